@@ -1,0 +1,1 @@
+"""The embedded Lume server: really runs flows, on this machine."""
