@@ -1,1 +1,162 @@
-"""The asynchronous core of lume-client."""
+"""An asynchronous client for Lume: run data transformations, wait for them, monitor thousands.
+
+Names are loaded on first use (PEP 562): importing the package loads neither aiohttp nor cattrs.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from lume_async import _default
+from lume_async._version import __version__
+
+if TYPE_CHECKING:
+    from lume_async._api import (
+        aclose,
+        attach,
+        default_client,
+        init,
+        run,
+        run_status,
+        wait_for_run_completion,
+        watch,
+    )
+    from lume_async._backoff import Backoff, PollInterval
+    from lume_async._client import Client
+    from lume_async._config import ApiKey, Proxy, Ssl
+    from lume_async._duration import Duration
+    from lume_async._observe import (
+        Event,
+        Hook,
+        RequestFinished,
+        RequestStarted,
+        RetryScheduled,
+        RunStatusChanged,
+    )
+    from lume_async._retry import Retry
+    from lume_async._run import LumeRun
+    from lume_async._submit import OnDuplicate
+    from lume_async.errors import (
+        ApiConnectionError,
+        ApiError,
+        ApiTimeoutError,
+        AuthenticationError,
+        ClientClosedError,
+        ConfigurationError,
+        DuplicateRunError,
+        InvalidRequestError,
+        LumeError,
+        RateLimitError,
+        ResponseDecodeError,
+        RunError,
+        RunFailedError,
+        RunNotFoundError,
+        RunTimeoutError,
+        ServerError,
+        SubmissionUnknownError,
+        WebhookSignatureError,
+    )
+    from lume_async.models import (
+        Metrics,
+        Outcome,
+        RunEvent,
+        RunInfo,
+        RunMetadata,
+        RunRequest,
+        RunStatus,
+        Stage,
+        TargetLocations,
+    )
+
+_HOMES = {
+    "_api": ("aclose attach default_client init run run_status wait_for_run_completion watch"),
+    "_backoff": "Backoff PollInterval",
+    "_client": "Client",
+    "_config": "ApiKey Proxy Ssl",
+    "_duration": "Duration",
+    "_observe": "Event Hook RequestFinished RequestStarted RetryScheduled RunStatusChanged",
+    "_retry": "Retry",
+    "_run": "LumeRun",
+    "_submit": "OnDuplicate",
+    "errors": (
+        "ApiConnectionError ApiError ApiTimeoutError AuthenticationError ClientClosedError "
+        "ConfigurationError DuplicateRunError InvalidRequestError LumeError RateLimitError "
+        "ResponseDecodeError RunError RunFailedError RunNotFoundError RunTimeoutError ServerError "
+        "SubmissionUnknownError WebhookSignatureError"
+    ),
+    "models": "Metrics Outcome RunEvent RunInfo RunMetadata RunRequest RunStatus Stage TargetLocations",
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+__all__ = [
+    "ApiConnectionError",
+    "ApiError",
+    "ApiKey",
+    "ApiTimeoutError",
+    "AuthenticationError",
+    "Backoff",
+    "Client",
+    "ClientClosedError",
+    "ConfigurationError",
+    "DuplicateRunError",
+    "Duration",
+    "Event",
+    "Hook",
+    "InvalidRequestError",
+    "LumeError",
+    "LumeRun",
+    "Metrics",
+    "OnDuplicate",
+    "Outcome",
+    "PollInterval",
+    "Proxy",
+    "RateLimitError",
+    "RequestFinished",
+    "RequestStarted",
+    "ResponseDecodeError",
+    "Retry",
+    "RetryScheduled",
+    "RunError",
+    "RunEvent",
+    "RunFailedError",
+    "RunInfo",
+    "RunMetadata",
+    "RunNotFoundError",
+    "RunRequest",
+    "RunStatus",
+    "RunStatusChanged",
+    "RunTimeoutError",
+    "ServerError",
+    "Ssl",
+    "Stage",
+    "SubmissionUnknownError",
+    "TargetLocations",
+    "WebhookSignatureError",
+    "__version__",
+    "aclose",
+    "attach",
+    "default_client",
+    "init",
+    "run",
+    "run_status",
+    "wait_for_run_completion",
+    "watch",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _find_default_client() -> Any:
+    return __getattr__("default_client")()
+
+
+_default.find_client = _find_default_client

@@ -1,0 +1,121 @@
+"""The module-level functions: the same operations on a default client, made from the environment when needed."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from lume_async._backoff import PollInterval
+from lume_async._client import Client
+from lume_async._config import ApiKey
+from lume_async._duration import Duration
+from lume_async._run import LumeRun
+from lume_async._submit import OnDuplicate
+
+# One dict operation is atomic: no lock that a fork could leave locked.
+_default: dict[str, Client] = {}
+
+
+def default_client() -> Client:
+    """The client behind the module-level functions; made from the environment on first use.
+
+    Raises:
+        ConfigurationError: `init()` was not called and the environment holds no key or no base URL.
+    """
+    client = _default.get("client")
+    return _default.setdefault("client", Client()) if client is None else client
+
+
+def init(
+    api_key: ApiKey | None = None,
+    *,
+    base_url: str | None = None,
+    request_timeout: Duration | None = None,
+    **client_options: Any,
+) -> None:
+    """Configure the default client. Never waits.
+
+    The default client before stays open for the run handles that it made.
+
+    Args:
+        api_key: the key, or a function that returns one; else `LUME_API_KEY`.
+        base_url: where the service is; else `LUME_BASE_URL`.
+        request_timeout: seconds (or a `timedelta`) per attempt; else `LUME_REQUEST_TIMEOUT`, else 60.
+        client_options: any other argument of `Client`.
+
+    Raises:
+        ConfigurationError: a setting is missing or makes no sense; says which argument and which variable.
+    """
+    options = {"base_url": base_url, "request_timeout": request_timeout, **client_options}
+    _default["client"] = Client(api_key, **options)
+    api_key = None
+
+
+async def run(
+    flow_version: str,
+    source_path: str,
+    run_metadata: dict[str, Any] | None = None,
+    force_rerun: bool = False,
+    *,
+    idempotency_key: str | None = None,
+    on_duplicate: OnDuplicate = "raise",
+) -> LumeRun:
+    """Start a run and return at once, through the default client; see `Client.run`.
+
+    Raises:
+        DuplicateRunError: the source was processed or is being processed; `.run_id` says by which run.
+        InvalidRequestError: an argument or the flow version is not valid.
+        SubmissionUnknownError: the answer was lost and sending again was not safe: a run may exist.
+        ApiError: see the tree in `lume_async.errors`.
+    """
+    return await default_client().run(
+        flow_version,
+        source_path,
+        run_metadata,
+        force_rerun,
+        idempotency_key=idempotency_key,
+        on_duplicate=on_duplicate,
+    )
+
+
+async def run_status(run_id: str) -> LumeRun:
+    """A run as it is now, through the default client; see `Client.run_status`."""
+    return await default_client().run_status(run_id)
+
+
+def attach(run_id: str) -> LumeRun:
+    """A handle on a run that exists already, without a request; see `Client.attach`."""
+    return default_client().attach(run_id)
+
+
+async def wait_for_run_completion(
+    run_id: str,
+    max_attempts: int = 10,
+    initial_delay: Duration = 5,
+    *,
+    max_delay: Duration = 60,
+    timeout: Duration | None = None,
+) -> LumeRun:
+    """Look at a run until it has ended, with delays that double; see `Client.wait_for_run_completion`.
+
+    Returns:
+        The run in whatever terminal status, FAILED ones too.
+
+    Raises:
+        RunTimeoutError: it had not ended at the last look. It is a `TimeoutError`.
+    """
+    return await default_client().wait_for_run_completion(
+        run_id, max_attempts, initial_delay, max_delay=max_delay, timeout=timeout
+    )
+
+
+def watch(
+    run: LumeRun | str, *, poll_interval: PollInterval = None, timeout: Duration | None = None
+) -> AsyncIterator[LumeRun]:
+    """Follow a run: a snapshot now and at every change of its status; see `Client.watch`."""
+    return default_client().watch(run, poll_interval=poll_interval, timeout=timeout)
+
+
+async def aclose() -> None:
+    """Close the default client; the next call makes a new one from the environment."""
+    client = _default.pop("client", None)
+    if client is not None:
+        await client.aclose()

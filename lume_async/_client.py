@@ -1,0 +1,231 @@
+"""`Client`: one short public method per operation; no HTTP words inside."""
+
+import random
+import uuid
+from collections.abc import AsyncIterator, Iterable
+from types import TracebackType
+from typing import Any, NoReturn, Self
+
+from lume_async import _endpoints
+from lume_async._backoff import Backoff, PollInterval
+from lume_async._clock import SystemClock
+from lume_async._config import MEBIBYTE, ApiKey, Proxy, Ssl, settings
+from lume_async._duration import Duration, optional_seconds, seconds
+from lume_async._observe import Hook, Observer
+from lume_async._public import public
+from lume_async._retry import Retry
+from lume_async._run import LumeRun
+from lume_async._sender import Sender
+from lume_async._submit import OnDuplicate, check_key, check_on_duplicate, submit
+from lume_async._transport import AiohttpTransport
+from lume_async.models import RunRequest, check_run_id
+
+
+@public
+class Client:
+    """A connection to one Lume service; usable from any number of tasks, threads and event loops.
+
+    It opens no connection and starts nothing until the first call. Closing it is good manners and never
+    required: its connections end with their event loop.
+
+    Args:
+        api_key: the key, or a function (plain or asynchronous) that returns it and is asked before each request;
+            else `LUME_API_KEY`.
+        base_url: where the service is, such as `https://lume.example.com`; else `LUME_BASE_URL`.
+        request_timeout: seconds (or a `timedelta`) that one attempt at one request may take; else
+            `LUME_REQUEST_TIMEOUT`, else 60.
+        retry: how often and when a failed request is sent again; `Retry(attempts=1)` never does.
+        max_connections: how many requests may be under way at once; others wait their turn.
+        proxy: None for the environment's (`HTTPS_PROXY`, `NO_PROXY` …), False for none, or a proxy's URL.
+        ssl: None for the default trust store (`SSL_CERT_FILE` is honoured), an `ssl.SSLContext`, or the path of
+            a CA file.
+        user_agent: put before the library's own `User-Agent`.
+        max_response_bytes: the largest answer that is read, in bytes after decompression.
+        hooks: functions that are told each event (`RequestFinished`, `RunStatusChanged` …) on the event loop.
+
+    Raises:
+        ConfigurationError: a setting is missing or makes no sense; says which argument and which variable.
+    """
+
+    def __init__(
+        self,
+        api_key: ApiKey | None = None,
+        *,
+        base_url: str | None = None,
+        request_timeout: Duration | None = None,
+        retry: Retry = Retry(),  # noqa: B008 - frozen
+        max_connections: int = 100,
+        proxy: Proxy = None,
+        ssl: Ssl = None,
+        user_agent: str | None = None,
+        max_response_bytes: int = 32 * MEBIBYTE,
+        hooks: Iterable[Hook] = (),
+    ) -> None:
+        chosen = settings(
+            api_key,
+            base_url=base_url,
+            request_timeout=request_timeout,
+            max_connections=max_connections,
+            max_response_bytes=max_response_bytes,
+            proxy=proxy,
+            ssl=ssl,
+            user_agent=user_agent,
+        )
+        api_key = proxy = None  # so that no traceback shows them among this frame's locals
+        self._sender = Sender(
+            chosen,
+            AiohttpTransport(chosen),
+            retry=retry,
+            clock=SystemClock(),
+            rng=random.Random(),  # noqa: S311 - jitter
+            observer=Observer(hooks),
+        )
+
+    @property
+    def base_url(self) -> str:
+        """Where the service is."""
+        return self._sender.settings.base_url
+
+    async def run(
+        self,
+        flow_version: str,
+        source_path: str,
+        run_metadata: dict[str, Any] | None = None,
+        force_rerun: bool = False,
+        *,
+        idempotency_key: str | None = None,
+        on_duplicate: OnDuplicate = "raise",
+    ) -> LumeRun:
+        """Start a run and return at once; `LumeRun.wait` waits for its end.
+
+        One idempotency key goes with every attempt of this call, so that a lost answer never makes a second
+        run. Where the client can't be sure, it says so.
+
+        Args:
+            flow_version: the flow and its version, such as `customer_cleaner:v1`.
+            source_path: the file's URI or the batch identifier that the flow's source understands.
+            run_metadata: your own JSON object; comes back with the run and with its webhook.
+            force_rerun: process the source even though it was processed before; may duplicate rows in the
+                target.
+            idempotency_key: your own key, stable over restarts of your program; by default a new one.
+            on_duplicate: "raise" `DuplicateRunError` where a run holds the source, or "attach": return that run.
+
+        Raises:
+            DuplicateRunError: the source was processed or is being processed; `.run_id` says by which run.
+            InvalidRequestError: an argument or the flow version is not valid.
+            SubmissionUnknownError: the answer was lost and sending again was not safe: a run may exist.
+            ApiError: see the tree in `lume_async.errors`.
+        """
+        check_on_duplicate(on_duplicate)
+        request = RunRequest(flow_version, source_path, run_metadata, force_rerun)
+        own_key = idempotency_key is not None
+        key = uuid.uuid4().hex if idempotency_key is None else check_key(idempotency_key)
+        done = await submit(self._sender, request, key, own_key=own_key, on_duplicate=on_duplicate)
+        return LumeRun(self._sender, done.record.id, done.record, idempotency_key=key, reused=done.reused)
+
+    async def run_status(self, run_id: str) -> LumeRun:
+        """A run as it is now.
+
+        Raises:
+            RunNotFoundError: the server knows no such run.
+            InvalidRequestError: this is no run id; nothing was sent.
+            ApiError: see the tree in `lume_async.errors`.
+        """
+        polled = await self._sender.send(_endpoints.status(run_id))
+        assert polled.record is not None  # no ETag was sent
+        return LumeRun(self._sender, polled.record.id, polled.record)
+
+    def attach(self, run_id: str) -> LumeRun:
+        """A handle on a run that exists already; no request is made, `status` is None until it is looked at.
+
+        Raises:
+            InvalidRequestError: this is no run id.
+        """
+        return LumeRun(self._sender, check_run_id(run_id))
+
+    async def wait_for_run_completion(
+        self,
+        run_id: str,
+        max_attempts: int = 10,
+        initial_delay: Duration = 5,
+        *,
+        max_delay: Duration = 60,
+        timeout: Duration | None = None,
+    ) -> LumeRun:
+        """Look at a run until it has ended, with delays that double: 5, 10, 20, 40, 60, 60 … seconds.
+
+        This is the recipe of Lume's own documentation as a function. `LumeRun.wait` notices the end sooner.
+
+        Args:
+            run_id: the run.
+            max_attempts: how often the run is looked at.
+            initial_delay: the first delay, seconds or a `timedelta`.
+            max_delay: the longest delay, seconds or a `timedelta`.
+            timeout: seconds (or a `timedelta`) for all of it; None for no limit but `max_attempts`.
+
+        Returns:
+            The run in whatever terminal status, FAILED ones too.
+
+        Raises:
+            RunTimeoutError: it had not ended at the last look. It is a `TimeoutError`.
+            ApiError: the server refuses to show the run.
+        """
+        if isinstance(max_attempts, bool) or not isinstance(max_attempts, int) or max_attempts < 1:
+            raise ValueError(f"max_attempts must be a whole number of at least 1, not {max_attempts!r}")
+        longest = seconds(max_delay, "max_delay")
+        first = min(seconds(initial_delay, "initial_delay"), longest)
+        run = self.attach(run_id)
+        await run._until_ended(
+            Backoff(first, maximum=longest, jitter=0.0),
+            optional_seconds(timeout, "timeout"),
+            max_probes=max_attempts,
+            hold=False,
+        )
+        return run
+
+    def watch(
+        self, run: LumeRun | str, *, poll_interval: PollInterval = None, timeout: Duration | None = None
+    ) -> AsyncIterator[LumeRun]:
+        """Follow a run: a snapshot now and at every change of its status, the last one terminal.
+
+        Leaving the iteration stops the looks.
+
+        Args:
+            run: the run or its id.
+            poll_interval: None for the library's back-off (at once, then 0.5 s growing to 5 s), a number of
+                seconds, a `timedelta` or a `Backoff`.
+            timeout: seconds (or a `timedelta`) from the first step on; None follows to the end.
+
+        Raises:
+            RunTimeoutError: from the step that came too late.
+        """
+        handle = self.attach(run) if isinstance(run, str) else run
+        return handle.watch(poll_interval=poll_interval, timeout=timeout)
+
+    async def aclose(self) -> None:
+        """Close the connections. Calls under way and later ones raise `ClientClosedError`."""
+        await self._sender.aclose()
+
+    async def __aenter__(self) -> Self:
+        """The client itself, closed at the end of the block."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the client."""
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        """Where it leads; never the key."""
+        sender = getattr(self, "_sender", None)
+        return f"Client({sender.settings.base_url!r})" if sender else "Client(unfinished)"
+
+    def __reduce__(self) -> NoReturn:
+        """A client holds a key and connections: neither travels."""
+        raise TypeError(
+            "a Client is not pickled: pickle run handles, and make the client where they are loaded"
+        )

@@ -1,0 +1,34 @@
+"""Time, as something that tests can replace."""
+
+import asyncio
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What the library needs of time."""
+
+    def now(self) -> float:
+        """Seconds on a clock that never steps; only differences mean anything."""
+        ...
+
+    def wall(self) -> float:
+        """Seconds since the epoch; may step. Only for comparing with a server's dates."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after that many seconds."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clock: monotonic, so that a stepped wall clock ends or extends no wait."""
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def wall(self) -> float:
+        return time.time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)

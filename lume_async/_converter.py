@@ -1,0 +1,55 @@
+"""JSON into attrs classes, and why it failed, with the place: `reason @ $.path`."""
+
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, TypeVar
+
+import cattrs
+from cattrs import Converter, transform_error
+
+from lume_async.errors import ResponseDecodeError
+
+T = TypeVar("T")
+
+
+def parse_time(value: Any) -> datetime:
+    """An RFC 3339 time, always aware; a server that leaves the offset out means UTC."""
+    if not isinstance(value, str):
+        raise ValueError(f"expected an RFC 3339 time, got {type(value).__name__}")
+    moment = datetime.fromisoformat(value)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _strict_str(value: Any, _type: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"expected a string, got {type(value).__name__}")
+    return value
+
+
+def _strict_int(value: Any, _type: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"expected a whole number, got {type(value).__name__}")
+    return value
+
+
+@cache
+def converter() -> Converter:
+    """The one converter: unknown keys are ignored, scalars are never coerced (`str(None)` is no value)."""
+    made = Converter()
+    made.register_structure_hook(str, _strict_str)
+    made.register_structure_hook(int, _strict_int)
+    made.register_structure_hook(datetime, lambda value, _type: parse_time(value))
+    return made
+
+
+def structure(raw: Any, into: type[T], *, at: str = "$") -> T:
+    """Decode `raw`, which lies at the JSON path `at`.
+
+    Raises:
+        ResponseDecodeError: `reason @ $.path`, one per fault.
+    """
+    try:
+        return converter().structure(raw, into)
+    except (cattrs.BaseValidationError, ValueError, TypeError, KeyError, AttributeError) as error:
+        reasons = transform_error(error, path=at)
+    raise ResponseDecodeError("; ".join(reasons), retryable=False)

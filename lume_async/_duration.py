@@ -1,0 +1,34 @@
+"""Durations: a number of seconds or a `timedelta`, checked once, at the edge."""
+
+import math
+from datetime import timedelta
+from typing import TypeAlias
+
+Duration: TypeAlias = float | timedelta
+"""A number of seconds or a `timedelta`, never negative."""
+
+
+def seconds(value: Duration, name: str) -> float:
+    """The duration in seconds.
+
+    Raises:
+        TypeError: it is neither a number nor a `timedelta`.
+        ValueError: it is negative or not a number of seconds at all (NaN).
+    """
+    if isinstance(value, timedelta):
+        number = value.total_seconds()
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        number = float(value)
+    else:
+        raise TypeError(f"{name} must be a number of seconds or a timedelta, not {type(value).__name__}")
+    if math.isnan(number) or number < 0:
+        raise ValueError(f"{name} must be zero or more seconds, not {value!r}")
+    return number
+
+
+def optional_seconds(value: Duration | None, name: str) -> float | None:
+    """The duration in seconds, None where there is no limit (None or infinite)."""
+    if value is None:
+        return None
+    number = seconds(value, name)
+    return None if math.isinf(number) else number

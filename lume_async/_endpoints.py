@@ -1,0 +1,130 @@
+"""Every request of the wire contract, as data: what to send, and how to read the answer. Pure."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+import orjson
+from attrs import field, frozen
+
+from lume_async._wire import Response, decode_object, retry_after, run_record
+from lume_async.models import RunRecord, RunRequest, check_run_id
+
+T = TypeVar("T")
+
+JSON_BODY: Mapping[str, str] = {"Content-Type": "application/json"}
+LONGEST_HOLD = 30.0
+"""The longest `Prefer: wait` that the client asks for, in seconds: proxies cut what is silent for a minute."""
+
+
+@frozen
+class Call(Generic[T]):
+    """One request to be.
+
+    Attributes:
+        operation: its name in logs and traces, such as `GET /v1/runs/{id}`: no ids, so that they group.
+        decode: the answer's meaning; gets every 2xx, and 304 where `If-None-Match` was sent.
+        run_id: the one run that it is about, for which a 404 means `RunNotFoundError`.
+        hold: for how many seconds the server may hold the request, on top of the time limit.
+        submission: what it submits; None for all that may be sent twice without harm.
+        keyed: whether it carries the API key.
+    """
+
+    operation: str
+    method: str
+    path: str
+    decode: Callable[[Response], T] = field(repr=False)
+    headers: Mapping[str, str] = field(factory=dict, repr=False)
+    body: bytes | None = field(default=None, repr=False)
+    run_id: str | None = None
+    hold: float = 0.0
+    submission: RunRequest | None = None
+    keyed: bool = True
+
+
+@frozen
+class Submitted:
+    """The answer to a submission: the run, and whether the server says that it is an old one."""
+
+    record: RunRecord
+    replayed: bool
+
+
+@frozen
+class Polled:
+    """The answer to a look at a run.
+
+    Attributes:
+        record: the run; None where it has not changed since the ETag that was sent.
+        not_before: how many seconds the server asked to be left alone (it may ask on a 200, too).
+    """
+
+    record: RunRecord | None
+    not_before: float
+
+
+def submit(request: RunRequest, idempotency_key: str) -> Call[Submitted]:
+    """Start a run; the same key on every attempt makes a server that knows keys start only one."""
+    body: dict[str, Any] = {
+        "flow_version": request.flow_version,
+        "source_path": request.source_path,
+        "force_rerun": request.force_rerun,
+    }
+    if request.run_metadata is not None:
+        body["run_metadata"] = request.run_metadata
+    return Call(
+        operation="POST /v1/runs",
+        method="POST",
+        path="/v1/runs",
+        headers={**JSON_BODY, "Idempotency-Key": idempotency_key},
+        body=orjson.dumps(body),
+        decode=lambda answer: Submitted(_run(answer), replayed=answer.status == 200),
+        submission=request,
+    )
+
+
+def status(run_id: str, *, etag: str | None = None, hold: float = 0.0) -> Call[Polled]:
+    """Look at a run.
+
+    Args:
+        etag: what is known already, so that an unchanged run costs no body.
+        hold: let the server wait up to so many seconds for a change before it answers.
+    """
+    headers = {}
+    if etag:
+        headers["If-None-Match"] = etag
+    if hold:
+        headers["Prefer"] = f"wait={hold:.0f}"
+    return Call(
+        operation="GET /v1/runs/{id}",
+        method="GET",
+        path=f"/v1/runs/{check_run_id(run_id)}",
+        headers=headers,
+        decode=lambda answer: Polled(
+            record=None if answer.status == 304 else _run(answer),
+            not_before=retry_after(answer.headers) or 0.0,
+        ),
+        run_id=run_id,
+        hold=hold,
+    )
+
+
+def cancel(run_id: str) -> Call[RunRecord]:
+    """Ask the server to stop a run. Idempotent: an ended run is answered as it is."""
+    return Call(
+        operation="POST /v1/runs/{id}/cancel",
+        method="POST",
+        path=f"/v1/runs/{check_run_id(run_id)}/cancel",
+        decode=_run,
+        run_id=run_id,
+    )
+
+
+def health() -> Call[None]:
+    """Is the server there, and what can it do? Needs no key."""
+    return Call(
+        operation="GET /healthz", method="GET", path="/healthz", decode=lambda answer: None, keyed=False
+    )
+
+
+def _run(answer: Response) -> RunRecord:
+    return run_record(decode_object(answer.body), etag=answer.headers.get("ETag"))

@@ -1,0 +1,106 @@
+"""One gate per client: when the server says 429 or 503, everybody waits, and all come back gradually."""
+
+import asyncio
+import math
+
+from lume_async._clock import Clock
+from lume_async._perloop import PerLoop
+
+FIRST_RATE = 10.0
+"""Requests a second after a refusal, where nothing faster was seen to work."""
+
+CLOSED, LONGEST_CLOSED = 0.5, 30.0
+"""Seconds that the gate stays closed where the server names none: doubled at each refusal in a row."""
+
+QUIET = 60.0
+"""Seconds without a refusal after which the pace is no longer held."""
+
+QUICK_GROWTH, SLOW_GROWTH, CUT = 0.7, 0.05, 0.7
+"""By how much a success raises the rate: 0.7 doubles it every second, 0.05 adds 5 % a second, which is how it
+grows once a rate was found to be too much and cut (the slow start and congestion avoidance of TCP, RFC 5681)."""
+
+
+class Pace:
+    """When the next request may be sent. Pure: it is told the time."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self._closed_until = self._next = -math.inf
+        self._rate: float | None = None  # requests a second; None: as fast as they come
+        self._growth = QUICK_GROWTH
+        self._in_a_row = 0
+        self._refused_at = -math.inf
+        self._second, self._count, self._before = -1, 0, 0  # successes in this second and in the one before
+
+    @property
+    def free(self) -> bool:
+        """Whether nothing has to be asked: the way of almost every request."""
+        return self._rate is None
+
+    def delay(self, now: float) -> float:
+        """Seconds until the next request may go."""
+        return 0.0 if self._rate is None else max(self._closed_until, self._next) - now
+
+    def take(self, now: float) -> None:
+        """A request goes now."""
+        if self._rate is not None:
+            self._next = max(now, self._next) + 1 / self._rate
+
+    def succeeded(self, now: float) -> None:
+        """The server took a request."""
+        second = math.floor(now)
+        if second != self._second:
+            self._before = self._count if second == self._second + 1 else 0
+            self._second, self._count = second, 0
+        self._count += 1
+        if self._rate is None:
+            return
+        self._in_a_row = 0
+        self._rate += self._growth
+        if now - self._refused_at > QUIET:
+            self._rate = None
+
+    def refused(self, now: float, epoch: int, retry_after: float | None) -> None:
+        """The server said 429 or 503 to a request that was sent in `epoch`.
+
+        One burst can bring a hundred refusals: only the first of those that were sent before it cuts the rate.
+        """
+        if retry_after is not None:
+            self._closed_until = max(self._closed_until, now + retry_after)
+        if epoch != self.epoch:
+            return
+        self.epoch += 1
+        if retry_after is None:
+            pause = min(LONGEST_CLOSED, CLOSED * 2**self._in_a_row)
+            self._closed_until = max(self._closed_until, now + pause)
+        self._in_a_row = min(self._in_a_row + 1, 10)
+        self._refused_at = now
+        if self._rate is None:
+            self._rate = max(FIRST_RATE, max(self._count, self._before) / 2)
+            self._growth = QUICK_GROWTH
+        else:
+            self._rate = max(1.0, self._rate * CUT)
+            self._growth = SLOW_GROWTH
+
+
+class Gate:
+    """Lets requests through at the pace, in the order in which they came."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._queue = PerLoop(asyncio.Lock)
+        self.pace = Pace()
+
+    async def enter(self) -> int:
+        """Wait until the next request may go; returns the pace's epoch, to be told with a refusal.
+
+        The first in the queue holds the lock while it waits for its time; whoever is cancelled leaves the
+        queue and takes no slot with it.
+        """
+        pace = self.pace
+        if not pace.free:
+            async with self._queue.get():
+                while (delay := pace.delay(self._clock.now())) > 0:
+                    await self._clock.sleep(delay)
+                pace.take(self._clock.now())
+        return pace.epoch

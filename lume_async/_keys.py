@@ -1,0 +1,46 @@
+"""The API key of each request: one string for ever, or asked of a function, once for all that wait for it."""
+
+import asyncio
+import inspect
+from collections.abc import Callable
+
+from lume_async._config import valid_key
+from lume_async._perloop import PerLoop
+from lume_async._secret import Secret
+
+
+class Keys:
+    """Gives the key. Single-flight: callers that come while the function is being asked share its answer."""
+
+    def __init__(self, source: Secret | Callable[[], object]) -> None:
+        self._source = source
+        self._asking: PerLoop[list[asyncio.Task[Secret]]] = PerLoop(list)
+
+    @property
+    def rotates(self) -> bool:
+        """Whether another key may come after a refused one."""
+        return not isinstance(self._source, Secret)
+
+    async def get(self) -> Secret:
+        """The key to use now.
+
+        Raises:
+            ConfigurationError: the function gave something that is no key.
+        """
+        source = self._source
+        if isinstance(source, Secret):
+            return source
+        asking = self._asking.get()
+        if not asking:
+            task = asyncio.ensure_future(_ask(source))
+            asking.append(task)
+            task.add_done_callback(lambda _task: asking.clear())
+        # One caller that gives up must not take the answer from the others.
+        return await asyncio.shield(asking[0])
+
+
+async def _ask(source: Callable[[], object]) -> Secret:
+    answer = source()
+    if inspect.isawaitable(answer):
+        answer = await answer
+    return valid_key(answer, "the api_key function")

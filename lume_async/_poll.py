@@ -1,0 +1,90 @@
+"""Looking at one run until it ends: what a look costs, when the server may wait for us, what it means."""
+
+import math
+from collections.abc import Callable
+
+from lume_async import _endpoints
+from lume_async._backoff import Backoff
+from lume_async._endpoints import LONGEST_HOLD
+from lume_async._sender import Sender
+from lume_async._waiter import Seen, Waiter
+from lume_async.errors import ApiError, RunNotFoundError
+from lume_async.models import RunRecord, RunStatus
+
+HELD_AT_LEAST = 0.2
+"""An answer sooner than this without a change was not held: a server that lies must not make a hot loop."""
+
+
+class RunPoll:
+    """A probe for `Waiter`: looks once at one run.
+
+    Args:
+        record: what is known of the run; its ETag makes an unchanged run cheap.
+        on_record: told each newer record.
+        done: whether the wait is over; by default at the end of the run.
+        hold: whether a server that can may keep a look until the run changes.
+    """
+
+    def __init__(
+        self,
+        sender: Sender,
+        run_id: str,
+        record: RunRecord | None,
+        *,
+        on_record: Callable[[RunRecord], None],
+        done: Callable[[RunRecord], bool] = lambda record: record.is_terminal,
+        hold: bool = True,
+    ) -> None:
+        self._sender = sender
+        self._run_id = run_id
+        self._record = record
+        self._on_record = on_record
+        self._done = done
+        self._hold = hold
+        self._warned: RunStatus | None = None
+
+    async def __call__(self, left: float | None) -> Seen[RunRecord]:
+        sender, before = self._sender, self._record
+        etag = before.etag if before else None
+        hold = self._seconds_to_hold(left) if etag else 0.0
+        started = sender.clock.now()
+        polled = await sender.send(_endpoints.status(self._run_id, etag=etag, hold=hold), timeout=left)
+        if polled.record is not None:
+            self._record = polled.record
+            self._on_record(polled.record)
+            self._warn(polled.record)
+        record = self._record
+        assert record is not None  # a 304 answers an ETag, and that came with a record
+        changed = before is None or record.status != before.status
+        held = hold > 0 and (changed or sender.clock.now() - started >= HELD_AT_LEAST)
+        return Seen(record, self._done(record), not_before=polled.not_before, held=held)
+
+    async def wait(self, backoff: Backoff, timeout: float | None, max_probes: int | None = None) -> RunRecord:
+        """Look until done.
+
+        Raises:
+            Unfinished: not done in time.
+            ApiError: the server refuses to show the run, for a reason that waiting does not change.
+        """
+        sender = self._sender
+        return await Waiter(
+            self, backoff, timeout, sender.clock, sender.rng, self._tolerate, max_probes=max_probes
+        )
+
+    def _tolerate(self, error: Exception) -> float | None:
+        """A failed look is not a failed run."""
+        if isinstance(error, RunNotFoundError) and self._sender.is_fresh(self._run_id):
+            return error.retry_after or 0.0
+        if isinstance(error, ApiError) and error.retryable:
+            return error.retry_after or 0.0
+        return None
+
+    def _seconds_to_hold(self, left: float | None) -> float:
+        if not (self._hold and self._sender.may_hold()):
+            return 0.0
+        return float(math.floor(min(LONGEST_HOLD, LONGEST_HOLD if left is None else left)))
+
+    def _warn(self, record: RunRecord) -> None:
+        if not record.status.is_known and record.status != self._warned:
+            self._warned = record.status
+            self._sender.observer.unknown_status(record.id, record.status)

@@ -1,0 +1,15 @@
+"""A string that may travel in a header and nowhere else."""
+
+from typing import NoReturn
+
+
+class Secret(str):
+    """An API key: its text goes on the wire, its repr (of a header map, a traceback local) is redacted."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'[redacted]'"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an API key is never pickled: give it again where the pickle is loaded")

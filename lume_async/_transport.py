@@ -1,0 +1,278 @@
+"""HTTP over aiohttp: one attempt at one request. No retries, no meaning; the only file that imports aiohttp."""
+
+import asyncio
+import ctypes
+import os
+import ssl as ssl_module
+import zlib
+from collections.abc import AsyncGenerator, Mapping
+from typing import Protocol
+from weakref import WeakKeyDictionary, WeakSet
+
+import aiohttp
+from yarl import URL
+
+from lume_async._config import Settings, Ssl
+from lume_async._wire import Response
+from lume_async.errors import (
+    ApiConnectionError,
+    ApiError,
+    ApiTimeoutError,
+    ClientClosedError,
+    ResponseDecodeError,
+)
+
+ERROR_BYTES = 64 * 1024
+"""How much of an error's body is read; the rest stays unread."""
+
+KEEP_ALIVE = 4.0
+"""Seconds an idle connection is kept: below the 5 s of common servers, which else close it under a request."""
+
+CONNECT_SHARE, LONGEST_CONNECT = 0.9, 10.0
+"""Connecting ends before the attempt does, so that 'never connected' is told apart from 'never answered'."""
+
+_CHUNK = 64 * 1024
+_NOT_REACHED = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ServerFingerprintMismatch,
+)
+
+
+class Transport(Protocol):
+    """What the rest of the library needs of HTTP; tests replace this edge."""
+
+    async def request(
+        self, method: str, path: str, *, headers: Mapping[str, str], body: bytes | None, timeout: float
+    ) -> Response:
+        """One attempt: a whole answer with any status, within `timeout` seconds.
+
+        Raises:
+            ApiConnectionError: no whole answer; `reached` says whether the request may have arrived.
+            ApiTimeoutError: none within `timeout` seconds.
+            ResponseDecodeError: an answer that is too large or in an encoding that was not asked for.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close all connections; requests under way fail."""
+        ...
+
+
+class AiohttpTransport:
+    """Sessions belong to their loop: made on first use in one, closed with it or with the client."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._base = settings.base_url
+        self._sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, _Session] = WeakKeyDictionary()
+        self._ssl: ssl_module.SSLContext | None = None
+        self._closed = False
+        _living.add(self)
+
+    async def request(
+        self, method: str, path: str, *, headers: Mapping[str, str], body: bytes | None, timeout: float
+    ) -> Response:
+        try:
+            async with asyncio.timeout(timeout):
+                session = await self._session()
+                async with session.request(
+                    method, URL(self._base + path, encoded=True), headers=headers, data=body
+                ) as response:
+                    limit = self._settings.max_response_bytes
+                    content = await (
+                        _whole(response, limit) if response.status < 400 else _beginning(response)
+                    )
+                    return Response(response.status, response.headers, content)
+        except ApiError as error:
+            failure: ApiError = error
+        except aiohttp.ConnectionTimeoutError:
+            failure = ApiTimeoutError(f"{self._where}: no connection in time", reached=False)
+        except TimeoutError:
+            failure = ApiTimeoutError(f"{self._where}: no answer within {timeout:.3g} s")
+        except (aiohttp.ClientError, OSError, RuntimeError, ValueError) as error:
+            failure = self._failure(error)
+        # Raised out here, so that no aiohttp frame (with its headers) hangs on as __context__.
+        if self._closed:
+            raise ClientClosedError("the client was closed during this call")
+        raise failure
+
+    async def aclose(self) -> None:
+        self._closed = True
+        sessions, self._sessions = dict(self._sessions), WeakKeyDictionary()
+        for loop, session in sessions.items():
+            if loop is asyncio.get_running_loop():
+                await session.life.aclose()
+            elif loop.is_running():
+                loop.call_soon_threadsafe(_close_soon, session)
+
+    @property
+    def _where(self) -> str:
+        return URL(self._base).origin().human_repr()
+
+    def _failure(self, error: Exception) -> ApiConnectionError:
+        reached = not isinstance(error, _NOT_REACHED)
+        words = str(error) or type(error).__name__
+        if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)):
+            words += f" (trust store: {self._trust()})"
+        return ApiConnectionError(f"{self._where}: {words}", reached=reached)
+
+    def _trust(self) -> str:
+        given = self._settings.ssl
+        if isinstance(given, ssl_module.SSLContext):
+            return "the ssl= context"
+        return str(given or os.environ.get("SSL_CERT_FILE") or "the system's")
+
+    async def _session(self) -> aiohttp.ClientSession:
+        loop = asyncio.get_running_loop()
+        held = self._sessions.get(loop)
+        if held is None or held.session.closed:
+            if self._base.startswith("https:") and self._ssl is None:
+                # Reading a CA bundle takes milliseconds: not on the loop.
+                self._ssl = await asyncio.to_thread(_ssl_context, self._settings.ssl)
+            if self._closed:
+                raise ClientClosedError("the client is closed: make a new one")
+            held = self._sessions.get(loop)
+        if held is None or held.session.closed:
+            life = _life(self._settings, self._ssl)
+            held = self._sessions[loop] = _Session(life, await anext(life))
+        return held.session
+
+
+class _Session:
+    """A session and the generator that holds it open; `__weakref__` is for nobody, identity for the fork."""
+
+    def __init__(
+        self, life: AsyncGenerator[aiohttp.ClientSession, None], session: aiohttp.ClientSession
+    ) -> None:
+        self.life = life
+        self.session = session
+
+
+async def _life(
+    settings: Settings, ssl: ssl_module.SSLContext | None
+) -> AsyncGenerator[aiohttp.ClientSession, None]:
+    """A session that ends with its loop, for clients that nobody closes.
+
+    `asyncio.run` (and any `Runner`) closes the async generators of its loop, this one among them. It must not
+    refer to the client: in a cycle with it, the collector could finalize the session first, and loudly.
+    """
+    connector = aiohttp.TCPConnector(
+        limit=0,  # the sender's own fair limit comes before: queueing must not look like a slow server
+        keepalive_timeout=KEEP_ALIVE,
+        ssl=True if ssl is None else ssl,
+    )
+    async with aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        proxy=settings.proxy,
+        timeout=aiohttp.ClientTimeout(
+            total=None, connect=min(LONGEST_CONNECT, CONNECT_SHARE * settings.request_timeout)
+        ),
+        headers={"Accept": "application/json", "Accept-Encoding": "gzip, deflate"},
+        skip_auto_headers=["Content-Type"],
+    ) as session:
+        # aiohttp would send a GET a second time by itself when a kept connection breaks: every send is counted here.
+        session._retry_connection = False
+        yield session
+
+
+def _close_soon(session: _Session) -> None:
+    task = asyncio.ensure_future(session.life.aclose())
+    _closing.add(task)
+    task.add_done_callback(_closing.discard)
+
+
+def _ssl_context(ssl: Ssl) -> ssl_module.SSLContext:
+    if isinstance(ssl, ssl_module.SSLContext):
+        return ssl
+    return ssl_module.create_default_context(cafile=ssl)
+
+
+async def _whole(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """The decoded body, never more than `limit` bytes of it in memory.
+
+    Raises:
+        ResponseDecodeError: it is larger, or in an encoding that was not asked for.
+        ApiConnectionError: a compressed body was cut.
+    """
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    length = response.content_length
+    if encoding == "identity":
+        if length is not None and length <= limit:
+            return await response.read()
+        if length is not None:
+            raise _too_large(response, limit)
+        body, cut = await _gather(response, limit, None), False
+    elif encoding in ("gzip", "deflate"):
+        inflater = zlib.decompressobj(47)  # either header
+        body = await _gather(response, limit, inflater)
+        cut = bool(body) and not inflater.eof
+    else:
+        raise ResponseDecodeError(
+            f"the answer has the encoding {encoding[:40]!r}, which was not asked for",
+            status_code=response.status,
+            retryable=False,
+        )
+    if len(body) > limit:
+        raise _too_large(response, limit)
+    if cut:
+        raise ApiConnectionError("the compressed body was cut", status_code=response.status)
+    return body
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    """The first part of an error's body: enough to explain it; whatever can't be read is left out."""
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    inflater = zlib.decompressobj(47) if encoding in ("gzip", "deflate") else None
+    try:
+        return (await _gather(response, ERROR_BYTES, inflater))[:ERROR_BYTES]
+    except (aiohttp.ClientError, ResponseDecodeError):
+        return b""  # the status alone decides what it is
+
+
+async def _gather(response: aiohttp.ClientResponse, limit: int, inflater: "zlib._Decompress | None") -> bytes:
+    """Up to `limit` + 1 decoded bytes: the one more tells the caller that there are more."""
+    body = bytearray()
+    try:
+        async for chunk in response.content.iter_chunked(_CHUNK):
+            room = limit + 1 - len(body)
+            body += chunk[:room] if inflater is None else inflater.decompress(chunk, room)
+            if len(body) > limit:
+                break
+        return bytes(body)
+    except zlib.error as error:
+        reason = str(error)
+    raise ResponseDecodeError(
+        f"the body is not what its Content-Encoding says: {reason}", status_code=response.status
+    )
+
+
+def _too_large(response: aiohttp.ClientResponse, limit: int) -> ResponseDecodeError:
+    return ResponseDecodeError(
+        f"the answer is larger than max_response_bytes={limit:,}: it was dropped unread",
+        status_code=response.status,
+        request_id=response.headers.get("X-Request-Id"),
+        retryable=False,
+    )
+
+
+_living: WeakSet[AiohttpTransport] = WeakSet()
+_closing: set[asyncio.Future[None]] = set()
+
+
+def _abandon_inherited_sessions() -> None:
+    """In a forked child: forget the parent's sessions, and never close them.
+
+    Their loop's epoll set and their TLS state are shared with the parent: closing would unregister or shut
+    down *its* connections. An extra reference keeps them from being finalized, at exit too.
+    """
+    for transport in list(_living):
+        for session in transport._sessions.values():
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
+        transport._sessions = WeakKeyDictionary()
+
+
+os.register_at_fork(after_in_child=_abandon_inherited_sessions)

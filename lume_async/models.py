@@ -1,0 +1,280 @@
+"""What both faces hand to their users: statuses, metadata, requests, outcomes. Data only, no I/O."""
+
+import re
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, Generic, Self, TypeVar
+
+import orjson
+from attrs import Factory, define, field, frozen
+
+from lume_async._converter import structure
+from lume_async._public import public
+from lume_async.errors import InvalidRequestError
+
+Run = TypeVar("Run")
+"""The `LumeRun` of the caller's own package."""
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_LONGEST = {"flow_version": 256, "source_path": 4096}
+
+
+@public
+class RunStatus(StrEnum):
+    """Where a run is. An open enumeration: a status that the library doesn't know keeps its text.
+
+    Members compare equal to their strings, work in `match`, in `in [...]` and print as the bare word.
+    """
+
+    CREATED = "CREATED"
+    SYNCING_SOURCE = "SYNCING_SOURCE"
+    TRANSFORMING = "TRANSFORMING"
+    SYNCING_TARGET = "SYNCING_TARGET"
+    SUCCEEDED = "SUCCEEDED"
+    PARTIAL_FAILED = "PARTIAL_FAILED"
+    FAILED = "FAILED"
+    CRASHED = "CRASHED"
+    CANCELLED = "CANCELLED"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        text: str = value if isinstance(value, str) else ""
+        if not text:
+            return None
+        unknown = str.__new__(cls, text)
+        unknown._name_ = text
+        unknown._value_ = text
+        return unknown
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this version of the library knows the status."""
+        return self._value_ in _KNOWN
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the run has ended. The only place that knows which statuses are terminal."""
+        return self._value_ in _TERMINAL
+
+    @property
+    def has_output(self) -> bool:
+        """Whether a run with this status has written rows: SUCCEEDED or PARTIAL_FAILED."""
+        return self._value_ in _WITH_OUTPUT
+
+
+_KNOWN = frozenset(RunStatus)
+_WITH_OUTPUT = frozenset({RunStatus.SUCCEEDED, RunStatus.PARTIAL_FAILED})
+_TERMINAL = _WITH_OUTPUT | {RunStatus.FAILED, RunStatus.CRASHED, RunStatus.CANCELLED}
+
+
+@public
+@frozen
+class RunInfo:
+    """`metadata.run`: what was run, and when."""
+
+    run_id: str | None = None
+    flow_version: str | None = None
+    source_path: str | None = None
+    status: str | None = None
+    force_rerun: bool | None = None
+    run_metadata: dict[str, Any] | None = None
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    duration_seconds: float | None = None
+
+
+@public
+@frozen
+class Stage:
+    """One of `metadata.stages`: a part of the run, how long it took, how many rows it saw."""
+
+    name: str
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    duration_seconds: float | None = None
+    rows: int | None = None
+
+
+@public
+@frozen
+class Metrics:
+    """`metadata.metrics`: rows in, rows out, rows rejected and why (`reason: count`)."""
+
+    rows_read: int = 0
+    rows_mapped: int = 0
+    rows_rejected: int = 0
+    reject_reasons: dict[str, int] = Factory(dict)
+
+
+@public
+@frozen
+class TargetLocations:
+    """`metadata.target_locations`: where the mapped and the rejected rows lie; None where there are none."""
+
+    mapped: str | None = None
+    rejects: str | None = None
+
+
+@public
+class RunMetadata(dict[str, Any]):
+    """A run's metadata: a plain `dict` as the server sent it, with typed views decoded on first use.
+
+    The views are read once: change the dict before you read them, or not at all. A view of something that is
+    not the contract raises `ResponseDecodeError` with its JSON path; the dict itself always stays readable.
+    """
+
+    @cached_property
+    def run(self) -> RunInfo:
+        """What was run, and when."""
+        return structure(self.get("run") or {}, RunInfo, at="$.metadata.run")
+
+    @cached_property
+    def stages(self) -> list[Stage]:
+        """The parts of the run in the order in which they ran."""
+        return structure(self.get("stages") or [], list[Stage], at="$.metadata.stages")
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """Rows read, mapped and rejected; zeros as long as the run has counted none."""
+        return structure(self.get("metrics") or {}, Metrics, at="$.metadata.metrics")
+
+    @cached_property
+    def target_locations(self) -> TargetLocations:
+        """Where the rows lie."""
+        return structure(
+            self.get("target_locations") or {}, TargetLocations, at="$.metadata.target_locations"
+        )
+
+    @property
+    def error_message(self) -> str | None:
+        """What went wrong, in the server's words; older servers call it `error`."""
+        message = self.get("error_message") or self.get("error")
+        return None if message is None else str(message)
+
+
+def _plain_text(_self: object, attribute: Any, value: object) -> None:
+    """One visible line without `..`: it reaches paths, logs and other people's SQL."""
+    name: str = attribute.name
+    longest = _LONGEST[name]
+    if not isinstance(value, str):
+        raise InvalidRequestError(f"{name} must be a string, not {type(value).__name__}")
+    if not value.strip():
+        raise InvalidRequestError(f"{name} is empty: nothing was sent")
+    if len(value) > longest:
+        raise InvalidRequestError(f"{name} has {len(value):,} characters; {longest:,} is the most")
+    if _CONTROL.search(value):
+        raise InvalidRequestError(f"{name} holds a control character: nothing was sent")
+    if ".." in re.split(r"[/\\:]", value):
+        raise InvalidRequestError(f"{name} holds a '..' part: name the place itself")
+
+
+def _json_object(_self: object, attribute: Any, value: object) -> None:
+    if value is None:
+        return
+    if not isinstance(value, dict):
+        raise InvalidRequestError(
+            f"{attribute.name} must be a dict of JSON values, not {type(value).__name__}"
+        )
+    try:
+        back = orjson.loads(orjson.dumps(value))
+    except (TypeError, ValueError) as error:
+        reason = str(error)
+    else:
+        if back == value:
+            return
+        reason = "it would come back changed (NaN, a tuple, a date …)"
+    raise InvalidRequestError(f"{attribute.name} is not JSON: {reason}; nothing was sent")
+
+
+def _true_or_false(_self: object, attribute: Any, value: object) -> None:
+    if not isinstance(value, bool):
+        raise InvalidRequestError(f"{attribute.name} must be True or False, not {value!r}")
+
+
+@public
+@frozen
+class RunRequest:
+    """What to run.
+
+    Args:
+        flow_version: the flow and its version, such as `customer_cleaner:v1`.
+        source_path: the file's URI or the batch identifier that the flow's source understands.
+        run_metadata: your own JSON object; comes back with the run and with its webhook.
+        force_rerun: process the source even though it was processed before.
+
+    Raises:
+        InvalidRequestError: an argument that can never be valid.
+    """
+
+    flow_version: str = field(validator=_plain_text)
+    source_path: str = field(validator=_plain_text)
+    run_metadata: dict[str, Any] | None = field(default=None, validator=_json_object)
+    force_rerun: bool = field(default=False, validator=_true_or_false)
+
+
+def check_run_id(run_id: object) -> str:
+    """The id, if it is one: `[A-Za-z0-9_-]{1,128}`. Anything else could re-aim an authenticated request.
+
+    Raises:
+        InvalidRequestError: it is not one. The text is not repeated: it may be a key pasted by mistake.
+    """
+    if isinstance(run_id, str) and _ID.fullmatch(run_id):
+        return run_id
+    raise InvalidRequestError(
+        "a run id is 1 to 128 letters, digits, '_' or '-': this is none, nothing was sent"
+    )
+
+
+@define
+class RunRecord:
+    """A run as the server described it: what waiting needs is checked, the rest is decoded when asked for."""
+
+    id: str
+    status: RunStatus
+    raw: dict[str, Any]
+    etag: str | None = None
+
+    @property
+    def is_terminal(self) -> bool:
+        """Ended; an unknown status has ended if it says when."""
+        status = self.status
+        return status.is_terminal or (not status.is_known and bool(self.raw.get("finished_at")))
+
+
+@public
+@frozen
+class Outcome(Generic[Run]):
+    """How one of many runs ended: exactly one of `run` and `error` is set.
+
+    Attributes:
+        run_id: the run's id; None where the submission itself failed.
+        run: the run in a terminal status, FAILED ones too.
+        error: why its end could not be seen.
+    """
+
+    run_id: str | None
+    run: Run | None = None
+    error: Exception | None = None
+
+    def result(self) -> Run:
+        """The run, FAILED ones too.
+
+        Raises:
+            Exception: `error`, where the run's end could not be seen.
+        """
+        if self.error is not None:
+            raise self.error
+        assert self.run is not None
+        return self.run
+
+
+@public
+@frozen
+class RunEvent(Generic[Run]):
+    """A watched run has another status than `previous` (None: it was seen for the first time)."""
+
+    run: Run
+    previous: RunStatus | None = None
