@@ -76,9 +76,9 @@ class Sender:
         self.clock = clock
         self.rng = rng
         self.observer = observer
+        self.retry = retry
         self.capabilities: frozenset[str] | None = None
         self._transport = transport
-        self._retry = retry
         self._keys = Keys(settings.api_key)
         self._gate = Gate(clock)
         self._slots = PerLoop(lambda: asyncio.Semaphore(settings.max_connections))
@@ -111,6 +111,12 @@ class Sender:
             if delay:
                 self.observer.retrying(call.operation, state.attempts, delay, error)
                 await clock.sleep(delay)
+
+    def over(self, transport: Transport, *, clock: Clock, rng: Rng) -> "Sender":
+        """The same settings over another transport and another time: for tests."""
+        return Sender(
+            self.settings, transport, retry=self.retry, clock=clock, rng=rng, observer=self.observer
+        )
 
     async def aclose(self) -> None:
         """Refuse new calls and close the connections; calls under way raise `ClientClosedError`."""
@@ -241,8 +247,8 @@ class Sender:
                 return 0.0
             return None
         if isinstance(error, RunNotFoundError) and self.is_fresh(call.run_id):
-            return max(error.retry_after or 0.0, self._retry.backoff.delay(state.attempts - 1, self.rng))
-        delay = self._retry.delay(error, state.attempts, self.rng)
+            return max(error.retry_after or 0.0, self.retry.backoff.delay(state.attempts - 1, self.rng))
+        delay = self.retry.delay(error, state.attempts, self.rng)
         if delay is None or call.submission is None or not state.lost:
             return delay
         if call.submission.force_rerun and not await self._replays():

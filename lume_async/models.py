@@ -155,7 +155,7 @@ class RunMetadata(dict[str, Any]):
         return None if message is None else str(message)
 
 
-def _plain_text(_self: object, attribute: Any, value: object) -> None:
+def _plain_text(_self: object, attribute: Any, value: Any) -> None:
     """One visible line without `..`: it reaches paths, logs and other people's SQL."""
     name: str = attribute.name
     longest = _LONGEST[name]
@@ -171,7 +171,7 @@ def _plain_text(_self: object, attribute: Any, value: object) -> None:
         raise InvalidRequestError(f"{name} holds a '..' part: name the place itself")
 
 
-def _json_object(_self: object, attribute: Any, value: object) -> None:
+def _json_object(_self: object, attribute: Any, value: Any) -> None:
     if value is None:
         return
     if not isinstance(value, dict):
@@ -189,7 +189,7 @@ def _json_object(_self: object, attribute: Any, value: object) -> None:
     raise InvalidRequestError(f"{attribute.name} is not JSON: {reason}; nothing was sent")
 
 
-def _true_or_false(_self: object, attribute: Any, value: object) -> None:
+def _true_or_false(_self: object, attribute: Any, value: Any) -> None:
     if not isinstance(value, bool):
         raise InvalidRequestError(f"{attribute.name} must be True or False, not {value!r}")
 

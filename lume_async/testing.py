@@ -1,0 +1,187 @@
+"""For tests of code that uses lume: a scripted transport, a clock that takes no time, no back-off.
+
+    def answer(request: FakeRequest) -> FakeAnswer:
+        return FakeAnswer(200, run_json("run_1", "SUCCEEDED"))
+
+    client, transport = fake_client(answer)
+    run = await client.run("customer_cleaner:v1", "customers.csv")
+
+Against a real server, such as `lume_local`, `no_backoff()` is all that is needed.
+"""
+
+import asyncio
+import heapq
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+from attrs import field, frozen
+from multidict import CIMultiDict
+
+from lume_async._client import Client
+from lume_async._clock import SystemClock
+from lume_async._wire import Response
+
+__all__ = ["FakeAnswer", "FakeClock", "FakeRequest", "FakeTransport", "fake_client", "no_backoff", "run_json"]
+
+
+@frozen
+class FakeRequest:
+    """A request as the transport got it; `json()` reads its body."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(factory=dict)
+    body: bytes | None = None
+    timeout: float = 0.0
+
+    def json(self) -> Any:
+        """The body, decoded."""
+        return orjson.loads(self.body or b"null")
+
+
+@frozen
+class FakeAnswer:
+    """An answer: a status, a body (bytes as they are, anything else as JSON), headers, seconds it took."""
+
+    status: int
+    body: Any = b""
+    headers: Mapping[str, str] = field(factory=dict)
+    took: float = 0.0
+
+
+Answerer = Callable[[FakeRequest], "FakeAnswer | Exception"]
+
+
+class FakeClock:
+    """A clock whose sleeps take no time: it jumps to the earliest sleeper when all others had their turn.
+
+    Attributes:
+        sleeps: every sleep, in seconds, in the order in which they began.
+        offset: the wall clock minus this clock, in seconds.
+    """
+
+    def __init__(self, start: float = 1_000.0, *, offset: float = 1_700_000_000.0) -> None:
+        self.sleeps: list[float] = []
+        self.offset = offset
+        self._now = start
+        self._due: list[float] = []
+
+    def now(self) -> float:
+        """Seconds; only differences mean anything."""
+        return self._now
+
+    def wall(self) -> float:
+        """Seconds since the epoch."""
+        return self._now + self.offset
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, as if something had taken so long."""
+        self._now += seconds
+
+    async def sleep(self, seconds: float) -> None:
+        """Return when the clock has come so far; takes no real time."""
+        self.sleeps.append(seconds)
+        due = self._now + max(0.0, seconds)
+        heapq.heappush(self._due, due)
+        try:
+            await asyncio.sleep(0)
+            while due > self._now:
+                if self._due[0] >= due:
+                    self._now = due
+                await asyncio.sleep(0)
+        finally:
+            self._due.remove(due)
+            heapq.heapify(self._due)
+
+
+class FakeTransport:
+    """Answers from a function, or from a list of answers in turn; an exception in it is raised.
+
+    Attributes:
+        requests: every request, in order.
+    """
+
+    def __init__(
+        self, answers: Answerer | Iterable[FakeAnswer | Exception], *, clock: FakeClock | None = None
+    ) -> None:
+        self.requests: list[FakeRequest] = []
+        self.closed = False
+        self._clock = clock
+        if callable(answers):
+            self._answer = answers
+        else:
+            queue = iter(answers)
+            self._answer = lambda request: _next_answer(queue, request)
+
+    async def request(
+        self, method: str, path: str, *, headers: Mapping[str, str], body: bytes | None, timeout: float
+    ) -> Response:
+        """Record the request and answer it."""
+        request = FakeRequest(method, path, CIMultiDict(headers), body, timeout)
+        self.requests.append(request)
+        await asyncio.sleep(0)
+        answer = self._answer(request)
+        if isinstance(answer, Exception):
+            raise answer
+        if self._clock is not None and answer.took:
+            await self._clock.sleep(answer.took)
+        content = answer.body if isinstance(answer.body, bytes) else orjson.dumps(answer.body)
+        return Response(answer.status, CIMultiDict(answer.headers), content)
+
+    async def aclose(self) -> None:
+        """Remember that it was closed."""
+        self.closed = True
+
+
+def fake_client(
+    answers: Answerer | Iterable[FakeAnswer | Exception], *, clock: FakeClock | None = None, **options: Any
+) -> tuple[Client, FakeTransport]:
+    """A real client over a fake transport and a fake clock, and that transport.
+
+    Args:
+        answers: a function from request to answer, or answers in turn.
+        clock: by default a new one.
+        options: arguments of `Client`; the key and the base URL have defaults here.
+    """
+    time = FakeClock() if clock is None else clock
+    transport = FakeTransport(answers, clock=time)
+    client = Client(**{"api_key": "test-key", "base_url": "http://lume.test", "proxy": False, **options})
+    client._sender = client._sender.over(transport, clock=time, rng=random.Random(0))
+    return client, transport
+
+
+@contextmanager
+def no_backoff() -> Iterator[None]:
+    """Within the block no client of this process sleeps between attempts or looks; deadlines still hold."""
+    before, SystemClock.scale = SystemClock.scale, 0.0
+    try:
+        yield
+    finally:
+        SystemClock.scale = before
+
+
+def run_json(run_id: str, status: str, **fields: Any) -> dict[str, Any]:
+    """A run as the wire shows it, `fields` on top."""
+    return {
+        "id": run_id,
+        "status": status,
+        "flow_version": "customer_cleaner:v1",
+        "source_path": "customers.csv",
+        "run_metadata": None,
+        "force_rerun": False,
+        "created_at": "2026-01-01T00:00:00Z",
+        "started_at": None,
+        "finished_at": None,
+        "metadata": {},
+        **fields,
+    }
+
+
+def _next_answer(queue: Iterator[FakeAnswer | Exception], request: FakeRequest) -> FakeAnswer | Exception:
+    try:
+        return next(queue)
+    except StopIteration:
+        return AssertionError(f"no answer is left for {request.method} {request.path}")
