@@ -12,11 +12,15 @@ from lume_async._version import __version__
 if TYPE_CHECKING:
     from lume_async._api import (
         aclose,
+        as_completed,
         attach,
         default_client,
         init,
+        list_runs,
+        monitor,
         run,
         run_status,
+        wait_all,
         wait_for_run_completion,
         watch,
     )
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from lume_async._client import Client
     from lume_async._config import ApiKey, Proxy, Ssl
     from lume_async._duration import Duration
+    from lume_async._monitor import Monitor
     from lume_async._observe import (
         Event,
         Hook,
@@ -68,11 +73,15 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "_api": ("aclose attach default_client init run run_status wait_for_run_completion watch"),
+    "_api": (
+        "aclose as_completed attach default_client init list_runs monitor run run_status wait_all "
+        "wait_for_run_completion watch"
+    ),
     "_backoff": "Backoff PollInterval",
     "_client": "Client",
     "_config": "ApiKey Proxy Ssl",
     "_duration": "Duration",
+    "_monitor": "Monitor",
     "_observe": "Event Hook RequestFinished RequestStarted RetryScheduled RunStatusChanged",
     "_retry": "Retry",
     "_run": "LumeRun",
@@ -105,6 +114,7 @@ __all__ = [
     "LumeError",
     "LumeRun",
     "Metrics",
+    "Monitor",
     "OnDuplicate",
     "Outcome",
     "PollInterval",
@@ -133,11 +143,15 @@ __all__ = [
     "WebhookSignatureError",
     "__version__",
     "aclose",
+    "as_completed",
     "attach",
     "default_client",
     "init",
+    "list_runs",
+    "monitor",
     "run",
     "run_status",
+    "wait_all",
     "wait_for_run_completion",
     "watch",
 ]

@@ -1,14 +1,16 @@
 """The module-level functions: the same operations on a default client, made from the environment when needed."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from lume_async._backoff import PollInterval
 from lume_async._client import Client
 from lume_async._config import ApiKey
 from lume_async._duration import Duration
+from lume_async._monitor import Monitor
 from lume_async._run import LumeRun
 from lume_async._submit import OnDuplicate
+from lume_async.models import Outcome, RunStatus
 
 # One dict operation is atomic: no lock that a fork could leave locked.
 _default: dict[str, Client] = {}
@@ -112,6 +114,38 @@ def watch(
 ) -> AsyncIterator[LumeRun]:
     """Follow a run: a snapshot now and at every change of its status; see `Client.watch`."""
     return default_client().watch(run, poll_interval=poll_interval, timeout=timeout)
+
+
+def as_completed(
+    runs: Iterable[LumeRun | str], *, timeout: Duration | None = None, poll_interval: PollInterval = None
+) -> AsyncIterator[Outcome[LumeRun]]:
+    """One `Outcome` per run (or id), in the order in which they end; see `Client.as_completed`."""
+    return default_client().as_completed(runs, timeout=timeout, poll_interval=poll_interval)
+
+
+async def wait_all(
+    runs: Iterable[LumeRun | str], *, timeout: Duration | None = None, poll_interval: PollInterval = None
+) -> list[Outcome[LumeRun]]:
+    """One `Outcome` per run (or id), in the order of `runs`; see `Client.wait_all`."""
+    return await default_client().wait_all(runs, timeout=timeout, poll_interval=poll_interval)
+
+
+def monitor(*, max_in_flight: int = 64, poll_interval: PollInterval = None) -> Monitor:
+    """A long-lived watcher of any number of runs; see `Client.monitor`."""
+    return default_client().monitor(max_in_flight=max_in_flight, poll_interval=poll_interval)
+
+
+def list_runs(
+    *,
+    flow_version: str | None = None,
+    source_path: str | None = None,
+    status: RunStatus | str | None = None,
+    limit: int | None = None,
+) -> AsyncIterator[LumeRun]:
+    """The runs that match, newest first; see `Client.list_runs`."""
+    return default_client().list_runs(
+        flow_version=flow_version, source_path=source_path, status=status, limit=limit
+    )
 
 
 async def aclose() -> None:

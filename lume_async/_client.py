@@ -9,8 +9,11 @@ from typing import Any, NoReturn, Self
 from lume_async import _endpoints
 from lume_async._backoff import Backoff, PollInterval
 from lume_async._clock import SystemClock
+from lume_async._completion import as_completed, wait_all
 from lume_async._config import MEBIBYTE, ApiKey, Proxy, Ssl, settings
 from lume_async._duration import Duration, optional_seconds, seconds
+from lume_async._listing import list_runs
+from lume_async._monitor import Monitor
 from lume_async._observe import Hook, Observer
 from lume_async._public import public
 from lume_async._retry import Retry
@@ -18,7 +21,7 @@ from lume_async._run import LumeRun
 from lume_async._sender import Sender
 from lume_async._submit import OnDuplicate, check_key, check_on_duplicate, submit
 from lume_async._transport import AiohttpTransport
-from lume_async.models import RunRequest, check_run_id
+from lume_async.models import Outcome, RunRequest, RunStatus, check_run_id
 
 
 @public
@@ -201,6 +204,78 @@ class Client:
         """
         handle = self.attach(run) if isinstance(run, str) else run
         return handle.watch(poll_interval=poll_interval, timeout=timeout)
+
+    def as_completed(
+        self,
+        runs: Iterable[LumeRun | str],
+        *,
+        timeout: Duration | None = None,
+        poll_interval: PollInterval = None,
+    ) -> AsyncIterator[Outcome[LumeRun]]:
+        """One `Outcome` per run (or id), in the order in which they end.
+
+        A run that can't be followed is an outcome with its error and disturbs no other. Leaving the
+        iteration stops every look.
+
+        Args:
+            runs: handles or ids.
+            timeout: seconds (or a `timedelta`) for all of them; then each unfinished run is an outcome with a
+                `RunTimeoutError`. None waits for ever.
+            poll_interval: None for the library's back-off (at once, then 0.5 s growing to 5 s), a number of
+                seconds, a `timedelta` or a `Backoff`.
+
+        Raises:
+            InvalidRequestError: one of the ids is none; nothing was sent.
+        """
+        return as_completed(self._sender, runs, timeout=timeout, poll_interval=poll_interval)
+
+    async def wait_all(
+        self,
+        runs: Iterable[LumeRun | str],
+        *,
+        timeout: Duration | None = None,
+        poll_interval: PollInterval = None,
+    ) -> list[Outcome[LumeRun]]:
+        """Wait for many runs: one `Outcome` per run (or id), in the order of `runs`.
+
+        Args:
+            runs: handles or ids.
+            timeout: as in `as_completed`.
+            poll_interval: as in `as_completed`.
+
+        Raises:
+            InvalidRequestError: one of the ids is none; nothing was sent.
+        """
+        return await wait_all(self._sender, runs, timeout=timeout, poll_interval=poll_interval)
+
+    def monitor(self, *, max_in_flight: int = 64, poll_interval: PollInterval = None) -> Monitor:
+        """A long-lived watcher of any number of runs; see `Monitor`.
+
+        Args:
+            max_in_flight: how many looks may be under way at once.
+            poll_interval: as in `as_completed`.
+        """
+        return Monitor(self._sender, max_in_flight=max_in_flight, poll_interval=poll_interval)
+
+    def list_runs(
+        self,
+        *,
+        flow_version: str | None = None,
+        source_path: str | None = None,
+        status: RunStatus | str | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[LumeRun]:
+        """The runs that match, newest first; pages are fetched as they are read.
+
+        Args:
+            flow_version: only runs of this flow version.
+            source_path: only runs on this source.
+            status: only runs that have this status now.
+            limit: at most so many runs.
+        """
+        return list_runs(
+            self._sender, flow_version=flow_version, source_path=source_path, status=status, limit=limit
+        )
 
     async def aclose(self) -> None:
         """Close the connections. Calls under way and later ones raise `ClientClosedError`."""

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
+from urllib.parse import urlencode
 
 import orjson
 from attrs import field, frozen
 
+from lume_async._converter import structure
 from lume_async._wire import Response, decode_object, retry_after, run_record
+from lume_async.errors import ResponseDecodeError
 from lume_async.models import RunRecord, RunRequest, check_run_id
 
 T = TypeVar("T")
@@ -47,6 +50,23 @@ class Submitted:
 
     record: RunRecord
     replayed: bool
+
+
+@frozen
+class Page(Generic[T]):
+    """Part of a list, and where the next part begins (None: this was the last)."""
+
+    items: list[T]
+    next_cursor: str | None
+
+
+@frozen
+class Change:
+    """One entry of the change feed."""
+
+    id: str
+    status: str
+    finished_at: str | None = None
 
 
 @frozen
@@ -124,6 +144,52 @@ def health() -> Call[None]:
     return Call(
         operation="GET /healthz", method="GET", path="/healthz", decode=lambda answer: None, keyed=False
     )
+
+
+def runs(filters: Mapping[str, str], cursor: str | None) -> Call[Page[RunRecord]]:
+    """One page of the runs that match, newest first."""
+
+    def decode(answer: Response) -> Page[RunRecord]:
+        items, cursor = _page(answer)
+        return Page([run_record(raw, at=f"$.items[{n}]") for n, raw in enumerate(items)], cursor)
+
+    return Call(
+        operation="GET /v1/runs", method="GET", path=_path("/v1/runs", filters, cursor=cursor), decode=decode
+    )
+
+
+def changes(after: str | None, *, hold: float = 0.0) -> Call[Page[Change]]:
+    """All status changes after the cursor, oldest first; without one: none, and the present cursor."""
+
+    def decode(answer: Response) -> Page[Change]:
+        items, cursor = _page(answer)
+        if cursor is None:
+            raise ResponseDecodeError("expected a cursor @ $.next_cursor")
+        return Page(structure(items, list[Change], at="$.items"), cursor)
+
+    return Call(
+        operation="GET /v1/changes",
+        method="GET",
+        path=_path("/v1/changes", {}, after=after),
+        headers={"Prefer": f"wait={hold:.0f}"} if hold else {},
+        decode=decode,
+        hold=hold,
+    )
+
+
+def _path(path: str, filters: Mapping[str, str], **optional: str | None) -> str:
+    query = dict(filters) | {name: value for name, value in optional.items() if value is not None}
+    return f"{path}?{urlencode(query)}" if query else path
+
+
+def _page(answer: Response) -> tuple[list[Any], str | None]:
+    raw = decode_object(answer.body)
+    items, cursor = raw.get("items"), raw.get("next_cursor")
+    if not isinstance(items, list):
+        raise ResponseDecodeError(f"expected a list, got {type(items).__name__} @ $.items")
+    if not (cursor is None or isinstance(cursor, str)):
+        raise ResponseDecodeError(f"expected a string, got {type(cursor).__name__} @ $.next_cursor")
+    return items, cursor
 
 
 def _run(answer: Response) -> RunRecord:

@@ -8,7 +8,6 @@ from lume_async._backoff import Backoff
 from lume_async._endpoints import LONGEST_HOLD
 from lume_async._sender import Sender
 from lume_async._waiter import Seen, Waiter
-from lume_async.errors import ApiError, RunNotFoundError
 from lume_async.models import RunRecord, RunStatus
 
 HELD_AT_LEAST = 0.2
@@ -68,16 +67,14 @@ class RunPoll:
         """
         sender = self._sender
         return await Waiter(
-            self, backoff, timeout, sender.clock, sender.rng, self._tolerate, max_probes=max_probes
+            self,
+            backoff,
+            timeout,
+            sender.clock,
+            sender.rng,
+            tolerate=lambda error: sender.patience(error, self._run_id),
+            max_probes=max_probes,
         )
-
-    def _tolerate(self, error: Exception) -> float | None:
-        """A failed look is not a failed run."""
-        if isinstance(error, RunNotFoundError) and self._sender.is_fresh(self._run_id):
-            return error.retry_after or 0.0
-        if isinstance(error, ApiError) and error.retryable:
-            return error.retry_after or 0.0
-        return None
 
     def _seconds_to_hold(self, left: float | None) -> float:
         if not (self._hold and self._sender.may_hold()):

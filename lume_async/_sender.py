@@ -86,8 +86,20 @@ class Sender:
         self._held = 0
         self.closed = False
 
-    async def send(self, call: Call[T], *, timeout: float | None = None, sending: Sending | None = None) -> T:
+    async def send(
+        self,
+        call: Call[T],
+        *,
+        timeout: float | None = None,
+        sending: Sending | None = None,
+        once: bool = False,
+    ) -> T:
         """Send until there is an answer, the retries are used up, or `timeout` seconds are over.
+
+        Args:
+            timeout: seconds for the whole call, retries included; None for no limit of its own.
+            sending: filled with how the call went.
+            once: send once only, for callers that come back anyway.
 
         Raises:
             ApiError: see the tree in `lume_async.errors`.
@@ -106,7 +118,7 @@ class Sender:
             if call.submission is not None and answer_lost(error):
                 state.lost = True
             delay = await self._delay(call, error, state)
-            if delay is None or (deadline is not None and clock.now() + delay >= deadline):
+            if once or delay is None or (deadline is not None and clock.now() + delay >= deadline):
                 raise _verdict(call, error, state)
             if delay:
                 self.observer.retrying(call.operation, state.attempts, delay, error)
@@ -144,6 +156,16 @@ class Sender:
         """Whether it is so new a run of ours that the server may not find it yet."""
         at = self._ours.get(run_id or "", -math.inf)
         return self.clock.now() - at < GRACE
+
+    def patience(self, error: Exception, run_id: str) -> float | None:
+        """After a failed look at a run: how many seconds to leave the server alone, at least.
+
+        None where the look failed for a reason that waiting does not change. A failed look is not a failed run.
+        """
+        if not isinstance(error, ApiError):
+            return None
+        fresh = isinstance(error, RunNotFoundError) and self.is_fresh(run_id)
+        return (error.retry_after or 0.0) if error.retryable or fresh else None
 
     async def _attempt(self, call: Call[T], state: Sending, deadline: float | None) -> T:
         """Send once, after waiting for our turn; the wait for it counts against the caller's deadline only."""

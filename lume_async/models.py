@@ -274,7 +274,14 @@ class Outcome(Generic[Run]):
 @public
 @frozen
 class RunEvent(Generic[Run]):
-    """A watched run has another status than `previous` (None: it was seen for the first time)."""
+    """A watched run has another status than `previous` (None: it was seen for the first time).
+
+    Attributes:
+        run: the run as it was seen.
+        previous: its status before.
+        error: why it can't be watched any longer; None for a change of status.
+    """
 
     run: Run
     previous: RunStatus | None = None
+    error: Exception | None = None

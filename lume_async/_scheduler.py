@@ -1,0 +1,172 @@
+"""`Scheduler`: many keys, each to be looked at when it is due: one heap and a bounded set of looks.
+
+A key that sleeps costs a heap item and a dict item: no task, no timer, no connection. Knows no HTTP.
+"""
+
+import asyncio
+import heapq
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from lume_async._clock import Clock
+
+SLACK = 0.005
+"""Seconds that a look may come too early or too late: what is due within them is started together, which
+halves the cost of a look against one timer each."""
+
+_IN_FLIGHT = -math.inf
+_AGAIN = math.nan
+"""In place of a due time: being looked at; being looked at, and to be looked at once more at once."""
+
+
+class Scheduler:
+    """Calls `look(key)` when the key is due; its answer is the delay until the next look, None for never.
+
+    Args:
+        look: must not raise; what it raises all the same ends the whole schedule through `failed`.
+        limit: how many looks may be under way at once.
+        clock: where now and sleep come from.
+        failed: told what went wrong in here.
+    """
+
+    def __init__(
+        self,
+        look: Callable[[str], Awaitable[float | None]],
+        *,
+        limit: int,
+        clock: Clock,
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._look = look
+        self._limit = limit
+        self._clock = clock
+        self._failed = failed
+        self._due: dict[str, float] = {}
+        self._heap: list[tuple[float, str]] = []
+        self._ready: deque[str] = deque()
+        self._workers: set[asyncio.Task[None]] = set()
+        self._active = 0  # workers that will still take from `_ready`
+        self._timer: asyncio.Task[None] | None = None
+        self._timer_due = math.inf
+        self._last_round = False
+        self._empty = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._due
+
+    def add(self, key: str, delay: float) -> None:
+        """Look at the key in `delay` seconds; a key that is there already keeps the earlier time."""
+        due = self._clock.now() + delay
+        present = self._due.get(key)
+        if present is None or present > due:  # neither mark of a look under way is greater than anything
+            self._push(key, due)
+
+    def delay_all(self, delay: Callable[[], float]) -> None:
+        """Give every key a new time, `delay()` seconds from now; those being looked at have it at once."""
+        now = self._clock.now()
+        for key, due in list(self._due.items()):
+            if math.isfinite(due):
+                self._push(key, now + delay())
+            else:
+                self._due[key] = _AGAIN
+
+    def discard(self, key: str) -> None:
+        """Forget the key; a look at it that is under way ends, but has no successor."""
+        self._due.pop(key, None)
+        self._check_empty()
+
+    def wake(self, key: str) -> None:
+        """Look at the key now; if it is being looked at, once more afterwards."""
+        due = self._due.get(key)
+        if due is None:
+            return
+        if math.isfinite(due):
+            self._push(key, self._clock.now())
+        else:
+            self._due[key] = _AGAIN
+
+    async def last_round(self, limit: float) -> None:
+        """Look at every key once more, for at most `limit` seconds altogether, and then never again."""
+        self._last_round = True
+        self._check_empty()
+        for key in list(self._due):
+            self.wake(key)
+        try:
+            async with asyncio.timeout(limit):
+                await self._empty.wait()
+        except TimeoutError:
+            pass
+
+    async def aclose(self) -> None:
+        """Stop every look that is under way and wait for its clean-up."""
+        self._due.clear()
+        tasks = [*self._workers, *([self._timer] if self._timer else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _push(self, key: str, due: float) -> None:
+        self._due[key] = due
+        heapq.heappush(self._heap, (due, key))
+        if due < self._timer_due - SLACK:
+            self._arm(due)
+
+    def _arm(self, due: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_due = due
+        self._timer = asyncio.ensure_future(self._tick(due))
+
+    async def _tick(self, due: float) -> None:
+        """Sleep until `due`, start what is due then, and set the timer again."""
+        await self._clock.sleep(max(0.0, due - self._clock.now()))
+        self._timer, self._timer_due = None, math.inf
+        self._start_due()
+        if self._heap:
+            self._arm(self._heap[0][0])
+
+    def _start_due(self) -> None:
+        horizon = self._clock.now() + SLACK
+        heap, known = self._heap, self._due
+        while heap and heap[0][0] <= horizon:
+            due, key = heapq.heappop(heap)
+            if known.get(key) == due:  # else it was discarded or got another time since
+                known[key] = _IN_FLIGHT
+                self._ready.append(key)
+        for _ in range(min(len(self._ready), self._limit - self._active)):
+            self._active += 1
+            worker = asyncio.ensure_future(self._work())
+            self._workers.add(worker)
+            worker.add_done_callback(self._worker_done)
+
+    async def _work(self) -> None:
+        """Look at what is ready until nothing is: as many as `limit` of these run at once."""
+        try:
+            while self._ready:
+                key = self._ready.popleft()
+                if key in self._due:
+                    self._looked(key, await self._look(key))
+        finally:
+            self._active -= 1
+
+    def _looked(self, key: str, delay: float | None) -> None:
+        mark = self._due.get(key)
+        if mark is None:
+            return
+        if delay is None or (self._last_round and mark == _IN_FLIGHT):
+            self.discard(key)
+        else:
+            self._push(key, self._clock.now() + (delay if mark == _IN_FLIGHT else 0.0))
+
+    def _worker_done(self, worker: asyncio.Task[None]) -> None:
+        self._workers.discard(worker)
+        if not worker.cancelled() and (error := worker.exception()) is not None:
+            self._failed(error)
+
+    def _check_empty(self) -> None:
+        if self._last_round and not self._due:
+            self._empty.set()
