@@ -78,7 +78,11 @@ class AiohttpTransport:
             async with asyncio.timeout(timeout):
                 session = await self._session()
                 async with session.request(
-                    method, URL(self._base + path, encoded=True), headers=headers, data=body
+                    method,
+                    URL(self._base + path, encoded=True),
+                    headers=headers,
+                    data=body,
+                    allow_redirects=False,  # the key would go wherever an answer points
                 ) as response:
                     limit = self._settings.max_response_bytes
                     content = await (
