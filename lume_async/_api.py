@@ -9,6 +9,7 @@ from lume_async._config import ApiKey
 from lume_async._duration import Duration
 from lume_async._monitor import Monitor
 from lume_async._run import LumeRun
+from lume_async._secret import veiled
 from lume_async._submit import OnDuplicate
 from lume_async.models import Outcome, RunStatus
 
@@ -46,9 +47,9 @@ def init(
     Raises:
         ConfigurationError: a setting is missing or makes no sense; says which argument and which variable.
     """
+    api_key = veiled(api_key)
     options = {"base_url": base_url, "request_timeout": request_timeout, **client_options}
     _default["client"] = Client(api_key, **options)
-    api_key = None
 
 
 async def run(

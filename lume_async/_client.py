@@ -18,6 +18,7 @@ from lume_async._observe import Hook, Observer
 from lume_async._public import public
 from lume_async._retry import Retry
 from lume_async._run import LumeRun
+from lume_async._secret import veiled
 from lume_async._sender import Sender
 from lume_async._submit import OnDuplicate, check_key, check_on_duplicate, submit
 from lume_async._transport import AiohttpTransport
@@ -64,6 +65,7 @@ class Client:
         max_response_bytes: int = 32 * MEBIBYTE,
         hooks: Iterable[Hook] = (),
     ) -> None:
+        api_key, proxy = veiled(api_key), veiled(proxy)
         chosen = settings(
             api_key,
             base_url=base_url,
@@ -74,7 +76,6 @@ class Client:
             ssl=ssl,
             user_agent=user_agent,
         )
-        api_key = proxy = None  # so that no traceback shows them among this frame's locals
         self._sender = Sender(
             chosen,
             AiohttpTransport(chosen),

@@ -3,7 +3,7 @@
 import os
 import ssl as ssl_module
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -11,7 +11,7 @@ from urllib.request import getproxies, proxy_bypass
 from attrs import field, frozen
 
 from lume_async._duration import Duration, seconds
-from lume_async._secret import Secret
+from lume_async._secret import Secret, veiled
 from lume_async._version import __version__
 from lume_async.errors import ConfigurationError
 
@@ -27,6 +27,9 @@ Ssl: TypeAlias = ssl_module.SSLContext | str | os.PathLike[str] | None
 MEBIBYTE = 1024 * 1024
 DEFAULT_TIMEOUT = 60.0
 LONGEST_KEY = 8192
+
+Variables: TypeAlias = Callable[[str], str | None]
+"""Reads one environment variable. No mapping: the repr of one, in a traceback's locals, shows the key."""
 
 
 @frozen
@@ -53,18 +56,18 @@ def settings(
     proxy: Proxy,
     ssl: Ssl,
     user_agent: str | None,
-    environment: Mapping[str, str] = os.environ,
+    variables: Variables = os.getenv,
 ) -> Settings:
     """An argument beats the environment, the environment beats a default.
 
     Raises:
         ConfigurationError: a setting is missing or makes no sense; says which argument and which variable.
     """
-    url = _base_url(base_url, environment)
+    url = _base_url(base_url, variables)
     return Settings(
         base_url=url,
-        api_key=_api_key(api_key, environment),
-        request_timeout=_request_timeout(request_timeout, environment),
+        api_key=_api_key(api_key, variables),
+        request_timeout=_request_timeout(request_timeout, variables),
         max_connections=_at_least_one(max_connections, "max_connections"),
         max_response_bytes=_at_least_one(max_response_bytes, "max_response_bytes"),
         proxy=_proxy(proxy, url),
@@ -81,30 +84,30 @@ def valid_key(key: object, source: str) -> Secret:
     """
     if not isinstance(key, str):
         raise ConfigurationError(f"{source} must give a string, not {type(key).__name__}")
-    text = key.strip("\r\n")  # a key read from a file ends with one
+    text = Secret(key.strip("\r\n"))  # a key read from a file ends with one
     if not text.strip():
         raise ConfigurationError(f"{source} is empty: pass api_key=... or set LUME_API_KEY")
     if len(text) > LONGEST_KEY or not (text.isascii() and text.isprintable()):
         raise ConfigurationError(
             f"{source} holds characters that no API key has (or more than {LONGEST_KEY:,} of them)"
         )
-    return Secret(text)
+    return text
 
 
-def _api_key(key: ApiKey | None, environment: Mapping[str, str]) -> Secret | Callable[[], object]:
+def _api_key(key: ApiKey | None, variables: Variables) -> Secret | Callable[[], object]:
     if callable(key):
         return key
     if key is not None:
         return valid_key(key, "api_key")
-    found = environment.get("LUME_API_KEY")
+    found = veiled(variables("LUME_API_KEY"))
     if found is None:
         raise ConfigurationError("there is no API key: pass api_key=... or set LUME_API_KEY")
     return valid_key(found, "LUME_API_KEY")
 
 
-def _base_url(argument: str | None, environment: Mapping[str, str]) -> str:
+def _base_url(argument: str | None, variables: Variables) -> str:
     source = "LUME_BASE_URL" if argument is None else "base_url"
-    text = environment.get("LUME_BASE_URL") if argument is None else argument
+    text = variables("LUME_BASE_URL") if argument is None else argument
     if not text:
         raise ConfigurationError(
             "there is no base URL (and no default one): pass base_url=... or set LUME_BASE_URL; "
@@ -122,10 +125,10 @@ def _base_url(argument: str | None, environment: Mapping[str, str]) -> str:
     return text.rstrip("/")
 
 
-def _request_timeout(argument: Duration | None, environment: Mapping[str, str]) -> float:
+def _request_timeout(argument: Duration | None, variables: Variables) -> float:
     source, value = "request_timeout", argument
     if value is None:
-        text = environment.get("LUME_REQUEST_TIMEOUT")
+        text = variables("LUME_REQUEST_TIMEOUT")
         if not text:
             return DEFAULT_TIMEOUT
         source = "LUME_REQUEST_TIMEOUT"

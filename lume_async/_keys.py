@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from lume_async._config import valid_key
 from lume_async._perloop import PerLoop
-from lume_async._secret import Secret
+from lume_async._secret import Secret, veiled
 
 
 class Keys:
@@ -40,7 +40,7 @@ class Keys:
 
 
 async def _ask(source: Callable[[], object]) -> Secret:
-    answer = source()
+    answer = veiled(source())
     if inspect.isawaitable(answer):
-        answer = await answer
+        answer = veiled(await answer)
     return valid_key(answer, "the api_key function")

@@ -1,6 +1,8 @@
 """A string that may travel in a header and nowhere else."""
 
-from typing import NoReturn
+from typing import NoReturn, TypeVar
+
+T = TypeVar("T")
 
 
 class Secret(str):
@@ -13,3 +15,8 @@ class Secret(str):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an API key is never pickled: give it again where the pickle is loaded")
+
+
+def veiled(value: T) -> T:
+    """The value; a text is one whose repr is redacted, so that no traceback shows it among a frame's locals."""
+    return Secret(value) if isinstance(value, str) else value  # type: ignore[return-value]
