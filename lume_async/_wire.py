@@ -1,8 +1,9 @@
 """The wire, read: an answer's status, headers and body become a value or an error. Pure."""
 
 import math
+import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
@@ -20,10 +21,13 @@ from lume_async.errors import (
     RunNotFoundError,
     ServerError,
 )
-from lume_async.models import RunRecord, RunStatus, check_run_id
+from lume_async.models import RunRecord, RunStatus, is_run_id
 
 SNIPPET = 200
 """How much of an unexpected body an error's message shows, in characters."""
+
+_BOM = b"\xef\xbb\xbf"
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
 
 
 @frozen
@@ -42,7 +46,7 @@ def decode_json(body: bytes) -> Any:
         ResponseDecodeError: with the beginning of what came instead.
     """
     try:
-        return orjson.loads(body.removeprefix(b"\xef\xbb\xbf"))
+        return orjson.loads(body.removeprefix(_BOM))
     except orjson.JSONDecodeError as error:
         reason = "an empty body" if not body.strip() else f"{error}: {snippet(body)!r}"
     raise ResponseDecodeError(f"expected JSON, got {reason}")
@@ -71,12 +75,9 @@ def run_record(raw: Any, *, etag: str | None = None, at: str = "$") -> RunRecord
     status = raw.get("status")
     if not isinstance(status, str) or not status:
         raise ResponseDecodeError(f"expected a status, got {_shown(status)} @ {at}.status")
-    try:
-        run_id = check_run_id(raw.get("id"))
-    except InvalidRequestError:
-        run_id = ""
-    if not run_id:
-        raise ResponseDecodeError(f"expected a run id, got {_shown(raw.get('id'))} @ {at}.id")
+    run_id = raw.get("id")
+    if not is_run_id(run_id):
+        raise ResponseDecodeError(f"expected a run id, got {_shown(run_id)} @ {at}.id")
     return RunRecord(run_id, RunStatus(status), raw, etag)
 
 
@@ -97,7 +98,7 @@ def error_from(response: Response, *, on_run: bool = False, wall: float = math.n
     }
     if kind is DuplicateRunError:
         run_id = problem.get("run_id")
-        details["run_id"] = run_id if isinstance(run_id, str) else None
+        details["run_id"] = run_id if is_run_id(run_id) else None
     if status == HTTPStatus.REQUEST_TIMEOUT:
         details["retryable"] = True
     return kind(_message(response, problem), **details)
@@ -112,8 +113,9 @@ def retry_after(headers: Mapping[str, str], wall: float = math.nan) -> float | N
     text = headers.get("Retry-After", "").strip()
     if not text:
         return None
-    if text.lstrip("+-").replace(".", "", 1).isdecimal() and text.isascii():
-        return max(0.0, float(text))
+    if _NUMBER.fullmatch(text):
+        number = float(text)
+        return max(0.0, number) if math.isfinite(number) else None
     until = _http_date(text)
     if until is None:
         return None
@@ -136,7 +138,8 @@ def snippet(body: bytes) -> str:
 def _http_date(text: str) -> float | None:
     try:
         moment: datetime = parsedate_to_datetime(text)
-        return moment.timestamp()
+        # asctime, one of the three forms of RFC 9110 §5.6.7, names no zone: all three mean UTC.
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
 
@@ -163,6 +166,7 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 
 def _problem(body: bytes) -> dict[str, Any]:
     """RFC 9457 members, whatever the content type claims; nothing where the body is something else."""
+    body = body.removeprefix(_BOM)
     if not body.lstrip().startswith(b"{"):
         return {}
     try:
