@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeGuard, TypeVar
 
 import orjson
 from attrs import Factory, define, field, frozen
@@ -17,7 +17,7 @@ Run = TypeVar("Run")
 """The `LumeRun` of the caller's own package."""
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # no JSON holds a lone surrogate
 _LONGEST = {"flow_version": 256, "source_path": 4096}
 
 
@@ -215,13 +215,18 @@ class RunRequest:
     force_rerun: bool = field(default=False, validator=_true_or_false)
 
 
+def is_run_id(run_id: object) -> TypeGuard[str]:
+    """Whether it is `[A-Za-z0-9_-]{1,128}`."""
+    return isinstance(run_id, str) and _ID.fullmatch(run_id) is not None
+
+
 def check_run_id(run_id: object) -> str:
     """The id, if it is one: `[A-Za-z0-9_-]{1,128}`. Anything else could re-aim an authenticated request.
 
     Raises:
         InvalidRequestError: it is not one. The text is not repeated: it may be a key pasted by mistake.
     """
-    if isinstance(run_id, str) and _ID.fullmatch(run_id):
+    if is_run_id(run_id):
         return run_id
     raise InvalidRequestError(
         "a run id is 1 to 128 letters, digits, '_' or '-': this is none, nothing was sent"
