@@ -32,12 +32,26 @@ def _strict_int(value: Any, _type: Any) -> int:
     return value
 
 
+def _strict_float(value: Any, _type: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"expected a number, got {type(value).__name__}")
+    return float(value)
+
+
+def _strict_bool(value: Any, _type: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"expected true or false, got {type(value).__name__}")
+    return value
+
+
 @cache
 def converter() -> Converter:
     """The one converter: unknown keys are ignored, scalars are never coerced (`str(None)` is no value)."""
     made = Converter()
     made.register_structure_hook(str, _strict_str)
     made.register_structure_hook(int, _strict_int)
+    made.register_structure_hook(float, _strict_float)
+    made.register_structure_hook(bool, _strict_bool)
     made.register_structure_hook(datetime, lambda value, _type: parse_time(value))
     return made
 
