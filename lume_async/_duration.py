@@ -18,7 +18,10 @@ def seconds(value: Duration, name: str) -> float:
     if isinstance(value, timedelta):
         number = value.total_seconds()
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:  # a whole number that no float holds
+            number = math.inf if value > 0 else -math.inf
     else:
         raise TypeError(f"{name} must be a number of seconds or a timedelta, not {type(value).__name__}")
     if math.isnan(number) or number < 0:
