@@ -7,7 +7,7 @@ from lume_async import _endpoints
 from lume_async._backoff import Backoff
 from lume_async._endpoints import LONGEST_HOLD
 from lume_async._sender import Sender
-from lume_async._waiter import Seen, Waiter
+from lume_async._waiter import LAST_LOOK, Seen, Waiter
 from lume_async.models import RunRecord, RunStatus
 
 HELD_AT_LEAST = 0.2
@@ -79,6 +79,8 @@ class RunPoll:
     def _seconds_to_hold(self, left: float | None) -> float:
         if not (self._hold and self._sender.may_hold()):
             return 0.0
+        if left is not None and left <= LAST_LOOK:
+            return 0.0  # the look at the deadline: no time to be held
         return float(math.floor(min(LONGEST_HOLD, LONGEST_HOLD if left is None else left)))
 
     def _warn(self, record: RunRecord) -> None:
