@@ -108,21 +108,26 @@ class Sender:
         clock = self.clock
         deadline = None if timeout is None else clock.now() + timeout
         state = Sending() if sending is None else sending
-        while True:
-            state.attempts += 1
-            try:
-                return await self._attempt(call, state, deadline)
-            except ApiError as caught:
-                error = caught
-            error.attempts = state.attempts
-            if call.submission is not None and answer_lost(error):
-                state.lost = True
-            delay = await self._delay(call, error, state)
-            if once or delay is None or (deadline is not None and clock.now() + delay >= deadline):
-                raise _verdict(call, error, state)
-            if delay:
-                self.observer.retrying(call.operation, state.attempts, delay, error)
-                await clock.sleep(delay)
+        held = call.hold > 0
+        self._held += held  # before anything is awaited: many that ask `may_hold` at once must see each other
+        try:
+            while True:
+                state.attempts += 1
+                try:
+                    return await self._attempt(call, state, deadline)
+                except ApiError as caught:
+                    error = caught
+                error.attempts = state.attempts
+                if call.submission is not None and answer_lost(error):
+                    state.lost = True
+                delay = await self._delay(call, error, state)
+                if once or delay is None or (deadline is not None and clock.now() + delay >= deadline):
+                    raise _verdict(call, error, state)
+                if delay:
+                    self.observer.retrying(call.operation, state.attempts, delay, error)
+                    await clock.sleep(delay)
+        finally:
+            self._held -= held
 
     def over(self, transport: Transport, *, clock: Clock, rng: Rng) -> "Sender":
         """The same settings over another transport and another time: for tests."""
@@ -214,7 +219,6 @@ class Sender:
         if listening:
             self.observer.started(call.operation, state.attempts)
         status, request_id, failure = None, None, None
-        self._held += call.hold > 0
         try:
             response = await self._transport.request(
                 call.method, call.path, headers=headers, body=call.body, timeout=limit
@@ -225,7 +229,6 @@ class Sender:
             failure = type(error).__name__
             raise
         finally:
-            self._held -= call.hold > 0
             if listening:
                 self.observer.finished(
                     RequestFinished(
