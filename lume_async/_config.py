@@ -1,6 +1,7 @@
 """A client's settings, from arguments and the environment, checked before anything is made of them."""
 
 import os
+import re
 import ssl as ssl_module
 import sys
 from collections.abc import Awaitable, Callable
@@ -27,6 +28,7 @@ Ssl: TypeAlias = ssl_module.SSLContext | str | os.PathLike[str] | None
 MEBIBYTE = 1024 * 1024
 DEFAULT_TIMEOUT = 60.0
 LONGEST_KEY = 8192
+_URL_TEXT = re.compile(r"[!-~]+")  # printable ASCII without spaces: it is sent as it is
 
 Variables: TypeAlias = Callable[[str], str | None]
 """Reads one environment variable. No mapping: the repr of one, in a traceback's locals, shows the key."""
@@ -113,14 +115,15 @@ def _base_url(argument: str | None, variables: Variables) -> str:
             "there is no base URL (and no default one): pass base_url=... or set LUME_BASE_URL; "
             "`lume_local.serve()` starts a server on this machine and knows its own"
         )
+    text = text.strip() if isinstance(text, str) else ""
     try:
         parts = urlsplit(text)
         host, _port = parts.hostname, parts.port
-    except (ValueError, TypeError, AttributeError):
+    except ValueError:
         parts, host = None, None
-    if parts is None or parts.scheme not in ("http", "https") or not host:
+    if parts is None or parts.scheme not in ("http", "https") or not host or not _URL_TEXT.fullmatch(text):
         raise ConfigurationError(f"{source} must look like https://host[:port][/path]")
-    if parts.username or parts.password or parts.query or parts.fragment:
+    if any(mark in text for mark in "@?#"):
         raise ConfigurationError(f"{source} must hold no user name, password, query or fragment")
     return text.rstrip("/")
 
@@ -157,13 +160,27 @@ def _proxy(proxy: Proxy, base_url: str) -> str | None:
         return None
     parts = urlsplit(base_url)
     if proxy is None:
-        proxies = getproxies()
-        if proxy_bypass(parts.netloc, proxies):
+        if proxy_bypass(parts.netloc):
             return None
-        return proxies.get(parts.scheme) or proxies.get("all")
-    if not isinstance(proxy, str) or urlsplit(proxy).scheme not in ("http", "https"):
-        raise ConfigurationError("proxy must be False or look like http://[user:password@]host:port")
+        proxies = getproxies()
+        proxy = proxies.get(parts.scheme) or proxies.get("all")
+        if not proxy:
+            return None
+        proxy = proxy if "://" in proxy else f"http://{proxy}"  # as curl and requests read it
+    if not (isinstance(proxy, str) and _is_proxy(proxy)):
+        raise ConfigurationError(
+            "proxy (or HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) must look like http://[user:password@]host:port; "
+            "False uses none"
+        )
     return proxy
+
+
+def _is_proxy(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _ssl(ssl: Ssl) -> Ssl:
