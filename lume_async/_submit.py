@@ -14,6 +14,7 @@ A 409 to a resend names a run. It is ours if the server made it no earlier than 
 our `run_metadata`; any other is a duplicate.
 """
 
+import math
 from datetime import datetime
 from typing import Literal, TypeAlias
 
@@ -65,6 +66,8 @@ async def submit(
         raise duplicate
     holder = await _fetch(sender, duplicate.run_id)
     ours = sending.lost and _is_new(holder, sending, sender) and _same_metadata(holder, request)
+    if ours:
+        sender.submitted(holder.id)
     if ours or on_duplicate == "attach":
         return Submission(holder, reused=not ours)
     raise duplicate
@@ -117,7 +120,10 @@ def _is_new(record: RunRecord, sending: Sending, sender: Sender) -> bool:
     offset = sending.server_offset
     if offset is None:  # no Date came: the two clocks have to agree
         offset = sender.clock.wall() - sender.clock.now()
-    return created.timestamp() >= sending.first_sent + offset
+    first = sending.first_sent + offset
+    if created.microsecond == 0:  # this server tells whole seconds, rounded down as well
+        first = math.floor(first)
+    return created.timestamp() >= first
 
 
 def _created(record: RunRecord) -> datetime | None:
