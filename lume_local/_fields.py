@@ -1,0 +1,139 @@
+"""Reading a table of a flow version strictly: every key is known, of its type, and small. Pure."""
+
+import difflib
+import math
+import re
+from typing import Any
+
+from attrs import define, field
+
+
+class FlowError(ValueError):
+    """A mistake in a flow version.
+
+    Attributes:
+        place: where it is, such as `columns.email.pattern`; empty for the file as a whole.
+        problem: what is wrong there, and what to do.
+    """
+
+    def __init__(self, place: str, problem: str) -> None:
+        super().__init__(place, problem)
+        self.place = place
+        self.problem = problem
+
+    def __str__(self) -> str:
+        """`place: problem`."""
+        return f"{self.place}: {self.problem}" if self.place else self.problem
+
+
+_MISSING: Any = object()
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+@define
+class Table:
+    """A table and its place. Each reader notes the key as known; `no_more` refuses the rest."""
+
+    place: str
+    values: dict[str, Any]
+    known: set[str] = field(factory=set, init=False)
+
+    def at(self, key: str) -> str:
+        """The place of a key of this table."""
+        return f"{self.place}.{key}" if self.place else key
+
+    def present(self, key: str) -> bool:
+        """Whether the key is there (and from now on known)."""
+        self.known.add(key)
+        return key in self.values
+
+    def _get(self, key: str, kind: type | tuple[type, ...], words: str, default: Any) -> Any:
+        if not self.present(key):
+            if default is _MISSING:
+                raise FlowError(self.at(key), f"is missing: it must be {words}")
+            return default
+        value = self.values[key]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise FlowError(self.at(key), f"must be {words}, not {value!r}")
+        return value
+
+    def text(
+        self,
+        key: str,
+        *,
+        default: Any = _MISSING,
+        pattern: re.Pattern[str] | None = None,
+        longest: int = 200,
+    ) -> str:
+        """A text; without a default it must be there and not be empty."""
+        value: str = self._get(key, str, "a text", default)
+        if default is _MISSING and not value.strip():
+            raise FlowError(self.at(key), "is empty")
+        if len(value) > longest:
+            raise FlowError(self.at(key), f"has {len(value):,} characters; {longest:,} is the most")
+        if _CONTROL.search(value):
+            raise FlowError(self.at(key), "holds a control character")
+        if pattern is not None and not pattern.fullmatch(value):
+            raise FlowError(self.at(key), f"{value!r} must match {pattern.pattern}")
+        return value
+
+    def choice(self, key: str, choices: tuple[str, ...], *, default: Any) -> Any:
+        """One of `choices`."""
+        value = self._get(key, str, f"one of {', '.join(choices)}", default)
+        if value != default and value not in choices:
+            near = difflib.get_close_matches(value, choices, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise FlowError(self.at(key), f"{value!r} is none of {', '.join(choices)}{hint}")
+        return value
+
+    def flag(self, key: str) -> bool:
+        """True or false; false where it isn't there."""
+        return bool(self._get(key, bool, "true or false", False))
+
+    def number(self, key: str) -> float | None:
+        """A finite number or None."""
+        value: float | None = self._get(key, (int, float), "a number", None)
+        if value is not None and not math.isfinite(value):
+            raise FlowError(self.at(key), "must be a finite number")
+        return value
+
+    def count(self, key: str) -> int:
+        """A whole number from 0 on."""
+        value: int = self._get(key, int, "a whole number", 0)
+        if not 0 <= value < 2**31:
+            raise FlowError(self.at(key), "must be a whole number from 0 to 2,147,483,647")
+        return value
+
+    def scalars(self, key: str) -> list[Any]:
+        """A list of 1 to 1,000 texts, numbers or truth values; empty where it isn't there."""
+        if not self.present(key):
+            return []
+        values = self.values[key]
+        if not isinstance(values, list) or not 1 <= len(values) <= 1000:
+            raise FlowError(self.at(key), "must be a list of 1 to 1,000 values")
+        for value in values:
+            if not isinstance(value, str | int | float | bool):
+                raise FlowError(self.at(key), f"{value!r} is neither a text nor a number nor true or false")
+        return values
+
+    def table(self, key: str) -> "Table":
+        """A table below this one; empty where it isn't there."""
+        return Table(self.at(key), self._get(key, dict, "a table", {}))
+
+    def tables(self, key: str) -> list[dict[str, Any]]:
+        """A list of tables."""
+        entries: list[Any] = self._get(key, list, f"a list of tables: write [[{key}]]", [])
+        for number, entry in enumerate(entries):
+            if not isinstance(entry, dict):
+                raise FlowError(f"{self.at(key)}[{number}]", f"must be a table: write [[{key}]]")
+        return entries
+
+    def no_more(self) -> None:
+        """Refuse keys that nothing has read: a misspelt check must not be silently without effect."""
+        for key in self.values:
+            if key not in self.known:
+                near = difflib.get_close_matches(key, self.known, 1)
+                hint = (
+                    f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(self.known))}"
+                )
+                raise FlowError(self.at(key), f"is not a known key; {hint}")

@@ -1,0 +1,119 @@
+"""The flow versions that the server knows: read from files, registered by requests, compiled once."""
+
+import asyncio
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve
+
+from lume_async.errors import ConfigurationError
+from lume_local._fields import FlowError
+from lume_local._flow import Flow, read_definition, read_toml
+from lume_local._pool import Pool
+from lume_local._store import Store, StoredFlow
+from lume_local._times import now_text
+
+COMPILER = 1
+"""Raise it when the compiled form or its meaning changes: stored forms of another number are made again."""
+
+
+class FlowConflict(Exception):
+    """This flow version exists with other content, and a version never changes."""
+
+
+class Flows:
+    """Flow versions by their `flow:version`."""
+
+    def __init__(self, store: Store, pool: Pool) -> None:
+        self._store = store
+        self._pool = pool
+        self._tag = f"{COMPILER}/duckdb {version('duckdb')}"
+        self._stored = {flow.ref: flow for flow in store.flows()}
+        self._parsed: dict[str, Flow] = {}
+        self._registering = asyncio.Lock()
+
+    def get(self, ref: str) -> StoredFlow | None:
+        """A flow version, or None."""
+        return self._stored.get(ref)
+
+    def parsed(self, ref: str) -> Flow:
+        """The checked form of a flow version that is there."""
+        if ref not in self._parsed:
+            self._parsed[ref] = read_definition(self._stored[ref].definition)
+        return self._parsed[ref]
+
+    async def register(self, flow: Flow, *, replace_unused: bool = False) -> bool:
+        """Add a flow version; True where it is new. Raises `FlowError`, `FlowConflict`.
+
+        Args:
+            flow: the checked flow.
+            replace_unused: take other content for a version that no run was ever made with.
+        """
+        async with self._registering:
+            known = self._stored.get(flow.ref)
+            if known is not None and known.content_hash == flow.content_hash:
+                return False
+            if known is not None and not (replace_unused and not self._store.is_used(flow.ref)):
+                raise FlowConflict(flow.ref)
+            compiled = await self._pool.check(flow.definition)
+            self._keep(
+                StoredFlow(flow.ref, flow.content_hash, flow.definition, compiled, self._tag, now_text())
+            )
+            return True
+
+    def _keep(self, flow: StoredFlow) -> None:
+        self._store.put_flow(flow)
+        self._stored[flow.ref] = flow
+        self._parsed.pop(flow.ref, None)
+
+    async def compiled(self, ref: str) -> dict[str, Any]:
+        """The compiled form, made again where another DuckDB or an older lume_local made it."""
+        stored = self._stored[ref]
+        if stored.compiled_by != self._tag:
+            compiled = await self._pool.check(stored.definition)
+            stored = evolve(stored, compiled=compiled, compiled_by=self._tag)
+            self._keep(stored)
+        return stored.compiled
+
+    async def load(self, folder: Path) -> None:
+        """Register every `*.toml` of a folder. Raises `ConfigurationError` with file, place and what to do."""
+        seen: dict[str, Path] = {}
+        for path in _files(folder):
+            flow = _read(path)
+            if flow.ref in seen:
+                raise ConfigurationError(
+                    f"{path}: {flow.ref} is in {seen[flow.ref].name} already: raise its version"
+                )
+            seen[flow.ref] = path
+            try:
+                await self.register(flow, replace_unused=True)
+            except FlowError as error:
+                raise ConfigurationError(_located(path, error)) from None
+            except FlowConflict:
+                raise ConfigurationError(
+                    f"{path}: runs were made with another {flow.ref}, and a version never changes: give this one "
+                    "a new version, put the old content back, or start with another data folder"
+                ) from None
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise ConfigurationError(
+            f"there is no flows folder {str(folder)!r}: make it and put flow versions (*.toml) in it, pass "
+            "flows=<folder>, or pass flows=None and register flows by request"
+        )
+    return sorted(folder.glob("*.toml"))
+
+
+def _read(path: Path) -> Flow:
+    try:
+        return read_toml(path.read_text(encoding="utf-8"))
+    except FlowError as error:
+        raise ConfigurationError(_located(path, error)) from None
+    except (OSError, UnicodeError) as error:
+        raise ConfigurationError(f"{path} can't be read: {error}") from None
+
+
+def _located(path: Path, error: FlowError) -> str:
+    return f"{path}: {error.place}: {error.problem}" if error.place else f"{path} {error.problem}"

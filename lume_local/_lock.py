@@ -1,0 +1,42 @@
+"""Advisory file locks: one server per data folder, and one worker per run folder. POSIX."""
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class Locked(Exception):
+    """Somebody else holds the lock."""
+
+
+@contextmanager
+def held(path: Path, *, make: bool = True) -> Iterator[None]:
+    """Hold a lock; it also ends with the process. Raises `Locked` at once where somebody else holds it.
+
+    `make` makes the file where it isn't there.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if make else 0), 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Locked(str(path)) from None
+        yield
+    finally:
+        os.close(handle)
+
+
+async def wait_until_free(path: Path, seconds: float) -> None:
+    """Wait until nobody holds the lock any more; give up after `seconds`, or where there is no such file."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < deadline:
+        try:
+            with held(path, make=False):
+                return
+        except FileNotFoundError:
+            return
+        except Locked:
+            await asyncio.sleep(0.02)

@@ -1,0 +1,218 @@
+"""Worker processes: started ahead of need, spoken to in JSON lines, never outliving the server."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from lume_local._fields import FlowError
+
+_LONGEST_LINE = 64 * 1024 * 1024
+_STDERR_KEPT = 4096
+_PATIENCE = 5.0
+"""Seconds that a worker gets to end by itself after its leash is cut."""
+
+_HOME = str(Path(__file__).resolve().parent.parent)
+_START = "import sys; sys.path.insert(0, {!r}); from lume_local._worker import main; main()"
+
+
+class WorkerDied(Exception):
+    """The process ended without an answer. The message names the signal or the exit code."""
+
+
+class Worker:
+    """One worker process. Make it with `start`; `stop` it."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self._process = process
+        self._stdin, self._stdout = process.stdin, process.stdout
+        self._stderr = b""
+        self._reader = asyncio.create_task(self._read_stderr(process.stderr), name="worker stderr")
+
+    @classmethod
+    async def start(cls) -> "Worker":
+        """A worker that is ready for a job. Raises `WorkerDied` where it can't start."""
+        environment = {name: value for name, value in os.environ.items() if name != "LUME_API_KEY"}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            _START.format(_HOME),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=environment,
+            limit=_LONGEST_LINE,
+            start_new_session=True,  # Ctrl-C in a terminal is for the server, which then ends its workers
+        )
+        worker = cls(process)
+        try:
+            event = await worker._event()
+            if event is None or event["event"] != "ready":
+                raise WorkerDied(await worker.death())
+        except BaseException:
+            await worker.stop()
+            raise
+        return worker
+
+    async def _read_stderr(self, stream: asyncio.StreamReader) -> None:
+        while block := await stream.read(_STDERR_KEPT):
+            self._stderr = (self._stderr + block)[-_STDERR_KEPT:]
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process is still there."""
+        return self._process.returncode is None
+
+    async def _event(self) -> dict[str, Any] | None:
+        line = await self._stdout.readline()
+        if not line.endswith(b"\n"):
+            return None
+        event: dict[str, Any] = orjson.loads(line)
+        return event
+
+    async def _send(self, job: dict[str, Any]) -> None:
+        with suppress(ConnectionError):  # the process is gone: its missing answer tells
+            self._stdin.write(orjson.dumps(job) + b"\n")
+            await self._stdin.drain()
+
+    async def check(self, definition: dict[str, Any]) -> dict[str, Any]:
+        """The compiled form of a flow. Raises `FlowError`, `WorkerDied`."""
+        await self._send({"job": "check", "definition": definition})
+        event = await self._event()
+        if event is None:
+            raise WorkerDied(await self.death())
+        if event["event"] == "refused":
+            raise FlowError(event["place"], event["problem"])
+        compiled: dict[str, Any] = event["compiled"]
+        return compiled
+
+    async def run(self, job: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """The events of a run, until the process ends."""
+        await self._send({"job": "run", **job})
+        while (event := await self._event()) is not None:
+            yield event
+
+    async def cancel(self) -> None:
+        """Ask the run to stop; its last event says whether it did."""
+        await self._send({"job": "cancel"})
+
+    async def death(self) -> str:
+        """Wait for the end and put it in words."""
+        code = await self._process.wait()
+        await self._reader
+        last = self._stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        if code < 0:
+            return f"the worker process was killed by signal {_signal_name(-code)}"
+        return f"the worker process ended with exit code {code}" + (f": {last}" if last else "")
+
+    async def stop(self) -> None:
+        """Cut the leash, wait, and kill what does not end by itself."""
+        if not self._stdin.is_closing():
+            self._stdin.close()
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self._process.wait()
+        except TimeoutError:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+        await self._reader
+        with suppress(ConnectionError):
+            await self._stdin.wait_closed()
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
+
+
+class Pool:
+    """Hands out workers; keeps one warm, since starting one costs more than a small run."""
+
+    def __init__(self) -> None:
+        self._spare: asyncio.Task[Worker] | None = None
+        self._out: set[Worker] = set()
+        self._closed = False
+
+    def warm(self) -> None:
+        """Start the spare worker in the background."""
+        if self._spare is None and not self._closed:
+            self._spare = asyncio.create_task(Worker.start(), name="spare worker")
+
+    async def take(self) -> Worker:
+        """A worker for one run (or for checks, then `put` it back). Raises `WorkerDied`."""
+        worker = await self._next()
+        self._out.add(worker)
+        self.warm()
+        return worker
+
+    async def _next(self) -> Worker:
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            try:
+                worker = await asyncio.shield(spare)
+            except asyncio.CancelledError:
+                self._spare = self._spare or spare
+                raise
+            if worker.is_alive:
+                return worker
+            await worker.stop()
+        return await Worker.start()
+
+    async def check(self, definition: dict[str, Any]) -> dict[str, Any]:
+        """The compiled form of a flow, from the spare worker. Raises `FlowError`, `WorkerDied`."""
+        worker = await self._next()
+        self._out.add(worker)
+        try:
+            compiled = await worker.check(definition)
+        except FlowError:
+            await self._put_back(worker)
+            raise
+        except BaseException:
+            await self.discard(worker)
+            raise
+        await self._put_back(worker)
+        return compiled
+
+    async def _put_back(self, worker: Worker) -> None:
+        if self._spare is not None or self._closed:
+            await self.discard(worker)
+            return
+        self._out.discard(worker)
+        self._spare = asyncio.get_running_loop().create_task(_already(worker))
+
+    async def discard(self, worker: Worker) -> None:
+        """End a worker that has done its job, or that nobody needs any more."""
+        try:
+            await worker.stop()
+        finally:
+            self._out.discard(worker)
+
+    async def close(self) -> None:
+        """End all workers."""
+        self._closed = True
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            with suppress(WorkerDied, OSError):
+                self._out.add(await spare)
+        await asyncio.gather(*(self.discard(worker) for worker in tuple(self._out)))
+
+
+async def _already(worker: Worker) -> Worker:
+    return worker

@@ -1,0 +1,49 @@
+"""Errors as RFC 9457 problem details. Pure."""
+
+from typing import Any
+
+TYPE = "urn:lume:problem:"
+_TITLES = {
+    "malformed-json": (400, "The body is not JSON"),
+    "malformed-request": (400, "The request can't be read"),
+    "invalid-query": (400, "A query parameter is invalid"),
+    "invalid-cursor": (400, "The cursor is unknown here"),
+    "invalid-idempotency-key": (400, "The idempotency key is invalid"),
+    "unauthorized": (401, "The API key is missing or wrong"),
+    "not-found": (404, "There is nothing at this path"),
+    "run-not-found": (404, "There is no such run"),
+    "flow-version-not-found": (404, "There is no such flow version"),
+    "method-not-allowed": (405, "This path does not take this method"),
+    "already-processed": (409, "The source has been processed already"),
+    "run-in-progress": (409, "The source is being processed"),
+    "flow-version-exists": (409, "A flow version never changes"),
+    "too-large": (413, "The body is too large"),
+    "invalid-field": (422, "A field is invalid"),
+    "idempotency-key-reused": (422, "The idempotency key belongs to another request"),
+    "source-not-allowed": (422, "The source may not be read"),
+    "invalid-flow": (422, "The flow version has a mistake"),
+    "not-supported": (422, "This server can't do that"),
+    "internal": (500, "The server met an error"),
+    "stopping": (503, "The server is stopping"),
+}
+
+
+class Problem(Exception):
+    """An answer that is an error.
+
+    Args:
+        kind: which one; the last part of its `type`.
+        detail: what exactly is wrong and what to do.
+        extra: more members of the answer.
+    """
+
+    def __init__(self, kind: str, detail: str, **extra: Any) -> None:
+        super().__init__(kind, detail)
+        self.status, title = _TITLES[kind]
+        self.document: dict[str, Any] = {
+            "type": TYPE + kind,
+            "title": title,
+            "status": self.status,
+            "detail": detail,
+            **extra,
+        }

@@ -1,0 +1,61 @@
+"""The tables of the state file."""
+
+VERSION = 1
+"""Changes with the tables; a file of another version is refused, not guessed at."""
+
+SCHEMA = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+
+CREATE TABLE runs (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id TEXT NOT NULL UNIQUE,
+    rev INTEGER NOT NULL,
+    flow_version TEXT NOT NULL,
+    source_path TEXT NOT NULL,
+    source_key TEXT NOT NULL,
+    run_metadata TEXT NOT NULL,
+    force_rerun INTEGER NOT NULL,
+    status TEXT NOT NULL CHECK (status IN (
+        'CREATED', 'SYNCING_SOURCE', 'TRANSFORMING', 'SYNCING_TARGET',
+        'SUCCEEDED', 'PARTIAL_FAILED', 'FAILED', 'CRASHED', 'CANCELLED'
+    )),
+    created_at TEXT NOT NULL,
+    started_at TEXT,
+    finished_at TEXT,
+    stages TEXT NOT NULL,
+    metrics TEXT NOT NULL,
+    target_locations TEXT NOT NULL,
+    error_message TEXT
+) STRICT;
+
+CREATE UNIQUE INDEX one_active ON runs (flow_version, source_key)
+    WHERE status IN ('CREATED', 'SYNCING_SOURCE', 'TRANSFORMING', 'SYNCING_TARGET');
+CREATE UNIQUE INDEX one_success ON runs (flow_version, source_key)
+    WHERE status IN ('SUCCEEDED', 'PARTIAL_FAILED') AND force_rerun = 0;
+CREATE INDEX by_source ON runs (source_path, seq);
+CREATE INDEX by_flow ON runs (flow_version, seq);
+CREATE INDEX by_status ON runs (status, seq);
+
+CREATE TABLE changes (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id TEXT NOT NULL,
+    status TEXT NOT NULL,
+    finished_at TEXT
+) STRICT;
+
+CREATE TABLE idempotency_keys (
+    key TEXT PRIMARY KEY,
+    fingerprint TEXT NOT NULL,
+    run_id TEXT NOT NULL,
+    at TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE flow_versions (
+    ref TEXT PRIMARY KEY,
+    content_hash TEXT NOT NULL,
+    definition TEXT NOT NULL,
+    compiled TEXT NOT NULL,
+    compiled_by TEXT NOT NULL,
+    created_at TEXT NOT NULL
+) STRICT, WITHOUT ROWID
+"""

@@ -1,0 +1,234 @@
+"""`serve` and `serve_in_thread`: the parts put together, and taken apart again in the right order."""
+
+import asyncio
+import secrets
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lume_async.errors import ConfigurationError
+from lume_local._api import Api
+from lume_local._flows import Flows
+from lume_local._http import Front, Listener
+from lume_local._hub import Hub
+from lume_local._lock import Locked, held
+from lume_local._paths import Roots
+from lume_local._pool import Pool, WorkerDied
+from lume_local._runner import Runner
+from lume_local._store import Store, StoreError
+
+if TYPE_CHECKING:
+    import lume_async
+    import lume_sync
+
+AnyPath = str | PathLike[str]
+
+
+class Server:
+    """A running server.
+
+    Attributes:
+        base_url: where it listens, such as `http://127.0.0.1:41234`.
+        api_key: the key that requests must carry.
+    """
+
+    def __init__(self, base_url: str, api_key: str, runner: Runner) -> None:
+        self.base_url = base_url
+        self.api_key = api_key
+        self._runner = runner
+
+    def __repr__(self) -> str:
+        return f"<lume_local.Server {self.base_url}>"
+
+    def client(self, **options: Any) -> "lume_async.Client":
+        """A `lume_async.Client` for this server; `options` are the client's own. Close it."""
+        from lume_async import Client
+
+        return Client(self.api_key, base_url=self.base_url, **options)
+
+    def workers(self) -> dict[str, int]:
+        """The process id of each active run's worker, by run id."""
+        return self._runner.workers()
+
+
+class ThreadedServer:
+    """A server that runs in a thread of its own.
+
+    Attributes:
+        base_url: where it listens.
+        api_key: the key that requests must carry.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self.base_url = server.base_url
+        self.api_key = server.api_key
+
+    def __repr__(self) -> str:
+        return f"<lume_local.ThreadedServer {self.base_url}>"
+
+    def client(self, **options: Any) -> "lume_sync.Client":
+        """A `lume_sync.Client` for this server; `options` are the client's own. Close it."""
+        from lume_sync import Client
+
+        return Client(self.api_key, base_url=self.base_url, **options)
+
+
+@asynccontextmanager
+async def serve(
+    flows: AnyPath | None = "flows",
+    data: AnyPath = ".lume",
+    roots: Sequence[AnyPath] | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    api_key: str | None = None,
+    max_active: int = 2,
+) -> AsyncIterator[Server]:
+    """Run a server as long as the block lasts.
+
+    Args:
+        flows: the folder with flow versions (`*.toml`); None for none.
+        data: the folder for state and output; made where it doesn't exist. One server per folder.
+        roots: the folders that source files may lie in; by default the current one and `data`. Relative source
+            paths belong to the first.
+        host: the address to listen on.
+        port: the port to listen on; 0 takes a free one.
+        api_key: the key that requests must carry; made up where none is given.
+        max_active: how many runs are worked on at a time; the others wait.
+
+    Raises:
+        ConfigurationError: a flow file has a mistake, the data folder is in use, the address can't be used.
+    """
+    if max_active < 1:
+        raise ConfigurationError(f"max_active must be at least 1, not {max_active}")
+    key = _checked_key(api_key)
+    places = _places(roots, data)
+    async with AsyncExitStack() as stack:
+        store = _open_store(places, stack)
+        hub, pool = Hub(), Pool()
+        stack.push_async_callback(pool.close)
+        pool.warm()
+        registry = Flows(store, pool)
+        try:
+            if flows is not None:
+                await registry.load(Path(flows))
+            runner = Runner(store, registry, pool, hub, places, max_active)
+            stack.push_async_callback(runner.close)
+            await runner.open()
+            listener = Listener(Front(Api(store, registry, runner, hub, places), key), hub)
+            stack.push_async_callback(listener.close)
+            base_url = await listener.open(host, port)
+        except WorkerDied as error:
+            raise ConfigurationError(f"no worker process can be started: {error}") from None
+        except OSError as error:
+            raise ConfigurationError(f"can't listen on {host}:{port}: {error.strerror or error}") from None
+        yield Server(base_url, key, runner)
+
+
+def _places(roots: Sequence[AnyPath] | None, data: AnyPath) -> Roots:
+    home = Path(data)
+    places = Roots.of(tuple(map(Path, roots)) if roots is not None else (Path.cwd(), home), home)
+    if not places.folders:
+        raise ConfigurationError("roots is empty: name the folders that source files lie in")
+    return places
+
+
+def _checked_key(api_key: str | None) -> str:
+    if api_key is None:
+        return secrets.token_urlsafe(24)
+    if not api_key or not api_key.isascii() or not api_key.isprintable() or api_key != api_key.strip():
+        raise ConfigurationError("api_key must be visible ASCII characters, at least one")
+    return api_key
+
+
+def _open_store(places: Roots, stack: AsyncExitStack) -> Store:
+    try:
+        places.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        stack.enter_context(held(places.state / "lock"))
+        store = Store(places.state / "runs.sqlite")
+    except Locked:
+        raise ConfigurationError(
+            f"another server uses the data folder {places.data}: end it, or pass data=<another folder>"
+        ) from None
+    except StoreError as error:
+        raise ConfigurationError(str(error)) from None
+    except OSError as error:
+        raise ConfigurationError(f"the data folder {places.data} can't be used: {error}") from None
+    stack.callback(store.close)
+    return store
+
+
+@contextmanager
+def serve_in_thread(
+    flows: AnyPath | None = "flows",
+    data: AnyPath = ".lume",
+    roots: Sequence[AnyPath] | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    api_key: str | None = None,
+    max_active: int = 2,
+) -> Iterator[ThreadedServer]:
+    """Run a server in a thread as long as the block lasts, for synchronous code; as `serve` otherwise."""
+    options: dict[str, Any] = {
+        "flows": flows,
+        "data": data,
+        "roots": roots,
+        "host": host,
+        "port": port,
+        "api_key": api_key,
+        "max_active": max_active,
+    }
+    host_thread = _ServerThread(options)
+    server = host_thread.start()
+    try:
+        yield ThreadedServer(server)
+    finally:
+        host_thread.stop()
+
+
+class _ServerThread:
+    """The thread, and the way in and out of it."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._options = options
+        self._thread = threading.Thread(target=self._main, name="lume_local server", daemon=True)
+        self._settled = threading.Event()
+        self._server: Server | None = None
+        self._error: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop = asyncio.Event()
+
+    def start(self) -> Server:
+        """Wait until the server listens. Raises what `serve` raises."""
+        self._thread.start()
+        self._settled.wait()
+        if self._server is None:
+            self._thread.join()
+            assert self._error is not None
+            raise self._error
+        return self._server
+
+    def stop(self) -> None:
+        """End the server and wait for it. Raises what its shutdown raises."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _main(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._settled.set()
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        async with serve(**self._options) as server:
+            self._server = server
+            self._settled.set()
+            await self._stop.wait()

@@ -1,0 +1,15 @@
+"""Times as the wire shows them: RFC 3339, UTC, microseconds."""
+
+from datetime import UTC, datetime
+
+
+def now_text() -> str:
+    """The present time."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def seconds_between(start: str | None, end: str | None) -> float | None:
+    """How long it was between two times, never below 0 (a clock may be set back); None where one is missing."""
+    if start is None or end is None:
+        return None
+    return max(0.0, round((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds(), 6))
