@@ -1,0 +1,139 @@
+"""What the generated modules are made of: the process's one portal, and the crossing of each kind of value.
+
+A live object here holds its core in `_core`; plain data is shared with the core and crosses as it is.
+"""
+
+import asyncio
+import inspect
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from types import TracebackType
+from typing import Any, TypeVar
+
+import lume_async
+import lume_sync
+from lume_async import Outcome, RunError, RunEvent
+from lume_sync._held import Held as Held
+from lume_sync._iteration import Iteration
+from lume_sync._portal import Portal
+from lume_sync._workers import Pulled
+
+S = TypeVar("S")
+T = TypeVar("T")
+E = TypeVar("E", bound=BaseException | None)
+
+
+def adopt(error: E) -> E:
+    """The error, made the caller's own: its `.run` is the `LumeRun` of this package."""
+    if isinstance(error, RunError) and isinstance(error.run, lume_async.LumeRun):
+        error.run = lume_sync.LumeRun._wrap(error.run)
+    return error
+
+
+portal = Portal(adopt)
+call = portal.call
+os.register_at_fork(after_in_child=portal.after_fork)
+
+
+class _Adopted(AbstractContextManager[None]):
+    """Adopts what leaves the block; as a context manager, it adds no frame to the traceback."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None:
+            adopt(error)
+
+
+adopted = _Adopted()
+"""Around every call into the core that does not hop."""
+
+
+def hold(manager: AbstractAsyncContextManager[Any, Any]) -> Held:
+    """An owner for a context manager, yet to be entered."""
+    return Held(portal, manager)
+
+
+def iterate(source: AsyncIterator[S], wrap: Callable[[S], T]) -> Iterator[T]:
+    """An asynchronous iteration as a plain one."""
+    return Iteration(portal, source, wrap)
+
+
+def same(value: T) -> T:
+    """Plain data crosses as it is."""
+    return value
+
+
+def in_list(wrap: Callable[[S], T]) -> Callable[[list[S]], list[T]]:
+    """Wraps each item."""
+    return lambda values: [wrap(value) for value in values]
+
+
+def in_outcome(wrap: Callable[[S], T]) -> Callable[[Outcome[S]], Outcome[T]]:
+    """Wraps the run of an outcome, and that of its error."""
+
+    def outcome(core: Outcome[S]) -> Outcome[T]:
+        return Outcome(core.run_id, None if core.run is None else wrap(core.run), adopt(core.error))
+
+    return outcome
+
+
+def in_event(wrap: Callable[[S], T]) -> Callable[[RunEvent[S]], RunEvent[T]]:
+    """Wraps the run of an event, and that of its error."""
+    return lambda core: RunEvent(wrap(core.run), core.previous, adopt(core.error))
+
+
+def core_of(value: object) -> Any:
+    """The core of a live object; anything else (an id) as it is."""
+    return getattr(value, "_core", value)
+
+
+def cores_of(values: Iterable[object]) -> list[Any]:
+    """The cores of live objects, pulled in the caller's thread."""
+    return [core_of(value) for value in values]
+
+
+def pulled(values: Iterable[T]) -> Pulled[T]:
+    """An iterable of the caller's, to be pulled as needed in a thread of its own."""
+    return Pulled(values)
+
+
+class _Veiled(str):
+    """A text that may hold a secret: a traceback that shows the locals of our frames must not show it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'[redacted]'"
+
+
+def veiled(value: T) -> T:
+    """The value, not shown by its repr if it is a text."""
+    return _Veiled(value) if isinstance(value, str) else value  # type: ignore[return-value]
+
+
+def offload(api_key: Any) -> Any:
+    """A key, not shown by its repr; a function that gives one and may block: asked in a thread of its own."""
+    if not callable(api_key):
+        return veiled(api_key)
+    if inspect.iscoroutinefunction(api_key):
+        return api_key
+
+    async def ask() -> Any:
+        answer: Any | Awaitable[Any] = await asyncio.to_thread(api_key)
+        return await answer if inspect.isawaitable(answer) else answer
+
+    return ask
+
+
+def revive(core_class: type[T], state: Any) -> T:
+    """An unpickled core; it works through this package's default client, found when it is needed."""
+    core: Any = core_class.__new__(core_class)
+    core.__setstate__(state)
+    core._bind(lambda: core_of(lume_sync.default_client()))
+    revived: T = core
+    return revived

@@ -1,0 +1,168 @@
+"""Iterators that cross the hop: stepped on demand, many ready items at a time."""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Generic, TypeVar
+
+from lume_async.errors import ClientClosedError
+from lume_sync._owner import Owner, settle
+from lume_sync._portal import Portal
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+BATCH = 256
+"""The most items that one hop brings over."""
+
+
+class _Source(Owner, Generic[S]):
+    """Owns an asynchronous iterator: steps it on demand, never ahead of it."""
+
+    def __init__(self, portal: Portal, source: AsyncIterator[S]) -> None:
+        super().__init__(portal)
+        self._source = source
+        # Items that are ready without waiting, where the iterator can tell: many of them share one hop.
+        self._ready: Callable[[int], list[S]] | None = getattr(source, "take_ready", None)
+        self._demands: asyncio.Queue[asyncio.Future[list[S]]] = asyncio.Queue()
+        self._kept: list[S] = []
+        self._interrupted = False
+        self._ended = False
+
+    async def step(self) -> list[S]:
+        """The next items; none at the end."""
+        if self._kept:
+            kept, self._kept = self._kept, []
+            return kept
+        if self._ended:
+            return []
+        if self.engine is None:
+            self.begin(self._own())
+        else:
+            self.adopt_context()
+        answer: asyncio.Future[list[S]] = asyncio.get_running_loop().create_future()
+        self._demands.put_nowait(answer)
+        try:
+            return await asyncio.shield(answer)
+        except asyncio.CancelledError:  # Ctrl-C in the caller
+            await self._interrupt(answer)
+            raise
+
+    async def stop(self) -> None:
+        """End the iteration; harmless where it has ended."""
+        self._ended = True
+        await self.cancel()
+
+    async def _interrupt(self, answer: "asyncio.Future[list[S]]") -> None:
+        """Take the demand back and wait for the clean-up. What came all the same is for the next step."""
+        if not answer.done() and self.task is not None:
+            self._interrupted = True
+            self.task.cancel()
+            await asyncio.wait({answer})
+        if not answer.cancelled() and answer.exception() is None:
+            self._kept = answer.result()
+
+    async def _own(self) -> None:
+        """The owner task: answers each demand, then closes the source."""
+        answer: asyncio.Future[list[S]] | None = None
+        outcome: list[S] | BaseException = []
+        try:
+            while not self._ended:
+                answer = await self._demands.get()
+                settle(answer, await self._next_items())
+        except StopAsyncIteration:
+            pass
+        except asyncio.CancelledError as error:
+            if not self._ended:  # the source was cancelled from within, or this iteration was dropped
+                outcome = error
+        except BaseException as error:
+            outcome = error
+        self._ended = True
+        try:
+            await self._close_source()
+        except BaseException as error:
+            outcome = error
+        if answer is not None:
+            settle(answer, outcome)
+
+    async def _next_items(self) -> list[S] | BaseException:
+        try:
+            items = [await anext(self._source)]
+        except asyncio.CancelledError as error:
+            if not self._interrupted:
+                raise
+            # Only this step was given up: whether the source can go on after that is for the source to say.
+            self._interrupted = False
+            if self.task is not None:
+                self.task.uncancel()
+            return error
+        if self._ready is not None:
+            items += self._ready(BATCH - 1)
+        return items
+
+    async def _close_source(self) -> None:
+        aclose = getattr(self._source, "aclose", None)
+        if aclose is not None:
+            await aclose()
+
+
+class Iteration(Iterator[T], Generic[S, T]):
+    """An asynchronous iteration, stepped from any thread; dropping it ends the work behind it.
+
+    Args:
+        portal: the way to the loop.
+        source: what to iterate over.
+        wrap: makes an item of the caller's out of one of the source's.
+    """
+
+    def __init__(self, portal: Portal, source: AsyncIterator[S], wrap: Callable[[S], T]) -> None:
+        self._portal = portal
+        self._owner = _Source(portal, source)
+        self._wrap = wrap
+        self._items: deque[S] = deque()
+        self._ended = False
+        self._turn = threading.Lock()  # several threads may share one iteration
+
+    def __iter__(self) -> "Iteration[S, T]":
+        """The iterator itself."""
+        return self
+
+    def __next__(self) -> T:
+        """The next item, as soon as there is one."""
+        while True:
+            try:
+                item = self._items.popleft()
+            except IndexError:
+                fetched = self._fetch()
+                if fetched is not None and not fetched.result():
+                    raise StopIteration from None
+            else:
+                return self._wrap(item)
+
+    def close(self) -> None:
+        """End the iteration now and wait for its clean-up. Leaving a loop early does the same, without waiting."""
+        self._ended = True
+        self._items.clear()
+        if self._owner.engine is not None and not self._owner.engine.closing:
+            self._portal.call(self._owner.stop).result()
+
+    def _fetch(self) -> "asyncio.Future[list[S]] | None":
+        """One hop; None where another thread has made it meanwhile."""
+        with self._turn:
+            if self._items:
+                return None
+            if self._ended:
+                raise StopIteration
+            if self._owner.engine is not None and self._owner.engine is not self._portal.engine():
+                raise ClientClosedError("this iteration belongs to another process, or its loop was closed")
+            fetched = self._portal.call(self._owner.step)
+            if fetched.exception() is None:
+                self._items.extend(fetched.result())
+            self._ended = not self._items  # an error ends an iteration, too
+            return fetched
+
+    def __del__(self) -> None:
+        owner = getattr(self, "_owner", None)  # None: the constructor did not get that far
+        if owner is not None:
+            owner.drop()

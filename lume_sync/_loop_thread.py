@@ -1,0 +1,99 @@
+"""An event loop in a daemon thread, and the calls that wait for it."""
+
+import _thread
+import asyncio
+import contextlib
+import ctypes
+import threading
+from collections.abc import Callable
+from contextvars import Context
+from typing import TYPE_CHECKING, Any
+
+from lume_sync._workers import DaemonExecutor
+
+if TYPE_CHECKING:
+    from lume_sync._call import Call
+
+CLEAN_UP = 2.0
+"""How many seconds a cancelled coroutine gets to tidy up before its caller goes on without it."""
+
+
+class LoopThread:
+    """One loop, its thread and what is under way on it."""
+
+    def __init__(self, new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+        self.closing = False
+        self.calls: set[Call[Any]] = set()
+        self.owners: set[asyncio.Task[Any]] = set()  # the loop itself holds its tasks only weakly
+        self.loop = new_loop()
+        self.loop.set_default_executor(DaemonExecutor())
+        self.thread = threading.Thread(
+            # An empty context: what the first caller had in its own must not reach everybody's calls.
+            target=Context().run,
+            args=(self._run,),
+            name="lume-sync",
+            daemon=True,
+        )
+
+    def start(self) -> None:
+        """Start the thread; where that fails, nothing is left behind."""
+        try:
+            _require_real_threads()
+            self.thread.start()
+        except BaseException:  # Ctrl-C too: the thread may or may not run by now
+            self.stop()
+            if not self.thread.is_alive():
+                self.loop.close()
+            raise
+
+    def stop(self) -> None:
+        """Ask the thread to cancel what is under way, close the loop and end. Returns at once."""
+        self.closing = True
+        with contextlib.suppress(RuntimeError):  # closed already
+            self.loop.call_soon_threadsafe(self.loop.stop)
+
+    def abandon(self) -> None:
+        """Leave the loop alone for ever: after a fork its file descriptors are the parent's.
+
+        Closing or collecting it would unregister the parent's sockets from the shared epoll and could send a
+        TLS goodbye in the parent's name. The loop keeps its transports, so one reference holds them all.
+        """
+        self.closing = True
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.loop))
+
+    def _run(self) -> None:
+        try:
+            while not self.closing:
+                # A task that raises one of these two takes the loop down with it. The caller hears of it from
+                # its own task; nobody else's calls may suffer. A stray `loop.stop()` ends here as well.
+                with contextlib.suppress(KeyboardInterrupt, SystemExit):
+                    self.loop.run_forever()
+            with contextlib.suppress(KeyboardInterrupt, SystemExit):
+                self.loop.run_until_complete(self._drain())
+        finally:
+            self._end()
+
+    async def _drain(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLEAN_UP)
+        await self.loop.shutdown_asyncgens()
+
+    def _end(self) -> None:
+        """However the thread ends, nobody may go on waiting for it."""
+        self.closing = True
+        self.loop.close()  # from here on nothing more can be scheduled, so the set below is complete
+        for call in self.calls.copy():
+            call.fail()
+
+
+def _require_real_threads() -> None:
+    """Gevent and eventlet swap threads for greenlets: a loop in one would block its own caller for ever."""
+    patched_by = (_thread.start_new_thread.__module__ or "").partition(".")[0]
+    if patched_by in ("gevent", "eventlet"):
+        raise RuntimeError(
+            f"threads are patched by {patched_by}: lume_sync needs real ones. Leave them unpatched "
+            "(gevent: monkey.patch_all(thread=False)), or call lume_sync in a process of its own"
+        )

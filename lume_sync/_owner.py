@@ -1,0 +1,63 @@
+"""Who owns what runs on across several hops: one task from start to end, its handle, its context.
+
+anyio's cancel scopes and task groups must be left by the task that entered them; a task for each step, which is
+what a plain call would make, breaks them.
+"""
+
+import asyncio
+import contextlib
+import contextvars
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from lume_sync._loop_thread import LoopThread
+from lume_sync._portal import Portal
+
+T = TypeVar("T")
+
+
+class Owner:
+    """One task, started by the first caller and in its context, stopped when its handle is dropped."""
+
+    def __init__(self, portal: Portal) -> None:
+        self.portal = portal
+        self.engine: LoopThread | None = None
+        self.context = contextvars.Context()
+        self.task: asyncio.Task[None] | None = None
+
+    def begin(self, body: Coroutine[Any, Any, None]) -> None:
+        """On the loop: start the task."""
+        self.engine = engine = self.portal.engine()
+        self.context = contextvars.copy_context()
+        self.task = task = engine.loop.create_task(body, context=self.context)
+        engine.owners.add(task)
+        task.add_done_callback(engine.owners.discard)
+
+    def adopt_context(self) -> None:
+        """On the loop: let the owner see what the present caller's context variables hold."""
+        for variable, value in contextvars.copy_context().items():
+            if self.context.get(variable, self) is not value:
+                self.context.run(variable.set, value)
+
+    async def cancel(self) -> None:
+        """On the loop: end the task, wait for its clean-up."""
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.wait({self.task})
+
+    def drop(self) -> None:
+        """From a finalizer, on any thread: never waits, never raises."""
+        engine, task = self.engine, self.task
+        if engine is not None and task is not None and not engine.closing and not task.done():
+            with contextlib.suppress(RuntimeError):  # the loop was closed in this moment
+                engine.loop.call_soon_threadsafe(task.cancel)
+
+
+def settle(answer: "asyncio.Future[T]", outcome: T | BaseException) -> None:
+    """Answer, unless the one who asked has gone."""
+    if answer.done():
+        return
+    if isinstance(outcome, BaseException):
+        answer.set_exception(outcome)
+    else:
+        answer.set_result(outcome)

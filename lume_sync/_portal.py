@@ -1,0 +1,165 @@
+"""The way from any thread into one private event loop.
+
+Everything synchronous in this package is a hop: a coroutine of the core, started on the loop of one daemon
+thread (`_loop_thread`), waited for by its caller (`_call`). This file decides whether and where a call may go.
+"""
+
+import asyncio
+import sys
+import threading
+import warnings
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal, ParamSpec, TypeVar
+
+from lume_async.errors import ClientClosedError
+from lume_sync._call import Call
+from lume_sync._loop_thread import CLEAN_UP, LoopThread
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class BlockingCallWarning(RuntimeWarning):
+    """A synchronous call blocks the event loop that its caller runs in."""
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """Uvloop's where it is installed (the extra `speed`), for the private loop only: no policy is touched."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+class Portal:
+    """One loop thread, started at the first call: new, open, closing, closed.
+
+    Args:
+        adopt: gets every error before its caller does, to make it the caller's own.
+        new_loop: makes the loop.
+    """
+
+    def __init__(
+        self,
+        adopt: Callable[[BaseException], object] | None = None,
+        new_loop: Callable[[], asyncio.AbstractEventLoop] = new_event_loop,
+    ) -> None:
+        self._adopt = adopt
+        self._new_loop = new_loop
+        self._warned = False
+        self._forget()
+
+    @property
+    def state(self) -> Literal["new", "open", "closing", "closed"]:
+        """Where in its life it is."""
+        engine = self._engine
+        if self._closed:
+            return "closed" if engine is None or not engine.thread.is_alive() else "closing"
+        return "new" if engine is None or engine.closing else "open"
+
+    def call(
+        self, func: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> "asyncio.Future[T]":
+        """Run `func(...)` on the loop and wait for it; the answer is the settled future.
+
+        Ask it for its `result()`: that raises from C, so a traceback leads from the caller's line straight
+        into the core, without the frames of the hop.
+
+        Raises:
+            RuntimeError: called on the loop's own thread, where it would wait for itself.
+            ClientClosedError: the interpreter is shutting down, or the loop was closed.
+        """
+        engine = self.engine()
+        running = asyncio._get_running_loop()
+        if running is not None:
+            self._refuse_or_warn(running is engine.loop, func)
+        call = Call(engine, func, args, kwargs)
+        call.run()
+        error = call.future.exception()
+        if error is not None and self._adopt is not None:
+            self._adopt(error)
+        return call.future
+
+    def engine(self) -> LoopThread:
+        """The running loop thread, started if need be.
+
+        Raises:
+            ClientClosedError: it is too late for that.
+        """
+        # Once finalization has begun, daemon threads stand still: a call would wait for ever.
+        if sys.is_finalizing():
+            raise ClientClosedError("the interpreter is shutting down: it is too late for this call")
+        engine = self._engine
+        if engine is not None and not engine.closing:
+            return engine
+        with self._lock:
+            if self._closed:
+                raise ClientClosedError("this portal was closed")
+            if self._engine is None or self._engine.closing:
+                self._open()
+            assert self._engine is not None
+            return self._engine
+
+    def close(self, timeout: float = 2 * CLEAN_UP) -> None:
+        """Refuse new calls, cancel those under way (their callers get ClientClosedError), end the thread."""
+        with self._lock:
+            self._closed, engine = True, self._engine
+        if engine is None:
+            return
+        engine.stop()
+        if engine.thread is not threading.current_thread():
+            engine.thread.join(timeout)
+
+    def after_fork(self) -> None:
+        """In the child there is no such thread and the lock may be held by one that is gone: start afresh."""
+        if self._engine is not None:
+            self._engine.abandon()
+        self._forget()
+
+    def _forget(self) -> None:
+        # Reentrant: a finalizer or a signal handler may call while its own thread is in the middle of opening.
+        self._lock = threading.RLock()
+        self._closed = False
+        self._engine: LoopThread | None = None
+
+    def _open(self) -> None:
+        engine = LoopThread(self._new_loop)
+        engine.start()
+        if self._engine is None or self._engine.closing:
+            self._engine = engine
+        else:  # such a finalizer was faster
+            engine.stop()
+
+    def _refuse_or_warn(self, own: bool, func: Callable[..., Any]) -> None:
+        name = getattr(func, "__qualname__", repr(func))
+        if own:
+            raise RuntimeError(
+                f"{name} was called on the thread of lume_sync's own event loop, where it would wait for itself"
+                f" for ever: await lume_async's {name} there, or make the call in a thread"
+            )
+        if self._warned or _in_ipython():
+            return
+        warnings.warn(
+            f"{name} of lume_sync blocks the event loop that is running in this thread; in async code, await "
+            f"lume_async's {name} (this is said once)",
+            BlockingCallWarning,
+            stacklevel=_depth_of_user(),
+        )
+        self._warned = True  # after the warning: where it is an error, it is one each time
+
+
+def _in_ipython() -> bool:
+    """In a notebook a loop always runs, and waiting in a cell is what a cell is for."""
+    if "ipykernel" in sys.modules:
+        return True
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    return shell is not None and shell() is not None
+
+
+def _depth_of_user() -> int:
+    """The stack level of the nearest frame outside this package, as seen from the function that warns."""
+    frame, depth = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__package__") == __package__:
+        frame, depth = frame.f_back, depth + 1
+    return depth

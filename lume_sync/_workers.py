@@ -1,0 +1,93 @@
+"""User code that blocks (a key provider, an iterable of requests) runs in threads of its own, never on the loop."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import Any, Generic, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class DaemonExecutor(ThreadPoolExecutor):
+    """One daemon thread a job.
+
+    The standard pool joins its threads at exit, so one job that hangs keeps the process from ending; and it
+    refuses jobs in exit handlers, where a call that has to look up a host name would fail.
+    """
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run it soon."""
+        future: Future[T] = Future()
+
+        def job() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = fn(*args, **kwargs)
+            except BaseException as error:  # the waiting task gets it, as from any executor
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        _spawn(job)
+        return future
+
+
+class Pulled(AsyncIterator[T], Generic[T]):
+    """A plain iterable as an async one: pulled on demand, in one thread of its own, never ahead of the demand.
+
+    One thread and not a pool: generators may hold things that are bound to their thread (SQLite cursors).
+    """
+
+    def __init__(self, iterable: Iterable[T]) -> None:
+        self._iterator = iter(iterable)  # in the caller's thread: a wrong argument fails at once
+        self._demands: SimpleQueue[asyncio.Future[T] | None] | None = None
+
+    def __aiter__(self) -> "Pulled[T]":
+        """The iterator itself."""
+        return self
+
+    async def __anext__(self) -> T:
+        """The next item, once the iterable has one."""
+        if self._demands is None:
+            self._demands = SimpleQueue()
+            _spawn(_pull, self._iterator, self._demands)
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._demands.put(answer)
+        return await answer
+
+    def __del__(self) -> None:
+        if (demands := getattr(self, "_demands", None)) is not None:
+            demands.put(None)  # lets the thread go
+
+
+def _pull(iterator: Iterator[T], demands: "SimpleQueue[asyncio.Future[T] | None]") -> None:
+    while (answer := demands.get()) is not None:
+        try:
+            item = next(iterator)
+        except StopIteration:
+            _settle(answer, answer.set_exception, StopAsyncIteration())
+        except BaseException as error:  # the user's error reaches the user's call
+            _settle(answer, answer.set_exception, error)
+        else:
+            _settle(answer, answer.set_result, item)
+            del item  # a thread that waits keeps nothing of the user's alive
+        del answer
+
+
+def _settle(answer: "asyncio.Future[Any]", setter: Callable[[Any], None], value: Any) -> None:
+    def set_if_wanted() -> None:
+        if not answer.done():  # cancelled meanwhile
+            setter(value)
+
+    try:
+        answer.get_loop().call_soon_threadsafe(set_if_wanted)
+    except RuntimeError:
+        return  # the loop was closed while the iterable made up its mind
+
+
+def _spawn(target: Callable[..., object], *args: object) -> None:
+    threading.Thread(target=target, args=args, name="lume-sync-worker", daemon=True).start()

@@ -1,0 +1,127 @@
+"""Writes lume_sync from the source text of lume_async.
+
+    python tools/generate_sync.py            writes the files
+    python tools/generate_sync.py --check    writes nothing; shows what is out of date and exits with 1
+
+Reads syntax trees and imports nothing. Signatures and docstrings are copied as text; what a value needs on its way
+across is read from its annotation. Whatever this file does not know stops it: it never guesses.
+"""
+
+import argparse
+import ast
+import difflib
+import subprocess
+import sys
+from pathlib import Path
+
+from sync_modules import functions_module, live_class, package
+from sync_source import CORE, FACE, LIVE, MARK, NOT_NEUTRAL, Refused, Source
+
+
+def build(root: Path) -> dict[Path, str]:
+    """Every generated file and its text; writes nothing."""
+    init = Source(root / CORE / "__init__.py", set())
+    public, homes = public_names(init)
+    init.public = public
+    made = {"__init__.py": init.header() + package(init, homes)}
+    for name, module in LIVE.items():
+        source = Source(root / CORE / f"{module}.py", public)
+        classes = [node for node in source.tree.body if isinstance(node, ast.ClassDef) and node.name == name]
+        if not classes:
+            raise source.refuse(source.tree, f"there is no class {name} here")
+        made[f"{module}.py"] = introduced(source) + live_class(source, classes[0])
+    api = Source(root / CORE / "_api.py", public)
+    made["_api.py"] = introduced(api) + functions_module(api)
+    outputs = {}
+    for filename, text in made.items():
+        path = root / FACE / filename
+        outputs[path] = formatted(path, text)
+        for number, line in enumerate(outputs[path].splitlines(), 1):
+            if word := NOT_NEUTRAL.search(line):
+                raise Refused(
+                    f"{FACE}/{filename}:{number}: {word[0]!r} has no place in a synchronous face: {line}"
+                )
+    return outputs
+
+
+def introduced(source: Source) -> str:
+    """How a generated module begins."""
+    return f'{source.header()}\n"""The synchronous twin of {CORE}/{source.path.name}."""\n\n'
+
+
+def public_names(init: Source) -> tuple[set[str], dict[str, str]]:
+    """`__all__`, and the private module that each name comes from."""
+    public: set[str] = set()
+    homes: dict[str, str] = {}
+    for node in init.tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            public |= set(ast.literal_eval(node.value))
+    for imported in init.imports():
+        if isinstance(imported, ast.ImportFrom) and imported.module:
+            homes |= {alias.name: imported.module.removeprefix(f"{CORE}.") for alias in imported.names}
+    if not public:
+        raise init.refuse(init.tree, "there is no __all__ here")
+    return public, homes
+
+
+def formatted(path: Path, text: str) -> str:
+    """The text as ruff would have it: unused imports gone, the others sorted."""
+    for arguments_ in (["check", "--select", "I,F401,F821", "--fix", "--quiet"], ["format", "--quiet"]):
+        command = [sys.executable, "-m", "ruff", *arguments_, "--stdin-filename", str(path), "-"]
+        done = subprocess.run(command, input=text, capture_output=True, text=True, encoding="utf-8")
+        if done.returncode or not done.stdout:
+            raise Refused(f"ruff does not accept what was made for {path.name}: {done.stderr or done.stdout}")
+        text = done.stdout
+    return text
+
+
+def orphans(root: Path, outputs: dict[Path, str]) -> list[Path]:
+    """Files that this generator wrote once and would not write any more."""
+    marked = (path for path in sorted((root / FACE).glob("*.py")) if path.read_text("utf-8").startswith(MARK))
+    return [path for path in marked if path not in outputs]
+
+
+def check(root: Path, outputs: dict[Path, str]) -> bool:
+    """Show how the files on the disk differ, byte by byte; whether they don't."""
+    fresh = True
+    for path, text in outputs.items():
+        found = path.read_bytes() if path.exists() else b""
+        if found != text.encode():
+            fresh = False
+            name = path.relative_to(root).as_posix()
+            old = found.decode(errors="replace").splitlines(keepends=True)
+            sys.stdout.writelines(
+                difflib.unified_diff(old, text.splitlines(keepends=True), name, f"{name} (new)")
+            )
+    for path in orphans(root, outputs):
+        fresh = False
+        print(f"{path.relative_to(root).as_posix()} is generated from nothing any more")
+    return fresh
+
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main(argv: list[str] | None = None, root: Path = ROOT) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing, exit with 1 where a file is out of date"
+    )
+    options = parser.parse_args(argv)
+    try:
+        outputs = build(root)
+    except Refused as refused:
+        print(f"generate_sync: {refused}", file=sys.stderr)
+        return 2
+    if options.check:
+        return 0 if check(root, outputs) else 1
+    for path, text in outputs.items():
+        path.write_bytes(text.encode())
+    for path in orphans(root, outputs):
+        path.unlink()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

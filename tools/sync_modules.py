@@ -1,0 +1,215 @@
+"""What the generator of lume_sync writes for a whole module of the core."""
+
+import ast
+import builtins
+from collections.abc import Iterator
+
+from sync_methods import body, docstring, iteration, method, signature, signature_names
+from sync_source import (
+    ASYNC_TYPES,
+    CONSTRUCTED,
+    CORE,
+    FACE,
+    LIVE,
+    RENAMED,
+    Edit,
+    FunctionNode,
+    Source,
+    wrapper,
+)
+
+BRIDGE = (
+    f"import {CORE}\n"
+    "from typing import Self\n"
+    "from collections.abc import Iterator\n"
+    f"from {FACE}._bridge import adopted, call, core_of, cores_of, hold, in_event, in_list, in_outcome\n"
+    f"from {FACE}._bridge import Held, iterate, offload, pulled, revive, same, veiled\n"
+)
+"""More than any module needs: ruff takes out what one does not use."""
+
+
+def imports(source: Source, functions: list[FunctionNode], own: set[str]) -> str:
+    """The imports behind the names in the signatures: public names of the core, the standard library, live twins."""
+    wanted = (
+        set().union(*(signature_names(source, function) for function in functions))
+        - own
+        - ASYNC_TYPES
+        - set(dir(builtins))
+    )
+    lines = [f"from {FACE}.{LIVE[name]} import {name}\n" for name in wanted & LIVE.keys()]
+    wanted -= LIVE.keys()
+    for node in source.imports():
+        module = node.module if isinstance(node, ast.ImportFrom) else None
+        for alias in node.names:
+            bound = alias.asname or alias.name.partition(".")[0]
+            if bound not in wanted:
+                continue
+            wanted.discard(bound)
+            as_name = f" as {alias.asname}" if alias.asname else ""
+            if module is None:
+                lines.append(f"import {alias.name}{as_name}\n")
+            elif module.partition(".")[0] != CORE:
+                lines.append(f"from {module} import {alias.name}{as_name}\n")
+            elif alias.name in source.public:
+                lines.append(f"from {CORE} import {alias.name}{as_name}\n")
+            else:
+                raise source.refuse(
+                    node, f"{alias.name} is in a public signature: make it a public name of {CORE}"
+                )
+    if wanted:
+        raise source.refuse(
+            source.tree, f"{', '.join(sorted(wanted))}: a public signature may use imported names only"
+        )
+    return "".join(sorted(lines))
+
+
+def live_class(source: Source, node: ast.ClassDef) -> str:
+    """The synchronous twin of a class that holds a connection."""
+    name = node.name
+    if (
+        node.bases
+        or node.keywords
+        or [ast.unparse(mark) for mark in node.decorator_list] not in ([], ["public"])
+    ):
+        raise source.refuse(node, f"{name}: nothing is known about its bases or decorators")
+    methods = list(public_functions(source, node))
+    step = next((function.returns for function in methods if function.name == "__anext__"), None)
+    fields = {"_core": f"{CORE}.{name}"}
+    if any(function.name == "__aenter__" for function in methods):
+        fields["_held"] = "Held"
+    makes = ["self._core = core"]
+    if step is not None:
+        if name in CONSTRUCTED:
+            raise source.refuse(
+                node, f"{name}: only what is never constructed by users may be its own iterator"
+            )
+        fields["_steps"] = f"Iterator[{source.text(*source.span(step))}]"
+        makes.append(f"self._steps = iterate(core, {wrapper(source, step) or 'same'})")
+    head = [
+        f"class {name}:",
+        "    " + docstring(source, node, name) + "\n",
+        f'    __module__ = "{FACE}"',
+        f"    __slots__ = ({', '.join(map(repr, ['__weakref__', *fields]))})\n",
+        *(f"    {field}: {annotation}" for field, annotation in fields.items()),
+        "\n    @classmethod",
+        f"    def _wrap(cls, core: {CORE}.{name}) -> Self:",
+        "        self = cls.__new__(cls)",
+        *("        " + line for line in makes),
+        "        return self\n",
+    ]
+    parts = [
+        iteration(source, name, function, step)
+        if step is not None and function.name in ("__aiter__", "__anext__")
+        else method(source, name, function)
+        for function in methods
+    ]
+    text = "\n".join(head) + "\n" + "\n".join(parts)
+    return BRIDGE + imports(source, methods, {name}) + "\n\n" + text
+
+
+def public_functions(source: Source, node: ast.ClassDef) -> Iterator[FunctionNode]:
+    """What users may call; private names stay in the core."""
+    for item in node.body[1:]:
+        targets = item.targets if isinstance(item, ast.Assign) else [getattr(item, "target", None)]
+        if isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            special = item.name.startswith("__")
+            if (special or not item.name.startswith("_")) and (
+                item.name != "__init__" or node.name in CONSTRUCTED
+            ):
+                yield item
+        elif not all(isinstance(target, ast.Name) and target.id.startswith("_") for target in targets):
+            raise source.refuse(item, f"{node.name}: nothing is known about this statement")
+
+
+def functions_module(source: Source) -> str:
+    """The module-level functions. One that only calls the default client hops from here: one frame, not two."""
+    functions, parts = [], []
+    for node in source.tree.body[1:]:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            continue
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            functions.append(node)
+            if delegates(node):
+                lines = [
+                    "",
+                    docstring(source, node, node.name),
+                    *body(source, "", node, "default_client()._core"),
+                ]
+                parts.append(signature(source, node) + "\n    ".join(lines) + "\n")
+                continue
+        parts.append(mirrored(source, node))
+    return BRIDGE + imports(source, functions, set()) + "\n\n".join(["", *parts])
+
+
+def delegates(function: FunctionNode) -> bool:
+    """Whether it is `return default_client().<its own name>(...)` and nothing else."""
+    last = function.body[-1]
+    value = last.value if isinstance(last, ast.Return) and len(function.body) == 2 else None
+    value = value.value if isinstance(value, ast.Await) else value
+    return isinstance(value, ast.Call) and ast.unparse(value.func) == f"default_client().{function.name}"
+
+
+def mirrored(source: Source, statement: ast.stmt) -> str:
+    """A statement as it stands, with the names of this side and nothing to wait for."""
+    begin, end = source.span(statement)
+    edits: list[Edit] = []
+    for node in ast.walk(statement):
+        if isinstance(node, (ast.AsyncFor, ast.AsyncWith, ast.Yield, ast.YieldFrom, ast.Lambda)):
+            raise source.refuse(node, "only calls can be mirrored")
+        if isinstance(node, ast.Await):
+            edits.append((source.span(node)[0], source.span(node.value)[0], ""))
+        elif isinstance(node, ast.Attribute) and node.attr in RENAMED:
+            edits.append((source.span(node.value)[1], source.span(node)[1], "." + RENAMED[node.attr]))
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        docstring(source, statement, statement.name)
+        begin = source.span(statement.returns)[1] if statement.returns else begin
+        return signature(source, statement).removesuffix(":") + source.text(begin, end, edits) + "\n"
+    return source.text(begin, end, edits) + "\n"
+
+
+def package(source: Source, homes: dict[str, str]) -> str:
+    """`lume_sync/__init__.py`: the same public names; the twins from here, plain data from the core."""
+    own: dict[str, list[str]] = {}
+    shared = []
+    for name in sorted(RENAMED.get(name, name) for name in source.public):
+        home = LIVE.get(name) or ("_api" if homes.get(name, homes.get("a" + name)) == "_api" else None)
+        own.setdefault(home, []).append(name) if home else shared.append(name)
+    lines = [f"    from {CORE} import {', '.join(shared)}\n"]
+    lines += [f"    from {FACE}.{home} import {', '.join(names)}\n" for home, names in sorted(own.items())]
+    table = "".join(f"    {name!r}: {home!r},\n" for home, names in sorted(own.items()) for name in names)
+    everything = "".join(
+        f"    {name!r},\n" for name in sorted([*shared, *(n for names in own.values() for n in names)])
+    )
+    return PACKAGE.format(imports="".join(lines), homes=table, all=everything, core=CORE)
+
+
+PACKAGE = '''
+"""The synchronous face of lume-client: the same operations as lume_async, each call waits for its answer.
+
+Names are loaded on first use (PEP 562): importing the package starts nothing and loads no HTTP library.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+{imports}
+
+_HOME_OF = {{
+{homes}}}
+
+__all__ = [
+{all}]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {{__name__!r}} has no attribute {{name!r}}")
+    home = f"{{__name__}}.{{_HOME_OF[name]}}" if name in _HOME_OF else "{core}"
+    value = globals()[name] = getattr(import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({{*globals(), *__all__}})
+'''
