@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import math
 import os
 import ssl as ssl_module
 import zlib
@@ -69,6 +70,9 @@ class AiohttpTransport:
         self._sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, _Session] = WeakKeyDictionary()
         self._ssl: ssl_module.SSLContext | None = None
         self._closed = False
+        self._usual = _limits(
+            settings.request_timeout, min(LONGEST_CONNECT, CONNECT_SHARE * settings.request_timeout)
+        )
         _living.add(self)
 
     async def request(
@@ -110,6 +114,12 @@ class AiohttpTransport:
                 await session.life.aclose()
             elif loop.is_running():
                 loop.call_soon_threadsafe(_close_soon, session)
+
+    def _limits(self, timeout: float) -> aiohttp.ClientTimeout:
+        """`total` covers the whole attempt, the reading of a body that drips included."""
+        if timeout != self._usual.total:
+            return _limits(timeout, self._usual.connect)
+        return self._usual
 
     @property
     def _where(self) -> str:
@@ -172,15 +182,17 @@ async def _life(
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         proxy=settings.proxy,
-        timeout=aiohttp.ClientTimeout(
-            total=None, connect=min(LONGEST_CONNECT, CONNECT_SHARE * settings.request_timeout)
-        ),
         headers={"Accept": "application/json", "Accept-Encoding": "gzip, deflate"},
         skip_auto_headers=["Content-Type"],
     ) as session:
         # aiohttp would send a GET a second time by itself when a kept connection breaks: every send is counted here.
         session._retry_connection = False
         yield session
+
+
+def _limits(timeout: float, connect: float | None) -> aiohttp.ClientTimeout:
+    # aiohttp rounds what is longer than the threshold up to a whole second: never.
+    return aiohttp.ClientTimeout(total=timeout, connect=connect, ceil_threshold=math.inf)
 
 
 def _close_soon(session: _Session) -> None:
