@@ -17,6 +17,7 @@ from lume_async._keys import Keys
 from lume_async._observe import Observer, RequestFinished
 from lume_async._perloop import PerLoop
 from lume_async._retry import Retry, answer_lost, refuses_for_good
+from lume_async._secret import Secret
 from lume_async._transport import Transport
 from lume_async._waiter import LAST_LOOK
 from lume_async._wire import Response, error_from, server_time
@@ -28,6 +29,7 @@ from lume_async.errors import (
     RunNotFoundError,
     SubmissionUnknownError,
 )
+from lume_async.models import RunRequest
 
 T = TypeVar("T")
 
@@ -50,6 +52,7 @@ class Sending:
         first_sent: when it was first sent, on the clock's monotonic time.
         server_offset: the server's wall clock minus the clock's monotonic time, from the newest `Date`.
         rekeyed: whether a refused key was asked for anew.
+        key: the API key of the newest attempt.
     """
 
     attempts: int = 0
@@ -57,6 +60,7 @@ class Sending:
     first_sent: float = 0.0
     server_offset: float | None = None
     rekeyed: bool = False
+    key: Secret | None = None
 
 
 class Sender:
@@ -187,7 +191,7 @@ class Sender:
         finally:
             slot.release()
         self._learn(call, response, state, epoch)
-        return _read(call, response, self.clock)
+        return _read(call, response, self.clock, state.key)
 
     async def _turn(self, slot: asyncio.Semaphore, deadline: float | None) -> int:
         left = None if deadline is None else deadline - self.clock.now()
@@ -210,7 +214,7 @@ class Sender:
         """Put the request on the wire and time it."""
         headers = {"User-Agent": self.settings.user_agent, **call.headers}
         if call.keyed:
-            headers["lume-api-key"] = await self._keys.get()
+            headers["lume-api-key"] = state.key = await self._keys.get()
         started = self.clock.now()
         if state.attempts == 1:
             state.first_sent = started
@@ -262,7 +266,8 @@ class Sender:
             self._gate.pace.succeeded(now)
         if call.submission is not None:
             date = server_time(headers.get("Date"))
-            state.server_offset = None if date is None else date - now
+            if date is not None:
+                state.server_offset = date - now
 
     async def _delay(self, call: Call[T], error: ApiError, state: Sending) -> float | None:
         """Seconds until the next attempt, None where there must be none."""
@@ -290,7 +295,7 @@ class Sender:
         return self.can("idempotency")
 
 
-def _read(call: Call[T], response: Response, clock: Clock) -> T:
+def _read(call: Call[T], response: Response, clock: Clock, key: Secret | None) -> T:
     """The value of an answer.
 
     Raises:
@@ -298,7 +303,7 @@ def _read(call: Call[T], response: Response, clock: Clock) -> T:
     """
     status = response.status
     if not (200 <= status < 300 or (status == 304 and "If-None-Match" in call.headers)):
-        raise _about(call, error_from(response, on_run=call.run_id is not None, wall=clock.wall()))
+        raise _about(call, error_from(response, on_run=call.run_id is not None, wall=clock.wall()), key)
     try:
         return call.decode(response)
     except ApiError as caught:
@@ -306,26 +311,39 @@ def _read(call: Call[T], response: Response, clock: Clock) -> T:
     error.status_code = status
     error.request_id = response.headers.get("X-Request-Id")
     error.body = response.body[:2048].decode("utf-8", "replace")
-    raise _about(call, error)
+    raise _about(call, error, key)
 
 
-def _about(call: Call[T], error: ApiError) -> ApiError:
-    """The error, with the request in its message."""
-    error.args = (f"{call.method} {call.path}: {error.args[0]}",)
+def _about(call: Call[T], error: ApiError, key: Secret | None) -> ApiError:
+    """The error, with the request in its message, and without the key: some servers repeat what they refuse."""
+    error.args = (f"{call.method} {call.path}: {_without(key, error.args[0])}",)
+    error.body = _without(key, error.body)
     return error
+
+
+def _without(key: Secret | None, text: str) -> str:
+    # Shorter ones are made up, and words like "test" stand in a body for other reasons.
+    return text.replace(key, "[redacted]") if key and len(key) >= 8 else text
 
 
 def _verdict(call: Call[T], error: ApiError, state: Sending) -> ApiError:
     """The error to raise: an answer that was lost must never pass for a refusal."""
     if not state.lost or refuses_for_good(error) or error.status_code == 409 or call.submission is None:
         return error
+    return submission_unknown(call, call.submission, error, state)
+
+
+def submission_unknown(
+    call: Call[T], request: RunRequest, error: ApiError, state: Sending
+) -> SubmissionUnknownError:
+    """What a submission ends with whose answer was lost; `error` is why nothing more can be found out."""
     key = call.headers.get("Idempotency-Key")
     unknown = SubmissionUnknownError(
-        f"the answer to a submission was lost ({error}): a run of {call.submission.flow_version!r} on "
-        f"{call.submission.source_path!r} may exist. Look for it with list_runs(source_path=...), or submit "
+        f"the answer to a submission was lost ({error}): a run of {request.flow_version!r} on "
+        f"{request.source_path!r} may exist. Look for it with list_runs(source_path=...), or submit "
         f"again with idempotency_key={key!r} if the server knows such keys",
         idempotency_key=key,
-        request=call.submission,
+        request=request,
         attempts=state.attempts,
         status_code=error.status_code,
         request_id=error.request_id,

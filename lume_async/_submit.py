@@ -22,8 +22,8 @@ from attrs import frozen
 
 from lume_async import _endpoints
 from lume_async._converter import parse_time
-from lume_async._sender import Sender, Sending
-from lume_async.errors import DuplicateRunError, InvalidRequestError
+from lume_async._sender import Sender, Sending, submission_unknown
+from lume_async.errors import ApiError, DuplicateRunError, InvalidRequestError
 from lume_async.models import RunRecord, RunRequest
 
 OnDuplicate: TypeAlias = Literal["raise", "attach"]
@@ -53,24 +53,31 @@ async def submit(
         DuplicateRunError: the source is held by another run and `on_duplicate` is "raise".
         SubmissionUnknownError: an answer was lost and sending again was not safe.
     """
-    sending = Sending()
+    sending, call = Sending(), _endpoints.submit(request, key)
     try:
-        answer = await sender.send(_endpoints.submit(request, key), sending=sending)
-    except DuplicateRunError as error:
-        duplicate = error
+        answer = await sender.send(call, sending=sending)
+    except DuplicateRunError as caught:
+        duplicate = caught
     else:
         sender.submitted(answer.record.id)
         older = own_key and answer.replayed and not (sending.lost and _is_new(answer.record, sending, sender))
         return Submission(answer.record, reused=older)
     if duplicate.run_id is None or not (sending.lost or on_duplicate == "attach"):
         raise duplicate
-    holder = await _fetch(sender, duplicate.run_id)
-    ours = sending.lost and _is_new(holder, sending, sender) and _same_metadata(holder, request)
-    if ours:
-        sender.submitted(holder.id)
-    if ours or on_duplicate == "attach":
-        return Submission(holder, reused=not ours)
-    raise duplicate
+    try:
+        holder = await _fetch(sender, duplicate.run_id)
+    except ApiError as caught:
+        if not sending.lost:
+            raise
+        unseen = caught
+    else:
+        ours = sending.lost and _is_new(holder, sending, sender) and _same_metadata(holder, request)
+        if ours:
+            sender.submitted(holder.id)
+        if ours or on_duplicate == "attach":
+            return Submission(holder, reused=not ours)
+        raise duplicate
+    raise submission_unknown(call, request, unseen, sending)
 
 
 def check_key(key: str) -> str:
