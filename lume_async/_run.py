@@ -226,7 +226,10 @@ class LumeRun:
             RunFailedError: the run ended FAILED, CRASHED, CANCELLED or in an unknown status.
         """
         if self.is_terminal and not self.has_output:
-            reason = self.error_message or "the server gave no reason"
+            try:
+                reason = self.error_message or "the server gave no reason"
+            except ResponseDecodeError:
+                reason = "its metadata can't be read"
             raise RunFailedError(f"run {self._id} ended {self.status}: {reason}", run=self)
 
     def __repr__(self) -> str:
