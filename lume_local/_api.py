@@ -135,7 +135,9 @@ class Api:
                 raise Problem("invalid-query", f"status {status[:40]!r} is not a status such as SUCCEEDED")
         limit = _requests.whole_number(query, "limit", 50, 1, 1000)
         before = _requests.cursor(query.get("cursor"), self._store.store_id, "cursor")
-        filters: dict[str, str] = {name: query[name] for name in ("flow_version", "source_path") if name in query}
+        filters: dict[str, str] = {
+            name: query[name] for name in ("flow_version", "source_path") if name in query
+        }
         runs = self._store.runs(filters, statuses, before, limit + 1)
         more = len(runs) > limit
         items = [run_document(run, self._runner.progress(run.run_id)) for run in runs[:limit]]

@@ -1,6 +1,5 @@
 """Advisory file locks: one server per data folder, and one worker per run folder. POSIX."""
 
-import asyncio
 import fcntl
 import os
 from collections.abc import Iterator
@@ -27,16 +26,3 @@ def held(path: Path, *, make: bool = True) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-async def wait_until_free(path: Path, seconds: float) -> None:
-    """Wait until nobody holds the lock any more; give up after `seconds`, or where there is no such file."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while asyncio.get_running_loop().time() < deadline:
-        try:
-            with held(path, make=False):
-                return
-        except FileNotFoundError:
-            return
-        except Locked:
-            await asyncio.sleep(0.02)

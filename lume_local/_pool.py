@@ -59,7 +59,7 @@ class Worker:
             if event is None or event["event"] != "ready":
                 raise WorkerDied(await worker.death())
         except BaseException:
-            await worker.stop()
+            await worker.kill()
             raise
         return worker
 
@@ -118,6 +118,12 @@ class Worker:
         if code < 0:
             return f"the worker process was killed by signal {_signal_name(-code)}"
         return f"the worker process ended with exit code {code}" + (f": {last}" if last else "")
+
+    async def kill(self) -> None:
+        """End a process that has nothing to lose."""
+        with suppress(ProcessLookupError):
+            self._process.kill()
+        await self.stop()
 
     async def stop(self) -> None:
         """Cut the leash, wait, and kill what does not end by itself."""
@@ -209,8 +215,10 @@ class Pool:
         self._closed = True
         spare, self._spare = self._spare, None
         if spare is not None:
-            with suppress(WorkerDied, OSError):
-                self._out.add(await spare)
+            spare.cancel()  # one that is still starting is killed by this
+            await asyncio.wait([spare])
+            if not spare.cancelled() and spare.exception() is None:
+                self._out.add(spare.result())
         await asyncio.gather(*(self.discard(worker) for worker in tuple(self._out)))
 
 

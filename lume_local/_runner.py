@@ -10,7 +10,7 @@ from lume_async.models import RunStatus
 from lume_local import _publish
 from lume_local._flows import Flows
 from lume_local._hub import Hub
-from lume_local._lock import wait_until_free
+from lume_local._lock import Locked, held
 from lume_local._paths import PathRefused, Roots
 from lume_local._pool import Pool, Worker
 from lume_local._store import NewRun, Run, Store
@@ -79,7 +79,7 @@ class Runner:
             if run.status == RunStatus.CREATED:
                 self._queue.put_nowait(run.run_id)
             else:
-                await wait_until_free(self._folder(run.run_id) / "lock", _PATIENCE)
+                await _wait_until_free(self._folder(run.run_id) / "lock", _PATIENCE)
                 await self._settle(run, "the server stopped while the run was active")
         await asyncio.to_thread(shutil.rmtree, self._roots.state / "runs", ignore_errors=True)
         self._lanes = [asyncio.create_task(self._lane()) for _ in range(self._max_active)]
@@ -268,3 +268,16 @@ def _closed(stages: list[dict[str, Any]], now: str, rows: int | None) -> list[di
     if not stages:
         return []
     return [*stages[:-1], {**stages[-1], "finished_at": now, "rows": rows}]
+
+
+async def _wait_until_free(path: Path, seconds: float) -> None:
+    """Wait until nobody holds the lock any more; give up after `seconds`, or where there is no such file."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < deadline:
+        try:
+            with held(path, make=False):
+                return
+        except FileNotFoundError:
+            return
+        except Locked:
+            await asyncio.sleep(0.02)

@@ -125,7 +125,8 @@ def main() -> None:
             _check(connection, outbox, job)
         else:
             _run(connection, outbox, leash, job)
-            return
+            # An orderly end would first wait a second for the thread that reads stdin.
+            os._exit(0)
 
 
 def _check(connection: DuckDBPyConnection, outbox: Outbox, job: dict[str, Any]) -> None:

@@ -1,0 +1,51 @@
+"""Fixtures for your own tests: a real server on temporary folders, and a client for it.
+
+The server runs in a thread, so that it serves synchronous and asynchronous tests alike.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    import lume_local
+    import lume_sync
+
+
+@pytest.fixture
+def lume_flows(pytestconfig: pytest.Config) -> Path | None:
+    """The folder with the flow versions to serve: `flows` in the project's root, if there is one.
+
+    Override this fixture in your conftest.py where yours lie elsewhere.
+    """
+    folder = pytestconfig.rootpath / "flows"
+    return folder if folder.is_dir() else None
+
+
+@pytest.fixture
+def lume_server(
+    lume_flows: Path | None, tmp_path: Path, pytestconfig: pytest.Config
+) -> "Iterator[lume_local.ThreadedServer]":
+    """A running server with `.base_url` and `.api_key`, fresh for each test.
+
+    Source paths are relative to `tmp_path`; files of your project may be named by their absolute path. What
+    the runs write lies below `tmp_path` as well.
+    """
+    import lume_local
+
+    with lume_local.serve_in_thread(
+        flows=lume_flows, data=tmp_path / ".lume", roots=[tmp_path, pytestconfig.rootpath]
+    ) as server:
+        yield server
+
+
+@pytest.fixture
+def lume_client(lume_server: "lume_local.ThreadedServer") -> "Iterator[lume_sync.Client]":
+    """A `lume_sync.Client` for `lume_server`, closed after the test.
+
+    Asynchronous tests make their own: `lume_async.Client(lume_server.api_key, base_url=lume_server.base_url)`.
+    """
+    with lume_server.client() as client:
+        yield client
