@@ -57,6 +57,8 @@ _UNSTEADY = frozenset(
     }
 )
 """Functions whose result depends on more than their arguments, or that do something."""
+_CLOCKS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
+"""Functions without parentheses: the parser takes them for columns."""
 _TOTAL = frozenset(
     {
         *("lower", "upper", "trim", "ltrim", "rtrim", "replace", "concat", "concat_ws", "||", "nullif"),
@@ -128,8 +130,8 @@ class Judge:
 
     def _walk(self, place: str, node: Any, bound: frozenset[str], reads: dict[str, None]) -> None:
         """Refuse what isn't allowed; collect the columns that are read, lambda parameters apart."""
-        kind = node.get("class") if isinstance(node, dict) else None
-        if kind is not None and kind not in _ALLOWED:
+        kind = node["class"]
+        if kind not in _ALLOWED:
             raise FlowError(place, f"holds {_REFUSED.get(kind, 'something else than an expression')}")
         if kind == "COLUMN_REF":
             self._column(place, node["column_names"][0], bound, reads)
@@ -138,8 +140,8 @@ class Judge:
         if kind == "FUNCTION":
             self._function(place, node["function_name"].lower())
             takes_lambda = node["function_name"].lower().startswith(_LAMBDA_TAKERS)
-        for child in _children(node):
-            if takes_lambda and child.get("class") == "LAMBDA":
+        for child in _classed(node):
+            if takes_lambda and child["class"] == "LAMBDA":
                 parameters = {name for ref in _refs(child["lhs"]) for name in ref}
                 self._walk(place, child["expr"], bound | parameters, reads)
             else:
@@ -148,7 +150,7 @@ class Judge:
     def _column(self, place: str, name: str, bound: frozenset[str], reads: dict[str, None]) -> None:
         if name in bound:
             return
-        if name.lower() in _UNSTEADY:
+        if name.lower() in _CLOCKS:
             raise FlowError(
                 place, f"reads {name}: a flow version must give the same output for the same input"
             )

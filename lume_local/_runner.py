@@ -185,23 +185,30 @@ class Runner:
         self._hub.notify(run_id)
 
     async def _conclude(self, worker: Worker, run_id: str, outcome: dict[str, Any] | None) -> None:
-        kind = None if outcome is None else outcome["event"]
+        run = self._store.require(run_id)
         if outcome is None:
-            await self._settle(self._store.require(run_id), await worker.death())
-        elif kind == "done":
+            await self._settle(run, await worker.death())
+            return
+        if outcome["event"] == "done":
             self._succeed(run_id, outcome["record"])
-        elif kind == "failed":
+            await asyncio.to_thread(self._clean_up, run, published=True)
+            return
+        await asyncio.to_thread(self._clean_up, run, published=False)
+        if outcome["event"] == "failed":
             self._end(run_id, RunStatus.FAILED, message=outcome["message"], metrics=outcome["metrics"])
         elif run_id in self._cancelled:
             self._end(run_id, RunStatus.CANCELLED, message="cancelled by request; nothing was written")
         else:
             self._end(run_id, RunStatus.CRASHED, message=f"the server was stopped; {_NOTHING_WRITTEN}")
-        await asyncio.to_thread(self._clean_up, self._store.require(run_id))
 
-    def _clean_up(self, run: Run) -> None:
-        """Remove what the run left in its folder, and drafts beside its targets if it didn't publish them."""
+    def _clean_up(self, run: Run, *, published: bool) -> None:
+        """Remove the run's folder, and drafts beside its targets if it didn't publish them.
+
+        After a commit this comes last, since the folder proves the commit; else first, so that a run that
+        has ended without output has left nothing behind.
+        """
         shutil.rmtree(self._folder(run.run_id), ignore_errors=True)
-        if RunStatus(run.status).has_output:
+        if published:
             return
         try:
             targets = self._targets(run, self._source(run))
@@ -214,6 +221,7 @@ class Runner:
         """End a run whose process is gone: carry its commit out if there is one, else nothing has happened."""
         record = _publish.committed(self._folder(run.run_id))
         if record is None:
+            self._clean_up(run, published=False)
             self._end(run.run_id, RunStatus.CRASHED, message=f"{death}; {_NOTHING_WRITTEN}")
         else:
             try:
@@ -225,7 +233,7 @@ class Runner:
                 self._end(run.run_id, RunStatus.CRASHED, message=message)
             else:
                 self._succeed(run.run_id, record)
-        self._clean_up(self._store.require(run.run_id))
+            self._clean_up(run, published=True)
 
     def _succeed(self, run_id: str, record: dict[str, Any]) -> None:
         self._end(

@@ -176,8 +176,9 @@ def _column_trouble(
     listed = ", ".join(repr(one) for one in names[:30]) + (", …" if len(names) > 30 else "")
     if found:
         return f"the header of {shown} names {name!r} {found} times; {flow['ref']} reads it ({place}): rename one"
-    near = difflib.get_close_matches(name, names, 1, 0.7)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    spelled = {one.lower(): one for one in names}
+    near = difflib.get_close_matches(name.lower(), spelled, 1, 0.7)
+    hint = f" Did you mean {spelled[near[0]]!r}?" if near else ""
     return (
         f"{shown} has no column {name!r}, which {flow['ref']} reads ({place}). Found: {listed}.{hint} "
         "Mend the header or register a new flow version, then submit the run again"

@@ -1,0 +1,208 @@
+"""Runs from end to end: real files, real workers, over HTTP."""
+
+import csv
+import json
+from pathlib import Path
+
+import duckdb
+import pytest
+from local.flows import PEOPLE_CSV
+from local.wire import Wire
+
+
+async def test_a_clean_source_succeeds(wire: Wire, home: Path) -> None:
+    run = await wire.run("people:v1", "people.csv", run_metadata={"ticket": 7})
+    assert run["status"] == "SUCCEEDED"
+    assert run["run_metadata"] == run["metadata"]["run"]["run_metadata"] == {"ticket": 7}
+    assert run["progress"] == 1
+    metadata = run["metadata"]
+    assert metadata["metrics"] == {
+        "rows_read": 3,
+        "rows_mapped": 3,
+        "rows_rejected": 0,
+        "reject_reasons": {},
+        "warnings": {},
+    }
+    assert [stage["name"] for stage in metadata["stages"]] == [
+        "SYNCING_SOURCE",
+        "TRANSFORMING",
+        "SYNCING_TARGET",
+    ]
+    assert all(stage["finished_at"] for stage in metadata["stages"])
+    assert metadata["stages"][1]["rows"] == 3
+    assert metadata["target_locations"]["rejects"] is None
+    mapped = metadata["target_locations"]["mapped"]
+    assert mapped == str(home / f".lume/out/people/v1/{run['id']}/mapped.parquet")
+    rows = duckdb.sql(f"FROM '{mapped}'").fetchall()
+    assert rows == [(1, "ann@example.org", 31), (2, "bob@example.org", None), (3, "cy@example.org", 47)]
+    assert run["created_at"] <= run["started_at"] <= run["finished_at"]
+    assert metadata["run"]["duration_seconds"] > 0
+
+
+async def test_bad_rows_are_rejected_with_their_reasons_and_raw_values(wire: Wire, home: Path) -> None:
+    (home / "mixed.csv").write_text(
+        PEOPLE_CSV
+        + "x,not an address,200\n"  # three reasons in one row
+        + "1,twice@example.org,5\n"
+        + "7,too@example.org,5,extra\n"
+        + ",,\n"
+        + '8,"quoted, with comma",-1\n'
+    )
+    run = await wire.run("people:v1", "mixed.csv")
+    assert run["status"] == "PARTIAL_FAILED"
+    assert run["metadata"]["metrics"] == {
+        "rows_read": 8,
+        "rows_mapped": 3,
+        "rows_rejected": 5,
+        "reject_reasons": {
+            "id: is not a valid integer": 1,
+            "id: is required": 1,
+            "id: repeats the value of an earlier row": 1,
+            "email: is required": 1,
+            "email: is not an email address": 2,
+            "age: is above 150": 1,
+            "age: is below 0": 1,
+            "malformed line: too many columns": 1,
+        },
+        "warnings": {},
+    }
+    with Path(run["metadata"]["target_locations"]["rejects"]).open(newline="") as file:
+        rejects = list(csv.DictReader(file))
+    assert list(rejects[0]) == ["_lume_row", "_lume_line", "_lume_reasons", "id", "Email", "Age", "_lume_raw"]
+    assert [(row["_lume_row"], row["id"], row["Email"], row["Age"]) for row in rejects] == [
+        ("4", "x", "not an address", "200"),
+        ("5", "1", "twice@example.org", "5"),
+        ("6", "", "", ""),
+        ("7", "8", "quoted, with comma", "-1"),
+        ("", "", "", ""),
+    ]
+    assert rejects[0]["_lume_reasons"] == (
+        "id: is not a valid integer; email: is not an email address; age: is above 150"
+    )
+    assert rejects[4]["_lume_line"] == "7"
+    assert rejects[4]["_lume_raw"] == "7,too@example.org,5,extra"
+
+
+async def test_mended_rejects_can_be_sent_again(wire: Wire, home: Path) -> None:
+    (home / "first.csv").write_text("id,Email,Age\n1,a@b.org,5\nx,c@d.org,6\n")
+    run = await wire.run("people:v1", "first.csv")
+    rejects = Path(run["metadata"]["target_locations"]["rejects"]).read_text()
+    (home / "mended.csv").write_text(rejects.replace("x,c@d.org", "2,c@d.org"))
+    again = await wire.run("people:v1", "mended.csv")
+    assert again["status"] == "SUCCEEDED"
+    assert again["metadata"]["metrics"]["rows_mapped"] == 1
+
+
+async def test_json_lines(wire: Wire, home: Path) -> None:
+    lines = [
+        '{"text": "fine", "stars": 3}',
+        "not json",
+        "[1]",
+        '{"stars": "x", "text": "é"}',
+        '{"text": null}',
+        "",
+    ]
+    (home / "notes.ndjson").write_text("\n".join(lines))
+    run = await wire.run("notes:v1", "notes.ndjson")
+    assert run["status"] == "PARTIAL_FAILED"
+    assert run["metadata"]["metrics"]["reject_reasons"] == {
+        "malformed line: not a JSON object": 2,
+        "text: is required": 1,
+        "text: is shorter than 2 characters": 1,
+        "stars: is not a valid integer": 1,
+    }
+    locations = run["metadata"]["target_locations"]
+    mapped = [json.loads(line) for line in Path(locations["mapped"]).read_text().splitlines()]
+    assert mapped == [{"text": "fine", "stars": 3}]
+    rejects = [json.loads(line) for line in Path(locations["rejects"]).read_text().splitlines()]
+    assert [row["_lume_raw"] for row in rejects] == lines[1:5]
+    assert [row["_lume_line"] for row in rejects] == [2, 3, None, None]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("absent.csv", None, ["there is no file", "absent.csv", "submit the run again"]),
+        ("folder", "", ["is a folder", "name one file"]),
+        ("empty.csv", "", ["has no header", "must name the columns"]),
+        (
+            "wrong.csv",
+            "id,Mail,Age\n1,a@b.c,2\n",
+            ["no column 'Email'", "columns.email.sql", "'Mail'", "Did you mean"],
+        ),
+        ("twice.csv", "id,Email,email,Age\n1,a@b.c,x,2\n", ["'Email' 2 times", "rename one"]),
+        (
+            "allbad.csv",
+            "id,Email,Age\nx,y,z\n",
+            ["all 1 rows were rejected", "id: is not a valid integer (1)"],
+        ),
+    ],
+)
+async def test_a_source_that_cannot_be_used_fails_the_run(
+    wire: Wire, home: Path, name: str, content: str | None, words: list[str]
+) -> None:
+    if name == "folder":
+        (home / name).mkdir()
+    elif content is not None:
+        (home / name).write_text(content)
+    run = await wire.run("people:v1", name)
+    assert run["status"] == "FAILED"
+    for word in words:
+        assert word in run["metadata"]["error_message"]
+    assert run["metadata"]["target_locations"] == {"mapped": None, "rejects": None}
+    assert not (home / ".lume/out").exists()
+    assert not list((home / ".lume/state/runs").glob("*"))
+
+
+async def test_a_failed_source_may_be_tried_again(wire: Wire, home: Path) -> None:
+    assert (await wire.run("people:v1", "late.csv"))["status"] == "FAILED"
+    (home / "late.csv").write_text(PEOPLE_CSV)
+    assert (await wire.run("people:v1", "late.csv"))["status"] == "SUCCEEDED"
+
+
+async def test_a_source_without_rows_succeeds(wire: Wire, home: Path) -> None:
+    (home / "none.csv").write_text("id,Email,Age\n")
+    run = await wire.run("people:v1", "none.csv")
+    assert run["status"] == "SUCCEEDED"
+    assert run["metadata"]["metrics"]["rows_read"] == 0
+    assert Path(run["metadata"]["target_locations"]["mapped"]).exists()
+
+
+async def test_sources_by_uri_and_absolute_path(wire: Wire, home: Path) -> None:
+    (home / "with space.csv").write_text(PEOPLE_CSV)
+    run = await wire.run("people:v1", (home / "with space.csv").as_uri())
+    assert run["status"] == "SUCCEEDED"
+    assert (await wire.run("people:v1", str(home / "people.csv")))["status"] == "SUCCEEDED"
+
+
+async def test_cancelling_a_run_that_works(wire: Wire, home: Path) -> None:
+    from local.flows import slow_rows
+
+    (home / "slow.csv").write_text(slow_rows())
+    started = await wire.submit("slow:v1", "slow.csv")
+    run_id = started.document["id"]
+    await wire.until(run_id, "TRANSFORMING")
+    answer = await wire.ask("POST", f"/v1/runs/{run_id}/cancel")
+    assert answer.status == 202
+    run = await wire.until(run_id)
+    assert run["status"] == "CANCELLED"
+    assert run["progress"] < 1
+    assert not (home / ".lume/out").exists()
+    again = await wire.ask("POST", f"/v1/runs/{run_id}/cancel")
+    assert (again.status, again.document) == (200, run)
+
+
+async def test_cancelling_a_run_that_waits(wire: Wire, home: Path) -> None:
+    from local.flows import slow_rows
+
+    for name in ("a.csv", "b.csv", "c.csv"):
+        (home / name).write_text(slow_rows())
+    ids = [(await wire.submit("slow:v1", name)).document["id"] for name in ("a.csv", "b.csv", "c.csv")]
+    await wire.until(ids[0], "TRANSFORMING")
+    await wire.until(ids[1], "TRANSFORMING")
+    answer = await wire.ask("POST", f"/v1/runs/{ids[2]}/cancel")
+    assert (answer.status, answer.document["status"]) == (202, "CANCELLED")
+    assert answer.document["started_at"] is None
+    for run_id in ids[:2]:
+        await wire.ask("POST", f"/v1/runs/{run_id}/cancel")
+        assert (await wire.until(run_id))["status"] == "CANCELLED"
