@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         list_runs,
         monitor,
         run,
+        run_many,
         run_status,
         wait_all,
         wait_for_run_completion,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from lume_async._retry import Retry
     from lume_async._run import LumeRun
     from lume_async._submit import OnDuplicate
+    from lume_async._summary import Failure, Summary
     from lume_async.errors import (
         ApiConnectionError,
         ApiError,
@@ -74,7 +76,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "_api": (
-        "aclose as_completed attach default_client init list_runs monitor run run_status wait_all "
+        "aclose as_completed attach default_client init list_runs monitor run run_many run_status wait_all "
         "wait_for_run_completion watch"
     ),
     "_backoff": "Backoff PollInterval",
@@ -86,6 +88,7 @@ _HOMES = {
     "_retry": "Retry",
     "_run": "LumeRun",
     "_submit": "OnDuplicate",
+    "_summary": "Failure Summary",
     "errors": (
         "ApiConnectionError ApiError ApiTimeoutError AuthenticationError ClientClosedError "
         "ConfigurationError DuplicateRunError InvalidRequestError LumeError RateLimitError "
@@ -109,6 +112,7 @@ __all__ = [
     "DuplicateRunError",
     "Duration",
     "Event",
+    "Failure",
     "Hook",
     "InvalidRequestError",
     "LumeError",
@@ -139,6 +143,7 @@ __all__ = [
     "Ssl",
     "Stage",
     "SubmissionUnknownError",
+    "Summary",
     "TargetLocations",
     "WebhookSignatureError",
     "__version__",
@@ -150,6 +155,7 @@ __all__ = [
     "list_runs",
     "monitor",
     "run",
+    "run_many",
     "run_status",
     "wait_all",
     "wait_for_run_completion",

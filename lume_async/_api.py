@@ -1,6 +1,7 @@
 """The module-level functions: the same operations on a default client, made from the environment when needed."""
 
-from collections.abc import AsyncIterator, Iterable
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from typing import Any
 
 from lume_async._backoff import PollInterval
@@ -11,7 +12,7 @@ from lume_async._monitor import Monitor
 from lume_async._run import LumeRun
 from lume_async._secret import veiled
 from lume_async._submit import OnDuplicate
-from lume_async.models import Outcome, RunStatus
+from lume_async.models import Outcome, RunRequest, RunStatus
 
 # One dict operation is atomic: no lock that a fork could leave locked.
 _default: dict[str, Client] = {}
@@ -129,6 +130,26 @@ async def wait_all(
 ) -> list[Outcome[LumeRun]]:
     """One `Outcome` per run (or id), in the order of `runs`; see `Client.wait_all`."""
     return await default_client().wait_all(runs, timeout=timeout, poll_interval=poll_interval)
+
+
+def run_many(
+    requests: Iterable[RunRequest] | AsyncIterable[RunRequest],
+    *,
+    max_active: int = 100,
+    journal: str | os.PathLike[str] | None = None,
+    on_duplicate: OnDuplicate = "raise",
+    timeout: Duration | None = None,
+    poll_interval: PollInterval = None,
+) -> AsyncIterator[Outcome[LumeRun]]:
+    """Submit many requests, so many at a time, and tell one `Outcome` each; see `Client.run_many`."""
+    return default_client().run_many(
+        requests,
+        max_active=max_active,
+        journal=journal,
+        on_duplicate=on_duplicate,
+        timeout=timeout,
+        poll_interval=poll_interval,
+    )
 
 
 def monitor(*, max_in_flight: int = 64, poll_interval: PollInterval = None) -> Monitor:

@@ -1,13 +1,15 @@
 """`Client`: one short public method per operation; no HTTP words inside."""
 
+import os
 import random
 import uuid
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
 from lume_async import _endpoints
 from lume_async._backoff import Backoff, PollInterval
+from lume_async._batch import run_many
 from lume_async._clock import SystemClock
 from lume_async._completion import as_completed, wait_all
 from lume_async._config import MEBIBYTE, ApiKey, Proxy, Ssl, settings
@@ -248,6 +250,50 @@ class Client:
             InvalidRequestError: one of the ids is none; nothing was sent.
         """
         return await wait_all(self._sender, runs, timeout=timeout, poll_interval=poll_interval)
+
+    def run_many(
+        self,
+        requests: Iterable[RunRequest] | AsyncIterable[RunRequest],
+        *,
+        max_active: int = 100,
+        journal: str | os.PathLike[str] | None = None,
+        on_duplicate: OnDuplicate = "raise",
+        timeout: Duration | None = None,
+        poll_interval: PollInterval = None,
+    ) -> AsyncIterator[Outcome[LumeRun]]:
+        """Submit many requests, so many at a time, and tell one `Outcome` each, in the order in which they end.
+
+        A request is taken from the iterable when there is a place for it; a failed submission is an outcome,
+        not the end. Leaving the iteration stops submitting and looking; started runs go on. What the iterable
+        raises is raised after the outcomes of all that it gave.
+
+        With a journal the same call, made again after a crash at any point, submits nothing twice, tells the
+        outcomes that were known without repeating the work, and finishes the rest.
+
+        Args:
+            requests: a plain or asynchronous iterable, endless ones too; with a journal it must give the same
+                requests each time.
+            max_active: how many runs may be unfinished at once, those whose outcome was not taken included.
+            journal: the path of the record that survives this process; one process at a time.
+            on_duplicate: "raise" makes a duplicate an outcome with a `DuplicateRunError`, "attach" follows the
+                run that holds the source.
+            timeout: seconds (or a `timedelta`) for all of it; then nothing more is taken, and each unfinished
+                run is an outcome with a `RunTimeoutError`. None for no limit.
+            poll_interval: as in `as_completed`.
+
+        Raises:
+            ConfigurationError: the journal is in use, is none, or was begun with another input.
+            ValueError: an argument makes no sense; nothing was sent.
+        """
+        return run_many(
+            self._sender,
+            requests,
+            max_active=max_active,
+            journal=journal,
+            on_duplicate=on_duplicate,
+            timeout=timeout,
+            poll_interval=poll_interval,
+        )
 
     def monitor(self, *, max_in_flight: int = 64, poll_interval: PollInterval = None) -> Monitor:
         """A long-lived watcher of any number of runs; see `Monitor`.

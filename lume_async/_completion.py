@@ -11,7 +11,7 @@ from lume_async._monitor import Monitor
 from lume_async._run import LumeRun
 from lume_async._sender import Sender
 from lume_async.errors import RunTimeoutError
-from lume_async.models import Outcome, RunEvent, check_run_id
+from lume_async.models import Outcome, RunEvent, RunRequest, check_run_id
 
 
 def as_completed(
@@ -52,7 +52,7 @@ async def _completions(
                 if event.error is None and not event.run.is_terminal:
                     continue
                 for _ in range(waiting.pop(event.run.id, 0)):
-                    yield _outcome(event)
+                    yield outcome_of(event)
         finally:
             if alarm is not None:
                 alarm.cancel()
@@ -60,7 +60,7 @@ async def _completions(
             raise monitor._failure
     for run_id, times in waiting.items():
         for _ in range(times):
-            yield Outcome(run_id, error=_too_late(handle_of[run_id], timeout))
+            yield Outcome(run_id, error=too_late(handle_of[run_id], timeout))
 
 
 async def _ring(monitor: Monitor, timeout: float) -> None:
@@ -70,13 +70,15 @@ async def _ring(monitor: Monitor, timeout: float) -> None:
     await monitor._events.put(None)
 
 
-def _outcome(event: RunEvent[LumeRun]) -> Outcome[LumeRun]:
+def outcome_of(event: RunEvent[LumeRun], request: RunRequest | None = None) -> Outcome[LumeRun]:
+    """The outcome that a run's last event stands for; each reader gets an exception of its own."""
     if event.error is not None:
-        return Outcome(event.run.id, error=copy(event.error))
-    return Outcome(event.run.id, run=event.run)
+        return Outcome(event.run.id, error=copy(event.error), request=request)
+    return Outcome(event.run.id, run=event.run, request=request)
 
 
-def _too_late(run: LumeRun, timeout: float | None) -> RunTimeoutError:
+def too_late(run: LumeRun, timeout: float | None) -> RunTimeoutError:
+    """The error of a run that had not ended at the deadline."""
     return RunTimeoutError(
         f"run {run.id} did not end within {timeout:g} s (status: {run.status or 'never seen'}); it goes on",
         run=run,

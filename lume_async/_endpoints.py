@@ -5,7 +5,7 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import urlencode
 
 import orjson
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from lume_async._converter import structure
 from lume_async._wire import Response, decode_object, retry_after, run_record
@@ -19,7 +19,7 @@ LONGEST_HOLD = 30.0
 """The longest `Prefer: wait` that the client asks for, in seconds: proxies cut what is silent for a minute."""
 
 
-@frozen
+@define(eq=False)  # not frozen: one is made per request, and a frozen one takes twice the time
 class Call(Generic[T]):
     """One request to be.
 
@@ -69,7 +69,7 @@ class Change:
     finished_at: str | None = None
 
 
-@frozen
+@define(eq=False)
 class Polled:
     """The answer to a look at a run.
 

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections import OrderedDict
+from collections.abc import Awaitable
 from typing import TypeVar
 
 from attrs import define
@@ -29,7 +30,6 @@ from lume_async.errors import (
     RunNotFoundError,
     SubmissionUnknownError,
 )
-from lume_async.models import RunRequest
 
 T = TypeVar("T")
 
@@ -49,7 +49,8 @@ class Sending:
     Attributes:
         attempts: how often it was sent.
         lost: whether an answer to a submission was lost on the way.
-        first_sent: when it was first sent, on the clock's monotonic time.
+        first_sent: when it was first sent, on the clock's monotonic time; a caller that knows it sets it.
+        dated: whether to note the server's time.
         server_offset: the server's wall clock minus the clock's monotonic time, from the newest `Date`.
         rekeyed: whether a refused key was asked for anew.
         key: the API key of the newest attempt.
@@ -57,7 +58,8 @@ class Sending:
 
     attempts: int = 0
     lost: bool = False
-    first_sent: float = 0.0
+    first_sent: float | None = None
+    dated: bool = False
     server_offset: float | None = None
     rekeyed: bool = False
     key: Secret | None = None
@@ -82,6 +84,7 @@ class Sender:
         self.observer = observer
         self.retry = retry
         self.capabilities: frozenset[str] | None = None
+        self._offered = ""
         self._transport = transport
         self._keys = Keys(settings.api_key)
         self._gate = Gate(clock)
@@ -216,34 +219,37 @@ class Sender:
         if call.keyed:
             headers["lume-api-key"] = state.key = await self._keys.get()
         started = self.clock.now()
-        if state.attempts == 1:
+        if state.first_sent is None:
             state.first_sent = started
-        limit = self._limit(call, None if deadline is None else deadline - started)
-        listening = self.observer.listening
-        if listening:
-            self.observer.started(call.operation, state.attempts)
+        request = self._transport.request(
+            call.method,
+            call.path,
+            headers=headers,
+            body=call.body,
+            timeout=self._limit(call, None if deadline is None else deadline - started),
+        )
+        if self.observer.listening:
+            return await self._observed(request, call.operation, state.attempts, started)
+        return await request
+
+    async def _observed(
+        self, request: Awaitable[Response], operation: str, attempt: int, started: float
+    ) -> Response:
+        """The request, its start and its end told to the log and the hooks."""
+        self.observer.started(operation, attempt)
         status, request_id, failure = None, None, None
         try:
-            response = await self._transport.request(
-                call.method, call.path, headers=headers, body=call.body, timeout=limit
-            )
+            response = await request
             status, request_id = response.status, response.headers.get("X-Request-Id")
             return response
         except BaseException as error:
             failure = type(error).__name__
             raise
         finally:
-            if listening:
-                self.observer.finished(
-                    RequestFinished(
-                        call.operation,
-                        state.attempts,
-                        self.clock.now() - started,
-                        status_code=status,
-                        request_id=request_id,
-                        error=failure,
-                    )
-                )
+            duration = self.clock.now() - started
+            self.observer.finished(
+                RequestFinished(operation, attempt, duration, status, request_id, error=failure)
+            )
 
     def _limit(self, call: Call[T], left: float | None) -> float:
         """How long this attempt may take: the request timeout, clipped to the time left."""
@@ -258,13 +264,13 @@ class Sender:
         """What every answer tells: capabilities, the server's clock, whether it is under pressure."""
         headers, now = response.headers, self.clock.now()
         offered = headers.get("Lume-Capabilities")
-        if offered is not None:  # a proxy's own answer has none and changes nothing
-            self.capabilities = _capabilities(offered)
+        if offered is not None and offered != self._offered:  # a proxy's own answer has none: changes nothing
+            self._offered, self.capabilities = offered, _capabilities(offered)
         if response.status in _CLOSES_THE_GATE:
             self._gate.pace.refused(now, epoch, error_from(response, wall=self.clock.wall()).retry_after)
         else:
             self._gate.pace.succeeded(now)
-        if call.submission is not None:
+        if state.dated:
             date = server_time(headers.get("Date"))
             if date is not None:
                 state.server_offset = date - now
@@ -281,11 +287,11 @@ class Sender:
         delay = self.retry.delay(error, state.attempts, self.rng)
         if delay is None or call.submission is None or not state.lost:
             return delay
-        if call.submission.force_rerun and not await self._replays():
+        if call.submission.force_rerun and not await self.replays():
             return None
         return delay
 
-    async def _replays(self) -> bool:
+    async def replays(self) -> bool:
         """Whether the server answers a known idempotency key with its first answer; asked once if unknown."""
         if self.capabilities is None:
             try:
@@ -330,23 +336,22 @@ def _verdict(call: Call[T], error: ApiError, state: Sending) -> ApiError:
     """The error to raise: an answer that was lost must never pass for a refusal."""
     if not state.lost or refuses_for_good(error) or error.status_code == 409 or call.submission is None:
         return error
-    return submission_unknown(call, call.submission, error, state)
+    return submission_unknown(call, error, state)
 
 
-def submission_unknown(
-    call: Call[T], request: RunRequest, error: ApiError, state: Sending
-) -> SubmissionUnknownError:
+def submission_unknown(call: Call[T], error: ApiError | None, state: Sending) -> SubmissionUnknownError:
     """What a submission ends with whose answer was lost; `error` is why nothing more can be found out."""
-    key = call.headers.get("Idempotency-Key")
+    request, key = call.submission, call.headers.get("Idempotency-Key")
+    assert request is not None
     unknown = SubmissionUnknownError(
-        f"the answer to a submission was lost ({error}): a run of {request.flow_version!r} on "
-        f"{request.source_path!r} may exist. Look for it with list_runs(source_path=...), or submit "
-        f"again with idempotency_key={key!r} if the server knows such keys",
+        f"the answer to a submission was lost ({error or 'the process that sent it ended'}): a run of "
+        f"{request.flow_version!r} on {request.source_path!r} may exist. Look for it with "
+        f"list_runs(source_path=...), or submit again with idempotency_key={key!r} if the server knows such keys",
         idempotency_key=key,
         request=request,
         attempts=state.attempts,
-        status_code=error.status_code,
-        request_id=error.request_id,
+        status_code=error.status_code if error else None,
+        request_id=error.request_id if error else None,
     )
     unknown.__cause__ = error
     return unknown

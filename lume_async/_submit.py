@@ -41,19 +41,28 @@ class Submission:
 
 
 async def submit(
-    sender: Sender, request: RunRequest, key: str, *, own_key: bool, on_duplicate: OnDuplicate
+    sender: Sender,
+    request: RunRequest,
+    key: str,
+    *,
+    own_key: bool,
+    on_duplicate: OnDuplicate,
+    sending: Sending | None = None,
 ) -> Submission:
     """Start the run, once.
 
     Args:
         key: the idempotency key of every attempt.
         own_key: the caller brought the key, so that it may belong to an earlier call.
+        sending: what an earlier process is known to have sent under this key.
 
     Raises:
         DuplicateRunError: the source is held by another run and `on_duplicate` is "raise".
         SubmissionUnknownError: an answer was lost and sending again was not safe.
     """
-    sending, call = Sending(), _endpoints.submit(request, key)
+    call = _endpoints.submit(request, key)
+    sending = sending or Sending()
+    sending.dated = True
     try:
         answer = await sender.send(call, sending=sending)
     except DuplicateRunError as caught:
@@ -71,13 +80,19 @@ async def submit(
             raise
         unseen = caught
     else:
-        ours = sending.lost and _is_new(holder, sending, sender) and _same_metadata(holder, request)
+        ours = sending.lost and is_ours(holder, request, sending, sender)
         if ours:
             sender.submitted(holder.id)
         if ours or on_duplicate == "attach":
             return Submission(holder, reused=not ours)
         raise duplicate
-    raise submission_unknown(call, request, unseen, sending)
+    raise submission_unknown(call, unseen, sending)
+
+
+def is_ours(record: RunRecord, request: RunRequest, sending: Sending, sender: Sender) -> bool:
+    """Whether a run can only be the one that a lost submission of ours has made."""
+    same = (record.raw.get("run_metadata") or None) == (request.run_metadata or None)
+    return same and _is_new(record, sending, sender)
 
 
 def check_key(key: str) -> str:
@@ -122,7 +137,7 @@ def _is_new(record: RunRecord, sending: Sending, sender: Sender) -> bool:
     attempt is never put too late, and a run of ours is always new.
     """
     created = _created(record)
-    if created is None:
+    if created is None or sending.first_sent is None:
         return False
     offset = sending.server_offset
     if offset is None:  # no Date came: the two clocks have to agree
@@ -138,7 +153,3 @@ def _created(record: RunRecord) -> datetime | None:
         return parse_time(record.raw.get("created_at"))
     except ValueError:
         return None
-
-
-def _same_metadata(record: RunRecord, request: RunRequest) -> bool:
-    return (record.raw.get("run_metadata") or None) == (request.run_metadata or None)
