@@ -31,6 +31,8 @@ def adopt(error: E) -> E:
     return error
 
 
+lume_sync.ClientClosedError  # noqa: B018 - now: a finalizer may name it when nothing can be imported any more
+
 portal = Portal(adopt)
 call = portal.call
 os.register_at_fork(after_in_child=portal.after_fork)

@@ -10,6 +10,8 @@ from typing import Any, Generic, ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_END = object()
+
 
 class DaemonExecutor(ThreadPoolExecutor):
     """One daemon thread a job.
@@ -32,7 +34,10 @@ class DaemonExecutor(ThreadPoolExecutor):
             else:
                 future.set_result(result)
 
-        _spawn(job)
+        try:
+            _spawn(job)
+        except RuntimeError:  # no more threads: in an exit handler of newer Pythons
+            job()
         return future
 
 
@@ -44,7 +49,7 @@ class Pulled(AsyncIterator[T], Generic[T]):
 
     def __init__(self, iterable: Iterable[T]) -> None:
         self._iterator = iter(iterable)  # in the caller's thread: a wrong argument fails at once
-        self._demands: SimpleQueue[asyncio.Future[T] | None] | None = None
+        self._demands: SimpleQueue[asyncio.Future[Any] | None] | None = None
 
     def __aiter__(self) -> "Pulled[T]":
         """The iterator itself."""
@@ -55,21 +60,27 @@ class Pulled(AsyncIterator[T], Generic[T]):
         if self._demands is None:
             self._demands = SimpleQueue()
             _spawn(_pull, self._iterator, self._demands)
-        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._demands.put(answer)
-        return await answer
+        try:
+            item: T = await answer
+        finally:
+            del answer  # it holds the error whose traceback holds this frame: a cycle, and `self` in it
+        if item is _END:
+            raise StopAsyncIteration
+        return item
 
     def __del__(self) -> None:
         if (demands := getattr(self, "_demands", None)) is not None:
             demands.put(None)  # lets the thread go
 
 
-def _pull(iterator: Iterator[T], demands: "SimpleQueue[asyncio.Future[T] | None]") -> None:
+def _pull(iterator: Iterator[T], demands: "SimpleQueue[asyncio.Future[Any] | None]") -> None:
     while (answer := demands.get()) is not None:
         try:
             item = next(iterator)
         except StopIteration:
-            _settle(answer, answer.set_exception, StopAsyncIteration())
+            _settle(answer, answer.set_result, _END)
         except BaseException as error:  # the user's error reaches the user's call
             _settle(answer, answer.set_exception, error)
         else:

@@ -1,0 +1,482 @@
+"""The hop: results, errors, contexts, who may call from where, and how it all ends."""
+
+import asyncio
+import contextvars
+import gc
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+import types
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NoReturn
+
+import pytest
+
+from lume_async import ClientClosedError
+from lume_sync import _call, _portal
+from lume_sync._portal import BlockingCallWarning, Portal
+
+variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
+
+
+async def add(left: int, right: int = 0) -> int:
+    await asyncio.sleep(0)
+    return left + right
+
+
+async def for_ever() -> NoReturn:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def fail(error: BaseException) -> NoReturn:
+    raise error
+
+
+@pytest.fixture
+def busy_switching() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.fixture
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_call, "CLEAN_UP", 0.2)
+    monkeypatch.setattr(_call, "SLICE", 0.05)
+
+
+def tasks(portal: Portal) -> int:
+    async def count() -> int:
+        return len(asyncio.all_tasks()) - 1
+
+    return portal.call(count).result()
+
+
+# ── results and errors ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_arguments_go_and_results_come(portal: Portal) -> None:
+    assert portal.call(add, 1, right=2).result() == 3
+
+
+def test_an_error_comes_as_itself_with_its_cause(portal: Portal) -> None:
+    async def caused() -> None:
+        raise KeyError("x") from OSError("below")
+
+    with pytest.raises(KeyError) as caught:
+        portal.call(caused).result()
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+def test_no_frame_of_the_hop_is_in_a_traceback(portal: Portal) -> None:
+    with pytest.raises(ValueError, match="deep") as caught:
+        portal.call(fail, ValueError("deep")).result()
+    names = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert names == ["test_no_frame_of_the_hop_is_in_a_traceback", "fail"]
+
+
+def test_the_traceback_of_a_shared_error_does_not_grow(portal: Portal) -> None:
+    error = ValueError("shared")
+    depths = set()
+    for _ in range(100):
+        with pytest.raises(ValueError, match="shared"):
+            portal.call(fail, error.with_traceback(None)).result()
+        depths.add(len(traceback.extract_tb(error.__traceback__)))
+    assert len(depths) == 1
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_what_ends_programs_reaches_the_caller_and_spares_the_loop(
+    portal: Portal, kind: type[BaseException]
+) -> None:
+    with pytest.raises(kind):
+        portal.call(fail, kind()).result()
+    thread = portal.engine().thread
+    assert portal.call(add, 1).result() == 1
+    assert portal.engine().thread is thread
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+def test_so_it_does_from_a_task_of_the_coroutine(portal: Portal, kind: type[BaseException]) -> None:
+    async def in_a_task() -> None:
+        await asyncio.create_task(fail(kind()))
+
+    with pytest.raises(kind):
+        portal.call(in_a_task).result()
+    assert portal.call(add, 1).result() == 1
+
+
+def test_a_stopped_loop_goes_on(portal: Portal) -> None:
+    async def stop() -> int:
+        asyncio.get_running_loop().stop()
+        await asyncio.sleep(0)
+        return 1
+
+    assert portal.call(stop).result() == 1
+    assert portal.call(add, 2).result() == 2
+
+
+def test_a_cancelled_coroutine_is_no_ordinary_exception(portal: Portal) -> None:
+    async def cancel_itself() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+    with pytest.raises(asyncio.CancelledError) as caught:
+        portal.call(cancel_itself).result()
+    assert not isinstance(caught.value, Exception)  # so that no `except Exception: retry` takes it
+
+
+def test_a_call_whose_task_was_taken_before_its_first_step_ends(portal: Portal, short_waits: None) -> None:
+    engine = portal.engine()
+    create_task = engine.loop.create_task
+
+    class Loop:
+        def __getattr__(self, name: str) -> object:
+            return getattr(engine.loop, name)
+
+        def create_task(self, *args: object, **kwargs: object) -> object:
+            task = create_task(*args, **kwargs)  # type: ignore[arg-type]
+            task.cancel()
+            return task
+
+    call = _call.Call(engine, add, (1,), {})
+    call._engine = types.SimpleNamespace(  # type: ignore[assignment]
+        loop=Loop(), calls=engine.calls, thread=engine.thread, closing=False
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # the coroutine was never awaited: that is the point
+        call.run()
+        gc.collect()
+    with pytest.raises(asyncio.CancelledError):
+        call.future.result()
+
+
+# ── contexts ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_context_variables_flow_in(portal: Portal) -> None:
+    async def read() -> str:
+        return variable.get()
+
+    variable.set("mine")
+    assert portal.call(read).result() == "mine"
+    assert contextvars.Context().run(lambda: portal.call(read).result()) == "unset"
+
+
+def test_the_loop_thread_has_an_empty_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where an instrumentation runs every thread in the context of the one that started it."""
+    seen: list[str] = []
+
+    class Loop(asyncio.SelectorEventLoop):
+        def run_forever(self) -> None:
+            seen.append(variable.get())
+            super().run_forever()
+
+    def start(thread: threading.Thread) -> None:
+        context, run = contextvars.copy_context(), thread.run
+        monkeypatch.setattr(thread, "run", lambda: context.run(run))
+        plain_start(thread)
+
+    plain_start = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", start)
+    variable.set("the first caller's")
+    portal = Portal(new_loop=Loop)
+    assert portal.call(add, 1).result() == 1
+    portal.close()
+    assert seen[0] == "unset"
+
+
+# ── who may call ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_call_from_the_loops_own_thread_is_refused_at_once(portal: Portal) -> None:
+    async def call_back() -> None:
+        portal.call(add, 1).result()
+
+    with pytest.raises(RuntimeError, match=r"own event loop.*await lume_async's add"):
+        portal.call(call_back).result()
+    assert portal.call(add, 1).result() == 1
+
+
+def test_a_finalizer_on_the_loops_thread_harms_nobody(portal: Portal) -> None:
+    class Caller:
+        def __init__(self) -> None:
+            self.cycle = self
+
+        def __del__(self) -> None:
+            try:
+                portal.call(add, 1).result()
+            except RuntimeError as error:
+                refused.append(error)
+
+    refused: list[RuntimeError] = []
+
+    async def collect() -> None:
+        Caller()
+        gc.collect()
+
+    portal.call(collect).result()
+    assert len(refused) == 1
+    assert portal.call(add, 1).result() == 1
+
+
+def test_inside_a_running_loop_it_works_and_warns_once(portal: Portal) -> None:
+    async def outer() -> list[int]:
+        return [portal.call(add, number).result() for number in range(3)]
+
+    with pytest.warns(BlockingCallWarning, match=r"await lume_async's add") as caught:
+        assert asyncio.run(outer()) == [0, 1, 2]
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [("ipykernel", object()), ("IPython", types.SimpleNamespace(get_ipython=lambda: object()))],
+)
+def test_in_a_notebook_it_does_not_warn(
+    portal: Portal, monkeypatch: pytest.MonkeyPatch, name: str, module: object
+) -> None:
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    monkeypatch.delitem(sys.modules, "IPython", raising=False)
+    monkeypatch.setitem(sys.modules, name, module)  # type: ignore[arg-type]
+
+    async def cell() -> int:
+        return portal.call(add, 1).result()
+
+    assert asyncio.run(cell()) == 1
+
+
+def test_64_threads_at_once_start_one_loop(portal: Portal, busy_switching: None) -> None:
+    barrier = threading.Barrier(64)
+
+    def work(number: int) -> tuple[list[int], int | None]:
+        barrier.wait(10)
+        return [portal.call(add, number, right=n).result() for n in range(20)], portal.engine().thread.ident
+
+    with ThreadPoolExecutor(64) as pool:
+        answers = list(pool.map(work, range(64)))
+    assert [numbers for numbers, _ in answers] == [[n + i for i in range(20)] for n in range(64)]
+    assert len({ident for _, ident in answers}) == 1
+
+
+def test_opening_while_opening_starts_one_loop() -> None:
+    """A finalizer that runs in the middle of the start, on the same thread, calls, too."""
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    def new_loop() -> asyncio.AbstractEventLoop:
+        if not loops:
+            loops.append(asyncio.new_event_loop())
+            assert portal.call(add, 1).result() == 1
+            return loops[0]
+        loops.append(asyncio.new_event_loop())
+        return loops[-1]
+
+    portal = Portal(new_loop=new_loop)
+    assert portal.call(add, 2).result() == 2
+    assert len(loops) == 2
+    assert portal.engine().loop is loops[1]
+    deadline = time.monotonic() + 5
+    while not loops[0].is_closed():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    portal.close()
+
+
+def test_a_thread_that_cannot_start_leaves_nothing_behind(
+    portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="can't start"):
+            portal.call(add, 1)
+    assert portal.state == "new"
+    assert portal.call(add, 1).result() == 1
+
+
+def test_patched_threads_are_refused_with_a_clear_error(
+    portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start_new_thread() -> None: ...
+
+    start_new_thread.__module__ = "gevent.thread"
+    monkeypatch.setattr("_thread.start_new_thread", start_new_thread)
+    with pytest.raises(RuntimeError, match="patched by gevent"):
+        portal.call(add, 1)
+
+
+# ── Ctrl-C ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def press_ctrl_c() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_cancels_and_waits_for_the_clean_up(portal: Portal) -> None:
+    cleaned = []
+
+    async def interrupted() -> None:
+        press_ctrl_c()
+        try:
+            await for_ever()
+        finally:
+            await asyncio.sleep(0.05)
+            cleaned.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        portal.call(interrupted)
+    assert cleaned == [True]
+    assert tasks(portal) == 0
+
+
+def test_a_coroutine_that_ignores_ctrl_c_is_left_behind(portal: Portal, short_waits: None) -> None:
+    release = threading.Event()
+
+    async def stubborn() -> None:
+        press_ctrl_c()
+        while not release.is_set():
+            try:
+                await asyncio.sleep(0.01)
+            except asyncio.CancelledError:
+                continue
+        raise ValueError("nobody listens: this must not be said on stderr")
+
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        portal.call(stubborn)
+    assert 0.2 <= time.monotonic() - begun < 2
+    release.set()
+    while tasks(portal):
+        time.sleep(0.005)
+    gc.collect()
+
+
+def test_a_second_ctrl_c_returns_at_once(portal: Portal) -> None:
+    release = threading.Event()
+
+    async def stubborn() -> None:
+        press_ctrl_c()
+        try:
+            await for_ever()
+        finally:
+            press_ctrl_c()
+            while not release.is_set():
+                await asyncio.sleep(0.01)
+
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        portal.call(stubborn)
+    assert time.monotonic() - begun < 1.5
+    release.set()
+
+
+def test_ctrl_c_before_the_first_step_does_not_wait(portal: Portal) -> None:
+    """The coroutine is cancelled before it begins: no `finally` of its own will report that."""
+    engine = portal.engine()
+    call = _call.Call(engine, for_ever, (), {})
+    held, release = threading.Event(), threading.Event()
+    engine.loop.call_soon_threadsafe(lambda: (held.set(), release.wait(5)))
+    assert held.wait(5)  # the loop stands still, so that start and cancel are handled in one turn
+    call._schedule(call._start)
+    threading.Timer(0.05, release.set).start()
+    begun = time.monotonic()
+    call._interrupt()
+    assert time.monotonic() - begun < 1
+
+
+# ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_states(portal: Portal) -> None:
+    assert portal.state == "new"
+    portal.call(add, 1)
+    assert portal.state == "open"
+    portal.close()
+    assert portal.state == "closed"
+    portal.close()
+    with pytest.raises(ClientClosedError):
+        portal.call(add, 1)
+
+
+def test_closing_with_100_calls_under_way_ends_each(portal: Portal, busy_switching: None) -> None:
+    begun = threading.Semaphore(0)
+
+    async def wait() -> None:
+        begun.release()
+        await for_ever()
+
+    def work() -> str:
+        try:
+            while True:
+                portal.call(wait).result()
+        except ClientClosedError:
+            return "closed"
+
+    with ThreadPoolExecutor(100) as pool:
+        working = [pool.submit(work) for _ in range(100)]
+        for _ in range(100):
+            assert begun.acquire(timeout=10)
+        portal.close()
+        assert {future.result(timeout=10) for future in working} == {"closed"}
+
+
+def test_closing_at_any_moment_ends_each_call(busy_switching: None) -> None:
+    for round_ in range(20):
+        portal = Portal(new_loop=asyncio.new_event_loop)
+        portal.engine()
+
+        def work(portal: Portal = portal) -> int:
+            for done in range(10_000):
+                try:
+                    portal.call(add, 1).result()
+                except ClientClosedError:
+                    return done
+            raise AssertionError("never closed")
+
+        with ThreadPoolExecutor(8) as pool:
+            working = [pool.submit(work) for _ in range(8)]
+            time.sleep(0.001 * round_)
+            portal.close()
+            for future in working:
+                future.result(timeout=10)
+
+
+def test_a_loop_that_dies_takes_nobody_along(portal: Portal) -> None:
+    """Whatever ends the thread: pending calls end, later ones get a new loop."""
+    engine = portal.engine()
+    begun = threading.Event()
+
+    async def wait() -> None:
+        begun.set()
+        await for_ever()
+
+    with ThreadPoolExecutor(1) as pool:
+        pending = pool.submit(lambda: portal.call(wait).result())
+        assert begun.wait(5)
+        engine.stop()
+        with pytest.raises(ClientClosedError):
+            pending.result(timeout=5)
+    assert portal.call(add, 1).result() == 1
+    assert portal.engine() is not engine
+
+
+def test_uvloop_is_used_only_for_the_private_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = asyncio.new_event_loop()
+    monkeypatch.setitem(sys.modules, "uvloop", types.SimpleNamespace(new_event_loop=lambda: made))
+    assert _portal.new_event_loop() is made
+    made.close()
+    monkeypatch.setitem(sys.modules, "uvloop", None)  # type: ignore[arg-type]
+    plain = _portal.new_event_loop()
+    assert isinstance(plain, asyncio.AbstractEventLoop)
+    plain.close()
