@@ -219,9 +219,12 @@ def _column(name: str, table: Table) -> Column:
     sql_type = _sql_type(table, kind, shape)
     for words in ("title", "description"):
         table.text(words, default="", longest=10_000)
+    sql = table.text("sql", default=quoted(name), longest=20_000)
+    if not sql.strip():
+        raise FlowError(f"{table.place}.sql", "is empty: leave it out for the source's column of the same name")
     column = Column(
         name=name,
-        sql=table.text("sql", default=quoted(name), longest=20_000),
+        sql=sql,
         type=kind,
         format=shape,
         sql_type=sql_type,

@@ -176,6 +176,8 @@ class Pool:
             except asyncio.CancelledError:
                 self._spare = self._spare or spare
                 raise
+            except WorkerDied:
+                return await Worker.start()
             if worker.is_alive:
                 return worker
             await worker.stop()

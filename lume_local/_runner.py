@@ -116,16 +116,29 @@ class Runner:
         except PathRefused as error:
             self._end(run_id, RunStatus.FAILED, message=str(error))
             return
+        try:
+            # The spare worker may have died unseen: a run that has not begun may have another one.
+            if not await self._attempt(run_id, job, last=False):
+                await self._attempt(run_id, job, last=True)
+        except WorkerDied as error:
+            self._end(run_id, RunStatus.CRASHED, message=f"{error}; {_NOTHING_WRITTEN}")
+        finally:
+            self._cancelled.discard(run_id)
+
+    async def _attempt(self, run_id: str, job: dict[str, Any], *, last: bool) -> bool:
+        """Carry a run out in one worker. False where the worker died before the run had begun."""
         worker = await self._pool.take()
         try:
             if self._store.require(run_id).status != RunStatus.CREATED or self._closing:
-                return  # cancelled meanwhile, or left to the next server
+                return True  # cancelled meanwhile, or left to the next server
             self._workers[run_id] = worker
             outcome = await self._follow(worker, run_id, job)
+            if outcome is None and not last and self._store.require(run_id).status == RunStatus.CREATED:
+                return False
             await self._conclude(worker, run_id, outcome)
+            return True
         finally:
             self._workers.pop(run_id, None)
-            self._cancelled.discard(run_id)
             await self._pool.discard(worker)
 
     async def _job(self, run: Run) -> dict[str, Any]:

@@ -1,0 +1,35 @@
+"""Looking at processes, by way of /proc."""
+
+import asyncio
+from pathlib import Path
+
+
+def _parent_and_state(pid: int) -> tuple[int, str]:
+    """The parent and the state of a process; state Z (a dead one that nobody has asked about) where it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0, "Z"
+    return int(fields[1]), fields[0]
+
+
+def children(parent: int) -> list[int]:
+    """The living children of a process."""
+    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    found = {pid: _parent_and_state(pid) for pid in pids}
+    return [pid for pid, (above, state) in found.items() if above == parent and state != "Z"]
+
+
+def workers(parent: int) -> list[int]:
+    """The living worker processes of a server."""
+    return [pid for pid in children(parent) if b"lume_local._worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+async def gone(pids: list[int]) -> bool:
+    """Whether all of these processes end within a few seconds."""
+    deadline = asyncio.get_running_loop().time() + 5
+    while any(_parent_and_state(pid)[1] != "Z" for pid in pids):
+        if asyncio.get_running_loop().time() > deadline:
+            return False
+        await asyncio.sleep(0.01)
+    return True
