@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         run,
         run_many,
         run_status,
+        upload_file,
         wait_all,
         wait_for_run_completion,
         watch,
@@ -76,8 +77,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "_api": (
-        "aclose as_completed attach default_client init list_runs monitor run run_many run_status wait_all "
-        "wait_for_run_completion watch"
+        "aclose as_completed attach default_client init list_runs monitor run run_many run_status upload_file "
+        "wait_all wait_for_run_completion watch"
     ),
     "_backoff": "Backoff PollInterval",
     "_client": "Client",
@@ -157,6 +158,7 @@ __all__ = [
     "run",
     "run_many",
     "run_status",
+    "upload_file",
     "wait_all",
     "wait_for_run_completion",
     "watch",

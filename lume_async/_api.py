@@ -170,6 +170,15 @@ def list_runs(
     )
 
 
+async def upload_file(path: str | os.PathLike[str], *, flow_version: str | None = None) -> str:
+    """Stream a local file to the server's staging area (beta); see `Client.upload_file`.
+
+    Returns:
+        The `source_path` to pass to `run`.
+    """
+    return await default_client().upload_file(path, flow_version=flow_version)
+
+
 async def aclose() -> None:
     """Close the default client; the next call makes a new one from the environment."""
     client = _default.pop("client", None)

@@ -24,6 +24,7 @@ from lume_async._secret import veiled
 from lume_async._sender import Sender
 from lume_async._submit import OnDuplicate, check_key, check_on_duplicate, submit
 from lume_async._transport import AiohttpTransport
+from lume_async._upload import upload
 from lume_async.models import Outcome, RunRequest, RunStatus, check_run_id
 
 
@@ -323,6 +324,22 @@ class Client:
         return list_runs(
             self._sender, flow_version=flow_version, source_path=source_path, status=status, limit=limit
         )
+
+    async def upload_file(self, path: str | os.PathLike[str], *, flow_version: str | None = None) -> str:
+        """Stream a local file to the server's staging area (beta).
+
+        Args:
+            path: the file.
+            flow_version: the flow version that it is meant for, where the server wants to know.
+
+        Returns:
+            The `source_path` to pass to `run`.
+
+        Raises:
+            InvalidRequestError: there is no such file, or the server does not want it.
+            ApiError: see the tree in `lume_async.errors`.
+        """
+        return await upload(self._sender, path, flow_version)
 
     async def aclose(self) -> None:
         """Close the connections. Calls under way and later ones raise `ClientClosedError`."""

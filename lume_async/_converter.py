@@ -1,11 +1,15 @@
 """JSON into attrs classes, and why it failed, with the place: `reason @ $.path`."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, TypeVar
 
+import attrs
 import cattrs
 from cattrs import Converter, transform_error
+from cattrs.gen import make_dict_structure_fn
+from cattrs.v import format_exception
 
 from lume_async.errors import ResponseDecodeError
 
@@ -48,12 +52,30 @@ def _strict_bool(value: Any, _type: Any) -> bool:
 def converter() -> Converter:
     """The one converter: unknown keys are ignored, scalars are never coerced (`str(None)` is no value)."""
     made = Converter()
+
+    @made.register_structure_hook_factory(attrs.has)
+    def objects_only(cls: type[Any]) -> Callable[[Any, Any], Any]:
+        # cattrs asks `"name" in value`: where no field is required, a text or a list would pass as empty.
+        from_dict = make_dict_structure_fn(cls, made)
+
+        def from_object(value: Any, into: Any) -> Any:
+            if not isinstance(value, dict):
+                raise ValueError(f"expected an object, got {type(value).__name__}")
+            return from_dict(value, into)
+
+        return from_object
+
     made.register_structure_hook(str, _strict_str)
     made.register_structure_hook(int, _strict_int)
     made.register_structure_hook(float, _strict_float)
     made.register_structure_hook(bool, _strict_bool)
     made.register_structure_hook(datetime, lambda value, _type: parse_time(value))
     return made
+
+
+def _reason(error: BaseException, into: type | None) -> str:
+    # Our own hooks say what came; cattrs would only say what was expected.
+    return str(error) if isinstance(error, ValueError) else format_exception(error, into)
 
 
 def structure(raw: Any, into: type[T], *, at: str = "$") -> T:
@@ -65,5 +87,5 @@ def structure(raw: Any, into: type[T], *, at: str = "$") -> T:
     try:
         return converter().structure(raw, into)
     except (cattrs.BaseValidationError, ValueError, TypeError, KeyError, AttributeError) as error:
-        reasons = transform_error(error, path=at)
+        reasons = transform_error(error, path=at, format_exception=_reason)
     raise ResponseDecodeError("; ".join(reasons), retryable=False)

@@ -1,6 +1,6 @@
 """Every request of the wire contract, as data: what to send, and how to read the answer. Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterable, Callable, Mapping
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlencode
 
@@ -27,6 +27,7 @@ class Call(Generic[T]):
         operation: its name in logs and traces, such as `GET /v1/runs/{id}`: no ids, so that they group.
         decode: the answer's meaning; gets every 2xx, and 304 where `If-None-Match` was sent.
         run_id: the one run that it is about, for which a 404 means `RunNotFoundError`.
+        stream: makes the body anew for each attempt, where it is too large for one piece.
         hold: for how many seconds the server may hold the request, on top of the time limit.
         submission: what it submits; None for all that may be sent twice without harm.
         keyed: whether it carries the API key.
@@ -38,6 +39,7 @@ class Call(Generic[T]):
     decode: Callable[[Response], T] = field(repr=False)
     headers: Mapping[str, str] = field(factory=dict, repr=False)
     body: bytes | None = field(default=None, repr=False)
+    stream: Callable[[], AsyncIterable[bytes]] | None = field(default=None, repr=False)
     run_id: str | None = None
     hold: float = 0.0
     submission: RunRequest | None = None
@@ -58,6 +60,15 @@ class Page(Generic[T]):
 
     items: list[T]
     next_cursor: str | None
+
+
+@frozen
+class Stored:
+    """The answer to an upload: its name for `run`, and what arrived."""
+
+    source_path: str
+    bytes: int
+    sha256: str
 
 
 @frozen
@@ -174,6 +185,30 @@ def changes(after: str | None, *, hold: float = 0.0) -> Call[Page[Change]]:
         headers={"Prefer": f"wait={hold:.0f}"} if hold else {},
         decode=decode,
         hold=hold,
+    )
+
+
+def upload(
+    name: str,
+    content: Callable[[], AsyncIterable[bytes]],
+    *,
+    size: int,
+    flow_version: str | None,
+    patience: float,
+) -> Call[Stored]:
+    """Put a file into the staging area; sent again it replaces itself.
+
+    Args:
+        patience: how many seconds it may take on top of the time limit.
+    """
+    return Call(
+        operation="PUT /v1/uploads/{name}",
+        method="PUT",
+        path=_path(f"/v1/uploads/{name}", {}, flow_version=flow_version),
+        headers={"Content-Type": "application/octet-stream", "Content-Length": str(size)},
+        stream=content,
+        decode=lambda answer: structure(decode_object(answer.body), Stored),
+        hold=patience,
     )
 
 

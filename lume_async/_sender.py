@@ -225,7 +225,7 @@ class Sender:
             call.method,
             call.path,
             headers=headers,
-            body=call.body,
+            body=call.stream() if call.stream else call.body,
             timeout=self._limit(call, None if deadline is None else deadline - started),
         )
         if self.observer.listening:

@@ -6,8 +6,8 @@ import math
 import os
 import ssl as ssl_module
 import zlib
-from collections.abc import AsyncGenerator, Mapping
-from typing import Protocol
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
+from typing import Protocol, TypeAlias
 from weakref import WeakKeyDictionary, WeakSet
 
 import aiohttp
@@ -41,11 +41,14 @@ _NOT_REACHED = (
 )
 
 
+Body: TypeAlias = bytes | AsyncIterable[bytes] | None
+
+
 class Transport(Protocol):
     """What the rest of the library needs of HTTP; tests replace this edge."""
 
     async def request(
-        self, method: str, path: str, *, headers: Mapping[str, str], body: bytes | None, timeout: float
+        self, method: str, path: str, *, headers: Mapping[str, str], body: Body, timeout: float
     ) -> Response:
         """One attempt: a whole answer with any status, within `timeout` seconds.
 
@@ -76,7 +79,7 @@ class AiohttpTransport:
         _living.add(self)
 
     async def request(
-        self, method: str, path: str, *, headers: Mapping[str, str], body: bytes | None, timeout: float
+        self, method: str, path: str, *, headers: Mapping[str, str], body: Body, timeout: float
     ) -> Response:
         try:
             async with asyncio.timeout(timeout):

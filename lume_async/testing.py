@@ -22,6 +22,7 @@ from multidict import CIMultiDict
 
 from lume_async._client import Client
 from lume_async._clock import SystemClock
+from lume_async._transport import Body
 from lume_async._wire import Response
 
 __all__ = ["FakeAnswer", "FakeClock", "FakeRequest", "FakeTransport", "fake_client", "no_backoff", "run_json"]
@@ -127,10 +128,11 @@ class FakeTransport:
             self._answer = lambda request: _next_answer(queue, request)
 
     async def request(
-        self, method: str, path: str, *, headers: Mapping[str, str], body: bytes | None, timeout: float
+        self, method: str, path: str, *, headers: Mapping[str, str], body: Body, timeout: float
     ) -> Response:
         """Record the request and answer it."""
-        request = FakeRequest(method, path, CIMultiDict(headers), body, timeout)
+        content = body if body is None or isinstance(body, bytes) else b"".join([part async for part in body])
+        request = FakeRequest(method, path, CIMultiDict(headers), content, timeout)
         self.requests.append(request)
         await asyncio.sleep(0)
         answer = self._answer(request)
@@ -138,8 +140,8 @@ class FakeTransport:
             raise answer
         if self._clock is not None and answer.took:
             await self._clock.sleep(answer.took)
-        content = answer.body if isinstance(answer.body, bytes) else orjson.dumps(answer.body)
-        return Response(answer.status, CIMultiDict(answer.headers), content)
+        said = answer.body if isinstance(answer.body, bytes) else orjson.dumps(answer.body)
+        return Response(answer.status, CIMultiDict(answer.headers), said)
 
     async def aclose(self) -> None:
         """Remember that it was closed."""
