@@ -1,0 +1,177 @@
+"""The tree of errors is the one that its docstring draws, and every error travels."""
+
+import copy
+import pickle
+
+import pytest
+
+from lume_async import LumeRun, errors
+from lume_async.errors import (
+    ApiConnectionError,
+    ApiError,
+    ApiTimeoutError,
+    AuthenticationError,
+    ClientClosedError,
+    ConfigurationError,
+    DuplicateRunError,
+    InvalidRequestError,
+    LumeError,
+    RateLimitError,
+    ResponseDecodeError,
+    RunError,
+    RunFailedError,
+    RunNotFoundError,
+    RunTimeoutError,
+    ServerError,
+    SubmissionUnknownError,
+    WebhookSignatureError,
+)
+from lume_async.models import RunRequest
+
+REQUEST = RunRequest("customer_cleaner:v1", "customers.csv", {"batch": 7})
+DETAILS = {
+    "status_code": 418,
+    "request_id": "req_1",
+    "body": "teapot",
+    "attempts": 3,
+    "retry_after": 2.5,
+    "retryable": True,
+}
+
+EXAMPLES = [
+    LumeError("root"),
+    ConfigurationError("no key"),
+    ClientClosedError("closed"),
+    WebhookSignatureError("wrong"),
+    ApiError("message", **DETAILS),
+    ApiConnectionError("reset", reached=False, **DETAILS),
+    ApiTimeoutError("slow", reached=False, **DETAILS),
+    AuthenticationError("who", **DETAILS),
+    InvalidRequestError("what", **DETAILS),
+    DuplicateRunError("again", run_id="run_1", **DETAILS),
+    RunNotFoundError("where", **DETAILS),
+    RateLimitError("slow down", **DETAILS),
+    ServerError("oops", **DETAILS),
+    ResponseDecodeError("bad @ $.id", **DETAILS),
+    SubmissionUnknownError("lost", idempotency_key="k", request=REQUEST, **DETAILS),
+    RunError("run", run=LumeRun(None, "run_1")),
+    RunFailedError("failed", run=LumeRun(None, "run_1")),
+    RunTimeoutError("late", run=LumeRun(None, "run_1")),
+]
+
+
+def drawn_tree() -> dict[str, str]:
+    """Each name in the docstring's drawing, and the name that it hangs on."""
+    parents: dict[str, str] = {}
+    path: list[str] = []
+    for line in (errors.__doc__ or "").splitlines():
+        name = next((word for word in line.split() if word.endswith("Error")), None)
+        if name is None or not ("──" in line or line.strip() == "LumeError"):
+            continue
+        depth = (line.index(name) - 4) // 4
+        path[depth:] = [name]
+        if depth:
+            parents[name] = path[depth - 1]
+    return parents
+
+
+@pytest.mark.parametrize(("name", "parent"), drawn_tree().items())
+def test_the_tree_is_as_drawn(name: str, parent: str) -> None:
+    assert getattr(errors, parent) in getattr(errors, name).__bases__
+
+
+def test_the_drawing_shows_every_error() -> None:
+    defined = {
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, Exception)
+    }
+
+    assert {"LumeError", *drawn_tree()} == defined
+
+
+@pytest.mark.parametrize("error", [ApiTimeoutError, RunTimeoutError])
+def test_the_timeouts_are_timeout_errors(error: type[Exception]) -> None:
+    assert issubclass(error, TimeoutError)
+
+
+def test_the_examples_below_cover_every_error() -> None:
+    assert {type(error).__name__ for error in EXAMPLES} == {"LumeError", *drawn_tree()}
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+def test_every_error_pickles(error: LumeError, protocol: int) -> None:
+    back = pickle.loads(pickle.dumps(error, protocol))
+
+    assert type(back) is type(error)
+    assert back.args == error.args
+    assert vars(back) == vars(error)
+    assert str(back) == str(error)
+
+
+@pytest.mark.parametrize("copier", [copy.copy, copy.deepcopy])
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+def test_every_error_copies(error: LumeError, copier: object) -> None:
+    back = copier(error)  # type: ignore[operator]
+
+    assert type(back) is type(error)
+    assert vars(back) == vars(error)
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+def test_every_error_says_that_it_belongs_to_lume_async(error: LumeError) -> None:
+    assert type(error).__module__ == "lume_async"
+
+
+@pytest.mark.parametrize("error", EXAMPLES[4:15], ids=lambda error: type(error).__name__)
+def test_an_error_carries_its_details(error: ApiError) -> None:
+    assert {name: getattr(error, name) for name in DETAILS} == DETAILS
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ApiError("message"), "message"),
+        (ApiError(), ""),
+        (ApiError("message", attempts=3), "message [after 3 attempts]"),
+        (ApiError("message", request_id="r"), "message [request id r]"),
+        (ApiError("message", attempts=2, request_id="r"), "message [after 2 attempts, request id r]"),
+        (ApiTimeoutError("slow"), "slow"),
+        (RunTimeoutError("late"), "late"),
+        (RunFailedError("failed"), "failed"),
+    ],
+)
+def test_what_an_error_says(error: LumeError, text: str) -> None:
+    assert str(error) == text
+
+
+def test_an_error_without_arguments_has_a_name() -> None:
+    error = ApiError("message")
+    error.args = ()
+
+    assert str(error) == "ApiError"
+
+
+@pytest.mark.parametrize(
+    ("error", "retryable"),
+    [
+        (ApiError, False),
+        (AuthenticationError, False),
+        (InvalidRequestError, False),
+        (DuplicateRunError, False),
+        (RunNotFoundError, False),
+        (SubmissionUnknownError, False),
+        (ApiConnectionError, True),
+        (ApiTimeoutError, True),
+        (RateLimitError, True),
+        (ServerError, True),
+        (ResponseDecodeError, True),
+    ],
+)
+def test_which_kind_may_succeed_later(error: type[ApiError], retryable: bool) -> None:
+    assert error("x").retryable is retryable
+
+
+def test_a_body_keeps_its_beginning_only() -> None:
+    assert len(ApiError("m", body="x" * 5_000).body) == 2048

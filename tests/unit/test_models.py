@@ -1,0 +1,418 @@
+import copy
+import json
+import math
+import pickle
+import string
+from datetime import UTC, date, datetime
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lume_async.errors import InvalidRequestError, ResponseDecodeError
+from lume_async.models import (
+    Metrics,
+    Outcome,
+    RunEvent,
+    RunInfo,
+    RunMetadata,
+    RunRecord,
+    RunRequest,
+    RunStatus,
+    Stage,
+    TargetLocations,
+    check_run_id,
+    is_run_id,
+    status_of,
+)
+
+KNOWN = [*RunStatus]
+UNKNOWN = RunStatus("PAUSED_FOR_LUNCH")
+PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
+
+
+# RunStatus: an open enumeration
+
+
+@pytest.mark.parametrize("status", [*KNOWN, UNKNOWN], ids=str)
+def test_a_status_is_its_text(status: RunStatus) -> None:
+    text = str(status)
+
+    assert status == text
+    assert hash(status) == hash(text)
+    assert f"{status}" == f"{status!s}" == status.value == status.name == text
+    assert json.dumps([status]) == f'["{text}"]'
+    assert status in ["something else", text]
+    assert text in {status}
+
+
+@pytest.mark.parametrize("status", [*KNOWN, UNKNOWN], ids=str)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_status_pickles(status: RunStatus, protocol: int) -> None:
+    back = pickle.loads(pickle.dumps(status, protocol))
+
+    assert back == status
+    assert isinstance(back, RunStatus)
+    assert back.is_known is status.is_known
+
+
+@pytest.mark.parametrize("status", [*KNOWN, UNKNOWN], ids=str)
+@pytest.mark.parametrize("copier", [copy.copy, copy.deepcopy])
+def test_a_status_copies(status: RunStatus, copier: Any) -> None:
+    assert copier(status) == status
+    assert isinstance(copier(status), RunStatus)
+
+
+@pytest.mark.parametrize(
+    ("text", "matched"),
+    [("SUCCEEDED", "member"), ("FAILED", "text"), ("PAUSED", "unknown"), ("succeeded", "unknown")],
+)
+def test_a_status_works_in_match(text: str, matched: str) -> None:
+    match RunStatus(text):
+        case RunStatus.SUCCEEDED:
+            found = "member"
+        case "FAILED":
+            found = "text"
+        case _:
+            found = "unknown"
+
+    assert found == matched
+
+
+@pytest.mark.parametrize("value", ["", None, 5, b"CREATED", ["CREATED"]])
+def test_no_text_is_no_status(value: Any) -> None:
+    with pytest.raises(ValueError, match="is not a valid RunStatus"):
+        RunStatus(value)
+
+
+@pytest.mark.parametrize(
+    ("status", "terminal", "output"),
+    [
+        ("CREATED", False, False),
+        ("SYNCING_SOURCE", False, False),
+        ("TRANSFORMING", False, False),
+        ("SYNCING_TARGET", False, False),
+        ("SUCCEEDED", True, True),
+        ("PARTIAL_FAILED", True, True),
+        ("FAILED", True, False),
+        ("CRASHED", True, False),
+        ("CANCELLED", True, False),
+        ("PAUSED", False, False),
+        ("succeeded", False, False),
+    ],
+)
+def test_which_statuses_are_terminal_and_have_output(status: str, terminal: bool, output: bool) -> None:
+    assert RunStatus(status).is_terminal is terminal
+    assert RunStatus(status).has_output is output
+
+
+def test_an_unknown_status_is_no_member() -> None:
+    assert not UNKNOWN.is_known
+    assert UNKNOWN not in KNOWN
+    assert [*RunStatus] == KNOWN
+    assert repr(UNKNOWN) == "<RunStatus.PAUSED_FOR_LUNCH: 'PAUSED_FOR_LUNCH'>"
+
+
+@pytest.mark.parametrize("text", ["CREATED", "PAUSED"])
+def test_the_quick_way_to_a_status_is_the_same(text: str) -> None:
+    assert status_of(text) == RunStatus(text)
+    assert isinstance(status_of(text), RunStatus)
+
+
+# RunMetadata: a dict with typed views
+
+FULL = {
+    "run": {
+        "run_id": "run_1",
+        "flow_version": "f:v1",
+        "source_path": "s.csv",
+        "status": "SUCCEEDED",
+        "force_rerun": True,
+        "run_metadata": {"batch": 7},
+        "created_at": "2026-01-01T00:00:00Z",
+        "started_at": "2026-01-01T00:00:01+00:00",
+        "finished_at": None,
+        "duration_seconds": 3,
+        "new_field": "kept",
+    },
+    "stages": [{"name": "sync", "rows": 3}, {"name": "map", "duration_seconds": 0.5}],
+    "metrics": {"rows_read": 3, "rows_mapped": 2, "rows_rejected": 1, "reject_reasons": {"bad email": 1}},
+    "target_locations": {"mapped": "out/mapped", "rejects": None},
+    "error_message": "one row was bad",
+    "new_field": [1, 2],
+}
+
+
+def test_metadata_is_a_dict() -> None:
+    metadata = RunMetadata(FULL)
+
+    assert isinstance(metadata, dict)
+    assert metadata == FULL
+    assert json.loads(json.dumps(metadata)) == FULL
+    assert metadata["target_locations"]["mapped"] == "out/mapped"
+    assert metadata.get("error_message") == "one row was bad"
+
+
+def test_metadata_has_typed_views() -> None:
+    metadata = RunMetadata(FULL)
+
+    assert metadata.run == RunInfo(
+        run_id="run_1",
+        flow_version="f:v1",
+        source_path="s.csv",
+        status="SUCCEEDED",
+        force_rerun=True,
+        run_metadata={"batch": 7},
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        started_at=datetime(2026, 1, 1, 0, 0, 1, tzinfo=UTC),
+        duration_seconds=3.0,
+    )
+    assert metadata.stages == [Stage("sync", rows=3), Stage("map", duration_seconds=0.5)]
+    assert metadata.metrics == Metrics(3, 2, 1, {"bad email": 1})
+    assert metadata.target_locations == TargetLocations("out/mapped")
+    assert metadata.error_message == "one row was bad"
+
+
+@pytest.mark.parametrize("empty", [{}, dict.fromkeys(FULL)])
+def test_views_of_nothing_are_empty(empty: dict[str, Any]) -> None:
+    metadata = RunMetadata(empty)
+
+    assert metadata.run == RunInfo()
+    assert metadata.stages == []
+    assert metadata.metrics == Metrics()
+    assert metadata.target_locations == TargetLocations()
+    assert metadata.error_message is None
+
+
+def test_a_view_is_decoded_once() -> None:
+    metadata = RunMetadata(FULL)
+
+    assert metadata.metrics is metadata.metrics
+
+
+@pytest.mark.parametrize(
+    ("metadata", "view", "path"),
+    [
+        ({"run": "text"}, "run", "$.metadata.run"),
+        ({"run": {"created_at": 5}}, "run", "$.metadata.run.created_at"),
+        ({"run": {"created_at": "yesterday"}}, "run", "$.metadata.run.created_at"),
+        ({"run": {"force_rerun": "no"}}, "run", "$.metadata.run.force_rerun"),
+        ({"run": {"duration_seconds": "1.5"}}, "run", "$.metadata.run.duration_seconds"),
+        ({"run": {"duration_seconds": True}}, "run", "$.metadata.run.duration_seconds"),
+        ({"run": {"run_id": 5}}, "run", "$.metadata.run.run_id"),
+        ({"stages": [{"name": "a"}, {}]}, "stages", "$.metadata.stages[1]"),
+        ({"stages": {"name": "a"}}, "stages", "$.metadata.stages"),
+        ({"stages": [{"name": "a", "rows": 1.5}]}, "stages", "$.metadata.stages[0].rows"),
+        ({"metrics": {"rows_read": "3"}}, "metrics", "$.metadata.metrics.rows_read"),
+        ({"metrics": {"rows_read": None}}, "metrics", "$.metadata.metrics.rows_read"),
+        ({"metrics": {"reject_reasons": {"a": "b"}}}, "metrics", "$.metadata.metrics.reject_reasons['a']"),
+        ({"target_locations": {"mapped": 1}}, "target_locations", "$.metadata.target_locations.mapped"),
+    ],
+)
+def test_a_view_that_is_not_the_contract_says_where(metadata: dict[str, Any], view: str, path: str) -> None:
+    decoded = RunMetadata(metadata)
+
+    with pytest.raises(ResponseDecodeError) as caught:
+        getattr(decoded, view)
+
+    assert f"@ {path}" in str(caught.value)
+    assert not caught.value.retryable
+    assert decoded == metadata
+
+
+def test_an_older_server_calls_the_message_error() -> None:
+    assert RunMetadata({"error": "old"}).error_message == "old"
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_metadata_pickles(protocol: int) -> None:
+    metadata = RunMetadata(FULL)
+    assert metadata.metrics.rows_read == 3
+
+    back = pickle.loads(pickle.dumps(metadata, protocol))
+
+    assert type(back) is RunMetadata
+    assert back == metadata
+    assert back.metrics == metadata.metrics
+
+
+# RunRequest: checked before anything is sent
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("customer_cleaner:v1", "customers.csv"),
+        ("f:v1", "s3://bucket/2026/01.csv", {"nested": {"list": [1, 2.5, None, True, "ü"]}}, True),
+        ("f:v1", "batch-2026.01..final"),
+        ("x" * 256, "y" * 4096, {}),
+        ("flüsse:v1", "daten/größe.csv", None, False),
+    ],
+)
+def test_good_requests(arguments: tuple[Any, ...]) -> None:
+    assert RunRequest(*arguments).flow_version == arguments[0]
+
+
+CANARY = "canary-2718"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("", "s"), "flow_version is empty"),
+        (("  ", "s"), "flow_version is empty"),
+        ((None, "s"), "flow_version must be a string, not NoneType"),
+        ((b"f", "s"), "flow_version must be a string, not bytes"),
+        (("f" * 257, "s"), "flow_version has 257 characters"),
+        ((f"{CANARY}\n", "s"), "flow_version holds a control character"),
+        ((f"{CANARY}\x00", "s"), "flow_version holds a control character"),
+        ((f"{CANARY}\x85", "s"), "flow_version holds a control character"),
+        ((f"{CANARY}\ud800", "s"), "flow_version holds a control character"),
+        (("f", ""), "source_path is empty"),
+        (("f", 5), "source_path must be a string, not int"),
+        (("f", "s" * 4097), "source_path has 4,097 characters"),
+        (("f", f"{CANARY}\r\nx: y"), "source_path holds a control character"),
+        (("f", f"../{CANARY}"), "source_path holds a '..' part"),
+        (("f", f"{CANARY}/../../etc"), "source_path holds a '..' part"),
+        (("f", rf"{CANARY}\..\x"), "source_path holds a '..' part"),
+        (("..", "s"), "flow_version holds a '..' part"),
+        (("f", "s", [CANARY]), "run_metadata must be a dict"),
+        (("f", "s", CANARY), "run_metadata must be a dict"),
+        (("f", "s", {CANARY: object()}), "run_metadata is not JSON"),
+        (("f", "s", {CANARY: {1, 2}}), "run_metadata is not JSON"),
+        (("f", "s", {CANARY: b"bytes"}), "run_metadata is not JSON"),
+        (("f", "s", {CANARY: math.nan}), "run_metadata is not JSON"),
+        (("f", "s", {CANARY: math.inf}), "run_metadata is not JSON"),
+        (("f", "s", {CANARY: (1, 2)}), "run_metadata is not JSON"),
+        (("f", "s", {CANARY: date(2026, 1, 1)}), "run_metadata is not JSON"),
+        (("f", "s", {CANARY: uuid4()}), "run_metadata is not JSON"),
+        (("f", "s", {CANARY: 2**64}), "run_metadata is not JSON"),
+        (("f", "s", {CANARY: "\ud800"}), "run_metadata is not JSON"),
+        (("f", "s", {1: CANARY}), "run_metadata is not JSON"),
+        (("f", "s", None, 1), "force_rerun must be True or False"),
+        (("f", "s", None, "yes"), "force_rerun must be True or False"),
+        (("f", "s", None, None), "force_rerun must be True or False"),
+    ],
+)
+def test_bad_requests_are_refused_and_not_repeated(arguments: tuple[Any, ...], reason: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        RunRequest(*arguments)
+
+    assert reason in str(caught.value)
+    assert CANARY not in str(caught.value)
+
+
+def test_metadata_that_holds_itself_is_refused() -> None:
+    endless: dict[str, Any] = {}
+    endless["self"] = endless
+
+    with pytest.raises(InvalidRequestError, match="is not JSON"):
+        RunRequest("f", "s", endless)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_requests_outcomes_and_events_pickle(protocol: int) -> None:
+    request = RunRequest("f:v1", "s", {"a": 1}, True)
+    values = [request, Outcome("r", run=1), RunEvent(1, RunStatus.CREATED), RunRecord("r", UNKNOWN, {}, "e")]
+
+    assert pickle.loads(pickle.dumps(values, protocol)) == values
+
+
+# Run ids
+
+
+@pytest.mark.parametrize("run_id", ["a", "run_1", "A-Z_0", "-", "_", "x" * 128])
+def test_good_run_ids(run_id: str) -> None:
+    assert check_run_id(run_id) == run_id
+
+
+@pytest.mark.parametrize(
+    "run_id",
+    [
+        "",
+        "..",
+        ".",
+        "a/b",
+        "a.b",
+        "a b",
+        "a\n",
+        "\na",
+        "ü",
+        "٣",
+        "x" * 129,
+        "%2e",
+        "a?b",
+        "a#b",
+        None,
+        5,
+        b"run",
+    ],
+)
+def test_bad_run_ids_are_refused(run_id: Any) -> None:
+    with pytest.raises(InvalidRequestError, match="nothing was sent"):
+        check_run_id(run_id)
+
+
+def test_a_key_pasted_as_a_run_id_is_not_repeated() -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        check_run_id(f"{CANARY}!")
+
+    assert CANARY not in str(caught.value)
+
+
+ALLOWED = set(string.ascii_letters + string.digits + "_-")
+
+
+@given(st.text(max_size=140))
+def test_a_run_id_is_exactly_the_pattern(text: str) -> None:
+    assert is_run_id(text) is (1 <= len(text) <= 128 and set(text) <= ALLOWED)
+
+
+@given(st.text(st.sampled_from(sorted(ALLOWED)), min_size=1, max_size=128))
+def test_all_of_the_pattern_is_a_run_id(text: str) -> None:
+    assert check_run_id(text) == text
+
+
+# RunRecord and Outcome
+
+
+@pytest.mark.parametrize(
+    ("status", "finished_at", "terminal"),
+    [
+        ("SUCCEEDED", None, True),
+        ("FAILED", "2026-01-01T00:00:00Z", True),
+        ("TRANSFORMING", None, False),
+        ("TRANSFORMING", "2026-01-01T00:00:00Z", False),
+        ("PAUSED", None, False),
+        ("PAUSED", "", False),
+        ("EXPIRED", "2026-01-01T00:00:00Z", True),
+    ],
+)
+def test_an_unknown_status_has_ended_if_it_says_when(
+    status: str, finished_at: str | None, terminal: bool
+) -> None:
+    record = RunRecord("r", RunStatus(status), {"finished_at": finished_at})
+
+    assert record.is_terminal is terminal
+
+
+def test_an_outcome_gives_its_run() -> None:
+    assert Outcome("r", run="a run").result() == "a run"
+
+
+def test_an_outcome_raises_its_error() -> None:
+    error = ResponseDecodeError("bad")
+
+    with pytest.raises(ResponseDecodeError) as caught:
+        Outcome("r", error=error).result()
+
+    assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    "cls", [Metrics, Outcome, RunEvent, RunInfo, RunMetadata, RunRequest, RunStatus, Stage]
+)
+def test_models_say_that_they_belong_to_lume_async(cls: type) -> None:
+    assert cls.__module__ == "lume_async"
