@@ -1,0 +1,132 @@
+"""What users import: complete, sorted, named after the public package, and cheap."""
+
+import ast
+import importlib
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import lume_async
+import lume_local
+import lume_sync
+
+ROOT = Path(__file__).parents[1]
+FACES = [lume_async, lume_sync]
+PACKAGES = [*FACES, lume_local]
+ASYNC_ONLY = {"aclose"}
+SYNC_ONLY = {"close"}
+
+
+def name_of(module: ModuleType) -> str:
+    return module.__name__
+
+
+def public_classes(package: ModuleType) -> list[type]:
+    found = (getattr(package, name) for name in package.__all__)
+    return [each for each in found if inspect.isclass(each) and each.__module__.startswith("lume_")]
+
+
+def imported_for_types(package: ModuleType) -> set[str]:
+    """The names that `__init__` shows to type checkers."""
+    assert package.__file__
+    tree = ast.parse(Path(package.__file__).read_text())
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            for inner in ast.walk(node):
+                if isinstance(inner, ast.ImportFrom):
+                    names |= {alias.asname or alias.name for alias in inner.names}
+    return names
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=name_of)
+def test_all_is_sorted_and_unique(package) -> None:
+    assert package.__all__ == sorted(set(package.__all__))
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=name_of)
+def test_all_can_be_imported_and_is_listed(package) -> None:
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+    assert set(package.__all__) <= set(dir(package))
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=name_of)
+def test_what_type_checkers_see_is_what_users_get(package) -> None:
+    at_once = {name for name in package.__all__ if name.startswith("__")}
+
+    assert imported_for_types(package) | at_once == set(package.__all__)
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=name_of)
+def test_nothing_public_is_left_out(package) -> None:
+    """After everything was used once, the package holds its public names, its modules, and nothing else."""
+    for name in package.__all__:
+        getattr(package, name)
+    tools = {"Any", "TYPE_CHECKING", "import_module", "annotations"}
+    found = {
+        name
+        for name, value in vars(package).items()
+        if not name.startswith("_") and not inspect.ismodule(value) and name not in tools
+    }
+
+    assert found <= set(package.__all__)
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=name_of)
+def test_an_unknown_name_is_an_attribute_error(package) -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nosuch'"):
+        _ = package.nosuch
+
+
+@pytest.mark.parametrize("face", FACES, ids=name_of)
+def test_public_classes_are_named_after_a_public_package(face) -> None:
+    for each in public_classes(face):
+        home = importlib.import_module(each.__module__)
+        assert not any(part.startswith("_") for part in each.__module__.split(".")), each
+        assert getattr(home, each.__name__) is each
+    assert {each.__module__ for each in (lume_async.LumeRun, lume_async.Client)} == {"lume_async"}
+    assert {each.__module__ for each in (lume_sync.LumeRun, lume_sync.Client)} == {"lume_sync"}
+
+
+def test_both_faces_have_the_same_names() -> None:
+    assert set(lume_async.__all__) - ASYNC_ONLY == set(lume_sync.__all__) - SYNC_ONLY
+
+
+def test_errors_and_data_are_the_same_objects_in_both_faces() -> None:
+    for each in public_classes(lume_async):
+        if issubclass(each, BaseException) or each.__name__ in ("RunStatus", "RunMetadata", "RunRequest"):
+            assert getattr(lume_sync, each.__name__) is each
+
+
+@pytest.mark.parametrize("package", FACES, ids=name_of)
+def test_what_is_public_is_explained(package) -> None:
+    for name in package.__all__:
+        value = getattr(package, name)
+        if inspect.isclass(value) or inspect.isfunction(value):
+            assert inspect.getdoc(value), f"{package.__name__}.{name} has no docstring"
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=name_of)
+def test_importing_loads_nothing_heavy(package) -> None:
+    heavy = ["aiohttp", "anyio", "asyncio", "attrs", "cattrs", "duckdb", "orjson", "ssl"]
+    others = [each.__name__ for each in PACKAGES if each is not package]
+    code = f"import sys, json, {package.__name__}; print(json.dumps(list(sys.modules)))"
+    # -I: what the environment adds (coverage, a sitecustomize) is not ours; -S can't be, the project is found by it.
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True, timeout=30
+    )
+    loaded = set(json.loads(done.stdout))
+
+    assert not loaded & {*heavy, *others}
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=name_of)
+def test_packages_say_that_they_are_typed(package) -> None:
+    assert package.__file__
+    assert (Path(package.__file__).parent / "py.typed").is_file()
