@@ -26,6 +26,9 @@ from lume_async.models import RunRecord, is_run_id, status_of
 SNIPPET = 200
 """How much of an unexpected body an error's message shows, in characters."""
 
+LONGEST_WORDS = 500
+"""How much of a problem's `detail` an error's message shows, in characters."""
+
 _BOM = b"\xef\xbb\xbf"
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
 
@@ -45,8 +48,9 @@ def decode_json(body: bytes) -> Any:
     Raises:
         ResponseDecodeError: with the beginning of what came instead.
     """
+    body = body.removeprefix(_BOM)
     try:
-        return orjson.loads(body.removeprefix(_BOM))
+        return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         reason = "an empty body" if not body.strip() else f"{error}: {snippet(body)!r}"
     raise ResponseDecodeError(f"expected JSON, got {reason}")
@@ -184,8 +188,10 @@ def _message(response: Response, problem: dict[str, Any]) -> str:
     words = problem.get("detail") or problem.get("title") or problem.get("message")
     if 300 <= response.status < 400:
         words = "redirects are never followed: set base_url to the place where the service is"
-    said = words if isinstance(words, str) else (snippet(response.body).strip() or "no explanation came")
-    return f"{response.status} {phrase}: {said}"
+    said = words[:LONGEST_WORDS] if isinstance(words, str) else snippet(response.body)
+    # One line without control characters: it goes to logs and terminals.
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in said).split())
+    return f"{response.status} {phrase}: {line or 'no explanation came'}"
 
 
 def _shown(value: Any) -> str:
