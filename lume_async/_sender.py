@@ -3,10 +3,10 @@
 import asyncio
 import math
 from collections import OrderedDict
-from collections.abc import Awaitable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
-from attrs import define
+from attrs import evolve
 
 from lume_async import _endpoints
 from lume_async._backoff import Rng
@@ -17,8 +17,9 @@ from lume_async._gate import Gate
 from lume_async._keys import Keys
 from lume_async._observe import Observer, RequestFinished
 from lume_async._perloop import PerLoop
-from lume_async._retry import Retry, answer_lost, refuses_for_good
-from lume_async._secret import Secret
+from lume_async._retry import Retry, answer_lost
+from lume_async._sending import Sending, read, verdict
+from lume_async._tracing import Traced, traced_attempt, traced_call, tracing_is_on
 from lume_async._transport import Transport
 from lume_async._waiter import LAST_LOOK
 from lume_async._wire import Response, error_from, server_time
@@ -28,7 +29,6 @@ from lume_async.errors import (
     AuthenticationError,
     ClientClosedError,
     RunNotFoundError,
-    SubmissionUnknownError,
 )
 
 T = TypeVar("T")
@@ -40,29 +40,6 @@ REMEMBERED = 10_000
 """How many of our own submissions are remembered for that."""
 
 _CLOSES_THE_GATE = frozenset({429, 503})
-
-
-@define
-class Sending:
-    """How one call went so far; the caller may look at it afterwards.
-
-    Attributes:
-        attempts: how often it was sent.
-        lost: whether an answer to a submission was lost on the way.
-        first_sent: when it was first sent, on the clock's monotonic time; a caller that knows it sets it.
-        dated: whether to note the server's time.
-        server_offset: the server's wall clock minus the clock's monotonic time, from the newest `Date`.
-        rekeyed: whether a refused key was asked for anew.
-        key: the API key of the newest attempt.
-    """
-
-    attempts: int = 0
-    lost: bool = False
-    first_sent: float | None = None
-    dated: bool = False
-    server_offset: float | None = None
-    rekeyed: bool = False
-    key: Secret | None = None
 
 
 class Sender:
@@ -112,9 +89,15 @@ class Sender:
             ApiError: see the tree in `lume_async.errors`.
             ClientClosedError: the client is closed.
         """
+        state = Sending() if sending is None else sending
+        if not tracing_is_on():
+            return await self._send(call, timeout, state, once)
+        with traced_call(call.operation, call.run_id):
+            return await self._send(call, timeout, state, once)
+
+    async def _send(self, call: Call[T], timeout: float | None, state: Sending, once: bool) -> T:
         clock = self.clock
         deadline = None if timeout is None else clock.now() + timeout
-        state = Sending() if sending is None else sending
         held = call.hold > 0
         self._held += held  # before anything is awaited: many that ask `may_hold` at once must see each other
         try:
@@ -129,7 +112,7 @@ class Sender:
                     state.lost = True
                 delay = await self._delay(call, error, state)
                 if once or delay is None or (deadline is not None and clock.now() + delay >= deadline):
-                    raise _verdict(call, error, state)
+                    raise verdict(call, error, state)
                 if delay:
                     self.observer.retrying(call.operation, state.attempts, delay, error)
                     await clock.sleep(delay)
@@ -194,7 +177,7 @@ class Sender:
         finally:
             slot.release()
         self._learn(call, response, state, epoch)
-        return _read(call, response, self.clock, state.key)
+        return read(call, response, self.clock.wall(), state.key)
 
     async def _turn(self, slot: asyncio.Semaphore, deadline: float | None) -> int:
         left = None if deadline is None else deadline - self.clock.now()
@@ -221,35 +204,43 @@ class Sender:
         started = self.clock.now()
         if state.first_sent is None:
             state.first_sent = started
-        request = self._transport.request(
-            call.method,
-            call.path,
-            headers=headers,
-            body=call.stream() if call.stream else call.body,
-            timeout=self._limit(call, None if deadline is None else deadline - started),
-        )
-        if self.observer.listening:
-            return await self._observed(request, call.operation, state.attempts, started)
-        return await request
+        limit = self._limit(call, None if deadline is None else deadline - started)
+        if self.observer.listening or tracing_is_on():
+            return await self._observed(call, headers, limit, state.attempts)
+        return await self._request(call, headers, limit)
 
-    async def _observed(
-        self, request: Awaitable[Response], operation: str, attempt: int, started: float
-    ) -> Response:
-        """The request, its start and its end told to the log and the hooks."""
-        self.observer.started(operation, attempt)
-        status, request_id, failure = None, None, None
-        try:
-            response = await request
-            status, request_id = response.status, response.headers.get("X-Request-Id")
-            return response
-        except BaseException as error:
-            failure = type(error).__name__
-            raise
-        finally:
-            duration = self.clock.now() - started
-            self.observer.finished(
-                RequestFinished(operation, attempt, duration, status, request_id, error=failure)
-            )
+    async def _request(self, call: Call[T], headers: dict[str, str], limit: float) -> Response:
+        body = call.stream() if call.stream else call.body
+        return await self._transport.request(
+            call.method, call.path, headers=headers, body=body, timeout=limit
+        )
+
+    async def _observed(self, call: Call[T], headers: dict[str, str], limit: float, attempt: int) -> Response:
+        """The request, with its start and its end told to the log, the hooks and OpenTelemetry."""
+        started = self.clock.now()
+        self.observer.started(call.operation, attempt)
+        event = RequestFinished(call.operation, attempt, 0.0)
+        with self._traced_attempt(call, attempt, headers) as traced:
+            try:
+                response = await self._request(call, headers, limit)
+                traced.status = response.status
+                event = evolve(
+                    event, status_code=response.status, request_id=response.headers.get("X-Request-Id")
+                )
+                return response
+            except BaseException as error:
+                traced.error = type(error).__name__
+                event = evolve(event, error=traced.error)
+                raise
+            finally:
+                self.observer.finished(evolve(event, duration=self.clock.now() - started))
+
+    def _traced_attempt(
+        self, call: Call[T], attempt: int, headers: dict[str, str]
+    ) -> AbstractContextManager[Traced]:
+        if not tracing_is_on():
+            return nullcontext(Traced())
+        return traced_attempt(call.operation, self.settings.base_url, call.path, attempt, headers)
 
     def _limit(self, call: Call[T], left: float | None) -> float:
         """How long this attempt may take: the request timeout, clipped to the time left."""
@@ -299,62 +290,6 @@ class Sender:
             except ApiError:
                 return False
         return self.can("idempotency")
-
-
-def _read(call: Call[T], response: Response, clock: Clock, key: Secret | None) -> T:
-    """The value of an answer.
-
-    Raises:
-        ApiError: it is none.
-    """
-    status = response.status
-    if not (200 <= status < 300 or (status == 304 and "If-None-Match" in call.headers)):
-        raise _about(call, error_from(response, on_run=call.run_id is not None, wall=clock.wall()), key)
-    try:
-        return call.decode(response)
-    except ApiError as caught:
-        error = caught
-    error.status_code = status
-    error.request_id = response.headers.get("X-Request-Id")
-    error.body = response.body[:2048].decode("utf-8", "replace")
-    raise _about(call, error, key)
-
-
-def _about(call: Call[T], error: ApiError, key: Secret | None) -> ApiError:
-    """The error, with the request in its message, and without the key: some servers repeat what they refuse."""
-    error.args = (f"{call.method} {call.path}: {_without(key, error.args[0])}",)
-    error.body = _without(key, error.body)
-    return error
-
-
-def _without(key: Secret | None, text: str) -> str:
-    # Shorter ones are made up, and words like "test" stand in a body for other reasons.
-    return text.replace(key, "[redacted]") if key and len(key) >= 8 else text
-
-
-def _verdict(call: Call[T], error: ApiError, state: Sending) -> ApiError:
-    """The error to raise: an answer that was lost must never pass for a refusal."""
-    if not state.lost or refuses_for_good(error) or error.status_code == 409 or call.submission is None:
-        return error
-    return submission_unknown(call, error, state)
-
-
-def submission_unknown(call: Call[T], error: ApiError | None, state: Sending) -> SubmissionUnknownError:
-    """What a submission ends with whose answer was lost; `error` is why nothing more can be found out."""
-    request, key = call.submission, call.headers.get("Idempotency-Key")
-    assert request is not None
-    unknown = SubmissionUnknownError(
-        f"the answer to a submission was lost ({error or 'the process that sent it ended'}): a run of "
-        f"{request.flow_version!r} on {request.source_path!r} may exist. Look for it with "
-        f"list_runs(source_path=...), or submit again with idempotency_key={key!r} if the server knows such keys",
-        idempotency_key=key,
-        request=request,
-        attempts=state.attempts,
-        status_code=error.status_code if error else None,
-        request_id=error.request_id if error else None,
-    )
-    unknown.__cause__ = error
-    return unknown
 
 
 def _capabilities(text: str) -> frozenset[str]:

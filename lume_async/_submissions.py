@@ -10,7 +10,8 @@ from lume_async import _endpoints, errors
 from lume_async._journal import Entry, Journal
 from lume_async._listing import PAGE
 from lume_async._run import LumeRun
-from lume_async._sender import Sender, Sending, submission_unknown
+from lume_async._sender import Sender
+from lume_async._sending import Sending, submission_unknown
 from lume_async._submit import OnDuplicate, is_ours, submit
 from lume_async._wire import run_record
 from lume_async.errors import ApiError, InvalidRequestError, SubmissionUnknownError

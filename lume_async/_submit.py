@@ -22,7 +22,8 @@ from attrs import frozen
 
 from lume_async import _endpoints
 from lume_async._converter import parse_time
-from lume_async._sender import Sender, Sending, submission_unknown
+from lume_async._sender import Sender
+from lume_async._sending import Sending, submission_unknown
 from lume_async.errors import ApiError, DuplicateRunError, InvalidRequestError
 from lume_async.models import RunRecord, RunRequest
 

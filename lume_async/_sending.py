@@ -1,0 +1,92 @@
+"""How one call goes, and what its answers and failures mean for the caller. Pure."""
+
+from typing import TypeVar
+
+from attrs import define
+
+from lume_async._endpoints import Call
+from lume_async._retry import refuses_for_good
+from lume_async._secret import Secret
+from lume_async._wire import Response, error_from
+from lume_async.errors import ApiError, SubmissionUnknownError
+
+T = TypeVar("T")
+
+
+@define
+class Sending:
+    """How one call went so far; the caller may look at it afterwards.
+
+    Attributes:
+        attempts: how often it was sent.
+        lost: whether an answer to a submission was lost on the way.
+        first_sent: when it was first sent, on the clock's monotonic time; a caller that knows it sets it.
+        dated: whether to note the server's time.
+        server_offset: the server's wall clock minus the clock's monotonic time, from the newest `Date`.
+        rekeyed: whether a refused key was asked for anew.
+        key: the API key of the newest attempt.
+    """
+
+    attempts: int = 0
+    lost: bool = False
+    first_sent: float | None = None
+    dated: bool = False
+    server_offset: float | None = None
+    rekeyed: bool = False
+    key: Secret | None = None
+
+
+def read(call: Call[T], response: Response, wall: float, key: Secret | None) -> T:
+    """The value of an answer that came at `wall`, in seconds since the epoch.
+
+    Raises:
+        ApiError: it is none.
+    """
+    status = response.status
+    if not (200 <= status < 300 or (status == 304 and "If-None-Match" in call.headers)):
+        raise _about(call, error_from(response, on_run=call.run_id is not None, wall=wall), key)
+    try:
+        return call.decode(response)
+    except ApiError as caught:
+        error = caught
+    error.status_code = status
+    error.request_id = response.headers.get("X-Request-Id")
+    error.body = response.body[:2048].decode("utf-8", "replace")
+    raise _about(call, error, key)
+
+
+def _about(call: Call[T], error: ApiError, key: Secret | None) -> ApiError:
+    """The error, with the request in its message, and without the key: some servers repeat what they refuse."""
+    error.args = (f"{call.method} {call.path}: {_without(key, error.args[0])}",)
+    error.body = _without(key, error.body)
+    return error
+
+
+def _without(key: Secret | None, text: str) -> str:
+    # Shorter ones are made up, and words like "test" stand in a body for other reasons.
+    return text.replace(key, "[redacted]") if key and len(key) >= 8 else text
+
+
+def verdict(call: Call[T], error: ApiError, state: Sending) -> ApiError:
+    """The error to raise: an answer that was lost must never pass for a refusal."""
+    if not state.lost or refuses_for_good(error) or error.status_code == 409 or call.submission is None:
+        return error
+    return submission_unknown(call, error, state)
+
+
+def submission_unknown(call: Call[T], error: ApiError | None, state: Sending) -> SubmissionUnknownError:
+    """What a submission ends with whose answer was lost; `error` is why nothing more can be found out."""
+    request, key = call.submission, call.headers.get("Idempotency-Key")
+    assert request is not None
+    unknown = SubmissionUnknownError(
+        f"the answer to a submission was lost ({error or 'the process that sent it ended'}): a run of "
+        f"{request.flow_version!r} on {request.source_path!r} may exist. Look for it with "
+        f"list_runs(source_path=...), or submit again with idempotency_key={key!r} if the server knows such keys",
+        idempotency_key=key,
+        request=request,
+        attempts=state.attempts,
+        status_code=error.status_code if error else None,
+        request_id=error.request_id if error else None,
+    )
+    unknown.__cause__ = error
+    return unknown
