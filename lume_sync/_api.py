@@ -2,11 +2,12 @@
 
 """The synchronous twin of lume_async/_api.py."""
 
+import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from lume_async import ApiKey, Duration, OnDuplicate, Outcome, PollInterval, RunStatus
-from lume_sync._bridge import adopted, call, core_of, cores_of, in_list, in_outcome, iterate, veiled
+from lume_async import ApiKey, Duration, OnDuplicate, Outcome, PollInterval, RunRequest, RunStatus
+from lume_sync._bridge import adopted, call, core_of, cores_of, in_list, in_outcome, iterate, pulled, veiled
 from lume_sync._client import Client
 from lume_sync._monitor import Monitor
 from lume_sync._run import LumeRun
@@ -151,6 +152,30 @@ def wait_all(
     )
 
 
+def run_many(
+    requests: Iterable[RunRequest],
+    *,
+    max_active: int = 100,
+    journal: str | os.PathLike[str] | None = None,
+    on_duplicate: OnDuplicate = "raise",
+    timeout: Duration | None = None,
+    poll_interval: PollInterval = None,
+) -> Iterator[Outcome[LumeRun]]:
+    """Submit many requests, so many at a time, and tell one `Outcome` each; see `Client.run_many`."""
+    with adopted:
+        return iterate(
+            default_client()._core.run_many(
+                pulled(requests),
+                max_active=max_active,
+                journal=journal,
+                on_duplicate=on_duplicate,
+                timeout=timeout,
+                poll_interval=poll_interval,
+            ),
+            in_outcome(LumeRun._wrap),
+        )
+
+
 def monitor(*, max_in_flight: int = 64, poll_interval: PollInterval = None) -> Monitor:
     """A long-lived watcher of any number of runs; see `Client.monitor`."""
     with adopted:
@@ -174,6 +199,15 @@ def list_runs(
             ),
             LumeRun._wrap,
         )
+
+
+def upload_file(path: str | os.PathLike[str], *, flow_version: str | None = None) -> str:
+    """Stream a local file to the server's staging area (beta); see `Client.upload_file`.
+
+    Returns:
+        The `source_path` to pass to `run`.
+    """
+    return call(default_client()._core.upload_file, path, flow_version=flow_version).result()
 
 
 def close() -> None:

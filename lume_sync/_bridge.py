@@ -4,6 +4,7 @@ A live object here holds its core in `_core`; plain data is shared with the core
 """
 
 import asyncio
+import atexit
 import inspect
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
@@ -35,6 +36,7 @@ lume_sync.ClientClosedError  # noqa: B018 - now: a finalizer may name it when no
 
 portal = Portal(adopt)
 call = portal.call
+atexit.register(portal.at_exit)
 os.register_at_fork(after_in_child=portal.after_fork)
 
 

@@ -2,6 +2,7 @@
 
 """The synchronous twin of lume_async/_client.py."""
 
+import os
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, NoReturn, Self
@@ -16,6 +17,7 @@ from lume_async import (
     PollInterval,
     Proxy,
     Retry,
+    RunRequest,
     RunStatus,
     Ssl,
 )
@@ -30,6 +32,7 @@ from lume_sync._bridge import (
     in_outcome,
     iterate,
     offload,
+    pulled,
     veiled,
 )
 from lume_sync._monitor import Monitor
@@ -276,6 +279,53 @@ class Client:
             call(self._core.wait_all, cores_of(runs), timeout=timeout, poll_interval=poll_interval).result()
         )
 
+    def run_many(
+        self,
+        requests: Iterable[RunRequest],
+        *,
+        max_active: int = 100,
+        journal: str | os.PathLike[str] | None = None,
+        on_duplicate: OnDuplicate = "raise",
+        timeout: Duration | None = None,
+        poll_interval: PollInterval = None,
+    ) -> Iterator[Outcome[LumeRun]]:
+        """Submit many requests, so many at a time, and tell one `Outcome` each, in the order in which they end.
+
+        A request is taken from the iterable when there is a place for it; a failed submission is an outcome,
+        not the end. Leaving the iteration stops submitting and looking; started runs go on. What the iterable
+        raises is raised after the outcomes of all that it gave.
+
+        With a journal the same call, made again after a crash at any point, submits nothing twice, tells the
+        outcomes that were known without repeating the work, and finishes the rest.
+
+        Args:
+            requests: a plain or asynchronous iterable, endless ones too; with a journal it must give the same
+                requests each time.
+            max_active: how many runs may be unfinished at once, those whose outcome was not taken included.
+            journal: the path of the record that survives this process; one process at a time.
+            on_duplicate: "raise" makes a duplicate an outcome with a `DuplicateRunError`, "attach" follows the
+                run that holds the source.
+            timeout: seconds (or a `timedelta`) for all of it; then nothing more is taken, and each unfinished
+                run is an outcome with a `RunTimeoutError`. None for no limit.
+            poll_interval: as in `as_completed`.
+
+        Raises:
+            ConfigurationError: the journal is in use, is none, or was begun with another input.
+            ValueError: an argument makes no sense; nothing was sent.
+        """
+        with adopted:
+            return iterate(
+                self._core.run_many(
+                    pulled(requests),
+                    max_active=max_active,
+                    journal=journal,
+                    on_duplicate=on_duplicate,
+                    timeout=timeout,
+                    poll_interval=poll_interval,
+                ),
+                in_outcome(LumeRun._wrap),
+            )
+
     def monitor(self, *, max_in_flight: int = 64, poll_interval: PollInterval = None) -> Monitor:
         """A long-lived watcher of any number of runs; see `Monitor`.
 
@@ -309,6 +359,22 @@ class Client:
                 ),
                 LumeRun._wrap,
             )
+
+    def upload_file(self, path: str | os.PathLike[str], *, flow_version: str | None = None) -> str:
+        """Stream a local file to the server's staging area (beta).
+
+        Args:
+            path: the file.
+            flow_version: the flow version that it is meant for, where the server wants to know.
+
+        Returns:
+            The `source_path` to pass to `run`.
+
+        Raises:
+            InvalidRequestError: there is no such file, or the server does not want it.
+            ApiError: see the tree in `lume_async.errors`.
+        """
+        return call(self._core.upload_file, path, flow_version=flow_version).result()
 
     def close(self) -> None:
         """Close the connections. Calls under way and later ones raise `ClientClosedError`."""

@@ -4,10 +4,12 @@ import _thread
 import asyncio
 import contextlib
 import ctypes
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from lume_sync._workers import DaemonExecutor
 
@@ -25,6 +27,8 @@ class LoopThread:
         self.closing = False
         self.calls: set[Call[Any]] = set()
         self.owners: set[asyncio.Task[Any]] = set()  # the loop itself holds its tasks only weakly
+        self.generators: WeakSet[AsyncGenerator[Any, Any]] = WeakSet()
+        self.exiting = False
         self.loop = new_loop()
         self.loop.set_default_executor(DaemonExecutor())
         self.thread = threading.Thread(
@@ -59,11 +63,23 @@ class LoopThread:
         TLS goodbye in the parent's name. The loop keeps its transports, so one reference holds them all.
         """
         self.closing = True
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.loop))
+        _immortal(self.loop)
+
+    def exit(self) -> None:
+        """The interpreter is about to end: from now on nothing is finalized, so that nothing can complain.
+
+        The thread and its loop stand still then, and sessions live in asynchronous generators: collected late,
+        they would warn of connections that the operating system closes anyway. Calls go on to work until the
+        very end; closing the sessions here would break those of exit handlers that run after this one.
+        """
+        self.exiting = True
+        for generator in list(self.generators):
+            _immortal(generator)
 
     def _run(self) -> None:
         try:
             while not self.closing:
+                self.loop.call_soon(self._follow_generators)
                 # A task that raises one of these two takes the loop down with it. The caller hears of it from
                 # its own task; nobody else's calls may suffer. A stray `loop.stop()` ends here as well.
                 with contextlib.suppress(KeyboardInterrupt, SystemExit):
@@ -72,6 +88,18 @@ class LoopThread:
                 self.loop.run_until_complete(self._drain())
         finally:
             self._end()
+
+    def _follow_generators(self) -> None:
+        hooks = sys.get_asyncgen_hooks()  # the loop's own; it takes them back when it stops
+
+        def begun(generator: AsyncGenerator[Any, Any]) -> None:
+            if hooks.firstiter is not None:
+                hooks.firstiter(generator)
+            self.generators.add(generator)
+            if self.exiting:
+                _immortal(generator)
+
+        sys.set_asyncgen_hooks(firstiter=begun)
 
     async def _drain(self) -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
@@ -87,6 +115,10 @@ class LoopThread:
         self.loop.close()  # from here on nothing more can be scheduled, so the set below is complete
         for call in self.calls.copy():
             call.fail()
+
+
+def _immortal(thing: object) -> None:
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
 def _require_real_threads() -> None:

@@ -23,13 +23,17 @@ class BlockingCallWarning(RuntimeWarning):
     """A synchronous call blocks the event loop that its caller runs in."""
 
 
-def new_event_loop() -> asyncio.AbstractEventLoop:
-    """Uvloop's where it is installed (the extra `speed`), for the private loop only: no policy is touched."""
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """That of uvloop where it is installed (the extra `speed`), for the private loop only: no policy is touched."""
     try:
         import uvloop
     except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+new_event_loop = loop_factory()
+"""Found now, not when a loop is made: a thread that is importing holds a lock that a forked child never gets."""
 
 
 class Portal:
@@ -116,6 +120,11 @@ class Portal:
         if self._engine is not None:
             self._engine.abandon()
         self._forget()
+
+    def at_exit(self) -> None:
+        """The interpreter is about to end."""
+        if self._engine is not None:
+            self._engine.exit()
 
     def _forget(self) -> None:
         # Reentrant: a finalizer or a signal handler may call while its own thread is in the middle of opening.

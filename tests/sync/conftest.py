@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -49,23 +50,28 @@ def run_script(request: pytest.FixtureRequest) -> RunScript:
         pytest.importorskip("uvloop")
 
     def run(source: str, *, seconds: float = 20.0, flags: tuple[str, ...] = ()) -> Finished:
-        watchdog = f"import faulthandler; faulthandler.dump_traceback_later({seconds}, exit=True)\n"
+        # Not faulthandler's own timer: a forked child would wait at its exit for the timer's thread.
+        prelude = "import faulthandler, sys; faulthandler.enable()\n"
         if request.param == "asyncio":
-            watchdog += "import sys; sys.modules['uvloop'] = None\n"
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "LUME_API_KEY": "test-key",
-            "LUME_BASE_URL": "http://127.0.0.1:9",
-        }
-        done = subprocess.run(
-            [sys.executable, *flags, "-c", watchdog + textwrap.dedent(source)],
-            capture_output=True,
+            prelude += "sys.modules['uvloop'] = None\n"
+        with subprocess.Popen(
+            [sys.executable, *flags, "-c", prelude + textwrap.dedent(source)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=seconds + 10,
-            env=environment,
-        )
-        assert "Timeout (" not in done.stderr, done.stderr
-        return Finished(done.returncode, done.stdout, done.stderr)
+            env={
+                "LUME_BASE_URL": "http://127.0.0.1:9",
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "LUME_API_KEY": "test-key",
+            },
+        ) as process:
+            try:
+                out, err = process.communicate(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGABRT)  # shows where each thread stands
+                out, err = process.communicate(timeout=10)
+                pytest.fail(f"the script hung\n{out}\n{err}")
+        return Finished(process.returncode, out, err)
 
     return run

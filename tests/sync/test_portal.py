@@ -471,12 +471,9 @@ def test_a_loop_that_dies_takes_nobody_along(portal: Portal) -> None:
     assert portal.engine() is not engine
 
 
-def test_uvloop_is_used_only_for_the_private_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = asyncio.new_event_loop()
-    monkeypatch.setitem(sys.modules, "uvloop", types.SimpleNamespace(new_event_loop=lambda: made))
-    assert _portal.new_event_loop() is made
-    made.close()
+def test_uvloop_makes_the_private_loop_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = object()
+    monkeypatch.setitem(sys.modules, "uvloop", types.SimpleNamespace(new_event_loop=made))  # type: ignore[arg-type]
+    assert _portal.loop_factory() is made
     monkeypatch.setitem(sys.modules, "uvloop", None)  # type: ignore[arg-type]
-    plain = _portal.new_event_loop()
-    assert isinstance(plain, asyncio.AbstractEventLoop)
-    plain.close()
+    assert _portal.loop_factory() is asyncio.new_event_loop
