@@ -97,6 +97,8 @@ class Judge:
 
     def expression(self, place: str, sql: str) -> Expression:
         """Judge an expression. Raises `FlowError` at `place` where it isn't one plain expression over a row."""
+        if not sql.strip():
+            raise FlowError(place, "is not an SQL expression: it is empty")
         # Twice: in brackets, text that closes the parenthesis early and opens another one can't parse.
         self._parse(place, f"SELECT [\n{sql}\n]")
         tree = self._only_expression(place, self._parse(place, f"SELECT (\n{sql}\n)"))
@@ -232,6 +234,6 @@ def _is_total(node: dict[str, Any]) -> bool:
 
 def _is_text(node: dict[str, Any]) -> bool:
     if "literal" in node:  # DuckDB 2
-        return node["literal"].get("kind") in ("STRING", "NULL")
+        return node["literal"].get("kind") in ("STRING", "NULL_LITERAL")
     value = node.get("value", {})
     return value.get("is_null") is True or value.get("type", {}).get("id") == "VARCHAR"

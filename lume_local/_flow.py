@@ -221,7 +221,9 @@ def _column(name: str, table: Table) -> Column:
         table.text(words, default="", longest=10_000)
     sql = table.text("sql", default=quoted(name), longest=20_000)
     if not sql.strip():
-        raise FlowError(f"{table.place}.sql", "is empty: leave it out for the source's column of the same name")
+        raise FlowError(
+            f"{table.place}.sql", "is empty: leave it out for the source's column of the same name"
+        )
     column = Column(
         name=name,
         sql=sql,

@@ -12,7 +12,7 @@ from lume_local._flows import Flows
 from lume_local._hub import Hub
 from lume_local._lock import Locked, held
 from lume_local._paths import PathRefused, Roots
-from lume_local._pool import Pool, Worker
+from lume_local._pool import Pool, Worker, WorkerDied
 from lume_local._store import NewRun, Run, Store
 from lume_local._times import now_text
 

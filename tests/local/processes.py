@@ -22,7 +22,9 @@ def children(parent: int) -> list[int]:
 
 def workers(parent: int) -> list[int]:
     """The living worker processes of a server."""
-    return [pid for pid in children(parent) if b"lume_local._worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [
+        pid for pid in children(parent) if b"lume_local._worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
 
 
 async def gone(pids: list[int]) -> bool:

@@ -13,7 +13,12 @@ from lume_local._flow import MAPPED, REJECTS, json_schema, read_definition, read
 def test_a_small_flow_has_sensible_defaults() -> None:
     flow = read_definition(people(columns={"full name": {}}))
     (column,) = flow.columns
-    assert (column.sql, column.type, column.sql_type, column.required) == ('"full name"', "string", "VARCHAR", False)
+    assert (column.sql, column.type, column.sql_type, column.required) == (
+        '"full name"',
+        "string",
+        "VARCHAR",
+        False,
+    )
     assert (flow.source.format, flow.source.delim, flow.source.uri) == ("csv", ",", "{source_path}")
     assert (flow.mapped, flow.rejects, flow.max_ratio, flow.ref) == (MAPPED, REJECTS, None, "people:v1")
 
@@ -44,9 +49,17 @@ MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ({"columns": {"a": {"sql": ""}}}, "columns.a.sql", "is empty"),
     ({"columns": {"a": {"sql_type": "DECIMAL(50,2)"}}}, "columns.a.sql_type", "doesn't fit type 'string'"),
     ({"columns": {"a": {"type": "number", "sql_type": "DECIMAL(50,2)"}}}, "columns.a.sql_type", "1 to 38"),
-    ({"columns": {"a": {"type": "number", "sql_type": "DECIMAL(2,4)"}}}, "columns.a.sql_type", "after the point"),
+    (
+        {"columns": {"a": {"type": "number", "sql_type": "DECIMAL(2,4)"}}},
+        "columns.a.sql_type",
+        "after the point",
+    ),
     ({"columns": {"a": {"sql_type": "TEXT); DROP"}}}, "columns.a.sql_type", "is not known"),
-    ({"columns": {"a": {"format": "date", "sql_type": "VARCHAR"}}}, "columns.a.sql_type", "doesn't fit format"),
+    (
+        {"columns": {"a": {"format": "date", "sql_type": "VARCHAR"}}},
+        "columns.a.sql_type",
+        "doesn't fit format",
+    ),
     ({"columns": {"a": {"minimum": 3}}}, "columns.a.minimum", "has no meaning for VARCHAR"),
     ({"columns": {"a": {"type": "integer", "minimum": "3"}}}, "columns.a.minimum", "must be a number"),
     ({"columns": {"a": {"type": "integer", "pattern": "x"}}}, "columns.a.pattern", "has no meaning"),

@@ -26,7 +26,9 @@ def test_relative_paths_belong_to_the_first_root(roots: Roots, tmp_path: Path) -
     assert roots.source("inside/x.csv") == tmp_path / "more/x.csv"
 
 
-@pytest.mark.parametrize("spelling", ["a.csv", "./a.csv", ".//a.csv", "{home}/in/a.csv", "file://{home}/in/./a.csv"])
+@pytest.mark.parametrize(
+    "spelling", ["a.csv", "./a.csv", ".//a.csv", "{home}/in/a.csv", "file://{home}/in/./a.csv"]
+)
 def test_all_spellings_of_a_file_are_one_source(roots: Roots, tmp_path: Path, spelling: str) -> None:
     assert roots.located(spelling.format(home=tmp_path)) == tmp_path / "in/a.csv"
 
@@ -71,11 +73,13 @@ def test_targets(roots: Roots, tmp_path: Path) -> None:
     assert roots.target("out/{source_path}.parquet", values) == tmp_path / "in/out/a/b.csv.parquet"
     assert roots.target(f"file://{tmp_path}/more/m.csv", values) == tmp_path / "more/m.csv"
     # What a value holds is never itself taken for a placeholder.
-    assert roots.target("{source_path}.csv", {"source_path": "{run_id}", "run_id": "no"}) == tmp_path / "in/{run_id}.csv"
+    tricky = {"source_path": "{run_id}", "run_id": "no"}
+    assert roots.target("{source_path}.csv", tricky) == tmp_path / "in/{run_id}.csv"
 
 
 @pytest.mark.parametrize(
-    "template", ["/etc/x.csv", "../x.csv", "{data}/../x.csv", "way_out/x.csv", "{source_path}/x.csv", "s3://b/x.csv"]
+    "template",
+    ["/etc/x.csv", "../x.csv", "{data}/../x.csv", "way_out/x.csv", "{source_path}/x.csv", "s3://b/x.csv"],
 )
 def test_targets_outside_are_refused(roots: Roots, tmp_path: Path, template: str) -> None:
     with pytest.raises(PathRefused):
