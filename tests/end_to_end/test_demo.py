@@ -1,0 +1,31 @@
+"""What a newcomer sees first: ./scripts/demo, without its set-up."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_demo_shows_real_runs_with_both_faces(tmp_path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", ROOT / "examples" / "demo.py"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONIOENCODING": "utf-8"},
+        timeout=50,
+    )
+
+    assert done.stderr == ""
+    assert done.returncode == 0
+    for face in done.stdout.split("=== import ")[1:]:
+        assert re.search(r"\d s  CREATED \(submitted\)\n(.* s  [A-Z_]+\n)*.* s  PARTIAL_FAILED\n", face)
+        assert "3,000 rows read = 2,759 mapped + 241 rejected" in face
+        assert "refused: " in face
+        assert re.search(r"force_rerun=True: run_\w+ PARTIAL_FAILED", face)
+    assert "   35  customer_id: repeats the value of an earlier row" in done.stdout
+    assert len(list(tmp_path.rglob("customers.parquet"))) == 4
+    assert len(list(tmp_path.rglob("rejects.csv"))) == 4
