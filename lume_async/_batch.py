@@ -77,7 +77,7 @@ class _Batch:
         self._submitter = submitter
         self._places = asyncio.Semaphore(max_active)
         self._done: asyncio.Queue[Outcome[LumeRun] | BaseException | None] = asyncio.Queue()
-        self._items: dict[str, list[tuple[int, RunRequest]]] = {}
+        self._items: dict[str, list[tuple[int, RunRequest, LumeRun]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._starting: set[asyncio.Task[None]] = set()
         self._open = 0  # requests taken whose outcomes were not
@@ -146,7 +146,7 @@ class _Batch:
         if isinstance(begun, Outcome):
             self._done.put_nowait(begun)
         else:
-            self._items.setdefault(begun.id, []).append((item, request))
+            self._items.setdefault(begun.id, []).append((item, request, begun))
             self._monitor.add(begun)
 
     async def _collect(self, timeout: float | None) -> None:
@@ -154,13 +154,12 @@ class _Batch:
         async for event in self._monitor:
             if event.error is None and not event.run.is_terminal:
                 continue
-            for item, request in self._items.pop(event.run.id, []):
+            for item, request, _run in self._items.pop(event.run.id, []):
                 outcome = outcome_of(event, request)
                 await self._submitter.end(item, outcome)
                 self._done.put_nowait(outcome)
         for run_id, items in self._items.items():
-            for _item, request in items:
-                run = LumeRun(self._monitor._sender, run_id)
+            for _item, request, run in items:
                 self._done.put_nowait(Outcome(run_id, error=too_late(run, timeout), request=request))
         self._end_input()
 

@@ -28,11 +28,10 @@ async def wait_all(
 ) -> list[Outcome[LumeRun]]:
     """The same, in the order of `runs`."""
     items = list(runs)
-    found: dict[str, Outcome[LumeRun]] = {}
+    found: dict[str, list[Outcome[LumeRun]]] = {}
     async for outcome in as_completed(sender, items, timeout=timeout, poll_interval=poll_interval):
-        if outcome.run_id is not None:
-            found[outcome.run_id] = outcome
-    return [found[item if isinstance(item, str) else item.id] for item in items]
+        found.setdefault(outcome.run_id or "", []).append(outcome)
+    return [found[item if isinstance(item, str) else item.id].pop() for item in items]
 
 
 async def _completions(

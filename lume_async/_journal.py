@@ -60,6 +60,9 @@ class Journal:
             ConfigurationError: another process holds it, the file is no journal, or it can't be written.
         """
         name = os.fspath(path)
+        foreign = f"{name!r} is no journal of this library: take another file"
+        if _is_foreign(name):  # SQLite would take a file shorter than its header for an empty database
+            raise ConfigurationError(foreign)
         try:
             connection = sqlite3.connect(name, timeout=0.0, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
@@ -73,7 +76,7 @@ class Journal:
                 if "locked" in str(error):
                     reason = f"the journal {name!r} is in use by another process: wait for it, or take another file"
             except sqlite3.DatabaseError:
-                reason = f"{name!r} is no journal of this library: take another file"
+                reason = foreign
             connection.close()
         raise ConfigurationError(reason)
 
@@ -164,6 +167,15 @@ class Journal:
 
     def _rows(self, query: str, *values: object) -> list[tuple[str, str]]:
         return self._connection.execute(query, values).fetchall()
+
+
+def _is_foreign(name: str) -> bool:
+    try:
+        with open(name, "rb") as file:
+            start = file.read(16)
+    except OSError:
+        return False  # opening it tells better what is wrong
+    return bool(start) and start != b"SQLite format 3\0"
 
 
 def _prepare(connection: sqlite3.Connection) -> None:

@@ -32,6 +32,9 @@ SAFETY_NET = 300.0
 FEED_FROM = 2
 """From so many runs on the change feed costs fewer requests than looking at each."""
 
+OPENING = 1.0
+"""Seconds that first looks wait for the change feed to open, at the most."""
+
 SOONEST = 0.2
 """The shortest delay, in seconds, that a run's reported progress leads to."""
 
@@ -71,7 +74,7 @@ class Monitor:
         self._scheduler = Scheduler(self._look, limit=max_in_flight, clock=sender.clock, failed=self._fail)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._feed: asyncio.Task[None] | None = None
-        self._fed = False
+        self._fed: bool | None = None  # whether the feed tells every change; None before it was asked
         self._failure: BaseException | None = None
         self._closed = False
 
@@ -159,7 +162,10 @@ class Monitor:
             return
         self._watched[run.id] = _Watched(run)
         self._start_feed()
-        self._scheduler.add(run.id, self._spread() if len(self._watched) > 1 else 0.0)
+        opening = self._feed is not None and self._fed is None
+        # A look before the feed is open would have to be repeated after it.
+        delay = OPENING if opening else self._spread() if len(self._watched) > 1 else 0.0
+        self._scheduler.add(run.id, delay)
 
     def _discard(self, run_id: str) -> None:
         self._watched.pop(run_id, None)

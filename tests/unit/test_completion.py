@@ -1,0 +1,124 @@
+"""as_completed and wait_all: one outcome per item, one look per id, the deadline, early exits."""
+
+import pytest
+from fake_service import Service, other_tasks
+
+from lume_async import (
+    ApiError,
+    Client,
+    ClientClosedError,
+    InvalidRequestError,
+    RunFailedError,
+    RunNotFoundError,
+    RunTimeoutError,
+)
+from lume_async.testing import FakeAnswer, fake_client
+
+
+def client_of(service: Service) -> Client:
+    return fake_client(service, clock=service.clock)[0]
+
+
+async def test_outcomes_come_in_the_order_in_which_runs_end() -> None:
+    service = Service()
+    client = client_of(service)
+    slow = await client.run_status("slow")
+    service.begun["quick"] = -100.0
+    outcomes = [outcome async for outcome in client.as_completed([slow, "quick"])]
+    assert [outcome.run_id for outcome in outcomes] == ["quick", "slow"]
+    assert outcomes[1].run is slow
+    assert not other_tasks()
+
+
+async def test_one_outcome_per_item_and_one_look_per_id() -> None:
+    service = Service(lasts=0.0)
+    outcomes = await client_of(service).wait_all(["a", "b", "a", "a"])
+    assert [outcome.run_id for outcome in outcomes] == ["a", "b", "a", "a"]
+    assert service.looks == {"a": 1, "b": 1}
+
+
+async def test_a_thousand_runs_ten_of_them_broken() -> None:
+    service = Service()
+    for n in range(10):
+        service.broken[f"r{n}"] = FakeAnswer(404, {"detail": "gone"})
+    outcomes = await client_of(service).wait_all([f"r{n}" for n in range(1000)])
+    assert sum(outcome.run is not None for outcome in outcomes) == 990
+    assert all(isinstance(outcome.error, RunNotFoundError) for outcome in outcomes[:10])
+    with pytest.raises(RunNotFoundError):
+        outcomes[0].result()
+
+
+async def test_failed_runs_are_outcomes_with_a_run() -> None:
+    service = Service(status="FAILED", lasts=0.0)
+    (outcome,) = await client_of(service).wait_all(["a"])
+    assert outcome.error is None
+    with pytest.raises(RunFailedError):
+        outcome.result().raise_for_status()
+
+
+async def test_past_the_deadline_each_unfinished_run_is_an_outcome() -> None:
+    service = Service(lasts=100.0)
+    service.begun["done"] = -100.0
+    outcomes = await client_of(service).wait_all(["done", "late", "late"], timeout=10)
+    assert outcomes[0].result().succeeded
+    for outcome in outcomes[1:]:
+        assert isinstance(outcome.error, RunTimeoutError)
+        assert outcome.error.run.status == "TRANSFORMING"
+    assert service.clock.now() < 12
+    assert not other_tasks()
+
+
+async def test_a_timeout_of_zero_is_one_look() -> None:
+    service = Service(lasts=100.0)
+    service.begun["done"] = -100.0
+    outcomes = await client_of(service).wait_all(["done", "late"], timeout=0)
+    assert outcomes[0].result().succeeded
+    assert isinstance(outcomes[1].error, RunTimeoutError)
+    assert service.looks["done"] == 1
+
+
+async def test_leaving_early_stops_every_look() -> None:
+    service = Service(lasts=5.0)
+    service.begun["done"] = -100.0
+    outcomes = client_of(service).as_completed(["done", "late", "later"])
+    async for outcome in outcomes:
+        assert outcome.run_id == "done"
+        break
+    await outcomes.aclose()  # type: ignore[attr-defined]
+    before = dict(service.looks)
+    await service.clock.sleep(60.0)
+    assert service.looks == before
+    assert not other_tasks()
+
+
+async def test_a_bad_id_is_told_before_anything_is_sent() -> None:
+    service = Service()
+    with pytest.raises(InvalidRequestError):
+        client_of(service).as_completed(["a", "../b"])
+    with pytest.raises(ValueError, match="timeout"):
+        client_of(service).as_completed(["a"], timeout=-1)
+    assert not service.log
+
+
+async def test_nothing_to_wait_for() -> None:
+    assert await client_of(Service()).wait_all([]) == []
+
+
+async def test_closing_the_client_ends_the_iteration_with_its_error() -> None:
+    service = Service(lasts=100.0)
+    service.begun["done"] = -100.0
+    client = client_of(service)
+    outcomes = client.as_completed(["done", "late"])
+    assert (await anext(outcomes)).run_id == "done"
+    await client.aclose()
+    with pytest.raises(ClientClosedError):
+        await anext(outcomes)
+    assert not other_tasks()
+
+
+async def test_each_outcome_has_an_exception_of_its_own() -> None:
+    service = Service()
+    service.broken["a"] = FakeAnswer(403, {"detail": "not yours"})
+    one, two = await client_of(service).wait_all(["a", "a"])
+    assert isinstance(one.error, ApiError)
+    assert one.error is not two.error
