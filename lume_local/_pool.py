@@ -152,41 +152,52 @@ class Pool:
     """Hands out workers; keeps one warm, since starting one costs more than a small run."""
 
     def __init__(self) -> None:
-        self._spare: asyncio.Task[Worker] | None = None
+        self._starting: asyncio.Task[Worker] | None = None
+        self._idle: Worker | None = None
         self._out: set[Worker] = set()
         self._closed = False
 
     def warm(self) -> None:
         """Start the spare worker in the background."""
-        if self._spare is None and not self._closed:
-            self._spare = asyncio.create_task(Worker.start(), name="spare worker")
+        if self._starting is None and self._idle is None and not self._closed:
+            self._starting = asyncio.create_task(Worker.start(), name="spare worker")
 
     async def take(self) -> Worker:
-        """A worker for one run (or for checks, then `put` it back). Raises `WorkerDied`."""
+        """A worker for one run; `discard` it afterwards. Raises `WorkerDied` where none can be started."""
         worker = await self._next()
-        self._out.add(worker)
         self.warm()
         return worker
 
     async def _next(self) -> Worker:
-        spare, self._spare = self._spare, None
-        if spare is not None:
-            try:
-                worker = await asyncio.shield(spare)
-            except asyncio.CancelledError:
-                self._spare = self._spare or spare
-                raise
-            except WorkerDied:
-                return await Worker.start()
+        """The spare worker if it lives, else a new one. It counts as out from here on."""
+        if self._idle is not None:
+            worker, self._idle = self._idle, None
+            self._out.add(worker)
             if worker.is_alive:
                 return worker
-            await worker.stop()
-        return await Worker.start()
+            await self.discard(worker)
+        spare, self._starting = self._starting, None
+        if spare is not None:
+            with suppress(WorkerDied):  # one that fails where nobody looks is no reason to give up
+                return await self._started(spare)
+        return await self._started(asyncio.create_task(Worker.start(), name="worker"))
+
+    async def _started(self, starting: asyncio.Task[Worker]) -> Worker:
+        try:
+            worker = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # Whoever asked is gone; the worker is not: it stays the spare one, or ends with the other ones.
+            if self._starting is None:
+                self._starting = starting
+            else:
+                starting.cancel()
+            raise
+        self._out.add(worker)
+        return worker
 
     async def check(self, definition: dict[str, Any]) -> dict[str, Any]:
         """The compiled form of a flow, from the spare worker. Raises `FlowError`, `WorkerDied`."""
         worker = await self._next()
-        self._out.add(worker)
         try:
             compiled = await worker.check(definition)
         except FlowError:
@@ -199,11 +210,12 @@ class Pool:
         return compiled
 
     async def _put_back(self, worker: Worker) -> None:
-        if self._spare is not None or self._closed:
+        """A worker that has only checked flows may still do a run."""
+        if self._idle is not None or self._starting is not None or self._closed:
             await self.discard(worker)
             return
         self._out.discard(worker)
-        self._spare = asyncio.get_running_loop().create_task(_already(worker))
+        self._idle = worker
 
     async def discard(self, worker: Worker) -> None:
         """End a worker that has done its job, or that nobody needs any more."""
@@ -215,14 +227,12 @@ class Pool:
     async def close(self) -> None:
         """End all workers."""
         self._closed = True
-        spare, self._spare = self._spare, None
-        if spare is not None:
-            spare.cancel()  # one that is still starting is killed by this
-            await asyncio.wait([spare])
-            if not spare.cancelled() and spare.exception() is None:
-                self._out.add(spare.result())
+        starting, self._starting = self._starting, None
+        if starting is not None:
+            starting.cancel()  # one that is still starting is killed by this
+            await asyncio.wait([starting])
+            if not starting.cancelled() and starting.exception() is None:
+                self._out.add(starting.result())
+        if self._idle is not None:
+            self._out.add(self._idle)
         await asyncio.gather(*(self.discard(worker) for worker in tuple(self._out)))
-
-
-async def _already(worker: Worker) -> Worker:
-    return worker

@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,11 +9,22 @@ from local.wire import Wire
 import lume_local
 
 
+@pytest.fixture(scope="session")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The state of a server that has compiled the tests' flow versions: the servers of all tests begin with it."""
+    folder = tmp_path_factory.mktemp("template")
+    with lume_local.serve_in_thread(write_flows(folder / "flows"), folder / ".lume"):
+        pass
+    return folder / ".lume/state/runs.sqlite"
+
+
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """A folder with flow versions and one source."""
+def home(tmp_path: Path, state: Path) -> Path:
+    """A folder with flow versions, their compiled forms and one source."""
     write_flows(tmp_path / "flows")
     (tmp_path / "people.csv").write_text(PEOPLE_CSV)
+    (tmp_path / ".lume/state").mkdir(parents=True)
+    shutil.copy(state, tmp_path / ".lume/state/runs.sqlite")
     return tmp_path
 
 

@@ -144,7 +144,6 @@ async def test_servers_killed_at_any_time_leave_whole_outputs_or_none(home: Path
 def interrupted(home: Path, *, moved: int, is_committed: bool) -> str:
     """State as a server leaves it that dies after its worker has moved so many files."""
     state = home / ".lume/state"
-    state.mkdir(parents=True)
     store = Store(state / "runs.sqlite")
     key = str(home / "people.csv")
     run, _ = store.create(NewRun("people:v1", "people.csv", key, None, False, None, ""))

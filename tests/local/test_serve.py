@@ -1,0 +1,207 @@
+"""Starting and ending a server: settings, mistakes, threads, silence."""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import aiohttp
+import pytest
+from local.flows import PEOPLE, PEOPLE_CSV, write_flows
+from local.processes import workers
+from local.wire import Wire
+
+import lume_local
+from lume_async.errors import ConfigurationError
+
+pytest_plugins = ["pytester"]
+
+
+async def test_settings(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    async with lume_local.serve(api_key="my-key") as server:
+        assert server.base_url.startswith("http://127.0.0.1:")
+        assert server.api_key == "my-key"
+        assert "my-key" not in repr(server)
+        wire = Wire(server.base_url, "my-key")
+        async with wire.session:
+            assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
+            (home / ".lume/in.csv").write_text(PEOPLE_CSV)
+            assert (await wire.run("people:v1", ".lume/in.csv"))["status"] == "SUCCEEDED"
+
+
+async def test_keys_are_made_up_and_differ(home: Path) -> None:
+    keys = set()
+    for number in range(2):
+        async with lume_local.serve(None, home / f"data{number}") as server:
+            keys.add(server.api_key)
+    assert len(keys) == 2
+    assert all(len(key) >= 32 for key in keys)
+
+
+MISTAKES = [
+    ('flow = "f"\nversion = v1', ["bad.toml", "is not TOML", "line 2"]),
+    (
+        'flow = "f"\nversion = "v1"\n[columns.a]\nrequird = true',
+        ["bad.toml", "columns.a.requird", "did you mean"],
+    ),
+    ('flow = "f"\nversion = "v1"\n[columns.a]\nsql = "lowr(b)"', ["bad.toml", "columns.a.sql", "lowr"]),
+    (
+        PEOPLE,
+        ["bad.toml" if "bad.toml" > "people" else "people.v1.toml", "people:v1 is in", "raise its version"],
+    ),
+    ("\udcff", ["bad.toml", "can't be read"]),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), MISTAKES)
+async def test_a_mistake_in_a_flow_file_is_one_clear_error(home: Path, text: str, words: list[str]) -> None:
+    (home / "flows/bad.toml").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ConfigurationError) as caught:
+        async with lume_local.serve(home / "flows", home / ".lume"):
+            raise AssertionError("it must not start")
+    for word in words:
+        assert word in str(caught.value)
+    assert workers(os.getpid()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"flows": "absent"}, "no flows folder"),
+        ({"max_active": 0}, "at least 1"),
+        ({"roots": []}, "roots is empty"),
+        ({"api_key": ""}, "visible ASCII"),
+        ({"api_key": "a\nb"}, "visible ASCII"),
+        ({"host": "203.0.113.7"}, "can't listen on 203.0.113.7"),
+    ],
+)
+async def test_settings_that_make_no_sense(home: Path, options: dict[str, object], words: str) -> None:
+    settings: dict[str, object] = {"flows": None, "data": home / ".lume", **options}
+    with pytest.raises(ConfigurationError, match=words):
+        async with lume_local.serve(**settings):  # type: ignore[arg-type]
+            pass
+
+
+async def test_a_port_in_use(home: Path) -> None:
+    async with lume_local.serve(None, home / "a") as server:
+        port = int(server.base_url.rpartition(":")[2])
+        with pytest.raises(ConfigurationError, match="can't listen"):
+            async with lume_local.serve(None, home / "b", port=port):
+                pass
+
+
+async def test_one_server_per_data_folder(home: Path) -> None:
+    async with lume_local.serve(None, home / ".lume"):
+        with pytest.raises(ConfigurationError, match="another server uses the data folder"):
+            async with lume_local.serve(None, home / ".lume"):
+                pass
+    async with lume_local.serve(None, home / ".lume"):
+        pass
+
+
+async def test_a_data_folder_that_is_a_file(home: Path) -> None:
+    (home / "file").write_text("")
+    with pytest.raises(ConfigurationError, match="can't be used"):
+        async with lume_local.serve(None, home / "file"):
+            pass
+
+
+async def test_a_flow_version_may_change_as_long_as_nobody_has_used_it(home: Path) -> None:
+    flow = home / "flows/people.v1.toml"
+    for text in (PEOPLE, PEOPLE.replace("150", "120")):
+        flow.write_text(text)
+        async with lume_local.serve(home / "flows", home / ".lume", [home]) as server:
+            wire = Wire(server.base_url, server.api_key)
+            async with wire.session:
+                if "120" in text:
+                    await wire.run("people:v1", "people.csv")
+    flow.write_text(PEOPLE)
+    with pytest.raises(ConfigurationError, match=r"people\.v1\.toml: runs were made with another people:v1"):
+        async with lume_local.serve(home / "flows", home / ".lume", [home]):
+            pass
+
+
+async def test_an_error_in_the_block_comes_through_and_everything_ends(home: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with lume_local.serve(home / "flows", home / ".lume") as server:
+            raise ZeroDivisionError
+    assert workers(os.getpid()) == []
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await session.get(f"{server.base_url}/healthz")
+
+
+def test_in_a_thread(home: Path) -> None:
+    with lume_local.serve_in_thread(home / "flows", home / ".lume", [home]) as server:
+        with urllib.request.urlopen(f"{server.base_url}/healthz") as answer:
+            assert json.load(answer)["status"] == "ok"
+        assert "key" not in repr(server)
+        assert workers(os.getpid())
+    assert workers(os.getpid()) == []
+    with pytest.raises(ConfigurationError, match="no flows folder"), lume_local.serve_in_thread("absent"):
+        pass
+
+
+def python(*arguments: str, cwd: Path) -> str:
+    """Run Python with every warning an error; nothing may come out but what is printed."""
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return done.stdout
+
+
+def test_the_import_is_cheap(tmp_path: Path) -> None:
+    code = "import lume_local, sys; print(*sorted({'duckdb', 'aiohttp', 'asyncio', 'sqlite3'} & set(sys.modules)))"
+    assert python("-c", code, cwd=tmp_path).strip() == ""
+    code = "import lume_local, sys; lume_local.serve; print('duckdb' in sys.modules)"
+    assert python("-c", code, cwd=tmp_path).strip() == "False"
+
+
+SILENT = """
+import asyncio, aiohttp, lume_local
+
+async def main():
+    async with lume_local.serve() as server:
+        async with aiohttp.ClientSession(server.base_url, headers={"lume-api-key": server.api_key}) as session:
+            body = {"flow_version": "people:v1", "source_path": "people.csv"}
+            async with session.post("/v1/runs", json=body) as answer:
+                run, tag = await answer.json(), answer.headers["ETag"]
+            while not run["finished_at"]:
+                headers = {"Prefer": "wait=5", "If-None-Match": tag}
+                async with session.get(f"/v1/runs/{run['id']}", headers=headers) as answer:
+                    if answer.status == 200:
+                        run, tag = await answer.json(), answer.headers["ETag"]
+            print(run["status"])
+    with lume_local.serve_in_thread() as server:
+        pass
+
+asyncio.run(main())
+"""
+
+
+def test_a_whole_life_makes_no_noise(tmp_path: Path) -> None:
+    write_flows(tmp_path / "flows")
+    (tmp_path / "people.csv").write_text(PEOPLE_CSV)
+    # Debug mode reports callbacks that take long on a busy machine; that is no warning about this code.
+    code = "import logging; logging.getLogger('asyncio').setLevel(logging.ERROR)\n" + SILENT
+    assert python("-c", code, cwd=tmp_path) == "SUCCEEDED\n"
+
+
+def test_the_pytest_plugin(pytester: pytest.Pytester) -> None:
+    write_flows(pytester.path / "flows")
+    pytester.makepyfile("""
+        import urllib.request
+
+        def test_server(lume_server, tmp_path):
+            assert urllib.request.urlopen(lume_server.base_url + "/healthz").status == 200
+    """)
+    result = pytester.runpytest("-p", "lume_local.pytest_plugin", "-p", "no:asyncio")
+    result.assert_outcomes(passed=1)
