@@ -61,7 +61,7 @@ class Sender:
         self.observer = observer
         self.retry = retry
         self.capabilities: frozenset[str] | None = None
-        self._offered = ""
+        self._offered: str | None = None
         self._transport = transport
         self._keys = Keys(settings.api_key)
         self._gate = Gate(clock)
