@@ -16,9 +16,6 @@ from lume_local._fields import FlowError
 from lume_local._flow import Column, Flow, Rule, quoted
 from lume_local._statements import Layout, Statements
 
-COMPILER = 1
-"""Changes with the meaning of the compiled form: stored forms of another number are made again."""
-
 
 def compile_flow(connection: DuckDBPyConnection, flow: Flow) -> dict[str, Any]:
     """The compiled form of a flow. Raises `FlowError` with the place of the first mistake."""

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -213,7 +213,8 @@ class _ServerThread:
     def stop(self) -> None:
         """End the server and wait for it. Raises what its shutdown raises."""
         assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._stop.set)
+        with suppress(RuntimeError):  # the loop has ended already, with an error that is raised below
+            self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
         if self._error is not None:
             raise self._error
