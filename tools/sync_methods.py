@@ -24,8 +24,9 @@ from sync_source import (
 def arguments(function: FunctionNode) -> list[ast.arg]:
     """All parameters in their order, without `self`."""
     given = function.args
-    stars = [arg for arg in (given.vararg, given.kwarg) if arg]
-    return [arg for arg in [*given.posonlyargs, *given.args, *given.kwonlyargs, *stars] if arg.arg != "self"]
+    stars = [[arg] if arg else [] for arg in (given.vararg, given.kwarg)]
+    every = [*given.posonlyargs, *given.args, *stars[0], *given.kwonlyargs, *stars[1]]
+    return [arg for arg in every if arg.arg != "self"]
 
 
 def signature_names(source: Source, function: FunctionNode) -> set[str]:
