@@ -63,8 +63,13 @@ class ThreadedServer:
     """
 
     def __init__(self, server: Server) -> None:
+        self._server = server
         self.base_url = server.base_url
         self.api_key = server.api_key
+
+    def workers(self) -> dict[str, int]:
+        """The process id of each active run's worker, by run id."""
+        return self._server.workers()
 
     def __repr__(self) -> str:
         return f"<lume_local.ThreadedServer {self.base_url}>"

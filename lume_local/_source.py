@@ -72,6 +72,9 @@ def _mixes_line_ends(path: Path) -> bool:
     kinds: set[str] = set()
     pending = False
     for block in _blocks(path):
+        if b"\r" not in block and not pending:  # most files: one fast look is enough
+            kinds |= {"\n"} if b"\n" in block else set()
+            continue
         both = block.count(b"\r\n")
         returns, feeds = block.count(b"\r") - both, block.count(b"\n") - both
         if pending and block.startswith(b"\n"):

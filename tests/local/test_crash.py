@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from local.processes import children, gone, workers
 from local.wire import Wire
 
 import lume_local
-from lume_local._publish import commit, committed, draft_of, publish
+from lume_local._publish import bring_near, commit, committed, draft_of, publish
 from lume_local._store import NewRun, Store
 
 SCRIPT = """
@@ -189,6 +190,22 @@ async def test_without_a_commit_nothing_has_happened(home: Path) -> None:
         assert run["status"] == "CRASHED"
         assert not list((home / f".lume/out/people/v1/{run_id}").iterdir())
         assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
+
+
+def test_targets_on_another_file_system(tmp_path: Path) -> None:
+    shared = Path("/dev/shm")
+    if not shared.is_dir() or shared.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no second file system here")
+    with tempfile.TemporaryDirectory(dir=shared) as folder:
+        built, final = tmp_path / "built", Path(folder) / "below/final"
+        built.write_text("new")
+        near = bring_near(built, final, "run_1")
+        assert near == draft_of(final, "run_1")
+        record = {"moves": [[str(near), str(final)]]}
+        publish(record)
+        publish(record)
+        assert [entry.name for entry in final.parent.iterdir()] == ["final"]
+        assert final.read_text() == "new"
 
 
 def test_publishing_twice_does_no_harm_and_a_lost_file_is_noticed(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from local.flows import PEOPLE_CSV
+from local.flows import PEOPLE_CSV, people, slow_rows
 from local.wire import Wire
 
 
@@ -175,9 +175,42 @@ async def test_sources_by_uri_and_absolute_path(wire: Wire, home: Path) -> None:
     assert (await wire.run("people:v1", str(home / "people.csv")))["status"] == "SUCCEEDED"
 
 
-async def test_cancelling_a_run_that_works(wire: Wire, home: Path) -> None:
-    from local.flows import slow_rows
+async def test_batch_names_by_way_of_a_uri_template(wire: Wire, home: Path) -> None:
+    (home / "inbox").mkdir()
+    (home / "inbox/batch_7.csv").write_text(PEOPLE_CSV)
+    flow = people(
+        version="v4", source={"uri": "inbox/{source_path}.csv"}, target={"mapped": "out/{source_path}.csv"}
+    )
+    assert (await wire.ask("PUT", "/v1/flows/people/versions/v4", json=flow)).status == 201
+    run = await wire.run("people:v4", "batch_7")
+    assert run["status"] == "SUCCEEDED"
+    assert run["metadata"]["target_locations"]["mapped"] == str(home / "out/inbox/batch_7.csv.csv")
+    again = await wire.submit("people:v4", "batch_7")
+    assert (again.status, again.document["run_id"]) == (409, run["id"])
+    assert (await wire.run("people:v4", "batch_8"))["status"] == "FAILED"
 
+
+async def test_a_target_that_may_not_be_written_fails_the_run(wire: Wire, home: Path) -> None:
+    for version, mapped in (("v5", "/etc/out.csv"), ("v6", "people.csv"), ("v7", "{data}/state/out.csv")):
+        flow = people(version=version, target={"mapped": mapped})
+        assert (await wire.ask("PUT", f"/v1/flows/people/versions/{version}", json=flow)).status == 201
+        run = await wire.run(f"people:{version}", "people.csv")
+        assert run["status"] == "FAILED"
+        assert "target" in run["metadata"]["error_message"]
+    assert (home / "people.csv").read_text() == PEOPLE_CSV
+
+
+async def test_a_fixed_target_is_replaced_as_a_whole(wire: Wire, home: Path) -> None:
+    flow = people(version="v8", target={"mapped": "latest.csv"})
+    await wire.ask("PUT", "/v1/flows/people/versions/v8", json=flow)
+    assert (await wire.run("people:v8", "people.csv"))["status"] == "SUCCEEDED"
+    assert (home / "latest.csv").read_text() == "id\n1\n2\n3\n"
+    (home / "other.csv").write_text("id\n9\n")
+    assert (await wire.run("people:v8", "other.csv"))["status"] == "SUCCEEDED"
+    assert (home / "latest.csv").read_text() == "id\n9\n"
+
+
+async def test_cancelling_a_run_that_works(wire: Wire, home: Path) -> None:
     (home / "slow.csv").write_text(slow_rows())
     started = await wire.submit("slow:v1", "slow.csv")
     run_id = started.document["id"]
@@ -193,8 +226,6 @@ async def test_cancelling_a_run_that_works(wire: Wire, home: Path) -> None:
 
 
 async def test_cancelling_a_run_that_waits(wire: Wire, home: Path) -> None:
-    from local.flows import slow_rows
-
     for name in ("a.csv", "b.csv", "c.csv"):
         (home / name).write_text(slow_rows())
     ids = [(await wire.submit("slow:v1", name)).document["id"] for name in ("a.csv", "b.csv", "c.csv")]

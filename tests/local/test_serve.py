@@ -145,6 +145,23 @@ def test_in_a_thread(home: Path) -> None:
         pass
 
 
+async def test_clients_of_both_kinds(home: Path) -> None:
+    async with lume_local.serve(home / "flows", home / ".lume", [home]) as server, server.client() as client:
+        run = await client.run("people:v1", "people.csv", run_metadata={"a": 1})
+        await run.wait(timeout=30)
+        assert (run.status, run.metadata.metrics.rows_mapped) == ("SUCCEEDED", 3)
+
+
+def test_a_client_for_a_thread(home: Path) -> None:
+    with (
+        lume_local.serve_in_thread(home / "flows", home / ".lume", [home]) as server,
+        server.client() as client,
+    ):
+        run = client.run("people:v1", "people.csv")
+        run.wait(timeout=30)
+        assert run.status == "SUCCEEDED"
+
+
 def python(*arguments: str, cwd: Path) -> str:
     """Run Python with every warning an error; nothing may come out but what is printed."""
     done = subprocess.run(
