@@ -45,7 +45,8 @@ class RunPoll:
     async def __call__(self, left: float | None) -> Seen[RunRecord]:
         sender, before = self._sender, self._record
         etag = before.etag if before else None
-        hold = self._seconds_to_hold(left) if etag else 0.0
+        # What is known already may be what the caller waits for, such as the first snapshot of a watch.
+        hold = self._seconds_to_hold(left) if before and etag and not self._done(before) else 0.0
         started = sender.clock.now()
         polled = await sender.send(_endpoints.status(self._run_id, etag=etag, hold=hold), timeout=left)
         if polled.record is not None:
