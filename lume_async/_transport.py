@@ -82,20 +82,18 @@ class AiohttpTransport:
         self, method: str, path: str, *, headers: Mapping[str, str], body: Body, timeout: float
     ) -> Response:
         try:
-            async with asyncio.timeout(timeout):
-                session = await self._session()
-                async with session.request(
-                    method,
-                    URL(self._base + path, encoded=True),
-                    headers=headers,
-                    data=body,
-                    allow_redirects=False,  # the key would go wherever an answer points
-                ) as response:
-                    limit = self._settings.max_response_bytes
-                    content = await (
-                        _whole(response, limit) if response.status < 400 else _beginning(response)
-                    )
-                    return Response(response.status, response.headers, content)
+            session = await self._session()
+            async with session.request(
+                method,
+                URL(self._base + path, encoded=True),
+                headers=headers,
+                data=body,
+                timeout=self._limits(timeout),
+                allow_redirects=False,  # the key would go wherever an answer points
+            ) as response:
+                limit = self._settings.max_response_bytes
+                content = await (_whole(response, limit) if response.status < 400 else _beginning(response))
+                return Response(response.status, response.headers, content)
         except ApiError as error:
             failure: ApiError = error
         except aiohttp.ConnectionTimeoutError:
@@ -194,8 +192,8 @@ async def _life(
 
 
 def _limits(timeout: float, connect: float | None) -> aiohttp.ClientTimeout:
-    # aiohttp rounds what is longer than the threshold up to a whole second: never.
-    return aiohttp.ClientTimeout(total=timeout, connect=connect, ceil_threshold=math.inf)
+    # aiohttp reads 0 as no limit, and rounds what is longer than the threshold up to a whole second: never.
+    return aiohttp.ClientTimeout(total=max(timeout, 0.001), connect=connect, ceil_threshold=math.inf)
 
 
 def _close_soon(session: _Session) -> None:
