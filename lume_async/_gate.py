@@ -39,7 +39,12 @@ class Pace:
 
     def delay(self, now: float) -> float:
         """Seconds until the next request may go."""
-        return 0.0 if self._rate is None else max(self._closed_until, self._next) - now
+        return 0.0 if self._rate is None else self.opens_at - now
+
+    @property
+    def opens_at(self) -> float:
+        """When the next request may go, where the pace is not free."""
+        return -math.inf if self._rate is None else max(self._closed_until, self._next)
 
     def take(self, now: float) -> None:
         """A request goes now."""
@@ -100,7 +105,9 @@ class Gate:
         pace = self.pace
         if not pace.free:
             async with self._queue.get():
-                while (delay := pace.delay(self._clock.now())) > 0:
-                    await self._clock.sleep(delay)
+                slept_until = -math.inf  # each moment is slept for once: where sleeps take no time, that is enough
+                while (until := pace.opens_at) > max(now := self._clock.now(), slept_until):
+                    slept_until = until
+                    await self._clock.sleep(until - now)
                 pace.take(self._clock.now())
         return pace.epoch
