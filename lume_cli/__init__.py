@@ -1,0 +1,24 @@
+"""The command `lume`: run, watch and backfill Lume runs from a shell; thin over `lume_async`.
+
+Nothing heavy is imported here or by `lume --help`: what a command needs, it imports when it runs.
+"""
+
+import sys
+from importlib.util import find_spec
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """The entry point of the command `lume`."""
+    missing = [name for name in ("click", "rich") if find_spec(name) is None]
+    if missing:
+        print(
+            f"lume: the command needs {' and '.join(missing)}: pip install 'lume-client[cli]'",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+    from lume_cli._app import app, end_on_sigterm
+
+    end_on_sigterm()
+    app.main(prog_name="lume")

@@ -1,0 +1,128 @@
+"""The command tree, and the one place where an exception becomes a message and an exit code."""
+
+import os
+import signal
+import sys
+from importlib import import_module
+from types import FrameType
+from typing import Any
+
+import click
+
+from lume_cli._options import Options, server_options
+
+_COMMANDS = {
+    "run": ("run", "Start a run; print its id."),
+    "status": ("status", "Show how runs are now."),
+    "wait": ("wait", "Wait until runs have ended."),
+    "watch": ("watch", "Watch many runs in a live table."),
+    "show": ("show", "Show everything about a run."),
+    "list": ("list_runs", "List runs, newest first."),
+    "cancel": ("cancel", "Ask the service to stop runs."),
+    "backfill": ("backfill", "Run a flow on many sources, and resume that."),
+    "serve": ("serve", "Serve flows on this machine."),
+    "flow": ("flow", "Write and check flow files."),
+    "webhook": ("webhook", "Check webhook deliveries."),
+    "doctor": ("doctor", "Find out what is wrong with the connection."),
+    "completion": ("completion", "Print the completion script of a shell."),
+}
+"""Each command, its file and its line of the help, in the order of that. The help imports no command."""
+
+_EXIT_CODES = """\b
+Exit codes, of several the worst, which is the first in this list:
+  4    the API key is missing or was refused
+  2    wrong usage
+  1    error: no connection, refused by the server, unexpected
+  6    a run CRASHED or was CANCELLED
+  3    a run FAILED
+  124  timed out waiting; the run goes on
+  5    a run PARTIAL_FAILED: rows were rejected (--allow-partial: 0)
+  0    success
+Ctrl-C ends with 130, SIGTERM with 143; runs go on, and the command that resumes is printed."""
+
+
+class App(click.Group):
+    """The command `lume`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order in which they are needed, not of the alphabet."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported when it is asked for."""
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = import_module(f"lume_cli.commands.{_COMMANDS[cmd_name][0]}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of the commands, from the table alone."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_file, line) in _COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does, but a reader that has seen enough (`lume list | head -1`) is no error of ours."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise click.exceptions.Exit(_reader_is_gone()) from None
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run a command line and end the process with its exit code."""
+        options = extra.setdefault("obj", Options())
+        try:
+            code = super().main(*args, **{"prog_name": "lume", **extra, "standalone_mode": False})
+            sys.stdout.flush()
+        except BrokenPipeError:
+            code = _reader_is_gone()
+        except Exception as error:
+            code = _end(error, options)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.group(
+    cls=App,
+    epilog=_EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@server_options
+@click.version_option(
+    None, "--version", package_name="lume-client", prog_name="lume", message="%(prog)s %(version)s"
+)
+def app() -> None:
+    """Run Lume flows, wait for their runs, and watch thousands of them.
+
+    \b
+    lume run customer_cleaner:v1 customers.csv --wait
+    lume backfill customer_cleaner:v1 --from-file paths.txt --journal state.db
+
+    The service and the key come from LUME_BASE_URL and LUME_API_KEY, or from a profile in
+    ~/.config/lume/config.toml. Data goes to stdout, everything else to stderr.
+    """
+
+
+def end_on_sigterm() -> None:
+    """From here on SIGTERM ends the process in order, with 143, also where no event loop runs."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, end)
+
+
+def _reader_is_gone() -> int:
+    """Write to nobody from here on, so that Python's last flush does not complain; the shell's exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + signal.SIGPIPE
+
+
+def _end(error: Exception, options: Options) -> int:
+    """Tell what went wrong, once; the exit code."""
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, click.Abort):
+        return 128 + signal.SIGINT
+    from lume_cli._report import report
+
+    return report(error, options)

@@ -1,0 +1,132 @@
+"""A batch under way: outcomes counted, shown, summed up. What `backfill` is made of."""
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from lume_async import Client, LumeRun, OnDuplicate, Outcome, RunRequest, Summary
+from lume_cli import _errors, _exits, _runs
+from lume_cli._live import clock, live_line
+from lume_cli._paths import Paths
+from lume_cli._session import Session
+from lume_cli._waiting import counts
+
+_EVERY = 10.0
+"""Seconds between two lines of progress where there is no terminal."""
+_BAR = 20
+
+
+class Backfill:
+    """One batch.
+
+    Args:
+        session: the command.
+        paths: what to run.
+        total: how many there are, if that is known.
+    """
+
+    def __init__(self, session: Session, paths: Paths, total: int | None, *, allow_partial: bool) -> None:
+        self.summary = Summary()
+        self._session = session
+        self._paths = paths
+        self._total = total
+        self._allow_partial = allow_partial
+        self._taken = 0
+        self._codes: set[int] = set()
+        self._began = self._told = time.monotonic()
+
+    @property
+    def unfinished(self) -> int:
+        """How many runs were begun whose end was not seen."""
+        return self._taken - self.summary.outcomes
+
+    async def until_ended(
+        self,
+        client: Client,
+        *,
+        max_active: int,
+        journal: str | None,
+        on_duplicate: OnDuplicate,
+        timeout: float | None,
+    ) -> int:
+        """Run everything; the exit code."""
+        requests = self._paths.requests()
+        counted = self._counted(requests) if isinstance(requests, Iterator) else self._counted_later(requests)
+        outcomes = client.run_many(
+            counted, max_active=max_active, journal=journal, on_duplicate=on_duplicate, timeout=timeout
+        )
+        with live_line(self._session.say, self._progress):
+            async for outcome in outcomes:
+                self._take(outcome)
+        self._tell_summary()
+        return _exits.worst(self._codes)
+
+    def _counted(self, requests: Iterator[RunRequest]) -> Iterator[RunRequest]:
+        for request in requests:
+            self._taken += 1
+            yield request
+
+    async def _counted_later(self, requests: AsyncIterator[RunRequest]) -> AsyncIterator[RunRequest]:
+        async for request in requests:
+            self._taken += 1
+            yield request
+        self._total = self._taken
+
+    def _take(self, outcome: Outcome[LumeRun]) -> None:
+        self.summary.add(outcome)
+        if outcome.error is not None:
+            self._codes.add(_exits.of_error(outcome.error))
+        elif outcome.run is not None:
+            self._codes.add(_exits.of_status(outcome.run.status, allow_partial=self._allow_partial))
+        if self._session.data.format == "ndjson":
+            self._session.data.document(to_dict(outcome))
+        say, now = self._session.say, time.monotonic()
+        if not say.is_lively and (now - self._told >= _EVERY or self.summary.outcomes == self._total):
+            self._told = now
+            say.note(self._progress())
+
+    def _tell_summary(self) -> None:
+        data = self._session.data
+        if data.format == "json":
+            data.document(self.summary.to_dict())
+        elif data.format == "table":
+            data.text(str(self.summary))
+        else:
+            self._session.say.note(str(self.summary))
+
+    def _progress(self) -> str:
+        done, passed = self.summary.outcomes, time.monotonic() - self._began
+        rate = done / passed if passed > 0 else 0.0
+        parts = []
+        if self._total is None:
+            parts.append(f"{done:,} ended")
+        else:
+            if self._session.say.is_lively and self._session.say.console.width >= 100:
+                parts.append(bar(done, self._total))
+            parts.append(f"{done:,} of {self._total:,} ended")
+        parts[-1] += counts(self.summary.statuses)
+        if self.unfinished > 0:
+            parts.append(f"{self.unfinished:,} active")
+        if done:
+            parts.append(f"{rate:.1f}/s")
+        if done and self._total is not None and done < self._total:
+            parts.append(f"ETA {clock((self._total - done) / rate)}")
+        return "  ".join(parts)
+
+
+def bar(done: int, total: int) -> str:
+    """`[#####---------------]`."""
+    filled = _BAR * done // total if total else _BAR
+    return f"[{'#' * filled}{'-' * (_BAR - filled)}]"
+
+
+def to_dict(outcome: Outcome[LumeRun]) -> dict[str, Any]:
+    """An outcome for a script: the source, and either the run or the error."""
+    request = outcome.request
+    described: dict[str, Any] = {
+        "source_path": request.source_path if request else None,
+        "run_id": outcome.run_id,
+        "run": None if outcome.run is None else _runs.to_dict(outcome.run),
+    }
+    error = None if outcome.error is None else _errors.to_dict(outcome.error)["error"]
+    return {**described, "error": error}

@@ -1,0 +1,58 @@
+"""Exit codes: what a script can tell apart without parsing, and which of several is the worst. Pure."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from lume_async import (
+    AuthenticationError,
+    InvalidRequestError,
+    RunFailedError,
+    RunStatus,
+    RunTimeoutError,
+)
+from lume_cli._settings import MissingKeyError
+
+OK: Final = 0
+ERROR: Final = 1
+USAGE: Final = 2
+FAILED: Final = 3
+AUTHENTICATION: Final = 4
+PARTIAL_FAILED: Final = 5
+CRASHED: Final = 6
+TIMED_OUT: Final = 124
+
+_WORST_FIRST = (AUTHENTICATION, USAGE, ERROR, CRASHED, FAILED, TIMED_OUT, PARTIAL_FAILED, OK)
+"""First what says nothing about the run, then how it failed, then what is not known yet, then half a success."""
+
+
+def worst(codes: Iterable[int]) -> int:
+    """The one that the process ends with; 0 where there are none."""
+    return min(codes, key=_WORST_FIRST.index, default=OK)
+
+
+def of_status(status: RunStatus | None, *, allow_partial: bool = False) -> int:
+    """The code of an ended run; an unknown terminal status is never a success."""
+    match status:
+        case RunStatus.SUCCEEDED:
+            return OK
+        case RunStatus.PARTIAL_FAILED:
+            return OK if allow_partial else PARTIAL_FAILED
+        case RunStatus.CRASHED | RunStatus.CANCELLED:
+            return CRASHED
+        case _:
+            return FAILED
+
+
+def of_error(error: BaseException) -> int:
+    """The code of what a command raised."""
+    match error:
+        case RunTimeoutError():
+            return TIMED_OUT
+        case RunFailedError():
+            return of_status(error.run.status if error.run is not None else None)
+        case AuthenticationError() | MissingKeyError():
+            return AUTHENTICATION
+        case InvalidRequestError(status_code=None):
+            return USAGE  # an argument that can never be valid: nothing was sent
+        case _:
+            return ERROR

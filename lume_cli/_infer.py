@@ -1,0 +1,104 @@
+"""What a sample of a CSV file says about its columns. Pure, and careful: a code like 00123 stays a text."""
+
+import csv
+import re
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from datetime import date, datetime
+
+_INTEGER = re.compile(r"[+-]?(0|[1-9]\d{0,17})")
+_NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d{1,3})?")
+_EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
+_CODE = re.compile(r"[+-]?0\d+")
+"""Digits that lose something as a number."""
+_FEW = 8
+"""So many different values at the most look like a fixed list."""
+_ENOUGH = 0.95
+"""The share of the values that must have a type; the others are the dirt that a flow is there to reject."""
+
+DELIMITERS = ",;\t|"
+
+
+class Column:
+    """What is known of one source column.
+
+    Attributes:
+        source: its name in the file.
+        type: the JSON Schema type.
+        format: its format, if it has one.
+        sql_type: the SQL type, where it isn't the default one.
+        spaces: whether values have spaces around them.
+        required: whether no value is empty.
+        unique: whether all values differ.
+        values: the different values, where they look like a fixed list.
+        misfits: the values that don't have the type.
+    """
+
+    def __init__(self, source: str, values: Sequence[str]) -> None:
+        self.source = source
+        filled = [value.strip() for value in values if value.strip()]
+        self.spaces = any(value != value.strip() for value in values)
+        self.required = bool(filled) and len(filled) == len(values)
+        self.unique = self.required and len(filled) > 1 and len(set(filled)) == len(filled)
+        self.type, self.format, self.sql_type, self.misfits = _kind(filled)
+        different = sorted(set(filled))
+        listed = self.type == "string" and self.format is None and len(filled) >= 4 * len(different)
+        self.values = different if listed and len(different) <= _FEW else []
+
+
+def delimiter(lines: Sequence[str]) -> str:
+    """The delimiter that splits the first lines into the most columns, and into equally many."""
+
+    def merit(mark: str) -> tuple[bool, int]:
+        with suppress(csv.Error):
+            widths = [len(row) for row in csv.reader(lines, delimiter=mark)]
+            return len(set(widths)) == 1, widths[0]
+        return False, 0
+
+    return max(DELIMITERS, key=merit)
+
+
+def infer(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[Column]:
+    """The columns; rows that are too short or too long say nothing and are skipped."""
+    fitting = [row for row in rows if len(row) == len(header)]
+    return [Column(name, [row[index] for row in fitting]) for index, name in enumerate(header)]
+
+
+def _kind(values: Sequence[str]) -> tuple[str, str | None, str | None, list[str]]:
+    """Type, format and SQL type that (nearly) all values have, and the values that don't."""
+    best: tuple[str, str | None, str | None, list[str]] = ("string", None, None, [])
+    fewest = len(values) * (1 - _ENOUGH) if values else -1.0
+    codes = any(map(_CODE.fullmatch, values))
+    for fits, kind in _KINDS:
+        misfits = [value for value in values if not fits(value)]
+        if len(misfits) <= fewest and not (codes and kind[0] in ("integer", "number")):
+            best, fewest = (*kind, misfits), len(misfits) - 1
+    return best
+
+
+def _is_date(value: str) -> bool:
+    with suppress(ValueError):
+        return len(value) == 10 and value[4] == "-" and bool(date.fromisoformat(value))
+    return False
+
+
+def _is_time(value: str, *, zoned: bool) -> bool:
+    with suppress(ValueError):
+        return (
+            len(value) >= 16
+            and value[4] == "-"
+            and (datetime.fromisoformat(value).tzinfo is not None) == zoned
+        )
+    return False
+
+
+_KINDS: tuple[tuple[Callable[[str], object], tuple[str, str | None, str | None]], ...] = (
+    (_INTEGER.fullmatch, ("integer", None, None)),
+    (_NUMBER.fullmatch, ("number", None, None)),
+    (lambda value: value.lower() in ("true", "false"), ("boolean", None, None)),
+    (_is_date, ("string", "date", None)),
+    (lambda value: _is_time(value, zoned=True), ("string", "date-time", None)),
+    (lambda value: _is_time(value, zoned=False), ("string", "date-time", "TIMESTAMP")),
+    (_EMAIL.fullmatch, ("string", "email", None)),
+)
+"""How a value of each kind is known; of two that fit equally well the first is taken."""

@@ -1,0 +1,151 @@
+"""The options that several commands share. Those for the connection and the output may stand anywhere:
+`lume -p staging list` is `lume list -p staging`. Imports click alone.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    Type = click.ParamType[float]  # click 8.1 has the class, but not as a generic one
+else:
+    Type = click.ParamType
+
+F = TypeVar("F", bound=Callable[..., Any])
+Format = Literal["table", "json", "ndjson"]
+
+
+class Options:
+    """What the command line said that concerns every command; None where it said nothing."""
+
+    def __init__(self) -> None:
+        self.profile: str | None = None
+        self.base_url: str | None = None
+        self.request_timeout: float | None = None
+        self.api_key_stdin: bool | None = None
+        self.output: Format = "table"
+        self.verbose: bool | None = None
+
+
+def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    """Keep the value for the command; a later one (nearer to the command) wins."""
+    if value is not None:
+        setattr(context.ensure_object(Options), str(parameter.name), value)
+
+
+class Seconds(Type):
+    """A duration: a number of seconds, or one with a unit: 90, 1.5, 500ms, 5m, 2h, 1d."""
+
+    name = "duration"
+    _UNITS = (("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("d", 86400.0), ("", 1.0))
+
+    def __init__(self, *, above_zero: bool = False) -> None:
+        self._above_zero = above_zero
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number of seconds."""
+        if isinstance(value, float):
+            return value
+        text = str(value).strip().lower()
+        unit, scale = next((unit, scale) for unit, scale in self._UNITS if text.endswith(unit))
+        try:
+            number = float(text.removesuffix(unit)) * scale
+        except ValueError:
+            number = -1.0
+        if not (0 <= number < float("inf")) or (self._above_zero and number == 0):
+            least = "above 0" if self._above_zero else "0 or more"
+            self.fail(f"{value!r} is no duration {least}: write 90, 1.5, 5m or 2h", param, ctx)
+        return number
+
+
+def stack(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Several options as one decorator, in the order in which the help shows them."""
+
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def _kept(*names: str, **settings: Any) -> Callable[[F], F]:
+    return click.option(*names, expose_value=False, callback=_keep, default=None, **settings)
+
+
+output_options = stack(
+    _kept(
+        "-o",
+        "--output",
+        "output",
+        type=click.Choice(["table", "json", "ndjson"]),
+        help="How data is written to stdout: a table, one JSON document, or JSON lines.",
+    ),
+    _kept("--json", "output", flag_value="json", help="The same as -o json."),
+)
+
+server_options = stack(
+    _kept("-p", "--profile", metavar="NAME", help="Profile of the configuration file (or LUME_PROFILE)."),
+    _kept("--base-url", metavar="URL", help="Where the service is (or LUME_BASE_URL)."),
+    _kept(
+        "--request-timeout",
+        type=Seconds(above_zero=True),
+        metavar="S",
+        help="Seconds for one attempt at one request (or LUME_REQUEST_TIMEOUT).",
+    ),
+    _kept("--api-key-stdin", is_flag=True, help="Read the API key from the first line of stdin."),
+    output_options,
+    _kept("-v", "--verbose", is_flag=True, help="Log requests to stderr; show tracebacks."),
+)
+
+wait_options = stack(
+    click.option(
+        "--timeout",
+        type=Seconds(),
+        metavar="S",
+        help="Stop waiting after so many seconds (5m, 2h …) and exit with 124; the run goes on. "
+        "By default there is no limit.",
+    ),
+    click.option(
+        "--poll-interval",
+        type=Seconds(),
+        metavar="S",
+        help="Look every S seconds; by default at once, then at intervals from 0.5 s growing to 5 s.",
+    ),
+    click.option("--allow-partial", is_flag=True, help="Exit with 0, not 5, where rows were rejected."),
+)
+
+submit_options = stack(
+    click.option(
+        "--force-rerun", is_flag=True, help="Process a source again; may duplicate rows in the target."
+    ),
+    click.option(
+        "--metadata",
+        multiple=True,
+        metavar="KEY=VALUE",
+        callback=lambda _context, parameter, values: _pairs(parameter, values),
+        help="Text that comes back with the run and its webhook; may be repeated.",
+    ),
+    click.option(
+        "--on-duplicate",
+        type=click.Choice(["raise", "attach"]),
+        default="raise",
+        show_default=True,
+        help="Where a run holds the source already: an error, or follow that run.",
+    ),
+)
+
+runs_argument = click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+
+
+def _pairs(parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str] | None:
+    pairs = {}
+    for value in values:
+        key, equals, text = value.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"{value!r} must look like KEY=VALUE", param=parameter)
+        if key in pairs:
+            raise click.BadParameter(f"{key!r} is given twice", param=parameter)
+        pairs[key] = text
+    return pairs or None

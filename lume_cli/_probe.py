@@ -1,0 +1,102 @@
+"""One plain look at a service with the standard library alone: a diagnosis must not rest on what it diagnoses."""
+
+import re
+import socket
+import ssl
+import time
+import urllib.error
+import urllib.request
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+TIMEOUT = 10.0
+
+
+class Answer:
+    """What `GET /healthz` gave.
+
+    Attributes:
+        status: the HTTP status.
+        headers: the headers.
+        skew: this machine's clock minus the service's, in seconds; None where it tells no time.
+    """
+
+    def __init__(self, status: int, headers: Any, asked: float, answered: float) -> None:
+        self.status = status
+        self.headers = headers
+        self.skew: float | None = None
+        if date := headers.get("Date"):
+            try:
+                told = parsedate_to_datetime(date).timestamp()
+            except (TypeError, ValueError):
+                return
+            # The service told whole seconds, somewhere between question and answer.
+            early, late = asked - told - 1.0, answered - told
+            self.skew = 0.0 if early <= 0.0 <= late else min(early, late, key=abs)
+
+
+class NoAnswer(Exception):
+    """The service did not answer: `reason`, and `fix`: what to do."""
+
+    def __init__(self, reason: str, fix: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.fix = fix
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_arguments: Any, **_named: Any) -> None:
+        return None
+
+
+def probe(base_url: str) -> Answer:
+    """Ask for the service's health; no key is sent.
+
+    Raises:
+        NoAnswer: there was none.
+    """
+    opener = urllib.request.build_opener(_NoRedirect)  # and the environment's proxies
+    request = urllib.request.Request(f"{base_url}/healthz")  # noqa: S310 - http or https: checked before
+    asked = time.time()
+    try:
+        try:
+            with opener.open(request, timeout=TIMEOUT) as answer:
+                answer.read(1)
+                return Answer(answer.status, answer.headers, asked, time.time())
+        except urllib.error.HTTPError as answer:
+            with answer:
+                return Answer(answer.code, answer.headers, asked, time.time())
+    except urllib.error.URLError as error:
+        raise _explained(error.reason) from None
+    except (OSError, ValueError) as error:
+        raise _explained(error) from None
+    except Exception as error:  # http.client's own: what answers speaks no HTTP
+        raise NoAnswer(
+            f"what answers speaks no HTTP ({type(error).__name__})", "check host and port"
+        ) from None
+
+
+def _explained(reason: object) -> NoAnswer:
+    match reason:
+        case socket.gaierror():
+            return NoAnswer("the host name can't be resolved", "check the base URL, the network and DNS")
+        case ConnectionRefusedError():
+            return NoAnswer("nothing listens there", "check host and port, or start the service")
+        case ssl.SSLCertVerificationError():
+            return NoAnswer(
+                f"the TLS certificate is not trusted ({reason.verify_message})",
+                "set SSL_CERT_FILE to the CA file of your network, or correct the host name",
+            )
+        case ssl.SSLError() if "WRONG_VERSION_NUMBER" in str(reason) or "RECORD_LAYER" in str(reason):
+            return NoAnswer("this port speaks no TLS", "use http:// in the base URL, or the right port")
+        case ssl.SSLError():
+            return NoAnswer(
+                f"the TLS handshake failed ({reason.reason})", "check proxies between here and there"
+            )
+        case TimeoutError():
+            return NoAnswer(
+                f"no answer within {TIMEOUT:.0f} s", "check firewall and proxy (HTTPS_PROXY, NO_PROXY)"
+            )
+        case _:
+            text = re.sub(r"//[^/@\s]*@", "//***@", str(reason))  # a proxy's password
+            return NoAnswer(f"the connection failed ({text})", "check the base URL, network and proxy")

@@ -1,0 +1,91 @@
+"""One command under way: its two streams, its settings, its client, its end."""
+
+import shlex
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, NoReturn
+
+import click
+
+from lume_async import Client, Hook
+from lume_cli import _loop
+from lume_cli._data import Data
+from lume_cli._options import Options
+from lume_cli._say import Say
+from lume_cli._settings import resolve
+
+NAMED = 20
+"""At most so many runs are named in the command that resumes."""
+
+
+class Session:
+    """What a command needs; made when it runs."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.say = Say(options.output)
+        self.data = Data(options.output)
+        if options.verbose:
+            _log_requests()
+
+    def client(self, hooks: Sequence[Hook] = ()) -> Client:
+        """A client with the command's settings.
+
+        Raises:
+            ConfigurationError: a setting is missing or makes no sense.
+        """
+        settings = resolve(self.options, self.say.warn).checked()
+        return Client(
+            settings.api_key,
+            base_url=settings.base_url,
+            request_timeout=settings.request_timeout,
+            user_agent="lume-cli",
+            hooks=hooks,
+        )
+
+    def finish(
+        self, work: Coroutine[Any, Any, int], interrupted: Callable[[], tuple[str, str | None]]
+    ) -> NoReturn:
+        """Run the command and end with its exit code.
+
+        Args:
+            work: the command.
+            interrupted: what to tell on Ctrl-C: what goes on, and the command that resumes.
+        """
+        try:
+            code = _loop.run(work)
+        except _loop.Interrupted as signal:
+            message, resume = interrupted()
+            text = f"{message}: `{resume}` resumes" if resume else message
+            self.say.problem("interrupted", text, retryable=True, **({"resume": resume} if resume else {}))
+            code = signal.exit_code
+        raise click.exceptions.Exit(code)
+
+    def command(self, *words: str) -> str:
+        """A command line for the same service."""
+        flags = []
+        if self.options.profile is not None:
+            flags += ["-p", self.options.profile]
+        if self.options.base_url is not None:
+            flags += ["--base-url", self.options.base_url]
+        return shlex.join(["lume", *flags, *words])
+
+    def resume_wait(self, runs: Sequence[str]) -> tuple[str, str | None]:
+        """What goes on when a wait is interrupted, and the command that waits again."""
+        if not runs:
+            return "interrupted", None
+        if len(runs) > NAMED:
+            return f"{len(runs):,} runs go on: wait for the same ones again", None
+        return ("the run goes on" if len(runs) == 1 else f"{len(runs)} runs go on"), self.command(
+            "wait", *runs
+        )
+
+
+def _log_requests() -> None:
+    import logging
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    logger = logging.getLogger("lume")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)

@@ -1,0 +1,178 @@
+"""Key, base URL and time limit: a flag beats the environment, the environment a profile, a profile the default.
+
+The configuration file, `$XDG_CONFIG_HOME/lume/config.toml` or `~/.config/lume/config.toml`, has one table per
+profile:
+
+    [default]
+    base_url = "https://lume.example.com"
+    api_key = "..."
+    request_timeout = 30
+"""
+
+import os
+import stat
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lume_async import ConfigurationError
+from lume_cli._options import Options
+
+_KEYS: dict[str, tuple[type, ...]] = {"base_url": (str,), "api_key": (str,), "request_timeout": (int, float)}
+_VARIABLES = {
+    "base_url": "LUME_BASE_URL",
+    "api_key": "LUME_API_KEY",
+    "request_timeout": "LUME_REQUEST_TIMEOUT",
+}
+
+
+class MissingKeyError(ConfigurationError):
+    """There is no API key anywhere."""
+
+
+class Settings:
+    """What was found, and where; None where nothing was. Has no repr that could show the key."""
+
+    def __init__(self) -> None:
+        self.api_key: str | None = None
+        self.base_url: str | None = None
+        self.request_timeout: float | None = None
+        self.profile = "default"
+        self.origin: dict[str, str] = {}
+
+    def checked(self) -> "Settings":
+        """These settings, if they are enough to make a request.
+
+        Raises:
+            ConfigurationError: the key or the base URL is missing; says what to do.
+        """
+        if not self.base_url:
+            raise ConfigurationError(
+                "there is no base URL: set LUME_BASE_URL, pass --base-url, or write base_url into the profile "
+                f"[{self.profile}] of {config_file()}; `lume serve` starts a server on this machine"
+            )
+        if not self.api_key:
+            raise MissingKeyError(
+                f"there is no API key: set LUME_API_KEY, write api_key into the profile [{self.profile}] of "
+                f"{config_file()}, or pass --api-key-stdin"
+            )
+        return self
+
+
+def config_file(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where the profiles are; a relative XDG_CONFIG_HOME has no meaning and is ignored, as XDG wants it."""
+    home = environment.get("XDG_CONFIG_HOME", "")
+    folder = Path(home) if os.path.isabs(home) else Path("~/.config").expanduser()
+    return folder / "lume" / "config.toml"
+
+
+def resolve(options: Options, warn: Callable[[str], None]) -> Settings:
+    """The settings of this command.
+
+    Raises:
+        ConfigurationError: the configuration file can't be read or has a mistake.
+        click.UsageError: the profile that was asked for does not exist.
+    """
+    settings = Settings()
+    asked = options.profile or os.environ.get("LUME_PROFILE") or None
+    settings.profile = asked or "default"
+    profile = _profile(settings.profile, warn, must_exist=asked is not None)
+    _apply(settings, profile, f"profile [{settings.profile}]")
+    environment = {name: os.environ.get(variable) for name, variable in _VARIABLES.items()}
+    if options.profile is not None:
+        for name in _KEYS:
+            if environment[name] and name in profile:
+                warn(
+                    f"{_VARIABLES[name]} is set and beats the profile [{options.profile}]: unset it to use that"
+                )
+    for name, variable in _VARIABLES.items():
+        _apply(
+            settings,
+            {name: _number(environment[name]) if name == "request_timeout" else environment[name]},
+            variable,
+        )
+    flags = {"base_url": options.base_url, "request_timeout": options.request_timeout}
+    for name, value in flags.items():
+        _apply(settings, {name: value}, "--" + name.replace("_", "-"))
+    if options.api_key_stdin:
+        _apply(settings, {"api_key": _key_from_stdin()}, "stdin")
+    return settings
+
+
+def _apply(settings: Settings, values: Mapping[str, Any], origin: str) -> None:
+    for name, value in values.items():
+        if name in _KEYS and value not in (None, ""):
+            setattr(settings, name, value)
+            settings.origin[name] = origin
+
+
+def _number(text: str | None) -> float | None:
+    if not text:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigurationError("LUME_REQUEST_TIMEOUT must be a number of seconds above 0") from None
+
+
+def _profile(name: str, warn: Callable[[str], None], *, must_exist: bool) -> dict[str, Any]:
+    path = config_file()
+    tables = _tables(path)
+    table = tables.get(name)
+    if table is None:
+        if must_exist:
+            there = ", ".join(sorted(tables)) or "none"
+            raise click.UsageError(f"there is no profile [{name}] in {path}; profiles there: {there}")
+        return {}
+    _check(path, name, table)
+    for key in sorted(set(table) - set(_KEYS)):
+        warn(f"{path}: [{name}] {key} is not a setting and has no effect; settings are {', '.join(_KEYS)}")
+    if others_can_read(path) and any("api_key" in one for one in tables.values() if isinstance(one, dict)):
+        warn(f"{path} holds an API key and can be read by others: chmod 600 {path}")
+    return dict(table)
+
+
+def _tables(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path} is not TOML: {error}") from None
+    except (OSError, UnicodeError) as error:
+        raise ConfigurationError(f"{path} can't be read: {error}") from None
+
+
+def _check(path: Path, name: str, table: object) -> None:
+    if not isinstance(table, dict):
+        raise ConfigurationError(f"{path}: {name} must be a table: write [{name}]")
+    for key, kinds in _KEYS.items():
+        value = table.get(key)
+        if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
+            wanted = "a text in quotes" if kinds == (str,) else "a number of seconds"
+            raise ConfigurationError(f"{path}: [{name}] {key} must be {wanted}")
+
+
+def others_can_read(path: Path) -> bool:
+    """Whether the file's permissions let its group or everybody read it."""
+    try:
+        return os.name == "posix" and bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
+    except OSError:
+        return False
+
+
+def _key_from_stdin() -> str:
+    """The first line of stdin; asked for without an echo where that is a terminal."""
+    if sys.stdin.isatty():
+        from getpass import getpass
+
+        key = getpass("API key: ", stream=sys.stderr)
+    else:
+        key = sys.stdin.readline().strip()
+    if not key:
+        raise MissingKeyError("--api-key-stdin: the first line of stdin is empty")
+    return key

@@ -1,0 +1,1 @@
+"""One file per command. Each imports click alone at its top: `lume --help` loads them all."""

@@ -1,0 +1,103 @@
+"""`lume backfill`: many sources through one flow, a bounded number at a time."""
+
+import click
+
+from lume_cli._options import Options, Seconds, server_options, submit_options
+
+
+@click.command("backfill")
+@click.argument("flow")
+@click.option(
+    "--from-file", required=True, metavar="FILE", help="Source paths, one a line; - reads them from stdin."
+)
+@click.option(
+    "--journal",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Record of what was submitted: the same command, given again after any interruption, submits "
+    "nothing twice and finishes the rest.",
+)
+@click.option(
+    "--max-active",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    help="How many runs may be unfinished at once.",
+)
+@submit_options
+@click.option(
+    "--timeout",
+    type=Seconds(),
+    metavar="S",
+    help="Stop after so many seconds (5m, 2h …) and exit with 124; runs go on.",
+)
+@click.option("--allow-partial", is_flag=True, help="Exit with 0, not 5, where rows were rejected.")
+@server_options
+@click.pass_obj
+def command(
+    options: Options,
+    *,
+    flow: str,
+    from_file: str,
+    journal: str | None,
+    max_active: int,
+    force_rerun: bool,
+    metadata: dict[str, str] | None,
+    on_duplicate: str,
+    timeout: float | None,
+    allow_partial: bool,
+) -> None:
+    """Run FLOW on every source path of a file, with at most so many unfinished runs at a time.
+
+    Prints a summary; with -o ndjson also each outcome as one JSON line. On Ctrl-C started runs go on.
+
+    \b
+    lume backfill customer_cleaner:v1 --from-file paths.txt --journal state.db
+    find data -name '*.csv' | lume backfill customer_cleaner:v1 --from-file - --max-active 20
+    """
+    from lume_async import RunRequest
+    from lume_cli._backfilling import Backfill
+    from lume_cli._paths import Paths
+    from lume_cli._session import Session
+
+    if from_file == "-" and options.api_key_stdin:
+        raise click.UsageError("stdin can't hold both the API key and the paths: use LUME_API_KEY or a file")
+    session = Session(options)
+    paths = Paths(from_file, lambda path: RunRequest(flow, path, metadata, force_rerun))
+    backfill = Backfill(session, paths, paths.count(), allow_partial=allow_partial)
+
+    async def work() -> int:
+        async with session.client() as client:
+            return await backfill.until_ended(
+                client,
+                max_active=max_active,
+                journal=journal,
+                on_duplicate="attach" if on_duplicate == "attach" else "raise",
+                timeout=timeout,
+            )
+
+    def interrupted() -> tuple[str, str | None]:
+        active = backfill.unfinished
+        going = f"{active:,} started run{'' if active == 1 else 's'} go{'es' if active == 1 else ''} on"
+        if journal is None:
+            look = session.command("list", "--flow", flow)
+            return f"{going}, see `{look}`; with --journal FILE the same command could have resumed", None
+        words = [
+            "backfill",
+            flow,
+            "--from-file",
+            from_file,
+            "--journal",
+            journal,
+            "--max-active",
+            str(max_active),
+        ]
+        words += ["--force-rerun"] if force_rerun else []
+        words += [
+            word for key, value in (metadata or {}).items() for word in ("--metadata", f"{key}={value}")
+        ]
+        words += ["--on-duplicate", on_duplicate] if on_duplicate != "raise" else []
+        words += ["--allow-partial"] if allow_partial else []
+        return going, session.command(*words)
+
+    session.finish(work(), interrupted)

@@ -1,0 +1,39 @@
+"""`lume cancel`: ask the service to stop runs."""
+
+import click
+
+from lume_cli._options import Options, runs_argument, server_options
+
+
+@click.command("cancel")
+@runs_argument
+@server_options
+@click.pass_obj
+def command(options: Options, *, runs: tuple[str, ...]) -> None:
+    """Ask the service to stop each RUN. A run that has ended stays as it is.
+
+    A run may need a moment to stop: `lume wait RUN` shows how it ended.
+
+    \b
+    lume cancel run_01HY
+    """
+    from lume_async import LumeRun
+    from lume_cli import _exits, _runs
+    from lume_cli._each import each
+    from lume_cli._session import Session
+
+    session = Session(options)
+
+    async def work() -> int:
+        async with session.client() as client:
+
+            async def cancelled(run_id: str) -> LumeRun:
+                run = client.attach(run_id)
+                await run.cancel()
+                return run
+
+            found, codes = await each(session, runs, cancelled)
+        session.data.many(found, _runs.HEADERS, _runs.row, _runs.to_dict)
+        return _exits.worst(codes)
+
+    session.finish(work(), lambda: ("interrupted: some runs may have been asked to stop", None))

@@ -1,0 +1,46 @@
+"""`lume doctor`: what is wrong between here and the service."""
+
+import click
+
+from lume_cli._options import Options, server_options
+
+
+@click.command("doctor")
+@server_options
+@click.pass_obj
+def command(options: Options) -> None:
+    """Look at configuration, key, URL, proxy, TLS, clock and access: one line each, with what to do.
+
+    Nothing is changed and the key is never shown. Exits with 0, 1 or (the key) 4.
+
+    \b
+    lume doctor
+    lume -p staging doctor -o json
+    """
+    from lume_cli import _exits
+    from lume_cli._doctor import Finding, findings
+    from lume_cli._session import Session
+
+    session = Session(options)
+    data = session.data
+
+    async def work() -> int:
+        found: list[Finding] = []
+        async for finding in findings(options):
+            found.append(finding)
+            if data.format == "table":
+                data.text(
+                    f"{finding.state:4}  {finding.check:13}  {finding.text}"
+                    + (f" -> {finding.fix}" if finding.fix else "")
+                )
+            elif data.format == "ndjson":
+                data.document(to_dict(finding))
+        if data.format == "json":
+            data.document([to_dict(finding) for finding in found])
+        return _exits.worst(finding.code for finding in found)
+
+    def to_dict(finding: Finding) -> dict[str, str]:
+        described = {"check": finding.check, "state": finding.state, "message": finding.text}
+        return described | ({"fix": finding.fix} if finding.fix else {})
+
+    session.finish(work(), lambda: ("interrupted", None))

@@ -1,0 +1,89 @@
+"""`lume flow`: write and check flow files."""
+
+from pathlib import Path
+
+import click
+
+from lume_cli._options import Options, output_options
+
+
+@click.group("flow")
+def command() -> None:
+    """Write and check the flow files that `lume serve` runs."""
+
+
+@command.command("check", short_help="Check flow files.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
+@output_options
+@click.pass_obj
+def check(options: Options, *, files: tuple[Path, ...]) -> None:
+    """Check each flow FILE as the embedded server does; a mistake is told with its line and place.
+
+    \b
+    lume flow check flows/*.toml
+    """
+    from lume_cli import _exits, _flow_check
+    from lume_cli._local import need_local
+    from lume_cli._session import Session
+
+    need_local()
+    session = Session(options)
+
+    async def work() -> int:
+        found, codes = [], []
+        for file in files:
+            try:
+                flow = await _flow_check.check(file)
+            except _flow_check.FlowError as error:
+                codes.append(_exits.ERROR)
+                text = _flow_check.located(file, error)
+                session.say.problem("flow", text, file=str(file), place=error.place)
+            else:
+                found.append((str(file), flow.ref, str(len(flow.columns))))
+        session.data.many(
+            found,
+            ("FILE", "FLOW", "COLUMNS"),
+            lambda row: row,
+            lambda row: {"file": row[0], "flow_version": row[1], "columns": int(row[2])},
+        )
+        return _exits.worst(codes)
+
+    session.finish(work(), lambda: ("interrupted", None))
+
+
+@command.command("init", short_help="Write a flow file from a sample CSV.")
+@click.argument("sample", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--name", metavar="NAME", help="The flow's name; by default the sample's.")
+@click.option("--encoding", default="utf-8", show_default=True, help="The sample's encoding.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="The file (or folder) to write; else stdout."
+)
+@click.option("--force", is_flag=True, help="Overwrite the file.")
+def init(*, sample: Path, name: str | None, encoding: str, output: Path | None, force: bool) -> None:
+    """Write a commented flow file with the columns and types that a SAMPLE CSV file shows.
+
+    \b
+    lume flow init customers.csv --name customer_cleaner -o flows/
+    """
+    from lume_cli._flow_file import flow_file, snake
+    from lume_cli._sample import look_at
+
+    flow = name if name is not None else snake(sample.name.partition(".")[0])
+    if not (flow.isascii() and flow.replace("_", "").replace("-", "").isalnum() and flow[0].isalnum()):
+        raise click.UsageError(f"{flow!r} can't name a flow: pass --name with letters, digits, '_' and '-'")
+    seen = look_at(sample, encoding)
+    text = flow_file(
+        flow, seen.columns, sample=sample.name, rows=seen.rows, delim=seen.delim, encoding=encoding
+    )
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    target = output / f"{flow}.v1.toml" if output.is_dir() else output
+    try:
+        with target.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise click.UsageError(f"{target} exists: pass --force to overwrite it") from None
+    except OSError as error:
+        raise click.ClickException(f"{target} can't be written: {error.strerror}") from None
+    click.echo(f"wrote {target}; next: lume flow check {target}", err=True)

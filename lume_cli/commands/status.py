@@ -1,0 +1,41 @@
+"""`lume status`: how runs are now."""
+
+import click
+
+from lume_cli._options import Options, runs_argument, server_options
+
+
+@click.command("status")
+@runs_argument
+@click.option(
+    "--exit-status", is_flag=True, help="Exit with the code of the worst run (3, 5, 6), not with 0."
+)
+@click.option("--allow-partial", is_flag=True, help="With --exit-status: 0, not 5, where rows were rejected.")
+@server_options
+@click.pass_obj
+def command(options: Options, *, runs: tuple[str, ...], exit_status: bool, allow_partial: bool) -> None:
+    """Show how each RUN is now, and return at once.
+
+    The exit code is 0 when the answer came, however the runs are; --exit-status makes it tell that.
+
+    \b
+    lume status run_01HY run_01HZ
+    lume status run_01HY -o json | jq -r '.[0].status'
+    """
+    from lume_async import LumeRun
+    from lume_cli import _exits, _runs
+    from lume_cli._each import each
+    from lume_cli._session import Session
+
+    session = Session(options)
+
+    async def work() -> int:
+        async with session.client() as client:
+            found, codes = await each(session, runs, client.run_status)
+        session.data.many(found, _runs.HEADERS, _runs.row, _runs.to_dict)
+        return _exits.worst([*codes, *(code(run) for run in found if exit_status)])
+
+    def code(run: LumeRun) -> int:
+        return _exits.of_status(run.status, allow_partial=allow_partial) if run.is_terminal else _exits.OK
+
+    session.finish(work(), lambda: ("interrupted", None))

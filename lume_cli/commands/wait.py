@@ -1,0 +1,39 @@
+"""`lume wait`: until runs have ended."""
+
+import click
+
+from lume_cli._options import Options, runs_argument, server_options, wait_options
+
+
+@click.command("wait")
+@runs_argument
+@wait_options
+@server_options
+@click.pass_obj
+def command(
+    options: Options,
+    *,
+    runs: tuple[str, ...],
+    timeout: float | None,
+    poll_interval: float | None,
+    allow_partial: bool,
+) -> None:
+    """Wait until each RUN has ended; the exit code says how the worst one did.
+
+    Nothing happens to the runs when the wait is given up: wait again.
+
+    \b
+    lume wait run_01HY run_01HZ --timeout 30m
+    lume wait $(lume list --status TRANSFORMING -o ndjson | jq -r .id)
+    """
+    from lume_cli._session import Session
+    from lume_cli._waiting import Wait
+
+    session = Session(options)
+    wait = Wait(session, runs, allow_partial=allow_partial)
+
+    async def work() -> int:
+        async with session.client() as client:
+            return await wait.until_ended(client, timeout, poll_interval)
+
+    session.finish(work(), lambda: session.resume_wait(wait.unfinished))

@@ -1,0 +1,38 @@
+"""`lume watch`: many runs in one live table."""
+
+import click
+
+from lume_cli._options import Options, runs_argument, server_options, wait_options
+
+
+@click.command("watch")
+@runs_argument
+@wait_options
+@server_options
+@click.pass_obj
+def command(
+    options: Options,
+    *,
+    runs: tuple[str, ...],
+    timeout: float | None,
+    poll_interval: float | None,
+    allow_partial: bool,
+) -> None:
+    """Watch each RUN until all have ended: a live table at a terminal, else a line per change.
+
+    With -o ndjson each change is one JSON line; the exit code is that of `lume wait`.
+
+    \b
+    lume watch run_01HY run_01HZ run_01J0
+    """
+    from lume_cli._session import Session
+    from lume_cli._watching import Watch
+
+    session = Session(options)
+    watch = Watch(session, runs, allow_partial=allow_partial)
+
+    async def work() -> int:
+        async with session.client() as client:
+            return await watch.until_ended(client, timeout, poll_interval)
+
+    session.finish(work(), lambda: session.resume_wait(watch.unfinished))
