@@ -1,0 +1,124 @@
+"""What the tests of faults share: clients for a loopback server, clocks, scripts in processes of their own."""
+
+import asyncio
+import os
+import random
+import sys
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loopback import Loopback, Request
+from loopback_steps import Connection, Moment, Reply, Step, reply
+
+from lume_async import Client
+from lume_async._clock import SystemClock
+from lume_async.testing import run_json
+
+ROOT = Path(__file__).parents[2]
+KEY = "test-key"
+FLOW, SOURCE = "flow:v1", "a.csv"
+ENOUGH = 20.0
+"""Seconds that something may take which takes milliseconds: a busy machine must not fail a test."""
+
+
+def client_for(server: Loopback, **options: Any) -> Client:
+    return Client(KEY, **{"base_url": server.url, "proxy": False, "request_timeout": ENOUGH, **options})
+
+
+class LeapingClock(SystemClock):
+    """Sleeps take no time, the clock leaps over them. For one waiter at a time: real sockets, no real waiting."""
+
+    def __init__(self) -> None:
+        self.leapt = 0.0
+        self.sleeps: list[float] = []
+
+    def now(self) -> float:
+        return super().now() + self.leapt
+
+    def wall(self) -> float:
+        return super().wall() + self.leapt
+
+    async def sleep(self, seconds: float) -> None:
+        self.sleeps.append(seconds)
+        self.leapt += max(0.0, seconds)
+        await asyncio.sleep(0)
+
+
+def leaping_client(server: Loopback, **options: Any) -> tuple[Client, LeapingClock]:
+    client, clock = client_for(server, **options), LeapingClock()
+    sender = client._sender
+    client._sender = sender.over(sender._transport, clock=clock, rng=random.Random(0))
+    return client, clock
+
+
+def run_reply(status: str = "SUCCEEDED", run_id: str = "run_1", code: int = 200, **fields: Any) -> Reply:
+    return reply(code, run_json(run_id, status, **fields))
+
+
+@dataclass(frozen=True)
+class After:
+    """A step that takes its time."""
+
+    seconds: float
+    step: Step
+    moment: Moment = "request"
+
+    async def play(self, connection: Connection) -> None:
+        await asyncio.sleep(self.seconds)
+        await self.step.play(connection)
+
+
+@dataclass
+class Finished:
+    code: int | None
+    out: str
+    err: str
+
+
+class Script:
+    """A Python program in a process of its own; leaving the block leaves no process behind."""
+
+    def __init__(
+        self, source: str, *, env: Mapping[str, str] | None = None, flags: tuple[str, ...] = ()
+    ) -> None:
+        self._source = textwrap.dedent(source)
+        self._flags = flags
+        inherited = {name: text for name, text in os.environ.items() if "proxy" not in name.lower()}
+        paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+        self._env = {**inherited, "PYTHONPATH": paths, "LUME_API_KEY": KEY, **(env or {})}
+        self.process: asyncio.subprocess.Process
+
+    async def __aenter__(self) -> "Script":
+        self.process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *self._flags,
+            "-c",
+            self._source,
+            env=self._env,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.communicate()
+
+    async def end(self, seconds: float = 40.0) -> Finished:
+        async with asyncio.timeout(seconds):
+            out, err = await self.process.communicate()
+        return Finished(self.process.returncode, out.decode(), err.decode())
+
+
+async def run_script(source: str, **options: Any) -> Finished:
+    async with Script(source, **options) as script:
+        return await script.end()
+
+
+def held(request: Request) -> bool:
+    """Whether the client asked the server to wait for a change."""
+    return request.headers.get("prefer", "").startswith("wait=")
