@@ -206,7 +206,7 @@ class Client:
         Raises:
             RunTimeoutError: from the step that came too late.
         """
-        handle = self.attach(run) if isinstance(run, str) else run
+        handle = run if isinstance(run, LumeRun) else self.attach(run)
         return handle.watch(poll_interval=poll_interval, timeout=timeout)
 
     def as_completed(
