@@ -93,7 +93,7 @@ def page(run: LumeRun) -> list[tuple[str, str]]:
         )
         lines.append(("rows", text))
     reasons = sorted(metrics.reject_reasons.items(), key=lambda item: (-item[1], item[0]))
-    lines += [("rejected", f"{count:,} rows: {reason}") for reason, count in reasons]
+    lines += [("rejected", f"{counted(count, 'row')}: {reason}") for reason, count in reasons]
     lines += locations(run)
     lines.append(("error", run.error_message or ""))
     return [(name, value) for name, value in lines if value]

@@ -1,0 +1,97 @@
+"""`lume backfill`: many sources, a summary, and a journal that resumes."""
+
+import json
+import os
+import shlex
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from cli.shell import DEADLINE, Shell
+from local.flows import PEOPLE_CSV
+
+from lume_sync import Client
+
+
+def test_a_file_of_paths_ends_in_a_summary(shell: Shell, source: Callable[..., str], tmp_path: Path) -> None:
+    names = [source(), source(), source(PEOPLE_CSV + "x,y,z\n")]
+    (tmp_path / "paths.txt").write_text("\n\n".join(names))
+    command = ("backfill", "people:v1", "--from-file", "paths.txt", "--journal", "state.db")
+    done = shell.lume(*command)
+    assert done.code == 5
+    assert done.out.startswith("3 outcomes: SUCCEEDED 2, PARTIAL_FAILED 1\nrows: 10 read, 9 mapped, 1 rejected\n")
+    assert "3 of 3 ended: SUCCEEDED 2, PARTIAL_FAILED 1" in done.err
+    again = shell.lume(*command, "--allow-partial", "-o", "json")
+    assert (again.code, again.err) == (0, "")
+    assert json.loads(again.out)["statuses"] == {"SUCCEEDED": 2, "PARTIAL_FAILED": 1}
+
+
+def test_stdin_is_read_as_it_comes(shell: Shell, source: Callable[..., str]) -> None:
+    names = [source(), "no_such_file.csv"]
+    done = shell.lume(
+        "backfill", "people:v1", "--from-file", "-", "--force-rerun", "-o", "ndjson", stdin="\n".join(names)
+    )
+    outcomes = {line["source_path"]: line for line in map(json.loads, done.out.splitlines())}
+    assert done.code == 3
+    assert outcomes[names[0]]["run"]["status"] == "SUCCEEDED"
+    assert outcomes[names[1]]["run"]["status"] == "FAILED"
+
+
+def test_refused_submissions_are_outcomes_with_an_error(shell: Shell, source: Callable[..., str]) -> None:
+    done = shell.lume("backfill", "unknown:v1", "--from-file", "-", "-o", "ndjson", stdin=source())
+    outcome = json.loads(done.out)
+    assert (done.code, outcome["run"], outcome["error"]["code"]) == (1, None, "invalid_request")
+
+
+def test_a_line_that_is_no_path_is_told_before_anything_is_sent(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "paths.txt").write_text("fine.csv\n\na/../b.csv\n")
+    done = shell.lume("backfill", "people:v1", "--from-file", "paths.txt", LUME_BASE_URL="http://127.0.0.1:9")
+    assert done.code == 2
+    assert "paths.txt:3: source_path holds a '..' part" in done.err
+
+
+def test_ctrl_c_leaves_the_runs_going_and_the_same_command_resumes(
+    shell: Shell, slow_source: Callable[[], str], client: Client, tmp_path: Path
+) -> None:
+    names = [slow_source(), slow_source()]
+    (tmp_path / "paths.txt").write_text("\n".join(names))
+    started = shell.start(
+        "backfill", "slow:v1", "--from-file", "paths.txt", "--journal", "state.db", "--max-active", "5", "-v"
+    )
+    until_active(client, names)
+    started.until(lambda: started.err.count("POST /v1/runs: 201") == 2)
+    started.signal(signal.SIGINT)
+    done = started.end()
+    assert done.code == 130
+    resume = done.err.split("`")[-2]
+    assert "2 started runs go on: `lume backfill slow:v1" in done.err
+    runs = [next(client.list_runs(source_path=name)) for name in names]
+    for run in runs:
+        assert not run.is_terminal
+        run.cancel()
+    again = shell.lume(*shlex.split(resume)[1:], "-o", "json")
+    assert again.code == 6
+    assert json.loads(again.out)["statuses"] == {"CANCELLED": 2}
+    assert [len(list(client.list_runs(source_path=name))) for name in names] == [1, 1]
+
+
+def test_ctrl_c_ends_a_wait_for_stdin(shell: Shell, source: Callable[..., str]) -> None:
+    reader, writer = os.pipe()
+    try:
+        started = shell.start("backfill", "people:v1", "--from-file", "-", "-o", "ndjson", stdin=reader)
+        os.write(writer, f"{source()}\n".encode())
+        started.until(lambda: "SUCCEEDED" in started.out)
+        started.signal(signal.SIGINT)
+        done = started.end()
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert done.code == 130
+    assert "with --journal FILE" in done.err
+
+
+def until_active(client: Client, names: list[str]) -> None:
+    end = time.monotonic() + DEADLINE
+    while not all(list(client.list_runs(source_path=name)) for name in names):
+        assert time.monotonic() < end, "not all runs were submitted"

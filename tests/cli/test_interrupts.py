@@ -1,0 +1,111 @@
+"""Ctrl-C and SIGTERM: the runs go on, and the command that resumes is printed."""
+
+import json
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cli.shell import Shell, Started
+
+from lume_sync import Client, LumeRun
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_goes_on(
+    shell: Shell, slow_source: Callable[[], str], client: Client, number: signal.Signals
+) -> None:
+    started = shell.start("run", "slow:v1", slow_source(), "--wait")
+    started.until(lambda: "TRANSFORMING" in started.err)
+    started.signal(number)
+    done = started.end()
+    run_id = done.out.strip()
+    assert done.code == 128 + number
+    assert done.err.endswith(f"the run goes on: `lume wait {run_id}` resumes\n")
+    assert not client.run_status(run_id).is_terminal
+
+
+def test_an_interrupted_wait_names_what_is_unfinished(shell: Shell, slow_run: LumeRun, client: Client) -> None:
+    ended = client.run("people:v1", "none.csv", force_rerun=True)
+    started = shell.start("-o", "ndjson", "wait", ended.id, slow_run.id)
+    started.until(lambda: ended.id in started.out)
+    started.signal(signal.SIGINT)
+    done = started.end()
+    error = json.loads(done.err)["error"]
+    assert (done.code, error["code"], error["resume"]) == (130, "interrupted", f"lume wait {slow_run.id}")
+
+
+def test_an_interrupted_watch_resumes_with_the_same_service(shell: Shell, slow_run: LumeRun) -> None:
+    url = shell.variables.pop("LUME_BASE_URL")
+    started = shell.start("--base-url", url, "watch", slow_run.id)
+    started.until(lambda: slow_run.id in started.out)
+    started.signal(signal.SIGTERM)
+    done = started.end()
+    assert done.code == 143
+    assert f"`lume --base-url {url} wait {slow_run.id}` resumes" in done.err
+
+
+def test_a_background_job_that_ignores_ctrl_c_goes_on_ignoring_it(shell: Shell, slow_run: LumeRun) -> None:
+    script = f"trap '' INT; exec {shlex.join([sys.executable, '-m', 'lume_cli', '-v', 'wait', slow_run.id])}"
+    with subprocess.Popen(
+        ["/bin/sh", "-c", script], env=shell.variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        started = Started(process)
+        started.until(lambda: "GET /v1/runs" in started.err)
+        started.signal(signal.SIGINT)
+        slow_run.cancel()
+        done = started.end()
+    assert (done.code, "CANCELLED" in done.out) == (6, True)
+
+
+STUBBORN = """
+import asyncio
+from lume_cli import _loop
+
+async def work():
+    try:
+        print("working", flush=True)
+        await asyncio.Event().wait()
+    finally:
+        print("cleaning", flush=True)
+        await asyncio.Event().wait()
+
+_loop.run(work())
+"""
+
+
+def test_a_second_ctrl_c_ends_the_process_at_once(shell: Shell) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", STUBBORN], env=shell.variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        started = Started(process)
+        started.until(lambda: "working" in started.out)
+        started.signal(signal.SIGINT)
+        started.until(lambda: "cleaning" in started.out)
+        started.signal(signal.SIGINT)
+        assert started.end().code == 130
+
+
+def test_serve_ends_in_order_when_it_is_told_to(shell: Shell, home: Path, tmp_path: Path) -> None:
+    started = shell.start("serve", "--flows", str(home / "flows"), "--root", str(home))
+    started.until(lambda: "LUME_API_KEY" in started.err and "\n" in started.out)
+    exports = [line.split()[1] for line in started.err.splitlines() if "export" in line]
+    variables = dict(line.split("=", 1) for line in exports)
+    assert started.out.strip() == variables["LUME_BASE_URL"]
+    doctor = shell.lume("doctor", **variables)
+    assert doctor.code == 0, doctor.out
+    started.signal(signal.SIGTERM)
+    done = started.end()
+    assert (done.code, done.err.splitlines()[-1]) == (0, "lume: stopped")
+    assert (tmp_path / ".lume").is_dir()
+
+
+def test_serve_tells_a_mistake_in_a_flow(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "flows").mkdir()
+    (tmp_path / "flows" / "bad.toml").write_text('flow = "bad"\nversion = "v1"\n')
+    done = shell.lume("serve")
+    assert (done.code, done.out) == (1, "")
+    assert "bad.toml: columns: is missing" in done.err
