@@ -191,10 +191,11 @@ class Sender:
                     raise
         except TimeoutError:
             pass
-        raise ApiTimeoutError(
-            "no turn in time: max_connections requests are under way, or the server asked for a pause",
-            reached=False,
-        )
+        if self._gate.pace.free:
+            why = f"max_connections={self.settings.max_connections} requests are under way"
+        else:
+            why = "after a 429 or 503 of the server the requests of this client are paced"
+        raise ApiTimeoutError(f"no turn in time: {why}", reached=False)
 
     async def _exchange(self, call: Call[T], state: Sending, deadline: float | None) -> Response:
         """Put the request on the wire and time it."""
