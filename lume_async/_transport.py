@@ -20,6 +20,7 @@ from lume_async.errors import (
     ApiError,
     ApiTimeoutError,
     ClientClosedError,
+    ConfigurationError,
     ResponseDecodeError,
 )
 
@@ -205,7 +206,11 @@ def _close_soon(session: _Session) -> None:
 def _ssl_context(ssl: Ssl) -> ssl_module.SSLContext:
     if isinstance(ssl, ssl_module.SSLContext):
         return ssl
-    return ssl_module.create_default_context(cafile=ssl)
+    try:
+        return ssl_module.create_default_context(cafile=ssl)
+    except OSError as error:
+        reason = str(error)
+    raise ConfigurationError(f"ssl: there are no certificates in {str(ssl)!r}: {reason}")
 
 
 async def _whole(response: aiohttp.ClientResponse, limit: int) -> bytes:
