@@ -1,0 +1,92 @@
+"""What a type checker knows of the asynchronous face. Checked by mypy --strict and pyright, never run."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from typing import Any, assert_type
+
+import lume_async as lume
+from lume_async import webhooks
+
+
+async def single_runs(client: lume.Client) -> None:
+    run = await client.run("f:v1", "a.csv", {"team": "data"}, force_rerun=True, on_duplicate="attach")
+    assert_type(run, lume.LumeRun)
+    assert_type(run.id, str)
+    assert_type(run.status, lume.RunStatus | None)
+    assert_type(run.metadata, lume.RunMetadata)
+    assert_type(run.metadata.metrics.rows_mapped, int)
+    assert_type(run.metadata.metrics.reject_reasons, dict[str, int])
+    assert_type(run.metadata.target_locations.rejects, str | None)
+    assert_type(run.metadata["target_locations"], Any)
+    assert_type(run.finished_at, datetime | None)
+    assert_type(run.run_metadata, dict[str, Any] | None)
+    assert_type(run.reused, bool)
+    assert_type(await run.wait(timeout=timedelta(hours=1), poll_interval=lume.Backoff(1)), lume.LumeRun)
+    assert_type(await run.refresh(), None)
+    assert_type(await run.cancel(), None)
+    async for snapshot in run.watch():
+        assert_type(snapshot, lume.LumeRun)
+    assert_type(await client.run_status("run_1"), lume.LumeRun)
+    assert_type(client.attach("run_1"), lume.LumeRun)
+    assert_type(await client.wait_for_run_completion("run_1", max_delay=30), lume.LumeRun)
+    assert_type(await client.upload_file("a.csv"), str)
+    if run.status == "SUCCEEDED" or run.status in ["FAILED", "CRASHED"]:
+        print(f"{run.status}")
+
+
+async def many_runs(client: lume.Client, runs: list[lume.LumeRun]) -> None:
+    assert_type(client.as_completed([*runs, "run_1"]), AsyncIterator[lume.Outcome[lume.LumeRun]])
+    outcomes = await client.wait_all(runs, timeout=60)
+    assert_type(outcomes, list[lume.Outcome[lume.LumeRun]])
+    assert_type(outcomes[0].result(), lume.LumeRun)
+    assert_type(outcomes[0].error, Exception | None)
+    requests = (lume.RunRequest("f:v1", path) for path in ["a", "b"])
+    async for outcome in client.run_many(requests, journal="state.db"):
+        assert_type(outcome.run, lume.LumeRun | None)
+        assert_type(outcome.request, lume.RunRequest | None)
+    assert_type(lume.Summary.of(outcomes), lume.Summary)
+    async with client.monitor() as monitor:
+        assert_type(monitor, lume.Monitor)
+        assert_type(monitor.add("run_1"), lume.LumeRun)
+        async for event in monitor:
+            assert_type(event, lume.RunEvent[lume.LumeRun])
+            assert_type(event.previous, lume.RunStatus | None)
+    async for run in client.list_runs(status=lume.RunStatus.FAILED):
+        assert_type(run, lume.LumeRun)
+
+
+async def module_level() -> None:
+    lume.init("key", base_url="https://lume.example.com", request_timeout=5, max_connections=10)
+    assert_type(await lume.run("f:v1", "a.csv"), lume.LumeRun)
+    assert_type(await lume.wait_all(["run_1"]), list[lume.Outcome[lume.LumeRun]])
+    assert_type(await lume.aclose(), None)
+
+
+def hook(event: lume.Event) -> None:
+    match event:
+        case lume.RequestFinished():
+            assert_type(event.duration, float)
+        case lume.RunStatusChanged():
+            assert_type(event.status, lume.RunStatus)
+        case _:
+            pass
+
+
+async def key_from_a_vault() -> str:
+    return "key"
+
+
+lume.Client(key_from_a_vault, base_url="https://lume.example.com", hooks=[hook], retry=lume.Retry(attempts=1))
+lume.Client(lambda: "key", base_url="https://lume.example.com", ssl="ca.pem", proxy=False)
+
+
+def errors(error: lume.ApiError) -> None:
+    assert_type(error.status_code, int | None)
+    assert_type(error.retry_after, float | None)
+    if isinstance(error, lume.DuplicateRunError):
+        assert_type(error.run_id, str | None)
+
+
+def received(body: bytes, signature: str) -> None:
+    assert_type(webhooks.verify(body, signature, ["new", "old"]), None)
+    assert_type(webhooks.parse(body).status, lume.RunStatus)
