@@ -164,8 +164,10 @@ async def test_a_stalled_answer_ends_with_its_attempt_not_with_the_wait() -> Non
         (401, AuthenticationError),
         (403, AuthenticationError),
         (404, RunNotFoundError),
-    ]
-    + [(410, ApiError), (422, InvalidRequestError), (307, ApiError)],
+        (410, ApiError),
+        (422, InvalidRequestError),
+        (307, ApiError),
+    ],
 )
 async def test_a_refusal_for_good_ends_the_wait_at_once(status: int, kind: type[ApiError]) -> None:
     async with Loopback([run_reply("TRANSFORMING"), reply(status)]) as server:
