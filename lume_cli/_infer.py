@@ -52,7 +52,8 @@ def delimiter(lines: Sequence[str]) -> str:
     def merit(mark: str) -> tuple[bool, int]:
         with suppress(csv.Error):
             widths = [len(row) for row in csv.reader(lines, delimiter=mark)]
-            return len(set(widths)) == 1, widths[0]
+            if widths:
+                return len(set(widths)) == 1, widths[0]
         return False, 0
 
     return max(DELIMITERS, key=merit)

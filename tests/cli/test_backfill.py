@@ -20,7 +20,9 @@ def test_a_file_of_paths_ends_in_a_summary(shell: Shell, source: Callable[..., s
     command = ("backfill", "people:v1", "--from-file", "paths.txt", "--journal", "state.db")
     done = shell.lume(*command)
     assert done.code == 5
-    assert done.out.startswith("3 outcomes: SUCCEEDED 2, PARTIAL_FAILED 1\nrows: 10 read, 9 mapped, 1 rejected\n")
+    assert done.out.startswith(
+        "3 outcomes: SUCCEEDED 2, PARTIAL_FAILED 1\nrows: 10 read, 9 mapped, 1 rejected\n"
+    )
     assert "3 of 3 ended: SUCCEEDED 2, PARTIAL_FAILED 1" in done.err
     again = shell.lume(*command, "--allow-partial", "-o", "json")
     assert (again.code, again.err) == (0, "")

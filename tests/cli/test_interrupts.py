@@ -28,7 +28,9 @@ def test_an_interrupted_run_goes_on(
     assert not client.run_status(run_id).is_terminal
 
 
-def test_an_interrupted_wait_names_what_is_unfinished(shell: Shell, slow_run: LumeRun, client: Client) -> None:
+def test_an_interrupted_wait_names_what_is_unfinished(
+    shell: Shell, slow_run: LumeRun, client: Client
+) -> None:
     ended = client.run("people:v1", "none.csv", force_rerun=True)
     started = shell.start("-o", "ndjson", "wait", ended.id, slow_run.id)
     started.until(lambda: ended.id in started.out)

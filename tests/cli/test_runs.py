@@ -46,7 +46,9 @@ def test_a_failed_run_is_3(shell: Shell) -> None:
     assert "FAILED" in done.err
 
 
-def test_a_run_is_told_in_json_lines_from_its_start_to_its_end(shell: Shell, source: Callable[..., str]) -> None:
+def test_a_run_is_told_in_json_lines_from_its_start_to_its_end(
+    shell: Shell, source: Callable[..., str]
+) -> None:
     done = shell.lume("run", "people:v1", source(), "--wait", "-o", "ndjson")
     lines = [json.loads(line) for line in done.out.splitlines()]
     assert len({line["id"] for line in lines}) == 1

@@ -1,0 +1,140 @@
+"""Where key, URL and time limit come from: flag, environment, profile, default."""
+
+import io
+from pathlib import Path
+
+import click
+import pytest
+
+from lume_async import ConfigurationError
+from lume_cli._options import Options
+from lume_cli._settings import MissingKeyError, Settings, config_file, resolve
+
+CONFIG = """
+[default]
+base_url = "http://default.test"
+api_key = "default-key"
+
+[staging]
+base_url = "http://staging.test"
+api_key = "staging-key"
+request_timeout = 7
+"""
+
+
+def write(text: str, mode: int = 0o600) -> Path:
+    path = config_file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def found(**said: object) -> tuple[Settings, list[str]]:
+    options, warnings = Options(), list[str]()
+    for name, value in said.items():
+        setattr(options, name, value)
+    return resolve(options, warnings.append), warnings
+
+
+def test_nothing_at_all(no_server: Path) -> None:
+    settings, warnings = found()
+    assert (settings.api_key, settings.base_url, settings.request_timeout, warnings) == (None, None, None, [])
+    with pytest.raises(ConfigurationError, match="there is no base URL"):
+        settings.checked()
+    settings.base_url = "http://lume.test"
+    with pytest.raises(MissingKeyError, match="set LUME_API_KEY"):
+        settings.checked()
+
+
+def test_the_default_profile(no_server: Path) -> None:
+    write(CONFIG)
+    settings, warnings = found()
+    assert (settings.api_key, settings.base_url, warnings) == ("default-key", "http://default.test", [])
+
+
+def test_flag_beats_environment_beats_profile(no_server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(CONFIG)
+    settings, _ = found(profile="staging")
+    assert (settings.base_url, settings.request_timeout) == ("http://staging.test", 7)
+    monkeypatch.setenv("LUME_BASE_URL", "http://environment.test")
+    monkeypatch.setenv("LUME_REQUEST_TIMEOUT", "8.5")
+    settings, warnings = found(profile="staging")
+    assert (settings.base_url, settings.request_timeout) == ("http://environment.test", 8.5)
+    assert settings.api_key == "staging-key"
+    assert any("LUME_BASE_URL is set and beats the profile [staging]" in warning for warning in warnings)
+    settings, _ = found(profile="staging", base_url="http://flag.test", request_timeout=9.0)
+    assert (settings.base_url, settings.request_timeout) == ("http://flag.test", 9.0)
+    assert settings.origin == {
+        "api_key": "profile [staging]",
+        "base_url": "--base-url",
+        "request_timeout": "--request-timeout",
+    }
+
+
+def test_the_profile_of_the_environment(no_server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(CONFIG)
+    monkeypatch.setenv("LUME_PROFILE", "staging")
+    assert found()[0].api_key == "staging-key"
+    assert found(profile="default")[0].api_key == "default-key"
+
+
+def test_the_key_from_stdin(no_server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUME_API_KEY", "environment-key")
+    monkeypatch.setattr("sys.stdin", io.StringIO("stdin-key\nrest\n"))
+    assert found(api_key_stdin=True)[0].api_key == "stdin-key"
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    with pytest.raises(MissingKeyError):
+        found(api_key_stdin=True)
+
+
+def test_an_unknown_profile_names_those_that_are_there(no_server: Path) -> None:
+    write(CONFIG)
+    with pytest.raises(click.UsageError, match=r"there is no profile \[prod\].*default, staging"):
+        found(profile="prod")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
+def test_a_key_that_others_can_read_is_warned_of(no_server: Path, mode: int) -> None:
+    path = write(CONFIG, mode)
+    assert found()[1] == [f"{path} holds an API key and can be read by others: chmod 600 {path}"]
+    write('[default]\nbase_url = "http://lume.test"\n', mode)
+    assert found()[1] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("default = 1", r"write \[default\]"),
+        ("[default]\napi_key = 7", "must be a text"),
+        ("[default]\nrequest_timeout = '7'", "must be a number"),
+        ("[default]\nrequest_timeout = true", "must be a number"),
+        ("[default", "is not TOML"),
+    ],
+)
+def test_mistakes_in_the_file(no_server: Path, text: str, problem: str) -> None:
+    write(text)
+    with pytest.raises(ConfigurationError, match=problem):
+        found()
+
+
+def test_a_setting_that_is_none_is_warned_of(no_server: Path) -> None:
+    write('[default]\napikey = "x"\n')
+    assert "apikey is not a setting" in found()[1][0]
+
+
+def test_a_time_limit_that_is_none(no_server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUME_REQUEST_TIMEOUT", "soon")
+    with pytest.raises(ConfigurationError, match="LUME_REQUEST_TIMEOUT"):
+        found()
+
+
+def test_a_relative_xdg_folder_is_ignored(no_server: Path) -> None:
+    assert config_file({"XDG_CONFIG_HOME": "relative"}) == Path.home() / ".config/lume/config.toml"
+    assert config_file({"XDG_CONFIG_HOME": "/x"}) == Path("/x/lume/config.toml")
+
+
+def test_nothing_shows_the_key(no_server: Path) -> None:
+    write(CONFIG)
+    settings, _ = found()
+    assert "default-key" not in repr(settings) + str(settings)

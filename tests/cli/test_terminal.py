@@ -1,0 +1,147 @@
+"""What a terminal shows: displays that leave nothing behind, plain text where it has to be plain."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from cli.shell import DEADLINE, LUME, Shell
+
+from lume_sync import Client, LumeRun
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+ANY_ESCAPE = re.compile(r"\x1b")
+
+
+def test_a_terminal_gets_colours(shell: Shell, source: Callable[..., str], client: Client) -> None:
+    run = client.run("people:v1", source()).wait(10)
+    done = shell.screen("status", run.id, width=200)
+    assert done.code == 0
+    assert COLOUR.search(done.out)
+    assert run.id in done.out
+
+
+@pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_no_colours_where_they_are_not_wanted(
+    shell: Shell, source: Callable[..., str], client: Client, variables: dict[str, str]
+) -> None:
+    run = client.run("people:v1", source()).wait(10)
+    done = shell.screen("status", run.id, width=200, **variables)
+    assert "SUCCEEDED" in done.out
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]m", done.out)
+
+
+def test_a_dumb_terminal_gets_lines_instead_of_a_display(shell: Shell, source: Callable[..., str]) -> None:
+    done = shell.screen("run", "people:v1", source(), "--wait", TERM="dumb")
+    assert done.code == 0
+    assert not ANY_ESCAPE.search(done.out)
+    assert "SUCCEEDED in" in done.out
+
+
+def test_a_display_hides_and_shows_the_cursor_again(shell: Shell, source: Callable[..., str]) -> None:
+    done = shell.screen("run", "people:v1", source(), "--wait")
+    assert done.code == 0
+    assert done.out.count("\x1b[?25l") == done.out.count("\x1b[?25h") == 1
+    assert "SUCCEEDED in" in done.out
+
+
+@pytest.mark.parametrize("command", ["status", "watch", "wait"])
+def test_a_narrow_terminal_loses_no_part_of_an_id(
+    shell: Shell, source: Callable[..., str], client: Client, command: str
+) -> None:
+    run = client.run("people:v1", source()).wait(10)
+    done = shell.screen(command, run.id, width=24, NO_COLOR="1")
+    assert done.code == 0
+    assert "Traceback" not in done.out
+    table = done.out[done.out.rindex("RUN") :]  # the one that stays, below the display
+    first_column = "".join(line[: line.find(" ")] if " " in line else line for line in table.splitlines()[1:])
+    assert run.id in first_column
+
+
+def test_control_characters_of_others_never_reach_the_terminal(shell: Shell, client: Client) -> None:
+    run = client.run("people:v1", "none.csv", {"title": "\x1b[2J\x9b31m"}, force_rerun=True)
+    client.wait_all([run], timeout=10)
+    done = shell.screen("show", run.id, width=200)
+    assert "\x1b[2J" not in done.out
+    assert "\x9b" not in done.out
+    assert "\\u001b[2J" in done.out
+
+
+@pytest.mark.parametrize("output", ["table", "ndjson"])
+def test_a_reader_that_has_gone_is_no_error(shell: Shell, client: Client, output: str) -> None:
+    client.run("people:v1", "none.csv", force_rerun=True)
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [*LUME, "list", "-o", output],
+            env=shell.variables,
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            timeout=DEADLINE,
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+class Tmux:
+    """One window of a tmux server of its own."""
+
+    def __init__(self, socket: Path, environment: dict[str, str]) -> None:
+        self._command = ["tmux", "-f", "/dev/null", "-S", str(socket)]
+        self._environment = environment
+
+    def call(self, *words: str) -> str:
+        done = subprocess.run(
+            [*self._command, *words], env=self._environment, capture_output=True, text=True, timeout=DEADLINE
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def until(self, *texts: str) -> str:
+        """The screen, once it shows the texts."""
+        end = time.monotonic() + DEADLINE
+        while not all(text in (screen := self.call("capture-pane", "-p")) for text in texts):
+            assert time.monotonic() < end, screen
+        return screen
+
+
+@pytest.fixture
+def tmux(shell: Shell, tmp_path: Path) -> Iterator[Tmux]:
+    if shutil.which("tmux") is None:
+        pytest.skip("tmux is not installed")
+    tmux = Tmux(tmp_path / "tmux", shell.variables | {"NO_COLOR": "1"})
+    tmux.call("new-session", "-d", "-x", "70", "-y", "12", "/bin/sh")
+    yield tmux
+    tmux.call("kill-server")
+
+
+def test_run_wait_in_a_real_terminal(tmux: Tmux, slow_source: Callable[[], str]) -> None:
+    tmux.call(
+        "send-keys", f"{sys.executable} -m lume_cli run slow:v1 {slow_source()} --wait; echo code=$?", "Enter"
+    )
+    assert len([line for line in tmux.until("TRANSFORMING").splitlines() if "TRANSFORMING" in line]) == 1
+    tmux.call("send-keys", "C-c")
+    screen = tmux.until("code=130", "the run goes on: `lume wait run_")
+    assert "TRANSFORMING" not in screen
+
+
+def test_watch_in_a_real_terminal(
+    tmux: Tmux, slow_run: LumeRun, source: Callable[..., str], client: Client
+) -> None:
+    done = client.run("people:v1", source())
+    tmux.call(
+        "send-keys",
+        f"clear; {sys.executable} -m lume_cli watch {slow_run.id} {done.id}; echo code=$?",
+        "Enter",
+    )
+    screen = tmux.until("RUN ", "1 of 2 runs ended", "SUCCEEDED")
+    assert len([line for line in screen.splitlines() if line.startswith("run_")]) == 2
+    slow_run.cancel()
+    tmux.until("code=6", "CANCELLED")

@@ -1,0 +1,172 @@
+"""The command line itself: help, usage errors, durations, completion; no server is needed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from cli.shell import Shell, environment
+from click.testing import CliRunner
+
+from lume_cli._app import _COMMANDS, app
+from lume_cli._options import Seconds
+
+HEAVY = (
+    "aiohttp",
+    "rich",
+    "lume_async",
+    "lume_local",
+    "duckdb",
+    "attrs",
+    "asyncio",
+    "pathlib",
+    "lume_cli.commands",
+)
+
+
+@pytest.fixture
+def lone(tmp_path: Path) -> Shell:
+    """A shell without a server, a key or a configuration."""
+    return Shell(tmp_path, environment(tmp_path))
+
+
+def test_help_loads_nothing_heavy(lone: Shell) -> None:
+    script = (
+        "import sys; before = set(sys.modules); from lume_cli import main\n"
+        "try: main()\n"
+        "finally: print(*(set(sys.modules) - before), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "--help"],
+        env=lone.variables,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert not set(HEAVY) & set(done.stderr.split())
+    assert "lume_cli._app" in done.stderr
+    assert all(f"\n  {name} " in done.stdout for name in _COMMANDS)
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    runner, context = CliRunner(), click.Context(app)
+    for name in app.list_commands(context):
+        command = app.get_command(context, name)
+        assert command is not None
+        names = [[name, one] for one in command.commands] if isinstance(command, click.Group) else [[name]]
+        for words in names:
+            result = runner.invoke(app, [*words, "--help"])
+            assert result.exit_code == 0
+            assert f"lume {' '.join(words)}" in result.stdout.partition("Options:")[0].split("\n\n", 1)[1], (
+                words
+            )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["run", "people:v1"],
+        ["status"],
+        ["nonsense"],
+        ["list", "--limit", "0"],
+        ["run", "a:v1", "b", "--metadata", "no-equals"],
+        ["run", "a:v1", "b", "--metadata", "k=1", "--metadata", "k=2"],
+        ["run", "a:v1", "b", "--timeout", "5"],
+        ["wait", "r", "--timeout", "-1"],
+        ["wait", "r", "--timeout", "soon"],
+        ["-o", "yaml", "list"],
+        ["-p", "missing", "list"],
+        ["backfill", "a:v1", "--from-file", "-", "--api-key-stdin"],
+        ["backfill", "a:v1", "--from-file", "no_such_file"],
+        ["webhook", "verify", "--signature", "x", "--secret-env", "NOT_SET"],
+    ],
+)
+def test_wrong_usage_is_2_and_nothing_goes_to_stdout(no_server: Path, command: list[str]) -> None:
+    result = CliRunner().invoke(app, command)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr
+    as_json = CliRunner().invoke(app, ["--json", *command])
+    if command[:2] != ["-o", "yaml"]:
+        assert json.loads(as_json.stderr)["error"]["code"] == "usage"
+
+
+def test_a_missing_key_is_4_and_a_missing_url_is_1(no_server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = CliRunner().invoke(app, ["list"])
+    assert (result.exit_code, "LUME_BASE_URL" in result.stderr) == (1, True)
+    monkeypatch.setenv("LUME_BASE_URL", "http://127.0.0.1:9")
+    result = CliRunner().invoke(app, ["list", "--json"])
+    error = json.loads(result.stderr)["error"]
+    assert (result.exit_code, error["code"]) == (4, "missing_key")
+    assert "LUME_API_KEY" in error["message"]
+
+
+@pytest.mark.parametrize("run", ["../x", "a b", "a/b", "x" * 129])
+def test_what_can_be_no_run_id_is_wrong_usage(lone: Shell, run: str) -> None:
+    done = lone.lume("status", run, LUME_API_KEY="k", LUME_BASE_URL="http://127.0.0.1:9")
+    assert (done.code, done.out) == (2, "")
+
+
+def test_no_server_is_an_error_that_may_pass(lone: Shell) -> None:
+    done = lone.lume("status", "r1", "-o", "json", LUME_API_KEY="k", LUME_BASE_URL="http://127.0.0.1:9")
+    error = json.loads(done.err)["error"]
+    assert (done.code, error["code"], error["retryable"]) == (1, "api_connection", True)
+    assert error["request_id"] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 90.0),
+        ("1.5", 1.5),
+        ("500ms", 0.5),
+        ("30s", 30.0),
+        ("5m", 300.0),
+        ("2h", 7200.0),
+        ("1d", 86400.0),
+        ("0", 0.0),
+    ],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert Seconds().convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "m", "nan", "inf", "-1", "1w", "1e999"])
+def test_no_durations(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        Seconds().convert(text, None, None)
+
+
+@pytest.mark.parametrize(("shell", "word"), [("bash", "complete"), ("zsh", "compdef"), ("fish", "complete")])
+def test_completion_scripts(shell: str, word: str) -> None:
+    result = CliRunner().invoke(app, ["completion", shell])
+    assert result.exit_code == 0
+    assert word in result.stdout
+    assert "_LUME_COMPLETE" in result.stdout
+
+
+def test_completion_knows_the_commands(lone: Shell) -> None:
+    done = lone.lume(_LUME_COMPLETE="bash_complete", COMP_WORDS="lume wa", COMP_CWORD="1")
+    assert done.out.split() == ["plain,wait", "plain,watch"]
+
+
+@pytest.mark.parametrize("name", ["click", "rich"])
+def test_a_missing_extra_is_named(lone: Shell, name: str) -> None:
+    script = (
+        "import importlib.util as util, sys\n"
+        "find = util.find_spec\n"
+        f"util.find_spec = lambda name, *rest: None if name == {name!r} else find(name, *rest)\n"
+        "from lume_cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], env=lone.variables, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"lume: the command needs {name}: pip install 'lume-client[cli]'\n"
+
+
+@pytest.mark.parametrize("command", [["serve"], ["flow", "check", "x.toml"]])
+def test_a_missing_duckdb_is_named(monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
+    monkeypatch.setattr("lume_cli._local.find_spec", lambda name: None)
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 1
+    assert "pip install 'lume-client[local]'" in result.stderr
