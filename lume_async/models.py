@@ -106,12 +106,16 @@ class Stage:
 @public
 @frozen
 class Metrics:
-    """`metadata.metrics`: rows in, rows out, rows rejected and why (`reason: count`)."""
+    """`metadata.metrics`: rows in, rows out, rows rejected and why (`reason: count`).
+
+    `warnings` counts rows that were mapped although a rule of the flow only warns of them; not every server has it.
+    """
 
     rows_read: int = 0
     rows_mapped: int = 0
     rows_rejected: int = 0
     reject_reasons: dict[str, int] = Factory(dict)
+    warnings: dict[str, int] = Factory(dict)
 
 
 @public

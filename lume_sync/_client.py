@@ -267,10 +267,7 @@ class Client:
     ) -> list[Outcome[LumeRun]]:
         """Wait for many runs: one `Outcome` per run (or id), in the order of `runs`.
 
-        Args:
-            runs: handles or ids.
-            timeout: as in `as_completed`.
-            poll_interval: as in `as_completed`.
+        `timeout` and `poll_interval` are those of `as_completed`.
 
         Raises:
             InvalidRequestError: one of the ids is none; nothing was sent.
@@ -291,9 +288,8 @@ class Client:
     ) -> Iterator[Outcome[LumeRun]]:
         """Submit many requests, so many at a time, and tell one `Outcome` each, in the order in which they end.
 
-        A request is taken from the iterable when there is a place for it; a failed submission is an outcome,
-        not the end. Leaving the iteration stops submitting and looking; started runs go on. What the iterable
-        raises is raised after the outcomes of all that it gave.
+        A request is taken when there is a place for it; a failed submission is an outcome, not the end. Leaving
+        the iteration stops submitting and looking; started runs go on. What the iterable raises comes last.
 
         With a journal the same call, made again after a crash at any point, submits nothing twice, tells the
         outcomes that were known without repeating the work, and finishes the rest.

@@ -23,13 +23,13 @@ def test_the_state_of_an_item_is_its_newest_entry_and_survives(path: Path) -> No
     assert journal.entry(0) is None
     states = []
     for write in (
-        lambda: journal.sending(0, REQUEST, "key", 12.5),
-        lambda: journal.unsent(0, "refused"),
-        lambda: journal.sending(0, REQUEST, "key", 99.0),
-        lambda: journal.submitted(0, {"id": "run_1"}, reused=False),
-        lambda: journal.ended(0, {"run": {"id": "run_1"}}),
+        lambda journal: journal.sending(0, REQUEST, "key", 12.5),
+        lambda journal: journal.unsent(0, "refused"),
+        lambda journal: journal.sending(0, REQUEST, "key", 99.0),
+        lambda journal: journal.submitted(0, {"id": "run_1"}, reused=False),
+        lambda journal: journal.ended(0, {"run": {"id": "run_1"}}),
     ):
-        write()
+        write(journal)
         journal.close()
         journal = Journal.open(path)
         entry = journal.entry(0)
