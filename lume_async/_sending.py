@@ -52,7 +52,8 @@ def read(call: Call[T], response: Response, wall: float, key: Secret | None) -> 
     error.status_code = status
     error.request_id = response.headers.get("X-Request-Id")
     error.body = response.body[:2048].decode("utf-8", "replace")
-    raise _about(call, error, key)
+    # Without the frames of the decoder, whose locals show the body.
+    raise _about(call, error, key).with_traceback(None)
 
 
 def _about(call: Call[T], error: ApiError, key: Secret | None) -> ApiError:

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
-from attrs import define
+from attrs import define, field
 
 from lume_async.errors import (
     ApiError,
@@ -38,8 +38,8 @@ class Response:
     """One whole answer. `headers` finds names whatever their case."""
 
     status: int
-    headers: Mapping[str, str]
-    body: bytes
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)  # some servers repeat the key that they refuse
 
 
 def decode_json(body: bytes) -> Any:
