@@ -46,7 +46,7 @@ class Scheduler:
         self._heap: list[tuple[float, str]] = []
         self._ready: deque[str] = deque()
         self._workers: set[asyncio.Task[None]] = set()
-        self._active = 0  # workers that will still take from `_ready`
+        self._parked: list[asyncio.Future[None]] = []  # what idle workers wait for
         self._timer: asyncio.Task[None] | None = None
         self._timer_due = math.inf
         self._last_round = False
@@ -137,21 +137,27 @@ class Scheduler:
             if known.get(key) == due:  # else it was discarded or got another time since
                 known[key] = _IN_FLIGHT
                 self._ready.append(key)
-        for _ in range(min(len(self._ready), self._limit - self._active)):
-            self._active += 1
+        waiting = len(self._ready)
+        while waiting and self._parked:
+            self._parked.pop().set_result(None)
+            waiting -= 1
+        for _ in range(min(waiting, self._limit - len(self._workers))):
             worker = asyncio.ensure_future(self._work())
             self._workers.add(worker)
             worker.add_done_callback(self._worker_done)
 
     async def _work(self) -> None:
-        """Look at what is ready until nothing is: as many as `limit` of these run at once."""
-        try:
-            while self._ready:
-                key = self._ready.popleft()
-                if key in self._due:
-                    self._looked(key, await self._look(key))
-        finally:
-            self._active -= 1
+        """Look at what is ready; idle, wait to be woken: that costs half of what a new task does."""
+        ready, due, look = self._ready, self._due, self._look
+        loop = asyncio.get_running_loop()
+        while True:
+            while ready:
+                key = ready.popleft()
+                if key in due:
+                    self._looked(key, await look(key))
+            parked = loop.create_future()
+            self._parked.append(parked)
+            await parked
 
     def _looked(self, key: str, delay: float | None) -> None:
         mark = self._due.get(key)
