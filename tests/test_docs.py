@@ -1,0 +1,161 @@
+"""The documentation does what it says: every page is worked through from top to bottom, against a real server.
+
+What a block is, its fence says:
+
+    ```python                      runs; the blocks of a page share one namespace, `await` may stand at the top
+    ```console                     each line that begins with `$` runs in a shell; the others are its output
+    ```output                      what the block above printed
+    ```toml title="flows/x.toml"   any block with a title is written to that file, and not run
+
+`...` in an output stands for anything. Everything else (`sh`, `text`, `toml` …) is only shown.
+"""
+
+import ast
+import asyncio
+import doctest
+import inspect
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import lume_async
+import lume_local
+import lume_sync
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+FENCE = re.compile(r'^( *)```(\w+)(?: +title="([^"]+)")?[^\n]*\n(.*?)^\1```$', re.MULTILINE | re.DOTALL)
+RUN = ("python", "console", "output")
+BATCHES, ROWS = 4, 100
+
+
+@dataclass(frozen=True)
+class Block:
+    kind: str
+    title: str | None
+    text: str
+    line: int
+
+
+def blocks_of(page: Path) -> Iterator[Block]:
+    text = page.read_text(encoding="utf-8")
+    for found in FENCE.finditer(text):
+        indent, kind, title, body = found.groups()
+        if title or kind in RUN:
+            yield Block(kind, title, inspect.cleandoc(f"{indent}\n{body}") + "\n" if indent else body, line_of(text, found))
+
+
+def line_of(text: str, found: "re.Match[str]") -> int:
+    return text.count("\n", 0, found.start()) + 1
+
+
+def ids(page: Path) -> str:
+    return str(page.relative_to(DOCS))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Iterator[Path]:
+    """The current folder: flows, a customer list, and the same list in a few parts; a server that knows them."""
+    shutil.copytree(ROOT / "examples" / "flows", tmp_path / "flows")
+    shutil.copy(ROOT / "examples" / "data" / "customers.csv", tmp_path)
+    (tmp_path / "batches").mkdir()
+    header, *rows = (tmp_path / "customers.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    for n in range(BATCHES):
+        part = [header, *rows[n * ROWS : (n + 1) * ROWS]]
+        (tmp_path / "batches" / f"{n + 1:02}.csv").write_text("".join(part), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with lume_local.serve_in_thread(flows=tmp_path / "flows", data=tmp_path / ".served", roots=[tmp_path]) as server:
+        monkeypatch.setenv("LUME_API_KEY", server.api_key)
+        monkeypatch.setenv("LUME_BASE_URL", server.base_url)
+        monkeypatch.setenv("LUME_WEBHOOK_SECRET", "a secret of the docs")
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+        monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT)]))
+        yield tmp_path
+        lume_sync.close()
+
+
+class Reader:
+    """Somebody who does what a page says."""
+
+    def __init__(self, page: Path, runner: asyncio.Runner, capsys: "pytest.CaptureFixture[str]") -> None:
+        self._page = page
+        self._runner = runner
+        self._capsys = capsys
+        self._names: dict[str, object] = {"__name__": "docs"}
+        self._printed = ""
+
+    def follow(self, block: Block) -> None:
+        if block.title:
+            Path(block.title).parent.mkdir(parents=True, exist_ok=True)
+            Path(block.title).write_text(block.text, encoding="utf-8")
+        elif block.kind == "python":
+            self._python(block)
+        elif block.kind == "console":
+            self._console(block)
+        else:
+            self._compare(block, block.text, self._printed)
+
+    def _python(self, block: Block) -> None:
+        # Line breaks first, so that a traceback shows the line of the page.
+        source = "\n" * block.line + block.text
+        code = compile(source, str(self._page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        self._capsys.readouterr()
+        outcome = eval(code, self._names)
+        if inspect.iscoroutine(outcome):
+            self._runner.run(outcome)
+        self._printed = self._capsys.readouterr().out
+
+    def _console(self, block: Block) -> None:
+        steps = re.split(r"^\$ ", block.text.replace("\\\n", ""), flags=re.MULTILINE)[1:]
+        commands = [step.partition("\n")[0] for step in steps]
+        script = "".join(f"{command}\n_code=$?; echo '--' $_code; (exit $_code)\n" for command in commands)
+        done = subprocess.run(
+            ["bash", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=50
+        )
+        parts = re.split(r"^-- (\d+)\n", done.stdout, flags=re.MULTILINE)
+        outputs, codes = parts[0::2], parts[1::2]
+        assert len(codes) == len(commands), done.stdout
+        for n, step in enumerate(steps):
+            told = codes[n] == "0" or "echo $?" in "".join(commands[n + 1 : n + 2])
+            assert told, f"{self._page}:{block.line}: `{commands[n]}` ended with {codes[n]}:\n{outputs[n]}"
+            if wanted := step.partition("\n")[2].strip("\n"):
+                self._compare(block, wanted + "\n", outputs[n])
+
+    def _compare(self, block: Block, wanted: str, got: str) -> None:
+        same = doctest.OutputChecker().check_output(wanted, got, doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+        assert same, f"{self._page}:{block.line} promises\n{wanted}\nbut this came:\n{got}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if list(blocks_of(page))], ids=ids)
+def test_the_page_works_as_it_stands(page, folder, capsys) -> None:
+    with asyncio.Runner() as runner:
+        reader = Reader(page, runner, capsys)
+        try:
+            for block in blocks_of(page):
+                reader.follow(block)
+        finally:
+            runner.run(lume_async.aclose())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_links_lead_somewhere(page) -> None:
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)", text):
+        if "://" not in target and not target.startswith("mailto:"):
+            assert (page.parent / target).exists(), f"{page}: {target} is not there"
+
+
+def test_every_error_has_its_place_in_the_reference() -> None:
+    text = (DOCS / "reference" / "errors.md").read_text(encoding="utf-8")
+    errors = [name for name in lume_async.__all__ if name.endswith("Error")]
+
+    assert [name for name in errors if f"\n## {name}\n" not in text] == []
