@@ -1,46 +1,29 @@
-"""Checking a flow file the way the embedded server does: its parser, then DuckDB in a worker process.
-
-The only file here that knows `lume_local` from within.
-"""
+"""Checking a flow file the way the embedded server does, and saying in which line a mistake is."""
 
 import re
 from pathlib import Path
 
 import click
 
-from lume_local._fields import FlowError
-from lume_local._flow import Flow, read_toml
-from lume_local._pool import Pool, WorkerDied
+from lume_async import ConfigurationError
+from lume_local import CheckedFlow, FlowError, check_flow
 
-__all__ = ["Flow", "FlowError", "check", "line_of", "located"]
+__all__ = ["CheckedFlow", "FlowError", "check", "line_of", "located"]
 
 
-async def check(path: Path) -> Flow:
+async def check(path: Path) -> CheckedFlow:
     """The flow of a file without mistakes.
 
     Raises:
         FlowError: it has a mistake.
         click.ClickException: the file can't be read, or not be checked.
     """
-    flow = _read(path)
-    pool = Pool()
     try:
-        await pool.check(flow.definition)
-    except WorkerDied as error:
-        raise click.ClickException(f"{path} can't be checked: {error}") from None
-    finally:
-        await pool.close()
-    return flow
-
-
-def _read(path: Path) -> Flow:
-    try:
-        return read_toml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeError) as error:
-        reason = (
-            (error.strerror or str(error)) if isinstance(error, OSError) else f"it is not UTF-8 ({error})"
-        )
-        raise click.ClickException(f"{path} can't be read: {reason}") from None
+        return await check_flow(path)
+    except OSError as error:
+        raise click.ClickException(f"{path} can't be read: {error.strerror or error}") from None
+    except ConfigurationError as error:
+        raise click.ClickException(str(error)) from None
 
 
 def line_of(place: str, text: str) -> int | None:

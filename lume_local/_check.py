@@ -1,0 +1,50 @@
+"""Checking a flow file without a server: its parser, then DuckDB in a worker process."""
+
+from os import PathLike
+from pathlib import Path
+
+from attrs import frozen
+
+from lume_async.errors import ConfigurationError
+from lume_local._fields import FlowError
+from lume_local._flow import Flow, read_toml
+from lume_local._pool import Pool, WorkerDied
+
+
+@frozen
+class CheckedFlow:
+    """A flow version without mistakes.
+
+    Attributes:
+        ref: `flow:version`, as requests name it.
+        columns: the names of the target's columns, in order.
+    """
+
+    ref: str
+    columns: tuple[str, ...]
+
+
+async def check_flow(path: str | PathLike[str]) -> CheckedFlow:
+    """Judge a flow file just as `serve` does when it reads its flows folder; nothing is kept.
+
+    Raises:
+        FlowError: the flow has a mistake; says where and what to do.
+        OSError: the file can't be read.
+        ConfigurationError: no worker process can be started to check its SQL.
+    """
+    flow = _read(Path(path))
+    pool = Pool()
+    try:
+        await pool.check(flow.definition)
+    except WorkerDied as error:
+        raise ConfigurationError(f"no worker process can check {path}: {error}") from None
+    finally:
+        await pool.close()
+    return CheckedFlow(flow.ref, tuple(column.name for column in flow.columns))
+
+
+def _read(path: Path) -> Flow:
+    try:
+        return read_toml(path.read_text(encoding="utf-8"))
+    except UnicodeError as error:
+        raise FlowError("", f"is not UTF-8: {error}") from None

@@ -1,0 +1,48 @@
+"""Checking a flow file without a server."""
+
+import os
+from pathlib import Path
+
+import pytest
+from local.flows import NOTES, PEOPLE
+from local.processes import workers
+
+import lume_local
+from lume_async.errors import ConfigurationError
+
+
+async def test_a_flow_without_mistakes(tmp_path: Path) -> None:
+    (tmp_path / "people.toml").write_text(PEOPLE)
+    (tmp_path / "notes.toml").write_text(NOTES)
+    checked = await lume_local.check_flow(tmp_path / "people.toml")
+    assert (checked.ref, checked.columns) == ("people:v1", ("id", "email", "age"))
+    assert (await lume_local.check_flow(str(tmp_path / "notes.toml"))).ref == "notes:v1"
+    assert sorted(os.listdir(tmp_path)) == ["notes.toml", "people.toml"]
+    assert workers(os.getpid()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "problem"),
+    [
+        (b'flow = "f"\nversion = v1', "", "is not TOML"),
+        (b"\xff\xfe", "", "is not UTF-8"),
+        (b'flow = "f"\nversion = "v1"\n[columns.a]\nrequird = true', "columns.a.requird", "did you mean"),
+        (b'flow = "f"\nversion = "v1"\n[columns.a]\nsql = "lowr(b)"', "columns.a.sql", "lowr"),
+    ],
+)
+async def test_mistakes_and_their_places(tmp_path: Path, text: bytes, place: str, problem: str) -> None:
+    (tmp_path / "bad.toml").write_bytes(text)
+    with pytest.raises(lume_local.FlowError) as caught:
+        await lume_local.check_flow(tmp_path / "bad.toml")
+    assert caught.value.place == place
+    assert problem in caught.value.problem
+    assert workers(os.getpid()) == []
+
+
+async def test_what_can_not_be_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FileNotFoundError):
+        await lume_local.check_flow(tmp_path / "absent.toml")
+    (tmp_path / "people.toml").write_text(PEOPLE)
+    monkeypatch.setattr("lume_local._pool._START", "raise SystemExit('no duckdb here')  # {}")
+    with pytest.raises(ConfigurationError, match="no duckdb here"):
+        await lume_local.check_flow(tmp_path / "people.toml")
