@@ -56,8 +56,13 @@ class Backfill:
             counted, max_active=max_active, journal=journal, on_duplicate=on_duplicate, timeout=timeout
         )
         with live_line(self._session.say, self._progress):
-            async for outcome in outcomes:
-                self._take(outcome)
+            try:
+                async for outcome in outcomes:
+                    self._take(outcome)
+            except Exception:  # the input or the journal broke: what came before counts
+                if self.summary.outcomes:
+                    self._tell_summary()
+                raise
         self._tell_summary()
         return _exits.worst(self._codes)
 

@@ -35,7 +35,7 @@ def live(say: Say, render: "Callable[[], RenderableType]") -> Iterator[None]:
 
 @contextmanager
 def live_line(say: Say, text: Callable[[], str]) -> Iterator[None]:
-    """One line with a spinner and a clock, cut off where the terminal ends."""
+    """One line with a spinner and a clock, cut off where the terminal ends: begin `text` with what matters."""
     began = time.monotonic()
 
     def render() -> "RenderableType":
@@ -46,7 +46,7 @@ def live_line(say: Say, text: Callable[[], str]) -> Iterator[None]:
         passed = time.monotonic() - began
         frames = FRAMES if say.console.encoding.startswith("utf") else PLAIN_FRAMES
         frame = frames[int(passed * 8) % len(frames)]
-        return Text(f"{frame} {visible(text())}  {clock(passed)}", no_wrap=True, overflow="ellipsis")
+        return Text(f"{frame} {clock(passed)}  {visible(text())}", no_wrap=True, overflow="ellipsis")
 
     with live(say, render):
         yield

@@ -73,7 +73,7 @@ async def follow(
     shown: Callable[[LumeRun], None],
 ) -> None:
     """Follow one run to its end: its life cycle on stderr, each change to `shown`."""
-    with live_line(session.say, lambda: f"run {run.id} {_runs.status_word(run)}"):
+    with live_line(session.say, lambda: f"{_runs.status_word(run)}  run {run.id}"):
         async for snapshot in run.watch(timeout=timeout, poll_interval=poll_interval):
             shown(snapshot)
             if not snapshot.is_terminal and not session.say.is_lively:

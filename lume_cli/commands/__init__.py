@@ -1,1 +1,1 @@
-"""One file per command. Each imports click alone at its top: `lume --help` loads them all."""
+"""One file per command, imported when that command is asked for; what it needs is imported when it runs."""

@@ -53,6 +53,27 @@ def test_a_line_that_is_no_path_is_told_before_anything_is_sent(shell: Shell, tm
     assert "paths.txt:3: source_path holds a '..' part" in done.err
 
 
+def test_a_bad_line_of_stdin_ends_the_batch_after_what_came_before(
+    shell: Shell, source: Callable[..., str]
+) -> None:
+    done = shell.lume(
+        "backfill", "people:v1", "--from-file", "-", "-o", "json", stdin=f"{source()}\n../x\nnever.csv\n"
+    )
+    assert (done.code, json.loads(done.out)["statuses"]) == (2, {"SUCCEEDED": 1})
+    assert "stdin:2: source_path holds a '..' part" in json.loads(done.err)["error"]["message"]
+
+
+def test_a_journal_of_another_input_is_refused(
+    shell: Shell, source: Callable[..., str], tmp_path: Path
+) -> None:
+    command = ("backfill", "people:v1", "--from-file", "paths.txt", "--journal", "state.db")
+    (tmp_path / "paths.txt").write_text(source())
+    assert shell.lume(*command).code == 0
+    (tmp_path / "paths.txt").write_text(source())
+    done = shell.lume(*command)
+    assert (done.code, "begin a new journal" in done.err) == (1, True)
+
+
 def test_ctrl_c_leaves_the_runs_going_and_the_same_command_resumes(
     shell: Shell, slow_source: Callable[[], str], client: Client, tmp_path: Path
 ) -> None:
