@@ -8,15 +8,7 @@ from typing import Self
 
 import lume_async
 from lume_async import RunEvent
-from lume_sync._bridge import (
-    Held,
-    adopted,
-    call,
-    core_of,
-    hold,
-    in_event,
-    iterate,
-)
+from lume_sync._bridge import Held, adopted, call, core_of, hold, in_event, iterate
 from lume_sync._run import LumeRun
 
 
@@ -77,10 +69,7 @@ class Monitor:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Stop every look."""
         call(self._held.leave, kind, error, traceback).result()

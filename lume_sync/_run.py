@@ -8,12 +8,7 @@ from typing import Any, Self
 
 import lume_async
 from lume_async import Duration, PollInterval, RunMetadata, RunStatus
-from lume_sync._bridge import (
-    adopted,
-    call,
-    iterate,
-    revive,
-)
+from lume_sync._bridge import adopted, call, iterate, revive
 
 
 class LumeRun:

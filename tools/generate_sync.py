@@ -65,9 +65,17 @@ def public_names(init: Source) -> tuple[set[str], dict[str, str]]:
 
 
 def formatted(path: Path, text: str) -> str:
-    """The text as ruff would have it: unused imports gone, the others sorted."""
-    for arguments_ in (["check", "--select", "I,F401,F821", "--fix", "--quiet"], ["format", "--quiet"]):
-        command = [sys.executable, "-m", "ruff", *arguments_, "--stdin-filename", str(path), "-"]
+    """The text as ruff would have it: unused imports gone, the others sorted, short lines joined."""
+    check = [
+        "check",
+        "--select",
+        "I,F401,F821",
+        "--fix",
+        "--config",
+        "lint.isort.split-on-trailing-comma=false",
+    ]
+    for step in (check, ["format", "--config", "format.skip-magic-trailing-comma=true"]):
+        command = [sys.executable, "-m", "ruff", *step, "--quiet", "--stdin-filename", str(path), "-"]
         done = subprocess.run(command, input=text, capture_output=True, text=True, encoding="utf-8")
         if done.returncode or not done.stdout:
             raise Refused(f"ruff does not accept what was made for {path.name}: {done.stderr or done.stdout}")

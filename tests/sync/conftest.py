@@ -9,9 +9,11 @@ import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from lume_sync import _call
 from lume_sync._portal import Portal
 
 ROOT = Path(__file__).parents[2]
@@ -75,3 +77,38 @@ def run_script(request: pytest.FixtureRequest) -> RunScript:
         return Finished(process.returncode, out, err)
 
     return run
+
+
+async def add(left: int, right: int = 0) -> int:
+    await asyncio.sleep(0)
+    return left + right
+
+
+async def for_ever() -> NoReturn:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def fail(error: BaseException) -> NoReturn:
+    raise error
+
+
+@pytest.fixture
+def busy_switching() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.fixture
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_call, "CLEAN_UP", 0.2)
+    monkeypatch.setattr(_call, "SLICE", 0.05)
+
+
+def tasks(portal: Portal) -> int:
+    async def count() -> int:
+        return len(asyncio.all_tasks()) - 1
+
+    return portal.call(count).result()

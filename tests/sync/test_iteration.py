@@ -14,6 +14,7 @@ from typing import Any
 
 import anyio
 import pytest
+from sync.conftest import tasks
 
 from lume_async import ClientClosedError
 from lume_sync._held import Held
@@ -78,13 +79,6 @@ def eventually(condition: Any) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.001)
-
-
-def tasks(portal: Portal) -> int:
-    async def count() -> int:
-        return len(asyncio.all_tasks()) - 1
-
-    return portal.call(count).result()
 
 
 def test_all_items_in_order_and_then_the_end(portal: Portal) -> None:

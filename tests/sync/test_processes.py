@@ -68,7 +68,9 @@ def test_a_forked_child_gets_a_loop_and_connections_of_its_own(
     run_script: RunScript, service: Service
 ) -> None:
     done = run_script("""
-        import gc, os, signal, lume_sync as lume
+        import gc, os, signal, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of forks with threads
+        import lume_sync as lume
         client = lume.Client()
         run = client.run_status("done1")
         watching = client.watch("x")

@@ -281,10 +281,7 @@ def test_functions_hop_from_their_own_frame_and_the_rest_is_mirrored(tree: Path)
     assert "        client.close()\n" in api
     assert "from lume_sync._client import Client\n" in api
     package = (tree / "lume_sync" / "__init__.py").read_text()
-    assert (
-        '__all__ = [\n    "Client",\n    "Outcome",\n    "close",\n    "default_client",\n    "run",\n]'
-        in package
-    )
+    assert '__all__ = ["Client", "Outcome", "close", "default_client", "run"]' in package
 
 
 def test_check_is_silent_where_all_is_fresh_and_writes_nothing(
