@@ -1,6 +1,7 @@
 """What each operation of the wire contract does. Knows neither sockets nor aiohttp: `Ask` in, `Answer` out."""
 
 import re
+from collections.abc import AsyncIterator
 from typing import Any
 
 from attrs import field, frozen
@@ -12,10 +13,11 @@ from lume_local._fields import FlowError
 from lume_local._flow import json_schema, read_definition
 from lume_local._flows import FlowConflict, Flows
 from lume_local._hub import EVERY_RUN, Hub
-from lume_local._paths import PathRefused, Roots
+from lume_local._paths import PathRefused, Roots, spelled
 from lume_local._problems import Problem
 from lume_local._runner import Runner
 from lume_local._store import Duplicate, KeyReused, NewRun, Run, Store
+from lume_local._uploads import Uploads
 
 CAPABILITIES = "idempotency, wait, changes, cancel"
 
@@ -30,6 +32,16 @@ class Ask:
     prefer: list[str]
     if_none_match: list[str]
     idempotency_key: str | None
+    content: "Content | None" = None
+
+
+@frozen
+class Content:
+    """A body that is read piece by piece, where an operation takes more than fits in memory."""
+
+    chunks: AsyncIterator[bytes]
+    length: int | None
+    encoding: str | None
 
 
 @frozen
@@ -45,8 +57,11 @@ class Answer:
 class Api:
     """The operations over one server's state."""
 
-    def __init__(self, store: Store, flows: Flows, runner: Runner, hub: Hub, roots: Roots) -> None:
+    def __init__(
+        self, store: Store, flows: Flows, runner: Runner, hub: Hub, roots: Roots, uploads: Uploads
+    ) -> None:
         self._store, self._flows, self._runner, self._hub, self._roots = store, flows, runner, hub, roots
+        self._uploads = uploads
 
     async def health(self, ask: Ask) -> Answer:
         """`GET /healthz`."""
@@ -58,11 +73,7 @@ class Api:
         """`POST /v1/runs`."""
         key = _requests.idempotency_key(ask.idempotency_key)
         wanted = _requests.submission(ask.body)
-        if self._flows.get(wanted.flow_version) is None:
-            raise Problem(
-                "flow-version-not-found",
-                f"there is no flow version {wanted.flow_version!r}: register it, or see what the flows folder holds",
-            )
+        self._require_flow(wanted.flow_version)
         new = NewRun(
             flow_version=wanted.flow_version,
             source_path=wanted.source_path,
@@ -89,7 +100,7 @@ class Api:
     def _source_key(self, wanted: _requests.Submission) -> str:
         """One key for all spellings of one file."""
         uri = self._flows.parsed(wanted.flow_version).source.uri
-        text = uri.replace("{source_path}", wanted.source_path)
+        text = spelled(uri, wanted.source_path)
         try:
             self._roots.source(text)
             return str(self._roots.located(text))
@@ -105,6 +116,13 @@ class Api:
         if run is None:
             raise Problem("run-not-found", f"there is no run {run_id[:128]!r}")
         return run
+
+    def _require_flow(self, ref: str) -> None:
+        if self._flows.get(ref) is None:
+            raise Problem(
+                "flow-version-not-found",
+                f"there is no flow version {ref[:256]!r}: register it, or see what the flows folder holds",
+            )
 
     async def status(self, ask: Ask) -> Answer:
         """`GET /v1/runs/{id}`: at once, or with `Prefer: wait=N` when the run changes."""
@@ -175,6 +193,20 @@ class Api:
         if RunStatus(run.status).is_terminal:
             return self._run_answer(run)
         return self._run_answer(await self._runner.cancel(run.run_id), 202)
+
+    # -- uploads
+
+    async def upload(self, ask: Ask) -> Answer:
+        """`PUT /v1/uploads/{name}`."""
+        _requests.only_known(ask.query, ("flow_version",))
+        for _, ref in ask.query:
+            self._require_flow(ref)
+        assert ask.content is not None
+        if ask.content.encoding is not None:
+            raise Problem("unsupported-encoding", "send the file as it is, without Content-Encoding")
+        stored = await self._uploads.receive(ask.path["name"], ask.content.chunks, ask.content.length)
+        document = {"source_path": stored.source_path, "bytes": stored.size, "sha256": stored.sha256}
+        return Answer(201, document)
 
     # -- flow versions
 

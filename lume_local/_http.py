@@ -5,14 +5,14 @@ import http
 import logging
 import re
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import orjson
 from aiohttp import web
 from attrs import frozen
 
-from lume_local._api import CAPABILITIES, Answer, Api, Ask
+from lume_local._api import CAPABILITIES, Answer, Api, Ask, Content
 from lume_local._hub import Hub
 from lume_local._problems import TYPE, Problem
 from lume_local._requests import MOST_BYTES
@@ -27,10 +27,13 @@ Operation = Callable[[Ask], Awaitable[Answer]]
 class _Route:
     pattern: re.Pattern[str]
     operations: dict[str, Operation]
+    is_streamed: bool
+    """Whether bodies are given to the operations as they come, instead of read first."""
 
 
 def _routes(api: Api) -> list[_Route]:
     run, flow = r"/v1/runs/(?P<run_id>[^/]+)", r"/v1/flows/(?P<flow>[^/]+)/versions/(?P<version>[^/]+)"
+    uploads = r"/v1/uploads/(?P<name>[^/]+)"
     table: dict[str, dict[str, Operation]] = {
         "/healthz": {"GET": api.health},
         "/v1/runs": {"GET": api.list, "POST": api.submit},
@@ -39,8 +42,12 @@ def _routes(api: Api) -> list[_Route]:
         "/v1/changes": {"GET": api.changes},
         flow: {"GET": api.get_flow, "PUT": api.put_flow},
         f"{flow}/schema": {"GET": api.get_schema},
+        uploads: {"PUT": api.upload},
     }
-    return [_Route(re.compile(pattern), operations) for pattern, operations in table.items()]
+    return [
+        _Route(re.compile(pattern), operations, is_streamed=pattern == uploads)
+        for pattern, operations in table.items()
+    ]
 
 
 class Front:
@@ -81,7 +88,7 @@ class Front:
                 allowed = ", ".join(route.operations)
                 problem = Problem("method-not-allowed", f"{path} takes {allowed}, not {request.method}")
                 return _problem_answer(problem, {"Allow": allowed})
-            return await route.operations[method](await _ask(request, match.groupdict()))
+            return await route.operations[method](await _ask(request, match.groupdict(), route.is_streamed))
         raise Problem("not-found", f"there is nothing at {path[:200]}: the paths are listed in openapi.yaml")
 
     def _authenticate(self, request: web.BaseRequest) -> None:
@@ -90,15 +97,29 @@ class Front:
             raise Problem("unauthorized", f"send the server's API key in the header {_KEY_HEADER}")
 
 
-async def _ask(request: web.BaseRequest, path: dict[str, Any]) -> Ask:
+async def _ask(request: web.BaseRequest, path: dict[str, Any], is_streamed: bool) -> Ask:
     return Ask(
         path=path,
         query=list(request.query.items()),
-        body=await request.read() if request.can_read_body else b"",
+        body=await request.read() if request.can_read_body and not is_streamed else b"",
         prefer=request.headers.getall("Prefer", []),
         if_none_match=request.headers.getall("If-None-Match", []),
         idempotency_key=request.headers.get("Idempotency-Key"),
+        content=_content(request) if is_streamed else None,
     )
+
+
+def _content(request: web.BaseRequest) -> Content:
+    return Content(_chunks(request), request.content_length, request.headers.get("Content-Encoding"))
+
+
+async def _chunks(request: web.BaseRequest) -> AsyncIterator[bytes]:
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        # Only here: a request that is refused by its head is refused before its body is sent.
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
+    async for chunk in request.content.iter_any():
+        yield chunk
 
 
 def _odd(status: int, reason: str) -> Problem:

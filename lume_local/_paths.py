@@ -1,4 +1,4 @@
-"""Which files the server may touch: sources below its roots, targets below its roots and its data folder."""
+"""Which files the server may touch: sources below its roots and uploads, targets below its roots and its data."""
 
 import os
 import re
@@ -7,6 +7,10 @@ from urllib.parse import unquote, urlsplit
 
 from attrs import frozen
 
+UPLOAD = "upload://"
+"""What the source path of an upload begins with; its name follows."""
+UPLOAD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+"""No name begins with a dot, as the drafts of uploads do."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -22,28 +26,33 @@ class Roots:
         folders: where sources and targets may lie; relative paths belong to the first.
         data: the server's data folder; targets may lie there too.
         state: the part of the data folder that is the server's own: neither sources nor targets.
+        uploads: the part of the data folder where uploads lie: no targets.
     """
 
     folders: tuple[Path, ...]
     data: Path
     state: Path
+    uploads: Path
 
     @classmethod
     def of(cls, roots: tuple[Path, ...], data: Path) -> "Roots":
         """The roots with all symbolic links followed once, here."""
         real = tuple(Path(os.path.realpath(root)) for root in roots)
         home = Path(os.path.realpath(data))
-        return cls(real, home, home / "state")
+        return cls(real, home, home / "state", home / "uploads")
 
     def source(self, text: str) -> Path:
         """The file that a source path means; it need not exist. Raises `PathRefused`."""
-        path = self._below(self.located(text), text, self.folders, "source")
+        folders = (self.uploads,) if text.startswith(UPLOAD) else self.folders
+        path = self._below(self.located(text), text, folders, "source")
         if path.is_relative_to(self.state):
             raise PathRefused(f"{text!r} is the server's own state")
         return path
 
     def located(self, text: str) -> Path:
         """The absolute path that a source path spells: two spellings of one file give one path."""
+        if text.startswith(UPLOAD):
+            return self.uploads / _upload_name(text)
         path = Path(_local(text))
         if ".." in path.parts:
             raise PathRefused(f"{text!r} holds a '..' part: name the place itself")
@@ -51,6 +60,8 @@ class Roots:
 
     def relative(self, path: Path) -> str:
         """A source below its root, as `{source_path}` in a target: never absolute, never with `..`."""
+        if path.is_relative_to(self.uploads):
+            return path.relative_to(self.data).as_posix()
         for folder in self.folders:
             if path.is_relative_to(folder):
                 return path.relative_to(folder).as_posix()
@@ -64,8 +75,10 @@ class Roots:
         path = self._below(
             Path(os.path.normpath(self.folders[0] / text)), text, (*self.folders, self.data), "target"
         )
-        if path.is_relative_to(self.state):
-            raise PathRefused(f"the target {text!r} is the server's own state: choose another place")
+        if path.is_relative_to(self.state) or path.is_relative_to(self.uploads):
+            raise PathRefused(
+                f"the target {text!r} lies in the server's own state or uploads: choose another place"
+            )
         return path
 
     def _below(self, path: Path, shown: str, folders: tuple[Path, ...], kind: str) -> Path:
@@ -76,6 +89,18 @@ class Roots:
                 f"the {kind} {shown!r} lies outside of the folders that this server may use: {listed}"
             )
         return real
+
+
+def spelled(uri: str, source_path: str) -> str:
+    """What a run reads: the flow's template filled in, or an upload, for which no template chooses the place."""
+    return source_path if source_path.startswith(UPLOAD) else uri.replace("{source_path}", source_path)
+
+
+def _upload_name(text: str) -> str:
+    name = text.removeprefix(UPLOAD)
+    if not UPLOAD_NAME.fullmatch(name):
+        raise PathRefused(f"{text!r} names no upload: take the source_path that the upload was answered with")
+    return name
 
 
 def _local(text: str) -> str:

@@ -18,6 +18,7 @@ _TITLES = {
     "run-in-progress": (409, "The source is being processed"),
     "flow-version-exists": (409, "A flow version never changes"),
     "too-large": (413, "The body is too large"),
+    "unsupported-encoding": (415, "The body is encoded"),
     "invalid-field": (422, "A field is invalid"),
     "idempotency-key-reused": (422, "The idempotency key belongs to another request"),
     "source-not-allowed": (422, "The source may not be read"),
@@ -25,6 +26,7 @@ _TITLES = {
     "not-supported": (422, "This server can't do that"),
     "internal": (500, "The server met an error"),
     "stopping": (503, "The server is stopping"),
+    "storage-full": (507, "The server has no room left"),
 }
 
 

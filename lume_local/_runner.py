@@ -11,7 +11,7 @@ from lume_local import _publish
 from lume_local._flows import Flows
 from lume_local._hub import Hub
 from lume_local._lock import Locked, held
-from lume_local._paths import PathRefused, Roots
+from lume_local._paths import PathRefused, Roots, spelled
 from lume_local._pool import Pool, Worker, WorkerDied
 from lume_local._store import NewRun, Run, Store
 from lume_local._times import now_text
@@ -159,7 +159,7 @@ class Runner:
 
     def _source(self, run: Run) -> Path:
         uri = self._flows.parsed(run.flow_version).source.uri
-        return self._roots.source(uri.replace("{source_path}", run.source_path))
+        return self._roots.source(spelled(uri, run.source_path))
 
     def _targets(self, run: Run, source: Path) -> tuple[Path, Path]:
         flow = self._flows.parsed(run.flow_version)

@@ -19,12 +19,14 @@ from lume_local._paths import Roots
 from lume_local._pool import Pool, WorkerDied
 from lume_local._runner import Runner
 from lume_local._store import Store, StoreError
+from lume_local._uploads import Uploads
 
 if TYPE_CHECKING:
     import lume_async
     import lume_sync
 
 AnyPath = str | PathLike[str]
+MOST_UPLOADED = 10 * 1024**3
 
 
 class Server:
@@ -90,6 +92,8 @@ async def serve(
     port: int = 0,
     api_key: str | None = None,
     max_active: int = 2,
+    *,
+    max_upload_bytes: int = MOST_UPLOADED,
 ) -> AsyncIterator[Server]:
     """Run a server as long as the block lasts.
 
@@ -102,16 +106,21 @@ async def serve(
         port: the port to listen on; 0 takes a free one.
         api_key: the key that requests must carry; made up where none is given.
         max_active: how many runs are worked on at a time; the others wait.
+        max_upload_bytes: of one upload, by default 10 GiB. Uploads lie in `data`/uploads until you remove them:
+            nothing bounds their sum but the disk.
 
     Raises:
         ConfigurationError: a flow file has a mistake, the data folder is in use, the address can't be used.
     """
     if max_active < 1:
         raise ConfigurationError(f"max_active must be at least 1, not {max_active}")
+    if max_upload_bytes < 0:
+        raise ConfigurationError(f"max_upload_bytes must be at least 0, not {max_upload_bytes}")
     key = _checked_key(api_key)
     places = _places(roots, data)
     async with AsyncExitStack() as stack:
         store = _open_store(places, stack)
+        uploads = _open_uploads(places, max_upload_bytes)
         hub, pool = Hub(), Pool()
         stack.push_async_callback(pool.close)
         pool.warm()
@@ -122,7 +131,8 @@ async def serve(
             runner = Runner(store, registry, pool, hub, places, max_active)
             stack.push_async_callback(runner.close)
             await runner.open()
-            listener = Listener(Front(Api(store, registry, runner, hub, places), key), hub)
+            api = Api(store, registry, runner, hub, places, uploads)
+            listener = Listener(Front(api, key), hub)
             stack.push_async_callback(listener.close)
             base_url = await listener.open(host, port)
         except WorkerDied as error:
@@ -165,6 +175,15 @@ def _open_store(places: Roots, stack: AsyncExitStack) -> Store:
     return store
 
 
+def _open_uploads(places: Roots, most_bytes: int) -> Uploads:
+    uploads = Uploads(places.uploads, most_bytes)
+    try:
+        uploads.open()
+    except OSError as error:
+        raise ConfigurationError(f"the folder {places.uploads} can't be used: {error}") from None
+    return uploads
+
+
 @contextmanager
 def serve_in_thread(
     flows: AnyPath | None = "flows",
@@ -174,6 +193,8 @@ def serve_in_thread(
     port: int = 0,
     api_key: str | None = None,
     max_active: int = 2,
+    *,
+    max_upload_bytes: int = MOST_UPLOADED,
 ) -> Iterator[ThreadedServer]:
     """Run a server in a thread as long as the block lasts, for synchronous code; as `serve` otherwise."""
     options: dict[str, Any] = {
@@ -184,6 +205,7 @@ def serve_in_thread(
         "port": port,
         "api_key": api_key,
         "max_active": max_active,
+        "max_upload_bytes": max_upload_bytes,
     }
     host_thread = _ServerThread(options)
     server = host_thread.start()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lume_local._paths import PathRefused, Roots
+from lume_local._paths import PathRefused, Roots, spelled
 
 
 @pytest.fixture
@@ -33,9 +33,27 @@ def test_all_spellings_of_a_file_are_one_source(roots: Roots, tmp_path: Path, sp
     assert roots.located(spelling.format(home=tmp_path)) == tmp_path / "in/a.csv"
 
 
+def test_uploads_have_names_of_their_own(roots: Roots, tmp_path: Path) -> None:
+    place = tmp_path / "data/uploads/a..csv"
+    assert roots.source("upload://a..csv") == roots.located("upload://a..csv") == place
+    assert roots.relative(place) == "uploads/a..csv"
+    assert spelled("/in/{source_path}.csv", "upload://a..csv") == "upload://a..csv"
+    assert spelled("/in/{source_path}.csv", "x") == "/in/x.csv"
+    with pytest.raises(PathRefused, match="uploads"):
+        roots.target("{data}/uploads/a.csv", {"data": str(tmp_path / "data")})
+
+
 @pytest.mark.parametrize(
     "path",
     [
+        "upload://",
+        "upload://..",
+        "upload://../state/x",
+        "upload://.0.draft",
+        "upload:///etc/passwd",
+        "upload://a/b",
+        "upload://a%2Fb",
+        "UPLOAD://a",
         "../secret/s.csv",
         "a/../../secret/s.csv",
         "a/../b.csv",
