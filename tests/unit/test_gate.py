@@ -95,7 +95,7 @@ def test_success_makes_it_quicker() -> None:
     before = pace.delay(100.0)
     pace.take(100.0)
     slow = pace.delay(100.0)
-    for _ in range(50):
+    for _ in range(200):
         pace.succeeded(101.0)
     pace.take(101.0)
 

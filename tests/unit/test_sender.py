@@ -462,6 +462,21 @@ async def test_a_refusal_makes_everybody_wait() -> None:
     assert clock.now() - START == pytest.approx(5)
 
 
+async def test_who_is_cancelled_while_everybody_waits_gives_the_turn_back() -> None:
+    client, transport, _ = client_of(
+        [FakeAnswer(429, headers={"Retry-After": "5"}), RUN], retry=Retry(attempts=1), max_connections=1
+    )
+    with pytest.raises(RateLimitError):
+        await client.run_status("run_1")
+    look = asyncio.ensure_future(client.run_status("run_1"))
+    await asyncio.sleep(0)
+    look.cancel()
+    await asyncio.wait([look])
+
+    assert (await client.run_status("run_1")).id == "run_1"
+    assert len(transport.requests) == 2
+
+
 @pytest.mark.parametrize("status", [500, 502, 504, 408, 404])
 async def test_other_failures_make_nobody_else_wait(status: int) -> None:
     client, _, clock = client_of([FakeAnswer(status), RUN], retry=Retry(attempts=1))

@@ -10,6 +10,7 @@ import textwrap
 import threading
 import zlib
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -319,6 +320,63 @@ async def test_a_context_is_taken_as_it_is() -> None:
     assert not caught.value.reached
 
 
+class Deaf:
+    """Accepts connections and says the same to everybody, whatever they ask for; nothing by default."""
+
+    def __init__(self, says: bytes = b"") -> None:
+        self._says = says
+
+    async def __aenter__(self) -> "Deaf":
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        self._over = asyncio.Event()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._over.set()
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(self._says)
+        if not self._says:
+            await self._over.wait()
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "variable", "named"),
+    [
+        (None, None, "the system's"),
+        (None, "/nowhere/ca.pem", "/nowhere/ca.pem"),
+        (ssl.create_default_context(), "/nowhere/ca.pem", "the ssl= context"),
+    ],
+)
+async def test_a_failed_handshake_names_the_trust_store_and_reached_nobody(
+    given: Any, variable: str | None, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    if variable:
+        monkeypatch.setenv("SSL_CERT_FILE", variable)
+    async with Deaf(b"HTTP/1.1 400 Bad Request\r\n\r\n") as server:
+        transport = transport_to(f"https://127.0.0.1:{server.port}", ssl=given)
+        with pytest.raises(ApiConnectionError) as caught:
+            await transport.request("GET", "/", headers={}, body=None, timeout=10)
+        await transport.aclose()
+
+    assert f"(trust store: {named})" in str(caught.value)
+    assert not caught.value.reached
+
+
+async def test_a_handshake_that_hangs_is_told_apart_from_an_answer_that_is_late() -> None:
+    async with Deaf() as server:
+        transport = transport_to(f"https://127.0.0.1:{server.port}", request_timeout=0.05)
+        with pytest.raises(ApiTimeoutError, match="no connection in time") as caught:
+            await transport.request("GET", "/", headers={}, body=None, timeout=0.05)
+        await transport.aclose()
+
+    assert not caught.value.reached
+
+
 # Loops, threads, closing
 
 
@@ -423,6 +481,52 @@ def test_closing_reaches_the_sessions_of_other_running_loops() -> None:
         other.join()
 
     assert isinstance(results[0][0], ClientClosedError)  # type: ignore[index]
+
+
+def test_a_loop_that_stands_still_keeps_its_session_until_its_own_end() -> None:
+    with ServerThread() as thread:
+        client = Client("test-key", base_url=thread.url, proxy=False)
+        with asyncio.Runner() as runner:
+            runner.run(client.run_status("run_1"))
+            with ThreadPoolExecutor() as elsewhere:
+                elsewhere.submit(asyncio.run, client.aclose()).result()
+            with pytest.raises(ClientClosedError):
+                runner.run(client.run_status("run_1"))
+
+
+FORKED = """
+    import asyncio, os, sys
+    from lume_async import Client
+
+    def in_child():
+        asyncio.events._set_running_loop(None)  # as multiprocessing does
+        asyncio.run(client.run_status("run_1"))
+        os._exit(7)
+
+    async def in_parent():
+        await client.run_status("run_1")
+        child = os.fork() or in_child()
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        await client.run_status("run_1")
+        return code
+
+    client = Client("k", base_url=sys.argv[1], proxy=False)
+    sys.exit(asyncio.run(in_parent()))
+"""
+
+
+def test_a_forked_child_uses_no_connection_of_its_parent() -> None:
+    with ServerThread() as thread:
+        done = subprocess.run(
+            [sys.executable, "-X", "dev", "-c", textwrap.dedent(FORKED), thread.url],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    assert (done.returncode, done.stdout, done.stderr) == (7, "", "")
+    assert [request.connection for request in thread.server.requests] == [1, 2, 1]
 
 
 NEVER_CLOSED = """

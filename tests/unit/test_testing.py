@@ -1,0 +1,98 @@
+"""What users' tests are given: a clock that takes no time, a transport that answers from a script."""
+
+import asyncio
+
+import pytest
+
+from lume_async import ApiConnectionError, Client
+from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, FakeTransport, fake_client, run_json
+
+
+async def test_sleepers_wake_in_the_order_of_their_times() -> None:
+    clock, woken = FakeClock(), []
+
+    async def sleeper(name: str, *naps: float) -> None:
+        for nap in naps:
+            await clock.sleep(nap)
+            woken.append((name, clock.now() - 1_000))
+
+    await asyncio.gather(sleeper("a", 3, 3), sleeper("b", 5), sleeper("c", 1, 1, 10))
+
+    assert woken == [("c", 1), ("c", 2), ("a", 3), ("b", 5), ("a", 6), ("c", 12)]
+
+
+async def test_a_sleeper_that_is_cancelled_holds_nobody_up() -> None:
+    clock = FakeClock()
+    short = asyncio.ensure_future(clock.sleep(1))
+    await asyncio.sleep(0)
+    short.cancel()
+    await clock.sleep(60)
+
+    assert clock.now() == 1_060
+
+
+async def test_time_may_pass_without_a_sleep() -> None:
+    clock = FakeClock(offset=5_000)
+    sleeper = asyncio.ensure_future(clock.sleep(10))
+    await asyncio.sleep(0)
+    clock.advance(30)
+    await sleeper
+
+    assert clock.now() == 1_030
+    assert clock.wall() == 6_030
+    assert clock.sleeps == [10]
+
+
+async def test_a_sleep_in_the_past_ends_at_once() -> None:
+    clock = FakeClock()
+    await clock.sleep(-5)
+
+    assert clock.now() == 1_000
+
+
+async def test_answers_in_turn() -> None:
+    client, transport = fake_client(
+        [ApiConnectionError("reset"), FakeAnswer(200, run_json("run_1", "CREATED", progress=0.5))]
+    )
+
+    run = await client.run_status("run_1")
+
+    assert (run.status, run.progress) == ("CREATED", 0.5)
+    assert [request.path for request in transport.requests] == ["/v1/runs/run_1"] * 2
+
+
+async def test_a_script_that_is_too_short_says_so() -> None:
+    client, _ = fake_client([])
+
+    with pytest.raises(AssertionError, match="no answer is left for GET /v1/runs/run_1"):
+        await client.run_status("run_1")
+
+
+async def test_a_body_may_be_bytes_or_json() -> None:
+    transport = FakeTransport([FakeAnswer(200, b"raw"), FakeAnswer(200, {"a": 1}, {"ETag": "e"})])
+
+    raw = await transport.request("GET", "/", headers={}, body=None, timeout=1)
+    json = await transport.request("GET", "/", headers={}, body=None, timeout=1)
+
+    assert (raw.body, json.body) == (b"raw", b'{"a":1}')
+    assert json.headers["etag"] == "e"
+
+
+async def test_an_answer_may_take_time() -> None:
+    clock = FakeClock()
+    transport = FakeTransport([FakeAnswer(200, took=7)], clock=clock)
+
+    await transport.request("GET", "/", headers={}, body=None, timeout=1)
+
+    assert clock.now() == 1_007
+
+
+def test_a_request_without_a_body() -> None:
+    assert FakeRequest("GET", "/").json() is None
+
+
+def test_options_are_those_of_a_client() -> None:
+    client, _ = fake_client([], base_url="http://other.test", max_connections=3)
+
+    assert isinstance(client, Client)
+    assert client.base_url == "http://other.test"
