@@ -17,6 +17,11 @@ class Keys:
         self._asking: PerLoop[list[asyncio.Task[Secret]]] = PerLoop(list)
 
     @property
+    def fixed(self) -> Secret | None:
+        """The one key that never changes, where it is one."""
+        return self._source if isinstance(self._source, Secret) else None
+
+    @property
     def rotates(self) -> bool:
         """Whether another key may come after a refused one."""
         return not isinstance(self._source, Secret)

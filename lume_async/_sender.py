@@ -165,8 +165,9 @@ class Sender:
     async def _attempt(self, call: Call[T], state: Sending, deadline: float | None) -> T:
         """Send once, after waiting for our turn; the wait for it counts against the caller's deadline only."""
         slot = self._slots.get()
-        if self._gate.pace.free and not slot.locked():
-            epoch = await self._gate.enter()
+        pace = self._gate.pace
+        if pace.free and not slot.locked():  # almost always: nobody has to wait for a turn
+            epoch = pace.epoch
             await slot.acquire()
         else:
             epoch = await self._turn(slot, deadline)
@@ -201,7 +202,7 @@ class Sender:
         """Put the request on the wire and time it."""
         headers = {"User-Agent": self.settings.user_agent, **call.headers}
         if call.keyed:
-            headers["lume-api-key"] = state.key = await self._keys.get()
+            headers["lume-api-key"] = state.key = self._keys.fixed or await self._keys.get()
         started = self.clock.now()
         if state.first_sent is None:
             state.first_sent = started

@@ -34,6 +34,7 @@ CONNECT_SHARE, LONGEST_CONNECT = 0.9, 10.0
 """Connecting ends before the attempt does, so that 'never connected' is told apart from 'never answered'."""
 
 _CHUNK = 64 * 1024
+_ALWAYS = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate"}  # what is undone here, no more
 _NOT_REACHED = (
     aiohttp.ClientConnectorError,
     aiohttp.ClientHttpProxyError,
@@ -87,7 +88,7 @@ class AiohttpTransport:
             async with session.request(
                 method,
                 URL(self._base + path, encoded=True),
-                headers=headers,
+                headers={**_ALWAYS, **headers},
                 data=body,
                 timeout=self._limits(timeout),
                 allow_redirects=False,  # the key would go wherever an answer points
@@ -184,8 +185,6 @@ async def _life(
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         proxy=settings.proxy,
-        headers={"Accept": "application/json", "Accept-Encoding": "gzip, deflate"},
-        skip_auto_headers=["Content-Type"],
     ) as session:
         # aiohttp would send a GET a second time by itself when a kept connection breaks: every send is counted here.
         session._retry_connection = False
