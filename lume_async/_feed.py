@@ -12,6 +12,9 @@ from lume_async.errors import ApiError
 RECHECK = 5.0
 """Seconds between two looks at whether the server has learnt to tell changes."""
 
+GATHER = 0.05
+"""Seconds in which further changes gather before they are asked for: else a busy server gets a request for each."""
+
 
 class ChangeFeed:
     """Follows all status changes of a server, as long as it has the capability `changes`.
@@ -55,7 +58,10 @@ class ChangeFeed:
             cursor = page.next_cursor
             for change in page.items:
                 self._changed(change)
-            if page.items or sender.clock.now() - started >= HELD_AT_LEAST:
+            if page.items:
+                idle = 0
+                await sender.clock.sleep(GATHER)
+            elif sender.clock.now() - started >= HELD_AT_LEAST:
                 idle = 0
             else:  # a server that does not hold the request must not be asked in a hot loop
                 await sender.clock.sleep(POLLING.delay(idle, sender.rng))

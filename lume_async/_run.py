@@ -219,6 +219,10 @@ class LumeRun:
             clock=sender.clock,
         )
 
+    def to_dict(self) -> dict[str, Any]:
+        """The run as the server described it, in plain JSON values; only its id where it was never seen."""
+        return dict(self._record.raw) if self._record else {"id": self._id}
+
     def raise_for_status(self) -> None:
         """Raise if the run was seen to have failed; else do nothing.
 

@@ -111,7 +111,7 @@ class Summary:
 
     def __str__(self) -> str:
         """A few lines for a terminal or a log."""
-        lines = [f"{self.outcomes:,} outcomes: " + _counts(self.statuses)]
+        lines = [f"{self.outcomes:,} outcome{'s' * (self.outcomes != 1)}: " + _counts(self.statuses)]
         lines.append(
             f"rows: {self.rows_read:,} read, {self.rows_mapped:,} mapped, {self.rows_rejected:,} rejected"
         )

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
@@ -102,7 +103,10 @@ class Call(Generic[T]):
         if not self._done:
             try:
                 self._schedule(self._cancel)
-                self._lock.acquire(True, CLEAN_UP)
+                # In short slices: the kernel may hand the next Ctrl-C to another thread, which wakes nobody here.
+                deadline = time.monotonic() + CLEAN_UP
+                while not self._lock.acquire(True, 0.1) and time.monotonic() < deadline:
+                    pass
             except ClientClosedError:
                 return
         if self.future.done() and not self.future.cancelled():

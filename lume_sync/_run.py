@@ -184,6 +184,11 @@ class LumeRun:
         with adopted:
             return iterate(self._core.watch(poll_interval=poll_interval, timeout=timeout), LumeRun._wrap)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The run as the server described it, in plain JSON values; only its id where it was never seen."""
+        with adopted:
+            return self._core.to_dict()
+
     def raise_for_status(self) -> None:
         """Raise if the run was seen to have failed; else do nothing.
 

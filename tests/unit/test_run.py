@@ -651,3 +651,9 @@ async def test_the_recipes_bad_arguments_send_nothing(
         await client.wait_for_run_completion(**{"run_id": "run_1", **arguments})
 
     assert transport.requests == []
+
+
+async def test_to_dict_is_the_run_as_the_server_described_it() -> None:
+    client, _ = fake_client([FakeAnswer(200, run_json("run_1", "SUCCEEDED", extra=[1]))])
+    assert client.attach("run_1").to_dict() == {"id": "run_1"}
+    assert (await client.run_status("run_1")).to_dict() == run_json("run_1", "SUCCEEDED", extra=[1])

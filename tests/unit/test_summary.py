@@ -47,6 +47,7 @@ def test_an_empty_one_is_fine() -> None:
     summary = Summary()
     assert summary.ok
     assert str(summary).splitlines()[0] == "0 outcomes: "
+    assert str(Summary.of([Outcome("r", error=ApiConnectionError("x"))])).startswith("1 outcome: ")
 
 
 def test_a_long_list_of_failures_is_cut_in_the_text_only() -> None:
