@@ -4,10 +4,13 @@ import asyncio
 import ctypes
 import math
 import os
+import socket
 import ssl as ssl_module
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterable, Mapping
-from typing import Protocol, TypeAlias
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Protocol, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
 import aiohttp
@@ -23,6 +26,8 @@ from lume_async.errors import (
     ConfigurationError,
     ResponseDecodeError,
 )
+
+T = TypeVar("T")
 
 ERROR_BYTES = 64 * 1024
 """How much of an error's body is read; the rest stays unread."""
@@ -107,6 +112,8 @@ class AiohttpTransport:
         # Raised out here, so that no aiohttp frame (with its headers) hangs on as __context__.
         if self._closed:
             raise ClientClosedError("the client was closed during this call")
+        if isinstance(failure, ApiConnectionError) and not failure.reached:
+            self._forget_addresses()
         raise failure
 
     async def aclose(self) -> None:
@@ -135,6 +142,12 @@ class AiohttpTransport:
             words += f" (trust store: {self._trust()})"
         return ApiConnectionError(f"{self._where}: {words}", reached=reached)
 
+    def _forget_addresses(self) -> None:
+        """The name may have moved to another machine: the next attempt looks it up anew."""
+        held = self._sessions.get(asyncio.get_running_loop())
+        if held is not None and isinstance(held.session.connector, aiohttp.TCPConnector):
+            held.session.connector.clear_dns_cache()
+
     def _trust(self) -> str:
         given = self._settings.ssl
         if isinstance(given, ssl_module.SSLContext):
@@ -147,7 +160,7 @@ class AiohttpTransport:
         if held is None or held.session.closed:
             if self._base.startswith("https:") and self._ssl is None:
                 # Reading a CA bundle takes milliseconds: not on the loop.
-                self._ssl = await asyncio.to_thread(_ssl_context, self._settings.ssl)
+                self._ssl = await _threads.run(_ssl_context, self._settings.ssl)
             if self._closed:
                 raise ClientClosedError("the client is closed: make a new one")
             held = self._sessions.get(loop)
@@ -178,6 +191,7 @@ async def _life(
     connector = aiohttp.TCPConnector(
         limit=0,  # the sender's own fair limit comes before: queueing must not look like a slow server
         keepalive_timeout=KEEP_ALIVE,
+        resolver=aiohttp.ThreadedResolver(_threads),  # type: ignore[arg-type]
         ssl=True if ssl is None else ssl,
     )
     async with aiohttp.ClientSession(
@@ -189,6 +203,27 @@ async def _life(
         # aiohttp would send a GET a second time by itself when a kept connection breaks: every send is counted here.
         session._retry_connection = False
         yield session
+
+
+class _Threads:
+    """A few threads of ours: a program may have filled its loop's usual ones with work that takes hours."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(4, thread_name_prefix="lume")
+
+    async def run(self, function: Callable[..., T], *arguments: object, **options: object) -> T:
+        call = partial(function, *arguments, **options)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+
+    async def getaddrinfo(self, *arguments: object, **options: object) -> object:
+        """As a loop does it; aiohttp's resolver asks for no more than these two."""
+        return await self.run(socket.getaddrinfo, *arguments, **options)
+
+    async def getnameinfo(self, *arguments: object) -> object:
+        return await self.run(socket.getnameinfo, *arguments)
+
+
+_threads = _Threads()
 
 
 def _limits(timeout: float, connect: float | None) -> aiohttp.ClientTimeout:
@@ -290,6 +325,8 @@ def _abandon_inherited_sessions() -> None:
     Their loop's epoll set and their TLS state are shared with the parent: closing would unregister or shut
     down *its* connections. An extra reference keeps them from being finalized, at exit too.
     """
+    global _threads
+    _threads = _Threads()
     for transport in list(_living):
         for session in transport._sessions.values():
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
