@@ -217,3 +217,11 @@ class LumeRun:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """A handle without a client: it finds the default one when it needs it."""
         self._core = revive(lume_async.LumeRun, state)
+
+    def __copy__(self) -> "LumeRun":
+        """Another handle on the same run, through the same client."""
+        return LumeRun._wrap(self._core.__copy__())
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> "LumeRun":
+        """The same: what was seen of a run is never changed in place."""
+        return LumeRun._wrap(self._core.__deepcopy__(_memo))
