@@ -18,6 +18,7 @@ from lume_local._problems import Problem
 from lume_local._runner import Runner
 from lume_local._store import Duplicate, KeyReused, NewRun, Run, Store
 from lume_local._uploads import Uploads
+from lume_local._webhooks import WebhookRules
 
 CAPABILITIES = "idempotency, wait, changes, cancel"
 
@@ -58,10 +59,17 @@ class Api:
     """The operations over one server's state."""
 
     def __init__(
-        self, store: Store, flows: Flows, runner: Runner, hub: Hub, roots: Roots, uploads: Uploads
+        self,
+        store: Store,
+        flows: Flows,
+        runner: Runner,
+        hub: Hub,
+        roots: Roots,
+        uploads: Uploads,
+        webhooks: WebhookRules,
     ) -> None:
         self._store, self._flows, self._runner, self._hub, self._roots = store, flows, runner, hub, roots
-        self._uploads = uploads
+        self._uploads, self._webhooks = uploads, webhooks
 
     async def health(self, ask: Ask) -> Answer:
         """`GET /healthz`."""
@@ -74,6 +82,8 @@ class Api:
         key = _requests.idempotency_key(ask.idempotency_key)
         wanted = _requests.submission(ask.body)
         self._require_flow(wanted.flow_version)
+        if wanted.webhook_url is not None:
+            self._webhooks.check(wanted.webhook_url)
         new = NewRun(
             flow_version=wanted.flow_version,
             source_path=wanted.source_path,
@@ -82,6 +92,7 @@ class Api:
             force_rerun=wanted.force_rerun,
             idempotency_key=key,
             fingerprint=wanted.fingerprint(),
+            webhook_url=wanted.webhook_url,
         )
         try:
             run, is_new = self._runner.submit(new)

@@ -24,6 +24,7 @@ _TITLES = {
     "source-not-allowed": (422, "The source may not be read"),
     "invalid-flow": (422, "The flow version has a mistake"),
     "not-supported": (422, "This server can't do that"),
+    "webhook-not-allowed": (422, "The webhook may not be called"),
     "internal": (500, "The server met an error"),
     "stopping": (503, "The server is stopping"),
     "storage-full": (507, "The server has no room left"),

@@ -14,7 +14,7 @@ MOST_BYTES = 1024 * 1024
 """Of a body."""
 _MOST_METADATA = 64 * 1024
 _DEEPEST = 32
-_LONGEST = {"flow_version": 256, "source_path": 4096}
+_LONGEST = {"flow_version": 256, "source_path": 4096, "webhook_url": 2048}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -40,10 +40,11 @@ class Submission:
     source_path: str
     run_metadata: dict[str, Any] | None
     force_rerun: bool
+    webhook_url: str | None
 
     def fingerprint(self) -> str:
         """The same for two bodies that ask for the same."""
-        content = [self.flow_version, self.source_path, self.run_metadata, self.force_rerun]
+        content = [self.flow_version, self.source_path, self.run_metadata, self.force_rerun, self.webhook_url]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -68,10 +69,6 @@ def submission(body: bytes) -> Submission:
     for name in fields:
         if name not in ("flow_version", "source_path", "run_metadata", "force_rerun", "webhook_url"):
             raise _field(name[:100], "is not a field of a run request: remove it")
-    if fields.get("webhook_url") is not None:
-        raise Problem(
-            "not-supported", "webhook_url: this server calls no webhooks: leave it out", field="webhook_url"
-        )
     force = fields.get("force_rerun", False)
     if not isinstance(force, bool):
         raise _field("force_rerun", f"must be true or false, not {_kind(force)}")
@@ -80,6 +77,7 @@ def submission(body: bytes) -> Submission:
         source_path=_line(fields, "source_path"),
         run_metadata=_metadata(fields.get("run_metadata")),
         force_rerun=force,
+        webhook_url=None if fields.get("webhook_url") is None else _line(fields, "webhook_url"),
     )
 
 

@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lume_async.models import RunStatus
 from lume_local import _publish
+from lume_local._documents import event_body
 from lume_local._flows import Flows
 from lume_local._hub import Hub
 from lume_local._lock import Locked, held
@@ -29,10 +31,18 @@ class Runner:
     """Starts, follows and ends runs. `open` it, `close` it; used from one event loop."""
 
     def __init__(
-        self, store: Store, flows: Flows, pool: Pool, hub: Hub, roots: Roots, max_active: int
+        self,
+        store: Store,
+        flows: Flows,
+        pool: Pool,
+        hub: Hub,
+        roots: Roots,
+        max_active: int,
+        on_end: Callable[[], None],
     ) -> None:
         self._store, self._flows, self._pool, self._hub, self._roots = store, flows, pool, hub, roots
         self._max_active = max_active
+        self._on_end = on_end
         self._queue: asyncio.Queue[str | None] = asyncio.Queue()
         self._lanes: list[asyncio.Task[None]] = []
         self._workers: dict[str, Worker] = {}
@@ -273,6 +283,7 @@ class Runner:
         ended = self._store.update(
             run_id,
             status.value,
+            event=event_body(run, status.value, now),
             finished_at=now,
             stages=_closed(run.stages, now, written),
             error_message=message,
@@ -281,6 +292,7 @@ class Runner:
         )
         self._progress.pop(run_id, None)
         self._hub.notify(run_id)
+        self._on_end()
         return ended
 
 

@@ -1,6 +1,6 @@
 """The tables of the state file."""
 
-VERSION = 1
+VERSION = 2
 """Changes with the tables; a file of another version is refused, not guessed at."""
 
 SCHEMA = """
@@ -25,7 +25,8 @@ CREATE TABLE runs (
     stages TEXT NOT NULL,
     metrics TEXT NOT NULL,
     target_locations TEXT NOT NULL,
-    error_message TEXT
+    error_message TEXT,
+    webhook_url TEXT
 ) STRICT;
 
 CREATE UNIQUE INDEX one_active ON runs (flow_version, source_key)
@@ -40,7 +41,8 @@ CREATE TABLE changes (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     run_id TEXT NOT NULL,
     status TEXT NOT NULL,
-    finished_at TEXT
+    finished_at TEXT,
+    at TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE idempotency_keys (
@@ -49,6 +51,23 @@ CREATE TABLE idempotency_keys (
     run_id TEXT NOT NULL,
     at TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX keys_by_age ON idempotency_keys (at);
+
+CREATE TABLE deliveries (
+    id TEXT PRIMARY KEY,
+    run_id TEXT NOT NULL,
+    url TEXT NOT NULL,
+    body BLOB NOT NULL,
+    attempts INTEGER NOT NULL,
+    due REAL,
+    delivered_at TEXT,
+    error TEXT,
+    at TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX deliveries_by_due ON deliveries (due) WHERE due IS NOT NULL;
+CREATE INDEX settled_by_age ON deliveries (at) WHERE due IS NULL;
 
 CREATE TABLE flow_versions (
     ref TEXT PRIMARY KEY,

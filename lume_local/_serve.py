@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lume_async.errors import ConfigurationError
 from lume_local._api import Api
+from lume_local._courier import Courier
 from lume_local._flows import Flows
 from lume_local._http import Front, Listener
 from lume_local._hub import Hub
@@ -20,6 +21,7 @@ from lume_local._pool import Pool, WorkerDied
 from lume_local._runner import Runner
 from lume_local._store import Store, StoreError
 from lume_local._uploads import Uploads
+from lume_local._webhooks import WebhookRules
 
 if TYPE_CHECKING:
     import lume_async
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 AnyPath = str | PathLike[str]
 MOST_UPLOADED = 10 * 1024**3
+WEBHOOK_HOSTS = ("127.0.0.1", "localhost")
 
 
 class Server:
@@ -94,6 +97,8 @@ async def serve(
     max_active: int = 2,
     *,
     max_upload_bytes: int = MOST_UPLOADED,
+    webhook_secret: str | bytes | None = None,
+    webhook_hosts: Sequence[str] = WEBHOOK_HOSTS,
 ) -> AsyncIterator[Server]:
     """Run a server as long as the block lasts.
 
@@ -108,6 +113,10 @@ async def serve(
         max_active: how many runs are worked on at a time; the others wait.
         max_upload_bytes: of one upload, by default 10 GiB. Uploads lie in `data`/uploads until you remove them:
             nothing bounds their sum but the disk.
+        webhook_secret: what deliveries are signed with, for `lume_async.webhooks`; without one, requests that
+            name a `webhook_url` are refused. A run that has ended is told at least once: 8 attempts, 2 s, 4 s, 8 s …
+            apart, that go on after a restart.
+        webhook_hosts: the hosts that a `webhook_url` may name, compared literally. Redirects are not followed.
 
     Raises:
         ConfigurationError: a flow file has a mistake, the data folder is in use, the address can't be used.
@@ -118,6 +127,7 @@ async def serve(
         raise ConfigurationError(f"max_upload_bytes must be at least 0, not {max_upload_bytes}")
     key = _checked_key(api_key)
     places = _places(roots, data)
+    rules = WebhookRules.of(webhook_secret, webhook_hosts)
     async with AsyncExitStack() as stack:
         store = _open_store(places, stack)
         uploads = _open_uploads(places, max_upload_bytes)
@@ -128,10 +138,13 @@ async def serve(
         try:
             if flows is not None:
                 await registry.load(Path(flows))
-            runner = Runner(store, registry, pool, hub, places, max_active)
+            courier = Courier(store.deliveries, rules)
+            stack.push_async_callback(courier.close)
+            await courier.open()
+            runner = Runner(store, registry, pool, hub, places, max_active, courier.wake)
             stack.push_async_callback(runner.close)
             await runner.open()
-            api = Api(store, registry, runner, hub, places, uploads)
+            api = Api(store, registry, runner, hub, places, uploads, rules)
             listener = Listener(Front(api, key), hub)
             stack.push_async_callback(listener.close)
             base_url = await listener.open(host, port)
@@ -195,6 +208,8 @@ def serve_in_thread(
     max_active: int = 2,
     *,
     max_upload_bytes: int = MOST_UPLOADED,
+    webhook_secret: str | bytes | None = None,
+    webhook_hosts: Sequence[str] = WEBHOOK_HOSTS,
 ) -> Iterator[ThreadedServer]:
     """Run a server in a thread as long as the block lasts, for synchronous code; as `serve` otherwise."""
     options: dict[str, Any] = {
@@ -206,6 +221,8 @@ def serve_in_thread(
         "api_key": api_key,
         "max_active": max_active,
         "max_upload_bytes": max_upload_bytes,
+        "webhook_secret": webhook_secret,
+        "webhook_hosts": webhook_hosts,
     }
     host_thread = _ServerThread(options)
     server = host_thread.start()

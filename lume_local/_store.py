@@ -1,4 +1,4 @@
-"""Runs, their changes, idempotency keys and flow versions, in one SQLite file.
+"""Runs, their changes, idempotency keys, the outbox and flow versions, in one SQLite file.
 
 Called straight from the event loop: a read takes microseconds, and a write is one fsync. The rule "one
 success, one attempt at a time" is a query inside the transaction that inserts, and two unique indexes behind
@@ -7,6 +7,7 @@ it, in case the query is wrong.
 
 # ruff: noqa: S608 - the parts of its SQL are constants, compiled or quoted.
 import sqlite3
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Any
 import orjson
 from attrs import frozen
 
+from lume_local._deliveries import Deliveries
 from lume_local._schema import SCHEMA, VERSION
 from lume_local._times import now_text
 
@@ -48,6 +50,7 @@ class NewRun:
     force_rerun: bool
     idempotency_key: str | None
     fingerprint: str
+    webhook_url: str | None = None
 
 
 @frozen
@@ -117,6 +120,7 @@ class Store:
         row = self._db.execute("SELECT value FROM facts WHERE name = 'store_id'").fetchone()
         self.store_id: str = row[0]
         """Says that a cursor belongs to this data folder and not to one that lay here before."""
+        self.deliveries = Deliveries(self._db)
 
     def _prepare(self, path: Path) -> None:
         try:
@@ -198,8 +202,8 @@ class Store:
     def _insert(self, new: NewRun, run_id: str, now: str) -> None:
         self._db.execute(
             "INSERT INTO runs (run_id, rev, flow_version, source_path, source_key, run_metadata, force_rerun, "
-            "status, created_at, stages, metrics, target_locations) "
-            "VALUES (?, 1, ?, ?, ?, ?, ?, 'CREATED', ?, '[]', '{}', '{}')",
+            "status, created_at, stages, metrics, target_locations, webhook_url) "
+            "VALUES (?, 1, ?, ?, ?, ?, ?, 'CREATED', ?, '[]', '{}', '{}', ?)",
             [
                 run_id,
                 new.flow_version,
@@ -208,13 +212,14 @@ class Store:
                 orjson.dumps(new.run_metadata).decode(),
                 new.force_rerun,
                 now,
+                new.webhook_url,
             ],
         )
         self._note_change(run_id, "CREATED", None)
 
     def _note_change(self, run_id: str, status: str, finished_at: str | None) -> None:
-        query = "INSERT INTO changes (run_id, status, finished_at) VALUES (?, ?, ?)"
-        self._db.execute(query, [run_id, status, finished_at])
+        query = "INSERT INTO changes (run_id, status, finished_at, at) VALUES (?, ?, ?, ?)"
+        self._db.execute(query, [run_id, status, finished_at, now_text()])
 
     def get(self, run_id: str) -> Run | None:
         """A run, or None."""
@@ -234,8 +239,11 @@ class Store:
         query = f"SELECT {_RUN_COLUMNS} FROM runs WHERE {_ACTIVE} ORDER BY seq"
         return [_run(row) for row in self._db.execute(query)]
 
-    def update(self, run_id: str, status: str, **values: Any) -> Run:
-        """Move a run to a status and set more of its columns, as one change."""
+    def update(self, run_id: str, status: str, *, event: bytes | None = None, **values: Any) -> Run:
+        """Move a run to a status and set more of its columns, as one change.
+
+        `event` is the body for the run's webhook, if it has one: told because of this change, or not at all.
+        """
         assignments, arguments = ["status = ?", "rev = rev + 1"], [status]
         for name, value in values.items():
             assignments.append(f"{name} = ?")
@@ -244,6 +252,8 @@ class Store:
             query = f"UPDATE runs SET {', '.join(assignments)} WHERE run_id = ?"
             self._db.execute(query, [*arguments, run_id])
             self._note_change(run_id, status, values.get("finished_at"))
+            if event is not None:
+                self.deliveries.add(run_id, event, time.time())
         return self.require(run_id)
 
     def runs(self, filters: dict[str, str], statuses: list[str], before: int | None, limit: int) -> list[Run]:

@@ -4,10 +4,7 @@ import asyncio
 import os
 import random
 import signal
-import sys
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,48 +12,12 @@ import orjson
 import pytest
 from local.flows import PEOPLE_CSV, slow_rows
 from local.processes import children, gone, workers
+from local.servers import process, serve
 from local.wire import Wire
 
 import lume_local
 from lume_local._publish import bring_near, commit, committed, draft_of, publish
 from lume_local._store import NewRun, Store
-
-SCRIPT = """
-import asyncio, sys, lume_local
-
-async def main(home):
-    async with lume_local.serve(flows=f"{home}/flows", data=f"{home}/.lume", roots=[home]) as server:
-        print(server.base_url, server.api_key, flush=True)
-        await asyncio.Event().wait()
-
-asyncio.run(main(sys.argv[1]))
-"""
-
-
-@asynccontextmanager
-async def process(home: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, Wire]]:
-    """A server in a process of its own, and a client for it. Killed at the end, if it is still there."""
-    server = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", SCRIPT, str(home), stdout=asyncio.subprocess.PIPE
-    )
-    assert server.stdout is not None
-    try:
-        base_url, api_key = (await server.stdout.readline()).decode().split()
-        wire = Wire(base_url, api_key)
-        async with wire.session:
-            yield server, wire
-    finally:
-        if server.returncode is None:
-            server.kill()
-        await server.wait()
-
-
-@asynccontextmanager
-async def serve(home: Path) -> AsyncIterator[Wire]:
-    async with lume_local.serve(flows=home / "flows", data=home / ".lume", roots=[home]) as server:
-        wire = Wire(server.base_url, server.api_key)
-        async with wire.session:
-            yield wire
 
 
 async def test_a_killed_worker_is_a_crashed_run(server: lume_local.Server, wire: Wire, home: Path) -> None:

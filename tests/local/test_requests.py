@@ -70,7 +70,8 @@ for _ in range(40):
         ({"run_metadata": {"x": [1, "\udfff"]}}, "run_metadata", "run_metadata.x[1]"),
         ({"run_metadata": {"\udfff": 1}}, "run_metadata", "a key of"),
         ({"sourcepath": "x"}, "sourcepath", "not a field"),
-        ({"webhook_url": "https://example.org"}, "webhook_url", "calls no webhooks"),
+        ({"webhook_url": 7}, "webhook_url", "must be a text, not a number"),
+        ({"webhook_url": "http://x/" + "y" * 2048}, "webhook_url", "2,048 is the most"),
     ],
 )
 def test_bad_fields_are_named(fields: dict[str, Any], field: str, words: str) -> None:

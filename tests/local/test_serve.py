@@ -141,7 +141,10 @@ def test_in_a_thread(home: Path) -> None:
         assert "key" not in repr(server)
         assert workers(os.getpid())
     assert workers(os.getpid()) == []
-    with pytest.raises(ConfigurationError, match="no flows folder"), lume_local.serve_in_thread("absent"):
+    with (
+        pytest.raises(ConfigurationError, match="no flows folder"),
+        lume_local.serve_in_thread("absent", home / ".lume"),
+    ):
         pass
 
 

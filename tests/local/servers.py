@@ -1,0 +1,51 @@
+"""Servers that tests start themselves: in the same process, or in one that can be killed."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from local.wire import Wire
+
+import lume_local
+
+_SCRIPT = """
+import asyncio, json, sys, lume_local
+
+async def main(home, options):
+    async with lume_local.serve(f"{home}/flows", f"{home}/.lume", [home], **options) as server:
+        print(server.base_url, server.api_key, flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main(sys.argv[1], json.loads(sys.argv[2])))
+"""
+
+
+@asynccontextmanager
+async def process(home: Path, **options: Any) -> AsyncIterator[tuple[asyncio.subprocess.Process, Wire]]:
+    """A server in a process of its own, and a client for it. Killed at the end, if it is still there."""
+    server = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _SCRIPT, str(home), json.dumps(options), stdout=asyncio.subprocess.PIPE
+    )
+    assert server.stdout is not None
+    try:
+        base_url, api_key = (await server.stdout.readline()).decode().split()
+        wire = Wire(base_url, api_key)
+        async with wire.session:
+            yield server, wire
+    finally:
+        if server.returncode is None:
+            server.kill()
+        await server.wait()
+
+
+@asynccontextmanager
+async def serve(home: Path, **options: Any) -> AsyncIterator[Wire]:
+    """A server in this process, and a client for it."""
+    async with lume_local.serve(home / "flows", home / ".lume", [home], **options) as server:
+        wire = Wire(server.base_url, server.api_key)
+        async with wire.session:
+            yield wire
