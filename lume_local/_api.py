@@ -185,6 +185,12 @@ class Api:
             headers["Preference-Applied"] = f"wait={wait}"
         if after is None:
             return Answer(200, {"items": [], "next_cursor": self._cursor(self._store.last_change())}, headers)
+        if after < self._store.forgotten_change():
+            raise Problem(
+                "invalid-cursor",
+                "after: changes that came after this cursor are forgotten: start again without it",
+                field="after",
+            )
         found = self._store.changes(after, limit)
         if not found and wait and headers:
             await self._hub.wait(EVERY_RUN, wait)

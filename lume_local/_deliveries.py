@@ -1,5 +1,6 @@
 """The outbox: what is to be told to whom about runs that have ended, in the same file as the runs."""
 
+# ruff: noqa: S608 - the parts of its SQL are constants.
 import sqlite3
 import uuid
 
@@ -63,3 +64,8 @@ class Deliveries:
             "UPDATE deliveries SET attempts = attempts + 1, due = ?, error = ? WHERE id = ?",
             [due, error, delivery_id],
         )
+
+    def forget(self, before: str, limit: int) -> int:
+        """Drop settled deliveries of runs that ended before; how many were dropped."""
+        old = "SELECT id FROM deliveries WHERE due IS NULL AND at < ? LIMIT ?"
+        return self._db.execute(f"DELETE FROM deliveries WHERE id IN ({old})", [before, limit]).rowcount

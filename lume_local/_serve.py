@@ -1,12 +1,10 @@
 """`serve` and `serve_in_thread`: the parts put together, and taken apart again in the right order."""
 
 import asyncio
-import secrets
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from os import PathLike
-from pathlib import Path
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from lume_async.errors import ConfigurationError
@@ -18,18 +16,15 @@ from lume_local._hub import Hub
 from lume_local._lock import Locked, held
 from lume_local._paths import Roots
 from lume_local._pool import Pool, WorkerDied
+from lume_local._retention import Retention
 from lume_local._runner import Runner
+from lume_local._settings import KEEP, MOST_UPLOADED, WEBHOOK_HOSTS, AnyPath, Settings
 from lume_local._store import Store, StoreError
 from lume_local._uploads import Uploads
-from lume_local._webhooks import WebhookRules
 
 if TYPE_CHECKING:
     import lume_async
     import lume_sync
-
-AnyPath = str | PathLike[str]
-MOST_UPLOADED = 10 * 1024**3
-WEBHOOK_HOSTS = ("127.0.0.1", "localhost")
 
 
 class Server:
@@ -99,6 +94,7 @@ async def serve(
     max_upload_bytes: int = MOST_UPLOADED,
     webhook_secret: str | bytes | None = None,
     webhook_hosts: Sequence[str] = WEBHOOK_HOSTS,
+    keep: float | timedelta | None = KEEP,
 ) -> AsyncIterator[Server]:
     """Run a server as long as the block lasts.
 
@@ -117,58 +113,64 @@ async def serve(
             name a `webhook_url` are refused. A run that has ended is told at least once: 8 attempts, 2 s, 4 s, 8 s …
             apart, that go on after a restart.
         webhook_hosts: the hosts that a `webhook_url` may name, compared literally. Redirects are not followed.
+        keep: how long idempotency keys, the change feed and settled webhook deliveries are kept, by default 30
+            days: seconds or a timedelta, None for ever. What is older is dropped at the start and daily: a request
+            that is repeated later counts as a new one. Runs, their output and uploads are never dropped.
 
     Raises:
-        ConfigurationError: a flow file has a mistake, the data folder is in use, the address can't be used.
+        ConfigurationError: a setting makes no sense, a flow file has a mistake, the data folder is in use, the
+            address can't be used.
     """
-    if max_active < 1:
-        raise ConfigurationError(f"max_active must be at least 1, not {max_active}")
-    if max_upload_bytes < 0:
-        raise ConfigurationError(f"max_upload_bytes must be at least 0, not {max_upload_bytes}")
-    key = _checked_key(api_key)
-    places = _places(roots, data)
-    rules = WebhookRules.of(webhook_secret, webhook_hosts)
+    settings = Settings.of(
+        flows,
+        data,
+        roots,
+        host,
+        port,
+        api_key,
+        max_active,
+        max_upload_bytes,
+        webhook_secret,
+        webhook_hosts,
+        keep,
+    )
     async with AsyncExitStack() as stack:
-        store = _open_store(places, stack)
-        uploads = _open_uploads(places, max_upload_bytes)
-        hub, pool = Hub(), Pool()
-        stack.push_async_callback(pool.close)
-        pool.warm()
-        registry = Flows(store, pool)
         try:
-            if flows is not None:
-                await registry.load(Path(flows))
-            courier = Courier(store.deliveries, rules)
-            stack.push_async_callback(courier.close)
-            await courier.open()
-            runner = Runner(store, registry, pool, hub, places, max_active, courier.wake)
-            stack.push_async_callback(runner.close)
-            await runner.open()
-            api = Api(store, registry, runner, hub, places, uploads, rules)
-            listener = Listener(Front(api, key), hub)
-            stack.push_async_callback(listener.close)
-            base_url = await listener.open(host, port)
+            server = await _start(settings, stack)
         except WorkerDied as error:
             raise ConfigurationError(f"no worker process can be started: {error}") from None
-        except OSError as error:
-            raise ConfigurationError(f"can't listen on {host}:{port}: {error.strerror or error}") from None
-        yield Server(base_url, key, runner)
+        yield server
 
 
-def _places(roots: Sequence[AnyPath] | None, data: AnyPath) -> Roots:
-    home = Path(data)
-    places = Roots.of(tuple(map(Path, roots)) if roots is not None else (Path.cwd(), home), home)
-    if not places.folders:
-        raise ConfigurationError("roots is empty: name the folders that source files lie in")
-    return places
-
-
-def _checked_key(api_key: str | None) -> str:
-    if api_key is None:
-        return secrets.token_urlsafe(24)
-    if not api_key or not api_key.isascii() or not api_key.isprintable() or api_key != api_key.strip():
-        raise ConfigurationError("api_key must be visible ASCII characters, at least one")
-    return api_key
+async def _start(settings: Settings, stack: AsyncExitStack) -> Server:
+    """Start part after part; the stack ends them in reverse."""
+    places = settings.places
+    store = _open_store(places, stack)
+    uploads = _open_uploads(places, settings.max_upload_bytes)
+    hub, pool = Hub(), Pool()
+    stack.push_async_callback(pool.close)
+    pool.warm()
+    flows = Flows(store, pool)
+    if settings.flows is not None:
+        await flows.load(settings.flows)
+    retention = Retention(store, settings.keep)
+    stack.push_async_callback(retention.close)
+    retention.open()
+    courier = Courier(store.deliveries, settings.webhooks)
+    stack.push_async_callback(courier.close)
+    await courier.open()
+    runner = Runner(store, flows, pool, hub, places, settings.max_active, courier.wake)
+    stack.push_async_callback(runner.close)
+    await runner.open()
+    api = Api(store, flows, runner, hub, places, uploads, settings.webhooks)
+    listener = Listener(Front(api, settings.api_key), hub)
+    stack.push_async_callback(listener.close)
+    host, port = settings.host, settings.port
+    try:
+        base_url = await listener.open(host, port)
+    except OSError as error:
+        raise ConfigurationError(f"can't listen on {host}:{port}: {error.strerror or error}") from None
+    return Server(base_url, settings.api_key, runner)
 
 
 def _open_store(places: Roots, stack: AsyncExitStack) -> Store:
@@ -210,6 +212,7 @@ def serve_in_thread(
     max_upload_bytes: int = MOST_UPLOADED,
     webhook_secret: str | bytes | None = None,
     webhook_hosts: Sequence[str] = WEBHOOK_HOSTS,
+    keep: float | timedelta | None = KEEP,
 ) -> Iterator[ThreadedServer]:
     """Run a server in a thread as long as the block lasts, for synchronous code; as `serve` otherwise."""
     options: dict[str, Any] = {
@@ -223,6 +226,7 @@ def serve_in_thread(
         "max_upload_bytes": max_upload_bytes,
         "webhook_secret": webhook_secret,
         "webhook_hosts": webhook_hosts,
+        "keep": keep,
     }
     host_thread = _ServerThread(options)
     server = host_thread.start()

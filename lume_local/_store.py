@@ -281,7 +281,35 @@ class Store:
     def last_change(self) -> int:
         """The sequence number of the newest change, 0 where there is none."""
         newest: int = self._db.execute("SELECT coalesce(max(seq), 0) FROM changes").fetchone()[0]
-        return newest
+        return max(newest, self.forgotten_change())
+
+    def forgotten_change(self) -> int:
+        """The sequence number of the newest change that was forgotten, 0 where none was."""
+        row = self._db.execute("SELECT value FROM facts WHERE name = 'forgotten_change'").fetchone()
+        return int(row[0]) if row else 0
+
+    # -- age
+
+    def forget(self, before: str, limit: int) -> int:
+        """Drop changes, idempotency keys and settled deliveries from before a time; how many were dropped.
+
+        At most `limit` of each: call it until nothing is left. Runs and flow versions stay.
+        """
+        with self._transaction():
+            old = "SELECT key FROM idempotency_keys WHERE at < ? LIMIT ?"
+            query = f"DELETE FROM idempotency_keys WHERE key IN ({old})"
+            keys = self._db.execute(query, [before, limit]).rowcount
+            return keys + self._forget_changes(before, limit) + self.deliveries.forget(before, limit)
+
+    def _forget_changes(self, before: str, limit: int) -> int:
+        """Without gaps, oldest first: so one number says which cursors have missed something."""
+        oldest = "SELECT seq, at FROM changes ORDER BY seq LIMIT ?"
+        query = f"SELECT max(seq) FROM ({oldest}) WHERE at < ?"
+        newest: int | None = self._db.execute(query, [limit, before]).fetchone()[0]
+        if newest is None:
+            return 0
+        self._db.execute("INSERT OR REPLACE INTO facts VALUES ('forgotten_change', ?)", [str(newest)])
+        return self._db.execute("DELETE FROM changes WHERE seq <= ?", [newest]).rowcount
 
     # -- flow versions
 

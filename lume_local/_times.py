@@ -1,11 +1,20 @@
 """Times as the wire shows them: RFC 3339, UTC, microseconds."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 
 def now_text() -> str:
     """The present time."""
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return _text(datetime.now(UTC))
+
+
+def ago_text(seconds: float) -> str:
+    """The time so many seconds ago. Texts of times sort as the times do."""
+    return _text(datetime.now(UTC) - timedelta(seconds=seconds))
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def seconds_between(start: str | None, end: str | None) -> float | None:

@@ -1,0 +1,94 @@
+"""What `serve` was asked for, checked before anything is started."""
+
+import math
+import secrets
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from os import PathLike
+from pathlib import Path
+
+from attrs import field, frozen
+
+from lume_async.errors import ConfigurationError
+from lume_local._paths import Roots
+from lume_local._webhooks import WebhookRules
+
+AnyPath = str | PathLike[str]
+MOST_UPLOADED = 10 * 1024**3
+WEBHOOK_HOSTS = ("127.0.0.1", "localhost")
+KEEP = timedelta(days=30)
+_LONGEST_KEPT = 1e10
+"""Seconds: three hundred years, so that no date before the year 1 comes out."""
+
+
+@frozen
+class Settings:
+    """The settings of one server. Build them with `of`."""
+
+    flows: Path | None
+    places: Roots
+    host: str
+    port: int
+    api_key: str = field(repr=False)
+    max_active: int
+    max_upload_bytes: int
+    webhooks: WebhookRules
+    keep: float | None
+    """Seconds; None for ever."""
+
+    @classmethod
+    def of(
+        cls,
+        flows: AnyPath | None,
+        data: AnyPath,
+        roots: Sequence[AnyPath] | None,
+        host: str,
+        port: int,
+        api_key: str | None,
+        max_active: int,
+        max_upload_bytes: int,
+        webhook_secret: str | bytes | None,
+        webhook_hosts: Iterable[str],
+        keep: float | timedelta | None,
+    ) -> "Settings":
+        """The settings, as `serve` describes them. Raises `ConfigurationError`."""
+        if max_active < 1:
+            raise ConfigurationError(f"max_active must be at least 1, not {max_active}")
+        if max_upload_bytes < 0:
+            raise ConfigurationError(f"max_upload_bytes must be at least 0, not {max_upload_bytes}")
+        return cls(
+            flows=None if flows is None else Path(flows),
+            places=_places(roots, data),
+            host=host,
+            port=port,
+            api_key=_checked_key(api_key),
+            max_active=max_active,
+            max_upload_bytes=max_upload_bytes,
+            webhooks=WebhookRules.of(webhook_secret, webhook_hosts),
+            keep=_seconds(keep),
+        )
+
+
+def _places(roots: Sequence[AnyPath] | None, data: AnyPath) -> Roots:
+    home = Path(data)
+    places = Roots.of(tuple(map(Path, roots)) if roots is not None else (Path.cwd(), home), home)
+    if not places.folders:
+        raise ConfigurationError("roots is empty: name the folders that source files lie in")
+    return places
+
+
+def _checked_key(api_key: str | None) -> str:
+    if api_key is None:
+        return secrets.token_urlsafe(24)
+    if not api_key or not api_key.isascii() or not api_key.isprintable() or api_key != api_key.strip():
+        raise ConfigurationError("api_key must be visible ASCII characters, at least one")
+    return api_key
+
+
+def _seconds(keep: float | timedelta | None) -> float | None:
+    if keep is None:
+        return None
+    seconds = keep.total_seconds() if isinstance(keep, timedelta) else float(keep)
+    if math.isnan(seconds) or not 0 < seconds <= _LONGEST_KEPT:
+        raise ConfigurationError(f"keep must be above 0 seconds, or None for ever, not {keep!r}")
+    return seconds
