@@ -25,6 +25,7 @@ from lume_async._sender import Sender
 from lume_async._submit import OnDuplicate, check_key, check_on_duplicate, submit
 from lume_async._transport import AiohttpTransport
 from lume_async._upload import upload
+from lume_async.errors import ConfigurationError
 from lume_async.models import Outcome, RunRequest, RunStatus, check_run_id
 
 
@@ -79,6 +80,8 @@ class Client:
             ssl=ssl,
             user_agent=user_agent,
         )
+        if not isinstance(retry, Retry):
+            raise ConfigurationError(f"retry must be a Retry, such as Retry(attempts=1), not {retry!r}")
         self._sender = Sender(
             chosen,
             AiohttpTransport(chosen),

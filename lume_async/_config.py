@@ -130,6 +130,8 @@ def _base_url(argument: str | None, variables: Variables) -> str:
 
 def _request_timeout(argument: Duration | None, variables: Variables) -> float:
     source, value = "request_timeout", argument
+    if argument is not None:
+        seconds(argument, source)  # what is no duration, or a negative one, is told like everywhere else
     if value is None:
         text = variables("LUME_REQUEST_TIMEOUT")
         if not text:

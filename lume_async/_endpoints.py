@@ -131,7 +131,7 @@ def status(run_id: str, *, etag: str | None = None, hold: float = 0.0) -> Call[P
         path=f"/v1/runs/{check_run_id(run_id)}",
         headers=headers,
         decode=lambda answer: Polled(
-            record=None if answer.status == 304 else _run(answer),
+            record=None if answer.status == 304 else _that_run(answer, run_id),
             not_before=retry_after(answer.headers) or 0.0,
         ),
         run_id=run_id,
@@ -225,6 +225,13 @@ def _page(answer: Response) -> tuple[list[Any], str | None]:
     if not (cursor is None or isinstance(cursor, str)):
         raise ResponseDecodeError(f"expected a string, got {type(cursor).__name__} @ $.next_cursor")
     return items, cursor
+
+
+def _that_run(answer: Response, run_id: str) -> RunRecord:
+    record = _run(answer)
+    if record.id != run_id:
+        raise ResponseDecodeError(f"expected the run {run_id}, got {record.id} @ $.id")
+    return record
 
 
 def _run(answer: Response) -> RunRecord:

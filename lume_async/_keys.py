@@ -7,6 +7,7 @@ from collections.abc import Callable
 from lume_async._config import valid_key
 from lume_async._perloop import PerLoop
 from lume_async._secret import Secret, veiled
+from lume_async.errors import ApiTimeoutError
 
 
 class Keys:
@@ -26,11 +27,12 @@ class Keys:
         """Whether another key may come after a refused one."""
         return not isinstance(self._source, Secret)
 
-    async def get(self) -> Secret:
+    async def get(self, timeout: float | None = None) -> Secret:
         """The key to use now.
 
         Raises:
             ConfigurationError: the function gave something that is no key.
+            ApiTimeoutError: the function gave nothing within `timeout` seconds.
         """
         source = self._source
         if isinstance(source, Secret):
@@ -41,7 +43,12 @@ class Keys:
             asking.append(task)
             task.add_done_callback(lambda _task: asking.clear())
         # One caller that gives up must not take the answer from the others.
-        return await asyncio.shield(asking[0])
+        try:
+            async with asyncio.timeout(timeout):
+                return await asyncio.shield(asking[0])
+        except TimeoutError:
+            pass
+        raise ApiTimeoutError(f"the api_key function gave no key within {timeout:.3g} s", reached=False)
 
 
 async def _ask(source: Callable[[], object]) -> Secret:

@@ -1,7 +1,7 @@
 """What happens, told to the log and to the user's hooks. Costs nothing where nobody listens.
 
 Loggers: `lume.http` (DEBUG: requests, WARNING: retries) and `lume.runs` (INFO: status changes). Records carry
-flat `lume_*` attributes. No header, no body and no query string is ever logged.
+flat `lume_*` attributes. No header and no query string is ever logged; a reason may quote an error's first words.
 """
 
 import logging

@@ -85,6 +85,6 @@ class RunPoll:
         return float(math.floor(min(LONGEST_HOLD, LONGEST_HOLD if left is None else left)))
 
     def _warn(self, record: RunRecord) -> None:
-        if not record.status.is_known and record.status != self._warned:
+        if not (record.status.is_known or record.is_terminal or record.status == self._warned):
             self._warned = record.status
             self._sender.observer.unknown_status(record.id, record.status)

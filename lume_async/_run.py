@@ -258,6 +258,16 @@ class LumeRun:
             None, state["id"], state["record"], idempotency_key=state["key"], reused=state["reused"]
         )
 
+    def __copy__(self) -> "LumeRun":
+        """Another handle on the same run, through the same client."""
+        copied = LumeRun(self._sender, self._id, self._record, idempotency_key=self._key, reused=self._reused)
+        copied._find = self._find
+        return copied
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> "LumeRun":
+        """The same: what was seen of a run is never changed in place."""
+        return self.__copy__()
+
     def _bind(self, find_client: Callable[[], Any]) -> Self:
         """Work through the client that the function returns; for the other face's unpickled handles."""
         self._sender, self._find = None, find_client

@@ -28,6 +28,7 @@ from lume_async.errors import (
     ApiTimeoutError,
     AuthenticationError,
     ClientClosedError,
+    RateLimitError,
     RunNotFoundError,
 )
 
@@ -182,6 +183,12 @@ class Sender:
 
     async def _turn(self, slot: asyncio.Semaphore, deadline: float | None) -> int:
         left = None if deadline is None else deadline - self.clock.now()
+        closed = self._gate.pace.delay(self.clock.now())
+        if left is None and closed > self.retry.max_retry_after:
+            raise RateLimitError(
+                f"the server asked this client for a pause that lasts another {closed:.0f} s: nothing was sent",
+                retry_after=closed,
+            )
         try:
             async with asyncio.timeout(left):
                 await slot.acquire()
@@ -201,12 +208,12 @@ class Sender:
     async def _exchange(self, call: Call[T], state: Sending, deadline: float | None) -> Response:
         """Put the request on the wire and time it."""
         headers = {"User-Agent": self.settings.user_agent, **call.headers}
-        if call.keyed:
-            headers["lume-api-key"] = state.key = self._keys.fixed or await self._keys.get()
         started = self.clock.now()
-        if state.first_sent is None:
-            state.first_sent = started
         limit = self._limit(call, None if deadline is None else deadline - started)
+        if call.keyed:
+            headers["lume-api-key"] = state.key = self._keys.fixed or await self._keys.get(limit)
+        if state.first_sent is None:
+            state.first_sent = self.clock.now()
         if self.observer.listening or tracing_is_on():
             return await self._observed(call, headers, limit, state.attempts)
         return await self._request(call, headers, limit)
@@ -275,7 +282,7 @@ class Sender:
                 state.rekeyed = True
                 return 0.0
             return None
-        if isinstance(error, RunNotFoundError) and self.is_fresh(call.run_id):
+        if isinstance(error, RunNotFoundError) and call.method == "GET" and self.is_fresh(call.run_id):
             return max(error.retry_after or 0.0, self.retry.backoff.delay(state.attempts - 1, self.rng))
         delay = self.retry.delay(error, state.attempts, self.rng)
         if delay is None or call.submission is None or not state.lost:

@@ -79,8 +79,9 @@ def submission_unknown(call: Call[T], error: ApiError | None, state: Sending) ->
     """What a submission ends with whose answer was lost; `error` is why nothing more can be found out."""
     request, key = call.submission, call.headers.get("Idempotency-Key")
     assert request is not None
+    reason = error.args[0] if error else "the process that sent it ended"
     unknown = SubmissionUnknownError(
-        f"the answer to a submission was lost ({error or 'the process that sent it ended'}): a run of "
+        f"the answer to a submission was lost ({reason}): a run of "
         f"{request.flow_version!r} on {request.source_path!r} may exist. Look for it with "
         f"list_runs(source_path=...), or submit again with idempotency_key={key!r} if the server knows such keys",
         idempotency_key=key,

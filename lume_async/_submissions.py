@@ -14,8 +14,11 @@ from lume_async._sender import Sender
 from lume_async._sending import Sending, submission_unknown
 from lume_async._submit import OnDuplicate, is_ours, submit
 from lume_async._wire import run_record
-from lume_async.errors import ApiError, InvalidRequestError, SubmissionUnknownError
+from lume_async.errors import ApiError, InvalidRequestError, RateLimitError, SubmissionUnknownError
 from lume_async.models import Outcome, RunRecord, RunRequest
+
+THROTTLED = 5.0
+"""Seconds until an item that the server was too busy for is tried again, where the server names none."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -78,6 +81,10 @@ class Submitter:
             )
         except SubmissionUnknownError as error:
             return Outcome(None, error=error, request=request)  # stays `sending`: to be found out
+        except RateLimitError as error:  # a full server is no outcome: the item waits for its turn
+            await self._record(Journal.unsent, item, str(error))
+            await self._sender.clock.sleep(error.retry_after or THROTTLED)
+            return await self._submit(item, request, key, sending)
         except ApiError as error:
             if isinstance(error, InvalidRequestError):
                 await self._record(Journal.ended, item, {"error": _frozen_error(error)})

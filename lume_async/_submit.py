@@ -72,6 +72,8 @@ async def submit(
         sender.submitted(answer.record.id)
         older = own_key and answer.replayed and not (sending.lost and _is_new(answer.record, sending, sender))
         return Submission(answer.record, reused=older)
+    if duplicate.run_id is None and sending.lost:  # it may be ours, and nobody says which it is
+        raise submission_unknown(call, duplicate, sending)
     if duplicate.run_id is None or not (sending.lost or on_duplicate == "attach"):
         raise duplicate
     try:

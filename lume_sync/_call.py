@@ -72,6 +72,9 @@ class Call(Generic[T]):
             raise _closed() from None
 
     def _start(self) -> None:
+        if self._engine.closing:  # the last turns of the loop: a new task might not get its first step
+            self.fail()
+            return
         self._task = self._engine.loop.create_task(self._drive(), context=self._context)
 
     async def _drive(self) -> None:

@@ -27,7 +27,10 @@ CARRIERS = {"list": "in_list", "Outcome": "in_outcome", "RunEvent": "in_event"}
 SECRETS = {"ApiKey": "offload", "Proxy": "veiled"}
 """Argument types that may hold a secret, and what hides it from tracebacks before anything can fail."""
 
-PLAIN_DUNDERS = {"__bool__", "__contains__", "__getstate__", "__hash__", "__len__", "__reduce__", "__repr__"}
+PLAIN_DUNDERS = {
+    "__bool__", "__contains__", "__copy__", "__deepcopy__", "__getstate__", "__hash__", "__len__", "__reduce__",
+    "__repr__",
+}  # fmt: skip
 ASYNC_TYPES = {"AsyncGenerator", "AsyncIterable", "AsyncIterator", "Awaitable", "Coroutine"}
 NOT_NEUTRAL = re.compile(r"\b(await|async|coroutines?)\b")
 

@@ -97,6 +97,23 @@ async def test_a_failed_submission_is_an_outcome_and_not_the_end() -> None:
     assert outcomes["s4"].result().succeeded
 
 
+async def test_a_full_server_is_no_outcome_the_item_waits_for_its_turn() -> None:
+    service = Service()
+    refused = 0
+
+    def busy(request: FakeRequest) -> FakeAnswer | Exception:
+        nonlocal refused
+        if request.method == "POST" and service.clock.now() < 200.0:
+            refused += 1
+            return FakeAnswer(429, {"detail": "too many"}, {"Retry-After": "90"})
+        return service(request)
+
+    client, _ = fake_client(busy, clock=service.clock)
+    outcomes = await collect(client.run_many(requests(3)))
+    assert all(outcome.result().succeeded for outcome in outcomes)
+    assert refused
+
+
 async def test_a_duplicate_can_be_followed() -> None:
     service = Service()
     service.broken["s0"] = FakeAnswer(409, {"detail": "in progress", "run_id": "run_old"})

@@ -318,7 +318,7 @@ def test_no_wrong_setting_tells_the_key(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
 
-    with pytest.raises((ConfigurationError, TypeError)) as caught:
+    with pytest.raises((ConfigurationError, TypeError, ValueError)) as caught:
         make()
 
     assert_silent(caught.value)

@@ -6,7 +6,7 @@ import pytest
 
 from lume_async._keys import Keys
 from lume_async._secret import Secret
-from lume_async.errors import ConfigurationError
+from lume_async.errors import ApiTimeoutError, ConfigurationError
 
 
 async def test_a_fixed_key_is_given_as_it_is() -> None:
@@ -99,3 +99,15 @@ def test_each_loop_asks_for_itself() -> None:
         assert asyncio.run(keys.get()) == "k"
 
     assert len(set(asked)) == 2
+
+
+async def test_a_function_that_takes_too_long_is_told() -> None:
+    never = asyncio.Event()
+
+    async def hangs() -> str:
+        await never.wait()
+        return "key"
+
+    with pytest.raises(ApiTimeoutError, match="api_key function") as caught:
+        await Keys(hangs).get(0.01)
+    assert not caught.value.reached

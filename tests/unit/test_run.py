@@ -4,7 +4,7 @@ import asyncio
 import copy
 import logging
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -657,3 +657,12 @@ async def test_to_dict_is_the_run_as_the_server_described_it() -> None:
     client, _ = fake_client([FakeAnswer(200, run_json("run_1", "SUCCEEDED", extra=[1]))])
     assert client.attach("run_1").to_dict() == {"id": "run_1"}
     assert (await client.run_status("run_1")).to_dict() == run_json("run_1", "SUCCEEDED", extra=[1])
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy])
+async def test_a_copy_works_through_the_same_client(again: Callable[[LumeRun], LumeRun]) -> None:
+    client, transport = fake_client([FakeAnswer(200, run_json("run_1", "SUCCEEDED"))] * 2)
+    run = again(await client.run_status("run_1"))
+    await run.refresh()
+    assert run.succeeded
+    assert len(transport.requests) == 2

@@ -129,6 +129,7 @@ async def test_a_retry_date_without_date_is_seen_from_our_clock() -> None:
     ("retry_after", "seconds"), [("61", 61), ("3600", 3_600), ("999999999999", 999999999999)]
 )
 async def test_a_pause_that_is_too_long_is_raised_instead(retry_after: str, seconds: float) -> None:
+    FakeAnswer(200, run_json("run_1", "SUCCEEDED"))
     client, transport, clock = client_of([FakeAnswer(429, headers={"Retry-After": retry_after})])
 
     with pytest.raises(RateLimitError) as caught:
@@ -457,9 +458,29 @@ async def test_a_refusal_makes_everybody_wait() -> None:
     with pytest.raises(RateLimitError):
         await client.run_status("run_1")
 
-    await client.run_status("run_2")
+    await client.run_status("run_1")
 
     assert clock.now() - START == pytest.approx(5)
+
+
+async def test_a_pause_that_is_too_long_is_told_instead_of_waited_for() -> None:
+    client, transport, clock = client_of(
+        [FakeAnswer(429, headers={"Retry-After": "3600"}), FakeAnswer(200, run_json("run_1", "SUCCEEDED"))],
+        retry=Retry(attempts=1, max_retry_after=60),
+    )
+    for _ in range(2):
+        with pytest.raises(RateLimitError) as caught:
+            await client.run_status("run_1")
+        assert caught.value.retry_after == pytest.approx(3600)
+    assert len(transport.requests) == 1
+    await client.attach("run_1").wait(timeout=2 * 3600)  # who has the time waits
+    assert clock.now() - START >= 3600
+
+
+async def test_an_answer_about_another_run_is_no_answer() -> None:
+    client, _, _ = client_of([RUN], retry=Retry(attempts=1))
+    with pytest.raises(ResponseDecodeError, match=r"expected the run run_2, got run_1 @ \$\.id"):
+        await client.run_status("run_2")
 
 
 async def test_who_is_cancelled_while_everybody_waits_gives_the_turn_back() -> None:
@@ -483,7 +504,7 @@ async def test_other_failures_make_nobody_else_wait(status: int) -> None:
     with pytest.raises(ApiError):
         await client.run_status("run_1")
 
-    await client.run_status("run_2")
+    await client.run_status("run_1")
 
     assert clock.sleeps == []
 
