@@ -215,13 +215,30 @@ def test_a_whole_life_makes_no_noise(tmp_path: Path) -> None:
     assert python("-c", code, cwd=tmp_path) == "SUCCEEDED\n"
 
 
-def test_the_pytest_plugin(pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize(
+    ("options", "conftest"),
+    [
+        ((), ""),
+        (("-p", "lume_local.pytest_plugin"), ""),
+        ((), 'pytest_plugins = ["lume_local.pytest_plugin"]'),
+    ],
+    ids=["found", "by option", "by conftest"],
+)
+def test_the_pytest_plugin(pytester: pytest.Pytester, options: tuple[str, ...], conftest: str) -> None:
     write_flows(pytester.path / "flows")
+    pytester.makeconftest(conftest)
     pytester.makepyfile("""
         import urllib.request
 
         def test_server(lume_server, tmp_path):
             assert urllib.request.urlopen(lume_server.base_url + "/healthz").status == 200
     """)
-    result = pytester.runpytest("-p", "lume_local.pytest_plugin", "-p", "no:asyncio")
+    result = pytester.runpytest(*options, "-p", "no:asyncio")
     result.assert_outcomes(passed=1)
+
+
+def test_the_pytest_plugin_costs_nothing_where_it_is_not_used(tmp_path: Path) -> None:
+    """pytest loads it before coverage is measured: what it imported would look as if never run."""
+    code = "import sys, pytest; before = set(sys.modules); import lume_local.pytest_plugin; "
+    code += "print(*sorted(set(sys.modules) - before))"
+    assert python("-c", code, cwd=tmp_path) == "lume_local lume_local.pytest_plugin\n"
