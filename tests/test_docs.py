@@ -19,6 +19,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,11 +51,9 @@ def blocks_of(page: Path) -> Iterator[Block]:
     for found in FENCE.finditer(text):
         indent, kind, title, body = found.groups()
         if title or kind in RUN:
-            yield Block(kind, title, inspect.cleandoc(f"{indent}\n{body}") + "\n" if indent else body, line_of(text, found))
-
-
-def line_of(text: str, found: "re.Match[str]") -> int:
-    return text.count("\n", 0, found.start()) + 1
+            yield Block(
+                kind, title, textwrap.dedent(body) if indent else body, text.count("\n", 0, found.start()) + 1
+            )
 
 
 def ids(page: Path) -> str:
@@ -72,7 +71,9 @@ def folder(tmp_path, monkeypatch) -> Iterator[Path]:
         part = [header, *rows[n * ROWS : (n + 1) * ROWS]]
         (tmp_path / "batches" / f"{n + 1:02}.csv").write_text("".join(part), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    with lume_local.serve_in_thread(flows=tmp_path / "flows", data=tmp_path / ".served", roots=[tmp_path]) as server:
+    with lume_local.serve_in_thread(
+        flows=tmp_path / "flows", data=tmp_path / ".served", roots=[tmp_path]
+    ) as server:
         monkeypatch.setenv("LUME_API_KEY", server.api_key)
         monkeypatch.setenv("LUME_BASE_URL", server.base_url)
         monkeypatch.setenv("LUME_WEBHOOK_SECRET", "a secret of the docs")
@@ -131,7 +132,9 @@ class Reader:
                 self._compare(block, wanted + "\n", outputs[n])
 
     def _compare(self, block: Block, wanted: str, got: str) -> None:
-        same = doctest.OutputChecker().check_output(wanted, got, doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+        same = doctest.OutputChecker().check_output(
+            wanted, got, doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+        )
         assert same, f"{self._page}:{block.line} promises\n{wanted}\nbut this came:\n{got}"
 
 
