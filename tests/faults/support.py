@@ -78,13 +78,17 @@ class Finished:
     err: str
 
 
+QUIET_ABOUT_TIME = "import logging; logging.getLogger('asyncio').setLevel(logging.ERROR)\n"
+"""Under -X dev a step of 0.1 s is warned of: on a busy machine that means nothing. Leaks are errors."""
+
+
 class Script:
     """A Python program in a process of its own; leaving the block leaves no process behind."""
 
     def __init__(
         self, source: str, *, env: Mapping[str, str] | None = None, flags: tuple[str, ...] = ()
     ) -> None:
-        self._source = textwrap.dedent(source)
+        self._source = QUIET_ABOUT_TIME + textwrap.dedent(source)
         self._flags = flags
         inherited = {name: text for name, text in os.environ.items() if "proxy" not in name.lower()}
         paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])

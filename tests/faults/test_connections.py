@@ -41,7 +41,8 @@ async def test_waiting_for_a_place_is_not_taken_for_a_slow_server() -> None:
 
 async def test_places_are_given_in_the_order_in_which_they_were_asked_for() -> None:
     ids = [f"run_{number}" for number in range(50)]
-    async with Loopback([forever(run_reply())]) as server, client_for(server, max_connections=1) as client:
+    script = [run_reply(run_id=run_id) for run_id in ids]
+    async with Loopback(script) as server, client_for(server, max_connections=1) as client:
         await asyncio.gather(*(client.run_status(run_id) for run_id in ids))
 
     assert [request.path.rpartition("/")[2] for request in server.requests] == ids
