@@ -530,8 +530,10 @@ def test_a_forked_child_uses_no_connection_of_its_parent() -> None:
 
 
 NEVER_CLOSED = """
-    import asyncio, sys
+    import asyncio, logging, sys
     from lume_async import Client
+
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # a busy machine makes slow callbacks, which -X dev tells
 
     async def main(client):
         await client.run_status("run_1")
