@@ -162,3 +162,9 @@ def test_every_error_has_its_place_in_the_reference() -> None:
     errors = [name for name in lume_async.__all__ if name.endswith("Error")]
 
     assert [name for name in errors if f"\n## {name}\n" not in text] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+@pytest.mark.parametrize("index", ["mkdocs.yml", "docs/llms.txt"])
+def test_every_page_is_listed(page, index) -> None:
+    assert ids(page) in (ROOT / index).read_text(encoding="utf-8")
