@@ -108,7 +108,7 @@ class Gate:
             async with self._queue.get():
                 slept_until = (
                     -math.inf
-                )  # each moment is slept for once: where sleeps take no time, that is enough
+                )  # a moment is slept for once: where sleeps take no time, that is enough
                 while (until := pace.opens_at) > max(now := self._clock.now(), slept_until):
                     slept_until = until
                     await self._clock.sleep(until - now)
