@@ -106,9 +106,8 @@ class Gate:
         pace = self.pace
         if not pace.free:
             async with self._queue.get():
-                slept_until = (
-                    -math.inf
-                )  # a moment is slept for once: where sleeps take no time, that is enough
+                # Each moment is slept for once: where sleeps take no time, that is enough.
+                slept_until = -math.inf
                 while (until := pace.opens_at) > max(now := self._clock.now(), slept_until):
                     slept_until = until
                     await self._clock.sleep(until - now)
