@@ -341,7 +341,7 @@ async def test_a_cancelled_wait_stops_looking_and_leaves_the_run_alone(waiting: 
 
 
 async def test_without_back_off_a_closed_gate_takes_no_time() -> None:
-    async with Loopback([throttled("3600"), run_reply()]) as server, client_for(server) as client:
+    async with Loopback([throttled("45"), run_reply()]) as server, client_for(server) as client:
         with no_backoff():
             run = await client.attach("run_1").wait(timeout=None)
 
