@@ -81,7 +81,8 @@ def in_outcome(wrap: Callable[[S], T]) -> Callable[[Outcome[S]], Outcome[T]]:
     """Wraps the run of an outcome, and that of its error."""
 
     def outcome(core: Outcome[S]) -> Outcome[T]:
-        return Outcome(core.run_id, None if core.run is None else wrap(core.run), adopt(core.error))
+        run = None if core.run is None else wrap(core.run)
+        return Outcome(core.run_id, run, adopt(core.error), core.request)
 
     return outcome
 
