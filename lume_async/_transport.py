@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import math
 import os
+import re
 import socket
 import ssl as ssl_module
 import zlib
@@ -39,6 +40,9 @@ CONNECT_SHARE, LONGEST_CONNECT = 0.9, 10.0
 """Connecting ends before the attempt does, so that 'never connected' is told apart from 'never answered'."""
 
 _CHUNK = 64 * 1024
+_USER = re.compile(r"://[^/@\s]*@")
+"""The user name and the password of a proxy, in the words of aiohttp's errors."""
+
 _ALWAYS = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate"}  # what is undone here, no more
 _NOT_REACHED = (
     aiohttp.ClientConnectorError,
@@ -137,7 +141,7 @@ class AiohttpTransport:
 
     def _failure(self, error: Exception) -> ApiConnectionError:
         reached = not isinstance(error, _NOT_REACHED)
-        words = str(error) or type(error).__name__
+        words = _USER.sub("://", str(error)) or type(error).__name__
         if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)):
             words += f" (trust store: {self._trust()})"
         return ApiConnectionError(f"{self._where}: {words}", reached=reached)
