@@ -20,6 +20,9 @@ from lume_async.testing import run_json
 ROOT = Path(__file__).parents[2]
 KEY = "test-key"
 FLOW, SOURCE = "flow:v1", "a.csv"
+SEED = int(os.environ.get("FAULTS_SEED", "0"))
+"""What the random tests begin with; `scripts/soak` gives each round another."""
+
 ENOUGH = 20.0
 """Seconds that something may take which takes milliseconds: a busy machine must not fail a test."""
 

@@ -1,0 +1,144 @@
+"""The API key, and a proxy's password, in no message, record, pickle or traceback local of what fails on the wire."""
+
+import logging
+import pickle
+import traceback
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from faults.proxy import Proxy
+from faults.support import FLOW, SOURCE, LeapingClock
+from loopback import Loopback, Step, endless, forever, hang_up, redirect, reply, reset, throttled
+
+import lume_async
+from lume_async import Client, LumeError, RunTimeoutError, SubmissionUnknownError
+
+CANARY = "canary-key-5f2c9e"
+PASSWORD = "canary-password-77"
+OURS = tuple(str(Path(module.__file__ or "").parent) for module in (lume_async, aiohttp))
+
+
+@pytest.fixture(autouse=True)
+def everything_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    caplog.set_level(logging.DEBUG)
+    yield
+    for record in caplog.records:
+        shown = f"{record.getMessage()} {record.args!r} {vars(record)!r}"
+        assert CANARY not in shown
+        assert PASSWORD not in shown
+
+
+def assert_silent(error: BaseException) -> None:
+    """Also what it hangs on, and every local of a frame that is ours or aiohttp's."""
+    frames = 0
+    pending: list[BaseException | None] = [error]
+    while pending:
+        each = pending.pop()
+        if each is None:
+            continue
+        pending += [each.__cause__, each.__context__]
+        shown = [str(each), repr(each), repr(vars(each))]
+        if isinstance(each, LumeError):
+            shown.append(repr(pickle.dumps(each)))
+        for frame, _ in traceback.walk_tb(each.__traceback__):
+            if frame.f_code.co_filename.startswith(OURS):
+                frames += 1
+                shown += [f"{name}={value!r}" for name, value in frame.f_locals.items()]
+        for text in shown:
+            assert CANARY not in text
+            assert PASSWORD not in text
+    assert frames
+
+
+Use = Callable[[Client], Awaitable[object]]
+USES: dict[str, Use] = {
+    "submit": lambda client: client.run(FLOW, SOURCE, force_rerun=True),
+    "look": lambda client: client.run_status("run_1"),
+    "wait": lambda client: client.attach("run_1").wait(timeout=20),
+    "cancel": lambda client: client.attach("run_1").cancel(),
+    "list": lambda client: anext(client.list_runs()),
+}
+FAULTS: dict[str, Callable[[], Step]] = {
+    "reset": reset,
+    "hang up": hang_up,
+    "cut headers": lambda: reply(200, {"id": "run_1"}).cut("headers"),
+    "cut chunk": lambda: reply(200, {"id": "run_1"}, framing="chunked").cut("chunk"),
+    "no HTTP": lambda: reply(200, reason="\x00"),
+    "too many headers": lambda: reply(200, headers=[(f"X-{n}", "y" * 8_000) for n in range(20)]),
+    "endless": endless,
+    "redirect": lambda: redirect(307, "http://127.0.0.1:9/elsewhere"),
+    "throttled": lambda: throttled("1"),
+    "repeats the key": lambda: reply(403, {"detail": f"{CANARY} is not allowed to", "key": CANARY}),
+    "repeats the key on 500": lambda: reply(500, f"<pre>lume-api-key: {CANARY}</pre>"),
+    "repeats the key on 200": lambda: reply(200, {"id": CANARY, "status": None}),
+}
+
+
+def client_of(server: Loopback, **options: object) -> Client:
+    client = Client(
+        CANARY, **{"base_url": server.url, "proxy": False, "max_response_bytes": 65_536, **options}
+    )  # type: ignore[arg-type]
+    client._sender.clock = client._sender._gate._clock = LeapingClock()
+    return client
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+async def test_no_failed_answer_tells_the_key(fault: Callable[[], Step], use: Use) -> None:
+    async with Loopback([forever(fault())]) as server, client_of(server) as client:
+        with pytest.raises((LumeError, TimeoutError)) as caught:
+            await use(client)
+
+    assert_silent(caught.value)
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+@pytest.mark.parametrize("place", [0, "headers", "body"])
+async def test_no_timeout_tells_the_key(place: int, use: Use) -> None:
+    async with Loopback([forever(reply(200, b"{}").stall(place))]) as server:
+        client = client_of(server, request_timeout=0.05)
+        async with client:
+            with pytest.raises((LumeError, TimeoutError)) as caught:
+                await use(client)
+
+    assert isinstance(caught.value, (LumeError, RunTimeoutError, SubmissionUnknownError))
+    assert_silent(caught.value)
+
+
+async def test_no_refused_connection_tells_the_key() -> None:
+    async with Loopback([], refusing=True) as server, client_of(server) as client:
+        with pytest.raises(LumeError) as caught:
+            await client.run_status("run_1")
+
+    assert_silent(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("refuses", [None, 407, 502])
+async def test_no_failing_proxy_tells_the_key_or_its_password(scheme: str, refuses: int | None) -> None:
+    async with Proxy(refuses=refuses) as proxy, Loopback([forever(hang_up("first byte"))]) as server:
+        url = proxy.url.replace("http://", f"http://user:{PASSWORD}@")
+        async with client_of(server, base_url=f"{scheme}://127.0.0.1:{server.port}", proxy=url) as client:
+            with pytest.raises(LumeError) as caught:
+                await client.run(FLOW, SOURCE, force_rerun=True)
+
+    assert_silent(caught.value)
+
+
+@pytest.mark.parametrize("trusted", [True, False], ids=["expired", "unknown authority"])
+async def test_no_failing_handshake_tells_the_key(trusted: bool, tmp_path: Path) -> None:
+    pytest.importorskip("cryptography", reason="makes the certificates")
+    from faults.certificates import Authority
+
+    authority = Authority(tmp_path)
+    ca_file = authority.ca_file if trusted else None
+    async with (
+        Loopback([], ssl=authority.server(expired=True)) as server,
+        client_of(server, ssl=ca_file) as client,
+    ):
+        with pytest.raises(LumeError) as caught:
+            await client.run_status("run_1")
+
+    assert_silent(caught.value)
