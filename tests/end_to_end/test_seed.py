@@ -86,9 +86,9 @@ def test_waiting_and_handling_every_end(
     def sleep(_seconds: float) -> None:
         """The guide sleeps 5 s and more: here until something has happened to the run."""
         (run,) = lume.list_runs(source_path=status, limit=1)
-        if status == "CRASHED" and run.id in server.workers():
-            os.kill(server.workers()[run.id], signal.SIGKILL)
-        lume.wait_all([run])
+        for snapshot in run.watch():
+            if status == "CRASHED" and snapshot.status == "TRANSFORMING":  # its worker is at work
+                os.kill(server.workers()[run.id], signal.SIGKILL)
 
     monkeypatch.setattr(time, "sleep", sleep)
     _rerun, waiting, handling = blocks()
