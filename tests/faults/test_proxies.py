@@ -58,7 +58,7 @@ async def test_proxy_false_is_obeyed_and_an_argument_beats_the_environment(
     assert other.heads == []
 
 
-async def test_a_proxy_s_password_goes_to_the_proxy_only() -> None:
+async def test_the_password_of_a_proxy_goes_to_the_proxy_only() -> None:
     async with Proxy() as proxy, Loopback([forever(run_reply())]) as server:
         url = proxy.url.replace("http://", "http://user:canary-password@")
         async with client_for(server, proxy=url) as client:
