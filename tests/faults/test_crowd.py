@@ -87,8 +87,7 @@ async def crowd(server: LimitedServer, seed: int, how: str) -> list[bool]:
 
 
 @pytest.mark.parametrize("how", ["one wait each", "wait_all"])
-@pytest.mark.parametrize("burst", [100.0, 10.0])
-@pytest.mark.parametrize("retry_after", [None, "1"])
+@pytest.mark.parametrize(("burst", "retry_after"), [(100.0, None), (10.0, "1")])
 @pytest.mark.parametrize("seed", [SEED])
 def test_a_crowd_before_a_limited_server(how: str, burst: float, retry_after: str | None, seed: int) -> None:
     server = LimitedServer(seed, burst=burst, retry_after=retry_after, lasts=30.0)
