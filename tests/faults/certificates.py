@@ -39,6 +39,7 @@ class Authority:
             _builder(self._name, self._name, self._key)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(usage, critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         self.ca_file = folder / "authority.pem"
@@ -54,6 +55,10 @@ class Authority:
         certificate = (
             _builder(_name("loopback"), self._name, key, expired=expired)
             .add_extension(x509.SubjectAlternativeName([other]), critical=False)
+            # Python 3.13 trusts no certificate that does not name its issuer's key (VERIFY_X509_STRICT).
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
+            )
             .sign(self._key, hashes.SHA256())
         )
         file = self._folder / f"{host}{'-expired' if expired else ''}.pem"

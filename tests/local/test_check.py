@@ -12,13 +12,14 @@ from lume_async.errors import ConfigurationError
 
 
 async def test_a_flow_without_mistakes(tmp_path: Path) -> None:
+    others = workers(os.getpid())  # those of a server that lives as long as the whole test run
     (tmp_path / "people.toml").write_text(PEOPLE)
     (tmp_path / "notes.toml").write_text(NOTES)
     checked = await lume_local.check_flow(tmp_path / "people.toml")
     assert (checked.ref, checked.columns) == ("people:v1", ("id", "email", "age"))
     assert (await lume_local.check_flow(str(tmp_path / "notes.toml"))).ref == "notes:v1"
     assert sorted(os.listdir(tmp_path)) == ["notes.toml", "people.toml"]
-    assert workers(os.getpid()) == []
+    assert set(workers(os.getpid())) <= set(others)
 
 
 @pytest.mark.parametrize(
@@ -31,12 +32,13 @@ async def test_a_flow_without_mistakes(tmp_path: Path) -> None:
     ],
 )
 async def test_mistakes_and_their_places(tmp_path: Path, text: bytes, place: str, problem: str) -> None:
+    others = workers(os.getpid())
     (tmp_path / "bad.toml").write_bytes(text)
     with pytest.raises(lume_local.FlowError) as caught:
         await lume_local.check_flow(tmp_path / "bad.toml")
     assert caught.value.place == place
     assert problem in caught.value.problem
-    assert workers(os.getpid()) == []
+    assert set(workers(os.getpid())) <= set(others)
 
 
 async def test_what_can_not_be_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

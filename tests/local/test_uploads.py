@@ -127,12 +127,12 @@ async def test_a_body_is_asked_for_only_where_the_head_is_accepted(small: Wire) 
     assert url is not None
     head = "PUT /v1/uploads/{} HTTP/1.1\r\nHost: x\r\nlume-api-key: {}\r\nExpect: 100-continue\r\n"
     for name, first in (
-        ("a", b"HTTP/1.1 100 Continue\r\n"),
-        ("-a", b"HTTP/1.1 422 Unprocessable Entity\r\n"),
+        ("a", b"HTTP/1.1 100 "),
+        ("-a", b"HTTP/1.1 422 "),
     ):
         reader, writer = await asyncio.open_connection(url.host, url.port)
         writer.write(f"{head.format(name, key)}Content-Length: 2\r\n\r\n".encode())
-        assert await reader.readline() == first
+        assert (await reader.readline()).startswith(first)
         if name == "a":
             writer.write(b"ok")
             await reader.readline()
