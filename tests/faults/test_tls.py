@@ -110,9 +110,9 @@ QUIET = {
 
         asyncio.run(main())
     """,
-    "closed a hundred times": """
+    "closed fifty times": """
         async def main():
-            for _ in range(100):
+            for _ in range(50):
                 async with Client(proxy=False) as client:
                     await client.run_status("run_1")
 
@@ -125,7 +125,7 @@ QUIET = {
     """,
     "dropped while its loop goes on": """
         async def main():
-            for _ in range(20):
+            for _ in range(8):
                 await Client(proxy=False).run_status("run_1")
                 gc.collect()
             await asyncio.sleep(0)
