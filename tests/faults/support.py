@@ -85,13 +85,18 @@ QUIET_ABOUT_TIME = "import logging; logging.getLogger('asyncio').setLevel(loggin
 """Under -X dev a step of 0.1 s is warned of: on a busy machine that means nothing. Leaks are errors."""
 
 
+DIES_WITH_US = "import ctypes, sys; sys.platform == 'linux' and ctypes.CDLL(None).prctl(1, 9)\n"
+"""PR_SET_PDEATHSIG, SIGKILL: where the tests are killed, a script that waits would go on knocking at a port that
+soon belongs to somebody else's server."""
+
+
 class Script:
     """A Python program in a process of its own; leaving the block leaves no process behind."""
 
     def __init__(
         self, source: str, *, env: Mapping[str, str] | None = None, flags: tuple[str, ...] = ()
     ) -> None:
-        self._source = QUIET_ABOUT_TIME + textwrap.dedent(source)
+        self._source = DIES_WITH_US + QUIET_ABOUT_TIME + textwrap.dedent(source)
         self._flags = flags
         inherited = {name: text for name, text in os.environ.items() if "proxy" not in name.lower()}
         paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
