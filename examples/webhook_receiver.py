@@ -1,0 +1,76 @@
+"""Webhooks in Starlette: a delivery wakes a `Monitor`, which fetches the run; what is never delivered it finds too.
+
+    python examples/server.py                # prints the `export` line for the terminal of the next command
+    uvicorn examples.webhook_receiver:app
+
+    curl -d examples/data/customers.csv localhost:8000/cleanings
+    curl localhost:8000/cleanings/run_...
+
+Needs `pip install starlette uvicorn`.
+"""
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Mount, Route
+
+import lume_async as lume
+from lume_async import webhooks
+
+# Where the service finds us. A mounted handler needs the slash at the end: without it there is a redirect, and
+# deliveries follow none.
+ADDRESS = os.environ.get("LUME_WEBHOOK_URL", "http://127.0.0.1:8000/lume/")
+
+client = lume.Client()
+monitor = client.monitor(poll_interval=60)  # the safety net: a lost delivery costs a minute, not the result
+# In a real service a table; at the start, add to the monitor the runs whose end is not in it.
+ended: dict[str, lume.RunEvent[lume.LumeRun]] = {}
+
+
+def wake(event: webhooks.WebhookEvent) -> None:
+    # The body is a hint, and may come twice or late: it makes the monitor fetch the run, and decides nothing.
+    monitor.notify(event.run_id)
+
+
+async def follow() -> None:
+    async for event in monitor:
+        if event.error or event.run.is_terminal:
+            ended[event.run.id] = event
+
+
+@asynccontextmanager
+async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async with client, asyncio.TaskGroup() as tasks, monitor:  # leaving `monitor` ends `follow`
+        tasks.create_task(follow())
+        yield
+
+
+async def submit(request: Request) -> JSONResponse:
+    # `run()` has no argument for the address yet: one request by hand, without retries.
+    source = (await request.body()).decode()
+    wanted = {"flow_version": "customer_cleaner:v1", "source_path": source, "webhook_url": ADDRESS}
+    headers = {"lume-api-key": os.environ["LUME_API_KEY"], "Idempotency-Key": uuid.uuid4().hex}
+    async with aiohttp.request("POST", f"{client.base_url}/v1/runs", json=wanted, headers=headers) as answer:
+        told = await answer.json(content_type=None)
+    if answer.status not in (201, 409):
+        return JSONResponse(told, answer.status)
+    # 409: a run holds that source already. A webhook that comes before `add` is no harm: `add` looks at once.
+    run = monitor.add(told["id" if answer.status == 201 else "run_id"])
+    return JSONResponse({"id": run.id}, 202)
+
+
+async def status(request: Request) -> JSONResponse:
+    event = ended.get(request.path_params["run_id"])
+    return JSONResponse({"status": str(event.error or event.run.status) if event else None})
+
+
+receiver = webhooks.asgi_app(wake, os.environ["LUME_WEBHOOK_SECRET"])
+routes = [Mount("/lume", receiver), Route("/cleanings", submit, methods=["POST"])]
+app = Starlette(routes=[*routes, Route("/cleanings/{run_id}", status)], lifespan=lifespan)
