@@ -1,5 +1,7 @@
 """What does one `run_status` cost, beside the same GET by its peers? Against nginx, which is no bottleneck.
 
+All send an API key with each request, as the service demands.
+
 Prints CPU per request (one at a time), requests per second (64 at a time), and the cost of decoding.
 Needs `nginx` on the path; peers that are not installed are left out.
 """
@@ -29,6 +31,7 @@ from lume_async.testing import run_json
 RUN = "run_01J9ZQ4T6W"
 REQUESTS = 600
 MANY = 64
+KEY = {"lume-api-key": "key"}
 
 
 def body() -> bytes:
@@ -108,7 +111,7 @@ def contestants(
         async with aiohttp.ClientSession() as session:
 
             async def get() -> object:
-                async with session.get(path) as response:
+                async with session.get(path, headers=KEY) as response:
                     return orjson.loads(await response.read())
 
             yield get
@@ -118,7 +121,7 @@ def contestants(
         import httpx
 
         async with httpx.AsyncClient(limits=httpx.Limits(max_connections=MANY)) as client:
-            yield lambda: _json(client.get(path))
+            yield lambda: _json(client.get(path, headers=KEY))
 
     @contextlib.asynccontextmanager
     async def by_openai():

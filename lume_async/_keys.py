@@ -1,6 +1,7 @@
 """The API key of each request: one string for ever, or asked of a function, once for all that wait for it."""
 
 import asyncio
+import copy
 import inspect
 from collections.abc import Callable
 
@@ -15,12 +16,9 @@ class Keys:
 
     def __init__(self, source: Secret | Callable[[], object]) -> None:
         self._source = source
-        self._asking: PerLoop[list[asyncio.Task[Secret]]] = PerLoop(list)
-
-    @property
-    def fixed(self) -> Secret | None:
+        self.fixed = source if isinstance(source, Secret) else None
         """The one key that never changes, where it is one."""
-        return self._source if isinstance(self._source, Secret) else None
+        self._asking: PerLoop[list[asyncio.Task[Secret]]] = PerLoop(list)
 
     @property
     def rotates(self) -> bool:
@@ -43,11 +41,14 @@ class Keys:
             asking.append(task)
             task.add_done_callback(lambda _task: asking.clear())
         # One caller that gives up must not take the answer from the others.
+        task, patience = asking[0], asyncio.timeout(timeout)
         try:
-            async with asyncio.timeout(timeout):
-                return await asyncio.shield(asking[0])
-        except TimeoutError:
-            pass
+            async with patience:
+                return await asyncio.shield(task)
+        except Exception as error:
+            failure = error
+        if not patience.expired():
+            raise _own(failure)
         raise ApiTimeoutError(f"the api_key function gave no key within {timeout:.3g} s", reached=False)
 
 
@@ -56,3 +57,15 @@ async def _ask(source: Callable[[], object]) -> Secret:
     if inspect.isawaitable(answer):
         answer = veiled(await answer)
     return valid_key(answer, "the api_key function")
+
+
+def _own(error: Exception) -> Exception:
+    """A copy for one of the callers: one that all share would collect the tracebacks of all."""
+    try:
+        own = copy.copy(error)
+    except Exception:  # of a class that can't be copied
+        return error
+    if type(own) is not type(error):
+        return error
+    own.__cause__, own.__suppress_context__ = error.__cause__, error.__suppress_context__
+    return own.with_traceback(error.__traceback__)

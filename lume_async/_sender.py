@@ -3,8 +3,9 @@
 import asyncio
 import math
 from collections import OrderedDict
+from collections.abc import Coroutine
 from contextlib import AbstractContextManager, nullcontext
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from attrs import evolve
 
@@ -71,14 +72,14 @@ class Sender:
         self._held = 0
         self.closed = False
 
-    async def send(
+    def send(
         self,
         call: Call[T],
         *,
         timeout: float | None = None,
         sending: Sending | None = None,
         once: bool = False,
-    ) -> T:
+    ) -> Coroutine[Any, Any, T]:
         """Send until there is an answer, the retries are used up, or `timeout` seconds are over.
 
         Args:
@@ -91,8 +92,10 @@ class Sender:
             ClientClosedError: the client is closed.
         """
         state = Sending() if sending is None else sending
-        if not tracing_is_on():
-            return await self._send(call, timeout, state, once)
+        send = self._send_traced if tracing_is_on() else self._send
+        return send(call, timeout, state, once)
+
+    async def _send_traced(self, call: Call[T], timeout: float | None, state: Sending, once: bool) -> T:
         with traced_call(call.operation, call.run_id):
             return await self._send(call, timeout, state, once)
 
@@ -179,7 +182,7 @@ class Sender:
         finally:
             slot.release()
         self._learn(call, response, state, epoch)
-        return read(call, response, self.clock.wall(), state.key)
+        return read(call, response, self.clock, state.key)
 
     async def _turn(self, slot: asyncio.Semaphore, deadline: float | None) -> int:
         left = None if deadline is None else deadline - self.clock.now()
@@ -207,22 +210,22 @@ class Sender:
 
     async def _exchange(self, call: Call[T], state: Sending, deadline: float | None) -> Response:
         """Put the request on the wire and time it."""
-        headers = {"User-Agent": self.settings.user_agent, **call.headers}
+        headers = dict(call.headers)
         started = self.clock.now()
         limit = self._limit(call, None if deadline is None else deadline - started)
         if call.keyed:
             headers["lume-api-key"] = state.key = self._keys.fixed or await self._keys.get(limit)
         if state.first_sent is None:
-            state.first_sent = self.clock.now()
+            state.first_sent = self.clock.now()  # not `started`: to get a key may have taken its time
         if self.observer.listening or tracing_is_on():
             return await self._observed(call, headers, limit, state.attempts)
         return await self._request(call, headers, limit)
 
-    async def _request(self, call: Call[T], headers: dict[str, str], limit: float) -> Response:
+    def _request(
+        self, call: Call[T], headers: dict[str, str], limit: float
+    ) -> Coroutine[Any, Any, Response]:
         body = call.stream() if call.stream else call.body
-        return await self._transport.request(
-            call.method, call.path, headers=headers, body=body, timeout=limit
-        )
+        return self._transport.request(call.method, call.path, headers=headers, body=body, timeout=limit)
 
     async def _observed(self, call: Call[T], headers: dict[str, str], limit: float, attempt: int) -> Response:
         """The request, with its start and its end told to the log, the hooks and OpenTelemetry."""

@@ -4,6 +4,7 @@ from typing import TypeVar
 
 from attrs import define
 
+from lume_async._clock import Clock
 from lume_async._endpoints import Call
 from lume_async._retry import refuses_for_good
 from lume_async._secret import Secret
@@ -36,15 +37,15 @@ class Sending:
     key: Secret | None = None
 
 
-def read(call: Call[T], response: Response, wall: float, key: Secret | None) -> T:
-    """The value of an answer that came at `wall`, in seconds since the epoch.
+def read(call: Call[T], response: Response, clock: Clock, key: Secret | None) -> T:
+    """The value of an answer that came just now.
 
     Raises:
         ApiError: it is none.
     """
     status = response.status
     if not (200 <= status < 300 or (status == 304 and "If-None-Match" in call.headers)):
-        raise _about(call, error_from(response, on_run=call.run_id is not None, wall=wall), key)
+        raise _about(call, error_from(response, on_run=call.run_id is not None, wall=clock.wall()), key)
     try:
         return call.decode(response)
     except ApiError as caught:

@@ -93,11 +93,12 @@ class AiohttpTransport:
         self, method: str, path: str, *, headers: Mapping[str, str], body: Body, timeout: float
     ) -> Response:
         try:
-            session = await self._session()
+            held = self._sessions.get(asyncio.get_running_loop())
+            session = await self._open() if held is None or held.session.closed else held.session
             async with session.request(
                 method,
                 URL(self._base + path, encoded=True),
-                headers={**_ALWAYS, **headers},
+                headers=headers,
                 data=body,
                 timeout=self._limits(timeout),
                 allow_redirects=False,  # the key would go wherever an answer points
@@ -158,16 +159,15 @@ class AiohttpTransport:
             return "the ssl= context"
         return str(given or os.environ.get("SSL_CERT_FILE") or "the system's")
 
-    async def _session(self) -> aiohttp.ClientSession:
+    async def _open(self) -> aiohttp.ClientSession:
+        """A session for the running loop, or the one that another task made meanwhile."""
         loop = asyncio.get_running_loop()
+        if self._base.startswith("https:") and self._ssl is None:
+            # Reading a CA bundle takes milliseconds: not on the loop.
+            self._ssl = await _threads.run(_ssl_context, self._settings.ssl)
+        if self._closed:
+            raise ClientClosedError("the client is closed: make a new one")
         held = self._sessions.get(loop)
-        if held is None or held.session.closed:
-            if self._base.startswith("https:") and self._ssl is None:
-                # Reading a CA bundle takes milliseconds: not on the loop.
-                self._ssl = await _threads.run(_ssl_context, self._settings.ssl)
-            if self._closed:
-                raise ClientClosedError("the client is closed: make a new one")
-            held = self._sessions.get(loop)
         if held is None or held.session.closed:
             life = _life(self._settings, self._ssl)
             held = self._sessions[loop] = _Session(life, await anext(life))
@@ -202,6 +202,7 @@ async def _life(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
+        headers={**_ALWAYS, "User-Agent": settings.user_agent},
         proxy=settings.proxy,
     ) as session:
         # aiohttp would send a GET a second time by itself when a kept connection breaks: every send is counted here.
@@ -258,8 +259,7 @@ async def _whole(response: aiohttp.ClientResponse, limit: int) -> bytes:
         ResponseDecodeError: it is larger, or in an encoding that was not asked for.
         ApiConnectionError: a compressed body was cut.
     """
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    length = response.content_length
+    encoding, length = _encoding(response), response.content_length
     if encoding == "identity":
         if length is not None and length <= limit:
             return await response.read()
@@ -285,12 +285,17 @@ async def _whole(response: aiohttp.ClientResponse, limit: int) -> bytes:
 
 async def _beginning(response: aiohttp.ClientResponse) -> bytes:
     """The first part of an error's body: enough to explain it; whatever can't be read is left out."""
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    encoding = _encoding(response)
     inflater = zlib.decompressobj(47) if encoding in ("gzip", "deflate") else None
     try:
         return (await _gather(response, ERROR_BYTES, inflater))[:ERROR_BYTES]
     except (aiohttp.ClientError, ResponseDecodeError):
         return b""  # the status alone decides what it is
+
+
+def _encoding(response: aiohttp.ClientResponse) -> str:
+    encoding = response.headers.get(aiohttp.hdrs.CONTENT_ENCODING)
+    return "identity" if encoding is None else encoding.strip().lower()
 
 
 async def _gather(response: aiohttp.ClientResponse, limit: int, inflater: "zlib._Decompress | None") -> bytes:

@@ -188,7 +188,7 @@ def aiohttp_handler(on_event: OnEvent, secret: Secrets) -> "Callable[[web.Reques
 
 @public
 def asgi_app(on_event: OnEvent, secret: Secrets) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-    """An ASGI application, to be mounted as in `Mount("/lume", app=…)`.
+    """An ASGI application, to be mounted as in `Mount("/lume", app=…)`: its address then ends in a slash, `…/lume/`.
 
     Answers as `aiohttp_handler` does, and 405 to anything but POST.
 

@@ -1,6 +1,7 @@
 """The key is asked for once for all that wait for it."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -76,8 +77,30 @@ async def test_an_error_reaches_all_that_wait_and_is_not_kept() -> None:
     results = await asyncio.gather(keys.get(), keys.get(), return_exceptions=True)
 
     assert [str(result) for result in results] == ["vault is down"] * 2
+    assert results[0] is not results[1]
     await asyncio.sleep(0)
     assert await keys.get() == "k"
+
+
+class Sealed(Exception):
+    """Can't be copied: its arguments are not those of its class."""
+
+    def __init__(self, *, why: str) -> None:
+        super().__init__(why)
+
+
+@pytest.mark.parametrize("cause", [None, OSError("below")])
+@pytest.mark.parametrize("make", [TimeoutError, KeyError, lambda text: Sealed(why=text)])
+async def test_an_error_of_the_function_arrives_as_it_is(make: Any, cause: Exception | None) -> None:
+    async def ask() -> str:
+        raise make("no vault") from cause
+
+    with pytest.raises(type(make("x"))) as caught:
+        await Keys(ask).get(10)
+
+    assert caught.value.args == ("no vault",)
+    assert caught.value.__cause__ is cause
+    assert [frame.name for frame in caught.traceback][-1] == "ask"
 
 
 @pytest.mark.parametrize("answer", ["", None, 5, "a\x00", b"k"])

@@ -71,6 +71,7 @@ async def test_a_request_on_the_wire() -> None:
     assert request.headers["content-type"] == "application/json"
     assert request.headers["accept"] == "application/json"
     assert request.headers["accept-encoding"] == "gzip, deflate"
+    assert request.headers["user-agent"].startswith("lume-client/")
     assert (answer.status, answer.body) == (200, JSON)
     assert answer.headers["content-type"] == answer.headers["CONTENT-TYPE"]
 
