@@ -49,9 +49,9 @@ class Pages(AsyncIterator[int]):
         if not self.left:
             raise StopAsyncIteration
         self.ready = PAGE
-        return self.take_ready(1)[0]
+        return self._take_ready(1)[0]
 
-    def take_ready(self, limit: int) -> list[int]:
+    def _take_ready(self, limit: int) -> list[int]:
         taken = min(limit, self.ready)
         self.ready -= taken
         self.left -= taken

@@ -6,8 +6,9 @@ from collections.abc import AsyncGenerator, Iterable
 from copy import copy
 
 from lume_async._backoff import PollInterval, polling
+from lume_async._chunked import Chunked
 from lume_async._duration import Duration, optional_seconds
-from lume_async._monitor import Monitor
+from lume_async._monitor import QUEUED, Monitor
 from lume_async._run import LumeRun
 from lume_async._sender import Sender
 from lume_async.errors import RunTimeoutError
@@ -16,11 +17,11 @@ from lume_async.models import Outcome, RunEvent, RunRequest, check_run_id
 
 def as_completed(
     sender: Sender, runs: Iterable[LumeRun | str], *, timeout: Duration | None, poll_interval: PollInterval
-) -> AsyncGenerator[Outcome[LumeRun], None]:
+) -> Chunked[Outcome[LumeRun]]:
     """One outcome per item of `runs`, in the order in which the runs end; one look per id at a time."""
     handles = [LumeRun(sender, check_run_id(run)) if isinstance(run, str) else run for run in runs]
     polling(poll_interval)  # a bad argument is told at once, not at the first step
-    return _completions(sender, handles, optional_seconds(timeout, "timeout"), poll_interval)
+    return Chunked(_completions(sender, handles, optional_seconds(timeout, "timeout"), poll_interval))
 
 
 async def wait_all(
@@ -36,7 +37,7 @@ async def wait_all(
 
 async def _completions(
     sender: Sender, handles: list[LumeRun], timeout: float | None, poll_interval: PollInterval
-) -> AsyncGenerator[Outcome[LumeRun], None]:
+) -> AsyncGenerator[list[Outcome[LumeRun]], None]:
     waiting = Counter(handle.id for handle in handles)
     handle_of = {handle.id: handle for handle in reversed(handles)}
     async with Monitor(sender, poll_interval=poll_interval) as monitor:
@@ -44,22 +45,20 @@ async def _completions(
             monitor.add(handle)
         alarm = None if timeout is None else asyncio.ensure_future(_ring(monitor, timeout))
         try:
-            while waiting:
-                event = await monitor._events.get()
-                if event is None:
-                    break
-                if event.error is None and not event.run.is_terminal:
-                    continue
-                for _ in range(waiting.pop(event.run.id, 0)):
-                    yield outcome_of(event)
+            while waiting and (first := await monitor._events.get()) is not None:
+                yield [
+                    outcome_of(event)
+                    for event in [first, *monitor._take_ready(QUEUED)]
+                    if event.error is not None or event.run.is_terminal
+                    for _ in range(waiting.pop(event.run.id, 0))
+                ]
         finally:
             if alarm is not None:
                 alarm.cancel()
         if monitor._failure is not None:
             raise monitor._failure
     for run_id, times in waiting.items():
-        for _ in range(times):
-            yield Outcome(run_id, error=too_late(handle_of[run_id], timeout))
+        yield [Outcome(run_id, error=too_late(handle_of[run_id], timeout)) for _ in range(times)]
 
 
 async def _ring(monitor: Monitor, timeout: float) -> None:

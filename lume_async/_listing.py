@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator
 
 from lume_async import _endpoints
+from lume_async._chunked import Chunked
 from lume_async._run import LumeRun
 from lume_async._sender import Sender
 from lume_async.errors import ResponseDecodeError
@@ -19,7 +20,7 @@ def list_runs(
     source_path: str | None,
     status: RunStatus | str | None,
     limit: int | None,
-) -> AsyncGenerator[LumeRun, None]:
+) -> Chunked[LumeRun]:
     """The runs that match, newest first.
 
     Raises:
@@ -29,20 +30,20 @@ def list_runs(
         raise ValueError(f"limit must be a whole number of at least 1, not {limit!r}")
     asked = {"flow_version": flow_version, "source_path": source_path, "status": status}
     filters = {name: str(value) for name, value in asked.items() if value is not None}
-    return _pages(sender, filters, limit)
+    return Chunked(_pages(sender, filters, limit))
 
 
-async def _pages(sender: Sender, filters: dict[str, str], limit: int | None) -> AsyncGenerator[LumeRun, None]:
+async def _pages(
+    sender: Sender, filters: dict[str, str], limit: int | None
+) -> AsyncGenerator[list[LumeRun], None]:
     left, cursor = limit, None
     while True:
         size = PAGE if left is None else min(PAGE, left)
         page = await sender.send(_endpoints.runs({**filters, "limit": str(size)}, cursor))
-        for record in page.items:
-            yield LumeRun(sender, record.id, record)
-            left = None if left is None else left - 1
-            if left == 0:
-                return
-        if page.next_cursor is None:
+        records = page.items[:left]  # a server may give more than it was asked for
+        yield [LumeRun(sender, record.id, record) for record in records]
+        left = None if left is None else left - len(records)
+        if left == 0 or page.next_cursor is None:
             return
         if page.next_cursor == cursor:
             raise ResponseDecodeError(

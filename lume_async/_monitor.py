@@ -140,6 +140,17 @@ class Monitor:
             raise self._failure
         raise StopAsyncIteration
 
+    def _take_ready(self, limit: int) -> list[RunEvent[LumeRun]]:
+        """Up to `limit` events that are there already; lets many of them share one hop of the synchronous face."""
+        events: list[RunEvent[LumeRun]] = []
+        while len(events) < limit and not self._events.empty():
+            event = self._events.get_nowait()
+            if event is None:  # the end, for who comes next
+                self._events.put_nowait(None)
+                break
+            events.append(event)
+        return events
+
     async def _last_round(self) -> None:
         """One more look at every run, and then none."""
         await self._scheduler.last_round(LAST_LOOK)

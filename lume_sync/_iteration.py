@@ -24,7 +24,7 @@ class _Source(Owner, Generic[S]):
         super().__init__(portal)
         self._source = source
         # Items that are ready without waiting, where the iterator can tell: many of them share one hop.
-        self._ready: Callable[[int], list[S]] | None = getattr(source, "take_ready", None)
+        self._ready: Callable[[int], list[S]] | None = getattr(source, "_take_ready", None)
         self._demands: asyncio.Queue[asyncio.Future[list[S]]] = asyncio.Queue()
         self._kept: list[S] = []
         self._interrupted = False

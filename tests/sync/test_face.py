@@ -19,6 +19,7 @@ import lume_sync
 import lume_sync.webhooks
 from lume_async import webhooks
 from lume_async.testing import FakeAnswer, FakeRequest, FakeTransport, fake_client, run_json
+from lume_sync._iteration import _Source
 
 LIVE = ("Client", "LumeRun", "Monitor")
 TWINS = {"aclose": "close", "__aenter__": "__enter__", "__aexit__": "__exit__"}
@@ -119,6 +120,27 @@ def test_runs_are_this_packages_own_wherever_they_come_from() -> None:
         found += [next(monitor).run]
         assert iter(monitor) is iter(monitor)
     assert {type(value) for value in found} == {lume_sync.LumeRun}
+
+
+def test_what_is_ready_shares_a_hop(monkeypatch: pytest.MonkeyPatch) -> None:
+    hops = 0
+    step = _Source.step
+
+    async def counted(source: Any) -> list[Any]:
+        nonlocal hops
+        hops += 1
+        return await step(source)
+
+    monkeypatch.setattr(_Source, "step", counted)
+    page = {"items": [run_json(f"run_{n}", "SUCCEEDED") for n in range(100)], "next_cursor": None}
+    client, _ = face([FakeAnswer(200, page)])
+    assert len(list(client.list_runs())) == 100
+    assert hops == 2  # the page, and the end
+
+    client, _ = face(always("SUCCEEDED"))
+    hops = 0
+    assert len(list(client.as_completed(["a"] * 100))) == 100
+    assert hops == 2
 
 
 def test_runs_are_equal_and_hash_by_id() -> None:

@@ -52,7 +52,7 @@ class Numbers(AsyncIterator[int]):
 
 
 class Pages(Numbers):
-    def take_ready(self, limit: int) -> list[int]:
+    def _take_ready(self, limit: int) -> list[int]:
         taken, self.page = self.page[:limit], self.page[limit:]
         return taken
 
