@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         init,
         list_runs,
         monitor,
+        progress,
         run,
         run_many,
         run_status,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         RetryScheduled,
         RunStatusChanged,
     )
+    from lume_async._progress import Progress
     from lume_async._retry import Retry
     from lume_async._run import LumeRun
     from lume_async._submit import OnDuplicate
@@ -77,8 +79,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "_api": (
-        "aclose as_completed attach default_client init list_runs monitor run run_many run_status upload_file "
-        "wait_all wait_for_run_completion watch"
+        "aclose as_completed attach default_client init list_runs monitor progress run run_many run_status "
+        "upload_file wait_all wait_for_run_completion watch"
     ),
     "_backoff": "Backoff PollInterval",
     "_client": "Client",
@@ -86,6 +88,7 @@ _HOMES = {
     "_duration": "Duration",
     "_monitor": "Monitor",
     "_observe": "Event Hook RequestFinished RequestStarted RetryScheduled RunStatusChanged",
+    "_progress": "Progress",
     "_retry": "Retry",
     "_run": "LumeRun",
     "_submit": "OnDuplicate",
@@ -123,6 +126,7 @@ __all__ = [
     "OnDuplicate",
     "Outcome",
     "PollInterval",
+    "Progress",
     "Proxy",
     "RateLimitError",
     "RequestFinished",
@@ -155,6 +159,7 @@ __all__ = [
     "init",
     "list_runs",
     "monitor",
+    "progress",
     "run",
     "run_many",
     "run_status",

@@ -4,11 +4,13 @@ import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from typing import Any
 
+from lume_async import _progress
 from lume_async._backoff import PollInterval
 from lume_async._client import Client
 from lume_async._config import ApiKey
 from lume_async._duration import Duration
 from lume_async._monitor import Monitor
+from lume_async._progress import Progress
 from lume_async._run import LumeRun
 from lume_async._secret import veiled
 from lume_async._submit import OnDuplicate
@@ -168,6 +170,29 @@ def list_runs(
     return default_client().list_runs(
         flow_version=flow_version, source_path=source_path, status=status, limit=limit
     )
+
+
+def progress(
+    outcomes: Iterable[Outcome[Any]] | AsyncIterable[Outcome[Any]],
+    *,
+    total: int | None = None,
+    every: Duration = 1.0,
+) -> AsyncIterator[Progress]:
+    """Snapshots of how far many runs are: one at once, one every so often, and one at the end.
+
+    It takes the outcomes itself, so they are not to be read elsewhere; `Progress.summary` counts them. Leaving
+    this iteration leaves theirs, too.
+
+    Args:
+        outcomes: what `run_many` or `as_completed` gives.
+        total: how many outcomes there will be, for the time that remains.
+        every: seconds (or a `timedelta`) between two snapshots.
+
+    Raises:
+        ValueError: an argument makes no sense.
+        Exception: whatever reading the outcomes raises.
+    """
+    return _progress.progress(outcomes, total=total, every=every)
 
 
 async def upload_file(path: str | os.PathLike[str], *, flow_version: str | None = None) -> str:

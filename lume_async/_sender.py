@@ -221,9 +221,7 @@ class Sender:
             return await self._observed(call, headers, limit, state.attempts)
         return await self._request(call, headers, limit)
 
-    def _request(
-        self, call: Call[T], headers: dict[str, str], limit: float
-    ) -> Coroutine[Any, Any, Response]:
+    def _request(self, call: Call[T], headers: dict[str, str], limit: float) -> Coroutine[Any, Any, Response]:
         body = call.stream() if call.stream else call.body
         return self._transport.request(call.method, call.path, headers=headers, body=body, timeout=limit)
 

@@ -3,10 +3,11 @@
 import json
 from collections import Counter
 from collections.abc import Iterable
+from copy import copy
 from heapq import nlargest
 from typing import Any, Self
 
-from attrs import Factory, define
+from attrs import Factory, define, evolve
 
 from lume_async._public import public
 from lume_async.models import Outcome
@@ -87,6 +88,11 @@ class Summary:
         if not run.has_output:
             message = run.error_message or "the server gave no reason"
             self.failures.append(Failure(run.id, run.source_path, str(run.status), message))
+
+    def copy(self) -> Self:
+        """One that later outcomes do not change."""
+        mutable = ("statuses", "reject_reasons", "slowest", "failures")
+        return evolve(self, **{name: copy(getattr(self, name)) for name in mutable})
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain JSON values."""

@@ -9,7 +9,6 @@ import socket
 import ssl as ssl_module
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Protocol, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
@@ -18,6 +17,7 @@ import aiohttp
 from yarl import URL
 
 from lume_async._config import Settings, Ssl
+from lume_async._threads import DaemonExecutor
 from lume_async._wire import Response
 from lume_async.errors import (
     ApiConnectionError,
@@ -211,10 +211,10 @@ async def _life(
 
 
 class _Threads:
-    """A few threads of ours: a program may have filled its loop's usual ones with work that takes hours."""
+    """Threads of ours: a program may have filled its loop's usual ones with work that takes hours."""
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(4, thread_name_prefix="lume")
+        self._pool = DaemonExecutor()
 
     async def run(self, function: Callable[..., T], *arguments: object, **options: object) -> T:
         call = partial(function, *arguments, **options)
@@ -334,8 +334,6 @@ def _abandon_inherited_sessions() -> None:
     Their loop's epoll set and their TLS state are shared with the parent: closing would unregister or shut
     down *its* connections. An extra reference keeps them from being finalized, at exit too.
     """
-    global _threads
-    _threads = _Threads()
     for transport in list(_living):
         for session in transport._sessions.values():
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))

@@ -6,8 +6,20 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from lume_async import ApiKey, Duration, OnDuplicate, Outcome, PollInterval, RunRequest, RunStatus
-from lume_sync._bridge import adopted, call, core_of, cores_of, in_list, in_outcome, iterate, pulled, veiled
+import lume_async
+from lume_async import ApiKey, Duration, OnDuplicate, Outcome, PollInterval, Progress, RunRequest, RunStatus
+from lume_sync._bridge import (
+    adopted,
+    call,
+    core_of,
+    cores_of,
+    in_list,
+    in_outcome,
+    iterate,
+    pulled,
+    same,
+    veiled,
+)
 from lume_sync._client import Client
 from lume_sync._monitor import Monitor
 from lume_sync._run import LumeRun
@@ -199,6 +211,27 @@ def list_runs(
             ),
             LumeRun._wrap,
         )
+
+
+def progress(
+    outcomes: Iterable[Outcome[Any]], *, total: int | None = None, every: Duration = 1.0
+) -> Iterator[Progress]:
+    """Snapshots of how far many runs are: one at once, one every so often, and one at the end.
+
+    It takes the outcomes itself, so they are not to be read elsewhere; `Progress.summary` counts them. Leaving
+    this iteration leaves theirs, too.
+
+    Args:
+        outcomes: what `run_many` or `as_completed` gives.
+        total: how many outcomes there will be, for the time that remains.
+        every: seconds (or a `timedelta`) between two snapshots.
+
+    Raises:
+        ValueError: an argument makes no sense.
+        Exception: whatever reading the outcomes raises.
+    """
+    with adopted:
+        return iterate(lume_async.progress(pulled(outcomes), total=total, every=every), same)
 
 
 def upload_file(path: str | os.PathLike[str], *, flow_version: str | None = None) -> str:

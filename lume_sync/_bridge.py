@@ -102,9 +102,10 @@ def cores_of(values: Iterable[object]) -> list[Any]:
     return [core_of(value) for value in values]
 
 
-def pulled(values: Iterable[T]) -> Pulled[T]:
-    """An iterable of the caller's, to be pulled as needed in a thread of its own."""
-    return Pulled(values)
+def pulled(values: Iterable[T]) -> AsyncIterator[T]:
+    """An iterable of the caller's, to be pulled as needed in a thread of its own; one of ours needs none."""
+    ours = values.handed_over() if isinstance(values, Iteration) else None
+    return Pulled(values) if ours is None else ours
 
 
 class _Veiled(str):

@@ -22,7 +22,7 @@ class _Source(Owner, Generic[S]):
 
     def __init__(self, portal: Portal, source: AsyncIterator[S]) -> None:
         super().__init__(portal)
-        self._source = source
+        self.source = source
         # Items that are ready without waiting, where the iterator can tell: many of them share one hop.
         self._ready: Callable[[int], list[S]] | None = getattr(source, "_take_ready", None)
         self._demands: asyncio.Queue[asyncio.Future[list[S]]] = asyncio.Queue()
@@ -88,7 +88,7 @@ class _Source(Owner, Generic[S]):
 
     async def _next_items(self) -> list[S] | BaseException:
         try:
-            items = [await anext(self._source)]
+            items = [await anext(self.source)]
         except asyncio.CancelledError as error:
             if not self._interrupted:
                 raise
@@ -102,7 +102,7 @@ class _Source(Owner, Generic[S]):
         return items
 
     async def _close_source(self) -> None:
-        aclose = getattr(self._source, "aclose", None)
+        aclose = getattr(self.source, "aclose", None)
         if aclose is not None:
             await aclose()
 
@@ -139,6 +139,14 @@ class Iteration(Iterator[T], Generic[S, T]):
                     raise StopIteration from None
             else:
                 return self._wrap(item)
+
+    def handed_over(self) -> AsyncIterator[S] | None:
+        """The source, for a reader on the loop; None where the iteration has begun. This one has ended then."""
+        with self._turn:
+            if self._owner.engine is not None or self._ended:
+                return None
+            self._ended = True
+            return self._owner.source
 
     def close(self) -> None:
         """End the iteration now and wait for its clean-up. Leaving a loop early does the same, without waiting."""

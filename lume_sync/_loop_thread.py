@@ -1,6 +1,5 @@
 """An event loop in a daemon thread, and the calls that wait for it."""
 
-import _thread
 import asyncio
 import contextlib
 import ctypes
@@ -11,7 +10,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from lume_sync._workers import DaemonExecutor
+from lume_async._threads import DaemonExecutor
 
 if TYPE_CHECKING:
     from lume_sync._call import Call
@@ -42,7 +41,6 @@ class LoopThread:
     def start(self) -> None:
         """Start the thread; where that fails, nothing is left behind."""
         try:
-            _require_real_threads()
             self.thread.start()
         except BaseException:  # Ctrl-C too: the thread may or may not run by now
             self.stop()
@@ -121,11 +119,25 @@ def _immortal(thing: object) -> None:
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
-def _require_real_threads() -> None:
-    """Gevent and eventlet swap threads for greenlets: a loop in one would block its own caller for ever."""
-    patched_by = (_thread.start_new_thread.__module__ or "").partition(".")[0]
-    if patched_by in ("gevent", "eventlet"):
-        raise RuntimeError(
-            f"threads are patched by {patched_by}: lume_sync needs real ones. Leave them unpatched "
-            "(gevent: monkey.patch_all(thread=False)), or call lume_sync in a process of its own"
-        )
+_PATCHERS = {
+    "gevent.monkey": (
+        *("is_module_patched", ("threading", "queue", "selectors")),
+        "monkey.patch_all(thread=False, queue=False, select=False)",
+    ),
+    "eventlet.patcher": (
+        *("is_monkey_patched", ("thread", "select")),
+        "eventlet.monkey_patch(thread=False, select=False)",
+    ),
+}
+"""What swaps threads for greenlets, how to ask it about which modules, and how to use it beside this package."""
+
+
+def refuse_greenlets() -> None:
+    """Raise where a thread may be a greenlet: the loop in it, or what it waits for, would wait for its own caller."""
+    for name, (question, modules, instead) in _PATCHERS.items():
+        patcher = sys.modules.get(name)
+        if patcher is not None and any(map(getattr(patcher, question), modules)):
+            raise RuntimeError(
+                f"threads are patched by {name.partition('.')[0]}: lume_sync needs real ones. Leave them alone, "
+                f"{instead}, or call lume_sync in a process of its own"
+            )

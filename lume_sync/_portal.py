@@ -13,7 +13,7 @@ from typing import Any, Literal, ParamSpec, TypeVar
 
 from lume_async.errors import ClientClosedError
 from lume_sync._call import Call
-from lume_sync._loop_thread import CLEAN_UP, LoopThread
+from lume_sync._loop_thread import CLEAN_UP, LoopThread, refuse_greenlets
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -90,10 +90,12 @@ class Portal:
 
         Raises:
             ClientClosedError: it is too late for that.
+            RuntimeError: gevent or eventlet has taken the threads away.
         """
         # Once finalization has begun, daemon threads stand still: a call would wait for ever.
         if sys.is_finalizing():
             raise ClientClosedError("the interpreter is shutting down: it is too late for this call")
+        refuse_greenlets()  # each time: a program may be patched after its first call
         engine = self._engine
         if engine is not None and not engine.closing:
             return engine

@@ -16,12 +16,12 @@ PACKAGES = [name for name in ("lume_async", "lume_sync", "lume_local", "lume_cli
 
 # The core, from the ground up: a file imports only from rows above its own. A new file needs a place here.
 ROWS = (
-    "_public _version _secret _duration _clock _perloop _pull _chunked _default",
+    "_public _version _secret _duration _clock _perloop _pull _chunked _default _threads",
     "errors",
     "_converter _backoff _config",
     "models",
     "_wire _observe _journal _summary _tracing",
-    "_endpoints webhooks",
+    "_endpoints webhooks _progress",
     "_transport _retry _waiter _gate _keys _scheduler",
     "_sending",
     "_sender",

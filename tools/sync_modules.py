@@ -129,24 +129,21 @@ def functions_module(source: Source) -> str:
             continue
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             functions.append(node)
-            if delegates(node):
-                lines = [
-                    "",
-                    docstring(source, node, node.name),
-                    *body(source, "", node, "default_client()._core"),
-                ]
+            if core := delegate(node):
+                lines = ["", docstring(source, node, node.name), *body(source, "", node, core)]
                 parts.append(signature(source, node) + "\n    ".join(lines) + "\n")
                 continue
         parts.append(mirrored(source, node))
     return BRIDGE + imports(source, functions, set()) + "\n\n".join(["", *parts])
 
 
-def delegates(function: FunctionNode) -> bool:
-    """Whether it is `return default_client().<its own name>(...)` and nothing else."""
+def delegate(function: FunctionNode) -> str | None:
+    """What has the function of the same name in the core, where `return` with a call of that is all there is."""
     last = function.body[-1]
     value = last.value if isinstance(last, ast.Return) and len(function.body) == 2 else None
     value = value.value if isinstance(value, ast.Await) else value
-    return isinstance(value, ast.Call) and ast.unparse(value.func) == f"default_client().{function.name}"
+    called, name = ast.unparse(value.func) if isinstance(value, ast.Call) else None, function.name
+    return {f"default_client().{name}": "default_client()._core", f"_{name}.{name}": CORE}.get(called or "")
 
 
 def mirrored(source: Source, statement: ast.stmt) -> str:
