@@ -17,7 +17,7 @@ EXECUTE = """
     from nbclient import NotebookClient
 
     notebook = nbformat.read("notebook.ipynb", as_version=4)
-    kernels = AsyncKernelManager(kernel_name="python3", transport="ipc", ip="kernel")
+    kernels = AsyncKernelManager(transport="ipc", ip="kernel", connection_file=os.path.abspath("kernel.json"))
     NotebookClient(notebook, km=kernels, timeout=40).execute()
     nbformat.write(notebook, "executed.ipynb")
 """
