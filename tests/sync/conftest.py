@@ -7,11 +7,14 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from faults.support import DIES_WITH_US
+from sync.service import Service, serving
 
 from lume_sync import _call
 from lume_sync._portal import Portal
@@ -43,40 +46,82 @@ class Finished:
 
 
 RunScript = Callable[..., Finished]
+Interrupt = Callable[..., Finished]
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    with serving() as running:
+        monkeypatch.setenv("LUME_BASE_URL", running.url)
+        yield running
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
-def run_script(request: pytest.FixtureRequest) -> RunScript:
-    """Runs a script; one that hangs is made to show where, and fails the test."""
-    if request.param == "uvloop":
+def loop(request: pytest.FixtureRequest) -> str:
+    """What drives the private loop of a script."""
+    name: str = request.param
+    if name == "uvloop":
         pytest.importorskip("uvloop")
+    return name
+
+
+@pytest.fixture
+def run_script(loop: str) -> RunScript:
+    """Runs a script; one that hangs is made to show where, and fails the test."""
 
     def run(source: str, *, seconds: float = 20.0, flags: tuple[str, ...] = ()) -> Finished:
-        # Not faulthandler's own timer: a forked child would wait at its exit for the timer's thread.
-        prelude = "import faulthandler, sys; faulthandler.enable()\n"
-        if request.param == "asyncio":
-            prelude += "sys.modules['uvloop'] = None\n"
-        with subprocess.Popen(
-            [sys.executable, *flags, "-c", prelude + textwrap.dedent(source)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={
-                "LUME_BASE_URL": "http://127.0.0.1:9",
-                **os.environ,
-                "PYTHONPATH": str(ROOT),
-                "LUME_API_KEY": "test-key",
-            },
-        ) as process:
-            try:
-                out, err = process.communicate(timeout=seconds)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGABRT)  # shows where each thread stands
-                out, err = process.communicate(timeout=10)
-                pytest.fail(f"the script hung\n{out}\n{err}")
-        return Finished(process.returncode, out, err)
+        with started(source, loop, flags) as process:
+            return end_of(process, seconds)
 
     return run
+
+
+@pytest.fixture
+def interrupt(loop: str, service: Service) -> Interrupt:
+    """Runs a script, presses Ctrl-C once the service has seen the run `after`, and waits for its end."""
+
+    def run(source: str, *, after: str, times: int = 1, flags: tuple[str, ...] = ()) -> Finished:
+        with started(source, loop, flags) as process:
+            service.wait_for(after)
+            for _ in range(times):
+                process.send_signal(signal.SIGINT)
+            return end_of(process, 20)
+
+    return run
+
+
+@contextmanager
+def started(source: str, loop: str, flags: tuple[str, ...]) -> Iterator["subprocess.Popen[str]"]:
+    # Not faulthandler's own timer: a forked child would wait at its exit for the timer's thread.
+    prelude = DIES_WITH_US + "import faulthandler; faulthandler.enable()\n"
+    if loop == "asyncio":
+        prelude += "sys.modules['uvloop'] = None\n"
+    with subprocess.Popen(
+        [sys.executable, *flags, "-c", prelude + textwrap.dedent(source)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={
+            "LUME_BASE_URL": "http://127.0.0.1:9",
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "LUME_API_KEY": "test-key",
+        },
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def end_of(process: "subprocess.Popen[str]", seconds: float) -> Finished:
+    try:
+        out, err = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)  # shows where each thread stands
+        out, err = process.communicate(timeout=10)
+        pytest.fail(f"the script hung\n{out}\n{err}")
+    return Finished(process.returncode, out, err)
 
 
 async def add(left: int, right: int = 0) -> int:

@@ -266,17 +266,6 @@ def test_a_thread_that_cannot_start_leaves_nothing_behind(
     assert portal.call(add, 1).result() == 1
 
 
-def test_patched_threads_are_refused_with_a_clear_error(
-    portal: Portal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def start_new_thread() -> None: ...
-
-    start_new_thread.__module__ = "gevent.thread"
-    monkeypatch.setattr("_thread.start_new_thread", start_new_thread)
-    with pytest.raises(RuntimeError, match="patched by gevent"):
-        portal.call(add, 1)
-
-
 def test_uvloop_makes_the_private_loop_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     made = object()
     monkeypatch.setitem(sys.modules, "uvloop", types.SimpleNamespace(new_event_loop=made))  # type: ignore[arg-type]

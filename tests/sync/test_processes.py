@@ -3,63 +3,12 @@
 Every script runs on both kinds of loop and under a watchdog that shows where it hangs.
 """
 
-import json
-import os
 import signal
-import subprocess
-import sys
-import textwrap
-import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
-from sync.conftest import ROOT, RunScript
-
-
-class Service(ThreadingHTTPServer):
-    """A Lume service with one run for each id: `done…` has succeeded, any other is at work for ever."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.looks: list[tuple[int, str]] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://localhost:{self.server_address[1]}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Service
-
-    def do_GET(self) -> None:
-        run_id = self.path.rpartition("/")[2]
-        self.server.looks.append((self.client_address[1], run_id))
-        status = "SUCCEEDED" if run_id.startswith("done") else "TRANSFORMING"
-        run = {"id": run_id, "status": status, "flow_version": "f:v1", "source_path": "s", "metadata": {}}
-        body = json.dumps({**run, "created_at": "2026-01-01T00:00:00Z"}).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None: ...
-
-
-@pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
-    with Service() as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        monkeypatch.setenv("LUME_BASE_URL", running.url)
-        yield running
-        running.shutdown()
-
+from sync.conftest import Interrupt, RunScript
+from sync.service import Service
 
 # ── fork ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -92,9 +41,9 @@ def test_a_forked_child_gets_a_loop_and_connections_of_its_own(
         print("parent too")
     """)
     assert (done.code, done.out, done.err) == (0, "refused\nparent too\n", "")
-    ports = {run_id: {port for port, seen in service.looks if seen == run_id} for _, run_id in service.looks}
-    assert ports["done2"].isdisjoint(ports["done1"])
-    assert ports["done3"] == ports["done1"], "the parent's connection did not survive its child"
+    parents = service.connections_of("done1")
+    assert service.connections_of("done2").isdisjoint(parents)
+    assert service.connections_of("done3") == parents, "the parent's connection did not survive its child"
 
 
 def test_every_child_of_a_busy_parent_works(run_script: RunScript, service: Service) -> None:
@@ -164,39 +113,18 @@ def test_multiprocessing_by_fork_and_pickled_runs(run_script: RunScript, service
 # ── Ctrl-C ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def interrupted(
-    source: str, service: Service, *, after: str, times: int = 1
-) -> subprocess.CompletedProcess[str]:
-    """Runs the script, presses Ctrl-C once the service has seen the run `after`, and waits for its end."""
-    watchdog = "import faulthandler; faulthandler.dump_traceback_later(20, exit=True)\n"
-    with subprocess.Popen(
-        [sys.executable, "-c", watchdog + textwrap.dedent(source)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "LUME_API_KEY": "test-key"},
-    ) as process:
-        deadline = time.monotonic() + 15
-        while not any(run_id == after for _, run_id in service.looks):
-            assert time.monotonic() < deadline
-            assert process.poll() is None
-            time.sleep(0.01)
-        for _ in range(times):
-            process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
-
-
-def test_ctrl_c_stops_the_looks_and_the_program(service: Service) -> None:
+def test_ctrl_c_stops_the_looks_and_the_program(interrupt: Interrupt) -> None:
     begun = time.monotonic()
-    done = interrupted('import lume_sync; lume_sync.attach("x").wait(poll_interval=0.01)', service, after="x")
-    assert done.returncode == -signal.SIGINT
-    assert done.stderr.splitlines()[-1].startswith("KeyboardInterrupt")
+    done = interrupt('import lume_sync; lume_sync.attach("x").wait(poll_interval=0.01)', after="x")
+    assert done.code == -signal.SIGINT
+    assert done.err.splitlines()[-1].startswith("KeyboardInterrupt")
     assert time.monotonic() - begun < 10
 
 
-def test_after_ctrl_c_nothing_is_looked_at_any_more_and_the_next_call_works(service: Service) -> None:
-    done = interrupted(
+def test_after_ctrl_c_nothing_is_looked_at_any_more_and_the_next_call_works(
+    interrupt: Interrupt, service: Service
+) -> None:
+    done = interrupt(
         """
         import time, lume_sync as lume
         for work in (lambda: lume.attach("x").wait(poll_interval=0.01),
@@ -211,21 +139,19 @@ def test_after_ctrl_c_nothing_is_looked_at_any_more_and_the_next_call_works(serv
         time.sleep(0.3)  # time in which a look that goes on would be seen
         assert lume.run_status("done").succeeded
         """,
-        service,
         after="x",
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
+    assert (done.code, done.out, done.err) == (0, "interrupted\n", "")
     after = [run_id for _, run_id in service.looks]
     assert after[after.index("marker") :] == ["marker", "done"]
 
 
 @pytest.mark.parametrize("times", [1, 2, 3])
-def test_many_ctrl_cs_end_the_program_all_the_more(service: Service, times: int) -> None:
-    done = interrupted(
-        'import lume_sync; list(lume_sync.watch("x", poll_interval=0.01))', service, after="x", times=times
+def test_many_ctrl_cs_end_the_program_all_the_more(interrupt: Interrupt, times: int) -> None:
+    done = interrupt(
+        'import lume_sync; list(lume_sync.watch("x", poll_interval=0.01))', after="x", times=times
     )
-    assert done.returncode == -signal.SIGINT
-    assert "Timeout (" not in done.stderr
+    assert done.code == -signal.SIGINT
 
 
 # ── exit ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -266,6 +192,37 @@ def test_exit_handlers_may_call_whenever_they_were_registered(
         flags=("-X", "dev", "-W", "error"),
     )
     assert (done.code, done.out, done.err) == (0, "SUCCEEDED\nSUCCEEDED\n", "")
+
+
+def test_an_exit_handler_may_need_the_address_of_a_host(run_script: RunScript, service: Service) -> None:
+    """No name was looked up before, and by then the threads of the standard pools have ended."""
+    done = run_script(
+        """
+        import atexit, os, lume_sync as lume
+        named = os.environ["LUME_BASE_URL"]
+        lume.Client(base_url=named.replace("localhost", "127.0.0.1")).run_status("done")
+        atexit.register(lambda: print(lume.Client(base_url=named).run_status("done").status, flush=True))
+        """,
+        flags=("-X", "dev", "-W", "error"),
+    )
+    assert (done.code, done.out, done.err) == (0, "SUCCEEDED\n", "")
+
+
+@pytest.mark.parametrize("face", ["sync", "async"])
+def test_a_name_server_that_never_answers_does_not_hold_up_the_end(run_script: RunScript, face: str) -> None:
+    call = """lume_sync.Client(**options).run_status("x")"""
+    if face == "async":
+        call = """asyncio.run(lume_async.Client(**options).run_status("x"))"""
+    done = run_script(f"""
+        import asyncio, socket, threading, lume_async, lume_sync
+        socket.getaddrinfo = lambda *_, **__: threading.Event().wait()
+        options = dict(base_url="http://lume.invalid", request_timeout=0.1, retry=lume_sync.Retry(attempts=1))
+        try:
+            {call}
+        except lume_sync.ApiTimeoutError:
+            print("timed out")
+    """)
+    assert (done.code, done.out, done.err) == (0, "timed out\n", "")
 
 
 def test_a_finalizer_after_the_end_gets_an_error_and_not_a_hang(
@@ -338,17 +295,3 @@ def test_nothing_of_asyncio_is_patched_or_set(run_script: RunScript, service: Se
         print(state() == before, asyncio._get_running_loop())
     """)
     assert (done.out, done.err) == ("True None\n", "")
-
-
-def test_under_gevent_there_is_one_clear_error(run_script: RunScript) -> None:
-    pytest.importorskip("gevent")
-    done = run_script("""
-        from gevent import monkey
-        monkey.patch_all()
-        import lume_sync
-        try:
-            lume_sync.run_status("done")
-        except RuntimeError as error:
-            print(error)
-    """)
-    assert "patched by gevent" in done.out
