@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import signal
 import sys
 import textwrap
 from collections.abc import Mapping
@@ -81,6 +82,8 @@ class Finished:
     err: str
 
 
+SHOWS_WHERE = "import faulthandler; faulthandler.enable()\n"
+
 QUIET_ABOUT_TIME = "import logging; logging.getLogger('asyncio').setLevel(logging.ERROR)\n"
 """Under -X dev a step of 0.1 s is warned of: on a busy machine that means nothing. Leaks are errors."""
 
@@ -96,7 +99,7 @@ class Script:
     def __init__(
         self, source: str, *, env: Mapping[str, str] | None = None, flags: tuple[str, ...] = ()
     ) -> None:
-        self._source = DIES_WITH_US + QUIET_ABOUT_TIME + textwrap.dedent(source)
+        self._source = DIES_WITH_US + SHOWS_WHERE + QUIET_ABOUT_TIME + textwrap.dedent(source)
         self._flags = flags
         inherited = {name: text for name, text in os.environ.items() if "proxy" not in name.lower()}
         paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
@@ -115,7 +118,11 @@ class Script:
         )
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if self.process.returncode is None and isinstance(error, Exception):
+            for pid in _family(self.process.pid):
+                os.kill(pid, signal.SIGFPE)  # faulthandler shows where each thread stands
+            error.add_note((await self.process.communicate())[1].decode())
         if self.process.returncode is None:
             self.process.kill()
         await self.process.communicate()
@@ -124,6 +131,16 @@ class Script:
         async with asyncio.timeout(seconds):
             out, err = await self.process.communicate()
         return Finished(self.process.returncode, out.decode(), err.decode())
+
+
+def _family(pid: int) -> list[int]:
+    """The process and those that it forked, and so on; the oldest last, so that none is orphaned meanwhile."""
+    children = [
+        int(child)
+        for listed in Path(f"/proc/{pid}/task").glob("*/children")
+        for child in listed.read_text().split()
+    ]
+    return [*(member for child in children for member in _family(child)), pid]
 
 
 async def run_script(source: str, **options: Any) -> Finished:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from faults.support import DIES_WITH_US
+from faults.support import DIES_WITH_US, SHOWS_WHERE
 from sync.service import Service, serving
 
 from lume_sync import _call
@@ -93,7 +93,7 @@ def interrupt(loop: str, service: Service) -> Interrupt:
 @contextmanager
 def started(source: str, loop: str, flags: tuple[str, ...]) -> Iterator["subprocess.Popen[str]"]:
     # Not faulthandler's own timer: a forked child would wait at its exit for the timer's thread.
-    prelude = DIES_WITH_US + "import faulthandler; faulthandler.enable()\n"
+    prelude = DIES_WITH_US + SHOWS_WHERE
     if loop == "asyncio":
         prelude += "sys.modules['uvloop'] = None\n"
     with subprocess.Popen(

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import threading
 import time
 from collections import defaultdict
@@ -10,9 +11,16 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+NOISE = re.compile(
+    "Unclosed|was destroyed|never awaited|never retrieved|Exception ignored|Traceback|lume_|asyncio"
+)
+"""What a program's stderr must not hold."""
+
 
 class Service(ThreadingHTTPServer):
-    """One run for each id: `done…` has succeeded, any other is at work for ever; a submission makes `done-<source>`.
+    """One run for each id: `done…` has succeeded, `gone` is unknown, any other is at work for ever.
+
+    A submission makes `done-<source>`.
 
     Attributes:
         looks: each request's connection (a number that is never used again, unlike a port) and run.
@@ -29,6 +37,8 @@ class Service(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         return f"http://localhost:{self.server_address[1]}"
+
+    def handle_error(self, *_: object) -> None: ...  # programs that end drop their connections
 
     def count(self, run_id: str) -> int:
         """How often that run was looked at."""
@@ -63,6 +73,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         run_id = self.path.rpartition("/")[2]
+        if run_id == "gone":
+            return self._send(404, {"title": "no such run"})
         self._answer(200, run_id, "SUCCEEDED" if run_id.startswith("done") else "TRANSFORMING")
 
     def do_POST(self) -> None:
@@ -72,7 +84,10 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self, code: int, run_id: str, status: str) -> None:
         self.server.looks.append((self.connection_number, run_id))
         run = {"id": run_id, "status": status, "flow_version": "f:v1", "source_path": "s", "metadata": {}}
-        body = json.dumps({**run, "created_at": "2026-01-01T00:00:00Z"}).encode()
+        self._send(code, {**run, "created_at": "2026-01-01T00:00:00Z"})
+
+    def _send(self, code: int, answer: dict[str, Any]) -> None:
+        body = json.dumps(answer).encode()
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
