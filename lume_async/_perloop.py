@@ -20,5 +20,12 @@ class PerLoop(Generic[T]):
         loop = asyncio.get_running_loop()
         value = self._values.get(loop)
         if value is None:
+            forget_closed(self._values)
             value = self._values[loop] = self._make()
         return value
+
+
+def forget_closed(values: WeakKeyDictionary[asyncio.AbstractEventLoop, T]) -> None:
+    """Drop what belongs to closed loops: a lock that was waited for refers to its loop, and keeps its key alive."""
+    for loop in [loop for loop in values if loop.is_closed()]:
+        values.pop(loop, None)

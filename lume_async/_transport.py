@@ -11,12 +11,13 @@ import zlib
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from functools import partial
 from typing import Protocol, TypeAlias, TypeVar
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary, finalize
 
 import aiohttp
 from yarl import URL
 
 from lume_async._config import Settings, Ssl
+from lume_async._perloop import forget_closed
 from lume_async._threads import DaemonExecutor
 from lume_async._wire import Response
 from lume_async.errors import (
@@ -87,14 +88,14 @@ class AiohttpTransport:
         self._usual = _limits(
             settings.request_timeout, min(LONGEST_CONNECT, CONNECT_SHARE * settings.request_timeout)
         )
-        _living.add(self)
+        finalize(self, _end_all, self._sessions).atexit = False  # each ends with its loop anyway
 
     async def request(
         self, method: str, path: str, *, headers: Mapping[str, str], body: Body, timeout: float
     ) -> Response:
         try:
             held = self._sessions.get(asyncio.get_running_loop())
-            session = await self._open() if held is None or held.session.closed else held.session
+            session = held.session if held is not None and held.open else await self._open()
             async with session.request(
                 method,
                 URL(self._base + path, encoded=True),
@@ -123,12 +124,12 @@ class AiohttpTransport:
 
     async def aclose(self) -> None:
         self._closed = True
-        sessions, self._sessions = dict(self._sessions), WeakKeyDictionary()
-        for loop, session in sessions.items():
+        for loop, held in list(self._sessions.items()):
             if loop is asyncio.get_running_loop():
-                await session.life.aclose()
+                await held.life.aclose()
             elif loop.is_running():
-                loop.call_soon_threadsafe(_close_soon, session)
+                loop.call_soon_threadsafe(_close_soon, held)
+        self._sessions.clear()
 
     def _limits(self, timeout: float) -> aiohttp.ClientTimeout:
         """`total` covers the whole attempt, the reading of a body that drips included."""
@@ -168,46 +169,67 @@ class AiohttpTransport:
         if self._closed:
             raise ClientClosedError("the client is closed: make a new one")
         held = self._sessions.get(loop)
-        if held is None or held.session.closed:
-            life = _life(self._settings, self._ssl)
-            held = self._sessions[loop] = _Session(life, await anext(life))
+        if held is None or not held.open:
+            forget_closed(self._sessions)
+            held = self._sessions[loop] = _Session(self._settings, self._ssl)
+            held.session = await anext(held.life)
         return held.session
 
 
 class _Session:
-    """A session and the generator that holds it open; `__weakref__` is for nobody, identity for the fork."""
+    """A session of aiohttp that ends with its loop or with its client, whichever comes first.
 
-    def __init__(
-        self, life: AsyncGenerator[aiohttp.ClientSession, None], session: aiohttp.ClientSession
-    ) -> None:
-        self.life = life
-        self.session = session
-
-
-async def _life(
-    settings: Settings, ssl: ssl_module.SSLContext | None
-) -> AsyncGenerator[aiohttp.ClientSession, None]:
-    """A session that ends with its loop, for clients that nobody closes.
-
-    `asyncio.run` (and any `Runner`) closes the async generators of its loop, this one among them. It must not
-    refer to the client: in a cycle with it, the collector could finalize the session first, and loudly.
+    It is held here and not by the client: in a cycle of the user's, the collector could finalize the session
+    first, and loudly. For the same reason it must not refer to the client.
     """
-    connector = aiohttp.TCPConnector(
-        limit=0,  # the sender's own fair limit comes before: queueing must not look like a slow server
-        keepalive_timeout=KEEP_ALIVE,
-        resolver=aiohttp.ThreadedResolver(_threads),  # type: ignore[arg-type]
-        ssl=True if ssl is None else ssl,
-    )
-    async with aiohttp.ClientSession(
-        connector=connector,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        headers={**_ALWAYS, "User-Agent": settings.user_agent},
-        proxy=settings.proxy,
-    ) as session:
-        # aiohttp would send a GET a second time by itself when a kept connection breaks: every send is counted here.
-        session._retry_connection = False
-        yield session
+
+    session: aiohttp.ClientSession
+
+    def __init__(self, settings: Settings, ssl: ssl_module.SSLContext | None) -> None:
+        self.open = True
+        # `asyncio.run` (and any `Runner`) closes the async generators of its loop, this one among them.
+        self.life = self._live(settings, ssl)
+
+    async def _live(
+        self, settings: Settings, ssl: ssl_module.SSLContext | None
+    ) -> AsyncGenerator[aiohttp.ClientSession, None]:
+        connector = aiohttp.TCPConnector(
+            limit=0,  # the sender's own fair limit comes before: queueing must not look like a slow server
+            keepalive_timeout=KEEP_ALIVE,
+            resolver=aiohttp.ThreadedResolver(_threads),  # type: ignore[arg-type]
+            ssl=True if ssl is None else ssl,
+        )
+        _open_sessions.add(self)
+        try:
+            async with aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                headers={**_ALWAYS, "User-Agent": settings.user_agent},
+                proxy=settings.proxy,
+            ) as session:
+                # aiohttp would send a GET a second time by itself when a kept connection breaks: every send is
+                # counted here.
+                session._retry_connection = False
+                yield session
+        finally:
+            self.open = False
+            _open_sessions.discard(self)
+
+
+_open_sessions: set[_Session] = set()
+
+
+def _end_all(sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, _Session]) -> None:
+    """Their client is garbage: on any thread, in the middle of anything.
+
+    Letting go is enough: a loop closes a generator of its own that nobody holds any more. Closing it here could
+    meet the loop's own end.
+    """
+    for loop, held in list(sessions.items()):
+        if held.open and not loop.is_closed():
+            _open_sessions.discard(held)
+            del held.life
 
 
 class _Threads:
@@ -324,7 +346,6 @@ def _too_large(response: aiohttp.ClientResponse, limit: int) -> ResponseDecodeEr
     )
 
 
-_living: WeakSet[AiohttpTransport] = WeakSet()
 _closing: set[asyncio.Future[None]] = set()
 
 
@@ -334,10 +355,10 @@ def _abandon_inherited_sessions() -> None:
     Their loop's epoll set and their TLS state are shared with the parent: closing would unregister or shut
     down *its* connections. An extra reference keeps them from being finalized, at exit too.
     """
-    for transport in list(_living):
-        for session in transport._sessions.values():
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
-        transport._sessions = WeakKeyDictionary()
+    for held in _open_sessions:
+        held.open = False
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))
+    _open_sessions.clear()
 
 
 os.register_at_fork(after_in_child=_abandon_inherited_sessions)

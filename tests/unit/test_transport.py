@@ -1,6 +1,7 @@
 """One attempt over real sockets: sizes, encodings, redirects, cookies, loops, closing."""
 
 import asyncio
+import gc
 import gzip
 import os
 import ssl
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import weakref
 import zlib
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -531,13 +533,22 @@ def test_a_forked_child_uses_no_connection_of_its_parent() -> None:
 
 
 NEVER_CLOSED = """
-    import asyncio, logging, sys
+    import asyncio, gc, logging, sys
     from lume_async import Client
 
     logging.getLogger("asyncio").setLevel(logging.ERROR)  # a busy machine makes slow callbacks, which -X dev tells
 
     async def main(client):
         await client.run_status("run_1")
+
+    async def cycle():
+        holder = [Client("k", base_url=sys.argv[1], proxy=False)]
+        holder.append(holder)
+        await holder[0].run_status("run_1")
+        del holder
+        gc.collect()
+        for _ in range(10):
+            await asyncio.sleep(0)
 
     client = Client("k", base_url=sys.argv[1], proxy=False)
     {use}
@@ -554,6 +565,8 @@ NEVER_CLOSED = """
         "import anyio; anyio.run(main, client)",
         "with asyncio.Runner() as runner: runner.run(main(client))",
         "import uvloop; uvloop.run(main(client))",
+        "asyncio.run(cycle())",
+        "import uvloop; uvloop.run(cycle())",
     ],
 )
 def test_a_client_that_is_never_closed_makes_no_noise(use: str) -> None:
@@ -570,3 +583,18 @@ def test_a_client_that_is_never_closed_makes_no_noise(use: str) -> None:
         )
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+
+
+def test_a_client_keeps_no_loop_that_was_closed() -> None:
+    loops = []
+
+    async def use(client: Client) -> None:
+        loops.append(weakref.ref(asyncio.get_running_loop()))
+        await asyncio.gather(*(client.run_status("run_1") for _ in range(3)))
+
+    with ServerThread() as thread:
+        client = Client("test-key", base_url=thread.url, proxy=False, max_connections=1)
+        for _ in range(4):
+            asyncio.run(use(client))
+        gc.collect()
+        assert [loop() is None for loop in loops[:3]] == [True] * 3  # the newest goes with the next
