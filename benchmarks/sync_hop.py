@@ -29,11 +29,10 @@ BASE = "run_coroutine_threadsafe"
 TARGETS = {
     ("lume_sync", BASE): 0.80,
     ("lume_sync", "anyio portal.call"): 0.45,
+    ("lume_sync", "synchronicity"): 0.50,
+    ("lume_sync", "asgiref async_to_sync"): 0.15,
     (ITERATION, "lume_sync"): 0.03,
 }
-
-
-running = ExitStack()  # never closed: the process ends
 
 
 async def empty() -> None: ...
@@ -64,7 +63,7 @@ def start_loop(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> asyncio.Abs
     return loop
 
 
-def contestants() -> dict[str, Callable[[], object]]:
+def contestants(running: ExitStack) -> dict[str, Callable[[], object]]:
     """Name and one call of each; every one has its loop running already, asyncio's own unless it says so."""
     portal = Portal(new_loop=asyncio.new_event_loop)
     loop = start_loop(asyncio.new_event_loop)
@@ -124,7 +123,11 @@ def main() -> int:
     header("anyio", "uvloop", "asgiref", "synchronicity")
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    calls = contestants()
+    with ExitStack() as running:  # anyio's portal, dropped at the end of the process, waits for ever
+        return measure(contestants(running))
+
+
+def measure(calls: dict[str, Callable[[], object]]) -> int:
     portal = Portal(new_loop=asyncio.new_event_loop)
     measures: dict[str, Callable[[], float]] = {name: partial(p50, call) for name, call in calls.items()}
     measures[ITERATION] = lambda: an_item(portal)
@@ -135,6 +138,8 @@ def main() -> int:
     print()
     missed = False
     for (one, other), target in TARGETS.items():
+        if other not in results:
+            continue
         found = statistics.median(mine / its for mine, its in zip(results[one], results[other], strict=True))
         missed |= found > target
         print(f"{one} / {other}: {found:.3f} (target {target}: {'met' if found <= target else 'MISSED'})")
