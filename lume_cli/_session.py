@@ -13,6 +13,7 @@ from lume_cli._data import Data
 from lume_cli._options import Options
 from lume_cli._say import Say
 from lume_cli._settings import resolve
+from lume_cli._words import words as as_words
 
 NAMED = 20
 """At most so many runs are named in the command that resumes."""
@@ -63,11 +64,7 @@ class Session:
 
     def command(self, *words: str) -> str:
         """A command line for the same service."""
-        flags = []
-        if self.options.profile is not None:
-            flags += ["-p", self.options.profile]
-        if self.options.base_url is not None:
-            flags += ["--base-url", self.options.base_url]
+        flags = as_words({"-p": self.options.profile, "--base-url": self.options.base_url})
         return shlex.join(["lume", *flags, *words])
 
     def resume_wait(self, runs: Sequence[str]) -> tuple[str, str | None]:

@@ -1,8 +1,14 @@
 """`lume backfill`: many sources through one flow, a bounded number at a time."""
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import click
 
 from lume_cli._options import Options, Seconds, server_options, submit_options
+
+if TYPE_CHECKING:
+    from lume_cli._session import Session
 
 
 @click.command("backfill")
@@ -76,28 +82,26 @@ def command(
                 timeout=timeout,
             )
 
-    def interrupted() -> tuple[str, str | None]:
-        active = backfill.unfinished
-        going = f"{active:,} started run{'' if active == 1 else 's'} go{'es' if active == 1 else ''} on"
-        if journal is None:
-            look = session.command("list", "--flow", flow)
-            return f"{going}, see `{look}`; with --journal FILE the same command could have resumed", None
-        words = [
-            "backfill",
-            flow,
-            "--from-file",
-            from_file,
-            "--journal",
-            journal,
-            "--max-active",
-            str(max_active),
-        ]
-        words += ["--force-rerun"] if force_rerun else []
-        words += [
-            word for key, value in (metadata or {}).items() for word in ("--metadata", f"{key}={value}")
-        ]
-        words += ["--on-duplicate", on_duplicate] if on_duplicate != "raise" else []
-        words += ["--allow-partial"] if allow_partial else []
-        return going, session.command(*words)
+    resume = {
+        "--from-file": from_file,
+        "--journal": journal,
+        "--max-active": max_active,
+        "--force-rerun": force_rerun,
+        "--metadata": metadata,
+        "--on-duplicate": on_duplicate if on_duplicate != "raise" else None,
+        "--allow-partial": allow_partial,
+    }
+    session.finish(work(), lambda: _interrupted(session, backfill.unfinished, flow, resume))
 
-    session.finish(work(), interrupted)
+
+def _interrupted(
+    session: "Session", active: int, flow: str, resume: Mapping[str, object]
+) -> tuple[str, str | None]:
+    """What goes on, and the same command again where there is a journal."""
+    from lume_cli._words import words
+
+    going = f"{active:,} started run{'' if active == 1 else 's'} go{'es' if active == 1 else ''} on"
+    if resume["--journal"] is not None:
+        return going, session.command("backfill", flow, *words(resume))
+    look = session.command("list", *words({"--flow": flow}))
+    return f"{going}, see `{look}`; with --journal FILE the same command could have resumed", None

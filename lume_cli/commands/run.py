@@ -36,52 +36,27 @@ def command(
     lume run customer_cleaner:v1 customers.csv --wait
     run=$(lume run invoices:v3 batch_42 --metadata ticket=OPS-7)
     """
-    from lume_async import LumeRun, RunStatus
-    from lume_cli import _exits, _runs
+    from lume_cli import _exits
     from lume_cli._session import Session
-    from lume_cli._waiting import follow
+    from lume_cli._submitting import Submission
 
     if not wait and (timeout is not None or poll_interval is not None):
         raise click.UsageError("--timeout and --poll-interval are for waiting: add --wait")
     session = Session(options)
-    data, started, shown = session.data, list[LumeRun](), list[RunStatus | None]()
+    submission = Submission(session, flow, source)
 
     async def work() -> int:
         async with session.client() as client:
-            run = await client.run(
-                flow,
-                source,
-                dict(metadata) if metadata else None,
-                force_rerun,
+            run = await submission.begin(
+                client,
+                is_waited_for=wait,
+                run_metadata=metadata,
+                force_rerun=force_rerun,
                 idempotency_key=idempotency_key,
-                on_duplicate="attach" if on_duplicate == "attach" else "raise",
+                on_duplicate=on_duplicate,
             )
-            started.append(run)
-            shown.append(run.status)
-            if run.reused:
-                session.say.note(f"run {run.id} holds this source already: following it")
-            if data.format == "table":
-                data.line(run.id)
-            elif data.format == "ndjson" or not wait:
-                data.document(_runs.to_dict(run))
             if not wait:
                 return _exits.OK
-            try:
-                await follow(session, run, timeout, poll_interval, changed)
-            finally:
-                if data.format == "json":
-                    data.document(_runs.to_dict(run))
-            return _exits.of_status(run.status, allow_partial=allow_partial)
+            return await submission.until_ended(run, timeout, poll_interval, allow_partial=allow_partial)
 
-    def changed(snapshot: LumeRun) -> None:
-        if data.format == "ndjson" and snapshot.status != shown[-1]:
-            shown.append(snapshot.status)
-            data.document(_runs.to_dict(snapshot))
-
-    def interrupted() -> tuple[str, str | None]:
-        if started:
-            return session.resume_wait([started[0].id])
-        looking = session.command("list", "--flow", flow, "--source", source)
-        return f"interrupted while submitting: a run may exist, see `{looking}`", None
-
-    session.finish(work(), interrupted)
+    session.finish(work(), submission.interrupted)
