@@ -41,6 +41,7 @@ class RunPoll:
         self._done = done
         self._hold = hold
         self._warned: RunStatus | None = None
+        self._not_before = -math.inf
 
     async def __call__(self, left: float | None) -> Seen[RunRecord]:
         sender, before = self._sender, self._record
@@ -49,6 +50,7 @@ class RunPoll:
         hold = self._seconds_to_hold(left) if before and etag and not self._done(before) else 0.0
         started = sender.clock.now()
         polled = await sender.send(_endpoints.status(self._run_id, etag=etag, hold=hold), timeout=left)
+        self._not_before = sender.clock.now() + polled.not_before
         if polled.record is not None:
             self._record = polled.record
             self._on_record(polled.record)
@@ -60,7 +62,7 @@ class RunPoll:
         return Seen(record, self._done(record), not_before=polled.not_before, held=held)
 
     async def wait(self, backoff: Backoff, timeout: float | None, max_probes: int | None = None) -> RunRecord:
-        """Look until done.
+        """Look until done; once more, after the pause that the last answer asked for.
 
         Raises:
             Unfinished: not done in time.
@@ -75,6 +77,7 @@ class RunPoll:
             sender.rng,
             tolerate=lambda error: sender.patience(error, self._run_id),
             max_probes=max_probes,
+            not_before=self._not_before - sender.clock.now(),
         )
 
     def _seconds_to_hold(self, left: float | None) -> float:

@@ -51,6 +51,7 @@ class Waiter(Generic[T]):
         rng: where the jitter comes from.
         tolerate: None where a failed probe ends the wait, else how many seconds to leave the other side alone.
         max_probes: how many probes there are at the most.
+        not_before: seconds that the other side asked to be left alone before this began.
 
     Raises:
         Unfinished: not done in time.
@@ -64,6 +65,7 @@ class Waiter(Generic[T]):
     rng: Rng
     tolerate: Callable[[Exception], float | None]
     max_probes: int | None = None
+    not_before: float = 0.0
 
     def __await__(self) -> Generator[Any, None, T]:
         return self._run().__await__()
@@ -71,6 +73,10 @@ class Waiter(Generic[T]):
     async def _run(self) -> T:
         deadline = None if self.timeout is None else self.clock.now() + self.timeout
         probes, last_error = 0, None
+        if self.not_before > 0:
+            if self.timeout is not None and self.not_before > self.timeout:
+                raise Unfinished(probes, last_error)
+            await self.clock.sleep(self.not_before)
         while True:
             left = None if deadline is None else deadline - self.clock.now()
             last = left is not None and left <= 0

@@ -143,6 +143,32 @@ async def test_the_time_runs_from_the_first_step_on() -> None:
     assert clock.now() - START == 1_060
 
 
+async def test_a_pause_that_the_server_asked_for_is_kept_between_two_steps() -> None:
+    asks = FakeAnswer(200, run_json("run_1", "CREATED"), {"Retry-After": "40"})
+    client, transport, clock = client_of(asks, shows("TRANSFORMING"), shows("SUCCEEDED"))
+    watch = client.watch("run_1", poll_interval=1)
+    await anext(watch)
+    clock.advance(10)  # the reader is busy
+
+    assert (await anext(watch)).status == "TRANSFORMING"
+    assert clock.now() - START == 40
+    assert (await anext(watch)).status == "SUCCEEDED"
+    assert clock.now() - START == 40  # nobody asked for more
+    assert len(transport.requests) == 3
+
+
+async def test_a_pause_that_is_longer_than_the_time_ends_the_watch_at_once() -> None:
+    asks = FakeAnswer(200, run_json("run_1", "CREATED"), {"Retry-After": "40"})
+    client, transport, clock = client_of(asks)
+    watch = client.watch("run_1", timeout=30)
+    await anext(watch)
+
+    with pytest.raises(RunTimeoutError):
+        await anext(watch)
+    assert clock.now() - START == 0
+    assert len(transport.requests) == 1
+
+
 async def test_after_a_timeout_the_iteration_is_over() -> None:
     client, _, _ = client_of(shows("CREATED"))
     watch = client.watch("run_1", timeout=0)
