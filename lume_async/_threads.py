@@ -1,44 +1,69 @@
-"""Threads that nobody waits for: what blocks in one keeps neither an event loop nor the end of the program."""
+"""Work that blocks, in threads that hold up neither an event loop, nor the end of the program, nor a fork."""
 
+import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from concurrent.futures import Future
+from typing import TypeVar
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
-NAME = "lume-worker"
+
+def in_thread(work: Callable[[], T]) -> Future[T]:
+    """Run it in a daemon thread of its own.
+
+    The standard pools join their threads at exit, so one lookup that hangs would keep the process from ending; and
+    they refuse work in exit handlers, where a call that has to look up a host name would fail.
+    """
+    future: Future[T] = Future()
+
+    def job() -> None:
+        try:
+            result = work()
+        except BaseException as error:  # for the task that waits
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    future.set_running_or_notify_cancel()
+    try:
+        threading.Thread(target=job, name="lume-worker", daemon=True).start()
+    except RuntimeError:  # no more threads: in an exit handler of newer Pythons
+        job()
+    return future
 
 
-def spawn(target: Callable[..., object], *args: object) -> None:
-    """Run it in a daemon thread."""
-    threading.Thread(target=target, args=args, name=NAME, daemon=True).start()
+class ForkShy:
+    """Work in the C library that a fork should not meet.
 
-
-class DaemonExecutor(ThreadPoolExecutor):
-    """One daemon thread a job.
-
-    The standard pool joins its threads at exit, so one job that hangs keeps the process from ending; and it
-    refuses jobs in exit handlers, where a call that has to look up a host name would fail.
+    A lock that it holds at that moment (those of `getaddrinfo`, say) would stay locked in the child for ever.
     """
 
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run it soon."""
-        future: Future[T] = Future()
+    LONGEST_DELAY = 0.5
+    """Seconds that a fork waits for it at the most. What takes longer waits for the network, without such a lock."""
 
-        def job() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                result = fn(*args, **kwargs)
-            except BaseException as error:  # the waiting task gets it, as from any executor
-                future.set_exception(error)
-            else:
-                future.set_result(result)
+    def __init__(self) -> None:
+        self._reset()
+        os.register_at_fork(before=self._hold_back, after_in_parent=self._go_on, after_in_child=self._reset)
 
+    def run(self, work: Callable[[], T]) -> T:
+        """Run it here and now, but not while the process is forking."""
+        with self._changed:
+            self._under_way += 1
         try:
-            spawn(job)
-        except RuntimeError:  # no more threads: in an exit handler of newer Pythons
-            job()
-        return future
+            return work()
+        finally:
+            with self._changed:
+                self._under_way -= 1
+                self._changed.notify_all()
+
+    def _reset(self) -> None:
+        self._changed = threading.Condition()
+        self._under_way = 0
+
+    def _hold_back(self) -> None:
+        self._changed.acquire()
+        self._changed.wait_for(lambda: self._under_way == 0, self.LONGEST_DELAY)
+
+    def _go_on(self) -> None:
+        self._changed.release()

@@ -18,7 +18,7 @@ from yarl import URL
 
 from lume_async._config import Settings, Ssl
 from lume_async._perloop import forget_closed
-from lume_async._threads import DaemonExecutor
+from lume_async._threads import ForkShy, in_thread
 from lume_async._wire import Response
 from lume_async.errors import (
     ApiConnectionError,
@@ -236,11 +236,11 @@ class _Threads:
     """Threads of ours: a program may have filled its loop's usual ones with work that takes hours."""
 
     def __init__(self) -> None:
-        self._pool = DaemonExecutor()
+        self._shy = ForkShy()
 
     async def run(self, function: Callable[..., T], *arguments: object, **options: object) -> T:
         call = partial(function, *arguments, **options)
-        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+        return await asyncio.wrap_future(in_thread(partial(self._shy.run, call)))
 
     async def getaddrinfo(self, *arguments: object, **options: object) -> object:
         """As a loop does it; aiohttp's resolver asks for no more than these two."""

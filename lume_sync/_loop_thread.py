@@ -10,7 +10,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from lume_async._threads import DaemonExecutor
+from lume_sync._workers import DaemonExecutor
 
 if TYPE_CHECKING:
     from lume_sync._call import Call

@@ -5,6 +5,7 @@ thread (`_loop_thread`), waited for by its caller (`_call`). This file decides w
 """
 
 import asyncio
+import socket
 import sys
 import threading
 import warnings
@@ -29,7 +30,14 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
         import uvloop
     except ImportError:
         return asyncio.new_event_loop
-    return uvloop.new_event_loop
+
+    class Loop(uvloop.Loop):
+        # It asks this before it connects to an address that has been found. Where the kind of socket is named, the
+        # answer comes at once; else from libuv's threads, which can stand still for ever in a forked child.
+        async def getaddrinfo(self, *host: Any, type: int = socket.SOCK_STREAM, **options: Any) -> Any:
+            return await super().getaddrinfo(*host, type=type, **options)
+
+    return Loop
 
 
 new_event_loop = loop_factory()

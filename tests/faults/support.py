@@ -120,7 +120,7 @@ class Script:
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if self.process.returncode is None and isinstance(error, Exception):
-            for pid in _family(self.process.pid):
+            for pid in family(self.process.pid):
                 os.kill(pid, signal.SIGFPE)  # faulthandler shows where each thread stands
             error.add_note((await self.process.communicate())[1].decode())
         if self.process.returncode is None:
@@ -133,14 +133,14 @@ class Script:
         return Finished(self.process.returncode, out.decode(), err.decode())
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
     """The process and those that it forked, and so on; the oldest last, so that none is orphaned meanwhile."""
     children = [
         int(child)
         for listed in Path(f"/proc/{pid}/task").glob("*/children")
         for child in listed.read_text().split()
     ]
-    return [*(member for child in children for member in _family(child)), pid]
+    return [*(member for child in children for member in family(child)), pid]
 
 
 async def run_script(source: str, **options: Any) -> Finished:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from faults.support import DIES_WITH_US, SHOWS_WHERE
+from faults.support import DIES_WITH_US, SHOWS_WHERE, family
 from sync.service import Service, serving
 
 from lume_sync import _call
@@ -78,13 +78,19 @@ def run_script(loop: str) -> RunScript:
 
 @pytest.fixture
 def interrupt(loop: str, service: Service) -> Interrupt:
-    """Runs a script, presses Ctrl-C once the service has seen the run `after`, and waits for its end."""
+    """Runs a script, presses Ctrl-C once the service has seen the run `after`, and waits for its end.
 
-    def run(source: str, *, after: str, times: int = 1, flags: tuple[str, ...] = ()) -> Finished:
+    `times` in a row; and again after each of `then`.
+    """
+
+    def run(
+        source: str, *, after: str, times: int = 1, then: tuple[str, ...] = (), flags: tuple[str, ...] = ()
+    ) -> Finished:
         with started(source, loop, flags) as process:
-            service.wait_for(after)
-            for _ in range(times):
-                process.send_signal(signal.SIGINT)
+            for run_id in (after, *then):
+                service.wait_for(run_id)
+                for _ in range(times):
+                    process.send_signal(signal.SIGINT)
             return end_of(process, 20)
 
     return run
@@ -118,7 +124,8 @@ def end_of(process: "subprocess.Popen[str]", seconds: float) -> Finished:
     try:
         out, err = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGABRT)  # shows where each thread stands
+        for pid in family(process.pid):
+            os.kill(pid, signal.SIGFPE)  # shows where each thread stands
         out, err = process.communicate(timeout=10)
         pytest.fail(f"the script hung\n{out}\n{err}")
     return Finished(process.returncode, out, err)

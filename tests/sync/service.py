@@ -20,7 +20,7 @@ NOISE = re.compile(
 class Service(ThreadingHTTPServer):
     """One run for each id: `done…` has succeeded, `gone` is unknown, any other is at work for ever.
 
-    A submission makes `done-<source>`.
+    A submission makes `done-<source>`. A look at `held…` is answered once somebody has looked at `release`.
 
     Attributes:
         looks: each request's connection (a number that is never used again, unlike a port) and run.
@@ -33,6 +33,7 @@ class Service(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.looks: list[tuple[int, str]] = []
         self.connections = itertools.count()
+        self.released = threading.Event()
 
     @property
     def url(self) -> str:
@@ -49,10 +50,11 @@ class Service(ThreadingHTTPServer):
         return {connection for connection, seen in self.looks if seen == run_id}
 
     def connections_by_process(self) -> dict[str, set[int]]:
-        """Where the ids are `done-<process>-<anything>`, or `x-<process>` for a process that looks all the time."""
+        """Of runs that are called `done-<process>-<anything>`, or `x-<process>`."""
         found: dict[str, set[int]] = defaultdict(set)
         for connection, run_id in self.looks:
-            found[run_id.split("-")[1]].add(connection)
+            if "-" in run_id:
+                found[run_id.split("-")[1]].add(connection)
         return found
 
     def wait_for(self, run_id: str, looks: int = 1, seconds: float = 20.0) -> None:
@@ -73,16 +75,22 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         run_id = self.path.rpartition("/")[2]
+        self.server.looks.append((self.connection_number, run_id))
         if run_id == "gone":
             return self._send(404, {"title": "no such run"})
-        self._answer(200, run_id, "SUCCEEDED" if run_id.startswith("done") else "TRANSFORMING")
+        if run_id == "release":
+            self.server.released.set()
+        if run_id.startswith("held"):
+            self.server.released.wait()
+        self._send_run(200, run_id, "SUCCEEDED" if run_id.startswith("done") else "TRANSFORMING")
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self._answer(201, f"done-{body['source_path']}", "CREATED")
-
-    def _answer(self, code: int, run_id: str, status: str) -> None:
+        run_id = f"done-{body['source_path']}"
         self.server.looks.append((self.connection_number, run_id))
+        self._send_run(201, run_id, "CREATED")
+
+    def _send_run(self, code: int, run_id: str, status: str) -> None:
         run = {"id": run_id, "status": status, "flow_version": "f:v1", "source_path": "s", "metadata": {}}
         self._send(code, {**run, "created_at": "2026-01-01T00:00:00Z"})
 
@@ -103,4 +111,5 @@ def serving() -> Iterator[Service]:
     with Service() as service:
         threading.Thread(target=service.serve_forever, daemon=True).start()
         yield service
+        service.released.set()
         service.shutdown()

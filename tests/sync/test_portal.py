@@ -12,6 +12,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import uvloop
 from sync.conftest import add, fail
 
 from lume_sync import _call, _portal
@@ -267,8 +268,8 @@ def test_a_thread_that_cannot_start_leaves_nothing_behind(
 
 
 def test_uvloop_makes_the_private_loop_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = object()
-    monkeypatch.setitem(sys.modules, "uvloop", types.SimpleNamespace(new_event_loop=made))  # type: ignore[arg-type]
-    assert _portal.loop_factory() is made
+    loop = _portal.loop_factory()()
+    loop.close()
+    assert isinstance(loop, uvloop.Loop)
     monkeypatch.setitem(sys.modules, "uvloop", None)  # type: ignore[arg-type]
     assert _portal.loop_factory() is asyncio.new_event_loop

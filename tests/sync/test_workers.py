@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from lume_async._threads import NAME
+from lume_sync import _workers
 from lume_sync._bridge import offload, veiled
 from lume_sync._portal import Portal
-from lume_sync._workers import Pulled
+from lume_sync._workers import DaemonExecutor, Pulled
 
 
 async def collect(pulled: Pulled[Any], count: int | None = None) -> list[Any]:
@@ -41,7 +41,7 @@ def test_an_iterable_ends_and_its_thread_with_it(portal: Portal) -> None:
     pulled = Pulled(iter("abc"))
     assert portal.call(collect, pulled).result() == ["a", "b", "c"]
     assert portal.call(collect, pulled).result() == []
-    workers = [thread for thread in threading.enumerate() if thread.name == NAME]
+    workers = [thread for thread in threading.enumerate() if thread.name == "lume-sync-worker"]
     del pulled
     for worker in workers:
         worker.join(5)
@@ -119,3 +119,17 @@ def test_secrets_are_not_shown_among_locals() -> None:
     assert repr(offload("canary")) == repr(veiled("canary")) == "'[redacted]'"
     assert offload("canary") == "canary"
     assert veiled(False) is False
+
+
+def test_a_job_runs_even_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(_workers, "_spawn", refuse)
+    assert DaemonExecutor().submit(lambda: 7).result(timeout=1) == 7
+
+
+def test_a_jobs_error_and_its_cancellation() -> None:
+    executor = DaemonExecutor()
+    with pytest.raises(ZeroDivisionError):
+        executor.submit(lambda: 1 // 0).result(timeout=5)

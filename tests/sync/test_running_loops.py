@@ -1,0 +1,91 @@
+"""Calls from within an event loop of the program's own, asyncio's or uvloop's, and what drives the private one."""
+
+import signal
+
+import pytest
+from sync.conftest import Interrupt, RunScript
+from sync.service import Service
+
+
+def test_uvloop_connects_without_threads_that_a_fork_would_break(
+    run_script: RunScript, service: Service
+) -> None:
+    done = run_script("""
+        from pathlib import Path
+        import lume_sync
+        lume_sync.run_status("done")
+        print([file.read_text() for file in Path("/proc/self/task").glob("*/comm") if "uv" in file.read_text()])
+    """)
+    assert (done.code, done.out, done.err) == (0, "[]\n", "")
+
+
+LOOPS = pytest.mark.parametrize(
+    ("loop", "outer"),
+    [("asyncio", "asyncio"), ("uvloop", "asyncio"), ("uvloop", "uvloop")],
+    ids=lambda name: name,
+    indirect=["loop"],
+)
+"""The private loop's kind, and that of the program."""
+
+
+def test_the_private_loop_is_that_of_uvloop_where_it_is_installed(
+    run_script: RunScript, service: Service, loop: str
+) -> None:
+    done = run_script("""
+        import lume_sync
+        from lume_sync._bridge import portal
+        lume_sync.run_status("done")
+        print(type(portal.engine().loop).mro())
+    """)
+    assert (done.code, "uvloop.Loop" in done.out, done.err) == (0, loop == "uvloop", "")
+
+
+@LOOPS
+def test_it_works_and_the_one_warning_names_the_twin(
+    run_script: RunScript, service: Service, outer: str
+) -> None:
+    done = run_script(f"""
+        import warnings, {outer}, lume_async, lume_sync as lume
+        async def main():
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                run = lume.run("f:v1", "1").wait()
+                runs = [run, lume.run_status("done"), *lume.watch("done"), await lume_async.run_status("done")]
+            assert all(run.succeeded for run in runs)
+            [warning] = caught
+            assert issubclass(warning.category, RuntimeWarning)
+            print(warning.message)
+        {outer}.run(main())
+        print(lume.run_status("done").status)
+    """)
+    said = (
+        "Client.run of lume_sync blocks the event loop that is running in this thread; in async code, await "
+    )
+    assert (done.code, done.out, done.err) == (
+        0,
+        f"{said}lume_async's Client.run (this is said once)\nSUCCEEDED\n",
+        "",
+    )
+
+
+@LOOPS
+def test_the_second_ctrl_c_ends_it(interrupt: Interrupt, outer: str) -> None:
+    """The first one asks the program's task to end, which it can't while the call blocks its loop."""
+    done = interrupt(
+        f"""
+        import asyncio, threading, time, {outer}, lume_sync as lume
+        def tell(task):
+            while not task.cancelling():
+                time.sleep(0.001)
+            lume.run_status("cancelled")
+        async def main():
+            threading.Thread(target=tell, args=[asyncio.current_task()]).start()
+            lume.attach("x").wait(poll_interval=0.01)
+        {outer}.run(main())
+        """,
+        after="x",
+        then=("cancelled",),
+        flags=("-W", "ignore"),
+    )
+    assert done.code == -signal.SIGINT
+    assert done.err.splitlines()[-1].startswith("KeyboardInterrupt")
