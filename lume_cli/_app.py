@@ -9,14 +9,14 @@ from typing import Any
 
 import click
 
-from lume_cli._options import Options, server_options
+from lume_cli._options import Options, server_or_ids_options
 
 _COMMANDS = {
     "run": ("run", "Start a run; print its id."),
     "status": ("status", "Show how runs are now."),
     "wait": ("wait", "Wait until runs have ended."),
     "watch": ("watch", "Watch many runs in a live table."),
-    "show": ("show", "Show everything about a run."),
+    "show": ("show", "Show everything about runs."),
     "list": ("list_runs", "List runs, newest first."),
     "cancel": ("cancel", "Ask the service to stop runs."),
     "backfill": ("backfill", "Run a flow on many sources, and resume that."),
@@ -85,7 +85,7 @@ class App(click.Group):
     epilog=_EXIT_CODES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@server_options
+@server_or_ids_options
 @click.version_option(
     None, "--version", package_name="lume-client", prog_name="lume", message="%(prog)s %(version)s"
 )

@@ -1,15 +1,18 @@
 """The same request for each of several runs, at the same time; one that fails disturbs no other."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 
 from lume_async import LumeError, LumeRun
 from lume_cli import _exits
 from lume_cli._session import Session
 
+_AT_ONCE = 64
+"""Requests: more would wait for a connection."""
+
 
 async def each(
-    session: Session, ids: Iterable[str], request: Callable[[str], Awaitable[LumeRun]]
+    session: Session, ids: Sequence[str], request: Callable[[str], Awaitable[LumeRun]]
 ) -> tuple[list[LumeRun], list[int]]:
     """The runs that were answered, in the order of `ids`, and the exit codes of the others, which are told."""
 
@@ -19,13 +22,20 @@ async def each(
         except LumeError as error:
             return error
 
-    wanted = list(dict.fromkeys(ids))
-    answers = await asyncio.gather(*map(one, wanted))
+    answers: dict[str, LumeRun | LumeError] = {}
+    waiting = iter(ids)
+
+    async def worker() -> None:
+        for run_id in waiting:
+            answers[run_id] = await one(run_id)
+
+    await asyncio.gather(*(worker() for _ in range(min(_AT_ONCE, len(ids)))))
     found, codes = [], []
-    for run_id, answer in zip(wanted, answers, strict=True):
+    for run_id in ids:
+        answer = answers[run_id]
         if isinstance(answer, LumeRun):
             found.append(answer)
         else:
             codes.append(_exits.of_error(answer))
-            session.say.error(answer, subject=run_id if len(wanted) > 1 else None)
+            session.say.error(answer, subject=run_id if len(ids) > 1 else None)
     return found, codes

@@ -13,7 +13,7 @@ else:
     Type = click.ParamType
 
 F = TypeVar("F", bound=Callable[..., Any])
-Format = Literal["table", "json", "ndjson"]
+Format = Literal["table", "json", "ndjson", "ids"]
 
 
 class Options:
@@ -74,19 +74,29 @@ def _kept(*names: str, **settings: Any) -> Callable[[F], F]:
     return click.option(*names, expose_value=False, callback=_keep, default=None, **settings)
 
 
-output_options = stack(
-    _kept(
-        "-o",
-        "--output",
-        "output",
-        type=click.Choice(["table", "json", "ndjson"]),
-        help="How data is written to stdout: a table, one JSON document, or JSON lines.",
-    ),
-    _kept("--json", "output", flag_value="json", help="The same as -o json."),
-)
+def _output(formats: list[str], more: str = "") -> Callable[[F], F]:
+    return stack(
+        _kept(
+            "-o",
+            "--output",
+            "output",
+            type=click.Choice(formats),
+            help=f"How data is written to stdout: a table, one JSON document, or JSON lines{more}.",
+        ),
+        _kept("--json", "output", flag_value="json", help="The same as -o json."),
+    )
 
-server_options = stack(
-    _kept("-p", "--profile", metavar="NAME", help="Profile of the configuration file (or LUME_PROFILE)."),
+
+output_options = _output(["table", "json", "ndjson"])
+_output_or_ids = _output(["table", "json", "ndjson", "ids"], "; bare run ids from `list` and `run`")
+
+profile_option = _kept(
+    "-p", "--profile", metavar="NAME", help="Profile of the configuration file (or LUME_PROFILE)."
+)
+verbose_option = _kept("-v", "--verbose", is_flag=True, help="Log requests to stderr; show tracebacks.")
+
+_connection_options = stack(
+    profile_option,
     _kept("--base-url", metavar="URL", help="Where the service is (or LUME_BASE_URL)."),
     _kept(
         "--request-timeout",
@@ -95,9 +105,11 @@ server_options = stack(
         help="Seconds for one attempt at one request (or LUME_REQUEST_TIMEOUT).",
     ),
     _kept("--api-key-stdin", is_flag=True, help="Read the API key from the first line of stdin."),
-    output_options,
-    _kept("-v", "--verbose", is_flag=True, help="Log requests to stderr; show tracebacks."),
 )
+
+server_options = stack(_connection_options, output_options, verbose_option)
+server_or_ids_options = stack(_connection_options, _output_or_ids, verbose_option)
+"""Those of the commands that can write bare run ids, for others to read from stdin."""
 
 wait_options = stack(
     click.option(

@@ -14,7 +14,7 @@ def report(error: Exception, options: Options) -> int:
     """Tell what went wrong and what to do; the exit code."""
     say = Say(options.output)
     if isinstance(error, click.ClickException):
-        if options.output == "table":
+        if options.output not in ("json", "ndjson"):
             error.show()
         else:
             say.problem("usage" if isinstance(error, click.UsageError) else "error", error.format_message())

@@ -18,7 +18,7 @@ class Say:
     """Stderr, for one command."""
 
     def __init__(self, output: Format) -> None:
-        self._as_json = output != "table"
+        self._as_json = output in ("json", "ndjson")
         self._console: Console | None = None
         self.is_terminal = sys.stderr.isatty()
         # A display on stderr and lines on stdout would write over each other on one screen.

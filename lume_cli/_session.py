@@ -20,9 +20,19 @@ NAMED = 20
 
 
 class Session:
-    """What a command needs; made when it runs."""
+    """What a command needs; made when it runs.
 
-    def __init__(self, options: Options) -> None:
+    Args:
+        options: what the command line said.
+        ids: whether the command can write bare run ids.
+
+    Raises:
+        click.UsageError: it can't, and is asked to.
+    """
+
+    def __init__(self, options: Options, *, ids: bool = False) -> None:
+        if options.output == "ids" and not ids:
+            raise click.UsageError("-o ids is for `lume list` and `lume run`: use table, json or ndjson")
         self.options = options
         self.say = Say(options.output)
         self.data = Data(options.output)

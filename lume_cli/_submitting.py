@@ -32,7 +32,7 @@ class Submission:
         if run.reused:
             self._session.say.note(f"run {run.id} holds this source already: following it")
         data = self._session.data
-        if data.format == "table":
+        if data.format in ("table", "ids"):
             data.line(run.id)
         elif data.format == "ndjson" or not is_waited_for:
             data.document(_runs.to_dict(run))

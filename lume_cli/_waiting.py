@@ -16,7 +16,7 @@ class Wait:
     def __init__(self, session: Session, ids: Sequence[str], *, allow_partial: bool) -> None:
         self._session = session
         self._allow_partial = allow_partial
-        self._ids = list(dict.fromkeys(ids))
+        self._ids = list(ids)
         self._counts: Counter[str] = Counter()
         self._codes: list[int] = []
         self._seen: dict[str, LumeRun] = {}

@@ -4,10 +4,11 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from lume_async import Client, LumeRun, RunEvent
+from lume_async import Client, LumeRun, RunTimeoutError
 from lume_cli import _exits, _runs
 from lume_cli._live import clock, live
 from lume_cli._session import Session
@@ -37,14 +38,17 @@ class Watch:
         return [run for run in self._seen if run not in self._codes]
 
     async def until_ended(self, client: Client, timeout: float | None, poll_interval: float | None) -> int:
-        """Watch until all have ended; the exit code."""
+        """Watch until all have ended, or look once where the time limit is 0; the exit code."""
         data = self._session.data
         with live(self._session.say, self._table):
-            try:
-                async with asyncio.timeout(timeout):
-                    await self._follow(client, poll_interval)
-            except TimeoutError:
-                self._tell_timeout(timeout)
+            if timeout == 0:
+                await self._look_once(client)
+            else:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(timeout):
+                        await self._follow(client, poll_interval)
+            if late := self.unfinished:
+                self._tell_timeout(late, timeout or 0)
         if data.format == "json" or (data.format == "table" and self._session.say.is_lively):
             runs = [run for run in self._seen.values() if run is not None]
             data.many(runs, _runs.HEADERS, _runs.row, _runs.to_dict)
@@ -54,17 +58,28 @@ class Watch:
         async with client.monitor(poll_interval=poll_interval) as monitor:
             for run in self._seen:
                 monitor.add(run)
-            async for event in monitor:
-                self._take(event)
-                if not self.unfinished:
-                    return
+            while len(self._codes) < len(self._seen):
+                event = await anext(monitor)
+                if event.error is not None:
+                    self._failed(event.run.id, event.error)
+                else:
+                    self._changed(event.run)
 
-    def _take(self, event: RunEvent[LumeRun]) -> None:
-        run, session = event.run, self._session
-        if event.error is not None:
-            self._codes[run.id] = _exits.of_error(event.error)
-            session.say.error(event.error, subject=run.id)
-            return
+    async def _look_once(self, client: Client) -> None:
+        async for outcome in client.as_completed(self.unfinished, timeout=0):
+            error = outcome.error
+            run = error.run if isinstance(error, RunTimeoutError) else outcome.run
+            if run is not None and run.status is not None:
+                self._changed(run)
+            elif error is not None and not isinstance(error, RunTimeoutError):
+                self._failed(outcome.run_id or "", error)
+
+    def _failed(self, run_id: str, error: Exception) -> None:
+        self._codes[run_id] = _exits.of_error(error)
+        self._session.say.error(error, subject=run_id)
+
+    def _changed(self, run: LumeRun) -> None:
+        session = self._session
         self._seen[run.id] = run
         if run.is_terminal:
             self._codes[run.id] = _exits.of_status(run.status, allow_partial=self._allow_partial)
@@ -73,8 +88,7 @@ class Watch:
         elif session.data.format == "table" and not session.say.is_lively:
             session.data.line(f"{moment(datetime.now(UTC))}  {run.id}  {run.status}")
 
-    def _tell_timeout(self, timeout: float | None) -> None:
-        late = self.unfinished
+    def _tell_timeout(self, late: list[str], timeout: float) -> None:
         what, resume = self._session.resume_wait(late)
         text = f"not all runs ended within {timeout:g} s: {what}" + (
             f", `{resume}` resumes" if resume else ""

@@ -12,17 +12,21 @@ from lume_cli._options import Options, runs_argument, server_options
 def command(options: Options, *, runs: tuple[str, ...]) -> None:
     """Ask the service to stop each RUN. A run that has ended stays as it is.
 
-    A run may need a moment to stop: `lume wait RUN` shows how it ended.
+    A run may need a moment to stop: `lume wait RUN` shows how it ended. For - ids are read from
+    stdin, one a line.
 
     \b
     lume cancel run_01HY
+    lume list --source customers.csv -o ids | lume cancel -
     """
     from lume_async import LumeRun
     from lume_cli import _exits, _runs
     from lume_cli._each import each
+    from lume_cli._ids import run_ids
     from lume_cli._session import Session
 
     session = Session(options)
+    ids = run_ids(session, runs)
 
     async def work() -> int:
         async with session.client() as client:
@@ -32,7 +36,7 @@ def command(options: Options, *, runs: tuple[str, ...]) -> None:
                 await run.cancel()
                 return run
 
-            found, codes = await each(session, runs, cancelled)
+            found, codes = await each(session, ids, cancelled)
         session.data.many(found, _runs.HEADERS, _runs.row, _runs.to_dict)
         return _exits.worst(codes)
 

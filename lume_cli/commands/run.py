@@ -2,7 +2,7 @@
 
 import click
 
-from lume_cli._options import Options, server_options, submit_options, wait_options
+from lume_cli._options import Options, server_or_ids_options, submit_options, wait_options
 
 
 @click.command("run")
@@ -12,7 +12,7 @@ from lume_cli._options import Options, server_options, submit_options, wait_opti
 @click.option("--idempotency-key", metavar="KEY", help="Your own key: the same one never makes a second run.")
 @click.option("--wait", "-w", is_flag=True, help="Wait for the end; the exit code says how the run ended.")
 @wait_options
-@server_options
+@server_or_ids_options
 @click.pass_obj
 def command(
     options: Options,
@@ -42,7 +42,7 @@ def command(
 
     if not wait and (timeout is not None or poll_interval is not None):
         raise click.UsageError("--timeout and --poll-interval are for waiting: add --wait")
-    session = Session(options)
+    session = Session(options, ids=True)
     submission = Submission(session, flow, source)
 
     async def work() -> int:

@@ -1,33 +1,46 @@
-"""`lume show`: everything about one run."""
+"""`lume show`: everything about runs."""
 
 import click
 
-from lume_cli._options import Options, server_options
+from lume_cli._options import Options, runs_argument, server_options
 
 
 @click.command("show")
-@click.argument("run")
+@runs_argument
 @server_options
 @click.pass_obj
-def command(options: Options, *, run: str) -> None:
-    """Show RUN: times, stages, rows, why rows were rejected, where the output lies.
+def command(options: Options, *, runs: tuple[str, ...]) -> None:
+    """Show each RUN: times, stages, rows, why rows were rejected, where the output lies.
+
+    With -o json one RUN is an object; several, or - (ids from stdin, one a line), are a list.
 
     \b
     lume show run_01HY
     lume show run_01HY -o json | jq .metadata.metrics.reject_reasons
+    lume list --status FAILED -o ids | lume show -
     """
     from lume_cli import _exits, _runs
+    from lume_cli._each import each
+    from lume_cli._ids import run_ids
     from lume_cli._session import Session
 
     session = Session(options)
+    ids, data = run_ids(session, runs), session.data
+    is_list = len(ids) != 1 or "-" in runs
 
     async def work() -> int:
         async with session.client() as client:
-            found = await client.run_status(run)
-        if session.data.format == "table":
-            session.data.page(_runs.page(found))
+            found, codes = await each(session, ids, client.run_status)
+        if data.format == "table":
+            for number, run in enumerate(found):
+                if number:
+                    data.line("")
+                data.page(_runs.page(run))
+        elif data.format == "json" and is_list:
+            data.document([_runs.to_dict(run) for run in found])
         else:
-            session.data.document(_runs.to_dict(found))
-        return _exits.OK
+            for run in found:
+                data.document(_runs.to_dict(run))
+        return _exits.worst(codes)
 
     session.finish(work(), lambda: ("interrupted", None))

@@ -17,6 +17,7 @@ def command(options: Options, *, runs: tuple[str, ...], exit_status: bool, allow
     """Show how each RUN is now, and return at once.
 
     The exit code is 0 when the answer came, however the runs are; --exit-status makes it tell that.
+    For - ids are read from stdin, one a line.
 
     \b
     lume status run_01HY run_01HZ
@@ -25,13 +26,15 @@ def command(options: Options, *, runs: tuple[str, ...], exit_status: bool, allow
     from lume_async import LumeRun
     from lume_cli import _exits, _runs
     from lume_cli._each import each
+    from lume_cli._ids import run_ids
     from lume_cli._session import Session
 
     session = Session(options)
+    ids = run_ids(session, runs)
 
     async def work() -> int:
         async with session.client() as client:
-            found, codes = await each(session, runs, client.run_status)
+            found, codes = await each(session, ids, client.run_status)
         session.data.many(found, _runs.HEADERS, _runs.row, _runs.to_dict)
         return _exits.worst([*codes, *(code(run) for run in found if exit_status)])
 

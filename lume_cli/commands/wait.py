@@ -20,17 +20,19 @@ def command(
 ) -> None:
     """Wait until each RUN has ended; the exit code says how the worst one did.
 
-    Nothing happens to the runs when the wait is given up: wait again.
+    Nothing happens to the runs when the wait is given up: wait again. For - ids are read from stdin,
+    one a line; --timeout 0 looks once.
 
     \b
     lume wait run_01HY run_01HZ --timeout 30m
-    lume wait $(lume list --status TRANSFORMING -o ndjson | jq -r .id)
+    lume list --status TRANSFORMING -o ids | lume wait -
     """
+    from lume_cli._ids import run_ids
     from lume_cli._session import Session
     from lume_cli._waiting import Wait
 
     session = Session(options)
-    wait = Wait(session, runs, allow_partial=allow_partial)
+    wait = Wait(session, run_ids(session, runs), allow_partial=allow_partial)
 
     async def work() -> int:
         async with session.client() as client:

@@ -20,16 +20,19 @@ def command(
 ) -> None:
     """Watch each RUN until all have ended: a live table at a terminal, else a line per change.
 
-    With -o ndjson each change is one JSON line; the exit code is that of `lume wait`.
+    With -o ndjson each change is one JSON line; the exit code is that of `lume wait`. For - ids are
+    read from stdin, one a line; --timeout 0 looks once.
 
     \b
     lume watch run_01HY run_01HZ run_01J0
+    lume list --flow invoices:v3 -o ids | lume watch -
     """
+    from lume_cli._ids import run_ids
     from lume_cli._session import Session
     from lume_cli._watching import Watch
 
     session = Session(options)
-    watch = Watch(session, runs, allow_partial=allow_partial)
+    watch = Watch(session, run_ids(session, runs), allow_partial=allow_partial)
 
     async def work() -> int:
         async with session.client() as client:

@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import select
+import shutil
 import signal
 import struct
 import subprocess
@@ -18,7 +19,9 @@ from typing import Self
 from attrs import frozen
 
 ROOT = Path(__file__).resolve().parents[2]
-LUME = [sys.executable, "-W", "error", "-m", "lume_cli"]
+TIED = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+"""Before a command: it ends when the process that started it does, also where the tests are killed."""
+LUME = [*TIED, sys.executable, "-W", "error", "-m", "lume_cli"]
 DEADLINE = 15.0
 
 

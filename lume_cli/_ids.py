@@ -1,0 +1,47 @@
+"""Run ids: from the command line, and for `-` from stdin, one a line."""
+
+import sys
+from collections.abc import Iterator, Sequence
+
+import click
+
+from lume_async import InvalidRequestError
+from lume_async.models import check_run_id
+from lume_cli._session import Session
+
+MOST = 100_000
+"""Of different ids in one command: a stream that never ends is told so."""
+_LONGEST_LINE = 4096
+
+
+def run_ids(session: Session, given: Sequence[str]) -> list[str]:
+    """The ids, each once, in the order in which they came. Stdin is read to its end first.
+
+    Raises:
+        click.UsageError: a line of stdin is no id, there are too many, stdin holds the API key as well.
+    """
+    found: dict[str, None] = {}
+    for one in given:
+        for run in _from_stdin(session) if one == "-" else (one,):
+            found[run] = None
+            if len(found) > MOST:
+                raise click.UsageError(f"more than {MOST:,} runs: give fewer at a time")
+    if not found:
+        session.say.note("no run ids on stdin: nothing to do")
+    return list(found)
+
+
+def _from_stdin(session: Session) -> Iterator[str]:
+    if session.options.api_key_stdin:
+        raise click.UsageError("stdin can't hold both the API key and the run ids: use LUME_API_KEY")
+    if sys.stdin.isatty():
+        session.say.note("reading run ids, one a line; Ctrl-D ends")
+    number = 0
+    while line := sys.stdin.buffer.readline(_LONGEST_LINE):
+        number += 1
+        text = line.decode("utf-8-sig", "replace").strip()
+        if text and not text.startswith("#"):
+            try:
+                yield check_run_id(text)
+            except InvalidRequestError as error:
+                raise click.UsageError(f"stdin:{number}: {error} (`lume list -o ids` prints ids)") from None
