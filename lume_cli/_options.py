@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import click
 
 if TYPE_CHECKING:
-    Type = click.ParamType[float]  # click 8.1 has the class, but not as a generic one
+    Type = click.ParamType[Any]  # click 8.1 has the class, but not as a generic one
 else:
     Type = click.ParamType
 
@@ -57,6 +57,39 @@ class Seconds(Type):
             least = "above 0" if self._above_zero else "0 or more"
             self.fail(f"{value!r} is no duration {least}: write 90, 1.5, 5m or 2h", param, ctx)
         return number
+
+
+class Size(Type):
+    """A number of bytes, or one with a unit of 1024: 500000, 64K, 100M, 10G."""
+
+    name = "size"
+    _SCALES = (("k", 1024), ("m", 1024**2), ("g", 1024**3), ("t", 1024**4), ("", 1))
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number of bytes."""
+        if isinstance(value, int):
+            return value
+        text = str(value).strip().lower()
+        unit, scale = next((unit, scale) for unit, scale in self._SCALES if text.endswith(unit))
+        number = text.removesuffix(unit)
+        if not (number.isascii() and number.isdecimal() and len(number) <= 18):
+            self.fail(f"{value!r} is no size: write 500000, 64K, 100M or 10G", param, ctx)
+        return int(number) * scale
+
+
+class Keep(Seconds):
+    """A duration above 0, or `forever`: infinity."""
+
+    _LONGEST = 1e10
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number of seconds."""
+        if value == "forever":
+            return float("inf")
+        seconds = super().convert(value, param, ctx)
+        if self._LONGEST < seconds < float("inf"):
+            self.fail(f"{value!r} is longer than 300 years: write forever", param, ctx)
+        return seconds
 
 
 def stack(*options: Callable[[F], F]) -> Callable[[F], F]:

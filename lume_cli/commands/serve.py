@@ -1,53 +1,93 @@
 """`lume serve`: a real Lume server on this machine."""
 
 import os
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from lume_cli._options import Options, output_options
+from lume_cli._options import Keep, Options, Size, output_options, stack
+
+if TYPE_CHECKING:
+    import lume_local
+    from lume_cli._session import Session
+
+_places = stack(
+    click.option("--flows", metavar="DIR", help="Folder with flow files (*.toml); by default flows."),
+    click.option(
+        "--no-flows", is_flag=True, help="Begin without flow files: versions are registered over HTTP."
+    ),
+    click.option(
+        "--data", default=".lume", show_default=True, metavar="DIR", help="Folder for state and output."
+    ),
+    click.option(
+        "--root",
+        "roots",
+        multiple=True,
+        metavar="DIR",
+        help="Folder that sources may lie in; may be repeated. By default the current one and DATA.",
+    ),
+)
+_address = stack(
+    click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
+    click.option(
+        "--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on; by default a free one."
+    ),
+    click.option(
+        "--key-env", metavar="VARIABLE", help="Take the key from this variable; by default one is made up."
+    ),
+)
+_bounds = stack(
+    click.option(
+        "--max-active",
+        type=click.IntRange(min=1),
+        default=2,
+        show_default=True,
+        help="Runs worked on at once.",
+    ),
+    click.option(
+        "--max-upload",
+        "max_upload_bytes",
+        type=Size(),
+        metavar="SIZE",
+        help="The largest upload: 500000, 100M, 2G …; by default 10G. Uploads stay until you remove them.",
+    ),
+    click.option(
+        "--keep",
+        type=Keep(above_zero=True),
+        metavar="TIME",
+        help="How long idempotency keys, the change feed and settled deliveries are kept: 12h, 90d … or "
+        "forever; by default 30d. Runs, output and uploads always stay.",
+    ),
+)
+_webhooks = stack(
+    click.option(
+        "--webhook-secret-env",
+        metavar="VARIABLE",
+        help="Sign webhooks with the secret in this variable; without it none are called.",
+    ),
+    click.option(
+        "--webhook-host",
+        "webhook_hosts",
+        multiple=True,
+        metavar="HOST",
+        help="Host that webhooks may be sent to; may be repeated. By default 127.0.0.1 and localhost.",
+    ),
+)
 
 
 @click.command("serve")
-@click.option(
-    "--flows", default="flows", show_default=True, metavar="DIR", help="Folder with flow files (*.toml)."
-)
-@click.option(
-    "--data", default=".lume", show_default=True, metavar="DIR", help="Folder for state and output."
-)
-@click.option(
-    "--root",
-    "roots",
-    multiple=True,
-    metavar="DIR",
-    help="Folder that sources may lie in; may be repeated. By default the current one and DATA.",
-)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on; by default a free one."
-)
-@click.option(
-    "--max-active", type=click.IntRange(min=1), default=2, show_default=True, help="Runs worked on at once."
-)
-@click.option(
-    "--key-env", metavar="VARIABLE", help="Take the key from this variable; by default one is made up."
-)
+@_places
+@_address
+@_bounds
+@_webhooks
 @output_options
 @click.pass_obj
-def command(
-    options: Options,
-    *,
-    flows: str,
-    data: str,
-    roots: tuple[str, ...],
-    host: str,
-    port: int,
-    max_active: int,
-    key_env: str | None,
-) -> None:
+def command(options: Options, /, *, key_env: str | None, **settings: Any) -> None:
     """Run an embedded Lume server until Ctrl-C; prints its URL, and on stderr how to use it.
 
     \b
     lume serve --flows examples/flows --root examples/data --port 8080
+    lume serve --webhook-secret-env LUME_WEBHOOK_SECRET      # `lume webhook listen` receives
     """
     import asyncio
 
@@ -59,30 +99,13 @@ def command(
     import lume_local
 
     session = Session(options)
-    own_key = os.environ.get(key_env, "") if key_env else None
-    if own_key == "":
-        raise click.UsageError(f"--key-env: the variable {key_env} is not set")
+    wanted = _of_serve(**settings)
+    if key_env is not None:
+        wanted["api_key"] = _of_variable("--key-env", key_env)
 
     async def work() -> int:
-        serving = lume_local.serve(
-            flows=flows,
-            data=data,
-            roots=roots or None,
-            host=host,
-            port=port,
-            api_key=own_key,
-            max_active=max_active,
-        )
-        async with serving as server:
-            if session.data.format == "table":
-                session.data.line(server.base_url)
-            else:
-                session.data.document({"base_url": server.base_url})
-            key = f'"${key_env}"' if key_env else server.api_key
-            session.say.text(
-                f"lume: serving; stop with Ctrl-C. In another shell:\n"
-                f"  export LUME_BASE_URL={server.base_url}\n  export LUME_API_KEY={key}"
-            )
+        async with lume_local.serve(**wanted) as server:
+            _tell(session, server, key_env)
             await asyncio.Event().wait()
         return 0
 
@@ -90,3 +113,52 @@ def command(
         run(work())
     except Interrupted:
         session.say.note("lume: stopped")  # to be told to stop is how a server's work ends: 0
+
+
+def _of_serve(
+    *,
+    flows: str | None,
+    no_flows: bool,
+    roots: tuple[str, ...],
+    max_upload_bytes: int | None,
+    keep: float | None,
+    webhook_secret_env: str | None,
+    webhook_hosts: tuple[str, ...],
+    **others: Any,
+) -> dict[str, Any]:
+    """The settings in the words of `lume_local.serve`; what was not said is left to its own defaults."""
+    if no_flows and flows is not None:
+        raise click.UsageError("--flows and --no-flows exclude each other")
+    if webhook_hosts and webhook_secret_env is None:
+        raise click.UsageError(
+            "--webhook-host needs --webhook-secret-env: without a secret no webhook is called"
+        )
+    wanted = {**others, "flows": None if no_flows else flows or "flows", "roots": roots or None}
+    if max_upload_bytes is not None:
+        wanted["max_upload_bytes"] = max_upload_bytes
+    if keep is not None:
+        wanted["keep"] = None if keep == float("inf") else keep
+    if webhook_secret_env is not None:
+        wanted["webhook_secret"] = os.fsencode(_of_variable("--webhook-secret-env", webhook_secret_env))
+    if webhook_hosts:
+        wanted["webhook_hosts"] = webhook_hosts
+    return wanted
+
+
+def _of_variable(option: str, name: str) -> str:
+    value = os.environ.get(name)
+    if not value:
+        raise click.UsageError(f"{option}: the variable {name} is not set")
+    return value
+
+
+def _tell(session: "Session", server: "lume_local.Server", key_env: str | None) -> None:
+    if session.data.format == "table":
+        session.data.line(server.base_url)
+    else:
+        session.data.document({"base_url": server.base_url})
+    key = f'"${key_env}"' if key_env else server.api_key
+    session.say.text(
+        f"lume: serving; stop with Ctrl-C. In another shell:\n"
+        f"  export LUME_BASE_URL={server.base_url}\n  export LUME_API_KEY={key}"
+    )

@@ -1,0 +1,139 @@
+"""`lume serve`: its options, and what they do to the server."""
+
+import signal
+from collections.abc import Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from cli.shell import Shell
+from click.testing import CliRunner, Result
+
+import lume_local
+from lume_cli._app import app
+from lume_cli._options import Keep, Size
+from lume_local._settings import Settings
+from lume_sync import ApiError, Client
+
+
+class Asked(Exception):
+    """In place of a server that would run until Ctrl-C."""
+
+
+@pytest.fixture
+def asked(no_server: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What `lume_local.serve` is called with."""
+    calls: list[dict[str, Any]] = []
+
+    @asynccontextmanager
+    async def serve(**settings: Any) -> Any:
+        calls.append(settings)
+        raise Asked
+        yield
+
+    monkeypatch.setattr(lume_local, "serve", serve)
+    monkeypatch.setenv("SECRET", "whisper")
+    return calls
+
+
+def invoke(*words: str) -> Result:
+    return CliRunner().invoke(app, ["serve", *words])
+
+
+def test_what_is_not_said_is_left_to_the_server(asked: list[dict[str, Any]]) -> None:
+    invoke()
+    common = {"data": ".lume", "host": "127.0.0.1", "port": 0, "max_active": 2}
+    assert asked == [{**common, "flows": "flows", "roots": None}]
+
+
+@pytest.mark.parametrize(
+    ("words", "setting"),
+    [
+        (["--no-flows"], {"flows": None}),
+        (["--flows", "f"], {"flows": "f"}),
+        (["--max-upload", "100M"], {"max_upload_bytes": 100 * 1024**2}),
+        (["--max-upload", "0"], {"max_upload_bytes": 0}),
+        (["--keep", "90d"], {"keep": 90 * 86400.0}),
+        (["--keep", "forever"], {"keep": None}),
+        (["--key-env", "SECRET"], {"api_key": "whisper"}),
+        (["--webhook-secret-env", "SECRET"], {"webhook_secret": b"whisper"}),
+        (
+            ["--webhook-secret-env", "SECRET", "--webhook-host", "a.example", "--webhook-host", "b.example"],
+            {"webhook_hosts": ("a.example", "b.example")},
+        ),
+        (["--root", "a", "--root", "b"], {"roots": ("a", "b")}),
+    ],
+)
+def test_options_and_settings(
+    asked: list[dict[str, Any]], words: Sequence[str], setting: dict[str, Any]
+) -> None:
+    invoke(*words)
+    assert len(asked) == 1
+    assert asked[0] == asked[0] | setting
+
+
+def test_every_setting_has_an_option(asked: list[dict[str, Any]]) -> None:
+    words = "--key-env SECRET --max-upload 1 --keep 1d --webhook-secret-env SECRET --webhook-host h --root r"
+    invoke(*words.split())
+    wanted = set(Settings.of.__func__.__annotations__) - {"return"}  # type: ignore[attr-defined]
+    assert set(asked[0]) == wanted
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--webhook-host", "a.example"], "needs --webhook-secret-env"),
+        (["--webhook-secret-env", "NOT_SET"], "--webhook-secret-env: the variable NOT_SET is not set"),
+        (["--key-env", "NOT_SET"], "--key-env: the variable NOT_SET is not set"),
+        (["--flows", "f", "--no-flows"], "exclude each other"),
+        (["--max-upload", "big"], "write 500000, 64K, 100M or 10G"),
+        (["--keep", "0"], "above 0"),
+        (["--keep", "1000000d"], "write forever"),
+    ],
+)
+def test_wrong_usage(asked: list[dict[str, Any]], words: Sequence[str], message: str) -> None:
+    result = invoke(*words)
+    assert (result.exit_code, asked) == (2, [])
+    assert message in " ".join(result.stderr.split())
+
+
+def test_a_host_with_a_scheme_is_told(no_server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "whisper")
+    monkeypatch.chdir(no_server)
+    result = invoke("--webhook-secret-env", "SECRET", "--webhook-host", "http://a", "--no-flows")
+    assert result.exit_code == 1
+    assert "'http://a' is no host" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("0", 0), ("500000", 500000), ("64K", 65536), ("2g", 2 * 1024**3), ("1T", 1024**4)]
+)
+def test_sizes(text: str, size: int) -> None:
+    assert Size().convert(text, None, None) == size
+
+
+@pytest.mark.parametrize("text", ["", "K", "-1", "1.5G", "1x", "9" * 19, "\u0661"])
+def test_no_sizes(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        Size().convert(text, None, None)
+
+
+def test_kept_for() -> None:
+    assert Keep(above_zero=True).convert("30d", None, None) == timedelta(days=30).total_seconds()
+    assert Keep(above_zero=True).convert("forever", None, None) == float("inf")
+
+
+def test_a_server_with_no_flow_files_and_small_uploads(shell: Shell, tmp_path: Path) -> None:
+    started = shell.start("serve", "--no-flows", "--max-upload", "10", "--keep", "forever")
+    started.until(lambda: "LUME_API_KEY" in started.err and "\n" in started.out)
+    exports = [line.split()[1] for line in started.err.splitlines() if "export" in line]
+    variables = dict(line.split("=", 1) for line in exports)
+    (tmp_path / "large.csv").write_bytes(b"x" * 11)
+    with Client(variables["LUME_API_KEY"], base_url=variables["LUME_BASE_URL"]) as client:
+        with pytest.raises(ApiError, match="at most 10 bytes"):
+            client.upload_file(tmp_path / "large.csv")
+    started.signal(signal.SIGINT)
+    assert started.end().code == 0
