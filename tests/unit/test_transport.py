@@ -498,8 +498,10 @@ def test_a_loop_that_stands_still_keeps_its_session_until_its_own_end() -> None:
 
 
 FORKED = """
-    import asyncio, os, sys
+    import asyncio, logging, os, sys
     from lume_async import Client
+
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # a busy machine makes slow callbacks, which -X dev tells
 
     def in_child():
         asyncio.events._set_running_loop(None)  # as multiprocessing does
