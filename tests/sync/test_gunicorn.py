@@ -11,8 +11,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 from examples.support import ADDRESS, command, line_with
-from faults.support import ENOUGH, Script
+from faults.support import DIES_WITH_US, ENOUGH, Script
 from sync.service import NOISE, Service
+
+LEASHED = f"import os; os.register_at_fork(after_in_child=lambda: exec({DIES_WITH_US!r}))\n"
+"""A worker would find out only after a quarter of a minute that its master was killed."""
 
 # The master is busy with calls of its own for as long as it lives, also in the moments of its forks.
 APP = """
@@ -85,7 +88,7 @@ def workers(request: pytest.FixtureRequest) -> tuple[str, ...]:
 
 @asynccontextmanager
 async def gunicorn(folder: Path, service: Service, *options: str) -> AsyncIterator[Web]:
-    (folder / "app.py").write_text(APP)
+    (folder / "app.py").write_text(LEASHED + APP)
     script = command(
         *GUNICORN, *options, folder=folder, env={"LUME_BASE_URL": service.url}, flags=("-X", "dev")
     )
