@@ -175,7 +175,7 @@ def memory_per_run(runs: int) -> float:
         tracemalloc.start()
         before = tracemalloc.get_traced_memory()[0]
         for key in keys:
-            scheduler.add(key, 1e6 * random.random())
+            scheduler.add(key, max(0.2, runs / RATE) * random.random())
         gc.collect()
         used = tracemalloc.get_traced_memory()[0] - before
         tracemalloc.stop()

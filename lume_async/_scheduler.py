@@ -1,6 +1,7 @@
 """`Scheduler`: many keys, each to be looked at when it is due: one heap and a bounded set of looks.
 
-A key that sleeps costs a heap item and a dict item: no task, no timer, no connection. Knows no HTTP.
+Keys that are due within the same few milliseconds share a heap item: the heap stays small however many there are.
+A key that sleeps costs a list item and a dict item: no task, no timer, no connection. Knows no HTTP.
 """
 
 import asyncio
@@ -12,12 +13,11 @@ from collections.abc import Awaitable, Callable
 from lume_async._clock import Clock
 
 SLACK = 0.005
-"""Seconds that a look may come too early or too late: what is due within them is started together, which
-halves the cost of a look against one timer each."""
+"""Seconds that a look may come too early or too late: what is due within them shares a slot and is started together,
+which halves the cost of a look against one timer each."""
 
-_IN_FLIGHT = -math.inf
-_AGAIN = math.nan
-"""In place of a due time: being looked at; being looked at, and to be looked at once more at once."""
+_IN_FLIGHT, _AGAIN = -2, -1
+"""In place of a slot: being looked at; being looked at, and to be looked at once more at once."""
 
 
 class Scheduler:
@@ -42,8 +42,10 @@ class Scheduler:
         self._limit = limit
         self._clock = clock
         self._failed = failed
-        self._due: dict[str, float] = {}
-        self._heap: list[tuple[float, str]] = []
+        self._due: dict[str, int] = {}  # the slot of each key
+        self._slots: dict[int, list[str]] = {}
+        self._heap: list[tuple[float, int]] = []  # a slot, and when it starts: the due time of its first key
+        self._born = clock.now()
         self._ready: deque[str] = deque()
         self._workers: set[asyncio.Task[None]] = set()
         self._parked: list[asyncio.Future[None]] = []  # what idle workers wait for
@@ -62,14 +64,15 @@ class Scheduler:
         """Look at the key in `delay` seconds; a key that is there already keeps the earlier time."""
         due = self._clock.now() + delay
         present = self._due.get(key)
-        if present is None or present > due:  # neither mark of a look under way is greater than anything
+        # The marks of a look under way are less than any slot.
+        if present is None or present > self._slot(due):
             self._push(key, due)
 
     def delay_all(self, delay: Callable[[], float]) -> None:
         """Give every key a new time, `delay()` seconds from now; those being looked at have it at once."""
         now = self._clock.now()
-        for key, due in list(self._due.items()):
-            if math.isfinite(due):
+        for key, slot in list(self._due.items()):
+            if slot >= 0:
                 self._push(key, now + delay())
             else:
                 self._due[key] = _AGAIN
@@ -81,10 +84,10 @@ class Scheduler:
 
     def wake(self, key: str) -> None:
         """Look at the key now; if it is being looked at, once more afterwards."""
-        due = self._due.get(key)
-        if due is None:
+        slot = self._due.get(key)
+        if slot is None:
             return
-        if math.isfinite(due):
+        if slot >= 0:
             self._push(key, self._clock.now())
         else:
             self._due[key] = _AGAIN
@@ -109,10 +112,18 @@ class Scheduler:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _slot(self, due: float) -> int:
+        return max(0, int((due - self._born) / SLACK))
+
     def _push(self, key: str, due: float) -> None:
-        self._due[key] = due
-        heapq.heappush(self._heap, (due, key))
-        if due < self._timer_due - SLACK:
+        self._due[key] = slot = self._slot(due)
+        keys = self._slots.get(slot)
+        if keys is not None:
+            keys.append(key)
+            return
+        self._slots[slot] = [key]
+        heapq.heappush(self._heap, (due, slot))
+        if due < self._timer_due:
             self._arm(due)
 
     def _arm(self, due: float) -> None:
@@ -130,13 +141,13 @@ class Scheduler:
             self._arm(self._heap[0][0])
 
     def _start_due(self) -> None:
-        horizon = self._clock.now() + SLACK
-        heap, known = self._heap, self._due
-        while heap and heap[0][0] <= horizon:
-            due, key = heapq.heappop(heap)
-            if known.get(key) == due:  # else it was discarded or got another time since
-                known[key] = _IN_FLIGHT
-                self._ready.append(key)
+        now, heap, known = self._clock.now(), self._heap, self._due
+        while heap and heap[0][0] <= now:
+            slot = heapq.heappop(heap)[1]
+            for key in self._slots.pop(slot):
+                if known.get(key) == slot:  # else it was discarded or got another time since
+                    known[key] = _IN_FLIGHT
+                    self._ready.append(key)
         waiting = len(self._ready)
         while waiting and self._parked:
             self._parked.pop().set_result(None)
