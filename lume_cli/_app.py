@@ -22,7 +22,7 @@ _COMMANDS = {
     "backfill": ("backfill", "Run a flow on many sources, and resume that."),
     "serve": ("serve", "Serve flows on this machine."),
     "flow": ("flow", "Write and check flow files."),
-    "webhook": ("webhook", "Check webhook deliveries."),
+    "webhook": ("webhook", "Receive and check webhook deliveries."),
     "doctor": ("doctor", "Find out what is wrong with the connection."),
     "completion": ("completion", "Print the completion script of a shell."),
 }

@@ -181,6 +181,18 @@ submit_options = stack(
     ),
 )
 
+secret_options = stack(
+    click.option(
+        "--secret-env",
+        "variables",
+        multiple=True,
+        metavar="VARIABLE",
+        help="Environment variable with the secret; repeat it during a rotation. By default "
+        "LUME_WEBHOOK_SECRET, else the profile's webhook_secret.",
+    ),
+    click.option("--secret-stdin", is_flag=True, help="Read the secret from the first line of stdin."),
+)
+
 runs_argument = click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 
 

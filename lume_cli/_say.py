@@ -45,6 +45,13 @@ class Say:
         """Tell what nobody should miss, in any format."""
         self._line(text)
 
+    def told(self, name: str, text: str, **values: Any) -> None:
+        """Tell what nobody should miss and scripts may need: as `{name: {...}}` in the JSON formats."""
+        if self._as_json:
+            self._json({name: values})
+        else:
+            self._line(text)
+
     def warn(self, text: str) -> None:
         """Tell of something that should be changed."""
         if self._as_json:

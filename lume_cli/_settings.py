@@ -7,6 +7,7 @@ profile:
     base_url = "https://lume.example.com"
     api_key = "..."
     request_timeout = 30
+    webhook_secret = "..."
 """
 
 import os
@@ -22,12 +23,19 @@ import click
 from lume_async import ConfigurationError
 from lume_cli._options import Options
 
-_KEYS: dict[str, tuple[type, ...]] = {"base_url": (str,), "api_key": (str,), "request_timeout": (int, float)}
+_KEYS: dict[str, tuple[type, ...]] = {
+    "base_url": (str,),
+    "api_key": (str,),
+    "request_timeout": (int, float),
+    "webhook_secret": (str,),
+}
+_SECRET = ("api_key", "webhook_secret")
 _VARIABLES = {
     "base_url": "LUME_BASE_URL",
     "api_key": "LUME_API_KEY",
     "request_timeout": "LUME_REQUEST_TIMEOUT",
 }
+WEBHOOK_VARIABLE = "LUME_WEBHOOK_SECRET"
 
 
 class MissingKeyError(ConfigurationError):
@@ -78,23 +86,12 @@ def resolve(options: Options, warn: Callable[[str], None]) -> Settings:
         click.UsageError: the profile that was asked for does not exist.
     """
     settings = Settings()
-    asked = options.profile or os.environ.get("LUME_PROFILE") or None
-    settings.profile = asked or "default"
-    profile = _profile(settings.profile, warn, must_exist=asked is not None)
+    settings.profile, profile = _chosen(options, warn)
     _apply(settings, profile, f"profile [{settings.profile}]")
-    environment = {name: os.environ.get(variable) for name, variable in _VARIABLES.items()}
-    if options.profile is not None:
-        for name in _KEYS:
-            if environment[name] and name in profile:
-                warn(
-                    f"{_VARIABLES[name]} is set and beats the profile [{options.profile}]: unset it to use that"
-                )
     for name, variable in _VARIABLES.items():
-        _apply(
-            settings,
-            {name: _number(environment[name]) if name == "request_timeout" else environment[name]},
-            variable,
-        )
+        _warn_of_both(options, profile, name, variable, warn)
+        found = os.environ.get(variable)
+        _apply(settings, {name: _number(found) if name == "request_timeout" else found}, variable)
     flags = {"base_url": options.base_url, "request_timeout": options.request_timeout}
     for name, value in flags.items():
         _apply(settings, {name: value}, "--" + name.replace("_", "-"))
@@ -103,9 +100,40 @@ def resolve(options: Options, warn: Callable[[str], None]) -> Settings:
     return settings
 
 
+def webhook_secret(options: Options, warn: Callable[[str], None]) -> bytes:
+    """The secret that webhooks are signed with, from the environment or the profile.
+
+    Raises:
+        ConfigurationError: the configuration file can't be read or has a mistake.
+        click.UsageError: there is none, or the profile that was asked for does not exist.
+    """
+    name, profile = _chosen(options, warn)
+    _warn_of_both(options, profile, "webhook_secret", WEBHOOK_VARIABLE, warn)
+    secret = os.environ.get(WEBHOOK_VARIABLE) or profile.get("webhook_secret")
+    if not secret:
+        raise click.UsageError(
+            f"there is no secret: set {WEBHOOK_VARIABLE}, write webhook_secret into the profile [{name}] of "
+            f"{config_file()}, or pass --secret-env or --secret-stdin"
+        )
+    return os.fsencode(secret)
+
+
+def _chosen(options: Options, warn: Callable[[str], None]) -> tuple[str, dict[str, Any]]:
+    """The profile's name and what it holds."""
+    asked = options.profile or os.environ.get("LUME_PROFILE") or None
+    return asked or "default", _profile(asked or "default", warn, must_exist=asked is not None)
+
+
+def _warn_of_both(
+    options: Options, profile: Mapping[str, Any], name: str, variable: str, warn: Callable[[str], None]
+) -> None:
+    if options.profile is not None and name in profile and os.environ.get(variable):
+        warn(f"{variable} is set and beats the profile [{options.profile}]: unset it to use that")
+
+
 def _apply(settings: Settings, values: Mapping[str, Any], origin: str) -> None:
     for name, value in values.items():
-        if name in _KEYS and value not in (None, ""):
+        if name in _VARIABLES and value not in (None, ""):
             setattr(settings, name, value)
             settings.origin[name] = origin
 
@@ -131,8 +159,11 @@ def _profile(name: str, warn: Callable[[str], None], *, must_exist: bool) -> dic
     _check(path, name, table)
     for key in sorted(set(table) - set(_KEYS)):
         warn(f"{path}: [{name}] {key} is not a setting and has no effect; settings are {', '.join(_KEYS)}")
-    if others_can_read(path) and any("api_key" in one for one in tables.values() if isinstance(one, dict)):
-        warn(f"{path} holds an API key and can be read by others: chmod 600 {path}")
+    if others_can_read(path):
+        held = {key for one in tables.values() if isinstance(one, dict) for key in _SECRET if key in one}
+        if held:
+            what = "an API key" if "api_key" in held else "a secret"
+            warn(f"{path} holds {what} and can be read by others: chmod 600 {path}")
     return dict(table)
 
 

@@ -1,32 +1,35 @@
-"""`lume webhook`: check what the service has sent."""
-
-import os
-from typing import BinaryIO
+"""`lume webhook`: receive what the service sends, and check it."""
 
 import click
 
-from lume_cli._options import Options, output_options
+from lume_cli._options import (
+    Options,
+    Seconds,
+    output_options,
+    profile_option,
+    secret_options,
+    stack,
+    verbose_option,
+)
 
 
 @click.group("webhook")
 def command() -> None:
-    """Check webhook deliveries."""
+    """Receive and check webhook deliveries."""
 
 
 @command.command("verify", short_help="Check a delivery's signature.")
 @click.option("--signature", required=True, metavar="TEXT", help="The header X-Lume-Signature-256.")
-@click.option(
-    "--secret-env",
-    "variables",
-    required=True,
-    multiple=True,
-    metavar="VARIABLE",
-    help="Environment variable with the secret; repeat it during a rotation.",
+@secret_options
+@click.argument(
+    "body", type=click.Path(exists=True, dir_okay=False, allow_dash=True), default="-", metavar="[FILE]"
 )
-@click.argument("body", type=click.File("rb"), default="-", metavar="[FILE]")
+@profile_option
 @output_options
 @click.pass_obj
-def verify(options: Options, *, signature: str, variables: tuple[str, ...], body: BinaryIO) -> None:
+def verify(
+    options: Options, *, signature: str, variables: tuple[str, ...], secret_stdin: bool, body: str
+) -> None:
     """Check that the raw body in FILE (or stdin) was signed with the secret.
 
     Exits with 0 where it was, with 1 where it was not. The body must be the delivery byte for byte.
@@ -35,14 +38,83 @@ def verify(options: Options, *, signature: str, variables: tuple[str, ...], body
     lume webhook verify --signature sha256=6f0c… --secret-env LUME_WEBHOOK_SECRET body.json
     """
     from lume_async import webhooks
+    from lume_cli._secrets import secrets
     from lume_cli._session import Session
 
     session = Session(options)
-    missing = [name for name in variables if not os.environ.get(name)]
-    if missing:
-        raise click.UsageError(f"--secret-env: the variable {missing[0]} is not set")
-    webhooks.verify(body.read(), signature, [os.environ[name] for name in variables])
+    if secret_stdin and body == "-":
+        raise click.UsageError("stdin can't hold both the secret and the body: name the body's FILE")
+    found = secrets(session, variables, from_stdin=secret_stdin)
+    with click.open_file(body, "rb") as file:
+        webhooks.verify(file.read(), signature, found)
     if session.data.format == "table":
         session.data.line("valid")
     else:
         session.data.document({"valid": True})
+
+
+_end_options = stack(
+    click.option("--once", is_flag=True, help="The same as --count 1."),
+    click.option(
+        "--count", type=click.IntRange(min=1), metavar="N", help="End after N deliveries that were verified."
+    ),
+    click.option(
+        "--timeout",
+        type=Seconds(above_zero=True),
+        metavar="S",
+        help="End after so many seconds (5m, 2h …): with 124 where --count is not reached.",
+    ),
+)
+
+
+@command.command("listen", short_help="Receive deliveries and print them.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on; by default a free one."
+)
+@secret_options
+@_end_options
+@click.option(
+    "--forward", "forward_url", metavar="URL", help="Pass verified deliveries on, and return the answer."
+)
+@profile_option
+@output_options
+@verbose_option
+@click.pass_obj
+def listen(
+    options: Options,
+    *,
+    host: str,
+    port: int,
+    variables: tuple[str, ...],
+    secret_stdin: bool,
+    once: bool,
+    count: int | None,
+    timeout: float | None,
+    forward_url: str | None,
+) -> None:
+    """Receive webhooks while you develop: check each delivery, answer it, print a line about it.
+
+    The URL to give the server is told on stderr. What is not signed with the secret is refused.
+
+    \b
+    lume webhook listen --port 9000
+    lume webhook listen --once --timeout 1m -o ndjson | jq .run_id
+    lume webhook listen --forward http://127.0.0.1:8000/lume/
+    """
+    from lume_cli._forwarding import Forward
+    from lume_cli._listening import Listening
+    from lume_cli._secrets import secrets
+    from lume_cli._session import Session
+
+    if once and count is not None:
+        raise click.UsageError("--once and --count exclude each other")
+    session = Session(options)
+    found = secrets(session, variables, from_stdin=secret_stdin)
+    forward = Forward(forward_url) if forward_url is not None else None
+    listening = Listening(session, found, wanted=1 if once else count, forward=forward)
+
+    async def work() -> int:
+        return await listening.until_ended(host, port, timeout)
+
+    session.finish(work(), lambda: (f"interrupted: {listening.summary()}", None))

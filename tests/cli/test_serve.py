@@ -132,8 +132,8 @@ def test_a_server_with_no_flow_files_and_small_uploads(shell: Shell, tmp_path: P
     exports = [line.split()[1] for line in started.err.splitlines() if "export" in line]
     variables = dict(line.split("=", 1) for line in exports)
     (tmp_path / "large.csv").write_bytes(b"x" * 11)
-    with Client(variables["LUME_API_KEY"], base_url=variables["LUME_BASE_URL"]) as client:
-        with pytest.raises(ApiError, match="at most 10 bytes"):
-            client.upload_file(tmp_path / "large.csv")
+    client = Client(variables["LUME_API_KEY"], base_url=variables["LUME_BASE_URL"])
+    with client, pytest.raises(ApiError, match="at most 10 bytes"):
+        client.upload_file(tmp_path / "large.csv")
     started.signal(signal.SIGINT)
     assert started.end().code == 0

@@ -36,6 +36,20 @@ def test_any_of_several_secrets() -> None:
     assert json.loads(verify(*command).stdout) == {"valid": True}
 
 
+def test_the_usual_variable_and_stdin(
+    no_server: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "body").write_bytes(BODY)
+    none = verify("--signature", SIGNATURE)
+    assert (none.exit_code, "there is no secret: set LUME_WEBHOOK_SECRET" in none.stderr) == (2, True)
+    command = ("--signature", SIGNATURE, "--secret-stdin")
+    assert verify(*command, str(tmp_path / "body"), stdin=b"new secret\n").exit_code == 0
+    both = verify(*command, stdin=b"new secret\n" + BODY)
+    assert (both.exit_code, "name the body's FILE" in both.stderr) == (2, True)
+    monkeypatch.setenv("LUME_WEBHOOK_SECRET", "new secret")
+    assert verify("--signature", SIGNATURE).exit_code == 0
+
+
 @pytest.mark.parametrize("signature", [SIGNATURE[:-1] + "z", "0" * 64, ""])
 def test_a_wrong_signature(signature: str) -> None:
     result = verify("--signature", signature, "--secret-env", "NEW_SECRET", "--json")

@@ -1,0 +1,42 @@
+"""Where webhook secrets come from: variables, stdin, the environment, a profile; never the command line."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from lume_cli._session import Session
+from lume_cli._settings import webhook_secret
+
+
+def secrets(session: Session, variables: Sequence[str], *, from_stdin: bool) -> list[bytes]:
+    """The secrets, at least one.
+
+    Raises:
+        click.UsageError: one that was named is not there or blank, or there is none at all.
+        ConfigurationError: the configuration file can't be used.
+    """
+    missing = [name for name in variables if not os.environ.get(name)]
+    if missing:
+        raise click.UsageError(f"--secret-env: the variable {missing[0]} is not set")
+    found = [os.fsencode(os.environ[name]) for name in variables]
+    if from_stdin:
+        found.append(_from_stdin())
+    found = found or [webhook_secret(session.options, session.say.warn)]
+    if any(not secret.strip() for secret in found):
+        raise click.UsageError("the secret is blank: then anybody could sign; set a real one")
+    return found
+
+
+def _from_stdin() -> bytes:
+    """The first line of stdin; asked for without an echo where that is a terminal."""
+    if sys.stdin.isatty():
+        from getpass import getpass
+
+        secret = os.fsencode(getpass("Webhook secret: ", stream=sys.stderr))
+    else:
+        secret = sys.stdin.buffer.readline().rstrip(b"\r\n")
+    if not secret:
+        raise click.UsageError("--secret-stdin: the first line of stdin is empty")
+    return secret
