@@ -25,7 +25,6 @@ import lume_sync as lume
 
 client = lume.Client()
 assert client.run_status("done-master").succeeded
-kept = client.attach("done-master")
 waiting = threading.Thread(target=lambda: client.attach("x-master").wait(poll_interval=0.01), daemon=True)
 waiting.start()
 
