@@ -8,7 +8,8 @@ taken by the reader: the iterable, the submissions and the outcomes are bounded 
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any
 
 from anyio import to_thread
@@ -32,6 +33,7 @@ def run_many(
     *,
     max_active: int,
     journal: str | os.PathLike[str] | None,
+    retry_failed: bool,
     on_duplicate: OnDuplicate,
     timeout: Duration | None,
     poll_interval: PollInterval,
@@ -39,10 +41,13 @@ def run_many(
     """See `Client.run_many`; bad arguments are told here, before the first step."""
     if isinstance(max_active, bool) or not isinstance(max_active, int) or max_active < 1:
         raise ValueError(f"max_active must be a whole number of at least 1, not {max_active!r}")
+    if retry_failed and journal is None:
+        raise ValueError("retry_failed needs a journal: without one nothing is known of earlier runs")
     check_on_duplicate(on_duplicate)
     polling(poll_interval)
     limit = optional_seconds(timeout, "timeout")
-    return _outcomes(sender, requests, max_active, journal, on_duplicate, limit, poll_interval)
+    submitting = partial(Submitter, sender, on_duplicate=on_duplicate, retry_failed=retry_failed)
+    return _outcomes(sender, requests, max_active, journal, submitting, limit, poll_interval)
 
 
 async def _outcomes(
@@ -50,14 +55,14 @@ async def _outcomes(
     requests: Iterable[RunRequest] | AsyncIterable[RunRequest],
     max_active: int,
     journal_path: str | os.PathLike[str] | None,
-    on_duplicate: OnDuplicate,
+    submitting: Callable[[Journal | None], Submitter],
     timeout: float | None,
     poll_interval: PollInterval,
 ) -> AsyncGenerator[Outcome[LumeRun], None]:
     journal = None if journal_path is None else await to_thread.run_sync(Journal.open, journal_path)
     try:
         async with Monitor(sender, poll_interval=poll_interval) as monitor:
-            batch = _Batch(monitor, Submitter(sender, journal, on_duplicate), max_active)
+            batch = _Batch(monitor, submitting(journal), max_active)
             try:
                 batch.begin(requests, timeout)
                 while (outcome := await batch.next()) is not None:

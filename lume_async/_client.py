@@ -258,6 +258,7 @@ class Client:
         *,
         max_active: int = 100,
         journal: str | os.PathLike[str] | None = None,
+        retry_failed: bool = False,
         on_duplicate: OnDuplicate = "raise",
         timeout: Duration | None = None,
         poll_interval: PollInterval = None,
@@ -275,6 +276,7 @@ class Client:
                 requests each time.
             max_active: how many runs may be unfinished at once, those whose outcome was not taken included.
             journal: the path of the record that survives this process; one process at a time.
+            retry_failed: submit what the journal knows as failed once more, as a new run.
             on_duplicate: "raise" makes a duplicate an outcome with a `DuplicateRunError`, "attach" follows the
                 run that holds the source.
             timeout: seconds (or a `timedelta`) for all of it; then nothing more is taken, and each unfinished
@@ -290,6 +292,7 @@ class Client:
             requests,
             max_active=max_active,
             journal=journal,
+            retry_failed=retry_failed,
             on_duplicate=on_duplicate,
             timeout=timeout,
             poll_interval=poll_interval,

@@ -32,8 +32,8 @@ class Entry:
 
     Attributes:
         request: what was to be run.
-        key: the idempotency key of every attempt.
-        at: when it was first sent, in seconds since the epoch.
+        key: the idempotency key of every attempt; another one where a failed run was tried again.
+        at: when it was first sent under this key, in seconds since the epoch.
         state: the kind of the newest entry.
         body: what that entry says.
     """
@@ -87,11 +87,12 @@ class Journal:
     def entry(self, item: int) -> Entry | None:
         """What is known of the item with this number; None where it was never sent."""
         rows = self._rows("SELECT kind, body FROM entries WHERE item = ? ORDER BY seq", item)
-        first = next((json.loads(body) for kind, body in rows if kind == "sending"), None)
-        if first is None:
+        sent = [json.loads(body) for kind, body in rows if kind == "sending"]
+        if not sent:
             return None
-        kind, body = rows[-1]
-        return Entry(RunRequest(**first["request"]), first["key"], first["at"], kind, json.loads(body))
+        key, (kind, body) = sent[-1]["key"], rows[-1]
+        at = next(sending["at"] for sending in sent if sending["key"] == key)
+        return Entry(RunRequest(**sent[-1]["request"]), key, at, kind, json.loads(body))
 
     def sending(self, item: int, request: RunRequest, key: str, at: float) -> None:
         """The item is about to be sent."""

@@ -14,7 +14,13 @@ from lume_async._sender import Sender
 from lume_async._sending import Sending, submission_unknown
 from lume_async._submit import OnDuplicate, is_ours, submit
 from lume_async._wire import run_record
-from lume_async.errors import ApiError, InvalidRequestError, RateLimitError, SubmissionUnknownError
+from lume_async.errors import (
+    ApiError,
+    DuplicateRunError,
+    InvalidRequestError,
+    RateLimitError,
+    SubmissionUnknownError,
+)
 from lume_async.models import Outcome, RunRecord, RunRequest
 
 THROTTLED = 5.0
@@ -29,12 +35,16 @@ class Submitter:
 
     Args:
         journal: None where nothing has to survive this process.
+        retry_failed: whether what the journal knows as failed is submitted once more, as a run of its own.
     """
 
-    def __init__(self, sender: Sender, journal: Journal | None, on_duplicate: OnDuplicate) -> None:
+    def __init__(
+        self, sender: Sender, journal: Journal | None, on_duplicate: OnDuplicate, *, retry_failed: bool
+    ) -> None:
         self._sender = sender
         self._journal = journal
         self._on_duplicate: OnDuplicate = on_duplicate
+        self._retry_failed = retry_failed
         self._thread = CapacityLimiter(1)  # one journal call at a time, off the event loop
         self._claimed: set[str] | None = None
 
@@ -49,7 +59,10 @@ class Submitter:
         if entry is None:
             return await self._submit(item, request, uuid.uuid4().hex, Sending())
         if entry.state == "ended":
-            return _outcome(entry.body, request, self._sender)
+            outcome = _outcome(entry.body, request, self._sender)
+            if self._is_to_be_tried_again(outcome):
+                return await self._submit(item, request, uuid.uuid4().hex, Sending())
+            return outcome
         if entry.state == "submitted":
             return LumeRun(
                 self._sender,
@@ -61,6 +74,11 @@ class Submitter:
         if entry.state == "unsent":
             return await self._submit(item, request, entry.key, Sending())
         return await self._find_out(item, request, entry)
+
+    def _is_to_be_tried_again(self, outcome: Outcome[LumeRun]) -> bool:
+        if isinstance(outcome.error, DuplicateRunError) and self._on_duplicate == "attach":
+            return True  # it was refused when the caller still said "raise"
+        return self._retry_failed and not (outcome.run and outcome.run.has_output)
 
     async def end(self, item: int, outcome: Outcome[LumeRun]) -> None:
         """Record the end of the item's run; an end that was not seen is looked for again at the next start."""

@@ -1,22 +1,24 @@
 """`Summary`: what came of many runs, and which of them need a person."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable
 from copy import copy
 from heapq import nlargest
 from typing import Any, Self
 
-from attrs import Factory, define, evolve
+from attrs import Factory, define, evolve, field
 
 from lume_async._public import public
+from lume_async.errors import ApiError
 from lume_async.models import Outcome
 
 SLOWEST = 5
 """How many of the slowest runs are kept."""
 
 LISTED = 20
-"""How many failures the printed summary lists; `failures` has them all."""
+"""How many kinds of failures the printed summary lists; `failures` has them all."""
 
 
 @public
@@ -28,6 +30,14 @@ class Failure:
     source_path: str | None
     status: str
     message: str
+    _kind: str = field(default="", repr=False, eq=False)
+
+    @property
+    def where(self) -> str:
+        """The source, and the run in brackets; what is known of them."""
+        if self.source_path and self.run_id:
+            return f"{self.source_path} ({self.run_id})"
+        return self.source_path or self.run_id or "an unknown source"
 
 
 @public
@@ -40,6 +50,7 @@ class Summary:
         statuses: how many per status; outcomes without a run are counted under their error's name.
         rows_read: rows read by all runs, and so on.
         reject_reasons: how many rows were rejected for which reason.
+        warnings: how many mapped rows a rule warns of, where the server counts them.
         slowest: the longest runs, as (seconds, run id), longest first.
         failures: what needs a person: FAILED, CRASHED, CANCELLED, unknown, and everything with an error.
     """
@@ -50,8 +61,10 @@ class Summary:
     rows_mapped: int = 0
     rows_rejected: int = 0
     reject_reasons: Counter[str] = Factory(Counter)
+    warnings: Counter[str] = Factory(Counter)
     slowest: list[tuple[float, str]] = Factory(list)
     failures: list[Failure] = Factory(list)
+    _sources: dict[str, str] = field(factory=dict, repr=False, eq=False)  # of the slowest
 
     @classmethod
     def of(cls, outcomes: Iterable[Outcome[Any]]) -> Self:
@@ -70,28 +83,48 @@ class Summary:
         """Count one more outcome."""
         self.outcomes += 1
         run, error = outcome.run, outcome.error
+        asked = outcome.request.source_path if outcome.request else None
         if run is None:
-            source = outcome.request.source_path if outcome.request else None
             kind = type(error).__name__
             self.statuses[kind] += 1
-            self.failures.append(Failure(outcome.run_id, source, kind, str(error)))
+            self._fail(outcome.run_id, asked, kind, str(error), error)
             return
+        source = run.source_path or asked
         self.statuses[str(run.status)] += 1
         metrics = run.metadata.metrics
         self.rows_read += metrics.rows_read
         self.rows_mapped += metrics.rows_mapped
         self.rows_rejected += metrics.rows_rejected
         self.reject_reasons.update(metrics.reject_reasons)
+        self.warnings.update(metrics.warnings)
         if run.started_at and run.finished_at:
-            lasted = (run.finished_at - run.started_at).total_seconds()
-            self.slowest = nlargest(SLOWEST, [*self.slowest, (lasted, run.id)])
+            self._time((run.finished_at - run.started_at).total_seconds(), run.id, source)
         if not run.has_output:
             message = run.error_message or "the server gave no reason"
-            self.failures.append(Failure(run.id, run.source_path, str(run.status), message))
+            self._fail(run.id, source, str(run.status), message, None)
+
+    def _time(self, lasted: float, run_id: str, source: str | None) -> None:
+        self.slowest = nlargest(SLOWEST, [*self.slowest, (lasted, run_id)])
+        if source:
+            self._sources[run_id] = source
+        listed = {run_id for _lasted, run_id in self.slowest}
+        self._sources = {run_id: path for run_id, path in self._sources.items() if run_id in listed}
+
+    def _fail(
+        self, run_id: str | None, source: str | None, status: str, message: str, error: Exception | None
+    ) -> None:
+        """Note a failure, and what its message says without what differs from one source to the next."""
+        plain = str(error.args[0]) if isinstance(error, ApiError) and error.args else message
+        holder: str | None = getattr(error, "run_id", None)
+        for name in (source, run_id, holder):
+            if name:
+                plain = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", "…", plain)
+        kind = "" if plain == message else plain
+        self.failures.append(Failure(run_id, source, status, message, kind))
 
     def copy(self) -> Self:
         """One that later outcomes do not change."""
-        mutable = ("statuses", "reject_reasons", "slowest", "failures")
+        mutable = ("statuses", "reject_reasons", "warnings", "slowest", "failures")
         return evolve(self, **{name: copy(getattr(self, name)) for name in mutable})
 
     def to_dict(self) -> dict[str, Any]:
@@ -103,7 +136,11 @@ class Summary:
             "rows_mapped": self.rows_mapped,
             "rows_rejected": self.rows_rejected,
             "reject_reasons": dict(self.reject_reasons),
-            "slowest": [{"seconds": seconds, "run_id": run_id} for seconds, run_id in self.slowest],
+            "warnings": dict(self.warnings),
+            "slowest": [
+                {"seconds": seconds, "run_id": run_id, "source_path": self._sources.get(run_id)}
+                for seconds, run_id in self.slowest
+            ],
             "failures": [
                 {
                     "run_id": it.run_id,
@@ -123,16 +160,36 @@ class Summary:
         )
         if self.reject_reasons:
             lines.append("rejected because: " + _counts(self.reject_reasons))
+        if self.warnings:
+            lines.append("warned of: " + _counts(self.warnings))
         if self.slowest:
-            lines.append(
-                "slowest: " + ", ".join(f"{run_id} ({lasted:.1f} s)" for lasted, run_id in self.slowest)
-            )
-        for failure in self.failures[:LISTED]:
-            where = failure.run_id or failure.source_path
-            lines.append(f"{failure.status} {where}: {json.dumps(failure.message, ensure_ascii=False)}")
-        if len(self.failures) > LISTED:
-            lines.append(f"and {len(self.failures) - LISTED:,} more failures")
-        return "\n".join(lines)
+            lines.append("slowest: " + ", ".join(self._slow(*one) for one in self.slowest))
+        return "\n".join([*lines, *self._failed_lines()])
+
+    def _slow(self, lasted: float, run_id: str) -> str:
+        source = self._sources.get(run_id)
+        return f"{source} ({run_id}, {lasted:.1f} s)" if source else f"{run_id} ({lasted:.1f} s)"
+
+    def _failed_lines(self) -> list[str]:
+        """A line for each kind of failure, the most frequent first."""
+        kinds: dict[tuple[str, str], list[Failure]] = {}
+        for failure in self.failures:
+            kinds.setdefault((failure.status, failure._kind or failure.message), []).append(failure)
+        ordered = sorted(kinds.items(), key=lambda item: -len(item[1]))
+        lines = []
+        for (status, kind), alike in ordered[:LISTED]:
+            first = alike[0]
+            if len(alike) == 1:
+                lines.append(f"{status} {first.where}: {_quoted(first.message)}")
+            else:
+                lines.append(f"{len(alike):,} × {status}: {_quoted(kind)}; first: {first.where}")
+        if rest := sum(len(alike) for _kind, alike in ordered[LISTED:]):
+            lines.append(f"and {rest:,} more failure{'s' * (rest != 1)}")
+        return lines
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _counts(counts: Counter[str]) -> str:

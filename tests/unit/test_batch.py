@@ -165,7 +165,8 @@ async def test_items_that_are_no_requests() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"max_active": 0}, {"max_active": True}, {"on_duplicate": "x"}, {"timeout": -1}]
+    "bad",
+    [{"max_active": 0}, {"max_active": True}, {"on_duplicate": "x"}, {"timeout": -1}, {"retry_failed": True}],
 )
 def test_bad_arguments_are_told_at_once(bad: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(bad))):
@@ -226,6 +227,61 @@ class TestJournal:
         service.broken.clear()
         (outcome,) = await collect(client_of(service).run_many(requests(1), journal=path))
         assert outcome.result().succeeded
+
+    async def test_what_failed_is_tried_again_where_that_is_asked_for(self, tmp_path: Path) -> None:
+        service, path = Service(), tmp_path / "j.db"
+        service.ends_as = {"run_0": "PARTIAL_FAILED", "run_1": "FAILED", "run_3": "CRASHED"}
+        service.broken["s2"] = FakeAnswer(422, {"detail": "no such flow version"})
+        await collect(client_of(service).run_many(requests(5), journal=path, max_active=1))
+        assert service.created == ["run_0", "run_1", "run_2", "run_3"]  # of s0, s1, s3 and s4
+        service.ends_as = {}
+        first_keys = set(service.keys)
+        service.broken.clear()
+
+        again = await collect(client_of(service).run_many(requests(5), journal=path, retry_failed=True))
+        assert all(outcome.result().has_output for outcome in again)
+        assert len(again) == 5
+        new = {service.sources[run_id]["source_path"] for run_id in service.created[4:]}
+        assert new == {"s1", "s2", "s4"}
+        assert len(service.keys) == 7
+        assert first_keys < set(service.keys)
+
+        asked = len(service.log)
+        once_more = await collect(client_of(service).run_many(requests(5), journal=path, retry_failed=True))
+        assert all(outcome.result().has_output for outcome in once_more)
+        assert len(service.log) == asked
+
+    @pytest.mark.parametrize("committed", [True, False])
+    async def test_a_second_try_that_is_killed_is_found_out_by_its_own_key(
+        self, tmp_path: Path, committed: bool
+    ) -> None:
+        service, path = Service(capabilities=["idempotency"]), tmp_path / "j.db"
+        service.ends_as = {"run_0": "FAILED"}
+        (request,) = requests(1)
+        await collect(client_of(service).run_many([request], journal=path))
+        journal = Journal.open(path)
+        journal.sending(0, request, "second-key", service.clock.wall())
+        journal.close()
+        if committed:
+            body = {"flow_version": "f:v1", "source_path": "s0", "force_rerun": True}
+            service(FakeRequest("POST", "/v1/runs", {"Idempotency-Key": "second-key"}, _json(body)))
+
+        (outcome,) = await collect(client_of(service).run_many([request], journal=path))
+        assert outcome.result().id == "run_1"
+        assert service.created == ["run_0", "run_1"]
+        assert service.keys["second-key"] == "run_1"
+
+    async def test_a_duplicate_can_be_followed_by_the_next_start(self, tmp_path: Path) -> None:
+        service, path = Service(), tmp_path / "j.db"
+        service.broken["s0"] = FakeAnswer(409, {"detail": "processed", "run_id": "run_old"})
+        (outcome,) = await collect(client_of(service).run_many(requests(1), journal=path))
+        assert isinstance(outcome.error, DuplicateRunError)
+
+        (outcome,) = await collect(
+            client_of(service).run_many(requests(1), journal=path, on_duplicate="attach")
+        )
+        assert outcome.result().id == "run_old"
+        assert outcome.result().reused
 
     async def test_another_input_is_refused(self, tmp_path: Path) -> None:
         service, path = Service(), tmp_path / "j.db"
