@@ -32,6 +32,7 @@ from lume_async.errors import (
     RateLimitError,
     RunNotFoundError,
 )
+from lume_async.models import RunRecord
 
 T = TypeVar("T")
 
@@ -145,9 +146,10 @@ class Sender:
         """
         return self.can("wait") and self._held < self.settings.max_connections // 2
 
-    def submitted(self, run_id: str) -> None:
-        """Remember a run of our own: a server may need a moment before it finds it."""
-        self._ours[run_id] = self.clock.now()
+    def submitted(self, run: RunRecord) -> None:
+        """A run of our own: remembered, as a server may need a moment before it finds it."""
+        self.observer.status_changed(run.id, None, run.status)
+        self._ours[run.id] = self.clock.now()
         if len(self._ours) > REMEMBERED:
             self._ours.popitem(last=False)
 

@@ -69,7 +69,7 @@ async def submit(
     except DuplicateRunError as caught:
         duplicate = caught
     else:
-        sender.submitted(answer.record.id)
+        sender.submitted(answer.record)
         older = own_key and answer.replayed and not (sending.lost and _is_new(answer.record, sending, sender))
         return Submission(answer.record, reused=older)
     if duplicate.run_id is None and sending.lost:  # it may be ours, and nobody says which it is
@@ -85,7 +85,7 @@ async def submit(
     else:
         ours = sending.lost and is_ours(holder, request, sending, sender)
         if ours:
-            sender.submitted(holder.id)
+            sender.submitted(holder)
         if ours or on_duplicate == "attach":
             return Submission(holder, reused=not ours)
         raise duplicate

@@ -161,6 +161,19 @@ async def test_a_change_of_status_is_told_once() -> None:
     ]
 
 
+async def test_a_submitted_run_is_seen_for_the_first_time() -> None:
+    events: list[Any] = []
+    answers = [FakeAnswer(201, run_json("run_1", "CREATED")), FakeAnswer(200, run_json("run_1", "SUCCEEDED"))]
+    client, _ = fake_client(answers, hooks=[events.append])
+
+    await (await client.run("f:v1", "source")).wait()
+
+    assert [event for event in events if isinstance(event, RunStatusChanged)] == [
+        RunStatusChanged("run_1", None, RunStatus.CREATED),
+        RunStatusChanged("run_1", RunStatus.CREATED, RunStatus.SUCCEEDED),
+    ]
+
+
 # Secrets: a canary through every way to fail
 
 

@@ -26,6 +26,7 @@ from lume_async import (
     ServerError,
     _endpoints,
 )
+from lume_async._wire import run_record
 from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, FakeTransport, fake_client, run_json
 
 EVEN = Retry(attempts=3, backoff=Backoff(1, maximum=8, jitter=0))
@@ -330,7 +331,7 @@ async def test_after_ten_seconds_a_404_means_what_it_says() -> None:
 async def test_the_memory_of_our_runs_is_bounded() -> None:
     client, _, _ = client_of([])
     for n in range(10_001):
-        client._sender.submitted(f"run_{n}")
+        client._sender.submitted(run_record(run_json(f"run_{n}", "CREATED")))
 
     assert not client._sender.is_fresh("run_0")
     assert client._sender.is_fresh("run_1")
