@@ -105,10 +105,8 @@ class Summary:
 
     def _time(self, lasted: float, run_id: str, source: str | None) -> None:
         self.slowest = nlargest(SLOWEST, [*self.slowest, (lasted, run_id)])
-        if source:
-            self._sources[run_id] = source
-        listed = {run_id for _lasted, run_id in self.slowest}
-        self._sources = {run_id: path for run_id, path in self._sources.items() if run_id in listed}
+        known = self._sources | ({run_id: source} if source else {})
+        self._sources = {one: known[one] for _lasted, one in self.slowest if one in known}
 
     def _fail(
         self, run_id: str | None, source: str | None, status: str, message: str, error: Exception | None
@@ -182,7 +180,7 @@ class Summary:
             if len(alike) == 1:
                 lines.append(f"{status} {first.where}: {_quoted(first.message)}")
             else:
-                lines.append(f"{len(alike):,} × {status}: {_quoted(kind)}; first: {first.where}")
+                lines.append(f"{len(alike):,} x {status}: {_quoted(kind)}; first: {first.where}")
         if rest := sum(len(alike) for _kind, alike in ordered[LISTED:]):
             lines.append(f"and {rest:,} more failure{'s' * (rest != 1)}")
         return lines

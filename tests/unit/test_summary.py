@@ -5,8 +5,8 @@ import json
 import pytest
 from fake_service import Service
 
-from lume_async import ApiConnectionError, LumeRun, Outcome, RunRequest, Summary
-from lume_async.testing import fake_client
+from lume_async import ApiConnectionError, DuplicateRunError, LumeRun, Outcome, RunRequest, Summary
+from lume_async.testing import FakeAnswer, fake_client, run_json
 
 
 async def runs(status: str, count: int) -> list[LumeRun]:
@@ -51,9 +51,45 @@ def test_an_empty_one_is_fine() -> None:
 
 
 def test_a_long_list_of_failures_is_cut_in_the_text_only() -> None:
-    summary = Summary.of(Outcome(f"r{n}", error=ApiConnectionError("x")) for n in range(50))
+    summary = Summary.of(Outcome(f"r{n}", error=ApiConnectionError(f"x{n}")) for n in range(50))
     assert len(summary.failures) == 50
     assert str(summary).endswith("and 30 more failures")
+
+
+def test_equal_failures_are_one_line() -> None:
+    def refused(n: int) -> Outcome[LumeRun]:
+        error = DuplicateRunError(
+            f"f:v1 has processed 'a{n}.csv' in run r{n}: use it", run_id=f"r{n}", request_id=f"q{n}"
+        )
+        return Outcome(None, error=error, request=RunRequest("f:v1", f"a{n}.csv"))
+
+    outcomes = [refused(n) for n in range(1_200)]
+    outcomes.append(Outcome("lone", error=ApiConnectionError("x"), request=RunRequest("f:v1", "b.csv")))
+    summary = Summary.of(outcomes)
+    assert str(summary).splitlines()[2:] == [
+        "1,200 x DuplicateRunError: \"f:v1 has processed '…' in run …: use it\"; first: a0.csv",
+        'ApiConnectionError b.csv (lone): "x"',
+    ]
+    assert summary.failures[7].message == "f:v1 has processed 'a7.csv' in run r7: use it [request id q7]"
+    assert len(summary.to_dict()["failures"]) == 1_201
+
+
+async def test_the_reason_of_failed_runs_is_told_once() -> None:
+    summary = Summary.of(Outcome(run.id, run=run) for run in await runs("FAILED", 12))
+    line = str(summary).splitlines()[-1]
+    assert line.startswith("12 x FAILED: ")
+    assert line.endswith("; first: customers.csv (failed-0)")
+
+
+async def test_warnings_are_counted() -> None:
+    metrics = {"rows_read": 3, "rows_mapped": 3, "warnings": {"rule: is old": 2}}
+    ended = run_json("a", "SUCCEEDED", metadata={"metrics": metrics})
+    client, _ = fake_client(lambda _request: FakeAnswer(200, ended))
+    summary = Summary.of([Outcome(n, run=await client.run_status(n)) for n in ("a", "a")])
+    assert summary.warnings == {"rule: is old": 4}
+    assert summary.to_dict()["warnings"] == {"rule: is old": 4}
+    assert "warned of: rule: is old 4" in str(summary).splitlines()
+    assert summary.ok
 
 
 async def test_the_slowest_are_kept_longest_first() -> None:
@@ -64,3 +100,9 @@ async def test_the_slowest_are_kept_longest_first() -> None:
         service.lasts, service.begun[f"r{n}"] = float(n), -100.0
         summary.add(Outcome(f"r{n}", run=await client.run_status(f"r{n}")))
     assert summary.slowest == [(9.0, "r9"), (8.0, "r8"), (7.0, "r7"), (5.0, "r5"), (3.0, "r3")]
+    assert summary.to_dict()["slowest"][0] == {"seconds": 9.0, "run_id": "r9", "source_path": "customers.csv"}
+    assert "slowest: customers.csv (r9, 9.0 s), " in str(summary)
+    copied = summary.copy()
+    service.lasts, service.begun["r10"] = 20.0, -100.0
+    summary.add(Outcome("r10", run=await client.run_status("r10")))
+    assert "slowest: customers.csv (r9, 9.0 s), " in str(copied)
