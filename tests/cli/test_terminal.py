@@ -145,3 +145,29 @@ def test_watch_in_a_real_terminal(
     assert len([line for line in screen.splitlines() if line.startswith("run_")]) == 2
     slow_run.cancel()
     tmux.until("code=6", "CANCELLED")
+
+
+def type_in(tmux: Tmux, command: str) -> None:
+    tmux.call("send-keys", f"clear; {sys.executable} -m lume_cli {command}; echo code=$?", "Enter")
+
+
+def test_ids_that_are_typed(tmux: Tmux, source: Callable[..., str], client: Client) -> None:
+    run = client.run("people:v1", source()).wait(10)
+    type_in(tmux, "show -")
+    tmux.until("reading run ids, one a line; Ctrl-D ends")
+    tmux.call("send-keys", run.id, "Enter", "C-d")
+    tmux.until("code=0", "3 read, 3 mapped, 0 rejected")
+    type_in(tmux, "wait -")
+    tmux.until("reading run ids")
+    tmux.call("send-keys", "C-c")
+    tmux.until("code=130")
+
+
+def test_a_receiver_whose_secret_is_typed(tmux: Tmux) -> None:
+    type_in(tmux, "webhook listen --secret-stdin")
+    tmux.until("Webhook secret:")
+    tmux.call("send-keys", "whisper", "Enter")
+    tmux.until("Give the server this webhook_url:", "  http://127.0.0.1:")
+    tmux.call("send-keys", "C-c")
+    screen = tmux.until("code=130", "interrupted: 0 verified")
+    assert "whisper" not in screen
