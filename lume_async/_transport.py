@@ -95,8 +95,9 @@ class AiohttpTransport:
     ) -> Response:
         try:
             held = self._sessions.get(asyncio.get_running_loop())
-            session = held.session if held is not None and held.open else await self._open()
-            async with session.request(
+            if held is None or not held.open:
+                held = await self._open()
+            async with held.session.request(
                 method,
                 URL(self._base + path, encoded=True),
                 headers=headers,
@@ -105,7 +106,13 @@ class AiohttpTransport:
                 allow_redirects=False,  # the key would go wherever an answer points
             ) as response:
                 limit = self._settings.max_response_bytes
-                content = await (_whole(response, limit) if response.status < 400 else _beginning(response))
+                held.reading.add(response)
+                try:
+                    content = await (
+                        _whole(response, limit) if response.status < 400 else _beginning(response)
+                    )
+                finally:
+                    held.reading.discard(response)
                 return Response(response.status, response.headers, content)
         except ApiError as error:
             failure: ApiError = error
@@ -160,7 +167,7 @@ class AiohttpTransport:
             return "the ssl= context"
         return str(given or os.environ.get("SSL_CERT_FILE") or "the system's")
 
-    async def _open(self) -> aiohttp.ClientSession:
+    async def _open(self) -> "_Session":
         """A session for the running loop, or the one that another task made meanwhile."""
         loop = asyncio.get_running_loop()
         if self._base.startswith("https:") and self._ssl is None:
@@ -173,7 +180,7 @@ class AiohttpTransport:
             forget_closed(self._sessions)
             held = self._sessions[loop] = _Session(self._settings, self._ssl)
             held.session = await anext(held.life)
-        return held.session
+        return held
 
 
 class _Session:
@@ -187,6 +194,7 @@ class _Session:
 
     def __init__(self, settings: Settings, ssl: ssl_module.SSLContext | None) -> None:
         self.open = True
+        self.reading: set[aiohttp.ClientResponse] = set()
         # `asyncio.run` (and any `Runner`) closes the async generators of its loop, this one among them.
         self.life = self._live(settings, ssl)
 
@@ -211,7 +219,12 @@ class _Session:
                 # aiohttp would send a GET a second time by itself when a kept connection breaks: every send is
                 # counted here.
                 session._retry_connection = False
-                yield session
+                try:
+                    yield session
+                finally:
+                    # Who reads a body would not hear of the end from aiohttp, and wait until the time is up.
+                    for response in self.reading.copy():
+                        response.close()
         finally:
             self.open = False
             _open_sessions.discard(self)

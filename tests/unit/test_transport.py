@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from loopback import Loopback, Request, bomb, endless, forever, gzipped, redirect, reply, reset
+from loopback_steps import Reply
 
 from lume_async import (
     ApiConnectionError,
@@ -400,6 +401,24 @@ async def test_closing_ends_a_call_under_way() -> None:
         await transport.aclose()
         with pytest.raises(ClientClosedError, match="during this call"):
             await call
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [reply(200, {"some": "body"}), reply(200, {"some": "body"}, framing="chunked"), gzipped(reply(200, {}))],
+    ids=["length", "chunked", "gzip"],
+)
+async def test_closing_ends_a_call_that_reads_a_body(answer: Reply) -> None:
+    """Those who wait for the rest of a body are not told by aiohttp."""
+    async with Loopback([answer.stall("body")]) as server:
+        transport = transport_to(server.url)
+        call = asyncio.ensure_future(transport.request("GET", "/", headers={}, body=None, timeout=60))
+        async with asyncio.timeout(20):
+            while not [held for held in transport._sessions.values() if held.reading]:
+                await asyncio.sleep(0)
+            await transport.aclose()
+            with pytest.raises(ClientClosedError, match="during this call"):
+                await call
 
 
 def look(client: Client) -> None:
