@@ -198,10 +198,13 @@ class Sender:
             async with asyncio.timeout(left):
                 await slot.acquire()
                 try:
-                    return await self._gate.enter()
+                    epoch = await self._gate.enter()
                 except BaseException:
                     slot.release()
                     raise
+            if deadline is None or self.clock.now() < deadline:
+                return epoch
+            slot.release()  # a turn without any time left for it is none
         except TimeoutError:
             pass
         if self._gate.pace.free:

@@ -436,6 +436,22 @@ async def test_waiting_for_a_turn_counts_against_the_callers_deadline_only() -> 
     await first
 
 
+async def test_a_turn_that_comes_with_the_deadline_is_none() -> None:
+    client, transport, clock = client_of([FakeAnswer(429, headers={"Retry-After": "10"}), RUN, RUN])
+    with pytest.raises(RateLimitError):
+        await client._sender.send(_endpoints.status("run_1"), once=True)
+    begun = clock.now()
+
+    with pytest.raises(ApiTimeoutError, match="no turn in time: after a 429") as caught:
+        await client._sender.send(_endpoints.status("run_1"), timeout=10)
+
+    assert not caught.value.reached
+    assert clock.now() - begun == 10
+    assert len(transport.requests) == 1
+    await client.run_status("run_1")  # the turn was given back
+    assert len(transport.requests) == 2
+
+
 async def test_who_is_cancelled_gives_the_turn_back() -> None:
     client, busy = busy_client(max_connections=2)
     looks = [asyncio.ensure_future(client.run_status("run_1")) for _ in range(50)]
