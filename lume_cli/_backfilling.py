@@ -4,8 +4,18 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from lume_async import Client, LumeRun, OnDuplicate, Outcome, RunRequest, Summary
+from lume_async import (
+    Client,
+    DuplicateRunError,
+    LumeError,
+    LumeRun,
+    OnDuplicate,
+    Outcome,
+    RunRequest,
+    Summary,
+)
 from lume_cli import _errors, _exits, _runs
+from lume_cli._hopeless import Hope
 from lume_cli._live import clock, live_line
 from lume_cli._paths import Paths
 from lume_cli._session import Session
@@ -33,6 +43,7 @@ class Backfill:
         self._allow_partial = allow_partial
         self._taken = 0
         self._codes: set[int] = set()
+        self._stop: LumeError | None = None
         self._began = self._told = time.monotonic()
 
     @property
@@ -55,27 +66,42 @@ class Backfill:
         outcomes = client.run_many(
             counted, max_active=max_active, journal=journal, on_duplicate=on_duplicate, timeout=timeout
         )
+        hope = Hope(has_journal=journal is not None)
         with live_line(self._session.say, self._progress):
             try:
                 async for outcome in outcomes:
                     self._take(outcome)
-            except Exception:  # the input or the journal broke: what came before counts
-                if self.summary.outcomes:
-                    self._tell_summary()
+                    self._stop = self._stop or hope.stop(outcome)
+                    if self._stop is not None and not self.unfinished:
+                        break
+                if self._stop is not None:
+                    raise self._stop
+            except Exception:  # the input or the journal broke, or no hope is left: what came before counts
+                if self.summary.outcomes and not (self._stop and len(self.summary.statuses) == 1):
+                    self._tell_summary(journal)
                 raise
-        self._tell_summary()
+        if not self._taken:
+            self._session.say.note("no source paths in the list: nothing to do")
+        self._tell_summary(journal)
         return _exits.worst(self._codes)
 
     def _counted(self, requests: Iterator[RunRequest]) -> Iterator[RunRequest]:
         for request in requests:
+            self._go_on()
             self._taken += 1
             yield request
 
     async def _counted_later(self, requests: AsyncIterator[RunRequest]) -> AsyncIterator[RunRequest]:
         async for request in requests:
+            self._go_on()
             self._taken += 1
             yield request
         self._total = self._taken
+
+    def _go_on(self) -> None:
+        """Not where no hope is left. Submissions under way end first: a journal must know what came of each."""
+        if self._stop is not None:
+            raise self._stop
 
     def _take(self, outcome: Outcome[LumeRun]) -> None:
         self.summary.add(outcome)
@@ -90,14 +116,20 @@ class Backfill:
             self._told = now
             say.note(self._progress())
 
-    def _tell_summary(self) -> None:
-        data = self._session.data
+    def _tell_summary(self, journal: str | None) -> None:
+        say, data, text = self._session.say, self._session.data, _errors.in_options(str(self.summary))
+        described = self.summary.to_dict()
+        for failure in described["failures"]:
+            failure["message"] = _errors.in_options(failure["message"])
         if data.format == "json":
-            data.document(self.summary.to_dict())
-        elif data.format == "table":
-            data.text(str(self.summary))
-        else:
-            self._session.say.note(str(self.summary))
+            data.document(described)
+        elif data.format == "ndjson":  # the failures are lines of stdout already
+            say.told("summary", text, **{name: it for name, it in described.items() if name != "failures"})
+        elif self._taken:
+            data.text(text)
+        if self.summary.statuses[DuplicateRunError.__name__]:
+            new = "" if journal is None else ", with a new --journal"
+            say.note(f"  hint: submit with --on-duplicate attach or --force-rerun{new}")
 
     def _progress(self) -> str:
         done, passed = self.summary.outcomes, time.monotonic() - self._began

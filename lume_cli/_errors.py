@@ -15,13 +15,15 @@ from lume_async import (
     RunTimeoutError,
     SubmissionUnknownError,
 )
+from lume_cli._hopeless import StoppedError
 
 
 def to_dict(error: BaseException) -> dict[str, Any]:
     """The error as scripts get it: `{"error": {"code", "message", "request_id", "retryable", ...}}`."""
+    message = str(error.args[0]) if isinstance(error, ApiError) and error.args else str(error)
     details: dict[str, Any] = {
         "code": code(error),
-        "message": str(error.args[0]) if isinstance(error, ApiError) and error.args else str(error),
+        "message": in_options(message),
         "request_id": getattr(error, "request_id", None),
         "retryable": isinstance(error, RunTimeoutError) or bool(getattr(error, "retryable", False)),
     }
@@ -36,6 +38,20 @@ def to_dict(error: BaseException) -> dict[str, Any]:
     return {"error": details}
 
 
+_OPTIONS = (
+    ("pass force_rerun=true to", "pass --force-rerun to"),
+    ("pass flows=<folder>, or pass flows=None", "pass --flows DIR, or pass --no-flows"),
+    ("pass data=<another folder>", "pass --data with another folder"),
+)
+
+
+def in_options(text: str) -> str:
+    """A message of the library or of the embedded server, in the words of this command line."""
+    for words, options in _OPTIONS:
+        text = text.replace(words, options)
+    return text
+
+
 def code(error: BaseException) -> str:
     """The error's kind as one word: `duplicate_run`, `authentication`, `run_timeout` …"""
     if not isinstance(error, LumeError):
@@ -47,6 +63,8 @@ def code(error: BaseException) -> str:
 def hint(error: BaseException) -> str | None:
     """What to do about it, where that can be said."""
     match error:
+        case StoppedError():
+            return error.hint
         case AuthenticationError():
             return "check LUME_API_KEY or the profile's api_key; `lume doctor` looks closer"
         case DuplicateRunError(run_id=str(run_id)):

@@ -1,4 +1,4 @@
-"""Source paths, one a line, from a file or from stdin; blank lines are skipped."""
+"""Source paths, one a line, from a file or from stdin; blank lines and lines that begin with # are skipped."""
 
 import asyncio
 import os
@@ -57,7 +57,7 @@ class Paths:
         place = f"{'stdin' if self._name == '-' else self._name}:{number}"
         try:
             path = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-            if path:
+            if path and not path.startswith("#"):
                 yield self._request(path)
         except UnicodeDecodeError:
             raise click.UsageError(f"{place} is not UTF-8") from None

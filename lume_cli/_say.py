@@ -67,7 +67,8 @@ class Say:
                 described["error"]["subject"] = subject
             self._json(described)
             return
-        self._line(f"error: {subject}: {error}" if subject else f"error: {error}")
+        text = _errors.in_options(str(error))
+        self._line(f"error: {subject}: {text}" if subject else f"error: {text}")
         if hint := _errors.hint(error):
             self._line(f"  hint: {hint}")
 

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 @click.command("backfill")
 @click.argument("flow")
 @click.option(
-    "--from-file", required=True, metavar="FILE", help="Source paths, one a line; - reads them from stdin."
+    "--from-file",
+    required=True,
+    metavar="FILE",
+    help="Source paths, one a line (not lines with #); - reads them from stdin.",
 )
 @click.option(
     "--journal",
@@ -55,7 +58,9 @@ def command(
 ) -> None:
     """Run FLOW on every source path of a file, with at most so many unfinished runs at a time.
 
-    Prints a summary; with -o ndjson also each outcome as one JSON line. On Ctrl-C started runs go on.
+    Prints a summary; with -o ndjson each outcome as one JSON line, and the summary on stderr. Where the
+    key is refused, or the first 5 sources all fail for want of the server or the flow version, it stops.
+    On Ctrl-C started runs go on.
 
     \b
     lume backfill customer_cleaner:v1 --from-file paths.txt --journal state.db

@@ -42,6 +42,12 @@ def shell(server: lume_local.ThreadedServer, tmp_path: Path) -> Iterator[Shell]:
 
 
 @pytest.fixture
+def lone(tmp_path: Path) -> Shell:
+    """A shell without a server, a key or a configuration."""
+    return Shell(tmp_path, environment(tmp_path))
+
+
+@pytest.fixture
 def source(home: Path) -> Callable[..., str]:
     """Makes a source that no other test uses."""
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from cli.shell import DEADLINE, Shell
 from local.flows import PEOPLE_CSV
 
@@ -44,6 +45,65 @@ def test_refused_submissions_are_outcomes_with_an_error(shell: Shell, source: Ca
     done = shell.lume("backfill", "unknown:v1", "--from-file", "-", "-o", "ndjson", stdin=source())
     outcome = json.loads(done.out)
     assert (done.code, outcome["run"], outcome["error"]["code"]) == (1, None, "invalid_request")
+
+
+def test_a_refused_key_stops_it_at_once(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "paths.txt").write_text("".join(f"{n}.csv\n" for n in range(30)))
+    done = shell.lume("backfill", "people:v1", "--from-file", "paths.txt", LUME_API_KEY="wrong")
+    assert (done.code, done.out) == (4, "")
+    assert done.err.count("error: ") == done.err.count("`lume doctor` looks closer") == 1
+
+
+@pytest.mark.parametrize("journal", [[], ["--journal", "state.db"]])
+def test_no_server_stops_it_after_a_few(lone: Shell, journal: list[str]) -> None:
+    command = ("backfill", "a:v1", "--from-file", "-", *journal, "-o", "json")
+    stdin = "".join(f"{n}.csv\n" for n in range(200))
+    for _ in range(1 + len(journal) // 2):
+        done = lone.lume(*command, stdin=stdin, LUME_API_KEY="k", LUME_BASE_URL="http://127.0.0.1:9")
+        error = json.loads(done.err)["error"]
+        assert (done.code, done.out, error["code"], error["retryable"]) == (1, "", "stopped", True)
+        assert "the first 5 sources all failed" in error["message"]
+        assert ("with the journal nothing is lost" in error["hint"]) == bool(journal)
+
+
+def test_an_unknown_flow_version_stops_it_after_a_few(shell: Shell) -> None:
+    command = ("backfill", "unknown:v1", "--from-file", "-")
+    done = shell.lume(*command, stdin="".join(f"{n}.csv\n" for n in range(200)))
+    assert (done.code, done.out) == (1, "")
+    assert "error: stopped, the first 5 sources all failed like this: " in done.err
+    assert "there is no flow version 'unknown:v1'" in done.err
+    assert "  hint: correct FLOW, or " in done.err
+    few = shell.lume(*command, stdin="a.csv\nb.csv\n")
+    assert few.out.splitlines()[-1].startswith("2 x InvalidRequestError: ")
+
+
+def test_comments_and_blank_lines_are_no_sources(shell: Shell, source: Callable[..., str]) -> None:
+    command = ("backfill", "people:v1", "--from-file", "-", "-o", "ndjson")
+    name = source()
+    done = shell.lume(*command, stdin=f"# all of May\n\n  # not yet: x.csv\n{name}\n")
+    assert (done.code, json.loads(done.out)["source_path"]) == (0, name)
+    assert json.loads(done.err)["summary"]["statuses"] == {"SUCCEEDED": 1}
+    empty = shell.lume(*command[:-2], stdin="# none\n")
+    assert (empty.code, empty.out) == (0, "")
+    assert empty.err == "no source paths in the list: nothing to do\n"
+
+
+def test_duplicates_are_told_once_in_the_words_of_the_command_line(
+    shell: Shell, source: Callable[..., str]
+) -> None:
+    names = [source(), source()]
+    command = ("backfill", "people:v1", "--from-file", "-")
+    assert shell.lume(*command, stdin="\n".join(names)).code == 0
+    done = shell.lume(*command, stdin="\n".join(names))
+    assert done.code == 1
+    assert done.out.splitlines()[-1].startswith("2 x DuplicateRunError: ")
+    assert "or pass --force-rerun to process it again" in done.out
+    assert "hint: submit with --on-duplicate attach or --force-rerun" in done.err
+    told = json.loads(shell.lume(*command, "-o", "json", stdin=names[0]).out)["failures"][0]
+    assert "force_rerun" not in told["message"]
+    once = shell.lume("run", "people:v1", names[0])
+    assert "--force-rerun" in once.err
+    assert "force_rerun" not in once.err
 
 
 def test_a_line_that_is_no_path_is_told_before_anything_is_sent(shell: Shell, tmp_path: Path) -> None:

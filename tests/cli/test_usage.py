@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 import pytest
-from cli.shell import Shell, environment
+from cli.shell import Shell
 from click.testing import CliRunner
 
 from lume_cli._app import _COMMANDS, app
@@ -24,12 +24,6 @@ HEAVY = (
     "pathlib",
     "lume_cli.commands",
 )
-
-
-@pytest.fixture
-def lone(tmp_path: Path) -> Shell:
-    """A shell without a server, a key or a configuration."""
-    return Shell(tmp_path, environment(tmp_path))
 
 
 def test_help_loads_nothing_heavy(lone: Shell) -> None:

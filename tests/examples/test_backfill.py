@@ -48,7 +48,7 @@ async def test_the_worst_outcome_is_the_exit_code(
     partial = await ended(backfill("good.csv", "bad rows.csv", journal="2.db"))
     assert (partial.code, partial.out.splitlines()[0]) == (5, "2 outcomes: SUCCEEDED 1, PARTIAL_FAILED 1")
     failed = await ended(backfill("nobody.csv", "bad rows.csv", "good.csv", journal="3.db"))
-    assert (failed.code, "\nFAILED run_" in failed.out) == (3, True)
+    assert (failed.code, "\nFAILED nobody.csv (run_" in failed.out) == (3, True)
 
 
 async def test_a_batch_that_ended_is_told_again_and_a_new_journal_runs_it_again(
