@@ -1,6 +1,7 @@
 """Checking a flow file the way the embedded server does, and saying in which line a mistake is."""
 
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -8,7 +9,22 @@ import click
 from lume_async import ConfigurationError
 from lume_local import CheckedFlow, FlowError, check_flow
 
-__all__ = ["CheckedFlow", "FlowError", "check", "line_of", "located"]
+__all__ = ["CheckedFlow", "FlowError", "check", "files", "line_of", "located"]
+
+
+def files(given: Iterable[Path]) -> Iterator[Path]:
+    """The flow files; a folder stands for those in it.
+
+    Raises:
+        click.ClickException: a folder has none.
+    """
+    for path in given:
+        if not path.is_dir():
+            yield path
+            continue
+        if not (found := sorted(path.glob("*.toml"))):
+            raise click.ClickException(f"there are no flow files (*.toml) in the folder {path}")
+        yield from found
 
 
 async def check(path: Path) -> CheckedFlow:

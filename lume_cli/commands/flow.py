@@ -1,5 +1,6 @@
 """`lume flow`: write and check flow files."""
 
+import os
 from pathlib import Path
 
 import click
@@ -19,8 +20,11 @@ def command() -> None:
 def check(options: Options, *, files: tuple[Path, ...]) -> None:
     """Check each flow FILE as the embedded server does; a mistake is told with its line and place.
 
+    For a folder each *.toml in it is checked.
+
     \b
-    lume flow check flows/*.toml
+    lume flow check flows
+    lume flow check flows/customer_cleaner.v1.toml
     """
     from lume_cli import _exits, _flow_check
     from lume_cli._local import need_local
@@ -31,7 +35,7 @@ def check(options: Options, *, files: tuple[Path, ...]) -> None:
 
     async def work() -> int:
         found, codes = [], []
-        for file in files:
+        for file in _flow_check.files(files):
             try:
                 flow = await _flow_check.check(file)
             except _flow_check.FlowError as error:
@@ -56,10 +60,13 @@ def check(options: Options, *, files: tuple[Path, ...]) -> None:
 @click.option("--name", metavar="NAME", help="The flow's name; by default the sample's.")
 @click.option("--encoding", default="utf-8", show_default=True, help="The sample's encoding.")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="The file (or folder) to write; else stdout."
+    "-o",
+    "--output",
+    metavar="FILE|DIR/",
+    help="The *.toml to write, or the folder for NAME.v1.toml, which is made; else stdout.",
 )
 @click.option("--force", is_flag=True, help="Overwrite the file.")
-def init(*, sample: Path, name: str | None, encoding: str, output: Path | None, force: bool) -> None:
+def init(*, sample: Path, name: str | None, encoding: str, output: str | None, force: bool) -> None:
     """Write a commented flow file with the columns and types that a SAMPLE CSV file shows.
 
     \b
@@ -68,6 +75,7 @@ def init(*, sample: Path, name: str | None, encoding: str, output: Path | None, 
     from lume_cli._flow_file import flow_file, snake
     from lume_cli._sample import look_at
 
+    target = None if output is None else _target(output)
     flow = name if name is not None else snake(sample.name.partition(".")[0])
     if not (flow.isascii() and flow.replace("_", "").replace("-", "").isalnum() and flow[0].isalnum()):
         raise click.UsageError(f"{flow!r} can't name a flow: pass --name with letters, digits, '_' and '-'")
@@ -75,11 +83,13 @@ def init(*, sample: Path, name: str | None, encoding: str, output: Path | None, 
     text = flow_file(
         flow, seen.columns, sample=sample.name, rows=seen.rows, delim=seen.delim, encoding=encoding
     )
-    if output is None:
+    if target is None:
         click.echo(text, nl=False)
         return
-    target = output / f"{flow}.v1.toml" if output.is_dir() else output
+    if target.suffix != ".toml" or target.is_dir():
+        target /= f"{flow}.v1.toml"
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("w" if force else "x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
@@ -87,3 +97,18 @@ def init(*, sample: Path, name: str | None, encoding: str, output: Path | None, 
     except OSError as error:
         raise click.ClickException(f"{target} can't be written: {error.strerror}") from None
     click.echo(f"wrote {target}; next: lume flow check {target}", err=True)
+
+
+def _target(output: str) -> Path:
+    """Where to write; what doesn't end with .toml is a folder.
+
+    Raises:
+        click.UsageError: it could be meant as either.
+    """
+    path = Path(output)
+    ends_as_folder = output.endswith(("/", os.sep))
+    if path.suffix == ".toml" and ends_as_folder and not path.is_dir():
+        raise click.UsageError(f"-o {output}: a flow file ends with .toml, a folder must not: leave one away")
+    if path.suffix != ".toml" and not (ends_as_folder or path.is_dir()):
+        raise click.UsageError(f"-o {output}: write {output}/ for a folder, or {output}.toml for a file")
+    return path

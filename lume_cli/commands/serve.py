@@ -1,6 +1,7 @@
 """`lume serve`: a real Lume server on this machine."""
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -100,6 +101,7 @@ def command(options: Options, /, *, key_env: str | None, **settings: Any) -> Non
 
     session = Session(options)
     wanted = _of_serve(**settings)
+    _check_folders(session, wanted["flows"], wanted["roots"] or ())
     if key_env is not None:
         wanted["api_key"] = _of_variable("--key-env", key_env)
 
@@ -145,6 +147,25 @@ def _of_serve(
     return wanted
 
 
+def _check_folders(session: "Session", flows: str | None, roots: Sequence[str]) -> None:
+    for root in roots:
+        if not os.path.isdir(root):
+            what = "is no folder" if os.path.exists(root) else "does not exist"
+            raise click.UsageError(f"--root {root} {what}: name a folder that sources lie in")
+    if flows is None:
+        return
+    if os.path.isfile(flows):
+        folder = os.path.dirname(flows) or "."
+        raise click.UsageError(
+            f"--flows {flows} is a file: name the folder that it lies in, --flows {folder}"
+        )
+    if os.path.isdir(flows) and not any(name.endswith(".toml") for name in os.listdir(flows)):
+        session.say.note(
+            f"lume: there are no flow files (*.toml) in {flows} yet: `lume flow init SAMPLE -o {flows}/` writes "
+            "one; start again to serve it"
+        )
+
+
 def _of_variable(option: str, name: str) -> str:
     value = os.environ.get(name)
     if not value:
@@ -157,7 +178,7 @@ def _tell(session: "Session", server: "lume_local.Server", key_env: str | None) 
         session.data.line(server.base_url)
     else:
         session.data.document({"base_url": server.base_url})
-    key = f'"${key_env}"' if key_env else server.api_key
+    key = f'"${key_env}"  # set {key_env} there as well' if key_env else server.api_key
     session.say.text(
         f"lume: serving; stop with Ctrl-C. In another shell:\n"
         f"  export LUME_BASE_URL={server.base_url}\n  export LUME_API_KEY={key}"

@@ -54,6 +54,43 @@ def test_a_file_is_not_overwritten_unasked(tmp_path: Path) -> None:
     assert tomllib.loads(lume("flow", "init", tmp_path / "a.csv").stdout) == tomllib.loads(target.read_text())
 
 
+@pytest.mark.parametrize("output", ["flows/", "a/b/", "there"])
+def test_a_folder_is_made_and_gets_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.csv").write_text("x\n1\n")
+    Path("there").mkdir()
+    result = lume("flow", "init", "a.csv", "-o", output)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert tomllib.loads((Path(output) / "a.v1.toml").read_text())["flow"] == "a"
+    assert lume("flow", "init", "a.csv", "-o", output).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("output", "help"), [("flows", "write flows/ for a folder"), ("a.toml/", "leave one away")]
+)
+def test_neither_a_file_nor_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, help: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.csv").write_text("x\n1\n")
+    result = lume("flow", "init", "a.csv", "-o", output)
+    assert (result.exit_code, help in " ".join(result.stderr.split())) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+
+
+def test_a_folder_is_checked_file_by_file(tmp_path: Path) -> None:
+    empty = lume("flow", "check", tmp_path)
+    assert (empty.exit_code, "there are no flow files" in empty.stderr) == (1, True)
+    for name in ("b", "a"):
+        (tmp_path / f"{name}.toml").write_text(f'flow = "{name}"\nversion = "v1"\n[columns.n]\n')
+    (tmp_path / "notes.txt").write_text("none")
+    result = lume("flow", "check", tmp_path, "-o", "json")
+    assert result.exit_code == 0, result.stderr
+    assert [flow["flow_version"] for flow in json.loads(result.stdout)] == ["a:v1", "b:v1"]
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [

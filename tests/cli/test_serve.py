@@ -64,7 +64,7 @@ def test_what_is_not_said_is_left_to_the_server(asked: list[dict[str, Any]]) -> 
             ["--webhook-secret-env", "SECRET", "--webhook-host", "a.example", "--webhook-host", "b.example"],
             {"webhook_hosts": ("a.example", "b.example")},
         ),
-        (["--root", "a", "--root", "b"], {"roots": ("a", "b")}),
+        (["--root", ".", "--root", "/"], {"roots": (".", "/")}),
     ],
 )
 def test_options_and_settings(
@@ -76,7 +76,7 @@ def test_options_and_settings(
 
 
 def test_every_setting_has_an_option(asked: list[dict[str, Any]]) -> None:
-    words = "--key-env SECRET --max-upload 1 --keep 1d --webhook-secret-env SECRET --webhook-host h --root r"
+    words = "--key-env SECRET --max-upload 1 --keep 1d --webhook-secret-env SECRET --webhook-host h --root ."
     invoke(*words.split())
     wanted = set(Settings.of.__func__.__annotations__) - {"return"}  # type: ignore[attr-defined]
     assert set(asked[0]) == wanted
@@ -98,6 +98,33 @@ def test_wrong_usage(asked: list[dict[str, Any]], words: Sequence[str], message:
     result = invoke(*words)
     assert (result.exit_code, asked) == (2, [])
     assert message in " ".join(result.stderr.split())
+
+
+def test_folders_that_are_none(
+    asked: list[dict[str, Any]], no_server: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(no_server)
+    Path("f.toml").touch()
+    for words, message in (
+        (["--flows", "f.toml"], "--flows f.toml is a file: name the folder that it lies in, --flows ."),
+        (["--root", "nodir"], "--root nodir does not exist"),
+        (["--root", "f.toml"], "--root f.toml is no folder"),
+    ):
+        result = invoke(*words)
+        assert (result.exit_code, asked) == (2, [])
+        assert message in " ".join(result.stderr.split())
+    Path("flows").mkdir()
+    assert "there are no flow files (*.toml) in flows yet" in invoke().stderr
+    Path("flows/a.toml").touch()
+    assert "no flow files" not in invoke().stderr
+
+
+def test_options_are_named_and_no_arguments(no_server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(no_server)
+    result = invoke()
+    assert result.exit_code == 1
+    assert "pass --flows DIR, or pass --no-flows" in result.stderr
+    assert "flows=" not in result.stderr
 
 
 def test_a_host_with_a_scheme_is_told(no_server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,3 +164,12 @@ def test_a_server_with_no_flow_files_and_small_uploads(shell: Shell, tmp_path: P
         client.upload_file(tmp_path / "large.csv")
     started.signal(signal.SIGINT)
     assert started.end().code == 0
+
+
+def test_a_key_of_a_variable_is_not_shown(shell: Shell) -> None:
+    started = shell.start("serve", "--no-flows", "--key-env", "MYKEY", MYKEY="whisper-1")
+    started.until(lambda: "LUME_API_KEY" in started.err)
+    started.signal(signal.SIGINT)
+    done = started.end()
+    assert 'export LUME_API_KEY="$MYKEY"  # set MYKEY there as well' in done.err
+    assert "whisper" not in done.out + done.err
