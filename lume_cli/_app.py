@@ -55,6 +55,19 @@ class App(click.Group):
         command: click.Command = import_module(f"lume_cli.commands.{_COMMANDS[cmd_name][0]}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does; a name that is nearly one is told."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            if "Did you mean" not in error.message and (near := get_close_matches(args[0], _COMMANDS, n=1)):
+                raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", error.ctx) from None
+            raise
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of the commands, from the table alone."""
         with formatter.section("Commands"):

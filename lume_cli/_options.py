@@ -13,7 +13,7 @@ else:
     Type = click.ParamType
 
 F = TypeVar("F", bound=Callable[..., Any])
-Format = Literal["table", "json", "ndjson", "ids"]
+Format = Literal["table", "json", "ndjson", "ids", "sources"]
 
 
 class Options:
@@ -121,7 +121,10 @@ def _output(formats: list[str], more: str = "") -> Callable[[F], F]:
 
 
 output_options = _output(["table", "json", "ndjson"])
-_output_or_ids = _output(["table", "json", "ndjson", "ids"], "; bare run ids from `list` and `run`")
+_output_or_ids = _output(
+    ["table", "json", "ndjson", "ids", "sources"],
+    "; bare run ids from `list` and `run`, source paths from `list`",
+)
 
 profile_option = _kept(
     "-p", "--profile", metavar="NAME", help="Profile of the configuration file (or LUME_PROFILE)."

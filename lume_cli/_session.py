@@ -25,14 +25,17 @@ class Session:
     Args:
         options: what the command line said.
         ids: whether the command can write bare run ids.
+        sources: whether it can write bare source paths.
 
     Raises:
         click.UsageError: it can't, and is asked to.
     """
 
-    def __init__(self, options: Options, *, ids: bool = False) -> None:
+    def __init__(self, options: Options, *, ids: bool = False, sources: bool = False) -> None:
         if options.output == "ids" and not ids:
             raise click.UsageError("-o ids is for `lume list` and `lume run`: use table, json or ndjson")
+        if options.output == "sources" and not sources:
+            raise click.UsageError("-o sources is for `lume list`: use table, json or ndjson")
         self.options = options
         self.say = Say(options.output)
         self.data = Data(options.output)

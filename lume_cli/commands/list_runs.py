@@ -1,8 +1,13 @@
 """`lume list`: the runs of the service."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from lume_cli._options import Options, server_or_ids_options
+
+if TYPE_CHECKING:
+    from lume_cli._session import Session
 
 
 @click.command("list")
@@ -22,33 +27,62 @@ def command(
     \b
     lume list --status FAILED --limit 10
     lume list --status FAILED -o ids | lume show -
+    lume list --status FAILED -o sources | lume backfill invoices:v3 --from-file - --force-rerun
     lume list --flow invoices:v3 -o ndjson | jq -r .run_metadata.ticket
     """
     from lume_async import LumeRun
     from lume_cli import _exits, _runs
     from lume_cli._session import Session
 
-    session = Session(options, ids=True)
+    session = Session(options, ids=True, sources=True)
     data = session.data
+    wanted = _status(status) if status else None
 
     async def work() -> int:
         async with session.client() as client:
-            found, kept = 0, list[LumeRun]()
-            pages = client.list_runs(
-                flow_version=flow, source_path=source, status=status.upper() if status else None, limit=limit
-            )
+            found, kept, told = 0, list[LumeRun](), set[str]()
+            pages = client.list_runs(flow_version=flow, source_path=source, status=wanted, limit=limit)
             async for run in pages:
                 found += 1
                 if data.format == "ndjson":
                     data.document(_runs.to_dict(run))
                 elif data.format == "ids":
                     data.line(run.id)
+                elif data.format == "sources":
+                    _tell_source(session, run.source_path, told)
                 else:
                     kept.append(run)
         if data.format in ("table", "json"):
             data.many(kept, _runs.HEADERS, _runs.row, _runs.to_dict)
-        if data.format in ("table", "ids") and not found:
+        if data.format in ("table", "ids", "sources") and not found:
             session.say.note("no runs match")
         return _exits.OK
 
     session.finish(work(), lambda: ("interrupted", None))
+
+
+def _status(text: str) -> str:
+    """The status. One that is unknown here may be a newer server's; one that is nearly known is a slip.
+
+    Raises:
+        click.UsageError: it is nearly known.
+    """
+    from difflib import get_close_matches
+
+    from lume_async import RunStatus
+
+    status, known = text.upper(), [str(one) for one in RunStatus]
+    if status not in known and (near := get_close_matches(status, known, n=1, cutoff=0.75)):
+        raise click.UsageError(f"there is no status {text!r}: did you mean {near[0]}?")
+    return status
+
+
+def _tell_source(session: "Session", source: str | None, told: set[str]) -> None:
+    """Each source once; a list of lines, in which # begins a comment, can't hold every one."""
+    if source is None or source in told:
+        return
+    told.add(source)
+    if source.startswith("#") or source != source.strip() or len(source.splitlines()) != 1:
+        session.say.warn(f"left out, for it can't stand in a list of lines: {source!r}")
+    else:
+        session.data.line(source)

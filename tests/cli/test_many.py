@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from cli.shell import DEADLINE, LUME, TIED, Shell
 from click.testing import CliRunner
+from local.flows import PEOPLE_CSV
 
 from lume_async import InvalidRequestError
 from lume_cli import _ids
@@ -113,6 +114,29 @@ def test_bare_ids_are_for_list_and_run(no_server: Path) -> None:
         result = CliRunner().invoke(app, words)
         assert (result.exit_code, result.stdout) == (2, "")
         assert "Usage:" in result.stderr
+
+
+def test_failed_sources_are_run_again(shell: Shell, home: Path, client: Client) -> None:
+    names = ["late_1.csv", "late_2.csv", "late_1.csv", "#late.csv"]
+    client.wait_all([client.run("people:v1", name, force_rerun=True) for name in names], timeout=15)
+    listed = shell.lume("list", "--status", "failed", "--limit", "4", "-o", "sources")
+    assert (listed.code, sorted(listed.out.split())) == (0, ["late_1.csv", "late_2.csv"])
+    assert "warning: left out, for it can't stand in a list of lines: '#late.csv'" in listed.err
+    for name in ("late_1.csv", "late_2.csv"):
+        (home / name).write_text(PEOPLE_CSV)
+    script = (
+        "lume list --status FAILED --limit 4 -o sources | lume backfill people:v1 --from-file - --force-rerun"
+    )
+    done = pipe(shell, script)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("2 outcomes: SUCCEEDED 2\n")
+
+
+def test_bare_sources_are_for_list(no_server: Path) -> None:
+    for words in (["run", "a:v1", "b", "-o", "sources"], ["-o", "sources", "doctor"]):
+        result = CliRunner().invoke(app, words)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "-o sources is for `lume list`" in result.stderr
 
 
 def test_several_runs_are_shown_one_below_the_other(shell: Shell, ended: list[str]) -> None:

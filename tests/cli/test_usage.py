@@ -86,6 +86,26 @@ def test_wrong_usage_is_2_and_nothing_goes_to_stdout(no_server: Path, command: l
         assert json.loads(as_json.stderr)["error"]["code"] == "usage"
 
 
+@pytest.mark.parametrize(
+    ("command", "meant"),
+    [
+        (["backfil"], "Did you mean 'backfill'?"),
+        (["list", "--status", "PARTIALFAILED"], "did you mean PARTIAL_FAILED?"),
+        (["list", "--status", "succeded"], "did you mean SUCCEEDED?"),
+        (["nonsense"], "No such command 'nonsense'."),
+    ],
+)
+def test_slips_are_told(no_server: Path, command: list[str], meant: str) -> None:
+    result = CliRunner().invoke(app, command)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert meant in " ".join(result.stderr.split())
+
+
+def test_a_status_of_a_newer_server_is_asked_for(no_server: Path) -> None:
+    result = CliRunner().invoke(app, ["list", "--status", "PAUSED"])
+    assert (result.exit_code, "there is no base URL" in result.stderr) == (1, True)
+
+
 def test_a_missing_key_is_4_and_a_missing_url_is_1(no_server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = CliRunner().invoke(app, ["list"])
     assert (result.exit_code, "LUME_BASE_URL" in result.stderr) == (1, True)
