@@ -41,8 +41,12 @@ class RunFailed(Exception):
         self.metrics = metrics
 
 
+class RunBroke(RunFailed):
+    """DuckDB or the system gave up: the process that has seen this should do no other run."""
+
+
 def connect() -> DuckDBPyConnection:
-    """A connection that has read nothing yet; it may check flows and then do one run."""
+    """A database of its own that has read nothing yet; it may check flows and then do one run. Close it."""
     connection = duckdb.connect(":memory:")
     for setting in (
         "disabled_optimizers='in_clause'",
@@ -99,9 +103,9 @@ class Run:
         except duckdb.InterruptException:
             raise
         except duckdb.Error as error:
-            raise RunFailed(_words(error, self._job)) from error
+            raise RunBroke(_words(error, self._job)) from error
         except OSError as error:
-            raise RunFailed(f"a file can't be used: {_publish.explain(error)}") from error
+            raise RunBroke(f"a file can't be used: {_publish.explain(error)}") from error
 
     def _execute(self) -> dict[str, Any]:
         self._enter("SYNCING_SOURCE", None)

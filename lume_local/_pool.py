@@ -1,4 +1,8 @@
-"""Worker processes: started ahead of need, spoken to in JSON lines, never outliving the server."""
+"""Worker processes: started ahead of need, spoken to in JSON lines, never outliving the server.
+
+A process costs far more than a small run, so one that ended a run in an ordinary way does the next: it closed
+that run's database and opened another. It serves a bounded number of runs, and none after a crash or a cancel.
+"""
 
 import asyncio
 import os
@@ -16,7 +20,13 @@ from lume_local._fields import FlowError
 _LONGEST_LINE = 64 * 1024 * 1024
 _STDERR_KEPT = 4096
 _PATIENCE = 5.0
-"""Seconds that a worker gets to end by itself after its leash is cut."""
+"""Seconds that a worker gets to end by itself after its leash is cut, or to be ready again after a run."""
+MOST_RUNS = 100
+"""How many runs one process serves: what leaks in it, leaks not for long."""
+MOST_RESIDENT = 256 * 1024 * 1024
+"""A process that has kept more memory than this after a run serves no other: a new one has about 70 MB."""
+QUIET = 30.0
+"""Seconds without a run after which one spare worker is enough."""
 
 _HOME = str(Path(__file__).resolve().parent.parent)
 _START = "import sys; sys.path.insert(0, {!r}); from lume_local._worker import main; main()"
@@ -27,7 +37,11 @@ class WorkerDied(Exception):
 
 
 class Worker:
-    """One worker process. Make it with `start`; `stop` it."""
+    """One worker process. Make it with `start`; `stop` it.
+
+    Attributes:
+        runs: how many runs it was given.
+    """
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdin is not None
@@ -35,6 +49,10 @@ class Worker:
         assert process.stderr is not None
         self._process = process
         self._stdin, self._stdout = process.stdin, process.stdout
+        self.runs = 0
+        self._is_ready = True  # for a job; false from the start of a run
+        self._ended_well = False  # the last run, with an ordinary event
+        self._cancelled = False
         self._stderr = b""
         self._reader = asyncio.create_task(self._read_stderr(process.stderr), name="worker stderr")
 
@@ -101,14 +119,36 @@ class Worker:
         return compiled
 
     async def run(self, job: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """The events of a run, until the process ends."""
+        """The events of a run, until the one that ends it is taken, or the process ends."""
+        self.runs += 1
+        self._is_ready = self._ended_well = False
+        self._stderr = b""  # words of an earlier run must not explain this one's end
         await self._send({"job": "run", **job})
         while (event := await self._event()) is not None:
+            self._ended_well = event["event"] in ("done", "failed")
             yield event
 
     async def cancel(self) -> None:
         """Ask the run to stop; its last event says whether it did."""
+        self._cancelled = True
         await self._send({"job": "cancel"})
+
+    async def renewed(self) -> bool:
+        """Whether another run may have this process: waits until it has put the last one behind it."""
+        if self._is_ready:
+            return self.is_alive
+        if not self._ended_well or self._cancelled or self.runs >= MOST_RUNS:
+            return False
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                event = await self._event()
+        except TimeoutError:
+            return False
+        # A cancel that came while this waited has reached the process too.
+        if event is None or event["event"] != "ready" or event["resident"] > MOST_RESIDENT or self._cancelled:
+            return False
+        self._is_ready = True
+        return True
 
     async def death(self) -> str:
         """Wait for the end and put it in words."""
@@ -149,29 +189,41 @@ def _signal_name(number: int) -> str:
 
 
 class Pool:
-    """Hands out workers; keeps one warm, since starting one costs more than a small run."""
+    """Hands out workers and takes them back; starts one ahead of need where fewer than `most` are there."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 1) -> None:
+        self._most = most
         self._starting: asyncio.Task[Worker] | None = None
-        self._idle: Worker | None = None
+        self._idle: list[Worker] = []
         self._out: set[Worker] = set()
+        self._awaited = 0
+        """How many are being started for somebody who waits."""
+        self._quiet: asyncio.TimerHandle | None = None
+        self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
 
     def warm(self) -> None:
-        """Start the spare worker in the background."""
-        if self._starting is None and self._idle is None and not self._closed:
+        """Start a spare worker in the background, if there is none and one more is allowed."""
+        spare = self._starting is not None or self._idle
+        if not spare and self._total() < self._most and not self._closed:
             self._starting = asyncio.create_task(Worker.start(), name="spare worker")
 
-    async def take(self) -> Worker:
-        """A worker for one run; `discard` it afterwards. Raises `WorkerDied` where none can be started."""
-        worker = await self._next()
+    def _total(self) -> int:
+        return len(self._out) + len(self._idle) + self._awaited + (self._starting is not None)
+
+    async def take(self, *, new: bool = False) -> Worker:
+        """A worker for one run; `release` it afterwards. Raises `WorkerDied` where none can be started.
+
+        `new` wants a process that nobody has had before.
+        """
+        worker = await (self._start() if new else self._next())
         self.warm()
         return worker
 
     async def _next(self) -> Worker:
-        """The spare worker if it lives, else a new one. It counts as out from here on."""
-        if self._idle is not None:
-            worker, self._idle = self._idle, None
+        """A spare worker that lives, else a new one. It counts as out from here on."""
+        while self._idle:
+            worker = self._idle.pop()
             self._out.add(worker)
             if worker.is_alive:
                 return worker
@@ -180,9 +232,13 @@ class Pool:
         if spare is not None:
             with suppress(WorkerDied):  # one that fails where nobody looks is no reason to give up
                 return await self._started(spare)
+        return await self._start()
+
+    async def _start(self) -> Worker:
         return await self._started(asyncio.create_task(Worker.start(), name="worker"))
 
     async def _started(self, starting: asyncio.Task[Worker]) -> Worker:
+        self._awaited += 1
         try:
             worker = await asyncio.shield(starting)
         except asyncio.CancelledError:
@@ -192,33 +248,53 @@ class Pool:
             else:
                 starting.cancel()
             raise
+        finally:
+            self._awaited -= 1
         self._out.add(worker)
         return worker
 
     async def check(self, definition: dict[str, Any]) -> dict[str, Any]:
-        """The compiled form of a flow, from the spare worker. Raises `FlowError`, `WorkerDied`."""
+        """The compiled form of a flow, from a spare worker. Raises `FlowError`, `WorkerDied`."""
         worker = await self._next()
         try:
             compiled = await worker.check(definition)
         except FlowError:
-            await self._put_back(worker)
+            await self.release(worker)
             raise
         except BaseException:
             await self.discard(worker)
             raise
-        await self._put_back(worker)
+        await self.release(worker)
         return compiled
 
-    async def _put_back(self, worker: Worker) -> None:
-        """A worker that has only checked flows may still do a run."""
-        if self._idle is not None or self._starting is not None or self._closed:
+    async def release(self, worker: Worker) -> None:
+        """Take a worker back: it serves another run, or ends where it has served its time."""
+        try:
+            keep = await worker.renewed()
+        except BaseException:
             await self.discard(worker)
+            raise
+        if not keep or self._total() > self._most or self._closed:
+            await self.discard(worker)
+            self.warm()
             return
         self._out.discard(worker)
-        self._idle = worker
+        self._idle.append(worker)
+        if self._quiet is not None:
+            self._quiet.cancel()
+        self._quiet = asyncio.get_running_loop().call_later(QUIET, self._thin_out)
+
+    def _thin_out(self) -> None:
+        """Nobody has come for a while: end the spare workers but one."""
+        surplus, self._idle = self._idle[:-1], self._idle[-1:]
+        for worker in surplus:
+            self._out.add(worker)
+            task = asyncio.create_task(self.discard(worker), name="surplus worker")
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
 
     async def discard(self, worker: Worker) -> None:
-        """End a worker that has done its job, or that nobody needs any more."""
+        """End a worker that nobody needs any more."""
         try:
             await worker.stop()
         finally:
@@ -227,12 +303,14 @@ class Pool:
     async def close(self) -> None:
         """End all workers."""
         self._closed = True
+        if self._quiet is not None:
+            self._quiet.cancel()
         starting, self._starting = self._starting, None
         if starting is not None:
             starting.cancel()  # one that is still starting is killed by this
             await asyncio.wait([starting])
             if not starting.cancelled() and starting.exception() is None:
                 self._out.add(starting.result())
-        if self._idle is not None:
-            self._out.add(self._idle)
-        await asyncio.gather(*(self.discard(worker) for worker in tuple(self._out)))
+        self._out.update(self._idle)
+        self._idle.clear()
+        await asyncio.gather(*self._ending, *(self.discard(worker) for worker in tuple(self._out)))

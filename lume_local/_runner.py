@@ -1,9 +1,10 @@
-"""Runs from CREATED to their end: one worker process each, at most `max_active` at a time."""
+"""Runs from CREATED to their end: each has a worker process to itself, at most `max_active` at a time."""
 
 import asyncio
 import logging
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ class Runner:
             self._end(run_id, RunStatus.FAILED, message=str(error))
             return
         try:
-            # The spare worker may have died unseen: a run that has not begun may have another one.
+            # A spare worker may have died unseen: a run that has not begun may have a new one.
             if not await self._attempt(run_id, job, last=False):
                 await self._attempt(run_id, job, last=True)
         except WorkerDied as error:
@@ -137,7 +138,7 @@ class Runner:
 
     async def _attempt(self, run_id: str, job: dict[str, Any], *, last: bool) -> bool:
         """Carry a run out in one worker. False where the worker died before the run had begun."""
-        worker = await self._pool.take()
+        worker = await self._pool.take(new=last)
         try:
             if self._store.require(run_id).status != RunStatus.CREATED or self._closing:
                 return True  # cancelled meanwhile, or left to the next server
@@ -149,7 +150,7 @@ class Runner:
             return True
         finally:
             self._workers.pop(run_id, None)
-            await self._pool.discard(worker)
+            await self._pool.release(worker)
 
     async def _job(self, run: Run) -> dict[str, Any]:
         source = self._source(run)
@@ -238,7 +239,8 @@ class Runner:
         except PathRefused:
             return
         for target in targets:
-            _publish.draft_of(target, run.run_id).unlink(missing_ok=True)
+            with suppress(OSError):  # no such folder, or no folder at all: then there is no draft either
+                _publish.draft_of(target, run.run_id).unlink(missing_ok=True)
 
     async def _settle(self, run: Run, death: str) -> None:
         """End a run whose process is gone: carry its commit out if there is one, else nothing has happened."""

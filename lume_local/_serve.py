@@ -147,7 +147,7 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> Server:
     places = settings.places
     store = _open_store(places, stack)
     uploads = _open_uploads(places, settings.max_upload_bytes)
-    hub, pool = Hub(), Pool()
+    hub, pool = Hub(), Pool(settings.max_active)
     stack.push_async_callback(pool.close)
     pool.warm()
     flows = Flows(store, pool)

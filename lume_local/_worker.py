@@ -1,10 +1,13 @@
-"""The worker process: checks flows, then executes one run, and ends.
+"""The worker process: checks flows and executes runs, one after the other, each in a database of its own.
 
 It speaks JSON lines: jobs come in on stdin, events go out on stdout. Stdin is also a leash: `cancel` on it
 interrupts the run, its end (the server is gone, however it went) ends this process at once.
+
+A run that was cancelled, or that DuckDB gave up on, or that left anything behind in this process is its last one.
 """
 
 import os
+import resource
 import sys
 import threading
 from pathlib import Path
@@ -15,7 +18,7 @@ import orjson
 from duckdb import DuckDBPyConnection
 
 from lume_local._compile import compile_flow
-from lume_local._engine import Run, RunFailed, connect
+from lume_local._engine import Run, RunBroke, RunFailed, connect
 from lume_local._fields import FlowError
 from lume_local._flow import read_definition
 from lume_local._lock import held
@@ -45,10 +48,9 @@ class Outbox:
 
 
 class Leash:
-    """Reads stdin in a thread: the first lines are jobs, `cancel` stops the one that runs."""
+    """Reads stdin in a thread: jobs, and `cancel`, which stops the run that is active and lets no other begin."""
 
-    def __init__(self, connection: DuckDBPyConnection) -> None:
-        self._connection = connection
+    def __init__(self) -> None:
         self._jobs: list[dict[str, Any]] = []
         self._arrived = threading.Condition()
         self.cancelled = threading.Event()
@@ -114,19 +116,40 @@ class Pulse:
 
 
 def main() -> None:
-    """Serve jobs until one of them was a run."""
-    outbox = Outbox()
-    connection = connect()
-    leash = Leash(connection)
-    outbox.send("ready", duckdb=duckdb.__version__)
+    """Serve jobs until a run was one that no other should follow."""
+    outbox, leash = Outbox(), Leash()
+    connection, before = connect(), _surroundings()
     while True:
+        outbox.send("ready", resident=_resident())
         job = leash.next_job()
-        if job["job"] == "check":
+        while job["job"] == "check":
             _check(connection, outbox, job)
-        else:
-            _run(connection, outbox, leash, job)
+            job = leash.next_job()
+        event, details, orderly = _run(connection, outbox, leash, job)
+        # Last, for the next event belongs to the next run: nothing of this one is left in this process now.
+        outbox.send(event, **details)
+        if not orderly or leash.cancelled.is_set() or _surroundings() != before:
             # An orderly end would first wait a second for the thread that reads stdin.
             os._exit(0)
+        connection = connect()
+
+
+def _surroundings() -> tuple[Any, ...]:
+    """What a run must leave as it has found it: else what it did would reach the next one."""
+    try:
+        place, files = os.getcwd(), len(os.listdir("/dev/fd"))
+    except OSError:  # the folder is gone, or this system shows no open files
+        place, files = "", 0
+    return place, files, dict(os.environ), threading.active_count()
+
+
+def _resident() -> int:
+    """The bytes of memory that this process has now; where the system doesn't tell, the most it ever had."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except OSError:
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024
 
 
 def _check(connection: DuckDBPyConnection, outbox: Outbox, job: dict[str, Any]) -> None:
@@ -138,19 +161,22 @@ def _check(connection: DuckDBPyConnection, outbox: Outbox, job: dict[str, Any]) 
         outbox.send("checked", compiled=compiled)
 
 
-def _run(connection: DuckDBPyConnection, outbox: Outbox, leash: Leash, job: dict[str, Any]) -> None:
+def _run(
+    connection: DuckDBPyConnection, outbox: Outbox, leash: Leash, job: dict[str, Any]
+) -> tuple[str, dict[str, Any], bool]:
+    """Do a run and close its database: the event that ends it, and whether another run may follow."""
     folder = Path(job["folder"])
     folder.mkdir(parents=True, exist_ok=True)
     # A new server must not judge this run's folder as long as this process may still write to it.
-    with held(folder / "lock"), Pulse(connection, outbox, leash) as pulse:
+    with held(folder / "lock"), connection, Pulse(connection, outbox, leash) as pulse:
         try:
             record = Run(connection, job, pulse.enter).execute()
         except RunFailed as error:
-            outbox.send("failed", message=str(error), metrics=error.metrics)
+            details = {"message": str(error), "metrics": error.metrics}
+            return "failed", details, not isinstance(error, RunBroke)
         except duckdb.InterruptException:
-            outbox.send("cancelled")
-        else:
-            outbox.send("done", record=record)
+            return "cancelled", {}, False
+        return "done", {"record": record}, True
 
 
 if __name__ == "__main__":
