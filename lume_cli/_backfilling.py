@@ -57,6 +57,7 @@ class Backfill:
         *,
         max_active: int,
         journal: str | None,
+        retry_failed: bool,
         on_duplicate: OnDuplicate,
         timeout: float | None,
     ) -> int:
@@ -64,7 +65,12 @@ class Backfill:
         requests = self._paths.requests()
         counted = self._counted(requests) if isinstance(requests, Iterator) else self._counted_later(requests)
         outcomes = client.run_many(
-            counted, max_active=max_active, journal=journal, on_duplicate=on_duplicate, timeout=timeout
+            counted,
+            max_active=max_active,
+            journal=journal,
+            retry_failed=retry_failed,
+            on_duplicate=on_duplicate,
+            timeout=timeout,
         )
         hope = Hope(has_journal=journal is not None)
         with live_line(self._session.say, self._progress):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     help="Record of what was submitted: the same command, given again after any interruption, submits "
     "nothing twice and finishes the rest.",
 )
+@click.option("--retry-failed", is_flag=True, help="Submit what the journal knows as failed once more.")
 @click.option(
     "--max-active",
     type=click.IntRange(min=1),
@@ -49,6 +50,7 @@ def command(
     flow: str,
     from_file: str,
     journal: str | None,
+    retry_failed: bool,
     max_active: int,
     force_rerun: bool,
     metadata: dict[str, str] | None,
@@ -73,6 +75,10 @@ def command(
 
     if from_file == "-" and options.api_key_stdin:
         raise click.UsageError("stdin can't hold both the API key and the paths: use LUME_API_KEY or a file")
+    if retry_failed and journal is None:
+        raise click.UsageError(
+            "--retry-failed needs --journal FILE: without one nothing is known of earlier runs"
+        )
     session = Session(options)
     paths = Paths(from_file, lambda path: RunRequest(flow, path, metadata, force_rerun))
     backfill = Backfill(session, paths, paths.count(), allow_partial=allow_partial)
@@ -83,6 +89,7 @@ def command(
                 client,
                 max_active=max_active,
                 journal=journal,
+                retry_failed=retry_failed,
                 on_duplicate="attach" if on_duplicate == "attach" else "raise",
                 timeout=timeout,
             )
@@ -90,6 +97,7 @@ def command(
     resume = {
         "--from-file": from_file,
         "--journal": journal,
+        "--retry-failed": retry_failed,
         "--max-active": max_active,
         "--force-rerun": force_rerun,
         "--metadata": metadata,

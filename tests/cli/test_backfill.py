@@ -134,6 +134,25 @@ def test_a_journal_of_another_input_is_refused(
     assert (done.code, "begin a new journal" in done.err) == (1, True)
 
 
+def test_what_failed_is_tried_again_where_that_is_asked_for(
+    shell: Shell, source: Callable[..., str], home: Path, tmp_path: Path
+) -> None:
+    good, late = source(), source()
+    (home / late).unlink()
+    (tmp_path / "paths.txt").write_text(f"{good}\n{late}\n")
+    command = ("backfill", "people:v1", "--from-file", "paths.txt", "--journal", "state.db", "-o", "json")
+    assert shell.lume(*command).code == 3
+    (home / late).write_text(PEOPLE_CSV)
+
+    assert shell.lume(*command).code == 3
+    again = shell.lume(*command, "--retry-failed")
+    assert (again.code, json.loads(again.out)["statuses"]) == (0, {"SUCCEEDED": 2})
+    assert shell.lume(*command).code == 0
+
+    refused = shell.lume(*command[:4], "--retry-failed")
+    assert (refused.code, "--retry-failed needs --journal" in refused.err) == (2, True)
+
+
 def test_ctrl_c_leaves_the_runs_going_and_the_same_command_resumes(
     shell: Shell, slow_source: Callable[[], str], client: Client, tmp_path: Path
 ) -> None:
