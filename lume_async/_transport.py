@@ -150,7 +150,7 @@ class AiohttpTransport:
 
     def _failure(self, error: Exception) -> ApiConnectionError:
         reached = not isinstance(error, _NOT_REACHED)
-        words = _USER.sub("://", str(error)) or type(error).__name__
+        words = _USER.sub("://", str(error)).replace(" ssl:default", "") or type(error).__name__
         if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)):
             words += f" (trust store: {self._trust()})"
         return ApiConnectionError(f"{self._where}: {words}", reached=reached)

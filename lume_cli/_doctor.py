@@ -108,7 +108,7 @@ def _url(settings: Settings) -> Finding:
         )
     origin = settings.origin["base_url"]
     if problem := _valid(lambda: Client(_SPARE_KEY, base_url=settings.base_url, proxy=False)):
-        return _failed("url", f"from {origin}: {problem}", f"correct {origin}")
+        return _failed("url", settings.in_context(problem), f"correct {origin}")
     parts = urlsplit(settings.base_url)
     if parts.scheme == "http" and parts.hostname not in _LOCAL:
         return Finding("url", "warn", f"{settings.base_url}: the key travels unencrypted", "use https://")

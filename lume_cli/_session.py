@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import click
 
-from lume_async import Client, Hook
+from lume_async import Client, ConfigurationError, Hook
 from lume_cli import _loop
 from lume_cli._data import Data
 from lume_cli._options import Options
@@ -49,13 +49,16 @@ class Session:
             ConfigurationError: a setting is missing or makes no sense.
         """
         settings = resolve(self.options, self.say.warn).checked()
-        return Client(
-            settings.api_key,
-            base_url=settings.base_url,
-            request_timeout=settings.request_timeout,
-            user_agent="lume-cli",
-            hooks=hooks,
-        )
+        try:
+            return Client(
+                settings.api_key,
+                base_url=settings.base_url,
+                request_timeout=settings.request_timeout,
+                user_agent="lume-cli",
+                hooks=hooks,
+            )
+        except ConfigurationError as error:
+            raise ConfigurationError(settings.in_context(str(error))) from None
 
     def finish(
         self, work: Coroutine[Any, Any, int], interrupted: Callable[[], tuple[str, str | None]]

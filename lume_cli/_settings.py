@@ -11,6 +11,7 @@ profile:
 """
 
 import os
+import re
 import stat
 import sys
 import tomllib
@@ -69,6 +70,14 @@ class Settings:
                 f"{config_file()}, or pass --api-key-stdin"
             )
         return self
+
+    def in_context(self, problem: str) -> str:
+        """What the client has against the base URL, with the value and where it is from; no user or password."""
+        if not problem.startswith("base_url ") or self.base_url is None:
+            return problem
+        shown = re.split(r"[?#]", re.sub(r"^(\w*://)?.*@", r"\1", self.base_url.strip()))[0]
+        words = problem.removeprefix("base_url ")
+        return f"the base URL {shown!r}, from {self.origin['base_url']}, {words}"
 
 
 def config_file(environment: Mapping[str, str] = os.environ) -> Path:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from lume_async import ConfigurationError
+from lume_cli._app import app
 from lume_cli._options import Options
 from lume_cli._settings import MissingKeyError, Settings, config_file, resolve
 
@@ -138,3 +140,22 @@ def test_nothing_shows_the_key(no_server: Path) -> None:
     write(CONFIG)
     settings, _ = found()
     assert "default-key" not in repr(settings) + str(settings)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("localhost:8000", "'localhost:8000', from --base-url, must look like https://host"),
+        ("user:whisper@lume.test", "'lume.test', from --base-url, must look like"),
+        ("https://user:whi/sper@lume.test", "'https://lume.test', from --base-url, must"),
+        ("https://lume.test/?token=whisper", "'https://lume.test/', from --base-url, must hold no"),
+    ],
+)
+def test_a_base_url_that_is_none_is_shown_without_secrets(no_server: Path, url: str, shown: str) -> None:
+    for command in ("list", "doctor"):
+        result = CliRunner().invoke(app, [command, "--base-url", url], env={"LUME_API_KEY": "k"})
+        assert result.exit_code != 0
+        text = " ".join((result.stdout + result.stderr).split())
+        assert shown in text
+        assert "whi" not in text
+        assert "sper" not in text

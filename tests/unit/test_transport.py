@@ -256,6 +256,7 @@ async def test_a_refused_connection_never_reached_anybody() -> None:
 
     assert not caught.value.reached
     assert str(caught.value).startswith(server.url)
+    assert "ssl" not in str(caught.value)  # there is none with http://
 
 
 async def test_a_name_that_nobody_has_never_reached_anybody() -> None:
