@@ -47,11 +47,15 @@ class Data:
         from lume_cli._console import cell, console
 
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for header in headers:
-            table.add_column(header, overflow="fold")
+        screen = console(sys.stdout)
+        # The first two columns, such as id and status, are whole where they leave room for the others.
+        widths = [max(map(len, column)) for column in zip(headers, *cells, strict=True)]
+        begin_is_whole = sum(widths[:2]) <= 0.6 * screen.width
+        for number, header in enumerate(headers):
+            table.add_column(header, overflow="fold", no_wrap=begin_is_whole and number < 2)
         for row in cells:
             table.add_row(*map(cell, row))
-        console(sys.stdout).print(table)
+        screen.print(table)
 
     def many(
         self,

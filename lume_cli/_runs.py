@@ -53,6 +53,16 @@ def row(run: LumeRun) -> tuple[str, ...]:
     )
 
 
+END_HEADERS = ("RUN", "STATUS", "SOURCE", "MAPPED", "TOOK")
+
+
+def end_row(run: LumeRun) -> tuple[str, ...]:
+    """The run under `END_HEADERS`: what came of it."""
+    metrics = run.metadata.metrics
+    rows = f"{metrics.rows_mapped:,} of {metrics.rows_read:,}" if run.has_output else ""
+    return run.id, status_word(run), run.source_path or "", rows, took(run)
+
+
 def ending(run: LumeRun) -> str:
     """How an ended run ended, in a sentence."""
     metrics = run.metadata.metrics

@@ -49,9 +49,9 @@ class Watch:
                         await self._follow(client, poll_interval)
             if late := self.unfinished:
                 self._tell_timeout(late, timeout or 0)
-        if data.format == "json" or (data.format == "table" and self._session.say.is_lively):
+        if data.format != "ndjson":
             runs = [run for run in self._seen.values() if run is not None]
-            data.many(runs, _runs.HEADERS, _runs.row, _runs.to_dict)
+            data.many(runs, _runs.END_HEADERS, _runs.end_row, _runs.to_dict)
         return _exits.worst(self._codes.values())
 
     async def _follow(self, client: Client, poll_interval: float | None) -> None:

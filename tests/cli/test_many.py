@@ -116,13 +116,18 @@ def test_bare_ids_are_for_list_and_run(no_server: Path) -> None:
         assert "Usage:" in result.stderr
 
 
-def test_failed_sources_are_run_again(shell: Shell, home: Path, client: Client) -> None:
-    names = ["late_1.csv", "late_2.csv", "late_1.csv", "#late.csv"]
-    client.wait_all([client.run("people:v1", name, force_rerun=True) for name in names], timeout=15)
+def test_failed_sources_are_run_again(
+    shell: Shell, source: Callable[..., str], home: Path, client: Client
+) -> None:
+    one, two = late = sorted([source(), source()])
+    for name in late:
+        (home / name).unlink()
+    for name in (one, two, one, "#late.csv"):
+        client.wait_all([client.run("people:v1", name)], timeout=15)
     listed = shell.lume("list", "--status", "failed", "--limit", "4", "-o", "sources")
-    assert (listed.code, sorted(listed.out.split())) == (0, ["late_1.csv", "late_2.csv"])
+    assert (listed.code, sorted(listed.out.split())) == (0, late)
     assert "warning: left out, for it can't stand in a list of lines: '#late.csv'" in listed.err
-    for name in ("late_1.csv", "late_2.csv"):
+    for name in late:
         (home / name).write_text(PEOPLE_CSV)
     script = (
         "lume list --status FAILED --limit 4 -o sources | lume backfill people:v1 --from-file - --force-rerun"

@@ -133,6 +133,16 @@ def test_watch_tells_each_change_as_a_line(shell: Shell, source: Callable[..., s
     assert sorted(ends) == sorted(run.id for run in runs)
 
 
+def test_watch_ends_with_what_came_of_each_run(
+    shell: Shell, source: Callable[..., str], client: Client
+) -> None:
+    name = source(MIXED_CSV)
+    run = client.run("people:v1", name)
+    header, row = shell.lume("watch", run.id).out.splitlines()[-2:]
+    assert header.split() == ["RUN", "STATUS", "SOURCE", "MAPPED", "TOOK"]
+    assert row.split()[:6] == [run.id, "PARTIAL_FAILED", name, "3", "of", "4"]
+
+
 def test_watch_stops_after_its_timeout(shell: Shell, slow_run: LumeRun) -> None:
     done = shell.lume("watch", slow_run.id, "--timeout", "500ms", "-o", "ndjson")
     assert done.code == 124

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from cli.shell import DEADLINE, LUME, Shell
+from local.flows import PEOPLE_CSV
 
 from lume_sync import Client, LumeRun
 
@@ -61,6 +62,18 @@ def test_a_narrow_terminal_loses_no_part_of_an_id(
     table = done.out[done.out.rindex("RUN") :]  # the one that stays, below the display
     first_column = "".join(line[: line.find(" ")] if " " in line else line for line in table.splitlines()[1:])
     assert run.id in first_column
+
+
+@pytest.mark.parametrize("command", ["status", "watch", "wait"])
+def test_an_id_is_not_broken_where_the_terminal_is_wide_enough(
+    shell: Shell, home: Path, client: Client, command: str
+) -> None:
+    name = f"{command}_{'long' * 30}.csv"
+    (home / name).write_text(PEOPLE_CSV)
+    run = client.run("people:v1", name, force_rerun=True).wait(10)
+    done = shell.screen(command, run.id, width=100, NO_COLOR="1")
+    table = done.out[done.out.rindex("RUN") :]
+    assert [line.split()[0] for line in table.splitlines()[1:2]] == [run.id]
 
 
 def test_control_characters_of_others_never_reach_the_terminal(shell: Shell, client: Client) -> None:
