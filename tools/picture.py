@@ -50,13 +50,13 @@ def shown_by(command: str, env: dict[str, str]) -> str:
     size = ["-x", str(COLUMNS), "-y", str(ROWS)]
     subprocess.run([*tmux, "-f", "/dev/null", "new-session", "-d", *size, *settings, command], check=True)
     try:
-        deadline = time.monotonic() + LIMIT
+        deadline, shown = time.monotonic() + LIMIT, ""
         while time.monotonic() < deadline:
-            pane = subprocess.run([*tmux, "capture-pane", "-e", "-p"], capture_output=True, text=True, check=True)
-            if pane.stdout.count("PARTIAL_FAILED") > 3 and "TRANSFORMING" in pane.stdout:
-                return pane.stdout.rstrip()
+            shown = subprocess.check_output([*tmux, "capture-pane", "-e", "-p"], text=True)
+            if shown.count("PARTIAL_FAILED") > 3 and "TRANSFORMING" in shown:
+                return shown.rstrip()
             time.sleep(0.02)
-        raise TimeoutError(f"nothing to take a picture of:\n{pane.stdout}")
+        raise TimeoutError(f"nothing to take a picture of:\n{shown}")
     finally:
         subprocess.run([*tmux, "kill-server"], check=False)
 
