@@ -11,12 +11,12 @@ from lume_local import _requests
 from lume_local._documents import change_document, etag, run_document
 from lume_local._fields import FlowError
 from lume_local._flow import json_schema, read_definition
-from lume_local._flows import FlowConflict, Flows
+from lume_local._flows import FlowConflict, Flows, UnknownFlow
 from lume_local._hub import EVERY_RUN, Hub
 from lume_local._paths import PathRefused, Roots, spelled
 from lume_local._problems import Problem
 from lume_local._runner import Runner
-from lume_local._store import Duplicate, KeyReused, NewRun, Run, Store
+from lume_local._store import Duplicate, KeyReused, NewRun, Run, Store, StoredFlow
 from lume_local._uploads import Uploads
 from lume_local._webhooks import WebhookRules
 
@@ -81,7 +81,7 @@ class Api:
         """`POST /v1/runs`."""
         key = _requests.idempotency_key(ask.idempotency_key)
         wanted = _requests.submission(ask.body)
-        self._require_flow(wanted.flow_version)
+        await self._require_flow(wanted.flow_version)
         if wanted.webhook_url is not None:
             self._webhooks.check(wanted.webhook_url)
         new = NewRun(
@@ -128,12 +128,11 @@ class Api:
             raise Problem("run-not-found", f"there is no run {run_id[:128]!r}")
         return run
 
-    def _require_flow(self, ref: str) -> None:
-        if self._flows.get(ref) is None:
-            raise Problem(
-                "flow-version-not-found",
-                f"there is no flow version {ref[:256]!r}: register it, or see what the flows folder holds",
-            )
+    async def _require_flow(self, ref: str) -> StoredFlow:
+        try:
+            return await self._flows.require(ref)
+        except UnknownFlow as error:
+            raise Problem("flow-version-not-found", str(error)) from None
 
     async def status(self, ask: Ask) -> Answer:
         """`GET /v1/runs/{id}`: at once, or with `Prefer: wait=N` when the run changes."""
@@ -217,7 +216,7 @@ class Api:
         """`PUT /v1/uploads/{name}`."""
         _requests.only_known(ask.query, ("flow_version",))
         for _, ref in ask.query:
-            self._require_flow(ref)
+            await self._require_flow(ref)
         assert ask.content is not None
         if ask.content.encoding is not None:
             raise Problem("unsupported-encoding", "send the file as it is, without Content-Encoding")
@@ -242,16 +241,14 @@ class Api:
                 "flow-version-exists",
                 f"{ref} exists with other content, and a version never changes: raise its version",
             ) from None
-        return self._flow_answer(ref, 201 if is_new else 200)
+        return await self._flow_answer(ref, 201 if is_new else 200)
 
     async def get_flow(self, ask: Ask) -> Answer:
         """`GET /v1/flows/{flow}/versions/{version}`."""
-        return self._flow_answer(_ref(ask))
+        return await self._flow_answer(_ref(ask))
 
-    def _flow_answer(self, ref: str, status: int = 200) -> Answer:
-        flow = self._flows.get(ref)
-        if flow is None:
-            raise Problem("flow-version-not-found", f"there is no flow version {ref!r}")
+    async def _flow_answer(self, ref: str, status: int = 200) -> Answer:
+        flow = await self._require_flow(ref)
         document = {
             "flow_version": flow.ref,
             "content_hash": flow.content_hash,
@@ -262,7 +259,7 @@ class Api:
 
     async def get_schema(self, ask: Ask) -> Answer:
         """`GET /v1/flows/{flow}/versions/{version}/schema`."""
-        self._flow_answer(_ref(ask))
+        await self._require_flow(_ref(ask))
         schema = json_schema(self._flows.parsed(_ref(ask)))
         return Answer(200, schema, content_type="application/schema+json")
 

@@ -109,7 +109,7 @@ class Run:
 
     def _execute(self) -> dict[str, Any]:
         self._enter("SYNCING_SOURCE", None)
-        before = snapshot(self._source)
+        before = snapshot(self._source, self._job.get("looked_up", ""))
         path = prepare(self._source, self._flow, self._folder)
         statements = Statements(self._flow, layout(path, self._flow, self._source))
         confine(self._connection, self._folder, path, self._job)

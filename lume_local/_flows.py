@@ -1,6 +1,11 @@
-"""The flow versions that the server knows: read from files, registered by requests, compiled once."""
+"""The flow versions that the server knows: read from files, registered by requests, compiled once.
+
+A version that is asked for and not known is looked for in the folder again: a new file needs no new server. A
+version that is known is never read again, for its content may have been used meanwhile.
+"""
 
 import asyncio
+import difflib
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,20 +27,62 @@ class FlowConflict(Exception):
     """This flow version exists with other content, and a version never changes."""
 
 
-class Flows:
-    """Flow versions by their `flow:version`."""
+class UnknownFlow(Exception):
+    """There is no such flow version. The message says which ones there are, and what to do."""
 
-    def __init__(self, store: Store, pool: Pool) -> None:
+
+class Flows:
+    """Flow versions by their `flow:version`; `folder` is where files of new ones appear."""
+
+    def __init__(self, store: Store, pool: Pool, folder: Path | None = None) -> None:
         self._store = store
         self._pool = pool
+        self._folder = folder
         self._tag = f"{COMPILER}/duckdb {version('duckdb')}"
         self._stored = {flow.ref: flow for flow in store.flows()}
         self._parsed: dict[str, Flow] = {}
         self._registering = asyncio.Lock()
 
-    def get(self, ref: str) -> StoredFlow | None:
-        """A flow version, or None."""
-        return self._stored.get(ref)
+    async def require(self, ref: str) -> StoredFlow:
+        """A flow version, if need be from a file that is new in the folder. Raises `UnknownFlow`."""
+        if ref not in self._stored and self._folder is not None:
+            await self._look_again(ref, self._folder)
+        if ref not in self._stored:
+            raise UnknownFlow(self._unknown(ref))
+        return self._stored[ref]
+
+    async def _look_again(self, ref: str, folder: Path) -> None:
+        """Register the version from its file, if there is one now."""
+        found, broken = await asyncio.to_thread(_search, folder, ref)
+        if len(found) > 1:
+            names = " and ".join(path.name for path, _ in found)
+            raise UnknownFlow(f"{ref} is in {names}, both new in {folder}: raise the version of one")
+        for path, flow in found:
+            try:
+                await self.register(flow)
+            except FlowError as error:
+                raise UnknownFlow(f"{ref} has a mistake: {_located(path, error)}") from None
+            except FlowConflict:  # somebody else has registered one just now: that is the one
+                return
+        if broken and not found:
+            raise UnknownFlow(f"{self._unknown(ref)}. A file there has a mistake: {broken}")
+
+    def _unknown(self, ref: str) -> str:
+        """Words for a flow version that isn't there: the nearest thing that is."""
+        name, colon, _ = ref.partition(":")
+        versions = [known for known in self._stored if known.partition(":")[0] == name]
+        near = difflib.get_close_matches(ref, self._stored, 1, 0.6)
+        if not colon:
+            hint = f"write name:version, such as {(versions or near or ['orders:v1'])[-1]!r}"
+        elif versions:
+            hint = f"of this flow there are {_listed(versions)}"
+        elif near:
+            hint = f"did you mean {near[0]!r}?"
+        else:
+            hint = f"there are {_listed(list(self._stored))}" if self._stored else "none is registered"
+        if self._folder is None:
+            return f"there is no flow version {ref[:256]!r}: {hint}"
+        return f"there is no flow version {ref[:256]!r}, nor a file with it in {self._folder}: {hint}"
 
     def parsed(self, ref: str) -> Flow:
         """The checked form of a flow version that is there."""
@@ -95,6 +142,27 @@ class Flows:
                     f"{path}: runs were made with another {flow.ref}, and a version never changes: give this one "
                     "a new version, put the old content back, or start with another data folder"
                 ) from None
+
+
+def _search(folder: Path, ref: str) -> tuple[list[tuple[Path, Flow]], str]:
+    """The files of a folder that hold a flow version, and the mistake of the last file that has one."""
+    found, broken = [], ""
+    try:
+        paths = _files(folder)
+    except ConfigurationError as error:
+        return [], str(error)
+    for path in paths:
+        try:
+            flow = _read(path)
+        except ConfigurationError as error:
+            broken = str(error)
+        else:
+            found += [(path, flow)] if flow.ref == ref else []
+    return found, broken
+
+
+def _listed(refs: list[str]) -> str:
+    return ("…, " if len(refs) > 10 else "") + ", ".join(refs[-10:])
 
 
 def _files(folder: Path) -> list[Path]:

@@ -58,6 +58,14 @@ class Roots:
             raise PathRefused(f"{text!r} holds a '..' part: name the place itself")
         return Path(os.path.normpath(self.folders[0] / path))
 
+    def looked_up(self, text: str) -> str:
+        """For messages: from which folder a relative source path was taken; empty for other ones."""
+        if text.startswith(UPLOAD) or Path(_local(text)).is_absolute():
+            return ""
+        first, *others = self.folders
+        which = "the first of the server's roots" if others else "the server's root"
+        return f" ({text!r} is relative to {which}, {first})"
+
     def relative(self, path: Path) -> str:
         """A source below its root, as `{source_path}` in a target: never absolute, never with `..`."""
         if path.is_relative_to(self.uploads):

@@ -161,6 +161,7 @@ class Runner:
             "run_id": run.run_id,
             "flow": await self._flows.compiled(run.flow_version),
             "source": str(source),
+            "looked_up": self._roots.looked_up(self._spelled(run)),
             "folder": str(self._folder(run.run_id)),
             "mapped": str(mapped),
             "rejects": str(rejects),
@@ -169,8 +170,10 @@ class Runner:
         }
 
     def _source(self, run: Run) -> Path:
-        uri = self._flows.parsed(run.flow_version).source.uri
-        return self._roots.source(spelled(uri, run.source_path))
+        return self._roots.source(self._spelled(run))
+
+    def _spelled(self, run: Run) -> str:
+        return spelled(self._flows.parsed(run.flow_version).source.uri, run.source_path)
 
     def _targets(self, run: Run, source: Path) -> tuple[Path, Path]:
         flow = self._flows.parsed(run.flow_version)

@@ -99,7 +99,8 @@ async def serve(
     """Run a server as long as the block lasts.
 
     Args:
-        flows: the folder with flow versions (`*.toml`); None for none.
+        flows: the folder with flow versions (`*.toml`); None for none. Read at the start, and again when a version
+            is asked for that isn't known.
         data: the folder for state and output; made where it doesn't exist. One server per folder.
         roots: the folders that source files may lie in; by default the current one and `data`. Relative source
             paths belong to the first.
@@ -150,7 +151,7 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> Server:
     hub, pool = Hub(), Pool(settings.max_active)
     stack.push_async_callback(pool.close)
     pool.warm()
-    flows = Flows(store, pool)
+    flows = Flows(store, pool, settings.flows)
     if settings.flows is not None:
         await flows.load(settings.flows)
     retention = Retention(store, settings.keep)

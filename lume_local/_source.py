@@ -8,6 +8,7 @@ a file that mixes `\\r\\n` and `\\n`, and knows few encodings: such files are fi
 import csv
 import difflib
 import io
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,13 +36,18 @@ class Snapshot:
     inode: int
 
 
-def snapshot(path: Path) -> Snapshot:
-    """A file's identity now. Raises `SourceError` where it isn't a readable file."""
+def snapshot(path: Path, looked_up: str = "") -> Snapshot:
+    """A file's identity now. Raises `SourceError` where it isn't a readable file.
+
+    `looked_up` is for its message: how the path came about.
+    """
     try:
         with path.open("rb") as file:
             found = os.fstat(file.fileno())
     except FileNotFoundError:
-        raise SourceError(f"there is no file {path}: put it there, then submit the run again") from None
+        raise SourceError(
+            f"there is no file {path}{looked_up}: put it there, then submit the run again"
+        ) from None
     except IsADirectoryError:
         raise SourceError(f"{path} is a folder: name one file in it") from None
     except OSError as error:
@@ -180,12 +186,32 @@ def _column_trouble(
     if found:
         return f"the header of {shown} names {name!r} {found} times; {flow['ref']} reads it ({place}): rename one"
     spelled = {one.lower(): one for one in names}
+    if delim := _other_delimiter(flow, names):
+        return (
+            f"{shown} has no column {name!r}, which {flow['ref']} reads ({place}): its header is one column, "
+            f"{listed}. It looks like the delimiter is {delim!r}: register a new flow version that says csv.delim = "
+            f"{json.dumps(delim)} in [source], then submit the run again"
+        )
     near = difflib.get_close_matches(name.lower(), spelled, 1, 0.7)
     hint = f" Did you mean {spelled[near[0]]!r}?" if near else ""
     return (
         f"{shown} has no column {name!r}, which {flow['ref']} reads ({place}). Found: {listed}.{hint} "
         "Mend the header or register a new flow version, then submit the run again"
     )
+
+
+def _other_delimiter(flow: dict[str, Any], names: list[str]) -> str | None:
+    """The delimiter that would give columns that the flow reads, where its own gives a single one."""
+    if len(names) != 1:
+        return None
+    wanted = {name.lower() for name in flow["sources"]}
+    quote = flow["csv"]["quote"]
+    hits: dict[str, int] = {}
+    for delim in ";,\t|":
+        pieces = {piece.strip().strip(quote or None).strip().lower() for piece in names[0].split(delim)}
+        hits[delim] = len(wanted & pieces) if len(pieces) > 1 else 0
+    best = max(hits, key=lambda delim: hits[delim])
+    return best if hits[best] else None
 
 
 def _json_layout(path: Path, flow: dict[str, Any]) -> Layout:

@@ -104,7 +104,8 @@ async def test_nothing_in_the_database_outlives_a_run(odd: Pool, tmp_path: Path)
     dirt = """
 for sql in ("SET threads=1", "SET memory_limit='77MB'", "SET TimeZone='Asia/Tokyo'",
             "SET SESSION search_path='pg_catalog'", "SET VARIABLE mine=7", "SET default_order='DESC'",
-            "SET disabled_optimizers=''", "CREATE TEMP TABLE mine AS SELECT 1 AS a", "CREATE MACRO memory.main.mine(a) AS a + 1",
+            "SET disabled_optimizers=''", "CREATE TEMP TABLE mine AS SELECT 1 AS a",
+            "CREATE MACRO memory.main.mine(a) AS a + 1",
             "CREATE TEMP MACRO lower(a) AS 'mine'", "ATTACH ':memory:' AS other", "PREPARE mine AS SELECT 1",
             "CREATE SCHEMA memory.mine", "BEGIN", "SET GLOBAL enable_external_access=false",
             "SET lock_configuration=true"):

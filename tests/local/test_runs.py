@@ -122,7 +122,11 @@ async def test_json_lines(wire: Wire, home: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("absent.csv", None, ["there is no file", "absent.csv", "submit the run again"]),
+        (
+            "absent.csv",
+            None,
+            ["there is no file", "('absent.csv' is relative to the server's root, /", "submit the run again"],
+        ),
         ("folder", "", ["is a folder", "name one file"]),
         ("empty.csv", "", ["has no header", "must name the columns"]),
         (
@@ -130,6 +134,14 @@ async def test_json_lines(wire: Wire, home: Path) -> None:
             "id,Mail,Age\n1,a@b.c,2\n",
             ["no column 'Email'", "columns.email.sql", "'Mail'", "Did you mean"],
         ),
+        (
+            "semicolons.csv",
+            'id;"Email";AGE\n1;a@b.c;2\n',
+            ["no column 'id'", "is one column", "delimiter is ';'", 'csv.delim = ";"'],
+        ),
+        ("tabs.csv", "ID\tEmail\tAge\n", ["delimiter is '\\t'", 'csv.delim = "\\t"']),
+        ("pipes.csv", "Mail|Email, private\n", ["no column 'id'", "Found: 'Mail|Email', 'private'"]),
+        ("one.csv", "a;b\n", ["no column 'id'", "Found: 'a;b'"]),
         ("twice.csv", "id,Email,email,Age\n1,a@b.c,x,2\n", ["'Email' 2 times", "rename one"]),
         (
             "allbad.csv",

@@ -1,0 +1,93 @@
+"""Flow versions that are asked for and not known: found in a file that is new, or told apart with help."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from local.flows import PEOPLE, people
+from local.servers import serve
+from local.wire import Wire
+
+import lume_local
+
+V2 = PEOPLE.replace('"v1"', '"v2"').replace("150", "120")
+
+
+async def told(wire: Wire, ref: str) -> str:
+    """The detail of the answer to a submission with an unknown flow version."""
+    answer = await wire.submit(ref, "people.csv")
+    assert (answer.status, answer.kind) == (404, "flow-version-not-found")
+    detail: str = answer.document["detail"]
+    return detail
+
+
+async def test_a_new_file_is_found_when_its_version_is_asked_for(wire: Wire, home: Path) -> None:
+    assert "no flow version 'people:v2'" in await told(wire, "people:v2")
+    (home / "flows/people.v2.toml").write_text(V2)
+    answers = await asyncio.gather(*(wire.submit("people:v2", "people.csv", key="same") for _ in range(5)))
+    assert len({answer.document["id"] for answer in answers}) == 1
+    assert (await wire.until(answers[0].document["id"]))["status"] == "SUCCEEDED"
+    (home / "flows/people.v3.toml").write_text(V2.replace("v2", "v3"))
+    assert (await wire.ask("GET", "/v1/flows/people/versions/v3")).status == 200
+    (home / "flows/people.v4.toml").write_text(V2.replace("v2", "v4"))
+    assert (await wire.ask("GET", "/v1/flows/people/versions/v4/schema")).document["title"] == "people:v4"
+
+
+async def test_a_version_that_is_known_is_not_read_again(wire: Wire, home: Path) -> None:
+    (home / "flows/people.v1.toml").write_text(PEOPLE.replace("150", "33"))
+    assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
+    (home / "flows/other.toml").write_text(PEOPLE.replace("150", "33"))
+    await told(wire, "people:v9")
+    definition = (await wire.ask("GET", "/v1/flows/people/versions/v1")).document["definition"]
+    assert definition["columns"]["age"]["maximum"] == 150
+
+
+async def test_mistakes_in_new_files_are_told(wire: Wire, home: Path) -> None:
+    (home / "flows/bad.toml").write_text("flow =")
+    assert "bad.toml is not TOML" in await told(wire, "people:v2")
+    (home / "flows/people.v2.toml").write_text(V2.replace('"Age"', '"Age" +'))
+    detail = await told(wire, "people:v2")
+    assert "people:v2 has a mistake" in detail
+    assert "people.v2.toml: columns.age.sql" in detail
+    (home / "flows/people.v2.toml").write_text(V2)
+    (home / "flows/twin.toml").write_text(V2)
+    assert "is in people.v2.toml and twin.toml" in await told(wire, "people:v2")
+    (home / "flows/twin.toml").unlink()
+    assert (await wire.run("people:v2", "people.csv"))["status"] == "SUCCEEDED"
+
+
+@pytest.mark.parametrize(
+    ("ref", "words"),
+    [
+        ("people", "write name:version, such as 'people:v1'"),
+        ("peopel", "write name:version, such as 'people:v1'"),
+        ("xyz", "write name:version, such as 'orders:v1'"),
+        ("people:v7", "of this flow there are people:v1"),
+        ("peple:v1", "did you mean 'people:v1'?"),
+        ("entirely:else", "there are notes:v1, people:v1, slow:v1"),
+    ],
+)
+async def test_what_there_is_instead(wire: Wire, home: Path, ref: str, words: str) -> None:
+    detail = await told(wire, ref)
+    assert f"no flow version {ref!r}, nor a file with it in {home / 'flows'}" in detail
+    assert words in detail
+
+
+async def test_without_a_folder(tmp_path: Path) -> None:
+    async with lume_local.serve(None, tmp_path / ".lume", [tmp_path]) as server:
+        wire = Wire(server.base_url, server.api_key)
+        async with wire.session:
+            assert await told(wire, "a:v1") == "there is no flow version 'a:v1': none is registered"
+            for n in range(12):
+                await wire.ask("PUT", f"/v1/flows/people/versions/v{n}", json=people(version=f"v{n}"))
+            assert (await told(wire, "people:w")).endswith(
+                "there are …, people:v2, people:v3, people:v4, people:v5, people:v6, people:v7, "
+                "people:v8, people:v9, people:v10, people:v11"
+            )
+
+
+async def test_a_folder_that_is_gone(home: Path) -> None:
+    async with serve(home) as wire:
+        (home / "flows").rename(home / "elsewhere")
+        assert "there is no flows folder" in await told(wire, "people:v2")
+        assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
