@@ -15,6 +15,7 @@ from attrs import evolve
 from lume_async.errors import ConfigurationError
 from lume_local._fields import FlowError
 from lume_local._flow import Flow, read_definition, read_toml
+from lume_local._lines import located
 from lume_local._pool import Pool
 from lume_local._store import Store, StoredFlow
 from lume_local._times import now_text
@@ -184,4 +185,8 @@ def _read(path: Path) -> Flow:
 
 
 def _located(path: Path, error: FlowError) -> str:
-    return f"{path}: {error.place}: {error.problem}" if error.place else f"{path} {error.problem}"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeError):  # it was readable a moment ago
+        text = ""
+    return located(path, error, text)

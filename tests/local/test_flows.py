@@ -43,12 +43,12 @@ async def test_a_version_that_is_known_is_not_read_again(wire: Wire, home: Path)
 
 
 async def test_mistakes_in_new_files_are_told(wire: Wire, home: Path) -> None:
-    (home / "flows/bad.toml").write_text("flow =")
-    assert "bad.toml is not TOML" in await told(wire, "people:v2")
+    (home / "flows/bad.toml").write_text("flow = x")
+    assert "bad.toml:1: is not TOML" in await told(wire, "people:v2")
     (home / "flows/people.v2.toml").write_text(V2.replace('"Age"', '"Age" +'))
     detail = await told(wire, "people:v2")
     assert "people:v2 has a mistake" in detail
-    assert "people.v2.toml: columns.age.sql" in detail
+    assert "people.v2.toml:14: columns.age.sql" in detail
     (home / "flows/people.v2.toml").write_text(V2)
     (home / "flows/twin.toml").write_text(V2)
     assert "is in people.v2.toml and twin.toml" in await told(wire, "people:v2")

@@ -42,12 +42,12 @@ async def test_keys_are_made_up_and_differ(home: Path) -> None:
 
 
 MISTAKES = [
-    ('flow = "f"\nversion = v1', ["bad.toml", "is not TOML", "line 2"]),
+    ('flow = "f"\nversion = v1', ["bad.toml:2: is not TOML", "line 2"]),
     (
         'flow = "f"\nversion = "v1"\n[columns.a]\nrequird = true',
-        ["bad.toml", "columns.a.requird", "did you mean"],
+        ["bad.toml:4: columns.a.requird", "did you mean"],
     ),
-    ('flow = "f"\nversion = "v1"\n[columns.a]\nsql = "lowr(b)"', ["bad.toml", "columns.a.sql", "lowr"]),
+    ('flow = "f"\nversion = "v1"\n[columns.a]\nsql = "lowr(b)"', ["bad.toml:4: columns.a.sql", "lowr"]),
     (
         PEOPLE,
         ["bad.toml" if "bad.toml" > "people" else "people.v1.toml", "people:v1 is in", "raise its version"],

@@ -1,0 +1,42 @@
+"""In which line of a flow file a mistake is. The parser of TOML keeps no lines, so they are looked for. Pure."""
+
+import re
+from pathlib import Path
+
+from lume_local._fields import FlowError
+
+
+def located(path: Path, error: FlowError, text: str) -> str:
+    """`file:line: place: problem`, as far as each is known."""
+    line = line_of(error.place, text) if error.place else None
+    if not error.place and (found := re.search(r"\(at line (\d+), column \d+\)", error.problem)):
+        line = int(found[1])
+    where = f"{path}:{line}" if line else f"{path}"
+    return f"{where}: {error.place}: {error.problem}" if error.place else f"{where}: {error.problem}"
+
+
+def line_of(place: str, text: str) -> int | None:
+    """The line that a place such as `columns.email.pattern` or `rules[0].sql` stands in, as far as it is known."""
+    lines, best, wanted = text.splitlines(), None, _names(place)
+    table: list[str] = []
+    rules = -1
+    for number, line in enumerate(lines, 1):
+        header = re.match(r"\s*(\[\[?)\s*(.+?)\s*\]\]?\s*(#.*)?$", line)
+        if header and header[1] == "[[":
+            rules += 1
+            table = [header[2], str(rules)]
+        elif header:
+            table = _names(header[2])
+        key = re.match(r"""\s*("[^"]*"|'[^']*'|[\w.-]+)\s*=""", line)
+        here = table if header else [*table, *_names(key[1])] if key else None
+        if here and here == wanted[: len(here)] and (header or here == wanted or len(here) > len(table)):
+            best = number
+            if here == wanted:
+                break
+    return best
+
+
+def _names(path: str) -> list[str]:
+    """`columns."a.b".sql` as its parts; an index counts as one."""
+    parts = re.findall(r""""([^"]*)"|'([^']*)'|\[(\d+)\]|([^.\[\]"']+)""", path)
+    return [next(filter(None, part), "").strip() for part in parts]
