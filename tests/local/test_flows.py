@@ -48,7 +48,7 @@ async def test_mistakes_in_new_files_are_told(wire: Wire, home: Path) -> None:
     (home / "flows/people.v2.toml").write_text(V2.replace('"Age"', '"Age" +'))
     detail = await told(wire, "people:v2")
     assert "people:v2 has a mistake" in detail
-    assert "people.v2.toml:14: columns.age.sql" in detail
+    assert "people.v2.toml:13: columns.age.sql" in detail
     (home / "flows/people.v2.toml").write_text(V2)
     (home / "flows/twin.toml").write_text(V2)
     assert "is in people.v2.toml and twin.toml" in await told(wire, "people:v2")
