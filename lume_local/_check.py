@@ -7,7 +7,8 @@ from attrs import frozen
 
 from lume_async.errors import ConfigurationError
 from lume_local._fields import FlowError
-from lume_local._flow import Flow, read_toml
+from lume_local._flow import read_toml
+from lume_local._lines import with_line
 from lume_local._pool import Pool, WorkerDied
 
 
@@ -32,10 +33,13 @@ async def check_flow(path: str | PathLike[str]) -> CheckedFlow:
         OSError: the file can't be read.
         ConfigurationError: no worker process can be started to check its SQL.
     """
-    flow = _read(Path(path))
+    text = _text(Path(path))
     pool = Pool()
     try:
+        flow = read_toml(text)
         await pool.check(flow.definition)
+    except FlowError as error:
+        raise with_line(error, text) from None
     except WorkerDied as error:
         raise ConfigurationError(f"no worker process can check {path}: {error}") from None
     finally:
@@ -43,8 +47,8 @@ async def check_flow(path: str | PathLike[str]) -> CheckedFlow:
     return CheckedFlow(flow.ref, tuple(column.name for column in flow.columns))
 
 
-def _read(path: Path) -> Flow:
+def _text(path: Path) -> str:
     try:
-        return read_toml(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except UnicodeError as error:
         raise FlowError("", f"is not UTF-8: {error}") from None

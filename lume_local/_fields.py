@@ -14,12 +14,14 @@ class FlowError(ValueError):
     Attributes:
         place: where it is, such as `columns.email.pattern`; empty for the file as a whole.
         problem: what is wrong there, and what to do.
+        line: the line of the file that it stands in, where there is a file and the line is known.
     """
 
     def __init__(self, place: str, problem: str) -> None:
         super().__init__(place, problem)
         self.place = place
         self.problem = problem
+        self.line: int | None = None
 
     def __str__(self) -> str:
         """`place: problem`."""

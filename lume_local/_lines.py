@@ -6,13 +6,18 @@ from pathlib import Path
 from lume_local._fields import FlowError
 
 
-def located(path: Path, error: FlowError, text: str) -> str:
+def with_line(error: FlowError, text: str) -> FlowError:
+    """The error, with the line that it stands in, as far as that is known."""
+    if error.place:
+        error.line = line_of(error.place, text)
+    elif found := re.search(r"\(at line (\d+), column \d+\)", error.problem):
+        error.line = int(found[1])
+    return error
+
+
+def located(path: Path, error: FlowError) -> str:
     """`file:line: place: problem`, as far as each is known."""
-    line = line_of(error.place, text) if error.place else None
-    if not error.place and (found := re.search(r"\(at line (\d+), column \d+\)", error.problem)):
-        line = int(found[1])
-    where = f"{path}:{line}" if line else f"{path}"
-    return f"{where}: {error.place}: {error.problem}" if error.place else f"{where}: {error.problem}"
+    return f"{path}:{error.line}: {error}" if error.line else f"{path}: {error}"
 
 
 def line_of(place: str, text: str) -> int | None:

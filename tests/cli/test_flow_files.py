@@ -8,7 +8,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lume_cli._app import app
-from lume_cli._flow_check import line_of
 from lume_cli._infer import Column, delimiter
 
 SAMPLE = """Customer ID;E-Mail;signedUp;Seen At;Zip;Score;Active;Plan;Note, free
@@ -142,27 +141,6 @@ def test_a_mistake_is_told_with_its_line_and_place(tmp_path: Path, text: str, pl
     result = lume("flow", "check", path)
     assert (result.exit_code, result.stdout) == (1, "")
     assert f"{path}{place}" in result.stderr
-
-
-def test_lines_of_places() -> None:
-    lines = [
-        "[columns.a]",
-        'type = "x"',
-        "",
-        "[[rules]]",
-        'name = "r"',
-        "[[rules]]",
-        'sql = "s"',
-        "[source]",
-        "csv = {}",
-    ]
-    text = "\n".join(lines)
-    assert line_of("columns.a.type", text) == 2
-    assert line_of("columns.a.sql", text) == 1
-    assert line_of("rules[1].sql", text) == 7
-    assert line_of("rules[1].name", text) == 6
-    assert line_of("source.csv.delim", text) == 9
-    assert line_of("nowhere", text) is None
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
