@@ -51,7 +51,6 @@ class Summary:
         rows_read: rows read by all runs, and so on.
         reject_reasons: how many rows were rejected for which reason.
         warnings: how many mapped rows a rule warns of, where the server counts them.
-        slowest: the longest runs, as (seconds, run id), longest first.
         failures: what needs a person: FAILED, CRASHED, CANCELLED, unknown, and everything with an error.
     """
 
@@ -62,9 +61,8 @@ class Summary:
     rows_rejected: int = 0
     reject_reasons: Counter[str] = Factory(Counter)
     warnings: Counter[str] = Factory(Counter)
-    slowest: list[tuple[float, str]] = Factory(list)
     failures: list[Failure] = Factory(list)
-    _sources: dict[str, str] = field(factory=dict, repr=False, eq=False)  # of the slowest
+    _slowest: list[tuple[float, str, str]] = field(factory=list, repr=False, eq=False)  # the source, too
 
     @classmethod
     def of(cls, outcomes: Iterable[Outcome[Any]]) -> Self:
@@ -78,6 +76,11 @@ class Summary:
     def ok(self) -> bool:
         """Whether nothing needs a person."""
         return not self.failures
+
+    @property
+    def slowest(self) -> list[tuple[float, str]]:
+        """The longest runs, as (seconds, run id), longest first."""
+        return [(lasted, run_id) for lasted, run_id, _source in self._slowest]
 
     def add(self, outcome: Outcome[Any]) -> None:
         """Count one more outcome."""
@@ -98,15 +101,11 @@ class Summary:
         self.reject_reasons.update(metrics.reject_reasons)
         self.warnings.update(metrics.warnings)
         if run.started_at and run.finished_at:
-            self._time((run.finished_at - run.started_at).total_seconds(), run.id, source)
+            lasted = (run.finished_at - run.started_at).total_seconds()
+            self._slowest = nlargest(SLOWEST, [*self._slowest, (lasted, run.id, source or "")])
         if not run.has_output:
             message = run.error_message or "the server gave no reason"
             self._fail(run.id, source, str(run.status), message, None)
-
-    def _time(self, lasted: float, run_id: str, source: str | None) -> None:
-        self.slowest = nlargest(SLOWEST, [*self.slowest, (lasted, run_id)])
-        known = self._sources | ({run_id: source} if source else {})
-        self._sources = {one: known[one] for _lasted, one in self.slowest if one in known}
 
     def _fail(
         self, run_id: str | None, source: str | None, status: str, message: str, error: Exception | None
@@ -122,7 +121,7 @@ class Summary:
 
     def copy(self) -> Self:
         """One that later outcomes do not change."""
-        mutable = ("statuses", "reject_reasons", "warnings", "slowest", "failures")
+        mutable = ("statuses", "reject_reasons", "warnings", "failures")
         return evolve(self, **{name: copy(getattr(self, name)) for name in mutable})
 
     def to_dict(self) -> dict[str, Any]:
@@ -136,8 +135,8 @@ class Summary:
             "reject_reasons": dict(self.reject_reasons),
             "warnings": dict(self.warnings),
             "slowest": [
-                {"seconds": seconds, "run_id": run_id, "source_path": self._sources.get(run_id)}
-                for seconds, run_id in self.slowest
+                {"seconds": seconds, "run_id": run_id, "source_path": source or None}
+                for seconds, run_id, source in self._slowest
             ],
             "failures": [
                 {
@@ -160,13 +159,9 @@ class Summary:
             lines.append("rejected because: " + _counts(self.reject_reasons))
         if self.warnings:
             lines.append("warned of: " + _counts(self.warnings))
-        if self.slowest:
-            lines.append("slowest: " + ", ".join(self._slow(*one) for one in self.slowest))
+        if self._slowest:
+            lines.append("slowest: " + ", ".join(_slow(*one) for one in self._slowest))
         return "\n".join([*lines, *self._failed_lines()])
-
-    def _slow(self, lasted: float, run_id: str) -> str:
-        source = self._sources.get(run_id)
-        return f"{source} ({run_id}, {lasted:.1f} s)" if source else f"{run_id} ({lasted:.1f} s)"
 
     def _failed_lines(self) -> list[str]:
         """A line for each kind of failure, the most frequent first."""
@@ -184,6 +179,10 @@ class Summary:
         if rest := sum(len(alike) for _kind, alike in ordered[LISTED:]):
             lines.append(f"and {rest:,} more failure{'s' * (rest != 1)}")
         return lines
+
+
+def _slow(lasted: float, run_id: str, source: str) -> str:
+    return f"{source} ({run_id}, {lasted:.1f} s)" if source else f"{run_id} ({lasted:.1f} s)"
 
 
 def _quoted(text: str) -> str:

@@ -134,7 +134,7 @@ class Backfill:
         elif self._taken:
             data.text(text)
         if self.summary.statuses[DuplicateRunError.__name__]:
-            new = "" if journal is None else ", with a new --journal"
+            new = "" if journal is None else " (that one with a new --journal)"
             say.note(f"  hint: submit with --on-duplicate attach or --force-rerun{new}")
 
     def _progress(self) -> str:

@@ -8,7 +8,7 @@ import click
 from lume_async import ConfigurationError
 from lume_local import CheckedFlow, FlowError, check_flow
 
-__all__ = ["CheckedFlow", "FlowError", "check", "files", "located"]
+__all__ = ["CheckedFlow", "FlowError", "check", "files"]
 
 
 def files(given: Iterable[Path]) -> Iterator[Path]:
@@ -39,8 +39,3 @@ async def check(path: Path) -> CheckedFlow:
         raise click.ClickException(f"{path} can't be read: {error.strerror or error}") from None
     except ConfigurationError as error:
         raise click.ClickException(str(error)) from None
-
-
-def located(path: Path, error: FlowError) -> str:
-    """`file:line: place: problem`."""
-    return f"{path}:{error.line}: {error}" if error.line else f"{path}: {error}"

@@ -54,9 +54,13 @@ class Hope:
         if isinstance(error, ApiConnectionError):
             how = "`lume doctor` finds out what is wrong; then give the same command again"
             return f"{how}: with the journal nothing is lost" if self._has_journal else how
-        how = "correct FLOW, or give the server that flow version; then give the command again"
+        if not self._has_journal:
+            return "correct FLOW, or give the server that flow version; then give the command again"
         # What the server has refused for good is an outcome, and a journal keeps outcomes.
-        return f"{how}, with a new --journal: this one may keep the refusals" if self._has_journal else how
+        return (
+            "give the server that flow version, then the same command with --retry-failed; another FLOW needs a "
+            "--journal of its own"
+        )
 
 
 def _kind(error: Exception | None) -> str:

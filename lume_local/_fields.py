@@ -3,6 +3,7 @@
 import difflib
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 from attrs import define, field
@@ -22,6 +23,10 @@ class FlowError(ValueError):
         self.place = place
         self.problem = problem
         self.line: int | None = None
+
+    def located(self, path: Path) -> str:
+        """`file:line: place: problem`, as far as each is known."""
+        return f"{path}:{self.line}: {self}" if self.line else f"{path}: {self}"
 
     def __str__(self) -> str:
         """`place: problem`."""

@@ -15,7 +15,7 @@ from attrs import evolve
 from lume_async.errors import ConfigurationError
 from lume_local._fields import FlowError
 from lume_local._flow import Flow, read_definition, read_toml
-from lume_local._lines import located, with_line
+from lume_local._lines import with_line
 from lume_local._pool import Pool
 from lume_local._store import Store, StoredFlow
 from lume_local._times import now_text
@@ -189,4 +189,4 @@ def _located(path: Path, error: FlowError) -> str:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeError):  # it was readable a moment ago
         text = ""
-    return located(path, with_line(error, text))
+    return with_line(error, text).located(path)

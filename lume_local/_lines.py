@@ -1,7 +1,6 @@
 """In which line of a flow file a mistake is. The parser of TOML keeps no lines, so they are looked for. Pure."""
 
 import re
-from pathlib import Path
 
 from lume_local._fields import FlowError
 
@@ -13,11 +12,6 @@ def with_line(error: FlowError, text: str) -> FlowError:
     elif found := re.search(r"\(at line (\d+), column \d+\)", error.problem):
         error.line = int(found[1])
     return error
-
-
-def located(path: Path, error: FlowError) -> str:
-    """`file:line: place: problem`, as far as each is known."""
-    return f"{path}:{error.line}: {error}" if error.line else f"{path}: {error}"
 
 
 def line_of(place: str, text: str) -> int | None:

@@ -40,7 +40,7 @@ def check(options: Options, *, files: tuple[Path, ...]) -> None:
                 flow = await _flow_check.check(file)
             except _flow_check.FlowError as error:
                 codes.append(_exits.ERROR)
-                text = _flow_check.located(file, error)
+                text = error.located(file)
                 session.say.problem("flow", text, file=str(file), place=error.place)
             else:
                 found.append((str(file), flow.ref, str(len(flow.columns))))
