@@ -8,13 +8,14 @@ import orjson
 from attrs import define, field, frozen
 
 from lume_async._converter import structure
+from lume_async._headers import CONTENT_LENGTH, CONTENT_TYPE, ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH, PREFER
 from lume_async._wire import Response, decode_object, retry_after, run_record
 from lume_async.errors import ResponseDecodeError
 from lume_async.models import RunRecord, RunRequest, check_run_id
 
 T = TypeVar("T")
 
-JSON_BODY: Mapping[str, str] = {"Content-Type": "application/json"}
+JSON_BODY: Mapping[str, str] = {CONTENT_TYPE: "application/json"}
 LONGEST_HOLD = 30.0
 """The longest `Prefer: wait` that the client asks for, in seconds: proxies cut what is silent for a minute."""
 
@@ -106,7 +107,7 @@ def submit(request: RunRequest, idempotency_key: str) -> Call[Submitted]:
         operation="POST /v1/runs",
         method="POST",
         path="/v1/runs",
-        headers={**JSON_BODY, "Idempotency-Key": idempotency_key},
+        headers={**JSON_BODY, IDEMPOTENCY_KEY: idempotency_key},
         body=orjson.dumps(body),
         decode=lambda answer: Submitted(_run(answer), replayed=answer.status == 200),
         submission=request,
@@ -120,18 +121,18 @@ def status(run_id: str, *, etag: str | None = None, hold: float = 0.0) -> Call[P
         etag: what is known already, so that an unchanged run costs no body.
         hold: let the server wait up to so many seconds for a change before it answers.
     """
-    headers = {}
+    headers: dict[str, str] = {}
     if etag:
-        headers["If-None-Match"] = etag
+        headers[IF_NONE_MATCH] = etag
     if hold:
-        headers["Prefer"] = f"wait={hold:.0f}"
+        headers[PREFER] = f"wait={hold:.0f}"
     return Call(
         operation="GET /v1/runs/{id}",
         method="GET",
         path=f"/v1/runs/{check_run_id(run_id)}",
         headers=headers,
         decode=lambda answer: Polled(
-            record=None if answer.status == 304 else _that_run(answer, run_id),
+            record=None if answer.status == 304 else _run(answer, run_id),
             not_before=retry_after(answer.headers) or 0.0,
         ),
         run_id=run_id,
@@ -182,7 +183,7 @@ def changes(after: str | None, *, hold: float = 0.0) -> Call[Page[Change]]:
         operation="GET /v1/changes",
         method="GET",
         path=_path("/v1/changes", {}, after=after),
-        headers={"Prefer": f"wait={hold:.0f}"} if hold else {},
+        headers={PREFER: f"wait={hold:.0f}"} if hold else {},
         decode=decode,
         hold=hold,
     )
@@ -205,7 +206,7 @@ def upload(
         operation="PUT /v1/uploads/{name}",
         method="PUT",
         path=_path(f"/v1/uploads/{name}", {}, flow_version=flow_version),
-        headers={"Content-Type": "application/octet-stream", "Content-Length": str(size)},
+        headers={CONTENT_TYPE: "application/octet-stream", CONTENT_LENGTH: str(size)},
         stream=content,
         decode=lambda answer: structure(decode_object(answer.body), Stored),
         hold=patience,
@@ -227,12 +228,5 @@ def _page(answer: Response) -> tuple[list[Any], str | None]:
     return items, cursor
 
 
-def _that_run(answer: Response, run_id: str) -> RunRecord:
-    record = _run(answer)
-    if record.id != run_id:
-        raise ResponseDecodeError(f"expected the run {run_id}, got {record.id} @ $.id")
-    return record
-
-
-def _run(answer: Response) -> RunRecord:
-    return run_record(decode_object(answer.body), etag=answer.headers.get("ETag"))
+def _run(answer: Response, run_id: str | None = None) -> RunRecord:
+    return run_record(decode_object(answer.body), etag=answer.headers.get(ETAG), run_id=run_id)

@@ -15,6 +15,7 @@ from lume_async._clock import Clock
 from lume_async._config import Settings
 from lume_async._endpoints import Call
 from lume_async._gate import Gate
+from lume_async._headers import API_KEY, CAPABILITIES, DATE, REQUEST_ID
 from lume_async._keys import Keys
 from lume_async._observe import Observer, RequestFinished
 from lume_async._perloop import PerLoop
@@ -93,7 +94,8 @@ class Sender:
             ClientClosedError: the client is closed.
         """
         state = Sending() if sending is None else sending
-        send = self._send_traced if tracing_is_on() else self._send
+        state.traced = tracing_is_on()
+        send = self._send_traced if state.traced else self._send
         return send(call, timeout, state, once)
 
     async def _send_traced(self, call: Call[T], timeout: float | None, state: Sending, once: bool) -> T:
@@ -180,7 +182,15 @@ class Sender:
         try:
             if self.closed:
                 raise ClientClosedError("the client is closed: make a new one")
-            response = await self._exchange(call, state, deadline)
+            limit = self._limit(call, deadline)
+            headers = dict(call.headers)
+            if call.keyed:
+                headers[API_KEY] = state.key = self._keys.fixed or await self._keys.get(limit)
+            if call.submission is not None and state.first_sent is None:
+                state.first_sent = self.clock.now()
+            observed = state.traced or self.observer.listening
+            exchange = self._observed if observed else self._exchange
+            response = await exchange(call, headers, limit, state)
         finally:
             slot.release()
         self._learn(call, response, state, epoch)
@@ -213,34 +223,26 @@ class Sender:
             why = "after a 429 or 503 of the server the requests of this client are paced"
         raise ApiTimeoutError(f"no turn in time: {why}", reached=False)
 
-    async def _exchange(self, call: Call[T], state: Sending, deadline: float | None) -> Response:
-        """Put the request on the wire and time it."""
-        headers = dict(call.headers)
-        started = self.clock.now()
-        limit = self._limit(call, None if deadline is None else deadline - started)
-        if call.keyed:
-            headers["lume-api-key"] = state.key = self._keys.fixed or await self._keys.get(limit)
-        if state.first_sent is None:
-            state.first_sent = self.clock.now()  # not `started`: to get a key may have taken its time
-        if self.observer.listening or tracing_is_on():
-            return await self._observed(call, headers, limit, state.attempts)
-        return await self._request(call, headers, limit)
-
-    def _request(self, call: Call[T], headers: dict[str, str], limit: float) -> Coroutine[Any, Any, Response]:
+    def _exchange(
+        self, call: Call[T], headers: dict[str, str], limit: float, _state: Sending
+    ) -> Coroutine[Any, Any, Response]:
+        """Put the request on the wire."""
         body = call.stream() if call.stream else call.body
         return self._transport.request(call.method, call.path, headers=headers, body=body, timeout=limit)
 
-    async def _observed(self, call: Call[T], headers: dict[str, str], limit: float, attempt: int) -> Response:
-        """The request, with its start and its end told to the log, the hooks and OpenTelemetry."""
-        started = self.clock.now()
+    async def _observed(
+        self, call: Call[T], headers: dict[str, str], limit: float, state: Sending
+    ) -> Response:
+        """The same, with its start and its end told to the log, the hooks and OpenTelemetry."""
+        started, attempt = self.clock.now(), state.attempts
         self.observer.started(call.operation, attempt)
         event = RequestFinished(call.operation, attempt, 0.0)
-        with self._traced_attempt(call, attempt, headers) as traced:
+        with self._traced_attempt(call, state, headers) as traced:
             try:
-                response = await self._request(call, headers, limit)
+                response = await self._exchange(call, headers, limit, state)
                 traced.status = response.status
                 event = evolve(
-                    event, status_code=response.status, request_id=response.headers.get("X-Request-Id")
+                    event, status_code=response.status, request_id=response.headers.get(REQUEST_ID)
                 )
                 return response
             except BaseException as error:
@@ -251,17 +253,18 @@ class Sender:
                 self.observer.finished(evolve(event, duration=self.clock.now() - started))
 
     def _traced_attempt(
-        self, call: Call[T], attempt: int, headers: dict[str, str]
+        self, call: Call[T], state: Sending, headers: dict[str, str]
     ) -> AbstractContextManager[Traced]:
-        if not tracing_is_on():
+        if not state.traced:
             return nullcontext(Traced())
-        return traced_attempt(call.operation, self.settings.base_url, call.path, attempt, headers)
+        return traced_attempt(call.operation, self.settings.base_url, call.path, state.attempts, headers)
 
-    def _limit(self, call: Call[T], left: float | None) -> float:
-        """How long this attempt may take: the request timeout, clipped to the time left."""
+    def _limit(self, call: Call[T], deadline: float | None) -> float:
+        """How many seconds this attempt may take: the request timeout, clipped to the time left."""
         limit = self.settings.request_timeout
-        if left is None:
+        if deadline is None:
             return call.hold + limit
+        left = deadline - self.clock.now()
         if call.hold:
             return call.hold + min(limit, max(left - call.hold, LAST_LOOK))
         return max(0.0, min(limit, left))
@@ -269,7 +272,7 @@ class Sender:
     def _learn(self, call: Call[T], response: Response, state: Sending, epoch: int) -> None:
         """What every answer tells: capabilities, the server's clock, whether it is under pressure."""
         headers, now = response.headers, self.clock.now()
-        offered = headers.get("Lume-Capabilities")
+        offered = headers.get(CAPABILITIES)
         if offered is not None and offered != self._offered:  # a proxy's own answer has none: changes nothing
             self._offered, self.capabilities = offered, _capabilities(offered)
         if response.status in _CLOSES_THE_GATE:
@@ -277,7 +280,7 @@ class Sender:
         else:
             self._gate.pace.succeeded(now)
         if state.dated:
-            date = server_time(headers.get("Date"))
+            date = server_time(headers.get(DATE))
             if date is not None:
                 state.server_offset = date - now
 
@@ -301,7 +304,7 @@ class Sender:
         """Whether the server answers a known idempotency key with its first answer; asked once if unknown."""
         if self.capabilities is None:
             try:
-                await self._attempt(_endpoints.health(), Sending(attempts=1), self.clock.now() + 10.0)
+                await self.send(_endpoints.health(), timeout=10.0, once=True)
             except ApiError:
                 return False
         return self.can("idempotency")

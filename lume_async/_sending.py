@@ -6,6 +6,7 @@ from attrs import define
 
 from lume_async._clock import Clock
 from lume_async._endpoints import Call
+from lume_async._headers import IDEMPOTENCY_KEY, IF_NONE_MATCH, REQUEST_ID
 from lume_async._retry import refuses_for_good
 from lume_async._secret import Secret
 from lume_async._wire import Response, error_from
@@ -21,10 +22,11 @@ class Sending:
     Attributes:
         attempts: how often it was sent.
         lost: whether an answer to a submission was lost on the way.
-        first_sent: when it was first sent, on the clock's monotonic time; a caller that knows it sets it.
+        first_sent: when a submission was first sent, on the clock's monotonic time; a caller that knows it sets it.
         dated: whether to note the server's time.
         server_offset: the server's wall clock minus the clock's monotonic time, from the newest `Date`.
         rekeyed: whether a refused key was asked for anew.
+        traced: whether OpenTelemetry hears of it.
         key: the API key of the newest attempt.
     """
 
@@ -34,6 +36,7 @@ class Sending:
     dated: bool = False
     server_offset: float | None = None
     rekeyed: bool = False
+    traced: bool = False
     key: Secret | None = None
 
 
@@ -44,14 +47,14 @@ def read(call: Call[T], response: Response, clock: Clock, key: Secret | None) ->
         ApiError: it is none.
     """
     status = response.status
-    if not (200 <= status < 300 or (status == 304 and "If-None-Match" in call.headers)):
+    if not (200 <= status < 300 or (status == 304 and IF_NONE_MATCH in call.headers)):
         raise _about(call, error_from(response, on_run=call.run_id is not None, wall=clock.wall()), key)
     try:
         return call.decode(response)
     except ApiError as caught:
         error = caught
     error.status_code = status
-    error.request_id = response.headers.get("X-Request-Id")
+    error.request_id = response.headers.get(REQUEST_ID)
     error.body = response.body[:2048].decode("utf-8", "replace")
     # Without the frames of the decoder, whose locals show the body.
     raise _about(call, error, key).with_traceback(None)
@@ -78,7 +81,7 @@ def verdict(call: Call[T], error: ApiError, state: Sending) -> ApiError:
 
 def submission_unknown(call: Call[T], error: ApiError | None, state: Sending) -> SubmissionUnknownError:
     """What a submission ends with whose answer was lost; `error` is why nothing more can be found out."""
-    request, key = call.submission, call.headers.get("Idempotency-Key")
+    request, key = call.submission, call.headers.get(IDEMPOTENCY_KEY)
     assert request is not None
     reason = error.args[0] if error else "the process that sent it ended"
     unknown = SubmissionUnknownError(

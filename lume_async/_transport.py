@@ -17,6 +17,7 @@ import aiohttp
 from yarl import URL
 
 from lume_async._config import Settings, Ssl
+from lume_async._headers import REQUEST_ID
 from lume_async._perloop import forget_closed
 from lume_async._threads import ForkShy, in_thread
 from lume_async._wire import Response
@@ -354,7 +355,7 @@ def _too_large(response: aiohttp.ClientResponse, limit: int) -> ResponseDecodeEr
     return ResponseDecodeError(
         f"the answer is larger than max_response_bytes={limit:,}: it was dropped unread",
         status_code=response.status,
-        request_id=response.headers.get("X-Request-Id"),
+        request_id=response.headers.get(REQUEST_ID),
         retryable=False,
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 from attrs import define, field
 
+from lume_async._headers import DATE, REQUEST_ID, RETRY_AFTER
 from lume_async.errors import (
     ApiError,
     AuthenticationError,
@@ -42,46 +43,45 @@ class Response:
     body: bytes = field(repr=False)  # some servers repeat the key that they refuse
 
 
-def decode_json(body: bytes) -> Any:
-    """JSON as it is: a byte-order mark is forgiven, NaN and other encodings are not.
+def decode_object(body: bytes) -> dict[str, Any]:
+    """A JSON object: a byte-order mark is forgiven, NaN and other encodings are not.
 
     Raises:
         ResponseDecodeError: with the beginning of what came instead.
     """
     body = body.removeprefix(_BOM)
     try:
-        return orjson.loads(body)
+        value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         reason = "an empty body" if not body.strip() else f"{error}: {snippet(body)!r}"
+    else:
+        if isinstance(value, dict):
+            return value
+        raise ResponseDecodeError(f"expected an object, got {type(value).__name__} @ $")
     raise ResponseDecodeError(f"expected JSON, got {reason}")
 
 
-def decode_object(body: bytes) -> dict[str, Any]:
-    """A JSON object.
-
-    Raises:
-        ResponseDecodeError: the body is anything else.
-    """
-    value = decode_json(body)
-    if isinstance(value, dict):
-        return value
-    raise ResponseDecodeError(f"expected an object, got {type(value).__name__} @ $")
-
-
-def run_record(raw: Any, *, etag: str | None = None, at: str = "$") -> RunRecord:
+def run_record(raw: Any, *, etag: str | None = None, run_id: str | None = None, at: str = "$") -> RunRecord:
     """A run, checked as far as waiting for it needs: a new field or a null elsewhere must not end a wait.
 
+    Args:
+        run_id: the run that was asked for, where one was.
+
     Raises:
-        ResponseDecodeError: no object, no valid `id`, no `status`.
+        ResponseDecodeError: no object, no valid `id` or another one than that, no `status`.
     """
     if not isinstance(raw, dict):
         raise ResponseDecodeError(f"expected an object, got {type(raw).__name__} @ {at}")
     status = raw.get("status")
     if not isinstance(status, str) or not status:
         raise ResponseDecodeError(f"expected a status, got {_shown(status)} @ {at}.status")
-    run_id = raw.get("id")
-    if not is_run_id(run_id):
-        raise ResponseDecodeError(f"expected a run id, got {_shown(run_id)} @ {at}.id")
+    found = raw.get("id")
+    if run_id is None:
+        if not is_run_id(found):
+            raise ResponseDecodeError(f"expected a run id, got {_shown(found)} @ {at}.id")
+        run_id = found
+    elif found != run_id:
+        raise ResponseDecodeError(f"expected the run {run_id}, got {_shown(found)} @ {at}.id")
     return RunRecord(run_id, status_of(status), raw, etag)
 
 
@@ -96,7 +96,7 @@ def error_from(response: Response, *, on_run: bool = False, wall: float = math.n
     kind = _kind(status, on_run=on_run)
     details: dict[str, Any] = {
         "status_code": status,
-        "request_id": response.headers.get("X-Request-Id"),
+        "request_id": response.headers.get(REQUEST_ID),
         "body": response.body[:8192].decode("utf-8", "replace"),
         "retry_after": retry_after(response.headers, wall),
     }
@@ -114,16 +114,17 @@ def retry_after(headers: Mapping[str, str], wall: float = math.nan) -> float | N
     RFC 9110 §10.2.3 knows whole seconds and dates; fractions are read too. What makes no sense is None, what
     lies in the past is 0.
     """
-    text = headers.get("Retry-After", "").strip()
-    if not text:
+    text = headers.get(RETRY_AFTER)
+    if text is None:
         return None
+    text = text.strip()
     if _NUMBER.fullmatch(text):
         number = float(text)
         return max(0.0, number) if math.isfinite(number) else None
     until = _http_date(text)
     if until is None:
         return None
-    now = _http_date(headers.get("Date", ""))
+    now = _http_date(headers.get(DATE, ""))
     base = wall if now is None else now
     return None if math.isnan(base) else max(0.0, until - base)
 
@@ -170,14 +171,10 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 
 def _problem(body: bytes) -> dict[str, Any]:
     """RFC 9457 members, whatever the content type claims; nothing where the body is something else."""
-    body = body.removeprefix(_BOM)
-    if not body.lstrip().startswith(b"{"):
-        return {}
     try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        return decode_object(body)
+    except ResponseDecodeError:
         return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _message(response: Response, problem: dict[str, Any]) -> str:

@@ -495,7 +495,7 @@ async def test_a_pause_that_is_too_long_is_told_instead_of_waited_for() -> None:
 
 async def test_an_answer_about_another_run_is_no_answer() -> None:
     client, _, _ = client_of([RUN], retry=Retry(attempts=1))
-    with pytest.raises(ResponseDecodeError, match=r"expected the run run_2, got run_1 @ \$\.id"):
+    with pytest.raises(ResponseDecodeError, match=r"expected the run run_2, got 'run_1' @ \$\.id"):
         await client.run_status("run_2")
 
 

@@ -12,7 +12,6 @@ from multidict import CIMultiDict
 
 from lume_async._wire import (
     Response,
-    decode_json,
     decode_object,
     error_from,
     retry_after,
@@ -167,12 +166,10 @@ def test_server_time(text: str | None, moment: float | None) -> None:
         (b'{"a": 1}', {"a": 1}),
         (b'\xef\xbb\xbf{"a": 1}', {"a": 1}),
         (b' \r\n{"a": "\xc3\xbc"} ', {"a": "ü"}),
-        (b"[]", []),
-        (b"null", None),
     ],
 )
 def test_json(body: bytes, value: Any) -> None:
-    assert decode_json(body) == value
+    assert decode_object(body) == value
 
 
 @pytest.mark.parametrize(
@@ -192,7 +189,7 @@ def test_json(body: bytes, value: Any) -> None:
 )
 def test_what_is_no_json(body: bytes, reason: str) -> None:
     with pytest.raises(ResponseDecodeError) as caught:
-        decode_json(body)
+        decode_object(body)
 
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -217,6 +214,16 @@ def test_a_run_needs_an_id_and_a_status() -> None:
     record = run_record(raw, etag='"e"')
 
     assert (record.id, record.status, record.etag, record.raw) == ("run_1", "TRANSFORMING", '"e"', raw)
+
+
+@pytest.mark.parametrize("found", ["run_2", None, "a/b"])
+def test_the_run_that_was_asked_for_is_wanted_and_no_other(found: object) -> None:
+    raw = {"id": found, "status": "CREATED"}
+
+    with pytest.raises(ResponseDecodeError, match=rf"expected the run run_1, got {found!r} @ \$\.id"):
+        run_record(raw, run_id="run_1")
+
+    assert run_record(raw | {"id": "run_1"}, run_id="run_1").id == "run_1"
 
 
 @pytest.mark.parametrize(

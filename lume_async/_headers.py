@@ -1,0 +1,18 @@
+"""The headers of the wire contract, by name.
+
+As `istr`: aiohttp's header maps look for any other string in lower case, which has to be made first, at each look.
+"""
+
+from multidict import istr
+
+API_KEY = istr("lume-api-key")
+CAPABILITIES = istr("Lume-Capabilities")
+CONTENT_LENGTH = istr("Content-Length")
+CONTENT_TYPE = istr("Content-Type")
+DATE = istr("Date")
+ETAG = istr("ETag")
+IDEMPOTENCY_KEY = istr("Idempotency-Key")
+IF_NONE_MATCH = istr("If-None-Match")
+PREFER = istr("Prefer")
+REQUEST_ID = istr("X-Request-Id")
+RETRY_AFTER = istr("Retry-After")
