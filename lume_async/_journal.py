@@ -84,15 +84,17 @@ class Journal:
         """Let go of the file."""
         self._connection.close()
 
-    def entry(self, item: int) -> Entry | None:
-        """What is known of the item with this number; None where it was never sent."""
-        rows = self._rows("SELECT kind, body FROM entries WHERE item = ? ORDER BY seq", item)
-        sent = [json.loads(body) for kind, body in rows if kind == "sending"]
-        if not sent:
-            return None
-        key, (kind, body) = sent[-1]["key"], rows[-1]
-        at = next(sending["at"] for sending in sent if sending["key"] == key)
-        return Entry(RunRequest(**sent[-1]["request"]), key, at, kind, json.loads(body))
+    def begin(self, item: int, request: RunRequest, key: str, at: float) -> Entry | None:
+        """What is known of the item with this number; None where it was never sent: then it is about to be.
+
+        Raises:
+            ConfigurationError: the item was another one before.
+        """
+        entry = self._entry(item)
+        self._check(item, entry, request)
+        if entry is None:
+            self.sending(item, request, key, at)
+        return entry
 
     def sending(self, item: int, request: RunRequest, key: str, at: float) -> None:
         """The item is about to be sent."""
@@ -128,12 +130,22 @@ class Journal:
         elif before != count:
             raise self._changed(f"it had {before:,} items, now it has {count:,}")
 
-    def check(self, item: int, entry: Entry | None, request: RunRequest) -> None:
-        """Compare an item of the input with what it was before.
+    def known_runs(self) -> set[str]:
+        """The ids of all runs that belong to an item."""
+        rows = self._rows("SELECT kind, body FROM entries WHERE kind = ?", "submitted")
+        return {json.loads(body)["run"]["id"] for _kind, body in rows}
 
-        Raises:
-            ConfigurationError: it is another one.
-        """
+    def _entry(self, item: int) -> Entry | None:
+        rows = self._rows("SELECT kind, body FROM entries WHERE item = ? ORDER BY seq", item)
+        sent = [json.loads(body) for kind, body in rows if kind == "sending"]
+        if not sent:
+            return None
+        key, (kind, body) = sent[-1]["key"], rows[-1]
+        at = next(sending["at"] for sending in sent if sending["key"] == key)
+        return Entry(RunRequest(**sent[-1]["request"]), key, at, kind, json.loads(body))
+
+    def _check(self, item: int, entry: Entry | None, request: RunRequest) -> None:
+        """Compare an item of the input with what it was before."""
         before = self._count()
         if before is not None and item >= before:
             raise self._changed(f"it had {before:,} items, now it has more")
@@ -145,11 +157,6 @@ class Journal:
                 if getattr(was, name) != getattr(now, name)
             )
             raise self._changed(f"item {item + 1}: {changed}")
-
-    def known_runs(self) -> set[str]:
-        """The ids of all runs that belong to an item."""
-        rows = self._rows("SELECT kind, body FROM entries WHERE kind = ?", "submitted")
-        return {json.loads(body)["run"]["id"] for _kind, body in rows}
 
     def _count(self) -> int | None:
         rows = self._rows("SELECT kind, body FROM entries WHERE item = ?", -1)

@@ -54,14 +54,14 @@ class Submitter:
         Raises:
             ConfigurationError: the journal was begun with another input.
         """
-        entry = await self._record(Journal.entry, item)
-        await self._record(Journal.check, item, entry, request)
+        key = uuid.uuid4().hex
+        entry = await self._record(Journal.begin, item, request, key, self._sender.clock.wall())
         if entry is None:
-            return await self._submit(item, request, uuid.uuid4().hex, Sending())
+            return await self._send(item, request, key, Sending())
         if entry.state == "ended":
             outcome = _outcome(entry.body, request, self._sender)
             if self._is_to_be_tried_again(outcome):
-                return await self._submit(item, request, uuid.uuid4().hex, Sending())
+                return await self._submit(item, request, key, Sending())
             return outcome
         if entry.state == "submitted":
             return LumeRun(
@@ -93,6 +93,12 @@ class Submitter:
         self, item: int, request: RunRequest, key: str, sending: Sending
     ) -> LumeRun | Outcome[LumeRun]:
         await self._record(Journal.sending, item, request, key, self._sender.clock.wall())
+        return await self._send(item, request, key, sending)
+
+    async def _send(
+        self, item: int, request: RunRequest, key: str, sending: Sending
+    ) -> LumeRun | Outcome[LumeRun]:
+        """Send what is recorded as about to be sent, and record what comes of it."""
         try:
             done = await submit(
                 self._sender, request, key, own_key=False, on_duplicate=self._on_duplicate, sending=sending

@@ -20,10 +20,10 @@ def path(tmp_path: Path) -> Path:
 
 def test_the_state_of_an_item_is_its_newest_entry_and_survives(path: Path) -> None:
     journal = Journal.open(path)
-    assert journal.entry(0) is None
+    assert journal.begin(0, REQUEST, "key", 12.5) is None
     states = []
     for write in (
-        lambda journal: journal.sending(0, REQUEST, "key", 12.5),
+        lambda journal: None,
         lambda journal: journal.unsent(0, "refused"),
         lambda journal: journal.sending(0, REQUEST, "key", 99.0),
         lambda journal: journal.submitted(0, {"id": "run_1"}, reused=False),
@@ -32,7 +32,7 @@ def test_the_state_of_an_item_is_its_newest_entry_and_survives(path: Path) -> No
         write(journal)
         journal.close()
         journal = Journal.open(path)
-        entry = journal.entry(0)
+        entry = journal.begin(0, REQUEST, "another key", 50.0)
         assert entry is not None
         assert (entry.request, entry.key, entry.at) == (REQUEST, "key", 12.5)
         states.append(entry.state)
@@ -43,11 +43,10 @@ def test_the_state_of_an_item_is_its_newest_entry_and_survives(path: Path) -> No
 
 def test_another_input_is_refused_with_what_changed(path: Path) -> None:
     journal = Journal.open(path)
-    journal.sending(0, REQUEST, "key", 0.0)
-    journal.check(0, journal.entry(0), REQUEST)
+    journal.begin(0, REQUEST, "key", 0.0)
     other = RunRequest("f:v2", "a.csv", {"n": 1}, force_rerun=True)
     with pytest.raises(ConfigurationError, match="item 1: flow_version 'f:v1' is now 'f:v2'"):
-        journal.check(0, journal.entry(0), other)
+        journal.begin(0, other, "key", 0.0)
     journal.close()
 
 
@@ -56,7 +55,7 @@ def test_a_longer_or_shorter_input_is_refused(path: Path) -> None:
     journal.complete(2)
     journal.complete(2)
     with pytest.raises(ConfigurationError, match="2 items, now it has more"):
-        journal.check(2, None, REQUEST)
+        journal.begin(2, REQUEST, "key", 0.0)
     with pytest.raises(ConfigurationError, match="2 items, now it has 1"):
         journal.complete(1)
     journal.close()
