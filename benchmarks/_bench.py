@@ -32,12 +32,16 @@ def version(package: str) -> str | None:
 def interleaved(
     contestants: Mapping[str, Callable[[], float]], rounds: int = ROUNDS
 ) -> dict[str, list[float]]:
-    """Every contestant once per round, in turn, so that a slow moment of the machine hits all alike."""
+    """Every contestant once per round, so that a slow moment of the machine hits all alike.
+
+    Each round begins with another one: who comes after a heavy one finds the caches cold.
+    """
     results: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(rounds):
-        for name, measure in contestants.items():
+    names = list(contestants)
+    for n in range(rounds):
+        for name in names[n % len(names) :] + names[: n % len(names)]:
             gc.collect()
-            results[name].append(measure())
+            results[name].append(contestants[name]())
     return results
 
 

@@ -189,7 +189,7 @@ def decoding() -> None:
 
 
 def _lazy(text: bytes) -> object:
-    return run_record(orjson.loads(text))
+    return run_record(orjson.loads(text), run_id=RUN)  # as `run_status` does: the run that was asked for
 
 
 def main() -> None:
