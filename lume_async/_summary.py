@@ -11,7 +11,7 @@ from typing import Any, Self
 from attrs import Factory, define, evolve, field
 
 from lume_async._public import public
-from lume_async.errors import ApiError
+from lume_async.errors import ApiError, ResponseDecodeError
 from lume_async.models import Outcome
 
 SLOWEST = 5
@@ -51,7 +51,8 @@ class Summary:
         rows_read: rows read by all runs, and so on.
         reject_reasons: how many rows were rejected for which reason.
         warnings: how many mapped rows a rule warns of, where the server counts them.
-        failures: what needs a person: FAILED, CRASHED, CANCELLED, unknown, and everything with an error.
+        failures: what needs a person: FAILED, CRASHED, CANCELLED, unknown, everything with an error, and runs
+            whose rows can't be counted since the server's words can't be read.
     """
 
     outcomes: int = 0
@@ -94,6 +95,16 @@ class Summary:
             return
         source = run.source_path or asked
         self.statuses[str(run.status)] += 1
+        message = "" if run.has_output else "the server gave no reason"
+        try:
+            self._measure(run, source)
+            message = message and (run.error_message or message)
+        except ResponseDecodeError as error:  # of one run: the others count all the same
+            message = f"what the server says of this run can't be read, its rows may be missing here: {error}"
+        if message:
+            self._fail(run.id, source, str(run.status), message, None)
+
+    def _measure(self, run: Any, source: str | None) -> None:
         metrics = run.metadata.metrics
         self.rows_read += metrics.rows_read
         self.rows_mapped += metrics.rows_mapped
@@ -103,9 +114,6 @@ class Summary:
         if run.started_at and run.finished_at:
             lasted = (run.finished_at - run.started_at).total_seconds()
             self._slowest = nlargest(SLOWEST, [*self._slowest, (lasted, run.id, source or "")])
-        if not run.has_output:
-            message = run.error_message or "the server gave no reason"
-            self._fail(run.id, source, str(run.status), message, None)
 
     def _fail(
         self, run_id: str | None, source: str | None, status: str, message: str, error: Exception | None

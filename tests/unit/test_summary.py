@@ -1,6 +1,7 @@
 """Summary: what came of many runs, as numbers, as text, as JSON."""
 
 import json
+from typing import Any
 
 import pytest
 from fake_service import Service
@@ -106,3 +107,25 @@ async def test_the_slowest_are_kept_longest_first() -> None:
     service.lasts, service.begun["r10"] = 20.0, -100.0
     summary.add(Outcome("r10", run=await client.run_status("r10")))
     assert "slowest: customers.csv (r9, 9.0 s), " in str(copied)
+
+
+@pytest.mark.parametrize("status", ["SUCCEEDED", "FAILED"])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"metadata": {"metrics": {"rows_read": None}}},
+        {"metadata": {"metrics": {"reject_reasons": None}}},
+        {"started_at": "yesterday", "finished_at": "today"},
+    ],
+)
+async def test_a_run_that_cannot_be_read_is_counted_and_named_and_stops_no_count(
+    status: str, broken: dict[str, Any]
+) -> None:
+    client, _ = fake_client([FakeAnswer(200, run_json("r1", status, **broken))])
+    summary = Summary.of([Outcome("r1", run=await client.run_status("r1"))])
+
+    assert summary.statuses == {status: 1}
+    (failure,) = summary.failures
+    assert (failure.run_id, failure.status) == ("r1", status)
+    assert "can't be read" in failure.message
+    assert "@ $." in failure.message
