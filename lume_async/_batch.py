@@ -12,14 +12,14 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, 
 from functools import partial
 from typing import Any
 
-from anyio import to_thread
+from attrs import evolve
 
 from lume_async._backoff import PollInterval, polling
 from lume_async._completion import outcome_of, too_late
 from lume_async._duration import Duration, optional_seconds
-from lume_async._journal import Journal
 from lume_async._monitor import Monitor
 from lume_async._pull import pull
+from lume_async._recorder import Recorder
 from lume_async._run import LumeRun
 from lume_async._sender import Sender
 from lume_async._submissions import Submitter
@@ -46,7 +46,9 @@ def run_many(
     check_on_duplicate(on_duplicate)
     polling(poll_interval)
     limit = optional_seconds(timeout, "timeout")
-    submitting = partial(Submitter, sender, on_duplicate=on_duplicate, retry_failed=retry_failed)
+    submitting = partial(
+        Submitter, sender, on_duplicate=on_duplicate, retry_failed=retry_failed, timeout=limit
+    )
     return _outcomes(sender, requests, max_active, journal, submitting, limit, poll_interval)
 
 
@@ -55,11 +57,11 @@ async def _outcomes(
     requests: Iterable[RunRequest] | AsyncIterable[RunRequest],
     max_active: int,
     journal_path: str | os.PathLike[str] | None,
-    submitting: Callable[[Journal | None], Submitter],
+    submitting: Callable[[Recorder | None], Submitter],
     timeout: float | None,
     poll_interval: PollInterval,
 ) -> AsyncGenerator[Outcome[LumeRun], None]:
-    journal = None if journal_path is None else await to_thread.run_sync(Journal.open, journal_path)
+    journal = None if journal_path is None else await Recorder.open(journal_path)
     try:
         async with Monitor(sender, poll_interval=poll_interval) as monitor:
             batch = _Batch(monitor, submitting(journal), max_active)
@@ -71,7 +73,7 @@ async def _outcomes(
                 await batch.aclose()
     finally:
         if journal is not None:
-            journal.close()
+            await journal.aclose()
 
 
 class _Batch:
@@ -159,8 +161,11 @@ class _Batch:
         async for event in self._monitor:
             if event.error is None and not event.run.is_terminal:
                 continue
-            for item, request, _run in self._items.pop(event.run.id, []):
+            for item, request, run in self._items.pop(event.run.id, []):
                 outcome = outcome_of(event, request)
+                if outcome.run is not None and outcome.run._record is not None:
+                    # Each item keeps its own key, also where several led to one run.
+                    outcome = evolve(outcome, run=run._snapshot(outcome.run._record))
                 await self._submitter.end(item, outcome)
                 self._done.put_nowait(outcome)
         for run_id, items in self._items.items():

@@ -34,6 +34,7 @@ class Entry:
         request: what was to be run.
         key: the idempotency key of every attempt; another one where a failed run was tried again.
         at: when it was first sent under this key, in seconds since the epoch.
+        reused: whether the run that it was submitted as existed before.
         state: the kind of the newest entry.
         body: what that entry says.
     """
@@ -41,6 +42,7 @@ class Entry:
     request: RunRequest
     key: str
     at: float
+    reused: bool
     state: str
     body: dict[str, Any]
 
@@ -114,6 +116,12 @@ class Journal:
         """Sending failed in a way that can't have made a run."""
         self._add(item, "unsent", {"reason": reason})
 
+    def withdraw(self, item: int, key: str) -> None:
+        """The item was not sent under this key after all."""
+        newest = self._rows("SELECT kind, body FROM entries WHERE item = ? ORDER BY seq DESC LIMIT 1", item)
+        if any(kind == "sending" and json.loads(body)["key"] == key for kind, body in newest):
+            self.unsent(item, "cancelled before it was sent")
+
     def ended(self, item: int, outcome: dict[str, Any]) -> None:
         """The item's outcome is known."""
         self._add(item, "ended", outcome)
@@ -142,7 +150,10 @@ class Journal:
             return None
         key, (kind, body) = sent[-1]["key"], rows[-1]
         at = next(sending["at"] for sending in sent if sending["key"] == key)
-        return Entry(RunRequest(**sent[-1]["request"]), key, at, kind, json.loads(body))
+        reused = next(
+            (json.loads(said)["reused"] for what, said in reversed(rows) if what == "submitted"), False
+        )
+        return Entry(RunRequest(**sent[-1]["request"]), key, at, reused, kind, json.loads(body))
 
     def _check(self, item: int, entry: Entry | None, request: RunRequest) -> None:
         """Compare an item of the input with what it was before."""

@@ -1,30 +1,35 @@
 """Submitting each item of an input once, over any number of restarts: `Submitter`, with or without a journal."""
 
+import asyncio
+import math
 import uuid
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from anyio import CapacityLimiter, to_thread
-
 from lume_async import _endpoints, errors
 from lume_async._journal import Entry, Journal
 from lume_async._listing import PAGE
+from lume_async._recorder import Recorder
 from lume_async._run import LumeRun
 from lume_async._sender import Sender
 from lume_async._sending import Sending, submission_unknown
-from lume_async._submit import OnDuplicate, is_ours, submit
+from lume_async._submit import OnDuplicate, Submission, is_ours, submit
 from lume_async._wire import run_record
 from lume_async.errors import (
     ApiError,
     DuplicateRunError,
     InvalidRequestError,
     RateLimitError,
+    RunNotFoundError,
     SubmissionUnknownError,
 )
 from lume_async.models import Outcome, RunRecord, RunRequest
 
 THROTTLED = 5.0
 """Seconds until an item that the server was too busy for is tried again, where the server names none."""
+
+LAST_SUBMISSION = 10.0
+"""Seconds after the deadline that a submission under way may take: cut off, nobody knows whether it made a run."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,18 +39,25 @@ class Submitter:
     """Begins items and records what comes of them.
 
     Args:
-        journal: None where nothing has to survive this process.
+        recorder: None where nothing has to survive this process.
         retry_failed: whether what the journal knows as failed is submitted once more, as a run of its own.
+        timeout: seconds from now on in which items are submitted.
     """
 
     def __init__(
-        self, sender: Sender, journal: Journal | None, on_duplicate: OnDuplicate, *, retry_failed: bool
+        self,
+        sender: Sender,
+        recorder: Recorder | None,
+        on_duplicate: OnDuplicate,
+        *,
+        retry_failed: bool,
+        timeout: float | None,
     ) -> None:
         self._sender = sender
-        self._journal = journal
+        self._recorder = recorder
         self._on_duplicate: OnDuplicate = on_duplicate
         self._retry_failed = retry_failed
-        self._thread = CapacityLimiter(1)  # one journal call at a time, off the event loop
+        self._deadline = math.inf if timeout is None else sender.clock.now() + timeout
         self._claimed: set[str] | None = None
 
     async def begin(self, item: int, request: RunRequest) -> LumeRun | Outcome[LumeRun]:
@@ -54,31 +66,26 @@ class Submitter:
         Raises:
             ConfigurationError: the journal was begun with another input.
         """
-        key = uuid.uuid4().hex
-        entry = await self._record(Journal.begin, item, request, key, self._sender.clock.wall())
-        if entry is None:
-            return await self._send(item, request, key, Sending())
-        if entry.state == "ended":
-            outcome = _outcome(entry.body, request, self._sender)
-            if self._is_to_be_tried_again(outcome):
-                return await self._submit(item, request, key, Sending())
-            return outcome
-        if entry.state == "submitted":
-            return LumeRun(
-                self._sender,
-                entry.body["run"]["id"],
-                run_record(entry.body["run"]),
-                idempotency_key=entry.key,
-                reused=entry.body["reused"],
-            )
-        if entry.state == "unsent":
-            return await self._submit(item, request, entry.key, Sending())
-        return await self._find_out(item, request, entry)
-
-    def _is_to_be_tried_again(self, outcome: Outcome[LumeRun]) -> bool:
-        if isinstance(outcome.error, DuplicateRunError) and self._on_duplicate == "attach":
-            return True  # it was refused when the caller still said "raise"
-        return self._retry_failed and not (outcome.run and outcome.run.has_output)
+        key, sending = uuid.uuid4().hex, Sending()
+        try:
+            entry = await self._record(Journal.begin, item, request, key, self._sender.clock.wall())
+            if entry is None:
+                return await self._send(item, request, key, sending)
+            if entry.state == "sending":
+                return await self._find_out(item, request, entry)
+            if entry.state == "submitted":
+                return self._run(entry.body["run"], entry)
+            if entry.state == "ended":
+                outcome = self._remembered(entry, request)
+                if not self._is_to_be_tried_again(outcome):
+                    return outcome
+            else:
+                key = entry.key
+            return await self._submit(item, request, key, sending)
+        except asyncio.CancelledError:
+            if self._recorder is not None and sending.first_sent is None:
+                self._recorder.note(Journal.withdraw, item, key)
+            raise
 
     async def end(self, item: int, outcome: Outcome[LumeRun]) -> None:
         """Record the end of the item's run; an end that was not seen is looked for again at the next start."""
@@ -88,6 +95,22 @@ class Submitter:
     async def complete(self, count: int) -> None:
         """The input has ended."""
         await self._record(Journal.complete, count)
+
+    def _remembered(self, entry: Entry, request: RunRequest) -> Outcome[LumeRun]:
+        """An outcome that the journal knows."""
+        if "run" not in entry.body:
+            return Outcome(None, error=_thawed_error(entry.body["error"]), request=request)
+        run = self._run(entry.body["run"], entry)
+        return Outcome(run.id, run=run, request=request)
+
+    def _run(self, raw: dict[str, Any], entry: Entry) -> LumeRun:
+        record = run_record(raw)
+        return LumeRun(self._sender, record.id, record, idempotency_key=entry.key, reused=entry.reused)
+
+    def _is_to_be_tried_again(self, outcome: Outcome[LumeRun]) -> bool:
+        if isinstance(outcome.error, DuplicateRunError) and self._on_duplicate == "attach":
+            return True  # it was refused when the caller still said "raise"
+        return self._retry_failed and not (outcome.run and outcome.run.has_output)
 
     async def _submit(
         self, item: int, request: RunRequest, key: str, sending: Sending
@@ -99,47 +122,88 @@ class Submitter:
         self, item: int, request: RunRequest, key: str, sending: Sending
     ) -> LumeRun | Outcome[LumeRun]:
         """Send what is recorded as about to be sent, and record what comes of it."""
-        try:
-            done = await submit(
-                self._sender, request, key, own_key=False, on_duplicate=self._on_duplicate, sending=sending
-            )
-        except SubmissionUnknownError as error:
-            return Outcome(None, error=error, request=request)  # stays `sending`: to be found out
-        except RateLimitError as error:  # a full server is no outcome: the item waits for its turn
-            await self._record(Journal.unsent, item, str(error))
-            await self._sender.clock.sleep(error.retry_after or THROTTLED)
-            return await self._submit(item, request, key, sending)
-        except ApiError as error:
-            if isinstance(error, InvalidRequestError):
-                await self._record(Journal.ended, item, {"error": _frozen_error(error)})
-            else:
-                await self._record(Journal.unsent, item, str(error))
-            return Outcome(None, error=error, request=request)
+        while True:
+            try:
+                done = await self._attempt(request, key, sending)
+                break
+            except ApiError as caught:
+                error = caught
+            pause = await self._pause(request, error)
+            await self._record_failure(item, error)
+            if pause is None or not await self._sleep(pause):
+                return Outcome(None, error=error, request=request)
+            await self._record(Journal.sending, item, request, key, self._sender.clock.wall())
+            sending.attempts, sending.rekeyed = 0, False
+            if not sending.lost:
+                sending.first_sent = None
         await self._record(Journal.submitted, item, done.record.raw, reused=done.reused)
         return LumeRun(self._sender, done.record.id, done.record, idempotency_key=key, reused=done.reused)
 
+    async def _attempt(self, request: RunRequest, key: str, sending: Sending) -> Submission:
+        left = self._deadline - self._sender.clock.now()
+        return await submit(
+            self._sender,
+            request,
+            key,
+            own_key=False,
+            on_duplicate=self._on_duplicate,
+            sending=sending,
+            timeout=None if math.isinf(left) else max(0.0, left) + LAST_SUBMISSION,
+        )
+
+    async def _pause(self, request: RunRequest, error: ApiError) -> float | None:
+        """A full server is no outcome: how many seconds the item waits for its turn; None for any other error."""
+        if isinstance(error, RateLimitError):
+            return error.retry_after or THROTTLED
+        full = error.__cause__ if isinstance(error, SubmissionUnknownError) else None
+        if not isinstance(full, RateLimitError):
+            return None
+        # An answer was lost before: to send again must be safe.
+        safe = not request.force_rerun or await self._sender.replays()
+        return full.retry_after or THROTTLED if safe else None
+
+    async def _sleep(self, pause: float) -> bool:
+        """Whether there is time left after a pause, which ends at the deadline."""
+        clock = self._sender.clock
+        await clock.sleep(min(pause, max(0.0, self._deadline - clock.now())))
+        return clock.now() < self._deadline
+
+    async def _record_failure(self, item: int, error: ApiError) -> None:
+        if isinstance(error, SubmissionUnknownError):
+            return  # stays `sending`: to be found out
+        # A holder that could not be seen yet may be seen at the next start.
+        if isinstance(error, InvalidRequestError) and not isinstance(error, RunNotFoundError):
+            await self._record(Journal.ended, item, {"error": _frozen_error(error)})
+        else:
+            await self._record(Journal.unsent, item, str(error))
+
     async def _find_out(self, item: int, request: RunRequest, entry: Entry) -> LumeRun | Outcome[LumeRun]:
-        """The process died between sending and knowing: the same as a lost answer, with the same rules."""
+        """The process died between sending and knowing: the same as a lost answer, with the same rules.
+
+        Time has passed, though, and the run may have failed since: where the server knows no keys it is looked
+        for first, as a failed run would not keep it from making another.
+        """
         clock = self._sender.clock
         sending = Sending(lost=True, first_sent=clock.now() - (clock.wall() - entry.at))
-        if not request.force_rerun or await self._sender.replays():
+        if await self._sender.replays():
             return await self._submit(item, request, entry.key, sending)
+        failure: ApiError | None = None
         try:
             found = await self._look_up(request, sending)
         except ApiError as error:
-            failure: ApiError | None = error
-        else:
-            if found is not None:
-                await self._record(Journal.submitted, item, found.raw, reused=False)
-                return LumeRun(self._sender, found.id, found, idempotency_key=entry.key)
-            failure = None
+            found, failure = [], error
+        if len(found) == 1:
+            await self._record(Journal.submitted, item, found[0].raw, reused=False)
+            return LumeRun(self._sender, found[0].id, found[0], idempotency_key=entry.key)
+        no_list = failure is not None and failure.status_code in (404, 405, 501)
+        if not request.force_rerun and not found and (failure is None or no_list):
+            return await self._submit(item, request, entry.key, sending)
         call = _endpoints.submit(request, entry.key)
         return Outcome(None, error=submission_unknown(call, failure, sending), request=request)
 
-    async def _look_up(self, request: RunRequest, sending: Sending) -> RunRecord | None:
-        """The one run that the lost submission can have made, by source, time and metadata."""
-        if self._claimed is None:
-            self._claimed = await self._record(Journal.known_runs) or set()
+    async def _look_up(self, request: RunRequest, sending: Sending) -> list[RunRecord]:
+        """The runs that the lost submission can have made, by source, time and metadata."""
+        claimed = await self._known_runs()
         filters = {
             "flow_version": request.flow_version,
             "source_path": request.source_path,
@@ -150,31 +214,27 @@ class Submitter:
         found = [
             record
             for record in page.items
-            if record.id not in self._claimed
-            and record.raw.get("force_rerun") is True
+            if record.id not in claimed
+            and (record.raw.get("force_rerun") is True) == request.force_rerun
             and is_ours(record, request, sending, self._sender)
         ]
-        if len(found) != 1:
-            return None
-        self._claimed.add(found[0].id)
-        return found[0]
+        if len(found) == 1:
+            claimed.add(found[0].id)
+        return found
+
+    async def _known_runs(self) -> set[str]:
+        """The runs that belong to an item; read once, as those that come later are not looked for."""
+        if self._claimed is None:
+            known = await self._record(Journal.known_runs) or set()
+            if self._claimed is None:  # another item may have been as quick, and claimed a run already
+                self._claimed = known
+        return self._claimed
 
     async def _record(
         self, method: Callable[Concatenate[Journal, P], T], *values: P.args, **named: P.kwargs
     ) -> T | None:
-        """One call of the journal, off the event loop; nothing where there is none."""
-        journal = self._journal
-        if journal is None:
-            return None
-        return await to_thread.run_sync(lambda: method(journal, *values, **named), limiter=self._thread)
-
-
-def _outcome(body: dict[str, Any], request: RunRequest, sender: Sender) -> Outcome[LumeRun]:
-    """An outcome that the journal remembers."""
-    if "run" in body:
-        record = run_record(body["run"])
-        return Outcome(record.id, run=LumeRun(sender, record.id, record), request=request)
-    return Outcome(None, error=_thawed_error(body["error"]), request=request)
+        """One call of the journal; nothing where there is none."""
+        return None if self._recorder is None else await self._recorder.record(method, *values, **named)
 
 
 def _frozen_error(error: ApiError) -> dict[str, Any]:

@@ -49,6 +49,7 @@ async def submit(
     own_key: bool,
     on_duplicate: OnDuplicate,
     sending: Sending | None = None,
+    timeout: float | None = None,
 ) -> Submission:
     """Start the run, once.
 
@@ -56,6 +57,7 @@ async def submit(
         key: the idempotency key of every attempt.
         own_key: the caller brought the key, so that it may belong to an earlier call.
         sending: what an earlier process is known to have sent under this key.
+        timeout: seconds in which there has to be an answer, retries included.
 
     Raises:
         DuplicateRunError: the source is held by another run and `on_duplicate` is "raise".
@@ -65,7 +67,7 @@ async def submit(
     sending = sending or Sending()
     sending.dated = True
     try:
-        answer = await sender.send(call, sending=sending)
+        answer = await sender.send(call, timeout=timeout, sending=sending)
     except DuplicateRunError as caught:
         duplicate = caught
     else:

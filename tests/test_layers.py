@@ -21,7 +21,7 @@ ROWS = (
     "_converter _backoff _config",
     "models",
     "_wire _observe _journal _summary _tracing",
-    "_endpoints webhooks _progress",
+    "_endpoints webhooks _progress _recorder",
     "_transport _retry _waiter _gate _keys _scheduler",
     "_sending",
     "_sender",
