@@ -1,14 +1,14 @@
 """The API key of each request: one string for ever, or asked of a function, once for all that wait for it."""
 
 import asyncio
-import copy
 import inspect
 from collections.abc import Callable
+from copy import copy
 
 from lume_async._config import valid_key
 from lume_async._perloop import PerLoop
 from lume_async._secret import Secret, veiled
-from lume_async.errors import ApiTimeoutError
+from lume_async.errors import ApiConnectionError, ApiTimeoutError, LumeError
 
 
 class Keys:
@@ -18,7 +18,7 @@ class Keys:
         self._source = source
         self.fixed = source if isinstance(source, Secret) else None
         """The one key that never changes, where it is one."""
-        self._asking: PerLoop[list[asyncio.Task[Secret]]] = PerLoop(list)
+        self._asking = PerLoop(_Asking)
 
     @property
     def rotates(self) -> bool:
@@ -30,26 +30,63 @@ class Keys:
 
         Raises:
             ConfigurationError: the function gave something that is no key.
+            ApiConnectionError: the function failed; what it raised is the cause. Where the key comes from is as
+                far away as the service: a wait outlives its failure.
             ApiTimeoutError: the function gave nothing within `timeout` seconds.
         """
         source = self._source
         if isinstance(source, Secret):
             return source
-        asking = self._asking.get()
-        if not asking:
-            task = asyncio.ensure_future(_ask(source))
-            asking.append(task)
-            task.add_done_callback(lambda _task: asking.clear())
-        # One caller that gives up must not take the answer from the others.
-        task, patience = asking[0], asyncio.timeout(timeout)
+        asking, patience = self._asking.get(), asyncio.timeout(timeout)
+        task = asking.join(source)
+        failure: BaseException
         try:
             async with patience:
+                # One caller that gives up must not take the answer from the others.
                 return await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            if not task.cancelled() or _is_being_cancelled():
+                raise
+            failure = error  # somebody else cancelled what the function waited for
         except Exception as error:
             failure = error
-        if not patience.expired():
-            raise _own(failure)
-        raise ApiTimeoutError(f"the api_key function gave no key within {timeout:.3g} s", reached=False)
+        finally:
+            asking.leave(task)
+        if patience.expired():
+            raise ApiTimeoutError(f"the api_key function gave no key within {timeout:.3g} s", reached=False)
+        if isinstance(failure, LumeError):
+            raise copy(failure)  # one that all share would collect the tracebacks of all
+        # Its text is not repeated: it may hold the key.
+        raise ApiConnectionError(
+            f"the api_key function failed: {type(failure).__name__}", reached=False
+        ) from failure
+
+
+class _Asking:
+    """The question that is under way in one loop; it ends with the last caller that waits for it."""
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[Secret] | None = None
+        self._callers = 0
+
+    def join(self, source: Callable[[], object]) -> asyncio.Task[Secret]:
+        if self._task is None or self._task.done():
+            self._task, self._callers = asyncio.ensure_future(_ask(source)), 0
+        self._callers += 1
+        return self._task
+
+    def leave(self, task: asyncio.Task[Secret]) -> None:
+        if task is not self._task:
+            return
+        self._callers -= 1
+        if self._callers == 0:
+            task.cancel()
+            self._task = None
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _ask(source: Callable[[], object]) -> Secret:
@@ -57,15 +94,3 @@ async def _ask(source: Callable[[], object]) -> Secret:
     if inspect.isawaitable(answer):
         answer = veiled(await answer)
     return valid_key(answer, "the api_key function")
-
-
-def _own(error: Exception) -> Exception:
-    """A copy for one of the callers: one that all share would collect the tracebacks of all."""
-    try:
-        own = copy.copy(error)
-    except Exception:  # of a class that can't be copied
-        return error
-    if type(own) is not type(error):
-        return error
-    own.__cause__, own.__suppress_context__ = error.__cause__, error.__suppress_context__
-    return own.with_traceback(error.__traceback__)

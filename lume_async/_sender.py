@@ -115,6 +115,8 @@ class Sender:
                 except ApiError as caught:
                     error = caught
                 error.attempts = state.attempts
+                if self._rekeys(call, error, state):
+                    continue
                 if call.submission is not None and answer_lost(error):
                     state.lost = True
                 delay = await self._delay(call, error, state)
@@ -284,13 +286,16 @@ class Sender:
             if date is not None:
                 state.server_offset = date - now
 
+    def _rekeys(self, call: Call[T], error: ApiError, state: Sending) -> bool:
+        """Whether the key was refused and is asked for anew: once per call, as it may have rotated meanwhile."""
+        refused = isinstance(error, AuthenticationError) and error.status_code == 401
+        if not refused or state.rekeyed or not (call.keyed and self._keys.rotates):
+            return False
+        state.rekeyed = True
+        return True
+
     async def _delay(self, call: Call[T], error: ApiError, state: Sending) -> float | None:
         """Seconds until the next attempt, None where there must be none."""
-        if isinstance(error, AuthenticationError) and error.status_code == 401:
-            if self._keys.rotates and call.keyed and not state.rekeyed:
-                state.rekeyed = True
-                return 0.0
-            return None
         if isinstance(error, RunNotFoundError) and call.method == "GET" and self.is_fresh(call.run_id):
             return max(error.retry_after or 0.0, self.retry.backoff.delay(state.attempts - 1, self.rng))
         delay = self.retry.delay(error, state.attempts, self.rng)

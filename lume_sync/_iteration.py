@@ -134,11 +134,12 @@ class Iteration(Iterator[T], Generic[S, T]):
             try:
                 item = self._items.popleft()
             except IndexError:
-                fetched = self._fetch()
-                if fetched is not None and not fetched.result():
-                    raise StopIteration from None
+                pass  # what comes next must not show this one as its context
             else:
                 return self._wrap(item)
+            fetched = self._fetch()
+            if fetched is not None and not fetched.result():
+                raise StopIteration
 
     def handed_over(self) -> AsyncIterator[S] | None:
         """The source, for a reader on the loop; None where the iteration has begun. This one has ended then."""

@@ -27,7 +27,7 @@ def command(
     \b
     lume list --status FAILED --limit 10
     lume list --status FAILED -o ids | lume show -
-    lume list --status FAILED -o sources | lume backfill invoices:v3 --from-file - --force-rerun
+    lume list --status FAILED -o sources | lume backfill invoices:v3 --from-file -
     lume list --flow invoices:v3 -o ndjson | jq -r .run_metadata.ticket
     """
     from lume_async import LumeRun

@@ -10,6 +10,7 @@ from loopback import Loopback, Request, Step, forever, reply, reset, throttled
 from run_service import RunService
 
 from lume_async import (
+    ApiConnectionError,
     AuthenticationError,
     Client,
     ConfigurationError,
@@ -17,7 +18,9 @@ from lume_async import (
     LumeRun,
     RunFailedError,
     RunNotFoundError,
+    RunTimeoutError,
 )
+from lume_async.testing import no_backoff
 
 
 def _with_key(server: Loopback, key: Any) -> Client:
@@ -127,13 +130,44 @@ async def test_a_refused_key_is_asked_for_anew_once_and_then_refused_for_good() 
     assert [r.headers["lume-api-key"] for r in server.requests] == ["key-1", "key-2"]
 
 
+async def test_those_who_look_at_many_ask_for_a_refused_key_anew_as_well() -> None:
+    keys = iter(["old"])
+
+    def answer(request: Request) -> Step:
+        if request.headers["lume-api-key"] == "old":
+            return reply(401)
+        return run_reply(run_id=request.path.rpartition("/")[2])
+
+    async with Loopback(answer) as server, _with_key(server, lambda: next(keys, "new")) as client:
+        outcomes = await client.wait_all(["run_1", "run_2"])
+
+    assert all(outcome.result().succeeded for outcome in outcomes)
+
+
 async def test_a_key_function_that_fails_is_no_failed_run() -> None:
+    away = iter([OSError("the vault is away")] * 10)
+
+    def key() -> str:
+        if (error := next(away, None)) is not None:
+            raise error
+        return "key"
+
+    async with Loopback([run_reply(run_id="run_1")]) as server, _with_key(server, key) as client:
+        with no_backoff():
+            assert (await client.attach("run_1").wait()).succeeded
+
+
+async def test_a_key_function_that_fails_for_good_is_named() -> None:
     def key() -> str:
         raise OSError("the vault is away")
 
     async with Loopback([]) as server, _with_key(server, key) as client:
-        with pytest.raises(OSError, match="the vault is away"):
-            await client.attach("run_1").wait()
+        with pytest.raises(RunTimeoutError) as caught:
+            await client.attach("run_1").wait(timeout=0)
+
+    assert "the api_key function failed: OSError" in str(caught.value)
+    assert isinstance(caught.value.__cause__, ApiConnectionError)
+    assert isinstance(caught.value.__cause__.__cause__, OSError)
 
 
 @pytest.mark.parametrize("status", ["CREATED", "TRANSFORMING", "SUCCEEDED", "FAILED", "CANCELLED"])

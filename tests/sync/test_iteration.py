@@ -116,8 +116,9 @@ def test_an_error_comes_once_after_the_items_before_it(portal: Portal) -> None:
 
     iteration = iterate(portal, broken())
     assert next(iteration) == 1
-    with pytest.raises(ValueError, match="broken"):
+    with pytest.raises(ValueError, match="broken") as caught:
         next(iteration)
+    assert caught.value.__context__ is None
     assert list(iteration) == []
 
 

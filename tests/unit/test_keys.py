@@ -1,13 +1,12 @@
 """The key is asked for once for all that wait for it."""
 
 import asyncio
-from typing import Any
 
 import pytest
 
 from lume_async._keys import Keys
 from lume_async._secret import Secret
-from lume_async.errors import ApiTimeoutError, ConfigurationError
+from lume_async.errors import ApiConnectionError, ApiTimeoutError, ConfigurationError
 
 
 async def test_a_fixed_key_is_given_as_it_is() -> None:
@@ -76,31 +75,46 @@ async def test_an_error_reaches_all_that_wait_and_is_not_kept() -> None:
     keys = Keys(ask)
     results = await asyncio.gather(keys.get(), keys.get(), return_exceptions=True)
 
-    assert [str(result) for result in results] == ["vault is down"] * 2
+    assert [str(result) for result in results] == ["the api_key function failed: OSError"] * 2
     assert results[0] is not results[1]
     await asyncio.sleep(0)
     assert await keys.get() == "k"
 
 
-class Sealed(Exception):
-    """Can't be copied: its arguments are not those of its class."""
-
-    def __init__(self, *, why: str) -> None:
-        super().__init__(why)
-
-
-@pytest.mark.parametrize("cause", [None, OSError("below")])
-@pytest.mark.parametrize("make", [TimeoutError, KeyError, lambda text: Sealed(why=text)])
-async def test_an_error_of_the_function_arrives_as_it_is(make: Any, cause: Exception | None) -> None:
+async def test_a_function_that_fails_is_named_and_its_text_is_not_repeated() -> None:
     async def ask() -> str:
-        raise make("no vault") from cause
+        raise LookupError("canary-key")
 
-    with pytest.raises(type(make("x"))) as caught:
+    with pytest.raises(ApiConnectionError, match="the api_key function failed: LookupError") as caught:
         await Keys(ask).get(10)
 
-    assert caught.value.args == ("no vault",)
-    assert caught.value.__cause__ is cause
-    assert [frame.name for frame in caught.traceback][-1] == "ask"
+    assert "canary" not in str(caught.value)
+    assert isinstance(caught.value.__cause__, LookupError)
+    assert caught.value.retryable
+    assert not caught.value.reached
+
+
+async def test_what_the_function_waits_for_may_be_cancelled_by_somebody_else() -> None:
+    async def ask() -> str:
+        raise asyncio.CancelledError
+
+    with pytest.raises(ApiConnectionError, match="CancelledError"):
+        await Keys(ask).get(10)
+
+
+async def test_the_question_ends_with_the_last_that_waits_for_it() -> None:
+    vault = Vault()
+    keys = Keys(vault)
+    waiting = [asyncio.ensure_future(keys.get()) for _ in range(2)]
+    await asyncio.sleep(0)
+    (question,) = asyncio.all_tasks() - {asyncio.current_task(), *waiting}
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, question, return_exceptions=True)
+
+    assert question.cancelled()
+    vault.open.set()
+    assert await keys.get() == "k2"
 
 
 @pytest.mark.parametrize("answer", ["", None, 5, "a\x00", b"k"])

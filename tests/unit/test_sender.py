@@ -249,15 +249,19 @@ async def test_a_crowd_with_a_stale_key_asks_for_few_new_ones() -> None:
     assert len(transport.requests) <= 101
 
 
-async def test_a_function_that_fails_is_not_a_failure_of_the_server() -> None:
+async def test_where_the_key_function_fails_nothing_is_sent() -> None:
+    asked = []
+
     def no_vault() -> str:
+        asked.append(1)
         raise OSError("the vault is down")
 
     client, transport, _ = client_of([], api_key=no_vault)
 
-    with pytest.raises(OSError, match="the vault is down"):
-        await client.run_status("run_1")
+    with pytest.raises(ApiConnectionError, match="the api_key function failed: OSError"):
+        await client.run("f:v1", "a.csv", force_rerun=True)
     assert transport.requests == []
+    assert len(asked) == 3
 
 
 @pytest.mark.parametrize(
