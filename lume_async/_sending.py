@@ -1,6 +1,6 @@
 """How one call goes, and what its answers and failures mean for the caller. Pure."""
 
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 from attrs import define
 
@@ -13,6 +13,10 @@ from lume_async._wire import Response, error_from
 from lume_async.errors import ApiError, SubmissionUnknownError
 
 T = TypeVar("T")
+
+_REDACTED = "[redacted]"
+_TELLING = 8
+"""From so many characters on a key is taken for a secret, not for a word."""
 
 
 @define
@@ -48,11 +52,17 @@ def read(call: Call[T], response: Response, clock: Clock, key: Secret | None) ->
     """
     status = response.status
     if not (200 <= status < 300 or (status == 304 and IF_NONE_MATCH in call.headers)):
-        raise _about(call, error_from(response, on_run=call.run_id is not None, wall=clock.wall()), key)
+        said = _unsaid(response, key)
+        raise _about(call, error_from(said, on_run=call.run_id is not None, wall=clock.wall()), key)
     try:
         return call.decode(response)
     except ApiError as caught:
         error = caught
+    response = _unsaid(response, key)
+    try:
+        call.decode(response)
+    except ApiError as caught:
+        error = caught  # the same once more, in words that quote no key
     error.status_code = status
     error.request_id = response.headers.get(REQUEST_ID)
     error.body = response.body[:2048].decode("utf-8", "replace")
@@ -67,9 +77,28 @@ def _about(call: Call[T], error: ApiError, key: Secret | None) -> ApiError:
     return error
 
 
+def _unsaid(response: Response, key: Secret | None) -> Response:
+    """The answer without the key. Before its body is cut for a message: half a key is known from no other text."""
+    if not _is_telling(key):
+        return response
+    secret = key.encode()
+    body = response.body.replace(secret, _REDACTED.encode())
+    for length in range(
+        len(secret) - 1, _TELLING // 2 - 1, -1
+    ):  # the body itself may have been cut in the key
+        if body.endswith(secret[:length]):
+            body = body[:-length] + _REDACTED.encode()
+            break
+    return Response(response.status, response.headers, body)
+
+
 def _without(key: Secret | None, text: str) -> str:
-    # Shorter ones are made up, and words like "test" stand in a body for other reasons.
-    return text.replace(key, "[redacted]") if key and len(key) >= 8 else text
+    return text.replace(key, _REDACTED) if _is_telling(key) else text
+
+
+def _is_telling(key: Secret | None) -> TypeGuard[Secret]:
+    """Shorter ones are made up, and words like "test" stand in a body for other reasons."""
+    return key is not None and len(key) >= _TELLING
 
 
 def verdict(call: Call[T], error: ApiError, state: Sending) -> ApiError:

@@ -264,6 +264,23 @@ async def test_where_the_key_function_fails_nothing_is_sent() -> None:
     assert len(asked) == 3
 
 
+@pytest.mark.parametrize("edge", [200, 500, 2048, 64 * 1024])
+@pytest.mark.parametrize("kind", ["text", "detail", "200"])
+async def test_a_key_that_lies_across_a_cut_is_not_repeated_in_part(edge: int, kind: str) -> None:
+    key = "canary-0123456789-abcdef"
+    for begin in range(edge - len(key) - 4, edge + 2):
+        text = "y" * begin + key
+        answer = {
+            "text": FakeAnswer(403, text.encode()[: 64 * 1024]),
+            "detail": FakeAnswer(403, {"detail": text + "z" * 50}),
+            "200": FakeAnswer(200, text.encode() + b"z" * 50),
+        }[kind]
+        client, _, _ = client_of([answer], api_key=key, retry=Retry(attempts=1))
+        with pytest.raises(ApiError) as caught:
+            await client.run_status("run_1")
+        assert "canary" not in f"{caught.value} {caught.value.body}"
+
+
 @pytest.mark.parametrize(
     "answer",
     [
