@@ -15,7 +15,7 @@ from lume_async._summary import Summary
 from lume_async.models import Outcome
 
 WINDOW = 60.0
-"""Seconds over which the rate is measured: a resumed backfill tells what it knew within a moment, and then works."""
+"""Seconds over which the rate is measured."""
 
 
 @public
@@ -27,7 +27,7 @@ class Progress:
         summary: of the outcomes so far; a copy, which stays as it is.
         total: how many outcomes there will be, if that was said.
         elapsed: seconds since the beginning.
-        rate: outcomes per second during the last minute.
+        rate: outcomes per second during the last minute; what a journal remembers is none.
         ended: whether this is the last snapshot: every outcome has come.
     """
 
@@ -83,16 +83,17 @@ class _Camera:
     def __init__(self, total: int | None) -> None:
         self.summary = Summary()
         self._total = total
-        self._recent: deque[tuple[float, int]] = deque()  # when there were how many
+        self._recent: deque[tuple[float, int]] = deque()  # when how many had been earned
         self._begun: float | None = None
 
     def snapshot(self, now: float, *, ended: bool = False) -> Progress:
         self._begun = now if self._begun is None else self._begun
         while len(self._recent) > 1 and now - self._recent[1][0] >= WINDOW:
             self._recent.popleft()
-        self._recent.append((now, self.summary.outcomes))
+        earned = self.summary.outcomes - self.summary.remembered
+        self._recent.append((now, earned))
         since, before = self._recent[0]
-        rate = (self.summary.outcomes - before) / (now - since) if now > since else 0.0
+        rate = (earned - before) / (now - since) if now > since else 0.0
         return Progress(self.summary.copy(), self._total, now - self._begun, rate, ended)
 
 

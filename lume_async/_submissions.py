@@ -99,9 +99,9 @@ class Submitter:
     def _remembered(self, entry: Entry, request: RunRequest) -> Outcome[LumeRun]:
         """An outcome that the journal knows."""
         if "run" not in entry.body:
-            return Outcome(None, error=_thawed_error(entry.body["error"]), request=request)
+            return Outcome(None, error=_thawed_error(entry.body["error"]), request=request, remembered=True)
         run = self._run(entry.body["run"], entry)
-        return Outcome(run.id, run=run, request=request)
+        return Outcome(run.id, run=run, request=request, remembered=True)
 
     def _run(self, raw: dict[str, Any], entry: Entry) -> LumeRun:
         record = run_record(raw)

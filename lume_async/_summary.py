@@ -47,6 +47,7 @@ class Summary:
 
     Attributes:
         outcomes: how many there were.
+        remembered: how many of them a journal told: from earlier starts, nothing was done for them now.
         statuses: how many per status; outcomes without a run are counted under their error's name.
         rows_read: rows read by all runs, and so on.
         reject_reasons: how many rows were rejected for which reason.
@@ -56,6 +57,7 @@ class Summary:
     """
 
     outcomes: int = 0
+    remembered: int = 0
     statuses: Counter[str] = Factory(Counter)
     rows_read: int = 0
     rows_mapped: int = 0
@@ -86,6 +88,7 @@ class Summary:
     def add(self, outcome: Outcome[Any]) -> None:
         """Count one more outcome."""
         self.outcomes += 1
+        self.remembered += outcome.remembered
         run, error = outcome.run, outcome.error
         asked = outcome.request.source_path if outcome.request else None
         if run is None:
@@ -136,6 +139,7 @@ class Summary:
         """The same as plain JSON values."""
         return {
             "outcomes": self.outcomes,
+            "remembered": self.remembered,
             "statuses": dict(self.statuses),
             "rows_read": self.rows_read,
             "rows_mapped": self.rows_mapped,
@@ -159,7 +163,8 @@ class Summary:
 
     def __str__(self) -> str:
         """A few lines for a terminal or a log."""
-        lines = [f"{self.outcomes:,} outcome{'s' * (self.outcomes != 1)}: " + _counts(self.statuses)]
+        known = f" ({self.remembered:,} of them known from the journal)" if self.remembered else ""
+        lines = [f"{self.outcomes:,} outcome{'s' * (self.outcomes != 1)}{known}: " + _counts(self.statuses)]
         lines.append(
             f"rows: {self.rows_read:,} read, {self.rows_mapped:,} mapped, {self.rows_rejected:,} rejected"
         )

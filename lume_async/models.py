@@ -268,12 +268,14 @@ class Outcome(Generic[Run]):
         run: the run in a terminal status, FAILED ones too.
         error: why its end could not be seen.
         request: what was to be run, where `run_many` submitted it.
+        remembered: whether a journal told it: it had come to this before, and nothing was done for it now.
     """
 
     run_id: str | None
     run: Run | None = None
     error: Exception | None = None
     request: RunRequest | None = None
+    remembered: bool = False
 
     def result(self) -> Run:
         """The run, FAILED ones too.

@@ -1,5 +1,6 @@
 """A batch under way: outcomes counted, shown, summed up. What `backfill` is made of."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -7,10 +8,12 @@ from typing import Any
 from lume_async import (
     Client,
     DuplicateRunError,
+    Event,
     LumeError,
     LumeRun,
     OnDuplicate,
     Outcome,
+    RequestFinished,
     RunRequest,
     Summary,
 )
@@ -44,7 +47,14 @@ class Backfill:
         self._taken = 0
         self._codes: set[int] = set()
         self._stop: LumeError | None = None
-        self._began = self._told = time.monotonic()
+        self._trouble: str | None = None
+        self._began = time.monotonic()
+
+    def heard(self, event: Event) -> None:
+        """A hook: whether the server answers."""
+        if isinstance(event, RequestFinished):
+            failed = (event.status_code or 0) >= 500
+            self._trouble = event.error or (f"status {event.status_code}" if failed else None)
 
     @property
     def unfinished(self) -> int:
@@ -73,6 +83,8 @@ class Backfill:
             timeout=timeout,
         )
         hope = Hope(has_journal=journal is not None)
+        lively = self._session.say.is_lively
+        lines = None if lively else asyncio.ensure_future(self._keep_telling())
         with live_line(self._session.say, self._progress):
             try:
                 async for outcome in outcomes:
@@ -86,6 +98,11 @@ class Backfill:
                 if self.summary.outcomes and not (self._stop and len(self.summary.statuses) == 1):
                     self._tell_summary(journal)
                 raise
+            finally:
+                if lines is not None:
+                    lines.cancel()
+        if not lively and self._taken:
+            self._session.say.note(self._progress())
         if not self._taken:
             self._session.say.note("no source paths in the list: nothing to do")
         self._tell_summary(journal)
@@ -117,10 +134,12 @@ class Backfill:
             self._codes.add(_exits.of_status(outcome.run.status, allow_partial=self._allow_partial))
         if self._session.data.format == "ndjson":
             self._session.data.document(to_dict(outcome))
-        say, now = self._session.say, time.monotonic()
-        if not say.is_lively and (now - self._told >= _EVERY or self.summary.outcomes == self._total):
-            self._told = now
-            say.note(self._progress())
+
+    async def _keep_telling(self) -> None:
+        """Where there is no display: a line now and then, also while nothing ends."""
+        while True:
+            await asyncio.sleep(_EVERY)
+            self._session.say.note(self._progress())
 
     def _tell_summary(self, journal: str | None) -> None:
         say, data, text = self._session.say, self._session.data, _errors.in_options(str(self.summary))
@@ -135,11 +154,14 @@ class Backfill:
             data.text(text)
         if self.summary.statuses[DuplicateRunError.__name__]:
             new = "" if journal is None else " (that one with a new --journal)"
-            say.note(f"  hint: submit with --on-duplicate attach or --force-rerun{new}")
+            say.note(
+                "  hint: --on-duplicate attach follows the runs that hold these sources; --force-rerun processes "
+                f"again what was processed, not what is being processed{new}"
+            )
 
     def _progress(self) -> str:
         done, passed = self.summary.outcomes, time.monotonic() - self._began
-        rate = done / passed if passed > 0 else 0.0
+        rate = (done - self.summary.remembered) / passed if passed > 0 else 0.0
         parts = []
         if self._total is None:
             parts.append(f"{done:,} ended")
@@ -150,9 +172,11 @@ class Backfill:
         parts[-1] += counts(self.summary.statuses)
         if self.unfinished > 0:
             parts.append(f"{self.unfinished:,} active")
-        if done:
+        if self._trouble is not None:
+            parts.append(f"the server does not answer ({self._trouble}): waiting for it")
+        elif rate:
             parts.append(f"{rate:.1f}/s")
-        if done and self._total is not None and done < self._total:
+        if rate and self._total is not None and done < self._total:
             parts.append(f"ETA {clock((self._total - done) / rate)}")
         return "  ".join(parts)
 

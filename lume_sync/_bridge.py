@@ -82,7 +82,7 @@ def in_outcome(wrap: Callable[[S], T]) -> Callable[[Outcome[S]], Outcome[T]]:
 
     def outcome(core: Outcome[S]) -> Outcome[T]:
         run = None if core.run is None else wrap(core.run)
-        return Outcome(core.run_id, run, adopt(core.error), core.request)
+        return Outcome(core.run_id, run, adopt(core.error), core.request, core.remembered)
 
     return outcome
 

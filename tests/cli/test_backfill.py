@@ -98,7 +98,7 @@ def test_duplicates_are_told_once_in_the_words_of_the_command_line(
     assert done.code == 1
     assert done.out.splitlines()[-1].startswith("2 x DuplicateRunError: ")
     assert "or pass --force-rerun to process it again" in done.out
-    assert "hint: submit with --on-duplicate attach or --force-rerun" in done.err
+    assert "hint: --on-duplicate attach follows the runs that hold these sources; --force-rerun" in done.err
     told = json.loads(shell.lume(*command, "-o", "json", stdin=names[0]).out)["failures"][0]
     assert "force_rerun" not in told["message"]
     once = shell.lume("run", "people:v1", names[0])

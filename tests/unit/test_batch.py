@@ -188,9 +188,11 @@ class TestJournal:
         service.log.clear()
         again = await collect(client.run_many(requests(5), journal=path))
         assert not service.log
-        assert Summary.of(again).to_dict() == first.to_dict() | {
-            "slowest": Summary.of(again).to_dict()["slowest"]
-        }
+        told_again = Summary.of(again)
+        assert (first.remembered, told_again.remembered) == (0, 5)
+        assert str(told_again).startswith("5 outcomes (5 of them known from the journal): ")
+        same = ("remembered", "slowest")
+        assert told_again.to_dict() == first.to_dict() | {name: told_again.to_dict()[name] for name in same}
         refused = next(outcome.error for outcome in again if outcome.error)
         assert isinstance(refused, DuplicateRunError)
         assert refused.run_id == "run_old"
