@@ -45,6 +45,8 @@ class _Watched:
 
     run: LumeRun
     looks: int = 0
+    retries: int = 0  # looks in a row that failed, or didn't show the end that the feed told
+    ended: bool = False  # the feed told its end
     shown: RunStatus | None = None
     progress: tuple[float, float] | None = None  # the first that was reported, and when
 
@@ -203,8 +205,10 @@ class Monitor:
                     await self._events.put(RunEvent(run, watched.shown, error))
                     return None
                 floor = patience
+                watched.retries += 1
             else:
                 floor = polled.not_before
+                watched.retries = watched.retries + 1 if watched.ended else 0
                 if polled.record is not None:
                     run._adopt(polled.record)
         self._start_feed()
@@ -222,8 +226,10 @@ class Monitor:
 
     def _pause(self, watched: _Watched) -> float:
         """Seconds until the next look: half of what the run's progress says is left, if it says anything."""
-        if self._fed:
+        if self._fed and not watched.retries:
             return SAFETY_NET
+        if self._fed:
+            return min(SAFETY_NET, self._backoff.delay(watched.retries - 1, self._sender.rng))
         progress = watched.run.progress if self._follows_progress else None
         if progress is not None:
             now = self._sender.clock.now()
@@ -247,7 +253,8 @@ class Monitor:
             return
         run, status = watched.run, RunStatus(change.status)
         record = run._record
-        if record is None or status.is_terminal or change.finished_at or self._events.full():
+        watched.ended = watched.ended or status.is_terminal or bool(change.finished_at)
+        if record is None or watched.ended or self._events.full():
             self._scheduler.wake(change.id)
         elif not run.is_terminal:
             newer = RunRecord(record.id, status, {**record.raw, "status": change.status})

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 
 import pytest
 from fake_service import Service, other_tasks
@@ -16,13 +17,34 @@ from lume_async import (
     RunNotFoundError,
     RunStatus,
 )
-from lume_async.testing import FakeAnswer, fake_client
+from lume_async.testing import FakeAnswer, FakeRequest, fake_client, run_json
 
 GONE = FakeAnswer(404, {"detail": "no such run"})
 
 
 def client_of(service: Service) -> Client:
     return fake_client(service, clock=service.clock)[0]
+
+
+def fed(
+    service: Service,
+    pages: list[tuple[float, list[tuple[str, str]]]],
+    answer: Callable[[FakeRequest], FakeAnswer | Exception] | None = None,
+) -> Client:
+    """A client whose change feed tells just these (id, status), each page held until its time; then no more."""
+
+    def answered(request: FakeRequest) -> FakeAnswer | Exception:
+        if not request.path.startswith("/v1/changes"):
+            return (answer or service)(request)
+        after = request.path.partition("after=")[2]
+        number = int(after) if after else 0
+        now = service.clock.now()
+        until, items = (now, []) if not after else pages[number] if number < len(pages) else (now + 30.0, [])
+        told = [{"id": run_id, "status": status, "finished_at": None} for run_id, status in items]
+        page = {"items": told, "next_cursor": str(number + bool(items))}
+        return FakeAnswer(200, page, {"Lume-Capabilities": "changes, wait"}, took=max(0.0, until - now))
+
+    return fake_client(answered, clock=service.clock)[0]
 
 
 async def ends(monitor: Monitor, count: int) -> list[RunEvent[LumeRun]]:
@@ -280,6 +302,37 @@ class TestChangeFeed:
         assert all(event.run.succeeded for event in found)
         assert sum(service.looks.values()) - 1 <= 2.2 * 50
         assert service.clock.now() < 201.0
+
+    @pytest.mark.parametrize("first", [503, 200], ids=["failed", "stale"])
+    async def test_a_fetch_that_does_not_show_the_end_that_was_told_is_repeated_soon(
+        self, first: int
+    ) -> None:
+        service = Service(capabilities=["changes", "wait"], lasts=20.0)
+        stale = iter([FakeAnswer(first, run_json("a", "TRANSFORMING"))] * 3)
+
+        def answer(request: FakeRequest) -> FakeAnswer | Exception:
+            ended = request.path == "/v1/runs/a" and service.clock.now() >= 25.0
+            return (next(stale, None) if ended else None) or service(request)
+
+        client = fed(service, [(25.0, [("a", "SUCCEEDED"), ("b", "SUCCEEDED")])], answer)
+        await client.run_status("warm-up")
+        async with client.monitor() as monitor:
+            monitor.add("a")
+            monitor.add("b")
+            await ends(monitor, 2)
+        assert service.clock.now() < 30.0
+
+    async def test_a_failed_first_look_is_repeated_soon(self) -> None:
+        service = Service(capabilities=["changes", "wait"], lasts=0.0)
+        failures = iter([FakeAnswer(503, b"", {"Retry-After": "1"})])
+
+        def answer(request: FakeRequest) -> FakeAnswer | Exception:
+            return (next(failures, None) if request.path == "/v1/runs/a" else None) or service(request)
+
+        client = fed(service, [], answer)
+        await client.run_status("warm-up")
+        assert len(await client.wait_all(["a", "b"])) == 2
+        assert service.clock.now() < 3.0
 
     async def test_a_lost_capability_falls_back_to_looks(self) -> None:
         service = Service(capabilities=["changes", "wait"], lasts=60.0)
