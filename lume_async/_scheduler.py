@@ -181,7 +181,10 @@ class Scheduler:
 
     def _worker_done(self, worker: asyncio.Task[None]) -> None:
         self._workers.discard(worker)
-        if not worker.cancelled() and (error := worker.exception()) is not None:
+        if worker.cancelled():
+            if self._due:  # closing empties it first: this came from within a look, and the key would be lost
+                self._failed(RuntimeError("a look was cancelled, and not by whom it belongs to"))
+        elif (error := worker.exception()) is not None:
             self._failed(error)
 
     def _check_empty(self) -> None:
