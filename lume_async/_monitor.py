@@ -251,10 +251,10 @@ class Monitor:
         watched = self._watched.get(change.id)
         if watched is None or (change.status == watched.shown and not change.finished_at):
             return
-        run, status = watched.run, RunStatus(change.status)
-        record = run._record
-        watched.ended = watched.ended or status.is_terminal or bool(change.finished_at)
-        if record is None or watched.ended or self._events.full():
+        run, record = watched.run, watched.run._record
+        status = RunStatus(change.status) if change.status else None
+        watched.ended |= bool(change.finished_at) or (status is not None and status.is_terminal)
+        if status is None or record is None or watched.ended or self._events.full():
             self._scheduler.wake(change.id)
         elif not run.is_terminal:
             newer = RunRecord(record.id, status, {**record.raw, "status": change.status})

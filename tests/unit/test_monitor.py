@@ -334,6 +334,16 @@ class TestChangeFeed:
         assert len(await client.wait_all(["a", "b"])) == 2
         assert service.clock.now() < 3.0
 
+    async def test_a_change_without_a_status_leads_to_a_look(self) -> None:
+        service = Service(capabilities=["changes", "wait"], lasts=20.0)
+        client = fed(service, [(25.0, [("a", ""), ("b", "SUCCEEDED")])])
+        await client.run_status("warm-up")
+        async with client.monitor() as monitor:
+            monitor.add("a")
+            monitor.add("b")
+            await ends(monitor, 2)
+        assert service.clock.now() < 26.0
+
     async def test_a_lost_capability_falls_back_to_looks(self) -> None:
         service = Service(capabilities=["changes", "wait"], lasts=60.0)
         client = client_of(service)
