@@ -65,5 +65,8 @@ def answer_lost(error: ApiError) -> bool:
 
 
 def refuses_for_good(error: ApiError) -> bool:
-    """Whether the answer shows that no earlier attempt with the same body can have started a run."""
-    return error.status_code in (400, 404, 413, 422)
+    """Whether the answer shows that no earlier attempt with the same body can have started a run.
+
+    Only the service knows that: a gateway's own 404 says nothing about what came through it before.
+    """
+    return error._of_service and error.status_code in (400, 404, 413, 422)

@@ -30,6 +30,9 @@ SNIPPET = 200
 LONGEST_WORDS = 500
 """How much of a problem's `detail` an error's message shows, in characters."""
 
+PROBLEM = "urn:lume:problem:"
+"""How the `type` of the service's own problems begins: no gateway on the way says that."""
+
 _BOM = b"\xef\xbb\xbf"
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
 
@@ -105,7 +108,9 @@ def error_from(response: Response, *, on_run: bool = False, wall: float = math.n
         details["run_id"] = run_id if is_run_id(run_id) else None
     if status == HTTPStatus.REQUEST_TIMEOUT:
         details["retryable"] = True
-    return kind(_message(response, problem), **details)
+    error = kind(_message(response, problem), **details)
+    error._of_service = str(problem.get("type")).startswith(PROBLEM)
+    return error
 
 
 def retry_after(headers: Mapping[str, str], wall: float = math.nan) -> float | None:

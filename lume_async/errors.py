@@ -64,6 +64,7 @@ class ApiError(LumeError):
     """
 
     retryable: bool = False
+    _of_service: bool = False  # the service's own words, not those of a gateway on the way
 
     def __init__(
         self,

@@ -175,6 +175,21 @@ async def test_a_lost_answer_followed_by_refusals_is_still_lost() -> None:
     assert len(service.runs) == 1
 
 
+@pytest.mark.parametrize("status", [400, 404, 413, 422])
+async def test_a_gateways_refusal_after_a_lost_answer_is_none(status: int) -> None:
+    page = reply(status, "<html>no such page</html>", headers={"Content-Type": "text/html"})
+    async with RunService() as service:
+        service.lose(reset(), committed=True)
+        service.lose(page, committed=False)
+        client, _ = leaping_client(service)
+        async with client:
+            with pytest.raises(SubmissionUnknownError) as caught:
+                await client.run(FLOW, SOURCE)
+
+    assert len(service.runs) == 1
+    assert caught.value.status_code == status
+
+
 @pytest.mark.parametrize("lost", [True, False], ids=["answer lost", "answered"])
 async def test_the_run_of_somebody_else_is_a_duplicate(lost: bool) -> None:
     async with RunService(capabilities=()) as service:

@@ -134,4 +134,8 @@ def test_whether_a_run_may_exist_all_the_same(failure: ApiError, lost: bool) -> 
     ],
 )
 def test_which_answer_shows_that_no_attempt_can_have_worked(status: int, for_good: bool) -> None:
-    assert refuses_for_good(error(ApiError, status)) is for_good
+    of_service, of_gateway = error(ApiError, status), error(ApiError, status)
+    of_service._of_service = True
+
+    assert refuses_for_good(of_service) is for_good
+    assert not refuses_for_good(of_gateway)

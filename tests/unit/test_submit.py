@@ -301,13 +301,17 @@ async def test_attempts_used_up_with_an_answer_lost() -> None:
         (FakeAnswer(403), SubmissionUnknownError),
         (FakeAnswer(302), SubmissionUnknownError),
         (ApiConnectionError("refused", reached=False), SubmissionUnknownError),
-        (FakeAnswer(400), InvalidRequestError),
-        (FakeAnswer(404), InvalidRequestError),
-        (FakeAnswer(413), InvalidRequestError),
-        (FakeAnswer(422), InvalidRequestError),
+        (FakeAnswer(400), SubmissionUnknownError),
+        (FakeAnswer(404, b"<html>"), SubmissionUnknownError),
+        (FakeAnswer(404, {"type": "about:blank"}), SubmissionUnknownError),
+        (FakeAnswer(422, {"type": ["urn:lume:problem:invalid"]}), SubmissionUnknownError),
+        (FakeAnswer(400, {"type": "urn:lume:problem:invalid"}), InvalidRequestError),
+        (FakeAnswer(404, {"type": "urn:lume:problem:not-found"}), InvalidRequestError),
+        (FakeAnswer(413, {"type": "urn:lume:problem:too-large"}), InvalidRequestError),
+        (FakeAnswer(422, {"type": "urn:lume:problem:invalid"}), InvalidRequestError),
     ],
 )
-async def test_after_a_lost_answer_only_a_refusal_for_good_says_that_there_is_no_run(
+async def test_after_a_lost_answer_only_a_refusal_of_the_service_says_that_there_is_no_run(
     then: Any, kind: type[ApiError]
 ) -> None:
     server = Server((True, FakeAnswer(502)), *[(False, then)] * 2)
