@@ -49,10 +49,15 @@ class Call(Generic[T]):
 
 @frozen
 class Submitted:
-    """The answer to a submission: the run, and whether the server says that it is an old one."""
+    """The answer to a submission: the run, and whether the server says that it is an old one.
+
+    Attributes:
+        not_before: how many seconds the server asked to be left alone.
+    """
 
     record: RunRecord
     replayed: bool
+    not_before: float
 
 
 @frozen
@@ -109,7 +114,9 @@ def submit(request: RunRequest, idempotency_key: str) -> Call[Submitted]:
         path="/v1/runs",
         headers={**JSON_BODY, IDEMPOTENCY_KEY: idempotency_key},
         body=orjson.dumps(body),
-        decode=lambda answer: Submitted(_run(answer), replayed=answer.status == 200),
+        decode=lambda answer: Submitted(
+            _run(answer), replayed=answer.status == 200, not_before=retry_after(answer.headers) or 0.0
+        ),
         submission=request,
     )
 

@@ -178,7 +178,8 @@ class Monitor:
         opening = self._feed is not None and self._fed is None
         # A look before the feed is open would have to be repeated after it.
         delay = OPENING if opening else self._spread() if len(self._watched) > 1 else 0.0
-        self._scheduler.add(run.id, delay)
+        quiet = self._sender.quiet_until(run.id) - self._sender.clock.now()
+        self._scheduler.add(run.id, max(delay, quiet))
 
     def _discard(self, run_id: str) -> None:
         self._watched.pop(run_id, None)

@@ -41,7 +41,7 @@ class RunPoll:
         self._done = done
         self._hold = hold
         self._warned: RunStatus | None = None
-        self._not_before = -math.inf
+        self._not_before = sender.quiet_until(run_id)
 
     async def __call__(self, left: float | None) -> Seen[RunRecord]:
         sender, before = self._sender, self._record

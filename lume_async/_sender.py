@@ -43,6 +43,7 @@ GRACE = 10.0
 REMEMBERED = 10_000
 """How many of our own submissions are remembered for that."""
 
+_LONG_AGO = -math.inf, -math.inf
 _CLOSES_THE_GATE = frozenset({429, 503})
 
 
@@ -70,7 +71,7 @@ class Sender:
         self._keys = Keys(settings.api_key)
         self._gate = Gate(clock)
         self._slots = PerLoop(lambda: asyncio.Semaphore(settings.max_connections))
-        self._ours: OrderedDict[str, float] = OrderedDict()
+        self._ours: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._held = 0
         self.closed = False
 
@@ -150,17 +151,26 @@ class Sender:
         """
         return self.can("wait") and self._held < self.settings.max_connections // 2
 
-    def submitted(self, run: RunRecord) -> None:
-        """A run of our own: remembered, as a server may need a moment before it finds it."""
+    def submitted(self, run: RunRecord, not_before: float = 0.0) -> None:
+        """A run of our own: remembered, as a server may need a moment before it finds it.
+
+        Args:
+            not_before: how many seconds the server asked to be left alone with it.
+        """
         self.observer.status_changed(run.id, None, run.status)
-        self._ours[run.id] = self.clock.now()
+        now = self.clock.now()
+        self._ours[run.id] = now, now + not_before
         if len(self._ours) > REMEMBERED:
             self._ours.popitem(last=False)
 
     def is_fresh(self, run_id: str | None) -> bool:
         """Whether it is so new a run of ours that the server may not find it yet."""
-        at = self._ours.get(run_id or "", -math.inf)
+        at, _ = self._ours.get(run_id or "", _LONG_AGO)
         return self.clock.now() - at < GRACE
+
+    def quiet_until(self, run_id: str) -> float:
+        """Until when the server asked to be left alone with a run as it was submitted, on the clock's own time."""
+        return self._ours.get(run_id, _LONG_AGO)[1]
 
     def patience(self, error: Exception, run_id: str) -> float | None:
         """After a failed look at a run: how many seconds to leave the server alone, at least.

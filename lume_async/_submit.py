@@ -71,7 +71,7 @@ async def submit(
     except DuplicateRunError as caught:
         duplicate = caught
     else:
-        sender.submitted(answer.record)
+        sender.submitted(answer.record, answer.not_before)
         older = own_key and answer.replayed and not (sending.lost and _is_new(answer.record, sending, sender))
         return Submission(answer.record, reused=older)
     if duplicate.run_id is None and sending.lost:  # it may be ours, and nobody says which it is

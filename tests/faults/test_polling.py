@@ -266,6 +266,22 @@ async def test_retry_after_is_a_floor_on_a_good_answer_too() -> None:
     assert max(clock.sleeps) >= 17
 
 
+@pytest.mark.parametrize("many", [False, True])
+async def test_retry_after_on_a_submission_is_a_floor_for_the_first_look(many: bool) -> None:
+    begun = reply(201, run_reply("CREATED").body, headers={"Retry-After": "17"})
+    async with Loopback([begun, run_reply()]) as server:
+        client, clock = leaping_client(server)
+        async with client:
+            run = await client.run(FLOW, SOURCE)
+            with pytest.raises(RunTimeoutError):
+                await run.wait(timeout=5)
+            assert len(server.requests) == 1
+            await (client.wait_all([run]) if many else run.wait())
+
+    assert len(server.requests) == 2
+    assert clock.leapt >= 16.9
+
+
 async def test_a_run_of_our_own_may_be_invisible_for_a_moment() -> None:
     async with RunService(grace=4, capabilities=()) as service:
         client, _ = leaping_client(service)

@@ -130,7 +130,9 @@ async def test_a_last_round_with_nothing_to_do_returns_at_once() -> None:
     await world.scheduler.aclose()
 
 
-@pytest.mark.parametrize("raised", [RuntimeError("boom"), asyncio.CancelledError()], ids=["error", "cancelled"])
+@pytest.mark.parametrize(
+    "raised", [RuntimeError("boom"), asyncio.CancelledError()], ids=["error", "cancelled"]
+)
 async def test_what_a_look_raises_all_the_same_is_told(raised: BaseException) -> None:
     world = World({"a": 1})
 
