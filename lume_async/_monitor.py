@@ -202,8 +202,7 @@ class Monitor:
             except ApiError as error:
                 patience = sender.patience(error, run_id)
                 if patience is None:
-                    self._watched.pop(run_id, None)
-                    await self._events.put(RunEvent(run, watched.shown, error))
+                    await self._tell_last(watched, RunEvent(run, watched.shown, error))
                     return None
                 floor = patience
                 watched.retries += 1
@@ -218,12 +217,19 @@ class Monitor:
         return None if run.is_terminal else max(floor, self._pause(watched))
 
     async def _show(self, watched: _Watched) -> None:
-        run, record = watched.run, watched.run._record
+        run, record, previous = watched.run, watched.run._record, watched.shown
         if run.is_terminal:
-            self._watched.pop(run.id, None)
-        if record is not None and record.status != watched.shown:
-            previous, watched.shown = watched.shown, record.status
-            await self._events.put(RunEvent(run if run.is_terminal else run._snapshot(record), previous))
+            watched.shown = run.status
+            await self._tell_last(watched, RunEvent(run, previous))
+        elif record is not None and record.status != previous:
+            watched.shown = record.status
+            await self._events.put(RunEvent(run._snapshot(record), previous))
+
+    async def _tell_last(self, watched: _Watched, event: RunEvent[LumeRun]) -> None:
+        """The run is watched until its last event is in the queue: whoever adds it meanwhile gets that event."""
+        await self._events.put(event)
+        if self._watched.get(watched.run.id) is watched:
+            del self._watched[watched.run.id]
 
     def _pause(self, watched: _Watched) -> float:
         """Seconds until the next look: half of what the run's progress says is left, if it says anything."""

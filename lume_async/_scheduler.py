@@ -23,6 +23,8 @@ _IN_FLIGHT, _AGAIN = -2, -1
 class Scheduler:
     """Calls `look(key)` when the key is due; its answer is the delay until the next look, None for never.
 
+    One look at a key at a time. What is asked for during a look, such as a key that is added anew, comes after it.
+
     Args:
         look: must not raise; what it raises all the same ends the whole schedule through `failed`.
         limit: how many looks may be under way at once.
@@ -47,6 +49,7 @@ class Scheduler:
         self._heap: list[tuple[float, int]] = []  # a slot, and when it starts: the due time of its first key
         self._born = clock.now()
         self._ready: deque[str] = deque()
+        self._looking: set[str] = set()  # ready or being looked at, also if discarded since
         self._workers: set[asyncio.Task[None]] = set()
         self._parked: list[asyncio.Future[None]] = []  # what idle workers wait for
         self._timer: asyncio.Task[None] | None = None
@@ -64,8 +67,10 @@ class Scheduler:
         """Look at the key in `delay` seconds; a key that is there already keeps the earlier time."""
         due = self._clock.now() + delay
         present = self._due.get(key)
+        if present is None and key in self._looking:
+            self._due[key] = _AGAIN
         # The marks of a look under way are less than any slot.
-        if present is None or present > self._slot(due):
+        elif present is None or present > self._slot(due):
             self._push(key, due)
 
     def delay_all(self, delay: Callable[[], float]) -> None:
@@ -147,6 +152,7 @@ class Scheduler:
             for key in self._slots.pop(slot):
                 if known.get(key) == slot:  # else it was discarded or got another time since
                     known[key] = _IN_FLIGHT
+                    self._looking.add(key)
                     self._ready.append(key)
         waiting = len(self._ready)
         while waiting and self._parked:
@@ -164,20 +170,23 @@ class Scheduler:
         while True:
             while ready:
                 key = ready.popleft()
-                if key in due:
-                    self._looked(key, await look(key))
+                delay = await look(key) if key in due else None
+                self._looked(key, delay)
             parked = loop.create_future()
             self._parked.append(parked)
             await parked
 
     def _looked(self, key: str, delay: float | None) -> None:
+        self._looking.discard(key)
         mark = self._due.get(key)
         if mark is None:
             return
-        if delay is None or (self._last_round and mark == _IN_FLIGHT):
+        if mark == _AGAIN:
+            self._push(key, self._clock.now())
+        elif delay is None or self._last_round:
             self.discard(key)
         else:
-            self._push(key, self._clock.now() + (delay if mark == _IN_FLIGHT else 0.0))
+            self._push(key, self._clock.now() + delay)
 
     def _worker_done(self, worker: asyncio.Task[None]) -> None:
         self._workers.discard(worker)

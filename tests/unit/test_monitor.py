@@ -133,6 +133,44 @@ async def test_discard_stops_the_looks_at_one_run() -> None:
     assert service.looks["gone"] == before
 
 
+@pytest.mark.parametrize("ending", ["ended", "refused"])
+async def test_adding_a_run_whose_end_waits_for_the_reader_changes_nothing(
+    ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lume_async._monitor.QUEUED", 1)
+    service = Service(lasts=0.0)
+    if ending == "refused":
+        service.broken["a"] = GONE
+    async with client_of(service).monitor() as monitor:
+        monitor.add("first")
+        await service.clock.sleep(1.0)  # its event fills the queue
+        monitor.add("a")
+        await service.clock.sleep(1.0)
+        monitor.add("a")
+        found = await ends(monitor, 2)
+        await service.clock.sleep(1.0)
+        assert monitor.pending == 0
+    assert [event.run.id for event in found] == ["first", "a"]
+    assert service.looks["a"] == 1
+
+
+async def test_a_run_that_is_discarded_and_added_while_its_end_waits_for_the_reader_is_watched_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lume_async._monitor.QUEUED", 1)
+    service = Service(lasts=0.0)
+    async with client_of(service).monitor() as monitor:
+        monitor.add("first")
+        await service.clock.sleep(1.0)
+        monitor.add("a")
+        await service.clock.sleep(1.0)
+        monitor.discard("a")
+        monitor.add("a")
+        found = await ends(monitor, 3)
+        assert monitor.pending == 0
+    assert [event.run.id for event in found] == ["first", "a", "a"]
+
+
 async def test_notify_looks_at_once_and_ignores_what_is_not_watched() -> None:
     service = Service(lasts=1.0)
     async with client_of(service).monitor(poll_interval=1000) as monitor:

@@ -80,6 +80,27 @@ async def test_a_discarded_key_is_not_looked_at_again() -> None:
     await world.scheduler.aclose()
 
 
+async def test_a_key_that_is_added_anew_during_its_look_is_looked_at_after_it() -> None:
+    world = World({"a": 2}, took=10.0)
+    world.scheduler.add("a", 0.0)
+    await world.clock.sleep(1.0)
+    world.scheduler.discard("a")
+    world.scheduler.add("a", 0.0)
+    await world.done.wait()
+    assert world.looks == [(0.0, "a"), (10.0, "a")]
+    await world.scheduler.aclose()
+
+
+async def test_a_key_that_is_asked_for_during_its_last_look_is_looked_at_once_more() -> None:
+    world = World({"a": 1}, took=10.0)
+    world.scheduler.add("a", 0.0)
+    await world.clock.sleep(1.0)
+    world.scheduler.wake("a")
+    await world.clock.sleep(20.0)
+    assert [at for at, _key in world.looks] == [0.0, 10.0]
+    await world.scheduler.aclose()
+
+
 async def test_wake_looks_now_and_once_more_where_a_look_is_under_way() -> None:
     world = World({"a": 3}, delay=1000.0, took=10.0)
     world.scheduler.add("a", 500.0)
