@@ -191,30 +191,37 @@ class Monitor:
 
     async def _look(self, run_id: str) -> float | None:
         """One look at one run; returns the delay until the next, None where there is none."""
-        watched, sender = self._watched.get(run_id), self._sender
+        watched = self._watched.get(run_id)
         if watched is None:
             return None
         run, floor = watched.run, 0.0
         if not run.is_terminal:
-            etag = run._record.etag if run._record else None
-            try:
-                polled = await sender.send(_endpoints.status(run_id, etag=etag), once=True)
-            except ApiError as error:
-                patience = sender.patience(error, run_id)
-                if patience is None:
-                    await self._tell_last(watched, RunEvent(run, watched.shown, error))
-                    return None
-                floor = patience
-                watched.retries += 1
-            else:
-                floor = polled.not_before
-                watched.retries = watched.retries + 1 if watched.ended else 0
-                if polled.record is not None:
-                    run._adopt(polled.record)
+            seen = await self._see(watched)
+            if self._watched.get(run_id) is not watched:
+                return None  # discarded meanwhile; the scheduler knows if it was added anew
+            if isinstance(seen, ApiError):
+                await self._tell_last(watched, RunEvent(run, watched.shown, seen))
+                return None
+            floor = seen
         self._start_feed()
-        watched.looks += 1
         await self._show(watched)
         return None if run.is_terminal else max(floor, self._pause(watched))
+
+    async def _see(self, watched: _Watched) -> float | ApiError:
+        """How long the server wants to be left alone, or the error that waiting does not change."""
+        run, sender = watched.run, self._sender
+        etag = run._record.etag if run._record else None
+        watched.looks += 1
+        try:
+            polled = await sender.send(_endpoints.status(run.id, etag=etag), once=True)
+        except ApiError as error:
+            watched.retries += 1
+            patience = sender.patience(error, run.id)
+            return error if patience is None else patience
+        watched.retries = watched.retries + 1 if watched.ended else 0
+        if polled.record is not None:
+            run._adopt(polled.record)
+        return polled.not_before
 
     async def _show(self, watched: _Watched) -> None:
         run, record, previous = watched.run, watched.run._record, watched.shown

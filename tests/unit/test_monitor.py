@@ -171,6 +171,26 @@ async def test_a_run_that_is_discarded_and_added_while_its_end_waits_for_the_rea
     assert [event.run.id for event in found] == ["first", "a", "a"]
 
 
+@pytest.mark.parametrize("status", [200, 404])
+async def test_a_run_that_is_discarded_during_a_look_has_no_event(status: int) -> None:
+    service = Service(lasts=0.0)
+
+    def answer(request: FakeRequest) -> FakeAnswer | Exception:
+        if request.path == "/v1/runs/gone":
+            return FakeAnswer(status, run_json("gone", "SUCCEEDED"), took=5.0)
+        return service(request)
+
+    client, _ = fake_client(answer, clock=service.clock)
+    async with client.monitor() as monitor:
+        monitor.add("gone")
+        await service.clock.sleep(1.0)
+        monitor.discard("gone")
+        await service.clock.sleep(10.0)
+        monitor.add("kept")
+        (event,) = await ends(monitor, 1)
+    assert event.run.id == "kept"
+
+
 async def test_notify_looks_at_once_and_ignores_what_is_not_watched() -> None:
     service = Service(lasts=1.0)
     async with client_of(service).monitor(poll_interval=1000) as monitor:
