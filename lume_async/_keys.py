@@ -8,7 +8,7 @@ from copy import copy
 from lume_async._config import valid_key
 from lume_async._perloop import PerLoop
 from lume_async._secret import Secret, veiled
-from lume_async.errors import ApiConnectionError, ApiTimeoutError, LumeError
+from lume_async.errors import ApiConnectionError, ApiTimeoutError, ClientClosedError, LumeError
 
 
 class Keys:
@@ -19,6 +19,7 @@ class Keys:
         self.fixed = source if isinstance(source, Secret) else None
         """The one key that never changes, where it is one."""
         self._asking = PerLoop(_Asking)
+        self._closed = False
 
     @property
     def rotates(self) -> bool:
@@ -33,6 +34,7 @@ class Keys:
             ApiConnectionError: the function failed; what it raised is the cause. Where the key comes from is as
                 far away as the service: a wait outlives its failure.
             ApiTimeoutError: the function gave nothing within `timeout` seconds.
+            ClientClosedError: it was closed meanwhile.
         """
         source = self._source
         if isinstance(source, Secret):
@@ -52,6 +54,8 @@ class Keys:
             failure = error
         finally:
             asking.leave(task)
+        if self._closed:
+            raise ClientClosedError("the client was closed during this call")
         if patience.expired():
             raise ApiTimeoutError(f"the api_key function gave no key within {timeout:.3g} s", reached=False)
         if isinstance(failure, LumeError):
@@ -60,6 +64,12 @@ class Keys:
         raise ApiConnectionError(
             f"the api_key function failed: {type(failure).__name__}", reached=False
         ) from failure
+
+    def close(self) -> None:
+        """End the questions that are under way, in whatever loop, and with them the calls that wait for a key."""
+        self._closed = True
+        for asking in list(self._asking._values.values()):
+            asking.end()
 
 
 class _Asking:
@@ -82,6 +92,12 @@ class _Asking:
         if self._callers == 0:
             task.cancel()
             self._task = None
+
+    def end(self) -> None:
+        """Cancel the question; may be called from another thread."""
+        task = self._task
+        if task is not None and not (loop := task.get_loop()).is_closed():
+            loop.call_soon_threadsafe(task.cancel)
 
 
 def _is_being_cancelled() -> bool:

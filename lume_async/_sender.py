@@ -138,6 +138,7 @@ class Sender:
     async def aclose(self) -> None:
         """Refuse new calls and close the connections; calls under way raise `ClientClosedError`."""
         self.closed = True
+        self._keys.close()
         await self._transport.aclose()
 
     def can(self, capability: str) -> bool:
