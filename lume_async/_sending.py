@@ -1,5 +1,6 @@
 """How one call goes, and what its answers and failures mean for the caller. Pure."""
 
+import re
 from typing import TypeGuard, TypeVar
 
 from attrs import define
@@ -82,14 +83,21 @@ def _unsaid(response: Response, key: Secret | None) -> Response:
     if not _is_telling(key):
         return response
     secret = key.encode()
-    body = response.body.replace(secret, _REDACTED.encode())
-    for length in range(
-        len(secret) - 1, _TELLING // 2 - 1, -1
-    ):  # the body itself may have been cut in the key
+    body = re.sub(_spellings(key), _REDACTED.encode(), response.body)
+    # The body itself may have been cut in the key.
+    for length in range(len(secret) - 1, _TELLING // 2 - 1, -1):
         if body.endswith(secret[:length]):
             body = body[:-length] + _REDACTED.encode()
             break
     return Response(response.status, response.headers, body)
+
+
+def _spellings(key: Secret) -> bytes:
+    r"""Finds the key as it is and as JSON may write it: PHP makes `\/` of a slash, .NET `\u002B` of a plus."""
+    return "".join(
+        letter if letter.isalnum() else rf"(?:\\?{re.escape(letter)}|(?i:\\u{ord(letter):04x}))"
+        for letter in key
+    ).encode()
 
 
 def _without(key: Secret | None, text: str) -> str:

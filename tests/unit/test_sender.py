@@ -281,6 +281,21 @@ async def test_a_key_that_lies_across_a_cut_is_not_repeated_in_part(edge: int, k
         assert "canary" not in f"{caught.value} {caught.value.body}"
 
 
+@pytest.mark.parametrize(("letter", "written"), [("/", r"\/"), ("+", r"\u002B"), ('"', r"\""), ("=", "=")])
+@pytest.mark.parametrize("status", [403, 200])
+async def test_a_key_that_json_writes_in_another_way_is_the_key_all_the_same(
+    letter: str, written: str, status: int
+) -> None:
+    key = f"{letter}ab{letter}canary{letter}"
+    for begin in range(470, 502):
+        text = "y" * begin + key.replace(letter, written)
+        answer = FakeAnswer(status, f'{{"detail": "{text}"}}'.encode())
+        client, _, _ = client_of([answer], api_key=key, retry=Retry(attempts=1))
+        with pytest.raises(ApiError) as caught:
+            await client.run_status("run_1")
+        assert "can" not in f"{caught.value} {caught.value.body}"
+
+
 @pytest.mark.parametrize(
     "answer",
     [
