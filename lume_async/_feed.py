@@ -20,13 +20,17 @@ class ChangeFeed:
     """Follows all status changes of a server, as long as it has the capability `changes`.
 
     Args:
-        changed: told each change, in the server's order.
+        changed: told where each run is now that has changed, and when the server was asked for that.
         switched: told True when from now on every change is told, False when that has ended: a lost
             connection, an expired cursor, a server that can't. What happened in between is never told.
     """
 
     def __init__(
-        self, sender: Sender, *, changed: Callable[[Change], None], switched: Callable[[bool], None]
+        self,
+        sender: Sender,
+        *,
+        changed: Callable[[Change, float], None],
+        switched: Callable[[bool], None],
     ) -> None:
         self._sender = sender
         self._changed = changed
@@ -56,8 +60,9 @@ class ChangeFeed:
             hold = LONGEST_HOLD if sender.can("wait") else 0.0
             page = await sender.send(_endpoints.changes(cursor, hold=hold))
             cursor = page.next_cursor
-            for change in page.items:
-                self._changed(change)
+            # Of several changes of a run only the last is news: a look may have shown those before it already.
+            for change in {change.id: change for change in page.items}.values():
+                self._changed(change, started)
             if page.items:
                 idle = 0
                 await sender.clock.sleep(GATHER)

@@ -1,6 +1,7 @@
 """`Monitor`: watches any number of runs with a bounded number of looks, or with the server's change feed."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -47,6 +48,7 @@ class _Watched:
     looks: int = 0
     retries: int = 0  # looks in a row that failed, or didn't show the end that the feed told
     ended: bool = False  # the feed told its end
+    looked: float = -math.inf  # when the last look ended; infinite during one
     shown: RunStatus | None = None
     progress: tuple[float, float] | None = None  # the first that was reported, and when
 
@@ -196,6 +198,7 @@ class Monitor:
             return None
         run, floor = watched.run, 0.0
         if not run.is_terminal:
+            watched.looked = math.inf
             seen = await self._see(watched)
             if self._watched.get(run_id) is not watched:
                 return None  # discarded meanwhile; the scheduler knows if it was added anew
@@ -205,6 +208,7 @@ class Monitor:
             floor = seen
         self._start_feed()
         await self._show(watched)
+        watched.looked = self._sender.clock.now()
         return None if run.is_terminal else max(floor, self._pause(watched))
 
     async def _see(self, watched: _Watched) -> float | ApiError:
@@ -260,15 +264,19 @@ class Monitor:
             self._feed = asyncio.ensure_future(feed.follow())
             self._feed.add_done_callback(self._feed_ended)
 
-    def _changed(self, change: Change) -> None:
-        """The feed tells a change: an ended run is fetched, any other status is shown as it is."""
+    def _changed(self, change: Change, asked: float) -> None:
+        """The feed tells a change: an ended run is fetched, any other status is shown as it is.
+
+        It can't be where a look ended after the feed was `asked`: which of the two is newer, another look tells.
+        """
         watched = self._watched.get(change.id)
         if watched is None or (change.status == watched.shown and not change.finished_at):
             return
         run, record = watched.run, watched.run._record
         status = RunStatus(change.status) if change.status else None
         watched.ended |= bool(change.finished_at) or (status is not None and status.is_terminal)
-        if status is None or record is None or watched.ended or self._events.full():
+        late = watched.looked > asked or self._events.full()
+        if status is None or record is None or watched.ended or late:
             self._scheduler.wake(change.id)
         elif not run.is_terminal:
             newer = RunRecord(record.id, status, {**record.raw, "status": change.status})

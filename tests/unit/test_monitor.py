@@ -402,6 +402,43 @@ class TestChangeFeed:
             await ends(monitor, 2)
         assert service.clock.now() < 26.0
 
+    async def test_statuses_never_go_back_to_what_a_look_saw_the_end_of(self) -> None:
+        """The page was asked for before the look, and tells changes from before it."""
+        service = Service(capabilities=["changes", "wait"], lasts=40.0)
+        client = fed(
+            service, [(25.0, [("a", "CREATED")]), (30.0, [("a", "SYNCING_SOURCE"), ("a", "TRANSFORMING")])]
+        )
+        await client.run_status("warm-up")
+        seen = []
+        async with client.monitor() as monitor:
+            monitor.add("a")
+            monitor.add("b")
+            async for event in monitor:
+                if event.run.id == "a":
+                    seen.append(str(event.run.status))
+                    if event.run.is_terminal:
+                        break
+        assert seen == ["TRANSFORMING", "SUCCEEDED"]
+
+    async def test_a_look_that_is_overtaken_by_the_feed_is_repeated(self) -> None:
+        service = Service(capabilities=["changes", "wait"], lasts=1e6)
+        late = iter([FakeAnswer(200, run_json("a", "CREATED"), took=10.0)])
+
+        def answer(request: FakeRequest) -> FakeAnswer | Exception:
+            slow = request.path == "/v1/runs/a" and service.clock.now() >= 20.0
+            return (next(late, None) if slow else None) or service(request)
+
+        client = fed(service, [(25.0, [("a", "SYNCING_TARGET")])], answer)
+        await client.run_status("warm-up")
+        async with client.monitor() as monitor:
+            monitor.add("a")
+            monitor.add("b")
+            await service.clock.sleep(20.0)
+            monitor.notify("a")  # answered after the feed, with what was before it
+            await service.clock.sleep(20.0)
+            seen = [(await anext(monitor)) for _ in range(4)]
+        assert [str(event.run.status) for event in seen if event.run.id == "a"][-1] == "TRANSFORMING"
+
     async def test_a_lost_capability_falls_back_to_looks(self) -> None:
         service = Service(capabilities=["changes", "wait"], lasts=60.0)
         client = client_of(service)
