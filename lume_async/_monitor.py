@@ -137,9 +137,10 @@ class Monitor:
         Raises:
             ClientClosedError: the client was closed.
         """
-        event = None if self._closed and self._events.empty() else await self._events.get()
+        event = await self._events.get()
         if event is not None:
             return event
+        self._events.put_nowait(None)  # the end, for who comes next
         if self._failure is not None:
             raise self._failure
         raise StopAsyncIteration

@@ -293,16 +293,16 @@ async def test_an_exception_in_the_block_stops_everything_too() -> None:
     assert not other_tasks()
 
 
-async def test_a_reader_that_waits_ends_with_the_block() -> None:
+async def test_all_readers_that_wait_end_with_the_block() -> None:
     service = Service()
 
     async def read(monitor: Monitor) -> list[RunEvent[LumeRun]]:
         return [event async for event in monitor]
 
     async with client_of(service).monitor() as monitor:
-        reader = asyncio.ensure_future(read(monitor))
+        readers = asyncio.gather(*(read(monitor) for _ in range(3)))
         await service.clock.sleep(1.0)
-    assert await reader == []
+    assert await asyncio.wait_for(readers, 5.0) == [[], [], []]
 
 
 async def test_a_monitor_is_used_in_its_block_and_entered_once() -> None:
