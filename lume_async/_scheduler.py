@@ -16,6 +16,9 @@ SLACK = 0.005
 """Seconds that a look may come too early or too late: what is due within them shares a slot and is started together,
 which halves the cost of a look against one timer each."""
 
+SPARE = 64
+"""So many entries are kept beyond two for each key before those of earlier times are cleared away."""
+
 _IN_FLIGHT, _AGAIN = -2, -1
 """In place of a slot: being looked at; being looked at, and to be looked at once more at once."""
 
@@ -46,6 +49,7 @@ class Scheduler:
         self._failed = failed
         self._due: dict[str, int] = {}  # the slot of each key
         self._slots: dict[int, list[str]] = {}
+        self._entries = 0  # in all slots, those of discarded keys and of times that were replaced among them
         self._heap: list[tuple[float, int]] = []  # a slot, and when it starts: the due time of its first key
         self._born = clock.now()
         self._ready: deque[str] = deque()
@@ -121,7 +125,10 @@ class Scheduler:
         return max(0, int((due - self._born) / SLACK))
 
     def _push(self, key: str, due: float) -> None:
+        if self._entries > 2 * len(self._due) + SPARE:
+            self._clear_away()
         self._due[key] = slot = self._slot(due)
+        self._entries += 1
         keys = self._slots.get(slot)
         if keys is not None:
             keys.append(key)
@@ -130,6 +137,16 @@ class Scheduler:
         heapq.heappush(self._heap, (due, slot))
         if due < self._timer_due:
             self._arm(due)
+
+    def _clear_away(self) -> None:
+        """Keep what is still due; a cost that is shared by the pushes that made it necessary."""
+        self._slots.clear()
+        for key, slot in self._due.items():
+            if slot >= 0:
+                self._slots.setdefault(slot, []).append(key)
+        self._heap = [item for item in self._heap if item[1] in self._slots]
+        heapq.heapify(self._heap)
+        self._entries = sum(map(len, self._slots.values()))
 
     def _arm(self, due: float) -> None:
         if self._timer is not None:
@@ -149,7 +166,9 @@ class Scheduler:
         now, heap, known = self._clock.now(), self._heap, self._due
         while heap and heap[0][0] <= now:
             slot = heapq.heappop(heap)[1]
-            for key in self._slots.pop(slot):
+            keys = self._slots.pop(slot)
+            self._entries -= len(keys)
+            for key in keys:
                 if known.get(key) == slot:  # else it was discarded or got another time since
                     known[key] = _IN_FLIGHT
                     self._looking.add(key)

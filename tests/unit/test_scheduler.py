@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lume_async._scheduler import Scheduler
+from lume_async._scheduler import SPARE, Scheduler
 from lume_async.testing import FakeClock
 
 
@@ -131,6 +131,24 @@ async def test_delay_all_gives_new_times_to_sleepers_and_one_more_look_to_the_re
     world.scheduler.delay_all(lambda: 2.0)
     await world.done.wait()
     assert world.looks == [(0.0, "busy"), (3.0, "asleep"), (10.0, "busy")]
+    await world.scheduler.aclose()
+
+
+@pytest.mark.parametrize("keys", [1, 100])
+async def test_times_that_were_replaced_do_not_pile_up(keys: int) -> None:
+    world = World({f"k{n}": 10**9 for n in range(keys)}, delay=86_400.0)
+    for key in world.wanted:
+        world.scheduler.add(key, 0.0)
+    for _ in range(300):
+        await world.clock.sleep(1.0)
+        for key in world.wanted:
+            world.scheduler.wake(key)
+    await world.clock.sleep(1.0)
+    assert len(world.looks) == 301 * keys
+    assert sum(map(len, world.scheduler._slots.values())) <= 2 * keys + SPARE + 1
+    assert len(world.scheduler._heap) == len(world.scheduler._slots)
+    await world.clock.sleep(86_400.0)
+    assert len(world.looks) == 302 * keys
     await world.scheduler.aclose()
 
 
