@@ -16,6 +16,9 @@ SLACK = 0.005
 """Seconds that a look may come too early or too late: what is due within them shares a slot and is started together,
 which halves the cost of a look against one timer each."""
 
+FARTHEST = 1e9
+"""No look is more than so many seconds (30 years) away, however long a delay may be: it may be infinite."""
+
 SPARE = 64
 """So many entries are kept beyond two for each key before those of earlier times are cleared away."""
 
@@ -69,7 +72,7 @@ class Scheduler:
 
     def add(self, key: str, delay: float) -> None:
         """Look at the key in `delay` seconds; a key that is there already keeps the earlier time."""
-        due = self._clock.now() + delay
+        due = self._due_in(delay)
         present = self._due.get(key)
         if present is None and key in self._looking:
             self._due[key] = _AGAIN
@@ -120,6 +123,9 @@ class Scheduler:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _due_in(self, delay: float) -> float:
+        return self._clock.now() + min(delay, FARTHEST)
 
     def _slot(self, due: float) -> int:
         return max(0, int((due - self._born) / SLACK))
@@ -205,7 +211,7 @@ class Scheduler:
         elif delay is None or self._last_round:
             self.discard(key)
         else:
-            self._push(key, self._clock.now() + delay)
+            self._push(key, self._due_in(delay))
 
     def _worker_done(self, worker: asyncio.Task[None]) -> None:
         self._workers.discard(worker)

@@ -171,6 +171,16 @@ async def test_a_run_that_is_discarded_and_added_while_its_end_waits_for_the_rea
     assert [event.run.id for event in found] == ["first", "a", "a"]
 
 
+async def test_an_infinite_interval_waits_for_notify() -> None:
+    service = Service(lasts=1.0)
+    async with client_of(service).monitor(poll_interval=float("inf")) as monitor:
+        monitor.add("a")
+        await service.clock.sleep(2.0)
+        monitor.notify("a")
+        await ends(monitor, 1)
+    assert service.looks["a"] == 2
+
+
 @pytest.mark.parametrize("status", [200, 404])
 async def test_a_run_that_is_discarded_during_a_look_has_no_event(status: int) -> None:
     service = Service(lasts=0.0)

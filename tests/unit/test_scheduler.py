@@ -1,6 +1,7 @@
 """One heap, bounded looks: every key is looked at when it is due, and never by two at once."""
 
 import asyncio
+import math
 import random
 
 import pytest
@@ -131,6 +132,19 @@ async def test_delay_all_gives_new_times_to_sleepers_and_one_more_look_to_the_re
     world.scheduler.delay_all(lambda: 2.0)
     await world.done.wait()
     assert world.looks == [(0.0, "busy"), (3.0, "asleep"), (10.0, "busy")]
+    await world.scheduler.aclose()
+
+
+async def test_an_infinite_delay_waits_to_be_woken() -> None:
+    world = World({"a": 2, "b": 1}, delay=math.inf)
+    world.scheduler.add("a", 0.0)
+    world.scheduler.add("b", math.inf)
+    await world.clock.sleep(1.0)
+    assert world.looks == [(0.0, "a")]
+    world.scheduler.wake("a")
+    world.scheduler.wake("b")
+    await asyncio.wait_for(world.done.wait(), 5.0)
+    assert not world.failures
     await world.scheduler.aclose()
 
 
