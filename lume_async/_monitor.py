@@ -48,6 +48,7 @@ class _Watched:
     looks: int = 0
     retries: int = 0  # looks in a row that failed, or didn't show the end that the feed told
     ended: bool = False  # the feed told its end
+    not_before: float = -math.inf  # until when the server wants to be left alone
     looked: float = -math.inf  # when the last look ended; infinite during one
     shown: RunStatus | None = None
     progress: tuple[float, float] | None = None  # the first that was reported, and when
@@ -79,6 +80,7 @@ class Monitor:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._feed: asyncio.Task[None] | None = None
         self._fed: bool | None = None  # whether the feed tells every change; None before it was asked
+        self._deadline = math.inf  # when the last round began
         self._failure: BaseException | None = None
         self._closed = False
 
@@ -157,7 +159,8 @@ class Monitor:
         return events
 
     async def _last_round(self) -> None:
-        """One more look at every run, and then none."""
+        """One more look at every run that the server does not want to be left alone for longer, and then none."""
+        self._deadline = self._sender.clock.now()
         await self._scheduler.last_round(LAST_LOOK)
 
     def _on_loop(self, function: Callable[..., object], *arguments: object) -> None:
@@ -197,8 +200,10 @@ class Monitor:
         watched = self._watched.get(run_id)
         if watched is None:
             return None
-        run, floor = watched.run, 0.0
+        run, clock = watched.run, self._sender.clock
         if not run.is_terminal:
+            if watched.not_before > self._deadline:
+                return None
             watched.looked = math.inf
             seen = await self._see(watched)
             if self._watched.get(run_id) is not watched:
@@ -206,11 +211,11 @@ class Monitor:
             if isinstance(seen, ApiError):
                 await self._tell_last(watched, RunEvent(run, watched.shown, seen))
                 return None
-            floor = seen
+            watched.not_before = clock.now() + seen
         self._start_feed()
         await self._show(watched)
-        watched.looked = self._sender.clock.now()
-        return None if run.is_terminal else max(floor, self._pause(watched))
+        watched.looked = clock.now()
+        return None if run.is_terminal else max(watched.not_before - watched.looked, self._pause(watched))
 
     async def _see(self, watched: _Watched) -> float | ApiError:
         """How long the server wants to be left alone, or the error that waiting does not change."""

@@ -12,7 +12,7 @@ from lume_async import (
     RunNotFoundError,
     RunTimeoutError,
 )
-from lume_async.testing import FakeAnswer, fake_client
+from lume_async.testing import FakeAnswer, fake_client, run_json
 
 
 def client_of(service: Service) -> Client:
@@ -75,6 +75,24 @@ async def test_a_timeout_of_zero_is_one_look() -> None:
     assert outcomes[0].result().succeeded
     assert isinstance(outcomes[1].error, RunTimeoutError)
     assert service.looks["done"] == 1
+
+
+@pytest.mark.parametrize("status", [200, 503])
+async def test_no_last_look_where_the_server_wants_to_be_left_alone_for_longer(status: int) -> None:
+    service = Service(lasts=100.0)
+    service.broken["a"] = FakeAnswer(status, run_json("a", "TRANSFORMING"), {"Retry-After": "30"})
+    (outcome,) = await client_of(service).wait_all(["a"], timeout=10)
+    assert isinstance(outcome.error, RunTimeoutError)
+    assert service.looks["a"] == 1
+    assert service.clock.now() < 11.0
+
+
+async def test_the_last_look_follows_a_pause_that_ends_before_the_deadline() -> None:
+    service = Service(lasts=9.5)
+    service.broken["a"] = FakeAnswer(200, run_json("a", "TRANSFORMING"), {"Retry-After": "9"})
+    (outcome,) = await client_of(service).wait_all(["a"], timeout=10, poll_interval=60)
+    assert isinstance(outcome.error, RunTimeoutError)
+    assert service.looks["a"] == 2
 
 
 async def test_leaving_early_stops_every_look() -> None:
