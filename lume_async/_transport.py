@@ -132,12 +132,13 @@ class AiohttpTransport:
 
     async def aclose(self) -> None:
         self._closed = True
-        for loop, held in list(self._sessions.items()):
+        sessions = list(self._sessions.items())
+        self._sessions.clear()  # first: who closes at the same time must find none of them
+        for loop, held in sessions:
             if loop is asyncio.get_running_loop():
                 await held.life.aclose()
             elif loop.is_running():
                 loop.call_soon_threadsafe(_close_soon, held)
-        self._sessions.clear()
 
     def _limits(self, timeout: float) -> aiohttp.ClientTimeout:
         """`total` covers the whole attempt, the reading of a body that drips included."""

@@ -394,6 +394,14 @@ async def test_a_closed_transport_refuses() -> None:
         await transport.request("GET", "/", headers={}, body=None, timeout=10)
 
 
+async def test_two_may_close_at_the_same_time() -> None:
+    async with Loopback(forever_ok()) as server:
+        transport = transport_to(server.url)
+        await transport.request("GET", "/", headers={}, body=None, timeout=10)
+        await asyncio.gather(transport.aclose(), transport.aclose())
+        await transport.aclose()
+
+
 async def test_closing_ends_a_call_under_way() -> None:
     async with Loopback([reply().stall()]) as server:
         transport = transport_to(server.url)
