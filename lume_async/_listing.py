@@ -37,6 +37,7 @@ async def _pages(
     sender: Sender, filters: dict[str, str], limit: int | None
 ) -> AsyncGenerator[list[LumeRun], None]:
     left, cursor = limit, None
+    seen: set[str] = set()
     while True:
         size = PAGE if left is None else min(PAGE, left)
         page = await sender.send(_endpoints.runs({**filters, "limit": str(size)}, cursor))
@@ -45,8 +46,9 @@ async def _pages(
         left = None if left is None else left - len(records)
         if left == 0 or page.next_cursor is None:
             return
-        if page.next_cursor == cursor:
+        if page.next_cursor in seen:
             raise ResponseDecodeError(
                 "the server gave the same cursor twice @ $.next_cursor", retryable=False
             )
         cursor = page.next_cursor
+        seen.add(cursor)

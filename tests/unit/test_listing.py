@@ -1,5 +1,7 @@
 """list_runs: pages by itself, stops where it was told to, survives a server that goes round in circles."""
 
+from itertools import cycle
+
 import pytest
 from fake_service import Service
 
@@ -47,12 +49,17 @@ async def test_a_bad_limit(limit: object) -> None:
     assert not service.log
 
 
-async def test_the_same_cursor_twice_is_no_endless_loop() -> None:
-    page = {"items": [run_json("a", "SUCCEEDED")], "next_cursor": "same"}
-    client, _ = fake_client(lambda request: FakeAnswer(200, page))
+@pytest.mark.parametrize("cursors", ["a", "ab", "abc"])
+async def test_the_same_cursor_twice_is_no_endless_loop(cursors: str) -> None:
+    answers = (
+        FakeAnswer(200, {"items": [run_json("r", "SUCCEEDED")], "next_cursor": cursor})
+        for cursor in cycle(cursors)
+    )
+    client, transport = fake_client(answers)
     with pytest.raises(ResponseDecodeError, match="cursor"):
         async for _run in client.list_runs():
-            pass
+            assert len(transport.requests) < 10
+    assert len(transport.requests) == len(cursors) + 1
 
 
 @pytest.mark.parametrize(
