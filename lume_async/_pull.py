@@ -7,10 +7,17 @@ T = TypeVar("T")
 
 
 async def pull(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None]:
-    """The items, one by one; a plain iterable is stepped on the event loop and must not block."""
+    """The items, one by one; a plain iterable is stepped on the event loop and must not block.
+
+    An asynchronous generator is closed at the end, an early one too: only garbage collection would do it else.
+    """
     if isinstance(items, AsyncIterable):
-        async for item in items:
-            yield item
+        try:
+            async for item in items:
+                yield item
+        finally:
+            if isinstance(items, AsyncGenerator):
+                await items.aclose()
     else:
         for item in items:
             yield item
