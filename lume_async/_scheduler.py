@@ -119,6 +119,7 @@ class Scheduler:
     async def aclose(self) -> None:
         """Stop every look that is under way and wait for its clean-up."""
         self._due.clear()
+        self._looking.clear()
         tasks = [*self._workers, *([self._timer] if self._timer else [])]
         for task in tasks:
             task.cancel()
@@ -216,7 +217,7 @@ class Scheduler:
     def _worker_done(self, worker: asyncio.Task[None]) -> None:
         self._workers.discard(worker)
         if worker.cancelled():
-            if self._due:  # closing empties it first: this came from within a look, and the key would be lost
+            if self._looking:  # closing empties it first: this came from within a look, its key would be lost
                 self._failed(RuntimeError("a look was cancelled, and not by whom it belongs to"))
         elif (error := worker.exception()) is not None:
             self._failed(error)

@@ -206,6 +206,20 @@ async def test_what_a_look_raises_all_the_same_is_told(raised: BaseException) ->
     await scheduler.aclose()
 
 
+async def test_a_cancelled_look_at_a_discarded_key_is_told_too() -> None:
+    world = World({})
+
+    async def look(key: str) -> float | None:
+        scheduler.discard(key)
+        raise asyncio.CancelledError
+
+    scheduler = Scheduler(look, limit=1, clock=world.clock, failed=world.failures.append)
+    scheduler.add("a", 0.0)
+    await world.clock.sleep(1.0)
+    assert [type(error) for error in world.failures] == [RuntimeError]
+    await scheduler.aclose()
+
+
 async def test_closing_cancels_looks_under_way_and_waits_for_them() -> None:
     world = World({"a": 1}, took=1e9)
     world.scheduler.add("a", 0.0)
@@ -247,6 +261,7 @@ def test_whatever_is_asked_no_key_is_lost_and_none_is_looked_at_twice_at_once(
         await world.clock.sleep(20.0)
         assert {key for _at, key in world.looks[before:]} == present
         assert world.most <= limit
+        assert not world.failures
         await world.scheduler.aclose()
 
     asyncio.run(main())
