@@ -68,7 +68,7 @@ class Keys:
     def close(self) -> None:
         """End the questions that are under way, in whatever loop, and with them the calls that wait for a key."""
         self._closed = True
-        for asking in list(self._asking._values.values()):
+        for asking in self._asking.values():
             asking.end()
 
 
