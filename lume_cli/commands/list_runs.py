@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from lume_cli._options import Options, server_or_ids_options
 
@@ -37,6 +38,7 @@ def command(
     session = Session(options, ids=True, sources=True)
     data = session.data
     wanted = _status(status) if status else None
+    asked = click.get_current_context().get_parameter_source("limit") is not ParameterSource.DEFAULT
 
     async def work() -> int:
         async with session.client() as client:
@@ -56,6 +58,10 @@ def command(
             data.many(kept, _runs.HEADERS, _runs.row, _runs.to_dict)
         if data.format in ("table", "ids", "sources") and not found:
             session.say.note("no runs match")
+        if found == limit and not asked:
+            session.say.note(
+                f"these are the newest {limit:,}; there may be more: --limit says how many you want"
+            )
         return _exits.OK
 
     session.finish(work(), lambda: ("interrupted", None))

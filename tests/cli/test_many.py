@@ -129,12 +129,19 @@ def test_failed_sources_are_run_again(
     assert "warning: left out, for it can't stand in a list of lines: '#late.csv'" in listed.err
     for name in late:
         (home / name).write_text(PEOPLE_CSV)
-    script = (
-        "lume list --status FAILED --limit 4 -o sources | lume backfill people:v1 --from-file - --force-rerun"
-    )
+    script = "lume list --status FAILED --limit 4 -o sources | lume backfill people:v1 --from-file -"
     done = pipe(shell, script)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("2 outcomes: SUCCEEDED 2\n")
+
+
+def test_a_list_that_was_cut_unasked_says_so(shell: Shell, client: Client) -> None:
+    for n in range(50):
+        client.run("people:v1", f"nobody_{n}.csv")
+    cut = shell.lume("list", "-o", "ids")
+    assert len(cut.out.split()) == 50
+    assert "these are the newest 50; there may be more" in cut.err
+    assert shell.lume("list", "-o", "ids", "--limit", "50").err == ""
 
 
 def test_bare_sources_are_for_list(no_server: Path) -> None:
