@@ -163,8 +163,7 @@ class Summary:
 
     def __str__(self) -> str:
         """A few lines for a terminal or a log."""
-        known = f" ({self.remembered:,} of them known from the journal)" if self.remembered else ""
-        lines = [f"{self.outcomes:,} outcome{'s' * (self.outcomes != 1)}{known}: " + _counts(self.statuses)]
+        lines = [f"{self.outcomes:,} outcome{'s' * (self.outcomes != 1)}: " + _counts(self.statuses)]
         lines.append(
             f"rows: {self.rows_read:,} read, {self.rows_mapped:,} mapped, {self.rows_rejected:,} rejected"
         )
@@ -174,6 +173,8 @@ class Summary:
             lines.append("warned of: " + _counts(self.warnings))
         if self._slowest:
             lines.append("slowest: " + ", ".join(_slow(*one) for one in self._slowest))
+        if self.remembered:
+            lines.append(f"known from the journal before: {self.remembered:,}")
         return "\n".join([*lines, *self._failed_lines()])
 
     def _failed_lines(self) -> list[str]:
