@@ -12,7 +12,7 @@ from lume_async.errors import ApiError
 RECHECK = 5.0
 """Seconds between two looks at whether the server has learnt to tell changes."""
 
-GATHER = 0.05
+GATHER = 0.06
 """Seconds in which further changes gather before they are asked for: else a busy server gets a request for each."""
 
 
