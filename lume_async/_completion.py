@@ -55,6 +55,7 @@ async def _completions(
         finally:
             if alarm is not None:
                 alarm.cancel()
+                await asyncio.gather(alarm, return_exceptions=True)
         if monitor._failure is not None:
             raise monitor._failure
     for run_id, times in waiting.items():

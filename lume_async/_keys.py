@@ -6,6 +6,7 @@ from collections.abc import Callable
 from copy import copy
 
 from lume_async._config import valid_key
+from lume_async._lifetime import Lifetime
 from lume_async._perloop import PerLoop
 from lume_async._secret import Secret, veiled
 from lume_async.errors import ApiConnectionError, ApiTimeoutError, ClientClosedError, LumeError
@@ -14,12 +15,12 @@ from lume_async.errors import ApiConnectionError, ApiTimeoutError, ClientClosedE
 class Keys:
     """Gives the key. Single-flight: callers that come while the function is being asked share its answer."""
 
-    def __init__(self, source: Secret | Callable[[], object]) -> None:
+    def __init__(self, source: Secret | Callable[[], object], lifetime: Lifetime) -> None:
         self._source = source
         self.fixed = source if isinstance(source, Secret) else None
         """The one key that never changes, where it is one."""
-        self._asking = PerLoop(_Asking)
-        self._closed = False
+        self._asking = PerLoop(lambda: _Asking(lifetime))
+        self._lifetime = lifetime
 
     @property
     def rotates(self) -> bool:
@@ -34,7 +35,7 @@ class Keys:
             ApiConnectionError: the function failed; what it raised is the cause. Where the key comes from is as
                 far away as the service: a wait outlives its failure.
             ApiTimeoutError: the function gave nothing within `timeout` seconds.
-            ClientClosedError: it was closed meanwhile.
+            ClientClosedError: the client was closed meanwhile.
         """
         source = self._source
         if isinstance(source, Secret):
@@ -54,7 +55,7 @@ class Keys:
             failure = error
         finally:
             asking.leave(task)
-        if self._closed:
+        if self._lifetime.over:
             raise ClientClosedError("the client was closed during this call")
         if patience.expired():
             raise ApiTimeoutError(f"the api_key function gave no key within {timeout:.3g} s", reached=False)
@@ -65,23 +66,18 @@ class Keys:
             f"the api_key function failed: {type(failure).__name__}", reached=False
         ) from failure
 
-    def close(self) -> None:
-        """End the questions that are under way, in whatever loop, and with them the calls that wait for a key."""
-        self._closed = True
-        for asking in self._asking.values():
-            asking.end()
-
 
 class _Asking:
-    """The question that is under way in one loop; it ends with the last caller that waits for it."""
+    """The question that is under way in one loop; it ends with the last caller that waits for it, or the client."""
 
-    def __init__(self) -> None:
+    def __init__(self, lifetime: Lifetime) -> None:
+        self._lifetime = lifetime
         self._task: asyncio.Task[Secret] | None = None
         self._callers = 0
 
     def join(self, source: Callable[[], object]) -> asyncio.Task[Secret]:
         if self._task is None or self._task.done():
-            self._task, self._callers = asyncio.ensure_future(_ask(source)), 0
+            self._task, self._callers = asyncio.ensure_future(self._ask(source)), 0
         self._callers += 1
         return self._task
 
@@ -93,20 +89,19 @@ class _Asking:
             task.cancel()
             self._task = None
 
-    def end(self) -> None:
-        """Cancel the question; may be called from another thread."""
-        task = self._task
-        if task is not None and not (loop := task.get_loop()).is_closed():
-            loop.call_soon_threadsafe(task.cancel)
+    async def _ask(self, source: Callable[[], object]) -> Secret:
+        question = asyncio.current_task()
+        assert question is not None
+        self._lifetime.tell(question.cancel)
+        try:
+            answer = veiled(source())
+            if inspect.isawaitable(answer):
+                answer = veiled(await answer)
+        finally:
+            self._lifetime.forget(question.cancel)
+        return valid_key(answer, "the api_key function")
 
 
 def _is_being_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-async def _ask(source: Callable[[], object]) -> Secret:
-    answer = veiled(source())
-    if inspect.isawaitable(answer):
-        answer = veiled(await answer)
-    return valid_key(answer, "the api_key function")

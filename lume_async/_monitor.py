@@ -17,7 +17,7 @@ from lume_async._run import LumeRun
 from lume_async._scheduler import Scheduler
 from lume_async._sender import Sender
 from lume_async._waiter import LAST_LOOK
-from lume_async.errors import ApiError
+from lume_async.errors import ApiError, ClientClosedError
 from lume_async.models import RunEvent, RunRecord, RunStatus, check_run_id
 
 QUEUED = 1024
@@ -109,9 +109,14 @@ class Monitor:
         self._on_loop(self._scheduler.wake, run_id)
 
     async def __aenter__(self) -> Self:
-        """Begin to watch."""
+        """Begin to watch.
+
+        Raises:
+            ClientClosedError: the client is closed.
+        """
         if self._loop is not None:
             raise RuntimeError("a monitor is entered once: make a new one")
+        self._sender.clock.tell(self._client_closed)
         self._loop = asyncio.get_running_loop()
         return self
 
@@ -122,6 +127,7 @@ class Monitor:
         traceback: TracebackType | None,
     ) -> None:
         """Stop every look."""
+        self._sender.clock.forget(self._client_closed)
         self._end_iteration(None)
         self._watched.clear()
         if self._feed is not None:
@@ -299,6 +305,9 @@ class Monitor:
     def _feed_ended(self, feed: asyncio.Task[None]) -> None:
         if not feed.cancelled() and (error := feed.exception()) is not None:
             self._fail(error)
+
+    def _client_closed(self) -> None:
+        self._fail(ClientClosedError("the client was closed"))
 
     def _fail(self, error: BaseException) -> None:
         self._end_iteration(error)

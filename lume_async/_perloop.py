@@ -24,10 +24,6 @@ class PerLoop(Generic[T]):
             value = self._values[loop] = self._make()
         return value
 
-    def values(self) -> list[T]:
-        """Those of all loops: to be touched from their own loops only."""
-        return list(self._values.values())
-
 
 def forget_closed(values: WeakKeyDictionary[asyncio.AbstractEventLoop, T]) -> None:
     """Drop what belongs to closed loops: a lock that was waited for refers to its loop, and keeps its key alive."""

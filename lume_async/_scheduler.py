@@ -160,6 +160,7 @@ class Scheduler:
             self._timer.cancel()
         self._timer_due = due
         self._timer = asyncio.ensure_future(self._tick(due))
+        self._timer.add_done_callback(self._ended)
 
     async def _tick(self, due: float) -> None:
         """Sleep until `due`, start what is due then, and set the timer again."""
@@ -219,7 +220,11 @@ class Scheduler:
         if worker.cancelled():
             if self._looking:  # closing empties it first: this came from within a look, its key would be lost
                 self._failed(RuntimeError("a look was cancelled, and not by whom it belongs to"))
-        elif (error := worker.exception()) is not None:
+        else:
+            self._ended(worker)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
             self._failed(error)
 
     def _check_empty(self) -> None:

@@ -17,6 +17,7 @@ from lume_async._endpoints import Call
 from lume_async._gate import Gate
 from lume_async._headers import API_KEY, CAPABILITIES, DATE, REQUEST_ID
 from lume_async._keys import Keys
+from lume_async._lifetime import Lifetime
 from lume_async._observe import Observer, RequestFinished
 from lume_async._perloop import PerLoop
 from lume_async._retry import Retry, answer_lost
@@ -61,19 +62,18 @@ class Sender:
         observer: Observer,
     ) -> None:
         self.settings = settings
-        self.clock = clock
+        self.clock = Lifetime(clock)
         self.rng = rng
         self.observer = observer
         self.retry = retry
         self.capabilities: frozenset[str] | None = None
         self._offered: str | None = None
         self._transport = transport
-        self._keys = Keys(settings.api_key)
-        self._gate = Gate(clock)
+        self._keys = Keys(settings.api_key, self.clock)
+        self._gate = Gate(self.clock)
         self._slots = PerLoop(lambda: asyncio.Semaphore(settings.max_connections))
         self._ours: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._held = 0
-        self.closed = False
 
     def send(
         self,
@@ -137,8 +137,7 @@ class Sender:
 
     async def aclose(self) -> None:
         """Refuse new calls and close the connections; calls under way raise `ClientClosedError`."""
-        self.closed = True
-        self._keys.close()
+        self.clock.end()
         await self._transport.aclose()
 
     def can(self, capability: str) -> bool:
@@ -193,7 +192,7 @@ class Sender:
         else:
             epoch = await self._turn(slot, deadline)
         try:
-            if self.closed:
+            if self.clock.over:
                 raise ClientClosedError("the client is closed: make a new one")
             limit = self._limit(call, deadline)
             headers = dict(call.headers)
@@ -203,7 +202,11 @@ class Sender:
                 state.first_sent = self.clock.now()
             observed = state.traced or self.observer.listening
             exchange = self._observed if observed else self._exchange
-            response = await exchange(call, headers, limit, state)
+            try:
+                response = await exchange(call, headers, limit, state)
+            except ClientClosedError:
+                state.lost = call.submission is not None
+                raise
         finally:
             slot.release()
         self._learn(call, response, state, epoch)

@@ -11,7 +11,7 @@ from lume_async._headers import IDEMPOTENCY_KEY, IF_NONE_MATCH, REQUEST_ID
 from lume_async._retry import refuses_for_good
 from lume_async._secret import Secret
 from lume_async._wire import Response, error_from
-from lume_async.errors import ApiError, SubmissionUnknownError
+from lume_async.errors import ApiError, LumeError, SubmissionUnknownError
 
 T = TypeVar("T")
 
@@ -116,8 +116,9 @@ def verdict(call: Call[T], error: ApiError, state: Sending) -> ApiError:
     return submission_unknown(call, error, state)
 
 
-def submission_unknown(call: Call[T], error: ApiError | None, state: Sending) -> SubmissionUnknownError:
+def submission_unknown(call: Call[T], error: LumeError | None, state: Sending) -> SubmissionUnknownError:
     """What a submission ends with whose answer was lost; `error` is why nothing more can be found out."""
+    answer = error if isinstance(error, ApiError) else None
     request, key = call.submission, call.headers.get(IDEMPOTENCY_KEY)
     assert request is not None
     reason = error.args[0] if error else "the process that sent it ended"
@@ -128,8 +129,8 @@ def submission_unknown(call: Call[T], error: ApiError | None, state: Sending) ->
         idempotency_key=key,
         request=request,
         attempts=state.attempts,
-        status_code=error.status_code if error else None,
-        request_id=error.request_id if error else None,
+        status_code=answer.status_code if answer else None,
+        request_id=answer.request_id if answer else None,
     )
     unknown.__cause__ = error
     return unknown

@@ -24,7 +24,7 @@ from lume_async import _endpoints
 from lume_async._converter import parse_time
 from lume_async._sender import Sender
 from lume_async._sending import Sending, submission_unknown
-from lume_async.errors import ApiError, DuplicateRunError, InvalidRequestError
+from lume_async.errors import ApiError, ClientClosedError, DuplicateRunError, InvalidRequestError
 from lume_async.models import RunRecord, RunRequest
 
 OnDuplicate: TypeAlias = Literal["raise", "attach"]
@@ -70,6 +70,10 @@ async def submit(
         answer = await sender.send(call, timeout=timeout, sending=sending)
     except DuplicateRunError as caught:
         duplicate = caught
+    except ClientClosedError as closed:
+        if sending.lost:
+            raise submission_unknown(call, closed, sending) from closed
+        raise
     else:
         sender.submitted(answer.record, answer.not_before)
         older = own_key and answer.replayed and not (sending.lost and _is_new(answer.record, sending, sender))
@@ -80,7 +84,7 @@ async def submit(
         raise duplicate
     try:
         holder = await _fetch(sender, duplicate.run_id)
-    except ApiError as caught:
+    except (ApiError, ClientClosedError) as caught:
         if not sending.lost:
             raise
         unseen = caught

@@ -63,7 +63,11 @@ class Monitor:
             self._core.notify(run_id)
 
     def __enter__(self) -> Self:
-        """Begin to watch."""
+        """Begin to watch.
+
+        Raises:
+            ClientClosedError: the client is closed.
+        """
         self._held = hold(self._core)
         call(self._held.enter).result()
         return self

@@ -18,7 +18,7 @@ PACKAGES = [name for name in ("lume_async", "lume_sync", "lume_local", "lume_cli
 ROWS = (
     "_public _version _secret _duration _clock _perloop _pull _chunked _default _threads _headers",
     "errors",
-    "_converter _backoff _config",
+    "_converter _backoff _config _lifetime",
     "models",
     "_wire _observe _journal _summary _tracing",
     "_endpoints webhooks _progress _recorder",

@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import random
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -80,7 +81,8 @@ def client_of(server: Loopback, **options: object) -> Client:
     client = Client(
         CANARY, **{"base_url": server.url, "proxy": False, "max_response_bytes": 65_536, **options}
     )  # type: ignore[arg-type]
-    client._sender.clock = client._sender._gate._clock = LeapingClock()
+    sender = client._sender
+    client._sender = sender.over(sender._transport, clock=LeapingClock(), rng=random.Random(0))
     return client
 
 

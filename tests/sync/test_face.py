@@ -4,11 +4,14 @@ import asyncio
 import copy
 import inspect
 import pickle
+import random
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -18,6 +21,7 @@ import lume_async
 import lume_sync
 import lume_sync.webhooks
 from lume_async import webhooks
+from lume_async._clock import SystemClock
 from lume_async.testing import FakeAnswer, FakeRequest, FakeTransport, fake_client, run_json
 from lume_sync._iteration import _Source
 
@@ -257,6 +261,19 @@ def test_a_client_is_a_context_manager() -> None:
     assert transport.closed
     with pytest.raises(lume_sync.ClientClosedError):
         client.run_status("a")
+
+
+def test_closing_the_client_ends_a_wait_in_another_thread() -> None:
+    core, transport = fake_client(always("TRANSFORMING"))
+    core._sender = core._sender.over(transport, clock=SystemClock(), rng=random.Random(0))
+    client = lume_sync.Client._wrap(core)
+    with ThreadPoolExecutor() as pool:
+        wait = pool.submit(client.attach("a").wait, None, 3_600)
+        while not core._sender.clock._told:
+            time.sleep(0.001)  # until it sleeps
+        client.close()
+        with pytest.raises(lume_sync.ClientClosedError):
+            wait.result()
 
 
 def test_leaving_a_loop_over_a_monitor_loses_no_event() -> None:

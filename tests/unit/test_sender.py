@@ -617,7 +617,7 @@ async def test_a_call_that_sleeps_when_the_client_closes_ends() -> None:
     client, transport, _ = client_of([])
 
     def answer(request: FakeRequest) -> FakeAnswer:
-        client._sender.closed = True
+        client._sender.clock.end()
         return FakeAnswer(500)
 
     transport._answer = answer
