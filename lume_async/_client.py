@@ -344,10 +344,7 @@ class Client:
         return await upload(self._sender, path, flow_version)
 
     async def aclose(self) -> None:
-        """Close the connections. Calls under way, sleeping ones too, and later ones raise `ClientClosedError`.
-
-        A submission whose answer can't come any more raises `SubmissionUnknownError`: a run may exist.
-        """
+        """Close the connections. Calls under way, sleeping ones too, and later ones raise `ClientClosedError`."""
         await self._sender.aclose()
 
     async def __aenter__(self) -> Self:

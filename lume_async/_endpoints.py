@@ -128,6 +128,12 @@ def status(run_id: str, *, etag: str | None = None, hold: float = 0.0) -> Call[P
         etag: what is known already, so that an unchanged run costs no body.
         hold: let the server wait up to so many seconds for a change before it answers.
     """
+
+    def decode(answer: Response) -> Polled:
+        raw = None if answer.status == 304 else decode_object(answer.body)
+        record = None if raw is None else run_record(raw, etag=answer.headers.get(ETAG), run_id=run_id)
+        return Polled(record, not_before=retry_after(answer.headers) or 0.0)
+
     headers: dict[str, str] = {}
     if etag:
         headers[IF_NONE_MATCH] = etag
@@ -138,10 +144,7 @@ def status(run_id: str, *, etag: str | None = None, hold: float = 0.0) -> Call[P
         method="GET",
         path=f"/v1/runs/{check_run_id(run_id)}",
         headers=headers,
-        decode=lambda answer: Polled(
-            record=None if answer.status == 304 else _run(answer, run_id),
-            not_before=retry_after(answer.headers) or 0.0,
-        ),
+        decode=decode,
         run_id=run_id,
         hold=hold,
     )
@@ -235,5 +238,5 @@ def _page(answer: Response) -> tuple[list[Any], str | None]:
     return items, cursor
 
 
-def _run(answer: Response, run_id: str | None = None) -> RunRecord:
-    return run_record(decode_object(answer.body), etag=answer.headers.get(ETAG), run_id=run_id)
+def _run(answer: Response) -> RunRecord:
+    return run_record(decode_object(answer.body), etag=answer.headers.get(ETAG))

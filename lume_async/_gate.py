@@ -26,31 +26,27 @@ class Pace:
 
     def __init__(self) -> None:
         self.epoch = 0
+        self.rate: float | None = None
+        """Requests a second; None: as fast as they come, as almost always."""
         self._closed_until = self._next = -math.inf
-        self._rate: float | None = None  # requests a second; None: as fast as they come
         self._growth = QUICK_GROWTH
         self._in_a_row = 0
         self._refused_at = -math.inf
         self._second, self._count, self._before = -1, 0, 0  # successes in this second and in the one before
 
-    @property
-    def free(self) -> bool:
-        """Whether nothing has to be asked: the way of almost every request."""
-        return self._rate is None
-
     def delay(self, now: float) -> float:
         """Seconds until the next request may go."""
-        return 0.0 if self._rate is None else self.opens_at - now
+        return 0.0 if self.rate is None else self.opens_at - now
 
     @property
     def opens_at(self) -> float:
         """When the next request may go, where the pace is not free."""
-        return -math.inf if self._rate is None else max(self._closed_until, self._next)
+        return -math.inf if self.rate is None else max(self._closed_until, self._next)
 
     def take(self, now: float) -> None:
         """A request goes now."""
-        if self._rate is not None:
-            self._next = max(now, self._next) + 1 / self._rate
+        if self.rate is not None:
+            self._next = max(now, self._next) + 1 / self.rate
 
     def succeeded(self, now: float) -> None:
         """The server took a request."""
@@ -59,12 +55,12 @@ class Pace:
             self._before = self._count if second == self._second + 1 else 0
             self._second, self._count = second, 0
         self._count += 1
-        if self._rate is None:
+        if self.rate is None:
             return
         self._in_a_row = 0
-        self._rate += self._growth
+        self.rate += self._growth
         if now - self._refused_at > QUIET:
-            self._rate = None
+            self.rate = None
 
     def refused(self, now: float, epoch: int, retry_after: float | None) -> None:
         """The server said 429 or 503 to a request that was sent in `epoch`.
@@ -81,11 +77,11 @@ class Pace:
             self._closed_until = max(self._closed_until, now + pause)
         self._in_a_row = min(self._in_a_row + 1, 10)
         self._refused_at = now
-        if self._rate is None:
-            self._rate = max(FIRST_RATE, max(self._count, self._before) / 2)
+        if self.rate is None:
+            self.rate = max(FIRST_RATE, max(self._count, self._before) / 2)
             self._growth = QUICK_GROWTH
         else:
-            self._rate = max(1.0, self._rate * CUT)
+            self.rate = max(1.0, self.rate * CUT)
             self._growth = SLOW_GROWTH
 
 
@@ -104,7 +100,7 @@ class Gate:
         queue and takes no slot with it.
         """
         pace = self.pace
-        if not pace.free:
+        if pace.rate is not None:
             async with self._queue.get():
                 # Each moment is slept for once: where sleeps take no time, that is enough.
                 slept_until = -math.inf

@@ -7,6 +7,7 @@ from multidict import istr
 
 API_KEY = istr("lume-api-key")
 CAPABILITIES = istr("Lume-Capabilities")
+CONTENT_ENCODING = istr("Content-Encoding")
 CONTENT_LENGTH = istr("Content-Length")
 CONTENT_TYPE = istr("Content-Type")
 DATE = istr("Date")

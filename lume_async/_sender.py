@@ -7,6 +7,7 @@ from collections.abc import Coroutine
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
+from anyio import Semaphore
 from attrs import evolve
 
 from lume_async import _endpoints
@@ -71,7 +72,7 @@ class Sender:
         self._transport = transport
         self._keys = Keys(settings.api_key, self.clock)
         self._gate = Gate(self.clock)
-        self._slots = PerLoop(lambda: asyncio.Semaphore(settings.max_connections))
+        self._slots = PerLoop(lambda: Semaphore(settings.max_connections))
         self._ours: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._held = 0
 
@@ -184,26 +185,31 @@ class Sender:
 
     async def _attempt(self, call: Call[T], state: Sending, deadline: float | None) -> T:
         """Send once, after waiting for our turn; the wait for it counts against the caller's deadline only."""
-        slot = self._slots.get()
-        pace = self._gate.pace
-        if pace.free and not slot.locked():  # almost always: nobody has to wait for a turn
+        slot, pace = self._slots.get(), self._gate.pace
+        if pace.rate is None and slot.value:  # almost always: nobody has to wait for a turn
+            slot.acquire_nowait()
             epoch = pace.epoch
-            await slot.acquire()
         else:
             epoch = await self._turn(slot, deadline)
         try:
             if self.clock.over:
                 raise ClientClosedError("the client is closed: make a new one")
-            limit = self._limit(call, deadline)
+            limit = call.hold + self.settings.request_timeout
+            if deadline is not None:
+                limit = self._clipped(limit, call, deadline)
             headers = dict(call.headers)
             if call.keyed:
                 headers[API_KEY] = state.key = self._keys.fixed or await self._keys.get(limit)
             if call.submission is not None and state.first_sent is None:
                 state.first_sent = self.clock.now()
-            observed = state.traced or self.observer.listening
-            exchange = self._observed if observed else self._exchange
+            body = call.stream() if call.stream else call.body
+            request = self._transport.request(
+                call.method, call.path, headers=headers, body=body, timeout=limit
+            )
+            if state.traced or self.observer.listening:
+                request = self._observed(request, call, headers, state)
             try:
-                response = await exchange(call, headers, limit, state)
+                response = await request
             except ClientClosedError:
                 state.lost = call.submission is not None
                 raise
@@ -212,7 +218,7 @@ class Sender:
         self._learn(call, response, state, epoch)
         return read(call, response, self.clock, state.key)
 
-    async def _turn(self, slot: asyncio.Semaphore, deadline: float | None) -> int:
+    async def _turn(self, slot: Semaphore, deadline: float | None) -> int:
         left = None if deadline is None else deadline - self.clock.now()
         closed = self._gate.pace.delay(self.clock.now())
         if left is None and closed > self.retry.max_retry_after:
@@ -233,29 +239,22 @@ class Sender:
             slot.release()  # a turn without any time left for it is none
         except TimeoutError:
             pass
-        if self._gate.pace.free:
+        if self._gate.pace.rate is None:
             why = f"max_connections={self.settings.max_connections} requests are under way"
         else:
             why = "after a 429 or 503 of the server the requests of this client are paced"
         raise ApiTimeoutError(f"no turn in time: {why}", reached=False)
 
-    def _exchange(
-        self, call: Call[T], headers: dict[str, str], limit: float, _state: Sending
-    ) -> Coroutine[Any, Any, Response]:
-        """Put the request on the wire."""
-        body = call.stream() if call.stream else call.body
-        return self._transport.request(call.method, call.path, headers=headers, body=body, timeout=limit)
-
     async def _observed(
-        self, call: Call[T], headers: dict[str, str], limit: float, state: Sending
+        self, request: Coroutine[Any, Any, Response], call: Call[T], headers: dict[str, str], state: Sending
     ) -> Response:
-        """The same, with its start and its end told to the log, the hooks and OpenTelemetry."""
+        """The request, with its start and its end told to the log, the hooks and OpenTelemetry."""
         started, attempt = self.clock.now(), state.attempts
         self.observer.started(call.operation, attempt)
         event = RequestFinished(call.operation, attempt, 0.0)
         with self._traced_attempt(call, state, headers) as traced:
             try:
-                response = await self._exchange(call, headers, limit, state)
+                response = await request
                 traced.status = response.status
                 event = evolve(
                     event, status_code=response.status, request_id=response.headers.get(REQUEST_ID)
@@ -275,15 +274,10 @@ class Sender:
             return nullcontext(Traced())
         return traced_attempt(call.operation, self.settings.base_url, call.path, state.attempts, headers)
 
-    def _limit(self, call: Call[T], deadline: float | None) -> float:
-        """How many seconds this attempt may take: the request timeout, clipped to the time left."""
-        limit = self.settings.request_timeout
-        if deadline is None:
-            return call.hold + limit
+    def _clipped(self, limit: float, call: Call[T], deadline: float) -> float:
+        """How many of the `limit` seconds this attempt may take by the deadline; one that is held, a little more."""
         left = deadline - self.clock.now()
-        if call.hold:
-            return call.hold + min(limit, max(left - call.hold, LAST_LOOK))
-        return max(0.0, min(limit, left))
+        return min(limit, max(left, call.hold + LAST_LOOK if call.hold else 0.0))
 
     def _learn(self, call: Call[T], response: Response, state: Sending, epoch: int) -> None:
         """What every answer tells: capabilities, the server's clock, whether it is under pressure."""

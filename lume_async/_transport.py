@@ -8,16 +8,16 @@ import re
 import socket
 import ssl as ssl_module
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Mapping
 from functools import partial
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary, finalize
 
 import aiohttp
 from yarl import URL
 
 from lume_async._config import Settings, Ssl
-from lume_async._headers import REQUEST_ID
+from lume_async._headers import CONTENT_ENCODING, REQUEST_ID
 from lume_async._perloop import forget_closed
 from lume_async._threads import ForkShy, in_thread
 from lume_async._wire import Response
@@ -94,6 +94,9 @@ class AiohttpTransport:
     async def request(
         self, method: str, path: str, *, headers: Mapping[str, str], body: Body, timeout: float
     ) -> Response:
+        limits = self._usual
+        if timeout != limits.total:
+            limits = _limits(timeout, limits.connect)
         try:
             held = self._sessions.get(asyncio.get_running_loop())
             if held is None or not held.open:
@@ -103,7 +106,7 @@ class AiohttpTransport:
                 URL(self._base + path, encoded=True),
                 headers=headers,
                 data=body,
-                timeout=self._limits(timeout),
+                timeout=limits,
                 allow_redirects=False,  # the key would go wherever an answer points
             ) as response:
                 limit = self._settings.max_response_bytes
@@ -139,12 +142,6 @@ class AiohttpTransport:
                 await held.life.aclose()
             elif loop.is_running():
                 loop.call_soon_threadsafe(_close_soon, held)
-
-    def _limits(self, timeout: float) -> aiohttp.ClientTimeout:
-        """`total` covers the whole attempt, the reading of a body that drips included."""
-        if timeout != self._usual.total:
-            return _limits(timeout, self._usual.connect)
-        return self._usual
 
     @property
     def _where(self) -> str:
@@ -269,6 +266,7 @@ _threads = _Threads()
 
 
 def _limits(timeout: float, connect: float | None) -> aiohttp.ClientTimeout:
+    """`total` covers the whole attempt, the reading of a body that drips included."""
     # aiohttp reads 0 as no limit, and rounds what is longer than the threshold up to a whole second: never.
     return aiohttp.ClientTimeout(total=max(timeout, 0.001), connect=connect, ceil_threshold=math.inf)
 
@@ -289,19 +287,24 @@ def _ssl_context(ssl: Ssl) -> ssl_module.SSLContext:
     raise ConfigurationError(f"ssl: there are no certificates in {str(ssl)!r}: {reason}")
 
 
-async def _whole(response: aiohttp.ClientResponse, limit: int) -> bytes:
+def _whole(response: aiohttp.ClientResponse, limit: int) -> Coroutine[Any, Any, bytes]:
     """The decoded body, never more than `limit` bytes of it in memory.
 
     Raises:
         ResponseDecodeError: it is larger, or in an encoding that was not asked for.
         ApiConnectionError: a compressed body was cut.
     """
-    encoding, length = _encoding(response), response.content_length
+    length = response.content_length
+    if CONTENT_ENCODING in response.headers or length is None:
+        return _decoded(response, limit)
+    if length > limit:
+        raise _too_large(response, limit)
+    return response.read()
+
+
+async def _decoded(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    encoding = _encoding(response)
     if encoding == "identity":
-        if length is not None and length <= limit:
-            return await response.read()
-        if length is not None:
-            raise _too_large(response, limit)
         body, cut = await _gather(response, limit, None), False
     elif encoding in ("gzip", "deflate"):
         inflater = zlib.decompressobj(47)  # either header
@@ -331,8 +334,7 @@ async def _beginning(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _encoding(response: aiohttp.ClientResponse) -> str:
-    encoding = response.headers.get(aiohttp.hdrs.CONTENT_ENCODING)
-    return "identity" if encoding is None else encoding.strip().lower()
+    return response.headers.get(CONTENT_ENCODING, "identity").strip().lower()
 
 
 async def _gather(response: aiohttp.ClientResponse, limit: int, inflater: "zlib._Decompress | None") -> bytes:

@@ -376,10 +376,7 @@ class Client:
         return call(self._core.upload_file, path, flow_version=flow_version).result()
 
     def close(self) -> None:
-        """Close the connections. Calls under way, sleeping ones too, and later ones raise `ClientClosedError`.
-
-        A submission whose answer can't come any more raises `SubmissionUnknownError`: a run may exist.
-        """
+        """Close the connections. Calls under way, sleeping ones too, and later ones raise `ClientClosedError`."""
         call(self._core.aclose).result()
 
     def __enter__(self) -> Self:

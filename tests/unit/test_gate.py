@@ -25,7 +25,7 @@ def test_a_pace_that_was_never_refused_is_free() -> None:
         pace.take(1.0)
         pace.succeeded(1.0)
 
-    assert pace.free
+    assert pace.rate is None
     assert pace.delay(1.0) <= 0
 
 
@@ -35,7 +35,7 @@ def test_a_pace_that_was_never_refused_is_free() -> None:
 def test_a_refusal_closes_it_for_everybody(retry_after: float | None, closed: float) -> None:
     pace = refused_once(retry_after)
 
-    assert not pace.free
+    assert pace.rate is not None
     assert pace.delay(100.0) == pytest.approx(closed)
 
 
@@ -106,11 +106,11 @@ def test_success_makes_it_quicker() -> None:
 def test_after_a_quiet_time_it_is_free_again() -> None:
     pace = refused_once(retry_after=0)
     pace.succeeded(100.0 + QUIET)
-    held = not pace.free
+    held = pace.rate is not None
     pace.succeeded(100.0 + QUIET + 0.1)
 
     assert held
-    assert pace.free
+    assert pace.rate is None
 
 
 def test_what_was_seen_to_work_is_where_it_starts() -> None:
