@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from urllib.parse import parse_qs, urlsplit
 
-from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, run_json
+from lume_async import Client, LumeRun, Monitor, RunEvent
+from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, fake_client, run_json
 
 
 class Service:
@@ -111,6 +112,22 @@ class Service:
 
 def _time(seconds: float) -> str:
     return datetime.fromtimestamp(1_700_000_000 + seconds, UTC).isoformat()
+
+
+def client_of(service: Service) -> Client:
+    """A client whose time is the service's."""
+    return fake_client(service, clock=service.clock)[0]
+
+
+async def ends(monitor: Monitor, count: int) -> list[RunEvent[LumeRun]]:
+    """The next so many events that are the last of their run."""
+    found: list[RunEvent[LumeRun]] = []
+    async for event in monitor:
+        if event.error is not None or event.run.is_terminal:
+            found.append(event)
+            if len(found) == count:
+                break
+    return found
 
 
 def other_tasks() -> set[asyncio.Task[object]]:

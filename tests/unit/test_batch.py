@@ -5,12 +5,11 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from fake_service import Service, other_tasks
+from fake_service import Service, client_of, other_tasks
 
 from lume_async import (
     ApiConnectionError,
     AuthenticationError,
-    Client,
     ConfigurationError,
     DuplicateRunError,
     LumeRun,
@@ -22,10 +21,6 @@ from lume_async import (
 )
 from lume_async._journal import Journal
 from lume_async.testing import FakeAnswer, FakeRequest, fake_client
-
-
-def client_of(service: Service) -> Client:
-    return fake_client(service, clock=service.clock)[0]
 
 
 def requests(count: int, *, force_rerun: bool = True) -> Iterator[RunRequest]:

@@ -1,22 +1,17 @@
 """as_completed and wait_all: one outcome per item, one look per id, the deadline, early exits."""
 
 import pytest
-from fake_service import Service, other_tasks
+from fake_service import Service, client_of, other_tasks
 
 from lume_async import (
     ApiError,
-    Client,
     ClientClosedError,
     InvalidRequestError,
     RunFailedError,
     RunNotFoundError,
     RunTimeoutError,
 )
-from lume_async.testing import FakeAnswer, fake_client, run_json
-
-
-def client_of(service: Service) -> Client:
-    return fake_client(service, clock=service.clock)[0]
+from lume_async.testing import FakeAnswer, run_json
 
 
 async def test_outcomes_come_in_the_order_in_which_runs_end() -> None:

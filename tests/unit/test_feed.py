@@ -1,0 +1,189 @@
+"""The change feed: one request follows all runs of a monitor, and losing it loses no run."""
+
+from collections.abc import Callable
+
+import pytest
+from fake_service import Service, client_of, ends
+
+from lume_async import Client, RunStatus
+from lume_async.testing import FakeAnswer, FakeRequest, fake_client, run_json
+
+
+def fed(
+    service: Service,
+    pages: list[tuple[float, list[tuple[str, str]]]],
+    answer: Callable[[FakeRequest], FakeAnswer | Exception] | None = None,
+) -> Client:
+    """A client whose change feed tells just these (id, status), each page held until its time; then no more."""
+
+    def answered(request: FakeRequest) -> FakeAnswer | Exception:
+        if not request.path.startswith("/v1/changes"):
+            return (answer or service)(request)
+        after = request.path.partition("after=")[2]
+        number = int(after) if after else 0
+        now = service.clock.now()
+        until, items = (now, []) if not after else pages[number] if number < len(pages) else (now + 30.0, [])
+        told = [{"id": run_id, "status": status, "finished_at": None} for run_id, status in items]
+        page = {"items": told, "next_cursor": str(number + bool(items))}
+        return FakeAnswer(200, page, {"Lume-Capabilities": "changes, wait"}, took=max(0.0, until - now))
+
+    return fake_client(answered, clock=service.clock)[0]
+
+
+async def test_runs_are_fetched_when_they_end_and_hardly_else() -> None:
+    service = Service(capabilities=["changes", "wait"], lasts=200.0)
+    client = client_of(service)
+    await client.run_status("warm-up")  # the capabilities are known from here on
+    async with client.monitor() as monitor:
+        for n in range(50):
+            monitor.add(f"r{n}")
+        found = await ends(monitor, 50)
+    assert all(event.run.succeeded for event in found)
+    assert sum(service.looks.values()) - 1 <= 2.2 * 50
+    assert service.clock.now() < 201.0
+
+
+@pytest.mark.parametrize("first", [503, 200], ids=["failed", "stale"])
+async def test_a_fetch_that_does_not_show_the_end_that_was_told_is_repeated_soon(first: int) -> None:
+    service = Service(capabilities=["changes", "wait"], lasts=20.0)
+    stale = iter([FakeAnswer(first, run_json("a", "TRANSFORMING"))] * 3)
+
+    def answer(request: FakeRequest) -> FakeAnswer | Exception:
+        ended = request.path == "/v1/runs/a" and service.clock.now() >= 25.0
+        return (next(stale, None) if ended else None) or service(request)
+
+    client = fed(service, [(25.0, [("a", "SUCCEEDED"), ("b", "SUCCEEDED")])], answer)
+    await client.run_status("warm-up")
+    async with client.monitor() as monitor:
+        monitor.add("a")
+        monitor.add("b")
+        await ends(monitor, 2)
+    assert service.clock.now() < 30.0
+
+
+async def test_a_failed_first_look_is_repeated_soon() -> None:
+    service = Service(capabilities=["changes", "wait"], lasts=0.0)
+    failures = iter([FakeAnswer(503, b"", {"Retry-After": "1"})])
+
+    def answer(request: FakeRequest) -> FakeAnswer | Exception:
+        return (next(failures, None) if request.path == "/v1/runs/a" else None) or service(request)
+
+    client = fed(service, [], answer)
+    await client.run_status("warm-up")
+    assert len(await client.wait_all(["a", "b"])) == 2
+    assert service.clock.now() < 3.0
+
+
+async def test_a_change_without_a_status_leads_to_a_look() -> None:
+    service = Service(capabilities=["changes", "wait"], lasts=20.0)
+    client = fed(service, [(25.0, [("a", ""), ("b", "SUCCEEDED")])])
+    await client.run_status("warm-up")
+    async with client.monitor() as monitor:
+        monitor.add("a")
+        monitor.add("b")
+        await ends(monitor, 2)
+    assert service.clock.now() < 26.0
+
+
+async def test_statuses_never_go_back_to_what_a_look_saw_the_end_of() -> None:
+    """The page was asked for before the look, and tells changes from before it."""
+    service = Service(capabilities=["changes", "wait"], lasts=40.0)
+    client = fed(
+        service, [(25.0, [("a", "CREATED")]), (30.0, [("a", "SYNCING_SOURCE"), ("a", "TRANSFORMING")])]
+    )
+    await client.run_status("warm-up")
+    seen = []
+    async with client.monitor() as monitor:
+        monitor.add("a")
+        monitor.add("b")
+        async for event in monitor:
+            if event.run.id == "a":
+                seen.append(str(event.run.status))
+                if event.run.is_terminal:
+                    break
+    assert seen == ["TRANSFORMING", "SUCCEEDED"]
+
+
+async def test_a_look_that_is_overtaken_by_the_feed_is_repeated() -> None:
+    service = Service(capabilities=["changes", "wait"], lasts=1e6)
+    late = iter([FakeAnswer(200, run_json("a", "CREATED"), took=10.0)])
+
+    def answer(request: FakeRequest) -> FakeAnswer | Exception:
+        slow = request.path == "/v1/runs/a" and service.clock.now() >= 20.0
+        return (next(late, None) if slow else None) or service(request)
+
+    client = fed(service, [(25.0, [("a", "SYNCING_TARGET")])], answer)
+    await client.run_status("warm-up")
+    async with client.monitor() as monitor:
+        monitor.add("a")
+        monitor.add("b")
+        await service.clock.sleep(20.0)
+        monitor.notify("a")  # answered after the feed, with what was before it
+        await service.clock.sleep(20.0)
+        seen = [(await anext(monitor)) for _ in range(4)]
+    assert [str(event.run.status) for event in seen if event.run.id == "a"][-1] == "TRANSFORMING"
+
+
+async def test_a_lost_capability_falls_back_to_looks() -> None:
+    service = Service(capabilities=["changes", "wait"], lasts=60.0)
+    client = client_of(service)
+    async with client.monitor() as monitor:
+        for n in range(10):
+            monitor.add(f"r{n}")
+        await service.clock.sleep(20.0)
+        service.capabilities.clear()
+        found = await ends(monitor, 10)
+    assert len(found) == 10
+    assert service.clock.now() < 70.0
+
+
+async def test_an_expired_cursor_is_begun_anew() -> None:
+    service = Service(capabilities=["changes"], lasts=60.0)
+    expired = 0
+
+    def answer(request: object) -> FakeAnswer | Exception:
+        nonlocal expired
+        path = request.path  # type: ignore[attr-defined]
+        if path.startswith("/v1/changes?") and expired < 3:
+            expired += 1
+            return FakeAnswer(410, {"detail": "that cursor is too old"})
+        return service(request)  # type: ignore[arg-type]
+
+    client, _ = fake_client(answer, clock=service.clock)
+    async with client.monitor() as monitor:
+        for n in range(10):
+            monitor.add(f"r{n}")
+        assert len(await ends(monitor, 10)) == 10
+    assert expired == 3
+    assert service.clock.now() < 70.0
+
+
+async def test_a_server_that_does_not_hold_the_request_makes_no_hot_loop() -> None:
+    service = Service(capabilities=["changes"], lasts=60.0)
+    client = client_of(service)
+    async with client.monitor() as monitor:
+        for n in range(3):
+            monitor.add(f"r{n}")
+        await ends(monitor, 3)
+    asked = sum(request.path.startswith("/v1/changes") for request in service.log)
+    assert asked < 60
+
+
+async def test_a_change_of_a_running_run_is_told_without_fetching_it() -> None:
+    service = Service(capabilities=["changes"], lasts=1e6)
+    told = iter([{"id": "a", "status": "SYNCING_TARGET", "finished_at": None}])
+
+    def answer(request: object) -> FakeAnswer | Exception:
+        if request.path.startswith("/v1/changes?"):  # type: ignore[attr-defined]
+            items = [item for item in [next(told, None)] if item and service.looks.get("a")]
+            return FakeAnswer(200, {"items": items, "next_cursor": "c"}, {"Lume-Capabilities": "changes"})
+        return service(request)  # type: ignore[arg-type]
+
+    client, _ = fake_client(answer, clock=service.clock)
+    async with client.monitor() as monitor:
+        monitor.add("a")
+        monitor.add("b")
+        seen = [await anext(monitor) for _ in range(3)]
+    changed = next(event for event in seen if event.previous is not None)
+    assert (changed.run.id, str(changed.run.status)) == ("a", "SYNCING_TARGET")
+    assert changed.previous == RunStatus.TRANSFORMING
