@@ -96,7 +96,7 @@ class Backfill:
                     raise self._stop
             except Exception:  # the input or the journal broke, or no hope is left: what came before counts
                 if self.summary.outcomes and not (self._stop and len(self.summary.statuses) == 1):
-                    self._tell_summary(journal)
+                    self._tell_summary(journal, retry_failed)
                 raise
             finally:
                 if lines is not None:
@@ -105,7 +105,7 @@ class Backfill:
             self._session.say.note(self._progress())
         if not self._taken:
             self._session.say.note("no source paths in the list: nothing to do")
-        self._tell_summary(journal)
+        self._tell_summary(journal, retry_failed)
         return _exits.worst(self._codes)
 
     def _counted(self, requests: Iterator[RunRequest]) -> Iterator[RunRequest]:
@@ -141,7 +141,7 @@ class Backfill:
             await asyncio.sleep(_EVERY)
             self._session.say.note(self._progress())
 
-    def _tell_summary(self, journal: str | None) -> None:
+    def _tell_summary(self, journal: str | None, retry_failed: bool) -> None:
         say, data, text = self._session.say, self._session.data, _errors.in_options(str(self.summary))
         described = self.summary.to_dict()
         for failure in described["failures"]:
@@ -158,6 +158,8 @@ class Backfill:
                 "  hint: --on-duplicate attach follows the runs that hold these sources; --force-rerun processes "
                 f"again what was processed, not what is being processed{new}"
             )
+        if journal is not None and not retry_failed and self._codes & {_exits.FAILED, _exits.CRASHED}:
+            say.note("  hint: the same command with --retry-failed runs what failed once more")
 
     def _progress(self) -> str:
         done, passed = self.summary.outcomes, time.monotonic() - self._began

@@ -141,13 +141,15 @@ def test_what_failed_is_tried_again_where_that_is_asked_for(
     (home / late).unlink()
     (tmp_path / "paths.txt").write_text(f"{good}\n{late}\n")
     command = ("backfill", "people:v1", "--from-file", "paths.txt", "--journal", "state.db", "-o", "json")
-    assert shell.lume(*command).code == 3
+    failed = shell.lume(*command[:-2])
+    assert (failed.code, "with --retry-failed" in failed.err) == (3, True)
     (home / late).write_text(PEOPLE_CSV)
 
     assert shell.lume(*command).code == 3
     again = shell.lume(*command, "--retry-failed")
     assert (again.code, json.loads(again.out)["statuses"]) == (0, {"SUCCEEDED": 2})
-    assert shell.lume(*command).code == 0
+    good_now = shell.lume(*command[:-2])
+    assert (good_now.code, "--retry-failed" in good_now.err) == (0, False)
 
     refused = shell.lume(*command[:4], "--retry-failed")
     assert (refused.code, "--retry-failed needs --journal" in refused.err) == (2, True)
