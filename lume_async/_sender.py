@@ -215,7 +215,7 @@ class Sender:
                 raise
         finally:
             slot.release()
-        self._learn(call, response, state, epoch)
+        self._learn(response, state, epoch)
         return read(call, response, self.clock, state.key)
 
     async def _turn(self, slot: Semaphore, deadline: float | None) -> int:
@@ -279,7 +279,7 @@ class Sender:
         left = deadline - self.clock.now()
         return min(limit, max(left, call.hold + LAST_LOOK if call.hold else 0.0))
 
-    def _learn(self, call: Call[T], response: Response, state: Sending, epoch: int) -> None:
+    def _learn(self, response: Response, state: Sending, epoch: int) -> None:
         """What every answer tells: capabilities, the server's clock, whether it is under pressure."""
         headers, now = response.headers, self.clock.now()
         offered = headers.get(CAPABILITIES)

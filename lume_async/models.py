@@ -1,6 +1,7 @@
 """What both faces hand to their users: statuses, metadata, requests, outcomes. Data only, no I/O."""
 
 import re
+import string
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
@@ -16,7 +17,7 @@ from lume_async.errors import InvalidRequestError
 Run = TypeVar("Run")
 """The `LumeRun` of the caller's own package."""
 
-_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_ID_LETTERS = f"{string.ascii_letters}{string.digits}_-"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # no JSON holds a lone surrogate
 _LONGEST = {"flow_version": 256, "source_path": 4096}
 
@@ -226,7 +227,8 @@ class RunRequest:
 
 def is_run_id(run_id: object) -> TypeGuard[str]:
     """Whether it is `[A-Za-z0-9_-]{1,128}`."""
-    return isinstance(run_id, str) and _ID.fullmatch(run_id) is not None
+    # Nothing is left without these: a pattern takes longer, and every request is checked.
+    return isinstance(run_id, str) and 0 < len(run_id) <= 128 and not run_id.strip(_ID_LETTERS)
 
 
 def check_run_id(run_id: object) -> str:
