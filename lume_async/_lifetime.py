@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from lume_async._clock import Clock
 from lume_async.errors import ClientClosedError
@@ -57,7 +58,7 @@ class Lifetime:
         """The client is closed: tell everyone, each in its own loop. May be called from any thread."""
         self.over = True
         for ended, loop in list(self._told.items()):
-            if not loop.is_closed():
+            with suppress(RuntimeError):  # that loop is closed, and with it whoever was to be told
                 loop.call_soon_threadsafe(self._call, ended)
 
     def _call(self, ended: Callable[[], object]) -> None:
