@@ -56,7 +56,7 @@ async def _completions(
             if alarm is not None:
                 alarm.cancel()
                 await asyncio.gather(alarm, return_exceptions=True)
-        if monitor._failure is not None:
+        if waiting and monitor._failure is not None:
             raise monitor._failure
     for run_id, times in waiting.items():
         yield [Outcome(run_id, error=too_late(handle_of[run_id], timeout)) for _ in range(times)]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from lume_async._clock import Clock
+from lume_async._perloop import PerLoop
 from lume_async.errors import ClientClosedError
 
 
@@ -16,7 +17,7 @@ class Lifetime:
         self.over = False
         """Whether the client was closed."""
         self._clock = clock
-        self._told: dict[Callable[[], object], asyncio.AbstractEventLoop] = {}
+        self._told: PerLoop[set[Callable[[], object]]] = PerLoop(set)
 
     async def sleep(self, seconds: float) -> None:
         """Return after that many seconds.
@@ -45,22 +46,25 @@ class Lifetime:
         Raises:
             ClientClosedError: it is closed already.
         """
-        self._told[ended] = asyncio.get_running_loop()
+        told = self._told.get()
+        told.add(ended)
         if self.over:  # asked last: who closes it at this moment finds the one or is found by the other
-            self.forget(ended)
+            told.discard(ended)
             raise ClientClosedError("the client is closed: make a new one")
 
     def forget(self, ended: Callable[[], object]) -> None:
         """Don't call it any more."""
-        self._told.pop(ended, None)
+        for _, told in self._told.items():
+            told.discard(ended)
 
     def end(self) -> None:
         """The client is closed: tell everyone, each in its own loop. May be called from any thread."""
         self.over = True
-        for ended, loop in list(self._told.items()):
+        for loop, told in self._told.items():
             with suppress(RuntimeError):  # that loop is closed, and with it whoever was to be told
-                loop.call_soon_threadsafe(self._call, ended)
+                loop.call_soon_threadsafe(_call_all, told)
 
-    def _call(self, ended: Callable[[], object]) -> None:
-        if self._told.pop(ended, None) is not None:  # else it was forgotten meanwhile
-            ended()
+
+def _call_all(told: set[Callable[[], object]]) -> None:
+    while told:
+        told.pop()()

@@ -95,6 +95,7 @@ class Monitor:
         Raises:
             InvalidRequestError: this is no run id.
             RuntimeError: the monitor was not entered, or has been left.
+            ClientClosedError: the client was closed.
         """
         handle = LumeRun(self._sender, check_run_id(run)) if isinstance(run, str) else run
         self._on_loop(self._add, handle)
@@ -171,6 +172,8 @@ class Monitor:
 
     def _on_loop(self, function: Callable[..., object], *arguments: object) -> None:
         """Here, if this is the monitor's loop; else there, soon."""
+        if self._failure is not None:
+            raise self._failure
         if self._loop is None or self._closed:
             raise RuntimeError("a monitor works inside its block: `with` it first, and not after it")
         try:

@@ -24,6 +24,10 @@ class PerLoop(Generic[T]):
             value = self._values[loop] = self._make()
         return value
 
+    def items(self) -> list[tuple[asyncio.AbstractEventLoop, T]]:
+        """Those of all loops."""
+        return list(self._values.items())
+
 
 def forget_closed(values: WeakKeyDictionary[asyncio.AbstractEventLoop, T]) -> None:
     """Drop what belongs to closed loops: a lock that was waited for refers to its loop, and keeps its key alive."""

@@ -4,10 +4,9 @@ import asyncio
 import math
 from collections import OrderedDict
 from collections.abc import Coroutine
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any, TypeVar
 
-from anyio import Semaphore
 from attrs import evolve
 
 from lume_async import _endpoints
@@ -23,11 +22,13 @@ from lume_async._observe import Observer, RequestFinished
 from lume_async._perloop import PerLoop
 from lume_async._retry import Retry, answer_lost
 from lume_async._sending import Sending, read, verdict
+from lume_async._slots import Slots
 from lume_async._tracing import Traced, traced_attempt, traced_call, tracing_is_on
 from lume_async._transport import Transport
 from lume_async._waiter import LAST_LOOK
 from lume_async._wire import Response, error_from, server_time
 from lume_async.errors import (
+    ApiConnectionError,
     ApiError,
     ApiTimeoutError,
     AuthenticationError,
@@ -72,7 +73,7 @@ class Sender:
         self._transport = transport
         self._keys = Keys(settings.api_key, self.clock)
         self._gate = Gate(self.clock)
-        self._slots = PerLoop(lambda: Semaphore(settings.max_connections))
+        self._slots = PerLoop(lambda: Slots(settings.max_connections))
         self._ours: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._held = 0
 
@@ -121,6 +122,8 @@ class Sender:
                     continue
                 if call.submission is not None and answer_lost(error):
                     state.lost = True
+                if self.clock.over and isinstance(error, ApiConnectionError):
+                    raise ClientClosedError("the client was closed during this call")
                 delay = await self._delay(call, error, state)
                 if once or delay is None or (deadline is not None and clock.now() + delay >= deadline):
                     raise verdict(call, error, state)
@@ -185,21 +188,20 @@ class Sender:
 
     async def _attempt(self, call: Call[T], state: Sending, deadline: float | None) -> T:
         """Send once, after waiting for our turn; the wait for it counts against the caller's deadline only."""
-        slot, pace = self._slots.get(), self._gate.pace
-        if pace.rate is None and slot.value:  # almost always: nobody has to wait for a turn
-            slot.acquire_nowait()
+        slots, pace = self._slots.get(), self._gate.pace
+        if pace.rate is None and slots.take():  # almost always: nobody has to wait for a turn
             epoch = pace.epoch
         else:
-            epoch = await self._turn(slot, deadline)
+            epoch = await self._turn(slots, deadline)
         try:
-            if self.clock.over:
-                raise ClientClosedError("the client is closed: make a new one")
             limit = call.hold + self.settings.request_timeout
             if deadline is not None:
                 limit = self._clipped(limit, call, deadline)
             headers = dict(call.headers)
             if call.keyed:
                 headers[API_KEY] = state.key = self._keys.fixed or await self._keys.get(limit)
+            if self.clock.over:
+                raise ClientClosedError("the client is closed: make a new one")
             if call.submission is not None and state.first_sent is None:
                 state.first_sent = self.clock.now()
             body = call.stream() if call.stream else call.body
@@ -208,17 +210,13 @@ class Sender:
             )
             if state.traced or self.observer.listening:
                 request = self._observed(request, call, headers, state)
-            try:
-                response = await request
-            except ClientClosedError:
-                state.lost = call.submission is not None
-                raise
+            response = await request
         finally:
-            slot.release()
+            slots.release()
         self._learn(response, state, epoch)
         return read(call, response, self.clock, state.key)
 
-    async def _turn(self, slot: Semaphore, deadline: float | None) -> int:
+    async def _turn(self, slots: Slots, deadline: float | None) -> int:
         left = None if deadline is None else deadline - self.clock.now()
         closed = self._gate.pace.delay(self.clock.now())
         if left is None and closed > self.retry.max_retry_after:
@@ -228,15 +226,15 @@ class Sender:
             )
         try:
             async with asyncio.timeout(left):
-                await slot.acquire()
+                await slots.acquire()
                 try:
                     epoch = await self._gate.enter()
                 except BaseException:
-                    slot.release()
+                    slots.release()
                     raise
             if deadline is None or self.clock.now() < deadline:
                 return epoch
-            slot.release()  # a turn without any time left for it is none
+            slots.release()  # a turn without any time left for it is none
         except TimeoutError:
             pass
         if self._gate.pace.rate is None:
@@ -250,9 +248,9 @@ class Sender:
     ) -> Response:
         """The request, with its start and its end told to the log, the hooks and OpenTelemetry."""
         started, attempt = self.clock.now(), state.attempts
-        self.observer.started(call.operation, attempt)
         event = RequestFinished(call.operation, attempt, 0.0)
-        with self._traced_attempt(call, state, headers) as traced:
+        with closing(request), self._traced_attempt(call, state, headers) as traced:
+            self.observer.started(call.operation, attempt)
             try:
                 response = await request
                 traced.status = response.status

@@ -17,6 +17,7 @@ from lume_async._submit import OnDuplicate, Submission, is_ours, submit
 from lume_async._wire import run_record
 from lume_async.errors import (
     ApiError,
+    ClientClosedError,
     DuplicateRunError,
     InvalidRequestError,
     RateLimitError,
@@ -82,10 +83,15 @@ class Submitter:
             else:
                 key = entry.key
             return await self._submit(item, request, key, sending)
-        except asyncio.CancelledError:
-            if self._recorder is not None and sending.first_sent is None:
-                self._recorder.note(Journal.withdraw, item, key)
+        except (asyncio.CancelledError, ClientClosedError) as error:
+            # A client that was closed says so only of what made no run; else the submission is unknown.
+            if sending.first_sent is None or isinstance(error, ClientClosedError):
+                self._withdraw(item, key)
             raise
+
+    def _withdraw(self, item: int, key: str) -> None:
+        if self._recorder is not None:
+            self._recorder.note(Journal.withdraw, item, key)
 
     async def end(self, item: int, outcome: Outcome[LumeRun]) -> None:
         """Record the end of the item's run; an end that was not seen is looked for again at the next start."""

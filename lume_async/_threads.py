@@ -1,9 +1,12 @@
 """Work that blocks, in threads that hold up neither an event loop, nor the end of the program, nor a fork."""
 
+import asyncio
 import os
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -67,3 +70,21 @@ class ForkShy:
 
     def _go_on(self) -> None:
         self._changed.release()
+
+
+class Threads:
+    """Threads of ours: a program may have filled its loop's usual ones with work that takes hours."""
+
+    def __init__(self) -> None:
+        self._shy = ForkShy()
+
+    async def run(self, function: Callable[..., T], *arguments: object, **options: object) -> T:
+        call = partial(function, *arguments, **options)
+        return await asyncio.wrap_future(in_thread(partial(self._shy.run, call)))
+
+    async def getaddrinfo(self, *arguments: object, **options: object) -> object:
+        """As a loop does it; aiohttp's resolver asks for no more than these two."""
+        return await self.run(socket.getaddrinfo, *arguments, **options)
+
+    async def getnameinfo(self, *arguments: object) -> object:
+        return await self.run(socket.getnameinfo, *arguments)

@@ -5,11 +5,10 @@ import ctypes
 import math
 import os
 import re
-import socket
 import ssl as ssl_module
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Mapping
-from functools import partial
+from collections.abc import AsyncGenerator, AsyncIterable, Coroutine, Mapping
+from contextlib import suppress
 from typing import Any, Protocol, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary, finalize
 
@@ -19,7 +18,7 @@ from yarl import URL
 from lume_async._config import Settings, Ssl
 from lume_async._headers import CONTENT_ENCODING, REQUEST_ID
 from lume_async._perloop import forget_closed
-from lume_async._threads import ForkShy, in_thread
+from lume_async._threads import Threads
 from lume_async._wire import Response
 from lume_async.errors import (
     ApiConnectionError,
@@ -127,8 +126,6 @@ class AiohttpTransport:
         except (aiohttp.ClientError, OSError, RuntimeError, ValueError) as error:
             failure = self._failure(error)
         # Raised out here, so that no aiohttp frame (with its headers) hangs on as __context__.
-        if self._closed:
-            raise ClientClosedError("the client was closed during this call")
         if isinstance(failure, ApiConnectionError) and not failure.reached:
             self._forget_addresses()
         raise failure
@@ -200,7 +197,7 @@ class _Session:
     async def _live(
         self, settings: Settings, ssl: ssl_module.SSLContext | None
     ) -> AsyncGenerator[aiohttp.ClientSession, None]:
-        connector = aiohttp.TCPConnector(
+        connector = _Connector(
             limit=0,  # the sender's own fair limit comes before: queueing must not look like a slow server
             keepalive_timeout=KEEP_ALIVE,
             resolver=aiohttp.ThreadedResolver(_threads),  # type: ignore[arg-type]
@@ -221,12 +218,36 @@ class _Session:
                 try:
                     yield session
                 finally:
-                    # Who reads a body would not hear of the end from aiohttp, and wait until the time is up.
+                    # Who connects or reads a body would not hear of the end from aiohttp, and wait until the
+                    # time is up.
+                    connector.give_up()
                     for response in self.reading.copy():
                         response.close()
         finally:
             self.open = False
             _open_sessions.discard(self)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Connects as aiohttp does, but can be told to give up."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._connecting: set[asyncio.Timeout] = set()
+
+    def give_up(self) -> None:
+        """Whoever is looking up a name, connecting or shaking hands gets a timeout, now."""
+        for alarm in self._connecting.copy():
+            with suppress(RuntimeError):  # it belonged to a loop that is closed
+                alarm.reschedule(0)
+
+    async def _create_connection(self, *arguments: Any, **named: Any) -> Any:
+        async with asyncio.timeout(None) as alarm:
+            self._connecting.add(alarm)
+            try:
+                return await super()._create_connection(*arguments, **named)
+            finally:
+                self._connecting.discard(alarm)
 
 
 _open_sessions: set[_Session] = set()
@@ -244,25 +265,7 @@ def _end_all(sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, _Session]) -
             del held.life
 
 
-class _Threads:
-    """Threads of ours: a program may have filled its loop's usual ones with work that takes hours."""
-
-    def __init__(self) -> None:
-        self._shy = ForkShy()
-
-    async def run(self, function: Callable[..., T], *arguments: object, **options: object) -> T:
-        call = partial(function, *arguments, **options)
-        return await asyncio.wrap_future(in_thread(partial(self._shy.run, call)))
-
-    async def getaddrinfo(self, *arguments: object, **options: object) -> object:
-        """As a loop does it; aiohttp's resolver asks for no more than these two."""
-        return await self.run(socket.getaddrinfo, *arguments, **options)
-
-    async def getnameinfo(self, *arguments: object) -> object:
-        return await self.run(socket.getnameinfo, *arguments)
-
-
-_threads = _Threads()
+_threads = Threads()
 
 
 def _limits(timeout: float, connect: float | None) -> aiohttp.ClientTimeout:

@@ -16,7 +16,7 @@ PACKAGES = [name for name in ("lume_async", "lume_sync", "lume_local", "lume_cli
 
 # The core, from the ground up: a file imports only from rows above its own. A new file needs a place here.
 ROWS = (
-    "_public _version _secret _duration _clock _perloop _pull _chunked _default _threads _headers",
+    "_public _version _secret _duration _clock _perloop _pull _chunked _default _threads _headers _slots",
     "errors",
     "_converter _backoff _config _lifetime",
     "models",

@@ -1,7 +1,12 @@
 """A client that is closed under its calls: they end at once, however long they meant to sleep."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +14,17 @@ from faults.support import FLOW, SOURCE, client_for
 from loopback import reply, reset, throttled
 from run_service import ALL, RunService
 
-from lume_async import Backoff, Client, ClientClosedError, Retry, RunRequest, SubmissionUnknownError
+from lume_async import (
+    Backoff,
+    Client,
+    ClientClosedError,
+    LumeRun,
+    Outcome,
+    Retry,
+    RunRequest,
+    SubmissionUnknownError,
+)
+from lume_async._transport import LONGEST_CONNECT, AiohttpTransport
 
 FOR_AN_HOUR = 3_600
 SLOWLY = Retry(attempts=3, backoff=Backoff(FOR_AN_HOUR, maximum=FOR_AN_HOUR, jitter=0))
@@ -121,7 +136,104 @@ async def test_a_submission_that_was_not_sent_made_none() -> None:
     assert not service.runs
 
 
-async def asleep(client: Client) -> None:
-    """Until somebody sleeps, or has left a request with the server."""
-    while not (client._sender.clock._told or client._sender._held):
+class Connecting:
+    """Where the way to a server may end: a name that nobody tells, a connection, a handshake that nobody answers."""
+
+    def __init__(self, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.silent = socket.create_server(("127.0.0.1", 0), backlog=0 if stage == "connection" else 100)
+        port = self.silent.getsockname()[1]
+        self.url = f"{'https' if stage == 'handshake' else 'http'}://127.0.0.1:{port}"
+        self.told = threading.Event()
+        self.waiting: list[socket.socket] = []
+        if stage == "name":
+            self.url = "http://service.test"
+            monkeypatch.setattr(socket, "getaddrinfo", self._getaddrinfo)
+        elif stage == "connection":
+            for _ in range(3):  # what the system takes before the program does
+                self.waiting.append(socket.socket())
+                self.waiting[-1].setblocking(False)
+                self.waiting[-1].connect_ex(("127.0.0.1", port))
+
+    def _getaddrinfo(self, *_arguments: object, **_named: object) -> list[Any]:
+        self.told.wait(60)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 9))]
+
+    def close(self) -> None:
+        self.told.set()
+        for each in (self.silent, *self.waiting):
+            each.close()
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "from another thread"])
+@pytest.mark.parametrize("submits", [False, True], ids=["look", "submission"])
+@pytest.mark.parametrize("stage", ["name", "connection", "handshake"])
+async def test_who_has_no_connection_yet_ends_at_once_and_has_sent_nothing(
+    stage: str, submits: bool, elsewhere: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(Connecting(stage, monkeypatch)) as way:
+        client = Client("test-key", base_url=way.url, proxy=False)
+        call = asyncio.ensure_future(client.run(FLOW, SOURCE) if submits else client.run_status("run_1"))
+        while not _connecting(client):
+            await asyncio.sleep(0)
+        before = time.monotonic()
+        await (asyncio.to_thread(asyncio.run, client.aclose()) if elsewhere else client.aclose())
+        (error,) = await asyncio.gather(call, return_exceptions=True)
+    assert type(error) is ClientClosedError  # no run can have been made
+    assert time.monotonic() - before < LONGEST_CONNECT / 2
+
+
+def _connecting(client: Client) -> bool:
+    transport = client._sender._transport
+    assert isinstance(transport, AiohttpTransport)
+    sessions = [held.session for held in transport._sessions.values() if hasattr(held, "session")]
+    return any(session.connector._connecting for session in sessions)  # type: ignore[union-attr]
+
+
+async def test_a_key_that_comes_too_late_is_not_used() -> None:
+    asked, closed = asyncio.Event(), asyncio.Event()
+
+    async def vault() -> str:
+        asked.set()
+        try:
+            await asyncio.sleep(FOR_AN_HOUR)
+        except asyncio.CancelledError:
+            await closed.wait()  # a function that will not be stopped
+        return "test-key"
+
+    async with RunService() as service:
+        client = Client(vault, base_url=service.url, proxy=False)
+        call = asyncio.ensure_future(client.run(FLOW, SOURCE))
+        await asked.wait()
+        await client.aclose()
+        closed.set()
+        with pytest.raises(ClientClosedError):
+            await call
+    assert not service.requests
+
+
+async def test_a_journal_knows_what_was_not_sent_before_the_client_was_closed(tmp_path: Path) -> None:
+    requests = [RunRequest(FLOW, f"{n}.csv", force_rerun=True) for n in range(3)]
+    journal = tmp_path / "state.db"
+    async with RunService(capabilities=()) as service:  # it would not know a second submission from the first
+        service.lose(throttled("30"), committed=False)
+        client = client_for(service)
+        first = asyncio.ensure_future(_all(client.run_many(requests, journal=journal)))
+        await asleep(client, 3)  # the monitor, the refused one, the first at the gate
+        await client.aclose()
+        with pytest.raises(ClientClosedError):
+            await first
+        async with client_for(service) as client:
+            outcomes = await _all(client.run_many(requests, journal=journal))
+        assert [outcome.error for outcome in outcomes] == [None] * 3
+        assert len(service.runs) == 3
+
+
+async def _all(outcomes: AsyncIterator[Outcome[LumeRun]]) -> list[Outcome[LumeRun]]:
+    return [outcome async for outcome in outcomes]
+
+
+async def asleep(client: Client, count: int = 1) -> None:
+    """Until so many would be told of the client's end, or one has left a request with the server."""
+    sender = client._sender
+    while sum(len(told) for _, told in sender.clock._told.items()) < count and not sender._held:
         await asyncio.sleep(0)

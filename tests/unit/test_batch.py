@@ -10,6 +10,7 @@ from fake_service import Service, client_of, other_tasks
 from lume_async import (
     ApiConnectionError,
     AuthenticationError,
+    ClientClosedError,
     ConfigurationError,
     DuplicateRunError,
     LumeRun,
@@ -45,6 +46,23 @@ async def test_one_outcome_per_request_and_at_most_so_many_unfinished() -> None:
     }
     assert all(outcome.result().succeeded for outcome in outcomes)
     assert most <= 7
+    assert not other_tasks()
+
+
+async def test_a_submission_that_is_answered_while_the_client_closes_ends_like_the_others() -> None:
+    service = Service()
+
+    async def closing(*arguments: object, **named: object) -> object:
+        await client.aclose()
+        await asyncio.sleep(0)
+        return await answer(*arguments, **named)  # type: ignore[arg-type]
+
+    client, transport = fake_client(service, clock=service.clock)
+    answer = transport.request
+    transport.request = closing  # type: ignore[assignment,method-assign]
+    with pytest.raises(ClientClosedError):
+        await collect(client.run_many(requests(1)))
+    assert service.created
     assert not other_tasks()
 
 

@@ -129,6 +129,14 @@ async def test_closing_the_client_ends_the_iteration_with_its_error() -> None:
     assert not other_tasks()
 
 
+async def test_closing_the_client_after_the_last_outcome_ends_nothing() -> None:
+    client = client_of(Service(lasts=0.0))
+    outcomes = client.as_completed(["a"])
+    assert (await anext(outcomes)).run_id == "a"
+    await client.aclose()
+    assert [outcome async for outcome in outcomes] == []
+
+
 async def test_each_outcome_has_an_exception_of_its_own() -> None:
     service = Service()
     service.broken["a"] = FakeAnswer(403, {"detail": "not yours"})

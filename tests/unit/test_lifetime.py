@@ -76,11 +76,14 @@ async def test_who_is_forgotten_is_not_told_not_even_at_the_last_moment() -> Non
     assert told == ["c"]
 
 
-def test_a_loop_that_was_closed_is_left_alone() -> None:
+def test_a_loop_that_was_closed_is_left_alone_and_forgotten() -> None:
     lifetime = Lifetime(SystemClock())
 
     async def tell() -> None:
-        lifetime.tell(pytest.fail)
+        loop = asyncio.get_running_loop()
+        lifetime.tell(lambda: pytest.fail(f"told in {loop}"))  # keeps its loop, as sleepers do
 
-    asyncio.run(tell())
+    for _ in range(3):
+        asyncio.run(tell())
+    assert len(lifetime._told.items()) == 1
     lifetime.end()

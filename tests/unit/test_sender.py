@@ -1,6 +1,7 @@
 """One call and its attempts: keys, turns, deadlines, retries, what each answer teaches."""
 
 import asyncio
+import gc
 import logging
 from email.utils import formatdate
 from typing import Any
@@ -627,6 +628,17 @@ async def test_a_call_that_sleeps_when_the_client_closes_ends() -> None:
 
 
 # Events
+
+
+async def test_a_hook_that_ends_the_program_leaves_no_request_behind() -> None:
+    def end(event: Event) -> None:
+        raise SystemExit(3)
+
+    client, transport, _ = client_of([], hooks=[end])
+    with pytest.raises(SystemExit):
+        await client.run_status("run_1")
+    gc.collect()  # a request that was never awaited would say so
+    assert transport.requests == []
 
 
 async def test_hooks_see_each_attempt() -> None:

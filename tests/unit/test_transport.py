@@ -408,8 +408,9 @@ async def test_closing_ends_a_call_under_way() -> None:
         call = asyncio.ensure_future(transport.request("GET", "/", headers={}, body=None, timeout=10))
         await server.received(1)
         await transport.aclose()
-        with pytest.raises(ClientClosedError, match="during this call"):
+        with pytest.raises(ApiConnectionError) as caught:
             await call
+    assert caught.value.reached
 
 
 @pytest.mark.parametrize(
@@ -426,7 +427,7 @@ async def test_closing_ends_a_call_that_reads_a_body(answer: Reply) -> None:
             while not [held for held in transport._sessions.values() if held.reading]:
                 await asyncio.sleep(0)
             await transport.aclose()
-            with pytest.raises(ClientClosedError, match="during this call"):
+            with pytest.raises(ApiConnectionError):
                 await call
 
 
