@@ -48,6 +48,7 @@ class Monitor:
         Raises:
             InvalidRequestError: this is no run id.
             RuntimeError: the monitor was not entered, or has been left.
+            ClientClosedError: the client was closed.
         """
         with adopted:
             return LumeRun._wrap(self._core.add(core_of(run)))
