@@ -217,11 +217,15 @@ async def test_a_journal_knows_what_was_not_sent_before_the_client_was_closed(tm
     async with RunService(capabilities=()) as service:  # it would not know a second submission from the first
         service.lose(throttled("30"), committed=False)
         client = client_for(service)
+        refused = asyncio.ensure_future(client.run(FLOW, SOURCE))
+        await asleep(client)
         first = asyncio.ensure_future(_all(client.run_many(requests, journal=journal)))
-        await asleep(client, 3)  # the monitor, the refused one, the first at the gate
+        await asleep(client, 3)  # the refused one, the monitor, the first at the gate
         await client.aclose()
-        with pytest.raises(ClientClosedError):
-            await first
+        for call in (refused, first):
+            with pytest.raises(ClientClosedError):
+                await call
+        assert len(service.requests) == 1
         async with client_for(service) as client:
             outcomes = await _all(client.run_many(requests, journal=journal))
         assert [outcome.error for outcome in outcomes] == [None] * 3
