@@ -19,8 +19,8 @@ from typing import Any
 import anyio
 from _bench import ROUNDS, header, interleaved, table
 
-from lume_async._clock import SystemClock
-from lume_async._scheduler import Scheduler
+from lume_async._base.clock import SystemClock
+from lume_async._many.scheduler import Scheduler
 
 RATE = 5_000.0
 SECONDS = 3.0

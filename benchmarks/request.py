@@ -25,7 +25,7 @@ import orjson
 from _bench import ROUNDS, header, interleaved, table, version
 
 import lume_async
-from lume_async._wire import run_record
+from lume_async._wire.answers import run_record
 from lume_async.testing import run_json
 
 RUN = "run_01J9ZQ4T6W"

@@ -6,8 +6,8 @@ Names are loaded on first use (PEP 562): importing the package loads neither aio
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from lume_async import _default
-from lume_async._version import __version__
+from lume_async._base import default_client as _default
+from lume_async._base.version import __version__
 
 if TYPE_CHECKING:
     from lume_async._api import (
@@ -27,12 +27,10 @@ if TYPE_CHECKING:
         wait_for_run_completion,
         watch,
     )
-    from lume_async._backoff import Backoff, PollInterval
+    from lume_async._base.backoff import Backoff, PollInterval
+    from lume_async._base.duration import Duration
     from lume_async._client import Client
-    from lume_async._config import ApiKey, Proxy, Ssl
-    from lume_async._duration import Duration
-    from lume_async._monitor import Monitor
-    from lume_async._observe import (
+    from lume_async._http.events import (
         Event,
         Hook,
         RequestFinished,
@@ -40,11 +38,13 @@ if TYPE_CHECKING:
         RetryScheduled,
         RunStatusChanged,
     )
-    from lume_async._progress import Progress
-    from lume_async._retry import Retry
-    from lume_async._run import LumeRun
-    from lume_async._submit import OnDuplicate
-    from lume_async._summary import Failure, Summary
+    from lume_async._http.settings import ApiKey, Proxy, Ssl
+    from lume_async._many.monitor import Monitor
+    from lume_async._many.progress import Progress
+    from lume_async._many.summary import Failure, Summary
+    from lume_async._run.handle import LumeRun
+    from lume_async._run.submit import OnDuplicate
+    from lume_async._wire.retry import Retry
     from lume_async.errors import (
         ApiConnectionError,
         ApiError,
@@ -82,17 +82,17 @@ _HOMES = {
         "aclose as_completed attach default_client init list_runs monitor progress run run_many run_status "
         "upload_file wait_all wait_for_run_completion watch"
     ),
-    "_backoff": "Backoff PollInterval",
+    "_base.backoff": "Backoff PollInterval",
     "_client": "Client",
-    "_config": "ApiKey Proxy Ssl",
-    "_duration": "Duration",
-    "_monitor": "Monitor",
-    "_observe": "Event Hook RequestFinished RequestStarted RetryScheduled RunStatusChanged",
-    "_progress": "Progress",
-    "_retry": "Retry",
-    "_run": "LumeRun",
-    "_submit": "OnDuplicate",
-    "_summary": "Failure Summary",
+    "_http.settings": "ApiKey Proxy Ssl",
+    "_base.duration": "Duration",
+    "_many.monitor": "Monitor",
+    "_http.events": "Event Hook RequestFinished RequestStarted RetryScheduled RunStatusChanged",
+    "_many.progress": "Progress",
+    "_wire.retry": "Retry",
+    "_run.handle": "LumeRun",
+    "_run.submit": "OnDuplicate",
+    "_many.summary": "Failure Summary",
     "errors": (
         "ApiConnectionError ApiError ApiTimeoutError AuthenticationError ClientClosedError "
         "ConfigurationError DuplicateRunError InvalidRequestError LumeError RateLimitError "

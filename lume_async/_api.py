@@ -4,16 +4,16 @@ import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from typing import Any
 
-from lume_async import _progress
-from lume_async._backoff import PollInterval
+from lume_async._base.backoff import PollInterval
+from lume_async._base.duration import Duration
+from lume_async._base.secret import veiled
 from lume_async._client import Client
-from lume_async._config import ApiKey
-from lume_async._duration import Duration
-from lume_async._monitor import Monitor
-from lume_async._progress import Progress
-from lume_async._run import LumeRun
-from lume_async._secret import veiled
-from lume_async._submit import OnDuplicate
+from lume_async._http.settings import ApiKey
+from lume_async._many import progress as _progress
+from lume_async._many.monitor import Monitor
+from lume_async._many.progress import Progress
+from lume_async._run.handle import LumeRun
+from lume_async._run.submit import OnDuplicate
 from lume_async.models import Outcome, RunRequest, RunStatus
 
 # One dict operation is atomic: no lock that a fork could leave locked.

@@ -7,24 +7,24 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-from lume_async import _endpoints
-from lume_async._backoff import Backoff, PollInterval
-from lume_async._batch import run_many
-from lume_async._clock import SystemClock
-from lume_async._completion import as_completed, wait_all
-from lume_async._config import MEBIBYTE, ApiKey, Proxy, Ssl, settings
-from lume_async._duration import Duration, optional_seconds, seconds
-from lume_async._listing import list_runs
-from lume_async._monitor import Monitor
-from lume_async._observe import Hook, Observer
-from lume_async._public import public
-from lume_async._retry import Retry
-from lume_async._run import LumeRun
-from lume_async._secret import veiled
-from lume_async._sender import Sender
-from lume_async._submit import OnDuplicate, check_key, check_on_duplicate, submit
-from lume_async._transport import AiohttpTransport
-from lume_async._upload import upload
+from lume_async._base.backoff import Backoff, PollInterval
+from lume_async._base.clock import SystemClock
+from lume_async._base.duration import Duration, optional_seconds, seconds
+from lume_async._base.public import public
+from lume_async._base.secret import veiled
+from lume_async._batch.run_many import run_many
+from lume_async._http.events import Hook, Observer
+from lume_async._http.sender import Sender
+from lume_async._http.settings import MEBIBYTE, ApiKey, Proxy, Ssl, settings
+from lume_async._http.transport import AiohttpTransport
+from lume_async._many.completion import as_completed, wait_all
+from lume_async._many.listing import list_runs
+from lume_async._many.monitor import Monitor
+from lume_async._run.handle import LumeRun
+from lume_async._run.submit import OnDuplicate, check_key, check_on_duplicate, submit
+from lume_async._run.upload import upload
+from lume_async._wire import endpoints
+from lume_async._wire.retry import Retry
 from lume_async.errors import ConfigurationError
 from lume_async.models import Outcome, RunRequest, RunStatus, check_run_id
 
@@ -141,7 +141,7 @@ class Client:
             InvalidRequestError: this is no run id; nothing was sent.
             ApiError: see the tree in `lume_async.errors`.
         """
-        polled = await self._sender.send(_endpoints.status(run_id))
+        polled = await self._sender.send(endpoints.status(run_id))
         assert polled.record is not None  # no ETag was sent
         return LumeRun(self._sender, polled.record.id, polled.record)
 

@@ -24,7 +24,7 @@ All of them pickle and copy: each holds one message and plain data, never a conn
 
 from typing import Any
 
-from lume_async._public import public
+from lume_async._base.public import public
 
 BODY_KEPT = 2048
 """How much of an error's body `ApiError.body` keeps, in characters."""

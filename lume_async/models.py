@@ -10,8 +10,8 @@ from typing import Any, Generic, Self, TypeGuard, TypeVar
 import orjson
 from attrs import Factory, define, field, frozen
 
-from lume_async._converter import structure
-from lume_async._public import public
+from lume_async._base.public import public
+from lume_async._decoding import structure
 from lume_async.errors import InvalidRequestError
 
 Run = TypeVar("Run")

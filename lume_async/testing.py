@@ -20,10 +20,10 @@ import orjson
 from attrs import field, frozen
 from multidict import CIMultiDict
 
+from lume_async._base.clock import SystemClock
 from lume_async._client import Client
-from lume_async._clock import SystemClock
-from lume_async._transport import Body
-from lume_async._wire import Response
+from lume_async._http.transport import Body
+from lume_async._wire.answers import Response
 
 __all__ = ["FakeAnswer", "FakeClock", "FakeRequest", "FakeTransport", "fake_client", "no_backoff", "run_json"]
 

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import evolve, field, frozen
 
-from lume_async._converter import structure
-from lume_async._public import public_in
-from lume_async._wire import decode_object
+from lume_async._base.public import public_in
+from lume_async._decoding import structure
+from lume_async._wire.answers import decode_object
 from lume_async.errors import ConfigurationError, WebhookSignatureError
 from lume_async.models import RunStatus, check_run_id
 

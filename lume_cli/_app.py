@@ -136,6 +136,6 @@ def _end(error: Exception, options: Options) -> int:
         return error.exit_code
     if isinstance(error, click.Abort):
         return 128 + signal.SIGINT
-    from lume_cli._report import report
+    from lume_cli._output.report import report
 
     return report(error, options)

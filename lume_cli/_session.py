@@ -9,9 +9,9 @@ import click
 
 from lume_async import Client, ConfigurationError, Hook
 from lume_cli import _loop
-from lume_cli._data import Data
 from lume_cli._options import Options
-from lume_cli._say import Say
+from lume_cli._output.stderr import Say
+from lume_cli._output.stdout import Data
 from lume_cli._settings import resolve
 from lume_cli._words import words as as_words
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lume_local._check import CheckedFlow, check_flow
-    from lume_local._fields import FlowError
+    from lume_local._flow.fields import FlowError
     from lume_local._serve import Server, ThreadedServer, serve, serve_in_thread
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
     "serve_in_thread",
 ]
 
-_FILES = {"CheckedFlow": "_check", "check_flow": "_check", "FlowError": "_fields"}
+_FILES = {"CheckedFlow": "_check", "check_flow": "_check", "FlowError": "_flow.fields"}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,10 +6,10 @@ from pathlib import Path
 from attrs import frozen
 
 from lume_async.errors import ConfigurationError
-from lume_local._fields import FlowError
-from lume_local._flow import read_toml
-from lume_local._lines import with_line
-from lume_local._pool import Pool, WorkerDied
+from lume_local._flow.definition import read_toml
+from lume_local._flow.fields import FlowError
+from lume_local._flow.lines import with_line
+from lume_local._runs.worker_pool import Pool, WorkerDied
 
 
 @frozen

@@ -8,19 +8,19 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from lume_async.errors import ConfigurationError
-from lume_local._api import Api
-from lume_local._courier import Courier
-from lume_local._flows import Flows
-from lume_local._http import Front, Listener
-from lume_local._hub import Hub
-from lume_local._lock import Locked, held
-from lume_local._paths import Roots
-from lume_local._pool import Pool, WorkerDied
-from lume_local._retention import Retention
-from lume_local._runner import Runner
+from lume_local._http.front import Front, Listener
+from lume_local._http.operations import Api
+from lume_local._http.uploads import Uploads
+from lume_local._runs.flow_registry import Flows
+from lume_local._runs.paths import Roots
+from lume_local._runs.retention import Retention
+from lume_local._runs.runner import Runner
+from lume_local._runs.store import Store, StoreError
+from lume_local._runs.waiters import Hub
+from lume_local._runs.webhook_sender import Courier
+from lume_local._runs.worker_pool import Pool, WorkerDied
 from lume_local._settings import KEEP, MOST_UPLOADED, WEBHOOK_HOSTS, AnyPath, Settings
-from lume_local._store import Store, StoreError
-from lume_local._uploads import Uploads
+from lume_local._shared.lock import Locked, held
 
 if TYPE_CHECKING:
     import lume_async

@@ -10,8 +10,8 @@ from pathlib import Path
 from attrs import field, frozen
 
 from lume_async.errors import ConfigurationError
-from lume_local._paths import Roots
-from lume_local._webhooks import WebhookRules
+from lume_local._runs.paths import Roots
+from lume_local._runs.webhook_rules import WebhookRules
 
 AnyPath = str | PathLike[str]
 MOST_UPLOADED = 10 * 1024**3

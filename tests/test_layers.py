@@ -14,34 +14,61 @@ import lume_sync
 ROOT = Path(__file__).parents[1]
 PACKAGES = [name for name in ("lume_async", "lume_sync", "lume_local", "lume_cli") if (ROOT / name).is_dir()]
 
-# The core, from the ground up: a file imports only from rows above its own. A new file needs a place here.
-ROWS = (
-    "_public _version _secret _duration _clock _perloop _pull _chunked _default _threads _headers _slots",
-    "errors",
-    "_converter _backoff _config _lifetime",
-    "models",
-    "_wire _observe _journal _summary _tracing",
-    "_endpoints webhooks _progress _recorder",
-    "_transport _retry _waiter _gate _keys _scheduler",
-    "_sending",
-    "_sender",
-    "_submit _poll _upload",
-    "_watch _feed",
-    "_run",
-    "_listing _monitor",
-    "_completion _submissions",
-    "_batch",
-    "_client",
-    "_api testing",
-    "__init__",
-)
-LEVEL = {name: level for level, row in enumerate(ROWS) for name in row.split()}
+WINGS = {
+    "lume_async": """
+        _base
+        errors
+        _decoding
+        models
+        _wire
+        _http webhooks
+        _run
+        _many
+        _batch
+        _client
+        _api testing
+        __init__
+    """,
+    "lume_local": """
+        _shared _flow
+        _worker _runs
+        _settings _http
+        _check _serve
+        __init__
+        pytest_plugin
+    """,
+    "lume_cli": """
+        _options _loop _words _local
+        _settings
+        _output
+        _session
+        _work
+        commands
+        _app
+        __init__
+        __main__
+    """,
+}
+"""Each package from the ground up. A wing (a folder, or a file at the root) imports only from rows above its own."""
 
-PURE = ("errors", "models", "_backoff", "_retry", "_wire", "_endpoints", "_converter", "_duration")
+ROWS = {
+    "_base": "clock default_client duration public secret version | backoff",
+    "_wire": "headers retry | answers | endpoints | reading",
+    "_http": "events limiter per_loop settings threads tracing | lifetime throttle transport | api_key | sender",
+    "_run": "submit upload waiter | poll | watch | handle",
+    "_many": "change_feed iterables pull scheduler summary | listing monitor progress | completion",
+    "_batch": "journal | journal_thread | submitter | run_many",
+}
+"""The same inside each wing of the core."""
+
+PURE = [
+    *("errors", "models", "_decoding", "_base/backoff", "_base/duration"),
+    *("_wire/answers", "_wire/endpoints", "_wire/reading", "_wire/retry"),
+]
 """They decide and do nothing: no I/O, no clock, no randomness of their own."""
 IMPURE = {"aiohttp", "anyio", "asyncio", "random", "socket", "threading", "time"}
 
-MAY_IMPORT_AIOHTTP = {"_transport", "webhooks"}  # webhooks: the ready handler for users' aiohttp servers
+MAY_IMPORT_AIOHTTP = {"_http/transport", "webhooks"}  # webhooks: the ready handler for users' aiohttp servers
 MAY_MAKE_CLIENTS = {"_serve": {"client"}, "pytest_plugin": {"lume_server", "lume_client"}}
 """The functions of lume_local that import the client packages, on first use."""
 
@@ -49,7 +76,7 @@ MAY_MAKE_CLIENTS = {"_serve": {"client"}, "pytest_plugin": {"lume_server", "lume
 @dataclass(frozen=True)
 class Import:
     module: str
-    """Absolute, with the name where that is a module too: `from lume_async import _wire` gives `lume_async._wire`."""
+    """Absolute, with the name where that is a module too: `from lume_async._wire import reading` gives all three."""
     name: str | None
     line: int
     function: str | None = None
@@ -70,7 +97,8 @@ def imports_of(tree: ast.AST, function: str | None = None, for_types: bool = Fal
                 assert level == 0, f"line {node.lineno}: a relative import hides where it goes"
                 for alias in names:
                     whole = f"{module}.{alias.name}"
-                    is_module = (ROOT / f"{whole.replace('.', '/')}.py").is_file()
+                    place = ROOT / whole.replace(".", "/")
+                    is_module = place.is_dir() or place.with_suffix(".py").is_file()
                     name = None if is_module else alias.name
                     yield Import(whole if is_module else str(module), name, node.lineno, where, types)
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
@@ -88,33 +116,66 @@ def read(path: Path) -> list[Import]:
     return list(imports_of(ast.parse(path.read_text())))
 
 
+def name_of(path: Path) -> str:
+    """`_wire/answers`: a file by its place in its package."""
+    return path.relative_to(ROOT).with_suffix("").as_posix().partition("/")[2]
+
+
 def modules_of(path: Path, package: str) -> set[str]:
-    """Which files of that package it imports, by their bare names."""
+    """Which files and folders of that package it imports, named as `name_of` does."""
     found = (each.module for each in read(path) if each.top == package)
-    return {module.partition(".")[2] or "__init__" for module in found}
+    return {module.partition(".")[2].replace(".", "/") or "__init__" for module in found}
+
+
+def wing_of(name: str) -> str:
+    return name.partition("/")[0]
+
+
+def levels(rows: list[str]) -> dict[str, int]:
+    return {name: level for level, row in enumerate(rows) for name in row.split()}
 
 
 def ids(path: Path) -> str:
-    return f"{path.parent.name}/{path.stem}"
+    return path.relative_to(ROOT).with_suffix("").as_posix()
 
 
 CORE = files_of("lume_async")
+HOUSES = {
+    package: levels(table.strip().splitlines()) for package, table in WINGS.items() if package in PACKAGES
+}
+FLOORS = {wing: levels(rows.split("|")) for wing, rows in ROWS.items()}
 
 
-def test_every_file_of_the_core_has_a_level() -> None:
-    there = {path.stem for path in CORE}
+@pytest.mark.parametrize("package", HOUSES)
+def test_every_wing_has_a_row(package) -> None:
+    there = {wing_of(name_of(path)) for path in files_of(package)}
 
-    assert there - set(LEVEL) == set(), "new: give them a place in ROWS"
-    assert set(LEVEL) - there == set(), "gone: take them out of ROWS"
-    assert len(LEVEL) == sum(len(row.split()) for row in ROWS), "named twice in ROWS"
+    assert there == set(HOUSES[package]), "WINGS names them all, and none that is gone"
 
 
-@pytest.mark.parametrize("path", CORE, ids=ids)
-def test_the_core_imports_only_downwards(path) -> None:
-    own = LEVEL.get(path.stem, len(ROWS))  # files without a level are the test above
-    upwards = {name for name in modules_of(path, "lume_async") if LEVEL.get(name, -1) >= own}
+@pytest.mark.parametrize("path", [path for package in HOUSES for path in files_of(package)], ids=ids)
+def test_wings_import_only_downwards(path) -> None:
+    package, own = path.relative_to(ROOT).parts[0], wing_of(name_of(path))
+    level = HOUSES[package]
+    others = {wing_of(name) for name in modules_of(path, package)} - {own}
 
-    assert not upwards
+    assert {name for name in others if level[name] >= level[own]} == set()
+
+
+@pytest.mark.parametrize("wing", FLOORS)
+def test_every_file_of_a_wing_of_the_core_has_a_row(wing) -> None:
+    there = {path.stem for path in (ROOT / "lume_async" / wing).glob("*.py")} - {"__init__"}
+
+    assert there == set(FLOORS[wing]), "ROWS names them all, and none that is gone"
+
+
+@pytest.mark.parametrize("path", [path for path in CORE if wing_of(name_of(path)) in FLOORS], ids=ids)
+def test_inside_a_wing_imports_go_only_downwards(path) -> None:
+    wing, level = path.parent.name, FLOORS[path.parent.name]
+    own = level.get(path.stem, -1)  # __init__ is empty but for its docstring
+    neighbours = {name.partition("/")[2] for name in modules_of(path, "lume_async") if wing_of(name) == wing}
+
+    assert {name for name in neighbours - {""} if level[name] >= own} == set()
 
 
 @pytest.mark.parametrize("path", CORE, ids=ids)
@@ -122,8 +183,13 @@ def test_the_core_knows_none_of_the_other_packages(path) -> None:
     assert not {each.top for each in read(path)} & {"lume_sync", "lume_local", "lume_cli"}
 
 
+@pytest.mark.parametrize("path", files_of("lume_local"), ids=ids)
+def test_only_the_worker_process_imports_duckdb(path) -> None:
+    assert "_worker" in path.parts or "duckdb" not in {each.top for each in read(path)}
+
+
 def test_one_file_speaks_http() -> None:
-    assert {path.stem for path in CORE if "aiohttp" in {i.top for i in read(path)}} <= MAY_IMPORT_AIOHTTP
+    assert {name_of(path) for path in CORE if "aiohttp" in {i.top for i in read(path)}} <= MAY_IMPORT_AIOHTTP
 
 
 @pytest.mark.parametrize("name", PURE)
@@ -134,13 +200,13 @@ def test_what_decides_does_nothing(name) -> None:
 
 
 def test_waiting_knows_neither_transport_nor_wire() -> None:
-    forbidden = {"_transport", "_wire", "_endpoints", "_sender"}
+    used = {wing_of(name) for name in modules_of(ROOT / "lume_async/_run/waiter.py", "lume_async")}
 
-    assert not modules_of(ROOT / "lume_async" / "_waiter.py", "lume_async") & forbidden
+    assert used == {"_base"}
 
 
 def test_a_handle_holds_a_sender_and_no_client() -> None:
-    assert "_client" not in modules_of(ROOT / "lume_async" / "_run.py", "lume_async")
+    assert "_client" not in modules_of(ROOT / "lume_async/_run/handle.py", "lume_async")
 
 
 def is_public(package: str, each: Import) -> bool:
@@ -154,7 +220,7 @@ def is_public(package: str, each: Import) -> bool:
 
 @pytest.mark.parametrize("path", [p for name in PACKAGES[1:] for p in files_of(name)], ids=ids)
 def test_packages_use_public_names_of_each_other(path) -> None:
-    others = {"lume_async", "lume_sync", "lume_local"} - {path.parent.name}
+    others = {"lume_async", "lume_sync", "lume_local"} - {path.relative_to(ROOT).parts[0]}
     private = [each for each in read(path) if each.top in others and not is_public(each.top, each)]
     reached = [
         node
@@ -173,7 +239,7 @@ def test_packages_use_public_names_of_each_other(path) -> None:
 @pytest.mark.parametrize("path", files_of("lume_local"), ids=ids)
 def test_the_server_shares_only_words_with_the_client(path) -> None:
     """So that one bug can't hide in both ends of the wire."""
-    lazily = MAY_MAKE_CLIENTS.get(path.stem, set())
+    lazily = MAY_MAKE_CLIENTS.get(name_of(path), set())
     too_much = [
         each
         for each in read(path)

@@ -15,22 +15,22 @@ import sys
 from pathlib import Path
 
 from sync_modules import functions_module, live_class, package
-from sync_source import CORE, FACE, LIVE, MARK, NOT_NEUTRAL, Refused, Source
+from sync_source import CORE, FACE, HOMES, LIVE, MARK, NOT_NEUTRAL, Refused, Source
 
 
 def build(root: Path) -> dict[Path, str]:
     """Every generated file and its text; writes nothing."""
-    init = Source(root / CORE / "__init__.py", set())
+    init = Source(root, "__init__.py", set())
     public, homes = public_names(init)
     init.public = public
     made = {"__init__.py": init.header() + package(init, homes)}
     for name, module in LIVE.items():
-        source = Source(root / CORE / f"{module}.py", public)
+        source = Source(root, HOMES[name], public)
         classes = [node for node in source.tree.body if isinstance(node, ast.ClassDef) and node.name == name]
         if not classes:
             raise source.refuse(source.tree, f"there is no class {name} here")
         made[f"{module}.py"] = introduced(source) + live_class(source, classes[0])
-    api = Source(root / CORE / "_api.py", public)
+    api = Source(root, "_api.py", public)
     made["_api.py"] = introduced(api) + functions_module(api)
     outputs = {}
     for filename, text in made.items():
@@ -46,7 +46,7 @@ def build(root: Path) -> dict[Path, str]:
 
 def introduced(source: Source) -> str:
     """How a generated module begins."""
-    return f'{source.header()}\n"""The synchronous twin of {CORE}/{source.path.name}."""\n\n'
+    return f'{source.header()}\n"""The synchronous twin of {source.place}."""\n\n'
 
 
 def public_names(init: Source) -> tuple[set[str], dict[str, str]]:

@@ -69,9 +69,9 @@ def command(
     find data -name '*.csv' | lume backfill customer_cleaner:v1 --from-file - --max-active 20
     """
     from lume_async import RunRequest
-    from lume_cli._backfilling import Backfill
-    from lume_cli._paths import Paths
     from lume_cli._session import Session
+    from lume_cli._work.backfill import Backfill
+    from lume_cli._work.source_paths import Paths
 
     if from_file == "-" and options.api_key_stdin:
         raise click.UsageError("stdin can't hold both the API key and the paths: use LUME_API_KEY or a file")

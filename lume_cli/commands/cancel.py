@@ -20,10 +20,11 @@ def command(options: Options, *, runs: tuple[str, ...]) -> None:
     lume list --source customers.csv -o ids | lume cancel -
     """
     from lume_async import LumeRun
-    from lume_cli import _exits, _runs
-    from lume_cli._each import each
-    from lume_cli._ids import run_ids
+    from lume_cli._output import exit_codes
+    from lume_cli._output import runs as _runs
     from lume_cli._session import Session
+    from lume_cli._work.each import each
+    from lume_cli._work.run_ids import run_ids
 
     session = Session(options)
     ids = run_ids(session, runs)
@@ -38,6 +39,6 @@ def command(options: Options, *, runs: tuple[str, ...]) -> None:
 
             found, codes = await each(session, ids, cancelled)
         session.data.many(found, _runs.HEADERS, _runs.row, _runs.to_dict)
-        return _exits.worst(codes)
+        return exit_codes.worst(codes)
 
     session.finish(work(), lambda: ("interrupted: some runs may have been asked to stop", None))

@@ -17,9 +17,9 @@ def command(options: Options) -> None:
     lume doctor
     lume -p staging doctor -o json
     """
-    from lume_cli import _exits
-    from lume_cli._doctor import Finding, findings
+    from lume_cli._output import exit_codes
     from lume_cli._session import Session
+    from lume_cli._work.doctor import Finding, findings
 
     session = Session(options)
     data = session.data
@@ -37,7 +37,7 @@ def command(options: Options) -> None:
                 data.document(to_dict(finding))
         if data.format == "json":
             data.document([to_dict(finding) for finding in found])
-        return _exits.worst(finding.code for finding in found)
+        return exit_codes.worst(finding.code for finding in found)
 
     def to_dict(finding: Finding) -> dict[str, str]:
         described = {"check": finding.check, "state": finding.state, "message": finding.text}

@@ -26,20 +26,21 @@ def check(options: Options, *, files: tuple[Path, ...]) -> None:
     lume flow check flows
     lume flow check flows/customer_cleaner.v1.toml
     """
-    from lume_cli import _exits, _flow_check
     from lume_cli._local import need_local
+    from lume_cli._output import exit_codes
     from lume_cli._session import Session
+    from lume_cli._work import flow_check
 
     need_local()
     session = Session(options)
 
     async def work() -> int:
         found, codes = [], []
-        for file in _flow_check.files(files):
+        for file in flow_check.files(files):
             try:
-                flow = await _flow_check.check(file)
-            except _flow_check.FlowError as error:
-                codes.append(_exits.ERROR)
+                flow = await flow_check.check(file)
+            except flow_check.FlowError as error:
+                codes.append(exit_codes.ERROR)
                 text = error.located(file)
                 session.say.problem("flow", text, file=str(file), place=error.place)
             else:
@@ -50,7 +51,7 @@ def check(options: Options, *, files: tuple[Path, ...]) -> None:
             lambda row: row,
             lambda row: {"file": row[0], "flow_version": row[1], "columns": int(row[2])},
         )
-        return _exits.worst(codes)
+        return exit_codes.worst(codes)
 
     session.finish(work(), lambda: ("interrupted", None))
 
@@ -72,8 +73,8 @@ def init(*, sample: Path, name: str | None, encoding: str, output: str | None, f
     \b
     lume flow init customers.csv --name customer_cleaner -o flows/
     """
-    from lume_cli._flow_file import flow_file, snake
-    from lume_cli._sample import look_at
+    from lume_cli._work.flow_file import flow_file, snake
+    from lume_cli._work.flow_sample import look_at
 
     target = None if output is None else _target(output)
     flow = name if name is not None else snake(sample.name.partition(".")[0])

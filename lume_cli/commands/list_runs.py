@@ -32,7 +32,8 @@ def command(
     lume list --flow invoices:v3 -o ndjson | jq -r .run_metadata.ticket
     """
     from lume_async import LumeRun
-    from lume_cli import _exits, _runs
+    from lume_cli._output import exit_codes
+    from lume_cli._output import runs as _runs
     from lume_cli._session import Session
 
     session = Session(options, ids=True, sources=True)
@@ -62,7 +63,7 @@ def command(
             session.say.note(
                 f"these are the newest {limit:,}; there may be more: --limit says how many you want"
             )
-        return _exits.OK
+        return exit_codes.OK
 
     session.finish(work(), lambda: ("interrupted", None))
 

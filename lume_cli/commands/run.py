@@ -36,9 +36,9 @@ def command(
     lume run customer_cleaner:v1 customers.csv --wait
     run=$(lume run invoices:v3 batch_42 --metadata ticket=OPS-7)
     """
-    from lume_cli import _exits
+    from lume_cli._output import exit_codes
     from lume_cli._session import Session
-    from lume_cli._submitting import Submission
+    from lume_cli._work.run import Submission
 
     if not wait and (timeout is not None or poll_interval is not None):
         raise click.UsageError("--timeout and --poll-interval are for waiting: add --wait")
@@ -56,7 +56,7 @@ def command(
                 on_duplicate=on_duplicate,
             )
             if not wait:
-                return _exits.OK
+                return exit_codes.OK
             return await submission.until_ended(run, timeout, poll_interval, allow_partial=allow_partial)
 
     session.finish(work(), submission.interrupted)

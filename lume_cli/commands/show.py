@@ -19,10 +19,11 @@ def command(options: Options, *, runs: tuple[str, ...]) -> None:
     lume show run_01HY -o json | jq .metadata.metrics.reject_reasons
     lume list --status FAILED -o ids | lume show -
     """
-    from lume_cli import _exits, _runs
-    from lume_cli._each import each
-    from lume_cli._ids import run_ids
+    from lume_cli._output import exit_codes
+    from lume_cli._output import runs as _runs
     from lume_cli._session import Session
+    from lume_cli._work.each import each
+    from lume_cli._work.run_ids import run_ids
 
     session = Session(options)
     ids, data = run_ids(session, runs), session.data
@@ -41,6 +42,6 @@ def command(options: Options, *, runs: tuple[str, ...]) -> None:
         else:
             for run in found:
                 data.document(_runs.to_dict(run))
-        return _exits.worst(codes)
+        return exit_codes.worst(codes)
 
     session.finish(work(), lambda: ("interrupted", None))

@@ -24,10 +24,11 @@ def command(options: Options, *, runs: tuple[str, ...], exit_status: bool, allow
     lume status run_01HY -o json | jq -r '.[0].status'
     """
     from lume_async import LumeRun
-    from lume_cli import _exits, _runs
-    from lume_cli._each import each
-    from lume_cli._ids import run_ids
+    from lume_cli._output import exit_codes
+    from lume_cli._output import runs as _runs
     from lume_cli._session import Session
+    from lume_cli._work.each import each
+    from lume_cli._work.run_ids import run_ids
 
     session = Session(options)
     ids = run_ids(session, runs)
@@ -36,9 +37,13 @@ def command(options: Options, *, runs: tuple[str, ...], exit_status: bool, allow
         async with session.client() as client:
             found, codes = await each(session, ids, client.run_status)
         session.data.many(found, _runs.HEADERS, _runs.row, _runs.to_dict)
-        return _exits.worst([*codes, *(code(run) for run in found if exit_status)])
+        return exit_codes.worst([*codes, *(code(run) for run in found if exit_status)])
 
     def code(run: LumeRun) -> int:
-        return _exits.of_status(run.status, allow_partial=allow_partial) if run.is_terminal else _exits.OK
+        return (
+            exit_codes.of_status(run.status, allow_partial=allow_partial)
+            if run.is_terminal
+            else exit_codes.OK
+        )
 
     session.finish(work(), lambda: ("interrupted", None))

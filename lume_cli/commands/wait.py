@@ -27,9 +27,9 @@ def command(
     lume wait run_01HY run_01HZ --timeout 30m
     lume list --status TRANSFORMING -o ids | lume wait -
     """
-    from lume_cli._ids import run_ids
     from lume_cli._session import Session
-    from lume_cli._waiting import Wait
+    from lume_cli._work.run_ids import run_ids
+    from lume_cli._work.wait import Wait
 
     session = Session(options)
     wait = Wait(session, run_ids(session, runs), allow_partial=allow_partial)

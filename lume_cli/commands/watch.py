@@ -27,9 +27,9 @@ def command(
     lume watch run_01HY run_01HZ run_01J0
     lume list --flow invoices:v3 -o ids | lume watch -
     """
-    from lume_cli._ids import run_ids
     from lume_cli._session import Session
-    from lume_cli._watching import Watch
+    from lume_cli._work.run_ids import run_ids
+    from lume_cli._work.watch import Watch
 
     session = Session(options)
     watch = Watch(session, run_ids(session, runs), allow_partial=allow_partial)

@@ -38,8 +38,8 @@ def verify(
     lume webhook verify --signature sha256=6f0c… --secret-env LUME_WEBHOOK_SECRET body.json
     """
     from lume_async import webhooks
-    from lume_cli._secrets import secrets
     from lume_cli._session import Session
+    from lume_cli._work.webhook_secrets import secrets
 
     session = Session(options)
     if secret_stdin and body == "-":
@@ -102,10 +102,10 @@ def listen(
     lume webhook listen --once --timeout 1m -o ndjson | jq .run_id
     lume webhook listen --forward http://127.0.0.1:8000/lume/
     """
-    from lume_cli._forwarding import Forward
-    from lume_cli._listening import Listening
-    from lume_cli._secrets import secrets
     from lume_cli._session import Session
+    from lume_cli._work.webhook_forward import Forward
+    from lume_cli._work.webhook_listener import Listening
+    from lume_cli._work.webhook_secrets import secrets
 
     if once and count is not None:
         raise click.UsageError("--once and --count exclude each other")

@@ -15,7 +15,7 @@ from loopback import Loopback, Request
 from loopback_steps import Connection, Moment, Reply, Step, reply
 
 from lume_async import Client
-from lume_async._clock import SystemClock
+from lume_async._base.clock import SystemClock
 from lume_async.testing import run_json
 
 ROOT = Path(__file__).parents[2]

@@ -24,7 +24,7 @@ from lume_async import (
     RunRequest,
     SubmissionUnknownError,
 )
-from lume_async._transport import LONGEST_CONNECT, AiohttpTransport
+from lume_async._http.transport import LONGEST_CONNECT, AiohttpTransport
 
 FOR_AN_HOUR = 3_600
 SLOWLY = Retry(attempts=3, backoff=Backoff(FOR_AN_HOUR, maximum=FOR_AN_HOUR, jitter=0))

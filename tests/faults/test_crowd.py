@@ -14,8 +14,8 @@ from faults.virtual_time import VirtualClock
 from multidict import CIMultiDict
 
 from lume_async import Client
-from lume_async._transport import Body
-from lume_async._wire import Response
+from lume_async._http.transport import Body
+from lume_async._wire.answers import Response
 from lume_async.testing import run_json
 
 RATE = 100.0

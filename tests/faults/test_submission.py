@@ -9,7 +9,7 @@ from loopback import Step, hang_up, html_502, reply, reset, throttled
 from run_service import RunService
 
 from lume_async import DuplicateRunError, InvalidRequestError, Retry, SubmissionUnknownError
-from lume_async._submit import OnDuplicate
+from lume_async._run.submit import OnDuplicate
 
 LOST: dict[str, Callable[[], Step]] = {
     "reset": reset,

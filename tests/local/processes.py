@@ -23,7 +23,9 @@ def children(parent: int) -> list[int]:
 def workers(parent: int) -> list[int]:
     """The living worker processes of a server."""
     return [
-        pid for pid in children(parent) if b"lume_local._worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        pid
+        for pid in children(parent)
+        if b"lume_local._worker.main" in Path(f"/proc/{pid}/cmdline").read_bytes()
     ]
 
 

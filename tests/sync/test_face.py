@@ -21,7 +21,7 @@ import lume_async
 import lume_sync
 import lume_sync.webhooks
 from lume_async import webhooks
-from lume_async._clock import SystemClock
+from lume_async._base.clock import SystemClock
 from lume_async.testing import FakeAnswer, FakeRequest, FakeTransport, fake_client, run_json
 from lume_sync._iteration import _Source
 

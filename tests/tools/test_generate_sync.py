@@ -41,7 +41,7 @@ def generate(tmp_path: Path, methods: str, *, public: str = "Outcome RunEvent Ap
     (core / "_config.py").write_text("LIMIT = 32 * 1024\nSecret = str\n")
     path = core / "_client.py"
     path.write_text(CLIENT.replace("{methods}", textwrap.indent(textwrap.dedent(methods).strip(), "    ")))
-    source = Source(path, set(public.split()))
+    source = Source(tmp_path, "_client.py", set(public.split()))
     (node,) = (item for item in source.tree.body if getattr(item, "name", "") == "Client")
     text = sync_modules.live_class(source, node)  # type: ignore[arg-type]
     return generate_sync.formatted(generate_sync.ROOT / "lume_sync" / "_client.py", text)

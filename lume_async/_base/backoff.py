@@ -1,0 +1,90 @@
+"""How long to wait before the next try: numbers only, sleeping is done elsewhere."""
+
+import math
+from typing import Protocol, Self, TypeAlias
+
+from attrs import field, frozen
+
+from lume_async._base.duration import Duration, seconds
+from lume_async._base.public import public
+
+LAST_POLL = 1.0
+"""Seconds that the last poll of a wait, which starts at its deadline, may take."""
+
+
+class Rng(Protocol):
+    """The part of `random.Random` that jitter needs."""
+
+    def random(self) -> float:
+        """A number in [0, 1)."""
+        ...
+
+
+def _delay(value: Duration) -> float:
+    return seconds(value, "a back-off's delay")
+
+
+def _finite_factor(_self: object, _attribute: object, value: float) -> None:
+    if not (math.isfinite(value) and value >= 1):
+        raise ValueError(f"factor must be a finite number of at least 1, not {value!r}")
+
+
+def _share(_self: object, _attribute: object, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"jitter must lie between 0 and 1, not {value!r}")
+
+
+@public
+@frozen
+class Backoff:
+    """Delays that grow: `initial`, `initial * factor`, … up to `maximum`, each ± `jitter`.
+
+    The jitter is applied after the cap: else thousands of waiters that have reached it would poll in step.
+
+    Args:
+        initial: the first delay, seconds or a `timedelta`.
+        factor: by how much each delay is longer than the one before; at least 1.
+        maximum: the longest delay before jitter, seconds or a `timedelta`.
+        jitter: the share by which a delay may be shorter or longer, 0 to 1.
+    """
+
+    initial: float = field(converter=_delay)
+    factor: float = field(default=2.0, validator=_finite_factor)
+    maximum: float = field(default=60.0, converter=_delay)
+    jitter: float = field(default=0.25, validator=_share)
+
+    @classmethod
+    def constant(cls, interval: Duration) -> Self:
+        """The same delay every time, without jitter."""
+        length = seconds(interval, "interval")
+        return cls(length, factor=1.0, maximum=length, jitter=0.0)
+
+    def delay(self, n: int, rng: Rng) -> float:
+        """The delay after try number `n` (0 is the first), in seconds."""
+        base = self.maximum
+        # The power overflows a float long before a patient waiter gives up.
+        if self.initial < self.maximum and n * math.log2(self.factor) < 60:
+            base = min(self.maximum, self.initial * self.factor**n)
+        if self.initial == 0:
+            base = 0.0
+        return base * (1 + self.jitter * (2 * rng.random() - 1)) if self.jitter else base
+
+
+PollInterval: TypeAlias = Duration | Backoff | None
+"""How often to look at a run: None for the library's own back-off, a constant interval, or a `Backoff`."""
+
+POLLING = Backoff(0.5, factor=1.5, maximum=5.0)
+"""The library's own: the first poll is at once, the slowest interval is the documented SDK's 5 s."""
+
+
+def polling(interval: PollInterval) -> Backoff:
+    """What `poll_interval` means.
+
+    Raises:
+        TypeError, ValueError: it is no duration, or negative.
+    """
+    if interval is None:
+        return POLLING
+    if isinstance(interval, Backoff):
+        return interval
+    return Backoff.constant(seconds(interval, "poll_interval"))

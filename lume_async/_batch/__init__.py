@@ -1,0 +1,1 @@
+"""`run_many` and its journal."""

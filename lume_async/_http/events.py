@@ -1,0 +1,126 @@
+"""What happens, told to the log and to the user's hooks. Costs nothing where nobody listens.
+
+Loggers: `lume.http` (DEBUG: requests, WARNING: retries) and `lume.runs` (INFO: status changes). Records carry
+flat `lume_*` attributes. No header and no query string is ever logged; a reason may quote an error's first words.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
+
+from attrs import frozen
+
+from lume_async._base.public import public
+from lume_async.models import RunStatus
+
+http_log = logging.getLogger("lume.http")
+runs_log = logging.getLogger("lume.runs")
+logging.getLogger("lume").addHandler(logging.NullHandler())
+
+
+@public
+@frozen
+class RequestStarted:
+    """A request is about to be sent: the operation, such as `GET /v1/runs/{id}`, and which attempt it is."""
+
+    operation: str
+    attempt: int
+
+
+@public
+@frozen
+class RequestFinished:
+    """A request ended, `duration` seconds after its start, with a status or with the name of an error."""
+
+    operation: str
+    attempt: int
+    duration: float
+    status_code: int | None = None
+    request_id: str | None = None
+    error: str | None = None
+
+
+@public
+@frozen
+class RetryScheduled:
+    """The request will be sent again after `delay` seconds, because of `error`."""
+
+    operation: str
+    attempt: int
+    delay: float
+    error: str
+
+
+@public
+@frozen
+class RunStatusChanged:
+    """A run was seen in another status than before (`previous` is None at first sight)."""
+
+    run_id: str
+    previous: RunStatus | None
+    status: RunStatus
+
+
+Event: TypeAlias = RequestStarted | RequestFinished | RetryScheduled | RunStatusChanged
+"""What a hook receives."""
+
+Hook: TypeAlias = Callable[[Event], object]
+"""A plain function, called on the event loop: it must return at once. Its errors are logged, never raised."""
+
+
+class Observer:
+    """Tells every event to the log and to the hooks."""
+
+    def __init__(self, hooks: Iterable[Hook] = ()) -> None:
+        self._hooks = tuple(hooks)
+        for hook in self._hooks:
+            if not callable(hook):
+                raise TypeError(f"a hook must be callable with one event, not {type(hook).__name__}")
+
+    @property
+    def listening(self) -> bool:
+        """Whether anybody wants to hear of single requests."""
+        return bool(self._hooks) or http_log.isEnabledFor(logging.DEBUG)
+
+    def started(self, operation: str, attempt: int) -> None:
+        self._tell(RequestStarted(operation, attempt))
+
+    def finished(self, event: RequestFinished) -> None:
+        http_log.debug(
+            "%s: %s in %.3f s",
+            event.operation,
+            event.status_code or event.error,
+            event.duration,
+            extra={"lume_attempt": event.attempt, "lume_request_id": event.request_id},
+        )
+        self._tell(event)
+
+    def retrying(self, operation: str, attempt: int, delay: float, error: Exception) -> None:
+        http_log.warning(
+            "%s: attempt %d failed (%s), again in %.2f s",
+            operation,
+            attempt,
+            error,
+            delay,
+            extra={"lume_attempt": attempt, "lume_request_id": getattr(error, "request_id", None)},
+        )
+        self._tell(RetryScheduled(operation, attempt, delay, str(error)))
+
+    def status_changed(self, run_id: str, previous: RunStatus | None, status: RunStatus) -> None:
+        runs_log.info("run %s: %s", run_id, status, extra={"lume_run_id": run_id, "lume_status": str(status)})
+        self._tell(RunStatusChanged(run_id, previous, status))
+
+    def unknown_status(self, run_id: str, status: RunStatus) -> None:
+        runs_log.warning(
+            "run %s has the status %r, which this version does not know: it is watched on until it ends",
+            run_id,
+            str(status),
+            extra={"lume_run_id": run_id, "lume_status": str(status)},
+        )
+
+    def _tell(self, event: Event) -> None:
+        for hook in self._hooks:
+            try:
+                hook(event)
+            except Exception:
+                http_log.exception("the hook %r failed; the call goes on", hook)

@@ -1,0 +1,204 @@
+"""A client's settings, from arguments and the environment, checked before anything is made of them."""
+
+import os
+import re
+import ssl as ssl_module
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Literal, TypeAlias
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from attrs import field, frozen
+
+from lume_async._base.duration import Duration, seconds
+from lume_async._base.secret import Secret, veiled
+from lume_async._base.version import __version__
+from lume_async.errors import ConfigurationError
+
+ApiKey: TypeAlias = str | Callable[[], str] | Callable[[], Awaitable[str]]
+"""The key itself, or a function that returns one and is asked before each request, so that keys can rotate."""
+
+Proxy: TypeAlias = str | Literal[False] | None
+"""None: the environment's (`HTTPS_PROXY`, `NO_PROXY` …); False: none; or a proxy's URL."""
+
+Ssl: TypeAlias = ssl_module.SSLContext | str | os.PathLike[str] | None
+"""None: the default trust store (`SSL_CERT_FILE` is honoured), a context, or the path of a CA file."""
+
+MEBIBYTE = 1024 * 1024
+DEFAULT_TIMEOUT = 60.0
+LONGEST_KEY = 8192
+_URL_TEXT = re.compile(r"[!-~]+")  # printable ASCII without spaces: it is sent as it is
+
+Variables: TypeAlias = Callable[[str], str | None]
+"""Reads one environment variable. No mapping: the repr of one, in a traceback's locals, shows the key."""
+
+
+@frozen
+class Settings:
+    """What a client was told, complete and valid."""
+
+    base_url: str
+    api_key: Secret | Callable[[], object] = field(repr=False)
+    request_timeout: float = DEFAULT_TIMEOUT
+    max_connections: int = 100
+    max_response_bytes: int = 32 * MEBIBYTE
+    proxy: str | None = field(default=None, repr=False)  # may hold a password
+    ssl: Ssl = None
+    user_agent: str = ""
+
+
+def settings(
+    api_key: ApiKey | None,
+    *,
+    base_url: str | None,
+    request_timeout: Duration | None,
+    max_connections: int,
+    max_response_bytes: int,
+    proxy: Proxy,
+    ssl: Ssl,
+    user_agent: str | None,
+    variables: Variables = os.getenv,
+) -> Settings:
+    """An argument beats the environment, the environment beats a default.
+
+    Raises:
+        ConfigurationError: a setting is missing or makes no sense; says which argument and which variable.
+    """
+    url = _base_url(base_url, variables)
+    return Settings(
+        base_url=url,
+        api_key=_api_key(api_key, variables),
+        request_timeout=_request_timeout(request_timeout, variables),
+        max_connections=_at_least_one(max_connections, "max_connections"),
+        max_response_bytes=_at_least_one(max_response_bytes, "max_response_bytes"),
+        proxy=_proxy(proxy, url),
+        ssl=_ssl(ssl),
+        user_agent=_user_agent(user_agent),
+    )
+
+
+def valid_key(key: object, source: str) -> Secret:
+    """The key, ready for a header.
+
+    Raises:
+        ConfigurationError: it is none; its text is not repeated.
+    """
+    if not isinstance(key, str):
+        raise ConfigurationError(f"{source} must give a string, not {type(key).__name__}")
+    text = Secret(key.strip("\r\n"))  # a key read from a file ends with one
+    if not text.strip():
+        raise ConfigurationError(f"{source} is empty: pass api_key=... or set LUME_API_KEY")
+    if len(text) > LONGEST_KEY or not (text.isascii() and text.isprintable()):
+        raise ConfigurationError(
+            f"{source} holds characters that no API key has (or more than {LONGEST_KEY:,} of them)"
+        )
+    return text
+
+
+def _api_key(key: ApiKey | None, variables: Variables) -> Secret | Callable[[], object]:
+    if callable(key):
+        return key
+    if key is not None:
+        return valid_key(key, "api_key")
+    found = veiled(variables("LUME_API_KEY"))
+    if found is None:
+        raise ConfigurationError("there is no API key: pass api_key=... or set LUME_API_KEY")
+    return valid_key(found, "LUME_API_KEY")
+
+
+def _base_url(argument: str | None, variables: Variables) -> str:
+    source = "LUME_BASE_URL" if argument is None else "base_url"
+    text = variables("LUME_BASE_URL") if argument is None else argument
+    if not text:
+        raise ConfigurationError(
+            "there is no base URL (and no default one): pass base_url=... or set LUME_BASE_URL; "
+            "`lume_local.serve()` starts a server on this machine and knows its own"
+        )
+    text = text.strip() if isinstance(text, str) else ""
+    try:
+        parts = urlsplit(text)
+        host, _port = parts.hostname, parts.port
+    except ValueError:
+        parts, host = None, None
+    if parts is None or parts.scheme not in ("http", "https") or not host or not _URL_TEXT.fullmatch(text):
+        raise ConfigurationError(f"{source} must look like https://host[:port][/path]")
+    if any(mark in text for mark in "@?#"):
+        raise ConfigurationError(f"{source} must hold no user name, password, query or fragment")
+    return text.rstrip("/")
+
+
+def _request_timeout(argument: Duration | None, variables: Variables) -> float:
+    source, value = "request_timeout", argument
+    if argument is not None:
+        seconds(argument, source)  # what is no duration, or a negative one, is told like everywhere else
+    if value is None:
+        text = variables("LUME_REQUEST_TIMEOUT")
+        if not text:
+            return DEFAULT_TIMEOUT
+        source = "LUME_REQUEST_TIMEOUT"
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1.0
+    try:
+        number = seconds(value, source)
+    except (TypeError, ValueError):
+        number = 0.0
+    if not 0 < number < sys.maxsize:
+        raise ConfigurationError(f"{source} must be a number of seconds above 0")
+    return number
+
+
+def _at_least_one(value: int, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(f"{name} must be a whole number of at least 1, not {value!r}")
+    return value
+
+
+def _proxy(proxy: Proxy, base_url: str) -> str | None:
+    """Our own look at the environment: aiohttp's `trust_env` would read ~/.netrc as well."""
+    if proxy is False:
+        return None
+    parts = urlsplit(base_url)
+    if proxy is None:
+        if proxy_bypass(parts.netloc):
+            return None
+        proxies = getproxies()
+        proxy = proxies.get(parts.scheme) or proxies.get("all")
+        if not proxy:
+            return None
+        proxy = proxy if "://" in proxy else f"http://{proxy}"  # as curl and requests read it
+    if not (isinstance(proxy, str) and _is_proxy(proxy)):
+        raise ConfigurationError(
+            "proxy (or HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) must look like http://[user:password@]host:port; "
+            "False uses none"
+        )
+    return proxy
+
+
+def _is_proxy(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _ssl(ssl: Ssl) -> Ssl:
+    if ssl is None or isinstance(ssl, ssl_module.SSLContext):
+        return ssl
+    if isinstance(ssl, (str, os.PathLike)):
+        if not os.path.isfile(ssl):
+            raise ConfigurationError(f"ssl: there is no CA file at {os.fspath(ssl)!r}")
+        return ssl
+    raise ConfigurationError(f"ssl must be an SSLContext or the path of a CA file, not {type(ssl).__name__}")
+
+
+def _user_agent(extra: str | None) -> str:
+    own = f"lume-client/{__version__} python/{sys.version_info.major}.{sys.version_info.minor}"
+    if extra is None:
+        return own
+    if not extra or not (extra.isascii() and extra.isprintable()):
+        raise ConfigurationError("user_agent must be one line of printable ASCII")
+    return f"{extra} {own}"

@@ -1,0 +1,1 @@
+"""Many runs: monitor, change feed, completion, listing, progress."""

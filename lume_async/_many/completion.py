@@ -1,0 +1,84 @@
+"""Waiting for many runs: one outcome each, as they end (`as_completed`) or all together (`wait_all`)."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterable
+from copy import copy
+
+from lume_async._base.backoff import PollInterval, polling
+from lume_async._base.duration import Duration, optional_seconds
+from lume_async._http.sender import Sender
+from lume_async._many.iterables import Chunked
+from lume_async._many.monitor import QUEUED, Monitor
+from lume_async._run.handle import LumeRun
+from lume_async.errors import RunTimeoutError
+from lume_async.models import Outcome, RunEvent, RunRequest, check_run_id
+
+
+def as_completed(
+    sender: Sender, runs: Iterable[LumeRun | str], *, timeout: Duration | None, poll_interval: PollInterval
+) -> Chunked[Outcome[LumeRun]]:
+    """One outcome per item of `runs`, in the order in which the runs end; one look per id at a time."""
+    handles = [LumeRun(sender, check_run_id(run)) if isinstance(run, str) else run for run in runs]
+    polling(poll_interval)  # a bad argument is told at once, not at the first step
+    return Chunked(_completions(sender, handles, optional_seconds(timeout, "timeout"), poll_interval))
+
+
+async def wait_all(
+    sender: Sender, runs: Iterable[LumeRun | str], *, timeout: Duration | None, poll_interval: PollInterval
+) -> list[Outcome[LumeRun]]:
+    """The same, in the order of `runs`."""
+    items = list(runs)
+    found: dict[str, list[Outcome[LumeRun]]] = {}
+    async for outcome in as_completed(sender, items, timeout=timeout, poll_interval=poll_interval):
+        found.setdefault(outcome.run_id or "", []).append(outcome)
+    return [found[item if isinstance(item, str) else item.id].pop() for item in items]
+
+
+async def _completions(
+    sender: Sender, handles: list[LumeRun], timeout: float | None, poll_interval: PollInterval
+) -> AsyncGenerator[list[Outcome[LumeRun]], None]:
+    waiting = Counter(handle.id for handle in handles)
+    handle_of = {handle.id: handle for handle in reversed(handles)}
+    async with Monitor(sender, poll_interval=poll_interval) as monitor:
+        for handle in handle_of.values():
+            monitor.add(handle)
+        alarm = None if timeout is None else asyncio.ensure_future(_ring(monitor, timeout))
+        try:
+            while waiting and (first := await monitor._events.get()) is not None:
+                yield [
+                    outcome_of(event)
+                    for event in [first, *monitor._take_ready(QUEUED)]
+                    if event.error is not None or event.run.is_terminal
+                    for _ in range(waiting.pop(event.run.id, 0))
+                ]
+        finally:
+            if alarm is not None:
+                alarm.cancel()
+                await asyncio.gather(alarm, return_exceptions=True)
+        if waiting and monitor._failure is not None:
+            raise monitor._failure
+    for run_id, times in waiting.items():
+        yield [Outcome(run_id, error=too_late(handle_of[run_id], timeout)) for _ in range(times)]
+
+
+async def _ring(monitor: Monitor, timeout: float) -> None:
+    """At the deadline: one last look at every run, then the end."""
+    await monitor._sender.clock.sleep(timeout)
+    await monitor._last_round()
+    await monitor._events.put(None)
+
+
+def outcome_of(event: RunEvent[LumeRun], request: RunRequest | None = None) -> Outcome[LumeRun]:
+    """The outcome that a run's last event stands for; each reader gets an exception of its own."""
+    if event.error is not None:
+        return Outcome(event.run.id, error=copy(event.error), request=request)
+    return Outcome(event.run.id, run=event.run, request=request)
+
+
+def too_late(run: LumeRun, timeout: float | None) -> RunTimeoutError:
+    """The error of a run that had not ended at the deadline."""
+    return RunTimeoutError(
+        f"run {run.id} did not end within {timeout:g} s (status: {run.status or 'never seen'}); it goes on",
+        run=run,
+    )

@@ -1,0 +1,128 @@
+"""`progress`: snapshots of how far many runs are, at a steady pace, for displays of the user's own."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from time import monotonic
+from typing import Any
+
+from attrs import frozen
+
+from lume_async._base.duration import Duration, seconds
+from lume_async._base.public import public
+from lume_async._many.pull import pull
+from lume_async._many.summary import Summary
+from lume_async.models import Outcome
+
+WINDOW = 60.0
+"""Seconds over which the rate is measured."""
+
+
+@public
+@frozen
+class Progress:
+    """How far many runs are.
+
+    Attributes:
+        summary: of the outcomes so far; a copy, which stays as it is.
+        total: how many outcomes there will be, if that was said.
+        elapsed: seconds since the beginning.
+        rate: outcomes per second during the last minute; what a journal remembers is none.
+        ended: whether this is the last snapshot: every outcome has come.
+    """
+
+    summary: Summary
+    total: int | None
+    elapsed: float
+    rate: float
+    ended: bool
+
+    @property
+    def done(self) -> int:
+        """How many outcomes there were."""
+        return self.summary.outcomes
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds that the rest will take at this rate; None where nobody can tell."""
+        if self.ended:
+            return 0.0
+        if self.total is None or self.rate <= 0:
+            return None
+        return max(0, self.total - self.done) / self.rate
+
+    def __str__(self) -> str:
+        """One line for a terminal."""
+        parts = [f"{self.done:,}" if self.total is None else f"{self.done:,} of {self.total:,}"]
+        parts += [f"{status} {count:,}" for status, count in self.summary.statuses.most_common()]
+        if not self.ended:
+            parts.append(f"{self.rate:.1f}/s")
+            if self.remaining is not None:
+                minutes, left = divmod(round(self.remaining), 60)
+                parts.append(f"{minutes}:{left:02} left")
+        return "  ".join(parts)
+
+
+def progress(
+    outcomes: Iterable[Outcome[Any]] | AsyncIterable[Outcome[Any]], *, total: int | None, every: Duration
+) -> AsyncGenerator[Progress, None]:
+    """See `lume_async.progress`; bad arguments are told here, before the first step."""
+    if total is not None and (isinstance(total, bool) or not isinstance(total, int) or total < 0):
+        raise ValueError(f"total must be a whole number of at least 0, not {total!r}")
+    pause = seconds(every, "every")
+    if pause <= 0:
+        raise ValueError(f"every must be longer than 0 s, not {every!r}")
+    if not isinstance(outcomes, (Iterable, AsyncIterable)):
+        raise TypeError(f"progress takes the outcomes of run_many or as_completed, not {outcomes!r:.60}")
+    return _snapshots(outcomes, total, pause)
+
+
+class _Camera:
+    """Counts outcomes and takes the snapshots. It is told the time."""
+
+    def __init__(self, total: int | None) -> None:
+        self.summary = Summary()
+        self._total = total
+        self._recent: deque[tuple[float, int]] = deque()  # when how many had been earned
+        self._begun: float | None = None
+
+    def snapshot(self, now: float, *, ended: bool = False) -> Progress:
+        self._begun = now if self._begun is None else self._begun
+        while len(self._recent) > 1 and now - self._recent[1][0] >= WINDOW:
+            self._recent.popleft()
+        earned = self.summary.outcomes - self.summary.remembered
+        self._recent.append((now, earned))
+        since, before = self._recent[0]
+        rate = (earned - before) / (now - since) if now > since else 0.0
+        return Progress(self.summary.copy(), self._total, now - self._begun, rate, ended)
+
+
+async def _snapshots(
+    outcomes: Iterable[Outcome[Any]] | AsyncIterable[Outcome[Any]], total: int | None, every: float
+) -> AsyncGenerator[Progress, None]:
+    camera, source = _Camera(total), pull(outcomes)
+    step: asyncio.Future[Outcome[Any]] | None = None
+    try:
+        yield camera.snapshot(monotonic())
+        due = monotonic() + every
+        while True:
+            step = step or asyncio.ensure_future(anext(source))
+            await asyncio.wait({step}, timeout=max(0.0, due - monotonic()))
+            if step.done():
+                taken, step = step, None
+                try:
+                    camera.summary.add(taken.result())
+                except StopAsyncIteration:
+                    break
+            if monotonic() >= due:
+                yield camera.snapshot(monotonic())
+                due = monotonic() + every
+        yield camera.snapshot(monotonic(), ended=True)
+    finally:
+        if step is not None:
+            step.cancel()
+            await asyncio.gather(step, return_exceptions=True)
+        await source.aclose()
+        aclose = getattr(outcomes, "aclose", None)
+        if aclose is not None:  # who leaves the snapshots leaves the work behind them
+            await aclose()

@@ -1,0 +1,207 @@
+"""`Summary`: what came of many runs, and which of them need a person."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable
+from copy import copy
+from heapq import nlargest
+from typing import Any, Self
+
+from attrs import Factory, define, evolve, field
+
+from lume_async._base.public import public
+from lume_async.errors import ApiError, ResponseDecodeError
+from lume_async.models import Outcome
+
+SLOWEST = 5
+"""How many of the slowest runs are kept."""
+
+LISTED = 20
+"""How many kinds of failures the printed summary lists; `failures` has them all."""
+
+
+@public
+@define
+class Failure:
+    """A run or a submission that needs a person: which, how it ended, why."""
+
+    run_id: str | None
+    source_path: str | None
+    status: str
+    message: str
+    _kind: str = field(default="", repr=False, eq=False)
+
+    @property
+    def where(self) -> str:
+        """The source, and the run in brackets; what is known of them."""
+        if self.source_path and self.run_id:
+            return f"{self.source_path} ({self.run_id})"
+        return self.source_path or self.run_id or "an unknown source"
+
+
+@public
+@define
+class Summary:
+    """Counts of many outcomes: feed it with `add`, print it, or turn it into JSON with `to_dict`.
+
+    Attributes:
+        outcomes: how many there were.
+        remembered: how many of them a journal told: from earlier starts, nothing was done for them now.
+        statuses: how many per status; outcomes without a run are counted under their error's name.
+        rows_read: rows read by all runs, and so on.
+        reject_reasons: how many rows were rejected for which reason.
+        warnings: how many mapped rows a rule warns of, where the server counts them.
+        failures: what needs a person: FAILED, CRASHED, CANCELLED, unknown, everything with an error, and runs
+            whose rows can't be counted since the server's words can't be read.
+    """
+
+    outcomes: int = 0
+    remembered: int = 0
+    statuses: Counter[str] = Factory(Counter)
+    rows_read: int = 0
+    rows_mapped: int = 0
+    rows_rejected: int = 0
+    reject_reasons: Counter[str] = Factory(Counter)
+    warnings: Counter[str] = Factory(Counter)
+    failures: list[Failure] = Factory(list)
+    _slowest: list[tuple[float, str, str]] = field(factory=list, repr=False, eq=False)  # the source, too
+
+    @classmethod
+    def of(cls, outcomes: Iterable[Outcome[Any]]) -> Self:
+        """The summary of all of them."""
+        summary = cls()
+        for outcome in outcomes:
+            summary.add(outcome)
+        return summary
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing needs a person."""
+        return not self.failures
+
+    @property
+    def slowest(self) -> list[tuple[float, str]]:
+        """The longest runs, as (seconds, run id), longest first."""
+        return [(lasted, run_id) for lasted, run_id, _source in self._slowest]
+
+    def add(self, outcome: Outcome[Any]) -> None:
+        """Count one more outcome."""
+        self.outcomes += 1
+        self.remembered += outcome.remembered
+        run, error = outcome.run, outcome.error
+        asked = outcome.request.source_path if outcome.request else None
+        if run is None:
+            kind = type(error).__name__
+            self.statuses[kind] += 1
+            self._fail(outcome.run_id, asked, kind, str(error), error)
+            return
+        source = run.source_path or asked
+        self.statuses[str(run.status)] += 1
+        message = "" if run.has_output else "the server gave no reason"
+        try:
+            self._measure(run, source)
+            message = message and (run.error_message or message)
+        except ResponseDecodeError as error:  # of one run: the others count all the same
+            message = f"what the server says of this run can't be read, its rows may be missing here: {error}"
+        if message:
+            self._fail(run.id, source, str(run.status), message, None)
+
+    def _measure(self, run: Any, source: str | None) -> None:
+        metrics = run.metadata.metrics
+        self.rows_read += metrics.rows_read
+        self.rows_mapped += metrics.rows_mapped
+        self.rows_rejected += metrics.rows_rejected
+        self.reject_reasons.update(metrics.reject_reasons)
+        self.warnings.update(metrics.warnings)
+        if run.started_at and run.finished_at:
+            lasted = (run.finished_at - run.started_at).total_seconds()
+            self._slowest = nlargest(SLOWEST, [*self._slowest, (lasted, run.id, source or "")])
+
+    def _fail(
+        self, run_id: str | None, source: str | None, status: str, message: str, error: Exception | None
+    ) -> None:
+        """Note a failure, and what its message says without what differs from one source to the next."""
+        plain = str(error.args[0]) if isinstance(error, ApiError) and error.args else message
+        holder: str | None = getattr(error, "run_id", None)
+        for name in (source, run_id, holder):
+            if name:
+                plain = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", "…", plain)
+        kind = "" if plain == message else plain
+        self.failures.append(Failure(run_id, source, status, message, kind))
+
+    def copy(self) -> Self:
+        """One that later outcomes do not change."""
+        mutable = ("statuses", "reject_reasons", "warnings", "failures")
+        return evolve(self, **{name: copy(getattr(self, name)) for name in mutable})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain JSON values."""
+        return {
+            "outcomes": self.outcomes,
+            "remembered": self.remembered,
+            "statuses": dict(self.statuses),
+            "rows_read": self.rows_read,
+            "rows_mapped": self.rows_mapped,
+            "rows_rejected": self.rows_rejected,
+            "reject_reasons": dict(self.reject_reasons),
+            "warnings": dict(self.warnings),
+            "slowest": [
+                {"seconds": seconds, "run_id": run_id, "source_path": source or None}
+                for seconds, run_id, source in self._slowest
+            ],
+            "failures": [
+                {
+                    "run_id": it.run_id,
+                    "source_path": it.source_path,
+                    "status": it.status,
+                    "message": it.message,
+                }
+                for it in self.failures
+            ],
+        }
+
+    def __str__(self) -> str:
+        """A few lines for a terminal or a log."""
+        lines = [f"{self.outcomes:,} outcome{'s' * (self.outcomes != 1)}: " + _counts(self.statuses)]
+        lines.append(
+            f"rows: {self.rows_read:,} read, {self.rows_mapped:,} mapped, {self.rows_rejected:,} rejected"
+        )
+        if self.reject_reasons:
+            lines.append("rejected because: " + _counts(self.reject_reasons))
+        if self.warnings:
+            lines.append("warned of: " + _counts(self.warnings))
+        if self._slowest:
+            lines.append("slowest: " + ", ".join(_slow(*one) for one in self._slowest))
+        if self.remembered:
+            lines.append(f"known from the journal before: {self.remembered:,}")
+        return "\n".join([*lines, *self._failed_lines()])
+
+    def _failed_lines(self) -> list[str]:
+        """A line for each kind of failure, the most frequent first."""
+        kinds: dict[tuple[str, str], list[Failure]] = {}
+        for failure in self.failures:
+            kinds.setdefault((failure.status, failure._kind or failure.message), []).append(failure)
+        ordered = sorted(kinds.items(), key=lambda item: -len(item[1]))
+        lines = []
+        for (status, kind), alike in ordered[:LISTED]:
+            first = alike[0]
+            if len(alike) == 1:
+                lines.append(f"{status} {first.where}: {_quoted(first.message)}")
+            else:
+                lines.append(f"{len(alike):,} x {status}: {_quoted(kind)}; first: {first.where}")
+        if rest := sum(len(alike) for _kind, alike in ordered[LISTED:]):
+            lines.append(f"and {rest:,} more failure{'s' * (rest != 1)}")
+        return lines
+
+
+def _slow(lasted: float, run_id: str, source: str) -> str:
+    return f"{source} ({run_id}, {lasted:.1f} s)" if source else f"{run_id} ({lasted:.1f} s)"
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _counts(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.most_common())

@@ -1,0 +1,1 @@
+"""One run: submit it, poll it, wait for it."""

@@ -1,0 +1,336 @@
+"""`LumeRun`: a handle on one run: what was last seen of it, and the sender to see more."""
+
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from typing import Any, Self
+
+from lume_async._base import default_client
+from lume_async._base.backoff import Backoff, PollInterval, polling
+from lume_async._base.duration import Duration, optional_seconds
+from lume_async._base.public import public
+from lume_async._decoding import parse_time
+from lume_async._http.sender import Sender
+from lume_async._run.poll import RunPoll
+from lume_async._run.waiter import Unfinished
+from lume_async._run.watch import RunWatch
+from lume_async._wire import endpoints
+from lume_async.errors import ConfigurationError, ResponseDecodeError, RunFailedError, RunTimeoutError
+from lume_async.models import RunMetadata, RunRecord, RunStatus
+
+
+@public
+class LumeRun:
+    """One run: its id, and what was last seen of it.
+
+    Handles are equal and hash alike where their ids are the same. A pickled one holds neither key nor
+    connection; unpickled, it works through the default client of its package.
+    """
+
+    __slots__ = ("__weakref__", "_find", "_id", "_key", "_metadata", "_record", "_reused", "_sender")
+
+    def __init__(
+        self,
+        sender: Sender | None,
+        run_id: str,
+        record: RunRecord | None = None,
+        *,
+        idempotency_key: str | None = None,
+        reused: bool = False,
+    ) -> None:
+        self._sender = sender
+        self._find: Callable[[], Any] | None = None
+        self._id = run_id
+        self._record = record
+        self._metadata: RunMetadata | None = None
+        self._key = idempotency_key
+        self._reused = reused
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self._id
+
+    @property
+    def status(self) -> RunStatus | None:
+        """The status when the run was last seen; None where it never was."""
+        return self._record.status if self._record else None
+
+    @property
+    def metadata(self) -> RunMetadata:
+        """The run's metadata: a dict as the server sent it, with typed views; empty where it was never seen."""
+        if self._metadata is None:
+            raw = self._raw("metadata") or {}
+            if not isinstance(raw, dict):
+                raise ResponseDecodeError(f"expected an object, got {type(raw).__name__} @ $.metadata")
+            self._metadata = RunMetadata(raw)
+        return self._metadata
+
+    @property
+    def flow_version(self) -> str | None:
+        """The flow and its version, such as `customer_cleaner:v1`."""
+        return self._text("flow_version")
+
+    @property
+    def source_path(self) -> str | None:
+        """The source that the run reads."""
+        return self._text("source_path")
+
+    @property
+    def run_metadata(self) -> dict[str, Any] | None:
+        """The JSON object that the submission carried."""
+        value = self._raw("run_metadata")
+        return value if isinstance(value, dict) else None
+
+    @property
+    def force_rerun(self) -> bool:
+        """Whether the run was submitted although its source had been processed."""
+        return bool(self._raw("force_rerun"))
+
+    @property
+    def created_at(self) -> datetime | None:
+        """When the server accepted the run."""
+        return self._time("created_at")
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When the run began to work."""
+        return self._time("started_at")
+
+    @property
+    def finished_at(self) -> datetime | None:
+        """When the run ended; None before."""
+        return self._time("finished_at")
+
+    @property
+    def progress(self) -> float | None:
+        """How far the run is, 0 to 1, where the server says so."""
+        value = self._raw("progress")
+        return float(value) if isinstance(value, (int, float)) else None
+
+    @property
+    def idempotency_key(self) -> str | None:
+        """The key that the submission carried; None for a run that was not submitted through this handle."""
+        return self._key
+
+    @property
+    def reused(self) -> bool:
+        """Whether the submission was answered with a run that existed before."""
+        return self._reused
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the run was seen to have ended."""
+        return self._record is not None and self._record.is_terminal
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether all rows were mapped."""
+        return self.status == RunStatus.SUCCEEDED
+
+    @property
+    def has_output(self) -> bool:
+        """Whether mapped rows were written: SUCCEEDED or PARTIAL_FAILED."""
+        status = self.status
+        return status is not None and status.has_output
+
+    @property
+    def mapped_location(self) -> str | None:
+        """Where the mapped rows lie."""
+        return self.metadata.target_locations.mapped
+
+    @property
+    def rejects_location(self) -> str | None:
+        """Where the rejected rows lie."""
+        return self.metadata.target_locations.rejects
+
+    @property
+    def error_message(self) -> str | None:
+        """What went wrong, in the server's words."""
+        return self.metadata.error_message
+
+    async def wait(self, timeout: Duration | None = 3600, poll_interval: PollInterval = None) -> Self:
+        """Wait until the run has ended; this handle shows what was seen last, all along.
+
+        Failed looks at the run (no connection, 429, 5xx, unreadable answers) do not end the wait, the
+        deadline does. Cancelling the wait leaves the run alone. Where the server can, it is asked to answer
+        at the change, so that the end is known at once.
+
+        Args:
+            timeout: seconds (or a `timedelta`) for the whole wait; 0 looks once, None waits for ever.
+            poll_interval: None for the library's back-off (at once, then 0.5 s growing to 5 s), a number of
+                seconds, a `timedelta` or a `Backoff`.
+
+        Returns:
+            This handle; PARTIAL_FAILED is no error.
+
+        Raises:
+            RunFailedError: the run ended FAILED, CRASHED, CANCELLED or in an unknown status.
+            RunTimeoutError: it had not ended in time; it goes on.
+            ApiError: the server refuses to show the run.
+        """
+        backoff, limit = polling(poll_interval), optional_seconds(timeout, "timeout")
+        if not self.is_terminal:
+            await self._until_ended(backoff, limit)
+        self.raise_for_status()
+        return self
+
+    async def refresh(self) -> None:
+        """Look at the run once and show what was seen.
+
+        Raises:
+            RunNotFoundError: the server knows no such run.
+            ApiError: see the tree in `lume_async.errors`.
+        """
+        polled = await self._connected.send(endpoints.status(self._id))
+        assert polled.record is not None  # no ETag was sent
+        self._adopt(polled.record)
+
+    async def cancel(self) -> None:
+        """Ask the server to stop the run. Idempotent: an ended run stays as it is.
+
+        The run may need a moment to stop: wait for it to know how it ended.
+
+        Raises:
+            RunNotFoundError: the server knows no such run.
+            ApiError: see the tree in `lume_async.errors`; a server that can't cancel answers 404 or 405.
+        """
+        self._adopt(await self._connected.send(endpoints.cancel(self._id)))
+
+    def watch(
+        self, *, poll_interval: PollInterval = None, timeout: Duration | None = None
+    ) -> AsyncIterator["LumeRun"]:
+        """Follow the run: a snapshot now and at every change of its status, the last one terminal.
+
+        This handle shows what was seen last, all along. Leaving the iteration stops the looks.
+
+        Args:
+            poll_interval: as in `wait`.
+            timeout: seconds (or a `timedelta`) from the first step on; None follows to the end.
+
+        Raises:
+            RunTimeoutError: from the step that came too late.
+        """
+        sender = self._connected
+        return RunWatch(
+            self._poll,
+            self._snapshot,
+            lambda unfinished: self._timed_out(unfinished, "as long as it was watched"),
+            backoff=polling(poll_interval),
+            timeout=optional_seconds(timeout, "timeout"),
+            clock=sender.clock,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The run as the server described it, in plain JSON values; only its id where it was never seen."""
+        return dict(self._record.raw) if self._record else {"id": self._id}
+
+    def raise_for_status(self) -> None:
+        """Raise if the run was seen to have failed; else do nothing.
+
+        Raises:
+            RunFailedError: the run ended FAILED, CRASHED, CANCELLED or in an unknown status.
+        """
+        if self.is_terminal and not self.has_output:
+            try:
+                reason = self.error_message or "the server gave no reason"
+            except ResponseDecodeError:
+                reason = "its metadata can't be read"
+            raise RunFailedError(f"run {self._id} ended {self.status}: {reason}", run=self)
+
+    def __repr__(self) -> str:
+        """Short and safe: no metadata, no connection."""
+        return f"LumeRun({self._id!r}, status={None if self.status is None else str(self.status)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        """Equal where the ids are."""
+        return self._id == other._id if isinstance(other, LumeRun) else NotImplemented
+
+    def __hash__(self) -> int:
+        """By the id."""
+        return hash(self._id)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels: the data. No client, no connection, no API key."""
+        return {"id": self._id, "record": self._record, "key": self._key, "reused": self._reused}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A handle without a client: it finds the default one when it needs it."""
+        self.__init__(  # type: ignore[misc]
+            None, state["id"], state["record"], idempotency_key=state["key"], reused=state["reused"]
+        )
+
+    def __copy__(self) -> "LumeRun":
+        """Another handle on the same run, through the same client."""
+        copied = LumeRun(self._sender, self._id, self._record, idempotency_key=self._key, reused=self._reused)
+        copied._find = self._find
+        return copied
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> "LumeRun":
+        """The same: what was seen of a run is never changed in place."""
+        return self.__copy__()
+
+    def _bind(self, find_client: Callable[[], Any]) -> Self:
+        """Work through the client that the function returns; for the other face's unpickled handles."""
+        self._sender, self._find = None, find_client
+        return self
+
+    @property
+    def _connected(self) -> Sender:
+        if self._sender is None:
+            find = self._find or default_client.find_client
+            if find is None:
+                raise ConfigurationError("this run belongs to no client: import lume_async first")
+            self._sender = find()._sender
+        return self._sender
+
+    async def _until_ended(
+        self, backoff: Backoff, timeout: float | None, *, max_probes: int | None = None, hold: bool = True
+    ) -> None:
+        poll = self._poll(lambda record: record.is_terminal, hold=hold)
+        try:
+            await poll.wait(backoff, timeout, max_probes)
+            return
+        except Unfinished as caught:
+            unfinished = caught
+        limit = f"within {timeout:g} s" if timeout is not None else f"after {unfinished.probes} looks"
+        raise self._timed_out(unfinished, limit) from unfinished.last_error
+
+    def _poll(self, done: Callable[[RunRecord], bool], *, hold: bool = True) -> RunPoll:
+        return RunPoll(self._connected, self._id, self._record, on_record=self._adopt, done=done, hold=hold)
+
+    def _timed_out(self, unfinished: Unfinished, limit: str) -> RunTimeoutError:
+        status = self.status or "never seen"
+        met = f"; the last error was: {unfinished.last_error}" if unfinished.last_error else ""
+        return RunTimeoutError(
+            f"run {self._id} did not end {limit} (status: {status}); it goes on: wait again or cancel it{met}",
+            run=self,
+        )
+
+    def _adopt(self, record: RunRecord) -> None:
+        """Show a newer record; an ended run never goes back to a running one."""
+        previous = self.status
+        if self.is_terminal and not record.is_terminal:
+            return
+        self._record, self._metadata = record, None
+        if record.status != previous and self._sender is not None:
+            self._sender.observer.status_changed(record.id, previous, record.status)
+
+    def _snapshot(self, record: RunRecord) -> "LumeRun":
+        return LumeRun(self._sender, self._id, record, idempotency_key=self._key, reused=self._reused)
+
+    def _raw(self, name: str) -> Any:
+        return self._record.raw.get(name) if self._record else None
+
+    def _text(self, name: str) -> str | None:
+        value = self._raw(name)
+        return value if isinstance(value, str) else None
+
+    def _time(self, name: str) -> datetime | None:
+        value = self._raw(name)
+        if value is None:
+            return None
+        try:
+            return parse_time(value)
+        except ValueError as error:
+            reason = str(error)
+        raise ResponseDecodeError(f"{reason} @ $.{name}")

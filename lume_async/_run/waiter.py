@@ -1,0 +1,102 @@
+"""`Waiter`: look, sleep, look again, until it is done or time is up. Knows no HTTP."""
+
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, Generic, TypeVar
+
+from attrs import define, frozen
+
+from lume_async._base.backoff import LAST_POLL, Backoff, Rng
+from lume_async._base.clock import Clock
+
+T = TypeVar("T")
+
+
+@frozen
+class Seen(Generic[T]):
+    """What one probe saw.
+
+    Attributes:
+        done: whether the wait is over.
+        not_before: seconds that the other side asked to be left alone.
+        held: the other side itself waited for a change before it answered: no sleep is needed.
+    """
+
+    value: T
+    done: bool
+    not_before: float = 0.0
+    held: bool = False
+
+
+class Unfinished(Exception):
+    """Time (or the number of probes) was used up; `last_error` is what the last failed probe met."""
+
+    def __init__(self, probes: int, last_error: Exception | None) -> None:
+        super().__init__(probes)
+        self.probes = probes
+        self.last_error = last_error
+
+
+@define(eq=False)
+class Waiter(Generic[T]):
+    """Await it: probes at once, then after each delay of the back-off, until a probe is done.
+
+    Args:
+        probe: looks once; is told how many seconds it may take (None: no limit).
+        backoff: the delays between probes.
+        timeout: seconds for the whole wait; 0 is one probe, None never ends.
+        clock: where now and sleep come from.
+        rng: where the jitter comes from.
+        tolerate: None where a failed probe ends the wait, else how many seconds to leave the other side alone.
+        max_probes: how many probes there are at the most.
+        not_before: seconds that the other side asked to be left alone before this began.
+
+    Raises:
+        Unfinished: not done in time.
+        Exception: what a probe raised and `tolerate` did not.
+    """
+
+    probe: Callable[[float | None], Awaitable[Seen[T]]]
+    backoff: Backoff
+    timeout: float | None
+    clock: Clock
+    rng: Rng
+    tolerate: Callable[[Exception], float | None]
+    max_probes: int | None = None
+    not_before: float = 0.0
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self._run().__await__()
+
+    async def _run(self) -> T:
+        deadline = None if self.timeout is None else self.clock.now() + self.timeout
+        probes, last_error = 0, None
+        if self.not_before > 0:
+            if self.timeout is not None and self.not_before > self.timeout:
+                raise Unfinished(probes, last_error)
+            await self.clock.sleep(self.not_before)
+        while True:
+            left = None if deadline is None else deadline - self.clock.now()
+            last = left is not None and left <= 0
+            held = False
+            try:
+                seen = await self.probe(LAST_POLL if last else left)
+            except Exception as error:
+                floor = self.tolerate(error)
+                if floor is None:
+                    raise
+                last_error = error
+            else:
+                if seen.done:
+                    return seen.value
+                floor, held = seen.not_before, seen.held
+            probes += 1
+            if last or probes == self.max_probes:
+                break
+            delay = max(floor, 0.0 if held else self.backoff.delay(probes - 1, self.rng))
+            if deadline is not None:
+                left = max(0.0, deadline - self.clock.now())
+                if floor > left:
+                    break  # asked to stay away until after the deadline: there is no last probe
+                delay = min(delay, left)
+            await self.clock.sleep(delay)
+        raise Unfinished(probes, last_error)

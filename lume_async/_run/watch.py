@@ -1,0 +1,76 @@
+"""Following one run: a snapshot at every change of its status."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Generic, Self, TypeVar
+
+from lume_async._base.backoff import Backoff
+from lume_async._base.clock import Clock
+from lume_async._run.poll import RunPoll
+from lume_async._run.waiter import Unfinished
+from lume_async.errors import RunTimeoutError
+from lume_async.models import RunRecord, RunStatus
+
+Snapshot = TypeVar("Snapshot")
+
+
+class RunWatch(AsyncIterator[Snapshot], Generic[Snapshot]):
+    """Yields a snapshot at every change of the status and ends after the terminal one.
+
+    Nothing runs between two steps, so that leaving the iteration at any point leaves nothing behind, and any
+    task may take the next step.
+    """
+
+    def __init__(
+        self,
+        poll: Callable[[Callable[[RunRecord], bool]], RunPoll],
+        snapshot: Callable[[RunRecord], Snapshot],
+        timed_out: Callable[[Unfinished], RunTimeoutError],
+        *,
+        backoff: Backoff,
+        timeout: float | None,
+        clock: Clock,
+    ) -> None:
+        self._poll = poll(self._is_news)
+        self._snapshot = snapshot
+        self._timed_out = timed_out
+        self._backoff = backoff
+        self._timeout = timeout
+        self._clock = clock
+        self._deadline: float | None = None
+        self._shown: RunStatus | None = None
+        self._ended = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Snapshot:
+        """The next snapshot.
+
+        Raises:
+            RunTimeoutError: `timeout` seconds have passed since the first step.
+        """
+        if self._ended:
+            raise StopAsyncIteration
+        try:
+            record = await self._poll.wait(self._backoff, self._left())
+        except Unfinished as caught:
+            unfinished = caught
+        else:
+            self._shown, self._ended = record.status, record.is_terminal
+            return self._snapshot(record)
+        self._ended = True
+        raise self._timed_out(unfinished) from unfinished.last_error
+
+    async def aclose(self) -> None:
+        """End the iteration."""
+        self._ended = True
+
+    def _is_news(self, record: RunRecord) -> bool:
+        return record.status != self._shown or record.is_terminal
+
+    def _left(self) -> float | None:
+        if self._timeout is None:
+            return None
+        if self._deadline is None:
+            self._deadline = self._clock.now() + self._timeout
+        return max(0.0, self._deadline - self._clock.now())

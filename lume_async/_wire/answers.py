@@ -1,0 +1,201 @@
+"""The wire, read: an answer's status, headers and body become a value or an error. Pure."""
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from attrs import define, field
+
+from lume_async._wire.headers import DATE, REQUEST_ID, RETRY_AFTER
+from lume_async.errors import (
+    ApiError,
+    AuthenticationError,
+    DuplicateRunError,
+    InvalidRequestError,
+    RateLimitError,
+    ResponseDecodeError,
+    RunNotFoundError,
+    ServerError,
+)
+from lume_async.models import RunRecord, is_run_id, status_of
+
+SNIPPET = 200
+"""How much of an unexpected body an error's message shows, in characters."""
+
+LONGEST_WORDS = 500
+"""How much of a problem's `detail` an error's message shows, in characters."""
+
+PROBLEM = "urn:lume:problem:"
+"""How the `type` of the service's own problems begins: no gateway on the way says that."""
+
+_BOM = b"\xef\xbb\xbf"
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
+
+
+@define(eq=False)  # not frozen: one is made per request, and a frozen one takes twice the time
+class Response:
+    """One whole answer. `headers` finds names whatever their case."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)  # some servers repeat the key that they refuse
+
+
+def decode_object(body: bytes) -> dict[str, Any]:
+    """A JSON object: a byte-order mark is forgiven, NaN and other encodings are not.
+
+    Raises:
+        ResponseDecodeError: with the beginning of what came instead.
+    """
+    body = body.removeprefix(_BOM)
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        reason = "an empty body" if not body.strip() else f"{error}: {snippet(body)!r}"
+    else:
+        if isinstance(value, dict):
+            return value
+        raise ResponseDecodeError(f"expected an object, got {type(value).__name__} @ $")
+    raise ResponseDecodeError(f"expected JSON, got {reason}")
+
+
+def run_record(raw: Any, *, etag: str | None = None, run_id: str | None = None, at: str = "$") -> RunRecord:
+    """A run, checked as far as waiting for it needs: a new field or a null elsewhere must not end a wait.
+
+    Args:
+        run_id: the run that was asked for, where one was.
+
+    Raises:
+        ResponseDecodeError: no object, no valid `id` or another one than that, no `status`.
+    """
+    if not isinstance(raw, dict):
+        raise ResponseDecodeError(f"expected an object, got {type(raw).__name__} @ {at}")
+    status = raw.get("status")
+    if not isinstance(status, str) or not status:
+        raise ResponseDecodeError(f"expected a status, got {_shown(status)} @ {at}.status")
+    found = raw.get("id")
+    if run_id is None:
+        if not is_run_id(found):
+            raise ResponseDecodeError(f"expected a run id, got {_shown(found)} @ {at}.id")
+        run_id = found
+    elif found != run_id:
+        raise ResponseDecodeError(f"expected the run {run_id}, got {_shown(found)} @ {at}.id")
+    return RunRecord(run_id, status_of(status), raw, etag)
+
+
+def error_from(response: Response, *, on_run: bool = False, wall: float = math.nan) -> ApiError:
+    """The error that an answer outside 2xx stands for.
+
+    Args:
+        on_run: the request was about one run, so that a 404 means that run.
+        wall: seconds since the epoch, for a `Retry-After` date where the answer has no `Date`.
+    """
+    status, problem = response.status, _problem(response.body)
+    kind = _kind(status, on_run=on_run)
+    details: dict[str, Any] = {
+        "status_code": status,
+        "request_id": response.headers.get(REQUEST_ID),
+        "body": response.body[:8192].decode("utf-8", "replace"),
+        "retry_after": retry_after(response.headers, wall),
+    }
+    if kind is DuplicateRunError:
+        run_id = problem.get("run_id")
+        details["run_id"] = run_id if is_run_id(run_id) else None
+    if status == HTTPStatus.REQUEST_TIMEOUT:
+        details["retryable"] = True
+    error = kind(_message(response, problem), **details)
+    error._of_service = str(problem.get("type")).startswith(PROBLEM)
+    return error
+
+
+def retry_after(headers: Mapping[str, str], wall: float = math.nan) -> float | None:
+    """How many seconds `Retry-After` asks to wait: a number, or a date seen from the answer's own `Date`.
+
+    RFC 9110 §10.2.3 knows whole seconds and dates; fractions are read too. What makes no sense is None, what
+    lies in the past is 0.
+    """
+    text = headers.get(RETRY_AFTER)
+    if text is None:
+        return None
+    text = text.strip()
+    if _NUMBER.fullmatch(text):
+        number = float(text)
+        return max(0.0, number) if math.isfinite(number) else None
+    until = _http_date(text)
+    if until is None:
+        return None
+    now = _http_date(headers.get(DATE, ""))
+    base = wall if now is None else now
+    return None if math.isnan(base) else max(0.0, until - base)
+
+
+def server_time(response_date: str | None) -> float | None:
+    """The `Date` header in seconds since the epoch."""
+    return _http_date(response_date or "")
+
+
+def snippet(body: bytes) -> str:
+    """The beginning of a body, fit for a message."""
+    text = body[: SNIPPET * 4].decode("utf-8", "replace")
+    return text if len(text) <= SNIPPET else text[:SNIPPET] + "…"
+
+
+def _http_date(text: str) -> float | None:
+    try:
+        moment: datetime = parsedate_to_datetime(text)
+        # asctime, one of the three forms of RFC 9110 §5.6.7, names no zone: all three mean UTC.
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
+def _kind(status: int, *, on_run: bool) -> type[ApiError]:
+    if status == HTTPStatus.NOT_FOUND and on_run:
+        return RunNotFoundError
+    if status >= 500:
+        return ServerError
+    return _BY_STATUS.get(status, ApiError)
+
+
+_BY_STATUS: dict[int, type[ApiError]] = {
+    400: InvalidRequestError,
+    401: AuthenticationError,
+    403: AuthenticationError,
+    404: InvalidRequestError,
+    409: DuplicateRunError,
+    413: InvalidRequestError,
+    422: InvalidRequestError,
+    429: RateLimitError,
+}
+
+
+def _problem(body: bytes) -> dict[str, Any]:
+    """RFC 9457 members, whatever the content type claims; nothing where the body is something else."""
+    try:
+        return decode_object(body)
+    except ResponseDecodeError:
+        return {}
+
+
+def _message(response: Response, problem: dict[str, Any]) -> str:
+    try:
+        phrase = HTTPStatus(response.status).phrase
+    except ValueError:
+        phrase = "unknown status"
+    words = problem.get("detail") or problem.get("title") or problem.get("message")
+    if 300 <= response.status < 400:
+        words = "redirects are never followed: set base_url to the place where the service is"
+    said = words[:LONGEST_WORDS] if isinstance(words, str) else snippet(response.body)
+    # One line without control characters: it goes to logs and terminals.
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in said).split())
+    return f"{response.status} {phrase}: {line or 'no explanation came'}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:60] + "…"

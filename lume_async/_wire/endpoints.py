@@ -1,0 +1,249 @@
+"""Every request of the wire contract, as data: what to send, and how to read the answer. Pure."""
+
+from collections.abc import AsyncIterable, Callable, Mapping
+from typing import Any, Generic, TypeVar
+from urllib.parse import urlencode
+
+import orjson
+from attrs import define, field, frozen
+
+from lume_async._decoding import structure
+from lume_async._wire.answers import Response, decode_object, retry_after, run_record
+from lume_async._wire.headers import (
+    CONTENT_LENGTH,
+    CONTENT_TYPE,
+    ETAG,
+    IDEMPOTENCY_KEY,
+    IF_NONE_MATCH,
+    PREFER,
+)
+from lume_async.errors import ResponseDecodeError
+from lume_async.models import RunRecord, RunRequest, check_run_id
+
+T = TypeVar("T")
+
+JSON_BODY: Mapping[str, str] = {CONTENT_TYPE: "application/json"}
+LONGEST_HOLD = 30.0
+"""The longest `Prefer: wait` that the client asks for, in seconds: proxies cut what is silent for a minute."""
+
+
+@define(eq=False)  # not frozen: one is made per request, and a frozen one takes twice the time
+class Call(Generic[T]):
+    """One request to be.
+
+    Attributes:
+        operation: its name in logs and traces, such as `GET /v1/runs/{id}`: no ids, so that they group.
+        decode: the answer's meaning; gets every 2xx, and 304 where `If-None-Match` was sent.
+        run_id: the one run that it is about, for which a 404 means `RunNotFoundError`.
+        stream: makes the body anew for each attempt, where it is too large for one piece.
+        hold: for how many seconds the server may hold the request, on top of the time limit.
+        submission: what it submits; None for all that may be sent twice without harm.
+        keyed: whether it carries the API key.
+    """
+
+    operation: str
+    method: str
+    path: str
+    decode: Callable[[Response], T] = field(repr=False)
+    headers: Mapping[str, str] = field(factory=dict, repr=False)
+    body: bytes | None = field(default=None, repr=False)
+    stream: Callable[[], AsyncIterable[bytes]] | None = field(default=None, repr=False)
+    run_id: str | None = None
+    hold: float = 0.0
+    submission: RunRequest | None = None
+    keyed: bool = True
+
+
+@frozen
+class Submitted:
+    """The answer to a submission: the run, and whether the server says that it is an old one.
+
+    Attributes:
+        not_before: how many seconds the server asked to be left alone.
+    """
+
+    record: RunRecord
+    replayed: bool
+    not_before: float
+
+
+@frozen
+class Page(Generic[T]):
+    """Part of a list, and where the next part begins (None: this was the last)."""
+
+    items: list[T]
+    next_cursor: str | None
+
+
+@frozen
+class Stored:
+    """The answer to an upload: its name for `run`, and what arrived."""
+
+    source_path: str
+    bytes: int
+    sha256: str
+
+
+@frozen
+class Change:
+    """One entry of the change feed."""
+
+    id: str
+    status: str
+    finished_at: str | None = None
+
+
+@define(eq=False)
+class Polled:
+    """The answer to a look at a run.
+
+    Attributes:
+        record: the run; None where it has not changed since the ETag that was sent.
+        not_before: how many seconds the server asked to be left alone (it may ask on a 200, too).
+    """
+
+    record: RunRecord | None
+    not_before: float
+
+
+def submit(request: RunRequest, idempotency_key: str) -> Call[Submitted]:
+    """Start a run; the same key on every attempt makes a server that knows keys start only one."""
+    body: dict[str, Any] = {
+        "flow_version": request.flow_version,
+        "source_path": request.source_path,
+        "force_rerun": request.force_rerun,
+    }
+    if request.run_metadata is not None:
+        body["run_metadata"] = request.run_metadata
+    return Call(
+        operation="POST /v1/runs",
+        method="POST",
+        path="/v1/runs",
+        headers={**JSON_BODY, IDEMPOTENCY_KEY: idempotency_key},
+        body=orjson.dumps(body),
+        decode=lambda answer: Submitted(
+            _run(answer), replayed=answer.status == 200, not_before=retry_after(answer.headers) or 0.0
+        ),
+        submission=request,
+    )
+
+
+def status(run_id: str, *, etag: str | None = None, hold: float = 0.0) -> Call[Polled]:
+    """Look at a run.
+
+    Args:
+        etag: what is known already, so that an unchanged run costs no body.
+        hold: let the server wait up to so many seconds for a change before it answers.
+    """
+
+    def decode(answer: Response) -> Polled:
+        raw = None if answer.status == 304 else decode_object(answer.body)
+        record = None if raw is None else run_record(raw, etag=answer.headers.get(ETAG), run_id=run_id)
+        return Polled(record, not_before=retry_after(answer.headers) or 0.0)
+
+    headers: dict[str, str] = {}
+    if etag:
+        headers[IF_NONE_MATCH] = etag
+    if hold:
+        headers[PREFER] = f"wait={hold:.0f}"
+    return Call(
+        operation="GET /v1/runs/{id}",
+        method="GET",
+        path=f"/v1/runs/{check_run_id(run_id)}",
+        headers=headers,
+        decode=decode,
+        run_id=run_id,
+        hold=hold,
+    )
+
+
+def cancel(run_id: str) -> Call[RunRecord]:
+    """Ask the server to stop a run. Idempotent: an ended run is answered as it is."""
+    return Call(
+        operation="POST /v1/runs/{id}/cancel",
+        method="POST",
+        path=f"/v1/runs/{check_run_id(run_id)}/cancel",
+        decode=_run,
+        run_id=run_id,
+    )
+
+
+def health() -> Call[None]:
+    """Is the server there, and what can it do? Needs no key."""
+    return Call(
+        operation="GET /healthz", method="GET", path="/healthz", decode=lambda answer: None, keyed=False
+    )
+
+
+def runs(filters: Mapping[str, str], cursor: str | None) -> Call[Page[RunRecord]]:
+    """One page of the runs that match, newest first."""
+
+    def decode(answer: Response) -> Page[RunRecord]:
+        items, cursor = _page(answer)
+        return Page([run_record(raw, at=f"$.items[{n}]") for n, raw in enumerate(items)], cursor)
+
+    return Call(
+        operation="GET /v1/runs", method="GET", path=_path("/v1/runs", filters, cursor=cursor), decode=decode
+    )
+
+
+def changes(after: str | None, *, hold: float = 0.0) -> Call[Page[Change]]:
+    """All status changes after the cursor, oldest first; without one: none, and the present cursor."""
+
+    def decode(answer: Response) -> Page[Change]:
+        items, cursor = _page(answer)
+        if cursor is None:
+            raise ResponseDecodeError("expected a cursor @ $.next_cursor")
+        return Page(structure(items, list[Change], at="$.items"), cursor)
+
+    return Call(
+        operation="GET /v1/changes",
+        method="GET",
+        path=_path("/v1/changes", {}, after=after),
+        headers={PREFER: f"wait={hold:.0f}"} if hold else {},
+        decode=decode,
+        hold=hold,
+    )
+
+
+def upload(
+    name: str,
+    content: Callable[[], AsyncIterable[bytes]],
+    *,
+    size: int,
+    flow_version: str | None,
+    patience: float,
+) -> Call[Stored]:
+    """Put a file into the staging area; sent again it replaces itself.
+
+    Args:
+        patience: how many seconds it may take on top of the time limit.
+    """
+    return Call(
+        operation="PUT /v1/uploads/{name}",
+        method="PUT",
+        path=_path(f"/v1/uploads/{name}", {}, flow_version=flow_version),
+        headers={CONTENT_TYPE: "application/octet-stream", CONTENT_LENGTH: str(size)},
+        stream=content,
+        decode=lambda answer: structure(decode_object(answer.body), Stored),
+        hold=patience,
+    )
+
+
+def _path(path: str, filters: Mapping[str, str], **optional: str | None) -> str:
+    query = dict(filters) | {name: value for name, value in optional.items() if value is not None}
+    return f"{path}?{urlencode(query)}" if query else path
+
+
+def _page(answer: Response) -> tuple[list[Any], str | None]:
+    raw = decode_object(answer.body)
+    items, cursor = raw.get("items"), raw.get("next_cursor")
+    if not isinstance(items, list):
+        raise ResponseDecodeError(f"expected a list, got {type(items).__name__} @ $.items")
+    if not (cursor is None or isinstance(cursor, str)):
+        raise ResponseDecodeError(f"expected a string, got {type(cursor).__name__} @ $.next_cursor")
+    return items, cursor
+
+
+def _run(answer: Response) -> RunRecord:
+    return run_record(decode_object(answer.body), etag=answer.headers.get(ETAG))

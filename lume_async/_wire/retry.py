@@ -1,0 +1,72 @@
+"""`Retry`: which failure of one request is tried again, and when. Pure."""
+
+from attrs import Factory, field, frozen
+
+from lume_async._base.backoff import Backoff, Rng
+from lume_async._base.duration import Duration, seconds
+from lume_async._base.public import public
+from lume_async.errors import ApiConnectionError, ApiError, ResponseDecodeError
+
+
+def _longest(value: Duration) -> float:
+    return seconds(value, "max_retry_after")
+
+
+def _at_least_one(_self: object, _attribute: object, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"attempts must be a whole number of at least 1, not {value!r}")
+
+
+@public
+@frozen
+class Retry:
+    """How often and when a failed request is sent again.
+
+    Sent again are requests that got no answer (refused, reset, cut, timed out), 408, 429, 5xx, and answers
+    that can't be read. Whether a submission may be sent again is another question, with its own rules.
+
+    Args:
+        attempts: how often a request is sent at the most; 1 switches retries off.
+        backoff: the delays between attempts; the server's `Retry-After` makes one longer, never shorter.
+        max_retry_after: a `Retry-After` above this, seconds or a `timedelta`, is raised instead of waited for.
+    """
+
+    attempts: int = field(default=3, validator=_at_least_one)
+    backoff: Backoff = Factory(lambda: Backoff(0.5, maximum=8.0))
+    max_retry_after: float = field(default=60.0, converter=_longest)
+
+    def delay(self, error: ApiError, attempt: int, rng: Rng) -> float | None:
+        """Seconds to wait before the next attempt, None where there should be none.
+
+        Args:
+            attempt: how often the request has been sent, 1 or more.
+        """
+        if not error.retryable or attempt >= self.attempts:
+            return None
+        floor = error.retry_after or 0.0
+        if floor > self.max_retry_after:
+            return None
+        return max(floor, self.backoff.delay(attempt - 1, rng))
+
+
+def answer_lost(error: ApiError) -> bool:
+    """Whether a submission that failed like this may have started a run all the same.
+
+    Lost: a reset or a timeout after the connection stood, a 2xx that can't be read, 500, 502, 504 and other
+    5xx (a reset before the service can't be told from one after it). Not lost: refused connections, DNS, the
+    TLS handshake, 408, 429, 503 and every other answer that says no.
+    """
+    if isinstance(error, ApiConnectionError):
+        return error.reached
+    status = error.status_code or 0
+    if isinstance(error, ResponseDecodeError):
+        return status < 300
+    return status >= 500 and status != 503
+
+
+def refuses_for_good(error: ApiError) -> bool:
+    """Whether the answer shows that no earlier attempt with the same body can have started a run.
+
+    Only the service knows that: a gateway's own 404 says nothing about what came through it before.
+    """
+    return error._of_service and error.status_code in (400, 404, 413, 422)

@@ -1,0 +1,96 @@
+"""Errors in words: a message, a hint what to do, and the JSON that scripts get. Pure."""
+
+import re
+from typing import Any
+
+from lume_async import (
+    ApiConnectionError,
+    ApiError,
+    AuthenticationError,
+    DuplicateRunError,
+    LumeError,
+    RateLimitError,
+    RunError,
+    RunFailedError,
+    RunTimeoutError,
+    SubmissionUnknownError,
+)
+
+
+class StoppedError(LumeError):
+    """The batch was stopped; `hint` says how it goes on."""
+
+    def __init__(self, message: str, hint: str, *, retryable: bool) -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.retryable = retryable
+
+
+def to_dict(error: BaseException) -> dict[str, Any]:
+    """The error as scripts get it: `{"error": {"code", "message", "request_id", "retryable", ...}}`."""
+    message = str(error.args[0]) if isinstance(error, ApiError) and error.args else str(error)
+    details: dict[str, Any] = {
+        "code": code(error),
+        "message": in_options(message),
+        "request_id": getattr(error, "request_id", None),
+        "retryable": isinstance(error, RunTimeoutError) or bool(getattr(error, "retryable", False)),
+    }
+    run = getattr(error, "run", None) if isinstance(error, RunError) else None
+    extras = {
+        "status_code": getattr(error, "status_code", None),
+        "run_id": getattr(error, "run_id", None) or (run.id if run is not None else None),
+        "idempotency_key": getattr(error, "idempotency_key", None),
+        "hint": hint(error),
+    }
+    details |= {name: value for name, value in extras.items() if value is not None}
+    return {"error": details}
+
+
+_OPTIONS = (
+    ("pass force_rerun=true to", "pass --force-rerun to"),
+    ("pass flows=<folder>, or pass flows=None", "pass --flows DIR, or pass --no-flows"),
+    ("pass data=<another folder>", "pass --data with another folder"),
+)
+
+
+def in_options(text: str) -> str:
+    """A message of the library or of the embedded server, in the words of this command line."""
+    for words, options in _OPTIONS:
+        text = text.replace(words, options)
+    return text
+
+
+def code(error: BaseException) -> str:
+    """The error's kind as one word: `duplicate_run`, `authentication`, `run_timeout` …"""
+    if not isinstance(error, LumeError):
+        return "unexpected"
+    name = type(error).__name__.removesuffix("Error")
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+def hint(error: BaseException) -> str | None:
+    """What to do about it, where that can be said."""
+    match error:
+        case StoppedError():
+            return error.hint
+        case AuthenticationError():
+            return "check LUME_API_KEY or the profile's api_key; `lume doctor` looks closer"
+        case DuplicateRunError(run_id=str(run_id)):
+            return f"`lume show {run_id}`, or submit with --on-duplicate attach or --force-rerun"
+        case DuplicateRunError():
+            return "submit with --on-duplicate attach or --force-rerun"
+        case SubmissionUnknownError():
+            return (
+                "a run may exist: look with `lume list --source SOURCE`; where the server knows idempotency keys, "
+                f"submit again with --idempotency-key {error.idempotency_key}"
+            )
+        case RunTimeoutError(run=run) if run is not None:
+            return f"`lume wait {run.id}` waits on"
+        case RunFailedError(run=run) if run is not None:
+            return f"`lume show {run.id}`"
+        case RateLimitError(retry_after=float(seconds)):
+            return f"try again in {seconds:.0f} s"
+        case ApiConnectionError():
+            return "`lume doctor` finds out what is wrong"
+        case _:
+            return None

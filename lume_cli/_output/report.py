@@ -1,0 +1,28 @@
+"""An exception that ended a command, told on stderr; its exit code."""
+
+import traceback
+
+import click
+
+from lume_async import LumeError
+from lume_cli._options import Options
+from lume_cli._output import exit_codes
+from lume_cli._output.stderr import Say
+
+
+def report(error: Exception, options: Options) -> int:
+    """Tell what went wrong and what to do; the exit code."""
+    say = Say(options.output)
+    if isinstance(error, click.ClickException):
+        if options.output not in ("json", "ndjson"):
+            error.show()
+        else:
+            say.problem("usage" if isinstance(error, click.UsageError) else "error", error.format_message())
+        return error.exit_code
+    if options.verbose:
+        traceback.print_exception(error)
+    if isinstance(error, LumeError):
+        say.error(error)
+    else:
+        say.problem("unexpected", f"unexpected {type(error).__name__}: {error}; -v shows where")
+    return exit_codes.of_error(error)

@@ -1,0 +1,103 @@
+"""What is said on stderr: notes, warnings, errors. In the JSON formats only JSON is said there, so that a
+script may parse both streams; a person at a terminal sees the displays in any format.
+"""
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from lume_cli._options import Format
+from lume_cli._output import errors as _errors
+from lume_cli._output.text import as_json, visible
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Say:
+    """Stderr, for one command."""
+
+    def __init__(self, output: Format) -> None:
+        self._as_json = output in ("json", "ndjson")
+        self._console: Console | None = None
+        self.is_terminal = sys.stderr.isatty()
+        # A display on stderr and lines on stdout would write over each other on one screen.
+        mixed = output == "ndjson" and sys.stdout.isatty()
+        self.is_lively = (
+            self.is_terminal and not mixed and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+        )
+
+    @property
+    def console(self) -> "Console":
+        """The terminal behind stderr, for displays."""
+        if self._console is None:
+            from lume_cli._output.console import console
+
+            self._console = console(sys.stderr)
+        return self._console
+
+    def note(self, text: str) -> None:
+        """Tell a person what happens; scripts that asked for JSON don't get it."""
+        if not self._as_json or self.is_terminal:
+            self._line(text)
+
+    def text(self, text: str) -> None:
+        """Tell what nobody should miss, in any format."""
+        self._line(text)
+
+    def told(self, name: str, text: str, **values: Any) -> None:
+        """Tell what nobody should miss and scripts may need: as `{name: {...}}` in the JSON formats."""
+        if self._as_json:
+            self._json({name: values})
+        else:
+            self._line(text)
+
+    def warn(self, text: str) -> None:
+        """Tell of something that should be changed."""
+        if self._as_json:
+            self._json({"warning": {"message": text}})
+        else:
+            self._line(f"warning: {text}")
+
+    def error(self, error: BaseException, *, subject: str | None = None) -> None:
+        """Tell of an error; `subject` says what it concerns, where that is one of many."""
+        if self._as_json:
+            described = _errors.to_dict(error)
+            if subject is not None:
+                described["error"]["subject"] = subject
+            self._json(described)
+            return
+        text = _errors.in_options(str(error))
+        self._line(f"error: {subject}: {text}" if subject else f"error: {text}")
+        if hint := _errors.hint(error):
+            self._line(f"  hint: {hint}")
+
+    def problem(self, code: str, message: str, **extras: Any) -> None:
+        """Tell of an error that is no exception of the library."""
+        if self._as_json:
+            self._json(
+                {
+                    "error": {
+                        "code": code,
+                        "message": message,
+                        "request_id": None,
+                        "retryable": False,
+                        **extras,
+                    }
+                }
+            )
+        else:
+            self._line(message)
+
+    def _json(self, value: dict[str, Any]) -> None:
+        self._print(as_json(value, ascii_only=True))
+
+    def _line(self, text: str) -> None:
+        self._print("\n".join(map(visible, text.splitlines())))
+
+    def _print(self, text: str) -> None:
+        if self._console is not None:
+            # Through the display, if there is one, so that it is drawn below.
+            self._console.print(text, soft_wrap=True)
+        else:
+            print(text, file=sys.stderr, flush=True)

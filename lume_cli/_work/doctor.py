@@ -1,0 +1,192 @@
+"""What can be wrong between here and the service, looked at in the order in which a request meets it."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Literal
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import click
+from attrs import frozen
+
+from lume_async import ApiError, AuthenticationError, Client, ConfigurationError, LumeError, Retry
+from lume_cli._options import Options
+from lume_cli._output import exit_codes
+from lume_cli._output.text import duration
+from lume_cli._settings import Settings, config_file, others_can_read, resolve
+from lume_cli._work.doctor_probe import NoAnswer, probe
+
+_SKEW = 30.0
+"""Seconds between two clocks that are no reason to worry."""
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+_SPARE_URL = "http://127.0.0.1"
+_SPARE_KEY = "spare"
+
+State = Literal["ok", "warn", "fail"]
+
+
+@frozen
+class Finding:
+    """One thing that was looked at: how it is, and what to do where it is not well."""
+
+    check: str
+    state: State
+    text: str
+    fix: str = ""
+    code: int = exit_codes.OK
+
+
+def _failed(check: str, text: str, fix: str, code: int = exit_codes.ERROR) -> Finding:
+    return Finding(check, "fail", text, fix, code)
+
+
+async def findings(options: Options) -> AsyncIterator[Finding]:
+    """Each finding as it is made; ends where nothing further can be found."""
+    warnings: list[str] = []
+    try:
+        settings = resolve(options, warnings.append)
+    except (ConfigurationError, click.UsageError) as error:
+        text = error.format_message() if isinstance(error, click.UsageError) else str(error)
+        yield _failed("configuration", text, "correct the file, or the name of the profile")
+        return
+    yield _configuration(settings, warnings)
+    key, url = _key(settings), _url(settings)
+    yield key
+    yield url
+    if url.state == "fail" or not settings.base_url:
+        return
+    proxy = _proxy(settings.base_url)
+    yield proxy
+    if proxy.state == "fail":
+        return
+    reached = True
+    for finding in _service(settings.base_url):
+        reached = reached and (finding.state != "fail" or finding.check == "clock")
+        yield finding
+    if reached and key.state != "fail":
+        yield await _access(settings)
+
+
+def _configuration(settings: Settings, warnings: list[str]) -> Finding:
+    path = config_file()
+    if warnings:
+        fix = f"chmod 600 {path}" if others_can_read(path) else "correct the file or the environment"
+        return Finding("configuration", "warn", "; ".join(warnings), fix)
+    used = f"profile [{settings.profile}] of {path}" if path.exists() else f"no file ({path}); none is needed"
+    return Finding("configuration", "ok", used)
+
+
+def _valid(make: Callable[[], Client]) -> str | None:
+    """What the client has against its settings."""
+    try:
+        make()
+    except ConfigurationError as error:
+        return str(error)
+    return None
+
+
+def _key(settings: Settings) -> Finding:
+    if not settings.api_key:
+        return _failed(
+            "key",
+            "there is no API key",
+            f"set LUME_API_KEY, or write api_key into the profile [{settings.profile}] of {config_file()}",
+            exit_codes.AUTHENTICATION,
+        )
+    origin = settings.origin["api_key"]
+    if problem := _valid(lambda: Client(settings.api_key, base_url=_SPARE_URL, proxy=False)):
+        return _failed("key", f"from {origin}: {problem}", "copy the key again", exit_codes.AUTHENTICATION)
+    if settings.api_key != settings.api_key.strip(" \t\"'"):
+        fix = f"remove them where {origin} is set"
+        return Finding("key", "warn", f"from {origin}, with quotes or spaces around it", fix)
+    return Finding("key", "ok", f"from {origin}")
+
+
+def _url(settings: Settings) -> Finding:
+    if not settings.base_url:
+        return _failed(
+            "url", "there is no base URL", "set LUME_BASE_URL, or start a server with `lume serve`"
+        )
+    origin = settings.origin["base_url"]
+    if problem := _valid(lambda: Client(_SPARE_KEY, base_url=settings.base_url, proxy=False)):
+        return _failed("url", settings.in_context(problem), f"correct {origin}")
+    parts = urlsplit(settings.base_url)
+    if parts.scheme == "http" and parts.hostname not in _LOCAL:
+        return Finding("url", "warn", f"{settings.base_url}: the key travels unencrypted", "use https://")
+    return Finding("url", "ok", f"{settings.base_url} from {origin}")
+
+
+def _proxy(base_url: str) -> Finding:
+    if problem := _valid(lambda: Client(_SPARE_KEY, base_url=base_url)):
+        return _failed("proxy", problem, "correct the variable, or add the host to NO_PROXY")
+    parts, proxies = urlsplit(base_url), getproxies()
+    found = proxies.get(parts.scheme) or proxies.get("all")
+    if not found:
+        return Finding("proxy", "ok", "none in the environment")
+    proxy = urlsplit(found if "://" in found else f"http://{found}")
+    where = f"{proxy.scheme}://{proxy.hostname}:{proxy.port or 80}"  # never its password
+    if proxy_bypass(parts.netloc):
+        return Finding("proxy", "ok", f"{where}, not used for {parts.hostname} (NO_PROXY)")
+    if parts.hostname in _LOCAL:
+        return Finding(
+            "proxy", "warn", f"{where} is asked for {parts.hostname}", f"add {parts.hostname} to NO_PROXY"
+        )
+    return Finding("proxy", "ok", f"requests go through {where}")
+
+
+def _service(base_url: str) -> Iterator[Finding]:
+    """Connection, service and clock."""
+    try:
+        answer = probe(base_url.rstrip("/"))
+    except NoAnswer as error:
+        yield _failed("connection", f"{base_url}: {error.reason}", error.fix)
+        return
+    encrypted = "TLS is trusted" if base_url.startswith("https:") else "without TLS"
+    yield Finding("connection", "ok", f"{base_url} answers, {encrypted}")
+    capabilities = answer.headers.get("Lume-Capabilities")
+    if 300 <= answer.status < 400:
+        place = answer.headers.get("Location", "another place")
+        yield _failed("service", f"{base_url} redirects to {place}", "use that as the base URL")
+    elif answer.status >= 500:
+        yield _failed(
+            "service", f"GET /healthz answers {answer.status}", "ask its operators, or try again later"
+        )
+    elif capabilities is None:
+        fix = "check host, port and path of the base URL"
+        yield Finding(
+            "service", "warn", f"answers {answer.status} and names no capabilities: is it Lume?", fix
+        )
+    else:
+        yield Finding("service", "ok", f"can {capabilities}" if capabilities else "a plain Lume service")
+    if answer.skew is None:
+        yield Finding("clock", "warn", "the service tells no time (no Date header)", "ask its operators")
+    elif abs(answer.skew) > _SKEW:
+        side = "ahead of" if answer.skew > 0 else "behind"
+        text = f"this machine is {duration(abs(answer.skew))} {side} the service"
+        yield _failed("clock", text, "set the clock: timedatectl set-ntp true")
+    else:
+        yield Finding("clock", "ok", "the same as the service's")
+
+
+async def _access(settings: Settings) -> Finding:
+    """Whether the key opens the door, by one request that changes nothing."""
+    client = Client(
+        settings.api_key,
+        base_url=settings.base_url,
+        request_timeout=settings.request_timeout,
+        retry=Retry(attempts=1),
+    )
+    try:
+        async with client:
+            async for _run in client.list_runs(limit=1):
+                break
+    except AuthenticationError as error:
+        text = f"the service refused the key ({error.status_code})"
+        fix = f"take a valid key for this service; this one is from {settings.origin['api_key']}"
+        return _failed("access", text, fix, exit_codes.AUTHENTICATION)
+    except ApiError as error:
+        if error.status_code in (404, 405, 501):
+            return Finding("access", "ok", "not known: this service can't list runs")
+        return _failed("access", f"listing runs failed: {error}", "try again; -v shows the requests")
+    except LumeError as error:
+        return _failed("access", str(error), "-v shows the requests")
+    return Finding("access", "ok", "the key is accepted")

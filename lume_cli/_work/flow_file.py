@@ -1,0 +1,114 @@
+"""A commented flow file, written from what a sample of its source says. Pure."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+
+from lume_cli._output.text import counted, visible
+from lume_cli._work.flow_infer import Column
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+_RESERVED = "_lume_"
+
+
+def snake(text: str) -> str:
+    """`Customer ID` as `customer_id`."""
+    words = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", text.strip())
+    return re.sub(r"\W+", "_", words).strip("_").lower()
+
+
+def flow_file(
+    name: str, columns: Sequence[Column], *, sample: str, rows: int, delim: str, encoding: str
+) -> str:
+    """The text of a flow file."""
+    csv = f"csv = {{ delim = {_basic(delim)}, encoding = {_basic(encoding)} }}"
+    lines = [
+        f"# Made from {rows:,} rows of {visible(sample)}: look at every column, then check with `lume flow check`.",
+        f"flow = {_basic(name)}",
+        'version = "v1"                       # a version that was run never changes: raise it instead',
+        "",
+        "[source]",
+        'format = "csv"                       # the file is the run\'s source_path',
+        csv,
+        "",
+        "# [target]                           # by default below the server's data folder",
+        f'# mapped = "{{data}}/out/{{flow}}/{{version}}/{{run_id}}/{name}.parquet"',
+        '# rejects = "{data}/out/{flow}/{version}/{run_id}/rejects.csv"',
+        "",
+        "# [rejects]",
+        "# max_ratio = 0.25                   # more rejected rows than this: the run is FAILED, nothing is written",
+        "",
+        "# sql is a DuckDB expression over the columns of the source, as written in its header.",
+    ]
+    names = _target_names(column.source for column in columns)
+    for target, column in zip(names, columns, strict=True):
+        lines += ["", *_column(target, column)]
+    lines += [
+        "",
+        "# [[rules]]                          # a condition over the columns above",
+        '# name = "a_name"',
+        f"# sql = {_literal(_quoted(names[0]) + ' IS NOT NULL')}",
+        '# on_fail = "reject"                 # or "warn" (count it), or "fail" (stop the run)',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _column(target: str, column: Column) -> list[str]:
+    lines = [f"[columns.{target if _BARE.fullmatch(target) else _basic(target)}]"]
+    if column.spaces:
+        lines.append(
+            f"sql = {_literal(f'''nullif(trim({_quoted(column.source)}), '')''')}  # values have spaces around them"
+        )
+    elif target != column.source:
+        lines.append(f"sql = {_literal(_quoted(column.source))}")
+    if column.type != "string" or column.format is None:
+        lines.append(f"type = {_basic(column.type)}")
+    if column.format is not None:
+        lines.append(f"format = {_basic(column.format)}")
+    if column.sql_type is not None:
+        lines.append(f"sql_type = {_basic(column.sql_type)}               # times without a zone")
+    lines.append(f"{'' if column.required else '# '}required = true")
+    if column.misfits:
+        example = json.dumps(column.misfits[0], ensure_ascii=True)
+        lines.append(
+            f"# {counted(len(column.misfits), 'value')} of the sample would be rejected, such as {example}"
+        )
+    if column.unique:
+        lines.append("# unique = true                      # all values of the sample differ")
+    if column.values:
+        values = ", ".join(map(_basic, column.values))
+        lines.append(f"# enum = [{values}]")
+    return lines
+
+
+def _target_names(sources: Iterable[str]) -> list[str]:
+    names: list[str] = []
+    for source in sources:
+        name = first = snake(source)[:100] or "column"
+        if name.startswith(_RESERVED):
+            name = first = "x" + name
+        number = 1
+        while name in names:
+            number += 1
+            name = f"{first}_{number}"
+        names.append(name)
+    return names
+
+
+def _quoted(name: str) -> str:
+    """A name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _basic(text: str) -> str:
+    """A TOML basic string: JSON's escapes are TOML's, too, but for DEL."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _literal(text: str) -> str:
+    """A TOML string that shows SQL as it is, where that can be."""
+    if "'" not in text and text.isprintable():
+        return f"'{text}'"
+    if "'''" not in text and not text.endswith("'") and text.isprintable():
+        return f"'''{text}'''"
+    return _basic(text)

@@ -1,0 +1,62 @@
+"""One run: submitted, told, and followed if that is asked for. What `run` is made of."""
+
+from typing import Any
+
+from lume_async import Client, LumeRun, RunStatus
+from lume_cli._output import exit_codes, runs
+from lume_cli._session import Session
+from lume_cli._words import words
+from lume_cli._work.wait import follow
+
+
+class Submission:
+    """One run of a flow on a source.
+
+    Args:
+        session: the command.
+        flow: the flow version.
+        source: what it is to process.
+    """
+
+    def __init__(self, session: Session, flow: str, source: str) -> None:
+        self._session = session
+        self._flow = flow
+        self._source = source
+        self._run: LumeRun | None = None
+        self._shown: RunStatus | None = None
+
+    async def begin(self, client: Client, *, is_waited_for: bool, **how: Any) -> LumeRun:
+        """Submit it, tell its id; `how` is what else `Client.run` takes."""
+        run = self._run = await client.run(self._flow, self._source, **how)
+        self._shown = run.status
+        if run.reused:
+            self._session.say.note(f"run {run.id} holds this source already: following it")
+        data = self._session.data
+        if data.format in ("table", "ids"):
+            data.line(run.id)
+        elif data.format == "ndjson" or not is_waited_for:
+            data.document(runs.to_dict(run))
+        return run
+
+    async def until_ended(
+        self, run: LumeRun, timeout: float | None, poll_interval: float | None, *, allow_partial: bool
+    ) -> int:
+        """Follow the run; the exit code."""
+        try:
+            await follow(self._session, run, timeout, poll_interval, self._changed)
+        finally:
+            if self._session.data.format == "json":
+                self._session.data.document(runs.to_dict(run))
+        return exit_codes.of_status(run.status, allow_partial=allow_partial)
+
+    def interrupted(self) -> tuple[str, str | None]:
+        """What to tell when a signal came in between."""
+        if self._run is not None:
+            return self._session.resume_wait([self._run.id])
+        look = self._session.command("list", *words({"--flow": self._flow, "--source": self._source}))
+        return f"interrupted while submitting: a run may exist, see `{look}`", None
+
+    def _changed(self, snapshot: LumeRun) -> None:
+        if self._session.data.format == "ndjson" and snapshot.status != self._shown:
+            self._shown = snapshot.status
+            self._session.data.document(runs.to_dict(snapshot))

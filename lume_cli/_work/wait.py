@@ -1,0 +1,84 @@
+"""Waiting for runs by id: a line of progress, their ends, one exit code. What `wait` is made of."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from lume_async import Client, LumeRun, Outcome, RunTimeoutError
+from lume_cli._output import exit_codes
+from lume_cli._output import runs as _runs
+from lume_cli._output.live import live_line
+from lume_cli._output.text import visible
+from lume_cli._session import Session
+
+
+class Wait:
+    """Many runs that are waited for."""
+
+    def __init__(self, session: Session, ids: Sequence[str], *, allow_partial: bool) -> None:
+        self._session = session
+        self._allow_partial = allow_partial
+        self._ids = list(ids)
+        self._counts: Counter[str] = Counter()
+        self._codes: list[int] = []
+        self._seen: dict[str, LumeRun] = {}
+
+    @property
+    def unfinished(self) -> list[str]:
+        """The runs whose end has not been seen."""
+        return [run for run in self._ids if run not in self._seen or not self._seen[run].is_terminal]
+
+    async def until_ended(self, client: Client, timeout: float | None, poll_interval: float | None) -> int:
+        """Wait for all of them; the exit code."""
+        with live_line(self._session.say, self._progress):
+            outcomes = client.as_completed(self._ids, timeout=timeout, poll_interval=poll_interval)
+            async for outcome in outcomes:
+                self._take(outcome)
+        runs = [self._seen[run] for run in self._ids if run in self._seen]
+        if self._session.data.format != "ndjson":
+            self._session.data.many(runs, _runs.HEADERS, _runs.row, _runs.to_dict)
+        return exit_codes.worst(self._codes)
+
+    def _take(self, outcome: Outcome[LumeRun]) -> None:
+        say, run = self._session.say, outcome.run
+        if isinstance(outcome.error, RunTimeoutError):
+            run = outcome.error.run
+        if outcome.error is not None:
+            self._codes.append(exit_codes.of_error(outcome.error))
+            self._counts["without an end"] += 1
+            say.error(outcome.error, subject=outcome.run_id)
+        if run is None or run.status is None:
+            return
+        self._seen[run.id] = run
+        if outcome.error is None:
+            self._codes.append(exit_codes.of_status(run.status, allow_partial=self._allow_partial))
+            self._counts[str(run.status)] += 1
+            say.note(_runs.ending(run))
+        if self._session.data.format == "ndjson":
+            self._session.data.document(_runs.to_dict(run))
+
+    def _progress(self) -> str:
+        return f"{self._counts.total():,} of {len(self._ids):,} runs ended{counts(self._counts)}"
+
+
+def counts(statuses: Counter[str]) -> str:
+    """`: SUCCEEDED 3, FAILED 1`; empty where there is nothing to count."""
+    listed = ", ".join(f"{visible(name)} {count:,}" for name, count in statuses.most_common())
+    return f": {listed}" if listed else ""
+
+
+async def follow(
+    session: Session,
+    run: LumeRun,
+    timeout: float | None,
+    poll_interval: float | None,
+    shown: Callable[[LumeRun], None],
+) -> None:
+    """Follow one run to its end: its life cycle on stderr, each change to `shown`."""
+    with live_line(session.say, lambda: f"{_runs.status_word(run)}  run {run.id}"):
+        async for snapshot in run.watch(timeout=timeout, poll_interval=poll_interval):
+            shown(snapshot)
+            if not snapshot.is_terminal and not session.say.is_lively:
+                session.say.note(f"run {snapshot.id} {snapshot.status}")
+    session.say.note(_runs.ending(run))
+    for name, place in _runs.locations(run):
+        session.say.note(f"  {name}: {place}")

@@ -1,0 +1,119 @@
+"""Watching many runs through one `Monitor`: a live table, or a line per change. What `watch` is made of."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from lume_async import Client, LumeRun, RunTimeoutError
+from lume_cli._output import exit_codes
+from lume_cli._output import runs as _runs
+from lume_cli._output.live import clock, live
+from lume_cli._output.text import moment
+from lume_cli._session import Session
+from lume_cli._work.wait import counts
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_AROUND = 4
+"""Lines of a terminal that are not rows of the table."""
+
+
+class Watch:
+    """Many runs that are watched."""
+
+    def __init__(self, session: Session, ids: Sequence[str], *, allow_partial: bool) -> None:
+        self._session = session
+        self._allow_partial = allow_partial
+        self._began = time.monotonic()
+        self._codes: dict[str, int] = {}
+        self._seen: dict[str, LumeRun | None] = dict.fromkeys(ids)
+
+    @property
+    def unfinished(self) -> list[str]:
+        """The runs whose end has not been seen."""
+        return [run for run in self._seen if run not in self._codes]
+
+    async def until_ended(self, client: Client, timeout: float | None, poll_interval: float | None) -> int:
+        """Watch until all have ended, or look once where the time limit is 0; the exit code."""
+        data = self._session.data
+        with live(self._session.say, self._table):
+            if timeout == 0:
+                await self._look_once(client)
+            else:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(timeout):
+                        await self._follow(client, poll_interval)
+            if late := self.unfinished:
+                self._tell_timeout(late, timeout or 0)
+        if data.format != "ndjson":
+            runs = [run for run in self._seen.values() if run is not None]
+            data.many(runs, _runs.END_HEADERS, _runs.end_row, _runs.to_dict)
+        return exit_codes.worst(self._codes.values())
+
+    async def _follow(self, client: Client, poll_interval: float | None) -> None:
+        async with client.monitor(poll_interval=poll_interval) as monitor:
+            for run in self._seen:
+                monitor.add(run)
+            while len(self._codes) < len(self._seen):
+                event = await anext(monitor)
+                if event.error is not None:
+                    self._failed(event.run.id, event.error)
+                else:
+                    self._changed(event.run)
+
+    async def _look_once(self, client: Client) -> None:
+        async for outcome in client.as_completed(self.unfinished, timeout=0):
+            error = outcome.error
+            run = error.run if isinstance(error, RunTimeoutError) else outcome.run
+            if run is not None and run.status is not None:
+                self._changed(run)
+            elif error is not None and not isinstance(error, RunTimeoutError):
+                self._failed(outcome.run_id or "", error)
+
+    def _failed(self, run_id: str, error: Exception) -> None:
+        self._codes[run_id] = exit_codes.of_error(error)
+        self._session.say.error(error, subject=run_id)
+
+    def _changed(self, run: LumeRun) -> None:
+        session = self._session
+        self._seen[run.id] = run
+        if run.is_terminal:
+            self._codes[run.id] = exit_codes.of_status(run.status, allow_partial=self._allow_partial)
+        if session.data.format == "ndjson":
+            session.data.document(_runs.to_dict(run))
+        elif session.data.format == "table" and not session.say.is_lively:
+            session.data.line(f"{moment(datetime.now(UTC))}  {run.id}  {run.status}")
+
+    def _tell_timeout(self, late: list[str], timeout: float) -> None:
+        what, resume = self._session.resume_wait(late)
+        text = f"not all runs ended within {timeout:g} s: {what}" + (
+            f", `{resume}` resumes" if resume else ""
+        )
+        self._session.say.problem("run_timeout", text, retryable=True)
+        self._codes.update(dict.fromkeys(late, exit_codes.TIMED_OUT))
+
+    def _table(self) -> "RenderableType":
+        """As many runs as the terminal has lines for, those that are under way first."""
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        from lume_cli._output.console import cell
+
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for header in ("RUN", "STATUS", "FLOW", "SOURCE"):
+            table.add_column(header, overflow="ellipsis", no_wrap=True, min_width=6)
+        runs = sorted(self._seen.items(), key=lambda item: item[0] in self._codes)
+        for run_id, run in runs[: max(self._session.say.console.height - _AROUND, 1)]:
+            word = "…" if run is None else _runs.status_word(run)
+            flow, source = (run.flow_version or "", run.source_path or "") if run else ("", "")
+            table.add_row(*map(cell, (run_id, word, flow, source)))
+        statuses = Counter("…" if run is None else str(run.status) for run in self._seen.values())
+        done = f"{len(self._codes):,} of {len(self._seen):,} runs ended{counts(statuses)}"
+        passed = clock(time.monotonic() - self._began)
+        return Group(table, Text(f"{done}  {passed}", no_wrap=True, overflow="ellipsis"))

@@ -1,0 +1,111 @@
+"""One delivery of a webhook: taken by the library's ready handler, kept byte for byte, told to people and scripts."""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+from attrs import frozen
+
+from lume_async import webhooks
+from lume_cli._output.text import moment
+
+DELIVERY_HEADER = "X-Lume-Delivery"
+_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+
+@frozen
+class Delivery:
+    """What came, and what the ready handler says.
+
+    Attributes:
+        at: when it came.
+        id: the server's id of the delivery, the same for each attempt; None where there is none.
+        body: as it came, as far as it was read.
+        status: what the ready handler answers: 204 or why it is refused.
+        event: what it says; None where it is refused: then nothing in it can be trusted.
+        reason: why it is refused.
+    """
+
+    at: datetime
+    id: str | None
+    body: bytes
+    status: int
+    event: webhooks.WebhookEvent | None
+    reason: str | None
+
+
+async def receive(request: web.Request, secrets: Sequence[bytes]) -> Delivery:
+    """Read and judge a request as a user's own receiver would: with `webhooks.asgi_app`."""
+    at, body, events, statuses = datetime.now(UTC), bytearray(), list[webhooks.WebhookEvent](), list[int]()
+
+    async def next_part() -> dict[str, Any]:
+        try:
+            part = await request.content.readany()
+        except Exception:  # the sender has gone, or what it sends is no HTTP
+            return {"type": "http.disconnect"}
+        body.extend(part)
+        return {"type": "http.request", "body": part, "more_body": not request.content.at_eof()}
+
+    async def answer(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    headers = [(name.lower(), value) for name, value in request.raw_headers]
+    scope = {"type": "http", "method": request.method, "headers": headers}
+    await webhooks.asgi_app(events.append, secrets)(scope, next_part, answer)
+    told = request.headers.get(DELIVERY_HEADER, "")
+    return Delivery(
+        at=at,
+        id=told if _ID.fullmatch(told) else None,
+        body=bytes(body),
+        status=statuses[0],
+        event=events[0] if events else None,
+        reason=None if events else _reason(statuses[0], request, bytes(body), secrets),
+    )
+
+
+def _reason(status: int, request: web.Request, body: bytes, secrets: Sequence[bytes]) -> str:
+    """Why the ready handler has refused it, which it tells the sender by the status alone."""
+    match status:
+        case 405:
+            return f"it is a {request.method}: deliveries are POSTs"
+        case 413:
+            return f"the body is larger than {webhooks.LARGEST_BODY:,} bytes"
+        case 415:
+            return "the body is compressed"
+    try:
+        webhooks.verify(body, request.headers.get(webhooks.SIGNATURE_HEADER, ""), secrets)
+        webhooks.parse(body)
+    except Exception as error:
+        return str(error)
+    return "the body broke off"
+
+
+def to_dict(delivery: Delivery, answered: int, problem: str | None) -> dict[str, Any]:
+    """What a script gets."""
+    event = delivery.event
+    return {
+        "received_at": delivery.at.isoformat(),
+        "delivery_id": delivery.id,
+        "verified": event is not None,
+        "reason": delivery.reason or problem,
+        "status_code": answered,
+        "run_id": event.run_id if event else None,
+        "status": str(event.status) if event else None,
+        "event": event.raw if event else None,
+    }
+
+
+def line(delivery: Delivery, answered: int, problem: str | None) -> str:
+    """What a person gets."""
+    event = delivery.event
+    if event is None:
+        verdict = f"refused with {answered}: {delivery.reason}"
+    elif problem is not None:
+        verdict = f"verified, answered with {answered}: {problem}"
+    else:
+        verdict = "verified" if answered == delivery.status else f"verified, answered with {answered}"
+    run, status = (event.run_id, str(event.status)) if event else ("-", "-")
+    return "  ".join((moment(delivery.at), delivery.id or "-", run, status, verdict))

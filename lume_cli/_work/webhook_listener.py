@@ -1,0 +1,156 @@
+"""A receiver of webhooks that tells what comes. What `webhook listen` is made of."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+import click
+from aiohttp import web
+
+from lume_cli._output import exit_codes
+from lume_cli._output.text import visible
+from lume_cli._session import Session
+from lume_cli._work import webhook_delivery
+from lume_cli._work.webhook_delivery import Delivery
+from lume_cli._work.webhook_forward import Forward
+
+_log = logging.getLogger("lume.cli")
+"""Silent without -v: somebody who sends what is no HTTP makes no traceback on a person's screen."""
+_PATIENCE = 30.0
+"""Seconds for one request, with its body."""
+_GRACE = 1.0
+"""Seconds that requests under way get at the end."""
+
+
+class Listening:
+    """One receiver.
+
+    Args:
+        session: the command.
+        secrets: what deliveries may be signed with.
+        wanted: it ends after so many that were verified and answered with success; None: it goes on.
+        forward: where verified ones are passed on to.
+    """
+
+    def __init__(
+        self, session: Session, secrets: Sequence[bytes], *, wanted: int | None, forward: Forward | None
+    ) -> None:
+        self._session = session
+        self._secrets = secrets
+        self._wanted = wanted
+        self._forward = forward
+        self._ended = asyncio.Event()
+        self._error: Exception | None = None
+        self._begun = self._good = self._refused = 0
+        self._documents: list[dict[str, Any]] = []
+
+    async def until_ended(self, host: str, port: int, timeout: float | None) -> int:
+        """Listen until enough has come, or for so many seconds; the exit code."""
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        runner = web.AppRunner(
+            app, logger=_log, access_log=None, handle_signals=False, shutdown_timeout=_GRACE
+        )
+        async with AsyncExitStack() as stack:
+            stack.callback(self._tell_all)
+            if self._forward is not None:
+                await stack.enter_async_context(self._forward)
+            stack.push_async_callback(runner.cleanup)
+            await runner.setup()
+            url = await _listen(runner, host, port)
+            text = f"lume: listening; stop with Ctrl-C. Give the server this webhook_url:\n  {url}"
+            self._session.say.told("listening", text, url=url)
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._ended.wait()
+            except TimeoutError:
+                return self._too_late(timeout or 0)
+            if self._error is not None:
+                raise self._error
+        return exit_codes.OK
+
+    def summary(self) -> str:
+        """What has come."""
+        refused = f", {self._refused:,} refused" if self._refused else ""
+        return f"{self._good:,} verified{refused}"
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                return await self._take(request)
+        except TimeoutError:
+            return web.Response(status=408)
+        except (
+            Exception
+        ) as error:  # nobody reads our output any more, or a mistake of ours: it ends the command
+            self._error = self._error or error
+            self._ended.set()
+            return web.Response(status=500)
+
+    async def _take(self, request: web.Request) -> web.StreamResponse:
+        delivery = await webhook_delivery.receive(request, self._secrets)
+        if delivery.event is None:
+            self._refused += 1
+            self._tell(delivery, delivery.status)
+            return web.Response(status=delivery.status)
+        if self._begun == self._wanted:
+            return web.Response(status=503)  # for whoever listens next: the server delivers again
+        self._begun += 1
+        response, problem = web.Response(status=delivery.status), None
+        if self._forward is not None:
+            response, problem = await self._forward.send(request.headers, delivery.body)
+        self._tell(delivery, response.status, problem)
+        if await _answered(request, response):
+            self._good += 1
+        else:
+            self._begun -= 1
+        if self._good == self._wanted:
+            self._ended.set()
+        return response
+
+    def _tell(self, delivery: Delivery, answered: int, problem: str | None = None) -> None:
+        data = self._session.data
+        if data.format == "table":
+            data.line(visible(webhook_delivery.line(delivery, answered, problem)))
+        elif data.format == "ndjson":
+            data.document(webhook_delivery.to_dict(delivery, answered, problem))
+        else:
+            self._documents.append(webhook_delivery.to_dict(delivery, answered, problem))
+
+    def _tell_all(self) -> None:
+        if self._session.data.format == "json":
+            self._session.data.document(self._documents)
+
+    def _too_late(self, timeout: float) -> int:
+        if self._wanted is None:
+            return exit_codes.OK
+        text = f"not all of {self._wanted:,} came within {timeout:g} s: {self.summary()}"
+        self._session.say.problem("timeout", text, retryable=True)
+        return exit_codes.TIMED_OUT
+
+
+async def _answered(request: web.Request, response: web.Response) -> bool:
+    """Send the answer, now, so that it has left before the command ends; whether that was a success."""
+    try:
+        await response.prepare(request)
+        await response.write_eof()
+    except ConnectionError:
+        return False
+    return 200 <= response.status < 300
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int) -> str:
+    """Listen on one address, the IPv4 one of a name that has both; the URL."""
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        address = min(found, key=lambda each: each[0] != socket.AF_INET)[4][0]
+        await web.TCPSite(runner, str(address), port).start()
+    except OSError as error:
+        raise click.ClickException(
+            f"can't listen on {host}:{port}: {error.strerror or error}; pass another --host or --port"
+        ) from None
+    return f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}/"

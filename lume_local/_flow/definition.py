@@ -1,0 +1,334 @@
+"""A flow version as it is written down: TOML (or its JSON form) in, a checked `Flow` out. Pure.
+
+Only the shape is judged here; the SQL in it is judged by DuckDB, in a worker (`_compile`).
+"""
+
+import hashlib
+import re
+import tomllib
+from typing import Any
+
+import orjson
+from attrs import field, frozen
+
+from lume_local._flow.fields import FlowError, Table
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+RESERVED = "_lume_"
+"""Names that begin so are the engine's own, in sources and in targets."""
+
+MAPPED = "{data}/out/{flow}/{version}/{run_id}/mapped.parquet"
+REJECTS = "{data}/out/{flow}/{version}/{run_id}/rejects.csv"
+SUFFIXES = (".parquet", ".csv", ".ndjson")
+_PLACEHOLDERS = ("data", "flow", "version", "run_id", "source_path")
+
+_SQL_TYPE = re.compile(
+    r"(?P<name>TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT|UTINYINT|USMALLINT|UINTEGER|UBIGINT|FLOAT|DOUBLE|BOOLEAN"
+    r"|VARCHAR|UUID|DATE|TIME|TIMESTAMP|TIMESTAMPTZ)|DECIMAL\((?P<digits>\d{1,2}), ?(?P<scale>\d{1,2})\)"
+)
+INTEGERS = frozenset(
+    {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"}
+)
+_FITTING = {
+    "integer": INTEGERS,
+    "number": INTEGERS | {"FLOAT", "DOUBLE", "DECIMAL"},
+    "boolean": frozenset({"BOOLEAN"}),
+    "string": frozenset({"VARCHAR", "UUID", "DATE", "TIME", "TIMESTAMP", "TIMESTAMPTZ"}),
+}
+_DEFAULT_SQL_TYPE = {"integer": "BIGINT", "number": "DOUBLE", "boolean": "BOOLEAN", "string": "VARCHAR"}
+_FORMAT_SQL_TYPE = {"date": "DATE", "date-time": "TIMESTAMPTZ", "time": "TIME"}
+TEXT_FORMATS = frozenset({"email", "uuid", "uri", "ipv4"})
+BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+LENGTHS = ("minLength", "maxLength")
+
+
+@frozen
+class Column:
+    """One column of the target: where its value comes from, its type, and what a value must satisfy."""
+
+    name: str
+    sql: str
+    type: str
+    format: str | None
+    sql_type: str
+    required: bool
+    unique: bool
+    enum: tuple[Any, ...]
+    pattern: str | None
+    bounds: dict[str, Any]
+    lengths: dict[str, int]
+
+
+@frozen
+class Rule:
+    """A condition over the target's columns, and what happens to a row (or the run) that breaks it."""
+
+    name: str
+    sql: str
+    message: str
+    on_fail: str
+
+
+@frozen
+class Source:
+    """How a source file is found and read."""
+
+    format: str
+    uri: str
+    delim: str
+    quote: str
+    escape: str
+    encoding: str
+
+
+@frozen
+class Flow:
+    """A checked flow version. `definition` is the JSON form that it was made from."""
+
+    name: str
+    version: str
+    source: Source
+    mapped: str
+    rejects: str
+    max_ratio: float | None
+    columns: tuple[Column, ...]
+    rules: tuple[Rule, ...]
+    definition: dict[str, Any] = field(repr=False)
+
+    @property
+    def ref(self) -> str:
+        """`flow:version`, as requests name it."""
+        return f"{self.name}:{self.version}"
+
+    @property
+    def content_hash(self) -> str:
+        """The same for two files that say the same, whatever their layout and order of keys."""
+        return hashlib.sha256(orjson.dumps(self.definition, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def read_toml(text: str) -> Flow:
+    """A flow version from the text of its file. Raises `FlowError`."""
+    try:
+        definition = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise FlowError("", f"is not TOML: {error}") from None
+    return read_definition(definition)
+
+
+def read_definition(definition: Any) -> Flow:
+    """A flow version from its JSON form. Raises `FlowError` with the place of the first mistake."""
+    if not isinstance(definition, dict):
+        raise FlowError("", "must be a table (a JSON object)")
+    top = Table("", definition)
+    name, version = top.text("flow", pattern=NAME), top.text("version", pattern=VERSION)
+    top.text("description", default="", longest=10_000)
+    source = _source(top.table("source"))
+    mapped, rejects = _targets(top.table("target"))
+    rules = tuple(_rule(Table(f"rules[{n}]", entry)) for n, entry in enumerate(top.tables("rules")))
+    columns = _columns(top.table("columns"))
+    flow = Flow(name, version, source, mapped, rejects, _ratio(top), columns, rules, definition)
+    top.no_more()
+    _no_twins("rules", [rule.name for rule in rules])
+    return flow
+
+
+def _ratio(top: Table) -> float | None:
+    table = top.table("rejects")
+    ratio = table.number("max_ratio")
+    table.no_more()
+    if ratio is not None and not 0 <= ratio <= 1:
+        raise FlowError("rejects.max_ratio", "must lie between 0 and 1: 0.25 allows a quarter of the rows")
+    return ratio
+
+
+def _source(table: Table) -> Source:
+    csv = table.table("csv")
+    source = Source(
+        format=table.choice("format", ("csv", "ndjson"), default="csv"),
+        uri=table.text("uri", default="{source_path}", longest=4096),
+        delim=csv.text("delim", default=",", longest=1),
+        quote=csv.text("quote", default='"', longest=1),
+        escape=csv.text("escape", default="", longest=1),
+        encoding=csv.text("encoding", default="utf-8", longest=40),
+    )
+    table.no_more()
+    csv.no_more()
+    if source.format != "csv" and "csv" in table.values:
+        raise FlowError("source.csv", f"has no meaning for format {source.format!r}: remove it")
+    if not source.delim or not source.delim.isascii() or source.delim in "\r\n" + source.quote:
+        raise FlowError("source.csv.delim", "must be one ASCII character, not the quote and not a line end")
+    try:
+        "".encode(source.encoding)
+    except LookupError:
+        raise FlowError("source.csv.encoding", f"{source.encoding!r} is not an encoding: try utf-8") from None
+    _check_placeholders("source.uri", source.uri, ("source_path",))
+    return source
+
+
+def _targets(table: Table) -> tuple[str, str]:
+    templates = []
+    for key, default in (("mapped", MAPPED), ("rejects", REJECTS)):
+        template, place = table.text(key, default=default, longest=4096), f"target.{key}"
+        _check_placeholders(place, template, _PLACEHOLDERS)
+        if "://" in template and not template.startswith("file://"):
+            raise FlowError(place, "must be a local path: this server writes local files only")
+        if not template.lower().endswith(SUFFIXES):
+            raise FlowError(place, f"must end with one of {', '.join(SUFFIXES)}")
+        templates.append(template)
+    table.no_more()
+    if templates[0] == templates[1]:
+        raise FlowError("target.rejects", "is the same file as target.mapped: give it another name")
+    return templates[0], templates[1]
+
+
+def _check_placeholders(place: str, template: str, known: tuple[str, ...]) -> None:
+    for name in re.findall(r"\{([^{}]*)\}", template):
+        if name not in known:
+            allowed = ", ".join("{" + one + "}" for one in known)
+            raise FlowError(place, f"{{{name}}} is not a placeholder: there are {allowed}")
+
+
+def _columns(table: Table) -> tuple[Column, ...]:
+    if not table.values:
+        raise FlowError("columns", "is missing: describe at least one target column as [columns.<name>]")
+    for name, entry in table.values.items():
+        if not name.strip() or len(name) > 128 or not name.isprintable():
+            raise FlowError("columns", f"{name!r} can't name a column: use 1 to 128 printable characters")
+        if name.lower().startswith(RESERVED):
+            raise FlowError(f"columns.{name}", f"names that begin with {RESERVED} belong to the engine")
+        if not isinstance(entry, dict):
+            raise FlowError(f"columns.{name}", "must be a table: write [columns.<name>]")
+    _no_twins("columns", list(table.values))
+    return tuple(_column(name, Table(f"columns.{name}", entry)) for name, entry in table.values.items())
+
+
+def _no_twins(place: str, names: list[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name.lower() in seen:
+            raise FlowError(
+                place, f"{name!r} is there twice (names differ by more than upper and lower case)"
+            )
+        seen.add(name.lower())
+
+
+def _column(name: str, table: Table) -> Column:
+    kind = table.choice("type", tuple(_FITTING), default="string")
+    shape = table.choice("format", (*_FORMAT_SQL_TYPE, *sorted(TEXT_FORMATS)), default=None)
+    sql_type = _sql_type(table, kind, shape)
+    for words in ("title", "description"):
+        table.text(words, default="", longest=10_000)
+    sql = table.text("sql", default=quoted(name), longest=20_000)
+    if not sql.strip():
+        raise FlowError(
+            f"{table.place}.sql", "is empty: leave it out for the source's column of the same name"
+        )
+    column = Column(
+        name=name,
+        sql=sql,
+        type=kind,
+        format=shape,
+        sql_type=sql_type,
+        required=table.flag("required"),
+        unique=table.flag("unique"),
+        enum=tuple(table.scalars("enum")),
+        pattern=table.text("pattern", default="", longest=2_000) or None,
+        bounds={key: table.values[key] for key in BOUNDS if table.present(key)},
+        lengths={key: table.count(key) for key in LENGTHS if table.present(key)},
+    )
+    table.no_more()
+    _check_limits(column, table.place)
+    return column
+
+
+def _sql_type(table: Table, kind: str, shape: str | None) -> str:
+    if shape and kind != "string":
+        raise FlowError(f"{table.place}.format", f"is for type 'string', not {kind!r}: remove one of the two")
+    default = _FORMAT_SQL_TYPE.get(shape or "", _DEFAULT_SQL_TYPE[kind])
+    text = table.text("sql_type", default=default, longest=40).upper()
+    match, place = _SQL_TYPE.fullmatch(text), f"{table.place}.sql_type"
+    if match is None:
+        raise FlowError(place, f"{text!r} is not known: use e.g. BIGINT, DECIMAL(12,2), DATE or VARCHAR")
+    name = match["name"] or "DECIMAL"
+    if name not in _FITTING[kind]:
+        raise FlowError(place, f"{text} doesn't fit type {kind!r}: {kind} can be {_words(_FITTING[kind])}")
+    if shape in _FORMAT_SQL_TYPE and not name.startswith(_FORMAT_SQL_TYPE[shape].removesuffix("TZ")):
+        raise FlowError(place, f"{text} doesn't fit format {shape!r}: leave it out for {default}")
+    if name == "DECIMAL" and not 1 <= int(match["digits"]) <= 38:
+        raise FlowError(place, "DECIMAL holds 1 to 38 digits")
+    if name == "DECIMAL" and int(match["scale"]) > int(match["digits"]):
+        raise FlowError(place, "DECIMAL can't have more digits after the point than it has at all")
+    return text.replace(", ", ",")
+
+
+def _words(names: frozenset[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+def _check_limits(column: Column, place: str) -> None:
+    """Limits that make no sense for the type are refused, so that none is silently without effect."""
+    numeric = column.type in ("integer", "number")
+    temporal = column.sql_type in ("DATE", "TIME", "TIMESTAMP", "TIMESTAMPTZ")
+    for key, value in column.bounds.items():
+        if numeric and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise FlowError(f"{place}.{key}", "must be a number")
+        if temporal and not isinstance(value, str):
+            raise FlowError(f"{place}.{key}", 'must be an ISO text such as "2024-12-31"')
+        if not numeric and not temporal:
+            raise FlowError(f"{place}.{key}", f"has no meaning for {column.sql_type}: remove it")
+    plain_text = column.sql_type == "VARCHAR"
+    for key in (*column.lengths, *(["pattern"] if column.pattern else [])):
+        if not plain_text:
+            raise FlowError(f"{place}.{key}", f"has no meaning for {column.sql_type}: remove it")
+    wanted: Any = {"integer": int, "number": (int, float), "boolean": bool, "string": str}[column.type]
+    for value in column.enum:
+        if not isinstance(value, wanted) or (isinstance(value, bool) and column.type != "boolean"):
+            raise FlowError(f"{place}.enum", f"{value!r} is not of type {column.type!r}")
+
+
+def _rule(table: Table) -> Rule:
+    name = table.text("name", longest=128)
+    rule = Rule(
+        name=name,
+        sql=table.text("sql", longest=20_000),
+        message=table.text("message", default="", longest=500) or "is broken",
+        on_fail=table.choice("on_fail", ("reject", "warn", "fail"), default="reject"),
+    )
+    table.no_more()
+    return rule
+
+
+def quoted(name: str) -> str:
+    """A name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def json_schema(flow: Flow) -> dict[str, Any]:
+    """The target's JSON Schema (draft 2020-12): what every mapped row satisfies.
+
+    A column that isn't required may be null. Limits of dates are kept as `formatMinimum` and the like,
+    annotations that validators know how to skip: JSON Schema's own `minimum` is for numbers.
+    """
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:lume:flow:{flow.ref}",
+        "title": flow.ref,
+        "type": "object",
+        "properties": {column.name: _property(flow, column) for column in flow.columns},
+        "required": [column.name for column in flow.columns if column.required],
+        "additionalProperties": False,
+    }
+
+
+def _property(flow: Flow, column: Column) -> dict[str, Any]:
+    written = flow.definition["columns"][column.name]
+    schema: dict[str, Any] = {key: written[key] for key in ("title", "description") if key in written}
+    schema["type"] = column.type if column.required else [column.type, "null"]
+    schema |= {key: written[key] for key in ("format", "pattern", *LENGTHS) if key in written}
+    if column.enum:
+        schema["enum"] = [*column.enum] if column.required else [*column.enum, None]
+    for key, value in column.bounds.items():
+        numeric = column.type in ("integer", "number")
+        schema[key if numeric else f"format{key[0].upper()}{key[1:]}"] = value
+    return schema

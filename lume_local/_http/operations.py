@@ -1,0 +1,275 @@
+"""What each operation of the wire contract does. Knows neither sockets nor aiohttp: `Ask` in, `Answer` out."""
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+from attrs import field, frozen
+
+from lume_async.models import RunStatus
+from lume_local._flow.definition import json_schema, read_definition
+from lume_local._flow.fields import FlowError
+from lume_local._http import requests
+from lume_local._http.uploads import Uploads
+from lume_local._runs.documents import change_document, etag, run_document
+from lume_local._runs.flow_registry import FlowConflict, Flows, UnknownFlow
+from lume_local._runs.paths import PathRefused, Roots, spelled
+from lume_local._runs.problems import Problem
+from lume_local._runs.runner import Runner
+from lume_local._runs.store import Duplicate, KeyReused, NewRun, Run, Store, StoredFlow
+from lume_local._runs.waiters import EVERY_RUN, Hub
+from lume_local._runs.webhook_rules import WebhookRules
+
+CAPABILITIES = "idempotency, wait, changes, cancel"
+
+
+@frozen
+class Ask:
+    """A request, as far as the operations care."""
+
+    path: dict[str, str]
+    query: list[tuple[str, str]]
+    body: bytes
+    prefer: list[str]
+    if_none_match: list[str]
+    idempotency_key: str | None
+    content: "Content | None" = None
+
+
+@frozen
+class Content:
+    """A body that is read piece by piece, where an operation takes more than fits in memory."""
+
+    chunks: AsyncIterator[bytes]
+    length: int | None
+    encoding: str | None
+
+
+@frozen
+class Answer:
+    """An answer: JSON, or nothing where `document` is None."""
+
+    status: int
+    document: Any = None
+    headers: dict[str, str] = field(factory=dict)
+    content_type: str = "application/json"
+
+
+class Api:
+    """The operations over one server's state."""
+
+    def __init__(
+        self,
+        store: Store,
+        flows: Flows,
+        runner: Runner,
+        hub: Hub,
+        roots: Roots,
+        uploads: Uploads,
+        webhooks: WebhookRules,
+    ) -> None:
+        self._store, self._flows, self._runner, self._hub, self._roots = store, flows, runner, hub, roots
+        self._uploads, self._webhooks = uploads, webhooks
+
+    async def health(self, ask: Ask) -> Answer:
+        """`GET /healthz`."""
+        return Answer(200, {"status": "ok", "service": "lume_local", "api": "v1"})
+
+    # -- runs
+
+    async def submit(self, ask: Ask) -> Answer:
+        """`POST /v1/runs`."""
+        key = requests.idempotency_key(ask.idempotency_key)
+        wanted = requests.submission(ask.body)
+        await self._require_flow(wanted.flow_version)
+        if wanted.webhook_url is not None:
+            self._webhooks.check(wanted.webhook_url)
+        new = NewRun(
+            flow_version=wanted.flow_version,
+            source_path=wanted.source_path,
+            source_key=self._source_key(wanted),
+            run_metadata=wanted.run_metadata,
+            force_rerun=wanted.force_rerun,
+            idempotency_key=key,
+            fingerprint=wanted.fingerprint(),
+            webhook_url=wanted.webhook_url,
+        )
+        try:
+            run, is_new = self._runner.submit(new)
+        except Duplicate as duplicate:
+            raise Problem(
+                duplicate.kind, _duplicate_words(duplicate, wanted), run_id=duplicate.run_id
+            ) from None
+        except KeyReused:
+            raise Problem(
+                "idempotency-key-reused",
+                "this Idempotency-Key came with another body before: use a new key for a new request",
+                field="Idempotency-Key",
+            ) from None
+        return self._run_answer(run, 201 if is_new else 200, {"Location": f"/v1/runs/{run.run_id}"})
+
+    def _source_key(self, wanted: requests.Submission) -> str:
+        """One key for all spellings of one file."""
+        uri = self._flows.parsed(wanted.flow_version).source.uri
+        text = spelled(uri, wanted.source_path)
+        try:
+            self._roots.source(text)
+            return str(self._roots.located(text))
+        except PathRefused as error:
+            raise Problem("source-not-allowed", f"source_path: {error}", field="source_path") from None
+
+    def _run_answer(self, run: Run, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
+        document = run_document(run, self._runner.progress(run.run_id))
+        return Answer(status, document, {"ETag": etag(run), **(headers or {})})
+
+    def _require(self, run_id: str) -> Run:
+        run = self._store.get(run_id) if requests.is_run_id(run_id) else None
+        if run is None:
+            raise Problem("run-not-found", f"there is no run {run_id[:128]!r}")
+        return run
+
+    async def _require_flow(self, ref: str) -> StoredFlow:
+        try:
+            return await self._flows.require(ref)
+        except UnknownFlow as error:
+            raise Problem("flow-version-not-found", str(error)) from None
+
+    async def status(self, ask: Ask) -> Answer:
+        """`GET /v1/runs/{id}`: at once, or with `Prefer: wait=N` when the run changes."""
+        requests.only_known(ask.query, ())
+        run = self._require(ask.path["run_id"])
+        wait = requests.wait_seconds(ask.prefer)
+        headers: dict[str, str] = {}
+        if wait is not None and self._hub.is_open:
+            headers["Preference-Applied"] = f"wait={wait}"
+            # A tag that is out of date has its answer already; a run that has ended won't change any more.
+            current = not ask.if_none_match or requests.matches(ask.if_none_match, etag(run))
+            if wait and current and not RunStatus(run.status).is_terminal:
+                await self._hub.wait(run.run_id, wait)
+                run = self._store.require(run.run_id)
+        if ask.if_none_match and requests.matches(ask.if_none_match, etag(run)):
+            return Answer(304, None, {"ETag": etag(run), **headers})
+        return self._run_answer(run, headers=headers)
+
+    async def list(self, ask: Ask) -> Answer:
+        """`GET /v1/runs`."""
+        requests.only_known(
+            ask.query, ("flow_version", "source_path", "status", "limit", "cursor"), repeatable=("status",)
+        )
+        query = dict(ask.query)
+        statuses = [one.strip() for name, value in ask.query if name == "status" for one in value.split(",")]
+        for status in statuses:
+            if not re.fullmatch(r"[A-Z][A-Z_]{0,31}", status):
+                raise Problem("invalid-query", f"status {status[:40]!r} is not a status such as SUCCEEDED")
+        limit = requests.whole_number(query, "limit", 50, 1, 1000)
+        before = requests.cursor(query.get("cursor"), self._store.store_id, "cursor")
+        filters: dict[str, str] = {
+            name: query[name] for name in ("flow_version", "source_path") if name in query
+        }
+        runs = self._store.runs(filters, statuses, before, limit + 1)
+        more = len(runs) > limit
+        items = [run_document(run, self._runner.progress(run.run_id)) for run in runs[:limit]]
+        following = f"{self._store.store_id}-{runs[limit - 1].seq}" if more else None
+        return Answer(200, {"items": items, "next_cursor": following})
+
+    async def changes(self, ask: Ask) -> Answer:
+        """`GET /v1/changes`."""
+        requests.only_known(ask.query, ("after", "limit"))
+        query = dict(ask.query)
+        limit = requests.whole_number(query, "limit", 500, 1, 5000)
+        after = requests.cursor(query.get("after"), self._store.store_id, "after")
+        wait = requests.wait_seconds(ask.prefer)
+        headers: dict[str, str] = {}
+        if wait is not None and self._hub.is_open:
+            headers["Preference-Applied"] = f"wait={wait}"
+        if after is None:
+            return Answer(200, {"items": [], "next_cursor": self._cursor(self._store.last_change())}, headers)
+        if after < self._store.forgotten_change():
+            raise Problem(
+                "invalid-cursor",
+                "after: changes that came after this cursor are forgotten: start again without it",
+                field="after",
+            )
+        found = self._store.changes(after, limit)
+        if not found and wait and headers:
+            await self._hub.wait(EVERY_RUN, wait)
+            found = self._store.changes(after, limit)
+        newest = found[-1].seq if found else after
+        document = {"items": [change_document(one) for one in found], "next_cursor": self._cursor(newest)}
+        return Answer(200, document, headers)
+
+    def _cursor(self, seq: int) -> str:
+        return f"{self._store.store_id}-{seq}"
+
+    async def cancel(self, ask: Ask) -> Answer:
+        """`POST /v1/runs/{id}/cancel`."""
+        run = self._require(ask.path["run_id"])
+        if ask.body.strip() and requests.json_object(ask.body):
+            raise Problem("invalid-field", "a cancel request has no fields: send no body")
+        if RunStatus(run.status).is_terminal:
+            return self._run_answer(run)
+        return self._run_answer(await self._runner.cancel(run.run_id), 202)
+
+    # -- uploads
+
+    async def upload(self, ask: Ask) -> Answer:
+        """`PUT /v1/uploads/{name}`."""
+        requests.only_known(ask.query, ("flow_version",))
+        for _, ref in ask.query:
+            await self._require_flow(ref)
+        assert ask.content is not None
+        if ask.content.encoding is not None:
+            raise Problem("unsupported-encoding", "send the file as it is, without Content-Encoding")
+        stored = await self._uploads.receive(ask.path["name"], ask.content.chunks, ask.content.length)
+        document = {"source_path": stored.source_path, "bytes": stored.size, "sha256": stored.sha256}
+        return Answer(201, document)
+
+    # -- flow versions
+
+    async def put_flow(self, ask: Ask) -> Answer:
+        """`PUT /v1/flows/{flow}/versions/{version}`."""
+        ref = _ref(ask)
+        try:
+            flow = read_definition(requests.json_object(ask.body))
+            if flow.ref != ref:
+                raise FlowError("flow", f"the body describes {flow.ref}, the path {ref}: make them agree")
+            is_new = await self._flows.register(flow)
+        except FlowError as error:
+            raise Problem("invalid-flow", str(error), field=error.place) from None
+        except FlowConflict:
+            raise Problem(
+                "flow-version-exists",
+                f"{ref} exists with other content, and a version never changes: raise its version",
+            ) from None
+        return await self._flow_answer(ref, 201 if is_new else 200)
+
+    async def get_flow(self, ask: Ask) -> Answer:
+        """`GET /v1/flows/{flow}/versions/{version}`."""
+        return await self._flow_answer(_ref(ask))
+
+    async def _flow_answer(self, ref: str, status: int = 200) -> Answer:
+        flow = await self._require_flow(ref)
+        document = {
+            "flow_version": flow.ref,
+            "content_hash": flow.content_hash,
+            "created_at": flow.created_at,
+            "definition": flow.definition,
+        }
+        return Answer(status, document, {"ETag": f'"{flow.content_hash}"'})
+
+    async def get_schema(self, ask: Ask) -> Answer:
+        """`GET /v1/flows/{flow}/versions/{version}/schema`."""
+        await self._require_flow(_ref(ask))
+        schema = json_schema(self._flows.parsed(_ref(ask)))
+        return Answer(200, schema, content_type="application/schema+json")
+
+
+def _ref(ask: Ask) -> str:
+    return f"{ask.path['flow']}:{ask.path['version']}"
+
+
+def _duplicate_words(duplicate: Duplicate, wanted: requests.Submission) -> str:
+    what = f"{wanted.flow_version} {{}} {wanted.source_path!r} in run {duplicate.run_id}"
+    if duplicate.kind == "run-in-progress":
+        return what.format("is just processing") + ": wait for that run, or cancel it"
+    return what.format("has processed") + ": use its output, or pass force_rerun=true to process it again"

@@ -1,0 +1,204 @@
+"""What requests may say, checked strictly: unknown, missing, too large and ill-typed things are named. Pure."""
+
+import hashlib
+import json
+import re
+from typing import Any
+from urllib.parse import unquote
+
+from attrs import frozen
+
+from lume_local._runs.problems import Problem
+
+MOST_BYTES = 1024 * 1024
+"""Of a body."""
+_MOST_METADATA = 64 * 1024
+_DEEPEST = 32
+_LONGEST = {"flow_version": 256, "source_path": 4096, "webhook_url": 2048}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_WAIT = re.compile(r"\s*wait\s*=\s*(?:\"(\d{1,9})\"|(\d{1,9}))\s*(?:;.*)?", re.IGNORECASE)
+_TAG = re.compile(r'(?:W/)?"[^"]*"')
+_LONGEST_WAIT = 60
+_KINDS: dict[type, str] = {
+    bool: "a truth value",
+    int: "a number",
+    float: "a number",
+    str: "a text",
+    list: "a list",
+    dict: "an object",
+}
+
+
+@frozen
+class Submission:
+    """The body of `POST /v1/runs`."""
+
+    flow_version: str
+    source_path: str
+    run_metadata: dict[str, Any] | None
+    force_rerun: bool
+    webhook_url: str | None
+
+    def fingerprint(self) -> str:
+        """The same for two bodies that ask for the same."""
+        content = [self.flow_version, self.source_path, self.run_metadata, self.force_rerun, self.webhook_url]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """A body as a JSON object. Raises `Problem`."""
+    try:
+        value = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise Problem("malformed-json", f"send one JSON object in UTF-8: {error}") from None
+    if not isinstance(value, dict):
+        raise Problem("malformed-json", f"send one JSON object, not {_kind(value)}")
+    return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def submission(body: bytes) -> Submission:
+    """The body of `POST /v1/runs`. Raises `Problem`."""
+    fields = json_object(body)
+    for name in fields:
+        if name not in ("flow_version", "source_path", "run_metadata", "force_rerun", "webhook_url"):
+            raise _field(name[:100], "is not a field of a run request: remove it")
+    force = fields.get("force_rerun", False)
+    if not isinstance(force, bool):
+        raise _field("force_rerun", f"must be true or false, not {_kind(force)}")
+    return Submission(
+        flow_version=_line(fields, "flow_version"),
+        source_path=_line(fields, "source_path"),
+        run_metadata=_metadata(fields.get("run_metadata")),
+        force_rerun=force,
+        webhook_url=None if fields.get("webhook_url") is None else _line(fields, "webhook_url"),
+    )
+
+
+def _field(name: str, problem: str) -> Problem:
+    return Problem("invalid-field", f"{name}: {problem}", field=name)
+
+
+def _line(fields: dict[str, Any], name: str) -> str:
+    """One visible line of text."""
+    if name not in fields:
+        raise _field(name, "is missing")
+    value = fields[name]
+    if not isinstance(value, str):
+        raise _field(name, f"must be a text, not {_kind(value)}")
+    if not value.strip():
+        raise _field(name, "is empty")
+    if len(value) > _LONGEST[name]:
+        raise _field(name, f"has {len(value):,} characters; {_LONGEST[name]:,} is the most")
+    if _CONTROL.search(value) or _SURROGATE.search(value):
+        raise _field(name, "holds a control character or half of a surrogate pair")
+    return value
+
+
+def _metadata(value: Any) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise _field("run_metadata", f"must be an object, not {_kind(value)}")
+    _check_json(value, "run_metadata", 1)
+    if len(json.dumps(value, ensure_ascii=False).encode()) > _MOST_METADATA:
+        raise _field("run_metadata", f"is larger than {_MOST_METADATA:,} bytes")
+    return value
+
+
+def _check_json(value: Any, place: str, depth: int) -> None:
+    """Refuse what would not come back as it was sent."""
+    if depth > _DEEPEST:
+        raise _field("run_metadata", f"is nested more than {_DEEPEST} levels deep")
+    if isinstance(value, str) and _SURROGATE.search(value):
+        raise _field("run_metadata", f"{place} holds half of a surrogate pair")
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        raise _field("run_metadata", f"{place} is a number of more than 64 bits: send it as a text")
+    if isinstance(value, float) and value in (float("inf"), float("-inf")):
+        raise _field("run_metadata", f"{place} is a number that is too large")
+    if isinstance(value, dict):
+        for key, below in value.items():
+            _check_json(key, f"a key of {place}", depth)
+            _check_json(below, f"{place}.{key}"[:200], depth + 1)
+    if isinstance(value, list):
+        for number, below in enumerate(value):
+            _check_json(below, f"{place}[{number}]"[:200], depth + 1)
+
+
+def _kind(value: Any) -> str:
+    return _KINDS.get(type(value), "null")
+
+
+def idempotency_key(header: str | None) -> str | None:
+    """The key of a submission. Raises `Problem`."""
+    if header is not None and not _KEY.fullmatch(header):
+        raise Problem("invalid-idempotency-key", "Idempotency-Key must be 1 to 255 visible ASCII characters")
+    return header
+
+
+def is_run_id(text: str) -> bool:
+    """Whether a text can be a run id at all."""
+    return _RUN_ID.fullmatch(text) is not None
+
+
+def wait_seconds(prefer: list[str]) -> int | None:
+    """N of `Prefer: wait=N`, at most 60; None without one. What can't be read is ignored, as RFC 7240 asks."""
+    for header in prefer:
+        for preference in header.split(","):
+            match = _WAIT.fullmatch(preference)
+            if match:
+                return min(int(match[1] or match[2]), _LONGEST_WAIT)
+    return None
+
+
+def matches(if_none_match: list[str], tag: str) -> bool:
+    """Whether `If-None-Match` names the tag (weakly), or `*`."""
+    text = ",".join(if_none_match)
+    if text.strip() == "*":
+        return True
+    return any(found.removeprefix("W/") == tag.removeprefix("W/") for found in _TAG.findall(text))
+
+
+def whole_number(query: dict[str, str], name: str, default: int, least: int, most: int) -> int:
+    """A number of the query. Raises `Problem`."""
+    text = query.get(name)
+    if text is None:
+        return default
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
+        raise Problem("invalid-query", f"{name} must be a whole number from {least} to {most:,}", field=name)
+    return int(text)
+
+
+def only_known(
+    pairs: list[tuple[str, str]], known: tuple[str, ...], repeatable: tuple[str, ...] = ()
+) -> None:
+    """Refuse query parameters that would be without effect. Raises `Problem`."""
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name not in known:
+            raise Problem(
+                "invalid-query", f"{name[:100]!r} is not a parameter here; there are {', '.join(known)}"
+            )
+        if name in seen and name not in repeatable:
+            raise Problem("invalid-query", f"{name} is there twice", field=name)
+        seen.add(name)
+
+
+def cursor(text: str | None, store_id: str, name: str) -> int | None:
+    """The sequence number that a cursor of this server stands for. Raises `Problem`."""
+    if text is None:
+        return None
+    head, _, number = unquote(text).partition("-")
+    if head != store_id or not re.fullmatch(r"[0-9]{1,18}", number):
+        raise Problem(
+            "invalid-cursor",
+            f"{name} is no cursor of this server's present data: start again without it",
+            field=name,
+        )
+    return int(number)

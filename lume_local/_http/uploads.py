@@ -1,0 +1,119 @@
+"""The staging area: files that clients send to be the sources of runs. A file is there whole or not at all."""
+
+import asyncio
+import errno
+import hashlib
+import os
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from attrs import frozen
+
+from lume_local._runs.paths import UPLOAD, UPLOAD_NAME
+from lume_local._runs.problems import Problem
+from lume_local._shared.commit import sync_folder
+
+_BLOCK = 1024 * 1024
+
+
+@frozen
+class Stored:
+    """A file that has arrived: the path for runs, its size in bytes, its SHA-256 in hex."""
+
+    source_path: str
+    size: int
+    sha256: str
+
+
+class Uploads:
+    """The files of one folder. `open` it before use.
+
+    Args:
+        folder: where they lie, by name.
+        most_bytes: of one file. Nothing bounds their sum, and none is ever removed: that is the operator's.
+    """
+
+    def __init__(self, folder: Path, most_bytes: int) -> None:
+        self._folder = folder
+        self._most_bytes = most_bytes
+
+    def open(self) -> None:
+        """Make the folder, and remove what a server left that died while it received. Raises OSError."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for draft in self._folder.glob(".*.draft"):
+            draft.unlink(missing_ok=True)
+
+    async def receive(self, name: str, chunks: AsyncIterator[bytes], length: int | None) -> Stored:
+        """Store a file under its name, in place of one that is there already.
+
+        Args:
+            name: of the file.
+            chunks: its content, which may break off with an error: then nothing has happened.
+            length: how many bytes are to come, where that is known.
+
+        Raises:
+            Problem: the name is no name, the file is too large, the disk is full.
+        """
+        if not UPLOAD_NAME.fullmatch(name):
+            raise Problem(
+                "invalid-field",
+                "name: must be 1 to 200 letters, digits, '.', '_' and '-', and begin with a letter or digit",
+                field="name",
+            )
+        self._check_size(length or 0)
+        draft = _Draft(self._folder)
+        try:
+            block = bytearray()
+            async for chunk in chunks:
+                block += chunk
+                self._check_size(draft.size + len(block))
+                if len(block) >= _BLOCK:
+                    await asyncio.to_thread(draft.write, bytes(block))
+                    block.clear()
+            return await asyncio.to_thread(draft.finish, bytes(block), self._folder / name)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise Problem("storage-full", "remove what is not needed, then upload again") from None
+            raise
+        finally:
+            draft.discard()
+
+    def _check_size(self, size: int) -> None:
+        if size > self._most_bytes:
+            raise Problem("too-large", f"an upload has at most {self._most_bytes:,} bytes on this server")
+
+
+class _Draft:
+    """A file that is still arriving."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / f".{uuid.uuid4().hex}.draft"
+        self._file = self._path.open("xb")
+        self._digest = hashlib.sha256()
+        self.size = 0
+
+    def write(self, block: bytes) -> None:
+        """Add a block."""
+        self._file.write(block)
+        self._digest.update(block)
+        self.size += len(block)
+
+    def finish(self, block: bytes, final: Path) -> Stored:
+        """Add the last block and put the file in its place, durably."""
+        self.write(block)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        os.replace(self._path, final)
+        sync_folder(final.parent)
+        return Stored(UPLOAD + final.name, self.size, self._digest.hexdigest())
+
+    def discard(self) -> None:
+        """Remove what is left of an upload that was cut off; one that has finished stays."""
+        try:
+            self._file.close()  # flushes, so that a full disk speaks up here once more
+        except OSError:
+            pass
+        finally:
+            self._path.unlink(missing_ok=True)

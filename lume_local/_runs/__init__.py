@@ -1,0 +1,1 @@
+"""The server process: runs, their state, the workers, webhooks."""

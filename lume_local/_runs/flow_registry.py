@@ -1,0 +1,192 @@
+"""The flow versions that the server knows: read from files, registered by requests, compiled once.
+
+A version that is asked for and not known is looked for in the folder again: a new file needs no new server. A
+version that is known is never read again, for its content may have been used meanwhile.
+"""
+
+import asyncio
+import difflib
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve
+
+from lume_async.errors import ConfigurationError
+from lume_local._flow.definition import Flow, read_definition, read_toml
+from lume_local._flow.fields import FlowError
+from lume_local._flow.lines import with_line
+from lume_local._runs.store import Store, StoredFlow
+from lume_local._runs.times import now_text
+from lume_local._runs.worker_pool import Pool
+
+COMPILER = 1
+"""Raise it when the compiled form or its meaning changes: stored forms of another number are made again."""
+
+
+class FlowConflict(Exception):
+    """This flow version exists with other content, and a version never changes."""
+
+
+class UnknownFlow(Exception):
+    """There is no such flow version. The message says which ones there are, and what to do."""
+
+
+class Flows:
+    """Flow versions by their `flow:version`; `folder` is where files of new ones appear."""
+
+    def __init__(self, store: Store, pool: Pool, folder: Path | None = None) -> None:
+        self._store = store
+        self._pool = pool
+        self._folder = folder
+        self._tag = f"{COMPILER}/duckdb {version('duckdb')}"
+        self._stored = {flow.ref: flow for flow in store.flows()}
+        self._parsed: dict[str, Flow] = {}
+        self._registering = asyncio.Lock()
+
+    async def require(self, ref: str) -> StoredFlow:
+        """A flow version, if need be from a file that is new in the folder. Raises `UnknownFlow`."""
+        if ref not in self._stored and self._folder is not None:
+            await self._look_again(ref, self._folder)
+        if ref not in self._stored:
+            raise UnknownFlow(self._unknown(ref))
+        return self._stored[ref]
+
+    async def _look_again(self, ref: str, folder: Path) -> None:
+        """Register the version from its file, if there is one now."""
+        found, broken = await asyncio.to_thread(_search, folder, ref)
+        if len(found) > 1:
+            names = " and ".join(path.name for path, _ in found)
+            raise UnknownFlow(f"{ref} is in {names}, both new in {folder}: raise the version of one")
+        for path, flow in found:
+            try:
+                await self.register(flow)
+            except FlowError as error:
+                raise UnknownFlow(f"{ref} has a mistake: {_located(path, error)}") from None
+            except FlowConflict:  # somebody else has registered one just now: that is the one
+                return
+        if broken and not found:
+            raise UnknownFlow(f"{self._unknown(ref)}. A file there has a mistake: {broken}")
+
+    def _unknown(self, ref: str) -> str:
+        """Words for a flow version that isn't there: the nearest thing that is."""
+        name, colon, _ = ref.partition(":")
+        versions = [known for known in self._stored if known.partition(":")[0] == name]
+        near = difflib.get_close_matches(ref, self._stored, 1, 0.6)
+        if not colon:
+            hint = f"write name:version, such as {(versions or near or ['orders:v1'])[-1]!r}"
+        elif versions:
+            hint = f"of this flow there are {_listed(versions)}"
+        elif near:
+            hint = f"did you mean {near[0]!r}?"
+        else:
+            hint = f"there are {_listed(list(self._stored))}" if self._stored else "none is registered"
+        if self._folder is None:
+            return f"there is no flow version {ref[:256]!r}: {hint}"
+        return f"there is no flow version {ref[:256]!r}, nor a file with it in {self._folder}: {hint}"
+
+    def parsed(self, ref: str) -> Flow:
+        """The checked form of a flow version that is there."""
+        if ref not in self._parsed:
+            self._parsed[ref] = read_definition(self._stored[ref].definition)
+        return self._parsed[ref]
+
+    async def register(self, flow: Flow, *, replace_unused: bool = False) -> bool:
+        """Add a flow version; True where it is new. Raises `FlowError`, `FlowConflict`.
+
+        Args:
+            flow: the checked flow.
+            replace_unused: take other content for a version that no run was ever made with.
+        """
+        async with self._registering:
+            known = self._stored.get(flow.ref)
+            if known is not None and known.content_hash == flow.content_hash:
+                return False
+            if known is not None and not (replace_unused and not self._store.is_used(flow.ref)):
+                raise FlowConflict(flow.ref)
+            compiled = await self._pool.check(flow.definition)
+            self._keep(
+                StoredFlow(flow.ref, flow.content_hash, flow.definition, compiled, self._tag, now_text())
+            )
+            return True
+
+    def _keep(self, flow: StoredFlow) -> None:
+        self._store.put_flow(flow)
+        self._stored[flow.ref] = flow
+        self._parsed.pop(flow.ref, None)
+
+    async def compiled(self, ref: str) -> dict[str, Any]:
+        """The compiled form, made again where another DuckDB or an older lume_local made it."""
+        stored = self._stored[ref]
+        if stored.compiled_by != self._tag:
+            compiled = await self._pool.check(stored.definition)
+            stored = evolve(stored, compiled=compiled, compiled_by=self._tag)
+            self._keep(stored)
+        return stored.compiled
+
+    async def load(self, folder: Path) -> None:
+        """Register every `*.toml` of a folder. Raises `ConfigurationError` with file, place and what to do."""
+        seen: dict[str, Path] = {}
+        for path in _files(folder):
+            flow = _read(path)
+            if flow.ref in seen:
+                raise ConfigurationError(
+                    f"{path}: {flow.ref} is in {seen[flow.ref].name} already: raise its version"
+                )
+            seen[flow.ref] = path
+            try:
+                await self.register(flow, replace_unused=True)
+            except FlowError as error:
+                raise ConfigurationError(_located(path, error)) from None
+            except FlowConflict:
+                raise ConfigurationError(
+                    f"{path}: runs were made with another {flow.ref}, and a version never changes: give this one "
+                    "a new version, put the old content back, or start with another data folder"
+                ) from None
+
+
+def _search(folder: Path, ref: str) -> tuple[list[tuple[Path, Flow]], str]:
+    """The files of a folder that hold a flow version, and the mistake of the last file that has one."""
+    found, broken = [], ""
+    try:
+        paths = _files(folder)
+    except ConfigurationError as error:
+        return [], str(error)
+    for path in paths:
+        try:
+            flow = _read(path)
+        except ConfigurationError as error:
+            broken = str(error)
+        else:
+            found += [(path, flow)] if flow.ref == ref else []
+    return found, broken
+
+
+def _listed(refs: list[str]) -> str:
+    return ("…, " if len(refs) > 10 else "") + ", ".join(refs[-10:])
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise ConfigurationError(
+            f"there is no flows folder {str(folder)!r}: make it and put flow versions (*.toml) in it, pass "
+            "flows=<folder>, or pass flows=None and register flows by request"
+        )
+    return sorted(folder.glob("*.toml"))
+
+
+def _read(path: Path) -> Flow:
+    try:
+        return read_toml(path.read_text(encoding="utf-8"))
+    except FlowError as error:
+        raise ConfigurationError(_located(path, error)) from None
+    except (OSError, UnicodeError) as error:
+        raise ConfigurationError(f"{path} can't be read: {error}") from None
+
+
+def _located(path: Path, error: FlowError) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeError):  # it was readable a moment ago
+        text = ""
+    return with_line(error, text).located(path)

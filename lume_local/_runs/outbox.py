@@ -1,0 +1,71 @@
+"""The outbox: what is to be told to whom about runs that have ended, in the same file as the runs."""
+
+# ruff: noqa: S608 - the parts of its SQL are constants.
+import sqlite3
+import uuid
+
+from attrs import frozen
+
+from lume_local._runs.times import now_text
+
+
+@frozen
+class Delivery:
+    """A body that waits to be delivered.
+
+    Attributes:
+        id: the same for all attempts.
+        attempts: how many have failed.
+        due: when the next may be made, in seconds since 1970.
+    """
+
+    id: str
+    run_id: str
+    url: str
+    body: bytes
+    attempts: int
+    due: float
+
+
+class Deliveries:
+    """The outbox of one state file. A row is settled, delivered or given up, once nothing is due any more."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def add(self, run_id: str, body: bytes, due: float) -> None:
+        """Note what is to be delivered, if the run has a webhook; in the transaction that ends the run."""
+        self._db.execute(
+            "INSERT INTO deliveries (id, run_id, url, body, attempts, due, at) "
+            "SELECT ?, run_id, webhook_url, ?, 0, ?, ? FROM runs WHERE run_id = ? AND webhook_url IS NOT NULL",
+            [f"dlv_{uuid.uuid4().hex}", body, due, now_text(), run_id],
+        )
+
+    def waiting(self, limit: int) -> list[Delivery]:
+        """What is to be delivered, that which is due first first."""
+        rows = self._db.execute(
+            "SELECT id, run_id, url, body, attempts, due FROM deliveries WHERE due IS NOT NULL "
+            "ORDER BY due LIMIT ?",
+            [limit],
+        )
+        return [Delivery(*row) for row in rows]
+
+    def delivered(self, delivery_id: str) -> None:
+        """It has arrived."""
+        self._db.execute(
+            "UPDATE deliveries SET attempts = attempts + 1, due = NULL, delivered_at = ?, error = NULL "
+            "WHERE id = ?",
+            [now_text(), delivery_id],
+        )
+
+    def failed(self, delivery_id: str, error: str, due: float | None) -> None:
+        """An attempt has failed; the next is due then, None gives it up."""
+        self._db.execute(
+            "UPDATE deliveries SET attempts = attempts + 1, due = ?, error = ? WHERE id = ?",
+            [due, error, delivery_id],
+        )
+
+    def forget(self, before: str, limit: int) -> int:
+        """Drop settled deliveries of runs that ended before; how many were dropped."""
+        old = "SELECT id FROM deliveries WHERE due IS NULL AND at < ? LIMIT ?"
+        return self._db.execute(f"DELETE FROM deliveries WHERE id IN ({old})", [before, limit]).rowcount

@@ -1,0 +1,351 @@
+"""Runs, their changes, idempotency keys, the outbox and flow versions, in one SQLite file.
+
+Called straight from the event loop: a read takes microseconds, and a write is one fsync. The rule "one
+success, one attempt at a time" is a query inside the transaction that inserts, and two unique indexes behind
+it, in case the query is wrong.
+"""
+
+# ruff: noqa: S608 - the parts of its SQL are constants, compiled or quoted.
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+from attrs import frozen
+
+from lume_local._runs.outbox import Deliveries
+from lume_local._runs.schema import SCHEMA, VERSION
+from lume_local._runs.times import now_text
+
+
+class Duplicate(Exception):
+    """A run holds this source already."""
+
+    def __init__(self, kind: str, run_id: str) -> None:
+        super().__init__(kind, run_id)
+        self.kind = kind
+        self.run_id = run_id
+
+
+class KeyReused(Exception):
+    """An idempotency key came back with another request."""
+
+
+class StoreError(Exception):
+    """The state file can't be used. The message says what to do."""
+
+
+@frozen
+class NewRun:
+    """A request for a run."""
+
+    flow_version: str
+    source_path: str
+    source_key: str
+    run_metadata: Any
+    force_rerun: bool
+    idempotency_key: str | None
+    fingerprint: str
+    webhook_url: str | None = None
+
+
+@frozen
+class Run:
+    """A run as it is stored. `rev` grows with every change."""
+
+    seq: int
+    run_id: str
+    rev: int
+    flow_version: str
+    source_path: str
+    source_key: str
+    run_metadata: Any
+    force_rerun: bool
+    status: str
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    stages: list[dict[str, Any]]
+    metrics: dict[str, Any]
+    target_locations: dict[str, Any]
+    error_message: str | None
+
+
+@frozen
+class Change:
+    """One change of status."""
+
+    seq: int
+    run_id: str
+    status: str
+    finished_at: str | None
+
+
+@frozen
+class StoredFlow:
+    """A flow version with its compiled form and what it was compiled by."""
+
+    ref: str
+    content_hash: str
+    definition: dict[str, Any]
+    compiled: dict[str, Any]
+    compiled_by: str
+    created_at: str
+
+
+_RUN_COLUMNS = (
+    "seq, run_id, rev, flow_version, source_path, source_key, run_metadata, force_rerun, status, created_at, "
+    "started_at, finished_at, stages, metrics, target_locations, error_message"
+)
+_JSON_COLUMNS = ("run_metadata", "stages", "metrics", "target_locations")
+_ACTIVE = "status IN ('CREATED', 'SYNCING_SOURCE', 'TRANSFORMING', 'SYNCING_TARGET')"
+_DONE = "status IN ('SUCCEEDED', 'PARTIAL_FAILED')"
+
+
+class Store:
+    """The state of one data folder. Close it."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db.row_factory = sqlite3.Row
+        try:
+            self._prepare(path)
+        except BaseException:
+            self._db.close()
+            raise
+        row = self._db.execute("SELECT value FROM facts WHERE name = 'store_id'").fetchone()
+        self.store_id: str = row[0]
+        """Says that a cursor belongs to this data folder and not to one that lay here before."""
+        self.deliveries = Deliveries(self._db)
+
+    def _prepare(self, path: Path) -> None:
+        try:
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            found: int = self._db.execute("PRAGMA user_version").fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{path} can't be used ({error}): move it away to start afresh") from None
+        if found not in (0, VERSION):
+            raise StoreError(f"{path} was written by another version of lume_local: use another data folder")
+        if found == 0:
+            self._db.executescript(f"BEGIN IMMEDIATE; {SCHEMA}; PRAGMA user_version = {VERSION}; COMMIT")
+            self._db.execute("INSERT INTO facts VALUES ('store_id', ?)", [uuid.uuid4().hex[:8]])
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    # -- runs
+
+    def create(self, new: NewRun) -> tuple[Run, bool]:
+        """Claim the source for a new run, or find the run of the same idempotency key.
+
+        Returns the run and whether it is new. Raises `Duplicate`, `KeyReused`.
+        """
+        with self._transaction():
+            replayed = self._replay(new)
+            if replayed is not None:
+                return self.require(replayed), False
+            self._refuse_duplicate(new)
+            run_id = f"run_{uuid.uuid4().hex}"
+            now = now_text()
+            try:
+                self._insert(new, run_id, now)
+            except sqlite3.IntegrityError:
+                self._refuse_duplicate(new)
+                raise
+            if new.idempotency_key is not None:
+                values = [new.idempotency_key, new.fingerprint, run_id, now]
+                self._db.execute("INSERT INTO idempotency_keys VALUES (?, ?, ?, ?)", values)
+            return self.require(run_id), True
+
+    def _replay(self, new: NewRun) -> str | None:
+        if new.idempotency_key is None:
+            return None
+        query = "SELECT fingerprint, run_id FROM idempotency_keys WHERE key = ?"
+        row = self._db.execute(query, [new.idempotency_key]).fetchone()
+        if row is None:
+            return None
+        if row["fingerprint"] != new.fingerprint:
+            raise KeyReused
+        run_id: str = row["run_id"]
+        return run_id
+
+    def _refuse_duplicate(self, new: NewRun) -> None:
+        where = "flow_version = ? AND source_key = ?"
+        values = [new.flow_version, new.source_key]
+        query = f"SELECT run_id FROM runs WHERE {where} AND {_ACTIVE}"
+        row = self._db.execute(query, values).fetchone()
+        if row is not None:
+            raise Duplicate("run-in-progress", row["run_id"])
+        if new.force_rerun:
+            return
+        query = f"SELECT run_id FROM runs WHERE {where} AND {_DONE} ORDER BY seq DESC"
+        row = self._db.execute(query, values).fetchone()
+        if row is not None:
+            raise Duplicate("already-processed", row["run_id"])
+
+    def _insert(self, new: NewRun, run_id: str, now: str) -> None:
+        self._db.execute(
+            "INSERT INTO runs (run_id, rev, flow_version, source_path, source_key, run_metadata, force_rerun, "
+            "status, created_at, stages, metrics, target_locations, webhook_url) "
+            "VALUES (?, 1, ?, ?, ?, ?, ?, 'CREATED', ?, '[]', '{}', '{}', ?)",
+            [
+                run_id,
+                new.flow_version,
+                new.source_path,
+                new.source_key,
+                orjson.dumps(new.run_metadata).decode(),
+                new.force_rerun,
+                now,
+                new.webhook_url,
+            ],
+        )
+        self._note_change(run_id, "CREATED", None)
+
+    def _note_change(self, run_id: str, status: str, finished_at: str | None) -> None:
+        query = "INSERT INTO changes (run_id, status, finished_at, at) VALUES (?, ?, ?, ?)"
+        self._db.execute(query, [run_id, status, finished_at, now_text()])
+
+    def get(self, run_id: str) -> Run | None:
+        """A run, or None."""
+        query = f"SELECT {_RUN_COLUMNS} FROM runs WHERE run_id = ?"
+        row = self._db.execute(query, [run_id]).fetchone()
+        return None if row is None else _run(row)
+
+    def require(self, run_id: str) -> Run:
+        """A run that must be there."""
+        run = self.get(run_id)
+        if run is None:
+            raise LookupError(run_id)
+        return run
+
+    def unfinished(self) -> list[Run]:
+        """All runs that have not ended, oldest first."""
+        query = f"SELECT {_RUN_COLUMNS} FROM runs WHERE {_ACTIVE} ORDER BY seq"
+        return [_run(row) for row in self._db.execute(query)]
+
+    def update(self, run_id: str, status: str, *, event: bytes | None = None, **values: Any) -> Run:
+        """Move a run to a status and set more of its columns, as one change.
+
+        `event` is the body for the run's webhook, if it has one: told because of this change, or not at all.
+        """
+        assignments, arguments = ["status = ?", "rev = rev + 1"], [status]
+        for name, value in values.items():
+            assignments.append(f"{name} = ?")
+            arguments.append(orjson.dumps(value).decode() if name in _JSON_COLUMNS else value)
+        with self._transaction():
+            query = f"UPDATE runs SET {', '.join(assignments)} WHERE run_id = ?"
+            self._db.execute(query, [*arguments, run_id])
+            self._note_change(run_id, status, values.get("finished_at"))
+            if event is not None:
+                self.deliveries.add(run_id, event, time.time())
+        return self.require(run_id)
+
+    def runs(self, filters: dict[str, str], statuses: list[str], before: int | None, limit: int) -> list[Run]:
+        """A page of runs, newest first, older than the run with sequence number `before`."""
+        where, values = ["1"], list[Any]()
+        for name, value in filters.items():
+            where.append(f"{name} = ?")
+            values.append(value)
+        if statuses:
+            where.append(f"status IN ({', '.join('?' * len(statuses))})")
+            values += statuses
+        if before is not None:
+            where.append("seq < ?")
+            values.append(before)
+        query = f"SELECT {_RUN_COLUMNS} FROM runs WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT ?"
+        return [_run(row) for row in self._db.execute(query, [*values, limit])]
+
+    # -- changes
+
+    def changes(self, after: int, limit: int) -> list[Change]:
+        """Changes of status after a sequence number, oldest first."""
+        query = "SELECT seq, run_id, status, finished_at FROM changes WHERE seq > ? ORDER BY seq LIMIT ?"
+        return [Change(*row) for row in self._db.execute(query, [after, limit])]
+
+    def last_change(self) -> int:
+        """The sequence number of the newest change, 0 where there is none."""
+        newest: int = self._db.execute("SELECT coalesce(max(seq), 0) FROM changes").fetchone()[0]
+        return max(newest, self.forgotten_change())
+
+    def forgotten_change(self) -> int:
+        """The sequence number of the newest change that was forgotten, 0 where none was."""
+        row = self._db.execute("SELECT value FROM facts WHERE name = 'forgotten_change'").fetchone()
+        return int(row[0]) if row else 0
+
+    # -- age
+
+    def forget(self, before: str, limit: int) -> int:
+        """Drop changes, idempotency keys and settled deliveries from before a time; how many were dropped.
+
+        At most `limit` of each: call it until nothing is left. Runs and flow versions stay.
+        """
+        with self._transaction():
+            old = "SELECT key FROM idempotency_keys WHERE at < ? LIMIT ?"
+            query = f"DELETE FROM idempotency_keys WHERE key IN ({old})"
+            keys = self._db.execute(query, [before, limit]).rowcount
+            return keys + self._forget_changes(before, limit) + self.deliveries.forget(before, limit)
+
+    def _forget_changes(self, before: str, limit: int) -> int:
+        """Without gaps, oldest first: so one number says which cursors have missed something."""
+        oldest = "SELECT seq, at FROM changes ORDER BY seq LIMIT ?"
+        query = f"SELECT max(seq) FROM ({oldest}) WHERE at < ?"
+        newest: int | None = self._db.execute(query, [limit, before]).fetchone()[0]
+        if newest is None:
+            return 0
+        self._db.execute("INSERT OR REPLACE INTO facts VALUES ('forgotten_change', ?)", [str(newest)])
+        return self._db.execute("DELETE FROM changes WHERE seq <= ?", [newest]).rowcount
+
+    # -- flow versions
+
+    def put_flow(self, flow: StoredFlow) -> None:
+        """Store a flow version, or its newly compiled form."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO flow_versions VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                flow.ref,
+                flow.content_hash,
+                orjson.dumps(flow.definition).decode(),
+                orjson.dumps(flow.compiled).decode(),
+                flow.compiled_by,
+                flow.created_at,
+            ],
+        )
+
+    def flows(self) -> list[StoredFlow]:
+        """All flow versions."""
+        rows = self._db.execute(
+            "SELECT ref, content_hash, definition, compiled, compiled_by, created_at FROM flow_versions"
+        )
+        return [
+            StoredFlow(row[0], row[1], orjson.loads(row[2]), orjson.loads(row[3]), row[4], row[5])
+            for row in rows
+        ]
+
+    def is_used(self, ref: str) -> bool:
+        """Whether any run was ever made with a flow version."""
+        query = "SELECT 1 FROM runs WHERE flow_version = ? LIMIT 1"
+        return self._db.execute(query, [ref]).fetchone() is not None
+
+
+def _run(row: sqlite3.Row) -> Run:
+    values = dict(row)
+    for name in _JSON_COLUMNS:
+        values[name] = orjson.loads(values[name])
+    values["force_rerun"] = bool(values["force_rerun"])
+    return Run(**values)

@@ -1,0 +1,92 @@
+"""What the server may call when a run ends, and how it signs. Pure.
+
+A URL comes from whoever may submit runs, the request from the server's own place in the network: so hosts are
+compared literally with the operator's list, by the parser that the request is sent with, and nothing is called
+without a secret.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+
+from attrs import field, frozen
+from yarl import URL
+
+from lume_async.errors import ConfigurationError
+from lume_local._runs.problems import Problem
+
+SIGNATURE_HEADER = "X-Lume-Signature-256"
+DELIVERY_HEADER = "X-Lume-Delivery"
+
+
+@frozen
+class WebhookRules:
+    """The operator's settings. Build it with `of`.
+
+    Attributes:
+        secret: what bodies are signed with; None where nothing may be called.
+        hosts: the hosts that may be called, in the parser's spelling.
+    """
+
+    secret: bytes | None = field(repr=False)
+    hosts: tuple[str, ...]
+
+    @classmethod
+    def of(cls, secret: str | bytes | None, hosts: Iterable[str]) -> "WebhookRules":
+        """The checked settings. Raises `ConfigurationError`."""
+        key = secret.encode() if isinstance(secret, str) else secret
+        if key is not None and not key.strip():
+            raise ConfigurationError("webhook_secret is empty: then anybody could sign; set a real one")
+        names = (hosts,) if isinstance(hosts, str) else hosts
+        return cls(key, tuple(_checked_host(name) for name in names))
+
+    def check(self, url: str) -> None:
+        """Raises `Problem` where the URL may not be called; says what may."""
+        if self.secret is None:
+            raise Problem(
+                "not-supported",
+                "webhook_url: this server calls no webhooks, since it has no webhook_secret: leave it out",
+                field="webhook_url",
+            )
+        parsed = _parsed(url)
+        if parsed is None:
+            raise Problem(
+                "invalid-field",
+                "webhook_url: must be an http:// or https:// URL with a host, without user and password",
+                field="webhook_url",
+            )
+        if parsed.raw_host not in self.hosts:
+            raise Problem(
+                "webhook-not-allowed",
+                f"webhook_url: {parsed.raw_host!r} is not a host that this server calls; there are "
+                f"{', '.join(self.hosts) or 'none'}",
+                field="webhook_url",
+            )
+
+    def signature(self, body: bytes) -> str:
+        """The value of `X-Lume-Signature-256` for a raw body."""
+        assert self.secret is not None
+        return "sha256=" + hmac.new(self.secret, body, hashlib.sha256).hexdigest()
+
+
+def _parsed(text: str) -> URL | None:
+    if not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
+        return None
+    try:
+        url = URL(text)
+    except ValueError:
+        return None
+    has_user = url.raw_user is not None or url.raw_password is not None
+    return url if url.scheme in ("http", "https") and url.raw_host and not has_user else None
+
+
+def _checked_host(name: str) -> str:
+    try:
+        host = URL.build(scheme="http", host=name).raw_host
+    except ValueError:
+        host = None
+    if not host or set(name) & set("/@?#% "):
+        raise ConfigurationError(
+            f"webhook_hosts: {name!r} is no host: write it without scheme, port and path"
+        )
+    return host

@@ -1,0 +1,1 @@
+"""What the server process and the worker process share."""

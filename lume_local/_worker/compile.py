@@ -1,0 +1,134 @@
+"""A checked `Flow` into what a run needs: plain JSON of SQL fragments, every one of them tried once.
+
+Runs in a worker: the server process never loads DuckDB.
+"""
+
+# ruff: noqa: S608 - the parts of its SQL are constants, compiled or quoted.
+from typing import Any
+
+import duckdb
+from duckdb import DuckDBPyConnection
+
+from lume_local._flow.definition import Column, Flow, Rule, quoted
+from lume_local._flow.fields import FlowError
+from lume_local._worker.casts import cast
+from lume_local._worker.checks import column_checks, literal, rule_check, text
+from lume_local._worker.expressions import Expression, Judge
+from lume_local._worker.statements import Layout, Statements
+
+
+def compile_flow(connection: DuckDBPyConnection, flow: Flow) -> dict[str, Any]:
+    """The compiled form of a flow. Raises `FlowError` with the place of the first mistake."""
+    judge = Judge(connection)
+    judged = [judge.expression(f"columns.{column.name}.sql", column.sql) for column in flow.columns]
+    sources = _sources(flow, judged)
+    dummy = _dummy(sources)
+    columns = []
+    for index, (column, expression) in enumerate(zip(flow.columns, judged, strict=True)):
+        given = _type_of(connection, f"columns.{column.name}.sql", expression.sql, dummy)
+        columns.append(_column(column, expression, given, index))
+        _try_limits(connection, column)
+    compiled = {
+        "ref": flow.ref,
+        "format": flow.source.format,
+        "csv": {"delim": flow.source.delim, "quote": flow.source.quote, "escape": flow.source.escape},
+        "encoding": flow.source.encoding,
+        "max_ratio": flow.max_ratio,
+        "sources": sources,
+        "columns": columns,
+        "rules": [_rule(connection, judge, flow, rule, n) for n, rule in enumerate(flow.rules)],
+        "checks": _checks(flow),
+        "unique": [column.name for column in flow.columns if column.unique],
+    }
+    _rehearse(connection, compiled)
+    return compiled
+
+
+def _sources(flow: Flow, judged: list[Expression]) -> dict[str, str]:
+    """The source columns that the flow reads, and the first place that reads each."""
+    sources: dict[str, str] = {}
+    seen: set[str] = set()
+    for column, expression in zip(flow.columns, judged, strict=True):
+        for name in expression.reads:
+            if name.lower() not in seen:
+                seen.add(name.lower())
+                sources[name] = f"columns.{column.name}.sql"
+    return sources
+
+
+def _dummy(names: dict[str, str]) -> str:
+    columns = ", ".join(f"NULL::VARCHAR AS {quoted(name)}" for name in names)
+    return f"SELECT {columns or '1 AS _lume_none'}"
+
+
+def _type_of(connection: DuckDBPyConnection, place: str, sql: str, dummy: str) -> str:
+    try:
+        row = connection.execute(f"DESCRIBE SELECT (\n{sql}\n) AS v FROM ({dummy})").fetchone()
+    except duckdb.Error as error:
+        raise FlowError(place, _first_line(error)) from None
+    assert row is not None
+    return str(row[1])
+
+
+def _first_line(error: duckdb.Error) -> str:
+    """DuckDB's message without its picture of the (wrapped) statement."""
+    return str(error).split("\n\n", 1)[0].replace("\n", " ").strip()
+
+
+def _column(column: Column, expression: Expression, given: str, index: int) -> dict[str, Any]:
+    wrapped = expression.can_throw
+    value = f"struct_extract(_lume_t{index}, 'v')" if wrapped else f"_lume_t{index}"
+    # A struct tells "it threw" (no struct) from "it is NULL" (a struct with a NULL in it).
+    body = f"TRY({{'v': (\n{expression.sql}\n)}})" if wrapped else f"(\n{expression.sql}\n)"
+    return {
+        "name": column.name,
+        "inner": f"{body} AS _lume_t{index}",
+        "value": value,
+        "threw": f"_lume_t{index} IS NULL" if wrapped else "false",
+        "cast": cast(column, given, value),
+    }
+
+
+def _try_limits(connection: DuckDBPyConnection, column: Column) -> None:
+    """Limits and patterns are tried one by one, so that the message can name the one that is wrong."""
+    trials = [(f"{key}", literal(value, column.sql_type)) for key, value in column.bounds.items()]
+    trials += [("enum", literal(value, column.sql_type)) for value in column.enum]
+    if column.pattern:
+        trials.append(("pattern", f"regexp_matches('', {text(column.pattern)})"))
+    for key, sql in trials:
+        try:
+            connection.execute(f"SELECT {sql}").fetchone()
+        except duckdb.Error as error:
+            raise FlowError(f"columns.{column.name}.{key}", _first_line(error)) from None
+
+
+def _rule(connection: DuckDBPyConnection, judge: Judge, flow: Flow, rule: Rule, index: int) -> str:
+    place = f"rules[{index}].sql"
+    expression = judge.expression(place, rule.sql)
+    known = {column.name.lower() for column in flow.columns}
+    for name in expression.reads:
+        if name.lower() not in known:
+            there = ", ".join(column.name for column in flow.columns)
+            raise FlowError(place, f"reads {name!r}, but a rule sees the target's columns only: {there}")
+    typed = ", ".join(f"NULL::{column.sql_type} AS {quoted(column.name)}" for column in flow.columns)
+    given = _type_of(connection, place, rule.sql, f"SELECT {typed}")
+    if given not in ("BOOLEAN", '"NULL"'):
+        raise FlowError(place, f"must be a condition (true or false), but is of type {given}")
+    return f"TRY({{'v': CAST((\n{rule.sql}\n) AS BOOLEAN)}})"
+
+
+def _checks(flow: Flow) -> list[dict[str, str]]:
+    checks = [check for n, column in enumerate(flow.columns) for check in column_checks(column, n)]
+    checks += [rule_check(rule, n) for n, rule in enumerate(flow.rules)]
+    return [check.plain() for check in checks]
+
+
+def _rehearse(connection: DuckDBPyConnection, compiled: dict[str, Any]) -> None:
+    """Run the whole statement over one row of NULLs: what binds and runs here binds and runs on every file."""
+    names = tuple(compiled["sources"])
+    raw = ", ".join(f"NULL::VARCHAR AS _lume_s{n}" for n in range(len(names))) or "1 AS _lume_none"
+    layout = Layout(f"SELECT {raw}", names, {name: n for n, name in enumerate(names)})
+    try:
+        connection.execute(Statements(compiled, layout).stage()).fetchall()
+    except duckdb.Error as error:
+        raise FlowError("", f"can't be run: {_first_line(error)}") from None

@@ -1,0 +1,239 @@
+"""Judging one SQL expression of a flow by DuckDB's own parser: what it reads, whether it can throw.
+
+The parser's tree differs between DuckDB versions, so it is walked generically: by the `class` of a node, not
+by the place where a version keeps its children.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from attrs import frozen
+from duckdb import DuckDBPyConnection
+
+from lume_local._flow.definition import RESERVED
+from lume_local._flow.fields import FlowError
+
+_ALLOWED = frozenset(
+    {
+        "BETWEEN",
+        "CASE",
+        "CAST",
+        "COLLATE",
+        "COLUMN_REF",
+        "COMPARISON",
+        "CONJUNCTION",
+        "CONSTANT",
+        "FUNCTION",
+        "LAMBDA",
+        "OPERATOR",
+        "TYPE",
+    }
+)
+_REFUSED = {
+    "SUBQUERY": "a subquery: an expression sees one row at a time",
+    "WINDOW": "a window function: an expression sees one row at a time",
+    "STAR": "a star: name the columns",
+    "PARAMETER": "a parameter: there is nothing to bind it to",
+}
+_MACROS = ("list_", "array_", "map_contains", "json", "md5_number")
+_PLAIN_MACROS = frozenset({"nullif", "if", "split_part", "date_add", "days_in_month", "fdiv", "fmod"})
+_UNSTEADY = frozenset(
+    {
+        *("age", "ago", "current_connection_id", "current_database", "current_date", "current_localtime"),
+        *("current_localtimestamp", "current_query", "current_query_id", "current_schema", "current_schemas"),
+        *(
+            "current_setting",
+            "current_time",
+            "current_timestamp",
+            "current_transaction_id",
+            "currval",
+            "error",
+        ),
+        *("gen_random_uuid", "get_current_time", "get_current_timestamp", "getvariable", "localtime"),
+        *("localtimestamp", "nextval", "now", "random", "setseed", "setval", "sleep_ms", "stats", "today"),
+        *("transaction_timestamp", "txid_current", "uuid", "uuidv4", "uuidv7", "vector_type", "version"),
+        "write_log",
+    }
+)
+"""Functions whose result depends on more than their arguments, or that do something."""
+_CLOCKS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
+"""Functions without parentheses: the parser takes them for columns."""
+_TOTAL = frozenset(
+    {
+        *("lower", "upper", "trim", "ltrim", "rtrim", "replace", "concat", "concat_ws", "||", "nullif"),
+        *("coalesce", "reverse", "strip_accents", "contains", "starts_with", "ends_with", "prefix", "suffix"),
+        *(
+            "~~",
+            "!~~",
+            "~~*",
+            "!~~*",
+            "regexp_matches",
+            "regexp_full_match",
+            "regexp_replace",
+            "regexp_extract",
+        ),
+    }
+)
+"""Functions of texts that can't fail, whatever the row holds (a bad pattern fails at once, on every row)."""
+_LAMBDA_TAKERS = ("list_", "array_", "apply", "filter", "reduce")
+
+
+@frozen
+class Expression:
+    """An expression that was found in order: its text, the columns it reads, whether a row can make it throw."""
+
+    sql: str
+    reads: tuple[str, ...]
+    can_throw: bool
+
+
+class Judge:
+    """Reads expressions with one DuckDB connection."""
+
+    def __init__(self, connection: DuckDBPyConnection) -> None:
+        self._connection = connection
+        self._kinds: dict[str, set[str]] | None = None
+
+    def expression(self, place: str, sql: str) -> Expression:
+        """Judge an expression. Raises `FlowError` at `place` where it isn't one plain expression over a row."""
+        if not sql.strip():
+            raise FlowError(place, "is not an SQL expression: it is empty")
+        # Twice: in brackets, text that closes the parenthesis early and opens another one can't parse.
+        self._parse(place, f"SELECT [\n{sql}\n]")
+        tree = self._only_expression(place, self._parse(place, f"SELECT (\n{sql}\n)"))
+        reads: dict[str, None] = {}
+        self._walk(place, tree, frozenset(), reads)
+        return Expression(sql, tuple(reads), not _is_total(tree))
+
+    def _parse(self, place: str, statement: str) -> dict[str, Any]:
+        row = self._connection.execute("SELECT json_serialize_sql(?)", [statement]).fetchone()
+        assert row is not None
+        tree: dict[str, Any] = json.loads(row[0])
+        if tree["error"]:
+            raise FlowError(place, f"is not an SQL expression: {tree['error_message']}")
+        return tree
+
+    def _only_expression(self, place: str, tree: dict[str, Any]) -> Any:
+        statements = tree["statements"]
+        node = statements[0]["node"]
+        if (
+            len(statements) != 1
+            or node["type"] != "SELECT_NODE"
+            or len(node["select_list"]) != 1
+            or (node.get("from_table") or {}).get("type") != "EMPTY"
+            or any(
+                node.get(key)
+                for key in ("where_clause", "modifiers", "group_expressions", "having", "qualify")
+            )
+        ):
+            raise FlowError(place, 'must be one expression, such as lower(trim("Email"))')
+        return node["select_list"][0]
+
+    def _walk(self, place: str, node: Any, bound: frozenset[str], reads: dict[str, None]) -> None:
+        """Refuse what isn't allowed; collect the columns that are read, lambda parameters apart."""
+        kind = node["class"]
+        if kind not in _ALLOWED:
+            raise FlowError(place, f"holds {_REFUSED.get(kind, 'something else than an expression')}")
+        if kind == "COLUMN_REF":
+            self._column(place, node["column_names"][0], bound, reads)
+            return
+        takes_lambda = False
+        if kind == "FUNCTION":
+            self._function(place, node["function_name"].lower())
+            takes_lambda = node["function_name"].lower().startswith(_LAMBDA_TAKERS)
+        for child in _classed(node):
+            if takes_lambda and child["class"] == "LAMBDA":
+                parameters = {name for ref in _refs(child["lhs"]) for name in ref}
+                self._walk(place, child["expr"], bound | parameters, reads)
+            else:
+                self._walk(place, child, bound, reads)
+
+    def _column(self, place: str, name: str, bound: frozenset[str], reads: dict[str, None]) -> None:
+        if name in bound:
+            return
+        if name.lower() in _CLOCKS:
+            raise FlowError(
+                place, f"reads {name}: a flow version must give the same output for the same input"
+            )
+        if name.lower().startswith(RESERVED):
+            raise FlowError(place, f"reads {name}: names that begin with {RESERVED} belong to the engine")
+        reads[name] = None
+
+    def _function(self, place: str, name: str) -> None:
+        kinds = self._function_kinds().get(name, {"scalar"})
+        if name in _UNSTEADY or "volatile" in kinds:
+            raise FlowError(
+                place, f"calls {name}: a flow version must give the same output for the same input"
+            )
+        if "aggregate" in kinds and "scalar" not in kinds:
+            raise FlowError(place, f"calls the aggregate {name}: an expression sees one row at a time")
+        usual = name in _PLAIN_MACROS or name.startswith(_MACROS)
+        if not kinds & {"scalar", "macro"} or (kinds == {"macro"} and not usual):
+            raise FlowError(place, f"calls {name}: it is no function of a row's values")
+
+    def _function_kinds(self) -> dict[str, set[str]]:
+        if self._kinds is None:
+            self._kinds = {}
+            for name, kind in self._connection.execute(
+                "SELECT DISTINCT function_name, "
+                "CASE WHEN stability = 'VOLATILE' THEN 'volatile' ELSE function_type END FROM duckdb_functions()"
+            ).fetchall():
+                self._kinds.setdefault(name, set()).add(kind)
+        return self._kinds
+
+
+def _children(node: Any) -> Iterator[dict[str, Any]]:
+    """The nearest dicts below a node."""
+    below = node.values() if isinstance(node, dict) else node
+    for value in below:
+        if isinstance(value, dict):
+            yield value
+        elif isinstance(value, list):
+            yield from _children(value)
+
+
+def _refs(node: dict[str, Any]) -> Iterator[list[str]]:
+    if node.get("class") == "COLUMN_REF":
+        yield node["column_names"]
+    for child in _children(node):
+        yield from _refs(child)
+
+
+def _classed(node: Any) -> Iterator[dict[str, Any]]:
+    """The nearest expression nodes below a node."""
+    for child in _children(node):
+        if "class" in child:
+            yield child
+        else:
+            yield from _classed(child)
+
+
+def _is_total(node: dict[str, Any]) -> bool:
+    """Whether no row of texts can make the expression throw: texts in, total functions and choices only.
+
+    Unsure means no: then the expression is wrapped, which costs nothing where nothing throws.
+    """
+    kind = node["class"]
+    if kind == "COLUMN_REF":
+        return len(node["column_names"]) == 1
+    if kind == "CONSTANT":
+        return _is_text(node)
+    if kind == "FUNCTION":
+        return node["function_name"].lower() in _TOTAL and all(map(_is_total, _classed(node)))
+    if kind in ("CASE", "COMPARISON", "CONJUNCTION", "BETWEEN"):
+        return all(map(_is_total, _classed(node)))
+    if kind == "OPERATOR" and node["type"] in (
+        "OPERATOR_IS_NULL",
+        "OPERATOR_IS_NOT_NULL",
+        "OPERATOR_COALESCE",
+    ):
+        return all(map(_is_total, _classed(node)))
+    return False
+
+
+def _is_text(node: dict[str, Any]) -> bool:
+    if "literal" in node:  # DuckDB 2
+        return node["literal"].get("kind") in ("STRING", "NULL_LITERAL")
+    value = node.get("value", {})
+    return value.get("is_null") is True or value.get("type", {}).get("id") == "VARCHAR"

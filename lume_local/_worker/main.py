@@ -1,0 +1,183 @@
+"""The worker process: checks flows and executes runs, one after the other, each in a database of its own.
+
+It speaks JSON lines: jobs come in on stdin, events go out on stdout. Stdin is also a leash: `cancel` on it
+interrupts the run, its end (the server is gone, however it went) ends this process at once.
+
+A run that was cancelled, or that DuckDB gave up on, or that left anything behind in this process is its last one.
+"""
+
+import os
+import resource
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import orjson
+from duckdb import DuckDBPyConnection
+
+from lume_local._flow.definition import read_definition
+from lume_local._flow.fields import FlowError
+from lume_local._shared.lock import held
+from lume_local._worker.compile import compile_flow
+from lume_local._worker.engine import Run, RunBroke, RunFailed, connect
+
+_WEIGHTS = {"SYNCING_SOURCE": (0.0, 0.02), "TRANSFORMING": (0.02, 0.8), "SYNCING_TARGET": (0.82, 0.18)}
+"""Where each stage begins in a run's progress, and how much of it it is."""
+_TICK = 0.1
+
+
+class Outbox:
+    """Events to the server, from any thread, one line each."""
+
+    def __init__(self) -> None:
+        # The protocol keeps the real stdout; whatever else prints in this process goes to stderr.
+        self._file = os.fdopen(os.dup(1), "wb", buffering=0)
+        os.dup2(2, 1)
+        self._lock = threading.Lock()
+
+    def send(self, event: str, **details: Any) -> None:
+        """Send one event. A server that is gone is not an error here: the leash ends this process."""
+        line = orjson.dumps({"event": event, **details}) + b"\n"
+        with self._lock:
+            try:
+                self._file.write(line)
+            except OSError:
+                os._exit(1)
+
+
+class Leash:
+    """Reads stdin in a thread: jobs, and `cancel`, which stops the run that is active and lets no other begin."""
+
+    def __init__(self) -> None:
+        self._jobs: list[dict[str, Any]] = []
+        self._arrived = threading.Condition()
+        self.cancelled = threading.Event()
+        threading.Thread(target=self._read, name="leash", daemon=True).start()
+
+    def next_job(self) -> dict[str, Any]:
+        """Wait for the next job."""
+        with self._arrived:
+            self._arrived.wait_for(lambda: self._jobs)
+            return self._jobs.pop(0)
+
+    def _read(self) -> None:
+        for line in sys.stdin.buffer:
+            job = orjson.loads(line)
+            if job["job"] == "cancel":
+                self.cancelled.set()
+                continue
+            with self._arrived:
+                self._jobs.append(job)
+                self._arrived.notify()
+        os._exit(1)
+
+
+class Pulse:
+    """A thread that reports progress, and that interrupts DuckDB once the run is cancelled.
+
+    An interrupt only stops a statement that runs right now, so it is repeated until the run has ended.
+    """
+
+    def __init__(self, connection: DuckDBPyConnection, outbox: Outbox, leash: Leash) -> None:
+        self._connection, self._outbox, self._leash = connection, outbox, leash
+        self._stage = "SYNCING_SOURCE"
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
+
+    def __enter__(self) -> "Pulse":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def enter(self, stage: str, rows: int | None) -> None:
+        """A stage begins; `rows` is what the one before has seen."""
+        if self._leash.cancelled.is_set():
+            raise duckdb.InterruptException("cancelled")
+        self._stage = stage
+        self._outbox.send("stage", name=stage, rows=rows, progress=_WEIGHTS[stage][0])
+
+    def _beat(self) -> None:
+        sent = 0.0
+        while not self._ended.wait(0.01 if self._leash.cancelled.is_set() else _TICK):
+            if self._leash.cancelled.is_set():
+                self._connection.interrupt()
+                continue
+            start, share = _WEIGHTS[self._stage]
+            part = self._connection.query_progress()  # percent of the present statement, -1 where unknown
+            progress = round(start + share * max(0.0, min(part, 100.0)) / 100, 3)
+            if progress > sent:
+                sent = progress
+                self._outbox.send("progress", value=progress)
+
+
+def main() -> None:
+    """Serve jobs until a run was one that no other should follow."""
+    outbox, leash = Outbox(), Leash()
+    connection, before = connect(), _surroundings()
+    while True:
+        outbox.send("ready", resident=_resident())
+        job = leash.next_job()
+        while job["job"] == "check":
+            _check(connection, outbox, job)
+            job = leash.next_job()
+        event, details, orderly = _run(connection, outbox, leash, job)
+        # Last, for the next event belongs to the next run: nothing of this one is left in this process now.
+        outbox.send(event, **details)
+        if not orderly or leash.cancelled.is_set() or _surroundings() != before:
+            # An orderly end would first wait a second for the thread that reads stdin.
+            os._exit(0)
+        connection = connect()
+
+
+def _surroundings() -> tuple[Any, ...]:
+    """What a run must leave as it has found it: else what it did would reach the next one."""
+    try:
+        place, files = os.getcwd(), len(os.listdir("/dev/fd"))
+    except OSError:  # the folder is gone, or this system shows no open files
+        place, files = "", 0
+    return place, files, dict(os.environ), threading.active_count()
+
+
+def _resident() -> int:
+    """The bytes of memory that this process has now; where the system doesn't tell, the most it ever had."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except OSError:
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024
+
+
+def _check(connection: DuckDBPyConnection, outbox: Outbox, job: dict[str, Any]) -> None:
+    try:
+        compiled = compile_flow(connection, read_definition(job["definition"]))
+    except FlowError as error:
+        outbox.send("refused", place=error.place, problem=error.problem)
+    else:
+        outbox.send("checked", compiled=compiled)
+
+
+def _run(
+    connection: DuckDBPyConnection, outbox: Outbox, leash: Leash, job: dict[str, Any]
+) -> tuple[str, dict[str, Any], bool]:
+    """Do a run and close its database: the event that ends it, and whether another run may follow."""
+    folder = Path(job["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    # A new server must not judge this run's folder as long as this process may still write to it.
+    with held(folder / "lock"), connection, Pulse(connection, outbox, leash) as pulse:
+        try:
+            record = Run(connection, job, pulse.enter).execute()
+        except RunFailed as error:
+            details = {"message": str(error), "metrics": error.metrics}
+            return "failed", details, not isinstance(error, RunBroke)
+        except duckdb.InterruptException:
+            return "cancelled", {}, False
+        return "done", {"record": record}, True
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""The SQL of a run, put together from a compiled flow. Pure.
+
+One scan of the source writes every row, with a bit mask of the checks that it breaks, to `stage.parquet`; the
+mapped rows, the rejects and the counts are then read from there. Names that begin with `_lume_` are the
+engine's own: `_lume_s<n>` is the n-th raw column of the source, `_lume_why<n>` the n-th mask of 62 checks.
+"""
+
+# ruff: noqa: S608 - building SQL is what this file is for; every part is compiled, quoted or a constant.
+from collections.abc import Iterator
+from typing import Any
+
+from attrs import field, frozen
+
+from lume_local._flow.definition import quoted
+from lume_local._worker.checks import text
+
+BITS = 62
+"""Checks per mask: a BIGINT's bits, without its sign and one to spare."""
+
+
+@frozen
+class Layout:
+    """What the source gives: a query for its raw columns, and how those are called.
+
+    Attributes:
+        reader: SQL that gives `_lume_s0`, `_lume_s1`, … as texts, and for NDJSON also `_lume_line_text` and
+            `_lume_malformed`.
+        raw: the source's names of `_lume_s0`, `_lume_s1`, …
+        visible: name -> index of the raw columns that the expressions may see.
+    """
+
+    reader: str
+    raw: tuple[str, ...]
+    visible: dict[str, int]
+    json_lines: bool = False
+
+    @property
+    def raw_names(self) -> list[str]:
+        """The engine's names of all raw columns that a reject keeps."""
+        return [f"_lume_s{n}" for n in range(len(self.raw))] + (
+            ["_lume_line_text"] if self.json_lines else []
+        )
+
+
+@frozen
+class Statements:
+    """The statements of one run."""
+
+    flow: dict[str, Any]
+    layout: Layout
+    masks: int = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "masks", max(1, -(-len(self.flow["checks"]) // BITS)))
+
+    @property
+    def targets(self) -> str:
+        """The target's columns, as a select list."""
+        return ", ".join(quoted(column["name"]) for column in self.flow["columns"])
+
+    def stage(self) -> str:
+        """The one scan: target columns, masks, `_lume_reject`, and the raw columns where they are needed."""
+        whys = ", ".join(f"_lume_why{n}" for n in range(self.masks))
+        raw = [f"{self._kept(name)} AS {name}" for name in self.layout.raw_names]
+        malformed = ["_lume_malformed"] if self.layout.json_lines else []
+        columns = ", ".join([self.targets, whys, "_lume_reject", *malformed, *raw])
+        return f"SELECT {columns} FROM (SELECT *, {self._reject()} AS _lume_reject FROM ({self._masked()}))"
+
+    def _kept(self, name: str) -> str:
+        # Rows that turn out to be duplicates are rejects too, and that is only known after the scan.
+        return name if self.flow["unique"] else f"CASE WHEN _lume_reject THEN {name} END"
+
+    def _reject(self) -> str:
+        bits = [0] * self.masks
+        for n, check in enumerate(self.flow["checks"]):
+            if check["on_fail"] == "reject":
+                bits[n // BITS] |= 1 << (n % BITS)
+        broken = " OR ".join(f"(_lume_why{n} & {mask}) <> 0" for n, mask in enumerate(bits))
+        return f"(_lume_malformed OR {broken})" if self.layout.json_lines else f"({broken})"
+
+    def _masked(self) -> str:
+        masks: list[list[str]] = [[] for _ in range(self.masks)]
+        for n, check in enumerate(self.flow["checks"]):
+            masks[n // BITS].append(f"(CASE WHEN {check['sql']} THEN {1 << (n % BITS)} ELSE 0 END)::BIGINT")
+        whys = ", ".join(f"{self._why(terms)} AS _lume_why{n}" for n, terms in enumerate(masks))
+        return f"SELECT *, {whys} FROM ({self._ruled()})"
+
+    def _why(self, terms: list[str]) -> str:
+        mask = " | ".join(terms) or "0::BIGINT"
+        # A line that is no JSON has no values, so that every `required` would be broken as well: one reason will do.
+        return f"CASE WHEN _lume_malformed THEN 0 ELSE {mask} END" if self.layout.json_lines else mask
+
+    def _ruled(self) -> str:
+        rules = "".join(f", {rule} AS _lume_rule{n}" for n, rule in enumerate(self.flow["rules"]))
+        return f"SELECT *{rules} FROM ({self._typed()})"
+
+    def _typed(self) -> str:
+        items = [*self.layout.raw_names, *(["_lume_malformed"] if self.layout.json_lines else [])]
+        for n, column in enumerate(self.flow["columns"]):
+            items.append(f"{column['cast']} AS {quoted(column['name'])}")
+            lost = f"({column['value']} IS NOT NULL AND {column['cast']} IS NULL)"
+            items.append(f"({column['threw']} OR {lost}) AS _lume_bad{n}")
+        return f"SELECT {', '.join(items)} FROM ({self._evaluated()})"
+
+    def _evaluated(self) -> str:
+        items = [*self.layout.raw_names, *(["_lume_malformed"] if self.layout.json_lines else [])]
+        items += [column["inner"] for column in self.flow["columns"]]
+        seen = "".join(f", _lume_s{n} AS {quoted(name)}" for name, n in self.layout.visible.items())
+        return f"SELECT {', '.join(items)} FROM (SELECT *{seen} FROM ({self.layout.reader}))"
+
+    def counts(self, staged: str) -> str:
+        """One row: rows, rejects, malformed lines, then how many rows break each check."""
+        items = ["count(*)", "count(*) FILTER (_lume_reject)"]
+        items.append("count(*) FILTER (_lume_malformed)" if self.layout.json_lines else "0")
+        for n in range(len(self.flow["checks"])):
+            items.append(f"count(*) FILTER ((_lume_why{n // BITS} & {1 << (n % BITS)}) <> 0)")
+        return f"SELECT {', '.join(items)} FROM {staged}"
+
+    def duplicates(self, staged: str) -> str:
+        """Per row that repeats a unique value of an earlier accepted row: its number and which columns (a mask)."""
+        parts = []
+        for n, name in enumerate(self.flow["unique"]):
+            key = quoted(name)
+            parts.append(
+                f"SELECT n, {1 << n}::BIGINT AS bit FROM (SELECT file_row_number AS n, "
+                f"row_number() OVER (PARTITION BY {key} ORDER BY file_row_number) AS nth "
+                f"FROM {staged} WHERE NOT _lume_reject AND {key} IS NOT NULL) WHERE nth > 1"
+            )
+        return f"SELECT n, bit_or(bit) AS bits FROM ({' UNION ALL '.join(parts)}) GROUP BY n"
+
+    def mapped(self, staged: str, duplicates: bool) -> str:
+        """The rows to publish, in the order of the source."""
+        if not duplicates:
+            return f"SELECT {self.targets} FROM {staged} WHERE NOT _lume_reject"
+        return (
+            f"SELECT {self.targets} FROM {staged} AS staged ANTI JOIN _lume_duplicates AS twice "
+            f"ON staged.file_row_number = twice.n WHERE NOT _lume_reject ORDER BY staged.file_row_number"
+        )
+
+    def rejects(self, staged: str, duplicates: bool, malformed: bool) -> str:
+        """The rejected rows with the reasons and their raw values, then the lines that could not be read."""
+        raw = [f"{name} AS {quoted(label)}" for name, label in self._raw_labels()]
+        reasons = f"concat_ws('; ', {', '.join(self._reasons(duplicates))})"
+        source, order = f"{staged} WHERE _lume_reject", ""
+        if duplicates:
+            source = (
+                f"{staged} AS staged LEFT JOIN _lume_duplicates AS twice "
+                f"ON staged.file_row_number = twice.n WHERE _lume_reject OR twice.n IS NOT NULL"
+            )
+            order = " ORDER BY 1"
+        line, line_text = "NULL::BIGINT", "NULL::VARCHAR"
+        if self.layout.json_lines:
+            # A line that the reader itself refused is not staged, so that the count would be off by one.
+            line = line if malformed else "CASE WHEN _lume_malformed THEN file_row_number + 1 END"
+            line_text = "_lume_line_text"
+        items = [
+            "file_row_number + 1 AS _lume_row",
+            f"{line} AS _lume_line",
+            f"{reasons} AS _lume_reasons",
+            *raw,
+            f"{line_text} AS _lume_raw",
+        ]
+        rows = f"SELECT {', '.join(items)} FROM {source}{order}"
+        return f"({rows}) UNION ALL ({self._unread()})" if malformed else rows
+
+    def _raw_labels(self) -> Iterator[tuple[str, str]]:
+        """Raw columns under the source's own names; a name that is there twice gets a number."""
+        taken = {"_lume_row", "_lume_line", "_lume_reasons", "_lume_raw"}
+        for n, name in enumerate(self.layout.raw):
+            if name.lower().startswith("_lume_"):
+                continue  # an earlier run's reasons, in a rejects file that was mended and sent again
+            label, again = name or f"column{n + 1}", 1
+            while label.lower() in taken:
+                again += 1
+                label = f"{name or f'column{n + 1}'}_{again}"
+            taken.add(label.lower())
+            yield f"_lume_s{n}", label
+
+    def _reasons(self, duplicates: bool) -> Iterator[str]:
+        if self.layout.json_lines:
+            yield f"CASE WHEN _lume_malformed THEN {text(NOT_JSON)} END"
+        for n, check in enumerate(self.flow["checks"]):
+            if check["on_fail"] == "reject":
+                bit = f"(_lume_why{n // BITS} & {1 << (n % BITS)}) <> 0"
+                yield f"CASE WHEN {bit} THEN {text(check['reason'])} END"
+        if duplicates:
+            for n, name in enumerate(self.flow["unique"]):
+                yield f"CASE WHEN (twice.bits & {1 << n}) <> 0 THEN {text(twin_reason(name))} END"
+        yield "NULL::VARCHAR"
+
+    def _unread(self) -> str:
+        nothing = [f"NULL::VARCHAR AS {quoted(label)}" for _, label in self._raw_labels()]
+        items = ["NULL::BIGINT", "line::BIGINT", "reasons", *nothing, "line_text"]
+        return f"SELECT {', '.join(items)} FROM _lume_unread ORDER BY line"
+
+
+NOT_JSON = "malformed line: not a JSON object"
+
+
+def twin_reason(name: str) -> str:
+    """The reason of a row that repeats a unique value."""
+    return f"{name}: repeats the value of an earlier row"

@@ -1,0 +1,366 @@
+"""run_many: bounded, isolated errors, back-pressure, the deadline; with a journal, once over restarts."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from fake_service import Service, client_of, other_tasks
+
+from lume_async import (
+    ApiConnectionError,
+    AuthenticationError,
+    ClientClosedError,
+    ConfigurationError,
+    DuplicateRunError,
+    LumeRun,
+    Outcome,
+    RunRequest,
+    RunTimeoutError,
+    SubmissionUnknownError,
+    Summary,
+)
+from lume_async._batch.journal import Journal
+from lume_async.testing import FakeAnswer, FakeRequest, fake_client
+
+
+def requests(count: int, *, force_rerun: bool = True) -> Iterator[RunRequest]:
+    return (RunRequest("f:v1", f"s{n}", {"n": n}, force_rerun) for n in range(count))
+
+
+async def collect(outcomes: AsyncIterator[Outcome[LumeRun]]) -> list[Outcome[LumeRun]]:
+    return [outcome async for outcome in outcomes]
+
+
+async def test_one_outcome_per_request_and_at_most_so_many_unfinished() -> None:
+    service = Service()
+    most = 0
+    outcomes = []
+    async for outcome in client_of(service).run_many(requests(50), max_active=7):
+        unfinished = sum(service.clock.now() - begun < service.lasts for begun in service.begun.values())
+        most = max(most, unfinished)
+        outcomes.append(outcome)
+    assert len(outcomes) == len(service.created) == 50
+    assert {outcome.request.source_path for outcome in outcomes if outcome.request} == {
+        f"s{n}" for n in range(50)
+    }
+    assert all(outcome.result().succeeded for outcome in outcomes)
+    assert most <= 7
+    assert not other_tasks()
+
+
+async def test_a_submission_that_is_answered_while_the_client_closes_ends_like_the_others() -> None:
+    service = Service()
+
+    async def closing(*arguments: object, **named: object) -> object:
+        await client.aclose()
+        await asyncio.sleep(0)
+        return await answer(*arguments, **named)  # type: ignore[arg-type]
+
+    client, transport = fake_client(service, clock=service.clock)
+    answer = transport.request
+    transport.request = closing  # type: ignore[assignment,method-assign]
+    with pytest.raises(ClientClosedError):
+        await collect(client.run_many(requests(1)))
+    assert service.created
+    assert not other_tasks()
+
+
+async def test_the_iterable_is_taken_from_only_when_there_is_a_place() -> None:
+    service = Service()
+    taken = 0
+
+    def endless() -> Iterator[RunRequest]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield RunRequest("f:v1", f"s{taken}")
+
+    outcomes = client_of(service).run_many(endless(), max_active=3)
+    for expected in range(1, 6):
+        await anext(outcomes)
+        assert taken <= expected + 3
+    await service.clock.sleep(100.0)
+    assert taken <= 5 + 3
+    await outcomes.aclose()  # type: ignore[attr-defined]
+    assert not other_tasks()
+
+
+async def test_an_asynchronous_iterable() -> None:
+    async def source() -> AsyncIterator[RunRequest]:
+        for request in requests(5):
+            await asyncio.sleep(0)
+            yield request
+
+    assert len(await collect(client_of(Service()).run_many(source()))) == 5
+
+
+async def test_a_failed_submission_is_an_outcome_and_not_the_end() -> None:
+    service = Service()
+    service.broken["s1"] = FakeAnswer(409, {"detail": "processed", "run_id": "run_old"})
+    service.broken["s2"] = ApiConnectionError("refused", reached=False)
+    service.broken["s3"] = ApiConnectionError("reset")
+    outcomes = {
+        o.request.source_path: o for o in await collect(client_of(service).run_many(requests(5))) if o.request
+    }
+    assert isinstance(outcomes["s1"].error, DuplicateRunError)
+    assert isinstance(outcomes["s2"].error, ApiConnectionError)
+    assert isinstance(outcomes["s3"].error, SubmissionUnknownError)
+    assert outcomes["s0"].result().succeeded
+    assert outcomes["s4"].result().succeeded
+
+
+async def test_a_full_server_is_no_outcome_the_item_waits_for_its_turn() -> None:
+    service = Service()
+    refused = 0
+
+    def busy(request: FakeRequest) -> FakeAnswer | Exception:
+        nonlocal refused
+        if request.method == "POST" and service.clock.now() < 200.0:
+            refused += 1
+            return FakeAnswer(429, {"detail": "too many"}, {"Retry-After": "90"})
+        return service(request)
+
+    client, _ = fake_client(busy, clock=service.clock)
+    outcomes = await collect(client.run_many(requests(3)))
+    assert all(outcome.result().succeeded for outcome in outcomes)
+    assert refused
+
+
+async def test_a_duplicate_can_be_followed() -> None:
+    service = Service()
+    service.broken["s0"] = FakeAnswer(409, {"detail": "in progress", "run_id": "run_old"})
+    (outcome,) = await collect(
+        client_of(service).run_many(requests(1, force_rerun=False), on_duplicate="attach")
+    )
+    assert outcome.run_id == "run_old"
+    assert outcome.result().reused
+
+
+async def test_two_requests_that_lead_to_one_run_have_an_outcome_each() -> None:
+    service = Service()
+    service.broken["same"] = FakeAnswer(409, {"detail": "in progress", "run_id": "run_old"})
+    twice = [RunRequest("f:v1", "same"), RunRequest("f:v1", "same")]
+    outcomes = await collect(client_of(service).run_many(twice, on_duplicate="attach"))
+    assert [outcome.run_id for outcome in outcomes] == ["run_old", "run_old"]
+
+
+async def test_past_the_deadline_nothing_more_is_taken_and_the_rest_is_told() -> None:
+    service = Service(lasts=8.0)
+    outcomes = await collect(
+        client_of(service).run_many(requests(100), max_active=10, timeout=20, poll_interval=1)
+    )
+    late = [outcome for outcome in outcomes if outcome.error]
+    assert len(outcomes) == len(service.created) < 100
+    assert len(late) == 10
+    for outcome in late:
+        assert isinstance(outcome.error, RunTimeoutError)
+        assert outcome.error.run.status == "TRANSFORMING"
+    assert service.clock.now() < 23
+    assert not other_tasks()
+
+
+async def test_what_the_iterable_raises_comes_after_the_outcomes() -> None:
+    def broken() -> Iterator[RunRequest]:
+        yield from requests(3)
+        raise OSError("the list of files went away")
+
+    seen = []
+    with pytest.raises(OSError, match="went away"):
+        async for outcome in client_of(Service()).run_many(broken()):
+            seen.append(outcome)
+    assert len(seen) == 3
+
+
+async def test_items_that_are_no_requests() -> None:
+    with pytest.raises(TypeError, match="item 1 is a str"):
+        await collect(client_of(Service()).run_many(["a.csv"]))  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"max_active": 0}, {"max_active": True}, {"on_duplicate": "x"}, {"timeout": -1}, {"retry_failed": True}],
+)
+def test_bad_arguments_are_told_at_once(bad: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        client_of(Service()).run_many([], **bad)  # type: ignore[arg-type]
+
+
+async def test_no_requests() -> None:
+    assert await collect(client_of(Service()).run_many([])) == []
+
+
+class TestJournal:
+    """The same input again: nothing twice, nothing lost, the summary is that of the whole input."""
+
+    async def test_finished_work_is_told_again_without_a_request(self, tmp_path: Path) -> None:
+        service, path = Service(), tmp_path / "j.db"
+        service.broken["s1"] = FakeAnswer(409, {"detail": "processed", "run_id": "run_old"})
+        client = client_of(service)
+        first = Summary.of(await collect(client.run_many(requests(5), journal=path)))
+        service.log.clear()
+        again = await collect(client.run_many(requests(5), journal=path))
+        assert not service.log
+        told_again = Summary.of(again)
+        assert (first.remembered, told_again.remembered) == (0, 5)
+        assert "known from the journal before: 5" in str(told_again).splitlines()
+        same = ("remembered", "slowest")
+        assert told_again.to_dict() == first.to_dict() | {name: told_again.to_dict()[name] for name in same}
+        refused = next(outcome.error for outcome in again if outcome.error)
+        assert isinstance(refused, DuplicateRunError)
+        assert refused.run_id == "run_old"
+
+    async def test_left_in_the_middle_and_begun_again(self, tmp_path: Path) -> None:
+        service, path = Service(), tmp_path / "j.db"
+        outcomes = client_of(service).run_many(requests(20), journal=path, max_active=6)
+        for _ in range(4):
+            await anext(outcomes)
+        await outcomes.aclose()  # type: ignore[attr-defined]
+        again = await collect(client_of(service).run_many(requests(20), journal=path, max_active=6))
+        assert len(again) == len(service.created) == 20
+        assert all(outcome.run is not None for outcome in again)
+
+    async def test_a_refused_connection_is_tried_again_next_time_with_the_same_key(
+        self, tmp_path: Path
+    ) -> None:
+        service, path = Service(), tmp_path / "j.db"
+        service.broken["s0"] = ApiConnectionError("refused", reached=False)
+        await collect(client_of(service).run_many(requests(1), journal=path))
+        service.broken.clear()
+        (outcome,) = await collect(client_of(service).run_many(requests(1), journal=path))
+        assert outcome.result().succeeded
+        assert (
+            len({request.headers["Idempotency-Key"] for request in service.log if request.method == "POST"})
+            == 1
+        )
+
+    async def test_a_refused_key_is_mended_by_another_start(self, tmp_path: Path) -> None:
+        service, path = Service(), tmp_path / "j.db"
+        service.broken["s0"] = FakeAnswer(401, {"detail": "who are you"})
+        (outcome,) = await collect(client_of(service).run_many(requests(1), journal=path))
+        assert isinstance(outcome.error, AuthenticationError)
+        service.broken.clear()
+        (outcome,) = await collect(client_of(service).run_many(requests(1), journal=path))
+        assert outcome.result().succeeded
+
+    async def test_what_failed_is_tried_again_where_that_is_asked_for(self, tmp_path: Path) -> None:
+        service, path = Service(), tmp_path / "j.db"
+        service.ends_as = {"run_0": "PARTIAL_FAILED", "run_1": "FAILED", "run_3": "CRASHED"}
+        service.broken["s2"] = FakeAnswer(422, {"detail": "no such flow version"})
+        await collect(client_of(service).run_many(requests(5), journal=path, max_active=1))
+        assert service.created == ["run_0", "run_1", "run_2", "run_3"]  # of s0, s1, s3 and s4
+        service.ends_as = {}
+        first_keys = set(service.keys)
+        service.broken.clear()
+
+        again = await collect(client_of(service).run_many(requests(5), journal=path, retry_failed=True))
+        assert all(outcome.result().has_output for outcome in again)
+        assert len(again) == 5
+        new = {service.sources[run_id]["source_path"] for run_id in service.created[4:]}
+        assert new == {"s1", "s2", "s4"}
+        assert len(service.keys) == 7
+        assert first_keys < set(service.keys)
+
+        asked = len(service.log)
+        once_more = await collect(client_of(service).run_many(requests(5), journal=path, retry_failed=True))
+        assert all(outcome.result().has_output for outcome in once_more)
+        assert len(service.log) == asked
+
+    @pytest.mark.parametrize("committed", [True, False])
+    async def test_a_second_try_that_is_killed_is_found_out_by_its_own_key(
+        self, tmp_path: Path, committed: bool
+    ) -> None:
+        service, path = Service(capabilities=["idempotency"]), tmp_path / "j.db"
+        service.ends_as = {"run_0": "FAILED"}
+        (request,) = requests(1)
+        await collect(client_of(service).run_many([request], journal=path))
+        journal = Journal.open(path)
+        journal.sending(0, request, "second-key", service.clock.wall())
+        journal.close()
+        if committed:
+            body = {"flow_version": "f:v1", "source_path": "s0", "force_rerun": True}
+            service(FakeRequest("POST", "/v1/runs", {"Idempotency-Key": "second-key"}, _json(body)))
+
+        (outcome,) = await collect(client_of(service).run_many([request], journal=path))
+        assert outcome.result().id == "run_1"
+        assert service.created == ["run_0", "run_1"]
+        assert service.keys["second-key"] == "run_1"
+
+    async def test_a_duplicate_can_be_followed_by_the_next_start(self, tmp_path: Path) -> None:
+        service, path = Service(), tmp_path / "j.db"
+        service.broken["s0"] = FakeAnswer(409, {"detail": "processed", "run_id": "run_old"})
+        (outcome,) = await collect(client_of(service).run_many(requests(1), journal=path))
+        assert isinstance(outcome.error, DuplicateRunError)
+
+        (outcome,) = await collect(
+            client_of(service).run_many(requests(1), journal=path, on_duplicate="attach")
+        )
+        assert outcome.result().id == "run_old"
+        assert outcome.result().reused
+
+    async def test_another_input_is_refused(self, tmp_path: Path) -> None:
+        service, path = Service(), tmp_path / "j.db"
+        await collect(client_of(service).run_many(requests(3), journal=path))
+        for changed in (requests(2), requests(4), requests(3, force_rerun=False)):
+            with pytest.raises(ConfigurationError, match="not the one that the journal"):
+                await collect(client_of(service).run_many(changed, journal=path))
+        assert len(service.created) == 3
+
+    @pytest.mark.parametrize("capabilities", [["idempotency"], []])
+    @pytest.mark.parametrize("force_rerun", [True, False])
+    @pytest.mark.parametrize("committed", [True, False])
+    async def test_killed_between_sending_and_knowing(
+        self, tmp_path: Path, capabilities: list[str], force_rerun: bool, committed: bool
+    ) -> None:
+        """What the journal holds then is `sending`; whether the run exists is for the server to say."""
+        service, path = Service(capabilities=capabilities), tmp_path / "j.db"
+        (request,) = requests(1, force_rerun=force_rerun)
+        journal = Journal.open(path)
+        journal.sending(0, request, "the-key", service.clock.wall())
+        journal.close()
+        await service.clock.sleep(3.0)
+        if committed:
+            body = {
+                "flow_version": "f:v1",
+                "source_path": "s0",
+                "run_metadata": {"n": 0},
+                "force_rerun": force_rerun,
+            }
+            posted = FakeRequest("POST", "/v1/runs", {"Idempotency-Key": "the-key"}, _json(body))
+            service(posted)
+            if not (capabilities or force_rerun):
+                service.broken["s0"] = FakeAnswer(409, {"detail": "in progress", "run_id": "run_0"})
+        (outcome,) = await collect(client_of(service).run_many([request], journal=path))
+        if committed or capabilities or not force_rerun:
+            assert outcome.result().succeeded
+            assert not outcome.result().reused
+            assert service.created == ["run_0"]
+        else:  # nobody can tell: never a second send
+            assert isinstance(outcome.error, SubmissionUnknownError)
+            assert outcome.error.idempotency_key == "the-key"
+            assert service.created == []
+
+    async def test_a_look_up_that_fails_or_finds_two_decides_nothing(self, tmp_path: Path) -> None:
+        service = Service()
+        (request,) = requests(1)
+        for n, committed in enumerate((0, 2)):
+            journal = Journal.open(tmp_path / f"{n}.db")
+            journal.sending(0, request, "the-key", service.clock.wall())
+            journal.close()
+            for key in range(committed):
+                body = {
+                    "flow_version": "f:v1",
+                    "source_path": "s0",
+                    "run_metadata": {"n": 0},
+                    "force_rerun": True,
+                }
+                service(FakeRequest("POST", "/v1/runs", {"Idempotency-Key": str(key)}, _json(body)))
+            (outcome,) = await collect(client_of(service).run_many([request], journal=tmp_path / f"{n}.db"))
+            assert isinstance(outcome.error, SubmissionUnknownError)
+        assert len(service.created) == 2
+
+
+def _json(body: object) -> bytes:
+    import orjson
+
+    return orjson.dumps(body)

@@ -1,0 +1,694 @@
+"""One call and its attempts: keys, turns, deadlines, retries, what each answer teaches."""
+
+import asyncio
+import gc
+import logging
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+
+from lume_async import (
+    ApiConnectionError,
+    ApiError,
+    ApiTimeoutError,
+    AuthenticationError,
+    Backoff,
+    Client,
+    ClientClosedError,
+    Event,
+    RateLimitError,
+    RequestFinished,
+    RequestStarted,
+    ResponseDecodeError,
+    Retry,
+    RetryScheduled,
+    RunNotFoundError,
+    ServerError,
+)
+from lume_async._wire import endpoints
+from lume_async._wire.answers import run_record
+from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, FakeTransport, fake_client, run_json
+
+EVEN = Retry(attempts=3, backoff=Backoff(1, maximum=8, jitter=0))
+RUN = FakeAnswer(200, run_json("run_1", "CREATED"))
+START = 1_000.0
+
+
+def client_of(answers: Any, **options: Any) -> tuple[Client, FakeTransport, FakeClock]:
+    clock = FakeClock()
+    client, transport = fake_client(answers, clock=clock, **{"retry": EVEN, **options})
+    return client, transport, clock
+
+
+# Retries
+
+TRANSIENT = [
+    pytest.param(ApiConnectionError("reset"), id="reset"),
+    pytest.param(ApiConnectionError("refused", reached=False), id="refused"),
+    pytest.param(ApiTimeoutError("slow"), id="timeout"),
+    pytest.param(ResponseDecodeError("cut", status_code=200), id="cut"),
+    pytest.param(FakeAnswer(200, b""), id="empty"),
+    pytest.param(FakeAnswer(200, b"<html>"), id="html"),
+    pytest.param(FakeAnswer(200, b'{"id": "ru'), id="truncated"),
+    pytest.param(FakeAnswer(200, []), id="list"),
+    pytest.param(FakeAnswer(200, {"id": "run_1"}), id="no status"),
+    pytest.param(FakeAnswer(408), id="408"),
+    pytest.param(FakeAnswer(429), id="429"),
+    pytest.param(FakeAnswer(500), id="500"),
+    pytest.param(FakeAnswer(502, b"<html>"), id="502"),
+    pytest.param(FakeAnswer(503), id="503"),
+    pytest.param(FakeAnswer(504), id="504"),
+]
+
+
+@pytest.mark.parametrize("failure", TRANSIENT)
+async def test_a_passing_failure_is_tried_again(failure: Any) -> None:
+    client, transport, clock = client_of([failure, failure, RUN])
+
+    assert (await client.run_status("run_1")).status == "CREATED"
+    assert len(transport.requests) == 3
+    assert clock.now() - START >= 3
+
+
+@pytest.mark.parametrize("failure", TRANSIENT)
+async def test_after_the_last_attempt_the_error_says_how_many_there_were(failure: Any) -> None:
+    client, transport, _ = client_of([failure] * 3)
+
+    with pytest.raises(ApiError) as caught:
+        await client.run_status("run_1")
+
+    assert caught.value.attempts == 3
+    assert "after 3 attempts" in str(caught.value)
+    assert caught.value.__context__ is None
+    assert len(transport.requests) == 3
+
+
+@pytest.mark.parametrize("status", [300, 302, 304, 307, 400, 403, 404, 405, 409, 410, 413, 418, 422])
+async def test_what_trying_again_does_not_change_is_raised_at_once(status: int) -> None:
+    client, transport, clock = client_of([FakeAnswer(status)])
+
+    with pytest.raises(ApiError) as caught:
+        await client.run_status("run_1")
+
+    assert caught.value.status_code == status
+    assert len(transport.requests) == 1
+    assert clock.sleeps == []
+
+
+async def test_an_answer_that_is_too_large_is_not_asked_for_again() -> None:
+    client, transport, _ = client_of([ResponseDecodeError("too large", retryable=False)])
+
+    with pytest.raises(ResponseDecodeError):
+        await client.run_status("run_1")
+
+    assert len(transport.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "pause"), [("0", 1), ("0.5", 1), ("7", 7), ("60", 60), ("-5", 1), ("nonsense", 1)]
+)
+@pytest.mark.parametrize("status", [408, 429, 500, 503])
+async def test_retry_after_is_a_floor(status: int, retry_after: str, pause: float) -> None:
+    client, _, clock = client_of([FakeAnswer(status, headers={"Retry-After": retry_after}), RUN])
+
+    await client.run_status("run_1")
+
+    assert clock.now() - START == pytest.approx(pause, abs=0.2)
+
+
+async def test_a_retry_date_without_date_is_seen_from_our_clock() -> None:
+    clock = FakeClock()
+    until = formatdate(clock.wall() + 9, usegmt=True)
+    client, _ = fake_client([FakeAnswer(503, headers={"Retry-After": until}), RUN], clock=clock, retry=EVEN)
+
+    await client.run_status("run_1")
+
+    assert clock.now() - START == pytest.approx(9, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "seconds"), [("61", 61), ("3600", 3_600), ("999999999999", 999999999999)]
+)
+async def test_a_pause_that_is_too_long_is_raised_instead(retry_after: str, seconds: float) -> None:
+    FakeAnswer(200, run_json("run_1", "SUCCEEDED"))
+    client, transport, clock = client_of([FakeAnswer(429, headers={"Retry-After": retry_after})])
+
+    with pytest.raises(RateLimitError) as caught:
+        await client.run_status("run_1")
+
+    assert caught.value.retry_after == seconds
+    assert len(transport.requests) == 1
+    assert clock.sleeps == []
+
+
+async def test_the_error_tells_what_the_server_said() -> None:
+    answer = FakeAnswer(
+        503, {"title": "T", "detail": "in repair"}, {"X-Request-Id": "req_1", "Retry-After": "2"}
+    )
+    client, _, _ = client_of([answer], retry=Retry(attempts=1))
+
+    with pytest.raises(ServerError) as caught:
+        await client.run_status("run_1")
+
+    error = caught.value
+    assert (error.status_code, error.request_id, error.retry_after) == (503, "req_1", 2)
+    assert error.body == '{"title":"T","detail":"in repair"}'
+    assert str(error) == "GET /v1/runs/run_1: 503 Service Unavailable: in repair [request id req_1]"
+
+
+async def test_an_answer_that_can_not_be_read_keeps_its_facts() -> None:
+    client, _, _ = client_of([FakeAnswer(200, b"<html>", {"X-Request-Id": "req_1"})], retry=Retry(attempts=1))
+
+    with pytest.raises(ResponseDecodeError) as caught:
+        await client.run_status("run_1")
+
+    error = caught.value
+    assert (error.status_code, error.request_id, error.body) == (200, "req_1", "<html>")
+
+
+# Keys
+
+
+async def test_the_key_travels_in_its_header_and_nowhere_else() -> None:
+    client, transport, _ = client_of([RUN], api_key="canary-key")
+
+    await client.run_status("run_1")
+
+    [request] = transport.requests
+    assert request.headers["lume-api-key"] == "canary-key"
+    assert "canary-key" not in repr(request)
+
+
+class Rotating:
+    """A key that changes when it is told to; counts how often it was asked for."""
+
+    def __init__(self) -> None:
+        self.valid = self.known = 1
+        self.asked = 0
+
+    async def __call__(self) -> str:
+        self.asked += 1
+        await asyncio.sleep(0)
+        return f"key-{self.valid}"
+
+    def answer(self, request: FakeRequest) -> FakeAnswer:
+        return RUN if request.headers["lume-api-key"] == f"key-{self.known}" else FakeAnswer(401)
+
+
+async def test_a_refused_key_is_asked_for_anew_once() -> None:
+    keys = Rotating()
+    client, transport, clock = client_of(
+        lambda request: FakeAnswer(401) if len(transport.requests) == 1 else RUN, api_key=keys
+    )
+
+    await client.run_status("run_1")
+
+    assert keys.asked == 2
+    assert len(transport.requests) == 2
+    assert clock.sleeps == []
+
+
+async def test_a_key_that_is_refused_twice_is_wrong() -> None:
+    keys = Rotating()
+    keys.known = 7
+    client, transport, _ = client_of(keys.answer, api_key=keys)
+
+    with pytest.raises(AuthenticationError):
+        await client.run_status("run_1")
+
+    assert (keys.asked, len(transport.requests)) == (2, 2)
+
+
+@pytest.mark.parametrize(("status", "key"), [(401, "fixed-key"), (403, "fixed-key"), (403, lambda: "k")])
+async def test_otherwise_a_refused_key_is_refused(status: int, key: Any) -> None:
+    client, transport, _ = client_of([FakeAnswer(status)], api_key=key)
+
+    with pytest.raises(AuthenticationError) as caught:
+        await client.run_status("run_1")
+
+    assert caught.value.status_code == status
+    assert len(transport.requests) == 1
+
+
+async def test_a_crowd_with_a_stale_key_asks_for_few_new_ones() -> None:
+    keys = Rotating()
+    client, transport, _ = client_of(keys.answer, api_key=keys)
+    await client.run_status("run_1")
+    keys.known = 2  # the server wants the new key before the function gives it
+    keys.asked = 0
+
+    async def look() -> None:
+        await client.run_status("run_1")
+
+    looks = [asyncio.ensure_future(look()) for _ in range(50)]
+    await asyncio.sleep(0)
+    keys.valid = 2
+    await asyncio.gather(*looks)
+
+    assert keys.asked <= 4
+    assert len(transport.requests) <= 101
+
+
+async def test_where_the_key_function_fails_nothing_is_sent() -> None:
+    asked = []
+
+    def no_vault() -> str:
+        asked.append(1)
+        raise OSError("the vault is down")
+
+    client, transport, _ = client_of([], api_key=no_vault)
+
+    with pytest.raises(ApiConnectionError, match="the api_key function failed: OSError"):
+        await client.run("f:v1", "a.csv", force_rerun=True)
+    assert transport.requests == []
+    assert len(asked) == 3
+
+
+@pytest.mark.parametrize("edge", [200, 500, 2048, 64 * 1024])
+@pytest.mark.parametrize("kind", ["text", "detail", "200"])
+async def test_a_key_that_lies_across_a_cut_is_not_repeated_in_part(edge: int, kind: str) -> None:
+    key = "canary-0123456789-abcdef"
+    for begin in range(edge - len(key) - 4, edge + 2):
+        text = "y" * begin + key
+        answer = {
+            "text": FakeAnswer(403, text.encode()[: 64 * 1024]),
+            "detail": FakeAnswer(403, {"detail": text + "z" * 50}),
+            "200": FakeAnswer(200, text.encode() + b"z" * 50),
+        }[kind]
+        client, _, _ = client_of([answer], api_key=key, retry=Retry(attempts=1))
+        with pytest.raises(ApiError) as caught:
+            await client.run_status("run_1")
+        assert "canary" not in f"{caught.value} {caught.value.body}"
+
+
+@pytest.mark.parametrize(("letter", "written"), [("/", r"\/"), ("+", r"\u002B"), ('"', r"\""), ("=", "=")])
+@pytest.mark.parametrize("status", [403, 200])
+async def test_a_key_that_json_writes_in_another_way_is_the_key_all_the_same(
+    letter: str, written: str, status: int
+) -> None:
+    key = f"{letter}ab{letter}canary{letter}"
+    for begin in range(470, 502):
+        text = "y" * begin + key.replace(letter, written)
+        answer = FakeAnswer(status, f'{{"detail": "{text}"}}'.encode())
+        client, _, _ = client_of([answer], api_key=key, retry=Retry(attempts=1))
+        with pytest.raises(ApiError) as caught:
+            await client.run_status("run_1")
+        assert "can" not in f"{caught.value} {caught.value.body}"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        FakeAnswer(401, {"detail": "canary-key is no key"}),
+        FakeAnswer(401, b"<html>canary-key</html>"),
+        FakeAnswer(200, b"<html>canary-key</html>"),
+        FakeAnswer(500, b"lume-api-key: canary-key"),
+    ],
+)
+async def test_a_server_that_repeats_the_key_is_not_repeated(answer: FakeAnswer) -> None:
+    client, _, _ = client_of([answer] * 3, api_key="canary-key")
+
+    with pytest.raises(ApiError) as caught:
+        await client.run_status("run_1")
+
+    assert "canary-key" not in str(caught.value)
+    assert "canary-key" not in caught.value.body
+    assert "[redacted]" in caught.value.body
+
+
+# 404 soon after a submission
+
+
+def submit_then(*answers: Any) -> list[Any]:
+    return [FakeAnswer(201, run_json("run_1", "CREATED")), *answers]
+
+
+async def test_a_run_that_is_late_to_show_is_waited_for() -> None:
+    client, transport, _ = client_of(submit_then(*[FakeAnswer(404)] * 3, RUN))
+    run = await client.run("f", "s")
+
+    await run.refresh()
+
+    assert run.status == "CREATED"
+    assert len(transport.requests) == 5
+
+
+async def test_a_run_that_never_shows_is_not_found() -> None:
+    client, _, clock = client_of(submit_then(*[FakeAnswer(404)] * 50))
+    run = await client.run("f", "s")
+
+    with pytest.raises(RunNotFoundError):
+        await run.refresh()
+
+    assert 10 <= clock.now() - START < 20
+
+
+async def test_another_run_is_not_found_at_once() -> None:
+    client, transport, _ = client_of(submit_then(FakeAnswer(404)))
+    await client.run("f", "s")
+
+    with pytest.raises(RunNotFoundError):
+        await client.run_status("run_2")
+
+    assert len(transport.requests) == 2
+
+
+async def test_after_ten_seconds_a_404_means_what_it_says() -> None:
+    client, transport, clock = client_of(submit_then(FakeAnswer(404)))
+    run = await client.run("f", "s")
+    clock.advance(10)
+
+    with pytest.raises(RunNotFoundError):
+        await run.refresh()
+
+    assert len(transport.requests) == 2
+
+
+async def test_the_memory_of_our_runs_is_bounded() -> None:
+    client, _, _ = client_of([])
+    for n in range(10_001):
+        client._sender.submitted(run_record(run_json(f"run_{n}", "CREATED")))
+
+    assert not client._sender.is_fresh("run_0")
+    assert client._sender.is_fresh("run_1")
+    assert not client._sender.is_fresh(None)
+
+
+# Time limits
+
+
+@pytest.mark.parametrize(
+    ("request_timeout", "wait_timeout", "limits"),
+    [
+        (60, 10, [10, 1]),  # clipped to the time left, and to a second at the deadline
+        (5, 10, [5, 1]),
+        (0.5, 10, [0.5, 0.5]),
+        (60, 0, [1]),
+        (0.25, 0, [0.25]),
+        (60, None, [60]),
+    ],
+)
+async def test_a_requests_time_is_clipped_to_the_time_left(
+    request_timeout: float, wait_timeout: float | None, limits: list[float]
+) -> None:
+    client, transport, _ = client_of(
+        lambda request: RUN if len(transport.requests) < len(limits) else FakeAnswer(401),
+        request_timeout=request_timeout,
+    )
+
+    with pytest.raises(AuthenticationError):
+        await client.attach("run_1").wait(timeout=wait_timeout, poll_interval=60)
+
+    assert [request.timeout for request in transport.requests] == pytest.approx(limits)
+
+
+async def test_no_retry_begins_after_the_deadline() -> None:
+    client, transport, clock = client_of([FakeAnswer(500)] * 9)
+
+    with pytest.raises(TimeoutError):
+        await client.attach("run_1").wait(timeout=2, poll_interval=60)
+
+    assert [request.timeout for request in transport.requests] == pytest.approx([2, 1, 1])
+    assert clock.now() - START <= 3
+
+
+# Turns
+
+
+class Busy:
+    """A server that answers when it is told to, and counts how many requests it has at once."""
+
+    def __init__(self, inner: FakeTransport) -> None:
+        self.inner = inner
+        self.open = asyncio.Event()
+        self.now = self.most = 0
+
+    async def request(self, *arguments: Any, **options: Any) -> Any:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            await self.open.wait()
+            return await self.inner.request(*arguments, **options)
+        finally:
+            self.now -= 1
+
+    async def aclose(self) -> None:
+        self.open.set()
+
+
+def busy_client(**options: Any) -> tuple[Client, Busy]:
+    client, transport, _ = client_of(lambda request: RUN, **options)
+    busy = Busy(transport)
+    client._sender._transport = busy
+    return client, busy
+
+
+async def settled() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_no_more_requests_are_under_way_than_allowed() -> None:
+    client, busy = busy_client(max_connections=3)
+    looks = [asyncio.ensure_future(client.run_status("run_1")) for _ in range(20)]
+    await settled()
+    waiting = busy.now
+    busy.open.set()
+    await asyncio.gather(*looks)
+
+    assert waiting == busy.most == 3
+
+
+async def test_waiting_for_a_turn_counts_against_the_callers_deadline_only() -> None:
+    client, busy = busy_client(max_connections=1)
+    first = asyncio.ensure_future(client.run_status("run_1"))
+    await settled()
+
+    with pytest.raises(ApiTimeoutError, match="no turn in time") as caught:
+        await client._sender.send(endpoints.status("run_2"), timeout=0)
+    assert not caught.value.reached
+
+    busy.open.set()
+    await first
+
+
+async def test_a_turn_that_comes_with_the_deadline_is_none() -> None:
+    client, transport, clock = client_of([FakeAnswer(429, headers={"Retry-After": "10"}), RUN, RUN])
+    with pytest.raises(RateLimitError):
+        await client._sender.send(endpoints.status("run_1"), once=True)
+    begun = clock.now()
+
+    with pytest.raises(ApiTimeoutError, match="no turn in time: after a 429") as caught:
+        await client._sender.send(endpoints.status("run_1"), timeout=10)
+
+    assert not caught.value.reached
+    assert clock.now() - begun == 10
+    assert len(transport.requests) == 1
+    await client.run_status("run_1")  # the turn was given back
+    assert len(transport.requests) == 2
+
+
+async def test_who_is_cancelled_gives_the_turn_back() -> None:
+    client, busy = busy_client(max_connections=2)
+    looks = [asyncio.ensure_future(client.run_status("run_1")) for _ in range(50)]
+    await settled()
+    for look in looks[::2]:
+        look.cancel()
+    await settled()
+    busy.open.set()
+    results = await asyncio.gather(*looks, return_exceptions=True)
+
+    assert sum(isinstance(result, asyncio.CancelledError) for result in results) == 25
+    assert busy.most == 2
+    assert (await client.run_status("run_1")).id == "run_1"
+
+
+async def test_a_refusal_makes_everybody_wait() -> None:
+    client, _, clock = client_of(
+        [FakeAnswer(429, headers={"Retry-After": "5"}), RUN, RUN], retry=Retry(attempts=1)
+    )
+    with pytest.raises(RateLimitError):
+        await client.run_status("run_1")
+
+    await client.run_status("run_1")
+
+    assert clock.now() - START == pytest.approx(5)
+
+
+async def test_a_pause_that_is_too_long_is_told_instead_of_waited_for() -> None:
+    client, transport, clock = client_of(
+        [FakeAnswer(429, headers={"Retry-After": "3600"}), FakeAnswer(200, run_json("run_1", "SUCCEEDED"))],
+        retry=Retry(attempts=1, max_retry_after=60),
+    )
+    for _ in range(2):
+        with pytest.raises(RateLimitError) as caught:
+            await client.run_status("run_1")
+        assert caught.value.retry_after == pytest.approx(3600)
+    assert len(transport.requests) == 1
+    await client.attach("run_1").wait(timeout=2 * 3600)  # who has the time waits
+    assert clock.now() - START >= 3600
+
+
+async def test_an_answer_about_another_run_is_no_answer() -> None:
+    client, _, _ = client_of([RUN], retry=Retry(attempts=1))
+    with pytest.raises(ResponseDecodeError, match=r"expected the run run_2, got 'run_1' @ \$\.id"):
+        await client.run_status("run_2")
+
+
+async def test_who_is_cancelled_while_everybody_waits_gives_the_turn_back() -> None:
+    client, transport, _ = client_of(
+        [FakeAnswer(429, headers={"Retry-After": "5"}), RUN], retry=Retry(attempts=1), max_connections=1
+    )
+    with pytest.raises(RateLimitError):
+        await client.run_status("run_1")
+    look = asyncio.ensure_future(client.run_status("run_1"))
+    await asyncio.sleep(0)
+    look.cancel()
+    await asyncio.wait([look])
+
+    assert (await client.run_status("run_1")).id == "run_1"
+    assert len(transport.requests) == 2
+
+
+@pytest.mark.parametrize("status", [500, 502, 504, 408, 404])
+async def test_other_failures_make_nobody_else_wait(status: int) -> None:
+    client, _, clock = client_of([FakeAnswer(status), RUN], retry=Retry(attempts=1))
+    with pytest.raises(ApiError):
+        await client.run_status("run_1")
+
+    await client.run_status("run_1")
+
+    assert clock.sleeps == []
+
+
+# Capabilities
+
+
+@pytest.mark.parametrize(
+    ("headers", "known"),
+    [
+        ([None], None),
+        (["idempotency, wait"], {"idempotency", "wait"}),
+        (["Wait,CANCEL ,, "], {"wait", "cancel"}),
+        ([""], set()),
+        (["wait", None], {"wait"}),
+        (["wait", ""], set()),
+        (["wait", "cancel", "wait"], {"wait"}),
+        ([None, "wait"], {"wait"}),
+    ],
+)
+async def test_the_newest_answer_that_says_so_counts(
+    headers: list[str | None], known: set[str] | None
+) -> None:
+    answers = [
+        FakeAnswer(200, run_json("r", "CREATED"), {} if text is None else {"Lume-Capabilities": text})
+        for text in headers
+    ]
+    client, _, _ = client_of(answers)
+    for _ in headers:
+        await client.run_status("r")
+
+    assert client._sender.capabilities == known
+
+
+async def test_an_error_tells_capabilities_as_well() -> None:
+    client, _, _ = client_of([FakeAnswer(404, headers={"Lume-Capabilities": "wait"})])
+    with pytest.raises(RunNotFoundError):
+        await client.run_status("r")
+
+    assert client._sender.can("wait")
+    assert not client._sender.can("cancel")
+
+
+# Closing
+
+
+async def test_a_closed_client_refuses_calls() -> None:
+    client, transport, _ = client_of([])
+    await client.aclose()
+
+    with pytest.raises(ClientClosedError):
+        await client.run_status("run_1")
+    assert transport.closed
+    assert transport.requests == []
+
+
+async def test_a_call_that_sleeps_when_the_client_closes_ends() -> None:
+    client, transport, _ = client_of([])
+
+    def answer(request: FakeRequest) -> FakeAnswer:
+        client._sender.clock.end()
+        return FakeAnswer(500)
+
+    transport._answer = answer
+    with pytest.raises(ClientClosedError):
+        await client.run_status("run_1")
+    assert len(transport.requests) == 1
+
+
+# Events
+
+
+async def test_a_hook_that_ends_the_program_leaves_no_request_behind() -> None:
+    def end(event: Event) -> None:
+        raise SystemExit(3)
+
+    client, transport, _ = client_of([], hooks=[end])
+    with pytest.raises(SystemExit):
+        await client.run_status("run_1")
+    gc.collect()  # a request that was never awaited would say so
+    assert transport.requests == []
+
+
+async def test_hooks_see_each_attempt() -> None:
+    events: list[Event] = []
+    client, _, _ = client_of(
+        [
+            FakeAnswer(500, headers={"X-Request-Id": "req_1"}),
+            ApiTimeoutError("slow"),
+            FakeAnswer(200, RUN.body, took=2),
+        ],
+        hooks=[events.append],
+    )
+
+    await client.run_status("run_1")
+
+    name = "GET /v1/runs/{id}"
+    assert events == [
+        RequestStarted(name, 1),
+        RequestFinished(name, 1, 0.0, 500, "req_1"),
+        RetryScheduled(name, 1, 1.0, events[2].error),  # type: ignore[union-attr]
+        RequestStarted(name, 2),
+        RequestFinished(name, 2, 0.0, error="ApiTimeoutError"),
+        RetryScheduled(name, 2, 2.0, "slow [after 2 attempts]"),
+        RequestStarted(name, 3),
+        RequestFinished(name, 3, 2.0, 200),
+    ]
+
+
+async def test_a_hook_that_fails_does_not_fail_the_call(caplog: pytest.LogCaptureFixture) -> None:
+    def fails(event: Event) -> None:
+        raise RuntimeError("hook is broken")
+
+    client, _, _ = client_of([RUN], hooks=[fails])
+
+    assert (await client.run_status("run_1")).id == "run_1"
+    assert "the call goes on" in caplog.text
+
+
+async def test_retries_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    client, _, _ = client_of([FakeAnswer(500), RUN])
+    with caplog.at_level(logging.WARNING, "lume.http"):
+        await client.run_status("run_1")
+
+    [record] = caplog.records
+    assert "attempt 1 failed (GET /v1/runs/run_1: 500 Internal Server Error" in record.getMessage()
+
+
+async def test_the_log_groups_by_operation(caplog: pytest.LogCaptureFixture) -> None:
+    client, _, _ = client_of([RUN])
+    with caplog.at_level(logging.DEBUG, "lume.http"):
+        await client.run_status("run_1")
+
+    assert [record.getMessage() for record in caplog.records] == ["GET /v1/runs/{id}: 200 in 0.000 s"]

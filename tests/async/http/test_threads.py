@@ -1,0 +1,55 @@
+"""Threads that nobody waits for."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from lume_async._http.threads import ForkShy, in_thread
+
+
+def test_work_is_done_in_a_daemon_thread() -> None:
+    assert in_thread(threading.current_thread).result(timeout=20).daemon
+    with pytest.raises(ZeroDivisionError):
+        in_thread(lambda: 1 // 0).result(timeout=20)
+
+
+def test_and_here_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert in_thread(threading.current_thread).result(timeout=1) is threading.current_thread()
+
+
+def test_a_fork_waits_for_what_it_should_not_meet() -> None:
+    shy, begun, release = ForkShy(), threading.Event(), threading.Event()
+    with ThreadPoolExecutor(2) as pool:
+        working = pool.submit(shy.run, lambda: (begun.set(), release.wait(20)))
+        assert begun.wait(20)
+        threading.Timer(0.05, release.set).start()
+        shy._hold_back()
+        assert release.is_set()
+        late = pool.submit(shy.run, lambda: "after the fork")
+        with pytest.raises(TimeoutError):
+            late.result(timeout=0.05)
+        shy._go_on()
+        assert late.result(timeout=20) == "after the fork"
+        working.result(timeout=20)
+
+
+def test_a_fork_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ForkShy, "LONGEST_DELAY", 0.05)
+    shy, begun, release = ForkShy(), threading.Event(), threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(shy.run, lambda: (begun.set(), release.wait(20)))
+        assert begun.wait(20)
+        before = time.monotonic()
+        shy._hold_back()
+        assert time.monotonic() - before >= 0.05
+        shy._go_on()
+        release.set()
+        working.result(timeout=20)
+    shy._hold_back()  # at once, now that nothing is under way
+    shy._go_on()

@@ -1,0 +1,631 @@
+"""One attempt over real sockets: sizes, encodings, redirects, cookies, loops, closing."""
+
+import asyncio
+import gc
+import gzip
+import os
+import ssl
+import subprocess
+import sys
+import textwrap
+import threading
+import weakref
+import zlib
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loopback import Loopback, Request, bomb, endless, forever, gzipped, redirect, reply, reset
+from loopback_steps import Reply
+
+from lume_async import (
+    ApiConnectionError,
+    ApiTimeoutError,
+    Client,
+    ClientClosedError,
+    ConfigurationError,
+    ResponseDecodeError,
+)
+from lume_async._http.settings import settings
+from lume_async._http.transport import ERROR_BYTES, AiohttpTransport
+from lume_async._wire.answers import Response
+
+KIB, MIB = 1024, 1024 * 1024
+JSON = b'{"a": "\xc3\xbc"}'
+
+
+def transport_to(url: str, **changes: Any) -> AiohttpTransport:
+    options = {
+        "base_url": url,
+        "request_timeout": 10,
+        "max_connections": 10,
+        "max_response_bytes": MIB,
+        "proxy": False,
+        "ssl": None,
+        "user_agent": None,
+    } | changes
+    return AiohttpTransport(settings("test-key", **options))
+
+
+async def answered(script: Any, *, method: str = "GET", body: Any = None, **changes: Any) -> Response:
+    async with Loopback(script) as server:
+        transport = transport_to(server.url, **changes)
+        try:
+            return await transport.request(method, "/v1/x", headers={"X-A": "b"}, body=body, timeout=10)
+        finally:
+            await transport.aclose()
+
+
+# What is sent
+
+
+async def test_a_request_on_the_wire() -> None:
+    async with Loopback([reply(200, JSON)]) as server:
+        transport = transport_to(f"{server.url}/base")
+        answer = await transport.request(
+            "POST", "/v1/runs", headers={"Content-Type": "application/json"}, body=b"{}", timeout=10
+        )
+        await transport.aclose()
+
+    [request] = server.requests
+    assert (request.method, request.path, request.body) == ("POST", "/base/v1/runs", b"{}")
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["accept"] == "application/json"
+    assert request.headers["accept-encoding"] == "gzip, deflate"
+    assert request.headers["user-agent"].startswith("lume-client/")
+    assert (answer.status, answer.body) == (200, JSON)
+    assert answer.headers["content-type"] == answer.headers["CONTENT-TYPE"]
+
+
+async def test_a_path_is_sent_as_it_is() -> None:
+    async with Loopback([reply()]) as server:
+        transport = transport_to(server.url)
+        await transport.request("GET", "/v1/runs?source_path=a%2Fb+c", headers={}, body=None, timeout=10)
+        await transport.aclose()
+
+    assert server.requests[0].target == "/v1/runs?source_path=a%2Fb+c"
+
+
+async def test_a_streamed_body_is_sent_in_pieces() -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"one"
+        yield b"two"
+
+    async with Loopback([reply()]) as server:
+        transport = transport_to(server.url)
+        await transport.request("PUT", "/v1/uploads/x", headers={}, body=pieces(), timeout=10)
+        await transport.aclose()
+
+    assert server.requests[0].body == b"onetwo"
+
+
+async def test_a_kept_connection_is_used_again() -> None:
+    async with Loopback(forever_ok()) as server:
+        transport = transport_to(server.url)
+        for _ in range(5):
+            await transport.request("GET", "/", headers={}, body=None, timeout=10)
+        await transport.aclose()
+
+    assert server.connections == 1
+
+
+def forever_ok() -> list[Any]:
+    return [forever(reply(200, JSON))]
+
+
+# What comes back
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        reply(200, JSON),
+        reply(200, JSON, framing="chunked"),
+        reply(200, JSON, framing="until close"),
+        gzipped(reply(200, JSON)),
+        reply(200, gzip.compress(JSON), headers={"Content-Encoding": "GZIP"}),
+        reply(200, zlib.compress(JSON), headers={"Content-Encoding": "deflate"}),
+        reply(200, gzip.compress(JSON), headers={"Content-Encoding": "gzip"}, framing="chunked"),
+        reply(200, JSON, headers={"Content-Encoding": "identity"}),
+    ],
+)
+async def test_bodies_arrive_whole(step: Any) -> None:
+    assert (await answered([step])).body == JSON
+
+
+@pytest.mark.parametrize("status", [200, 204, 304, 400, 404, 500, 599])
+async def test_any_status_is_an_answer(status: int) -> None:
+    body = b"" if status in (204, 304) else b"text"
+
+    answer = await answered([reply(status, body, reason="Odd")])
+
+    assert (answer.status, answer.body) == (status, body)
+
+
+@pytest.mark.parametrize("size", [MIB - 1, MIB])
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+@pytest.mark.parametrize("zipped", [False, True])
+async def test_what_is_as_large_as_allowed_is_read(size: int, framing: Any, zipped: bool) -> None:
+    step = reply(200, b"x" * size, framing=framing)
+
+    assert len((await answered([gzipped(step) if zipped else step])).body) == size
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        reply(200, b"x" * (MIB + 1)),
+        reply(200, b"x" * (MIB + 1), framing="chunked"),
+        reply(200, b"x" * (MIB + 1), framing="until close"),
+        gzipped(reply(200, b"x" * (MIB + 1))),
+        bomb("gzip", 64 * MIB),
+        bomb("deflate", 64 * MIB),
+        endless(),
+    ],
+    ids=["length", "chunked", "until close", "gzip", "gzip bomb", "deflate bomb", "endless"],
+)
+async def test_what_is_larger_is_dropped_and_not_asked_for_again(step: Any) -> None:
+    with pytest.raises(ResponseDecodeError, match=r"larger than max_response_bytes=1,048,576") as caught:
+        await answered([step])
+
+    assert not caught.value.retryable
+    assert caught.value.status_code == 200
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        reply(500, b"x" * (MIB * 4)),
+        reply(500, b"x" * (MIB * 4), framing="chunked"),
+        gzipped(reply(500, b"x" * (MIB * 4))),
+    ],
+)
+async def test_of_an_errors_body_the_beginning_is_read(step: Any) -> None:
+    answer = await answered([step])
+
+    assert (answer.status, answer.body) == (500, b"x" * ERROR_BYTES)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        reply(502, b"no gzip", headers={"Content-Encoding": "gzip"}),
+        reply(502, b"x" * 1_000).cut(500),
+    ],
+    ids=["wrong encoding", "cut"],
+)
+async def test_an_errors_body_that_can_not_be_read_is_left_out(step: Any) -> None:
+    answer = await answered([step])
+
+    assert (answer.status, answer.body) == (502, b"")
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "x-unknown", "gzip, gzip"])
+async def test_an_encoding_that_was_not_asked_for_is_refused(encoding: str) -> None:
+    with pytest.raises(ResponseDecodeError, match="which was not asked for"):
+        await answered([reply(200, b"?", headers={"Content-Encoding": encoding})])
+
+
+async def test_a_body_that_is_not_what_its_encoding_says() -> None:
+    with pytest.raises(ResponseDecodeError, match="not what its Content-Encoding says") as caught:
+        await answered([reply(200, JSON, headers={"Content-Encoding": "gzip"})])
+
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+async def test_a_compressed_body_that_was_cut_is_no_whole_answer(framing: Any) -> None:
+    cut = gzip.compress(os.urandom(1_000))[:-50]
+
+    with pytest.raises(ApiConnectionError) as caught:
+        await answered([reply(200, cut, headers={"Content-Encoding": "gzip"}, framing=framing)])
+
+    assert caught.value.reached
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        reset(),
+        reply(200, JSON).cut("headers"),
+        reply(200, JSON).cut("body"),
+        reply(200, JSON, framing="chunked").cut("last chunk"),
+        reply(200, JSON).lying(100),
+        reply(200, JSON).cut("body", "reset"),
+    ],
+    ids=["reset", "in headers", "in body", "before last chunk", "lying length", "reset in body"],
+)
+async def test_no_whole_answer_may_have_been_an_answer(step: Any) -> None:
+    with pytest.raises(ApiConnectionError) as caught:
+        await answered([step])
+
+    assert caught.value.reached
+    assert caught.value.__context__ is None
+    assert caught.value.__cause__ is None
+
+
+async def test_a_refused_connection_never_reached_anybody() -> None:
+    async with Loopback([], refusing=True) as server:
+        transport = transport_to(server.url)
+        with pytest.raises(ApiConnectionError) as caught:
+            await transport.request("GET", "/", headers={}, body=None, timeout=10)
+        await transport.aclose()
+
+    assert not caught.value.reached
+    assert str(caught.value).startswith(server.url)
+    assert "ssl" not in str(caught.value)  # there is none with http://
+
+
+async def test_a_name_that_nobody_has_never_reached_anybody() -> None:
+    transport = transport_to("http://nobody.invalid")
+    with pytest.raises(ApiConnectionError) as caught:
+        await transport.request("GET", "/", headers={}, body=None, timeout=10)
+    await transport.aclose()
+
+    assert not caught.value.reached
+
+
+async def test_a_silent_server_may_have_been_reached() -> None:
+    async with Loopback([reply().stall()]) as server:
+        transport = transport_to(server.url)
+        with pytest.raises(ApiTimeoutError, match=r"no answer within 0\.05 s") as caught:
+            await transport.request("GET", "/", headers={}, body=None, timeout=0.05)
+        await transport.aclose()
+
+    assert caught.value.reached
+    assert caught.value.__context__ is None
+
+
+# Redirects and cookies
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_redirect_is_never_followed(status: int, method: str) -> None:
+    async with Loopback([]) as elsewhere:
+        answer = await answered([redirect(status, f"{elsewhere.url}/stolen")], method=method, body=b"{}")
+
+    assert answer.status == status
+    assert elsewhere.requests == []
+
+
+async def test_cookies_are_ignored() -> None:
+    script = [reply(headers={"Set-Cookie": "session=1; Path=/"}), reply()]
+    async with Loopback(script) as server:
+        # The usual cookie jar ignores hosts that are addresses: only a name shows anything.
+        transport = transport_to(server.url.replace("127.0.0.1", "localhost"))
+        for _ in script:
+            await transport.request("GET", "/", headers={}, body=None, timeout=10)
+        await transport.aclose()
+
+    assert "cookie" not in server.requests[1].headers
+
+
+# Certificates
+
+
+async def test_a_ca_file_without_certificates_is_a_wrong_setting(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text("no certificates")
+    transport = transport_to("https://127.0.0.1:1", ssl=file)
+
+    with pytest.raises(ConfigurationError, match="no certificates in"):
+        await transport.request("GET", "/", headers={}, body=None, timeout=10)
+
+
+async def test_a_context_is_taken_as_it_is() -> None:
+    transport = transport_to("https://127.0.0.1:1", ssl=ssl.create_default_context())
+    with pytest.raises(ApiConnectionError) as caught:
+        await transport.request("GET", "/", headers={}, body=None, timeout=10)
+    await transport.aclose()
+
+    assert not caught.value.reached
+
+
+class Deaf:
+    """Accepts connections and says the same to everybody, whatever they ask for; nothing by default."""
+
+    def __init__(self, says: bytes = b"") -> None:
+        self._says = says
+
+    async def __aenter__(self) -> "Deaf":
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        self._over = asyncio.Event()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._over.set()
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(self._says)
+        if not self._says:
+            await self._over.wait()
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "variable", "named"),
+    [
+        (None, None, "the system's"),
+        (None, "/nowhere/ca.pem", "/nowhere/ca.pem"),
+        (ssl.create_default_context(), "/nowhere/ca.pem", "the ssl= context"),
+    ],
+)
+async def test_a_failed_handshake_names_the_trust_store_and_reached_nobody(
+    given: Any, variable: str | None, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    if variable:
+        monkeypatch.setenv("SSL_CERT_FILE", variable)
+    async with Deaf(b"HTTP/1.1 400 Bad Request\r\n\r\n") as server:
+        transport = transport_to(f"https://127.0.0.1:{server.port}", ssl=given)
+        with pytest.raises(ApiConnectionError) as caught:
+            await transport.request("GET", "/", headers={}, body=None, timeout=10)
+        await transport.aclose()
+
+    assert f"(trust store: {named})" in str(caught.value)
+    assert not caught.value.reached
+
+
+async def test_a_handshake_that_hangs_is_told_apart_from_an_answer_that_is_late() -> None:
+    async with Deaf() as server:
+        transport = transport_to(f"https://127.0.0.1:{server.port}", request_timeout=0.05)
+        with pytest.raises(ApiTimeoutError, match="no connection in time") as caught:
+            await transport.request("GET", "/", headers={}, body=None, timeout=0.05)
+        await transport.aclose()
+
+    assert not caught.value.reached
+
+
+# Loops, threads, closing
+
+
+async def test_a_closed_transport_refuses() -> None:
+    transport = transport_to("http://127.0.0.1:1")
+    await transport.aclose()
+    await transport.aclose()
+
+    with pytest.raises(ClientClosedError):
+        await transport.request("GET", "/", headers={}, body=None, timeout=10)
+
+
+async def test_two_may_close_at_the_same_time() -> None:
+    async with Loopback(forever_ok()) as server:
+        transport = transport_to(server.url)
+        await transport.request("GET", "/", headers={}, body=None, timeout=10)
+        await asyncio.gather(transport.aclose(), transport.aclose())
+        await transport.aclose()
+
+
+async def test_closing_ends_a_call_under_way() -> None:
+    async with Loopback([reply().stall()]) as server:
+        transport = transport_to(server.url)
+        call = asyncio.ensure_future(transport.request("GET", "/", headers={}, body=None, timeout=10))
+        await server.received(1)
+        await transport.aclose()
+        with pytest.raises(ApiConnectionError) as caught:
+            await call
+    assert caught.value.reached
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [reply(200, {"some": "body"}), reply(200, {"some": "body"}, framing="chunked"), gzipped(reply(200, {}))],
+    ids=["length", "chunked", "gzip"],
+)
+async def test_closing_ends_a_call_that_reads_a_body(answer: Reply) -> None:
+    """Those who wait for the rest of a body are not told by aiohttp."""
+    async with Loopback([answer.stall("body")]) as server:
+        transport = transport_to(server.url)
+        call = asyncio.ensure_future(transport.request("GET", "/", headers={}, body=None, timeout=60))
+        async with asyncio.timeout(20):
+            while not [held for held in transport._sessions.values() if held.reading]:
+                await asyncio.sleep(0)
+            await transport.aclose()
+            with pytest.raises(ApiConnectionError):
+                await call
+
+
+def look(client: Client) -> None:
+    asyncio.run(client.run_status("run_1"))
+
+
+class ServerThread:
+    """A server whose loop runs in a thread, for tests that run loops of their own."""
+
+    def __enter__(self) -> "ServerThread":
+        self._ready, self._stop = threading.Event(), asyncio.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        async with Loopback(self._answer) as server:
+            self.server, self.url = server, server.url
+            self._ready.set()
+            await self._stop.wait()
+
+    def _answer(self, request: Request) -> Any:
+        return reply(200, {"id": "run_1", "status": "SUCCEEDED"})
+
+
+def test_one_client_works_in_one_loop_after_the_other() -> None:
+    with ServerThread() as thread:
+        client = Client("test-key", base_url=thread.url, proxy=False)
+        for _ in range(3):
+            look(client)
+
+    assert len(thread.server.requests) == 3
+    assert thread.server.connections == 3
+
+
+def test_one_client_works_in_many_threads_each_with_a_loop() -> None:
+    failures: list[BaseException] = []
+
+    with ServerThread() as thread:
+        client = Client("test-key", base_url=thread.url, proxy=False)
+
+        def work() -> None:
+            try:
+                look(client)
+            except BaseException as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=work) for _ in range(10)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+
+    assert failures == []
+    assert len(thread.server.requests) == 10
+
+
+def test_closing_reaches_the_sessions_of_other_running_loops() -> None:
+    with ServerThread() as thread:
+        client = Client("test-key", base_url=thread.url, proxy=False)
+        used, closed = threading.Event(), threading.Event()
+        results: list[object] = []
+
+        async def other_loop() -> None:
+            await client.run_status("run_1")
+            used.set()
+            await asyncio.to_thread(closed.wait, 10)
+            await asyncio.sleep(0)
+            results.append(await asyncio.gather(client.run_status("run_1"), return_exceptions=True))
+
+        other = threading.Thread(target=lambda: asyncio.run(other_loop()))
+        other.start()
+        assert used.wait(10)
+        asyncio.run(client.aclose())
+        closed.set()
+        other.join()
+
+    assert isinstance(results[0][0], ClientClosedError)  # type: ignore[index]
+
+
+def test_a_loop_that_stands_still_keeps_its_session_until_its_own_end() -> None:
+    with ServerThread() as thread:
+        client = Client("test-key", base_url=thread.url, proxy=False)
+        with asyncio.Runner() as runner:
+            runner.run(client.run_status("run_1"))
+            with ThreadPoolExecutor() as elsewhere:
+                elsewhere.submit(asyncio.run, client.aclose()).result()
+            with pytest.raises(ClientClosedError):
+                runner.run(client.run_status("run_1"))
+
+
+FORKED = """
+    import asyncio, logging, os, sys
+    from lume_async import Client
+
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # a busy machine makes slow callbacks, which -X dev tells
+
+    def in_child():
+        asyncio.events._set_running_loop(None)  # as multiprocessing does
+        asyncio.run(client.run_status("run_1"))
+        os._exit(7)
+
+    async def in_parent():
+        await client.run_status("run_1")
+        child = os.fork() or in_child()
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        await client.run_status("run_1")
+        return code
+
+    client = Client("k", base_url=sys.argv[1], proxy=False)
+    sys.exit(asyncio.run(in_parent()))
+"""
+
+
+def test_a_forked_child_uses_no_connection_of_its_parent() -> None:
+    with ServerThread() as thread:
+        done = subprocess.run(
+            [sys.executable, "-X", "dev", "-c", textwrap.dedent(FORKED), thread.url],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    assert (done.returncode, done.stdout, done.stderr) == (7, "", "")
+    assert [request.connection for request in thread.server.requests] == [1, 2, 1]
+
+
+NEVER_CLOSED = """
+    import asyncio, gc, logging, sys
+    from lume_async import Client
+
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # a busy machine makes slow callbacks, which -X dev tells
+
+    async def main(client):
+        await client.run_status("run_1")
+
+    async def cycle():
+        holder = [Client("k", base_url=sys.argv[1], proxy=False)]
+        holder.append(holder)
+        await holder[0].run_status("run_1")
+        del holder
+        gc.collect()
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    client = Client("k", base_url=sys.argv[1], proxy=False)
+    {use}
+    print("done")
+"""
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "asyncio.run(main(client))",
+        "asyncio.run(main(client)); del client",
+        "asyncio.run(main(client)); asyncio.run(main(client))",
+        "import anyio; anyio.run(main, client)",
+        "with asyncio.Runner() as runner: runner.run(main(client))",
+        "import uvloop; uvloop.run(main(client))",
+        "asyncio.run(cycle())",
+        "import uvloop; uvloop.run(cycle())",
+    ],
+)
+def test_a_client_that_is_never_closed_makes_no_noise(use: str) -> None:
+    if "uvloop" in use:
+        pytest.importorskip("uvloop")
+    program = textwrap.dedent(NEVER_CLOSED).format(use=use)
+    with ServerThread() as thread:
+        done = subprocess.run(
+            [sys.executable, "-X", "dev", "-W", "error", "-c", program, thread.url],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+
+
+def test_a_client_keeps_no_loop_that_was_closed() -> None:
+    loops = []
+
+    async def use(client: Client) -> None:
+        loops.append(weakref.ref(asyncio.get_running_loop()))
+        await asyncio.gather(*(client.run_status("run_1") for _ in range(3)))
+
+    with ServerThread() as thread:
+        client = Client("test-key", base_url=thread.url, proxy=False, max_connections=1)
+        for _ in range(4):
+            asyncio.run(use(client))
+        gc.collect()
+        assert [loop() is None for loop in loops[:3]] == [True] * 3  # the newest goes with the next

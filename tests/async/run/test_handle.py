@@ -1,0 +1,668 @@
+"""A handle on one run: waiting, refreshing, cancelling; what it shows and what travels with it."""
+
+import asyncio
+import copy
+import logging
+import pickle
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+import lume_async
+from lume_async import (
+    ApiConnectionError,
+    ApiError,
+    ApiTimeoutError,
+    AuthenticationError,
+    Backoff,
+    ConfigurationError,
+    InvalidRequestError,
+    LumeRun,
+    ResponseDecodeError,
+    Retry,
+    RunFailedError,
+    RunMetadata,
+    RunNotFoundError,
+    RunStatus,
+    RunTimeoutError,
+    ServerError,
+    _api,
+)
+from lume_async._base import default_client as _default
+from lume_async.models import RunRecord
+from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, FakeTransport, fake_client, run_json
+
+ONCE = Retry(attempts=1)
+EVERY_TEN = Backoff.constant(10)
+START = 1_000.0
+TERMINAL = ["SUCCEEDED", "PARTIAL_FAILED", "FAILED", "CRASHED", "CANCELLED"]
+FAILED = ["FAILED", "CRASHED", "CANCELLED"]
+RUNNING = ["CREATED", "SYNCING_SOURCE", "TRANSFORMING", "SYNCING_TARGET"]
+
+
+def shows(status: str, **fields: Any) -> FakeAnswer:
+    return FakeAnswer(200, run_json("run_1", status, **fields))
+
+
+def handle_on(*answers: Any, **options: Any) -> tuple[LumeRun, FakeTransport, FakeClock]:
+    """An attached handle; the last answer comes for ever."""
+    clock, queue = FakeClock(), list(answers)
+
+    def answer(request: FakeRequest) -> Any:
+        return queue.pop(0) if len(queue) > 1 else queue[0]
+
+    client, transport = fake_client(answer, clock=clock, **{"retry": ONCE, **options})
+    return client.attach("run_1"), transport, clock
+
+
+def seen(status: str, **fields: Any) -> LumeRun:
+    """A handle without a client, as it was last seen."""
+    return LumeRun(None, "run_1", RunRecord("run_1", RunStatus(status), run_json("run_1", status, **fields)))
+
+
+# What it shows
+
+
+def test_an_attached_handle_has_seen_nothing() -> None:
+    run, transport, _ = handle_on(shows("CREATED"))
+
+    assert run.id == "run_1"
+    assert run.status is None
+    assert run.metadata == {}
+    assert isinstance(run.metadata, RunMetadata)
+    assert (run.flow_version, run.source_path, run.run_metadata, run.force_rerun) == (None, None, None, False)
+    assert (run.created_at, run.started_at, run.finished_at, run.progress) == (None, None, None, None)
+    assert (run.idempotency_key, run.reused) == (None, False)
+    assert (run.is_terminal, run.succeeded, run.has_output) == (False, False, False)
+    assert (run.mapped_location, run.rejects_location, run.error_message) == (None, None, None)
+    assert transport.requests == []
+
+
+def test_a_handle_shows_the_run() -> None:
+    run = seen(
+        "PARTIAL_FAILED",
+        run_metadata={"batch": 7},
+        force_rerun=True,
+        started_at="2026-01-01T00:00:01Z",
+        finished_at="2026-01-01T02:00:02+02:00",
+        progress=1,
+        metadata={"target_locations": {"mapped": "/out", "rejects": "/bad"}, "error_message": "2 bad rows"},
+    )
+
+    assert (run.flow_version, run.source_path) == ("customer_cleaner:v1", "customers.csv")
+    assert (run.run_metadata, run.force_rerun, run.progress) == ({"batch": 7}, True, 1.0)
+    assert run.created_at == datetime(2026, 1, 1, tzinfo=UTC)
+    assert run.started_at == datetime(2026, 1, 1, 0, 0, 1, tzinfo=UTC)
+    assert run.finished_at == datetime(2026, 1, 1, 0, 0, 2, tzinfo=UTC)
+    assert (run.mapped_location, run.rejects_location) == ("/out", "/bad")
+    assert run.error_message == "2 bad rows"
+    assert run.metadata["target_locations"]["mapped"] == "/out"
+    assert run.metadata is run.metadata
+
+
+@pytest.mark.parametrize(
+    ("status", "is_terminal", "succeeded", "has_output"),
+    [
+        *[(status, False, False, False) for status in RUNNING],
+        ("SUCCEEDED", True, True, True),
+        ("PARTIAL_FAILED", True, False, True),
+        *[(status, True, False, False) for status in FAILED],
+        ("PAUSED", False, False, False),
+    ],
+)
+def test_what_a_status_means(status: str, is_terminal: bool, succeeded: bool, has_output: bool) -> None:
+    run = seen(status)
+
+    assert (run.is_terminal, run.succeeded, run.has_output) == (is_terminal, succeeded, has_output)
+    assert run.status == status
+    assert run.status in [status, "other"]
+
+
+@pytest.mark.parametrize("name", ["run_metadata", "flow_version", "source_path", "progress"])
+@pytest.mark.parametrize("value", [["x"], None])
+def test_a_field_of_another_kind_is_none(name: str, value: Any) -> None:
+    assert getattr(seen("CREATED", **{name: value}), name) is None
+
+
+@pytest.mark.parametrize("name", ["created_at", "started_at", "finished_at"])
+@pytest.mark.parametrize("value", ["yesterday", 5, ["x"]])
+def test_a_time_that_is_none_says_where(name: str, value: Any) -> None:
+    with pytest.raises(ResponseDecodeError, match=rf"@ \$\.{name}"):
+        getattr(seen("CREATED", **{name: value}), name)
+
+
+def test_metadata_of_another_kind_says_where() -> None:
+    with pytest.raises(ResponseDecodeError, match=r"expected an object, got str @ \$\.metadata"):
+        assert seen("CREATED", metadata="text").metadata
+
+
+@pytest.mark.parametrize("missing", sorted(set(run_json("run_1", "CREATED")) - {"id", "status"}))
+@pytest.mark.parametrize("absent", [True, False], ids=["absent", "null"])
+async def test_a_wait_needs_no_more_than_id_and_status(missing: str, absent: bool) -> None:
+    raw = run_json("run_1", "SUCCEEDED")
+    raw[missing] = None
+    if absent:
+        del raw[missing]
+    run, _, _ = handle_on(FakeAnswer(200, raw))
+
+    assert (await run.wait()).succeeded
+
+
+# Waiting
+
+
+@pytest.mark.parametrize("status", ["SUCCEEDED", "PARTIAL_FAILED"])
+async def test_a_wait_updates_the_handle_and_returns_it(status: str) -> None:
+    run, transport, _ = handle_on(shows("CREATED"), shows("TRANSFORMING"), shows(status))
+
+    assert await run.wait(poll_interval=EVERY_TEN) is run
+    assert run.status == status
+    assert len(transport.requests) == 3
+
+
+@pytest.mark.parametrize("status", FAILED)
+async def test_a_run_that_failed_is_an_error(status: str) -> None:
+    run, _, _ = handle_on(shows(status, metadata={"error_message": "no such column"}))
+
+    with pytest.raises(RunFailedError, match=f"run run_1 ended {status}: no such column") as caught:
+        await run.wait()
+
+    assert caught.value.run is run
+    assert run.status == status
+
+
+@pytest.mark.parametrize("metadata", [{}, None, "text", ["list"], 5, {"error_message": None}])
+async def test_a_run_that_failed_is_an_error_whatever_its_metadata(metadata: Any) -> None:
+    run, _, _ = handle_on(shows("FAILED", metadata=metadata))
+
+    with pytest.raises(RunFailedError):
+        await run.wait()
+
+
+@pytest.mark.parametrize("status", TERMINAL)
+async def test_an_ended_run_is_not_asked_for_again(status: str) -> None:
+    run, transport, _ = handle_on(shows(status))
+    await run.refresh()
+    transport.requests.clear()
+
+    if status in FAILED:
+        with pytest.raises(RunFailedError):
+            await run.wait()
+    else:
+        await run.wait()
+
+    assert transport.requests == []
+
+
+async def test_the_handle_shows_what_was_seen_last_all_along() -> None:
+    statuses: list[Any] = []
+    run, transport, _ = handle_on(shows("CREATED"), shows("TRANSFORMING"), shows("SUCCEEDED"))
+    answer = transport._answer
+
+    def spied(request: FakeRequest) -> Any:
+        statuses.append(run.status)
+        return answer(request)
+
+    transport._answer = spied
+    await run.wait()
+
+    assert statuses == [None, "CREATED", "TRANSFORMING"]
+
+
+@pytest.mark.parametrize("timeout", [0, 25, timedelta(seconds=25)])
+async def test_a_wait_that_is_too_short(timeout: Any) -> None:
+    run, transport, clock = handle_on(shows("TRANSFORMING"))
+    number = 25 if timeout else 0
+
+    with pytest.raises(
+        RunTimeoutError, match=f"did not end within {number} s \\(status: TRANSFORMING\\)"
+    ) as caught:
+        await run.wait(timeout=timeout, poll_interval=EVERY_TEN)
+
+    assert isinstance(caught.value, TimeoutError)
+    assert caught.value.run is run
+    assert caught.value.__cause__ is None
+    assert clock.now() - START == number
+    assert len(transport.requests) == (4 if timeout else 1)
+
+
+async def test_a_wait_may_be_tried_again() -> None:
+    run, _, _ = handle_on(shows("TRANSFORMING"), shows("SUCCEEDED"))
+    with pytest.raises(RunTimeoutError):
+        await run.wait(timeout=0)
+
+    assert (await run.wait()).succeeded
+
+
+async def test_the_default_interval_grows_from_half_a_second_to_five() -> None:
+    run, _, clock = handle_on(*[shows("TRANSFORMING")] * 40, shows("SUCCEEDED"))
+    await run.wait()
+
+    first, last = clock.sleeps[0], clock.sleeps[-20:]
+    assert 0.375 <= first <= 0.625
+    assert all(3.75 <= sleep <= 6.25 for sleep in last)
+
+
+async def test_the_default_timeout_is_an_hour() -> None:
+    run, _, clock = handle_on(shows("TRANSFORMING"))
+
+    with pytest.raises(RunTimeoutError):
+        await run.wait(poll_interval=600)
+
+    assert clock.now() - START == 3_600
+
+
+async def test_without_a_timeout_a_wait_goes_on() -> None:
+    run, _, clock = handle_on(*[shows("TRANSFORMING")] * 400, shows("SUCCEEDED"))
+
+    await run.wait(timeout=None, poll_interval=600)
+
+    assert clock.now() - START == 240_000
+
+
+TOLERATED = [
+    ApiConnectionError("reset"),
+    ApiConnectionError("refused", reached=False),
+    ApiTimeoutError("slow"),
+    ResponseDecodeError("cut"),
+    FakeAnswer(200, b""),
+    FakeAnswer(200, b"<html>"),
+    FakeAnswer(200, b'{"id": "ru'),
+    FakeAnswer(200, {"id": "run_1", "status": None}),
+    FakeAnswer(408),
+    FakeAnswer(429),
+    FakeAnswer(500),
+    FakeAnswer(502, b"<html>"),
+    FakeAnswer(503),
+    FakeAnswer(504),
+]
+
+
+@pytest.mark.parametrize("failure", TOLERATED, ids=str)
+async def test_a_failed_look_is_not_a_failed_run(failure: Any) -> None:
+    run, _, _ = handle_on(*[failure] * 20, shows("SUCCEEDED"))
+
+    assert (await run.wait(poll_interval=EVERY_TEN)).succeeded
+
+
+@pytest.mark.parametrize("failure", TOLERATED, ids=str)
+async def test_the_last_error_is_the_cause_of_the_timeout(failure: Any) -> None:
+    run, _, _ = handle_on(failure)
+
+    with pytest.raises(RunTimeoutError, match="the last error was") as caught:
+        await run.wait(timeout=30, poll_interval=EVERY_TEN)
+
+    assert isinstance(caught.value.__cause__, ApiError)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (FakeAnswer(401), AuthenticationError),
+        (FakeAnswer(403), AuthenticationError),
+        (FakeAnswer(404), RunNotFoundError),
+        (FakeAnswer(400), InvalidRequestError),
+        (FakeAnswer(410), ApiError),
+        (FakeAnswer(307), ApiError),
+        (ResponseDecodeError("too large", retryable=False), ResponseDecodeError),
+    ],
+)
+async def test_what_waiting_does_not_change_ends_the_wait(answer: Any, kind: type[ApiError]) -> None:
+    run, _, _ = handle_on(shows("TRANSFORMING"), answer)
+
+    with pytest.raises(kind):
+        await run.wait(poll_interval=EVERY_TEN)
+
+    assert run.status == "TRANSFORMING"
+
+
+async def test_a_retry_after_on_a_good_answer_is_a_floor() -> None:
+    busy = FakeAnswer(200, run_json("run_1", "TRANSFORMING"), {"Retry-After": "42"})
+    run, _, clock = handle_on(busy, shows("SUCCEEDED"))
+
+    await run.wait(poll_interval=EVERY_TEN)
+
+    assert clock.now() - START == 42
+
+
+@pytest.mark.parametrize("status", [200, 429, 503])
+async def test_a_retry_after_past_the_deadline_ends_the_wait_without_a_last_look(status: int) -> None:
+    body = run_json("run_1", "TRANSFORMING") if status == 200 else {}
+    run, transport, _ = handle_on(FakeAnswer(status, body, {"Retry-After": "600"}))
+
+    with pytest.raises(RunTimeoutError):
+        await run.wait(timeout=60, poll_interval=EVERY_TEN)
+
+    assert len(transport.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"timeout": -1}, ValueError),
+        ({"timeout": float("nan")}, ValueError),
+        ({"timeout": "5"}, TypeError),
+        ({"poll_interval": -1}, ValueError),
+        ({"poll_interval": "5"}, TypeError),
+    ],
+)
+async def test_bad_arguments_send_nothing(arguments: dict[str, Any], error: type[Exception]) -> None:
+    run, transport, _ = handle_on(shows("SUCCEEDED"))
+
+    with pytest.raises(error):
+        await run.wait(**arguments)
+
+    assert transport.requests == []
+
+
+async def test_cancelling_a_wait_leaves_the_run_alone() -> None:
+    run, transport, _ = handle_on(shows("TRANSFORMING"))
+    task = asyncio.ensure_future(run.wait(timeout=None))
+    while len(transport.requests) < 3:
+        await asyncio.sleep(0)
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    sent = len(transport.requests)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert len(transport.requests) == sent
+    assert {request.method for request in transport.requests} == {"GET"}
+    assert run.status == "TRANSFORMING"
+
+
+# Statuses that this version does not know
+
+
+async def test_an_unknown_status_is_watched_on_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+    run, _, _ = handle_on(shows("CREATED"), *[shows("PAUSED_FOR_LUNCH")] * 5, shows("SUCCEEDED"))
+    with caplog.at_level(logging.WARNING, "lume"):
+        await run.wait()
+
+    [record] = caplog.records
+    assert "'PAUSED_FOR_LUNCH'" in record.getMessage()
+    assert run.succeeded
+
+
+async def test_an_unknown_status_is_bounded_by_the_deadline() -> None:
+    run, _, clock = handle_on(shows("PAUSED_FOR_LUNCH"))
+
+    with pytest.raises(RunTimeoutError, match="PAUSED_FOR_LUNCH"):
+        await run.wait(timeout=100)
+
+    assert clock.now() - START == 100
+
+
+async def test_an_unknown_status_that_has_ended_is_never_a_success() -> None:
+    run, transport, _ = handle_on(shows("EXPIRED", finished_at="2026-01-01T00:00:00Z"))
+
+    with pytest.raises(RunFailedError, match="ended EXPIRED"):
+        await run.wait()
+
+    assert len(transport.requests) == 1
+    assert run.is_terminal
+    assert not run.succeeded
+    assert not run.has_output
+
+
+@pytest.mark.parametrize("status", ["succeeded", "Succeeded", " SUCCEEDED"])
+async def test_a_status_is_known_as_it_is_written_only(status: str) -> None:
+    run, _, _ = handle_on(shows(status))
+
+    with pytest.raises(RunTimeoutError):
+        await run.wait(timeout=10)
+
+
+# Refreshing, cancelling
+
+
+async def test_refresh_looks_once() -> None:
+    run, transport, _ = handle_on(shows("CREATED"), shows("TRANSFORMING", metadata={"error_message": "x"}))
+    await run.refresh()
+    first = run.metadata
+    await run.refresh()
+
+    assert run.status == "TRANSFORMING"
+    assert (first, run.metadata) == ({}, {"error_message": "x"})
+    assert len(transport.requests) == 2
+
+
+async def test_refresh_of_an_unknown_run() -> None:
+    run, _, _ = handle_on(FakeAnswer(404))
+
+    with pytest.raises(RunNotFoundError):
+        await run.refresh()
+
+
+@pytest.mark.parametrize(("status", "then"), [(202, "TRANSFORMING"), (202, "CANCELLED"), (200, "SUCCEEDED")])
+async def test_cancel_asks_and_shows_what_the_server_says(status: int, then: str) -> None:
+    run, transport, _ = handle_on(FakeAnswer(status, run_json("run_1", then)))
+
+    await run.cancel()
+
+    assert run.status == then
+    assert [(request.method, request.path) for request in transport.requests] == [
+        ("POST", "/v1/runs/run_1/cancel")
+    ]
+
+
+async def test_cancel_is_tried_again() -> None:
+    run, transport, _ = handle_on(
+        FakeAnswer(502), FakeAnswer(202, run_json("run_1", "CANCELLED")), retry=Retry()
+    )
+
+    await run.cancel()
+
+    assert len(transport.requests) == 2
+
+
+@pytest.mark.parametrize("ended", TERMINAL)
+@pytest.mark.parametrize("later", RUNNING)
+async def test_an_ended_run_never_goes_back(ended: str, later: str) -> None:
+    run, _, _ = handle_on(shows(ended, metadata={"error_message": "kept"}), shows(later))
+    await run.refresh()
+    await run.refresh()
+
+    assert run.status == ended
+    assert run.error_message == "kept"
+
+
+def test_raise_for_status() -> None:
+    for status in [*RUNNING, "SUCCEEDED", "PARTIAL_FAILED", "PAUSED"]:
+        seen(status).raise_for_status()
+    LumeRun(None, "run_1").raise_for_status()
+
+    for run in [*map(seen, FAILED), seen("EXPIRED", finished_at="2026-01-01T00:00:00Z")]:
+        with pytest.raises(RunFailedError) as caught:
+            run.raise_for_status()
+        assert caught.value.run is run
+
+
+# Identity
+
+
+def test_handles_are_equal_by_id() -> None:
+    assert seen("CREATED") == seen("FAILED")
+    assert LumeRun(None, "a") != LumeRun(None, "b")
+    assert LumeRun(None, "a") != "a"
+    assert {seen("CREATED"), seen("FAILED"), LumeRun(None, "b")} == {
+        LumeRun(None, "run_1"),
+        LumeRun(None, "b"),
+    }
+    assert hash(seen("CREATED")) == hash(seen("FAILED"))
+
+
+@pytest.mark.parametrize(
+    ("run", "text"),
+    [
+        (LumeRun(None, "run_1"), "LumeRun('run_1', status=None)"),
+        (seen("CREATED", run_metadata={"secret": "x"}), "LumeRun('run_1', status='CREATED')"),
+        (seen("PAUSED"), "LumeRun('run_1', status='PAUSED')"),
+    ],
+)
+def test_a_repr_is_short(run: LumeRun, text: str) -> None:
+    assert repr(run) == text
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+async def test_what_travels_is_data_only(protocol: int) -> None:
+    client, _ = fake_client([FakeAnswer(201, run_json("run_1", "CREATED"))], api_key="canary-key")
+    run = await client.run("f", "s", idempotency_key="mine")
+
+    pickled = pickle.dumps(run, protocol)
+    back = pickle.loads(pickled)
+
+    assert b"canary-key" not in pickled
+    assert b"lume.test" not in pickled
+    assert back == run
+    assert (back.status, back.metadata, back.idempotency_key, back.reused) == ("CREATED", {}, "mine", False)
+
+
+@pytest.mark.parametrize("copier", [copy.copy, copy.deepcopy])
+@pytest.mark.parametrize("run", [LumeRun(None, "run_1"), seen("EXPIRED", metadata={"a": [1]})], ids=repr)
+def test_a_handle_copies(run: LumeRun, copier: Any) -> None:
+    back = copier(run)
+
+    assert back == run
+    assert (back.status, back.metadata) == (run.status, run.metadata)
+
+
+@pytest.fixture
+def default_client() -> Iterator[FakeTransport]:
+    client, transport = fake_client(lambda request: shows("SUCCEEDED"))
+    before = dict(_api._default)
+    _api._default["client"] = client
+    yield transport
+    _api._default.clear()
+    _api._default.update(before)
+
+
+async def test_an_unpickled_handle_works_through_the_default_client(default_client: FakeTransport) -> None:
+    back: LumeRun = pickle.loads(pickle.dumps(seen("CREATED")))
+
+    assert (await back.wait()).succeeded
+    assert len(default_client.requests) == 1
+
+
+async def test_a_handle_of_the_other_face_is_bound_to_its_client() -> None:
+    client, transport = fake_client(lambda request: shows("SUCCEEDED"))
+    back: LumeRun = pickle.loads(pickle.dumps(seen("CREATED")))._bind(lambda: client)
+
+    await back.refresh()
+
+    assert len(transport.requests) == 1
+
+
+async def test_without_any_client_a_handle_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_default, "find_client", None)
+
+    with pytest.raises(ConfigurationError, match="belongs to no client"):
+        await seen("CREATED").refresh()
+
+
+def test_errors_of_a_live_run_pickle() -> None:
+    run, _, _ = handle_on(shows("FAILED"))
+    back = pickle.loads(pickle.dumps(RunFailedError("failed", run=run)))
+
+    assert back.run == run
+
+
+# The documentation's own recipe
+
+
+@pytest.mark.parametrize("status", TERMINAL)
+async def test_the_recipe_returns_the_run_in_whatever_terminal_status(status: str) -> None:
+    run, _, _ = handle_on(shows("CREATED"), shows(status))
+    client = lume_async.Client.__new__(lume_async.Client)
+    client._sender = run._connected
+
+    assert (await client.wait_for_run_completion("run_1")).status == status
+
+
+@pytest.mark.parametrize(
+    ("arguments", "delays"),
+    [
+        ({}, [5, 10, 20, 40, 60, 60, 60, 60, 60]),
+        ({"max_attempts": 1}, []),
+        ({"max_attempts": 3, "initial_delay": 1}, [1, 2]),
+        ({"max_attempts": 4, "initial_delay": timedelta(seconds=2)}, [2, 4, 8]),
+        ({"max_attempts": 4, "max_delay": 7}, [5, 7, 7]),
+        ({"max_attempts": 3, "initial_delay": 90}, [60, 60]),
+        ({"max_attempts": 3, "initial_delay": 0}, [0, 0]),
+        ({"timeout": 50}, [5, 10, 20, 15]),
+        ({"timeout": 0}, []),
+    ],
+)
+async def test_the_recipes_delays(arguments: dict[str, Any], delays: list[float]) -> None:
+    clock = FakeClock()
+    headers = {"Lume-Capabilities": "wait", "ETag": '"e"'}
+    client, transport = fake_client(
+        lambda request: FakeAnswer(200, run_json("run_1", "TRANSFORMING"), headers), clock=clock
+    )
+
+    with pytest.raises(RunTimeoutError) as caught:
+        await client.wait_for_run_completion("run_1", **arguments)
+
+    assert clock.sleeps == delays
+    assert len(transport.requests) == len(delays) + 1
+    assert all("Prefer" not in request.headers for request in transport.requests)
+    assert caught.value.run.status == "TRANSFORMING"
+
+
+async def test_the_recipe_tolerates_failed_looks() -> None:
+    client, _ = fake_client([FakeAnswer(500), FakeAnswer(500), shows("SUCCEEDED")], retry=ONCE)
+
+    assert (await client.wait_for_run_completion("run_1")).succeeded
+
+
+async def test_the_recipe_names_the_last_error() -> None:
+    client, _ = fake_client([FakeAnswer(500)] * 3, retry=ONCE)
+
+    with pytest.raises(RunTimeoutError, match="after 3 looks") as caught:
+        await client.wait_for_run_completion("run_1", 3)
+
+    assert isinstance(caught.value.__cause__, ServerError)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"max_attempts": 0}, ValueError),
+        ({"max_attempts": -1}, ValueError),
+        ({"max_attempts": True}, ValueError),
+        ({"max_attempts": 1.5}, ValueError),
+        ({"initial_delay": -1}, ValueError),
+        ({"max_delay": -1}, ValueError),
+        ({"timeout": -1}, ValueError),
+        ({"initial_delay": "5"}, TypeError),
+        ({"run_id": "../x"}, InvalidRequestError),
+        ({"run_id": ""}, InvalidRequestError),
+    ],
+)
+async def test_the_recipes_bad_arguments_send_nothing(
+    arguments: dict[str, Any], error: type[Exception]
+) -> None:
+    client, transport = fake_client([])
+
+    with pytest.raises(error):
+        await client.wait_for_run_completion(**{"run_id": "run_1", **arguments})
+
+    assert transport.requests == []
+
+
+async def test_to_dict_is_the_run_as_the_server_described_it() -> None:
+    client, _ = fake_client([FakeAnswer(200, run_json("run_1", "SUCCEEDED", extra=[1]))])
+    assert client.attach("run_1").to_dict() == {"id": "run_1"}
+    assert (await client.run_status("run_1")).to_dict() == run_json("run_1", "SUCCEEDED", extra=[1])
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy])
+async def test_a_copy_works_through_the_same_client(again: Callable[[LumeRun], LumeRun]) -> None:
+    client, transport = fake_client([FakeAnswer(200, run_json("run_1", "SUCCEEDED"))] * 2)
+    run = again(await client.run_status("run_1"))
+    await run.refresh()
+    assert run.succeeded
+    assert len(transport.requests) == 2

@@ -1,0 +1,141 @@
+import pickle
+import random
+from typing import Any
+
+import pytest
+
+from lume_async._base.backoff import Backoff
+from lume_async._wire.retry import Retry, answer_lost, refuses_for_good
+from lume_async.errors import (
+    ApiConnectionError,
+    ApiError,
+    ApiTimeoutError,
+    AuthenticationError,
+    DuplicateRunError,
+    InvalidRequestError,
+    RateLimitError,
+    ResponseDecodeError,
+    RunNotFoundError,
+    ServerError,
+    SubmissionUnknownError,
+)
+
+RNG = random.Random(0)
+PLAIN = Retry(attempts=3, backoff=Backoff(1, maximum=8, jitter=0))
+
+
+def error(kind: type[ApiError], status: int | None = None, **details: Any) -> ApiError:
+    return kind("x", status_code=status, **details)
+
+
+@pytest.mark.parametrize(
+    ("failure", "after_first", "after_second", "after_third"),
+    [
+        (error(ApiConnectionError), 1, 2, None),
+        (error(ApiConnectionError, reached=False), 1, 2, None),
+        (error(ApiTimeoutError), 1, 2, None),
+        (error(RateLimitError, 429), 1, 2, None),
+        (error(RateLimitError, 429, retry_after=0), 1, 2, None),
+        (error(RateLimitError, 429, retry_after=1.5), 1.5, 2, None),
+        (error(RateLimitError, 429, retry_after=60), 60, 60, None),
+        (error(RateLimitError, 429, retry_after=60.1), None, None, None),
+        (error(ServerError, 500), 1, 2, None),
+        (error(ServerError, 503, retry_after=7), 7, 7, None),
+        (error(ApiError, 408, retryable=True), 1, 2, None),
+        (error(ResponseDecodeError, 200), 1, 2, None),
+        (error(ResponseDecodeError, 200, retryable=False), None, None, None),
+        (error(ApiError, 302), None, None, None),
+        (error(ApiError, 418), None, None, None),
+        (error(AuthenticationError, 401), None, None, None),
+        (error(AuthenticationError, 403), None, None, None),
+        (error(InvalidRequestError, 422), None, None, None),
+        (error(DuplicateRunError, 409), None, None, None),
+        (error(RunNotFoundError, 404), None, None, None),
+        (error(SubmissionUnknownError), None, None, None),
+    ],
+)
+def test_which_failure_is_tried_again_and_when(
+    failure: ApiError, after_first: float | None, after_second: float | None, after_third: float | None
+) -> None:
+    delays = [PLAIN.delay(failure, attempt, RNG) for attempt in (1, 2, 3)]
+
+    assert delays == [after_first, after_second, after_third]
+
+
+def test_one_attempt_switches_retries_off() -> None:
+    assert Retry(attempts=1).delay(error(ServerError, 500), 1, RNG) is None
+
+
+def test_the_longest_wait_is_a_setting() -> None:
+    assert Retry(max_retry_after=120).delay(error(RateLimitError, 429, retry_after=90), 1, RNG) == 90
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [
+        ({"attempts": 0}, ValueError),
+        ({"attempts": -1}, ValueError),
+        ({"attempts": True}, ValueError),
+        ({"attempts": 2.0}, ValueError),
+        ({"attempts": None}, ValueError),
+        ({"max_retry_after": -1}, ValueError),
+        ({"max_retry_after": "60"}, TypeError),
+    ],
+)
+def test_bad_values_are_refused(arguments: dict[str, Any], kind: type[Exception]) -> None:
+    with pytest.raises(kind):
+        Retry(**arguments)
+
+
+def test_a_policy_pickles() -> None:
+    assert pickle.loads(pickle.dumps(PLAIN)) == PLAIN
+
+
+@pytest.mark.parametrize(
+    ("failure", "lost"),
+    [
+        (error(ApiConnectionError, reached=True), True),
+        (error(ApiConnectionError, reached=False), False),
+        (error(ApiTimeoutError, reached=True), True),
+        (error(ApiTimeoutError, reached=False), False),
+        (error(ApiConnectionError, 200, reached=True), True),  # a cut body
+        (error(ResponseDecodeError, 200), True),
+        (error(ResponseDecodeError, 201), True),
+        (error(ResponseDecodeError, None), True),
+        (error(ResponseDecodeError, 302), False),
+        (error(ServerError, 500), True),
+        (error(ServerError, 502), True),
+        (error(ServerError, 504), True),
+        (error(ServerError, 507), True),
+        (error(ServerError, 503), False),
+        (error(ApiError, 408), False),
+        (error(RateLimitError, 429), False),
+        (error(ApiError, 302), False),
+        (error(AuthenticationError, 401), False),
+        (error(InvalidRequestError, 400), False),
+        (error(DuplicateRunError, 409), False),
+    ],
+)
+def test_whether_a_run_may_exist_all_the_same(failure: ApiError, lost: bool) -> None:
+    assert answer_lost(failure) is lost
+
+
+@pytest.mark.parametrize(
+    ("status", "for_good"),
+    [
+        (400, True),
+        (404, True),
+        (413, True),
+        (422, True),
+        (401, False),
+        (409, False),
+        (429, False),
+        (503, False),
+    ],
+)
+def test_which_answer_shows_that_no_attempt_can_have_worked(status: int, for_good: bool) -> None:
+    of_service, of_gateway = error(ApiError, status), error(ApiError, status)
+    of_service._of_service = True
+
+    assert refuses_for_good(of_service) is for_good
+    assert not refuses_for_good(of_gateway)

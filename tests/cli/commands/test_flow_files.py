@@ -1,0 +1,148 @@
+"""`lume flow`: files written from samples, mistakes told with their place."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from lume_cli._app import app
+from lume_cli._work.flow_infer import Column, delimiter
+
+SAMPLE = """Customer ID;E-Mail;signedUp;Seen At;Zip;Score;Active;Plan;Note, free
+1; a@example.org ;2024-01-31;2024-01-31T10:00:00Z;00123;1.5;true;free;
+2;b@example.org;2024-02-01;2024-01-31T10:00:00Z;01234;2;false;pro;x
+3;c@example.org;2024-02-02;2024-01-31T10:00:00Z;10115;-3e2;TRUE;free;it's "it"
+"""
+
+
+def lume(*command: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in command])
+
+
+def test_a_file_from_a_sample_says_what_the_sample_shows_and_passes_the_check(tmp_path: Path) -> None:
+    (tmp_path / "My Customers.csv").write_text(SAMPLE)
+    result = lume("flow", "init", tmp_path / "My Customers.csv", "-o", tmp_path)
+    written = tmp_path / "my_customers.v1.toml"
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == ""
+    assert f"lume flow check {written}" in result.stderr
+    flow = tomllib.loads(written.read_text())
+    assert (flow["flow"], flow["version"], flow["source"]["csv"]["delim"]) == ("my_customers", "v1", ";")
+    columns = flow["columns"]
+    assert columns["customer_id"] == {"sql": '"Customer ID"', "type": "integer", "required": True}
+    assert columns["e_mail"] == {"sql": """nullif(trim("E-Mail"), '')""", "format": "email", "required": True}
+    assert columns["signed_up"]["format"] == "date"
+    assert columns["seen_at"]["format"] == "date-time"
+    assert columns["zip"]["type"] == "string"
+    assert columns["score"]["type"] == "number"
+    assert columns["active"]["type"] == "boolean"
+    assert columns["note_free"] == {"sql": '"Note, free"', "type": "string"}
+    check = lume("flow", "check", written, "-o", "json")
+    assert (check.exit_code, json.loads(check.stdout)[0]["flow_version"]) == (0, "my_customers:v1")
+
+
+def test_a_file_is_not_overwritten_unasked(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x\n1\n")
+    target = tmp_path / "a.toml"
+    assert lume("flow", "init", tmp_path / "a.csv", "-o", target).exit_code == 0
+    refused = lume("flow", "init", tmp_path / "a.csv", "-o", target)
+    assert (refused.exit_code, "pass --force" in refused.stderr) == (2, True)
+    assert lume("flow", "init", tmp_path / "a.csv", "-o", target, "--force").exit_code == 0
+    assert tomllib.loads(lume("flow", "init", tmp_path / "a.csv").stdout) == tomllib.loads(target.read_text())
+
+
+@pytest.mark.parametrize("output", ["flows/", "a/b/", "there"])
+def test_a_folder_is_made_and_gets_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.csv").write_text("x\n1\n")
+    Path("there").mkdir()
+    result = lume("flow", "init", "a.csv", "-o", output)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert tomllib.loads((Path(output) / "a.v1.toml").read_text())["flow"] == "a"
+    assert lume("flow", "init", "a.csv", "-o", output).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("output", "help"), [("flows", "write flows/ for a folder"), ("a.toml/", "leave one away")]
+)
+def test_neither_a_file_nor_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, help: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.csv").write_text("x\n1\n")
+    result = lume("flow", "init", "a.csv", "-o", output)
+    assert (result.exit_code, help in " ".join(result.stderr.split())) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+
+
+def test_a_folder_is_checked_file_by_file(tmp_path: Path) -> None:
+    empty = lume("flow", "check", tmp_path)
+    assert (empty.exit_code, "there are no flow files" in empty.stderr) == (1, True)
+    for name in ("b", "a"):
+        (tmp_path / f"{name}.toml").write_text(f'flow = "{name}"\nversion = "v1"\n[columns.n]\n')
+    (tmp_path / "notes.txt").write_text("none")
+    result = lume("flow", "check", tmp_path, "-o", "json")
+    assert result.exit_code == 0, result.stderr
+    assert [flow["flow_version"] for flow in json.loads(result.stdout)] == ["a:v1", "b:v1"]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "too short"),
+        (b"a,b\n", "too short"),
+        (b"a,\n1,2\n", "column 2 of the header has no name"),
+        (b"a,A\n1,2\n", "names 'A' twice"),
+        (b"a\n\xff\xfe\n", "pass --encoding"),
+    ],
+)
+def test_what_is_no_sample(tmp_path: Path, content: bytes, problem: str) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    result = lume("flow", "init", tmp_path / "a.csv")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert problem in result.stderr
+
+
+def test_dirt_does_not_hide_a_type_and_is_counted() -> None:
+    column = Column("n", [*map(str, range(99)), "oops"])
+    assert (column.type, column.misfits) == ("integer", ["oops"])
+    assert Column("n", ["1", "2", "oops"]).type == "string"
+    assert Column("n", ["", ""]).type == "string"
+    assert Column("t", ["2024-01-01 10:00:00"]).sql_type == "TIMESTAMP"
+    assert Column("p", ["a", "b"] * 8).values == ["a", "b"]
+
+
+@pytest.mark.parametrize(("mark", "other"), [(",", ";"), (";", ","), ("\t", ","), ("|", ",")])
+def test_delimiters(mark: str, other: str) -> None:
+    assert delimiter([f"a{mark}b{mark}c\n", f'1{mark}"x{other}y"{mark}3\n']) == mark
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('flow = "a"\nversion = "v1"\n[columns.n]\ntype = "integr"\n', ":4: columns.n.type: "),
+        ('flow = "a"\nversion = "v1"\n[columns.n]\nsql = "no_such_function(n)"\n', ":4: columns.n.sql: "),
+        (
+            'flow = "a"\nversion = "v1"\n[columns.n]\n[[rules]]\nname = "r"\nsql = "1 +"\n',
+            ":6: rules[0].sql: ",
+        ),
+        ('flow = "a"\nversion = "v1"\n[columns.n]\n\n[columns.m]\npatern = "x"\n', ":6: columns.m.patern: "),
+        ('flow = "a"\nversion = \n', ":2: is not TOML"),
+        ('flow = "a"\n[columns.n]\n', ": version: is missing"),
+    ],
+)
+def test_a_mistake_is_told_with_its_line_and_place(tmp_path: Path, text: str, place: str) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(text)
+    result = lume("flow", "check", path)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"{path}{place}" in result.stderr
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    result = lume("flow", "check", tmp_path / "none.toml")
+    assert (result.exit_code, "can't be read: No such file" in result.stderr) == (1, True)

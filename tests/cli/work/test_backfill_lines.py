@@ -1,0 +1,63 @@
+"""What `lume backfill` says on stderr while it works and no terminal shows a display."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from lume_async import ApiConnectionError, RunRequest
+from lume_async.testing import FakeAnswer, FakeRequest, fake_client, run_json
+from lume_cli._options import Options
+from lume_cli._session import Session
+from lume_cli._work import backfill as _backfilling
+from lume_cli._work.backfill import Backfill
+from lume_cli._work.source_paths import Paths
+
+
+async def test_a_server_that_goes_away_is_told_while_nothing_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_backfilling, "_EVERY", 0.0)
+    (tmp_path / "paths.txt").write_text("a.csv\n")
+    paths = Paths(str(tmp_path / "paths.txt"), lambda path: RunRequest("f:v1", path))
+    backfill = Backfill(Session(Options()), paths, paths.count(), allow_partial=False)
+    away, said = True, ""
+
+    def answer(request: FakeRequest) -> FakeAnswer | Exception:
+        if request.method == "POST":
+            return FakeAnswer(201, run_json("r1", "CREATED"))
+        return ApiConnectionError("refused") if away else FakeAnswer(200, run_json("r1", "SUCCEEDED"))
+
+    client, _ = fake_client(answer, hooks=[backfill.heard])
+    work = asyncio.ensure_future(
+        backfill.until_ended(
+            client, max_active=1, journal=None, retry_failed=False, on_duplicate="raise", timeout=None
+        )
+    )
+    async with asyncio.timeout(20):
+        while "the server does not answer" not in said:
+            await asyncio.sleep(0)
+            said += capsys.readouterr().err
+        away = False
+        assert await work == 0
+    assert "0 of 1 ended  1 active  the server does not answer (ApiConnectionError): waiting for it\n" in said
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("1 of 1 ended: SUCCEEDED 1")
+    assert "does not answer" not in last
+
+
+async def test_what_the_journal_knew_is_no_speed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "paths.txt").write_text("a.csv\n")
+    paths = Paths(str(tmp_path / "paths.txt"), lambda path: RunRequest("f:v1", path))
+    journal = str(tmp_path / "state.db")
+    client, _ = fake_client(
+        lambda request: FakeAnswer(201 if request.method == "POST" else 200, run_json("r1", "SUCCEEDED"))
+    )
+    for _start in range(2):
+        backfill = Backfill(Session(Options()), paths, paths.count(), allow_partial=False)
+        await backfill.until_ended(
+            client, max_active=1, journal=journal, retry_failed=False, on_duplicate="raise", timeout=None
+        )
+    first, second = (line for line in capsys.readouterr().err.splitlines() if "ended" in line)
+    assert "/s" in first
+    assert second == "1 of 1 ended: SUCCEEDED 1"

@@ -1,0 +1,138 @@
+"""What a flow file may say, and where a mistake in it is."""
+
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from local.flows import NOTES, PEOPLE, people
+
+from lume_local._flow.definition import MAPPED, REJECTS, json_schema, read_definition, read_toml
+from lume_local._flow.fields import FlowError
+
+
+def test_a_small_flow_has_sensible_defaults() -> None:
+    flow = read_definition(people(columns={"full name": {}}))
+    (column,) = flow.columns
+    assert (column.sql, column.type, column.sql_type, column.required) == (
+        '"full name"',
+        "string",
+        "VARCHAR",
+        False,
+    )
+    assert (flow.source.format, flow.source.delim, flow.source.uri) == ("csv", ",", "{source_path}")
+    assert (flow.mapped, flow.rejects, flow.max_ratio, flow.ref) == (MAPPED, REJECTS, None, "people:v1")
+
+
+def test_the_hash_is_of_what_is_said_not_of_how() -> None:
+    one = read_toml('flow = "f"\nversion = "v1"\n[columns.a]\ntype = "integer"\nrequired = true\n')
+    other = read_toml('version="v1" # first\nflow="f"\n\n[columns]\na = {required=true, type="integer"}')
+    third = read_toml('flow = "f"\nversion = "v1"\n[columns.a]\ntype = "integer"\n')
+    assert one.content_hash == other.content_hash != third.content_hash
+
+
+MISTAKES: list[tuple[dict[str, Any], str, str]] = [
+    ({"flow": ""}, "flow", "is empty"),
+    ({"flow": "a/b"}, "flow", "must match"),
+    ({"version": 1}, "version", "must be a text"),
+    ({"version": ".."}, "version", "must match"),
+    ({"colums": {}}, "colums", "did you mean 'columns'"),
+    ({"columns": {}}, "columns", "at least one"),
+    ({"columns": {"a": "integer"}}, "columns.a", "must be a table"),
+    ({"columns": {"_lume_x": {}}}, "columns._lume_x", "belong to the engine"),
+    ({"columns": {"a": {}, "A": {}}}, "columns", "is there twice"),
+    ({"columns": {"a\n": {}}}, "columns", "printable"),
+    ({"columns": {"a": {"type": "int"}}}, "columns.a.type", "did you mean 'integer'"),
+    ({"columns": {"a": {"requierd": True}}}, "columns.a.requierd", "did you mean 'required'"),
+    ({"columns": {"a": {"required": "yes"}}}, "columns.a.required", "true or false"),
+    ({"columns": {"a": {"format": "e-mail"}}}, "columns.a.format", "did you mean 'email'"),
+    ({"columns": {"a": {"type": "integer", "format": "date"}}}, "columns.a.format", "for type 'string'"),
+    ({"columns": {"a": {"sql": ""}}}, "columns.a.sql", "is empty"),
+    ({"columns": {"a": {"sql_type": "DECIMAL(50,2)"}}}, "columns.a.sql_type", "doesn't fit type 'string'"),
+    ({"columns": {"a": {"type": "number", "sql_type": "DECIMAL(50,2)"}}}, "columns.a.sql_type", "1 to 38"),
+    (
+        {"columns": {"a": {"type": "number", "sql_type": "DECIMAL(2,4)"}}},
+        "columns.a.sql_type",
+        "after the point",
+    ),
+    ({"columns": {"a": {"sql_type": "TEXT); DROP"}}}, "columns.a.sql_type", "is not known"),
+    (
+        {"columns": {"a": {"format": "date", "sql_type": "VARCHAR"}}},
+        "columns.a.sql_type",
+        "doesn't fit format",
+    ),
+    ({"columns": {"a": {"minimum": 3}}}, "columns.a.minimum", "has no meaning for VARCHAR"),
+    ({"columns": {"a": {"type": "integer", "minimum": "3"}}}, "columns.a.minimum", "must be a number"),
+    ({"columns": {"a": {"type": "integer", "pattern": "x"}}}, "columns.a.pattern", "has no meaning"),
+    ({"columns": {"a": {"type": "integer", "maxLength": 3}}}, "columns.a.maxLength", "has no meaning"),
+    ({"columns": {"a": {"maxLength": -1}}}, "columns.a.maxLength", "whole number"),
+    ({"columns": {"a": {"format": "date", "minimum": 3}}}, "columns.a.minimum", "ISO text"),
+    ({"columns": {"a": {"enum": []}}}, "columns.a.enum", "1 to 1,000"),
+    ({"columns": {"a": {"enum": [["x"]]}}}, "columns.a.enum", "neither a text"),
+    ({"columns": {"a": {"type": "integer", "enum": ["1"]}}}, "columns.a.enum", "not of type 'integer'"),
+    ({"columns": {"a": {"type": "integer", "enum": [True]}}}, "columns.a.enum", "not of type 'integer'"),
+    ({"source": {"format": "xlsx"}}, "source.format", "none of csv, ndjson"),
+    ({"source": {"csv": {"delim": "||"}}}, "source.csv.delim", "1 is the most"),
+    ({"source": {"csv": {"delim": '"'}}}, "source.csv.delim", "not the quote"),
+    ({"source": {"csv": {"encoding": "utf-9"}}}, "source.csv.encoding", "is not an encoding"),
+    ({"source": {"format": "ndjson", "csv": {}}}, "source.csv", "has no meaning"),
+    ({"source": {"uri": "{run_id}.csv"}}, "source.uri", "not a placeholder"),
+    ({"target": {"mapped": "out.xlsx"}}, "target.mapped", "must end with"),
+    ({"target": {"mapped": "s3://b/x.csv"}}, "target.mapped", "must be a local path"),
+    ({"target": {"mapped": "{runid}.csv"}}, "target.mapped", "not a placeholder"),
+    ({"target": {"mapped": "x.csv", "rejects": "x.csv"}}, "target.rejects", "same file"),
+    ({"rejects": {"max_ratio": 2}}, "rejects.max_ratio", "between 0 and 1"),
+    ({"rejects": {"max_ratio": float("nan")}}, "rejects.max_ratio", "finite"),
+    ({"rejects": {"max_rate": 0.2}}, "rejects.max_rate", "did you mean 'max_ratio'"),
+    ({"rules": {}}, "rules", "[[rules]]"),
+    ({"rules": [{"sql": "true"}]}, "rules[0].name", "is missing"),
+    ({"rules": [{"name": "r"}]}, "rules[0].sql", "is missing"),
+    ({"rules": [{"name": "r", "sql": "true", "on_fail": "stop"}]}, "rules[0].on_fail", "reject, warn, fail"),
+    ({"rules": [{"name": "r", "sql": "true"}, {"name": "R", "sql": "true"}]}, "rules", "is there twice"),
+]
+
+
+@pytest.mark.parametrize(("changes", "place", "words"), MISTAKES)
+def test_mistakes_are_named_with_their_place(changes: dict[str, Any], place: str, words: str) -> None:
+    with pytest.raises(FlowError) as caught:
+        read_definition(people(**changes))
+    assert caught.value.place == place
+    assert words in caught.value.problem
+
+
+@pytest.mark.parametrize("definition", [None, [], "x", {}, {"flow": "f"}, {"flow": "f", "version": "v"}])
+def test_what_is_no_flow_at_all(definition: Any) -> None:
+    with pytest.raises(FlowError):
+        read_definition(definition)
+
+
+def test_toml_mistakes_have_a_line() -> None:
+    with pytest.raises(FlowError, match="line 2"):
+        read_toml('flow = "f"\nversion = v1\n')
+
+
+def test_dates_in_toml_must_be_texts() -> None:
+    with pytest.raises(FlowError, match=r"columns\.d\.enum"):
+        read_toml('flow = "f"\nversion = "v1"\n[columns.d]\nformat = "date"\nenum = [2024-01-01]\n')
+
+
+def test_the_schema_is_json_schema() -> None:
+    flow = read_toml(PEOPLE)
+    schema = json_schema(flow)
+    Draft202012Validator.check_schema(schema)
+    validator = Draft202012Validator(schema)
+    assert validator.is_valid({"id": 1, "email": "a@b.org", "age": None})
+    assert not validator.is_valid({"id": 1, "email": "a@b.org", "age": 151})
+    assert not validator.is_valid({"id": None, "email": "a@b.org"})
+    assert not validator.is_valid({"id": 1, "email": "a@b.org", "more": 1})
+    notes = json_schema(read_toml(NOTES))
+    assert notes["properties"]["text"] == {"type": "string", "minLength": 2}
+
+
+def test_limits_of_dates_are_annotations() -> None:
+    flow = read_definition(people(columns={"d": {"format": "date", "minimum": "2020-01-01", "title": "Day"}}))
+    assert json_schema(flow)["properties"]["d"] == {
+        "type": ["string", "null"],
+        "format": "date",
+        "formatMinimum": "2020-01-01",
+        "title": "Day",
+    }

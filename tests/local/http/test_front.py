@@ -1,0 +1,374 @@
+"""The wire contract: every operation, every error, the headers. Each answer is held against openapi.yaml."""
+
+import asyncio
+import gzip
+import io
+from pathlib import Path
+
+import pytest
+from local.flows import PEOPLE_CSV, people, slow_rows
+from local.wire import CAPABILITIES, Wire
+
+import lume_local
+from lume_local._runs.waiters import Hub
+
+UNKNOWN = "/v1/runs/run_none"
+
+
+async def test_health_needs_no_key(server: lume_local.Server) -> None:
+    wire = Wire(server.base_url, "wrong")
+    async with wire.session:
+        assert (await wire.ask("GET", "/healthz")).document["status"] == "ok"
+
+
+@pytest.mark.parametrize("key", [None, "", "wrong", "é", "x" * 5000])
+async def test_all_else_needs_the_key(server: lume_local.Server, wire: Wire, key: str | None) -> None:
+    other = Wire(server.base_url, "")
+    del other.session.headers["lume-api-key"]
+    headers = {} if key is None else {"lume-api-key": key}
+    async with other.session:
+        for path in ("/v1/runs", "/v1/changes", UNKNOWN, "/nothing"):
+            answer = await other.ask("GET", path, headers=headers)
+            assert (answer.status, answer.kind) == (401, "unauthorized")
+            assert answer.headers["WWW-Authenticate"]
+            assert server.api_key not in str(answer.document)
+
+
+async def test_a_submission(wire: Wire) -> None:
+    answer = await wire.submit("people:v1", "people.csv", run_metadata={"a": [1, None]}, force_rerun=True)
+    assert answer.status == 201
+    run = answer.document
+    assert answer.headers["Location"] == f"/v1/runs/{run['id']}"
+    assert answer.headers["ETag"]
+    assert (run["status"], run["progress"], run["force_rerun"]) == ("CREATED", 0, True)
+    assert run["metadata"]["run"]["run_id"] == run["id"]
+    assert run["run_metadata"] == {"a": [1, None]}
+
+
+async def test_the_rule_against_processing_twice(wire: Wire, home: Path) -> None:
+    (home / "slow.csv").write_text(slow_rows())
+    first = (await wire.submit("slow:v1", "slow.csv")).document["id"]
+    for force in (False, True):
+        answer = await wire.submit("slow:v1", str(home / "slow.csv"), force_rerun=force)
+        assert (answer.status, answer.kind, answer.document["run_id"]) == (409, "run-in-progress", first)
+        assert "wait for that run" in answer.document["detail"]
+    done = await wire.run("people:v1", "people.csv")
+    answer = await wire.submit("people:v1", "./people.csv")
+    assert (answer.status, answer.kind, answer.document["run_id"]) == (409, "already-processed", done["id"])
+    assert "force_rerun" in answer.document["detail"]
+    assert (await wire.run("people:v1", "people.csv", force_rerun=True))["status"] == "SUCCEEDED"
+    await wire.ask("POST", f"/v1/runs/{first}/cancel")
+
+
+async def test_many_at_once_give_one_run(wire: Wire) -> None:
+    answers = await asyncio.gather(*(wire.submit("people:v1", "people.csv") for _ in range(50)))
+    (created,) = [answer for answer in answers if answer.status == 201]
+    refused = [answer for answer in answers if answer.status == 409]
+    assert len(refused) == 49
+    assert {answer.document["run_id"] for answer in refused} == {created.document["id"]}
+
+
+async def test_many_at_once_with_one_key_give_one_run(wire: Wire) -> None:
+    answers = await asyncio.gather(*(wire.submit("people:v1", "people.csv", key="k") for _ in range(50)))
+    assert sorted(answer.status for answer in answers) == [200] * 49 + [201]
+    assert len({answer.document["id"] for answer in answers}) == 1
+
+
+async def test_a_replay_starts_nothing(wire: Wire) -> None:
+    first = (await wire.submit("people:v1", "people.csv", key="k", force_rerun=True)).document["id"]
+    ended = await wire.until(first)
+    replay = await wire.submit("people:v1", "people.csv", key="k", force_rerun=True)
+    assert (replay.status, replay.document) == (200, ended)
+    other = await wire.submit("people:v1", "people.csv", key="k")
+    assert (other.status, other.kind) == (422, "idempotency-key-reused")
+    listed = await wire.ask("GET", "/v1/runs")
+    assert [run["id"] for run in listed.document["items"]] == [first]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "kind"),
+    [
+        (b"{", 400, "malformed-json"),
+        (b"[]", 400, "malformed-json"),
+        (b"", 400, "malformed-json"),
+        (b'{"flow_version": "people:v1"}', 422, "invalid-field"),
+        (b'{"flow_version": "people:v1", "source_path": "a", "more": 1}', 422, "invalid-field"),
+        (b'{"flow_version": "people:v1", "source_path": "a\\u0000"}', 422, "invalid-field"),
+        (b'{"flow_version": "none:v1", "source_path": "a"}', 404, "flow-version-not-found"),
+        (b'{"flow_version": "people:v1", "source_path": "../a"}', 422, "source-not-allowed"),
+        (b'{"flow_version": "people:v1", "source_path": "/etc/passwd"}', 422, "source-not-allowed"),
+        (b'{"flow_version": "people:v1", "source_path": "s3://b/a.csv"}', 422, "source-not-allowed"),
+        (
+            b'{"flow_version": "people:v1", "source_path": ".lume/state/runs.sqlite"}',
+            422,
+            "source-not-allowed",
+        ),
+        (
+            b'{"flow_version": "people:v1", "source_path": "a", "webhook_url": "http://x"}',
+            422,
+            "not-supported",
+        ),
+        (b" " * 1_048_577, 413, "too-large"),
+    ],
+)
+async def test_bad_submissions(wire: Wire, body: bytes, status: int, kind: str) -> None:
+    answer = await wire.ask("POST", "/v1/runs", data=io.BytesIO(body))
+    assert (answer.status, answer.kind) == (status, kind)
+    assert (await wire.ask("GET", "/v1/runs")).document["items"] == []
+
+
+async def test_bad_headers(wire: Wire) -> None:
+    answer = await wire.submit("people:v1", "people.csv", key="x" * 256)
+    assert (answer.status, answer.kind) == (400, "invalid-idempotency-key")
+
+
+async def test_a_zipped_body(wire: Wire) -> None:
+    body = gzip.compress(b'{"flow_version": "people:v1", "source_path": "people.csv"}')
+    answer = await wire.ask("POST", "/v1/runs", data=body, headers={"Content-Encoding": "gzip"})
+    assert answer.status == 201
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "kind"),
+    [
+        ("GET", UNKNOWN, 404, "run-not-found"),
+        ("GET", "/v1/runs/a%2Fb", 404, "not-found"),
+        ("GET", "/v1/runs/a%20b", 404, "run-not-found"),
+        ("GET", f"{UNKNOWN}?x=1", 400, "invalid-query"),
+        ("POST", f"{UNKNOWN}/cancel", 404, "run-not-found"),
+        ("GET", "/v1/flows/none/versions/v1", 404, "flow-version-not-found"),
+        ("GET", "/v1/flows/none/versions/v1/schema", 404, "flow-version-not-found"),
+        ("GET", "/v1", 404, "not-found"),
+        ("GET", "/v1/runs/", 404, "not-found"),
+        ("DELETE", "/v1/runs", 405, "method-not-allowed"),
+        ("OPTIONS", "/v1/runs", 405, "method-not-allowed"),
+        ("PUT", "/healthz", 405, "method-not-allowed"),
+        ("GET", "/v1/runs?limit=0", 400, "invalid-query"),
+        ("GET", "/v1/runs?limit=x", 400, "invalid-query"),
+        ("GET", "/v1/runs?limit=1&limit=2", 400, "invalid-query"),
+        ("GET", "/v1/runs?stauts=FAILED", 400, "invalid-query"),
+        ("GET", "/v1/runs?status=failed", 400, "invalid-query"),
+        ("GET", "/v1/runs?cursor=1", 400, "invalid-cursor"),
+        ("GET", "/v1/changes?after=1", 400, "invalid-cursor"),
+        ("GET", "/v1/changes?limit=99999", 400, "invalid-query"),
+    ],
+)
+async def test_requests_that_fail(wire: Wire, method: str, path: str, status: int, kind: str) -> None:
+    answer = await wire.ask(method, path)
+    assert (answer.status, answer.kind) == (status, kind)
+    assert (status == 405) == ("Allow" in answer.headers)
+
+
+async def raw(server: lume_local.Server, request: bytes) -> bytes:
+    host, port = server.base_url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(request)
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+@pytest.mark.parametrize(
+    "request_", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nbad header\r\n\r\n", b"\x16\x03\x01\r\n\r\n"]
+)
+async def test_what_is_no_http_gets_a_problem_too(server: lume_local.Server, request_: bytes) -> None:
+    answer = await raw(server, request_)
+    assert answer.partition(b"\r\n")[0].endswith(b" 400 Bad Request")
+    for header in (
+        b"X-Request-Id: ",
+        b"Lume-Capabilities: " + CAPABILITIES.encode(),
+        b"application/problem+json",
+    ):
+        assert header in answer
+
+
+async def test_errors_of_the_server_itself_are_problems_without_their_text(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from lume_local._runs.store import Store
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(Store, "runs", broken)
+    answer = await wire.ask("GET", "/v1/runs")
+    assert (answer.status, answer.kind) == (500, "internal")
+    assert "secret" not in str(answer.document)
+    assert answer.headers["X-Request-Id"] in caplog.text
+
+
+async def test_head(wire: Wire) -> None:
+    async with wire.session.head("/v1/runs") as response:
+        assert response.status == 200
+        assert await response.read() == b""
+
+
+# -- tags and waiting
+
+
+async def test_the_tag_changes_with_everything_but_progress(wire: Wire) -> None:
+    answer = await wire.submit("people:v1", "people.csv")
+    run_id, seen = answer.document["id"], {}
+    while not answer.document["finished_at"]:
+        seen[answer.headers["ETag"]] = answer.document
+        following = await wire.get(run_id, wait=10, tag=answer.headers["ETag"])
+        if following.status == 304:
+            assert following.headers["ETag"] == answer.headers["ETag"]
+            continue
+        assert following.headers["ETag"] not in seen
+        assert following.headers["Preference-Applied"] == "wait=10"
+        assert {**following.document, "progress": 0} != {**answer.document, "progress": 0}
+        answer = following
+    assert (await wire.get(run_id, tag=answer.headers["ETag"])).status == 304
+    assert (await wire.get(run_id, tag='W/"other"')).status == 200
+
+
+async def test_waiting_ends_with_the_change_or_in_time(wire: Wire, home: Path) -> None:
+    (home / "slow.csv").write_text(slow_rows())
+    run_id = (await wire.submit("slow:v1", "slow.csv")).document["id"]
+    await wire.until(run_id, "TRANSFORMING")
+    answer = await wire.get(run_id)
+    clock = asyncio.get_running_loop()
+    start = clock.time()
+    assert (await wire.get(run_id, wait=1, tag=answer.headers["ETag"])).status == 304
+    assert (await wire.get(run_id, wait=1)).status == 200
+    assert 1.9 < clock.time() - start < 8
+    waiting = [asyncio.create_task(wire.get(run_id, wait=30, tag=answer.headers["ETag"])) for _ in range(20)]
+    await wire.ask("POST", f"/v1/runs/{run_id}/cancel")
+    answers = await asyncio.gather(*waiting)
+    assert {answer.document["status"] for answer in answers} == {"CANCELLED"}
+    # A run that has ended changes no more: the answer comes at once.
+    start = clock.time()
+    tag = answers[0].headers["ETag"]
+    assert (await wire.get(run_id, wait=30, tag=tag)).status == 304
+    assert (await wire.get(run_id, wait=30)).status == 200
+    assert clock.time() - start < 5
+
+
+async def test_a_full_server_does_not_wait(wire: Wire, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    monkeypatch.setattr(Hub, "is_open", property(lambda hub: False))
+    (home / "slow.csv").write_text(slow_rows())
+    answer = await wire.submit("slow:v1", "slow.csv")
+    waited = await wire.get(answer.document["id"], wait=30)
+    assert "Preference-Applied" not in waited.headers
+    changes = await wire.ask("GET", "/v1/changes", headers={"Prefer": "wait=30"})
+    assert "Preference-Applied" not in changes.headers
+    await wire.ask("POST", f"/v1/runs/{answer.document['id']}/cancel")
+
+
+async def test_leaving_the_block_answers_those_that_wait(home: Path) -> None:
+    (home / "slow.csv").write_text(slow_rows())
+    async with lume_local.serve(home / "flows", home / ".lume", [home]) as server:
+        wire = Wire(server.base_url, server.api_key)
+        run_id = (await wire.submit("slow:v1", "slow.csv")).document["id"]
+        await wire.until(run_id, "TRANSFORMING")
+        tag = (await wire.get(run_id)).headers["ETag"]
+        waiting = asyncio.create_task(wire.get(run_id, wait=60, tag=tag))
+        other = asyncio.create_task(wire.ask("GET", "/healthz"))
+        await other
+    async with wire.session:
+        assert (await asyncio.wait_for(waiting, 10)).status in (200, 304)
+
+
+# -- lists and changes
+
+
+@pytest.fixture
+async def several(wire: Wire, home: Path) -> list[str]:
+    ids = []
+    for number in range(5):
+        (home / f"{number}.csv").write_text(PEOPLE_CSV if number % 2 else "id,Email,Age\nx,,\n")
+        ids.append((await wire.run("people:v1", f"{number}.csv"))["id"])
+    return ids
+
+
+async def test_lists(wire: Wire, several: list[str]) -> None:
+    async def ids(query: str) -> list[str]:
+        return [run["id"] for run in (await wire.ask("GET", f"/v1/runs?{query}")).document["items"]]
+
+    assert await ids("") == several[::-1]
+    assert await ids("status=SUCCEEDED") == [several[3], several[1]]
+    assert await ids("status=SUCCEEDED,FAILED&status=CRASHED") == several[::-1]
+    assert await ids("source_path=2.csv") == [several[2]]
+    assert await ids("flow_version=people:v1&status=FAILED&limit=2") == [several[4], several[2]]
+    assert await ids("flow_version=people:v2") == []
+    assert await ids("status=SOME_NEW_STATUS") == []
+
+
+async def test_pages_hold_still_while_runs_are_added(wire: Wire, several: list[str]) -> None:
+    first = await wire.ask("GET", "/v1/runs?limit=2")
+    assert [run["id"] for run in first.document["items"]] == [several[4], several[3]]
+    await wire.run("people:v1", "people.csv")
+    second = await wire.ask("GET", "/v1/runs", params={"limit": 2, "cursor": first.document["next_cursor"]})
+    assert [run["id"] for run in second.document["items"]] == [several[2], several[1]]
+    third = await wire.ask("GET", "/v1/runs", params={"limit": 2, "cursor": second.document["next_cursor"]})
+    assert [run["id"] for run in third.document["items"]] == [several[0]]
+    assert third.document["next_cursor"] is None
+
+
+async def test_the_change_feed_tells_every_change_in_order(wire: Wire) -> None:
+    start = await wire.ask("GET", "/v1/changes", headers={"Prefer": "wait=30"})
+    assert start.document["items"] == []
+    run = await wire.run("people:v1", "people.csv")
+    cursor, statuses, ids = start.document["next_cursor"], [], set()
+    for _ in range(5):
+        answer = await wire.ask("GET", "/v1/changes", params={"after": cursor, "limit": 1})
+        (item,) = answer.document["items"]
+        cursor = answer.document["next_cursor"]
+        statuses.append(item["status"])
+        ids.add(item["id"])
+    assert statuses == ["CREATED", "SYNCING_SOURCE", "TRANSFORMING", "SYNCING_TARGET", "SUCCEEDED"]
+    assert ids == {run["id"]}
+    assert item["finished_at"] == run["finished_at"]
+    nothing = await wire.ask("GET", "/v1/changes", params={"after": cursor})
+    assert nothing.document == {"items": [], "next_cursor": cursor}
+
+
+async def test_the_change_feed_waits(wire: Wire) -> None:
+    cursor = (await wire.ask("GET", "/v1/changes")).document["next_cursor"]
+    options = {"params": {"after": cursor}, "headers": {"Prefer": "wait=30"}}
+    waiting = asyncio.create_task(wire.ask("GET", "/v1/changes", **options))
+    run_id = (await wire.submit("people:v1", "people.csv")).document["id"]
+    answer = await waiting
+    assert answer.document["items"][0]["id"] == run_id
+    assert answer.headers["Preference-Applied"] == "wait=30"
+    await wire.until(run_id)
+
+
+# -- flow versions
+
+
+async def test_registering_a_flow_version(wire: Wire) -> None:
+    path, body = "/v1/flows/people/versions/v2", people(version="v2")
+    assert (await wire.ask("PUT", path, json=body)).status == 201
+    again = await wire.ask("PUT", path, json=dict(reversed(body.items())))
+    assert (again.status, again.document["definition"]) == (200, body)
+    other = await wire.ask("PUT", path, json=people(version="v2", columns={"id": {}}))
+    assert (other.status, other.kind) == (409, "flow-version-exists")
+    assert (await wire.ask("GET", path)).document == again.document
+    schema = await wire.ask("GET", f"{path}/schema")
+    assert schema.document["properties"] == {"id": {"type": "integer"}}
+    assert (await wire.run("people:v2", "people.csv"))["status"] == "SUCCEEDED"
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (people(), "flow"),
+        (people(version="v2", columns={}), "columns"),
+        (people(version="v2", columns={"a": {"sql": "nope("}}), "columns.a.sql"),
+        (people(version="v2", columns={"a": {"sql": "nope(1)"}}), "columns.a.sql"),
+        (people(version="v2", more=1), "more"),
+    ],
+)
+async def test_bad_flow_versions(wire: Wire, body: dict[str, object], field: str) -> None:
+    answer = await wire.ask("PUT", "/v1/flows/people/versions/v2", json=body)
+    assert (answer.status, answer.kind, answer.document["field"]) == (422, "invalid-flow", field)
+    assert (await wire.ask("GET", "/v1/flows/people/versions/v2")).status == 404
+
+
+async def test_one_flow_registered_by_many_at_once(wire: Wire) -> None:
+    path, body = "/v1/flows/people/versions/v3", people(version="v3")
+    answers = await asyncio.gather(*(wire.ask("PUT", path, json=body) for _ in range(10)))
+    assert sorted(answer.status for answer in answers) == [200] * 9 + [201]

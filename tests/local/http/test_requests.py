@@ -1,0 +1,181 @@
+"""What requests may say. Tables, no sockets."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lume_local._http import requests as _requests
+from lume_local._runs.problems import Problem
+
+GOOD = {"flow_version": "f:v1", "source_path": "a.csv"}
+
+
+def body(**fields: Any) -> bytes:
+    return json.dumps({**GOOD, **fields}).encode()
+
+
+def test_the_least_that_is_needed() -> None:
+    wanted = _requests.submission(body())
+    assert (wanted.run_metadata, wanted.force_rerun) == (None, False)
+    assert _requests.submission(body(run_metadata=None, webhook_url=None)) == wanted
+    assert _requests.submission(b"\xef\xbb\xbf" + body()) == wanted
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"", "malformed-json"),
+        (b"{", "malformed-json"),
+        (b"[]", "malformed-json"),
+        (b'"x"', "malformed-json"),
+        (b"\xff", "malformed-json"),
+        (b"[" * 100_000, "malformed-json"),
+        (b'{"run_metadata": {"a": NaN}}', "malformed-json"),
+        (b'{"run_metadata": {"a": -Infinity}}', "malformed-json"),
+    ],
+)
+def test_bodies_that_are_no_json_object(content: bytes, kind: str) -> None:
+    with pytest.raises(Problem) as caught:
+        _requests.submission(content)
+    assert caught.value.status == 400
+    assert caught.value.document["type"].endswith(kind)
+
+
+DEEP: dict[str, Any] = {}
+for _ in range(40):
+    DEEP = {"x": DEEP}
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "words"),
+    [
+        ({"flow_version": None}, "flow_version", "must be a text, not null"),
+        ({"flow_version": 7}, "flow_version", "not a number"),
+        ({"flow_version": ""}, "flow_version", "is empty"),
+        ({"flow_version": "x" * 257}, "flow_version", "256 is the most"),
+        ({"source_path": "  "}, "source_path", "is empty"),
+        ({"source_path": "a\nb"}, "source_path", "control character"),
+        ({"source_path": "a\x00b"}, "source_path", "control character"),
+        ({"source_path": "\ud800"}, "source_path", "surrogate"),
+        ({"source_path": "x" * 4097}, "source_path", "4,096 is the most"),
+        ({"force_rerun": 1}, "force_rerun", "true or false, not a number"),
+        ({"force_rerun": "true"}, "force_rerun", "true or false, not a text"),
+        ({"run_metadata": []}, "run_metadata", "must be an object, not a list"),
+        ({"run_metadata": DEEP}, "run_metadata", "32 levels"),
+        ({"run_metadata": {"x": "y" * 70_000}}, "run_metadata", "65,536 bytes"),
+        ({"run_metadata": {"x": 2**64}}, "run_metadata", "64 bits"),
+        ({"run_metadata": {"x": [1, "\udfff"]}}, "run_metadata", "run_metadata.x[1]"),
+        ({"run_metadata": {"\udfff": 1}}, "run_metadata", "a key of"),
+        ({"sourcepath": "x"}, "sourcepath", "not a field"),
+        ({"webhook_url": 7}, "webhook_url", "must be a text, not a number"),
+        ({"webhook_url": "http://x/" + "y" * 2048}, "webhook_url", "2,048 is the most"),
+    ],
+)
+def test_bad_fields_are_named(fields: dict[str, Any], field: str, words: str) -> None:
+    with pytest.raises(Problem) as caught:
+        _requests.submission(body(**fields))
+    assert caught.value.status == 422
+    assert caught.value.document["field"] == field
+    assert words in caught.value.document["detail"]
+
+
+@pytest.mark.parametrize("missing", ["flow_version", "source_path"])
+def test_missing_fields_are_named(missing: str) -> None:
+    content = {name: value for name, value in GOOD.items() if name != missing}
+    with pytest.raises(Problem) as caught:
+        _requests.submission(json.dumps(content).encode())
+    assert caught.value.document["field"] == missing
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda below: st.lists(below, max_size=4) | st.dictionaries(st.text(), below, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=5))
+def test_metadata_comes_back_as_it_was_sent(metadata: dict[str, Any]) -> None:
+    wanted = _requests.submission(body(run_metadata=metadata))
+    assert wanted.run_metadata == metadata
+    turned = dict(reversed(metadata.items()))
+    assert _requests.submission(body(run_metadata=turned)).fingerprint() == wanted.fingerprint()
+
+
+@pytest.mark.parametrize(
+    "fields", [{"source_path": "b"}, {"force_rerun": True}, {"run_metadata": {}}, {"flow_version": "f:v2"}]
+)
+def test_requests_that_differ_have_different_fingerprints(fields: dict[str, Any]) -> None:
+    assert _requests.submission(body(**fields)).fingerprint() != _requests.submission(body()).fingerprint()
+
+
+@pytest.mark.parametrize("key", ["", " ", "a b", "é", "x" * 256, "a\tb"])
+def test_bad_keys(key: str) -> None:
+    with pytest.raises(Problem):
+        _requests.idempotency_key(key)
+
+
+def test_good_keys() -> None:
+    assert _requests.idempotency_key(None) is None
+    assert _requests.idempotency_key("x" * 255) == "x" * 255
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ([], None),
+        (["wait=10"], 10),
+        (["Wait = 10"], 10),
+        (["respond-async, wait=5"], 5),
+        (["respond-async", "wait=5"], 5),
+        (['wait="7"'], 7),
+        (["wait=7; strict"], 7),
+        (["wait=100000"], 60),
+        (["wait=0"], 0),
+        (["wait=-1"], None),
+        (["wait=1.5"], None),
+        (["wait"], None),
+        (["waiting=3"], None),
+        (["wait=99999999999999999999"], None),
+    ],
+)
+def test_prefer(headers: list[str], seconds: int | None) -> None:
+    assert _requests.wait_seconds(headers) == seconds
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ([], False),
+        (['W/"r.1"'], True),
+        (['"r.1"'], True),
+        (['W/"r.2"'], False),
+        (['"x", W/"r.1"'], True),
+        (['"x"', 'W/"r.1"'], True),
+        (["*"], True),
+        (["r.1"], False),
+    ],
+)
+def test_if_none_match(headers: list[str], expected: bool) -> None:
+    assert _requests.matches(headers, 'W/"r.1"') is expected
+
+
+@pytest.mark.parametrize("text", ["", "0", "1001", "-1", "1.0", "x", "1e2", "٣", " 5", "9" * 30])
+def test_numbers_out_of_bounds(text: str) -> None:
+    with pytest.raises(Problem, match="limit"):
+        _requests.whole_number({"limit": text}, "limit", 50, 1, 1000)
+
+
+@pytest.mark.parametrize("text", ["", "abc", "abc-", "abc-x", "xyz-1", "abc--1", "1", "abc-" + "9" * 40])
+def test_cursors_of_elsewhere(text: str) -> None:
+    with pytest.raises(Problem) as caught:
+        _requests.cursor(text, "abc", "after")
+    assert caught.value.status == 400
+    assert _requests.cursor("abc-12", "abc", "after") == 12

@@ -1,0 +1,199 @@
+"""Files that clients send: whole or not at all, and good as the source of a run wherever they lie."""
+
+import asyncio
+import errno
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from local.flows import PEOPLE_CSV
+from local.wire import Wire
+
+import lume_async
+import lume_local
+from lume_local._http.uploads import Uploads
+from lume_local._runs.problems import Problem
+
+CSV = PEOPLE_CSV.encode()
+
+
+@pytest.fixture
+async def small(home: Path) -> AsyncIterator[Wire]:
+    """A server that takes a thousand bytes."""
+    serving = lume_local.serve(home / "flows", home / ".lume", [home / "in"], max_upload_bytes=1000)
+    async with serving as server:
+        wire = Wire(server.base_url, server.api_key)
+        async with wire.session:
+            yield wire
+
+
+def uploaded(home: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (home / ".lume/uploads").iterdir()}
+
+
+async def until_draft(home: Path, *, there: bool) -> None:
+    async with asyncio.timeout(10):
+        while any(name.startswith(".") for name in os.listdir(home / ".lume/uploads")) != there:
+            await asyncio.sleep(0.005)
+
+
+async def test_an_upload_is_stored_and_can_be_run(small: Wire, home: Path) -> None:
+    answer = await small.ask("PUT", "/v1/uploads/a-b_c.csv?flow_version=people:v1", data=CSV)
+    assert (answer.status, answer.document) == (
+        201,
+        {
+            "source_path": "upload://a-b_c.csv",
+            "bytes": len(CSV),
+            "sha256": hashlib.sha256(CSV).hexdigest(),
+        },
+    )
+    assert uploaded(home) == {"a-b_c.csv": CSV}
+    run = await small.run("people:v1", "upload://a-b_c.csv")
+    assert (run["status"], run["source_path"]) == ("SUCCEEDED", "upload://a-b_c.csv")
+    # Named by its path it lies outside of the roots.
+    assert (await small.submit("people:v1", str(home / ".lume/uploads/a-b_c.csv"))).status == 422
+    assert (await small.submit("people:v1", "upload://a-b_c.csv")).kind == "already-processed"
+
+
+async def test_an_upload_under_the_same_name_takes_its_place(small: Wire, home: Path) -> None:
+    await small.ask("PUT", "/v1/uploads/a.csv", data=b"old")
+    await small.ask("PUT", "/v1/uploads/a.csv", data=b"")
+    assert uploaded(home) == {"a.csv": b""}
+
+
+@pytest.mark.parametrize("name", ["..", ".hidden", "a%20b", "a%00b", "a%5Cb", "%C3%A9", "-a", "x" * 201])
+async def test_bad_names(small: Wire, home: Path, name: str) -> None:
+    async with small.session.put(f"/v1/uploads/{name}", data=CSV) as response:
+        assert response.status in (404, 422)  # `..` has left the path before it is sent
+    assert uploaded(home) == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "headers", "status", "kind"),
+    [
+        ("/v1/uploads/a.csv?flow_version=none:v1", "PUT", {}, 404, "flow-version-not-found"),
+        ("/v1/uploads/a.csv?flow=people:v1", "PUT", {}, 400, "invalid-query"),
+        ("/v1/uploads/a.csv", "PUT", {"Content-Encoding": "gzip"}, 415, "unsupported-encoding"),
+        ("/v1/uploads/a.csv", "PUT", {"lume-api-key": "wrong"}, 401, "unauthorized"),
+        ("/v1/uploads/a.csv", "POST", {}, 405, "method-not-allowed"),
+        ("/v1/uploads/", "PUT", {}, 404, "not-found"),
+    ],
+)
+async def test_uploads_that_are_refused(
+    small: Wire, home: Path, path: str, method: str, headers: dict[str, str], status: int, kind: str
+) -> None:
+    answer = await small.ask(method, path, data=b"id\n1\n", headers=headers)
+    assert (answer.status, answer.kind) == (status, kind)
+    assert uploaded(home) == {}
+
+
+async def pieces(count: int) -> AsyncIterator[bytes]:
+    for _ in range(count):
+        yield b"x" * 100
+
+
+async def test_too_large_said_beforehand_or_noticed_on_the_way(small: Wire, home: Path) -> None:
+    assert (await small.ask("PUT", "/v1/uploads/a", data=b"x" * 1001)).kind == "too-large"
+    answer = await small.ask("PUT", "/v1/uploads/a", data=pieces(11))
+    assert (answer.status, answer.kind) == (413, "too-large")
+    assert "1,000 bytes" in answer.document["detail"]
+    assert uploaded(home) == {}
+    assert (await small.ask("PUT", "/v1/uploads/a", data=pieces(10))).document["bytes"] == 1000
+
+
+@pytest.mark.parametrize(
+    ("framing", "start"),
+    [("Content-Length: 500", b"x" * 100), ("Transfer-Encoding: chunked", b"64\r\n" + b"x" * 100 + b"\r\n")],
+)
+async def test_an_upload_that_is_cut_off_leaves_nothing(
+    small: Wire, home: Path, framing: str, start: bytes
+) -> None:
+    url, key = small.session._base_url, small.session.headers["lume-api-key"]
+    assert url is not None
+    _, writer = await asyncio.open_connection(url.host, url.port)
+    head = f"PUT /v1/uploads/a HTTP/1.1\r\nHost: x\r\nlume-api-key: {key}\r\n{framing}\r\n\r\n"
+    writer.write(head.encode() + start)
+    await until_draft(home, there=True)
+    writer.close()
+    await writer.wait_closed()
+    await until_draft(home, there=False)
+    assert uploaded(home) == {}
+
+
+async def test_a_body_is_asked_for_only_where_the_head_is_accepted(small: Wire) -> None:
+    url, key = small.session._base_url, small.session.headers["lume-api-key"]
+    assert url is not None
+    head = "PUT /v1/uploads/{} HTTP/1.1\r\nHost: x\r\nlume-api-key: {}\r\nExpect: 100-continue\r\n"
+    for name, first in (
+        ("a", b"HTTP/1.1 100 "),
+        ("-a", b"HTTP/1.1 422 "),
+    ):
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(f"{head.format(name, key)}Content-Length: 2\r\n\r\n".encode())
+        assert (await reader.readline()).startswith(first)
+        if name == "a":
+            writer.write(b"ok")
+            await reader.readline()
+            assert await reader.readline() == b"HTTP/1.1 201 Created\r\n"
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_drafts_of_a_server_that_died_are_removed(home: Path) -> None:
+    folder = home / ".lume/uploads"
+    folder.mkdir()
+    (folder / ".0.draft").write_text("half")
+    (folder / "whole.csv").write_text("id\n")
+    async with lume_local.serve(None, home / ".lume"):
+        assert uploaded(home) == {"whole.csv": b"id\n"}
+
+
+async def test_a_full_disk_is_said_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    uploads = Uploads(tmp_path / "up", 10**9)
+    uploads.open()
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Problem) as caught:
+        await uploads.receive("a", pieces(30_000), None)
+    assert caught.value.status == 507
+    assert list((tmp_path / "up").iterdir()) == []
+
+
+async def test_a_large_upload_arrives_whole(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path / "up", 10**9)
+    uploads.open()
+    stored = await uploads.receive("a", pieces(30_000), 3_000_000)
+    content = (tmp_path / "up/a").read_bytes()
+    assert (stored.size, content) == (3_000_000, b"x" * 3_000_000)
+    assert stored.sha256 == hashlib.sha256(content).hexdigest()
+
+
+async def test_the_client_uploads_and_runs(home: Path) -> None:
+    (home / "else where").mkdir()
+    (home / "else where/Ünusual näme.csv").write_bytes(CSV)
+    async with (
+        lume_local.serve(home / "flows", home / ".lume", [home / "in"], max_upload_bytes=1000) as server,
+        server.client() as client,
+    ):
+        source = await client.upload_file(home / "else where/Ünusual näme.csv", flow_version="people:v1")
+        run = await (await client.run("people:v1", source)).wait(timeout=30)
+        assert (run.status, run.metadata.metrics.rows_mapped) == ("SUCCEEDED", 3)
+        (home / "big").write_bytes(b"x" * 300_000)
+        with pytest.raises(lume_async.InvalidRequestError) as caught:
+            await client.upload_file(home / "big")
+        assert caught.value.status_code == 413
+
+
+def test_the_synchronous_client_uploads_and_runs(home: Path) -> None:
+    with (
+        lume_local.serve_in_thread(home / "flows", home / ".lume", [home / "in"]) as server,
+        server.client() as client,
+    ):
+        run = client.run("people:v1", client.upload_file(home / "people.csv")).wait(timeout=30)
+        assert (run.status, run.metadata.metrics.rows_mapped) == ("SUCCEEDED", 3)

@@ -1,0 +1,184 @@
+"""Killed workers, killed servers, and what the next server makes of what they left."""
+
+import asyncio
+import os
+import random
+import signal
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from local.flows import PEOPLE_CSV, slow_rows
+from local.processes import children, gone, workers
+from local.servers import process, serve
+from local.wire import Wire
+
+import lume_local
+from lume_local._runs.store import NewRun, Store
+from lume_local._shared.commit import bring_near, commit, committed, draft_of, publish
+
+
+async def test_a_killed_worker_is_a_crashed_run(server: lume_local.Server, wire: Wire, home: Path) -> None:
+    (home / "slow.csv").write_text(slow_rows())
+    run_id = (await wire.submit("slow:v1", "slow.csv")).document["id"]
+    await wire.until(run_id, "TRANSFORMING")
+    os.kill(server.workers()[run_id], signal.SIGKILL)
+    run = await wire.until(run_id)
+    assert run["status"] == "CRASHED"
+    assert "SIGKILL" in run["metadata"]["error_message"]
+    assert "submit the run again" in run["metadata"]["error_message"]
+    assert run["metadata"]["stages"][-1]["finished_at"]
+    assert not (home / ".lume/out").exists()
+    assert not list((home / ".lume/state/runs").glob("*"))
+    assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
+
+
+async def test_a_dead_spare_worker_is_replaced(server: lume_local.Server, wire: Wire) -> None:
+    assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
+    for pid in workers(os.getpid()):
+        os.kill(pid, signal.SIGKILL)
+    assert (await wire.run("people:v1", "people.csv", force_rerun=True))["status"] == "SUCCEEDED"
+
+
+async def test_leaving_the_block_ends_runs_and_workers(home: Path) -> None:
+    (home / "slow.csv").write_text(slow_rows())
+    (home / "wait.csv").write_text(PEOPLE_CSV)
+    async with lume_local.serve(home / "flows", home / ".lume", [home], max_active=1) as server:
+        wire = Wire(server.base_url, server.api_key)
+        async with wire.session:
+            active = (await wire.submit("slow:v1", "slow.csv")).document["id"]
+            waiting = (await wire.submit("people:v1", "wait.csv")).document["id"]
+            await wire.until(active, "TRANSFORMING")
+            pids = workers(os.getpid())
+            assert set(server.workers().values()) <= set(pids)
+    assert await gone(pids)
+    async with serve(home) as wire:
+        run = await wire.until(active)
+        assert run["status"] == "CRASHED"
+        assert "the server was stopped" in run["metadata"]["error_message"]
+        assert (await wire.until(waiting))["status"] == "SUCCEEDED"
+
+
+async def test_a_killed_server_leaves_no_workers_and_its_runs_crashed(home: Path) -> None:
+    (home / "slow.csv").write_text(slow_rows())
+    async with process(home) as (server, wire):
+        run_id = (await wire.submit("slow:v1", "slow.csv", key="one")).document["id"]
+        await wire.until(run_id, "TRANSFORMING")
+        pids = children(server.pid)
+        assert pids
+        server.kill()
+        await server.wait()
+    assert await gone(pids)
+    async with serve(home) as wire:
+        run = (await wire.get(run_id)).document
+        assert run["status"] == "CRASHED"
+        assert "the server stopped while the run was active" in run["metadata"]["error_message"]
+        replay = await wire.submit("slow:v1", "slow.csv", key="one")
+        assert (replay.status, replay.document["id"]) == (200, run_id)
+        assert not list((home / ".lume/state").glob("runs/*"))
+
+
+async def test_servers_killed_at_any_time_leave_whole_outputs_or_none(home: Path) -> None:
+    rows = 60_000
+    (home / "big.csv").write_text("id,Email,Age\n" + "".join(f"{n},a{n}@b.org,5\n" for n in range(rows)))
+    dice = random.Random(7)
+    for attempt in range(5):
+        async with process(home) as (server, wire):
+            answer = await wire.submit("people:v1", "big.csv", force_rerun=True)
+            run_id = answer.document["id"]
+            await asyncio.sleep(dice.uniform(0.05, 0.6))  # anywhere in the run, or after it
+            server.kill()
+            await server.wait()
+        async with serve(home) as wire:
+            run = await wire.until(run_id)
+        output = home / f".lume/out/people/v1/{run_id}/mapped.parquet"
+        if run["status"] == "SUCCEEDED":
+            assert run["metadata"]["metrics"]["rows_mapped"] == rows
+            assert output.read_bytes().endswith(b"PAR1"), attempt
+        else:
+            assert run["status"] == "CRASHED"
+            assert not output.exists()
+        assert not list((home / ".lume/state").glob("runs/*"))
+
+
+def interrupted(home: Path, *, moved: int, is_committed: bool) -> str:
+    """State as a server leaves it that dies after its worker has moved so many files."""
+    state = home / ".lume/state"
+    store = Store(state / "runs.sqlite")
+    key = str(home / "people.csv")
+    run, _ = store.create(NewRun("people:v1", "people.csv", key, None, False, None, ""))
+    store.update(run.run_id, "SYNCING_TARGET", started_at=run.created_at, stages=[])
+    store.close()
+    folder, out = state / "runs" / run.run_id, home / f".lume/out/people/v1/{run.run_id}"
+    folder.mkdir(parents=True)
+    out.mkdir(parents=True)
+    moves = []
+    for number, name in enumerate(("rejects.csv", "mapped.parquet")):
+        (out if number < moved else folder).joinpath(name).write_text(name)
+        moves.append([str(folder / name), str(out / name)])
+    draft_of(out / "mapped.parquet", run.run_id).write_text("half")
+    record: dict[str, Any] = {
+        "status": "PARTIAL_FAILED",
+        "metrics": {"rows_read": 2, "rows_mapped": 1, "rows_rejected": 1, "reject_reasons": {"x": 1}},
+        "target_locations": {"rejects": moves[0][1], "mapped": moves[1][1]},
+        "moves": moves,
+    }
+    if is_committed:
+        commit(folder, record)
+    return run.run_id
+
+
+@pytest.mark.parametrize("moved", [0, 1, 2])
+async def test_a_commit_is_carried_out_by_the_next_server(home: Path, moved: int) -> None:
+    run_id = interrupted(home, moved=moved, is_committed=True)
+    async with serve(home) as wire:
+        run = (await wire.get(run_id)).document
+        assert run["status"] == "PARTIAL_FAILED"
+        assert run["metadata"]["metrics"]["rows_mapped"] == 1
+        for name in ("rejects", "mapped"):
+            assert Path(run["metadata"]["target_locations"][name]).read_text().startswith(name)
+        duplicate = await wire.submit("people:v1", "people.csv")
+        assert (duplicate.status, duplicate.document["run_id"]) == (409, run_id)
+    assert not list((home / ".lume/state").glob("runs/*"))
+
+
+async def test_without_a_commit_nothing_has_happened(home: Path) -> None:
+    run_id = interrupted(home, moved=0, is_committed=False)
+    async with serve(home) as wire:
+        run = (await wire.get(run_id)).document
+        assert run["status"] == "CRASHED"
+        assert not list((home / f".lume/out/people/v1/{run_id}").iterdir())
+        assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
+
+
+def test_targets_on_another_file_system(tmp_path: Path) -> None:
+    shared = Path("/dev/shm")
+    if not shared.is_dir() or shared.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no second file system here")
+    with tempfile.TemporaryDirectory(dir=shared) as folder:
+        built, final = tmp_path / "built", Path(folder) / "below/final"
+        built.write_text("new")
+        near = bring_near(built, final, "run_1")
+        assert near == draft_of(final, "run_1")
+        record = {"moves": [[str(near), str(final)]]}
+        publish(record)
+        publish(record)
+        assert [entry.name for entry in final.parent.iterdir()] == ["final"]
+        assert final.read_text() == "new"
+
+
+def test_publishing_twice_does_no_harm_and_a_lost_file_is_noticed(tmp_path: Path) -> None:
+    built, final = tmp_path / "built", tmp_path / "final"
+    built.write_text("new")
+    final.write_text("old")
+    record = {"moves": [[str(built), str(final)]]}
+    commit(tmp_path, record)
+    assert committed(tmp_path) == record == orjson.loads((tmp_path / "commit.json").read_bytes())
+    publish(record)
+    publish(record)
+    assert final.read_text() == "new"
+    final.unlink()
+    with pytest.raises(FileNotFoundError):
+        publish(record)

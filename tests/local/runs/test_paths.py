@@ -1,0 +1,109 @@
+"""Which files may be touched: nothing outside of the roots, however it is spelled."""
+
+from pathlib import Path
+
+import pytest
+
+from lume_local._runs.paths import PathRefused, Roots, spelled
+
+
+@pytest.fixture
+def roots(tmp_path: Path) -> Roots:
+    for name in ("in", "more", "data", "secret"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "secret/s.csv").write_text("id\n1\n")
+    (tmp_path / "in/way_out").symlink_to(tmp_path / "secret")
+    (tmp_path / "in/one_out.csv").symlink_to(tmp_path / "secret/s.csv")
+    (tmp_path / "in/inside").symlink_to(tmp_path / "more")
+    return Roots.of((tmp_path / "in", tmp_path / "more"), tmp_path / "data")
+
+
+def test_relative_paths_belong_to_the_first_root(roots: Roots, tmp_path: Path) -> None:
+    assert roots.source("a/b.csv") == tmp_path / "in/a/b.csv"
+    assert roots.source(str(tmp_path / "more/x.csv")) == tmp_path / "more/x.csv"
+    assert roots.source((tmp_path / "more/x y.csv").as_uri()) == tmp_path / "more/x y.csv"
+    assert roots.source(f"file://localhost{tmp_path}/in/x.csv") == tmp_path / "in/x.csv"
+    assert roots.source("inside/x.csv") == tmp_path / "more/x.csv"
+
+
+@pytest.mark.parametrize(
+    "spelling", ["a.csv", "./a.csv", ".//a.csv", "{home}/in/a.csv", "file://{home}/in/./a.csv"]
+)
+def test_all_spellings_of_a_file_are_one_source(roots: Roots, tmp_path: Path, spelling: str) -> None:
+    assert roots.located(spelling.format(home=tmp_path)) == tmp_path / "in/a.csv"
+
+
+def test_uploads_have_names_of_their_own(roots: Roots, tmp_path: Path) -> None:
+    place = tmp_path / "data/uploads/a..csv"
+    assert roots.source("upload://a..csv") == roots.located("upload://a..csv") == place
+    assert roots.relative(place) == "uploads/a..csv"
+    assert spelled("/in/{source_path}.csv", "upload://a..csv") == "upload://a..csv"
+    assert spelled("/in/{source_path}.csv", "x") == "/in/x.csv"
+    with pytest.raises(PathRefused, match="uploads"):
+        roots.target("{data}/uploads/a.csv", {"data": str(tmp_path / "data")})
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "upload://",
+        "upload://..",
+        "upload://../state/x",
+        "upload://.0.draft",
+        "upload:///etc/passwd",
+        "upload://a/b",
+        "upload://a%2Fb",
+        "UPLOAD://a",
+        "../secret/s.csv",
+        "a/../../secret/s.csv",
+        "a/../b.csv",
+        "/etc/passwd",
+        "{home}/secret/s.csv",
+        "{home}/in/../secret/s.csv",
+        "{home}/into/x.csv",
+        "file://{home}/in/%2e%2e/secret/s.csv",
+        "file:///etc/passwd",
+        "file://elsewhere/in/x.csv",
+        "s3://bucket/x.csv",
+        "http://127.0.0.1/x.csv",
+        "way_out/s.csv",
+        "way_out/not/there.csv",
+        "one_out.csv",
+        "{home}/data/x.csv",
+    ],
+)
+def test_sources_outside_are_refused(roots: Roots, tmp_path: Path, path: str) -> None:
+    with pytest.raises(PathRefused):
+        roots.source(path.format(home=tmp_path))
+
+
+def test_the_servers_own_state_is_neither_source_nor_target(tmp_path: Path) -> None:
+    roots = Roots.of((tmp_path,), tmp_path / "data")
+    with pytest.raises(PathRefused, match="own state"):
+        roots.source("data/state/runs.sqlite")
+    with pytest.raises(PathRefused, match="own state"):
+        roots.target("data/state/x.csv", {})
+
+
+def test_targets(roots: Roots, tmp_path: Path) -> None:
+    values = {"data": str(tmp_path / "data"), "run_id": "run_1", "source_path": "a/b.csv"}
+    assert roots.target("{data}/out/{run_id}/m.csv", values) == tmp_path / "data/out/run_1/m.csv"
+    assert roots.target("out/{source_path}.parquet", values) == tmp_path / "in/out/a/b.csv.parquet"
+    assert roots.target(f"file://{tmp_path}/more/m.csv", values) == tmp_path / "more/m.csv"
+    # What a value holds is never itself taken for a placeholder.
+    tricky = {"source_path": "{run_id}", "run_id": "no"}
+    assert roots.target("{source_path}.csv", tricky) == tmp_path / "in/{run_id}.csv"
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["/etc/x.csv", "../x.csv", "{data}/../x.csv", "way_out/x.csv", "{source_path}/x.csv", "s3://b/x.csv"],
+)
+def test_targets_outside_are_refused(roots: Roots, tmp_path: Path, template: str) -> None:
+    with pytest.raises(PathRefused):
+        roots.target(template, {"data": str(tmp_path / "data"), "source_path": "../.."})
+
+
+def test_source_paths_in_targets_are_relative(roots: Roots, tmp_path: Path) -> None:
+    assert roots.relative(tmp_path / "in/a/b.csv") == "a/b.csv"
+    assert roots.relative(tmp_path / "more/c.csv") == "c.csv"

@@ -1,0 +1,166 @@
+"""What is old is forgotten, and whoever asks for it is told so."""
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local.servers import serve
+
+import lume_local
+from lume_async.errors import ConfigurationError
+from lume_local._runs import retention
+from lume_local._runs.store import NewRun, Store
+from lume_local._runs.times import ago_text
+
+DAY = 86400.0
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path / "runs.sqlite")
+    yield store
+    store.close()
+
+
+def fill(store: Store, count: int = 1) -> None:
+    """So many runs that have ended, each with a key, two changes and a delivered delivery."""
+    for number in range(count):
+        source = f"/{store.last_change()}-{number}"
+        run, _ = store.create(NewRun("f:v1", "a", source, None, False, source, "", "http://127.0.0.1/"))
+        store.update(run.run_id, "FAILED", event=b"{}")
+        store.deliveries.delivered(store.deliveries.waiting(1)[0].id)
+
+
+def age(path: Path, seconds: float) -> None:
+    """Make all that is there so old."""
+    db = sqlite3.connect(path)
+    with db:
+        for table in ("changes", "idempotency_keys", "deliveries"):
+            db.execute(f"UPDATE {table} SET at = ?", [ago_text(seconds)])
+    db.close()
+
+
+def counts(path: Path) -> dict[str, int]:
+    db = sqlite3.connect(path)
+    tables = ("runs", "changes", "idempotency_keys", "deliveries")
+    found = {table: db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
+    db.close()
+    return found
+
+
+async def until_empty(path: Path) -> None:
+    async with asyncio.timeout(20):
+        while counts(path)["changes"]:
+            await asyncio.sleep(0.005)
+
+
+def test_only_what_is_old_is_forgotten_and_runs_stay(store: Store, tmp_path: Path) -> None:
+    fill(store, 3)
+    age(tmp_path / "runs.sqlite", 31 * DAY)
+    fill(store, 2)
+    before, newest = ago_text(30 * DAY), store.last_change()
+    assert store.forget(before, 100) == 3 * 4
+    assert store.forget(before, 100) == 0
+    assert counts(tmp_path / "runs.sqlite") == {
+        "runs": 5,
+        "changes": 4,
+        "idempotency_keys": 2,
+        "deliveries": 2,
+    }
+    assert store.forgotten_change() == 6
+    assert store.last_change() == newest == 10
+    assert [change.seq for change in store.changes(6, 100)] == [7, 8, 9, 10]
+
+
+def test_a_little_at_a_time(store: Store, tmp_path: Path) -> None:
+    fill(store, 5)
+    age(tmp_path / "runs.sqlite", 31 * DAY)
+    dropped = []
+    while count := store.forget(ago_text(30 * DAY), 2):
+        dropped.append(count)
+    assert dropped == [6, 6, 4, 2, 2]
+    assert counts(tmp_path / "runs.sqlite")["changes"] == 0
+    assert store.last_change() == store.forgotten_change() == 10
+
+
+def test_a_clock_that_was_set_back_leaves_no_gaps(store: Store, tmp_path: Path) -> None:
+    fill(store, 2)
+    db = sqlite3.connect(tmp_path / "runs.sqlite")
+    with db:
+        db.execute("UPDATE changes SET at = ? WHERE seq IN (1, 3)", [ago_text(31 * DAY)])
+    db.close()
+    store.forget(ago_text(30 * DAY), 100)
+    assert (store.forgotten_change(), [change.seq for change in store.changes(0, 9)]) == (3, [4])
+
+
+def test_what_is_not_delivered_yet_stays(store: Store, tmp_path: Path) -> None:
+    run, _ = store.create(NewRun("f:v1", "a", "/a", None, False, None, "", "http://127.0.0.1/"))
+    store.update(run.run_id, "FAILED", event=b"{}")
+    age(tmp_path / "runs.sqlite", 31 * DAY)
+    store.forget(ago_text(30 * DAY), 100)
+    (delivery,) = store.deliveries.waiting(9)
+    store.deliveries.failed(delivery.id, "given up", None)
+    assert store.forget(ago_text(30 * DAY), 100) == 1
+    assert counts(tmp_path / "runs.sqlite")["deliveries"] == 0
+
+
+async def test_a_server_begins_by_forgetting(home: Path) -> None:
+    state = home / ".lume/state/runs.sqlite"
+    async with serve(home) as wire:
+        start = (await wire.ask("GET", "/v1/changes")).document["next_cursor"]
+        answer = await wire.submit("people:v1", "people.csv", key="k")
+        await wire.until(answer.document["id"])
+        newest = (await wire.ask("GET", "/v1/changes")).document["next_cursor"]
+    age(state, 31 * DAY)
+    async with serve(home, keep=None) as wire:
+        assert (await wire.submit("people:v1", "people.csv", key="k")).status == 200
+    async with serve(home) as wire:
+        await until_empty(state)
+        gone = await wire.ask("GET", "/v1/changes", params={"after": start})
+        assert (gone.status, gone.kind) == (400, "invalid-cursor")
+        assert "start again" in gone.document["detail"]
+        present = await wire.ask("GET", "/v1/changes", params={"after": newest})
+        assert present.document == {"items": [], "next_cursor": newest}
+        assert (await wire.ask("GET", "/v1/changes")).document["next_cursor"] == newest
+        again = await wire.submit("people:v1", "people.csv", key="k")
+        assert (again.status, again.kind) == (409, "already-processed")
+        assert (await wire.get(answer.document["id"])).document["status"] == "SUCCEEDED"
+
+
+async def test_it_goes_on_while_the_server_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "INTERVAL", 0.01)
+    async with serve(home, keep=timedelta(days=1)) as wire:
+        await wire.run("people:v1", "people.csv")
+        assert counts(home / ".lume/state/runs.sqlite")["changes"] == 5
+        age(home / ".lume/state/runs.sqlite", 2 * DAY)
+        await until_empty(home / ".lume/state/runs.sqlite")
+
+
+async def test_a_failed_sweep_is_reported_and_not_the_last(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls, again = 0, asyncio.Event()
+
+    def broken(*_: object) -> int:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            again.set()
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(retention, "INTERVAL", 0.01)
+    monkeypatch.setattr(Store, "forget", broken)
+    async with serve(home), asyncio.timeout(20):
+        await again.wait()
+    assert "old rows can't be dropped" in caplog.text
+
+
+@pytest.mark.parametrize("keep", [0, -1.0, float("nan"), float("inf"), timedelta(0), timedelta.max])
+async def test_times_that_make_no_sense(home: Path, keep: Any) -> None:
+    with pytest.raises(ConfigurationError, match="keep must be above 0"):
+        async with lume_local.serve(None, home / ".lume", keep=keep):
+            pass

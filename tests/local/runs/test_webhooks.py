@@ -1,0 +1,452 @@
+"""Webhooks: who may be called, what arrives, and that it arrives whatever happens in between."""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from aiohttp import web
+from attrs import evolve
+from local.flows import slow_rows
+from local.receiver import SECRET, receiver
+from local.servers import process, serve
+from local.wire import Wire, validate
+
+import lume_async
+import lume_local
+from lume_async.errors import ConfigurationError
+from lume_async.webhooks import Once, WebhookEvent
+from lume_local._runs import webhook_sender
+from lume_local._runs.outbox import Deliveries
+from lume_local._runs.problems import Problem
+from lume_local._runs.store import NewRun, Store
+from lume_local._runs.webhook_rules import WebhookRules
+from lume_local._runs.webhook_sender import Courier
+
+HOSTS = ("127.0.0.1", "localhost")
+RULES = WebhookRules.of(SECRET, HOSTS)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attempts follow each other at once."""
+    monkeypatch.setattr(webhook_sender, "UNIT", 0.001)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path / "runs.sqlite")
+    yield store
+    store.close()
+
+
+def outbox(path: Path) -> list[dict[str, Any]]:
+    """What the outbox holds, oldest first, read past the server."""
+    db = sqlite3.connect(path)
+    db.row_factory = sqlite3.Row
+    try:
+        return [dict(row) for row in db.execute("SELECT * FROM deliveries ORDER BY at")]
+    finally:
+        db.close()
+
+
+async def settled(path: Path, count: int = 1) -> list[dict[str, Any]]:
+    """The outbox, once so many deliveries are settled."""
+    async with asyncio.timeout(20):
+        while len(found := [row for row in outbox(path) if row["due"] is None]) < count:
+            await asyncio.sleep(0.005)
+    return found
+
+
+def ended(store: Store, url: str, count: int = 1) -> list[str]:
+    """Runs that have ended and whose end nobody was told."""
+    ids = []
+    for number in range(count):
+        new = NewRun("f:v1", "a.csv", f"/{number}", None, False, None, "", url)
+        run, _ = store.create(new)
+        store.update(
+            run.run_id, "FAILED", event=orjson.dumps({"event": "x", "run_id": run.run_id, "status": "FAILED"})
+        )
+        ids.append(run.run_id)
+    return ids
+
+
+# -- who may be called
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1/", "http://127.0.0.1:8080/a?b=c", "https://localhost/x", "http://LOCALHOST/%41"],
+)
+def test_urls_that_may_be_called(url: str) -> None:
+    RULES.check(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("http://example.org/", "webhook-not-allowed"),
+        ("http://127.0.0.2/", "webhook-not-allowed"),
+        ("http://127.1/", "webhook-not-allowed"),
+        ("http://2130706433/", "webhook-not-allowed"),
+        ("http://0x7f.0.0.1/", "webhook-not-allowed"),
+        ("http://0/", "webhook-not-allowed"),
+        ("http://[::1]/", "webhook-not-allowed"),
+        ("http://[::ffff:127.0.0.1]/", "webhook-not-allowed"),
+        ("http://169.254.169.254/latest/meta-data", "webhook-not-allowed"),
+        ("http://localhost./", "webhook-not-allowed"),
+        ("http://localhost.example.org/", "webhook-not-allowed"),
+        ("http://127.0.0.1@example.org/", "invalid-field"),
+        ("http://user:pass@127.0.0.1/", "invalid-field"),
+        ("http://example.org\\@127.0.0.1/", "invalid-field"),
+        ("http://127.0.0.1:99999/", "invalid-field"),
+        ("http:///hook", "invalid-field"),
+        ("//127.0.0.1/hook", "invalid-field"),
+        ("ftp://127.0.0.1/", "invalid-field"),
+        ("file:///etc/passwd", "invalid-field"),
+        ("gopher://127.0.0.1/", "invalid-field"),
+        ("http://127.0.0.1/a b", "invalid-field"),
+        ("http://ⓛocalhost/", "invalid-field"),
+        ("nonsense", "invalid-field"),
+    ],
+)
+def test_urls_that_may_not_be_called(url: str, kind: str) -> None:
+    with pytest.raises(Problem) as caught:
+        RULES.check(url)
+    assert caught.value.document["type"] == f"urn:lume:problem:{kind}"
+    assert caught.value.document["field"] == "webhook_url"
+
+
+@pytest.mark.parametrize(
+    ("secret", "hosts", "words"),
+    [
+        ("", HOSTS, "webhook_secret is empty"),
+        (b"  ", HOSTS, "webhook_secret is empty"),
+        ("s", ["http://localhost"], "without scheme"),
+        ("s", ["localhost/x"], "without scheme"),
+        ("s", [""], "is no host"),
+    ],
+)
+async def test_settings_that_make_no_sense(
+    home: Path, secret: str | bytes, hosts: list[str], words: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        async with lume_local.serve(None, home / ".lume", webhook_secret=secret, webhook_hosts=hosts):
+            pass
+
+
+def test_rules_do_not_show_the_secret() -> None:
+    assert SECRET not in repr(RULES)
+    assert WebhookRules.of("s", "Receiver.Example").hosts == ("receiver.example",)
+
+
+async def test_submissions_that_are_refused(home: Path, wire: Wire) -> None:
+    answer = await wire.submit("people:v1", "people.csv", webhook_url="http://127.0.0.1/")
+    assert (answer.status, answer.kind, answer.document["field"]) == (422, "not-supported", "webhook_url")
+    other = home / "other"
+    other.mkdir()
+    (other / "flows").symlink_to(home / "flows")
+    async with serve(other, webhook_secret=SECRET, webhook_hosts=["receiver"]) as wire:
+        for url, kind in (
+            ("http://127.0.0.1/", "webhook-not-allowed"),
+            (7, "invalid-field"),
+            ("", "invalid-field"),
+            ("http://receiver/" + "x" * 2048, "invalid-field"),
+        ):
+            answer = await wire.submit("people:v1", "people.csv", webhook_url=url)
+            assert (answer.status, answer.kind, answer.document["field"]) == (422, kind, "webhook_url")
+        assert (await wire.ask("GET", "/v1/runs")).document["items"] == []
+
+
+async def test_the_url_belongs_to_the_request(home: Path) -> None:
+    async with serve(home, webhook_secret=SECRET) as wire:
+        await wire.submit("people:v1", "absent.csv", key="k", webhook_url="http://127.0.0.1:9/")
+        other = await wire.submit("people:v1", "absent.csv", key="k", webhook_url="http://127.0.0.1:9/2")
+        assert other.kind == "idempotency-key-reused"
+
+
+# -- what arrives
+
+
+async def test_the_end_of_a_run_is_told(home: Path) -> None:
+    events: list[WebhookEvent] = []
+    async with receiver(events.append) as hook, serve(home, webhook_secret=SECRET) as wire:
+        run = await wire.run(
+            "people:v1", "people.csv", webhook_url=hook.url, run_metadata={"é": 1.0, "b": [None]}
+        )
+        (received,) = await hook.until(1)
+        (row,) = await settled(home / ".lume/state/runs.sqlite")
+    assert received.status == 204
+    assert received.headers["Content-Type"] == "application/json"
+    assert received.headers["X-Lume-Signature-256"].startswith("sha256=")
+    assert received.headers["X-Lume-Delivery"] == row["id"]
+    assert (row["run_id"], row["attempts"], row["error"]) == (run["id"], 1, None)
+    assert row["delivered_at"] >= run["finished_at"]
+    validate("/components/schemas/Event", orjson.loads(received.body))
+    assert orjson.loads(received.body) == {
+        "event": "run.finished",
+        "run_id": run["id"],
+        **{
+            name: run[name]
+            for name in ("status", "flow_version", "source_path", "run_metadata", "finished_at")
+        },
+    }
+    assert [(event.run_id, event.status) for event in events] == [(run["id"], "SUCCEEDED")]
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_receiver_that_fails_first_gets_it_again(home: Path) -> None:
+    handled: list[WebhookEvent] = []
+    failures = iter([RuntimeError("not yet"), RuntimeError("not yet")])
+
+    def handle(event: WebhookEvent) -> None:
+        for failure in failures:
+            raise failure
+        handled.append(event)
+
+    async with receiver(Once(handle)) as hook, serve(home, webhook_secret=SECRET) as wire:
+        run = await wire.run("people:v1", "absent.csv", webhook_url=hook.url)
+        received = await hook.until(3)
+        (row,) = await settled(home / ".lume/state/runs.sqlite")
+    assert [one.status for one in received] == [500, 500, 204]
+    assert len({(one.body, one.headers["X-Lume-Delivery"]) for one in received}) == 1
+    assert [(event.run_id, event.status) for event in handled] == [(run["id"], "FAILED")]
+    assert (row["attempts"], row["error"]) == (3, None)
+    assert row["delivered_at"]
+
+
+async def test_a_webhook_wakes_a_monitor(home: Path) -> None:
+    (home / "slow.csv").write_text(slow_rows())
+    serving = lume_local.serve(home / "flows", home / ".lume", [home], webhook_secret=SECRET)
+    async with (
+        serving as server,
+        server.client() as client,
+        # Nothing but the webhook can show the end of the run: the next look would be in an hour.
+        client.monitor(poll_interval=3600) as monitor,
+        receiver(lambda event: monitor.notify(event.run_id)) as hook,
+    ):
+        wire = Wire(server.base_url, server.api_key)
+        async with wire.session:
+            answer = await wire.submit("slow:v1", "slow.csv", webhook_url=hook.url)
+            run = monitor.add(answer.document["id"])
+            assert not (await anext(monitor)).run.is_terminal
+            await wire.ask("POST", f"/v1/runs/{run.id}/cancel")
+        async with asyncio.timeout(20):
+            event = await anext(monitor)
+    assert (event.run.id, event.run.status) == (run.id, lume_async.RunStatus.CANCELLED)
+
+
+async def test_runs_without_a_webhook_tell_nobody(home: Path) -> None:
+    async with serve(home, webhook_secret=SECRET) as wire:
+        await wire.run("people:v1", "people.csv")
+    assert outbox(home / ".lume/state/runs.sqlite") == []
+
+
+# -- whatever happens in between
+
+
+async def test_a_server_killed_between_the_end_and_the_delivery(home: Path) -> None:
+    arrived, never = asyncio.Event(), asyncio.Event()
+
+    async def hold(event: WebhookEvent) -> None:
+        if not arrived.is_set():
+            arrived.set()
+            await never.wait()
+
+    async with receiver(hold) as hook:
+        async with process(home, webhook_secret=SECRET) as (server, wire):
+            run = await wire.run("people:v1", "people.csv", webhook_url=hook.url)
+            await arrived.wait()
+            server.kill()
+            await server.wait()
+        (before,) = outbox(home / ".lume/state/runs.sqlite")
+        assert (before["attempts"], before["delivered_at"]) == (0, None)
+        async with serve(home):
+            pass  # without a secret it waits on
+        async with serve(home, webhook_secret=SECRET):
+            (received,) = await hook.until(1)
+            (row,) = await settled(home / ".lume/state/runs.sqlite")
+    assert received.body == before["body"]
+    assert (received.headers["X-Lume-Delivery"], row["run_id"]) == (before["id"], run["id"])
+    assert row["delivered_at"]
+
+
+async def test_a_run_that_the_next_server_settles_is_told_too(home: Path) -> None:
+    events: list[WebhookEvent] = []
+    (home / "slow.csv").write_text(slow_rows())
+    async with receiver(events.append) as hook:
+        async with process(home, webhook_secret=SECRET) as (server, wire):
+            run_id = (await wire.submit("slow:v1", "slow.csv", webhook_url=hook.url)).document["id"]
+            await wire.until(run_id, "TRANSFORMING")
+            server.kill()
+            await server.wait()
+        async with serve(home, webhook_secret=SECRET):
+            await hook.until(1)
+    assert [(event.run_id, event.status) for event in events] == [(run_id, "CRASHED")]
+
+
+def test_a_run_ends_with_its_delivery_or_not_at_all(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise sqlite3.OperationalError("no")
+
+    run, _ = store.create(NewRun("f:v1", "a", "/a", None, False, None, "", "http://127.0.0.1/"))
+    with monkeypatch.context() as patch, pytest.raises(sqlite3.OperationalError):
+        patch.setattr(Deliveries, "add", broken)
+        store.update(run.run_id, "FAILED", event=b"{}")
+    assert store.require(run.run_id) == run
+    store.update(run.run_id, "FAILED", event=b"{}")
+    assert [one.run_id for one in store.deliveries.waiting(9)] == [run.run_id]
+
+
+# -- the courier
+
+
+async def bare(answer: web.StreamResponse, requests: list[str]) -> tuple[web.ServerRunner, str]:
+    """Somebody who answers everything so."""
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        requests.append(request.path)
+        return answer
+
+    runner = web.ServerRunner(web.Server(handle, access_log=None), shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    return runner, f"http://127.0.0.1:{runner.addresses[0][1]}"
+
+
+async def test_a_redirect_is_a_failure(store: Store, tmp_path: Path) -> None:
+    requests: list[str] = []
+    runner, url = await bare(web.Response(status=307, headers={"Location": "/elsewhere"}), requests)
+    ended(store, url)
+    courier = Courier(store.deliveries, RULES)
+    began = time.time()
+    await courier.open()
+    async with asyncio.timeout(20):
+        while not (row := outbox(tmp_path / "runs.sqlite")[0])["attempts"]:
+            await asyncio.sleep(0.005)
+    await courier.close()
+    await runner.cleanup()
+    assert (requests, row["error"]) == (["/"], "answered with status 307")
+    assert began + 2 <= row["due"] <= time.time() + 2
+
+
+@pytest.mark.usefixtures("quick")
+async def test_it_gives_up_after_eight_attempts(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(event: WebhookEvent) -> None:
+        raise RuntimeError
+
+    courier = Courier(store.deliveries, RULES)
+    await courier.open()
+    async with receiver(refuse) as hook:
+        (run_id,) = ended(store, hook.url)
+        courier.wake()
+        (row,) = await settled(tmp_path / "runs.sqlite")
+        assert len(hook.received) == 8
+    await courier.close()
+    assert (row["attempts"], row["delivered_at"], row["error"]) == (8, None, "answered with status 500")
+    assert f"webhook of run {run_id}: attempt 8 of 8" in caplog.text
+
+
+@pytest.mark.usefixtures("quick")
+async def test_whoever_can_not_be_reached_is_noted(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook_sender, "MOST_ATTEMPTS", 1)
+    monkeypatch.setattr(webhook_sender, "PATIENCE", 0.1)
+
+    async def hold(event: WebhookEvent) -> None:
+        await asyncio.Event().wait()
+
+    async with receiver(hold) as hook:
+        ended(store, hook.url)
+        ended(store, "http://not.allowed.any.more/")
+        runner, closed = await bare(web.Response(), [])
+        await runner.cleanup()
+        ended(store, closed)
+        courier = Courier(store.deliveries, RULES)
+        await courier.open()
+        rows = await settled(tmp_path / "runs.sqlite", 3)
+        await courier.close()
+    late, refused, unreachable = [row["error"] for row in rows]
+    assert late == "no answer within 0 s"
+    assert "'not.allowed.any.more' is not a host that this server calls" in refused
+    assert "ClientConnectorError" in unreachable
+
+
+async def test_only_a_few_at_a_time(store: Store, tmp_path: Path) -> None:
+    present, most, gate, full = 0, 0, asyncio.Event(), asyncio.Event()
+
+    async def count(event: WebhookEvent) -> None:
+        nonlocal present, most
+        present += 1
+        most = max(most, present)
+        if present == webhook_sender.MOST_AT_ONCE:
+            full.set()
+        await gate.wait()
+        present -= 1
+
+    async with receiver(count) as hook:
+        ids = ended(store, hook.url, 30)
+        courier = Courier(store.deliveries, RULES)
+        await courier.open()
+        await full.wait()
+        courier.wake()
+        gate.set()
+        received = await hook.until(30)
+        await settled(tmp_path / "runs.sqlite", 30)
+        await courier.close()
+    assert most == webhook_sender.MOST_AT_ONCE
+    assert sorted(orjson.loads(one.body)["run_id"] for one in received) == sorted(ids)
+
+
+async def test_closing_leaves_what_is_under_way_to_the_next_one(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook_sender, "_GRACE", 0.01)
+    arrived = asyncio.Event()
+
+    async def hold(event: WebhookEvent) -> None:
+        arrived.set()
+        await asyncio.Event().wait()
+
+    async with receiver(hold) as hook:
+        ended(store, hook.url)
+        courier = Courier(store.deliveries, RULES)
+        await courier.open()
+        await arrived.wait()
+        await courier.close()
+    assert [one.attempts for one in store.deliveries.waiting(9)] == [0]
+
+
+async def test_an_outcome_that_can_not_be_noted_is_not_sent_again_and_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(Deliveries, "delivered", broken)
+    async with receiver(lambda event: None) as hook:
+        ended(store, hook.url)
+        courier = Courier(store.deliveries, RULES)
+        await courier.open()
+        async with asyncio.timeout(20):
+            while "is left to the next server" not in caplog.text:
+                await asyncio.sleep(0.005)
+        courier.wake()
+        await courier.close()
+        assert len(hook.received) == 1
+
+
+def test_what_is_due_first_comes_first(store: Store) -> None:
+    first, second = ended(store, "http://127.0.0.1/", 2)
+    one, two = store.deliveries.waiting(9)
+    assert (one.run_id, two.run_id) == (first, second)
+    store.deliveries.failed(one.id, "no", two.due + 1)
+    assert store.deliveries.waiting(1) == [two]
+    assert store.deliveries.waiting(9)[1] == evolve(one, attempts=1, due=two.due + 1)

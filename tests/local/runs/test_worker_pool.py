@@ -1,0 +1,257 @@
+"""Worker processes serve run after run, as long as every run leaves them as it found them."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local.flows import PEOPLE_CSV, slow_rows
+from local.processes import gone, workers
+from local.servers import serve
+
+from lume_local._runs import worker_pool
+from lume_local._runs.worker_pool import Pool, Worker
+
+ODD_RUNS = """
+import sys; sys.path.insert(0, {!r})
+import os, threading, time
+from lume_local._worker import main as _worker
+
+class Odd:
+    def __init__(self, connection, job, enter):
+        self.connection, self.job, self.enter = connection, job, enter
+
+    def execute(self):
+        self.enter("TRANSFORMING", None)
+        answers = []
+        for sql in self.job["ask"]:
+            try:
+                answers.append(self.connection.execute(sql).fetchall())
+            except Exception as error:
+                answers.append(type(error).__name__)
+        exec(self.job["do"], dict(vars(_worker), con=self.connection, os=os, time=time, kept=_worker.__dict__))
+        return answers
+
+_worker.Run = Odd
+_worker.main()
+"""
+"""A worker whose runs do what the test says, instead of a flow."""
+
+
+@pytest.fixture
+async def odd(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pool]:
+    """A pool of one worker that does odd runs."""
+    monkeypatch.setattr(worker_pool, "_START", ODD_RUNS)
+    pool = Pool()
+    yield pool
+    await pool.close()
+
+
+async def ask(pool: Pool, folder: Path, *questions: str, do: str = "") -> tuple[int, dict[str, Any]]:
+    """One run in a pool: the process that did it, and its last event."""
+    worker = await pool.take()
+    event: dict[str, Any] = {"event": "died"}
+    async for event in worker.run({"folder": str(folder / "run"), "ask": questions, "do": do}):
+        if event["event"] in ("done", "failed", "cancelled"):
+            break
+    await pool.release(worker)
+    return worker.pid, event
+
+
+async def test_one_process_does_run_after_run(home: Path) -> None:
+    (home / "missing.csv").write_text("id,Age\n1,2\n")
+    async with serve(home, max_active=1) as wire:
+        before = workers(os.getpid())
+        for _ in range(5):
+            assert (await wire.run("people:v1", "people.csv", force_rerun=True))["status"] == "SUCCEEDED"
+            assert (await wire.run("people:v1", "missing.csv"))["status"] == "FAILED"
+        assert workers(os.getpid()) == before
+        assert len(before) == 1
+
+
+async def test_never_more_processes_than_runs_may_be_active(home: Path) -> None:
+    async with serve(home, max_active=3) as wire:
+        for n in range(12):
+            (home / f"{n}.csv").write_text(PEOPLE_CSV)
+        runs = await asyncio.gather(*(wire.run("people:v1", f"{n}.csv") for n in range(12)))
+        assert {run["status"] for run in runs} == {"SUCCEEDED"}
+        assert len(workers(os.getpid())) <= 3
+
+
+async def test_a_process_ends_after_so_many_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_pool, "MOST_RUNS", 2)
+    async with serve(home, max_active=1) as wire:
+        (first,) = workers(os.getpid())
+        await wire.run("people:v1", "people.csv")
+        assert workers(os.getpid()) == [first]
+        await wire.run("people:v1", "people.csv", force_rerun=True)
+        assert await gone([first])
+        assert (await wire.run("people:v1", "people.csv", force_rerun=True))["status"] == "SUCCEEDED"
+
+
+async def test_a_process_that_keeps_memory_ends(odd: Pool, tmp_path: Path) -> None:
+    first, _ = await ask(odd, tmp_path, do="kept['hoard'] = bytes([1]) * 400_000_000")
+    second, _ = await ask(odd, tmp_path)
+    third, _ = await ask(odd, tmp_path, do="bytes([1]) * 400_000_000")  # given back: no reason to end
+    fourth, _ = await ask(odd, tmp_path)
+    assert first != second == third == fourth
+
+
+async def test_nothing_in_the_database_outlives_a_run(odd: Pool, tmp_path: Path) -> None:
+    dirt = """
+for sql in ("SET threads=1", "SET memory_limit='77MB'", "SET TimeZone='Asia/Tokyo'",
+            "SET SESSION search_path='pg_catalog'", "SET VARIABLE mine=7", "SET default_order='DESC'",
+            "SET disabled_optimizers=''", "CREATE TEMP TABLE mine AS SELECT 1 AS a",
+            "CREATE MACRO memory.main.mine(a) AS a + 1",
+            "CREATE TEMP MACRO lower(a) AS 'mine'", "ATTACH ':memory:' AS other", "PREPARE mine AS SELECT 1",
+            "CREATE SCHEMA memory.mine", "BEGIN", "SET GLOBAL enable_external_access=false",
+            "SET lock_configuration=true"):
+    con.execute(sql)
+"""
+    questions = [
+        "SELECT name, value FROM duckdb_settings() ORDER BY name",
+        "SELECT extension_name, loaded, installed FROM duckdb_extensions() ORDER BY ALL",
+        "SELECT database_name FROM duckdb_databases() ORDER BY ALL",
+        "SELECT schema_name FROM duckdb_schemas() ORDER BY ALL",
+        "SELECT function_name FROM duckdb_functions() WHERE NOT internal",
+        "SELECT getvariable('mine'), lower('A')",
+        "FROM mine",
+        "EXECUTE mine",
+    ]
+    before, clean = await ask(odd, tmp_path, *questions)
+    between, did = await ask(odd, tmp_path, do=dirt)
+    after, again = await ask(odd, tmp_path, *questions)
+    assert did["event"] == "done"
+    assert before == between == after
+    assert clean == again
+    assert again["record"][-3:] == [[[None, "a"]], "CatalogException", "BinderException"]
+
+
+@pytest.mark.parametrize(
+    "dirt",
+    [
+        "os.chdir('/')",
+        "os.environ['TZ'] = 'Asia/Tokyo'",
+        "kept['file'] = open(os.devnull)",
+        "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()",
+        "raise RunBroke('DuckDB gave up')",
+        "raise duckdb.InterruptException('by itself')",
+        "raise KeyError('a mistake of the engine')",
+        "os._exit(3)",
+        "os.kill(os.getpid(), 9)",
+        "os.kill(os.getpid(), 11)",
+        "leash.cancelled.set()",
+    ],
+)
+async def test_what_is_odd_ends_the_process(
+    odd: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dirt: str
+) -> None:
+    if "leash" in dirt:
+        monkeypatch.setattr(worker_pool, "_START", ODD_RUNS.replace("_worker.Run = Odd", LEASH_SHOWN))
+    first, _ = await ask(odd, tmp_path, do=dirt)
+    second, event = await ask(odd, tmp_path)
+    assert first != second
+    assert event["event"] == "done"
+    assert await gone([first])
+
+
+LEASH_SHOWN = """
+class Shown(_worker.Leash):
+    def __init__(self):
+        super().__init__()
+        _worker.leash = self
+
+_worker.Run, _worker.Leash = Odd, Shown
+"""
+
+
+async def test_a_failure_that_is_explained_is_an_ordinary_end(odd: Pool, tmp_path: Path) -> None:
+    first, event = await ask(odd, tmp_path, do="raise RunFailed('the header lacks a column')")
+    second, _ = await ask(odd, tmp_path)
+    assert event == {"event": "failed", "message": "the header lacks a column", "metrics": None}
+    assert first == second
+
+
+async def test_a_process_that_does_not_get_ready_again_is_killed(
+    odd: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_pool, "_PATIENCE", 0.2)
+    first, event = await ask(odd, tmp_path, do="kept['connect'] = lambda: time.sleep(60)")
+    assert event["event"] == "done"
+    assert await gone([first])
+    assert (await ask(odd, tmp_path))[0] != first
+
+
+async def test_a_cancelled_run_is_the_last_one_of_its_process(home: Path) -> None:
+    (home / "slow.csv").write_text(slow_rows())
+    async with serve(home, max_active=1) as wire:
+        (first,) = workers(os.getpid())
+        run_id = (await wire.submit("slow:v1", "slow.csv")).document["id"]
+        await wire.until(run_id, "TRANSFORMING")
+        await wire.ask("POST", f"/v1/runs/{run_id}/cancel")
+        assert (await wire.until(run_id))["status"] == "CANCELLED"
+        assert await gone([first])
+        assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
+
+
+async def test_a_cancel_that_comes_too_late_does_not_reach_the_next_run(odd: Pool, tmp_path: Path) -> None:
+    worker = await odd.take()
+    async for event in worker.run({"folder": str(tmp_path / "run"), "ask": [], "do": ""}):
+        if event["event"] == "done":
+            break
+    releasing = asyncio.create_task(odd.release(worker))
+    await worker.cancel()
+    await releasing
+    assert not worker.is_alive
+    assert (await ask(odd, tmp_path))[1]["event"] == "done"
+
+
+async def test_a_refused_target_ends_the_process_and_not_the_server(home: Path) -> None:
+    (home / ".lume/out").write_text("a file where a folder must be")
+    async with serve(home, max_active=1) as wire:
+        (first,) = workers(os.getpid())
+        assert (await wire.run("people:v1", "people.csv"))["status"] == "FAILED"
+        assert await gone([first])
+        (home / ".lume/out").unlink()
+        assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
+
+
+async def test_all_spare_processes_killed_while_idle(home: Path) -> None:
+    async with serve(home, max_active=2) as wire:
+        for _ in range(3):
+            runs = [wire.run(flow, "people.csv", force_rerun=True) for flow in ("people:v1", "notes:v1")]
+            await asyncio.gather(*runs)
+            for pid in workers(os.getpid()):
+                os.kill(pid, signal.SIGKILL)
+            run = await wire.run("people:v1", "people.csv", force_rerun=True)
+            assert run["status"] == "SUCCEEDED"
+
+
+async def test_after_a_quiet_while_one_spare_process_is_left(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = Pool(3)
+    taken = [await pool.take() for _ in range(3)]
+    monkeypatch.setattr(worker_pool, "QUIET", 0.01)
+    for worker in taken:
+        await pool.release(worker)
+    assert await gone([worker.pid for worker in taken[:2]])
+    assert taken[2].is_alive
+    assert (await pool.take()) is taken[2]
+    await pool.close()
+    assert not any(worker.is_alive for worker in taken)
+
+
+async def test_a_spare_process_that_is_dead_is_not_handed_out() -> None:
+    pool = Pool()
+    dead: Worker = await pool.take()
+    await pool.release(dead)
+    os.kill(dead.pid, signal.SIGKILL)
+    assert await gone([dead.pid])
+    while dead.is_alive:
+        await asyncio.sleep(0.01)
+    assert (await pool.take()) is not dead
+    await pool.close()

@@ -1,0 +1,391 @@
+"""The engine over files: which rows are mapped, which are rejected and why. In this process, without HTTP."""
+
+import csv
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from attrs import frozen
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from local.flows import people
+
+from lume_local._flow.definition import read_definition
+from lume_local._worker.compile import compile_flow
+from lume_local._worker.engine import Run, RunFailed, connect
+
+
+@frozen
+class Result:
+    metrics: dict[str, Any]
+    mapped: list[tuple[Any, ...]]
+    rejects: list[dict[str, str]]
+
+    @property
+    def reasons(self) -> list[str]:
+        return [row["_lume_reasons"] for row in self.rejects]
+
+
+def execute(folder: Path, content: str | bytes, suffix: str = ".parquet", **changes: Any) -> Result:
+    """Run a flow over a source."""
+    folder.mkdir(parents=True, exist_ok=True)
+    source = folder / "source"
+    source.write_bytes(content.encode() if isinstance(content, str) else content)
+    work = folder / "run"
+    work.mkdir()
+    with connect() as connection:
+        flow = compile_flow(connection, read_definition(people(**changes)))
+        job = {
+            "run_id": "run_1",
+            "flow": flow,
+            "source": str(source),
+            "folder": str(work),
+            "mapped": str(folder / f"mapped{suffix}"),
+            "rejects": str(folder / "rejects.csv"),
+            "memory_limit": "1GB",
+            "threads": 2,
+        }
+        record = Run(connection, job, lambda name, rows: None).execute()
+    mapped = fetch(f"{folder}/mapped{suffix}")
+    rejects: list[dict[str, str]] = []
+    if record["target_locations"]["rejects"]:
+        with (folder / "rejects.csv").open(newline="") as file:
+            rejects = list(csv.DictReader(file))
+    return Result(record["metrics"], mapped, rejects)
+
+
+def fetch(path: str) -> list[tuple[Any, ...]]:
+    """The rows of a file; points in time as they are in UTC (older DuckDBs need pytz to give a zone)."""
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        columns = connection.execute(f"DESCRIBE FROM '{path}'").fetchall()
+        plain = {"TIMESTAMP WITH TIME ZONE": "::TIMESTAMP"}
+        quoted = ", ".join(
+            '"' + name.replace('"', '""') + '"' + plain.get(kind, "") for name, kind, *_ in columns
+        )
+        return connection.execute(f"SELECT {quoted} FROM '{path}'").fetchall()
+
+
+def one_column(folder: Path, values: list[str], **column: Any) -> list[Any]:
+    """What becomes of the values in a column `v`: the mapped values, and `...` for each rejected one."""
+    rows = "".join(f'{n},"{value}"\n' for n, value in enumerate(values))
+    columns = {"n": {"type": "integer"}, "v": column}
+    result = execute(
+        folder, "n,v\n" + rows + "-1,\n", columns=columns
+    )  # the last row: so that never all are bad
+    mapped = dict(row for row in result.mapped if row[0] >= 0)
+    return [mapped.get(n, ...) for n in range(len(values))]
+
+
+CASTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    (
+        {"type": "integer"},
+        {
+            "12": 12,
+            " -3 ": -3,
+            "+4": 4,
+            "007": 7,
+            "12.0": ...,
+            "12.7": ...,
+            "1e3": ...,
+            "0x1F": ...,
+            "1_000": ...,
+        }
+        | {"": None, "x": ..., "9223372036854775807": 2**63 - 1, "9223372036854775808": ..., "٣": ...},
+    ),
+    ({"type": "integer", "sql_type": "TINYINT"}, {"127": 127, "128": ...}),
+    (
+        {"type": "number"},
+        {
+            "1.5": 1.5,
+            "-2": -2.0,
+            ".5": 0.5,
+            "1e3": 1000.0,
+            "nan": ...,
+            "inf": ...,
+            "Infinity": ...,
+            "1,5": ...,
+            "0x1": ...,
+        },
+    ),
+    (
+        {"type": "number", "sql_type": "DECIMAL(6,2)"},
+        {
+            "12.34": Decimal("12.34"),
+            "12.3400": Decimal("12.34"),
+            "12.345": ...,
+            "12345.67": ...,
+            "1e2": ...,
+            "7": Decimal(7),
+        },
+    ),
+    ({"type": "boolean"}, {"true": True, "No": False, " Y ": True, "0": False, "2": ..., "wahr": ...}),
+    (
+        {"format": "email"},
+        {"a@b.org": "a@b.org", "a@b": ..., "a b@c.org": ..., "@b.org": ..., "a@b@c.org": ...},
+    ),
+    (
+        {"format": "uuid"},
+        {"6f1ed002-ab5e-4f2a-8f2c-0a1b2c3d4e5f": "6f1ed002-ab5e-4f2a-8f2c-0a1b2c3d4e5f", "6f1ed002": ...},
+    ),
+    ({"format": "uri"}, {"https://x.org/a": "https://x.org/a", "x.org": ..., "http://a b": ...}),
+    ({"format": "ipv4"}, {"192.168.0.1": "192.168.0.1", "256.1.1.1": ..., "1.2.3": ..., "01.2.3.4": ...}),
+    ({"enum": ["a", "b'c"]}, {"a": "a", "b'c": "b'c", "A": ..., "": None}),
+    ({"type": "integer", "enum": [1, 2]}, {"1": 1, "3": ...}),
+    ({"pattern": "^[A-Z]{2}"}, {"DE1": "DE1", "de": ..., "D": ...}),
+    ({"minLength": 2, "maxLength": 3}, {"é": ..., "éé": "éé", "abcd": ...}),
+    ({"type": "integer", "minimum": 0, "maximum": 9}, {"0": 0, "9": 9, "-1": ..., "10": ...}),
+    ({"type": "integer", "minimum": 0.5}, {"0": ..., "1": 1}),
+    ({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}, {"0": ..., "0.5": 0.5, "1": ...}),
+    (
+        {"sql": "round(CAST(v AS DOUBLE) * 2, 1)", "type": "number", "sql_type": "DECIMAL(5,1)"},
+        {"1.1": Decimal("2.2"), "x": ...},
+    ),
+    ({"sql": "CAST(v AS DOUBLE)", "type": "integer"}, {"3.0": 3, "3.5": ...}),
+    ({"sql": "CAST(v AS INTEGER)", "type": "string"}, {"3": "3", "x": ...}),
+]
+
+
+@pytest.mark.parametrize(("column", "expected"), CASTS, ids=lambda value: json.dumps(value, default=str)[:50])
+def test_values_are_taken_strictly_or_rejected(
+    tmp_path: Path, column: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    assert dict(zip(expected, one_column(tmp_path, list(expected), **column), strict=True)) == expected
+
+
+def texts(values: list[Any]) -> list[str]:
+    return ["reject" if value is ... else str(value) for value in values]
+
+
+def test_dates_and_times(tmp_path: Path) -> None:
+    days = ["2024-02-29", "2023-02-29", "2024/01/05", "epoch", "2024-01-05 10:00", "2024"]
+    assert texts(one_column(tmp_path / "a", days, format="date")) == ["2024-02-29", *["reject"] * 5]
+    limits = one_column(tmp_path / "b", ["2019-12-31", "2020-01-01"], format="date", minimum="2020-01-01")
+    assert texts(limits) == ["reject", "2020-01-01"]
+    dropped = ["2024-01-05 00:00", "2024-01-05 10:00"]
+    sql = "strptime(v, '%Y-%m-%d %H:%M')"
+    assert texts(one_column(tmp_path / "c", dropped, format="date", sql=sql)) == ["2024-01-05", "reject"]
+    times = ["2024-01-05T10:00:00+02:00", "2024-01-05 10:00:00.5Z", "2024-01-05", "soon"]
+    found = one_column(tmp_path / "d", times, format="date-time")
+    assert found[3] is ...
+    assert texts(found[:3]) == ["2024-01-05 08:00:00", "2024-01-05 10:00:00.500000", "2024-01-05 00:00:00"]
+    assert texts(one_column(tmp_path / "e", ["10:30", "25:00"], format="time")) == ["10:30:00", "reject"]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(
+        st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=6),
+        max_size=12,
+    )
+)
+def test_any_text_comes_through_unchanged(
+    tmp_path_factory: pytest.TempPathFactory, values: list[str]
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    with (folder / "file").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")
+        writer.writerow(["v"])
+        writer.writerows([[value] for value in values])
+    result = execute(folder / "out", (folder / "file").read_bytes(), columns={"v": {}})
+    assert [row[0] or "" for row in result.mapped] == values
+
+
+def test_the_order_of_the_rows_is_kept(tmp_path: Path) -> None:
+    count = 300_000
+    rows = "".join(f"{n},{'abcdefg'[n % 7]}\n" for n in range(count))
+    columns = {
+        "id": {"type": "integer"},
+        "k": {"enum": ["a", "b", "c", "d", "e"]},
+        "in": {"sql": "k IN ('a', 'b', 'c', 'd')"},
+    }
+    columns["in"]["type"] = "boolean"
+    result = execute(tmp_path, "id,k\n" + rows, columns=columns)
+    assert [row[0] for row in result.mapped] == [n for n in range(count) if n % 7 < 5]
+    assert [int(row["_lume_row"]) for row in result.rejects] == [n + 1 for n in range(count) if n % 7 >= 5]
+
+
+def test_the_first_of_equal_values_wins(tmp_path: Path) -> None:
+    columns = {"id": {"type": "integer", "unique": True}, "mail": {"unique": True, "required": True}}
+    result = execute(tmp_path, "id,mail\n1,\n1,a\n1,b\n2,a\n1,a\n,c\n,d\n", columns=columns)
+    # The row that is rejected for another reason holds no value against the others.
+    assert result.mapped == [(1, "a"), (None, "c"), (None, "d")]
+    assert result.reasons == [
+        "mail: is required",
+        "id: repeats the value of an earlier row",
+        "mail: repeats the value of an earlier row",
+        "id: repeats the value of an earlier row; mail: repeats the value of an earlier row",
+    ]
+    assert [row["mail"] for row in result.rejects] == ["", "b", "a", "a"]
+    assert result.metrics["reject_reasons"]["id: repeats the value of an earlier row"] == 2
+
+
+def test_rules(tmp_path: Path) -> None:
+    columns = {"low": {"type": "integer"}, "high": {"type": "integer"}}
+    rules = [
+        {"name": "order", "sql": "low <= high", "message": "low is above high"},
+        {"name": "wide", "sql": "high - low < 10", "message": "is a wide range", "on_fail": "warn"},
+        {"name": "thrown", "sql": "CAST('1' || repeat('0', low::BIGINT) AS INTEGER) > 0", "on_fail": "warn"},
+    ]
+    result = execute(tmp_path, "low,high\n1,2\n3,2\n,2\n1,50\n9,9\n10,10\n", columns=columns, rules=rules)
+    assert result.mapped == [(1, 2), (None, 2), (1, 50), (9, 9), (10, 10)]
+    assert result.reasons == ["order: low is above high"]
+    assert result.metrics["warnings"] == {"wide: is a wide range": 1, "thrown: is broken": 1}
+
+
+def test_a_rule_may_fail_the_run(tmp_path: Path) -> None:
+    rules = [{"name": "few", "sql": "id < 3", "message": "too many", "on_fail": "fail"}]
+    with pytest.raises(RunFailed, match="2 rows break the rule 'few: too many'") as caught:
+        execute(tmp_path, "id\n1\n3\n4\n", rules=rules)
+    assert caught.value.metrics is not None
+    assert not (tmp_path / "mapped.parquet").exists()
+
+
+@pytest.mark.parametrize(("ratio", "fails"), [(0.2, True), (0.25, False), (0, True), (1, False)])
+def test_the_share_of_rejects_is_limited(tmp_path: Path, ratio: float, fails: bool) -> None:
+    content, limit = "id\n1\n2\n3\nx\n", {"max_ratio": ratio}
+    if not fails:
+        assert execute(tmp_path, content, rejects=limit).metrics["rows_rejected"] == 1
+        return
+    with pytest.raises(RunFailed, match="1 of 4 rows were rejected") as caught:
+        execute(tmp_path, content, rejects=limit)
+    assert "id: is not a valid integer (1)" in str(caught.value)
+    assert list(tmp_path.glob("*.*")) == []
+
+
+def test_more_checks_than_one_mask_holds(tmp_path: Path) -> None:
+    names = [f"c{n}" for n in range(50)]
+    columns = {name: {"type": "integer", "required": True, "maximum": 9} for name in names}
+    header = ",".join(names)
+    bad = ",".join("10" if n == 49 else "1" for n in range(50))
+    result = execute(tmp_path, f"{header}\n{','.join(['1'] * 50)}\n{bad}\n", columns=columns)
+    assert result.reasons == ["c49: is above 9"]
+    assert len(result.mapped) == 1
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".ndjson"])
+def test_targets(tmp_path: Path, suffix: str) -> None:
+    columns = {"id": {"type": "integer"}, 'odd "name", é': {"sql": "t"}}
+    result = execute(tmp_path, 'id,t\n1,"a, ""b"""\n2,\n', suffix, columns=columns)
+    assert result.mapped == [(1, 'a, "b"'), (2, None)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"id,t\r\n1,a\r\n2,b\r\n",
+        b"id,t\n1,a\r\n2,b",
+        b"id,t\r1,a\r2,b\r",
+        b"\xef\xbb\xbfid,t\n1,a\n2,b\n",
+        b'"id", t \n1,a\n"2","b"\n',
+        b"id,t\n\n1,a\n2,b\n\n",
+        b"_lume_row,id,_lume_raw,t\n5,1,x,a\n6,2,y,b\n",
+    ],
+)
+def test_shapes_of_files(tmp_path: Path, content: bytes) -> None:
+    result = execute(tmp_path, content, columns={"id": {"type": "integer"}, "t": {}})
+    assert result.mapped == [(1, "a"), (2, "b")]
+
+
+def test_line_ends_inside_quotes_are_data(tmp_path: Path) -> None:
+    result = execute(tmp_path, b'id,t\r\n1,"a\r\nb"\n2,"c\nd\re"\r\n', columns={"t": {}})
+    assert result.mapped == [("a\r\nb",), ("c\nd\re",)]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "options"), [("cp1252", "cp1252"), ("utf-16", "utf-16"), ("latin-1", "latin_1")]
+)
+def test_encodings(tmp_path: Path, encoding: str, options: str) -> None:
+    source = {"csv": {"encoding": options, "delim": ";", "quote": "'"}}
+    result = execute(tmp_path, "t;u\n'é;';ü\n".encode(encoding), source=source, columns={"t": {}, "u": {}})
+    assert result.mapped == [("é;", "ü")]
+
+
+def test_a_wrong_encoding_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunFailed, match="is not utf-16"):
+        execute(tmp_path, b"t\nabc", source={"csv": {"encoding": "utf-16"}}, columns={"t": {}})
+
+
+def test_malformed_lines_are_rejects_and_cost_only_themselves(tmp_path: Path) -> None:
+    content = b'id,t\n1,a\n2\n3,c,d\n4,"e"f\n5,\xff\n6,g\n'
+    result = execute(tmp_path, content, columns={"id": {"type": "integer"}, "t": {}})
+    assert (1, "a") in result.mapped
+    assert (6, "g") in result.mapped
+    assert result.metrics["rows_read"] == len(result.mapped) + len(result.rejects)
+    lines = {row["_lume_line"]: row["_lume_reasons"] for row in result.rejects}
+    assert lines["3"] == "malformed line: too few columns"
+    assert lines["4"] == "malformed line: too many columns"
+    assert lines["6"] == "malformed line: not valid UTF-8"
+
+
+def test_names_of_the_source_may_be_anything(tmp_path: Path) -> None:
+    content = 'a\'b,"c""d",,select,same,same\n1,2,3,4,5,x\n'
+    columns = {
+        "id": {"sql": '"a\'b"', "type": "integer"},
+        "q": {"sql": '"c""d"'},
+        "s": {"sql": '"select"', "enum": ["4"]},
+    }
+    result = execute(tmp_path, content + "y,2,3,4,5,x\n", columns=columns)
+    assert result.mapped == [(1, "2", "4")]
+    (reject,) = result.rejects
+    assert list(reject)[3:-1] == ["a'b", 'c"d', "column3", "select", "same", "same_2"]
+
+
+def test_an_expression_reaches_no_file(tmp_path: Path) -> None:
+    with connect() as connection:
+        from lume_local._worker.engine import confine
+
+        (tmp_path / "run").mkdir()
+        (tmp_path / "in.csv").write_text("a\n1\n")
+        (tmp_path / "other.csv").write_text("a\n1\n")
+        confine(connection, tmp_path / "run", tmp_path / "in.csv", {"memory_limit": "1GB", "threads": 1})
+        assert connection.execute(f"FROM read_csv('{tmp_path}/in.csv')").fetchall() == [(1,)]
+        for attempt in (
+            f"FROM read_csv('{tmp_path}/other.csv')",
+            "FROM read_text('/etc/passwd')",
+            f"FROM read_csv('{tmp_path}/run/../other.csv')",
+            f"COPY (SELECT 1) TO '{tmp_path}/other.csv'",
+            f"ATTACH '{tmp_path}/db'",
+            "INSTALL httpfs",
+            "SET enable_external_access=true",
+            "SET allowed_paths=['/']",
+        ):
+            with pytest.raises(duckdb.Error):
+                connection.execute(attempt)
+
+
+def test_a_source_that_is_written_to_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = Run._copy
+
+    def interfere(self: Run, query: str, target: Path) -> None:
+        copy(self, query, target)
+        if target.name == "stage.parquet":
+            with (tmp_path / "source").open("a") as file:
+                file.write("3\n")
+
+    monkeypatch.setattr(Run, "_copy", interfere)
+    with pytest.raises(RunFailed, match="was changed while it was read"):
+        execute(tmp_path, "id\n1\n2\n")
+
+
+def test_a_target_that_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "mapped.parquet").mkdir()
+    with pytest.raises(RunFailed, match=r"target\.mapped is a folder"):
+        execute(tmp_path, "id\n1\n2\n")
+
+
+def test_numbers_of_json(tmp_path: Path) -> None:
+    lines = [
+        {"id": 1, "t": "x", "o": {"k": [1, 2]}, "a/b~c": True},
+        {"id": 2.0, "t": 3, "o": None},
+        {"id": "3", "o": "s", "a/b~c": "no"},
+    ]
+    columns = {"id": {"type": "integer"}, "t": {}, "o": {}, "f": {"sql": '"a/b~c"', "type": "boolean"}}
+    content = "\r\n".join(map(json.dumps, lines))
+    result = execute(tmp_path, content, source={"format": "ndjson"}, columns=columns)
+    assert result.mapped == [(1, "x", '{"k":[1,2]}', True), (3, None, "s", False)]
+    assert result.reasons == ["id: is not a valid integer"]
+    assert json.loads(result.rejects[0]["_lume_raw"]) == lines[1]

@@ -1,0 +1,132 @@
+"""Which SQL a flow may hold, what it reads, and what can throw."""
+
+from collections.abc import Iterator
+
+import duckdb
+import pytest
+from local.flows import people
+
+from lume_local._flow.definition import read_definition
+from lume_local._flow.fields import FlowError
+from lume_local._worker.compile import compile_flow
+from lume_local._worker.engine import connect
+from lume_local._worker.expressions import Judge
+
+
+@pytest.fixture(scope="module")
+def connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    with connect() as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def judge(connection: duckdb.DuckDBPyConnection) -> Judge:
+    return Judge(connection)
+
+
+@pytest.mark.parametrize(
+    ("sql", "reads"),
+    [
+        ('"Customer ID"', ["Customer ID"]),
+        ('lower(trim("Email")) || b', ["Email", "b"]),
+        ("1", []),
+        ("list_filter([a], lambda x: x <> b)", ["a", "b"]),
+        ("list_transform([1], x -> x + 1)", []),
+        ("a -> '$.b'", ["a"]),
+        ("a ->> 'b'", ["a"]),
+        ("a[1]", ["a"]),
+        ("CASE WHEN a THEN b ELSE c END", ["a", "b", "c"]),
+        ("CAST(a AS DATE) - INTERVAL 1 DAY", ["a"]),
+        ("a -- a comment", ["a"]),
+        ("a /* ) */", ["a"]),
+        ("';'", []),
+        ("a IN ('x', b)", ["a", "b"]),
+        ("Age + 1", ["Age"]),
+        ('"user"', ["user"]),
+    ],
+)
+def test_what_an_expression_reads(judge: Judge, sql: str, reads: list[str]) -> None:
+    assert list(judge.expression("here", sql).reads) == reads
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("", "not an SQL expression"),
+        ("a +", "not an SQL expression"),
+        ("a; SELECT 1", "not an SQL expression"),
+        ("1) AS x, (2", "not an SQL expression"),
+        ("1) FROM t WHERE (true", "not an SQL expression"),
+        ("a /* open", "not an SQL expression"),
+        ("(SELECT 1)", "a subquery"),
+        ("EXISTS (SELECT 1)", "a subquery"),
+        ("a IN (SELECT 1)", "a subquery"),
+        ("sum(a) OVER ()", "a window function"),
+        ("sum(a)", "the aggregate sum"),
+        ("*", "star"),
+        ("COLUMNS('a')", "star"),
+        ("?", "a parameter"),
+        ("random()", "same output"),
+        ("now()", "same output"),
+        ("uuid()", "same output"),
+        ("nextval('s')", "same output"),
+        ("getvariable('x')", "same output"),
+        ("current_setting('memory_limit')", "same output"),
+        ("current_date", "same output"),
+        ("age(a)", "same output"),
+        ("pg_typeof(a)", "pg_typeof"),
+        ("read_text('/etc/passwd')", "read_text"),
+        ("_lume_s0", "belong to the engine"),
+    ],
+)
+def test_what_an_expression_may_not_be(judge: Judge, sql: str, words: str) -> None:
+    with pytest.raises(FlowError) as caught:
+        judge.expression("columns.a.sql", sql)
+    assert caught.value.place == "columns.a.sql"
+    assert words in caught.value.problem
+
+
+@pytest.mark.parametrize(
+    "sql", ["a", "lower(trim(a))", "nullif(upper(a), '')", "CASE WHEN a = 'x' THEN b END", "a || 'x'"]
+)
+def test_total_expressions_are_not_wrapped(judge: Judge, sql: str) -> None:
+    assert not judge.expression("", sql).can_throw
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CAST(a AS INT)",
+        "strptime(a, '%Y')",
+        "a > 5",
+        "a + 1",
+        "CASE WHEN a THEN 1 END",
+        "length(a)",
+        "concat(a, 1)",
+    ],
+)
+def test_all_others_are(judge: Judge, sql: str) -> None:
+    assert judge.expression("", sql).can_throw
+
+
+@pytest.mark.parametrize(
+    ("changes", "place", "words"),
+    [
+        ({"columns": {"a": {"sql": "lowr(b)"}}}, "columns.a.sql", "lowr"),
+        ({"columns": {"a": {"sql": "strptime(b, '%Q')"}}}, "columns.a.sql", "%Q"),
+        ({"columns": {"a": {"pattern": "("}}}, "columns.a.pattern", ")"),
+        ({"columns": {"a": {"format": "date", "minimum": "soon"}}}, "columns.a.minimum", "soon"),
+        ({"columns": {"a": {"format": "date", "enum": ["soon"]}}}, "columns.a.enum", "soon"),
+        ({"columns": {"a": {"type": "integer", "enum": [2**70]}}}, "columns.a.enum", "INT64"),
+        ({"rules": [{"name": "r", "sql": '"ID2" > 1'}]}, "rules[0].sql", "target's columns only: id"),
+        ({"rules": [{"name": "r", "sql": "id + 1"}]}, "rules[0].sql", "true or false"),
+        ({"rules": [{"name": "r", "sql": "id >"}]}, "rules[0].sql", "not an SQL expression"),
+        ({"rules": [{"name": "r", "sql": "count(id) > 1"}]}, "rules[0].sql", "aggregate"),
+    ],
+)
+def test_flows_that_do_not_compile(
+    connection: duckdb.DuckDBPyConnection, changes: dict[str, object], place: str, words: str
+) -> None:
+    with pytest.raises(FlowError) as caught:
+        compile_flow(connection, read_definition(people(**changes)))
+    assert (caught.value.place, words in caught.value.problem) == (place, True), caught.value
