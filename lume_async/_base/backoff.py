@@ -88,3 +88,21 @@ def polling(interval: PollInterval) -> Backoff:
     if isinstance(interval, Backoff):
         return interval
     return Backoff.constant(seconds(interval, "poll_interval"))
+
+
+QUICK = Backoff(0.25, maximum=1.0)
+"""The delays after polls that failed: a failure says nothing about the run, so it must not cost a whole interval."""
+
+OUTAGE = 8
+"""From so many failed polls in a row on the quick delays double again: a server that is down is not hammered."""
+
+
+def after_failure(usual: float, failures: int, rng: Rng) -> float:
+    """Seconds until the next poll after `failures` failed ones in a row: 0.25, 0.5, 1, 1, …, never above the usual.
+
+    Args:
+        usual: the delay if the last poll had succeeded.
+        failures: 1 or more.
+    """
+    quick = QUICK.delay(failures - 1, rng)
+    return min(usual, math.ldexp(quick, min(max(0, failures - OUTAGE), 60)))

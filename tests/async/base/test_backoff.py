@@ -8,7 +8,7 @@ from attrs.exceptions import FrozenInstanceError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lume_async._base.backoff import POLLING, Backoff, polling
+from lume_async._base.backoff import POLLING, QUICK, Backoff, after_failure, polling
 
 
 class Fixed:
@@ -136,3 +136,24 @@ def test_the_default_grows_from_half_a_second_to_five() -> None:
     assert POLLING.delay(0, MIDDLE) == 0.5
     assert POLLING.delay(100, MIDDLE) == 5
     assert POLLING.jitter == 0.25
+
+
+def test_a_failed_poll_is_repeated_quickly_and_in_an_outage_slower_and_slower() -> None:
+    delays = [after_failure(60.0, failures, MIDDLE) for failures in range(1, 17)]
+
+    assert delays == [0.25, 0.5, *[1.0] * 6, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+@pytest.mark.parametrize("usual", [0.0, 0.1, 0.6])
+def test_a_failed_poll_is_never_repeated_later_than_usual(usual: float) -> None:
+    assert all(after_failure(usual, failures, HIGHEST) <= usual for failures in range(1, 12))
+
+
+def test_many_polls_that_failed_together_are_not_repeated_in_step() -> None:
+    assert after_failure(60.0, 3, LOWEST) == QUICK.maximum * 0.75
+    assert after_failure(60.0, 3, HIGHEST) == pytest.approx(QUICK.maximum * 1.25)
+
+
+@pytest.mark.parametrize("failures", [10**3, 10**9])
+def test_an_outage_without_end_never_overflows(failures: int) -> None:
+    assert after_failure(5.0, failures, MIDDLE) == 5.0
