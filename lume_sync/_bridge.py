@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import lume_async
 import lume_sync
 from lume_async import Outcome, RunError, RunEvent
+from lume_async._base.secret import veiled as veiled
 from lume_sync._held import Held as Held
 from lume_sync._iteration import Iteration
 from lume_sync._portal import Portal
@@ -106,20 +107,6 @@ def pulled(values: Iterable[T]) -> AsyncIterator[T]:
     """An iterable of the caller's, to be pulled as needed in a thread of its own; one of ours needs none."""
     ours = values.handed_over() if isinstance(values, Iteration) else None
     return Pulled(values) if ours is None else ours
-
-
-class _Veiled(str):
-    """A text that may hold a secret: a traceback that shows the locals of our frames must not show it."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'[redacted]'"
-
-
-def veiled(value: T) -> T:
-    """The value, not shown by its repr if it is a text."""
-    return _Veiled(value) if isinstance(value, str) else value  # type: ignore[return-value]
 
 
 def offload(api_key: Any) -> Any:

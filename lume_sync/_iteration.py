@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Generic, TypeVar
 
+from lume_async._base.batched import take_ready
 from lume_async.errors import ClientClosedError
 from lume_sync._owner import Owner, settle
 from lume_sync._portal import Portal
@@ -23,8 +24,6 @@ class _Source(Owner, Generic[S]):
     def __init__(self, portal: Portal, source: AsyncIterator[S]) -> None:
         super().__init__(portal)
         self.source = source
-        # Items that are ready without waiting, where the iterator can tell: many of them share one hop.
-        self._ready: Callable[[int], list[S]] | None = getattr(source, "_take_ready", None)
         self._demands: asyncio.Queue[asyncio.Future[list[S]]] = asyncio.Queue()
         self._kept: list[S] = []
         self._interrupted = False
@@ -97,9 +96,7 @@ class _Source(Owner, Generic[S]):
             if self.task is not None:
                 self.task.uncancel()
             return error
-        if self._ready is not None:
-            items += self._ready(BATCH - 1)
-        return items
+        return items + take_ready(self.source, BATCH - 1)
 
     async def _close_source(self) -> None:
         aclose = getattr(self.source, "aclose", None)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ctypes
 import sys
 import threading
 from collections.abc import AsyncGenerator, Callable
@@ -10,6 +9,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from lume_async._base.immortal import immortal
 from lume_sync._workers import DaemonExecutor
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class LoopThread:
         TLS goodbye in the parent's name. The loop keeps its transports, so one reference holds them all.
         """
         self.closing = True
-        _immortal(self.loop)
+        immortal(self.loop)
 
     def exit(self) -> None:
         """The interpreter is about to end: from now on nothing is finalized, so that nothing can complain.
@@ -72,7 +72,7 @@ class LoopThread:
         """
         self.exiting = True
         for generator in list(self.generators):
-            _immortal(generator)
+            immortal(generator)
 
     def _run(self) -> None:
         try:
@@ -95,7 +95,7 @@ class LoopThread:
                 hooks.firstiter(generator)
             self.generators.add(generator)
             if self.exiting:
-                _immortal(generator)
+                immortal(generator)
 
         sys.set_asyncgen_hooks(firstiter=begun)
 
@@ -113,10 +113,6 @@ class LoopThread:
         self.loop.close()  # from here on nothing more can be scheduled, so the set below is complete
         for call in self.calls.copy():
             call.fail()
-
-
-def _immortal(thing: object) -> None:
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
 _PATCHERS = {

@@ -1,11 +1,13 @@
 """User code that blocks (a key provider, an iterable of requests) runs in threads of its own, never on the loop."""
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, Generic, ParamSpec, TypeVar
+
+from lume_async._base.threads import in_thread, spawn
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -14,31 +16,11 @@ _END = object()
 
 
 class DaemonExecutor(ThreadPoolExecutor):
-    """One daemon thread a job.
-
-    The standard pool joins its threads at exit, so one job that hangs keeps the process from ending; and it
-    refuses jobs in exit handlers, where a call that has to look up a host name would fail.
-    """
+    """One daemon thread a job, which holds up neither the end of the program nor a call in an exit handler."""
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Run it soon."""
-        future: Future[T] = Future()
-
-        def job() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                result = fn(*args, **kwargs)
-            except BaseException as error:  # the waiting task gets it, as from any executor
-                future.set_exception(error)
-            else:
-                future.set_result(result)
-
-        try:
-            _spawn(job)
-        except RuntimeError:  # no more threads: in an exit handler of newer Pythons
-            job()
-        return future
+        return in_thread(partial(fn, *args, **kwargs))
 
 
 class Pulled(AsyncIterator[T], Generic[T]):
@@ -59,7 +41,7 @@ class Pulled(AsyncIterator[T], Generic[T]):
         """The next item, once the iterable has one."""
         if self._demands is None:
             self._demands = SimpleQueue()
-            _spawn(_pull, self._iterator, self._demands)
+            spawn(_pull, self._iterator, self._demands)
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._demands.put(answer)
         try:
@@ -98,7 +80,3 @@ def _settle(answer: "asyncio.Future[Any]", setter: Callable[[Any], None], value:
         answer.get_loop().call_soon_threadsafe(set_if_wanted)
     except RuntimeError:
         return  # the loop was closed while the iterable made up its mind
-
-
-def _spawn(target: Callable[..., object], *args: object) -> None:
-    threading.Thread(target=target, args=args, name="lume-sync-worker", daemon=True).start()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from sync_methods import body, docstring, iteration, method, signature, signature_names
 from sync_source import (
     ASYNC_TYPES,
+    BASES,
     CONSTRUCTED,
     CORE,
     FACE,
@@ -15,6 +16,7 @@ from sync_source import (
     Edit,
     FunctionNode,
     Source,
+    head_of,
     wrapper,
 )
 
@@ -67,7 +69,7 @@ def live_class(source: Source, node: ast.ClassDef) -> str:
     """The synchronous twin of a class that holds a connection."""
     name = node.name
     if (
-        node.bases
+        any(head_of(base) not in BASES for base in node.bases)
         or node.keywords
         or [ast.unparse(mark) for mark in node.decorator_list] not in ([], ["public"])
     ):

@@ -24,6 +24,9 @@ RENAMED = {
     "__aiter__": "__iter__",
     "AsyncIterator": "Iterator",
 }
+BASES = {"Batched"}
+"""Base classes that say how the facade steps an iterator, and add nothing for users."""
+
 CARRIERS = {"list": "in_list", "Outcome": "in_outcome", "RunEvent": "in_event"}
 """Generic data that may hold live objects, and the function that reaches into each."""
 

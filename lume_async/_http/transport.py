@@ -1,7 +1,6 @@
-"""HTTP over aiohttp: one attempt at one request. No retries, no meaning; the only file that imports aiohttp."""
+"""HTTP over aiohttp: one attempt at one request. No retries, no meaning."""
 
 import asyncio
-import ctypes
 import math
 import os
 import re
@@ -15,9 +14,11 @@ from weakref import WeakKeyDictionary, finalize
 import aiohttp
 from yarl import URL
 
+from lume_async._base.immortal import immortal
+from lume_async._base.threads import run_in_thread
 from lume_async._http.per_loop import forget_closed
+from lume_async._http.resolver import Resolver
 from lume_async._http.settings import Settings, Ssl
-from lume_async._http.threads import Threads
 from lume_async._wire.answers import Response
 from lume_async._wire.headers import CONTENT_ENCODING, REQUEST_ID
 from lume_async.errors import (
@@ -168,7 +169,7 @@ class AiohttpTransport:
         loop = asyncio.get_running_loop()
         if self._base.startswith("https:") and self._ssl is None:
             # Reading a CA bundle takes milliseconds: not on the loop.
-            self._ssl = await _threads.run(_ssl_context, self._settings.ssl)
+            self._ssl = await run_in_thread(_ssl_context, self._settings.ssl)
         if self._closed:
             raise ClientClosedError("the client is closed: make a new one")
         held = self._sessions.get(loop)
@@ -200,7 +201,7 @@ class _Session:
         connector = _Connector(
             limit=0,  # the sender's own fair limit comes before: queueing must not look like a slow server
             keepalive_timeout=KEEP_ALIVE,
-            resolver=aiohttp.ThreadedResolver(_threads),  # type: ignore[arg-type]
+            resolver=Resolver(),
             ssl=True if ssl is None else ssl,
         )
         _open_sessions.add(self)
@@ -263,9 +264,6 @@ def _end_all(sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, _Session]) -
         if held.open and not loop.is_closed():
             _open_sessions.discard(held)
             del held.life
-
-
-_threads = Threads()
 
 
 def _limits(timeout: float, connect: float | None) -> aiohttp.ClientTimeout:
@@ -377,7 +375,7 @@ def _abandon_inherited_sessions() -> None:
     """
     for held in _open_sessions:
         held.open = False
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))
+        immortal(held)
     _open_sessions.clear()
 
 

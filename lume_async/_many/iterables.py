@@ -1,13 +1,15 @@
 """An iterator over a source that makes several items at once: one by one, or all that are there already."""
 
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
-from typing import Generic, TypeVar
+from collections.abc import AsyncGenerator, Iterable
+from typing import TypeVar
+
+from lume_async._base.batched import Batched
 
 T = TypeVar("T")
 
 
-class Chunked(AsyncIterator[T], Generic[T]):
+class Chunked(Batched[T]):
     """The items of the chunks, in their order; the next chunk is made when all before it were taken."""
 
     def __init__(self, chunks: AsyncGenerator[Iterable[T], None]) -> None:
@@ -20,7 +22,6 @@ class Chunked(AsyncIterator[T], Generic[T]):
         return self._ready.popleft()
 
     def _take_ready(self, limit: int) -> list[T]:
-        """Up to `limit` items that are there without waiting: lets the synchronous face share one hop."""
         return [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
 
     async def aclose(self) -> None:

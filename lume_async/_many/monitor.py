@@ -9,6 +9,7 @@ from typing import Self
 from attrs import define
 
 from lume_async._base.backoff import LAST_POLL, PollInterval, polling
+from lume_async._base.batched import Batched
 from lume_async._base.public import public
 from lume_async._http.sender import Sender
 from lume_async._many.change_feed import ChangeFeed
@@ -54,7 +55,7 @@ class _Watched:
 
 
 @public
-class Monitor:
+class Monitor(Batched[RunEvent[LumeRun]]):
     """Watches any number of runs: each change of a status is a `RunEvent`, errors concern one run only.
 
     Use it as a context manager; leaving the block stops every look. Iterating yields events until then: a
@@ -154,7 +155,6 @@ class Monitor:
         raise StopAsyncIteration
 
     def _take_ready(self, limit: int) -> list[RunEvent[LumeRun]]:
-        """Up to `limit` events that are there already; lets many of them share one hop of the synchronous face."""
         events: list[RunEvent[LumeRun]] = []
         while len(events) < limit and not self._events.empty():
             event = self._events.get_nowait()

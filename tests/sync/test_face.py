@@ -307,7 +307,7 @@ def test_run_many_pulls_requests_in_a_thread_of_their_own() -> None:
     client, _ = face(answer)
     outcomes = list(client.run_many(requests()))
     assert sorted(str(outcome.run_id) for outcome in outcomes) == [f"source-{number}" for number in range(5)]
-    assert threads == {"lume-sync-worker"}
+    assert threads == {"lume-worker"}
     with pytest.raises(TypeError):
         client.run_many(7)  # type: ignore[arg-type]
 

@@ -17,6 +17,7 @@ import pytest
 from sync.conftest import tasks
 
 from lume_async import ClientClosedError
+from lume_async._base.batched import Batched
 from lume_sync._held import Held
 from lume_sync._iteration import BATCH, Iteration
 from lume_sync._portal import Portal
@@ -51,7 +52,7 @@ class Numbers(AsyncIterator[int]):
         self.closed += 1
 
 
-class Pages(Numbers):
+class Pages(Numbers, Batched[int]):
     def _take_ready(self, limit: int) -> list[int]:
         taken, self.page = self.page[:limit], self.page[limit:]
         return taken

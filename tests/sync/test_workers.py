@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from lume_sync import _workers
 from lume_sync._bridge import offload, veiled
 from lume_sync._portal import Portal
 from lume_sync._workers import DaemonExecutor, Pulled
@@ -41,7 +40,7 @@ def test_an_iterable_ends_and_its_thread_with_it(portal: Portal) -> None:
     pulled = Pulled(iter("abc"))
     assert portal.call(collect, pulled).result() == ["a", "b", "c"]
     assert portal.call(collect, pulled).result() == []
-    workers = [thread for thread in threading.enumerate() if thread.name == "lume-sync-worker"]
+    workers = [thread for thread in threading.enumerate() if thread.name == "lume-worker"]
     del pulled
     for worker in workers:
         worker.join(5)
@@ -122,10 +121,10 @@ def test_secrets_are_not_shown_among_locals() -> None:
 
 
 def test_a_job_runs_even_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't create new thread at interpreter shutdown")
 
-    monkeypatch.setattr(_workers, "_spawn", refuse)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
     assert DaemonExecutor().submit(lambda: 7).result(timeout=1) == 7
 
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lume_async._http.threads import ForkShy, in_thread
+from lume_async._base.threads import ForkShy, in_thread
 
 
 def test_work_is_done_in_a_daemon_thread() -> None:

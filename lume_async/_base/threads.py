@@ -2,14 +2,23 @@
 
 import asyncio
 import os
-import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def spawn(target: Callable[..., object], *arguments: object) -> None:
+    """Start a daemon thread: the end of the program does not wait for it.
+
+    Raises:
+        RuntimeError: there are no more threads.
+    """
+    threading.Thread(target=target, args=arguments, name="lume-worker", daemon=True).start()
 
 
 def in_thread(work: Callable[[], T]) -> Future[T]:
@@ -30,7 +39,7 @@ def in_thread(work: Callable[[], T]) -> Future[T]:
 
     future.set_running_or_notify_cancel()
     try:
-        threading.Thread(target=job, name="lume-worker", daemon=True).start()
+        spawn(job)
     except RuntimeError:  # no more threads: in an exit handler of newer Pythons
         job()
     return future
@@ -72,19 +81,10 @@ class ForkShy:
         self._changed.release()
 
 
-class Threads:
-    """Threads of ours: a program may have filled its loop's usual ones with work that takes hours."""
+_shy = ForkShy()
 
-    def __init__(self) -> None:
-        self._shy = ForkShy()
 
-    async def run(self, function: Callable[..., T], *arguments: object, **options: object) -> T:
-        call = partial(function, *arguments, **options)
-        return await asyncio.wrap_future(in_thread(partial(self._shy.run, call)))
-
-    async def getaddrinfo(self, *arguments: object, **options: object) -> object:
-        """As a loop does it; aiohttp's resolver asks for no more than these two."""
-        return await self.run(socket.getaddrinfo, *arguments, **options)
-
-    async def getnameinfo(self, *arguments: object) -> object:
-        return await self.run(socket.getnameinfo, *arguments)
+async def run_in_thread(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+    """The result of `function`, awaited: a program may have filled its loop's usual threads for hours."""
+    call = partial(function, *arguments, **options)
+    return await asyncio.wrap_future(in_thread(partial(_shy.run, call)))

@@ -1,0 +1,50 @@
+"""Host names, looked up in threads of the library's own."""
+
+import socket
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from lume_async._base.threads import run_in_thread
+
+_NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+_ONLY_USABLE = getattr(socket, "AI_ADDRCONFIG", 0)  # no IPv6 addresses where the machine has no IPv6
+
+
+class Resolver(AbstractResolver):
+    """The system's resolver. aiohttp's own asks the loop, whose threads a program may have filled for hours."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Every address of the host.
+
+        Raises:
+            OSError: it has none, or nobody can say.
+        """
+        return await run_in_thread(_look_up, host, port, family)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def _look_up(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+    found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=_ONLY_USABLE)
+    return [
+        ResolveResult(
+            hostname=host,
+            host=_numeric(address),
+            port=int(address[1]),
+            family=kind,
+            proto=proto,
+            flags=_NUMERIC,
+        )
+        for kind, _, proto, _, address in found
+        if kind in (socket.AF_INET, socket.AF_INET6)
+    ]
+
+
+def _numeric(address: tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]) -> str:
+    """The address as text, with its zone (`fe80::1%eth0`) where it is valid on one link only."""
+    if len(address) == 4 and address[3]:
+        return socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
+    return str(address[0])
