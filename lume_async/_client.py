@@ -33,8 +33,8 @@ from lume_async.models import Outcome, RunRequest, RunStatus, check_run_id
 class Client:
     """A connection to one Lume service; usable from any number of tasks, threads and event loops.
 
-    It opens no connection and starts nothing until the first call. Closing it is good manners and never
-    required: its connections end with their event loop.
+    It opens no connection and starts nothing until the first call. Closing is recommended but optional:
+    its connections end with their event loop.
 
     Args:
         api_key: the key, or a function (plain or asynchronous) that returns it and is asked before each request;
@@ -138,7 +138,7 @@ class Client:
 
         Raises:
             RunNotFoundError: the server knows no such run.
-            InvalidRequestError: this is no run id; nothing was sent.
+            InvalidRequestError: `run_id` is malformed; no request was sent.
             ApiError: see the tree in `lume_async.errors`.
         """
         polled = await self._sender.send(endpoints.status(run_id))
@@ -149,7 +149,7 @@ class Client:
         """A handle on a run that exists already; no request is made, `status` is None until it is looked at.
 
         Raises:
-            InvalidRequestError: this is no run id.
+            InvalidRequestError: `run_id` is malformed.
         """
         return LumeRun(self._sender, check_run_id(run_id))
 
@@ -198,7 +198,7 @@ class Client:
     ) -> AsyncIterator[LumeRun]:
         """Follow a run: a snapshot now and at every change of its status, the last one terminal.
 
-        Leaving the iteration stops the looks.
+        Leaving the iteration stops polling.
 
         Args:
             run: the run or its id.
@@ -207,7 +207,7 @@ class Client:
             timeout: seconds (or a `timedelta`) from the first step on; None follows to the end.
 
         Raises:
-            RunTimeoutError: from the step that came too late.
+            RunTimeoutError: raised by the iteration step that exceeds the timeout.
         """
         handle = run if isinstance(run, LumeRun) else self.attach(run)
         return handle.watch(poll_interval=poll_interval, timeout=timeout)
@@ -232,7 +232,7 @@ class Client:
                 seconds, a `timedelta` or a `Backoff`.
 
         Raises:
-            InvalidRequestError: one of the ids is none; nothing was sent.
+            InvalidRequestError: one of the run IDs is malformed; no request was sent.
         """
         return as_completed(self._sender, runs, timeout=timeout, poll_interval=poll_interval)
 
@@ -248,7 +248,7 @@ class Client:
         `timeout` and `poll_interval` are those of `as_completed`.
 
         Raises:
-            InvalidRequestError: one of the ids is none; nothing was sent.
+            InvalidRequestError: one of the run IDs is malformed; no request was sent.
         """
         return await wait_all(self._sender, runs, timeout=timeout, poll_interval=poll_interval)
 
@@ -263,13 +263,14 @@ class Client:
         timeout: Duration | None = None,
         poll_interval: PollInterval = None,
     ) -> AsyncIterator[Outcome[LumeRun]]:
-        """Submit many requests, so many at a time, and tell one `Outcome` each, in the order in which they end.
+        """Submit requests with bounded concurrency; yield one `Outcome` each, in completion order.
 
-        A request is taken when there is a place for it; a failed submission is an outcome, not the end. Leaving
-        the iteration stops submitting and looking; started runs go on. What the iterable raises comes last.
+        Requests are pulled only when capacity is available. A failed submission is an outcome and does not end
+        the iteration. Leaving the iteration stops submitting and polling; runs that were started keep running.
+        An exception raised by the iterable is raised after all outcomes.
 
-        With a journal the same call, made again after a crash at any point, submits nothing twice, tells the
-        outcomes that were known without repeating the work, and finishes the rest.
+        With a journal, the same call can be repeated after a crash at any point: it submits nothing twice,
+        replays the outcomes that were already known, and finishes the rest.
 
         Args:
             requests: a plain or asynchronous iterable, endless ones too; with a journal it must give the same
@@ -284,8 +285,8 @@ class Client:
             poll_interval: as in `as_completed`.
 
         Raises:
-            ConfigurationError: the journal is in use, is none, or was begun with another input.
-            ValueError: an argument makes no sense; nothing was sent.
+            ConfigurationError: the journal is locked, is not a journal file, or belongs to a different input.
+            ValueError: an argument is not valid; no request was sent.
         """
         return run_many(
             self._sender,

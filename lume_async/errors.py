@@ -11,9 +11,9 @@
     │   │   └── RunNotFoundError     404 on a run
     │   ├── RateLimitError           429, after the retries
     │   ├── ServerError              5xx, after the retries
-    │   ├── ResponseDecodeError      an answer that is not the contract
+    │   ├── ResponseDecodeError      a response that violates the API contract
     │   └── SubmissionUnknownError   the answer to a submission was lost: a run may exist
-    ├── RunError                     the request was fine, the run was not
+    ├── RunError                     the API calls succeeded, but the run did not
     │   ├── RunFailedError           FAILED, CRASHED, CANCELLED, an unknown terminal status
     │   └── RunTimeoutError          the wait ended before the run did (also a TimeoutError)
     ├── WebhookSignatureError        a webhook's signature is missing, malformed or wrong
@@ -187,7 +187,7 @@ class SubmissionUnknownError(ApiError):
 
 @public
 class RunError(LumeError):
-    """The requests were fine, the run was not.
+    """The API calls succeeded, but the run did not.
 
     Attributes:
         run: the `LumeRun`, with its last known status and metadata.

@@ -240,7 +240,7 @@ def check_run_id(run_id: object) -> str:
     if is_run_id(run_id):
         return run_id
     raise InvalidRequestError(
-        "a run id is 1 to 128 letters, digits, '_' or '-': this is none, nothing was sent"
+        "invalid run ID: expected 1 to 128 letters, digits, '_' or '-'; no request was sent"
     )
 
 

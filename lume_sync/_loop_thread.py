@@ -134,6 +134,6 @@ def refuse_greenlets() -> None:
         patcher = sys.modules.get(name)
         if patcher is not None and any(map(getattr(patcher, question), modules)):
             raise RuntimeError(
-                f"threads are patched by {name.partition('.')[0]}: lume_sync needs real ones. Leave them alone, "
-                f"{instead}, or call lume_sync in a process of its own"
+                f"threads are patched by {name.partition('.')[0]}, but lume_sync needs real OS threads: leave them "
+                f"unpatched, {instead}, or call lume_sync in a separate process"
             )

@@ -43,10 +43,10 @@ class Monitor:
         return self._core.pending
 
     def add(self, run: LumeRun | str) -> LumeRun:
-        """Watch a run, too; one that is watched already stays as it is. Returns the run's handle.
+        """Start watching a run; adding it twice has no effect. Returns the run's handle.
 
         Raises:
-            InvalidRequestError: this is no run id.
+            InvalidRequestError: the run ID is malformed.
             RuntimeError: the monitor was not entered, or has been left.
             ClientClosedError: the client was closed.
         """
@@ -59,7 +59,7 @@ class Monitor:
             self._core.discard(core_of(run))
 
     def notify(self, run_id: str) -> None:
-        """Look at a run now: for webhooks. The run is fetched; an id that is not watched is ignored."""
+        """Poll a run immediately, for example from a webhook handler. An ID that is not watched is ignored."""
         with adopted:
             self._core.notify(run_id)
 

@@ -154,8 +154,8 @@ class Portal:
         name = getattr(func, "__qualname__", repr(func))
         if own:
             raise RuntimeError(
-                f"{name} was called on the thread of lume_sync's own event loop, where it would wait for itself"
-                f" for ever: await lume_async's {name} there, or make the call in a thread"
+                f"{name} would deadlock: called from lume_sync's own event-loop thread;"
+                f" await lume_async's {name} there, or make the call in another thread"
             )
         if self._warned or _in_ipython():
             return

@@ -125,30 +125,30 @@ class LumeRun:
         return self._core.error_message
 
     def wait(self, timeout: Duration | None = 3600, poll_interval: PollInterval = None) -> Self:
-        """Wait until the run has ended; this handle shows what was seen last, all along.
+        """Wait for the run to finish; the handle is updated after every poll.
 
-        Failed looks at the run (no connection, 429, 5xx, unreadable answers) do not end the wait, the
-        deadline does. Cancelling the wait leaves the run alone. Where the server can, it is asked to answer
-        at the change, so that the end is known at once.
+        Transient polling errors (no connection, 429, 5xx, unreadable responses) do not end the wait; only the
+        deadline does. Cancelling the wait does not cancel the run. If the server supports long polling, it
+        responds as soon as the status changes.
 
         Args:
-            timeout: seconds (or a `timedelta`) for the whole wait; 0 looks once, None waits for ever.
+            timeout: seconds (or a `timedelta`) for the whole wait; 0 polls once; None waits indefinitely.
             poll_interval: None for the library's back-off (at once, then 0.5 s growing to 5 s), a number of
                 seconds, a `timedelta` or a `Backoff`.
 
         Returns:
-            This handle; PARTIAL_FAILED is no error.
+            This handle; PARTIAL_FAILED is not an error.
 
         Raises:
             RunFailedError: the run ended FAILED, CRASHED, CANCELLED or in an unknown status.
-            RunTimeoutError: it had not ended in time; it goes on.
+            RunTimeoutError: the timeout passed first; the run keeps running.
             ApiError: the server refuses to show the run.
         """
         call(self._core.wait, timeout, poll_interval).result()
         return self
 
     def refresh(self) -> None:
-        """Look at the run once and show what was seen.
+        """Poll the run once and update the handle.
 
         Raises:
             RunNotFoundError: the server knows no such run.
@@ -172,14 +172,14 @@ class LumeRun:
     ) -> Iterator["LumeRun"]:
         """Follow the run: a snapshot now and at every change of its status, the last one terminal.
 
-        This handle shows what was seen last, all along. Leaving the iteration stops the looks.
+        The handle is updated after every poll. Leaving the iteration stops polling.
 
         Args:
             poll_interval: as in `wait`.
             timeout: seconds (or a `timedelta`) from the first step on; None follows to the end.
 
         Raises:
-            RunTimeoutError: from the step that came too late.
+            RunTimeoutError: raised by the iteration step that exceeds the timeout.
         """
         with adopted:
             return iterate(self._core.watch(poll_interval=poll_interval, timeout=timeout), LumeRun._wrap)

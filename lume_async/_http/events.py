@@ -112,7 +112,7 @@ class Observer:
 
     def unknown_status(self, run_id: str, status: RunStatus) -> None:
         runs_log.warning(
-            "run %s has the status %r, which this version does not know: it is watched on until it ends",
+            "run %s: unknown status %r; continuing to poll",
             run_id,
             str(status),
             extra={"lume_run_id": run_id, "lume_status": str(status)},

@@ -220,7 +220,7 @@ class Sender:
         closed = self._gate.pace.delay(self.clock.now())
         if left is None and closed > self.retry.max_retry_after:
             raise RateLimitError(
-                f"the server asked this client for a pause that lasts another {closed:.0f} s: nothing was sent",
+                f"rate limited: retry in {closed:.0f} s; no request was sent",
                 retry_after=closed,
             )
         try:
@@ -240,7 +240,7 @@ class Sender:
             why = f"max_connections={self.settings.max_connections} requests are under way"
         else:
             why = "after a 429 or 503 of the server the requests of this client are paced"
-        raise ApiTimeoutError(f"no turn in time: {why}", reached=False)
+        raise ApiTimeoutError(f"timed out waiting for a request slot: {why}", reached=False)
 
     async def _observed(
         self, request: Coroutine[Any, Any, Response], call: Call[T], headers: dict[str, str], state: Sending

@@ -90,10 +90,10 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         return len(self._watched)
 
     def add(self, run: LumeRun | str) -> LumeRun:
-        """Watch a run, too; one that is watched already stays as it is. Returns the run's handle.
+        """Start watching a run; adding it twice has no effect. Returns the run's handle.
 
         Raises:
-            InvalidRequestError: this is no run id.
+            InvalidRequestError: the run ID is malformed.
             RuntimeError: the monitor was not entered, or has been left.
             ClientClosedError: the client was closed.
         """
@@ -106,7 +106,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         self._on_loop(self._discard, run if isinstance(run, str) else run.id)
 
     def notify(self, run_id: str) -> None:
-        """Look at a run now: for webhooks. The run is fetched; an id that is not watched is ignored."""
+        """Poll a run immediately, for example from a webhook handler. An ID that is not watched is ignored."""
         self._on_loop(self._scheduler.wake, run_id)
 
     async def __aenter__(self) -> Self:
@@ -174,7 +174,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         if self._failure is not None:
             raise self._failure
         if self._loop is None or self._closed:
-            raise RuntimeError("a monitor works inside its block: `with` it first, and not after it")
+            raise RuntimeError("the monitor is not active: use it inside its `with` block")
         try:
             here = asyncio.get_running_loop() is self._loop
         except RuntimeError:

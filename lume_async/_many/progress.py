@@ -27,7 +27,7 @@ class Progress:
         summary: of the outcomes so far; a copy, which stays as it is.
         total: how many outcomes there will be, if that was said.
         elapsed: seconds since the beginning.
-        rate: outcomes per second during the last minute; what a journal remembers is none.
+        rate: outcomes per second during the last minute, excluding outcomes replayed from a journal.
         ended: whether this is the last snapshot: every outcome has come.
     """
 

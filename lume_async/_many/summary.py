@@ -47,7 +47,7 @@ class Summary:
 
     Attributes:
         outcomes: how many there were.
-        remembered: how many of them a journal told: from earlier starts, nothing was done for them now.
+        remembered: outcomes replayed from the journal; nothing was resubmitted.
         statuses: how many per status; outcomes without a run are counted under their error's name.
         rows_read: rows read by all runs, and so on.
         reject_reasons: how many rows were rejected for which reason.

@@ -193,7 +193,7 @@ def _message(response: Response, problem: dict[str, Any]) -> str:
     said = words[:LONGEST_WORDS] if isinstance(words, str) else snippet(response.body)
     # One line without control characters: it goes to logs and terminals.
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in said).split())
-    return f"{response.status} {phrase}: {line or 'no explanation came'}"
+    return f"{response.status} {phrase}: {line or 'no error details in the response'}"
 
 
 def _shown(value: Any) -> str:

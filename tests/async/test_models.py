@@ -351,7 +351,7 @@ def test_good_run_ids(run_id: str) -> None:
     ],
 )
 def test_bad_run_ids_are_refused(run_id: Any) -> None:
-    with pytest.raises(InvalidRequestError, match="nothing was sent"):
+    with pytest.raises(InvalidRequestError, match="no request was sent"):
         check_run_id(run_id)
 
 

@@ -31,7 +31,9 @@ for call in calls:
 """
 WORKS = "SUCCEEDED\n['SUCCEEDED']\n3\ndone-s\ngreenlets\n"
 INSTEAD = "monkey.patch_all(thread=False, queue=False, select=False)"
-REFUSED = f"threads are patched by gevent: lume_sync needs real ones. Leave them alone, {INSTEAD},"
+REFUSED = (
+    f"threads are patched by gevent, but lume_sync needs real OS threads: leave them unpatched, {INSTEAD},"
+)
 
 
 def test_what_is_left_unpatched_works(run_script: RunScript, service: Service) -> None:

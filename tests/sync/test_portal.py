@@ -164,7 +164,7 @@ def test_a_call_from_the_loops_own_thread_is_refused_at_once(portal: Portal) -> 
     async def call_back() -> None:
         portal.call(add, 1).result()
 
-    with pytest.raises(RuntimeError, match=r"own event loop.*await lume_async's add"):
+    with pytest.raises(RuntimeError, match=r"own event-loop thread; await lume_async's add"):
         portal.call(call_back).result()
     assert portal.call(add, 1).result() == 1
 

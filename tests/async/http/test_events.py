@@ -90,7 +90,7 @@ def test_the_log_says_what_happened(caplog: pytest.LogCaptureFixture) -> None:
         (
             "lume.runs",
             "WARNING",
-            "run run_1 has the status 'PAUSED', which this version does not know: it is watched on until it ends",
+            "run run_1: unknown status 'PAUSED'; continuing to poll",
         ),
     ]
 

@@ -465,7 +465,7 @@ async def test_waiting_for_a_turn_counts_against_the_callers_deadline_only() -> 
     first = asyncio.ensure_future(client.run_status("run_1"))
     await settled()
 
-    with pytest.raises(ApiTimeoutError, match="no turn in time") as caught:
+    with pytest.raises(ApiTimeoutError, match="timed out waiting for a request slot") as caught:
         await client._sender.send(endpoints.status("run_2"), timeout=0)
     assert not caught.value.reached
 
@@ -479,7 +479,7 @@ async def test_a_turn_that_comes_with_the_deadline_is_none() -> None:
         await client._sender.send(endpoints.status("run_1"), once=True)
     begun = clock.now()
 
-    with pytest.raises(ApiTimeoutError, match="no turn in time: after a 429") as caught:
+    with pytest.raises(ApiTimeoutError, match="timed out waiting for a request slot: after a 429") as caught:
         await client._sender.send(endpoints.status("run_1"), timeout=10)
 
     assert not caught.value.reached

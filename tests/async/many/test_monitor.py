@@ -250,7 +250,7 @@ async def test_leaving_the_block_leaves_nothing_behind() -> None:
         assert monitor.pending == 20
     assert monitor.pending == 0
     assert not other_tasks()
-    with pytest.raises(RuntimeError, match="inside its block"):
+    with pytest.raises(RuntimeError, match="the monitor is not active"):
         monitor.add("late")
     with pytest.raises(StopAsyncIteration):
         await anext(monitor)
@@ -280,7 +280,7 @@ async def test_all_readers_that_wait_end_with_the_block() -> None:
 
 async def test_a_monitor_is_used_in_its_block_and_entered_once() -> None:
     monitor = client_of(Service()).monitor()
-    with pytest.raises(RuntimeError, match="inside its block"):
+    with pytest.raises(RuntimeError, match="the monitor is not active"):
         monitor.add("a")
     async with monitor:
         with pytest.raises(InvalidRequestError):

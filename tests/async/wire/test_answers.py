@@ -330,8 +330,8 @@ def test_whether_it_may_succeed_later(status: int, retryable: bool) -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"", "502 Bad Gateway: no explanation came"),
-        (b"   ", "502 Bad Gateway: no explanation came"),
+        (b"", "502 Bad Gateway: no error details in the response"),
+        (b"   ", "502 Bad Gateway: no error details in the response"),
         (b'{"detail": "the words", "title": "T"}', "502 Bad Gateway: the words"),
         (b'{"title": "T"}', "502 Bad Gateway: T"),
         (b'{"message": "m"}', "502 Bad Gateway: m"),

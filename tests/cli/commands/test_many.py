@@ -62,7 +62,7 @@ def test_a_line_that_is_no_id_is_told_with_its_number(no_server: Path, line: str
     for command in ("status", "wait", "watch", "show", "cancel"):
         result = CliRunner().invoke(app, [command, "-"], input=stdin)
         assert (result.exit_code, result.stdout) == (2, "")
-        assert "stdin:3: a run id is" in result.stderr
+        assert "stdin:3: invalid run ID" in result.stderr
         assert InvalidRequestError.__name__ not in result.stderr
 
 
