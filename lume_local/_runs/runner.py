@@ -18,6 +18,7 @@ from lume_local._runs.waiters import Hub
 from lume_local._runs.worker_pool import Pool, Worker, WorkerDied
 from lume_local._shared import commit as _publish
 from lume_local._shared.lock import Locked, held
+from lume_local._shared.protocol import Cancelled, Done, Execute, Failed, Json, Outcome, Progress, Stage
 
 _log = logging.getLogger("lume_local")
 
@@ -136,7 +137,7 @@ class Runner:
         finally:
             self._cancelled.discard(run_id)
 
-    async def _attempt(self, run_id: str, job: dict[str, Any], *, last: bool) -> bool:
+    async def _attempt(self, run_id: str, job: Execute, *, last: bool) -> bool:
         """Carry a run out in one worker. False where the worker died before the run had begun."""
         worker = await self._pool.take(new=last)
         try:
@@ -152,22 +153,22 @@ class Runner:
             self._workers.pop(run_id, None)
             await self._pool.release(worker)
 
-    async def _job(self, run: Run) -> dict[str, Any]:
+    async def _job(self, run: Run) -> Execute:
         source = self._source(run)
         mapped, rejects = self._targets(run, source)
         if source in (mapped, rejects):
             raise PathRefused(f"the target {str(source)!r} is the source itself: choose another place")
-        return {
-            "run_id": run.run_id,
-            "flow": await self._flows.compiled(run.flow_version),
-            "source": str(source),
-            "looked_up": self._roots.looked_up(self._spelled(run)),
-            "folder": str(self._folder(run.run_id)),
-            "mapped": str(mapped),
-            "rejects": str(rejects),
-            "memory_limit": MEMORY_LIMIT,
-            "threads": THREADS,
-        }
+        return Execute(
+            run_id=run.run_id,
+            flow=await self._flows.compiled(run.flow_version),
+            source=str(source),
+            looked_up=self._roots.looked_up(self._spelled(run)),
+            folder=str(self._folder(run.run_id)),
+            mapped=str(mapped),
+            rejects=str(rejects),
+            memory_limit=MEMORY_LIMIT,
+            threads=THREADS,
+        )
 
     def _source(self, run: Run) -> Path:
         return self._roots.source(self._spelled(run))
@@ -189,16 +190,17 @@ class Runner:
     def _folder(self, run_id: str) -> Path:
         return self._roots.state / "runs" / run_id
 
-    async def _follow(self, worker: Worker, run_id: str, job: dict[str, Any]) -> dict[str, Any] | None:
-        """Note stages and progress; the event that ends the run, or None where the process just died."""
+    async def _follow(self, worker: Worker, run_id: str, job: Execute) -> Outcome | None:
+        """Note stages and progress; how the run ended, or None where the process just died."""
         async for event in worker.run(job):
-            if event["event"] == "stage":
-                self._enter(run_id, event["name"], event["rows"])
-                self._progress[run_id] = event["progress"]
-            elif event["event"] == "progress":
-                self._progress[run_id] = event["value"]
-            else:
-                return event
+            match event:
+                case Stage(name, rows, progress):
+                    self._enter(run_id, name, rows)
+                    self._progress[run_id] = progress
+                case Progress(value):
+                    self._progress[run_id] = value
+                case Done() | Failed() | Cancelled():
+                    return event
         return None
 
     def _enter(self, run_id: str, stage: str, rows: int | None) -> None:
@@ -211,18 +213,18 @@ class Runner:
         self._store.update(run_id, stage, **values)
         self._hub.notify(run_id)
 
-    async def _conclude(self, worker: Worker, run_id: str, outcome: dict[str, Any] | None) -> None:
+    async def _conclude(self, worker: Worker, run_id: str, outcome: Outcome | None) -> None:
         run = self._store.require(run_id)
         if outcome is None:
             await self._settle(run, await worker.death())
             return
-        if outcome["event"] == "done":
-            self._succeed(run_id, outcome["record"])
+        if isinstance(outcome, Done):
+            self._succeed(run_id, outcome.record)
             await asyncio.to_thread(self._clean_up, run, published=True)
             return
         await asyncio.to_thread(self._clean_up, run, published=False)
-        if outcome["event"] == "failed":
-            self._end(run_id, RunStatus.FAILED, message=outcome["message"], metrics=outcome["metrics"])
+        if isinstance(outcome, Failed):
+            self._end(run_id, RunStatus.FAILED, message=outcome.message, metrics=outcome.metrics)
         elif run_id in self._cancelled:
             self._end(run_id, RunStatus.CANCELLED, message="cancelled by request; nothing was written")
         else:
@@ -263,7 +265,7 @@ class Runner:
                 self._succeed(run.run_id, record)
             self._clean_up(run, published=True)
 
-    def _succeed(self, run_id: str, record: dict[str, Any]) -> None:
+    def _succeed(self, run_id: str, record: Json) -> None:
         self._end(
             run_id,
             RunStatus(record["status"]),

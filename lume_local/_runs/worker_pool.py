@@ -1,4 +1,4 @@
-"""Worker processes: started ahead of need, spoken to in JSON lines, never outliving the server.
+"""Worker processes: started ahead of need, never outliving the server (see `_shared/protocol`).
 
 A process costs far more than a small run, so one that ended a run in an ordinary way does the next: it closed
 that run's database and opened another. It serves a bounded number of runs, and none after a crash or a cancel.
@@ -11,11 +11,24 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-import orjson
 
 from lume_local._flow.fields import FlowError
+from lume_local._shared.protocol import (
+    Cancel,
+    Check,
+    Checked,
+    Done,
+    Event,
+    Execute,
+    Failed,
+    Job,
+    Json,
+    ProtocolError,
+    Ready,
+    Refused,
+    decode_event,
+    encode,
+)
 
 _LONGEST_LINE = 64 * 1024 * 1024
 _STDERR_KEPT = 4096
@@ -74,7 +87,7 @@ class Worker:
         worker = cls(process)
         try:
             event = await worker._event()
-            if event is None or event["event"] != "ready":
+            if not isinstance(event, Ready):
                 raise WorkerDied(await worker.death())
         except BaseException:
             await worker.kill()
@@ -95,43 +108,43 @@ class Worker:
         """Whether the process is still there."""
         return self._process.returncode is None
 
-    async def _event(self) -> dict[str, Any] | None:
+    async def _event(self) -> Event | None:
+        """The next event, or None where the process has ended. Raises `ProtocolError`."""
         line = await self._stdout.readline()
-        if not line.endswith(b"\n"):
-            return None
-        event: dict[str, Any] = orjson.loads(line)
-        return event
+        return decode_event(line) if line.endswith(b"\n") else None
 
-    async def _send(self, job: dict[str, Any]) -> None:
+    async def _send(self, job: Job) -> None:
         with suppress(ConnectionError):  # the process is gone: its missing answer tells
-            self._stdin.write(orjson.dumps(job) + b"\n")
+            self._stdin.write(encode(job))
             await self._stdin.drain()
 
-    async def check(self, definition: dict[str, Any]) -> dict[str, Any]:
+    async def check(self, definition: Json) -> Json:
         """The compiled form of a flow. Raises `FlowError`, `WorkerDied`."""
-        await self._send({"job": "check", "definition": definition})
-        event = await self._event()
-        if event is None:
-            raise WorkerDied(await self.death())
-        if event["event"] == "refused":
-            raise FlowError(event["place"], event["problem"])
-        compiled: dict[str, Any] = event["compiled"]
-        return compiled
+        await self._send(Check(definition))
+        match await self._event():
+            case Checked(compiled):
+                return compiled
+            case Refused(place, problem):
+                raise FlowError(place, problem)
+            case None:
+                raise WorkerDied(await self.death())
+            case other:
+                raise ProtocolError(f"{other!r} answers no check")
 
-    async def run(self, job: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    async def run(self, job: Execute) -> AsyncIterator[Event]:
         """The events of a run, until the one that ends it is taken, or the process ends."""
         self.runs += 1
         self._is_ready = self._ended_well = False
         self._stderr = b""  # words of an earlier run must not explain this one's end
-        await self._send({"job": "run", **job})
+        await self._send(job)
         while (event := await self._event()) is not None:
-            self._ended_well = event["event"] in ("done", "failed")
+            self._ended_well = isinstance(event, Done | Failed)
             yield event
 
     async def cancel(self) -> None:
         """Ask the run to stop; its last event says whether it did."""
         self._cancelled = True
-        await self._send({"job": "cancel"})
+        await self._send(Cancel())
 
     async def renewed(self) -> bool:
         """Whether another run may have this process: waits until it has put the last one behind it."""
@@ -145,7 +158,7 @@ class Worker:
         except TimeoutError:
             return False
         # A cancel that came while this waited has reached the process too.
-        if event is None or event["event"] != "ready" or event["resident"] > MOST_RESIDENT or self._cancelled:
+        if not isinstance(event, Ready) or event.resident > MOST_RESIDENT or self._cancelled:
             return False
         self._is_ready = True
         return True
@@ -155,9 +168,8 @@ class Worker:
         code = await self._process.wait()
         await self._reader
         last = self._stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        if code < 0:
-            return f"the worker process was killed by signal {_signal_name(-code)}"
-        return f"the worker process ended with exit code {code}" + (f": {last}" if last else "")
+        how = f"was killed by signal {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+        return f"the worker process {how}" + (f": {last}" if last else "")
 
     async def kill(self) -> None:
         """End a process that has nothing to lose."""
@@ -253,7 +265,7 @@ class Pool:
         self._out.add(worker)
         return worker
 
-    async def check(self, definition: dict[str, Any]) -> dict[str, Any]:
+    async def check(self, definition: Json) -> Json:
         """The compiled form of a flow, from a spare worker. Raises `FlowError`, `WorkerDied`."""
         worker = await self._next()
         try:

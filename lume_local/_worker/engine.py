@@ -15,6 +15,7 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from lume_local._shared import commit as _publish
+from lume_local._shared.protocol import Execute
 from lume_local._worker.checks import text
 from lume_local._worker.source import SourceError, layout, prepare, snapshot
 from lume_local._worker.statements import NOT_JSON, Statements, twin_reason
@@ -60,11 +61,11 @@ def connect() -> DuckDBPyConnection:
     return connection
 
 
-def confine(connection: DuckDBPyConnection, folder: Path, source: Path, job: dict[str, Any]) -> None:
+def confine(connection: DuckDBPyConnection, folder: Path, source: Path, job: Execute) -> None:
     """From here on the connection reads `source`, reads and writes below `folder`, and reaches nothing else."""
     for setting in (
-        f"memory_limit={text(job['memory_limit'])}",
-        f"threads={int(job['threads'])}",
+        f"memory_limit={text(job.memory_limit)}",
+        f"threads={int(job.threads)}",
         f"temp_directory={text(str(folder / 'spill'))}",
         f"allowed_paths=[{text(str(source))}]",
         f"allowed_directories=[{text(str(folder))}]",
@@ -79,19 +80,19 @@ class Run:
 
     Args:
         connection: from `connect()`.
-        job: what the server asks for (see `_pool`).
+        job: what the server asks for.
         enter: called with the name of each stage that begins, and the rows of the one before.
     """
 
     def __init__(
-        self, connection: DuckDBPyConnection, job: dict[str, Any], enter: Callable[[str, int | None], None]
+        self, connection: DuckDBPyConnection, job: Execute, enter: Callable[[str, int | None], None]
     ) -> None:
         self._connection = connection
         self._job = job
         self._enter = enter
-        self._flow: dict[str, Any] = job["flow"]
-        self._folder = Path(job["folder"])
-        self._source = Path(job["source"])
+        self._flow = job.flow
+        self._folder = Path(job.folder)
+        self._source = Path(job.source)
         self._staged = f"read_parquet({text(str(self._folder / 'stage.parquet'))}, file_row_number=true)"
 
     def execute(self) -> dict[str, Any]:
@@ -109,7 +110,7 @@ class Run:
 
     def _execute(self) -> dict[str, Any]:
         self._enter("SYNCING_SOURCE", None)
-        before = snapshot(self._source, self._job.get("looked_up", ""))
+        before = snapshot(self._source, self._job.looked_up)
         path = prepare(self._source, self._flow, self._folder)
         statements = Statements(self._flow, layout(path, self._flow, self._source))
         confine(self._connection, self._folder, path, self._job)
@@ -201,16 +202,17 @@ class Run:
         parts = {"mapped": statements.mapped(self._staged, duplicates)}
         if metrics["rows_rejected"]:
             parts["rejects"] = statements.rejects(self._staged, duplicates, malformed)
-        moves, locations = [], {"mapped": None, "rejects": None}
+        places = {"mapped": self._job.mapped, "rejects": self._job.rejects}
+        moves, locations = [], dict[str, str | None](mapped=None, rejects=None)
         for part, query in reversed(parts.items()):
-            final = Path(self._job[part])
+            final = Path(places[part])
             built = self._folder / f"{part}{final.suffix.lower()}"
             self._copy(query, built)
             _publish.sync_file(built)
             if final.is_dir():
                 raise RunFailed(f"target.{part} is a folder: {final}; name a file")
-            moves.append([str(_publish.bring_near(built, final, self._job["run_id"])), str(final)])
-            locations[part] = self._job[part]
+            moves.append([str(_publish.bring_near(built, final, self._job.run_id)), str(final)])
+            locations[part] = places[part]
         record = {
             "status": "PARTIAL_FAILED" if metrics["rows_rejected"] else "SUCCEEDED",
             "metrics": metrics,
@@ -228,8 +230,8 @@ def _top(metrics: dict[str, Any]) -> str:
     return listed + ("; …" if len(reasons) > 5 else "")
 
 
-def _words(error: duckdb.Error, job: dict[str, Any]) -> str:
+def _words(error: duckdb.Error, job: Execute) -> str:
     words = str(error).split("\n\n", 1)[0].replace("\n", " ").strip()
     if isinstance(error, duckdb.OutOfMemoryException):
-        return f"the run needs more than its memory limit of {job['memory_limit']}: {words}"
+        return f"the run needs more than its memory limit of {job.memory_limit}: {words}"
     return f"DuckDB could not read or write the data: {words}"

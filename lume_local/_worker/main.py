@@ -1,6 +1,6 @@
 """The worker process: checks flows and executes runs, one after the other, each in a database of its own.
 
-It speaks JSON lines: jobs come in on stdin, events go out on stdout. Stdin is also a leash: `cancel` on it
+Jobs come in on stdin, events go out on stdout (see `_shared/protocol`). Stdin is also a leash: `Cancel` on it
 interrupts the run, its end (the server is gone, however it went) ends this process at once.
 
 A run that was cancelled, or that DuckDB gave up on, or that left anything behind in this process is its last one.
@@ -10,16 +10,33 @@ import os
 import resource
 import sys
 import threading
+import traceback
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import orjson
 from duckdb import DuckDBPyConnection
 
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._shared.lock import held
+from lume_local._shared.protocol import (
+    Cancel,
+    Cancelled,
+    Check,
+    Checked,
+    Done,
+    Event,
+    Execute,
+    Failed,
+    Outcome,
+    Progress,
+    Ready,
+    Refused,
+    Stage,
+    decode_job,
+    encode,
+)
 from lume_local._worker.compile import compile_flow
 from lume_local._worker.engine import Run, RunBroke, RunFailed, connect
 
@@ -37,9 +54,9 @@ class Outbox:
         os.dup2(2, 1)
         self._lock = threading.Lock()
 
-    def send(self, event: str, **details: Any) -> None:
+    def send(self, event: Event) -> None:
         """Send one event. A server that is gone is not an error here: the leash ends this process."""
-        line = orjson.dumps({"event": event, **details}) + b"\n"
+        line = encode(event)
         with self._lock:
             try:
                 self._file.write(line)
@@ -48,30 +65,33 @@ class Outbox:
 
 
 class Leash:
-    """Reads stdin in a thread: jobs, and `cancel`, which stops the run that is active and lets no other begin."""
+    """Reads stdin in a thread: jobs, and `Cancel`, which stops the run that is active and lets no other begin."""
 
     def __init__(self) -> None:
-        self._jobs: list[dict[str, Any]] = []
+        self._jobs: list[Check | Execute] = []
         self._arrived = threading.Condition()
         self.cancelled = threading.Event()
         threading.Thread(target=self._read, name="leash", daemon=True).start()
 
-    def next_job(self) -> dict[str, Any]:
+    def next_job(self) -> Check | Execute:
         """Wait for the next job."""
         with self._arrived:
             self._arrived.wait_for(lambda: self._jobs)
             return self._jobs.pop(0)
 
     def _read(self) -> None:
-        for line in sys.stdin.buffer:
-            job = orjson.loads(line)
-            if job["job"] == "cancel":
-                self.cancelled.set()
-                continue
-            with self._arrived:
-                self._jobs.append(job)
-                self._arrived.notify()
-        os._exit(1)
+        try:
+            for line in sys.stdin.buffer:
+                job = decode_job(line)
+                if isinstance(job, Cancel):
+                    self.cancelled.set()
+                    continue
+                with self._arrived:
+                    self._jobs.append(job)
+                    self._arrived.notify()
+        except BaseException:
+            traceback.print_exc()
+        os._exit(1)  # without a leash there is no worker
 
 
 class Pulse:
@@ -99,7 +119,7 @@ class Pulse:
         if self._leash.cancelled.is_set():
             raise duckdb.InterruptException("cancelled")
         self._stage = stage
-        self._outbox.send("stage", name=stage, rows=rows, progress=_WEIGHTS[stage][0])
+        self._outbox.send(Stage(stage, rows, _WEIGHTS[stage][0]))
 
     def _beat(self) -> None:
         sent = 0.0
@@ -112,24 +132,31 @@ class Pulse:
             progress = round(start + share * max(0.0, min(part, 100.0)) / 100, 3)
             if progress > sent:
                 sent = progress
-                self._outbox.send("progress", value=progress)
+                self._outbox.send(Progress(progress))
 
 
 def main() -> None:
     """Serve jobs until a run was one that no other should follow."""
+    try:
+        _serve()
+    except BaseException:
+        # Its text reaches the server by stderr. An orderly end would wait for the thread that reads stdin, in
+        # vain: Python then aborts, and the run's error would be "signal SIGABRT".
+        traceback.print_exc()
+        os._exit(1)
+
+
+def _serve() -> None:
     outbox, leash = Outbox(), Leash()
     connection, before = connect(), _surroundings()
     while True:
-        outbox.send("ready", resident=_resident())
-        job = leash.next_job()
-        while job["job"] == "check":
-            _check(connection, outbox, job)
-            job = leash.next_job()
-        event, details, orderly = _run(connection, outbox, leash, job)
+        outbox.send(Ready(_resident()))
+        while isinstance(job := leash.next_job(), Check):
+            outbox.send(_check(connection, job))
+        outcome, orderly = _run(connection, outbox, leash, job)
         # Last, for the next event belongs to the next run: nothing of this one is left in this process now.
-        outbox.send(event, **details)
+        outbox.send(outcome)
         if not orderly or leash.cancelled.is_set() or _surroundings() != before:
-            # An orderly end would first wait a second for the thread that reads stdin.
             os._exit(0)
         connection = connect()
 
@@ -152,31 +179,26 @@ def _resident() -> int:
         return most if sys.platform == "darwin" else most * 1024
 
 
-def _check(connection: DuckDBPyConnection, outbox: Outbox, job: dict[str, Any]) -> None:
+def _check(connection: DuckDBPyConnection, job: Check) -> Checked | Refused:
     try:
-        compiled = compile_flow(connection, read_definition(job["definition"]))
+        return Checked(compile_flow(connection, read_definition(job.definition)))
     except FlowError as error:
-        outbox.send("refused", place=error.place, problem=error.problem)
-    else:
-        outbox.send("checked", compiled=compiled)
+        return Refused(error.place, error.problem)
 
 
-def _run(
-    connection: DuckDBPyConnection, outbox: Outbox, leash: Leash, job: dict[str, Any]
-) -> tuple[str, dict[str, Any], bool]:
-    """Do a run and close its database: the event that ends it, and whether another run may follow."""
-    folder = Path(job["folder"])
+def _run(connection: DuckDBPyConnection, outbox: Outbox, leash: Leash, job: Execute) -> tuple[Outcome, bool]:
+    """Do a run and close its database: how it ended, and whether another run may follow."""
+    folder = Path(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
     # A new server must not judge this run's folder as long as this process may still write to it.
     with held(folder / "lock"), connection, Pulse(connection, outbox, leash) as pulse:
         try:
             record = Run(connection, job, pulse.enter).execute()
         except RunFailed as error:
-            details = {"message": str(error), "metrics": error.metrics}
-            return "failed", details, not isinstance(error, RunBroke)
+            return Failed(str(error), error.metrics), not isinstance(error, RunBroke)
         except duckdb.InterruptException:
-            return "cancelled", {}, False
-        return "done", {"record": record}, True
+            return Cancelled(), False
+        return Done(record), True
 
 
 if __name__ == "__main__":

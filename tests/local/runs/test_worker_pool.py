@@ -5,7 +5,6 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from local.flows import PEOPLE_CSV, slow_rows
@@ -14,6 +13,7 @@ from local.servers import serve
 
 from lume_local._runs import worker_pool
 from lume_local._runs.worker_pool import Pool, Worker
+from lume_local._shared.protocol import Done, Event, Execute, Failed, Outcome
 
 ODD_RUNS = """
 import sys; sys.path.insert(0, {!r})
@@ -27,13 +27,13 @@ class Odd:
     def execute(self):
         self.enter("TRANSFORMING", None)
         answers = []
-        for sql in self.job["ask"]:
+        for sql in self.job.flow["ask"]:
             try:
                 answers.append(self.connection.execute(sql).fetchall())
             except Exception as error:
                 answers.append(type(error).__name__)
-        exec(self.job["do"], dict(vars(_worker), con=self.connection, os=os, time=time, kept=_worker.__dict__))
-        return answers
+        exec(self.job.flow["do"], dict(vars(_worker), con=self.connection, os=os, time=time, kept=_worker.__dict__))
+        return dict(answers=answers)
 
 _worker.Run = Odd
 _worker.main()
@@ -50,12 +50,17 @@ async def odd(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pool]:
     await pool.close()
 
 
-async def ask(pool: Pool, folder: Path, *questions: str, do: str = "") -> tuple[int, dict[str, Any]]:
+def job(folder: Path, *questions: str, do: str = "") -> Execute:
+    """A run that asks these questions and then does that."""
+    return Execute("run_1", {"ask": questions, "do": do}, "", str(folder / "run"), "", "", "1GB", 2)
+
+
+async def ask(pool: Pool, folder: Path, *questions: str, do: str = "") -> tuple[int, Event | None]:
     """One run in a pool: the process that did it, and its last event."""
     worker = await pool.take()
-    event: dict[str, Any] = {"event": "died"}
-    async for event in worker.run({"folder": str(folder / "run"), "ask": questions, "do": do}):
-        if event["event"] in ("done", "failed", "cancelled"):
+    event = None
+    async for event in worker.run(job(folder, *questions, do=do)):
+        if isinstance(event, Outcome):
             break
     await pool.release(worker)
     return worker.pid, event
@@ -124,10 +129,30 @@ for sql in ("SET threads=1", "SET memory_limit='77MB'", "SET TimeZone='Asia/Toky
     before, clean = await ask(odd, tmp_path, *questions)
     between, did = await ask(odd, tmp_path, do=dirt)
     after, again = await ask(odd, tmp_path, *questions)
-    assert did["event"] == "done"
+    assert isinstance(did, Done)
     assert before == between == after
     assert clean == again
-    assert again["record"][-3:] == [[[None, "a"]], "CatalogException", "BinderException"]
+    assert isinstance(again, Done)
+    assert again.record["answers"][-3:] == [[[None, "a"]], "CatalogException", "BinderException"]
+
+
+async def test_an_error_that_nobody_expected_is_told_in_its_own_words(odd: Pool, tmp_path: Path) -> None:
+    worker = await odd.take()
+    async for _ in worker.run(job(tmp_path, do="raise KeyError('a mistake of the engine')")):
+        pass
+    assert await worker.death() == (
+        "the worker process ended with exit code 1: KeyError: 'a mistake of the engine'"
+    )
+    await odd.release(worker)
+
+
+async def test_a_line_that_is_not_of_the_protocol_ends_the_process(odd: Pool, tmp_path: Path) -> None:
+    worker = await odd.take()
+    worker._stdin.write(b'{"job": "dance"}\n')
+    async for _ in worker.run(job(tmp_path)):
+        pass
+    assert "ProtocolError: " in await worker.death()
+    await odd.release(worker)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +179,7 @@ async def test_what_is_odd_ends_the_process(
     first, _ = await ask(odd, tmp_path, do=dirt)
     second, event = await ask(odd, tmp_path)
     assert first != second
-    assert event["event"] == "done"
+    assert isinstance(event, Done)
     assert await gone([first])
 
 
@@ -171,7 +196,7 @@ _worker.Run, _worker.Leash = Odd, Shown
 async def test_a_failure_that_is_explained_is_an_ordinary_end(odd: Pool, tmp_path: Path) -> None:
     first, event = await ask(odd, tmp_path, do="raise RunFailed('the header lacks a column')")
     second, _ = await ask(odd, tmp_path)
-    assert event == {"event": "failed", "message": "the header lacks a column", "metrics": None}
+    assert event == Failed("the header lacks a column", None)
     assert first == second
 
 
@@ -180,7 +205,7 @@ async def test_a_process_that_does_not_get_ready_again_is_killed(
 ) -> None:
     monkeypatch.setattr(worker_pool, "_PATIENCE", 0.2)
     first, event = await ask(odd, tmp_path, do="kept['connect'] = lambda: time.sleep(60)")
-    assert event["event"] == "done"
+    assert isinstance(event, Done)
     assert await gone([first])
     assert (await ask(odd, tmp_path))[0] != first
 
@@ -199,14 +224,14 @@ async def test_a_cancelled_run_is_the_last_one_of_its_process(home: Path) -> Non
 
 async def test_a_cancel_that_comes_too_late_does_not_reach_the_next_run(odd: Pool, tmp_path: Path) -> None:
     worker = await odd.take()
-    async for event in worker.run({"folder": str(tmp_path / "run"), "ask": [], "do": ""}):
-        if event["event"] == "done":
+    async for event in worker.run(job(tmp_path)):
+        if isinstance(event, Done):
             break
     releasing = asyncio.create_task(odd.release(worker))
     await worker.cancel()
     await releasing
     assert not worker.is_alive
-    assert (await ask(odd, tmp_path))[1]["event"] == "done"
+    assert isinstance((await ask(odd, tmp_path))[1], Done)
 
 
 async def test_a_refused_target_ends_the_process_and_not_the_server(home: Path) -> None:

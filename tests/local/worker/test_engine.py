@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from local.flows import people
 
 from lume_local._flow.definition import read_definition
+from lume_local._shared.protocol import Execute
 from lume_local._worker.compile import compile_flow
 from lume_local._worker.engine import Run, RunFailed, connect
 
@@ -38,16 +39,16 @@ def execute(folder: Path, content: str | bytes, suffix: str = ".parquet", **chan
     work.mkdir()
     with connect() as connection:
         flow = compile_flow(connection, read_definition(people(**changes)))
-        job = {
-            "run_id": "run_1",
-            "flow": flow,
-            "source": str(source),
-            "folder": str(work),
-            "mapped": str(folder / f"mapped{suffix}"),
-            "rejects": str(folder / "rejects.csv"),
-            "memory_limit": "1GB",
-            "threads": 2,
-        }
+        job = Execute(
+            run_id="run_1",
+            flow=flow,
+            source=str(source),
+            folder=str(work),
+            mapped=str(folder / f"mapped{suffix}"),
+            rejects=str(folder / "rejects.csv"),
+            memory_limit="1GB",
+            threads=2,
+        )
         record = Run(connection, job, lambda name, rows: None).execute()
     mapped = fetch(f"{folder}/mapped{suffix}")
     rejects: list[dict[str, str]] = []
@@ -341,7 +342,8 @@ def test_an_expression_reaches_no_file(tmp_path: Path) -> None:
         (tmp_path / "run").mkdir()
         (tmp_path / "in.csv").write_text("a\n1\n")
         (tmp_path / "other.csv").write_text("a\n1\n")
-        confine(connection, tmp_path / "run", tmp_path / "in.csv", {"memory_limit": "1GB", "threads": 1})
+        folder, source = tmp_path / "run", tmp_path / "in.csv"
+        confine(connection, folder, source, Execute("run_1", {}, str(source), str(folder), "", "", "1GB", 1))
         assert connection.execute(f"FROM read_csv('{tmp_path}/in.csv')").fetchall() == [(1,)]
         for attempt in (
             f"FROM read_csv('{tmp_path}/other.csv')",

@@ -1,0 +1,158 @@
+"""The worker protocol: jobs go to a worker's stdin, events come from its stdout, one JSON object a line.
+
+Typed here, structured by cattrs at both ends: a line that is not of the protocol is a `ProtocolError` there, and
+no missing key somewhere else. A worker is `Ready`, is given any number of `Check` jobs and one `Execute`, and
+answers that with stages and progress and, last, with one `Outcome`; then it is `Ready` again or ends.
+"""
+
+from typing import Any
+
+import cattrs
+import orjson
+from attrs import frozen
+from cattrs.strategies import configure_tagged_union
+
+Json = dict[str, Any]
+"""A JSON object that only passes through: a flow, the record of a commit, metrics."""
+
+
+class ProtocolError(Exception):
+    """A line that is not of this protocol."""
+
+
+@frozen
+class Check:
+    """Compile a flow: answered by `Checked` or `Refused`."""
+
+    definition: Json
+
+
+@frozen
+class Execute:
+    """Do a run. The paths are absolute; `looked_up` is for messages: how `source` came about."""
+
+    run_id: str
+    flow: Json
+    source: str
+    folder: str
+    mapped: str
+    rejects: str
+    memory_limit: str
+    threads: int
+    looked_up: str = ""
+
+
+@frozen
+class Cancel:
+    """Stop the active run, and let no other begin in this process."""
+
+
+@frozen
+class Ready:
+    """Waits for a job; `resident` is the memory that the process has now, in bytes."""
+
+    resident: int
+
+
+@frozen
+class Checked:
+    """The compiled form of a flow."""
+
+    compiled: Json
+
+
+@frozen
+class Refused:
+    """A flow has a mistake at this place."""
+
+    place: str
+    problem: str
+
+
+@frozen
+class Stage:
+    """A stage begins; `rows` is what the one before has seen, `progress` the run's."""
+
+    name: str
+    rows: int | None
+    progress: float
+
+
+@frozen
+class Progress:
+    """How far the run is, 0 to 1."""
+
+    value: float
+
+
+@frozen
+class Done:
+    """The run has committed: what `commit.json` records."""
+
+    record: Json
+
+
+@frozen
+class Failed:
+    """The run has ended without output."""
+
+    message: str
+    metrics: Json | None
+
+
+@frozen
+class Cancelled:
+    """The run was interrupted; nothing was written."""
+
+
+Job = Check | Execute | Cancel
+Outcome = Done | Failed | Cancelled
+Event = Ready | Checked | Refused | Stage | Progress | Outcome
+
+
+def encode(line: Job | Event) -> bytes:
+    """A job or an event as one line."""
+    union = Job if isinstance(line, Job) else Event
+    return orjson.dumps(_CONVERTER.unstructure(line, unstructure_as=union)) + b"\n"
+
+
+def decode_job(line: bytes) -> Job:
+    """The job of a line. Raises `ProtocolError`."""
+    job: Job = _decode(line, Job)
+    return job
+
+
+def decode_event(line: bytes) -> Event:
+    """The event of a line. Raises `ProtocolError`."""
+    event: Event = _decode(line, Event)
+    return event
+
+
+def _decode(line: bytes, union: Any) -> Any:
+    try:
+        return _CONVERTER.structure(orjson.loads(line), union)
+    except Exception as error:  # whatever cattrs and its hooks meet in a value of another type
+        raise ProtocolError(f"{line[:200]!r} is not of the worker protocol: {error!r}") from error
+
+
+def _object(value: Any, _: Any) -> Json:
+    if not isinstance(value, dict):
+        raise TypeError(f"expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def _made() -> cattrs.Converter:
+    converter = cattrs.Converter(detailed_validation=False)
+    # As it is, instead of a copy key by key: a compiled flow is large, and nothing here looks into it.
+    converter.register_structure_hook_func(lambda kind: kind == Json, _object)
+    converter.register_unstructure_hook_func(lambda kind: kind in (Json, Json | None), lambda value: value)
+    configure_tagged_union(Job, converter, tag_name="job", tag_generator=_tag)
+    configure_tagged_union(Event, converter, tag_name="event", tag_generator=_tag)
+    return converter
+
+
+def _tag(cls: type[Any]) -> str:
+    return cls.__name__.lower()
+
+
+_CONVERTER = _made()
