@@ -1,7 +1,8 @@
 """One event loop per command, and an orderly end on Ctrl-C and SIGTERM.
 
-The first signal cancels the command, which stops its displays and closes its connections. The second one ends
-the process at once. A signal that was ignored when the process began (a background job of a script) stays so.
+The first signal cancels the command's task, once: an anyio cancel scope would go on cancelling whatever its
+clean-up awaits (a server that drains, a session that closes). Tasks below it belong to task groups. The second
+signal ends the process at once. One that was ignored when the process began (a background job) stays so.
 """
 
 import asyncio
@@ -26,12 +27,23 @@ def run(work: Coroutine[Any, Any, int]) -> int:
     Raises:
         Interrupted: Ctrl-C or SIGTERM came first.
     """
-    return asyncio.run(_guarded(work))
+    try:
+        return asyncio.run(_guarded(work))
+    except BaseExceptionGroup as group:
+        # A child that failed has ended its task group: its error is what the command ends with.
+        raise first(group) from group
+
+
+def first(error: BaseException) -> BaseException:
+    """The error itself; of a group the one that came first, which has cancelled the others."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def _guarded(work: Coroutine[Any, Any, int]) -> int:
-    loop, caught = asyncio.get_running_loop(), list[int]()
-    task = asyncio.ensure_future(work)
+    loop, task, caught = asyncio.get_running_loop(), asyncio.current_task(), list[int]()
+    assert task is not None
 
     def heed(number: int) -> None:
         if caught:
@@ -44,7 +56,7 @@ async def _guarded(work: Coroutine[Any, Any, int]) -> int:
             # Kept until the loop is closed: the second signal may come while it is being closed.
             loop.add_signal_handler(number, heed, number)
     try:
-        return await task
+        return await work
     except asyncio.CancelledError:
         if not caught:
             raise

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, NoReturn
 
 import click
@@ -13,7 +13,6 @@ from lume_cli._options import Options
 from lume_cli._output.stderr import Say
 from lume_cli._output.stdout import Data
 from lume_cli._settings import resolve
-from lume_cli._words import words as as_words
 
 NAMED = 20
 """At most so many runs are named in the command that resumes."""
@@ -78,10 +77,10 @@ class Session:
             code = signal.exit_code
         raise click.exceptions.Exit(code)
 
-    def command(self, *words: str) -> str:
-        """A command line for the same service."""
-        flags = as_words({"-p": self.options.profile, "--base-url": self.options.base_url})
-        return shlex.join(["lume", *flags, *words])
+    def command(self, *words: str, **options: object) -> str:
+        """A command line for the same service; `options` are named as they are written: `--flow`."""
+        service = _words({"-p": self.options.profile, "--base-url": self.options.base_url})
+        return shlex.join(["lume", *service, *words, *_words(options)])
 
     def resume_wait(self, runs: Sequence[str]) -> tuple[str, str | None]:
         """What goes on when a wait is interrupted, and the command that waits again."""
@@ -92,6 +91,19 @@ class Session:
         return ("the run goes on" if len(runs) == 1 else f"{len(runs)} runs go on"), self.command(
             "wait", *runs
         )
+
+
+def _words(options: Mapping[str, object]) -> list[str]:
+    """Options as words: a flag where the value is True, nothing for None or False, a mapping as KEY=VALUE pairs."""
+    found: list[str] = []
+    for name, value in options.items():
+        if value is True:
+            found.append(name)
+        elif isinstance(value, Mapping):
+            found += [word for key, text in value.items() for word in (name, f"{key}={text}")]
+        elif value is not None and value is not False:
+            found += [name, str(value)]
+    return found
 
 
 def _log_requests() -> None:

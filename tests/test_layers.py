@@ -38,7 +38,7 @@ WINGS = {
         pytest_plugin
     """,
     "lume_cli": """
-        _options _loop _words _local
+        _options _loop
         _settings
         _output
         _session

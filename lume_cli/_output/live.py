@@ -1,22 +1,31 @@
-"""A display on stderr while a command waits: drawn over and over at a terminal, absent anywhere else."""
+"""A display on stderr while a command waits: redrawn in place at a terminal, absent anywhere else."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from attrs import frozen
 
 from lume_cli._output.stderr import Say
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
-PLAIN_FRAMES = "|/-\\"
+_PER_SECOND = 8
+
+
+@frozen
+class Standing:
+    """How far the work is: a text, and of how much how much is done; a total of None is not known (yet)."""
+
+    text: str
+    done: float = 0.0
+    total: float | None = None
 
 
 @contextmanager
 def live(say: Say, render: "Callable[[], RenderableType]") -> Iterator[None]:
-    """Show what `render` gives, eight times a second, as long as the block lasts; it leaves nothing behind."""
+    """Show what `render` returns while the block runs; nothing of it stays on the screen."""
     if not say.is_lively:
         yield
         return
@@ -26,7 +35,7 @@ def live(say: Say, render: "Callable[[], RenderableType]") -> Iterator[None]:
         console=say.console,
         get_renderable=render,
         transient=True,
-        refresh_per_second=8,
+        refresh_per_second=_PER_SECOND,
         redirect_stdout=False,
         redirect_stderr=False,
     ):
@@ -34,27 +43,12 @@ def live(say: Say, render: "Callable[[], RenderableType]") -> Iterator[None]:
 
 
 @contextmanager
-def live_line(say: Say, text: Callable[[], str]) -> Iterator[None]:
-    """One line with a spinner and a clock, cut off where the terminal ends: begin `text` with what matters."""
-    began = time.monotonic()
-
-    def render() -> "RenderableType":
-        from rich.text import Text
-
-        from lume_cli._output.text import visible
-
-        passed = time.monotonic() - began
-        frames = FRAMES if say.console.encoding.startswith("utf") else PLAIN_FRAMES
-        frame = frames[int(passed * 8) % len(frames)]
-        return Text(f"{frame} {clock(passed)}  {visible(text())}", no_wrap=True, overflow="ellipsis")
-
-    with live(say, render):
+def progress(say: Say, standing: Callable[[], Standing], *, eta: bool = False) -> Iterator[None]:
+    """One line while the block runs: spinner, clock, bar and text, which is cut off where the terminal ends."""
+    if not say.is_lively:
         yield
+        return
+    from lume_cli._output.progress_line import ProgressLine
 
-
-def clock(seconds: float) -> str:
-    """`0:07`, `12:03`, `1:02:03`."""
-    whole = max(int(seconds), 0)
-    hours, rest = divmod(whole, 3600)
-    minutes, rest = divmod(rest, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    with ProgressLine(say.console, standing, per_second=_PER_SECOND, eta=eta):
+        yield

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from lume_cli._options import Format
-from lume_cli._output import errors as _errors
+from lume_cli._output import errors
 from lume_cli._output.text import as_json, visible
 
 if TYPE_CHECKING:
@@ -62,14 +62,14 @@ class Say:
     def error(self, error: BaseException, *, subject: str | None = None) -> None:
         """Tell of an error; `subject` says what it concerns, where that is one of many."""
         if self._as_json:
-            described = _errors.to_dict(error)
+            described = errors.to_dict(error)
             if subject is not None:
                 described["error"]["subject"] = subject
             self._json(described)
             return
-        text = _errors.in_options(str(error))
+        text = errors.in_options(str(error))
         self._line(f"error: {subject}: {text}" if subject else f"error: {text}")
-        if hint := _errors.hint(error):
+        if hint := errors.hint(error):
             self._line(f"  hint: {hint}")
 
     def problem(self, code: str, message: str, **extras: Any) -> None:

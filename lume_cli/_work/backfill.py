@@ -1,9 +1,10 @@
 """A batch under way: outcomes counted, shown, summed up. What `backfill` is made of."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
+
+import anyio
 
 from lume_async import (
     Client,
@@ -17,9 +18,9 @@ from lume_async import (
     RunRequest,
     Summary,
 )
-from lume_cli._output import errors, exit_codes
-from lume_cli._output import runs as _runs
-from lume_cli._output.live import clock, live_line
+from lume_cli._output import errors, exit_codes, run_view
+from lume_cli._output.live import Standing, progress
+from lume_cli._output.text import clock
 from lume_cli._session import Session
 from lume_cli._work.early_stop import Hope
 from lume_cli._work.source_paths import Paths
@@ -27,7 +28,6 @@ from lume_cli._work.wait import counts
 
 _EVERY = 10.0
 """Seconds between two lines of progress where there is no terminal."""
-_BAR = 20
 
 
 class Backfill:
@@ -83,31 +83,33 @@ class Backfill:
             on_duplicate=on_duplicate,
             timeout=timeout,
         )
-        hope = Hope(has_journal=journal is not None)
-        lively = self._session.say.is_lively
-        lines = None if lively else asyncio.ensure_future(self._keep_telling())
-        with live_line(self._session.say, self._progress):
+        say = self._session.say
+        async with anyio.create_task_group() as group:
+            if not say.is_lively:
+                group.start_soon(self._keep_telling)
             try:
-                async for outcome in outcomes:
-                    self._take(outcome)
-                    self._stop = self._stop or hope.stop(outcome)
-                    if self._stop is not None and not self.unfinished:
-                        break
-                if self._stop is not None:
-                    raise self._stop
+                with progress(say, self._standing, eta=True):
+                    await self._take_all(outcomes, Hope(has_journal=journal is not None))
             except Exception:  # the input or the journal broke, or no hope is left: what came before counts
                 if self.summary.outcomes and not (self._stop and len(self.summary.statuses) == 1):
                     self._tell_summary(journal, retry_failed)
                 raise
-            finally:
-                if lines is not None:
-                    lines.cancel()
-        if not lively and self._taken:
-            self._session.say.note(self._progress())
+            group.cancel_scope.cancel()
         if not self._taken:
-            self._session.say.note("no source paths in the list: nothing to do")
+            say.note("no source paths in the list: nothing to do")
+        elif not say.is_lively:
+            say.note(self._line())
         self._tell_summary(journal, retry_failed)
         return exit_codes.worst(self._codes)
+
+    async def _take_all(self, outcomes: AsyncIterator[Outcome[LumeRun]], hope: Hope) -> None:
+        async for outcome in outcomes:
+            self._take(outcome)
+            self._stop = self._stop or hope.stop(outcome)
+            if self._stop is not None and not self.unfinished:
+                break
+        if self._stop is not None:
+            raise self._stop
 
     def _counted(self, requests: Iterator[RunRequest]) -> Iterator[RunRequest]:
         for request in requests:
@@ -139,8 +141,8 @@ class Backfill:
     async def _keep_telling(self) -> None:
         """Where there is no display: a line now and then, also while nothing ends."""
         while True:
-            await asyncio.sleep(_EVERY)
-            self._session.say.note(self._progress())
+            await anyio.sleep(_EVERY)
+            self._session.say.note(self._line())
 
     def _tell_summary(self, journal: str | None, retry_failed: bool) -> None:
         say, data, text = self._session.say, self._session.data, errors.in_options(str(self.summary))
@@ -162,32 +164,33 @@ class Backfill:
         if journal is not None and not retry_failed and self._codes & {exit_codes.FAILED, exit_codes.CRASHED}:
             say.note("  hint: the same command with --retry-failed runs what failed once more")
 
-    def _progress(self) -> str:
-        done, passed = self.summary.outcomes, time.monotonic() - self._began
-        rate = (done - self.summary.remembered) / passed if passed > 0 else 0.0
-        parts = []
-        if self._total is None:
-            parts.append(f"{done:,} ended")
-        else:
-            if self._session.say.is_lively and self._session.say.console.width >= 100:
-                parts.append(bar(done, self._total))
-            parts.append(f"{done:,} of {self._total:,} ended")
-        parts[-1] += counts(self.summary.statuses)
+    def _standing(self) -> Standing:
+        """For the bar: what the journal knew is no work of this start, so that the ETA is not too good."""
+        known = self.summary.remembered
+        total = None if self._total is None else self._total - known
+        return Standing("  ".join(self._parts()), self.summary.outcomes - known, total)
+
+    def _line(self) -> str:
+        """For where there is no display, which has an ETA of its own."""
+        parts, left = self._parts(), 0 if self._total is None else self._total - self.summary.outcomes
+        if left > 0 and (rate := self._rate()):
+            parts.append(f"ETA {clock(left / rate)}")
+        return "  ".join(parts)
+
+    def _parts(self) -> list[str]:
+        done = f"{self.summary.outcomes:,}" + ("" if self._total is None else f" of {self._total:,}")
+        parts = [f"{done} ended{counts(self.summary.statuses)}"]
         if self.unfinished > 0:
             parts.append(f"{self.unfinished:,} active")
         if self._trouble is not None:
             parts.append(f"the server does not answer ({self._trouble}): waiting for it")
-        elif rate:
+        elif rate := self._rate():
             parts.append(f"{rate:.1f}/s")
-        if rate and self._total is not None and done < self._total:
-            parts.append(f"ETA {clock((self._total - done) / rate)}")
-        return "  ".join(parts)
+        return parts
 
-
-def bar(done: int, total: int) -> str:
-    """`[#####---------------]`."""
-    filled = _BAR * done // total if total else _BAR
-    return f"[{'#' * filled}{'-' * (_BAR - filled)}]"
+    def _rate(self) -> float:
+        passed = time.monotonic() - self._began
+        return (self.summary.outcomes - self.summary.remembered) / passed if passed > 0 else 0.0
 
 
 def to_dict(outcome: Outcome[LumeRun]) -> dict[str, Any]:
@@ -196,7 +199,7 @@ def to_dict(outcome: Outcome[LumeRun]) -> dict[str, Any]:
     described: dict[str, Any] = {
         "source_path": request.source_path if request else None,
         "run_id": outcome.run_id,
-        "run": None if outcome.run is None else _runs.to_dict(outcome.run),
+        "run": None if outcome.run is None else run_view.to_dict(outcome.run),
     }
     error = None if outcome.error is None else errors.to_dict(outcome.error)["error"]
     return {**described, "error": error}

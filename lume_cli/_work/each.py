@@ -1,7 +1,8 @@
 """The same request for each of several runs, at the same time; one that fails disturbs no other."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+
+import anyio
 
 from lume_async import LumeError, LumeRun
 from lume_cli._output import exit_codes
@@ -29,7 +30,9 @@ async def each(
         for run_id in waiting:
             answers[run_id] = await one(run_id)
 
-    await asyncio.gather(*(worker() for _ in range(min(_AT_ONCE, len(ids)))))
+    async with anyio.create_task_group() as workers:
+        for _ in range(min(_AT_ONCE, len(ids))):
+            workers.start_soon(worker)
     found, codes = [], []
     for run_id in ids:
         answer = answers[run_id]

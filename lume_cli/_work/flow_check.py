@@ -1,6 +1,7 @@
 """Checking a flow file the way the embedded server does, and saying in which line a mistake is."""
 
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -8,7 +9,17 @@ import click
 from lume_async import ConfigurationError
 from lume_local import CheckedFlow, FlowError, check_flow
 
-__all__ = ["CheckedFlow", "FlowError", "check", "files"]
+__all__ = ["CheckedFlow", "FlowError", "check", "files", "need_local"]
+
+
+def need_local() -> None:
+    """Make sure that the embedded server can be used: it is an extra.
+
+    Raises:
+        click.ClickException: what it needs is not installed; says what to do.
+    """
+    if find_spec("duckdb") is None:
+        raise click.ClickException("this command needs duckdb: pip install 'lume-client[local]'")
 
 
 def files(given: Iterable[Path]) -> Iterator[Path]:

@@ -3,9 +3,8 @@
 from typing import Any
 
 from lume_async import Client, LumeRun, RunStatus
-from lume_cli._output import exit_codes, runs
+from lume_cli._output import exit_codes, run_view
 from lume_cli._session import Session
-from lume_cli._words import words
 from lume_cli._work.wait import follow
 
 
@@ -35,7 +34,7 @@ class Submission:
         if data.format in ("table", "ids"):
             data.line(run.id)
         elif data.format == "ndjson" or not is_waited_for:
-            data.document(runs.to_dict(run))
+            data.document(run_view.to_dict(run))
         return run
 
     async def until_ended(
@@ -46,17 +45,17 @@ class Submission:
             await follow(self._session, run, timeout, poll_interval, self._changed)
         finally:
             if self._session.data.format == "json":
-                self._session.data.document(runs.to_dict(run))
+                self._session.data.document(run_view.to_dict(run))
         return exit_codes.of_status(run.status, allow_partial=allow_partial)
 
     def interrupted(self) -> tuple[str, str | None]:
         """What to tell when a signal came in between."""
         if self._run is not None:
             return self._session.resume_wait([self._run.id])
-        look = self._session.command("list", *words({"--flow": self._flow, "--source": self._source}))
+        look = self._session.command("list", **{"--flow": self._flow, "--source": self._source})
         return f"interrupted while submitting: a run may exist, see `{look}`", None
 
     def _changed(self, snapshot: LumeRun) -> None:
         if self._session.data.format == "ndjson" and snapshot.status != self._shown:
             self._shown = snapshot.status
-            self._session.data.document(runs.to_dict(snapshot))
+            self._session.data.document(run_view.to_dict(snapshot))

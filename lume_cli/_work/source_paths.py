@@ -1,10 +1,11 @@
 """Source paths, one a line, from a file or from stdin; blank lines and lines that begin with # are skipped."""
 
-import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 
+import anyio
 import click
 
 from lume_async import InvalidRequestError, RunRequest
@@ -88,13 +89,5 @@ async def _lines() -> AsyncIterator[bytes]:
 
 async def _readable(number: int) -> None:
     """Until a read returns at once; a plain file always does (and can't be waited for)."""
-    loop = asyncio.get_running_loop()
-    ready = asyncio.Event()
-    try:
-        loop.add_reader(number, ready.set)
-    except PermissionError:
-        return
-    try:
-        await ready.wait()
-    finally:
-        loop.remove_reader(number)
+    with suppress(PermissionError):
+        await anyio.wait_readable(number)

@@ -4,9 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from lume_async import Client, LumeRun, Outcome, RunTimeoutError
-from lume_cli._output import exit_codes
-from lume_cli._output import runs as _runs
-from lume_cli._output.live import live_line
+from lume_cli._output import exit_codes, run_view
+from lume_cli._output.live import Standing, progress
 from lume_cli._output.text import visible
 from lume_cli._session import Session
 
@@ -29,13 +28,13 @@ class Wait:
 
     async def until_ended(self, client: Client, timeout: float | None, poll_interval: float | None) -> int:
         """Wait for all of them; the exit code."""
-        with live_line(self._session.say, self._progress):
+        with progress(self._session.say, self._standing):
             outcomes = client.as_completed(self._ids, timeout=timeout, poll_interval=poll_interval)
             async for outcome in outcomes:
                 self._take(outcome)
         runs = [self._seen[run] for run in self._ids if run in self._seen]
         if self._session.data.format != "ndjson":
-            self._session.data.many(runs, _runs.HEADERS, _runs.row, _runs.to_dict)
+            self._session.data.many(runs, run_view.HEADERS, run_view.row, run_view.to_dict)
         return exit_codes.worst(self._codes)
 
     def _take(self, outcome: Outcome[LumeRun]) -> None:
@@ -52,12 +51,13 @@ class Wait:
         if outcome.error is None:
             self._codes.append(exit_codes.of_status(run.status, allow_partial=self._allow_partial))
             self._counts[str(run.status)] += 1
-            say.note(_runs.ending(run))
+            say.note(run_view.ending(run))
         if self._session.data.format == "ndjson":
-            self._session.data.document(_runs.to_dict(run))
+            self._session.data.document(run_view.to_dict(run))
 
-    def _progress(self) -> str:
-        return f"{self._counts.total():,} of {len(self._ids):,} runs ended{counts(self._counts)}"
+    def _standing(self) -> Standing:
+        done, total = self._counts.total(), len(self._ids)
+        return Standing(f"{done:,} of {total:,} runs ended{counts(self._counts)}", done, total)
 
 
 def counts(statuses: Counter[str]) -> str:
@@ -74,11 +74,16 @@ async def follow(
     shown: Callable[[LumeRun], None],
 ) -> None:
     """Follow one run to its end: its life cycle on stderr, each change to `shown`."""
-    with live_line(session.say, lambda: f"{_runs.status_word(run)}  run {run.id}"):
+
+    def standing() -> Standing:
+        text = f"{run_view.status_word(run)}  run {run.id}"
+        return Standing(text, run.progress or 0.0, None if run.progress is None else 1.0)
+
+    with progress(session.say, standing):
         async for snapshot in run.watch(timeout=timeout, poll_interval=poll_interval):
             shown(snapshot)
             if not snapshot.is_terminal and not session.say.is_lively:
                 session.say.note(f"run {snapshot.id} {snapshot.status}")
-    session.say.note(_runs.ending(run))
-    for name, place in _runs.locations(run):
+    session.say.note(run_view.ending(run))
+    for name, place in run_view.locations(run):
         session.say.note(f"  {name}: {place}")

@@ -1,18 +1,17 @@
 """Watching many runs through one `Monitor`: a live table, or a line per change. What `watch` is made of."""
 
-import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import anyio
+
 from lume_async import Client, LumeRun, RunTimeoutError
-from lume_cli._output import exit_codes
-from lume_cli._output import runs as _runs
-from lume_cli._output.live import clock, live
-from lume_cli._output.text import moment
+from lume_cli._output import exit_codes, run_view
+from lume_cli._output.live import live
+from lume_cli._output.text import clock, moment
 from lume_cli._session import Session
 from lume_cli._work.wait import counts
 
@@ -45,26 +44,25 @@ class Watch:
             if timeout == 0:
                 await self._look_once(client)
             else:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(timeout):
-                        await self._follow(client, poll_interval)
+                await self._follow(client, timeout, poll_interval)
             if late := self.unfinished:
                 self._tell_timeout(late, timeout or 0)
         if data.format != "ndjson":
             runs = [run for run in self._seen.values() if run is not None]
-            data.many(runs, _runs.END_HEADERS, _runs.end_row, _runs.to_dict)
+            data.many(runs, run_view.END_HEADERS, run_view.end_row, run_view.to_dict)
         return exit_codes.worst(self._codes.values())
 
-    async def _follow(self, client: Client, poll_interval: float | None) -> None:
+    async def _follow(self, client: Client, timeout: float | None, poll_interval: float | None) -> None:
         async with client.monitor(poll_interval=poll_interval) as monitor:
             for run in self._seen:
                 monitor.add(run)
-            while len(self._codes) < len(self._seen):
-                event = await anext(monitor)
-                if event.error is not None:
-                    self._failed(event.run.id, event.error)
-                else:
-                    self._changed(event.run)
+            with anyio.move_on_after(timeout):
+                while len(self._codes) < len(self._seen):
+                    event = await anext(monitor)
+                    if event.error is not None:
+                        self._failed(event.run.id, event.error)
+                    else:
+                        self._changed(event.run)
 
     async def _look_once(self, client: Client) -> None:
         async for outcome in client.as_completed(self.unfinished, timeout=0):
@@ -85,7 +83,7 @@ class Watch:
         if run.is_terminal:
             self._codes[run.id] = exit_codes.of_status(run.status, allow_partial=self._allow_partial)
         if session.data.format == "ndjson":
-            session.data.document(_runs.to_dict(run))
+            session.data.document(run_view.to_dict(run))
         elif session.data.format == "table" and not session.say.is_lively:
             session.data.line(f"{moment(datetime.now(UTC))}  {run.id}  {run.status}")
 
@@ -110,7 +108,7 @@ class Watch:
             table.add_column(header, overflow="ellipsis", no_wrap=True, min_width=6)
         runs = sorted(self._seen.items(), key=lambda item: item[0] in self._codes)
         for run_id, run in runs[: max(self._session.say.console.height - _AROUND, 1)]:
-            word = "…" if run is None else _runs.status_word(run)
+            word = "…" if run is None else run_view.status_word(run)
             flow, source = (run.flow_version or "", run.source_path or "") if run else ("", "")
             table.add_row(*map(cell, (run_id, word, flow, source)))
         statuses = Counter("…" if run is None else str(run.status) for run in self._seen.values())

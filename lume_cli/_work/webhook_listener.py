@@ -1,12 +1,12 @@
 """A receiver of webhooks that tells what comes. What `webhook listen` is made of."""
 
-import asyncio
 import logging
 import socket
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
+import anyio
 import click
 from aiohttp import web
 
@@ -42,7 +42,7 @@ class Listening:
         self._secrets = secrets
         self._wanted = wanted
         self._forward = forward
-        self._ended = asyncio.Event()
+        self._ended = anyio.Event()
         self._error: Exception | None = None
         self._begun = self._good = self._refused = 0
         self._documents: list[dict[str, Any]] = []
@@ -63,10 +63,9 @@ class Listening:
             url = await _listen(runner, host, port)
             text = f"lume: listening; stop with Ctrl-C. Give the server this webhook_url:\n  {url}"
             self._session.say.told("listening", text, url=url)
-            try:
-                async with asyncio.timeout(timeout):
-                    await self._ended.wait()
-            except TimeoutError:
+            with anyio.move_on_after(timeout) as limit:
+                await self._ended.wait()
+            if limit.cancelled_caught:
                 return self._too_late(timeout or 0)
             if self._error is not None:
                 raise self._error
@@ -79,13 +78,10 @@ class Listening:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         try:
-            async with asyncio.timeout(_PATIENCE):
+            with anyio.move_on_after(_PATIENCE):
                 return await self._take(request)
-        except TimeoutError:
             return web.Response(status=408)
-        except (
-            Exception
-        ) as error:  # nobody reads our output any more, or a mistake of ours: it ends the command
+        except Exception as error:  # nobody reads our output any more, or a bug of ours: it ends the command
             self._error = self._error or error
             self._ended.set()
             return web.Response(status=500)
@@ -144,9 +140,8 @@ async def _answered(request: web.Request, response: web.Response) -> bool:
 
 async def _listen(runner: web.AppRunner, host: str, port: int) -> str:
     """Listen on one address, the IPv4 one of a name that has both; the URL."""
-    loop = asyncio.get_running_loop()
     try:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         address = min(found, key=lambda each: each[0] != socket.AF_INET)[4][0]
         await web.TCPSite(runner, str(address), port).start()
     except OSError as error:

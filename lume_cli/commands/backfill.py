@@ -111,10 +111,8 @@ def _interrupted(
     session: "Session", active: int, flow: str, resume: Mapping[str, object]
 ) -> tuple[str, str | None]:
     """What goes on, and the same command again where there is a journal."""
-    from lume_cli._words import words
-
     going = f"{active:,} started run{'' if active == 1 else 's'} go{'es' if active == 1 else ''} on"
     if resume["--journal"] is not None:
-        return going, session.command("backfill", flow, *words(resume))
-    look = session.command("list", *words({"--flow": flow}))
+        return going, session.command("backfill", flow, **resume)
+    look = session.command("list", **{"--flow": flow})
     return f"{going}, see `{look}`; with --journal FILE the same command could have resumed", None

@@ -20,8 +20,7 @@ def command(options: Options, *, runs: tuple[str, ...]) -> None:
     lume list --source customers.csv -o ids | lume cancel -
     """
     from lume_async import LumeRun
-    from lume_cli._output import exit_codes
-    from lume_cli._output import runs as _runs
+    from lume_cli._output import exit_codes, run_view
     from lume_cli._session import Session
     from lume_cli._work.each import each
     from lume_cli._work.run_ids import run_ids
@@ -38,7 +37,7 @@ def command(options: Options, *, runs: tuple[str, ...]) -> None:
                 return run
 
             found, codes = await each(session, ids, cancelled)
-        session.data.many(found, _runs.HEADERS, _runs.row, _runs.to_dict)
+        session.data.many(found, run_view.HEADERS, run_view.row, run_view.to_dict)
         return exit_codes.worst(codes)
 
     session.finish(work(), lambda: ("interrupted: some runs may have been asked to stop", None))

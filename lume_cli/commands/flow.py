@@ -26,10 +26,10 @@ def check(options: Options, *, files: tuple[Path, ...]) -> None:
     lume flow check flows
     lume flow check flows/customer_cleaner.v1.toml
     """
-    from lume_cli._local import need_local
     from lume_cli._output import exit_codes
     from lume_cli._session import Session
     from lume_cli._work import flow_check
+    from lume_cli._work.flow_check import need_local
 
     need_local()
     session = Session(options)

@@ -32,8 +32,7 @@ def command(
     lume list --flow invoices:v3 -o ndjson | jq -r .run_metadata.ticket
     """
     from lume_async import LumeRun
-    from lume_cli._output import exit_codes
-    from lume_cli._output import runs as _runs
+    from lume_cli._output import exit_codes, run_view
     from lume_cli._session import Session
 
     session = Session(options, ids=True, sources=True)
@@ -48,7 +47,7 @@ def command(
             async for run in pages:
                 found += 1
                 if data.format == "ndjson":
-                    data.document(_runs.to_dict(run))
+                    data.document(run_view.to_dict(run))
                 elif data.format == "ids":
                     data.line(run.id)
                 elif data.format == "sources":
@@ -56,7 +55,7 @@ def command(
                 else:
                     kept.append(run)
         if data.format in ("table", "json"):
-            data.many(kept, _runs.HEADERS, _runs.row, _runs.to_dict)
+            data.many(kept, run_view.HEADERS, run_view.row, run_view.to_dict)
         if data.format in ("table", "ids", "sources") and not found:
             session.say.note("no runs match")
         if found == limit and not asked:

@@ -90,11 +90,11 @@ def command(options: Options, /, *, key_env: str | None, **settings: Any) -> Non
     lume serve --flows examples/flows --root examples/data --port 8080
     lume serve --webhook-secret-env LUME_WEBHOOK_SECRET      # `lume webhook listen` receives
     """
-    import asyncio
+    import anyio
 
-    from lume_cli._local import need_local
     from lume_cli._loop import Interrupted, run
     from lume_cli._session import Session
+    from lume_cli._work.flow_check import need_local
 
     need_local()
     import lume_local
@@ -108,7 +108,7 @@ def command(options: Options, /, *, key_env: str | None, **settings: Any) -> Non
     async def work() -> int:
         async with lume_local.serve(**wanted) as server:
             _tell(session, server, key_env)
-            await asyncio.Event().wait()
+            await anyio.sleep_forever()
         return 0
 
     try:

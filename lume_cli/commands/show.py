@@ -19,8 +19,7 @@ def command(options: Options, *, runs: tuple[str, ...]) -> None:
     lume show run_01HY -o json | jq .metadata.metrics.reject_reasons
     lume list --status FAILED -o ids | lume show -
     """
-    from lume_cli._output import exit_codes
-    from lume_cli._output import runs as _runs
+    from lume_cli._output import exit_codes, run_view
     from lume_cli._session import Session
     from lume_cli._work.each import each
     from lume_cli._work.run_ids import run_ids
@@ -36,12 +35,12 @@ def command(options: Options, *, runs: tuple[str, ...]) -> None:
             for number, run in enumerate(found):
                 if number:
                     data.line("")
-                data.page(_runs.page(run))
+                data.page(run_view.page(run))
         elif data.format == "json" and is_list:
-            data.document([_runs.to_dict(run) for run in found])
+            data.document([run_view.to_dict(run) for run in found])
         else:
             for run in found:
-                data.document(_runs.to_dict(run))
+                data.document(run_view.to_dict(run))
         return exit_codes.worst(codes)
 
     session.finish(work(), lambda: ("interrupted", None))

@@ -24,8 +24,7 @@ def command(options: Options, *, runs: tuple[str, ...], exit_status: bool, allow
     lume status run_01HY -o json | jq -r '.[0].status'
     """
     from lume_async import LumeRun
-    from lume_cli._output import exit_codes
-    from lume_cli._output import runs as _runs
+    from lume_cli._output import exit_codes, run_view
     from lume_cli._session import Session
     from lume_cli._work.each import each
     from lume_cli._work.run_ids import run_ids
@@ -36,7 +35,7 @@ def command(options: Options, *, runs: tuple[str, ...], exit_status: bool, allow
     async def work() -> int:
         async with session.client() as client:
             found, codes = await each(session, ids, client.run_status)
-        session.data.many(found, _runs.HEADERS, _runs.row, _runs.to_dict)
+        session.data.many(found, run_view.HEADERS, run_view.row, run_view.to_dict)
         return exit_codes.worst([*codes, *(code(run) for run in found if exit_status)])
 
     def code(run: LumeRun) -> int:

@@ -9,7 +9,6 @@ from lume_async import ApiConnectionError, RunRequest
 from lume_async.testing import FakeAnswer, FakeRequest, fake_client, run_json
 from lume_cli._options import Options
 from lume_cli._session import Session
-from lume_cli._work import backfill as _backfilling
 from lume_cli._work.backfill import Backfill
 from lume_cli._work.source_paths import Paths
 
@@ -17,7 +16,7 @@ from lume_cli._work.source_paths import Paths
 async def test_a_server_that_goes_away_is_told_while_nothing_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(_backfilling, "_EVERY", 0.0)
+    monkeypatch.setattr("lume_cli._work.backfill._EVERY", 0.0)
     (tmp_path / "paths.txt").write_text("a.csv\n")
     paths = Paths(str(tmp_path / "paths.txt"), lambda path: RunRequest("f:v1", path))
     backfill = Backfill(Session(Options()), paths, paths.count(), allow_partial=False)
