@@ -21,9 +21,9 @@ from lume_async._many.completion import as_completed, wait_all
 from lume_async._many.listing import list_runs
 from lume_async._many.monitor import Monitor
 from lume_async._run.handle import LumeRun
+from lume_async._run.poll import fetch
 from lume_async._run.submit import OnDuplicate, check_key, check_on_duplicate, submit
 from lume_async._run.upload import upload
-from lume_async._wire import endpoints
 from lume_async._wire.retry import Retry
 from lume_async.errors import ConfigurationError
 from lume_async.models import Outcome, RunRequest, RunStatus, check_run_id
@@ -141,9 +141,8 @@ class Client:
             InvalidRequestError: `run_id` is malformed; no request was sent.
             ApiError: see the tree in `lume_async.errors`.
         """
-        polled = await self._sender.send(endpoints.status(run_id))
-        assert polled.record is not None  # no ETag was sent
-        return LumeRun(self._sender, polled.record.id, polled.record)
+        record = await fetch(self._sender, run_id)
+        return LumeRun(self._sender, record.id, record)
 
     def attach(self, run_id: str) -> LumeRun:
         """A handle on a run that exists already; no request is made, `status` is None until it is looked at.
@@ -189,7 +188,7 @@ class Client:
             Backoff(first, maximum=longest, jitter=0.0),
             optional_seconds(timeout, "timeout"),
             max_probes=max_attempts,
-            hold=False,
+            long_poll=False,
         )
         return run
 
@@ -228,8 +227,7 @@ class Client:
             runs: handles or ids.
             timeout: seconds (or a `timedelta`) for all of them; then each unfinished run is an outcome with a
                 `RunTimeoutError`. None waits for ever.
-            poll_interval: None for the library's back-off (at once, then 0.5 s growing to 5 s), a number of
-                seconds, a `timedelta` or a `Backoff`.
+            poll_interval: as in `watch`.
 
         Raises:
             InvalidRequestError: one of the run IDs is malformed; no request was sent.
@@ -282,7 +280,7 @@ class Client:
                 run that holds the source.
             timeout: seconds (or a `timedelta`) for all of it; then nothing more is taken, and each unfinished
                 run is an outcome with a `RunTimeoutError`. None for no limit.
-            poll_interval: as in `as_completed`.
+            poll_interval: as in `watch`.
 
         Raises:
             ConfigurationError: the journal is locked, is not a journal file, or belongs to a different input.
@@ -303,8 +301,8 @@ class Client:
         """A long-lived watcher of any number of runs; see `Monitor`.
 
         Args:
-            max_in_flight: how many looks may be under way at once.
-            poll_interval: as in `as_completed`.
+            max_in_flight: how many polls may be in flight at once.
+            poll_interval: as in `watch`.
         """
         return Monitor(self._sender, max_in_flight=max_in_flight, poll_interval=poll_interval)
 

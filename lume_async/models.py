@@ -250,8 +250,8 @@ class RunRecord:
 
     id: str
     status: RunStatus
-    raw: dict[str, Any]
-    etag: str | None = None
+    raw: dict[str, Any] = field(repr=False)  # this and the ETag: whatever the server wrote
+    etag: str | None = field(default=None, repr=False)
 
     @property
     def is_terminal(self) -> bool:

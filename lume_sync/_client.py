@@ -246,8 +246,7 @@ class Client:
             runs: handles or ids.
             timeout: seconds (or a `timedelta`) for all of them; then each unfinished run is an outcome with a
                 `RunTimeoutError`. None waits for ever.
-            poll_interval: None for the library's back-off (at once, then 0.5 s growing to 5 s), a number of
-                seconds, a `timedelta` or a `Backoff`.
+            poll_interval: as in `watch`.
 
         Raises:
             InvalidRequestError: one of the run IDs is malformed; no request was sent.
@@ -306,7 +305,7 @@ class Client:
                 run that holds the source.
             timeout: seconds (or a `timedelta`) for all of it; then nothing more is taken, and each unfinished
                 run is an outcome with a `RunTimeoutError`. None for no limit.
-            poll_interval: as in `as_completed`.
+            poll_interval: as in `watch`.
 
         Raises:
             ConfigurationError: the journal is locked, is not a journal file, or belongs to a different input.
@@ -330,8 +329,8 @@ class Client:
         """A long-lived watcher of any number of runs; see `Monitor`.
 
         Args:
-            max_in_flight: how many looks may be under way at once.
-            poll_interval: as in `as_completed`.
+            max_in_flight: how many polls may be in flight at once.
+            poll_interval: as in `watch`.
         """
         with adopted:
             return Monitor._wrap(self._core.monitor(max_in_flight=max_in_flight, poll_interval=poll_interval))

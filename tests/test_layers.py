@@ -53,9 +53,12 @@ WINGS = {
 
 ROWS = {
     "_base": "batched clock default_client duration immortal public secret threads version | backoff",
-    "_wire": "headers retry | answers | endpoints | reading",
-    "_http": "events limiter per_loop resolver settings tracing | lifetime throttle transport | api_key | sender",
-    "_run": "submit upload waiter | poll | watch | handle",
+    "_wire": "headers retry withhold | answers | call | endpoints lost_answers reading",
+    "_http": (
+        "body events limiter per_loop recent_runs resolver settings tracing"
+        "| lifetime session throttle | transport | api_key | sender"
+    ),
+    "_run": "upload waiter | poll | submit watch | handle",
     "_many": "change_feed iterables pull scheduler summary | listing monitor progress | completion",
     "_batch": "journal | journal_thread | submitter | run_many",
 }
@@ -71,11 +74,9 @@ IMPURE = {"aiohttp", "anyio", "asyncio", "random", "socket", "threading", "time"
 SHARED = {"lume_sync": {"_base/batched", "_base/immortal", "_base/secret", "_base/threads"}}
 """The internal modules of the core that another package may import; else it uses public names only."""
 
-MAY_IMPORT_AIOHTTP = {
-    "_http/resolver",
-    "_http/transport",
-    "webhooks",
-}  # webhooks: the ready handler for users' aiohttp servers
+MAY_IMPORT_AIOHTTP = {"_http/body", "_http/resolver", "_http/session", "_http/transport", "webhooks"}
+"""The last one for the handler that users put into an aiohttp server of their own."""
+
 MAY_MAKE_CLIENTS = {"_serve": {"client"}, "pytest_plugin": {"lume_server", "lume_client"}}
 """The functions of lume_local that import the client packages, on first use."""
 

@@ -12,10 +12,11 @@ from lume_async._batch.journal_thread import Recorder
 from lume_async._http.sender import Sender
 from lume_async._many.listing import PAGE
 from lume_async._run.handle import LumeRun
-from lume_async._run.submit import OnDuplicate, Submission, is_ours, submit
+from lume_async._run.submit import OnDuplicate, StartedRun, sent_at, submit
 from lume_async._wire import endpoints
 from lume_async._wire.answers import run_record
-from lume_async._wire.reading import Sending, submission_unknown
+from lume_async._wire.call import CallState
+from lume_async._wire.lost_answers import Then, decide, is_ours, submission_unknown
 from lume_async.errors import (
     ApiError,
     ClientClosedError,
@@ -68,11 +69,11 @@ class Submitter:
         Raises:
             ConfigurationError: the journal was begun with another input.
         """
-        key, sending = uuid.uuid4().hex, Sending()
+        key, state = uuid.uuid4().hex, CallState()
         try:
             entry = await self._record(Journal.begin, item, request, key, self._sender.clock.wall())
             if entry is None:
-                return await self._send(item, request, key, sending)
+                return await self._send(item, request, key, state)
             if entry.state == "sending":
                 return await self._find_out(item, request, entry)
             if entry.state == "submitted":
@@ -83,10 +84,10 @@ class Submitter:
                     return outcome
             else:
                 key = entry.key
-            return await self._submit(item, request, key, sending)
+            return await self._submit(item, request, key, state)
         except (asyncio.CancelledError, ClientClosedError) as error:
             # A client that was closed says so only of what made no run; else the submission is unknown.
-            if sending.first_sent is None or isinstance(error, ClientClosedError):
+            if state.first_sent is None or isinstance(error, ClientClosedError):
                 self._withdraw(item, key)
             raise
 
@@ -120,18 +121,18 @@ class Submitter:
         return self._retry_failed and not (outcome.run and outcome.run.has_output)
 
     async def _submit(
-        self, item: int, request: RunRequest, key: str, sending: Sending
+        self, item: int, request: RunRequest, key: str, state: CallState
     ) -> LumeRun | Outcome[LumeRun]:
         await self._record(Journal.sending, item, request, key, self._sender.clock.wall())
-        return await self._send(item, request, key, sending)
+        return await self._send(item, request, key, state)
 
     async def _send(
-        self, item: int, request: RunRequest, key: str, sending: Sending
+        self, item: int, request: RunRequest, key: str, state: CallState
     ) -> LumeRun | Outcome[LumeRun]:
         """Send what is recorded as about to be sent, and record what comes of it."""
         while True:
             try:
-                done = await self._attempt(request, key, sending)
+                done = await self._attempt(request, key, state)
                 break
             except ApiError as caught:
                 error = caught
@@ -140,13 +141,11 @@ class Submitter:
             if pause is None or not await self._sleep(pause):
                 return Outcome(None, error=error, request=request)
             await self._record(Journal.sending, item, request, key, self._sender.clock.wall())
-            sending.attempts, sending.rekeyed = 0, False
-            if not sending.lost:
-                sending.first_sent = None
+            state.renew()
         await self._record(Journal.submitted, item, done.record.raw, reused=done.reused)
         return LumeRun(self._sender, done.record.id, done.record, idempotency_key=key, reused=done.reused)
 
-    async def _attempt(self, request: RunRequest, key: str, sending: Sending) -> Submission:
+    async def _attempt(self, request: RunRequest, key: str, state: CallState) -> StartedRun:
         left = self._deadline - self._sender.clock.now()
         return await submit(
             self._sender,
@@ -154,7 +153,7 @@ class Submitter:
             key,
             own_key=False,
             on_duplicate=self._on_duplicate,
-            sending=sending,
+            state=state,
             timeout=None if math.isinf(left) else max(0.0, left) + LAST_SUBMISSION,
         )
 
@@ -165,9 +164,9 @@ class Submitter:
         full = error.__cause__ if isinstance(error, SubmissionUnknownError) else None
         if not isinstance(full, RateLimitError):
             return None
-        # An answer was lost before: to send again must be safe.
-        safe = not request.force_rerun or await self._sender.replays()
-        return full.retry_after or THROTTLED if safe else None
+        replays = await self._sender.replays()
+        then = decide(full, lost=True, force_rerun=request.force_rerun, replays=replays, again=True)
+        return full.retry_after or THROTTLED if then is Then.SEND else None
 
     async def _sleep(self, pause: float) -> bool:
         """Whether there is time left after a pause, which ends at the deadline."""
@@ -191,12 +190,12 @@ class Submitter:
         for first, as a failed run would not keep it from making another.
         """
         clock = self._sender.clock
-        sending = Sending(lost=True, first_sent=clock.now() - (clock.wall() - entry.at))
+        state = CallState(lost=True, first_sent=clock.now() - (clock.wall() - entry.at))
         if await self._sender.replays():
-            return await self._submit(item, request, entry.key, sending)
+            return await self._submit(item, request, entry.key, state)
         failure: ApiError | None = None
         try:
-            found = await self._look_up(request, sending)
+            found = await self._look_up(request, state)
         except ApiError as error:
             found, failure = [], error
         if len(found) == 1:
@@ -204,11 +203,11 @@ class Submitter:
             return LumeRun(self._sender, found[0].id, found[0], idempotency_key=entry.key)
         no_list = failure is not None and failure.status_code in (404, 405, 501)
         if not request.force_rerun and not found and (failure is None or no_list):
-            return await self._submit(item, request, entry.key, sending)
+            return await self._submit(item, request, entry.key, state)
         call = endpoints.submit(request, entry.key)
-        return Outcome(None, error=submission_unknown(call, failure, sending), request=request)
+        return Outcome(None, error=submission_unknown(call, failure, state), request=request)
 
-    async def _look_up(self, request: RunRequest, sending: Sending) -> list[RunRecord]:
+    async def _look_up(self, request: RunRequest, state: CallState) -> list[RunRecord]:
         """The runs that the lost submission can have made, by source, time and metadata."""
         claimed = await self._known_runs()
         filters = {
@@ -216,14 +215,13 @@ class Submitter:
             "source_path": request.source_path,
             "limit": str(PAGE),
         }
-        sending.dated = True
-        page = await self._sender.send(endpoints.runs(filters, None), sending=sending)
+        page = await self._sender.send(endpoints.runs(filters, None))
         found = [
             record
             for record in page.items
             if record.id not in claimed
             and (record.raw.get("force_rerun") is True) == request.force_rerun
-            and is_ours(record, request, sending, self._sender)
+            and is_ours(record, request, sent_at(self._sender, state))
         ]
         if len(found) == 1:
             claimed.add(found[0].id)

@@ -1,8 +1,6 @@
-"""`Sender.send(call)`: key, gate, slot, transport, decoding, retry. The only place where these meet."""
+"""`Sender.send(call)`: the only place where key, throttle, request limiter, transport, decoding and retry meet."""
 
 import asyncio
-import math
-from collections import OrderedDict
 from collections.abc import Coroutine
 from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any, TypeVar
@@ -16,16 +14,19 @@ from lume_async._http.events import Observer, RequestFinished
 from lume_async._http.lifetime import Lifetime
 from lume_async._http.limiter import Slots
 from lume_async._http.per_loop import PerLoop
+from lume_async._http.recent_runs import RecentRuns
 from lume_async._http.settings import Settings
 from lume_async._http.throttle import Gate
 from lume_async._http.tracing import Traced, traced_attempt, traced_call, tracing_is_on
 from lume_async._http.transport import Transport
 from lume_async._wire import endpoints
-from lume_async._wire.answers import Response, error_from, server_time
-from lume_async._wire.endpoints import Call
+from lume_async._wire.answers import Response, http_date, retry_after
+from lume_async._wire.call import Call, CallState
 from lume_async._wire.headers import API_KEY, CAPABILITIES, DATE, REQUEST_ID
-from lume_async._wire.reading import Sending, read, verdict
-from lume_async._wire.retry import Retry, answer_lost
+from lume_async._wire.lost_answers import Then, decide, may_have_started_a_run, submission_unknown
+from lume_async._wire.reading import read
+from lume_async._wire.retry import Retry
+from lume_async._wire.withhold import shown
 from lume_async.errors import (
     ApiConnectionError,
     ApiError,
@@ -35,17 +36,9 @@ from lume_async.errors import (
     RateLimitError,
     RunNotFoundError,
 )
-from lume_async.models import RunRecord
 
 T = TypeVar("T")
 
-GRACE = 10.0
-"""Seconds after our own submission in which a 404 on the run is read as 'not yet'."""
-
-REMEMBERED = 10_000
-"""How many of our own submissions are remembered for that."""
-
-_LONG_AGO = -math.inf, -math.inf
 _CLOSES_THE_GATE = frozenset({429, 503})
 
 
@@ -73,42 +66,44 @@ class Sender:
         self._keys = Keys(settings.api_key, self.clock)
         self._gate = Gate(self.clock)
         self._slots = PerLoop(lambda: Slots(settings.max_connections))
-        self._ours: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        self._held = 0
+        self.recent_runs = RecentRuns(self.clock)
+        self._long_polls = 0
+        self._dated: tuple[str | None, float] = None, 0.0  # the newest Date, and when it came
 
     def send(
         self,
         call: Call[T],
         *,
         timeout: float | None = None,
-        sending: Sending | None = None,
+        state: CallState | None = None,
         once: bool = False,
     ) -> Coroutine[Any, Any, T]:
         """Send until there is an answer, the retries are used up, or `timeout` seconds are over.
 
         Args:
             timeout: seconds for the whole call, retries included; None for no limit of its own.
-            sending: filled with how the call went.
+            state: shows how the call has gone, also after an error.
             once: send once only, for callers that come back anyway.
 
         Raises:
             ApiError: see the tree in `lume_async.errors`.
             ClientClosedError: the client is closed.
         """
-        state = Sending() if sending is None else sending
+        state = CallState() if state is None else state
         state.traced = tracing_is_on()
         send = self._send_traced if state.traced else self._send
         return send(call, timeout, state, once)
 
-    async def _send_traced(self, call: Call[T], timeout: float | None, state: Sending, once: bool) -> T:
+    async def _send_traced(self, call: Call[T], timeout: float | None, state: CallState, once: bool) -> T:
         with traced_call(call.operation, call.run_id):
             return await self._send(call, timeout, state, once)
 
-    async def _send(self, call: Call[T], timeout: float | None, state: Sending, once: bool) -> T:
+    async def _send(self, call: Call[T], timeout: float | None, state: CallState, once: bool) -> T:
         clock = self.clock
         deadline = None if timeout is None else clock.now() + timeout
-        held = call.hold > 0
-        self._held += held  # before anything is awaited: many that ask `may_hold` at once must see each other
+        long_poll = call.hold > 0
+        # Before anything is awaited: many that ask `may_long_poll` at once must see each other.
+        self._long_polls += long_poll
         try:
             while True:
                 state.attempts += 1
@@ -119,18 +114,20 @@ class Sender:
                 error.attempts = state.attempts
                 if self._rekeys(call, error, state):
                     continue
-                if call.submission is not None and answer_lost(error):
+                if call.submits is not None and may_have_started_a_run(error):
                     state.lost = True
-                if self.clock.over and isinstance(error, ApiConnectionError):
+                if clock.over and isinstance(error, ApiConnectionError):
                     raise ClientClosedError("the client was closed during this call")
-                delay = await self._delay(call, error, state)
-                if once or delay is None or (deadline is not None and clock.now() + delay >= deadline):
-                    raise verdict(call, error, state)
+                delay = None if once else self._delay(call, error, state, deadline)
+                if call.submits is not None:
+                    await self._check_safe(call, error, state, again=delay is not None)
+                if delay is None:
+                    raise error
                 if delay:
                     self.observer.retrying(call.operation, state.attempts, delay, error)
                     await clock.sleep(delay)
         finally:
-            self._held -= held
+            self._long_polls -= long_poll
 
     def over(self, transport: Transport, *, clock: Clock, rng: Rng) -> "Sender":
         """The same settings over another transport and another time: for tests."""
@@ -147,45 +144,23 @@ class Sender:
         """Whether the server is known to have it."""
         return self.capabilities is not None and capability in self.capabilities
 
-    def may_hold(self) -> bool:
+    def may_long_poll(self) -> bool:
         """Whether one more request may be left with the server while it waits for a change.
 
         Such a request keeps a connection busy: at most half of them, so that short requests always get one.
         """
-        return self.can("wait") and self._held < self.settings.max_connections // 2
+        return self.can("wait") and self._long_polls < self.settings.max_connections // 2
 
-    def submitted(self, run: RunRecord, not_before: float = 0.0) -> None:
-        """A run of our own: remembered, as a server may need a moment before it finds it.
+    def server_time(self, moment: float) -> float:
+        """A moment of the monotonic clock as the server's wall clock shows it, by its newest `Date`.
 
-        Args:
-            not_before: how many seconds the server asked to be left alone with it.
+        Where no `Date` ever came, the two wall clocks have to agree.
         """
-        self.observer.status_changed(run.id, None, run.status)
-        now = self.clock.now()
-        self._ours[run.id] = now, now + not_before
-        if len(self._ours) > REMEMBERED:
-            self._ours.popitem(last=False)
+        text, came = self._dated
+        date = http_date(text)
+        return moment + (self.clock.wall() - self.clock.now() if date is None else date - came)
 
-    def is_fresh(self, run_id: str | None) -> bool:
-        """Whether it is so new a run of ours that the server may not find it yet."""
-        at, _ = self._ours.get(run_id or "", _LONG_AGO)
-        return self.clock.now() - at < GRACE
-
-    def quiet_until(self, run_id: str) -> float:
-        """Until when the server asked to be left alone with a run as it was submitted, on the clock's own time."""
-        return self._ours.get(run_id, _LONG_AGO)[1]
-
-    def patience(self, error: Exception, run_id: str) -> float | None:
-        """After a failed look at a run: how many seconds to leave the server alone, at least.
-
-        None where the look failed for a reason that waiting does not change. A failed look is not a failed run.
-        """
-        if not isinstance(error, ApiError):
-            return None
-        fresh = isinstance(error, RunNotFoundError) and self.is_fresh(run_id)
-        return (error.retry_after or 0.0) if error.retryable or fresh else None
-
-    async def _attempt(self, call: Call[T], state: Sending, deadline: float | None) -> T:
+    async def _attempt(self, call: Call[T], state: CallState, deadline: float | None) -> T:
         """Send once, after waiting for our turn; the wait for it counts against the caller's deadline only."""
         slots, pace = self._slots.get(), self._gate.pace
         if pace.rate is None and slots.take():  # almost always: nobody has to wait for a turn
@@ -201,7 +176,7 @@ class Sender:
                 headers[API_KEY] = state.key = self._keys.fixed or await self._keys.get(limit)
             if self.clock.over:
                 raise ClientClosedError("the client is closed: make a new one")
-            if call.submission is not None and state.first_sent is None:
+            if call.submits is not None and state.first_sent is None:
                 state.first_sent = self.clock.now()
             body = call.stream() if call.stream else call.body
             request = self._transport.request(
@@ -213,7 +188,7 @@ class Sender:
         finally:
             slots.release()
         self._learn(response, state, epoch)
-        return read(call, response, self.clock, state.key)
+        return read(call, response, state.key, self.clock.wall)
 
     async def _turn(self, slots: Slots, deadline: float | None) -> int:
         left = None if deadline is None else deadline - self.clock.now()
@@ -243,7 +218,7 @@ class Sender:
         raise ApiTimeoutError(f"timed out waiting for a request slot: {why}", reached=False)
 
     async def _observed(
-        self, request: Coroutine[Any, Any, Response], call: Call[T], headers: dict[str, str], state: Sending
+        self, request: Coroutine[Any, Any, Response], call: Call[T], headers: dict[str, str], state: CallState
     ) -> Response:
         """The request, with its start and its end told to the log, the hooks and OpenTelemetry."""
         started, attempt = self.clock.now(), state.attempts
@@ -253,8 +228,11 @@ class Sender:
             try:
                 response = await request
                 traced.status = response.status
+                request_id = response.headers.get(REQUEST_ID)
                 event = evolve(
-                    event, status_code=response.status, request_id=response.headers.get(REQUEST_ID)
+                    event,
+                    status_code=response.status,
+                    request_id=None if request_id is None else shown(request_id, state.key),
                 )
                 return response
             except BaseException as error:
@@ -265,7 +243,7 @@ class Sender:
                 self.observer.finished(evolve(event, duration=self.clock.now() - started))
 
     def _traced_attempt(
-        self, call: Call[T], state: Sending, headers: dict[str, str]
+        self, call: Call[T], state: CallState, headers: dict[str, str]
     ) -> AbstractContextManager[Traced]:
         if not state.traced:
             return nullcontext(Traced())
@@ -276,22 +254,21 @@ class Sender:
         left = deadline - self.clock.now()
         return min(limit, max(left, call.hold + LAST_POLL if call.hold else 0.0))
 
-    def _learn(self, response: Response, state: Sending, epoch: int) -> None:
+    def _learn(self, response: Response, state: CallState, epoch: int) -> None:
         """What every answer tells: capabilities, the server's clock, whether it is under pressure."""
         headers, now = response.headers, self.clock.now()
         offered = headers.get(CAPABILITIES)
         if offered is not None and offered != self._offered:  # a proxy's own answer has none: changes nothing
             self._offered, self.capabilities = offered, _capabilities(offered)
         if response.status in _CLOSES_THE_GATE:
-            self._gate.pace.refused(now, epoch, error_from(response, wall=self.clock.wall()).retry_after)
+            self._gate.pace.refused(now, epoch, retry_after(headers, self.clock.wall()))
         else:
             self._gate.pace.succeeded(now)
-        if state.dated:
-            date = server_time(headers.get(DATE))
-            if date is not None:
-                state.server_offset = date - now
+        date = headers.get(DATE)
+        if date is not None:
+            self._dated = date, now
 
-    def _rekeys(self, call: Call[T], error: ApiError, state: Sending) -> bool:
+    def _rekeys(self, call: Call[T], error: ApiError, state: CallState) -> bool:
         """Whether the key was refused and is asked for anew: once per call, as it may have rotated meanwhile."""
         refused = isinstance(error, AuthenticationError) and error.status_code == 401
         if not refused or state.rekeyed or not (call.keyed and self._keys.rotates):
@@ -299,25 +276,43 @@ class Sender:
         state.rekeyed = True
         return True
 
-    async def _delay(self, call: Call[T], error: ApiError, state: Sending) -> float | None:
+    def _delay(
+        self, call: Call[T], error: ApiError, state: CallState, deadline: float | None
+    ) -> float | None:
         """Seconds until the next attempt, None where there must be none."""
-        if isinstance(error, RunNotFoundError) and call.method == "GET" and self.is_fresh(call.run_id):
-            return max(error.retry_after or 0.0, self.retry.backoff.delay(state.attempts - 1, self.rng))
         delay = self.retry.delay(error, state.attempts, self.rng)
-        if delay is None or call.submission is None or not state.lost:
+        is_poll = isinstance(error, RunNotFoundError) and call.method == "GET"
+        if is_poll and self.recent_runs.is_fresh(call.run_id):
+            delay = max(error.retry_after or 0.0, self.retry.backoff.delay(state.attempts - 1, self.rng))
+        if delay is None or deadline is None or self.clock.now() + delay < deadline:
             return delay
-        if call.submission.force_rerun and not await self.replays():
-            return None
-        return delay
+        return None
+
+    async def _check_safe(self, call: Call[T], error: ApiError, state: CallState, *, again: bool) -> None:
+        """Return where a failed submission may be sent again; else raise, by the rule of lost answers."""
+        assert call.submits is not None
+        replays = self._knows_keys()
+        then = decide(
+            error, lost=state.lost, force_rerun=call.submits.force_rerun, replays=replays, again=again
+        )
+        if then is Then.ASK:
+            then = Then.SEND if await self.replays() else Then.UNKNOWN
+        if then is Then.UNKNOWN:
+            raise submission_unknown(call, error, state)
+        if then is not Then.SEND:
+            raise error
+
+    def _knows_keys(self) -> bool | None:
+        return None if self.capabilities is None else self.can("idempotency")
 
     async def replays(self) -> bool:
-        """Whether the server answers a known idempotency key with its first answer; asked once if unknown."""
+        """Whether the server answers a known idempotency key with its first answer; asks it once if unknown."""
         if self.capabilities is None:
             try:
                 await self.send(endpoints.health(), timeout=10.0, once=True)
             except ApiError:
                 return False
-        return self.can("idempotency")
+        return self._knows_keys() is True
 
 
 def _capabilities(text: str) -> frozenset[str]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from lume_async._base.backoff import POLLING
 from lume_async._http.sender import Sender
-from lume_async._run.poll import HELD_AT_LEAST
+from lume_async._run.poll import SHORTEST_HOLD
 from lume_async._wire import endpoints
 from lume_async._wire.endpoints import LONGEST_HOLD, Change
 from lume_async.errors import ApiError
@@ -66,7 +66,7 @@ class ChangeFeed:
             if page.items:
                 idle = 0
                 await sender.clock.sleep(GATHER)
-            elif sender.clock.now() - started >= HELD_AT_LEAST:
+            elif sender.clock.now() - started >= SHORTEST_HOLD:
                 idle = 0
             else:  # a server that does not hold the request must not be asked in a hot loop
                 await sender.clock.sleep(POLLING.delay(idle, sender.rng))

@@ -15,7 +15,7 @@ from lume_async._http.sender import Sender
 from lume_async._many.change_feed import ChangeFeed
 from lume_async._many.scheduler import Scheduler
 from lume_async._run.handle import LumeRun
-from lume_async._wire import endpoints
+from lume_async._run.poll import patience, poll_once
 from lume_async._wire.endpoints import Change
 from lume_async.errors import ApiError, ClientClosedError
 from lume_async.models import RunEvent, RunRecord, RunStatus, check_run_id
@@ -192,7 +192,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         opening = self._feed is not None and self._fed is None
         # A look before the feed is open would have to be repeated after it.
         delay = OPENING if opening else self._spread() if len(self._watched) > 1 else 0.0
-        quiet = self._sender.quiet_until(run.id) - self._sender.clock.now()
+        quiet = self._sender.recent_runs.quiet_for(run.id)
         self._scheduler.add(run.id, max(delay, quiet))
 
     def _discard(self, run_id: str) -> None:
@@ -228,14 +228,13 @@ class Monitor(Batched[RunEvent[LumeRun]]):
     async def _see(self, watched: _Watched) -> float | ApiError:
         """How long the server wants to be left alone, or the error that waiting does not change."""
         run, sender = watched.run, self._sender
-        etag = run._record.etag if run._record else None
         watched.looks += 1
         try:
-            polled = await sender.send(endpoints.status(run.id, etag=etag), once=True)
+            polled = await poll_once(sender, run.id, run._record, retry=False)
         except ApiError as error:
             watched.retries += 1
-            patience = sender.patience(error, run.id)
-            return error if patience is None else patience
+            floor = patience(sender, error, run.id)
+            return error if floor is None else floor
         watched.retries = watched.retries + 1 if watched.ended else 0
         if polled.record is not None:
             run._adopt(polled.record)

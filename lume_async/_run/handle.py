@@ -10,7 +10,7 @@ from lume_async._base.duration import Duration, optional_seconds
 from lume_async._base.public import public
 from lume_async._decoding import parse_time
 from lume_async._http.sender import Sender
-from lume_async._run.poll import RunPoll
+from lume_async._run.poll import RunPoll, fetch
 from lume_async._run.waiter import Unfinished
 from lume_async._run.watch import RunWatch
 from lume_async._wire import endpoints
@@ -181,9 +181,7 @@ class LumeRun:
             RunNotFoundError: the server knows no such run.
             ApiError: see the tree in `lume_async.errors`.
         """
-        polled = await self._connected.send(endpoints.status(self._id))
-        assert polled.record is not None  # no ETag was sent
-        self._adopt(polled.record)
+        self._adopt(await fetch(self._connected, self._id))
 
     async def cancel(self) -> None:
         """Ask the server to stop the run. Idempotent: an ended run stays as it is.
@@ -284,19 +282,26 @@ class LumeRun:
         return self._sender
 
     async def _until_ended(
-        self, backoff: Backoff, timeout: float | None, *, max_probes: int | None = None, hold: bool = True
+        self,
+        backoff: Backoff,
+        timeout: float | None,
+        *,
+        max_probes: int | None = None,
+        long_poll: bool = True,
     ) -> None:
-        poll = self._poll(lambda record: record.is_terminal, hold=hold)
+        poll = self._poll(lambda record: record.is_terminal, long_poll=long_poll)
         try:
             await poll.wait(backoff, timeout, max_probes)
             return
         except Unfinished as caught:
             unfinished = caught
-        limit = f"within {timeout:g} s" if timeout is not None else f"after {unfinished.probes} looks"
+        limit = f"within {timeout:g} s" if timeout is not None else f"after {unfinished.probes} polls"
         raise self._timed_out(unfinished, limit) from unfinished.last_error
 
-    def _poll(self, done: Callable[[RunRecord], bool], *, hold: bool = True) -> RunPoll:
-        return RunPoll(self._connected, self._id, self._record, on_record=self._adopt, done=done, hold=hold)
+    def _poll(self, done: Callable[[RunRecord], bool], *, long_poll: bool = True) -> RunPoll:
+        return RunPoll(
+            self._connected, self._id, self._record, on_record=self._adopt, done=done, long_poll=long_poll
+        )
 
     def _timed_out(self, unfinished: Unfinished, limit: str) -> RunTimeoutError:
         status = self.status or "never seen"
@@ -313,7 +318,10 @@ class LumeRun:
             return
         self._record, self._metadata = record, None
         if record.status != previous and self._sender is not None:
-            self._sender.observer.status_changed(record.id, previous, record.status)
+            observer = self._sender.observer
+            observer.status_changed(record.id, previous, record.status)
+            if not (record.status.is_known or record.is_terminal):
+                observer.unknown_status(record.id, record.status)
 
     def _snapshot(self, record: RunRecord) -> "LumeRun":
         return LumeRun(self._sender, self._id, record, idempotency_key=self._key, reused=self._reused)

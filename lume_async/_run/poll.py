@@ -1,4 +1,4 @@
-"""Looking at one run until it ends: what a look costs, when the server may wait for us, what it means."""
+"""Polling a run: once (the only place that asks for a run), or over and over until a wait ends."""
 
 import math
 from collections.abc import Callable
@@ -7,21 +7,65 @@ from lume_async._base.backoff import LAST_POLL, Backoff
 from lume_async._http.sender import Sender
 from lume_async._run.waiter import Seen, Waiter
 from lume_async._wire import endpoints
-from lume_async._wire.endpoints import LONGEST_HOLD
-from lume_async.models import RunRecord, RunStatus
+from lume_async._wire.endpoints import LONGEST_HOLD, Polled
+from lume_async.errors import ApiError, RunNotFoundError
+from lume_async.models import RunRecord
 
-HELD_AT_LEAST = 0.2
-"""An answer sooner than this without a change was not held: a server that lies must not make a hot loop."""
+SHORTEST_HOLD = 0.2
+"""An answer sooner than this without a change was no long poll: a server that lies must not make a hot loop."""
+
+
+async def poll_once(
+    sender: Sender,
+    run_id: str,
+    known: RunRecord | None = None,
+    *,
+    hold: float = 0.0,
+    timeout: float | None = None,
+    retry: bool = True,
+) -> Polled:
+    """Ask for the run, as it is now.
+
+    Args:
+        known: what is known of it: its ETag makes an unchanged run cheap.
+        hold: let the server wait up to so many seconds for a change before it answers.
+        timeout: seconds for all attempts; None for no limit of its own.
+        retry: whether a failed request is sent again; callers that come back anyway need not.
+
+    Raises:
+        RunNotFoundError: the server knows no such run.
+        ApiError: see the tree in `lume_async.errors`.
+    """
+    call = endpoints.status(run_id, etag=known.etag if known else None, hold=hold)
+    return await sender.send(call, timeout=timeout, once=not retry)
+
+
+async def fetch(sender: Sender, run_id: str) -> RunRecord:
+    """The run, whatever is known of it."""
+    polled = await poll_once(sender, run_id)
+    assert polled.record is not None  # no ETag was sent
+    return polled.record
+
+
+def patience(sender: Sender, error: Exception, run_id: str) -> float | None:
+    """After a failed poll: how many seconds the server wants before the next one, 0 or more.
+
+    None where waiting does not change what failed. A failed poll is not a failed run.
+    """
+    if not isinstance(error, ApiError):
+        return None
+    not_yet = isinstance(error, RunNotFoundError) and sender.recent_runs.is_fresh(run_id)
+    return (error.retry_after or 0.0) if error.retryable or not_yet else None
 
 
 class RunPoll:
-    """A probe for `Waiter`: looks once at one run.
+    """A probe for `Waiter`: polls one run, and lets a server that can hold the request until the run changes.
 
     Args:
-        record: what is known of the run; its ETag makes an unchanged run cheap.
-        on_record: told each newer record.
+        record: what is known of the run.
+        on_record: gets each newer record.
         done: whether the wait is over; by default at the end of the run.
-        hold: whether a server that can may keep a look until the run changes.
+        long_poll: whether a server that can may hold the request.
     """
 
     def __init__(
@@ -32,37 +76,34 @@ class RunPoll:
         *,
         on_record: Callable[[RunRecord], None],
         done: Callable[[RunRecord], bool] = lambda record: record.is_terminal,
-        hold: bool = True,
+        long_poll: bool = True,
     ) -> None:
         self._sender = sender
         self._run_id = run_id
         self._record = record
         self._on_record = on_record
         self._done = done
-        self._hold = hold
-        self._warned: RunStatus | None = None
-        self._not_before = sender.quiet_until(run_id)
+        self._long_poll = long_poll
+        self._not_before = sender.clock.now() + sender.recent_runs.quiet_for(run_id)
 
     async def __call__(self, left: float | None) -> Seen[RunRecord]:
         sender, before = self._sender, self._record
-        etag = before.etag if before else None
-        # What is known already may be what the caller waits for, such as the first snapshot of a watch.
-        hold = self._seconds_to_hold(left) if before and etag and not self._done(before) else 0.0
+        hold = self._seconds_to_hold(before, left)
         started = sender.clock.now()
-        polled = await sender.send(endpoints.status(self._run_id, etag=etag, hold=hold), timeout=left)
-        self._not_before = sender.clock.now() + polled.not_before
+        polled = await poll_once(sender, self._run_id, before, hold=hold, timeout=left)
+        ended = sender.clock.now()
+        self._not_before = ended + polled.not_before
         if polled.record is not None:
             self._record = polled.record
             self._on_record(polled.record)
-            self._warn(polled.record)
         record = self._record
         assert record is not None  # a 304 answers an ETag, and that came with a record
         changed = before is None or record.status != before.status
-        held = hold > 0 and (changed or sender.clock.now() - started >= HELD_AT_LEAST)
-        return Seen(record, self._done(record), not_before=polled.not_before, held=held)
+        waited = hold > 0 and (changed or ended - started >= SHORTEST_HOLD)
+        return Seen(record, self._done(record), not_before=polled.not_before, waited=waited)
 
     async def wait(self, backoff: Backoff, timeout: float | None, max_probes: int | None = None) -> RunRecord:
-        """Look until done; once more, after the pause that the last answer asked for.
+        """Poll until done; the next wait begins after the pause that the last answer asked for.
 
         Raises:
             Unfinished: not done in time.
@@ -75,19 +116,17 @@ class RunPoll:
             timeout,
             sender.clock,
             sender.rng,
-            tolerate=lambda error: sender.patience(error, self._run_id),
+            tolerate=lambda error: patience(sender, error, self._run_id),
             max_probes=max_probes,
             not_before=self._not_before - sender.clock.now(),
         )
 
-    def _seconds_to_hold(self, left: float | None) -> float:
-        if not (self._hold and self._sender.may_hold()):
+    def _seconds_to_hold(self, known: RunRecord | None, left: float | None) -> float:
+        # What is known already may be what the caller waits for, such as the first snapshot of a watch.
+        if known is None or not known.etag or self._done(known):
+            return 0.0
+        if not (self._long_poll and self._sender.may_long_poll()):
             return 0.0
         if left is not None and left <= LAST_POLL:
-            return 0.0  # the look at the deadline: no time to be held
+            return 0.0  # the poll at the deadline: no time to be held
         return float(math.floor(min(LONGEST_HOLD, LONGEST_HOLD if left is None else left)))
-
-    def _warn(self, record: RunRecord) -> None:
-        if not (record.status.is_known or record.is_terminal or record.status == self._warned):
-            self._warned = record.status
-            self._sender.observer.unknown_status(record.id, record.status)

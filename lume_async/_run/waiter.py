@@ -1,11 +1,11 @@
-"""`Waiter`: look, sleep, look again, until it is done or time is up. Knows no HTTP."""
+"""`Waiter`: probe, sleep, probe again, until it is done or time is up. Knows no HTTP."""
 
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Generic, TypeVar
 
 from attrs import define, frozen
 
-from lume_async._base.backoff import LAST_POLL, Backoff, Rng
+from lume_async._base.backoff import LAST_POLL, Backoff, Rng, after_failure
 from lume_async._base.clock import Clock
 
 T = TypeVar("T")
@@ -18,13 +18,13 @@ class Seen(Generic[T]):
     Attributes:
         done: whether the wait is over.
         not_before: seconds that the other side asked to be left alone.
-        held: the other side itself waited for a change before it answered: no sleep is needed.
+        waited: the other side itself waited for a change before it answered: no sleep is needed.
     """
 
     value: T
     done: bool
     not_before: float = 0.0
-    held: bool = False
+    waited: bool = False
 
 
 class Unfinished(Exception):
@@ -41,7 +41,7 @@ class Waiter(Generic[T]):
     """Await it: probes at once, then after each delay of the back-off, until a probe is done.
 
     Args:
-        probe: looks once; is told how many seconds it may take (None: no limit).
+        probe: asks once; its argument is how many seconds it may take (None: no limit).
         backoff: the delays between probes.
         timeout: seconds for the whole wait; 0 is one probe, None never ends.
         clock: where now and sleep come from.
@@ -69,7 +69,7 @@ class Waiter(Generic[T]):
 
     async def _run(self) -> T:
         deadline = None if self.timeout is None else self.clock.now() + self.timeout
-        probes, last_error = 0, None
+        probes, failures, last_error = 0, 0, None
         if self.not_before > 0:
             if self.timeout is not None and self.not_before > self.timeout:
                 raise Unfinished(probes, last_error)
@@ -77,22 +77,25 @@ class Waiter(Generic[T]):
         while True:
             left = None if deadline is None else deadline - self.clock.now()
             last = left is not None and left <= 0
-            held = False
             try:
                 seen = await self.probe(LAST_POLL if last else left)
             except Exception as error:
                 floor = self.tolerate(error)
                 if floor is None:
                     raise
-                last_error = error
+                last_error, failures = error, failures + 1
+                delay = self.backoff.delay(probes, self.rng)
+                if self.max_probes is None:  # else an outage would use the probes up within seconds
+                    delay = after_failure(delay, failures, self.rng)
             else:
                 if seen.done:
                     return seen.value
-                floor, held = seen.not_before, seen.held
+                floor, failures = seen.not_before, 0
+                delay = 0.0 if seen.waited else self.backoff.delay(probes, self.rng)
             probes += 1
             if last or probes == self.max_probes:
                 break
-            delay = max(floor, 0.0 if held else self.backoff.delay(probes - 1, self.rng))
+            delay = max(floor, delay)
             if deadline is not None:
                 left = max(0.0, deadline - self.clock.now())
                 if floor > left:

@@ -11,7 +11,9 @@ from typing import Any
 import orjson
 from attrs import define, field
 
+from lume_async._base.secret import Secret
 from lume_async._wire.headers import DATE, REQUEST_ID, RETRY_AFTER
+from lume_async._wire.withhold import WITHHELD, repeats, shown
 from lume_async.errors import (
     ApiError,
     AuthenticationError,
@@ -23,6 +25,9 @@ from lume_async.errors import (
     ServerError,
 )
 from lume_async.models import RunRecord, is_run_id, status_of
+
+ERROR_BYTES = 64 * 1024
+"""How much of an error's body is read; the rest stays unread."""
 
 SNIPPET = 200
 """How much of an unexpected body an error's message shows, in characters."""
@@ -88,27 +93,33 @@ def run_record(raw: Any, *, etag: str | None = None, run_id: str | None = None, 
     return RunRecord(run_id, status_of(status), raw, etag)
 
 
-def error_from(response: Response, *, on_run: bool = False, wall: float = math.nan) -> ApiError:
+def error_from(
+    response: Response, *, key: Secret | None = None, on_run: bool = False, wall: float = math.nan
+) -> ApiError:
     """The error that an answer outside 2xx stands for.
 
     Args:
+        key: the API key that the request carried; a text that repeats it is withheld.
         on_run: the request was about one run, so that a 404 means that run.
         wall: seconds since the epoch, for a `Retry-After` date where the answer has no `Date`.
     """
     status, problem = response.status, _problem(response.body)
     kind = _kind(status, on_run=on_run)
+    request_id = response.headers.get(REQUEST_ID)
+    # Looked for before anything is cut for a message: half a key is recognized in no other text.
+    repeated = repeats(response.body, key, cut=len(response.body) >= ERROR_BYTES)
     details: dict[str, Any] = {
         "status_code": status,
-        "request_id": response.headers.get(REQUEST_ID),
-        "body": response.body[:8192].decode("utf-8", "replace"),
+        "request_id": None if request_id is None else shown(request_id, key),
+        "body": WITHHELD if repeated else response.body[:8192].decode("utf-8", "replace"),
         "retry_after": retry_after(response.headers, wall),
     }
     if kind is DuplicateRunError:
         run_id = problem.get("run_id")
-        details["run_id"] = run_id if is_run_id(run_id) else None
+        details["run_id"] = run_id if is_run_id(run_id) and shown(run_id, key) == run_id else None
     if status == HTTPStatus.REQUEST_TIMEOUT:
         details["retryable"] = True
-    error = kind(_message(response, problem), **details)
+    error = kind(_message(response, problem, withheld=repeated), **details)
     error._of_service = str(problem.get("type")).startswith(PROBLEM)
     return error
 
@@ -126,17 +137,12 @@ def retry_after(headers: Mapping[str, str], wall: float = math.nan) -> float | N
     if _NUMBER.fullmatch(text):
         number = float(text)
         return max(0.0, number) if math.isfinite(number) else None
-    until = _http_date(text)
+    until = http_date(text)
     if until is None:
         return None
-    now = _http_date(headers.get(DATE, ""))
+    now = http_date(headers.get(DATE))
     base = wall if now is None else now
     return None if math.isnan(base) else max(0.0, until - base)
-
-
-def server_time(response_date: str | None) -> float | None:
-    """The `Date` header in seconds since the epoch."""
-    return _http_date(response_date or "")
 
 
 def snippet(body: bytes) -> str:
@@ -145,10 +151,11 @@ def snippet(body: bytes) -> str:
     return text if len(text) <= SNIPPET else text[:SNIPPET] + "…"
 
 
-def _http_date(text: str) -> float | None:
+def http_date(text: str | None) -> float | None:
+    """A date in one of the three forms of RFC 9110 §5.6.7, in seconds since the epoch; None where it is none."""
     try:
-        moment: datetime = parsedate_to_datetime(text)
-        # asctime, one of the three forms of RFC 9110 §5.6.7, names no zone: all three mean UTC.
+        moment: datetime = parsedate_to_datetime(text or "")
+        # asctime names no zone: all three mean UTC.
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
@@ -182,7 +189,7 @@ def _problem(body: bytes) -> dict[str, Any]:
         return {}
 
 
-def _message(response: Response, problem: dict[str, Any]) -> str:
+def _message(response: Response, problem: dict[str, Any], *, withheld: bool) -> str:
     try:
         phrase = HTTPStatus(response.status).phrase
     except ValueError:
@@ -190,6 +197,8 @@ def _message(response: Response, problem: dict[str, Any]) -> str:
     words = problem.get("detail") or problem.get("title") or problem.get("message")
     if 300 <= response.status < 400:
         words = "redirects are never followed: set base_url to the place where the service is"
+    elif withheld:
+        words = WITHHELD
     said = words[:LONGEST_WORDS] if isinstance(words, str) else snippet(response.body)
     # One line without control characters: it goes to logs and terminals.
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in said).split())

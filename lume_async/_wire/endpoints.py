@@ -5,10 +5,11 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import urlencode
 
 import orjson
-from attrs import define, field, frozen
+from attrs import define, frozen
 
 from lume_async._decoding import structure
 from lume_async._wire.answers import Response, decode_object, retry_after, run_record
+from lume_async._wire.call import Call
 from lume_async._wire.headers import (
     CONTENT_LENGTH,
     CONTENT_TYPE,
@@ -25,33 +26,6 @@ T = TypeVar("T")
 JSON_BODY: Mapping[str, str] = {CONTENT_TYPE: "application/json"}
 LONGEST_HOLD = 30.0
 """The longest `Prefer: wait` that the client asks for, in seconds: proxies cut what is silent for a minute."""
-
-
-@define(eq=False)  # not frozen: one is made per request, and a frozen one takes twice the time
-class Call(Generic[T]):
-    """One request to be.
-
-    Attributes:
-        operation: its name in logs and traces, such as `GET /v1/runs/{id}`: no ids, so that they group.
-        decode: the answer's meaning; gets every 2xx, and 304 where `If-None-Match` was sent.
-        run_id: the one run that it is about, for which a 404 means `RunNotFoundError`.
-        stream: makes the body anew for each attempt, where it is too large for one piece.
-        hold: for how many seconds the server may hold the request, on top of the time limit.
-        submission: what it submits; None for all that may be sent twice without harm.
-        keyed: whether it carries the API key.
-    """
-
-    operation: str
-    method: str
-    path: str
-    decode: Callable[[Response], T] = field(repr=False)
-    headers: Mapping[str, str] = field(factory=dict, repr=False)
-    body: bytes | None = field(default=None, repr=False)
-    stream: Callable[[], AsyncIterable[bytes]] | None = field(default=None, repr=False)
-    run_id: str | None = None
-    hold: float = 0.0
-    submission: RunRequest | None = None
-    keyed: bool = True
 
 
 @frozen
@@ -124,7 +98,7 @@ def submit(request: RunRequest, idempotency_key: str) -> Call[Submitted]:
         decode=lambda answer: Submitted(
             _run(answer), replayed=answer.status == 200, not_before=retry_after(answer.headers) or 0.0
         ),
-        submission=request,
+        submits=request,
     )
 
 

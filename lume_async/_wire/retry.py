@@ -5,7 +5,7 @@ from attrs import Factory, field, frozen
 from lume_async._base.backoff import Backoff, Rng
 from lume_async._base.duration import Duration, seconds
 from lume_async._base.public import public
-from lume_async.errors import ApiConnectionError, ApiError, ResponseDecodeError
+from lume_async.errors import ApiError
 
 
 def _longest(value: Duration) -> float:
@@ -47,26 +47,3 @@ class Retry:
         if floor > self.max_retry_after:
             return None
         return max(floor, self.backoff.delay(attempt - 1, rng))
-
-
-def answer_lost(error: ApiError) -> bool:
-    """Whether a submission that failed like this may have started a run all the same.
-
-    Lost: a reset or a timeout after the connection stood, a 2xx that can't be read, 500, 502, 504 and other
-    5xx (a reset before the service can't be told from one after it). Not lost: refused connections, DNS, the
-    TLS handshake, 408, 429, 503 and every other answer that says no.
-    """
-    if isinstance(error, ApiConnectionError):
-        return error.reached
-    status = error.status_code or 0
-    if isinstance(error, ResponseDecodeError):
-        return status < 300
-    return status >= 500 and status != 503
-
-
-def refuses_for_good(error: ApiError) -> bool:
-    """Whether the answer shows that no earlier attempt with the same body can have started a run.
-
-    Only the service knows that: a gateway's own 404 says nothing about what came through it before.
-    """
-    return error._of_service and error.status_code in (400, 404, 413, 422)

@@ -28,8 +28,9 @@ from lume_async import (
     ConfigurationError,
     ResponseDecodeError,
 )
+from lume_async._http.body import ERROR_BYTES
 from lume_async._http.settings import settings
-from lume_async._http.transport import ERROR_BYTES, AiohttpTransport
+from lume_async._http.transport import AiohttpTransport
 from lume_async._wire.answers import Response
 
 KIB, MIB = 1024, 1024 * 1024

@@ -621,7 +621,7 @@ async def test_the_recipe_tolerates_failed_looks() -> None:
 async def test_the_recipe_names_the_last_error() -> None:
     client, _ = fake_client([FakeAnswer(500)] * 3, retry=ONCE)
 
-    with pytest.raises(RunTimeoutError, match="after 3 looks") as caught:
+    with pytest.raises(RunTimeoutError, match="after 3 polls") as caught:
         await client.wait_for_run_completion("run_1", 3)
 
     assert isinstance(caught.value.__cause__, ServerError)

@@ -178,7 +178,7 @@ async def test_a_floor_of_a_failed_probe_counts_as_well() -> None:
 
 
 async def test_a_held_answer_needs_no_sleep() -> None:
-    probe = Probe(FakeClock(), Seen("not yet", done=False, held=True), NOT_YET, DONE, took=30)
+    probe = Probe(FakeClock(), Seen("not yet", done=False, waited=True), NOT_YET, DONE, took=30)
 
     await waited(probe, CONSTANT, None)
 
@@ -187,7 +187,7 @@ async def test_a_held_answer_needs_no_sleep() -> None:
 
 
 async def test_a_held_answer_may_ask_for_a_pause_all_the_same() -> None:
-    probe = Probe(FakeClock(), Seen("not yet", done=False, held=True, not_before=7), DONE)
+    probe = Probe(FakeClock(), Seen("not yet", done=False, waited=True, not_before=7), DONE)
 
     await waited(probe, CONSTANT, None)
 
@@ -210,6 +210,14 @@ async def test_tolerated_errors_are_waited_out() -> None:
     probe = Probe(FakeClock(), OSError("1"), OSError("2"), DONE)
 
     assert await waited(probe, CONSTANT, 60, every_error) == "done"
+    assert probe.times == pytest.approx([0, 0.25, 0.75], rel=0.25)
+
+
+async def test_a_number_of_probes_is_not_used_up_by_quick_ones() -> None:
+    probe = Probe(FakeClock(), OSError("1"), OSError("2"), NOT_YET)
+
+    await unfinished(probe, CONSTANT, None, every_error, max_probes=3)
+
     assert probe.times == [0, 10, 20]
 
 
@@ -217,7 +225,7 @@ async def test_the_last_error_is_kept() -> None:
     last = OSError("3")
     probe = Probe(FakeClock(), OSError("1"), NOT_YET, last, NOT_YET)
 
-    late = await unfinished(probe, CONSTANT, 35, every_error)
+    late = await unfinished(probe, CONSTANT, 15, every_error)
 
     assert late.last_error is last
     assert late.probes == 5

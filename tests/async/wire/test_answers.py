@@ -14,9 +14,9 @@ from lume_async._wire.answers import (
     Response,
     decode_object,
     error_from,
+    http_date,
     retry_after,
     run_record,
-    server_time,
     snippet,
 )
 from lume_async.errors import (
@@ -153,8 +153,8 @@ def test_no_number_is_ever_an_error(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "moment"), [(DATE, MOMENT), (None, None), ("", None), ("nonsense", None), ("5", None)]
 )
-def test_server_time(text: str | None, moment: float | None) -> None:
-    assert server_time(text) == moment
+def test_http_date(text: str | None, moment: float | None) -> None:
+    assert http_date(text) == moment
 
 
 # JSON

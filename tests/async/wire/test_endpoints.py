@@ -41,7 +41,7 @@ def test_submit(request_: RunRequest, body: bytes) -> None:
     assert (call.operation, call.method, call.path) == ("POST /v1/runs", "POST", "/v1/runs")
     assert call.headers == {"Content-Type": "application/json", "Idempotency-Key": "key-1"}
     assert call.body == body
-    assert call.submission is request_
+    assert call.submits is request_
     assert call.run_id is None
     assert call.keyed
 
@@ -74,7 +74,7 @@ def test_status(arguments: dict[str, Any], headers: dict[str, str], hold: float)
     assert call.hold == hold
     assert call.run_id == "run_1"
     assert call.body is None
-    assert call.submission is None
+    assert call.submits is None
 
 
 def test_a_look_gives_the_run_and_the_pause_that_was_asked_for() -> None:
@@ -97,7 +97,7 @@ def test_cancel() -> None:
 
     assert (call.operation, call.method) == ("POST /v1/runs/{id}/cancel", "POST")
     assert (call.path, call.headers, call.body) == ("/v1/runs/run_1/cancel", {}, None)
-    assert call.submission is None
+    assert call.submits is None
     assert call.decode(answer(202, run_json("run_1", "CANCELLED"))).status == "CANCELLED"
 
 

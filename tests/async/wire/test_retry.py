@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from lume_async._base.backoff import Backoff
-from lume_async._wire.retry import Retry, answer_lost, refuses_for_good
+from lume_async._wire.retry import Retry
 from lume_async.errors import (
     ApiConnectionError,
     ApiError,
@@ -89,53 +89,3 @@ def test_bad_values_are_refused(arguments: dict[str, Any], kind: type[Exception]
 
 def test_a_policy_pickles() -> None:
     assert pickle.loads(pickle.dumps(PLAIN)) == PLAIN
-
-
-@pytest.mark.parametrize(
-    ("failure", "lost"),
-    [
-        (error(ApiConnectionError, reached=True), True),
-        (error(ApiConnectionError, reached=False), False),
-        (error(ApiTimeoutError, reached=True), True),
-        (error(ApiTimeoutError, reached=False), False),
-        (error(ApiConnectionError, 200, reached=True), True),  # a cut body
-        (error(ResponseDecodeError, 200), True),
-        (error(ResponseDecodeError, 201), True),
-        (error(ResponseDecodeError, None), True),
-        (error(ResponseDecodeError, 302), False),
-        (error(ServerError, 500), True),
-        (error(ServerError, 502), True),
-        (error(ServerError, 504), True),
-        (error(ServerError, 507), True),
-        (error(ServerError, 503), False),
-        (error(ApiError, 408), False),
-        (error(RateLimitError, 429), False),
-        (error(ApiError, 302), False),
-        (error(AuthenticationError, 401), False),
-        (error(InvalidRequestError, 400), False),
-        (error(DuplicateRunError, 409), False),
-    ],
-)
-def test_whether_a_run_may_exist_all_the_same(failure: ApiError, lost: bool) -> None:
-    assert answer_lost(failure) is lost
-
-
-@pytest.mark.parametrize(
-    ("status", "for_good"),
-    [
-        (400, True),
-        (404, True),
-        (413, True),
-        (422, True),
-        (401, False),
-        (409, False),
-        (429, False),
-        (503, False),
-    ],
-)
-def test_which_answer_shows_that_no_attempt_can_have_worked(status: int, for_good: bool) -> None:
-    of_service, of_gateway = error(ApiError, status), error(ApiError, status)
-    of_service._of_service = True
-
-    assert refuses_for_good(of_service) is for_good
-    assert not refuses_for_good(of_gateway)

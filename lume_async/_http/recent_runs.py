@@ -1,0 +1,43 @@
+"""The runs that this client submitted a moment ago: a server may need that moment before it finds them."""
+
+import math
+from collections import OrderedDict
+
+from lume_async._base.clock import Clock
+
+GRACE = 10.0
+"""Seconds after our own submission in which a 404 on the run is read as 'not yet'."""
+
+REMEMBERED = 10_000
+"""How many submissions are remembered for that."""
+
+_LONG_AGO = -math.inf, -math.inf
+
+
+class RecentRuns:
+    """A bounded table: when each run was submitted, and until when the server wants no poll of it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._times: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def add(self, run_id: str, not_before: float = 0.0) -> None:
+        """Remember a run that was submitted just now.
+
+        Args:
+            not_before: how many seconds the server asked to wait before the first poll.
+        """
+        now = self._clock.now()
+        self._times[run_id] = now, now + not_before
+        if len(self._times) > REMEMBERED:
+            self._times.popitem(last=False)
+
+    def is_fresh(self, run_id: str | None) -> bool:
+        """Whether the run is so new that the server may not find it yet."""
+        submitted, _ = self._times.get(run_id or "", _LONG_AGO)
+        return self._clock.now() - submitted < GRACE
+
+    def quiet_for(self, run_id: str) -> float:
+        """For how many seconds from now the server wants no poll of the run; 0 or less where it does not mind."""
+        _, until = self._times.get(run_id, _LONG_AGO)
+        return until - self._clock.now()

@@ -1,0 +1,146 @@
+"""A session of aiohttp for each event loop: it ends with its loop, or with its client."""
+
+import asyncio
+import os
+import ssl as ssl_module
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import aiohttp
+
+from lume_async._base.immortal import immortal
+from lume_async._base.threads import run_in_thread
+from lume_async._http.resolver import Resolver
+from lume_async._http.settings import Settings, Ssl
+from lume_async.errors import ConfigurationError
+
+KEEP_ALIVE = 4.0
+"""Seconds an idle connection is kept: below the 5 s of common servers, which else close it under a request."""
+
+_ALWAYS = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate"}  # what is undone here, no more
+
+
+_open_sessions: set["Session"] = set()
+
+_closing: set[asyncio.Future[None]] = set()
+
+
+class Session:
+    """A session of aiohttp that ends with its loop or with its client, whichever comes first.
+
+    It is held here and not by the client: in a cycle of the user's, the collector could finalize the session
+    first, and loudly. For the same reason it must not refer to the client.
+    """
+
+    session: aiohttp.ClientSession
+
+    def __init__(self, settings: Settings, ssl: ssl_module.SSLContext | None) -> None:
+        self.open = True
+        self.reading: set[aiohttp.ClientResponse] = set()
+        # `asyncio.run` (and any `Runner`) closes the async generators of its loop, this one among them.
+        self.life = self._live(settings, ssl)
+
+    async def _live(
+        self, settings: Settings, ssl: ssl_module.SSLContext | None
+    ) -> AsyncGenerator[aiohttp.ClientSession, None]:
+        connector = _Connector(
+            limit=0,  # the sender's own fair limit comes before: queueing must not look like a slow server
+            keepalive_timeout=KEEP_ALIVE,
+            resolver=Resolver(),
+            ssl=True if ssl is None else ssl,
+        )
+        _open_sessions.add(self)
+        try:
+            async with aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                headers={**_ALWAYS, "User-Agent": settings.user_agent},
+                proxy=settings.proxy,
+            ) as session:
+                # aiohttp would send a GET a second time by itself when a kept connection breaks: every send is
+                # counted here.
+                session._retry_connection = False
+                try:
+                    yield session
+                finally:
+                    # Who connects or reads a body would not hear of the end from aiohttp, and wait until the
+                    # time is up.
+                    connector.give_up()
+                    for response in self.reading.copy():
+                        response.close()
+        finally:
+            self.open = False
+            _open_sessions.discard(self)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Connects as aiohttp does, but can be told to give up."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._connecting: set[asyncio.Timeout] = set()
+
+    def give_up(self) -> None:
+        """Whoever is looking up a name, connecting or shaking hands gets a timeout, now."""
+        for alarm in self._connecting.copy():
+            with suppress(RuntimeError):  # it belonged to a loop that is closed
+                alarm.reschedule(0)
+
+    async def _create_connection(self, *arguments: Any, **named: Any) -> Any:
+        async with asyncio.timeout(None) as alarm:
+            self._connecting.add(alarm)
+            try:
+                return await super()._create_connection(*arguments, **named)
+            finally:
+                self._connecting.discard(alarm)
+
+
+def end_all(sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, Session]) -> None:
+    """Their client is garbage: on any thread, in the middle of anything.
+
+    Letting go is enough: a loop closes a generator of its own that nobody holds any more. Closing it here could
+    meet the loop's own end.
+    """
+    for loop, held in list(sessions.items()):
+        if held.open and not loop.is_closed():
+            _open_sessions.discard(held)
+            del held.life
+
+
+def close_soon(session: Session) -> None:
+    task = asyncio.ensure_future(session.life.aclose())
+    _closing.add(task)
+    task.add_done_callback(_closing.discard)
+
+
+async def load_trust(ssl: Ssl) -> ssl_module.SSLContext:
+    """The context of a client's `ssl` argument; reading a CA bundle takes milliseconds: not on the loop."""
+    return await run_in_thread(_ssl_context, ssl)
+
+
+def _ssl_context(ssl: Ssl) -> ssl_module.SSLContext:
+    if isinstance(ssl, ssl_module.SSLContext):
+        return ssl
+    try:
+        return ssl_module.create_default_context(cafile=ssl)
+    except OSError as error:
+        reason = str(error)
+    raise ConfigurationError(f"ssl: there are no certificates in {str(ssl)!r}: {reason}")
+
+
+def _abandon_inherited_sessions() -> None:
+    """In a forked child: forget the parent's sessions, and never close them.
+
+    Their loop's epoll set and their TLS state are shared with the parent: closing would unregister or shut
+    down *its* connections. An extra reference keeps them from being finalized, at exit too.
+    """
+    for held in _open_sessions:
+        held.open = False
+        immortal(held)
+    _open_sessions.clear()
+
+
+os.register_at_fork(after_in_child=_abandon_inherited_sessions)

@@ -1,0 +1,69 @@
+"""`Call`: one request to be, as data; `CallState`: how it has gone so far."""
+
+from collections.abc import AsyncIterable, Callable, Mapping
+from typing import Generic, TypeVar
+
+from attrs import define, field
+
+from lume_async._base.secret import Secret
+from lume_async._wire.answers import Response
+from lume_async.models import RunRequest
+
+T = TypeVar("T")
+
+
+@define(eq=False)  # not frozen: one is made per request, and a frozen one takes twice the time
+class Call(Generic[T]):
+    """One request to be.
+
+    Attributes:
+        operation: its name in logs and traces, such as `GET /v1/runs/{id}`: no ids, so that they group.
+        decode: the answer's meaning; gets every 2xx, and 304 where `If-None-Match` was sent.
+        run_id: the one run that it is about, for which a 404 means `RunNotFoundError`.
+        stream: makes the body anew for each attempt, where it is too large for one piece.
+        hold: for how many seconds the server may hold the request, on top of the time limit.
+        submits: the run that it starts; None for every request that may be sent twice without harm.
+        keyed: whether it carries the API key.
+    """
+
+    operation: str
+    method: str
+    path: str
+    decode: Callable[[Response], T] = field(repr=False)
+    headers: Mapping[str, str] = field(factory=dict, repr=False)
+    body: bytes | None = field(default=None, repr=False)
+    stream: Callable[[], AsyncIterable[bytes]] | None = field(default=None, repr=False)
+    run_id: str | None = None
+    hold: float = 0.0
+    submits: RunRequest | None = None
+    keyed: bool = True
+
+
+@define(eq=False)
+class CallState:
+    """How one call has gone so far. One owner writes each field; whoever made the state may read all of them.
+
+    field        written by             when
+    -----------  ---------------------  ---------------------------------------------------------
+    attempts     the sender             before each attempt: how often the call was sent
+    first_sent   the sender             at the first attempt of a submission, in monotonic seconds;
+                 or a resumed batch     before the call, from its journal
+    lost         the sender             after an attempt whose answer may hide a run; never taken back;
+                 or a resumed batch     before the call: its process ended without an answer
+    key          the sender             with each attempt: the API key that it carried
+    rekeyed      the sender             once, when a refused key was asked for anew
+    traced       the sender             at the start of the call: whether OpenTelemetry follows it
+    """
+
+    attempts: int = 0
+    first_sent: float | None = None
+    lost: bool = False
+    key: Secret | None = None
+    rekeyed: bool = False
+    traced: bool = False
+
+    def renew(self) -> None:
+        """The same call once more, after a pause: attempts count anew, what was lost stays lost."""
+        self.attempts, self.rekeyed = 0, False
+        if not self.lost:
+            self.first_sent = None

@@ -1,0 +1,70 @@
+r"""Some servers repeat the API key that they were sent: a text in which it occurs is withheld whole. Pure.
+
+Masking only the key would need every way of writing it to be known; to withhold the text needs only to notice one.
+"""
+
+import base64
+import html
+import re
+from functools import lru_cache
+from urllib.parse import unquote_to_bytes
+
+from lume_async._base.secret import Secret
+
+WITHHELD = "[withheld: it repeats the API key]"
+
+SHORTEST_KEY = 8
+"""Shorter keys are made up for tests, and words like "test" stand in an answer for other reasons."""
+
+SHORTEST_PART = 4
+"""From this length on, the beginning of a key at the end of a text that was cut counts as the key."""
+
+_JSON_ESCAPE = re.compile(rb"\\(?:u([0-9a-f]{4})|(.))", re.DOTALL)
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+
+
+def shown(text: str, key: Secret | None) -> str:
+    """The text, or that it is withheld."""
+    return WITHHELD if repeats(text.encode("utf-8", "surrogatepass"), key) else text
+
+
+def repeats(text: bytes, key: Secret | None, *, cut: bool = False) -> bool:
+    r"""Whether the key occurs in a text: as it is, percent-, HTML-, JSON- or Base64-encoded, in any case.
+
+    JSON has several spellings: PHP writes `\/` for a slash, .NET `\u002B` for a plus.
+
+    Args:
+        cut: whether the text may have been cut in the middle of the key.
+    """
+    if key is None or len(key) < SHORTEST_KEY:
+        return False
+    plain, encoded = _spellings(key)
+    text = text.lower()
+    unescaped = _JSON_ESCAPE.sub(_unescaped, text)
+    ways = [text, unescaped, unquote_to_bytes(text), unquote_to_bytes(unescaped), _from_html(text)]
+    if any(plain in way for way in ways) or any(core in text.translate(_URL_SAFE) for core in encoded):
+        return True
+    return cut and any(
+        way.endswith(plain[:length]) for way in ways for length in range(SHORTEST_PART, len(plain))
+    )
+
+
+@lru_cache(8)  # one per client that sees errors; keys rotate
+def _spellings(key: Secret) -> tuple[bytes, tuple[bytes, ...]]:
+    """The key in lower case, and what its Base64 has in common at each of the three places it can begin at."""
+    plain = key.encode()
+    cores = []
+    for offset in range(3):
+        # The first and the last letters also depend on what stands around the key.
+        core = base64.b64encode(b"\0" * offset + plain)[(offset * 8 + 5) // 6 :]
+        cores.append(core.rstrip(b"=")[:-1].lower())
+    return plain.lower(), tuple(cores)
+
+
+def _unescaped(match: "re.Match[bytes]") -> bytes:
+    number, letter = match.groups()
+    return letter if number is None else chr(int(number, 16)).encode("utf-8", "replace")
+
+
+def _from_html(text: bytes) -> bytes:
+    return html.unescape(text.decode("latin-1")).encode("utf-8", "replace").lower()
