@@ -1,189 +1,78 @@
 """An asynchronous client for Lume: run data transformations, wait for them, monitor thousands.
 
-Names are loaded on first use (PEP 562): importing the package loads neither aiohttp nor cattrs.
+Names are loaded on first use: importing the package loads neither aiohttp nor cattrs.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-from lume_async._base import default_client as _default
-from lume_async._base.version import __version__
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lume_async._api import (
-        aclose,
-        as_completed,
-        attach,
-        default_client,
-        init,
-        list_runs,
-        monitor,
-        progress,
-        run,
-        run_many,
-        run_status,
-        upload_file,
-        wait_all,
-        wait_for_run_completion,
-        watch,
-    )
-    from lume_async._base.backoff import Backoff, PollInterval
-    from lume_async._base.duration import Duration
-    from lume_async._client import Client
-    from lume_async._http.events import (
-        Event,
-        Hook,
-        RequestFinished,
-        RequestStarted,
-        RetryScheduled,
-        RunStatusChanged,
-    )
-    from lume_async._http.settings import ApiKey, Proxy, Ssl
-    from lume_async._many.monitor import Monitor
-    from lume_async._many.progress import Progress
-    from lume_async._many.summary import Failure, Summary
-    from lume_async._run.handle import LumeRun
-    from lume_async._run.submit import OnDuplicate
-    from lume_async._wire.retry import Retry
-    from lume_async.errors import (
-        ApiConnectionError,
-        ApiError,
-        ApiTimeoutError,
-        AuthenticationError,
-        ClientClosedError,
-        ConfigurationError,
-        DuplicateRunError,
-        InvalidRequestError,
-        LumeError,
-        RateLimitError,
-        ResponseDecodeError,
-        RunError,
-        RunFailedError,
-        RunNotFoundError,
-        RunTimeoutError,
-        ServerError,
-        SubmissionUnknownError,
-        WebhookSignatureError,
-    )
-    from lume_async.models import (
-        Metrics,
-        Outcome,
-        RunEvent,
-        RunInfo,
-        RunMetadata,
-        RunRequest,
-        RunStatus,
-        Stage,
-        TargetLocations,
-    )
+    from lume_async._api import aclose as aclose
+    from lume_async._api import as_completed as as_completed
+    from lume_async._api import attach as attach
+    from lume_async._api import default_client as default_client
+    from lume_async._api import init as init
+    from lume_async._api import list_runs as list_runs
+    from lume_async._api import monitor as monitor
+    from lume_async._api import progress as progress
+    from lume_async._api import run as run
+    from lume_async._api import run_many as run_many
+    from lume_async._api import run_status as run_status
+    from lume_async._api import upload_file as upload_file
+    from lume_async._api import wait_all as wait_all
+    from lume_async._api import wait_for_run_completion as wait_for_run_completion
+    from lume_async._api import watch as watch
+    from lume_async._base.backoff import Backoff as Backoff
+    from lume_async._base.backoff import PollInterval as PollInterval
+    from lume_async._base.duration import Duration as Duration
+    from lume_async._base.version import __version__ as __version__
+    from lume_async._client import Client as Client
+    from lume_async._http.events import Event as Event
+    from lume_async._http.events import Hook as Hook
+    from lume_async._http.events import RequestFinished as RequestFinished
+    from lume_async._http.events import RequestStarted as RequestStarted
+    from lume_async._http.events import RetryScheduled as RetryScheduled
+    from lume_async._http.events import RunStatusChanged as RunStatusChanged
+    from lume_async._http.settings import ApiKey as ApiKey
+    from lume_async._http.settings import Proxy as Proxy
+    from lume_async._http.settings import Ssl as Ssl
+    from lume_async._many.monitor import Monitor as Monitor
+    from lume_async._many.progress import Progress as Progress
+    from lume_async._many.summary import Failure as Failure
+    from lume_async._many.summary import Summary as Summary
+    from lume_async._run.handle import LumeRun as LumeRun
+    from lume_async._run.submit import OnDuplicate as OnDuplicate
+    from lume_async._wire.retry import Retry as Retry
+    from lume_async.errors import ApiConnectionError as ApiConnectionError
+    from lume_async.errors import ApiError as ApiError
+    from lume_async.errors import ApiTimeoutError as ApiTimeoutError
+    from lume_async.errors import AuthenticationError as AuthenticationError
+    from lume_async.errors import ClientClosedError as ClientClosedError
+    from lume_async.errors import ConfigurationError as ConfigurationError
+    from lume_async.errors import DuplicateRunError as DuplicateRunError
+    from lume_async.errors import InvalidRequestError as InvalidRequestError
+    from lume_async.errors import LumeError as LumeError
+    from lume_async.errors import RateLimitError as RateLimitError
+    from lume_async.errors import ResponseDecodeError as ResponseDecodeError
+    from lume_async.errors import RunError as RunError
+    from lume_async.errors import RunFailedError as RunFailedError
+    from lume_async.errors import RunNotFoundError as RunNotFoundError
+    from lume_async.errors import RunTimeoutError as RunTimeoutError
+    from lume_async.errors import ServerError as ServerError
+    from lume_async.errors import SubmissionUnknownError as SubmissionUnknownError
+    from lume_async.errors import WebhookSignatureError as WebhookSignatureError
+    from lume_async.models import Metrics as Metrics
+    from lume_async.models import Outcome as Outcome
+    from lume_async.models import RunEvent as RunEvent
+    from lume_async.models import RunInfo as RunInfo
+    from lume_async.models import RunMetadata as RunMetadata
+    from lume_async.models import RunRequest as RunRequest
+    from lume_async.models import RunStatus as RunStatus
+    from lume_async.models import Stage as Stage
+    from lume_async.models import TargetLocations as TargetLocations
+else:
+    from lume_async._base.default_client import find_client as _find_client
+    from lume_async._base.lazy import lazily as _lazily
+    from lume_async._exports import HOMES as _HOMES
 
-_HOMES = {
-    "_api": (
-        "aclose as_completed attach default_client init list_runs monitor progress run run_many run_status "
-        "upload_file wait_all wait_for_run_completion watch"
-    ),
-    "_base.backoff": "Backoff PollInterval",
-    "_client": "Client",
-    "_http.settings": "ApiKey Proxy Ssl",
-    "_base.duration": "Duration",
-    "_many.monitor": "Monitor",
-    "_http.events": "Event Hook RequestFinished RequestStarted RetryScheduled RunStatusChanged",
-    "_many.progress": "Progress",
-    "_wire.retry": "Retry",
-    "_run.handle": "LumeRun",
-    "_run.submit": "OnDuplicate",
-    "_many.summary": "Failure Summary",
-    "errors": (
-        "ApiConnectionError ApiError ApiTimeoutError AuthenticationError ClientClosedError "
-        "ConfigurationError DuplicateRunError InvalidRequestError LumeError RateLimitError "
-        "ResponseDecodeError RunError RunFailedError RunNotFoundError RunTimeoutError ServerError "
-        "SubmissionUnknownError WebhookSignatureError"
-    ),
-    "models": "Metrics Outcome RunEvent RunInfo RunMetadata RunRequest RunStatus Stage TargetLocations",
-}
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
-
-__all__ = [
-    "ApiConnectionError",
-    "ApiError",
-    "ApiKey",
-    "ApiTimeoutError",
-    "AuthenticationError",
-    "Backoff",
-    "Client",
-    "ClientClosedError",
-    "ConfigurationError",
-    "DuplicateRunError",
-    "Duration",
-    "Event",
-    "Failure",
-    "Hook",
-    "InvalidRequestError",
-    "LumeError",
-    "LumeRun",
-    "Metrics",
-    "Monitor",
-    "OnDuplicate",
-    "Outcome",
-    "PollInterval",
-    "Progress",
-    "Proxy",
-    "RateLimitError",
-    "RequestFinished",
-    "RequestStarted",
-    "ResponseDecodeError",
-    "Retry",
-    "RetryScheduled",
-    "RunError",
-    "RunEvent",
-    "RunFailedError",
-    "RunInfo",
-    "RunMetadata",
-    "RunNotFoundError",
-    "RunRequest",
-    "RunStatus",
-    "RunStatusChanged",
-    "RunTimeoutError",
-    "ServerError",
-    "Ssl",
-    "Stage",
-    "SubmissionUnknownError",
-    "Summary",
-    "TargetLocations",
-    "WebhookSignatureError",
-    "__version__",
-    "aclose",
-    "as_completed",
-    "attach",
-    "default_client",
-    "init",
-    "list_runs",
-    "monitor",
-    "progress",
-    "run",
-    "run_many",
-    "run_status",
-    "upload_file",
-    "wait_all",
-    "wait_for_run_completion",
-    "watch",
-]
-
-
-def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
-
-
-def _find_default_client() -> Any:
-    return __getattr__("default_client")()
-
-
-_default.find_client = _find_default_client
+    __all__, __getattr__, __dir__ = _lazily(__name__, _HOMES)
+    _find_client[__name__] = lambda: __getattr__("default_client")()

@@ -5,34 +5,18 @@ synchronous code; `await check_flow(path)` judges a flow file as the server woul
 first use, so that `import lume_local` stays cheap.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lume_local._check import CheckedFlow, check_flow
-    from lume_local._flow.fields import FlowError
-    from lume_local._serve import Server, ThreadedServer, serve, serve_in_thread
+    from lume_local._check import CheckedFlow as CheckedFlow
+    from lume_local._check import check_flow as check_flow
+    from lume_local._flow.fields import FlowError as FlowError
+    from lume_local._serve import Server as Server
+    from lume_local._serve import ThreadedServer as ThreadedServer
+    from lume_local._serve import serve as serve
+    from lume_local._serve import serve_in_thread as serve_in_thread
+else:
+    from lume_async._base.lazy import lazily as _lazily
+    from lume_local._exports import HOMES as _HOMES
 
-__all__ = [
-    "CheckedFlow",
-    "FlowError",
-    "Server",
-    "ThreadedServer",
-    "check_flow",
-    "serve",
-    "serve_in_thread",
-]
-
-_FILES = {"CheckedFlow": "_check", "check_flow": "_check", "FlowError": "_flow.fields"}
-
-
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        value = getattr(import_module(f"lume_local.{_FILES.get(name, '_serve')}"), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'lume_local' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    __all__, __getattr__, __dir__ = _lazily(__name__, _HOMES)

@@ -9,12 +9,12 @@ import inspect
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
-import lume_async
-import lume_sync
 from lume_async import Outcome, RunError, RunEvent
+from lume_async._base.default_client import find_client
 from lume_async._base.secret import veiled as veiled
 from lume_sync._held import Held as Held
 from lume_sync._iteration import Iteration
@@ -26,14 +26,25 @@ T = TypeVar("T")
 E = TypeVar("E", bound=BaseException | None)
 
 
+_twins: dict[type, Any] = {}
+
+
+def twin_of(core_class: type) -> Callable[[type[T]], type[T]]:
+    """Decorates the class of this package that stands for one of the core."""
+
+    def remember(twin: type[T]) -> type[T]:
+        _twins[core_class] = twin
+        return twin
+
+    return remember
+
+
 def adopt(error: E) -> E:
     """The error, made the caller's own: its `.run` is the `LumeRun` of this package."""
-    if isinstance(error, RunError) and isinstance(error.run, lume_async.LumeRun):
-        error.run = lume_sync.LumeRun._wrap(error.run)
+    if isinstance(error, RunError) and type(error.run) in _twins:
+        error.run = _twins[type(error.run)]._wrap(error.run)
     return error
 
-
-lume_sync.ClientClosedError  # noqa: B018 - now: a finalizer may name it when nothing can be imported any more
 
 portal = Portal(adopt)
 call = portal.call
@@ -80,12 +91,12 @@ def in_list(wrap: Callable[[S], T]) -> Callable[[list[S]], list[T]]:
 
 def in_outcome(wrap: Callable[[S], T]) -> Callable[[Outcome[S]], Outcome[T]]:
     """Wraps the run of an outcome, and that of its error."""
+    return partial(_outcome, wrap)
 
-    def outcome(core: Outcome[S]) -> Outcome[T]:
-        run = None if core.run is None else wrap(core.run)
-        return Outcome(core.run_id, run, adopt(core.error), core.request, core.remembered)
 
-    return outcome
+def _outcome(wrap: Callable[[S], T], core: Outcome[S]) -> Outcome[T]:
+    run = None if core.run is None else wrap(core.run)
+    return Outcome(core.run_id, run, adopt(core.error), core.request, core.remembered)
 
 
 def in_event(wrap: Callable[[S], T]) -> Callable[[RunEvent[S]], RunEvent[T]]:
@@ -127,6 +138,6 @@ def revive(core_class: type[T], state: Any) -> T:
     """An unpickled core; it works through this package's default client, found when it is needed."""
     core: Any = core_class.__new__(core_class)
     core.__setstate__(state)
-    core._bind(lambda: core_of(lume_sync.default_client()))
+    core._bind(lambda: core_of(find_client["lume_sync"]()))
     revived: T = core
     return revived

@@ -6,17 +6,21 @@ import sys
 import threading
 from collections.abc import AsyncGenerator, Callable
 from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from weakref import WeakSet
 
 from lume_async._base.immortal import immortal
 from lume_sync._workers import DaemonExecutor
 
-if TYPE_CHECKING:
-    from lume_sync._call import Call
-
 CLEAN_UP = 2.0
 """How many seconds a cancelled coroutine gets to tidy up before its caller goes on without it."""
+
+
+class Waiting(Protocol):
+    """A thread that waits for something on the loop."""
+
+    def fail(self) -> None:
+        """The loop is gone: wait no longer."""
 
 
 class LoopThread:
@@ -24,7 +28,7 @@ class LoopThread:
 
     def __init__(self, new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
         self.closing = False
-        self.calls: set[Call[Any]] = set()
+        self.calls: set[Waiting] = set()
         self.owners: set[asyncio.Task[Any]] = set()  # the loop itself holds its tasks only weakly
         self.generators: WeakSet[AsyncGenerator[Any, Any]] = WeakSet()
         self.exiting = False

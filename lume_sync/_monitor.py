@@ -8,10 +8,11 @@ from typing import Self
 
 import lume_async
 from lume_async import RunEvent
-from lume_sync._bridge import Held, adopted, call, core_of, hold, in_event, iterate
+from lume_sync._bridge import Held, adopted, call, core_of, hold, in_event, iterate, twin_of
 from lume_sync._run import LumeRun
 
 
+@twin_of(lume_async.Monitor)
 class Monitor:
     """Watches any number of runs: each change of a status is a `RunEvent`, errors concern one run only.
 

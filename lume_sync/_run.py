@@ -8,9 +8,10 @@ from typing import Any, Self
 
 import lume_async
 from lume_async import Duration, PollInterval, RunMetadata, RunStatus
-from lume_sync._bridge import adopted, call, iterate, revive
+from lume_sync._bridge import adopted, call, iterate, revive, twin_of
 
 
+@twin_of(lume_async.LumeRun)
 class LumeRun:
     """One run: its id, and what was last seen of it.
 

@@ -1,4 +1,4 @@
-"""Writes lume_sync from the source text of lume_async.
+"""Writes lume_sync from the source text of lume_async, and what each package needs to load its names on first use.
 
     python tools/generate_sync.py            writes the files
     python tools/generate_sync.py --check    writes nothing; shows what is out of date and exits with 1
@@ -14,54 +14,50 @@ import subprocess
 import sys
 from pathlib import Path
 
+from sync_exports import exported, exports_module
 from sync_modules import functions_module, live_class, package
-from sync_source import CORE, FACE, HOMES, LIVE, MARK, NOT_NEUTRAL, Refused, Source
+from sync_source import FACE, HOMES, LAZY, LIVE, MARK, NOT_NEUTRAL, Refused, Source
 
 
 def build(root: Path) -> dict[Path, str]:
     """Every generated file and its text; writes nothing."""
     init = Source(root, "__init__.py", set())
-    public, homes = public_names(init)
-    init.public = public
-    made = {"__init__.py": init.header() + package(init, homes)}
+    homes = exported(init.place, init.data.decode())
+    public = set(homes)
+    made = {f"{FACE}/__init__.py": init.header() + package(homes)}
     for name, module in LIVE.items():
         source = Source(root, HOMES[name], public)
         classes = [node for node in source.tree.body if isinstance(node, ast.ClassDef) and node.name == name]
         if not classes:
             raise source.refuse(source.tree, f"there is no class {name} here")
-        made[f"{module}.py"] = introduced(source) + live_class(source, classes[0])
+        made[f"{FACE}/{module}.py"] = introduced(source) + live_class(source, classes[0])
     api = Source(root, "_api.py", public)
-    made["_api.py"] = introduced(api) + functions_module(api)
+    made[f"{FACE}/_api.py"] = introduced(api) + functions_module(api)
     outputs = {}
     for filename, text in made.items():
-        path = root / FACE / filename
+        path = root / filename
         outputs[path] = formatted(path, text)
         for number, line in enumerate(outputs[path].splitlines(), 1):
             if word := NOT_NEUTRAL.search(line):
-                raise Refused(
-                    f"{FACE}/{filename}:{number}: {word[0]!r} has no place in a synchronous face: {line}"
-                )
-    return outputs
+                raise Refused(f"{filename}:{number}: {word[0]!r} has no place in a synchronous API: {line}")
+    return outputs | exports(root, outputs)
+
+
+def exports(root: Path, outputs: dict[Path, str]) -> dict[Path, str]:
+    """The table of public names of each package that loads them on first use."""
+    made = {}
+    for package_name in LAZY:
+        init, path = root / package_name / "__init__.py", root / package_name / "_exports.py"
+        if init in outputs or init.exists():
+            place = f"{package_name}/__init__.py"
+            homes = exported(place, outputs.get(init) or init.read_text("utf-8"))
+            made[path] = formatted(path, exports_module(place, homes))
+    return made
 
 
 def introduced(source: Source) -> str:
     """How a generated module begins."""
     return f'{source.header()}\n"""The synchronous twin of {source.place}."""\n\n'
-
-
-def public_names(init: Source) -> tuple[set[str], dict[str, str]]:
-    """`__all__`, and the private module that each name comes from."""
-    public: set[str] = set()
-    homes: dict[str, str] = {}
-    for node in init.tree.body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            public |= set(ast.literal_eval(node.value))
-    for imported in init.imports():
-        if isinstance(imported, ast.ImportFrom) and imported.module:
-            homes |= {alias.name: imported.module.removeprefix(f"{CORE}.") for alias in imported.names}
-    if not public:
-        raise init.refuse(init.tree, "there is no __all__ here")
-    return public, homes
 
 
 def formatted(path: Path, text: str) -> str:
@@ -85,7 +81,8 @@ def formatted(path: Path, text: str) -> str:
 
 def orphans(root: Path, outputs: dict[Path, str]) -> list[Path]:
     """Files that this generator wrote once and would not write any more."""
-    marked = (path for path in sorted((root / FACE).glob("*.py")) if path.read_text("utf-8").startswith(MARK))
+    here = (path for name in LAZY for path in sorted((root / name).glob("*.py")))
+    marked = (path for path in here if path.read_text("utf-8").startswith(MARK))
     return [path for path in marked if path not in outputs]
 
 

@@ -25,7 +25,7 @@ BRIDGE = (
     "from typing import Self\n"
     "from collections.abc import Iterator\n"
     f"from {FACE}._bridge import adopted, call, core_of, cores_of, hold, in_event, in_list, in_outcome\n"
-    f"from {FACE}._bridge import Held, iterate, offload, pulled, revive, same, veiled\n"
+    f"from {FACE}._bridge import Held, iterate, offload, pulled, revive, same, twin_of, veiled\n"
 )
 """More than any module needs: ruff takes out what one does not use."""
 
@@ -88,6 +88,7 @@ def live_class(source: Source, node: ast.ClassDef) -> str:
         fields["_steps"] = f"Iterator[{source.text(*source.span(step))}]"
         makes.append(f"self._steps = iterate(core, {wrapper(source, step) or 'same'})")
     head = [
+        *([] if name in CONSTRUCTED else [f"@twin_of({CORE}.{name})"]),
         f"class {name}:",
         "    " + docstring(source, node, name) + "\n",
         f'    __module__ = "{FACE}"',
@@ -166,49 +167,35 @@ def mirrored(source: Source, statement: ast.stmt) -> str:
     return source.text(begin, end, edits) + "\n"
 
 
-def package(source: Source, homes: dict[str, str]) -> str:
+def package(homes: dict[str, str]) -> str:
     """`lume_sync/__init__.py`: the same public names; the twins from here, plain data from the core."""
-    own: dict[str, list[str]] = {}
-    shared = []
-    for name in sorted(RENAMED.get(name, name) for name in source.public):
-        home = LIVE.get(name) or ("_api" if homes.get(name, homes.get("a" + name)) == "_api" else None)
-        own.setdefault(home, []).append(name) if home else shared.append(name)
-    lines = [f"    from {CORE} import {', '.join(shared)}\n"]
-    lines += [f"    from {FACE}.{home} import {', '.join(names)}\n" for home, names in sorted(own.items())]
-    table = "".join(f"    {name!r}: {home!r},\n" for home, names in sorted(own.items()) for name in names)
-    everything = "".join(
-        f"    {name!r},\n" for name in sorted([*shared, *(n for names in own.values() for n in names)])
-    )
-    return PACKAGE.format(imports="".join(lines), homes=table, all=everything, core=CORE)
+    twins = {name: f"{FACE}.{module}" for name, module in LIVE.items()}
+    places: dict[str, list[str]] = {}
+    for name, module in homes.items():
+        twin = f"{FACE}._api" if module == f"{CORE}._api" else CORE
+        places.setdefault(twins.get(name, twin), []).append(RENAMED.get(name, name))
+    lines = [
+        f"    from {place} import {', '.join(f'{name} as {name}' for name in names)}\n"
+        for place, names in sorted(places.items())
+    ]
+    return PACKAGE.format(imports="".join(lines), core=CORE, facade=FACE)
 
 
 PACKAGE = '''
-"""The synchronous face of lume-client: the same operations as lume_async, each call waits for its answer.
+"""The synchronous API of lume-client: the same operations as lume_async; each call waits for its answer.
 
-Names are loaded on first use (PEP 562): importing the package starts nothing and loads no HTTP library.
+Names are loaded on first use: importing the package starts nothing and loads no HTTP library.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
 {imports}
+else:
+    from {core}._base.default_client import find_client as _find_client
+    from {core}._base.lazy import lazily as _lazily
+    from {facade}._exports import HOMES as _HOMES
 
-_HOME_OF = {{
-{homes}}}
-
-__all__ = [
-{all}]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {{__name__!r}} has no attribute {{name!r}}")
-    home = f"{{__name__}}.{{_HOME_OF[name]}}" if name in _HOME_OF else "{core}"
-    value = globals()[name] = getattr(import_module(home), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({{*globals(), *__all__}})
+    __all__, __getattr__, __dir__ = _lazily(__name__, _HOMES, together=("{core}", "{facade}"))
+    _find_client[__name__] = lambda: __getattr__("default_client")()
 '''

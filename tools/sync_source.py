@@ -12,6 +12,9 @@ LIVE = {"Client": "_client", "LumeRun": "_run", "Monitor": "_monitor"}
 HOMES = {"Client": "_client.py", "LumeRun": "_run/handle.py", "Monitor": "_many/monitor.py"}
 """Where each of them lies in the core."""
 
+LAZY = (CORE, FACE, "lume_local")
+"""The packages whose public names are loaded on first use."""
+
 CONSTRUCTED = {"Client"}
 """The live classes that users make themselves."""
 

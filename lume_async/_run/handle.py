@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from typing import Any, Self
 
-from lume_async._base import default_client
 from lume_async._base.backoff import Backoff, PollInterval, polling
+from lume_async._base.default_client import find_client
 from lume_async._base.duration import Duration, optional_seconds
 from lume_async._base.public import public
 from lume_async._decoding import parse_time
@@ -275,7 +275,7 @@ class LumeRun:
     @property
     def _connected(self) -> Sender:
         if self._sender is None:
-            find = self._find or default_client.find_client
+            find = self._find or find_client.get("lume_async")
             if find is None:
                 raise ConfigurationError("this run belongs to no client: import lume_async first")
             self._sender = find()._sender

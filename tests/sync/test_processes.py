@@ -225,16 +225,26 @@ def test_a_name_server_that_never_answers_does_not_hold_up_the_end(run_script: R
     assert (done.code, done.out, done.err) == (0, "timed out\n", "")
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        'self.client.run_status("done")',
+        'lume.run_status("done")',  # these use what was not used before
+        "next(lume.list_runs())",
+        "list(lume.run_many([lume.RunRequest('flow:v1', 's3://bucket/a.csv')]))",
+        "lume.Client().attach('done').wait()",
+    ],
+)
 def test_a_finalizer_after_the_end_gets_an_error_and_not_a_hang(
-    run_script: RunScript, service: Service
+    run_script: RunScript, service: Service, call: str
 ) -> None:
     done = run_script(
-        """
+        f"""
         import sys, lume_sync as lume
         class Late:
             def __del__(self):
                 try:
-                    self.client.run_status("done")
+                    {call}
                 except lume.ClientClosedError:
                     print("too late", flush=True)
         late = Late()

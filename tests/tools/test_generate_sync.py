@@ -216,11 +216,9 @@ TREE = {
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lume_async._api import aclose, default_client, run
-    from lume_async._client import Client
-    from lume_async.models import Outcome
-
-__all__ = ["Client", "Outcome", "aclose", "default_client", "run"]
+    from lume_async._api import aclose as aclose, default_client as default_client, run as run
+    from lume_async._client import Client as Client
+    from lume_async.models import Outcome as Outcome
 ''',
     "_client.py": '''"""Client."""
 
@@ -281,7 +279,25 @@ def test_functions_hop_from_their_own_frame_and_the_rest_is_mirrored(tree: Path)
     assert "        client.close()\n" in api
     assert "from lume_sync._client import Client\n" in api
     package = (tree / "lume_sync" / "__init__.py").read_text()
-    assert '__all__ = ["Client", "Outcome", "close", "default_client", "run"]' in package
+    assert "from lume_async import Outcome as Outcome\n" in package
+    table = (tree / "lume_sync" / "_exports.py").read_text()
+    assert '    "Outcome": "lume_async",\n    "close": "lume_sync._api",\n' in table
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("from lume_async.models import Outcome", "Outcome has to be imported as itself"),
+        ("import lume_async.models", "only `from module import name as name` is public"),
+    ],
+)
+def test_only_what_is_imported_as_itself_is_public(
+    tree: Path, capsys: pytest.CaptureFixture[str], line: str, reason: str
+) -> None:
+    path = tree / "lume_async" / "__init__.py"
+    path.write_text(path.read_text().replace("from lume_async.models import Outcome as Outcome", line))
+    assert generate_sync.main([], tree) == 2
+    assert reason in capsys.readouterr().err
 
 
 def test_check_is_silent_where_all_is_fresh_and_writes_nothing(

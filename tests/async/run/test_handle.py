@@ -30,7 +30,7 @@ from lume_async import (
     ServerError,
     _api,
 )
-from lume_async._base import default_client as _default
+from lume_async._base.default_client import find_client
 from lume_async.models import RunRecord
 from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, FakeTransport, fake_client, run_json
 
@@ -557,7 +557,7 @@ async def test_a_handle_of_the_other_face_is_bound_to_its_client() -> None:
 
 
 async def test_without_any_client_a_handle_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_default, "find_client", None)
+    monkeypatch.delitem(find_client, "lume_async")
 
     with pytest.raises(ConfigurationError, match="belongs to no client"):
         await seen("CREATED").refresh()

@@ -1,0 +1,37 @@
+"""Public names that are loaded on first use (PEP 562), so that importing a package costs next to nothing."""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
+from typing import Any
+
+
+def lazily(
+    package: str, homes: Mapping[str, str], *, together: Iterable[str] = ()
+) -> tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]:
+    """`__all__`, `__getattr__` and `__dir__` of a package.
+
+    Args:
+        package: its name.
+        homes: its public names, and the module that each is imported from. Generated from what the package's
+            `__init__` imports under `TYPE_CHECKING`: the one list that is kept by hand, and that checkers read.
+        together: packages of which all names are loaded with the first that lies in this package. For those that may
+            be used in a finalizer: once the interpreter is being torn down, nothing can be imported any more.
+    """
+    module = sys.modules[package]
+
+    def load(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}", name=name, obj=module)
+        value = getattr(import_module(homes[name]), name)
+        setattr(module, name, value)
+        if homes[name].startswith(f"{package}."):
+            for whole in map(sys.modules.__getitem__, together):
+                for other in whole.__all__:
+                    getattr(whole, other)
+        return value
+
+    def listed() -> list[str]:
+        return sorted({*vars(module), *homes})
+
+    return sorted(homes), load, listed

@@ -1,0 +1,40 @@
+"""What the generator writes about public names: where each of them is loaded from."""
+
+import ast
+
+from sync_source import MARK, Refused
+
+
+def exported(place: str, text: str) -> dict[str, str]:
+    """The public names of a package, and the module of each: what its `__init__` imports for type checkers."""
+    found: dict[str, str] = {}
+    for node in ast.parse(text).body:
+        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            continue
+        for item in node.body:
+            if not isinstance(item, ast.ImportFrom) or item.level or not item.module:
+                raise Refused(f"{place}:{item.lineno}: only `from module import name as name` is public")
+            for alias in item.names:
+                if alias.asname != alias.name:
+                    raise Refused(
+                        f"{place}:{alias.lineno}: {alias.name} has to be imported as itself to be public"
+                    )
+                found[alias.name] = item.module
+    if not found:
+        raise Refused(f"{place}: nothing is imported for type checkers")
+    return dict(sorted(found.items()))
+
+
+def exports_module(place: str, homes: dict[str, str]) -> str:
+    """`_exports.py` of a package."""
+    lines = "".join(f"    {name!r}: {module!r},\n" for name, module in homes.items())
+    return EXPORTS.format(mark=MARK, place=place, lines=lines)
+
+
+EXPORTS = '''{mark}{place}. Do not edit; run: tools/generate_sync.py
+
+"""The public names of the package, and the module that each is loaded from."""
+
+HOMES = {{
+{lines}}}
+'''
