@@ -15,7 +15,8 @@ from lume_local._runs.flow_registry import Flows
 from lume_local._runs.paths import Roots
 from lume_local._runs.retention import Retention
 from lume_local._runs.runner import Runner
-from lume_local._runs.store import Store, StoreError
+from lume_local._runs.state_file import StoreError
+from lume_local._runs.store import Store
 from lume_local._runs.waiters import Hub
 from lume_local._runs.webhook_sender import Courier
 from lume_local._runs.worker_pool import Pool, WorkerDied

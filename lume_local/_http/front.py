@@ -13,8 +13,8 @@ from aiohttp import web
 from attrs import frozen
 
 from lume_local._http.operations import CAPABILITIES, Answer, Api, Ask, Content
+from lume_local._http.problems import TYPE, Problem
 from lume_local._http.requests import MOST_BYTES
-from lume_local._runs.problems import TYPE, Problem
 from lume_local._runs.waiters import Hub
 
 _log = logging.getLogger("lume_local")
@@ -54,6 +54,7 @@ class Front:
     """Takes requests, asks the operations, sends answers."""
 
     def __init__(self, api: Api, api_key: str) -> None:
+        self._api = api
         self._routes = _routes(api)
         self._api_key = api_key.encode()
 
@@ -61,9 +62,7 @@ class Front:
         """One request. Never raises, except where it is cancelled because its client has gone."""
         request_id = uuid.uuid4().hex
         try:
-            answer = await self._answer(request)
-        except Problem as problem:
-            answer = _problem_answer(problem)
+            answer = await self._settled(request)
         except web.HTTPRequestEntityTooLarge:
             answer = _problem_answer(Problem("too-large", f"a body has at most {MOST_BYTES:,} bytes"))
         except web.HTTPException as error:
@@ -74,6 +73,15 @@ class Front:
             _log.exception("request %s met an error of the server itself", request_id)
             answer = _problem_answer(Problem("internal", f"see the server's log for request {request_id}"))
         return _response(answer, request_id)
+
+    async def _settled(self, request: web.BaseRequest) -> Answer:
+        """An answer, once what it says is durable."""
+        try:
+            answer = await self._answer(request)
+        except Problem as problem:
+            answer = _problem_answer(problem)
+        await self._api.settled()
+        return answer
 
     async def _answer(self, request: web.BaseRequest) -> Answer:
         path = request.path

@@ -10,15 +10,15 @@ from lume_async.models import RunStatus
 from lume_local._flow.definition import json_schema, read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._http import requests
+from lume_local._http.documents import change_document, etag, run_document
+from lume_local._http.problems import Problem
 from lume_local._http.uploads import Uploads
-from lume_local._runs.documents import change_document, etag, run_document
 from lume_local._runs.flow_registry import FlowConflict, Flows, UnknownFlow
 from lume_local._runs.paths import PathRefused, Roots, spelled
-from lume_local._runs.problems import Problem
 from lume_local._runs.runner import Runner
 from lume_local._runs.store import Duplicate, KeyReused, NewRun, Run, Store, StoredFlow
 from lume_local._runs.waiters import EVERY_RUN, Hub
-from lume_local._runs.webhook_rules import WebhookRules
+from lume_local._runs.webhook_rules import NotAWebhook, WebhookRefused, WebhookRules, WebhooksOff
 
 CAPABILITIES = "idempotency, wait, changes, cancel"
 
@@ -71,6 +71,10 @@ class Api:
         self._store, self._flows, self._runner, self._hub, self._roots = store, flows, runner, hub, roots
         self._uploads, self._webhooks = uploads, webhooks
 
+    async def settled(self) -> None:
+        """Wait until everything that answers may show by now outlives a power cut."""
+        await self._store.settled()
+
     async def health(self, ask: Ask) -> Answer:
         """`GET /healthz`."""
         return Answer(200, {"status": "ok", "service": "lume_local", "api": "v1"})
@@ -82,8 +86,7 @@ class Api:
         key = requests.idempotency_key(ask.idempotency_key)
         wanted = requests.submission(ask.body)
         await self._require_flow(wanted.flow_version)
-        if wanted.webhook_url is not None:
-            self._webhooks.check(wanted.webhook_url)
+        self._check_webhook(wanted.webhook_url)
         new = NewRun(
             flow_version=wanted.flow_version,
             source_path=wanted.source_path,
@@ -97,9 +100,7 @@ class Api:
         try:
             run, is_new = self._runner.submit(new)
         except Duplicate as duplicate:
-            raise Problem(
-                duplicate.kind, _duplicate_words(duplicate, wanted), run_id=duplicate.run_id
-            ) from None
+            raise _duplicate(duplicate, wanted) from None
         except KeyReused:
             raise Problem(
                 "idempotency-key-reused",
@@ -107,6 +108,17 @@ class Api:
                 field="Idempotency-Key",
             ) from None
         return self._run_answer(run, 201 if is_new else 200, {"Location": f"/v1/runs/{run.run_id}"})
+
+    def _check_webhook(self, url: str | None) -> None:
+        if url is None:
+            return
+        try:
+            self._webhooks.check(url)
+        except WebhookRefused as refused:
+            kind = {WebhooksOff: "not-supported", NotAWebhook: "invalid-field"}.get(type(refused))
+            raise Problem(
+                kind or "webhook-not-allowed", f"webhook_url: {refused}", field="webhook_url"
+            ) from None
 
     def _source_key(self, wanted: requests.Submission) -> str:
         """One key for all spellings of one file."""
@@ -268,8 +280,17 @@ def _ref(ask: Ask) -> str:
     return f"{ask.path['flow']}:{ask.path['version']}"
 
 
-def _duplicate_words(duplicate: Duplicate, wanted: requests.Submission) -> str:
-    what = f"{wanted.flow_version} {{}} {wanted.source_path!r} in run {duplicate.run_id}"
-    if duplicate.kind == "run-in-progress":
-        return what.format("is just processing") + ": wait for that run, or cancel it"
-    return what.format("has processed") + ": use its output, or pass force_rerun=true to process it again"
+def _duplicate(duplicate: Duplicate, wanted: requests.Submission) -> Problem:
+    flow, source, run_id = wanted.flow_version, f"{wanted.source_path!r}", duplicate.run_id
+    if duplicate.is_active:
+        kind, detail = (
+            "run-in-progress",
+            f"{flow} is processing {source} in run {run_id}: wait for that run, or cancel it",
+        )
+    else:
+        kind = "already-processed"
+        detail = (
+            f"{flow} has processed {source} in run {run_id}: use its output, or pass force_rerun=true to process "
+            "it again"
+        )
+    return Problem(kind, detail, run_id=run_id)

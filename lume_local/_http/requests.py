@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from attrs import frozen
 
-from lume_local._runs.problems import Problem
+from lume_local._http.problems import Problem
 
 MOST_BYTES = 1024 * 1024
 """Of a body."""

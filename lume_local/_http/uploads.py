@@ -10,8 +10,8 @@ from pathlib import Path
 
 from attrs import frozen
 
+from lume_local._http.problems import Problem
 from lume_local._runs.paths import UPLOAD, UPLOAD_NAME
-from lume_local._runs.problems import Problem
 from lume_local._shared.commit import sync_folder
 
 _BLOCK = 1024 * 1024

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from lume_async.models import RunStatus
-from lume_local._runs.documents import event_body
 from lume_local._runs.flow_registry import Flows
 from lume_local._runs.paths import PathRefused, Roots, spelled
 from lume_local._runs.store import NewRun, Run, Store
 from lume_local._runs.times import now_text
 from lume_local._runs.waiters import Hub
+from lume_local._runs.webhook_body import event_body
 from lume_local._runs.worker_pool import Pool, Worker, WorkerDied
 from lume_local._shared import commit as _publish
 from lume_local._shared.lock import Locked, held
@@ -76,7 +76,7 @@ class Runner:
         if worker is not None:
             await worker.cancel()
         elif run.status == RunStatus.CREATED:
-            self._end(run_id, RunStatus.CANCELLED, message="cancelled before it began")
+            await self._end(run_id, RunStatus.CANCELLED, message="cancelled before it began")
         return self._store.require(run_id)
 
     def workers(self) -> dict[str, int]:
@@ -88,10 +88,12 @@ class Runner:
     async def open(self) -> None:
         """Settle what an earlier server left behind, then take up work."""
         for run in self._store.unfinished():
-            if run.status == RunStatus.CREATED:
+            folder = self._folder(run.run_id)
+            await _wait_until_free(folder / "lock", _PATIENCE)
+            # A power cut may have taken the stages of a run, never its commit.
+            if run.status == RunStatus.CREATED and _publish.committed(folder) is None:
                 self._queue.put_nowait(run.run_id)
             else:
-                await _wait_until_free(self._folder(run.run_id) / "lock", _PATIENCE)
                 await self._settle(run, "the server stopped while the run was active")
         await asyncio.to_thread(shutil.rmtree, self._roots.state / "runs", ignore_errors=True)
         self._lanes = [asyncio.create_task(self._lane()) for _ in range(self._max_active)]
@@ -118,22 +120,23 @@ class Runner:
                 await self._carry_out(run_id)
             except Exception as error:
                 _log.exception("run %s met an error of the server itself", run_id)
-                self._end(run_id, RunStatus.CRASHED, message=f"the server met an error: {error!r}")
+                await self._end(run_id, RunStatus.CRASHED, message=f"the server met an error: {error!r}")
 
     # -- one run
 
     async def _carry_out(self, run_id: str) -> None:
+        await self._store.settled()  # a run that a power cut takes back must not have written anything
         try:
             job = await self._job(self._store.require(run_id))
         except PathRefused as error:
-            self._end(run_id, RunStatus.FAILED, message=str(error))
+            await self._end(run_id, RunStatus.FAILED, message=str(error))
             return
         try:
             # A spare worker may have died unseen: a run that has not begun may have a new one.
             if not await self._attempt(run_id, job, last=False):
                 await self._attempt(run_id, job, last=True)
         except WorkerDied as error:
-            self._end(run_id, RunStatus.CRASHED, message=f"{error}; {_NOTHING_WRITTEN}")
+            await self._end(run_id, RunStatus.CRASHED, message=f"{error}; {_NOTHING_WRITTEN}")
         finally:
             self._cancelled.discard(run_id)
 
@@ -219,16 +222,16 @@ class Runner:
             await self._settle(run, await worker.death())
             return
         if isinstance(outcome, Done):
-            self._succeed(run_id, outcome.record)
+            await self._succeed(run_id, outcome.record)
             await asyncio.to_thread(self._clean_up, run, published=True)
             return
         await asyncio.to_thread(self._clean_up, run, published=False)
         if isinstance(outcome, Failed):
-            self._end(run_id, RunStatus.FAILED, message=outcome.message, metrics=outcome.metrics)
+            await self._end(run_id, RunStatus.FAILED, message=outcome.message, metrics=outcome.metrics)
         elif run_id in self._cancelled:
-            self._end(run_id, RunStatus.CANCELLED, message="cancelled by request; nothing was written")
+            await self._end(run_id, RunStatus.CANCELLED, message="cancelled by request; nothing was written")
         else:
-            self._end(run_id, RunStatus.CRASHED, message=f"the server was stopped; {_NOTHING_WRITTEN}")
+            await self._end(run_id, RunStatus.CRASHED, message=f"the server was stopped; {_NOTHING_WRITTEN}")
 
     def _clean_up(self, run: Run, *, published: bool) -> None:
         """Remove the run's folder, and drafts beside its targets if it didn't publish them.
@@ -252,7 +255,7 @@ class Runner:
         record = _publish.committed(self._folder(run.run_id))
         if record is None:
             self._clean_up(run, published=False)
-            self._end(run.run_id, RunStatus.CRASHED, message=f"{death}; {_NOTHING_WRITTEN}")
+            await self._end(run.run_id, RunStatus.CRASHED, message=f"{death}; {_NOTHING_WRITTEN}")
         else:
             try:
                 await asyncio.to_thread(_publish.publish, record)
@@ -260,20 +263,20 @@ class Runner:
                 message = (
                     f"{death}; its output is complete but can't be put in place: {_publish.explain(error)}"
                 )
-                self._end(run.run_id, RunStatus.CRASHED, message=message)
+                await self._end(run.run_id, RunStatus.CRASHED, message=message)
             else:
-                self._succeed(run.run_id, record)
+                await self._succeed(run.run_id, record)
             self._clean_up(run, published=True)
 
-    def _succeed(self, run_id: str, record: Json) -> None:
-        self._end(
+    async def _succeed(self, run_id: str, record: Json) -> None:
+        await self._end(
             run_id,
             RunStatus(record["status"]),
             metrics=record["metrics"],
             locations=record["target_locations"],
         )
 
-    def _end(
+    async def _end(
         self,
         run_id: str,
         status: RunStatus,
@@ -297,6 +300,7 @@ class Runner:
             metrics=metrics or {},
             target_locations=locations or {},
         )
+        await self._store.settled()
         self._progress.pop(run_id, None)
         self._hub.notify(run_id)
         self._on_end()

@@ -1,8 +1,16 @@
 """Runs, their changes, idempotency keys, the outbox and flow versions, in one SQLite file.
 
-Called straight from the event loop: a read takes microseconds, and a write is one fsync. The rule "one
+Called straight from the event loop: a read takes microseconds, and a write waits for no disk. The rule "one
 success, one attempt at a time" is a query inside the transaction that inserts, and two unique indexes behind
 it, in case the query is wrong.
+
+What a run's life may lose to a power cut, and why no run is lost or done twice for it:
+- its creation and its end are durable before anybody relies on them, for that is what `settled` is awaited for:
+  the answer to the submission and the start of the run, the notice of its end and the removal of its folder;
+- its stages are not made durable one by one. A run whose stages were lost is CREATED again. Its folder, which
+  outlives the power cut, says whether it had committed: then it is carried out, else it had done nothing yet.
+
+`kill -9` loses nothing at all: what was committed lies with the operating system.
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants, compiled or quoted.
@@ -17,26 +25,23 @@ from typing import Any
 import orjson
 from attrs import frozen
 
+from lume_local._runs.durability import Durability
 from lume_local._runs.outbox import Deliveries
-from lume_local._runs.schema import SCHEMA, VERSION
+from lume_local._runs.state_file import open_state
 from lume_local._runs.times import now_text
 
 
 class Duplicate(Exception):
-    """A run holds this source already."""
+    """A run holds this source already: one that is active, or one that has processed it."""
 
-    def __init__(self, kind: str, run_id: str) -> None:
-        super().__init__(kind, run_id)
-        self.kind = kind
+    def __init__(self, run_id: str, *, is_active: bool) -> None:
+        super().__init__(run_id, is_active)
         self.run_id = run_id
+        self.is_active = is_active
 
 
 class KeyReused(Exception):
     """An idempotency key came back with another request."""
-
-
-class StoreError(Exception):
-    """The state file can't be used. The message says what to do."""
 
 
 @frozen
@@ -102,7 +107,8 @@ _RUN_COLUMNS = (
     "started_at, finished_at, stages, metrics, target_locations, error_message"
 )
 _JSON_COLUMNS = ("run_metadata", "stages", "metrics", "target_locations")
-_ACTIVE = "status IN ('CREATED', 'SYNCING_SOURCE', 'TRANSFORMING', 'SYNCING_TARGET')"
+ACTIVE = ("CREATED", "SYNCING_SOURCE", "TRANSFORMING", "SYNCING_TARGET")
+_ACTIVE = f"status IN {ACTIVE}"
 _DONE = "status IN ('SUCCEEDED', 'PARTIAL_FAILED')"
 
 
@@ -110,33 +116,20 @@ class Store:
     """The state of one data folder. Close it."""
 
     def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.row_factory = sqlite3.Row
-        try:
-            self._prepare(path)
-        except BaseException:
-            self._db.close()
-            raise
+        self._db = open_state(path)
         row = self._db.execute("SELECT value FROM facts WHERE name = 'store_id'").fetchone()
         self.store_id: str = row[0]
         """Says that a cursor belongs to this data folder and not to one that lay here before."""
         self.deliveries = Deliveries(self._db)
+        self._durability = Durability(path)
 
-    def _prepare(self, path: Path) -> None:
-        try:
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            found: int = self._db.execute("PRAGMA user_version").fetchone()[0]
-        except sqlite3.DatabaseError as error:
-            raise StoreError(f"{path} can't be used ({error}): move it away to start afresh") from None
-        if found not in (0, VERSION):
-            raise StoreError(f"{path} was written by another version of lume_local: use another data folder")
-        if found == 0:
-            self._db.executescript(f"BEGIN IMMEDIATE; {SCHEMA}; PRAGMA user_version = {VERSION}; COMMIT")
-            self._db.execute("INSERT INTO facts VALUES ('store_id', ?)", [uuid.uuid4().hex[:8]])
+    async def settled(self) -> None:
+        """Wait until every run that was created or has ended by now, and every flow, outlives a power cut."""
+        await self._durability.settled()
 
     def close(self) -> None:
         """Close the file."""
+        self._durability.close()
         self._db.close()
 
     @contextmanager
@@ -157,9 +150,9 @@ class Store:
         Returns the run and whether it is new. Raises `Duplicate`, `KeyReused`.
         """
         with self._transaction():
-            replayed = self._replay(new)
-            if replayed is not None:
-                return self.require(replayed), False
+            earlier = self._run_of_key(new)
+            if earlier is not None:
+                return self.require(earlier), False
             self._refuse_duplicate(new)
             run_id = f"run_{uuid.uuid4().hex}"
             now = now_text()
@@ -171,9 +164,10 @@ class Store:
             if new.idempotency_key is not None:
                 values = [new.idempotency_key, new.fingerprint, run_id, now]
                 self._db.execute("INSERT INTO idempotency_keys VALUES (?, ?, ?, ?)", values)
+            self._durability.wanted()
             return self.require(run_id), True
 
-    def _replay(self, new: NewRun) -> str | None:
+    def _run_of_key(self, new: NewRun) -> str | None:
         if new.idempotency_key is None:
             return None
         query = "SELECT fingerprint, run_id FROM idempotency_keys WHERE key = ?"
@@ -191,13 +185,13 @@ class Store:
         query = f"SELECT run_id FROM runs WHERE {where} AND {_ACTIVE}"
         row = self._db.execute(query, values).fetchone()
         if row is not None:
-            raise Duplicate("run-in-progress", row["run_id"])
+            raise Duplicate(row["run_id"], is_active=True)
         if new.force_rerun:
             return
         query = f"SELECT run_id FROM runs WHERE {where} AND {_DONE} ORDER BY seq DESC"
         row = self._db.execute(query, values).fetchone()
         if row is not None:
-            raise Duplicate("already-processed", row["run_id"])
+            raise Duplicate(row["run_id"], is_active=False)
 
     def _insert(self, new: NewRun, run_id: str, now: str) -> None:
         self._db.execute(
@@ -254,6 +248,8 @@ class Store:
             self._note_change(run_id, status, values.get("finished_at"))
             if event is not None:
                 self.deliveries.add(run_id, event, time.time())
+        if status not in ACTIVE:
+            self._durability.wanted()
         return self.require(run_id)
 
     def runs(self, filters: dict[str, str], statuses: list[str], before: int | None, limit: int) -> list[Run]:
@@ -326,6 +322,7 @@ class Store:
                 flow.created_at,
             ],
         )
+        self._durability.wanted()
 
     def flows(self) -> list[StoredFlow]:
         """All flow versions."""

@@ -13,10 +13,21 @@ from attrs import field, frozen
 from yarl import URL
 
 from lume_async.errors import ConfigurationError
-from lume_local._runs.problems import Problem
 
 SIGNATURE_HEADER = "X-Lume-Signature-256"
 DELIVERY_HEADER = "X-Lume-Delivery"
+
+
+class WebhookRefused(Exception):
+    """A URL that may not be called. The message says why and what to do."""
+
+
+class WebhooksOff(WebhookRefused):
+    """Nothing may be called, since nothing could be signed."""
+
+
+class NotAWebhook(WebhookRefused):
+    """No URL of a webhook at all."""
 
 
 @frozen
@@ -41,26 +52,16 @@ class WebhookRules:
         return cls(key, tuple(_checked_host(name) for name in names))
 
     def check(self, url: str) -> None:
-        """Raises `Problem` where the URL may not be called; says what may."""
+        """Raises `WebhookRefused` where the URL may not be called; says what may."""
         if self.secret is None:
-            raise Problem(
-                "not-supported",
-                "webhook_url: this server calls no webhooks, since it has no webhook_secret: leave it out",
-                field="webhook_url",
-            )
+            raise WebhooksOff("this server calls no webhooks, since it has no webhook_secret: leave it out")
         parsed = _parsed(url)
         if parsed is None:
-            raise Problem(
-                "invalid-field",
-                "webhook_url: must be an http:// or https:// URL with a host, without user and password",
-                field="webhook_url",
-            )
+            raise NotAWebhook("must be an http:// or https:// URL with a host, without user and password")
         if parsed.raw_host not in self.hosts:
-            raise Problem(
-                "webhook-not-allowed",
-                f"webhook_url: {parsed.raw_host!r} is not a host that this server calls; there are "
-                f"{', '.join(self.hosts) or 'none'}",
-                field="webhook_url",
+            raise WebhookRefused(
+                f"{parsed.raw_host!r} is not a host that this server calls; there are "
+                f"{', '.join(self.hosts) or 'none'}"
             )
 
     def signature(self, body: bytes) -> str:

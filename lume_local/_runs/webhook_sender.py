@@ -14,8 +14,7 @@ import aiohttp
 from yarl import URL
 
 from lume_local._runs.outbox import Deliveries, Delivery
-from lume_local._runs.problems import Problem
-from lume_local._runs.webhook_rules import DELIVERY_HEADER, SIGNATURE_HEADER, WebhookRules
+from lume_local._runs.webhook_rules import DELIVERY_HEADER, SIGNATURE_HEADER, WebhookRefused, WebhookRules
 
 _log = logging.getLogger("lume_local")
 
@@ -135,8 +134,8 @@ class Courier:
                 URL(delivery.url), data=delivery.body, headers=headers, allow_redirects=False
             ) as answer:
                 return None if 200 <= answer.status < 300 else f"answered with status {answer.status}"
-        except Problem as problem:
-            return str(problem.document["detail"])
+        except WebhookRefused as refused:
+            return str(refused)
         except TimeoutError:
             return f"no answer within {PATIENCE:.0f} s"
         except (aiohttp.ClientError, OSError, ValueError) as error:

@@ -14,7 +14,7 @@ from local.wire import SPEC, Wire, validate
 from openapi_spec_validator import validate as validate_openapi
 
 from lume_local._http.operations import CAPABILITIES
-from lume_local._runs.problems import _TITLES, Problem
+from lume_local._http.problems import _TITLES, Problem
 
 GOLDEN = Path(__file__).parents[2] / "contract"
 

@@ -13,8 +13,8 @@ from local.wire import Wire
 
 import lume_async
 import lume_local
+from lume_local._http.problems import Problem
 from lume_local._http.uploads import Uploads
-from lume_local._runs.problems import Problem
 
 CSV = PEOPLE_CSV.encode()
 

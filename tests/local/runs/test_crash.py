@@ -103,13 +103,13 @@ async def test_servers_killed_at_any_time_leave_whole_outputs_or_none(home: Path
         assert not list((home / ".lume/state").glob("runs/*"))
 
 
-def interrupted(home: Path, *, moved: int, is_committed: bool) -> str:
+def interrupted(home: Path, *, moved: int, is_committed: bool, status: str = "SYNCING_TARGET") -> str:
     """State as a server leaves it that dies after its worker has moved so many files."""
     state = home / ".lume/state"
     store = Store(state / "runs.sqlite")
     key = str(home / "people.csv")
     run, _ = store.create(NewRun("people:v1", "people.csv", key, None, False, None, ""))
-    store.update(run.run_id, "SYNCING_TARGET", started_at=run.created_at, stages=[])
+    store.update(run.run_id, status, started_at=run.created_at, stages=[])
     store.close()
     folder, out = state / "runs" / run.run_id, home / f".lume/out/people/v1/{run.run_id}"
     folder.mkdir(parents=True)
@@ -130,9 +130,10 @@ def interrupted(home: Path, *, moved: int, is_committed: bool) -> str:
     return run.run_id
 
 
+@pytest.mark.parametrize("status", ["SYNCING_TARGET", "CREATED"])  # CREATED: a power cut took its stages
 @pytest.mark.parametrize("moved", [0, 1, 2])
-async def test_a_commit_is_carried_out_by_the_next_server(home: Path, moved: int) -> None:
-    run_id = interrupted(home, moved=moved, is_committed=True)
+async def test_a_commit_is_carried_out_by_the_next_server(home: Path, moved: int, status: str) -> None:
+    run_id = interrupted(home, moved=moved, is_committed=True, status=status)
     async with serve(home) as wire:
         run = (await wire.get(run_id)).document
         assert run["status"] == "PARTIAL_FAILED"

@@ -1,6 +1,9 @@
 """The rule against processing a source twice, also under attack from several processes at once."""
 
+import asyncio
+import errno
 import multiprocessing
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +11,9 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from lume_local._runs.store import Duplicate, KeyReused, NewRun, Store, StoreError
+from lume_local._runs import durability
+from lume_local._runs.state_file import StoreError
+from lume_local._runs.store import Duplicate, KeyReused, NewRun, Store
 
 NEW = NewRun("f:v1", "a.csv", "/a.csv", {"n": 1}, False, None, "print")
 
@@ -29,9 +34,9 @@ def test_who_may_follow_whom(store: Store, status: str, force: bool) -> None:
     first, _ = store.create(NEW)
     store.update(first.run_id, status)
     if status not in ENDED:
-        expected = "run-in-progress"
+        is_active = True
     elif status in ("SUCCEEDED", "PARTIAL_FAILED") and not force:
-        expected = "already-processed"
+        is_active = False
     else:
         second, is_new = store.create(evolve(NEW, force_rerun=force))
         assert is_new
@@ -39,7 +44,7 @@ def test_who_may_follow_whom(store: Store, status: str, force: bool) -> None:
         return
     with pytest.raises(Duplicate) as caught:
         store.create(evolve(NEW, force_rerun=force))
-    assert (caught.value.kind, caught.value.run_id) == (expected, first.run_id)
+    assert (caught.value.is_active, caught.value.run_id) == (is_active, first.run_id)
 
 
 def test_a_forced_success_counts_as_processed(store: Store) -> None:
@@ -111,7 +116,7 @@ def test_what_was_stored_is_there_after_opening_again(tmp_path: Path) -> None:
     identity = store.store_id
     store.close()
     store = Store(tmp_path / "s")
-    assert store.require(run.run_id) == run
+    assert evolve(store.require(run.run_id), rev=1) == run
     assert store.store_id == identity
     assert [one.run_id for one in store.unfinished()] == [run.run_id]
     store.close()
@@ -119,13 +124,112 @@ def test_what_was_stored_is_there_after_opening_again(tmp_path: Path) -> None:
 
 def test_files_that_are_no_state_are_refused(tmp_path: Path) -> None:
     (tmp_path / "junk").write_bytes(b"this is not a database, it is a sentence of some length" * 20)
-    with pytest.raises(StoreError, match="move it away"):
+    with pytest.raises(StoreError, match=r"can't be used .*: there is no copy of it: move .* away"):
         Store(tmp_path / "junk")
     other = sqlite3.connect(tmp_path / "other")
     other.execute("PRAGMA user_version = 99")
     other.close()
     with pytest.raises(StoreError, match="another version"):
         Store(tmp_path / "other")
+
+
+def test_state_that_was_emptied_or_lost_is_not_taken_for_a_new_one(tmp_path: Path) -> None:
+    state, log, copy = (tmp_path / name for name in ("s", "s-wal", "s.backup"))
+    Store(state).close()
+    whole = state.read_bytes()
+    for content, words in (
+        (b"", "is empty"),
+        (bytes(len(whole)), "can't be used"),
+        (whole[:4096] + bytes(len(whole) - 4096), "malformed|is damaged"),
+        (whole[:-4096], "malformed|is damaged"),
+    ):
+        state.write_bytes(content)
+        with pytest.raises(StoreError, match=words):
+            Store(state)
+        assert state.read_bytes() == content, "it is left as it was found"
+    state.unlink()
+    log.write_bytes(b"x")
+    with pytest.raises(StoreError, match="is missing, but s-wal is there"):
+        Store(state)
+    state.write_bytes(whole)
+    with pytest.raises(StoreError, match="has a damaged log, s-wal"):
+        Store(state)
+    log.unlink()
+    state.unlink()
+    copy.write_bytes(whole)
+    with pytest.raises(StoreError, match=r"is missing, but s.backup is there: put its copy in place \(cp "):
+        Store(state)
+    shutil.copy(copy, state)
+    Store(state).close()
+
+
+def test_state_that_was_begun_is_begun_again(tmp_path: Path) -> None:
+    (tmp_path / "s.draft").write_bytes(b"half")
+    Store(tmp_path / "s").close()
+    assert not (tmp_path / "s.draft").exists()
+
+
+async def test_what_a_power_cut_takes_was_never_relied_on(tmp_path: Path) -> None:
+    store = Store(tmp_path / "s")
+    run, _ = store.create(NEW)
+    await store.settled()
+    survives = [(path.name, path.read_bytes()) for path in tmp_path.iterdir()]
+    seen = store.update(run.run_id, "TRANSFORMING")
+    cursor = store.last_change()
+    store.close()
+    (tmp_path / "after").mkdir()
+    for name, content in survives:
+        (tmp_path / "after" / name).write_bytes(content)
+    store = Store(tmp_path / "after/s")
+    found = store.require(run.run_id)
+    assert found.status == "CREATED"
+    assert found.rev > seen.rev, "a revision that was seen means no other content"
+    store.update(run.run_id, "FAILED", finished_at="now")
+    assert [change.status for change in store.changes(cursor, 10)] == ["FAILED"], "no client misses it"
+    store.close()
+
+
+async def test_one_fsync_for_all_that_wait(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    syncs = []
+    real = durability._sync
+    monkeypatch.setattr(durability, "_sync", lambda file: syncs.append(file) or real(file))
+    for number in range(50):
+        store.create(evolve(NEW, source_key=f"/{number}"))
+    await asyncio.gather(*(store.settled() for _ in range(50)))
+    assert len(syncs) == 1
+    run, _ = store.create(NEW)
+    await store.settled()
+    for stage in ("SYNCING_SOURCE", "TRANSFORMING", "SYNCING_TARGET"):
+        store.update(run.run_id, stage)
+        await store.settled()
+    assert len(syncs) == 2, "stages wait for no disk"
+    store.update(run.run_id, "SUCCEEDED")
+    await store.settled()
+    assert len(syncs) == 3
+
+
+async def test_the_log_is_emptied_into_the_file(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(durability, "CHECKPOINT_EVERY", 5)
+    for number in range(200):
+        store.create(evolve(NEW, source_key=f"/{number}"))
+        await store.settled()
+    assert (tmp_path / "runs.sqlite-wal").stat().st_size < 40 * 4096 * 5
+    assert (tmp_path / "runs.sqlite").stat().st_size > 100_000
+
+
+async def test_a_disk_that_fails_is_not_taken_for_durable(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: int) -> None:
+        raise OSError(errno.EIO, "no")
+
+    store.create(NEW)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="no"):
+        patch.setattr(durability, "_sync", broken)
+        await store.settled()
+    await store.settled()
 
 
 def _contend(path: str, sources: int, wins: "multiprocessing.Queue[list[str]]") -> None:

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import orjson
-
 from lume_async.models import RunStatus
 from lume_local._runs.store import Change, Run
 from lume_local._runs.times import seconds_between
@@ -60,17 +58,3 @@ def etag(run: Run) -> str:
 def change_document(change: Change) -> dict[str, Any]:
     """One entry of the change feed."""
     return {"id": change.run_id, "status": change.status, "finished_at": change.finished_at}
-
-
-def event_body(run: Run, status: str, finished_at: str) -> bytes:
-    """What a webhook is told about a run that ends now, with this status."""
-    document = {
-        "event": "run.finished",
-        "run_id": run.run_id,
-        "status": status,
-        "flow_version": run.flow_version,
-        "source_path": run.source_path,
-        "run_metadata": run.run_metadata,
-        "finished_at": finished_at,
-    }
-    return orjson.dumps(document)

@@ -1,0 +1,55 @@
+"""Group commit: one fsync, in a thread, for all the transactions that were written since the last one.
+
+SQLite runs with `synchronous=NORMAL`, so a COMMIT writes to the write-ahead log without waiting for the disk,
+and the event loop never waits for an fsync. Whatever somebody may rely on is marked with `wanted`, and awaits
+`settled` before it is shown or acted on: then the log is durable up to there. Transactions nobody relies on
+(the stages of a run) ride along with the next one.
+"""
+
+import os
+import sqlite3
+from pathlib import Path
+
+import anyio
+from anyio.to_thread import run_sync
+
+_sync = getattr(os, "fdatasync", os.fsync)  # what SQLite calls itself, where the system has it
+CHECKPOINT_EVERY = 100
+"""Durable transactions between two checkpoints, which move the log's pages into the database file."""
+
+
+class Durability:
+    """The durability of one state file's write-ahead log, which must be there. Close it."""
+
+    def __init__(self, path: Path) -> None:
+        # Closing a file ends this process's POSIX locks on it. SQLite has none on the log.
+        self._log = os.open(f"{path}-wal", os.O_RDWR | os.O_CLOEXEC)
+        self._checkpoints = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._one_at_a_time = anyio.Lock()
+        self._written = self._durable = self._checkpointed = 0
+
+    def wanted(self) -> None:
+        """A transaction was committed that somebody relies on."""
+        self._written += 1
+
+    async def settled(self) -> None:
+        """Wait until what has been written so far would outlive a power cut. Raises OSError."""
+        written = self._written
+        if self._durable >= written:
+            return
+        async with self._one_at_a_time:
+            if self._durable < written:  # else whoever was here before has taken it along
+                written = self._written
+                await run_sync(self._make_durable, written)
+                self._durable = written
+
+    def _make_durable(self, written: int) -> None:
+        _sync(self._log)
+        if written - self._checkpointed >= CHECKPOINT_EVERY:
+            self._checkpointed = written
+            self._checkpoints.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+    def close(self) -> None:
+        """Close the files; nobody may be waiting."""
+        self._checkpoints.close()
+        os.close(self._log)

@@ -1,0 +1,112 @@
+"""Opening the state file: made whole or not at all, and refused where it is damaged.
+
+A server that took a damaged or emptied file for a new one would process every source again. So a file that is
+there must be complete, and one that is missing must leave nothing behind that says it existed.
+"""
+
+import os
+import sqlite3
+import uuid
+from pathlib import Path
+
+from lume_local._runs.schema import SCHEMA, VERSION
+from lume_local._runs.times import now_text
+from lume_local._shared.commit import sync_file, sync_folder
+
+_LOG_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
+"""What SQLite's write-ahead log begins with; SQLite itself ignores a log that begins otherwise."""
+_SKIPPED = 1_000_000
+"""More revisions and changes than can be written between two fsyncs."""
+
+
+class StoreError(Exception):
+    """The state file can't be used. The message says what to do."""
+
+
+def backup_of(path: Path) -> Path:
+    """Where the copy of a state file is kept."""
+    return path.with_name(f"{path.name}.backup")
+
+
+def open_state(path: Path) -> sqlite3.Connection:
+    """The open state file, made where there is none. Raises `StoreError`."""
+    if not path.exists():
+        _create(path)
+    _check_before_opening(path)
+    db = sqlite3.connect(path, isolation_level=None)
+    db.row_factory = sqlite3.Row
+    try:
+        _prepare(db, path)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _create(path: Path) -> None:
+    """Make the file under another name first, so that one that was begun is never taken for the state."""
+    for trace in (_log(path), backup_of(path)):
+        if trace.exists() and trace.stat().st_size:
+            raise _damaged(path, f"is missing, but {trace.name} is there")
+    draft = path.with_name(f"{path.name}.draft")
+    draft.unlink(missing_ok=True)
+    db = sqlite3.connect(draft, isolation_level=None)
+    try:
+        db.executescript(f"BEGIN; {SCHEMA}; PRAGMA user_version = {VERSION}; COMMIT")
+        db.execute("INSERT INTO facts VALUES ('store_id', ?)", [uuid.uuid4().hex[:8]])
+    finally:
+        db.close()
+    sync_file(draft)
+    os.replace(draft, path)
+    sync_folder(path.parent)
+
+
+def _check_before_opening(path: Path) -> None:
+    if not path.stat().st_size:
+        raise _damaged(path, "is empty")
+    try:
+        with _log(path).open("rb") as file:
+            start = file.read(4)
+    except FileNotFoundError:
+        return
+    if start and start not in _LOG_MAGIC:
+        raise _damaged(path, f"has a damaged log, {_log(path).name}")
+
+
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
+    try:
+        found: int = db.execute("PRAGMA user_version").fetchone()[0]
+        if found != VERSION and found:
+            raise StoreError(f"{path} was written by another version of lume_local: use another data folder")
+        (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok" or not found:
+            raise _damaged(path, f"is damaged ({verdict if found else 'it holds no tables'})")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        _skip_lost_numbers(db)
+        db.execute("PRAGMA synchronous = NORMAL")  # see `durability`
+    except sqlite3.DatabaseError as error:
+        raise _damaged(path, f"can't be used ({error})") from None
+
+
+def _skip_lost_numbers(db: sqlite3.Connection) -> None:
+    """Use no number twice: a power cut may have taken the newest revisions and changes, but clients saw them."""
+    db.execute("BEGIN IMMEDIATE")
+    active = "status IN ('CREATED', 'SYNCING_SOURCE', 'TRANSFORMING', 'SYNCING_TARGET')"
+    db.execute(f"UPDATE runs SET rev = rev + {_SKIPPED} WHERE {active}")  # noqa: S608 - constants
+    db.execute(f"UPDATE sqlite_sequence SET seq = seq + {_SKIPPED} WHERE name = 'changes'")  # noqa: S608
+    db.execute("INSERT OR REPLACE INTO facts VALUES ('opened', ?)", [now_text()])
+    db.execute("COMMIT")
+
+
+def _damaged(path: Path, what: str) -> StoreError:
+    copy = backup_of(path)
+    if copy.exists():
+        remedy = f"put its copy in place (cp {copy} {path}; it lacks what came after it was made), or"
+    else:
+        remedy = "there is no copy of it:"
+    return StoreError(f"the state file {path} {what}: {remedy} move {path}* away to start with no history")
+
+
+def _log(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
