@@ -69,8 +69,8 @@ ROWS = {
     "_base": "batched clock default_client duration immortal lazy public secret threads version | backoff",
     "_wire": "headers retry withhold | answers | call | endpoints lost_answers reading",
     "_http": (
-        "body events limiter per_loop recent_runs resolver settings tracing"
-        "| lifetime session throttle | transport | api_key | sender"
+        "body events limiter per_loop recent_runs resolver settings throttle tracing"
+        "| lifetime session throttle_queue | transport | api_key | sender"
     ),
     "_run": "upload waiter | poll | submit watch | handle",
     "_many": "change_feed iterables pull scheduler summary | listing monitor progress | completion",
@@ -80,6 +80,7 @@ ROWS = {
 
 PURE = [
     *("errors", "models", "_decoding", "_base/backoff", "_base/duration"),
+    "_http/throttle",
     *("_wire/answers", "_wire/endpoints", "_wire/reading", "_wire/retry"),
 ]
 """They decide and do nothing: no I/O, no clock, no randomness of their own."""

@@ -93,7 +93,7 @@ def polling(interval: PollInterval) -> Backoff:
 QUICK = Backoff(0.25, maximum=1.0)
 """The delays after polls that failed: a failure says nothing about the run, so it must not cost a whole interval."""
 
-OUTAGE = 8
+OUTAGE = 12
 """From so many failed polls in a row on the quick delays double again: a server that is down is not hammered."""
 
 
@@ -101,7 +101,7 @@ def after_failure(usual: float, failures: int, rng: Rng) -> float:
     """Seconds until the next poll after `failures` failed ones in a row: 0.25, 0.5, 1, 1, …, never above the usual.
 
     Args:
-        usual: the delay if the last poll had succeeded.
+        usual: the delay if the last poll had succeeded; its back-off counts no failed polls, either.
         failures: 1 or more.
     """
     quick = QUICK.delay(failures - 1, rng)

@@ -16,7 +16,8 @@ from lume_async._http.limiter import Slots
 from lume_async._http.per_loop import PerLoop
 from lume_async._http.recent_runs import RecentRuns
 from lume_async._http.settings import Settings
-from lume_async._http.throttle import Gate
+from lume_async._http.throttle import Throttle
+from lume_async._http.throttle_queue import ThrottleQueue
 from lume_async._http.tracing import Traced, traced_attempt, traced_call, tracing_is_on
 from lume_async._http.transport import Transport
 from lume_async._wire import endpoints
@@ -33,13 +34,12 @@ from lume_async.errors import (
     ApiTimeoutError,
     AuthenticationError,
     ClientClosedError,
-    RateLimitError,
     RunNotFoundError,
 )
 
 T = TypeVar("T")
 
-_CLOSES_THE_GATE = frozenset({429, 503})
+_REFUSALS = frozenset({429, 503})
 
 
 class Sender:
@@ -64,7 +64,8 @@ class Sender:
         self._offered: str | None = None
         self._transport = transport
         self._keys = Keys(settings.api_key, self.clock)
-        self._gate = Gate(self.clock)
+        self._throttle = Throttle(retry.max_retry_after)
+        self._queue = ThrottleQueue(self._throttle, self.clock)
         self._slots = PerLoop(lambda: Slots(settings.max_connections))
         self.recent_runs = RecentRuns(self.clock)
         self._long_polls = 0
@@ -162,9 +163,9 @@ class Sender:
 
     async def _attempt(self, call: Call[T], state: CallState, deadline: float | None) -> T:
         """Send once, after waiting for our turn; the wait for it counts against the caller's deadline only."""
-        slots, pace = self._slots.get(), self._gate.pace
-        if pace.rate is None and slots.take():  # almost always: nobody has to wait for a turn
-            epoch = pace.epoch
+        slots, throttle = self._slots.get(), self._throttle
+        if throttle.rate is None and slots.take():  # almost always: nobody has to wait for a turn
+            epoch = throttle.epoch
         else:
             epoch = await self._turn(slots, deadline)
         try:
@@ -192,17 +193,11 @@ class Sender:
 
     async def _turn(self, slots: Slots, deadline: float | None) -> int:
         left = None if deadline is None else deadline - self.clock.now()
-        closed = self._gate.pace.delay(self.clock.now())
-        if left is None and closed > self.retry.max_retry_after:
-            raise RateLimitError(
-                f"rate limited: retry in {closed:.0f} s; no request was sent",
-                retry_after=closed,
-            )
         try:
             async with asyncio.timeout(left):
                 await slots.acquire()
                 try:
-                    epoch = await self._gate.enter()
+                    epoch = await self._queue.enter()
                 except BaseException:
                     slots.release()
                     raise
@@ -211,10 +206,10 @@ class Sender:
             slots.release()  # a turn without any time left for it is none
         except TimeoutError:
             pass
-        if self._gate.pace.rate is None:
+        if self._throttle.rate is None:
             why = f"max_connections={self.settings.max_connections} requests are under way"
         else:
-            why = "after a 429 or 503 of the server the requests of this client are paced"
+            why = "after refusals of the server (429, 503) the requests of this client are throttled"
         raise ApiTimeoutError(f"timed out waiting for a request slot: {why}", reached=False)
 
     async def _observed(
@@ -260,10 +255,10 @@ class Sender:
         offered = headers.get(CAPABILITIES)
         if offered is not None and offered != self._offered:  # a proxy's own answer has none: changes nothing
             self._offered, self.capabilities = offered, _capabilities(offered)
-        if response.status in _CLOSES_THE_GATE:
-            self._gate.pace.refused(now, epoch, retry_after(headers, self.clock.wall()))
-        else:
-            self._gate.pace.succeeded(now)
+        if response.status in _REFUSALS:
+            self._throttle.refused(now, epoch, retry_after(headers, self.clock.wall()))
+        elif response.status < 500:  # a broken answer tells nothing of how fast is too fast
+            self._throttle.succeeded(now)
         date = headers.get(DATE)
         if date is not None:
             self._dated = date, now

@@ -20,11 +20,14 @@ from lume_async import (
     ClientClosedError,
     LumeRun,
     Outcome,
+    RateLimitError,
     Retry,
     RunRequest,
     SubmissionUnknownError,
 )
+from lume_async._http.throttle import ROW
 from lume_async._http.transport import LONGEST_CONNECT, AiohttpTransport
+from lume_async._wire import endpoints
 
 FOR_AN_HOUR = 3_600
 SLOWLY = Retry(attempts=3, backoff=Backoff(FOR_AN_HOUR, maximum=FOR_AN_HOUR, jitter=0))
@@ -95,18 +98,24 @@ async def test_a_retry_that_is_waited_for_is_none() -> None:
     assert len(service.requests) == 1
 
 
-async def test_who_waits_at_the_gate_is_turned_away() -> None:
+async def pause(service: RunService, client: Client) -> None:
+    """So many refusals in a row that every request of the client waits."""
+    service.fault(*[throttled("30")] * ROW)
+    for _ in range(ROW):
+        with pytest.raises(RateLimitError):
+            await client._sender.send(endpoints.status("run_1"), once=True)
+
+
+async def test_who_waits_for_the_throttle_is_turned_away() -> None:
     async with RunService() as service:
-        service.fault(throttled("30"))
-        client = client_for(service, retry=Retry(attempts=1))
-        with pytest.raises(Exception, match="429"):
-            await client.run_status("run_1")
+        client = client_for(service)
+        await pause(service, client)
         calls = [asyncio.ensure_future(client.run_status("run_1")) for _ in range(3)]
         await asleep(client)
         await client.aclose()
         errors = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(error) for error in errors] == [ClientClosedError] * 3
-    assert len(service.requests) == 1
+    assert len(service.requests) == ROW
 
 
 @pytest.mark.parametrize("under_way", [False, True], ids=["before the retry", "under way"])
@@ -215,17 +224,14 @@ async def test_a_journal_knows_what_was_not_sent_before_the_client_was_closed(tm
     requests = [RunRequest(FLOW, f"{n}.csv", force_rerun=True) for n in range(3)]
     journal = tmp_path / "state.db"
     async with RunService(capabilities=()) as service:  # it would not know a second submission from the first
-        service.lose(throttled("30"), committed=False)
         client = client_for(service)
-        refused = asyncio.ensure_future(client.run(FLOW, SOURCE))
-        await asleep(client)
+        await pause(service, client)
         first = asyncio.ensure_future(_all(client.run_many(requests, journal=journal)))
-        await asleep(client, 3)  # the refused one, the monitor, the first at the gate
+        await asleep(client, 2)  # the monitor, the first in the queue of the throttle
         await client.aclose()
-        for call in (refused, first):
-            with pytest.raises(ClientClosedError):
-                await call
-        assert len(service.requests) == 1
+        with pytest.raises(ClientClosedError):
+            await first
+        assert len(service.requests) == ROW
         async with client_for(service) as client:
             outcomes = await _all(client.run_many(requests, journal=journal))
         assert [outcome.error for outcome in outcomes] == [None] * 3

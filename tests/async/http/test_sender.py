@@ -26,6 +26,7 @@ from lume_async import (
     RunNotFoundError,
     ServerError,
 )
+from lume_async._http.throttle import ROW
 from lume_async._wire import endpoints
 from lume_async._wire.withhold import WITHHELD
 from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, FakeTransport, fake_client, run_json
@@ -39,6 +40,17 @@ def client_of(answers: Any, **options: Any) -> tuple[Client, FakeTransport, Fake
     clock = FakeClock()
     client, transport = fake_client(answers, clock=clock, **{"retry": EVEN, **options})
     return client, transport, clock
+
+
+REFUSALS = [FakeAnswer(429, headers={"Retry-After": "10"})] * ROW
+
+
+async def paused(client: Client, clock: FakeClock) -> float:
+    """When a client whose first requests are all refused begins to hold every request back."""
+    for _ in range(ROW):
+        with pytest.raises(ApiError):
+            await client._sender.send(endpoints.status("run_1"), once=True)
+    return clock.now()
 
 
 # Retries
@@ -474,19 +486,19 @@ async def test_waiting_for_a_turn_counts_against_the_callers_deadline_only() -> 
 
 
 async def test_a_turn_that_comes_with_the_deadline_is_none() -> None:
-    client, transport, clock = client_of([FakeAnswer(429, headers={"Retry-After": "10"}), RUN, RUN])
-    with pytest.raises(RateLimitError):
-        await client._sender.send(endpoints.status("run_1"), once=True)
-    begun = clock.now()
+    client, transport, clock = client_of([*REFUSALS, RUN])
+    begun = await paused(client, clock)
 
-    with pytest.raises(ApiTimeoutError, match="timed out waiting for a request slot: after a 429") as caught:
+    with pytest.raises(
+        ApiTimeoutError, match="timed out waiting for a request slot: after refusals"
+    ) as caught:
         await client._sender.send(endpoints.status("run_1"), timeout=10)
 
     assert not caught.value.reached
     assert clock.now() - begun == 10
-    assert len(transport.requests) == 1
+    assert len(transport.requests) == ROW
     await client.run_status("run_1")  # the turn was given back
-    assert len(transport.requests) == 2
+    assert len(transport.requests) == ROW + 1
 
 
 async def test_who_is_cancelled_gives_the_turn_back() -> None:
@@ -504,30 +516,49 @@ async def test_who_is_cancelled_gives_the_turn_back() -> None:
     assert (await client.run_status("run_1")).id == "run_1"
 
 
-async def test_a_refusal_makes_everybody_wait() -> None:
-    client, _, clock = client_of(
-        [FakeAnswer(429, headers={"Retry-After": "5"}), RUN, RUN], retry=Retry(attempts=1)
-    )
-    with pytest.raises(RateLimitError):
-        await client.run_status("run_1")
+async def test_many_refusals_in_a_row_make_everybody_wait() -> None:
+    client, _, clock = client_of([*REFUSALS, RUN])
+    begun = await paused(client, clock)
 
     await client.run_status("run_1")
 
-    assert clock.now() - START == pytest.approx(5)
+    assert clock.now() - begun == pytest.approx(10)
 
 
-async def test_a_pause_that_is_too_long_is_told_instead_of_waited_for() -> None:
-    client, transport, clock = client_of(
-        [FakeAnswer(429, headers={"Retry-After": "3600"}), FakeAnswer(200, run_json("run_1", "SUCCEEDED"))],
-        retry=Retry(attempts=1, max_retry_after=60),
-    )
-    for _ in range(2):
-        with pytest.raises(RateLimitError) as caught:
-            await client.run_status("run_1")
-        assert caught.value.retry_after == pytest.approx(3600)
-    assert len(transport.requests) == 1
-    await client.attach("run_1").wait(timeout=2 * 3600)  # who has the time waits
+@pytest.mark.parametrize("retry_after", ["3600", "99999999999"])
+async def test_a_long_pause_that_one_request_is_told_holds_no_other_back(retry_after: str) -> None:
+    refusal = FakeAnswer(429, headers={"Retry-After": retry_after})
+    client, _, clock = client_of([refusal, RUN, FakeAnswer(201, run_json("run_2", "CREATED"))])
+    with pytest.raises(RateLimitError):
+        await client.run("flow:v1", "a.csv")
+
+    await client.run_status("run_1")
+    await client.run("flow:v1", "b.csv")
+
+    assert clock.sleeps == []
+
+
+async def test_however_long_the_server_asks_for_all_pause_no_longer_than_the_retry_allows() -> None:
+    refusals = [FakeAnswer(503, headers={"Retry-After": "99999999999"})] * ROW
+    client, _, clock = client_of([*refusals, RUN], retry=Retry(max_retry_after=7))
+    begun = await paused(client, clock)
+
+    await client.run_status("run_1")
+
+    assert clock.now() - begun == pytest.approx(7)
+
+
+async def test_who_has_the_time_waits_as_long_as_the_server_asks_for() -> None:
+    answers = [
+        FakeAnswer(429, headers={"Retry-After": "3600"}),
+        FakeAnswer(200, run_json("run_1", "SUCCEEDED")),
+    ]
+    client, transport, clock = client_of(answers, retry=Retry(attempts=1, max_retry_after=60))
+
+    await client.attach("run_1").wait(timeout=2 * 3600)
+
     assert clock.now() - START >= 3600
+    assert len(transport.requests) == 2
 
 
 async def test_an_answer_about_another_run_is_no_answer() -> None:
@@ -537,25 +568,23 @@ async def test_an_answer_about_another_run_is_no_answer() -> None:
 
 
 async def test_who_is_cancelled_while_everybody_waits_gives_the_turn_back() -> None:
-    client, transport, _ = client_of(
-        [FakeAnswer(429, headers={"Retry-After": "5"}), RUN], retry=Retry(attempts=1), max_connections=1
-    )
-    with pytest.raises(RateLimitError):
-        await client.run_status("run_1")
+    client, transport, clock = client_of([*REFUSALS, RUN], max_connections=1)
+    await paused(client, clock)
     look = asyncio.ensure_future(client.run_status("run_1"))
     await asyncio.sleep(0)
     look.cancel()
     await asyncio.wait([look])
 
     assert (await client.run_status("run_1")).id == "run_1"
-    assert len(transport.requests) == 2
+    assert len(transport.requests) == ROW + 1
 
 
 @pytest.mark.parametrize("status", [500, 502, 504, 408, 404])
 async def test_other_failures_make_nobody_else_wait(status: int) -> None:
-    client, _, clock = client_of([FakeAnswer(status), RUN], retry=Retry(attempts=1))
-    with pytest.raises(ApiError):
-        await client.run_status("run_1")
+    client, _, clock = client_of([FakeAnswer(status)] * 2 * ROW + [RUN], retry=Retry(attempts=1))
+    for _ in range(2 * ROW):
+        with pytest.raises(ApiError):
+            await client.run_status("run_1")
 
     await client.run_status("run_1")
 

@@ -1,0 +1,34 @@
+"""`ThrottleQueue`: lets requests through as the throttle allows, in the order in which they came."""
+
+import asyncio
+import math
+
+from lume_async._base.clock import Clock
+from lume_async._http.per_loop import PerLoop
+from lume_async._http.throttle import Throttle
+
+
+class ThrottleQueue:
+    """Where requests wait for the throttle; one queue per event loop."""
+
+    def __init__(self, throttle: Throttle, clock: Clock) -> None:
+        self._throttle = throttle
+        self._clock = clock
+        self._lock = PerLoop(asyncio.Lock)
+
+    async def enter(self) -> int:
+        """Wait until the next request may be sent; returns the throttle's epoch, for a refusal of that request.
+
+        The first in the queue holds the lock while it waits for its time; whoever is cancelled leaves the
+        queue and uses up no turn.
+        """
+        throttle = self._throttle
+        if throttle.rate is not None:
+            async with self._lock.get():
+                # Each moment is slept for once: where sleeps take no time, that is enough.
+                slept_until = -math.inf
+                while (until := throttle.opens_at) > max(now := self._clock.now(), slept_until):
+                    slept_until = until
+                    await self._clock.sleep(until - now)
+                throttle.take(self._clock.now())
+        return throttle.epoch

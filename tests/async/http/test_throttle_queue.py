@@ -1,0 +1,60 @@
+"""Requests that wait for the throttle: in order, none lost, none in another's turn."""
+
+import asyncio
+
+import pytest
+
+from lume_async._http.throttle import ROW, Throttle
+from lume_async._http.throttle_queue import ThrottleQueue
+from lume_async.testing import FakeClock
+
+
+def pause(throttle: Throttle, now: float, seconds: float) -> None:
+    for _ in range(ROW):
+        throttle.refused(now, throttle.epoch, seconds)
+
+
+async def test_an_unlimited_throttle_makes_nobody_wait() -> None:
+    clock = FakeClock()
+    queue = ThrottleQueue(Throttle(), clock)
+
+    assert [await queue.enter() for _ in range(5)] == [0] * 5
+    assert clock.sleeps == []
+
+
+async def test_after_a_pause_they_go_in_the_order_in_which_they_came() -> None:
+    clock, throttle = FakeClock(), Throttle()
+    queue, passed = ThrottleQueue(throttle, clock), list[tuple[int, float]]()
+    pause(throttle, clock.now(), 3)
+
+    async def pass_through(name: int) -> None:
+        await queue.enter()
+        passed.append((name, round(clock.now() - 1_000, 3)))
+
+    await asyncio.gather(*(pass_through(n) for n in range(4)))
+
+    assert passed == [(0, 3.0), (1, 3.1), (2, 3.2), (3, 3.3)]
+
+
+async def test_who_is_cancelled_uses_up_no_turn() -> None:
+    clock, throttle = FakeClock(), Throttle()
+    queue = ThrottleQueue(throttle, clock)
+    pause(throttle, clock.now(), 3)
+    first, second = asyncio.ensure_future(queue.enter()), asyncio.ensure_future(queue.enter())
+    await asyncio.sleep(0)
+    first.cancel()
+
+    assert await second == 1
+    assert clock.now() - 1_000 == pytest.approx(3.0)
+
+
+async def test_a_pause_that_is_prolonged_keeps_those_who_wait() -> None:
+    clock, throttle = FakeClock(), Throttle()
+    queue = ThrottleQueue(throttle, clock)
+    pause(throttle, clock.now(), 3)
+    waiter = asyncio.ensure_future(queue.enter())
+    await asyncio.sleep(0)
+    pause(throttle, clock.now(), 10)
+
+    assert await waiter == 2
+    assert clock.now() - 1_000 == pytest.approx(10.0)
