@@ -5,6 +5,7 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
+from scripted import scripted_client
 
 from lume_async import (
     ApiConnectionError,
@@ -21,7 +22,9 @@ from lume_async import (
     ServerError,
     SubmissionUnknownError,
 )
-from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, fake_client, run_json
+from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, run_json
+
+pytestmark = pytest.mark.usefixtures("http")
 
 FLOW, SOURCE = "customer_cleaner:v1", "customers.csv"
 LOST = [
@@ -130,7 +133,7 @@ class Submitted:
 async def submitted(server: Server, *, known: bool = False, **options: Any) -> Submitted:
     """Submit once; `known`: the client has seen an answer of the server before."""
     settings = {name: options.pop(name) for name in ("retry", "api_key") if name in options}
-    client, transport = fake_client(server, clock=server.clock, **settings)
+    client, transport = scripted_client(server, clock=server.clock, **settings)
     if known:
         server.runs["old"] = run_json("old", "SUCCEEDED", source_path="elsewhere.csv")
         await client.run_status("old")
@@ -158,7 +161,7 @@ async def test_a_submission_is_one_request() -> None:
 
 async def test_each_call_has_its_own_key() -> None:
     server = Server()
-    client, transport = fake_client(server, clock=server.clock)
+    client, transport = scripted_client(server, clock=server.clock)
     for n in range(3):
         await client.run(FLOW, f"{n}.csv")
 
@@ -244,7 +247,7 @@ async def test_where_the_server_does_not_say_what_it_can_nothing_is_sent_twice(a
     def answers(request: FakeRequest) -> Any:
         return answer if request.path == "/healthz" else server(request)
 
-    client, transport = fake_client(answers, clock=server.clock)
+    client, transport = scripted_client(answers, clock=server.clock)
     with pytest.raises(SubmissionUnknownError):
         await client.run(FLOW, SOURCE, force_rerun=True)
 
@@ -403,7 +406,7 @@ async def test_a_duplicate_after_a_lost_answer_is_looked_into(
             run["run_metadata"] = metadata  # as if another client had been there first
         return server(request)
 
-    client, transport = fake_client(answers, clock=server.clock)
+    client, transport = scripted_client(answers, clock=server.clock)
     if ours:
         run = await client.run(FLOW, SOURCE, {"batch": 7})
         assert (run.id, run.reused) == ("run_1", False)
@@ -424,7 +427,7 @@ async def test_no_metadata_and_empty_metadata_are_the_same(mine: Any, theirs: An
             run["run_metadata"] = theirs
         return server(request)
 
-    client, _ = fake_client(answers, clock=server.clock)
+    client, _ = scripted_client(answers, clock=server.clock)
 
     assert (await client.run(FLOW, SOURCE, mine)).id == "run_1"
 
@@ -438,7 +441,7 @@ async def test_a_server_that_tells_whole_seconds_is_understood() -> None:
             run["created_at"] = f"{run['created_at'][:19]}Z"
         return server(request)
 
-    client, _ = fake_client(answers, clock=server.clock)
+    client, _ = scripted_client(answers, clock=server.clock)
 
     assert (await client.run(FLOW, SOURCE)).reused is False
 
@@ -452,7 +455,7 @@ async def test_a_run_that_does_not_say_when_it_was_made_is_not_ours(created_at: 
             run["created_at"] = created_at
         return server(request)
 
-    client, _ = fake_client(answers, clock=server.clock)
+    client, _ = scripted_client(answers, clock=server.clock)
     with pytest.raises(DuplicateRunError):
         await client.run(FLOW, SOURCE)
 
@@ -477,7 +480,7 @@ async def test_attach_after_a_lost_answer_knows_another_ones_run() -> None:
 @pytest.mark.parametrize("on_duplicate", ["raise", "attach"])
 @pytest.mark.parametrize("body", [{}, {"run_id": None}, {"run_id": "../x"}, b"", b"<html>"])
 async def test_a_duplicate_that_names_no_run(body: Any, on_duplicate: Any) -> None:
-    client, transport = fake_client([FakeAnswer(409, body)])
+    client, transport = scripted_client([FakeAnswer(409, body)])
 
     with pytest.raises(DuplicateRunError) as caught:
         await client.run(FLOW, SOURCE, on_duplicate=on_duplicate)
@@ -492,7 +495,7 @@ async def test_a_run_that_can_not_be_looked_at_leaves_the_lost_answer_unknown(
     failure: FakeAnswer, lost: bool
 ) -> None:
     first = [FakeAnswer(502)] if lost else []
-    client, _ = fake_client([*first, FakeAnswer(409, {"run_id": "run_1"}), failure])
+    client, _ = scripted_client([*first, FakeAnswer(409, {"run_id": "run_1"}), failure])
 
     with pytest.raises(ApiError) as caught:
         await client.run(FLOW, SOURCE, on_duplicate="attach")
@@ -503,7 +506,7 @@ async def test_a_run_that_can_not_be_looked_at_leaves_the_lost_answer_unknown(
 
 async def test_a_run_that_was_found_to_be_ours_may_be_late_to_show() -> None:
     server = Server((True, FakeAnswer(502)), capabilities=None)
-    client, transport = fake_client(server, clock=server.clock)
+    client, transport = scripted_client(server, clock=server.clock)
     run = await client.run(FLOW, SOURCE)
     hidden = [server.runs.pop("run_1")]
 
@@ -512,7 +515,7 @@ async def test_a_run_that_was_found_to_be_ours_may_be_late_to_show() -> None:
             server.runs["run_1"] = hidden[0]
         return server(request)
 
-    transport._answer = appears
+    transport.answer = appears
     await run.refresh()
 
     assert run.status == "CREATED"
@@ -585,7 +588,7 @@ async def test_a_replay_after_a_lost_answer_may_still_be_an_older_run() -> None:
 
 @pytest.mark.parametrize("key", ["", " ", "a\nb", "ü", "x" * 256, 5, b"k"])
 async def test_a_bad_key_is_not_sent(key: Any) -> None:
-    client, transport = fake_client([])
+    client, transport = scripted_client([])
 
     with pytest.raises(InvalidRequestError, match="idempotency_key"):
         await client.run(FLOW, SOURCE, idempotency_key=key)
@@ -595,7 +598,7 @@ async def test_a_bad_key_is_not_sent(key: Any) -> None:
 
 @pytest.mark.parametrize("choice", ["", "Attach", None, True])
 async def test_a_bad_choice_is_not_sent(choice: Any) -> None:
-    client, transport = fake_client([])
+    client, transport = scripted_client([])
 
     with pytest.raises(ValueError, match="on_duplicate must be"):
         await client.run(FLOW, SOURCE, on_duplicate=choice)
@@ -607,7 +610,7 @@ async def test_a_bad_choice_is_not_sent(choice: Any) -> None:
     "arguments", [("", SOURCE), (FLOW, "../x"), (FLOW, SOURCE, [1]), (FLOW, SOURCE, None, "yes")]
 )
 async def test_bad_arguments_are_not_sent(arguments: tuple[Any, ...]) -> None:
-    client, transport = fake_client([])
+    client, transport = scripted_client([])
 
     with pytest.raises(InvalidRequestError):
         await client.run(*arguments)

@@ -4,10 +4,14 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from aioresponses import aioresponses
+from scripted import scripted_client
 
 from lume_async import ApiConnectionError, ApiError, Client, InvalidRequestError
 from lume_async._run.upload import CHUNK
-from lume_async.testing import FakeAnswer, FakeRequest, FakeTransport, fake_client
+from lume_async.testing import FakeAnswer, FakeRequest
+
+pytestmark = pytest.mark.usefixtures("http")
 
 
 def store(request: FakeRequest) -> FakeAnswer:
@@ -23,18 +27,18 @@ def store(request: FakeRequest) -> FakeAnswer:
 
 @pytest.fixture
 def client() -> Client:
-    return fake_client(store)[0]
+    return scripted_client(store)[0]
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK, 3 * CHUNK + 7])
 async def test_the_whole_file_arrives(tmp_path: Path, size: int) -> None:
-    client, transport = fake_client(store)
+    client, transport = scripted_client(store)
     file = tmp_path / "customers 2026.csv"
     file.write_bytes(bytes(range(256)) * (size // 256) + b"x" * (size % 256))
     source = await client.upload_file(file, flow_version="f:v1")
     (request,) = transport.requests
     assert request.method == "PUT"
-    assert request.path.endswith("-customers_2026.csv?flow_version=f%3Av1")
+    assert request.path.endswith("-customers_2026.csv?flow_version=f:v1")
     assert request.headers["Content-Length"] == str(size)
     assert request.body == file.read_bytes()
     assert source == "upload://" + request.path.split("?")[0].rsplit("/", 1)[1]
@@ -42,7 +46,7 @@ async def test_the_whole_file_arrives(tmp_path: Path, size: int) -> None:
 
 async def test_a_cut_upload_begins_anew(tmp_path: Path) -> None:
     answers: list[Exception | None] = [ApiConnectionError("reset"), None]
-    client, transport = fake_client(lambda request: answers.pop(0) or store(request))
+    client, transport = scripted_client(lambda request: answers.pop(0) or store(request))
     file = tmp_path / "a.csv"
     file.write_bytes(b"a" * (CHUNK + 1))
     await client.upload_file(str(file))
@@ -52,7 +56,7 @@ async def test_a_cut_upload_begins_anew(tmp_path: Path) -> None:
 
 
 async def test_a_large_file_has_more_time(tmp_path: Path) -> None:
-    client, transport = fake_client(store)
+    client, transport = scripted_client(store)
     file = tmp_path / "a.csv"
     with file.open("wb") as opened:
         opened.truncate(1024 * 1024)
@@ -62,16 +66,14 @@ async def test_a_large_file_has_more_time(tmp_path: Path) -> None:
 
 async def test_what_arrived_changed_is_told(tmp_path: Path) -> None:
     wrong = {"source_path": "upload://x", "bytes": 1, "sha256": "0" * 64}
-    client, _ = fake_client(lambda request: FakeAnswer(201, wrong))
+    client, _ = scripted_client(lambda request: FakeAnswer(201, wrong))
     (tmp_path / "a.csv").write_bytes(b"abc")
     with pytest.raises(ApiError, match="arrived changed"):
         await client.upload_file(tmp_path / "a.csv")
 
 
-async def test_no_such_file(tmp_path: Path, client: Client) -> None:
+async def test_no_such_file(tmp_path: Path, client: Client, http: aioresponses) -> None:
     for path in (tmp_path / "nowhere.csv", tmp_path):
         with pytest.raises(InvalidRequestError, match="no file"):
             await client.upload_file(path)
-    transport = client._sender._transport
-    assert isinstance(transport, FakeTransport)
-    assert not transport.requests
+    http.assert_not_called()

@@ -1,0 +1,3 @@
+"""Fixtures of the core's tests."""
+
+from scripted import http as http
