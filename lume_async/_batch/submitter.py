@@ -4,7 +4,7 @@ import asyncio
 import math
 import uuid
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeGuard, TypeVar
 
 from lume_async import errors
 from lume_async._batch.journal import Entry, Journal
@@ -22,7 +22,6 @@ from lume_async.errors import (
     ClientClosedError,
     DuplicateRunError,
     InvalidRequestError,
-    RateLimitError,
     RunNotFoundError,
     SubmissionUnknownError,
 )
@@ -159,10 +158,10 @@ class Submitter:
 
     async def _pause(self, request: RunRequest, error: ApiError) -> float | None:
         """A full server is no outcome: how many seconds the item waits for its turn; None for any other error."""
-        if isinstance(error, RateLimitError):
+        if _is_full(error):
             return error.retry_after or THROTTLED
         full = error.__cause__ if isinstance(error, SubmissionUnknownError) else None
-        if not isinstance(full, RateLimitError):
+        if full is None or not _is_full(full):
             return None
         replays = await self._sender.replays()
         then = decide(full, lost=True, force_rerun=request.force_rerun, replays=replays, again=True)
@@ -240,6 +239,11 @@ class Submitter:
     ) -> T | None:
         """One call of the journal; nothing where there is none."""
         return None if self._recorder is None else await self._recorder.record(method, *values, **named)
+
+
+def _is_full(error: BaseException) -> TypeGuard[ApiError]:
+    """Whether a server, or one of its backends, has no room for a submission at the moment."""
+    return isinstance(error, ApiError) and error.status_code in (429, 503)
 
 
 def _frozen_error(error: ApiError) -> dict[str, Any]:

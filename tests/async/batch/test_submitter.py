@@ -60,6 +60,16 @@ async def outcomes_of(
 # A full server
 
 
+@pytest.mark.parametrize("headers", [{}, {"Retry-After": "7"}, {"Retry-After": "90"}])
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_server_without_room_is_waited_for(status: int, headers: dict[str, str]) -> None:
+    service = Service()
+    full = [FakeAnswer(status, {"detail": "no room"}, headers)] * 20
+    (outcome,) = await outcomes_of(service, force(1), Posts(service, *full))
+    assert outcome.result().succeeded
+    assert service.created == ["run_0"]
+
+
 @pytest.mark.parametrize("then", [FakeAnswer(503, {}), FakeAnswer(502, {}), ApiConnectionError("reset")])
 async def test_who_waited_for_a_full_server_has_all_its_attempts_again(then: Answer) -> None:
     service = Service(capabilities=["idempotency"])
