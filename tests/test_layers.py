@@ -66,14 +66,14 @@ WINGS = {
 """Each package from the ground up. A wing (a folder, or a file at the root) imports only from rows above its own."""
 
 ROWS = {
-    "_base": "batched clock default_client duration immortal lazy public secret threads version | backoff",
+    "_base": "batched clock default_client duration immortal lazy public secret tasks threads version | backoff",
     "_wire": "headers retry withhold | answers | call | endpoints lost_answers reading",
     "_http": (
         "body events limiter per_loop recent_runs resolver settings throttle tracing"
         "| lifetime session throttle_queue | transport | api_key | sender"
     ),
     "_run": "upload waiter | poll | submit watch | handle",
-    "_many": "change_feed iterables pull scheduler summary | listing monitor progress | completion",
+    "_many": "change_feed iterables scheduler summary watched | listing monitor progress | completion",
     "_batch": "journal | journal_thread | submitter | run_many",
 }
 """The same inside each wing of the core."""

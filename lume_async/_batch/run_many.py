@@ -1,27 +1,30 @@
-"""`run_many`: submit a stream of requests, so many at a time, and tell their outcomes as they come.
+"""`run_many`: submit a stream of requests with bounded concurrency, and yield their outcomes as they come.
 
-    requests ── _feed ── _start ── Monitor ── _collect ── outcomes
+    requests ── _submit_all ── _start ── Monitor ── _collect ── outcomes
 
 A request holds one of `max_active` places from the moment it is taken from the iterable until its outcome is
 taken by the reader: the iterable, the submissions and the outcomes are bounded by the same number.
 """
 
-import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
-from typing import Any
 
+import anyio
+from anyio import CancelScope, Semaphore
+from anyio.streams.memory import MemoryObjectSendStream
 from attrs import evolve
 
 from lume_async._base.backoff import PollInterval, polling
 from lume_async._base.duration import Duration, optional_seconds
+from lume_async._base.tasks import owned, task_group
 from lume_async._batch.journal_thread import Recorder
 from lume_async._batch.submitter import Submitter
 from lume_async._http.sender import Sender
 from lume_async._many.completion import outcome_of, too_late
+from lume_async._many.iterables import pull
 from lume_async._many.monitor import Monitor
-from lume_async._many.pull import pull
 from lume_async._run.handle import LumeRun
 from lume_async._run.submit import OnDuplicate, check_on_duplicate
 from lume_async.models import Outcome, RunRequest
@@ -49,111 +52,122 @@ def run_many(
     submitting = partial(
         Submitter, sender, on_duplicate=on_duplicate, retry_failed=retry_failed, timeout=limit
     )
-    return _outcomes(sender, requests, max_active, journal, submitting, limit, poll_interval)
+    places = Semaphore(max_active, fast_acquire=True)
+
+    async def work(outcomes: MemoryObjectSendStream[Outcome[LumeRun]]) -> None:
+        async with _journal(journal) as recorder, Monitor(sender, poll_interval=poll_interval) as monitor:
+            await _Batch(monitor, submitting(recorder), places, outcomes).run(requests, limit)
+
+    return _outcomes(work, places, max_active)
 
 
 async def _outcomes(
-    sender: Sender,
-    requests: Iterable[RunRequest] | AsyncIterable[RunRequest],
+    work: Callable[[MemoryObjectSendStream[Outcome[LumeRun]]], Awaitable[None]],
+    places: Semaphore,
     max_active: int,
-    journal_path: str | os.PathLike[str] | None,
-    submitting: Callable[[Recorder | None], Submitter],
-    timeout: float | None,
-    poll_interval: PollInterval,
 ) -> AsyncGenerator[Outcome[LumeRun], None]:
-    journal = None if journal_path is None else await Recorder.open(journal_path)
+    async with aclosing(owned(work, ready=max_active)) as outcomes:
+        async for outcome in outcomes:
+            places.release()
+            yield outcome
+
+
+@asynccontextmanager
+async def _journal(path: str | os.PathLike[str] | None) -> AsyncGenerator[Recorder | None, None]:
+    if path is None:
+        yield None
+        return
+    recorder = await Recorder.open(path)
     try:
-        async with Monitor(sender, poll_interval=poll_interval) as monitor:
-            batch = _Batch(monitor, submitting(journal), max_active)
-            try:
-                batch.begin(requests, timeout)
-                while (outcome := await batch.next()) is not None:
-                    yield outcome
-            finally:
-                await batch.aclose()
+        yield recorder
     finally:
-        if journal is not None:
-            await journal.aclose()
+        await recorder.aclose()
 
 
 class _Batch:
-    """One `run_many` under way: owns its tasks; ends when the input has and every outcome was taken."""
+    """One `run_many` in progress: ends when the input has and every outcome was sent to the reader.
 
-    def __init__(self, monitor: Monitor, submitter: Submitter, max_active: int) -> None:
+    Args:
+        places: a request that is taken holds one; the reader gives it back with the outcome.
+        outcomes: has room for as many as there are places.
+    """
+
+    def __init__(
+        self,
+        monitor: Monitor,
+        submitter: Submitter,
+        places: Semaphore,
+        outcomes: MemoryObjectSendStream[Outcome[LumeRun]],
+    ) -> None:
         self._monitor = monitor
         self._submitter = submitter
-        self._places = asyncio.Semaphore(max_active)
-        self._done: asyncio.Queue[Outcome[LumeRun] | BaseException | None] = asyncio.Queue()
-        self._items: dict[str, list[tuple[int, RunRequest, LumeRun]]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._starting: set[asyncio.Task[None]] = set()
-        self._open = 0  # requests taken whose outcomes were not
-        self._exhausted = False
+        self._places = places
+        self._outcomes = outcomes
+        self._followed: dict[str, list[tuple[int, RunRequest, LumeRun]]] = {}
+        self._taking = CancelScope()
+        self._submitted = anyio.Event()
+        self._ended = anyio.Event()
+        self._open = 0  # requests that were taken and have no outcome yet
         self._broken: Exception | None = None
 
-    def begin(
+    async def run(
         self, requests: Iterable[RunRequest] | AsyncIterable[RunRequest], timeout: float | None
     ) -> None:
-        feed = self._spawn(self._feed(requests))
-        self._spawn(self._collect(timeout))
-        if timeout is not None:
-            self._spawn(self._ring(timeout, feed))
-
-    async def next(self) -> Outcome[LumeRun] | None:
-        """The next outcome, None after the last one.
+        """Do all of it.
 
         Raises:
             Exception: what the input raised, after all outcomes; what broke the batch itself, at once.
         """
-        while not (self._exhausted and self._open == 0):
-            outcome = await self._done.get()
-            if isinstance(outcome, BaseException):
-                raise outcome
-            if outcome is not None:
-                self._open -= 1
-                self._places.release()
-                return outcome
+        async with task_group() as others:
+            others.start_soon(self._collect, timeout)
+            if timeout is not None:
+                others.start_soon(self._end_after, timeout)
+            await self._submit_all(requests)
+            self._submitted.set()
+            if self._open:
+                await self._ended.wait()
+            others.cancel_scope.cancel()
         if self._broken is not None:
             raise self._broken
-        return None
 
-    async def aclose(self) -> None:
-        """Stop everything; runs that were started go on, and the journal knows them."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _feed(self, requests: Iterable[RunRequest] | AsyncIterable[RunRequest]) -> None:
-        """Take a request whenever a place is free, and start it."""
+    async def _submit_all(self, requests: Iterable[RunRequest] | AsyncIterable[RunRequest]) -> None:
+        """Take a request whenever a place is free and submit it; returns when all submissions have ended."""
         count = 0
-        source = pull(requests)
+        async with task_group() as submissions:
+            with self._taking:
+                async with aclosing(self._input(requests)) as source:
+                    await self._places.acquire()
+                    async for request in source:
+                        self._open += 1
+                        submissions.start_soon(self._submit, count, request)
+                        count += 1
+                        await self._places.acquire()
+                if self._broken is None:
+                    await self._submitter.complete(count)
+
+    async def _input(
+        self, requests: Iterable[RunRequest] | AsyncIterable[RunRequest]
+    ) -> AsyncGenerator[RunRequest, None]:
+        """The requests; what the input raises ends them, and is raised after all outcomes."""
+        count = 0
         try:
-            await self._places.acquire()
-            async for request in source:
-                if not isinstance(request, RunRequest):
-                    raise TypeError(
-                        f"run_many takes RunRequests, item {count + 1} is a {type(request).__name__}"
-                    )
-                self._open += 1
-                start = self._spawn(self._start(count, request))
-                self._starting.add(start)
-                start.add_done_callback(self._starting.discard)
-                count += 1
-                await self._places.acquire()
+            async with aclosing(pull(requests)) as source:
+                async for request in source:
+                    count += 1
+                    if not isinstance(request, RunRequest):
+                        raise TypeError(
+                            f"run_many takes RunRequests, item {count} is a {type(request).__name__}"
+                        )
+                    yield request
         except Exception as error:
             self._broken = error
-        else:
-            await self._submitter.complete(count)
-        finally:
-            await source.aclose()
-        self._end_input()
 
-    async def _start(self, item: int, request: RunRequest) -> None:
+    async def _submit(self, item: int, request: RunRequest) -> None:
         begun = await self._submitter.begin(item, request)
         if isinstance(begun, Outcome):
-            self._done.put_nowait(begun)
+            self._deliver(begun)
         else:
-            self._items.setdefault(begun.id, []).append((item, request, begun))
+            self._followed.setdefault(begun.id, []).append((item, request, begun))
             self._monitor.add(begun)
 
     async def _collect(self, timeout: float | None) -> None:
@@ -161,37 +175,26 @@ class _Batch:
         async for event in self._monitor:
             if event.error is None and not event.run.is_terminal:
                 continue
-            for item, request, run in self._items.pop(event.run.id, []):
+            for item, request, run in self._followed.pop(event.run.id, []):
                 outcome = outcome_of(event, request)
                 if outcome.run is not None and outcome.run._record is not None:
                     # Each item keeps its own key, also where several led to one run.
                     outcome = evolve(outcome, run=run._snapshot(outcome.run._record))
                 await self._submitter.end(item, outcome)
-                self._done.put_nowait(outcome)
-        for run_id, items in self._items.items():
+                self._deliver(outcome)
+        for run_id, items in self._followed.items():
             for _item, request, run in items:
-                self._done.put_nowait(Outcome(run_id, error=too_late(run, timeout), request=request))
-        self._end_input()
+                self._deliver(Outcome(run_id, error=too_late(run, timeout), request=request))
 
-    async def _ring(self, timeout: float, feed: asyncio.Task[None]) -> None:
-        """At the deadline: take nothing more, let submissions end, one last look at every run."""
+    def _deliver(self, outcome: Outcome[LumeRun]) -> None:
+        self._outcomes.send_nowait(outcome)
+        self._open -= 1
+        if self._submitted.is_set() and not self._open:
+            self._ended.set()
+
+    async def _end_after(self, timeout: float) -> None:
+        """At the deadline: take nothing more, let submissions end, one last poll of every run."""
         await self._monitor._sender.clock.sleep(timeout)
-        feed.cancel()
-        await asyncio.gather(feed, *self._starting, return_exceptions=True)
-        await self._monitor._last_round()
-        await self._monitor._events.put(None)
-
-    def _end_input(self) -> None:
-        self._exhausted = True
-        self._done.put_nowait(None)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._task_done)
-        return task
-
-    def _task_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._done.put_nowait(error)
+        self._taking.cancel()
+        await self._submitted.wait()
+        await self._monitor.finish()

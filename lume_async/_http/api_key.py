@@ -6,6 +6,7 @@ from collections.abc import Callable
 from copy import copy
 
 from lume_async._base.secret import Secret, veiled
+from lume_async._base.tasks import is_being_cancelled
 from lume_async._http.lifetime import Lifetime
 from lume_async._http.per_loop import PerLoop
 from lume_async._http.settings import valid_key
@@ -48,7 +49,7 @@ class Keys:
                 # One caller that gives up must not take the answer from the others.
                 return await asyncio.shield(task)
         except asyncio.CancelledError as error:
-            if not task.cancelled() or _is_being_cancelled():
+            if not task.cancelled() or is_being_cancelled():
                 raise
             failure = error  # somebody else cancelled what the function waited for
         except Exception as error:
@@ -100,8 +101,3 @@ class _Asking:
         finally:
             self._lifetime.forget(question.cancel)
         return valid_key(answer, "the api_key function")
-
-
-def _is_being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

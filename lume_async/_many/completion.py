@@ -1,12 +1,15 @@
 """Waiting for many runs: one outcome each, as they end (`as_completed`) or all together (`wait_all`)."""
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import Iterable
 from copy import copy
+from functools import partial
+
+from anyio.streams.memory import MemoryObjectSendStream
 
 from lume_async._base.backoff import PollInterval, polling
 from lume_async._base.duration import Duration, optional_seconds
+from lume_async._base.tasks import owned, task_group
 from lume_async._http.sender import Sender
 from lume_async._many.iterables import Chunked
 from lume_async._many.monitor import QUEUED, Monitor
@@ -18,10 +21,11 @@ from lume_async.models import Outcome, RunEvent, RunRequest, check_run_id
 def as_completed(
     sender: Sender, runs: Iterable[LumeRun | str], *, timeout: Duration | None, poll_interval: PollInterval
 ) -> Chunked[Outcome[LumeRun]]:
-    """One outcome per item of `runs`, in the order in which the runs end; one look per id at a time."""
+    """One outcome per item of `runs`, in the order in which the runs end; one poll per id at a time."""
     handles = [LumeRun(sender, check_run_id(run)) if isinstance(run, str) else run for run in runs]
-    polling(poll_interval)  # a bad argument is told at once, not at the first step
-    return Chunked(_completions(sender, handles, optional_seconds(timeout, "timeout"), poll_interval))
+    polling(poll_interval)  # a bad argument is refused at once, not at the first step
+    limit = optional_seconds(timeout, "timeout")
+    return Chunked(owned(partial(_completions, sender, handles, limit, poll_interval)))
 
 
 async def wait_all(
@@ -36,37 +40,33 @@ async def wait_all(
 
 
 async def _completions(
-    sender: Sender, handles: list[LumeRun], timeout: float | None, poll_interval: PollInterval
-) -> AsyncGenerator[list[Outcome[LumeRun]], None]:
+    sender: Sender,
+    handles: list[LumeRun],
+    timeout: float | None,
+    poll_interval: PollInterval,
+    outcomes: MemoryObjectSendStream[list[Outcome[LumeRun]]],
+) -> None:
     waiting = Counter(handle.id for handle in handles)
     handle_of = {handle.id: handle for handle in reversed(handles)}
-    async with Monitor(sender, poll_interval=poll_interval) as monitor:
+    async with Monitor(sender, poll_interval=poll_interval) as monitor, task_group() as alarm:
         for handle in handle_of.values():
             monitor.add(handle)
-        alarm = None if timeout is None else asyncio.ensure_future(_ring(monitor, timeout))
-        try:
-            while waiting and (first := await monitor._events.get()) is not None:
-                yield [
-                    outcome_of(event)
-                    for event in [first, *monitor._take_ready(QUEUED)]
-                    if event.error is not None or event.run.is_terminal
-                    for _ in range(waiting.pop(event.run.id, 0))
-                ]
-        finally:
-            if alarm is not None:
-                alarm.cancel()
-                await asyncio.gather(alarm, return_exceptions=True)
-        if waiting and monitor._failure is not None:
-            raise monitor._failure
+        if timeout is not None:
+            alarm.start_soon(monitor.finish_after, timeout)
+        while waiting and (first := await anext(monitor, None)) is not None:
+            chunk = [
+                outcome_of(event)
+                for event in [first, *monitor._take_ready(QUEUED)]
+                if event.error is not None or event.run.is_terminal
+                for _ in range(waiting.pop(event.run.id, 0))
+            ]
+            if chunk:
+                await outcomes.send(chunk)
+        alarm.cancel_scope.cancel()
     for run_id, times in waiting.items():
-        yield [Outcome(run_id, error=too_late(handle_of[run_id], timeout)) for _ in range(times)]
-
-
-async def _ring(monitor: Monitor, timeout: float) -> None:
-    """At the deadline: one last look at every run, then the end."""
-    await monitor._sender.clock.sleep(timeout)
-    await monitor._last_round()
-    await monitor._events.put(None)
+        await outcomes.send(
+            [Outcome(run_id, error=too_late(handle_of[run_id], timeout)) for _ in range(times)]
+        )
 
 
 def outcome_of(event: RunEvent[LumeRun], request: RunRequest | None = None) -> Outcome[LumeRun]:

@@ -1,12 +1,29 @@
-"""An iterator over a source that makes several items at once: one by one, or all that are there already."""
+"""Iterables of the two kinds that this library meets: read alike (`pull`), or made in chunks (`Chunked`)."""
 
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from typing import TypeVar
 
 from lume_async._base.batched import Batched
 
 T = TypeVar("T")
+
+
+async def pull(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None]:
+    """The items, one by one; a plain iterable is stepped on the event loop and must not block.
+
+    An asynchronous generator is closed at the end, an early one too: else only garbage collection would do it.
+    """
+    if isinstance(items, AsyncIterable):
+        try:
+            async for item in items:
+                yield item
+        finally:
+            if isinstance(items, AsyncGenerator):
+                await items.aclose()
+    else:
+        for item in items:
+            yield item
 
 
 class Chunked(Batched[T]):

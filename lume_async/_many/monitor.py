@@ -1,19 +1,23 @@
-"""`Monitor`: watches any number of runs with a bounded number of looks, or with the server's change feed."""
+"""`Monitor`: watches any number of runs with a bounded number of polls, or with the server's change feed."""
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Self
 
-from attrs import define
+from anyio import ClosedResourceError, EndOfStream, WouldBlock, create_memory_object_stream
+from anyio.abc import TaskGroup
 
 from lume_async._base.backoff import LAST_POLL, PollInterval, polling
 from lume_async._base.batched import Batched
 from lume_async._base.public import public
+from lume_async._base.tasks import task_group
 from lume_async._http.sender import Sender
 from lume_async._many.change_feed import ChangeFeed
 from lume_async._many.scheduler import Scheduler
+from lume_async._many.watched import Watched
 from lume_async._run.handle import LumeRun
 from lume_async._run.poll import patience, poll_once
 from lume_async._wire.endpoints import Change
@@ -21,37 +25,16 @@ from lume_async.errors import ApiError, ClientClosedError
 from lume_async.models import RunEvent, RunRecord, RunStatus, check_run_id
 
 QUEUED = 1024
-"""How many events may wait for their reader; beyond that the looks wait for it."""
+"""How many events may wait for their reader; beyond that the polls wait for it."""
 
-FIRST_LOOKS = 1000.0
-"""At most so many runs a second are looked at for the first time, so that a big batch begins spread out."""
-
-SAFETY_NET = 300.0
-"""Seconds between looks at a run while the change feed is trusted to tell its end."""
-
+FIRST_POLLS = 1000.0
+"""At most so many runs a second are polled for the first time, so that a big batch begins spread out."""
 
 FEED_FROM = 2
-"""From so many runs on the change feed costs fewer requests than looking at each."""
+"""From so many runs on the change feed costs fewer requests than polling each."""
 
 OPENING = 1.0
-"""Seconds that first looks wait for the change feed to open, at the most."""
-
-SOONEST = 0.2
-"""The shortest delay, in seconds, that a run's reported progress leads to."""
-
-
-@define(eq=False)
-class _Watched:
-    """A run in a monitor: its handle, how often it was looked at, the status that its reader knows."""
-
-    run: LumeRun
-    looks: int = 0
-    retries: int = 0  # looks in a row that failed, or didn't show the end that the feed told
-    ended: bool = False  # the feed told its end
-    not_before: float = -math.inf  # until when the server wants to be left alone
-    looked: float = -math.inf  # when the last look ended; infinite during one
-    shown: RunStatus | None = None
-    progress: tuple[float, float] | None = None  # the first that was reported, and when
+"""Seconds that first polls wait for the change feed to open, at the most."""
 
 
 @public
@@ -74,12 +57,13 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         self._sender = sender
         self._backoff = polling(poll_interval)
         self._follows_progress = poll_interval is None
-        self._watched: dict[str, _Watched] = {}
-        self._events: asyncio.Queue[RunEvent[LumeRun] | None] = asyncio.Queue(QUEUED)
-        self._scheduler = Scheduler(self._look, limit=max_in_flight, clock=sender.clock, failed=self._fail)
+        self._watched: dict[str, Watched] = {}
+        self._scheduler = Scheduler(self._poll, limit=max_in_flight, clock=sender.clock)
+        self._block = AsyncExitStack()
+        self._tasks: TaskGroup | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._feed: asyncio.Task[None] | None = None
-        self._fed: bool | None = None  # whether the feed tells every change; None before it was asked
+        self._feed_started = False
+        self._fed: bool | None = None  # whether the feed reports every change; None before it was asked
         self._deadline = math.inf  # when the last round began
         self._failure: BaseException | None = None
         self._closed = False
@@ -119,6 +103,9 @@ class Monitor(Batched[RunEvent[LumeRun]]):
             raise RuntimeError("a monitor is entered once: make a new one")
         self._sender.clock.tell(self._client_closed)
         self._loop = asyncio.get_running_loop()
+        self._send, self._events = create_memory_object_stream[RunEvent[LumeRun]](QUEUED)
+        self._tasks = await self._block.enter_async_context(task_group())
+        self._tasks.start_soon(self._follow, self._scheduler.run)
         return self
 
     async def __aexit__(
@@ -127,14 +114,14 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop every look."""
+        """Stop every poll."""
+        assert self._tasks is not None
         self._sender.clock.forget(self._client_closed)
-        self._end_iteration(None)
         self._watched.clear()
-        if self._feed is not None:
-            self._feed.cancel()
-            await asyncio.gather(self._feed, return_exceptions=True)
-        await self._scheduler.aclose()
+        self._end(None)
+        self._tasks.cancel_scope.cancel()
+        await self._block.__aexit__(kind, error, traceback)
+        self._events.close()
 
     def __aiter__(self) -> Self:
         """The events, as they come."""
@@ -146,28 +133,35 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         Raises:
             ClientClosedError: the client was closed.
         """
-        event = await self._events.get()
-        if event is not None:
-            return event
-        self._events.put_nowait(None)  # the end, for who comes next
+        try:
+            if not self._closed:
+                try:
+                    return self._events.receive_nowait()
+                except WouldBlock:
+                    return await self._events.receive()
+        except (EndOfStream, ClosedResourceError):
+            pass
         if self._failure is not None:
             raise self._failure
         raise StopAsyncIteration
 
     def _take_ready(self, limit: int) -> list[RunEvent[LumeRun]]:
         events: list[RunEvent[LumeRun]] = []
-        while len(events) < limit and not self._events.empty():
-            event = self._events.get_nowait()
-            if event is None:  # the end, for who comes next
-                self._events.put_nowait(None)
-                break
-            events.append(event)
+        with suppress(WouldBlock, EndOfStream, ClosedResourceError):
+            while len(events) < limit and not self._closed:
+                events.append(self._events.receive_nowait())
         return events
 
-    async def _last_round(self) -> None:
-        """One more look at every run that the server does not want to be left alone for longer, and then none."""
+    async def finish_after(self, timeout: float) -> None:
+        """At the deadline: `finish`."""
+        await self._sender.clock.sleep(timeout)
+        await self.finish()
+
+    async def finish(self) -> None:
+        """Poll every run once more, unless the server asked for a longer pause, and end the events."""
         self._deadline = self._sender.clock.now()
         await self._scheduler.last_round(LAST_POLL)
+        self._send.close()
 
     def _on_loop(self, function: Callable[..., object], *arguments: object) -> None:
         """Here, if this is the monitor's loop; else there, soon."""
@@ -187,24 +181,23 @@ class Monitor(Batched[RunEvent[LumeRun]]):
     def _add(self, run: LumeRun) -> None:
         if run.id in self._watched or self._closed:
             return
-        self._watched[run.id] = _Watched(run)
+        self._watched[run.id] = Watched(run)
         self._start_feed()
-        opening = self._feed is not None and self._fed is None
-        # A look before the feed is open would have to be repeated after it.
+        opening = self._feed_started and self._fed is None
+        # A poll before the feed is open would have to be repeated after it.
         delay = OPENING if opening else self._spread() if len(self._watched) > 1 else 0.0
-        quiet = self._sender.recent_runs.quiet_for(run.id)
-        self._scheduler.add(run.id, max(delay, quiet))
+        self._scheduler.add(run.id, max(delay, self._sender.recent_runs.quiet_for(run.id)))
 
     def _discard(self, run_id: str) -> None:
         self._watched.pop(run_id, None)
         self._scheduler.discard(run_id)
 
     def _spread(self) -> float:
-        """A random delay: the more runs, the longer the time in which they are looked at."""
-        return self._sender.rng.random() * min(self._backoff.maximum, len(self._watched) / FIRST_LOOKS)
+        """A random delay: the more runs, the longer the time in which they are polled."""
+        return self._sender.rng.random() * min(self._backoff.maximum, len(self._watched) / FIRST_POLLS)
 
-    async def _look(self, run_id: str) -> float | None:
-        """One look at one run; returns the delay until the next, None where there is none."""
+    async def _poll(self, run_id: str) -> float | None:
+        """Poll one run; returns the delay until the next poll, None where there is none."""
         watched = self._watched.get(run_id)
         if watched is None:
             return None
@@ -212,75 +205,76 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         if not run.is_terminal:
             if watched.not_before > self._deadline:
                 return None
-            watched.looked = math.inf
+            watched.polled = math.inf
             seen = await self._see(watched)
             if self._watched.get(run_id) is not watched:
                 return None  # discarded meanwhile; the scheduler knows if it was added anew
             if isinstance(seen, ApiError):
-                await self._tell_last(watched, RunEvent(run, watched.shown, seen))
+                await self._emit_last(watched, RunEvent(run, watched.shown, seen))
                 return None
             watched.not_before = clock.now() + seen
         self._start_feed()
         await self._show(watched)
-        watched.looked = clock.now()
-        return None if run.is_terminal else max(watched.not_before - watched.looked, self._pause(watched))
+        watched.polled = now = clock.now()
+        if run.is_terminal:
+            return None
+        delay = watched.next_delay(
+            self._backoff,
+            self._sender.rng,
+            now,
+            fed=self._fed is True,
+            follows_progress=self._follows_progress,
+        )
+        return max(watched.not_before - now, delay)
 
-    async def _see(self, watched: _Watched) -> float | ApiError:
-        """How long the server wants to be left alone, or the error that waiting does not change."""
+    async def _see(self, watched: Watched) -> float | ApiError:
+        """For how many seconds the server wants no poll, or the error that waiting does not change."""
         run, sender = watched.run, self._sender
-        watched.looks += 1
+        watched.polls += 1
         try:
             polled = await poll_once(sender, run.id, run._record, retry=False)
         except ApiError as error:
-            watched.retries += 1
+            watched.failures += 1
             floor = patience(sender, error, run.id)
             return error if floor is None else floor
-        watched.retries = watched.retries + 1 if watched.ended else 0
+        watched.failures, watched.stale = 0, watched.stale + 1 if watched.ended else 0
         if polled.record is not None:
             run._adopt(polled.record)
         return polled.not_before
 
-    async def _show(self, watched: _Watched) -> None:
+    async def _show(self, watched: Watched) -> None:
         run, record, previous = watched.run, watched.run._record, watched.shown
         if run.is_terminal:
             watched.shown = run.status
-            await self._tell_last(watched, RunEvent(run, previous))
+            await self._emit_last(watched, RunEvent(run, previous))
         elif record is not None and record.status != previous:
             watched.shown = record.status
-            await self._events.put(RunEvent(run._snapshot(record), previous))
+            await self._emit(RunEvent(run._snapshot(record), previous))
 
-    async def _tell_last(self, watched: _Watched, event: RunEvent[LumeRun]) -> None:
+    async def _emit(self, event: RunEvent[LumeRun]) -> None:
+        with suppress(ClosedResourceError):  # the events have ended: nobody reads this one
+            try:
+                self._send.send_nowait(event)
+            except WouldBlock:
+                await self._send.send(event)
+
+    async def _emit_last(self, watched: Watched, event: RunEvent[LumeRun]) -> None:
         """The run is watched until its last event is in the queue: whoever adds it meanwhile gets that event."""
-        await self._events.put(event)
+        await self._emit(event)
         if self._watched.get(watched.run.id) is watched:
             del self._watched[watched.run.id]
 
-    def _pause(self, watched: _Watched) -> float:
-        """Seconds until the next look: half of what the run's progress says is left, if it says anything."""
-        if self._fed and not watched.retries:
-            return SAFETY_NET
-        if self._fed:
-            return min(SAFETY_NET, self._backoff.delay(watched.retries - 1, self._sender.rng))
-        progress = watched.run.progress if self._follows_progress else None
-        if progress is not None:
-            now = self._sender.clock.now()
-            if watched.progress is None:
-                watched.progress = (progress, now)
-            done, since = progress - watched.progress[0], now - watched.progress[1]
-            if done > 0 and since > 0:
-                return min(max(SOONEST, since * (1 - progress) / done / 2), self._backoff.maximum)
-        return self._backoff.delay(watched.looks - 1, self._sender.rng)
-
     def _start_feed(self) -> None:
-        if self._feed is None and len(self._watched) >= FEED_FROM and self._sender.can("changes"):
+        if not self._feed_started and len(self._watched) >= FEED_FROM and self._sender.can("changes"):
+            assert self._tasks is not None
+            self._feed_started = True
             feed = ChangeFeed(self._sender, changed=self._changed, switched=self._switched)
-            self._feed = asyncio.ensure_future(feed.follow())
-            self._feed.add_done_callback(self._feed_ended)
+            self._tasks.start_soon(self._follow, feed.follow)
 
     def _changed(self, change: Change, asked: float) -> None:
-        """The feed tells a change: an ended run is fetched, any other status is shown as it is.
+        """The feed reports a change: an ended run is fetched, any other status is shown as it is.
 
-        It can't be where a look ended after the feed was `asked`: which of the two is newer, another look tells.
+        It can't be where a poll ended after the feed was `asked`: which of the two is newer, another poll says.
         """
         watched = self._watched.get(change.id)
         if watched is None or (change.status == watched.shown and not change.finished_at):
@@ -288,36 +282,41 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         run, record = watched.run, watched.run._record
         status = RunStatus(change.status) if change.status else None
         watched.ended |= bool(change.finished_at) or (status is not None and status.is_terminal)
-        late = watched.looked > asked or self._events.full()
-        if status is None or record is None or watched.ended or late:
+        if status is None or record is None or watched.ended or watched.polled > asked:
             self._scheduler.wake(change.id)
         elif not run.is_terminal:
             newer = RunRecord(record.id, status, {**record.raw, "status": change.status})
-            run._adopt(newer)
-            previous, watched.shown = watched.shown, status
-            self._events.put_nowait(RunEvent(run._snapshot(newer), previous))
+            try:
+                self._send.send_nowait(RunEvent(run._snapshot(newer), watched.shown))
+            except WouldBlock:
+                self._scheduler.wake(change.id)  # a poll can wait for the reader
+            else:
+                run._adopt(newer)
+                watched.shown = status
 
     def _switched(self, on: bool) -> None:
-        """What happened around a switch was told by nobody: look at every run once, spread out."""
+        """What happened around a switch was reported by nobody: poll every run once, spread out."""
         if self._fed != on:
             self._fed = on
             self._scheduler.delay_all(self._spread)
 
-    def _feed_ended(self, feed: asyncio.Task[None]) -> None:
-        if not feed.cancelled() and (error := feed.exception()) is not None:
-            self._fail(error)
+    async def _follow(self, work: Callable[[], Awaitable[None]]) -> None:
+        """A task of this monitor. What ends it reaches whoever reads the events; and the block, unless the client
+        was only closed.
+        """
+        try:
+            await work()
+        except ClientClosedError as closed:
+            self._end(closed)
+        except Exception as error:
+            self._end(error)
+            raise
 
     def _client_closed(self) -> None:
-        self._fail(ClientClosedError("the client was closed"))
+        self._end(ClientClosedError("the client was closed"))
 
-    def _fail(self, error: BaseException) -> None:
-        self._end_iteration(error)
-
-    def _end_iteration(self, failure: BaseException | None) -> None:
-        """Wake the reader for the last time; events that it has not read yet are dropped."""
-        if self._closed:
-            return
-        self._closed, self._failure = True, failure
-        while not self._events.empty():
-            self._events.get_nowait()
-        self._events.put_nowait(None)
+    def _end(self, failure: BaseException | None) -> None:
+        """End the events; those that were not read yet are dropped."""
+        if not self._closed:
+            self._closed, self._failure = True, failure
+            self._send.close()

@@ -1,16 +1,19 @@
 """`progress`: snapshots of how far many runs are, at a steady pace, for displays of the user's own."""
 
-import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from contextlib import aclosing, asynccontextmanager
 from time import monotonic
 from typing import Any
 
+import anyio
+from anyio.streams.memory import MemoryObjectSendStream
 from attrs import frozen
 
 from lume_async._base.duration import Duration, seconds
 from lume_async._base.public import public
-from lume_async._many.pull import pull
+from lume_async._base.tasks import owned, task_group
+from lume_async._many.iterables import pull
 from lume_async._many.summary import Summary
 from lume_async.models import Outcome
 
@@ -100,29 +103,36 @@ class _Camera:
 async def _snapshots(
     outcomes: Iterable[Outcome[Any]] | AsyncIterable[Outcome[Any]], total: int | None, every: float
 ) -> AsyncGenerator[Progress, None]:
-    camera, source = _Camera(total), pull(outcomes)
-    step: asyncio.Future[Outcome[Any]] | None = None
+    camera = _Camera(total)
+    yield camera.snapshot(monotonic())
+
+    async def read(ticks: MemoryObjectSendStream[bool]) -> None:
+        """Count the outcomes; meanwhile a tick every so often, which does not hold up the reading."""
+        async with task_group() as group:
+            group.start_soon(_tick, ticks, every)
+            async with _left_with(outcomes), aclosing(pull(outcomes)) as source:
+                async for outcome in source:
+                    camera.summary.add(outcome)
+            group.cancel_scope.cancel()
+        await ticks.send(True)
+
+    async with aclosing(owned(read)) as ticks:
+        async for ended in ticks:
+            yield camera.snapshot(monotonic(), ended=ended)
+
+
+async def _tick(ticks: MemoryObjectSendStream[bool], every: float) -> None:
+    while True:
+        await anyio.sleep(every)
+        await ticks.send(False)
+
+
+@asynccontextmanager
+async def _left_with(outcomes: object) -> AsyncIterator[None]:
+    """Who leaves the snapshots leaves the work behind them."""
     try:
-        yield camera.snapshot(monotonic())
-        due = monotonic() + every
-        while True:
-            step = step or asyncio.ensure_future(anext(source))
-            await asyncio.wait({step}, timeout=max(0.0, due - monotonic()))
-            if step.done():
-                taken, step = step, None
-                try:
-                    camera.summary.add(taken.result())
-                except StopAsyncIteration:
-                    break
-            if monotonic() >= due:
-                yield camera.snapshot(monotonic())
-                due = monotonic() + every
-        yield camera.snapshot(monotonic(), ended=True)
+        yield
     finally:
-        if step is not None:
-            step.cancel()
-            await asyncio.gather(step, return_exceptions=True)
-        await source.aclose()
         aclose = getattr(outcomes, "aclose", None)
-        if aclose is not None:  # who leaves the snapshots leaves the work behind them
+        if aclose is not None:
             await aclose()

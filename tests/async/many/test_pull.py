@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from fake_service import Service
 
 from lume_async import RunRequest
-from lume_async._many.pull import pull
+from lume_async._many.iterables import pull
 from lume_async.testing import fake_client
 
 

@@ -1,0 +1,62 @@
+"""`Watched`: one run in a monitor, what was seen of it, and when to poll it next."""
+
+import math
+
+from attrs import define
+
+from lume_async._base.backoff import Backoff, Rng, after_failure
+from lume_async._run.handle import LumeRun
+from lume_async.models import RunStatus
+
+SAFETY_NET = 300.0
+"""Seconds between polls of a run while the change feed is trusted to report its end."""
+
+SOONEST = 0.2
+"""The shortest delay, in seconds, that a run's reported progress leads to."""
+
+
+@define(eq=False)
+class Watched:
+    """A run, how often it was polled, the status that its reader knows."""
+
+    run: LumeRun
+    polls: int = 0
+    failures: int = 0  # polls in a row that failed
+    stale: int = 0  # polls in a row that did not show the end that the feed has reported
+    ended: bool = False  # by the feed
+    not_before: float = -math.inf  # until when the server wants no poll
+    polled: float = -math.inf  # when the last poll ended; infinite during one
+    shown: RunStatus | None = None
+    progress: tuple[float, float] | None = None  # the first that was reported, and when
+
+    def next_delay(
+        self, backoff: Backoff, rng: Rng, now: float, *, fed: bool, follows_progress: bool
+    ) -> float:
+        """Seconds until the next poll, on top of what the server wants.
+
+        Args:
+            fed: whether the change feed reports the end.
+            follows_progress: whether the run's progress says when to come back.
+        """
+        usual = self._usual_delay(backoff, rng, now, fed=fed, follows_progress=follows_progress)
+        return after_failure(usual, self.failures, rng) if self.failures else usual
+
+    def _usual_delay(
+        self, backoff: Backoff, rng: Rng, now: float, *, fed: bool, follows_progress: bool
+    ) -> float:
+        if fed:
+            return min(SAFETY_NET, backoff.delay(self.stale - 1, rng)) if self.stale else SAFETY_NET
+        by_progress = self._half_of_the_rest(now) if follows_progress else None
+        if by_progress is not None:
+            return min(max(SOONEST, by_progress), backoff.maximum)
+        return backoff.delay(self.polls - 1, rng)
+
+    def _half_of_the_rest(self, now: float) -> float | None:
+        """Half of the seconds that are left, if the run's progress says anything."""
+        progress = self.run.progress
+        if progress is None:
+            return None
+        if self.progress is None:
+            self.progress = (progress, now)
+        done, since = progress - self.progress[0], now - self.progress[1]
+        return since * (1 - progress) / done / 2 if done > 0 and since > 0 else None
