@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -32,7 +33,7 @@ class Call(Generic[T]):
         self._func = func
         self._args = args
         self._kwargs = kwargs
-        self._context = contextvars.copy_context()
+        self._context = _context_on_the_loop()
         self._done = False
         self._task: asyncio.Task[None] | None = None
         self._lock = threading.Lock()
@@ -122,6 +123,18 @@ class Call(Generic[T]):
         else:
             self._task.add_done_callback(lambda _: self._finish())  # no `finally` where it has not begun
             self._task.cancel()
+
+
+def _context_on_the_loop() -> contextvars.Context:
+    """The caller's context variables, but for the one that names its asynchronous library.
+
+    Under `anyio.run(backend="trio")` it says trio, and on our loop anyio would believe it.
+    """
+    context = contextvars.copy_context()
+    sniffio = sys.modules.get("sniffio")  # it keeps that variable; trio imports it
+    if sniffio is not None:
+        context.run(sniffio.current_async_library_cvar.set, None)
+    return context
 
 
 def without_own_frames(error: BaseException) -> BaseException:

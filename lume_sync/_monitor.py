@@ -77,7 +77,7 @@ class Monitor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Stop every look."""
+        """Stop every poll."""
         call(self._held.leave, kind, error, traceback).result()
 
     def __iter__(self) -> Iterator[RunEvent[LumeRun]]:
@@ -91,3 +91,11 @@ class Monitor:
             ClientClosedError: the client was closed.
         """
         return next(self._steps)
+
+    def finish_after(self, timeout: float) -> None:
+        """At the deadline: `finish`."""
+        call(self._core.finish_after, timeout).result()
+
+    def finish(self) -> None:
+        """Poll every run once more, unless the server asked for a longer pause, and end the events."""
+        call(self._core.finish).result()

@@ -7,7 +7,7 @@ taken by the reader: the iterable, the submissions and the outcomes are bounded 
 """
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 
@@ -52,22 +52,26 @@ def run_many(
     submitting = partial(
         Submitter, sender, on_duplicate=on_duplicate, retry_failed=retry_failed, timeout=limit
     )
+    return _outcomes(sender, requests, max_active, journal, submitting, limit, poll_interval)
+
+
+async def _outcomes(
+    sender: Sender,
+    requests: Iterable[RunRequest] | AsyncIterable[RunRequest],
+    max_active: int,
+    journal: str | os.PathLike[str] | None,
+    submitting: Callable[[Recorder | None], Submitter],
+    timeout: float | None,
+    poll_interval: PollInterval,
+) -> AsyncGenerator[Outcome[LumeRun], None]:
     places = Semaphore(max_active, fast_acquire=True)
 
     async def work(outcomes: MemoryObjectSendStream[Outcome[LumeRun]]) -> None:
         async with _journal(journal) as recorder, Monitor(sender, poll_interval=poll_interval) as monitor:
-            await _Batch(monitor, submitting(recorder), places, outcomes).run(requests, limit)
+            await _Batch(monitor, submitting(recorder), places, outcomes).run(requests, timeout)
 
-    return _outcomes(work, places, max_active)
-
-
-async def _outcomes(
-    work: Callable[[MemoryObjectSendStream[Outcome[LumeRun]]], Awaitable[None]],
-    places: Semaphore,
-    max_active: int,
-) -> AsyncGenerator[Outcome[LumeRun], None]:
-    async with aclosing(owned(work, ready=max_active)) as outcomes:
-        async for outcome in outcomes:
+    async with aclosing(owned(work, ready=max_active)) as source:
+        async for outcome in source:
             places.release()
             yield outcome
 

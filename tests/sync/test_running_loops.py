@@ -89,3 +89,23 @@ def test_the_second_ctrl_c_ends_it(interrupt: Interrupt, outer: str) -> None:
     )
     assert done.code == -signal.SIGINT
     assert done.err.splitlines()[-1].startswith("KeyboardInterrupt")
+
+
+@pytest.mark.parametrize("run", ["trio.run(main)", 'anyio.run(main, backend="trio")'])
+def test_under_trio_the_private_loop_stays_asyncio(run_script: RunScript, service: Service, run: str) -> None:
+    pytest.importorskip("trio", reason="a program that uses trio: pip install trio")
+    done = run_script(f"""
+        import anyio, pathlib, trio, lume_sync as lume
+        pathlib.Path("rows.csv").write_text("a")
+        async def main():
+            runs = [lume.run("f:v1", "1").wait(), *lume.watch("done")]
+            runs += [outcome.run for outcome in lume.as_completed(["done"])]
+            outcomes = list(lume.run_many([lume.RunRequest("f:v1", str(n)) for n in range(5)]))
+            with lume.monitor() as monitor:
+                monitor.add("done")
+                runs.append(next(monitor).run)
+            assert all(run.succeeded for run in [*runs, *(outcome.run for outcome in outcomes)])
+            print(len(runs), len(outcomes))
+        {run}
+    """)
+    assert (done.code, done.out, done.err) == (0, "4 5\n", "")
