@@ -1,6 +1,6 @@
-"""The command `lume`: run, watch and backfill Lume runs from a shell; thin over `lume_async`.
+"""The command `lume`: run, watch and backfill Lume runs from a shell; a thin layer over `lume_async`.
 
-Nothing heavy is imported here or by `lume --help`: what a command needs, it imports when it runs.
+Nothing heavy is imported here or by `lume --help`: each command imports what it needs when it runs.
 """
 
 import sys
@@ -10,7 +10,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """The entry point of the command `lume`."""
+    """Entry point of the command `lume`."""
     missing = [name for name in ("click", "rich") if find_spec(name) is None]
     if missing:
         print(

@@ -1,4 +1,4 @@
-"""The command tree, and the one place where an exception becomes a message and an exit code."""
+"""The command tree, and the one place that turns an exception into a message and an exit code."""
 
 import os
 import signal
@@ -13,43 +13,43 @@ from lume_cli._options import Options, server_or_ids_options
 
 _COMMANDS = {
     "run": ("run", "Start a run; print its id."),
-    "status": ("status", "Show how runs are now."),
-    "wait": ("wait", "Wait until runs have ended."),
+    "status": ("status", "Show the current status of runs."),
+    "wait": ("wait", "Wait for runs to finish."),
     "watch": ("watch", "Watch many runs in a live table."),
-    "show": ("show", "Show everything about runs."),
+    "show": ("show", "Show runs in detail."),
     "list": ("list_runs", "List runs, newest first."),
-    "cancel": ("cancel", "Ask the service to stop runs."),
-    "backfill": ("backfill", "Run a flow on many sources, and resume that."),
-    "serve": ("serve", "Serve flows on this machine."),
+    "cancel": ("cancel", "Cancel runs."),
+    "backfill": ("backfill", "Run a flow over many sources; resumable."),
+    "serve": ("serve", "Run a Lume server on this machine."),
     "flow": ("flow", "Write and check flow files."),
-    "webhook": ("webhook", "Receive and check webhook deliveries."),
-    "doctor": ("doctor", "Find out what is wrong with the connection."),
-    "completion": ("completion", "Print the completion script of a shell."),
+    "webhook": ("webhook", "Receive and verify webhook deliveries."),
+    "doctor": ("doctor", "Diagnose the connection to the service."),
+    "completion": ("completion", "Print a shell completion script."),
 }
-"""Each command, its file and its line of the help, in the order of that. The help imports no command."""
+"""Command: (module, help line), in help order. Printing the help imports no command module."""
 
 _EXIT_CODES = """\b
-Exit codes, of several the worst, which is the first in this list:
-  4    the API key is missing or was refused
-  2    wrong usage
-  1    error: no connection, refused by the server, unexpected
+Exit codes; of several runs the worst counts, which is the first in this list:
+  4    the API key is missing or was rejected
+  2    usage error
+  1    error: no connection, request rejected, unexpected failure
   6    a run CRASHED or was CANCELLED
   3    a run FAILED
-  124  timed out waiting; the run goes on
-  5    a run PARTIAL_FAILED: rows were rejected (--allow-partial: 0)
+  124  timed out waiting; the run keeps running
+  5    a run PARTIAL_FAILED: some rows were rejected (0 with --allow-partial)
   0    success
-Ctrl-C ends with 130, SIGTERM with 143; runs go on, and the command that resumes is printed."""
+Ctrl-C exits with 130, SIGTERM with 143; runs keep running, and the command to resume is printed."""
 
 
 class App(click.Group):
     """The command `lume`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands in the order in which they are needed, not of the alphabet."""
+        """The commands in the order of a typical session, not alphabetically."""
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command, imported when it is asked for."""
+        """Import and return the command."""
         if cmd_name not in _COMMANDS:
             return None
         command: click.Command = import_module(f"lume_cli.commands.{_COMMANDS[cmd_name][0]}").command
@@ -58,7 +58,7 @@ class App(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does; a name that is nearly one is told."""
+        """As click does, with a suggestion for a misspelled command."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
@@ -74,7 +74,7 @@ class App(click.Group):
             formatter.write_dl([(name, line) for name, (_file, line) in _COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """As click does, but a reader that has seen enough (`lume list | head -1`) is no error of ours."""
+        """As click does, but a closed pipe (`lume list | head -1`) is not an error."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
@@ -109,13 +109,13 @@ def app() -> None:
     lume run customer_cleaner:v1 customers.csv --wait
     lume backfill customer_cleaner:v1 --from-file paths.txt --journal state.db
 
-    The service and the key come from LUME_BASE_URL and LUME_API_KEY, or from a profile in
+    The base URL and the API key are read from LUME_BASE_URL and LUME_API_KEY, or from a profile in
     ~/.config/lume/config.toml. Data goes to stdout, everything else to stderr.
     """
 
 
 def end_on_sigterm() -> None:
-    """From here on SIGTERM ends the process in order, with 143, also where no event loop runs."""
+    """Make SIGTERM end the process cleanly with 143, even where no event loop is running."""
 
     def end(number: int, _frame: FrameType | None) -> None:
         sys.exit(128 + number)
@@ -125,13 +125,13 @@ def end_on_sigterm() -> None:
 
 
 def _reader_is_gone() -> int:
-    """Write to nobody from here on, so that Python's last flush does not complain; the shell's exit code."""
+    """Point stdout at /dev/null, so that Python's final flush does not fail; return the shell's exit code."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 128 + signal.SIGPIPE
 
 
 def _end(error: Exception, options: Options) -> int:
-    """Tell what went wrong, once; the exit code."""
+    """Report the error once; return the exit code."""
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
     if isinstance(error, click.Abort):

@@ -1,6 +1,6 @@
-"""One event loop per command, and an orderly end on Ctrl-C and SIGTERM.
+"""One event loop per command, and a clean shutdown on Ctrl-C and SIGTERM.
 
-The first signal cancels the command's task, once: an anyio cancel scope would go on cancelling whatever its
+The first signal cancels the command's task, once: an anyio cancel scope would keep cancelling whatever its
 clean-up awaits (a server that drains, a session that closes). Tasks below it belong to task groups. The second
 signal ends the process at once. One that was ignored when the process began (a background job) stays so.
 """
@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 
 class Interrupted(Exception):
-    """The command was ended by a signal; `exit_code` is the shell's own for it."""
+    """The command was ended by a signal; `exit_code` is the shell's for that signal."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"interrupted by {signal.Signals(number).name}")
@@ -22,7 +22,7 @@ class Interrupted(Exception):
 
 
 def run(work: Coroutine[Any, Any, int]) -> int:
-    """Run the command to its end; its exit code.
+    """Run the command to its end; return its exit code.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM came first.
@@ -45,7 +45,7 @@ async def _guarded(work: Coroutine[Any, Any, int]) -> int:
     loop, task, caught = asyncio.get_running_loop(), asyncio.current_task(), list[int]()
     assert task is not None
 
-    def heed(number: int) -> None:
+    def on_signal(number: int) -> None:
         if caught:
             _leave(caught[0])
         caught.append(number)
@@ -53,8 +53,8 @@ async def _guarded(work: Coroutine[Any, Any, int]) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
-            # Kept until the loop is closed: the second signal may come while it is being closed.
-            loop.add_signal_handler(number, heed, number)
+            # Kept until the loop is closed: the second signal may arrive during the shutdown.
+            loop.add_signal_handler(number, on_signal, number)
     try:
         return await work
     except asyncio.CancelledError:
@@ -64,7 +64,7 @@ async def _guarded(work: Coroutine[Any, Any, int]) -> int:
 
 
 def _leave(number: int) -> NoReturn:
-    """End at once: no clean-up but the cursor that a display has hidden."""
+    """Exit at once; only restore the cursor that a display has hidden."""
     if sys.stderr.isatty():
         sys.stderr.write("\x1b[?25h\n")
     sys.stderr.flush()

@@ -1,5 +1,5 @@
-"""The options that several commands share. Those for the connection and the output may stand anywhere:
-`lume -p staging list` is `lume list -p staging`. Imports click alone.
+"""Options shared by several commands. Connection and output options work before or after the command:
+`lume -p staging list` is `lume list -p staging`. Imports only click.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Format = Literal["table", "json", "ndjson", "ids", "sources"]
 
 
 class Options:
-    """What the command line said that concerns every command; None where it said nothing."""
+    """The options common to all commands, as given; None where not given."""
 
     def __init__(self) -> None:
         self.profile: str | None = None
@@ -29,7 +29,7 @@ class Options:
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
-    """Keep the value for the command; a later one (nearer to the command) wins."""
+    """Store the value for the command; the last occurrence (nearest to the command) wins."""
     if value is not None:
         setattr(context.ensure_object(Options), str(parameter.name), value)
 
@@ -55,7 +55,7 @@ class Seconds(Type):
             number = -1.0
         if not (0 <= number < float("inf")) or (self._above_zero and number == 0):
             least = "above 0" if self._above_zero else "0 or more"
-            self.fail(f"{value!r} is no duration {least}: write 90, 1.5, 5m or 2h", param, ctx)
+            self.fail(f"{value!r} is not a valid duration ({least}): write 90, 1.5, 5m or 2h", param, ctx)
         return number
 
 
@@ -73,7 +73,7 @@ class Size(Type):
         unit, scale = next((unit, scale) for unit, scale in self._SCALES if text.endswith(unit))
         number = text.removesuffix(unit)
         if not (number.isascii() and number.isdecimal() and len(number) <= 18):
-            self.fail(f"{value!r} is no size: write 500000, 64K, 100M or 10G", param, ctx)
+            self.fail(f"{value!r} is not a valid size: write 500000, 64K, 100M or 10G", param, ctx)
         return int(number) * scale
 
 
@@ -93,7 +93,7 @@ class Keep(Seconds):
 
 
 def stack(*options: Callable[[F], F]) -> Callable[[F], F]:
-    """Several options as one decorator, in the order in which the help shows them."""
+    """Combine several options into one decorator, in help order."""
 
     def decorate(function: F) -> F:
         for option in reversed(options):
@@ -114,73 +114,73 @@ def _output(formats: list[str], more: str = "") -> Callable[[F], F]:
             "--output",
             "output",
             type=click.Choice(formats),
-            help=f"How data is written to stdout: a table, one JSON document, or JSON lines{more}.",
+            help=f"Format of the data on stdout: a table, one JSON document, or JSON lines{more}.",
         ),
-        _kept("--json", "output", flag_value="json", help="The same as -o json."),
+        _kept("--json", "output", flag_value="json", help="Same as -o json."),
     )
 
 
 output_options = _output(["table", "json", "ndjson"])
 _output_or_ids = _output(
     ["table", "json", "ndjson", "ids", "sources"],
-    "; bare run ids from `list` and `run`, source paths from `list`",
+    "; bare run ids (`list`, `run`), source paths (`list`)",
 )
 
 profile_option = _kept(
-    "-p", "--profile", metavar="NAME", help="Profile of the configuration file (or LUME_PROFILE)."
+    "-p", "--profile", metavar="NAME", help="Profile in the configuration file (or LUME_PROFILE)."
 )
 verbose_option = _kept("-v", "--verbose", is_flag=True, help="Log requests to stderr; show tracebacks.")
 
 _connection_options = stack(
     profile_option,
-    _kept("--base-url", metavar="URL", help="Where the service is (or LUME_BASE_URL)."),
+    _kept("--base-url", metavar="URL", help="Base URL of the service (or LUME_BASE_URL)."),
     _kept(
         "--request-timeout",
         type=Seconds(above_zero=True),
         metavar="S",
-        help="Seconds for one attempt at one request (or LUME_REQUEST_TIMEOUT).",
+        help="Timeout of one request attempt in seconds (or LUME_REQUEST_TIMEOUT).",
     ),
     _kept("--api-key-stdin", is_flag=True, help="Read the API key from the first line of stdin."),
 )
 
 server_options = stack(_connection_options, output_options, verbose_option)
 server_or_ids_options = stack(_connection_options, _output_or_ids, verbose_option)
-"""Those of the commands that can write bare run ids, for others to read from stdin."""
+"""For the commands that can print bare run ids, for others to read from stdin."""
 
 wait_options = stack(
     click.option(
         "--timeout",
         type=Seconds(),
         metavar="S",
-        help="Stop waiting after so many seconds (5m, 2h …) and exit with 124; the run goes on. "
-        "By default there is no limit.",
+        help="Stop waiting after this time (90, 5m, 2h …) and exit with 124; the run keeps running. "
+        "No limit by default.",
     ),
     click.option(
         "--poll-interval",
         type=Seconds(),
         metavar="S",
-        help="Look every S seconds; by default at once, then at intervals from 0.5 s growing to 5 s.",
+        help="Poll every S seconds; by default immediately, then at intervals growing from 0.5 s to 5 s.",
     ),
-    click.option("--allow-partial", is_flag=True, help="Exit with 0, not 5, where rows were rejected."),
+    click.option("--allow-partial", is_flag=True, help="Exit with 0 instead of 5 if rows were rejected."),
 )
 
 submit_options = stack(
     click.option(
-        "--force-rerun", is_flag=True, help="Process a source again; may duplicate rows in the target."
+        "--force-rerun", is_flag=True, help="Process the source again; may duplicate rows in the target."
     ),
     click.option(
         "--metadata",
         multiple=True,
         metavar="KEY=VALUE",
         callback=lambda _context, parameter, values: _pairs(parameter, values),
-        help="Text that comes back with the run and its webhook; may be repeated.",
+        help="A string returned with the run and its webhook; repeatable.",
     ),
     click.option(
         "--on-duplicate",
         type=click.Choice(["raise", "attach"]),
         default="raise",
         show_default=True,
-        help="Where a run holds the source already: an error, or follow that run.",
+        help="If a run already holds the source: fail, or follow that run.",
     ),
 )
 
@@ -190,8 +190,8 @@ secret_options = stack(
         "variables",
         multiple=True,
         metavar="VARIABLE",
-        help="Environment variable with the secret; repeat it during a rotation. By default "
-        "LUME_WEBHOOK_SECRET, else the profile's webhook_secret.",
+        help="Environment variable that holds the secret; repeat it during a rotation. Default: "
+        "LUME_WEBHOOK_SECRET, then the profile's webhook_secret.",
     ),
     click.option("--secret-stdin", is_flag=True, help="Read the secret from the first line of stdin."),
 )

@@ -1,4 +1,4 @@
-"""One command under way: its two streams, its settings, its client, its end."""
+"""What a running command needs: its output streams, its settings, its client, its exit."""
 
 import shlex
 import sys
@@ -15,19 +15,19 @@ from lume_cli._output.stdout import Data
 from lume_cli._settings import resolve
 
 NAMED = 20
-"""At most so many runs are named in the command that resumes."""
+"""The command to resume names at most this many runs."""
 
 
 class Session:
-    """What a command needs; made when it runs.
+    """What a running command needs.
 
     Args:
-        options: what the command line said.
-        ids: whether the command can write bare run ids.
-        sources: whether it can write bare source paths.
+        options: the options common to all commands.
+        ids: whether the command can print bare run ids.
+        sources: whether it can print bare source paths.
 
     Raises:
-        click.UsageError: it can't, and is asked to.
+        click.UsageError: the output format is not available for this command.
     """
 
     def __init__(self, options: Options, *, ids: bool = False, sources: bool = False) -> None:
@@ -45,7 +45,7 @@ class Session:
         """A client with the command's settings.
 
         Raises:
-            ConfigurationError: a setting is missing or makes no sense.
+            ConfigurationError: a setting is missing or invalid.
         """
         settings = resolve(self.options, self.say.warn).checked()
         try:
@@ -62,17 +62,17 @@ class Session:
     def finish(
         self, work: Coroutine[Any, Any, int], interrupted: Callable[[], tuple[str, str | None]]
     ) -> NoReturn:
-        """Run the command and end with its exit code.
+        """Run the command and exit with its exit code.
 
         Args:
             work: the command.
-            interrupted: what to tell on Ctrl-C: what goes on, and the command that resumes.
+            interrupted: returns the message for Ctrl-C, and the command to resume.
         """
         try:
             code = _loop.run(work)
         except _loop.Interrupted as signal:
             message, resume = interrupted()
-            text = f"{message}: `{resume}` resumes" if resume else message
+            text = f"{message}; resume with `{resume}`" if resume else message
             self.say.problem("interrupted", text, retryable=True, **({"resume": resume} if resume else {}))
             code = signal.exit_code
         raise click.exceptions.Exit(code)
@@ -83,14 +83,14 @@ class Session:
         return shlex.join(["lume", *service, *words, *_words(options)])
 
     def resume_wait(self, runs: Sequence[str]) -> tuple[str, str | None]:
-        """What goes on when a wait is interrupted, and the command that waits again."""
+        """The message for an interrupted wait, and the command to resume it."""
         if not runs:
             return "interrupted", None
         if len(runs) > NAMED:
-            return f"{len(runs):,} runs go on: wait for the same ones again", None
-        return ("the run goes on" if len(runs) == 1 else f"{len(runs)} runs go on"), self.command(
-            "wait", *runs
-        )
+            return f"{len(runs):,} runs keep running: wait for the same ones again", None
+        return (
+            "the run keeps running" if len(runs) == 1 else f"{len(runs)} runs keep running"
+        ), self.command("wait", *runs)
 
 
 def _words(options: Mapping[str, object]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Key, base URL and time limit: a flag beats the environment, the environment a profile, a profile the default.
+"""API key, base URL and timeout. Flags override the environment, which overrides the profile.
 
 The configuration file, `$XDG_CONFIG_HOME/lume/config.toml` or `~/.config/lume/config.toml`, has one table per
 profile:
@@ -40,11 +40,11 @@ WEBHOOK_VARIABLE = "LUME_WEBHOOK_SECRET"
 
 
 class MissingKeyError(ConfigurationError):
-    """There is no API key anywhere."""
+    """No API key was found."""
 
 
 class Settings:
-    """What was found, and where; None where nothing was. Has no repr that could show the key."""
+    """The settings found, and their origins; None where nothing was found. No repr, so that it can't show the key."""
 
     def __init__(self) -> None:
         self.api_key: str | None = None
@@ -54,25 +54,25 @@ class Settings:
         self.origin: dict[str, str] = {}
 
     def checked(self) -> "Settings":
-        """These settings, if they are enough to make a request.
+        """Return these settings if they suffice to send a request.
 
         Raises:
-            ConfigurationError: the key or the base URL is missing; says what to do.
+            ConfigurationError: the key or the base URL is missing; the message says what to do.
         """
         if not self.base_url:
             raise ConfigurationError(
-                "there is no base URL: set LUME_BASE_URL, pass --base-url, or write base_url into the profile "
+                "no base URL: set LUME_BASE_URL, pass --base-url, or add base_url to the profile "
                 f"[{self.profile}] of {config_file()}; `lume serve` starts a server on this machine"
             )
         if not self.api_key:
             raise MissingKeyError(
-                f"there is no API key: set LUME_API_KEY, write api_key into the profile [{self.profile}] of "
+                f"no API key: set LUME_API_KEY, add api_key to the profile [{self.profile}] of "
                 f"{config_file()}, or pass --api-key-stdin"
             )
         return self
 
     def in_context(self, problem: str) -> str:
-        """What the client has against the base URL, with the value and where it is from; no user or password."""
+        """The client's complaint about the base URL, with the value (less credentials) and its origin."""
         if not problem.startswith("base_url ") or self.base_url is None:
             return problem
         shown = re.split(r"[?#]", re.sub(r"^(\w*://)?.*@", r"\1", self.base_url.strip()))[0]
@@ -81,7 +81,7 @@ class Settings:
 
 
 def config_file(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where the profiles are; a relative XDG_CONFIG_HOME has no meaning and is ignored, as XDG wants it."""
+    """The configuration file; a relative XDG_CONFIG_HOME is ignored, as the XDG specification requires."""
     home = environment.get("XDG_CONFIG_HOME", "")
     folder = Path(home) if os.path.isabs(home) else Path("~/.config").expanduser()
     return folder / "lume" / "config.toml"
@@ -91,8 +91,8 @@ def resolve(options: Options, warn: Callable[[str], None]) -> Settings:
     """The settings of this command.
 
     Raises:
-        ConfigurationError: the configuration file can't be read or has a mistake.
-        click.UsageError: the profile that was asked for does not exist.
+        ConfigurationError: the configuration file is unreadable or invalid.
+        click.UsageError: the requested profile does not exist.
     """
     settings = Settings()
     settings.profile, profile = _chosen(options, warn)
@@ -110,25 +110,25 @@ def resolve(options: Options, warn: Callable[[str], None]) -> Settings:
 
 
 def webhook_secret(options: Options, warn: Callable[[str], None]) -> bytes:
-    """The secret that webhooks are signed with, from the environment or the profile.
+    """The webhook signing secret, from the environment or the profile.
 
     Raises:
-        ConfigurationError: the configuration file can't be read or has a mistake.
-        click.UsageError: there is none, or the profile that was asked for does not exist.
+        ConfigurationError: the configuration file is unreadable or invalid.
+        click.UsageError: there is no secret, or the requested profile does not exist.
     """
     name, profile = _chosen(options, warn)
     _warn_of_both(options, profile, "webhook_secret", WEBHOOK_VARIABLE, warn)
     secret = os.environ.get(WEBHOOK_VARIABLE) or profile.get("webhook_secret")
     if not secret:
         raise click.UsageError(
-            f"there is no secret: set {WEBHOOK_VARIABLE}, write webhook_secret into the profile [{name}] of "
+            f"no webhook secret: set {WEBHOOK_VARIABLE}, add webhook_secret to the profile [{name}] of "
             f"{config_file()}, or pass --secret-env or --secret-stdin"
         )
     return os.fsencode(secret)
 
 
 def _chosen(options: Options, warn: Callable[[str], None]) -> tuple[str, dict[str, Any]]:
-    """The profile's name and what it holds."""
+    """The profile's name and its settings."""
     asked = options.profile or os.environ.get("LUME_PROFILE") or None
     return asked or "default", _profile(asked or "default", warn, must_exist=asked is not None)
 
@@ -137,7 +137,7 @@ def _warn_of_both(
     options: Options, profile: Mapping[str, Any], name: str, variable: str, warn: Callable[[str], None]
 ) -> None:
     if options.profile is not None and name in profile and os.environ.get(variable):
-        warn(f"{variable} is set and beats the profile [{options.profile}]: unset it to use that")
+        warn(f"{variable} is set and overrides the profile [{options.profile}]; unset it to use the profile")
 
 
 def _apply(settings: Settings, values: Mapping[str, Any], origin: str) -> None:
@@ -163,16 +163,16 @@ def _profile(name: str, warn: Callable[[str], None], *, must_exist: bool) -> dic
     if table is None:
         if must_exist:
             there = ", ".join(sorted(tables)) or "none"
-            raise click.UsageError(f"there is no profile [{name}] in {path}; profiles there: {there}")
+            raise click.UsageError(f"no profile [{name}] in {path}; available: {there}")
         return {}
     _check(path, name, table)
     for key in sorted(set(table) - set(_KEYS)):
-        warn(f"{path}: [{name}] {key} is not a setting and has no effect; settings are {', '.join(_KEYS)}")
+        warn(f"{path}: [{name}] unknown setting {key} ignored; known settings: {', '.join(_KEYS)}")
     if others_can_read(path):
         held = {key for one in tables.values() if isinstance(one, dict) for key in _SECRET if key in one}
         if held:
             what = "an API key" if "api_key" in held else "a secret"
-            warn(f"{path} holds {what} and can be read by others: chmod 600 {path}")
+            warn(f"{path} contains {what} and is readable by others: chmod 600 {path}")
     return dict(table)
 
 
@@ -182,7 +182,7 @@ def _tables(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{path} is not TOML: {error}") from None
+        raise ConfigurationError(f"{path} is not valid TOML: {error}") from None
     except (OSError, UnicodeError) as error:
         raise ConfigurationError(f"{path} can't be read: {error}") from None
 
@@ -193,12 +193,12 @@ def _check(path: Path, name: str, table: object) -> None:
     for key, kinds in _KEYS.items():
         value = table.get(key)
         if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
-            wanted = "a text in quotes" if kinds == (str,) else "a number of seconds"
+            wanted = "a quoted string" if kinds == (str,) else "a number of seconds"
             raise ConfigurationError(f"{path}: [{name}] {key} must be {wanted}")
 
 
 def others_can_read(path: Path) -> bool:
-    """Whether the file's permissions let its group or everybody read it."""
+    """Whether the file is readable by its group or by everybody."""
     try:
         return os.name == "posix" and bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
     except OSError:
@@ -206,7 +206,7 @@ def others_can_read(path: Path) -> bool:
 
 
 def _key_from_stdin() -> str:
-    """The first line of stdin; asked for without an echo where that is a terminal."""
+    """The first line of stdin; at a terminal, prompted for without echo."""
     if sys.stdin.isatty():
         from getpass import getpass
 

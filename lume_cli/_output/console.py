@@ -1,4 +1,4 @@
-"""Rich, plainly: no markup in other people's texts, no colours that nobody asked for."""
+"""Rich consoles: markup in foreign text is not interpreted, and NO_COLOR and TERM are honoured."""
 
 from typing import TextIO
 
@@ -17,7 +17,7 @@ _STYLES = {
 
 
 def console(stream: TextIO) -> Console:
-    """A terminal where the stream is one; NO_COLOR and TERM are heeded by rich itself."""
+    """A console for the stream; rich itself honours NO_COLOR and TERM."""
     return Console(
         file=stream,
         force_terminal=stream.isatty(),
@@ -29,6 +29,6 @@ def console(stream: TextIO) -> Console:
 
 
 def cell(text: str) -> Text:
-    """A text that shows as it is; a status has its colour."""
+    """The text as a table cell, verbatim; a status is coloured."""
     safe = visible(text)
     return Text(safe, style=_STYLES.get(safe.partition(" ")[0], ""))

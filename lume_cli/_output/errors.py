@@ -1,4 +1,4 @@
-"""Errors in words: a message, a hint what to do, and the JSON that scripts get. Pure."""
+"""Error messages: the text, a hint what to do, and the JSON form for scripts. Pure."""
 
 import re
 from typing import Any
@@ -18,7 +18,7 @@ from lume_async import (
 
 
 class StoppedError(LumeError):
-    """The batch was stopped; `hint` says how it goes on."""
+    """The batch was stopped; `hint` says how to resume it."""
 
     def __init__(self, message: str, hint: str, *, retryable: bool) -> None:
         super().__init__(message)
@@ -27,7 +27,7 @@ class StoppedError(LumeError):
 
 
 def to_dict(error: BaseException) -> dict[str, Any]:
-    """The error as scripts get it: `{"error": {"code", "message", "request_id", "retryable", ...}}`."""
+    """The error as JSON: `{"error": {"code", "message", "request_id", "retryable", ...}}`."""
     message = str(error.args[0]) if isinstance(error, ApiError) and error.args else str(error)
     details: dict[str, Any] = {
         "code": code(error),
@@ -54,14 +54,14 @@ _OPTIONS = (
 
 
 def in_options(text: str) -> str:
-    """A message of the library or of the embedded server, in the words of this command line."""
+    """A message of the library or the embedded server, with parameters replaced by command-line options."""
     for words, options in _OPTIONS:
         text = text.replace(words, options)
     return text
 
 
 def code(error: BaseException) -> str:
-    """The error's kind as one word: `duplicate_run`, `authentication`, `run_timeout` …"""
+    """The error code: `duplicate_run`, `authentication`, `run_timeout` …"""
     if not isinstance(error, LumeError):
         return "unexpected"
     name = type(error).__name__.removesuffix("Error")
@@ -69,28 +69,28 @@ def code(error: BaseException) -> str:
 
 
 def hint(error: BaseException) -> str | None:
-    """What to do about it, where that can be said."""
+    """What to do about the error, if that is known."""
     match error:
         case StoppedError():
             return error.hint
         case AuthenticationError():
-            return "check LUME_API_KEY or the profile's api_key; `lume doctor` looks closer"
+            return "check LUME_API_KEY or the profile's api_key; `lume doctor` tells more"
         case DuplicateRunError(run_id=str(run_id)):
             return f"`lume show {run_id}`, or submit with --on-duplicate attach or --force-rerun"
         case DuplicateRunError():
             return "submit with --on-duplicate attach or --force-rerun"
         case SubmissionUnknownError():
             return (
-                "a run may exist: look with `lume list --source SOURCE`; where the server knows idempotency keys, "
+                "a run may exist: check with `lume list --source SOURCE`; if the server supports idempotency keys, "
                 f"submit again with --idempotency-key {error.idempotency_key}"
             )
         case RunTimeoutError(run=run) if run is not None:
-            return f"`lume wait {run.id}` waits on"
+            return f"wait again with `lume wait {run.id}`"
         case RunFailedError(run=run) if run is not None:
             return f"`lume show {run.id}`"
         case RateLimitError(retry_after=float(seconds)):
-            return f"try again in {seconds:.0f} s"
+            return f"retry in {seconds:.0f} s"
         case ApiConnectionError():
-            return "`lume doctor` finds out what is wrong"
+            return "`lume doctor` finds the cause"
         case _:
             return None

@@ -1,4 +1,4 @@
-"""Exit codes: what a script can tell apart without parsing, and which of several is the worst. Pure."""
+"""Exit codes, and which of several is the worst. Pure."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -22,16 +22,16 @@ CRASHED: Final = 6
 TIMED_OUT: Final = 124
 
 _WORST_FIRST = (AUTHENTICATION, USAGE, ERROR, CRASHED, FAILED, TIMED_OUT, PARTIAL_FAILED, OK)
-"""First what says nothing about the run, then how it failed, then what is not known yet, then half a success."""
+"""First errors that say nothing about the run, then failures, then unknown outcomes, then partial success."""
 
 
 def worst(codes: Iterable[int]) -> int:
-    """The one that the process ends with; 0 where there are none."""
+    """The worst code; 0 if there are none."""
     return min(codes, key=_WORST_FIRST.index, default=OK)
 
 
 def of_status(status: RunStatus | None, *, allow_partial: bool = False) -> int:
-    """The code of an ended run; an unknown terminal status is never a success."""
+    """The code of a finished run; an unknown terminal status is never a success."""
     match status:
         case RunStatus.SUCCEEDED:
             return OK
@@ -44,7 +44,7 @@ def of_status(status: RunStatus | None, *, allow_partial: bool = False) -> int:
 
 
 def of_error(error: BaseException) -> int:
-    """The code of what a command raised."""
+    """The code of an exception that a command raised."""
     match error:
         case RunTimeoutError():
             return TIMED_OUT

@@ -1,4 +1,4 @@
-"""An exception that ended a command, told on stderr; its exit code."""
+"""Reporting the exception that ended a command."""
 
 import traceback
 
@@ -11,7 +11,7 @@ from lume_cli._output.stderr import Say
 
 
 def report(error: Exception, options: Options) -> int:
-    """Tell what went wrong and what to do; the exit code."""
+    """Report the error and what to do on stderr; return the exit code."""
     say = Say(options.output)
     if isinstance(error, click.ClickException):
         if options.output not in ("json", "ndjson"):
@@ -24,5 +24,5 @@ def report(error: Exception, options: Options) -> int:
     if isinstance(error, LumeError):
         say.error(error)
     else:
-        say.problem("unexpected", f"unexpected {type(error).__name__}: {error}; -v shows where")
+        say.problem("unexpected", f"unexpected {type(error).__name__}: {error}; pass -v for a traceback")
     return exit_codes.of_error(error)

@@ -1,4 +1,4 @@
-"""A run in words: as JSON, as a row of a table, as a sentence, as a page. Public names of `lume_async` only."""
+"""How a run is shown: as JSON, a table row, a sentence, a page."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ HEADERS = ("RUN", "STATUS", "FLOW", "SOURCE", "CREATED", "TOOK")
 
 
 def to_dict(run: LumeRun) -> dict[str, Any]:
-    """What a script gets: the wire's own fields and names."""
+    """The run as JSON, with the field names of the wire format."""
     times = {name: getattr(run, name) for name in ("created_at", "started_at", "finished_at")}
     return {
         "id": run.id,
@@ -26,7 +26,7 @@ def to_dict(run: LumeRun) -> dict[str, Any]:
 
 
 def status_word(run: LumeRun) -> str:
-    """The status, and how far the run is, where it says so."""
+    """The status, with the progress if the server reports one."""
     if run.status is None:
         return "…"
     if run.is_terminal or run.progress is None:
@@ -35,14 +35,14 @@ def status_word(run: LumeRun) -> str:
 
 
 def took(run: LumeRun) -> str:
-    """How long the run worked; empty before its end."""
+    """How long the run took; empty until it has finished."""
     if run.started_at is None or run.finished_at is None:
         return ""
     return duration((run.finished_at - run.started_at).total_seconds())
 
 
 def row(run: LumeRun) -> tuple[str, ...]:
-    """The run under `HEADERS`."""
+    """The table row under `HEADERS`."""
     return (
         run.id,
         status_word(run),
@@ -57,14 +57,14 @@ END_HEADERS = ("RUN", "STATUS", "SOURCE", "MAPPED", "TOOK")
 
 
 def end_row(run: LumeRun) -> tuple[str, ...]:
-    """The run under `END_HEADERS`: what came of it."""
+    """The table row under `END_HEADERS`: how the run finished."""
     metrics = run.metadata.metrics
     rows = f"{metrics.rows_mapped:,} of {metrics.rows_read:,}" if run.has_output else ""
     return run.id, status_word(run), run.source_path or "", rows, took(run)
 
 
 def ending(run: LumeRun) -> str:
-    """How an ended run ended, in a sentence."""
+    """How a finished run ended, in one sentence."""
     metrics = run.metadata.metrics
     lasted = f" in {took(run)}" if took(run) else ""
     if run.has_output:
@@ -77,13 +77,13 @@ def ending(run: LumeRun) -> str:
 
 
 def locations(run: LumeRun) -> list[tuple[str, str]]:
-    """Where the run's rows lie."""
+    """Where the run's output is."""
     places = (("mapped", run.mapped_location), ("rejects", run.rejects_location))
     return [(name, place) for name, place in places if place]
 
 
 def page(run: LumeRun) -> list[tuple[str, str]]:
-    """Everything about a run, as names and values; a name may have several values."""
+    """All details of a run as (name, value) pairs; a name may occur several times."""
     metrics = run.metadata.metrics
     lines = [
         ("run", run.id),

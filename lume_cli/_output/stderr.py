@@ -1,5 +1,5 @@
-"""What is said on stderr: notes, warnings, errors. In the JSON formats only JSON is said there, so that a
-script may parse both streams; a person at a terminal sees the displays in any format.
+"""What goes to stderr: notes, warnings, errors. With the JSON formats only JSON is written there, so that a
+script can parse both streams; at a terminal the progress displays are shown with every format.
 """
 
 import os
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Say:
-    """Stderr, for one command."""
+    """Stderr of one command."""
 
     def __init__(self, output: Format) -> None:
         self._as_json = output in ("json", "ndjson")
@@ -29,7 +29,7 @@ class Say:
 
     @property
     def console(self) -> "Console":
-        """The terminal behind stderr, for displays."""
+        """The terminal on stderr, for displays."""
         if self._console is None:
             from lume_cli._output.console import console
 
@@ -37,30 +37,30 @@ class Say:
         return self._console
 
     def note(self, text: str) -> None:
-        """Tell a person what happens; scripts that asked for JSON don't get it."""
+        """Write a note for people; with a JSON format only at a terminal."""
         if not self._as_json or self.is_terminal:
             self._line(text)
 
     def text(self, text: str) -> None:
-        """Tell what nobody should miss, in any format."""
+        """Write text with every format."""
         self._line(text)
 
-    def told(self, name: str, text: str, **values: Any) -> None:
-        """Tell what nobody should miss and scripts may need: as `{name: {...}}` in the JSON formats."""
+    def record(self, name: str, text: str, **values: Any) -> None:
+        """Write text; with the JSON formats `{name: {...}}` instead."""
         if self._as_json:
             self._json({name: values})
         else:
             self._line(text)
 
     def warn(self, text: str) -> None:
-        """Tell of something that should be changed."""
+        """Write a warning."""
         if self._as_json:
             self._json({"warning": {"message": text}})
         else:
             self._line(f"warning: {text}")
 
     def error(self, error: BaseException, *, subject: str | None = None) -> None:
-        """Tell of an error; `subject` says what it concerns, where that is one of many."""
+        """Report an error; `subject` names the one item of many that it concerns."""
         if self._as_json:
             described = errors.to_dict(error)
             if subject is not None:
@@ -73,7 +73,7 @@ class Say:
             self._line(f"  hint: {hint}")
 
     def problem(self, code: str, message: str, **extras: Any) -> None:
-        """Tell of an error that is no exception of the library."""
+        """Report an error that is not an exception of the library."""
         if self._as_json:
             self._json(
                 {

@@ -1,4 +1,4 @@
-"""What is written to stdout: data, in the format that was asked for, and nothing else."""
+"""What goes to stdout: data in the requested format, and nothing else."""
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -9,32 +9,32 @@ from lume_cli._output.text import as_json, columns, visible
 
 
 class Data:
-    """Stdout, for one command."""
+    """Stdout of one command."""
 
     def __init__(self, output: Format) -> None:
         self.format = output
 
     def line(self, text: str) -> None:
-        """One line, at once: a reader at the other end of a pipe may be waiting for it."""
+        """Write one line, flushed: a reader at the other end of a pipe may be waiting for it."""
         print(text, flush=True)
 
     def text(self, text: str) -> None:
-        """Several lines for people."""
+        """Write several lines for people."""
         for line in text.splitlines():
             self.line(visible(line))
 
     def document(self, value: Any) -> None:
-        """One JSON value: readable with `json`, on one line with `ndjson`."""
+        """Write a JSON value: indented with `json`, on one line with `ndjson`."""
         narrow = (sys.stdout.encoding or "").lower().replace("-", "") not in ("utf8", "utf8sig")
         self.line(as_json(value, indent=2 if self.format == "json" else None, ascii_only=narrow))
 
     def page(self, lines: Iterable[tuple[str, str]]) -> None:
-        """Names and values, one a line."""
+        """Write (name, value) pairs, one per line."""
         for line in columns([(name, visible(value)) for name, value in lines]):
             self.line(line)
 
     def table(self, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """A table: at a terminal as wide as that, else plain and complete; nothing where it has no rows."""
+        """Write a table: at a terminal fitted to its width, else untruncated; nothing if there are no rows."""
         cells = [tuple(map(visible, row)) for row in rows]
         if not cells:
             return
@@ -64,7 +64,7 @@ class Data:
         row: Callable[[Any], Sequence[str]],
         to_dict: Callable[[Any], Any],
     ) -> None:
-        """Items of one kind, in whatever format."""
+        """Write a list of items in the requested format."""
         if self.format == "table":
             self.table(headers, map(row, items))
         elif self.format == "json":

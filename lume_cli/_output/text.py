@@ -1,4 +1,4 @@
-"""Texts for terminals and scripts: made safe, made short, made readable. Pure."""
+"""Formatting of text, numbers and times for terminals and scripts. Pure."""
 
 import json
 import re
@@ -11,23 +11,23 @@ _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069
 
 
 def visible(text: object) -> str:
-    """The text on one line, with whatever could drive a terminal written out as an escape."""
+    """The text on one line, with terminal control characters written as escapes."""
     return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), str(text))
 
 
 def as_json(value: Any, *, indent: int | None = None, ascii_only: bool = False) -> str:
-    """Strict JSON; control characters that JSON would let through are escaped, too."""
+    """Strict JSON that also escapes control characters JSON would let through."""
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_only, allow_nan=False)
     return re.sub(r"[\x7f-\x9f\u2028\u2029\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def moment(time: datetime | None) -> str:
-    """A time for a table, in UTC."""
+    """A timestamp in UTC."""
     return "" if time is None else time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def duration(seconds: float) -> str:
-    """A duration for people: `3.2 s`, `4 min 05 s`, `2 h 07 min`."""
+    """A readable duration: `3.2 s`, `4 min 05 s`, `2 h 07 min`."""
     if seconds < 60:
         return f"{max(seconds, 0):.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -50,7 +50,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The rows as aligned lines, two spaces between the columns, nothing cut off."""
+    """The rows as aligned lines with two spaces between columns; nothing is truncated."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows

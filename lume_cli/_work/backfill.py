@@ -1,4 +1,4 @@
-"""A batch under way: outcomes counted, shown, summed up. What `backfill` is made of."""
+"""A running batch: counts outcomes, shows progress, prints the summary. The work of `backfill`."""
 
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -22,12 +22,12 @@ from lume_cli._output import errors, exit_codes, run_view
 from lume_cli._output.live import Standing, progress
 from lume_cli._output.text import clock
 from lume_cli._session import Session
-from lume_cli._work.early_stop import Hope
+from lume_cli._work.early_stop import EarlyStop
 from lume_cli._work.source_paths import Paths
 from lume_cli._work.wait import counts
 
 _EVERY = 10.0
-"""Seconds between two lines of progress where there is no terminal."""
+"""Seconds between two progress lines where there is no terminal."""
 
 
 class Backfill:
@@ -35,8 +35,8 @@ class Backfill:
 
     Args:
         session: the command.
-        paths: what to run.
-        total: how many there are, if that is known.
+        paths: the sources.
+        total: how many there are, if known.
     """
 
     def __init__(self, session: Session, paths: Paths, total: int | None, *, allow_partial: bool) -> None:
@@ -51,15 +51,15 @@ class Backfill:
         self._trouble: str | None = None
         self._began = time.monotonic()
 
-    def heard(self, event: Event) -> None:
-        """A hook: whether the server answers."""
+    def on_event(self, event: Event) -> None:
+        """A client hook: remembers whether the server responds."""
         if isinstance(event, RequestFinished):
             failed = (event.status_code or 0) >= 500
             self._trouble = event.error or (f"status {event.status_code}" if failed else None)
 
     @property
     def unfinished(self) -> int:
-        """How many runs were begun whose end was not seen."""
+        """How many submitted runs have not been seen to finish."""
         return self._taken - self.summary.outcomes
 
     async def until_ended(
@@ -72,7 +72,7 @@ class Backfill:
         on_duplicate: OnDuplicate,
         timeout: float | None,
     ) -> int:
-        """Run everything; the exit code."""
+        """Run everything; return the exit code."""
         requests = self._paths.requests()
         counted = self._counted(requests) if isinstance(requests, Iterator) else self._counted_later(requests)
         outcomes = client.run_many(
@@ -86,26 +86,28 @@ class Backfill:
         say = self._session.say
         async with anyio.create_task_group() as group:
             if not say.is_lively:
-                group.start_soon(self._keep_telling)
+                group.start_soon(self._report_progress)
             try:
                 with progress(say, self._standing, eta=True):
-                    await self._take_all(outcomes, Hope(has_journal=journal is not None))
-            except Exception:  # the input or the journal broke, or no hope is left: what came before counts
+                    await self._take_all(outcomes, EarlyStop(has_journal=journal is not None))
+            except (
+                Exception
+            ):  # the input or the journal failed, or the batch was stopped: report what was done
                 if self.summary.outcomes and not (self._stop and len(self.summary.statuses) == 1):
-                    self._tell_summary(journal, retry_failed)
+                    self._report_summary(journal, retry_failed)
                 raise
             group.cancel_scope.cancel()
         if not self._taken:
-            say.note("no source paths in the list: nothing to do")
+            say.note("no source paths in the list; nothing to do")
         elif not say.is_lively:
             say.note(self._line())
-        self._tell_summary(journal, retry_failed)
+        self._report_summary(journal, retry_failed)
         return exit_codes.worst(self._codes)
 
-    async def _take_all(self, outcomes: AsyncIterator[Outcome[LumeRun]], hope: Hope) -> None:
+    async def _take_all(self, outcomes: AsyncIterator[Outcome[LumeRun]], early_stop: EarlyStop) -> None:
         async for outcome in outcomes:
             self._take(outcome)
-            self._stop = self._stop or hope.stop(outcome)
+            self._stop = self._stop or early_stop.stop(outcome)
             if self._stop is not None and not self.unfinished:
                 break
         if self._stop is not None:
@@ -113,19 +115,19 @@ class Backfill:
 
     def _counted(self, requests: Iterator[RunRequest]) -> Iterator[RunRequest]:
         for request in requests:
-            self._go_on()
+            self._check_stopped()
             self._taken += 1
             yield request
 
     async def _counted_later(self, requests: AsyncIterator[RunRequest]) -> AsyncIterator[RunRequest]:
         async for request in requests:
-            self._go_on()
+            self._check_stopped()
             self._taken += 1
             yield request
         self._total = self._taken
 
-    def _go_on(self) -> None:
-        """Not where no hope is left. Submissions under way end first: a journal must know what came of each."""
+    def _check_stopped(self) -> None:
+        """Take no further request once stopped; submissions in flight finish first, for the journal's sake."""
         if self._stop is not None:
             raise self._stop
 
@@ -138,13 +140,13 @@ class Backfill:
         if self._session.data.format == "ndjson":
             self._session.data.document(to_dict(outcome))
 
-    async def _keep_telling(self) -> None:
-        """Where there is no display: a line now and then, also while nothing ends."""
+    async def _report_progress(self) -> None:
+        """Without a display: a progress line at intervals, even while no run finishes."""
         while True:
             await anyio.sleep(_EVERY)
             self._session.say.note(self._line())
 
-    def _tell_summary(self, journal: str | None, retry_failed: bool) -> None:
+    def _report_summary(self, journal: str | None, retry_failed: bool) -> None:
         say, data, text = self._session.say, self._session.data, errors.in_options(str(self.summary))
         described = self.summary.to_dict()
         for failure in described["failures"]:
@@ -152,7 +154,7 @@ class Backfill:
         if data.format == "json":
             data.document(described)
         elif data.format == "ndjson":  # the failures are lines of stdout already
-            say.told("summary", text, **{name: it for name, it in described.items() if name != "failures"})
+            say.record("summary", text, **{name: it for name, it in described.items() if name != "failures"})
         elif self._taken:
             data.text(text)
         if self.summary.statuses[DuplicateRunError.__name__]:
@@ -162,16 +164,16 @@ class Backfill:
                 f"again what was processed, not what is being processed{new}"
             )
         if journal is not None and not retry_failed and self._codes & {exit_codes.FAILED, exit_codes.CRASHED}:
-            say.note("  hint: the same command with --retry-failed runs what failed once more")
+            say.note("  hint: repeat the command with --retry-failed to run the failed sources again")
 
     def _standing(self) -> Standing:
-        """For the bar: what the journal knew is no work of this start, so that the ETA is not too good."""
+        """For the bar: outcomes replayed from the journal are left out, so that the ETA is right."""
         known = self.summary.remembered
         total = None if self._total is None else self._total - known
         return Standing("  ".join(self._parts()), self.summary.outcomes - known, total)
 
     def _line(self) -> str:
-        """For where there is no display, which has an ETA of its own."""
+        """For a plain line, with an ETA (the display computes its own)."""
         parts, left = self._parts(), 0 if self._total is None else self._total - self.summary.outcomes
         if left > 0 and (rate := self._rate()):
             parts.append(f"ETA {clock(left / rate)}")
@@ -179,11 +181,11 @@ class Backfill:
 
     def _parts(self) -> list[str]:
         done = f"{self.summary.outcomes:,}" + ("" if self._total is None else f" of {self._total:,}")
-        parts = [f"{done} ended{counts(self.summary.statuses)}"]
+        parts = [f"{done} finished{counts(self.summary.statuses)}"]
         if self.unfinished > 0:
             parts.append(f"{self.unfinished:,} active")
         if self._trouble is not None:
-            parts.append(f"the server does not answer ({self._trouble}): waiting for it")
+            parts.append(f"the server does not respond ({self._trouble}), retrying")
         elif rate := self._rate():
             parts.append(f"{rate:.1f}/s")
         return parts
@@ -194,7 +196,7 @@ class Backfill:
 
 
 def to_dict(outcome: Outcome[LumeRun]) -> dict[str, Any]:
-    """An outcome for a script: the source, and either the run or the error."""
+    """An outcome as JSON: the source, and either the run or the error."""
     request = outcome.request
     described: dict[str, Any] = {
         "source_path": request.source_path if request else None,

@@ -1,4 +1,4 @@
-"""What can be wrong between here and the service, looked at in the order in which a request meets it."""
+"""Diagnosis of the connection: each check in the order in which a request would meet the problem."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Literal
@@ -16,7 +16,7 @@ from lume_cli._settings import Settings, config_file, others_can_read, resolve
 from lume_cli._work.doctor_probe import NoAnswer, probe
 
 _SKEW = 30.0
-"""Seconds between two clocks that are no reason to worry."""
+"""Clock skew in seconds that is harmless."""
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 _SPARE_URL = "http://127.0.0.1"
 _SPARE_KEY = "spare"
@@ -26,7 +26,7 @@ State = Literal["ok", "warn", "fail"]
 
 @frozen
 class Finding:
-    """One thing that was looked at: how it is, and what to do where it is not well."""
+    """The result of one check, and what to do if it is not ok."""
 
     check: str
     state: State
@@ -40,13 +40,13 @@ def _failed(check: str, text: str, fix: str, code: int = exit_codes.ERROR) -> Fi
 
 
 async def findings(options: Options) -> AsyncIterator[Finding]:
-    """Each finding as it is made; ends where nothing further can be found."""
+    """The findings as they are made; ends where no further check is possible."""
     warnings: list[str] = []
     try:
         settings = resolve(options, warnings.append)
     except (ConfigurationError, click.UsageError) as error:
         text = error.format_message() if isinstance(error, click.UsageError) else str(error)
-        yield _failed("configuration", text, "correct the file, or the name of the profile")
+        yield _failed("configuration", text, "correct the file or the profile name")
         return
     yield _configuration(settings, warnings)
     key, url = _key(settings), _url(settings)
@@ -71,12 +71,12 @@ def _configuration(settings: Settings, warnings: list[str]) -> Finding:
     if warnings:
         fix = f"chmod 600 {path}" if others_can_read(path) else "correct the file or the environment"
         return Finding("configuration", "warn", "; ".join(warnings), fix)
-    used = f"profile [{settings.profile}] of {path}" if path.exists() else f"no file ({path}); none is needed"
+    used = f"profile [{settings.profile}] of {path}" if path.exists() else f"no file ({path}); it is optional"
     return Finding("configuration", "ok", used)
 
 
 def _valid(make: Callable[[], Client]) -> str | None:
-    """What the client has against its settings."""
+    """Why the client rejects its settings; None if it accepts them."""
     try:
         make()
     except ConfigurationError as error:
@@ -88,8 +88,8 @@ def _key(settings: Settings) -> Finding:
     if not settings.api_key:
         return _failed(
             "key",
-            "there is no API key",
-            f"set LUME_API_KEY, or write api_key into the profile [{settings.profile}] of {config_file()}",
+            "no API key",
+            f"set LUME_API_KEY, or add api_key to the profile [{settings.profile}] of {config_file()}",
             exit_codes.AUTHENTICATION,
         )
     origin = settings.origin["api_key"]
@@ -97,21 +97,19 @@ def _key(settings: Settings) -> Finding:
         return _failed("key", f"from {origin}: {problem}", "copy the key again", exit_codes.AUTHENTICATION)
     if settings.api_key != settings.api_key.strip(" \t\"'"):
         fix = f"remove them where {origin} is set"
-        return Finding("key", "warn", f"from {origin}, with quotes or spaces around it", fix)
+        return Finding("key", "warn", f"from {origin}, surrounded by quotes or spaces", fix)
     return Finding("key", "ok", f"from {origin}")
 
 
 def _url(settings: Settings) -> Finding:
     if not settings.base_url:
-        return _failed(
-            "url", "there is no base URL", "set LUME_BASE_URL, or start a server with `lume serve`"
-        )
+        return _failed("url", "no base URL", "set LUME_BASE_URL, or start a server with `lume serve`")
     origin = settings.origin["base_url"]
     if problem := _valid(lambda: Client(_SPARE_KEY, base_url=settings.base_url, proxy=False)):
         return _failed("url", settings.in_context(problem), f"correct {origin}")
     parts = urlsplit(settings.base_url)
     if parts.scheme == "http" and parts.hostname not in _LOCAL:
-        return Finding("url", "warn", f"{settings.base_url}: the key travels unencrypted", "use https://")
+        return Finding("url", "warn", f"{settings.base_url}: the key is sent unencrypted", "use https://")
     return Finding("url", "ok", f"{settings.base_url} from {origin}")
 
 
@@ -128,47 +126,50 @@ def _proxy(base_url: str) -> Finding:
         return Finding("proxy", "ok", f"{where}, not used for {parts.hostname} (NO_PROXY)")
     if parts.hostname in _LOCAL:
         return Finding(
-            "proxy", "warn", f"{where} is asked for {parts.hostname}", f"add {parts.hostname} to NO_PROXY"
+            "proxy",
+            "warn",
+            f"requests to {parts.hostname} go through {where}",
+            f"add {parts.hostname} to NO_PROXY",
         )
     return Finding("proxy", "ok", f"requests go through {where}")
 
 
 def _service(base_url: str) -> Iterator[Finding]:
-    """Connection, service and clock."""
+    """Check connection, service and clock."""
     try:
         answer = probe(base_url.rstrip("/"))
     except NoAnswer as error:
         yield _failed("connection", f"{base_url}: {error.reason}", error.fix)
         return
-    encrypted = "TLS is trusted" if base_url.startswith("https:") else "without TLS"
-    yield Finding("connection", "ok", f"{base_url} answers, {encrypted}")
+    encrypted = "TLS certificate trusted" if base_url.startswith("https:") else "without TLS"
+    yield Finding("connection", "ok", f"{base_url} responds, {encrypted}")
     capabilities = answer.headers.get("Lume-Capabilities")
     if 300 <= answer.status < 400:
         place = answer.headers.get("Location", "another place")
         yield _failed("service", f"{base_url} redirects to {place}", "use that as the base URL")
     elif answer.status >= 500:
         yield _failed(
-            "service", f"GET /healthz answers {answer.status}", "ask its operators, or try again later"
+            "service", f"GET /healthz returned {answer.status}", "ask the operators, or try again later"
         )
     elif capabilities is None:
         fix = "check host, port and path of the base URL"
         yield Finding(
-            "service", "warn", f"answers {answer.status} and names no capabilities: is it Lume?", fix
+            "service", "warn", f"returned {answer.status} without capabilities: is this a Lume service?", fix
         )
     else:
-        yield Finding("service", "ok", f"can {capabilities}" if capabilities else "a plain Lume service")
+        yield Finding("service", "ok", f"capabilities: {capabilities or 'none'}")
     if answer.skew is None:
-        yield Finding("clock", "warn", "the service tells no time (no Date header)", "ask its operators")
+        yield Finding("clock", "warn", "the service sends no Date header", "ask the operators")
     elif abs(answer.skew) > _SKEW:
         side = "ahead of" if answer.skew > 0 else "behind"
         text = f"this machine is {duration(abs(answer.skew))} {side} the service"
         yield _failed("clock", text, "set the clock: timedatectl set-ntp true")
     else:
-        yield Finding("clock", "ok", "the same as the service's")
+        yield Finding("clock", "ok", "in sync with the service")
 
 
 async def _access(settings: Settings) -> Finding:
-    """Whether the key opens the door, by one request that changes nothing."""
+    """Check the key with one read-only request."""
     client = Client(
         settings.api_key,
         base_url=settings.base_url,
@@ -180,13 +181,13 @@ async def _access(settings: Settings) -> Finding:
             async for _run in client.list_runs(limit=1):
                 break
     except AuthenticationError as error:
-        text = f"the service refused the key ({error.status_code})"
-        fix = f"take a valid key for this service; this one is from {settings.origin['api_key']}"
+        text = f"the service rejected the key ({error.status_code})"
+        fix = f"use a valid key for this service; this one is from {settings.origin['api_key']}"
         return _failed("access", text, fix, exit_codes.AUTHENTICATION)
     except ApiError as error:
         if error.status_code in (404, 405, 501):
-            return Finding("access", "ok", "not known: this service can't list runs")
-        return _failed("access", f"listing runs failed: {error}", "try again; -v shows the requests")
+            return Finding("access", "ok", "unknown: this service can't list runs")
+        return _failed("access", f"listing runs failed: {error}", "try again; -v logs the requests")
     except LumeError as error:
-        return _failed("access", str(error), "-v shows the requests")
+        return _failed("access", str(error), "-v logs the requests")
     return Finding("access", "ok", "the key is accepted")

@@ -1,4 +1,4 @@
-"""One plain look at a service with the standard library alone: a diagnosis must not rest on what it diagnoses."""
+"""A health check with the standard library alone: a diagnosis must not rely on what it diagnoses."""
 
 import re
 import socket
@@ -13,12 +13,12 @@ TIMEOUT = 10.0
 
 
 class Answer:
-    """What `GET /healthz` gave.
+    """The response to `GET /healthz`.
 
     Attributes:
         status: the HTTP status.
         headers: the headers.
-        skew: this machine's clock minus the service's, in seconds; None where it tells no time.
+        skew: this machine's clock minus the service's, in seconds; None without a Date header.
     """
 
     def __init__(self, status: int, headers: Any, asked: float, answered: float) -> None:
@@ -27,16 +27,16 @@ class Answer:
         self.skew: float | None = None
         if date := headers.get("Date"):
             try:
-                told = parsedate_to_datetime(date).timestamp()
+                dated = parsedate_to_datetime(date).timestamp()
             except (TypeError, ValueError):
                 return
-            # The service told whole seconds, somewhere between question and answer.
-            early, late = asked - told - 1.0, answered - told
+            # The Date header has whole seconds, taken at some point between request and response.
+            early, late = asked - dated - 1.0, answered - dated
             self.skew = 0.0 if early <= 0.0 <= late else min(early, late, key=abs)
 
 
 class NoAnswer(Exception):
-    """The service did not answer: `reason`, and `fix`: what to do."""
+    """The service did not respond: `reason`, and `fix`: what to do."""
 
     def __init__(self, reason: str, fix: str) -> None:
         super().__init__(reason)
@@ -50,10 +50,10 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def probe(base_url: str) -> Answer:
-    """Ask for the service's health; no key is sent.
+    """Request the service's health; no key is sent.
 
     Raises:
-        NoAnswer: there was none.
+        NoAnswer: there was no response.
     """
     opener = urllib.request.build_opener(_NoRedirect)  # and the environment's proxies
     request = urllib.request.Request(f"{base_url}/healthz")  # noqa: S310 - http or https: checked before
@@ -70,9 +70,9 @@ def probe(base_url: str) -> Answer:
         raise _explained(error.reason) from None
     except (OSError, ValueError) as error:
         raise _explained(error) from None
-    except Exception as error:  # http.client's own: what answers speaks no HTTP
+    except Exception as error:  # http.client's own: the peer does not speak HTTP
         raise NoAnswer(
-            f"what answers speaks no HTTP ({type(error).__name__})", "check host and port"
+            f"the peer does not speak HTTP ({type(error).__name__})", "check host and port"
         ) from None
 
 
@@ -81,22 +81,23 @@ def _explained(reason: object) -> NoAnswer:
         case socket.gaierror():
             return NoAnswer("the host name can't be resolved", "check the base URL, the network and DNS")
         case ConnectionRefusedError():
-            return NoAnswer("nothing listens there", "check host and port, or start the service")
+            return NoAnswer("nothing is listening there", "check host and port, or start the service")
         case ssl.SSLCertVerificationError():
             return NoAnswer(
                 f"the TLS certificate is not trusted ({reason.verify_message})",
-                "set SSL_CERT_FILE to the CA file of your network, or correct the host name",
+                "set SSL_CERT_FILE to your network's CA file, or correct the host name",
             )
         case ssl.SSLError() if "WRONG_VERSION_NUMBER" in str(reason) or "RECORD_LAYER" in str(reason):
-            return NoAnswer("this port speaks no TLS", "use http:// in the base URL, or the right port")
+            return NoAnswer("this port does not speak TLS", "use http:// in the base URL, or the right port")
         case ssl.SSLError():
-            return NoAnswer(
-                f"the TLS handshake failed ({reason.reason})", "check proxies between here and there"
-            )
+            return NoAnswer(f"the TLS handshake failed ({reason.reason})", "check the proxies in between")
         case TimeoutError():
             return NoAnswer(
-                f"no answer within {TIMEOUT:.0f} s", "check firewall and proxy (HTTPS_PROXY, NO_PROXY)"
+                f"no response within {TIMEOUT:.0f} s",
+                "check the firewall and the proxy (HTTPS_PROXY, NO_PROXY)",
             )
         case _:
             text = re.sub(r"//[^/@\s]*@", "//***@", str(reason))  # a proxy's password
-            return NoAnswer(f"the connection failed ({text})", "check the base URL, network and proxy")
+            return NoAnswer(
+                f"the connection failed ({text})", "check the base URL, the network and the proxy"
+            )

@@ -1,4 +1,4 @@
-"""The same request for each of several runs, at the same time; one that fails disturbs no other."""
+"""The same request for several runs, concurrently; a failure does not affect the others."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -9,13 +9,13 @@ from lume_cli._output import exit_codes
 from lume_cli._session import Session
 
 _AT_ONCE = 64
-"""Requests: more would wait for a connection."""
+"""Concurrent requests: more would only wait for a connection."""
 
 
 async def each(
     session: Session, ids: Sequence[str], request: Callable[[str], Awaitable[LumeRun]]
 ) -> tuple[list[LumeRun], list[int]]:
-    """The runs that were answered, in the order of `ids`, and the exit codes of the others, which are told."""
+    """The runs in the order of `ids`, and the exit codes of failed requests, which are reported on stderr."""
 
     async def one(run_id: str) -> LumeRun | LumeError:
         try:

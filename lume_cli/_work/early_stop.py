@@ -1,4 +1,4 @@
-"""Whether a batch can succeed at all: where its beginning says no, it ends there and not after all sources."""
+"""Stops a batch early whose first outcomes show that no source can succeed."""
 
 from lume_async import (
     ApiConnectionError,
@@ -12,14 +12,14 @@ from lume_async import (
 from lume_cli._output.errors import StoppedError
 
 ENOUGH = 5
-"""Outcomes at the beginning that fail in the same hopeless way: the others would, too."""
+"""If this many outcomes at the start fail for the same permanent reason, the others would, too."""
 
 
-class Hope:
-    """Looks at the outcomes of a batch as they come.
+class EarlyStop:
+    """Judges the outcomes of a batch as they arrive.
 
     Args:
-        has_journal: whether the batch has one.
+        has_journal: whether the batch has a journal.
     """
 
     def __init__(self, *, has_journal: bool) -> None:
@@ -28,7 +28,7 @@ class Hope:
         self._alike: set[str] = set()
 
     def stop(self, outcome: Outcome[LumeRun]) -> LumeError | None:
-        """Look at the next outcome: the error to stop with, where nothing else can come any more."""
+        """Take the next outcome; return the error to stop with, if the batch can't succeed any more."""
         error = outcome.error
         if isinstance(error, AuthenticationError) and error.status_code == 401:
             return error
@@ -37,26 +37,26 @@ class Hope:
         if error is None or self._seen != ENOUGH or len(self._alike) != 1 or "" in self._alike:
             return None
         return StoppedError(
-            f"stopped, the first {ENOUGH} sources all failed like this: {error}",
-            self._how_to_go_on(error),
+            f"stopped: the first {ENOUGH} sources all failed with: {error}",
+            self._remedy(error),
             retryable=isinstance(error, ApiConnectionError),
         )
 
-    def _how_to_go_on(self, error: Exception) -> str:
+    def _remedy(self, error: Exception) -> str:
         if isinstance(error, ApiConnectionError):
-            how = "`lume doctor` finds out what is wrong; then give the same command again"
+            how = "`lume doctor` finds the cause; then repeat the command"
             return f"{how}: with the journal nothing is lost" if self._has_journal else how
         if not self._has_journal:
-            return "correct FLOW, or give the server that flow version; then give the command again"
-        # What the server has refused for good is an outcome, and a journal keeps outcomes.
+            return "correct FLOW, or register that flow version; then repeat the command"
+        # A permanent rejection is an outcome, and a journal keeps outcomes.
         return (
-            "give the server that flow version, then the same command with --retry-failed; another FLOW needs a "
-            "--journal of its own"
+            "register that flow version and repeat the command with --retry-failed; another FLOW needs its own "
+            "--journal"
         )
 
 
 def _kind(error: Exception | None) -> str:
-    """What failures of the same hopeless kind have in common; empty for anything else."""
+    """The permanent reason of a failure; empty for any other outcome."""
     match error:
         case ApiConnectionError(reached=False):
             return "no connection"

@@ -1,4 +1,4 @@
-"""Checking a flow file the way the embedded server does, and saying in which line a mistake is."""
+"""Checking flow files as the embedded server does, with the line of each mistake."""
 
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
@@ -13,36 +13,36 @@ __all__ = ["CheckedFlow", "FlowError", "check", "files", "need_local"]
 
 
 def need_local() -> None:
-    """Make sure that the embedded server can be used: it is an extra.
+    """Check that the embedded server, which is an extra, is installed.
 
     Raises:
-        click.ClickException: what it needs is not installed; says what to do.
+        click.ClickException: it is not; the message says what to do.
     """
     if find_spec("duckdb") is None:
         raise click.ClickException("this command needs duckdb: pip install 'lume-client[local]'")
 
 
 def files(given: Iterable[Path]) -> Iterator[Path]:
-    """The flow files; a folder stands for those in it.
+    """The flow files, those of a folder included.
 
     Raises:
-        click.ClickException: a folder has none.
+        click.ClickException: a folder contains none.
     """
     for path in given:
         if not path.is_dir():
             yield path
             continue
         if not (found := sorted(path.glob("*.toml"))):
-            raise click.ClickException(f"there are no flow files (*.toml) in the folder {path}")
+            raise click.ClickException(f"no flow files (*.toml) in the folder {path}")
         yield from found
 
 
 async def check(path: Path) -> CheckedFlow:
-    """The flow of a file without mistakes.
+    """Check one file; return its flow.
 
     Raises:
-        FlowError: it has a mistake.
-        click.ClickException: the file can't be read, or not be checked.
+        FlowError: the file has a mistake.
+        click.ClickException: the file can't be read or checked.
     """
     try:
         return await check_flow(path)

@@ -1,4 +1,4 @@
-"""A commented flow file, written from what a sample of its source says. Pure."""
+"""Writes a commented flow file from what a sample of its source shows. Pure."""
 
 import json
 import re
@@ -23,22 +23,22 @@ def flow_file(
     """The text of a flow file."""
     csv = f"csv = {{ delim = {_basic(delim)}, encoding = {_basic(encoding)} }}"
     lines = [
-        f"# Made from {rows:,} rows of {visible(sample)}: look at every column, then check with `lume flow check`.",
+        f"# Generated from {rows:,} rows of {visible(sample)}: review every column, then run `lume flow check`.",
         f"flow = {_basic(name)}",
-        'version = "v1"                       # a version that was run never changes: raise it instead',
+        'version = "v1"                       # a version that has run never changes: increase it instead',
         "",
         "[source]",
         'format = "csv"                       # the file is the run\'s source_path',
         csv,
         "",
-        "# [target]                           # by default below the server's data folder",
+        "# [target]                           # default: in the server's data folder",
         f'# mapped = "{{data}}/out/{{flow}}/{{version}}/{{run_id}}/{name}.parquet"',
         '# rejects = "{data}/out/{flow}/{version}/{run_id}/rejects.csv"',
         "",
         "# [rejects]",
-        "# max_ratio = 0.25                   # more rejected rows than this: the run is FAILED, nothing is written",
+        "# max_ratio = 0.25                   # a higher share of rejected rows: FAILED, nothing is written",
         "",
-        "# sql is a DuckDB expression over the columns of the source, as written in its header.",
+        "# sql is a DuckDB expression over the source columns, named as in its header.",
     ]
     names = _target_names(column.source for column in columns)
     for target, column in zip(names, columns, strict=True):
@@ -57,7 +57,7 @@ def _column(target: str, column: Column) -> list[str]:
     lines = [f"[columns.{target if _BARE.fullmatch(target) else _basic(target)}]"]
     if column.spaces:
         lines.append(
-            f"sql = {_literal(f'''nullif(trim({_quoted(column.source)}), '')''')}  # values have spaces around them"
+            f"sql = {_literal(f'''nullif(trim({_quoted(column.source)}), '')''')}  # values are padded with spaces"
         )
     elif target != column.source:
         lines.append(f"sql = {_literal(_quoted(column.source))}")
@@ -66,15 +66,15 @@ def _column(target: str, column: Column) -> list[str]:
     if column.format is not None:
         lines.append(f"format = {_basic(column.format)}")
     if column.sql_type is not None:
-        lines.append(f"sql_type = {_basic(column.sql_type)}               # times without a zone")
+        lines.append(f"sql_type = {_basic(column.sql_type)}               # times without a time zone")
     lines.append(f"{'' if column.required else '# '}required = true")
     if column.misfits:
         example = json.dumps(column.misfits[0], ensure_ascii=True)
         lines.append(
-            f"# {counted(len(column.misfits), 'value')} of the sample would be rejected, such as {example}"
+            f"# {counted(len(column.misfits), 'value')} in the sample would be rejected, such as {example}"
         )
     if column.unique:
-        lines.append("# unique = true                      # all values of the sample differ")
+        lines.append("# unique = true                      # all values in the sample are distinct")
     if column.values:
         values = ", ".join(map(_basic, column.values))
         lines.append(f"# enum = [{values}]")
@@ -96,17 +96,17 @@ def _target_names(sources: Iterable[str]) -> list[str]:
 
 
 def _quoted(name: str) -> str:
-    """A name as an SQL identifier."""
+    """The name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def _basic(text: str) -> str:
-    """A TOML basic string: JSON's escapes are TOML's, too, but for DEL."""
+    """A TOML basic string: JSON's escapes are valid TOML, except for DEL."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _literal(text: str) -> str:
-    """A TOML string that shows SQL as it is, where that can be."""
+    """A TOML literal string, so that SQL needs no escapes, where possible."""
     if "'" not in text and text.isprintable():
         return f"'{text}'"
     if "'''" not in text and not text.endswith("'") and text.isprintable():

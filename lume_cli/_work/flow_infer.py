@@ -1,4 +1,4 @@
-"""What a sample of a CSV file says about its columns. Pure, and careful: a code like 00123 stays a text."""
+"""Infers column types from a sample. Pure, and conservative: a code such as 00123 stays a string."""
 
 import csv
 import re
@@ -10,28 +10,28 @@ _INTEGER = re.compile(r"[+-]?(0|[1-9]\d{0,17})")
 _NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d{1,3})?")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
 _CODE = re.compile(r"[+-]?0\d+")
-"""Digits that lose something as a number."""
+"""Digits that would lose their leading zeros as a number."""
 _FEW = 8
-"""So many different values at the most look like a fixed list."""
+"""At most this many distinct values look like an enumeration."""
 _ENOUGH = 0.95
-"""The share of the values that must have a type; the others are the dirt that a flow is there to reject."""
+"""The share of values that must fit a type; the others are what a flow is there to reject."""
 
 DELIMITERS = ",;\t|"
 
 
 class Column:
-    """What is known of one source column.
+    """What the sample shows of one source column.
 
     Attributes:
         source: its name in the file.
         type: the JSON Schema type.
         format: its format, if it has one.
-        sql_type: the SQL type, where it isn't the default one.
-        spaces: whether values have spaces around them.
+        sql_type: the SQL type, if it isn't the default one.
+        spaces: whether values are padded with spaces.
         required: whether no value is empty.
-        unique: whether all values differ.
-        values: the different values, where they look like a fixed list.
-        misfits: the values that don't have the type.
+        unique: whether all values are distinct.
+        values: the distinct values, if they look like an enumeration.
+        misfits: the values that don't fit the type.
     """
 
     def __init__(self, source: str, values: Sequence[str]) -> None:
@@ -47,7 +47,7 @@ class Column:
 
 
 def delimiter(lines: Sequence[str]) -> str:
-    """The delimiter that splits the first lines into the most columns, and into equally many."""
+    """The delimiter that splits the first lines into the most columns, preferably equally many per line."""
 
     def merit(mark: str) -> tuple[bool, int]:
         with suppress(csv.Error):
@@ -60,13 +60,13 @@ def delimiter(lines: Sequence[str]) -> str:
 
 
 def infer(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[Column]:
-    """The columns; rows that are too short or too long say nothing and are skipped."""
+    """The columns; rows that are too short or too long are skipped."""
     fitting = [row for row in rows if len(row) == len(header)]
     return [Column(name, [row[index] for row in fitting]) for index, name in enumerate(header)]
 
 
 def _kind(values: Sequence[str]) -> tuple[str, str | None, str | None, list[str]]:
-    """Type, format and SQL type that (nearly) all values have, and the values that don't."""
+    """The type, format and SQL type that (nearly) all values fit, and the values that don't."""
     best: tuple[str, str | None, str | None, list[str]] = ("string", None, None, [])
     fewest = len(values) * (1 - _ENOUGH) if values else -1.0
     codes = any(map(_CODE.fullmatch, values))
@@ -102,4 +102,4 @@ _KINDS: tuple[tuple[Callable[[str], object], tuple[str, str | None, str | None]]
     (lambda value: _is_time(value, zoned=False), ("string", "date-time", "TIMESTAMP")),
     (_EMAIL.fullmatch, ("string", "email", None)),
 )
-"""How a value of each kind is known; of two that fit equally well the first is taken."""
+"""Tests for each kind of value; of two that fit equally well the first wins."""

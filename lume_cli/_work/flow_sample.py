@@ -1,4 +1,4 @@
-"""Looking at a sample CSV file: its delimiter, its header, the kinds of its columns."""
+"""Reading a sample CSV file: its delimiter, its header, its column types."""
 
 import csv
 from itertools import islice
@@ -10,23 +10,23 @@ from attrs import frozen
 from lume_cli._work.flow_infer import Column, delimiter, infer
 
 _ROWS = 10_000
-"""Rows that are looked at."""
+"""Rows to read."""
 
 
 @frozen
 class Sample:
-    """What a sample shows."""
+    """The contents of a sample."""
 
     columns: list[Column]
     rows: int
     delim: str
 
 
-def look_at(path: Path, encoding: str) -> Sample:
-    """What the file shows.
+def read_sample(path: Path, encoding: str) -> Sample:
+    """Read the sample.
 
     Raises:
-        click.UsageError: it is no CSV file with a header.
+        click.UsageError: it is not a CSV file with a header.
     """
     try:
         with path.open(encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="") as file:
@@ -35,15 +35,17 @@ def look_at(path: Path, encoding: str) -> Sample:
             file.seek(0)
             rows = list(islice(csv.reader(file, delimiter=delim), _ROWS + 1))
     except LookupError:
-        raise click.UsageError(f"{encoding!r} is not an encoding: try utf-8 or latin-1") from None
+        raise click.UsageError(f"unknown encoding {encoding!r}: try utf-8 or latin-1") from None
     except UnicodeError:
-        raise click.UsageError(f"{path} is not {encoding}: pass --encoding, such as latin-1") from None
+        raise click.UsageError(
+            f"{path} is not valid {encoding}: pass --encoding, for example latin-1"
+        ) from None
     except OSError as error:
         raise click.UsageError(f"{path} can't be read: {error.strerror}") from None
     except csv.Error as error:
-        raise click.UsageError(f"{path} is no CSV file: {error}") from None
+        raise click.UsageError(f"{path} is not a valid CSV file: {error}") from None
     if len(rows) < 2:
-        raise click.UsageError(f"{path} is too short: a header and at least one row are needed")
+        raise click.UsageError(f"{path} is too short: it needs a header and at least one row")
     return Sample(infer(_header(path, rows[0]), rows[1:]), len(rows) - 1, delim)
 
 

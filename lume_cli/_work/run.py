@@ -1,4 +1,4 @@
-"""One run: submitted, told, and followed if that is asked for. What `run` is made of."""
+"""Submitting one run and, with --wait, following it. The work of `run`."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ class Submission:
     Args:
         session: the command.
         flow: the flow version.
-        source: what it is to process.
+        source: the source to process.
     """
 
     def __init__(self, session: Session, flow: str, source: str) -> None:
@@ -25,11 +25,11 @@ class Submission:
         self._shown: RunStatus | None = None
 
     async def begin(self, client: Client, *, is_waited_for: bool, **how: Any) -> LumeRun:
-        """Submit it, tell its id; `how` is what else `Client.run` takes."""
+        """Submit the run and print its id; `how` are further arguments of `Client.run`."""
         run = self._run = await client.run(self._flow, self._source, **how)
         self._shown = run.status
         if run.reused:
-            self._session.say.note(f"run {run.id} holds this source already: following it")
+            self._session.say.note(f"run {run.id} already holds this source; following it")
         data = self._session.data
         if data.format in ("table", "ids"):
             data.line(run.id)
@@ -40,7 +40,7 @@ class Submission:
     async def until_ended(
         self, run: LumeRun, timeout: float | None, poll_interval: float | None, *, allow_partial: bool
     ) -> int:
-        """Follow the run; the exit code."""
+        """Follow the run to its end; return the exit code."""
         try:
             await follow(self._session, run, timeout, poll_interval, self._changed)
         finally:
@@ -49,11 +49,11 @@ class Submission:
         return exit_codes.of_status(run.status, allow_partial=allow_partial)
 
     def interrupted(self) -> tuple[str, str | None]:
-        """What to tell when a signal came in between."""
+        """The message for Ctrl-C, and the command to resume."""
         if self._run is not None:
             return self._session.resume_wait([self._run.id])
-        look = self._session.command("list", **{"--flow": self._flow, "--source": self._source})
-        return f"interrupted while submitting: a run may exist, see `{look}`", None
+        check = self._session.command("list", **{"--flow": self._flow, "--source": self._source})
+        return f"interrupted while submitting; a run may exist: check with `{check}`", None
 
     def _changed(self, snapshot: LumeRun) -> None:
         if self._session.data.format == "ndjson" and snapshot.status != self._shown:

@@ -1,4 +1,4 @@
-"""Run ids: from the command line, and for `-` from stdin, one a line."""
+"""Run ids from the command line and, for `-`, from stdin, one per line."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,32 +10,32 @@ from lume_async.models import check_run_id
 from lume_cli._session import Session
 
 MOST = 100_000
-"""Of different ids in one command: a stream that never ends is told so."""
+"""Distinct ids in one command; bounds an endless stream."""
 _LONGEST_LINE = 4096
 
 
 def run_ids(session: Session, given: Sequence[str]) -> list[str]:
-    """The ids, each once, in the order in which they came. Stdin is read to its end first.
+    """The ids without duplicates, in input order. Stdin is read to its end first.
 
     Raises:
-        click.UsageError: a line of stdin is no id, there are too many, stdin holds the API key as well.
+        click.UsageError: a line is not a valid run id, there are too many, or stdin is also to hold the API key.
     """
     found: dict[str, None] = {}
     for one in given:
         for run in _from_stdin(session) if one == "-" else (one,):
             found[run] = None
             if len(found) > MOST:
-                raise click.UsageError(f"more than {MOST:,} runs: give fewer at a time")
+                raise click.UsageError(f"more than {MOST:,} runs: pass fewer at a time")
     if not found:
-        session.say.note("no run ids on stdin: nothing to do")
+        session.say.note("no run ids on stdin; nothing to do")
     return list(found)
 
 
 def _from_stdin(session: Session) -> Iterator[str]:
     if session.options.api_key_stdin:
-        raise click.UsageError("stdin can't hold both the API key and the run ids: use LUME_API_KEY")
+        raise click.UsageError("stdin can't supply both the API key and the run ids: use LUME_API_KEY")
     if sys.stdin.isatty():
-        session.say.note("reading run ids, one a line; Ctrl-D ends")
+        session.say.note("reading run ids from the terminal, one per line; Ctrl-D to finish")
     number = 0
     while line := sys.stdin.buffer.readline(_LONGEST_LINE):
         number += 1

@@ -1,4 +1,4 @@
-"""Source paths, one a line, from a file or from stdin; blank lines and lines that begin with # are skipped."""
+"""Source paths from a file or stdin, one per line; blank lines and lines beginning with # are skipped."""
 
 import os
 import sys
@@ -14,11 +14,11 @@ _CHUNK = 65536
 
 
 class Paths:
-    """The requests that a list of source paths stands for.
+    """The run requests for a list of source paths.
 
     Args:
         name: the file, or `-` for stdin.
-        request: makes the request for a path.
+        request: builds the request for a path.
     """
 
     def __init__(self, name: str, request: Callable[[str], RunRequest]) -> None:
@@ -26,17 +26,17 @@ class Paths:
         self._request = request
 
     def count(self) -> int | None:
-        """How many there are, after a look at each, so that a mistake is told before anything is sent.
+        """Check every line before anything is sent, and count the paths.
 
-        None for stdin, which is read as it comes.
+        None for stdin, which is read as it arrives.
 
         Raises:
-            click.UsageError: a line is no source path, the file can't be read.
+            click.UsageError: a line is not a valid source path, or the file can't be read.
         """
         return None if self._name == "-" else sum(1 for _request in self._from_file())
 
     def requests(self) -> Iterator[RunRequest] | AsyncIterator[RunRequest]:
-        """One request a line."""
+        """One request per line."""
         return self._from_stdin() if self._name == "-" else self._from_file()
 
     def _from_file(self) -> Iterator[RunRequest]:
@@ -67,10 +67,10 @@ class Paths:
 
 
 async def _lines() -> AsyncIterator[bytes]:
-    """The lines of stdin. The event loop waits for them where it can, so that Ctrl-C ends the wait."""
+    """The lines of stdin, awaited where the event loop can do so, so that Ctrl-C interrupts the wait."""
     try:
         number = sys.stdin.fileno()
-    except OSError:  # no real file
+    except OSError:  # not a real file
         for text in sys.stdin:
             yield text.encode()
         return
@@ -88,6 +88,6 @@ async def _lines() -> AsyncIterator[bytes]:
 
 
 async def _readable(number: int) -> None:
-    """Until a read returns at once; a plain file always does (and can't be waited for)."""
+    """Wait until a read would not block; a regular file never blocks (and can't be waited for)."""
     with suppress(PermissionError):
         await anyio.wait_readable(number)

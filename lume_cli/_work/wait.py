@@ -1,4 +1,4 @@
-"""Waiting for runs by id: a line of progress, their ends, one exit code. What `wait` is made of."""
+"""Waiting for runs by id: a progress line, a line per finished run, one exit code. The work of `wait`."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from lume_cli._session import Session
 
 
 class Wait:
-    """Many runs that are waited for."""
+    """Waits for several runs."""
 
     def __init__(self, session: Session, ids: Sequence[str], *, allow_partial: bool) -> None:
         self._session = session
@@ -23,11 +23,11 @@ class Wait:
 
     @property
     def unfinished(self) -> list[str]:
-        """The runs whose end has not been seen."""
+        """The runs that have not been seen to finish."""
         return [run for run in self._ids if run not in self._seen or not self._seen[run].is_terminal]
 
     async def until_ended(self, client: Client, timeout: float | None, poll_interval: float | None) -> int:
-        """Wait for all of them; the exit code."""
+        """Wait for all runs; return the exit code."""
         with progress(self._session.say, self._standing):
             outcomes = client.as_completed(self._ids, timeout=timeout, poll_interval=poll_interval)
             async for outcome in outcomes:
@@ -43,7 +43,7 @@ class Wait:
             run = outcome.error.run
         if outcome.error is not None:
             self._codes.append(exit_codes.of_error(outcome.error))
-            self._counts["without an end"] += 1
+            self._counts["not finished"] += 1
             say.error(outcome.error, subject=outcome.run_id)
         if run is None or run.status is None:
             return
@@ -57,7 +57,7 @@ class Wait:
 
     def _standing(self) -> Standing:
         done, total = self._counts.total(), len(self._ids)
-        return Standing(f"{done:,} of {total:,} runs ended{counts(self._counts)}", done, total)
+        return Standing(f"{done:,} of {total:,} runs finished{counts(self._counts)}", done, total)
 
 
 def counts(statuses: Counter[str]) -> str:
@@ -73,7 +73,7 @@ async def follow(
     poll_interval: float | None,
     shown: Callable[[LumeRun], None],
 ) -> None:
-    """Follow one run to its end: its life cycle on stderr, each change to `shown`."""
+    """Follow one run to its end: status changes on stderr, each snapshot to `shown`."""
 
     def standing() -> Standing:
         text = f"{run_view.status_word(run)}  run {run.id}"

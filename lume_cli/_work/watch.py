@@ -1,4 +1,4 @@
-"""Watching many runs through one `Monitor`: a live table, or a line per change. What `watch` is made of."""
+"""Watching many runs with one `Monitor`: a live table, or a line per change. The work of `watch`."""
 
 import time
 from collections import Counter
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _AROUND = 4
-"""Lines of a terminal that are not rows of the table."""
+"""Terminal lines that are not table rows."""
 
 
 class Watch:
-    """Many runs that are watched."""
+    """Watches several runs."""
 
     def __init__(self, session: Session, ids: Sequence[str], *, allow_partial: bool) -> None:
         self._session = session
@@ -34,19 +34,19 @@ class Watch:
 
     @property
     def unfinished(self) -> list[str]:
-        """The runs whose end has not been seen."""
+        """The runs that have not been seen to finish."""
         return [run for run in self._seen if run not in self._codes]
 
     async def until_ended(self, client: Client, timeout: float | None, poll_interval: float | None) -> int:
-        """Watch until all have ended, or look once where the time limit is 0; the exit code."""
+        """Watch until all runs have finished, or poll once if the timeout is 0; return the exit code."""
         data = self._session.data
         with live(self._session.say, self._table):
             if timeout == 0:
-                await self._look_once(client)
+                await self._poll_once(client)
             else:
                 await self._follow(client, timeout, poll_interval)
             if late := self.unfinished:
-                self._tell_timeout(late, timeout or 0)
+                self._report_timeout(late, timeout or 0)
         if data.format != "ndjson":
             runs = [run for run in self._seen.values() if run is not None]
             data.many(runs, run_view.END_HEADERS, run_view.end_row, run_view.to_dict)
@@ -64,7 +64,7 @@ class Watch:
                     else:
                         self._changed(event.run)
 
-    async def _look_once(self, client: Client) -> None:
+    async def _poll_once(self, client: Client) -> None:
         async for outcome in client.as_completed(self.unfinished, timeout=0):
             error = outcome.error
             run = error.run if isinstance(error, RunTimeoutError) else outcome.run
@@ -87,16 +87,16 @@ class Watch:
         elif session.data.format == "table" and not session.say.is_lively:
             session.data.line(f"{moment(datetime.now(UTC))}  {run.id}  {run.status}")
 
-    def _tell_timeout(self, late: list[str], timeout: float) -> None:
+    def _report_timeout(self, late: list[str], timeout: float) -> None:
         what, resume = self._session.resume_wait(late)
-        text = f"not all runs ended within {timeout:g} s: {what}" + (
-            f", `{resume}` resumes" if resume else ""
+        text = f"not all runs finished within {timeout:g} s: {what}" + (
+            f"; resume with `{resume}`" if resume else ""
         )
         self._session.say.problem("run_timeout", text, retryable=True)
         self._codes.update(dict.fromkeys(late, exit_codes.TIMED_OUT))
 
     def _table(self) -> "RenderableType":
-        """As many runs as the terminal has lines for, those that are under way first."""
+        """As many runs as fit on the terminal, active ones first."""
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
@@ -112,6 +112,6 @@ class Watch:
             flow, source = (run.flow_version or "", run.source_path or "") if run else ("", "")
             table.add_row(*map(cell, (run_id, word, flow, source)))
         statuses = Counter("…" if run is None else str(run.status) for run in self._seen.values())
-        done = f"{len(self._codes):,} of {len(self._seen):,} runs ended{counts(statuses)}"
+        done = f"{len(self._codes):,} of {len(self._seen):,} runs finished{counts(statuses)}"
         passed = clock(time.monotonic() - self._began)
         return Group(table, Text(f"{done}  {passed}", no_wrap=True, overflow="ellipsis"))

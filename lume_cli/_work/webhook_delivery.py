@@ -1,4 +1,4 @@
-"""One delivery of a webhook: taken by the library's ready handler, kept byte for byte, told to people and scripts."""
+"""One webhook delivery: verified by the library's handler, kept byte for byte, formatted for people and scripts."""
 
 import re
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 @frozen
 class Delivery:
-    """What came, and what the ready handler says.
+    """A request, and the handler's verdict.
 
     Attributes:
-        at: when it came.
-        id: the server's id of the delivery, the same for each attempt; None where there is none.
-        body: as it came, as far as it was read.
-        status: what the ready handler answers: 204 or why it is refused.
-        event: what it says; None where it is refused: then nothing in it can be trusted.
-        reason: why it is refused.
+        at: when it arrived.
+        id: the server's delivery id, the same for each attempt; None if missing.
+        body: the raw body, as far as it was read.
+        status: the handler's response status: 204, or a rejection.
+        event: the event; None if rejected, since then nothing in it can be trusted.
+        reason: why it was rejected.
     """
 
     at: datetime
@@ -37,13 +37,13 @@ class Delivery:
 
 
 async def receive(request: web.Request, secrets: Sequence[bytes]) -> Delivery:
-    """Read and judge a request as a user's own receiver would: with `webhooks.asgi_app`."""
+    """Read and verify a request as a user's own receiver would: with `webhooks.asgi_app`."""
     at, body, events, statuses = datetime.now(UTC), bytearray(), list[webhooks.WebhookEvent](), list[int]()
 
     async def next_part() -> dict[str, Any]:
         try:
             part = await request.content.readany()
-        except Exception:  # the sender has gone, or what it sends is no HTTP
+        except Exception:  # the sender is gone, or does not speak HTTP
             return {"type": "http.disconnect"}
         body.extend(part)
         return {"type": "http.request", "body": part, "more_body": not request.content.at_eof()}
@@ -55,10 +55,10 @@ async def receive(request: web.Request, secrets: Sequence[bytes]) -> Delivery:
     headers = [(name.lower(), value) for name, value in request.raw_headers]
     scope = {"type": "http", "method": request.method, "headers": headers}
     await webhooks.asgi_app(events.append, secrets)(scope, next_part, answer)
-    told = request.headers.get(DELIVERY_HEADER, "")
+    given = request.headers.get(DELIVERY_HEADER, "")
     return Delivery(
         at=at,
-        id=told if _ID.fullmatch(told) else None,
+        id=given if _ID.fullmatch(given) else None,
         body=bytes(body),
         status=statuses[0],
         event=events[0] if events else None,
@@ -67,10 +67,10 @@ async def receive(request: web.Request, secrets: Sequence[bytes]) -> Delivery:
 
 
 def _reason(status: int, request: web.Request, body: bytes, secrets: Sequence[bytes]) -> str:
-    """Why the ready handler has refused it, which it tells the sender by the status alone."""
+    """Why the handler rejected the request; the sender only sees the status."""
     match status:
         case 405:
-            return f"it is a {request.method}: deliveries are POSTs"
+            return f"method {request.method}; deliveries are POST requests"
         case 413:
             return f"the body is larger than {webhooks.LARGEST_BODY:,} bytes"
         case 415:
@@ -80,11 +80,11 @@ def _reason(status: int, request: web.Request, body: bytes, secrets: Sequence[by
         webhooks.parse(body)
     except Exception as error:
         return str(error)
-    return "the body broke off"
+    return "the body was cut off"
 
 
 def to_dict(delivery: Delivery, answered: int, problem: str | None) -> dict[str, Any]:
-    """What a script gets."""
+    """The delivery as JSON."""
     event = delivery.event
     return {
         "received_at": delivery.at.isoformat(),
@@ -99,13 +99,13 @@ def to_dict(delivery: Delivery, answered: int, problem: str | None) -> dict[str,
 
 
 def line(delivery: Delivery, answered: int, problem: str | None) -> str:
-    """What a person gets."""
+    """The delivery as a line for people."""
     event = delivery.event
     if event is None:
-        verdict = f"refused with {answered}: {delivery.reason}"
+        verdict = f"rejected with {answered}: {delivery.reason}"
     elif problem is not None:
-        verdict = f"verified, answered with {answered}: {problem}"
+        verdict = f"verified, answered {answered}: {problem}"
     else:
-        verdict = "verified" if answered == delivery.status else f"verified, answered with {answered}"
+        verdict = "verified" if answered == delivery.status else f"verified, answered {answered}"
     run, status = (event.run_id, str(event.status)) if event else ("-", "-")
     return "  ".join((moment(delivery.at), delivery.id or "-", run, status, verdict))

@@ -1,4 +1,4 @@
-"""Verified deliveries passed on to a receiver of the user's own, byte for byte, and its answer brought back."""
+"""Forwards verified deliveries to the user's own receiver, byte for byte, and returns its response."""
 
 from types import TracebackType
 from typing import Self
@@ -10,7 +10,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 _PATIENCE = 8.0
-"""Seconds that the receiver may take: the embedded server waits for 10."""
+"""Timeout for the receiver in seconds; the embedded server waits 10."""
 _LARGEST_ANSWER = 65536
 _NOT_PASSED_ON = (
     *("Connection", "Keep-Alive", "Proxy-Connection", "TE", "Trailer", "Transfer-Encoding", "Upgrade"),
@@ -19,13 +19,13 @@ _NOT_PASSED_ON = (
 
 
 class Forward:
-    """Passes deliveries on; a context manager.
+    """Forwards deliveries; a context manager.
 
     Args:
-        url: where the receiver listens.
+        url: the receiver's URL.
 
     Raises:
-        click.BadParameter: this is no such URL.
+        click.BadParameter: the URL is not valid.
     """
 
     def __init__(self, url: str) -> None:
@@ -40,7 +40,7 @@ class Forward:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        """Begin."""
+        """Open the session."""
         self._session = aiohttp.ClientSession(
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=_PATIENCE),
@@ -55,12 +55,12 @@ class Forward:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End the connections."""
+        """Close the session."""
         if self._session is not None:
             await self._session.close()
 
     async def send(self, headers: CIMultiDictProxy[str], body: bytes) -> tuple[web.Response, str | None]:
-        """The receiver's answer; where there is none, 502 and why."""
+        """Forward one delivery; return the receiver's response, or 502 and the reason."""
         assert self._session is not None
         passed = CIMultiDict(headers)
         for name in _NOT_PASSED_ON:
@@ -78,9 +78,9 @@ class Forward:
                 async for chunk in answer.content.iter_any():
                     text += chunk
                     if len(text) > _LARGEST_ANSWER:
-                        return web.Response(status=502), "the receiver's answer is too large"
+                        return web.Response(status=502), "the receiver's response is too large"
                 return web.Response(status=answer.status, headers=kept, body=bytes(text)), None
         except TimeoutError:
-            return web.Response(status=502), f"the receiver gave no answer within {_PATIENCE:g} s"
+            return web.Response(status=502), f"the receiver did not respond within {_PATIENCE:g} s"
         except (aiohttp.ClientError, OSError) as error:
             return web.Response(status=502), f"the receiver can't be reached: {error}"

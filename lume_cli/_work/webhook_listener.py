@@ -1,4 +1,4 @@
-"""A receiver of webhooks that tells what comes. What `webhook listen` is made of."""
+"""A webhook receiver that prints what arrives. The work of `webhook listen`."""
 
 import logging
 import socket
@@ -18,11 +18,11 @@ from lume_cli._work.webhook_delivery import Delivery
 from lume_cli._work.webhook_forward import Forward
 
 _log = logging.getLogger("lume.cli")
-"""Silent without -v: somebody who sends what is no HTTP makes no traceback on a person's screen."""
+"""Silent without -v: a peer that does not speak HTTP must not print a traceback."""
 _PATIENCE = 30.0
-"""Seconds for one request, with its body."""
+"""Timeout for one request with its body, in seconds."""
 _GRACE = 1.0
-"""Seconds that requests under way get at the end."""
+"""Seconds that requests in flight get at shutdown."""
 
 
 class Listening:
@@ -30,9 +30,9 @@ class Listening:
 
     Args:
         session: the command.
-        secrets: what deliveries may be signed with.
-        wanted: it ends after so many that were verified and answered with success; None: it goes on.
-        forward: where verified ones are passed on to.
+        secrets: the accepted signing secrets.
+        wanted: stop after this many verified and successfully answered deliveries; None: never.
+        forward: where verified deliveries are forwarded.
     """
 
     def __init__(
@@ -48,21 +48,21 @@ class Listening:
         self._documents: list[dict[str, Any]] = []
 
     async def until_ended(self, host: str, port: int, timeout: float | None) -> int:
-        """Listen until enough has come, or for so many seconds; the exit code."""
+        """Listen until enough deliveries arrived or the timeout; return the exit code."""
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._handle)
         runner = web.AppRunner(
             app, logger=_log, access_log=None, handle_signals=False, shutdown_timeout=_GRACE
         )
         async with AsyncExitStack() as stack:
-            stack.callback(self._tell_all)
+            stack.callback(self._print_all)
             if self._forward is not None:
                 await stack.enter_async_context(self._forward)
             stack.push_async_callback(runner.cleanup)
             await runner.setup()
             url = await _listen(runner, host, port)
-            text = f"lume: listening; stop with Ctrl-C. Give the server this webhook_url:\n  {url}"
-            self._session.say.told("listening", text, url=url)
+            text = f"lume: listening; Ctrl-C to stop. Use this webhook_url:\n  {url}"
+            self._session.say.record("listening", text, url=url)
             with anyio.move_on_after(timeout) as limit:
                 await self._ended.wait()
             if limit.cancelled_caught:
@@ -72,8 +72,8 @@ class Listening:
         return exit_codes.OK
 
     def summary(self) -> str:
-        """What has come."""
-        refused = f", {self._refused:,} refused" if self._refused else ""
+        """The counts so far."""
+        refused = f", {self._refused:,} rejected" if self._refused else ""
         return f"{self._good:,} verified{refused}"
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
@@ -81,7 +81,7 @@ class Listening:
             with anyio.move_on_after(_PATIENCE):
                 return await self._take(request)
             return web.Response(status=408)
-        except Exception as error:  # nobody reads our output any more, or a bug of ours: it ends the command
+        except Exception as error:  # our output is closed, or a bug: ends the command
             self._error = self._error or error
             self._ended.set()
             return web.Response(status=500)
@@ -90,15 +90,15 @@ class Listening:
         delivery = await webhook_delivery.receive(request, self._secrets)
         if delivery.event is None:
             self._refused += 1
-            self._tell(delivery, delivery.status)
+            self._print(delivery, delivery.status)
             return web.Response(status=delivery.status)
         if self._begun == self._wanted:
-            return web.Response(status=503)  # for whoever listens next: the server delivers again
+            return web.Response(status=503)  # left to the next listener: the server delivers again
         self._begun += 1
         response, problem = web.Response(status=delivery.status), None
         if self._forward is not None:
             response, problem = await self._forward.send(request.headers, delivery.body)
-        self._tell(delivery, response.status, problem)
+        self._print(delivery, response.status, problem)
         if await _answered(request, response):
             self._good += 1
         else:
@@ -107,7 +107,7 @@ class Listening:
             self._ended.set()
         return response
 
-    def _tell(self, delivery: Delivery, answered: int, problem: str | None = None) -> None:
+    def _print(self, delivery: Delivery, answered: int, problem: str | None = None) -> None:
         data = self._session.data
         if data.format == "table":
             data.line(visible(webhook_delivery.line(delivery, answered, problem)))
@@ -116,20 +116,20 @@ class Listening:
         else:
             self._documents.append(webhook_delivery.to_dict(delivery, answered, problem))
 
-    def _tell_all(self) -> None:
+    def _print_all(self) -> None:
         if self._session.data.format == "json":
             self._session.data.document(self._documents)
 
     def _too_late(self, timeout: float) -> int:
         if self._wanted is None:
             return exit_codes.OK
-        text = f"not all of {self._wanted:,} came within {timeout:g} s: {self.summary()}"
+        text = f"fewer than {self._wanted:,} deliveries within {timeout:g} s: {self.summary()}"
         self._session.say.problem("timeout", text, retryable=True)
         return exit_codes.TIMED_OUT
 
 
 async def _answered(request: web.Request, response: web.Response) -> bool:
-    """Send the answer, now, so that it has left before the command ends; whether that was a success."""
+    """Send the response now, before the command may end; return whether it was a success."""
     try:
         await response.prepare(request)
         await response.write_eof()
@@ -139,7 +139,7 @@ async def _answered(request: web.Request, response: web.Response) -> bool:
 
 
 async def _listen(runner: web.AppRunner, host: str, port: int) -> str:
-    """Listen on one address, the IPv4 one of a name that has both; the URL."""
+    """Listen on one address, IPv4 if the name has both; return the URL."""
     try:
         found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         address = min(found, key=lambda each: each[0] != socket.AF_INET)[4][0]

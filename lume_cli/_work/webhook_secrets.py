@@ -1,4 +1,4 @@
-"""Where webhook secrets come from: variables, stdin, the environment, a profile; never the command line."""
+"""Reads webhook secrets from variables, stdin or a profile; never from the command line."""
 
 import os
 import sys
@@ -14,8 +14,8 @@ def secrets(session: Session, variables: Sequence[str], *, from_stdin: bool) -> 
     """The secrets, at least one.
 
     Raises:
-        click.UsageError: one that was named is not there or blank, or there is none at all.
-        ConfigurationError: the configuration file can't be used.
+        click.UsageError: a named secret is missing or blank, or there is none at all.
+        ConfigurationError: the configuration file is unreadable or invalid.
     """
     missing = [name for name in variables if not os.environ.get(name)]
     if missing:
@@ -25,12 +25,12 @@ def secrets(session: Session, variables: Sequence[str], *, from_stdin: bool) -> 
         found.append(_from_stdin())
     found = found or [webhook_secret(session.options, session.say.warn)]
     if any(not secret.strip() for secret in found):
-        raise click.UsageError("the secret is blank: then anybody could sign; set a real one")
+        raise click.UsageError("the secret is blank, so anybody could sign; set a real one")
     return found
 
 
 def _from_stdin() -> bytes:
-    """The first line of stdin; asked for without an echo where that is a terminal."""
+    """The first line of stdin; at a terminal, prompted for without echo."""
     if sys.stdin.isatty():
         from getpass import getpass
 

@@ -1,4 +1,4 @@
-"""`lume backfill`: many sources through one flow, a bounded number at a time."""
+"""`lume backfill`: one flow over many sources, with bounded concurrency."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -17,31 +17,31 @@ if TYPE_CHECKING:
     "--from-file",
     required=True,
     metavar="FILE",
-    help="Source paths, one a line (not lines with #); - reads them from stdin.",
+    help="File with source paths, one per line (# begins a comment line); - reads stdin.",
 )
 @click.option(
     "--journal",
     type=click.Path(dir_okay=False),
     metavar="FILE",
-    help="Record of what was submitted: the same command, given again after any interruption, submits "
-    "nothing twice and finishes the rest.",
+    help="Record of what was submitted: repeated after any interruption, the same command submits nothing "
+    "twice and finishes the rest.",
 )
-@click.option("--retry-failed", is_flag=True, help="Submit what the journal knows as failed once more.")
+@click.option("--retry-failed", is_flag=True, help="Submit again what failed according to the journal.")
 @click.option(
     "--max-active",
     type=click.IntRange(min=1),
     default=50,
     show_default=True,
-    help="How many runs may be unfinished at once.",
+    help="Maximum number of unfinished runs.",
 )
 @submit_options
 @click.option(
     "--timeout",
     type=Seconds(),
     metavar="S",
-    help="Stop after so many seconds (5m, 2h …) and exit with 124; runs go on.",
+    help="Stop after this time (90, 5m, 2h …) and exit with 124; runs keep running.",
 )
-@click.option("--allow-partial", is_flag=True, help="Exit with 0, not 5, where rows were rejected.")
+@click.option("--allow-partial", is_flag=True, help="Exit with 0 instead of 5 if rows were rejected.")
 @server_options
 @click.pass_obj
 def command(
@@ -58,11 +58,11 @@ def command(
     timeout: float | None,
     allow_partial: bool,
 ) -> None:
-    """Run FLOW on every source path of a file, with at most so many unfinished runs at a time.
+    """Run FLOW on every source path in a file, with a bounded number of unfinished runs.
 
-    Prints a summary; with -o ndjson each outcome as one JSON line, and the summary on stderr. Where the
-    key is refused, or the first 5 sources all fail for want of the server or the flow version, it stops.
-    On Ctrl-C started runs go on.
+    Prints a summary; with -o ndjson one JSON line per outcome, and the summary on stderr. Stops early if
+    the key is rejected, or if the first 5 sources all fail because the server can't be reached or does not
+    know the flow version. On Ctrl-C submitted runs keep running.
 
     \b
     lume backfill customer_cleaner:v1 --from-file paths.txt --journal state.db
@@ -74,17 +74,17 @@ def command(
     from lume_cli._work.source_paths import Paths
 
     if from_file == "-" and options.api_key_stdin:
-        raise click.UsageError("stdin can't hold both the API key and the paths: use LUME_API_KEY or a file")
-    if retry_failed and journal is None:
         raise click.UsageError(
-            "--retry-failed needs --journal FILE: without one nothing is known of earlier runs"
+            "stdin can't supply both the API key and the paths: use LUME_API_KEY or a file"
         )
+    if retry_failed and journal is None:
+        raise click.UsageError("--retry-failed needs --journal FILE, which records the earlier runs")
     session = Session(options)
     paths = Paths(from_file, lambda path: RunRequest(flow, path, metadata, force_rerun))
     backfill = Backfill(session, paths, paths.count(), allow_partial=allow_partial)
 
     async def work() -> int:
-        async with session.client([backfill.heard]) as client:
+        async with session.client([backfill.on_event]) as client:
             return await backfill.until_ended(
                 client,
                 max_active=max_active,
@@ -110,9 +110,11 @@ def command(
 def _interrupted(
     session: "Session", active: int, flow: str, resume: Mapping[str, object]
 ) -> tuple[str, str | None]:
-    """What goes on, and the same command again where there is a journal."""
-    going = f"{active:,} started run{'' if active == 1 else 's'} go{'es' if active == 1 else ''} on"
+    """The message for Ctrl-C, and with a journal the command to resume."""
+    from lume_cli._output.text import counted
+
+    going = f"{counted(active, 'submitted run')} {'keeps' if active == 1 else 'keep'} running"
     if resume["--journal"] is not None:
         return going, session.command("backfill", flow, **resume)
-    look = session.command("list", **{"--flow": flow})
-    return f"{going}, see `{look}`; with --journal FILE the same command could have resumed", None
+    listing = session.command("list", **{"--flow": flow})
+    return f"{going}: see `{listing}`; with --journal FILE the command could be resumed", None

@@ -1,4 +1,4 @@
-"""`lume cancel`: ask the service to stop runs."""
+"""`lume cancel`: cancel runs."""
 
 import click
 
@@ -10,10 +10,10 @@ from lume_cli._options import Options, runs_argument, server_options
 @server_options
 @click.pass_obj
 def command(options: Options, *, runs: tuple[str, ...]) -> None:
-    """Ask the service to stop each RUN. A run that has ended stays as it is.
+    """Request cancellation of each RUN. Finished runs are left unchanged.
 
-    A run may need a moment to stop: `lume wait RUN` shows how it ended. For - ids are read from
-    stdin, one a line.
+    Cancelling may take a moment: `lume wait RUN` shows how the run ended. With - as RUN, ids are read
+    from stdin, one per line.
 
     \b
     lume cancel run_01HY
@@ -40,4 +40,4 @@ def command(options: Options, *, runs: tuple[str, ...]) -> None:
         session.data.many(found, run_view.HEADERS, run_view.row, run_view.to_dict)
         return exit_codes.worst(codes)
 
-    session.finish(work(), lambda: ("interrupted: some runs may have been asked to stop", None))
+    session.finish(work(), lambda: ("interrupted; some runs may have been cancelled", None))

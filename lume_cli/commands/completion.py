@@ -1,4 +1,4 @@
-"""`lume completion`: the script that makes a shell complete `lume`'s commands and options."""
+"""`lume completion`: shell completion for `lume`."""
 
 import click
 
@@ -7,7 +7,7 @@ import click
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def command(context: click.Context, shell: str) -> None:
-    """Print the script that makes SHELL complete commands and options.
+    """Print the completion script for SHELL.
 
     \b
     eval "$(lume completion bash)"                    # in ~/.bashrc (bash 4.4 or newer)

@@ -1,4 +1,4 @@
-"""`lume doctor`: what is wrong between here and the service."""
+"""`lume doctor`: diagnose the connection to the service."""
 
 import click
 
@@ -9,9 +9,9 @@ from lume_cli._options import Options, server_options
 @server_options
 @click.pass_obj
 def command(options: Options) -> None:
-    """Look at configuration, key, URL, proxy, TLS, clock and access: one line each, with what to do.
+    """Check configuration, key, URL, proxy, TLS, clock and access: one line each, with a remedy.
 
-    Nothing is changed and the key is never shown. Exits with 0, 1 or (the key) 4.
+    Changes nothing and never shows the key. Exits with 0, 1, or 4 (API key).
 
     \b
     lume doctor

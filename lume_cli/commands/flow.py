@@ -18,9 +18,9 @@ def command() -> None:
 @output_options
 @click.pass_obj
 def check(options: Options, *, files: tuple[Path, ...]) -> None:
-    """Check each flow FILE as the embedded server does; a mistake is told with its line and place.
+    """Check each flow FILE as the embedded server does, and report each mistake with its line.
 
-    For a folder each *.toml in it is checked.
+    For a folder, every *.toml in it is checked.
 
     \b
     lume flow check flows
@@ -58,29 +58,31 @@ def check(options: Options, *, files: tuple[Path, ...]) -> None:
 
 @command.command("init", short_help="Write a flow file from a sample CSV.")
 @click.argument("sample", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--name", metavar="NAME", help="The flow's name; by default the sample's.")
-@click.option("--encoding", default="utf-8", show_default=True, help="The sample's encoding.")
+@click.option("--name", metavar="NAME", help="Name of the flow; by default that of the sample.")
+@click.option("--encoding", default="utf-8", show_default=True, help="Encoding of the sample.")
 @click.option(
     "-o",
     "--output",
     metavar="FILE|DIR/",
-    help="The *.toml to write, or the folder for NAME.v1.toml, which is made; else stdout.",
+    help="The *.toml file to write, or a folder (created if missing) for NAME.v1.toml; default: stdout.",
 )
-@click.option("--force", is_flag=True, help="Overwrite the file.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def init(*, sample: Path, name: str | None, encoding: str, output: str | None, force: bool) -> None:
-    """Write a commented flow file with the columns and types that a SAMPLE CSV file shows.
+    """Write a commented flow file with columns and types inferred from a SAMPLE CSV file.
 
     \b
     lume flow init customers.csv --name customer_cleaner -o flows/
     """
     from lume_cli._work.flow_file import flow_file, snake
-    from lume_cli._work.flow_sample import look_at
+    from lume_cli._work.flow_sample import read_sample
 
     target = None if output is None else _target(output)
     flow = name if name is not None else snake(sample.name.partition(".")[0])
     if not (flow.isascii() and flow.replace("_", "").replace("-", "").isalnum() and flow[0].isalnum()):
-        raise click.UsageError(f"{flow!r} can't name a flow: pass --name with letters, digits, '_' and '-'")
-    seen = look_at(sample, encoding)
+        raise click.UsageError(
+            f"{flow!r} is not a valid flow name: pass --name with letters, digits, '_' and '-'"
+        )
+    seen = read_sample(sample, encoding)
     text = flow_file(
         flow, seen.columns, sample=sample.name, rows=seen.rows, delim=seen.delim, encoding=encoding
     )
@@ -94,22 +96,24 @@ def init(*, sample: Path, name: str | None, encoding: str, output: str | None, f
         with target.open("w" if force else "x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise click.UsageError(f"{target} exists: pass --force to overwrite it") from None
+        raise click.UsageError(f"{target} exists; pass --force to overwrite it") from None
     except OSError as error:
         raise click.ClickException(f"{target} can't be written: {error.strerror}") from None
     click.echo(f"wrote {target}; next: lume flow check {target}", err=True)
 
 
 def _target(output: str) -> Path:
-    """Where to write; what doesn't end with .toml is a folder.
+    """The path to write; anything not ending in .toml is a folder.
 
     Raises:
-        click.UsageError: it could be meant as either.
+        click.UsageError: the path is ambiguous.
     """
     path = Path(output)
     ends_as_folder = output.endswith(("/", os.sep))
     if path.suffix == ".toml" and ends_as_folder and not path.is_dir():
-        raise click.UsageError(f"-o {output}: a flow file ends with .toml, a folder must not: leave one away")
+        raise click.UsageError(
+            f"-o {output}: a flow file ends with .toml and a folder with /; drop one of them"
+        )
     if path.suffix != ".toml" and not (ends_as_folder or path.is_dir()):
-        raise click.UsageError(f"-o {output}: write {output}/ for a folder, or {output}.toml for a file")
+        raise click.UsageError(f"-o {output}: write {output}/ for a folder or {output}.toml for a file")
     return path

@@ -1,4 +1,4 @@
-"""`lume list`: the runs of the service."""
+"""`lume list`: list runs."""
 
 from typing import TYPE_CHECKING
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 @click.command("list")
 @click.option("--flow", metavar="FLOW", help="Only runs of this flow version, such as customer_cleaner:v1.")
 @click.option("--source", metavar="SOURCE", help="Only runs on this source.")
-@click.option("--status", metavar="STATUS", help="Only runs that have this status now, such as FAILED.")
+@click.option("--status", metavar="STATUS", help="Only runs with this current status, such as FAILED.")
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many runs."
+    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Maximum number of runs."
 )
 @server_or_ids_options
 @click.pass_obj
@@ -42,7 +42,7 @@ def command(
 
     async def work() -> int:
         async with session.client() as client:
-            found, kept, told = 0, list[LumeRun](), set[str]()
+            found, kept, printed = 0, list[LumeRun](), set[str]()
             pages = client.list_runs(flow_version=flow, source_path=source, status=wanted, limit=limit)
             async for run in pages:
                 found += 1
@@ -51,7 +51,7 @@ def command(
                 elif data.format == "ids":
                     data.line(run.id)
                 elif data.format == "sources":
-                    _tell_source(session, run.source_path, told)
+                    _print_source(session, run.source_path, printed)
                 else:
                     kept.append(run)
         if data.format in ("table", "json"):
@@ -59,19 +59,17 @@ def command(
         if data.format in ("table", "ids", "sources") and not found:
             session.say.note("no runs match")
         if found == limit and not asked:
-            session.say.note(
-                f"these are the newest {limit:,}; there may be more: --limit says how many you want"
-            )
+            session.say.note(f"showing the newest {limit:,}; there may be more: raise --limit to see them")
         return exit_codes.OK
 
     session.finish(work(), lambda: ("interrupted", None))
 
 
 def _status(text: str) -> str:
-    """The status. One that is unknown here may be a newer server's; one that is nearly known is a slip.
+    """The status in capitals. An unknown one may be a newer server's; a near miss is a typing error.
 
     Raises:
-        click.UsageError: it is nearly known.
+        click.UsageError: the status is a near miss.
     """
     from difflib import get_close_matches
 
@@ -79,16 +77,16 @@ def _status(text: str) -> str:
 
     status, known = text.upper(), [str(one) for one in RunStatus]
     if status not in known and (near := get_close_matches(status, known, n=1, cutoff=0.75)):
-        raise click.UsageError(f"there is no status {text!r}: did you mean {near[0]}?")
+        raise click.UsageError(f"unknown status {text!r}; did you mean {near[0]}?")
     return status
 
 
-def _tell_source(session: "Session", source: str | None, told: set[str]) -> None:
-    """Each source once; a list of lines, in which # begins a comment, can't hold every one."""
-    if source is None or source in told:
+def _print_source(session: "Session", source: str | None, printed: set[str]) -> None:
+    """Print each source once; not every one can be a line of a list in which # begins a comment."""
+    if source is None or source in printed:
         return
-    told.add(source)
+    printed.add(source)
     if source.startswith("#") or source != source.strip() or len(source.splitlines()) != 1:
-        session.say.warn(f"left out, for it can't stand in a list of lines: {source!r}")
+        session.say.warn(f"omitted, since it can't be written as a line of a list: {source!r}")
     else:
         session.data.line(source)

@@ -1,4 +1,4 @@
-"""`lume run`: submit a run, and wait for it if asked to."""
+"""`lume run`: submit a run and, with --wait, wait for it."""
 
 import click
 
@@ -9,8 +9,14 @@ from lume_cli._options import Options, server_or_ids_options, submit_options, wa
 @click.argument("flow")
 @click.argument("source")
 @submit_options
-@click.option("--idempotency-key", metavar="KEY", help="Your own key: the same one never makes a second run.")
-@click.option("--wait", "-w", is_flag=True, help="Wait for the end; the exit code says how the run ended.")
+@click.option(
+    "--idempotency-key",
+    metavar="KEY",
+    help="Your own idempotency key: it never creates a second run.",
+)
+@click.option(
+    "--wait", "-w", is_flag=True, help="Wait for the run to finish; the exit code reflects its status."
+)
 @wait_options
 @server_or_ids_options
 @click.pass_obj
@@ -30,7 +36,7 @@ def command(
 ) -> None:
     """Run FLOW (such as customer_cleaner:v1) on SOURCE and print the run's id.
 
-    SOURCE is the file's URI or the batch identifier that the flow understands.
+    SOURCE is a file path or URI, or a batch identifier, as the flow expects it.
 
     \b
     lume run customer_cleaner:v1 customers.csv --wait
@@ -41,7 +47,7 @@ def command(
     from lume_cli._work.run import Submission
 
     if not wait and (timeout is not None or poll_interval is not None):
-        raise click.UsageError("--timeout and --poll-interval are for waiting: add --wait")
+        raise click.UsageError("--timeout and --poll-interval need --wait")
     session = Session(options, ids=True)
     submission = Submission(session, flow, source)
 

@@ -1,4 +1,4 @@
-"""`lume serve`: a real Lume server on this machine."""
+"""`lume serve`: a Lume server on this machine."""
 
 import os
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from lume_cli._session import Session
 
 _places = stack(
-    click.option("--flows", metavar="DIR", help="Folder with flow files (*.toml); by default flows."),
+    click.option("--flows", metavar="DIR", help="Folder with flow files (*.toml); default: flows."),
     click.option(
-        "--no-flows", is_flag=True, help="Begin without flow files: versions are registered over HTTP."
+        "--no-flows", is_flag=True, help="Start without flow files; versions are registered over HTTP."
     ),
     click.option(
         "--data", default=".lume", show_default=True, metavar="DIR", help="Folder for state and output."
@@ -25,16 +25,18 @@ _places = stack(
         "roots",
         multiple=True,
         metavar="DIR",
-        help="Folder that sources may lie in; may be repeated. By default the current one and DATA.",
+        help="Folder that may contain sources; repeatable. Default: the current folder and DATA.",
     ),
 )
 _address = stack(
     click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
     click.option(
-        "--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on; by default a free one."
+        "--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on; default: a free one."
     ),
     click.option(
-        "--key-env", metavar="VARIABLE", help="Take the key from this variable; by default one is made up."
+        "--key-env",
+        metavar="VARIABLE",
+        help="Environment variable that holds the API key; default: a generated key.",
     ),
 )
 _bounds = stack(
@@ -43,35 +45,35 @@ _bounds = stack(
         type=click.IntRange(min=1),
         default=2,
         show_default=True,
-        help="Runs worked on at once.",
+        help="Maximum number of concurrently executing runs.",
     ),
     click.option(
         "--max-upload",
         "max_upload_bytes",
         type=Size(),
         metavar="SIZE",
-        help="The largest upload: 500000, 100M, 2G …; by default 10G. Uploads stay until you remove them.",
+        help="Maximum size of an upload: 500000, 100M, 2G …; default: 10G. Uploads are kept until you delete them.",
     ),
     click.option(
         "--keep",
         type=Keep(above_zero=True),
         metavar="TIME",
-        help="How long idempotency keys, the change feed and settled deliveries are kept: 12h, 90d … or "
-        "forever; by default 30d. Runs, output and uploads always stay.",
+        help="Retention of idempotency keys, the change feed and completed deliveries: 12h, 90d … or "
+        "forever; default: 30d. Runs, output and uploads are always kept.",
     ),
 )
 _webhooks = stack(
     click.option(
         "--webhook-secret-env",
         metavar="VARIABLE",
-        help="Sign webhooks with the secret in this variable; without it none are called.",
+        help="Environment variable with the webhook signing secret; without it no webhook is sent.",
     ),
     click.option(
         "--webhook-host",
         "webhook_hosts",
         multiple=True,
         metavar="HOST",
-        help="Host that webhooks may be sent to; may be repeated. By default 127.0.0.1 and localhost.",
+        help="Host that webhooks may be sent to; repeatable. Default: 127.0.0.1 and localhost.",
     ),
 )
 
@@ -84,7 +86,7 @@ _webhooks = stack(
 @output_options
 @click.pass_obj
 def command(options: Options, /, *, key_env: str | None, **settings: Any) -> None:
-    """Run an embedded Lume server until Ctrl-C; prints its URL, and on stderr how to use it.
+    """Run an embedded Lume server until Ctrl-C; print its URL, and how to use it on stderr.
 
     \b
     lume serve --flows examples/flows --root examples/data --port 8080
@@ -107,14 +109,14 @@ def command(options: Options, /, *, key_env: str | None, **settings: Any) -> Non
 
     async def work() -> int:
         async with lume_local.serve(**wanted) as server:
-            _tell(session, server, key_env)
+            _print(session, server, key_env)
             await anyio.sleep_forever()
         return 0
 
     try:
         run(work())
     except Interrupted:
-        session.say.note("lume: stopped")  # to be told to stop is how a server's work ends: 0
+        session.say.note("lume: stopped")  # a signal is the normal way to stop a server: exit code 0
 
 
 def _of_serve(
@@ -128,12 +130,12 @@ def _of_serve(
     webhook_hosts: tuple[str, ...],
     **others: Any,
 ) -> dict[str, Any]:
-    """The settings in the words of `lume_local.serve`; what was not said is left to its own defaults."""
+    """The arguments of `lume_local.serve`; options not given are left to its defaults."""
     if no_flows and flows is not None:
-        raise click.UsageError("--flows and --no-flows exclude each other")
+        raise click.UsageError("--flows and --no-flows are mutually exclusive")
     if webhook_hosts and webhook_secret_env is None:
         raise click.UsageError(
-            "--webhook-host needs --webhook-secret-env: without a secret no webhook is called"
+            "--webhook-host needs --webhook-secret-env: without a secret no webhook is sent"
         )
     wanted = {**others, "flows": None if no_flows else flows or "flows", "roots": roots or None}
     if max_upload_bytes is not None:
@@ -150,19 +152,17 @@ def _of_serve(
 def _check_folders(session: "Session", flows: str | None, roots: Sequence[str]) -> None:
     for root in roots:
         if not os.path.isdir(root):
-            what = "is no folder" if os.path.exists(root) else "does not exist"
-            raise click.UsageError(f"--root {root} {what}: name a folder that sources lie in")
+            what = "is not a folder" if os.path.exists(root) else "does not exist"
+            raise click.UsageError(f"--root {root} {what}: pass a folder that contains sources")
     if flows is None:
         return
     if os.path.isfile(flows):
         folder = os.path.dirname(flows) or "."
-        raise click.UsageError(
-            f"--flows {flows} is a file: name the folder that it lies in, --flows {folder}"
-        )
+        raise click.UsageError(f"--flows {flows} is a file; pass its folder: --flows {folder}")
     if os.path.isdir(flows) and not any(name.endswith(".toml") for name in os.listdir(flows)):
         session.say.note(
-            f"lume: there are no flow files (*.toml) in {flows} yet: `lume flow init SAMPLE -o {flows}/` writes "
-            "one; start again to serve it"
+            f"lume: no flow files (*.toml) in {flows} yet; `lume flow init SAMPLE -o {flows}/` writes one, which is "
+            "served without a restart"
         )
 
 
@@ -173,13 +173,13 @@ def _of_variable(option: str, name: str) -> str:
     return value
 
 
-def _tell(session: "Session", server: "lume_local.Server", key_env: str | None) -> None:
+def _print(session: "Session", server: "lume_local.Server", key_env: str | None) -> None:
     if session.data.format == "table":
         session.data.line(server.base_url)
     else:
         session.data.document({"base_url": server.base_url})
     key = f'"${key_env}"  # set {key_env} there as well' if key_env else server.api_key
     session.say.text(
-        f"lume: serving; stop with Ctrl-C. In another shell:\n"
+        f"lume: serving; Ctrl-C to stop. In another shell:\n"
         f"  export LUME_BASE_URL={server.base_url}\n  export LUME_API_KEY={key}"
     )

@@ -1,4 +1,4 @@
-"""`lume show`: everything about runs."""
+"""`lume show`: show runs in detail."""
 
 import click
 
@@ -10,9 +10,9 @@ from lume_cli._options import Options, runs_argument, server_options
 @server_options
 @click.pass_obj
 def command(options: Options, *, runs: tuple[str, ...]) -> None:
-    """Show each RUN: times, stages, rows, why rows were rejected, where the output lies.
+    """Show each RUN in detail: times, stages, rows, reject reasons, output locations.
 
-    With -o json one RUN is an object; several, or - (ids from stdin, one a line), are a list.
+    With -o json, one RUN is an object; several, or - (ids from stdin, one per line), are a list.
 
     \b
     lume show run_01HY

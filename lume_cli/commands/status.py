@@ -1,4 +1,4 @@
-"""`lume status`: how runs are now."""
+"""`lume status`: the current status of runs."""
 
 import click
 
@@ -8,16 +8,18 @@ from lume_cli._options import Options, runs_argument, server_options
 @click.command("status")
 @runs_argument
 @click.option(
-    "--exit-status", is_flag=True, help="Exit with the code of the worst run (3, 5, 6), not with 0."
+    "--exit-status", is_flag=True, help="Exit with the code of the worst run (3, 5, 6) instead of 0."
 )
-@click.option("--allow-partial", is_flag=True, help="With --exit-status: 0, not 5, where rows were rejected.")
+@click.option(
+    "--allow-partial", is_flag=True, help="With --exit-status: 0 instead of 5 if rows were rejected."
+)
 @server_options
 @click.pass_obj
 def command(options: Options, *, runs: tuple[str, ...], exit_status: bool, allow_partial: bool) -> None:
-    """Show how each RUN is now, and return at once.
+    """Show the current status of each RUN, without waiting.
 
-    The exit code is 0 when the answer came, however the runs are; --exit-status makes it tell that.
-    For - ids are read from stdin, one a line.
+    The exit code is 0 if the request succeeded, whatever the status; --exit-status makes it reflect the
+    runs. With - as RUN, ids are read from stdin, one per line.
 
     \b
     lume status run_01HY run_01HZ

@@ -1,4 +1,4 @@
-"""`lume wait`: until runs have ended."""
+"""`lume wait`: wait for runs to finish."""
 
 import click
 
@@ -18,10 +18,10 @@ def command(
     poll_interval: float | None,
     allow_partial: bool,
 ) -> None:
-    """Wait until each RUN has ended; the exit code says how the worst one did.
+    """Wait until each RUN has finished; the exit code is that of the worst one.
 
-    Nothing happens to the runs when the wait is given up: wait again. For - ids are read from stdin,
-    one a line; --timeout 0 looks once.
+    Interrupting the wait does not affect the runs: just wait again. With - as RUN, ids are read from
+    stdin, one per line; --timeout 0 polls once.
 
     \b
     lume wait run_01HY run_01HZ --timeout 30m

@@ -18,10 +18,10 @@ def command(
     poll_interval: float | None,
     allow_partial: bool,
 ) -> None:
-    """Watch each RUN until all have ended: a live table at a terminal, else a line per change.
+    """Watch each RUN until all have finished: a live table at a terminal, else a line per change.
 
-    With -o ndjson each change is one JSON line; the exit code is that of `lume wait`. For - ids are
-    read from stdin, one a line; --timeout 0 looks once.
+    With -o ndjson each change is one JSON line; the exit code is that of `lume wait`. With - as RUN,
+    ids are read from stdin, one per line; --timeout 0 polls once.
 
     \b
     lume watch run_01HY run_01HZ run_01J0

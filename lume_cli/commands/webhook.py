@@ -1,4 +1,4 @@
-"""`lume webhook`: receive what the service sends, and check it."""
+"""`lume webhook`: receive and verify webhook deliveries."""
 
 import click
 
@@ -15,11 +15,11 @@ from lume_cli._options import (
 
 @click.group("webhook")
 def command() -> None:
-    """Receive and check webhook deliveries."""
+    """Receive and verify webhook deliveries."""
 
 
-@command.command("verify", short_help="Check a delivery's signature.")
-@click.option("--signature", required=True, metavar="TEXT", help="The header X-Lume-Signature-256.")
+@command.command("verify", short_help="Verify the signature of a delivery.")
+@click.option("--signature", required=True, metavar="TEXT", help="Value of the header X-Lume-Signature-256.")
 @secret_options
 @click.argument(
     "body", type=click.Path(exists=True, dir_okay=False, allow_dash=True), default="-", metavar="[FILE]"
@@ -30,9 +30,9 @@ def command() -> None:
 def verify(
     options: Options, *, signature: str, variables: tuple[str, ...], secret_stdin: bool, body: str
 ) -> None:
-    """Check that the raw body in FILE (or stdin) was signed with the secret.
+    """Verify that the raw body in FILE (or stdin) was signed with the secret.
 
-    Exits with 0 where it was, with 1 where it was not. The body must be the delivery byte for byte.
+    Exits with 0 if the signature is valid, else with 1. The body must be the delivery byte for byte.
 
     \b
     lume webhook verify --signature sha256=6f0c… --secret-env LUME_WEBHOOK_SECRET body.json
@@ -43,7 +43,7 @@ def verify(
 
     session = Session(options)
     if secret_stdin and body == "-":
-        raise click.UsageError("stdin can't hold both the secret and the body: name the body's FILE")
+        raise click.UsageError("stdin can't supply both the secret and the body: pass the body as FILE")
     found = secrets(session, variables, from_stdin=secret_stdin)
     with click.open_file(body, "rb") as file:
         webhooks.verify(file.read(), signature, found)
@@ -54,15 +54,15 @@ def verify(
 
 
 _end_options = stack(
-    click.option("--once", is_flag=True, help="The same as --count 1."),
+    click.option("--once", is_flag=True, help="Same as --count 1."),
     click.option(
-        "--count", type=click.IntRange(min=1), metavar="N", help="End after N deliveries that were verified."
+        "--count", type=click.IntRange(min=1), metavar="N", help="Exit after N verified deliveries."
     ),
     click.option(
         "--timeout",
         type=Seconds(above_zero=True),
         metavar="S",
-        help="End after so many seconds (5m, 2h …): with 124 where --count is not reached.",
+        help="Exit after this time (90, 5m, 2h …); with 124 if --count was not reached.",
     ),
 )
 
@@ -70,12 +70,15 @@ _end_options = stack(
 @command.command("listen", short_help="Receive deliveries and print them.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on; by default a free one."
+    "--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on; default: a free one."
 )
 @secret_options
 @_end_options
 @click.option(
-    "--forward", "forward_url", metavar="URL", help="Pass verified deliveries on, and return the answer."
+    "--forward",
+    "forward_url",
+    metavar="URL",
+    help="Forward verified deliveries to this URL and return its response.",
 )
 @profile_option
 @output_options
@@ -93,9 +96,9 @@ def listen(
     timeout: float | None,
     forward_url: str | None,
 ) -> None:
-    """Receive webhooks while you develop: check each delivery, answer it, print a line about it.
+    """Receive webhooks during development: verify each delivery, respond, and print a line.
 
-    The URL to give the server is told on stderr. What is not signed with the secret is refused.
+    The URL for the server is printed on stderr. Deliveries not signed with the secret are rejected.
 
     \b
     lume webhook listen --port 9000
@@ -108,7 +111,7 @@ def listen(
     from lume_cli._work.webhook_secrets import secrets
 
     if once and count is not None:
-        raise click.UsageError("--once and --count exclude each other")
+        raise click.UsageError("--once and --count are mutually exclusive")
     session = Session(options)
     found = secrets(session, variables, from_stdin=secret_stdin)
     forward = Forward(forward_url) if forward_url is not None else None

@@ -24,7 +24,7 @@ def test_an_interrupted_run_goes_on(
     done = started.end()
     run_id = done.out.strip()
     assert done.code == 128 + number
-    assert done.err.endswith(f"the run goes on: `lume wait {run_id}` resumes\n")
+    assert done.err.endswith(f"the run keeps running; resume with `lume wait {run_id}`\n")
     assert not client.run_status(run_id).is_terminal
 
 
@@ -47,7 +47,7 @@ def test_an_interrupted_watch_resumes_with_the_same_service(shell: Shell, slow_r
     started.signal(signal.SIGTERM)
     done = started.end()
     assert done.code == 143
-    assert f"`lume --base-url {url} wait {slow_run.id}` resumes" in done.err
+    assert f"resume with `lume --base-url {url} wait {slow_run.id}`" in done.err
 
 
 def test_a_background_job_that_ignores_ctrl_c_goes_on_ignoring_it(shell: Shell, slow_run: LumeRun) -> None:

@@ -42,7 +42,7 @@ def found(**said: object) -> tuple[Settings, list[str]]:
 def test_nothing_at_all(no_server: Path) -> None:
     settings, warnings = found()
     assert (settings.api_key, settings.base_url, settings.request_timeout, warnings) == (None, None, None, [])
-    with pytest.raises(ConfigurationError, match="there is no base URL"):
+    with pytest.raises(ConfigurationError, match="no base URL"):
         settings.checked()
     settings.base_url = "http://lume.test"
     with pytest.raises(MissingKeyError, match="set LUME_API_KEY"):
@@ -64,7 +64,7 @@ def test_flag_beats_environment_beats_profile(no_server: Path, monkeypatch: pyte
     settings, warnings = found(profile="staging")
     assert (settings.base_url, settings.request_timeout) == ("http://environment.test", 8.5)
     assert settings.api_key == "staging-key"
-    assert any("LUME_BASE_URL is set and beats the profile [staging]" in warning for warning in warnings)
+    assert any("LUME_BASE_URL is set and overrides the profile [staging]" in warning for warning in warnings)
     settings, _ = found(profile="staging", base_url="http://flag.test", request_timeout=9.0)
     assert (settings.base_url, settings.request_timeout) == ("http://flag.test", 9.0)
     assert settings.origin == {
@@ -92,14 +92,14 @@ def test_the_key_from_stdin(no_server: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_an_unknown_profile_names_those_that_are_there(no_server: Path) -> None:
     write(CONFIG)
-    with pytest.raises(click.UsageError, match=r"there is no profile \[prod\].*default, staging"):
+    with pytest.raises(click.UsageError, match=r"no profile \[prod\].*default, staging"):
         found(profile="prod")
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
 def test_a_key_that_others_can_read_is_warned_of(no_server: Path, mode: int) -> None:
     path = write(CONFIG, mode)
-    assert found()[1] == [f"{path} holds an API key and can be read by others: chmod 600 {path}"]
+    assert found()[1] == [f"{path} contains an API key and is readable by others: chmod 600 {path}"]
     write('[default]\nbase_url = "http://lume.test"\n', mode)
     assert found()[1] == []
 
@@ -108,10 +108,10 @@ def test_a_key_that_others_can_read_is_warned_of(no_server: Path, mode: int) -> 
     ("text", "problem"),
     [
         ("default = 1", r"write \[default\]"),
-        ("[default]\napi_key = 7", "must be a text"),
+        ("[default]\napi_key = 7", "must be a quoted string"),
         ("[default]\nrequest_timeout = '7'", "must be a number"),
         ("[default]\nrequest_timeout = true", "must be a number"),
-        ("[default", "is not TOML"),
+        ("[default", "is not valid TOML"),
     ],
 )
 def test_mistakes_in_the_file(no_server: Path, text: str, problem: str) -> None:
@@ -122,7 +122,7 @@ def test_mistakes_in_the_file(no_server: Path, text: str, problem: str) -> None:
 
 def test_a_setting_that_is_none_is_warned_of(no_server: Path) -> None:
     write('[default]\napikey = "x"\n')
-    assert "apikey is not a setting" in found()[1][0]
+    assert "unknown setting apikey" in found()[1][0]
 
 
 def test_a_time_limit_that_is_none(no_server: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,7 +103,7 @@ def test_slips_are_told(no_server: Path, command: list[str], meant: str) -> None
 
 def test_a_status_of_a_newer_server_is_asked_for(no_server: Path) -> None:
     result = CliRunner().invoke(app, ["list", "--status", "PAUSED"])
-    assert (result.exit_code, "there is no base URL" in result.stderr) == (1, True)
+    assert (result.exit_code, "no base URL" in result.stderr) == (1, True)
 
 
 def test_a_missing_key_is_4_and_a_missing_url_is_1(no_server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +180,7 @@ def test_a_missing_extra_is_named(lone: Shell, name: str) -> None:
 
 @pytest.mark.parametrize("command", [["serve"], ["flow", "check", "x.toml"]])
 def test_a_missing_duckdb_is_named(monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
-    monkeypatch.setattr("lume_cli._local.find_spec", lambda name: None)
+    monkeypatch.setattr("lume_cli._work.flow_check.find_spec", lambda name: None)
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 1
     assert "pip install 'lume-client[local]'" in result.stderr

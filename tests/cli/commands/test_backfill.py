@@ -24,7 +24,7 @@ def test_a_file_of_paths_ends_in_a_summary(shell: Shell, source: Callable[..., s
     assert done.out.startswith(
         "3 outcomes: SUCCEEDED 2, PARTIAL_FAILED 1\nrows: 10 read, 9 mapped, 1 rejected\n"
     )
-    assert "3 of 3 ended: SUCCEEDED 2, PARTIAL_FAILED 1" in done.err
+    assert "3 of 3 finished: SUCCEEDED 2, PARTIAL_FAILED 1" in done.err
     again = shell.lume(*command, "--allow-partial", "-o", "json")
     assert (again.code, again.err) == (0, "")
     assert json.loads(again.out)["statuses"] == {"SUCCEEDED": 2, "PARTIAL_FAILED": 1}
@@ -51,7 +51,7 @@ def test_a_refused_key_stops_it_at_once(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "paths.txt").write_text("".join(f"{n}.csv\n" for n in range(30)))
     done = shell.lume("backfill", "people:v1", "--from-file", "paths.txt", LUME_API_KEY="wrong")
     assert (done.code, done.out) == (4, "")
-    assert done.err.count("error: ") == done.err.count("`lume doctor` looks closer") == 1
+    assert done.err.count("error: ") == done.err.count("`lume doctor` tells more") == 1
 
 
 @pytest.mark.parametrize("journal", [[], ["--journal", "state.db"]])
@@ -70,7 +70,7 @@ def test_an_unknown_flow_version_stops_it_after_a_few(shell: Shell) -> None:
     command = ("backfill", "unknown:v1", "--from-file", "-")
     done = shell.lume(*command, stdin="".join(f"{n}.csv\n" for n in range(200)))
     assert (done.code, done.out) == (1, "")
-    assert "error: stopped, the first 5 sources all failed like this: " in done.err
+    assert "error: stopped: the first 5 sources all failed with: " in done.err
     assert "there is no flow version 'unknown:v1'" in done.err
     assert "  hint: correct FLOW, or " in done.err
     few = shell.lume(*command, stdin="a.csv\nb.csv\n")
@@ -85,7 +85,7 @@ def test_comments_and_blank_lines_are_no_sources(shell: Shell, source: Callable[
     assert json.loads(done.err)["summary"]["statuses"] == {"SUCCEEDED": 1}
     empty = shell.lume(*command[:-2], stdin="# none\n")
     assert (empty.code, empty.out) == (0, "")
-    assert empty.err == "no source paths in the list: nothing to do\n"
+    assert empty.err == "no source paths in the list; nothing to do\n"
 
 
 def test_duplicates_are_told_once_in_the_words_of_the_command_line(
@@ -169,7 +169,7 @@ def test_ctrl_c_leaves_the_runs_going_and_the_same_command_resumes(
     done = started.end()
     assert done.code == 130
     resume = done.err.split("`")[-2]
-    assert "2 started runs go on: `lume backfill slow:v1" in done.err
+    assert "2 submitted runs keep running; resume with `lume backfill slow:v1" in done.err
     runs = [next(client.list_runs(source_path=name)) for name in names]
     for run in runs:
         assert not run.is_terminal

@@ -116,7 +116,10 @@ def test_a_service_that_tells_no_time(doctor: Ask, date: str) -> None:
 def test_a_service_that_is_something_else(doctor: Ask) -> None:
     with service(404, {}, runs=404) as url:
         _code, found = doctor(LUME_BASE_URL=url)
-    assert (found["service"]["state"], "is it Lume?" in found["service"]["message"]) == ("warn", True)
+    assert (found["service"]["state"], "is this a Lume service?" in found["service"]["message"]) == (
+        "warn",
+        True,
+    )
 
 
 def test_a_redirect_names_the_other_place(doctor: Ask) -> None:
@@ -135,7 +138,7 @@ def test_a_service_that_is_down(doctor: Ask) -> None:
 def test_nobody_listens(doctor: Ask) -> None:
     code, found = doctor(LUME_BASE_URL="http://127.0.0.1:9")
     assert (code, found["connection"]["state"]) == (1, "fail")
-    assert "nothing listens there" in found["connection"]["message"]
+    assert "nothing is listening there" in found["connection"]["message"]
 
 
 def test_a_name_that_leads_nowhere(doctor: Ask) -> None:
@@ -148,7 +151,7 @@ def test_https_to_a_port_without_tls(doctor: Ask) -> None:
     with service() as url:
         code, found = doctor(LUME_BASE_URL=url.replace("http:", "https:"))
     assert code == 1
-    assert "speaks no TLS" in found["connection"]["message"]
+    assert "does not speak TLS" in found["connection"]["message"]
 
 
 def test_a_proxy_in_the_environment(doctor: Ask) -> None:

@@ -67,7 +67,7 @@ def test_a_folder_is_made_and_gets_a_file(
 
 
 @pytest.mark.parametrize(
-    ("output", "help"), [("flows", "write flows/ for a folder"), ("a.toml/", "leave one away")]
+    ("output", "help"), [("flows", "write flows/ for a folder"), ("a.toml/", "drop one of them")]
 )
 def test_neither_a_file_nor_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, help: str
@@ -81,7 +81,7 @@ def test_neither_a_file_nor_a_folder(
 
 def test_a_folder_is_checked_file_by_file(tmp_path: Path) -> None:
     empty = lume("flow", "check", tmp_path)
-    assert (empty.exit_code, "there are no flow files" in empty.stderr) == (1, True)
+    assert (empty.exit_code, "no flow files" in empty.stderr) == (1, True)
     for name in ("b", "a"):
         (tmp_path / f"{name}.toml").write_text(f'flow = "{name}"\nversion = "v1"\n[columns.n]\n')
     (tmp_path / "notes.txt").write_text("none")

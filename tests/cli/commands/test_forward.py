@@ -73,7 +73,7 @@ def test_a_delivery_is_passed_on_as_it_came(shell: Shell, target: Target) -> Non
     webhooks.verify(got_body, got["X-Lume-Signature-256"], SECRET)
     assert (done.code, done.out.splitlines()[1].split("FAILED  ")[1]) == (
         0,
-        "verified, answered with 202",
+        "verified, answered 202",
     )
 
 
@@ -93,7 +93,7 @@ def test_a_receiver_that_is_not_there(shell: Shell) -> None:
         there = f"http://127.0.0.1:{closed.getsockname()[1]}/"
         started, url = listen(shell, "--once", "--forward", there)
         assert send(url, BODY, signed(BODY)) == (502, b"")
-        started.until(lambda: "answered with 502: the receiver can't be reached" in started.out)
+        started.until(lambda: "answered 502: the receiver can't be reached" in started.out)
 
 
 def test_no_more_than_so_many_are_taken(shell: Shell, target: Target) -> None:

@@ -92,7 +92,7 @@ def test_an_other_secret_is_refused_until_the_right_one_listens(
 ) -> None:
     wrong, url = listen(shell, LUME_WEBHOOK_SECRET="another")
     run = submit(sender, "good.csv", url)
-    wrong.until(lambda: "refused with 401: the signature does not match" in wrong.out)
+    wrong.until(lambda: "rejected with 401: the signature does not match" in wrong.out)
     assert run not in wrong.out
     wrong.signal(signal.SIGTERM)
     assert wrong.end().code == 143
@@ -132,7 +132,7 @@ def test_the_command_serve_as_the_sender(shell: Shell, tmp_path: Path) -> None:
         ("POST", b"NaN", signed(b"NaN"), 400, "expected JSON"),
         ("POST", BODY, signed(BODY) | {"Content-Encoding": "gzip"}, 415, "the body is compressed"),
         ("POST", b" " * 1_100_000, {}, 413, "larger than 1,048,576 bytes"),
-        ("GET", None, {}, 405, "it is a GET: deliveries are POSTs"),
+        ("GET", None, {}, 405, "method GET; deliveries are POST requests"),
     ],
 )
 def test_what_is_no_signed_event_is_refused(
@@ -190,20 +190,20 @@ def test_the_secret_of_a_profile(shell: Shell) -> None:
     assert send(url, BODY, signed(BODY, "of the profile"))[0] == 204
     assert started.end().code == 0
     beaten, url = listen(shell, "-p", "local", LUME_WEBHOOK_SECRET=SECRET)
-    assert "LUME_WEBHOOK_SECRET is set and beats the profile [local]" in beaten.err
+    assert "LUME_WEBHOOK_SECRET is set and overrides the profile [local]" in beaten.err
     file.chmod(0o644)
     open_to_all, _ = listen(shell, "-p", "local")
-    assert f"{file} holds a secret and can be read by others" in open_to_all.err
+    assert f"{file} contains a secret and is readable by others" in open_to_all.err
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "there is no secret: set LUME_WEBHOOK_SECRET, write webhook_secret into the profile [default]"),
+        ([], "no webhook secret: set LUME_WEBHOOK_SECRET, add webhook_secret to the profile [default]"),
         (["--secret-env", "NOT_SET"], "--secret-env: the variable NOT_SET is not set"),
         (["--secret-env", "BLANK"], "the secret is blank"),
         (["--secret-stdin"], "--secret-stdin: the first line of stdin is empty"),
-        (["--secret-env", "SET", "--once", "--count", "2"], "exclude each other"),
+        (["--secret-env", "SET", "--once", "--count", "2"], "are mutually exclusive"),
         (["--secret-env", "SET", "--timeout", "0"], "above 0"),
         (["--secret-env", "SET", "--forward", "localhost:8000"], "write it as http://127.0.0.1:8000/lume/"),
     ],
@@ -235,7 +235,7 @@ def test_it_is_told_to_stop(shell: Shell, number: signal.Signals, code: int, wor
         started.signal(number)
         done = started.end()
     assert done.code == code
-    assert done.err.splitlines()[-1] == "interrupted: 1 verified, 2 refused"
+    assert done.err.splitlines()[-1] == "interrupted: 1 verified, 2 rejected"
 
 
 @pytest.mark.parametrize(("words", "code"), [([], 0), (["--once"], 124)])
@@ -257,9 +257,9 @@ def test_one_document_of_all(shell: Shell) -> None:
 
 def test_a_person_sees_the_address_and_what_came(shell: Shell) -> None:
     shown = shell.screen("webhook", "listen", "--timeout", "300ms", "--once", width=120).out.splitlines()
-    assert shown[0] == "lume: listening; stop with Ctrl-C. Give the server this webhook_url:"
+    assert shown[0] == "lume: listening; Ctrl-C to stop. Use this webhook_url:"
     assert shown[1].startswith("  http://127.0.0.1:")
-    assert shown[2] == "not all of 1 came within 0.3 s: 0 verified"
+    assert shown[2] == "fewer than 1 deliveries within 0.3 s: 0 verified"
 
 
 def test_a_port_that_is_taken(shell: Shell) -> None:

@@ -52,7 +52,7 @@ def test_stdin_is_read_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_number_of_runs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_ids, "MOST", 2)
     assert len(read("a\nb\na\n", "-", monkeypatch=monkeypatch)) == 2
-    with pytest.raises(Exception, match="more than 2 runs: give fewer"):
+    with pytest.raises(Exception, match="more than 2 runs: pass fewer"):
         read("a\nb\nc\n", "-", monkeypatch=monkeypatch)
 
 
@@ -78,7 +78,7 @@ def test_no_ids_on_stdin_is_nothing_to_do(shell: Shell, command: str, output: st
     done = shell.lume(command, "-", "-o", output, stdin="# none\n")
     assert done.code == 0
     assert done.out == ("[]\n" if output == "json" else "")
-    assert done.err == ("no run ids on stdin: nothing to do\n" if output == "table" else "")
+    assert done.err == ("no run ids on stdin; nothing to do\n" if output == "table" else "")
 
 
 @pytest.mark.parametrize("command", ["status", "wait", "watch", "show", "cancel"])
@@ -126,7 +126,7 @@ def test_failed_sources_are_run_again(
         client.wait_all([client.run("people:v1", name)], timeout=15)
     listed = shell.lume("list", "--status", "failed", "--limit", "4", "-o", "sources")
     assert (listed.code, sorted(listed.out.split())) == (0, late)
-    assert "warning: left out, for it can't stand in a list of lines: '#late.csv'" in listed.err
+    assert "warning: omitted, since it can't be written as a line of a list: '#late.csv'" in listed.err
     for name in late:
         (home / name).write_text(PEOPLE_CSV)
     script = "lume list --status FAILED --limit 4 -o sources | lume backfill people:v1 --from-file -"
@@ -140,7 +140,7 @@ def test_a_list_that_was_cut_unasked_says_so(shell: Shell, client: Client) -> No
         client.run("people:v1", f"nobody_{n}.csv")
     cut = shell.lume("list", "-o", "ids")
     assert len(cut.out.split()) == 50
-    assert "these are the newest 50; there may be more" in cut.err
+    assert "showing the newest 50; there may be more" in cut.err
     assert shell.lume("list", "-o", "ids", "--limit", "50").err == ""
 
 
@@ -181,5 +181,8 @@ def test_a_time_limit_of_0_is_one_look(
 def test_one_look_of_watch_for_people(shell: Shell, slow_run: LumeRun) -> None:
     done = shell.screen("watch", slow_run.id, "--timeout", "0", width=200, NO_COLOR="1")
     assert done.code == 124
-    assert f"not all runs ended within 0 s: the run goes on, `lume wait {slow_run.id}` resumes" in done.out
+    assert (
+        f"not all runs finished within 0 s: the run keeps running; resume with `lume wait {slow_run.id}`"
+        in done.out
+    )
     assert slow_run.id in done.out[done.out.rindex("RUN") :]

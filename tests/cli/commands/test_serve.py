@@ -88,7 +88,7 @@ def test_every_setting_has_an_option(asked: list[dict[str, Any]]) -> None:
         (["--webhook-host", "a.example"], "needs --webhook-secret-env"),
         (["--webhook-secret-env", "NOT_SET"], "--webhook-secret-env: the variable NOT_SET is not set"),
         (["--key-env", "NOT_SET"], "--key-env: the variable NOT_SET is not set"),
-        (["--flows", "f", "--no-flows"], "exclude each other"),
+        (["--flows", "f", "--no-flows"], "are mutually exclusive"),
         (["--max-upload", "big"], "write 500000, 64K, 100M or 10G"),
         (["--keep", "0"], "above 0"),
         (["--keep", "1000000d"], "write forever"),
@@ -106,15 +106,15 @@ def test_folders_that_are_none(
     monkeypatch.chdir(no_server)
     Path("f.toml").touch()
     for words, message in (
-        (["--flows", "f.toml"], "--flows f.toml is a file: name the folder that it lies in, --flows ."),
+        (["--flows", "f.toml"], "--flows f.toml is a file; pass its folder: --flows ."),
         (["--root", "nodir"], "--root nodir does not exist"),
-        (["--root", "f.toml"], "--root f.toml is no folder"),
+        (["--root", "f.toml"], "--root f.toml is not a folder"),
     ):
         result = invoke(*words)
         assert (result.exit_code, asked) == (2, [])
         assert message in " ".join(result.stderr.split())
     Path("flows").mkdir()
-    assert "there are no flow files (*.toml) in flows yet" in invoke().stderr
+    assert "no flow files (*.toml) in flows yet" in invoke().stderr
     Path("flows/a.toml").touch()
     assert "no flow files" not in invoke().stderr
 

@@ -41,11 +41,11 @@ def test_the_usual_variable_and_stdin(
 ) -> None:
     (tmp_path / "body").write_bytes(BODY)
     none = verify("--signature", SIGNATURE)
-    assert (none.exit_code, "there is no secret: set LUME_WEBHOOK_SECRET" in none.stderr) == (2, True)
+    assert (none.exit_code, "no webhook secret: set LUME_WEBHOOK_SECRET" in none.stderr) == (2, True)
     command = ("--signature", SIGNATURE, "--secret-stdin")
     assert verify(*command, str(tmp_path / "body"), stdin=b"new secret\n").exit_code == 0
     both = verify(*command, stdin=b"new secret\n" + BODY)
-    assert (both.exit_code, "name the body's FILE" in both.stderr) == (2, True)
+    assert (both.exit_code, "pass the body as FILE" in both.stderr) == (2, True)
     monkeypatch.setenv("LUME_WEBHOOK_SECRET", "new secret")
     assert verify("--signature", SIGNATURE).exit_code == 0
 

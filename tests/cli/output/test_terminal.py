@@ -141,7 +141,7 @@ def test_run_wait_in_a_real_terminal(tmux: Tmux, slow_source: Callable[[], str])
     )
     assert len([line for line in tmux.until("TRANSFORMING").splitlines() if "TRANSFORMING" in line]) == 1
     tmux.call("send-keys", "C-c")
-    screen = tmux.until("code=130", "the run goes on: `lume wait run_")
+    screen = tmux.until("code=130", "the run keeps running; resume with `lume wait run_")
     assert "TRANSFORMING" not in screen
 
 
@@ -154,7 +154,7 @@ def test_watch_in_a_real_terminal(
         f"clear; {sys.executable} -m lume_cli watch {slow_run.id} {done.id}; echo code=$?",
         "Enter",
     )
-    screen = tmux.until("RUN ", "1 of 2 runs ended", "SUCCEEDED")
+    screen = tmux.until("RUN ", "1 of 2 runs finished", "SUCCEEDED")
     assert len([line for line in screen.splitlines() if line.startswith("run_")]) == 2
     slow_run.cancel()
     tmux.until("code=6", "CANCELLED")
@@ -167,7 +167,7 @@ def type_in(tmux: Tmux, command: str) -> None:
 def test_ids_that_are_typed(tmux: Tmux, source: Callable[..., str], client: Client) -> None:
     run = client.run("people:v1", source()).wait(10)
     type_in(tmux, "show -")
-    tmux.until("reading run ids, one a line; Ctrl-D ends")
+    tmux.until("reading run ids from the terminal, one per line")
     tmux.call("send-keys", run.id, "Enter", "C-d")
     tmux.until("code=0", "3 read, 3 mapped, 0 rejected")
     type_in(tmux, "wait -")
@@ -180,7 +180,7 @@ def test_a_receiver_whose_secret_is_typed(tmux: Tmux) -> None:
     type_in(tmux, "webhook listen --secret-stdin")
     tmux.until("Webhook secret:")
     tmux.call("send-keys", "whisper", "Enter")
-    tmux.until("Give the server this webhook_url:", "  http://127.0.0.1:")
+    tmux.until("Use this webhook_url:", "  http://127.0.0.1:")
     tmux.call("send-keys", "C-c")
     screen = tmux.until("code=130", "interrupted: 0 verified")
     assert "whisper" not in screen

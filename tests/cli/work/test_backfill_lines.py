@@ -27,22 +27,22 @@ async def test_a_server_that_goes_away_is_told_while_nothing_ends(
             return FakeAnswer(201, run_json("r1", "CREATED"))
         return ApiConnectionError("refused") if away else FakeAnswer(200, run_json("r1", "SUCCEEDED"))
 
-    client, _ = fake_client(answer, hooks=[backfill.heard])
+    client, _ = fake_client(answer, hooks=[backfill.on_event])
     work = asyncio.ensure_future(
         backfill.until_ended(
             client, max_active=1, journal=None, retry_failed=False, on_duplicate="raise", timeout=None
         )
     )
     async with asyncio.timeout(20):
-        while "the server does not answer" not in said:
+        while "the server does not respond" not in said:
             await asyncio.sleep(0)
             said += capsys.readouterr().err
         away = False
         assert await work == 0
-    assert "0 of 1 ended  1 active  the server does not answer (ApiConnectionError): waiting for it\n" in said
+    assert "0 of 1 finished  1 active  the server does not respond (ApiConnectionError), retrying\n" in said
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("1 of 1 ended: SUCCEEDED 1")
-    assert "does not answer" not in last
+    assert last.startswith("1 of 1 finished: SUCCEEDED 1")
+    assert "does not respond" not in last
 
 
 async def test_what_the_journal_knew_is_no_speed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,6 +57,6 @@ async def test_what_the_journal_knew_is_no_speed(tmp_path: Path, capsys: pytest.
         await backfill.until_ended(
             client, max_active=1, journal=journal, retry_failed=False, on_duplicate="raise", timeout=None
         )
-    first, second = (line for line in capsys.readouterr().err.splitlines() if "ended" in line)
+    first, second = (line for line in capsys.readouterr().err.splitlines() if "finished" in line)
     assert "/s" in first
-    assert second == "1 of 1 ended: SUCCEEDED 1"
+    assert second == "1 of 1 finished: SUCCEEDED 1"
