@@ -26,6 +26,27 @@ from typing import Any
 
 from lume_async._base.public import public
 
+__all__ = [
+    "ApiConnectionError",
+    "ApiError",
+    "ApiTimeoutError",
+    "AuthenticationError",
+    "ClientClosedError",
+    "ConfigurationError",
+    "DuplicateRunError",
+    "InvalidRequestError",
+    "LumeError",
+    "RateLimitError",
+    "ResponseDecodeError",
+    "RunError",
+    "RunFailedError",
+    "RunNotFoundError",
+    "RunTimeoutError",
+    "ServerError",
+    "SubmissionUnknownError",
+    "WebhookSignatureError",
+]
+
 BODY_KEPT = 2048
 """How much of an error's body `ApiError.body` keeps, in characters."""
 
@@ -80,7 +101,7 @@ class ApiError(LumeError):
         super().__init__(message)
         self.status_code = status_code
         self.request_id = request_id
-        self.body = body[:BODY_KEPT]
+        self.body: str = body[:BODY_KEPT]
         self.attempts = attempts
         self.retry_after = retry_after
         if retryable is not None:

@@ -14,6 +14,18 @@ from lume_async._base.public import public
 from lume_async._decoding import structure
 from lume_async.errors import InvalidRequestError
 
+__all__ = [
+    "Metrics",
+    "Outcome",
+    "RunEvent",
+    "RunInfo",
+    "RunMetadata",
+    "RunRequest",
+    "RunStatus",
+    "Stage",
+    "TargetLocations",
+]
+
 Run = TypeVar("Run")
 """The `LumeRun` of the caller's own package."""
 

@@ -70,7 +70,7 @@ class FakeClock:
 
     def __init__(self, start: float = 1_000.0, *, offset: float = 1_700_000_000.0) -> None:
         self.sleeps: list[float] = []
-        self.offset = offset
+        self.offset: float = offset
         self._now = start
         self._due: list[float] = []
         self._uses = 0
@@ -119,7 +119,7 @@ class FakeTransport:
         self, answers: Answerer | Iterable[FakeAnswer | Exception], *, clock: FakeClock | None = None
     ) -> None:
         self.requests: list[FakeRequest] = []
-        self.closed = False
+        self.closed: bool = False
         self._clock = clock
         if callable(answers):
             self._answer = answers

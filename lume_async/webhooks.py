@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LARGEST_BODY",
-    "SIGNATURE_HEADER",
     "Once",
+    "SIGNATURE_HEADER",
     "WebhookEvent",
     "aiohttp_handler",
     "asgi_app",
@@ -51,10 +51,10 @@ Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _SIGNATURE = re.compile(rb"(?:sha256=)?([0-9a-fA-F]{64})")
 _log = logging.getLogger("lume.webhooks")
-public = public_in("lume_async.webhooks")
+_public = public_in("lume_async.webhooks")
 
 
-@public
+@_public
 @frozen
 class WebhookEvent:
     """What a delivery says: which run ended, and how. `raw` is the whole body, unknown keys included."""
@@ -73,7 +73,7 @@ OnEvent: TypeAlias = Callable[[WebhookEvent], Awaitable[object] | object]
 """Your handler, plain or asynchronous; what it raises makes the service deliver again."""
 
 
-@public
+@_public
 def verify(body: bytes, signature: str | bytes, secret: Secrets) -> None:
     """Check that the body was signed with the secret, or with one of several.
 
@@ -103,7 +103,7 @@ def verify(body: bytes, signature: str | bytes, secret: Secrets) -> None:
         raise WebhookSignatureError("the signature does not match the body: do not trust it")
 
 
-@public
+@_public
 def parse(body: bytes) -> WebhookEvent:
     """What a verified body says.
 
@@ -116,7 +116,7 @@ def parse(body: bytes) -> WebhookEvent:
     return evolve(event, raw=raw)
 
 
-@public
+@_public
 class Once:
     """Runs a handler once per event (run and status), in this process; to be given to a ready handler.
 
@@ -158,7 +158,7 @@ class Once:
                 self._handled.popitem(last=False)
 
 
-@public
+@_public
 def aiohttp_handler(on_event: OnEvent, secret: Secrets) -> "Callable[[web.Request], Awaitable[web.Response]]":
     """A handler for `aiohttp.web`, to be routed with `add_post`.
 
@@ -186,7 +186,7 @@ def aiohttp_handler(on_event: OnEvent, secret: Secrets) -> "Callable[[web.Reques
     return handle
 
 
-@public
+@_public
 def asgi_app(on_event: OnEvent, secret: Secrets) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
     """An ASGI application, to be mounted as in `Mount("/lume", app=…)`: its address then ends in a slash, `…/lume/`.
 

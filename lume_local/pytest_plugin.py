@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+__all__ = ["lume_client", "lume_flows", "lume_server"]
+
 if TYPE_CHECKING:
     import lume_local
     import lume_sync

@@ -13,8 +13,8 @@ from lume_async.webhooks import (
 
 __all__ = [
     "LARGEST_BODY",
-    "SIGNATURE_HEADER",
     "Once",
+    "SIGNATURE_HEADER",
     "WebhookEvent",
     "aiohttp_handler",
     "asgi_app",

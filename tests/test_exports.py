@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,13 +12,26 @@ from types import ModuleType
 
 import pytest
 
-import lume_async
-import lume_local
-import lume_sync
+import lume_async._exports
+import lume_async.errors
+import lume_async.models
+import lume_async.testing
+import lume_async.webhooks
+import lume_local._exports
+import lume_local.pytest_plugin
+import lume_sync._exports
+import lume_sync.webhooks
 
 ROOT = Path(__file__).parents[1]
-FACES = [lume_async, lume_sync]
-PACKAGES = [*FACES, lume_local]
+FACADES = [lume_async, lume_sync]
+PACKAGES = [*FACADES, lume_local]
+MODULES = [
+    *PACKAGES,
+    *(lume_async.errors, lume_async.models, lume_async.testing, lume_async.webhooks),
+    *(lume_sync.webhooks, lume_local.pytest_plugin),
+]
+"""All that users may import from."""
+
 ASYNC_ONLY = {"aclose"}
 SYNC_ONLY = {"close"}
 
@@ -44,16 +58,39 @@ def imported_for_types(package: ModuleType) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("package", PACKAGES, ids=name_of)
-def test_all_is_sorted_and_unique(package) -> None:
-    assert package.__all__ == sorted(set(package.__all__))
+def public_modules(package: ModuleType) -> set[str]:
+    """Those whose name begins with no underscore, as users see them."""
+    assert package.__file__
+    files = Path(package.__file__).parent.glob("[!_]*.py")
+    return {package.__name__, *(f"{package.__name__}.{path.stem}" for path in files)}
+
+
+def test_every_public_module_is_checked_here() -> None:
+    assert {name_of(module) for module in MODULES} == set().union(*map(public_modules, PACKAGES))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name_of)
+def test_all_is_sorted_and_unique(module) -> None:
+    assert module.__all__ == sorted(set(module.__all__))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name_of)
+def test_all_can_be_imported_and_is_listed(module) -> None:
+    for name in module.__all__:
+        assert getattr(module, name) is not None
+    assert set(module.__all__) <= set(dir(module))
+
+
+@pytest.mark.parametrize("module", [lume_async.errors, lume_async.models], ids=name_of)
+def test_a_module_and_its_package_agree_on_what_is_public(module) -> None:
+    shown = {name for name, home in lume_async._exports.HOMES.items() if home == module.__name__}
+
+    assert set(module.__all__) == shown
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=name_of)
-def test_all_can_be_imported_and_is_listed(package) -> None:
-    for name in package.__all__:
-        assert getattr(package, name) is not None
-    assert set(package.__all__) <= set(dir(package))
+def test_all_has_what_the_generated_table_has(package) -> None:
+    assert package.__all__ == list(package._exports.HOMES)
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=name_of)
@@ -82,9 +119,9 @@ def test_an_unknown_name_is_an_attribute_error(package) -> None:
         _ = package.nosuch
 
 
-@pytest.mark.parametrize("face", FACES, ids=name_of)
-def test_public_classes_are_named_after_a_public_package(face) -> None:
-    for each in public_classes(face):
+@pytest.mark.parametrize("facade", FACADES, ids=name_of)
+def test_public_classes_are_named_after_a_public_package(facade) -> None:
+    for each in public_classes(facade):
         home = importlib.import_module(each.__module__)
         assert not any(part.startswith("_") for part in each.__module__.split(".")), each
         assert getattr(home, each.__name__) is each
@@ -92,22 +129,44 @@ def test_public_classes_are_named_after_a_public_package(face) -> None:
     assert {each.__module__ for each in (lume_sync.LumeRun, lume_sync.Client)} == {"lume_sync"}
 
 
-def test_both_faces_have_the_same_names() -> None:
+def test_both_facades_have_the_same_names() -> None:
     assert set(lume_async.__all__) - ASYNC_ONLY == set(lume_sync.__all__) - SYNC_ONLY
 
 
-def test_errors_and_data_are_the_same_objects_in_both_faces() -> None:
+def test_errors_and_data_are_the_same_objects_in_both_facades() -> None:
     for each in public_classes(lume_async):
         if issubclass(each, BaseException) or each.__name__ in ("RunStatus", "RunMetadata", "RunRequest"):
             assert getattr(lume_sync, each.__name__) is each
 
 
-@pytest.mark.parametrize("package", FACES, ids=name_of)
-def test_what_is_public_is_explained(package) -> None:
-    for name in package.__all__:
-        value = getattr(package, name)
+@pytest.mark.parametrize("module", MODULES, ids=name_of)
+def test_what_is_public_is_explained(module) -> None:
+    assert inspect.getdoc(module)
+    for name in module.__all__:
+        value = getattr(module, name)
         if inspect.isclass(value) or inspect.isfunction(value):
-            assert inspect.getdoc(value), f"{package.__name__}.{name} has no docstring"
+            assert inspect.getdoc(value), f"{module.__name__}.{name} has no docstring"
+
+
+@pytest.mark.parametrize("package", FACADES, ids=name_of)
+def test_every_public_type_is_known(package, tmp_path) -> None:
+    """pyright's judgement of what a user's type checker sees: all of it, and the same for every checker."""
+    # It looks for the package beside the `python` that it finds on the path, and not beside its own.
+    paths = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    command = [*(sys.executable, "-m", "pyright"), *("--verifytypes", package.__name__, "--ignoreexternal")]
+    done = subprocess.run(
+        [*command, "--outputjson"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PATH": paths},
+    )
+    found = json.loads(done.stdout)
+
+    unclear = [symbol for symbol in found["typeCompleteness"]["symbols"] if not symbol["isTypeKnown"]]
+    assert [(symbol["name"], symbol["diagnostics"]) for symbol in unclear] == []
+    assert found["typeCompleteness"]["exportedSymbolCounts"]["withKnownType"] >= len(package.__all__)
+    assert found["typeCompleteness"]["completenessScore"] == 1
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=name_of)

@@ -13,8 +13,9 @@ class Lifetime:
     """A `Clock`: the same time as another one, but every sleep ends with the client."""
 
     def __init__(self, clock: Clock) -> None:
-        self.now, self.wall = clock.now, clock.wall
-        self.over = False
+        self.now: Callable[[], float] = clock.now
+        self.wall: Callable[[], float] = clock.wall
+        self.over: bool = False
         """Whether the client was closed."""
         self._clock = clock
         self._told: PerLoop[set[Callable[[], object]]] = PerLoop(set)

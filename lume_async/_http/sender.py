@@ -56,7 +56,7 @@ class Sender:
         observer: Observer,
     ) -> None:
         self.settings = settings
-        self.clock = Lifetime(clock)
+        self.clock: Lifetime = Lifetime(clock)
         self.rng = rng
         self.observer = observer
         self.retry = retry
@@ -67,7 +67,7 @@ class Sender:
         self._throttle = Throttle(retry.max_retry_after)
         self._queue = ThrottleQueue(self._throttle, self.clock)
         self._slots = PerLoop(lambda: Slots(settings.max_connections))
-        self.recent_runs = RecentRuns(self.clock)
+        self.recent_runs: RecentRuns = RecentRuns(self.clock)
         self._long_polls = 0
         self._dated: tuple[str | None, float] = None, 0.0  # the newest Date, and when it came
 
