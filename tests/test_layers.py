@@ -69,7 +69,7 @@ ROWS = {
     "_base": "batched clock default_client duration immortal lazy public secret tasks threads version | backoff",
     "_wire": "headers retry withhold | answers | call | endpoints lost_answers reading",
     "_http": (
-        "body events limiter per_loop recent_runs resolver settings throttle tracing"
+        "body events per_loop recent_runs resolver settings throttle tracing"
         "| lifetime session throttle_queue | transport | api_key | sender"
     ),
     "_run": "upload waiter | poll | submit watch | handle",

@@ -12,7 +12,6 @@ from lume_async._base.clock import Clock
 from lume_async._http.api_key import Keys
 from lume_async._http.events import Observer, RequestFinished
 from lume_async._http.lifetime import Lifetime
-from lume_async._http.limiter import Slots
 from lume_async._http.per_loop import PerLoop
 from lume_async._http.recent_runs import RecentRuns
 from lume_async._http.settings import Settings
@@ -66,7 +65,8 @@ class Sender:
         self._keys = Keys(settings.api_key, self.clock)
         self._throttle = Throttle(retry.max_retry_after)
         self._queue = ThrottleQueue(self._throttle, self.clock)
-        self._slots = PerLoop(lambda: Slots(settings.max_connections))
+        # Not anyio's: nine times the cost, and it asks the context, which may be that of a trio program, where it runs.
+        self._limiter = PerLoop(lambda: asyncio.Semaphore(settings.max_connections))
         self.recent_runs: RecentRuns = RecentRuns(self.clock)
         self._long_polls = 0
         self._dated: tuple[str | None, float] = None, 0.0  # the newest Date, and when it came
@@ -163,11 +163,12 @@ class Sender:
 
     async def _attempt(self, call: Call[T], state: CallState, deadline: float | None) -> T:
         """Send once, after waiting for our turn; the wait for it counts against the caller's deadline only."""
-        slots, throttle = self._slots.get(), self._throttle
-        if throttle.rate is None and slots.take():  # almost always: nobody has to wait for a turn
+        limiter, throttle = self._limiter.get(), self._throttle
+        if throttle.rate is None and not limiter.locked():  # almost always: nobody has to wait for a turn
+            await limiter.acquire()
             epoch = throttle.epoch
         else:
-            epoch = await self._turn(slots, deadline)
+            epoch = await self._turn(limiter, deadline)
         try:
             limit = call.hold + self.settings.request_timeout
             if deadline is not None:
@@ -187,23 +188,23 @@ class Sender:
                 request = self._observed(request, call, headers, state)
             response = await request
         finally:
-            slots.release()
+            limiter.release()
         self._learn(response, state, epoch)
         return read(call, response, state.key, self.clock.wall)
 
-    async def _turn(self, slots: Slots, deadline: float | None) -> int:
+    async def _turn(self, limiter: asyncio.Semaphore, deadline: float | None) -> int:
         left = None if deadline is None else deadline - self.clock.now()
         try:
             async with asyncio.timeout(left):
-                await slots.acquire()
+                await limiter.acquire()
                 try:
                     epoch = await self._queue.enter()
                 except BaseException:
-                    slots.release()
+                    limiter.release()
                     raise
             if deadline is None or self.clock.now() < deadline:
                 return epoch
-            slots.release()  # a turn without any time left for it is none
+            limiter.release()  # a turn without any time left for it is none
         except TimeoutError:
             pass
         if self._throttle.rate is None:
