@@ -65,7 +65,7 @@ class Sender:
         self._keys = Keys(settings.api_key, self.clock)
         self._throttle = Throttle(retry.max_retry_after)
         self._queue = ThrottleQueue(self._throttle, self.clock)
-        # Not anyio's: nine times the cost, and it asks the context, which may be that of a trio program, where it runs.
+        # Not anyio's: nine times the cost, and it asks the context, which may be that of a trio program.
         self._limiter = PerLoop(lambda: asyncio.Semaphore(settings.max_connections))
         self.recent_runs: RecentRuns = RecentRuns(self.clock)
         self._long_polls = 0
