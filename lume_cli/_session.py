@@ -2,16 +2,20 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, NoReturn
 
+import anyio
 import click
 
-from lume_async import Client, ConfigurationError, Hook
+from lume_async import Client, ConfigurationError
 from lume_cli import _loop
+from lume_cli._health import HealthCheck
 from lume_cli._options import Options
 from lume_cli._output.stderr import Say
 from lume_cli._output.stdout import Data
+from lume_cli._server_watch import ServerWatch
 from lume_cli._settings import resolve
 
 NAMED = 20
@@ -38,26 +42,41 @@ class Session:
         self.options = options
         self.say = Say(options.output)
         self.data = Data(options.output)
+        self.server: ServerWatch | None = None
         if options.verbose:
             _log_requests()
 
-    def client(self, hooks: Sequence[Hook] = ()) -> Client:
-        """A client with the command's settings.
+    @property
+    def away(self) -> str | None:
+        """That the server does not respond and why, as far as is known; None while it does."""
+        trouble = None if self.server is None else self.server.trouble
+        return None if trouble is None else f"the server does not respond ({trouble})"
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Client]:
+        """A client with the command's settings; while it is open a server that is away is reported.
 
         Raises:
             ConfigurationError: a setting is missing or invalid.
         """
         settings = resolve(self.options, self.say.warn).checked()
+        base_url = settings.base_url or ""
+        health = HealthCheck(base_url)
+        self.server = ServerWatch(base_url, self.say, health.check)
         try:
-            return Client(
+            client = Client(
                 settings.api_key,
-                base_url=settings.base_url,
+                base_url=base_url,
                 request_timeout=settings.request_timeout,
                 user_agent="lume-cli",
-                hooks=hooks,
+                hooks=[self.server.on_event],
             )
         except ConfigurationError as error:
             raise ConfigurationError(settings.in_context(str(error))) from None
+        async with client, health, anyio.create_task_group() as group:
+            group.start_soon(self.server.run)
+            yield client
+            group.cancel_scope.cancel()
 
     def finish(
         self, work: Coroutine[Any, Any, int], interrupted: Callable[[], tuple[str, str | None]]

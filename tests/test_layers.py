@@ -52,9 +52,10 @@ WINGS = {
         pytest_plugin
     """,
     "lume_cli": """
-        _options _loop
+        _options _loop _health
         _settings
         _output
+        _server_watch
         _session
         _work
         commands

@@ -59,15 +59,17 @@ class Say:
         else:
             self._line(f"warning: {text}")
 
-    def error(self, error: BaseException, *, subject: str | None = None) -> None:
-        """Report an error; `subject` names the one item of many that it concerns."""
+    def error(self, error: BaseException, *, subject: str | None = None, because: str | None = None) -> None:
+        """Report an error; `subject` names the one item of many that it concerns, `because` adds to its message."""
+        added = f"; {because}" if because else ""
         if self._as_json:
             described = errors.to_dict(error)
+            described["error"]["message"] += added
             if subject is not None:
                 described["error"]["subject"] = subject
             self._json(described)
             return
-        text = errors.in_options(str(error))
+        text = errors.in_options(str(error)) + added
         self._line(f"error: {subject}: {text}" if subject else f"error: {text}")
         if hint := errors.hint(error):
             self._line(f"  hint: {hint}")

@@ -9,12 +9,10 @@ import anyio
 from lume_async import (
     Client,
     DuplicateRunError,
-    Event,
     LumeError,
     LumeRun,
     OnDuplicate,
     Outcome,
-    RequestFinished,
     RunRequest,
     Summary,
 )
@@ -48,14 +46,7 @@ class Backfill:
         self._taken = 0
         self._codes: set[int] = set()
         self._stop: LumeError | None = None
-        self._trouble: str | None = None
         self._began = time.monotonic()
-
-    def on_event(self, event: Event) -> None:
-        """A client hook: remembers whether the server responds."""
-        if isinstance(event, RequestFinished):
-            failed = (event.status_code or 0) >= 500
-            self._trouble = event.error or (f"status {event.status_code}" if failed else None)
 
     @property
     def unfinished(self) -> int:
@@ -184,8 +175,8 @@ class Backfill:
         parts = [f"{done} finished{counts(self.summary.statuses)}"]
         if self.unfinished > 0:
             parts.append(f"{self.unfinished:,} active")
-        if self._trouble is not None:
-            parts.append(f"the server does not respond ({self._trouble}), retrying")
+        if (away := self._session.away) is not None:
+            parts.append(f"{away}, retrying")
         elif rate := self._rate():
             parts.append(f"{rate:.1f}/s")
         return parts

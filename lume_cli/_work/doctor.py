@@ -9,11 +9,11 @@ import click
 from attrs import frozen
 
 from lume_async import ApiError, AuthenticationError, Client, ConfigurationError, LumeError, Retry
+from lume_cli._health import NoAnswer, probe
 from lume_cli._options import Options
 from lume_cli._output import exit_codes
 from lume_cli._output.text import duration
 from lume_cli._settings import Settings, config_file, others_can_read, resolve
-from lume_cli._work.doctor_probe import NoAnswer, probe
 
 _SKEW = 30.0
 """Clock skew in seconds that is harmless."""

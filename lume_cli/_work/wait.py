@@ -44,7 +44,8 @@ class Wait:
         if outcome.error is not None:
             self._codes.append(exit_codes.of_error(outcome.error))
             self._counts["not finished"] += 1
-            say.error(outcome.error, subject=outcome.run_id)
+            late = isinstance(outcome.error, RunTimeoutError)
+            say.error(outcome.error, subject=outcome.run_id, because=self._session.away if late else None)
         if run is None or run.status is None:
             return
         self._seen[run.id] = run
@@ -57,7 +58,8 @@ class Wait:
 
     def _standing(self) -> Standing:
         done, total = self._counts.total(), len(self._ids)
-        return Standing(f"{done:,} of {total:,} runs finished{counts(self._counts)}", done, total)
+        text = f"{done:,} of {total:,} runs finished{counts(self._counts)}"
+        return Standing("  ".join(filter(None, (text, self._session.away))), done, total)
 
 
 def counts(statuses: Counter[str]) -> str:
@@ -76,7 +78,7 @@ async def follow(
     """Follow one run to its end: status changes on stderr, each snapshot to `shown`."""
 
     def standing() -> Standing:
-        text = f"{run_view.status_word(run)}  run {run.id}"
+        text = "  ".join(filter(None, (f"{run_view.status_word(run)}  run {run.id}", session.away)))
         return Standing(text, run.progress or 0.0, None if run.progress is None else 1.0)
 
     with progress(session.say, standing):

@@ -92,6 +92,8 @@ class Watch:
         text = f"not all runs finished within {timeout:g} s: {what}" + (
             f"; resume with `{resume}`" if resume else ""
         )
+        if (away := self._session.away) is not None:
+            text += f"; {away}"
         self._session.say.problem("run_timeout", text, retryable=True)
         self._codes.update(dict.fromkeys(late, exit_codes.TIMED_OUT))
 

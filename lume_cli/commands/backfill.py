@@ -84,7 +84,7 @@ def command(
     backfill = Backfill(session, paths, paths.count(), allow_partial=allow_partial)
 
     async def work() -> int:
-        async with session.client([backfill.on_event]) as client:
+        async with session.client() as client:
             return await backfill.until_ended(
                 client,
                 max_active=max_active,

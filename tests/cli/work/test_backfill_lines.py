@@ -8,9 +8,14 @@ import pytest
 from lume_async import ApiConnectionError, RunRequest
 from lume_async.testing import FakeAnswer, FakeRequest, fake_client, run_json
 from lume_cli._options import Options
+from lume_cli._server_watch import ServerWatch
 from lume_cli._session import Session
 from lume_cli._work.backfill import Backfill
 from lume_cli._work.source_paths import Paths
+
+
+async def check() -> None:
+    """A health check that finds nothing."""
 
 
 async def test_a_server_that_goes_away_is_told_while_nothing_ends(
@@ -19,7 +24,9 @@ async def test_a_server_that_goes_away_is_told_while_nothing_ends(
     monkeypatch.setattr("lume_cli._work.backfill._EVERY", 0.0)
     (tmp_path / "paths.txt").write_text("a.csv\n")
     paths = Paths(str(tmp_path / "paths.txt"), lambda path: RunRequest("f:v1", path))
-    backfill = Backfill(Session(Options()), paths, paths.count(), allow_partial=False)
+    session = Session(Options())
+    session.server = ServerWatch("http://test", session.say, check)
+    backfill = Backfill(session, paths, paths.count(), allow_partial=False)
     away, said = True, ""
 
     def answer(request: FakeRequest) -> FakeAnswer | Exception:
@@ -27,7 +34,7 @@ async def test_a_server_that_goes_away_is_told_while_nothing_ends(
             return FakeAnswer(201, run_json("r1", "CREATED"))
         return ApiConnectionError("refused") if away else FakeAnswer(200, run_json("r1", "SUCCEEDED"))
 
-    client, _ = fake_client(answer, hooks=[backfill.on_event])
+    client, _ = fake_client(answer, hooks=[session.server.on_event])
     work = asyncio.ensure_future(
         backfill.until_ended(
             client, max_active=1, journal=None, retry_failed=False, on_duplicate="raise", timeout=None

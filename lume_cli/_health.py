@@ -1,4 +1,4 @@
-"""A health check with the standard library alone: a diagnosis must not rely on what it diagnoses."""
+"""Health checks: `probe` with the standard library alone, since a diagnosis must not rely on what it diagnoses."""
 
 import re
 import socket
@@ -7,7 +7,10 @@ import time
 import urllib.error
 import urllib.request
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
 
 TIMEOUT = 10.0
 
@@ -74,6 +77,43 @@ def probe(base_url: str) -> Answer:
         raise NoAnswer(
             f"the peer does not speak HTTP ({type(error).__name__})", "check host and port"
         ) from None
+
+
+class HealthCheck:
+    """The same request from within an event loop, over one connection that is kept. A context manager.
+
+    Args:
+        base_url: the service.
+    """
+
+    TIMEOUT = 1.5
+
+    def __init__(self, base_url: str) -> None:
+        self._url = f"{base_url.rstrip('/')}/healthz"
+        self._session: ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        """Nothing is opened before the first check."""
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        """Close the connection."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def check(self) -> str | None:
+        """Why the service does not respond; None if it does, whatever it says."""
+        from aiohttp import ClientError, ClientSession, ClientTimeout
+
+        if self._session is None:
+            self._session = ClientSession(trust_env=True, timeout=ClientTimeout(self.TIMEOUT))
+        try:
+            async with self._session.get(self._url, allow_redirects=False) as answer:
+                return None if answer.status < 500 else f"status {answer.status}"
+        except TimeoutError:
+            return f"no response within {self.TIMEOUT:g} s"
+        except (ClientError, OSError, ValueError) as error:
+            return _explained(getattr(error, "os_error", error)).reason
 
 
 def _explained(reason: object) -> NoAnswer:

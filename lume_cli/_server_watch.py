@@ -1,0 +1,87 @@
+"""Says on stderr when the server stops responding while a command waits for it, and when it responds again."""
+
+import time
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+from lume_async import Event, RequestFinished, RequestStarted
+from lume_cli._output.stderr import Say
+
+_EVERY = 0.25
+"""Seconds between two checks of what is known."""
+_BLIP = 2.0
+"""A failure shorter than this is not worth a word: the client's retries get over it, or end the command."""
+_QUIET = 1.0
+"""A request that takes longer may be a long poll or a server that hangs: only a health check can tell."""
+
+
+class ServerWatch:
+    """Follows a client's requests; `run` reports what it finds, until it is cancelled.
+
+    Args:
+        base_url: how messages name the server.
+        say: stderr.
+        check: asks for the server's health; returns why it does not respond, or None.
+        clock: the time in seconds.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        say: Say,
+        check: Callable[[], Awaitable[str | None]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.trouble: str | None = None
+        """Why the server does not respond; None while it does, as far as is known."""
+        self._base_url = base_url
+        self._say = say
+        self._check = check
+        self._clock = clock
+        self._in_flight = 0
+        self._since = clock()  # of the last response, or of the first failure after it
+        self._hangs = False  # the trouble was found by a health check, not by a request
+        self._reported = False
+
+    def on_event(self, event: Event) -> None:
+        """A client hook."""
+        if isinstance(event, RequestStarted):
+            if not self._in_flight and self.trouble is None:
+                self._since = self._clock()
+            self._in_flight += 1
+        elif isinstance(event, RequestFinished):
+            self._in_flight -= 1
+            if event.error != "CancelledError":
+                failed = (event.status_code or 0) >= 500
+                trouble = event.error or (f"status {event.status_code}" if failed else None)
+                if trouble is None or self.trouble is None:  # else the first one says more, or as much
+                    self._set(trouble)
+
+    async def run(self) -> None:
+        """Check again and again."""
+        while True:
+            await anyio.sleep(_EVERY)
+            passed = self._clock() - self._since
+            if self._hangs or (self.trouble is None and self._in_flight and passed >= _QUIET):
+                self._set(await self._check(), hangs=True)
+                self._report()
+            elif self.trouble is not None and passed >= _BLIP and not self._reported:
+                if why := await self._check():  # in more readable words
+                    self._set(why)
+                self._report()
+
+    def _set(self, trouble: str | None, *, hangs: bool = False) -> None:
+        if trouble is None or self.trouble is None:
+            self._since = self._clock()
+        self.trouble, self._hangs = trouble, hangs and trouble is not None
+        if trouble is None and self._reported:
+            self._reported = False
+            self._say.warn(f"{self._base_url} responds again")
+
+    def _report(self) -> None:
+        if self.trouble is not None and not self._reported:
+            self._reported = True
+            self._say.warn(
+                f"{self._base_url} does not respond ({self.trouble}); still trying, Ctrl-C to stop"
+            )

@@ -1,0 +1,134 @@
+"""A server that does not respond: said within 3 s, with why, and again when it is back."""
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+
+import anyio
+import pytest
+from cli.shell import Shell
+
+from lume_async import RequestFinished, RequestStarted
+from lume_cli._options import Format
+from lume_cli._output.stderr import Say
+from lume_cli._server_watch import ServerWatch
+from lume_sync import LumeRun
+
+STARTED = RequestStarted("GET /v1/runs/{id}", 1)
+REFUSED = RequestFinished("GET /v1/runs/{id}", 1, 0.1, error="ApiConnectionError")
+ANSWERED = RequestFinished("GET /v1/runs/{id}", 1, 0.1, status_code=200)
+
+
+class Watched:
+    """A `ServerWatch` on a clock that moves a quarter of a second with each of its checks."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], output: Format = "table") -> None:
+        self.now, self.health, self.checks = 0.0, list[str | None](), 0
+        self.watch = ServerWatch("http://lume", Say(output), self.check, lambda: self.now)
+        self._capsys = capsys
+
+    async def check(self) -> str | None:
+        self.checks += 1
+        self.now += 1.5 if self.health and self.health[0] else 0.0
+        return self.health.pop(0) if self.health else None
+
+    async def until(self, seconds: float) -> str:
+        """What it has said by then."""
+
+        async def sleep(delay: float) -> None:
+            self.now += delay
+            await anyio.lowlevel.checkpoint()
+            if self.now > seconds:
+                tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("lume_cli._server_watch.anyio.sleep", sleep)
+                await self.watch.run()
+        return self._capsys.readouterr().err
+
+
+async def test_a_refused_connection_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    watched = Watched(capsys)
+    watched.health = ["nothing is listening there"]
+    watched.watch.on_event(STARTED)
+    watched.watch.on_event(REFUSED)
+    said = await watched.until(3.0)
+    assert said == (
+        "warning: http://lume does not respond (nothing is listening there); still trying, Ctrl-C to stop\n"
+    )
+    assert watched.watch.trouble == "nothing is listening there"
+
+
+async def test_a_server_that_hangs_is_found_by_a_health_check(capsys: pytest.CaptureFixture[str]) -> None:
+    watched = Watched(capsys)
+    watched.health = ["no response within 1.5 s"] * 9
+    watched.watch.on_event(STARTED)
+    assert "does not respond (no response within 1.5 s)" in await watched.until(3.0)
+
+
+async def test_a_long_poll_is_no_trouble(capsys: pytest.CaptureFixture[str]) -> None:
+    watched = Watched(capsys)
+    watched.watch.on_event(STARTED)
+    assert await watched.until(30.0) == ""
+    assert 10 < watched.checks < 31
+
+
+async def test_a_failure_that_a_retry_gets_over_is_not_worth_a_word(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    watched = Watched(capsys)
+    for event in (STARTED, REFUSED, STARTED, ANSWERED):
+        watched.watch.on_event(event)
+    assert await watched.until(10.0) == ""
+
+
+async def test_it_says_when_the_server_is_back(capsys: pytest.CaptureFixture[str]) -> None:
+    watched = Watched(capsys, "ndjson")
+    watched.watch.on_event(STARTED)
+    watched.watch.on_event(REFUSED)
+    first = await watched.until(3.0)
+    assert "does not respond (ApiConnectionError)" in json.loads(first)["warning"]["message"]
+    watched.watch.on_event(ANSWERED)
+    assert watched.watch.trouble is None
+    assert json.loads(capsys.readouterr().err)["warning"]["message"] == "http://lume responds again"
+
+
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """The URL of a port that nobody listens on, for as long as the test lasts."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{held.getsockname()[1]}"
+
+
+@pytest.fixture
+def mute() -> Iterator[str]:
+    """The URL of a server that accepts connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("command", ["wait", "watch"])
+def test_a_server_that_is_down(shell: Shell, nobody: str, command: str) -> None:
+    done = shell.lume("--base-url", nobody, command, "run_1", "--timeout", "3")
+    assert done.code == 124
+    assert f"{nobody} does not respond (nothing is listening there)" in done.err
+    assert (
+        done.err.rstrip()
+        .splitlines()[-1 if command == "watch" else -2]
+        .endswith("the server does not respond (nothing is listening there)")
+    )
+
+
+@pytest.mark.parametrize("words", [("list",), ("wait", "run_1"), ("watch", "run_1"), ("status", "run_1")])
+def test_a_server_that_hangs(shell: Shell, mute: str, words: tuple[str, ...]) -> None:
+    started = shell.start("--base-url", mute, *words)
+    started.until(lambda: f"{mute} does not respond (no response within 1.5 s)" in started.err)
+
+
+def test_a_healthy_server_is_not_mentioned(
+    shell: Shell, slow_run: LumeRun, client: Callable[..., object]
+) -> None:
+    done = shell.lume("wait", slow_run.id, "--timeout", "4")
+    assert (done.code, "respond" in done.err) == (124, False)
