@@ -69,9 +69,9 @@ adopted = _Adopted()
 """Around every call into the core that does not hop."""
 
 
-def hold(manager: AbstractAsyncContextManager[Any, Any]) -> Held:
-    """An owner for a context manager, yet to be entered."""
-    return Held(portal, manager)
+def hold(manager: AbstractAsyncContextManager[Any, Any], steps: Iterator[Any] | None = None) -> Held:
+    """An owner for a context manager, yet to be entered; the iteration of its items ends with it."""
+    return Held(portal, manager, steps.stop if isinstance(steps, Iteration) else None)
 
 
 def iterate(source: AsyncIterator[S], wrap: Callable[[S], T]) -> Iterator[T]:

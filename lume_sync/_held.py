@@ -1,6 +1,7 @@
 """Context managers that cross the hop: entered and left by the same task."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any
@@ -12,11 +13,23 @@ Exit = tuple[type[BaseException] | None, BaseException | None, TracebackType | N
 
 
 class Held(Owner):
-    """Owns an asynchronous context manager from its entry to its exit."""
+    """Owns an asynchronous context manager from its entry to its exit.
 
-    def __init__(self, portal: Portal, manager: AbstractAsyncContextManager[Any, Any]) -> None:
+    Args:
+        portal: the way to the loop.
+        manager: what to enter and to leave.
+        afterwards: awaited when it was left, however it was left.
+    """
+
+    def __init__(
+        self,
+        portal: Portal,
+        manager: AbstractAsyncContextManager[Any, Any],
+        afterwards: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         super().__init__(portal)
         self._manager = manager
+        self._afterwards = afterwards
         self._leaving: asyncio.Future[Exit] | None = None
         self._left: asyncio.Future[bool] | None = None
 
@@ -42,6 +55,9 @@ class Held(Owner):
         except asyncio.CancelledError:
             await self.cancel()
             raise
+        finally:
+            if self._afterwards is not None:
+                await self._afterwards()
 
     async def _own(
         self,

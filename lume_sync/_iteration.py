@@ -153,6 +153,12 @@ class Iteration(Iterator[T], Generic[S, T]):
         if self._owner.engine is not None and not self._owner.engine.closing:
             self._portal.call(self._owner.stop).result()
 
+    async def stop(self) -> None:
+        """On the loop: the same, for the context manager that the items come from."""
+        self._ended = True
+        self._items.clear()
+        await self._owner.stop()
+
     def _fetch(self) -> "asyncio.Future[list[S]] | None":
         """One hop; None where another thread has made it meanwhile."""
         with self._turn:

@@ -70,7 +70,7 @@ class Monitor:
         Raises:
             ClientClosedError: the client is closed.
         """
-        self._held = hold(self._core)
+        self._held = hold(self._core, self._steps)
         call(self._held.enter).result()
         return self
 

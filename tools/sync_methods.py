@@ -98,13 +98,16 @@ def secrets(source: Source, function: FunctionNode) -> list[str]:
     return found
 
 
-def body(source: Source, owner: str, function: FunctionNode, core: str = "self._core") -> list[str]:
+def body(
+    source: Source, owner: str, function: FunctionNode, core: str = "self._core", *, iterates: bool = False
+) -> list[str]:
     """The statements that stand in for the core's."""
     name, given = function.name, passed_on(source, function)
     if name == "__init__":
         return [*secrets(source, function), f"self._core = {CORE}.{owner}({given})"]
     if name == "__aenter__":
-        return ["self._held = hold(self._core)", "call(self._held.enter).result()", "return self"]
+        held = "self._core, self._steps" if iterates else "self._core"
+        return [f"self._held = hold({held})", "call(self._held.enter).result()", "return self"]
     if name == "__aexit__":
         return [returned(source, function, f"call(self._held.leave, {given}).result()")]
     if name == "__eq__":
@@ -155,8 +158,8 @@ def iteration(source: Source, owner: str, function: FunctionNode, item: ast.expr
     return f"    {head}\n        {doc}\n        return {'next(self._steps)' if steps else 'self._steps'}\n"
 
 
-def method(source: Source, owner: str, function: FunctionNode) -> str:
-    """One method or property of a generated class."""
+def method(source: Source, owner: str, function: FunctionNode, *, iterates: bool = False) -> str:
+    """One method or property of a generated class; one that `iterates` holds an iteration of its own."""
     name = function.name
     dunder = name.startswith("__") and name.endswith("__")
     known = {"__init__", "__aenter__", "__aexit__", "__aiter__", "__eq__", "__setstate__"} | PLAIN_DUNDERS
@@ -171,5 +174,5 @@ def method(source: Source, owner: str, function: FunctionNode) -> str:
     lines.append(signature(source, function))
     if name != "__init__":  # the class's docstring speaks for it
         lines.append("    " + docstring(source, function, f"{owner}.{name}"))
-    lines += ["    " + line for line in body(source, owner, function)]
+    lines += ["    " + line for line in body(source, owner, function, iterates=iterates)]
     return "".join(f"    {line}\n" for line in lines)

@@ -103,7 +103,7 @@ def live_class(source: Source, node: ast.ClassDef) -> str:
     parts = [
         iteration(source, name, function, step)
         if step is not None and function.name in ("__aiter__", "__anext__")
-        else method(source, name, function)
+        else method(source, name, function, iterates=step is not None)
         for function in methods
     ]
     text = "\n".join(head) + "\n" + "\n".join(parts)
