@@ -1,0 +1,96 @@
+"""The checks of ./scripts/test, one by one and on other Pythons: `pip install nox uv`, then `nox --list`.
+
+Interpreters that are not installed are skipped. Arguments after `--` go to pytest: `nox -s tests-3.12 -- -k retry`.
+"""
+
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.error_on_missing_interpreters = False
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "types", "docs", "package", "lowest", "tests"]
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+SUPPORTED = nox.project.python_versions(PYPROJECT)
+TRIED = [*SUPPORTED, "3.14"]  # 3.14 becomes a classifier when the whole suite has passed on it
+EXTRAS = ("local", "cli", "speed")
+
+
+def group(name: str) -> list[str]:
+    """The requirements of a dependency group."""
+    return list(nox.project.dependency_groups(PYPROJECT, name))
+
+
+def with_extras(*extras: str) -> str:
+    """This project with these extras."""
+    return f".[{','.join(extras)}]"
+
+
+@nox.session(python=TRIED)
+def tests(session: nox.Session) -> None:
+    """The test suite, on each Python."""
+    session.install("-e", with_extras(*EXTRAS), *group("dev"))
+    session.run("pytest", "-q", *session.posargs)
+
+
+@nox.session(python=SUPPORTED[0], venv_backend="uv")
+def lowest(session: nox.Session) -> None:
+    """The test suite with the lowest version that each direct dependency is said to work with."""
+    pins = Path(session.create_tmp()) / "lowest.txt"
+    extras = [f"--extra={name}" for name in (*EXTRAS, "otel")]
+    # fmt: off
+    session.run(
+        "uv", "pip", "compile", "--quiet", "--resolution=lowest-direct", f"--python={session.python}",
+        "--no-header", "--no-annotate", *extras, f"--output-file={pins}", "pyproject.toml",
+        external=True,
+    )
+    # fmt: on
+    session.install("-e", with_extras(*EXTRAS, "otel"), *group("test"), f"--constraint={pins}")
+    chosen = session.posargs or ["tests/async", "tests/sync", "tests/local", "tests/cli", "tests/faults"]
+    session.run("pytest", "-q", *chosen)
+
+
+@nox.session(python=SUPPORTED[-1])
+def lint(session: nox.Session) -> None:
+    """Generated code, lint and format."""
+    session.install("-e", ".", *group("lint"))
+    session.run("python", "tools/generate_sync.py", "--check")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session(python=SUPPORTED[-1])
+def types(session: nox.Session) -> None:
+    """Both type checkers, and whether every public name has a type."""
+    session.install("-e", with_extras(*EXTRAS), *group("dev"))
+    interpreter = f"{session.virtualenv.bin}/python"
+    session.run("mypy")
+    session.run("pyright", "--pythonpath", interpreter)
+    session.run("pytest", "-q", "tests/test_exports.py")  # every public name has a known type
+
+
+@nox.session(python=SUPPORTED[-1])
+def docs(session: nox.Session) -> None:
+    """The documentation, strictly; broken links and references are errors."""
+    session.install("-e", with_extras(*EXTRAS), *group("docs"))
+    session.run("mkdocs", "build", "--strict", "--quiet", env={"NO_MKDOCS_2_WARNING": "1"})
+
+
+@nox.session(python=SUPPORTED)
+def package(session: nox.Session) -> None:
+    """Wheel and sdist are built and checked, and the wheel works without extras."""
+    dist = Path(session.create_tmp()) / "dist"
+    for old in dist.glob("*"):
+        old.unlink()
+    session.install("build", "twine")
+    session.run("python", "-m", "build", "--outdir", str(dist))
+    session.run("twine", "check", "--strict", *map(str, dist.iterdir()))
+    (wheel,) = dist.glob("*.whl")
+    session.install("--reinstall" if session.venv_backend == "uv" else "--force-reinstall", str(wheel))
+    session.chdir(session.create_tmp())  # so that the source tree is not what is imported
+    session.run(
+        "python", "-W", "error", "-c", "import lume_async, lume_sync; lume_async.Client, lume_sync.Client"
+    )
