@@ -8,7 +8,6 @@ Prints CPU per look, memory per run, the time to start, how late looks are; writ
 import asyncio
 import gc
 import random
-import sys
 import threading
 import time
 import tracemalloc
@@ -80,13 +79,19 @@ async def measured(
 def by_scheduler(keys: list[str]) -> Result:
     async def main() -> Result:
         looks = Looks(len(keys))
-        scheduler = Scheduler(looks.look, limit=64, clock=SystemClock(), failed=sys.exit)
+        scheduler = Scheduler(looks.look, limit=64, clock=SystemClock())
 
         def start() -> None:
             for key in keys:
                 scheduler.add(key, looks.first(key, time.monotonic()))
 
-        return await measured(looks, start, scheduler.aclose)
+        async with anyio.create_task_group() as group:
+            group.start_soon(scheduler.run)
+
+            async def stop() -> None:
+                group.cancel_scope.cancel()
+
+            return await measured(looks, start, stop)
 
     return asyncio.run(main())
 
@@ -170,7 +175,7 @@ def memory_per_run(runs: int) -> float:
         async def look(_key: str) -> float:
             return 1e6
 
-        scheduler = Scheduler(look, limit=64, clock=SystemClock(), failed=sys.exit)
+        scheduler = Scheduler(look, limit=64, clock=SystemClock())
         gc.collect()
         tracemalloc.start()
         before = tracemalloc.get_traced_memory()[0]
@@ -179,7 +184,6 @@ def memory_per_run(runs: int) -> float:
         gc.collect()
         used = tracemalloc.get_traced_memory()[0] - before
         tracemalloc.stop()
-        await scheduler.aclose()
         return used / runs / 1024
 
     return asyncio.run(main())

@@ -6,25 +6,27 @@ A request holds one of `max_active` places from the moment it is taken from the 
 taken by the reader: the iterable, the submissions and the outcomes are bounded by the same number.
 """
 
+import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 
 import anyio
-from anyio import CancelScope, Semaphore
+from anyio import CancelScope
 from anyio.streams.memory import MemoryObjectSendStream
 from attrs import evolve
 
 from lume_async._base.backoff import PollInterval, polling
 from lume_async._base.duration import Duration, optional_seconds
-from lume_async._base.tasks import owned, task_group
+from lume_async._base.tasks import task_group
 from lume_async._batch.journal_thread import Recorder
 from lume_async._batch.submitter import Submitter
 from lume_async._http.sender import Sender
 from lume_async._many.completion import outcome_of, too_late
 from lume_async._many.iterables import pull
 from lume_async._many.monitor import Monitor
+from lume_async._many.owned import owned
 from lume_async._run.handle import LumeRun
 from lume_async._run.submit import OnDuplicate, check_on_duplicate
 from lume_async.models import Outcome, RunRequest
@@ -55,7 +57,7 @@ def run_many(
     return _outcomes(sender, requests, max_active, journal, submitting, limit, poll_interval)
 
 
-async def _outcomes(
+def _outcomes(
     sender: Sender,
     requests: Iterable[RunRequest] | AsyncIterable[RunRequest],
     max_active: int,
@@ -64,16 +66,17 @@ async def _outcomes(
     timeout: float | None,
     poll_interval: PollInterval,
 ) -> AsyncGenerator[Outcome[LumeRun], None]:
-    places = Semaphore(max_active, fast_acquire=True)
+    places = asyncio.Semaphore(max_active)  # anyio's asks for a running loop already here
 
     async def work(outcomes: MemoryObjectSendStream[Outcome[LumeRun]]) -> None:
         async with _journal(journal) as recorder, Monitor(sender, poll_interval=poll_interval) as monitor:
             await _Batch(monitor, submitting(recorder), places, outcomes).run(requests, timeout)
 
-    async with aclosing(owned(work, ready=max_active)) as source:
-        async for outcome in source:
-            places.release()
-            yield outcome
+    def take(outcome: Outcome[LumeRun]) -> Outcome[LumeRun]:
+        places.release()
+        return outcome
+
+    return owned(work, take=take, ready=max_active)
 
 
 @asynccontextmanager
@@ -100,7 +103,7 @@ class _Batch:
         self,
         monitor: Monitor,
         submitter: Submitter,
-        places: Semaphore,
+        places: asyncio.Semaphore,
         outcomes: MemoryObjectSendStream[Outcome[LumeRun]],
     ) -> None:
         self._monitor = monitor

@@ -11,6 +11,8 @@ from lume_async._wire.headers import CONTENT_ENCODING, REQUEST_ID
 from lume_async.errors import ApiConnectionError, ResponseDecodeError
 
 _CHUNK = 64 * 1024
+_REGISTERED = frozenset({"aes128gcm", "br", "compress", "dcb", "dcz", "exi", "x-compress", "zstd"})
+"""Content codings (RFC 9110 §8.4.1 and its registry) that are not undone here."""
 
 
 def whole(response: aiohttp.ClientResponse, limit: int) -> Coroutine[Any, Any, bytes]:
@@ -48,7 +50,7 @@ async def _decoded(response: aiohttp.ClientResponse, limit: int) -> bytes:
         cut = bool(body) and not inflater.eof
     else:
         raise ResponseDecodeError(
-            f"the answer has the encoding {encoding[:40]!r}, which was not asked for",
+            f"the answer has {_named(encoding)}, which was not asked for",
             status_code=response.status,
             retryable=False,
         )
@@ -61,6 +63,11 @@ async def _decoded(response: aiohttp.ClientResponse, limit: int) -> bytes:
 
 def _encoding(response: aiohttp.ClientResponse) -> str:
     return response.headers.get(CONTENT_ENCODING, "identity").strip().lower()
+
+
+def _named(encoding: str) -> str:
+    """The encoding, where it is a registered one; any other text of an answer may repeat the API key."""
+    return f"the encoding {encoding!r}" if encoding in _REGISTERED else "an unknown encoding"
 
 
 async def _gather(response: aiohttp.ClientResponse, limit: int, inflater: "zlib._Decompress | None") -> bytes:

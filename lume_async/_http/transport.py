@@ -81,6 +81,7 @@ class AiohttpTransport:
         limits = self._usual
         if timeout != limits.total:
             limits = _limits(timeout, limits.connect)
+        response: aiohttp.ClientResponse | None
         try:
             held = self._sessions.get(asyncio.get_running_loop())
             if held is None or not held.open:
@@ -101,14 +102,15 @@ class AiohttpTransport:
                     held.reading.discard(response)
                 return Response(response.status, response.headers, content)
         except ApiError as error:
-            failure: ApiError = error
+            failure: ApiError = error.with_traceback(None)
         except aiohttp.ConnectionTimeoutError:
             failure = ApiTimeoutError(f"{self._where}: no connection in time", reached=False)
         except TimeoutError:
             failure = ApiTimeoutError(f"{self._where}: no answer within {timeout:.3g} s")
         except (aiohttp.ClientError, OSError, RuntimeError, ValueError) as error:
             failure = self._failure(error)
-        # Raised out here, so that no aiohttp frame (with its headers) hangs on as __context__.
+        # Raised out here, so that no aiohttp frame hangs on as __context__. The repr of an answer shows its headers.
+        response = None
         if isinstance(failure, ApiConnectionError) and not failure.reached:
             self._forget_addresses()
         raise failure
@@ -129,7 +131,7 @@ class AiohttpTransport:
 
     def _failure(self, error: Exception) -> ApiConnectionError:
         reached = not isinstance(error, _NOT_REACHED)
-        words = _USER.sub("://", str(error)).replace(" ssl:default", "") or type(error).__name__
+        words = _words_of(error)
         if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)):
             words += f" (trust store: {self._trust()})"
         return ApiConnectionError(f"{self._where}: {words}", reached=reached)
@@ -159,6 +161,27 @@ class AiohttpTransport:
             held = self._sessions[loop] = Session(self._settings, self._ssl)
             held.session = await anext(held.life)
         return held
+
+
+def _words_of(error: Exception) -> str:
+    """What went wrong, in words that quote nothing of an answer: whatever is in there may repeat the API key."""
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "the server closed the connection before it answered"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy refused the connection with status {error.status}"
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return f"the body was cut or is malformed ({_kind_of(error)})"
+    if isinstance(error, (aiohttp.ClientOSError, OSError)):  # the system's own words, and the address
+        return _USER.sub("://", str(error)).replace(" ssl:default", "") or type(error).__name__
+    if isinstance(error, (aiohttp.ClientResponseError, ValueError)):
+        return f"the answer is not valid HTTP ({_kind_of(error)})"
+    if isinstance(error, RuntimeError):  # aiohttp's own words, on a session that was closed meanwhile
+        return str(error)
+    return type(error).__name__
+
+
+def _kind_of(error: Exception) -> str:
+    return type(error.__cause__ or error).__name__
 
 
 def _limits(timeout: float, connect: float | None) -> aiohttp.ClientTimeout:

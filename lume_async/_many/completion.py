@@ -9,10 +9,11 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from lume_async._base.backoff import PollInterval, polling
 from lume_async._base.duration import Duration, optional_seconds
-from lume_async._base.tasks import owned, task_group
+from lume_async._base.tasks import task_group
 from lume_async._http.sender import Sender
 from lume_async._many.iterables import Chunked
 from lume_async._many.monitor import QUEUED, Monitor
+from lume_async._many.owned import owned
 from lume_async._run.handle import LumeRun
 from lume_async.errors import RunTimeoutError
 from lume_async.models import Outcome, RunEvent, RunRequest, check_run_id
@@ -25,7 +26,7 @@ def as_completed(
     handles = [LumeRun(sender, check_run_id(run)) if isinstance(run, str) else run for run in runs]
     polling(poll_interval)  # a bad argument is refused at once, not at the first step
     limit = optional_seconds(timeout, "timeout")
-    return Chunked(owned(partial(_completions, sender, handles, limit, poll_interval)))
+    return Chunked(owned(partial(_completions, sender, handles, limit, poll_interval), take=list))
 
 
 async def wait_all(

@@ -120,8 +120,8 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         self._watched.clear()
         self._end(None)
         self._tasks.cancel_scope.cancel()
-        await self._block.__aexit__(kind, error, traceback)
-        self._events.close()
+        with self._events:
+            await self._block.__aexit__(kind, error, traceback)
 
     def __aiter__(self) -> Self:
         """The events, as they come."""

@@ -12,8 +12,9 @@ from attrs import frozen
 
 from lume_async._base.duration import Duration, seconds
 from lume_async._base.public import public
-from lume_async._base.tasks import owned, task_group
+from lume_async._base.tasks import task_group
 from lume_async._many.iterables import pull
+from lume_async._many.owned import owned
 from lume_async._many.summary import Summary
 from lume_async.models import Outcome
 
@@ -100,14 +101,14 @@ class _Camera:
         return Progress(self.summary.copy(), self._total, now - self._begun, rate, ended)
 
 
-async def _snapshots(
+def _snapshots(
     outcomes: Iterable[Outcome[Any]] | AsyncIterable[Outcome[Any]], total: int | None, every: float
 ) -> AsyncGenerator[Progress, None]:
     camera = _Camera(total)
-    yield camera.snapshot(monotonic())
 
     async def read(ticks: MemoryObjectSendStream[bool]) -> None:
         """Count the outcomes; meanwhile a tick every so often, which does not hold up the reading."""
+        await ticks.send(False)
         async with task_group() as group:
             group.start_soon(_tick, ticks, every)
             async with _left_with(outcomes), aclosing(pull(outcomes)) as source:
@@ -116,9 +117,7 @@ async def _snapshots(
             group.cancel_scope.cancel()
         await ticks.send(True)
 
-    async with aclosing(owned(read)) as ticks:
-        async for ended in ticks:
-            yield camera.snapshot(monotonic(), ended=ended)
+    return owned(read, take=lambda ended: camera.snapshot(monotonic(), ended=ended))
 
 
 async def _tick(ticks: MemoryObjectSendStream[bool], every: float) -> None:

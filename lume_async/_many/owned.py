@@ -1,0 +1,78 @@
+"""`owned`: an iteration that owns a task, for iterators that have no block of their own."""
+
+import asyncio
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import TypeVar
+
+import anyio
+from anyio.streams.memory import MemoryObjectSendStream
+
+from lume_async.errors import ClientClosedError
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+async def owned(
+    work: Callable[[MemoryObjectSendStream[S]], Awaitable[None]],
+    *,
+    take: Callable[[S], T],
+    ready: int = 0,
+) -> AsyncGenerator[T, None]:
+    """Yield what `work` sends from a task of its own, which begins with the first step and never outlives the last.
+
+    A task group can't be open in an asynchronous generator while that yields: each step may come from another task,
+    and a cancel scope is left by the task that entered it. So the group is opened by `work`, in one task from
+    beginning to end, and this generator, which may be stepped, closed, cancelled or collected anywhere, owns that
+    task alone: however it ends, the task is cancelled and waited for first.
+
+    Args:
+        work: sends the items; its error is raised after those that it has sent.
+        take: makes what is yielded of an item, at the moment when the reader takes it.
+        ready: how many items may wait for the reader; 0 makes each `send` wait until its item is taken.
+    """
+    send, receive = anyio.create_memory_object_stream[S](ready)
+    failures: list[Exception] = []
+
+    async def body() -> None:
+        try:
+            with send:
+                await work(send)
+        except Exception as error:
+            failures.append(
+                error
+            )  # for the reader; where nobody ever reads on, it is no task's error to complain of
+
+    task = asyncio.create_task(body())
+    try:
+        with receive:
+            async for item in receive:
+                yield take(item)
+    finally:
+        task.cancel()
+        await _end_of(task)
+        send.close()  # a task that was cancelled before its first step has closed nothing
+        if failures and not _is_moot(failures[0], sys.exception()):
+            raise failures[0]
+
+
+def _is_moot(failure: Exception, leaving: BaseException | None) -> bool:
+    """Whether a reader that leaves early need not hear of it: no cancellation is lost over it, and a client that was
+    closed is no news to somebody who leaves.
+    """
+    if isinstance(leaving, asyncio.CancelledError):
+        return True
+    return leaving is not None and isinstance(failure, ClientClosedError)
+
+
+async def _end_of(task: asyncio.Task[None]) -> None:
+    """Wait for a task that was cancelled; who is cancelled meanwhile hears of it afterwards."""
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError

@@ -1,0 +1,195 @@
+"""A server that repeats the API key, in any byte that it can send: nothing that leaves the client shows it."""
+
+import asyncio
+import base64
+import json
+import logging
+import pickle
+import sys
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import aiohttp
+import pytest
+from faults.support import FLOW, SOURCE
+
+import lume_async
+from lume_async import Client, LumeError, Retry, RunRequest
+
+KEY = "canary/KEY+5f2c9e=="
+"""With characters that JSON, URLs and Base64 write in other ways."""
+OURS = tuple(str(Path(module.__file__ or "").parent) for module in (lume_async, aiohttp))
+
+SPELLINGS = {
+    KEY,
+    quote(KEY, safe=""),
+    json.dumps(KEY)[1:-1].replace("/", r"\/"),
+    base64.b64encode(KEY.encode()).decode(),
+}
+RUN = {"id": "run_1", "status": "SUCCEEDED", "finished_at": "2026-01-01T00:00:00Z"}
+
+
+def answer(
+    status: str = "200 OK", headers: str = "", body: bytes | str = b"", *, length: int | None = None
+) -> bytes:
+    content = body.encode() if isinstance(body, str) else body
+    size = len(content) if length is None else length
+    return f"HTTP/1.1 {status}\r\nContent-Length: {size}\r\n{headers}\r\n".encode() + content
+
+
+SHAPES: dict[str, bytes] = {
+    "status line": f"{KEY} 200 OK\r\n\r\n".encode(),
+    "status code": f"HTTP/1.1 {KEY} OK\r\n\r\n".encode(),
+    "reason of an error": answer(f"403 {KEY}"),
+    "over-long reason": answer("200 " + "x" * 8_170 + KEY + "x" * 9_000),
+    "chunk size": f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{KEY}\r\n{{}}\r\n0\r\n\r\n".encode(),
+    "content length": f"HTTP/1.1 200 OK\r\nContent-Length: {KEY}\r\n\r\n{{}}".encode(),
+    "content encoding": answer(headers=f"Content-Encoding: {KEY}\r\n", body="{}"),
+    "content encoding, cut": answer(headers=f"Content-Encoding: {'x' * 25}{KEY}\r\n", body="{}"),
+    "transfer encoding": f"HTTP/1.1 200 OK\r\nTransfer-Encoding: {KEY}\r\n\r\n{{}}".encode(),
+    "space before the colon": answer(headers=f"{KEY} : 1\r\n", body="{}"),
+    "NUL in a header": answer(headers=f"X-Key: {KEY}\0\r\n", body="{}"),
+    "over-long header": answer(headers=f"X-Key: {'x' * 8_150}{KEY}{'x' * 9_000}\r\n", body="{}"),
+    "cut header block": f"HTTP/1.1 200 OK\r\nX-Key: {KEY}".encode(),
+    "request id of a plain 400": answer("400 Bad Request", f"X-Request-Id: {KEY}\r\n"),
+    "request id of a 200 that is no run": answer(headers=f"X-Request-Id: {KEY}\r\n", body="{}"),
+    "every header of a 500": answer(
+        "500 Oops", "".join(f"{name}: {KEY}\r\n" for name in ("ETag", "Retry-After", "Date", "Location"))
+    ),
+    "location of a redirect": answer("302 Found", f"Location: http://x/{KEY}\r\n"),
+    "capabilities": answer("418 No", f"Lume-Capabilities: {KEY}\r\n"),
+    "body of a 403": answer("403 No", body=f"<pre>{KEY}</pre>"),
+    "body of a 403, percent": answer("403 No", body=f"?key={quote(KEY, safe='')}"),
+    "body of a 403, JSON": answer("403 No", body=json.dumps({"detail": KEY}).replace("/", r"\/")),
+    "body of a 403, Base64": answer("403 No", body=base64.b64encode(f"u:{KEY}".encode())),
+    "body of a 403, upper case": answer("403 No", body=KEY.upper()),
+    "run id of a 409": answer("409 No", body=json.dumps({"run_id": "run_7", "detail": KEY})),
+    "status of a run": answer(body=json.dumps({**RUN, "id": KEY})),
+    "HTML": answer(body=f"<html>{KEY}</html>"),
+    "a cut body": answer("500 Oops", body=KEY, length=9_999),
+}
+
+
+@asynccontextmanager
+async def serving(raw: bytes) -> AsyncIterator[str]:
+    """A server that gives every request the same bytes and hangs up."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(
+                (line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")), b":0"
+            )
+            await reader.readexactly(int(length.split(b":")[1]))
+            writer.write(raw)
+            await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # the client has seen enough
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def of_outcomes(outcomes: AsyncIterator[lume_async.Outcome[lume_async.LumeRun]]) -> None:
+    async for outcome in outcomes:
+        outcome.result()
+
+
+Use = Callable[[Client], Awaitable[object]]
+USES: dict[str, Use] = {
+    "GET": lambda client: client.run_status("run_1"),
+    "POST": lambda client: client.run(FLOW, SOURCE, force_rerun=True),
+    "wait": lambda client: client.attach("run_1").wait(timeout=0),
+    "as_completed": lambda client: of_outcomes(client.as_completed(["run_1"], timeout=0.01)),
+    "run_many": lambda client: of_outcomes(client.run_many([RunRequest(FLOW, SOURCE)], timeout=0.01)),
+    "list": lambda client: anext(client.list_runs()),
+}
+
+
+def everything_shown_by(error: BaseException) -> Iterator[str]:
+    """str, repr, args, attributes, pickle, the traceback with all locals of our frames, the causes and contexts."""
+    yield from (str(error), repr(error), repr(error.args), repr(vars(error)))
+    if isinstance(error, LumeError):
+        yield repr(pickle.dumps(error))
+    shown = traceback.TracebackException.from_exception(error, capture_locals=False)
+    yield "".join(shown.format())
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_filename.startswith(OURS):
+            yield from (f"{name}={value!r}" for name, value in frame.f_locals.items())
+    for behind in (error.__cause__, error.__context__):
+        if behind is not None:
+            yield from everything_shown_by(behind)
+
+
+def assert_silent(texts: Iterator[str]) -> None:
+    for text in texts:
+        for spelling in SPELLINGS:
+            assert spelling.lower() not in text.lower()
+        assert "canary" not in text.lower(), "not a part of it either"
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+@pytest.mark.parametrize("raw", SHAPES.values(), ids=SHAPES)
+async def test_nothing_that_fails_shows_the_key(
+    raw: bytes, use: Use, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    events: list[object] = []
+    async with (
+        serving(raw) as url,
+        Client(KEY, base_url=url, proxy=False, retry=Retry(attempts=1), hooks=[events.append]) as client,
+    ):
+        with pytest.raises((LumeError, TimeoutError)) as caught:
+            await use(client)
+
+    assert_silent(everything_shown_by(caught.value))
+    assert_silent(f"{record.getMessage()} {record.args!r} {vars(record)!r}" for record in caplog.records)
+    assert events
+    assert_silent(repr(event) for event in events)
+
+
+@pytest.mark.parametrize("raw", SHAPES.values(), ids=SHAPES)
+async def test_no_span_shows_the_key(raw: bytes) -> None:
+    pytest.importorskip("opentelemetry.sdk", reason="pip install opentelemetry-sdk")
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    before = trace._TRACER_PROVIDER
+    trace._TRACER_PROVIDER = provider
+    try:
+        async with (
+            serving(raw) as url,
+            Client(KEY, base_url=url, proxy=False, retry=Retry(attempts=1)) as client,
+        ):
+            with pytest.raises(LumeError):
+                await client.run_status("run_1")
+    finally:
+        trace._TRACER_PROVIDER = before
+
+    assert exporter.get_finished_spans()
+    assert_silent(span.to_json() for span in exporter.get_finished_spans())
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_the_command_line_does_not_show_it(shape: str) -> None:
+    async with serving(SHAPES[shape]) as url:
+        done = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "lume_cli", "--base-url", url, "-v", "status", "run_1"),
+            env={"LUME_API_KEY": KEY, "PATH": "", "HOME": "/nonexistent"},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await done.communicate()
+
+    assert done.returncode
+    assert_silent(iter([output.decode(errors="replace")]))
