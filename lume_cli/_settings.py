@@ -1,4 +1,5 @@
-"""API key, base URL and timeout. Flags override the environment, which overrides the profile.
+"""API key, base URL and timeout. Flags override the environment, which overrides the profile; without a base URL
+from any of them, it is the server that `lume serve` runs or ran in the nearest `.lume` folder.
 
 The configuration file, `$XDG_CONFIG_HOME/lume/config.toml` or `~/.config/lume/config.toml`, has one table per
 profile:
@@ -23,6 +24,7 @@ import click
 
 from lume_async import ConfigurationError
 from lume_cli._options import Options
+from lume_cli._server_file import nearest
 
 _KEYS: dict[str, tuple[type, ...]] = {
     "base_url": (str,),
@@ -62,7 +64,7 @@ class Settings:
         if not self.base_url:
             raise ConfigurationError(
                 "no base URL: set LUME_BASE_URL, pass --base-url, or add base_url to the profile "
-                f"[{self.profile}] of {config_file()}; `lume serve` starts a server on this machine"
+                f"[{self.profile}] of {config_file()}; or start a server here with `lume serve`"
             )
         if not self.api_key:
             raise MissingKeyError(
@@ -104,6 +106,9 @@ def resolve(options: Options, warn: Callable[[str], None]) -> Settings:
     flags = {"base_url": options.base_url, "request_timeout": options.request_timeout}
     for name, value in flags.items():
         _apply(settings, {name: value}, "--" + name.replace("_", "-"))
+    if not settings.base_url and (server := nearest(Path.cwd())) is not None:
+        # Its key belongs to its URL: one from elsewhere is for another service.
+        _apply(settings, {"base_url": server.base_url, "api_key": server.api_key}, str(server.path))
     if options.api_key_stdin:
         _apply(settings, {"api_key": _key_from_stdin()}, "stdin")
     return settings

@@ -52,7 +52,7 @@ WINGS = {
         pytest_plugin
     """,
     "lume_cli": """
-        _options _loop _health
+        _options _loop _health _server_file
         _settings
         _output
         _server_watch

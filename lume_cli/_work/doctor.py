@@ -103,7 +103,7 @@ def _key(settings: Settings) -> Finding:
 
 def _url(settings: Settings) -> Finding:
     if not settings.base_url:
-        return _failed("url", "no base URL", "set LUME_BASE_URL, or start a server with `lume serve`")
+        return _failed("url", "no base URL", "set LUME_BASE_URL, or start a server here with `lume serve`")
     origin = settings.origin["base_url"]
     if problem := _valid(lambda: Client(_SPARE_KEY, base_url=settings.base_url, proxy=False)):
         return _failed("url", settings.in_context(problem), f"correct {origin}")

@@ -9,7 +9,6 @@ import click
 from lume_cli._options import Keep, Options, Size, output_options, stack
 
 if TYPE_CHECKING:
-    import lume_local
     from lume_cli._session import Session
 
 _places = stack(
@@ -31,7 +30,9 @@ _places = stack(
 _address = stack(
     click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
     click.option(
-        "--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on; default: a free one."
+        "--port",
+        type=click.IntRange(0, 65535),
+        help="Port to listen on; default: that of the last start on this data folder, else a free one.",
     ),
     click.option(
         "--key-env",
@@ -88,33 +89,27 @@ _webhooks = stack(
 def command(options: Options, /, *, key_env: str | None, **settings: Any) -> None:
     """Run an embedded Lume server until Ctrl-C; print its URL, and how to use it on stderr.
 
+    URL and key are kept in the data folder (server.json, readable by you only). With the default .lume,
+    other commands find the server from the same folder and below it.
+
     \b
     lume serve --flows examples/flows --root examples/data --port 8080
     lume serve --webhook-secret-env LUME_WEBHOOK_SECRET      # `lume webhook listen` receives
     """
-    import anyio
-
     from lume_cli._loop import Interrupted, run
     from lume_cli._session import Session
     from lume_cli._work.flow_check import need_local
 
     need_local()
-    import lume_local
+    from lume_cli._work import serve
 
     session = Session(options)
     wanted = _of_serve(**settings)
     _check_folders(session, wanted["flows"], wanted["roots"] or ())
     if key_env is not None:
         wanted["api_key"] = _of_variable("--key-env", key_env)
-
-    async def work() -> int:
-        async with lume_local.serve(**wanted) as server:
-            _print(session, server, key_env)
-            await anyio.sleep_forever()
-        return 0
-
     try:
-        run(work())
+        run(serve.until_stopped(session, serve.settings(wanted), key_env))
     except Interrupted:
         session.say.note("lume: stopped")  # a signal is the normal way to stop a server: exit code 0
 
@@ -171,15 +166,3 @@ def _of_variable(option: str, name: str) -> str:
     if not value:
         raise click.UsageError(f"{option}: the variable {name} is not set")
     return value
-
-
-def _print(session: "Session", server: "lume_local.Server", key_env: str | None) -> None:
-    if session.data.format == "table":
-        session.data.line(server.base_url)
-    else:
-        session.data.document({"base_url": server.base_url})
-    key = f'"${key_env}"  # set {key_env} there as well' if key_env else server.api_key
-    session.say.text(
-        f"lume: serving; Ctrl-C to stop. In another shell:\n"
-        f"  export LUME_BASE_URL={server.base_url}\n  export LUME_API_KEY={key}"
-    )

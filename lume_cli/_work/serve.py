@@ -1,0 +1,66 @@
+"""Running the embedded server until a signal, on the port and with the key it had before. The work of `serve`."""
+
+import errno
+import socket
+from pathlib import Path
+from typing import Any
+
+import anyio
+import click
+
+import lume_local
+from lume_cli import _server_file
+from lume_cli._session import Session
+
+
+def settings(given: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of `lume_local.serve`: what was not given comes from the data folder, if a server ran there."""
+    known = _server_file.read(Path(given["data"]))
+    wanted = dict(given)
+    if wanted.get("api_key") is None:
+        wanted["api_key"] = None if known is None else known.api_key
+    if wanted["port"] is None:
+        port = 0 if known is None else known.port
+        wanted["port"] = port if _is_free(wanted["host"], port) else 0
+    return {name: value for name, value in wanted.items() if name != "api_key" or value is not None}
+
+
+async def until_stopped(session: Session, wanted: dict[str, Any], key_env: str | None) -> int:
+    """Serve until cancelled; a key from the variable `key_env` is not shown."""
+    data = Path(wanted["data"])
+    async with lume_local.serve(**wanted) as server:
+        try:
+            file = _server_file.write(data, server.base_url, server.api_key)
+        except OSError as error:
+            raise click.ClickException(f"{data} is not writable: {error.strerror or error}") from None
+        _print(session, server, file, key_env)
+        await anyio.sleep_forever()
+    return 0
+
+
+def _print(session: Session, server: "lume_local.Server", file: Path, key_env: str | None) -> None:
+    if session.data.format == "table":
+        session.data.line(server.base_url)
+    else:
+        session.data.document({"base_url": server.base_url})
+    if file.parent.name == _server_file.FOLDER:
+        found = f"Commands find it from {file.parent.absolute().parent} and below; elsewhere:"
+    else:
+        found = "In another shell:"
+    key = f'"${key_env}"  # set {key_env} there as well' if key_env else server.api_key
+    session.say.text(
+        f"lume: serving; Ctrl-C to stop. {found}\n"
+        f"  export LUME_BASE_URL={server.base_url}\n  export LUME_API_KEY={key}"
+    )
+
+
+def _is_free(host: str, port: int) -> bool:
+    """Whether nobody listens on the port. The server's own attempt tells all other errors."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as attempt:
+        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            attempt.bind((host, port))
+        except OSError as error:
+            return error.errno != errno.EADDRINUSE
+    return True

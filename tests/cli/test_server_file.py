@@ -1,0 +1,132 @@
+"""The server of the nearest `.lume` is found by every command; started again it has the same port and key."""
+
+import json
+import os
+import signal
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cli.shell import Shell, Started, environment
+from local.flows import PEOPLE_CSV, write_flows
+
+from lume_cli import _server_file
+from lume_cli._options import Options
+from lume_cli._settings import resolve
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    write_flows(tmp_path / "flows")
+    (tmp_path / "people.csv").write_text(PEOPLE_CSV)
+    (tmp_path / "below" / "deeper").mkdir(parents=True)
+    return tmp_path
+
+
+@pytest.fixture
+def lone(home: Path) -> Iterator[Shell]:
+    with Shell(home, environment(home)) as shell:
+        yield shell
+
+
+def serving(shell: Shell, *words: str, **variables: str) -> Started:
+    started = shell.start("serve", *words, **variables)
+    started.until(lambda: "LUME_API_KEY" in started.err and "\n" in started.out)
+    return started
+
+
+def stop(started: Started) -> None:
+    started.signal(signal.SIGTERM)
+    assert started.end().code == 0
+
+
+def test_nothing_has_to_be_exported(lone: Shell, home: Path) -> None:
+    started = serving(lone)
+    assert f"Commands find it from {home} and below" in started.err
+    lone.folder = home / "below" / "deeper"
+    done = lone.lume("run", "people:v1", "people.csv", "--wait")
+    assert (done.code, "SUCCEEDED" in done.err) == (0, True), done.err
+    stop(started)
+    away = lone.lume("list")
+    assert (away.code, started.out.strip() in away.err) == (1, True)
+
+
+def test_another_start_has_the_same_port_and_key(lone: Shell, home: Path) -> None:
+    first = serving(lone)
+    stop(first)
+    second = serving(lone)
+    stop(second)
+    assert (first.out, first.err) == (second.out, second.err)
+    file = home / ".lume" / "server.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert json.loads(file.read_text())["base_url"] == first.out.strip()
+
+
+def test_options_win(lone: Shell, home: Path) -> None:
+    stop(serving(lone))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = serving(lone, "--port", str(port), "--key-env", "MINE", MINE="mine-1")
+    stop(started)
+    assert started.out.strip() == f"http://127.0.0.1:{port}"
+    assert json.loads((home / ".lume" / "server.json").read_text())["api_key"] == "mine-1"
+
+
+def test_a_port_that_is_taken_by_another_is_not_waited_for(lone: Shell) -> None:
+    first = serving(lone)
+    stop(first)
+    port = int(first.out.strip().rpartition(":")[2])
+    with socket.create_server(("127.0.0.1", port)):
+        second = serving(lone)
+        stop(second)
+    assert second.out.strip() != first.out.strip()
+
+
+def find(home: Path, monkeypatch: pytest.MonkeyPatch, **variables: str) -> tuple[str | None, str | None]:
+    monkeypatch.chdir(home / "below")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    settings = resolve(Options(), lambda warning: None)
+    return settings.base_url, settings.api_key
+
+
+@pytest.fixture
+def written(home: Path, no_server: Path) -> Path:
+    (home / ".lume").mkdir(exist_ok=True)
+    return _server_file.write(home / ".lume", "http://127.0.0.1:4321", "its key")
+
+
+def test_its_key_belongs_to_its_url(home: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = find(home, monkeypatch, LUME_API_KEY="of another service")
+    assert found == ("http://127.0.0.1:4321", "its key")
+
+
+def test_what_is_configured_wins(home: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find(home, monkeypatch, LUME_BASE_URL="https://lume") == ("https://lume", None)
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602])
+def test_a_file_that_others_can_write_is_not_trusted(
+    home: Path, written: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    written.chmod(mode)
+    assert find(home, monkeypatch) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"base_url": 7}', '{"base_url": "http://[", "api_key": "k"}']
+)
+def test_a_file_that_is_none_is_ignored(
+    home: Path, written: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    written.write_text(text)
+    assert find(home, monkeypatch) == (None, None)
+
+
+def test_a_link_is_not_followed(home: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written.rename(home / "elsewhere")
+    os.symlink(home / "elsewhere", written)
+    assert find(home, monkeypatch) == (None, None)
