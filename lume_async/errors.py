@@ -1,13 +1,13 @@
 """Every error that the library raises.
 
     LumeError
-    ├── ConfigurationError           a setting is missing or wrong; nothing was sent
-    ├── ApiError                     one request did not give what was asked for
-    │   ├── ApiConnectionError       no answer: refused, reset, DNS, TLS, a cut body
-    │   │   └── ApiTimeoutError      no answer in time (also a TimeoutError)
+    ├── ConfigurationError           a setting is missing or not valid; no request was sent
+    ├── ApiError                     a request failed
+    │   ├── ApiConnectionError       no response: refused, reset, DNS, TLS, a body cut off
+    │   │   └── ApiTimeoutError      no response in time (also a TimeoutError)
     │   ├── AuthenticationError      401, 403
     │   ├── InvalidRequestError      400, 404, 409, 413, 422
-    │   │   ├── DuplicateRunError    409: a run holds this source already
+    │   │   ├── DuplicateRunError    409: a run already holds this source
     │   │   └── RunNotFoundError     404 on a run
     │   ├── RateLimitError           429, after the retries
     │   ├── ServerError              5xx, after the retries
@@ -15,11 +15,11 @@
     │   └── SubmissionUnknownError   the answer to a submission was lost: a run may exist
     ├── RunError                     the API calls succeeded, but the run did not
     │   ├── RunFailedError           FAILED, CRASHED, CANCELLED, an unknown terminal status
-    │   └── RunTimeoutError          the wait ended before the run did (also a TimeoutError)
+    │   └── RunTimeoutError          the timeout passed before the run ended (also a TimeoutError)
     ├── WebhookSignatureError        a webhook's signature is missing, malformed or wrong
     └── ClientClosedError            the client was closed
 
-All of them pickle and copy: each holds one message and plain data, never a connection and never the API key.
+All of them can be pickled and copied: each holds a message and plain data, never a connection or the API key.
 """
 
 from typing import Any
@@ -53,12 +53,12 @@ BODY_KEPT = 2048
 
 @public
 class LumeError(Exception):
-    """The root of all errors of this library."""
+    """The base class of all errors of this library."""
 
 
 @public
 class ConfigurationError(LumeError):
-    """A setting is missing or makes no sense. Nothing was sent."""
+    """A setting is missing or not valid. No request was sent."""
 
 
 @public
@@ -73,14 +73,14 @@ class WebhookSignatureError(LumeError):
 
 @public
 class ApiError(LumeError):
-    """One request to the service did not give what was asked for.
+    """A request to the service failed.
 
     Attributes:
-        status_code: the HTTP status; None where no answer came.
-        request_id: the server's `X-Request-Id`, to quote to its operators.
-        body: the first 2,048 characters of the answer.
-        attempts: how often the request was sent in this call.
-        retry_after: how many seconds the server asked to wait, if it did.
+        status_code: the HTTP status; None if there was no response.
+        request_id: the server's `X-Request-Id`; quote it to its operators.
+        body: the first 2,048 characters of the response.
+        attempts: how many times the request was sent in this call.
+        retry_after: the delay in seconds that the server asked for, if any.
         retryable: whether the same request may succeed later.
     """
 
@@ -118,11 +118,11 @@ class ApiError(LumeError):
 
 @public
 class ApiConnectionError(ApiError):
-    """No (whole) answer came: refused, reset, DNS, TLS, a cut body.
+    """No complete response was received: refused, reset, DNS, TLS, a body cut off.
 
     Attributes:
         reached: whether the request may have reached the service. False for a refused connection, DNS and
-            the TLS handshake: then nothing can have happened there.
+            the TLS handshake: then it had no effect there.
     """
 
     retryable = True
@@ -134,7 +134,7 @@ class ApiConnectionError(ApiError):
 
 @public
 class ApiTimeoutError(ApiConnectionError, TimeoutError):
-    """No answer came within the request's time limit."""
+    """No response was received within the time limit of the request."""
 
 
 @public
@@ -144,15 +144,15 @@ class AuthenticationError(ApiError):
 
 @public
 class InvalidRequestError(ApiError):
-    """400, 404, 409, 413 or 422, or an argument that can never be valid: then nothing was sent."""
+    """400, 404, 409, 413 or 422, or an argument that is not valid: then no request was sent."""
 
 
 @public
 class DuplicateRunError(InvalidRequestError):
-    """409: this flow version has processed (or is processing) this source.
+    """409: this flow version has processed, or is processing, this source.
 
     Attributes:
-        run_id: the run that holds the source; None where the server did not say.
+        run_id: the run that holds the source; None if the server did not name it.
     """
 
     def __init__(self, message: str = "", *, run_id: str | None = None, **details: Any) -> None:
@@ -162,12 +162,12 @@ class DuplicateRunError(InvalidRequestError):
 
 @public
 class RunNotFoundError(InvalidRequestError):
-    """404: the service knows no run with this id."""
+    """404: the service has no run with this ID."""
 
 
 @public
 class RateLimitError(ApiError):
-    """429, after the retries; `retry_after` says when to come back, if the server did."""
+    """429, after the retries; `retry_after` is the delay that the server asked for, if any."""
 
     retryable = True
 
@@ -181,7 +181,7 @@ class ServerError(ApiError):
 
 @public
 class ResponseDecodeError(ApiError):
-    """An answer that is not the contract: `reason @ $.path`, or one that is too large."""
+    """A response that violates the API contract (`reason @ $.path`) or is too large."""
 
     retryable = True
 
@@ -190,7 +190,7 @@ class ResponseDecodeError(ApiError):
 class SubmissionUnknownError(ApiError):
     """The answer to a submission was lost and it could not be sent again safely: a run may exist.
 
-    Find out before submitting once more: list the runs of `request.source_path`, or, where the server knows
+    Find out before you submit again: list the runs of `request.source_path`, or, if the server supports
     idempotency keys, submit again with `idempotency_key=error.idempotency_key`.
 
     Attributes:
@@ -221,12 +221,12 @@ class RunError(LumeError):
 
 @public
 class RunFailedError(RunError):
-    """The run ended FAILED, CRASHED, CANCELLED or in a terminal status that this library doesn't know."""
+    """The run ended FAILED, CRASHED, CANCELLED or in a terminal status that this version does not know."""
 
 
 @public
 class RunTimeoutError(RunError, TimeoutError):
-    """The wait ended before the run did. The run goes on: wait again, or cancel it.
+    """The timeout passed before the run ended. The run keeps running: wait again, or cancel it.
 
-    `__cause__` is the last error that a poll met, if any did.
+    `__cause__` is the last error of a poll, if any.
     """
