@@ -62,7 +62,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         self._block = AsyncExitStack()
         self._tasks: TaskGroup | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._feed_started = False
+        self._feed_wanted = asyncio.Event()
         self._fed: bool | None = None  # whether the feed reports every change; None before it was asked
         self._deadline = math.inf  # when the last round began
         self._failure: BaseException | None = None
@@ -106,6 +106,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         self._send, self._events = create_memory_object_stream[RunEvent[LumeRun]](QUEUED)
         self._tasks = await self._block.enter_async_context(task_group())
         self._tasks.start_soon(self._follow, self._scheduler.run)
+        self._tasks.start_soon(self._follow, self._follow_feed)
         return self
 
     async def __aexit__(
@@ -183,7 +184,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
             return
         self._watched[run.id] = Watched(run)
         self._start_feed()
-        opening = self._feed_started and self._fed is None
+        opening = self._feed_wanted.is_set() and self._fed is None
         # A poll before the feed is open would have to be repeated after it.
         delay = OPENING if opening else self._spread() if len(self._watched) > 1 else 0.0
         self._scheduler.add(run.id, max(delay, self._sender.recent_runs.quiet_for(run.id)))
@@ -265,11 +266,13 @@ class Monitor(Batched[RunEvent[LumeRun]]):
             del self._watched[watched.run.id]
 
     def _start_feed(self) -> None:
-        if not self._feed_started and len(self._watched) >= FEED_FROM and self._sender.can("changes"):
-            assert self._tasks is not None
-            self._feed_started = True
-            feed = ChangeFeed(self._sender, changed=self._changed, switched=self._switched)
-            self._tasks.start_soon(self._follow, feed.follow)
+        # No task is started here: what another thread adds comes by a callback, where anyio starts none.
+        if len(self._watched) >= FEED_FROM and self._sender.can("changes"):
+            self._feed_wanted.set()
+
+    async def _follow_feed(self) -> None:
+        await self._feed_wanted.wait()
+        await ChangeFeed(self._sender, changed=self._changed, switched=self._switched).follow()
 
     def _changed(self, change: Change, asked: float) -> None:
         """The feed reports a change: an ended run is fetched, any other status is shown as it is.

@@ -295,14 +295,22 @@ def test_max_in_flight_is_checked(bad: object) -> None:
         client_of(Service()).monitor(max_in_flight=bad)  # type: ignore[arg-type]
 
 
-async def test_other_threads_may_add_and_notify() -> None:
-    service = Service(lasts=0.0)
-    async with client_of(service).monitor() as monitor:
-        thread = threading.Thread(target=lambda: [monitor.add("a"), monitor.notify("a")])
+@pytest.mark.parametrize("capabilities", [(), ("changes", "wait")], ids=["polled", "fed"])
+async def test_other_threads_may_add_and_notify(capabilities: tuple[str, ...]) -> None:
+    client = client_of(Service(lasts=0.0, capabilities=capabilities))
+    await client.run_status("known")  # so that the client knows what the server can
+    async with client.monitor() as monitor:
+
+        def use() -> None:
+            for run_id in "abc":
+                monitor.add(run_id)
+                monitor.notify(run_id)
+
+        thread = threading.Thread(target=use)
         thread.start()
         await asyncio.to_thread(thread.join)
-        (event,) = await ends(monitor, 1)
-    assert event.run.id == "a"
+        events = await ends(monitor, 3)
+    assert {event.run.id for event in events} == set("abc")
 
 
 async def test_closing_the_client_ends_the_iteration_with_its_error() -> None:
