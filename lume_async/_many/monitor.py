@@ -231,13 +231,13 @@ class Monitor(Batched[RunEvent[LumeRun]]):
     async def _see(self, watched: Watched) -> float | ApiError:
         """For how many seconds the server wants no poll, or the error that waiting does not change."""
         run, sender = watched.run, self._sender
-        watched.polls += 1
         try:
             polled = await poll_once(sender, run.id, run._record, retry=False)
         except ApiError as error:
             watched.failures += 1
             floor = patience(sender, error, run.id)
             return error if floor is None else floor
+        watched.polls += 1
         watched.failures, watched.stale = 0, watched.stale + 1 if watched.ended else 0
         if polled.record is not None:
             run._adopt(polled.record)

@@ -17,7 +17,7 @@ SOONEST = 0.2
 
 @define(eq=False)
 class Watched:
-    """A run, how often it was polled, the status that its reader knows."""
+    """A run, how often it was polled with success, the status that its reader knows."""
 
     run: LumeRun
     polls: int = 0
@@ -49,7 +49,7 @@ class Watched:
         by_progress = self._half_of_the_rest(now) if follows_progress else None
         if by_progress is not None:
             return min(max(SOONEST, by_progress), backoff.maximum)
-        return backoff.delay(self.polls - 1, rng)
+        return backoff.delay(max(0, self.polls - 1), rng)
 
     def _half_of_the_rest(self, now: float) -> float | None:
         """Half of the seconds that are left, if the run's progress says anything."""

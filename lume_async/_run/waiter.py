@@ -69,7 +69,7 @@ class Waiter(Generic[T]):
 
     async def _run(self) -> T:
         deadline = None if self.timeout is None else self.clock.now() + self.timeout
-        probes, failures, last_error = 0, 0, None
+        probes, failed, failures, last_error = 0, 0, 0, None
         if self.not_before > 0:
             if self.timeout is not None and self.not_before > self.timeout:
                 raise Unfinished(probes, last_error)
@@ -83,7 +83,7 @@ class Waiter(Generic[T]):
                 floor = self.tolerate(error)
                 if floor is None:
                     raise
-                last_error, failures = error, failures + 1
+                last_error, failed, failures = error, failed + 1, failures + 1
                 delay = self.backoff.delay(probes, self.rng)
                 if self.max_probes is None:  # else an outage would use the probes up within seconds
                     delay = after_failure(delay, failures, self.rng)
@@ -91,7 +91,8 @@ class Waiter(Generic[T]):
                 if seen.done:
                     return seen.value
                 floor, failures = seen.not_before, 0
-                delay = 0.0 if seen.waited else self.backoff.delay(probes, self.rng)
+                # Only answers lengthen the interval: a poll that failed says nothing about the run.
+                delay = 0.0 if seen.waited else self.backoff.delay(probes - failed, self.rng)
             probes += 1
             if last or probes == self.max_probes:
                 break

@@ -355,3 +355,11 @@ def test_no_sleep_goes_past_the_deadline(
     assert times[-1] <= timeout + 1e-6
     assert clock.now() - START <= timeout + LAST_POLL + 1e-6
     assert all(earlier <= later for earlier, later in itertools.pairwise(times))
+
+
+async def test_failed_probes_lengthen_no_later_interval() -> None:
+    probe = Probe(FakeClock(), *[OSError()] * 5, NOT_YET, NOT_YET, NOT_YET, DONE)
+    await waited(probe, DOUBLING, None, every_error)
+
+    between = [later - earlier for earlier, later in zip(probe.times, probe.times[1:], strict=False)]
+    assert between[-3:] == pytest.approx([1, 2, 4])
