@@ -9,7 +9,8 @@ from lume_async.errors import ConfigurationError
 from lume_local._flow.definition import read_toml
 from lume_local._flow.fields import FlowError
 from lume_local._flow.lines import with_line
-from lume_local._runs.worker_pool import Pool, WorkerDied
+from lume_local._runs.worker import WorkerDied
+from lume_local._runs.worker_pool import Pool
 
 
 @frozen
@@ -34,16 +35,14 @@ async def check_flow(path: str | PathLike[str]) -> CheckedFlow:
         ConfigurationError: no worker process can be started to check its SQL.
     """
     text = _text(Path(path))
-    pool = Pool()
     try:
         flow = read_toml(text)
-        await pool.check(flow.definition)
+        async with Pool().running() as pool:
+            await pool.check(flow.definition)
     except FlowError as error:
         raise with_line(error, text) from None
     except WorkerDied as error:
         raise ConfigurationError(f"no worker process can check {path}: {error}") from None
-    finally:
-        await pool.close()
     return CheckedFlow(flow.ref, tuple(column.name for column in flow.columns))
 
 

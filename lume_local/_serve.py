@@ -1,27 +1,16 @@
-"""`serve` and `serve_in_thread`: the parts put together, and taken apart again in the right order."""
+"""`serve` and `serve_in_thread`: a server as long as a block lasts, in the caller's event loop or in a thread."""
 
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from lume_async.errors import ConfigurationError
-from lume_local._http.front import Front, Listener
-from lume_local._http.operations import Api
-from lume_local._http.uploads import Uploads
-from lume_local._runs.flow_registry import Flows
-from lume_local._runs.paths import Roots
-from lume_local._runs.retention import Retention
+from lume_local._assembly import assembled
+from lume_local._owned import owned
 from lume_local._runs.runner import Runner
-from lume_local._runs.state_file import StoreError
-from lume_local._runs.store import Store
-from lume_local._runs.waiters import Hub
-from lume_local._runs.webhook_sender import Courier
-from lume_local._runs.worker_pool import Pool, WorkerDied
 from lume_local._settings import KEEP, MOST_UPLOADED, WEBHOOK_HOSTS, AnyPath, Settings
-from lume_local._shared.lock import Locked, held
 
 if TYPE_CHECKING:
     import lume_async
@@ -136,69 +125,8 @@ async def serve(
         webhook_hosts,
         keep,
     )
-    async with AsyncExitStack() as stack:
-        try:
-            server = await _start(settings, stack)
-        except WorkerDied as error:
-            raise ConfigurationError(f"no worker process can be started: {error}") from None
-        yield server
-
-
-async def _start(settings: Settings, stack: AsyncExitStack) -> Server:
-    """Start part after part; the stack ends them in reverse."""
-    places = settings.places
-    store = _open_store(places, stack)
-    uploads = _open_uploads(places, settings.max_upload_bytes)
-    hub, pool = Hub(), Pool(settings.max_active)
-    stack.push_async_callback(pool.close)
-    pool.warm()
-    flows = Flows(store, pool, settings.flows)
-    if settings.flows is not None:
-        await flows.load(settings.flows)
-    retention = Retention(store, settings.keep)
-    stack.push_async_callback(retention.close)
-    retention.open()
-    courier = Courier(store.deliveries, settings.webhooks)
-    stack.push_async_callback(courier.close)
-    await courier.open()
-    runner = Runner(store, flows, pool, hub, places, settings.max_active, courier.wake)
-    stack.push_async_callback(runner.close)
-    await runner.open()
-    api = Api(store, flows, runner, hub, places, uploads, settings.webhooks)
-    listener = Listener(Front(api, settings.api_key), hub)
-    stack.push_async_callback(listener.close)
-    host, port = settings.host, settings.port
-    try:
-        base_url = await listener.open(host, port)
-    except OSError as error:
-        raise ConfigurationError(f"can't listen on {host}:{port}: {error.strerror or error}") from None
-    return Server(base_url, settings.api_key, runner)
-
-
-def _open_store(places: Roots, stack: AsyncExitStack) -> Store:
-    try:
-        places.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        stack.enter_context(held(places.state / "lock"))
-        store = Store(places.state / "runs.sqlite")
-    except Locked:
-        raise ConfigurationError(
-            f"another server uses the data folder {places.data}: end it, or pass data=<another folder>"
-        ) from None
-    except StoreError as error:
-        raise ConfigurationError(str(error)) from None
-    except OSError as error:
-        raise ConfigurationError(f"the data folder {places.data} can't be used: {error}") from None
-    stack.callback(store.close)
-    return store
-
-
-def _open_uploads(places: Roots, most_bytes: int) -> Uploads:
-    uploads = Uploads(places.uploads, most_bytes)
-    try:
-        uploads.open()
-    except OSError as error:
-        raise ConfigurationError(f"the folder {places.uploads} can't be used: {error}") from None
-    return uploads
+    async with owned(assembled(settings), "lume_local server") as (base_url, runner):
+        yield Server(base_url, settings.api_key, runner)
 
 
 @contextmanager

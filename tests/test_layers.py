@@ -47,7 +47,8 @@ WINGS = {
         _exports _shared _flow
         _worker _runs
         _settings _http
-        _check _serve
+        _check _assembly _owned
+        _serve
         __init__
         pytest_plugin
     """,

@@ -1,49 +1,37 @@
 """Forgets what nobody will ask for any more: at the start and daily, a little at a time. Runs stay."""
 
-import asyncio
-import logging
+import sqlite3
 
+import anyio
+import anyio.lowlevel
+
+from lume_local._runs.health import Health, why
 from lume_local._runs.store import Store
 from lume_local._runs.times import ago_text
 
-_log = logging.getLogger("lume_local")
-
 INTERVAL = 86400.0
 """Seconds between two sweeps."""
+RETRY = 60.0
 _AT_ONCE = 1000
 """Rows of each kind per transaction: requests are answered in between."""
 
 
-class Retention:
-    """One task that sweeps. `open` it, `close` it.
+async def forget_what_is_old(store: Store, keep: float | None, health: Health) -> None:
+    """Sweep until cancelled, which is between two transactions.
 
     Args:
         store: what is swept.
         keep: how many seconds things are kept; None for ever.
+        health: who is told when it fails.
     """
-
-    def __init__(self, store: Store, keep: float | None) -> None:
-        self._store = store
-        self._keep = keep
-        self._task: asyncio.Task[None] | None = None
-
-    def open(self) -> None:
-        """Begin with a sweep."""
-        if self._keep is not None:
-            self._task = asyncio.create_task(self._work(self._keep), name="retention")
-
-    async def close(self) -> None:
-        """Stop, between two transactions."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-
-    async def _work(self, keep: float) -> None:
-        while True:
-            try:
-                before = ago_text(keep)
-                while self._store.forget(before, _AT_ONCE):  # noqa: ASYNC110 - nothing is awaited but one's turn
-                    await asyncio.sleep(0)
-            except Exception:
-                _log.exception("old rows can't be dropped; trying again in a day")
-            await asyncio.sleep(INTERVAL)
+    while keep is not None:
+        try:
+            before = ago_text(keep)
+            while store.forget(before, _AT_ONCE):
+                await anyio.lowlevel.checkpoint()
+        except sqlite3.Error as error:
+            health.trouble("dropping old rows", why(error))
+            await anyio.sleep(RETRY)
+        else:
+            health.works("dropping old rows")
+            await anyio.sleep(INTERVAL)

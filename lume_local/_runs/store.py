@@ -17,7 +17,7 @@ What a run's life may lose to a power cut, and why no run is lost or done twice 
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -137,10 +137,10 @@ class Store:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+            self._db.execute("COMMIT")
+        finally:
+            if self._db.in_transaction:  # SQLite has rolled back by itself where, say, the disk is full
+                self._db.execute("ROLLBACK")
 
     # -- runs
 
@@ -232,6 +232,12 @@ class Store:
         """All runs that have not ended, oldest first."""
         query = f"SELECT {_RUN_COLUMNS} FROM runs WHERE {_ACTIVE} ORDER BY seq"
         return [_run(row) for row in self._db.execute(query)]
+
+    def oldest_waiting(self, taken: Collection[str]) -> Run | None:
+        """The oldest run that is CREATED, without those that are taken already."""
+        query = f"SELECT {_RUN_COLUMNS} FROM runs WHERE status = 'CREATED' ORDER BY seq LIMIT ?"
+        rows = self._db.execute(query, [len(taken) + 1])
+        return next((_run(row) for row in rows if row["run_id"] not in taken), None)
 
     def update(self, run_id: str, status: str, *, event: bytes | None = None, **values: Any) -> Run:
         """Move a run to a status and set more of its columns, as one change.

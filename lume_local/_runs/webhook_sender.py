@@ -1,19 +1,23 @@
-"""Delivers the outbox: one task that owns every attempt, a few at a time, each with a time limit.
+"""Delivers the outbox: one block that owns every attempt, a few at a time, each with a time limit.
 
 At least once: an attempt that was cut short by the end of the server is made again by the next one, under the
 same delivery id and with the same body.
 """
 
-import asyncio
 import logging
+import sqlite3
 import time
-from contextlib import suppress
-from functools import partial
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import aiohttp
+import anyio
+from anyio.abc import TaskGroup
 from yarl import URL
 
+from lume_local._runs.health import Health, why
 from lume_local._runs.outbox import Deliveries, Delivery
+from lume_local._runs.task_group import task_group
 from lume_local._runs.webhook_rules import DELIVERY_HEADER, SIGNATURE_HEADER, WebhookRefused, WebhookRules
 
 _log = logging.getLogger("lume_local")
@@ -26,63 +30,66 @@ PATIENCE = 10.0
 """Seconds that one attempt may take."""
 _GRACE = 2.0
 """Seconds that attempts under way get when the server ends."""
-_AFTER_TROUBLE = 30.0
+RETRY = 5.0
+"""Seconds until the outbox is tried again, where it can't be read or written."""
+_OUTBOX = "the webhooks' outbox"
 
 
-class Courier:
-    """Delivers what waits. `open` it, `close` it; used from one event loop."""
+class WebhookSender:
+    """Delivers what waits, while `running`; used from one event loop."""
 
-    def __init__(self, deliveries: Deliveries, rules: WebhookRules) -> None:
+    def __init__(self, deliveries: Deliveries, rules: WebhookRules, health: Health) -> None:
         self._deliveries = deliveries
         self._rules = rules
-        self._woken = asyncio.Event()
-        self._active: dict[str, asyncio.Task[None]] = {}
-        self._session: aiohttp.ClientSession | None = None
-        self._work: asyncio.Task[None] | None = None
+        self._health = health
+        self._woken = anyio.Event()
+        self._active: set[str] = set()
+        self._session: aiohttp.ClientSession
+        self._closing = False
 
-    async def open(self) -> None:
-        """Take up what waits, also from an earlier server; without a secret it goes on waiting."""
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Take up what waits, also from an earlier server; without a secret it keeps waiting.
+
+        At the end nothing more is begun; what is under way gets a moment, then it is left to the next server.
+        """
         if self._rules.secret is None:
+            yield
             return
-        self._session = aiohttp.ClientSession(
+        async with self._opened() as self._session, task_group() as tasks:
+            tasks.start_soon(self._deliver, tasks)
+            try:
+                yield
+            finally:
+                self._closing = True
+                self.wake()
+                tasks.cancel_scope.deadline = anyio.current_time() + _GRACE
+
+    def _opened(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=MOST_AT_ONCE, force_close=True),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=PATIENCE),
             headers={"User-Agent": "lume_local"},
             auto_decompress=False,
         )
-        self._work = asyncio.create_task(self._deliver(), name="webhooks")
 
     def wake(self) -> None:
         """Something was added to the outbox."""
         self._woken.set()
 
-    async def close(self) -> None:
-        """Begin nothing more; what is under way gets a moment, then it is left to the next server."""
-        if self._work is None or self._session is None:
-            return
-        self._work.cancel()
-        await asyncio.wait([self._work])
-        if self._active:
-            _, late = await asyncio.wait(self._active.values(), timeout=_GRACE)
-            for attempt in late:
-                attempt.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
-        await self._session.close()
-
-    async def _deliver(self) -> None:
-        while True:
-            self._woken.clear()
+    async def _deliver(self, tasks: TaskGroup) -> None:
+        while not self._closing:
+            self._woken = anyio.Event()
             try:
-                pause = self._begin_due()
-            except Exception:
-                _log.exception("the outbox can't be read; trying again in %.0f s", _AFTER_TROUBLE)
-                pause = _AFTER_TROUBLE
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._woken.wait()
+                pause = self._begin_due(tasks)
+            except sqlite3.Error as error:
+                self._health.trouble(_OUTBOX, why(error))
+                pause = RETRY
+            with anyio.move_on_after(pause):
+                await self._woken.wait()
 
-    def _begin_due(self) -> float | None:
+    def _begin_due(self, tasks: TaskGroup) -> float | None:
         """Begin what is due and fits. Returns the seconds until more is due; None: something will wake us."""
         now = time.time()
         for delivery in self._deliveries.waiting(2 * MOST_AT_ONCE):
@@ -92,44 +99,48 @@ class Courier:
                 return None
             if delivery.due > now:
                 return delivery.due - now
-            attempt = asyncio.create_task(self._attempt(delivery), name=f"webhook {delivery.id}")
-            self._active[delivery.id] = attempt
-            attempt.add_done_callback(partial(self._ended, delivery.id))
+            self._active.add(delivery.id)
+            tasks.start_soon(self._attempt, delivery)
         return None
 
-    def _ended(self, delivery_id: str, attempt: asyncio.Task[None]) -> None:
-        if not attempt.cancelled() and (error := attempt.exception()) is not None:
-            # Its outcome could not be noted. It stays active, so that it isn't sent over and over again.
-            _log.error("delivery %s is left to the next server", delivery_id, exc_info=error)
-            return
-        del self._active[delivery_id]
-        self.wake()
-
     async def _attempt(self, delivery: Delivery) -> None:
-        error, attempts = await self._send(delivery), delivery.attempts + 1
-        if error is None:
-            self._deliveries.delivered(delivery.id)
-            return
-        gives_up = attempts >= MOST_ATTEMPTS
-        _log.log(
-            logging.WARNING if gives_up else logging.INFO,
-            "webhook of run %s: attempt %d of %d: %s",
-            *(delivery.run_id, attempts, MOST_ATTEMPTS, error),
-        )
-        self._deliveries.failed(delivery.id, error, None if gives_up else time.time() + UNIT * 2**attempts)
+        try:
+            error = await self._send(delivery)
+            while not self._noted(delivery, error):  # noqa: ASYNC110 - else it would be sent over and over again
+                await anyio.sleep(RETRY)
+        finally:
+            self._active.discard(delivery.id)
+            self.wake()
+
+    def _noted(self, delivery: Delivery, error: str | None) -> bool:
+        """Write down how an attempt went; whether that worked."""
+        attempts = delivery.attempts + 1
+        try:
+            if error is None:
+                self._deliveries.delivered(delivery.id)
+            else:
+                gives_up = attempts >= MOST_ATTEMPTS
+                due = None if gives_up else time.time() + UNIT * 2**attempts
+                self._deliveries.failed(delivery.id, error, due)
+                level = logging.WARNING if gives_up else logging.INFO
+                words = "webhook of run %s: attempt %d of %d: %s"
+                _log.log(level, words, delivery.run_id, attempts, MOST_ATTEMPTS, error)
+        except sqlite3.Error as trouble:
+            self._health.trouble(_OUTBOX, why(trouble))
+            return False
+        self._health.works(_OUTBOX)
+        return True
 
     async def _send(self, delivery: Delivery) -> str | None:
         """One attempt; None where it has arrived, else why not."""
-        assert self._session is not None
         headers = {
             "Content-Type": "application/json",
             DELIVERY_HEADER: delivery.id,
             SIGNATURE_HEADER: self._rules.signature(delivery.body),
         }
         try:
-            self._rules.check(
-                delivery.url
-            )  # the operator may have changed the list since the run was submitted
+            # The operator may have changed the list since the run was submitted.
+            self._rules.check(delivery.url)
             async with self._session.post(
                 URL(delivery.url), data=delivery.body, headers=headers, allow_redirects=False
             ) as answer:

@@ -1,233 +1,127 @@
-"""Worker processes: started ahead of need, never outliving the server (see `_shared/protocol`).
+"""Worker processes: started ahead of need, handed out, taken back, never outliving the pool."""
 
-A process costs far more than a small run, so one that ended a run in an ordinary way does the next: it closed
-that run's database and opened another. It serves a bounded number of runs, and none after a crash or a cancel.
-"""
-
-import asyncio
-import os
-import signal
-import sys
 from collections.abc import AsyncIterator
-from contextlib import suppress
-from pathlib import Path
+from contextlib import asynccontextmanager
+
+import anyio
+from anyio.abc import TaskGroup
 
 from lume_local._flow.fields import FlowError
-from lume_local._shared.protocol import (
-    Cancel,
-    Check,
-    Checked,
-    Done,
-    Event,
-    Execute,
-    Failed,
-    Job,
-    Json,
-    ProtocolError,
-    Ready,
-    Refused,
-    decode_event,
-    encode,
-)
+from lume_local._runs.health import Health
+from lume_local._runs.task_group import task_group
+from lume_local._runs.worker import Worker, WorkerDied
+from lume_local._shared.protocol import Json
 
-_LONGEST_LINE = 64 * 1024 * 1024
-_STDERR_KEPT = 4096
-_PATIENCE = 5.0
-"""Seconds that a worker gets to end by itself after its leash is cut, or to be ready again after a run."""
-MOST_RUNS = 100
-"""How many runs one process serves: what leaks in it, leaks not for long."""
-MOST_RESIDENT = 256 * 1024 * 1024
-"""A process that has kept more memory than this after a run serves no other: a new one has about 70 MB."""
 QUIET = 30.0
 """Seconds without a run after which one spare worker is enough."""
-
-_HOME = str(Path(__file__).resolve().parents[2])
-_START = "import sys; sys.path.insert(0, {!r}); from lume_local._worker.main import main; main()"
-
-
-class WorkerDied(Exception):
-    """The process ended without an answer. The message names the signal or the exit code."""
+RETRY = 5.0
+"""Seconds until a spare worker that could not be started is tried again."""
+_WORKERS = "worker processes"
 
 
-class Worker:
-    """One worker process. Make it with `start`; `stop` it.
+class _Spare:
+    """A worker that is being started ahead of need: there once `settled`, if `worker` is set then."""
 
-    Attributes:
-        runs: how many runs it was given.
-    """
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        self._process = process
-        self._stdin, self._stdout = process.stdin, process.stdout
-        self.runs = 0
-        self._is_ready = True  # for a job; false from the start of a run
-        self._ended_well = False  # the last run, with an ordinary event
-        self._cancelled = False
-        self._stderr = b""
-        self._reader = asyncio.create_task(self._read_stderr(process.stderr), name="worker stderr")
-
-    @classmethod
-    async def start(cls) -> "Worker":
-        """A worker that is ready for a job. Raises `WorkerDied` where it can't start."""
-        environment = {name: value for name, value in os.environ.items() if name != "LUME_API_KEY"}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            _START.format(_HOME),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=environment,
-            limit=_LONGEST_LINE,
-            start_new_session=True,  # Ctrl-C in a terminal is for the server, which then ends its workers
-        )
-        worker = cls(process)
-        try:
-            event = await worker._event()
-            if not isinstance(event, Ready):
-                raise WorkerDied(await worker.death())
-        except BaseException:
-            await worker.kill()
-            raise
-        return worker
-
-    async def _read_stderr(self, stream: asyncio.StreamReader) -> None:
-        while block := await stream.read(_STDERR_KEPT):
-            self._stderr = (self._stderr + block)[-_STDERR_KEPT:]
-
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        return self._process.pid
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the process is still there."""
-        return self._process.returncode is None
-
-    async def _event(self) -> Event | None:
-        """The next event, or None where the process has ended. Raises `ProtocolError`."""
-        line = await self._stdout.readline()
-        return decode_event(line) if line.endswith(b"\n") else None
-
-    async def _send(self, job: Job) -> None:
-        with suppress(ConnectionError):  # the process is gone: its missing answer tells
-            self._stdin.write(encode(job))
-            await self._stdin.drain()
-
-    async def check(self, definition: Json) -> Json:
-        """The compiled form of a flow. Raises `FlowError`, `WorkerDied`."""
-        await self._send(Check(definition))
-        match await self._event():
-            case Checked(compiled):
-                return compiled
-            case Refused(place, problem):
-                raise FlowError(place, problem)
-            case None:
-                raise WorkerDied(await self.death())
-            case other:
-                raise ProtocolError(f"{other!r} answers no check")
-
-    async def run(self, job: Execute) -> AsyncIterator[Event]:
-        """The events of a run, until the one that ends it is taken, or the process ends."""
-        self.runs += 1
-        self._is_ready = self._ended_well = False
-        self._stderr = b""  # words of an earlier run must not explain this one's end
-        await self._send(job)
-        while (event := await self._event()) is not None:
-            self._ended_well = isinstance(event, Done | Failed)
-            yield event
-
-    async def cancel(self) -> None:
-        """Ask the run to stop; its last event says whether it did."""
-        self._cancelled = True
-        await self._send(Cancel())
-
-    async def renewed(self) -> bool:
-        """Whether another run may have this process: waits until it has put the last one behind it."""
-        if self._is_ready:
-            return self.is_alive
-        if not self._ended_well or self._cancelled or self.runs >= MOST_RUNS:
-            return False
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                event = await self._event()
-        except TimeoutError:
-            return False
-        # A cancel that came while this waited has reached the process too.
-        if not isinstance(event, Ready) or event.resident > MOST_RESIDENT or self._cancelled:
-            return False
-        self._is_ready = True
-        return True
-
-    async def death(self) -> str:
-        """Wait for the end and put it in words."""
-        code = await self._process.wait()
-        await self._reader
-        last = self._stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        how = f"was killed by signal {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
-        return f"the worker process {how}" + (f": {last}" if last else "")
-
-    async def kill(self) -> None:
-        """End a process that has nothing to lose."""
-        with suppress(ProcessLookupError):
-            self._process.kill()
-        await self.stop()
-
-    async def stop(self) -> None:
-        """Cut the leash, wait, and kill what does not end by itself."""
-        if not self._stdin.is_closing():
-            self._stdin.close()
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                await self._process.wait()
-        except TimeoutError:
-            with suppress(ProcessLookupError):
-                self._process.kill()
-            await self._process.wait()
-        await self._reader
-        with suppress(ConnectionError):
-            await self._stdin.wait_closed()
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return str(number)
+    def __init__(self) -> None:
+        self.settled = anyio.Event()
+        self.worker: Worker | None = None
+        self.is_wanted = True
 
 
 class Pool:
-    """Hands out workers and takes them back; starts one ahead of need where fewer than `most` are there."""
+    """Hands out workers while `running`; starts one ahead of need where fewer than `most` are there.
 
-    def __init__(self, most: int = 1) -> None:
+    Args:
+        most: how many may be there, beside those that are needed at once.
+        health: who is told where none can be started.
+    """
+
+    def __init__(self, most: int = 1, health: Health | None = None) -> None:
         self._most = most
-        self._starting: asyncio.Task[Worker] | None = None
+        self._health = health
+        self._tasks: TaskGroup
+        self._spare: _Spare | None = None
         self._idle: list[Worker] = []
         self._out: set[Worker] = set()
         self._awaited = 0
         """How many are being started for somebody who waits."""
-        self._quiet: asyncio.TimerHandle | None = None
-        self._ending: set[asyncio.Task[None]] = set()
+        self._used = anyio.Event()
         self._closed = False
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Pool"]:
+        """The pool as long as the block lasts; then all its workers end."""
+        async with task_group() as tasks:
+            self._tasks = tasks
+            tasks.start_soon(self._thin_out)
+            try:
+                yield self
+            finally:
+                await self._close()
+
+    async def _close(self) -> None:
+        """End all workers. The readers of their stderr end with them, what is being started is cancelled."""
+        self._closed = True
+        with anyio.CancelScope(shield=True):
+            async with task_group() as endings:
+                spare, self._spare = self._spare, None
+                if spare is not None and spare.worker is not None:
+                    endings.start_soon(spare.worker.stop)
+                for worker in (*self._idle, *self._out):
+                    endings.start_soon(worker.stop)
+        self._tasks.cancel_scope.cancel()
 
     def warm(self) -> None:
         """Start a spare worker in the background, if there is none and one more is allowed."""
-        spare = self._starting is not None or self._idle
-        if not spare and self._total() < self._most and not self._closed:
-            self._starting = asyncio.create_task(Worker.start(), name="spare worker")
+        if self._spare is None and not self._idle and self._total() < self._most and not self._closed:
+            self._spare = _Spare()
+            self._tasks.start_soon(self._start_spare, self._spare)
 
     def _total(self) -> int:
-        return len(self._out) + len(self._idle) + self._awaited + (self._starting is not None)
+        return len(self._out) + len(self._idle) + self._awaited + (self._spare is not None)
 
-    async def take(self, *, new: bool = False) -> Worker:
-        """A worker for one run; `release` it afterwards. Raises `WorkerDied` where none can be started.
+    async def _start_spare(self, spare: _Spare) -> None:
+        try:
+            spare.worker = await self._started()
+        except WorkerDied:  # one that fails where nobody waits is no reason to give up
+            if self._spare is spare:
+                self._spare = None
+                spare.settled.set()
+                await anyio.sleep(RETRY)
+                self.warm()
+        else:
+            if not spare.is_wanted:
+                await spare.worker.stop()
+        finally:
+            spare.settled.set()
+
+    async def _started(self) -> Worker:
+        """A new worker; whether that works is part of the server's health. Raises `WorkerDied`."""
+        try:
+            worker = await Worker.start(self._tasks)
+        except WorkerDied as error:
+            if self._health is not None:
+                self._health.trouble(_WORKERS, str(error))
+            raise
+        if self._health is not None:
+            self._health.works(_WORKERS)
+        return worker
+
+    @asynccontextmanager
+    async def worker(self, *, new: bool = False) -> AsyncIterator[Worker]:
+        """A worker for one run, as long as the block lasts. Raises `WorkerDied` where none can be started.
 
         `new` wants a process that nobody has had before.
         """
+        worker = await self.take(new=new)
+        try:
+            yield worker
+        finally:
+            await self.release(worker)
+
+    async def take(self, *, new: bool = False) -> Worker:
+        """A worker for one run; `release` it afterwards. Raises `WorkerDied` where none can be started."""
+        self._used.set()
         worker = await (self._start() if new else self._next())
         self.warm()
         return worker
@@ -240,26 +134,33 @@ class Pool:
             if worker.is_alive:
                 return worker
             await self.discard(worker)
-        spare, self._starting = self._starting, None
-        if spare is not None:
-            with suppress(WorkerDied):  # one that fails where nobody looks is no reason to give up
-                return await self._started(spare)
-        return await self._start()
+        spare, self._spare = self._spare, None
+        found = None if spare is None else await self._claimed(spare)
+        return found if found is not None else await self._start()
 
-    async def _start(self) -> Worker:
-        return await self._started(asyncio.create_task(Worker.start(), name="worker"))
-
-    async def _started(self, starting: asyncio.Task[Worker]) -> Worker:
+    async def _claimed(self, spare: _Spare) -> Worker | None:
         self._awaited += 1
         try:
-            worker = await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            # Whoever asked is gone; the worker is not: it stays the spare one, or ends with the other ones.
-            if self._starting is None:
-                self._starting = starting
+            await spare.settled.wait()
+        except BaseException:
+            # Whoever asked is gone; the worker is not: it stays the spare one, or ends.
+            if self._spare is None:
+                self._spare = spare
+            elif spare.worker is not None:
+                self._idle.append(spare.worker)
             else:
-                starting.cancel()
+                spare.is_wanted = False
             raise
+        finally:
+            self._awaited -= 1
+        if spare.worker is not None:
+            self._out.add(spare.worker)
+        return spare.worker
+
+    async def _start(self) -> Worker:
+        self._awaited += 1
+        try:
+            worker = await self._started()
         finally:
             self._awaited -= 1
         self._out.add(worker)
@@ -292,18 +193,21 @@ class Pool:
             return
         self._out.discard(worker)
         self._idle.append(worker)
-        if self._quiet is not None:
-            self._quiet.cancel()
-        self._quiet = asyncio.get_running_loop().call_later(QUIET, self._thin_out)
+        self._used.set()
 
-    def _thin_out(self) -> None:
-        """Nobody has come for a while: end the spare workers but one."""
-        surplus, self._idle = self._idle[:-1], self._idle[-1:]
-        for worker in surplus:
-            self._out.add(worker)
-            task = asyncio.create_task(self.discard(worker), name="surplus worker")
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
+    async def _thin_out(self) -> None:
+        """Once nobody has come for a while, end the spare workers but one."""
+        while True:
+            self._used = anyio.Event()
+            with anyio.move_on_after(QUIET) as quiet:
+                await self._used.wait()
+            if quiet.cancelled_caught:
+                surplus, self._idle = self._idle[:-1], self._idle[-1:]
+                self._out.update(surplus)
+                async with task_group() as endings:
+                    for worker in surplus:
+                        endings.start_soon(self.discard, worker)
+                await self._used.wait()
 
     async def discard(self, worker: Worker) -> None:
         """End a worker that nobody needs any more."""
@@ -311,18 +215,3 @@ class Pool:
             await worker.stop()
         finally:
             self._out.discard(worker)
-
-    async def close(self) -> None:
-        """End all workers."""
-        self._closed = True
-        if self._quiet is not None:
-            self._quiet.cancel()
-        starting, self._starting = self._starting, None
-        if starting is not None:
-            starting.cancel()  # one that is still starting is killed by this
-            await asyncio.wait([starting])
-            if not starting.cancelled() and starting.exception() is None:
-                self._out.add(starting.result())
-        self._out.update(self._idle)
-        self._idle.clear()
-        await asyncio.gather(*self._ending, *(self.discard(worker) for worker in tuple(self._out)))

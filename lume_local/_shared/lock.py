@@ -15,7 +15,7 @@ class Locked(Exception):
 def held(path: Path, *, make: bool = True) -> Iterator[None]:
     """Hold a lock; it also ends with the process. Raises `Locked` at once where somebody else holds it.
 
-    `make` makes the file where it isn't there.
+    `make` makes the file where it isn't there, and leaves this process's id in it.
     """
     handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if make else 0), 0o600)
     try:
@@ -23,6 +23,17 @@ def held(path: Path, *, make: bool = True) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Locked(str(path)) from None
+        if make:
+            os.ftruncate(handle, 0)
+            os.write(handle, str(os.getpid()).encode())
         yield
     finally:
         os.close(handle)
+
+
+def holder(path: Path) -> int | None:
+    """The id of the process that holds a lock, as far as the file tells."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None

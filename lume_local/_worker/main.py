@@ -10,6 +10,7 @@ import os
 import resource
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ from lume_local._worker.engine import Run, RunBroke, RunFailed, connect
 _WEIGHTS = {"SYNCING_SOURCE": (0.0, 0.02), "TRANSFORMING": (0.02, 0.8), "SYNCING_TARGET": (0.82, 0.18)}
 """Where each stage begins in a run's progress, and how much of it it is."""
 _TICK = 0.1
+_HEARTBEAT = 5.0
+"""Seconds after which progress is sent even where there is none: a worker that is silent is taken for stopped."""
 
 
 class Outbox:
@@ -122,7 +125,7 @@ class Pulse:
         self._outbox.send(Stage(stage, rows, _WEIGHTS[stage][0]))
 
     def _beat(self) -> None:
-        sent = 0.0
+        sent, due = 0.0, time.monotonic() + _HEARTBEAT
         while not self._ended.wait(0.01 if self._leash.cancelled.is_set() else _TICK):
             if self._leash.cancelled.is_set():
                 self._connection.interrupt()
@@ -130,9 +133,9 @@ class Pulse:
             start, share = _WEIGHTS[self._stage]
             part = self._connection.query_progress()  # percent of the present statement, -1 where unknown
             progress = round(start + share * max(0.0, min(part, 100.0)) / 100, 3)
-            if progress > sent:
-                sent = progress
-                self._outbox.send(Progress(progress))
+            if progress > sent or time.monotonic() > due:
+                sent, due = max(sent, progress), time.monotonic() + _HEARTBEAT
+                self._outbox.send(Progress(sent))
 
 
 def main() -> None:

@@ -3,7 +3,8 @@
 import asyncio
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ import lume_local
 from lume_async.errors import ConfigurationError
 from lume_async.webhooks import Once, WebhookEvent
 from lume_local._runs import webhook_sender
+from lume_local._runs.health import Health
 from lume_local._runs.outbox import Deliveries
 from lume_local._runs.store import NewRun, Store
 from lume_local._runs.webhook_rules import NotAWebhook, WebhookRefused, WebhookRules
-from lume_local._runs.webhook_sender import Courier
+from lume_local._runs.webhook_sender import WebhookSender
 
 HOSTS = ("127.0.0.1", "localhost")
 RULES = WebhookRules.of(SECRET, HOSTS)
@@ -300,7 +302,15 @@ def test_a_run_ends_with_its_delivery_or_not_at_all(store: Store, monkeypatch: p
     assert [one.run_id for one in store.deliveries.waiting(9)] == [run.run_id]
 
 
-# -- the courier
+# -- the sender
+
+
+@asynccontextmanager
+async def sending(store: Store) -> AsyncIterator[WebhookSender]:
+    """A sender at work."""
+    sender = WebhookSender(store.deliveries, RULES, Health(Path()))
+    async with sender.running():
+        yield sender
 
 
 async def bare(answer: web.StreamResponse, requests: list[str]) -> tuple[web.ServerRunner, str]:
@@ -320,13 +330,10 @@ async def test_a_redirect_is_a_failure(store: Store, tmp_path: Path) -> None:
     requests: list[str] = []
     runner, url = await bare(web.Response(status=307, headers={"Location": "/elsewhere"}), requests)
     ended(store, url)
-    courier = Courier(store.deliveries, RULES)
     began = time.time()
-    await courier.open()
-    async with asyncio.timeout(20):
+    async with sending(store), asyncio.timeout(20):
         while not (row := outbox(tmp_path / "runs.sqlite")[0])["attempts"]:
             await asyncio.sleep(0.005)
-    await courier.close()
     await runner.cleanup()
     assert (requests, row["error"]) == (["/"], "answered with status 307")
     assert began + 2 <= row["due"] <= time.time() + 2
@@ -339,14 +346,11 @@ async def test_it_gives_up_after_eight_attempts(
     def refuse(event: WebhookEvent) -> None:
         raise RuntimeError
 
-    courier = Courier(store.deliveries, RULES)
-    await courier.open()
-    async with receiver(refuse) as hook:
+    async with sending(store) as sender, receiver(refuse) as hook:
         (run_id,) = ended(store, hook.url)
-        courier.wake()
+        sender.wake()
         (row,) = await settled(tmp_path / "runs.sqlite")
         assert len(hook.received) == 8
-    await courier.close()
     assert (row["attempts"], row["delivered_at"], row["error"]) == (8, None, "answered with status 500")
     assert f"webhook of run {run_id}: attempt 8 of 8" in caplog.text
 
@@ -367,10 +371,8 @@ async def test_whoever_can_not_be_reached_is_noted(
         runner, closed = await bare(web.Response(), [])
         await runner.cleanup()
         ended(store, closed)
-        courier = Courier(store.deliveries, RULES)
-        await courier.open()
-        rows = await settled(tmp_path / "runs.sqlite", 3)
-        await courier.close()
+        async with sending(store):
+            rows = await settled(tmp_path / "runs.sqlite", 3)
     late, refused, unreachable = [row["error"] for row in rows]
     assert late == "no answer within 0 s"
     assert "'not.allowed.any.more' is not a host that this server calls" in refused
@@ -391,14 +393,12 @@ async def test_only_a_few_at_a_time(store: Store, tmp_path: Path) -> None:
 
     async with receiver(count) as hook:
         ids = ended(store, hook.url, 30)
-        courier = Courier(store.deliveries, RULES)
-        await courier.open()
-        await full.wait()
-        courier.wake()
-        gate.set()
-        received = await hook.until(30)
-        await settled(tmp_path / "runs.sqlite", 30)
-        await courier.close()
+        async with sending(store) as sender:
+            await full.wait()
+            sender.wake()
+            gate.set()
+            received = await hook.until(30)
+            await settled(tmp_path / "runs.sqlite", 30)
     assert most == webhook_sender.MOST_AT_ONCE
     assert sorted(orjson.loads(one.body)["run_id"] for one in received) == sorted(ids)
 
@@ -415,30 +415,32 @@ async def test_closing_leaves_what_is_under_way_to_the_next_one(
 
     async with receiver(hold) as hook:
         ended(store, hook.url)
-        courier = Courier(store.deliveries, RULES)
-        await courier.open()
-        await arrived.wait()
-        await courier.close()
+        async with sending(store):
+            await arrived.wait()
     assert [one.attempts for one in store.deliveries.waiting(9)] == [0]
 
 
-async def test_an_outcome_that_can_not_be_noted_is_not_sent_again_and_again(
-    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+async def test_what_can_not_be_noted_is_noted_later_and_not_sent_again(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(*_: object) -> None:
-        raise sqlite3.OperationalError("disk I/O error")
+    failures = iter([sqlite3.OperationalError("disk I/O error")] * 3)
+    note = Deliveries.delivered
 
-    monkeypatch.setattr(Deliveries, "delivered", broken)
-    async with receiver(lambda event: None) as hook:
+    def sometimes(deliveries: Deliveries, delivery_id: str) -> None:
+        for failure in failures:
+            raise failure
+        note(deliveries, delivery_id)
+
+    monkeypatch.setattr(Deliveries, "delivered", sometimes)
+    monkeypatch.setattr(webhook_sender, "RETRY", 0.001)
+    async with receiver(lambda event: None) as hook, sending(store) as sender:
         ended(store, hook.url)
-        courier = Courier(store.deliveries, RULES)
-        await courier.open()
-        async with asyncio.timeout(20):
-            while "is left to the next server" not in caplog.text:
-                await asyncio.sleep(0.005)
-        courier.wake()
-        await courier.close()
+        sender.wake()
+        (row,) = await settled(tmp_path / "runs.sqlite")
         assert len(hook.received) == 1
+    assert row["delivered_at"]
+    assert caplog.text.count("disk I/O error; trying again") == 1
+    assert "works again" in caplog.text
 
 
 def test_what_is_due_first_comes_first(store: Store) -> None:

@@ -11,8 +11,10 @@ from local.flows import PEOPLE_CSV, slow_rows
 from local.processes import gone, workers
 from local.servers import serve
 
-from lume_local._runs import worker_pool
-from lume_local._runs.worker_pool import Pool, Worker
+from lume_local._owned import owned
+from lume_local._runs import worker, worker_pool
+from lume_local._runs.worker import Worker
+from lume_local._runs.worker_pool import Pool
 from lume_local._shared.protocol import Done, Event, Execute, Failed, Outcome
 
 ODD_RUNS = """
@@ -44,10 +46,9 @@ _worker.main()
 @pytest.fixture
 async def odd(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pool]:
     """A pool of one worker that does odd runs."""
-    monkeypatch.setattr(worker_pool, "_START", ODD_RUNS)
-    pool = Pool()
-    yield pool
-    await pool.close()
+    monkeypatch.setattr(worker, "_START", ODD_RUNS)
+    async with owned(Pool().running(), "pool") as pool:
+        yield pool
 
 
 def job(folder: Path, *questions: str, do: str = "") -> Execute:
@@ -57,13 +58,13 @@ def job(folder: Path, *questions: str, do: str = "") -> Execute:
 
 async def ask(pool: Pool, folder: Path, *questions: str, do: str = "") -> tuple[int, Event | None]:
     """One run in a pool: the process that did it, and its last event."""
-    worker = await pool.take()
+    taken = await pool.take()
     event = None
-    async for event in worker.run(job(folder, *questions, do=do)):
+    async for event in taken.run(job(folder, *questions, do=do)):
         if isinstance(event, Outcome):
             break
-    await pool.release(worker)
-    return worker.pid, event
+    await pool.release(taken)
+    return taken.pid, event
 
 
 async def test_one_process_does_run_after_run(home: Path) -> None:
@@ -87,7 +88,7 @@ async def test_never_more_processes_than_runs_may_be_active(home: Path) -> None:
 
 
 async def test_a_process_ends_after_so_many_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_pool, "MOST_RUNS", 2)
+    monkeypatch.setattr(worker, "MOST_RUNS", 2)
     async with serve(home, max_active=1) as wire:
         (first,) = workers(os.getpid())
         await wire.run("people:v1", "people.csv")
@@ -137,22 +138,22 @@ for sql in ("SET threads=1", "SET memory_limit='77MB'", "SET TimeZone='Asia/Toky
 
 
 async def test_an_error_that_nobody_expected_is_told_in_its_own_words(odd: Pool, tmp_path: Path) -> None:
-    worker = await odd.take()
-    async for _ in worker.run(job(tmp_path, do="raise KeyError('a mistake of the engine')")):
+    taken = await odd.take()
+    async for _ in taken.run(job(tmp_path, do="raise KeyError('a mistake of the engine')")):
         pass
-    assert await worker.death() == (
+    assert await taken.death() == (
         "the worker process ended with exit code 1: KeyError: 'a mistake of the engine'"
     )
-    await odd.release(worker)
+    await odd.release(taken)
 
 
 async def test_a_line_that_is_not_of_the_protocol_ends_the_process(odd: Pool, tmp_path: Path) -> None:
-    worker = await odd.take()
-    worker._stdin.write(b'{"job": "dance"}\n')
-    async for _ in worker.run(job(tmp_path)):
+    taken = await odd.take()
+    taken._stdin.write(b'{"job": "dance"}\n')
+    async for _ in taken.run(job(tmp_path)):
         pass
-    assert "ProtocolError: " in await worker.death()
-    await odd.release(worker)
+    assert "ProtocolError: " in await taken.death()
+    await odd.release(taken)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +176,7 @@ async def test_what_is_odd_ends_the_process(
     odd: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dirt: str
 ) -> None:
     if "leash" in dirt:
-        monkeypatch.setattr(worker_pool, "_START", ODD_RUNS.replace("_worker.Run = Odd", LEASH_SHOWN))
+        monkeypatch.setattr(worker, "_START", ODD_RUNS.replace("_worker.Run = Odd", LEASH_SHOWN))
     first, _ = await ask(odd, tmp_path, do=dirt)
     second, event = await ask(odd, tmp_path)
     assert first != second
@@ -203,7 +204,7 @@ async def test_a_failure_that_is_explained_is_an_ordinary_end(odd: Pool, tmp_pat
 async def test_a_process_that_does_not_get_ready_again_is_killed(
     odd: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_pool, "_PATIENCE", 0.2)
+    monkeypatch.setattr(worker, "PATIENCE", 0.2)
     first, event = await ask(odd, tmp_path, do="kept['connect'] = lambda: time.sleep(60)")
     assert isinstance(event, Done)
     assert await gone([first])
@@ -223,14 +224,14 @@ async def test_a_cancelled_run_is_the_last_one_of_its_process(home: Path) -> Non
 
 
 async def test_a_cancel_that_comes_too_late_does_not_reach_the_next_run(odd: Pool, tmp_path: Path) -> None:
-    worker = await odd.take()
-    async for event in worker.run(job(tmp_path)):
+    taken = await odd.take()
+    async for event in taken.run(job(tmp_path)):
         if isinstance(event, Done):
             break
-    releasing = asyncio.create_task(odd.release(worker))
-    await worker.cancel()
+    releasing = asyncio.create_task(odd.release(taken))
+    await taken.cancel()
     await releasing
-    assert not worker.is_alive
+    assert not taken.is_alive
     assert isinstance((await ask(odd, tmp_path))[1], Done)
 
 
@@ -258,25 +259,23 @@ async def test_all_spare_processes_killed_while_idle(home: Path) -> None:
 async def test_after_a_quiet_while_one_spare_process_is_left(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool = Pool(3)
-    taken = [await pool.take() for _ in range(3)]
-    monkeypatch.setattr(worker_pool, "QUIET", 0.01)
-    for worker in taken:
-        await pool.release(worker)
-    assert await gone([worker.pid for worker in taken[:2]])
-    assert taken[2].is_alive
-    assert (await pool.take()) is taken[2]
-    await pool.close()
-    assert not any(worker.is_alive for worker in taken)
+    async with Pool(3).running() as pool:
+        taken = [await pool.take() for _ in range(3)]
+        monkeypatch.setattr(worker_pool, "QUIET", 0.01)
+        for one in taken:
+            await pool.release(one)
+        assert await gone([one.pid for one in taken[:2]])
+        assert taken[2].is_alive
+        assert (await pool.take()) is taken[2]
+    assert not any(one.is_alive for one in taken)
 
 
 async def test_a_spare_process_that_is_dead_is_not_handed_out() -> None:
-    pool = Pool()
-    dead: Worker = await pool.take()
-    await pool.release(dead)
-    os.kill(dead.pid, signal.SIGKILL)
-    assert await gone([dead.pid])
-    while dead.is_alive:
-        await asyncio.sleep(0.01)
-    assert (await pool.take()) is not dead
-    await pool.close()
+    async with Pool().running() as pool:
+        dead: Worker = await pool.take()
+        await pool.release(dead)
+        os.kill(dead.pid, signal.SIGKILL)
+        assert await gone([dead.pid])
+        while dead.is_alive:
+            await asyncio.sleep(0.01)
+        assert (await pool.take()) is not dead

@@ -1,0 +1,103 @@
+"""The parts of a server put together, and taken apart again in the right order."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+
+from lume_async.errors import ConfigurationError
+from lume_local._http.front import Front, Listener
+from lume_local._http.operations import Api
+from lume_local._http.uploads import Uploads
+from lume_local._runs.flow_registry import Flows
+from lume_local._runs.health import Health
+from lume_local._runs.paths import Roots
+from lume_local._runs.recorder import Recorder
+from lume_local._runs.retention import forget_what_is_old
+from lume_local._runs.run_paths import RunPaths
+from lume_local._runs.runner import Runner
+from lume_local._runs.state_file import StoreError
+from lume_local._runs.store import Store
+from lume_local._runs.task_group import task_group
+from lume_local._runs.waiters import Hub
+from lume_local._runs.webhook_sender import WebhookSender
+from lume_local._runs.worker import WorkerDied
+from lume_local._runs.worker_pool import Pool
+from lume_local._settings import Settings
+from lume_local._shared.lock import Locked, held
+
+
+@asynccontextmanager
+async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner]]:
+    """A server as long as the block lasts: its base URL, and its runs. Raises `ConfigurationError`."""
+    places = settings.places
+    with _opened_store(places) as store:
+        uploads = _opened_uploads(places, settings.max_upload_bytes)
+        hub, health = Hub(), Health(places.data)
+        pool = Pool(settings.max_active, health)
+        sender = WebhookSender(store.deliveries, settings.webhooks, health)
+        flows = Flows(store, pool, settings.flows)
+        recorder = Recorder(store, hub, health, sender.wake)
+        paths = RunPaths(places, flows)
+        runner = Runner(store, recorder, paths, pool, health, settings.max_active)
+        api = Api(store, flows, runner, hub, places, uploads, settings.webhooks)
+        listener = Listener(Front(api, settings.api_key), hub)
+        async with task_group() as upkeep, pool.running():
+            await _load_flows(settings, flows, pool)
+            upkeep.start_soon(forget_what_is_old, store, settings.keep, health)
+            async with (
+                sender.running(),
+                runner.running(),
+                _listening(listener, settings.host, settings.port) as base_url,
+            ):
+                yield base_url, runner
+            upkeep.cancel_scope.cancel()
+
+
+async def _load_flows(settings: Settings, flows: Flows, pool: Pool) -> None:
+    pool.warm()
+    if settings.flows is None:
+        return
+    try:
+        await flows.load(settings.flows)
+    except WorkerDied as error:
+        raise ConfigurationError(f"no worker process can be started: {error}") from None
+
+
+@contextmanager
+def _opened_store(places: Roots) -> Iterator[Store]:
+    with ExitStack() as stack:
+        try:
+            places.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+            stack.enter_context(held(places.state / "lock"))
+            store = Store(places.state / "runs.sqlite")
+        except Locked:
+            raise ConfigurationError(
+                f"another server uses the data folder {places.data}: end it, or pass data=<another folder>"
+            ) from None
+        except StoreError as error:
+            raise ConfigurationError(str(error)) from None
+        except OSError as error:
+            raise ConfigurationError(f"the data folder {places.data} can't be used: {error}") from None
+        stack.callback(store.close)
+        yield store
+
+
+def _opened_uploads(places: Roots, most_bytes: int) -> Uploads:
+    uploads = Uploads(places.uploads, most_bytes)
+    try:
+        uploads.open()
+    except OSError as error:
+        raise ConfigurationError(f"the folder {places.uploads} can't be used: {error}") from None
+    return uploads
+
+
+@asynccontextmanager
+async def _listening(listener: Listener, host: str, port: int) -> AsyncIterator[str]:
+    try:
+        base_url = await listener.open(host, port)
+    except OSError as error:
+        await listener.close()
+        raise ConfigurationError(f"can't listen on {host}:{port}: {error.strerror or error}") from None
+    try:
+        yield base_url
+    finally:
+        await listener.close()

@@ -1,0 +1,152 @@
+"""One run in one worker process: followed, stopped in time, and concluded.
+
+Whatever keeps a run from ending (a cancel that isn't heard, a time limit, a worker that is stopped or stuck)
+first asks the worker to stop and then kills it, so that every run ends, and its lane goes on.
+"""
+
+import enum
+from contextlib import aclosing
+from math import inf
+
+import anyio
+from anyio.to_thread import run_sync
+
+from lume_async.models import RunStatus
+from lume_local._runs.recorder import Recorder
+from lume_local._runs.recovery import settle
+from lume_local._runs.run_paths import RunPaths
+from lume_local._runs.store import Run
+from lume_local._runs.task_group import task_group
+from lume_local._runs.worker import Worker
+from lume_local._shared.commit import committed
+from lume_local._shared.protocol import Cancelled, Done, Execute, Failed, Outcome, Progress, Stage
+
+KILL_AFTER = 5.0
+"""Seconds between asking a worker to stop and killing it."""
+SILENCE = 60.0
+"""Seconds without an event after which a worker is taken for stopped or stuck; a healthy one sends one every few."""
+NOTHING_WRITTEN = "nothing was written: submit the run again"
+
+
+class Stop(enum.Enum):
+    """Why a run is stopped: the status that it gets, and the message."""
+
+    REQUESTED = RunStatus.CANCELLED, "cancelled by request; nothing was written"
+    OVERDUE = RunStatus.FAILED, "the run took longer than its time limit of {limit:g} s; nothing was written"
+    SILENT = RunStatus.CRASHED, f"the worker process did not respond for {{silence:g}} s; {NOTHING_WRITTEN}"
+    SHUTDOWN = RunStatus.CRASHED, f"the server was stopped; {NOTHING_WRITTEN}"
+    UNASKED = RunStatus.CRASHED, f"DuckDB was interrupted; {NOTHING_WRITTEN}"
+
+
+class Execution:
+    """The execution of one run. `carry_out` it once; `stop` it at any time before or meanwhile."""
+
+    def __init__(self, run: Run, recorder: Recorder, paths: RunPaths, time_limit: float | None) -> None:
+        self._run, self._recorder, self._paths = run, recorder, paths
+        self._time_limit = time_limit
+        self._why: Stop | None = None
+        self._stopped = anyio.Event()
+        self._heard = 0.0
+        self._has_begun = False
+        self.worker: Worker | None = None
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._why is not None
+
+    def stop(self, why: Stop) -> None:
+        """End the run without output, unless it has committed. The first reason counts."""
+        if self._why is None:
+            self._why = why
+            self._stopped.set()
+
+    async def carry_out(self, worker: Worker, job: Execute, *, last: bool) -> bool:
+        """Carry the run out in a worker. False where the worker died before the run had begun, unless `last`."""
+        self.worker = worker
+        outcome = await self._outcome(worker, job)
+        if outcome is None and not (last or self._has_begun or self.is_stopped):
+            return False
+        await self._conclude(worker, outcome)
+        return True
+
+    async def abandon(self) -> None:
+        """End a run that was stopped before it had a worker."""
+        assert self._why is not None
+        await self._end_stopped(self._why)
+
+    async def _outcome(self, worker: Worker, job: Execute) -> Outcome | None:
+        """How the run ended, or None where the process just died."""
+        self._heard = anyio.current_time()
+        async with task_group() as tasks:
+            tasks.start_soon(self._guard, worker)
+            outcome = await self._follow(worker, job)
+            tasks.cancel_scope.cancel()
+        return outcome
+
+    async def _follow(self, worker: Worker, job: Execute) -> Outcome | None:
+        run_id = self._run.run_id
+        async with aclosing(worker.run(job)) as events:
+            async for event in events:
+                self._has_begun = True
+                self._heard = anyio.current_time()
+                match event:
+                    case Stage(name, rows, progress):
+                        self._recorder.enter(run_id, name, rows)
+                        self._recorder.progress[run_id] = progress
+                    case Progress(value):
+                        self._recorder.progress[run_id] = value
+                    case Done() | Failed() | Cancelled():
+                        return event
+        return None
+
+    async def _guard(self, worker: Worker) -> None:
+        """Wait for a reason to stop the run; then ask its worker, and then kill it."""
+        limit = inf if self._time_limit is None else anyio.current_time() + self._time_limit
+        while self._why is None:
+            with anyio.CancelScope(deadline=min(limit, self._heard + SILENCE)):
+                await self._stopped.wait()
+            now = anyio.current_time()
+            if now >= limit:
+                self.stop(Stop.OVERDUE)
+            elif now >= self._heard + SILENCE:
+                self.stop(Stop.SILENT)
+        if self._why is not Stop.SILENT:
+            await worker.cancel()
+            await anyio.sleep(KILL_AFTER)
+        while self._is_publishing():  # noqa: ASYNC110 - the worker does, and tells nobody
+            await anyio.sleep(KILL_AFTER)
+        worker.kill()
+
+    def _is_publishing(self) -> bool:
+        """Whether the worker has committed and is putting its files in place."""
+        is_heard = anyio.current_time() < self._heard + SILENCE
+        return is_heard and committed(self._paths.folder(self._run.run_id)) is not None
+
+    async def _conclude(self, worker: Worker, outcome: Outcome | None) -> None:
+        run, recorder = self._run, self._recorder
+        match outcome:
+            case None:
+                death = await worker.death()
+                if self._why is None or committed(self._paths.folder(run.run_id)) is not None:
+                    await settle(run, death, recorder, self._paths)
+                else:
+                    await self._clean_up(published=False)
+                    await self._end_stopped(self._why)
+            case Done(record):
+                await recorder.succeed(run.run_id, record)
+                await self._clean_up(published=True)
+            case Failed(message, metrics):
+                await self._clean_up(published=False)
+                await recorder.end(run.run_id, RunStatus.FAILED, message=message, metrics=metrics)
+            case Cancelled():
+                await self._clean_up(published=False)
+                await self._end_stopped(self._why or Stop.UNASKED)
+
+    async def _end_stopped(self, why: Stop) -> None:
+        status, words = why.value
+        message = words.format(limit=self._time_limit, silence=SILENCE)
+        await self._recorder.end(self._run.run_id, status, message=message)
+
+    async def _clean_up(self, *, published: bool) -> None:
+        await run_sync(lambda: self._paths.clean_up(self._run, published=published))

@@ -1,0 +1,67 @@
+"""What keeps the server from its work at the moment, for its log and for `GET /healthz`."""
+
+import errno
+import logging
+import os
+import sqlite3
+from pathlib import Path
+
+from lume_local._shared.commit import explain
+
+_log = logging.getLogger("lume_local")
+
+LEAST_FREE = 1024 * 1024
+"""Bytes that the state needs to go on."""
+
+
+class Health:
+    """Troubles by where they are, each until it is over.
+
+    Args:
+        folder: the data folder, whose disk must have room.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._troubles: dict[str, str] = {}
+
+    def trouble(self, where: str, reason: str) -> None:
+        """Something does not work; repeated, it is logged once."""
+        if self._troubles.get(where) != reason:
+            self._troubles[where] = reason
+            _log.error("%s: %s; trying again", where, reason)
+
+    def works(self, where: str) -> None:
+        """It works, again or still."""
+        if self._troubles.pop(where, None) is not None:
+            _log.warning("%s: works again", where)
+
+    def reasons(self) -> list[str]:
+        """Why work can't be done now; nothing where it can."""
+        found = [f"{where}: {reason}" for where, reason in self._troubles.items()]
+        if not found and is_full(self._folder):
+            found.append("the disk is full")
+        return found
+
+
+def is_full(folder: Path) -> bool:
+    """Whether the disk of a folder has no room left."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return False
+    return disk.f_bavail * disk.f_frsize < LEAST_FREE
+
+
+def is_storage_full(error: BaseException) -> bool:
+    """Whether a disk without room, or a quota, is behind an error of the state file or of another file."""
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def why(error: Exception) -> str:
+    """An error of a file in words for a user."""
+    if is_storage_full(error):
+        return "the disk is full"
+    return explain(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,119 @@
+"""Writes down what becomes of a run, and wakes those that wait for it.
+
+A disk that is full for a while must not cost a run its end: what has happened is written as soon as that works.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+
+from lume_async.models import RunStatus
+from lume_local._runs.health import Health, why
+from lume_local._runs.store import Run, Store
+from lume_local._runs.times import now_text
+from lume_local._runs.waiters import Hub
+from lume_local._runs.webhook_body import event_body
+from lume_local._shared.protocol import Json
+
+RETRY = 1.0
+"""Seconds until something that could not be written is tried again."""
+_STATE = "the state file"
+
+
+class Recorder:
+    """Stages, progress and ends of runs.
+
+    Args:
+        store: where they are written.
+        hub: who waits for them.
+        health: who is told when they can't be written.
+        on_end: called after the end of a run was written.
+    """
+
+    def __init__(self, store: Store, hub: Hub, health: Health, on_end: Callable[[], None]) -> None:
+        self._store, self._hub, self._health, self._on_end = store, hub, health, on_end
+        self.progress: dict[str, float] = {}
+        """How far each active run is, 0 to 1."""
+
+    def created(self, run: Run) -> None:
+        """A run was created."""
+        self._hub.notify(run.run_id)
+
+    def enter(self, run_id: str, stage: str, rows: int | None) -> None:
+        """A stage begins; `rows` is what the one before has seen. One that can't be written is left out."""
+        run, now = self._store.require(run_id), now_text()
+        stages = _closed(run.stages, now, rows)
+        stages.append({"name": stage, "started_at": now, "finished_at": None, "rows": None})
+        values: dict[str, Any] = {"stages": stages}
+        if run.started_at is None:
+            values["started_at"] = now
+        try:
+            self._store.update(run_id, stage, **values)
+        except sqlite3.Error as error:
+            self._health.trouble(_STATE, why(error))
+        self._hub.notify(run_id)
+
+    async def succeed(self, run_id: str, record: Json) -> None:
+        """The run has committed, and its output is in place."""
+        await self.end(
+            run_id,
+            RunStatus(record["status"]),
+            metrics=record["metrics"],
+            locations=record["target_locations"],
+        )
+
+    async def end(
+        self,
+        run_id: str,
+        status: RunStatus,
+        *,
+        message: str | None = None,
+        metrics: Json | None = None,
+        locations: Json | None = None,
+    ) -> None:
+        """The last change of a run, as soon as it can be written. A run that has ended already stays as it is."""
+        while True:
+            try:
+                self._end(run_id, status, message, metrics, locations)
+                await self._store.settled()
+            except (sqlite3.Error, OSError) as error:
+                self._health.trouble(_STATE, why(error))
+                await anyio.sleep(RETRY)
+            else:
+                break
+        self._health.works(_STATE)
+        self.progress.pop(run_id, None)
+        self._hub.notify(run_id)
+        self._on_end()
+
+    def _end(
+        self,
+        run_id: str,
+        status: RunStatus,
+        message: str | None,
+        metrics: Json | None,
+        locations: Json | None,
+    ) -> None:
+        run, now = self._store.require(run_id), now_text()
+        if RunStatus(run.status).is_terminal:
+            return
+        written = metrics["rows_read"] if metrics and locations else None
+        self._store.update(
+            run_id,
+            status.value,
+            event=event_body(run, status.value, now),
+            finished_at=now,
+            stages=_closed(run.stages, now, written),
+            error_message=message,
+            metrics=metrics or {},
+            target_locations=locations or {},
+        )
+
+
+def _closed(stages: list[dict[str, Any]], now: str, rows: int | None) -> list[dict[str, Any]]:
+    """The stages with the last one ended now, after so many rows."""
+    if not stages:
+        return []
+    return [*stages[:-1], {**stages[-1], "finished_at": now, "rows": rows}]
