@@ -207,6 +207,7 @@ class Worker:
 
 async def _spawned() -> asyncio.subprocess.Process:
     environment = {name: value for name, value in os.environ.items() if name != "LUME_API_KEY"}
+    process = None
     with anyio.CancelScope(shield=True):  # cancelled in the middle, asyncio would lose the process
         try:
             process = await asyncio.create_subprocess_exec(
@@ -222,6 +223,7 @@ async def _spawned() -> asyncio.subprocess.Process:
             )
         except OSError as error:  # no memory, no room for one more process or its pipes
             raise WorkerDied(f"a worker process can't be started: {error.strerror or error}") from error
+    assert process is not None
     return process
 
 
