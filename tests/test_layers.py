@@ -68,7 +68,7 @@ WINGS = {
 """Each package from the ground up. A wing (a folder, or a file at the root) imports only from rows above its own."""
 
 ROWS = {
-    "_base": "batched clock default_client duration immortal lazy public secret tasks threads version | backoff",
+    "_base": "batched clock default_client duration immortal lazy loop public secret tasks threads version | backoff",
     "_wire": "headers retry withhold | answers | call | endpoints lost_answers reading",
     "_http": (
         "body events per_loop recent_runs resolver settings throttle tracing"

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
+from lume_async._base.loop import running_loop
+
 T = TypeVar("T")
 
 
@@ -17,7 +19,7 @@ class PerLoop(Generic[T]):
 
     def get(self) -> T:
         """The running loop's own value."""
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         value = self._values.get(loop)
         if value is None:
             forget_closed(self._values)

@@ -8,6 +8,7 @@ from typing import TypeVar
 import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
+from lume_async._base.loop import running_loop
 from lume_async.errors import ClientClosedError
 
 S = TypeVar("S")
@@ -32,6 +33,7 @@ async def owned(
         take: makes what is yielded of an item, at the moment when the reader takes it.
         ready: how many items may wait for the reader; 0 makes each `send` wait until its item is taken.
     """
+    loop = running_loop()
     send, receive = anyio.create_memory_object_stream[S](ready)
     failures: list[Exception] = []
 
@@ -44,7 +46,7 @@ async def owned(
                 error
             )  # for the reader; where nobody ever reads on, it is no task's error to complain of
 
-    task = asyncio.create_task(body())
+    task = loop.create_task(body())
     try:
         with receive:
             async for item in receive:

@@ -1,6 +1,6 @@
 """Ctrl-C at any moment of a program that uses lume_sync, its exit included: it ends, interrupted or done.
 
-Each process is interrupted at a random instant: 15 of them in a run of the tests, others in each round of `scripts/soak`.
+Each process is interrupted at a random instant: 15 in a run of the tests, others in each round of `scripts/soak`.
 """
 
 import asyncio
