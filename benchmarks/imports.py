@@ -15,7 +15,7 @@ from collections.abc import Callable
 from _bench import header, interleaved, table, version
 
 TARGET = 0.40
-"""The most that either face may cost, as a part of aiohttp's own import."""
+"""The most that either API may cost, as a part of aiohttp's own import."""
 
 OURS = (
     "import lume_async",

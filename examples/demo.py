@@ -1,4 +1,4 @@
-"""Clean a messy customer list twice, with the async and with the sync face: ./scripts/demo
+"""Clean a messy customer list twice, with the async and with the sync API: ./scripts/demo
 
 Every line is printed from what the embedded server really did; it runs on this machine and keeps its output.
 """

@@ -1,4 +1,4 @@
-"""What both faces hand to their users: statuses, metadata, requests, outcomes. Data only, no I/O."""
+"""What both APIs hand to their users: statuses, metadata, requests, outcomes. Data only, no I/O."""
 
 import re
 import string

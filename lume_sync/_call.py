@@ -14,7 +14,7 @@ from lume_sync._loop_thread import CLEAN_UP, LoopThread
 T = TypeVar("T")
 
 SLICE = 1.0
-"""Seconds between two looks at whether the loop is still there. Not a limit: only a dead loop ends a wait."""
+"""Seconds between two checks that the loop is still there. Not a limit: only a dead loop ends a wait."""
 
 
 class Call(Generic[T]):

@@ -13,7 +13,7 @@ from lume_async._base.immortal import immortal
 from lume_sync._workers import DaemonExecutor
 
 CLEAN_UP = 2.0
-"""How many seconds a cancelled coroutine gets to tidy up before its caller goes on without it."""
+"""How many seconds a cancelled coroutine gets to tidy up before its caller continues without it."""
 
 
 class Waiting(Protocol):
@@ -71,7 +71,7 @@ class LoopThread:
         """The interpreter is about to end: from now on nothing is finalized, so that nothing can complain.
 
         The thread and its loop stand still then, and sessions live in asynchronous generators: collected late,
-        they would warn of connections that the operating system closes anyway. Calls go on to work until the
+        they would warn of connections that the operating system closes anyway. Calls keep working until the
         very end; closing the sessions here would break those of exit handlers that run after this one.
         """
         self.exiting = True
@@ -112,7 +112,7 @@ class LoopThread:
         await self.loop.shutdown_asyncgens()
 
     def _end(self) -> None:
-        """However the thread ends, nobody may go on waiting for it."""
+        """However the thread ends, nobody may keep waiting for it."""
         self.closing = True
         self.loop.close()  # from here on nothing more can be scheduled, so the set below is complete
         for call in self.calls.copy():

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sync_exports import exported, exports_module
 from sync_modules import functions_module, live_class, package
-from sync_source import FACE, HOMES, LAZY, LIVE, MARK, NOT_NEUTRAL, Refused, Source
+from sync_source import FACADE, HOMES, LAZY, LIVE, MARK, NOT_NEUTRAL, Refused, Source
 
 
 def build(root: Path) -> dict[Path, str]:
@@ -24,15 +24,15 @@ def build(root: Path) -> dict[Path, str]:
     init = Source(root, "__init__.py", set())
     homes = exported(init.place, init.data.decode())
     public = set(homes)
-    made = {f"{FACE}/__init__.py": init.header() + package(homes)}
+    made = {f"{FACADE}/__init__.py": init.header() + package(homes)}
     for name, module in LIVE.items():
         source = Source(root, HOMES[name], public)
         classes = [node for node in source.tree.body if isinstance(node, ast.ClassDef) and node.name == name]
         if not classes:
             raise source.refuse(source.tree, f"there is no class {name} here")
-        made[f"{FACE}/{module}.py"] = introduced(source) + live_class(source, classes[0])
+        made[f"{FACADE}/{module}.py"] = introduced(source) + live_class(source, classes[0])
     api = Source(root, "_api.py", public)
-    made[f"{FACE}/_api.py"] = introduced(api) + functions_module(api)
+    made[f"{FACADE}/_api.py"] = introduced(api) + functions_module(api)
     outputs = {}
     for filename, text in made.items():
         path = root / filename

@@ -10,7 +10,7 @@ from sync_source import (
     BASES,
     CONSTRUCTED,
     CORE,
-    FACE,
+    FACADE,
     LIVE,
     RENAMED,
     Edit,
@@ -24,8 +24,8 @@ BRIDGE = (
     f"import {CORE}\n"
     "from typing import Self\n"
     "from collections.abc import Iterator\n"
-    f"from {FACE}._bridge import adopted, call, core_of, cores_of, hold, in_event, in_list, in_outcome\n"
-    f"from {FACE}._bridge import Held, iterate, offload, pulled, revive, same, twin_of, veiled\n"
+    f"from {FACADE}._bridge import adopted, call, core_of, cores_of, hold, in_event, in_list, in_outcome\n"
+    f"from {FACADE}._bridge import Held, iterate, offload, pulled, revive, same, twin_of, veiled\n"
 )
 """More than any module needs: ruff takes out what one does not use."""
 
@@ -38,7 +38,7 @@ def imports(source: Source, functions: list[FunctionNode], own: set[str]) -> str
         - ASYNC_TYPES
         - set(dir(builtins))
     )
-    lines = [f"from {FACE}.{LIVE[name]} import {name}\n" for name in wanted & LIVE.keys()]
+    lines = [f"from {FACADE}.{LIVE[name]} import {name}\n" for name in wanted & LIVE.keys()]
     wanted -= LIVE.keys()
     for node in source.imports():
         module = node.module if isinstance(node, ast.ImportFrom) else None
@@ -91,7 +91,7 @@ def live_class(source: Source, node: ast.ClassDef) -> str:
         *([] if name in CONSTRUCTED else [f"@twin_of({CORE}.{name})"]),
         f"class {name}:",
         "    " + docstring(source, node, name) + "\n",
-        f'    __module__ = "{FACE}"',
+        f'    __module__ = "{FACADE}"',
         f"    __slots__ = ({', '.join(map(repr, ['__weakref__', *fields]))})\n",
         *(f"    {field}: {annotation}" for field, annotation in fields.items()),
         "\n    @classmethod",
@@ -169,16 +169,16 @@ def mirrored(source: Source, statement: ast.stmt) -> str:
 
 def package(homes: dict[str, str]) -> str:
     """`lume_sync/__init__.py`: the same public names; the twins from here, plain data from the core."""
-    twins = {name: f"{FACE}.{module}" for name, module in LIVE.items()}
+    twins = {name: f"{FACADE}.{module}" for name, module in LIVE.items()}
     places: dict[str, list[str]] = {}
     for name, module in homes.items():
-        twin = f"{FACE}._api" if module == f"{CORE}._api" else CORE
+        twin = f"{FACADE}._api" if module == f"{CORE}._api" else CORE
         places.setdefault(twins.get(name, twin), []).append(RENAMED.get(name, name))
     lines = [
         f"    from {place} import {', '.join(f'{name} as {name}' for name in names)}\n"
         for place, names in sorted(places.items())
     ]
-    return PACKAGE.format(imports="".join(lines), core=CORE, facade=FACE)
+    return PACKAGE.format(imports="".join(lines), core=CORE, facade=FACADE)
 
 
 PACKAGE = '''

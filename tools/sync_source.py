@@ -5,14 +5,14 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-CORE, FACE = "lume_async", "lume_sync"
+CORE, FACADE = "lume_async", "lume_sync"
 LIVE = {"Client": "_client", "LumeRun": "_run", "Monitor": "_monitor"}
 """The classes that hold a connection, and the module of each twin; everything else is data and crosses as it is."""
 
 HOMES = {"Client": "_client.py", "LumeRun": "_run/handle.py", "Monitor": "_many/monitor.py"}
 """Where each of them lies in the core."""
 
-LAZY = (CORE, FACE, "lume_local")
+LAZY = (CORE, FACADE, "lume_local")
 """The packages whose public names are loaded on first use."""
 
 CONSTRUCTED = {"Client"}
@@ -171,7 +171,7 @@ def converter(source: Source, annotation: ast.expr) -> str | None:
         return "pulled"
     if mentioned & ASYNC_TYPES:
         raise source.refuse(
-            annotation, f"no argument of type {ast.unparse(annotation)!r} in a synchronous face"
+            annotation, f"no argument of type {ast.unparse(annotation)!r} in a synchronous API"
         )
     if not mentioned & LIVE.keys():
         return next((SECRETS[head] for head in heads if head in SECRETS), None)

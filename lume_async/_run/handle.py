@@ -268,7 +268,7 @@ class LumeRun:
         return self.__copy__()
 
     def _bind(self, find_client: Callable[[], Any]) -> Self:
-        """Work through the client that the function returns; for the other face's unpickled handles."""
+        """Work through the client that the function returns; for the unpickled handles of lume_sync."""
         self._sender, self._find = None, find_client
         return self
 

@@ -1,4 +1,4 @@
-"""What users get wrong most often: one clear, typed error each, in both faces, that says what to do."""
+"""What users get wrong most often: one clear, typed error each, in both APIs, that says what to do."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,12 +35,12 @@ def server(folder: Path) -> Iterator[lume_local.ThreadedServer]:
         yield running
 
 
-Face = Callable[..., object]
+Facade = Callable[..., object]
 
 
 @pytest.fixture(params=["async", "sync"])
-def face(request: pytest.FixtureRequest, server: lume_local.ThreadedServer) -> Face:
-    """`face(operation, *arguments, key=...)`: the same call through either client, waited for where it is a run."""
+def facade(request: pytest.FixtureRequest, server: lume_local.ThreadedServer) -> Facade:
+    """`facade(operation, *arguments, key=...)`: the same call through either client, waited for where it is a run."""
 
     def sync(operation: str, *arguments: object, key: str = server.api_key) -> object:
         with lume_sync.Client(key, base_url=server.base_url) as client:
@@ -60,43 +60,43 @@ def face(request: pytest.FixtureRequest, server: lume_local.ThreadedServer) -> F
     return sync if request.param == "sync" else awaited
 
 
-def test_a_wrong_key(face: Face) -> None:
+def test_a_wrong_key(facade: Facade) -> None:
     with pytest.raises(lume_sync.AuthenticationError) as caught:
-        face("run", "people:v1", "good.csv", key="a-wrong-key-of-some-length")
+        facade("run", "people:v1", "good.csv", key="a-wrong-key-of-some-length")
     assert caught.value.status_code == 401
     assert "a-wrong-key" not in str(caught.value)
 
 
-def test_an_unknown_flow_version(face: Face) -> None:
+def test_an_unknown_flow_version(facade: Facade) -> None:
     with pytest.raises(lume_sync.InvalidRequestError, match="peeple:v9"):
-        face("run", "peeple:v9", "good.csv")
+        facade("run", "peeple:v9", "good.csv")
 
 
-def test_a_missing_file(face: Face) -> None:
+def test_a_missing_file(facade: Facade) -> None:
     with pytest.raises(lume_sync.RunFailedError, match=r"nowhere\.csv") as caught:
-        face("run", "people:v1", "nowhere.csv")
+        facade("run", "people:v1", "nowhere.csv")
     assert caught.value.run.status == "FAILED"
 
 
-def test_a_file_outside_the_roots(face: Face) -> None:
+def test_a_file_outside_the_roots(facade: Facade) -> None:
     with pytest.raises(lume_sync.InvalidRequestError, match=r"roots|below"):
-        face("run", "people:v1", "/etc/passwd")
+        facade("run", "people:v1", "/etc/passwd")
 
 
-def test_a_missing_column(face: Face) -> None:
+def test_a_missing_column(facade: Facade) -> None:
     with pytest.raises(lume_sync.RunFailedError, match="email"):
-        face("run", "people:v1", "no-email.csv")
+        facade("run", "people:v1", "no-email.csv")
 
 
-def test_an_unknown_run(face: Face) -> None:
+def test_an_unknown_run(facade: Facade) -> None:
     with pytest.raises(lume_sync.RunNotFoundError, match="run_nobody"):
-        face("run_status", "run_nobody")
+        facade("run_status", "run_nobody")
 
 
-def test_the_same_source_twice(face: Face) -> None:
-    first = face("run", "people:v1", "good.csv")
+def test_the_same_source_twice(facade: Facade) -> None:
+    first = facade("run", "people:v1", "good.csv")
     with pytest.raises(lume_sync.DuplicateRunError, match="force_rerun") as caught:
-        face("run", "people:v1", "good.csv")
+        facade("run", "people:v1", "good.csv")
     assert caught.value.run_id == first.id  # type: ignore[attr-defined]
 
 

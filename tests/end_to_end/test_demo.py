@@ -21,11 +21,11 @@ def test_the_demo_shows_real_runs_with_both_faces(tmp_path) -> None:
 
     assert done.stderr == ""
     assert done.returncode == 0
-    for face in done.stdout.split("=== import ")[1:]:
-        assert re.search(r"\d s  CREATED \(submitted\)\n(.* s  [A-Z_]+\n)*.* s  PARTIAL_FAILED\n", face)
-        assert "3,000 rows read = 2,759 mapped + 241 rejected" in face
-        assert "refused: " in face
-        assert re.search(r"force_rerun=True: run_\w+ PARTIAL_FAILED", face)
+    for section in done.stdout.split("=== import ")[1:]:
+        assert re.search(r"\d s  CREATED \(submitted\)\n(.* s  [A-Z_]+\n)*.* s  PARTIAL_FAILED\n", section)
+        assert "3,000 rows read = 2,759 mapped + 241 rejected" in section
+        assert "refused: " in section
+        assert re.search(r"force_rerun=True: run_\w+ PARTIAL_FAILED", section)
     assert "   35  customer_id: repeats the value of an earlier row" in done.stdout
     assert len(list(tmp_path.rglob("customers.parquet"))) == 4
     assert len(list(tmp_path.rglob("rejects.csv"))) == 4

@@ -1,4 +1,4 @@
-"""The three Python blocks of the documented SDK's advanced guide run word for word with the synchronous face.
+"""The three Python blocks of the documented SDK's advanced guide run word for word with the synchronous API.
 
 The guide is not part of this project: it is read from where a checkout beside it has it, else the test is skipped.
 Only its two placeholders are filled in.

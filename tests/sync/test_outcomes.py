@@ -1,4 +1,4 @@
-"""Outcomes and events of the synchronous face: its own runs, and every other field as the core set it."""
+"""Outcomes and events of the synchronous API: its own runs, and every other field as the core set it."""
 
 from attrs import fields
 

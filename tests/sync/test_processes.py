@@ -208,10 +208,12 @@ def test_an_exit_handler_may_need_the_address_of_a_host(run_script: RunScript, s
     assert (done.code, done.out, done.err) == (0, "SUCCEEDED\n", "")
 
 
-@pytest.mark.parametrize("face", ["sync", "async"])
-def test_a_name_server_that_never_answers_does_not_hold_up_the_end(run_script: RunScript, face: str) -> None:
+@pytest.mark.parametrize("facade", ["sync", "async"])
+def test_a_name_server_that_never_answers_does_not_hold_up_the_end(
+    run_script: RunScript, facade: str
+) -> None:
     call = """lume_sync.Client(**options).run_status("x")"""
-    if face == "async":
+    if facade == "async":
         call = """asyncio.run(lume_async.Client(**options).run_status("x"))"""
     done = run_script(f"""
         import asyncio, socket, threading, lume_async, lume_sync

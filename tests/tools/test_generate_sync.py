@@ -193,7 +193,7 @@ def test_secrets_are_veiled_before_anything_can_fail(tmp_path: Path) -> None:
         ("async def act(self) -> LumeRun | None:\n    '''Acts.'''", "across"),
         ("def act(self) -> Awaitable[int]:\n    '''Acts.'''", "across"),
         ("async def act(self, x: dict[str, LumeRun]) -> int:\n    '''Acts.'''", "bring an argument of type"),
-        ("async def act(self, x: AsyncIterator[int]) -> int:\n    '''Acts.'''", "in a synchronous face"),
+        ("async def act(self, x: AsyncIterator[int]) -> int:\n    '''Acts.'''", "in a synchronous API"),
         ("async def act(self, *x: LumeRun) -> int:\n    '''Acts.'''", "no way to bring *x across"),
         ("def __await__(self) -> Any:\n    '''Awaits.'''", "__await__: nothing is known"),
         ("@classmethod\ndef act(self) -> int:\n    '''Acts.'''", "the decorator @classmethod"),

@@ -1,4 +1,4 @@
-"""What a type checker knows of the asynchronous face. Checked by mypy --strict and pyright, never run."""
+"""What a type checker knows of the asynchronous API. Checked by mypy --strict and pyright, never run."""
 
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta

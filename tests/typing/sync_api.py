@@ -1,4 +1,4 @@
-"""What a type checker knows of the synchronous face. Checked by mypy --strict and pyright, never run."""
+"""What a type checker knows of the synchronous API. Checked by mypy --strict and pyright, never run."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta

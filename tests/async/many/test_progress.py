@@ -115,7 +115,7 @@ def test_the_rate_is_that_of_the_last_minute() -> None:
     assert str(_Camera(None).snapshot(0.0)) == "0  0.0/s"
 
 
-# ── the synchronous face ────────────────────────────────────────────────────────────────────────────────────────
+# ── the synchronous API ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_both_faces_have_it() -> None:

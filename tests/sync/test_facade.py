@@ -1,4 +1,4 @@
-"""The generated face: up to date, the same as the core's, and its values are its own."""
+"""The generated facade: up to date, the same as the core's, and its values are its own."""
 
 import asyncio
 import copy
@@ -31,7 +31,9 @@ TWINS |= {"__aiter__": "__iter__", "__anext__": "__next__"}
 FUNCTIONS = sorted(name for name in lume_async.__all__ if inspect.isfunction(getattr(lume_async, name)))
 
 
-def face(answers: Callable[[FakeRequest], FakeAnswer] | list[Any]) -> tuple[lume_sync.Client, FakeTransport]:
+def facade(
+    answers: Callable[[FakeRequest], FakeAnswer] | list[Any],
+) -> tuple[lume_sync.Client, FakeTransport]:
     core, transport = fake_client(answers)
     return lume_sync.Client._wrap(core), transport
 
@@ -40,7 +42,7 @@ def always(status: str, **fields: Any) -> Callable[[FakeRequest], FakeAnswer]:
     return lambda request: FakeAnswer(200, run_json(request.path.rpartition("/")[2], status, **fields))
 
 
-# ── the same face ───────────────────────────────────────────────────────────────────────────────────────────────
+# ── the same API ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_the_generated_files_are_up_to_date() -> None:
@@ -107,7 +109,7 @@ def test_classes_say_where_they_are_imported_from() -> None:
 
 
 def test_runs_are_this_packages_own_wherever_they_come_from() -> None:
-    client, _ = face(always("SUCCEEDED"))
+    client, _ = facade(always("SUCCEEDED"))
     run = client.run_status("a")
     assert type(run) is lume_sync.LumeRun
     assert run.wait() is run
@@ -137,18 +139,18 @@ def test_what_is_ready_shares_a_hop(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(_Source, "step", counted)
     page = {"items": [run_json(f"run_{n}", "SUCCEEDED") for n in range(100)], "next_cursor": None}
-    client, _ = face([FakeAnswer(200, page)])
+    client, _ = facade([FakeAnswer(200, page)])
     assert len(list(client.list_runs())) == 100
     assert hops == 2  # the page, and the end
 
-    client, _ = face(always("SUCCEEDED"))
+    client, _ = facade(always("SUCCEEDED"))
     hops = 0
     assert len(list(client.as_completed(["a"] * 100))) == 100
     assert hops == 2
 
 
 def test_runs_are_equal_and_hash_by_id() -> None:
-    client, _ = face(always("SUCCEEDED"))
+    client, _ = facade(always("SUCCEEDED"))
     assert client.attach("a") == client.run_status("a")
     assert client.attach("a") != client.attach("b")
     assert client.attach("a") != "a"
@@ -164,7 +166,7 @@ def test_runs_are_equal_and_hash_by_id() -> None:
     ],
 )
 def test_the_run_of_an_error_is_this_packages_own(act: Callable[[lume_sync.Client], Any]) -> None:
-    client, _ = face(always("FAILED"))
+    client, _ = facade(always("FAILED"))
     with pytest.raises(lume_sync.RunFailedError) as caught:
         act(client)
     assert type(caught.value.run) is lume_sync.LumeRun
@@ -174,7 +176,7 @@ def test_the_run_of_an_error_is_this_packages_own(act: Callable[[lume_sync.Clien
 
 
 def test_so_is_the_run_of_an_error_in_an_outcome_and_of_an_iteration() -> None:
-    client, _ = face(always("TRANSFORMING"))
+    client, _ = facade(always("TRANSFORMING"))
     (outcome,) = client.wait_all(["a"], timeout=0)
     assert isinstance(outcome.error, lume_sync.RunTimeoutError)
     assert type(outcome.error.run) is lume_sync.LumeRun
@@ -198,7 +200,7 @@ def test_so_is_the_run_of_an_error_in_an_outcome_and_of_an_iteration() -> None:
 def test_one_frame_of_this_package_is_between_the_users_line_and_the_core(
     act: Callable[[lume_sync.Client], Any],
 ) -> None:
-    client, _ = face(lambda request: FakeAnswer(403))
+    client, _ = facade(lambda request: FakeAnswer(403))
     with pytest.raises(lume_sync.ApiError) as caught:
         act(client)
     error: BaseException = caught.value
@@ -207,7 +209,7 @@ def test_one_frame_of_this_package_is_between_the_users_line_and_the_core(
 
 
 def test_the_module_level_functions_add_no_frame(monkeypatch: pytest.MonkeyPatch) -> None:
-    client, _ = face(lambda request: FakeAnswer(403))
+    client, _ = facade(lambda request: FakeAnswer(403))
     monkeypatch.setitem(sys.modules["lume_sync._api"]._default, "client", client)  # type: ignore[attr-defined]
     with pytest.raises(lume_sync.AuthenticationError) as caught:
         lume_sync.run_status("a")
@@ -216,7 +218,7 @@ def test_the_module_level_functions_add_no_frame(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_unpickled_run_works_through_this_packages_default_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    client, transport = face(always("SUCCEEDED"))
+    client, transport = facade(always("SUCCEEDED"))
     run = client.run_status("a")
     for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
         again = pickle.loads(pickle.dumps(run, protocol))
@@ -254,7 +256,7 @@ def test_a_failed_constructor_shows_no_key_among_locals(monkeypatch: pytest.Monk
 
 
 def test_a_client_is_a_context_manager() -> None:
-    client, transport = face(always("SUCCEEDED"))
+    client, transport = facade(always("SUCCEEDED"))
     with client as entered:
         assert entered is client
         assert not transport.closed
@@ -277,7 +279,7 @@ def test_closing_the_client_ends_a_wait_in_another_thread() -> None:
 
 
 def test_leaving_a_loop_over_a_monitor_loses_no_event() -> None:
-    client, _ = face(always("SUCCEEDED"))
+    client, _ = facade(always("SUCCEEDED"))
     names = [f"run_{number}" for number in range(50)]
     with client.monitor() as monitor:
         for name in names:
@@ -304,7 +306,7 @@ def test_run_many_pulls_requests_in_a_thread_of_their_own() -> None:
             return FakeAnswer(201, run_json(request.json()["source_path"], "CREATED"))
         return always("SUCCEEDED")(request)
 
-    client, _ = face(answer)
+    client, _ = facade(answer)
     outcomes = list(client.run_many(requests()))
     assert sorted(str(outcome.run_id) for outcome in outcomes) == [f"source-{number}" for number in range(5)]
     assert threads == {"lume-worker"}
@@ -313,7 +315,7 @@ def test_run_many_pulls_requests_in_a_thread_of_their_own() -> None:
 
 
 def test_it_works_inside_a_running_loop() -> None:
-    client, _ = face(always("SUCCEEDED"))
+    client, _ = facade(always("SUCCEEDED"))
 
     async def handler() -> str:
         return client.run_status("a").id
