@@ -13,6 +13,7 @@ from lume_async import Client, ConfigurationError
 from lume_cli import _loop
 from lume_cli._health import HealthCheck
 from lume_cli._options import Options
+from lume_cli._output.short_ids import shorts
 from lume_cli._output.stderr import Say
 from lume_cli._output.stdout import Data
 from lume_cli._server_watch import ServerWatch
@@ -105,6 +106,8 @@ class Session:
         """The message for an interrupted wait, and the command to resume it."""
         if not runs:
             return "interrupted", None
+        if self.data.format == "table":
+            runs = list(shorts(runs).values())
         if len(runs) > NAMED:
             return f"{len(runs):,} runs keep running: wait for the same ones again", None
         return (

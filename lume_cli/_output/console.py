@@ -28,6 +28,14 @@ def console(stream: TextIO) -> Console:
     )
 
 
+def table_line(text: str, style: str = "") -> Text:
+    """A line of a table, in which a status is coloured."""
+    line = Text(text, style=style)
+    for status, colour in _STYLES.items():
+        line.highlight_regex(rf"(?<=\s\s){status}\b", colour)
+    return line
+
+
 def cell(text: str) -> Text:
     """The text as a table cell, verbatim; a status is coloured."""
     safe = visible(text)

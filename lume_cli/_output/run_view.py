@@ -1,11 +1,15 @@
 """How a run is shown: as JSON, a table row, a sentence, a page."""
 
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from lume_async import LumeRun
-from lume_cli._output.text import as_json, counted, duration, moment
+from lume_cli._output.short_ids import short, shorts
+from lume_cli._output.text import age, as_json, counted, duration, moment, visible
 
-HEADERS = ("RUN", "STATUS", "FLOW", "SOURCE", "CREATED", "TOOK")
+HEADERS = ("RUN", "STATUS", "FLOW", "AGE", "TOOK", "SOURCE")
+"""The source comes last: it alone has no bound, and a terminal that wraps it leaves it whole to copy."""
 
 
 def to_dict(run: LumeRun) -> dict[str, Any]:
@@ -41,26 +45,57 @@ def took(run: LumeRun) -> str:
     return duration((run.finished_at - run.started_at).total_seconds())
 
 
-def row(run: LumeRun) -> tuple[str, ...]:
-    """The table row under `HEADERS`."""
-    return (
-        run.id,
-        status_word(run),
-        run.flow_version or "",
-        run.source_path or "",
-        moment(run.created_at),
-        took(run),
-    )
+def rows(runs: Sequence[LumeRun]) -> list[tuple[str, ...]]:
+    """The table rows under `HEADERS`."""
+    ids, now = shorts(run.id for run in runs), datetime.now(UTC)
+    return [
+        (
+            ids[run.id],
+            status_word(run),
+            run.flow_version or "",
+            "" if run.created_at is None else age((now - run.created_at).total_seconds()),
+            took(run),
+            run.source_path or "",
+        )
+        for run in runs
+    ]
 
 
-END_HEADERS = ("RUN", "STATUS", "SOURCE", "MAPPED", "TOOK")
+END_HEADERS = ("RUN", "STATUS", "ROWS", "REJECTS", "TOOK", "SOURCE")
 
 
-def end_row(run: LumeRun) -> tuple[str, ...]:
-    """The table row under `END_HEADERS`: how the run finished."""
-    metrics = run.metadata.metrics
-    rows = f"{metrics.rows_mapped:,} of {metrics.rows_read:,}" if run.has_output else ""
-    return run.id, status_word(run), run.source_path or "", rows, took(run)
+def end_rows(runs: Sequence[LumeRun]) -> list[tuple[str, ...]]:
+    """The table rows under `END_HEADERS`: how the runs finished."""
+    ids = shorts(run.id for run in runs)
+    return [(ids[run.id], status_word(run), *counts(run), took(run), run.source_path or "") for run in runs]
+
+
+def counts(run: LumeRun) -> tuple[str, str]:
+    """The rows that were read and rejected, as far as is known."""
+    metrics, stages = run.metadata.metrics, run.metadata.stages
+    read = metrics.rows_read or max((stage.rows or 0 for stage in stages), default=0)
+    known = run.has_output or metrics.rows_read > 0
+    return f"{read:,}" if read or known else "", f"{metrics.rows_rejected:,}" if known else ""
+
+
+def elapsed(run: LumeRun, now: datetime) -> float:
+    """Seconds since the run began, or that it took."""
+    began = run.started_at or run.created_at
+    return 0.0 if began is None else max(((run.finished_at or now) - began).total_seconds(), 0.0)
+
+
+def failure(run: LumeRun) -> str | None:
+    """Why the run failed; None if it did not."""
+    if not run.is_terminal or run.has_output:
+        return None
+    return run.error_message or "the server gave no reason"
+
+
+def status_counts(statuses: Mapping[str, int]) -> str:
+    """`: SUCCEEDED 3, FAILED 1`; empty where there is nothing to count."""
+    most_first = sorted(statuses.items(), key=lambda item: -item[1])
+    listed = ", ".join(f"{visible(name)} {count:,}" for name, count in most_first)
+    return f": {listed}" if listed else ""
 
 
 def ending(run: LumeRun) -> str:
@@ -70,10 +105,10 @@ def ending(run: LumeRun) -> str:
     if run.has_output:
         rows = counted(metrics.rows_read, "row")
         return (
-            f"run {run.id} {run.status}{lasted}: {rows} read, {metrics.rows_mapped:,} mapped, "
+            f"run {short(run.id)} {run.status}{lasted}: {rows} read, {metrics.rows_mapped:,} mapped, "
             f"{metrics.rows_rejected:,} rejected"
         )
-    return f"run {run.id} {run.status}{lasted}: {run.error_message or 'the server gave no reason'}"
+    return f"run {short(run.id)} {run.status}{lasted}: {failure(run)}"
 
 
 def locations(run: LumeRun) -> list[tuple[str, str]]:

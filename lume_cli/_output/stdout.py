@@ -34,39 +34,34 @@ class Data:
             self.line(line)
 
     def table(self, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Write a table: at a terminal fitted to its width, else untruncated; nothing if there are no rows."""
+        """Write a table, in colour at a terminal; nothing if there are no rows. Nothing is cut off: what does not fit
+        is wrapped by the terminal, so that it can be copied whole.
+        """
         cells = [tuple(map(visible, row)) for row in rows]
         if not cells:
             return
+        lines = columns([tuple(headers), *cells])
         if not sys.stdout.isatty():
-            for line in columns([tuple(headers), *cells]):
+            for line in lines:
                 self.line(line)
             return
-        from rich.table import Table
+        from lume_cli._output.console import console, table_line
 
-        from lume_cli._output.console import cell, console
-
-        table = Table(box=None, pad_edge=False, header_style="bold")
         screen = console(sys.stdout)
-        # The first two columns, such as id and status, are whole where they leave room for the others.
-        widths = [max(map(len, column)) for column in zip(headers, *cells, strict=True)]
-        begin_is_whole = sum(widths[:2]) <= 0.6 * screen.width
-        for number, header in enumerate(headers):
-            table.add_column(header, overflow="fold", no_wrap=begin_is_whole and number < 2)
-        for row in cells:
-            table.add_row(*map(cell, row))
-        screen.print(table)
+        screen.print(table_line(lines[0], "bold"), soft_wrap=True)
+        for line in lines[1:]:
+            screen.print(table_line(line), soft_wrap=True)
 
     def many(
         self,
         items: Sequence[Any],
         headers: Sequence[str],
-        row: Callable[[Any], Sequence[str]],
+        rows: Callable[[Sequence[Any]], Iterable[Sequence[str]]],
         to_dict: Callable[[Any], Any],
     ) -> None:
         """Write a list of items in the requested format."""
         if self.format == "table":
-            self.table(headers, map(row, items))
+            self.table(headers, rows(items))
         elif self.format == "json":
             self.document([to_dict(item) for item in items])
         else:

@@ -36,6 +36,14 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02} min"
 
 
+def age(seconds: float) -> str:
+    """A rough duration: `12s`, `7m`, `3h`, `12d`."""
+    for unit, scale in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= scale:
+            return f"{int(seconds // scale)}{unit}"
+    return f"{max(int(seconds), 0)}s"
+
+
 def clock(seconds: float) -> str:
     """`0:07`, `12:03`, `1:02:03`."""
     whole = max(int(seconds), 0)

@@ -22,7 +22,6 @@ from lume_cli._output.text import clock
 from lume_cli._session import Session
 from lume_cli._work.early_stop import EarlyStop
 from lume_cli._work.source_paths import Paths
-from lume_cli._work.wait import counts
 
 _EVERY = 10.0
 """Seconds between two progress lines where there is no terminal."""
@@ -172,7 +171,7 @@ class Backfill:
 
     def _parts(self) -> list[str]:
         done = f"{self.summary.outcomes:,}" + ("" if self._total is None else f" of {self._total:,}")
-        parts = [f"{done} finished{counts(self.summary.statuses)}"]
+        parts = [f"{done} finished{run_view.status_counts(self.summary.statuses)}"]
         if self.unfinished > 0:
             parts.append(f"{self.unfinished:,} active")
         if (away := self._session.away) is not None:

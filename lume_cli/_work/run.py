@@ -4,6 +4,7 @@ from typing import Any
 
 from lume_async import Client, LumeRun, RunStatus
 from lume_cli._output import exit_codes, run_view
+from lume_cli._output.short_ids import short
 from lume_cli._session import Session
 from lume_cli._work.wait import follow
 
@@ -29,7 +30,7 @@ class Submission:
         run = self._run = await client.run(self._flow, self._source, **how)
         self._shown = run.status
         if run.reused:
-            self._session.say.note(f"run {run.id} already holds this source; following it")
+            self._session.say.note(f"run {short(run.id)} already holds this source; following it")
         data = self._session.data
         if data.format in ("table", "ids"):
             data.line(run.id)

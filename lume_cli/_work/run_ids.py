@@ -5,13 +5,16 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from lume_async import InvalidRequestError
+from lume_async import ApiError, Client, InvalidRequestError
 from lume_async.models import check_run_id
+from lume_cli._output.short_ids import may_be_short, shorts, stands_for
 from lume_cli._session import Session
 
 MOST = 100_000
 """Distinct ids in one command; bounds an endless stream."""
 _LONGEST_LINE = 4096
+_NEWEST, _SEARCHED = 1000, 20_000
+"""Runs among which short ids are looked for: at first, and at most."""
 
 
 def run_ids(session: Session, given: Sequence[str]) -> list[str]:
@@ -29,6 +32,37 @@ def run_ids(session: Session, given: Sequence[str]) -> list[str]:
     if not found:
         session.say.note("no run ids on stdin; nothing to do")
     return list(found)
+
+
+async def whole_ids(client: Client, given: Sequence[str]) -> list[str]:
+    """The ids with each short one replaced by the one that it stands for; what stands for none stays as it is.
+
+    A short id is looked for among the newest runs, and further back only if it is not found there.
+
+    Raises:
+        click.UsageError: one stands for several runs.
+    """
+    open_, matches = {one for one in given if may_be_short(one)}, dict[str, set[str]]()
+    if not open_:
+        return list(given)
+    try:
+        number = 0
+        async for run in client.list_runs(limit=_SEARCHED):
+            for one in open_:
+                if stands_for(one, run.id):
+                    matches.setdefault(one, set()).add(run.id)
+            number += 1
+            if number % _NEWEST == 0 and len(matches) == len(open_):
+                break
+    except ApiError as error:
+        if error.status_code not in (404, 405, 501):  # a server that can't list runs knows whole ids only
+            raise
+    for one, found in matches.items():
+        if len(found) > 1 and one not in found:
+            longer = ", ".join(sorted(shorts(found).values())[:5])
+            raise click.UsageError(f"{one} stands for {len(found):,} runs: {longer}; pass more characters")
+    whole = {one: one if one in found else next(iter(found)) for one, found in matches.items()}
+    return list(dict.fromkeys(whole.get(one, one) for one in given))
 
 
 def _from_stdin(session: Session) -> Iterator[str]:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from lume_async import Client, LumeRun, Outcome, RunTimeoutError
 from lume_cli._output import exit_codes, run_view
 from lume_cli._output.live import Standing, progress
-from lume_cli._output.text import visible
+from lume_cli._output.short_ids import short
 from lume_cli._session import Session
+from lume_cli._work.run_ids import whole_ids
 
 
 class Wait:
@@ -28,13 +29,14 @@ class Wait:
 
     async def until_ended(self, client: Client, timeout: float | None, poll_interval: float | None) -> int:
         """Wait for all runs; return the exit code."""
+        self._ids = await whole_ids(client, self._ids)
         with progress(self._session.say, self._standing):
             outcomes = client.as_completed(self._ids, timeout=timeout, poll_interval=poll_interval)
             async for outcome in outcomes:
                 self._take(outcome)
         runs = [self._seen[run] for run in self._ids if run in self._seen]
         if self._session.data.format != "ndjson":
-            self._session.data.many(runs, run_view.HEADERS, run_view.row, run_view.to_dict)
+            self._session.data.many(runs, run_view.HEADERS, run_view.rows, run_view.to_dict)
         return exit_codes.worst(self._codes)
 
     def _take(self, outcome: Outcome[LumeRun]) -> None:
@@ -58,14 +60,8 @@ class Wait:
 
     def _standing(self) -> Standing:
         done, total = self._counts.total(), len(self._ids)
-        text = f"{done:,} of {total:,} runs finished{counts(self._counts)}"
+        text = f"{done:,} of {total:,} runs finished{run_view.status_counts(self._counts)}"
         return Standing("  ".join(filter(None, (text, self._session.away))), done, total)
-
-
-def counts(statuses: Counter[str]) -> str:
-    """`: SUCCEEDED 3, FAILED 1`; empty where there is nothing to count."""
-    listed = ", ".join(f"{visible(name)} {count:,}" for name, count in statuses.most_common())
-    return f": {listed}" if listed else ""
 
 
 async def follow(
@@ -78,14 +74,14 @@ async def follow(
     """Follow one run to its end: status changes on stderr, each snapshot to `shown`."""
 
     def standing() -> Standing:
-        text = "  ".join(filter(None, (f"{run_view.status_word(run)}  run {run.id}", session.away)))
+        text = "  ".join(filter(None, (f"{run_view.status_word(run)}  run {short(run.id)}", session.away)))
         return Standing(text, run.progress or 0.0, None if run.progress is None else 1.0)
 
     with progress(session.say, standing):
         async for snapshot in run.watch(timeout=timeout, poll_interval=poll_interval):
             shown(snapshot)
             if not snapshot.is_terminal and not session.say.is_lively:
-                session.say.note(f"run {snapshot.id} {snapshot.status}")
+                session.say.note(f"run {short(snapshot.id)} {snapshot.status}")
     session.say.note(run_view.ending(run))
     for name, place in run_view.locations(run):
         session.say.note(f"  {name}: {place}")

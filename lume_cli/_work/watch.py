@@ -1,25 +1,25 @@
 """Watching many runs with one `Monitor`: a live table, or a line per change. The work of `watch`."""
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import anyio
 
-from lume_async import Client, LumeRun, RunTimeoutError
+from lume_async import Client, LumeError, LumeRun, RunTimeoutError
 from lume_cli._output import exit_codes, run_view
 from lume_cli._output.live import live
-from lume_cli._output.text import clock, moment
+from lume_cli._output.short_ids import short
+from lume_cli._output.text import moment
 from lume_cli._session import Session
-from lume_cli._work.wait import counts
+from lume_cli._work.run_ids import whole_ids
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-_AROUND = 4
-"""Terminal lines that are not table rows."""
+_REFRESH = 1.0
+"""Seconds between two polls for the progress of what is on the screen."""
 
 
 class Watch:
@@ -39,17 +39,22 @@ class Watch:
 
     async def until_ended(self, client: Client, timeout: float | None, poll_interval: float | None) -> int:
         """Watch until all runs have finished, or poll once if the timeout is 0; return the exit code."""
-        data = self._session.data
-        with live(self._session.say, self._table):
+        data, say = self._session.data, self._session.say
+        self._seen = dict.fromkeys(await whole_ids(client, list(self._seen)))
+        with live(say, self._table):
             if timeout == 0:
                 await self._poll_once(client)
             else:
-                await self._follow(client, timeout, poll_interval)
+                async with anyio.create_task_group() as group:
+                    if say.is_lively:
+                        group.start_soon(self._refresh, client)
+                    await self._follow(client, timeout, poll_interval)
+                    group.cancel_scope.cancel()
             if late := self.unfinished:
                 self._report_timeout(late, timeout or 0)
         if data.format != "ndjson":
             runs = [run for run in self._seen.values() if run is not None]
-            data.many(runs, run_view.END_HEADERS, run_view.end_row, run_view.to_dict)
+            data.many(runs, run_view.END_HEADERS, run_view.end_rows, run_view.to_dict)
         return exit_codes.worst(self._codes.values())
 
     async def _follow(self, client: Client, timeout: float | None, poll_interval: float | None) -> None:
@@ -63,6 +68,21 @@ class Watch:
                         self._failed(event.run.id, event.error)
                     else:
                         self._changed(event.run)
+
+    async def _refresh(self, client: Client) -> None:
+        """Fetch the progress of the runs on the screen: the monitor reports changes of the status only."""
+        from lume_cli._output.watch_table import visible_runs
+
+        while True:
+            await anyio.sleep(_REFRESH)
+            for run_id in visible_runs(self._seen, self._session.say.console.height):
+                if run_id not in self._codes and self._seen[run_id] is not None:
+                    try:
+                        run = await client.run_status(run_id)
+                    except LumeError:
+                        break  # the monitor meets it, too, and reports what does not pass
+                    if not run.is_terminal and run_id not in self._codes:
+                        self._seen[run_id] = run
 
     async def _poll_once(self, client: Client) -> None:
         async for outcome in client.as_completed(self.unfinished, timeout=0):
@@ -82,10 +102,14 @@ class Watch:
         self._seen[run.id] = run
         if run.is_terminal:
             self._codes[run.id] = exit_codes.of_status(run.status, allow_partial=self._allow_partial)
+        why = run_view.failure(run)
         if session.data.format == "ndjson":
             session.data.document(run_view.to_dict(run))
         elif session.data.format == "table" and not session.say.is_lively:
-            session.data.line(f"{moment(datetime.now(UTC))}  {run.id}  {run.status}")
+            texts = (moment(datetime.now(UTC)), short(run.id), str(run.status), why)
+            session.data.text("  ".join(filter(None, texts)))
+        elif why is not None:
+            session.say.note(run_view.ending(run))
 
     def _report_timeout(self, late: list[str], timeout: float) -> None:
         what, resume = self._session.resume_wait(late)
@@ -98,22 +122,7 @@ class Watch:
         self._codes.update(dict.fromkeys(late, exit_codes.TIMED_OUT))
 
     def _table(self) -> "RenderableType":
-        """As many runs as fit on the terminal, active ones first."""
-        from rich.console import Group
-        from rich.table import Table
-        from rich.text import Text
+        from lume_cli._output.watch_table import table
 
-        from lume_cli._output.console import cell
-
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for header in ("RUN", "STATUS", "FLOW", "SOURCE"):
-            table.add_column(header, overflow="ellipsis", no_wrap=True, min_width=6)
-        runs = sorted(self._seen.items(), key=lambda item: item[0] in self._codes)
-        for run_id, run in runs[: max(self._session.say.console.height - _AROUND, 1)]:
-            word = "…" if run is None else run_view.status_word(run)
-            flow, source = (run.flow_version or "", run.source_path or "") if run else ("", "")
-            table.add_row(*map(cell, (run_id, word, flow, source)))
-        statuses = Counter("…" if run is None else str(run.status) for run in self._seen.values())
-        done = f"{len(self._codes):,} of {len(self._seen):,} runs finished{counts(statuses)}"
-        passed = clock(time.monotonic() - self._began)
-        return Group(table, Text(f"{done}  {passed}", no_wrap=True, overflow="ellipsis"))
+        width, height = self._session.say.console.size
+        return table(self._seen, (width, height), datetime.now(UTC), time.monotonic() - self._began)

@@ -23,7 +23,7 @@ def command(options: Options, *, runs: tuple[str, ...]) -> None:
     from lume_cli._output import exit_codes, run_view
     from lume_cli._session import Session
     from lume_cli._work.each import each
-    from lume_cli._work.run_ids import run_ids
+    from lume_cli._work.run_ids import run_ids, whole_ids
 
     session = Session(options)
     ids = run_ids(session, runs)
@@ -36,8 +36,8 @@ def command(options: Options, *, runs: tuple[str, ...]) -> None:
                 await run.cancel()
                 return run
 
-            found, codes = await each(session, ids, cancelled)
-        session.data.many(found, run_view.HEADERS, run_view.row, run_view.to_dict)
+            found, codes = await each(session, await whole_ids(client, ids), cancelled)
+        session.data.many(found, run_view.HEADERS, run_view.rows, run_view.to_dict)
         return exit_codes.worst(codes)
 
     session.finish(work(), lambda: ("interrupted; some runs may have been cancelled", None))

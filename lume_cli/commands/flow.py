@@ -48,7 +48,7 @@ def check(options: Options, *, files: tuple[Path, ...]) -> None:
         session.data.many(
             found,
             ("FILE", "FLOW", "COLUMNS"),
-            lambda row: row,
+            lambda rows: rows,
             lambda row: {"file": row[0], "flow_version": row[1], "columns": int(row[2])},
         )
         return exit_codes.worst(codes)

@@ -55,7 +55,7 @@ def command(
                 else:
                     kept.append(run)
         if data.format in ("table", "json"):
-            data.many(kept, run_view.HEADERS, run_view.row, run_view.to_dict)
+            data.many(kept, run_view.HEADERS, run_view.rows, run_view.to_dict)
         if data.format in ("table", "ids", "sources") and not found:
             session.say.note("no runs match")
         if found == limit and not asked:

@@ -22,7 +22,7 @@ def command(options: Options, *, runs: tuple[str, ...]) -> None:
     from lume_cli._output import exit_codes, run_view
     from lume_cli._session import Session
     from lume_cli._work.each import each
-    from lume_cli._work.run_ids import run_ids
+    from lume_cli._work.run_ids import run_ids, whole_ids
 
     session = Session(options)
     ids, data = run_ids(session, runs), session.data
@@ -30,7 +30,7 @@ def command(options: Options, *, runs: tuple[str, ...]) -> None:
 
     async def work() -> int:
         async with session.client() as client:
-            found, codes = await each(session, ids, client.run_status)
+            found, codes = await each(session, await whole_ids(client, ids), client.run_status)
         if data.format == "table":
             for number, run in enumerate(found):
                 if number:

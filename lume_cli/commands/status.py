@@ -29,15 +29,15 @@ def command(options: Options, *, runs: tuple[str, ...], exit_status: bool, allow
     from lume_cli._output import exit_codes, run_view
     from lume_cli._session import Session
     from lume_cli._work.each import each
-    from lume_cli._work.run_ids import run_ids
+    from lume_cli._work.run_ids import run_ids, whole_ids
 
     session = Session(options)
     ids = run_ids(session, runs)
 
     async def work() -> int:
         async with session.client() as client:
-            found, codes = await each(session, ids, client.run_status)
-        session.data.many(found, run_view.HEADERS, run_view.row, run_view.to_dict)
+            found, codes = await each(session, await whole_ids(client, ids), client.run_status)
+        session.data.many(found, run_view.HEADERS, run_view.rows, run_view.to_dict)
         return exit_codes.worst([*codes, *(code(run) for run in found if exit_status)])
 
     def code(run: LumeRun) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from cli.shell import Shell, Started
 
+from lume_cli._output.short_ids import short
 from lume_sync import Client, LumeRun
 
 
@@ -24,7 +25,7 @@ def test_an_interrupted_run_goes_on(
     done = started.end()
     run_id = done.out.strip()
     assert done.code == 128 + number
-    assert done.err.endswith(f"the run keeps running; resume with `lume wait {run_id}`\n")
+    assert done.err.endswith(f"the run keeps running; resume with `lume wait {short(run_id)}`\n")
     assert not client.run_status(run_id).is_terminal
 
 
@@ -43,11 +44,11 @@ def test_an_interrupted_wait_names_what_is_unfinished(
 def test_an_interrupted_watch_resumes_with_the_same_service(shell: Shell, slow_run: LumeRun) -> None:
     url = shell.variables.pop("LUME_BASE_URL")
     started = shell.start("--base-url", url, "watch", slow_run.id)
-    started.until(lambda: slow_run.id in started.out)
+    started.until(lambda: short(slow_run.id) in started.out)
     started.signal(signal.SIGTERM)
     done = started.end()
     assert done.code == 143
-    assert f"resume with `lume --base-url {url} wait {slow_run.id}`" in done.err
+    assert f"resume with `lume --base-url {url} wait {short(slow_run.id)}`" in done.err
 
 
 def test_a_background_job_that_ignores_ctrl_c_goes_on_ignoring_it(shell: Shell, slow_run: LumeRun) -> None:

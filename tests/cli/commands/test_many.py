@@ -15,6 +15,7 @@ from local.flows import PEOPLE_CSV
 from lume_async import InvalidRequestError
 from lume_cli._app import app
 from lume_cli._options import Options
+from lume_cli._output.short_ids import short
 from lume_cli._session import Session
 from lume_cli._work import run_ids
 from lume_sync import Client, LumeRun
@@ -95,7 +96,7 @@ def test_listed_ids_are_watched(shell: Shell, source: Callable[..., str], client
     done = pipe(shell, f"lume list --source {name} -o ids | lume watch -")
     assert done.returncode == 0, done.stderr
     ends = [line.split()[2] for line in done.stdout.splitlines() if line.endswith("SUCCEEDED")]
-    assert sorted(ends) == sorted(run.id for run in runs)
+    assert sorted(ends) == sorted(short(run.id) for run in runs)
     none = pipe(shell, f"lume list --source {name} --status CRASHED -o ids | lume watch -")
     assert (none.returncode, none.stdout) == (0, "")
 
@@ -182,7 +183,7 @@ def test_one_look_of_watch_for_people(shell: Shell, slow_run: LumeRun) -> None:
     done = shell.screen("watch", slow_run.id, "--timeout", "0", width=200, NO_COLOR="1")
     assert done.code == 124
     assert (
-        f"not all runs finished within 0 s: the run keeps running; resume with `lume wait {slow_run.id}`"
+        f"not all runs finished within 0 s: the run keeps running; resume with `lume wait {short(slow_run.id)}`"
         in done.out
     )
-    assert slow_run.id in done.out[done.out.rindex("RUN") :]
+    assert short(slow_run.id) in done.out[done.out.rindex("RUN") :]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from cli.shell import Shell
 from local.flows import PEOPLE_CSV
 
+from lume_cli._output.short_ids import short
 from lume_sync import Client, LumeRun
 
 MIXED_CSV = PEOPLE_CSV + "x,not an address,200\n"
@@ -24,7 +25,7 @@ def test_run_wait_shows_the_life_cycle_on_stderr(shell: Shell, source: Callable[
     assert done.code == 0
     run_id = done.out.strip()
     assert done.out == f"{run_id}\n"
-    assert f"run {run_id} SUCCEEDED in " in done.err
+    assert f"run {short(run_id)} SUCCEEDED in " in done.err
     assert "3 rows read, 3 mapped, 0 rejected" in done.err
     assert "  mapped: /" in done.err
     assert "\x1b" not in done.err
@@ -99,8 +100,8 @@ def test_status_shows_several_runs_and_tells_the_unknown_one(
     done = shell.lume("status", good.id, "run_unknown")
     assert done.code == 1
     header, row = done.out.splitlines()
-    assert header.split() == ["RUN", "STATUS", "FLOW", "SOURCE", "CREATED", "TOOK"]
-    assert row.split()[:3] == [good.id, "PARTIAL_FAILED", "people:v1"]
+    assert header.split() == ["RUN", "STATUS", "FLOW", "AGE", "TOOK", "SOURCE"]
+    assert row.split()[:3] == [short(good.id), "PARTIAL_FAILED", "people:v1"]
     assert "run_unknown" in done.err
     assert shell.lume("status", good.id).code == 0
     assert shell.lume("status", good.id, "--exit-status").code == 5
@@ -130,7 +131,7 @@ def test_watch_tells_each_change_as_a_line(shell: Shell, source: Callable[..., s
     done = shell.lume("watch", *(run.id for run in runs))
     assert done.code == 0
     ends = [line.split()[2] for line in done.out.splitlines() if line.endswith("SUCCEEDED")]
-    assert sorted(ends) == sorted(run.id for run in runs)
+    assert sorted(ends) == sorted(short(run.id) for run in runs)
 
 
 def test_watch_ends_with_what_came_of_each_run(
@@ -139,8 +140,18 @@ def test_watch_ends_with_what_came_of_each_run(
     name = source(MIXED_CSV)
     run = client.run("people:v1", name)
     header, row = shell.lume("watch", run.id).out.splitlines()[-2:]
-    assert header.split() == ["RUN", "STATUS", "SOURCE", "MAPPED", "TOOK"]
-    assert row.split()[:6] == [run.id, "PARTIAL_FAILED", name, "3", "of", "4"]
+    assert header.split() == ["RUN", "STATUS", "ROWS", "REJECTS", "TOOK", "SOURCE"]
+    assert row.split()[:4] == [short(run.id), "PARTIAL_FAILED", "4", "1"]
+    assert row.endswith(name)
+
+
+def test_watch_says_why_a_run_failed(shell: Shell, client: Client) -> None:
+    run = client.run("people:v1", "missing.csv", force_rerun=True)
+    done = shell.lume("watch", run.id)
+    client.wait_all([run], timeout=15)
+    run.refresh()
+    assert done.code == 3
+    assert f"{short(run.id)}  FAILED  {run.error_message}" in done.out
 
 
 def test_watch_stops_after_its_timeout(shell: Shell, slow_run: LumeRun) -> None:

@@ -13,6 +13,7 @@ import pytest
 from cli.shell import DEADLINE, LUME, Shell
 from local.flows import PEOPLE_CSV
 
+from lume_cli._output.short_ids import short
 from lume_sync import Client, LumeRun
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -24,7 +25,7 @@ def test_a_terminal_gets_colours(shell: Shell, source: Callable[..., str], clien
     done = shell.screen("status", run.id, width=200)
     assert done.code == 0
     assert COLOUR.search(done.out)
-    assert run.id in done.out
+    assert short(run.id) in done.out
 
 
 @pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
@@ -60,8 +61,7 @@ def test_a_narrow_terminal_loses_no_part_of_an_id(
     assert done.code == 0
     assert "Traceback" not in done.out
     table = done.out[done.out.rindex("RUN") :]  # the one that stays, below the display
-    first_column = "".join(line[: line.find(" ")] if " " in line else line for line in table.splitlines()[1:])
-    assert run.id in first_column
+    assert table.splitlines()[1].split()[0] == short(run.id)
 
 
 @pytest.mark.parametrize("command", ["status", "watch", "wait"])
@@ -73,7 +73,24 @@ def test_an_id_is_not_broken_where_the_terminal_is_wide_enough(
     run = client.run("people:v1", name, force_rerun=True).wait(10)
     done = shell.screen(command, run.id, width=100, NO_COLOR="1")
     table = done.out[done.out.rindex("RUN") :]
-    assert [line.split()[0] for line in table.splitlines()[1:2]] == [run.id]
+    assert [line.split()[0] for line in table.splitlines()[1:2]] == [short(run.id)]
+
+
+def test_tables_fit_into_80_columns(shell: Shell, home: Path, client: Client) -> None:
+    (home / "customers.csv").write_text(PEOPLE_CSV)
+    run = client.run("people:v1", "customers.csv", force_rerun=True).wait(10)
+    for command in ("status", "watch"):
+        done = shell.screen(command, run.id, NO_COLOR="1")
+        table = COLOUR.sub("", done.out[done.out.rindex("RUN ") :]).splitlines()
+        assert max(map(len, table)) < 80
+        assert [line.split()[-1] for line in table] == ["SOURCE", "customers.csv"]
+
+
+def test_a_long_source_can_be_copied_whole(shell: Shell, home: Path, client: Client) -> None:
+    name = f"{'long' * 30}.csv"
+    (home / name).write_text(PEOPLE_CSV)
+    run = client.run("people:v1", name, force_rerun=True).wait(10)
+    assert name in shell.screen("status", run.id).out  # the terminal wraps it: no line break is in it
 
 
 def test_control_characters_of_others_never_reach_the_terminal(shell: Shell, client: Client) -> None:
@@ -141,7 +158,7 @@ def test_run_wait_in_a_real_terminal(tmux: Tmux, slow_source: Callable[[], str])
     )
     assert len([line for line in tmux.until("TRANSFORMING").splitlines() if "TRANSFORMING" in line]) == 1
     tmux.call("send-keys", "C-c")
-    screen = tmux.until("code=130", "the run keeps running; resume with `lume wait run_")
+    screen = tmux.until("code=130", "the run keeps running; resume with `lume wait ")
     assert "TRANSFORMING" not in screen
 
 
@@ -154,8 +171,11 @@ def test_watch_in_a_real_terminal(
         f"clear; {sys.executable} -m lume_cli watch {slow_run.id} {done.id}; echo code=$?",
         "Enter",
     )
-    screen = tmux.until("RUN ", "1 of 2 runs finished", "SUCCEEDED")
-    assert len([line for line in screen.splitlines() if line.startswith("run_")]) == 2
+    screen = tmux.until("RUN ", "ELAPSED", "1 of 2 runs finished", "SUCCEEDED", "0:02")
+    assert (
+        len([line for line in screen.splitlines() if line.startswith((short(slow_run.id), short(done.id)))])
+        == 2
+    )
     slow_run.cancel()
     tmux.until("code=6", "CANCELLED")
 
