@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
@@ -37,3 +38,15 @@ def is_being_cancelled() -> bool:
     """Whether a `CancelledError` that arrived just now is meant for this task, not for something it waited for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+async def until_done(future: asyncio.Future[Any]) -> None:
+    """Wait for the end of what must not be left half done; who is cancelled meanwhile hears of it afterwards."""
+    cancelled = False
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
+from lume_async._base.tasks import until_done
 from lume_async._batch.journal import Journal
 
 P = ParamSpec("P")
@@ -52,9 +53,10 @@ class Recorder:
 
     async def aclose(self) -> None:
         """Let go of the file, after all that was asked for."""
-        closing = self._thread.submit(self._close)
+        closing = asyncio.wrap_future(self._thread.submit(self._close))
         self._thread.shutdown(wait=False)
-        await _done(closing)
+        await until_done(closing)
+        closing.result()
 
     def _close(self) -> None:
         if self._journal.exception() is None:

@@ -9,6 +9,7 @@ import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
 from lume_async._base.loop import running_loop
+from lume_async._base.tasks import until_done
 from lume_async.errors import ClientClosedError
 
 S = TypeVar("S")
@@ -53,8 +54,8 @@ async def owned(
                 yield take(item)
     finally:
         task.cancel()
-        await _end_of(task)
-        send.close()  # a task that was cancelled before its first step has closed nothing
+        send.close()  # else a task that is cancelled before its first step closes nothing
+        await until_done(task)
         if failures and not _is_moot(failures[0], sys.exception()):
             raise failures[0]
 
@@ -66,15 +67,3 @@ def _is_moot(failure: Exception, leaving: BaseException | None) -> bool:
     if isinstance(leaving, asyncio.CancelledError):
         return True
     return leaving is not None and isinstance(failure, ClientClosedError)
-
-
-async def _end_of(task: asyncio.Task[None]) -> None:
-    """Wait for a task that was cancelled; who is cancelled meanwhile hears of it afterwards."""
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError:
-            cancelled = True
-    if cancelled:
-        raise asyncio.CancelledError

@@ -1,8 +1,9 @@
 """`progress`: snapshots of how far many runs are, at a steady pace, for displays of the user's own."""
 
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -102,28 +103,37 @@ class _Camera:
 
 
 def _snapshots(
-    outcomes: Iterable[Outcome[Any]] | AsyncIterable[Outcome[Any]], total: int | None, every: float
+    outcomes: Iterable[Outcome[Any]] | AsyncIterable[Outcome[Any]], total: int | None, pause: float
 ) -> AsyncGenerator[Progress, None]:
     camera = _Camera(total)
 
-    async def read(ticks: MemoryObjectSendStream[bool]) -> None:
-        """Count the outcomes; meanwhile a tick every so often, which does not hold up the reading."""
-        await ticks.send(False)
+    def now(*, ended: bool = False) -> Progress:
+        return camera.snapshot(monotonic(), ended=ended)
+
+    async def work(snapshots: MemoryObjectSendStream[Callable[[], Progress]]) -> None:
+        """Count the outcomes; meanwhile a snapshot every so often, which does not hold up the reading."""
+        first = now()
+        await snapshots.send(lambda: first)
         async with task_group() as group:
-            group.start_soon(_tick, ticks, every)
+            group.start_soon(_send_every, pause, now, snapshots)
             async with _left_with(outcomes), aclosing(pull(outcomes)) as source:
                 async for outcome in source:
                     camera.summary.add(outcome)
             group.cancel_scope.cancel()
-        await ticks.send(True)
+        await snapshots.send(partial(now, ended=True))
 
-    return owned(read, take=lambda ended: camera.snapshot(monotonic(), ended=ended))
+    # Each is taken at the moment when the reader takes it, however late that is.
+    return owned(work, take=lambda snapshot: snapshot())
 
 
-async def _tick(ticks: MemoryObjectSendStream[bool], every: float) -> None:
+async def _send_every(
+    pause: float,
+    snapshot: Callable[[], Progress],
+    snapshots: MemoryObjectSendStream[Callable[[], Progress]],
+) -> None:
     while True:
-        await anyio.sleep(every)
-        await ticks.send(False)
+        await anyio.sleep(pause)
+        await snapshots.send(snapshot)
 
 
 @asynccontextmanager

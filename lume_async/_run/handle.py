@@ -26,7 +26,17 @@ class LumeRun:
     connection; unpickled, it works through the default client of its package.
     """
 
-    __slots__ = ("__weakref__", "_find", "_id", "_key", "_metadata", "_record", "_reused", "_sender")
+    __slots__ = (
+        "__weakref__",
+        "_find",
+        "_id",
+        "_key",
+        "_metadata",
+        "_record",
+        "_reused",
+        "_sender",
+        "_warned",
+    )
 
     def __init__(
         self,
@@ -44,6 +54,7 @@ class LumeRun:
         self._metadata: RunMetadata | None = None
         self._key = idempotency_key
         self._reused = reused
+        self._warned: RunStatus | None = None  # the unknown status that was last warned of
 
     @property
     def id(self) -> str:
@@ -320,7 +331,8 @@ class LumeRun:
         if record.status != previous and self._sender is not None:
             observer = self._sender.observer
             observer.status_changed(record.id, previous, record.status)
-            if not (record.status.is_known or record.is_terminal):
+            if not (record.status.is_known or record.is_terminal or record.status == self._warned):
+                self._warned = record.status
                 observer.unknown_status(record.id, record.status)
 
     def _snapshot(self, record: RunRecord) -> "LumeRun":

@@ -1,0 +1,232 @@
+"""Every public operation, cancelled at each of its awaits, exits included: nothing of it is left behind."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_service import Service
+
+from lume_async import Client, LumeRun, Outcome, RunRequest
+from lume_async.testing import fake_client
+
+MOST = 5_000
+"""More awaits and turns of the loop than any operation here has."""
+
+EVERY_TURN_UP_TO = 120
+"""From there on most turns only make the fake clock go on."""
+
+
+class CancelledAt:
+    """Awaits a coroutine and cancels the task when it suspends for the n-th time."""
+
+    def __init__(self, work: Coroutine[Any, Any, object], n: int) -> None:
+        self._work = work
+        self._left = n
+
+    @property
+    def came(self) -> bool:
+        return self._left <= 0
+
+    def __await__(self) -> Generator[Any, Any, object]:
+        steps = self._work.__await__()
+        send: Callable[[], Any] = lambda: next(steps)  # noqa: E731
+        while True:
+            try:
+                waited_for = send()
+            except StopIteration as end:
+                return end.value
+            self._left -= 1
+            if self._left == 0:
+                task = asyncio.current_task()
+                assert task is not None
+                task.cancel()
+            try:
+                answer = yield waited_for
+            except BaseException as error:
+                send = lambda error=error: steps.throw(error)  # type: ignore[misc]  # noqa: E731
+            else:
+                send = lambda answer=answer: steps.send(answer)  # type: ignore[misc]  # noqa: E731
+
+
+async def run(client: Client, _folder: Path) -> None:
+    await client.run("f:v1", "s.csv")
+
+
+async def run_status(client: Client, _folder: Path) -> None:
+    await client.run_status("run_a")
+
+
+async def refresh(client: Client, _folder: Path) -> None:
+    await client.attach("run_a").refresh()
+
+
+async def wait(client: Client, _folder: Path) -> None:
+    await client.attach("run_a").wait()
+
+
+async def recipe(client: Client, _folder: Path) -> None:
+    await client.wait_for_run_completion("run_a", initial_delay=1)
+
+
+async def watch(client: Client, _folder: Path) -> None:
+    async for _ in client.watch("run_a"):
+        pass
+
+
+async def drained(outcomes: AsyncIterator[Outcome[LumeRun]]) -> None:
+    async for outcome in outcomes:
+        outcome.result()
+
+
+async def as_completed(client: Client, _folder: Path) -> None:
+    await drained(client.as_completed(["run_a", "run_b", "run_c"], timeout=60))
+
+
+async def as_completed_too_late(client: Client, _folder: Path) -> None:
+    async for _ in client.as_completed(["run_a", "run_b"], timeout=1):
+        pass
+
+
+async def left_early(client: Client, _folder: Path) -> None:
+    outcomes = client.as_completed(["run_a", "run_b", "run_c"])
+    await anext(outcomes)
+    await outcomes.aclose()  # type: ignore[attr-defined]
+
+
+async def wait_all(client: Client, _folder: Path) -> None:
+    await client.wait_all(["run_a", "run_b"])
+
+
+def requests(count: int) -> list[RunRequest]:
+    return [RunRequest("f:v1", f"s{n}", {"n": n}) for n in range(count)]
+
+
+async def run_many(client: Client, _folder: Path) -> None:
+    await drained(client.run_many(requests(4), max_active=2, timeout=60))
+
+
+async def run_many_with_a_journal(client: Client, folder: Path) -> None:
+    await drained(client.run_many(requests(3), max_active=2, journal=folder / "journal.db"))
+
+
+async def monitor(client: Client, _folder: Path) -> None:
+    async with client.monitor() as monitor:
+        for run_id in ("run_a", "run_b", "run_c"):
+            monitor.add(run_id)
+        async for _ in monitor:
+            if not monitor.pending:
+                break
+
+
+async def monitor_left_in_the_middle(client: Client, _folder: Path) -> None:
+    async with client.monitor() as monitor:
+        monitor.add("run_a")
+        monitor.add("run_b")
+        await anext(monitor)
+
+
+async def list_runs(client: Client, _folder: Path) -> None:
+    async for _ in client.list_runs():
+        pass
+
+
+async def closing(client: Client, _folder: Path) -> None:
+    async with client:
+        await client.run_status("run_a")
+
+
+OPERATIONS: list[Callable[[Client, Path], Awaitable[None]]] = [
+    *(run, run_status, refresh, wait, recipe, watch, list_runs, closing, monitor, monitor_left_in_the_middle),
+    *(as_completed, as_completed_too_late, left_early, wait_all, run_many, run_many_with_a_journal),
+]
+
+
+def open_files() -> set[str]:
+    return {os.readlink(f"/dev/fd/{fd}") for fd in os.listdir("/dev/fd") if os.path.exists(f"/dev/fd/{fd}")}
+
+
+Operation = Callable[[Client, Path], Coroutine[Any, Any, None]]
+
+
+class World:
+    """One client over one service: an operation at a time, and what is left after it."""
+
+    def __init__(self, capabilities: str, folder: Path) -> None:
+        self.service = Service(capabilities=capabilities.split())
+        self.client, _ = fake_client(self.service, clock=self.service.clock)
+        self.folder = folder
+        folder.mkdir()
+        self.files = open_files()
+
+    async def ready(self) -> "World":
+        await self.client._sender.replays()  # so that the capabilities are known
+        return self
+
+    def assert_nothing_is_left(self) -> None:
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert self.client._sender._long_polls == 0
+        for _loop, limiter in self.client._sender._limiter.items():
+            assert limiter._value == self.client._sender.settings.max_connections
+        assert open_files() == self.files
+
+
+EACH = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.__name__)
+SERVERS = pytest.mark.parametrize("capabilities", ["", "wait idempotency", "changes wait idempotency"])
+
+
+@EACH
+@SERVERS
+async def test_whatever_await_is_cancelled_nothing_is_left(
+    operation: Operation, capabilities: str, tmp_path: Path
+) -> None:
+    for n in range(1, MOST):
+        world = await World(capabilities, tmp_path / str(n)).ready()
+        cancelled = CancelledAt(operation(world.client, world.folder), n)
+
+        async def awaited(cancelled: CancelledAt = cancelled) -> object:
+            return await cancelled
+
+        task = asyncio.create_task(awaited())
+        await asyncio.wait([task])
+
+        world.assert_nothing_is_left()
+        if not task.cancelled():
+            task.result()
+            assert not cancelled.came, "a cancellation that came was swallowed"
+            return
+    pytest.fail("it never ends")
+
+
+@EACH
+@SERVERS
+async def test_in_whatever_turn_of_the_loop_it_is_cancelled_nothing_is_left(
+    operation: Operation, capabilities: str, tmp_path: Path
+) -> None:
+    """The tasks that an operation owns have awaits of their own: a cancellation may come between any two of them.
+
+    Every other time it comes twice.
+    """
+    turns = 0
+    while turns < MOST:
+        turns += 1 if turns < EVERY_TURN_UP_TO else 29
+        world = await World(capabilities, tmp_path / str(turns)).ready()
+        task = asyncio.create_task(operation(world.client, world.folder))
+        for _ in range(turns):
+            if task.done():
+                break
+            await asyncio.sleep(0)
+        else:
+            came = task.cancel()  # False where it has ended in this very turn
+            if turns % 2:
+                await asyncio.sleep(0)
+                task.cancel()
+            await asyncio.wait([task])
+            assert task.cancelled() is came, "a cancellation that came was swallowed"
+        world.assert_nothing_is_left()
+        if not task.cancelled():
+            task.result()
+            return
+    pytest.fail("it never ends")
