@@ -43,9 +43,7 @@ async def owned(
             with send:
                 await work(send)
         except Exception as error:
-            failures.append(
-                error
-            )  # for the reader; where nobody ever reads on, it is no task's error to complain of
+            failures.append(error)  # for the reader; if nobody reads on, no task is to complain of it
 
     task = loop.create_task(body())
     try:

@@ -33,5 +33,5 @@ def test_each_loop_has_its_own_and_takes_it_along() -> None:
 
 
 def test_without_a_loop_there_is_no_value() -> None:
-    with pytest.raises(RuntimeError, match="no running event loop"):
+    with pytest.raises(RuntimeError, match="no asyncio event loop is running"):
         PerLoop(Thing).get()
