@@ -1,11 +1,11 @@
-"""Process many sources again, so many at a time; killed at any moment, the same command finishes the rest.
+"""Process many sources again with bounded concurrency; after a kill, the same command finishes the rest.
 
     python examples/server.py                # prints the `export` line for the terminal of the next commands
     for n in 1 2 3 4; do python examples/make_customers.py batches/$n.csv ${n}00; done
     ls batches/*.csv > paths.txt
     python examples/backfill.py paths.txt state.db
 
-The exit code tells the worst outcome: 0 all rows mapped, 5 some rejected, 124 not ended in time, 3 FAILED,
+The exit code is that of the worst outcome: 0 all rows mapped, 5 some rejected, 124 not ended in time, 3 FAILED,
 6 CRASHED or CANCELLED, 1 not submitted or not followed, 130 Ctrl-C.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 import lume_sync as lume
 
 FLOW_VERSION = "customer_cleaner:v1"
-MAX_ACTIVE = 20  # unfinished runs at a time: what the service works on beside everything else
+MAX_ACTIVE = 20  # unfinished runs at a time: this job's share of the service
 WORST_FIRST = (1, 6, 3, 124, 5, 0)
 
 
@@ -40,7 +40,7 @@ def code_of(outcome: lume.Outcome[lume.LumeRun]) -> int:
             return 5
         case lume.RunStatus.CRASHED | lume.RunStatus.CANCELLED:
             return 6
-        case _:  # FAILED, and a status that did not exist when this was written: never a success
+        case _:  # FAILED, or a status that did not exist when this was written: never a success
             return 3
 
 
@@ -52,7 +52,10 @@ def main(paths: Path, journal: Path) -> int:
             codes.add(code_of(outcome))
             print(outcome.run_id, outcome.run.status if outcome.run else outcome.error, file=sys.stderr)
     except KeyboardInterrupt:
-        print("interrupted; started runs go on, and the same command finishes the rest", file=sys.stderr)
+        print(
+            "interrupted; started runs keep running, the same command finishes the rest",
+            file=sys.stderr,
+        )
         return 130
     print(summary)
     return min(codes, key=WORST_FIRST.index)
@@ -61,6 +64,6 @@ def main(paths: Path, journal: Path) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Process many sources again.")
     parser.add_argument("paths", type=Path, help="a file with one source per line")
-    parser.add_argument("journal", type=Path, help="the record of this batch; made where there is none")
+    parser.add_argument("journal", type=Path, help="the journal of this batch; created if it does not exist")
     given = parser.parse_args()
     sys.exit(main(given.paths, given.journal))

@@ -1,4 +1,4 @@
-"""A FastAPI service: answer at once with a run's id, give its status, or await its end with a deadline.
+"""A FastAPI service: respond at once with a run's ID, return its status, or wait for its end with a deadline.
 
     python examples/server.py                # prints the `export` line for the terminal of the next command
     uvicorn examples.fastapi_service:app
@@ -19,15 +19,15 @@ from fastapi.responses import JSONResponse
 
 import lume_async as lume
 
-# What our callers are told where the library raises. The most specific class that is listed counts.
+# The response to an error of the library: that of the most specific class that is listed.
 STATUSES: dict[type[lume.LumeError], int] = {
-    lume.RunTimeoutError: 504,  # the run goes on: ask again
+    lume.RunTimeoutError: 504,  # the run keeps running: ask again
     lume.RunFailedError: 422,  # FAILED, CRASHED or CANCELLED: there is no output
     lume.RunNotFoundError: 404,
     lume.InvalidRequestError: 422,
     lume.SubmissionUnknownError: 503,  # with the same Idempotency-Key it is safe to ask again
     lume.RateLimitError: 503,
-    lume.LumeError: 502,  # the Lume service, or our settings for it: nothing that our caller can mend
+    lume.LumeError: 502,  # the Lume service, or our settings for it: nothing that the caller can correct
 }
 
 
@@ -46,7 +46,7 @@ app = FastAPI(lifespan=lifespan)
 
 
 @app.exception_handler(lume.LumeError)
-async def tell(request: Request, error: lume.LumeError) -> JSONResponse:
+async def respond(request: Request, error: lume.LumeError) -> JSONResponse:
     status = next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
     return JSONResponse({"error": type(error).__name__, "detail": str(error)}, status)
 
@@ -55,8 +55,8 @@ async def tell(request: Request, error: lume.LumeError) -> JSONResponse:
 async def submit(
     client: Client, source: Annotated[str, Body(embed=True)], idempotency_key: Annotated[str, Header()]
 ) -> dict[str, Any]:
-    # The caller's key goes all the way: whoever sends the request again, they or we, there is one run.
-    # With callers who don't know of each other, put who they are in front of it.
+    # The caller's key is passed on: whoever repeats the request, the caller or this service, there is one run.
+    # If callers may choose the same keys, put the caller's name in front of the key.
     run = await client.run(
         "customer_cleaner:v1", source, idempotency_key=idempotency_key, on_duplicate="attach"
     )
@@ -72,7 +72,7 @@ async def status(client: Client, run_id: str) -> dict[str, Any]:
 async def result(
     client: Client, run_id: str, timeout: Annotated[float, Query(ge=0, le=60)] = 20
 ) -> dict[str, Any]:
-    # Keep `le` below the time limit of whatever proxy stands before us, so that it is we who answer.
+    # Keep `le` below the timeout of any proxy in front of this service.
     return shown(await client.attach(run_id).wait(timeout=timeout))
 
 

@@ -1,4 +1,4 @@
-"""Write data/customers.csv: a customer list as exports really look, the same bytes on every machine.
+"""Write data/customers.csv: a customer list as real exports look, the same bytes on every machine.
 
     python examples/make_customers.py [FILE] [ROWS]
 

@@ -1,9 +1,9 @@
-"""The server that the other examples talk to: an embedded one, on this machine, with the flows of this folder.
+"""The server for the other examples: an embedded one, on this machine, with the flows of this folder.
 
-    python examples/server.py [PORT]       # Ctrl-C ends it; what it keeps is in .lume/
+    python examples/server.py [PORT]       # Ctrl-C ends it; its data is in .lume/
 
-Sources may lie in the folder that it is started in; paths are relative to that. It prints the settings for another
-terminal. The key and the secret are as good as public: use them on your own machine only.
+Sources may be in the folder that it is started in; paths are relative to it. It prints the settings for another
+terminal. The key and the secret are effectively public: use them on your own machine only.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ API_KEY, WEBHOOK_SECRET = "local-key", "local-secret"
 
 
 async def main(port: int) -> None:
-    # A fixed port and key: the settings of the other terminal stay right when this one is started again.
+    # A fixed port and key: the settings in the other terminal stay valid when the server is restarted.
     async with lume_local.serve(
         flows=FLOWS, port=port, api_key=API_KEY, webhook_secret=WEBHOOK_SECRET
     ) as server:

@@ -1,4 +1,4 @@
-"""Webhooks in Starlette: a delivery wakes a `Monitor`, which fetches the run; what is never delivered it finds too.
+"""Webhooks in Starlette: a delivery makes a `Monitor` poll the run, which also finds runs whose delivery is lost.
 
     python examples/server.py                # prints the `export` line for the terminal of the next command
     uvicorn examples.webhook_receiver:app
@@ -24,18 +24,18 @@ from starlette.routing import Mount, Route
 import lume_async as lume
 from lume_async import webhooks
 
-# Where the service finds us. A mounted handler needs the slash at the end: without it there is a redirect, and
-# deliveries follow none.
+# The address of this receiver. A mounted handler needs the slash at the end: without it Starlette redirects, and
+# deliveries don't follow redirects.
 ADDRESS = os.environ.get("LUME_WEBHOOK_URL", "http://127.0.0.1:8000/lume/")
 
 client = lume.Client()
 monitor = client.monitor(poll_interval=60)  # the safety net: a lost delivery costs a minute, not the result
-# In a real service a table; at the start, add to the monitor the runs whose end is not in it.
+# In a real service this is a table; at the start, add the runs that are not in it to the monitor.
 ended: dict[str, lume.RunEvent[lume.LumeRun]] = {}
 
 
 def wake(event: webhooks.WebhookEvent) -> None:
-    # The body is a hint, and may come twice or late: it makes the monitor fetch the run, and decides nothing.
+    # The body is only a hint and may come twice or late: it makes the monitor poll the run, and decides nothing.
     monitor.notify(event.run_id)
 
 
@@ -53,16 +53,16 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
 
 
 async def submit(request: Request) -> JSONResponse:
-    # `run()` has no argument for the address yet: one request by hand, without retries.
+    # `run()` has no argument for the address yet: send the request here, without retries.
     source = (await request.body()).decode()
     wanted = {"flow_version": "customer_cleaner:v1", "source_path": source, "webhook_url": ADDRESS}
     headers = {"lume-api-key": os.environ["LUME_API_KEY"], "Idempotency-Key": uuid.uuid4().hex}
     async with aiohttp.request("POST", f"{client.base_url}/v1/runs", json=wanted, headers=headers) as answer:
-        told = await answer.json(content_type=None)
+        found = await answer.json(content_type=None)
     if answer.status not in (201, 409):
-        return JSONResponse(told, answer.status)
-    # 409: a run holds that source already. A webhook that comes before `add` is no harm: `add` looks at once.
-    run = monitor.add(told["id" if answer.status == 201 else "run_id"])
+        return JSONResponse(found, answer.status)
+    # 409: a run already holds this source. A webhook may come before `add`: `add` polls at once.
+    run = monitor.add(found["id" if answer.status == 201 else "run_id"])
     return JSONResponse({"id": run.id}, 202)
 
 

@@ -23,10 +23,10 @@ import lume_sync as lume
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
-PATIENCE = 10  # seconds that a worker thread is held for: below the server's own time limit
+PATIENCE = 10  # seconds that a request may block a worker thread: less than the server's own timeout
 
-# At import time: no connection is opened before the first call, so it survives the fork of a preloading server.
-# Each worker process gets connections of its own; all of its threads share them.
+# Created at import time. No connection is opened before the first call, so it survives a preloading server's fork.
+# Each worker process has its own connections, shared by its threads.
 client = lume.Client()
 
 
@@ -58,10 +58,10 @@ def clean(source: str) -> tuple[HTTPStatus, dict[str, Any]]:
     run = client.run("customer_cleaner:v1", source, on_duplicate="attach")
     try:
         run.wait(timeout=PATIENCE)
-    except lume.RunTimeoutError:  # it goes on: the caller asks again
+    except lume.RunTimeoutError:  # the run keeps running: the caller asks again
         return HTTPStatus.ACCEPTED, shown(run)
     except lume.RunFailedError:
-        pass  # an answer, too
+        pass  # that is an answer, too
     return HTTPStatus.OK, shown(run)
 
 
