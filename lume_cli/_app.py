@@ -19,6 +19,7 @@ _COMMANDS = {
     "show": ("show", "Show runs in detail."),
     "list": ("list_runs", "List runs, newest first."),
     "cancel": ("cancel", "Cancel runs."),
+    "rerun": ("rerun", "Submit a finished run again."),
     "backfill": ("backfill", "Run a flow over many sources; resumable."),
     "serve": ("serve", "Run a Lume server on this machine."),
     "flow": ("flow", "Write and check flow files."),

@@ -8,6 +8,7 @@ from lume_async import (
     ApiError,
     AuthenticationError,
     DuplicateRunError,
+    InvalidRequestError,
     LumeError,
     RateLimitError,
     RunError,
@@ -88,6 +89,8 @@ def hint(error: BaseException) -> str | None:
             return f"wait again with `lume wait {run.id}`"
         case RunFailedError(run=run) if run is not None:
             return f"`lume show {run.id}`"
+        case InvalidRequestError() if "outside of the folders" in str(error):
+            return "if the file is on this machine, `lume run --upload` sends it to the server"
         case RateLimitError(retry_after=float(seconds)):
             return f"retry in {seconds:.0f} s"
         case ApiConnectionError():

@@ -2,10 +2,13 @@
 
 from typing import Any
 
+import click
+
 from lume_async import Client, LumeRun, RunStatus
 from lume_cli._output import exit_codes, run_view
 from lume_cli._output.short_ids import short
 from lume_cli._session import Session
+from lume_cli._work.run_ids import whole_ids
 from lume_cli._work.wait import follow
 
 
@@ -25,8 +28,13 @@ class Submission:
         self._run: LumeRun | None = None
         self._shown: RunStatus | None = None
 
-    async def begin(self, client: Client, *, is_waited_for: bool, **how: Any) -> LumeRun:
+    async def begin(
+        self, client: Client, *, is_waited_for: bool, is_uploaded: bool = False, **how: Any
+    ) -> LumeRun:
         """Submit the run and print its id; `how` are further arguments of `Client.run`."""
+        if is_uploaded:
+            self._source = await client.upload_file(self._source, flow_version=self._flow)
+            self._session.say.note(f"uploaded as {self._source}")
         run = self._run = await client.run(self._flow, self._source, **how)
         self._shown = run.status
         if run.reused:
@@ -60,3 +68,21 @@ class Submission:
         if self._session.data.format == "ndjson" and snapshot.status != self._shown:
             self._shown = snapshot.status
             self._session.data.document(run_view.to_dict(snapshot))
+
+
+async def again(session: Session, client: Client, run_id: str) -> tuple[Submission, dict[str, Any]]:
+    """The submission that repeats a run, and how to begin it.
+
+    Raises:
+        click.UsageError: the run has not finished, or the server does not say what it was.
+    """
+    (whole,) = await whole_ids(client, [run_id])
+    old = await client.run_status(whole)
+    if not old.is_terminal:
+        raise click.UsageError(
+            f"run {short(old.id)} is {old.status}: wait for it, or cancel it with `lume cancel {short(old.id)}`"
+        )
+    if old.flow_version is None or old.source_path is None:
+        raise click.UsageError(f"the server does not tell the flow version and source of run {short(old.id)}")
+    how = {"run_metadata": old.run_metadata, "force_rerun": old.has_output}
+    return Submission(session, old.flow_version, old.source_path), how

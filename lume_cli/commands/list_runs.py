@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from lume_cli._options import Options, server_or_ids_options
+from lume_cli._options import Options, Seconds, server_or_ids_options
 
 if TYPE_CHECKING:
     from lume_cli._session import Session
@@ -16,17 +16,29 @@ if TYPE_CHECKING:
 @click.option("--source", metavar="SOURCE", help="Only runs on this source.")
 @click.option("--status", metavar="STATUS", help="Only runs with this current status, such as FAILED.")
 @click.option(
+    "--since",
+    type=Seconds(above_zero=True),
+    metavar="TIME",
+    help="Only runs created in this time: 30m, 2h, 7d …",
+)
+@click.option(
     "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Maximum number of runs."
 )
 @server_or_ids_options
 @click.pass_obj
 def command(
-    options: Options, *, flow: str | None, source: str | None, status: str | None, limit: int
+    options: Options,
+    *,
+    flow: str | None,
+    source: str | None,
+    status: str | None,
+    since: float | None,
+    limit: int,
 ) -> None:
     """List runs, newest first.
 
     \b
-    lume list --status FAILED --limit 10
+    lume list --status FAILED --since 2h
     lume list --status FAILED -o ids | lume show -
     lume list --status FAILED -o sources | lume backfill invoices:v3 --from-file -
     lume list --flow invoices:v3 -o ndjson | jq -r .run_metadata.ticket
@@ -34,17 +46,17 @@ def command(
     from lume_async import LumeRun
     from lume_cli._output import exit_codes, run_view
     from lume_cli._session import Session
+    from lume_cli._work.listing import Wanted, listed, mistake
 
     session = Session(options, ids=True, sources=True)
     data = session.data
-    wanted = _status(status) if status else None
+    wanted = Wanted(flow, source, _status(status) if status else None, limit, since)
     asked = click.get_current_context().get_parameter_source("limit") is not ParameterSource.DEFAULT
 
     async def work() -> int:
         async with session.client() as client:
             found, kept, printed = 0, list[LumeRun](), set[str]()
-            pages = client.list_runs(flow_version=flow, source_path=source, status=wanted, limit=limit)
-            async for run in pages:
+            async for run in listed(client, wanted):
                 found += 1
                 if data.format == "ndjson":
                     data.document(run_view.to_dict(run))
@@ -54,6 +66,8 @@ def command(
                     _print_source(session, run.source_path, printed)
                 else:
                     kept.append(run)
+            if not found and (text := await mistake(client, wanted)) is not None:
+                session.say.warn(text)
         if data.format in ("table", "json"):
             data.many(kept, run_view.HEADERS, run_view.rows, run_view.to_dict)
         if data.format in ("table", "ids", "sources") and not found:

@@ -1,5 +1,7 @@
 """`lume run`: submit a run and, with --wait, wait for it."""
 
+from pathlib import Path
+
 import click
 
 from lume_cli._options import Options, server_or_ids_options, submit_options, wait_options
@@ -14,6 +16,7 @@ from lume_cli._options import Options, server_or_ids_options, submit_options, wa
     metavar="KEY",
     help="Your own idempotency key: it never creates a second run.",
 )
+@click.option("--upload", is_flag=True, help="SOURCE is a file on this machine: send it to the server first.")
 @click.option(
     "--wait", "-w", is_flag=True, help="Wait for the run to finish; the exit code reflects its status."
 )
@@ -29,6 +32,7 @@ def command(
     metadata: dict[str, str] | None,
     on_duplicate: str,
     idempotency_key: str | None,
+    upload: bool,
     wait: bool,
     timeout: float | None,
     poll_interval: float | None,
@@ -36,10 +40,12 @@ def command(
 ) -> None:
     """Run FLOW (such as customer_cleaner:v1) on SOURCE and print the run's id.
 
-    SOURCE is a file path or URI, or a batch identifier, as the flow expects it.
+    SOURCE is a file path or URI that the server can read, or a batch identifier, as the flow expects it.
+    With --upload it is a file on this machine, which is a new source each time.
 
     \b
     lume run customer_cleaner:v1 customers.csv --wait
+    lume run customer_cleaner:v1 ~/Downloads/customers.csv --upload --wait
     run=$(lume run invoices:v3 batch_42 --metadata ticket=OPS-7)
     """
     from lume_cli._output import exit_codes
@@ -48,6 +54,8 @@ def command(
 
     if not wait and (timeout is not None or poll_interval is not None):
         raise click.UsageError("--timeout and --poll-interval need --wait")
+    if upload and not Path(source).is_file():
+        raise click.UsageError(f"--upload: no file at {source}")
     session = Session(options, ids=True)
     submission = Submission(session, flow, source)
 
@@ -56,6 +64,7 @@ def command(
             run = await submission.begin(
                 client,
                 is_waited_for=wait,
+                is_uploaded=upload,
                 run_metadata=metadata,
                 force_rerun=force_rerun,
                 idempotency_key=idempotency_key,

@@ -1,0 +1,52 @@
+"""`lume list`: --since, and what it says where a filter is wrong."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cli.shell import Shell
+
+from lume_async.testing import FakeAnswer, fake_client, run_json
+from lume_cli._work.listing import Wanted, listed
+from lume_sync import Client
+
+
+async def test_the_first_run_that_is_too_old_ends_the_list() -> None:
+    now = datetime.now(UTC)
+    times = [now, now - timedelta(minutes=59), now - timedelta(minutes=61), now]
+    runs = [run_json(f"r{n}", "CREATED", created_at=at.isoformat()) for n, at in enumerate(times)]
+    client, _ = fake_client(lambda request: FakeAnswer(200, {"items": runs, "next_cursor": None}))
+    wanted = Wanted(flow=None, source=None, status=None, limit=9, since=3600.0)
+    assert [run.id async for run in listed(client, wanted)] == ["r0", "r1"]
+
+
+def test_since(shell: Shell, source: Callable[..., str], client: Client) -> None:
+    run = client.run("people:v1", source())
+    assert run.id in shell.lume("list", "--since", "2h", "-o", "ids").out
+    assert shell.lume("list", "--since", "0").code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--status", "BANANA"], "'BANANA' is not a known status: CREATED, "),
+        (["--flow", "peopel:v1"], "no run of 'peopel:v1' exists: did you mean 'people:v1'?"),
+        (["--flow", "zzz"], "no run of 'zzz' exists: recent runs are of "),
+    ],
+)
+def test_a_filter_that_no_run_can_pass(
+    shell: Shell, source: Callable[..., str], client: Client, words: list[str], said: str
+) -> None:
+    client.run("people:v1", source())
+    done = shell.lume("list", *words)
+    assert (done.code, done.out) == (0, "")
+    assert said in done.err
+    assert said in json.loads(shell.lume("list", *words, "-o", "json").err)["warning"]["message"]
+
+
+def test_filters_that_are_right_are_not_blamed(
+    shell: Shell, source: Callable[..., str], client: Client
+) -> None:
+    client.run("people:v1", source())
+    assert shell.lume("list", "--flow", "people:v1", "--source", "none").err == "no runs match\n"

@@ -1,0 +1,49 @@
+"""`lume rerun`, and `lume run --upload`."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from cli.shell import Shell
+from local.flows import PEOPLE_CSV
+
+from lume_cli._output.short_ids import short
+from lume_sync import Client, LumeRun
+
+
+def test_a_run_that_has_output_is_forced(shell: Shell, source: Callable[..., str], client: Client) -> None:
+    old = client.run("people:v1", source(), {"ticket": "OPS-7"}).wait(10)
+    done = shell.lume("rerun", short(old.id), "--wait", "-o", "json")
+    new = json.loads(done.out)
+    assert (done.code, new["status"], new["force_rerun"]) == (0, "SUCCEEDED", True)
+    assert new["id"] != old.id
+    assert (new["source_path"], new["run_metadata"]) == (old.source_path, {"ticket": "OPS-7"})
+
+
+def test_a_run_that_failed_is_not(shell: Shell, client: Client, home: Path) -> None:
+    old = client.run("people:v1", "comes_later.csv", force_rerun=True)
+    client.wait_all([old], timeout=10)
+    (home / "comes_later.csv").write_text(PEOPLE_CSV)
+    done = shell.lume("rerun", old.id)
+    new = client.run_status(done.out.strip())
+    assert (done.code, new.force_rerun, new.id == old.id) == (0, False, False)
+
+
+def test_a_run_that_is_active_is_left_alone(shell: Shell, slow_run: LumeRun) -> None:
+    done = shell.lume("rerun", slow_run.id)
+    assert (done.code, done.out) == (2, "")
+    assert f"lume cancel {short(slow_run.id)}" in done.err
+
+
+def test_a_file_outside_of_the_roots_is_uploaded(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text(PEOPLE_CSV)
+    path = str(tmp_path / "mine.csv")
+    refused = shell.lume("run", "people:v1", path)
+    assert (refused.code, "`lume run --upload` sends it" in refused.err) == (1, True)
+    done = shell.lume("run", "people:v1", path, "--upload", "--wait")
+    assert (done.code, "SUCCEEDED" in done.err) == (0, True), done.err
+
+
+def test_a_file_that_is_not_there_is_wrong_usage(shell: Shell) -> None:
+    done = shell.lume("run", "people:v1", "nowhere.csv", "--upload")
+    assert (done.code, "--upload: no file at nowhere.csv" in done.err) == (2, True)
