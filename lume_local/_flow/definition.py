@@ -12,16 +12,13 @@ import orjson
 from attrs import field, frozen
 
 from lume_local._flow.fields import FlowError, Table
+from lume_local._flow.places import read_targets
+from lume_local._flow.source import Source, read_source
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 RESERVED = "_lume_"
 """Names that begin so are the engine's own, in sources and in targets."""
-
-MAPPED = "{data}/out/{flow}/{version}/{run_id}/mapped.parquet"
-REJECTS = "{data}/out/{flow}/{version}/{run_id}/rejects.csv"
-SUFFIXES = (".parquet", ".csv", ".ndjson")
-_PLACEHOLDERS = ("data", "flow", "version", "run_id", "source_path")
 
 _SQL_TYPE = re.compile(
     r"(?P<name>TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT|UTINYINT|USMALLINT|UINTEGER|UBIGINT|FLOAT|DOUBLE|BOOLEAN"
@@ -71,18 +68,6 @@ class Rule:
 
 
 @frozen
-class Source:
-    """How a source file is found and read."""
-
-    format: str
-    uri: str
-    delim: str
-    quote: str
-    escape: str
-    encoding: str
-
-
-@frozen
 class Flow:
     """A checked flow version. `definition` is the JSON form that it was made from."""
 
@@ -123,8 +108,8 @@ def read_definition(definition: Any) -> Flow:
     top = Table("", definition)
     name, version = top.text("flow", pattern=NAME), top.text("version", pattern=VERSION)
     top.text("description", default="", longest=10_000)
-    source = _source(top.table("source"))
-    mapped, rejects = _targets(top.table("target"))
+    source = read_source(top.table("source"))
+    mapped, rejects = read_targets(top.table("target"), name, version)
     rules = tuple(_rule(Table(f"rules[{n}]", entry)) for n, entry in enumerate(top.tables("rules")))
     columns = _columns(top.table("columns"))
     flow = Flow(name, version, source, mapped, rejects, _ratio(top), columns, rules, definition)
@@ -140,53 +125,6 @@ def _ratio(top: Table) -> float | None:
     if ratio is not None and not 0 <= ratio <= 1:
         raise FlowError("rejects.max_ratio", "must lie between 0 and 1: 0.25 allows a quarter of the rows")
     return ratio
-
-
-def _source(table: Table) -> Source:
-    csv = table.table("csv")
-    source = Source(
-        format=table.choice("format", ("csv", "ndjson"), default="csv"),
-        uri=table.text("uri", default="{source_path}", longest=4096),
-        delim=csv.text("delim", default=",", longest=1),
-        quote=csv.text("quote", default='"', longest=1),
-        escape=csv.text("escape", default="", longest=1),
-        encoding=csv.text("encoding", default="utf-8", longest=40),
-    )
-    table.no_more()
-    csv.no_more()
-    if source.format != "csv" and "csv" in table.values:
-        raise FlowError("source.csv", f"has no meaning for format {source.format!r}: remove it")
-    if not source.delim or not source.delim.isascii() or source.delim in "\r\n" + source.quote:
-        raise FlowError("source.csv.delim", "must be one ASCII character, not the quote and not a line end")
-    try:
-        "".encode(source.encoding)
-    except LookupError:
-        raise FlowError("source.csv.encoding", f"{source.encoding!r} is not an encoding: try utf-8") from None
-    _check_placeholders("source.uri", source.uri, ("source_path",))
-    return source
-
-
-def _targets(table: Table) -> tuple[str, str]:
-    templates = []
-    for key, default in (("mapped", MAPPED), ("rejects", REJECTS)):
-        template, place = table.text(key, default=default, longest=4096), f"target.{key}"
-        _check_placeholders(place, template, _PLACEHOLDERS)
-        if "://" in template and not template.startswith("file://"):
-            raise FlowError(place, "must be a local path: this server writes local files only")
-        if not template.lower().endswith(SUFFIXES):
-            raise FlowError(place, f"must end with one of {', '.join(SUFFIXES)}")
-        templates.append(template)
-    table.no_more()
-    if templates[0] == templates[1]:
-        raise FlowError("target.rejects", "is the same file as target.mapped: give it another name")
-    return templates[0], templates[1]
-
-
-def _check_placeholders(place: str, template: str, known: tuple[str, ...]) -> None:
-    for name in re.findall(r"\{([^{}]*)\}", template):
-        if name not in known:
-            allowed = ", ".join("{" + one + "}" for one in known)
-            raise FlowError(place, f"{{{name}}} is not a placeholder: there are {allowed}")
 
 
 def _columns(table: Table) -> tuple[Column, ...]:

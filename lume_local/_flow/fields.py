@@ -104,9 +104,9 @@ class Table:
             raise FlowError(self.at(key), "must be a finite number")
         return value
 
-    def count(self, key: str) -> int:
+    def count(self, key: str, *, default: int = 0) -> int:
         """A whole number from 0 on."""
-        value: int = self._get(key, int, "a whole number", 0)
+        value: int = self._get(key, int, "a whole number", default)
         if not 0 <= value < 2**31:
             raise FlowError(self.at(key), "must be a whole number from 0 to 2,147,483,647")
         return value

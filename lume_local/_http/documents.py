@@ -43,6 +43,7 @@ _NO_METRICS: dict[str, Any] = {
     "rows_rejected": 0,
     "reject_reasons": {},
     "warnings": {},
+    "source": {"bytes": 0, "lines": 0, "records": 0},
 }
 
 

@@ -1,50 +1,89 @@
 """From what an expression gives to what the target column holds, strictly: nothing is rounded or guessed. Pure.
 
 DuckDB's own casts are generous ('12.7' is the integer 13, '1_000' and '0x1F' are numbers, a time of day is
-dropped for a DATE); here a value that would change is a reject.
+dropped for a DATE); here a value that would change is a reject. `DOUBLE` and `FLOAT` are what they are: they
+hold the nearest value that they can, never infinity.
 """
 
 from lume_local._flow.definition import INTEGERS, Column
 
 _INTEGER = r"\s*[+-]?[0-9]+\s*"
 _NUMBER = r"\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?\s*"
-_DATE = r"\s*[0-9]{4}-[0-9]{2}-[0-9]{2}\s*"
-_TIME = r"\s*[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?\s*"
-_ZONE = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)?"
-_TIMESTAMP = (
-    r"\s*[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?" + _ZONE + r")?\s*"
-)
+_DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6}0*)?)?"
+"""Up to microseconds, which is what the types hold."""
+_ZONE = r"(Z|[+-]([01][0-9]|2[0-3])(:?[0-5][0-9])?)?"
+_SHAPES = {
+    "FLOAT": _NUMBER,
+    "DOUBLE": _NUMBER,
+    "DATE": rf"\s*{_DAY}\s*",
+    "TIME": rf"\s*{_CLOCK}\s*",
+    "TIMESTAMP": rf"\s*{_DAY}([T ]{_CLOCK})?\s*",
+    "TIMESTAMPTZ": rf"\s*{_DAY}([T ]{_CLOCK}{_ZONE})?\s*",
+}
 _TRUE, _FALSE = "('true', 't', 'yes', 'y', '1')", "('false', 'f', 'no', 'n', '0')"
+_WITHIN = {
+    "FLOAT": "isfinite({value})",
+    "DOUBLE": "isfinite({value})",
+    "TIME": "{value} < TIME '24:00:00'",
+    "DATE": "{value} BETWEEN DATE '0001-01-01' AND DATE '9999-12-31'",
+    "TIMESTAMP": "{value} BETWEEN TIMESTAMP '0001-01-01' AND TIMESTAMP '9999-12-31 23:59:59.999999'",
+    "TIMESTAMPTZ": "{value} BETWEEN TIMESTAMPTZ '0001-01-01 00:00:00+00' "
+    "AND TIMESTAMPTZ '9999-12-31 23:59:59.999999+00'",
+}
+"""What ISO 8601, JSON and every other reader of the targets know as a value of the type."""
+_WITHOUT_DATE = "DATE '1900-01-01'"
+"""The day that `strptime` gives a time of day."""
+
+
+def stored(sql_type: str) -> str:
+    """The type that holds a column's values within the engine: Parquet has no HUGEINT and would make it a DOUBLE."""
+    return "DECIMAL(38,0)" if sql_type == "HUGEINT" else sql_type
 
 
 def cast(column: Column, given: str, value: str) -> str:
     """SQL that turns `value`, an expression of SQL type `given`, into the column's type; NULL where it can't."""
     wanted = column.sql_type
+    made = _cast(wanted, "TIMESTAMPTZ" if given == "TIMESTAMP WITH TIME ZONE" else given, value)
+    if within := _WITHIN.get(wanted):
+        return _unless(within.format(value=made), made)
+    return made
+
+
+def _cast(wanted: str, given: str, value: str) -> str:
+    tried = f"TRY_CAST({value} AS {stored(wanted)})"
     if given in ("VARCHAR", "JSON"):
-        return _from_text(wanted, value)
-    if given == wanted or given == '"NULL"':
-        return f"CAST({value} AS {wanted})"
-    tried = f"TRY_CAST({value} AS {wanted})"
-    if wanted == "VARCHAR":
-        return f"CAST({value} AS VARCHAR)"
-    if wanted == "DATE" and given.startswith("TIMESTAMP"):
-        return _unless(f"CAST({tried} AS TIMESTAMP) = CAST({value} AS TIMESTAMP)", tried)
+        return _from_text(wanted, value, tried)
+    if given == '"NULL"' or wanted == "VARCHAR":
+        return f"CAST({value} AS {stored(wanted)})"
+    if given == stored(wanted):
+        return value
+    if wanted == "TIME" and given.startswith("TIMESTAMP"):
+        exact = _comes_back(f"TRY_CAST({value} AS TIMESTAMP)", given, value)
+        return _unless(f"TRY_CAST({value} AS DATE) = {_WITHOUT_DATE} AND {exact}", tried)
+    if wanted in ("BOOLEAN", "DATE", "TIME", "TIMESTAMP", "TIMESTAMPTZ"):
+        return _unless(_comes_back(tried, given, value), tried)
     if (wanted in INTEGERS and given not in INTEGERS) or wanted.startswith("DECIMAL"):
-        return _unless(f"CAST({tried} AS {_wide(given)}) = {value}", tried)
+        return _unless(_comes_back(tried, _wide(given), value), tried)
     return tried
+
+
+def _comes_back(made: str, given: str, value: str) -> str:
+    return f"TRY_CAST({made} AS {given}) = {value}"
 
 
 def _wide(given: str) -> str:
     return given if given.startswith("DECIMAL") or given in ("DOUBLE", "FLOAT") else "HUGEINT"
 
 
-def _from_text(wanted: str, value: str) -> str:
+def _from_text(wanted: str, value: str, tried: str) -> str:
     if wanted == "VARCHAR":
         return f"CAST({value} AS VARCHAR)"
     if wanted == "BOOLEAN":
         word = f"lower(trim({value}))"
         return f"CASE WHEN {_among(word, _TRUE)} THEN true WHEN {_among(word, _FALSE)} THEN false END"
-    tried = f"TRY_CAST({value} AS {wanted})"
+    if wanted == "TIME":
+        tried = f"TRY_CAST(trim({value}) AS TIME)"  # the other types take spaces around the value
     shape = _shape(wanted)
     return tried if shape is None else _unless(f"regexp_full_match({value}, '{shape}')", tried)
 
@@ -54,10 +93,10 @@ def _shape(wanted: str) -> str | None:
     if wanted in INTEGERS:
         return _INTEGER
     if wanted.startswith("DECIMAL"):
-        scale = wanted.rstrip(")").split(",")[1]
-        return rf"\s*[+-]?([0-9]+(\.[0-9]{{0,{scale}}}0*)?|\.[0-9]{{1,{max(int(scale), 1)}}}0*)\s*"
-    shapes = {"FLOAT": _NUMBER, "DOUBLE": _NUMBER, "DATE": _DATE, "TIME": _TIME}
-    return shapes.get(wanted, _TIMESTAMP if wanted.startswith("TIMESTAMP") else None)
+        scale = int(wanted.rstrip(")").split(",")[1])
+        fraction = rf"[0-9]{{1,{scale}}}0*" if scale else "0+"
+        return rf"\s*[+-]?([0-9]+(\.({fraction})?)?|\.{fraction})\s*"
+    return _SHAPES.get(wanted)
 
 
 def _unless(condition: str, value: str) -> str:
@@ -65,5 +104,5 @@ def _unless(condition: str, value: str) -> str:
 
 
 def _among(value: str, words: str) -> str:
-    # Not IN (...): DuckDB plans that as a join, which loses the order of the rows (see _engine).
+    # Not IN (...): DuckDB plans that as a join, which loses the order of the rows (see `engine`).
     return f"list_position([{words[1:-1]}], {value}) >= 1"

@@ -11,6 +11,7 @@ from typing import Any
 from attrs import asdict, frozen
 
 from lume_local._flow.definition import BOUNDS, Column, Rule, quoted
+from lume_local._worker.casts import stored
 
 _FORMATS = {
     "email": ("is not an email address", r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+"),
@@ -65,7 +66,7 @@ def column_checks(column: Column, index: int) -> Iterator[Check]:
         # Where a value was there but is broken, that reason says it all.
         yield Check(f"{name} IS NULL AND NOT _lume_bad{index}", f"{label}: is required")
     if column.enum:
-        values = ", ".join(literal(value, column.sql_type) for value in column.enum)
+        values = ", ".join(literal(value, stored(column.sql_type)) for value in column.enum)
         listed = ", ".join(map(str, column.enum[:8])) + (", …" if len(column.enum) > 8 else "")
         yield Check(
             f"{name} IS NOT NULL AND coalesce(list_position([{values}], {name}), 0) = 0",

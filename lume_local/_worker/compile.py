@@ -11,7 +11,7 @@ from duckdb import DuckDBPyConnection
 
 from lume_local._flow.definition import Column, Flow, Rule, quoted
 from lume_local._flow.fields import FlowError
-from lume_local._worker.casts import cast
+from lume_local._worker.casts import cast, stored
 from lume_local._worker.checks import column_checks, literal, rule_check, text
 from lume_local._worker.expressions import Expression, Judge
 from lume_local._worker.statements import Layout, Statements
@@ -33,6 +33,7 @@ def compile_flow(connection: DuckDBPyConnection, flow: Flow) -> dict[str, Any]:
         "format": flow.source.format,
         "csv": {"delim": flow.source.delim, "quote": flow.source.quote, "escape": flow.source.escape},
         "encoding": flow.source.encoding,
+        "max_line_bytes": flow.source.max_line_bytes,
         "max_ratio": flow.max_ratio,
         "sources": sources,
         "columns": columns,
@@ -91,8 +92,8 @@ def _column(column: Column, expression: Expression, given: str, index: int) -> d
 
 def _try_limits(connection: DuckDBPyConnection, column: Column) -> None:
     """Limits and patterns are tried one by one, so that the message can name the one that is wrong."""
-    trials = [(f"{key}", literal(value, column.sql_type)) for key, value in column.bounds.items()]
-    trials += [("enum", literal(value, column.sql_type)) for value in column.enum]
+    trials = [(f"{key}", literal(value, stored(column.sql_type))) for key, value in column.bounds.items()]
+    trials += [("enum", literal(value, stored(column.sql_type))) for value in column.enum]
     if column.pattern:
         trials.append(("pattern", f"regexp_matches('', {text(column.pattern)})"))
     for key, sql in trials:
@@ -110,7 +111,7 @@ def _rule(connection: DuckDBPyConnection, judge: Judge, flow: Flow, rule: Rule, 
         if name.lower() not in known:
             there = ", ".join(column.name for column in flow.columns)
             raise FlowError(place, f"reads {name!r}, but a rule sees the target's columns only: {there}")
-    typed = ", ".join(f"NULL::{column.sql_type} AS {quoted(column.name)}" for column in flow.columns)
+    typed = ", ".join(f"NULL::{stored(column.sql_type)} AS {quoted(column.name)}" for column in flow.columns)
     given = _type_of(connection, place, rule.sql, f"SELECT {typed}")
     if given not in ("BOOLEAN", '"NULL"'):
         raise FlowError(place, f"must be a condition (true or false), but is of type {given}")

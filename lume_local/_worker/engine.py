@@ -6,7 +6,7 @@ Settings that this relies on, each for a reason found the hard way:
 - the progress bar is on (else DuckDB counts no progress) but never printed: stdout speaks the protocol.
 """
 
-# ruff: noqa: S608 - the parts of its SQL are constants, compiled or quoted.
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,22 +16,14 @@ from duckdb import DuckDBPyConnection
 
 from lume_local._shared import commit as _publish
 from lume_local._shared.protocol import Execute
+from lume_local._worker.account import AccountOpen, check_written, close_account
 from lume_local._worker.checks import text
-from lume_local._worker.source import SourceError, layout, prepare, snapshot
-from lume_local._worker.statements import NOT_JSON, Statements, twin_reason
-
-_FORMATS = {
-    ".parquet": "FORMAT parquet, COMPRESSION zstd",
-    ".csv": "FORMAT csv, HEADER true",
-    ".ndjson": "FORMAT json",
-}
-_MALFORMED = {
-    "TOO MANY COLUMNS": "too many columns",
-    "MISSING COLUMNS": "too few columns",
-    "UNQUOTED VALUE": "broken quotes",
-    "INVALID ENCODING": "not valid UTF-8",
-    "LINE SIZE OVER MAXIMUM": "longer than 2,000,000 bytes",
-}
+from lume_local._worker.duplicates import find_duplicates
+from lume_local._worker.rejects import Rejects
+from lume_local._worker.sources.files import SourceError, snapshot
+from lume_local._worker.sources.source import Source, read_source
+from lume_local._worker.statements import Statements, twin_reason
+from lume_local._worker.targets import copy_to
 
 
 class RunFailed(Exception):
@@ -82,14 +74,20 @@ class Run:
         connection: from `connect()`.
         job: what the server asks for.
         enter: called with the name of each stage that begins, and the rows of the one before.
+        pause: called often while Python reads the source; raises where the run is to stop.
     """
 
     def __init__(
-        self, connection: DuckDBPyConnection, job: Execute, enter: Callable[[str, int | None], None]
+        self,
+        connection: DuckDBPyConnection,
+        job: Execute,
+        enter: Callable[[str, int | None], None],
+        pause: Callable[[], None] = lambda: None,
     ) -> None:
         self._connection = connection
         self._job = job
         self._enter = enter
+        self._pause = pause
         self._flow = job.flow
         self._folder = Path(job.folder)
         self._source = Path(job.source)
@@ -103,6 +101,8 @@ class Run:
             raise RunFailed(str(error)) from None
         except duckdb.InterruptException:
             raise
+        except AccountOpen as error:
+            raise RunBroke(str(error)) from error
         except duckdb.Error as error:
             raise RunBroke(_words(error, self._job)) from error
         except OSError as error:
@@ -111,72 +111,68 @@ class Run:
     def _execute(self) -> dict[str, Any]:
         self._enter("SYNCING_SOURCE", None)
         before = snapshot(self._source, self._job.looked_up)
-        path = prepare(self._source, self._flow, self._folder)
-        statements = Statements(self._flow, layout(path, self._flow, self._source))
-        confine(self._connection, self._folder, path, self._job)
+        self._check_targets()
+        confine(self._connection, self._folder, self._source, self._job)
+        source = read_source(self._connection, self._source, self._flow, self._folder, self._pause)
+        statements = Statements(self._flow, source.layout)
         self._enter("TRANSFORMING", None)
-        self._copy(statements.stage(), self._folder / "stage.parquet")
+        copy_to(self._connection, statements.stage(), self._folder / "stage.parquet")
         if snapshot(self._source) != before:
             raise SourceError(f"{self._source} was changed while it was read: submit the run again")
-        metrics, duplicates, malformed = self._measure(statements)
+        metrics, duplicates = self._measure(statements, source)
         self._judge(metrics)
         self._enter("SYNCING_TARGET", metrics["rows_read"])
-        return self._commit(statements, metrics, duplicates, malformed)
+        rejects = Rejects(
+            self._connection,
+            self._flow,
+            statements,
+            source.malformed,
+            self._staged,
+            duplicates,
+            self._folder,
+        )
+        return self._commit(statements, metrics, rejects)
 
-    def _copy(self, query: str, target: Path) -> None:
-        options = _FORMATS[target.suffix]
-        self._connection.execute(f"COPY ({query}) TO {text(str(target))} ({options})")
+    def _check_targets(self) -> None:
+        """No file of a run may take the place of another one."""
+        places = {"target.mapped": self._job.mapped, "target.rejects": self._job.rejects}
+        seen = {os.path.realpath(self._source): "the source"}
+        for part, place in places.items():
+            other = seen.setdefault(os.path.realpath(place), part)
+            if other != part:
+                raise RunFailed(f"{part} is the same file as {other}: {place}; name another one")
 
-    def _value(self, query: str) -> tuple[Any, ...]:
-        row = self._connection.execute(query).fetchone()
-        assert row is not None
-        return row
-
-    def _measure(self, statements: Statements) -> tuple[dict[str, Any], bool, bool]:
-        """The metrics, and whether there are duplicates and lines that could not be read."""
-        staged_rows, rejected, not_json, *broken = self._value(statements.counts(self._staged))
-        reasons: dict[str, int] = {}
+    def _measure(self, statements: Statements, source: Source) -> tuple[dict[str, Any], bool]:
+        """The metrics, of an account that closes, and whether there are duplicates."""
+        query = statements.counts(self._staged)
+        staged, rejected, *broken = self._connection.execute(query).fetchall()[0]
+        reasons: dict[str, int] = dict(source.malformed.counts)
         warnings: dict[str, int] = {}
-        if not_json:
-            reasons[NOT_JSON] = not_json
         for check, count in zip(self._flow["checks"], broken, strict=True):
             into = reasons if check["on_fail"] == "reject" else warnings
             if count:
                 into[check["reason"]] = into.get(check["reason"], 0) + count
-        duplicates = self._find_duplicates(statements, reasons) if self._flow["unique"] else 0
-        unread = self._find_unread(reasons)
-        rejected += duplicates + unread
+        duplicates, malformed = self._find_duplicates(reasons), source.malformed.total
         metrics = {
-            "rows_read": staged_rows + unread,
-            "rows_mapped": staged_rows + unread - rejected,
-            "rows_rejected": rejected,
+            "rows_read": source.account.records,
+            "rows_mapped": staged - rejected - duplicates,
+            "rows_rejected": rejected + duplicates + malformed,
             "reject_reasons": reasons,
             "warnings": warnings,
+            "source": source.account.plain(),
         }
-        return metrics, duplicates > 0, unread > 0
+        close_account(source.account, staged, malformed, metrics)
+        return metrics, duplicates > 0
 
-    def _find_duplicates(self, statements: Statements, reasons: dict[str, int]) -> int:
-        self._connection.execute(
-            f"CREATE TEMP TABLE _lume_duplicates AS {statements.duplicates(self._staged)}"
-        )
-        for n, name in enumerate(self._flow["unique"]):
-            (count,) = self._value(f"SELECT count(*) FILTER ((bits & {1 << n}) <> 0) FROM _lume_duplicates")
+    def _find_duplicates(self, reasons: dict[str, int]) -> int:
+        unique: list[str] = self._flow["unique"]
+        if not unique:
+            return 0
+        *counts, total = find_duplicates(self._connection, self._staged, unique, self._folder)
+        for name, count in zip(unique, counts, strict=True):
             if count:
                 reasons[twin_reason(name)] = count
-        return int(self._value("SELECT count(*) FROM _lume_duplicates")[0])
-
-    def _find_unread(self, reasons: dict[str, int]) -> int:
-        """Lines that the reader refused; it notes one entry per missing column, so they are counted by line."""
-        cases = " ".join(f"WHEN {text(kind)} THEN {text(words)}" for kind, words in _MALFORMED.items())
-        self._connection.execute(
-            "CREATE TEMP TABLE _lume_unread AS SELECT line, "
-            f"'malformed line: ' || min(CASE error_type::VARCHAR {cases} ELSE lower(error_type::VARCHAR) END) "
-            "AS reasons, trim(any_value(csv_line), e'\\r\\n') AS line_text FROM _lume_errors GROUP BY line"
-        )
-        query = "SELECT reasons, count(*) FROM _lume_unread GROUP BY reasons ORDER BY reasons"
-        for reason, count in self._connection.execute(query).fetchall():
-            reasons[reason] = count
-        return int(self._value("SELECT count(*) FROM _lume_unread")[0])
+        return total
 
     def _judge(self, metrics: dict[str, Any]) -> None:
         """Whether this data may be published at all."""
@@ -195,24 +191,27 @@ class Run:
         if rejected and rejected == read:
             raise RunFailed(f"all {read:,} rows were rejected: {_top(metrics)}. Nothing was written", metrics)
 
-    def _commit(
-        self, statements: Statements, metrics: dict[str, Any], duplicates: bool, malformed: bool
-    ) -> dict[str, Any]:
+    def _commit(self, statements: Statements, metrics: dict[str, Any], rejects: Rejects) -> dict[str, Any]:
         """Build the targets here, commit, then move them into place: the rejects first, the mapped rows last."""
-        parts = {"mapped": statements.mapped(self._staged, duplicates)}
-        if metrics["rows_rejected"]:
-            parts["rejects"] = statements.rejects(self._staged, duplicates, malformed)
-        places = {"mapped": self._job.mapped, "rejects": self._job.rejects}
         moves, locations = [], dict[str, str | None](mapped=None, rejects=None)
-        for part, query in reversed(parts.items()):
-            final = Path(places[part])
+        for part, place in (("rejects", self._job.rejects), ("mapped", self._job.mapped)):
+            rows = metrics[f"rows_{'rejected' if part == 'rejects' else part}"]
+            if part == "rejects" and not rows:
+                continue
+            final = Path(place)
             built = self._folder / f"{part}{final.suffix.lower()}"
-            self._copy(query, built)
+            if part == "rejects":
+                written = rejects.write(built)
+            else:
+                written = copy_to(
+                    self._connection, statements.mapped(self._staged, rejects.duplicates), built
+                )
+            check_written(part, rows, written)
             _publish.sync_file(built)
             if final.is_dir():
                 raise RunFailed(f"target.{part} is a folder: {final}; name a file")
             moves.append([str(_publish.bring_near(built, final, self._job.run_id)), str(final)])
-            locations[part] = places[part]
+            locations[part] = place
         record = {
             "status": "PARTIAL_FAILED" if metrics["rows_rejected"] else "SUCCEEDED",
             "metrics": metrics,

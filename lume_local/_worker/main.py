@@ -117,10 +117,14 @@ class Pulse:
         self._ended.set()
         self._thread.join()
 
-    def enter(self, stage: str, rows: int | None) -> None:
-        """A stage begins; `rows` is what the one before has seen."""
+    def pause(self) -> None:
+        """Where Python works on its own: nothing else would end it for a `Cancel`."""
         if self._leash.cancelled.is_set():
             raise duckdb.InterruptException("cancelled")
+
+    def enter(self, stage: str, rows: int | None) -> None:
+        """A stage begins; `rows` is what the one before has seen."""
+        self.pause()
         self._stage = stage
         self._outbox.send(Stage(stage, rows, _WEIGHTS[stage][0]))
 
@@ -196,7 +200,7 @@ def _run(connection: DuckDBPyConnection, outbox: Outbox, leash: Leash, job: Exec
     # A new server must not judge this run's folder as long as this process may still write to it.
     with held(folder / "lock"), connection, Pulse(connection, outbox, leash) as pulse:
         try:
-            record = Run(connection, job, pulse.enter).execute()
+            record = Run(connection, job, pulse.enter, pulse.pause).execute()
         except RunFailed as error:
             return Failed(str(error), error.metrics), not isinstance(error, RunBroke)
         except duckdb.InterruptException:

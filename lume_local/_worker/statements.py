@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from lume_local._flow.definition import quoted
+from lume_local._flow.definition import RESERVED, quoted
 from lume_local._worker.checks import text
 
 BITS = 62
@@ -23,8 +23,7 @@ class Layout:
     """What the source gives: a query for its raw columns, and how those are called.
 
     Attributes:
-        reader: SQL that gives `_lume_s0`, `_lume_s1`, … as texts, and for NDJSON also `_lume_line_text` and
-            `_lume_malformed`.
+        reader: SQL that gives `_lume_s0`, `_lume_s1`, … as texts, and for NDJSON also `_lume_line_text`.
         raw: the source's names of `_lume_s0`, `_lume_s1`, …
         visible: name -> index of the raw columns that the expressions may see.
     """
@@ -62,8 +61,7 @@ class Statements:
         """The one scan: target columns, masks, `_lume_reject`, and the raw columns where they are needed."""
         whys = ", ".join(f"_lume_why{n}" for n in range(self.masks))
         raw = [f"{self._kept(name)} AS {name}" for name in self.layout.raw_names]
-        malformed = ["_lume_malformed"] if self.layout.json_lines else []
-        columns = ", ".join([self.targets, whys, "_lume_reject", *malformed, *raw])
+        columns = ", ".join([self.targets, whys, "_lume_reject", *raw])
         return f"SELECT {columns} FROM (SELECT *, {self._reject()} AS _lume_reject FROM ({self._masked()}))"
 
     def _kept(self, name: str) -> str:
@@ -76,26 +74,23 @@ class Statements:
             if check["on_fail"] == "reject":
                 bits[n // BITS] |= 1 << (n % BITS)
         broken = " OR ".join(f"(_lume_why{n} & {mask}) <> 0" for n, mask in enumerate(bits))
-        return f"(_lume_malformed OR {broken})" if self.layout.json_lines else f"({broken})"
+        return f"({broken})"
 
     def _masked(self) -> str:
         masks: list[list[str]] = [[] for _ in range(self.masks)]
         for n, check in enumerate(self.flow["checks"]):
             masks[n // BITS].append(f"(CASE WHEN {check['sql']} THEN {1 << (n % BITS)} ELSE 0 END)::BIGINT")
-        whys = ", ".join(f"{self._why(terms)} AS _lume_why{n}" for n, terms in enumerate(masks))
+        whys = ", ".join(
+            f"{' | '.join(terms) or '0::BIGINT'} AS _lume_why{n}" for n, terms in enumerate(masks)
+        )
         return f"SELECT *, {whys} FROM ({self._ruled()})"
-
-    def _why(self, terms: list[str]) -> str:
-        mask = " | ".join(terms) or "0::BIGINT"
-        # A line that is no JSON has no values, so that every `required` would be broken as well: one reason will do.
-        return f"CASE WHEN _lume_malformed THEN 0 ELSE {mask} END" if self.layout.json_lines else mask
 
     def _ruled(self) -> str:
         rules = "".join(f", {rule} AS _lume_rule{n}" for n, rule in enumerate(self.flow["rules"]))
         return f"SELECT *{rules} FROM ({self._typed()})"
 
     def _typed(self) -> str:
-        items = [*self.layout.raw_names, *(["_lume_malformed"] if self.layout.json_lines else [])]
+        items = list(self.layout.raw_names)
         for n, column in enumerate(self.flow["columns"]):
             items.append(f"{column['cast']} AS {quoted(column['name'])}")
             lost = f"({column['value']} IS NOT NULL AND {column['cast']} IS NULL)"
@@ -103,30 +98,17 @@ class Statements:
         return f"SELECT {', '.join(items)} FROM ({self._evaluated()})"
 
     def _evaluated(self) -> str:
-        items = [*self.layout.raw_names, *(["_lume_malformed"] if self.layout.json_lines else [])]
+        items = list(self.layout.raw_names)
         items += [column["inner"] for column in self.flow["columns"]]
         seen = "".join(f", _lume_s{n} AS {quoted(name)}" for name, n in self.layout.visible.items())
         return f"SELECT {', '.join(items)} FROM (SELECT *{seen} FROM ({self.layout.reader}))"
 
     def counts(self, staged: str) -> str:
-        """One row: rows, rejects, malformed lines, then how many rows break each check."""
+        """One row: rows, rejects, then how many rows break each check."""
         items = ["count(*)", "count(*) FILTER (_lume_reject)"]
-        items.append("count(*) FILTER (_lume_malformed)" if self.layout.json_lines else "0")
         for n in range(len(self.flow["checks"])):
             items.append(f"count(*) FILTER ((_lume_why{n // BITS} & {1 << (n % BITS)}) <> 0)")
         return f"SELECT {', '.join(items)} FROM {staged}"
-
-    def duplicates(self, staged: str) -> str:
-        """Per row that repeats a unique value of an earlier accepted row: its number and which columns (a mask)."""
-        parts = []
-        for n, name in enumerate(self.flow["unique"]):
-            key = quoted(name)
-            parts.append(
-                f"SELECT n, {1 << n}::BIGINT AS bit FROM (SELECT file_row_number AS n, "
-                f"row_number() OVER (PARTITION BY {key} ORDER BY file_row_number) AS nth "
-                f"FROM {staged} WHERE NOT _lume_reject AND {key} IS NOT NULL) WHERE nth > 1"
-            )
-        return f"SELECT n, bit_or(bit) AS bits FROM ({' UNION ALL '.join(parts)}) GROUP BY n"
 
     def mapped(self, staged: str, duplicates: bool) -> str:
         """The rows to publish, in the order of the source."""
@@ -137,37 +119,33 @@ class Statements:
             f"ON staged.file_row_number = twice.n WHERE NOT _lume_reject ORDER BY staged.file_row_number"
         )
 
-    def rejects(self, staged: str, duplicates: bool, malformed: bool) -> str:
-        """The rejected rows with the reasons and their raw values, then the lines that could not be read."""
-        raw = [f"{name} AS {quoted(label)}" for name, label in self._raw_labels()]
-        reasons = f"concat_ws('; ', {', '.join(self._reasons(duplicates))})"
-        source, order = f"{staged} WHERE _lume_reject", ""
-        if duplicates:
-            source = (
-                f"{staged} AS staged LEFT JOIN _lume_duplicates AS twice "
-                f"ON staged.file_row_number = twice.n WHERE _lume_reject OR twice.n IS NOT NULL"
-            )
-            order = " ORDER BY 1"
-        line, line_text = "NULL::BIGINT", "NULL::VARCHAR"
-        if self.layout.json_lines:
-            # A line that the reader itself refused is not staged, so that the count would be off by one.
-            line = line if malformed else "CASE WHEN _lume_malformed THEN file_row_number + 1 END"
-            line_text = "_lume_line_text"
+    def rejects(self, staged: str, duplicates: bool) -> str:
+        """The rejected rows: number, no line, reasons, the raw values, and no text (for NDJSON: the line)."""
+        raw = [f"{name} AS {quoted(label)}" for name, label in self.raw_labels()]
+        line_text = "_lume_line_text" if self.layout.json_lines else "NULL::VARCHAR"
         items = [
             "file_row_number + 1 AS _lume_row",
-            f"{line} AS _lume_line",
-            f"{reasons} AS _lume_reasons",
+            "NULL::BIGINT AS _lume_line",
+            f"{self.reasons(duplicates)} AS _lume_reasons",
             *raw,
             f"{line_text} AS _lume_raw",
         ]
-        rows = f"SELECT {', '.join(items)} FROM {source}{order}"
-        return f"({rows}) UNION ALL ({self._unread()})" if malformed else rows
+        return f"SELECT {', '.join(items)} FROM {self.rejected(staged, duplicates)}"
 
-    def _raw_labels(self) -> Iterator[tuple[str, str]]:
+    def rejected(self, staged: str, duplicates: bool) -> str:
+        """What comes after FROM to have the rejected rows in the order of the source."""
+        if not duplicates:
+            return f"{staged} WHERE _lume_reject"
+        return (
+            f"{staged} AS staged LEFT JOIN _lume_duplicates AS twice ON staged.file_row_number = twice.n "
+            "WHERE _lume_reject OR twice.n IS NOT NULL ORDER BY staged.file_row_number"
+        )
+
+    def raw_labels(self) -> Iterator[tuple[str, str]]:
         """Raw columns under the source's own names; a name that is there twice gets a number."""
         taken = {"_lume_row", "_lume_line", "_lume_reasons", "_lume_raw"}
         for n, name in enumerate(self.layout.raw):
-            if name.lower().startswith("_lume_"):
+            if name.lower().startswith(RESERVED):
                 continue  # an earlier run's reasons, in a rejects file that was mended and sent again
             label, again = name or f"column{n + 1}", 1
             while label.lower() in taken:
@@ -176,9 +154,11 @@ class Statements:
             taken.add(label.lower())
             yield f"_lume_s{n}", label
 
-    def _reasons(self, duplicates: bool) -> Iterator[str]:
-        if self.layout.json_lines:
-            yield f"CASE WHEN _lume_malformed THEN {text(NOT_JSON)} END"
+    def reasons(self, duplicates: bool) -> str:
+        """The reasons of a rejected row, as one text."""
+        return f"concat_ws('; ', {', '.join(self._each_reason(duplicates))})"
+
+    def _each_reason(self, duplicates: bool) -> Iterator[str]:
         for n, check in enumerate(self.flow["checks"]):
             if check["on_fail"] == "reject":
                 bit = f"(_lume_why{n // BITS} & {1 << (n % BITS)}) <> 0"
@@ -187,14 +167,6 @@ class Statements:
             for n, name in enumerate(self.flow["unique"]):
                 yield f"CASE WHEN (twice.bits & {1 << n}) <> 0 THEN {text(twin_reason(name))} END"
         yield "NULL::VARCHAR"
-
-    def _unread(self) -> str:
-        nothing = [f"NULL::VARCHAR AS {quoted(label)}" for _, label in self._raw_labels()]
-        items = ["NULL::BIGINT", "line::BIGINT", "reasons", *nothing, "line_text"]
-        return f"SELECT {', '.join(items)} FROM _lume_unread ORDER BY line"
-
-
-NOT_JSON = "malformed line: not a JSON object"
 
 
 def twin_reason(name: str) -> str:

@@ -6,8 +6,9 @@ import pytest
 from jsonschema import Draft202012Validator
 from local.flows import NOTES, PEOPLE, people
 
-from lume_local._flow.definition import MAPPED, REJECTS, json_schema, read_definition, read_toml
+from lume_local._flow.definition import json_schema, read_definition, read_toml
 from lume_local._flow.fields import FlowError
+from lume_local._flow.places import MAPPED, REJECTS
 
 
 def test_a_small_flow_has_sensible_defaults() -> None:
@@ -73,6 +74,14 @@ MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ({"source": {"format": "xlsx"}}, "source.format", "none of csv, ndjson"),
     ({"source": {"csv": {"delim": "||"}}}, "source.csv.delim", "1 is the most"),
     ({"source": {"csv": {"delim": '"'}}}, "source.csv.delim", "not the quote"),
+    ({"source": {"csv": {"quote": "«"}}}, "source.csv.quote", "one ASCII character"),
+    ({"source": {"csv": {"quote": " "}}}, "source.csv.quote", "no space"),
+    ({"source": {"csv": {"escape": "«"}}}, "source.csv.escape", "one ASCII character"),
+    ({"source": {"csv": {"escape": ","}}}, "source.csv.escape", "is the delimiter"),
+    ({"source": {"csv": {"escape": "\\", "quote": ""}}}, "source.csv.escape", "without a quote"),
+    ({"source": {"csv": {"encoding": "undefined"}}}, "source.csv.encoding", "is not an encoding"),
+    ({"source": {"max_line_bytes": 0}}, "source.max_line_bytes", "from 1 to 64,000,000"),
+    ({"source": {"max_line_bytes": 10**9}}, "source.max_line_bytes", "from 1 to 64,000,000"),
     ({"source": {"csv": {"encoding": "utf-9"}}}, "source.csv.encoding", "is not an encoding"),
     ({"source": {"format": "ndjson", "csv": {}}}, "source.csv", "has no meaning"),
     ({"source": {"uri": "{run_id}.csv"}}, "source.uri", "not a placeholder"),
@@ -80,6 +89,14 @@ MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ({"target": {"mapped": "s3://b/x.csv"}}, "target.mapped", "must be a local path"),
     ({"target": {"mapped": "{runid}.csv"}}, "target.mapped", "not a placeholder"),
     ({"target": {"mapped": "x.csv", "rejects": "x.csv"}}, "target.rejects", "same file"),
+    ({"target": {"mapped": "a/x.csv", "rejects": "a/./x.csv"}}, "target.rejects", "same file"),
+    ({"target": {"mapped": "a//x.csv", "rejects": "a/b/../x.csv"}}, "target.rejects", "same file"),
+    (
+        {"target": {"mapped": "{flow}.{version}.csv", "rejects": "people.v1.csv"}},
+        "target.rejects",
+        "same file",
+    ),
+    ({"target": {"mapped": "/a/x y.csv", "rejects": "file:///a/x%20y.csv"}}, "target.rejects", "same file"),
     ({"rejects": {"max_ratio": 2}}, "rejects.max_ratio", "between 0 and 1"),
     ({"rejects": {"max_ratio": float("nan")}}, "rejects.max_ratio", "finite"),
     ({"rejects": {"max_rate": 0.2}}, "rejects.max_rate", "did you mean 'max_ratio'"),

@@ -8,78 +8,14 @@ from typing import Any
 
 import duckdb
 import pytest
-from attrs import frozen
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from local.flows import people
+from local.one_run import execute, one_column
 
-from lume_local._flow.definition import read_definition
 from lume_local._shared.protocol import Execute
-from lume_local._worker.compile import compile_flow
-from lume_local._worker.engine import Run, RunFailed, connect
-
-
-@frozen
-class Result:
-    metrics: dict[str, Any]
-    mapped: list[tuple[Any, ...]]
-    rejects: list[dict[str, str]]
-
-    @property
-    def reasons(self) -> list[str]:
-        return [row["_lume_reasons"] for row in self.rejects]
-
-
-def execute(folder: Path, content: str | bytes, suffix: str = ".parquet", **changes: Any) -> Result:
-    """Run a flow over a source."""
-    folder.mkdir(parents=True, exist_ok=True)
-    source = folder / "source"
-    source.write_bytes(content.encode() if isinstance(content, str) else content)
-    work = folder / "run"
-    work.mkdir()
-    with connect() as connection:
-        flow = compile_flow(connection, read_definition(people(**changes)))
-        job = Execute(
-            run_id="run_1",
-            flow=flow,
-            source=str(source),
-            folder=str(work),
-            mapped=str(folder / f"mapped{suffix}"),
-            rejects=str(folder / "rejects.csv"),
-            memory_limit="1GB",
-            threads=2,
-        )
-        record = Run(connection, job, lambda name, rows: None).execute()
-    mapped = fetch(f"{folder}/mapped{suffix}")
-    rejects: list[dict[str, str]] = []
-    if record["target_locations"]["rejects"]:
-        with (folder / "rejects.csv").open(newline="") as file:
-            rejects = list(csv.DictReader(file))
-    return Result(record["metrics"], mapped, rejects)
-
-
-def fetch(path: str) -> list[tuple[Any, ...]]:
-    """The rows of a file; points in time as they are in UTC (older DuckDBs need pytz to give a zone)."""
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        columns = connection.execute(f"DESCRIBE FROM '{path}'").fetchall()
-        plain = {"TIMESTAMP WITH TIME ZONE": "::TIMESTAMP"}
-        quoted = ", ".join(
-            '"' + name.replace('"', '""') + '"' + plain.get(kind, "") for name, kind, *_ in columns
-        )
-        return connection.execute(f"SELECT {quoted} FROM '{path}'").fetchall()
-
-
-def one_column(folder: Path, values: list[str], **column: Any) -> list[Any]:
-    """What becomes of the values in a column `v`: the mapped values, and `...` for each rejected one."""
-    rows = "".join(f'{n},"{value}"\n' for n, value in enumerate(values))
-    columns = {"n": {"type": "integer"}, "v": column}
-    result = execute(
-        folder, "n,v\n" + rows + "-1,\n", columns=columns
-    )  # the last row: so that never all are bad
-    mapped = dict(row for row in result.mapped if row[0] >= 0)
-    return [mapped.get(n, ...) for n in range(len(values))]
-
+from lume_local._worker import engine
+from lume_local._worker.engine import RunFailed, connect
+from lume_local._worker.targets import copy_to
 
 CASTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     (
@@ -283,7 +219,7 @@ def test_targets(tmp_path: Path, suffix: str) -> None:
         b"\xef\xbb\xbfid,t\n1,a\n2,b\n",
         b'"id", t \n1,a\n"2","b"\n',
         b"id,t\n\n1,a\n2,b\n\n",
-        b"_lume_row,id,_lume_raw,t\n5,1,x,a\n6,2,y,b\n",
+        b"_lume_row,id,_lume_raw,t\n5,1,,a\n6,2,,b\n",
     ],
 )
 def test_shapes_of_files(tmp_path: Path, content: bytes) -> None:
@@ -360,15 +296,14 @@ def test_an_expression_reaches_no_file(tmp_path: Path) -> None:
 
 
 def test_a_source_that_is_written_to_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    copy = Run._copy
-
-    def interfere(self: Run, query: str, target: Path) -> None:
-        copy(self, query, target)
+    def interfere(connection: duckdb.DuckDBPyConnection, query: str, target: Path) -> int:
+        written = copy_to(connection, query, target)
         if target.name == "stage.parquet":
             with (tmp_path / "source").open("a") as file:
                 file.write("3\n")
+        return written
 
-    monkeypatch.setattr(Run, "_copy", interfere)
+    monkeypatch.setattr(engine, "copy_to", interfere)
     with pytest.raises(RunFailed, match="was changed while it was read"):
         execute(tmp_path, "id\n1\n2\n")
 

@@ -1,0 +1,44 @@
+"""The templates of paths in a flow version: where a source is, where the results go. Pure."""
+
+import posixpath
+import re
+from urllib.parse import unquote, urlsplit
+
+from lume_local._flow.fields import FlowError, Table
+
+MAPPED = "{data}/out/{flow}/{version}/{run_id}/mapped.parquet"
+REJECTS = "{data}/out/{flow}/{version}/{run_id}/rejects.csv"
+SUFFIXES = (".parquet", ".csv", ".ndjson")
+_PLACEHOLDERS = ("data", "flow", "version", "run_id", "source_path")
+
+
+def read_targets(table: Table, flow: str, version: str) -> tuple[str, str]:
+    """The templates of `mapped` and `rejects`. Raises `FlowError`."""
+    templates = []
+    for key, default in (("mapped", MAPPED), ("rejects", REJECTS)):
+        template, place = table.text(key, default=default, longest=4096), f"target.{key}"
+        check_placeholders(place, template, _PLACEHOLDERS)
+        if "://" in template and not template.startswith("file://"):
+            raise FlowError(place, "must be a local path: this server writes local files only")
+        if not template.lower().endswith(SUFFIXES):
+            raise FlowError(place, f"must end with one of {', '.join(SUFFIXES)}")
+        templates.append(template)
+    table.no_more()
+    mapped, rejects = (_spelled_plainly(template, flow, version) for template in templates)
+    if mapped == rejects:
+        raise FlowError("target.rejects", "is the same file as target.mapped: give it another name")
+    return templates[0], templates[1]
+
+
+def _spelled_plainly(template: str, flow: str, version: str) -> str:
+    """One spelling for all templates that name one file, as far as that is known before a run."""
+    path = unquote(urlsplit(template).path) if template.startswith("file://") else template
+    return posixpath.normpath(path.replace("{flow}", flow).replace("{version}", version))
+
+
+def check_placeholders(place: str, template: str, known: tuple[str, ...]) -> None:
+    """Refuse placeholders that nothing fills in. Raises `FlowError`."""
+    for name in re.findall(r"\{([^{}]*)\}", template):
+        if name not in known:
+            allowed = ", ".join("{" + one + "}" for one in known)
+            raise FlowError(place, f"{{{name}}} is not a placeholder: there are {allowed}")

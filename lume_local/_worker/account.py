@@ -1,0 +1,29 @@
+"""The account of a run: every record of the source is mapped or rejected, or nothing is written."""
+
+from typing import Any
+
+from lume_local._worker.sources.intake import Account
+
+
+class AccountOpen(Exception):
+    """Rows are missing, or there are more than there should be: a fault of the engine."""
+
+
+def close_account(account: Account, staged: int, malformed: int, metrics: dict[str, Any]) -> None:
+    """Compare what the source was split into with what was read and judged. Raises `AccountOpen`."""
+    _same("records in the source", account.records, "rows read and malformed lines", staged + malformed)
+    total = metrics["rows_mapped"] + metrics["rows_rejected"]
+    _same("records in the source", account.records, "rows mapped and rejected", total)
+
+
+def check_written(part: str, rows: int, written: int) -> None:
+    """Compare the rows that a target should have with those that were written. Raises `AccountOpen`."""
+    _same(f"rows {part}", rows, f"rows written to target.{part}", written)
+
+
+def _same(what: str, count: int, other: str, found: int) -> None:
+    if count != found:
+        raise AccountOpen(
+            f"the account doesn't close: {count:,} {what}, but {found:,} {other}. Nothing was written. "
+            "Please report it with the file, if you can"
+        )

@@ -1,0 +1,75 @@
+"""Rows that repeat a unique value of an earlier row that was accepted."""
+
+# ruff: noqa: S608 - the parts of its SQL are constants or quoted.
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from duckdb import DuckDBPyConnection
+
+from lume_local._flow.definition import quoted
+from lume_local._worker.checks import text
+
+_TABLE = "CREATE TEMP TABLE _lume_duplicates AS"
+_FETCH = 10_000
+
+
+def find_duplicates(
+    connection: DuckDBPyConnection, staged: str, unique: list[str], folder: Path
+) -> list[int]:
+    """Make the table `_lume_duplicates`: a row's number `n` and a mask `bits` of the columns that it repeats.
+
+    Returns how many rows repeat each column, and last how many there are at all.
+    """
+    if len(unique) == 1:
+        connection.execute(f"{_TABLE} {_later_ones(staged, unique[0])}")
+    else:
+        found = folder / "duplicates.csv"
+        with found.open("w", newline="") as file:
+            csv.writer(file).writerows(_repeating(connection, staged, unique))
+        columns = "{'n': 'BIGINT', 'bits': 'BIGINT'}"
+        scan = f"read_csv({text(str(found))}, auto_detect=false, header=false, columns={columns})"
+        connection.execute(f"{_TABLE} SELECT * FROM {scan}")
+    counts = [f"count(*) FILTER ((bits & {1 << n}) <> 0)" for n in range(len(unique))]
+    row = connection.execute(f"SELECT {', '.join(counts)}, count(*) FROM _lume_duplicates").fetchone()
+    assert row is not None
+    return list(row)
+
+
+def _later_ones(staged: str, name: str) -> str:
+    key = quoted(name)
+    return (
+        "SELECT n, 1::BIGINT AS bits FROM (SELECT file_row_number AS n, "
+        f"row_number() OVER (PARTITION BY {key} ORDER BY file_row_number) AS nth "
+        f"FROM {staged} WHERE NOT _lume_reject AND {key} IS NOT NULL) WHERE nth > 1"
+    )
+
+
+def _repeating(connection: DuckDBPyConnection, staged: str, unique: list[str]) -> Iterator[tuple[int, int]]:
+    """With several columns a row that is rejected for one of them holds no value of the others: row by row, then.
+
+    Only rows that share a value with another one are looked at, by the number of the first row that has it.
+    """
+    firsts, rows = [], f"SELECT file_row_number AS n, * FROM {staged} WHERE NOT _lume_reject"
+    for n, name in enumerate(unique):
+        key = quoted(name)
+        firsts.append(
+            f"CASE WHEN {key} IS NOT NULL AND count(*) OVER (PARTITION BY {key}) > 1 "
+            f"THEN min(n) OVER (PARTITION BY {key}) END AS first{n}"
+        )
+    names = [f"first{n}" for n in range(len(unique))]
+    shared = " OR ".join(f"{name} IS NOT NULL" for name in names)
+    found = connection.execute(
+        f"SELECT n, {', '.join(names)} FROM (SELECT n, {', '.join(firsts)} FROM ({rows})) "
+        f"WHERE {shared} ORDER BY n"
+    )
+    held: list[set[int]] = [set() for _ in unique]
+    while batch := found.fetchmany(_FETCH):
+        for n, *values in batch:
+            bits = sum(1 << k for k, value in enumerate(values) if value in held[k])
+            if bits:
+                yield n, bits
+                continue
+            for k, value in enumerate(values):
+                if value is not None:
+                    held[k].add(value)

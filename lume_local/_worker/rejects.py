@@ -1,0 +1,109 @@
+"""The file of rejects: in the format of its source it can be mended and sent again.
+
+Then it has the source's dialect and encoding, and the bytes of what could not be read.
+"""
+
+# ruff: noqa: S608 - the parts of its SQL are constants or quoted.
+import json
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from duckdb import DuckDBPyConnection
+
+from lume_local._flow.definition import quoted
+from lume_local._worker.checks import text
+from lume_local._worker.sources.dialect import Dialect
+from lume_local._worker.sources.files import encode_back, is_utf8_name
+from lume_local._worker.sources.intake import KEPT, Malformed
+from lume_local._worker.statements import Statements
+from lume_local._worker.targets import copy_to
+
+
+@frozen
+class Rejects:
+    """Writes the rejects of one run.
+
+    Attributes:
+        staged: SQL for the staged rows.
+        duplicates: whether there is the table `_lume_duplicates`.
+        folder: the run's own.
+    """
+
+    connection: DuckDBPyConnection
+    flow: dict[str, Any]
+    statements: Statements
+    malformed: Malformed
+    staged: str
+    duplicates: bool
+    folder: Path
+
+    def write(self, target: Path) -> int:
+        """Write them all: the rows in the order of the source, then the malformed lines. Returns how many."""
+        kind = (self.flow["format"], target.suffix)
+        if kind == ("csv", ".csv"):
+            return self._csv(target)
+        if kind == ("ndjson", ".ndjson"):
+            return self._ndjson(target)
+        return copy_to(self.connection, self._rows_and_lines(), target)
+
+    def _csv(self, target: Path) -> int:
+        """In the source's dialect and encoding."""
+        dialect, encoding = Dialect.of(self.flow["csv"]), self.flow["encoding"]
+        plain = is_utf8_name(encoding)
+        written = target if plain else target.with_suffix(".utf8")
+        rows = self.statements.rejects(self.staged, self.duplicates)
+        if not dialect.quote:
+            kept = f"translate(_lume_reasons, {text(dialect.delim.decode())} || e'\\r\\n', '   ')"
+            rows = f"SELECT * REPLACE ({kept} AS _lume_reasons) FROM ({rows})"
+        options = (
+            f"FORMAT csv, HEADER true, DELIM {text(dialect.delim.decode())}, QUOTE {text(dialect.quote.decode())}, "
+            f"ESCAPE {text(dialect.escape.decode())}"
+        )
+        count = copy_to(self.connection, rows, written, options)
+        between = dialect.delim * (1 + sum(1 for _ in self.statements.raw_labels()))
+        with written.open("ab") as file:
+            for line, reason, raw in self.malformed.rows():
+                why = reason.encode() if dialect.quote else reason.encode().replace(dialect.delim, b" ")
+                start = dialect.delim + str(line).encode() + dialect.delim + dialect.written(why)
+                file.write(start + between + dialect.written(raw) + b"\n")
+        if not plain:
+            encode_back(written, encoding, target)
+        return count + self.malformed.total
+
+    def _ndjson(self, target: Path) -> int:
+        """The objects as they were, with the reasons before their own members."""
+        rest = "ltrim(_lume_line_text, e' \\t')"
+        reasons = f"to_json({self.statements.reasons(self.duplicates)})::VARCHAR"
+        line = (
+            f"'{{\"_lume_row\":' || (file_row_number + 1) || ',\"_lume_reasons\":' || {reasons} || "
+            f"CASE WHEN regexp_full_match({rest}, '\\{{\\s*\\}}\\s*') THEN '}}' ELSE ',' || substr({rest}, 2) END"
+        )
+        rows = f"SELECT {line} AS line FROM {self.statements.rejected(self.staged, self.duplicates)}"
+        options = "FORMAT csv, HEADER false, DELIM '\x01', QUOTE '', ESCAPE ''"
+        count = copy_to(self.connection, rows, target, options)
+        with target.open("ab") as file:
+            for number, reason, raw in self.malformed.rows():
+                entry = {
+                    "_lume_line": number,
+                    "_lume_reasons": reason,
+                    "_lume_raw": raw.decode("utf-8", KEPT),
+                }
+                written = json.dumps(entry, ensure_ascii=False, separators=(",", ":"))
+                file.write(written.encode("utf-8", KEPT) + b"\n")
+        return count + self.malformed.total
+
+    def _rows_and_lines(self) -> str:
+        rows = self.statements.rejects(self.staged, self.duplicates)
+        if not self.malformed.counts:
+            return rows
+        lines = self.malformed.as_text(self.folder / "malformed.utf8.csv")
+        nothing = [f"NULL::VARCHAR AS {quoted(label)}" for _, label in self.statements.raw_labels()]
+        items = ["NULL::BIGINT", "line", "reasons", *nothing, "line_text"]
+        columns = "{'line': 'BIGINT', 'reasons': 'VARCHAR', 'line_text': 'VARCHAR'}"
+        limit = 2 * max(self.flow["max_line_bytes"], 64_000_000)
+        scan = (
+            f"read_csv({text(str(lines))}, auto_detect=false, header=false, columns={columns}, quote='\"', "
+            f"escape='\"', new_line='\\n', parallel=false, max_line_size={limit})"
+        )
+        return f"({rows}) UNION ALL (SELECT {', '.join(items)} FROM {scan})"

@@ -1,0 +1,157 @@
+"""A CSV source made ready for DuckDB: its header, its columns, every record well-formed."""
+
+# ruff: noqa: S608 - the parts of its SQL are constants or quoted.
+import difflib
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lume_local._flow.definition import RESERVED
+from lume_local._worker.checks import text
+from lume_local._worker.sources.dialect import LINE_END, Dialect
+from lume_local._worker.sources.files import BOM, SourceError, count_lines
+from lume_local._worker.sources.intake import Account, Copy, Malformed
+from lume_local._worker.sources.resent import RAW, Resent
+from lume_local._worker.sources.scan import Scanner
+from lume_local._worker.statements import Layout
+
+_LONGEST_HEADER = 1024 * 1024
+
+
+def read_csv(
+    path: Path,
+    shown: Path,
+    flow: dict[str, Any],
+    folder: Path,
+    account: Account,
+    malformed: Malformed,
+    pause: Callable[[], None],
+) -> Layout:
+    """Split the UTF-8 file at `path`, which messages call `shown`. Raises `SourceError`."""
+    dialect = Dialect.of(flow["csv"])
+    header, line_end, end = _header(path, dialect, flow, shown)
+    account.lines += count_lines(header) + bool(line_end)
+    names = _names(header, dialect, shown)
+    visible = _visible(flow, names, shown)
+    copy = Copy(path, folder / "source", end, line_end or b"\n")
+    if line_end == b"\r" or count_lines(header):
+        copy.begin(
+            end
+        )  # DuckDB would look for the end of the header, or guess the line end, from such a line
+    limit = flow["max_line_bytes"]
+    resent = Resent(names, dialect) if RAW in map(str.lower, names) else None
+    scanner = Scanner(
+        path,
+        end,
+        dialect,
+        len(names),
+        line_end or b"\n",
+        limit,
+        account,
+        malformed,
+        copy,
+        pause,
+        resent,
+    )
+    scanner.scan()
+    copy.close()
+    columns = ", ".join(f"'{RESERVED}s{n}': 'VARCHAR'" for n in range(len(names)))
+    options = [
+        "auto_detect=false",
+        f"header={str(not copy.begun).lower()}",
+        f"columns={{{columns}}}",
+        f"delim={text(dialect.delim.decode())}",
+        f"quote={text(dialect.quote.decode())}",
+        f"escape={text(dialect.escape.decode())}",
+        "nullstr=''",
+        "strict_mode=true",
+        f"max_line_size={limit + len(header) + 16}",
+    ]
+    if copy.begun or line_end == b"\n":
+        options.append(
+            "new_line='\\n'"
+        )  # as DuckDB spells it; else it takes the first one, be it within quotes
+    if scanner.spans_lines:
+        options.append("parallel=false")
+    return Layout(
+        f"SELECT * FROM read_csv({text(str(copy.path))}, {', '.join(options)})", tuple(names), visible
+    )
+
+
+def _header(path: Path, dialect: Dialect, flow: dict[str, Any], shown: Path) -> tuple[bytes, bytes, int]:
+    """The first record, its line end (empty where the file ends with it), and where in the file that is."""
+    with path.open("rb") as file:
+        start = file.read(_LONGEST_HEADER)
+        start += file.read(1) if start.endswith(b"\r") else b""
+    at = len(BOM) if start.startswith(BOM) else 0
+    match = re.compile(b"(%b)(%b|\\Z)" % (dialect.any_record, LINE_END)).match(start, at)
+    if match is None:
+        first = re.split(rb"[\r\n]", start[at:], maxsplit=1)[0].decode(errors="replace")
+        if _other_delimiter(flow, [first]):  # then its quotes may well be in order
+            name, place = next(iter(flow["sources"].items()))
+            raise SourceError(_column_trouble(flow, shown, name, place, [first], 0))
+        raise SourceError(
+            f"the header of {shown} can't be read: its quotes are broken, or its line is endless"
+        )
+    if not match[1].strip():
+        raise SourceError(f"{shown} has no header: its first line must name the columns")
+    return match[1], match[2], match.end()
+
+
+def _names(header: bytes, dialect: Dialect, shown: Path) -> list[str]:
+    fields = (dialect.value(field) for field in dialect.split(header))
+    names = [field.decode(errors="replace").strip() for field in fields]
+    if not any(names):
+        raise SourceError(f"{shown} has no header: its first line must name the columns")
+    return names
+
+
+def _visible(flow: dict[str, Any], names: list[str], shown: Path) -> dict[str, int]:
+    """Which columns the flow's expressions see, by the names they use."""
+    positions: dict[str, list[int]] = {}
+    for n, name in enumerate(names):
+        positions.setdefault(name.lower(), []).append(n)
+    visible: dict[str, int] = {}
+    for name, place in flow["sources"].items():
+        found = positions.get(name.lower(), [])
+        if len(found) != 1:
+            raise SourceError(_column_trouble(flow, shown, name, place, names, len(found)))
+        visible[name] = found[0]
+    return visible
+
+
+def _column_trouble(
+    flow: dict[str, Any], shown: Path, name: str, place: str, names: list[str], found: int
+) -> str:
+    listed = ", ".join(repr(one) for one in names[:30]) + (", …" if len(names) > 30 else "")
+    if found:
+        return f"the header of {shown} names {name!r} {found} times; {flow['ref']} reads it ({place}): rename one"
+    spelled = {one.lower(): one for one in names}
+    if delim := _other_delimiter(flow, names):
+        return (
+            f"{shown} has no column {name!r}, which {flow['ref']} reads ({place}): its header is one column, "
+            f"{listed}. It looks like the delimiter is {delim!r}: register a new flow version that says csv.delim = "
+            f"{json.dumps(delim)} in [source], then submit the run again"
+        )
+    near = difflib.get_close_matches(name.lower(), spelled, 1, 0.7)
+    hint = f" Did you mean {spelled[near[0]]!r}?" if near else ""
+    return (
+        f"{shown} has no column {name!r}, which {flow['ref']} reads ({place}). Found: {listed}.{hint} "
+        "Mend the header or register a new flow version, then submit the run again"
+    )
+
+
+def _other_delimiter(flow: dict[str, Any], names: list[str]) -> str | None:
+    """The delimiter that would give columns that the flow reads, where its own gives a single one."""
+    if len(names) != 1:
+        return None
+    wanted = {name.lower() for name in flow["sources"]}
+    quote = flow["csv"]["quote"]
+    hits: dict[str, int] = {}
+    for delim in ";,\t|":
+        pieces = {piece.strip().strip(quote or None).strip().lower() for piece in names[0].split(delim)}
+        hits[delim] = len(wanted & pieces) if len(pieces) > 1 else 0
+    best = max(hits, key=lambda delim: hits[delim])
+    return best if hits[best] else None

@@ -1,0 +1,102 @@
+"""The grammar of a CSV file in one dialect, as regular expressions over bytes. Pure.
+
+RFC 4180, strictly: a field is either quoted as a whole or holds no quote at all; within quotes stands a quote
+escaped and nothing else is. A record ends with a line end; line ends within quotes are data.
+
+Every repetition is possessive (`*+`): a text is read in one way only, and in one pass.
+"""
+
+import re
+from functools import cached_property
+
+from attrs import frozen
+
+LINE_END = rb"(?:\r\n?+|\n)"
+BROKEN_QUOTES = "broken quotes"
+_UNROLLED = 64
+"""Up to so many columns each has its own part of the pattern: a third faster than a repetition."""
+
+
+@frozen(slots=False)
+class Dialect:
+    """One dialect. `quote` may be empty; `escape` is the quote itself or another character, within quotes only."""
+
+    delim: bytes
+    quote: bytes
+    escape: bytes
+
+    @classmethod
+    def of(cls, options: dict[str, str]) -> "Dialect":
+        """From a compiled flow's `csv`."""
+        quote = options["quote"]
+        return cls(options["delim"].encode(), quote.encode(), (options["escape"] or quote).encode())
+
+    @cached_property
+    def _plain(self) -> bytes:
+        return b"[^" + re.escape(self.delim + self.quote) + rb"\r\n]*+"
+
+    @cached_property
+    def _quoted(self) -> bytes:
+        quote, escape = re.escape(self.quote), re.escape(self.escape)
+        if quote == escape:
+            body = b"[^%b]*+(?:%b%b[^%b]*+)*+" % (quote, quote, quote, quote)
+        else:
+            body = b"[^%b%b]*+(?:%b[%b%b][^%b%b]*+)*+" % (quote, escape, escape, quote, escape, quote, escape)
+        return quote + body + quote
+
+    @cached_property
+    def field(self) -> bytes:
+        """The pattern of one field, the more usual form first; the context decides where it is empty."""
+        return b"(?:%b|%b)" % (self._plain, self._quoted) if self.quote else self._plain
+
+    def record(self, columns: int) -> bytes:
+        """The pattern of a record with so many fields, without its line end."""
+        delim = re.escape(self.delim)
+        if columns <= _UNROLLED:
+            return delim.join([self.field] * columns)
+        return b"%b(?:%b%b){%d}" % (self.field, delim, self.field, columns - 1)
+
+    @cached_property
+    def any_record(self) -> bytes:
+        """The pattern of a record with any number of fields, without its line end."""
+        # The quoted form first: nothing comes back to an alternative within a possessive repetition.
+        field = b"(?:%b|%b)" % (self._quoted, self._plain) if self.quote else self._plain
+        return b"%b(?:%b%b)*+" % (field, re.escape(self.delim), field)
+
+    @cached_property
+    def _field(self) -> re.Pattern[bytes]:
+        return re.compile(b"%b(?=%b|\\Z)" % (self.field, re.escape(self.delim)))
+
+    def split(self, record: bytes) -> list[bytes]:
+        """The fields of a well-formed record (without its line end), as they are written."""
+        if not self.quote or self.quote not in record:
+            return record.split(self.delim)
+        fields, at = [], 0
+        while match := self._field.match(record, at):
+            fields.append(match[0])
+            at = match.end() + 1
+            if at > len(record):
+                break
+        return fields
+
+    def why_malformed(self, record: bytes, columns: int) -> str:
+        """What is wrong with a text that isn't a record of so many fields."""
+        if re.compile(self.any_record + rb"\Z").match(record) is None:
+            return BROKEN_QUOTES
+        return "too few columns" if len(self.split(record)) < columns else "too many columns"
+
+    def value(self, field: bytes) -> bytes:
+        """What a field as it is written means."""
+        if not self.quote or not field.startswith(self.quote):
+            return field
+        escaped = re.escape(self.escape) + b"([" + re.escape(self.quote + self.escape) + b"])"
+        return re.sub(escaped, rb"\1", field[1:-1])
+
+    def written(self, value: bytes) -> bytes:
+        """A value as a field."""
+        if not self.quote:
+            return value
+        body = value
+        if self.escape != self.quote:
+            body = body.replace(self.escape, self.escape * 2)
+        return self.quote + body.replace(self.quote, self.escape + self.quote) + self.quote

@@ -1,0 +1,116 @@
+"""A source as a file: who it is, its encoding, its lines. Stdlib only."""
+
+import codecs
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from attrs import frozen
+
+BLOCK = 4 * 1024 * 1024
+BOM = codecs.BOM_UTF8
+LONGEST_LINE = 64_000_000
+"""Bytes. A longer line is not even held to be rejected: such a file is hardly one of lines."""
+
+
+class SourceError(Exception):
+    """The source can't be read as the flow expects. The message says what was expected, found, and to do."""
+
+
+@frozen
+class Snapshot:
+    """What identifies a file's content cheaply, to see that nobody wrote to it while it was read."""
+
+    size: int
+    modified_ns: int
+    inode: int
+
+
+def snapshot(path: Path, looked_up: str = "") -> Snapshot:
+    """A file's identity now. Raises `SourceError` where it isn't a readable file.
+
+    `looked_up` is for its message: how the path came about.
+    """
+    try:
+        with path.open("rb") as file:
+            found = os.fstat(file.fileno())
+    except FileNotFoundError:
+        raise SourceError(
+            f"there is no file {path}{looked_up}: put it there, then submit the run again"
+        ) from None
+    except IsADirectoryError:
+        raise SourceError(f"{path} is a folder: name one file in it") from None
+    except OSError as error:
+        raise SourceError(f"{path} can't be read: {error.strerror or error}") from None
+    return Snapshot(found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+def blocks(path: Path, pause: Callable[[], None]) -> Iterator[bytes]:
+    """The file in blocks; `pause` is called before each and may raise."""
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            pause()
+            yield block
+
+
+def count_lines(data: bytes) -> int:
+    r"""How many line ends (`\n`, `\r\n`, `\r`) there are."""
+    if b"\r" not in data:
+        return data.count(b"\n")
+    return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
+
+
+def is_utf8(data: bytes) -> bool:
+    """Whether these bytes, which end with a whole character, are UTF-8."""
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def is_utf8_name(encoding: str) -> bool:
+    """Whether a file in this encoding can be read as it is."""
+    return codecs.lookup(encoding).name in ("utf-8", "utf-8-sig", "ascii")
+
+
+def recode(path: Path, encoding: str, target: Path, pause: Callable[[], None]) -> Path:
+    """Write the file anew in UTF-8.
+
+    A byte that is no character becomes one that isn't valid in UTF-8 either (a lone surrogate), from which
+    `encode_back` makes it again: its line is a reject like every other that is not valid, with its bytes kept.
+    """
+    try:
+        with (
+            path.open(encoding=encoding, errors="surrogateescape", newline="") as file,
+            target.open("w", encoding="utf-8", errors="surrogatepass", newline="") as out,
+        ):
+            while block := file.read(BLOCK):
+                pause()
+                out.write(block)
+    except UnicodeError as error:
+        raise SourceError(
+            f"{path} is not {encoding}: {error}; say its encoding in [source] csv.encoding"
+        ) from None
+    return target
+
+
+def encode_back(path: Path, encoding: str, target: Path) -> Path:
+    """The opposite of `recode`. What the encoding doesn't know (in a reason, say) is written as an escape."""
+    codecs.register_error("lume_bytes", _bytes_or_escape)
+    with (
+        path.open(encoding="utf-8", errors="surrogatepass", newline="") as file,
+        target.open("w", encoding=encoding, errors="lume_bytes", newline="") as out,
+    ):
+        while block := file.read(BLOCK):
+            out.write(block)
+    return target
+
+
+def _bytes_or_escape(error: UnicodeError) -> tuple[str | bytes, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    if "\udc80" <= error.object[error.start] <= "\udcff":
+        return bytes([ord(error.object[error.start]) - 0xDC00]), error.start + 1
+    return codecs.backslashreplace_errors(error)

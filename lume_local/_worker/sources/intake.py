@@ -1,0 +1,130 @@
+"""What a source gives while it is read: the account, the lines that can't be rows, the copy for DuckDB."""
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+from attrs import define, field
+
+from lume_local._worker.sources.files import BLOCK
+
+NOT_JSON = "not a JSON object"
+APART = b"\x01"
+"""Between an NDJSON line as it is read and the line as it was: in strict JSON it can't stand anywhere."""
+KEPT = "surrogateescape"
+"""How bytes that aren't UTF-8 pass through texts here and come out as they were."""
+
+
+@define
+class Account:
+    """What was found in the source, counted by the one that splits it and not by the one that reads it.
+
+    Attributes:
+        bytes: of the file.
+        lines: physical lines; of line ends within quotes too.
+        records: rows, and lines that can't be rows. Every one of them is mapped or rejected.
+    """
+
+    bytes: int
+    lines: int = 0
+    records: int = 0
+
+    def plain(self) -> dict[str, int]:
+        """As JSON."""
+        return {"bytes": self.bytes, "lines": self.lines, "records": self.records}
+
+
+@define
+class Malformed:
+    """Lines that can't be rows, in a file of their own: line number, reason, text."""
+
+    path: Path
+    counts: dict[str, int] = field(factory=dict, init=False)
+    _file: io.TextIOWrapper | None = field(default=None, init=False)
+
+    def add(self, line: int, why: str, raw: bytes) -> None:
+        """Note one; `raw` is without its line end."""
+        if self._file is None:
+            self._file = self.path.open("w", encoding="utf-8", errors=KEPT, newline="")
+        reason = f"malformed line: {why}"
+        self.counts[reason] = self.counts.get(reason, 0) + 1
+        csv.writer(self._file, lineterminator="\n").writerow((line, reason, raw.decode("utf-8", KEPT)))
+
+    @property
+    def total(self) -> int:
+        """How many there are."""
+        return sum(self.counts.values())
+
+    def close(self) -> None:
+        """All are in the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def rows(self) -> Iterator[tuple[int, str, bytes]]:
+        """Line, reason and text of each."""
+        if not self.counts:
+            return
+        csv.field_size_limit(2**31 - 1)
+        with self.path.open(encoding="utf-8", errors=KEPT, newline="") as file:
+            for line, reason, raw in csv.reader(file):
+                yield int(line), reason, raw.encode("utf-8", KEPT)
+
+    def as_text(self, target: Path) -> Path:
+        r"""The same file for DuckDB: bytes that aren't UTF-8 as `\xff`."""
+        with (
+            self.path.open(encoding="utf-8", errors="backslashreplace", newline="") as file,
+            target.open("w", encoding="utf-8", newline="") as out,
+        ):
+            while block := file.read(BLOCK):
+                out.write(block)
+        return target
+
+
+class Copy:
+    r"""What DuckDB is to read: the source itself while nothing in it has to change, else a copy with `\n` line ends.
+
+    Args:
+        source: the file.
+        target: where the copy goes, if there is one.
+        start: where in `source` that begins which is to be read; a copy has nothing before it.
+        line_end: of all that was kept before a copy was begun.
+    """
+
+    def __init__(self, source: Path, target: Path, start: int, line_end: bytes) -> None:
+        self._source, self._target, self._start, self._line_end = source, target, start, line_end
+        self._file: io.BufferedWriter | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a copy."""
+        return self._file is not None
+
+    @property
+    def path(self) -> Path:
+        """The file to read."""
+        return self._target if self.begun else self._source
+
+    def begin(self, upto: int) -> None:
+        """Something has to change: from the source's byte `upto` on, only what `keep` is given will be read."""
+        if self._file is not None:
+            return
+        self._file = self._target.open("wb")
+        with self._source.open("rb") as source:
+            source.seek(self._start)
+            left, held = upto - self._start, b""
+            while left > 0 and (block := source.read(min(left, BLOCK))):
+                left -= len(block)
+                block = held + block
+                held = b"\r" if left and block.endswith(b"\r") else b""
+                self._file.write(block.removesuffix(held).replace(self._line_end, b"\n"))
+
+    def keep(self, data: bytes) -> None:
+        """Records that are to be read, each with `\\n` at its end where there is a copy."""
+        if self._file is not None:
+            self._file.write(data)
+
+    def close(self) -> None:
+        """All of it is in the file."""
+        if self._file is not None:
+            self._file.close()

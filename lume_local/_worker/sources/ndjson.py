@@ -1,0 +1,189 @@
+"""An NDJSON source made ready for DuckDB: every line one strict JSON object whose numbers it reads exactly.
+
+DuckDB's own reader takes `NaN`, trailing commas and repeated keys, and sends every number with a fraction through
+a double. It is used to find the lines that hold such things; those are read here, by Python's parser, and given
+to it in another form: a number that a double can't hold becomes a text of the same value.
+"""
+
+# ruff: noqa: S608 - the parts of its SQL are constants or quoted.
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from duckdb import DuckDBPyConnection
+
+from lume_local._worker.checks import text
+from lume_local._worker.sources.files import BOM, LONGEST_LINE, SourceError, blocks, is_utf8
+from lume_local._worker.sources.intake import APART, NOT_JSON, Account, Copy, Malformed
+from lume_local._worker.sources.strict_json import Refused, raw_in, strict_line
+from lume_local._worker.statements import Layout
+
+_DOUBTFUL = r'[:\[,]\s*-?([0-9]+(\.[0-9]+)?[eE]|[0-9]+\.[0-9]{6}|[0-9]{10,}\.|(?i:nan|inf))|,\s*[}\]]|"_lume_'
+"""What DuckDB might read otherwise than it is written: exponents, many digits, NaN and the like, trailing commas."""
+
+
+def read_ndjson(
+    connection: DuckDBPyConnection,
+    path: Path,
+    flow: dict[str, Any],
+    folder: Path,
+    account: Account,
+    malformed: Malformed,
+    pause: Callable[[], None],
+) -> Layout:
+    """Judge every line of the UTF-8 file at `path`. Raises `SourceError`."""
+    limit = flow["max_line_bytes"]
+    plain = _plain_lines(path, folder / "lines", limit, account, malformed, pause)
+    scan = _reader(plain, ["_lume_line_text"], limit)
+    doubtful = _doubtful(connection, scan, _first_keys(plain), folder / "doubtful.parquet", account)
+    names = tuple(flow["sources"])
+    pointers = ", ".join(text("/" + name.replace("~", "~0").replace("/", "~1")) for name in names)
+    fields = "".join(f", _lume_fields[{n + 1}] AS _lume_s{n}" for n in range(len(names)))
+    original = "_lume_line_text"
+    if doubtful:
+        strict = _strict_lines(plain, folder / "source", _numbers(connection, doubtful), malformed, pause)
+        # A line that was changed is there twice, and its numbers have become longer.
+        scan = _reader(strict, ["_lume_line_text", "_lume_as_it_was"], 4 * limit)
+        original = "coalesce(_lume_as_it_was, _lume_line_text) AS _lume_line_text"
+    read = f"json_extract_string(_lume_line_text, [{pointers}])" if names else "NULL"
+    parsed = f"SELECT *, {read} AS _lume_fields FROM ({scan}) WHERE NOT {_IS_BLANK}"
+    return Layout(
+        f"SELECT {original}{fields} FROM ({parsed})",
+        names,
+        {name: n for n, name in enumerate(names)},
+        json_lines=True,
+    )
+
+
+_IS_BLANK = "coalesce(trim(_lume_line_text, e' \\t'), '') = ''"
+
+
+def _reader(path: Path, columns: list[str], limit: int) -> str:
+    listed = ", ".join(f"'{name}': 'VARCHAR'" for name in columns)
+    return (
+        f"SELECT * FROM read_csv({text(str(path))}, auto_detect=false, header=false, columns={{{listed}}}, "
+        f"delim='{APART.decode()}', quote='', escape='', new_line='\\n', strict_mode=true, "
+        f"max_line_size={limit + 16})"
+    )
+
+
+def _plain_lines(
+    path: Path, target: Path, limit: int, account: Account, malformed: Malformed, pause: Callable[[], None]
+) -> Path:
+    r"""The file with `\n` line ends, in UTF-8, none too long: itself or a copy, with blanks for what is refused."""
+    copy = Copy(path, target, 0, b"\n")
+    at = 0
+    for block in _whole_lines(path, pause):
+        data = block
+        if at == 0 and block.startswith(BOM):
+            data = data.removeprefix(BOM)
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if APART in data or not is_utf8(data) or _holds_longer(data, limit):
+            data = _refused_are_blank(data, limit, account, malformed)
+        if data is not block and data != block:
+            copy.begin(at)
+        copy.keep(data)
+        account.lines += data.count(b"\n") + (not data.endswith(b"\n"))
+        at += len(block)
+    copy.close()
+    return copy.path
+
+
+def _whole_lines(path: Path, pause: Callable[[], None]) -> Iterator[bytes]:
+    """The file in pieces that end where a line ends."""
+    held = b""
+    for block in blocks(path, pause):
+        data = held + block
+        end = max(data.rfind(b"\n"), data.rfind(b"\r", 0, -1)) + 1
+        held = data[end:]
+        if end:
+            yield data[:end]
+        elif len(held) > LONGEST_LINE:
+            raise SourceError(f"a line is longer than {LONGEST_LINE:,} bytes: is this file NDJSON?")
+    if held:
+        yield held
+
+
+def _holds_longer(data: bytes, limit: int) -> bool:
+    """Whether a line may be longer. A longer one covers at least one of these windows as a whole."""
+    half = max(limit // 2, 1)
+    return any(data.find(b"\n", at, at + half) < 0 for at in range(0, len(data) - half, half))
+
+
+def _refused_are_blank(data: bytes, limit: int, account: Account, malformed: Malformed) -> bytes:
+    lines = data.split(b"\n")
+    for n, line in enumerate(lines):
+        if not is_utf8(line):
+            why = "not valid UTF-8"
+        elif len(line) > limit:
+            why = f"longer than {limit:,} bytes"
+        elif APART in line:
+            why = NOT_JSON
+        else:
+            continue
+        malformed.add(account.lines + 1 + n, why, raw_in(line) or line)
+        account.records += 1
+        lines[n] = b""
+    return b"\n".join(lines)
+
+
+def _first_keys(path: Path) -> list[str]:
+    """The keys of the first line. Most lines have the same: comparing is cheaper than looking for repeated ones."""
+    with path.open("rb") as file:
+        try:
+            first = json.loads(file.readline(LONGEST_LINE))
+        except ValueError:
+            return []
+    return list(first) if isinstance(first, dict) else []
+
+
+def _doubtful(
+    connection: DuckDBPyConnection, scan: str, usual: list[str], found: Path, account: Account
+) -> str | None:
+    """A query for the numbers of the lines, from 0 on, that Python is to judge, if any. Counts the records."""
+    keys = f"CAST([{', '.join(map(text, usual))}] AS VARCHAR[])"
+    judged = (
+        "CASE WHEN NOT json_valid(_lume_line_text) THEN true "
+        "WHEN json_type(_lume_line_text) <> 'OBJECT' THEN true "
+        f"WHEN regexp_matches(_lume_line_text, {text(_DOUBTFUL)}) THEN true "
+        f"WHEN json_keys(_lume_line_text) = {keys} THEN false "
+        "ELSE list_unique(json_keys(_lume_line_text)) <> len(json_keys(_lume_line_text)) END"
+    )
+    connection.execute(
+        f"COPY (SELECT {_IS_BLANK} AS blank, CASE WHEN {_IS_BLANK} THEN false ELSE {judged} END AS doubtful "
+        f"FROM ({scan})) TO {text(str(found))} (FORMAT parquet)"
+    )
+    lines = f"read_parquet({text(str(found))}, file_row_number=true)"
+    query = f"SELECT count(*) FILTER (NOT blank), count(*) FILTER (doubtful) FROM {lines}"
+    row = connection.execute(query).fetchone()
+    assert row is not None
+    account.records += row[0]
+    return f"SELECT file_row_number FROM {lines} WHERE doubtful ORDER BY 1" if row[1] else None
+
+
+def _numbers(connection: DuckDBPyConnection, query: str) -> Iterator[int]:
+    found = connection.execute(query)
+    while rows := found.fetchmany(10_000):
+        yield from (number for (number,) in rows)
+
+
+def _strict_lines(
+    path: Path, target: Path, doubtful: Iterator[int], malformed: Malformed, pause: Callable[[], None]
+) -> Path:
+    """A copy: doubtful lines as DuckDB reads them exactly, each beside what it was; blanks for refused ones."""
+    number, wanted = 0, next(doubtful, None)
+    with target.open("wb") as out:
+        for block in _whole_lines(path, pause):
+            lines = block.removesuffix(b"\n").split(b"\n")
+            while wanted is not None and wanted < number + len(lines):
+                line = lines[wanted - number]
+                try:
+                    lines[wanted - number] = strict_line(line.decode())
+                except Refused as error:
+                    malformed.add(wanted + 1, error.why, error.raw)
+                    lines[wanted - number] = b""
+                wanted = next(doubtful, None)
+            number += len(lines)
+            out.write(b"".join(line + (b"\n" if APART in line else APART + b"\n") for line in lines))
+    return target

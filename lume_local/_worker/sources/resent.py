@@ -1,0 +1,51 @@
+"""A CSV rejects file that is sent again. Pure."""
+
+import re
+
+from lume_local._flow.definition import RESERVED
+from lume_local._worker.sources.dialect import Dialect
+
+RAW = f"{RESERVED}raw"
+"""The column of a rejects file that holds the text of a malformed line."""
+
+
+class Resent:
+    """Reads its records: one that holds the text of a malformed line is that line, read once more.
+
+    Args:
+        names: of the columns; `RAW` is among them.
+        dialect: of the file.
+    """
+
+    def __init__(self, names: list[str], dialect: Dialect) -> None:
+        lower = [name.lower() for name in names]
+        self._dialect, self._width, self._raw_at = dialect, len(names), lower.index(RAW)
+        self._others = [n for n, name in enumerate(lower) if not name.startswith(RESERVED)]
+        self._row = re.compile(dialect.record(len(self._others)) + rb"\Z")
+        # Without quotes such a text can only stand at the end, and goes as far as the line does.
+        self._open_end = not dialect.quote and self._raw_at == self._width - 1 > 0
+
+    @property
+    def record(self) -> bytes:
+        """The pattern of a record of the file, without its line end."""
+        if self._open_end:
+            return self._dialect.record(self._width - 1) + re.escape(self._dialect.delim) + rb"[^\r\n]*+"
+        return self._dialect.record(self._width)
+
+    def rewrite(self, record: bytes) -> tuple[str, bytes]:
+        """Nothing and the record to read, or the reason and the text of a line that is malformed still."""
+        fields = self._fields(record)
+        raw = self._dialect.value(fields[self._raw_at])
+        if not raw:
+            return "", record
+        if self._row.match(raw) is None:
+            return self._dialect.why_malformed(raw, len(self._others)), raw
+        row = [b""] * self._width
+        for n, value in zip(self._others, self._dialect.split(raw), strict=True):
+            row[n] = value
+        return "", self._dialect.delim.join(row)
+
+    def _fields(self, record: bytes) -> list[bytes]:
+        if self._open_end:
+            return record.split(self._dialect.delim, self._width - 1)
+        return self._dialect.split(record)

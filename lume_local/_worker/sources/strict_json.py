@@ -1,0 +1,120 @@
+"""One line of NDJSON by Python's parser, strictly, and as DuckDB will read it with the same values. Pure."""
+
+import json
+import re
+from decimal import Decimal
+from typing import Any, NoReturn
+
+from lume_local._flow.definition import RESERVED
+from lume_local._worker.sources.intake import APART, KEPT, NOT_JSON
+
+_EXACT = re.compile(r"-?(?:0|[1-9][0-9]{0,8})\.[0-9]{1,5}")
+"""Fractions that come through a double with the value that they have. Whole numbers do anyway."""
+_SPACE = re.compile(r"[ \t]*")
+_LONGEST_INTEGER = 4000
+"""Digits. Python refuses to turn much longer texts into numbers."""
+
+
+class Refused(Exception):
+    """A line that is no row: why, and its bytes."""
+
+    def __init__(self, why: str, raw: bytes) -> None:
+        super().__init__(why)
+        self.why, self.raw = why, raw
+
+
+class _Reader:
+    """Python's parser without its liberties; `changed` tells that a number became a text."""
+
+    def __init__(self) -> None:
+        self.changed = False
+        self.decoder = json.JSONDecoder(
+            object_pairs_hook=self._object,
+            parse_float=self._fraction,
+            parse_int=self._whole,
+            parse_constant=self._constant,
+        )
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise Refused("repeats a key", b"")
+        return found
+
+    def _whole(self, digits: str) -> Any:
+        if len(digits) < _LONGEST_INTEGER:
+            return int(digits)
+        self.changed = True
+        return digits
+
+    def _fraction(self, digits: str) -> Any:
+        if _EXACT.fullmatch(digits):
+            return float(digits)
+        self.changed = True
+        return _without_exponent(digits)
+
+    def _constant(self, name: str) -> NoReturn:
+        raise ValueError(f"{name} is not JSON")
+
+
+def _without_exponent(digits: str) -> str:
+    number = Decimal(digits)
+    if "e" not in digits.lower() or abs(number.adjusted()) > 400:
+        return digits
+    plain = format(number, "f")
+    return plain if "." in plain else f"{plain}.0"
+
+
+def strict_line(line: str) -> bytes:
+    """The line for DuckDB; where that differs from the line itself, `APART` and the line follow. Raises `Refused`."""
+    reader = _Reader()
+    try:
+        value = reader.decoder.decode(line)
+        if not isinstance(value, dict):
+            raise Refused(NOT_JSON, b"")
+        if any(key.startswith(RESERVED) for key in value):
+            return _unwrapped(line, value)
+        exact = json.dumps(value, ensure_ascii=False).encode()
+        return exact + APART + line.encode() if reader.changed else line.encode()
+    except Refused as error:
+        raise Refused(error.why, error.raw or line.encode()) from None
+    except (ValueError, RecursionError, ArithmeticError):  # UnicodeEncodeError too: half of a surrogate pair
+        raise Refused(NOT_JSON, line.encode()) from None
+
+
+def _unwrapped(line: str, value: dict[str, Any]) -> bytes:
+    """A line of a rejects file that is sent again: the malformed text in it, or the object without our own keys."""
+    raw = value.get(f"{RESERVED}raw")
+    inner = raw if isinstance(raw, str) and raw else _without_own_keys(line)
+    read = strict_line(inner)
+    return read if APART in read else read + APART + inner.encode()
+
+
+def _without_own_keys(line: str) -> str:
+    """The object's members as they are written, but for those whose key is one of ours."""
+    decoder, members = json.JSONDecoder(), []
+    at = _after_space(line, line.index("{") + 1)
+    while line[at] != "}":
+        key, end = decoder.raw_decode(line, at)
+        _, end = decoder.raw_decode(line, _after_space(line, _after_space(line, end) + 1))
+        if not key.startswith(RESERVED):
+            members.append(line[at:end])
+        end = _after_space(line, end)
+        at = _after_space(line, end + 1) if line[end] == "," else end
+    return "{" + ", ".join(members) + "}"
+
+
+def _after_space(line: str, at: int) -> int:
+    match = _SPACE.match(line, at)
+    assert match is not None
+    return match.end()
+
+
+def raw_in(line: bytes) -> bytes | None:
+    """The malformed text in a line of a rejects file, its bytes as they were; None where it is none."""
+    try:
+        value = json.loads(line.decode("utf-8", KEPT))
+    except (ValueError, RecursionError):
+        return None
+    raw = value.get(f"{RESERVED}raw") if isinstance(value, dict) else None
+    return raw.encode("utf-8", KEPT) if isinstance(raw, str) and raw else None

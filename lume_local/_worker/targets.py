@@ -1,0 +1,22 @@
+"""Writing a query to a file, in the format of its suffix."""
+
+from pathlib import Path
+
+from duckdb import DuckDBPyConnection
+
+from lume_local._worker.checks import text
+
+_FORMATS = {
+    ".parquet": "FORMAT parquet, COMPRESSION zstd",
+    ".csv": "FORMAT csv, HEADER true",
+    ".ndjson": "FORMAT json",
+}
+
+
+def copy_to(connection: DuckDBPyConnection, query: str, target: Path, options: str | None = None) -> int:
+    """Write the query's rows; returns how many there were."""
+    row = connection.execute(
+        f"COPY ({query}) TO {text(str(target))} ({options or _FORMATS[target.suffix]})"
+    ).fetchone()
+    assert row is not None
+    return int(row[0])

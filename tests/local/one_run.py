@@ -1,0 +1,106 @@
+"""One run of the engine in this process, without HTTP, and what became of every row."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from attrs import frozen
+from local.flows import people
+
+from lume_local._flow.definition import read_definition
+from lume_local._shared.protocol import Execute
+from lume_local._worker.compile import compile_flow
+from lume_local._worker.engine import Run, connect
+
+
+@frozen
+class Result:
+    metrics: dict[str, Any]
+    mapped: list[tuple[Any, ...]]
+    rejects_file: bytes
+    rejects: list[dict[str, str]]
+    """Of a `.csv` file in the source's dialect; bytes that aren't text are surrogates."""
+
+    @property
+    def reasons(self) -> list[str]:
+        return [row["_lume_reasons"] for row in self.rejects]
+
+    @property
+    def raws(self) -> list[str]:
+        """The texts of the lines that could not be rows."""
+        return [row["_lume_raw"] for row in self.rejects if row["_lume_raw"]]
+
+
+def execute(
+    folder: Path,
+    content: str | bytes,
+    suffix: str = ".parquet",
+    rejects_suffix: str = ".csv",
+    **changes: Any,
+) -> Result:
+    """Run a flow over a source."""
+    folder.mkdir(parents=True, exist_ok=True)
+    source = folder / "source"
+    source.write_bytes(content.encode() if isinstance(content, str) else content)
+    work = folder / "run"
+    work.mkdir()
+    rejects = folder / f"rejects{rejects_suffix}"
+    with connect() as connection:
+        flow = compile_flow(connection, read_definition(people(**changes)))
+        job = Execute(
+            run_id="run_1",
+            flow=flow,
+            source=str(source),
+            folder=str(work),
+            mapped=str(folder / f"mapped{suffix}"),
+            rejects=str(rejects),
+            memory_limit="1GB",
+            threads=2,
+        )
+        record = Run(connection, job, lambda name, rows: None).execute()
+    mapped = fetch(f"{folder}/mapped{suffix}")
+    written = rejects.read_bytes() if record["target_locations"]["rejects"] else b""
+    as_text = written.decode(flow["encoding"], "surrogateescape")
+    rows = (
+        list(csv.DictReader(io.StringIO(as_text, newline=""), **dialect(flow)))
+        if rejects_suffix == ".csv"
+        else []
+    )
+    return Result(record["metrics"], mapped, written, rows)
+
+
+def dialect(flow: dict[str, Any]) -> dict[str, Any]:
+    """A compiled flow's dialect in the words of Python's module."""
+    options, quote = flow["csv"], flow["csv"]["quote"]
+    escape = options["escape"] if options["escape"] != quote else ""
+    return {
+        "delimiter": options["delim"],
+        "quotechar": quote or None,
+        "quoting": csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
+        "doublequote": not escape,
+        "escapechar": escape or None,
+    }
+
+
+def fetch(path: str) -> list[tuple[Any, ...]]:
+    """The rows of a file; points in time as they are in UTC (older DuckDBs need pytz to give a zone)."""
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        columns = connection.execute(f"DESCRIBE FROM '{path}'").fetchall()
+        plain = {"TIMESTAMP WITH TIME ZONE": "::TIMESTAMP"}
+        quoted = ", ".join(
+            '"' + name.replace('"', '""') + '"' + plain.get(kind, "") for name, kind, *_ in columns
+        )
+        return connection.execute(f"SELECT {quoted} FROM '{path}'").fetchall()
+
+
+def one_column(folder: Path, values: list[str], **column: Any) -> list[Any]:
+    """What becomes of the values in a column `v`: the mapped values, and `...` for each rejected one."""
+    rows = "".join(f'{n},"{value}"\n' for n, value in enumerate(values))
+    columns = {"n": {"type": "integer"}, "v": column}
+    # The last row is there so that never all are bad.
+    result = execute(folder, "n,v\n" + rows + "-1,\n", columns=columns)
+    mapped = dict(row for row in result.mapped if row[0] >= 0)
+    return [mapped.get(n, ...) for n in range(len(values))]

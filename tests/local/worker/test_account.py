@@ -1,0 +1,93 @@
+"""A run whose account doesn't close writes nothing; nor does one whose files would take the place of others."""
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from local.flows import people
+from local.one_run import execute
+
+from lume_local._flow.definition import read_definition
+from lume_local._shared.protocol import Execute
+from lume_local._worker import engine
+from lume_local._worker.compile import compile_flow
+from lume_local._worker.engine import Run, RunBroke, RunFailed, connect
+from lume_local._worker.sources.source import Source, read_source
+from lume_local._worker.targets import copy_to
+
+CONTENT = 'id\n1\nx\n2\n3,\n"4\n'
+
+
+def test_what_was_counted(tmp_path: Path) -> None:
+    metrics = execute(tmp_path, CONTENT).metrics
+    assert metrics["source"] == {"bytes": len(CONTENT), "lines": 6, "records": 5}
+    assert (metrics["rows_read"], metrics["rows_mapped"], metrics["rows_rejected"]) == (5, 2, 3)
+
+
+@pytest.mark.parametrize("more", [1, -1])
+def test_rows_that_are_read_and_were_not_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    def miscounted(*arguments: Any) -> Source:
+        source = read_source(*arguments)
+        source.account.records += more
+        return source
+
+    monkeypatch.setattr(engine, "read_source", miscounted)
+    with pytest.raises(RunBroke, match=f"doesn't close: {5 + more} records in the source, but 5 rows read"):
+        execute(tmp_path, CONTENT)
+    assert list(tmp_path.glob("*.*")) == []
+
+
+@pytest.mark.parametrize(("part", "rows"), [("mapped.parquet", 2), ("rejects.csv", 3)])
+def test_rows_that_are_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, rows: int
+) -> None:
+    def short(connection: duckdb.DuckDBPyConnection, query: str, target: Path, *options: str) -> int:
+        return copy_to(connection, query, target, *options) - (target.name == part)
+
+    monkeypatch.setattr(engine, "copy_to", short)
+    monkeypatch.setattr("lume_local._worker.rejects.copy_to", short)
+    with pytest.raises(
+        RunBroke, match=f"{rows} rows .*, but {rows - 1} rows written to target.{part.split('.')[0]}"
+    ):
+        execute(tmp_path, CONTENT)
+    assert list(tmp_path.glob("*.*")) == []
+
+
+@pytest.mark.parametrize(
+    ("mapped", "rejects", "words"),
+    [
+        ("link/out.csv", "real/out.csv", "target.rejects is the same file as target.mapped"),
+        ("source", "rejects.csv", "target.mapped is the same file as the source"),
+        ("mapped.csv", "link/../source", "target.rejects is the same file as the source"),
+    ],
+)
+def test_files_that_are_one(tmp_path: Path, mapped: str, rejects: str, words: str) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "source").write_text(CONTENT)
+    (tmp_path / "run").mkdir()
+    with connect() as connection:
+        flow = compile_flow(connection, read_definition(people()))
+        places = {name: str(tmp_path / name) for name in ("source", mapped, rejects, "run")}
+        job = Execute("r", flow, places["source"], places["run"], places[mapped], places[rejects], "1GB", 1)
+        with pytest.raises(RunFailed, match=words):
+            Run(connection, job, lambda name, rows: None).execute()
+    assert (tmp_path / "source").read_text() == CONTENT
+
+
+def test_a_cancelled_run_stops_while_python_reads(tmp_path: Path) -> None:
+    (tmp_path / "source").write_text(CONTENT)
+    (tmp_path / "run").mkdir()
+
+    def stop() -> None:
+        raise duckdb.InterruptException("cancelled")
+
+    with connect() as connection:
+        for source in ({}, {"format": "ndjson"}, {"csv": {"encoding": "latin-1"}}):
+            flow = compile_flow(connection, read_definition(people(source=source)))
+            job = Execute("r", flow, str(tmp_path / "source"), str(tmp_path / "run"), "m", "r", "1GB", 1)
+            with connect() as fresh, pytest.raises(duckdb.InterruptException):
+                Run(fresh, job, lambda name, rows: None, stop).execute()

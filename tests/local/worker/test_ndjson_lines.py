@@ -1,0 +1,162 @@
+"""What is a row of an NDJSON file, and what is not; numbers keep their value."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local.one_run import Result, execute
+
+
+def run(folder: Path, content: str | bytes, rejects_suffix: str = ".ndjson", **changes: Any) -> Result:
+    return execute(folder, content, ".parquet", rejects_suffix, source={"format": "ndjson"}, **changes)
+
+
+def objects(result: Result) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in result.rejects_file.decode("utf-8", "surrogateescape").splitlines()]
+
+
+def test_decimals_keep_every_digit(tmp_path: Path) -> None:
+    numbers = [
+        "12345678901234567.89",
+        "0.1",
+        "-0.000001",
+        "1e3",
+        "1.5E-2",
+        "99999999999999999999",
+        "1.10",
+        "-7",
+    ]
+    lines = "".join(f'{{"v": {number}}}\n' for number in numbers)
+    column = {"v": {"type": "number", "sql_type": "DECIMAL(38,10)"}}
+    assert run(tmp_path, lines, columns=column).mapped == [(Decimal(number),) for number in numbers]
+
+
+def test_texts_of_numbers_have_their_value(tmp_path: Path) -> None:
+    numbers = [
+        "12345678901234567.89",
+        "1234567890123456789012345",
+        "0.1000000000000000055",
+        "1e2",
+        "1e9999",
+        "5",
+    ]
+    result = run(tmp_path, "".join(f'{{"v": {number}}}\n' for number in numbers), columns={"v": {}})
+    assert [Decimal(text) for (text,) in result.mapped] == [Decimal(number) for number in numbers]
+
+
+def test_numbers_within_objects_keep_their_value(tmp_path: Path) -> None:
+    line = '{"o": {"price": 12345678901234567.89, "few": 1.5}}'
+    columns = {name: {"sql": f"json_extract_string(o, '$.{name}')"} for name in ("price", "few")}
+    assert run(tmp_path, line, columns=columns).mapped == [("12345678901234567.89", "1.5")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(
+            '{"v": NaN}',
+            '{"v": nan}',
+            '{"v": Infinity}',
+            '{"v": -inf}',
+            '{"v": 1,}',
+            '{"v": [1,]}',
+            '{"v": [1 , ]}',
+        ),
+        *(
+            '{"v": {"w": NaN}}',
+            '{"v": 01}',
+            '{"v": .5}',
+            '{"v": 5.}',
+            '{"v": +1}',
+            '{"v": "\\ud800"}',
+            '{"v": "\t"}',
+        ),
+        *(
+            "[1]",
+            "1",
+            "null",
+            "not json",
+            '{"v": 1} {"v": 2}',
+            '{"v": 1',
+            "{'v': 1}",
+            '{"v": 1}//',
+            '{"v": "\x01"}',
+        ),
+    ],
+)
+def test_what_is_not_strict_json_is_rejected(tmp_path: Path, line: str) -> None:
+    result = run(tmp_path, '{"v": 1}\n' + line + '\n{"v": 2}\n', columns={"v": {}})
+    assert result.mapped == [("1",), ("2",)]
+    assert objects(result) == [
+        {"_lume_line": 2, "_lume_reasons": "malformed line: not a JSON object", "_lume_raw": line}
+    ]
+
+
+@pytest.mark.parametrize(
+    "line", ['{"v": 1, "v": 2}', '{"v": 1, "v": 1}', '{"v": 1, "\\u0076": 2}', '{"v": {"a": 1, "a": 1e2}}']
+)
+def test_repeated_keys_are_rejected(tmp_path: Path, line: str) -> None:
+    result = run(tmp_path, '{"v": 1}\n' + line + "\n", columns={"v": {}})
+    assert result.mapped == [("1",)]
+    assert objects(result)[0]["_lume_reasons"] == "malformed line: repeats a key"
+
+
+def test_repeated_keys_in_every_line(tmp_path: Path) -> None:
+    """The first line has the usual keys, and those are not in order either."""
+    result = run(tmp_path, '{"v": 1, "v": 2}\n' * 3 + '{"v": 4}\n', columns={"v": {}})
+    assert result.mapped == [("4",)]
+    assert result.metrics["reject_reasons"] == {"malformed line: repeats a key": 3}
+
+
+def test_what_only_looks_doubtful_is_data(tmp_path: Path) -> None:
+    texts = ["[NaN", ", ]", ": 1e5", ",}", '"_lume_', "[1.1234567", "\\u0001", "é\u2028"]
+    lines = "".join(json.dumps({"v": text}, ensure_ascii=False) + "\n" for text in texts)
+    result = run(tmp_path, lines, columns={"v": {}})
+    assert [text for (text,) in result.mapped] == texts
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
+def test_lines(tmp_path: Path, line_end: bytes) -> None:
+    lines = [
+        b'\xef\xbb\xbf{"v": 1}',
+        b"",
+        b'  {"v": 2}\t',
+        b" \t",
+        b'{"v": "\xff"}',
+        b'{"v": "\xc3\xa9"}',
+        b"x",
+    ]
+    lines.append(b"{}")
+    result = run(tmp_path, line_end.join(lines), columns={"v": {}})
+    assert result.mapped == [("1",), ("2",), ("é",), (None,)]
+    raws = [
+        (one["_lume_line"], one["_lume_raw"].encode("utf-8", "surrogateescape")) for one in objects(result)
+    ]
+    assert raws == [(5, b'{"v": "\xff"}'), (7, b"x")]
+    size = (tmp_path / "source").stat().st_size
+    assert result.metrics["source"] == {"bytes": size, "lines": 8, "records": 6}
+
+
+def test_long_lines(tmp_path: Path) -> None:
+    lines = ['{"v": "' + "x" * n + '"}' for n in (10, 2_500_000, 20, 1_999_991, 1_999_992)]
+    result = run(tmp_path, "\n".join(lines), columns={"v": {}})
+    assert [len(text) for (text,) in result.mapped] == [10, 20, 1_999_991]
+    assert [len(one["_lume_raw"]) for one in objects(result)] == [2_500_009, 2_000_001]
+
+
+def test_many_lines_some_doubtful(tmp_path: Path) -> None:
+    lines = [json.dumps({"n": n, "v": f"text {n}"}) for n in range(120_000)]
+    for n in range(0, 120_000, 1000):
+        lines[n] = f'{{"n": {n}, "v": 1234567890123456.789}}' if n % 2000 else f'{{"n": {n}, "v": NaN}}'
+    result = run(tmp_path, "\n".join(lines), columns={"n": {"type": "integer"}, "v": {}})
+    assert [n for n, _ in result.mapped] == [n for n in range(120_000) if n % 2000]
+    assert {text for n, text in result.mapped if n % 1000 == 0} == {"1234567890123456.789"}
+    assert [one["_lume_line"] for one in objects(result)] == [n + 1 for n in range(0, 120_000, 2000)]
+
+
+def test_rejects_as_csv_have_the_whole_line(tmp_path: Path) -> None:
+    lines = '{"v": "x", "other": 1}\nbad\n{"v": 3}\n'
+    result = run(tmp_path, lines, ".csv", columns={"v": {"type": "integer"}})
+    assert result.raws == ['{"v": "x", "other": 1}', "bad"]

@@ -1,0 +1,150 @@
+"""Values that a type can't hold exactly, and values that are none: kept or rejected, never changed."""
+
+import datetime as dt
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local.one_run import execute, one_column
+
+
+def kept(values: list[Any]) -> list[str]:
+    return ["reject" if value is ... else str(value) for value in values]
+
+
+def test_integers_beyond_a_double(tmp_path: Path) -> None:
+    """Parquet has no HUGEINT: such a column would be a DOUBLE there, and its values no longer unique."""
+    big = [10**37 + n for n in range(3)]
+    columns = {"v": {"type": "integer", "sql_type": "HUGEINT", "unique": True}}
+    for suffix in (".parquet", ".csv", ".ndjson"):
+        content = "v\n" + "".join(f"{value}\n" for value in (*big, 10**38 - 1, 10**38))
+        result = execute(tmp_path / suffix, content, suffix, columns=columns)
+        found = [int(value) for (value,) in result.mapped] if suffix == ".parquet" else None
+        assert found in (None, [*big, 10**38 - 1])
+        assert result.reasons == ["v: is not a valid HUGEINT"]
+    lines = (tmp_path / ".ndjson/mapped.ndjson").read_text().splitlines()
+    assert lines == [f'{{"v":{value}}}' for value in (*big, 10**38 - 1)]
+
+
+def test_a_timestamp_has_no_offset(tmp_path: Path) -> None:
+    values = ["2024-01-05T10:00:00+02:00", "2024-01-05 10:00:00Z", "2024-01-05 10:00:00", "2024-01-05"]
+    column = {"format": "date-time", "sql_type": "TIMESTAMP"}
+    assert kept(one_column(tmp_path / "a", values, **column)) == [
+        *("reject", "reject", "2024-01-05 10:00:00", "2024-01-05 00:00:00")
+    ]
+    assert kept(one_column(tmp_path / "b", values, format="date-time")) == [
+        *("2024-01-05 08:00:00", "2024-01-05 10:00:00", "2024-01-05 10:00:00", "2024-01-05 00:00:00")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("column", "prefix"),
+    [
+        ({"format": "time"}, ""),
+        ({"format": "date-time"}, "2024-01-05 "),
+        ({"format": "date-time", "sql_type": "TIMESTAMP"}, "2024-01-05T"),
+    ],
+)
+def test_times_of_day(tmp_path: Path, column: dict[str, Any], prefix: str) -> None:
+    times = ["10:00:00.123456", "10:00:00.1234560", "10:00:00.1234567", "10:00:00.000000001"]
+    times += ["24:00:00", "23:59:60", "23:60", "23:59:59.999999"]
+    found = kept(one_column(tmp_path, [prefix + time for time in times], **column))
+    day = "2024-01-05 " if prefix else ""
+    assert found == [
+        *(f"{day}10:00:00.123456", f"{day}10:00:00.123456", "reject", "reject"),
+        *("reject", "reject", "reject", f"{day}23:59:59.999999"),
+    ]
+
+
+def test_days_that_no_calendar_has(tmp_path: Path) -> None:
+    values = ["0000-01-01", "0001-01-01", "9999-12-31", "2023-02-29", "infinity"]
+    assert kept(one_column(tmp_path / "a", values, format="date")) == [
+        *("reject", "0001-01-01", "9999-12-31", "reject", "reject")
+    ]
+    edges = ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00Z"]
+    assert kept(one_column(tmp_path / "b", edges, format="date-time")) == [
+        *("reject", "reject", "0001-01-01 00:00:00")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sql", "column"),
+    [
+        ("DATE '0001-01-01' - CAST(v AS INTEGER)", {"format": "date"}),
+        ("DATE 'infinity' + CAST(v AS INTEGER)", {"format": "date"}),
+        ("DATE '9999-12-31' + CAST(v AS INTEGER)", {"format": "date"}),
+        (
+            "TIMESTAMP '0001-01-01' - to_days(CAST(v AS INTEGER))",
+            {"format": "date-time", "sql_type": "TIMESTAMP"},
+        ),
+        ("CAST('2' || CAST(v AS INTEGER) + 3 || ':00:00' AS TIME)", {"format": "time"}),
+        ("CAST(v AS DOUBLE) / 0", {"type": "number"}),
+        ("CAST(v AS DOUBLE) / 0", {"type": "number", "sql_type": "FLOAT"}),
+        ("sqrt(-CAST(v AS DOUBLE))", {"type": "number"}),
+        ("CAST('nan' AS DOUBLE)", {"type": "number"}),
+        ("CAST(v AS INTEGER) + 1", {"type": "boolean"}),
+        ("CAST('9.99' AS DECIMAL(3,2))", {"type": "number", "sql_type": "DECIMAL(3,0)"}),
+        ("strptime('2024-01-01 10:00:00.123456789', '%Y-%m-%d %H:%M:%S.%n')", {"format": "date-time"}),
+        ("strptime('1900-01-01 10:00:00.123456789', '%Y-%m-%d %H:%M:%S.%n')", {"format": "time"}),
+        ("strptime('2024-01-01 10:30', '%Y-%m-%d %H:%M')", {"format": "time"}),
+    ],
+)
+def test_results_of_expressions_that_would_change(tmp_path: Path, sql: str, column: dict[str, Any]) -> None:
+    columns = {
+        "n": {"type": "integer", "sql": "v"},
+        "v": {"sql": f"CASE WHEN v <> '0' THEN {sql} END", **column},
+    }
+    result = execute(tmp_path, "v\n0\n1\n", ".ndjson", columns=columns)
+    assert result.mapped == [(0, None)]
+    assert result.reasons[0].startswith("v: is not a valid")
+
+
+def test_a_time_of_day_from_strptime(tmp_path: Path) -> None:
+    assert one_column(tmp_path, ["10:30"], format="time", sql="strptime(v, '%H:%M')") == [dt.time(10, 30)]
+
+
+def test_numbers_that_are_too_large(tmp_path: Path) -> None:
+    values = ["1e308", "1e309", "-1e309", "1e-400", "1" + "0" * 400]
+    assert one_column(tmp_path / "a", values, type="number") == [1e308, ..., ..., 0.0, ...]
+    singles = one_column(tmp_path / "b", ["3e38", "1e39"], type="number", sql_type="FLOAT")
+    assert [value is ... for value in singles] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("sql_type", "expected"),
+    [
+        (
+            "DECIMAL(3,0)",
+            {".5": ..., ".0": Decimal(0), "5.": Decimal(5), "5.0": Decimal(5), "5.1": ..., "-.5": ...},
+        ),
+        (
+            "DECIMAL(3,1)",
+            {".5": Decimal("0.5"), ".05": ..., ".50": Decimal("0.5"), "+.5": Decimal("0.5"), ".": ...},
+        ),
+        ("DECIMAL(2,2)", {"0.99": Decimal("0.99"), "1": ..., "1.00": ..., "0.990": Decimal("0.99")}),
+    ],
+)
+def test_decimals(tmp_path: Path, sql_type: str, expected: dict[str, Any]) -> None:
+    found = one_column(tmp_path, list(expected), type="number", sql_type=sql_type)
+    assert dict(zip(expected, found, strict=True)) == expected
+
+
+def test_decimals_as_json(tmp_path: Path) -> None:
+    values = ["123456789012345.67", "-0.01", "99999999999999.99", "1.10"]
+    columns = {"v": {"type": "number", "sql_type": "DECIMAL(17,2)"}}
+    execute(tmp_path, "v\n" + "\n".join(values), ".ndjson", columns=columns)
+    lines = (tmp_path / "mapped.ndjson").read_text().splitlines()
+    assert [Decimal(line.removeprefix('{"v":').removesuffix("}")) for line in lines] == [
+        Decimal(v) for v in values
+    ]
+
+
+def test_a_rejected_duplicate_holds_no_value(tmp_path: Path) -> None:
+    columns = {"a": {"type": "integer", "unique": True}, "b": {"unique": True}, "c": {"unique": True}}
+    content = "a,b,c\n1,x,p\n1,y,q\n2,y,p\n3,y,q\n4,,q\n,z,\n,z,r\n5,w,r\n"
+    result = execute(tmp_path, content, columns=columns)
+    assert result.mapped == [(1, "x", "p"), (3, "y", "q"), (None, "z", None), (5, "w", "r")]
+    twice = "repeats the value of an earlier row"
+    assert result.reasons == [f"a: {twice}", f"c: {twice}", f"c: {twice}", f"b: {twice}"]
+    assert result.metrics["reject_reasons"] == {f"a: {twice}": 1, f"b: {twice}": 1, f"c: {twice}": 2}
