@@ -75,7 +75,10 @@ ROWS = {
         "| lifetime session throttle_queue | transport | api_key | sender"
     ),
     "_run": "upload waiter | poll | submit watch | handle",
-    "_many": "change_feed iterables owned scheduler summary watched | listing monitor progress | completion",
+    "_many": (
+        "change_feed feed_check iterables owned scheduler summary watched | listing monitor progress"
+        "| completion"
+    ),
     "_batch": "journal | journal_thread | submitter | run_many",
 }
 """The same inside each wing of the core."""

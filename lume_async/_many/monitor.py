@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
+from itertools import islice
 from types import TracebackType
 from typing import Self
 
@@ -16,6 +17,7 @@ from lume_async._base.public import public
 from lume_async._base.tasks import task_group
 from lume_async._http.sender import Sender
 from lume_async._many.change_feed import ChangeFeed
+from lume_async._many.feed_check import SAMPLING, FeedCheck
 from lume_async._many.scheduler import Scheduler
 from lume_async._many.watched import Watched
 from lume_async._run.handle import LumeRun
@@ -64,6 +66,8 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._feed_wanted = asyncio.Event()
         self._fed: bool | None = None  # whether the feed reports every change; None before it was asked
+        self._fed_since = math.inf
+        self._feed_check = FeedCheck()
         self._deadline = math.inf  # when the last round began
         self._failure: BaseException | None = None
         self._closed = False
@@ -107,6 +111,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         self._tasks = await self._block.enter_async_context(task_group())
         self._tasks.start_soon(self._follow, self._scheduler.run)
         self._tasks.start_soon(self._follow, self._follow_feed)
+        self._tasks.start_soon(self._follow, self._sample)
         return self
 
     async def __aexit__(
@@ -206,7 +211,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         if not run.is_terminal:
             if watched.not_before > self._deadline:
                 return None
-            watched.polled = math.inf
+            before, watched.polled = watched.polled, math.inf
             seen = await self._see(watched)
             if self._watched.get(run_id) is not watched:
                 return None  # discarded meanwhile; the scheduler knows if it was added anew
@@ -214,6 +219,8 @@ class Monitor(Batched[RunEvent[LumeRun]]):
                 await self._emit_last(watched, RunEvent(run, watched.shown, seen))
                 return None
             watched.not_before = clock.now() + seen
+            if run.is_terminal and not watched.ended and before > self._fed_since:
+                self._feed_check.seen(run_id, clock.now())
         self._start_feed()
         await self._show(watched)
         watched.polled = now = clock.now()
@@ -279,6 +286,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
 
         It can't be where a poll ended after the feed was `asked`: which of the two is newer, another poll says.
         """
+        self._feed_check.reported(change.id)
         watched = self._watched.get(change.id)
         if watched is None or (change.status == watched.shown and not change.finished_at):
             return
@@ -297,11 +305,29 @@ class Monitor(Batched[RunEvent[LumeRun]]):
                 run._adopt(newer)
                 watched.shown = status
 
-    def _switched(self, on: bool) -> None:
-        """What happened around a switch was reported by nobody: poll every run once, spread out."""
+    def _switched(self, on: bool, missed: bool) -> None:
+        """Where the feed may have missed something around a switch, poll every run once, spread out."""
+        now = self._sender.clock.now()
+        on = on and self._feed_check.is_trusted(now)
         if self._fed != on:
-            self._fed = on
-            self._scheduler.delay_all(self._spread)
+            self._fed, self._fed_since = on, now if on else math.inf
+            self._feed_check.reset()
+            if missed or not on:
+                self._scheduler.delay_all(self._spread)
+
+    async def _sample(self) -> None:
+        """Poll a few runs in spite of the feed, those first that were not polled for longest."""
+        await self._feed_wanted.wait()
+        clock, check = self._sender.clock, self._feed_check
+        while True:
+            await clock.sleep(SAMPLING)
+            if self._fed and not check.is_trusted(clock.now()):
+                self._switched(False, True)
+            if self._fed:
+                for run_id in list(islice(self._watched, check.sample_size(len(self._watched)))):
+                    watched = self._watched[run_id] = self._watched.pop(run_id)
+                    if watched.not_before <= clock.now():
+                        self._scheduler.wake(run_id)
 
     async def _follow(self, work: Callable[[], Awaitable[None]]) -> None:
         """A task of this monitor. What ends it reaches whoever reads the events; and the block, unless the client

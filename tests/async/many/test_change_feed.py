@@ -6,6 +6,9 @@ import pytest
 from fake_service import Service, client_of, ends
 
 from lume_async import Client, RunStatus
+from lume_async._many.change_feed import Hold
+from lume_async._many.feed_check import SAMPLING
+from lume_async._wire.endpoints import LONGEST_HOLD
 from lume_async.testing import FakeAnswer, FakeRequest, fake_client, run_json
 
 
@@ -39,7 +42,7 @@ async def test_runs_are_fetched_when_they_end_and_hardly_else() -> None:
             monitor.add(f"r{n}")
         found = await ends(monitor, 50)
     assert all(event.run.succeeded for event in found)
-    assert sum(service.looks.values()) - 1 <= 2.2 * 50
+    assert sum(service.looks.values()) - 1 <= 2.2 * 50 + 200 / SAMPLING
     assert service.clock.now() < 201.0
 
 
@@ -187,3 +190,139 @@ async def test_a_change_of_a_running_run_is_told_without_fetching_it() -> None:
     changed = next(event for event in seen if event.previous is not None)
     assert (changed.run.id, str(changed.run.status)) == ("a", "SYNCING_TARGET")
     assert changed.previous == RunStatus.TRANSFORMING
+
+
+# A feed that is cut off, or says nothing
+
+
+def cut_off(service: Service, patience: float) -> tuple[Client, list[float]]:
+    """A client behind a gateway that cuts requests off; how long each request for changes was to be held."""
+    held: list[float] = []
+
+    def answer(request: FakeRequest) -> FakeAnswer | Exception:
+        if request.path.startswith("/v1/changes?"):
+            hold = float(request.headers.get("Prefer", "wait=0").removeprefix("wait="))
+            held.append(hold)
+            now, ends = service.clock.now(), max(service.begun.values(), default=0.0) + service.lasts
+            quiet = min(hold, max(0.0, ends - now))
+            if quiet > patience:
+                return FakeAnswer(504, b"<html>", took=patience)
+            if quiet == hold:
+                page = {"items": [], "next_cursor": request.path.partition("after=")[2]}
+                return FakeAnswer(200, page, {"Lume-Capabilities": "changes, wait"}, took=hold)
+        return service(request)
+
+    return fake_client(answer, clock=service.clock)[0], held
+
+
+async def test_a_gateway_that_cuts_the_feed_off_costs_no_poll() -> None:
+    service = Service(capabilities=["changes", "wait"], lasts=200.0)
+    client, held = cut_off(service, 3.0)
+    await client.run_status("warm-up")
+    async with client.monitor() as monitor:
+        for n in range(50):
+            monitor.add(f"r{n}")
+        found = await ends(monitor, 50)
+    assert all(event.run.succeeded for event in found)
+    assert sum(service.looks.values()) - 1 <= 2.2 * 50 + 200 / SAMPLING
+    assert service.clock.now() < 205.0
+    assert held[0] == LONGEST_HOLD
+    assert len(held) < 200 / 1.5
+
+
+def test_the_hold_shrinks_below_what_a_gateway_bears_and_grows_back_slowly() -> None:
+    hold, seconds, cuts, longest = Hold(), 0.0, 0, 0.0
+    while seconds < 600:
+        if hold.seconds > 3:
+            seconds += 3
+            cuts += 1
+            assert hold.cut_off(3.0)
+        else:
+            seconds += hold.seconds
+            hold.kept()
+        longest = max(longest, hold.seconds)
+    assert cuts < 600 / 15
+    while hold.seconds < LONGEST_HOLD:  # the gateway is gone
+        seconds += hold.seconds
+        hold.kept()
+    assert seconds < 600 + 15 * 60
+
+
+@pytest.mark.parametrize("after", [0.0, 0.9, LONGEST_HOLD + 20])
+def test_what_failed_for_another_reason_leaves_the_hold_as_it_is(after: float) -> None:
+    hold = Hold()
+
+    assert not hold.cut_off(after)
+    assert hold.seconds == LONGEST_HOLD
+
+
+@pytest.mark.parametrize("seconds", [1.0, 2.5, 29.9, LONGEST_HOLD, LONGEST_HOLD + 0.5])
+def test_after_a_cut_the_hold_is_shorter_than_what_was_cut(seconds: float) -> None:
+    hold = Hold()
+
+    assert hold.cut_off(seconds)
+    assert hold.SHORTEST <= hold.seconds < max(seconds, 1.1)
+
+
+async def test_what_came_while_the_feed_was_away_is_reported_afterwards() -> None:
+    """The cursor is good: no run is polled for the failure, and none is missed."""
+    service = Service(capabilities=["changes", "wait"], lasts=60.0)
+    failures = iter([FakeAnswer(502, b"<html>")] * 3)
+
+    def answer(request: FakeRequest) -> FakeAnswer | Exception:
+        away = request.path.startswith("/v1/changes?") and service.clock.now() >= 30.0
+        return (next(failures, None) if away else None) or service(request)
+
+    client, _ = fake_client(answer, clock=service.clock)
+    await client.run_status("warm-up")
+    async with client.monitor() as monitor:
+        for n in range(50):
+            monitor.add(f"r{n}")
+        await ends(monitor, 50)
+    assert next(failures, None) is None
+    assert sum(service.looks.values()) - 1 <= 2.2 * 50 + 60 / SAMPLING
+    assert service.clock.now() < 65.0
+
+
+async def test_while_the_feed_is_away_for_longer_the_runs_are_polled() -> None:
+    service = Service(capabilities=["changes", "wait"], lasts=60.0)
+
+    def answer(request: FakeRequest) -> FakeAnswer | Exception:
+        away = request.path.startswith("/v1/changes?") and service.clock.now() >= 30.0
+        return FakeAnswer(502, b"<html>") if away else service(request)
+
+    client, _ = fake_client(answer, clock=service.clock)
+    await client.run_status("warm-up")
+    async with client.monitor() as monitor:
+        for n in range(20):
+            monitor.add(f"r{n}")
+        await ends(monitor, 20)
+    assert service.clock.now() < 70.0
+
+
+@pytest.mark.parametrize("runs", [2, 50, 1_000])
+async def test_a_feed_that_says_nothing_is_noticed_by_sampling(runs: int) -> None:
+    service = Service(capabilities=["changes", "wait"], lasts=100.0)
+    client = fed(service, [])
+    await client.run_status("warm-up")
+    async with client.monitor() as monitor:
+        for n in range(runs):
+            monitor.add(f"r{n}")
+        await ends(monitor, runs)
+    assert service.clock.now() < 100.0 + 30.0 + 10.0
+
+
+async def test_an_end_that_the_feed_reports_a_little_later_is_no_reason_for_distrust() -> None:
+    service = Service(capabilities=["changes", "wait"], lasts=25.0)
+    client = fed(service, [(30.0, [("a", "SUCCEEDED")])])
+    await client.run_status("warm-up")
+    service.begun["b"] = 1e6
+    async with client.monitor() as monitor:
+        monitor.add("a")
+        monitor.add("b")
+        await service.clock.sleep(26.0)
+        monitor.notify("a")
+        await ends(monitor, 1)
+        await service.clock.sleep(100.0)
+        looks = service.looks["b"]
+    assert looks <= 2 + 130 / SAMPLING

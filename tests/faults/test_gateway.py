@@ -1,0 +1,103 @@
+"""nginx in front of the service, which cuts off what says nothing for three seconds."""
+
+import asyncio
+import contextlib
+import shutil
+import socket
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from faults.support import ENOUGH, KEY
+from run_service import RunService
+
+from lume_async import Client
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("nginx") is None, reason="nginx is not installed: apt-get install nginx-light"
+)
+
+IDLE = 12.0
+"""Seconds in which nothing happens: long enough for three requests that nginx cuts off, and for giving up the feed."""
+
+
+def configuration(folder: str, port: int, upstream: str) -> str:
+    places = " ".join(
+        f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    return f"""
+        daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;
+        events {{ worker_connections 512; }}
+        http {{
+            access_log off; {places}
+            server {{
+                listen 127.0.0.1:{port};
+                location / {{ proxy_pass {upstream}; proxy_read_timeout 3s; proxy_http_version 1.1; }}
+            }}
+        }}
+    """
+
+
+@contextlib.asynccontextmanager
+async def nginx(upstream: str) -> AsyncIterator[str]:
+    """Its address; what waits for it elsewhere waits for three seconds."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        probe.close()
+        config = Path(folder, "nginx.conf")
+        config.write_text(configuration(folder, port, upstream))
+        server = await asyncio.create_subprocess_exec(
+            "nginx", "-e", f"{folder}/error.log", "-c", str(config), "-p", folder
+        )
+        try:
+            async with asyncio.timeout(ENOUGH):
+                while not await answers(port):
+                    assert server.returncode is None, Path(folder, "error.log").read_text()
+                    await asyncio.sleep(0.01)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            if server.returncode is None:
+                server.terminate()
+            await server.wait()
+
+
+async def answers(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    await writer.wait_closed()
+    return True
+
+
+@pytest.mark.parametrize("runs", [300])
+async def test_a_gateway_that_cuts_the_feed_off_costs_no_poll_of_the_runs(runs: int) -> None:
+    async with (
+        RunService(by_hand=True) as service,
+        nginx(service.url) as url,
+        Client(KEY, base_url=url, proxy=False) as client,
+        client.monitor() as monitor,
+    ):
+        watched = [service.add(source_path=f"{n}.csv") for n in range(runs)]
+        await client.run_status(watched[0].id)
+        for run in watched:
+            monitor.add(run.id)
+        async with asyncio.timeout(ENOUGH):
+            while any(run.looks == 0 for run in watched):
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(1.0)  # until those that were polled around the feed's beginning are done
+        before = len(service.requests)
+        await asyncio.sleep(IDLE)
+        idle = len(service.requests) - before
+
+        for run in watched:
+            service.move(run, "SUCCEEDED")
+        ended = 0
+        async with asyncio.timeout(ENOUGH):
+            while ended < runs:
+                ended += (await anext(monitor)).run.is_terminal
+
+    assert idle < 3 * IDLE  # a few for the feed and for sampling; each cut polled every run twice
