@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 IDLE = 12.0
-"""Seconds in which nothing happens: long enough for three requests that nginx cuts off, and for giving up the feed."""
+"""Seconds in which nothing happens: enough for three requests that nginx cuts off, and for giving the feed up."""
 
 
 def configuration(folder: str, port: int, upstream: str) -> str:
