@@ -23,7 +23,7 @@ from multidict import CIMultiDict
 from lume_async._base.clock import SystemClock
 from lume_async._client import Client
 from lume_async._http.transport import Body
-from lume_async._wire.answers import Response
+from lume_async._wire.call import Response
 
 __all__ = ["FakeAnswer", "FakeClock", "FakeRequest", "FakeTransport", "fake_client", "no_backoff", "run_json"]
 

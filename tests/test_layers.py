@@ -69,7 +69,7 @@ WINGS = {
 
 ROWS = {
     "_base": "batched clock default_client duration immortal lazy loop public secret tasks threads version | backoff",
-    "_wire": "headers retry withhold | answers | call | endpoints lost_answers reading",
+    "_wire": "headers retry withhold | call | answers | endpoints lost_answers",
     "_http": (
         "body events per_loop recent_runs resolver settings throttle tracing"
         "| lifetime session throttle_queue | transport | api_key | sender"
@@ -86,7 +86,7 @@ ROWS = {
 PURE = [
     *("errors", "models", "_decoding", "_base/backoff", "_base/duration"),
     "_http/throttle",
-    *("_wire/answers", "_wire/endpoints", "_wire/reading", "_wire/retry"),
+    *("_wire/answers", "_wire/endpoints", "_wire/lost_answers", "_wire/retry", "_wire/withhold"),
 ]
 """They decide and do nothing: no I/O, no clock, no randomness of their own."""
 IMPURE = {"aiohttp", "anyio", "asyncio", "random", "socket", "threading", "time"}

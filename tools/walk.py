@@ -4,13 +4,15 @@
     python tools/walk.py ../other-checkout    # another one, for a comparison
 
 Two walks over the fake transport of `lume_async.testing`, so that no network hides in them: one successful
-`Client.run()`, and `LumeRun.wait()` that polls three times (RUNNING, RUNNING, SUCCEEDED).
+`Client.run()`, and `LumeRun.wait()` that polls three times (TRANSFORMING, TRANSFORMING, SUCCEEDED).
 
 What is counted: the functions of `lume_async` that are entered, in order, each coroutine once (at its first step,
 not where it resumes). A function counts where its code has `MEMORABLE` lines or more, the `def` included and the
 docstring not: whoever follows a call has to open it, while a shorter one says what it does in its name. Where two
 functions in a row are in different files, the walk crosses files once. The figure in brackets counts the short
-functions too, so that cutting functions small gains nothing. The flat layout before the wings: 18 (26) and 59 (127).
+functions too. `testing` is left out: it stands for the network and the time.
+
+The flat layout before the wings crossed files 14 (22) and 47 (97) times; now it is 8 (21) and 30 (92).
 """
 
 import asyncio
@@ -25,7 +27,7 @@ from typing import Any
 
 MEMORABLE = 5
 """The least lines of code of a function that a reader has to open."""
-STATUSES = ("RUNNING", "RUNNING", "SUCCEEDED")
+STATUSES = ("TRANSFORMING", "TRANSFORMING", "SUCCEEDED")
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Tracer:
             return
         self._seen.add(frame)
         file = code.co_filename.removeprefix(self._prefix).removesuffix(".py")
+        if file == "testing":  # stands for the network and the time
+            return
         self.steps.append(Step(file, code.co_qualname, lines_of(code)))
 
 
@@ -81,7 +85,7 @@ def crossings(steps: Iterable[Step]) -> int:
 async def walks(testing: ModuleType) -> dict[str, list[Step]]:
     """Both walks, through the package that this module is of."""
     folder = Path(str(testing.__file__)).parent
-    answers = [testing.FakeAnswer(201, testing.run_json("run_1", "QUEUED"))]
+    answers = [testing.FakeAnswer(201, testing.run_json("run_1", "CREATED"))]
     answers += [testing.FakeAnswer(200, testing.run_json("run_1", status)) for status in STATUSES]
     client, transport = testing.fake_client(answers * 2)
     await (await client.run("customer_cleaner:v1", "customers.csv")).wait()  # what is made once is made here

@@ -108,7 +108,8 @@ class Observer:
 
     def status_changed(self, run_id: str, previous: RunStatus | None, status: RunStatus) -> None:
         runs_log.info("run %s: %s", run_id, status, extra={"lume_run_id": run_id, "lume_status": str(status)})
-        self._tell(RunStatusChanged(run_id, previous, status))
+        if self._hooks:
+            self._tell(RunStatusChanged(run_id, previous, status))
 
     def unknown_status(self, run_id: str, status: RunStatus) -> None:
         runs_log.warning(

@@ -21,9 +21,11 @@ class PerLoop(Generic[T]):
         """The running loop's own value."""
         loop = running_loop()
         value = self._values.get(loop)
-        if value is None:
-            forget_closed(self._values)
-            value = self._values[loop] = self._make()
+        return self._made_in(loop) if value is None else value
+
+    def _made_in(self, loop: asyncio.AbstractEventLoop) -> T:
+        forget_closed(self._values)
+        value = self._values[loop] = self._make()
         return value
 
     def items(self) -> list[tuple[asyncio.AbstractEventLoop, T]]:

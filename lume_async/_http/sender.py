@@ -20,11 +20,10 @@ from lume_async._http.throttle_queue import ThrottleQueue
 from lume_async._http.tracing import Traced, traced_attempt, traced_call, tracing_is_on
 from lume_async._http.transport import Transport
 from lume_async._wire import endpoints
-from lume_async._wire.answers import Response, http_date, retry_after
-from lume_async._wire.call import Call, CallState
+from lume_async._wire.answers import http_date, read, retry_after
+from lume_async._wire.call import Call, CallState, Response
 from lume_async._wire.headers import API_KEY, CAPABILITIES, DATE, REQUEST_ID
 from lume_async._wire.lost_answers import Then, decide, may_have_started_a_run, submission_unknown
-from lume_async._wire.reading import read
 from lume_async._wire.retry import Retry
 from lume_async._wire.withhold import shown
 from lume_async.errors import (

@@ -16,7 +16,7 @@ from lume_async._http.body import beginning, whole
 from lume_async._http.per_loop import forget_closed
 from lume_async._http.session import Session, close_soon, end_all, load_trust
 from lume_async._http.settings import Settings
-from lume_async._wire.answers import Response
+from lume_async._wire.call import Response
 from lume_async.errors import (
     ApiConnectionError,
     ApiError,

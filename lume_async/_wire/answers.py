@@ -2,17 +2,17 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
-from attrs import define, field
 
 from lume_async._base.secret import Secret
-from lume_async._wire.headers import DATE, REQUEST_ID, RETRY_AFTER
+from lume_async._wire.call import Call, Response
+from lume_async._wire.headers import DATE, IF_NONE_MATCH, REQUEST_ID, RETRY_AFTER
 from lume_async._wire.withhold import WITHHELD, repeats, shown
 from lume_async.errors import (
     ApiError,
@@ -29,6 +29,8 @@ from lume_async.models import RunRecord, is_run_id, status_of
 ERROR_BYTES = 64 * 1024
 """How much of an error's body is read; the rest stays unread."""
 
+T = TypeVar("T")
+
 SNIPPET = 200
 """How much of an unexpected body an error's message shows, in characters."""
 
@@ -42,13 +44,34 @@ _BOM = b"\xef\xbb\xbf"
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
 
 
-@define(eq=False)  # not frozen: one is made per request, and a frozen one takes twice the time
-class Response:
-    """One whole answer. `headers` finds names whatever their case."""
+def read(call: Call[T], response: Response, key: Secret | None, wall: Callable[[], float]) -> T:
+    """The value of an answer that came just now.
 
-    status: int
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)  # some servers repeat the key that they refuse
+    Args:
+        key: the API key that the request carried: no error repeats it.
+        wall: gives the seconds since the epoch.
+
+    Raises:
+        ApiError: the answer holds no value.
+    """
+    status = response.status
+    if not (200 <= status < 300 or (status == 304 and IF_NONE_MATCH in call.headers)):
+        error = error_from(response, key=key, on_run=call.run_id is not None, wall=wall())
+    else:
+        try:
+            return call.decode(response)
+        except ApiError as caught:
+            error = caught
+        error.status_code = status
+        error.request_id = response.headers.get(REQUEST_ID)
+        error.body = response.body[:2048].decode("utf-8", "replace")
+        if repeats(response.body, key, cut=len(response.body) >= ERROR_BYTES):
+            error.args, error.body = (f"expected the contract, got {WITHHELD}",), WITHHELD
+        if error.request_id is not None:
+            error.request_id = shown(error.request_id, key)
+    error.args = (f"{call.method} {call.path}: {error.args[0]}",)
+    # Without the frames of the decoder, whose locals show the body.
+    raise error.with_traceback(None)
 
 
 def decode_object(body: bytes) -> dict[str, Any]:

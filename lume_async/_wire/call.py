@@ -1,4 +1,4 @@
-"""`Call`: one request to be, as data; `CallState`: how it has gone so far."""
+"""A request as data (`Call`), how it has gone so far (`CallState`), and its answer (`Response`)."""
 
 from collections.abc import AsyncIterable, Callable, Mapping
 from typing import Generic, TypeVar
@@ -6,13 +6,21 @@ from typing import Generic, TypeVar
 from attrs import define, field
 
 from lume_async._base.secret import Secret
-from lume_async._wire.answers import Response
 from lume_async.models import RunRequest
 
 T = TypeVar("T")
 
 
 @define(eq=False)  # not frozen: one is made per request, and a frozen one takes twice the time
+class Response:
+    """One whole answer. `headers` finds names whatever their case."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)  # some servers repeat the key that they refuse
+
+
+@define(eq=False)
 class Call(Generic[T]):
     """One request to be.
 

@@ -8,8 +8,8 @@ import orjson
 from attrs import define, frozen
 
 from lume_async._decoding import structure
-from lume_async._wire.answers import Response, decode_object, retry_after, run_record
-from lume_async._wire.call import Call
+from lume_async._wire.answers import decode_object, retry_after, run_record
+from lume_async._wire.call import Call, Response
 from lume_async._wire.headers import (
     CONTENT_LENGTH,
     CONTENT_TYPE,

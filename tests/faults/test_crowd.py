@@ -15,7 +15,7 @@ from multidict import CIMultiDict
 
 from lume_async import Client
 from lume_async._http.transport import Body
-from lume_async._wire.answers import Response
+from lume_async._wire.call import Response
 from lume_async.testing import run_json
 
 RATE = 100.0

@@ -43,8 +43,8 @@ async def test_both_walks_go_from_the_public_call_to_the_transport_and_back() ->
     for found, first in zip(walks.values(), ("Client.run", "LumeRun.wait"), strict=True):
         assert found[0].function == first
     submitting, waiting = ([step.function for step in found] for found in walks.values())
-    assert submitting.count("FakeTransport.request") == 1
-    assert waiting.count("FakeTransport.request") == 3
+    assert submitting.count("Sender._attempt") == 1
+    assert waiting.count("Sender._attempt") == 3
 
 
 async def test_a_coroutine_that_goes_on_is_not_entered_again() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lume_async import Client
-from lume_async._wire.answers import Response
+from lume_async._wire.call import Response
 from lume_async.testing import fake_client
 
 

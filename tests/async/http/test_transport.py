@@ -31,7 +31,7 @@ from lume_async import (
 from lume_async._http.body import ERROR_BYTES
 from lume_async._http.settings import settings
 from lume_async._http.transport import AiohttpTransport
-from lume_async._wire.answers import Response
+from lume_async._wire.call import Response
 
 KIB, MIB = 1024, 1024 * 1024
 JSON = b'{"a": "\xc3\xbc"}'

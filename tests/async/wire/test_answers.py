@@ -10,15 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from lume_async._wire.answers import (
-    Response,
-    decode_object,
-    error_from,
-    http_date,
-    retry_after,
-    run_record,
-    snippet,
-)
+from lume_async._wire.answers import decode_object, error_from, http_date, retry_after, run_record, snippet
+from lume_async._wire.call import Response
 from lume_async.errors import (
     ApiError,
     AuthenticationError,

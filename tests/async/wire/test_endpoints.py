@@ -7,7 +7,7 @@ import pytest
 from multidict import CIMultiDict
 
 from lume_async._wire import endpoints
-from lume_async._wire.answers import Response
+from lume_async._wire.call import Response
 from lume_async.errors import InvalidRequestError, ResponseDecodeError
 from lume_async.models import RunRequest
 from lume_async.testing import run_json
