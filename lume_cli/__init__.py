@@ -13,10 +13,9 @@ def main() -> None:
     """Entry point of the command `lume`."""
     missing = [name for name in ("click", "rich") if find_spec(name) is None]
     if missing:
-        print(
-            f"lume: the command needs {' and '.join(missing)}: pip install 'lume-client[cli]'",
-            file=sys.stderr,
-        )
+        from lume_async._base.extras import install_command
+
+        print(f"lume: the command needs {' and '.join(missing)}: {install_command('cli')}", file=sys.stderr)
         sys.exit(1)
     from lume_cli._app import app, end_on_sigterm
 

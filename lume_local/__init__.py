@@ -19,4 +19,9 @@ else:
     from lume_async._base.lazy import lazily as _lazily
     from lume_local._exports import HOMES as _HOMES
 
-    __all__, __getattr__, __dir__ = _lazily(__name__, _HOMES)
+    def _check() -> None:
+        from lume_async._base.extras import require
+
+        require("duckdb", "local", "lume_local")
+
+    __all__, __getattr__, __dir__ = _lazily(__name__, _HOMES, check=_check)

@@ -68,7 +68,10 @@ WINGS = {
 """Each package from the ground up. A wing (a folder, or a file at the root) imports only from rows above its own."""
 
 ROWS = {
-    "_base": "batched clock default_client duration immortal lazy loop public secret tasks threads version | backoff",
+    "_base": (
+        "batched clock default_client duration extras immortal lazy loop public secret tasks threads version"
+        " | backoff"
+    ),
     "_wire": "headers retry withhold | call | answers | endpoints lost_answers",
     "_http": (
         "body events per_loop recent_runs resolver settings throttle tracing"
@@ -95,7 +98,8 @@ SHARED = {
     "lume_sync": {
         f"_base/{name}" for name in ["batched", "default_client", "immortal", "lazy", "secret", "threads"]
     },
-    "lume_local": {"_base/lazy"},
+    "lume_local": {"_base/extras", "_base/lazy"},
+    "lume_cli": {"_base/extras"},
 }
 """The internal modules of the core that another package may import; else it uses public names only."""
 
@@ -283,7 +287,11 @@ def test_the_server_shares_only_words_with_the_client(path) -> None:
         each
         for each in read(path)
         if each.top in ("lume_async", "lume_sync", "lume_cli")
-        and each.module not in ("lume_async.models", "lume_async.errors", "lume_async._base.lazy")
+        and each.module
+        not in (
+            *("lume_async.models", "lume_async.errors"),
+            *("lume_async._base.lazy", "lume_async._base.extras"),
+        )
         and not (each.function in lazily or (lazily and each.for_types))
     ]
 

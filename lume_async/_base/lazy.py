@@ -7,7 +7,11 @@ from typing import Any
 
 
 def lazily(
-    package: str, homes: Mapping[str, str], *, together: Iterable[str] = ()
+    package: str,
+    homes: Mapping[str, str],
+    *,
+    together: Iterable[str] = (),
+    check: Callable[[], object] = lambda: None,
 ) -> tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]:
     """`__all__`, `__getattr__` and `__dir__` of a package.
 
@@ -17,12 +21,14 @@ def lazily(
             `__init__` imports under `TYPE_CHECKING`: the one list that is kept by hand, and that checkers read.
         together: packages of which all names are loaded with the first that lies in this package. For those that may
             be used in a finalizer: once the interpreter is being torn down, nothing can be imported any more.
+        check: called before a name is loaded; raises ImportError where that can't work.
     """
     module = sys.modules[package]
 
     def load(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}", name=name, obj=module)
+        check()
         value = getattr(import_module(homes[name]), name)
         setattr(module, name, value)
         if homes[name].startswith(f"{package}."):

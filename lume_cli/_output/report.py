@@ -23,6 +23,8 @@ def report(error: Exception, options: Options) -> int:
         traceback.print_exception(error)
     if isinstance(error, LumeError):
         say.error(error)
+    elif isinstance(error, ModuleNotFoundError) and error.name == "duckdb":
+        say.problem("missing_extra", f"error: {error}")  # it says which command installs it
     else:
         say.problem("unexpected", f"unexpected {type(error).__name__}: {error}; pass -v for a traceback")
     return exit_codes.of_error(error)

@@ -1,7 +1,6 @@
 """Checking flow files as the embedded server does, with the line of each mistake."""
 
 from collections.abc import Iterable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -9,17 +8,7 @@ import click
 from lume_async import ConfigurationError
 from lume_local import CheckedFlow, FlowError, check_flow
 
-__all__ = ["CheckedFlow", "FlowError", "check", "files", "need_local"]
-
-
-def need_local() -> None:
-    """Check that the embedded server, which is an extra, is installed.
-
-    Raises:
-        click.ClickException: it is not; the message says what to do.
-    """
-    if find_spec("duckdb") is None:
-        raise click.ClickException("this command needs duckdb: pip install 'lume-client[local]'")
+__all__ = ["CheckedFlow", "FlowError", "check", "files"]
 
 
 def files(given: Iterable[Path]) -> Iterator[Path]:

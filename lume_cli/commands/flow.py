@@ -29,9 +29,7 @@ def check(options: Options, *, files: tuple[Path, ...]) -> None:
     from lume_cli._output import exit_codes
     from lume_cli._session import Session
     from lume_cli._work import flow_check
-    from lume_cli._work.flow_check import need_local
 
-    need_local()
     session = Session(options)
 
     async def work() -> int:

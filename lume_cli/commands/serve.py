@@ -98,9 +98,6 @@ def command(options: Options, /, *, key_env: str | None, **settings: Any) -> Non
     """
     from lume_cli._loop import Interrupted, run
     from lume_cli._session import Session
-    from lume_cli._work.flow_check import need_local
-
-    need_local()
     from lume_cli._work import serve
 
     session = Session(options)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -10,6 +11,8 @@ import pytest
 from cli.shell import Shell
 from click.testing import CliRunner
 
+import lume_local
+from lume_async._base.extras import install_command
 from lume_cli._app import _COMMANDS, app
 from lume_cli._options import Seconds
 
@@ -175,12 +178,19 @@ def test_a_missing_extra_is_named(lone: Shell, name: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], env=lone.variables, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"lume: the command needs {name}: pip install 'lume-client[cli]'\n"
+    assert done.stderr == f"lume: the command needs {name}: {install_command('cli')}\n"
 
 
 @pytest.mark.parametrize("command", [["serve"], ["flow", "check", "x.toml"]])
 def test_a_missing_duckdb_is_named(monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
-    monkeypatch.setattr("lume_cli._work.flow_check.find_spec", lambda name: None)
+    for name in ("lume_cli._work.flow_check", "lume_cli._work.serve"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    for name in ("serve", "check_flow", "CheckedFlow", "FlowError"):
+        monkeypatch.delitem(vars(lume_local), name, raising=False)
+    wanted = install_command("local")
+    monkeypatch.setattr(
+        "lume_async._base.extras.find_spec", lambda name: None if name == "duckdb" else find_spec(name)
+    )
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 1
-    assert "pip install 'lume-client[local]'" in result.stderr
+    assert f"error: lume_local needs duckdb: {wanted}" in result.stderr

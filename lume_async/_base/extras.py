@@ -1,0 +1,52 @@
+"""What installs an extra of this distribution from where the user is: an index, a checkout, an archive."""
+
+import json
+import shlex
+import sys
+from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+_NAME = "lume-client"
+
+
+def require(module: str, extra: str, what: str) -> None:
+    """Make sure that a module of an extra can be imported, without importing it.
+
+    Raises:
+        ModuleNotFoundError: it is not installed; says which command installs it.
+    """
+    if find_spec(module) is None:
+        raise ModuleNotFoundError(f"{what} needs {module}: {install_command(extra)}", name=module)
+
+
+def install_command(extra: str) -> str:
+    """The command that installs an extra into the running Python's environment."""
+    python = shlex.quote(sys.executable or "python")
+    pip = f"{python} -m pip install" if find_spec("pip") else f"uv pip install --python {python}"
+    return f"{pip} {_requirement(extra)}"
+
+
+def _requirement(extra: str) -> str:
+    origin = _origin()
+    url = str(origin.get("url") or "")
+    if url.startswith("file:"):
+        editable = "-e " if origin.get("dir_info", {}).get("editable") else ""
+        return editable + shlex.quote(f"{url2pathname(urlsplit(url).path)}[{extra}]")
+    if url:
+        scheme = f"{vcs}+" if (vcs := origin.get("vcs_info", {}).get("vcs")) else ""
+        return shlex.quote(f"{_NAME}[{extra}] @ {scheme}{url}")
+    return shlex.quote(f"{_NAME}[{extra}]")
+
+
+def _origin() -> dict[str, Any]:
+    """Where this copy was installed from (PEP 610); empty for an index."""
+    try:
+        text = distribution(_NAME).read_text("direct_url.json")
+    except PackageNotFoundError:  # a checkout that is only on the path
+        root = Path(__file__).resolve().parents[2]
+        return {"url": root.as_uri()} if (root / "pyproject.toml").is_file() else {}
+    return json.loads(text) if text else {}

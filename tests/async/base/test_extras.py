@@ -1,0 +1,67 @@
+"""An extra that is missing: the command that installs it, from where this copy came."""
+
+import json
+import sys
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+
+import pytest
+
+from lume_async._base import extras
+
+PIP = f"{sys.executable} -m pip install"
+
+
+@pytest.fixture
+def origin(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object] | None]:
+    """What the installer noted about where the distribution came from."""
+    found: list[dict[str, object] | None] = []
+
+    class Distribution:
+        def read_text(self, name: str) -> str | None:
+            assert name == "direct_url.json"
+            return None if found[0] is None else json.dumps(found[0])
+
+    monkeypatch.setattr(extras, "distribution", lambda name: Distribution())
+    return found
+
+
+@pytest.mark.parametrize(
+    ("noted", "requirement"),
+    [
+        (None, "'lume-client[cli]'"),
+        ({"url": "file:///src/lume%20client", "dir_info": {}}, "'/src/lume client[cli]'"),
+        ({"url": "file:///src", "dir_info": {"editable": True}}, "-e '/src[cli]'"),
+        (
+            {"url": "https://host/lume.git", "vcs_info": {"vcs": "git", "commit_id": "c"}},
+            "'lume-client[cli] @ git+https://host/lume.git'",
+        ),
+        ({"url": "https://host/x.whl", "archive_info": {}}, "'lume-client[cli] @ https://host/x.whl'"),
+    ],
+)
+def test_where_it_came_from(
+    origin: list[dict[str, object] | None], noted: dict[str, object] | None, requirement: str
+) -> None:
+    origin.append(noted)
+    assert extras.install_command("cli") == f"{PIP} {requirement}"
+
+
+def test_a_checkout_that_is_only_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(extras, "distribution", missing)
+    root = Path(extras.__file__).parents[2]
+    assert extras.install_command("local") == f"{PIP} '{root}[local]'"
+
+
+def test_an_environment_without_pip(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    assert extras.install_command("cli").startswith(f"uv pip install --python {sys.executable} ")
+
+
+def test_a_module_that_is_missing_is_named_with_the_command() -> None:
+    extras.require("json", "cli", "this")
+    with pytest.raises(ModuleNotFoundError, match=r"this needs no_such_module: .*\[cli\]") as caught:
+        extras.require("no_such_module", "cli", "this")
+    assert caught.value.name == "no_such_module"
