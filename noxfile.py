@@ -48,7 +48,9 @@ def lowest(session: nox.Session) -> None:
         external=True,
     )
     # fmt: on
-    session.install("-e", with_extras(*EXTRAS, "otel"), *group("test"), f"--constraint={pins}")
+    session.install(
+        "-e", with_extras(*EXTRAS, "otel"), *group("test"), *group("lint"), f"--constraint={pins}"
+    )
     chosen = session.posargs or ["tests/async", "tests/sync", "tests/local", "tests/cli", "tests/faults"]
     session.run("pytest", "-q", *chosen)
 
