@@ -3,7 +3,7 @@
 Names are loaded on first use: importing the package loads neither aiohttp nor cattrs.
 """
 
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False  # checkers know better; the import of typing alone costs more than all of this
 
 if TYPE_CHECKING:
     from lume_async._api import aclose as aclose
@@ -70,9 +70,7 @@ if TYPE_CHECKING:
     from lume_async.models import Stage as Stage
     from lume_async.models import TargetLocations as TargetLocations
 else:
-    from lume_async._base.default_client import find_client as _find_client
     from lume_async._base.lazy import lazily as _lazily
     from lume_async._exports import HOMES as _HOMES
 
     __all__, __getattr__, __dir__ = _lazily(__name__, _HOMES)
-    _find_client[__name__] = lambda: __getattr__("default_client")()

@@ -5,7 +5,7 @@
 Names are loaded on first use: importing the package starts nothing and loads no HTTP library.
 """
 
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False  # checkers know better; the import of typing alone costs more than all of this
 
 if TYPE_CHECKING:
     from lume_async import ApiConnectionError as ApiConnectionError
@@ -73,9 +73,7 @@ if TYPE_CHECKING:
     from lume_sync._run import LumeRun as LumeRun
 
 else:
-    from lume_async._base.default_client import find_client as _find_client
     from lume_async._base.lazy import lazily as _lazily
     from lume_sync._exports import HOMES as _HOMES
 
     __all__, __getattr__, __dir__ = _lazily(__name__, _HOMES, together=("lume_async", "lume_sync"))
-    _find_client[__name__] = lambda: __getattr__("default_client")()

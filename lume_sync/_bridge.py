@@ -13,7 +13,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
-from lume_async import Outcome, RunError, RunEvent
+from lume_async import ClientClosedError, Outcome, RunError, RunEvent
 from lume_async._base.default_client import find_client
 from lume_async._base.secret import veiled as veiled
 from lume_sync._held import Held as Held
@@ -134,10 +134,17 @@ def offload(api_key: Any) -> Any:
     return ask
 
 
+def _default_client() -> Any:
+    find = find_client("lume_sync")
+    if find is None:
+        raise ClientClosedError("the interpreter is shutting down: it is too late for this call")
+    return core_of(find())
+
+
 def revive(core_class: type[T], state: Any) -> T:
     """An unpickled core; it works through this package's default client, found when it is needed."""
     core: Any = core_class.__new__(core_class)
     core.__setstate__(state)
-    core._bind(lambda: core_of(find_client["lume_sync"]()))
+    core._bind(_default_client)
     revived: T = core
     return revived

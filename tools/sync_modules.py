@@ -187,15 +187,13 @@ PACKAGE = '''
 Names are loaded on first use: importing the package starts nothing and loads no HTTP library.
 """
 
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False  # checkers know better; the import of typing alone costs more than all of this
 
 if TYPE_CHECKING:
 {imports}
 else:
-    from {core}._base.default_client import find_client as _find_client
     from {core}._base.lazy import lazily as _lazily
     from {facade}._exports import HOMES as _HOMES
 
     __all__, __getattr__, __dir__ = _lazily(__name__, _HOMES, together=("{core}", "{facade}"))
-    _find_client[__name__] = lambda: __getattr__("default_client")()
 '''

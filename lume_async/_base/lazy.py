@@ -1,18 +1,21 @@
 """Public names that are loaded on first use (PEP 562), so that importing a package costs next to nothing."""
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
 
 
 def lazily(
     package: str,
-    homes: Mapping[str, str],
+    homes: "Mapping[str, str]",
     *,
-    together: Iterable[str] = (),
-    check: Callable[[], object] = lambda: None,
-) -> tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]:
+    together: "Iterable[str]" = (),
+    check: "Callable[[], object]" = lambda: None,
+) -> "tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]":
     """`__all__`, `__getattr__` and `__dir__` of a package.
 
     Args:
@@ -25,7 +28,7 @@ def lazily(
     """
     module = sys.modules[package]
 
-    def load(name: str) -> Any:
+    def load(name: str) -> "Any":
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}", name=name, obj=module)
         check()

@@ -11,6 +11,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
+from typing import TypeAlias
 
 import anyio
 from anyio import CancelScope
@@ -30,6 +31,10 @@ from lume_async._many.owned import owned
 from lume_async._run.handle import LumeRun
 from lume_async._run.submit import OnDuplicate, check_on_duplicate
 from lume_async.models import Outcome, RunRequest
+
+_Outcome: TypeAlias = Outcome[LumeRun]
+_Outbox: TypeAlias = MemoryObjectSendStream[_Outcome]
+"""For functions inside functions, whose annotations are evaluated at each call."""
 
 
 def run_many(
@@ -68,11 +73,11 @@ def _outcomes(
 ) -> AsyncGenerator[Outcome[LumeRun], None]:
     places = asyncio.Semaphore(max_active)  # anyio's asks for a running loop already here
 
-    async def work(outcomes: MemoryObjectSendStream[Outcome[LumeRun]]) -> None:
+    async def work(outcomes: _Outbox) -> None:
         async with _journal(journal) as recorder, Monitor(sender, poll_interval=poll_interval) as monitor:
             await _Batch(monitor, submitting(recorder), places, outcomes).run(requests, timeout)
 
-    def take(outcome: Outcome[LumeRun]) -> Outcome[LumeRun]:
+    def take(outcome: _Outcome) -> _Outcome:
         places.release()
         return outcome
 

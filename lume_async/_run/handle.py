@@ -286,7 +286,7 @@ class LumeRun:
     @property
     def _connected(self) -> Sender:
         if self._sender is None:
-            find = self._find or find_client.get("lume_async")
+            find = self._find or find_client("lume_async")
             if find is None:
                 raise ConfigurationError("this run belongs to no client: import lume_async first")
             self._sender = find()._sender

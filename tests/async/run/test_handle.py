@@ -4,6 +4,7 @@ import asyncio
 import copy
 import logging
 import pickle
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -31,7 +32,6 @@ from lume_async import (
     ServerError,
     _api,
 )
-from lume_async._base.default_client import find_client
 from lume_async.models import RunRecord
 from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, run_json
 
@@ -560,7 +560,7 @@ async def test_a_handle_of_the_other_face_is_bound_to_its_client() -> None:
 
 
 async def test_without_any_client_a_handle_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(find_client, "lume_async")
+    monkeypatch.delitem(sys.modules, "lume_async")
 
     with pytest.raises(ConfigurationError, match="belongs to no client"):
         await seen("CREATED").refresh()
