@@ -2,15 +2,20 @@
 
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 
 from lume_async.errors import ConfigurationError
-from lume_local._flow.definition import read_toml
+from lume_local._flow.definition import Flow, read_definition, read_definition_of
 from lume_local._flow.fields import FlowError
 from lume_local._flow.lines import with_line
+from lume_local._flow.repair import without
 from lume_local._runs.worker import WorkerDied
 from lume_local._runs.worker_pool import Pool
+
+_MOST = 50
+"""Mistakes that are looked for in one file."""
 
 
 @frozen
@@ -30,20 +35,40 @@ async def check_flow(path: str | PathLike[str]) -> CheckedFlow:
     """Judge a flow file just as `serve` does when it reads its flows folder; nothing is kept.
 
     Raises:
-        FlowError: the flow has a mistake; says where and what to do.
+        FlowError: the flow has a mistake; says where and what to do. Its `others` are further ones.
         OSError: the file can't be read.
         ConfigurationError: no worker process can be started to check its SQL.
     """
     text = _text(Path(path))
     try:
-        flow = read_toml(text)
+        definition = read_definition_of(text)
         async with Pool().running() as pool:
-            await pool.check(flow.definition)
-    except FlowError as error:
-        raise with_line(error, text) from None
+            flow = await _checked(pool, definition, text)
     except WorkerDied as error:
         raise ConfigurationError(f"no worker process can check {path}: {error}") from None
+    except FlowError as error:
+        raise with_line(error, text) from None
     return CheckedFlow(flow.ref, tuple(column.name for column in flow.columns))
+
+
+async def _checked(pool: Pool, definition: Any, text: str) -> Flow:
+    """The flow; or its mistakes, each found with those before it taken out."""
+    mistakes: list[FlowError] = []
+    while True:
+        try:
+            flow = read_definition(definition)
+            await pool.check(flow.definition)
+        except FlowError as error:
+            if all((error.place, error.problem) != (known.place, known.problem) for known in mistakes):
+                mistakes.append(with_line(error, text))
+            definition = without(definition, error)
+            if definition is not None and len(mistakes) < _MOST:
+                continue
+        else:
+            if not mistakes:
+                return flow
+        mistakes[0].others = tuple(sorted(mistakes[1:], key=lambda mistake: mistake.line or 0))
+        raise mistakes[0]
 
 
 def _text(path: Path) -> str:

@@ -6,9 +6,10 @@ from pathlib import Path
 import click
 
 from lume_async import ConfigurationError
+from lume_cli._session import Session
 from lume_local import CheckedFlow, FlowError, check_flow
 
-__all__ = ["CheckedFlow", "FlowError", "check", "files"]
+__all__ = ["CheckedFlow", "FlowError", "check", "files", "refuse_twin", "report"]
 
 
 def files(given: Iterable[Path]) -> Iterator[Path]:
@@ -39,3 +40,15 @@ async def check(path: Path) -> CheckedFlow:
         raise click.ClickException(f"{path} can't be read: {error.strerror or error}") from None
     except ConfigurationError as error:
         raise click.ClickException(str(error)) from None
+
+
+def refuse_twin(flow: CheckedFlow, path: Path, seen: dict[str, Path]) -> None:
+    """Note where a flow version is. Raises `FlowError` if it is in another file, too: no server would take both."""
+    if (other := seen.setdefault(flow.ref, path)) != path:
+        raise FlowError("version", f"{flow.ref} is in {other} already: increase the version of one")
+
+
+def report(session: Session, path: Path, error: FlowError) -> None:
+    """Write every mistake of a file to stderr."""
+    for mistake in (error, *error.others):
+        session.say.problem("flow", mistake.located(path), file=str(path), place=mistake.place)

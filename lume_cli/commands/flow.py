@@ -18,7 +18,7 @@ def command() -> None:
 @output_options
 @click.pass_obj
 def check(options: Options, *, files: tuple[Path, ...]) -> None:
-    """Check each flow FILE as the embedded server does, and report each mistake with its line.
+    """Check each flow FILE as the embedded server does, and report every mistake with its line.
 
     For a folder, every *.toml in it is checked.
 
@@ -33,14 +33,14 @@ def check(options: Options, *, files: tuple[Path, ...]) -> None:
     session = Session(options)
 
     async def work() -> int:
-        found, codes = [], []
+        found, codes, seen = [], [], dict[str, Path]()
         for file in flow_check.files(files):
             try:
                 flow = await flow_check.check(file)
+                flow_check.refuse_twin(flow, file, seen)
             except flow_check.FlowError as error:
                 codes.append(exit_codes.ERROR)
-                text = error.located(file)
-                session.say.problem("flow", text, file=str(file), place=error.place)
+                flow_check.report(session, file, error)
             else:
                 found.append((str(file), flow.ref, str(len(flow.columns))))
         session.data.many(

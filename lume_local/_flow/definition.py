@@ -94,11 +94,15 @@ class Flow:
 
 def read_toml(text: str) -> Flow:
     """A flow version from the text of its file. Raises `FlowError`."""
+    return read_definition(read_definition_of(text))
+
+
+def read_definition_of(text: str) -> dict[str, Any]:
+    """What the text of a file says, unchecked. Raises `FlowError` where it is not TOML."""
     try:
-        definition = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise FlowError("", f"is not TOML: {error}") from None
-    return read_definition(definition)
 
 
 def read_definition(definition: Any) -> Flow:

@@ -16,6 +16,7 @@ class FlowError(ValueError):
         place: where it is, such as `columns.email.pattern`; empty for the file as a whole.
         problem: what is wrong there, and what to do.
         line: the line of the file that it stands in, where there is a file and the line is known.
+        others: further mistakes of the same flow, where `check_flow` found some.
     """
 
     def __init__(self, place: str, problem: str) -> None:
@@ -23,6 +24,7 @@ class FlowError(ValueError):
         self.place = place
         self.problem = problem
         self.line: int | None = None
+        self.others: tuple[FlowError, ...] = ()
 
     def located(self, path: Path) -> str:
         """`file:line: place: problem`, as far as each is known."""

@@ -16,7 +16,7 @@ def with_line(error: FlowError, text: str) -> FlowError:
 
 def line_of(place: str, text: str) -> int | None:
     """The line that a place such as `columns.email.pattern` or `rules[0].sql` stands in, as far as it is known."""
-    lines, best, wanted = text.splitlines(), None, _names(place)
+    lines, best, wanted = text.splitlines(), None, _spelled(_names(place))
     table: list[str] = []
     rules = -1
     for number, line in enumerate(lines, 1):
@@ -27,12 +27,17 @@ def line_of(place: str, text: str) -> int | None:
         elif header:
             table = _names(header[2])
         key = re.match(r"""\s*("[^"]*"|'[^']*'|[\w.-]+)\s*=""", line)
-        here = table if header else [*table, *_names(key[1])] if key else None
-        if here and here == wanted[: len(here)] and (header or here == wanted or len(here) > len(table)):
+        here = _spelled(table if header else [*table, *_names(key[1])] if key else [])
+        if here and f"{wanted}.".startswith(f"{here}."):
             best = number
             if here == wanted:
                 break
     return best
+
+
+def _spelled(names: list[str]) -> str:
+    """As places have it, which do not quote a name with dots."""
+    return ".".join(names)
 
 
 def _names(path: str) -> list[str]:

@@ -41,6 +41,50 @@ async def test_mistakes_and_their_places(tmp_path: Path, text: bytes, place: str
     assert set(workers(os.getpid())) <= set(others)
 
 
+MANY = """flow = "f"
+version = 7
+[source]
+formt = "csv"
+[columns.a]
+sql = "lowr(b)"
+[columns.amount]
+sql = "b"
+type = "number"
+maxLength = 3
+requird = true
+[columns."c.d"]
+sql = "nope("
+[columns.e]
+type = "strng"
+[[rules]]
+name = "positive"
+sql = "amount > 0"
+[[rules]]
+name = "other"
+[[rules]]
+name = "wrong"
+sql = "amonut > 0"
+"""
+
+
+async def test_all_mistakes_are_found_at_once(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text(MANY)
+    with pytest.raises(lume_local.FlowError) as caught:
+        await lume_local.check_flow(tmp_path / "bad.toml")
+    mistakes = [caught.value, *caught.value.others]
+    assert {mistake.place: mistake.line for mistake in mistakes} == {
+        "version": 2,
+        "source.formt": 4,
+        "columns.a.sql": 6,
+        "columns.amount.maxLength": 10,
+        "columns.amount.requird": 11,
+        "columns.c.d.sql": 13,
+        "columns.e.type": 15,
+        "rules[1].sql": 19,
+        "rules[2].sql": 23,
+    }
+
+
 async def test_what_can_not_be_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FileNotFoundError):
         await lume_local.check_flow(tmp_path / "absent.toml")

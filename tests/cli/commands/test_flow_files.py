@@ -146,3 +146,22 @@ def test_a_mistake_is_told_with_its_line_and_place(tmp_path: Path, text: str, pl
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     result = lume("flow", "check", tmp_path / "none.toml")
     assert (result.exit_code, "can't be read: No such file" in result.stderr) == (1, True)
+
+
+def test_every_mistake_is_reported_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "bad.toml"
+    file.write_text('flow = "f"\nversion = "v1"\n[columns.a]\nrequird = true\n[columns.b]\nsql = "lowr(b)"\n')
+    result = lume("flow", "check", file)
+    assert result.exit_code == 1
+    assert [line.split(": ")[0] for line in result.stderr.splitlines() if "bad.toml:" in line] == [
+        f"{file}:4",
+        f"{file}:6",
+    ]
+
+
+def test_a_version_that_is_in_two_files_is_refused_as_by_the_server(tmp_path: Path) -> None:
+    for name in ("a.toml", "b.toml"):
+        (tmp_path / name).write_text('flow = "f"\nversion = "v1"\n[columns.a]\n')
+    result = lume("flow", "check", tmp_path)
+    assert result.exit_code == 1
+    assert f"b.toml: version: f:v1 is in {tmp_path / 'a.toml'} already" in result.stderr
