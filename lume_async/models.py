@@ -1,5 +1,6 @@
 """What both APIs hand to their users: statuses, metadata, requests, outcomes. Data only, no I/O."""
 
+import json
 import re
 import string
 from datetime import datetime
@@ -264,6 +265,18 @@ class RunRecord:
     status: RunStatus
     raw: dict[str, Any] = field(repr=False)  # this and the ETag: whatever the server wrote
     etag: str | None = field(default=None, repr=False)
+
+    def __getstate__(self) -> tuple[str, str, str, str | None]:
+        """As JSON text: pickle goes three calls deep for each level of the metadata, and soon too deep."""
+        return self.id, str(self.status), json.dumps(self.raw), self.etag
+
+    def __setstate__(self, state: tuple[str, str, str, str | None]) -> None:
+        self.id, self.status, self.raw, self.etag = (
+            state[0],
+            status_of(state[1]),
+            json.loads(state[2]),
+            state[3],
+        )
 
     @property
     def is_terminal(self) -> bool:

@@ -74,8 +74,8 @@ ROWS = {
     ),
     "_wire": "headers retry withhold | call | answers | endpoints lost_answers",
     "_http": (
-        "body events per_loop recent_runs resolver settings throttle tracing"
-        "| lifetime session throttle_queue | transport | api_key | sender"
+        "events inflate per_loop recent_runs resolver settings throttle tracing"
+        "| body lifetime session throttle_queue | transport | api_key | sender"
     ),
     "_run": "upload waiter | poll | submit watch | handle",
     "_many": (

@@ -6,6 +6,7 @@ from typing import Any
 
 import aiohttp
 
+from lume_async._http.inflate import CODINGS, Inflater
 from lume_async._wire.answers import ERROR_BYTES
 from lume_async._wire.headers import CONTENT_ENCODING, REQUEST_ID
 from lume_async.errors import ApiConnectionError, ResponseDecodeError
@@ -33,7 +34,7 @@ def whole(response: aiohttp.ClientResponse, limit: int) -> Coroutine[Any, Any, b
 async def beginning(response: aiohttp.ClientResponse) -> bytes:
     """The first part of an error's body: enough to explain it; whatever can't be read is left out."""
     encoding = _encoding(response)
-    inflater = zlib.decompressobj(47) if encoding in ("gzip", "deflate") else None
+    inflater = Inflater(encoding) if encoding in CODINGS else None
     try:
         return (await _gather(response, ERROR_BYTES, inflater))[:ERROR_BYTES]
     except (aiohttp.ClientError, ResponseDecodeError):
@@ -44,10 +45,10 @@ async def _decoded(response: aiohttp.ClientResponse, limit: int) -> bytes:
     encoding = _encoding(response)
     if encoding == "identity":
         body, cut = await _gather(response, limit, None), False
-    elif encoding in ("gzip", "deflate"):
-        inflater = zlib.decompressobj(47)  # either header
+    elif encoding in CODINGS:
+        inflater = Inflater(encoding)
         body = await _gather(response, limit, inflater)
-        cut = bool(body) and not inflater.eof
+        cut = not inflater.complete
     else:
         raise ResponseDecodeError(
             f"the answer has {_named(encoding)}, which was not asked for",
@@ -70,7 +71,7 @@ def _named(encoding: str) -> str:
     return f"the encoding {encoding!r}" if encoding in _REGISTERED else "an unknown encoding"
 
 
-async def _gather(response: aiohttp.ClientResponse, limit: int, inflater: "zlib._Decompress | None") -> bytes:
+async def _gather(response: aiohttp.ClientResponse, limit: int, inflater: Inflater | None) -> bytes:
     """Up to `limit` + 1 decoded bytes: the one more tells the caller that there are more."""
     body = bytearray()
     try:

@@ -18,10 +18,10 @@ from lume_async._http.settings import Settings
 from lume_async._http.throttle import Throttle
 from lume_async._http.throttle_queue import ThrottleQueue
 from lume_async._http.tracing import Traced, traced_attempt, traced_call, tracing_is_on
-from lume_async._http.transport import Transport
+from lume_async._http.transport import Body, Transport
 from lume_async._wire import endpoints
 from lume_async._wire.answers import http_date, read, retry_after
-from lume_async._wire.call import Call, CallState, Response
+from lume_async._wire.call import Call, CallState, Content, Response
 from lume_async._wire.headers import API_KEY, CAPABILITIES, DATE, REQUEST_ID
 from lume_async._wire.lost_answers import Then, decide, may_have_started_a_run, submission_unknown
 from lume_async._wire.retry import Retry
@@ -168,6 +168,7 @@ class Sender:
             epoch = throttle.epoch
         else:
             epoch = await self._turn(limiter, deadline)
+        stream: Content | None = None
         try:
             limit = call.hold + self.settings.request_timeout
             if deadline is not None:
@@ -179,7 +180,9 @@ class Sender:
                 raise ClientClosedError("the client is closed: make a new one")
             if call.submits is not None and state.first_sent is None:
                 state.first_sent = self.clock.now()
-            body = call.stream() if call.stream else call.body
+            body: Body = call.body
+            if call.stream is not None:
+                body = stream = call.stream()
             request = self._transport.request(
                 call.method, call.path, headers=headers, body=body, timeout=limit
             )
@@ -188,6 +191,8 @@ class Sender:
             response = await request
         finally:
             limiter.release()
+            if stream is not None:
+                stream.close()
         self._learn(response, state, epoch)
         return read(call, response, state.key, self.clock.wall)
 

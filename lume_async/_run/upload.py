@@ -6,8 +6,8 @@ import re
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import BinaryIO, Self
 
-import anyio
 from anyio import to_thread
 
 from lume_async._http.sender import Sender
@@ -26,33 +26,106 @@ async def upload(sender: Sender, path: str | os.PathLike[str], flow_version: str
 
     Raises:
         InvalidRequestError: there is no such file.
-        ApiError: the server refused it, or received something else than was sent.
+        ApiError: the server refused it or received something else than was sent, or the file was changed meanwhile.
     """
     file = Path(path)
-    size = await to_thread.run_sync(_size, file)
+    before = await to_thread.run_sync(_state, file)
     # A name of its own for every call: a resend overwrites only what this call has sent.
     name = f"{uuid.uuid4().hex}-{_UNUSUAL.sub('_', file.name)[-80:].lstrip('.') or 'file'}"
-    digest = hashlib.sha256()
+    attempts: list[_Content] = []
 
-    async def content() -> AsyncIterator[bytes]:
-        nonlocal digest
-        digest = hashlib.sha256()  # each attempt reads the file anew
-        async with await anyio.open_file(file, "rb") as stream:
-            while chunk := await stream.read(CHUNK):
-                digest.update(chunk)
-                yield chunk
+    def content() -> _Content:
+        if attempts and attempts[-1].is_short:
+            raise _changed(file, "it became shorter")
+        attempts.append(_Content(file, before.st_size))
+        return attempts[-1]
 
-    call = endpoints.upload(name, content, size=size, flow_version=flow_version, patience=size / SLOWEST)
-    stored = await sender.send(call)
-    if stored.sha256 != digest.hexdigest():
+    call = endpoints.upload(
+        name,
+        content,
+        size=before.st_size,
+        flow_version=flow_version,
+        patience=before.st_size / SLOWEST,
+    )
+    try:
+        stored = await sender.send(call)
+    except ApiError:
+        if not (attempts and attempts[-1].is_short):
+            raise
+        stored = None
+    if stored is None:
+        raise _changed(file, "it became shorter")
+    after = await to_thread.run_sync(_state, file)
+    if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+        raise _changed(file, "it was written to")
+    if stored.sha256 != attempts[-1].digest.hexdigest():
         raise ApiError(
-            f"{file.name} arrived changed: {stored.bytes:,} of {size:,} bytes, with another checksum; "
-            "was it being written? Upload it again"
+            f"{file.name!r} arrived changed: {stored.bytes:,} of {before.st_size:,} bytes, with another checksum; "
+            "upload it again"
         )
     return stored.source_path
 
 
-def _size(file: Path) -> int:
+class _Content(AsyncIterator[bytes]):
+    """The file's bytes for one attempt; `close` it, whoever has stopped reading where.
+
+    Not a generator: one that is in the middle of a step can't be closed, and what was opened in it stays open.
+
+    Attributes:
+        digest: of what was read so far.
+        is_short: whether the file ended before its size.
+    """
+
+    def __init__(self, file: Path, size: int) -> None:
+        self.digest = hashlib.sha256()
+        self.is_short = False
+        self._file = file
+        self._left = size
+        self._stream: BinaryIO | None = None
+        self._closed = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """The next chunk.
+
+        Raises:
+            OSError: the file can't be read, or became shorter: whoever waits for the rest would wait for ever.
+        """
+        if self._left == 0:
+            raise StopAsyncIteration
+        chunk = await to_thread.run_sync(self._read)
+        if not chunk:
+            self.is_short = True
+            raise OSError(f"{self._file.name!r} became shorter while it was sent")
+        self.digest.update(chunk)
+        self._left -= len(chunk)
+        return chunk
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._closed = True
+        if self._stream is not None:
+            self._stream.close()
+
+    def _read(self) -> bytes:
+        if self._stream is None:
+            self._stream = self._file.open("rb")
+        if self._closed:  # meanwhile, when there was nothing to close yet
+            self._stream.close()
+            return b""
+        return self._stream.read(min(CHUNK, self._left))
+
+
+def _changed(file: Path, how: str) -> ApiError:
+    return ApiError(
+        f"{file.name!r} was changed while it was sent ({how}): upload it again when it is complete",
+        retryable=False,
+    )
+
+
+def _state(file: Path) -> os.stat_result:
     if not file.is_file():
         raise InvalidRequestError(f"there is no file at {os.fspath(file)!r}: nothing was sent")
-    return file.stat().st_size
+    return file.stat()

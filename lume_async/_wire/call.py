@@ -1,7 +1,7 @@
 """A request as data (`Call`), how it has gone so far (`CallState`), and its answer (`Response`)."""
 
-from collections.abc import AsyncIterable, Callable, Mapping
-from typing import Generic, TypeVar
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Generic, Protocol, TypeVar
 
 from attrs import define, field
 
@@ -18,6 +18,14 @@ class Response:
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)  # some servers repeat the key that they refuse
+
+
+class Content(Protocol):
+    """A body that is streamed: iterated once, and closed at whatever point the attempt ends."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    def close(self) -> None: ...
 
 
 @define(eq=False)
@@ -40,7 +48,7 @@ class Call(Generic[T]):
     decode: Callable[[Response], T] = field(repr=False)
     headers: Mapping[str, str] = field(factory=dict, repr=False)
     body: bytes | None = field(default=None, repr=False)
-    stream: Callable[[], AsyncIterable[bytes]] | None = field(default=None, repr=False)
+    stream: Callable[[], Content] | None = field(default=None, repr=False)
     run_id: str | None = None
     hold: float = 0.0
     submits: RunRequest | None = None

@@ -1,6 +1,6 @@
 """Every request of the wire contract, as data: what to send, and how to read the answer. Pure."""
 
-from collections.abc import AsyncIterable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlencode
 
@@ -9,7 +9,7 @@ from attrs import define, frozen
 
 from lume_async._decoding import structure
 from lume_async._wire.answers import decode_object, retry_after, run_record
-from lume_async._wire.call import Call, Response
+from lume_async._wire.call import Call, Content, Response
 from lume_async._wire.headers import (
     CONTENT_LENGTH,
     CONTENT_TYPE,
@@ -182,7 +182,7 @@ def changes(after: str | None, *, hold: float = 0.0) -> Call[Page[Change]]:
 
 def upload(
     name: str,
-    content: Callable[[], AsyncIterable[bytes]],
+    content: Callable[[], Content],
     *,
     size: int,
     flow_version: str | None,

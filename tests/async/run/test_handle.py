@@ -32,6 +32,7 @@ from lume_async import (
     ServerError,
     _api,
 )
+from lume_async._wire.answers import run_record
 from lume_async.models import RunRecord
 from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, run_json
 
@@ -669,3 +670,14 @@ async def test_a_copy_works_through_the_same_client(again: Callable[[LumeRun], L
     await run.refresh()
     assert run.succeeded
     assert len(transport.requests) == 2
+
+
+def test_metadata_of_many_levels_pickles() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(900):
+        deep = {"level": deep}
+    run = LumeRun(None, "run_1", run_record(run_json("run_1", "FAILED", metadata=deep)))
+
+    for thing in (run, RunFailedError("failed", run=run)):
+        pickle.loads(pickle.dumps(thing))
+    assert pickle.loads(pickle.dumps(run)).metadata == deep
