@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from lume_cli._output.text import counted, visible
 from lume_cli._work.flow_infer import Column
+from lume_cli._work.toml_text import basic
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _RESERVED = "_lume_"
@@ -21,10 +22,10 @@ def flow_file(
     name: str, columns: Sequence[Column], *, sample: str, rows: int, delim: str, encoding: str
 ) -> str:
     """The text of a flow file."""
-    csv = f"csv = {{ delim = {_basic(delim)}, encoding = {_basic(encoding)} }}"
+    csv = f"csv = {{ delim = {basic(delim)}, encoding = {basic(encoding)} }}"
     lines = [
         f"# Generated from {rows:,} rows of {visible(sample)}: review every column, then run `lume flow check`.",
-        f"flow = {_basic(name)}",
+        f"flow = {basic(name)}",
         'version = "v1"                       # a version that has run never changes: increase it instead',
         "",
         "[source]",
@@ -54,7 +55,7 @@ def flow_file(
 
 
 def _column(target: str, column: Column) -> list[str]:
-    lines = [f"[columns.{target if _BARE.fullmatch(target) else _basic(target)}]"]
+    lines = [f"[columns.{target if _BARE.fullmatch(target) else basic(target)}]"]
     if column.spaces:
         lines.append(
             f"sql = {_literal(f'''nullif(trim({_quoted(column.source)}), '')''')}  # values are padded with spaces"
@@ -62,11 +63,11 @@ def _column(target: str, column: Column) -> list[str]:
     elif target != column.source:
         lines.append(f"sql = {_literal(_quoted(column.source))}")
     if column.type != "string" or column.format is None:
-        lines.append(f"type = {_basic(column.type)}")
+        lines.append(f"type = {basic(column.type)}")
     if column.format is not None:
-        lines.append(f"format = {_basic(column.format)}")
+        lines.append(f"format = {basic(column.format)}")
     if column.sql_type is not None:
-        lines.append(f"sql_type = {_basic(column.sql_type)}               # times without a time zone")
+        lines.append(f"sql_type = {basic(column.sql_type)}               # times without a time zone")
     lines.append(f"{'' if column.required else '# '}required = true")
     if column.misfits:
         example = json.dumps(column.misfits[0], ensure_ascii=True)
@@ -76,7 +77,7 @@ def _column(target: str, column: Column) -> list[str]:
     if column.unique:
         lines.append("# unique = true                      # all values in the sample are distinct")
     if column.values:
-        values = ", ".join(map(_basic, column.values))
+        values = ", ".join(map(basic, column.values))
         lines.append(f"# enum = [{values}]")
     return lines
 
@@ -100,15 +101,10 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _basic(text: str) -> str:
-    """A TOML basic string: JSON's escapes are valid TOML, except for DEL."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
 def _literal(text: str) -> str:
     """A TOML literal string, so that SQL needs no escapes, where possible."""
     if "'" not in text and text.isprintable():
         return f"'{text}'"
     if "'''" not in text and not text.endswith("'") and text.isprintable():
         return f"'''{text}'''"
-    return _basic(text)
+    return basic(text)

@@ -54,6 +54,39 @@ def check(options: Options, *, files: tuple[Path, ...]) -> None:
     session.finish(work(), lambda: ("interrupted", None))
 
 
+@command.command("try", short_help="Try a flow file on a sample.")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("sample", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=20,
+    show_default=True,
+    help="Maximum number of clean and of rejected rows to print.",
+)
+@click.option("--watch", is_flag=True, help="Try again whenever FILE or SAMPLE is saved, until Ctrl-C.")
+@output_options
+@click.pass_obj
+def try_(options: Options, *, file: Path, sample: Path, limit: int, watch: bool) -> None:
+    """Run the flow of FILE on SAMPLE, and print clean and rejected rows, and why they were rejected.
+
+    Needs no running server. Nothing is published: the version can still be changed. Exits with 5 if rows
+    were rejected, with 1 if FILE has mistakes, all of which are reported.
+
+    \b
+    lume flow try flows/customer_cleaner.v1.toml customers.csv --watch
+    """
+    from lume_cli._session import Session
+    from lume_cli._work.flow_try import Trial
+
+    session = Session(options)
+    trial = Trial(session, file, sample, limit)
+    session.finish(
+        trial.at_each_change() if watch else trial.once(),
+        lambda: ("lume: stopped" if watch else "interrupted", None),
+    )
+
+
 @command.command("init", short_help="Write a flow file from a sample CSV.")
 @click.argument("sample", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--name", metavar="NAME", help="Name of the flow; by default that of the sample.")

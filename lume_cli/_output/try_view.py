@@ -1,0 +1,64 @@
+"""What `lume flow try` shows: counts and reasons, then clean and rejected rows, side by side where they fit."""
+
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from typing import Any
+
+from lume_async import LumeRun
+from lume_cli._output import run_view
+from lume_cli._output.text import columns, counted, visible
+
+_WIDEST = 28
+_GAP = "  |  "
+
+
+def counts(ref: str, sample: str, run: LumeRun, over: float | None) -> list[str]:
+    """The lines above the rows."""
+    metrics = run.metadata.metrics
+    if not run.has_output:
+        return [f"{ref} on {sample}: {run.status}: {run_view.failure(run)}"]
+    lines = [
+        f"{ref} on {sample}: {counted(metrics.rows_read, 'row')} read, {metrics.rows_mapped:,} clean, "
+        f"{metrics.rows_rejected:,} rejected"
+    ]
+    most_first = sorted(metrics.reject_reasons.items(), key=lambda item: (-item[1], item[0]))
+    lines += [f"  {counted(number, 'row')}: {reason}" for reason, number in most_first]
+    if over is not None:
+        lines.append(f"  with max_ratio = {over:g} such a run is FAILED, and nothing is written")
+    return lines
+
+
+def rows(clean: Sequence[Mapping[str, Any]], rejected: Sequence[Mapping[str, Any]], width: int) -> list[str]:
+    """Both tables; `width` is that of the terminal."""
+    left = ["CLEAN", *_table(clean)] if clean else []
+    right = ["REJECTED", *_table([_reasons_first(row) for row in rejected])] if rejected else []
+    room = max(map(len, left), default=0)
+    if left and right and room + len(_GAP) + max(map(len, right)) <= width:
+        return [
+            f"{one.ljust(room)}{_GAP}{other}".rstrip()
+            for one, other in zip_longest(left, right, fillvalue="")
+        ]
+    return [*left, *([""] if left and right else []), *right]
+
+
+def _reasons_first(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A rejected row as its number, the reasons and the columns of the source."""
+    reasons = row.get("_lume_reasons")
+    first = {
+        "#": row.get("_lume_row"),
+        "WHY": "; ".join(map(str, reasons)) if isinstance(reasons, list) else reasons,
+    }
+    shown = {name: value for name, value in row.items() if not name.startswith("_lume_")}
+    if row.get("_lume_raw") is not None:  # a line that could not be parsed has no columns
+        shown = {"LINE": row["_lume_raw"]}
+    return first | shown
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return columns([_cells(names), *(_cells([row.get(name) for name in names]) for row in rows)])
+
+
+def _cells(values: Sequence[Any]) -> tuple[str, ...]:
+    shown = ["" if value is None else visible(value) for value in values]
+    return tuple(text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…" for text in shown)

@@ -1,0 +1,185 @@
+"""A flow run on a sample in a server of its own: nothing is frozen, published or kept. The work of `flow try`."""
+
+import json
+import shutil
+import tomllib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import anyio
+import click
+from attrs import frozen
+
+import lume_local
+from lume_async import Client, LumeRun
+from lume_cli._output import exit_codes, try_view
+from lume_cli._session import Session
+from lume_cli._work import flow_check, toml_text
+
+_OUT = "{data}/out/{run_id}"
+_EVERY = 0.3
+"""Seconds between two checks for a change."""
+
+
+@frozen
+class Result:
+    """What came of one try.
+
+    Attributes:
+        ref: the flow version as the file has it.
+        run: the finished run.
+        clean: the first clean rows.
+        rejected: the first rejected rows, with `_lume_row` and `_lume_reasons`.
+        over: the `max_ratio` of the file, if so many rows were rejected that it would fail the run.
+    """
+
+    ref: str
+    run: LumeRun
+    clean: list[dict[str, Any]]
+    rejected: list[dict[str, Any]]
+    over: float | None
+
+
+class Bench:
+    """Where flows are tried: a server on temporary folders. Make it with `bench`."""
+
+    def __init__(self, client: Client, flows: Path) -> None:
+        self._client = client
+        self._flows = flows
+        self._tries = 0
+
+    async def try_flow(self, file: Path, sample: Path, limit: int) -> Result:
+        """Run the flow of a file without mistakes on the sample, and read the first rows of what comes out."""
+        definition, version = self._written(file)
+        ratio = definition.get("rejects", {}).get("max_ratio")
+        run = await self._client.run(f"{definition['flow']}:{version}", str(sample), force_rerun=True)
+        async for _snapshot in run.watch():
+            pass
+        metrics = run.metadata.metrics
+        share = metrics.rows_rejected / metrics.rows_read if metrics.rows_read else 0.0
+        return Result(
+            ref=f"{definition['flow']}:{definition['version']}",
+            run=run,
+            clean=list(islice(_rows(run.mapped_location), limit)),
+            rejected=list(islice(_rows(run.rejects_location), limit)),
+            over=ratio if ratio is not None and share > ratio else None,
+        )
+
+    def _written(self, file: Path) -> tuple[dict[str, Any], str]:
+        """What the file says; and the version under which it is served, with results that can be read."""
+        self._tries += 1
+        definition = tomllib.loads(file.read_text(encoding="utf-8"))
+        version = f"try-{self._tries}"
+        target = {"mapped": f"{_OUT}/clean.ndjson", "rejects": f"{_OUT}/rejects.ndjson"}
+        tried = {**definition, "version": version, "target": target}
+        tried.pop("rejects", None)  # the rejected rows are what a try is for, however many they are
+        (self._flows / f"{version}.toml").write_text(toml_text.dumps(tried), encoding="utf-8")
+        return definition, version
+
+
+@asynccontextmanager
+async def bench(sample: Path) -> AsyncIterator[Bench]:
+    """A server that may read the sample's folder and writes to a temporary one."""
+    with TemporaryDirectory(prefix="lume-try-") as folder:
+        flows, data = Path(folder) / "flows", Path(folder) / "data"
+        flows.mkdir()
+        async with (
+            lume_local.serve(flows=flows, data=data, roots=[sample.parent]) as server,
+            server.client() as client,
+        ):
+            yield Bench(client, flows)
+
+
+def _rows(location: str | None) -> Iterator[dict[str, Any]]:
+    if location is None:
+        return
+    with Path(location.removeprefix("file://")).open(encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)
+
+
+class Trial:
+    """Tries a flow file, once or at each change, and prints what came of it.
+
+    Args:
+        session: the command.
+        file: the flow file.
+        sample: the source to try it on.
+        limit: how many rows of each kind to print.
+    """
+
+    def __init__(self, session: Session, file: Path, sample: Path, limit: int) -> None:
+        self._session = session
+        self._file = file
+        self._shown, self._sample = str(sample), sample.absolute()
+        self._limit = limit
+
+    async def once(self) -> int:
+        """Try once; return the exit code."""
+        async with bench(self._sample) as workbench:
+            return await self._try(workbench)
+
+    async def at_each_change(self) -> int:
+        """Try now and whenever the flow file or the sample has changed, until cancelled."""
+        async with bench(self._sample) as workbench:
+            while True:
+                seen = self._state()
+                if self._session.data.format == "table":
+                    click.clear()  # does nothing where stdout is not a terminal
+                await self._try(workbench)
+                self._session.say.note("lume: waiting for changes; Ctrl-C to stop")
+                while self._state() == seen:  # noqa: ASYNC110 - nobody tells of a change of a file
+                    await anyio.sleep(_EVERY)
+
+    async def _try(self, workbench: Bench) -> int:
+        try:
+            await flow_check.check(self._file)
+        except flow_check.FlowError as error:
+            flow_check.report(self._session, self._file, error)
+            return exit_codes.ERROR
+        result = await workbench.try_flow(self._file, self._sample, self._limit)
+        self._print(result)
+        return exit_codes.of_status(result.run.status)
+
+    def _print(self, result: Result) -> None:
+        data, run = self._session.data, result.run
+        if data.format != "table":
+            data.document(_to_dict(result, self._shown))
+            return
+        width = shutil.get_terminal_size().columns
+        lines = try_view.counts(result.ref, self._shown, run, result.over)
+        shown = try_view.rows(result.clean, result.rejected, width)
+        data.text("\n".join([*lines, *([""] if shown else []), *shown]))
+
+    def _state(self) -> list[tuple[int, int] | None]:
+        return [_stamp(path) for path in (self._file, self._sample)]
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """What changes when a file is saved; None while an editor has moved it away."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_mtime_ns, about.st_size
+
+
+def _to_dict(result: Result, sample: str) -> dict[str, Any]:
+    metrics = result.run.metadata.metrics
+    return {
+        "flow_version": result.ref,
+        "sample": sample,
+        "status": str(result.run.status),
+        "error_message": result.run.error_message,
+        "rows_read": metrics.rows_read,
+        "rows_clean": metrics.rows_mapped,
+        "rows_rejected": metrics.rows_rejected,
+        "reject_reasons": dict(metrics.reject_reasons),
+        "max_ratio_exceeded": result.over is not None,
+        "clean": result.clean,
+        "rejected": result.rejected,
+    }

@@ -1,0 +1,103 @@
+"""`lume flow try`: a flow on a sample, with nothing published and nothing kept."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from cli.shell import Done, Shell
+from local.flows import PEOPLE
+
+from lume_cli._output.try_view import rows
+from lume_cli._work.toml_text import dumps
+
+MIXED_CSV = "id,Email,Age\n1,a@example.org,1\nx,b@example.org,2\n3,c@example.org,3\n4,d@example.org,4\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "people.toml").write_text(PEOPLE + '\n[target]\nmapped = "published.csv"\n')
+    (tmp_path / "people.csv").write_text(MIXED_CSV)
+    return tmp_path
+
+
+def trying(lone: Shell, *words: str) -> Done:
+    return lone.lume("flow", "try", "people.toml", "people.csv", *words)
+
+
+def test_clean_and_rejected_rows_with_reasons(lone: Shell, folder: Path) -> None:
+    before = sorted(path.name for path in folder.iterdir())
+    done = trying(lone)
+    assert done.code == 5, done.err
+    assert done.out.startswith("people:v1 on people.csv: 4 rows read, 3 clean, 1 rejected\n  1 row: id")
+    assert "CLEAN" in done.out
+    assert "REJECTED" in done.out
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_json_has_the_rows(lone: Shell, folder: Path) -> None:
+    found = json.loads(trying(lone, "-o", "json", "--limit", "2").out)
+    assert (found["rows_read"], len(found["clean"]), len(found["rejected"])) == (4, 2, 1)
+    assert set(found["clean"][0]) == {"id", "email", "age"}
+    assert found["rejected"][0]["_lume_reasons"]
+
+
+def test_the_version_may_be_changed_after_it(lone: Shell, folder: Path) -> None:
+    first = trying(lone)
+    (folder / "people.toml").write_text(PEOPLE.replace("required = true", "required = false"))
+    assert trying(lone).out.splitlines()[0].startswith("people:v1 on people.csv")
+    assert first.code == 5
+
+
+def test_mistakes_are_all_reported(lone: Shell, folder: Path) -> None:
+    (folder / "people.toml").write_text(
+        'flow = "f"\nversion = "v1"\n[columns.a]\nrequird = true\ntype = "x"\n'
+    )
+    done = trying(lone)
+    assert (done.code, done.out, done.err.count("people.toml:")) == (1, "", 2)
+
+
+def test_a_ratio_that_would_fail_the_run_is_pointed_out(lone: Shell, folder: Path) -> None:
+    (folder / "people.toml").write_text(PEOPLE + "\n[rejects]\nmax_ratio = 0.1\n")
+    assert "with max_ratio = 0.1 such a run is FAILED" in trying(lone).out
+
+
+def test_watch_tries_again_at_each_save(lone: Shell, folder: Path) -> None:
+    with lone:
+        started = lone.start("flow", "try", "people.toml", "people.csv", "--watch")
+        started.until(lambda: "waiting for changes" in started.err)
+        (folder / "people.toml").write_text("flow = 7")
+        started.until(lambda: "flow: must be a" in started.err)
+        (folder / "people.toml").write_text(PEOPLE)
+        started.until(lambda: started.out.count("4 rows read") == 2)
+        started.signal(signal.SIGINT)
+        assert started.end().code == 130
+
+
+def test_side_by_side_where_there_is_room() -> None:
+    clean, rejected = (
+        [{"id": 1, "name": "Ann"}],
+        [{"_lume_row": 2, "_lume_reasons": ["id: is empty"], "ID": ""}],
+    )
+    assert rows(clean, rejected, 80) == [
+        "CLEAN     |  REJECTED",
+        "id  name  |  #  WHY           ID",
+        "1   Ann   |  2  id: is empty",
+    ]
+    assert rows(clean, rejected, 30) == [
+        "CLEAN",
+        "id  name",
+        "1   Ann",
+        "",
+        "REJECTED",
+        "#  WHY           ID",
+        "2  id: is empty",
+    ]
+    assert rows([], [], 80) == []
+
+
+def test_toml_says_the_same_again() -> None:
+    import tomllib
+
+    text = 'a = 1\nb = [1.5, true, "q\\"\\u007f"]\nd = 2024-01-02\n[t."x.y"]\nz = "line\\nbreak"\n[[r]]\nk = "v"\n'
+    assert tomllib.loads(dumps(tomllib.loads(text))) == tomllib.loads(text)
