@@ -8,7 +8,7 @@ from lume_async import LumeRun
 from lume_cli._output import run_view
 from lume_cli._output.text import columns, counted, visible
 
-_WIDEST = 28
+_WIDEST = 36
 _GAP = "  |  "
 
 
