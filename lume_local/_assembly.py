@@ -4,9 +4,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 
 from lume_async.errors import ConfigurationError
-from lume_local._http.front import Front, Listener
+from lume_local._http.front import Front
+from lume_local._http.listener import Listener
 from lume_local._http.operations import Api
 from lume_local._http.uploads import Uploads
+from lume_local._runs.backup import back_up_hourly
 from lume_local._runs.flow_registry import Flows
 from lume_local._runs.health import Health
 from lume_local._runs.paths import Roots
@@ -24,6 +26,8 @@ from lume_local._runs.worker_pool import Pool
 from lume_local._settings import Settings
 from lume_local._shared.lock import Locked, held
 
+STATE_FILE = "runs.sqlite"
+
 
 @asynccontextmanager
 async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner]]:
@@ -37,11 +41,12 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner]]:
         flows = Flows(store, pool, settings.flows)
         recorder = Recorder(store, hub, health, sender.wake)
         paths = RunPaths(places, flows)
-        runner = Runner(store, recorder, paths, pool, health, settings.max_active)
-        api = Api(store, flows, runner, hub, places, uploads, settings.webhooks)
+        runner = Runner(store, recorder, paths, pool, health, settings.max_active, settings.run_timeout)
+        api = Api(store, flows, runner, hub, places, uploads, settings.webhooks, health)
         listener = Listener(Front(api, settings.api_key), hub)
         async with task_group() as upkeep, pool.running():
             await _load_flows(settings, flows, pool)
+            upkeep.start_soon(back_up_hourly, places.state / STATE_FILE, health)
             upkeep.start_soon(forget_what_is_old, store, settings.keep, health)
             async with (
                 sender.running(),
@@ -68,7 +73,7 @@ def _opened_store(places: Roots) -> Iterator[Store]:
         try:
             places.state.mkdir(parents=True, exist_ok=True, mode=0o700)
             stack.enter_context(held(places.state / "lock"))
-            store = Store(places.state / "runs.sqlite")
+            store = Store(places.state / STATE_FILE)
         except Locked:
             raise ConfigurationError(
                 f"another server uses the data folder {places.data}: end it, or pass data=<another folder>"

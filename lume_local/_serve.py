@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lume_local._assembly import assembled
 from lume_local._owned import owned
 from lume_local._runs.runner import Runner
-from lume_local._settings import KEEP, MOST_UPLOADED, WEBHOOK_HOSTS, AnyPath, Settings
+from lume_local._settings import KEEP, MOST_UPLOADED, RUN_TIMEOUT, WEBHOOK_HOSTS, AnyPath, Settings
 
 if TYPE_CHECKING:
     import lume_async
@@ -85,6 +85,7 @@ async def serve(
     webhook_secret: str | bytes | None = None,
     webhook_hosts: Sequence[str] = WEBHOOK_HOSTS,
     keep: float | timedelta | None = KEEP,
+    run_timeout: float | timedelta | None = RUN_TIMEOUT,
 ) -> AsyncIterator[Server]:
     """Run a server as long as the block lasts.
 
@@ -107,6 +108,8 @@ async def serve(
         keep: how long idempotency keys, the change feed and settled webhook deliveries are kept, by default 30
             days: seconds or a timedelta, None for ever. What is older is dropped at the start and daily: a request
             that is repeated later counts as a new one. Runs, their output and uploads are never dropped.
+        run_timeout: how long one run may take, by default a day: seconds or a timedelta, None for any time. One that
+            takes longer is FAILED.
 
     Raises:
         ConfigurationError: a setting makes no sense, a flow file has a mistake, the data folder is in use, the
@@ -124,6 +127,7 @@ async def serve(
         webhook_secret,
         webhook_hosts,
         keep,
+        run_timeout,
     )
     async with owned(assembled(settings), "lume_local server") as (base_url, runner):
         yield Server(base_url, settings.api_key, runner)
@@ -143,6 +147,7 @@ def serve_in_thread(
     webhook_secret: str | bytes | None = None,
     webhook_hosts: Sequence[str] = WEBHOOK_HOSTS,
     keep: float | timedelta | None = KEEP,
+    run_timeout: float | timedelta | None = RUN_TIMEOUT,
 ) -> Iterator[ThreadedServer]:
     """Run a server in a thread as long as the block lasts, for synchronous code; as `serve` otherwise."""
     options: dict[str, Any] = {
@@ -157,6 +162,7 @@ def serve_in_thread(
         "webhook_secret": webhook_secret,
         "webhook_hosts": webhook_hosts,
         "keep": keep,
+        "run_timeout": run_timeout,
     }
     host_thread = _ServerThread(options)
     server = host_thread.start()

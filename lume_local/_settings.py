@@ -17,7 +17,8 @@ AnyPath = str | PathLike[str]
 MOST_UPLOADED = 10 * 1024**3
 WEBHOOK_HOSTS = ("127.0.0.1", "localhost")
 KEEP = timedelta(days=30)
-_LONGEST_KEPT = 1e10
+RUN_TIMEOUT = timedelta(days=1)
+_LONGEST = 1e10
 """Seconds: three hundred years, so that no date before the year 1 comes out."""
 
 
@@ -35,6 +36,8 @@ class Settings:
     webhooks: WebhookRules
     keep: float | None
     """Seconds; None for ever."""
+    run_timeout: float | None
+    """Seconds; None for any time."""
 
     @classmethod
     def of(
@@ -50,6 +53,7 @@ class Settings:
         webhook_secret: str | bytes | None,
         webhook_hosts: Iterable[str],
         keep: float | timedelta | None,
+        run_timeout: float | timedelta | None,
     ) -> "Settings":
         """The settings, as `serve` describes them. Raises `ConfigurationError`."""
         if max_active < 1:
@@ -65,7 +69,8 @@ class Settings:
             max_active=max_active,
             max_upload_bytes=max_upload_bytes,
             webhooks=WebhookRules.of(webhook_secret, webhook_hosts),
-            keep=_seconds(keep),
+            keep=_seconds("keep", keep),
+            run_timeout=_seconds("run_timeout", run_timeout),
         )
 
 
@@ -85,10 +90,10 @@ def _checked_key(api_key: str | None) -> str:
     return api_key
 
 
-def _seconds(keep: float | timedelta | None) -> float | None:
-    if keep is None:
+def _seconds(name: str, given: float | timedelta | None) -> float | None:
+    if given is None:
         return None
-    seconds = keep.total_seconds() if isinstance(keep, timedelta) else float(keep)
-    if math.isnan(seconds) or not 0 < seconds <= _LONGEST_KEPT:
-        raise ConfigurationError(f"keep must be above 0 seconds, or None for ever, not {keep!r}")
+    seconds = given.total_seconds() if isinstance(given, timedelta) else float(given)
+    if math.isnan(seconds) or not 0 < seconds <= _LONGEST:
+        raise ConfigurationError(f"{name} must be above 0 seconds, or None for ever, not {given!r}")
     return seconds

@@ -1,9 +1,11 @@
 """HTTP around the operations: routes, the API key, the headers that every answer carries, errors as problems."""
 
+import asyncio
 import hmac
 import http
 import logging
 import re
+import sqlite3
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -13,13 +15,17 @@ from aiohttp import web
 from attrs import frozen
 
 from lume_local._http.operations import CAPABILITIES, Answer, Api, Ask, Content
-from lume_local._http.problems import TYPE, Problem
+from lume_local._http.problems import Problem
 from lume_local._http.requests import MOST_BYTES
-from lume_local._runs.waiters import Hub
+from lume_local._runs.health import is_storage_full
 
 _log = logging.getLogger("lume_local")
 
 _KEY_HEADER = "lume-api-key"
+BODY_LIMIT = 60.0
+"""Seconds that the body of a request may take, uploads apart."""
+CHUNK_LIMIT = 60.0
+"""Seconds that an upload may pause."""
 Operation = Callable[[Ask], Awaitable[Answer]]
 
 
@@ -64,23 +70,28 @@ class Front:
         try:
             answer = await self._settled(request)
         except web.HTTPRequestEntityTooLarge:
-            answer = _problem_answer(Problem("too-large", f"a body has at most {MOST_BYTES:,} bytes"))
+            answer = problem_answer(Problem("too-large", f"a body has at most {MOST_BYTES:,} bytes"))
         except web.HTTPException as error:
-            answer = _problem_answer(_odd(error.status, error.reason))
+            answer = problem_answer(odd_problem(error.status, error.reason))
         except ConnectionError:
             raise
         except Exception:
             _log.exception("request %s met an error of the server itself", request_id)
-            answer = _problem_answer(Problem("internal", f"see the server's log for request {request_id}"))
-        return _response(answer, request_id)
+            answer = problem_answer(Problem("internal", f"see the server's log for request {request_id}"))
+        return response_of(answer, request_id)
 
     async def _settled(self, request: web.BaseRequest) -> Answer:
         """An answer, once what it says is durable."""
         try:
-            answer = await self._answer(request)
-        except Problem as problem:
-            answer = _problem_answer(problem)
-        await self._api.settled()
+            try:
+                answer = await self._answer(request)
+            except Problem as problem:
+                answer = problem_answer(problem)
+            await self._api.settled()
+        except (sqlite3.Error, OSError) as error:
+            if not is_storage_full(error):
+                raise
+            return problem_answer(Problem("storage-full", "the disk is full: try again when there is room"))
         return answer
 
     async def _answer(self, request: web.BaseRequest) -> Answer:
@@ -95,7 +106,7 @@ class Front:
             if method not in route.operations:
                 allowed = ", ".join(route.operations)
                 problem = Problem("method-not-allowed", f"{path} takes {allowed}, not {request.method}")
-                return _problem_answer(problem, {"Allow": allowed})
+                return problem_answer(problem, {"Allow": allowed})
             return await route.operations[method](await _ask(request, match.groupdict(), route.is_streamed))
         raise Problem("not-found", f"there is nothing at {path[:200]}: the paths are listed in openapi.yaml")
 
@@ -106,19 +117,29 @@ class Front:
 
 
 async def _ask(request: web.BaseRequest, path: dict[str, Any], is_streamed: bool) -> Ask:
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Problem("unsupported-encoding", "send the body as it is, without Content-Encoding")
     return Ask(
         path=path,
         query=list(request.query.items()),
-        body=await request.read() if request.can_read_body and not is_streamed else b"",
+        body=await _body(request) if request.can_read_body and not is_streamed else b"",
         prefer=request.headers.getall("Prefer", []),
         if_none_match=request.headers.getall("If-None-Match", []),
         idempotency_key=request.headers.get("Idempotency-Key"),
-        content=_content(request) if is_streamed else None,
+        content=Content(_chunks(request), request.content_length) if is_streamed else None,
     )
 
 
-def _content(request: web.BaseRequest) -> Content:
-    return Content(_chunks(request), request.content_length, request.headers.get("Content-Encoding"))
+async def _body(request: web.BaseRequest) -> bytes:
+    try:
+        async with asyncio.timeout(BODY_LIMIT):
+            return await request.read()
+    except TimeoutError:
+        raise _too_slow(f"the body did not arrive within {BODY_LIMIT:g} s") from None
+
+
+def _too_slow(detail: str) -> Problem:
+    return Problem("request-timeout", f"{detail}: send the request again")
 
 
 async def _chunks(request: web.BaseRequest) -> AsyncIterator[bytes]:
@@ -126,11 +147,18 @@ async def _chunks(request: web.BaseRequest) -> AsyncIterator[bytes]:
         # Only here: a request that is refused by its head is refused before its body is sent.
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0
-    async for chunk in request.content.iter_any():
+    while True:
+        try:
+            async with asyncio.timeout(CHUNK_LIMIT):
+                chunk = await request.content.readany()
+        except TimeoutError:
+            raise _too_slow(f"nothing of the body arrived for {CHUNK_LIMIT:g} s") from None
+        if not chunk:
+            return
         yield chunk
 
 
-def _odd(status: int, reason: str) -> Problem:
+def odd_problem(status: int, reason: str) -> Problem:
     """An error of HTTP itself as a problem of its own status."""
     problem = Problem("malformed-request", reason)
     problem.status = status
@@ -138,16 +166,20 @@ def _odd(status: int, reason: str) -> Problem:
     return problem
 
 
-def _problem_answer(problem: Problem, headers: dict[str, str] | None = None) -> Answer:
-    more = (
-        {"WWW-Authenticate": 'ApiKey realm="lume"'}
-        if problem.document["type"] == f"{TYPE}unauthorized"
-        else {}
-    )
+_MORE_HEADERS = {
+    401: {"WWW-Authenticate": 'ApiKey realm="lume"'},
+    503: {"Retry-After": "1"},
+}
+
+
+def problem_answer(problem: Problem, headers: dict[str, str] | None = None) -> Answer:
+    """An error as the answer that it is."""
+    more = _MORE_HEADERS.get(problem.status, {})
     return Answer(problem.status, problem.document, {**(headers or {}), **more}, "application/problem+json")
 
 
-def _response(answer: Answer, request_id: str) -> web.Response:
+def response_of(answer: Answer, request_id: str) -> web.Response:
+    """An answer with the headers that every one carries."""
     headers = {
         **answer.headers,
         "X-Request-Id": request_id,
@@ -159,58 +191,3 @@ def _response(answer: Answer, request_id: str) -> web.Response:
         return web.Response(status=answer.status, headers=headers)
     headers["Content-Type"] = answer.content_type
     return web.Response(status=answer.status, headers=headers, body=orjson.dumps(answer.document))
-
-
-class _Connection(web.RequestHandler):
-    """One connection; answers that aiohttp makes by itself (a request that is no HTTP) are problems, too."""
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        if request.writer is not None and request.writer.output_size > 0:
-            raise ConnectionError("the answer has begun already")
-        if status >= 500:
-            _log.error("an error of the server itself", exc_info=exc)
-            problem = Problem("internal", "see the server's log")
-        else:
-            problem = _odd(status, message or "this is not HTTP/1.1")
-        response = _response(_problem_answer(problem), uuid.uuid4().hex)
-        response.force_close()
-        return response
-
-
-class _Acceptor(web.Server):
-    """Makes a `_Connection` for each connection."""
-
-    def __call__(self) -> web.RequestHandler:
-        return _Connection(self, loop=self._loop, **self._kwargs)
-
-
-class Listener:
-    """The listening socket. `open` it, `close` it."""
-
-    def __init__(self, front: Front, hub: Hub) -> None:
-        self._front = front
-        self._hub = hub
-        self._runner: web.ServerRunner | None = None
-
-    async def open(self, host: str, port: int) -> str:
-        """Start to listen; the base URL. Raises OSError where the address can't be used."""
-        acceptor = _Acceptor(self._front.handle, handler_cancellation=True, access_log=None)
-        self._runner = web.ServerRunner(acceptor, handle_signals=False, shutdown_timeout=5)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port)
-        await site.start()
-        address = self._runner.addresses[0]
-        shown = f"[{host}]" if ":" in host else host
-        return f"http://{shown}:{address[1]}"
-
-    async def close(self) -> None:
-        """Stop to listen, answer those that wait, end the connections."""
-        self._hub.close()
-        if self._runner is not None:
-            await self._runner.cleanup()

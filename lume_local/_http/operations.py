@@ -14,6 +14,7 @@ from lume_local._http.documents import change_document, etag, run_document
 from lume_local._http.problems import Problem
 from lume_local._http.uploads import Uploads
 from lume_local._runs.flow_registry import FlowConflict, Flows, UnknownFlow
+from lume_local._runs.health import Health
 from lume_local._runs.paths import PathRefused, Roots, spelled
 from lume_local._runs.runner import Runner
 from lume_local._runs.store import Duplicate, KeyReused, NewRun, Run, Store, StoredFlow
@@ -42,7 +43,6 @@ class Content:
 
     chunks: AsyncIterator[bytes]
     length: int | None
-    encoding: str | None
 
 
 @frozen
@@ -67,9 +67,10 @@ class Api:
         roots: Roots,
         uploads: Uploads,
         webhooks: WebhookRules,
+        health: Health,
     ) -> None:
         self._store, self._flows, self._runner, self._hub, self._roots = store, flows, runner, hub, roots
-        self._uploads, self._webhooks = uploads, webhooks
+        self._uploads, self._webhooks, self._health = uploads, webhooks, health
 
     async def settled(self) -> None:
         """Wait until everything that answers may show by now outlives a power cut."""
@@ -77,6 +78,8 @@ class Api:
 
     async def health(self, ask: Ask) -> Answer:
         """`GET /healthz`."""
+        if reasons := self._health.reasons():
+            raise Problem("unavailable", "; ".join(reasons))
         return Answer(200, {"status": "ok", "service": "lume_local", "api": "v1"})
 
     # -- runs
@@ -230,8 +233,6 @@ class Api:
         for _, ref in ask.query:
             await self._require_flow(ref)
         assert ask.content is not None
-        if ask.content.encoding is not None:
-            raise Problem("unsupported-encoding", "send the file as it is, without Content-Encoding")
         stored = await self._uploads.receive(ask.path["name"], ask.content.chunks, ask.content.length)
         document = {"source_path": stored.source_path, "bytes": stored.size, "sha256": stored.sha256}
         return Answer(201, document)

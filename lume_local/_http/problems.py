@@ -14,6 +14,7 @@ _TITLES = {
     "run-not-found": (404, "There is no such run"),
     "flow-version-not-found": (404, "There is no such flow version"),
     "method-not-allowed": (405, "This path does not take this method"),
+    "request-timeout": (408, "The request took too long to arrive"),
     "already-processed": (409, "The source has been processed already"),
     "run-in-progress": (409, "The source is being processed"),
     "flow-version-exists": (409, "A flow version never changes"),
@@ -26,7 +27,7 @@ _TITLES = {
     "not-supported": (422, "This server can't do that"),
     "webhook-not-allowed": (422, "The webhook may not be called"),
     "internal": (500, "The server met an error"),
-    "stopping": (503, "The server is stopping"),
+    "unavailable": (503, "The server can't do its work at the moment"),
     "storage-full": (507, "The server has no room left"),
 }
 

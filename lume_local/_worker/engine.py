@@ -6,6 +6,7 @@ Settings that this relies on, each for a reason found the hard way:
 - the progress bar is on (else DuckDB counts no progress) but never printed: stdout speaks the protocol.
 """
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,18 @@ def confine(connection: DuckDBPyConnection, folder: Path, source: Path, job: Exe
         f"temp_directory={text(str(folder / 'spill'))}",
         f"allowed_paths=[{text(str(source))}]",
         f"allowed_directories=[{text(str(folder))}]",
+        "enable_external_access=false",
+        "lock_configuration=true",
+    ):
+        connection.execute(f"SET {setting}")
+
+
+def confine_check(connection: DuckDBPyConnection) -> None:
+    """From here on the connection reaches no file at all: for trying the expressions of a flow."""
+    for setting in (
+        "memory_limit='1GB'",
+        "threads=1",
+        "temp_directory=''",
         "enable_external_access=false",
         "lock_configuration=true",
     ):
@@ -231,6 +244,8 @@ def _top(metrics: dict[str, Any]) -> str:
 
 def _words(error: duckdb.Error, job: Execute) -> str:
     words = str(error).split("\n\n", 1)[0].replace("\n", " ").strip()
+    if os.strerror(errno.ENOSPC) in words or "max_temp_directory_size" in str(error):
+        return "the disk is full: make room, then submit the run again"
     if isinstance(error, duckdb.OutOfMemoryException):
         return f"the run needs more than its memory limit of {job.memory_limit}: {words}"
     return f"DuckDB could not read or write the data: {words}"

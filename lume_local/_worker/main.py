@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from duckdb import DuckDBPyConnection
 
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
+from lume_local._shared.commit import explain
 from lume_local._shared.lock import held
 from lume_local._shared.protocol import (
     Cancel,
@@ -39,11 +41,13 @@ from lume_local._shared.protocol import (
     encode,
 )
 from lume_local._worker.compile import compile_flow
-from lume_local._worker.engine import Run, RunBroke, RunFailed, connect
+from lume_local._worker.engine import Run, RunBroke, RunFailed, confine_check, connect
 
 _WEIGHTS = {"SYNCING_SOURCE": (0.0, 0.02), "TRANSFORMING": (0.02, 0.8), "SYNCING_TARGET": (0.82, 0.18)}
 """Where each stage begins in a run's progress, and how much of it it is."""
 _TICK = 0.1
+MOST_DATA = 2 * 1024**3
+"""Bytes of memory for data: twice what a run may use by DuckDB's count, which leaves out, say, long strings."""
 _HEARTBEAT = 5.0
 """Seconds after which progress is sent even where there is none: a worker that is silent is taken for stopped."""
 
@@ -154,18 +158,26 @@ def main() -> None:
 
 
 def _serve() -> None:
+    _bound_memory()
     outbox, leash = Outbox(), Leash()
     connection, before = connect(), _surroundings()
     while True:
         outbox.send(Ready(_resident()))
         while isinstance(job := leash.next_job(), Check):
-            outbox.send(_check(connection, job))
+            outbox.send(_check(job))
         outcome, orderly = _run(connection, outbox, leash, job)
         # Last, for the next event belongs to the next run: nothing of this one is left in this process now.
         outbox.send(outcome)
         if not orderly or leash.cancelled.is_set() or _surroundings() != before:
             os._exit(0)
         connection = connect()
+
+
+def _bound_memory() -> None:
+    """An allocation that DuckDB's own limit doesn't see fails, instead of taking the machine's memory."""
+    with suppress(OSError, ValueError):  # the system has no such limit, or a lower one already
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (MOST_DATA, most))
 
 
 def _surroundings() -> tuple[Any, ...]:
@@ -186,26 +198,32 @@ def _resident() -> int:
         return most if sys.platform == "darwin" else most * 1024
 
 
-def _check(connection: DuckDBPyConnection, job: Check) -> Checked | Refused:
-    try:
-        return Checked(compile_flow(connection, read_definition(job.definition)))
-    except FlowError as error:
-        return Refused(error.place, error.problem)
+def _check(job: Check) -> Checked | Refused:
+    """Compile a flow in a database of its own, which reaches no file."""
+    with connect() as connection:
+        confine_check(connection)
+        try:
+            return Checked(compile_flow(connection, read_definition(job.definition)))
+        except FlowError as error:
+            return Refused(error.place, error.problem)
 
 
 def _run(connection: DuckDBPyConnection, outbox: Outbox, leash: Leash, job: Execute) -> tuple[Outcome, bool]:
     """Do a run and close its database: how it ended, and whether another run may follow."""
     folder = Path(job.folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    # A new server must not judge this run's folder as long as this process may still write to it.
-    with held(folder / "lock"), connection, Pulse(connection, outbox, leash) as pulse:
-        try:
-            record = Run(connection, job, pulse.enter, pulse.pause).execute()
-        except RunFailed as error:
-            return Failed(str(error), error.metrics), not isinstance(error, RunBroke)
-        except duckdb.InterruptException:
-            return Cancelled(), False
-        return Done(record), True
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # A new server must not judge this run's folder as long as this process may still write to it.
+        with held(folder / "lock"), connection, Pulse(connection, outbox, leash) as pulse:
+            try:
+                record = Run(connection, job, pulse.enter, pulse.pause).execute()
+            except RunFailed as error:
+                return Failed(str(error), error.metrics), not isinstance(error, RunBroke)
+            except duckdb.InterruptException:
+                return Cancelled(), False
+            return Done(record), True
+    except OSError as error:
+        return Failed(f"the run's folder can't be used: {explain(error)}", None), False
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ version = "v1"
 [columns.id]
 type = "integer"
 [columns.burnt]
-sql = '''list_sum(list_transform(range(300000), lambda i: (i + length("id")) % 7))'''
+sql = "levenshtein(repeat('ab', 550), repeat(lpad(id, 5, '0'), 550))"
 type = "integer"
 """
 """Real work of about a hundredth of a second per row: a run that can be caught while it is active."""

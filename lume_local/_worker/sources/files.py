@@ -2,6 +2,7 @@
 
 import codecs
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -32,16 +33,21 @@ def snapshot(path: Path, looked_up: str = "") -> Snapshot:
     `looked_up` is for its message: how the path came about.
     """
     try:
-        with path.open("rb") as file:
-            found = os.fstat(file.fileno())
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would wait for its writer
+        try:
+            found = os.fstat(file)
+        finally:
+            os.close(file)
     except FileNotFoundError:
         raise SourceError(
             f"there is no file {path}{looked_up}: put it there, then submit the run again"
         ) from None
-    except IsADirectoryError:
-        raise SourceError(f"{path} is a folder: name one file in it") from None
     except OSError as error:
         raise SourceError(f"{path} can't be read: {error.strerror or error}") from None
+    if stat.S_ISDIR(found.st_mode):
+        raise SourceError(f"{path} is a folder: name one file in it")
+    if not stat.S_ISREG(found.st_mode):
+        raise SourceError(f"{path} is not a regular file: name one that can be read twice")
     return Snapshot(found.st_size, found.st_mtime_ns, found.st_ino)
 
 

@@ -122,9 +122,17 @@ async def test_bad_headers(wire: Wire) -> None:
     assert (answer.status, answer.kind) == (400, "invalid-idempotency-key")
 
 
-async def test_a_zipped_body(wire: Wire) -> None:
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "GZIP", "rot13"])
+@pytest.mark.parametrize(("method", "path"), [("POST", "/v1/runs"), ("PUT", "/v1/uploads/a.csv")])
+async def test_a_body_that_is_encoded(wire: Wire, method: str, path: str, encoding: str) -> None:
     body = gzip.compress(b'{"flow_version": "people:v1", "source_path": "people.csv"}')
-    answer = await wire.ask("POST", "/v1/runs", data=body, headers={"Content-Encoding": "gzip"})
+    answer = await wire.ask(method, path, data=body, headers={"Content-Encoding": encoding})
+    assert (answer.status, answer.kind) == (415, "unsupported-encoding")
+
+
+async def test_a_body_that_says_that_it_is_not_encoded(wire: Wire) -> None:
+    body = b'{"flow_version": "people:v1", "source_path": "people.csv"}'
+    answer = await wire.ask("POST", "/v1/runs", data=body, headers={"Content-Encoding": "identity"})
     assert answer.status == 201
 
 

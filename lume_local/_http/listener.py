@@ -1,0 +1,121 @@
+"""The listening socket and its connections: bounded in number, and in the time that a request's head may take."""
+
+import asyncio
+import logging
+import resource
+import uuid
+
+from aiohttp import web
+
+from lume_local._http.front import Front, odd_problem, problem_answer, response_of
+from lume_local._http.problems import Problem
+from lume_local._runs.waiters import Hub
+
+_log = logging.getLogger("lume_local")
+
+HEAD_LIMIT = 20.0
+"""Seconds that a connection may take to send its first request's head, and any further one from its first byte."""
+IDLE_LIMIT = 75.0
+"""Seconds that a connection may wait for its next request."""
+MOST_CONNECTIONS = 12_000
+"""Open at once: more than may wait for changes."""
+_SPARED = 100
+"""Open files that connections leave to the state, to uploads and to worker processes."""
+
+
+class _Connection(web.RequestHandler):
+    """One connection; answers that aiohttp makes by itself (a request that is no HTTP) are problems, too."""
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        assert self._manager is not None
+        if len(self._manager.connections) > _most_connections():
+            self.force_close()
+        else:
+            self._expect_head()
+
+    def data_received(self, data: bytes) -> None:
+        before = self._request_count
+        super().data_received(data)
+        if self._request_count > before:
+            self._stop_timer()
+        elif self._timer is None and self._current_request is None:
+            self._expect_head()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def _expect_head(self) -> None:
+        self._timer = self._loop.call_later(HEAD_LIMIT, self.force_close)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if request.writer is not None and request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun already")
+        if status >= 500:
+            _log.error("an error of the server itself", exc_info=exc)
+            problem = Problem("internal", "see the server's log")
+        else:
+            problem = odd_problem(status, message or "this is not HTTP/1.1")
+        response = response_of(problem_answer(problem), uuid.uuid4().hex)
+        response.force_close()
+        return response
+
+
+def _most_connections() -> int:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    return min(MOST_CONNECTIONS, max(files - _SPARED, files // 2))
+
+
+class _Acceptor(web.Server):
+    """Makes a `_Connection` for each connection."""
+
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+class Listener:
+    """The listening socket. `open` it, `close` it."""
+
+    def __init__(self, front: Front, hub: Hub) -> None:
+        self._front = front
+        self._hub = hub
+        self._runner: web.ServerRunner | None = None
+
+    async def open(self, host: str, port: int) -> str:
+        """Start to listen; the base URL. Raises OSError where the address can't be used."""
+        acceptor = _Acceptor(
+            self._front.handle,
+            handler_cancellation=True,
+            access_log=None,
+            auto_decompress=False,  # a small body may unpack to a large one; what is packed is refused
+            keepalive_timeout=IDLE_LIMIT,
+        )
+        self._runner = web.ServerRunner(acceptor, handle_signals=False, shutdown_timeout=5)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port)
+        await site.start()
+        address = self._runner.addresses[0]
+        shown = f"[{host}]" if ":" in host else host
+        return f"http://{shown}:{address[1]}"
+
+    async def close(self) -> None:
+        """Stop listening, answer those that wait, end the connections."""
+        self._hub.close()
+        if self._runner is not None:
+            await self._runner.cleanup()

@@ -1,0 +1,110 @@
+"""Connections that send nothing, half of a request, or too slowly; and too many of them."""
+
+import asyncio
+import resource
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from local.wire import Wire
+
+import lume_local
+from lume_local._http import front, listener
+
+GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@asynccontextmanager
+async def connection(
+    server: lume_local.Server,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A bare connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(server.base_url.rpartition(":")[2]))
+    try:
+        async with asyncio.timeout(20):
+            yield reader, writer
+    finally:
+        writer.close()
+
+
+async def answer(reader: asyncio.StreamReader) -> bytes:
+    """The head of an answer, its body read."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    (length,) = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")]
+    await reader.readexactly(int(length.split(b":")[1]))
+    return head
+
+
+@pytest.mark.parametrize("part", [b"", b"GET /hea", GET[:-2]], ids=["nothing", "a word", "no end"])
+async def test_half_a_head_is_not_waited_for(
+    server: lume_local.Server, monkeypatch: pytest.MonkeyPatch, part: bytes
+) -> None:
+    monkeypatch.setattr(listener, "HEAD_LIMIT", 0.1)
+    async with connection(server) as (reader, writer):
+        writer.write(part)
+        assert await reader.read() == b""
+
+
+async def test_half_a_second_head_is_not_waited_for_either(
+    server: lume_local.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with connection(server) as (reader, writer):
+        writer.write(GET)
+        assert b" 200 " in await answer(reader)
+        monkeypatch.setattr(listener, "HEAD_LIMIT", 0.1)
+        writer.write(GET[:-2])
+        assert await reader.read() == b""
+
+
+async def test_a_connection_may_wait_between_requests_and_for_answers(
+    server: lume_local.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "HEAD_LIMIT", 0.1)
+    wait = (
+        f"GET /v1/changes HTTP/1.1\r\nHost: x\r\nlume-api-key: {server.api_key}\r\nPrefer: wait=1\r\n\r\n"
+    ).encode()
+    async with connection(server) as (reader, writer):
+        for request in (GET, wait, GET):
+            writer.write(request)
+            assert b" 200 " in await answer(reader)
+            await asyncio.sleep(0.3)
+
+
+async def test_half_a_body_is_not_waited_for(
+    server: lume_local.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(front, "BODY_LIMIT", 0.1)
+    monkeypatch.setattr(front, "CHUNK_LIMIT", 0.1)
+    for line in (b"POST /v1/runs", b"PUT /v1/uploads/a.csv"):
+        head = (
+            line
+            + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nlume-api-key: "
+            + server.api_key.encode()
+            + b"\r\n\r\n"
+        )
+        async with connection(server) as (reader, writer):
+            writer.write(head + b"{")
+            assert b" 408 " in await answer(reader)
+
+
+async def test_only_so_many_connections(
+    server: lume_local.Server, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "MOST_CONNECTIONS", 2)
+    async with connection(server) as first, connection(server) as second, connection(server) as third:
+        assert await third[0].read() == b""
+        for reader, writer in (first, second):
+            writer.write(GET)
+            assert b" 200 " in await answer(reader)
+    async with asyncio.timeout(20):
+        while True:
+            async with connection(server) as (reader, writer):
+                writer.write(GET)
+                if await reader.read(20):
+                    return
+
+
+def test_connections_leave_files_to_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    for files, expected in ((1024, 924), (150, 75), (resource.RLIM_INFINITY, 12_000), (1_000_000, 12_000)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, files=files: (files, files))
+        assert listener._most_connections() == expected

@@ -1,0 +1,98 @@
+"""A disk that is full at any moment: every run ends with a reason, and work goes on when there is room."""
+
+import asyncio
+import os
+import random
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local.servers import serve
+from local.wire import Wire
+
+SIZE = 24 * 1024 * 1024
+
+
+@pytest.fixture
+def small_disk(home: Path) -> Iterator[Path]:
+    """The data folder on a disk of 24 MB."""
+    data = home / ".lume"
+    kept = home / "kept"
+    data.rename(kept)
+    data.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(data)]
+    if os.geteuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
+        kept.rename(home / "unused")
+        pytest.skip("needs a small disk: run as root, where `mount -t tmpfs` is allowed")
+    try:
+        subprocess.run(["cp", "-a", f"{kept}/.", str(data)], check=True)
+        yield data
+    finally:
+        subprocess.run(["umount", "--lazy", str(data)], check=True)
+
+
+def fill(disk: Path) -> None:
+    """Leave no room, down to the last byte."""
+    with (disk / "filler").open("ab", buffering=0) as file:
+        for size in (1024 * 1024, 4096, 1):
+            try:
+                while True:
+                    file.write(bytes(size))
+            except OSError:
+                continue
+
+
+def free(disk: Path) -> None:
+    (disk / "filler").unlink(missing_ok=True)
+
+
+async def submitted(wire: Wire, source: Path) -> str | None:
+    """A run's id, or None where the disk is full."""
+    source.hardlink_to(source.with_name("big.csv"))
+    answer = await wire.submit("people:v1", source.name)
+    if answer.status == 507:
+        assert answer.kind == "storage-full"
+        assert "the disk is full" in answer.document["detail"]
+        return None
+    assert answer.status == 201, answer.document
+    run_id: str = answer.document["id"]
+    return run_id
+
+
+@pytest.mark.timeout(180)
+async def test_filled_and_freed_at_random(home: Path, small_disk: Path) -> None:
+    (home / "big.csv").write_text(
+        "id,Email,Age\n" + "".join(f"{n},user{n * 7919 % 100003}@example.org,5\n" for n in range(40_000))
+    )
+    dice = random.Random(11)
+    ended: list[dict[str, Any]] = []
+    refused = 0
+    async with serve(home) as wire:
+        for n in range(8):
+            started = [await submitted(wire, home / f"before{n}.csv")]
+            await asyncio.sleep(dice.uniform(0, 0.5))  # anywhere in the run
+            fill(small_disk)
+            healthy = await wire.ask("GET", "/healthz")
+            assert (healthy.status, healthy.kind) == (503, "unavailable")
+            assert "the disk is full" in healthy.document["detail"]
+            started.append(await submitted(wire, home / f"while{n}.csv"))
+            await asyncio.sleep(dice.uniform(0, 0.5))
+            free(small_disk)
+            ended += [await wire.until(run_id) for run_id in started if run_id is not None]
+            refused += None in started
+            for path in (small_disk / "out").rglob("*.*"):
+                path.unlink()  # a small disk
+        async with asyncio.timeout(20):
+            while (await wire.ask("GET", "/healthz")).status != 200:
+                await asyncio.sleep(0.05)
+        assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
+        page = (await wire.ask("GET", "/v1/runs", params={"limit": 100})).document["items"]
+    assert all(run["finished_at"] for run in page), "no run is left"
+    for run in ended:
+        assert run["status"] in ("SUCCEEDED", "FAILED", "CRASHED")
+        if run["status"] != "SUCCEEDED":
+            assert "the disk is full" in run["metadata"]["error_message"], run
+    print(refused, [run["status"] for run in ended], {run["metadata"]["error_message"] for run in ended})
+    assert not list(small_disk.glob("state/runs/*"))
