@@ -100,13 +100,13 @@ async def wait_for_run_completion(
     max_delay: Duration = 60,
     timeout: Duration | None = None,
 ) -> LumeRun:
-    """Look at a run until it has ended, with delays that double; see `Client.wait_for_run_completion`.
+    """Poll a run until it has ended, with delays that double; see `Client.wait_for_run_completion`.
 
     Returns:
         The run in whatever terminal status, FAILED ones too.
 
     Raises:
-        RunTimeoutError: it had not ended at the last look. It is a `TimeoutError`.
+        RunTimeoutError: it had not ended at the last poll. It is a `TimeoutError`.
     """
     return await default_client().wait_for_run_completion(
         run_id, max_attempts, initial_delay, max_delay=max_delay, timeout=timeout

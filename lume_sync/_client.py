@@ -58,7 +58,7 @@ class Client:
             a CA file.
         user_agent: put before the library's own `User-Agent`.
         max_response_bytes: the largest answer that is read, in bytes after decompression.
-        hooks: functions that are told each event (`RequestFinished`, `RunStatusChanged` …) on the event loop.
+        hooks: functions that receive each event (`RequestFinished`, `RunStatusChanged` …) on the event loop.
 
     Raises:
         ConfigurationError: a setting is missing or makes no sense; says which argument and which variable.
@@ -163,7 +163,7 @@ class Client:
         return LumeRun._wrap(call(self._core.run_status, run_id).result())
 
     def attach(self, run_id: str) -> LumeRun:
-        """A handle on a run that exists already; no request is made, `status` is None until it is looked at.
+        """A handle on a run that exists already; no request is made, `status` is None until it is polled.
 
         Raises:
             InvalidRequestError: `run_id` is malformed.
@@ -180,13 +180,13 @@ class Client:
         max_delay: Duration = 60,
         timeout: Duration | None = None,
     ) -> LumeRun:
-        """Look at a run until it has ended, with delays that double: 5, 10, 20, 40, 60, 60 … seconds.
+        """Poll a run until it has ended, with delays that double: 5, 10, 20, 40, 60, 60 … seconds.
 
         This is the recipe of Lume's own documentation as a function. `LumeRun.wait` notices the end sooner.
 
         Args:
             run_id: the run.
-            max_attempts: how often the run is looked at.
+            max_attempts: how often the run is polled at most.
             initial_delay: the first delay, seconds or a `timedelta`.
             max_delay: the longest delay, seconds or a `timedelta`.
             timeout: seconds (or a `timedelta`) for all of it; None for no limit but `max_attempts`.
@@ -195,7 +195,7 @@ class Client:
             The run in whatever terminal status, FAILED ones too.
 
         Raises:
-            RunTimeoutError: it had not ended at the last look. It is a `TimeoutError`.
+            RunTimeoutError: it had not ended at the last poll. It is a `TimeoutError`.
             ApiError: the server refuses to show the run.
         """
         return LumeRun._wrap(
@@ -240,7 +240,7 @@ class Client:
         """One `Outcome` per run (or id), in the order in which they end.
 
         A run that can't be followed is an outcome with its error and disturbs no other. Leaving the
-        iteration stops every look.
+        iteration stops every poll.
 
         Args:
             runs: handles or ids.

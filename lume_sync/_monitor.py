@@ -16,11 +16,11 @@ from lume_sync._run import LumeRun
 class Monitor:
     """Watches any number of runs: each change of a status is a `RunEvent`, errors concern one run only.
 
-    Use it as a context manager; leaving the block stops every look. Iterating yields events until then: a
+    Use it as a context manager; leaving the block stops every poll. Iterating yields events until then: a
     monitor that has nothing to watch waits for the next `add`. Runs leave it when they have ended. `add`,
     `discard` and `notify` may be called from any thread.
 
-    A run that sleeps between two looks costs no task and no connection. Where the server has a change feed,
+    A run that sleeps between two polls costs no task and no connection. Where the server has a change feed,
     one request follows all runs and only those that ended are fetched.
     """
 

@@ -71,7 +71,7 @@ class Backoff:
 
 
 PollInterval: TypeAlias = Duration | Backoff | None
-"""How often to look at a run: None for the library's own back-off, a constant interval, or a `Backoff`."""
+"""How often to poll a run: None for the library's own back-off, a constant interval, or a `Backoff`."""
 
 POLLING = Backoff(0.5, factor=1.5, maximum=5.0)
 """The library's own: the first poll is at once, the slowest interval is the documented SDK's 5 s."""

@@ -48,7 +48,7 @@ def run_many(
     timeout: Duration | None,
     poll_interval: PollInterval,
 ) -> AsyncGenerator[Outcome[LumeRun], None]:
-    """See `Client.run_many`; bad arguments are told here, before the first step."""
+    """See `Client.run_many`; bad arguments are refused here, before the first step."""
     if isinstance(max_active, bool) or not isinstance(max_active, int) or max_active < 1:
         raise ValueError(f"max_active must be a whole number of at least 1, not {max_active!r}")
     if retry_failed and journal is None:

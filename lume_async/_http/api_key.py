@@ -93,7 +93,7 @@ class _Asking:
     async def _ask(self, source: Callable[[], object]) -> Secret:
         question = asyncio.current_task()
         assert question is not None
-        self._lifetime.tell(question.cancel)
+        self._lifetime.listen(question.cancel)
         try:
             answer = veiled(source())
             if inspect.isawaitable(answer):

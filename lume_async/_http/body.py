@@ -72,7 +72,7 @@ def _named(encoding: str) -> str:
 
 
 async def _gather(response: aiohttp.ClientResponse, limit: int, inflater: Inflater | None) -> bytes:
-    """Up to `limit` + 1 decoded bytes: the one more tells the caller that there are more."""
+    """Up to `limit` + 1 decoded bytes: one more byte than the limit shows that there are more."""
     body = bytearray()
     try:
         async for chunk in response.content.iter_chunked(_CHUNK):

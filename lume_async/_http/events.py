@@ -1,4 +1,4 @@
-"""What happens, told to the log and to the user's hooks. Costs nothing where nobody listens.
+"""What happens, reported to the log and to the user's hooks. Costs nothing where nobody listens.
 
 Loggers: `lume.http` (DEBUG: requests, WARNING: retries) and `lume.runs` (INFO: status changes). Records carry
 flat `lume_*` attributes. No header and no query string is ever logged; a reason may quote an error's first words.
@@ -69,7 +69,7 @@ Hook: TypeAlias = Callable[[Event], object]
 
 
 class Observer:
-    """Tells every event to the log and to the hooks."""
+    """Reports every event to the log and to the hooks."""
 
     def __init__(self, hooks: Iterable[Hook] = ()) -> None:
         self._hooks = tuple(hooks)
@@ -83,7 +83,7 @@ class Observer:
         return bool(self._hooks) or http_log.isEnabledFor(logging.DEBUG)
 
     def started(self, operation: str, attempt: int) -> None:
-        self._tell(RequestStarted(operation, attempt))
+        self._report(RequestStarted(operation, attempt))
 
     def finished(self, event: RequestFinished) -> None:
         http_log.debug(
@@ -93,7 +93,7 @@ class Observer:
             event.duration,
             extra={"lume_attempt": event.attempt, "lume_request_id": event.request_id},
         )
-        self._tell(event)
+        self._report(event)
 
     def retrying(self, operation: str, attempt: int, delay: float, error: Exception) -> None:
         http_log.warning(
@@ -104,12 +104,12 @@ class Observer:
             delay,
             extra={"lume_attempt": attempt, "lume_request_id": getattr(error, "request_id", None)},
         )
-        self._tell(RetryScheduled(operation, attempt, delay, str(error)))
+        self._report(RetryScheduled(operation, attempt, delay, str(error)))
 
     def status_changed(self, run_id: str, previous: RunStatus | None, status: RunStatus) -> None:
         runs_log.info("run %s: %s", run_id, status, extra={"lume_run_id": run_id, "lume_status": str(status)})
         if self._hooks:
-            self._tell(RunStatusChanged(run_id, previous, status))
+            self._report(RunStatusChanged(run_id, previous, status))
 
     def unknown_status(self, run_id: str, status: RunStatus) -> None:
         runs_log.warning(
@@ -119,7 +119,7 @@ class Observer:
             extra={"lume_run_id": run_id, "lume_status": str(status)},
         )
 
-    def _tell(self, event: Event) -> None:
+    def _report(self, event: Event) -> None:
         for hook in self._hooks:
             try:
                 hook(event)

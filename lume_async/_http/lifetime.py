@@ -18,7 +18,7 @@ class Lifetime:
         self.over: bool = False
         """Whether the client was closed."""
         self._clock = clock
-        self._told: PerLoop[set[Callable[[], object]]] = PerLoop(set)
+        self._listeners: PerLoop[set[Callable[[], object]]] = PerLoop(set)
 
     async def sleep(self, seconds: float) -> None:
         """Return after that many seconds.
@@ -32,7 +32,7 @@ class Lifetime:
                 def ring() -> None:
                     alarm.reschedule(0)
 
-                self.tell(ring)
+                self.listen(ring)
                 try:
                     return await self._clock.sleep(seconds)
                 finally:
@@ -41,31 +41,31 @@ class Lifetime:
             pass
         raise ClientClosedError("the client was closed during this call")
 
-    def tell(self, ended: Callable[[], object]) -> None:
+    def listen(self, ended: Callable[[], object]) -> None:
         """Call `ended` in the running loop when the client is closed.
 
         Raises:
             ClientClosedError: it is closed already.
         """
-        told = self._told.get()
-        told.add(ended)
+        listeners = self._listeners.get()
+        listeners.add(ended)
         if self.over:  # asked last: who closes it at this moment finds the one or is found by the other
-            told.discard(ended)
+            listeners.discard(ended)
             raise ClientClosedError("the client is closed: make a new one")
 
     def forget(self, ended: Callable[[], object]) -> None:
         """Don't call it any more."""
-        for _, told in self._told.items():
-            told.discard(ended)
+        for _, listeners in self._listeners.items():
+            listeners.discard(ended)
 
     def end(self) -> None:
-        """The client is closed: tell everyone, each in its own loop. May be called from any thread."""
+        """The client is closed: everyone hears of it, each in its own loop. May be called from any thread."""
         self.over = True
-        for loop, told in self._told.items():
-            with suppress(RuntimeError):  # that loop is closed, and with it whoever was to be told
-                loop.call_soon_threadsafe(_call_all, told)
+        for loop, listeners in self._listeners.items():
+            with suppress(RuntimeError):  # that loop is closed, and with it whoever listened
+                loop.call_soon_threadsafe(_call_all, listeners)
 
 
-def _call_all(told: set[Callable[[], object]]) -> None:
-    while told:
-        told.pop()()
+def _call_all(listeners: set[Callable[[], object]]) -> None:
+    while listeners:
+        listeners.pop()()

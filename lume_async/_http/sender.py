@@ -220,7 +220,7 @@ class Sender:
     async def _observed(
         self, request: Coroutine[Any, Any, Response], call: Call[T], headers: dict[str, str], state: CallState
     ) -> Response:
-        """The request, with its start and its end told to the log, the hooks and OpenTelemetry."""
+        """The request, with its start and its end reported to the log, the hooks and OpenTelemetry."""
         started, attempt = self.clock.now(), state.attempts
         event = RequestFinished(call.operation, attempt, 0.0)
         with closing(request), self._traced_attempt(call, state, headers) as traced:
@@ -250,19 +250,19 @@ class Sender:
         return traced_attempt(call.operation, self.settings.base_url, call.path, state.attempts, headers)
 
     def _clipped(self, limit: float, call: Call[T], deadline: float) -> float:
-        """How many of the `limit` seconds this attempt may take by the deadline; one that is held, a little more."""
+        """How many of the `limit` seconds this attempt may take by the deadline; a long poll, a little more."""
         left = deadline - self.clock.now()
         return min(limit, max(left, call.hold + LAST_POLL if call.hold else 0.0))
 
     def _learn(self, response: Response, state: CallState, epoch: int) -> None:
-        """What every answer tells: capabilities, the server's clock, whether it is under pressure."""
+        """What every answer says: capabilities, the server's clock, whether it is under pressure."""
         headers, now = response.headers, self.clock.now()
         offered = headers.get(CAPABILITIES)
         if offered is not None and offered != self._offered:  # a proxy's own answer has none: changes nothing
             self._offered, self.capabilities = offered, _capabilities(offered)
         if response.status in _REFUSALS:
             self._throttle.refused(now, epoch, retry_after(headers, self.clock.wall()))
-        elif response.status < 500:  # a broken answer tells nothing of how fast is too fast
+        elif response.status < 500:  # a broken answer says nothing of how fast is too fast
             self._throttle.succeeded(now)
         date = headers.get(DATE)
         if date is not None:

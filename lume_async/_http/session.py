@@ -77,14 +77,14 @@ class Session:
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Connects as aiohttp does, but can be told to give up."""
+    """Connects as aiohttp does, but can be made to give up."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._connecting: set[asyncio.Timeout] = set()
 
     def give_up(self) -> None:
-        """Whoever is looking up a name, connecting or shaking hands gets a timeout, now."""
+        """Whoever is resolving a name, connecting or shaking hands gets a timeout, now."""
         for alarm in self._connecting.copy():
             with suppress(RuntimeError):  # it belonged to a loop that is closed
                 alarm.reschedule(0)
@@ -104,10 +104,10 @@ def end_all(sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, Session]) -> 
     Letting go is enough: a loop closes a generator of its own that nobody holds any more. Closing it here could
     meet the loop's own end.
     """
-    for loop, held in list(sessions.items()):
-        if held.open and not loop.is_closed():
-            _open_sessions.discard(held)
-            del held.life
+    for loop, opened in list(sessions.items()):
+        if opened.open and not loop.is_closed():
+            _open_sessions.discard(opened)
+            del opened.life
 
 
 def close_soon(session: Session) -> None:
@@ -137,9 +137,9 @@ def _abandon_inherited_sessions() -> None:
     Their loop's epoll set and their TLS state are shared with the parent: closing would unregister or shut
     down *its* connections. An extra reference keeps them from being finalized, at exit too.
     """
-    for held in _open_sessions:
-        held.open = False
-        immortal(held)
+    for opened in _open_sessions:
+        opened.open = False
+        immortal(opened)
     _open_sessions.clear()
 
 

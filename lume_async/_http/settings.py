@@ -36,7 +36,7 @@ Variables: TypeAlias = Callable[[str], str | None]
 
 @frozen
 class Settings:
-    """What a client was told, complete and valid."""
+    """The settings of a client, complete and valid."""
 
     base_url: str
     api_key: Secret | Callable[[], object] = field(repr=False)
@@ -131,7 +131,7 @@ def _base_url(argument: str | None, variables: Variables) -> str:
 def _request_timeout(argument: Duration | None, variables: Variables) -> float:
     source, value = "request_timeout", argument
     if argument is not None:
-        seconds(argument, source)  # what is no duration, or a negative one, is told like everywhere else
+        seconds(argument, source)  # what is no duration, or a negative one, is refused as everywhere else
     if value is None:
         text = variables("LUME_REQUEST_TIMEOUT")
         if not text:
@@ -157,7 +157,7 @@ def _at_least_one(value: int, name: str) -> int:
 
 
 def _proxy(proxy: Proxy, base_url: str) -> str | None:
-    """Our own look at the environment: aiohttp's `trust_env` would read ~/.netrc as well."""
+    """Read from the environment here: aiohttp's `trust_env` would read ~/.netrc as well."""
     if proxy is False:
         return None
     parts = urlsplit(base_url)

@@ -1,4 +1,4 @@
-"""`Throttle`: how fast one client may send, learnt from what the server refuses. Pure: it is told the time.
+"""`Throttle`: how fast one client may send, learnt from what the server refuses. Pure: the time is an argument.
 
 A refusal (429 or 503) may mean "too fast", or nothing that a lower rate would change: one bad backend of five.
 Only an experiment tells the two apart, so a lower rate is a trial, kept only where it brought fewer refusals.

@@ -1,7 +1,7 @@
 """OpenTelemetry, where the program has set it up (extra `otel`): a span per call, a child per attempt, a duration.
 
 Names and attributes are those of the HTTP semantic conventions. A wait is many short calls: no span stays open
-while it sleeps. Where nothing is set up, the only cost is a look whether it is.
+while it sleeps. Where nothing is set up, the only cost is a check whether it is.
 """
 
 import sys

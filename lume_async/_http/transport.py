@@ -25,7 +25,7 @@ from lume_async.errors import (
 )
 
 CONNECT_SHARE, LONGEST_CONNECT = 0.9, 10.0
-"""Connecting ends before the attempt does, so that 'never connected' is told apart from 'never answered'."""
+"""Connecting ends before the attempt does, so that 'never connected' can be told from 'never answered'."""
 
 _USER = re.compile(r"://[^/@\s]*@")
 """The user name and the password of a proxy, in the words of aiohttp's errors."""
@@ -83,10 +83,10 @@ class AiohttpTransport:
             limits = _limits(timeout, limits.connect)
         response: aiohttp.ClientResponse | None
         try:
-            held = self._sessions.get(asyncio.get_running_loop())
-            if held is None or not held.open:
-                held = await self._open()
-            async with held.session.request(
+            opened = self._sessions.get(asyncio.get_running_loop())
+            if opened is None or not opened.open:
+                opened = await self._open()
+            async with opened.session.request(
                 method,
                 URL(self._base + path, encoded=True),
                 headers=headers,
@@ -95,11 +95,11 @@ class AiohttpTransport:
                 allow_redirects=False,  # the key would go wherever an answer points
             ) as response:
                 limit = self._settings.max_response_bytes
-                held.reading.add(response)
+                opened.reading.add(response)
                 try:
                     content = await (whole(response, limit) if response.status < 400 else beginning(response))
                 finally:
-                    held.reading.discard(response)
+                    opened.reading.discard(response)
                 return Response(response.status, response.headers, content)
         except ApiError as error:
             failure: ApiError = error.with_traceback(None)
@@ -119,11 +119,11 @@ class AiohttpTransport:
         self._closed = True
         sessions = list(self._sessions.items())
         self._sessions.clear()  # first: who closes at the same time must find none of them
-        for loop, held in sessions:
+        for loop, opened in sessions:
             if loop is asyncio.get_running_loop():
-                await held.life.aclose()
+                await opened.life.aclose()
             elif loop.is_running():
-                loop.call_soon_threadsafe(close_soon, held)
+                loop.call_soon_threadsafe(close_soon, opened)
 
     @property
     def _where(self) -> str:
@@ -138,9 +138,9 @@ class AiohttpTransport:
 
     def _forget_addresses(self) -> None:
         """The name may have moved to another machine: the next attempt looks it up anew."""
-        held = self._sessions.get(asyncio.get_running_loop())
-        if held is not None and isinstance(held.session.connector, aiohttp.TCPConnector):
-            held.session.connector.clear_dns_cache()
+        opened = self._sessions.get(asyncio.get_running_loop())
+        if opened is not None and isinstance(opened.session.connector, aiohttp.TCPConnector):
+            opened.session.connector.clear_dns_cache()
 
     def _trust(self) -> str:
         given = self._settings.ssl
@@ -155,12 +155,12 @@ class AiohttpTransport:
             self._ssl = await load_trust(self._settings.ssl)
         if self._closed:
             raise ClientClosedError("the client is closed: make a new one")
-        held = self._sessions.get(loop)
-        if held is None or not held.open:
+        opened = self._sessions.get(loop)
+        if opened is None or not opened.open:
             forget_closed(self._sessions)
-            held = self._sessions[loop] = Session(self._settings, self._ssl)
-            held.session = await anext(held.life)
-        return held
+            opened = self._sessions[loop] = Session(self._settings, self._ssl)
+            opened.session = await anext(opened.life)
+        return opened
 
 
 def _words_of(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""`FeedCheck`: whether the change feed reports what happens, by sampling. Pure: it is told the time."""
+"""`FeedCheck`: whether the change feed reports what happens, by sampling. Pure: the time is an argument."""
 
 import math
 

@@ -43,11 +43,11 @@ OPENING = 1.0
 class Monitor(Batched[RunEvent[LumeRun]]):
     """Watches any number of runs: each change of a status is a `RunEvent`, errors concern one run only.
 
-    Use it as a context manager; leaving the block stops every look. Iterating yields events until then: a
+    Use it as a context manager; leaving the block stops every poll. Iterating yields events until then: a
     monitor that has nothing to watch waits for the next `add`. Runs leave it when they have ended. `add`,
     `discard` and `notify` may be called from any thread.
 
-    A run that sleeps between two looks costs no task and no connection. Where the server has a change feed,
+    A run that sleeps between two polls costs no task and no connection. Where the server has a change feed,
     one request follows all runs and only those that ended are fetched.
     """
 
@@ -105,7 +105,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         """
         if self._loop is not None:
             raise RuntimeError("a monitor is entered once: make a new one")
-        self._sender.clock.tell(self._client_closed)
+        self._sender.clock.listen(self._client_closed)
         self._loop = asyncio.get_running_loop()
         self._send, self._events = create_memory_object_stream[RunEvent[LumeRun]](QUEUED)
         self._tasks = await self._block.enter_async_context(task_group())

@@ -71,7 +71,7 @@ class Progress:
 def progress(
     outcomes: Iterable[Outcome[Any]] | AsyncIterable[Outcome[Any]], *, total: int | None, every: Duration
 ) -> AsyncGenerator[Progress, None]:
-    """See `lume_async.progress`; bad arguments are told here, before the first step."""
+    """See `lume_async.progress`; bad arguments are refused here, before the first step."""
     if total is not None and (isinstance(total, bool) or not isinstance(total, int) or total < 0):
         raise ValueError(f"total must be a whole number of at least 0, not {total!r}")
     pause = seconds(every, "every")
@@ -83,7 +83,7 @@ def progress(
 
 
 class _Camera:
-    """Counts outcomes and takes the snapshots. It is told the time."""
+    """Counts outcomes and takes the snapshots. The time is an argument."""
 
     def __init__(self, total: int | None) -> None:
         self.summary = Summary()

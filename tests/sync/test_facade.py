@@ -271,7 +271,7 @@ def test_closing_the_client_ends_a_wait_in_another_thread() -> None:
     client = lume_sync.Client._wrap(core)
     with ThreadPoolExecutor() as pool:
         wait = pool.submit(client.attach("a").wait, None, 3_600)
-        while not any(told for _, told in core._sender.clock._told.items()):
+        while not any(told for _, told in core._sender.clock._listeners.items()):
             time.sleep(0.001)  # until it sleeps
         client.close()
         with pytest.raises(lume_sync.ClientClosedError):

@@ -43,7 +43,7 @@ async def test_after_its_end_nobody_sleeps() -> None:
     with pytest.raises(ClientClosedError):
         await lifetime.sleep(3_600)
     with pytest.raises(ClientClosedError):
-        lifetime.tell(pytest.fail)
+        lifetime.listen(pytest.fail)
 
 
 async def test_a_sleeper_that_was_cancelled_is_cancelled() -> None:
@@ -68,7 +68,7 @@ async def test_who_is_forgotten_is_not_told_not_even_at_the_last_moment() -> Non
     lifetime, told = Lifetime(SystemClock()), list[str]()
     functions = [lambda: told.append("a"), lambda: told.append("b"), lambda: told.append("c")]
     for function in functions:
-        lifetime.tell(function)
+        lifetime.listen(function)
     lifetime.forget(functions[0])
     lifetime.end()
     lifetime.forget(functions[1])  # its call is on the way already
@@ -81,7 +81,7 @@ def test_a_loop_that_was_closed_is_left_alone_and_forgotten() -> None:
 
     async def tell() -> None:
         loop = asyncio.get_running_loop()
-        lifetime.tell(lambda: pytest.fail(f"told in {loop}"))  # keeps its loop, as sleepers do
+        lifetime.listen(lambda: pytest.fail(f"told in {loop}"))  # keeps its loop, as sleepers do
 
     for _ in range(3):
         asyncio.run(tell())
