@@ -95,7 +95,7 @@ def test_a_scripted_failure_is_raised_in_plain_code(
 
 def test_what_is_not_scripted_is_refused_as_aioresponses_does(http: aioresponses) -> None:
     client = sync_client(retry=lume_sync.Retry(attempts=1))
-    with client, pytest.raises(lume_sync.ApiConnectionError, match="refused"):
+    with client, pytest.raises(lume_sync.ApiConnectionError):
         client.run_status("run_2")
 
 
