@@ -85,5 +85,5 @@ def test_a_loop_that_was_closed_is_left_alone_and_forgotten() -> None:
 
     for _ in range(3):
         asyncio.run(tell())
-    assert len(lifetime._told.items()) == 1
+    assert len(lifetime._listeners.items()) == 1
     lifetime.end()
