@@ -83,7 +83,7 @@ def _from_text(wanted: str, value: str, tried: str) -> str:
         word = f"lower(trim({value}))"
         return f"CASE WHEN {_among(word, _TRUE)} THEN true WHEN {_among(word, _FALSE)} THEN false END"
     if wanted == "TIME":
-        tried = f"TRY_CAST(trim({value}) AS TIME)"  # the other types take spaces around the value
+        tried = f"TRY_CAST(trim({value}, e' \\t') AS TIME)"  # the other types take spaces around the value
     shape = _shape(wanted)
     return tried if shape is None else _unless(f"regexp_full_match({value}, '{shape}')", tried)
 

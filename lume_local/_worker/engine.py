@@ -136,13 +136,7 @@ class Run:
         self._judge(metrics)
         self._enter("SYNCING_TARGET", metrics["rows_read"])
         rejects = Rejects(
-            self._connection,
-            self._flow,
-            statements,
-            source.malformed,
-            self._staged,
-            duplicates,
-            self._folder,
+            self._connection, self._flow, statements, source.malformed, self._staged, duplicates
         )
         return self._commit(statements, metrics, rejects)
 

@@ -27,7 +27,6 @@ class Rejects:
     Attributes:
         staged: SQL for the staged rows.
         duplicates: whether there is the table `_lume_duplicates`.
-        folder: the run's own.
     """
 
     connection: DuckDBPyConnection
@@ -36,7 +35,6 @@ class Rejects:
     malformed: Malformed
     staged: str
     duplicates: bool
-    folder: Path
 
     def write(self, target: Path) -> int:
         """Write them all: the rows in the order of the source, then the malformed lines. Returns how many."""
@@ -60,6 +58,8 @@ class Rejects:
             f"FORMAT csv, HEADER true, DELIM {text(dialect.delim.decode())}, QUOTE {text(dialect.quote.decode())}, "
             f"ESCAPE {text(dialect.escape.decode())}"
         )
+        if dialect.escape != dialect.quote:
+            options += ", FORCE_QUOTE *"  # other readers take an escape outside of quotes as one, too
         count = copy_to(self.connection, rows, written, options)
         between = dialect.delim * (1 + sum(1 for _ in self.statements.raw_labels()))
         with written.open("ab") as file:
@@ -97,7 +97,7 @@ class Rejects:
         rows = self.statements.rejects(self.staged, self.duplicates)
         if not self.malformed.counts:
             return rows
-        lines = self.malformed.as_text(self.folder / "malformed.utf8.csv")
+        lines = self.malformed.as_text()
         nothing = [f"NULL::VARCHAR AS {quoted(label)}" for _, label in self.statements.raw_labels()]
         items = ["NULL::BIGINT", "line", "reasons", *nothing, "line_text"]
         columns = "{'line': 'BIGINT', 'reasons': 'VARCHAR', 'line_text': 'VARCHAR'}"

@@ -62,13 +62,19 @@ def execute(
         record = Run(connection, job, lambda name, rows: None).execute()
     mapped = fetch(f"{folder}/mapped{suffix}")
     written = rejects.read_bytes() if record["target_locations"]["rejects"] else b""
-    as_text = written.decode(flow["encoding"], "surrogateescape")
-    rows = (
-        list(csv.DictReader(io.StringIO(as_text, newline=""), **dialect(flow)))
-        if rejects_suffix == ".csv"
-        else []
-    )
+    rows = read_rejects(written, flow) if rejects_suffix == ".csv" else []
     return Result(record["metrics"], mapped, written, rows)
+
+
+def read_rejects(written: bytes, flow: dict[str, Any]) -> list[dict[str, str]]:
+    """The rows of a rejects file in its source's dialect."""
+    text = written.decode(flow["encoding"], "surrogateescape")
+    if flow["csv"]["quote"]:
+        return list(csv.DictReader(io.StringIO(text, newline=""), **dialect(flow)))
+    delim = flow["csv"]["delim"]
+    header, *lines = text.split("\n")[:-1] or [""]
+    names = header.split(delim)  # the last one's value, `_lume_raw`, goes to the end of its line
+    return [dict(zip(names, line.split(delim, len(names) - 1), strict=True)) for line in lines]
 
 
 def dialect(flow: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What a source gives while it is read: the account, the lines that can't be rows, the copy for DuckDB."""
 
 import csv
+import heapq
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,16 +38,24 @@ class Account:
 
 @define
 class Malformed:
-    """Lines that can't be rows, in a file of their own: line number, reason, text."""
+    """Lines that can't be rows, in files of their own: line number, reason, text.
+
+    Lines come in their order, or in the order of several passes; each pass has its own file.
+    """
 
     path: Path
     counts: dict[str, int] = field(factory=dict, init=False)
+    _passes: list[Path] = field(factory=list, init=False)
     _file: io.TextIOWrapper | None = field(default=None, init=False)
+    _last: int = field(default=0, init=False)
 
     def add(self, line: int, why: str, raw: bytes) -> None:
         """Note one; `raw` is without its line end."""
-        if self._file is None:
-            self._file = self.path.open("w", encoding="utf-8", errors=KEPT, newline="")
+        if self._file is None or line < self._last:
+            self.close()
+            self._passes.append(self.path.with_suffix(f".{len(self._passes)}"))
+            self._file = self._passes[-1].open("w", encoding="utf-8", errors=KEPT, newline="")
+        self._last = line
         reason = f"malformed line: {why}"
         self.counts[reason] = self.counts.get(reason, 0) + 1
         csv.writer(self._file, lineterminator="\n").writerow((line, reason, raw.decode("utf-8", KEPT)))
@@ -57,28 +66,27 @@ class Malformed:
         return sum(self.counts.values())
 
     def close(self) -> None:
-        """All are in the file."""
+        """All are in the files."""
         if self._file is not None:
             self._file.close()
 
     def rows(self) -> Iterator[tuple[int, str, bytes]]:
-        """Line, reason and text of each."""
-        if not self.counts:
-            return
+        """Line, reason and text of each, in the order of the lines."""
         csv.field_size_limit(2**31 - 1)
-        with self.path.open(encoding="utf-8", errors=KEPT, newline="") as file:
+        return heapq.merge(*map(self._rows_of, self._passes))
+
+    def _rows_of(self, path: Path) -> Iterator[tuple[int, str, bytes]]:
+        with path.open(encoding="utf-8", errors=KEPT, newline="") as file:
             for line, reason, raw in csv.reader(file):
                 yield int(line), reason, raw.encode("utf-8", KEPT)
 
-    def as_text(self, target: Path) -> Path:
-        r"""The same file for DuckDB: bytes that aren't UTF-8 as `\xff`."""
-        with (
-            self.path.open(encoding="utf-8", errors="backslashreplace", newline="") as file,
-            target.open("w", encoding="utf-8", newline="") as out,
-        ):
-            while block := file.read(BLOCK):
-                out.write(block)
-        return target
+    def as_text(self) -> Path:
+        r"""All of them in one file for DuckDB: bytes that aren't UTF-8 as `\xff`."""
+        with self.path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            for line, reason, raw in self.rows():
+                writer.writerow((line, reason, raw.decode("utf-8", "backslashreplace")))
+        return self.path
 
 
 class Copy:
