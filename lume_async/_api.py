@@ -24,7 +24,7 @@ def default_client() -> Client:
     """The client behind the module-level functions; made from the environment on first use.
 
     Raises:
-        ConfigurationError: `init()` was not called and the environment holds no key or no base URL.
+        ConfigurationError: `init()` was not called and the environment has no key or no base URL.
     """
     client = _default.get("client")
     return _default.setdefault("client", Client()) if client is None else client
@@ -37,18 +37,18 @@ def init(
     request_timeout: Duration | None = None,
     **client_options: Any,
 ) -> None:
-    """Configure the default client. Never waits.
+    """Configure the default client. Never blocks.
 
-    The default client before stays open for the run handles that it made.
+    A previous default client stays open for the run handles that it created.
 
     Args:
-        api_key: the key, or a function that returns one; else `LUME_API_KEY`.
-        base_url: where the service is; else `LUME_BASE_URL`.
-        request_timeout: seconds (or a `timedelta`) per attempt; else `LUME_REQUEST_TIMEOUT`, else 60.
+        api_key: the key, or a function that returns one; default: `LUME_API_KEY`.
+        base_url: the address of the service; default: `LUME_BASE_URL`.
+        request_timeout: seconds (or a `timedelta`) per attempt; default: `LUME_REQUEST_TIMEOUT`, or 60.
         client_options: any other argument of `Client`.
 
     Raises:
-        ConfigurationError: a setting is missing or makes no sense; says which argument and which variable.
+        ConfigurationError: a setting is missing or not valid; the message names the argument and the variable.
     """
     api_key = veiled(api_key)
     options = {"base_url": base_url, "request_timeout": request_timeout, **client_options}
@@ -67,9 +67,9 @@ async def run(
     """Start a run and return at once, through the default client; see `Client.run`.
 
     Raises:
-        DuplicateRunError: the source was processed or is being processed; `.run_id` says by which run.
+        DuplicateRunError: the source was processed or is being processed; `.run_id` is the run that holds it.
         InvalidRequestError: an argument or the flow version is not valid.
-        SubmissionUnknownError: the answer was lost and sending again was not safe: a run may exist.
+        SubmissionUnknownError: the answer was lost and sending it again was not safe: a run may exist.
         ApiError: see the tree in `lume_async.errors`.
     """
     return await default_client().run(
@@ -83,12 +83,12 @@ async def run(
 
 
 async def run_status(run_id: str) -> LumeRun:
-    """A run as it is now, through the default client; see `Client.run_status`."""
+    """Get the present state of a run, through the default client; see `Client.run_status`."""
     return await default_client().run_status(run_id)
 
 
 def attach(run_id: str) -> LumeRun:
-    """A handle on a run that exists already, without a request; see `Client.attach`."""
+    """A handle on an existing run, without a request; see `Client.attach`."""
     return default_client().attach(run_id)
 
 
@@ -103,10 +103,10 @@ async def wait_for_run_completion(
     """Poll a run until it has ended, with delays that double; see `Client.wait_for_run_completion`.
 
     Returns:
-        The run in whatever terminal status, FAILED ones too.
+        The run in its terminal status, even if it FAILED.
 
     Raises:
-        RunTimeoutError: it had not ended at the last poll. It is a `TimeoutError`.
+        RunTimeoutError: the run had not ended at the last poll. It is a `TimeoutError`.
     """
     return await default_client().wait_for_run_completion(
         run_id, max_attempts, initial_delay, max_delay=max_delay, timeout=timeout
@@ -116,21 +116,21 @@ async def wait_for_run_completion(
 def watch(
     run: LumeRun | str, *, poll_interval: PollInterval = None, timeout: Duration | None = None
 ) -> AsyncIterator[LumeRun]:
-    """Follow a run: a snapshot now and at every change of its status; see `Client.watch`."""
+    """Follow a run: yield a snapshot at once and at every change of its status; see `Client.watch`."""
     return default_client().watch(run, poll_interval=poll_interval, timeout=timeout)
 
 
 def as_completed(
     runs: Iterable[LumeRun | str], *, timeout: Duration | None = None, poll_interval: PollInterval = None
 ) -> AsyncIterator[Outcome[LumeRun]]:
-    """One `Outcome` per run (or id), in the order in which they end; see `Client.as_completed`."""
+    """Yield one `Outcome` per run (or ID), in completion order; see `Client.as_completed`."""
     return default_client().as_completed(runs, timeout=timeout, poll_interval=poll_interval)
 
 
 async def wait_all(
     runs: Iterable[LumeRun | str], *, timeout: Duration | None = None, poll_interval: PollInterval = None
 ) -> list[Outcome[LumeRun]]:
-    """One `Outcome` per run (or id), in the order of `runs`; see `Client.wait_all`."""
+    """Return one `Outcome` per run (or ID), in the order of `runs`; see `Client.wait_all`."""
     return await default_client().wait_all(runs, timeout=timeout, poll_interval=poll_interval)
 
 
@@ -144,7 +144,7 @@ def run_many(
     timeout: Duration | None = None,
     poll_interval: PollInterval = None,
 ) -> AsyncIterator[Outcome[LumeRun]]:
-    """Submit many requests, so many at a time, and tell one `Outcome` each; see `Client.run_many`."""
+    """Submit requests with bounded concurrency; yield one `Outcome` each; see `Client.run_many`."""
     return default_client().run_many(
         requests,
         max_active=max_active,
@@ -157,7 +157,7 @@ def run_many(
 
 
 def monitor(*, max_in_flight: int = 64, poll_interval: PollInterval = None) -> Monitor:
-    """A long-lived watcher of any number of runs; see `Client.monitor`."""
+    """Watch any number of runs continuously; see `Client.monitor`."""
     return default_client().monitor(max_in_flight=max_in_flight, poll_interval=poll_interval)
 
 
@@ -168,7 +168,7 @@ def list_runs(
     status: RunStatus | str | None = None,
     limit: int | None = None,
 ) -> AsyncIterator[LumeRun]:
-    """The runs that match, newest first; see `Client.list_runs`."""
+    """Yield the runs that match, newest first; see `Client.list_runs`."""
     return default_client().list_runs(
         flow_version=flow_version, source_path=source_path, status=status, limit=limit
     )
@@ -180,18 +180,18 @@ def progress(
     total: int | None = None,
     every: Duration = 1.0,
 ) -> AsyncIterator[Progress]:
-    """Snapshots of how far many runs are: one at once, one every so often, and one at the end.
+    """Yield snapshots of the progress of many runs: one at once, one every `every` seconds, and one at the end.
 
-    It takes the outcomes itself, so they are not to be read elsewhere; `Progress.summary` counts them. Leaving
-    this iteration leaves theirs, too.
+    It consumes the outcomes, so don't read them elsewhere; `Progress.summary` counts them. Leaving this iteration
+    leaves theirs, too.
 
     Args:
-        outcomes: what `run_many` or `as_completed` gives.
-        total: how many outcomes there will be, for the time that remains.
+        outcomes: the result of `run_many` or `as_completed`.
+        total: the number of outcomes to expect, for the estimate of the remaining time.
         every: seconds (or a `timedelta`) between two snapshots.
 
     Raises:
-        ValueError: an argument makes no sense.
+        ValueError: an argument is not valid.
         Exception: whatever reading the outcomes raises.
     """
     return _progress.progress(outcomes, total=total, every=every)

@@ -31,28 +31,28 @@ from lume_async.models import Outcome, RunRequest, RunStatus, check_run_id
 
 @public
 class Client:
-    """A connection to one Lume service; usable from any number of tasks, threads and event loops.
+    """A client of one Lume service; usable from any number of tasks, threads and event loops.
 
     It opens no connection and starts nothing until the first call. Closing is recommended but optional:
     its connections end with their event loop.
 
     Args:
-        api_key: the key, or a function (plain or asynchronous) that returns it and is asked before each request;
-            else `LUME_API_KEY`.
-        base_url: where the service is, such as `https://lume.example.com`; else `LUME_BASE_URL`.
-        request_timeout: seconds (or a `timedelta`) that one attempt at one request may take; else
-            `LUME_REQUEST_TIMEOUT`, else 60.
-        retry: how often and when a failed request is sent again; `Retry(attempts=1)` never does.
-        max_connections: how many requests may be under way at once; others wait their turn.
-        proxy: None for the environment's (`HTTPS_PROXY`, `NO_PROXY` …), False for none, or a proxy's URL.
+        api_key: the key, or a function (plain or asynchronous) that returns it and is called before each request;
+            default: `LUME_API_KEY`.
+        base_url: the address of the service, such as `https://lume.example.com`; default: `LUME_BASE_URL`.
+        request_timeout: seconds (or a `timedelta`) that one attempt of one request may take; default:
+            `LUME_REQUEST_TIMEOUT`, or 60.
+        retry: when and how often a failed request is retried; `Retry(attempts=1)` never retries.
+        max_connections: the maximum number of concurrent requests; others wait for a request slot.
+        proxy: the URL of a proxy, None for that of the environment (`HTTPS_PROXY`, `NO_PROXY` …), False for none.
         ssl: None for the default trust store (`SSL_CERT_FILE` is honoured), an `ssl.SSLContext`, or the path of
             a CA file.
-        user_agent: put before the library's own `User-Agent`.
-        max_response_bytes: the largest answer that is read, in bytes after decompression.
-        hooks: functions that receive each event (`RequestFinished`, `RunStatusChanged` …) on the event loop.
+        user_agent: text to put in front of the library's own `User-Agent`.
+        max_response_bytes: the largest response that is accepted, in bytes after decompression.
+        hooks: functions that are called with each event (`RequestFinished`, `RunStatusChanged` …) on the event loop.
 
     Raises:
-        ConfigurationError: a setting is missing or makes no sense; says which argument and which variable.
+        ConfigurationError: a setting is missing or not valid; the message names the argument and the variable.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Client:
 
     @property
     def base_url(self) -> str:
-        """Where the service is."""
+        """The address of the service."""
         return self._sender.settings.base_url
 
     async def run(
@@ -106,24 +106,23 @@ class Client:
         idempotency_key: str | None = None,
         on_duplicate: OnDuplicate = "raise",
     ) -> LumeRun:
-        """Start a run and return at once; `LumeRun.wait` waits for its end.
+        """Start a run and return at once; `LumeRun.wait` waits for it to finish.
 
-        One idempotency key goes with every attempt of this call, so that a lost answer never makes a second
-        run. Where the client can't be sure, it says so.
+        Every attempt of this call carries the same idempotency key, so that a lost answer never leads to a second
+        run. If the client can't be sure, it raises `SubmissionUnknownError`.
 
         Args:
             flow_version: the flow and its version, such as `customer_cleaner:v1`.
             source_path: the file's URI or the batch identifier that the flow's source understands.
-            run_metadata: your own JSON object; comes back with the run and with its webhook.
-            force_rerun: process the source even though it was processed before; may duplicate rows in the
-                target.
-            idempotency_key: your own key, stable over restarts of your program; by default a new one.
-            on_duplicate: "raise" `DuplicateRunError` where a run holds the source, or "attach": return that run.
+            run_metadata: a JSON object of your own; it is returned with the run and sent with its webhook.
+            force_rerun: process the source even if it was processed before; may duplicate rows in the target.
+            idempotency_key: a key of your own that is stable across restarts of your program; default: a new one.
+            on_duplicate: if a run holds the source, "raise" `DuplicateRunError`, or "attach" to return that run.
 
         Raises:
-            DuplicateRunError: the source was processed or is being processed; `.run_id` says by which run.
+            DuplicateRunError: the source was processed or is being processed; `.run_id` is the run that holds it.
             InvalidRequestError: an argument or the flow version is not valid.
-            SubmissionUnknownError: the answer was lost and sending again was not safe: a run may exist.
+            SubmissionUnknownError: the answer was lost and sending it again was not safe: a run may exist.
             ApiError: see the tree in `lume_async.errors`.
         """
         check_on_duplicate(on_duplicate)
@@ -134,7 +133,7 @@ class Client:
         return LumeRun(self._sender, done.record.id, done.record, idempotency_key=key, reused=done.reused)
 
     async def run_status(self, run_id: str) -> LumeRun:
-        """A run as it is now.
+        """Get the present state of a run.
 
         Raises:
             RunNotFoundError: the server knows no such run.
@@ -145,7 +144,7 @@ class Client:
         return LumeRun(self._sender, record.id, record)
 
     def attach(self, run_id: str) -> LumeRun:
-        """A handle on a run that exists already; no request is made, `status` is None until it is polled.
+        """A handle on an existing run. No request is made; `status` is None until the first poll.
 
         Raises:
             InvalidRequestError: `run_id` is malformed.
@@ -163,21 +162,21 @@ class Client:
     ) -> LumeRun:
         """Poll a run until it has ended, with delays that double: 5, 10, 20, 40, 60, 60 … seconds.
 
-        This is the recipe of Lume's own documentation as a function. `LumeRun.wait` notices the end sooner.
+        This is the recipe of Lume's documentation as a function. `LumeRun.wait` notices the end sooner.
 
         Args:
             run_id: the run.
-            max_attempts: how often the run is polled at most.
+            max_attempts: the maximum number of polls.
             initial_delay: the first delay, seconds or a `timedelta`.
             max_delay: the longest delay, seconds or a `timedelta`.
-            timeout: seconds (or a `timedelta`) for all of it; None for no limit but `max_attempts`.
+            timeout: seconds (or a `timedelta`) for the whole call; None for no limit except `max_attempts`.
 
         Returns:
-            The run in whatever terminal status, FAILED ones too.
+            The run in its terminal status, even if it FAILED.
 
         Raises:
-            RunTimeoutError: it had not ended at the last poll. It is a `TimeoutError`.
-            ApiError: the server refuses to show the run.
+            RunTimeoutError: the run had not ended at the last poll. It is a `TimeoutError`.
+            ApiError: the server refuses access to the run.
         """
         if isinstance(max_attempts, bool) or not isinstance(max_attempts, int) or max_attempts < 1:
             raise ValueError(f"max_attempts must be a whole number of at least 1, not {max_attempts!r}")
@@ -195,7 +194,7 @@ class Client:
     def watch(
         self, run: LumeRun | str, *, poll_interval: PollInterval = None, timeout: Duration | None = None
     ) -> AsyncIterator[LumeRun]:
-        """Follow a run: a snapshot now and at every change of its status, the last one terminal.
+        """Follow a run: yield a snapshot at once and at every change of its status; the last one is terminal.
 
         Leaving the iteration stops polling.
 
@@ -203,7 +202,7 @@ class Client:
             run: the run or its id.
             poll_interval: None for the library's back-off (at once, then 0.5 s growing to 5 s), a number of
                 seconds, a `timedelta` or a `Backoff`.
-            timeout: seconds (or a `timedelta`) from the first step on; None follows to the end.
+            timeout: seconds (or a `timedelta`) from the first step on; None for no limit.
 
         Raises:
             RunTimeoutError: raised by the iteration step that exceeds the timeout.
@@ -218,15 +217,15 @@ class Client:
         timeout: Duration | None = None,
         poll_interval: PollInterval = None,
     ) -> AsyncIterator[Outcome[LumeRun]]:
-        """One `Outcome` per run (or id), in the order in which they end.
+        """Yield one `Outcome` per run (or ID), in completion order.
 
-        A run that can't be followed is an outcome with its error and disturbs no other. Leaving the
-        iteration stops every poll.
+        A run that can't be followed is an outcome with its error and does not affect the others. Leaving the
+        iteration stops polling.
 
         Args:
             runs: handles or ids.
             timeout: seconds (or a `timedelta`) for all of them; then each unfinished run is an outcome with a
-                `RunTimeoutError`. None waits for ever.
+                `RunTimeoutError`. None waits indefinitely.
             poll_interval: as in `watch`.
 
         Raises:
@@ -241,9 +240,9 @@ class Client:
         timeout: Duration | None = None,
         poll_interval: PollInterval = None,
     ) -> list[Outcome[LumeRun]]:
-        """Wait for many runs: one `Outcome` per run (or id), in the order of `runs`.
+        """Wait for many runs; return one `Outcome` per run (or ID), in the order of `runs`.
 
-        `timeout` and `poll_interval` are those of `as_completed`.
+        `timeout` and `poll_interval` are as in `as_completed`.
 
         Raises:
             InvalidRequestError: one of the run IDs is malformed; no request was sent.
@@ -271,15 +270,15 @@ class Client:
         replays the outcomes that were already known, and finishes the rest.
 
         Args:
-            requests: a plain or asynchronous iterable, endless ones too; with a journal it must give the same
+            requests: a plain or asynchronous iterable, which may be endless; with a journal it must yield the same
                 requests each time.
-            max_active: how many runs may be unfinished at once, those whose outcome was not taken included.
-            journal: the path of the record that survives this process; one process at a time.
-            retry_failed: submit what the journal knows as failed once more, as a new run.
-            on_duplicate: "raise" makes a duplicate an outcome with a `DuplicateRunError`, "attach" follows the
-                run that holds the source.
-            timeout: seconds (or a `timedelta`) for all of it; then nothing more is taken, and each unfinished
-                run is an outcome with a `RunTimeoutError`. None for no limit.
+            max_active: the maximum number of unfinished runs, including those whose outcome was not consumed yet.
+            journal: the path of the file that records the batch; used by one process at a time.
+            retry_failed: submit sources that failed according to the journal again, as new runs.
+            on_duplicate: with "raise" a duplicate is an outcome with a `DuplicateRunError`; with "attach" the run
+                that holds the source is followed.
+            timeout: seconds (or a `timedelta`) for the whole batch; then no more requests are pulled, and each
+                unfinished run is an outcome with a `RunTimeoutError`. None for no limit.
             poll_interval: as in `watch`.
 
         Raises:
@@ -298,7 +297,7 @@ class Client:
         )
 
     def monitor(self, *, max_in_flight: int = 64, poll_interval: PollInterval = None) -> Monitor:
-        """A long-lived watcher of any number of runs; see `Monitor`.
+        """Watch any number of runs continuously; see `Monitor`.
 
         Args:
             max_in_flight: how many polls may be in flight at once.
@@ -314,13 +313,13 @@ class Client:
         status: RunStatus | str | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[LumeRun]:
-        """The runs that match, newest first; pages are fetched as they are read.
+        """Yield the runs that match, newest first; pages are fetched as needed.
 
         Args:
             flow_version: only runs of this flow version.
             source_path: only runs on this source.
-            status: only runs that have this status now.
-            limit: at most so many runs.
+            status: only runs with this status.
+            limit: the maximum number of runs.
         """
         return list_runs(
             self._sender, flow_version=flow_version, source_path=source_path, status=status, limit=limit
@@ -331,23 +330,23 @@ class Client:
 
         Args:
             path: the file.
-            flow_version: the flow version that it is meant for, where the server wants to know.
+            flow_version: the flow version that the file is for, if the server needs to know.
 
         Returns:
             The `source_path` to pass to `run`.
 
         Raises:
-            InvalidRequestError: there is no such file, or the server does not want it.
+            InvalidRequestError: there is no such file, or the server refuses it.
             ApiError: see the tree in `lume_async.errors`.
         """
         return await upload(self._sender, path, flow_version)
 
     async def aclose(self) -> None:
-        """Close the connections. Calls under way, sleeping ones too, and later ones raise `ClientClosedError`."""
+        """Close the connections. Calls in progress, waits included, and later calls raise `ClientClosedError`."""
         await self._sender.aclose()
 
     async def __aenter__(self) -> Self:
-        """The client itself, closed at the end of the block."""
+        """Return the client; it is closed at the end of the block."""
         return self
 
     async def __aexit__(
@@ -360,12 +359,12 @@ class Client:
         await self.aclose()
 
     def __repr__(self) -> str:
-        """Where it leads; never the key."""
+        """The address of the service, never the key."""
         sender = getattr(self, "_sender", None)
         return f"Client({sender.settings.base_url!r})" if sender else "Client(unfinished)"
 
     def __reduce__(self) -> NoReturn:
-        """A client holds a key and connections: neither travels."""
+        """A client can't be pickled: it holds a key and connections."""
         raise TypeError(
-            "a Client is not pickled: pickle run handles, and make the client where they are loaded"
+            "a Client can't be pickled: pickle run handles, and create the client where they are loaded"
         )

@@ -1,4 +1,4 @@
-"""What both APIs hand to their users: statuses, metadata, requests, outcomes. Data only, no I/O."""
+"""What both APIs return to their users: statuses, metadata, requests, outcomes. Data only, no I/O."""
 
 import json
 import re
@@ -37,9 +37,9 @@ _LONGEST = {"flow_version": 256, "source_path": 4096}
 
 @public
 class RunStatus(StrEnum):
-    """Where a run is. An open enumeration: a status that the library doesn't know keeps its text.
+    """The state of a run. An open enumeration: a status that this version does not know keeps its string.
 
-    Members compare equal to their strings, work in `match`, in `in [...]` and print as the bare word.
+    Members compare equal to their strings, work in `match` and `in [...]`, and print as the bare string.
     """
 
     CREATED = "CREATED"
@@ -108,7 +108,7 @@ class RunInfo:
 @public
 @frozen
 class Stage:
-    """One of `metadata.stages`: a part of the run, how long it took, how many rows it saw."""
+    """One of `metadata.stages`: a part of the run, how long it took, and how many rows it processed."""
 
     name: str
     started_at: datetime | None = None
@@ -122,7 +122,7 @@ class Stage:
 class Metrics:
     """`metadata.metrics`: rows in, rows out, rows rejected and why (`reason: count`).
 
-    `warnings` counts rows that were mapped although a rule of the flow only warns of them; not every server has it.
+    `warnings` counts mapped rows for which a rule of the flow gave a warning; not every server reports it.
     """
 
     rows_read: int = 0
@@ -135,7 +135,7 @@ class Metrics:
 @public
 @frozen
 class TargetLocations:
-    """`metadata.target_locations`: where the mapped and the rejected rows lie; None where there are none."""
+    """`metadata.target_locations`: where the mapped and the rejected rows were written; None if there are none."""
 
     mapped: str | None = None
     rejects: str | None = None
@@ -143,10 +143,10 @@ class TargetLocations:
 
 @public
 class RunMetadata(dict[str, Any]):
-    """A run's metadata: a plain `dict` as the server sent it, with typed views decoded on first use.
+    """A run's metadata: a `dict` as the server sent it, with typed views that are decoded on first use.
 
-    The views are read once: change the dict before you read them, or not at all. A view of something that is
-    not the contract raises `ResponseDecodeError` with its JSON path; the dict itself always stays readable.
+    The views are cached: change the dict before you read them, or not at all. If a value violates the API
+    contract, its view raises `ResponseDecodeError` with the JSON path; the dict itself stays readable.
     """
 
     @cached_property
@@ -156,24 +156,24 @@ class RunMetadata(dict[str, Any]):
 
     @cached_property
     def stages(self) -> list[Stage]:
-        """The parts of the run in the order in which they ran."""
+        """The stages of the run, in order."""
         return structure(self.get("stages") or [], list[Stage], at="$.metadata.stages")
 
     @cached_property
     def metrics(self) -> Metrics:
-        """Rows read, mapped and rejected; zeros as long as the run has counted none."""
+        """Rows read, mapped and rejected; zeros until the run has counted them."""
         return structure(self.get("metrics") or {}, Metrics, at="$.metadata.metrics")
 
     @cached_property
     def target_locations(self) -> TargetLocations:
-        """Where the rows lie."""
+        """Where the rows were written."""
         return structure(
             self.get("target_locations") or {}, TargetLocations, at="$.metadata.target_locations"
         )
 
     @property
     def error_message(self) -> str | None:
-        """What went wrong, in the server's words; older servers call it `error`."""
+        """The server's error message; older servers call it `error`."""
         message = self.get("error_message") or self.get("error")
         return None if message is None else str(message)
 
@@ -185,13 +185,13 @@ def _plain_text(_self: object, attribute: Any, value: Any) -> None:
     if not isinstance(value, str):
         raise InvalidRequestError(f"{name} must be a string, not {type(value).__name__}")
     if not value.strip():
-        raise InvalidRequestError(f"{name} is empty: nothing was sent")
+        raise InvalidRequestError(f"{name} is empty; no request was sent")
     if len(value) > longest:
-        raise InvalidRequestError(f"{name} has {len(value):,} characters; {longest:,} is the most")
+        raise InvalidRequestError(f"{name} has {len(value):,} characters; the maximum is {longest:,}")
     if _CONTROL.search(value):
-        raise InvalidRequestError(f"{name} holds a control character: nothing was sent")
+        raise InvalidRequestError(f"{name} contains a control character; no request was sent")
     if ".." in re.split(r"[/\\:]", value):
-        raise InvalidRequestError(f"{name} holds a '..' part: name the place itself")
+        raise InvalidRequestError(f"{name} contains a '..' part: use a path without it; no request was sent")
 
 
 def _json_object(_self: object, attribute: Any, value: Any) -> None:
@@ -208,8 +208,8 @@ def _json_object(_self: object, attribute: Any, value: Any) -> None:
     else:
         if back == value:
             return
-        reason = "it would come back changed (NaN, a tuple, a date …)"
-    raise InvalidRequestError(f"{attribute.name} is not JSON: {reason}; nothing was sent")
+        reason = "it would not be preserved as JSON (NaN, a tuple, a date …)"
+    raise InvalidRequestError(f"{attribute.name} is not JSON: {reason}; no request was sent")
 
 
 def _true_or_false(_self: object, attribute: Any, value: Any) -> None:
@@ -280,7 +280,7 @@ class RunRecord:
 
     @property
     def is_terminal(self) -> bool:
-        """Ended; an unknown status has ended if it says when."""
+        """Whether it has ended; with an unknown status, whether it has a finish time."""
         status = self.status
         return status.is_terminal or (not status.is_known and bool(self.raw.get("finished_at")))
 
@@ -288,14 +288,14 @@ class RunRecord:
 @public
 @frozen
 class Outcome(Generic[Run]):
-    """How one of many runs ended: exactly one of `run` and `error` is set.
+    """How one of many runs ended. Exactly one of `run` and `error` is set.
 
     Attributes:
-        run_id: the run's id; None where the submission itself failed.
-        run: the run in a terminal status, FAILED ones too.
+        run_id: the run's ID; None if the submission failed.
+        run: the run in its terminal status, even if it FAILED.
         error: why its end could not be seen.
-        request: what was to be run, where `run_many` submitted it.
-        remembered: whether a journal told it: it had come to this before, and nothing was done for it now.
+        request: the request, if `run_many` submitted it.
+        remembered: whether it was replayed from a journal; nothing was resubmitted.
     """
 
     run_id: str | None
@@ -305,10 +305,10 @@ class Outcome(Generic[Run]):
     remembered: bool = False
 
     def result(self) -> Run:
-        """The run, FAILED ones too.
+        """The run, even if it FAILED.
 
         Raises:
-            Exception: `error`, where the run's end could not be seen.
+            Exception: `error`, if the run's end could not be seen.
         """
         if self.error is not None:
             raise self.error
@@ -319,11 +319,11 @@ class Outcome(Generic[Run]):
 @public
 @frozen
 class RunEvent(Generic[Run]):
-    """A watched run has another status than `previous` (None: it was seen for the first time).
+    """The status of a watched run has changed, or the run can't be watched any longer.
 
     Attributes:
-        run: the run as it was seen.
-        previous: its status before.
+        run: a snapshot of the run.
+        previous: its status before; None for the first event of a run.
         error: why it can't be watched any longer; None for a change of status.
     """
 

@@ -6,7 +6,7 @@
     client, transport = fake_client(answer)
     run = await client.run("customer_cleaner:v1", "customers.csv")
 
-Against a real server, such as `lume_local`, `no_backoff()` is all that is needed.
+With a real server, such as `lume_local`, all you need is `no_backoff()`.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ __all__ = ["FakeAnswer", "FakeClock", "FakeRequest", "FakeTransport", "fake_clie
 
 @frozen
 class FakeRequest:
-    """A request as the transport got it; `json()` reads its body."""
+    """A request as the transport received it; `json()` decodes its body."""
 
     method: str
     path: str
@@ -45,7 +45,7 @@ class FakeRequest:
 
 @frozen
 class FakeAnswer:
-    """An answer: a status, a body (bytes as they are, anything else as JSON), headers, seconds it took."""
+    """An answer: status, body (bytes as they are, anything else as JSON), headers, and the seconds that it takes."""
 
     status: int
     body: Any = b""
@@ -61,7 +61,7 @@ QUIET_TURNS = 20
 
 
 class FakeClock:
-    """A clock whose sleeps take no time: when all others are waiting, it jumps to the earliest sleeper.
+    """A clock whose sleeps take no time: when everything else is waiting, it jumps to the end of the earliest sleep.
 
     Attributes:
         sleeps: every sleep, in seconds, in the order in which they began.
@@ -76,7 +76,7 @@ class FakeClock:
         self._uses = 0
 
     def now(self) -> float:
-        """Seconds; only differences mean anything."""
+        """Seconds from an arbitrary start; only differences are meaningful."""
         self._uses += 1
         return self._now
 
@@ -85,11 +85,11 @@ class FakeClock:
         return self._now + self.offset
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, as if something had taken so long."""
+        """Let time pass."""
         self._now += seconds
 
     async def sleep(self, seconds: float) -> None:
-        """Return when the clock has come so far; takes no real time."""
+        """Return when the clock has advanced so far; takes no real time."""
         self.sleeps.append(seconds)
         self._uses += 1
         due = self._now + max(0.0, seconds)
@@ -109,7 +109,7 @@ class FakeClock:
 
 
 class FakeTransport:
-    """Answers from a function, or from a list of answers in turn; an exception in it is raised.
+    """Answers from a function, or from a list of answers in turn; an exception in the list is raised.
 
     Attributes:
         requests: every request, in order.
@@ -167,7 +167,7 @@ def fake_client(
 
 @contextmanager
 def no_backoff() -> Iterator[None]:
-    """Within the block no client of this process sleeps between attempts or looks; deadlines still hold."""
+    """Within the block no client of this process sleeps between attempts or polls; deadlines still apply."""
     before, SystemClock.scale = SystemClock.scale, 0.0
     try:
         yield
@@ -176,7 +176,7 @@ def no_backoff() -> Iterator[None]:
 
 
 def run_json(run_id: str, status: str, **fields: Any) -> dict[str, Any]:
-    """A run as the wire shows it, `fields` on top."""
+    """A run as JSON, with `fields` added or replaced."""
     return {
         "id": run_id,
         "status": status,

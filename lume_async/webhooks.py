@@ -1,8 +1,8 @@
-"""Webhooks, safe by default: `verify` the raw body and `parse` it, or let a ready handler do both.
+"""Webhooks, safe by default: `verify` the raw body and `parse` it, or use a ready-made handler that does both.
 
-The service POSTs to your URL when a run ends. `X-Lume-Signature-256` holds the HMAC-SHA256 of the raw body under
-your secret, in hex, with or without `sha256=` in front. The body is a hint: fetch the run before you act on it.
-The same event may come twice, and late: `Once` runs your handler once for each.
+The service sends a POST request to your URL when a run ends. `X-Lume-Signature-256` is the HMAC-SHA256 of the raw
+body under your secret, in hex, with or without `sha256=` in front. The body is only a hint: fetch the run before you
+act on it. The same event may arrive twice, and late: `Once` runs your handler once for each.
 """
 
 import asyncio
@@ -40,10 +40,10 @@ __all__ = [
 
 SIGNATURE_HEADER = "X-Lume-Signature-256"
 LARGEST_BODY = 1024 * 1024
-"""The largest body, in bytes, that the ready handlers read."""
+"""The largest body, in bytes, that the ready-made handlers accept."""
 
 Secrets: TypeAlias = str | bytes | Iterable[str | bytes]
-"""One secret, or several while one takes over from another."""
+"""One secret, or several during a rotation."""
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -57,7 +57,7 @@ _public = public_in("lume_async.webhooks")
 @_public
 @frozen
 class WebhookEvent:
-    """What a delivery says: which run ended, and how. `raw` is the whole body, unknown keys included."""
+    """The content of a delivery: which run ended, and how. `raw` is the whole body, including unknown keys."""
 
     event: str
     run_id: str
@@ -70,7 +70,7 @@ class WebhookEvent:
 
 
 OnEvent: TypeAlias = Callable[[WebhookEvent], Awaitable[object] | object]
-"""Your handler, plain or asynchronous; what it raises makes the service deliver again."""
+"""Your handler, plain or asynchronous; if it raises an exception, the service delivers again."""
 
 
 @_public
@@ -78,13 +78,13 @@ def verify(body: bytes, signature: str | bytes, secret: Secrets) -> None:
     """Check that the body was signed with the secret, or with one of several.
 
     Args:
-        body: the raw request body, byte for byte: never what a JSON parser made of it.
+        body: the raw request body, byte for byte, before any JSON parser has touched it.
         signature: the header `X-Lume-Signature-256`: 64 hex digits, with or without `sha256=` in front.
-        secret: yours, or old and new ones during a rotation. All are compared, in constant time.
+        secret: your secret, or the old and the new one during a rotation. All are compared, in constant time.
 
     Raises:
         WebhookSignatureError: the signature is missing, malformed or wrong.
-        ConfigurationError: there is no secret, or an empty one: nothing could ever be verified.
+        ConfigurationError: no secret was given, or an empty one.
         TypeError: the body is not bytes.
     """
     if not isinstance(body, (bytes, bytearray, memoryview)):
@@ -105,10 +105,10 @@ def verify(body: bytes, signature: str | bytes, secret: Secrets) -> None:
 
 @_public
 def parse(body: bytes) -> WebhookEvent:
-    """What a verified body says.
+    """Parse a body that was verified.
 
     Raises:
-        ResponseDecodeError: it is not the contract; says where.
+        ResponseDecodeError: the body violates the API contract; the message says where.
     """
     raw = decode_object(bytes(body))
     event = structure(raw, WebhookEvent)
@@ -118,14 +118,14 @@ def parse(body: bytes) -> WebhookEvent:
 
 @_public
 class Once:
-    """Runs a handler once per event (run and status), in this process; to be given to a ready handler.
+    """Runs a handler once per event (run and status) in this process; pass it to a ready-made handler.
 
-    An event counts as handled when the handler has returned: one that raised is run again at the next delivery.
-    Deliveries of the same event that come at the same time share one run of the handler.
+    An event counts as handled when the handler has returned; after an exception the handler runs again at the next
+    delivery. Concurrent deliveries of the same event share one run of the handler.
 
     Args:
-        handler: your own.
-        remember: how many events are remembered at the most; the oldest are forgotten first.
+        handler: your handler.
+        remember: how many events are remembered at most; the oldest are forgotten first.
     """
 
     def __init__(self, handler: OnEvent, *, remember: int = 10_000) -> None:
@@ -135,10 +135,10 @@ class Once:
         self._running: dict[tuple[str, str], asyncio.Future[None]] = {}
 
     async def __call__(self, event: WebhookEvent) -> None:
-        """Handle the event, if it was not handled before.
+        """Handle the event, unless it was handled before.
 
         Raises:
-            Exception: what the handler raised.
+            Exception: whatever the handler raised.
         """
         key = (event.run_id, str(event.status))
         if key in self._handled:
@@ -160,13 +160,13 @@ class Once:
 
 @_public
 def aiohttp_handler(on_event: OnEvent, secret: Secrets) -> "Callable[[web.Request], Awaitable[web.Response]]":
-    """A handler for `aiohttp.web`, to be routed with `add_post`.
+    """A handler for `aiohttp.web`; add it with `add_post`.
 
-    Answers 204 when `on_event` has returned, 401 to a bad signature, 400 to a body that is no event, 413 and
-    415 to one that is too large or compressed, 500 when `on_event` raised: then the service delivers again.
+    It responds 204 when `on_event` has returned, 401 if the signature is wrong, 400 if the body is not an event, 413
+    and 415 if it is too large or compressed, and 500 if `on_event` raised: then the service delivers again.
 
     Raises:
-        ConfigurationError: there is no secret, or an empty one.
+        ConfigurationError: no secret was given, or an empty one.
     """
     keys = _keys(secret)
 
@@ -188,12 +188,12 @@ def aiohttp_handler(on_event: OnEvent, secret: Secrets) -> "Callable[[web.Reques
 
 @_public
 def asgi_app(on_event: OnEvent, secret: Secrets) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-    """An ASGI application, to be mounted as in `Mount("/lume", app=…)`: its address then ends in a slash, `…/lume/`.
+    """An ASGI application; mount it as in `Mount("/lume", app=…)`. Its address then ends with a slash, `…/lume/`.
 
-    Answers as `aiohttp_handler` does, and 405 to anything but POST.
+    It responds as `aiohttp_handler` does, and with 405 to anything but POST.
 
     Raises:
-        ConfigurationError: there is no secret, or an empty one.
+        ConfigurationError: no secret was given, or an empty one.
     """
     keys = _keys(secret)
 

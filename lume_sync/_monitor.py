@@ -14,14 +14,14 @@ from lume_sync._run import LumeRun
 
 @twin_of(lume_async.Monitor)
 class Monitor:
-    """Watches any number of runs: each change of a status is a `RunEvent`, errors concern one run only.
+    """Watches any number of runs; yields a `RunEvent` for each change of a status and for errors of single runs.
 
-    Use it as a context manager; leaving the block stops every poll. Iterating yields events until then: a
-    monitor that has nothing to watch waits for the next `add`. Runs leave it when they have ended. `add`,
-    `discard` and `notify` may be called from any thread.
+    Use it as a context manager; leaving the block stops polling. Iterating yields events until then: a monitor
+    with nothing to watch waits for the next `add`. Runs leave it when they have ended. `add`, `discard` and
+    `notify` may be called from any thread.
 
-    A run that sleeps between two polls costs no task and no connection. Where the server has a change feed,
-    one request follows all runs and only those that ended are fetched.
+    A run that sleeps between two polls costs no task and no connection. If the server has a change feed, one
+    request follows all runs, and only those that have ended are fetched.
     """
 
     __module__ = "lume_sync"
@@ -40,7 +40,7 @@ class Monitor:
 
     @property
     def pending(self) -> int:
-        """How many runs are being watched."""
+        """The number of runs that are being watched."""
         return self._core.pending
 
     def add(self, run: LumeRun | str) -> LumeRun:
@@ -55,7 +55,7 @@ class Monitor:
             return LumeRun._wrap(self._core.add(core_of(run)))
 
     def discard(self, run: LumeRun | str) -> None:
-        """Watch a run no longer; it goes on. A run that is not watched is no error."""
+        """Stop watching a run; the run keeps running. A run that is not watched is ignored."""
         with adopted:
             self._core.discard(core_of(run))
 
@@ -65,7 +65,7 @@ class Monitor:
             self._core.notify(run_id)
 
     def __enter__(self) -> Self:
-        """Begin to watch.
+        """Start watching.
 
         Raises:
             ClientClosedError: the client is closed.
@@ -77,7 +77,7 @@ class Monitor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Stop every poll."""
+        """Stop polling."""
         call(self._held.leave, kind, error, traceback).result()
 
     def __iter__(self) -> Iterator[RunEvent[LumeRun]]:

@@ -32,17 +32,17 @@ class LumeRun:
 
     @property
     def id(self) -> str:
-        """The run's id."""
+        """The ID of the run."""
         return self._core.id
 
     @property
     def status(self) -> RunStatus | None:
-        """The status when the run was last seen; None where it never was."""
+        """The status at the last poll; None before the first."""
         return self._core.status
 
     @property
     def metadata(self) -> RunMetadata:
-        """The run's metadata: a dict as the server sent it, with typed views; empty where it was never seen."""
+        """The run's metadata: a dict as the server sent it, with typed views; empty before the first poll."""
         return self._core.metadata
 
     @property
@@ -62,7 +62,7 @@ class LumeRun:
 
     @property
     def force_rerun(self) -> bool:
-        """Whether the run was submitted although its source had been processed."""
+        """Whether the run was submitted with `force_rerun`."""
         return self._core.force_rerun
 
     @property
@@ -72,7 +72,7 @@ class LumeRun:
 
     @property
     def started_at(self) -> datetime | None:
-        """When the run began to work."""
+        """When the run started to execute."""
         return self._core.started_at
 
     @property
@@ -82,12 +82,12 @@ class LumeRun:
 
     @property
     def progress(self) -> float | None:
-        """How far the run is, 0 to 1, where the server says so."""
+        """The progress of the run, 0 to 1, if the server reports it."""
         return self._core.progress
 
     @property
     def idempotency_key(self) -> str | None:
-        """The key that the submission carried; None for a run that was not submitted through this handle."""
+        """The key of the submission; None for a run that was not submitted through this handle."""
         return self._core.idempotency_key
 
     @property

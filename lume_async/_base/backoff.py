@@ -39,11 +39,11 @@ def _share(_self: object, _attribute: object, value: float) -> None:
 class Backoff:
     """Delays that grow: `initial`, `initial * factor`, … up to `maximum`, each ± `jitter`.
 
-    The jitter is applied after the cap: else thousands of waiters that have reached it would poll in step.
+    The jitter is applied after the cap; otherwise thousands of waits that have reached it would poll in step.
 
     Args:
         initial: the first delay, seconds or a `timedelta`.
-        factor: by how much each delay is longer than the one before; at least 1.
+        factor: the ratio of each delay to the one before; at least 1.
         maximum: the longest delay before jitter, seconds or a `timedelta`.
         jitter: the share by which a delay may be shorter or longer, 0 to 1.
     """
@@ -71,7 +71,7 @@ class Backoff:
 
 
 PollInterval: TypeAlias = Duration | Backoff | None
-"""How often to poll a run: None for the library's own back-off, a constant interval, or a `Backoff`."""
+"""How often to poll: None for the library's back-off, a constant interval, or a `Backoff`."""
 
 POLLING = Backoff(0.5, factor=1.5, maximum=5.0)
 """The library's own: the first poll is at once, the slowest interval is the documented SDK's 5 s."""

@@ -1,4 +1,4 @@
-"""What happens, reported to the log and to the user's hooks. Costs nothing where nobody listens.
+"""Events, reported to the log and to the user's hooks. Costs nothing where nobody listens.
 
 Loggers: `lume.http` (DEBUG: requests, WARNING: retries) and `lume.runs` (INFO: status changes). Records carry
 flat `lume_*` attributes. No header and no query string is ever logged; a reason may quote an error's first words.
@@ -21,7 +21,7 @@ logging.getLogger("lume").addHandler(logging.NullHandler())
 @public
 @frozen
 class RequestStarted:
-    """A request is about to be sent: the operation, such as `GET /v1/runs/{id}`, and which attempt it is."""
+    """A request is about to be sent: the operation, such as `GET /v1/runs/{id}`, and the number of the attempt."""
 
     operation: str
     attempt: int
@@ -54,7 +54,7 @@ class RetryScheduled:
 @public
 @frozen
 class RunStatusChanged:
-    """A run was seen in another status than before (`previous` is None at first sight)."""
+    """The status of a run has changed (`previous` is None for the first status that is known)."""
 
     run_id: str
     previous: RunStatus | None
@@ -65,7 +65,7 @@ Event: TypeAlias = RequestStarted | RequestFinished | RetryScheduled | RunStatus
 """What a hook receives."""
 
 Hook: TypeAlias = Callable[[Event], object]
-"""A plain function, called on the event loop: it must return at once. Its errors are logged, never raised."""
+"""A plain function, called on the event loop: it must return quickly. Exceptions in it are logged, never raised."""
 
 
 class Observer:
@@ -79,7 +79,7 @@ class Observer:
 
     @property
     def listening(self) -> bool:
-        """Whether anybody wants to hear of single requests."""
+        """Whether anybody listens to single requests."""
         return bool(self._hooks) or http_log.isEnabledFor(logging.DEBUG)
 
     def started(self, operation: str, attempt: int) -> None:
@@ -124,4 +124,4 @@ class Observer:
             try:
                 hook(event)
             except Exception:
-                http_log.exception("the hook %r failed; the call goes on", hook)
+                http_log.exception("the hook %r failed; the call continues", hook)

@@ -17,10 +17,10 @@ from lume_async._base.version import __version__
 from lume_async.errors import ConfigurationError
 
 ApiKey: TypeAlias = str | Callable[[], str] | Callable[[], Awaitable[str]]
-"""The key itself, or a function that returns one and is asked before each request, so that keys can rotate."""
+"""The key, or a function that returns one and is called before each request, so that keys can be rotated."""
 
 Proxy: TypeAlias = str | Literal[False] | None
-"""None: the environment's (`HTTPS_PROXY`, `NO_PROXY` …); False: none; or a proxy's URL."""
+"""The URL of a proxy; None: that of the environment (`HTTPS_PROXY`, `NO_PROXY` …); False: none."""
 
 Ssl: TypeAlias = ssl_module.SSLContext | str | os.PathLike[str] | None
 """None: the default trust store (`SSL_CERT_FILE` is honoured), a context, or the path of a CA file."""
@@ -60,10 +60,10 @@ def settings(
     user_agent: str | None,
     variables: Variables = os.getenv,
 ) -> Settings:
-    """An argument beats the environment, the environment beats a default.
+    """An argument takes precedence over the environment, the environment over a default.
 
     Raises:
-        ConfigurationError: a setting is missing or makes no sense; says which argument and which variable.
+        ConfigurationError: a setting is missing or not valid; the message names the argument and the variable.
     """
     url = _base_url(base_url, variables)
     return Settings(
@@ -82,16 +82,16 @@ def valid_key(key: object, source: str) -> Secret:
     """The key, ready for a header.
 
     Raises:
-        ConfigurationError: it is none; its text is not repeated.
+        ConfigurationError: it is not a valid key; the message does not repeat it.
     """
     if not isinstance(key, str):
-        raise ConfigurationError(f"{source} must give a string, not {type(key).__name__}")
+        raise ConfigurationError(f"{source} must be a string, not {type(key).__name__}")
     text = Secret(key.strip("\r\n"))  # a key read from a file ends with one
     if not text.strip():
         raise ConfigurationError(f"{source} is empty: pass api_key=... or set LUME_API_KEY")
     if len(text) > LONGEST_KEY or not (text.isascii() and text.isprintable()):
         raise ConfigurationError(
-            f"{source} holds characters that no API key has (or more than {LONGEST_KEY:,} of them)"
+            f"{source} is not a valid API key: expected printable ASCII, at most {LONGEST_KEY:,} characters"
         )
     return text
 
@@ -103,7 +103,7 @@ def _api_key(key: ApiKey | None, variables: Variables) -> Secret | Callable[[], 
         return valid_key(key, "api_key")
     found = veiled(variables("LUME_API_KEY"))
     if found is None:
-        raise ConfigurationError("there is no API key: pass api_key=... or set LUME_API_KEY")
+        raise ConfigurationError("no API key: pass api_key=... or set LUME_API_KEY")
     return valid_key(found, "LUME_API_KEY")
 
 
@@ -112,8 +112,8 @@ def _base_url(argument: str | None, variables: Variables) -> str:
     text = variables("LUME_BASE_URL") if argument is None else argument
     if not text:
         raise ConfigurationError(
-            "there is no base URL (and no default one): pass base_url=... or set LUME_BASE_URL; "
-            "`lume_local.serve()` starts a server on this machine and knows its own"
+            "no base URL, and there is no default: pass base_url=... or set LUME_BASE_URL; "
+            "`lume_local.serve()` starts a server on this machine"
         )
     text = text.strip() if isinstance(text, str) else ""
     try:
@@ -124,14 +124,14 @@ def _base_url(argument: str | None, variables: Variables) -> str:
     if parts is None or parts.scheme not in ("http", "https") or not host or not _URL_TEXT.fullmatch(text):
         raise ConfigurationError(f"{source} must look like https://host[:port][/path]")
     if any(mark in text for mark in "@?#"):
-        raise ConfigurationError(f"{source} must hold no user name, password, query or fragment")
+        raise ConfigurationError(f"{source} must not contain a user name, password, query or fragment")
     return text.rstrip("/")
 
 
 def _request_timeout(argument: Duration | None, variables: Variables) -> float:
     source, value = "request_timeout", argument
     if argument is not None:
-        seconds(argument, source)  # what is no duration, or a negative one, is refused as everywhere else
+        seconds(argument, source)  # raises TypeError or ValueError as everywhere else
     if value is None:
         text = variables("LUME_REQUEST_TIMEOUT")
         if not text:
@@ -157,7 +157,7 @@ def _at_least_one(value: int, name: str) -> int:
 
 
 def _proxy(proxy: Proxy, base_url: str) -> str | None:
-    """Read from the environment here: aiohttp's `trust_env` would read ~/.netrc as well."""
+    """Reads the environment itself, as aiohttp's `trust_env` would read ~/.netrc as well."""
     if proxy is False:
         return None
     parts = urlsplit(base_url)

@@ -80,6 +80,6 @@ def outcome_of(event: RunEvent[LumeRun], request: RunRequest | None = None) -> O
 def too_late(run: LumeRun, timeout: float | None) -> RunTimeoutError:
     """The error of a run that had not ended at the deadline."""
     return RunTimeoutError(
-        f"run {run.id} did not end within {timeout:g} s (status: {run.status or 'never seen'}); it goes on",
+        f"run {run.id} did not end within {timeout:g} s (status: {run.status or 'never seen'}); it keeps running",
         run=run,
     )

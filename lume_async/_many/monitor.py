@@ -41,14 +41,14 @@ OPENING = 1.0
 
 @public
 class Monitor(Batched[RunEvent[LumeRun]]):
-    """Watches any number of runs: each change of a status is a `RunEvent`, errors concern one run only.
+    """Watches any number of runs; yields a `RunEvent` for each change of a status and for errors of single runs.
 
-    Use it as a context manager; leaving the block stops every poll. Iterating yields events until then: a
-    monitor that has nothing to watch waits for the next `add`. Runs leave it when they have ended. `add`,
-    `discard` and `notify` may be called from any thread.
+    Use it as a context manager; leaving the block stops polling. Iterating yields events until then: a monitor
+    with nothing to watch waits for the next `add`. Runs leave it when they have ended. `add`, `discard` and
+    `notify` may be called from any thread.
 
-    A run that sleeps between two polls costs no task and no connection. Where the server has a change feed,
-    one request follows all runs and only those that ended are fetched.
+    A run that sleeps between two polls costs no task and no connection. If the server has a change feed, one
+    request follows all runs, and only those that have ended are fetched.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
 
     @property
     def pending(self) -> int:
-        """How many runs are being watched."""
+        """The number of runs that are being watched."""
         return len(self._watched)
 
     def add(self, run: LumeRun | str) -> LumeRun:
@@ -90,7 +90,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         return handle
 
     def discard(self, run: LumeRun | str) -> None:
-        """Watch a run no longer; it goes on. A run that is not watched is no error."""
+        """Stop watching a run; the run keeps running. A run that is not watched is ignored."""
         self._on_loop(self._discard, run if isinstance(run, str) else run.id)
 
     def notify(self, run_id: str) -> None:
@@ -98,13 +98,13 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         self._on_loop(self._scheduler.wake, run_id)
 
     async def __aenter__(self) -> Self:
-        """Begin to watch.
+        """Start watching.
 
         Raises:
             ClientClosedError: the client is closed.
         """
         if self._loop is not None:
-            raise RuntimeError("a monitor is entered once: make a new one")
+            raise RuntimeError("a monitor can be entered only once: create a new one")
         self._sender.clock.listen(self._client_closed)
         self._loop = asyncio.get_running_loop()
         self._send, self._events = create_memory_object_stream[RunEvent[LumeRun]](QUEUED)
@@ -120,7 +120,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop every poll."""
+        """Stop polling."""
         assert self._tasks is not None
         self._sender.clock.forget(self._client_closed)
         self._watched.clear()

@@ -26,14 +26,14 @@ WINDOW = 60.0
 @public
 @frozen
 class Progress:
-    """How far many runs are.
+    """The progress of many runs.
 
     Attributes:
-        summary: of the outcomes so far; a copy, which stays as it is.
-        total: how many outcomes there will be, if that was said.
-        elapsed: seconds since the beginning.
+        summary: the outcomes so far; a copy that does not change.
+        total: the number of outcomes to expect, if it was given.
+        elapsed: seconds since the start.
         rate: outcomes per second during the last minute, excluding outcomes replayed from a journal.
-        ended: whether this is the last snapshot: every outcome has come.
+        ended: whether this is the last snapshot, with every outcome.
     """
 
     summary: Summary
@@ -44,12 +44,12 @@ class Progress:
 
     @property
     def done(self) -> int:
-        """How many outcomes there were."""
+        """The number of outcomes so far."""
         return self.summary.outcomes
 
     @property
     def remaining(self) -> float | None:
-        """Seconds that the rest will take at this rate; None where nobody can tell."""
+        """Seconds that the rest will take at this rate; None if unknown."""
         if self.ended:
             return 0.0
         if self.total is None or self.rate <= 0:

@@ -24,7 +24,7 @@ LISTED = 20
 @public
 @define
 class Failure:
-    """A run or a submission that needs a person: which, how it ended, why."""
+    """A run or a submission that needs attention: which, how it ended, why."""
 
     run_id: str | None
     source_path: str | None
@@ -34,7 +34,7 @@ class Failure:
 
     @property
     def where(self) -> str:
-        """The source, and the run in brackets; what is known of them."""
+        """The source, and the run in brackets, as far as they are known."""
         if self.source_path and self.run_id:
             return f"{self.source_path} ({self.run_id})"
         return self.source_path or self.run_id or "an unknown source"
@@ -43,17 +43,17 @@ class Failure:
 @public
 @define
 class Summary:
-    """Counts of many outcomes: feed it with `add`, print it, or turn it into JSON with `to_dict`.
+    """Counts many outcomes: call `add` for each, then print it or convert it with `to_dict`.
 
     Attributes:
-        outcomes: how many there were.
+        outcomes: the number of outcomes.
         remembered: outcomes replayed from the journal; nothing was resubmitted.
-        statuses: how many per status; outcomes without a run are counted under their error's name.
-        rows_read: rows read by all runs, and so on.
-        reject_reasons: how many rows were rejected for which reason.
-        warnings: how many mapped rows a rule warns of, where the server counts them.
-        failures: what needs a person: FAILED, CRASHED, CANCELLED, unknown, everything with an error, and runs
-            whose rows can't be counted since the server's words can't be read.
+        statuses: the number per status; outcomes without a run are counted under the name of their error.
+        rows_read: rows read by all runs; likewise `rows_mapped` and `rows_rejected`.
+        reject_reasons: the number of rejected rows per reason.
+        warnings: the number of mapped rows per rule that warns, if the server counts them.
+        failures: what needs attention: FAILED, CRASHED, CANCELLED, unknown statuses, errors, and runs whose
+            metadata can't be decoded, so that their rows can't be counted.
     """
 
     outcomes: int = 0
@@ -69,7 +69,7 @@ class Summary:
 
     @classmethod
     def of(cls, outcomes: Iterable[Outcome[Any]]) -> Self:
-        """The summary of all of them."""
+        """The summary of all outcomes."""
         summary = cls()
         for outcome in outcomes:
             summary.add(outcome)
@@ -77,12 +77,12 @@ class Summary:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing needs a person."""
+        """Whether nothing needs attention."""
         return not self.failures
 
     @property
     def slowest(self) -> list[tuple[float, str]]:
-        """The longest runs, as (seconds, run id), longest first."""
+        """The longest runs, as (seconds, run ID), longest first."""
         return [(lasted, run_id) for lasted, run_id, _source in self._slowest]
 
     def add(self, outcome: Outcome[Any]) -> None:
@@ -103,7 +103,7 @@ class Summary:
             self._measure(run, source)
             message = message and (run.error_message or message)
         except ResponseDecodeError as error:  # of one run: the others count all the same
-            message = f"what the server says of this run can't be read, its rows may be missing here: {error}"
+            message = f"the metadata of this run can't be decoded, so its rows may be missing here: {error}"
         if message:
             self._fail(run.id, source, str(run.status), message, None)
 

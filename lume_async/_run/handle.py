@@ -58,17 +58,17 @@ class LumeRun:
 
     @property
     def id(self) -> str:
-        """The run's id."""
+        """The ID of the run."""
         return self._id
 
     @property
     def status(self) -> RunStatus | None:
-        """The status when the run was last seen; None where it never was."""
+        """The status at the last poll; None before the first."""
         return self._record.status if self._record else None
 
     @property
     def metadata(self) -> RunMetadata:
-        """The run's metadata: a dict as the server sent it, with typed views; empty where it was never seen."""
+        """The run's metadata: a dict as the server sent it, with typed views; empty before the first poll."""
         if self._metadata is None:
             raw = self._raw("metadata") or {}
             if not isinstance(raw, dict):
@@ -94,7 +94,7 @@ class LumeRun:
 
     @property
     def force_rerun(self) -> bool:
-        """Whether the run was submitted although its source had been processed."""
+        """Whether the run was submitted with `force_rerun`."""
         return bool(self._raw("force_rerun"))
 
     @property
@@ -104,7 +104,7 @@ class LumeRun:
 
     @property
     def started_at(self) -> datetime | None:
-        """When the run began to work."""
+        """When the run started to execute."""
         return self._time("started_at")
 
     @property
@@ -114,13 +114,13 @@ class LumeRun:
 
     @property
     def progress(self) -> float | None:
-        """How far the run is, 0 to 1, where the server says so."""
+        """The progress of the run, 0 to 1, if the server reports it."""
         value = self._raw("progress")
         return float(value) if isinstance(value, (int, float)) else None
 
     @property
     def idempotency_key(self) -> str | None:
-        """The key that the submission carried; None for a run that was not submitted through this handle."""
+        """The key of the submission; None for a run that was not submitted through this handle."""
         return self._key
 
     @property
@@ -318,7 +318,7 @@ class LumeRun:
         status = self.status or "never seen"
         met = f"; the last error was: {unfinished.last_error}" if unfinished.last_error else ""
         return RunTimeoutError(
-            f"run {self._id} did not end {limit} (status: {status}); it goes on: wait again or cancel it{met}",
+            f"run {self._id} did not end {limit} (status: {status}); it keeps running: wait again or cancel it{met}",
             run=self,
         )
 

@@ -108,7 +108,7 @@ def check_key(key: str) -> str:
     ):
         return key
     raise InvalidRequestError(
-        f"idempotency_key must be 1 to {LONGEST_KEY} printable ASCII characters: nothing was sent"
+        f"idempotency_key must be 1 to {LONGEST_KEY} printable ASCII characters; no request was sent"
     )
 
 

@@ -127,5 +127,5 @@ def _changed(file: Path, how: str) -> ApiError:
 
 def _state(file: Path) -> os.stat_result:
     if not file.is_file():
-        raise InvalidRequestError(f"there is no file at {os.fspath(file)!r}: nothing was sent")
+        raise InvalidRequestError(f"there is no file at {os.fspath(file)!r}: no request was sent")
     return file.stat()

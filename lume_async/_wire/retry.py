@@ -20,15 +20,16 @@ def _at_least_one(_self: object, _attribute: object, value: int) -> None:
 @public
 @frozen
 class Retry:
-    """How often and when a failed request is sent again.
+    """When and how often a failed request is retried.
 
-    Sent again are requests that got no answer (refused, reset, cut, timed out), 408, 429, 5xx, and answers
-    that can't be read. Whether a submission may be sent again is another question, with its own rules.
+    Retried are requests without a complete response (refused, reset, cut off, timed out), 408, 429, 5xx, and
+    responses that can't be decoded. Submissions have additional rules: see
+    `SubmissionUnknownError`.
 
     Args:
-        attempts: how often a request is sent at the most; 1 switches retries off.
-        backoff: the delays between attempts; the server's `Retry-After` makes one longer, never shorter.
-        max_retry_after: a `Retry-After` above this, seconds or a `timedelta`, is raised instead of waited for.
+        attempts: the maximum number of attempts; 1 disables retries.
+        backoff: the delays between attempts; the server's `Retry-After` can make one longer, never shorter.
+        max_retry_after: seconds or a `timedelta`; if a `Retry-After` exceeds it, the error is raised at once.
     """
 
     attempts: int = field(default=3, validator=_at_least_one)
@@ -36,7 +37,7 @@ class Retry:
     max_retry_after: float = field(default=60.0, converter=_longest)
 
     def delay(self, error: ApiError, attempt: int, rng: Rng) -> float | None:
-        """Seconds to wait before the next attempt, None where there should be none.
+        """Seconds to wait before the next attempt; None if there should be none.
 
         Args:
             attempt: how often the request has been sent, 1 or more.

@@ -46,7 +46,7 @@ def test_a_hook_that_fails_is_logged_and_the_next_is_told(caplog: pytest.LogCapt
     assert events == [RequestStarted("GET /x", 1)]
     [record] = caplog.records
     assert record.levelno == logging.ERROR
-    assert "the call goes on" in record.getMessage()
+    assert "the call continues" in record.getMessage()
 
 
 def test_what_a_hook_raises_on_purpose_is_not_swallowed() -> None:

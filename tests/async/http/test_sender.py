@@ -703,7 +703,7 @@ async def test_a_hook_that_fails_does_not_fail_the_call(caplog: pytest.LogCaptur
     client, _, _ = client_of([RUN], hooks=[fails])
 
     assert (await client.run_status("run_1")).id == "run_1"
-    assert "the call goes on" in caplog.text
+    assert "the call continues" in caplog.text
 
 
 async def test_retries_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:

@@ -285,7 +285,7 @@ async def test_a_monitor_is_used_in_its_block_and_entered_once() -> None:
     async with monitor:
         with pytest.raises(InvalidRequestError):
             monitor.add("../a")
-    with pytest.raises(RuntimeError, match="entered once"):
+    with pytest.raises(RuntimeError, match="entered only once"):
         await monitor.__aenter__()
 
 

@@ -127,5 +127,5 @@ async def test_a_run_that_cannot_be_read_is_counted_and_named_and_stops_no_count
     assert summary.statuses == {status: 1}
     (failure,) = summary.failures
     assert (failure.run_id, failure.status) == ("r1", status)
-    assert "can't be read" in failure.message
+    assert "can't be decoded" in failure.message
     assert "@ $." in failure.message

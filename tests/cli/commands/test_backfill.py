@@ -110,7 +110,7 @@ def test_a_line_that_is_no_path_is_told_before_anything_is_sent(shell: Shell, tm
     (tmp_path / "paths.txt").write_text("fine.csv\n\na/../b.csv\n")
     done = shell.lume("backfill", "people:v1", "--from-file", "paths.txt", LUME_BASE_URL="http://127.0.0.1:9")
     assert done.code == 2
-    assert "paths.txt:3: source_path holds a '..' part" in done.err
+    assert "paths.txt:3: source_path contains a '..' part" in done.err
 
 
 def test_a_bad_line_of_stdin_ends_the_batch_after_what_came_before(
@@ -120,7 +120,7 @@ def test_a_bad_line_of_stdin_ends_the_batch_after_what_came_before(
         "backfill", "people:v1", "--from-file", "-", "-o", "json", stdin=f"{source()}\n../x\nnever.csv\n"
     )
     assert (done.code, json.loads(done.out)["statuses"]) == (2, {"SUCCEEDED": 1})
-    assert "stdin:2: source_path holds a '..' part" in json.loads(done.err)["error"]["message"]
+    assert "stdin:2: source_path contains a '..' part" in json.loads(done.err)["error"]["message"]
 
 
 def test_a_journal_of_another_input_is_refused(
