@@ -16,7 +16,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds of that pause where the server names none: doubled for each that brought no success."""
 
 FIRST_RATE = 10.0
-"""Requests a second after a pause, where nothing faster was seen to work."""
+"""Requests a second after a pause, where nothing faster was seen to work; up to here a rate always grows quickly, as
+little traffic tells little of a limit."""
 
 QUIET = 60.0
 """Seconds without an alarm after which the rate is unlimited again."""
@@ -24,8 +25,11 @@ QUIET = 60.0
 CHANCE = 1e-6
 """How unlikely a row of refusals must be among those that come at random, before all requests pause for it."""
 
-SECOND, ENOUGH, FEW, LONG = 1.0, 30, 10, 5.0
-"""A window ends after a second and 30 answers, or after 5 seconds and 10 answers."""
+SECOND, ENOUGH, FEW, LONG, TOO_LONG = 1.0, 30, 10, 5.0, 15.0
+"""A window ends after a second and 30 answers, or after 5 seconds and 10 answers; one of 15 seconds says nothing."""
+
+MOST = 0.9
+"""What share of refusals is expected at the most."""
 
 EARLY, EARLY_IF_PACED = 30, 8
 """Refusals from which an alarm need not wait for the end of its window; fewer where the rate is known to matter."""
@@ -76,12 +80,14 @@ class _Trial:
     """An experiment with a slower rate.
 
     Attributes:
-        share: the share of refusals that led to it.
+        share: the share of refusals that led to it, and will not change if they come at random.
+        limited: the share that it should bring down to if a limit on the rate is the cause.
         capacity: requests a second that the server seems to take.
         rate: the rate before it; None: unlimited.
     """
 
     share: float
+    limited: float
     capacity: float
     rate: float | None
 
@@ -119,14 +125,16 @@ class Throttle:
 
     def take(self, now: float) -> None:
         """A request is sent now."""
-        if self.rate is not None:
-            self._next = max(now, self._next) + 1 / self.rate
+        rate = self.rate
+        if rate is not None:
+            self._next = max(now, self._next) + 1 / rate
 
     def succeeded(self, now: float) -> None:
         """The server took a request."""
         self._row = self._pauses = 0
-        if self.rate is not None and self._trial is None:
-            self._grow(self.rate, now)
+        rate = self.rate
+        if rate is not None and self._trial is None:
+            self._grow(rate, now)
         self._count(now, refused=False)
 
     def refused(self, now: float, epoch: int, retry_after: float | None) -> None:
@@ -144,8 +152,8 @@ class Throttle:
 
     def _long_row(self) -> int:
         """Where 40 % are refused at random, ten in a row come every few thousand requests."""
-        usual = min(self._expected, 0.9)
-        return ROW if usual <= 0 else max(ROW, math.ceil(math.log(CHANCE) / math.log(usual)))
+        expected = self._expected
+        return ROW if expected <= 0 else max(ROW, math.ceil(math.log(CHANCE) / math.log(expected)))
 
     def _pause(self, now: float, retry_after: float | None) -> None:
         """All requests pause, then begin anew at half of what was seen to work."""
@@ -170,7 +178,7 @@ class Throttle:
         calm = now - self._alarmed
         if calm > QUIET:
             self.rate = None
-        elif rate < self._quick_below:
+        elif rate < max(FIRST_RATE, self._quick_below):
             self.rate = rate + QUICK_GROWTH
         else:
             self.rate = rate + min(QUICK_GROWTH, SLOW_GROWTH * max(1.0, (calm / PATIENCE) ** 2))
@@ -179,14 +187,14 @@ class Throttle:
         window = self._window
         if now < window.since:
             return
-        if window.answers == 0 and window.since == -math.inf:
-            window.since = now
+        if now - window.since > TOO_LONG:
+            window = self._window = _Window(now)
         window.answers += 1
         window.refusals += refused
-        over = window.is_over(now)
-        if self._trial is not None:
+        over, trial = window.is_over(now), self._trial
+        if trial is not None:
             if over or window.refusals >= EARLY:
-                self._conclude(self._trial, window.share, now)
+                self._conclude(trial, window.share, now)
         elif self._is_alarming(window, over):
             self._experiment(window, now)
         elif over:
@@ -208,35 +216,35 @@ class Throttle:
 
     def _experiment(self, window: _Window, now: float) -> None:
         """Begin a trial: deep where the rate was unlimited, shallow where it is known to matter."""
-        taken, goodput = 1 - self._expected, window.goodput(now)
+        taken, before = 1 - self._expected, self.rate
         self._alarmed = now
-        if self.rate is None:
-            capacity = goodput / taken
-            rate = TRIAL * capacity
+        if before is None:
+            capacity = window.goodput(now) / taken
+            rate, limited = TRIAL * capacity, self._expected
         else:
-            capacity = self.rate * min(1.0, (1 - window.share) / taken)
+            capacity = before * min(1.0, (1 - window.share) / taken)
             if now - window.since >= SECOND / 2:
                 capacity = min(capacity, (window.answers - window.refusals) / (now - window.since) / taken)
             if self._expected > MARGIN:  # then a few answers say little, and must not cost much
-                capacity = max(capacity, self.rate * TRIAL / KEPT)
+                capacity = max(capacity, before * TRIAL / KEPT)
             rate = KEPT * capacity
+            limited = max(self._expected, 1 - (1 - window.share) * before / rate)
             self._goodput = self._goodput and rate
-        self._trial = _Trial(window.share, capacity, self.rate)
+        self._trial = _Trial(window.share, limited, capacity, before)
         self._change(rate, now + SETTLING)
 
     def _conclude(self, trial: _Trial, share: float, now: float) -> None:
         """End a trial: its rate is kept where it helped; else the refusals have nothing to do with it."""
-        assert self.rate is not None
         expected, self._trial, self._window = self._expected, None, _Window(now)
-        if share - expected <= max(MARGIN, (trial.share - expected) / 2):
+        if share <= max(expected + MARGIN, (trial.share + trial.limited) / 2):  # nearer to what a limit does
             if share < expected:
                 self._expected = (expected + share) / 2
             elif share <= trial.share / 4:
                 self._expected = share  # what is refused at a rate that the server can take comes at random
-            self.rate = self._quick_below = max(self.rate, KEPT * trial.capacity)
-        elif trial.rate is None or self._goodput is None:  # unlimited, or slower for a pause without a reason
-            self._expected = max(share, (share + trial.share) / 2)
+            self.rate = self._quick_below = max(self.rate or 0.0, KEPT * trial.capacity)
+        elif trial.rate is None or self._goodput is None:  # unlimited, or lower without much evidence
+            self._expected = min(MOST, max(share, (share + trial.share) / 2))
             self.rate = None
         else:
-            self._expected = share
+            self._expected = min(MOST, share)
             self.rate = trial.rate

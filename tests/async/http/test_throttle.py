@@ -227,6 +227,39 @@ def test_it_grows_more_quickly_the_longer_there_was_no_alarm() -> None:
     assert gains[0] < gains[1] < gains[2]
 
 
+def test_a_few_requests_a_minute_say_nothing_of_a_limit() -> None:
+    throttle = Throttle()
+    answers(throttle, 0.0, 3_600.0, rate=1, every=0)
+    for n in range(100):
+        now = 3_600.0 + 20.0 * n
+        if n % 3:
+            throttle.succeeded(now)
+        else:
+            throttle.refused(now, throttle.epoch, None)
+
+    assert throttle.rate is None
+
+
+def test_where_many_are_refused_at_random_a_row_has_to_be_longer() -> None:
+    throttle = Throttle()
+    answers(throttle, 0.0, 1.2, rate=100, every=2)
+    answers(throttle, 1.2, 3.2, rate=40, every=2)
+    refused(throttle, 3.3, ROW + 5)
+    held_back = throttle.rate is not None
+    refused(throttle, 3.4, ROW)
+
+    assert not held_back
+    assert throttle.delay(3.4) == pytest.approx(FIRST_PAUSE)
+
+
+def test_a_trial_is_judged_by_what_a_limit_would_have_done() -> None:
+    """At 13 instead of 19 requests a second a limit of 10 still refuses a quarter, instead of a half."""
+    results = [crowd(300, seed, lambda: LimitedServer(10, 10.0), lasts=10.0) for seed in SEEDS]
+
+    assert statistics.median(result.over_limit for result in results) < 0.4
+    assert max(result.last for result in results) < 1.2 * 40
+
+
 # A crowd
 
 SEEDS = range(8)
