@@ -91,11 +91,3 @@ class Monitor:
             ClientClosedError: the client was closed.
         """
         return next(self._steps)
-
-    def finish_after(self, timeout: float) -> None:
-        """At the deadline: `finish`."""
-        call(self._core.finish_after, timeout).result()
-
-    def finish(self) -> None:
-        """Poll every run once more, unless the server asked for a longer pause, and end the events."""
-        call(self._core.finish).result()

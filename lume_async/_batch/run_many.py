@@ -133,7 +133,7 @@ class _Batch:
         async with task_group() as others:
             others.start_soon(self._collect, timeout)
             if timeout is not None:
-                others.start_soon(self._end_after, timeout)
+                others.start_soon(self._monitor._finish_after, timeout, self._stop_submitting)
             await self._submit_all(requests)
             self._submitted.set()
             if self._open:
@@ -204,9 +204,7 @@ class _Batch:
         if self._submitted.is_set() and not self._open:
             self._ended.set()
 
-    async def _end_after(self, timeout: float) -> None:
-        """At the deadline: take nothing more, let submissions end, one last poll of every run."""
-        await self._monitor._sender.clock.sleep(timeout)
+    async def _stop_submitting(self) -> None:
+        """Take nothing more, and let the submissions in flight end."""
         self._taking.cancel()
         await self._submitted.wait()
-        await self._monitor.finish()

@@ -69,7 +69,11 @@ class Keys:
 
 
 class _Asking:
-    """The question that is under way in one loop; it ends with the last caller that waits for it, or the client."""
+    """The question that is under way in one loop; it ends with the last caller that waits for it, or the client.
+
+    A task that several requests share has no block to own it: its callers do, by their number. On the path of a
+    single request asyncio's primitives stay: anyio's cost 2 to 9 times as much there.
+    """
 
     def __init__(self, lifetime: Lifetime) -> None:
         self._lifetime = lifetime

@@ -53,7 +53,7 @@ async def _completions(
         for handle in handle_of.values():
             monitor.add(handle)
         if timeout is not None:
-            alarm.start_soon(monitor.finish_after, timeout)
+            alarm.start_soon(monitor._finish_after, timeout)
         while waiting and (first := await anext(monitor, None)) is not None:
             chunk = [
                 outcome_of(event)

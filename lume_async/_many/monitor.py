@@ -158,13 +158,18 @@ class Monitor(Batched[RunEvent[LumeRun]]):
                 events.append(self._events.receive_nowait())
         return events
 
-    async def finish_after(self, timeout: float) -> None:
-        """At the deadline: `finish`."""
-        await self._sender.clock.sleep(timeout)
-        await self.finish()
+    async def _finish_after(
+        self, timeout: float, before: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """The deadline: poll every run once more, unless the server asked for a longer pause, and end the events.
 
-    async def finish(self) -> None:
-        """Poll every run once more, unless the server asked for a longer pause, and end the events."""
+        Args:
+            timeout: seconds until then.
+            before: what comes first, when they are over.
+        """
+        await self._sender.clock.sleep(timeout)
+        if before is not None:
+            await before()
         self._deadline = self._sender.clock.now()
         await self._scheduler.last_round(LAST_POLL)
         self._send.close()
