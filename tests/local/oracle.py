@@ -60,10 +60,14 @@ class Dialect:
         return delim, quote, ord(self.escape) if self.escape else quote
 
 
+def count_ends(data: bytes) -> int:
+    """Line ends."""
+    return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
+
+
 def count_lines(data: bytes) -> int:
     """Physical lines, one without an end at the end included."""
-    plain = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return plain.count(b"\n") + (not plain.endswith(b"\n") and plain != b"")
+    return count_ends(data) + (data != b"" and data[-1] not in ROW_ENDS)
 
 
 def end_of_line(data: bytes, at: int) -> tuple[int, int]:
@@ -113,8 +117,9 @@ def one_record(data: bytes, at: int, dialect: Dialect) -> tuple[list[bytes], int
 
 def records(data: bytes, at: int, dialect: Dialect, columns: int) -> Iterator[Row | Bad]:
     """Everything from `at` on."""
+    line, counted = 1, 0
     while at < len(data):
-        line = count_lines(data[:at]) + (data[:at] == b"" or data[at - 1] in ROW_ENDS)
+        line, counted = line + count_ends(data[counted:at]), at
         end, following = end_of_line(data, at)
         if end == at and columns > 1:
             at = following
