@@ -68,6 +68,21 @@ def test_says_that_the_venv_module_is_missing(command, bin_folder) -> None:
     assert f"apt install python{sys.version_info.major}.{sys.version_info.minor}-venv" in done.stderr
 
 
+def test_says_what_to_install_where_there_is_no_apt(command, bin_folder) -> None:
+    for tool in ("bash", "env"):
+        found = shutil.which(tool)
+        assert found
+        (bin_folder / tool).symlink_to(found)
+    for program in ("haproxy", "nginx", "ip", "openssl", "faketime", "mitmdump"):  # all but tmux
+        (bin_folder / program).write_text("#!/bin/sh\n")
+        (bin_folder / program).chmod(0o755)
+    done = command("components")
+
+    assert done.returncode == 1
+    assert "Installing tmux: a real terminal" in done.stderr
+    assert "install tmux with the system's own package manager" in done.stderr
+
+
 def test_takes_the_python_that_it_was_given_or_none(command, bin_folder) -> None:
     fake_python(bin_folder / "python3", "nothing) ;;")
     done = command("test", PYTHON="/no/such/python")

@@ -1,13 +1,14 @@
 """Throw-away certificates: an authority, and server contexts that it has signed."""
+# ruff: noqa: E402
 
 import datetime
 import ipaddress
 import ssl
 from pathlib import Path
 
-import pytest
+from components import package
 
-pytest.importorskip("cryptography", reason="makes the certificates")
+package("cryptography")
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization

@@ -2,21 +2,19 @@
 
 import asyncio
 import contextlib
-import shutil
 import socket
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from components import component
 from faults.support import ENOUGH, KEY
 from run_service import RunService
 
 from lume_async import Client
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("nginx") is None, reason="nginx is not installed: apt-get install nginx-light"
-)
+NGINX = component("nginx")
 
 IDLE = 12.0
 """Seconds in which nothing happens: enough for three requests that nginx cuts off, and for giving the feed up."""
@@ -49,7 +47,7 @@ async def nginx(upstream: str) -> AsyncIterator[str]:
         config = Path(folder, "nginx.conf")
         config.write_text(configuration(folder, port, upstream))
         server = await asyncio.create_subprocess_exec(
-            "nginx", "-e", f"{folder}/error.log", "-c", str(config), "-p", folder
+            NGINX, "-e", f"{folder}/error.log", "-c", str(config), "-p", folder
         )
         try:
             async with asyncio.timeout(ENOUGH):

@@ -4,6 +4,7 @@ from base64 import b64encode
 from pathlib import Path
 
 import pytest
+from components import package
 from faults.proxy import Proxy
 from faults.support import FLOW, KEY, SOURCE, client_for, leaping_client, run_reply
 from loopback import Loopback, forever
@@ -71,7 +72,7 @@ async def test_the_password_of_a_proxy_goes_to_the_proxy_only() -> None:
 async def test_https_goes_through_a_tunnel_that_never_sees_the_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("cryptography", reason="makes the certificates")
+    package("cryptography")
     from faults.certificates import Authority
 
     authority = Authority(tmp_path)

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import aiohttp
 import pytest
+from components import package
 from faults.support import FLOW, SOURCE
 
 import lume_async
@@ -156,7 +157,7 @@ async def test_nothing_that_fails_shows_the_key(
 
 @pytest.mark.parametrize("raw", SHAPES.values(), ids=SHAPES)
 async def test_no_span_shows_the_key(raw: bytes) -> None:
-    pytest.importorskip("opentelemetry.sdk", reason="pip install opentelemetry-sdk")
+    package("opentelemetry.sdk")
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor

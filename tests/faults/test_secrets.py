@@ -9,6 +9,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from components import package
 from faults.proxy import Proxy
 from faults.support import FLOW, SOURCE, LeapingClock
 from loopback import Loopback, Step, endless, forever, hang_up, redirect, reply, reset, throttled
@@ -131,7 +132,7 @@ async def test_no_failing_proxy_tells_the_key_or_its_password(scheme: str, refus
 
 @pytest.mark.parametrize("trusted", [True, False], ids=["expired", "unknown authority"])
 async def test_no_failing_handshake_tells_the_key(trusted: bool, tmp_path: Path) -> None:
-    pytest.importorskip("cryptography", reason="makes the certificates")
+    package("cryptography")
     from faults.certificates import Authority
 
     authority = Authority(tmp_path)

@@ -4,14 +4,12 @@ import ssl
 from pathlib import Path
 
 import pytest
+from faults.certificates import Authority
 from faults.support import FLOW, SOURCE, client_for, leaping_client, run_reply, run_script
 from loopback import Loopback, forever, hang_up, reset
 from run_service import RunService
 
 from lume_async import ApiConnectionError, ApiError, Retry
-
-pytest.importorskip("cryptography", reason="makes the certificates")
-from faults.certificates import Authority
 
 ONCE = Retry(attempts=1)
 

@@ -3,6 +3,7 @@
 import signal
 
 import pytest
+from components import package
 from sync.conftest import Interrupt, RunScript
 from sync.service import Service
 
@@ -93,7 +94,7 @@ def test_the_second_ctrl_c_ends_it(interrupt: Interrupt, outer: str) -> None:
 
 @pytest.mark.parametrize("run", ["trio.run(main)", 'anyio.run(main, backend="trio")'])
 def test_under_trio_the_private_loop_stays_asyncio(run_script: RunScript, service: Service, run: str) -> None:
-    pytest.importorskip("trio", reason="a program that uses trio: pip install trio")
+    package("trio")
     done = run_script(f"""
         import anyio, pathlib, trio, lume_sync as lume
         pathlib.Path("rows.csv").write_text("a")

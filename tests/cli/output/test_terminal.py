@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from cli.shell import DEADLINE, LUME, Shell
+from components import component
 from local.flows import PEOPLE_CSV
 
 from lume_cli._output.short_ids import short
@@ -144,8 +144,7 @@ class Tmux:
 
 @pytest.fixture
 def tmux(shell: Shell, tmp_path: Path) -> Iterator[Tmux]:
-    if shutil.which("tmux") is None:
-        pytest.skip("tmux is not installed")
+    component("tmux")
     tmux = Tmux(tmp_path / "tmux", shell.variables | {"NO_COLOR": "1"})
     tmux.call("new-session", "-d", "-x", "70", "-y", "12", "/bin/sh")
     yield tmux

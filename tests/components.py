@@ -1,0 +1,38 @@
+"""Programs and packages that some tests need for real: a test without its own is skipped, always with the same words.
+
+`./scripts/components` installs the programs; `.ci/run` does so first, and fails where a test was skipped for one.
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+_PLACES = os.pathsep.join(
+    [
+        os.environ.get("PATH", os.defpath),
+        "/usr/local/sbin",  # where Debian has servers, and no plain user looks
+        "/usr/sbin",
+        "/sbin",
+        str(
+            ROOT / ".components" / "mitmproxy" / "bin"
+        ),  # in a .venv of its own: it pins much of what we use, too
+    ]
+)
+
+
+def component(name: str) -> str:
+    """The path of that program; where it is not installed, the test or the module that asks is skipped."""
+    found = shutil.which(name, path=_PLACES)
+    if found is None:
+        pytest.skip(f"{name} is not installed: ./scripts/components", allow_module_level=True)
+    return found
+
+
+def package(name: str) -> Any:
+    """That module of the `test` dependency group; where it is not installed, the test or the module is skipped."""
+    return pytest.importorskip(name, reason=f"{name} is not installed: ./scripts/check")
