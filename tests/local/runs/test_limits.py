@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from local.flows import people, slow_rows
-from local.processes import gone, workers
+from local.processes import gone
 from local.servers import serve
 from local.wire import Wire
 
@@ -51,17 +51,23 @@ async def test_a_cancel_that_is_not_heard_ends_the_run(home: Path, monkeypatch: 
 
 
 async def test_a_worker_that_is_stopped_is_noticed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with serve(home, max_active=1) as wire:
-        assert await goes_on(wire)
-        (pid,) = workers(os.getpid())
+    monkeypatch.setattr(execution, "SILENCE", 8.0)  # a worker that works sends an event every 5 s
+    async with slow_run(home) as (wire, run_id, pid):
         os.kill(pid, signal.SIGSTOP)
-        with monkeypatch.context() as patch:
-            patch.setattr(execution, "SILENCE", 0.3)
-            run = await wire.run("people:v1", "people.csv", force_rerun=True)
+        run = await wire.until(run_id)
         assert run["status"] == "CRASHED"
-        assert "did not respond for 0.3 s" in run["metadata"]["error_message"]
+        assert "did not respond for 8 s" in run["metadata"]["error_message"]
         assert await gone([pid])
         assert await goes_on(wire)
+
+
+async def test_a_worker_that_works_for_long_is_not_taken_for_stopped(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execution, "SILENCE", 8.0)
+    async with slow_run(home) as (wire, run_id, _):
+        answer = await wire.get(run_id)
+        assert (await wire.get(run_id, wait=12, tag=answer.headers["ETag"])).status == 304
 
 
 async def test_a_run_has_a_time_limit(home: Path) -> None:
