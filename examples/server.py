@@ -20,7 +20,11 @@ API_KEY, WEBHOOK_SECRET = "local-key", "local-secret"
 async def main(port: int) -> None:
     # A fixed port and key: the settings in the other terminal stay valid when the server is restarted.
     async with lume_local.serve(
-        flows=FLOWS, port=port, api_key=API_KEY, webhook_secret=WEBHOOK_SECRET
+        flows=FLOWS,
+        port=port,
+        api_key=API_KEY,
+        webhook_secret=WEBHOOK_SECRET,
+        webhook_hosts=["127.0.0.1:8000"],  # webhook_receiver.py
     ) as server:
         print(
             f"export LUME_BASE_URL={server.base_url} LUME_API_KEY={API_KEY} "

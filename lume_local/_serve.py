@@ -102,9 +102,11 @@ async def serve(
         max_upload_bytes: of one upload, by default 10 GiB. Uploads lie in `data`/uploads until you remove them:
             nothing bounds their sum but the disk.
         webhook_secret: what deliveries are signed with, for `lume_async.webhooks`; without one, requests that
-            name a `webhook_url` are refused. A run that has ended is told at least once: 8 attempts, 2 s, 4 s, 8 s …
-            apart, that go on after a restart.
-        webhook_hosts: the hosts that a `webhook_url` may name, compared literally. Redirects are not followed.
+            name a `webhook_url` are refused. The end of a run is delivered at least once: 8 attempts, 2 s, 4 s, 8 s …
+            apart, which continue after a restart.
+        webhook_hosts: the hosts that a `webhook_url` may name, by default none: `host` or `host:port`, compared
+            literally. This machine needs its port (`127.0.0.1:9000`), and no other name may lead to it. Redirects are
+            not followed.
         keep: how long idempotency keys, the change feed and settled webhook deliveries are kept, by default 30
             days: seconds or a timedelta, None for ever. What is older is dropped at the start and daily: a request
             that is repeated later counts as a new one. Runs, their output and uploads are never dropped.

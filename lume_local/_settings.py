@@ -15,7 +15,7 @@ from lume_local._runs.webhook_rules import WebhookRules
 
 AnyPath = str | PathLike[str]
 MOST_UPLOADED = 10 * 1024**3
-WEBHOOK_HOSTS = ("127.0.0.1", "localhost")
+WEBHOOK_HOSTS: tuple[str, ...] = ()
 KEEP = timedelta(days=30)
 RUN_TIMEOUT = timedelta(days=1)
 _LONGEST = 1e10

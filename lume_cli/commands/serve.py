@@ -73,8 +73,8 @@ _webhooks = stack(
         "--webhook-host",
         "webhook_hosts",
         multiple=True,
-        metavar="HOST",
-        help="Host that webhooks may be sent to; repeatable. Default: 127.0.0.1 and localhost.",
+        metavar="HOST[:PORT]",
+        help="Host that webhooks may be sent to; repeatable. This machine needs its port: 127.0.0.1:9000.",
     ),
 )
 

@@ -2,12 +2,14 @@
 
 A URL comes from whoever may submit runs, the request from the server's own place in the network: so hosts are
 compared literally with the operator's list, by the parser that the request is sent with, and nothing is called
-without a secret.
+without a secret. This machine has services that trust whoever reaches them from inside, so it is called only
+where the operator has named it with its port.
 """
 
 import hashlib
 import hmac
 from collections.abc import Iterable
+from ipaddress import ip_address
 
 from attrs import field, frozen
 from yarl import URL
@@ -36,11 +38,11 @@ class WebhookRules:
 
     Attributes:
         secret: what bodies are signed with; None where nothing may be called.
-        hosts: the hosts that may be called, in the parser's spelling.
+        hosts: the hosts that may be called, in the parser's spelling, each with its port or None for any.
     """
 
     secret: bytes | None = field(repr=False)
-    hosts: tuple[str, ...]
+    hosts: tuple[tuple[str, int | None], ...]
 
     @classmethod
     def of(cls, secret: str | bytes | None, hosts: Iterable[str]) -> "WebhookRules":
@@ -58,10 +60,11 @@ class WebhookRules:
         parsed = _parsed(url)
         if parsed is None:
             raise NotAWebhook("must be an http:// or https:// URL with a host, without user and password")
-        if parsed.raw_host not in self.hosts:
+        if not {(parsed.raw_host, None), (parsed.raw_host, parsed.port)} & set(self.hosts):
+            listed = ", ".join(host if port is None else f"{host}:{port}" for host, port in self.hosts)
             raise WebhookRefused(
-                f"{parsed.raw_host!r} is not a host that this server calls; there are "
-                f"{', '.join(self.hosts) or 'none'}"
+                f"{parsed.raw_host}:{parsed.port} is not a host that this server calls; "
+                f"webhook_hosts names {listed or 'none'}"
             )
 
     def signature(self, body: bytes) -> str:
@@ -81,13 +84,33 @@ def _parsed(text: str) -> URL | None:
     return url if url.scheme in ("http", "https") and url.raw_host and not has_user else None
 
 
-def _checked_host(name: str) -> str:
+def is_this_machine(host: str) -> bool:
+    """Whether a host's name or address means the machine that the server runs on."""
+    name = host.lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
     try:
-        host = URL.build(scheme="http", host=name).raw_host
+        address = ip_address(name.partition("%")[0])
     except ValueError:
-        host = None
+        return False
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    return bool(mapped.is_loopback or mapped.is_unspecified)
+
+
+def _checked_host(name: str) -> tuple[str, int | None]:
+    has_port = name.rpartition("]")[2].count(":") == 1
+    authority = name if has_port or name.startswith("[") or ":" not in name else f"[{name}]"
+    try:
+        url = URL(f"http://{authority}")
+        host, port = url.raw_host, url.explicit_port
+    except ValueError:
+        host, port = None, None
     if not host or set(name) & set("/@?#% "):
         raise ConfigurationError(
-            f"webhook_hosts: {name!r} is no host: write it without scheme, port and path"
+            f"webhook_hosts: {name!r} is not a valid host: write host or host:port, without scheme and path"
         )
-    return host
+    if port is None and is_this_machine(host):
+        raise ConfigurationError(
+            f"webhook_hosts: {name!r} is this machine: name it with its port, such as {authority}:9000"
+        )
+    return host, port

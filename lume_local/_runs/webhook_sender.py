@@ -18,6 +18,7 @@ from yarl import URL
 from lume_local._runs.health import Health, why
 from lume_local._runs.outbox import Deliveries, Delivery
 from lume_local._runs.task_group import task_group
+from lume_local._runs.webhook_resolver import OutwardResolver
 from lume_local._runs.webhook_rules import DELIVERY_HEADER, SIGNATURE_HEADER, WebhookRefused, WebhookRules
 
 _log = logging.getLogger("lume_local")
@@ -67,7 +68,9 @@ class WebhookSender:
 
     def _opened(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=MOST_AT_ONCE, force_close=True),
+            connector=aiohttp.TCPConnector(
+                limit=MOST_AT_ONCE, force_close=True, resolver=OutwardResolver(), use_dns_cache=False
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=PATIENCE),
             headers={"User-Agent": "lume_local"},

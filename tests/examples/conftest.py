@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from examples.support import EXAMPLES, SECRET
 from local.flows import SLOW, slow_rows
+from local.receiver import unused_port
 
 import lume_local
 
@@ -33,20 +34,32 @@ def source(home: Path) -> Callable[[str], str]:
 
 
 @pytest.fixture
-def server(home: Path) -> Iterator[lume_local.ThreadedServer]:
+def port() -> int:
+    """Where the receiver of webhooks listens."""
+    return unused_port()
+
+
+@pytest.fixture
+def server(home: Path, port: int) -> Iterator[lume_local.ThreadedServer]:
     """One run at a time."""
     with lume_local.serve_in_thread(
-        flows=home / "flows", data=home / ".lume", roots=[home], max_active=1, webhook_secret=SECRET
+        flows=home / "flows",
+        data=home / ".lume",
+        roots=[home],
+        max_active=1,
+        webhook_secret=SECRET,
+        webhook_hosts=[f"127.0.0.1:{port}"],
     ) as server:
         yield server
 
 
 @pytest.fixture
-def settings(server: lume_local.ThreadedServer, home: Path) -> dict[str, str]:
+def settings(server: lume_local.ThreadedServer, home: Path, port: int) -> dict[str, str]:
     """The environment of an example's process."""
     return {
         "LUME_BASE_URL": server.base_url,
         "LUME_API_KEY": server.api_key,
         "LUME_WEBHOOK_SECRET": SECRET,
+        "PORT": str(port),
         "HOME": str(home),
     }

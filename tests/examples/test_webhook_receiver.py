@@ -15,7 +15,7 @@ from lume_async.webhooks import SIGNATURE_HEADER
 # It must know its own address before it is imported: so the port is taken first.
 UVICORN = """
     import os, socket, uvicorn
-    taken = socket.create_server(("127.0.0.1", 0))
+    taken = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
     os.environ["LUME_WEBHOOK_URL"] = f"http://127.0.0.1:{taken.getsockname()[1]}/lume/"
     print(os.environ["LUME_WEBHOOK_URL"], flush=True)
     from examples.webhook_receiver import app

@@ -1,6 +1,7 @@
 """Somebody who receives webhooks, with the handler that lume_async gives to users."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import cast
@@ -29,6 +30,8 @@ class Receiver:
     """Where to send to, and what came."""
 
     url: str
+    host: str
+    """As a server's `webhook_hosts` names it."""
     received: list[Received] = field(factory=list)
     came: asyncio.Condition = field(factory=asyncio.Condition)
 
@@ -49,8 +52,15 @@ class _Again:
         yield self._body
 
 
+def unused_port() -> int:
+    """A port that is free, for whoever must be named before it listens."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+        return port
+
+
 @asynccontextmanager
-async def receiver(on_event: OnEvent, secret: str = SECRET) -> AsyncIterator[Receiver]:
+async def receiver(on_event: OnEvent, secret: str = SECRET, port: int = 0) -> AsyncIterator[Receiver]:
     """A receiver as long as the block lasts; requests go to `on_event` once their signature was verified."""
     handler = aiohttp_handler(on_event, secret)
 
@@ -66,9 +76,10 @@ async def receiver(on_event: OnEvent, secret: str = SECRET) -> AsyncIterator[Rec
     app.router.add_post("/hook", handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()
-    here = Receiver(f"http://127.0.0.1:{runner.addresses[0][1]}/hook")
+    host = f"127.0.0.1:{runner.addresses[0][1]}"
+    here = Receiver(f"http://{host}/hook", host)
     try:
         yield here
     finally:

@@ -17,6 +17,7 @@ from cli.deliveries import BODY, SECRET, listen, send, signed
 from cli.shell import DEADLINE, LUME, Shell, environment
 from click.testing import CliRunner
 from local.flows import PEOPLE_CSV, write_flows
+from local.receiver import unused_port
 
 import lume_local
 from lume_cli._app import app
@@ -37,13 +38,23 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
 
 
 @pytest.fixture
-def sender(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[lume_local.ThreadedServer]:
+def port() -> int:
+    """For a receiver that the server names before it listens."""
+    return unused_port()
+
+
+@pytest.fixture
+def sender(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, port: int) -> Iterator[lume_local.ThreadedServer]:
     """A server that calls webhooks, and quickly again where they fail."""
     monkeypatch.setattr(webhook_sender, "UNIT", 0.01)
     write_flows(tmp_path / "flows")
     (tmp_path / "good.csv").write_text(PEOPLE_CSV)
     with lume_local.serve_in_thread(
-        flows=tmp_path / "flows", data=tmp_path / "data", roots=[tmp_path], webhook_secret=SECRET
+        flows=tmp_path / "flows",
+        data=tmp_path / "data",
+        roots=[tmp_path],
+        webhook_secret=SECRET,
+        webhook_hosts=[f"127.0.0.1:{port}"],
     ) as server:
         yield server
 
@@ -72,9 +83,9 @@ def settled(folder: Path, count: int) -> list[tuple[int, str | None]]:
 
 
 def test_a_server_delivers_and_the_command_ends(
-    shell: Shell, sender: lume_local.ThreadedServer, tmp_path: Path
+    shell: Shell, sender: lume_local.ThreadedServer, tmp_path: Path, port: int
 ) -> None:
-    started, url = listen(shell, "--count", "2", "-o", "ndjson")
+    started, url = listen(shell, "--count", "2", "-o", "ndjson", "--port", str(port))
     runs = [submit(sender, "good.csv", url), submit(sender, "missing.csv", url)]
     done = started.end()
     told = {line["run_id"]: line for line in map(json.loads, done.out.splitlines())}
@@ -88,9 +99,9 @@ def test_a_server_delivers_and_the_command_ends(
 
 
 def test_an_other_secret_is_refused_until_the_right_one_listens(
-    shell: Shell, sender: lume_local.ThreadedServer
+    shell: Shell, sender: lume_local.ThreadedServer, port: int
 ) -> None:
-    wrong, url = listen(shell, LUME_WEBHOOK_SECRET="another")
+    wrong, url = listen(shell, "--port", str(port), LUME_WEBHOOK_SECRET="another")
     run = submit(sender, "good.csv", url)
     wrong.until(lambda: "rejected with 401: the signature does not match" in wrong.out)
     assert run not in wrong.out
@@ -100,12 +111,13 @@ def test_an_other_secret_is_refused_until_the_right_one_listens(
     assert (done.code, done.out.split()[3:]) == (0, [run, "SUCCEEDED", "verified"])
 
 
-def test_the_command_serve_as_the_sender(shell: Shell, tmp_path: Path) -> None:
+def test_the_command_serve_as_the_sender(shell: Shell, tmp_path: Path, port: int) -> None:
     write_flows(tmp_path / "flows")
     (tmp_path / "good.csv").write_text(PEOPLE_CSV)
-    serving = shell.start("serve", "--key-env", "KEY", "--webhook-secret-env", "LUME_WEBHOOK_SECRET", KEY="k")
+    words = ["--webhook-secret-env", "LUME_WEBHOOK_SECRET", "--webhook-host", f"127.0.0.1:{port}"]
+    serving = shell.start("serve", "--key-env", "KEY", *words, KEY="k")
     serving.until(lambda: "LUME_API_KEY" in serving.err and "\n" in serving.out)
-    started, url = listen(shell, "--once")
+    started, url = listen(shell, "--once", "--port", str(port))
     wanted = {"flow_version": "people:v1", "source_path": "good.csv", "webhook_url": url}
     status, _ = send(
         f"{serving.out.strip()}/v1/runs",

@@ -1,6 +1,7 @@
 """Webhooks: who may be called, what arrives, and that it arrives whatever happens in between."""
 
 import asyncio
+import socket
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -10,10 +11,10 @@ from typing import Any
 
 import orjson
 import pytest
-from aiohttp import web
+from aiohttp import DefaultResolver, web
 from attrs import evolve
 from local.flows import slow_rows
-from local.receiver import SECRET, receiver
+from local.receiver import SECRET, receiver, unused_port
 from local.servers import process, serve
 from local.wire import Wire, validate
 
@@ -28,7 +29,7 @@ from lume_local._runs.store import NewRun, Store
 from lume_local._runs.webhook_rules import NotAWebhook, WebhookRefused, WebhookRules
 from lume_local._runs.webhook_sender import WebhookSender
 
-HOSTS = ("127.0.0.1", "localhost")
+HOSTS = ("127.0.0.1:9", "127.0.0.1:8080", "localhost:443", "localhost:80", "hooks.example", "[::1]:9")
 RULES = WebhookRules.of(SECRET, HOSTS)
 
 
@@ -81,7 +82,15 @@ def ended(store: Store, url: str, count: int = 1) -> list[str]:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://127.0.0.1/", "http://127.0.0.1:8080/a?b=c", "https://localhost/x", "http://LOCALHOST/%41"],
+    [
+        *(
+            "http://127.0.0.1:9/",
+            "http://127.0.0.1:8080/a?b=c",
+            "https://localhost/x",
+            "http://LOCALHOST/%41",
+        ),
+        *("http://hooks.example/", "https://hooks.example:8443/", "http://[::1]:9/"),
+    ],
 )
 def test_urls_that_may_be_called(url: str) -> None:
     RULES.check(url)
@@ -91,6 +100,10 @@ def test_urls_that_may_be_called(url: str) -> None:
     ("url", "refusal"),
     [
         ("http://example.org/", WebhookRefused),
+        ("http://127.0.0.1/", WebhookRefused),
+        ("http://127.0.0.1:10/", WebhookRefused),
+        ("https://127.0.0.1/", WebhookRefused),
+        ("http://localhost:9/", WebhookRefused),
         ("http://127.0.0.2/", WebhookRefused),
         ("http://127.1/", WebhookRefused),
         ("http://2130706433/", WebhookRefused),
@@ -128,7 +141,15 @@ def test_urls_that_may_not_be_called(url: str, refusal: type[WebhookRefused]) ->
         (b"  ", HOSTS, "webhook_secret is empty"),
         ("s", ["http://localhost"], "without scheme"),
         ("s", ["localhost/x"], "without scheme"),
-        ("s", [""], "is no host"),
+        ("s", [""], "is not a valid host"),
+        ("s", ["a.example:x"], "is not a valid host"),
+        ("s", ["a.example:99999"], "is not a valid host"),
+        ("s", ["127.0.0.1"], r"is this machine: name it with its port, such as 127\.0\.0\.1:9000"),
+        *(
+            ("s", [name], "is this machine")
+            for name in ("localhost", "LOCALHOST.", "x.localhost", "127.9.9.9")
+        ),
+        *(("s", [name], "is this machine") for name in ("::1", "[::1]", "0.0.0.0", "::", "::ffff:127.0.0.1")),
     ],
 )
 async def test_settings_that_make_no_sense(
@@ -141,7 +162,8 @@ async def test_settings_that_make_no_sense(
 
 def test_rules_do_not_show_the_secret() -> None:
     assert SECRET not in repr(RULES)
-    assert WebhookRules.of("s", "Receiver.Example").hosts == ("receiver.example",)
+    assert WebhookRules.of("s", "Receiver.Example").hosts == (("receiver.example", None),)
+    assert WebhookRules.of("s", ["a.example:8080", "::2"]).hosts == (("a.example", 8080), ("::2", None))
 
 
 async def test_submissions_that_are_refused(home: Path, wire: Wire) -> None:
@@ -163,7 +185,7 @@ async def test_submissions_that_are_refused(home: Path, wire: Wire) -> None:
 
 
 async def test_the_url_belongs_to_the_request(home: Path) -> None:
-    async with serve(home, webhook_secret=SECRET) as wire:
+    async with serve(home, webhook_secret=SECRET, webhook_hosts=["127.0.0.1:9"]) as wire:
         await wire.submit("people:v1", "absent.csv", key="k", webhook_url="http://127.0.0.1:9/")
         other = await wire.submit("people:v1", "absent.csv", key="k", webhook_url="http://127.0.0.1:9/2")
         assert other.kind == "idempotency-key-reused"
@@ -174,7 +196,10 @@ async def test_the_url_belongs_to_the_request(home: Path) -> None:
 
 async def test_the_end_of_a_run_is_told(home: Path) -> None:
     events: list[WebhookEvent] = []
-    async with receiver(events.append) as hook, serve(home, webhook_secret=SECRET) as wire:
+    async with (
+        receiver(events.append) as hook,
+        serve(home, webhook_secret=SECRET, webhook_hosts=[hook.host]) as wire,
+    ):
         run = await wire.run(
             "people:v1", "people.csv", webhook_url=hook.url, run_metadata={"é": 1.0, "b": [None]}
         )
@@ -208,7 +233,10 @@ async def test_a_receiver_that_fails_first_gets_it_again(home: Path) -> None:
             raise failure
         handled.append(event)
 
-    async with receiver(Once(handle)) as hook, serve(home, webhook_secret=SECRET) as wire:
+    async with (
+        receiver(Once(handle)) as hook,
+        serve(home, webhook_secret=SECRET, webhook_hosts=[hook.host]) as wire,
+    ):
         run = await wire.run("people:v1", "absent.csv", webhook_url=hook.url)
         received = await hook.until(3)
         (row,) = await settled(home / ".lume/state/runs.sqlite")
@@ -221,13 +249,17 @@ async def test_a_receiver_that_fails_first_gets_it_again(home: Path) -> None:
 
 async def test_a_webhook_wakes_a_monitor(home: Path) -> None:
     (home / "slow.csv").write_text(slow_rows())
-    serving = lume_local.serve(home / "flows", home / ".lume", [home], webhook_secret=SECRET)
+    port = unused_port()
+    hosts = [f"127.0.0.1:{port}"]
+    serving = lume_local.serve(
+        home / "flows", home / ".lume", [home], webhook_secret=SECRET, webhook_hosts=hosts
+    )
     async with (
         serving as server,
         server.client() as client,
         # Nothing but the webhook can show the end of the run: the next look would be in an hour.
         client.monitor(poll_interval=3600) as monitor,
-        receiver(lambda event: monitor.notify(event.run_id)) as hook,
+        receiver(lambda event: monitor.notify(event.run_id), port=port) as hook,
     ):
         wire = Wire(server.base_url, server.api_key)
         async with wire.session:
@@ -258,7 +290,7 @@ async def test_a_server_killed_between_the_end_and_the_delivery(home: Path) -> N
             await never.wait()
 
     async with receiver(hold) as hook:
-        async with process(home, webhook_secret=SECRET) as (server, wire):
+        async with process(home, webhook_secret=SECRET, webhook_hosts=[hook.host]) as (server, wire):
             run = await wire.run("people:v1", "people.csv", webhook_url=hook.url)
             await arrived.wait()
             server.kill()
@@ -267,7 +299,7 @@ async def test_a_server_killed_between_the_end_and_the_delivery(home: Path) -> N
         assert (before["attempts"], before["delivered_at"]) == (0, None)
         async with serve(home):
             pass  # without a secret it waits on
-        async with serve(home, webhook_secret=SECRET):
+        async with serve(home, webhook_secret=SECRET, webhook_hosts=[hook.host]):
             (received,) = await hook.until(1)
             (row,) = await settled(home / ".lume/state/runs.sqlite")
     assert received.body == before["body"]
@@ -279,12 +311,12 @@ async def test_a_run_that_the_next_server_settles_is_told_too(home: Path) -> Non
     events: list[WebhookEvent] = []
     (home / "slow.csv").write_text(slow_rows())
     async with receiver(events.append) as hook:
-        async with process(home, webhook_secret=SECRET) as (server, wire):
+        async with process(home, webhook_secret=SECRET, webhook_hosts=[hook.host]) as (server, wire):
             run_id = (await wire.submit("slow:v1", "slow.csv", webhook_url=hook.url)).document["id"]
             await wire.until(run_id, "TRANSFORMING")
             server.kill()
             await server.wait()
-        async with serve(home, webhook_secret=SECRET):
+        async with serve(home, webhook_secret=SECRET, webhook_hosts=[hook.host]):
             await hook.until(1)
     assert [(event.run_id, event.status) for event in events] == [(run_id, "CRASHED")]
 
@@ -306,9 +338,9 @@ def test_a_run_ends_with_its_delivery_or_not_at_all(store: Store, monkeypatch: p
 
 
 @asynccontextmanager
-async def sending(store: Store) -> AsyncIterator[WebhookSender]:
+async def sending(store: Store, *hosts: str) -> AsyncIterator[WebhookSender]:
     """A sender at work."""
-    sender = WebhookSender(store.deliveries, RULES, Health(Path()))
+    sender = WebhookSender(store.deliveries, WebhookRules.of(SECRET, hosts), Health(Path()))
     async with sender.running():
         yield sender
 
@@ -331,7 +363,7 @@ async def test_a_redirect_is_a_failure(store: Store, tmp_path: Path) -> None:
     runner, url = await bare(web.Response(status=307, headers={"Location": "/elsewhere"}), requests)
     ended(store, url)
     began = time.time()
-    async with sending(store), asyncio.timeout(20):
+    async with sending(store, url.removeprefix("http://")), asyncio.timeout(20):
         while not (row := outbox(tmp_path / "runs.sqlite")[0])["attempts"]:
             await asyncio.sleep(0.005)
     await runner.cleanup()
@@ -346,7 +378,7 @@ async def test_it_gives_up_after_eight_attempts(
     def refuse(event: WebhookEvent) -> None:
         raise RuntimeError
 
-    async with sending(store) as sender, receiver(refuse) as hook:
+    async with receiver(refuse) as hook, sending(store, hook.host) as sender:
         (run_id,) = ended(store, hook.url)
         sender.wake()
         (row,) = await settled(tmp_path / "runs.sqlite")
@@ -371,12 +403,36 @@ async def test_whoever_can_not_be_reached_is_noted(
         runner, closed = await bare(web.Response(), [])
         await runner.cleanup()
         ended(store, closed)
-        async with sending(store):
+        async with sending(store, hook.host, closed.removeprefix("http://")):
             rows = await settled(tmp_path / "runs.sqlite", 3)
     late, refused, unreachable = [row["error"] for row in rows]
     assert late == "no answer within 0 s"
-    assert "'not.allowed.any.more' is not a host that this server calls" in refused
+    assert "not.allowed.any.more:80 is not a host that this server calls" in refused
     assert "ClientConnectorError" in unreachable
+
+
+async def test_no_other_name_leads_to_this_machine(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook_sender, "MOST_ATTEMPTS", 1)
+    calls: list[WebhookEvent] = []
+
+    async def resolve(
+        resolver: object, host: str, port: int = 0, family: int = socket.AF_INET
+    ) -> list[dict[str, Any]]:
+        found = {"hostname": host, "host": "127.0.0.1", "port": port, "family": socket.AF_INET}
+        return [{**found, "proto": 0, "flags": socket.AI_NUMERICHOST}]
+
+    monkeypatch.setattr(DefaultResolver, "resolve", resolve)
+    async with receiver(calls.append) as hook:
+        port = hook.host.rpartition(":")[2]
+        ended(store, f"http://inward.example:{port}/hook")
+        ended(store, f"http://localhost:{port}/hook")
+        async with sending(store, "inward.example", f"localhost:{port}"):
+            refused, called = await settled(tmp_path / "runs.sqlite", 2)
+    assert "inward.example leads to this machine" in refused["error"]
+    assert called["error"] is None
+    assert len(calls) == 1
 
 
 async def test_only_a_few_at_a_time(store: Store, tmp_path: Path) -> None:
@@ -393,7 +449,7 @@ async def test_only_a_few_at_a_time(store: Store, tmp_path: Path) -> None:
 
     async with receiver(count) as hook:
         ids = ended(store, hook.url, 30)
-        async with sending(store) as sender:
+        async with sending(store, hook.host) as sender:
             await full.wait()
             sender.wake()
             gate.set()
@@ -415,7 +471,7 @@ async def test_closing_leaves_what_is_under_way_to_the_next_one(
 
     async with receiver(hold) as hook:
         ended(store, hook.url)
-        async with sending(store):
+        async with sending(store, hook.host):
             await arrived.wait()
     assert [one.attempts for one in store.deliveries.waiting(9)] == [0]
 
@@ -433,7 +489,7 @@ async def test_what_can_not_be_noted_is_noted_later_and_not_sent_again(
 
     monkeypatch.setattr(Deliveries, "delivered", sometimes)
     monkeypatch.setattr(webhook_sender, "RETRY", 0.001)
-    async with receiver(lambda event: None) as hook, sending(store) as sender:
+    async with receiver(lambda event: None) as hook, sending(store, hook.host) as sender:
         ended(store, hook.url)
         sender.wake()
         (row,) = await settled(tmp_path / "runs.sqlite")
