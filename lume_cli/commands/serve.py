@@ -62,6 +62,12 @@ _bounds = stack(
         help="Retention of idempotency keys, the change feed and completed deliveries: 12h, 90d … or "
         "forever; default: 30d. Runs, output and uploads are always kept.",
     ),
+    click.option(
+        "--run-timeout",
+        type=Keep(above_zero=True),
+        metavar="TIME",
+        help="Time limit of a run, which is FAILED after it: 90m, 12h … or forever; default: 1d.",
+    ),
 )
 _webhooks = stack(
     click.option(
@@ -118,6 +124,7 @@ def _of_serve(
     roots: tuple[str, ...],
     max_upload_bytes: int | None,
     keep: float | None,
+    run_timeout: float | None,
     webhook_secret_env: str | None,
     webhook_hosts: tuple[str, ...],
     **others: Any,
@@ -134,6 +141,8 @@ def _of_serve(
         wanted["max_upload_bytes"] = max_upload_bytes
     if keep is not None:
         wanted["keep"] = None if keep == float("inf") else keep
+    if run_timeout is not None:
+        wanted["run_timeout"] = None if run_timeout == float("inf") else run_timeout
     if webhook_secret_env is not None:
         wanted["webhook_secret"] = os.fsencode(_of_variable("--webhook-secret-env", webhook_secret_env))
     if webhook_hosts:

@@ -58,6 +58,8 @@ def test_what_is_not_said_is_left_to_the_server(asked: list[dict[str, Any]]) -> 
         (["--max-upload", "0"], {"max_upload_bytes": 0}),
         (["--keep", "90d"], {"keep": 90 * 86400.0}),
         (["--keep", "forever"], {"keep": None}),
+        (["--run-timeout", "90m"], {"run_timeout": 5400.0}),
+        (["--run-timeout", "forever"], {"run_timeout": None}),
         (["--key-env", "SECRET"], {"api_key": "whisper"}),
         (["--webhook-secret-env", "SECRET"], {"webhook_secret": b"whisper"}),
         (
@@ -77,7 +79,7 @@ def test_options_and_settings(
 
 def test_every_setting_has_an_option(asked: list[dict[str, Any]]) -> None:
     words = "--key-env SECRET --max-upload 1 --keep 1d --webhook-secret-env SECRET --webhook-host h --root ."
-    invoke(*words.split())
+    invoke(*words.split(), "--run-timeout", "1d")
     wanted = set(Settings.of.__func__.__annotations__) - {"return"}  # type: ignore[attr-defined]
     assert set(asked[0]) == wanted
 
@@ -132,7 +134,7 @@ def test_a_host_with_a_scheme_is_told(no_server: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(no_server)
     result = invoke("--webhook-secret-env", "SECRET", "--webhook-host", "http://a", "--no-flows")
     assert result.exit_code == 1
-    assert "'http://a' is no host" in result.stderr
+    assert "'http://a' is not a valid host" in result.stderr
 
 
 @pytest.mark.parametrize(
