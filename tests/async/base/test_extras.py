@@ -13,6 +13,12 @@ PIP = f"{sys.executable} -m pip install"
 
 
 @pytest.fixture
+def with_pip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment that has pip, whatever made the one that the tests run in."""
+    monkeypatch.setattr(extras, "find_spec", lambda name: object())
+
+
+@pytest.fixture
 def origin(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object] | None]:
     """What the installer noted about where the distribution came from."""
     found: list[dict[str, object] | None] = []
@@ -39,6 +45,7 @@ def origin(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object] | None]:
         ({"url": "https://host/x.whl", "archive_info": {}}, "'lume-client[cli] @ https://host/x.whl'"),
     ],
 )
+@pytest.mark.usefixtures("with_pip")
 def test_where_it_came_from(
     origin: list[dict[str, object] | None], noted: dict[str, object] | None, requirement: str
 ) -> None:
@@ -46,6 +53,7 @@ def test_where_it_came_from(
     assert extras.install_command("cli") == f"{PIP} {requirement}"
 
 
+@pytest.mark.usefixtures("with_pip")
 def test_a_checkout_that_is_only_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
         raise PackageNotFoundError(name)
