@@ -161,7 +161,7 @@ def test_a_program_that_closes_nothing_ends_quietly(run_script: RunScript, servi
     done = run_script(
         """
         import logging, lume_sync as lume
-        logging.getLogger("asyncio").setLevel(logging.ERROR)  # a busy machine makes slow callbacks, which -X dev tells
+        logging.getLogger("asyncio").setLevel(logging.ERROR)  # -X dev reports slow callbacks
         client = lume.Client()
         assert client.run_status("done").succeeded
         assert lume.run_status("done").succeeded
