@@ -7,9 +7,12 @@ import asyncio
 import csv
 import io
 import itertools
+import os
 import sys
 import tempfile
+import textwrap
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import duckdb
@@ -23,6 +26,9 @@ EXAMPLES = Path(__file__).resolve().parent
 FLOWS = EXAMPLES / "flows"
 SOURCE = EXAMPLES / "data" / "customers.csv"
 FLOW_VERSION = "customer_cleaner:v1"
+ROWS, WIDTH = 3, 80
+BOLD, RED, GREEN, DIM = "1", "31", "32", "2"
+IN_COLOUR = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 async def with_async(data: Path) -> None:
@@ -40,19 +46,19 @@ async def with_async(data: Path) -> None:
             show_status(begun, f"{snapshot.status}")
 
         show_metrics(run.metadata)
-        show_reasons(run.metadata)
-        if run.rejects_location:
-            heading(f"the first rejected rows of {run.rejects_location}")
-            show_rejects(Path(run.rejects_location))
         if run.mapped_location:
-            heading(f"the first mapped rows of {run.mapped_location}")
+            heading(f"{ROWS} rows before (-) and after (+)")
             show_rows(run.mapped_location)
+        if run.rejects_location:
+            heading(f"{ROWS} rejected rows, each with its reason")
+            show_rejects(Path(run.rejects_location))
+        show_reasons(run.metadata)
 
         heading("the same source once more")
         try:
             await lume.run(FLOW_VERSION, str(SOURCE))
         except lume.DuplicateRunError as error:
-            print(f"  refused: {error}")
+            show_refusal(error)
         again = await lume.run(FLOW_VERSION, str(SOURCE), force_rerun=True)
         await again.wait()
         print(f"  with force_rerun=True: {again.id} {again.status}")
@@ -78,19 +84,30 @@ def with_sync(data: Path) -> None:
         try:
             lume.run(FLOW_VERSION, str(SOURCE))
         except lume.DuplicateRunError as error:
-            print(f"  refused: {error}")
+            show_refusal(error)
         again = lume.run(FLOW_VERSION, str(SOURCE), force_rerun=True)
         again.wait()
         print(f"  with force_rerun=True: {again.id} {again.status}")
         lume.close()
 
 
+def paint(text: str, colour: str) -> str:
+    return f"\x1b[{colour}m{text}\x1b[0m" if IN_COLOUR else text
+
+
+def line(text: str, colour: str) -> None:
+    """One line of the terminal, cut off where that ends."""
+    print(paint(text if len(text) <= WIDTH else text[: WIDTH - 1] + "…", colour))
+
+
 def title(text: str) -> None:
-    print(f"\n=== {text} {'=' * (92 - len(text))}")
+    print()
+    line(f"=== {text} ".ljust(WIDTH, "="), BOLD)
 
 
 def heading(text: str) -> None:
-    print(f"\n{text}")
+    print()
+    line(text, BOLD)
 
 
 def show_status(begun: float, text: str) -> None:
@@ -114,15 +131,37 @@ def show_reasons(metadata: RunMetadata) -> None:
 
 
 def show_rows(file: str) -> None:
-    for row in duckdb.read_parquet(file).limit(4).fetchall():
-        print("  " + " | ".join("" if value is None else str(value) for value in row))
+    before = SOURCE.read_text(encoding="utf-8").splitlines()[1 : 1 + ROWS]
+    after = duckdb.read_parquet(file).limit(ROWS).fetchall()
+    for raw, row in zip(before, after, strict=True):
+        line(f"- {raw}", RED)
+        line(f"+ {as_csv('' if value is None else value for value in row)}", GREEN)
 
 
-def show_rejects(file: Path, rows: int = 4) -> None:
+def show_rejects(file: Path) -> None:
     with file.open(newline="", encoding="utf-8") as lines:
-        for row in itertools.islice(csv.DictReader(lines), rows):
-            source = " | ".join(value for name, value in row.items() if not name.startswith("_lume"))
-            print(f"  {source}\n      {row['_lume_reasons']}")
+        for row in itertools.islice(csv.DictReader(lines), ROWS):
+            line(f"- {as_csv(value for name, value in row.items() if not name.startswith('_lume'))}", RED)
+            line(f"  {row['_lume_reasons']}", DIM)
+
+
+def show_refusal(error: Exception) -> None:
+    print(textwrap.fill(f"refused: {error}", WIDTH, initial_indent="  ", subsequent_indent="    "))
+
+
+def as_csv(values: Iterable[object]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(values)
+    return text.getvalue()
+
+
+def show_next(folder: Path) -> None:
+    heading("What to do next")
+    print("  . .venv/bin/activate               then, with a CSV file of your own:")
+    print("  lume flow init FILE.csv -o flows/  write a flow with its columns and types")
+    print("  lume flow try flows/*.toml FILE.csv --watch     see what it makes of it")
+    print("  docs/tutorial.md                   the whole way, in five minutes")
+    print(f"\nThe output of this demo is yours to look at, and to delete:\n  {folder}")
 
 
 if __name__ == "__main__":
@@ -131,4 +170,4 @@ if __name__ == "__main__":
     folder = Path(tempfile.mkdtemp(prefix="lume-demo-"))
     asyncio.run(with_async(folder / "async"))
     with_sync(folder / "sync")
-    print(f"\nThe output is yours to look at, and to delete: {folder}")
+    show_next(folder)

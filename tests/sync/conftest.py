@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from faults.support import DIES_WITH_US, SHOWS_WHERE, family
+from faults.support import DIES_WITH_US, QUIET_ABOUT_TIME, SHOWS_WHERE, family
 from sync.service import Service, serving
 
 from lume_sync import _call
@@ -99,7 +99,7 @@ def interrupt(loop: str, service: Service) -> Interrupt:
 @contextmanager
 def started(source: str, loop: str, flags: tuple[str, ...]) -> Iterator["subprocess.Popen[str]"]:
     # Not faulthandler's own timer: a forked child would wait at its exit for the timer's thread.
-    prelude = DIES_WITH_US + SHOWS_WHERE
+    prelude = DIES_WITH_US + SHOWS_WHERE + QUIET_ABOUT_TIME
     if loop == "asyncio":
         prelude += "sys.modules['uvloop'] = None\n"
     with subprocess.Popen(

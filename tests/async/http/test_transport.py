@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faults.support import QUIET_ABOUT_TIME
 from loopback import Loopback, Request, bomb, endless, forever, gzipped, redirect, reply, reset
 from loopback_steps import Reply
 
@@ -553,7 +554,7 @@ FORKED = """
 def test_a_forked_child_uses_no_connection_of_its_parent() -> None:
     with ServerThread() as thread:
         done = subprocess.run(
-            [sys.executable, "-X", "dev", "-c", textwrap.dedent(FORKED), thread.url],
+            [sys.executable, "-X", "dev", "-c", QUIET_ABOUT_TIME + textwrap.dedent(FORKED), thread.url],
             capture_output=True,
             text=True,
             timeout=30,
@@ -607,7 +608,7 @@ def test_a_client_that_is_never_closed_makes_no_noise(use: str) -> None:
     program = textwrap.dedent(NEVER_CLOSED).format(use=use)
     with ServerThread() as thread:
         done = subprocess.run(
-            [sys.executable, "-X", "dev", "-W", "error", "-c", program, thread.url],
+            [sys.executable, "-X", "dev", "-W", "error", "-c", QUIET_ABOUT_TIME + program, thread.url],
             capture_output=True,
             text=True,
             timeout=30,
