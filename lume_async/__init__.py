@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from lume_async.errors import ConfigurationError as ConfigurationError
     from lume_async.errors import DuplicateRunError as DuplicateRunError
     from lume_async.errors import InvalidRequestError as InvalidRequestError
+    from lume_async.errors import JournalError as JournalError
     from lume_async.errors import LumeError as LumeError
     from lume_async.errors import RateLimitError as RateLimitError
     from lume_async.errors import ResponseDecodeError as ResponseDecodeError

@@ -18,6 +18,7 @@ HOMES = {
     "Failure": "lume_async._many.summary",
     "Hook": "lume_async._http.events",
     "InvalidRequestError": "lume_async.errors",
+    "JournalError": "lume_async.errors",
     "LumeError": "lume_async.errors",
     "LumeRun": "lume_async._run.handle",
     "Metrics": "lume_async.models",

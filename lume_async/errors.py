@@ -17,6 +17,7 @@
     │   ├── RunFailedError           FAILED, CRASHED, CANCELLED, an unknown terminal status
     │   └── RunTimeoutError          the timeout passed before the run ended (also a TimeoutError)
     ├── WebhookSignatureError        a webhook's signature is missing, malformed or wrong
+    ├── JournalError                 a journal in use can't be read or written any more
     └── ClientClosedError            the client was closed
 
 All of them can be pickled and copied: each holds a message and plain data, never a connection or the API key.
@@ -35,6 +36,7 @@ __all__ = [
     "ConfigurationError",
     "DuplicateRunError",
     "InvalidRequestError",
+    "JournalError",
     "LumeError",
     "RateLimitError",
     "ResponseDecodeError",
@@ -59,6 +61,14 @@ class LumeError(Exception):
 @public
 class ConfigurationError(LumeError):
     """A setting is missing or not valid. No request was sent."""
+
+
+@public
+class JournalError(LumeError):
+    """A journal that was in use can't be read or written any more: a full or broken disk, or damage.
+
+    What it holds is kept, and the same call with the same journal goes on from there.
+    """
 
 
 @public

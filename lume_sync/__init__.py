@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lume_async import Failure as Failure
     from lume_async import Hook as Hook
     from lume_async import InvalidRequestError as InvalidRequestError
+    from lume_async import JournalError as JournalError
     from lume_async import LumeError as LumeError
     from lume_async import Metrics as Metrics
     from lume_async import OnDuplicate as OnDuplicate

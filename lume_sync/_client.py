@@ -295,8 +295,7 @@ class Client:
         replays the outcomes that were already known, and finishes the rest.
 
         Args:
-            requests: a plain or asynchronous iterable, which may be endless; with a journal it must yield the same
-                requests each time.
+            requests: a plain or asynchronous iterable, endless ones too; with a journal the same ones each time.
             max_active: the maximum number of unfinished runs, including those whose outcome was not consumed yet.
             journal: the path of the file that records the batch; used by one process at a time.
             retry_failed: submit sources that failed according to the journal again, as new runs.
@@ -307,7 +306,8 @@ class Client:
             poll_interval: as in `watch`.
 
         Raises:
-            ConfigurationError: the journal is locked, is not a journal file, or belongs to a different input.
+            ConfigurationError: the journal is in use, can't be used, or belongs to a different input.
+            JournalError: it can't be used any more: a full disk, or damage.
             ValueError: an argument is not valid; no request was sent.
         """
         with adopted:

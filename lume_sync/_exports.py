@@ -18,6 +18,7 @@ HOMES = {
     "Failure": "lume_async",
     "Hook": "lume_async",
     "InvalidRequestError": "lume_async",
+    "JournalError": "lume_async",
     "LumeError": "lume_async",
     "LumeRun": "lume_sync._run",
     "Metrics": "lume_async",

@@ -2,129 +2,117 @@
 
 Killed at any point and opened again, it says of every item of the input what is certain:
 
-    nothing, or `unsent`   no run can exist: submit it
-    `sending`              a run may exist: find out, never just send again
-    `submitted`            the run is known: wait for its end
-    `ended`                the outcome is known
+    nothing, or UNSENT     no run can exist: submit it
+    SENDING                a run may exist: find out, never just send again
+    SUBMITTED              the run is known: wait for its end
+    ENDED, REFUSED         the outcome is known
 """
 
-import json
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
-from attrs import define
+from attrs import fields
 
-from lume_async.errors import ConfigurationError
+from lume_async._batch import entries
+from lume_async._batch.entries import DamagedError, Entry, Kind, Row
+from lume_async._batch.journal_file import close_file, damage, open_file, path_of, trouble
+from lume_async.errors import ConfigurationError, JournalError
 from lume_async.models import RunRequest
 
-_TABLES = """
-CREATE TABLE IF NOT EXISTS entries (
-    seq INTEGER PRIMARY KEY, item INTEGER NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL
-);
-CREATE INDEX IF NOT EXISTS entries_by_item ON entries (item);
-"""
-
-
-@define
-class Entry:
-    """What the journal knows of one item.
-
-    Attributes:
-        request: what was to be run.
-        key: the idempotency key of every attempt; another one where a failed run was tried again.
-        at: when it was first sent under this key, in seconds since the epoch.
-        reused: whether the run that it was submitted as existed before.
-        state: the kind of the newest entry.
-        body: what that entry says.
-    """
-
-    request: RunRequest
-    key: str
-    at: float
-    reused: bool
-    state: str
-    body: dict[str, Any]
+_INPUT = -1
+"""The item number of what is said of the input as a whole."""
 
 
 class Journal:
-    """An append-only SQLite file, held by one process at a time. Its calls block: keep them off the loop."""
+    """An append-only SQLite file, held by one process at a time. Its calls block: keep them off the loop.
+
+    Each of them raises `JournalError` where the file can't be read or written any more, or is damaged.
+    """
 
     def __init__(self, connection: sqlite3.Connection, path: str) -> None:
         self._connection = connection
         self._path = path
+        self.count: int | None = None
+        """How many items the input has; None where no process has seen its end."""
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
         """Open the journal, or begin a new one.
 
         Raises:
-            ConfigurationError: another process holds it, the file is no journal, or it can't be written.
+            ConfigurationError: it is in use, or no journal, or damaged, or it can't be written.
         """
-        name = os.fspath(path)
-        foreign = f"{name!r} is no journal of this library: take another file"
-        if _is_foreign(name):  # SQLite would take a file shorter than its header for an empty database
-            raise ConfigurationError(foreign)
+        name = path_of(path)
+        journal = cls(open_file(name), name)
         try:
-            connection = sqlite3.connect(name, timeout=0.0, isolation_level=None, check_same_thread=False)
-        except sqlite3.Error as error:
-            reason = f"the journal {name!r} can't be opened: {error}; is its folder there?"
-        else:
-            try:
-                _prepare(connection)
-                return cls(connection, name)
-            except sqlite3.OperationalError as error:
-                reason = f"the journal {name!r} can't be used: {error}"
-                if "locked" in str(error):
-                    reason = f"the journal {name!r} is in use by another process: wait for it, or take another file"
-            except sqlite3.DatabaseError:
-                reason = foreign
-            connection.close()
-        raise ConfigurationError(reason)
+            journal.count = journal._input()
+        except JournalError as error:
+            journal.close()
+            raise ConfigurationError(str(error)) from None
+        except BaseException:
+            journal.close()
+            raise
+        return journal
 
     def close(self) -> None:
         """Let go of the file."""
-        self._connection.close()
+        close_file(self._connection, self._path)
 
-    def begin(self, item: int, request: RunRequest, key: str, at: float) -> Entry | None:
-        """What is known of the item with this number; None where it was never sent: then it is about to be.
+    def rows(self, first: int, count: int) -> dict[int, list[Row]]:
+        """The entries of so many items, oldest first; an item that has none is not in it."""
+        found: dict[int, list[Row]] = {}
+        query = "SELECT item, kind, body FROM entries WHERE item >= ? AND item < ? ORDER BY item, seq"
+        with self._translated():
+            for item, kind, body in self._connection.execute(query, (first, first + count)):
+                found.setdefault(item, []).append((kind, body))
+        return found
+
+    def entry(self, item: int, request: RunRequest, rows: list[Row]) -> Entry | None:
+        """What the item's entries mean.
 
         Raises:
             ConfigurationError: the item was another one before.
         """
-        entry = self._entry(item)
-        self._check(item, entry, request)
-        if entry is None:
-            self.sending(item, request, key, at)
+        if self.count is not None and item >= self.count:
+            raise self._changed(f"it had {self.count:,} items, now it has more")
+        if not rows:
+            return None
+        said = entries.canonical(request)
+        entry, was = self._read(item, rows, said)
+        if was is not None and was is not said:
+            self._compare(item, entries.request_of(was), request)
         return entry
 
-    def sending(self, item: int, request: RunRequest, key: str, at: float) -> None:
-        """The item is about to be sent."""
-        fields = {
-            "flow_version": request.flow_version,
-            "source_path": request.source_path,
-            "run_metadata": request.run_metadata,
-            "force_rerun": request.force_rerun,
-        }
-        self._add(item, "sending", {"request": fields, "key": key, "at": at})
+    def sending(
+        self, item: int, request: RunRequest, key: str, at: float, *, by_server: bool = False
+    ) -> None:
+        """The item is about to be sent; `by_server` tells whose clock `at` is by."""
+        self._add(item, Kind.SENDING, entries.sending(request, key, at, by_server=by_server))
 
-    def submitted(self, item: int, run: dict[str, Any], *, reused: bool) -> None:
+    def submitted(self, item: int, run_id: str, *, reused: bool) -> None:
         """The item's run is known."""
-        self._add(item, "submitted", {"run": run, "reused": reused})
+        self._add(item, Kind.SUBMITTED, entries.submitted(run_id, reused=reused))
 
     def unsent(self, item: int, reason: str) -> None:
         """Sending failed in a way that can't have made a run."""
-        self._add(item, "unsent", {"reason": reason})
+        self._add(item, Kind.UNSENT, reason.encode("utf-8", "replace"))
 
     def withdraw(self, item: int, key: str) -> None:
         """The item was not sent under this key after all."""
-        newest = self._rows("SELECT kind, body FROM entries WHERE item = ? ORDER BY seq DESC LIMIT 1", item)
-        if any(kind == "sending" and json.loads(body)["key"] == key for kind, body in newest):
+        entry, _ = self._read(item, self._rows_of(item))
+        if entry is not None and entry.state is Kind.SENDING and entry.key == key:
             self.unsent(item, "cancelled before it was sent")
 
-    def ended(self, item: int, outcome: dict[str, Any]) -> None:
-        """The item's outcome is known."""
-        self._add(item, "ended", outcome)
+    def ended(self, item: int, run: dict[str, Any]) -> None:
+        """The item's run has ended."""
+        self._add_outcome(item, Kind.ENDED, run)
+
+    def refused(self, item: int, error: dict[str, Any]) -> None:
+        """The item's submission was refused for good."""
+        self._add_outcome(item, Kind.REFUSED, error)
 
     def complete(self, count: int) -> None:
         """The input has so many items and no more.
@@ -132,46 +120,76 @@ class Journal:
         Raises:
             ConfigurationError: an earlier process saw another number of items.
         """
-        before = self._count()
-        if before is None:
-            self._add(-1, "input", {"count": count})
-        elif before != count:
-            raise self._changed(f"it had {before:,} items, now it has {count:,}")
+        if self.count is None:
+            self._add(_INPUT, Kind.INPUT, entries.input_of(count))
+            self.count = count
+        elif self.count != count:
+            raise self._changed(f"it had {self.count:,} items, now it has {count:,}")
 
     def known_runs(self) -> set[str]:
-        """The ids of all runs that belong to an item."""
-        rows = self._rows("SELECT kind, body FROM entries WHERE kind = ?", "submitted")
-        return {json.loads(body)["run"]["id"] for _kind, body in rows}
+        """The ids of the runs that items have started."""
+        query = "SELECT item, kind, body FROM entries WHERE kind = ?"
+        known: set[str] = set()
+        with self._translated():
+            for item, kind, body in self._connection.execute(query, (Kind.SUBMITTED,)):
+                content = self._decoded(item, (kind, body))
+                if not entries.is_reused(content):
+                    known.add(entries.run_of(content))
+        return known
 
-    def _entry(self, item: int) -> Entry | None:
-        rows = self._rows("SELECT kind, body FROM entries WHERE item = ? ORDER BY seq", item)
-        sent = [json.loads(body) for kind, body in rows if kind == "sending"]
-        if not sent:
-            return None
-        key, (kind, body) = sent[-1]["key"], rows[-1]
-        at = next(sending["at"] for sending in sent if sending["key"] == key)
-        reused = next(
-            (json.loads(said)["reused"] for what, said in reversed(rows) if what == "submitted"), False
+    def _add_outcome(self, item: int, kind: Kind, value: Any) -> None:
+        entry, said = self._read(item, self._rows_of(item))
+        assert entry is not None
+        assert said is not None
+        self._add(item, kind, entries.outcome(value, said, entry.run_id))
+
+    def _add(self, item: int, kind: Kind, content: bytes) -> None:
+        newest = "SELECT coalesce(max(seq) + 1, 0) FROM entries WHERE item = ?1"
+        body = entries.encode(item, kind, content)
+        with self._translated():
+            self._connection.execute(f"INSERT INTO entries SELECT ?1, ({newest}), ?2, ?3", (item, kind, body))
+
+    def _rows_of(self, item: int) -> list[Row]:
+        return self.rows(item, 1).get(item, [])
+
+    def _input(self) -> int | None:
+        """How many items the input has; the entries at both ends are where they belong, or it is damaged."""
+        count: int | None = None
+        for query in (
+            "SELECT item, kind, body FROM entries ORDER BY item DESC, seq DESC LIMIT 1",
+            "SELECT item, kind, body FROM entries ORDER BY item, seq LIMIT 1",
+        ):
+            with self._translated():
+                rows = self._connection.execute(query).fetchall()
+            for item, kind, body in rows:
+                content = self._decoded(item, (kind, body))
+                count = entries.count_of(content) if item == _INPUT else None
+        return count
+
+    def _read(
+        self, item: int, rows: list[Row], said: bytes | None = None
+    ) -> tuple[Entry | None, bytes | None]:
+        try:
+            return entries.read(item, rows, said)
+        except DamagedError:
+            reason = damage(self._path, f"what it holds of item {item + 1}")
+        raise JournalError(reason)
+
+    def _decoded(self, item: int, row: Row) -> bytes:
+        try:
+            return entries.decode(item, row)[1]
+        except DamagedError:
+            reason = damage(self._path, f"what it holds of item {item + 1}" if item >= 0 else "its input")
+        raise JournalError(reason)
+
+    def _compare(self, item: int, was: RunRequest, now: RunRequest) -> None:
+        changed = ", ".join(
+            f"{field.name} {getattr(was, field.name)!r} is now {getattr(now, field.name)!r}"
+            for field in fields(RunRequest)
+            if getattr(was, field.name) != getattr(now, field.name)
         )
-        return Entry(RunRequest(**sent[-1]["request"]), key, at, reused, kind, json.loads(body))
-
-    def _check(self, item: int, entry: Entry | None, request: RunRequest) -> None:
-        """Compare an item of the input with what it was before."""
-        before = self._count()
-        if before is not None and item >= before:
-            raise self._changed(f"it had {before:,} items, now it has more")
-        if entry is not None and entry.request != request:
-            was, now = entry.request, request
-            changed = ", ".join(
-                f"{name} {getattr(was, name)!r} is now {getattr(now, name)!r}"
-                for name in ("flow_version", "source_path", "run_metadata", "force_rerun")
-                if getattr(was, name) != getattr(now, name)
-            )
+        if changed:
             raise self._changed(f"item {item + 1}: {changed}")
-
-    def _count(self) -> int | None:
-        rows = self._rows("SELECT kind, body FROM entries WHERE item = ?", -1)
-        return json.loads(rows[0][1])["count"] if rows else None
 
     def _changed(self, what: str) -> ConfigurationError:
         return ConfigurationError(
@@ -179,41 +197,12 @@ class Journal:
             "give the same input, or begin a new journal"
         )
 
-    def _add(self, item: int, kind: str, body: dict[str, Any]) -> None:
-        self._connection.execute(
-            "INSERT INTO entries (item, kind, body) VALUES (?, ?, ?)", (item, kind, json.dumps(body))
-        )
-
-    def _rows(self, query: str, *values: object) -> list[tuple[str, str]]:
-        return self._connection.execute(query, values).fetchall()
-
-
-def _is_foreign(name: str) -> bool:
-    try:
-        with open(name, "rb") as file:
-            start = file.read(16)
-    except OSError:
-        return False  # opening it tells better what is wrong
-    return bool(start) and start != b"SQLite format 3\0"
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    """Take the file for this process alone; the lock goes with the process, however that ends.
-
-    `synchronous = FULL` makes an entry survive a power cut, not only a killed process.
-    """
-    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("BEGIN EXCLUSIVE")
-    made_by = connection.execute("PRAGMA application_id").fetchone()[0]
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if made_by != _APPLICATION_ID and tables:
-        raise sqlite3.DatabaseError("made by another program")
-    for statement in filter(None, map(str.strip, _TABLES.split(";"))):
-        connection.execute(statement)
-    connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-    connection.execute("COMMIT")
-
-
-_APPLICATION_ID = 0x4C754A31  # "LuJ1": SQLite's own place for whose file it is
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """SQLite's own errors become ours."""
+        try:
+            yield
+            return
+        except sqlite3.Error as error:
+            reason = trouble(self._path, error)
+        raise JournalError(reason)

@@ -21,6 +21,8 @@ from attrs import evolve
 from lume_async._base.backoff import PollInterval, polling
 from lume_async._base.duration import Duration, optional_seconds
 from lume_async._base.tasks import task_group
+from lume_async._batch.entries import Entry
+from lume_async._batch.journal_file import path_of
 from lume_async._batch.journal_thread import Recorder
 from lume_async._batch.submitter import Submitter
 from lume_async._http.sender import Sender
@@ -53,20 +55,21 @@ def run_many(
         raise ValueError(f"max_active must be a whole number of at least 1, not {max_active!r}")
     if retry_failed and journal is None:
         raise ValueError("retry_failed needs a journal: without one nothing is known of earlier runs")
+    path = None if journal is None else path_of(journal)
     check_on_duplicate(on_duplicate)
     polling(poll_interval)
     limit = optional_seconds(timeout, "timeout")
     submitting = partial(
         Submitter, sender, on_duplicate=on_duplicate, retry_failed=retry_failed, timeout=limit
     )
-    return _outcomes(sender, requests, max_active, journal, submitting, limit, poll_interval)
+    return _outcomes(sender, requests, max_active, path, submitting, limit, poll_interval)
 
 
 def _outcomes(
     sender: Sender,
     requests: Iterable[RunRequest] | AsyncIterable[RunRequest],
     max_active: int,
-    journal: str | os.PathLike[str] | None,
+    journal: str | None,
     submitting: Callable[[Recorder | None], Submitter],
     timeout: float | None,
     poll_interval: PollInterval,
@@ -85,7 +88,7 @@ def _outcomes(
 
 
 @asynccontextmanager
-async def _journal(path: str | os.PathLike[str] | None) -> AsyncGenerator[Recorder | None, None]:
+async def _journal(path: str | None) -> AsyncGenerator[Recorder | None, None]:
     if path is None:
         yield None
         return
@@ -151,9 +154,15 @@ class _Batch:
                     await self._places.acquire()
                     async for request in source:
                         self._open += 1
-                        submissions.start_soon(self._submit, count, request)
+                        entry = self._submitter.known(count, request)
+                        outcome = None if entry is None else self._submitter.remembered(request, entry)
+                        if outcome is not None:
+                            self._deliver(outcome)
+                        else:
+                            submissions.start_soon(self._submit, count, request, entry)
                         count += 1
                         await self._places.acquire()
+                        await self._submitter.read_ahead(count)
                 if self._broken is None:
                     await self._submitter.complete(count)
 
@@ -174,8 +183,8 @@ class _Batch:
         except Exception as error:
             self._broken = error
 
-    async def _submit(self, item: int, request: RunRequest) -> None:
-        begun = await self._submitter.begin(item, request)
+    async def _submit(self, item: int, request: RunRequest, entry: Entry | None) -> None:
+        begun = await self._submitter.begin(item, request, entry)
         if isinstance(begun, Outcome):
             self._deliver(begun)
         else:

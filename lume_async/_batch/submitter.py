@@ -4,19 +4,21 @@ import asyncio
 import math
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Concatenate, ParamSpec, TypeGuard, TypeVar
 
 from lume_async import errors
-from lume_async._batch.journal import Entry, Journal
+from lume_async._batch.entries import Entry, Kind
+from lume_async._batch.journal import Journal
 from lume_async._batch.journal_thread import Recorder
+from lume_async._batch.lookup import LookUp
 from lume_async._http.sender import Sender
-from lume_async._many.listing import PAGE
 from lume_async._run.handle import LumeRun
 from lume_async._run.submit import OnDuplicate, StartedRun, sent_at, submit
 from lume_async._wire import endpoints
 from lume_async._wire.answers import run_record
 from lume_async._wire.call import CallState
-from lume_async._wire.lost_answers import Then, decide, is_ours, submission_unknown
+from lume_async._wire.lost_answers import Then, decide, submission_unknown
 from lume_async.errors import (
     ApiError,
     ClientClosedError,
@@ -32,6 +34,9 @@ THROTTLED = 5.0
 
 LAST_SUBMISSION = 10.0
 """Seconds after the deadline that a submission under way may take: cut off, nobody knows whether it made a run."""
+
+USABLE = 0.9
+"""The part of their time for which the server is relied on to know the keys of submissions."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -60,29 +65,49 @@ class Submitter:
         self._on_duplicate: OnDuplicate = on_duplicate
         self._retry_failed = retry_failed
         self._deadline = math.inf if timeout is None else sender.clock.now() + timeout
-        self._claimed: set[str] | None = None
+        self._look_up = LookUp(sender, self._known_runs)
+        self._asking = asyncio.Lock()
+        self._asked = False
 
-    async def begin(self, item: int, request: RunRequest) -> LumeRun | Outcome[LumeRun]:
-        """Submit the item, or find out what became of it before: its run, or its outcome if there is one.
+    async def read_ahead(self, item: int) -> None:
+        """Before the item is taken from the input: see to it that what is known of it is at hand."""
+        if self._recorder is not None:
+            await self._recorder.read_ahead(item)
+
+    def known(self, item: int, request: RunRequest) -> Entry | None:
+        """What an earlier start left of the item. Ask for each item once, in the order of the input.
 
         Raises:
             ConfigurationError: the journal was begun with another input.
         """
+        return None if self._recorder is None else self._recorder.entry(item, request)
+
+    def remembered(self, request: RunRequest, entry: Entry) -> Outcome[LumeRun] | None:
+        """The item's outcome, where it has one already and isn't to be tried again."""
+        if entry.state is Kind.ENDED:
+            record = run_record(entry.body)
+            if self._retry_failed and not record.status.has_output:
+                return None
+            run = self._run(record.id, entry, record)
+            return Outcome(run.id, run=run, request=request, remembered=True)
+        if entry.state is Kind.REFUSED and not self._retry_failed:
+            error = _thawed_error(entry.body)
+            if not (isinstance(error, DuplicateRunError) and self._on_duplicate == "attach"):
+                return Outcome(None, error=error, request=request, remembered=True)
+            # It was refused when the caller still said "raise".
+        return None
+
+    async def begin(self, item: int, request: RunRequest, entry: Entry | None) -> LumeRun | Outcome[LumeRun]:
+        """Submit the item, or find out what became of it before: its run, or its outcome if there is one."""
         key, state = uuid.uuid4().hex, CallState()
         try:
-            entry = await self._record(Journal.begin, item, request, key, self._sender.clock.wall())
-            if entry is None:
-                return await self._send(item, request, key, state)
-            if entry.state == "sending":
-                return await self._find_out(item, request, entry)
-            if entry.state == "submitted":
-                return self._run(entry.body["run"], entry)
-            if entry.state == "ended":
-                outcome = self._remembered(entry, request)
-                if not self._is_to_be_tried_again(outcome):
-                    return outcome
-            else:
-                key = entry.key
+            if entry is not None:
+                if entry.state is Kind.SENDING:
+                    return await self._find_out(item, request, entry)
+                if entry.state is Kind.SUBMITTED and entry.run_id is not None:
+                    return self._run(entry.run_id, entry)
+                if entry.state is Kind.UNSENT:
+                    key = entry.key
             return await self._submit(item, request, key, state)
         except (asyncio.CancelledError, ClientClosedError) as error:
             # A client that was closed says so only of what made no run; else the submission is unknown.
@@ -97,33 +122,38 @@ class Submitter:
     async def end(self, item: int, outcome: Outcome[LumeRun]) -> None:
         """Record the end of the item's run; an end that was not seen is looked for again at the next start."""
         if outcome.run is not None and outcome.run._record is not None:
-            await self._record(Journal.ended, item, {"run": outcome.run._record.raw})
+            await self._record(Journal.ended, item, outcome.run._record.raw)
 
     async def complete(self, count: int) -> None:
         """The input has ended."""
         await self._record(Journal.complete, count)
 
-    def _remembered(self, entry: Entry, request: RunRequest) -> Outcome[LumeRun]:
-        """An outcome that the journal knows."""
-        if "run" not in entry.body:
-            return Outcome(None, error=_thawed_error(entry.body["error"]), request=request, remembered=True)
-        run = self._run(entry.body["run"], entry)
-        return Outcome(run.id, run=run, request=request, remembered=True)
-
-    def _run(self, raw: dict[str, Any], entry: Entry) -> LumeRun:
-        record = run_record(raw)
-        return LumeRun(self._sender, record.id, record, idempotency_key=entry.key, reused=entry.reused)
-
-    def _is_to_be_tried_again(self, outcome: Outcome[LumeRun]) -> bool:
-        if isinstance(outcome.error, DuplicateRunError) and self._on_duplicate == "attach":
-            return True  # it was refused when the caller still said "raise"
-        return self._retry_failed and not (outcome.run and outcome.run.has_output)
+    def _run(self, run_id: str, entry: Entry, record: RunRecord | None = None) -> LumeRun:
+        return LumeRun(self._sender, run_id, record, idempotency_key=entry.key, reused=entry.reused)
 
     async def _submit(
         self, item: int, request: RunRequest, key: str, state: CallState
     ) -> LumeRun | Outcome[LumeRun]:
-        await self._record(Journal.sending, item, request, key, self._sender.clock.wall())
+        await self._record_sending(item, request, key)
         return await self._send(item, request, key, state)
+
+    async def _record_sending(self, item: int, request: RunRequest, key: str) -> None:
+        """Record when it is sent, by the server's clock: this machine's may be set right before the next start."""
+        if self._recorder is None:
+            return
+        sender = self._sender
+        if not sender.knows_time:
+            await self._ask_time()
+        now = sender.server_time(sender.clock.now())
+        await self._record(Journal.sending, item, request, key, now, by_server=sender.knows_time)
+
+    async def _ask_time(self) -> None:
+        """Once; a server that is away, or has no clock, is done without."""
+        async with self._asking:
+            if not self._asked and not self._sender.knows_time:
+                self._asked = True
+                with suppress(ApiError):
+                    await self._sender.send(endpoints.health(), timeout=LAST_SUBMISSION, once=True)
 
     async def _send(
         self, item: int, request: RunRequest, key: str, state: CallState
@@ -139,9 +169,10 @@ class Submitter:
             await self._record_failure(item, error)
             if pause is None or not await self._sleep(pause):
                 return Outcome(None, error=error, request=request)
-            await self._record(Journal.sending, item, request, key, self._sender.clock.wall())
+            await self._record_sending(item, request, key)
             state.renew()
-        await self._record(Journal.submitted, item, done.record.raw, reused=done.reused)
+        self._look_up.claim(done.record.id)
+        await self._record(Journal.submitted, item, done.record.id, reused=done.reused)
         return LumeRun(self._sender, done.record.id, done.record, idempotency_key=key, reused=done.reused)
 
     async def _attempt(self, request: RunRequest, key: str, state: CallState) -> StartedRun:
@@ -178,61 +209,50 @@ class Submitter:
             return  # stays `sending`: to be found out
         # A holder that could not be seen yet may be seen at the next start.
         if isinstance(error, InvalidRequestError) and not isinstance(error, RunNotFoundError):
-            await self._record(Journal.ended, item, {"error": _frozen_error(error)})
+            await self._record(Journal.refused, item, _frozen_error(error))
         else:
             await self._record(Journal.unsent, item, str(error))
 
     async def _find_out(self, item: int, request: RunRequest, entry: Entry) -> LumeRun | Outcome[LumeRun]:
-        """The process died between sending and knowing: the same as a lost answer, with the same rules.
+        """The process died between sending and knowing: a lost answer, with the same rules.
 
-        Time has passed, though, and the run may have failed since: where the server knows no keys it is looked
-        for first, as a failed run would not keep it from making another.
+        But time has passed: the run may have failed since, so that no duplicate is refused any more, and the server
+        may have forgotten the key. So the run is looked up first, always.
         """
         clock = self._sender.clock
-        state = CallState(lost=True, first_sent=clock.now() - (clock.wall() - entry.at))
-        if await self._sender.replays():
-            return await self._submit(item, request, entry.key, state)
-        failure: ApiError | None = None
-        try:
-            found = await self._look_up(request, state)
-        except ApiError as error:
-            found, failure = [], error
-        if len(found) == 1:
-            await self._record(Journal.submitted, item, found[0].raw, reused=False)
-            return LumeRun(self._sender, found[0].id, found[0], idempotency_key=entry.key)
-        no_list = failure is not None and failure.status_code in (404, 405, 501)
-        if not request.force_rerun and not found and (failure is None or no_list):
-            return await self._submit(item, request, entry.key, state)
+        state = CallState(lost=True)
+        if entry.by_server:
+            state.sent_at = entry.at
+        else:
+            state.first_sent = clock.now() - (clock.wall() - entry.at)
+        found = await self._look_up.find(request, state)
+        while found.failure is not None and _is_full(found.failure):
+            if not await self._sleep(found.failure.retry_after or THROTTLED):
+                break
+            found = await self._look_up.find(request, state)
+        if found.run is not None:
+            await self._record(Journal.submitted, item, found.run.id, reused=False)
+            return self._run(found.run.id, entry, found.run)
+        if found.told:
+            replays = await self._still_replays(state)
+            then = decide(None, lost=True, force_rerun=request.force_rerun, replays=replays, again=True)
+            if then is Then.SEND:
+                return await self._submit(item, request, entry.key, state)
         call = endpoints.submit(request, entry.key)
-        return Outcome(None, error=submission_unknown(call, failure, state), request=request)
+        error = submission_unknown(call, found.failure, state, self._sender.keys_kept)
+        return Outcome(None, error=error, request=request)
 
-    async def _look_up(self, request: RunRequest, state: CallState) -> list[RunRecord]:
-        """The runs that the lost submission can have made, by source, time and metadata."""
-        claimed = await self._known_runs()
-        filters = {
-            "flow_version": request.flow_version,
-            "source_path": request.source_path,
-            "limit": str(PAGE),
-        }
-        page = await self._sender.send(endpoints.runs(filters, None))
-        found = [
-            record
-            for record in page.items
-            if record.id not in claimed
-            and (record.raw.get("force_rerun") is True) == request.force_rerun
-            and is_ours(record, request, sent_at(self._sender, state))
-        ]
-        if len(found) == 1:
-            claimed.add(found[0].id)
-        return found
+    async def _still_replays(self, state: CallState) -> bool:
+        """Whether the server can be expected to know a key that it got so long ago."""
+        sender = self._sender
+        if not await sender.replays():
+            return False
+        sent, kept = sent_at(sender, state), sender.keys_kept
+        age = math.inf if sent is None else sender.server_time(sender.clock.now()) - sent
+        return kept is None or age < kept * USABLE
 
     async def _known_runs(self) -> set[str]:
-        """The runs that belong to an item; read once, as those that come later are not looked for."""
-        if self._claimed is None:
-            known = await self._record(Journal.known_runs) or set()
-            if self._claimed is None:  # another item may have been as quick, and claimed a run already
-                self._claimed = known
-        return self._claimed
+        return await self._record(Journal.known_runs) or set()
 
     async def _record(
         self, method: Callable[Concatenate[Journal, P], T], *values: P.args, **named: P.kwargs

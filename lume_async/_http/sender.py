@@ -20,9 +20,9 @@ from lume_async._http.throttle_queue import ThrottleQueue
 from lume_async._http.tracing import Traced, traced_attempt, traced_call, tracing_is_on
 from lume_async._http.transport import Body, Transport
 from lume_async._wire import endpoints
-from lume_async._wire.answers import http_date, read, retry_after
+from lume_async._wire.answers import http_date, read, retry_after, seconds
 from lume_async._wire.call import Call, CallState, Content, Response
-from lume_async._wire.headers import API_KEY, CAPABILITIES, DATE, REQUEST_ID
+from lume_async._wire.headers import API_KEY, CAPABILITIES, DATE, IDEMPOTENCY_EXPIRES, REQUEST_ID
 from lume_async._wire.lost_answers import Then, decide, may_have_started_a_run, submission_unknown
 from lume_async._wire.retry import Retry
 from lume_async._wire.withhold import shown
@@ -59,6 +59,8 @@ class Sender:
         self.observer = observer
         self.retry = retry
         self.capabilities: frozenset[str] | None = None
+        self.keys_kept: float | None = None
+        """For how many seconds the server knows an idempotency key, where it says so."""
         self._offered: str | None = None
         self._transport = transport
         self._keys = Keys(settings.api_key, self.clock)
@@ -150,6 +152,11 @@ class Sender:
         Such a request keeps a connection busy: at most half of them, so that short requests always get one.
         """
         return self.can("wait") and self._long_polls < self.settings.max_connections // 2
+
+    @property
+    def knows_time(self) -> bool:
+        """Whether any answer told what the server's clock shows."""
+        return http_date(self._dated[0]) is not None
 
     def server_time(self, moment: float) -> float:
         """A moment of the monotonic clock as the server's wall clock shows it, by its newest `Date`.
@@ -260,6 +267,7 @@ class Sender:
         offered = headers.get(CAPABILITIES)
         if offered is not None and offered != self._offered:  # a proxy's own answer has none: changes nothing
             self._offered, self.capabilities = offered, _capabilities(offered)
+            self.keys_kept = seconds(headers.get(IDEMPOTENCY_EXPIRES))
         if response.status in _REFUSALS:
             self._throttle.refused(now, epoch, retry_after(headers, self.clock.wall()))
         elif response.status < 500:  # a broken answer says nothing of how fast is too fast
@@ -298,7 +306,7 @@ class Sender:
         if then is Then.ASK:
             then = Then.SEND if await self.replays() else Then.UNKNOWN
         if then is Then.UNKNOWN:
-            raise submission_unknown(call, error, state)
+            raise submission_unknown(call, error, state, self.keys_kept)
         if then is not Then.SEND:
             raise error
 

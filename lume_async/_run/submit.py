@@ -56,7 +56,7 @@ async def submit(
         duplicate = caught
     except ClientClosedError as closed:
         if state.lost:
-            raise submission_unknown(call, closed, state) from closed
+            raise submission_unknown(call, closed, state, sender.keys_kept) from closed
         raise
     else:
         remember(sender, answer.record, answer.not_before)
@@ -65,7 +65,7 @@ async def submit(
     if not state.lost and (on_duplicate == "raise" or duplicate.run_id is None):
         raise duplicate
     if duplicate.run_id is None:  # it may be ours, and nobody says which it is
-        raise submission_unknown(call, duplicate, state)
+        raise submission_unknown(call, duplicate, state, sender.keys_kept)
     try:
         holder = await fetch(sender, duplicate.run_id)
     except (ApiError, ClientClosedError) as caught:
@@ -79,7 +79,7 @@ async def submit(
         if ours or on_duplicate == "attach":
             return StartedRun(holder, reused=not ours)
         raise duplicate
-    raise submission_unknown(call, unseen, state)
+    raise submission_unknown(call, unseen, state, sender.keys_kept)
 
 
 def remember(sender: Sender, run: RunRecord, not_before: float = 0.0) -> None:
@@ -90,6 +90,8 @@ def remember(sender: Sender, run: RunRecord, not_before: float = 0.0) -> None:
 
 def sent_at(sender: Sender, state: CallState) -> float | None:
     """When the submission was first sent, on the server's wall clock."""
+    if state.sent_at is not None:
+        return state.sent_at
     return None if state.first_sent is None else sender.server_time(state.first_sent)
 
 

@@ -156,16 +156,24 @@ def retry_after(headers: Mapping[str, str], wall: float = math.nan) -> float | N
     text = headers.get(RETRY_AFTER)
     if text is None:
         return None
-    text = text.strip()
-    if _NUMBER.fullmatch(text):
-        number = float(text)
-        return max(0.0, number) if math.isfinite(number) else None
+    number = seconds(text)
+    if number is not None:
+        return number
     until = http_date(text)
     if until is None:
         return None
     now = http_date(headers.get(DATE))
     base = wall if now is None else now
     return None if math.isnan(base) else max(0.0, until - base)
+
+
+def seconds(text: str | None) -> float | None:
+    """A header's number of seconds, fractions and negative ones (0) too; None where it is no number."""
+    text = (text or "").strip()
+    if not _NUMBER.fullmatch(text):
+        return None
+    number = float(text)
+    return max(0.0, number) if math.isfinite(number) else None
 
 
 def snippet(body: bytes) -> str:

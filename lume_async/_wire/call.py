@@ -64,6 +64,8 @@ class CallState:
     attempts     the sender             before each attempt: how often the call was sent
     first_sent   the sender             at the first attempt of a submission, in monotonic seconds;
                  or a resumed batch     before the call, from its journal
+    sent_at      a resumed batch        before the call, from its journal, in place of first_sent: in seconds since
+                                        the epoch on the server's clock
     lost         the sender             after an attempt whose answer may hide a run; never taken back;
                  or a resumed batch     before the call: its process ended without an answer
     key          the sender             with each attempt: the API key that it carried
@@ -73,6 +75,7 @@ class CallState:
 
     attempts: int = 0
     first_sent: float | None = None
+    sent_at: float | None = None
     lost: bool = False
     key: Secret | None = None
     rekeyed: bool = False

@@ -115,8 +115,15 @@ def is_new(record: RunRecord, sent_at: float | None) -> bool:
     return created.timestamp() >= sent_at
 
 
-def submission_unknown(call: Call[Any], error: LumeError | None, state: CallState) -> SubmissionUnknownError:
-    """What a submission ends with where a run may exist; `error` is why nothing more can be found out."""
+def submission_unknown(
+    call: Call[Any], error: LumeError | None, state: CallState, keys_kept: float | None = None
+) -> SubmissionUnknownError:
+    """What a submission ends with where a run may exist.
+
+    Args:
+        error: why nothing more can be found out.
+        keys_kept: for how many seconds the server knows an idempotency key, where it says so.
+    """
     answer = error if isinstance(error, ApiError) else None
     request, key = call.submits, call.headers.get(IDEMPOTENCY_KEY)
     assert request is not None
@@ -124,7 +131,7 @@ def submission_unknown(call: Call[Any], error: LumeError | None, state: CallStat
     unknown = SubmissionUnknownError(
         f"the answer to a submission was lost ({reason}): a run of "
         f"{request.flow_version!r} on {request.source_path!r} may exist. Look for it with "
-        f"list_runs(source_path=...), or submit again with idempotency_key={key!r} if the server knows such keys",
+        f"list_runs(source_path=...), or submit again with idempotency_key={key!r} {_known_for(keys_kept)}",
         idempotency_key=key,
         request=request,
         attempts=state.attempts,
@@ -133,6 +140,13 @@ def submission_unknown(call: Call[Any], error: LumeError | None, state: CallStat
     )
     unknown.__cause__ = error
     return unknown
+
+
+def _known_for(keys_kept: float | None) -> str:
+    if keys_kept is None:
+        return "if the server knows such keys"
+    time = f"{keys_kept / 3600:,.0f} hours" if keys_kept >= 7200 else f"{keys_kept:g} seconds"
+    return f"while the server knows it, which is for {time}"
 
 
 def _refused_by_service(error: ApiError) -> bool:

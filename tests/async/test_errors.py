@@ -15,6 +15,7 @@ from lume_async.errors import (
     ConfigurationError,
     DuplicateRunError,
     InvalidRequestError,
+    JournalError,
     LumeError,
     RateLimitError,
     ResponseDecodeError,
@@ -42,6 +43,7 @@ EXAMPLES = [
     LumeError("root"),
     ConfigurationError("no key"),
     ClientClosedError("closed"),
+    JournalError("full"),
     WebhookSignatureError("wrong"),
     ApiError("message", **DETAILS),
     ApiConnectionError("reset", reached=False, **DETAILS),
@@ -124,7 +126,7 @@ def test_every_error_says_that_it_belongs_to_lume_async(error: LumeError) -> Non
     assert type(error).__module__ == "lume_async"
 
 
-@pytest.mark.parametrize("error", EXAMPLES[4:15], ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("error", EXAMPLES[5:16], ids=lambda error: type(error).__name__)
 def test_an_error_carries_its_details(error: ApiError) -> None:
     assert {name: getattr(error, name) for name in DETAILS} == DETAILS
 

@@ -18,6 +18,7 @@ from lume_async import (
     RunRequest,
     SubmissionUnknownError,
 )
+from lume_async._batch.entries import Entry, Kind
 from lume_async._batch.journal import Journal
 from lume_async._batch.journal_thread import Recorder
 from lume_async.testing import FakeAnswer, FakeRequest, fake_client
@@ -151,10 +152,9 @@ async def test_what_was_to_be_recorded_is_where_nobody_waits_for_it(tmp_path: Pa
     assert waiting.cancelled()
 
     journal = Journal.open(tmp_path / "j.db")
-    entry = journal.begin(0, request, "other", 2.0)
+    entry = journal.entry(0, request, journal.rows(0, 1)[0])
     journal.close()
-    assert entry is not None
-    assert (entry.state, entry.key) == ("sending", "key")
+    assert entry == Entry("key", 1.0, False, Kind.SENDING)
 
 
 # What a restart must know

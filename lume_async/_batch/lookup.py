@@ -1,0 +1,99 @@
+"""Which run did a submission start whose process ended before it knew? `LookUp` asks the server's list of runs."""
+
+from collections.abc import Awaitable, Callable
+
+from attrs import frozen
+
+from lume_async._http.sender import Sender
+from lume_async._many.listing import PAGE
+from lume_async._run.submit import sent_at
+from lume_async._wire import endpoints
+from lume_async._wire.call import CallState
+from lume_async._wire.lost_answers import is_new, is_ours
+from lume_async.errors import ApiError
+from lume_async.models import RunRecord, RunRequest
+
+PAGES = 20
+"""How many pages of new runs on one source are read at the most."""
+
+_NO_LIST = (404, 405, 501)
+
+
+@frozen
+class Found:
+    """What the list of runs says of a submission.
+
+    Attributes:
+        run: the run that it has started.
+        told: whether the list has said what there is to say: with `run` None, that there is no such run, or that
+            this server has no list. Else nothing follows: there were several such runs, or too many to read, or
+            the request failed.
+        failure: why the list could not be read.
+    """
+
+    run: RunRecord | None
+    told: bool
+    failure: ApiError | None = None
+
+
+class LookUp:
+    """Looks for the runs of lost submissions.
+
+    Args:
+        known_runs: reads the runs that belong to items of the batch.
+    """
+
+    def __init__(self, sender: Sender, known_runs: Callable[[], Awaitable[set[str]]]) -> None:
+        self._sender = sender
+        self._read_known_runs = known_runs
+        self._known_runs: set[str] | None = None
+        self._claimed: set[str] = set()
+
+    def claim(self, run_id: str) -> None:
+        """The run belongs to an item: it is no other one's."""
+        self._claimed.add(run_id)
+
+    async def find(self, request: RunRequest, state: CallState) -> Found:
+        """The run that the submission can have started, by source, time and metadata."""
+        try:
+            fitting, all_read = await self._fitting(request, state)
+        except ApiError as error:
+            return Found(None, told=error.status_code in _NO_LIST, failure=error)
+        if fitting and self._known_runs is None:
+            known = await self._read_known_runs()
+            self._known_runs = self._known_runs or known
+        left = [
+            run for run in fitting if run.id not in (self._known_runs or ()) and run.id not in self._claimed
+        ]
+        if not all_read or len(left) > 1:
+            return Found(None, told=False)
+        if not left:
+            return Found(None, told=True)
+        self.claim(left[0].id)
+        return Found(left[0], told=True)
+
+    async def _fitting(self, request: RunRequest, state: CallState) -> tuple[list[RunRecord], bool]:
+        """The runs that fit, and whether all that are new enough were seen; the newest come first."""
+        filters = {"source_path": request.source_path, "limit": str(PAGE)}
+        fitting: list[RunRecord] = []
+        cursor: str | None = None
+        for _ in range(PAGES):
+            page = await self._sender.send(endpoints.runs(filters, cursor))
+            since = sent_at(self._sender, state)
+            fitting += [run for run in page.items if _fits(run, request) and is_ours(run, request, since)]
+            cursor = page.next_cursor
+            if cursor is None or (page.items and not is_new(page.items[-1], since)):
+                return fitting, True
+        return fitting, False
+
+
+def _fits(run: RunRecord, request: RunRequest) -> bool:
+    """Whether the run is of that source and flow; a server may not know the filters, or complete the version."""
+    raw = run.raw
+    version = raw.get("flow_version")
+    asked = request.flow_version
+    return (
+        raw.get("source_path") == request.source_path
+        and (version == asked or str(version).startswith(f"{asked}:"))
+        and raw.get("force_rerun") in (None, request.force_rerun)
+    )

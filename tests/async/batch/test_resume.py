@@ -1,0 +1,373 @@
+"""A submission whose process was killed before it knew of a run: the run is looked up first, always."""
+
+import shutil
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from email.utils import formatdate
+from pathlib import Path
+
+import orjson
+import pytest
+from fake_service import Service
+
+from lume_async import ApiConnectionError, LumeRun, Outcome, RunRequest, SubmissionUnknownError
+from lume_async._batch.entries import Kind
+from lume_async._batch.journal import Journal
+from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, fake_client
+
+REQUEST = RunRequest("f:v1", "s0", {"n": 0}, force_rerun=True)
+KEEPS = {"Lume-Idempotency-Expires": "3600"}
+DAY = 86_400.0
+
+
+class Server:
+    """The service with a clock of its own in `Date`, more or fewer abilities, and a memory for keys that ends.
+
+    Attributes:
+        ahead: how many seconds its clock is ahead of the true time.
+    """
+
+    def __init__(
+        self, *, idempotency: bool = False, headers: dict[str, str] | None = None, ahead: float = 0.0
+    ) -> None:
+        self.service = Service(capabilities=["idempotency"] if idempotency else [])
+        self.clock = self.service.clock
+        self.headers = headers or {}
+        self.ahead = ahead
+        self.dated = True
+        self.listing: FakeAnswer | Exception | None = None
+
+    @property
+    def created(self) -> list[str]:
+        return self.service.created
+
+    @property
+    def paths(self) -> list[str]:
+        return [f"{request.method} {request.path.partition('?')[0]}" for request in self.service.log]
+
+    def forget_keys(self) -> None:
+        self.service.keys.clear()
+
+    def __call__(self, request: FakeRequest) -> FakeAnswer | Exception:
+        if self.listing is not None and request.method == "GET" and request.path.startswith("/v1/runs?"):
+            self.service.log.append(request)
+            return self.listing
+        answer = self.service(request)
+        if isinstance(answer, Exception):
+            return answer
+        now = 1_700_000_000 + self.clock.now() + self.ahead
+        date = {"Date": formatdate(int(now), usegmt=True)} if self.dated else {}
+        body = _shifted(answer.body, self.ahead)
+        return FakeAnswer(answer.status, body, {**answer.headers, **date, **self.headers}, answer.took)
+
+
+def _shifted(body: object, ahead: float) -> object:
+    """The times of a run, or of all runs of a list, by that clock."""
+    if isinstance(body, dict) and "items" in body:
+        return {**body, "items": [_shifted(item, ahead) for item in body["items"]]}
+    if isinstance(body, dict) and body.get("created_at"):
+        created = datetime.fromisoformat(body["created_at"]) + timedelta(seconds=ahead)
+        return {**body, "created_at": created.isoformat()}
+    return body
+
+
+def commit(server: Server, request: RunRequest = REQUEST, key: str = "the-key") -> None:
+    """What the killed process has sent arrives, and its answer does not."""
+    body = {
+        "flow_version": request.flow_version,
+        "source_path": request.source_path,
+        "run_metadata": request.run_metadata,
+        "force_rerun": request.force_rerun,
+    }
+    server.service(FakeRequest("POST", "/v1/runs", {"Idempotency-Key": key}, orjson.dumps(body)))
+    server.service.log.clear()
+
+
+def killed(path: Path, at: float, *, by_server: bool = False, request: RunRequest = REQUEST) -> None:
+    journal = Journal.open(path)
+    journal.sending(0, request, "the-key", at, by_server=by_server)
+    journal.close()
+
+
+async def resumed(
+    server: Server, path: Path, request: RunRequest = REQUEST, **options: object
+) -> Outcome[LumeRun]:
+    client, _ = fake_client(server, clock=server.clock)
+    outcomes: AsyncIterator[Outcome[LumeRun]] = client.run_many([request], journal=path, **options)  # type: ignore[arg-type]
+    (outcome,) = [outcome async for outcome in outcomes]
+    return outcome
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "j.db"
+
+
+# Always looked up before anything is sent
+
+
+@pytest.mark.parametrize("idempotency", [True, False])
+@pytest.mark.parametrize("force_rerun", [True, False])
+@pytest.mark.parametrize("status", ["SUCCEEDED", "FAILED"])
+@pytest.mark.parametrize("forgotten", [True, False])
+async def test_a_run_that_exists_is_found_and_no_second_one_started(
+    path: Path, idempotency: bool, force_rerun: bool, status: str, forgotten: bool
+) -> None:
+    server = Server(idempotency=idempotency)
+    server.service.status = status
+    request = RunRequest("f:v1", "s0", {"n": 0}, force_rerun)
+    killed(path, server.clock.wall(), request=request)
+    commit(server, request)
+    await server.clock.sleep(DAY)
+    if forgotten:
+        server.forget_keys()
+    outcome = await resumed(server, path, request)
+    assert outcome.result().status == status
+    assert outcome.result().idempotency_key == "the-key"
+    assert not outcome.result().reused
+    assert server.created == ["run_0"]
+    assert "POST /v1/runs" not in server.paths
+
+
+async def test_what_no_run_is_found_of_is_sent_again_under_its_key_after_the_list_was_read(
+    path: Path,
+) -> None:
+    server = Server(idempotency=True)
+    killed(path, server.clock.wall())
+    outcome = await resumed(server, path)
+    assert outcome.result().succeeded
+    assert server.service.keys == {"the-key": "run_0"}
+    assert server.paths.index("GET /v1/runs") < server.paths.index("POST /v1/runs")
+
+
+@pytest.mark.parametrize(("age", "sent"), [(60.0, True), (3200.0, True), (3300.0, False), (DAY, False)])
+async def test_a_key_that_the_server_may_have_forgotten_is_not_relied_on(
+    path: Path, age: float, sent: bool
+) -> None:
+    server = Server(idempotency=True, headers=KEEPS)
+    killed(path, server.clock.wall())
+    await server.clock.sleep(age)
+    outcome = await resumed(server, path)
+    if sent:
+        assert outcome.result().succeeded
+    else:
+        assert isinstance(outcome.error, SubmissionUnknownError)
+        assert "while the server knows it, which is for 3600 seconds" in str(outcome.error)
+        assert server.created == []
+
+
+async def test_without_force_rerun_a_forgotten_key_does_no_harm(path: Path) -> None:
+    server, request = Server(idempotency=True, headers=KEEPS), RunRequest("f:v1", "s0")
+    killed(path, server.clock.wall(), request=request)
+    await server.clock.sleep(DAY)
+    assert (await resumed(server, path, request)).result().succeeded
+
+
+@pytest.mark.parametrize(
+    "failure", [FakeAnswer(500, {}), ApiConnectionError("reset"), FakeAnswer(200, b"<html>")]
+)
+async def test_a_look_up_that_fails_decides_nothing_even_where_keys_are_known(
+    path: Path, failure: FakeAnswer | Exception
+) -> None:
+    server = Server(idempotency=True)
+    killed(path, server.clock.wall())
+    server.listing = failure
+    outcome = await resumed(server, path)
+    assert isinstance(outcome.error, SubmissionUnknownError)
+    assert server.created == []
+    server.listing = None
+    assert (await resumed(server, path)).result().succeeded  # the next start goes on from there
+
+
+async def test_a_full_server_is_waited_for_in_the_look_up_too(path: Path) -> None:
+    server = Server(idempotency=True)
+    killed(path, server.clock.wall())
+    commit(server)
+    server.listing = FakeAnswer(429, {}, {"Retry-After": "40"})
+
+    def recovers(request: FakeRequest) -> FakeAnswer | Exception:
+        if server.clock.now() > 200.0:
+            server.listing = None
+        return server(request)
+
+    client, _ = fake_client(recovers, clock=server.clock)
+    (outcome,) = [outcome async for outcome in client.run_many([REQUEST], journal=path)]
+    assert outcome.result().id == "run_0"
+    assert server.created == ["run_0"]
+
+
+# Page by page
+
+
+async def test_our_run_lies_behind_pages_of_newer_ones(path: Path) -> None:
+    server = Server()
+    killed(path, server.clock.wall())
+    commit(server)
+    for n in range(250):
+        await server.clock.sleep(1.0)
+        commit(server, RunRequest("f:v1", "s0", {"other": n}, force_rerun=True), key=f"other-{n}")
+    outcome = await resumed(server, path)
+    assert outcome.result().id == "run_0"
+    assert len(server.created) == 251
+
+
+async def test_runs_from_before_are_not_read(path: Path) -> None:
+    server = Server()
+    for n in range(250):
+        commit(server, key=f"old-{n}")
+        await server.clock.sleep(1.0)
+    killed(path, server.clock.wall())
+    outcome = await resumed(server, path)
+    assert isinstance(outcome.error, SubmissionUnknownError)
+    assert server.paths.count("GET /v1/runs") == 1
+
+
+async def test_more_new_runs_than_are_read_decide_nothing(path: Path) -> None:
+    server = Server(idempotency=True)
+    killed(path, server.clock.wall())
+    commit(server)
+    for n in range(2000):
+        commit(server, RunRequest("f:v1", "s0", {"other": n}, force_rerun=True), key=f"other-{n}")
+    outcome = await resumed(server, path)
+    assert isinstance(outcome.error, SubmissionUnknownError)
+    assert len(server.created) == 2001
+
+
+# What fits
+
+
+OTHERS = [
+    RunRequest("f:v1", "s0", {"n": 1}, force_rerun=True),
+    RunRequest("f:v1", "s0", {"n": 0}, force_rerun=False),
+    RunRequest("f:v2", "s0", {"n": 0}, force_rerun=True),
+    RunRequest("g:v1", "s0", {"n": 0}, force_rerun=True),
+    RunRequest("f:v1", "s1", {"n": 0}, force_rerun=True),
+]
+
+
+@pytest.mark.parametrize("filters", [True, False])
+@pytest.mark.parametrize("other", OTHERS)
+async def test_somebody_elses_run_is_not_taken_for_ours(
+    path: Path, other: RunRequest, filters: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server()
+    if not filters:  # a server that knows no filters gives every run
+        monkeypatch.setattr(server.service, "_matches", lambda run, query: True)
+    killed(path, server.clock.wall())
+    commit(server, other)
+    assert isinstance((await resumed(server, path)).error, SubmissionUnknownError)
+    commit(server)
+    assert (await resumed(server, path)).result().id == "run_1"
+
+
+async def test_a_run_that_an_item_attached_to_may_still_be_another_items_own(path: Path) -> None:
+    """Item 2 was refused for the run of item 1, whose answer was lost, and followed it."""
+    server = Server()
+    second = RunRequest("f:v1", "s0", {"n": 1}, force_rerun=True)
+    killed(path, server.clock.wall())
+    commit(server)
+    journal = Journal.open(path)
+    journal.sending(1, second, "other-key", server.clock.wall())
+    journal.submitted(1, "run_0", reused=True)
+    journal.close()
+    client, _ = fake_client(server, clock=server.clock)
+    outcomes = [it async for it in client.run_many([REQUEST, second], journal=path)]
+    assert sorted((it.result().id, it.result().reused) for it in outcomes) == [
+        ("run_0", False),
+        ("run_0", True),
+    ]
+    assert server.created == ["run_0"]
+
+
+async def test_a_run_of_another_item_is_not_taken(path: Path) -> None:
+    server = Server()
+    killed(path, server.clock.wall())
+    commit(server, key="other-key")
+    journal = Journal.open(path)
+    journal.sending(1, REQUEST, "other-key", server.clock.wall())
+    journal.submitted(1, "run_0", reused=False)
+    journal.close()
+    client, _ = fake_client(server, clock=server.clock)
+    outcomes = [it async for it in client.run_many([REQUEST, REQUEST], journal=path)]
+    assert {type(it.error) for it in outcomes} == {SubmissionUnknownError, type(None)}
+    assert server.created == ["run_0"]
+
+
+# Clocks
+
+
+async def killed_in_flight(server: Server, path: Path, *, client_ahead: float) -> None:
+    """A batch on a machine whose wall clock is wrong is killed when its submission has arrived."""
+    begun = path.with_name("begun.db")
+
+    def lost(request: FakeRequest) -> FakeAnswer | Exception:
+        answer = server(request)
+        if request.method == "POST":
+            for end in ("", "-wal"):  # as the kill leaves them
+                shutil.copy(f"{begun}{end}", f"{path}{end}")
+            answer = FakeAnswer(422, {"type": "urn:lume:problem:invalid"})
+        return answer
+
+    clock = FakeClock(server.clock.now(), offset=1_700_000_000 + client_ahead)
+    client, _ = fake_client(lost, clock=clock)
+    async for _ in client.run_many([REQUEST], journal=begun):
+        pass
+
+
+@pytest.mark.parametrize("ahead", [-600.0, -2.0, 2.0, 600.0])
+@pytest.mark.parametrize("whose", ["client", "server", "client, still"])
+async def test_a_clock_that_is_wrong_hides_no_run(path: Path, ahead: float, whose: str) -> None:
+    server = Server(ahead=ahead if whose == "server" else 0.0)
+    wrong = 0.0 if whose == "server" else ahead
+    await server.clock.sleep(5000.4)
+    commit(server, key="somebody else's, one minute before ours")
+    await server.clock.sleep(60.0)
+    await killed_in_flight(server, path, client_ahead=wrong)
+    server.clock.offset += ahead if whose == "client, still" else 0.0
+    await server.clock.sleep(30.0)
+    outcome = await resumed(server, path)
+    assert outcome.result().id == "run_1"
+    assert server.created == ["run_0", "run_1"]
+
+
+async def test_the_servers_time_is_recorded_with_the_first_submission(path: Path) -> None:
+    server = Server(ahead=600.0)
+    await killed_in_flight(server, path, client_ahead=-90.0)
+    assert server.paths[:2] == ["GET /healthz", "POST /v1/runs"]
+    journal = Journal.open(path)
+    entry = journal.entry(0, REQUEST, journal.rows(0, 1)[0])
+    journal.close()
+    assert entry is not None
+    assert entry.by_server
+    assert entry.at == pytest.approx(1_700_000_600.0, abs=1.0)
+
+
+@pytest.mark.parametrize("away", [True, False])
+async def test_a_server_that_shows_no_time_is_asked_once_and_done_without(path: Path, away: bool) -> None:
+    server = Server()
+    server.dated = False
+
+    def answer(request: FakeRequest) -> FakeAnswer | Exception:
+        if away and request.path == "/healthz":
+            server.service.log.append(request)
+            return ApiConnectionError("refused", reached=False)
+        return server(request)
+
+    client, _ = fake_client(answer, clock=server.clock)
+    requests = [RunRequest("f:v1", f"s{n}", force_rerun=True) for n in range(20)]
+    outcomes = [it async for it in client.run_many(requests, journal=path)]
+    assert all(it.result().succeeded for it in outcomes)
+    assert server.paths.count("GET /healthz") == 1
+    journal = Journal.open(path)
+    for item, rows in journal.rows(0, 20).items():
+        entry = journal.entry(item, requests[item], rows)
+        assert entry is not None
+        assert (entry.by_server, entry.state) == (False, Kind.ENDED)
+    journal.close()
+
+
+async def test_without_a_journal_nobody_asks_for_the_time() -> None:
+    server = Server()
+    client, _ = fake_client(server, clock=server.clock)
+    assert [it.result().id async for it in client.run_many([REQUEST])] == ["run_0"]
+    assert "GET /healthz" not in server.paths
