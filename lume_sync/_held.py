@@ -4,16 +4,20 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 from lume_sync._owner import Owner, settle
 from lume_sync._portal import Portal
 
-Exit = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
+Exit: TypeAlias = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
+Manager: TypeAlias = AbstractAsyncContextManager[Any, Any]
 
 
-class Held(Owner):
-    """Owns an asynchronous context manager from its entry to its exit.
+class Held:
+    """An asynchronous context manager, entered and left from any thread.
+
+    Dropping it leaves the manager: a Ctrl-C that comes between two steps of a `with` statement of the caller's can
+    keep its exit from being called at all.
 
     Args:
         portal: the way to the loop.
@@ -22,19 +26,37 @@ class Held(Owner):
     """
 
     def __init__(
-        self,
-        portal: Portal,
-        manager: AbstractAsyncContextManager[Any, Any],
-        afterwards: Callable[[], Awaitable[None]] | None = None,
+        self, portal: Portal, manager: Manager, afterwards: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        self._owner = _Context(portal, manager, afterwards)
+
+    async def enter(self) -> None:
+        """On the loop: enter the manager."""
+        await self._owner.enter()
+
+    async def leave(self, *error: Any) -> bool:
+        """On the loop: leave the manager; whether it swallows the error."""
+        return await self._owner.leave(error)
+
+    def __del__(self) -> None:
+        owner = getattr(self, "_owner", None)  # None: the constructor did not get that far
+        if owner is not None:
+            owner.drop()
+
+
+class _Context(Owner):
+    """Owns an asynchronous context manager from its entry to its exit."""
+
+    def __init__(
+        self, portal: Portal, manager: Manager, afterwards: Callable[[], Awaitable[None]] | None
     ) -> None:
         super().__init__(portal)
         self._manager = manager
         self._afterwards = afterwards
-        self._leaving: asyncio.Future[Exit] | None = None
+        self._leaving: asyncio.Future[Any] | None = None
         self._left: asyncio.Future[bool] | None = None
 
     async def enter(self) -> None:
-        """On the loop: enter the manager."""
         loop = asyncio.get_running_loop()
         entered: asyncio.Future[None] = loop.create_future()
         self._leaving, self._left = loop.create_future(), loop.create_future()
@@ -45,19 +67,17 @@ class Held(Owner):
             await self.cancel()
             raise
 
-    async def leave(self, *error: Any) -> bool:
-        """On the loop: leave the manager; whether it swallows the error."""
+    async def leave(self, error: Any) -> bool:
         if self._leaving is None or self._left is None:
-            raise RuntimeError("this context was never entered")
+            raise RuntimeError("this context was never entered, or has been left")
         settle(self._leaving, error)
+        left = self._left
+        self._leaving = self._left = None  # with the error, they would hold the frames of its traceback
         try:
-            return await asyncio.shield(self._left)
+            return await asyncio.shield(left)
         except asyncio.CancelledError:
             await self.cancel()
             raise
-        finally:
-            if self._afterwards is not None:
-                await self._afterwards()
 
     async def _own(
         self,
@@ -73,11 +93,16 @@ class Held(Owner):
         settle(entered, None)
         try:
             reason = await leaving
-        except asyncio.CancelledError as error:  # the portal is being closed
+        except asyncio.CancelledError as error:  # dropped, or the portal is being closed
             reason = (type(error), error, error.__traceback__)
+        settle(left, await self._exit(reason))
+
+    async def _exit(self, reason: Exit) -> bool | BaseException:
         try:
-            swallowed = await self._manager.__aexit__(*reason)
+            try:
+                return bool(await self._manager.__aexit__(*reason))
+            finally:
+                if self._afterwards is not None:
+                    await self._afterwards()
         except BaseException as error:
-            settle(left, error)
-        else:
-            settle(left, bool(swallowed))
+            return error

@@ -59,5 +59,6 @@ def settle(answer: "asyncio.Future[T]", outcome: T | BaseException) -> None:
         return
     if isinstance(outcome, BaseException):
         answer.set_exception(outcome)
+        answer.exception()  # who asked may be gone before it comes, and asyncio would say so on stderr
     else:
         answer.set_result(outcome)

@@ -39,8 +39,9 @@ LOOPS = {
     """,
 }
 PROGRAM = """
-import contextlib, itertools, os, signal, sys, tempfile, time
+import asyncio, contextlib, itertools, os, signal, sys, tempfile, time
 import lume_sync as lume
+from lume_sync._bridge import portal
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 slow, other, quick = "run_1", "run_2", "run_3"
@@ -48,6 +49,9 @@ numbers = itertools.count()
 
 def requests():
     return [lume.RunRequest("flow:v1", f"{os.getpid()}-{next(numbers)}.csv") for _ in range(3)]
+
+async def tasks():
+    return [task.get_coro().__qualname__ for task in asyncio.all_tasks() - {asyncio.current_task()}]
 
 def loop(client, folder):
     until = time.monotonic() + 0.15
@@ -63,8 +67,12 @@ print("end", flush=True)
 ENDS = "loop(client, folder)"
 GOES_ON = """with contextlib.suppress(KeyboardInterrupt):
         loop(client, folder)
-    assert client.run_status(quick).id == quick"""
-"""What the program does: it lets Ctrl-C end it, or catches it and goes on."""
+    assert client.run_status(quick).id == quick
+    deadline = time.monotonic() + 5
+    while (left := portal.call(tasks).result()) != ["_Context._own"] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert left == ["_Context._own"], left  # the client's own block"""
+"""What the program does: it lets Ctrl-C end it, or catches it and goes on: no task is left then."""
 
 AT_ONCE = 3
 """Processes of each kind, side by side."""

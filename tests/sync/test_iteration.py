@@ -316,6 +316,38 @@ def test_leaving_what_was_never_entered_is_an_error(portal: Portal) -> None:
         portal.call(Held(portal, group([])).leave, None, None, None).result()
 
 
+def test_an_exit_that_is_given_up_and_then_fails_makes_no_noise(
+    portal: Portal, caplog: pytest.LogCaptureFixture
+) -> None:
+    @asynccontextmanager
+    async def slow() -> AsyncIterator[None]:
+        yield
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.Event().wait()
+
+    held = Held(portal, slow())
+    portal.call(held.enter).result()
+    with pytest.raises(KeyboardInterrupt):
+        portal.call(held.leave, None, None, None)
+    del held
+    gc.collect()
+    assert tasks(portal) == 0
+    assert caplog.text == ""
+
+
+def test_what_is_dropped_without_its_exit_is_left(portal: Portal) -> None:
+    """As after a Ctrl-C between the end of a `with` block and its exit."""
+    log: list[Any] = []
+    held = Held(portal, group(log))
+    portal.call(held.enter).result()
+    gc.disable()
+    try:
+        del held
+        eventually(lambda: log == ["left"] and tasks(portal) == 0)
+    finally:
+        gc.enable()
+
+
 def test_closing_the_portal_leaves_what_is_held(portal: Portal) -> None:
     log: list[Any] = []
     held = Held(portal, group(log))
