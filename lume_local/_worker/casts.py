@@ -82,8 +82,8 @@ def _from_text(wanted: str, value: str, tried: str) -> str:
     if wanted == "BOOLEAN":
         word = f"lower(trim({value}))"
         return f"CASE WHEN {_among(word, _TRUE)} THEN true WHEN {_among(word, _FALSE)} THEN false END"
-    if wanted == "TIME":
-        tried = f"TRY_CAST(trim({value}, e' \\t') AS TIME)"  # the other types take spaces around the value
+    if wanted in ("TIME", "TIMESTAMP", "TIMESTAMPTZ"):  # the other types take spaces around the value
+        tried = f"TRY_CAST(trim({value}, e' \\t\\n\\r\\f') AS {wanted})"
     shape = _shape(wanted)
     return tried if shape is None else _unless(f"regexp_full_match({value}, '{shape}')", tried)
 

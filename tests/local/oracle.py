@@ -14,6 +14,8 @@ from attrs import Factory, define, frozen
 
 REJECT: Any = object()
 ROW_ENDS = b"\r\n"
+SPACE = " \t\n\r\f"
+"""May stand around values that aren't strings."""
 
 
 @frozen
@@ -168,7 +170,7 @@ _BITS = {"TINYINT": 8, "SMALLINT": 16, "INTEGER": 32, "BIGINT": 64}
 
 
 def _integer(text: str, kind: str) -> int:
-    body = text.strip(" \t")
+    body = text.strip(SPACE)
     digits = body[1:] if body[:1] in ("+", "-") else body
     if not digits or set(digits) - _DIGITS:
         raise ValueError
@@ -181,7 +183,7 @@ def _integer(text: str, kind: str) -> int:
 
 
 def _plain_number(text: str) -> str:
-    body = text.strip(" \t")
+    body = text.strip(SPACE)
     mantissa = body[1:] if body[:1] in ("+", "-") else body
     if set(mantissa) - _DIGITS - {"."} or mantissa.count(".") > 1 or not set(mantissa) & _DIGITS:
         raise ValueError
@@ -198,7 +200,7 @@ def _decimal(text: str, kind: str) -> Decimal:
 
 
 def _double(text: str, kind: str) -> float:
-    body = text.strip(" \t")
+    body = text.strip(SPACE)
     mantissa, letter, exponent = body.replace("E", "e").partition("e")
     if letter:
         sign_less = exponent[1:] if exponent[:1] in ("+", "-") else exponent
@@ -214,14 +216,14 @@ def _double(text: str, kind: str) -> float:
 
 
 def _date(text: str, kind: str) -> dt.date:
-    body = text.strip(" \t")
+    body = text.strip(SPACE)
     if len(body) != 10 or not body.isascii() or body[4] != "-" or body[7] != "-":
         raise ValueError
     return dt.date.fromisoformat(body)
 
 
 def _time(text: str, kind: str) -> dt.time:
-    body = text.strip(" \t")
+    body = text.strip(SPACE)
     whole, dot, fraction = body.partition(".")
     parts = whole.split(":")
     if len(parts) not in (2, 3) or any(len(part) != 2 or set(part) - _DIGITS for part in parts):
@@ -233,8 +235,8 @@ def _time(text: str, kind: str) -> dt.time:
 
 def _moment(text: str, kind: str) -> dt.datetime:
     """In UTC, without a zone."""
-    body = text.strip(" \t")
-    day = _date(body[:10], kind) if body[:1] not in " \t" else None
+    body = text.strip(SPACE)
+    day = _date(body[:10], kind) if body[:1] not in SPACE else None
     if day is None:
         raise ValueError
     rest = body[10:]
