@@ -14,12 +14,13 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
 from _bench import header, interleaved, table
 
+from lume_async._base.batched import Batched
 from lume_sync._iteration import Iteration
 from lume_sync._portal import Portal
 
@@ -38,7 +39,7 @@ TARGETS = {
 async def empty() -> None: ...
 
 
-class Pages(AsyncIterator[int]):
+class Pages(Batched[int]):
     """5,000 items, 100 of them ready at a time, as a list of runs has them."""
 
     def __init__(self) -> None:
