@@ -50,17 +50,23 @@ def _strict_bool(value: Any, _type: Any) -> bool:
 
 @cache
 def converter() -> Converter:
-    """The one converter: unknown keys are ignored, scalars are never coerced (`str(None)` is no value)."""
+    """The one converter: unknown keys are ignored, scalars are never coerced (`str(None)` is no value).
+
+    An optional member that is null is absent: servers that serialize with pydantic send all of theirs.
+    """
     made = Converter()
 
     @made.register_structure_hook_factory(attrs.has)
     def objects_only(cls: type[Any]) -> Callable[[Any, Any], Any]:
         # cattrs asks `"name" in value`: where no field is required, a text or a list would pass as empty.
         from_dict = make_dict_structure_fn(cls, made)
+        optional = {one.name for one in attrs.fields(cls) if one.default is not attrs.NOTHING}
 
         def from_object(value: Any, into: Any) -> Any:
             if not isinstance(value, dict):
                 raise ValueError(f"expected an object, got {type(value).__name__}")
+            if None in value.values():
+                value = {key: item for key, item in value.items() if item is not None or key not in optional}
             return from_dict(value, into)
 
         return from_object

@@ -206,7 +206,7 @@ def test_a_view_is_decoded_once() -> None:
         ({"stages": {"name": "a"}}, "stages", "$.metadata.stages"),
         ({"stages": [{"name": "a", "rows": 1.5}]}, "stages", "$.metadata.stages[0].rows"),
         ({"metrics": {"rows_read": "3"}}, "metrics", "$.metadata.metrics.rows_read"),
-        ({"metrics": {"rows_read": None}}, "metrics", "$.metadata.metrics.rows_read"),
+        ({"stages": [{"name": None}]}, "stages", "$.metadata.stages[0].name"),
         ({"metrics": {"reject_reasons": {"a": "b"}}}, "metrics", "$.metadata.metrics.reject_reasons['a']"),
         ({"target_locations": {"mapped": 1}}, "target_locations", "$.metadata.target_locations.mapped"),
     ],
