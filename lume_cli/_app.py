@@ -20,6 +20,8 @@ _COMMANDS = {
     "list": ("list_runs", "List runs, newest first."),
     "cancel": ("cancel", "Cancel runs."),
     "rerun": ("rerun", "Submit a finished run again."),
+    "rejects": ("rejects", "Print the rejected rows of a run."),
+    "resubmit": ("resubmit", "Submit the mended rejects of a run."),
     "backfill": ("backfill", "Run a flow over many sources; resumable."),
     "serve": ("serve", "Run a Lume server on this machine."),
     "flow": ("flow", "Write and check flow files."),

@@ -13,7 +13,7 @@ else:
     Type = click.ParamType
 
 F = TypeVar("F", bound=Callable[..., Any])
-Format = Literal["table", "json", "ndjson", "ids", "sources"]
+Format = Literal["table", "json", "ndjson", "csv", "ids", "sources"]
 
 
 class Options:
@@ -122,9 +122,10 @@ def _output(formats: list[str], more: str = "") -> Callable[[F], F]:
 
 output_options = _output(["table", "json", "ndjson"])
 _output_or_ids = _output(
-    ["table", "json", "ndjson", "ids", "sources"],
-    "; bare run ids (`list`, `run`), source paths (`list`)",
+    ["table", "json", "ndjson", "csv", "ids", "sources"],
+    "; CSV (`rejects`), bare run ids (`list`, `run`), source paths (`list`)",
 )
+_output_or_csv = _output(["table", "json", "ndjson", "csv"], ", or CSV")
 
 profile_option = _kept(
     "-p", "--profile", metavar="NAME", help="Profile in the configuration file (or LUME_PROFILE)."
@@ -144,6 +145,7 @@ _connection_options = stack(
 )
 
 server_options = stack(_connection_options, output_options, verbose_option)
+rows_options = stack(_connection_options, _output_or_csv, verbose_option)
 server_or_ids_options = stack(_connection_options, _output_or_ids, verbose_option)
 """For the commands that can print bare run ids, for others to read from stdin."""
 

@@ -30,16 +30,21 @@ class Session:
         options: the options common to all commands.
         ids: whether the command can print bare run ids.
         sources: whether it can print bare source paths.
+        csv: whether it can print CSV.
 
     Raises:
         click.UsageError: the output format is not available for this command.
     """
 
-    def __init__(self, options: Options, *, ids: bool = False, sources: bool = False) -> None:
+    def __init__(
+        self, options: Options, *, ids: bool = False, sources: bool = False, csv: bool = False
+    ) -> None:
         if options.output == "ids" and not ids:
             raise click.UsageError("-o ids is for `lume list` and `lume run`: use table, json or ndjson")
         if options.output == "sources" and not sources:
             raise click.UsageError("-o sources is for `lume list`: use table, json or ndjson")
+        if options.output == "csv" and not csv:
+            raise click.UsageError("-o csv is for `lume rejects`: use table, json or ndjson")
         self.options = options
         self.say = Say(options.output)
         self.data = Data(options.output)

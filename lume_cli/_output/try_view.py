@@ -31,7 +31,7 @@ def counts(ref: str, sample: str, run: LumeRun, over: float | None) -> list[str]
 def rows(clean: Sequence[Mapping[str, Any]], rejected: Sequence[Mapping[str, Any]], width: int) -> list[str]:
     """Both tables; `width` is that of the terminal."""
     left = ["CLEAN", *_table(clean)] if clean else []
-    right = ["REJECTED", *_table([_reasons_first(row) for row in rejected])] if rejected else []
+    right = ["REJECTED", *rejected_table(rejected)] if rejected else []
     room = max(map(len, left), default=0)
     if left and right and room + len(_GAP) + max(map(len, right)) <= width:
         return [
@@ -41,15 +41,20 @@ def rows(clean: Sequence[Mapping[str, Any]], rejected: Sequence[Mapping[str, Any
     return [*left, *([""] if left and right else []), *right]
 
 
+def rejected_table(rejected: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Rejected rows alone."""
+    return _table([_reasons_first(row) for row in rejected]) if rejected else []
+
+
 def _reasons_first(row: Mapping[str, Any]) -> dict[str, Any]:
     """A rejected row as its number, the reasons and the columns of the source."""
     reasons = row.get("_lume_reasons")
     first = {
-        "#": row.get("_lume_row"),
+        "#": row.get("_lume_row") or row.get("_lume_line"),
         "WHY": "; ".join(map(str, reasons)) if isinstance(reasons, list) else reasons,
     }
     shown = {name: value for name, value in row.items() if not name.startswith("_lume_")}
-    if row.get("_lume_raw") is not None:  # a line that could not be parsed has no columns
+    if row.get("_lume_raw"):  # a line that could not be parsed has no columns
         shown = {"LINE": row["_lume_raw"]}
     return first | shown
 

@@ -1,5 +1,6 @@
 """Submitting one run and, with --wait, following it. The work of `run`."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,6 +11,9 @@ from lume_cli._output.short_ids import short
 from lume_cli._session import Session
 from lume_cli._work.run_ids import whole_ids
 from lume_cli._work.wait import follow
+
+PARENT = "resubmit_of"
+"""The key in a run's metadata that links it to the run whose rejects it processes."""
 
 
 class Submission:
@@ -70,8 +74,10 @@ class Submission:
             self._session.data.document(run_view.to_dict(snapshot))
 
 
-async def again(session: Session, client: Client, run_id: str) -> tuple[Submission, dict[str, Any]]:
-    """The submission that repeats a run, and how to begin it.
+async def again(
+    session: Session, client: Client, run_id: str, *, mended: Path | None = None
+) -> tuple[Submission, dict[str, Any]]:
+    """The submission that repeats a run, on its own source or on its mended rejects; and how to begin it.
 
     Raises:
         click.UsageError: the run has not finished, or the server does not say what it was.
@@ -84,5 +90,11 @@ async def again(session: Session, client: Client, run_id: str) -> tuple[Submissi
         )
     if old.flow_version is None or old.source_path is None:
         raise click.UsageError(f"the server does not tell the flow version and source of run {short(old.id)}")
+    if mended is not None:
+        linked = {**(old.run_metadata or {}), PARENT: old.id}
+        return Submission(session, old.flow_version, str(mended)), {
+            "run_metadata": linked,
+            "is_uploaded": True,
+        }
     how = {"run_metadata": old.run_metadata, "force_rerun": old.has_output}
     return Submission(session, old.flow_version, old.source_path), how

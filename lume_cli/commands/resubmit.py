@@ -1,0 +1,55 @@
+"""`lume resubmit`: run the flow version of a run on its mended rejects."""
+
+from pathlib import Path
+
+import click
+
+from lume_cli._options import Options, server_or_ids_options, wait_options
+
+
+@click.command("resubmit")
+@click.argument("run", metavar="RUN")
+@click.argument("mended", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="MENDED")
+@click.option(
+    "--wait", "-w", is_flag=True, help="Wait for the run to finish; the exit code reflects its status."
+)
+@wait_options
+@server_or_ids_options
+@click.pass_obj
+def command(
+    options: Options,
+    *,
+    run: str,
+    mended: Path,
+    wait: bool,
+    timeout: float | None,
+    poll_interval: float | None,
+    allow_partial: bool,
+) -> None:
+    """Upload the file MENDED, mended rejects of RUN, and run the same flow version on it. Print the new run's id.
+
+    The new run has the metadata of RUN, and its id as `resubmit_of`.
+
+    \b
+    lume rejects 2f91d0ab -o csv > mended.csv       # then correct mended.csv
+    lume resubmit 2f91d0ab mended.csv --wait
+    """
+    from lume_cli._output import exit_codes
+    from lume_cli._session import Session
+    from lume_cli._work.run import Submission, again
+
+    if not wait and (timeout is not None or poll_interval is not None):
+        raise click.UsageError("--timeout and --poll-interval need --wait")
+    session = Session(options, ids=True)
+    submissions: list[Submission] = []
+
+    async def work() -> int:
+        async with session.client() as client:
+            submission, how = await again(session, client, run, mended=mended)
+            submissions.append(submission)
+            new = await submission.begin(client, is_waited_for=wait, **how)
+            if not wait:
+                return exit_codes.OK
+            return await submission.until_ended(new, timeout, poll_interval, allow_partial=allow_partial)
+
+    session.finish(work(), lambda: submissions[0].interrupted() if submissions else ("interrupted", None))

@@ -1,0 +1,103 @@
+"""`lume rejects` and `lume resubmit`: rejected rows read, mended and processed, in the dialect of their source."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cli.shell import LUME, Shell
+from local.flows import write_flows
+
+from lume_cli._output.short_ids import short
+from lume_sync import Client, LumeRun
+
+EUROPEAN = """
+flow = "european"
+version = "v1"
+[source]
+format = "csv"
+csv = { delim = ";", encoding = "latin-1" }
+[columns.id]
+type = "integer"
+required = true
+[columns.name]
+required = true
+[columns.amount]
+sql = "replace(amount, ',', '.')"
+type = "number"
+sql_type = "DECIMAL(12,2)"
+"""
+ROWS = 'id;name;amount\n1;Ann;1,50\nx;J\xf6rg;2,50\n3;;3,50\n4;"a;b";none\n'
+
+
+@pytest.fixture
+def run(home: Path, client: Client, source: Callable[..., str]) -> LumeRun:
+    write_flows(home / "flows")
+    (home / "flows" / "european.toml").write_text(EUROPEAN)
+    name = source(ROWS)
+    (home / name).write_bytes(ROWS.encode("latin-1"))
+    return client.run("european:v1", name, {"ticket": "OPS-7"}).wait(15)
+
+
+def test_a_table_with_the_reasons(shell: Shell, run: LumeRun) -> None:
+    done = shell.lume("rejects", short(run.id))
+    assert done.code == 0, done.err
+    header, *rows = done.out.splitlines()
+    assert header.split() == ["#", "WHY", "id", "name", "amount"]
+    assert len(rows) == 3
+    assert "Jörg" in rows[0]
+    assert "a;b" in rows[2]
+
+
+def test_reason_and_limit(shell: Shell, run: LumeRun) -> None:
+    found = json.loads(shell.lume("rejects", run.id, "--reason", "NAME: is required", "-o", "json").out)
+    assert [row["id"] for row in found] == ["3"]
+    assert len(shell.lume("rejects", run.id, "--limit", "2", "-o", "ndjson").out.splitlines()) == 2
+
+
+def test_mended_rejects_are_resubmitted(shell: Shell, run: LumeRun, client: Client, tmp_path: Path) -> None:
+    mended = tmp_path / "mended.csv"
+    script = f"lume rejects {short(run.id)} -o csv > mended.csv"
+    done = pipe(shell, script)
+    assert done == ""
+    text = mended.read_bytes().decode("latin-1")
+    assert text.splitlines()[0].startswith("_lume_row;")
+    assert "x;J\xf6rg;2,50" in text
+    mended.write_bytes(
+        text.replace("x;J", "2;J").replace("3;;", "3;Cy;").replace("none", "4,50").encode("latin-1")
+    )
+    done = shell.lume("resubmit", short(run.id), "mended.csv", "--wait", "-o", "json")
+    assert done.code == 0, done.err
+    new = json.loads(done.out)
+    assert (new["status"], new["flow_version"]) == ("SUCCEEDED", "european:v1")
+    assert new["run_metadata"] == {"ticket": "OPS-7", "resubmit_of": run.id}
+    assert new["metadata"]["metrics"]["rows_mapped"] == 3
+
+
+def pipe(shell: Shell, script: str) -> str:
+    words = " ".join(LUME[LUME.index("-W") - 1 :])
+    done = subprocess.run(
+        ["/bin/sh", "-c", script.replace("lume ", f"{words} ", 1)],
+        cwd=shell.folder,
+        env=shell.variables,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_run_without_rejects(shell: Shell, source: Callable[..., str], client: Client) -> None:
+    clean = client.run("people:v1", source()).wait(15)
+    done = shell.lume("rejects", clean.id)
+    assert (done.code, done.out) == (0, "")
+    assert f"run {short(clean.id)} (SUCCEEDED) has no rejected rows" in done.err
+
+
+def test_csv_is_for_rejects_only(shell: Shell, run: LumeRun) -> None:
+    done = shell.lume("list", "-o", "csv")
+    assert (done.code, "-o csv is for `lume rejects`" in done.err) == (2, True)
+    missing = shell.lume("resubmit", run.id, "nowhere.csv")
+    assert (missing.code, "nowhere.csv" in missing.err) == (2, True)
