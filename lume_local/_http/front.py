@@ -17,7 +17,7 @@ from attrs import frozen
 from lume_local._http.operations import CAPABILITIES, Answer, Api, Ask, Content
 from lume_local._http.problems import Problem
 from lume_local._http.requests import MOST_BYTES
-from lume_local._runs.health import is_storage_full
+from lume_local._runs.health import is_storage_full, why
 
 _log = logging.getLogger("lume_local")
 
@@ -83,15 +83,13 @@ class Front:
     async def _settled(self, request: web.BaseRequest) -> Answer:
         """An answer, once what it says is durable."""
         try:
-            try:
-                answer = await self._answer(request)
-            except Problem as problem:
-                answer = problem_answer(problem)
-            await self._api.settled()
-        except (sqlite3.Error, OSError) as error:
-            if not is_storage_full(error):
-                raise
-            return problem_answer(Problem("storage-full", "the disk is full: try again when there is room"))
+            answer = await self._answer(request)
+        except Problem as problem:
+            answer = problem_answer(problem)
+        except sqlite3.OperationalError as error:  # rolled back: nothing has happened
+            kind = "storage-full" if is_storage_full(error) else "unavailable"
+            answer = problem_answer(Problem(kind, f"{why(error)}: nothing was done, try again later"))
+        await self._api.settled()
         return answer
 
     async def _answer(self, request: web.BaseRequest) -> Answer:

@@ -27,6 +27,7 @@ UNIT = 1.0
 """Seconds: after the n-th failure the next attempt waits for 2^n of them."""
 MOST_ATTEMPTS = 8
 MOST_AT_ONCE = 8
+_LONGEST_PAUSE = UNIT * 2**MOST_ATTEMPTS
 PATIENCE = 10.0
 """Seconds that one attempt may take."""
 _GRACE = 2.0
@@ -100,7 +101,7 @@ class WebhookSender:
                 continue
             if len(self._active) >= MOST_AT_ONCE:
                 return None
-            if delivery.due > now:
+            if now < delivery.due <= now + _LONGEST_PAUSE:  # later: the clock was set back meanwhile
                 return delivery.due - now
             self._active.add(delivery.id)
             tasks.start_soon(self._attempt, delivery)

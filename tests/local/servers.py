@@ -12,7 +12,7 @@ from local.wire import Wire
 
 import lume_local
 
-_SCRIPT = """
+SCRIPT = """
 import asyncio, json, sys, lume_local
 
 async def main(home, options):
@@ -28,7 +28,7 @@ asyncio.run(main(sys.argv[1], json.loads(sys.argv[2])))
 async def process(home: Path, **options: Any) -> AsyncIterator[tuple[asyncio.subprocess.Process, Wire]]:
     """A server in a process of its own, and a client for it. Killed at the end, if it is still there."""
     server = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _SCRIPT, str(home), json.dumps(options), stdout=asyncio.subprocess.PIPE
+        sys.executable, "-c", SCRIPT, str(home), json.dumps(options), stdout=asyncio.subprocess.PIPE
     )
     assert server.stdout is not None
     try:

@@ -1,4 +1,4 @@
-"""A disk that is full at any moment: every run ends with a reason, and work goes on when there is room."""
+"""A disk that is full at any moment, or read-only: every run ends with a reason, and work goes on afterwards."""
 
 import asyncio
 import os
@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from local.servers import serve
 from local.wire import Wire
+
+from lume_async.errors import ConfigurationError
 
 SIZE = 24 * 1024 * 1024
 
@@ -94,5 +96,30 @@ async def test_filled_and_freed_at_random(home: Path, small_disk: Path) -> None:
         assert run["status"] in ("SUCCEEDED", "FAILED", "CRASHED")
         if run["status"] != "SUCCEEDED":
             assert "the disk is full" in run["metadata"]["error_message"], run
-    print(refused, [run["status"] for run in ended], {run["metadata"]["error_message"] for run in ended})
+    assert refused, "submissions met the full disk too"
     assert not list(small_disk.glob("state/runs/*"))
+
+
+async def test_a_data_folder_that_is_read_only(home: Path, small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(ConfigurationError, match=r"(?i)read-?only"):
+        async with serve(home):
+            pass
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    async with serve(home) as wire:
+        assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
+
+
+@pytest.mark.parametrize("folder", ["out", "state/runs"])
+async def test_a_folder_that_is_read_only_for_a_while(home: Path, small_disk: Path, folder: str) -> None:
+    async with serve(home) as wire:
+        place = small_disk / folder
+        place.mkdir(exist_ok=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(place)], check=True)
+        try:
+            run = await wire.run("people:v1", "people.csv")
+        finally:
+            subprocess.run(["umount", str(place)], check=True)
+        assert run["status"] == "FAILED"
+        assert "Read-only file system" in run["metadata"]["error_message"]
+        assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"

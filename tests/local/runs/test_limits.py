@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -109,7 +110,7 @@ with held(pathlib.Path({str(lock)!r})):
     print("held", flush=True)
     time.sleep(600)
 """
-    holder = await asyncio.create_subprocess_exec("python", "-c", code, stdout=asyncio.subprocess.PIPE)
+    holder = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
     assert holder.stdout is not None
     await holder.stdout.readline()
     os.kill(holder.pid, signal.SIGSTOP)

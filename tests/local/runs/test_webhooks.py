@@ -459,6 +459,15 @@ async def test_only_a_few_at_a_time(store: Store, tmp_path: Path) -> None:
     assert sorted(orjson.loads(one.body)["run_id"] for one in received) == sorted(ids)
 
 
+async def test_a_clock_that_was_set_back_holds_nothing_up(store: Store, tmp_path: Path) -> None:
+    async with receiver(lambda event: None) as hook:
+        ended(store, hook.url)
+        (waiting,) = store.deliveries.waiting(9)
+        store.deliveries.failed(waiting.id, "no", time.time() + 86400)
+        async with sending(store, hook.host):
+            await settled(tmp_path / "runs.sqlite")
+
+
 async def test_closing_leaves_what_is_under_way_to_the_next_one(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
