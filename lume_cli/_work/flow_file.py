@@ -21,25 +21,26 @@ def snake(text: str) -> str:
 def flow_file(
     name: str, columns: Sequence[Column], *, sample: str, rows: int, delim: str, encoding: str
 ) -> str:
-    """The text of a flow file."""
-    csv = f"csv = {{ delim = {basic(delim)}, encoding = {basic(encoding)} }}"
+    """The text of a flow file; without a `delim` its source is NDJSON."""
+    kind = "csv" if delim else "ndjson"
+    csv = [f"csv = {{ delim = {basic(delim)}, encoding = {basic(encoding)} }}"] if delim else []
     lines = [
         f"# Generated from {rows:,} rows of {visible(sample)}: review every column, then run `lume flow check`.",
         f"flow = {basic(name)}",
         'version = "v1"                       # a version that has run never changes: increase it instead',
         "",
         "[source]",
-        'format = "csv"                       # the file is the run\'s source_path',
-        csv,
+        f"format = {basic(kind)}".ljust(37) + "# the file is the run's source_path",
+        *csv,
         "",
         "# [target]                           # default: in the server's data folder",
         f'# mapped = "{{data}}/out/{{flow}}/{{version}}/{{run_id}}/{name}.parquet"',
-        '# rejects = "{data}/out/{flow}/{version}/{run_id}/rejects.csv"',
+        f'# rejects = "{{data}}/out/{{flow}}/{{version}}/{{run_id}}/rejects.{kind}"',
         "",
         "# [rejects]",
         "# max_ratio = 0.25                   # a higher share of rejected rows: FAILED, nothing is written",
         "",
-        "# sql is a DuckDB expression over the source columns, named as in its header.",
+        "# sql is a DuckDB expression over the source columns, named as in the source.",
     ]
     names = _target_names(column.source for column in columns)
     for target, column in zip(names, columns, strict=True):
@@ -56,7 +57,10 @@ def flow_file(
 
 def _column(target: str, column: Column) -> list[str]:
     lines = [f"[columns.{target if _BARE.fullmatch(target) else basic(target)}]"]
-    if column.spaces:
+    if column.sql:
+        expression = column.sql.format(column=_quoted(column.source).replace("{", "{{").replace("}", "}}"))
+        lines.append(f"sql = {_literal(expression)}  # {column.about}")
+    elif column.spaces:
         lines.append(
             f"sql = {_literal(f'''nullif(trim({_quoted(column.source)}), '')''')}  # values are padded with spaces"
         )

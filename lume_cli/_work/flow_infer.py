@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import date, datetime
 
+from lume_cli._work.flow_guess import guess
+
 _INTEGER = re.compile(r"[+-]?(0|[1-9]\d{0,17})")
 _NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d{1,3})?")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
@@ -30,6 +32,8 @@ class Column:
         spaces: whether values are padded with spaces.
         required: whether no value is empty.
         unique: whether all values are distinct.
+        sql: an expression with `{column}` that reads the values, where a plain column would not do.
+        about: what to check in it.
         values: the distinct values, if they look like an enumeration.
         misfits: the values that don't fit the type.
     """
@@ -41,6 +45,10 @@ class Column:
         self.required = bool(filled) and len(filled) == len(values)
         self.unique = self.required and len(filled) > 1 and len(set(filled)) == len(filled)
         self.type, self.format, self.sql_type, self.misfits = _kind(filled)
+        self.sql, self.about = "", ""
+        if (self.type, self.format) == ("string", None) and (guessed := guess(filled)) is not None:
+            self.sql, self.about, self.misfits = guessed.sql, guessed.about, guessed.misfits
+            self.type, self.format, self.sql_type = guessed.kind
         different = sorted(set(filled))
         listed = self.type == "string" and self.format is None and len(filled) >= 4 * len(different)
         self.values = different if listed and len(different) <= _FEW else []

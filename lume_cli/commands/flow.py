@@ -87,7 +87,7 @@ def try_(options: Options, *, file: Path, sample: Path, limit: int, watch: bool)
     )
 
 
-@command.command("init", short_help="Write a flow file from a sample CSV.")
+@command.command("init", short_help="Write a flow file from a sample.")
 @click.argument("sample", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--name", metavar="NAME", help="Name of the flow; by default that of the sample.")
 @click.option("--encoding", default="utf-8", show_default=True, help="Encoding of the sample.")
@@ -99,7 +99,7 @@ def try_(options: Options, *, file: Path, sample: Path, limit: int, watch: bool)
 )
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def init(*, sample: Path, name: str | None, encoding: str, output: str | None, force: bool) -> None:
-    """Write a commented flow file with columns and types inferred from a SAMPLE CSV file.
+    """Write a commented flow file with columns and types inferred from a SAMPLE, CSV or NDJSON.
 
     \b
     lume flow init customers.csv --name customer_cleaner -o flows/

@@ -165,3 +165,69 @@ def test_a_version_that_is_in_two_files_is_refused_as_by_the_server(tmp_path: Pa
     result = lume("flow", "check", tmp_path)
     assert result.exit_code == 1
     assert f"b.toml: version: f:v1 is in {tmp_path / 'a.toml'} already" in result.stderr
+
+
+NDJSON = """{"id": 1, "name": "Ann", "tags": ["a"], "paid": true, "at": "2024-01-31"}
+{"id": 2, "name": null, "paid": false, "at": "2024-02-01"}
+"""
+
+
+def test_ndjson(tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").write_text(NDJSON)
+    assert lume("flow", "init", tmp_path / "events.jsonl", "-o", tmp_path).exit_code == 0
+    flow = tomllib.loads((tmp_path / "events.v1.toml").read_text())
+    assert flow["source"] == {"format": "ndjson"}
+    assert flow["columns"] == {
+        "id": {"type": "integer", "required": True},
+        "name": {"type": "string"},
+        "tags": {"type": "string"},
+        "paid": {"type": "boolean", "required": True},
+        "at": {"format": "date", "required": True},
+    }
+    assert lume("flow", "check", tmp_path / "events.v1.toml").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\x1f\x8b\x08", "compressed with gzip"),
+        (b"PAR1....", "a Parquet file"),
+        (b"PK\x03\x04....", "an Excel or ZIP file"),
+        (b'{"a": 1}\n{"a": \n', ":2 is not JSON"),
+        (b'{"a": 1}\n[1]\n', ":2 is not an object"),
+        (b'{"a": 1, "A": 2}\n', "names 'A' twice"),
+    ],
+)
+def test_samples_that_no_server_reads(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "sample").write_bytes(content)
+    result = lume("flow", "init", tmp_path / "sample")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in " ".join(result.stderr.split())
+
+
+DIRTY = """Signup,Balance,Preis,Code
+2024-01-31,"9,399.40","1.234,50 EUR",00123
+31/12/2023,2200,"12,00",1
+"Feb 01, 2024",$16.45,"3,10",2
+2024-02-30,-1,"0,99",3
+"""
+
+
+def test_mixed_dates_and_money(tmp_path: Path) -> None:
+    header, *rows = DIRTY.splitlines(keepends=True)
+    (tmp_path / "dirty.csv").write_text(header + "".join(rows[:3]) * 5 + rows[3])
+    assert lume("flow", "init", tmp_path / "dirty.csv", "-o", tmp_path).exit_code == 0
+    text = (tmp_path / "dirty.v1.toml").read_text()
+    columns = tomllib.loads(text)["columns"]
+    assert columns["signup"]["sql"] == """strptime(trim("Signup"), ['%Y-%m-%d', '%d/%m/%Y', '%b %d, %Y'])"""
+    assert columns["signup"]["format"] == "date"
+    assert '1 value in the sample would be rejected, such as "2024-02-30"' in text
+    assert (columns["balance"]["type"], columns["balance"]["sql_type"]) == ("number", "DECIMAL(18,2)")
+    assert columns["code"]["type"] == "string"
+    tried = lume("flow", "try", tmp_path / "dirty.v1.toml", tmp_path / "dirty.csv", "-o", "json")
+    found = json.loads(tried.stdout)
+    assert found["reject_reasons"] == {"signup: is not a valid date": 1}
+    first = found["clean"][:3]
+    assert [row["signup"] for row in first] == ["2024-01-31", "2023-12-31", "2024-02-01"]
+    assert [float(row["balance"]) for row in first] == [9399.40, 2200, 16.45]
+    assert [float(row["preis"]) for row in first] == [1234.50, 12, 3.10]
