@@ -79,6 +79,7 @@ def docs(session: nox.Session) -> None:
     """The documentation, strictly; broken links and references are errors."""
     session.install("-e", with_extras(*EXTRAS), *group("docs"))
     session.run("mkdocs", "build", "--strict", "--quiet", env={"NO_MKDOCS_2_WARNING": "1"})
+    session.run("python", "tools/check_pages.py")  # skipped where there is no chromium
 
 
 @nox.session(python=SUPPORTED)
