@@ -82,7 +82,10 @@ ROWS = {
         "change_feed feed_check iterables owned scheduler summary watched | listing monitor progress"
         "| completion"
     ),
-    "_batch": "deflate held_paths lookup | entries journal_file | journal | journal_thread | submitter | run_many",
+    "_batch": (
+        "deflate held_paths lookup outcomes | entries journal_file | journal | journal_thread | submitter"
+        "| run_many"
+    ),
 }
 """The same inside each wing of the core."""
 

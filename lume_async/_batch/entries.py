@@ -72,7 +72,7 @@ class Entry:
 
 def encode(item: int, kind: Kind, content: bytes) -> bytes:
     """The bytes of an entry."""
-    return _CHECKSUM.pack(_checksum(item, kind, content)) + content
+    return _checksum(item, kind, content).to_bytes(4) + content
 
 
 def decode(item: int, row: Row) -> tuple[Kind, bytes]:
@@ -82,17 +82,13 @@ def decode(item: int, row: Row) -> tuple[Kind, bytes]:
         DamagedError: it is not as it was written.
     """
     number, data = row
-    if (
-        not isinstance(item, int)
-        or not isinstance(number, int)
-        or not isinstance(data, bytes)
-        or len(data) < 4
-    ):
-        raise DamagedError
-    content = data[4:]
-    if _CHECKSUM.unpack_from(data)[0] != _checksum(item, number, content):
-        raise DamagedError
-    return Kind(number), content
+    try:
+        content = data[4:]
+        if int.from_bytes(data[:4]) == _checksum(item, number, content):
+            return _KINDS[number], content
+    except TypeError:  # where SQLite found something else than numbers and bytes
+        pass
+    raise DamagedError
 
 
 def sending(request: RunRequest, key: str, at: float, *, by_server: bool) -> bytes:
@@ -228,7 +224,7 @@ def _defaults() -> tuple[tuple[str, Any], ...]:
     return tuple((field.name, field.default) for field in fields(RunRequest))
 
 
-_CHECKSUM = struct.Struct(">I")
+_KINDS = tuple(Kind)
 _COUNT = struct.Struct(">Q")
 _SENDING = struct.Struct(">Bd8s")
 _BY_SERVER, _HEX_KEY = 1, 2  # flags of SENDING

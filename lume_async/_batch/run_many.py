@@ -6,16 +6,13 @@ A request holds one of `max_active` places from the moment it is taken from the 
 taken by the reader: the iterable, the submissions and the outcomes are bounded by the same number.
 """
 
-import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
-from typing import TypeAlias
 
 import anyio
 from anyio import CancelScope
-from anyio.streams.memory import MemoryObjectSendStream
 from attrs import evolve
 
 from lume_async._base.backoff import PollInterval, polling
@@ -24,19 +21,15 @@ from lume_async._base.tasks import task_group
 from lume_async._batch.entries import Entry
 from lume_async._batch.journal_file import path_of
 from lume_async._batch.journal_thread import Recorder
+from lume_async._batch.outcomes import Outbox, Outcomes
 from lume_async._batch.submitter import Submitter
 from lume_async._http.sender import Sender
 from lume_async._many.completion import outcome_of, too_late
 from lume_async._many.iterables import pull
 from lume_async._many.monitor import Monitor
-from lume_async._many.owned import owned
 from lume_async._run.handle import LumeRun
 from lume_async._run.submit import OnDuplicate, check_on_duplicate
 from lume_async.models import Outcome, RunRequest
-
-_Outcome: TypeAlias = Outcome[LumeRun]
-_Outbox: TypeAlias = MemoryObjectSendStream[_Outcome]
-"""For functions inside functions, whose annotations are evaluated at each call."""
 
 
 def run_many(
@@ -49,7 +42,7 @@ def run_many(
     on_duplicate: OnDuplicate,
     timeout: Duration | None,
     poll_interval: PollInterval,
-) -> AsyncGenerator[Outcome[LumeRun], None]:
+) -> Outcomes:
     """See `Client.run_many`; bad arguments are refused here, before the first step."""
     if isinstance(max_active, bool) or not isinstance(max_active, int) or max_active < 1:
         raise ValueError(f"max_active must be a whole number of at least 1, not {max_active!r}")
@@ -62,29 +55,13 @@ def run_many(
     submitting = partial(
         Submitter, sender, on_duplicate=on_duplicate, retry_failed=retry_failed, timeout=limit
     )
-    return _outcomes(sender, requests, max_active, path, submitting, limit, poll_interval)
+    outbox = Outbox(max_active)
 
+    async def work() -> None:
+        async with _journal(path) as recorder, Monitor(sender, poll_interval=poll_interval) as monitor:
+            await _Batch(monitor, submitting(recorder), outbox).run(requests, limit)
 
-def _outcomes(
-    sender: Sender,
-    requests: Iterable[RunRequest] | AsyncIterable[RunRequest],
-    max_active: int,
-    journal: str | None,
-    submitting: Callable[[Recorder | None], Submitter],
-    timeout: float | None,
-    poll_interval: PollInterval,
-) -> AsyncGenerator[Outcome[LumeRun], None]:
-    places = asyncio.Semaphore(max_active)  # anyio's asks for a running loop already here
-
-    async def work(outcomes: _Outbox) -> None:
-        async with _journal(journal) as recorder, Monitor(sender, poll_interval=poll_interval) as monitor:
-            await _Batch(monitor, submitting(recorder), places, outcomes).run(requests, timeout)
-
-    def take(outcome: _Outcome) -> _Outcome:
-        places.release()
-        return outcome
-
-    return owned(work, take=take, ready=max_active)
+    return Outcomes(outbox, work)
 
 
 @asynccontextmanager
@@ -103,21 +80,18 @@ class _Batch:
     """One `run_many` in progress: ends when the input has and every outcome was sent to the reader.
 
     Args:
-        places: a request that is taken holds one; the reader gives it back with the outcome.
-        outcomes: has room for as many as there are places.
+        outbox: a request that is taken holds one of its places; the reader gives it back with the outcome.
     """
 
     def __init__(
         self,
         monitor: Monitor,
         submitter: Submitter,
-        places: asyncio.Semaphore,
-        outcomes: MemoryObjectSendStream[Outcome[LumeRun]],
+        outbox: Outbox,
     ) -> None:
         self._monitor = monitor
         self._submitter = submitter
-        self._places = places
-        self._outcomes = outcomes
+        self._outbox = outbox
         self._followed: dict[str, list[tuple[int, RunRequest, LumeRun]]] = {}
         self._taking = CancelScope()
         self._submitted = anyio.Event()
@@ -151,7 +125,7 @@ class _Batch:
         async with task_group() as submissions:
             with self._taking:
                 async with aclosing(self._input(requests)) as source:
-                    await self._places.acquire()
+                    await self._outbox.places.acquire()
                     async for request in source:
                         self._open += 1
                         entry = self._submitter.known(count, request)
@@ -161,7 +135,7 @@ class _Batch:
                         else:
                             submissions.start_soon(self._submit, count, request, entry)
                         count += 1
-                        await self._places.acquire()
+                        await self._outbox.places.acquire()
                         await self._submitter.read_ahead(count)
                 if self._broken is None:
                     await self._submitter.complete(count)
@@ -208,7 +182,7 @@ class _Batch:
                 self._deliver(Outcome(run_id, error=too_late(run, timeout), request=request))
 
     def _deliver(self, outcome: Outcome[LumeRun]) -> None:
-        self._outcomes.send_nowait(outcome)
+        self._outbox.put(outcome)
         self._open -= 1
         if self._submitted.is_set() and not self._open:
             self._ended.set()

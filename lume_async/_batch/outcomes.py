@@ -1,0 +1,70 @@
+"""`Outcomes`: what the reader of a `run_many` iterates over, and the `Outbox` that it takes them from."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from anyio import WouldBlock
+from anyio.streams.memory import MemoryObjectSendStream
+
+from lume_async._base.batched import Batched
+from lume_async._many.owned import owned
+from lume_async._run.handle import LumeRun
+from lume_async.models import Outcome
+
+
+class Outbox:
+    """Outcomes that wait for the reader; with each that is taken, a place is free for another request."""
+
+    def __init__(self, places: int) -> None:
+        self.places = asyncio.Semaphore(places)  # anyio's asks for a running loop already here
+        self.ready: deque[Outcome[LumeRun]] = deque()
+        self.wake: MemoryObjectSendStream[None] | None = None
+
+    def put(self, outcome: Outcome[LumeRun]) -> None:
+        """Let the reader have it. Only the first of many has to wake anybody."""
+        self.ready.append(outcome)
+        if len(self.ready) == 1 and self.wake is not None:
+            with suppress(WouldBlock):  # it is awake already
+                self.wake.send_nowait(None)
+
+    def take(self) -> Outcome[LumeRun]:
+        """The oldest one."""
+        self.places.release()
+        return self.ready.popleft()
+
+
+class Outcomes(Batched[Outcome[LumeRun]]):
+    """The outcomes of a batch.
+
+    Args:
+        work: the batch: begins with the first step and never outlives the last; its error is raised after the
+            outcomes.
+    """
+
+    def __init__(self, outbox: Outbox, work: Callable[[], Awaitable[None]]) -> None:
+        self._outbox = outbox
+
+        async def batch(wake: MemoryObjectSendStream[None]) -> None:
+            outbox.wake = wake
+            await work()
+
+        self._wakes = owned(batch, take=lambda wake: wake, ready=1)
+
+    async def __anext__(self) -> Outcome[LumeRun]:
+        while not self._outbox.ready:
+            await anext(self._wakes)
+        return self._outbox.take()
+
+    def _take_ready(self, limit: int) -> list[Outcome[LumeRun]]:
+        """Those that a journal remembers, as they cost nobody a run: any other one is taken when it is asked for."""
+        ready, taken = self._outbox.ready, list[Outcome[LumeRun]]()
+        while len(taken) < limit and ready and ready[0].remembered:
+            taken.append(self._outbox.take())
+        return taken
+
+    async def aclose(self) -> None:
+        """End the batch; outcomes that were not taken are dropped."""
+        self._outbox.ready.clear()
+        await self._wakes.aclose()
