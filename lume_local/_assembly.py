@@ -43,7 +43,7 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner]]:
         paths = RunPaths(places, flows)
         runner = Runner(store, recorder, paths, pool, health, settings.max_active, settings.run_timeout)
         api = Api(store, flows, runner, hub, places, uploads, settings.webhooks, health)
-        listener = Listener(Front(api, settings.api_key), hub)
+        listener = Listener(Front(api, settings.api_key, settings.keep), hub)
         async with task_group() as upkeep, pool.running():
             await _load_flows(settings, flows, pool)
             upkeep.start_soon(back_up_hourly, places.state / STATE_FILE, health)

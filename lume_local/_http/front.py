@@ -57,10 +57,15 @@ def _routes(api: Api) -> list[_Route]:
 
 
 class Front:
-    """Takes requests, asks the operations, sends answers."""
+    """Takes requests, asks the operations, sends answers.
 
-    def __init__(self, api: Api, api_key: str) -> None:
+    Args:
+        keep: for how many seconds an idempotency key is known; None for ever.
+    """
+
+    def __init__(self, api: Api, api_key: str, keep: float | None) -> None:
         self._api = api
+        self._headers = {} if keep is None else {"Lume-Idempotency-Expires": str(int(keep))}
         self._routes = _routes(api)
         self._api_key = api_key.encode()
 
@@ -78,7 +83,7 @@ class Front:
         except Exception:
             _log.exception("request %s met an error of the server itself", request_id)
             answer = problem_answer(Problem("internal", f"see the server's log for request {request_id}"))
-        return response_of(answer, request_id)
+        return response_of(answer, request_id, self._headers)
 
     async def _settled(self, request: web.BaseRequest) -> Answer:
         """An answer, once what it says is durable."""
@@ -176,9 +181,10 @@ def problem_answer(problem: Problem, headers: dict[str, str] | None = None) -> A
     return Answer(problem.status, problem.document, {**(headers or {}), **more}, "application/problem+json")
 
 
-def response_of(answer: Answer, request_id: str) -> web.Response:
+def response_of(answer: Answer, request_id: str, every: dict[str, str] | None = None) -> web.Response:
     """An answer with the headers that every one carries."""
     headers = {
+        **(every or {}),
         **answer.headers,
         "X-Request-Id": request_id,
         "Lume-Capabilities": CAPABILITIES,

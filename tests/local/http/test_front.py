@@ -3,6 +3,8 @@
 import asyncio
 import gzip
 import io
+import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -380,3 +382,18 @@ async def test_one_flow_registered_by_many_at_once(wire: Wire) -> None:
     path, body = "/v1/flows/people/versions/v3", people(version="v3")
     answers = await asyncio.gather(*(wire.ask("PUT", path, json=body) for _ in range(10)))
     assert sorted(answer.status for answer in answers) == [200] * 9 + [201]
+
+
+@pytest.mark.parametrize(
+    ("keep", "said"), [(None, None), (86_400.5, "86400"), (timedelta(hours=1), "3600")], ids=str
+)
+async def test_every_answer_says_how_long_a_key_is_known(
+    tmp_path: Path, keep: float | timedelta | None, said: str | None
+) -> None:
+    async with lume_local.serve(None, data=tmp_path / "data", keep=keep) as server:
+        for path in ("/healthz", "/v1/runs", "/nowhere"):
+            answer = await raw(
+                server, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+            )
+            found = re.findall(rb"Lume-Idempotency-Expires: (.*)\r\n", answer)
+            assert found == ([] if said is None else [said.encode()])
