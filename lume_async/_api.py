@@ -1,7 +1,8 @@
 """The module-level functions: the same operations on a default client, made from the environment when needed."""
 
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable
+from datetime import datetime
 from typing import Any
 
 from lume_async._base.backoff import PollInterval
@@ -63,6 +64,7 @@ async def run(
     *,
     idempotency_key: str | None = None,
     on_duplicate: OnDuplicate = "raise",
+    webhook_url: str | None = None,
 ) -> LumeRun:
     """Start a run and return at once, through the default client; see `Client.run`.
 
@@ -79,6 +81,7 @@ async def run(
         force_rerun,
         idempotency_key=idempotency_key,
         on_duplicate=on_duplicate,
+        webhook_url=webhook_url,
     )
 
 
@@ -165,12 +168,13 @@ def list_runs(
     *,
     flow_version: str | None = None,
     source_path: str | None = None,
-    status: RunStatus | str | None = None,
+    status: RunStatus | str | Collection[RunStatus | str] | None = None,
+    since: datetime | Duration | None = None,
     limit: int | None = None,
 ) -> AsyncIterator[LumeRun]:
     """Yield the runs that match, newest first; see `Client.list_runs`."""
     return default_client().list_runs(
-        flow_version=flow_version, source_path=source_path, status=status, limit=limit
+        flow_version=flow_version, source_path=source_path, status=status, since=since, limit=limit
     )
 
 

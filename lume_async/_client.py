@@ -3,7 +3,8 @@
 import os
 import random
 import uuid
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable
+from datetime import datetime
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
@@ -22,7 +23,7 @@ from lume_async._many.listing import list_runs
 from lume_async._many.monitor import Monitor
 from lume_async._run.handle import LumeRun
 from lume_async._run.poll import fetch
-from lume_async._run.submit import OnDuplicate, check_key, check_on_duplicate, submit
+from lume_async._run.submit import OnDuplicate, check_on_duplicate, submit
 from lume_async._run.upload import upload
 from lume_async._wire.retry import Retry
 from lume_async.errors import ConfigurationError
@@ -105,6 +106,7 @@ class Client:
         *,
         idempotency_key: str | None = None,
         on_duplicate: OnDuplicate = "raise",
+        webhook_url: str | None = None,
     ) -> LumeRun:
         """Start a run and return at once; `LumeRun.wait` waits for it to finish.
 
@@ -118,6 +120,7 @@ class Client:
             force_rerun: process the source even if it was processed before; may duplicate rows in the target.
             idempotency_key: a key of your own that is stable across restarts of your program; default: a new one.
             on_duplicate: if a run holds the source, "raise" `DuplicateRunError`, or "attach" to return that run.
+            webhook_url: where the server reports the end of the run, in addition to its own webhooks.
 
         Raises:
             DuplicateRunError: the source was processed or is being processed; `.run_id` is the run that holds it.
@@ -126,9 +129,11 @@ class Client:
             ApiError: see the tree in `lume_async.errors`.
         """
         check_on_duplicate(on_duplicate)
-        request = RunRequest(flow_version, source_path, run_metadata, force_rerun)
+        request = RunRequest(
+            flow_version, source_path, run_metadata, force_rerun, idempotency_key, webhook_url
+        )
+        key = idempotency_key or uuid.uuid4().hex
         own_key = idempotency_key is not None
-        key = uuid.uuid4().hex if idempotency_key is None else check_key(idempotency_key)
         done = await submit(self._sender, request, key, own_key=own_key, on_duplicate=on_duplicate)
         return LumeRun(self._sender, done.record.id, done.record, idempotency_key=key, reused=done.reused)
 
@@ -160,14 +165,12 @@ class Client:
         max_delay: Duration = 60,
         timeout: Duration | None = None,
     ) -> LumeRun:
-        """Poll a run until it has ended, with delays that double: 5, 10, 20, 40, 60, 60 … seconds.
+        """Poll a run until it has ended, in whatever status, with delays that double: 5, 10, 20, 40, 60, 60 … s.
 
         This is the recipe of Lume's documentation as a function. `LumeRun.wait` notices the end sooner.
 
         Args:
-            run_id: the run.
             max_attempts: the maximum number of polls.
-            initial_delay: the first delay, seconds or a `timedelta`.
             max_delay: the longest delay, seconds or a `timedelta`.
             timeout: seconds (or a `timedelta`) for the whole call; None for no limit except `max_attempts`.
 
@@ -310,30 +313,30 @@ class Client:
         *,
         flow_version: str | None = None,
         source_path: str | None = None,
-        status: RunStatus | str | None = None,
+        status: RunStatus | str | Collection[RunStatus | str] | None = None,
+        since: datetime | Duration | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[LumeRun]:
         """Yield the runs that match, newest first; pages are fetched as needed.
 
         Args:
-            flow_version: only runs of this flow version.
-            source_path: only runs on this source.
-            status: only runs with this status.
-            limit: the maximum number of runs.
+            status: only runs with this status, or with one of several.
+            since: only runs created since then: an aware `datetime`, or so many seconds (or a `timedelta`) ago.
         """
         return list_runs(
-            self._sender, flow_version=flow_version, source_path=source_path, status=status, limit=limit
+            self._sender,
+            flow_version=flow_version,
+            source_path=source_path,
+            status=status,
+            since=since,
+            limit=limit,
         )
 
     async def upload_file(self, path: str | os.PathLike[str], *, flow_version: str | None = None) -> str:
-        """Stream a local file to the server's staging area (beta).
+        """Stream a local file to the server's staging area (beta); returns the `source_path` to pass to `run`.
 
         Args:
-            path: the file.
             flow_version: the flow version that the file is for, if the server needs to know.
-
-        Returns:
-            The `source_path` to pass to `run`.
 
         Raises:
             InvalidRequestError: there is no such file, or the server refuses it.

@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Generic, Self, TypeGuard, TypeVar
+from urllib.parse import urlsplit
 
 import orjson
 from attrs import Factory, define, field, frozen
@@ -32,7 +33,8 @@ Run = TypeVar("Run")
 
 _ID_LETTERS = f"{string.ascii_letters}{string.digits}_-"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # no JSON holds a lone surrogate
-_LONGEST = {"flow_version": 256, "source_path": 4096}
+_LONGEST = {"flow_version": 256, "source_path": 4096, "webhook_url": 2048}
+LONGEST_KEY = 255
 
 
 @public
@@ -217,6 +219,32 @@ def _true_or_false(_self: object, attribute: Any, value: Any) -> None:
         raise InvalidRequestError(f"{attribute.name} must be True or False, not {value!r}")
 
 
+def _header_text(_self: object, attribute: Any, value: Any) -> None:
+    """An idempotency key: it travels in a header."""
+    if value is None:
+        return
+    fits = isinstance(value, str) and value.isascii() and value.isprintable()
+    if not (fits and value.strip() and len(value) <= LONGEST_KEY):
+        raise InvalidRequestError(
+            f"{attribute.name} must be 1 to {LONGEST_KEY} printable ASCII characters; no request was sent"
+        )
+
+
+def _web_address(_self: object, attribute: Any, value: Any) -> None:
+    if value is None:
+        return
+    _plain_text(_self, attribute, value)
+    try:
+        parts = urlsplit(value)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise InvalidRequestError(
+            f"{attribute.name} must look like https://host[:port]/path; no request was sent"
+        )
+
+
 @public
 @frozen
 class RunRequest:
@@ -227,6 +255,8 @@ class RunRequest:
         source_path: the file's URI or the batch identifier that the flow's source understands.
         run_metadata: your own JSON object; comes back with the run and with its webhook.
         force_rerun: process the source even though it was processed before.
+        idempotency_key: your own key, stable over restarts of your program; by default a new one.
+        webhook_url: where the server reports the end of the run; see `webhooks`.
 
     Raises:
         InvalidRequestError: an argument that can never be valid.
@@ -236,6 +266,8 @@ class RunRequest:
     source_path: str = field(validator=_plain_text)
     run_metadata: dict[str, Any] | None = field(default=None, validator=_json_object)
     force_rerun: bool = field(default=False, validator=_true_or_false)
+    idempotency_key: str | None = field(default=None, validator=_header_text)
+    webhook_url: str | None = field(default=None, validator=_web_address)
 
 
 def is_run_id(run_id: object) -> TypeGuard[str]:

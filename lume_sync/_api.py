@@ -3,7 +3,8 @@
 """The synchronous twin of lume_async/_api.py."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from datetime import datetime
 from typing import Any
 
 import lume_async
@@ -70,6 +71,7 @@ def run(
     *,
     idempotency_key: str | None = None,
     on_duplicate: OnDuplicate = "raise",
+    webhook_url: str | None = None,
 ) -> LumeRun:
     """Start a run and return at once, through the default client; see `Client.run`.
 
@@ -88,6 +90,7 @@ def run(
             force_rerun,
             idempotency_key=idempotency_key,
             on_duplicate=on_duplicate,
+            webhook_url=webhook_url,
         ).result()
     )
 
@@ -202,14 +205,15 @@ def list_runs(
     *,
     flow_version: str | None = None,
     source_path: str | None = None,
-    status: RunStatus | str | None = None,
+    status: RunStatus | str | Collection[RunStatus | str] | None = None,
+    since: datetime | Duration | None = None,
     limit: int | None = None,
 ) -> Iterator[LumeRun]:
     """Yield the runs that match, newest first; see `Client.list_runs`."""
     with adopted:
         return iterate(
             default_client()._core.list_runs(
-                flow_version=flow_version, source_path=source_path, status=status, limit=limit
+                flow_version=flow_version, source_path=source_path, status=status, since=since, limit=limit
             ),
             LumeRun._wrap,
         )

@@ -3,7 +3,8 @@
 """The synchronous twin of lume_async/_client.py."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from datetime import datetime
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
@@ -119,6 +120,7 @@ class Client:
         *,
         idempotency_key: str | None = None,
         on_duplicate: OnDuplicate = "raise",
+        webhook_url: str | None = None,
     ) -> LumeRun:
         """Start a run and return at once; `LumeRun.wait` waits for it to finish.
 
@@ -132,6 +134,7 @@ class Client:
             force_rerun: process the source even if it was processed before; may duplicate rows in the target.
             idempotency_key: a key of your own that is stable across restarts of your program; default: a new one.
             on_duplicate: if a run holds the source, "raise" `DuplicateRunError`, or "attach" to return that run.
+            webhook_url: where the server reports the end of the run, in addition to its own webhooks.
 
         Raises:
             DuplicateRunError: the source was processed or is being processed; `.run_id` is the run that holds it.
@@ -148,6 +151,7 @@ class Client:
                 force_rerun,
                 idempotency_key=idempotency_key,
                 on_duplicate=on_duplicate,
+                webhook_url=webhook_url,
             ).result()
         )
 
@@ -179,14 +183,12 @@ class Client:
         max_delay: Duration = 60,
         timeout: Duration | None = None,
     ) -> LumeRun:
-        """Poll a run until it has ended, with delays that double: 5, 10, 20, 40, 60, 60 … seconds.
+        """Poll a run until it has ended, in whatever status, with delays that double: 5, 10, 20, 40, 60, 60 … s.
 
         This is the recipe of Lume's documentation as a function. `LumeRun.wait` notices the end sooner.
 
         Args:
-            run_id: the run.
             max_attempts: the maximum number of polls.
-            initial_delay: the first delay, seconds or a `timedelta`.
             max_delay: the longest delay, seconds or a `timedelta`.
             timeout: seconds (or a `timedelta`) for the whole call; None for no limit except `max_attempts`.
 
@@ -339,34 +341,33 @@ class Client:
         *,
         flow_version: str | None = None,
         source_path: str | None = None,
-        status: RunStatus | str | None = None,
+        status: RunStatus | str | Collection[RunStatus | str] | None = None,
+        since: datetime | Duration | None = None,
         limit: int | None = None,
     ) -> Iterator[LumeRun]:
         """Yield the runs that match, newest first; pages are fetched as needed.
 
         Args:
-            flow_version: only runs of this flow version.
-            source_path: only runs on this source.
-            status: only runs with this status.
-            limit: the maximum number of runs.
+            status: only runs with this status, or with one of several.
+            since: only runs created since then: an aware `datetime`, or so many seconds (or a `timedelta`) ago.
         """
         with adopted:
             return iterate(
                 self._core.list_runs(
-                    flow_version=flow_version, source_path=source_path, status=status, limit=limit
+                    flow_version=flow_version,
+                    source_path=source_path,
+                    status=status,
+                    since=since,
+                    limit=limit,
                 ),
                 LumeRun._wrap,
             )
 
     def upload_file(self, path: str | os.PathLike[str], *, flow_version: str | None = None) -> str:
-        """Stream a local file to the server's staging area (beta).
+        """Stream a local file to the server's staging area (beta); returns the `source_path` to pass to `run`.
 
         Args:
-            path: the file.
             flow_version: the flow version that the file is for, if the server needs to know.
-
-        Returns:
-            The `source_path` to pass to `run`.
 
         Raises:
             InvalidRequestError: there is no such file, or the server refuses it.

@@ -9,13 +9,11 @@ from lume_async._run.poll import fetch
 from lume_async._wire import endpoints
 from lume_async._wire.call import CallState
 from lume_async._wire.lost_answers import is_new, is_ours, submission_unknown
-from lume_async.errors import ApiError, ClientClosedError, DuplicateRunError, InvalidRequestError
+from lume_async.errors import ApiError, ClientClosedError, DuplicateRunError
 from lume_async.models import RunRecord, RunRequest
 
 OnDuplicate: TypeAlias = Literal["raise", "attach"]
 """What to do where a run holds the source already: raise `DuplicateRunError`, or return that run."""
-
-LONGEST_KEY = 255
 
 
 @frozen
@@ -93,25 +91,6 @@ def sent_at(sender: Sender, state: CallState) -> float | None:
     if state.sent_at is not None:
         return state.sent_at
     return None if state.first_sent is None else sender.server_time(state.first_sent)
-
-
-def check_key(key: str) -> str:
-    """The caller's idempotency key, if it may travel in a header.
-
-    Raises:
-        InvalidRequestError: it may not.
-    """
-    if (
-        isinstance(key, str)
-        and key.strip()
-        and key.isascii()
-        and key.isprintable()
-        and len(key) <= LONGEST_KEY
-    ):
-        return key
-    raise InvalidRequestError(
-        f"idempotency_key must be 1 to {LONGEST_KEY} printable ASCII characters; no request was sent"
-    )
 
 
 def check_on_duplicate(choice: object) -> None:

@@ -89,6 +89,8 @@ def submit(request: RunRequest, idempotency_key: str) -> Call[Submitted]:
     }
     if request.run_metadata is not None:
         body["run_metadata"] = request.run_metadata
+    if request.webhook_url is not None:
+        body["webhook_url"] = request.webhook_url
     return Call(
         operation="POST /v1/runs",
         method="POST",
@@ -149,7 +151,7 @@ def health() -> Call[None]:
     )
 
 
-def runs(filters: Mapping[str, str], cursor: str | None) -> Call[Page[RunRecord]]:
+def runs(filters: Mapping[str, str | list[str]], cursor: str | None) -> Call[Page[RunRecord]]:
     """One page of the runs that match, newest first."""
 
     def decode(answer: Response) -> Page[RunRecord]:
@@ -204,9 +206,9 @@ def upload(
     )
 
 
-def _path(path: str, filters: Mapping[str, str], **optional: str | None) -> str:
+def _path(path: str, filters: Mapping[str, str | list[str]], **optional: str | None) -> str:
     query = dict(filters) | {name: value for name, value in optional.items() if value is not None}
-    return f"{path}?{urlencode(query)}" if query else path
+    return f"{path}?{urlencode(query, doseq=True)}" if query else path
 
 
 def _page(answer: Response) -> tuple[list[Any], str | None]:

@@ -416,3 +416,31 @@ def test_an_outcome_raises_its_error() -> None:
 )
 def test_models_say_that_they_belong_to_lume_async(cls: type) -> None:
     assert cls.__module__ == "lume_async"
+
+
+@pytest.mark.parametrize(
+    ("field", "bad"),
+    [
+        ("idempotency_key", ""),
+        ("idempotency_key", "a\nb"),
+        ("idempotency_key", "k" * 256),
+        ("idempotency_key", "ключ"),
+        ("idempotency_key", 7),
+        ("webhook_url", ""),
+        ("webhook_url", "example.com/hook"),
+        ("webhook_url", "ftp://example.com"),
+        ("webhook_url", "https://"),
+        ("webhook_url", "https://example.com:99999/"),
+        ("webhook_url", "https://example.com/\n"),
+        ("webhook_url", "https://example.com/" + "x" * 2048),
+    ],
+)
+def test_a_request_refuses_a_key_or_a_webhook_that_can_never_be_valid(field: str, bad: Any) -> None:
+    with pytest.raises(InvalidRequestError, match=field):
+        RunRequest("f:v1", "s.csv", **{field: bad})
+
+
+def test_a_request_with_a_key_and_a_webhook() -> None:
+    request = RunRequest("f:v1", "s.csv", idempotency_key="night-17", webhook_url="https://example.com/hook")
+
+    assert (request.idempotency_key, request.webhook_url) == ("night-17", "https://example.com/hook")

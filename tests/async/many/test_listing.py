@@ -1,12 +1,15 @@
 """list_runs: pages by itself, stops where it was told to, survives a server that goes round in circles."""
 
+from datetime import UTC, datetime, timedelta
 from itertools import cycle
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from fake_service import Service
 
-from lume_async import Client, ResponseDecodeError
-from lume_async.testing import FakeAnswer, fake_client, run_json
+from lume_async import Client, ResponseDecodeError, RunStatus
+from lume_async.testing import FakeAnswer, FakeClock, fake_client, run_json
 
 
 async def filled(runs: int) -> tuple[Service, Client]:
@@ -75,3 +78,41 @@ async def test_what_is_no_page_is_told_with_its_place(body: object, place: str) 
     client, _ = fake_client(lambda request: FakeAnswer(200, body))
     with pytest.raises(ResponseDecodeError, match=place.replace("$", r"\$")):
         await anext(client.list_runs())
+
+
+async def test_one_status_or_several() -> None:
+    client, transport = fake_client([FakeAnswer(200, {"items": [], "next_cursor": None})] * 3)
+
+    for status in ("FAILED", ["FAILED", RunStatus.CRASHED], (RunStatus.SUCCEEDED,)):
+        assert [run async for run in client.list_runs(status=status)] == []
+
+    asked = [parse_qs(urlsplit(request.path).query)["status"] for request in transport.requests]
+    assert asked == [["FAILED"], ["FAILED", "CRASHED"], ["SUCCEEDED"]]
+
+
+@pytest.mark.parametrize("since", [datetime(2026, 1, 1, 12, tzinfo=UTC), timedelta(hours=2), 7200])
+async def test_runs_since_a_moment_end_with_the_first_that_is_older(since: Any) -> None:
+    clock = FakeClock(offset=datetime(2026, 1, 1, 14, tzinfo=UTC).timestamp() - 1_000.0)
+    pages = [
+        {"items": [run_at("run_5", "14:00"), run_at("run_4", "13:00")], "next_cursor": "a"},
+        {"items": [run_at("run_3", "12:00"), run_at("run_2", "11:59")], "next_cursor": "b"},
+    ]
+    client, transport = fake_client([FakeAnswer(200, page) for page in pages], clock=clock)
+
+    assert [run.id async for run in client.list_runs(since=since)] == ["run_5", "run_4", "run_3"]
+    assert len(transport.requests) == 2
+
+
+def run_at(run_id: str, time: str) -> dict[str, Any]:
+    return run_json(run_id, "SUCCEEDED", created_at=f"2026-01-01T{time}:00Z")
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"status": []}, {"since": datetime(2026, 1, 1)}, {"since": -1}], ids=str
+)
+def test_filters_that_make_no_sense_are_refused_at_once(arguments: dict[str, Any]) -> None:
+    client, transport = fake_client([])
+
+    with pytest.raises(ValueError, match=next(iter(arguments))):
+        client.list_runs(**arguments)
+    assert not transport.requests

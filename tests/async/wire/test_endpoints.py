@@ -30,6 +30,10 @@ def answer(status: int, value: Any, **headers: str) -> Response:
             '"run_metadata":{"batch":7,"tags":["a"]}}'.encode(),
         ),
         (
+            RunRequest("f:v1", "s.csv", idempotency_key="mine", webhook_url="https://x/hook"),
+            b'{"flow_version":"f:v1","source_path":"s.csv","force_rerun":false,"webhook_url":"https://x/hook"}',
+        ),
+        (
             RunRequest("f:v1", "s.csv", {}),
             b'{"flow_version":"f:v1","source_path":"s.csv","force_rerun":false,"run_metadata":{}}',
         ),
