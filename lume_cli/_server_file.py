@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from attrs import field, frozen
 
 FOLDER = ".lume"
-_NAME = "server.json"
+NAME = "server.json"
 
 
 @frozen
@@ -36,7 +36,7 @@ def nearest(start: Path) -> ServerFile | None:
 
 def read(data: Path) -> ServerFile | None:
     """The file of a data folder; None if there is none, or if somebody else could have written it."""
-    path = data / _NAME
+    path = data / NAME
     try:
         about = path.lstat()
         if not stat.S_ISREG(about.st_mode) or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -52,7 +52,7 @@ def read(data: Path) -> ServerFile | None:
 
 def write(data: Path, base_url: str, api_key: str) -> Path:
     """Write the file, readable by its owner only, and at once or not at all. Raises OSError."""
-    path, draft = data / _NAME, data / f".{_NAME}.{os.getpid()}"
+    path, draft = data / NAME, data / f".{NAME}.{os.getpid()}"
     text = json.dumps({"base_url": base_url, "api_key": api_key}, indent=2) + "\n"
     draft.unlink(missing_ok=True)
     try:

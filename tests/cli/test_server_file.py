@@ -51,6 +51,7 @@ def test_nothing_has_to_be_exported(lone: Shell, home: Path) -> None:
     stop(started)
     away = lone.lume("list")
     assert (away.code, started.out.strip() in away.err) == (1, True)
+    assert "start it again with `lume serve`" in lone.lume("doctor").out
 
 
 def test_another_start_has_the_same_port_and_key(lone: Shell, home: Path) -> None:
@@ -62,6 +63,14 @@ def test_another_start_has_the_same_port_and_key(lone: Shell, home: Path) -> Non
     file = home / ".lume" / "server.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert json.loads(file.read_text())["base_url"] == first.out.strip()
+
+
+def test_a_flow_file_that_changes_is_pointed_out(lone: Shell, home: Path) -> None:
+    started = serving(lone)
+    file = home / "flows" / "people.v1.toml"
+    file.write_text(file.read_text().replace("maximum = 150", "maximum = 120"))
+    started.until(lambda: "has changed, but people:v1 stays as it was" in started.err)
+    stop(started)
 
 
 def test_options_win(lone: Shell, home: Path) -> None:

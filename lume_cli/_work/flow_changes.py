@@ -1,0 +1,71 @@
+"""Flow files that change under a running server: it goes by what they said when it started, and says so."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from lume_cli._output.stderr import Say
+
+_EVERY = 1.0
+_WAYS_OUT = (
+    "Increase its version to serve the change at once, or see with `lume flow try` what it does. "
+    "Started again, this server takes the new content if no run was made with the old one"
+)
+
+
+class FlowChanges:
+    """The flow files of a folder, as they were at the start.
+
+    Args:
+        folder: the folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stamps = {path: _stamp(path) for path in folder.glob("*.toml")}
+        self._known = {path: _definition(path) for path in self._stamps}
+        self._reported: dict[Path, Any] = {}
+
+    async def report(self, say: Say) -> None:
+        """Warn of each change, until cancelled."""
+        while True:
+            await anyio.sleep(_EVERY)
+            for warning in self.changes():
+                say.warn(warning)
+
+    def changes(self) -> list[str]:
+        """What has changed since the last time, in words."""
+        found = []
+        for path, known in self._known.items():
+            stamp = _stamp(path)
+            if stamp is None or stamp == self._stamps[path] or known is None:
+                continue
+            self._stamps[path] = stamp
+            now = _definition(path)
+            if now is None or _ref(now) != _ref(known) or now in (known, self._reported.get(path)):
+                continue
+            self._reported[path] = now
+            found.append(f"{path} has changed, but {_ref(known)} stays as it was. {_WAYS_OUT}")
+        return found
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_mtime_ns, about.st_size
+
+
+def _definition(path: Path) -> dict[str, Any] | None:
+    """What the file says; None while it is not TOML, as in the middle of an edit."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _ref(definition: dict[str, Any]) -> str:
+    return f"{definition.get('flow')}:{definition.get('version')}"
