@@ -74,7 +74,7 @@ ROWS = {
     ),
     "_wire": "headers retry withhold | call | answers | endpoints lost_answers",
     "_http": (
-        "events inflate per_loop recent_runs resolver settings throttle tracing"
+        "connector events inflate per_loop recent_runs resolver settings throttle tracing"
         "| body lifetime session throttle_queue | transport | api_key | sender"
     ),
     "_run": "upload waiter | poll | submit watch | handle",
@@ -106,7 +106,14 @@ SHARED = {
 }
 """The internal modules of the core that another package may import; else it uses public names only."""
 
-MAY_IMPORT_AIOHTTP = {"_http/body", "_http/resolver", "_http/session", "_http/transport", "webhooks"}
+MAY_IMPORT_AIOHTTP = {
+    "_http/body",
+    "_http/connector",
+    "_http/resolver",
+    "_http/session",
+    "_http/transport",
+    "webhooks",
+}
 """The last one for the handler that users put into an aiohttp server of their own."""
 
 MAY_MAKE_CLIENTS = {"_serve": {"client"}, "pytest_plugin": {"lume_server", "lume_client"}}

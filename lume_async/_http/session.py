@@ -4,14 +4,13 @@ import asyncio
 import os
 import ssl as ssl_module
 from collections.abc import AsyncGenerator
-from contextlib import suppress
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import aiohttp
 
 from lume_async._base.immortal import immortal
 from lume_async._base.threads import run_in_thread
+from lume_async._http.connector import Connector
 from lume_async._http.resolver import Resolver
 from lume_async._http.settings import Settings, Ssl
 from lume_async.errors import ConfigurationError
@@ -45,7 +44,7 @@ class Session:
     async def _live(
         self, settings: Settings, ssl: ssl_module.SSLContext | None
     ) -> AsyncGenerator[aiohttp.ClientSession, None]:
-        connector = _Connector(
+        connector = Connector(
             limit=0,  # the sender's own fair limit comes before: queueing must not look like a slow server
             keepalive_timeout=KEEP_ALIVE,
             resolver=Resolver(),
@@ -74,28 +73,6 @@ class Session:
         finally:
             self.open = False
             _open_sessions.discard(self)
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Connects as aiohttp does, but can be made to give up."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._connecting: set[asyncio.Timeout] = set()
-
-    def give_up(self) -> None:
-        """Whoever is resolving a name, connecting or shaking hands gets a timeout, now."""
-        for alarm in self._connecting.copy():
-            with suppress(RuntimeError):  # it belonged to a loop that is closed
-                alarm.reschedule(0)
-
-    async def _create_connection(self, *arguments: Any, **named: Any) -> Any:
-        async with asyncio.timeout(None) as alarm:
-            self._connecting.add(alarm)
-            try:
-                return await super()._create_connection(*arguments, **named)
-            finally:
-                self._connecting.discard(alarm)
 
 
 def end_all(sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, Session]) -> None:

@@ -1,8 +1,8 @@
 """A submission whose answer was lost: may it be sent again, and which run is ours? The whole rule. Pure.
 
 An answer is lost where the request may have started a run and nobody said which: a reset or a timeout after the
-connection stood, a 2xx that can't be decoded, 500, 502, 504. Not lost, and safe to send again: a refused connection,
-DNS, the TLS handshake, 408, 429, 503, and every answer that refuses.
+connection stood, a 2xx that can't be decoded, a 1xx with nothing behind it, 500, 502, 504. Not lost, and safe to
+send again: a refused connection, DNS, the TLS handshake, 408, 429, 503, and every answer that refuses.
 """
 
 import math
@@ -88,7 +88,7 @@ def may_have_started_a_run(error: ApiError) -> bool:
     status = error.status_code or 0
     if isinstance(error, ResponseDecodeError):
         return status < 300
-    return status >= 500 and status != 503
+    return 0 < status < 200 or (status >= 500 and status != 503)
 
 
 def is_ours(record: RunRecord, request: RunRequest, sent_at: float | None) -> bool:
