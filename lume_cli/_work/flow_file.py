@@ -71,7 +71,8 @@ def _column(target: str, column: Column) -> list[str]:
     if column.format is not None:
         lines.append(f"format = {basic(column.format)}")
     if column.sql_type is not None:
-        lines.append(f"sql_type = {basic(column.sql_type)}               # times without a time zone")
+        note = "               # times without a time zone" if column.sql_type == "TIMESTAMP" else ""
+        lines.append(f"sql_type = {basic(column.sql_type)}{note}")
     lines.append(f"{'' if column.required else '# '}required = true")
     if column.misfits:
         example = json.dumps(column.misfits[0], ensure_ascii=True)

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from attrs import frozen
 
-_ENOUGH = 0.9
-"""The share of values that must fit: these columns are the dirty ones."""
+_DATES_ENOUGH, _AMOUNTS_ENOUGH = 0.75, 0.9
+"""The shares of values that must fit: these columns are the dirty ones, and a date is hard to mistake."""
 _DAY_FIRST, _MONTH_FIRST = "%d/%m/%Y", "%m/%d/%Y"
 _DATES = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%d-%m-%Y", "%b %d, %Y", "%B %d, %Y", "%d %b %Y", "%d %B %Y")
 _CURRENCY = r"(?:[$€£¥]|EUR|USD|GBP|CHF|JPY)"
@@ -47,7 +47,7 @@ def _dates(values: Sequence[str]) -> Guess | None:
     found = {value: next((form for form in (*_DATES, slash) if _is(value, form)), None) for value in values}
     forms = Counter(form for value in values if (form := found[value]))
     misfits = [value for value in values if found[value] is None]
-    if not forms or len(misfits) > len(values) * (1 - _ENOUGH):
+    if not forms or len(misfits) > len(values) * (1 - _DATES_ENOUGH):
         return None
     listed = ", ".join(f"'{form}'" for form, _count in forms.most_common())
     about = f"{slash} was guessed" if slash in forms else "the spellings in the sample"
@@ -68,7 +68,7 @@ def _money(values: Sequence[str]) -> Guess | None:
     for amount, separators in ((_DOT, (",", ".")), (_COMMA, (".", ","))):
         misfits = [value for value in values if not amount.fullmatch(value)]
         written = sum(bool(amount.fullmatch(value)) and not _PLAIN.fullmatch(value) for value in values)
-        if written and len(misfits) <= len(values) * (1 - _ENOUGH):
+        if written and len(misfits) <= len(values) * (1 - _AMOUNTS_ENOUGH):
             return _amount(separators, misfits)
     return None
 
