@@ -113,7 +113,7 @@ def read_definition(definition: Any) -> Flow:
     name, version = top.text("flow", pattern=NAME), top.text("version", pattern=VERSION)
     top.text("description", default="", longest=10_000)
     source = read_source(top.table("source"))
-    mapped, rejects = read_targets(top.table("target"), name, version)
+    mapped, rejects = read_targets(top.table("target"), name, version, source.format)
     rules = tuple(_rule(Table(f"rules[{n}]", entry)) for n, entry in enumerate(top.tables("rules")))
     columns = _columns(top.table("columns"))
     flow = Flow(name, version, source, mapped, rejects, _ratio(top), columns, rules, definition)

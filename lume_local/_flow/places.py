@@ -12,10 +12,12 @@ SUFFIXES = (".parquet", ".csv", ".ndjson")
 _PLACEHOLDERS = ("data", "flow", "version", "run_id", "source_path")
 
 
-def read_targets(table: Table, flow: str, version: str) -> tuple[str, str]:
+def read_targets(table: Table, flow: str, version: str, source_format: str) -> tuple[str, str]:
     """The templates of `mapped` and `rejects`. Raises `FlowError`."""
     templates = []
-    for key, default in (("mapped", MAPPED), ("rejects", REJECTS)):
+    # In the format of the source, they can be submitted again.
+    rejected = REJECTS if source_format == "csv" else REJECTS.replace(".csv", f".{source_format}")
+    for key, default in (("mapped", MAPPED), ("rejects", rejected)):
         template, place = table.text(key, default=default, longest=4096), f"target.{key}"
         check_placeholders(place, template, _PLACEHOLDERS)
         if "://" in template and not template.startswith("file://"):

@@ -43,7 +43,7 @@ from lume_local._shared.protocol import (
 from lume_local._worker.compile import compile_flow
 from lume_local._worker.engine import Run, RunBroke, RunFailed, confine_check, connect
 
-_WEIGHTS = {"SYNCING_SOURCE": (0.0, 0.02), "TRANSFORMING": (0.02, 0.8), "SYNCING_TARGET": (0.82, 0.18)}
+_WEIGHTS = {"SYNCING_SOURCE": (0.0, 0.2), "TRANSFORMING": (0.2, 0.62), "SYNCING_TARGET": (0.82, 0.18)}
 """Where each stage begins in a run's progress, and how much of it it is."""
 _TICK = 0.1
 MOST_DATA = 2 * 1024**3

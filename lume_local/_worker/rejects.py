@@ -101,7 +101,8 @@ class Rejects:
         nothing = [f"NULL::VARCHAR AS {quoted(label)}" for _, label in self.statements.raw_labels()]
         items = ["NULL::BIGINT", "line", "reasons", *nothing, "line_text"]
         columns = "{'line': 'BIGINT', 'reasons': 'VARCHAR', 'line_text': 'VARCHAR'}"
-        limit = 2 * max(self.flow["max_line_bytes"], 64_000_000)
+        # A byte becomes four characters at the most; DuckDB takes memory for many lines of this size.
+        limit = 4 * self.malformed.longest + 1000
         scan = (
             f"read_csv({text(str(lines))}, auto_detect=false, header=false, columns={columns}, quote='\"', "
             f"escape='\"', new_line='\\n', parallel=false, max_line_size={limit})"

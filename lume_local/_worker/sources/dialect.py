@@ -83,6 +83,10 @@ class Dialect:
         """What is wrong with a text that isn't a record of so many fields."""
         if re.compile(self.any_record + rb"\Z").match(record) is None:
             return BROKEN_QUOTES
+        return self.why_miscounted(record, columns)
+
+    def why_miscounted(self, record: bytes, columns: int) -> str:
+        """What is wrong with a well-formed record of another number of fields."""
         return "too few columns" if len(self.split(record)) < columns else "too many columns"
 
     def value(self, field: bytes) -> bytes:

@@ -45,6 +45,8 @@ class Malformed:
 
     path: Path
     counts: dict[str, int] = field(factory=dict, init=False)
+    longest: int = field(default=0, init=False)
+    """Bytes of the longest of them."""
     _passes: list[Path] = field(factory=list, init=False)
     _file: io.TextIOWrapper | None = field(default=None, init=False)
     _last: int = field(default=0, init=False)
@@ -56,6 +58,7 @@ class Malformed:
             self._passes.append(self.path.with_suffix(f".{len(self._passes)}"))
             self._file = self._passes[-1].open("w", encoding="utf-8", errors=KEPT, newline="")
         self._last = line
+        self.longest = max(self.longest, len(raw))
         reason = f"malformed line: {why}"
         self.counts[reason] = self.counts.get(reason, 0) + 1
         csv.writer(self._file, lineterminator="\n").writerow((line, reason, raw.decode("utf-8", KEPT)))

@@ -42,9 +42,9 @@ def read_ndjson(
     fields = "".join(f", _lume_fields[{n + 1}] AS _lume_s{n}" for n in range(len(names)))
     original = "_lume_line_text"
     if doubtful:
-        strict = _strict_lines(plain, folder / "source", _numbers(connection, doubtful), malformed, pause)
-        # A line that was changed is there twice, and its numbers have become longer.
-        scan = _reader(strict, ["_lume_line_text", "_lume_as_it_was"], 4 * limit)
+        strict = folder / "source"
+        longest = _strict_lines(plain, strict, _numbers(connection, doubtful), malformed, pause)
+        scan = _reader(strict, ["_lume_line_text", "_lume_as_it_was"], max(limit, longest))
         original = "coalesce(_lume_as_it_was, _lume_line_text) AS _lume_line_text"
     read = f"json_extract_string(_lume_line_text, [{pointers}])" if names else "NULL"
     parsed = f"SELECT *, {read} AS _lume_fields FROM ({scan}) WHERE NOT {_IS_BLANK}"
@@ -170,9 +170,12 @@ def _numbers(connection: DuckDBPyConnection, query: str) -> Iterator[int]:
 
 def _strict_lines(
     path: Path, target: Path, doubtful: Iterator[int], malformed: Malformed, pause: Callable[[], None]
-) -> Path:
-    """A copy: doubtful lines as DuckDB reads them exactly, each beside what it was; blanks for refused ones."""
-    number, wanted = 0, next(doubtful, None)
+) -> int:
+    """A copy: doubtful lines as DuckDB reads them exactly, each beside what it was; blanks for refused ones.
+
+    Returns the bytes of the longest one that was changed: it is there twice.
+    """
+    number, longest, wanted = 0, 0, next(doubtful, None)
     with target.open("wb") as out:
         for block in _whole_lines(path, pause):
             lines = block.removesuffix(b"\n").split(b"\n")
@@ -180,10 +183,11 @@ def _strict_lines(
                 line = lines[wanted - number]
                 try:
                     lines[wanted - number] = strict_line(line.decode())
+                    longest = max(longest, len(lines[wanted - number]))
                 except Refused as error:
                     malformed.add(wanted + 1, error.why, error.raw)
                     lines[wanted - number] = b""
                 wanted = next(doubtful, None)
             number += len(lines)
             out.write(b"".join(line + (b"\n" if APART in line else APART + b"\n") for line in lines))
-    return target
+    return longest

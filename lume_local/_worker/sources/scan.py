@@ -197,4 +197,4 @@ class Scanner:
             match = self._other_last.match(self._buffer, self._at)
         if match is None:
             return BROKEN_QUOTES
-        return self._dialect.why_malformed(match[1], self._columns)
+        return self._dialect.why_miscounted(match[1], self._columns)

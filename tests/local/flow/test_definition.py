@@ -24,6 +24,12 @@ def test_a_small_flow_has_sensible_defaults() -> None:
     assert (flow.mapped, flow.rejects, flow.max_ratio, flow.ref) == (MAPPED, REJECTS, None, "people:v1")
 
 
+def test_rejects_are_written_in_the_format_of_the_source_by_default() -> None:
+    assert read_definition(people(source={"format": "ndjson"})).rejects == REJECTS.replace(".csv", ".ndjson")
+    flow = read_definition(people(source={"format": "ndjson"}, target={"rejects": "rejects.csv"}))
+    assert flow.rejects == "rejects.csv"
+
+
 def test_the_hash_is_of_what_is_said_not_of_how() -> None:
     one = read_toml('flow = "f"\nversion = "v1"\n[columns.a]\ntype = "integer"\nrequired = true\n')
     other = read_toml('version="v1" # first\nflow="f"\n\n[columns]\na = {required=true, type="integer"}')

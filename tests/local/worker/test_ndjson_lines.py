@@ -160,3 +160,10 @@ def test_rejects_as_csv_have_the_whole_line(tmp_path: Path) -> None:
     lines = '{"v": "x", "other": 1}\nbad\n{"v": 3}\n'
     result = run(tmp_path, lines, ".csv", columns={"v": {"type": "integer"}})
     assert result.raws == ['{"v": "x", "other": 1}', "bad"]
+
+
+def test_a_long_line_that_is_changed(tmp_path: Path) -> None:
+    line = '{"v": [' + ", ".join(["1e10"] * 200_000) + '], "w": 1}'
+    columns = {"first": {"sql": "json_extract_string(v, '$[0]')"}, "size": {"sql": "json_array_length(v)"}}
+    result = run(tmp_path, line + "\n", columns=columns)
+    assert result.mapped == [("10000000000.0", "200000")]
