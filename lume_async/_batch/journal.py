@@ -18,7 +18,7 @@ from attrs import fields
 
 from lume_async._batch import entries
 from lume_async._batch.entries import DamagedError, Entry, Kind, Row
-from lume_async._batch.journal_file import close_file, damage, open_file, path_of, trouble
+from lume_async._batch.journal_file import close_file, damage, open_file, path_of, shown, trouble
 from lume_async.errors import ConfigurationError, JournalError
 from lume_async.models import RunRequest
 
@@ -59,7 +59,8 @@ class Journal:
 
     def close(self) -> None:
         """Let go of the file."""
-        close_file(self._connection, self._path)
+        with self._translated():
+            close_file(self._connection, self._path)
 
     def rows(self, first: int, count: int) -> dict[int, list[Row]]:
         """The entries of so many items, oldest first; an item that has none is not in it."""
@@ -193,7 +194,7 @@ class Journal:
 
     def _changed(self, what: str) -> ConfigurationError:
         return ConfigurationError(
-            f"the input is not the one that the journal {self._path!r} was begun with ({what}): "
+            f"the input is not the one that the journal {shown(self._path)} was begun with ({what}): "
             "give the same input, or begin a new journal"
         )
 

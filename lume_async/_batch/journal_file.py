@@ -36,6 +36,15 @@ def path_of(name: str | os.PathLike[str]) -> str:
     return os.path.realpath(text)
 
 
+def shown(path: str) -> str:
+    """The path for a message: as short as it was probably given."""
+    try:
+        here = os.path.join(os.getcwd(), "")
+    except OSError:  # the working directory is gone
+        here = ""
+    return repr(path.removeprefix(here))
+
+
 def open_file(path: str) -> sqlite3.Connection:
     """Open the file, or make a new one, and hold it.
 
@@ -44,7 +53,8 @@ def open_file(path: str) -> sqlite3.Connection:
     """
     if not held_paths.take(path, CLOSING):
         raise ConfigurationError(
-            f"the journal {path!r} is in use by this process: end the run_many that has it, or take another file"
+            f"the journal {shown(path)} is in use by this process: end the run_many that has it, "
+            "or take another file"
         )
     try:
         _check(path)
@@ -68,31 +78,30 @@ def trouble(path: str, error: sqlite3.Error) -> str:
     """What an error of SQLite means for a journal, and what to do."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return f"the journal {path!r} is in use by another process: wait for it, or take another file"
+        return f"the journal {shown(path)} is in use by another process: wait for it, or take another file"
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return damage(path, str(error))
-    read_only = os.path.exists(path) and not os.access(
-        path, os.W_OK
-    )  # SQLite says "disk I/O error" of that, too
+    # SQLite may say "disk I/O error" of this, too.
+    read_only = os.path.exists(path) and not os.access(path, os.W_OK)
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) and not read_only:
         return (
-            f"the journal {path!r} can't be written ({error}): see whether its disk is full or broken, then start "
-            "again with the same journal: what it holds is intact, and what it lacks is looked up"
+            f"the journal {shown(path)} can't be written ({error}): see whether its disk is full or broken, then "
+            "start again with the same journal: what it holds is intact, and what it lacks is looked up"
         )
     if code == sqlite3.SQLITE_CANTOPEN and not os.path.isdir(os.path.dirname(path)):
-        return f"the journal {path!r} can't be opened: its folder is not there"
+        return f"the journal {shown(path)} can't be opened: its folder is not there"
     if read_only or code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
         return (
-            f"the journal {path!r} can't be written ({error}): it and its folder have to be writable, as SQLite "
+            f"the journal {shown(path)} can't be written ({error}): it and its folder have to be writable, as SQLite "
             "keeps a second file beside it"
         )
-    return f"the journal {path!r} can't be used: {error}"
+    return f"the journal {shown(path)} can't be used: {error}"
 
 
 def damage(path: str, what: str) -> str:
     """What to do about a journal that is not what was written."""
     return (
-        f"the journal {path!r} is damaged ({what}): restore it from a copy, or begin a new one, where "
+        f"the journal {shown(path)} is damaged ({what}): restore it from a copy, or begin a new one, where "
         'on_duplicate="attach" follows the runs that exist instead of submitting their sources again (but for '
         "those with force_rerun=True)"
     )
@@ -106,7 +115,7 @@ def _check(path: str) -> None:
     try:
         found = os.stat(path)
         if not stat.S_ISREG(found.st_mode):
-            raise ConfigurationError(f"the journal {path!r} is not a regular file: take another path")
+            raise ConfigurationError(f"the journal {shown(path)} is not a regular file: take another path")
         with open(path, "rb") as file:
             start = file.read(len(_HEADER))
     except OSError:
@@ -153,15 +162,16 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
     connection.execute("BEGIN EXCLUSIVE")
     made_by = connection.execute("PRAGMA application_id").fetchone()[0]
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    damaged = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]  # else it could hide entries
-    connection.execute("COMMIT")
     if made_by == _EARLIER:
         raise ConfigurationError(
-            f"the journal {path!r} was begun with an earlier version of this library, and this one can't read it: "
+            f"the journal {shown(path)} was begun with an earlier version of this library, "
+            "and this one can't read it: "
             "finish it with that version, or begin a new journal"
         )
     if made_by != _OURS and tables:
         raise ConfigurationError(_foreign(path))
+    damaged = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]  # else it could hide entries
+    connection.execute("COMMIT")
     if damaged != "ok":
         raise ConfigurationError(damage(path, damaged))
     connection.execute("PRAGMA journal_mode = WAL")
@@ -173,4 +183,4 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
 
 
 def _foreign(path: str) -> str:
-    return f"{path!r} is no journal of this library: take another file"
+    return f"{shown(path)} is no journal of this library: take another file"
