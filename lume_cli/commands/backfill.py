@@ -73,12 +73,7 @@ def command(
     from lume_cli._work.backfill import Backfill
     from lume_cli._work.source_paths import Paths
 
-    if from_file == "-" and options.api_key_stdin:
-        raise click.UsageError(
-            "stdin can't supply both the API key and the paths: use LUME_API_KEY or a file"
-        )
-    if retry_failed and journal is None:
-        raise click.UsageError("--retry-failed needs --journal FILE, which records the earlier runs")
+    _check(options, from_file, journal, retry_failed=retry_failed)
     session = Session(options)
     paths = Paths(from_file, lambda path: RunRequest(flow, path, metadata, force_rerun))
     backfill = Backfill(session, paths, paths.count(), allow_partial=allow_partial)
@@ -105,6 +100,15 @@ def command(
         "--allow-partial": allow_partial,
     }
     session.finish(work(), lambda: _interrupted(session, backfill.unfinished, flow, resume))
+
+
+def _check(options: Options, from_file: str, journal: str | None, *, retry_failed: bool) -> None:
+    if from_file == "-" and options.api_key_stdin:
+        raise click.UsageError(
+            "stdin can't supply both the API key and the paths: use LUME_API_KEY or a file"
+        )
+    if retry_failed and journal is None:
+        raise click.UsageError("--retry-failed needs --journal FILE, which records the earlier runs")
 
 
 def _interrupted(
