@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-import socket
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from components import component
+from faults.programs import free_port, running
 from faults.support import ENOUGH, KEY
 from run_service import RunService
 
@@ -40,35 +40,12 @@ def configuration(folder: str, port: int, upstream: str) -> str:
 @contextlib.asynccontextmanager
 async def nginx(upstream: str) -> AsyncIterator[str]:
     """Its address; what waits for it elsewhere waits for three seconds."""
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
+    with tempfile.TemporaryDirectory() as folder:
+        port, log = free_port(), Path(folder, "error.log")
         config = Path(folder, "nginx.conf")
         config.write_text(configuration(folder, port, upstream))
-        server = await asyncio.create_subprocess_exec(
-            NGINX, "-e", f"{folder}/error.log", "-c", str(config), "-p", folder
-        )
-        try:
-            async with asyncio.timeout(ENOUGH):
-                while not await answers(port):
-                    assert server.returncode is None, Path(folder, "error.log").read_text()
-                    await asyncio.sleep(0.01)
+        async with running(NGINX, "-e", log, "-c", config, "-p", folder, port=port, log=log):
             yield f"http://127.0.0.1:{port}"
-        finally:
-            if server.returncode is None:
-                server.terminate()
-            await server.wait()
-
-
-async def answers(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    await writer.wait_closed()
-    return True
 
 
 @pytest.mark.parametrize("runs", [300])
