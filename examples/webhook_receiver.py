@@ -11,11 +11,9 @@ Needs `pip install starlette uvicorn`.
 
 import asyncio
 import os
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import aiohttp
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -53,16 +51,12 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
 
 
 async def submit(request: Request) -> JSONResponse:
-    # `run()` has no argument for the address yet: send the request here, without retries.
     source = (await request.body()).decode()
-    wanted = {"flow_version": "customer_cleaner:v1", "source_path": source, "webhook_url": ADDRESS}
-    headers = {"lume-api-key": os.environ["LUME_API_KEY"], "Idempotency-Key": uuid.uuid4().hex}
-    async with aiohttp.request("POST", f"{client.base_url}/v1/runs", json=wanted, headers=headers) as answer:
-        found = await answer.json(content_type=None)
-    if answer.status not in (201, 409):
-        return JSONResponse(found, answer.status)
-    # 409: a run already holds this source. A webhook may come before `add`: `add` polls at once.
-    run = monitor.add(found["id" if answer.status == 201 else "run_id"])
+    try:
+        run = await client.run("customer_cleaner:v1", source, webhook_url=ADDRESS, on_duplicate="attach")
+    except lume.InvalidRequestError as error:
+        return JSONResponse({"error": str(error)}, error.status_code or 400)
+    monitor.add(run)  # polls at once: the webhook of a short run may come before this
     return JSONResponse({"id": run.id}, 202)
 
 

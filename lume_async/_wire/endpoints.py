@@ -69,7 +69,7 @@ class Change:
 
 @define(eq=False)
 class Polled:
-    """The answer to a look at a run.
+    """The answer to a poll of a run.
 
     Attributes:
         record: the run; None where it has not changed since the ETag that was sent.
@@ -105,7 +105,7 @@ def submit(request: RunRequest, idempotency_key: str) -> Call[Submitted]:
 
 
 def status(run_id: str, *, etag: str | None = None, hold: float = 0.0) -> Call[Polled]:
-    """Look at a run.
+    """Poll a run.
 
     Args:
         etag: what is known already, so that an unchanged run costs no body.
