@@ -4,15 +4,13 @@ import asyncio
 import hmac
 import http
 import logging
-import re
 import sqlite3
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from aiohttp import web
-from attrs import frozen
 
 from lume_local._http.operations import CAPABILITIES, Answer, Api, Ask, Content
 from lume_local._http.problems import Problem
@@ -22,6 +20,8 @@ from lume_local._runs.health import is_storage_full, why
 _log = logging.getLogger("lume_local")
 
 _KEY_HEADER = "lume-api-key"
+_OPEN = {"/healthz", "/openapi.yaml", "/openapi.json"}
+"""What needs no key."""
 BODY_LIMIT = 60.0
 """Seconds that the body of a request may take, uploads apart."""
 CHUNK_LIMIT = 60.0
@@ -29,31 +29,29 @@ CHUNK_LIMIT = 60.0
 Operation = Callable[[Ask], Awaitable[Answer]]
 
 
-@frozen
-class _Route:
-    pattern: re.Pattern[str]
-    operations: dict[str, Operation]
-    is_streamed: bool
-    """Whether bodies are given to the operations as they come, instead of read first."""
-
-
-def _routes(api: Api) -> list[_Route]:
-    run, flow = r"/v1/runs/(?P<run_id>[^/]+)", r"/v1/flows/(?P<flow>[^/]+)/versions/(?P<version>[^/]+)"
-    uploads = r"/v1/uploads/(?P<name>[^/]+)"
+def _router(api: Api) -> web.UrlDispatcher:
+    """Which operation does what: aiohttp's router, which gives an operation in place of a handler."""
+    run, flow = "/v1/runs/{run_id}", "/v1/flows/{flow}/versions/{version}"
     table: dict[str, dict[str, Operation]] = {
         "/healthz": {"GET": api.health},
+        "/openapi.yaml": {"GET": api.openapi_yaml},
+        "/openapi.json": {"GET": api.openapi_json},
         "/v1/runs": {"GET": api.list, "POST": api.submit},
         run: {"GET": api.status},
         f"{run}/cancel": {"POST": api.cancel},
         "/v1/changes": {"GET": api.changes},
         flow: {"GET": api.get_flow, "PUT": api.put_flow},
         f"{flow}/schema": {"GET": api.get_schema},
-        uploads: {"PUT": api.upload},
+        "/v1/uploads/{name}": {"PUT": api.upload},
     }
-    return [
-        _Route(re.compile(pattern), operations, is_streamed=pattern == uploads)
-        for pattern, operations in table.items()
-    ]
+    router = web.UrlDispatcher()
+    for path, operations in table.items():
+        resource = router.add_resource(path)
+        for method, operation in operations.items():
+            resource.add_route(method, cast(Any, operation))
+            if method == "GET":
+                resource.add_route("HEAD", cast(Any, operation))
+    return router
 
 
 class Front:
@@ -66,7 +64,7 @@ class Front:
     def __init__(self, api: Api, api_key: str, keep: float | None) -> None:
         self._api = api
         self._headers = {} if keep is None else {"Lume-Idempotency-Expires": str(int(keep))}
-        self._routes = _routes(api)
+        self._router = _router(api)
         self._api_key = api_key.encode()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -99,19 +97,20 @@ class Front:
 
     async def _answer(self, request: web.BaseRequest) -> Answer:
         path = request.path
-        if path != "/healthz":
+        if path not in _OPEN:
             self._authenticate(request)
-        for route in self._routes:
-            match = route.pattern.fullmatch(path)
-            if match is None:
-                continue
-            method = "GET" if request.method == "HEAD" else request.method
-            if method not in route.operations:
-                allowed = ", ".join(route.operations)
-                problem = Problem("method-not-allowed", f"{path} takes {allowed}, not {request.method}")
-                return problem_answer(problem, {"Allow": allowed})
-            return await route.operations[method](await _ask(request, match.groupdict(), route.is_streamed))
-        raise Problem("not-found", f"there is nothing at {path[:200]}: the paths are listed in openapi.yaml")
+        match = await self._router.resolve(cast(Any, request))
+        error = match.http_exception
+        if isinstance(error, web.HTTPMethodNotAllowed):
+            allowed = ", ".join(sorted(error.allowed_methods))
+            problem = Problem("method-not-allowed", f"{path} takes {allowed}, not {request.method}")
+            return problem_answer(problem, {"Allow": allowed})
+        if error is not None:
+            raise Problem(
+                "not-found", f"there is nothing at {path[:200]}: the paths are listed in /openapi.yaml"
+            )
+        operation = cast(Operation, match.handler)
+        return await operation(await _ask(request, dict(match), operation == self._api.upload))
 
     def _authenticate(self, request: web.BaseRequest) -> None:
         given = request.headers.get(_KEY_HEADER, "").encode("utf-8", "surrogateescape")
@@ -128,7 +127,9 @@ async def _ask(request: web.BaseRequest, path: dict[str, Any], is_streamed: bool
         body=await _body(request) if request.can_read_body and not is_streamed else b"",
         prefer=request.headers.getall("Prefer", []),
         if_none_match=request.headers.getall("If-None-Match", []),
-        idempotency_key=request.headers.get("Idempotency-Key"),
+        idempotency_keys=request.headers.getall("Idempotency-Key", []),
+        content_type=request.headers.get("Content-Type"),
+        content_range=request.headers.get("Content-Range"),
         content=Content(_chunks(request), request.content_length) if is_streamed else None,
     )
 
@@ -194,4 +195,6 @@ def response_of(answer: Answer, request_id: str, every: dict[str, str] | None = 
     if answer.document is None:
         return web.Response(status=answer.status, headers=headers)
     headers["Content-Type"] = answer.content_type
-    return web.Response(status=answer.status, headers=headers, body=orjson.dumps(answer.document))
+    document = answer.document
+    body = document if isinstance(document, bytes) else orjson.dumps(document)
+    return web.Response(status=answer.status, headers=headers, body=body)

@@ -10,6 +10,7 @@ from lume_async.models import RunStatus
 from lume_local._flow.definition import json_schema, read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._http import requests
+from lume_local._http.contract import contract_json, contract_yaml
 from lume_local._http.documents import change_document, etag, run_document
 from lume_local._http.problems import Problem
 from lume_local._http.uploads import Uploads
@@ -33,7 +34,9 @@ class Ask:
     body: bytes
     prefer: list[str]
     if_none_match: list[str]
-    idempotency_key: str | None
+    idempotency_keys: list[str]
+    content_type: str | None
+    content_range: str | None
     content: "Content | None" = None
 
 
@@ -47,7 +50,7 @@ class Content:
 
 @frozen
 class Answer:
-    """An answer: JSON, or nothing where `document` is None."""
+    """An answer: JSON, bytes as they are, or nothing where `document` is None."""
 
     status: int
     document: Any = None
@@ -78,16 +81,28 @@ class Api:
 
     async def health(self, ask: Ask) -> Answer:
         """`GET /healthz`."""
+        requests.only_known(ask.query, ())
         if reasons := self._health.reasons():
             raise Problem("unavailable", "; ".join(reasons))
         return Answer(200, {"status": "ok", "service": "lume_local", "api": "v1"})
+
+    async def openapi_yaml(self, ask: Ask) -> Answer:
+        """`GET /openapi.yaml`."""
+        requests.only_known(ask.query, ())
+        return Answer(200, contract_yaml(), content_type="application/yaml")
+
+    async def openapi_json(self, ask: Ask) -> Answer:
+        """`GET /openapi.json`."""
+        requests.only_known(ask.query, ())
+        return Answer(200, contract_json())
 
     # -- runs
 
     async def submit(self, ask: Ask) -> Answer:
         """`POST /v1/runs`."""
-        key = requests.idempotency_key(ask.idempotency_key)
-        wanted = requests.submission(ask.body)
+        requests.only_known(ask.query, ())
+        key = requests.idempotency_key(ask.idempotency_keys)
+        wanted = requests.submission(ask.body, ask.content_type)
         await self._require_flow(wanted.flow_version)
         self._check_webhook(wanted.webhook_url)
         new = NewRun(
@@ -218,6 +233,7 @@ class Api:
 
     async def cancel(self, ask: Ask) -> Answer:
         """`POST /v1/runs/{id}/cancel`."""
+        requests.only_known(ask.query, ())
         run = self._require(ask.path["run_id"])
         if ask.body.strip() and requests.json_object(ask.body):
             raise Problem("invalid-field", "a cancel request has no fields: send no body")
@@ -232,6 +248,10 @@ class Api:
         requests.only_known(ask.query, ("flow_version",))
         for _, ref in ask.query:
             await self._require_flow(ref)
+        if ask.content_range is not None:
+            raise Problem("malformed-request", "an upload is sent whole, without Content-Range")
+        if requests.is_any(ask.if_none_match) and self._uploads.has(ask.path["name"]):
+            raise _exists(f"there is an upload {ask.path['name']}")
         assert ask.content is not None
         stored = await self._uploads.receive(ask.path["name"], ask.content.chunks, ask.content.length)
         document = {"source_path": stored.source_path, "bytes": stored.size, "sha256": stored.sha256}
@@ -241,9 +261,12 @@ class Api:
 
     async def put_flow(self, ask: Ask) -> Answer:
         """`PUT /v1/flows/{flow}/versions/{version}`."""
+        requests.only_known(ask.query, ())
         ref = _ref(ask)
+        if requests.is_any(ask.if_none_match) and self._flows.is_known(ref):
+            raise _exists(f"there is a flow version {ref}")
         try:
-            flow = read_definition(requests.json_object(ask.body))
+            flow = read_definition(requests.json_object(ask.body, ask.content_type))
             if flow.ref != ref:
                 raise FlowError("flow", f"the body describes {flow.ref}, the path {ref}: make them agree")
             is_new = await self._flows.register(flow)
@@ -258,7 +281,11 @@ class Api:
 
     async def get_flow(self, ask: Ask) -> Answer:
         """`GET /v1/flows/{flow}/versions/{version}`."""
-        return await self._flow_answer(_ref(ask))
+        requests.only_known(ask.query, ())
+        answer = await self._flow_answer(_ref(ask))
+        if ask.if_none_match and requests.matches(ask.if_none_match, answer.headers["ETag"]):
+            return Answer(304, None, answer.headers)
+        return answer
 
     async def _flow_answer(self, ref: str, status: int = 200) -> Answer:
         flow = await self._require_flow(ref)
@@ -272,9 +299,14 @@ class Api:
 
     async def get_schema(self, ask: Ask) -> Answer:
         """`GET /v1/flows/{flow}/versions/{version}/schema`."""
+        requests.only_known(ask.query, ())
         await self._require_flow(_ref(ask))
         schema = json_schema(self._flows.parsed(_ref(ask)))
         return Answer(200, schema, content_type="application/schema+json")
+
+
+def _exists(what: str) -> Problem:
+    return Problem("precondition-failed", f"{what} already, and If-None-Match: * asks that there is none")
 
 
 def _ref(ask: Ask) -> str:

@@ -20,14 +20,15 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _WAIT = re.compile(r"\s*wait\s*=\s*(?:\"(\d{1,9})\"|(\d{1,9}))\s*(?:;.*)?", re.IGNORECASE)
+_JSON = re.compile(r"\s*application/(json|[\w.!#$&^-]+\+json)\s*(;.*)?", re.IGNORECASE)
 _TAG = re.compile(r'(?:W/)?"[^"]*"')
 _LONGEST_WAIT = 60
 _KINDS: dict[type, str] = {
-    bool: "a truth value",
+    bool: "a boolean",
     int: "a number",
     float: "a number",
-    str: "a text",
-    list: "a list",
+    str: "a string",
+    list: "an array",
     dict: "an object",
 }
 
@@ -48,8 +49,12 @@ class Submission:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def json_object(body: bytes) -> dict[str, Any]:
-    """A body as a JSON object. Raises `Problem`."""
+def json_object(body: bytes, content_type: str | None = None) -> dict[str, Any]:
+    """A body as a JSON object; one that says that it is something else is not read. Raises `Problem`."""
+    if content_type is not None and not _JSON.fullmatch(content_type):
+        raise Problem(
+            "unsupported-media-type", f"send application/json, not {content_type.partition(';')[0][:100]}"
+        )
     try:
         value = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -63,9 +68,9 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def submission(body: bytes) -> Submission:
+def submission(body: bytes, content_type: str | None = None) -> Submission:
     """The body of `POST /v1/runs`. Raises `Problem`."""
-    fields = json_object(body)
+    fields = json_object(body, content_type)
     for name in fields:
         if name not in ("flow_version", "source_path", "run_metadata", "force_rerun", "webhook_url"):
             raise _field(name[:100], "is not a field of a run request: remove it")
@@ -86,12 +91,12 @@ def _field(name: str, problem: str) -> Problem:
 
 
 def _line(fields: dict[str, Any], name: str) -> str:
-    """One visible line of text."""
+    """One visible line."""
     if name not in fields:
         raise _field(name, "is missing")
     value = fields[name]
     if not isinstance(value, str):
-        raise _field(name, f"must be a text, not {_kind(value)}")
+        raise _field(name, f"must be a string, not {_kind(value)}")
     if not value.strip():
         raise _field(name, "is empty")
     if len(value) > _LONGEST[name]:
@@ -119,7 +124,7 @@ def _check_json(value: Any, place: str, depth: int) -> None:
     if isinstance(value, str) and _SURROGATE.search(value):
         raise _field("run_metadata", f"{place} holds half of a surrogate pair")
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
-        raise _field("run_metadata", f"{place} is a number of more than 64 bits: send it as a text")
+        raise _field("run_metadata", f"{place} is a number of more than 64 bits: send it as a string")
     if isinstance(value, float) and value in (float("inf"), float("-inf")):
         raise _field("run_metadata", f"{place} is a number that is too large")
     if isinstance(value, dict):
@@ -135,15 +140,19 @@ def _kind(value: Any) -> str:
     return _KINDS.get(type(value), "null")
 
 
-def idempotency_key(header: str | None) -> str | None:
-    """The key of a submission. Raises `Problem`."""
-    if header is not None and not _KEY.fullmatch(header):
+def idempotency_key(headers: list[str]) -> str | None:
+    """The key of a submission, taken literally: quotes are a part of it. Raises `Problem`."""
+    if len(headers) > 1:
+        raise Problem("invalid-idempotency-key", "Idempotency-Key is there more than once: send one")
+    if not headers:
+        return None
+    if not _KEY.fullmatch(headers[0]):
         raise Problem("invalid-idempotency-key", "Idempotency-Key must be 1 to 255 visible ASCII characters")
-    return header
+    return headers[0]
 
 
 def is_run_id(text: str) -> bool:
-    """Whether a text can be a run id at all."""
+    """Whether a string can be a run id at all."""
     return _RUN_ID.fullmatch(text) is not None
 
 
@@ -157,11 +166,16 @@ def wait_seconds(prefer: list[str]) -> int | None:
     return None
 
 
+def is_any(if_none_match: list[str]) -> bool:
+    """Whether `If-None-Match` is `*`: the request is for something that must not be there yet."""
+    return [header.strip() for header in if_none_match] == ["*"]
+
+
 def matches(if_none_match: list[str], tag: str) -> bool:
     """Whether `If-None-Match` names the tag (weakly), or `*`."""
-    text = ",".join(if_none_match)
-    if text.strip() == "*":
+    if is_any(if_none_match):
         return True
+    text = ",".join(if_none_match)
     return any(found.removeprefix("W/") == tag.removeprefix("W/") for found in _TAG.findall(text))
 
 
@@ -183,7 +197,8 @@ def only_known(
     for name, _ in pairs:
         if name not in known:
             raise Problem(
-                "invalid-query", f"{name[:100]!r} is not a parameter here; there are {', '.join(known)}"
+                "invalid-query",
+                f"{name[:100]!r} is not a parameter here; there are {', '.join(known) or 'none'}",
             )
         if name in seen and name not in repeatable:
             raise Problem("invalid-query", f"{name} is there twice", field=name)
@@ -198,7 +213,7 @@ def cursor(text: str | None, store_id: str, name: str) -> int | None:
     if head != store_id or not re.fullmatch(r"[0-9]{1,18}", number):
         raise Problem(
             "invalid-cursor",
-            f"{name} is no cursor of this server's present data: start again without it",
+            f"{name} is not a valid cursor for this server's present data: start again without it",
             field=name,
         )
     return int(number)

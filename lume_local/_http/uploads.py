@@ -44,6 +44,10 @@ class Uploads:
         for draft in self._folder.glob(".*.draft"):
             draft.unlink(missing_ok=True)
 
+    def has(self, name: str) -> bool:
+        """Whether there is a file of that name."""
+        return UPLOAD_NAME.fullmatch(name) is not None and (self._folder / name).exists()
+
     async def receive(self, name: str, chunks: AsyncIterator[bytes], length: int | None) -> Stored:
         """Store a file under its name, in place of one that is there already.
 

@@ -85,6 +85,10 @@ class Flows:
             return f"there is no flow version {ref[:256]!r}: {hint}"
         return f"there is no flow version {ref[:256]!r}, nor a file with it in {self._folder}: {hint}"
 
+    def is_known(self, ref: str) -> bool:
+        """Whether a flow version is registered."""
+        return ref in self._stored
+
     def parsed(self, ref: str) -> Flow:
         """The checked form of a flow version that is there."""
         if ref not in self._parsed:

@@ -42,7 +42,7 @@ def make_home(folder: Path) -> None:
 async def server(home: Path, **environment: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, Wire]]:
     """A server in a process of its own, which must start whatever the one before has left."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", SCRIPT, str(home), '{"max_active": 3}'),
+        *(sys.executable, "-c", SCRIPT, str(home), '{"max_active": 3, "keep": null}'),
         stdout=asyncio.subprocess.PIPE,
         env=os.environ | environment,
     )

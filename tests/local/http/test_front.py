@@ -8,13 +8,15 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 from local.flows import PEOPLE_CSV, people, slow_rows
-from local.wire import CAPABILITIES, Wire
+from local.wire import CAPABILITIES, SPEC, Wire
 
 import lume_local
 from lume_local._runs.waiters import Hub
 
 UNKNOWN = "/v1/runs/run_none"
+JSON = {"Content-Type": "application/json"}
 
 
 async def test_health_needs_no_key(server: lume_local.Server) -> None:
@@ -114,7 +116,7 @@ async def test_a_replay_starts_nothing(wire: Wire) -> None:
     ],
 )
 async def test_bad_submissions(wire: Wire, body: bytes, status: int, kind: str) -> None:
-    answer = await wire.ask("POST", "/v1/runs", data=io.BytesIO(body))
+    answer = await wire.ask("POST", "/v1/runs", data=io.BytesIO(body), headers=JSON)
     assert (answer.status, answer.kind) == (status, kind)
     assert (await wire.ask("GET", "/v1/runs")).document["items"] == []
 
@@ -122,6 +124,109 @@ async def test_bad_submissions(wire: Wire, body: bytes, status: int, kind: str) 
 async def test_bad_headers(wire: Wire) -> None:
     answer = await wire.submit("people:v1", "people.csv", key="x" * 256)
     assert (answer.status, answer.kind) == (400, "invalid-idempotency-key")
+    body = {"flow_version": "people:v1", "source_path": "people.csv"}
+    twice = [("Idempotency-Key", "a"), ("Idempotency-Key", "a")]
+    answer = await wire.ask("POST", "/v1/runs", json=body, headers=twice)
+    assert (answer.status, answer.kind) == (400, "invalid-idempotency-key")
+    assert (await wire.ask("GET", "/v1/runs")).document["items"] == []
+
+
+async def test_a_key_is_taken_literally(wire: Wire) -> None:
+    ids = {
+        (await wire.submit("people:v1", source, key=key)).document["id"]
+        for source, key in (("people.csv", "k-9"), ("other.csv", '"k-9"'), ("people.csv", "k-9"))
+    }
+    assert len(ids) == 2
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        *("application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain"),
+        *("application/octet-stream", "application/xml", "json", ""),
+    ],
+)
+@pytest.mark.parametrize(("method", "path"), [("POST", "/v1/runs"), ("PUT", "/v1/flows/a/versions/v1")])
+async def test_a_body_that_says_that_it_is_not_json(
+    wire: Wire, method: str, path: str, content_type: str
+) -> None:
+    answer = await wire.ask(method, path, data=b"{}", headers={"Content-Type": content_type})
+    assert (answer.status, answer.kind) == (415, "unsupported-media-type")
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json", None],
+)
+async def test_a_body_that_is_json(wire: Wire, content_type: str | None) -> None:
+    body = b'{"flow_version": "people:v1", "source_path": "people.csv"}'
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    skip = ["Content-Type"] if content_type is None else []
+    answer = await wire.ask("POST", "/v1/runs", data=body, headers=headers, skip_auto_headers=skip)
+    assert answer.status == 201
+
+
+async def test_only_where_there_is_none(wire: Wire) -> None:
+    none = {"If-None-Match": "*"}
+    for expected in (201, 412):
+        answer = await wire.ask("PUT", "/v1/uploads/a.csv", data=b"id\n1\n", headers=none)
+        assert answer.status == expected
+        flow = people(version="v9")
+        answer = await wire.ask("PUT", "/v1/flows/people/versions/v9", json=flow, headers=none)
+        assert answer.status == expected
+    assert answer.kind == "precondition-failed"
+
+
+async def test_a_flow_version_that_the_client_has(wire: Wire) -> None:
+    path = "/v1/flows/people/versions/v1"
+    first = await wire.ask("GET", path)
+    again = await wire.ask("GET", path, headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status, again.document) == (304, None)
+    assert (await wire.ask("GET", path, headers={"If-None-Match": '"other"'})).status == 200
+
+
+async def test_a_part_of_an_upload_is_refused(wire: Wire, home: Path) -> None:
+    await wire.ask("PUT", "/v1/uploads/a.csv", data=b"thirteen byte")
+    part = {"Content-Range": "bytes 0-1/13"}
+    answer = await wire.ask("PUT", "/v1/uploads/a.csv", data=b"th", headers=part)
+    assert (answer.status, answer.kind) == (400, "malformed-request")
+    assert (home / ".lume/uploads/a.csv").read_bytes() == b"thirteen byte"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *(("GET", "/healthz"), ("GET", "/openapi.yaml"), ("GET", "/openapi.json"), ("POST", "/v1/runs")),
+        *(("POST", f"{UNKNOWN}/cancel"), ("GET", UNKNOWN), ("GET", "/v1/changes"), ("GET", "/v1/runs")),
+        *(("PUT", "/v1/uploads/a.csv"), ("PUT", "/v1/flows/people/versions/v1")),
+        *(("GET", "/v1/flows/people/versions/v1"), ("GET", "/v1/flows/people/versions/v1/schema")),
+    ],
+)
+async def test_query_parameters_without_effect_are_refused_everywhere(
+    wire: Wire, method: str, path: str
+) -> None:
+    answer = await wire.ask(method, f"{path}?surprise=1", json={} if method != "GET" else None)
+    assert (answer.status, answer.kind) == (400, "invalid-query")
+
+
+async def test_methods_that_a_path_takes(wire: Wire) -> None:
+    for path, allowed in (
+        ("/healthz", "GET, HEAD"),
+        ("/v1/runs", "GET, HEAD, POST"),
+        ("/v1/flows/a/versions/v1", "GET, HEAD, PUT"),
+        (f"{UNKNOWN}/cancel", "POST"),
+    ):
+        answer = await wire.ask("DELETE", path)
+        assert (answer.status, answer.headers["Allow"]) == (405, allowed)
+
+
+async def test_the_server_describes_itself_without_a_key(server: lume_local.Server) -> None:
+    wire = Wire(server.base_url, "wrong")
+    async with wire.session:
+        async with wire.session.get("/openapi.yaml") as response:
+            assert response.headers["Content-Type"] == "application/yaml"
+            assert yaml.safe_load(await response.read()) == SPEC
+        assert (await wire.ask("GET", "/openapi.json")).document == SPEC
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "GZIP", "rot13"])
@@ -134,7 +239,8 @@ async def test_a_body_that_is_encoded(wire: Wire, method: str, path: str, encodi
 
 async def test_a_body_that_says_that_it_is_not_encoded(wire: Wire) -> None:
     body = b'{"flow_version": "people:v1", "source_path": "people.csv"}'
-    answer = await wire.ask("POST", "/v1/runs", data=body, headers={"Content-Encoding": "identity"})
+    headers = {**JSON, "Content-Encoding": "identity"}
+    answer = await wire.ask("POST", "/v1/runs", data=body, headers=headers)
     assert answer.status == 201
 
 
@@ -142,7 +248,7 @@ async def test_a_body_that_says_that_it_is_not_encoded(wire: Wire) -> None:
     ("method", "path", "status", "kind"),
     [
         ("GET", UNKNOWN, 404, "run-not-found"),
-        ("GET", "/v1/runs/a%2Fb", 404, "not-found"),
+        ("GET", "/v1/runs/a%2Fb", 404, "run-not-found"),
         ("GET", "/v1/runs/a%20b", 404, "run-not-found"),
         ("GET", f"{UNKNOWN}?x=1", 400, "invalid-query"),
         ("POST", f"{UNKNOWN}/cancel", 404, "run-not-found"),

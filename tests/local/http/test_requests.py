@@ -52,7 +52,7 @@ for _ in range(40):
 @pytest.mark.parametrize(
     ("fields", "field", "words"),
     [
-        ({"flow_version": None}, "flow_version", "must be a text, not null"),
+        ({"flow_version": None}, "flow_version", "must be a string, not null"),
         ({"flow_version": 7}, "flow_version", "not a number"),
         ({"flow_version": ""}, "flow_version", "is empty"),
         ({"flow_version": "x" * 257}, "flow_version", "256 is the most"),
@@ -62,15 +62,15 @@ for _ in range(40):
         ({"source_path": "\ud800"}, "source_path", "surrogate"),
         ({"source_path": "x" * 4097}, "source_path", "4,096 is the most"),
         ({"force_rerun": 1}, "force_rerun", "true or false, not a number"),
-        ({"force_rerun": "true"}, "force_rerun", "true or false, not a text"),
-        ({"run_metadata": []}, "run_metadata", "must be an object, not a list"),
+        ({"force_rerun": "true"}, "force_rerun", "true or false, not a string"),
+        ({"run_metadata": []}, "run_metadata", "must be an object, not an array"),
         ({"run_metadata": DEEP}, "run_metadata", "32 levels"),
         ({"run_metadata": {"x": "y" * 70_000}}, "run_metadata", "65,536 bytes"),
         ({"run_metadata": {"x": 2**64}}, "run_metadata", "64 bits"),
         ({"run_metadata": {"x": [1, "\udfff"]}}, "run_metadata", "run_metadata.x[1]"),
         ({"run_metadata": {"\udfff": 1}}, "run_metadata", "a key of"),
         ({"sourcepath": "x"}, "sourcepath", "not a field"),
-        ({"webhook_url": 7}, "webhook_url", "must be a text, not a number"),
+        ({"webhook_url": 7}, "webhook_url", "must be a string, not a number"),
         ({"webhook_url": "http://x/" + "y" * 2048}, "webhook_url", "2,048 is the most"),
     ],
 )
@@ -119,12 +119,12 @@ def test_requests_that_differ_have_different_fingerprints(fields: dict[str, Any]
 @pytest.mark.parametrize("key", ["", " ", "a b", "é", "x" * 256, "a\tb"])
 def test_bad_keys(key: str) -> None:
     with pytest.raises(Problem):
-        _requests.idempotency_key(key)
+        _requests.idempotency_key([key])
 
 
 def test_good_keys() -> None:
-    assert _requests.idempotency_key(None) is None
-    assert _requests.idempotency_key("x" * 255) == "x" * 255
+    assert _requests.idempotency_key([]) is None
+    assert _requests.idempotency_key(["x" * 255]) == "x" * 255
 
 
 @pytest.mark.parametrize(

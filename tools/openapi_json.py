@@ -1,0 +1,34 @@
+"""Write lume_local/openapi.json, which is openapi.yaml for tools; `--check` only compares.
+
+python tools/openapi_json.py [--check]
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import yaml  # type: ignore[import-untyped]
+
+FOLDER = Path(__file__).resolve().parents[1] / "lume_local"
+TARGET = FOLDER / "openapi.json"
+
+
+def built() -> str:
+    """What the file should hold."""
+    document = yaml.safe_load((FOLDER / "openapi.yaml").read_text())
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def main() -> int:
+    """Write or compare; 1 where they differ."""
+    if "--check" in sys.argv[1:]:
+        if TARGET.exists() and TARGET.read_text() == built():
+            return 0
+        sys.stderr.write(f"{TARGET} is out of date: python tools/openapi_json.py\n")
+        return 1
+    TARGET.write_text(built())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
