@@ -114,8 +114,10 @@ def cores_of(values: Iterable[object]) -> list[Any]:
     return [core_of(value) for value in values]
 
 
-def pulled(values: Iterable[T]) -> AsyncIterator[T]:
-    """An iterable of the caller's, to be pulled as needed in a thread of its own; one of ours needs none."""
+def pulled(values: Iterable[T]) -> Iterable[T] | AsyncIterator[T]:
+    """An iterable of the caller's, pulled as needed in a thread of its own; a list, or one of ours, needs none."""
+    if type(values) in (list, tuple):
+        return values  # never blocks; a step in another thread costs more than all else of a replayed item
     ours = values.handed_over() if isinstance(values, Iteration) else None
     return Pulled(values) if ours is None else ours
 

@@ -173,7 +173,7 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
     damaged = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]  # else it could hide entries
     connection.execute("COMMIT")
     if damaged != "ok":
-        raise ConfigurationError(damage(path, damaged))
+        raise ConfigurationError(damage(path, " ".join(damaged.split())))
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("BEGIN")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lume_sync._bridge import offload, veiled
+from lume_sync._bridge import offload, pulled, veiled
 from lume_sync._portal import Portal
 from lume_sync._workers import DaemonExecutor, Pulled
 
@@ -59,6 +59,16 @@ def test_an_error_of_the_iterable_reaches_the_call(portal: Portal) -> None:
 def test_what_is_not_iterable_fails_in_the_callers_thread() -> None:
     with pytest.raises(TypeError):
         Pulled(7)  # type: ignore[arg-type]
+
+
+def test_only_a_plain_list_or_tuple_needs_no_thread() -> None:
+    class Slow(list[int]):
+        """May block in a step."""
+
+    for plain in ([1, 2], (1, 2)):
+        assert pulled(plain) is plain
+    for other in (Slow([1]), {1}, iter([1])):
+        assert isinstance(pulled(other), Pulled)
 
 
 def test_the_loop_goes_on_while_an_iterable_blocks(portal: Portal) -> None:
