@@ -34,9 +34,10 @@ def test_a_million_rows(tmp_path: Path, make: Any, number: int) -> None:
 
 @pytest.mark.parametrize("number", range(40))
 def test_polluted_files(tmp_path: Path, number: int) -> None:
-    for name, content, dialect in polluted_files(random.Random(SEED * 1000 + number), 3 + 5 * number):
+    files = polluted_files(random.Random(SEED * 1000 + number), 3 + 5 * number)
+    for part, (name, content, dialect) in enumerate(files):
         try:
-            check(tmp_path / name.replace("/", "_"), polluted_case(content, dialect))
+            check(tmp_path / str(part), polluted_case(content, dialect))
         except BaseException as error:
             error.add_note(f"{name}, {dialect}: {content!r}")
             raise

@@ -56,7 +56,7 @@ def read_ndjson(
     )
 
 
-_IS_BLANK = "coalesce(trim(_lume_line_text, e' \\t'), '') = ''"
+_IS_BLANK = r"(_lume_line_text IS NULL OR regexp_full_match(_lume_line_text, '[ \t]*'))"
 
 
 def _reader(path: Path, columns: list[str], limit: int) -> str:
@@ -78,7 +78,8 @@ def _plain_lines(
         data = block
         if at == 0 and block.startswith(BOM):
             data = data.removeprefix(BOM)
-        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         if APART in data or not is_utf8(data) or _holds_longer(data, limit):
             data = _refused_are_blank(data, limit, account, malformed)
         if data is not block and data != block:
@@ -129,7 +130,7 @@ def _refused_are_blank(data: bytes, limit: int, account: Account, malformed: Mal
 
 
 def _first_keys(path: Path) -> list[str]:
-    """The keys of the first line. Most lines have the same: comparing is cheaper than looking for repeated ones."""
+    """The keys of the first line, if none is there twice. Most lines have the same: comparing is cheaper."""
     with path.open("rb") as file:
         try:
             first = json.loads(file.readline(LONGEST_LINE))
@@ -144,10 +145,10 @@ def _doubtful(
     """A query for the numbers of the lines, from 0 on, that Python is to judge, if any. Counts the records."""
     keys = f"CAST([{', '.join(map(text, usual))}] AS VARCHAR[])"
     judged = (
-        "CASE WHEN NOT json_valid(_lume_line_text) THEN true "
+        f"CASE WHEN regexp_matches(_lume_line_text, {text(_DOUBTFUL)}) THEN true "
+        f"WHEN TRY(json_keys(_lume_line_text)) = {keys} THEN false "
+        "WHEN NOT json_valid(_lume_line_text) THEN true "
         "WHEN json_type(_lume_line_text) <> 'OBJECT' THEN true "
-        f"WHEN regexp_matches(_lume_line_text, {text(_DOUBTFUL)}) THEN true "
-        f"WHEN json_keys(_lume_line_text) = {keys} THEN false "
         "ELSE list_unique(json_keys(_lume_line_text)) <> len(json_keys(_lume_line_text)) END"
     )
     connection.execute(
