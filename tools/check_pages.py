@@ -101,6 +101,8 @@ def main() -> int:
     if not pages():
         print("there is no site: build it with ./scripts/docs", file=sys.stderr)
         return 1
+    Handler.found = None
+    Handler.done.clear()
     handler = functools.partial(Handler, directory=str(SITE))
     with (
         http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server,
