@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from itertools import islice
 from types import TracebackType
 from typing import Self
@@ -14,10 +14,10 @@ from anyio.abc import TaskGroup
 from lume_async._base.backoff import LAST_POLL, PollInterval, polling
 from lume_async._base.batched import Batched
 from lume_async._base.public import public
-from lume_async._base.tasks import task_group
 from lume_async._http.sender import Sender
 from lume_async._many.change_feed import ChangeFeed
 from lume_async._many.feed_check import SAMPLING, FeedCheck
+from lume_async._many.owned import Background
 from lume_async._many.scheduler import Scheduler
 from lume_async._many.watched import Watched
 from lume_async._run.handle import LumeRun
@@ -61,7 +61,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         self._follows_progress = poll_interval is None
         self._watched: dict[str, Watched] = {}
         self._scheduler = Scheduler(self._poll, limit=max_in_flight, clock=sender.clock)
-        self._block = AsyncExitStack()
+        self._background = Background()
         self._tasks: TaskGroup | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._feed_wanted = asyncio.Event()
@@ -108,7 +108,11 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         self._sender.clock.listen(self._client_closed)
         self._loop = asyncio.get_running_loop()
         self._send, self._events = create_memory_object_stream[RunEvent[LumeRun]](QUEUED)
-        self._tasks = await self._block.enter_async_context(task_group())
+        try:
+            self._tasks = await self._background.open()
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
         self._tasks.start_soon(self._follow, self._scheduler.run)
         self._tasks.start_soon(self._follow, self._follow_feed)
         self._tasks.start_soon(self._follow, self._sample)
@@ -121,13 +125,11 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         traceback: TracebackType | None,
     ) -> None:
         """Stop polling."""
-        assert self._tasks is not None
         self._sender.clock.forget(self._client_closed)
         self._watched.clear()
         self._end(None)
-        self._tasks.cancel_scope.cancel()
         with self._events:
-            await self._block.__aexit__(kind, error, traceback)
+            await self._background.close()
 
     def __aiter__(self) -> Self:
         """The events, as they come."""
@@ -335,8 +337,8 @@ class Monitor(Batched[RunEvent[LumeRun]]):
                         self._scheduler.wake(run_id)
 
     async def _follow(self, work: Callable[[], Awaitable[None]]) -> None:
-        """A task of this monitor. What ends it reaches whoever reads the events; and the block, unless the client
-        was only closed.
+        """A task of this monitor: what ends it reaches whoever reads the events, and the end of the block; there it
+        is no news that the client was closed.
         """
         try:
             await work()

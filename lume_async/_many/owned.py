@@ -1,4 +1,4 @@
-"""`owned`: an iteration that owns a task, for iterators that have no block of their own."""
+"""Tasks of those that no block of one task can own: an iteration (`owned`), a block left elsewhere (`Background`)."""
 
 import asyncio
 import sys
@@ -6,10 +6,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TypeVar
 
 import anyio
+from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectSendStream
 
 from lume_async._base.loop import running_loop
-from lume_async._base.tasks import until_done
+from lume_async._base.tasks import task_group, until_done
 from lume_async.errors import ClientClosedError
 
 S = TypeVar("S")
@@ -56,6 +57,48 @@ async def owned(
         await until_done(task)
         if failures and not _is_moot(failures[0], sys.exception()):
             raise failures[0]
+
+
+class Background:
+    """A task group for a block that one task may enter and another leave, as fixtures and `AsyncExitStack` do.
+
+    A task group is left by the task that entered it: so a task of its own opens it, and ends with the block.
+    """
+
+    def __init__(self) -> None:
+        self._leave = asyncio.Event()
+        self._owner: asyncio.Task[None] | None = None
+
+    async def open(self) -> TaskGroup:
+        """The group, once it takes tasks."""
+        loop = running_loop()
+        opened: asyncio.Future[TaskGroup] = loop.create_future()
+        self._owner = loop.create_task(self._own(opened))
+        try:
+            return await asyncio.shield(opened)
+        except asyncio.CancelledError:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Cancel what is in the group and wait for its end.
+
+        Raises:
+            Exception: what one of the tasks raised.
+        """
+        owner = self._owner
+        if owner is None:
+            return
+        self._leave.set()
+        await until_done(owner)
+        if not owner.cancelled():
+            owner.result()
+
+    async def _own(self, opened: asyncio.Future[TaskGroup]) -> None:
+        async with task_group() as group:
+            opened.set_result(group)
+            await self._leave.wait()
+            group.cancel_scope.cancel()
 
 
 def _is_moot(failure: Exception, leaving: BaseException | None) -> bool:

@@ -4,7 +4,6 @@ Masking only the key would need every way of writing it to be known; to withhold
 """
 
 import base64
-import html
 import re
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
@@ -67,4 +66,6 @@ def _unescaped(match: "re.Match[bytes]") -> bytes:
 
 
 def _from_html(text: bytes) -> bytes:
+    import html  # a large table, for errors only
+
     return html.unescape(text.decode("latin-1")).encode("utf-8", "replace").lower()

@@ -325,3 +325,29 @@ async def test_closing_the_client_ends_the_iteration_with_its_error() -> None:
         with pytest.raises(ClientClosedError):
             async for _event in monitor:
                 pass
+
+
+async def test_a_block_may_be_left_by_another_task_than_entered_it() -> None:
+    """As pytest's fixtures and an `AsyncExitStack` of an application do."""
+    service = Service()
+    monitor = client_of(service).monitor()
+    await asyncio.create_task(monitor.__aenter__())
+    monitor.add("run_a")
+    event = await anext(monitor)
+    await asyncio.create_task(monitor.__aexit__(None, None, None))
+
+    assert event.run.id == "run_a"
+    assert not other_tasks()
+
+
+async def test_what_breaks_inside_reaches_the_reader_and_the_end_of_the_block(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lume_async._many.monitor.poll_once", None)
+    with pytest.raises(TypeError):
+        async with client_of(Service()).monitor() as monitor:
+            monitor.add("run_a")
+            with pytest.raises(TypeError):
+                await anext(monitor)
+
+    assert not other_tasks()

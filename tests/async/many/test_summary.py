@@ -113,8 +113,8 @@ async def test_the_slowest_are_kept_longest_first() -> None:
 @pytest.mark.parametrize(
     "broken",
     [
-        {"metadata": {"metrics": {"rows_read": None}}},
-        {"metadata": {"metrics": {"reject_reasons": None}}},
+        {"metadata": {"metrics": {"rows_read": "many"}}},
+        {"metadata": {"metrics": {"reject_reasons": []}}},
         {"started_at": "yesterday", "finished_at": "today"},
     ],
 )
