@@ -1,27 +1,38 @@
 """Webhooks, safe by default: `verify` the raw body and `parse` it, or use a ready-made handler that does both.
 
-The service sends a POST request to your URL when a run ends. `X-Lume-Signature-256` is the HMAC-SHA256 of the raw
-body under your secret, in hex, with or without `sha256=` in front. The body is only a hint: fetch the run before you
-act on it. The same event may arrive twice, and late: `Once` runs your handler once for each.
+The service sends a POST request to your URL when a run ends, signed with your secret: in `X-Lume-Signature-256` the
+raw body, and in the headers of Standard Webhooks also the delivery's id and its time, so that a recorded one can't be
+replayed. The body is only a hint: fetch the run before you act on it. The same event may arrive twice, and late:
+`Once` runs your handler once for each.
 """
 
 import asyncio
-import hashlib
-import hmac
 import inspect
 import logging
-import re
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from os import PathLike
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from attrs import evolve, field, frozen
 
 from lume_async._base.public import public_in
 from lume_async._decoding import structure
+from lume_async._webhooks.memory import InFile, InProcess, Memory
+from lume_async._webhooks.signatures import (
+    ID,
+    SIGNATURE,
+    SIGNATURE_HEADER,
+    TIMESTAMP,
+    TOLERANCE,
+    Secrets,
+    check_own,
+    check_standard,
+    keys_of,
+)
 from lume_async._wire.answers import decode_object
-from lume_async.errors import ConfigurationError, WebhookSignatureError
+from lume_async.errors import WebhookSignatureError
 from lume_async.models import RunStatus, check_run_id
 
 if TYPE_CHECKING:
@@ -38,18 +49,14 @@ __all__ = [
     "verify",
 ]
 
-SIGNATURE_HEADER = "X-Lume-Signature-256"
 LARGEST_BODY = 1024 * 1024
 """The largest body, in bytes, that the ready-made handlers accept."""
 
-Secrets: TypeAlias = str | bytes | Iterable[str | bytes]
-"""One secret, or several during a rotation."""
-
+T = TypeVar("T")
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_SIGNATURE = re.compile(rb"(?:sha256=)?([0-9a-fA-F]{64})")
 _log = logging.getLogger("lume.webhooks")
 _public = public_in("lume_async.webhooks")
 
@@ -74,33 +81,46 @@ OnEvent: TypeAlias = Callable[[WebhookEvent], Awaitable[object] | object]
 
 
 @_public
-def verify(body: bytes, signature: str | bytes, secret: Secrets) -> None:
-    """Check that the body was signed with the secret, or with one of several.
+def verify(
+    body: bytes,
+    signature: str | bytes | Mapping[str, str],
+    secret: Secrets,
+    *,
+    tolerance: float = TOLERANCE,
+    require_timestamp: bool = False,
+) -> None:
+    """Check that a delivery was signed with the secret, or with one of several.
+
+    Pass all headers: where those of Standard Webhooks are among them (`webhook-id`, `webhook-timestamp`,
+    `webhook-signature`), they are what is checked, and a delivery that was signed too long ago is refused.
 
     Args:
         body: the raw request body, byte for byte, before any JSON parser has touched it.
-        signature: the header `X-Lume-Signature-256`: 64 hex digits, with or without `sha256=` in front.
-        secret: your secret, or the old and the new one during a rotation. All are compared, in constant time.
+        signature: the request's headers, or the value of `X-Lume-Signature-256` alone: 64 hex digits, with or without
+            `sha256=` in front.
+        secret: your secret, or the old and the new one during a rotation. All are compared, in constant time. For
+            the headers of Standard Webhooks, `whsec_` in front of a secret means that the rest is base64.
+        tolerance: the seconds that the delivery's time may lie before or after now.
+        require_timestamp: refuse deliveries without the headers of Standard Webhooks. Set it if your server sends
+            them: else whoever has recorded a delivery can leave them out.
 
     Raises:
-        WebhookSignatureError: the signature is missing, malformed or wrong.
+        WebhookSignatureError: the signature is missing, malformed or wrong, or too old.
         ConfigurationError: no secret was given, or an empty one.
         TypeError: the body is not bytes.
     """
     if not isinstance(body, (bytes, bytearray, memoryview)):
         raise TypeError(f"verify() needs the raw body as bytes, not {type(body).__name__}")
-    keys = _keys(secret)
-    given = signature if isinstance(signature, bytes) else str(signature).encode("utf-8", "replace")
-    found = _SIGNATURE.fullmatch(given.strip())
-    if found is None:
-        state = "malformed" if given.strip() else "missing"
-        raise WebhookSignatureError(f"the header {SIGNATURE_HEADER} is {state}: do not trust the body")
-    wanted = found[1].lower()
-    matches = [
-        hmac.compare_digest(hmac.new(key, body, hashlib.sha256).hexdigest().encode(), wanted) for key in keys
-    ]
-    if not any(matches):
-        raise WebhookSignatureError("the signature does not match the body: do not trust it")
+    keys = keys_of(secret)
+    headers = (
+        {name.lower(): value for name, value in signature.items()} if isinstance(signature, Mapping) else {}
+    )
+    if require_timestamp or any(name in headers for name in (ID, TIMESTAMP, SIGNATURE)):
+        check_standard(bytes(body), headers, keys, time.time(), tolerance)
+    elif isinstance(signature, Mapping):
+        check_own(body, headers.get(SIGNATURE_HEADER.lower(), ""), keys)
+    else:
+        check_own(body, signature, keys)
 
 
 @_public
@@ -118,20 +138,25 @@ def parse(body: bytes) -> WebhookEvent:
 
 @_public
 class Once:
-    """Runs a handler once per event (run and status) in this process; pass it to a ready-made handler.
+    """Runs a handler once per event (run and status); pass it to a ready-made handler.
 
     An event counts as handled when the handler has returned; after an exception the handler runs again at the next
-    delivery. Concurrent deliveries of the same event share one run of the handler.
+    delivery. Concurrent deliveries of the same event share one run of the handler in this process.
 
     Args:
         handler: your handler.
         remember: how many events are remembered at most; the oldest are forgotten first.
+        path: a SQLite file for the memory, made if missing: then a restart repeats nothing, and processes on one
+            machine share it. After a process was killed within the handler, the next delivery runs it again. Without
+            a file, the memory ends with the process.
     """
 
-    def __init__(self, handler: OnEvent, *, remember: int = 10_000) -> None:
+    def __init__(
+        self, handler: OnEvent, *, remember: int = 10_000, path: str | PathLike[str] | None = None
+    ) -> None:
         self._handler = handler
-        self._remember = remember
-        self._handled: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._in_file = path is not None
+        self._handled: Memory = InProcess(remember) if path is None else InFile(path, remember)
         self._running: dict[tuple[str, str], asyncio.Future[None]] = {}
 
     async def __call__(self, event: WebhookEvent) -> None:
@@ -139,36 +164,45 @@ class Once:
 
         Raises:
             Exception: whatever the handler raised.
+            sqlite3.Error: the file can't be read or written.
         """
         key = (event.run_id, str(event.status))
-        if key in self._handled:
-            return
         running = self._running.get(key)
         if running is None:
-            running = self._running[key] = asyncio.ensure_future(_call(self._handler, event))
-            running.add_done_callback(lambda done: self._finished(key, done))
+            running = self._running[key] = asyncio.ensure_future(self._handle(key, event))
+            running.add_done_callback(lambda _: self._running.pop(key))
         # A delivery whose connection breaks must not take the handler away from the others.
         await asyncio.shield(running)
 
-    def _finished(self, key: tuple[str, str], done: "asyncio.Future[None]") -> None:
-        del self._running[key]
-        if not done.cancelled() and done.exception() is None:
-            self._handled[key] = None
-            if len(self._handled) > self._remember:
-                self._handled.popitem(last=False)
+    async def _handle(self, key: tuple[str, str], event: WebhookEvent) -> None:
+        if await self._asked(self._handled.knows, key):
+            return
+        await _call(self._handler, event)
+        await self._asked(self._handled.add, key)
+
+    async def _asked(self, question: Callable[[tuple[str, str]], T], key: tuple[str, str]) -> T:
+        """The file is asked in a thread: it may wait for the disk and for other processes."""
+        return await asyncio.to_thread(question, key) if self._in_file else question(key)
 
 
 @_public
-def aiohttp_handler(on_event: OnEvent, secret: Secrets) -> "Callable[[web.Request], Awaitable[web.Response]]":
+def aiohttp_handler(
+    on_event: OnEvent, secret: Secrets, *, require_timestamp: bool = False
+) -> "Callable[[web.Request], Awaitable[web.Response]]":
     """A handler for `aiohttp.web`; add it with `add_post`.
 
-    It responds 204 when `on_event` has returned, 401 if the signature is wrong, 400 if the body is not an event, 413
-    and 415 if it is too large or compressed, and 500 if `on_event` raised: then the service delivers again.
+    It responds 204 when `on_event` has returned, 401 if the signature is wrong or too old, 400 if the body is not an
+    event, 413 and 415 if it is too large or compressed, and 500 if `on_event` raised: then it is delivered again.
+
+    Args:
+        on_event: your handler.
+        secret: as for `verify`.
+        require_timestamp: as for `verify`.
 
     Raises:
         ConfigurationError: no secret was given, or an empty one.
     """
-    keys = _keys(secret)
+    receiver = _Receiver(on_event, keys_of(secret), require_timestamp)
 
     async def handle(request: "web.Request") -> "web.Response":
         from aiohttp import web
@@ -180,38 +214,45 @@ def aiohttp_handler(on_event: OnEvent, secret: Secrets) -> "Callable[[web.Reques
             body += chunk
             if len(body) > LARGEST_BODY:
                 return web.Response(status=413)
-        status = await _receive(bytes(body), request.headers.get(SIGNATURE_HEADER, ""), keys, on_event)
+        status = await receiver.status(bytes(body), request.headers)
         return web.Response(status=status)
 
     return handle
 
 
 @_public
-def asgi_app(on_event: OnEvent, secret: Secrets) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+def asgi_app(
+    on_event: OnEvent, secret: Secrets, *, require_timestamp: bool = False
+) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
     """An ASGI application; mount it as in `Mount("/lume", app=…)`. Its address then ends with a slash, `…/lume/`.
 
     It responds as `aiohttp_handler` does, and with 405 to anything but POST.
 
+    Args:
+        on_event: your handler.
+        secret: as for `verify`.
+        require_timestamp: as for `verify`.
+
     Raises:
         ConfigurationError: no secret was given, or an empty one.
     """
-    keys = _keys(secret)
+    receiver = _Receiver(on_event, keys_of(secret), require_timestamp)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise NotImplementedError(f"only http is received here, not {scope['type']}")
-        status = await _asgi_status(scope, receive, keys, on_event)
+        status = await _asgi_status(scope, receive, receiver)
         await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body", "body": b""})
 
     return app
 
 
-async def _asgi_status(scope: Scope, receive: Receive, keys: list[bytes], on_event: OnEvent) -> int:
-    headers = {name.lower(): value for name, value in scope["headers"]}
+async def _asgi_status(scope: Scope, receive: Receive, receiver: "_Receiver") -> int:
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     if scope["method"] != "POST":
         return 405
-    if headers.get(b"content-encoding"):
+    if headers.get("content-encoding"):
         return 415
     body, more = bytearray(), True
     while more:
@@ -222,38 +263,38 @@ async def _asgi_status(scope: Scope, receive: Receive, keys: list[bytes], on_eve
         more = message.get("more_body", False)
         if len(body) > LARGEST_BODY:
             return 413
-    return await _receive(bytes(body), headers.get(SIGNATURE_HEADER.lower().encode(), b""), keys, on_event)
+    return await receiver.status(bytes(body), headers)
 
 
-async def _receive(body: bytes, signature: str | bytes, keys: list[bytes], on_event: OnEvent) -> int:
-    """Verify before anything else looks at the body; returns the status to answer."""
-    try:
-        verify(body, signature, keys)
-    except WebhookSignatureError as error:
-        _log.warning("a delivery was refused: %s", error)
-        return 401
-    try:
-        event = parse(body)
-    except Exception as error:
-        _log.warning("a signed delivery is no event: %s", error)
-        return 400
-    try:
-        await _call(on_event, event)
-    except Exception:
-        _log.exception("the handler failed for run %s: it is to be delivered again", event.run_id)
-        return 500
-    return 204
+@frozen
+class _Receiver:
+    """What both ready-made handlers do with a delivery."""
+
+    on_event: OnEvent
+    keys: list[bytes] = field(repr=False)
+    require_timestamp: bool
+
+    async def status(self, body: bytes, headers: Mapping[str, str]) -> int:
+        """Verify before anything else looks at the body; returns the status to answer."""
+        try:
+            verify(body, headers, self.keys, require_timestamp=self.require_timestamp)
+        except WebhookSignatureError as error:
+            _log.warning("a delivery was refused: %s", error)
+            return 401
+        try:
+            event = parse(body)
+        except Exception as error:
+            _log.warning("a signed delivery is no event: %s", error)
+            return 400
+        try:
+            await _call(self.on_event, event)
+        except Exception:
+            _log.exception("the handler failed for run %s: it is to be delivered again", event.run_id)
+            return 500
+        return 204
 
 
 async def _call(handler: OnEvent, event: WebhookEvent) -> None:
     answer = handler(event)
     if inspect.isawaitable(answer):
         await answer
-
-
-def _keys(secret: Secrets) -> list[bytes]:
-    secrets = [secret] if isinstance(secret, (str, bytes)) else list(secret)
-    keys = [item.encode() if isinstance(item, str) else item for item in secrets]
-    if not keys or any(not key.strip() for key in keys):
-        raise ConfigurationError("a webhook secret is empty: then anybody could sign; set a real one")
-    return keys

@@ -82,7 +82,7 @@ async def serve(
     max_active: int = 2,
     *,
     max_upload_bytes: int = MOST_UPLOADED,
-    webhook_secret: str | bytes | None = None,
+    webhook_secret: str | bytes | Sequence[str | bytes] | None = None,
     webhook_hosts: Sequence[str] = WEBHOOK_HOSTS,
     keep: float | timedelta | None = KEEP,
     run_timeout: float | timedelta | None = RUN_TIMEOUT,
@@ -101,9 +101,9 @@ async def serve(
         max_active: how many runs are worked on at a time; the others wait.
         max_upload_bytes: of one upload, by default 10 GiB. Uploads lie in `data`/uploads until you remove them:
             nothing bounds their sum but the disk.
-        webhook_secret: what deliveries are signed with, for `lume_async.webhooks`; without one, requests that
-            name a `webhook_url` are refused. The end of a run is delivered at least once: 8 attempts, 2 s, 4 s, 8 s …
-            apart, which continue after a restart.
+        webhook_secret: what deliveries are signed with, for `lume_async.webhooks`; two while it is rotated, of which
+            the first signs `X-Lume-Signature-256`. Without one, requests that name a `webhook_url` are refused. The
+            end of a run is delivered at least once: 8 attempts, 2 s, 4 s, 8 s … apart, also after a restart.
         webhook_hosts: the hosts that a `webhook_url` may name, by default none: `host` or `host:port`, compared
             literally. This machine needs its port (`127.0.0.1:9000`), and no other name may lead to it. Redirects are
             not followed.
@@ -146,7 +146,7 @@ def serve_in_thread(
     max_active: int = 2,
     *,
     max_upload_bytes: int = MOST_UPLOADED,
-    webhook_secret: str | bytes | None = None,
+    webhook_secret: str | bytes | Sequence[str | bytes] | None = None,
     webhook_hosts: Sequence[str] = WEBHOOK_HOSTS,
     keep: float | timedelta | None = KEEP,
     run_timeout: float | timedelta | None = RUN_TIMEOUT,

@@ -50,7 +50,7 @@ class Settings:
         api_key: str | None,
         max_active: int,
         max_upload_bytes: int,
-        webhook_secret: str | bytes | None,
+        webhook_secret: str | bytes | Iterable[str | bytes] | None,
         webhook_hosts: Iterable[str],
         keep: float | timedelta | None,
         run_timeout: float | timedelta | None,

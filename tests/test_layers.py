@@ -20,7 +20,7 @@ WINGS = {
         errors
         _decoding
         models
-        _wire
+        _wire _webhooks
         _http webhooks
         _run
         _many
@@ -77,6 +77,7 @@ ROWS = {
         "connector events inflate per_loop recent_runs resolver settings throttle tracing"
         "| body lifetime session throttle_queue | transport | api_key | sender"
     ),
+    "_webhooks": "memory signatures",
     "_run": "upload waiter | poll | submit watch | handle",
     "_many": (
         "change_feed feed_check iterables owned scheduler summary watched | listing monitor progress"
@@ -91,7 +92,7 @@ ROWS = {
 
 PURE = [
     *("errors", "models", "_decoding", "_base/backoff", "_base/duration"),
-    "_http/throttle",
+    *("_http/throttle", "_webhooks/signatures"),
     *("_wire/answers", "_wire/endpoints", "_wire/lost_answers", "_wire/retry", "_wire/withhold"),
 ]
 """They decide and do nothing: no I/O, no clock, no randomness of their own."""

@@ -76,7 +76,7 @@ def _reason(status: int, request: web.Request, body: bytes, secrets: Sequence[by
         case 415:
             return "the body is compressed"
     try:
-        webhooks.verify(body, request.headers.get(webhooks.SIGNATURE_HEADER, ""), secrets)
+        webhooks.verify(body, request.headers, secrets)
         webhooks.parse(body)
     except Exception as error:
         return str(error)

@@ -1,4 +1,4 @@
-"""What the server may call when a run ends, and how it signs. Pure.
+"""What the server may call when a run ends. Pure.
 
 A URL comes from whoever may submit runs, the request from the server's own place in the network: so hosts are
 compared literally with the operator's list, by the parser that the request is sent with, and nothing is called
@@ -6,8 +6,6 @@ without a secret. This machine has services that trust whoever reaches them from
 where the operator has named it with its port.
 """
 
-import hashlib
-import hmac
 from collections.abc import Iterable
 from ipaddress import ip_address
 
@@ -15,9 +13,7 @@ from attrs import field, frozen
 from yarl import URL
 
 from lume_async.errors import ConfigurationError
-
-SIGNATURE_HEADER = "X-Lume-Signature-256"
-DELIVERY_HEADER = "X-Lume-Delivery"
+from lume_local._runs.webhook_signing import checked_secrets
 
 
 class WebhookRefused(Exception):
@@ -37,25 +33,22 @@ class WebhookRules:
     """The operator's settings. Build it with `of`.
 
     Attributes:
-        secret: what bodies are signed with; None where nothing may be called.
+        secrets: what deliveries are signed with, several during a rotation; none where nothing may be called.
         hosts: the hosts that may be called, in the parser's spelling, each with its port or None for any.
     """
 
-    secret: bytes | None = field(repr=False)
+    secrets: tuple[bytes, ...] = field(repr=False)
     hosts: tuple[tuple[str, int | None], ...]
 
     @classmethod
-    def of(cls, secret: str | bytes | None, hosts: Iterable[str]) -> "WebhookRules":
+    def of(cls, secret: str | bytes | Iterable[str | bytes] | None, hosts: Iterable[str]) -> "WebhookRules":
         """The checked settings. Raises `ConfigurationError`."""
-        key = secret.encode() if isinstance(secret, str) else secret
-        if key is not None and not key.strip():
-            raise ConfigurationError("webhook_secret is empty: then anybody could sign; set a real one")
         names = (hosts,) if isinstance(hosts, str) else hosts
-        return cls(key, tuple(_checked_host(name) for name in names))
+        return cls(checked_secrets(secret), tuple(_checked_host(name) for name in names))
 
     def check(self, url: str) -> None:
         """Raises `WebhookRefused` where the URL may not be called; says what may."""
-        if self.secret is None:
+        if not self.secrets:
             raise WebhooksOff("this server calls no webhooks, since it has no webhook_secret: leave it out")
         parsed = _parsed(url)
         if parsed is None:
@@ -66,11 +59,6 @@ class WebhookRules:
                 f"{parsed.raw_host}:{parsed.port} is not a host that this server calls; "
                 f"webhook_hosts names {listed or 'none'}"
             )
-
-    def signature(self, body: bytes) -> str:
-        """The value of `X-Lume-Signature-256` for a raw body."""
-        assert self.secret is not None
-        return "sha256=" + hmac.new(self.secret, body, hashlib.sha256).hexdigest()
 
 
 def _parsed(text: str) -> URL | None:

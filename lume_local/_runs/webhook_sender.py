@@ -19,7 +19,8 @@ from lume_local._runs.health import Health, why
 from lume_local._runs.outbox import Deliveries, Delivery
 from lume_local._runs.task_group import task_group
 from lume_local._runs.webhook_resolver import OutwardResolver
-from lume_local._runs.webhook_rules import DELIVERY_HEADER, SIGNATURE_HEADER, WebhookRefused, WebhookRules
+from lume_local._runs.webhook_rules import WebhookRefused, WebhookRules
+from lume_local._runs.webhook_signing import signed_headers
 
 _log = logging.getLogger("lume_local")
 
@@ -55,7 +56,7 @@ class WebhookSender:
 
         At the end nothing more is begun; what is under way gets a moment, then it is left to the next server.
         """
-        if self._rules.secret is None:
+        if not self._rules.secrets:
             yield
             return
         async with self._opened() as self._session, task_group() as tasks:
@@ -139,8 +140,7 @@ class WebhookSender:
         """One attempt; None where it has arrived, else why not."""
         headers = {
             "Content-Type": "application/json",
-            DELIVERY_HEADER: delivery.id,
-            SIGNATURE_HEADER: self._rules.signature(delivery.body),
+            **signed_headers(self._rules.secrets, delivery.id, int(time.time()), delivery.body),
         }
         try:
             # The operator may have changed the list since the run was submitted.

@@ -21,7 +21,7 @@ from local.wire import Wire, validate
 import lume_async
 import lume_local
 from lume_async.errors import ConfigurationError
-from lume_async.webhooks import Once, WebhookEvent
+from lume_async.webhooks import Once, WebhookEvent, verify
 from lume_local._runs import webhook_sender
 from lume_local._runs.health import Health
 from lume_local._runs.outbox import Deliveries
@@ -208,7 +208,8 @@ async def test_the_end_of_a_run_is_told(home: Path) -> None:
     assert received.status == 204
     assert received.headers["Content-Type"] == "application/json"
     assert received.headers["X-Lume-Signature-256"].startswith("sha256=")
-    assert received.headers["X-Lume-Delivery"] == row["id"]
+    assert received.headers["X-Lume-Delivery"] == received.headers["webhook-id"] == row["id"]
+    verify(received.body, received.headers, SECRET, require_timestamp=True)
     assert (row["run_id"], row["attempts"], row["error"]) == (run["id"], 1, None)
     assert row["delivered_at"] >= run["finished_at"]
     validate("/components/schemas/Event", orjson.loads(received.body))
@@ -221,6 +222,18 @@ async def test_the_end_of_a_run_is_told(home: Path) -> None:
         },
     }
     assert [(event.run_id, event.status) for event in events] == [(run["id"], "SUCCEEDED")]
+
+
+async def test_receivers_with_the_old_or_the_new_secret_during_a_rotation(home: Path) -> None:
+    async with (
+        receiver(lambda _: None, "old") as before,
+        receiver(lambda _: None, "new") as after,
+        serve(home, webhook_secret=["new", "old"], webhook_hosts=[before.host, after.host]) as wire,
+    ):
+        for hook in (before, after):
+            await wire.run("people:v1", "people.csv", webhook_url=hook.url, force_rerun=True)
+            (received,) = await hook.until(1)
+            assert received.status == 204
 
 
 @pytest.mark.usefixtures("quick")

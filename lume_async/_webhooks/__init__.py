@@ -1,0 +1,1 @@
+"""Signatures of deliveries, and the memory of which were handled."""

@@ -1,0 +1,101 @@
+"""Whether a delivery was signed with a secret, and lately: our own header, and those of Standard Webhooks. Pure.
+
+Our own header signs the body alone, so a recorded delivery stays valid for ever. Standard Webhooks
+(https://www.standardwebhooks.com) sign the delivery's id and the time of the attempt as well.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+from lume_async.errors import ConfigurationError, WebhookSignatureError
+
+SIGNATURE_HEADER = "X-Lume-Signature-256"
+ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
+TOLERANCE = 300.0
+"""Seconds that a delivery's time may lie before or after now."""
+
+Secrets: TypeAlias = str | bytes | Iterable[str | bytes]
+"""One secret, or several during a rotation."""
+
+_OWN = re.compile(rb"(?:sha256=)?([0-9a-fA-F]{64})")
+_TIME = re.compile(r"[0-9]{1,12}")
+_PREFIX = b"whsec_"
+
+
+def keys_of(secret: Secrets) -> list[bytes]:
+    """The checked secrets, as they are written. Raises `ConfigurationError`."""
+    secrets = [secret] if isinstance(secret, (str, bytes)) else list(secret)
+    keys = [item.encode() if isinstance(item, str) else item for item in secrets]
+    if not keys or any(not key.strip() for key in keys):
+        raise ConfigurationError("a webhook secret is empty: then anybody could sign; set a real one")
+    for key in keys:
+        _standard_key(key)
+    return keys
+
+
+def _standard_key(secret: bytes) -> bytes:
+    """What Standard Webhooks sign with: a secret that begins with `whsec_` is base64, any other is the key itself."""
+    if not secret.startswith(_PREFIX):
+        return secret
+    try:
+        key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
+    except binascii.Error:
+        key = b""
+    if not key:
+        raise ConfigurationError(
+            "a webhook secret begins with whsec_, but the rest is not base64: copy all of it"
+        )
+    return key
+
+
+def check_own(body: bytes, signature: str | bytes, keys: list[bytes]) -> None:
+    """Check our own header. Raises `WebhookSignatureError`."""
+    given = signature if isinstance(signature, bytes) else str(signature).encode("utf-8", "replace")
+    found = _OWN.fullmatch(given.strip())
+    if found is None:
+        state = "malformed" if given.strip() else "missing"
+        raise WebhookSignatureError(f"the header {SIGNATURE_HEADER} is {state}: do not trust the body")
+    wanted = found[1].lower()
+    matches = [
+        hmac.compare_digest(hmac.new(key, body, hashlib.sha256).hexdigest().encode(), wanted) for key in keys
+    ]
+    if not any(matches):
+        raise WebhookSignatureError("the signature does not match the body: do not trust it")
+
+
+def check_standard(
+    body: bytes, headers: Mapping[str, str], keys: list[bytes], now: float, tolerance: float
+) -> None:
+    """Check the headers of Standard Webhooks, by their names in lower case. Raises `WebhookSignatureError`."""
+    for name in (ID, TIMESTAMP, SIGNATURE):
+        if not headers.get(name, "").strip():
+            raise WebhookSignatureError(f"the header {name} is missing: do not trust the body")
+    at = headers[TIMESTAMP].strip()
+    if not _TIME.fullmatch(at):
+        raise WebhookSignatureError(f"the header {TIMESTAMP} is malformed: do not trust the body")
+    signed = f"{headers[ID].strip()}.{at}.".encode("utf-8", "surrogateescape") + body
+    given = [
+        text.removeprefix("v1,").encode("utf-8", "surrogateescape")
+        for text in headers[SIGNATURE].split()
+        if text.startswith("v1,")
+    ]
+    matches = [
+        hmac.compare_digest(base64.b64encode(hmac.digest(_standard_key(key), signed, "sha256")), one)
+        for key in keys
+        for one in given
+    ]
+    if not any(matches):
+        raise WebhookSignatureError(
+            "the signature does not match the body, its id and its time: do not trust it"
+        )
+    age = now - int(at)
+    if abs(age) > tolerance:
+        words = f"{age:.0f} s ago" if age > 0 else f"{-age:.0f} s in the future"
+        raise WebhookSignatureError(
+            f"the delivery was signed {words}, more than {tolerance:g} s: it was replayed, or a clock is wrong"
+        )
