@@ -148,7 +148,7 @@ def test_nothing_shows_the_key(no_server: Path) -> None:
         ("localhost:8000", "'localhost:8000', from --base-url, must look like https://host"),
         ("user:whisper@lume.test", "'lume.test', from --base-url, must look like"),
         ("https://user:whi/sper@lume.test", "'https://lume.test', from --base-url, must"),
-        ("https://lume.test/?token=whisper", "'https://lume.test/', from --base-url, must hold no"),
+        ("https://lume.test/?token=whisper", "'https://lume.test/', from --base-url, must not contain"),
     ],
 )
 def test_a_base_url_that_is_none_is_shown_without_secrets(no_server: Path, url: str, shown: str) -> None:

@@ -60,7 +60,7 @@ def test_no_server_stops_it_after_a_few(lone: Shell, journal: list[str]) -> None
     stdin = "".join(f"{n}.csv\n" for n in range(200))
     for _ in range(1 + len(journal) // 2):
         done = lone.lume(*command, stdin=stdin, LUME_API_KEY="k", LUME_BASE_URL="http://127.0.0.1:9")
-        error = json.loads(done.err)["error"]
+        error = json.loads(done.err.splitlines()[-1])["error"]  # on a busy machine after a warning
         assert (done.code, done.out, error["code"], error["retryable"]) == (1, "", "stopped", True)
         assert "the first 5 sources all failed" in error["message"]
         assert ("with the journal nothing is lost" in error["hint"]) == bool(journal)
