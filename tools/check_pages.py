@@ -10,6 +10,7 @@ import contextlib
 import functools
 import http.server
 import json
+import queue
 import shutil
 import subprocess
 import sys
@@ -52,8 +53,7 @@ await fetch("/found", {method: "POST", body: JSON.stringify(found)});
 class Handler(http.server.SimpleHTTPRequestHandler):
     """Serves the site, the page that measures, and takes its report."""
 
-    found: list[list[str]] | None = None
-    done = threading.Event()
+    reports: queue.SimpleQueue[list[list[str]]] = queue.SimpleQueue()
 
     def do_GET(self) -> None:
         """The page that measures, or a file of the site."""
@@ -69,10 +69,10 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """What was measured."""
-        Handler.found = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        report = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.send_response(204)
         self.end_headers()
-        Handler.done.set()
+        Handler.reports.put(report)
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
@@ -101,8 +101,6 @@ def main() -> int:
     if not pages():
         print("there is no site: build it with ./scripts/docs", file=sys.stderr)
         return 1
-    Handler.found = None
-    Handler.done.clear()
     handler = functools.partial(Handler, directory=str(SITE))
     with (
         http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server,
@@ -112,16 +110,18 @@ def main() -> int:
         command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}"]
         address = f"http://127.0.0.1:{server.server_port}/measure"
         with subprocess.Popen([*command, address], stderr=subprocess.DEVNULL) as process:
-            arrived = Handler.done.wait(LIMIT)
-            process.terminate()
-        server.shutdown()
-    if not arrived or Handler.found is None:
-        print(f"chromium reported nothing within {LIMIT:g} s", file=sys.stderr)
-        return 1
-    for name, path, problem in Handler.found:
+            try:
+                found = Handler.reports.get(timeout=LIMIT)
+            except queue.Empty:
+                print(f"chromium reported nothing within {LIMIT:g} s", file=sys.stderr)
+                return 1
+            finally:
+                process.terminate()
+                server.shutdown()
+    for name, path, problem in found:
         print(f"{name:8} {path:45} {problem}")
-    print(f"{len(pages())} pages, {len(Handler.found)} cuts", file=sys.stderr)
-    return 1 if Handler.found else 0
+    print(f"{len(pages())} pages, {len(found)} cuts", file=sys.stderr)
+    return 1 if found else 0
 
 
 if __name__ == "__main__":
