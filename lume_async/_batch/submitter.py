@@ -99,7 +99,9 @@ class Submitter:
 
     async def begin(self, item: int, request: RunRequest, entry: Entry | None) -> LumeRun | Outcome[LumeRun]:
         """Submit the item, or find out what became of it before: its run, or its outcome if there is one."""
-        key, state = uuid.uuid4().hex, CallState()
+        # What is to run once more needs another key, also where the caller brought one: it leads to the old run.
+        again = entry is not None and entry.state is Kind.ENDED
+        key, state = (None if again else request.idempotency_key) or uuid.uuid4().hex, CallState()
         try:
             if entry is not None:
                 if entry.state is Kind.SENDING:
@@ -181,7 +183,7 @@ class Submitter:
             self._sender,
             request,
             key,
-            own_key=False,
+            own_key=key == request.idempotency_key,
             on_duplicate=self._on_duplicate,
             state=state,
             timeout=None if math.isinf(left) else max(0.0, left) + LAST_SUBMISSION,

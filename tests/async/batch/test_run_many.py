@@ -365,3 +365,38 @@ def _json(body: object) -> bytes:
     import orjson
 
     return orjson.dumps(body)
+
+
+class TestOwnKeys:
+    async def test_each_request_is_submitted_under_its_own_key(self) -> None:
+        service = Service(capabilities={"idempotency"})
+        wanted = [RunRequest("f:v1", f"s{n}", idempotency_key=f"night-{n}") for n in range(3)]
+
+        outcomes = await collect(client_of(service).run_many(wanted))
+
+        assert sorted(service.keys) == ["night-0", "night-1", "night-2"]
+        assert {outcome.result().idempotency_key for outcome in outcomes} == set(service.keys)
+        assert not any(outcome.result().reused for outcome in outcomes)
+
+    async def test_another_batch_with_the_same_keys_finds_the_same_runs(self) -> None:
+        service = Service(capabilities={"idempotency"})
+        wanted = [RunRequest("f:v1", f"s{n}", idempotency_key=f"night-{n}") for n in range(3)]
+        first = await collect(client_of(service).run_many(wanted))
+
+        again = await collect(client_of(service).run_many(wanted))
+
+        assert {outcome.run_id for outcome in again} == {outcome.run_id for outcome in first}
+        assert len(service.created) == 3
+        assert all(outcome.result().reused for outcome in again)
+
+    async def test_what_failed_is_tried_again_under_another_key(self, tmp_path: Path) -> None:
+        service, path = Service(capabilities={"idempotency"}, status="FAILED"), tmp_path / "j.db"
+        wanted = [RunRequest("f:v1", "s", idempotency_key="mine")]
+        await collect(client_of(service).run_many(wanted, journal=path))
+        service.status = "SUCCEEDED"
+
+        (outcome,) = await collect(client_of(service).run_many(wanted, journal=path, retry_failed=True))
+
+        assert outcome.result().status == "SUCCEEDED"
+        assert len(service.created) == 2
+        assert outcome.result().idempotency_key != "mine"
