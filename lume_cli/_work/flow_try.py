@@ -132,7 +132,7 @@ class Trial:
                     click.clear()  # does nothing where stdout is not a terminal
                 await self._try(workbench)
                 self._session.say.note("lume: waiting for changes; Ctrl-C to stop")
-                while self._state() == seen:  # noqa: ASYNC110 - nobody tells of a change of a file
+                while (now := self._state()) == seen or None in now:  # noqa: ASYNC110 - nobody tells of a change of a file
                     await anyio.sleep(_EVERY)
 
     async def _try(self, workbench: Bench) -> int:

@@ -38,6 +38,9 @@ def command(options: Options, *, runs: tuple[str, ...], exit_status: bool, allow
         async with session.client() as client:
             found, codes = await each(session, await whole_ids(client, ids), client.run_status)
         session.data.many(found, run_view.HEADERS, run_view.rows, run_view.to_dict)
+        for run in found:
+            if run_view.failure(run) is not None:
+                session.say.note(run_view.ending(run))
         return exit_codes.worst([*codes, *(code(run) for run in found if exit_status)])
 
     def code(run: LumeRun) -> int:

@@ -68,7 +68,9 @@ def test_watch_tries_again_at_each_save(lone: Shell, folder: Path) -> None:
         started.until(lambda: "waiting for changes" in started.err)
         (folder / "people.toml").write_text("flow = 7")
         started.until(lambda: "flow: must be a" in started.err)
-        (folder / "people.toml").write_text(PEOPLE)
+        (folder / "people.toml").rename(folder / "moved.toml")  # as some editors do in the middle of a save
+        (folder / "moved.toml").write_text(PEOPLE)
+        (folder / "moved.toml").rename(folder / "people.toml")
         started.until(lambda: started.out.count("4 rows read") == 2)
         started.signal(signal.SIGINT)
         assert started.end().code == 130

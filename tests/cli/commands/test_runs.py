@@ -154,6 +154,16 @@ def test_watch_says_why_a_run_failed(shell: Shell, client: Client) -> None:
     assert f"{short(run.id)}  FAILED  {run.error_message}" in done.out
 
 
+def test_status_says_why_a_run_failed(shell: Shell, client: Client) -> None:
+    run = client.run("people:v1", "missing.csv", force_rerun=True)
+    client.wait_all([run], timeout=15)
+    run.refresh()
+    done = shell.lume("status", run.id)
+    assert (done.code, done.out.count("\n")) == (0, 2)
+    assert f"run {short(run.id)} FAILED" in done.err
+    assert str(run.error_message) in done.err
+
+
 def test_watch_stops_after_its_timeout(shell: Shell, slow_run: LumeRun) -> None:
     done = shell.lume("watch", slow_run.id, "--timeout", "500ms", "-o", "ndjson")
     assert done.code == 124
