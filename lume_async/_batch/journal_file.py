@@ -146,6 +146,9 @@ def _connected(path: str) -> sqlite3.Connection:
     except sqlite3.Error as error:
         connection.close()
         reason = trouble(path, error)
+    except UnicodeDecodeError:  # SQLite's own words quote a damaged page
+        connection.close()
+        reason = damage(path, "a page holds something else than it should")
     except BaseException:
         connection.close()
         raise
