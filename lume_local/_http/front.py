@@ -1,4 +1,4 @@
-"""HTTP around the operations: routes, the API key, the headers that every answer carries, errors as problems."""
+"""HTTP around the operations: routing, the API key, the headers of every response, errors as problem documents."""
 
 import asyncio
 import hmac

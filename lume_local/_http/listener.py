@@ -24,7 +24,7 @@ _SPARED = 100
 
 
 class _Connection(web.RequestHandler):
-    """One connection; answers that aiohttp makes by itself (a request that is no HTTP) are problems, too."""
+    """One connection; responses that aiohttp makes by itself (to invalid HTTP) are problem documents, too."""
 
     _timer: asyncio.TimerHandle | None = None
 

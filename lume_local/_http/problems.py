@@ -19,7 +19,7 @@ _TITLES = {
     "run-in-progress": (409, "The source is being processed"),
     "flow-version-exists": (409, "A flow version never changes"),
     "too-large": (413, "The body is too large"),
-    "precondition-failed": (412, "What must not be there is there"),
+    "precondition-failed": (412, "There is one already"),
     "unsupported-media-type": (415, "The body is not JSON"),
     "unsupported-encoding": (415, "The body is encoded"),
     "invalid-field": (422, "A field is invalid"),

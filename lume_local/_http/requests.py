@@ -1,4 +1,4 @@
-"""What requests may say, checked strictly: unknown, missing, too large and ill-typed things are named. Pure."""
+"""Validation of requests: unknown, missing, oversized and ill-typed fields are refused by name. Pure."""
 
 import hashlib
 import json
@@ -100,9 +100,9 @@ def _line(fields: dict[str, Any], name: str) -> str:
     if not value.strip():
         raise _field(name, "is empty")
     if len(value) > _LONGEST[name]:
-        raise _field(name, f"has {len(value):,} characters; {_LONGEST[name]:,} is the most")
+        raise _field(name, f"has {len(value):,} characters; the maximum is {_LONGEST[name]:,}")
     if _CONTROL.search(value) or _SURROGATE.search(value):
-        raise _field(name, "holds a control character or half of a surrogate pair")
+        raise _field(name, "contains a control character or a lone surrogate")
     return value
 
 
@@ -122,7 +122,7 @@ def _check_json(value: Any, place: str, depth: int) -> None:
     if depth > _DEEPEST:
         raise _field("run_metadata", f"is nested more than {_DEEPEST} levels deep")
     if isinstance(value, str) and _SURROGATE.search(value):
-        raise _field("run_metadata", f"{place} holds half of a surrogate pair")
+        raise _field("run_metadata", f"{place} contains a lone surrogate")
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
         raise _field("run_metadata", f"{place} is a number of more than 64 bits: send it as a string")
     if isinstance(value, float) and value in (float("inf"), float("-inf")):
@@ -143,7 +143,7 @@ def _kind(value: Any) -> str:
 def idempotency_key(headers: list[str]) -> str | None:
     """The key of a submission, taken literally: quotes are a part of it. Raises `Problem`."""
     if len(headers) > 1:
-        raise Problem("invalid-idempotency-key", "Idempotency-Key is there more than once: send one")
+        raise Problem("invalid-idempotency-key", "Idempotency-Key is given more than once: send one")
     if not headers:
         return None
     if not _KEY.fullmatch(headers[0]):
@@ -201,7 +201,7 @@ def only_known(
                 f"{name[:100]!r} is not a parameter here; there are {', '.join(known) or 'none'}",
             )
         if name in seen and name not in repeatable:
-            raise Problem("invalid-query", f"{name} is there twice", field=name)
+            raise Problem("invalid-query", f"{name} is given twice", field=name)
         seen.add(name)
 
 

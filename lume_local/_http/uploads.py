@@ -31,7 +31,7 @@ class Uploads:
 
     Args:
         folder: where they lie, by name.
-        most_bytes: of one file. Nothing bounds their sum, and none is ever removed: that is the operator's.
+        most_bytes: of one file. Their total size is not limited; removing them is up to the operator.
     """
 
     def __init__(self, folder: Path, most_bytes: int) -> None:
@@ -57,7 +57,7 @@ class Uploads:
             length: how many bytes are to come, where that is known.
 
         Raises:
-            Problem: the name is no name, the file is too large, the disk is full.
+            Problem: the name is invalid, the file is too large, the disk is full.
         """
         if not UPLOAD_NAME.fullmatch(name):
             raise Problem(
@@ -116,7 +116,7 @@ class _Draft:
     def discard(self) -> None:
         """Remove what is left of an upload that was cut off; one that has finished stays."""
         try:
-            self._file.close()  # flushes, so that a full disk speaks up here once more
+            self._file.close()  # flushes, so a full disk may fail here once more
         except OSError:
             pass
         finally:

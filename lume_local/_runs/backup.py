@@ -1,4 +1,4 @@
-"""A copy of the state file every hour, by SQLite's backup API: what is left where the file itself is damaged."""
+"""An hourly copy of the state file, by SQLite's backup API, to restore from if the file itself is damaged."""
 
 import os
 import sqlite3

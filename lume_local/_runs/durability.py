@@ -1,9 +1,9 @@
 """Group commit: one fsync, in a thread, for all the transactions that were written since the last one.
 
 SQLite runs with `synchronous=NORMAL`, so a COMMIT writes to the write-ahead log without waiting for the disk,
-and the event loop never waits for an fsync. Whatever somebody may rely on is marked with `wanted`, and awaits
-`settled` before it is shown or acted on: then the log is durable up to there. Transactions nobody relies on
-(the stages of a run) ride along with the next one.
+and the event loop never waits for an fsync. A transaction that must be durable before it is shown or acted on is
+marked with `wanted`; its users await `settled`, which returns once the log is durable up to there. Other
+transactions (the stages of a run) become durable with the next one of these.
 """
 
 import os
@@ -29,7 +29,7 @@ class Durability:
         self._written = self._durable = self._checkpointed = 0
 
     def wanted(self) -> None:
-        """A transaction was committed that somebody relies on."""
+        """A transaction was committed that must become durable."""
         self._written += 1
 
     async def settled(self) -> None:
@@ -38,7 +38,7 @@ class Durability:
         if self._durable >= written:
             return
         async with self._one_at_a_time:
-            if self._durable < written:  # else whoever was here before has taken it along
+            if self._durable < written:  # else the fsync of the task before covered it
                 written = self._written
                 await run_sync(self._make_durable, written)
                 self._durable = written
@@ -50,6 +50,6 @@ class Durability:
             self._checkpoints.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     def close(self) -> None:
-        """Close the files; nobody may be waiting."""
+        """Close the files; no task may be waiting."""
         self._checkpoints.close()
         os.close(self._log)

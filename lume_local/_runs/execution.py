@@ -1,7 +1,7 @@
 """One run in one worker process: followed, stopped in time, and concluded.
 
 Whatever keeps a run from ending (a cancel that isn't heard, a time limit, a worker that is stopped or stuck)
-first asks the worker to stop and then kills it, so that every run ends, and its lane goes on.
+first asks the worker to stop and then kills it, so that every run ends and its lane continues.
 """
 
 import enum
@@ -114,7 +114,7 @@ class Execution:
         if self._why is not Stop.SILENT:
             await worker.cancel()
             await anyio.sleep(KILL_AFTER)
-        while self._is_publishing():  # noqa: ASYNC110 - the worker does, and tells nobody
+        while self._is_publishing():  # noqa: ASYNC110 - another process does, without a signal
             await anyio.sleep(KILL_AFTER)
         worker.kill()
 

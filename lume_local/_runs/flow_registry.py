@@ -63,7 +63,7 @@ class Flows:
                 await self.register(flow)
             except FlowError as error:
                 raise UnknownFlow(f"{ref} has a mistake: {_located(path, error)}") from None
-            except FlowConflict:  # somebody else has registered one just now: that is the one
+            except FlowConflict:  # a concurrent request has registered it: use that one
                 return
         if broken and not found:
             raise UnknownFlow(f"{self._unknown(ref)}. A file there has a mistake: {broken}")

@@ -1,4 +1,4 @@
-"""What keeps the server from its work at the moment, for its log and for `GET /healthz`."""
+"""What keeps the server from working at the moment, for its log and for `GET /healthz`."""
 
 import errno
 import logging
@@ -11,7 +11,7 @@ from lume_local._shared.commit import explain
 _log = logging.getLogger("lume_local")
 
 LEAST_FREE = 1024 * 1024
-"""Bytes that the state needs to go on."""
+"""Bytes of free space below which the disk counts as full."""
 
 
 class Health:
@@ -26,13 +26,13 @@ class Health:
         self._troubles: dict[str, str] = {}
 
     def trouble(self, where: str, reason: str) -> None:
-        """Something does not work; repeated, it is logged once."""
+        """Report a failure; repeated reports of the same one are logged once."""
         if self._troubles.get(where) != reason:
             self._troubles[where] = reason
             _log.error("%s: %s; trying again", where, reason)
 
     def works(self, where: str) -> None:
-        """It works, again or still."""
+        """Report success, which ends an earlier failure."""
         if self._troubles.pop(where, None) is not None:
             _log.warning("%s: works again", where)
 
@@ -61,7 +61,7 @@ def is_storage_full(error: BaseException) -> bool:
 
 
 def why(error: Exception) -> str:
-    """An error of a file in words for a user."""
+    """An I/O error as a message for users."""
     if is_storage_full(error):
         return "the disk is full"
     return explain(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""The outbox: what is to be told to whom about runs that have ended, in the same file as the runs."""
+"""The outbox: webhook deliveries that are due or completed, in the same file as the runs."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
 import sqlite3
@@ -34,7 +34,7 @@ class Deliveries:
         self._db = db
 
     def add(self, run_id: str, body: bytes, due: float) -> None:
-        """Note what is to be delivered, if the run has a webhook; in the transaction that ends the run."""
+        """Add a delivery, if the run has a webhook; part of the transaction that ends the run."""
         self._db.execute(
             "INSERT INTO deliveries (id, run_id, url, body, attempts, due, at) "
             "SELECT ?, run_id, webhook_url, ?, 0, ?, ? FROM runs WHERE run_id = ? AND webhook_url IS NOT NULL",
@@ -42,7 +42,7 @@ class Deliveries:
         )
 
     def waiting(self, limit: int) -> list[Delivery]:
-        """What is to be delivered, that which is due first first."""
+        """Pending deliveries in the order in which they are due."""
         rows = self._db.execute(
             "SELECT id, run_id, url, body, attempts, due FROM deliveries WHERE due IS NOT NULL "
             "ORDER BY due LIMIT ?",
@@ -51,7 +51,7 @@ class Deliveries:
         return [Delivery(*row) for row in rows]
 
     def delivered(self, delivery_id: str) -> None:
-        """It has arrived."""
+        """The receiver has accepted it."""
         self._db.execute(
             "UPDATE deliveries SET attempts = attempts + 1, due = NULL, delivered_at = ?, error = NULL "
             "WHERE id = ?",

@@ -55,7 +55,7 @@ class Roots:
             return self.uploads / _upload_name(text)
         path = Path(_local(text))
         if ".." in path.parts:
-            raise PathRefused(f"{text!r} holds a '..' part: name the place itself")
+            raise PathRefused(f"{text!r} contains a '..' part: write the path without it")
         return Path(os.path.normpath(self.folders[0] / path))
 
     def looked_up(self, text: str) -> str:
@@ -79,7 +79,7 @@ class Roots:
         """The file that a target template means for one run. Raises `PathRefused`."""
         text = re.sub(r"\{([a-z_]+)\}", lambda match: values.get(match[1], match[0]), _local(template))
         if ".." in Path(text).parts:
-            raise PathRefused(f"the target {text!r} holds a '..' part: name the place itself")
+            raise PathRefused(f"the target {text!r} contains a '..' part: write the path without it")
         path = self._below(
             Path(os.path.normpath(self.folders[0] / text)), text, (*self.folders, self.data), "target"
         )
@@ -107,7 +107,9 @@ def spelled(uri: str, source_path: str) -> str:
 def _upload_name(text: str) -> str:
     name = text.removeprefix(UPLOAD)
     if not UPLOAD_NAME.fullmatch(name):
-        raise PathRefused(f"{text!r} names no upload: take the source_path that the upload was answered with")
+        raise PathRefused(
+            f"{text!r} is not a valid upload: use the source_path of the response to the upload"
+        )
     return name
 
 

@@ -1,6 +1,6 @@
-"""Writes down what becomes of a run, and wakes those that wait for it.
+"""Records the stages and the end of a run, and wakes those that wait for it.
 
-A disk that is full for a while must not cost a run its end: what has happened is written as soon as that works.
+A temporarily full disk must not lose the end of a run: writing it is retried until it succeeds.
 """
 
 import sqlite3
@@ -18,7 +18,7 @@ from lume_local._runs.webhook_body import event_body
 from lume_local._shared.protocol import Json
 
 RETRY = 1.0
-"""Seconds until something that could not be written is tried again."""
+"""Seconds between two attempts to write."""
 _STATE = "the state file"
 
 
@@ -27,9 +27,9 @@ class Recorder:
 
     Args:
         store: where they are written.
-        hub: who waits for them.
-        health: who is told when they can't be written.
-        on_end: called after the end of a run was written.
+        hub: wakes those that wait for a run.
+        health: where failures to write are reported.
+        on_end: called after the end of a run has been recorded.
     """
 
     def __init__(self, store: Store, hub: Hub, health: Health, on_end: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""Forgets what nobody will ask for any more: at the start and daily, a little at a time. Runs stay."""
+"""Deletes expired rows at startup and daily, in small transactions. Runs are always kept."""
 
 import sqlite3
 
@@ -22,7 +22,7 @@ async def forget_what_is_old(store: Store, keep: float | None, health: Health) -
     Args:
         store: what is swept.
         keep: how many seconds things are kept; None for ever.
-        health: who is told when it fails.
+        health: where failures are reported.
     """
     while keep is not None:
         try:

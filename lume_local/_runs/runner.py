@@ -39,7 +39,7 @@ class Runner:
         recorder: where their changes go.
         paths: where they read and write.
         pool: where their workers come from.
-        health: who is told where no work can be done.
+        health: where failures of the queue are reported.
         max_active: how many runs are worked on at a time.
         time_limit: how many seconds one run may take; None for any time.
     """

@@ -9,7 +9,7 @@ def now_text() -> str:
 
 
 def ago_text(seconds: float) -> str:
-    """The time so many seconds ago. Texts of times sort as the times do."""
+    """The time so many seconds ago. These strings sort as the times do."""
     return _text(datetime.now(UTC) - timedelta(seconds=seconds))
 
 

@@ -1,4 +1,4 @@
-"""Who waits for which run. One future per waiter, keyed by run: a change wakes only those that it concerns."""
+"""Long polls that wait for a run. One future per waiter, keyed by run: a change wakes only those that it concerns."""
 
 import asyncio
 from collections import defaultdict
@@ -48,7 +48,7 @@ class Hub:
                     future.set_result(None)
 
     def close(self) -> None:
-        """Release everybody, and let nobody wait any more."""
+        """Wake all waiters, and accept no more."""
         self._closed = True
         for waiters in self._waiters.values():
             for future in waiters:

@@ -1,4 +1,4 @@
-"""What the server may call when a run ends. Pure.
+"""Which URLs the server may call when a run ends. Pure.
 
 A URL comes from whoever may submit runs, the request from the server's own place in the network: so hosts are
 compared literally with the operator's list, by the parser that the request is sent with, and nothing is called
@@ -49,7 +49,7 @@ class WebhookRules:
     def check(self, url: str) -> None:
         """Raises `WebhookRefused` where the URL may not be called; says what may."""
         if not self.secrets:
-            raise WebhooksOff("this server calls no webhooks, since it has no webhook_secret: leave it out")
+            raise WebhooksOff("this server sends no webhooks, since it has no webhook_secret: leave it out")
         parsed = _parsed(url)
         if parsed is None:
             raise NotAWebhook("must be an http:// or https:// URL with a host, without user and password")

@@ -39,7 +39,7 @@ _OUTBOX = "the webhooks' outbox"
 
 
 class WebhookSender:
-    """Delivers what waits, while `running`; used from one event loop."""
+    """Sends pending deliveries while `running`; used from one event loop."""
 
     def __init__(self, deliveries: Deliveries, rules: WebhookRules, health: Health) -> None:
         self._deliveries = deliveries
@@ -52,9 +52,9 @@ class WebhookSender:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Take up what waits, also from an earlier server; without a secret it keeps waiting.
+        """Send deliveries, also those of an earlier server; without a secret they stay pending.
 
-        At the end nothing more is begun; what is under way gets a moment, then it is left to the next server.
+        At the end no attempt is begun; attempts in progress get a moment, then they are left to the next server.
         """
         if not self._rules.secrets:
             yield
@@ -80,7 +80,7 @@ class WebhookSender:
         )
 
     def wake(self) -> None:
-        """Something was added to the outbox."""
+        """Look for deliveries that are due."""
         self._woken.set()
 
     async def _deliver(self, tasks: TaskGroup) -> None:

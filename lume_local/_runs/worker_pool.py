@@ -33,7 +33,7 @@ class Pool:
 
     Args:
         most: how many may be there, beside those that are needed at once.
-        health: who is told where none can be started.
+        health: where failures to start are reported.
     """
 
     def __init__(self, most: int = 1, health: Health | None = None) -> None:

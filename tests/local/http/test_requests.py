@@ -55,12 +55,12 @@ for _ in range(40):
         ({"flow_version": None}, "flow_version", "must be a string, not null"),
         ({"flow_version": 7}, "flow_version", "not a number"),
         ({"flow_version": ""}, "flow_version", "is empty"),
-        ({"flow_version": "x" * 257}, "flow_version", "256 is the most"),
+        ({"flow_version": "x" * 257}, "flow_version", "the maximum is 256"),
         ({"source_path": "  "}, "source_path", "is empty"),
         ({"source_path": "a\nb"}, "source_path", "control character"),
         ({"source_path": "a\x00b"}, "source_path", "control character"),
         ({"source_path": "\ud800"}, "source_path", "surrogate"),
-        ({"source_path": "x" * 4097}, "source_path", "4,096 is the most"),
+        ({"source_path": "x" * 4097}, "source_path", "the maximum is 4,096"),
         ({"force_rerun": 1}, "force_rerun", "true or false, not a number"),
         ({"force_rerun": "true"}, "force_rerun", "true or false, not a string"),
         ({"run_metadata": []}, "run_metadata", "must be an object, not an array"),
@@ -71,7 +71,7 @@ for _ in range(40):
         ({"run_metadata": {"\udfff": 1}}, "run_metadata", "a key of"),
         ({"sourcepath": "x"}, "sourcepath", "not a field"),
         ({"webhook_url": 7}, "webhook_url", "must be a string, not a number"),
-        ({"webhook_url": "http://x/" + "y" * 2048}, "webhook_url", "2,048 is the most"),
+        ({"webhook_url": "http://x/" + "y" * 2048}, "webhook_url", "the maximum is 2,048"),
     ],
 )
 def test_bad_fields_are_named(fields: dict[str, Any], field: str, words: str) -> None:
