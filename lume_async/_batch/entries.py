@@ -8,8 +8,10 @@
     ENDED      the run as the server described it, deflated
     REFUSED    the error, deflated
     INPUT      how many items the input has
+    SAMPLE     the first request, or the first run, of the journal, deflated
 
-What is deflated may refer to what every run says, and an outcome to its request.
+What is deflated may refer to what every run says, to the journal's first request or run, and an outcome to its own
+request.
 """
 
 import json
@@ -37,6 +39,7 @@ class Kind(IntEnum):
     SUBMITTED = 3
     ENDED = 4
     REFUSED = 5
+    SAMPLE = 6
 
 
 Row: TypeAlias = tuple[int, bytes]
@@ -45,6 +48,14 @@ Row: TypeAlias = tuple[int, bytes]
 
 class DamagedError(Exception):
     """An entry is not what was written."""
+
+
+@define
+class Samples:
+    """The beginnings of the first request and the first run of a journal: those that follow are like them."""
+
+    request: bytes = b""
+    run: bytes = b""
 
 
 @define
@@ -91,12 +102,12 @@ def decode(item: int, row: Row) -> tuple[Kind, bytes]:
     raise DamagedError
 
 
-def sending(request: RunRequest, key: str, at: float, *, by_server: bool) -> bytes:
-    """The item is about to be sent."""
-    packed, said = _hex(key), canonical(request)
+def sending(said: bytes, key: str, at: float, samples: Samples, *, by_server: bool) -> bytes:
+    """The item is about to be sent; `said` is its request."""
+    packed = _hex(key)
     flags = _BY_SERVER * by_server | _HEX_KEY * (packed is not None)
     name = packed if packed is not None else bytes([len(key)]) + key.encode()
-    return _SENDING.pack(flags, at, digest(said)) + name + deflated(said, b"")
+    return _SENDING.pack(flags, at, digest(said)) + name + deflated(said, samples.request)
 
 
 def submitted(run_id: str, *, reused: bool) -> bytes:
@@ -106,9 +117,31 @@ def submitted(run_id: str, *, reused: bool) -> bytes:
     return bytes([flags]) + (run_id.encode() if packed is None else packed)
 
 
-def outcome(value: Any, said: bytes, run_id: str | None) -> bytes:
-    """The item's outcome is known; `said` and `run_id` are the request and the run of the item."""
-    return deflated(_json(value), _context(said, run_id))
+def ended(run: bytes, said: bytes, run_id: str | None, samples: Samples) -> bytes:
+    """The item's run has ended, as JSON says; `said` and `run_id` are the request and the run of the item."""
+    return deflated(run, samples.run + _context(said, run_id))
+
+
+def refused(error: bytes, said: bytes, run_id: str | None) -> bytes:
+    """The item's submission was refused, as JSON says."""
+    return deflated(error, _context(said, run_id))
+
+
+def sample(content: bytes) -> bytes:
+    """Part of the first request or run."""
+    return deflated(content[:_SAMPLE], b"")
+
+
+def sample_of(content: bytes) -> bytes:
+    """What a SAMPLE entry holds.
+
+    Raises:
+        DamagedError: it is not as it was written.
+    """
+    try:
+        return inflated(content, b"")
+    except ValueError as error:
+        raise DamagedError from error
 
 
 def input_of(count: int) -> bytes:
@@ -128,12 +161,22 @@ def canonical(request: RunRequest) -> bytes:
     return orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
 
 
+def json_of(value: Any) -> bytes:
+    """The value as JSON."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # deeper than orjson writes, though not deeper than it reads
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
 def digest(said: bytes) -> bytes:
     """What tells two requests apart."""
     return blake2b(said, digest_size=8).digest()
 
 
-def read(item: int, rows: Iterable[Row], said: bytes | None = None) -> tuple[Entry | None, bytes | None]:
+def read(
+    item: int, rows: Iterable[Row], samples: Samples, said: bytes | None = None
+) -> tuple[Entry | None, bytes | None]:
     """What all entries of an item mean, and the request that it was sent with.
 
     Args:
@@ -148,11 +191,11 @@ def read(item: int, rows: Iterable[Row], said: bytes | None = None) -> tuple[Ent
         kind, content = decode(item, row)
         try:
             if kind is Kind.SENDING:
-                entry, was = _sent(content, entry, said)
+                entry, was = _sent(content, entry, samples, said)
             elif entry is None or was is None:
                 raise DamagedError
             else:
-                _apply(entry, kind, content, was)
+                _apply(entry, kind, content, was, samples)
         except (struct.error, zlib.error, ValueError, IndexError) as error:
             raise DamagedError from error
     return entry, was
@@ -173,7 +216,7 @@ def is_reused(content: bytes) -> bool:
     return bool(content[0] & _REUSED)
 
 
-def _sent(content: bytes, entry: Entry | None, said: bytes | None) -> tuple[Entry, bytes]:
+def _sent(content: bytes, entry: Entry | None, samples: Samples, said: bytes | None) -> tuple[Entry, bytes]:
     flags, at, known = _SENDING.unpack_from(content)
     start = _SENDING.size
     if flags & _HEX_KEY:
@@ -182,18 +225,22 @@ def _sent(content: bytes, entry: Entry | None, said: bytes | None) -> tuple[Entr
     else:
         end = start + 1 + content[start]
         key = content[start + 1 : end].decode()
-    was = said if said is not None and digest(said) == known else inflated(content[end:], b"")
+    was = said
+    if was is None or digest(was) != known:
+        was = inflated(content[end:], samples.request)
     by_server = bool(flags & _BY_SERVER)
     if entry is not None and entry.key == key:
         at, by_server = entry.at, entry.by_server
     return Entry(key, at, by_server, Kind.SENDING), was
 
 
-def _apply(entry: Entry, kind: Kind, content: bytes, was: bytes) -> None:
+def _apply(entry: Entry, kind: Kind, content: bytes, was: bytes, samples: Samples) -> None:
     entry.state, entry.body = kind, None
     if kind is Kind.SUBMITTED:
         entry.run_id, entry.reused = run_of(content), is_reused(content)
-    elif kind in (Kind.ENDED, Kind.REFUSED):
+    elif kind is Kind.ENDED:
+        entry.body = orjson.loads(inflated(content, samples.run + _context(was, entry.run_id)))
+    elif kind is Kind.REFUSED:
         entry.body = orjson.loads(inflated(content, _context(was, entry.run_id)))
 
 
@@ -202,13 +249,6 @@ def _hex(text: str) -> bytes | None:
     if len(text) == 32 and not text.strip(_DIGITS):
         return bytes.fromhex(text) if text.isascii() else None
     return None
-
-
-def _json(value: Any) -> bytes:
-    try:
-        return orjson.dumps(value)
-    except TypeError:  # deeper than orjson writes, though not deeper than it reads
-        return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _checksum(item: int, kind: int, content: bytes) -> int:
@@ -225,6 +265,8 @@ def _defaults() -> tuple[tuple[str, Any], ...]:
 
 
 _KINDS = tuple(Kind)
+_SAMPLE = 2048
+"""How much of a sample is kept, in bytes."""
 _COUNT = struct.Struct(">Q")
 _SENDING = struct.Struct(">Bd8s")
 _BY_SERVER, _HEX_KEY = 1, 2  # flags of SENDING

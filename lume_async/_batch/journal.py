@@ -17,13 +17,13 @@ from typing import Any, Self
 from attrs import fields
 
 from lume_async._batch import entries
-from lume_async._batch.entries import DamagedError, Entry, Kind, Row
+from lume_async._batch.entries import DamagedError, Entry, Kind, Row, Samples
 from lume_async._batch.journal_file import close_file, damage, open_file, path_of, shown, trouble
 from lume_async.errors import ConfigurationError, JournalError
 from lume_async.models import RunRequest
 
-_INPUT = -1
-"""The item number of what is said of the input as a whole."""
+_INPUT, _SAMPLES = -1, -2
+"""The item numbers of what is said of the input as a whole."""
 
 
 class Journal:
@@ -35,6 +35,7 @@ class Journal:
     def __init__(self, connection: sqlite3.Connection, path: str) -> None:
         self._connection = connection
         self._path = path
+        self._samples = Samples()
         self.count: int | None = None
         """How many items the input has; None where no process has seen its end."""
 
@@ -48,7 +49,7 @@ class Journal:
         name = path_of(path)
         journal = cls(open_file(name), name)
         try:
-            journal.count = journal._input()
+            journal._load()
         except JournalError as error:
             journal.close()
             raise ConfigurationError(str(error)) from None
@@ -91,7 +92,10 @@ class Journal:
         self, item: int, request: RunRequest, key: str, at: float, *, by_server: bool = False
     ) -> None:
         """The item is about to be sent; `by_server` tells whose clock `at` is by."""
-        self._add(item, Kind.SENDING, entries.sending(request, key, at, by_server=by_server))
+        said, samples = entries.canonical(request), self._samples
+        if not samples.request:
+            samples.request = self._add_sample(said)
+        self._add(item, Kind.SENDING, entries.sending(said, key, at, samples, by_server=by_server))
 
     def submitted(self, item: int, run_id: str, *, reused: bool) -> None:
         """The item's run is known."""
@@ -109,11 +113,16 @@ class Journal:
 
     def ended(self, item: int, run: dict[str, Any]) -> None:
         """The item's run has ended."""
-        self._add_outcome(item, Kind.ENDED, run)
+        value, samples = entries.json_of(run), self._samples
+        said, run_id = self._submission(item)
+        if not samples.run:
+            samples.run = self._add_sample(value)
+        self._add(item, Kind.ENDED, entries.ended(value, said, run_id, samples))
 
     def refused(self, item: int, error: dict[str, Any]) -> None:
         """The item's submission was refused for good."""
-        self._add_outcome(item, Kind.REFUSED, error)
+        said, run_id = self._submission(item)
+        self._add(item, Kind.REFUSED, entries.refused(entries.json_of(error), said, run_id))
 
     def complete(self, count: int) -> None:
         """The input has so many items and no more.
@@ -138,11 +147,16 @@ class Journal:
                     known.add(entries.run_of(content))
         return known
 
-    def _add_outcome(self, item: int, kind: Kind, value: Any) -> None:
+    def _submission(self, item: int) -> tuple[bytes, str | None]:
         entry, said = self._read(item, self._rows_of(item))
         assert entry is not None
         assert said is not None
-        self._add(item, kind, entries.outcome(value, said, entry.run_id))
+        return said, entry.run_id
+
+    def _add_sample(self, content: bytes) -> bytes:
+        sample = entries.sample(content)
+        self._add(_SAMPLES, Kind.SAMPLE, sample)
+        return entries.sample_of(sample)
 
     def _add(self, item: int, kind: Kind, content: bytes) -> None:
         newest = "SELECT coalesce(max(seq) + 1, 0) FROM entries WHERE item = ?1"
@@ -153,9 +167,8 @@ class Journal:
     def _rows_of(self, item: int) -> list[Row]:
         return self.rows(item, 1).get(item, [])
 
-    def _input(self) -> int | None:
-        """How many items the input has; the entries at both ends are where they belong, or it is damaged."""
-        count: int | None = None
+    def _load(self) -> None:
+        """What is said of the input as a whole. The entries at both ends are where they belong, or it is damaged."""
         for query in (
             "SELECT item, kind, body FROM entries ORDER BY item DESC, seq DESC LIMIT 1",
             "SELECT item, kind, body FROM entries ORDER BY item, seq LIMIT 1",
@@ -163,15 +176,17 @@ class Journal:
             with self._translated():
                 rows = self._connection.execute(query).fetchall()
             for item, kind, body in rows:
-                content = self._decoded(item, (kind, body))
-                count = entries.count_of(content) if item == _INPUT else None
-        return count
+                self._decoded(item, (kind, body))
+        found = [self._decoded(_SAMPLES, row) for row in self._rows_of(_SAMPLES)]
+        self._samples = Samples(*map(entries.sample_of, found))
+        for row in self._rows_of(_INPUT):
+            self.count = entries.count_of(self._decoded(_INPUT, row))
 
     def _read(
         self, item: int, rows: list[Row], said: bytes | None = None
     ) -> tuple[Entry | None, bytes | None]:
         try:
-            return entries.read(item, rows, said)
+            return entries.read(item, rows, self._samples, said)
         except DamagedError:
             reason = damage(self._path, f"what it holds of item {item + 1}")
         raise JournalError(reason)

@@ -16,6 +16,8 @@ from lume_async._batch.entries import DamagedError, Kind, Row
 
 RUN = json.loads((Path(__file__).parents[2] / "contract" / "run_succeeded.json").read_bytes())
 
+NONE = entries.Samples()
+
 texts = st.text(st.characters(codec="utf-8"), max_size=20)
 values = st.recursive(
     st.none()
@@ -45,80 +47,97 @@ def rows_of(item: int, *said: tuple[Kind, bytes]) -> list[Row]:
     run_ids,
     st.booleans(),
     values,
+    st.builds(entries.Samples, st.binary(max_size=50), st.binary(max_size=50)),
 )
 def test_what_is_written_is_read(
-    item: int, metadata: dict[str, Any], force: bool, key: str, run_id: str, flag: bool, outcome: Any
+    item: int,
+    metadata: dict[str, Any],
+    force: bool,
+    key: str,
+    run_id: str,
+    flag: bool,
+    outcome: Any,
+    samples: entries.Samples,
 ) -> None:
     request = RunRequest("f:v1", "a.csv", metadata or None, force)
     said = entries.canonical(request)
     rows = rows_of(
         item,
-        (Kind.SENDING, entries.sending(request, key, 1.5, by_server=flag)),
+        (Kind.SENDING, entries.sending(said, key, 1.5, samples, by_server=flag)),
         (Kind.SUBMITTED, entries.submitted(run_id, reused=flag)),
-        (Kind.ENDED, entries.outcome(outcome, said, run_id)),
+        (Kind.ENDED, entries.ended(entries.json_of(outcome), said, run_id, samples)),
     )
+    refused = rows_of(item, (Kind.REFUSED, entries.refused(entries.json_of(outcome), said, run_id)))
     for present in (None, said, b"another"):
-        entry, was = entries.read(item, rows, present)
-        assert entry == entries.Entry(key, 1.5, flag, Kind.ENDED, run_id, flag, outcome)
-        assert was == said
+        for kind, each in ((Kind.ENDED, rows), (Kind.REFUSED, rows[:2] + refused)):
+            entry, was = entries.read(item, each, samples, present)
+            assert entry == entries.Entry(key, 1.5, flag, kind, run_id, flag, outcome)
+            assert was == said
     assert entries.request_of(said) == request
 
 
-def test_a_million_items_take_less_than_300_bytes_each() -> None:
-    request = RunRequest(RUN["flow_version"], RUN["source_path"], RUN["run_metadata"])
+def test_a_run_is_small_where_others_like_it_came_before() -> None:
+    first = entries.canonical(RunRequest(RUN["flow_version"], "other.csv", {"ticket": "A-0"}))
+    samples = entries.Samples(*map(entries.sample_of, map(entries.sample, (first, entries.json_of(RUN)))))
+    said = entries.canonical(RunRequest(RUN["flow_version"], RUN["source_path"], RUN["run_metadata"]))
     run_id = f"run_{uuid.uuid4().hex}"
-    run = json.loads(json.dumps(RUN).replace(RUN["id"], run_id))
+    run = json.dumps(RUN, separators=(",", ":")).replace(RUN["id"], run_id).replace(":05.", ":07.").encode()
     rows = rows_of(
         999_999,
-        (Kind.SENDING, entries.sending(request, uuid.uuid4().hex, 1.5, by_server=True)),
+        (Kind.SENDING, entries.sending(said, uuid.uuid4().hex, 1.5, samples, by_server=True)),
         (Kind.SUBMITTED, entries.submitted(run_id, reused=False)),
-        (Kind.ENDED, entries.outcome(run, entries.canonical(request), run_id)),
+        (Kind.ENDED, entries.ended(run, said, run_id, samples)),
     )
-    assert sum(len(body) for _kind, body in rows) < 240
-    assert len(json.dumps(RUN)) > 1400
+    assert len(run) > 1300
+    assert sum(len(body) for _kind, body in rows) < 160
+
+
+def test_a_sample_is_the_beginning_and_a_damaged_one_is_noticed() -> None:
+    assert entries.sample_of(entries.sample(b"x" * 5000)) == b"x" * 2048
+    for damaged in (b"", entries.sample(b"text")[:-1]):
+        with pytest.raises(DamagedError):
+            entries.sample_of(damaged)
 
 
 def test_metadata_deeper_than_orjson_writes() -> None:
     deep: Any = "bottom"
     for _ in range(900):
         deep = {"": deep}
-    assert deflate.inflated(entries.outcome(deep, b"", None), b"") == b'{"":' * 900 + b'"bottom"' + b"}" * 900
+    assert entries.json_of(deep) == b'{"":' * 900 + b'"bottom"' + b"}" * 900
 
 
 def test_every_damaged_byte_is_noticed() -> None:
-    request = RunRequest("f:v1", "a.csv")
-    said = entries.canonical(request)
+    said = entries.canonical(RunRequest("f:v1", "a.csv"))
     rows = rows_of(
         3,
-        (Kind.SENDING, entries.sending(request, "0" * 32, 1.5, by_server=True)),
+        (Kind.SENDING, entries.sending(said, "0" * 32, 1.5, NONE, by_server=True)),
         (Kind.SUBMITTED, entries.submitted("run_1", reused=False)),
-        (Kind.ENDED, entries.outcome(RUN, said, "run_1")),
+        (Kind.ENDED, entries.ended(entries.json_of(RUN), said, "run_1", NONE)),
     )
     for n, (kind, body) in enumerate(rows):
         for place in range(len(body)):
             wrong = bytearray(body)
             wrong[place] ^= 1 << place % 8
             with pytest.raises(DamagedError):
-                entries.read(3, [*rows[:n], (kind, bytes(wrong)), *rows[n + 1 :]], said)
+                entries.read(3, [*rows[:n], (kind, bytes(wrong)), *rows[n + 1 :]], NONE, said)
         with pytest.raises(DamagedError):
-            entries.read(3, [*rows[:n], (kind, body[:-1]), *rows[n + 1 :]], said)
+            entries.read(3, [*rows[:n], (kind, body[:-1]), *rows[n + 1 :]], NONE, said)
     with pytest.raises(DamagedError):
-        entries.read(4, rows, said)  # of another item
+        entries.read(4, rows, NONE, said)  # of another item
     with pytest.raises(DamagedError):
-        entries.read(3, rows[1:], said)  # without its beginning
+        entries.read(3, rows[1:], NONE, said)  # without its beginning
     for odd in (None, "text", b""):
         with pytest.raises(DamagedError):
-            entries.read(3, [(Kind.SENDING, odd)], said)  # type: ignore[list-item]
+            entries.read(3, [(Kind.SENDING, odd)], NONE, said)  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00", b"not deflated at all", b"\xff" * 40])
 def test_bytes_that_were_never_written_are_damage_too(content: bytes) -> None:
     for kind in (Kind.SENDING, Kind.ENDED):
-        start = rows_of(
-            0, (Kind.SENDING, entries.sending(RunRequest("f:v1", "a"), "k", 1.0, by_server=False))
-        )
+        said = entries.canonical(RunRequest("f:v1", "a"))
+        start = rows_of(0, (Kind.SENDING, entries.sending(said, "k", 1.0, NONE, by_server=False)))
         with pytest.raises(DamagedError):
-            entries.read(0, [*start, *rows_of(0, (kind, content))])
+            entries.read(0, [*start, *rows_of(0, (kind, content))], NONE)
 
 
 def test_the_dictionary_belongs_to_the_form_of_the_file() -> None:

@@ -97,7 +97,7 @@ async def test_a_batch_that_keeps_its_journal_is_named(
 # A journal that fails
 
 
-@pytest.mark.parametrize("pages", range(3, 8))
+@pytest.mark.parametrize("pages", range(3, 6))
 async def test_a_disk_that_fills_up_ends_the_batch_and_loses_nothing(
     tmp_path: Path, pages: int, monkeypatch: pytest.MonkeyPatch, complaints: list[dict[str, Any]]
 ) -> None:
