@@ -46,6 +46,7 @@ class Pool:
         self._awaited = 0
         """How many are being started for somebody who waits."""
         self._used = anyio.Event()
+        self._is_retrying = False
         self._closed = False
 
     @asynccontextmanager
@@ -86,9 +87,6 @@ class Pool:
         except WorkerDied:  # one that fails where nobody waits is no reason to give up
             if self._spare is spare:
                 self._spare = None
-                spare.settled.set()
-                await anyio.sleep(RETRY)
-                self.warm()
         else:
             if not spare.is_wanted:
                 await spare.worker.stop()
@@ -102,10 +100,21 @@ class Pool:
         except WorkerDied as error:
             if self._health is not None:
                 self._health.trouble(_WORKERS, str(error))
+            if not self._is_retrying and not self._closed:
+                self._is_retrying = True
+                self._tasks.start_soon(self._warm_later)
             raise
         if self._health is not None:
             self._health.works(_WORKERS)
         return worker
+
+    async def _warm_later(self) -> None:
+        """Try again after a failed start, until a worker is there: only then the server is healthy again."""
+        await anyio.sleep(RETRY)
+        self._is_retrying = False
+        if self._idle and self._health is not None:
+            self._health.works(_WORKERS)
+        self.warm()
 
     @asynccontextmanager
     async def worker(self, *, new: bool = False) -> AsyncIterator[Worker]:

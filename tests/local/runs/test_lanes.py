@@ -1,0 +1,95 @@
+"""Lanes carry out run after run, whatever happens to a run, to the state or to the workers."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+from local.servers import serve
+
+from lume_local._runs import recorder, runner, worker, worker_pool
+from lume_local._runs.recorder import Recorder
+from lume_local._runs.run_paths import RunPaths
+from lume_local._runs.store import Store
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed is tried again at once."""
+    monkeypatch.setattr(recorder, "RETRY", 0.01)
+    monkeypatch.setattr(runner, "RETRY", 0.01)
+    monkeypatch.setattr(worker_pool, "RETRY", 0.01)
+
+
+async def test_an_error_of_the_server_itself_ends_the_run_only(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise ZeroDivisionError("a mistake of the server")
+
+    async with serve(home, max_active=1) as wire:
+        with monkeypatch.context() as patch:
+            patch.setattr(RunPaths, "job", broken)
+            run = await wire.run("people:v1", "people.csv")
+        assert run["status"] == "CRASHED"
+        assert "a mistake of the server" in run["metadata"]["error_message"]
+        assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
+
+
+async def test_a_queue_that_can_not_be_read_is_unhealthy_and_read_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    async with serve(home, max_active=1) as wire:
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "oldest_waiting", broken)
+            run_id = (await wire.submit("people:v1", "people.csv")).document["id"]
+            async with asyncio.timeout(20):
+                while (answer := await wire.ask("GET", "/healthz")).status == 200:
+                    await asyncio.sleep(0.01)
+            assert (answer.status, answer.kind, answer.headers["Retry-After"]) == (503, "unavailable", "1")
+            assert "the queue: OperationalError: disk I/O error" in answer.document["detail"]
+        assert (await wire.until(run_id))["status"] == "SUCCEEDED"
+        assert (await wire.ask("GET", "/healthz")).status == 200
+
+
+async def test_an_end_that_can_not_be_written_is_written_later(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = asyncio.Event()
+    real = Recorder._end
+
+    def sometimes(self: Recorder, *arguments: object) -> None:
+        if not failed.is_set():
+            failed.set()
+            raise sqlite3.OperationalError("disk I/O error")
+        real(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Recorder, "_end", sometimes)
+    async with serve(home, max_active=1) as wire:
+        assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
+        assert failed.is_set()
+        assert (await wire.ask("GET", "/healthz")).status == 200
+
+
+async def test_workers_that_can_not_be_started_are_unhealthy(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve(home, max_active=1) as wire:
+        await wire.run("people:v1", "people.csv")
+        with monkeypatch.context() as patch:
+            patch.setattr(worker, "MOST_RUNS", 0)
+            patch.setattr(worker, "_START", "raise SystemExit('no duckdb here')  # {}")
+            await wire.run("people:v1", "people.csv", force_rerun=True)  # the last one of its process
+            run = await wire.run("people:v1", "people.csv", force_rerun=True)
+            assert run["status"] == "CRASHED"
+            assert "no duckdb here" in run["metadata"]["error_message"]
+            answer = await wire.ask("GET", "/healthz")
+            assert (answer.status, answer.kind) == (503, "unavailable")
+            assert "no duckdb here" in answer.document["detail"]
+        async with asyncio.timeout(30):
+            while (await wire.ask("GET", "/healthz")).status != 200:
+                await asyncio.sleep(0.01)
+        assert (await wire.run("people:v1", "people.csv", force_rerun=True))["status"] == "SUCCEEDED"
