@@ -1,6 +1,7 @@
 """`lume flow`: write and check flow files."""
 
 import os
+import shlex
 from pathlib import Path
 
 import click
@@ -130,7 +131,9 @@ def init(*, sample: Path, name: str | None, encoding: str, output: str | None, f
         raise click.UsageError(f"{target} exists; pass --force to overwrite it") from None
     except OSError as error:
         raise click.ClickException(f"{target} can't be written: {error.strerror}") from None
-    click.echo(f"wrote {target}; next: lume flow check {target}", err=True)
+    click.echo(
+        f"wrote {target}; next: lume flow try {shlex.quote(str(target))} {shlex.quote(str(sample))}", err=True
+    )
 
 
 def _target(output: str) -> Path:

@@ -27,7 +27,7 @@ def test_a_file_from_a_sample_says_what_the_sample_shows_and_passes_the_check(tm
     written = tmp_path / "my_customers.v1.toml"
     assert result.exit_code == 0, result.stderr
     assert result.stdout == ""
-    assert f"lume flow check {written}" in result.stderr
+    assert f"lume flow try {written} '{tmp_path / 'My Customers.csv'}'" in result.stderr
     flow = tomllib.loads(written.read_text())
     assert (flow["flow"], flow["version"], flow["source"]["csv"]["delim"]) == ("my_customers", "v1", ";")
     columns = flow["columns"]
