@@ -20,7 +20,7 @@ from lume_local._runs.health import is_storage_full, why
 _log = logging.getLogger("lume_local")
 
 _KEY_HEADER = "lume-api-key"
-_OPEN = {"/healthz", "/openapi.yaml", "/openapi.json"}
+_OPEN = {"/healthz", "/openapi.yaml", "/openapi.json", "/docs"}
 """What needs no key."""
 BODY_LIMIT = 60.0
 """Seconds that the body of a request may take, uploads apart."""
@@ -36,6 +36,8 @@ def _router(api: Api) -> web.UrlDispatcher:
         "/healthz": {"GET": api.health},
         "/openapi.yaml": {"GET": api.openapi_yaml},
         "/openapi.json": {"GET": api.openapi_json},
+        "/docs": {"GET": api.docs},
+        "/docs/{file}": {"GET": api.docs_file},
         "/v1/runs": {"GET": api.list, "POST": api.submit},
         run: {"GET": api.status},
         f"{run}/cancel": {"POST": api.cancel},
@@ -97,7 +99,7 @@ class Front:
 
     async def _answer(self, request: web.BaseRequest) -> Answer:
         path = request.path
-        if path not in _OPEN:
+        if path not in _OPEN and not path.startswith("/docs/"):
             self._authenticate(request)
         match = await self._router.resolve(cast(Any, request))
         error = match.http_exception

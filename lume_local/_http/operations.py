@@ -9,7 +9,7 @@ from attrs import field, frozen
 from lume_async.models import RunStatus
 from lume_local._flow.definition import json_schema, read_definition
 from lume_local._flow.fields import FlowError
-from lume_local._http import requests
+from lume_local._http import requests, viewer
 from lume_local._http.contract import contract_json, contract_yaml
 from lume_local._http.documents import change_document, etag, run_document
 from lume_local._http.problems import Problem
@@ -95,6 +95,17 @@ class Api:
         """`GET /openapi.json`."""
         requests.only_known(ask.query, ())
         return Answer(200, contract_json())
+
+    async def docs(self, ask: Ask) -> Answer:
+        """`GET /docs`, for people: not a part of the contract."""
+        requests.only_known(ask.query, ())
+        return Answer(200, viewer.page(), content_type="text/html; charset=utf-8")
+
+    async def docs_file(self, ask: Ask) -> Answer:
+        """`GET /docs/{file}`: what the page loads."""
+        requests.only_known(ask.query, ())
+        content, content_type = viewer.file(ask.path["file"])
+        return Answer(200, content, content_type=content_type)
 
     # -- runs
 
