@@ -630,6 +630,45 @@ async def test_an_error_tells_capabilities_as_well() -> None:
     assert not client._sender.can("cancel")
 
 
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("86400", 86400.0),
+        (" 1.5 ", 1.5),
+        ("-3", 0.0),
+        ("soon", None),
+        ("", None),
+        (None, None),
+        ("9" * 400, None),
+    ],
+)
+async def test_how_long_the_server_knows_a_key_is_said_beside_its_capabilities(
+    said: str | None, kept: float | None
+) -> None:
+    expires = {} if said is None else {"Lume-Idempotency-Expires": said}
+    answers = [
+        FakeAnswer(200, run_json("r", "CREATED"), {"Lume-Capabilities": "idempotency", **expires}),
+        FakeAnswer(200, run_json("r", "CREATED")),  # a proxy's own answer has neither: changes nothing
+    ]
+    client, _, _ = client_of(answers)
+    for _ in answers:
+        await client.run_status("r")
+
+    assert client._sender.keys_kept == kept
+
+
+@pytest.mark.parametrize("dated", [True, False])
+async def test_the_servers_time_is_known_from_its_first_date_on(dated: bool) -> None:
+    headers = {"Date": "Wed, 21 Oct 2015 07:28:00 GMT"} if dated else {}
+    client, _, clock = client_of([FakeAnswer(200, run_json("r", "CREATED"), headers)])
+    assert not client._sender.knows_time
+    await client.run_status("r")
+
+    assert client._sender.knows_time is dated
+    expected = 1_445_412_480.0 if dated else clock.wall()
+    assert client._sender.server_time(clock.now()) == expected
+
+
 # Closing
 
 

@@ -190,3 +190,16 @@ def test_what_is_unknown_says_how_to_find_out() -> None:
     assert unknown.request == RunRequest("f:v1", "s.csv")
     assert unknown.__cause__ is failure
     assert "list_runs(source_path=...)" in str(unknown)
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        (None, "idempotency_key='key-1' if the server knows such keys"),
+        (90.0, "idempotency_key='key-1' while the server knows it, which is for 90 seconds"),
+        (2_592_000.0, "idempotency_key='key-1' while the server knows it, which is for 720 hours"),
+    ],
+)
+def test_the_error_says_how_long_the_server_knows_the_key(kept: float | None, said: str) -> None:
+    call = endpoints.submit(RunRequest("f:v1", "s.csv"), "key-1")
+    assert said in str(submission_unknown(call, None, CallState(lost=True), kept))
