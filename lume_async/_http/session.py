@@ -4,6 +4,8 @@ import asyncio
 import os
 import ssl as ssl_module
 from collections.abc import AsyncGenerator
+from types import AsyncGeneratorType
+from typing import cast
 from weakref import WeakKeyDictionary
 
 import aiohttp
@@ -38,8 +40,9 @@ class Session:
     def __init__(self, settings: Settings, ssl: ssl_module.SSLContext | None) -> None:
         self.open = True
         self.reading: set[aiohttp.ClientResponse] = set()
+        self._ending = asyncio.Lock()
         # `asyncio.run` (and any `Runner`) closes the async generators of its loop, this one among them.
-        self.life = self._live(settings, ssl)
+        self.life = cast("AsyncGeneratorType[aiohttp.ClientSession, None]", self._live(settings, ssl))
 
     async def _live(
         self, settings: Settings, ssl: ssl_module.SSLContext | None
@@ -50,29 +53,39 @@ class Session:
             resolver=Resolver(),
             ssl=True if ssl is None else ssl,
         )
+        self.session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            headers={**_ALWAYS, "User-Agent": settings.user_agent},
+            proxy=settings.proxy,
+        )
+        # aiohttp would send a GET a second time by itself when a kept connection breaks: every send is counted here.
+        self.session._retry_connection = False
         _open_sessions.add(self)
         try:
-            async with aiohttp.ClientSession(
-                connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                headers={**_ALWAYS, "User-Agent": settings.user_agent},
-                proxy=settings.proxy,
-            ) as session:
-                # aiohttp would send a GET a second time by itself when a kept connection breaks: every send is
-                # counted here.
-                session._retry_connection = False
-                try:
-                    yield session
-                finally:
-                    # Who connects or reads a body would not hear of the end from aiohttp, and wait until the
-                    # time is up.
-                    connector.give_up()
-                    for response in self.reading.copy():
-                        response.close()
+            yield self.session
         finally:
+            await self._end(connector)
+
+    async def aclose(self) -> None:
+        """End it, in its own loop. The loop may be doing the same: a generator can't be closed twice at a time."""
+        connector = self.session.connector
+        if isinstance(connector, Connector):  # it has none any more where it has ended
+            await self._end(connector)
+        if not self.life.ag_running:
+            await self.life.aclose()
+
+    async def _end(self, connector: Connector) -> None:
+        """Whoever comes second waits for the first."""
+        async with self._ending:
             self.open = False
             _open_sessions.discard(self)
+            # Who connects or reads a body would not hear of the end from aiohttp, and wait until the time is up.
+            connector.give_up()
+            for response in self.reading.copy():
+                response.close()
+            await self.session.close()
 
 
 def end_all(sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, Session]) -> None:
@@ -88,7 +101,7 @@ def end_all(sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, Session]) -> 
 
 
 def close_soon(session: Session) -> None:
-    task = asyncio.ensure_future(session.life.aclose())
+    task = asyncio.ensure_future(session.aclose())
     _closing.add(task)
     task.add_done_callback(_closing.discard)
 

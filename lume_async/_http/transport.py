@@ -6,6 +6,7 @@ import os
 import re
 import ssl as ssl_module
 from collections.abc import AsyncIterable, Mapping
+from contextlib import suppress
 from typing import Protocol, TypeAlias
 from weakref import WeakKeyDictionary, finalize
 
@@ -121,9 +122,10 @@ class AiohttpTransport:
         self._sessions.clear()  # first: who closes at the same time must find none of them
         for loop, opened in sessions:
             if loop is asyncio.get_running_loop():
-                await opened.life.aclose()
+                await opened.aclose()
             elif loop.is_running():
-                loop.call_soon_threadsafe(close_soon, opened)
+                with suppress(RuntimeError):  # it has ended meanwhile, and its session with it
+                    loop.call_soon_threadsafe(close_soon, opened)
 
     @property
     def _where(self) -> str:
@@ -159,7 +161,7 @@ class AiohttpTransport:
         if opened is None or not opened.open:
             forget_closed(self._sessions)
             opened = self._sessions[loop] = Session(self._settings, self._ssl)
-            opened.session = await anext(opened.life)
+            await anext(opened.life)
         return opened
 
 
