@@ -36,13 +36,17 @@ class Dialect:
         return b"[^" + re.escape(self.delim + self.quote) + rb"\r\n]*+"
 
     @cached_property
-    def _quoted(self) -> bytes:
+    def quoted_after_the_first(self) -> bytes:
+        """The pattern of a quoted field behind its first quote."""
         quote, escape = re.escape(self.quote), re.escape(self.escape)
         if quote == escape:
-            body = b"[^%b]*+(?:%b%b[^%b]*+)*+" % (quote, quote, quote, quote)
-        else:
-            body = b"[^%b%b]*+(?:%b[%b%b][^%b%b]*+)*+" % (quote, escape, escape, quote, escape, quote, escape)
-        return quote + body + quote
+            return b"[^%b]*+(?:%b%b[^%b]*+)*+%b" % (quote, quote, quote, quote, quote)
+        plain = b"[^%b%b]*+" % (quote, escape)
+        return b"%b(?:%b[%b%b]%b)*+%b" % (plain, escape, quote, escape, plain, quote)
+
+    @cached_property
+    def _quoted(self) -> bytes:
+        return re.escape(self.quote) + self.quoted_after_the_first
 
     @cached_property
     def field(self) -> bytes:

@@ -6,6 +6,7 @@ the regular-expression engine; the rest, line by line.
 """
 
 import re
+import sys
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from lume_local._worker.sources.dialect import BROKEN_QUOTES, LINE_END, Dialect
 from lume_local._worker.sources.files import BLOCK, LONGEST_LINE, SourceError, count_lines, is_utf8
 from lume_local._worker.sources.intake import Account, Copy, Malformed
 from lume_local._worker.sources.resent import Resent
+from lume_local._worker.sources.skeleton import Skeleton
 
 _BLANK = re.compile(b"(?:%b)++" % LINE_END)
 _LINE = re.compile(rb"([^\r\n]*+)(" + LINE_END + rb")?+")
@@ -51,7 +53,7 @@ class Scanner:
         pause: Callable[[], None],
         resent: Resent | None = None,
     ) -> None:
-        self._path, self._offset = path, start
+        self._path = path
         self._dialect, self._columns, self._line_end, self._limit = dialect, columns, line_end, limit
         self._account, self._malformed, self._copy = account, malformed, copy
         self._pause, self._resent = pause, resent
@@ -59,6 +61,8 @@ class Scanner:
         self._each = re.compile(record + line_end)
         # A lone \r may be the first half of \r\n, unless another character is seen behind it.
         self._usual = re.compile(record + rb"\r(?=[^\n])") if line_end == b"\r" else self._each
+        self._skeleton = Skeleton(dialect, columns, line_end)
+        self._quick_from = 0 if resent is None and line_end != b"\r" else sys.maxsize
         self._single = re.compile(b"(%b)(%b)" % (record, LINE_END))
         self._last = re.compile(b"(%b)()\\Z" % record)
         self._other = re.compile(b"(%b)%b" % (dialect.any_record, LINE_END))
@@ -99,12 +103,9 @@ class Scanner:
 
     def _take_run(self) -> None:
         """As many well-formed records with the usual line end as there are in a row."""
-        run = iter(self._usual.scanner(self._buffer, self._at, self._end).match, None)  # type: ignore[attr-defined]
-        last = deque(enumerate(run, 1), maxlen=1)
-        if not last:
-            return
-        count, match = last[0]
-        data = self._buffer[self._at : match.end()]
+        data, count = self._quick_run() if self._base + self._at >= self._quick_from else (b"", None)
+        if count is None:
+            data, count = self._careful_run()
         if self._resent is not None or not is_utf8(data):
             for record in self._each.finditer(data):
                 self._take(record[0].removesuffix(self._line_end), self._line_end)
@@ -114,7 +115,22 @@ class Scanner:
         self._copy.keep(self._with_plain_ends(data, lines == count))
         self._account.records += count
         self._account.lines += lines
-        self._at = match.end()
+        self._at += len(data)
+
+    def _quick_run(self) -> tuple[bytes, int | None]:
+        """Everything up to the last line end in reach, if all of that is well-formed."""
+        end = self._buffer.rfind(self._line_end, self._at, self._end)
+        data = self._buffer[self._at : end + len(self._line_end)] if end >= 0 else b""
+        count = self._skeleton.count(data) if data else None
+        if count is None:
+            self._quick_from = self._base + self._end  # what is in the way there needs to be found only once
+        return data, count
+
+    def _careful_run(self) -> tuple[bytes, int]:
+        """Record by record, up to the first that isn't well-formed."""
+        run = iter(self._usual.scanner(self._buffer, self._at, self._end).match, None)  # type: ignore[attr-defined]
+        last = deque(enumerate(run, 1), maxlen=1)
+        return (self._buffer[self._at : last[0][1].end()], last[0][0]) if last else (b"", 0)
 
     def _note_lines(self, within: int) -> None:
         """Line ends within quotes: beside them DuckDB takes no other line end than a plain `\\n` for sure."""
