@@ -25,12 +25,13 @@ _PLACES = os.pathsep.join(
 )
 
 
-def component(name: str) -> str:
-    """The path of that program; where it is not installed, the test or the module that asks is skipped."""
-    found = shutil.which(name, path=_PLACES)
-    if found is None:
-        pytest.skip(f"{name} is not installed: ./scripts/components", allow_module_level=True)
-    return found
+def component(name: str, *others: str) -> str:
+    """The path of that program, or of another that will do; where none is installed, whoever asks is skipped."""
+    for each in (name, *others):
+        found = shutil.which(each, path=_PLACES)
+        if found is not None:
+            return found
+    pytest.skip(f"{name} is not installed: ./scripts/components", allow_module_level=True)
 
 
 def package(name: str) -> Any:

@@ -73,7 +73,17 @@ def test_says_what_to_install_where_there_is_no_apt(command, bin_folder) -> None
         found = shutil.which(tool)
         assert found
         (bin_folder / tool).symlink_to(found)
-    for program in ("haproxy", "nginx", "ip", "openssl", "stdbuf", "faketime", "mitmdump"):  # all but tmux
+    for program in (
+        "haproxy",
+        "nginx",
+        "ip",
+        "openssl",
+        "stdbuf",
+        "faketime",
+        "google-chrome",
+        "npm",
+        "mitmdump",
+    ):  # all but tmux
         (bin_folder / program).write_text("#!/bin/sh\n")
         (bin_folder / program).chmod(0o755)
     done = command("components")

@@ -96,7 +96,7 @@ def main() -> int:
     """Print what is too wide; 1 if anything is."""
     browser = next(filter(None, map(shutil.which, NAMES)), None)
     if browser is None:
-        print("skipped: no chromium; `apt-get install chromium` brings one", file=sys.stderr)
+        print("skipped: chromium is not installed: ./scripts/components", file=sys.stderr)
         return 0
     if not pages():
         print("there is no site: build it with ./scripts/docs", file=sys.stderr)

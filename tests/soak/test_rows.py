@@ -6,12 +6,12 @@ SOAK_SEED chooses other files (0 by default), SOAK_ROWS how many rows of each fo
 import json
 import os
 import random
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from components import component
 from local.compare import check
 from local.one_run import execute
 from local.oracle import Dialect
@@ -54,9 +54,7 @@ def test_small_files(tmp_path: Path, number: int) -> None:
 @pytest.fixture(scope="session")
 def spectrum(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of csv-spectrum, from npm."""
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("csv-spectrum comes from npm, which is not installed")
+    npm = component("npm")
     folder = tmp_path_factory.mktemp("spectrum")
     subprocess.run(
         [

@@ -5,15 +5,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from components import component
 
 TOOLS = Path(__file__).parents[2] / "tools"
 sys.path.insert(0, str(TOOLS))  # a script beside others, not a package
 
 import check_pages  # noqa: E402
 
-needs_browser = pytest.mark.skipif(
-    not any(map(shutil.which, check_pages.NAMES)), reason="no chromium; `apt-get install chromium` brings one"
-)
+
+@pytest.fixture
+def browser() -> None:
+    component(*check_pages.NAMES)
 
 
 def page_with(monkeypatch: pytest.MonkeyPatch, folder: Path, body: str) -> None:
@@ -22,7 +24,7 @@ def page_with(monkeypatch: pytest.MonkeyPatch, folder: Path, body: str) -> None:
     (folder / "guide" / "index.html").write_text(f"<!doctype html><body style='margin:0'>{body}")
 
 
-@needs_browser
+@pytest.mark.usefixtures("browser")
 def test_a_page_that_fits_is_fine(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: "pytest.CaptureFixture[str]"
 ) -> None:
@@ -32,7 +34,7 @@ def test_a_page_that_fits_is_fine(
     assert capsys.readouterr().out == ""
 
 
-@needs_browser
+@pytest.mark.usefixtures("browser")
 def test_a_page_and_a_code_block_that_are_too_wide_are_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: "pytest.CaptureFixture[str]"
 ) -> None:
@@ -56,4 +58,4 @@ def test_without_a_browser_it_says_what_to_install(
     monkeypatch.setattr(shutil, "which", lambda name: None)
 
     assert check_pages.main() == 0
-    assert "apt-get install chromium" in capsys.readouterr().err
+    assert "chromium is not installed: ./scripts/components" in capsys.readouterr().err
