@@ -99,8 +99,7 @@ async def serve(
         port: the port to listen on; 0 takes a free one.
         api_key: the key that requests must carry; made up where none is given.
         max_active: how many runs are worked on at a time; the others wait.
-        max_upload_bytes: of one upload, by default 10 GiB. Uploads lie in `data`/uploads until you remove them:
-            nothing bounds their sum but the disk.
+        max_upload_bytes: of one upload, by default 10 GiB. Uploads stay in `data`/uploads until you remove them.
         webhook_secret: what deliveries are signed with, for `lume_async.webhooks`; two while it is rotated, of which
             the first signs `X-Lume-Signature-256`. Without one, requests that name a `webhook_url` are refused. The
             end of a run is delivered at least once: 8 attempts, 2 s, 4 s, 8 s … apart, also after a restart.
