@@ -1,4 +1,4 @@
-"""nginx in front of the service, which cuts off what says nothing for three seconds."""
+"""nginx in front of the service: it cuts off what says nothing for three seconds, and refuses large files."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from faults.programs import free_port, running
 from faults.support import ENOUGH, KEY
 from run_service import RunService
 
-from lume_async import Client
+from lume_async import Client, InvalidRequestError
 
 NGINX = component("nginx")
 
@@ -32,6 +32,7 @@ def configuration(folder: str, port: int, upstream: str) -> str:
             server {{
                 listen 127.0.0.1:{port};
                 location / {{ proxy_pass {upstream}; proxy_read_timeout 3s; proxy_http_version 1.1; }}
+                client_max_body_size 1m;
             }}
         }}
     """
@@ -76,3 +77,21 @@ async def test_a_gateway_that_cuts_the_feed_off_costs_no_poll_of_the_runs(runs: 
                 ended += (await anext(monitor)).run.is_terminal
 
     assert idle < 3 * IDLE  # a few for the feed and for sampling; each cut polled every run twice
+
+
+async def test_a_large_file_that_the_gateway_refuses_while_it_is_sent_is_told_by_its_status(
+    tmp_path: Path,
+) -> None:
+    """nginx answers at the first bytes and hangs up: the answer counts, not the broken connection."""
+    file = tmp_path / "rows.csv"
+    file.write_bytes(b"a,b\n" * 2_000_000)
+    async with (
+        RunService() as service,
+        nginx(service.url) as url,
+        Client(KEY, base_url=url, proxy=False, request_timeout=ENOUGH) as client,
+    ):
+        for _ in range(5):
+            with pytest.raises(InvalidRequestError, match="413"):
+                await client.upload_file(file)
+
+    assert service.requests == []
