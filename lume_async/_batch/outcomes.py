@@ -46,7 +46,8 @@ class Outcomes(Batched[Outcome[LumeRun]]):
     def __init__(self, outbox: Outbox, work: Callable[[], Awaitable[None]]) -> None:
         self._outbox = outbox
 
-        async def batch(wake: MemoryObjectSendStream[None]) -> None:
+        # Quoted: the name of a type of anyio's, evaluated at each call, needs imports that a late one can't have.
+        async def batch(wake: "MemoryObjectSendStream[None]") -> None:
             outbox.wake = wake
             await work()
 

@@ -110,7 +110,7 @@ def _snapshots(
     def now(*, ended: bool = False) -> Progress:
         return camera.snapshot(monotonic(), ended=ended)
 
-    async def work(snapshots: MemoryObjectSendStream[Callable[[], Progress]]) -> None:
+    async def work(snapshots: "MemoryObjectSendStream[Callable[[], Progress]]") -> None:
         """Count the outcomes; meanwhile a snapshot every so often, which does not hold up the reading."""
         first = now()
         await snapshots.send(lambda: first)
