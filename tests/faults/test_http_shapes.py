@@ -111,14 +111,15 @@ async def test_an_odd_answer_is_read_or_refused_and_leaves_nothing_behind(name: 
     shape = SHAPES[name]
     async with serving(shape) as server, client_of(server) as client:
         seen = await outcome(client, "run_1")
-        kind, _, words = shape.gives.partition(": ")
+        kind, _, words = (RUN if shape.lenient and seen == RUN else shape.gives).partition(": ")
         assert seen.startswith(kind)
         assert words in seen
         assert await outcome(client, "run_2") == RUN
 
+        read = kind == RUN or shape.gives == OTHER_RUN
         seen = await submitted(client)
         refused = "ApiError" if re.match("ApiError: [34]", shape.gives) else "SubmissionUnknownError"
-        assert seen == (RUN if shape.gives in (RUN, OTHER_RUN) else refused)
+        assert seen == (RUN if read else refused)
         assert await outcome(client, "run_3") == RUN
 
     sent = [head.split(" ")[0] for head in server.heads]
