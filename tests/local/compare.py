@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from local.one_run import execute
-from local.oracle import Bad
+from local.plain_csv import Bad
 from local.random_files import Case
 
 from lume_local._worker.engine import RunFailed

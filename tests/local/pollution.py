@@ -8,7 +8,8 @@ import random
 from collections.abc import Callable
 
 from attrs import evolve, field, frozen
-from local.oracle import Dialect, csv_verdict
+from local.oracle import csv_verdict
+from local.plain_csv import Dialect
 from local.random_files import Case, flow_of
 
 NAMES = ["id", "when", "amount", "note"]

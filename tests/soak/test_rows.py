@@ -14,7 +14,7 @@ import pytest
 from components import component
 from local.compare import check
 from local.one_run import execute
-from local.oracle import Dialect
+from local.plain_csv import Dialect
 from local.pollution import polluted_case, polluted_files
 from local.random_files import csv_case, ndjson_case
 

@@ -32,51 +32,47 @@ def read_csv(
     """Split the UTF-8 file at `path`, which messages call `shown`. Raises `SourceError`."""
     dialect = Dialect.of(flow["csv"])
     header, line_end, end = _header(path, dialect, flow, shown)
-    account.lines += count_lines(header) + bool(line_end)
+    account.lines += count_lines(header) + 1
     names = _names(header, dialect, shown)
     visible = _visible(flow, names, shown)
     copy = Copy(path, folder / "source", end, line_end or b"\n")
     if line_end == b"\r" or count_lines(header):
-        copy.begin(
-            end
-        )  # DuckDB would look for the end of the header, or guess the line end, from such a line
-    limit = flow["max_line_bytes"]
-    resent = Resent(names, dialect) if RAW in map(str.lower, names) else None
+        # From such a line DuckDB would guess another line end, or not find the end of the header.
+        copy.begin(end)
     scanner = Scanner(
         path,
         end,
         dialect,
         len(names),
         line_end or b"\n",
-        limit,
+        flow["max_line_bytes"],
         account,
         malformed,
         copy,
         pause,
-        resent,
+        Resent(names, dialect) if RAW in map(str.lower, names) else None,
     )
     scanner.scan()
     copy.close()
-    columns = ", ".join(f"'{RESERVED}s{n}': 'VARCHAR'" for n in range(len(names)))
     options = [
-        "auto_detect=false",
         f"header={str(not copy.begun).lower()}",
-        f"columns={{{columns}}}",
-        f"delim={text(dialect.delim.decode())}",
-        f"quote={text(dialect.quote.decode())}",
-        f"escape={text(dialect.escape.decode())}",
-        "nullstr=''",
-        "strict_mode=true",
-        f"max_line_size={limit + len(header) + 16}",
+        f"max_line_size={flow['max_line_bytes'] + len(header) + 16}",
     ]
     if copy.begun or line_end == b"\n":
-        options.append(
-            "new_line='\\n'"
-        )  # as DuckDB spells it; else it takes the first one, be it within quotes
+        # As DuckDB spells it. Else it takes the first one that it finds, be it within quotes.
+        options.append("new_line='\\n'")
     if scanner.spans_lines:
         options.append("parallel=false")
-    return Layout(
-        f"SELECT * FROM read_csv({text(str(copy.path))}, {', '.join(options)})", tuple(names), visible
+    return Layout(_reader(copy.path, dialect, len(names), options), tuple(names), visible)
+
+
+def _reader(path: Path, dialect: Dialect, columns: int, options: list[str]) -> str:
+    """DuckDB's reader, strict and told everything."""
+    named = ", ".join(f"'{RESERVED}s{n}': 'VARCHAR'" for n in range(columns))
+    return (
+        f"SELECT * FROM read_csv({text(str(path))}, auto_detect=false, columns={{{named}}}, "
+        f"delim={text(dialect.delim.decode())}, quote={text(dialect.quote.decode())}, "
+        f"escape={text(dialect.escape.decode())}, nullstr='', strict_mode=true, {', '.join(options)})"
     )
 
 

@@ -117,6 +117,7 @@ def test_a_file_that_is_only_a_header(tmp_path: Path) -> None:
     for n, content in enumerate([b"id,t", b"id,t\n", b"\xef\xbb\xbfid,t\r\n\r\n"]):
         result = execute(tmp_path / str(n), content, columns=TWO)
         assert (result.mapped, result.metrics["rows_read"]) == ([], 0)
+        assert result.metrics["source"] == {"bytes": len(content), "lines": 1 + (n == 2), "records": 0}
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"  \n1,a\n", b'"id"x,t\n1,a\n', b'id,"t\n1,a\n'])

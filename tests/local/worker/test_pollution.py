@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from local.compare import check
-from local.oracle import Dialect
+from local.plain_csv import Dialect
 from local.pollution import polluted_case, polluted_files
 
 FILES = polluted_files(random.Random(7), 12)
