@@ -18,9 +18,9 @@ _PLACES = os.pathsep.join(
         "/usr/local/sbin",  # where Debian has servers, and no plain user looks
         "/usr/sbin",
         "/sbin",
-        str(
-            ROOT / ".components" / "mitmproxy" / "bin"
-        ),  # in a .venv of its own: it pins much of what we use, too
+        # In environments of their own: they pin much of what we use, too.
+        *(str(ROOT / ".components" / name / "bin") for name in ("mitmproxy", "openapi")),
+        str(ROOT / ".components" / "redocly" / "node_modules" / ".bin"),
     ]
 )
 

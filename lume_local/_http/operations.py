@@ -1,7 +1,7 @@
 """What each operation of the wire contract does. Knows neither sockets nor aiohttp: `Ask` in, `Answer` out."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from attrs import field, frozen
@@ -20,7 +20,13 @@ from lume_local._runs.paths import PathRefused, Roots, spelled
 from lume_local._runs.runner import Runner
 from lume_local._runs.store import Duplicate, KeyReused, NewRun, Run, Store, StoredFlow
 from lume_local._runs.waiters import EVERY_RUN, Hub
-from lume_local._runs.webhook_rules import NotAWebhook, WebhookRefused, WebhookRules, WebhooksOff
+from lume_local._runs.webhook_rules import (
+    NotAWebhook,
+    WebhookRefused,
+    WebhookRules,
+    WebhooksOff,
+    parse_webhook,
+)
 
 CAPABILITIES = "idempotency, wait, changes, cancel"
 
@@ -114,8 +120,10 @@ class Api:
         requests.only_known(ask.query, ())
         key = requests.idempotency_key(ask.idempotency_keys)
         wanted = requests.submission(ask.body, ask.content_type)
+        # All of the body is judged before anything that it names is looked for.
+        _check_webhook(wanted.webhook_url, parse_webhook)
         await self._require_flow(wanted.flow_version)
-        self._check_webhook(wanted.webhook_url)
+        _check_webhook(wanted.webhook_url, self._webhooks.check)
         new = NewRun(
             flow_version=wanted.flow_version,
             source_path=wanted.source_path,
@@ -137,17 +145,6 @@ class Api:
                 field="Idempotency-Key",
             ) from None
         return self._run_answer(run, 201 if is_new else 200, {"Location": f"/v1/runs/{run.run_id}"})
-
-    def _check_webhook(self, url: str | None) -> None:
-        if url is None:
-            return
-        try:
-            self._webhooks.check(url)
-        except WebhookRefused as refused:
-            kind = {WebhooksOff: "not-supported", NotAWebhook: "invalid-field"}.get(type(refused))
-            raise Problem(
-                kind or "webhook-not-allowed", f"webhook_url: {refused}", field="webhook_url"
-            ) from None
 
     def _source_key(self, wanted: requests.Submission) -> str:
         """One key for all spellings of one file."""
@@ -318,6 +315,16 @@ class Api:
 
 def _exists(what: str) -> Problem:
     return Problem("precondition-failed", f"{what} already, and If-None-Match: * asks that there is none")
+
+
+def _check_webhook(url: str | None, check: Callable[[str], object]) -> None:
+    if url is None:
+        return
+    try:
+        check(url)
+    except WebhookRefused as refused:
+        kind = {WebhooksOff: "not-supported", NotAWebhook: "invalid-field"}.get(type(refused))
+        raise Problem(kind or "webhook-not-allowed", f"webhook_url: {refused}", field="webhook_url") from None
 
 
 def _ref(ask: Ask) -> str:

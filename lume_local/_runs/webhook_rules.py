@@ -7,6 +7,7 @@ where the operator has named it with its port.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from ipaddress import ip_address
 
 from attrs import field, frozen
@@ -50,9 +51,7 @@ class WebhookRules:
         """Raises `WebhookRefused` where the URL may not be called; says what may."""
         if not self.secrets:
             raise WebhooksOff("this server sends no webhooks, since it has no webhook_secret: leave it out")
-        parsed = _parsed(url)
-        if parsed is None:
-            raise NotAWebhook("must be an http:// or https:// URL with a host, without user and password")
+        parsed = parse_webhook(url)
         if not {(parsed.raw_host, None), (parsed.raw_host, parsed.port)} & set(self.hosts):
             listed = ", ".join(host if port is None else f"{host}:{port}" for host, port in self.hosts)
             raise WebhookRefused(
@@ -61,15 +60,21 @@ class WebhookRules:
             )
 
 
-def _parsed(text: str) -> URL | None:
-    if not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
-        return None
-    try:
-        url = URL(text)
-    except ValueError:
-        return None
-    has_user = url.raw_user is not None or url.raw_password is not None
-    return url if url.scheme in ("http", "https") and url.raw_host and not has_user else None
+def parse_webhook(text: str) -> URL:
+    """The URL of a webhook. Raises `NotAWebhook` where it can't be one on any server."""
+    url = None
+    if text.isascii() and text.isprintable() and " " not in text and "\\" not in text:
+        with suppress(ValueError):
+            url = URL(text)
+    if (
+        url is None
+        or url.scheme not in ("http", "https")
+        or not url.raw_host
+        or url.raw_user is not None
+        or url.raw_password is not None
+    ):
+        raise NotAWebhook("must be an http:// or https:// URL with a host, without user and password")
+    return url
 
 
 def is_this_machine(host: str) -> bool:

@@ -162,6 +162,8 @@ BASE = {"flow_version": "people:v1", "source_path": "people.csv"}
         ({"run_metadata": {"a": [{"b": 2**63}, -(2**63), 2**64 - 1]}}, True),
         ({"run_metadata": {"a": [{"b": 2**64}]}}, False),
         ({"run_metadata": {"a": -(2**63) - 1}}, False),
+        ({"run_metadata": {"a": [1e19, -9e18]}}, True),
+        ({"run_metadata": {"a": [1e20]}}, False),
         ({"run_metadata": []}, False),
         ({"more": 1}, False),
         ({"force_rerun": 1}, False),
