@@ -131,6 +131,7 @@ async def test_kills(tmp_path: Path, clock: str) -> None:
     make_home(tmp_path)
     accepted: dict[str, str] = {}
     settled: dict[str, str] = {}
+    stopped: set[int] = set()
     for kill in range(KILLS // 2):
         async with server(tmp_path, **environment) as (process, wire):
             await judge_all(wire, tmp_path, accepted, settled)
@@ -140,10 +141,15 @@ async def test_kills(tmp_path: Path, clock: str) -> None:
             await asyncio.sleep(dice.uniform(0, 0.5))
             pids = await kill_something(process, dice)
             await submitting
-        assert await gone([pid for pid in pids if not is_stopped(pid)])
+        stopped |= {pid for pid in pids if is_stopped(pid)}
+        assert await gone([pid for pid in pids if pid not in stopped])
     async with server(tmp_path, **environment) as (_, wire):
         await judge_all(wire, tmp_path, accepted, settled)
         assert (await wire.ask("GET", "/healthz")).status == 200
+    # Who was stopped without a run waits to read that its server is gone.
+    for pid in filter(is_stopped, stopped):
+        os.kill(pid, signal.SIGCONT)
+    assert await gone(list(stopped))
     assert not list((tmp_path / ".lume/state/runs").glob("*"))
     counts = {status: list(settled.values()).count(status) for status in set(settled.values())}
     print(f"{KILLS // 2} kills, {clock} clock: {len(settled)} accepted runs: {counts}")
@@ -156,7 +162,7 @@ def set_clock(folder: Path, days: int) -> None:
 
 
 def is_stopped(pid: int) -> bool:
-    """A worker that is stopped is killed by the next server; what it held shows that."""
+    """Whether a worker is stopped. One that holds a run's folder is killed by the next server."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
     except OSError:
