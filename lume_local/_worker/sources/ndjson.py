@@ -19,7 +19,10 @@ from lume_local._worker.sources.intake import APART, NOT_JSON, Account, Copy, Ma
 from lume_local._worker.sources.strict_json import Refused, raw_in, strict_line
 from lume_local._worker.statements import Layout
 
-_DOUBTFUL = r'[:\[,]\s*-?([0-9]+(\.[0-9]+)?[eE]|[0-9]+\.[0-9]{6}|[0-9]{10,}\.|(?i:nan|inf))|,\s*[}\]]|"_lume_'
+_DOUBTFUL = (
+    r"[:\[,]\s*-?([0-9]+(\.[0-9]+)?[eE]|[0-9]{4,}\.[0-9]{6}|[0-9]+\.[0-9]{12}|[0-9]{10,}\.|0\.0000|(?i:nan|inf))"
+    r'|,\s*[}\]]|"_lume_'
+)
 """What DuckDB might read otherwise than it is written: exponents, many digits, NaN and the like, trailing commas."""
 
 

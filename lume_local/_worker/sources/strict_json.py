@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 from lume_local._flow.definition import RESERVED
 from lume_local._worker.sources.intake import APART, KEPT, NOT_JSON
 
-_EXACT = re.compile(r"-?(?:0|[1-9][0-9]{0,8})\.[0-9]{1,5}")
-"""Fractions that come through a double with the value that they have. Whole numbers do anyway."""
+_EXACT = re.compile(r"-?(?!0\.0000)(?:(?:0|[1-9][0-9]{0,2})\.[0-9]{1,11}|[1-9][0-9]{3,8}\.[0-9]{1,5})")
+"""Fractions that come through a double with the value that they have: 15 digits do. Whole numbers do anyway."""
 _SPACE = re.compile(r"[ \t]*")
 _LONGEST_INTEGER = 4000
 """Digits. Python refuses to turn much longer texts into numbers."""

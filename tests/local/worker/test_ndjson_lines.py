@@ -167,3 +167,19 @@ def test_a_long_line_that_is_changed(tmp_path: Path) -> None:
     columns = {"first": {"sql": "json_extract_string(v, '$[0]')"}, "size": {"sql": "json_array_length(v)"}}
     result = run(tmp_path, line + "\n", columns=columns)
     assert result.mapped == [("10000000000.0", "200000")]
+
+
+def test_fractions_at_the_edge_of_what_a_double_holds(tmp_path: Path) -> None:
+    whole = ("0", "9", "99", "999", "1000", "999999999", "1000000000", "123456789012345")
+    numbers = [
+        f"{sign}{one}.{'0' * zeros}{'7' * digits}"
+        for sign in ("", "-")
+        for one in whole
+        for zeros in (0, 2, 3, 4, 7)
+        for digits in (1, 4, 5, 6, 7, 11, 12, 13)
+    ]
+    lines = "".join(f'{{"v": {number}}}\n' for number in numbers)
+    column = {"v": {"type": "number", "sql_type": "DECIMAL(38,20)"}, "t": {"sql": "v"}}
+    result = run(tmp_path, lines, columns=column)
+    assert [value for value, _ in result.mapped] == [Decimal(number) for number in numbers]
+    assert [Decimal(text) for _, text in result.mapped] == [Decimal(number) for number in numbers]
