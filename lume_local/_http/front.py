@@ -132,6 +132,7 @@ async def _ask(request: web.BaseRequest, path: dict[str, Any], is_streamed: bool
         idempotency_keys=request.headers.getall("Idempotency-Key", []),
         content_type=request.headers.get("Content-Type"),
         content_range=request.headers.get("Content-Range"),
+        traceparents=request.headers.getall("traceparent", []),
         content=Content(_chunks(request), request.content_length) if is_streamed else None,
     )
 

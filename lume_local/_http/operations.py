@@ -43,6 +43,7 @@ class Ask:
     idempotency_keys: list[str]
     content_type: str | None
     content_range: str | None
+    traceparents: list[str] = field(factory=list)
     content: "Content | None" = None
 
 
@@ -133,6 +134,7 @@ class Api:
             idempotency_key=key,
             fingerprint=wanted.fingerprint(),
             webhook_url=wanted.webhook_url,
+            traceparent=requests.traceparent(ask.traceparents),
         )
         try:
             run, is_new = self._runner.submit(new)

@@ -22,6 +22,7 @@ _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _WAIT = re.compile(r"\s*wait\s*=\s*(?:\"(\d{1,9})\"|(\d{1,9}))\s*(?:;.*)?", re.IGNORECASE)
 _JSON = re.compile(r"\s*application/(json|[\w.!#$&^-]+\+json)\s*(;.*)?", re.IGNORECASE)
 _TAG = re.compile(r'(?:W/)?"[^"]*"')
+_TRACE = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 _LONGEST_WAIT = 60
 _KINDS: dict[type, str] = {
     bool: "a boolean",
@@ -148,6 +149,13 @@ def idempotency_key(headers: list[str]) -> str | None:
     if not _KEY.fullmatch(headers[0]):
         raise Problem("invalid-idempotency-key", "Idempotency-Key must be 1 to 255 visible ASCII characters")
     return headers[0]
+
+
+def traceparent(headers: list[str]) -> str | None:
+    """The W3C trace context of a submission; one that is not valid is ignored, as the standard asks."""
+    if len(headers) != 1 or not (found := _TRACE.fullmatch(headers[0].strip())):
+        return None
+    return None if found[1] == "0" * 32 or found[2] == "0" * 16 else found[0]
 
 
 def is_run_id(text: str) -> bool:

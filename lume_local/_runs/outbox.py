@@ -17,6 +17,7 @@ class Delivery:
         id: the same for all attempts.
         attempts: how many have failed.
         due: when the next may be made, in seconds since 1970.
+        traceparent: that of the run's submission.
     """
 
     id: str
@@ -25,6 +26,7 @@ class Delivery:
     body: bytes
     attempts: int
     due: float
+    traceparent: str | None = None
 
 
 class Deliveries:
@@ -44,8 +46,8 @@ class Deliveries:
     def waiting(self, limit: int) -> list[Delivery]:
         """Pending deliveries in the order in which they are due."""
         rows = self._db.execute(
-            "SELECT id, run_id, url, body, attempts, due FROM deliveries WHERE due IS NOT NULL "
-            "ORDER BY due LIMIT ?",
+            "SELECT id, run_id, url, body, attempts, due, traceparent FROM deliveries "
+            "LEFT JOIN traces USING (run_id) WHERE due IS NOT NULL ORDER BY due LIMIT ?",
             [limit],
         )
         return [Delivery(*row) for row in rows]

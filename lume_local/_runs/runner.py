@@ -70,6 +70,8 @@ class Runner:
         if is_new:
             self._wake_lanes()
             self._recorder.created(run)
+            if new.traceparent is not None:
+                _log.info("run %s was submitted with traceparent %s", run.run_id, new.traceparent)
         return run, is_new
 
     def progress(self, run_id: str) -> float | None:

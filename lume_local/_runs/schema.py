@@ -78,3 +78,8 @@ CREATE TABLE flow_versions (
     created_at TEXT NOT NULL
 ) STRICT, WITHOUT ROWID
 """
+
+ADDED = """
+CREATE TABLE IF NOT EXISTS traces (run_id TEXT PRIMARY KEY, traceparent TEXT NOT NULL) STRICT, WITHOUT ROWID
+"""
+"""Came later without a new version: older files get it, and an older server leaves it alone."""

@@ -9,7 +9,7 @@ import sqlite3
 import uuid
 from pathlib import Path
 
-from lume_local._runs.schema import SCHEMA, VERSION
+from lume_local._runs.schema import ADDED, SCHEMA, VERSION
 from lume_local._runs.times import now_text
 from lume_local._shared.commit import sync_file, sync_folder
 
@@ -83,6 +83,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
             raise _damaged(path, f"is damaged ({verdict if found else 'it holds no tables'})")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
+        db.execute(ADDED)
         _skip_lost_numbers(db)
         db.execute("PRAGMA synchronous = NORMAL")  # see `durability`
     except sqlite3.DatabaseError as error:

@@ -56,6 +56,7 @@ class NewRun:
     idempotency_key: str | None
     fingerprint: str
     webhook_url: str | None = None
+    traceparent: str | None = None
 
 
 @frozen
@@ -209,6 +210,8 @@ class Store:
                 new.webhook_url,
             ],
         )
+        if new.traceparent is not None:
+            self._db.execute("INSERT INTO traces VALUES (?, ?)", [run_id, new.traceparent])
         self._note_change(run_id, "CREATED", None)
 
     def _note_change(self, run_id: str, status: str, finished_at: str | None) -> None:

@@ -141,6 +141,7 @@ class WebhookSender:
         headers = {
             "Content-Type": "application/json",
             **signed_headers(self._rules.secrets, delivery.id, int(time.time()), delivery.body),
+            **({"traceparent": delivery.traceparent} if delivery.traceparent else {}),
         }
         try:
             # The operator may have changed the list since the run was submitted.

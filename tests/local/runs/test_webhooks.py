@@ -224,6 +224,53 @@ async def test_the_end_of_a_run_is_told(home: Path) -> None:
     assert [(event.run_id, event.status) for event in events] == [(run["id"], "SUCCEEDED")]
 
 
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        (TRACE, TRACE),
+        (None, None),
+        ("ff" + TRACE[2:], None),
+        (TRACE.upper(), None),
+        (TRACE.replace("0af7651916cd43dd8448eb211c80319c", "0" * 32), None),
+        ("nonsense", None),
+    ],
+)
+async def test_the_trace_of_a_submission_goes_with_its_webhook(
+    home: Path, caplog: pytest.LogCaptureFixture, given: str | None, sent: str | None
+) -> None:
+    caplog.set_level("INFO", "lume_local")
+    async with (
+        receiver(lambda _: None) as hook,
+        serve(home, webhook_secret=SECRET, webhook_hosts=[hook.host]) as wire,
+    ):
+        body = {"flow_version": "people:v1", "source_path": "people.csv", "webhook_url": hook.url}
+        headers = {} if given is None else {"traceparent": given}
+        answer = await wire.ask("POST", "/v1/runs", json=body, headers=headers)
+        (received,) = await hook.until(1)
+    assert answer.status == 201
+    assert received.headers.get("traceparent") == sent
+    assert any(
+        f"{answer.document['id']} was submitted with traceparent" in line for line in caplog.messages
+    ) is (sent is not None)
+
+
+def test_a_state_file_without_traces_gets_them(tmp_path: Path) -> None:
+    Store(tmp_path / "runs.sqlite").close()
+    db = sqlite3.connect(tmp_path / "runs.sqlite")
+    db.execute("DROP TABLE traces")
+    db.close()
+    store = Store(tmp_path / "runs.sqlite")
+    run, _ = store.create(
+        NewRun("f:v1", "a.csv", "/a", None, False, None, "", "http://hooks.example", traceparent=TRACE)
+    )
+    store.update(run.run_id, "FAILED", event=b"{}")
+    assert [one.traceparent for one in store.deliveries.waiting(1)] == [TRACE]
+    store.close()
+
+
 async def test_receivers_with_the_old_or_the_new_secret_during_a_rotation(home: Path) -> None:
     async with (
         receiver(lambda _: None, "old") as before,
