@@ -1,6 +1,6 @@
 """A server that checks one thing less is noticed by schemathesis, which knows nothing but openapi.yaml.
 
-The server itself passes the same runs: else a mutant would be noticed for another reason.
+The words are those of the reason: the server itself passes, in test_schemathesis.py.
 """
 
 import json
@@ -17,7 +17,6 @@ from lume_local._http.problems import Problem
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
 FIELDS = ("flow_version", "source_path", "run_metadata", "force_rerun", "webhook_url")
-ACCEPTED = "Schema-violating request accepted"
 
 
 def any_key(patch: pytest.MonkeyPatch) -> None:
@@ -45,21 +44,23 @@ def any_line(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(requests, "_CONTROL", re.compile("(?!)"))
 
 
-def any_number(patch: pytest.MonkeyPatch) -> None:
-    """Numbers of more than 64 bits in the caller's data."""
-    patch.setattr(requests, "_check_json", lambda *_: None)
+def _tolerant(patch: pytest.MonkeyPatch, mend: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    original = requests.submission
+
+    def submission(body: bytes, *more: Any) -> requests.Submission:
+        return original(json.dumps(mend(requests.json_object(body, *more))).encode(), *more)
+
+    patch.setattr(requests, "submission", submission)
 
 
 def any_field(patch: pytest.MonkeyPatch) -> None:
     """Fields that a run request does not have are ignored."""
-    original = requests.submission
+    _tolerant(patch, lambda fields: {name: value for name, value in fields.items() if name in FIELDS})
 
-    def submission(body: bytes, *more: Any) -> requests.Submission:
-        fields = requests.json_object(body, *more)
-        known = {name: value for name, value in fields.items() if name in FIELDS}
-        return original(json.dumps(known).encode(), *more)
 
-    patch.setattr(requests, "submission", submission)
+def any_truth(patch: pytest.MonkeyPatch) -> None:
+    """`force_rerun` may be anything."""
+    _tolerant(patch, lambda fields: fields | {"force_rerun": bool(fields.get("force_rerun"))})
 
 
 def any_method(patch: pytest.MonkeyPatch) -> None:
@@ -74,12 +75,12 @@ def any_method(patch: pytest.MonkeyPatch) -> None:
 
 MUTANTS: list[tuple[Mutant, str, str]] = [
     (any_key, "listRuns", "API accepts requests without authentication"),
-    (any_limit, "listRuns", ACCEPTED),
-    (any_idempotency_key, "submitRun", ACCEPTED),
-    (any_line, "submitRun", ACCEPTED),
-    (any_number, "submitRun", ACCEPTED),
-    (any_field, "submitRun", ACCEPTED),
-    (any_method, "health", "Unsupported method"),
+    (any_limit, "listRuns", "parameter `limit` in query"),
+    (any_idempotency_key, "submitRun", "parameter `Idempotency-Key` in header"),
+    (any_line, "submitRun", "source_path: Value not matching"),
+    (any_field, "submitRun", "object with unexpected properties"),
+    (any_truth, "submitRun", "force_rerun: Incorrect type"),
+    (any_method, "health", "Wrong response to undeclared method"),
 ]
 
 
@@ -92,9 +93,8 @@ def test_a_server_that_checks_less_is_noticed(
 ) -> None:
     mutant(monkeypatch)
     with served(tmp_path) as url:
-        # One phase is enough but for numbers, which it does not vary inside of an object.
-        phases = "coverage,fuzzing" if mutant is any_number else "coverage"
-        options = ["--include-operation-id", operation, "--phases", phases, "--max-examples", "25"]
+        # This phase draws nothing at random.
+        options = ["--include-operation-id", operation, "--phases", "coverage"]
         report = schemathesis(url, tmp_path, *options, "--max-failures", "1")
     print(report.text[-3000:])
     assert report.code == 1
