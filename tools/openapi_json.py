@@ -1,4 +1,4 @@
-"""Write lume_local/openapi.json, which is openapi.yaml for tools; `--check` only compares.
+"""Write lume_local/openapi.json, which is openapi.yaml for tools, with its examples in it; `--check` only compares.
 
 python tools/openapi_json.py [--check]
 """
@@ -6,6 +6,7 @@ python tools/openapi_json.py [--check]
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
@@ -15,8 +16,21 @@ TARGET = FOLDER / "openapi.json"
 
 def built() -> str:
     """What the file should hold."""
-    document = yaml.safe_load((FOLDER / "openapi.yaml").read_text())
+    document = with_examples(yaml.safe_load((FOLDER / "openapi.yaml").read_text()))
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def with_examples(value: Any) -> Any:
+    """Examples are files of the tests: whoever gets the document from a server has none of them."""
+    if isinstance(value, list):
+        return [with_examples(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "externalValue" in value:
+        file = FOLDER / value["externalValue"]
+        text = file.read_text()
+        return {"value": json.loads(text) if file.suffix == ".json" else text}
+    return {key: with_examples(item) for key, item in value.items()}
 
 
 def main() -> int:
