@@ -16,6 +16,8 @@ from lume_async.errors import ClientClosedError
 S = TypeVar("S")
 T = TypeVar("T")
 
+_NO_NEWS = (ClientClosedError, anyio.BrokenResourceError, anyio.ClosedResourceError)
+
 
 async def owned(
     work: Callable[[MemoryObjectSendStream[S]], Awaitable[None]],
@@ -102,9 +104,9 @@ class Background:
 
 
 def _is_moot(failure: Exception, leaving: BaseException | None) -> bool:
-    """Whether a reader that leaves early need not hear of it: no cancellation is lost over it, and a client that was
-    closed is no news to somebody who leaves.
+    """Whether a reader that leaves early need not hear of it: no cancellation is lost over it; that the client was
+    closed, or that nobody takes the items any more, is no news to somebody who leaves.
     """
     if isinstance(leaving, asyncio.CancelledError):
         return True
-    return leaving is not None and isinstance(failure, ClientClosedError)
+    return leaving is not None and isinstance(failure, _NO_NEWS)
