@@ -14,6 +14,7 @@ import ast
 import asyncio
 import doctest
 import inspect
+import logging
 import os
 import re
 import shutil
@@ -82,8 +83,12 @@ def folder(tmp_path, monkeypatch) -> Iterator[Path]:
         monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
         monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT)]))
+        logger = logging.getLogger("lume")
+        level, handlers = logger.level, logger.handlers[:]
         yield tmp_path
         lume_sync.close()
+        logger.setLevel(level)  # a page may show how to switch the log on
+        logger.handlers[:] = handlers
 
 
 class Reader:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from local.flows import PEOPLE_CSV, write_flows
+from local.processes import leave_out_present_workers
 from local.wire import Wire
 
 import lume_local
@@ -16,6 +17,11 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with lume_local.serve_in_thread(write_flows(folder / "flows"), folder / ".lume"):
         pass
     return folder / ".lume/state/runs.sqlite"
+
+
+@pytest.fixture(autouse=True)
+def only_own_workers_count() -> None:
+    leave_out_present_workers()
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """Looking at processes, by way of /proc."""
 
 import asyncio
+import os
+from collections.abc import Collection
 from pathlib import Path
 
 
@@ -20,13 +22,27 @@ def children(parent: int) -> list[int]:
     return [pid for pid, (above, state) in found.items() if above == parent and state != "Z"]
 
 
-def workers(parent: int) -> list[int]:
-    """The living worker processes of a server."""
+def workers(parent: int, *, but: Collection[int] = ()) -> list[int]:
+    """The living worker processes of a server; `but` names those that somebody else has started."""
     return [
         pid
         for pid in children(parent)
-        if b"lume_local._worker.main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        if pid not in but and b"lume_local._worker.main" in Path(f"/proc/{pid}/cmdline").read_bytes()
     ]
+
+
+_others: set[int] = set()
+
+
+def leave_out_present_workers() -> None:
+    """Another test file's server, which lives as long as this process, is none of the next test's business."""
+    _others.clear()
+    _others.update(workers(os.getpid()))
+
+
+def own_workers() -> list[int]:
+    """The worker processes that this test has started in its own process."""
+    return workers(os.getpid(), but=_others)
 
 
 async def gone(pids: list[int]) -> bool:

@@ -1,7 +1,6 @@
 """Starting and ending a server: settings, mistakes, threads, silence."""
 
 import json
-import os
 import subprocess
 import sys
 import urllib.request
@@ -10,7 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from local.flows import PEOPLE, PEOPLE_CSV, write_flows
-from local.processes import workers
+from local.processes import own_workers
 from local.wire import Wire
 
 import lume_local
@@ -64,7 +63,7 @@ async def test_a_mistake_in_a_flow_file_is_one_clear_error(home: Path, text: str
             raise AssertionError("it must not start")
     for word in words:
         assert word in str(caught.value)
-    assert workers(os.getpid()) == []
+    assert own_workers() == []
 
 
 @pytest.mark.parametrize(
@@ -128,7 +127,7 @@ async def test_an_error_in_the_block_comes_through_and_everything_ends(home: Pat
     with pytest.raises(ZeroDivisionError):
         async with lume_local.serve(home / "flows", home / ".lume") as server:
             raise ZeroDivisionError
-    assert workers(os.getpid()) == []
+    assert own_workers() == []
     async with aiohttp.ClientSession() as session:
         with pytest.raises(aiohttp.ClientConnectionError):
             await session.get(f"{server.base_url}/healthz")
@@ -139,8 +138,8 @@ def test_in_a_thread(home: Path) -> None:
         with urllib.request.urlopen(f"{server.base_url}/healthz") as answer:
             assert json.load(answer)["status"] == "ok"
         assert "key" not in repr(server)
-        assert workers(os.getpid())
-    assert workers(os.getpid()) == []
+        assert own_workers()
+    assert own_workers() == []
     with (
         pytest.raises(ConfigurationError, match="no flows folder"),
         lume_local.serve_in_thread("absent", home / ".lume"),

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 from local.flows import PEOPLE_CSV, slow_rows
-from local.processes import children, gone, workers
+from local.processes import children, gone, own_workers
 from local.servers import process, serve
 from local.wire import Wire
 
@@ -37,7 +37,7 @@ async def test_a_killed_worker_is_a_crashed_run(server: lume_local.Server, wire:
 
 async def test_a_dead_spare_worker_is_replaced(server: lume_local.Server, wire: Wire) -> None:
     assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
-    for pid in workers(os.getpid()):
+    for pid in own_workers():
         os.kill(pid, signal.SIGKILL)
     assert (await wire.run("people:v1", "people.csv", force_rerun=True))["status"] == "SUCCEEDED"
 
@@ -51,7 +51,7 @@ async def test_leaving_the_block_ends_runs_and_workers(home: Path) -> None:
             active = (await wire.submit("slow:v1", "slow.csv")).document["id"]
             waiting = (await wire.submit("people:v1", "wait.csv")).document["id"]
             await wire.until(active, "TRANSFORMING")
-            pids = workers(os.getpid())
+            pids = own_workers()
             assert set(server.workers().values()) <= set(pids)
     assert await gone(pids)
     async with serve(home) as wire:

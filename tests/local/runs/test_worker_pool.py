@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from local.flows import PEOPLE_CSV, slow_rows
-from local.processes import gone, workers
+from local.processes import gone, own_workers
 from local.servers import serve
 
 from lume_local._owned import owned
@@ -70,11 +70,11 @@ async def ask(pool: Pool, folder: Path, *questions: str, do: str = "") -> tuple[
 async def test_one_process_does_run_after_run(home: Path) -> None:
     (home / "missing.csv").write_text("id,Age\n1,2\n")
     async with serve(home, max_active=1) as wire:
-        before = workers(os.getpid())
+        before = own_workers()
         for _ in range(5):
             assert (await wire.run("people:v1", "people.csv", force_rerun=True))["status"] == "SUCCEEDED"
             assert (await wire.run("people:v1", "missing.csv"))["status"] == "FAILED"
-        assert workers(os.getpid()) == before
+        assert own_workers() == before
         assert len(before) == 1
 
 
@@ -84,15 +84,15 @@ async def test_never_more_processes_than_runs_may_be_active(home: Path) -> None:
             (home / f"{n}.csv").write_text(PEOPLE_CSV)
         runs = await asyncio.gather(*(wire.run("people:v1", f"{n}.csv") for n in range(12)))
         assert {run["status"] for run in runs} == {"SUCCEEDED"}
-        assert len(workers(os.getpid())) <= 3
+        assert len(own_workers()) <= 3
 
 
 async def test_a_process_ends_after_so_many_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "MOST_RUNS", 2)
     async with serve(home, max_active=1) as wire:
-        (first,) = workers(os.getpid())
+        (first,) = own_workers()
         await wire.run("people:v1", "people.csv")
-        assert workers(os.getpid()) == [first]
+        assert own_workers() == [first]
         await wire.run("people:v1", "people.csv", force_rerun=True)
         assert await gone([first])
         assert (await wire.run("people:v1", "people.csv", force_rerun=True))["status"] == "SUCCEEDED"
@@ -214,7 +214,7 @@ async def test_a_process_that_does_not_get_ready_again_is_killed(
 async def test_a_cancelled_run_is_the_last_one_of_its_process(home: Path) -> None:
     (home / "slow.csv").write_text(slow_rows())
     async with serve(home, max_active=1) as wire:
-        (first,) = workers(os.getpid())
+        (first,) = own_workers()
         run_id = (await wire.submit("slow:v1", "slow.csv")).document["id"]
         await wire.until(run_id, "TRANSFORMING")
         await wire.ask("POST", f"/v1/runs/{run_id}/cancel")
@@ -238,7 +238,7 @@ async def test_a_cancel_that_comes_too_late_does_not_reach_the_next_run(odd: Poo
 async def test_a_refused_target_ends_the_process_and_not_the_server(home: Path) -> None:
     (home / ".lume/out").write_text("a file where a folder must be")
     async with serve(home, max_active=1) as wire:
-        (first,) = workers(os.getpid())
+        (first,) = own_workers()
         assert (await wire.run("people:v1", "people.csv"))["status"] == "FAILED"
         assert await gone([first])
         (home / ".lume/out").unlink()
@@ -250,7 +250,7 @@ async def test_all_spare_processes_killed_while_idle(home: Path) -> None:
         for _ in range(3):
             runs = [wire.run(flow, "people.csv", force_rerun=True) for flow in ("people:v1", "notes:v1")]
             await asyncio.gather(*runs)
-            for pid in workers(os.getpid()):
+            for pid in own_workers():
                 os.kill(pid, signal.SIGKILL)
             run = await wire.run("people:v1", "people.csv", force_rerun=True)
             assert run["status"] == "SUCCEEDED"
