@@ -83,12 +83,13 @@ def folder(tmp_path, monkeypatch) -> Iterator[Path]:
         monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
         monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT)]))
-        logger = logging.getLogger("lume")
-        level, handlers = logger.level, logger.handlers[:]
+        loggers = [logging.getLogger(name) for name in ("lume", "lume.http", "lume.runs")]
+        before = [(logger.level, logger.handlers[:]) for logger in loggers]
         yield tmp_path
         lume_sync.close()
-        logger.setLevel(level)  # a page may show how to switch the log on
-        logger.handlers[:] = handlers
+        for logger, (level, handlers) in zip(loggers, before, strict=True):
+            logger.setLevel(level)  # a page may show what to do with the log
+            logger.handlers[:] = handlers
 
 
 class Reader:
