@@ -132,7 +132,10 @@ class Throttle:
     def succeeded(self, now: float) -> None:
         """The server took a request."""
         self._row = self._pauses = 0
-        rate = self.rate
+        rate, window = self.rate, self._window
+        if rate is None and self._trial is None and not window.refusals and 0 <= now - window.since < SECOND:
+            window.answers += 1  # almost always: nothing can follow from it
+            return
         if rate is not None and self._trial is None:
             self._grow(rate, now)
         self._count(now, refused=False)
