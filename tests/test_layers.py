@@ -74,7 +74,7 @@ ROWS = {
     ),
     "_wire": "headers retry withhold | call | answers | endpoints lost_answers",
     "_http": (
-        "connector events inflate per_loop recent_runs resolver settings throttle tracing"
+        "connector events inflate limiter per_loop recent_runs resolver settings throttle tracing"
         "| body lifetime session throttle_queue | transport | api_key | sender"
     ),
     "_webhooks": "memory signatures",

@@ -12,6 +12,7 @@ from lume_async._base.clock import Clock
 from lume_async._http.api_key import Keys
 from lume_async._http.events import Observer, RequestFinished
 from lume_async._http.lifetime import Lifetime
+from lume_async._http.limiter import Slots
 from lume_async._http.per_loop import PerLoop
 from lume_async._http.recent_runs import RecentRuns
 from lume_async._http.settings import Settings
@@ -67,7 +68,7 @@ class Sender:
         self._throttle = Throttle(retry.max_retry_after)
         self._queue = ThrottleQueue(self._throttle, self.clock)
         # Not anyio's: nine times the cost, and it asks the context, which may be that of a trio program.
-        self._limiter = PerLoop(lambda: asyncio.Semaphore(settings.max_connections))
+        self._limiter = PerLoop(lambda: Slots(settings.max_connections))
         self.recent_runs: RecentRuns = RecentRuns(self.clock)
         self._long_polls = 0
         self._dated: tuple[str | None, float] = None, 0.0  # the newest Date, and when it came
@@ -170,8 +171,7 @@ class Sender:
     async def _attempt(self, call: Call[T], state: CallState, deadline: float | None) -> T:
         """Send once, after waiting for our turn; the wait for it counts against the caller's deadline only."""
         limiter, throttle = self._limiter.get(), self._throttle
-        if throttle.rate is None and not limiter.locked():  # almost always: nobody has to wait for a turn
-            await limiter.acquire()
+        if throttle.rate is None and limiter.take():  # almost always: nobody has to wait for a turn
             epoch = throttle.epoch
         else:
             epoch = await self._turn(limiter, deadline)
@@ -203,7 +203,7 @@ class Sender:
         self._learn(response, state, epoch)
         return read(call, response, state.key, self.clock.wall)
 
-    async def _turn(self, limiter: asyncio.Semaphore, deadline: float | None) -> int:
+    async def _turn(self, limiter: Slots, deadline: float | None) -> int:
         left = None if deadline is None else deadline - self.clock.now()
         try:
             async with asyncio.timeout(left):

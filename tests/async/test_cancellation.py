@@ -172,7 +172,7 @@ class World:
         assert asyncio.all_tasks() == {asyncio.current_task()}
         assert self.client._sender._long_polls == 0
         for _loop, limiter in self.client._sender._limiter.items():
-            assert limiter._value == self.client._sender.settings.max_connections
+            assert limiter._free == self.client._sender.settings.max_connections
         assert open_files() == self.files
 
 

@@ -1,117 +1,101 @@
-"""The request limiter: never more requests than `max_connections`, no slot ever lost, first come, first served."""
+"""Places for requests: never more than there are, none ever lost, first come, first served."""
 
 import asyncio
 import random
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lume_async import Client
-from lume_async._wire.call import Response
-from lume_async.testing import fake_client
+from lume_async._http.limiter import Slots
 
 
-class Answering:
-    """A transport that answers when it is told to, and knows who asks."""
-
-    def __init__(self) -> None:
-        self.under_way: dict[str, asyncio.Future[None]] = {}
-        self.most = 0
-        self.order: list[str] = []
-
-    async def request(self, method: str, path: str, **_: Any) -> Response:
-        name = path.rpartition("/")[2]
-        self.order.append(name)
-        self.under_way[name] = asyncio.get_running_loop().create_future()
-        self.most = max(self.most, len(self.under_way))
-        try:
-            await self.under_way[name]
-        finally:
-            del self.under_way[name]
-        return Response(200, {}, b'{"id": "%s", "status": "CREATED"}' % name.encode())
-
-    async def aclose(self) -> None: ...
-
-
-def limited(places: int) -> tuple[Client, Answering]:
-    client, _ = fake_client([], max_connections=places)
-    client._sender._transport = answering = Answering()
-    return client, answering
-
-
-async def turns() -> None:
+async def turn() -> None:
     """Let everybody go as far as they get."""
-    for _ in range(5):
+    for _ in range(3):
         await asyncio.sleep(0)
 
 
+async def test_there_are_so_many_and_no_more() -> None:
+    slots = Slots(2)
+    assert [slots.take() for _ in range(3)] == [True, True, False]
+    slots.release()
+    assert [slots.take() for _ in range(2)] == [True, False]
+
+
 async def test_who_waits_is_served_before_who_comes() -> None:
-    client, server = limited(1)
-    tasks = [asyncio.ensure_future(client.run_status(name)) for name in "abc"]
-    await turns()
-    assert server.order == ["a"]
-    server.under_way["a"].set_result(None)
-    await asyncio.sleep(0)
-    tasks.append(asyncio.ensure_future(client.run_status("late")))
-    for name in ("b", "c", "late"):
-        await turns()
-        server.under_way[name].set_result(None)
+    slots, served = Slots(1), list[str]()
+
+    async def work(name: str) -> None:
+        await slots.acquire()
+        served.append(name)
+
+    assert slots.take()
+    tasks = [asyncio.ensure_future(work(name)) for name in "abc"]
+    await turn()
+    slots.release()
+    assert not slots.take()  # it is the first one's already
+    await turn()
+    assert served == ["a"]
+    slots.release()
+    slots.release()
     await asyncio.gather(*tasks)
-    assert server.order == ["a", "b", "c", "late"]
-    assert server.most == 1
+    assert served == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("when", ["waiting", "served", "in the same turn"])
-async def test_a_cancelled_one_takes_no_slot_with_it(when: str) -> None:
-    client, server = limited(1)
-    begun, first, second = (asyncio.ensure_future(client.run_status(name)) for name in "abc")
-    await turns()
+async def test_a_cancelled_one_takes_no_place_with_it(when: str) -> None:
+    slots = Slots(1)
+    assert slots.take()
+    first, second = (asyncio.ensure_future(slots.acquire()) for _ in range(2))
+    await turn()
     if when == "waiting":
         first.cancel()
-        await turns()
-    server.under_way["a"].set_result(None)
-    if when == "served":
-        await begun
+        await turn()
+        slots.release()
+    elif when == "served":
+        slots.release()
         first.cancel()
-    elif when == "in the same turn":
+    else:
         first.cancel()
-    await turns()
-    server.under_way["c"].set_result(None)
-    await asyncio.gather(begun, second)
+        slots.release()
+    await second
     assert first.cancelled()
+    assert not slots.take()
+    slots.release()
+    assert slots.take()
 
 
 @given(places=st.integers(1, 4), seed=st.integers())
-def test_after_a_storm_every_slot_is_free(places: int, seed: int) -> None:
+def test_after_a_storm_every_place_is_free(places: int, seed: int) -> None:
     rng = random.Random(seed)
 
     async def storm() -> None:
-        client, server = limited(places)
+        slots, busy, most = Slots(places), 0, 0
+
+        async def work() -> None:
+            nonlocal busy, most
+            if not slots.take():
+                await slots.acquire()
+            busy += 1
+            most = max(most, busy)
+            try:
+                for _ in range(rng.randrange(3)):
+                    await asyncio.sleep(0)
+            finally:
+                busy -= 1
+                slots.release()
+
         tasks = []
-        for number in range(30):
-            tasks.append(asyncio.ensure_future(client.run_status(f"run_{number}")))
+        for _ in range(30):
+            tasks.append(asyncio.ensure_future(work()))
             if rng.random() < 0.5:
                 await asyncio.sleep(0)
             if rng.random() < 0.3:
                 rng.choice(tasks).cancel()
-            for answer in list(server.under_way.values()):
-                if rng.random() < 0.3 and not answer.done():
-                    answer.set_result(None)
-        while not all(task.done() for task in tasks):
-            for answer in list(server.under_way.values()):
-                if not answer.done():
-                    answer.set_result(None)
-            await asyncio.sleep(0)
         results = await asyncio.gather(*tasks, return_exceptions=True)
-        assert not [it for it in results if isinstance(it, Exception)]
-        assert server.most <= places
-        again = [asyncio.ensure_future(client.run_status(f"again_{number}")) for number in range(places + 1)]
-        await turns()
-        assert len(server.under_way) == places
-        for task in again:
-            task.cancel()
-        await asyncio.gather(*again, return_exceptions=True)
+        assert not [it for it in results if it is not None and not isinstance(it, asyncio.CancelledError)]
+        assert most <= places
+        assert [slots.take() for _ in range(places + 1)] == [True] * places + [False]
 
     asyncio.run(storm())
