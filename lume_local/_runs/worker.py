@@ -48,7 +48,11 @@ MOST_RESIDENT = 256 * 1024 * 1024
 """A process that has kept more memory than this after a run serves no other: a new one has about 70 MB."""
 
 _HOME = str(Path(__file__).resolve().parents[2])
-_START = "import sys; sys.path.insert(0, {!r}); from lume_local._worker.main import main; main()"
+_START = (
+    "import sys; sys.path.insert(0, {!r}); from lume_local._worker.parent import end_with; end_with({}); "
+    "from lume_local._worker.main import main; main()"
+)
+"""What the interpreter does; first of all it ties itself to this process, for loading DuckDB takes a while."""
 
 
 class WorkerDied(Exception):
@@ -213,7 +217,7 @@ async def _spawned() -> asyncio.subprocess.Process:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-c",
-                _START.format(_HOME),
+                _START.format(_HOME, os.getpid()),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,

@@ -53,3 +53,18 @@ async def gone(pids: list[int]) -> bool:
             return False
         await asyncio.sleep(0.01)
     return True
+
+
+def has_begun(pid: int) -> bool:
+    """Whether a worker has come as far as DuckDB, and so has tied itself to its server."""
+    try:
+        return b"duckdb" in Path(f"/proc/{pid}/maps").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+async def begun(pid: int) -> None:
+    """Wait until it has."""
+    async with asyncio.timeout(30):
+        while not has_begun(pid):
+            await asyncio.sleep(0.01)

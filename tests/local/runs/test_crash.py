@@ -4,6 +4,8 @@ import asyncio
 import os
 import random
 import signal
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import orjson
 import pytest
 from local.flows import PEOPLE_CSV, slow_rows
-from local.processes import children, gone, own_workers
+from local.processes import begun, children, gone, own_workers, workers
 from local.servers import process, serve
 from local.wire import Wire
 
@@ -78,6 +80,27 @@ async def test_a_killed_server_leaves_no_workers_and_its_runs_crashed(home: Path
         replay = await wire.submit("slow:v1", "slow.csv", key="one")
         assert (replay.status, replay.document["id"]) == (200, run_id)
         assert not list((home / ".lume/state").glob("runs/*"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it ends when it is continued")
+async def test_an_idle_worker_that_is_stopped_ends_with_its_killed_server(home: Path) -> None:
+    async with process(home) as (server, wire):
+        await wire.run("people:v1", "people.csv")
+        pids = workers(server.pid)
+        assert pids
+        for pid in pids:
+            await begun(pid)
+            os.kill(pid, signal.SIGSTOP)
+        server.kill()
+        await server.wait()
+    assert await gone(pids)
+
+
+async def test_a_worker_whose_server_is_gone_before_it_begins_ends() -> None:
+    tied = f"from lume_local._worker.parent import end_with; end_with({os.getppid()}); input()"  # not its parent
+    late = await asyncio.create_subprocess_exec(sys.executable, "-c", tied, stdin=subprocess.PIPE)
+    async with asyncio.timeout(30):
+        assert await late.wait() == 1
 
 
 async def test_servers_killed_at_any_time_leave_whole_outputs_or_none(home: Path) -> None:
