@@ -4,9 +4,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 
 from lume_async.errors import ConfigurationError
+from lume_local._http.console import Console
 from lume_local._http.front import Front
 from lume_local._http.listener import Listener
 from lume_local._http.operations import Api
+from lume_local._http.reports import Reports
+from lume_local._http.sessions import Sessions
 from lume_local._http.uploads import Uploads
 from lume_local._runs.backup import back_up_hourly
 from lume_local._runs.flow_registry import Flows
@@ -30,8 +33,8 @@ STATE_FILE = "runs.sqlite"
 
 
 @asynccontextmanager
-async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner]]:
-    """A server as long as the block lasts: its base URL, and its runs. Raises `ConfigurationError`."""
+async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner, Sessions]]:
+    """A running server as long as the block lasts: its URL, runs and console. Raises `ConfigurationError`."""
     places = settings.places
     with _opened_store(places) as store:
         uploads = _opened_uploads(places, settings.max_upload_bytes)
@@ -43,7 +46,10 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner]]:
         paths = RunPaths(places, flows)
         runner = Runner(store, recorder, paths, pool, health, settings.max_active, settings.run_timeout)
         api = Api(store, flows, runner, hub, places, uploads, settings.webhooks, health)
-        listener = Listener(Front(api, settings.api_key, settings.keep), hub)
+        sessions = Sessions(store.store_id)
+        console = Console(sessions, {settings.host.lower()})
+        front = Front(api, Reports(store, places), console, settings.api_key, settings.keep)
+        listener = Listener(front, hub)
         async with task_group() as upkeep, pool.running():
             await _load_flows(settings, flows, pool)
             upkeep.start_soon(back_up_hourly, places.state / STATE_FILE, health)
@@ -53,7 +59,7 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner]]:
                 runner.running(),
                 _listening(listener, settings.host, settings.port) as base_url,
             ):
-                yield base_url, runner
+                yield base_url, runner, sessions
             upkeep.cancel_scope.cancel()
 
 

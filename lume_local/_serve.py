@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from lume_local._assembly import assembled
+from lume_local._http.sessions import Sessions
 from lume_local._owned import owned
 from lume_local._runs.runner import Runner
 from lume_local._settings import KEEP, MOST_UPLOADED, RUN_TIMEOUT, WEBHOOK_HOSTS, AnyPath, Settings
@@ -25,10 +26,11 @@ class Server:
         api_key: the key that requests must carry.
     """
 
-    def __init__(self, base_url: str, api_key: str, runner: Runner) -> None:
+    def __init__(self, base_url: str, api_key: str, runner: Runner, sessions: Sessions) -> None:
         self.base_url = base_url
         self.api_key = api_key
         self._runner = runner
+        self._sessions = sessions
 
     def __repr__(self) -> str:
         return f"<lume_local.Server {self.base_url}>"
@@ -38,6 +40,12 @@ class Server:
         from lume_async import Client
 
         return Client(self.api_key, base_url=self.base_url, **options)
+
+    def console_url(self) -> str:
+        """A new link to the console, for a browser. It works once, until the server ends."""
+        # An address that means all of a machine's is for listening: browsers refuse it.
+        address = self.base_url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+        return f"{address}/#token={self._sessions.new_token()}"
 
     def workers(self) -> dict[str, int]:
         """The process id of each active run's worker, by run id."""
@@ -56,6 +64,10 @@ class ThreadedServer:
         self._server = server
         self.base_url = server.base_url
         self.api_key = server.api_key
+
+    def console_url(self) -> str:
+        """A new link to the console, for a browser. It works once, until the server ends."""
+        return self._server.console_url()
 
     def workers(self) -> dict[str, int]:
         """The process id of each active run's worker, by run id."""
@@ -130,8 +142,8 @@ async def serve(
         keep,
         run_timeout,
     )
-    async with owned(assembled(settings), "lume_local server") as (base_url, runner):
-        yield Server(base_url, settings.api_key, runner)
+    async with owned(assembled(settings), "lume_local server") as (base_url, runner, sessions):
+        yield Server(base_url, settings.api_key, runner, sessions)
 
 
 @contextmanager

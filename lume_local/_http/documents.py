@@ -1,10 +1,13 @@
 """Stored rows as the JSON of the wire contract. Pure."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from lume_async.models import RunStatus
+from lume_local._runs.outbox import Attempted
+from lume_local._runs.statistics import Count
 from lume_local._runs.store import Change, Run
-from lume_local._runs.times import seconds_between
+from lume_local._runs.times import at_text, seconds_between
 
 
 def run_document(run: Run, progress: float | None = None) -> dict[str, Any]:
@@ -59,3 +62,25 @@ def etag(run: Run) -> str:
 def change_document(change: Change) -> dict[str, Any]:
     """One entry of the change feed."""
     return {"id": change.run_id, "status": change.status, "finished_at": change.finished_at}
+
+
+def delivery_document(delivery: Attempted) -> dict[str, Any]:
+    """A delivery, without what is secret in the URLs of many receivers: all but where it goes."""
+    place = urlsplit(delivery.url)
+    waits = None if delivery.due is None else at_text(delivery.due)
+    return {
+        "id": delivery.id,
+        "state": "delivered" if delivery.delivered_at else "pending" if waits else "given_up",
+        "receiver": f"{place.scheme}://{place.hostname}" + (f":{place.port}" if place.port else ""),
+        "attempts": delivery.attempts,
+        "created_at": delivery.at,
+        "next_attempt_at": waits,
+        "delivered_at": delivery.delivered_at,
+        "error": delivery.error,
+    }
+
+
+def count_document(count: Count) -> dict[str, Any]:
+    """Runs counted together."""
+    rows = {"rows_read": count.rows_read, "rows_rejected": count.rows_rejected}
+    return {**count.of, "runs": count.runs, **rows}

@@ -2,7 +2,6 @@
 
 import asyncio
 import hmac
-import http
 import logging
 import sqlite3
 import uuid
@@ -12,16 +11,20 @@ from typing import Any, cast
 import orjson
 from aiohttp import web
 
+from lume_local._http.console import Console
+from lume_local._http.download import sent
 from lume_local._http.operations import CAPABILITIES, Answer, Api, Ask, Content
-from lume_local._http.problems import Problem
+from lume_local._http.problems import Problem, odd_problem
+from lume_local._http.reports import Reports
 from lume_local._http.requests import MOST_BYTES
 from lume_local._runs.health import is_storage_full, why
 
 _log = logging.getLogger("lume_local")
 
 _KEY_HEADER = "lume-api-key"
-_OPEN = {"/healthz", "/openapi.yaml", "/openapi.json", "/docs"}
-"""What needs no key."""
+_OPEN = {"/healthz", "/openapi.yaml", "/openapi.json", "/docs", "/", "/console/session"}
+"""What needs no key; the last one is how the console's page signs in."""
+_OPEN_BELOW = ("/docs/", "/console/files/")
 BODY_LIMIT = 60.0
 """Seconds that the body of a request may take, uploads apart."""
 CHUNK_LIMIT = 60.0
@@ -29,10 +32,14 @@ CHUNK_LIMIT = 60.0
 Operation = Callable[[Ask], Awaitable[Answer]]
 
 
-def _router(api: Api) -> web.UrlDispatcher:
+def _router(api: Api, reports: Reports, console: Console) -> web.UrlDispatcher:
     """Which operation does what: aiohttp's router, which gives an operation in place of a handler."""
     run, flow = "/v1/runs/{run_id}", "/v1/flows/{flow}/versions/{version}"
     table: dict[str, dict[str, Operation]] = {
+        "/": {"GET": console.page},
+        "/console/files/{file}": {"GET": console.file},
+        "/console/session": {"POST": console.sign_in, "DELETE": console.sign_out},
+        "/console/links": {"POST": console.new_link},
         "/healthz": {"GET": api.health},
         "/openapi.yaml": {"GET": api.openapi_yaml},
         "/openapi.json": {"GET": api.openapi_json},
@@ -41,7 +48,10 @@ def _router(api: Api) -> web.UrlDispatcher:
         "/v1/runs": {"GET": api.list, "POST": api.submit},
         run: {"GET": api.status},
         f"{run}/cancel": {"POST": api.cancel},
+        f"{run}/deliveries": {"GET": reports.deliveries},
+        f"{run}/outputs/{{output}}": {"GET": reports.output},
         "/v1/changes": {"GET": api.changes},
+        "/v1/statistics": {"GET": reports.statistics},
         flow: {"GET": api.get_flow, "PUT": api.put_flow},
         f"{flow}/schema": {"GET": api.get_schema},
         "/v1/uploads/{name}": {"PUT": api.upload},
@@ -63,10 +73,12 @@ class Front:
         keep: for how many seconds an idempotency key is known; None for ever.
     """
 
-    def __init__(self, api: Api, api_key: str, keep: float | None) -> None:
-        self._api = api
+    def __init__(
+        self, api: Api, reports: Reports, console: Console, api_key: str, keep: float | None
+    ) -> None:
+        self._api, self._console = api, console
         self._headers = {} if keep is None else {"Lume-Idempotency-Expires": str(int(keep))}
-        self._router = _router(api)
+        self._router = _router(api, reports, console)
         self._api_key = api_key.encode()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -74,6 +86,10 @@ class Front:
         request_id = uuid.uuid4().hex
         try:
             answer = await self._settled(request)
+            if answer.file is not None:
+                return await sent(request, answer.file, headers_of(answer, request_id, self._headers))
+        except Problem as problem:
+            answer = problem_answer(problem)
         except web.HTTPRequestEntityTooLarge:
             answer = problem_answer(Problem("too-large", f"a body has at most {MOST_BYTES:,} bytes"))
         except web.HTTPException as error:
@@ -99,7 +115,7 @@ class Front:
 
     async def _answer(self, request: web.BaseRequest) -> Answer:
         path = request.path
-        if path not in _OPEN and not path.startswith("/docs/"):
+        if path not in _OPEN and not path.startswith(_OPEN_BELOW):
             self._authenticate(request)
         match = await self._router.resolve(cast(Any, request))
         error = match.http_exception
@@ -115,6 +131,8 @@ class Front:
         return await operation(await _ask(request, dict(match), operation == self._api.upload))
 
     def _authenticate(self, request: web.BaseRequest) -> None:
+        if _KEY_HEADER not in request.headers and self._console.admits(request.method, request.headers):
+            return
         given = request.headers.get(_KEY_HEADER, "").encode("utf-8", "surrogateescape")
         if not hmac.compare_digest(given, self._api_key):
             raise Problem("unauthorized", f"send the server's API key in the header {_KEY_HEADER}")
@@ -133,6 +151,7 @@ async def _ask(request: web.BaseRequest, path: dict[str, Any], is_streamed: bool
         content_type=request.headers.get("Content-Type"),
         content_range=request.headers.get("Content-Range"),
         traceparents=request.headers.getall("traceparent", []),
+        headers=request.headers,
         content=Content(_chunks(request), request.content_length) if is_streamed else None,
     )
 
@@ -165,14 +184,6 @@ async def _chunks(request: web.BaseRequest) -> AsyncIterator[bytes]:
         yield chunk
 
 
-def odd_problem(status: int, reason: str) -> Problem:
-    """An error of HTTP itself as a problem of its own status."""
-    problem = Problem("malformed-request", reason)
-    problem.status = status
-    problem.document |= {"status": status, "title": http.HTTPStatus(status).phrase}
-    return problem
-
-
 _MORE_HEADERS = {
     401: {"WWW-Authenticate": 'ApiKey realm="lume"'},
     503: {"Retry-After": "1"},
@@ -185,8 +196,8 @@ def problem_answer(problem: Problem, headers: dict[str, str] | None = None) -> A
     return Answer(problem.status, problem.document, {**(headers or {}), **more}, "application/problem+json")
 
 
-def response_of(answer: Answer, request_id: str, every: dict[str, str] | None = None) -> web.Response:
-    """An answer with the headers that every one carries."""
+def headers_of(answer: Answer, request_id: str, every: dict[str, str] | None = None) -> dict[str, str]:
+    """The headers of an answer, with those that every one carries."""
     headers = {
         **(every or {}),
         **answer.headers,
@@ -195,9 +206,15 @@ def response_of(answer: Answer, request_id: str, every: dict[str, str] | None = 
         "Cache-Control": "no-store",
         "Server": "lume_local",
     }
+    has_body = answer.document is not None or answer.file is not None
+    return headers | ({"Content-Type": answer.content_type} if has_body else {})
+
+
+def response_of(answer: Answer, request_id: str, every: dict[str, str] | None = None) -> web.Response:
+    """An answer as it is sent."""
+    headers = headers_of(answer, request_id, every)
     if answer.document is None:
         return web.Response(status=answer.status, headers=headers)
-    headers["Content-Type"] = answer.content_type
     document = answer.document
     body = document if isinstance(document, bytes) else orjson.dumps(document)
     return web.Response(status=answer.status, headers=headers, body=body)

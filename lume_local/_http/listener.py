@@ -7,8 +7,8 @@ import uuid
 
 from aiohttp import web
 
-from lume_local._http.front import Front, odd_problem, problem_answer, response_of
-from lume_local._http.problems import Problem
+from lume_local._http.front import Front, problem_answer, response_of
+from lume_local._http.problems import Problem, odd_problem
 from lume_local._runs.waiters import Hub
 
 _log = logging.getLogger("lume_local")

@@ -1,7 +1,7 @@
 """What each operation of the wire contract does. Knows neither sockets nor aiohttp: `Ask` in, `Answer` out."""
 
-import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from attrs import field, frozen
@@ -9,7 +9,7 @@ from attrs import field, frozen
 from lume_async.models import RunStatus
 from lume_local._flow.definition import json_schema, read_definition
 from lume_local._flow.fields import FlowError
-from lume_local._http import requests, viewer
+from lume_local._http import queries, requests, viewer
 from lume_local._http.contract import contract_json, contract_yaml
 from lume_local._http.documents import change_document, etag, run_document
 from lume_local._http.problems import Problem
@@ -44,6 +44,7 @@ class Ask:
     content_type: str | None
     content_range: str | None
     traceparents: list[str] = field(factory=list)
+    headers: Mapping[str, str] = field(factory=dict)
     content: "Content | None" = None
 
 
@@ -57,12 +58,13 @@ class Content:
 
 @frozen
 class Answer:
-    """An answer: JSON, bytes as they are, or nothing where `document` is None."""
+    """An answer: JSON, bytes as they are, a file, or nothing where `document` is None."""
 
     status: int
     document: Any = None
     headers: dict[str, str] = field(factory=dict)
     content_type: str = "application/json"
+    file: Path | None = None
 
 
 class Api:
@@ -163,10 +165,7 @@ class Api:
         return Answer(status, document, {"ETag": etag(run), **(headers or {})})
 
     def _require(self, run_id: str) -> Run:
-        run = self._store.get(run_id) if requests.is_run_id(run_id) else None
-        if run is None:
-            raise Problem("run-not-found", f"there is no run {run_id[:128]!r}")
-        return run
+        return required_run(self._store, run_id)
 
     async def _require_flow(self, ref: str) -> StoredFlow:
         try:
@@ -193,20 +192,11 @@ class Api:
 
     async def list(self, ask: Ask) -> Answer:
         """`GET /v1/runs`."""
-        requests.only_known(
-            ask.query, ("flow_version", "source_path", "status", "limit", "cursor"), repeatable=("status",)
-        )
+        wanted = queries.wanted(ask.query)
         query = dict(ask.query)
-        statuses = [one.strip() for name, value in ask.query if name == "status" for one in value.split(",")]
-        for status in statuses:
-            if not re.fullmatch(r"[A-Z][A-Z_]{0,31}", status):
-                raise Problem("invalid-query", f"status {status[:40]!r} is not a status such as SUCCEEDED")
         limit = requests.whole_number(query, "limit", 50, 1, 1000)
         before = requests.cursor(query.get("cursor"), self._store.store_id, "cursor")
-        filters: dict[str, str] = {
-            name: query[name] for name in ("flow_version", "source_path") if name in query
-        }
-        runs = self._store.runs(filters, statuses, before, limit + 1)
+        runs = self._store.runs(wanted, before, limit + 1)
         more = len(runs) > limit
         items = [run_document(run, self._runner.progress(run.run_id)) for run in runs[:limit]]
         following = f"{self._store.store_id}-{runs[limit - 1].seq}" if more else None
@@ -313,6 +303,14 @@ class Api:
         await self._require_flow(_ref(ask))
         schema = json_schema(self._flows.parsed(_ref(ask)))
         return Answer(200, schema, content_type="application/schema+json")
+
+
+def required_run(store: Store, run_id: str) -> Run:
+    """A run that a request names. Raises `Problem`."""
+    run = store.get(run_id) if requests.is_run_id(run_id) else None
+    if run is None:
+        raise Problem("run-not-found", f"there is no run {run_id[:128]!r}")
+    return run
 
 
 def _exists(what: str) -> Problem:

@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem details. Pure."""
 
+import http
 from typing import Any
 
 TYPE = "urn:lume:problem:"
@@ -53,3 +54,11 @@ class Problem(Exception):
             "detail": detail,
             **extra,
         }
+
+
+def odd_problem(status: int, reason: str) -> Problem:
+    """An error of HTTP itself as a problem of its own status."""
+    problem = Problem("malformed-request", reason)
+    problem.status = status
+    problem.document |= {"status": status, "title": http.HTTPStatus(status).phrase}
+    return problem

@@ -29,6 +29,19 @@ class Delivery:
     traceparent: str | None = None
 
 
+@frozen
+class Attempted:
+    """How a delivery is going, without its body. `due` is None once it is settled."""
+
+    id: str
+    url: str
+    attempts: int
+    due: float | None
+    delivered_at: str | None
+    error: str | None
+    at: str
+
+
 class Deliveries:
     """The outbox of one state file. A row is settled, delivered or given up, once nothing is due any more."""
 
@@ -51,6 +64,14 @@ class Deliveries:
             [limit],
         )
         return [Delivery(*row) for row in rows]
+
+    def of_run(self, run_id: str) -> list[Attempted]:
+        """The deliveries of a run, oldest first; settled ones until they are forgotten."""
+        rows = self._db.execute(
+            "SELECT id, url, attempts, due, delivered_at, error, at FROM deliveries WHERE run_id = ? ORDER BY at",
+            [run_id],
+        )
+        return [Attempted(*row) for row in rows]
 
     def delivered(self, delivery_id: str) -> None:
         """The receiver has accepted it."""

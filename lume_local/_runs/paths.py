@@ -80,6 +80,10 @@ class Roots:
         text = re.sub(r"\{([a-z_]+)\}", lambda match: values.get(match[1], match[0]), _local(template))
         if ".." in Path(text).parts:
             raise PathRefused(f"the target {text!r} contains a '..' part: write the path without it")
+        return self.written(text)
+
+    def written(self, text: str) -> Path:
+        """The file at a place that targets may be written to. Raises `PathRefused`."""
         path = self._below(
             Path(os.path.normpath(self.folders[0] / text)), text, (*self.folders, self.data), "target"
         )

@@ -10,6 +10,7 @@ import uuid
 from pathlib import Path
 
 from lume_local._runs.schema import ADDED, SCHEMA, VERSION
+from lume_local._runs.statistics import add_statistics
 from lume_local._runs.times import now_text
 from lume_local._shared.commit import sync_file, sync_folder
 
@@ -84,6 +85,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute(ADDED)
+        add_statistics(db)
         _skip_lost_numbers(db)
         db.execute("PRAGMA synchronous = NORMAL")  # see `durability`
     except sqlite3.DatabaseError as error:

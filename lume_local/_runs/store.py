@@ -26,8 +26,10 @@ import orjson
 from attrs import frozen
 
 from lume_local._runs.durability import Durability
+from lume_local._runs.listing import Wanted, selected
 from lume_local._runs.outbox import Deliveries
 from lume_local._runs.state_file import open_state
+from lume_local._runs.statistics import Statistics
 from lume_local._runs.times import now_text
 
 
@@ -122,6 +124,7 @@ class Store:
         self.store_id: str = row[0]
         """Says that a cursor belongs to this data folder and not to one that lay here before."""
         self.deliveries = Deliveries(self._db)
+        self.statistics = Statistics(self._db)
         self._durability = Durability(path)
 
     async def settled(self) -> None:
@@ -261,19 +264,10 @@ class Store:
             self._durability.wanted()
         return self.require(run_id)
 
-    def runs(self, filters: dict[str, str], statuses: list[str], before: int | None, limit: int) -> list[Run]:
+    def runs(self, wanted: Wanted, before: int | None, limit: int) -> list[Run]:
         """A page of runs, newest first, older than the run with sequence number `before`."""
-        where, values = ["1"], list[Any]()
-        for name, value in filters.items():
-            where.append(f"{name} = ?")
-            values.append(value)
-        if statuses:
-            where.append(f"status IN ({', '.join('?' * len(statuses))})")
-            values += statuses
-        if before is not None:
-            where.append("seq < ?")
-            values.append(before)
-        query = f"SELECT {_RUN_COLUMNS} FROM runs WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT ?"
+        condition, values = selected(wanted, before, limit)
+        query = f"SELECT {_RUN_COLUMNS} FROM runs WHERE {condition} ORDER BY seq DESC LIMIT ?"
         return [_run(row) for row in self._db.execute(query, [*values, limit])]
 
     # -- changes

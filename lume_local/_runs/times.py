@@ -5,15 +5,21 @@ from datetime import UTC, datetime, timedelta
 
 def now_text() -> str:
     """The present time."""
-    return _text(datetime.now(UTC))
+    return as_text(datetime.now(UTC))
 
 
 def ago_text(seconds: float) -> str:
     """The time so many seconds ago. These strings sort as the times do."""
-    return _text(datetime.now(UTC) - timedelta(seconds=seconds))
+    return as_text(datetime.now(UTC) - timedelta(seconds=seconds))
 
 
-def _text(moment: datetime) -> str:
+def at_text(seconds: float) -> str:
+    """The time so many seconds after 1970 began."""
+    return as_text(datetime.fromtimestamp(seconds, UTC))
+
+
+def as_text(moment: datetime) -> str:
+    """A time in UTC."""
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 

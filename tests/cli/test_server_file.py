@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -42,6 +43,34 @@ def stop(started: Started) -> None:
     assert started.end().code == 0
 
 
+def without_link(text: str) -> str:
+    return re.sub(r"#token=\S+", "", text)
+
+
+def test_a_link_to_the_console_is_printed_at_the_start_and_when_asked_for(lone: Shell) -> None:
+    started = serving(lone)
+    first = re.search(r"Console: (\S+) \(works once\)", started.err)
+    second = lone.lume("console")
+    assert second.code == 0, second.err
+    assert first is not None
+    links = [first[1], second.out.strip()]
+    assert all(re.fullmatch(re.escape(started.out.strip()) + r"/#token=[\w-]{43}", link) for link in links)
+    assert len(set(links)) == 2
+    assert json.loads(lone.lume("console", "-o", "json").out)["url"].startswith(started.out.strip())
+    wrong = lone.lume("console", LUME_BASE_URL=started.out.strip(), LUME_API_KEY="wrong")
+    assert (wrong.code, "API key" in wrong.err) == (4, True), wrong.err
+    stop(started)
+    gone = lone.lume("console")
+    assert (gone.code, "does not respond" in gone.err) == (1, True), gone.err
+
+
+def test_with_a_key_that_is_not_shown_neither_is_a_link(lone: Shell) -> None:
+    started = serving(lone, "--key-env", "SECRET", SECRET="whisper")
+    assert "#token=" not in started.err
+    assert "`lume console` prints a link" in started.err
+    stop(started)
+
+
 def test_nothing_has_to_be_exported(lone: Shell, home: Path) -> None:
     started = serving(lone)
     assert f"Commands find it from {home} and below" in started.err
@@ -59,7 +88,8 @@ def test_another_start_has_the_same_port_and_key(lone: Shell, home: Path) -> Non
     stop(first)
     second = serving(lone)
     stop(second)
-    assert (first.out, first.err) == (second.out, second.err)
+    assert first.out == second.out
+    assert without_link(first.err) == without_link(second.err)
     file = home / ".lume" / "server.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert json.loads(file.read_text())["base_url"] == first.out.strip()

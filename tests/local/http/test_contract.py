@@ -222,6 +222,8 @@ async def test_answers_are_as_the_golden_files_say(wire: Wire, home: Path) -> No
     found["problem_duplicate"] = (await wire.ask("POST", "/v1/runs", json=body)).document
     found["run_partial_failed"] = await wire.run("people:v1", "mixed.csv", run_metadata={"ticket": "A-1"})
     found["run_failed"] = await wire.run("people:v1", "absent.csv", run_metadata={"ticket": "A-1"})
+    found["statistics"] = (await wire.ask("GET", "/v1/statistics?by=hour,status")).document
+    found["statistics"]["items"] = [one for one in found["statistics"]["items"] if one["status"] != "FAILED"]
     found["problem_field"] = (await wire.submit("people:v1", "")).document
     found["runs_page"] = (await wire.ask("GET", "/v1/runs?limit=1")).document
     start = (await wire.ask("GET", "/v1/changes")).document
@@ -244,6 +246,9 @@ async def test_answers_are_as_the_golden_files_say(wire: Wire, home: Path) -> No
     assert found["flow_version"] == golden("flow_version") | {
         "created_at": found["flow_version"]["created_at"]
     }
+    output = f"/v1/runs/{found['run_partial_failed']['id']}/outputs/rejects"
+    async with wire.session.get(output) as response:
+        assert await response.text() == (GOLDEN / "rejects.csv").read_text()
     for name, document in found.items():
         assert shape(document) == shape(golden(name)), name
 

@@ -1,0 +1,118 @@
+"""The console: a page for browsers at `/`, its files, and its sessions. The page itself is `lume_local/_console`.
+
+All that the page shows and does goes through the contract; only how it signs in is its own.
+"""
+
+from collections.abc import Collection, Mapping
+from functools import cache
+from pathlib import Path
+
+from lume_local._http import requests
+from lume_local._http.operations import Answer, Ask
+from lume_local._http.problems import Problem, odd_problem
+from lume_local._http.same_origin import is_own_host, is_same_origin
+from lume_local._http.sessions import Sessions
+
+_FOLDER = Path(__file__).parents[1] / "_console"
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+PAGE = "index.html"
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'; trusted-types 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Of the page and its files: nothing from elsewhere, nothing inline, and no string becomes markup or a script."""
+
+
+class Console:
+    """What is served to browsers, and whom it is served to.
+
+    Args:
+        sessions: who has signed in.
+        names: host names, besides addresses and `localhost`, that the page may be opened by.
+    """
+
+    def __init__(self, sessions: Sessions, names: Collection[str]) -> None:
+        self._sessions = sessions
+        self._names = names
+
+    def admits(self, method: str, headers: Mapping[str, str]) -> bool:
+        """Whether a request without a key belongs to a session. Raises `Problem` where its host is wrong."""
+        cookies = headers.get("Cookie")
+        if cookies is None or not self._sessions.holds(cookies):
+            return False
+        self._check_host(headers)
+        return is_same_origin(method, headers)
+
+    async def page(self, ask: Ask) -> Answer:
+        """`GET /`."""
+        return self._file(ask, PAGE)
+
+    async def file(self, ask: Ask) -> Answer:
+        """`GET /console/files/{file}`: what the page loads."""
+        return self._file(ask, ask.path["file"])
+
+    def _file(self, ask: Ask, name: str) -> Answer:
+        self._check_host(ask.headers)
+        requests.only_known(ask.query, ())
+        content, content_type = _content(name)
+        return Answer(200, content, HEADERS, content_type)
+
+    async def sign_in(self, ask: Ask) -> Answer:
+        """`POST /console/session` `{token}`: trades the token of a link for a session."""
+        self._check_own_page("POST", ask)
+        token = requests.json_object(ask.body, ask.content_type).get("token")
+        cookie = self._sessions.begin(token) if isinstance(token, str) else None
+        if cookie is None:
+            raise Problem(
+                "unauthorized", "this link is wrong or was used already: `lume console` prints a new one"
+            )
+        return Answer(204, None, {"Set-Cookie": cookie})
+
+    async def sign_out(self, ask: Ask) -> Answer:
+        """`DELETE /console/session`: ends the session."""
+        self._check_own_page("DELETE", ask)
+        return Answer(204, None, {"Set-Cookie": self._sessions.end(ask.headers.get("Cookie", ""))})
+
+    async def new_link(self, ask: Ask) -> Answer:
+        """`POST /console/links`: the token of a new link, for whoever has the key."""
+        requests.only_known(ask.query, ())
+        return Answer(201, {"token": self._sessions.new_token()})
+
+    def _check_own_page(self, method: str, ask: Ask) -> None:
+        self._check_host(ask.headers)
+        if not is_same_origin(method, ask.headers):
+            raise Problem("unauthorized", "only the console's own page signs in and out")
+
+    def _check_host(self, headers: Mapping[str, str]) -> None:
+        """Refuse a name that may be another site's. Raises `Problem`."""
+        host = headers.get("Host", "")
+        if not is_own_host(host, self._names):
+            raise odd_problem(
+                421,
+                f"the console is not at {host[:200]!r}: open it by the server's IP address or by localhost",
+            )
+
+
+@cache
+def _content(name: str) -> tuple[bytes, str]:
+    """A file of the page, and its content type. Raises `Problem` where there is none."""
+    if name not in _names():
+        raise Problem("not-found", f"there is no file {name[:100]!r} of the console")
+    return (_FOLDER / name).read_bytes(), _TYPES[Path(name).suffix]
+
+
+@cache
+def _names() -> frozenset[str]:
+    return frozenset(path.name for path in _FOLDER.iterdir() if path.suffix in _TYPES)

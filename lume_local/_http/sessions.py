@@ -1,0 +1,78 @@
+"""Who may use the console: a link works once and is traded for a session, which a cookie carries.
+
+Both are kept in memory only, as digests: a server that is started again knows neither.
+"""
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+
+IDLE_LIMIT = 7 * 86400.0
+"""Seconds that a session lives without a request: an open page keeps it alive."""
+_MOST = 100
+"""Links, and sessions: the oldest gives way."""
+
+
+class Sessions:
+    """The links and sessions of one server.
+
+    Args:
+        name: tells the cookies of servers on one machine apart: a cookie belongs to a host, not to a port.
+        clock: the time in seconds.
+    """
+
+    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._cookie = f"lume-{name}"
+        self._clock = clock
+        self._tokens: dict[bytes, None] = {}
+        self._sessions: dict[bytes, float] = {}
+
+    def new_token(self) -> str:
+        """A token that can be traded for a session once."""
+        token = secrets.token_urlsafe(32)
+        _add(self._tokens, _digest(token), None)
+        return token
+
+    def begin(self, token: str) -> str | None:
+        """The `Set-Cookie` of a new session for a token; None where the token is wrong or was used."""
+        digest = _digest(token)
+        if digest not in self._tokens:
+            return None
+        del self._tokens[digest]
+        value = secrets.token_urlsafe(32)
+        _add(self._sessions, _digest(value), self._clock())
+        return f"{self._cookie}={value}; Path=/; HttpOnly; SameSite=Strict"
+
+    def end(self, cookies: str) -> str:
+        """End the session of a request, if it has one; the `Set-Cookie` that removes its cookie."""
+        self._sessions.pop(self._digest_of(cookies), None)
+        return f"{self._cookie}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"
+
+    def holds(self, cookies: str) -> bool:
+        """Whether the `Cookie` header of a request names a session; it lives on from now."""
+        digest, now = self._digest_of(cookies), self._clock()
+        seen = self._sessions.pop(digest, None)
+        if seen is None or now - seen > IDLE_LIMIT:
+            return False
+        self._sessions[digest] = now  # the last one, so that the first one is the oldest
+        return True
+
+    def _digest_of(self, cookies: str) -> bytes:
+        try:
+            found = SimpleCookie(cookies).get(self._cookie)
+        except CookieError:
+            return b""
+        return b"" if found is None else _digest(found.value)
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+
+
+def _add(known: dict[bytes, Any], digest: bytes, value: Any) -> None:
+    known[digest] = value
+    if len(known) > _MOST:
+        del known[next(iter(known))]

@@ -1,0 +1,63 @@
+"""Which runs a page of the list holds, as SQL. Pure."""
+
+# ruff: noqa: S608 - the parts of its SQL are constants.
+from typing import Any
+
+from attrs import field, frozen
+
+from lume_local._runs.statistics import flow_range
+
+
+@frozen
+class Wanted:
+    """Which runs are listed; None and an empty list for all.
+
+    Attributes:
+        flow: of its versions.
+        source: a part of the source path.
+        since: created then or later.
+        attention: that wait for a person, and have no result or more than this share of their rows rejected.
+    """
+
+    flow_version: str | None = None
+    flow: str | None = None
+    source_path: str | None = None
+    source: str | None = None
+    statuses: list[str] = field(factory=list)
+    since: str | None = None
+    attention: float | None = None
+
+
+def selected(wanted: Wanted, before: int | None, limit: int) -> tuple[str, list[Any]]:
+    """The condition for a page of runs, older than the run with sequence number `before`, and its values."""
+    where, values = _conditions(wanted)
+    if before is not None:
+        where.append("seq < ?")
+        values.append(before)
+    condition = " AND ".join(where) or "1"
+    if wanted.source is None and wanted.since is None:
+        return condition, values
+    # Many runs may have to be passed over: in an index, since the rows themselves are large.
+    found = f"SELECT seq FROM runs INDEXED BY listing WHERE {condition} ORDER BY seq DESC LIMIT ?"
+    return f"seq IN ({found})", [*values, limit]
+
+
+def _conditions(wanted: Wanted) -> tuple[list[str], list[Any]]:
+    where, values = list[str](), list[Any]()
+    for condition, value in (
+        ("flow_version = ?", wanted.flow_version),
+        ("source_path = ?", wanted.source_path),
+        ("instr(source_path, ?) > 0", wanted.source),
+        ("created_at >= ?", wanted.since),
+        ("seq IN (SELECT seq FROM attention WHERE ratio > ?)", wanted.attention),
+    ):
+        if value is not None:
+            where.append(condition)
+            values.append(value)
+    if wanted.flow is not None:
+        where.append("flow_version BETWEEN ? AND ?")
+        values += flow_range(wanted.flow)
+    if wanted.statuses:
+        where.append(f"status IN ({', '.join('?' * len(wanted.statuses))})")
+        values += wanted.statuses
+    return where, values

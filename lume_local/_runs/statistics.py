@@ -1,0 +1,154 @@
+"""Counts of runs and their rows by the hour, and which runs wait for a person: kept current by the state file itself.
+
+Triggers do it, so that a count and what it counts are one transaction, and reading takes no longer where there are
+100,000 runs. They came later than the other tables: an older file is counted once, when it is opened.
+"""
+
+# ruff: noqa: S608 - the parts of its SQL are constants.
+import sqlite3
+from collections.abc import Sequence
+
+from attrs import frozen
+
+_READ = "coalesce(json_extract(metrics, '$.rows_read'), 0)"
+_REJECTED = "coalesce(json_extract(metrics, '$.rows_rejected'), 0)"
+_SERIOUS = "('FAILED', 'CRASHED', 'PARTIAL_FAILED')"
+WHOLE = 2.0
+"""The share of rejected rows of a run without a result: above every one that can be asked for."""
+
+
+def _of(row: str, expression: str) -> str:
+    """An expression over the columns of a trigger's row."""
+    return expression.replace("metrics", f"{row}.metrics")
+
+
+def _counted(row: str, sign: str) -> str:
+    return f"""
+    INSERT INTO run_counts VALUES (
+        substr({row}.created_at, 1, 13), {row}.flow_version, {row}.status,
+        {sign}1, {sign}{_of(row, _READ)}, {sign}{_of(row, _REJECTED)}
+    ) ON CONFLICT DO UPDATE SET
+        runs = runs + excluded.runs,
+        rows_read = rows_read + excluded.rows_read,
+        rows_rejected = rows_rejected + excluded.rows_rejected;
+    """
+
+
+_RATIO = f"iif(status = 'PARTIAL_FAILED', 1.0 * {_REJECTED} / max({_READ}, 1), {WHOLE})"
+_NOTED = f"""
+    INSERT OR REPLACE INTO attention
+    SELECT flow_version, source_key, seq, {_RATIO} FROM runs WHERE seq = new.seq AND status IN {_SERIOUS};
+"""
+
+TABLES = f"""
+CREATE TABLE run_counts (
+    hour TEXT NOT NULL,
+    flow_version TEXT NOT NULL,
+    status TEXT NOT NULL,
+    runs INTEGER NOT NULL,
+    rows_read INTEGER NOT NULL,
+    rows_rejected INTEGER NOT NULL,
+    PRIMARY KEY (hour, flow_version, status)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX counts_by_flow ON run_counts (flow_version, hour);
+
+CREATE TABLE attention (
+    flow_version TEXT NOT NULL,
+    source_key TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    ratio REAL NOT NULL,
+    PRIMARY KEY (flow_version, source_key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX attention_by_seq ON attention (seq, ratio);
+
+CREATE TRIGGER run_created AFTER INSERT ON runs BEGIN
+    {_counted("new", "")}
+    DELETE FROM attention WHERE flow_version = new.flow_version AND source_key = new.source_key;
+    {_NOTED}
+END;
+CREATE TRIGGER run_changed AFTER UPDATE OF status, metrics ON runs BEGIN
+    {_counted("old", "-")} {_counted("new", "")}
+END;
+CREATE TRIGGER run_ended AFTER UPDATE OF status ON runs WHEN new.status IN {_SERIOUS} BEGIN
+    {_NOTED}
+END;
+
+CREATE INDEX listing ON runs (created_at, status, flow_version, source_path);
+CREATE INDEX deliveries_by_run ON deliveries (run_id);
+
+INSERT INTO run_counts
+SELECT substr(created_at, 1, 13), flow_version, status, count(*), sum({_READ}), sum({_REJECTED})
+FROM runs GROUP BY 1, 2, 3;
+
+INSERT INTO attention
+SELECT flow_version, source_key, seq, {_RATIO} FROM runs
+WHERE seq IN (SELECT max(seq) FROM runs GROUP BY flow_version, source_key) AND status IN {_SERIOUS};
+"""
+"""What is added to a state file that has none of it."""
+
+DIMENSIONS = {
+    "hour": "hour || ':00:00Z'",
+    "day": "substr(hour, 1, 10) || 'T00:00:00Z'",
+    "flow_version": "flow_version",
+    "status": "status",
+}
+"""What runs can be counted by."""
+
+
+@frozen
+class Count:
+    """Runs that have something in common: `of` has a value for each dimension asked for."""
+
+    of: dict[str, str]
+    runs: int
+    rows_read: int
+    rows_rejected: int
+
+
+def add_statistics(db: sqlite3.Connection) -> None:
+    """Add the tables to a state file that has none; all of them or nothing."""
+    query = "SELECT 1 FROM sqlite_master WHERE name = 'run_counts'"
+    if db.execute(query).fetchone() is None:
+        db.executescript(f"BEGIN IMMEDIATE; {TABLES} COMMIT")
+
+
+class Statistics:
+    """The counts of one state file."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def counts(
+        self, by: Sequence[str], since: str | None, flow: str | None, *, worst_first: bool, limit: int
+    ) -> list[Count]:
+        """Runs created in or after the hour of `since`, grouped.
+
+        Args:
+            by: names of `DIMENSIONS`.
+            since: a time; None for all.
+            flow: only its versions.
+            worst_first: in order of the share of rejected rows, else in that of the dimensions.
+            limit: of the groups.
+        """
+        where, values = ["1"], list[str | int]()
+        if since is not None:
+            where.append("hour >= ?")
+            values.append(since[:13])
+        if flow is not None:
+            where.append("flow_version BETWEEN ? AND ?")
+            values += flow_range(flow)
+        groups = ", ".join(DIMENSIONS[name] for name in by)
+        order = ", ".join(str(number) for number in range(1, len(by) + 1))
+        if worst_first:
+            order = f"1.0 * sum(rows_rejected) / max(sum(rows_read), 1) DESC, {order}"
+        rows = self._db.execute(
+            f"SELECT {groups}, sum(runs), sum(rows_read), sum(rows_rejected) FROM run_counts "
+            f"WHERE {' AND '.join(where)} GROUP BY {groups} HAVING sum(runs) > 0 ORDER BY {order} LIMIT ?",
+            [*values, limit],
+        )
+        return [Count(dict(zip(by, row, strict=False)), *row[len(by) :]) for row in map(tuple, rows)]
+
+
+def flow_range(flow: str) -> tuple[str, str]:
+    """The least and the greatest reference to a version of a flow, as SQLite compares text."""
+    return f"{flow}:", f"{flow}:\U0010ffff"

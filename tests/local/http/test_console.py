@@ -1,0 +1,127 @@
+"""The console's door: who gets in, from where, and what is said of the page. Without a browser."""
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+import lume_local
+
+FOLDER = Path(lume_local.__file__).parent / "_console"
+OWN = {"Sec-Fetch-Site": "same-origin"}
+
+
+def token_of(server: lume_local.Server) -> str:
+    base_url, _, token = server.console_url().partition("/#token=")
+    assert base_url == server.base_url
+    return token
+
+
+@pytest.fixture
+async def browser(server: lume_local.Server) -> AsyncIterator[aiohttp.ClientSession]:
+    """As a browser: it keeps cookies, and has no key."""
+    jar = aiohttp.CookieJar(unsafe=True)
+    async with aiohttp.ClientSession(server.base_url, cookie_jar=jar) as session:
+        yield session
+
+
+async def sign_in(browser: aiohttp.ClientSession, token: str) -> int:
+    async with browser.post("/console/session", json={"token": token}, headers=OWN) as response:
+        return response.status
+
+
+async def status(browser: aiohttp.ClientSession, method: str, path: str, **options: object) -> int:
+    async with browser.request(method, path, **options) as response:  # type: ignore[arg-type]
+        return response.status
+
+
+async def test_a_link_opens_one_session(server: lume_local.Server, browser: aiohttp.ClientSession) -> None:
+    token = token_of(server)
+    assert await status(browser, "GET", "/v1/runs") == 401
+    assert await sign_in(browser, token) == 204
+    assert await status(browser, "GET", "/v1/runs") == 200
+    assert await sign_in(browser, token) == 401
+    assert await status(browser, "GET", "/v1/runs") == 200
+    assert await status(browser, "DELETE", "/console/session", headers=OWN) == 204
+    assert await status(browser, "GET", "/v1/runs") == 401
+
+
+@pytest.mark.parametrize("body", [b'{"token": "wrong"}', b'{"token": 1}', b"{}"])
+async def test_a_wrong_token_opens_none(browser: aiohttp.ClientSession, body: bytes) -> None:
+    options = {"data": body, "headers": OWN | {"Content-Type": "application/json"}}
+    assert await status(browser, "POST", "/console/session", **options) == 401
+    assert len(browser.cookie_jar) == 0
+
+
+async def test_whoever_has_the_key_gets_more_links(
+    server: lume_local.Server, browser: aiohttp.ClientSession
+) -> None:
+    assert await status(browser, "POST", "/console/links") == 401
+    async with browser.post("/console/links", headers={"lume-api-key": server.api_key}) as response:
+        assert response.status == 201
+        token = (await response.json())["token"]
+    assert await sign_in(browser, token) == 204
+
+
+async def test_another_pages_requests_are_refused(
+    server: lume_local.Server, browser: aiohttp.ClientSession
+) -> None:
+    assert await sign_in(browser, token_of(server)) == 204
+    elsewhere = {"Origin": "http://127.0.0.1:1"}
+    for headers in ({}, elsewhere, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}):
+        assert await status(browser, "POST", "/v1/runs", json={}, headers=headers) == 401
+        assert await status(browser, "PUT", "/v1/uploads/a.csv", data=b"", headers=headers) == 401
+        assert await status(browser, "DELETE", "/console/session", headers=headers) == 401
+        assert await status(browser, "POST", "/console/session", json={}, headers=headers) == 401
+    assert await status(browser, "GET", "/v1/runs", headers=elsewhere) == 401
+    assert await status(browser, "POST", "/v1/runs", json={}, headers=OWN) == 422
+
+
+async def test_a_rebound_name_gets_nothing(server: lume_local.Server, browser: aiohttp.ClientSession) -> None:
+    assert await sign_in(browser, token_of(server)) == 204
+    rebound = {**OWN, "Host": "evil.example"}
+    cookies = {cookie.key: cookie.value for cookie in browser.cookie_jar}
+    for path in ("/", "/console/files/main.js", "/v1/runs"):
+        assert await status(browser, "GET", path, headers=rebound, cookies=cookies) == 421
+    options = {"json": {"token": token_of(server)}, "headers": rebound}
+    assert await status(browser, "POST", "/console/session", **options) == 421
+
+
+async def test_a_key_that_is_wrong_is_not_made_good_by_a_cookie(
+    server: lume_local.Server, browser: aiohttp.ClientSession
+) -> None:
+    assert await sign_in(browser, token_of(server)) == 204
+    assert await status(browser, "GET", "/v1/runs", headers={"lume-api-key": "wrong"}) == 401
+
+
+async def test_the_page_has_all_that_it_loads(browser: aiohttp.ClientSession) -> None:
+    seen, left = set(), {"/"}
+    while left:
+        path = left.pop()
+        seen.add(path)
+        async with browser.get(path) as response:
+            assert response.status == 200, path
+            policy = response.headers["Content-Security-Policy"]
+            assert "unsafe" not in policy
+            assert "default-src 'none'" in policy
+            text = await response.text()
+        loaded = re.findall(r'(?:href|src)="(/[^"]*)"', text) if path == "/" else []
+        loaded += [f"/console/files/{name}" for name in re.findall(r'from "\./([\w.]+)"', text)]
+        assert "://" not in re.sub(r"http://www\.w3\.org/\S+", "", text), "nothing comes from elsewhere"
+        left |= set(loaded) - seen
+    assert seen - {"/"} == {f"/console/files/{path.name}" for path in FOLDER.iterdir()} - {
+        "/console/files/index.html"
+    }
+
+
+@pytest.mark.parametrize("name", ["other.js", "..%2Fopenapi.yaml", "%2Fetc%2Fpasswd", ".", "%2e%2e"])
+async def test_nothing_else_is_served(browser: aiohttp.ClientSession, name: str) -> None:
+    assert await status(browser, "GET", f"/console/files/{name}") in (401, 404)
+
+
+def test_no_text_becomes_markup() -> None:
+    for path in FOLDER.glob("*.js"):
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|\beval\b", path.read_text())
+        assert len(path.read_text().splitlines()) < 400, path

@@ -1,0 +1,134 @@
+"""Statistics, filters of the list, deliveries and outputs, as the contract has them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local.flows import PEOPLE
+from local.receiver import SECRET, receiver
+from local.servers import serve
+from local.wire import Wire
+
+MIXED = "id,Email,Age\n1,a@b.org,5\nx,y,6\n"
+
+
+@pytest.fixture
+async def two(wire: Wire, home: Path) -> list[dict[str, Any]]:
+    """A run that rejected half of its rows, and one that rejected none."""
+    (home / "mixed.csv").write_text(MIXED)
+    return [await wire.run("people:v1", name) for name in ("mixed.csv", "people.csv")]
+
+
+async def listed(wire: Wire, **query: str) -> list[str]:
+    answer = await wire.ask("GET", "/v1/runs", params=query)
+    assert answer.status == 200, answer.document
+    return [run["source_path"] for run in answer.document["items"]]
+
+
+@pytest.mark.usefixtures("two")
+async def test_the_list_is_narrowed(wire: Wire) -> None:
+    both = ["people.csv", "mixed.csv"]
+    assert await listed(wire, flow="people") == both
+    assert await listed(wire, flow="peopl") == []
+    assert await listed(wire, source="eople") == ["people.csv"]
+    assert await listed(wire, source="%") == []
+    assert await listed(wire, since="2026-01-02T00:00:00+01:00") == both
+    assert await listed(wire, since="2999-01-02T00:00:00Z") == []
+    assert await listed(wire, attention="0.4") == ["mixed.csv"]
+    assert await listed(wire, attention="0.5") == []
+    assert await listed(wire, attention="0", source="eople") == []
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/v1/runs?since=yesterday", "since"),
+        ("/v1/runs?since=2026-01-02T03:04:05", "since"),
+        ("/v1/runs?since=0001-01-01T00:00:00%2B14:00", "since"),
+        ("/v1/runs?attention=2", "attention"),
+        ("/v1/runs?attention=-1", "attention"),
+        ("/v1/statistics?by=colour", "by"),
+        ("/v1/statistics?by=hour,hour", "by"),
+        ("/v1/statistics?order=best", "order"),
+        ("/v1/statistics?limit=0", "limit"),
+    ],
+)
+async def test_what_makes_no_sense_is_refused(wire: Wire, path: str, field: str) -> None:
+    answer = await wire.ask("GET", path)
+    assert (answer.status, answer.document["field"]) == (400, field)
+
+
+@pytest.mark.usefixtures("two")
+async def test_statistics(wire: Wire) -> None:
+    by_status = (await wire.ask("GET", "/v1/statistics")).document["items"]
+    assert by_status == [
+        {"status": "PARTIAL_FAILED", "runs": 1, "rows_read": 2, "rows_rejected": 1},
+        {"status": "SUCCEEDED", "runs": 1, "rows_read": 3, "rows_rejected": 0},
+    ]
+    worst = await wire.ask("GET", "/v1/statistics?by=day,flow_version&by=status&order=rejected&limit=1")
+    (item,) = worst.document["items"]
+    assert (item["flow_version"], item["status"]) == ("people:v1", "PARTIAL_FAILED")
+    assert item["day"].endswith("T00:00:00Z")
+    assert (await wire.ask("GET", "/v1/statistics?flow=other")).document == {"items": []}
+    assert (await wire.ask("GET", "/v1/statistics?since=2999-01-01T00:00:00Z")).document == {"items": []}
+
+
+async def test_outputs_are_downloaded_as_they_are(wire: Wire, two: list[dict[str, Any]]) -> None:
+    mixed = two[0]
+    for output in ("mapped", "rejects"):
+        path = f"/v1/runs/{mixed['id']}/outputs/{output}"
+        content = Path(mixed["metadata"]["target_locations"][output]).read_bytes()
+        async with wire.session.get(path) as response:
+            assert response.status == 200
+            assert response.headers["Content-Type"] == "application/octet-stream"
+            assert response.content_disposition is not None
+            assert str(response.content_disposition.filename).startswith(f"{mixed['id']}-{output}.")
+            assert await response.read() == content
+        async with wire.session.head(path) as response:
+            assert response.headers["Content-Length"] == str(len(content))
+
+
+async def test_an_output_that_is_not_there(wire: Wire, two: list[dict[str, Any]]) -> None:
+    mixed, good = two
+    Path(mixed["metadata"]["target_locations"]["mapped"]).unlink()
+    for path in (
+        f"/v1/runs/{mixed['id']}/outputs/mapped",
+        f"/v1/runs/{mixed['id']}/outputs/other",
+        f"/v1/runs/{good['id']}/outputs/rejects",
+        "/v1/runs/none/outputs/mapped",
+    ):
+        assert (await wire.ask("GET", path)).status == 404
+
+
+async def test_a_link_out_of_the_roots_is_not_followed(wire: Wire, two: list[dict[str, Any]]) -> None:
+    place = Path(two[0]["metadata"]["target_locations"]["rejects"])
+    place.unlink()
+    place.symlink_to("/etc/passwd")
+    answer = await wire.ask("GET", f"/v1/runs/{two[0]['id']}/outputs/rejects")
+    assert (answer.status, answer.kind) == (404, "not-found")
+
+
+async def test_deliveries_do_not_show_what_is_secret_in_their_url(home: Path) -> None:
+    (home / "flows" / "people.v1.toml").write_text(PEOPLE)
+    async with (
+        receiver(lambda event: None) as there,
+        serve(home, webhook_secret=SECRET, webhook_hosts=[there.host]) as wire,
+    ):
+        run = await wire.run("people:v1", "people.csv", webhook_url=f"{there.url}?token=sesame")
+        await there.until(1)
+        path = f"/v1/runs/{run['id']}/deliveries"
+        while not (answer := await wire.ask("GET", path)).document["items"][0]["delivered_at"]:
+            pass
+    (item,) = answer.document["items"]
+    assert "sesame" not in json.dumps(answer.document)
+    assert (item["state"], item["receiver"], item["attempts"]) == ("delivered", f"http://{there.host}", 1)
+    golden = json.loads((Path(__file__).parents[2] / "contract/deliveries_page.json").read_text())
+    assert {name: type(value) for name, value in item.items()} == {
+        name: type(value) for name, value in golden["items"][0].items()
+    }
+
+
+async def test_a_run_without_a_webhook_has_no_deliveries(wire: Wire, two: list[dict[str, Any]]) -> None:
+    assert (await wire.ask("GET", f"/v1/runs/{two[0]['id']}/deliveries")).document == {"items": []}
+    assert (await wire.ask("GET", "/v1/runs/none/deliveries")).status == 404

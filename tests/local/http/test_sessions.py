@@ -1,0 +1,131 @@
+"""Links that work once, and the sessions that they are traded for."""
+
+import pytest
+
+from lume_local._http.same_origin import is_own_host, is_same_origin
+from lume_local._http.sessions import IDLE_LIMIT, Sessions
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def cookie_of(header: str | None) -> str:
+    assert header is not None
+    value, *attributes = header.split("; ")
+    assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(attributes)
+    return value
+
+
+def test_a_token_works_once() -> None:
+    sessions = Sessions("a")
+    token = sessions.new_token()
+    cookie = cookie_of(sessions.begin(token))
+    assert sessions.begin(token) is None
+    assert sessions.begin("") is None
+    assert sessions.holds(cookie)
+    assert sessions.holds(f"theme=dark; {cookie}")
+    assert not sessions.holds(cookie[:-1])
+    assert token not in cookie
+
+
+def test_servers_on_one_machine_know_their_own_cookies_only() -> None:
+    one, other = Sessions("one"), Sessions("other")
+    first, second = (cookie_of(each.begin(each.new_token())) for each in (one, other))
+    both = f"{first}; {second}"
+    assert one.holds(both)
+    assert other.holds(both)
+    assert not one.holds(second)
+
+
+def test_a_session_ends_when_it_is_asked_to_or_rests_for_long() -> None:
+    clock = Clock()
+    sessions = Sessions("a", clock)
+    cookie = cookie_of(sessions.begin(sessions.new_token()))
+    clock.now += IDLE_LIMIT
+    assert sessions.holds(cookie)
+    clock.now += IDLE_LIMIT + 1
+    assert not sessions.holds(cookie)
+    another = cookie_of(sessions.begin(sessions.new_token()))
+    assert "Max-Age=0" in sessions.end(another)
+    assert not sessions.holds(another)
+
+
+def test_memory_is_bounded_and_the_oldest_gives_way() -> None:
+    sessions = Sessions("a")
+    tokens = [sessions.new_token() for _ in range(101)]
+    assert sessions.begin(tokens[0]) is None
+    kept = cookie_of(sessions.begin(tokens[1]))
+    for _ in range(99):
+        sessions.begin(sessions.new_token())
+    assert sessions.holds(kept)
+    first = cookie_of(sessions.begin(sessions.new_token()))
+    for _ in range(99):
+        assert sessions.holds(kept), "one that is in use is not the oldest"
+        sessions.begin(sessions.new_token())
+    assert sessions.holds(kept)
+    assert not sessions.holds("lume-a=")
+    del first
+
+
+@pytest.mark.parametrize("cookies", ["", "=", "lume-a", "lume-a=é; x", "a=b;;;", '"', "lume-a=" + "x" * 9000])
+def test_odd_cookies_name_no_session(cookies: str) -> None:
+    assert not Sessions("a").holds(cookies)
+
+
+@pytest.mark.parametrize(
+    ("host", "is_own"),
+    [
+        ("127.0.0.1:8080", True),
+        ("localhost", True),
+        ("LOCALHOST:80", True),
+        ("[::1]:8080", True),
+        ("192.168.1.7:8080", True),
+        ("lume.internal:8080", True),
+        ("", False),
+        ("evil.example", False),
+        ("evil.example:8080", False),
+        ("127.0.0.1.evil.example", False),
+        ("localhost.evil.example", False),
+        ("lume.internal.evil.example", False),
+        ("evil.example@127.0.0.1x", False),
+        ("[::1", False),
+        ("127.0.0.1:x", False),
+    ],
+)
+def test_hosts(host: str, is_own: bool) -> None:
+    assert is_own_host(host, {"lume.internal"}) is is_own
+
+
+HERE = {"Host": "127.0.0.1:8080"}
+OWN, OTHER = {"Origin": "http://127.0.0.1:8080"}, {"Origin": "http://127.0.0.1:3000"}
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "is_same"),
+    [
+        ("POST", OWN, True),
+        ("POST", {"Sec-Fetch-Site": "same-origin"}, True),
+        ("POST", {"Origin": "https://127.0.0.1:8080"}, True),  # TLS ends in front of the server
+        ("POST", {}, False),
+        ("POST", OTHER, False),
+        ("POST", {"Origin": "null"}, False),
+        ("POST", {**OWN, "Sec-Fetch-Site": "same-site"}, False),
+        ("POST", {**OTHER, "Sec-Fetch-Site": "same-origin"}, False),
+        ("POST", {"Sec-Fetch-Site": "none"}, False),
+        ("PUT", {}, False),
+        ("DELETE", {}, False),
+        ("GET", {}, True),
+        ("GET", {"Sec-Fetch-Site": "none"}, True),
+        ("HEAD", {"Sec-Fetch-Site": "same-origin"}, True),
+        ("GET", {"Sec-Fetch-Site": "same-site"}, False),
+        ("GET", {"Sec-Fetch-Site": "cross-site"}, False),
+        ("GET", OTHER, False),
+    ],
+)
+def test_origins(method: str, headers: dict[str, str], is_same: bool) -> None:
+    assert is_same_origin(method, HERE | headers) is is_same
