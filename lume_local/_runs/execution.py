@@ -13,11 +13,12 @@ from anyio.to_thread import run_sync
 
 from lume_async.models import RunStatus
 from lume_local._runs.recorder import Recorder
-from lume_local._runs.recovery import settle
+from lume_local._runs.recovery import settle, undo
 from lume_local._runs.run_paths import RunPaths
 from lume_local._runs.store import Run
 from lume_local._runs.task_group import task_group
 from lume_local._runs.worker import Worker
+from lume_local._runs.worker_pool import Pool
 from lume_local._shared.commit import committed
 from lume_local._shared.protocol import Cancelled, Done, Execute, Failed, Outcome, Progress, Stage
 
@@ -41,8 +42,10 @@ class Stop(enum.Enum):
 class Execution:
     """The execution of one run. `carry_out` it once; `stop` it at any time before or meanwhile."""
 
-    def __init__(self, run: Run, recorder: Recorder, paths: RunPaths, time_limit: float | None) -> None:
-        self._run, self._recorder, self._paths = run, recorder, paths
+    def __init__(
+        self, run: Run, recorder: Recorder, paths: RunPaths, pool: Pool, time_limit: float | None
+    ) -> None:
+        self._run, self._recorder, self._paths, self._pool = run, recorder, paths, pool
         self._time_limit = time_limit
         self._why: Stop | None = None
         self._stopped = anyio.Event()
@@ -129,24 +132,21 @@ class Execution:
             case None:
                 death = await worker.death()
                 if self._why is None or committed(self._paths.folder(run.run_id)) is not None:
-                    await settle(run, death, recorder, self._paths)
+                    await settle(run, death, recorder, self._paths, self._pool)
                 else:
-                    await self._clean_up(published=False)
+                    await undo(run, self._paths, self._pool)
                     await self._end_stopped(self._why)
             case Done(record):
                 await recorder.succeed(run.run_id, record)
-                await self._clean_up(published=True)
+                await run_sync(self._paths.clean_up, run)
             case Failed(message, metrics):
-                await self._clean_up(published=False)
+                await run_sync(self._paths.clean_up, run)
                 await recorder.end(run.run_id, RunStatus.FAILED, message=message, metrics=metrics)
             case Cancelled():
-                await self._clean_up(published=False)
+                await run_sync(self._paths.clean_up, run)
                 await self._end_stopped(self._why or Stop.UNASKED)
 
     async def _end_stopped(self, why: Stop) -> None:
         status, words = why.value
         message = words.format(limit=self._time_limit, silence=SILENCE)
         await self._recorder.end(self._run.run_id, status, message=message)
-
-    async def _clean_up(self, *, published: bool) -> None:
-        await run_sync(lambda: self._paths.clean_up(self._run, published=published))

@@ -1,5 +1,6 @@
 """What is made of a run whose process is gone: a commit is carried out; without one nothing has happened."""
 
+import logging
 import os
 import signal
 from contextlib import suppress
@@ -12,29 +13,65 @@ from lume_async.models import RunStatus
 from lume_local._runs.recorder import Recorder
 from lume_local._runs.run_paths import RunPaths
 from lume_local._runs.store import Run
-from lume_local._shared.commit import committed, explain, publish
+from lume_local._runs.worker import NotFinished, WorkerDied
+from lume_local._runs.worker_pool import Pool
+from lume_local._shared.commit import FILE, begun, committed, explain, put_in_place, remove_draft
 from lume_local._shared.lock import Locked, held, holder
+from lume_local._shared.protocol import Json
+
+_log = logging.getLogger("lume_local")
 
 _PATIENCE = 5.0
 """Seconds that a worker whose server is gone gets to end by itself."""
 
 
-async def settle(run: Run, death: str, recorder: Recorder, paths: RunPaths) -> None:
+async def settle(run: Run, death: str, recorder: Recorder, paths: RunPaths, pool: Pool) -> None:
     """End a run whose process is gone; `death` says how it went."""
     record = committed(paths.folder(run.run_id))
     if record is None:
-        await run_sync(lambda: paths.clean_up(run, published=False))
+        await undo(run, paths, pool)
         message = f"{death}; nothing was written: submit the run again"
         await recorder.end(run.run_id, RunStatus.CRASHED, message=message)
         return
-    try:
-        await run_sync(publish, record)
-    except OSError as error:
-        message = f"{death}; its output is complete but can't be put in place: {explain(error)}"
+    if trouble := await _finished(paths.folder(run.run_id), record["steps"], pool):
+        message = f"{death}; its output is complete but can't be put in place: {trouble}"
         await recorder.end(run.run_id, RunStatus.CRASHED, message=message)
     else:
         await recorder.succeed(run.run_id, record)
-    await run_sync(lambda: paths.clean_up(run, published=True))
+    await run_sync(paths.clean_up, run)
+
+
+async def undo(run: Run, paths: RunPaths, pool: Pool) -> None:
+    """Leave nothing of a run that has not committed, neither in its folder nor elsewhere."""
+    folder = paths.folder(run.run_id)
+    if trouble := await _finished(folder, begun(folder), pool):
+        _log.warning("run %s: what it has begun can't be undone: %s", run.run_id, trouble)
+    await run_sync(paths.clean_up, run)
+
+
+async def _finished(folder: Path, steps: list[Json], pool: Pool) -> str:
+    """Carry out what is left to do in a run's folder; what is in the way, if anything."""
+    try:
+        if all(step["kind"] == FILE for step in steps):
+            await run_sync(_finish_files, folder)
+        else:
+            async with pool.worker() as worker:
+                await worker.finish(folder)
+    except (NotFinished, WorkerDied) as error:
+        return str(error)
+    except OSError as error:
+        return explain(error)
+    return ""
+
+
+def _finish_files(folder: Path) -> None:
+    record = committed(folder)
+    if record is None:
+        for step in begun(folder):
+            remove_draft(step)
+    else:
+        for step in record["steps"]:
+            put_in_place(step)
 
 
 async def wait_until_free(lock: Path) -> None:

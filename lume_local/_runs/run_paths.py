@@ -1,13 +1,12 @@
 """Where a run reads and writes, what its worker is asked for, and what is removed after it."""
 
 import shutil
-from contextlib import suppress
 from pathlib import Path
 
 from lume_local._runs.flow_registry import Flows
 from lume_local._runs.paths import PathRefused, Roots, spelled
 from lume_local._runs.store import Run
-from lume_local._shared.commit import draft_of
+from lume_local._shared.commit import FILE
 from lume_local._shared.protocol import Execute
 
 MEMORY_LIMIT = "1GB"
@@ -31,11 +30,14 @@ class RunPaths:
         return Execute(
             run_id=run.run_id,
             flow=await self._flows.compiled(run.flow_version),
-            source=str(source),
-            looked_up=self._roots.looked_up(self._spelled(run)),
+            source={
+                "kind": "files",
+                "files": [{"path": str(source), "shown": str(source)}],
+                "looked_up": self._roots.looked_up(self._spelled(run)),
+            },
             folder=str(self.folder(run.run_id)),
-            mapped=str(mapped),
-            rejects=str(rejects),
+            mapped={"kind": FILE, "path": str(mapped)},
+            rejects={"kind": FILE, "path": str(rejects)},
             memory_limit=MEMORY_LIMIT,
             threads=THREADS,
         )
@@ -44,22 +46,9 @@ class RunPaths:
         """The run's own folder, while it is active."""
         return self.folders / run_id
 
-    def clean_up(self, run: Run, *, published: bool) -> None:
-        """Remove the run's folder, and drafts beside its targets if it didn't publish them.
-
-        After a commit this comes last, since the folder proves the commit; else first, so that a run that
-        has ended without output has left nothing behind.
-        """
+    def clean_up(self, run: Run) -> None:
+        """Remove the run's folder. After a commit this comes last, since the folder proves the commit."""
         shutil.rmtree(self.folder(run.run_id), ignore_errors=True)
-        if published:
-            return
-        try:
-            targets = self._targets(run, self._source(run))
-        except PathRefused:
-            return
-        for target in targets:
-            with suppress(OSError):  # no such folder, or no folder at all: then there is no draft either
-                draft_of(target, run.run_id).unlink(missing_ok=True)
 
     def _source(self, run: Run) -> Path:
         return self._roots.source(self._spelled(run))

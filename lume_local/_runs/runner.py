@@ -27,6 +27,9 @@ from lume_local._shared.commit import committed
 
 _log = logging.getLogger("lume_local")
 
+RECOVERY_PATIENCE = 5.0
+"""Seconds that a starting server waits for the end of what an earlier one has left behind."""
+_STOPPED = "the server stopped while the run was active"
 _PATIENCE = 10.0
 """Seconds that active runs get to end when the server ends; their workers are killed before that."""
 
@@ -61,6 +64,7 @@ class Runner:
         self._active: dict[str, Execution] = {}
         self._more = anyio.Event()
         self._closing = False
+        self._recovered = anyio.Event()
 
     # -- what requests ask for
 
@@ -104,14 +108,21 @@ class Runner:
 
         Then what is active is stopped. Runs that still wait stay CREATED: the next server takes them up.
         """
-        await self._recover()
-        async with task_group() as lanes:
-            for _ in range(self._max_active):
-                lanes.start_soon(self._lane)
+        async with task_group() as tasks:
+            tasks.start_soon(self._work, tasks)
+            # What takes longer (the disk may be full) keeps no server from starting and saying so.
+            with anyio.move_on_after(RECOVERY_PATIENCE):
+                await self._recovered.wait()
             try:
                 yield
             finally:
-                self._close(lanes)
+                self._close(tasks)
+
+    async def _work(self, tasks: TaskGroup) -> None:
+        await self._recover()
+        self._recovered.set()
+        for _ in range(self._max_active):
+            tasks.start_soon(self._lane)
 
     async def _recover(self) -> None:
         for run in self._store.unfinished():
@@ -119,15 +130,16 @@ class Runner:
             await wait_until_free(folder / "lock")
             # A power cut may have taken the stages of a run, never its commit.
             if run.status != RunStatus.CREATED or committed(folder) is not None:
-                await settle(run, "the server stopped while the run was active", self._recorder, self._paths)
+                await settle(run, _STOPPED, self._recorder, self._paths, self._pool)
         await run_sync(lambda: shutil.rmtree(self._paths.folders, ignore_errors=True))
 
-    def _close(self, lanes: TaskGroup) -> None:
+    def _close(self, tasks: TaskGroup) -> None:
         self._closing = True
         self._wake_lanes()
         for execution in self._active.values():
             execution.stop(Stop.SHUTDOWN)
-        lanes.cancel_scope.deadline = anyio.current_time() + _PATIENCE
+        patience = _PATIENCE if self._recovered.is_set() else 0  # the next server takes that up
+        tasks.cancel_scope.deadline = anyio.current_time() + patience
 
     def _wake_lanes(self) -> None:
         self._more.set()
@@ -158,7 +170,7 @@ class Runner:
         return self._store.oldest_waiting(self._active)
 
     async def _do(self, run: Run) -> None:
-        execution = Execution(run, self._recorder, self._paths, self._time_limit)
+        execution = Execution(run, self._recorder, self._paths, self._pool, self._time_limit)
         self._active[run.run_id] = execution
         try:
             await self._carry_out(run, execution)

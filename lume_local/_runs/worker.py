@@ -25,6 +25,7 @@ from lume_local._shared.protocol import (
     Event,
     Execute,
     Failed,
+    Finish,
     Job,
     Json,
     ProtocolError,
@@ -40,6 +41,8 @@ START_LIMIT = 60.0
 """Seconds that a process may take to be ready for its first job."""
 CHECK_LIMIT = 60.0
 """Seconds that checking a flow may take."""
+FINISH_LIMIT = 600.0
+"""Seconds that carrying out a commit may take."""
 PATIENCE = 5.0
 """Seconds that a worker gets to end by itself after its leash is cut, or to be ready again after a run."""
 MOST_RUNS = 100
@@ -57,6 +60,10 @@ _START = (
 
 class WorkerDied(Exception):
     """The process ended without an answer, or had to be killed. The message says how."""
+
+
+class NotFinished(Exception):
+    """A commit can't be carried out, or what was begun can't be undone. The message says why."""
 
 
 class Worker:
@@ -144,6 +151,23 @@ class Worker:
         self._is_ready = False
         self.kill()
         raise FlowError("", f"takes longer than {CHECK_LIMIT:g} s to check: simplify its expressions")
+
+    async def finish(self, folder: Path) -> None:
+        """Carry out the commit in a run's folder, or undo what was begun. Raises `NotFinished`, `WorkerDied`."""
+        with anyio.move_on_after(FINISH_LIMIT):
+            await self._send(Finish(str(folder)))
+            match await self._event():
+                case Done():
+                    return
+                case Failed(message):
+                    raise NotFinished(message)
+                case None:
+                    raise WorkerDied(await self.death())
+                case other:
+                    raise ProtocolError(f"{other!r} answers no request to finish")
+        self._is_ready = False
+        self.kill()
+        raise NotFinished(f"that takes longer than {FINISH_LIMIT:g} s")
 
     async def run(self, job: Execute) -> AsyncGenerator[Event, None]:
         """The events of a run, until the one that ends it is taken, or the process ends."""

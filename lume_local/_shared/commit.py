@@ -1,19 +1,26 @@
-"""The commit of a run, and what must be moved after it. Stdlib only: the worker and the recovery share it.
+"""The commit of a run, and what is left to do after it. No imports of other parts: worker and recovery share it.
 
 Up to the moment at which `commit.json` appears in the run's folder, nothing has happened and everything can
-be thrown away; after it, the run has succeeded and only has to be carried out: `publish` may be repeated as
-often as needed, by whoever survives.
+be thrown away; after it, the run has succeeded and only has to be carried out: each of its steps may be repeated
+as often as needed, by whoever survives.
+
+A step is a JSON object with the `kind` of its target. Steps of the kind `FILE` are carried out here, by anybody;
+those of others by a worker process (see `_worker/targets`).
 """
 
 import errno
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+FILE = "file"
+"""The kind of a step that moves a file into place, or of a draft beside that place."""
 _COMMIT = "commit.json"
+_BEGUN = "begun.json"
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -50,40 +57,64 @@ def draft_of(final: Path, run_id: str) -> Path:
     return final.with_name(f".{final.name}.{run_id}.draft")
 
 
-def bring_near(built: Path, final: Path, run_id: str) -> Path:
-    """Make sure that publishing is one rename: a file on another file system is copied beside its place first."""
+def bring_near(built: Path, final: Path, run_id: str, begin: Callable[[dict[str, Any]], None]) -> Path:
+    """Make sure that publishing is one rename: a file on another file system is copied beside its place first.
+
+    `begin` takes the note of the draft before there is one.
+    """
     final.parent.mkdir(parents=True, exist_ok=True)
     if built.stat().st_dev == final.parent.stat().st_dev:
         return built
     near = draft_of(final, run_id)
+    begin({"kind": FILE, "draft": str(near)})
     shutil.copyfile(built, near)
     sync_file(near)
     return near
 
 
+def begin(folder: Path, step: dict[str, Any]) -> None:
+    """Note durably what is about to be made outside of the run's folder: without a commit it is undone."""
+    write_durably(folder / _BEGUN, orjson.dumps([*begun(folder), step]))
+
+
+def begun(folder: Path) -> list[dict[str, Any]]:
+    """What was noted by `begin`, in this order."""
+    steps: list[dict[str, Any]] = _read(folder / _BEGUN) or []
+    return steps
+
+
 def commit(folder: Path, record: dict[str, Any]) -> None:
-    """The point of no return. `record["moves"]` lists `[from, to]`."""
+    """The point of no return. `record["steps"]` is what is left to do."""
     write_durably(folder / _COMMIT, orjson.dumps(record))
 
 
 def committed(folder: Path) -> dict[str, Any] | None:
     """The record of a run that has been committed, else None."""
-    try:
-        record: dict[str, Any] = orjson.loads((folder / _COMMIT).read_bytes())
-    except FileNotFoundError:
-        return None
+    record: dict[str, Any] | None = _read(folder / _COMMIT)
     return record
 
 
-def publish(record: dict[str, Any]) -> None:
-    """Carry a commit out. Repeating it does no harm. Raises OSError where a place can't be written."""
-    for source, target in record["moves"]:
-        try:
-            os.replace(source, target)
-        except FileNotFoundError:
-            if not Path(target).exists():
-                raise
-        sync_folder(Path(target).parent)
+def _read(path: Path) -> Any:
+    try:
+        return orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def put_in_place(step: dict[str, Any]) -> None:
+    """Carry out a step of the kind `FILE`. Repeating it does no harm. Raises OSError where that can't be done."""
+    source, target = step["from"], step["to"]
+    try:
+        os.replace(source, target)
+    except FileNotFoundError:
+        if not Path(target).exists():
+            raise
+    sync_folder(Path(target).parent)
+
+
+def remove_draft(step: dict[str, Any]) -> None:
+    """Undo what was begun of the kind `FILE`."""
+    Path(step["draft"]).unlink(missing_ok=True)
 
 
 def explain(error: OSError) -> str:

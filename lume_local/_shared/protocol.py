@@ -1,8 +1,8 @@
 """The worker protocol: jobs go to a worker's stdin, events come from its stdout, one JSON object a line.
 
 Typed here, structured by cattrs at both ends: a line that is not of the protocol is a `ProtocolError` there, and
-no missing key somewhere else. A worker is `Ready`, is given any number of `Check` jobs and one `Execute`, and
-answers that with stages and progress and, last, with one `Outcome`; then it is `Ready` again or ends.
+no missing key somewhere else. A worker is `Ready`, is given any number of `Check` and `Finish` jobs and one
+`Execute`, and answers that with stages and progress and, last, with one `Outcome`; then it is `Ready` again or ends.
 """
 
 from typing import Any
@@ -29,17 +29,26 @@ class Check:
 
 @frozen
 class Execute:
-    """Do a run. The paths are absolute; `looked_up` is for messages: how `source` came about."""
+    """Do a run. `folder` is the run's own; source and targets are places, each of a `kind` (see `_worker`)."""
 
     run_id: str
     flow: Json
-    source: str
+    source: Json
     folder: str
-    mapped: str
-    rejects: str
+    mapped: Json
+    rejects: Json
     memory_limit: str
     threads: int
-    looked_up: str = ""
+
+
+@frozen
+class Finish:
+    """Carry out the commit in a folder of a run whose process is gone, or undo what that had begun elsewhere.
+
+    Answered by `Done`, without a record where nothing was committed, or by `Failed`.
+    """
+
+    folder: str
 
 
 @frozen
@@ -105,7 +114,7 @@ class Cancelled:
     """The run was interrupted; nothing was written."""
 
 
-Job = Check | Execute | Cancel
+Job = Check | Execute | Finish | Cancel
 Outcome = Done | Failed | Cancelled
 Event = Ready | Checked | Refused | Stage | Progress | Outcome
 

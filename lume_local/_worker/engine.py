@@ -9,22 +9,26 @@ Settings that this relies on, each for a reason found the hard way:
 import errno
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import duckdb
 from duckdb import DuckDBPyConnection
 
-from lume_local._shared import commit as _publish
+from lume_local._shared.commit import begin, commit, explain, sync_file
 from lume_local._shared.protocol import Execute
 from lume_local._worker.account import AccountOpen, check_written, close_account
 from lume_local._worker.checks import text
 from lume_local._worker.duplicates import find_duplicates
 from lume_local._worker.rejects import Rejects
-from lume_local._worker.sources.files import SourceError, snapshot
-from lume_local._worker.sources.source import Source, read_source
+from lume_local._worker.sources.kinds import source_of
+from lume_local._worker.sources.read import Intake, read_source
+from lume_local._worker.sources.source import File, SourceError
 from lume_local._worker.statements import Statements, twin_reason
-from lume_local._worker.targets import copy_to
+from lume_local._worker.targets import kinds as targets
+from lume_local._worker.targets.formats import copy_to
+from lume_local._worker.targets.target import Target, TargetError
 
 
 class RunFailed(Exception):
@@ -54,13 +58,14 @@ def connect() -> DuckDBPyConnection:
     return connection
 
 
-def confine(connection: DuckDBPyConnection, folder: Path, source: Path, job: Execute) -> None:
-    """From here on the connection reads `source`, reads and writes below `folder`, and reaches nothing else."""
+def confine(connection: DuckDBPyConnection, folder: Path, files: list[File], job: Execute) -> None:
+    """From here on the connection reads `files`, reads and writes below `folder`, and reaches nothing else."""
+    allowed = ", ".join(text(str(file.path)) for file in files)
     for setting in (
         f"memory_limit={text(job.memory_limit)}",
         f"threads={int(job.threads)}",
         f"temp_directory={text(str(folder / 'spill'))}",
-        f"allowed_paths=[{text(str(source))}]",
+        f"allowed_paths=[{allowed}]",
         f"allowed_directories=[{text(str(folder))}]",
         "enable_external_access=false",
         "lock_configuration=true",
@@ -103,14 +108,19 @@ class Run:
         self._pause = pause
         self._flow = job.flow
         self._folder = Path(job.folder)
-        self._source = Path(job.source)
+        self._source = source_of(job.source, job.flow)
+        self._targets: dict[str, Target] = {
+            "rejects": targets.target_of("rejects", job.rejects, job.run_id),
+            "mapped": targets.target_of("mapped", job.mapped, job.run_id),
+        }
+        """In the order in which they are published."""
         self._staged = f"read_parquet({text(str(self._folder / 'stage.parquet'))}, file_row_number=true)"
 
     def execute(self) -> dict[str, Any]:
         """Do it all. The result is what `commit.json` records. Raises `RunFailed`, `duckdb.InterruptException`."""
         try:
             return self._execute()
-        except SourceError as error:
+        except (SourceError, TargetError) as error:
             raise RunFailed(str(error)) from None
         except duckdb.InterruptException:
             raise
@@ -119,56 +129,57 @@ class Run:
         except duckdb.Error as error:
             raise RunBroke(_words(error, self._job)) from error
         except OSError as error:
-            raise RunBroke(f"a file can't be used: {_publish.explain(error)}") from error
+            raise RunBroke(f"a file can't be used: {explain(error)}") from error
 
     def _execute(self) -> dict[str, Any]:
         self._enter("SYNCING_SOURCE", None)
-        before = snapshot(self._source, self._job.looked_up)
+        self._source.check()
         self._check_targets()
-        confine(self._connection, self._folder, self._source, self._job)
-        source = read_source(self._connection, self._source, self._flow, self._folder, self._pause)
-        statements = Statements(self._flow, source.layout)
+        files = self._source.fetch(self._folder, self._pause)
+        confine(self._connection, self._folder, files, self._job)
+        intake = read_source(self._connection, files, self._flow, self._folder, self._pause)
+        statements = Statements(self._flow, intake.layout)
         self._enter("TRANSFORMING", None)
         copy_to(self._connection, statements.stage(), self._folder / "stage.parquet")
-        if snapshot(self._source) != before:
-            raise SourceError(f"{self._source} was changed while it was read: submit the run again")
-        metrics, duplicates = self._measure(statements, source)
+        self._source.check_unchanged()
+        metrics, duplicates = self._measure(statements, intake)
         self._judge(metrics)
         self._enter("SYNCING_TARGET", metrics["rows_read"])
         rejects = Rejects(
-            self._connection, self._flow, statements, source.malformed, self._staged, duplicates
+            self._connection, self._flow, statements, intake.malformed, self._staged, duplicates
         )
         return self._commit(statements, metrics, rejects)
 
     def _check_targets(self) -> None:
-        """No file of a run may take the place of another one."""
-        places = {"target.mapped": self._job.mapped, "target.rejects": self._job.rejects}
-        seen = {os.path.realpath(self._source): "the source"}
-        for part, place in places.items():
-            other = seen.setdefault(os.path.realpath(place), part)
-            if other != part:
-                raise RunFailed(f"{part} is the same file as {other}: {place}; name another one")
+        """No target may take the place of another one, or of the source."""
+        seen = dict.fromkeys(self._source.places, "the source")
+        for part in ("mapped", "rejects"):
+            target, name = self._targets[part], f"target.{part}"
+            other = seen.setdefault(target.place, name)
+            if other != name:
+                raise RunFailed(f"{name} is the same file as {other}: {target.location}; name another one")
+            target.check()
 
-    def _measure(self, statements: Statements, source: Source) -> tuple[dict[str, Any], bool]:
+    def _measure(self, statements: Statements, intake: Intake) -> tuple[dict[str, Any], bool]:
         """The metrics, of an account that closes, and whether there are duplicates."""
         query = statements.counts(self._staged)
         staged, rejected, *broken = self._connection.execute(query).fetchall()[0]
-        reasons: dict[str, int] = dict(source.malformed.counts)
+        reasons: dict[str, int] = dict(intake.malformed.counts)
         warnings: dict[str, int] = {}
         for check, count in zip(self._flow["checks"], broken, strict=True):
             into = reasons if check["on_fail"] == "reject" else warnings
             if count:
                 into[check["reason"]] = into.get(check["reason"], 0) + count
-        duplicates, malformed = self._find_duplicates(reasons), source.malformed.total
+        duplicates, malformed = self._find_duplicates(reasons), intake.malformed.total
         metrics = {
-            "rows_read": source.account.records,
+            "rows_read": intake.account.records,
             "rows_mapped": staged - rejected - duplicates,
             "rows_rejected": rejected + duplicates + malformed,
             "reject_reasons": reasons,
             "warnings": warnings,
-            "source": source.account.plain(),
+            "source": intake.account.plain(),
         }
-        close_account(source.account, staged, malformed, metrics)
+        close_account(intake.account, staged, malformed, metrics)
         return metrics, duplicates > 0
 
     def _find_duplicates(self, reasons: dict[str, int]) -> int:
@@ -199,35 +210,44 @@ class Run:
             raise RunFailed(f"all {read:,} rows were rejected: {_top(metrics)}. Nothing was written", metrics)
 
     def _commit(self, statements: Statements, metrics: dict[str, Any], rejects: Rejects) -> dict[str, Any]:
-        """Build the targets here, commit, then move them into place: the rejects first, the mapped rows last."""
-        moves, locations = [], dict[str, str | None](mapped=None, rejects=None)
-        for part, place in (("rejects", self._job.rejects), ("mapped", self._job.mapped)):
-            rows = metrics[f"rows_{'rejected' if part == 'rejects' else part}"]
-            if part == "rejects" and not rows:
-                continue
-            final = Path(place)
-            built = self._folder / f"{part}{final.suffix.lower()}"
-            if part == "rejects":
-                written = rejects.write(built)
-            else:
-                written = copy_to(
-                    self._connection, statements.mapped(self._staged, rejects.duplicates), built
-                )
-            check_written(part, rows, written)
-            _publish.sync_file(built)
-            if final.is_dir():
-                raise RunFailed(f"target.{part} is a folder: {final}; name a file")
-            moves.append([str(_publish.bring_near(built, final, self._job.run_id)), str(final)])
-            locations[part] = place
-        record = {
+        """Build the targets here, commit, then carry that out: the rejects first, the mapped rows last."""
+        record: dict[str, Any] = {
             "status": "PARTIAL_FAILED" if metrics["rows_rejected"] else "SUCCEEDED",
             "metrics": metrics,
-            "target_locations": locations,
-            "moves": moves,
+            "target_locations": {"mapped": None, "rejects": None},
+            "steps": [],
         }
-        _publish.commit(self._folder, record)
-        _publish.publish(record)
+        try:
+            for part, target in self._targets.items():
+                if part == "mapped" or metrics["rows_rejected"]:
+                    built = self._build(part, target, statements, metrics, rejects)
+                    record["steps"].append(target.prepare(built, partial(begin, self._folder)))
+                    record["target_locations"][part] = target.location
+            commit(self._folder, record)
+        except BaseException:
+            targets.abandon(self._folder)
+            raise
+        targets.publish(record)
         return record
+
+    def _build(
+        self,
+        part: str,
+        target: Target,
+        statements: Statements,
+        metrics: dict[str, Any],
+        rejects: Rejects,
+    ) -> Path:
+        """The file of one target, durable, with all its rows."""
+        built = self._folder / f"{part}{target.suffix}"
+        if part == "rejects":
+            rows, written = metrics["rows_rejected"], rejects.write(built)
+        else:
+            query = statements.mapped(self._staged, rejects.duplicates)
+            rows, written = metrics["rows_mapped"], copy_to(self._connection, query, built)
+        check_written(part, rows, written)
+        sync_file(built)
+        return built
 
 
 def _top(metrics: dict[str, Any]) -> str:

@@ -32,6 +32,7 @@ from lume_local._shared.protocol import (
     Event,
     Execute,
     Failed,
+    Finish,
     Outcome,
     Progress,
     Ready,
@@ -42,6 +43,8 @@ from lume_local._shared.protocol import (
 )
 from lume_local._worker.compile import compile_flow
 from lume_local._worker.engine import Run, RunBroke, RunFailed, confine_check, connect
+from lume_local._worker.targets.kinds import finish
+from lume_local._worker.targets.target import TargetError
 
 _WEIGHTS = {"SYNCING_SOURCE": (0.0, 0.2), "TRANSFORMING": (0.2, 0.62), "SYNCING_TARGET": (0.82, 0.18)}
 """Where each stage begins in a run's progress, and how much of it it is."""
@@ -75,12 +78,12 @@ class Leash:
     """Reads stdin in a thread: jobs, and `Cancel`, which stops the run that is active and lets no other begin."""
 
     def __init__(self) -> None:
-        self._jobs: list[Check | Execute] = []
+        self._jobs: list[Check | Execute | Finish] = []
         self._arrived = threading.Condition()
         self.cancelled = threading.Event()
         threading.Thread(target=self._read, name="leash", daemon=True).start()
 
-    def next_job(self) -> Check | Execute:
+    def next_job(self) -> Check | Execute | Finish:
         """Wait for the next job."""
         with self._arrived:
             self._arrived.wait_for(lambda: self._jobs)
@@ -163,8 +166,8 @@ def _serve() -> None:
     connection, before = connect(), _surroundings()
     while True:
         outbox.send(Ready(_resident()))
-        while isinstance(job := leash.next_job(), Check):
-            outbox.send(_check(job))
+        while not isinstance(job := leash.next_job(), Execute):
+            outbox.send(_check(job) if isinstance(job, Check) else _finish(job))
         outcome, orderly = _run(connection, outbox, leash, job)
         # Last, for the next event belongs to the next run: nothing of this one is left in this process now.
         outbox.send(outcome)
@@ -206,6 +209,16 @@ def _check(job: Check) -> Checked | Refused:
             return Checked(compile_flow(connection, read_definition(job.definition)))
         except FlowError as error:
             return Refused(error.place, error.problem)
+
+
+def _finish(job: Finish) -> Done | Failed:
+    """What another process has left to do."""
+    try:
+        return Done(finish(Path(job.folder)) or {})
+    except TargetError as error:
+        return Failed(str(error), None)
+    except OSError as error:
+        return Failed(explain(error), None)
 
 
 def _run(connection: DuckDBPyConnection, outbox: Outbox, leash: Leash, job: Execute) -> tuple[Outcome, bool]:

@@ -17,7 +17,7 @@ from lume_local._worker.sources.dialect import Dialect
 from lume_local._worker.sources.files import encode_back, is_utf8_name
 from lume_local._worker.sources.intake import KEPT, Malformed
 from lume_local._worker.statements import Statements
-from lume_local._worker.targets import copy_to
+from lume_local._worker.targets.formats import copy_to
 
 
 @frozen

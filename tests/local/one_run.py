@@ -49,21 +49,27 @@ def execute(
     rejects = folder / f"rejects{rejects_suffix}"
     with connect() as connection:
         flow = compile_flow(connection, read_definition(people(**changes)))
-        job = Execute(
-            run_id="run_1",
-            flow=flow,
-            source=str(source),
-            folder=str(work),
-            mapped=str(folder / f"mapped{suffix}"),
-            rejects=str(rejects),
-            memory_limit="1GB",
-            threads=2,
-        )
+        job = job_of(flow, work, [source], folder / f"mapped{suffix}", rejects)
         record = Run(connection, job, lambda name, rows: None).execute()
     mapped = fetch(f"{folder}/mapped{suffix}")
     written = rejects.read_bytes() if record["target_locations"]["rejects"] else b""
     rows = read_rejects(written, flow) if rejects_suffix == ".csv" else []
     return Result(record["metrics"], mapped, written, rows)
+
+
+def job_of(flow: dict[str, Any], work: Path, sources: list[Path], mapped: Path, rejects: Path) -> Execute:
+    """What a worker is asked for."""
+    files = [{"path": str(source), "shown": str(source)} for source in sources]
+    return Execute(
+        run_id="run_1",
+        flow=flow,
+        source={"kind": "files", "files": files, "looked_up": ""},
+        folder=str(work),
+        mapped={"kind": "file", "path": str(mapped)},
+        rejects={"kind": "file", "path": str(rejects)},
+        memory_limit="1GB",
+        threads=2,
+    )
 
 
 def read_rejects(written: bytes, flow: dict[str, Any]) -> list[dict[str, str]]:

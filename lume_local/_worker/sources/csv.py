@@ -4,38 +4,32 @@
 import difflib
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lume_local._flow.definition import RESERVED
 from lume_local._worker.checks import text
 from lume_local._worker.sources.dialect import LINE_END, Dialect
-from lume_local._worker.sources.files import BOM, SourceError, count_lines
-from lume_local._worker.sources.intake import Account, Copy, Malformed
+from lume_local._worker.sources.files import BOM, count_lines
+from lume_local._worker.sources.intake import Copy
+from lume_local._worker.sources.reading import Reading
 from lume_local._worker.sources.resent import RAW, Resent
 from lume_local._worker.sources.scan import Scanner
+from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Layout
 
 _LONGEST_HEADER = 1024 * 1024
 
 
-def read_csv(
-    path: Path,
-    shown: Path,
-    flow: dict[str, Any],
-    folder: Path,
-    account: Account,
-    malformed: Malformed,
-    pause: Callable[[], None],
-) -> Layout:
-    """Split the UTF-8 file at `path`, which messages call `shown`. Raises `SourceError`."""
+def read_csv(reading: Reading) -> Layout:
+    """Split the file. Raises `SourceError`."""
+    path, flow, shown, account = reading.path, reading.flow, reading.shown, reading.account
     dialect = Dialect.of(flow["csv"])
     header, line_end, end = _header(path, dialect, flow, shown)
     account.lines += count_lines(header) + 1
     names = _names(header, dialect, shown)
     visible = _visible(flow, names, shown)
-    copy = Copy(path, folder / "source", end, line_end or b"\n")
+    copy = Copy(path, reading.folder / "source", end, line_end or b"\n")
     if line_end == b"\r" or count_lines(header):
         # From such a line DuckDB would guess another line end, or not find the end of the header.
         copy.begin(end)
@@ -47,9 +41,9 @@ def read_csv(
         line_end or b"\n",
         flow["max_line_bytes"],
         account,
-        malformed,
+        reading.malformed,
         copy,
-        pause,
+        reading.pause,
         Resent(names, dialect) if RAW in map(str.lower, names) else None,
     )
     scanner.scan()
@@ -76,7 +70,7 @@ def _reader(path: Path, dialect: Dialect, columns: int, options: list[str]) -> s
     )
 
 
-def _header(path: Path, dialect: Dialect, flow: dict[str, Any], shown: Path) -> tuple[bytes, bytes, int]:
+def _header(path: Path, dialect: Dialect, flow: dict[str, Any], shown: str) -> tuple[bytes, bytes, int]:
     """The first record, its line end (empty where the file ends with it), and where in the file that is."""
     with path.open("rb") as file:
         start = file.read(_LONGEST_HEADER)
@@ -96,7 +90,7 @@ def _header(path: Path, dialect: Dialect, flow: dict[str, Any], shown: Path) -> 
     return match[1], match[2], match.end()
 
 
-def _names(header: bytes, dialect: Dialect, shown: Path) -> list[str]:
+def _names(header: bytes, dialect: Dialect, shown: str) -> list[str]:
     fields = (dialect.value(field) for field in dialect.split(header))
     names = [field.decode(errors="replace").strip() for field in fields]
     if not any(names):
@@ -104,7 +98,7 @@ def _names(header: bytes, dialect: Dialect, shown: Path) -> list[str]:
     return names
 
 
-def _visible(flow: dict[str, Any], names: list[str], shown: Path) -> dict[str, int]:
+def _visible(flow: dict[str, Any], names: list[str], shown: str) -> dict[str, int]:
     """Which columns the flow's expressions see, by the names they use."""
     positions: dict[str, list[int]] = {}
     for n, name in enumerate(names):
@@ -119,7 +113,7 @@ def _visible(flow: dict[str, Any], names: list[str], shown: Path) -> dict[str, i
 
 
 def _column_trouble(
-    flow: dict[str, Any], shown: Path, name: str, place: str, names: list[str], found: int
+    flow: dict[str, Any], shown: str, name: str, place: str, names: list[str], found: int
 ) -> str:
     listed = ", ".join(repr(one) for one in names[:30]) + (", …" if len(names) > 30 else "")
     if found:

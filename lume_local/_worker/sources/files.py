@@ -8,14 +8,12 @@ from pathlib import Path
 
 from attrs import frozen
 
+from lume_local._worker.sources.source import SourceError
+
 BLOCK = 4 * 1024 * 1024
 BOM = codecs.BOM_UTF8
 LONGEST_LINE = 64_000_000
 """Bytes. A longer line is not even held to be rejected: such a file is hardly one of lines."""
-
-
-class SourceError(Exception):
-    """The source can't be read as the flow expects. The message says what was expected, found, and to do."""
 
 
 @frozen
@@ -82,7 +80,7 @@ def is_utf8_name(encoding: str) -> bool:
     return codecs.lookup(encoding).name in ("utf-8", "utf-8-sig", "ascii")
 
 
-def recode(path: Path, encoding: str, target: Path, pause: Callable[[], None]) -> Path:
+def recode(path: Path, shown: str, encoding: str, target: Path, pause: Callable[[], None]) -> Path:
     """Write the file anew in UTF-8.
 
     A byte that is no character becomes one that isn't valid in UTF-8 either (a lone surrogate), from which
@@ -98,7 +96,7 @@ def recode(path: Path, encoding: str, target: Path, pause: Callable[[], None]) -
                 out.write(block)
     except UnicodeError as error:
         raise SourceError(
-            f"{path} is not {encoding}: {error}; say its encoding in [source] csv.encoding"
+            f"{shown} is not {encoding}: {error}; say its encoding in [source] csv.encoding"
         ) from None
     return target
 

@@ -7,15 +7,16 @@ to it in another form: a number that a double can't hold becomes a text of the s
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from duckdb import DuckDBPyConnection
 
 from lume_local._worker.checks import text
-from lume_local._worker.sources.files import BOM, LONGEST_LINE, SourceError, blocks, is_utf8
+from lume_local._worker.sources.files import BOM, LONGEST_LINE, blocks, is_utf8
 from lume_local._worker.sources.intake import APART, NOT_JSON, Account, Copy, Malformed
+from lume_local._worker.sources.reading import Reading
+from lume_local._worker.sources.source import Pause, SourceError
 from lume_local._worker.sources.strict_json import Refused, raw_in, strict_line
 from lume_local._worker.statements import Layout
 
@@ -26,27 +27,20 @@ _DOUBTFUL = (
 """What DuckDB might read otherwise than it is written: exponents, many digits, NaN and the like, trailing commas."""
 
 
-def read_ndjson(
-    connection: DuckDBPyConnection,
-    path: Path,
-    flow: dict[str, Any],
-    folder: Path,
-    account: Account,
-    malformed: Malformed,
-    pause: Callable[[], None],
-) -> Layout:
-    """Judge every line of the UTF-8 file at `path`. Raises `SourceError`."""
+def read_ndjson(reading: Reading) -> Layout:
+    """Judge every line of the file. Raises `SourceError`."""
+    connection, flow, folder = reading.connection, reading.flow, reading.folder
     limit = flow["max_line_bytes"]
-    plain = _plain_lines(path, folder / "lines", limit, account, malformed, pause)
+    plain = _plain_lines(reading, folder / "lines", limit)
     scan = _reader(plain, ["_lume_line_text"], limit)
-    doubtful = _doubtful(connection, scan, _first_keys(plain), folder / "doubtful.parquet", account)
+    doubtful = _doubtful(connection, scan, _first_keys(plain), folder / "doubtful.parquet", reading.account)
     names = tuple(flow["sources"])
     pointers = ", ".join(text("/" + name.replace("~", "~0").replace("/", "~1")) for name in names)
     fields = "".join(f", _lume_fields[{n + 1}] AS _lume_s{n}" for n in range(len(names)))
     original = "_lume_line_text"
     if doubtful:
         strict = folder / "source"
-        longest = _strict_lines(plain, strict, _numbers(connection, doubtful), malformed, pause)
+        longest = _strict_lines(plain, strict, _numbers(connection, doubtful), reading)
         scan = _reader(strict, ["_lume_line_text", "_lume_as_it_was"], max(limit, longest))
         original = "coalesce(_lume_as_it_was, _lume_line_text) AS _lume_line_text"
     read = f"json_extract_string(_lume_line_text, [{pointers}])" if names else "NULL"
@@ -71,20 +65,18 @@ def _reader(path: Path, columns: list[str], limit: int) -> str:
     )
 
 
-def _plain_lines(
-    path: Path, target: Path, limit: int, account: Account, malformed: Malformed, pause: Callable[[], None]
-) -> Path:
+def _plain_lines(reading: Reading, target: Path, limit: int) -> Path:
     r"""The file with `\n` line ends, in UTF-8, none too long: itself or a copy, with blanks for what is refused."""
-    copy = Copy(path, target, 0, b"\n")
+    copy, account = Copy(reading.path, target, 0, b"\n"), reading.account
     at = 0
-    for block in _whole_lines(path, pause):
+    for block in _whole_lines(reading.path, reading.pause):
         data = block
         if at == 0 and block.startswith(BOM):
             data = data.removeprefix(BOM)
         if b"\r" in data:
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         if APART in data or not is_utf8(data) or _holds_longer(data, limit):
-            data = _refused_are_blank(data, limit, account, malformed)
+            data = _refused_are_blank(data, limit, account, reading.malformed)
         if data is not block and data != block:
             copy.begin(at)
         copy.keep(data)
@@ -94,7 +86,7 @@ def _plain_lines(
     return copy.path
 
 
-def _whole_lines(path: Path, pause: Callable[[], None]) -> Iterator[bytes]:
+def _whole_lines(path: Path, pause: Pause) -> Iterator[bytes]:
     """The file in pieces that end where a line ends."""
     held = b""
     for block in blocks(path, pause):
@@ -172,16 +164,14 @@ def _numbers(connection: DuckDBPyConnection, query: str) -> Iterator[int]:
         yield from (number for (number,) in rows)
 
 
-def _strict_lines(
-    path: Path, target: Path, doubtful: Iterator[int], malformed: Malformed, pause: Callable[[], None]
-) -> int:
+def _strict_lines(path: Path, target: Path, doubtful: Iterator[int], reading: Reading) -> int:
     """A copy: doubtful lines as DuckDB reads them exactly, each beside what it was; blanks for refused ones.
 
     Returns the bytes of the longest one that was changed: it is there twice.
     """
     number, longest, wanted = 0, 0, next(doubtful, None)
     with target.open("wb") as out:
-        for block in _whole_lines(path, pause):
+        for block in _whole_lines(path, reading.pause):
             lines = block.removesuffix(b"\n").split(b"\n")
             while wanted is not None and wanted < number + len(lines):
                 line = lines[wanted - number]
@@ -189,7 +179,7 @@ def _strict_lines(
                     lines[wanted - number] = strict_line(line.decode())
                     longest = max(longest, len(lines[wanted - number]))
                 except Refused as error:
-                    malformed.add(wanted + 1, error.why, error.raw)
+                    reading.malformed.add(wanted + 1, error.why, error.raw)
                     lines[wanted - number] = b""
                 wanted = next(doubtful, None)
             number += len(lines)

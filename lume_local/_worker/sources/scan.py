@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lume_local._worker.sources.dialect import BROKEN_QUOTES, LINE_END, Dialect
-from lume_local._worker.sources.files import BLOCK, LONGEST_LINE, SourceError, count_lines, is_utf8
+from lume_local._worker.sources.files import BLOCK, LONGEST_LINE, count_lines, is_utf8
 from lume_local._worker.sources.intake import Account, Copy, Malformed
 from lume_local._worker.sources.resent import Resent
 from lume_local._worker.sources.skeleton import Skeleton
+from lume_local._worker.sources.source import SourceError
 
 _BLANK = re.compile(b"(?:%b)++" % LINE_END)
 _LINE = re.compile(rb"([^\r\n]*+)(" + LINE_END + rb")?+")

@@ -1,45 +1,62 @@
-"""A source file from what it is to what DuckDB reads, with the account of it."""
+"""What a source is to the engine. A new kind is one file beside this one, and a line in `kinds`.
+
+A kind brings what it has to this machine as files, each in a format that `read` knows: CSV and NDJSON as somebody
+wrote them, or `rows` for values that are texts or NULL already, such as those of a query.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import frozen
-from duckdb import DuckDBPyConnection
 
-from lume_local._worker.sources.csv import read_csv
-from lume_local._worker.sources.files import is_utf8_name, recode
-from lume_local._worker.sources.intake import Account, Malformed
-from lume_local._worker.sources.ndjson import read_ndjson
-from lume_local._worker.statements import Layout
+Pause = Callable[[], None]
+"""Called every few megabytes; raises where the run is to stop."""
+
+
+class SourceError(Exception):
+    """The source can't be read as the flow expects. The message says what was expected, found, and to do."""
 
 
 @frozen
-class Source:
-    """A source that was split.
+class File:
+    """A file on this machine that holds rows.
 
     Attributes:
-        layout: how DuckDB reads its rows.
-        account: what there is in it.
-        malformed: its lines that can't be rows.
+        path: where it is: the source itself, which is only read, or a copy in the run's folder.
+        shown: what messages and the column `_lume_file` call it.
+        format: how it is read: one of `read.FORMATS`.
     """
 
-    layout: Layout
-    account: Account
-    malformed: Malformed
+    path: Path
+    shown: str
+    format: str
 
 
-def read_source(
-    connection: DuckDBPyConnection, path: Path, flow: dict[str, Any], folder: Path, pause: Callable[[], None]
-) -> Source:
-    """Split the file. Raises `SourceError`, and whatever `pause` raises, which is called every few megabytes."""
-    account, malformed = Account(path.stat().st_size), Malformed(folder / "malformed.csv")
-    current = path
-    if not is_utf8_name(flow["encoding"]):
-        current = recode(path, flow["encoding"], folder / "recoded", pause)
-    if flow["format"] == "csv":
-        layout = read_csv(current, path, flow, folder, account, malformed, pause)
-    else:
-        layout = read_ndjson(connection, current, flow, folder, account, malformed, pause)
-    malformed.close()
-    return Source(layout, account, malformed)
+class Source(Protocol):
+    """Where the rows of a run come from. The engine calls the methods in this order.
+
+    The account of a run compares what is in the files with what was mapped and rejected; that the files hold all
+    that the source has is the kind's own affair: it counts, or compares sizes, and raises `SourceError`.
+
+    Attributes:
+        places: what no target may take the place of (see `Target.place`).
+    """
+
+    places: list[str]
+
+    def __init__(self, place: dict[str, Any], flow: dict[str, Any]) -> None:
+        """`place` is JSON, made by the server from the flow and the request; `flow` is the compiled one."""
+
+    def check(self) -> None:
+        """Find whatever can be found to be wrong before anything is read. Raises `SourceError`."""
+
+    def fetch(self, folder: Path, pause: Pause) -> list[File]:
+        """Bring it here, below `folder` where a copy is needed, in the order of the rows. Raises `SourceError`.
+
+        Afterwards the database can read these files and nothing else.
+        """
+        ...
+
+    def check_unchanged(self) -> None:
+        """After all was read: raise `SourceError` where somebody has written to it meanwhile."""

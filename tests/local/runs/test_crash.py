@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from local.wire import Wire
 
 import lume_local
 from lume_local._runs.store import NewRun, Store
-from lume_local._shared.commit import bring_near, commit, committed, draft_of, publish
+from lume_local._shared.commit import begin, commit, committed, draft_of
+from lume_local._worker.targets.files import FileTarget
+from lume_local._worker.targets.kinds import abandon, publish
 
 
 async def test_a_killed_worker_is_a_crashed_run(server: lume_local.Server, wire: Wire, home: Path) -> None:
@@ -97,7 +100,9 @@ async def test_an_idle_worker_that_is_stopped_ends_with_its_killed_server(home: 
 
 
 async def test_a_worker_whose_server_is_gone_before_it_begins_ends() -> None:
-    tied = f"from lume_local._worker.parent import end_with; end_with({os.getppid()}); input()"  # not its parent
+    tied = (
+        f"from lume_local._worker.parent import end_with; end_with({os.getppid()}); input()"  # not its parent
+    )
     late = await asyncio.create_subprocess_exec(sys.executable, "-c", tied, stdin=subprocess.PIPE)
     async with asyncio.timeout(30):
         assert await late.wait() == 1
@@ -137,16 +142,18 @@ def interrupted(home: Path, *, moved: int, is_committed: bool, status: str = "SY
     folder, out = state / "runs" / run.run_id, home / f".lume/out/people/v1/{run.run_id}"
     folder.mkdir(parents=True)
     out.mkdir(parents=True)
-    moves = []
+    steps = []
     for number, name in enumerate(("rejects.csv", "mapped.parquet")):
         (out if number < moved else folder).joinpath(name).write_text(name)
-        moves.append([str(folder / name), str(out / name)])
-    draft_of(out / "mapped.parquet", run.run_id).write_text("half")
+        steps.append({"kind": "file", "from": str(folder / name), "to": str(out / name)})
+    draft = draft_of(out / "mapped.parquet", run.run_id)
+    begin(folder, {"kind": "file", "draft": str(draft)})
+    draft.write_text("half")
     record: dict[str, Any] = {
         "status": "PARTIAL_FAILED",
         "metrics": {"rows_read": 2, "rows_mapped": 1, "rows_rejected": 1, "reject_reasons": {"x": 1}},
-        "target_locations": {"rejects": moves[0][1], "mapped": moves[1][1]},
-        "moves": moves,
+        "target_locations": {"rejects": steps[0]["to"], "mapped": steps[1]["to"]},
+        "steps": steps,
     }
     if is_committed:
         commit(folder, record)
@@ -184,11 +191,17 @@ def test_targets_on_another_file_system(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=shared) as folder:
         built, final = tmp_path / "built", Path(folder) / "below/final"
         built.write_text("new")
-        near = bring_near(built, final, "run_1")
-        assert near == draft_of(final, "run_1")
-        record = {"moves": [[str(near), str(final)]]}
-        publish(record)
-        publish(record)
+        target = FileTarget("mapped", {"kind": "file", "path": str(final)}, "run_1")
+        step = target.prepare(built, partial(begin, tmp_path))
+        near = draft_of(final, "run_1")
+        assert step == {"kind": "file", "from": str(near), "to": str(final)}
+        assert near.exists()
+        abandon(tmp_path)
+        abandon(tmp_path)
+        assert not near.exists()
+        step = target.prepare(built, partial(begin, tmp_path))
+        publish({"steps": [step]})
+        publish({"steps": [step]})
         assert [entry.name for entry in final.parent.iterdir()] == ["final"]
         assert final.read_text() == "new"
 
@@ -197,7 +210,7 @@ def test_publishing_twice_does_no_harm_and_a_lost_file_is_noticed(tmp_path: Path
     built, final = tmp_path / "built", tmp_path / "final"
     built.write_text("new")
     final.write_text("old")
-    record = {"moves": [[str(built), str(final)]]}
+    record = {"steps": [{"kind": "file", "from": str(built), "to": str(final)}]}
     commit(tmp_path, record)
     assert committed(tmp_path) == record == orjson.loads((tmp_path / "commit.json").read_bytes())
     publish(record)

@@ -7,14 +7,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from local.flows import PEOPLE_CSV, slow_rows
+from local.flows import PEOPLE_CSV, people, slow_rows
 from local.processes import gone, own_workers
 from local.servers import serve
 
 from lume_local._owned import owned
 from lume_local._runs import worker, worker_pool
-from lume_local._runs.worker import Worker
+from lume_local._runs.worker import NotFinished, Worker
 from lume_local._runs.worker_pool import Pool
+from lume_local._shared.commit import begin, commit
 from lume_local._shared.protocol import Done, Event, Execute, Failed, Outcome
 
 ODD_RUNS = """
@@ -53,7 +54,7 @@ async def odd(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pool]:
 
 def job(folder: Path, *questions: str, do: str = "") -> Execute:
     """A run that asks these questions and then does that."""
-    return Execute("run_1", {"ask": questions, "do": do}, "", str(folder / "run"), "", "", "1GB", 2)
+    return Execute("run_1", {"ask": questions, "do": do}, {}, str(folder / "run"), {}, {}, "1GB", 2)
 
 
 async def ask(pool: Pool, folder: Path, *questions: str, do: str = "") -> tuple[int, Event | None]:
@@ -279,3 +280,44 @@ async def test_a_spare_process_that_is_dead_is_not_handed_out() -> None:
         while dead.is_alive:
             await asyncio.sleep(0.01)
         assert (await pool.take()) is not dead
+
+
+UNKNOWN_KIND = """
+import sys; sys.path.insert(0, {!r})
+from pathlib import Path
+from lume_local._worker import main as _worker
+from lume_local._worker.targets import kinds
+from lume_local._worker.targets.target import TargetError
+
+class Note:
+    def publish(step):
+        Path(step["path"]).open("a").write("published ")
+        if step.get("refuse"):
+            raise TargetError("the table is gone")
+
+    def abandon(step):
+        Path(step["path"]).open("a").write("abandoned ")
+
+kinds.KINDS["note"] = Note
+_worker.main()
+"""
+
+
+async def test_a_worker_finishes_what_another_process_has_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_START", UNKNOWN_KIND)
+    note = tmp_path / "note"
+    step = {"kind": "note", "path": str(note)}
+    begin(tmp_path, step)
+    async with Pool().running() as pool, pool.worker() as taken:
+        await taken.finish(tmp_path)
+        assert note.read_text() == "abandoned "
+        commit(tmp_path, {"steps": [step]})
+        await taken.finish(tmp_path)
+        await taken.finish(tmp_path)
+        assert note.read_text() == "abandoned published published "
+        commit(tmp_path, {"steps": [{**step, "refuse": True}]})
+        with pytest.raises(NotFinished, match="the table is gone"):
+            await taken.finish(tmp_path)
+        assert await taken.check(people()), "it has served no run, and can"

@@ -11,6 +11,7 @@ from lume_local._shared.protocol import (
     Event,
     Execute,
     Failed,
+    Finish,
     Job,
     Progress,
     ProtocolError,
@@ -23,11 +24,12 @@ from lume_local._shared.protocol import (
 )
 
 FLOW = {"columns": [{"name": "a", "nested": {"b": [1, None, 2.5, "é"]}}]}
+PLACE = {"kind": "file", "path": "/a"}
 
 
 @pytest.mark.parametrize(
     "job",
-    [Check(FLOW), Cancel(), Execute("run_1", FLOW, "/a", "/f", "/m", "/r", "1GB", 2, " (from 'a')")],
+    [Check(FLOW), Cancel(), Finish("/f"), Execute("run_1", FLOW, PLACE, "/f", PLACE, PLACE, "1GB", 2)],
 )
 def test_jobs(job: Job) -> None:
     line = encode(job)
@@ -40,7 +42,7 @@ def test_jobs(job: Job) -> None:
     [
         *(Ready(70_000_000), Checked(FLOW), Refused("columns.a.sql", "is empty")),
         *(Stage("TRANSFORMING", None, 0.02), Stage("SYNCING_TARGET", 3, 0.82), Progress(0.5)),
-        *(Done({"moves": [["/a", "/b"]]}), Failed("no", None), Failed("no", {"rows_read": 1}), Cancelled()),
+        *(Done({"steps": [PLACE]}), Failed("no", None), Failed("no", {"rows_read": 1}), Cancelled()),
     ],
 )
 def test_events(event: Event) -> None:

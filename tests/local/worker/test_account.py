@@ -6,15 +6,14 @@ from typing import Any
 import duckdb
 import pytest
 from local.flows import people
-from local.one_run import execute
+from local.one_run import execute, job_of
 
 from lume_local._flow.definition import read_definition
-from lume_local._shared.protocol import Execute
 from lume_local._worker import engine
 from lume_local._worker.compile import compile_flow
 from lume_local._worker.engine import Run, RunBroke, RunFailed, connect
-from lume_local._worker.sources.source import Source, read_source
-from lume_local._worker.targets import copy_to
+from lume_local._worker.sources.read import Intake, read_source
+from lume_local._worker.targets.formats import copy_to
 
 CONTENT = 'id\n1\nx\n2\n3,\n"4\n'
 
@@ -29,10 +28,10 @@ def test_what_was_counted(tmp_path: Path) -> None:
 def test_rows_that_are_read_and_were_not_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int
 ) -> None:
-    def miscounted(*arguments: Any) -> Source:
-        source = read_source(*arguments)
-        source.account.records += more
-        return source
+    def miscounted(*arguments: Any) -> Intake:
+        intake = read_source(*arguments)
+        intake.account.records += more
+        return intake
 
     monkeypatch.setattr(engine, "read_source", miscounted)
     with pytest.raises(RunBroke, match=f"doesn't close: {5 + more} records in the source, but 5 rows read"):
@@ -71,8 +70,7 @@ def test_files_that_are_one(tmp_path: Path, mapped: str, rejects: str, words: st
     (tmp_path / "run").mkdir()
     with connect() as connection:
         flow = compile_flow(connection, read_definition(people()))
-        places = {name: str(tmp_path / name) for name in ("source", mapped, rejects, "run")}
-        job = Execute("r", flow, places["source"], places["run"], places[mapped], places[rejects], "1GB", 1)
+        job = job_of(flow, tmp_path / "run", [tmp_path / "source"], tmp_path / mapped, tmp_path / rejects)
         with pytest.raises(RunFailed, match=words):
             Run(connection, job, lambda name, rows: None).execute()
     assert (tmp_path / "source").read_text() == CONTENT
@@ -88,6 +86,8 @@ def test_a_cancelled_run_stops_while_python_reads(tmp_path: Path) -> None:
     with connect() as connection:
         for source in ({}, {"format": "ndjson"}, {"csv": {"encoding": "latin-1"}}):
             flow = compile_flow(connection, read_definition(people(source=source)))
-            job = Execute("r", flow, str(tmp_path / "source"), str(tmp_path / "run"), "m", "r", "1GB", 1)
+            job = job_of(
+                flow, tmp_path / "run", [tmp_path / "source"], tmp_path / "m.csv", tmp_path / "r.csv"
+            )
             with connect() as fresh, pytest.raises(duckdb.InterruptException):
                 Run(fresh, job, lambda name, rows: None, stop).execute()

@@ -10,12 +10,12 @@ import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from local.one_run import execute, one_column
+from local.one_run import execute, job_of, one_column
 
-from lume_local._shared.protocol import Execute
 from lume_local._worker import engine
 from lume_local._worker.engine import RunFailed, connect
-from lume_local._worker.targets import copy_to
+from lume_local._worker.sources.source import File
+from lume_local._worker.targets.formats import copy_to
 
 CASTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     (
@@ -279,7 +279,7 @@ def test_an_expression_reaches_no_file(tmp_path: Path) -> None:
         (tmp_path / "in.csv").write_text("a\n1\n")
         (tmp_path / "other.csv").write_text("a\n1\n")
         folder, source = tmp_path / "run", tmp_path / "in.csv"
-        confine(connection, folder, source, Execute("run_1", {}, str(source), str(folder), "", "", "1GB", 1))
+        confine(connection, folder, [File(source, "in.csv", "csv")], job_of({}, folder, [], source, source))
         assert connection.execute(f"FROM read_csv('{tmp_path}/in.csv')").fetchall() == [(1,)]
         for attempt in (
             f"FROM read_csv('{tmp_path}/other.csv')",

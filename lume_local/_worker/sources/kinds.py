@@ -1,0 +1,13 @@
+"""The kinds of sources."""
+
+from typing import Any
+
+from lume_local._worker.sources.local import LocalFiles
+from lume_local._worker.sources.source import Source
+
+KINDS: dict[str, type[Source]] = {"files": LocalFiles}
+
+
+def source_of(place: dict[str, Any], flow: dict[str, Any]) -> Source:
+    """The source that is meant by a place such as `{"kind": "files", "files": [{"path": …, "shown": …}], …}`."""
+    return KINDS[place["kind"]](place, flow)

@@ -1,0 +1,46 @@
+"""A file on this machine as a target."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from lume_local._shared.commit import FILE, bring_near, put_in_place, remove_draft
+from lume_local._worker.targets.target import Begin, Step, TargetError
+
+
+class FileTarget:
+    """See `Target`. The file is built in the run's folder, and moved into place by one rename.
+
+    Args:
+        part: `mapped` or `rejects`, for messages.
+        place: `{"kind": "file", "path": …}`.
+        run_id: in the name of a draft.
+    """
+
+    def __init__(self, part: str, place: dict[str, Any], run_id: str) -> None:
+        self._part, self._run_id = part, run_id
+        self.location: str = place["path"]
+        self._final = Path(self.location)
+        self.suffix = self._final.suffix.lower()
+        self.place = os.path.realpath(self._final)
+
+    def check(self) -> None:
+        """A folder is no file."""
+        if self._final.is_dir():
+            raise TargetError(f"target.{self._part} is a folder: {self._final}; name a file")
+
+    def prepare(self, built: Path, begin: Begin) -> Step:
+        """A file on another file system is copied beside its place first."""
+        self.check()
+        near = bring_near(built, self._final, self._run_id, begin)
+        return {"kind": FILE, "from": str(near), "to": str(self._final)}
+
+    @staticmethod
+    def publish(step: Step) -> None:
+        """One rename."""
+        put_in_place(step)
+
+    @staticmethod
+    def abandon(step: Step) -> None:
+        """Remove a draft."""
+        remove_draft(step)

@@ -1,0 +1,37 @@
+"""The kinds of targets, and what is done with the steps of all of them."""
+
+from pathlib import Path
+from typing import Any
+
+from lume_local._shared.commit import FILE, begun, committed
+from lume_local._worker.targets.files import FileTarget
+from lume_local._worker.targets.target import Target
+
+KINDS: dict[str, type[Target]] = {FILE: FileTarget}
+
+
+def target_of(part: str, place: dict[str, Any], run_id: str) -> Target:
+    """The target that is meant by a place such as `{"kind": "file", "path": …}`."""
+    return KINDS[place["kind"]](part, place, run_id)
+
+
+def publish(record: dict[str, Any]) -> None:
+    """Carry a commit out. Repeating it does no harm. Raises OSError or `TargetError`."""
+    for step in record["steps"]:
+        KINDS[step["kind"]].publish(step)
+
+
+def abandon(folder: Path) -> None:
+    """Undo whatever was begun for a run that has not committed. Raises OSError or `TargetError`."""
+    for step in begun(folder):
+        KINDS[step["kind"]].abandon(step)
+
+
+def finish(folder: Path) -> dict[str, Any] | None:
+    """For a run whose process is gone: its record, carried out; or None, and nothing of it is left anywhere."""
+    record = committed(folder)
+    if record is None:
+        abandon(folder)
+    else:
+        publish(record)
+    return record

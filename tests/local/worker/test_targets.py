@@ -1,0 +1,93 @@
+"""What is promised to a kind of target: every step is told before it is needed, and undone or carried out."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local.flows import people
+from local.one_run import job_of
+
+from lume_local._flow.definition import read_definition
+from lume_local._shared.commit import begun, committed
+from lume_local._worker.compile import compile_flow
+from lume_local._worker.engine import Run, RunFailed, connect
+from lume_local._worker.targets import kinds
+from lume_local._worker.targets.target import Begin, Step, TargetError
+
+
+class Shelf:
+    """A target that tells what is asked of it."""
+
+    told: list[Any]
+    refuses = ""
+
+    def __init__(self, part: str, place: dict[str, Any], run_id: str) -> None:
+        self.suffix, self.location, self.place = ".csv", f"shelf:{part}", part
+        self._part = part
+
+    def check(self) -> None:
+        self.told.append(("check", self._part))
+
+    def prepare(self, built: Path, begin: Begin) -> Step:
+        begin({"kind": "shelf", "draft": self._part})
+        self.told.append(("prepare", self._part, built.read_text()))
+        if self.refuses == self._part:
+            raise TargetError(f"no room for {self._part}")
+        return {"kind": "shelf", "part": self._part}
+
+    @staticmethod
+    def publish(step: Step) -> None:
+        Shelf.told.append(("publish", step["part"]))
+
+    @staticmethod
+    def abandon(step: Step) -> None:
+        Shelf.told.append(("abandon", step["draft"]))
+
+
+@pytest.fixture(autouse=True)
+def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    events: list[Any] = []
+    monkeypatch.setattr(Shelf, "told", events, raising=False)
+    monkeypatch.setitem(kinds.KINDS, "shelf", Shelf)
+    return events
+
+
+def run(folder: Path) -> dict[str, Any]:
+    source, work = folder / "source", folder / "run"
+    source.write_text("id\n1\nx\n")
+    work.mkdir()
+    with connect() as connection:
+        flow = compile_flow(connection, read_definition(people()))
+        job = job_of(flow, work, [source], folder / "mapped.csv", folder / "rejects.csv")
+        job.mapped["kind"] = job.rejects["kind"] = "shelf"
+        return Run(connection, job, lambda name, rows: None).execute()
+
+
+def test_the_rejects_first_and_nothing_before_the_commit(tmp_path: Path, told: list[Any]) -> None:
+    record = run(tmp_path)
+    steps = [{"kind": "shelf", "part": "rejects"}, {"kind": "shelf", "part": "mapped"}]
+    assert record["steps"] == steps
+    assert record["target_locations"] == {"mapped": "shelf:mapped", "rejects": "shelf:rejects"}
+    assert [event[:2] for event in told] == [
+        *(("check", "mapped"), ("check", "rejects")),
+        *(("prepare", "rejects"), ("prepare", "mapped")),
+        *(("publish", "rejects"), ("publish", "mapped")),
+    ]
+    assert told[3][2] == "id\n1\n"
+    told.clear()
+    assert kinds.finish(tmp_path / "run") == record, "by another process, after a kill"
+    assert told == [("publish", "rejects"), ("publish", "mapped")]
+
+
+def test_what_was_begun_is_abandoned(
+    tmp_path: Path, told: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Shelf, "refuses", "mapped")
+    with pytest.raises(RunFailed, match="no room for mapped"):
+        run(tmp_path)
+    assert told[-2:] == [("abandon", "rejects"), ("abandon", "mapped")]
+    assert committed(tmp_path / "run") is None
+    told.clear()
+    assert [step["draft"] for step in begun(tmp_path / "run")] == ["rejects", "mapped"]
+    assert kinds.finish(tmp_path / "run") is None, "by another process, after a kill"
+    assert told == [("abandon", "rejects"), ("abandon", "mapped")]
