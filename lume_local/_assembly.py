@@ -5,10 +5,12 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 
 from lume_async.errors import ConfigurationError
 from lume_local._http.console import Console
+from lume_local._http.flows import FlowsApi
 from lume_local._http.front import Front
 from lume_local._http.listener import Listener
 from lume_local._http.operations import Api
 from lume_local._http.reports import Reports
+from lume_local._http.rows import RowsApi
 from lume_local._http.sessions import Sessions
 from lume_local._http.uploads import Uploads
 from lume_local._runs.backup import back_up_hourly
@@ -17,6 +19,7 @@ from lume_local._runs.health import Health
 from lume_local._runs.paths import Roots
 from lume_local._runs.recorder import Recorder
 from lume_local._runs.retention import forget_what_is_old
+from lume_local._runs.row_reader import RowReader
 from lume_local._runs.run_paths import RunPaths
 from lume_local._runs.runner import Runner
 from lume_local._runs.state_file import StoreError
@@ -48,9 +51,18 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner, Sess
         api = Api(store, flows, runner, hub, places, uploads, settings.webhooks, health)
         sessions = Sessions(store.store_id)
         console = Console(sessions, {settings.host.lower()})
-        front = Front(api, Reports(store, places), console, settings.api_key, settings.keep)
+        reader = RowReader(store, health)
+        front = Front(
+            api,
+            FlowsApi(store, flows),
+            RowsApi(store, flows, reader),
+            Reports(store, places),
+            console,
+            settings.api_key,
+            settings.keep,
+        )
         listener = Listener(front, hub)
-        async with task_group() as upkeep, pool.running():
+        async with task_group() as upkeep, pool.running(), reader.running():
             await _load_flows(settings, flows, pool)
             upkeep.start_soon(back_up_hourly, places.state / STATE_FILE, health)
             upkeep.start_soon(forget_what_is_old, store, settings.keep, health)

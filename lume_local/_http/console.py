@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from lume_local._http import requests
-from lume_local._http.operations import Answer, Ask
+from lume_local._http.messages import Answer, Ask
 from lume_local._http.problems import Problem, odd_problem
 from lume_local._http.same_origin import is_own_host, is_same_origin
 from lume_local._http.sessions import Sessions

@@ -4,9 +4,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lume_async.models import RunStatus
+from lume_local._flow.definition import BOUNDS, LENGTHS, Flow
 from lume_local._runs.outbox import Attempted
 from lume_local._runs.statistics import Count
-from lume_local._runs.store import Change, Run
+from lume_local._runs.store import Change, Run, StoredFlow
 from lume_local._runs.times import at_text, seconds_between
 
 
@@ -84,3 +85,48 @@ def count_document(count: Count) -> dict[str, Any]:
     """Runs counted together."""
     rows = {"rows_read": count.rows_read, "rows_rejected": count.rows_rejected}
     return {**count.of, "runs": count.runs, **rows}
+
+
+def flow_document(flow: StoredFlow) -> dict[str, Any]:
+    """A flow version with its whole definition."""
+    return {
+        "flow_version": flow.ref,
+        "content_hash": flow.content_hash,
+        "created_at": flow.created_at,
+        "definition": flow.definition,
+    }
+
+
+def flow_item(flow: StoredFlow, checked: Flow, runs: int) -> dict[str, Any]:
+    """A flow version in a list: where its columns come from, and what their values and rows must satisfy."""
+    columns: dict[str, dict[str, Any]] = flow.definition["columns"]
+    return {
+        "flow_version": flow.ref,
+        "flow": checked.name,
+        "version": checked.version,
+        "description": flow.definition.get("description"),
+        "content_hash": flow.content_hash,
+        "created_at": flow.created_at,
+        "runs": runs,
+        "columns": [
+            {
+                "name": column.name,
+                "sql": column.sql,
+                "type": column.type,
+                "sql_type": column.sql_type,
+                "required": column.required,
+                "unique": column.unique,
+                "constraints": {
+                    key: value for key, value in columns[column.name].items() if key in _CONSTRAINTS
+                },
+            }
+            for column in checked.columns
+        ],
+        "rules": [
+            {"name": rule.name, "sql": rule.sql, "message": rule.message, "on_fail": rule.on_fail}
+            for rule in checked.rules
+        ],
+    }
+
+
+_CONSTRAINTS = {"format", "enum", "pattern", *BOUNDS, *LENGTHS}

@@ -13,10 +13,13 @@ from aiohttp import web
 
 from lume_local._http.console import Console
 from lume_local._http.download import sent
-from lume_local._http.operations import CAPABILITIES, Answer, Api, Ask, Content
+from lume_local._http.flows import FlowsApi
+from lume_local._http.messages import Answer, Ask, Content
+from lume_local._http.operations import CAPABILITIES, Api
 from lume_local._http.problems import Problem, odd_problem
 from lume_local._http.reports import Reports
 from lume_local._http.requests import MOST_BYTES
+from lume_local._http.rows import RowsApi
 from lume_local._runs.health import is_storage_full, why
 
 _log = logging.getLogger("lume_local")
@@ -32,7 +35,9 @@ CHUNK_LIMIT = 60.0
 Operation = Callable[[Ask], Awaitable[Answer]]
 
 
-def _router(api: Api, reports: Reports, console: Console) -> web.UrlDispatcher:
+def _router(
+    api: Api, flows: FlowsApi, rows: RowsApi, reports: Reports, console: Console
+) -> web.UrlDispatcher:
     """Which operation does what: aiohttp's router, which gives an operation in place of a handler."""
     run, flow = "/v1/runs/{run_id}", "/v1/flows/{flow}/versions/{version}"
     table: dict[str, dict[str, Operation]] = {
@@ -48,12 +53,15 @@ def _router(api: Api, reports: Reports, console: Console) -> web.UrlDispatcher:
         "/v1/runs": {"GET": api.list, "POST": api.submit},
         run: {"GET": api.status},
         f"{run}/cancel": {"POST": api.cancel},
+        f"{run}/mapped": {"GET": rows.mapped},
+        f"{run}/rejects": {"GET": rows.rejects},
         f"{run}/deliveries": {"GET": reports.deliveries},
         f"{run}/outputs/{{output}}": {"GET": reports.output},
         "/v1/changes": {"GET": api.changes},
         "/v1/statistics": {"GET": reports.statistics},
-        flow: {"GET": api.get_flow, "PUT": api.put_flow},
-        f"{flow}/schema": {"GET": api.get_schema},
+        "/v1/flows": {"GET": flows.page},
+        flow: {"GET": flows.get, "PUT": flows.put},
+        f"{flow}/schema": {"GET": flows.schema},
         "/v1/uploads/{name}": {"PUT": api.upload},
     }
     router = web.UrlDispatcher()
@@ -74,11 +82,18 @@ class Front:
     """
 
     def __init__(
-        self, api: Api, reports: Reports, console: Console, api_key: str, keep: float | None
+        self,
+        api: Api,
+        flows: FlowsApi,
+        rows: RowsApi,
+        reports: Reports,
+        console: Console,
+        api_key: str,
+        keep: float | None,
     ) -> None:
         self._api, self._console = api, console
         self._headers = {} if keep is None else {"Lume-Idempotency-Expires": str(int(keep))}
-        self._router = _router(api, reports, console)
+        self._router = _router(api, flows, rows, reports, console)
         self._api_key = api_key.encode()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -1,24 +1,20 @@
 """What each operation of the wire contract does. Knows neither sockets nor aiohttp: `Ask` in, `Answer` out."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from pathlib import Path
-from typing import Any
-
-from attrs import field, frozen
+from collections.abc import Callable
 
 from lume_async.models import RunStatus
-from lume_local._flow.definition import json_schema, read_definition
-from lume_local._flow.fields import FlowError
 from lume_local._http import queries, requests, viewer
 from lume_local._http.contract import contract_json, contract_yaml
 from lume_local._http.documents import change_document, etag, run_document
+from lume_local._http.lookup import exists, require_flow, require_run
+from lume_local._http.messages import Answer, Ask
 from lume_local._http.problems import Problem
 from lume_local._http.uploads import Uploads
-from lume_local._runs.flow_registry import FlowConflict, Flows, UnknownFlow
+from lume_local._runs.flow_registry import Flows
 from lume_local._runs.health import Health
 from lume_local._runs.paths import PathRefused, Roots, spelled
 from lume_local._runs.runner import Runner
-from lume_local._runs.store import Duplicate, KeyReused, NewRun, Run, Store, StoredFlow
+from lume_local._runs.store import Duplicate, KeyReused, NewRun, Run, Store
 from lume_local._runs.waiters import EVERY_RUN, Hub
 from lume_local._runs.webhook_rules import (
     NotAWebhook,
@@ -29,42 +25,6 @@ from lume_local._runs.webhook_rules import (
 )
 
 CAPABILITIES = "idempotency, wait, changes, cancel"
-
-
-@frozen
-class Ask:
-    """A request, as far as the operations care."""
-
-    path: dict[str, str]
-    query: list[tuple[str, str]]
-    body: bytes
-    prefer: list[str]
-    if_none_match: list[str]
-    idempotency_keys: list[str]
-    content_type: str | None
-    content_range: str | None
-    traceparents: list[str] = field(factory=list)
-    headers: Mapping[str, str] = field(factory=dict)
-    content: "Content | None" = None
-
-
-@frozen
-class Content:
-    """A body that is read piece by piece, where an operation takes more than fits in memory."""
-
-    chunks: AsyncIterator[bytes]
-    length: int | None
-
-
-@frozen
-class Answer:
-    """An answer: JSON, bytes as they are, a file, or nothing where `document` is None."""
-
-    status: int
-    document: Any = None
-    headers: dict[str, str] = field(factory=dict)
-    content_type: str = "application/json"
-    file: Path | None = None
 
 
 class Api:
@@ -125,7 +85,7 @@ class Api:
         wanted = requests.submission(ask.body, ask.content_type)
         # All of the body is judged before anything that it names is looked for.
         _check_webhook(wanted.webhook_url, parse_webhook)
-        await self._require_flow(wanted.flow_version)
+        await require_flow(self._flows, wanted.flow_version)
         _check_webhook(wanted.webhook_url, self._webhooks.check)
         new = NewRun(
             flow_version=wanted.flow_version,
@@ -164,19 +124,10 @@ class Api:
         document = run_document(run, self._runner.progress(run.run_id))
         return Answer(status, document, {"ETag": etag(run), **(headers or {})})
 
-    def _require(self, run_id: str) -> Run:
-        return required_run(self._store, run_id)
-
-    async def _require_flow(self, ref: str) -> StoredFlow:
-        try:
-            return await self._flows.require(ref)
-        except UnknownFlow as error:
-            raise Problem("flow-version-not-found", str(error)) from None
-
     async def status(self, ask: Ask) -> Answer:
         """`GET /v1/runs/{id}`: at once, or with `Prefer: wait=N` when the run changes."""
         requests.only_known(ask.query, ())
-        run = self._require(ask.path["run_id"])
+        run = require_run(self._store, ask.path["run_id"])
         wait = requests.wait_seconds(ask.prefer)
         headers: dict[str, str] = {}
         if wait is not None and self._hub.is_open:
@@ -234,7 +185,7 @@ class Api:
     async def cancel(self, ask: Ask) -> Answer:
         """`POST /v1/runs/{id}/cancel`."""
         requests.only_known(ask.query, ())
-        run = self._require(ask.path["run_id"])
+        run = require_run(self._store, ask.path["run_id"])
         if ask.body.strip() and requests.json_object(ask.body):
             raise Problem("invalid-field", "a cancel request has no fields: send no body")
         if RunStatus(run.status).is_terminal:
@@ -247,74 +198,15 @@ class Api:
         """`PUT /v1/uploads/{name}`."""
         requests.only_known(ask.query, ("flow_version",))
         for _, ref in ask.query:
-            await self._require_flow(ref)
+            await require_flow(self._flows, ref)
         if ask.content_range is not None:
             raise Problem("malformed-request", "an upload is sent whole, without Content-Range")
         if requests.is_any(ask.if_none_match) and self._uploads.has(ask.path["name"]):
-            raise _exists(f"there is an upload {ask.path['name']}")
+            raise exists(f"there is an upload {ask.path['name']}")
         assert ask.content is not None
         stored = await self._uploads.receive(ask.path["name"], ask.content.chunks, ask.content.length)
         document = {"source_path": stored.source_path, "bytes": stored.size, "sha256": stored.sha256}
         return Answer(201, document)
-
-    # -- flow versions
-
-    async def put_flow(self, ask: Ask) -> Answer:
-        """`PUT /v1/flows/{flow}/versions/{version}`."""
-        requests.only_known(ask.query, ())
-        ref = _ref(ask)
-        if requests.is_any(ask.if_none_match) and self._flows.is_known(ref):
-            raise _exists(f"there is a flow version {ref}")
-        try:
-            flow = read_definition(requests.json_object(ask.body, ask.content_type))
-            if flow.ref != ref:
-                raise FlowError("flow", f"the body describes {flow.ref}, the path {ref}: make them agree")
-            is_new = await self._flows.register(flow)
-        except FlowError as error:
-            raise Problem("invalid-flow", str(error), field=error.place) from None
-        except FlowConflict:
-            raise Problem(
-                "flow-version-exists",
-                f"{ref} exists with other content, and a version never changes: raise its version",
-            ) from None
-        return await self._flow_answer(ref, 201 if is_new else 200)
-
-    async def get_flow(self, ask: Ask) -> Answer:
-        """`GET /v1/flows/{flow}/versions/{version}`."""
-        requests.only_known(ask.query, ())
-        answer = await self._flow_answer(_ref(ask))
-        if ask.if_none_match and requests.matches(ask.if_none_match, answer.headers["ETag"]):
-            return Answer(304, None, answer.headers)
-        return answer
-
-    async def _flow_answer(self, ref: str, status: int = 200) -> Answer:
-        flow = await self._require_flow(ref)
-        document = {
-            "flow_version": flow.ref,
-            "content_hash": flow.content_hash,
-            "created_at": flow.created_at,
-            "definition": flow.definition,
-        }
-        return Answer(status, document, {"ETag": f'"{flow.content_hash}"'})
-
-    async def get_schema(self, ask: Ask) -> Answer:
-        """`GET /v1/flows/{flow}/versions/{version}/schema`."""
-        requests.only_known(ask.query, ())
-        await self._require_flow(_ref(ask))
-        schema = json_schema(self._flows.parsed(_ref(ask)))
-        return Answer(200, schema, content_type="application/schema+json")
-
-
-def required_run(store: Store, run_id: str) -> Run:
-    """A run that a request names. Raises `Problem`."""
-    run = store.get(run_id) if requests.is_run_id(run_id) else None
-    if run is None:
-        raise Problem("run-not-found", f"there is no run {run_id[:128]!r}")
-    return run
-
-
-def _exists(what: str) -> Problem:
-    return Problem("precondition-failed", f"{what} already, and If-None-Match: * asks that there is none")
 
 
 def _check_webhook(url: str | None, check: Callable[[str], object]) -> None:
@@ -325,10 +217,6 @@ def _check_webhook(url: str | None, check: Callable[[str], object]) -> None:
     except WebhookRefused as refused:
         kind = {WebhooksOff: "not-supported", NotAWebhook: "invalid-field"}.get(type(refused))
         raise Problem(kind or "webhook-not-allowed", f"webhook_url: {refused}", field="webhook_url") from None
-
-
-def _ref(ask: Ask) -> str:
-    return f"{ask.path['flow']}:{ask.path['version']}"
 
 
 def _duplicate(duplicate: Duplicate, wanted: requests.Submission) -> Problem:

@@ -2,7 +2,8 @@
 
 from lume_local._http import queries, requests
 from lume_local._http.documents import count_document, delivery_document
-from lume_local._http.operations import Answer, Ask, required_run
+from lume_local._http.lookup import require_run
+from lume_local._http.messages import Answer, Ask
 from lume_local._http.problems import Problem
 from lume_local._runs.paths import PathRefused, Roots
 from lume_local._runs.store import Store
@@ -26,14 +27,14 @@ class Reports:
     async def deliveries(self, ask: Ask) -> Answer:
         """`GET /v1/runs/{id}/deliveries`."""
         requests.only_known(ask.query, ())
-        run = required_run(self._store, ask.path["run_id"])
+        run = require_run(self._store, ask.path["run_id"])
         found = self._store.deliveries.of_run(run.run_id)
         return Answer(200, {"items": [delivery_document(delivery) for delivery in found]})
 
     async def output(self, ask: Ask) -> Answer:
         """`GET /v1/runs/{id}/outputs/{output}`."""
         requests.only_known(ask.query, ())
-        run, which = required_run(self._store, ask.path["run_id"]), ask.path["output"]
+        run, which = require_run(self._store, ask.path["run_id"]), ask.path["output"]
         location = run.target_locations.get(which) if which in ("mapped", "rejects") else None
         if location is None:
             raise Problem("not-found", f"run {run.run_id} has no output {which[:40]!r}")

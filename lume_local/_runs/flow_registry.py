@@ -89,6 +89,11 @@ class Flows:
         """Whether a flow version is registered."""
         return ref in self._stored
 
+    def all(self, name: str | None = None) -> list[StoredFlow]:
+        """Every flow version, or those of one flow: by name, and each flow's in the order in which they came."""
+        found = [flow for flow in self._stored.values() if name in (None, flow.ref.partition(":")[0])]
+        return sorted(found, key=lambda flow: (flow.ref.partition(":")[0], flow.created_at, flow.ref))
+
     def parsed(self, ref: str) -> Flow:
         """The checked form of a flow version that is there."""
         if ref not in self._parsed:

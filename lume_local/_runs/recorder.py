@@ -62,6 +62,7 @@ class Recorder:
             RunStatus(record["status"]),
             metrics=record["metrics"],
             locations=record["target_locations"],
+            outputs={step["part"]: step["identity"] for step in record["steps"] if "identity" in step},
         )
 
     async def end(
@@ -72,11 +73,12 @@ class Recorder:
         message: str | None = None,
         metrics: Json | None = None,
         locations: Json | None = None,
+        outputs: dict[str, str] | None = None,
     ) -> None:
         """The last change of a run, as soon as it can be written. A run that has ended already stays as it is."""
         while True:
             try:
-                self._end(run_id, status, message, metrics, locations)
+                self._end(run_id, status, message, metrics, locations, outputs)
                 await self._store.settled()
             except (sqlite3.Error, OSError) as error:
                 self._health.trouble(_STATE, why(error))
@@ -95,6 +97,7 @@ class Recorder:
         message: str | None,
         metrics: Json | None,
         locations: Json | None,
+        outputs: dict[str, str] | None,
     ) -> None:
         run, now = self._store.require(run_id), now_text()
         if RunStatus(run.status).is_terminal:
@@ -104,6 +107,7 @@ class Recorder:
             run_id,
             status.value,
             event=event_body(run, status.value, now),
+            outputs=outputs,
             finished_at=now,
             stages=_closed(run.stages, now, written),
             error_message=message,

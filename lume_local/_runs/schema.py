@@ -80,6 +80,12 @@ CREATE TABLE flow_versions (
 """
 
 ADDED = """
-CREATE TABLE IF NOT EXISTS traces (run_id TEXT PRIMARY KEY, traceparent TEXT NOT NULL) STRICT, WITHOUT ROWID
+CREATE TABLE IF NOT EXISTS traces (run_id TEXT PRIMARY KEY, traceparent TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS outputs (
+    run_id TEXT NOT NULL,
+    part TEXT NOT NULL,
+    identity TEXT NOT NULL,
+    PRIMARY KEY (run_id, part)
+) STRICT, WITHOUT ROWID
 """
 """Came later without a new version: older files get it, and an older server leaves it alone."""

@@ -84,7 +84,8 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
             raise _damaged(path, f"is damaged ({verdict if found else 'it holds no tables'})")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
-        db.execute(ADDED)
+        for table in ADDED.split(";"):
+            db.execute(table)
         add_statistics(db)
         _skip_lost_numbers(db)
         db.execute("PRAGMA synchronous = NORMAL")  # see `durability`

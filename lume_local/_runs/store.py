@@ -28,6 +28,7 @@ from attrs import frozen
 from lume_local._runs.durability import Durability
 from lume_local._runs.listing import Wanted, selected
 from lume_local._runs.outbox import Deliveries
+from lume_local._runs.outputs import Outputs
 from lume_local._runs.state_file import open_state
 from lume_local._runs.statistics import Statistics
 from lume_local._runs.times import now_text
@@ -124,6 +125,7 @@ class Store:
         self.store_id: str = row[0]
         """Says that a cursor belongs to this data folder and not to one that lay here before."""
         self.deliveries = Deliveries(self._db)
+        self.outputs = Outputs(self._db)
         self.statistics = Statistics(self._db)
         self._durability = Durability(path)
 
@@ -245,10 +247,19 @@ class Store:
         rows = self._db.execute(query, [len(taken) + 1])
         return next((_run(row) for row in rows if row["run_id"] not in taken), None)
 
-    def update(self, run_id: str, status: str, *, event: bytes | None = None, **values: Any) -> Run:
+    def update(
+        self,
+        run_id: str,
+        status: str,
+        *,
+        event: bytes | None = None,
+        outputs: dict[str, str] | None = None,
+        **values: Any,
+    ) -> Run:
         """Move a run to a status and set more of its columns, as one change.
 
         `event` is the body for the run's webhook, if it has one: told because of this change, or not at all.
+        `outputs` are the identities of what it has written.
         """
         assignments, arguments = ["status = ?", "rev = rev + 1"], [status]
         for name, value in values.items():
@@ -260,6 +271,8 @@ class Store:
             self._note_change(run_id, status, values.get("finished_at"))
             if event is not None:
                 self.deliveries.add(run_id, event, time.time())
+            if outputs:
+                self.outputs.note(run_id, outputs)
         if status not in ACTIVE:
             self._durability.wanted()
         return self.require(run_id)
@@ -336,6 +349,12 @@ class Store:
             StoredFlow(row[0], row[1], orjson.loads(row[2]), orjson.loads(row[3]), row[4], row[5])
             for row in rows
         ]
+
+    def runs_of(self, refs: Collection[str]) -> dict[str, int]:
+        """How many runs were made with each of these flow versions, where any was."""
+        wanted = ", ".join("?" * len(refs))
+        query = f"SELECT flow_version, count(*) FROM runs WHERE flow_version IN ({wanted}) GROUP BY 1"
+        return dict(self._db.execute(query, list(refs)).fetchall())
 
     def is_used(self, ref: str) -> bool:
         """Whether any run was ever made with a flow version."""

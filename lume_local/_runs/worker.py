@@ -28,9 +28,12 @@ from lume_local._shared.protocol import (
     Finish,
     Job,
     Json,
+    Page,
     ProtocolError,
+    Read,
     Ready,
     Refused,
+    Unreadable,
     decode_event,
     encode,
 )
@@ -43,6 +46,8 @@ CHECK_LIMIT = 60.0
 """Seconds that checking a flow may take."""
 FINISH_LIMIT = 600.0
 """Seconds that carrying out a commit may take."""
+READ_LIMIT = 60.0
+"""Seconds that reading a page of an output may take."""
 PATIENCE = 5.0
 """Seconds that a worker gets to end by itself after its leash is cut, or to be ready again after a run."""
 MOST_RUNS = 100
@@ -168,6 +173,21 @@ class Worker:
         self._is_ready = False
         self.kill()
         raise NotFinished(f"that takes longer than {FINISH_LIMIT:g} s")
+
+    async def read(self, job: Read) -> Page | Unreadable:
+        """A page of an output. Raises `WorkerDied`, also where that takes too long."""
+        with anyio.move_on_after(READ_LIMIT):
+            await self._send(job)
+            match await self._event():
+                case Page() | Unreadable() as answer:
+                    return answer
+                case None:
+                    raise WorkerDied(await self.death())
+                case other:
+                    raise ProtocolError(f"{other!r} answers no reading")
+        self._is_ready = False
+        self.kill()
+        raise WorkerDied(f"reading a page took longer than {READ_LIMIT:g} s")
 
     async def run(self, job: Execute) -> AsyncGenerator[Event, None]:
         """The events of a run, until the one that ends it is taken, or the process ends."""

@@ -1,7 +1,8 @@
 """Worker processes: started ahead of need, handed out, taken back, never outliving the pool."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
@@ -10,7 +11,9 @@ from lume_local._flow.fields import FlowError
 from lume_local._runs.health import Health
 from lume_local._runs.task_group import task_group
 from lume_local._runs.worker import Worker, WorkerDied
-from lume_local._shared.protocol import Json
+from lume_local._shared.protocol import Json, Page, Read, Unreadable
+
+Answer = TypeVar("Answer")
 
 QUIET = 30.0
 """Seconds without a run after which one spare worker is enough."""
@@ -177,9 +180,16 @@ class Pool:
 
     async def check(self, definition: Json) -> Json:
         """The compiled form of a flow, from a spare worker. Raises `FlowError`, `WorkerDied`."""
+        return await self._answered(lambda worker: worker.check(definition))
+
+    async def read(self, job: Read) -> Page | Unreadable:
+        """A page of an output, from a spare worker. Raises `WorkerDied`."""
+        return await self._answered(lambda worker: worker.read(job))
+
+    async def _answered(self, ask: Callable[[Worker], Awaitable[Answer]]) -> Answer:
         worker = await self._next()
         try:
-            compiled = await worker.check(definition)
+            answer = await ask(worker)
         except FlowError:
             await self.release(worker)
             raise
@@ -187,7 +197,7 @@ class Pool:
             await self.discard(worker)
             raise
         await self.release(worker)
-        return compiled
+        return answer
 
     async def release(self, worker: Worker) -> None:
         """Take a worker back: it serves another run, or ends where it has served its time."""

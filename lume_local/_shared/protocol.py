@@ -1,7 +1,7 @@
 """The worker protocol: jobs go to a worker's stdin, events come from its stdout, one JSON object a line.
 
 Typed here, structured by cattrs at both ends: a line that is not of the protocol is a `ProtocolError` there, and
-no missing key somewhere else. A worker is `Ready`, is given any number of `Check` and `Finish` jobs and one
+no missing key somewhere else. A worker is `Ready`, is given any number of `Check`, `Finish` and `Read` jobs and one
 `Execute`, and answers that with stages and progress and, last, with one `Outcome`; then it is `Ready` again or ends.
 """
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import cattrs
 import orjson
-from attrs import frozen
+from attrs import field, frozen
 from cattrs.strategies import configure_tagged_union
 
 Json = dict[str, Any]
@@ -52,6 +52,39 @@ class Finish:
 
 
 @frozen
+class Read:
+    """Read a page of what a run has written: answered by `Page` or `Unreadable`.
+
+    Attributes:
+        path: the file; its suffix says its format.
+        identity: of the file as it must be; empty for any.
+        csv: the dialect of a `.csv` file.
+        encoding: of a `.csv` file.
+        kinds: the JSON type of each column of a `.csv` file that isn't a text.
+        position: where the page begins, from the page before: a number too long for JSON; "0" is the beginning.
+        row: how many rows come before it.
+        rows: how many the file has.
+        limit: the most rows that the page may have.
+        is_rejects: whether the rows are rejects.
+        reasons: every reason of the rejects.
+        reason: only rejects with this one.
+    """
+
+    path: str
+    identity: str
+    csv: dict[str, str]
+    encoding: str
+    kinds: dict[str, str]
+    position: str
+    row: int
+    rows: int
+    limit: int
+    is_rejects: bool = False
+    reasons: list[str] = field(factory=list)
+    reason: str | None = None
+
+
+@frozen
 class Cancel:
     """Stop the active run, and let no other begin in this process."""
 
@@ -75,6 +108,31 @@ class Refused:
     """A flow has a mistake at this place."""
 
     place: str
+    problem: str
+
+
+@frozen
+class Page:
+    """Rows of an output.
+
+    Attributes:
+        items: a JSON array of objects, as text: nobody on its way looks into it.
+        position: where the next page begins; None where this one is the last.
+        row: how many rows come before that.
+        identity: of the file.
+    """
+
+    items: str
+    position: str | None
+    row: int
+    identity: str
+
+
+@frozen
+class Unreadable:
+    """There is no such page: which kind of problem, and what it is."""
+
+    kind: str
     problem: str
 
 
@@ -114,9 +172,9 @@ class Cancelled:
     """The run was interrupted; nothing was written."""
 
 
-Job = Check | Execute | Finish | Cancel
+Job = Check | Execute | Finish | Read | Cancel
 Outcome = Done | Failed | Cancelled
-Event = Ready | Checked | Refused | Stage | Progress | Outcome
+Event = Ready | Checked | Refused | Page | Unreadable | Stage | Progress | Outcome
 
 
 def encode(line: Job | Event) -> bytes:

@@ -35,6 +35,7 @@ from lume_local._shared.protocol import (
     Finish,
     Outcome,
     Progress,
+    Read,
     Ready,
     Refused,
     Stage,
@@ -43,6 +44,7 @@ from lume_local._shared.protocol import (
 )
 from lume_local._worker.compile import compile_flow
 from lume_local._worker.engine import Run, RunBroke, RunFailed, confine_check, connect
+from lume_local._worker.outputs.pages import read_page
 from lume_local._worker.targets.kinds import finish
 from lume_local._worker.targets.target import TargetError
 
@@ -78,12 +80,12 @@ class Leash:
     """Reads stdin in a thread: jobs, and `Cancel`, which stops the run that is active and lets no other begin."""
 
     def __init__(self) -> None:
-        self._jobs: list[Check | Execute | Finish] = []
+        self._jobs: list[Check | Execute | Finish | Read] = []
         self._arrived = threading.Condition()
         self.cancelled = threading.Event()
         threading.Thread(target=self._read, name="leash", daemon=True).start()
 
-    def next_job(self) -> Check | Execute | Finish:
+    def next_job(self) -> Check | Execute | Finish | Read:
         """Wait for the next job."""
         with self._arrived:
             self._arrived.wait_for(lambda: self._jobs)
@@ -167,7 +169,7 @@ def _serve() -> None:
     while True:
         outbox.send(Ready(_resident()))
         while not isinstance(job := leash.next_job(), Execute):
-            outbox.send(_check(job) if isinstance(job, Check) else _finish(job))
+            outbox.send(_answer(job))
         outcome, orderly = _run(connection, outbox, leash, job)
         # Last, for the next event belongs to the next run: nothing of this one is left in this process now.
         outbox.send(outcome)
@@ -199,6 +201,17 @@ def _resident() -> int:
     except OSError:
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return most if sys.platform == "darwin" else most * 1024
+
+
+def _answer(job: Check | Finish | Read) -> Event:
+    """What the job gives that is no run."""
+    match job:
+        case Check():
+            return _check(job)
+        case Finish():
+            return _finish(job)
+        case Read():
+            return read_page(job)
 
 
 def _check(job: Check) -> Checked | Refused:

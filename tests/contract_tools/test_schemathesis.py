@@ -16,4 +16,4 @@ def test_the_server_is_as_the_document_says(tmp_path: Path, monkeypatch: pytest.
     print(report.text[-1000:])
     assert report.code == 0, report.text
     assert report.cases >= 800
-    assert report.operations == 12
+    assert report.operations == 18

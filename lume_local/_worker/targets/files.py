@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lume_local._shared.commit import FILE, bring_near, put_in_place, remove_draft
+from lume_local._shared.identity import identity
 from lume_local._worker.targets.target import Begin, Step, TargetError
 
 
@@ -33,7 +34,8 @@ class FileTarget:
         """A file on another file system is copied beside its place first."""
         self.check()
         near = bring_near(built, self._final, self._run_id, begin)
-        return {"kind": FILE, "from": str(near), "to": str(self._final)}
+        places = {"from": str(near), "to": str(self._final)}
+        return {"kind": FILE, **places, "part": self._part, "identity": identity(near)}
 
     @staticmethod
     def publish(step: Step) -> None:

@@ -1,0 +1,21 @@
+"""What the outputs of runs were when they were written: whoever reads one later sees whether it was changed."""
+
+import sqlite3
+
+
+class Outputs:
+    """The table `outputs`: for each run and part (`mapped`, `rejects`) the identity of its file."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def note(self, run_id: str, identities: dict[str, str]) -> None:
+        """Keep what a run has written; part of a transaction of the caller's."""
+        rows = [(run_id, part, identity) for part, identity in identities.items()]
+        self._db.executemany("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?)", rows)
+
+    def identity(self, run_id: str, part: str) -> str | None:
+        """The identity of an output; None for a run of an older version, which did not note it."""
+        query = "SELECT identity FROM outputs WHERE run_id = ? AND part = ?"
+        row = self._db.execute(query, [run_id, part]).fetchone()
+        return None if row is None else str(row[0])

@@ -1,0 +1,1 @@
+"""Reads the rows of what runs have written, page by page."""

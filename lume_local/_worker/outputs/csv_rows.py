@@ -1,0 +1,95 @@
+"""The rows of a CSV output, in whatever dialect and encoding: the target's own, or that of the source of rejects."""
+
+import re
+from collections.abc import Iterator
+from typing import TextIO
+
+from lume_local._worker.outputs.found import LINE, RAW, REASONS, ROW, Broken, Found
+from lume_local._worker.outputs.row_json import object_json
+from lume_local._worker.sources.dialect import Dialect
+
+
+class CsvRows:
+    """Reads from `position` on, a number that this class has given; 0 is the beginning.
+
+    Args:
+        file: as text; its lines end with `\\n`, and it tells its position.
+        dialect: how it is written.
+        kinds: the JSON type of each column that isn't a text.
+    """
+
+    def __init__(self, file: TextIO, dialect: Dialect, kinds: dict[str, str], position: int) -> None:
+        self._file, self._dialect = file, dialect
+        self._quote = dialect.quote.decode()
+        escape = dialect.escape.decode()
+        both = re.escape(escape) + "[" + re.escape(self._quote + escape) + "]"
+        self._escaped = None if escape == self._quote else re.compile(both)
+        header = self._record()
+        if header is None:
+            raise Broken("it has no header")
+        self._names = [value or "" for value in map(self._value, dialect.split(header))]
+        self._kinds = [kinds.get(name) for name in self._names]
+        if position:
+            file.seek(position)
+
+    def position(self) -> int:
+        """Where the next row begins."""
+        return self._file.tell()
+
+    def __iter__(self) -> Iterator[Found]:
+        """Each row. Raises `Broken`."""
+        is_rejects = self._names[:1] == [ROW]
+        while (record := self._record()) is not None:
+            fields = self._fields(record)
+            if len(fields) != len(self._names):
+                raise Broken(f"a row has {len(fields)} columns, its header {len(self._names)}")
+            values = [self._value(field) for field in fields]
+            yield self._reject(values) if is_rejects else Found(self._object(values, 0))
+
+    def _reject(self, values: list[str | None]) -> Found:
+        if self._names[1:3] != [LINE, REASONS]:
+            raise Broken(f"its header does not go on with {LINE} and {REASONS}")
+        without = -1 if self._names[-1] == RAW and values[-1] is None else None
+        row, line, reasons = values[:3]
+        return Found(self._object(values, 3, without), _number(row), _number(line), reasons or "")
+
+    def _object(self, values: list[str | None], start: int, end: int | None = None) -> bytes:
+        return object_json(self._names[start:end], values[start:end], self._kinds[start:end])
+
+    def _fields(self, record: bytes) -> list[bytes]:
+        if not self._quote:
+            # The last column may hold what was malformed, delimiters and all.
+            return record.split(self._dialect.delim, len(self._names) - 1)
+        return self._dialect.split(record)
+
+    def _value(self, field: bytes) -> str | None:
+        """Nothing at all is NULL; an empty text is quoted."""
+        return self._dialect.value(field).decode() if field else None
+
+    def _record(self) -> bytes | None:
+        """The next record without its line end; None at the end of the file."""
+        lines: list[str] = []
+        quotes = 0
+        while not lines or quotes % 2:
+            line = self._file.readline()
+            if not line:
+                if lines:
+                    raise Broken("it ends within quotes")
+                return None
+            lines.append(line)
+            quotes += self._quotes(line)
+        return "".join(lines).removesuffix("\n").encode("utf-8", "replace")
+
+    def _quotes(self, line: str) -> int:
+        if not self._quote:
+            return 0
+        bare = line if self._escaped is None else self._escaped.sub("", line)
+        return bare.count(self._quote)
+
+
+def _number(value: str | None) -> int | None:
+    if value is None:
+        return None
+    if not (value.isascii() and value.isdigit()):
+        raise Broken(f"{value[:40]!r} is not the number of a row")
+    return int(value)

@@ -1,0 +1,63 @@
+"""The rows of an NDJSON output: the objects as they are written there, so that no digit gets lost."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+import orjson
+
+from lume_local._worker.outputs.found import Broken, Found
+
+_REJECT = re.compile(
+    r'\{(?:"_lume_row":(?P<row>\d+|null),)?(?:"_lume_line":(?P<line>\d+|null),)?'
+    r'"_lume_reasons":(?P<reasons>"(?:[^"\\]|\\.)*+")(?:,(?P<rest>.*))?\}',
+    re.DOTALL,
+)
+_NO_RAW = re.compile(r',?"_lume_raw":null\Z')
+_NOT_FINITE = {"Infinity": "inf", "-Infinity": "-inf", "NaN": "nan"}
+
+
+class NdjsonRows:
+    """Reads from `position` on, a number that this class has given; 0 is the beginning."""
+
+    def __init__(self, file: TextIO, position: int) -> None:
+        self._file = file
+        file.seek(position)
+
+    def position(self) -> int:
+        """Where the next row begins."""
+        return self._file.tell()
+
+    def __iter__(self) -> Iterator[Found]:
+        """Each row. Raises `Broken`."""
+        while line := self._file.readline():
+            text = line.removesuffix("\n")
+            match = _REJECT.fullmatch(text)
+            yield Found(_object(text)) if match is None else _reject(match)
+
+
+def _reject(match: re.Match[str]) -> Found:
+    rest = _NO_RAW.sub("", match["rest"] or "")
+    reasons = json.loads(match["reasons"])
+    return Found(_object("{" + rest + "}"), _number(match["row"]), _number(match["line"]), reasons)
+
+
+def _number(text: str | None) -> int | None:
+    return None if text in (None, "null") else int(text)
+
+
+def _object(text: str) -> bytes:
+    """The text itself if it is a JSON object."""
+    data = text.encode("utf-8", "replace")
+    try:
+        value: Any = orjson.loads(data)
+    except ValueError:
+        try:  # DuckDB writes NaN and Infinity, which JSON doesn't know
+            value = json.loads(text, parse_constant=_NOT_FINITE.__getitem__)
+            data = json.dumps(value, ensure_ascii=False).encode()
+        except (ValueError, RecursionError) as error:
+            raise Broken(f"a line is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise Broken("a line is not a JSON object")
+    return data

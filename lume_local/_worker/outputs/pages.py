@@ -1,0 +1,109 @@
+"""One page of an output: as many rows as are wanted, fit, and can be found with a bounded amount of reading."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from lume_local._shared.commit import explain
+from lume_local._shared.identity import identity
+from lume_local._shared.protocol import Page, Read, Unreadable
+from lume_local._worker.engine import connect
+from lume_local._worker.outputs.csv_rows import CsvRows
+from lume_local._worker.outputs.found import Broken, Rows
+from lume_local._worker.outputs.ndjson_rows import NdjsonRows
+from lume_local._worker.outputs.parquet_rows import ParquetRows, confine_read
+from lume_local._worker.outputs.row_json import Reasons, reject_json
+from lume_local._worker.sources.dialect import Dialect
+from lume_local._worker.sources.files import is_utf8_name
+
+MOST_BYTES = 4 * 1024 * 1024
+"""Of a page, from which on it takes no further row."""
+MOST_SCANNED = 32 * 1024 * 1024
+"""Bytes of rows that are read for one page, whether or not they are of the reason that is asked for."""
+
+
+def read_page(job: Read) -> Page | Unreadable:
+    """The page, or why there is none."""
+    path = Path(job.path)
+    try:
+        before = identity(path)
+        if job.identity and job.identity != before:
+            return _changed("the file has been changed since the run wrote it")
+        with _opened(job, path) as rows:
+            page = _filled(job, rows, before)
+        if identity(path) != before:
+            return _changed("the file was changed while it was read")
+    except FileNotFoundError:
+        return Unreadable("output-gone", "the file is not there any more")
+    except OSError as error:
+        return Unreadable("output-unreadable", f"the file can't be read: {explain(error)}")
+    except OverflowError:
+        return Unreadable("invalid-cursor", "the cursor names no place in the file: start again without it")
+    except (Broken, duckdb.Error) as error:
+        first = str(error).partition("\n")[0]
+        return Unreadable("output-unreadable", f"the file is not what the run has written: {first}")
+    if page.position is None and page.row != job.rows:
+        return _changed(f"the run wrote {job.rows:,} rows, and the file has {page.row:,}")
+    return page
+
+
+def _changed(how: str) -> Unreadable:
+    return Unreadable("output-changed", how)
+
+
+@contextmanager
+def _opened(job: Read, path: Path) -> Iterator[Rows]:
+    if path.suffix.lower() == ".parquet":
+        with connect() as connection:
+            confine_read(connection, path)
+            yield ParquetRows(connection, path, int(job.position))
+        return
+    encoding = "utf-8" if is_utf8_name(job.encoding) else job.encoding
+    # Bytes that are no characters (in a malformed line) have no place in JSON: the file itself keeps them.
+    with path.open(encoding=encoding, errors="replace", newline="\n") as file:
+        if path.suffix.lower() == ".ndjson":
+            yield NdjsonRows(file, int(job.position))
+        else:
+            yield CsvRows(file, Dialect.of(job.csv), job.kinds, int(job.position))
+
+
+def _filled(job: Read, rows: Rows, file: str) -> Page:
+    """Read on until the page is full or the rows have ended."""
+    reasons = Reasons(job.reasons, _spelling(job)) if job.is_rejects else None
+    items: list[bytes] = []
+    size = scanned = 0
+    row = job.row
+    found = iter(rows)
+    while len(items) < job.limit and size < MOST_BYTES and scanned < MOST_SCANNED:
+        one = next(found, None)
+        if one is None:
+            return _page(items, None, row, file)
+        row += 1
+        scanned += len(one.body)
+        item = one.body
+        if reasons is not None:
+            if one.reasons is None:
+                raise Broken("a row has no reasons")
+            why = reasons.split(one.reasons)
+            if job.reason is not None and job.reason not in why:
+                continue
+            item = reject_json(one.row, one.line, why, one.body)
+        items.append(item)
+        size += len(item)
+    position = str(rows.position())
+    return _page(items, None if next(found, None) is None else position, row, file)
+
+
+def _page(items: list[bytes], position: str | None, row: int, file: str) -> Page:
+    return Page((b"[" + b",".join(items) + b"]").decode(), position, row, file)
+
+
+def _spelling(job: Read) -> Callable[[str], str]:
+    """How the file writes a reason: without a quote it can hold no delimiter, and no character of other encodings."""
+    if not job.path.lower().endswith(".csv"):
+        return str
+    apart = {} if job.csv["quote"] else dict.fromkeys(map(ord, job.csv["delim"] + "\r\n"), " ")
+    encoding = "utf-8" if is_utf8_name(job.encoding) else job.encoding
+    return lambda reason: reason.translate(apart).encode(encoding, "backslashreplace").decode(encoding)

@@ -1,0 +1,83 @@
+"""The rows of a Parquet output, by DuckDB: a position is the number of a row, and only its row groups are read."""
+
+# ruff: noqa: S608 - the parts of its SQL are constants or quoted.
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from duckdb import DuckDBPyConnection
+
+from lume_local._flow.definition import quoted
+from lume_local._worker.checks import text
+from lume_local._worker.outputs.found import LINE, RAW, REASONS, ROW, Found
+from lume_local._worker.outputs.row_json import BOOLEAN, NUMBER, object_json
+
+_NUMERIC = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*")
+_FIRST, _MOST = 100, 5000
+_AT_ONCE = 4 * 1024 * 1024
+"""Characters that one query should give: rows may be short or very long."""
+
+
+def confine_read(connection: DuckDBPyConnection, path: Path) -> None:
+    """From here on the connection reads this file and reaches nothing else."""
+    for setting in (
+        "memory_limit='512MB'",
+        "threads=1",
+        "temp_directory=''",
+        f"allowed_paths=[{text(str(path))}]",
+        "enable_external_access=false",
+        "lock_configuration=true",
+    ):
+        connection.execute(f"SET {setting}")
+
+
+class ParquetRows:
+    """Reads from the row `position` on."""
+
+    def __init__(self, connection: DuckDBPyConnection, path: Path, position: int) -> None:
+        self._connection, self._next = connection, position
+        self._table = f"read_parquet({text(str(path))}, file_row_number=true)"
+        described = connection.execute(f"DESCRIBE SELECT * FROM read_parquet({text(str(path))})").fetchall()
+        self._names = [row[0] for row in described]
+        self._kinds = [_kind(row[1]) for row in described]
+
+    def position(self) -> int:
+        """The number of the next row."""
+        return self._next
+
+    def __iter__(self) -> Iterator[Found]:
+        """Each row."""
+        is_rejects = self._names[:3] == [ROW, LINE, REASONS]
+        for values in self._rows():
+            self._next += 1
+            yield self._reject(values) if is_rejects else Found(self._object(values, 0))
+
+    def _rows(self) -> Iterator[tuple[Any, ...]]:
+        columns = ", ".join(f"CAST({quoted(name)} AS VARCHAR)" for name in self._names)
+        size = _FIRST
+        while True:
+            start = self._next
+            where = f"file_row_number >= {start} AND file_row_number < {start + size}"
+            query = f"SELECT {columns} FROM {self._table} WHERE {where} ORDER BY file_row_number"
+            rows = self._connection.execute(query).fetchall()
+            if not rows:
+                return
+            yield from rows
+            length = sum(len(value) for row in rows for value in row if value is not None)
+            size = max(1, min(_MOST, 2 * size, _AT_ONCE * len(rows) // max(1, length)))
+
+    def _reject(self, values: tuple[Any, ...]) -> Found:
+        without = -1 if self._names[-1] == RAW and values[-1] is None else None
+        row, line, reasons = values[:3]
+        body = self._object(values, 3, without)
+        return Found(body, row and int(row), line and int(line), reasons or "")
+
+    def _object(self, values: tuple[Any, ...], start: int, end: int | None = None) -> bytes:
+        return object_json(self._names[start:end], values[start:end], self._kinds[start:end])
+
+
+def _kind(sql_type: str) -> str | None:
+    if sql_type == "BOOLEAN":
+        return BOOLEAN
+    return NUMBER if _NUMERIC.fullmatch(sql_type) else None

@@ -1,0 +1,62 @@
+"""A row of an output as a JSON object, with every value as it is written in the file. Pure."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+import orjson
+
+NUMBER, BOOLEAN = "number", "boolean"
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_SEPARATOR = "; "
+
+
+def value_json(value: str | None, kind: str | None) -> bytes:
+    """A value in the text form of DuckDB. A number keeps all its digits; `inf` and `nan` are texts in JSON."""
+    if value is None:
+        return b"null"
+    is_literal = kind == NUMBER and _NUMBER.fullmatch(value)
+    if is_literal or (kind == BOOLEAN and value in ("true", "false")):
+        return value.encode()
+    return orjson.dumps(value)
+
+
+def object_json(names: Sequence[str], values: Sequence[str | None], kinds: Sequence[str | None]) -> bytes:
+    """The row as an object."""
+    members = (
+        orjson.dumps(name) + b":" + value_json(value, kind)
+        for name, value, kind in zip(names, values, kinds, strict=True)
+    )
+    return b"{" + b",".join(members) + b"}"
+
+
+def reject_json(row: int | None, line: int | None, reasons: list[str], rest: bytes) -> bytes:
+    """A rejected row: where it was in the source, why it was rejected, and `rest`, the object of what it held."""
+    head = orjson.dumps({"_lume_row": row, "_lume_line": line, "_lume_reasons": reasons})
+    return head[:-1] + (b"}" if rest == b"{}" else b"," + rest[1:])
+
+
+class Reasons:
+    """Takes the text of a row's reasons apart again.
+
+    A reason may hold the separator itself, so the text is read by the reasons that the run has counted.
+
+    Args:
+        known: the reasons of the run.
+        spelled: how the file writes a reason.
+    """
+
+    def __init__(self, known: Iterable[str], spelled: Callable[[str], str] = str) -> None:
+        self._known = {spelled(reason): reason for reason in known}
+
+    def split(self, text: str) -> list[str]:
+        """The reasons; where they are not known, one ends at each separator."""
+        parts = text.split(_SEPARATOR)
+        rests: list[list[str] | None] = [None] * len(parts) + [[]]
+        for start in reversed(range(len(parts))):
+            for end in range(start + 1, len(parts) + 1):
+                reason, rest = self._known.get(_SEPARATOR.join(parts[start:end])), rests[end]
+                if reason is not None and rest is not None:
+                    rests[start] = [reason, *rest]
+                    break
+        found = rests[0]
+        return [self._known.get(part, part) for part in parts if part] if found is None else found
