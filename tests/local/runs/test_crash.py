@@ -194,7 +194,7 @@ def test_targets_on_another_file_system(tmp_path: Path) -> None:
         target = FileTarget("mapped", {"kind": "file", "path": str(final)}, "run_1")
         step = target.prepare(built, partial(begin, tmp_path))
         near = draft_of(final, "run_1")
-            assert step == {**step, "kind": "file", "from": str(near), "to": str(final)}
+        assert step == {**step, "kind": "file", "from": str(near), "to": str(final)}
         assert near.exists()
         abandon(tmp_path)
         abandon(tmp_path)
