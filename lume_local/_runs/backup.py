@@ -14,6 +14,8 @@ from lume_local._shared.commit import sync_file, sync_folder
 
 INTERVAL = 3600.0
 """Seconds between two copies."""
+RETRY = 5.0
+"""Seconds until a copy that failed is tried again."""
 _PAGES = 1000
 """Copied at a time: the server writes in between."""
 _WHERE = "the copy of the state file"
@@ -26,9 +28,10 @@ async def back_up_hourly(path: Path, health: Health) -> None:
             await run_sync(back_up, path)
         except (sqlite3.Error, OSError) as error:
             health.trouble(_WHERE, why(error))
+            await anyio.sleep(RETRY)
         else:
             health.works(_WHERE)
-        await anyio.sleep(INTERVAL)
+            await anyio.sleep(INTERVAL)
 
 
 def back_up(path: Path) -> None:

@@ -9,6 +9,7 @@ import sqlite3
 import uuid
 from pathlib import Path
 
+from lume_local._runs.health import is_full, is_storage_full
 from lume_local._runs.schema import ADDED, SCHEMA, VERSION
 from lume_local._runs.statistics import add_statistics
 from lume_local._runs.times import now_text
@@ -55,6 +56,8 @@ def _create(path: Path) -> None:
     try:
         db.executescript(f"BEGIN; {SCHEMA}; PRAGMA user_version = {VERSION}; COMMIT")
         db.execute("INSERT INTO facts VALUES ('store_id', ?)", [uuid.uuid4().hex[:8]])
+    except sqlite3.DatabaseError as error:
+        raise (_full(path) if is_full(path.parent) else error) from None
     finally:
         db.close()
     sync_file(draft)
@@ -90,6 +93,8 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         _skip_lost_numbers(db)
         db.execute("PRAGMA synchronous = NORMAL")  # see `durability`
     except sqlite3.DatabaseError as error:
+        if is_storage_full(error) or is_full(path.parent):  # SQLite may call it an I/O error
+            raise _full(path) from None
         raise _damaged(path, f"can't be used ({error})") from None
 
 
@@ -101,6 +106,10 @@ def _skip_lost_numbers(db: sqlite3.Connection) -> None:
     db.execute(f"UPDATE sqlite_sequence SET seq = seq + {_SKIPPED} WHERE name = 'changes'")  # noqa: S608
     db.execute("INSERT OR REPLACE INTO facts VALUES ('opened', ?)", [now_text()])
     db.execute("COMMIT")
+
+
+def _full(path: Path) -> StoreError:
+    return StoreError(f"the disk with {path} is full: make room, then start the server again")
 
 
 def _damaged(path: Path, what: str) -> StoreError:

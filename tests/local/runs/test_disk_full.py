@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local.servers import serve
+from local.flows import slow_rows
+from local.servers import process, serve
 from local.wire import Wire
 
 from lume_async.errors import ConfigurationError
+from lume_local._runs import runner
+from lume_local._runs.recovery import wait_until_free
 
 SIZE = 24 * 1024 * 1024
 
@@ -63,6 +66,12 @@ async def submitted(wire: Wire, source: Path) -> str | None:
     return run_id
 
 
+async def healthy_again(wire: Wire) -> None:
+    async with asyncio.timeout(20):
+        while (await wire.ask("GET", "/healthz")).status != 200:
+            await asyncio.sleep(0.05)
+
+
 @pytest.mark.timeout(180)
 async def test_filled_and_freed_at_random(home: Path, small_disk: Path) -> None:
     (home / "big.csv").write_text(
@@ -86,9 +95,7 @@ async def test_filled_and_freed_at_random(home: Path, small_disk: Path) -> None:
             refused += None in started
             for path in (small_disk / "out").rglob("*.*"):
                 path.unlink()  # a small disk
-        async with asyncio.timeout(20):
-            while (await wire.ask("GET", "/healthz")).status != 200:
-                await asyncio.sleep(0.05)
+        await healthy_again(wire)
         assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
         page = (await wire.ask("GET", "/v1/runs", params={"limit": 100})).document["items"]
     assert all(run["finished_at"] for run in page), "no run is left"
@@ -98,6 +105,52 @@ async def test_filled_and_freed_at_random(home: Path, small_disk: Path) -> None:
             assert "the disk is full" in run["metadata"]["error_message"], run
     assert refused, "submissions met the full disk too"
     assert not list(small_disk.glob("state/runs/*"))
+
+
+async def test_full_at_the_start(home: Path, small_disk: Path) -> None:
+    async with serve(home) as wire:
+        assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
+    fill(small_disk)
+    with pytest.raises(ConfigurationError, match=r"(?i)the disk with .* is full: make room|No space left"):
+        async with serve(home):
+            pass
+    free(small_disk)
+    async with serve(home) as wire:
+        assert (await wire.submit("people:v1", "people.csv")).status == 409, "nothing is forgotten"
+
+
+@pytest.mark.parametrize("closed", [False, True])
+async def test_full_while_a_server_recovers(
+    home: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch, closed: bool
+) -> None:
+    (home / "slow.csv").write_text(slow_rows())
+    async with process(home) as (server, wire):
+        run_id = (await wire.submit("slow:v1", "slow.csv")).document["id"]
+        await wire.until(run_id, "TRANSFORMING")
+        server.kill()
+        await server.wait()
+
+    async def full_now(lock: Path) -> None:
+        await wait_until_free(lock)
+        fill(small_disk)
+
+    monkeypatch.setattr(runner, "wait_until_free", full_now)
+    monkeypatch.setattr(runner, "RECOVERY_PATIENCE", 0.3)
+    async with serve(home) as wire:
+        health = await wire.ask("GET", "/healthz")
+        assert (health.status, health.kind) == (503, "unavailable")
+        assert "the disk is full" in health.document["detail"]
+        assert (await wire.submit("people:v1", "people.csv")).status == 507
+        assert (await wire.get(run_id)).document["status"] == "TRANSFORMING"
+        if not closed:
+            free(small_disk)
+            assert (await wire.until(run_id))["status"] == "CRASHED"
+            assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
+            await healthy_again(wire)
+    free(small_disk)
+    monkeypatch.undo()
+    async with serve(home) as wire:
+        assert (await wire.until(run_id))["status"] == "CRASHED", "by whichever server has room"
 
 
 async def test_a_data_folder_that_is_read_only(home: Path, small_disk: Path) -> None:
