@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 from attrs import field, frozen
 
+from lume_local._flow.cleaners import CLEANERS, named_in
 from lume_local._flow.fields import FlowError, Table
 from lume_local._flow.places import read_targets
 from lume_local._flow.source import Source, read_source
@@ -88,8 +89,19 @@ class Flow:
 
     @property
     def content_hash(self) -> str:
-        """The same for two files that say the same, whatever their layout and order of keys."""
-        return hashlib.sha256(orjson.dumps(self.definition, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        """The same for two files that say the same, whatever their layout and order of keys.
+
+        Another version of a cleaner that they call is another content: it may give other results.
+        """
+        digest = hashlib.sha256(orjson.dumps(self.definition, option=orjson.OPT_SORT_KEYS))
+        for name in self.cleaners:
+            digest.update(f"\n{name} {CLEANERS[name].version}".encode())
+        return digest.hexdigest()
+
+    @property
+    def cleaners(self) -> list[str]:
+        """The names of the cleaners that its expressions call."""
+        return named_in([*(column.sql for column in self.columns), *(rule.sql for rule in self.rules)])
 
 
 def read_toml(text: str) -> Flow:

@@ -6,6 +6,7 @@ version that is known is never read again, for its content may have been used me
 
 import asyncio
 import difflib
+import logging
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,15 @@ from lume_local._runs.store import Store, StoredFlow
 from lume_local._runs.times import now_text
 from lume_local._runs.worker_pool import Pool
 
-COMPILER = 2
+COMPILER = 3
 """Raise it when the compiled form or its meaning changes: stored forms of another number are made again."""
+
+
+_log = logging.getLogger("lume_local")
+_OLDER_CLEANERS = (
+    "%s keeps the cleaners that it was made with, for runs have used them. In this version of lume_local they give "
+    "other results (%s): increase the flow's version to use the new ones"
+)
 
 
 class FlowConflict(Exception):
@@ -111,6 +119,9 @@ class Flows:
             known = self._stored.get(flow.ref)
             if known is not None and known.content_hash == flow.content_hash:
                 return False
+            if known is not None and known.definition == flow.definition and self._store.is_used(flow.ref):
+                _log.warning(_OLDER_CLEANERS, flow.ref, ", ".join(flow.cleaners))
+                return False
             if known is not None and not (replace_unused and not self._store.is_used(flow.ref)):
                 raise FlowConflict(flow.ref)
             compiled = await self._pool.check(flow.definition)
@@ -128,7 +139,8 @@ class Flows:
         """The compiled form, made again where another DuckDB or an older lume_local made it."""
         stored = self._stored[ref]
         if stored.compiled_by != self._tag:
-            compiled = await self._pool.check(stored.definition)
+            # With the cleaners that the version was made with: a version never changes.
+            compiled = await self._pool.check(stored.definition, stored.compiled.get("cleaners"))
             stored = evolve(stored, compiled=compiled, compiled_by=self._tag)
             self._keep(stored)
         return stored.compiled

@@ -140,10 +140,10 @@ class Worker:
             self._stdin.write(encode(job))
             await self._stdin.drain()
 
-    async def check(self, definition: Json) -> Json:
+    async def check(self, definition: Json, cleaners: list[str] | None = None) -> Json:
         """The compiled form of a flow. Raises `FlowError`, also where that takes too long, and `WorkerDied`."""
         with anyio.move_on_after(CHECK_LIMIT):
-            await self._send(Check(definition))
+            await self._send(Check(definition, cleaners))
             match await self._event():
                 case Checked(compiled):
                     return compiled

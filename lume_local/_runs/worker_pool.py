@@ -178,9 +178,9 @@ class Pool:
         self._out.add(worker)
         return worker
 
-    async def check(self, definition: Json) -> Json:
-        """The compiled form of a flow, from a spare worker. Raises `FlowError`, `WorkerDied`."""
-        return await self._answered(lambda worker: worker.check(definition))
+    async def check(self, definition: Json, cleaners: list[str] | None = None) -> Json:
+        """The compiled form of a flow (see `compile_flow`), from a spare worker. Raises `FlowError`, `WorkerDied`."""
+        return await self._answered(lambda worker: worker.check(definition, cleaners))
 
     async def read(self, job: Read) -> Page | Unreadable:
         """A page of an output, from a spare worker. Raises `WorkerDied`."""

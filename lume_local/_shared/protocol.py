@@ -22,9 +22,10 @@ class ProtocolError(Exception):
 
 @frozen
 class Check:
-    """Compile a flow: answered by `Checked` or `Refused`."""
+    """Compile a flow: answered by `Checked` or `Refused`. `cleaners`: their SQL when it was compiled first."""
 
     definition: Json
+    cleaners: list[str] | None = None
 
 
 @frozen

@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import asdict, frozen
 
+from lume_local._flow.cleaners import problem_of
 from lume_local._flow.definition import BOUNDS, Column, Rule, quoted
 from lume_local._worker.casts import stored
 
@@ -59,9 +60,13 @@ def literal(value: Any, sql_type: str) -> str:
 
 
 def column_checks(column: Column, index: int) -> Iterator[Check]:
-    """The checks of one column, over the target's columns and the flag `_lume_bad<n>` of each."""
+    """The checks of one column, over the target's columns and the flags `_lume_bad<n>`, `_lume_threw<n>` of each."""
     name, label = quoted(column.name), column.name
-    yield Check(f"_lume_bad{index}", f"{label}: is not a valid {_type_words(column)}")
+    bad = f"_lume_bad{index}"
+    if problem := problem_of(column.sql):
+        yield Check(f"_lume_threw{index}", f"{label}: {problem}")
+        bad = f"{bad} AND NOT _lume_threw{index}"
+    yield Check(bad, f"{label}: is not a valid {_type_words(column)}")
     if column.required:
         # Where a value was there but is broken, that reason says it all.
         yield Check(f"{name} IS NULL AND NOT _lume_bad{index}", f"{label}: is required")

@@ -13,12 +13,24 @@ from lume_local._flow.definition import Column, Flow, Rule, quoted
 from lume_local._flow.fields import FlowError
 from lume_local._worker.casts import cast, stored
 from lume_local._worker.checks import column_checks, literal, rule_check, text
+from lume_local._worker.cleaners.library import statements
 from lume_local._worker.expressions import Expression, Judge
 from lume_local._worker.statements import Layout, Statements
 
 
-def compile_flow(connection: DuckDBPyConnection, flow: Flow) -> dict[str, Any]:
-    """The compiled form of a flow. Raises `FlowError` with the place of the first mistake."""
+def compile_flow(
+    connection: DuckDBPyConnection, flow: Flow, cleaners: list[str] | None = None
+) -> dict[str, Any]:
+    """The compiled form of a flow. Raises `FlowError` with the place of the first mistake.
+
+    Args:
+        connection: a database that reaches no file.
+        flow: the checked flow.
+        cleaners: the SQL of its cleaners as it was when this version was compiled first; None for that of now.
+    """
+    made = statements(flow.cleaners) if cleaners is None else cleaners
+    for statement in made:
+        connection.execute(statement)
     judge = Judge(connection)
     judged = [judge.expression(f"columns.{column.name}.sql", column.sql) for column in flow.columns]
     sources = _sources(flow, judged)
@@ -39,6 +51,7 @@ def compile_flow(connection: DuckDBPyConnection, flow: Flow) -> dict[str, Any]:
         "columns": columns,
         "rules": [_rule(connection, judge, flow, rule, n) for n, rule in enumerate(flow.rules)],
         "checks": _checks(flow),
+        "cleaners": made,
         "unique": [column.name for column in flow.columns if column.unique],
     }
     _rehearse(connection, compiled)
@@ -80,7 +93,7 @@ def _column(column: Column, expression: Expression, given: str, index: int) -> d
     wrapped = expression.can_throw
     value = f"struct_extract(_lume_t{index}, 'v')" if wrapped else f"_lume_t{index}"
     # A struct tells "it threw" (no struct) from "it is NULL" (a struct with a NULL in it).
-    body = f"TRY({{'v': (\n{expression.sql}\n)}})" if wrapped else f"(\n{expression.sql}\n)"
+    body = expression.tried(f"{{'v': (\n{expression.sql}\n)}}") if wrapped else f"(\n{expression.sql}\n)"
     return {
         "name": column.name,
         "inner": f"{body} AS _lume_t{index}",
@@ -115,7 +128,7 @@ def _rule(connection: DuckDBPyConnection, judge: Judge, flow: Flow, rule: Rule, 
     given = _type_of(connection, place, rule.sql, f"SELECT {typed}")
     if given not in ("BOOLEAN", '"NULL"'):
         raise FlowError(place, f"must be a condition (true or false), but is of type {given}")
-    return f"TRY({{'v': CAST((\n{rule.sql}\n) AS BOOLEAN)}})"
+    return expression.tried(f"{{'v': CAST((\n{rule.sql}\n) AS BOOLEAN)}}")
 
 
 def _checks(flow: Flow) -> list[dict[str, str]]:

@@ -137,6 +137,8 @@ class Run:
         self._check_targets()
         files = self._source.fetch(self._folder, self._pause)
         confine(self._connection, self._folder, files, self._job)
+        for statement in self._flow["cleaners"]:
+            self._connection.execute(statement)
         intake = read_source(self._connection, files, self._flow, self._folder, self._pause)
         statements = Statements(self._flow, intake.layout)
         self._enter("TRANSFORMING", None)

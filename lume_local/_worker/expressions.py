@@ -5,14 +5,16 @@ by the place where a version keeps its children.
 """
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 from attrs import frozen
 from duckdb import DuckDBPyConnection
 
+from lume_local._flow.cleaners import CLEANERS
 from lume_local._flow.definition import RESERVED
 from lume_local._flow.fields import FlowError
+from lume_local._worker.cleaners.unread import Unread
+from lume_local._worker.tree import classed, is_text, refs
 
 _ALLOWED = frozenset(
     {
@@ -81,11 +83,24 @@ _LAMBDA_TAKERS = ("list_", "array_", "apply", "filter", "reduce")
 
 @frozen
 class Expression:
-    """An expression that was found in order: its text, the columns it reads, whether a row can make it throw."""
+    """An expression that was found in order.
+
+    Attributes:
+        sql: its text.
+        reads: the columns that it reads.
+        can_throw: whether a row can make it throw.
+        unread: a condition for "a cleaner in it can't read its value"; None where there is no such cleaner.
+    """
 
     sql: str
     reads: tuple[str, ...]
     can_throw: bool
+    unread: str | None = None
+
+    def tried(self, value: str) -> str:
+        """SQL that gives `value`, or NULL where the expression throws or a cleaner can't read its value."""
+        tried = f"TRY({value})"
+        return tried if self.unread is None else f"CASE WHEN {self.unread} THEN NULL ELSE {tried} END"
 
 
 class Judge:
@@ -102,9 +117,10 @@ class Judge:
         # Twice: in brackets, text that closes the parenthesis early and opens another one can't parse.
         self._parse(place, f"SELECT [\n{sql}\n]")
         tree = self._only_expression(place, self._parse(place, f"SELECT (\n{sql}\n)"))
-        reads: dict[str, None] = {}
-        self._walk(place, tree, frozenset(), reads)
-        return Expression(sql, tuple(reads), not _is_total(tree))
+        seen: dict[str, None] = {}
+        self._walk(place, tree, frozenset(), seen)
+        unread = Unread(self._connection, place).condition(tree)
+        return Expression(sql, tuple(seen), unread is not None or not _is_total(tree), unread)
 
     def _parse(self, place: str, statement: str) -> dict[str, Any]:
         row = self._connection.execute("SELECT json_serialize_sql(?)", [statement]).fetchone()
@@ -142,9 +158,9 @@ class Judge:
         if kind == "FUNCTION":
             self._function(place, node["function_name"].lower())
             takes_lambda = node["function_name"].lower().startswith(_LAMBDA_TAKERS)
-        for child in _classed(node):
+        for child in classed(node):
             if takes_lambda and child["class"] == "LAMBDA":
-                parameters = {name for ref in _refs(child["lhs"]) for name in ref}
+                parameters = {name for ref in refs(child["lhs"]) for name in ref}
                 self._walk(place, child["expr"], bound | parameters, reads)
             else:
                 self._walk(place, child, bound, reads)
@@ -168,7 +184,7 @@ class Judge:
             )
         if "aggregate" in kinds and "scalar" not in kinds:
             raise FlowError(place, f"calls the aggregate {name}: an expression sees one row at a time")
-        usual = name in _PLAIN_MACROS or name.startswith(_MACROS)
+        usual = name in _PLAIN_MACROS or name in CLEANERS or name.startswith(_MACROS)
         if not kinds & {"scalar", "macro"} or (kinds == {"macro"} and not usual):
             raise FlowError(place, f"calls {name}: it is no function of a row's values")
 
@@ -183,32 +199,6 @@ class Judge:
         return self._kinds
 
 
-def _children(node: Any) -> Iterator[dict[str, Any]]:
-    """The nearest dicts below a node."""
-    below = node.values() if isinstance(node, dict) else node
-    for value in below:
-        if isinstance(value, dict):
-            yield value
-        elif isinstance(value, list):
-            yield from _children(value)
-
-
-def _refs(node: dict[str, Any]) -> Iterator[list[str]]:
-    if node.get("class") == "COLUMN_REF":
-        yield node["column_names"]
-    for child in _children(node):
-        yield from _refs(child)
-
-
-def _classed(node: Any) -> Iterator[dict[str, Any]]:
-    """The nearest expression nodes below a node."""
-    for child in _children(node):
-        if "class" in child:
-            yield child
-        else:
-            yield from _classed(child)
-
-
 def _is_total(node: dict[str, Any]) -> bool:
     """Whether no row of texts can make the expression throw: texts in, total functions and choices only.
 
@@ -218,22 +208,16 @@ def _is_total(node: dict[str, Any]) -> bool:
     if kind == "COLUMN_REF":
         return len(node["column_names"]) == 1
     if kind == "CONSTANT":
-        return _is_text(node)
+        return is_text(node)
     if kind == "FUNCTION":
-        return node["function_name"].lower() in _TOTAL and all(map(_is_total, _classed(node)))
+        name = node["function_name"].lower()
+        return (name in _TOTAL or name in CLEANERS) and all(map(_is_total, classed(node)))
     if kind in ("CASE", "COMPARISON", "CONJUNCTION", "BETWEEN"):
-        return all(map(_is_total, _classed(node)))
+        return all(map(_is_total, classed(node)))
     if kind == "OPERATOR" and node["type"] in (
         "OPERATOR_IS_NULL",
         "OPERATOR_IS_NOT_NULL",
         "OPERATOR_COALESCE",
     ):
-        return all(map(_is_total, _classed(node)))
+        return all(map(_is_total, classed(node)))
     return False
-
-
-def _is_text(node: dict[str, Any]) -> bool:
-    if "literal" in node:  # DuckDB 2
-        return node["literal"].get("kind") in ("STRING", "NULL_LITERAL")
-    value = node.get("value", {})
-    return value.get("is_null") is True or value.get("type", {}).get("id") == "VARCHAR"

@@ -219,7 +219,7 @@ def _check(job: Check) -> Checked | Refused:
     with connect() as connection:
         confine_check(connection)
         try:
-            return Checked(compile_flow(connection, read_definition(job.definition)))
+            return Checked(compile_flow(connection, read_definition(job.definition), job.cleaners))
         except FlowError as error:
             return Refused(error.place, error.problem)
 

@@ -95,6 +95,7 @@ class Statements:
             items.append(f"{column['cast']} AS {quoted(column['name'])}")
             lost = f"({column['value']} IS NOT NULL AND {column['cast']} IS NULL)"
             items.append(f"({column['threw']} OR {lost}) AS _lume_bad{n}")
+            items.append(f"({column['threw']}) AS _lume_threw{n}")
         return f"SELECT {', '.join(items)} FROM ({self._evaluated()})"
 
     def _evaluated(self) -> str:

@@ -9,6 +9,7 @@ from local.servers import serve
 from local.wire import Wire
 
 import lume_local
+from lume_local._flow.cleaners import CLEANERS, Cleaner
 
 V2 = PEOPLE.replace('"v1"', '"v2"').replace("150", "120")
 
@@ -91,3 +92,19 @@ async def test_a_folder_that_is_gone(home: Path) -> None:
         (home / "flows").rename(home / "elsewhere")
         assert "there is no flows folder" in await told(wire, "people:v2")
         assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
+
+
+async def test_a_version_that_has_run_keeps_its_cleaners(home: Path, monkeypatch, caplog) -> None:
+    flow = home / "flows/people.v2.toml"
+    flow.write_text(V2.replace("""'lower(trim("Email"))'""", """'parse_email("Email")'"""))
+    async with serve(home) as wire:
+        assert (await wire.run("people:v2", "people.csv"))["status"] == "SUCCEEDED"
+        before = (await wire.ask("GET", "/v1/flows/people/versions/v2")).document["content_hash"]
+    monkeypatch.setitem(CLEANERS, "parse_email", Cleaner(version=2))
+    async with serve(home) as wire:
+        after = (await wire.ask("GET", "/v1/flows/people/versions/v2")).document["content_hash"]
+    (warning,) = [record.getMessage() for record in caplog.records if "cleaners" in record.getMessage()]
+
+    assert before == after
+    assert warning.startswith("people:v2 keeps the cleaners that it was made with")
+    assert "(parse_email)" in warning

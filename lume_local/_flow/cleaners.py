@@ -1,0 +1,50 @@
+"""The cleaners that the expressions of a flow may call: what there is, without the SQL that makes them. Pure.
+
+What a cleaner makes of a text belongs to the flow version that calls it. So a changed result raises the cleaner's
+`version` here, which changes the `content_hash` of those flows; and a version that was compiled keeps its SQL.
+"""
+
+import re
+from collections.abc import Iterable
+
+from attrs import frozen
+
+
+@frozen
+class Cleaner:
+    """One function.
+
+    Attributes:
+        version: raised when any result changes.
+        problem: what is said of a value that it can't read; empty where it reads all.
+        choices: what a literal second argument may be; empty for anything.
+    """
+
+    version: int = 1
+    problem: str = ""
+    choices: tuple[str, ...] = ()
+
+
+CLEANERS = {
+    "clean_text": Cleaner(),
+    "country_code": Cleaner(problem="is not the name or code of a country"),
+    "nullif_missing": Cleaner(),
+    "parse_bool": Cleaner(problem="is neither yes nor no"),
+    "parse_date_any": Cleaner(problem="is not a date, or can mean several", choices=("dmy", "mdy")),
+    "parse_email": Cleaner(problem="is not an email address"),
+    "parse_money": Cleaner(problem="is not an amount of money, or can mean several", choices=(".", ",")),
+    "parse_percent": Cleaner(problem="is not a percentage, or can mean several", choices=(".", ",")),
+    "parse_phone": Cleaner(problem="is not a phone number"),
+}
+_CALL = re.compile(rf"\b({'|'.join(CLEANERS)})\b", re.IGNORECASE)
+
+
+def named_in(expressions: Iterable[str]) -> list[str]:
+    """The cleaners that SQL expressions name, sorted. One that only a text or a comment names is there, too."""
+    return sorted({found.lower() for sql in expressions for found in _CALL.findall(sql)})
+
+
+def problem_of(sql: str) -> str:
+    """What is wrong with a value that an expression can't read; empty where that isn't one thing."""
+    problems = {CLEANERS[name].problem for name in named_in([sql])} - {""}
+    return problems.pop() if len(problems) == 1 else ""

@@ -1,0 +1,1 @@
+"""The cleaners of flow expressions: SQL macros, and the tables behind them."""

@@ -1,0 +1,73 @@
+"""The SQL that makes the cleaners: the macros of `sql/`, with the tables of `tables/` written into them."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+_FOLDER = files("lume_local._worker.cleaners")
+_CURRENCY_WORDS = "kr", "zł", "kč", "ft", "fr", "rs", "rp", "rm", "lei", "dkk", "lv", "din"
+"""What stands beside an amount without being a symbol or a code of three letters."""
+
+
+def statements(names: Iterable[str]) -> list[str]:
+    """The statements that make these cleaners in a connection, in order."""
+    wanted = sorted(names)
+    return [each for name in ("shared", *wanted) for each in _made(name)] if wanted else []
+
+
+@cache
+def regions() -> frozenset[str]:
+    """The countries whose numbers `parse_phone` knows."""
+    return frozenset(_table("phones")["plans"])
+
+
+@cache
+def _made(name: str) -> tuple[str, ...]:
+    """The statements of one file; comments stay in the file."""
+    sql = (_FOLDER / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+    bare = re.sub(r"^\s*--.*\n", "", sql, flags=re.MULTILINE)
+    filled = re.sub(r"\{(\w+)\}", _part, bare)
+    return tuple(each.strip() for each in re.split(r";\n", filled) if each.strip())
+
+
+def _part(found: re.Match[str]) -> str:
+    """What a name in braces stands for; braces of a regular expression stay."""
+    match found[1]:
+        case "countries" | "months":
+            return _map(_named(found[1]))
+        case "currency":
+            return _currency()
+        case "phone":
+            return str(_table("phones")["pattern"])
+        case "plans":
+            return _map(_table("phones")["plans"])
+    return found[0]
+
+
+def _table(name: str) -> dict[str, Any]:
+    table: dict[str, Any] = json.loads((_FOLDER / "tables" / f"{name}.json").read_text(encoding="utf-8"))
+    return table
+
+
+def _named(table: str) -> dict[str, str]:
+    """The name -> key of a table of key -> names."""
+    names: dict[str, list[str]] = _table(table)["names"]
+    return {name: key for key, all_of_it in names.items() for name in all_of_it}
+
+
+def _map(entries: Mapping[str, str]) -> str:
+    """A MAP that DuckDB folds into a constant. Two texts are parsed much faster than thousands of literals."""
+    keys, values = _text("\t".join(entries)), _text("\t".join(entries.values()))
+    return f"MAP(string_split({keys}, '\t'), string_split({values}, '\t'))"
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _currency() -> str:
+    codes, words = "|".join(_table("currencies")["codes"]), "|".join(_CURRENCY_WORDS)
+    return rf"[A-Z]{{0,3}}\p{{Sc}}|{codes}|(?i:{words})\.?"

@@ -1,0 +1,1 @@
+CREATE OR REPLACE MACRO clean_text(x) AS _lume_text(x);

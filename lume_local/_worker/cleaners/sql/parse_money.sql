@@ -1,0 +1,12 @@
+-- A sign and a currency may stand on either side; brackets mean less than zero; "12,-" has no cents.
+CREATE OR REPLACE MACRO _lume_money_parts(t) AS regexp_extract(t,
+  '^(\(?) ?([-+−–]?) ?(?:{currency})? ?([-+−–]?) ?([\d.,][\d.,''’ ]*?)(?:[.,][-–—]+)? ?(?:{currency})? ?([-−–]?) ?(\)?)$',
+  ['open', 'first', 'second', 'digits', 'last', 'close']);
+CREATE OR REPLACE MACRO _lume_signed(p, v) AS CASE
+  WHEN (p.open = '(') <> (p.close = ')') OR (p.first <> '')::INT + (p.second <> '')::INT + (p.last <> '')::INT > 1 THEN NULL
+  WHEN p.open = '(' OR concat(p.first, p.second, p.last) NOT IN ('', '+') THEN -v
+  ELSE v END;
+CREATE OR REPLACE MACRO _lume_money(t, mark) AS list_transform([_lume_money_parts(t)],
+  lambda _lume_p: _lume_signed(_lume_p, _lume_number(_lume_p.digits, mark)))[1];
+CREATE OR REPLACE MACRO parse_money(x) AS _lume_money(_lume_text(x), NULL),
+  (x, mark) AS _lume_money(_lume_text(x), mark);

@@ -1,0 +1,47 @@
+"""The tree that DuckDB's parser makes of an expression, walked in ways that hold for all its versions. Pure."""
+
+from collections.abc import Iterator
+from typing import Any
+
+
+def children(node: Any) -> Iterator[dict[str, Any]]:
+    """The nearest dicts below a node."""
+    below = node.values() if isinstance(node, dict) else node
+    for value in below:
+        if isinstance(value, dict):
+            yield value
+        elif isinstance(value, list):
+            yield from children(value)
+
+
+def refs(node: dict[str, Any]) -> Iterator[list[str]]:
+    """The names of the columns that an expression reads, each with its qualifiers."""
+    if node.get("class") == "COLUMN_REF":
+        yield node["column_names"]
+    for child in children(node):
+        yield from refs(child)
+
+
+def classed(node: Any) -> Iterator[dict[str, Any]]:
+    """The nearest expression nodes below a node."""
+    for child in children(node):
+        if "class" in child:
+            yield child
+        else:
+            yield from classed(child)
+
+
+def is_text(node: dict[str, Any]) -> bool:
+    """Whether a constant is a text or NULL."""
+    if "literal" in node:  # DuckDB 2
+        return node["literal"].get("kind") in ("STRING", "NULL_LITERAL")
+    value = node.get("value", {})
+    return value.get("is_null") is True or value.get("type", {}).get("id") == "VARCHAR"
+
+
+def text_of(node: dict[str, Any]) -> str | None:
+    """The text of a constant; None for anything else."""
+    if node["class"] != "CONSTANT" or not is_text(node):
+        return None
+    value = node["literal"].get("text") if "literal" in node else node["value"].get("value")
+    return value if isinstance(value, str) else None
