@@ -1,0 +1,243 @@
+"""Pages of outputs: every row once and with its values, whatever the format, dialect, encoding and page size."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from local.one_run import Result, execute
+from local.plain_csv import Dialect as PlainDialect
+from local.random_files import Case, csv_case, ndjson_case
+
+from lume_local._shared.protocol import Page, Read, Unreadable
+from lume_local._worker.engine import RunFailed
+from lume_local._worker.outputs import pages
+from lume_local._worker.outputs.pages import read_page
+from lume_local._worker.outputs.row_json import Reasons
+
+PLAIN = {"delim": ",", "quote": '"', "escape": ""}
+LITERALS = {"integer": "number", "number": "number", "boolean": "boolean"}
+
+
+def job(path: Path, rows: int, limit: int, **changes: Any) -> Read:
+    values = {"identity": "", "csv": PLAIN, "encoding": "utf-8", "kinds": {}, "position": "0", "row": 0}
+    return Read(str(path), **{**values, "rows": rows, "limit": limit, **changes})
+
+
+def read(first: Read) -> list[dict[str, Any]]:
+    """All rows, page by page."""
+    found: list[dict[str, Any]] = []
+    position, row, identity = first.position, first.row, first.identity
+    while True:
+        changes = {
+            name: getattr(first, name)
+            for name in ("csv", "encoding", "kinds", "is_rejects", "reasons", "reason")
+        }
+        step = job(
+            Path(first.path),
+            first.rows,
+            first.limit,
+            position=position,
+            row=row,
+            identity=identity,
+            **changes,
+        )
+        page = read_page(step)
+        assert isinstance(page, Page), page
+        items = json.loads(page.items)
+        assert len(items) <= first.limit
+        found += items
+        if page.position is None:
+            return found
+        position, row, identity = page.position, page.row, page.identity
+
+
+def mapped(
+    folder: Path, suffix: str, result: Result, limit: int, columns: dict[str, Any]
+) -> list[dict[str, Any]]:
+    kinds = {name: LITERALS[one["type"]] for name, one in columns.items() if one.get("type") in LITERALS}
+    return read(job(folder / f"mapped{suffix}", result.metrics["rows_mapped"], limit, kinds=kinds))
+
+
+def rejects(
+    folder: Path, suffix: str, result: Result, limit: int, source: dict[str, Any], **more: Any
+) -> Any:
+    as_source = suffix == ".csv" and source.get("format", "csv") == "csv"
+    dialect = {**PLAIN, **source.get("csv", {})} if as_source else PLAIN
+    encoding = dialect.pop("encoding", "utf-8")
+    changes = {"csv": dialect, "encoding": encoding, "is_rejects": True}
+    reasons = list(result.metrics["reject_reasons"])
+    return read(
+        job(
+            folder / f"rejects{suffix}",
+            result.metrics["rows_rejected"],
+            limit,
+            reasons=reasons,
+            **changes,
+            **more,
+        )
+    )
+
+
+def plain(value: Any) -> Any:
+    """What a double keeps of a value: NDJSON files have no more."""
+    return round(float(value), 9) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def check(folder: Path, case: Case, limit: int) -> None:
+    """The same rows from every format that they may be written in, as many as the run has counted."""
+    seen: dict[str, Any] = {}
+    for suffix in (".parquet", ".csv", ".ndjson"):
+        home = folder / suffix[1:]
+        try:
+            result = execute(home, case.content, suffix, suffix, **case.flow)
+        except RunFailed:
+            return
+        rows = mapped(home, suffix, result, limit, case.columns)
+        seen[f"mapped{suffix}"] = [{name: plain(value) for name, value in row.items()} for row in rows]
+        assert len(rows) == result.metrics["rows_mapped"]
+        if not result.metrics["rows_rejected"]:
+            continue
+        rejected = rejects(home, suffix, result, limit, case.flow["source"])
+        assert len(rejected) == result.metrics["rows_rejected"]
+        counted: dict[str, int] = {}
+        for row in rejected:
+            for reason in row["_lume_reasons"]:
+                counted[reason] = counted.get(reason, 0) + 1
+        assert counted == result.metrics["reject_reasons"]
+        heads = [[row[name] for name in ("_lume_row", "_lume_line", "_lume_reasons")] for row in rejected]
+        assert seen.setdefault("heads", heads) == heads
+        if case.flow["source"].get("format") != "ndjson" or suffix != ".ndjson":
+            bodies = [list(row.values())[3:] for row in rejected]
+            assert seen.setdefault("bodies", bodies) == bodies
+    assert seen["mapped.parquet"] == seen["mapped.csv"] == seen["mapped.ndjson"]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 25), st.integers(1, 12))
+def test_csv(tmp_path_factory: pytest.TempPathFactory, seed: int, rows: int, limit: int) -> None:
+    check(tmp_path_factory.mktemp("csv"), csv_case(random.Random(seed), rows), limit)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 25), st.integers(1, 12))
+def test_ndjson(tmp_path_factory: pytest.TempPathFactory, seed: int, rows: int, limit: int) -> None:
+    check(tmp_path_factory.mktemp("ndjson"), ndjson_case(random.Random(seed), rows), limit)
+
+
+def quoted(text: str, dialect: PlainDialect) -> str:
+    escape = dialect.escape or dialect.quote
+    doubled = text if escape == dialect.quote else text.replace(escape, escape * 2)
+    return dialect.quote + doubled.replace(dialect.quote, escape + dialect.quote) + dialect.quote
+
+
+TEXTS = [
+    "plain",
+    'a "quote"',
+    "semi;colon, comma",
+    "two\nlines",
+    "tab\there",
+    "back\\slash",
+    "ümläut é",
+    "'",
+    "",
+]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-16", "utf-16-le", "cp1252", "shift_jis"])
+@pytest.mark.parametrize("dialect", [PlainDialect(), PlainDialect(";", "'"), PlainDialect("|", '"', "\\")])
+def test_rejects_in_the_dialect_and_encoding_of_their_source(
+    tmp_path: Path, dialect: PlainDialect, encoding: str
+) -> None:
+    texts = [text for text in TEXTS if text.encode(encoding, "ignore").decode(encoding) == text]
+    lines = [f"{n}x{dialect.delim}{quoted(text, dialect)}" for n, text in enumerate(texts)]
+    content = f"id{dialect.delim}text\n" + "\n".join([*lines, "1" + dialect.delim + "good", "too few"]) + "\n"
+    source = {
+        "csv": {
+            "delim": dialect.delim,
+            "quote": dialect.quote,
+            "escape": dialect.escape,
+            "encoding": encoding,
+        }
+    }
+    columns = {"id": {"type": "integer", "required": True}}
+    result = execute(tmp_path, content.encode(encoding), source=source, columns=columns)
+    for limit in (1, 2, 100):
+        found = rejects(tmp_path, ".csv", result, limit, source)
+        assert [row["text"] for row in found[:-1]] == [text or None for text in texts]
+        assert found[-1]["_lume_raw"] == "too few"
+
+
+def test_a_page_ends_where_it_is_large_or_has_cost_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = "".join(f"x{n},{'long ' * 20}\n" for n in range(40))
+    result = execute(tmp_path, f"id,text\n{lines}1,a\n", columns={"id": {"type": "integer"}})
+    first = job(
+        tmp_path / "rejects.csv", 40, 1000, is_rejects=True, reasons=[*result.metrics["reject_reasons"]]
+    )
+    monkeypatch.setattr(pages, "MOST_BYTES", 1000)
+    page = read_page(first)
+    assert isinstance(page, Page)
+    assert len(page.items) < 1300
+    assert page.position is not None
+    assert [row["_lume_row"] for row in read(first)] == list(range(1, 41))
+    monkeypatch.setattr(pages, "MOST_SCANNED", 500)
+    other = job(tmp_path / "rejects.csv", 40, 1000, is_rejects=True, reason="another")
+    page = read_page(other)
+    assert isinstance(page, Page)
+    assert (page.items, page.row < 10) == ("[]", True)
+    assert read(other) == []
+
+
+def test_a_number_keeps_its_digits(tmp_path: Path) -> None:
+    columns = {
+        "huge": {"type": "integer", "sql_type": "HUGEINT"},
+        "exact": {"type": "number", "sql_type": "DECIMAL(38,10)"},
+    }
+    for suffix in (".parquet", ".csv"):
+        result = execute(
+            tmp_path / suffix[1:],
+            f"huge,exact\n{'9' * 38},1234567890123456789.0123456789\n",
+            suffix,
+            columns=columns,
+        )
+        kinds = dict.fromkeys(columns, "number")
+        page = read_page(job(tmp_path / suffix[1:] / f"mapped{suffix}", 1, 10, kinds=kinds))
+        assert result.metrics["rows_mapped"] == 1
+        assert isinstance(page, Page)
+        assert page.items == '[{"huge":' + "9" * 38 + ',"exact":1234567890123456789.0123456789}]'
+
+
+@pytest.mark.parametrize(
+    ("content", "suffix"),
+    [
+        (b"", ".csv"),
+        (b"_lume_row,other\n1,2\n", ".csv"),
+        (b'_lume_row,_lume_line,_lume_reasons\n1,,"open\n', ".csv"),
+        (b"_lume_row,_lume_line,_lume_reasons\n1,\n", ".csv"),
+        (b"_lume_row,_lume_line,_lume_reasons\nx,,why\n", ".csv"),
+        (b"id\n1\n", ".csv"),
+        (b"not json\n", ".ndjson"),
+        (b"[1]\n", ".ndjson"),
+        (b'{"id":1}\n', ".ndjson"),
+        (b"not parquet", ".parquet"),
+    ],
+)
+def test_a_file_that_no_run_has_written_is_refused(tmp_path: Path, content: bytes, suffix: str) -> None:
+    path = tmp_path / f"rejects{suffix}"
+    path.write_bytes(content)
+    answer = read_page(job(path, 1, 10, is_rejects=True))
+    assert isinstance(answer, Unreadable)
+    assert answer.kind == "output-unreadable"
+
+
+def test_reasons_that_hold_the_separator_are_told_apart() -> None:
+    reasons = Reasons(["a", "a; b", "b; c", "c"])
+    assert reasons.split("a; b; c") in (["a", "b; c"], ["a; b", "c"])
+    assert reasons.split("a; b") == ["a; b"]
+    assert reasons.split("c; a") == ["c", "a"]
+    assert reasons.split("unknown; c") == ["unknown", "c"]
