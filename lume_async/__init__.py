@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from lume_async.errors import ServerError as ServerError
     from lume_async.errors import SubmissionUnknownError as SubmissionUnknownError
     from lume_async.errors import WebhookSignatureError as WebhookSignatureError
+    from lume_async.models import ColumnMetrics as ColumnMetrics
     from lume_async.models import Metrics as Metrics
     from lume_async.models import Outcome as Outcome
     from lume_async.models import RunEvent as RunEvent
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from lume_async.models import RunMetadata as RunMetadata
     from lume_async.models import RunRequest as RunRequest
     from lume_async.models import RunStatus as RunStatus
+    from lume_async.models import SourceMetrics as SourceMetrics
     from lume_async.models import Stage as Stage
     from lume_async.models import TargetLocations as TargetLocations
 else:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lume_async import AuthenticationError as AuthenticationError
     from lume_async import Backoff as Backoff
     from lume_async import ClientClosedError as ClientClosedError
+    from lume_async import ColumnMetrics as ColumnMetrics
     from lume_async import ConfigurationError as ConfigurationError
     from lume_async import DuplicateRunError as DuplicateRunError
     from lume_async import Duration as Duration
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from lume_async import RunStatusChanged as RunStatusChanged
     from lume_async import RunTimeoutError as RunTimeoutError
     from lume_async import ServerError as ServerError
+    from lume_async import SourceMetrics as SourceMetrics
     from lume_async import Ssl as Ssl
     from lume_async import Stage as Stage
     from lume_async import SubmissionUnknownError as SubmissionUnknownError

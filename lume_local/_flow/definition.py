@@ -60,7 +60,10 @@ class Column:
 
 @frozen
 class Rule:
-    """A condition over the target's columns, and what happens to a row (or the run) that breaks it."""
+    """A condition, and what happens to a row or the run that breaks it.
+
+    As one of `rules` it is over a row of the target; as one of `expect` over all mapped rows, and the counts.
+    """
 
     name: str
     sql: str
@@ -80,6 +83,7 @@ class Flow:
     max_ratio: float | None
     columns: tuple[Column, ...]
     rules: tuple[Rule, ...]
+    expect: tuple[Rule, ...]
     definition: dict[str, Any] = field(repr=False)
 
     @property
@@ -126,11 +130,13 @@ def read_definition(definition: Any) -> Flow:
     top.text("description", default="", longest=10_000)
     source = read_source(top.table("source"))
     mapped, rejects = read_targets(top.table("target"), name, version, source.format)
-    rules = tuple(_rule(Table(f"rules[{n}]", entry)) for n, entry in enumerate(top.tables("rules")))
+    rules = _rules(top, "rules", ("reject", "warn", "fail"))
+    expect = _rules(top, "expect", ("fail", "warn"))
     columns = _columns(top.table("columns"))
-    flow = Flow(name, version, source, mapped, rejects, _ratio(top), columns, rules, definition)
+    flow = Flow(name, version, source, mapped, rejects, _ratio(top), columns, rules, expect, definition)
     top.no_more()
     _no_twins("rules", [rule.name for rule in rules])
+    _no_twins("expect", [rule.name for rule in (*rules, *expect)])
     return flow
 
 
@@ -241,16 +247,20 @@ def _check_limits(column: Column, place: str) -> None:
             raise FlowError(f"{place}.enum", f"{value!r} is not of type {column.type!r}")
 
 
-def _rule(table: Table) -> Rule:
-    name = table.text("name", longest=128)
-    rule = Rule(
-        name=name,
-        sql=table.text("sql", longest=20_000),
-        message=table.text("message", default="", longest=500) or "is broken",
-        on_fail=table.choice("on_fail", ("reject", "warn", "fail"), default="reject"),
-    )
-    table.no_more()
-    return rule
+def _rules(top: Table, key: str, on_fail: tuple[str, ...]) -> tuple[Rule, ...]:
+    """A list of rules; the first of `on_fail` is the default."""
+    rules = []
+    for n, entry in enumerate(top.tables(key)):
+        table = Table(f"{key}[{n}]", entry)
+        rule = Rule(
+            name=table.text("name", longest=128),
+            sql=table.text("sql", longest=20_000),
+            message=table.text("message", default="", longest=500),
+            on_fail=table.choice("on_fail", on_fail, default=on_fail[0]),
+        )
+        table.no_more()
+        rules.append(rule)
+    return tuple(rules)
 
 
 def quoted(name: str) -> str:

@@ -18,12 +18,12 @@ def line_of(place: str, text: str) -> int | None:
     """The line that a place such as `columns.email.pattern` or `rules[0].sql` stands in, as far as it is known."""
     lines, best, wanted = text.splitlines(), None, _spelled(_names(place))
     table: list[str] = []
-    rules = -1
+    entries: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
         header = re.match(r"\s*(\[\[?)\s*(.+?)\s*\]\]?\s*(#.*)?$", line)
         if header and header[1] == "[[":
-            rules += 1
-            table = [header[2], str(rules)]
+            table = [header[2], str(entries.get(header[2], 0))]
+            entries[header[2]] = entries.get(header[2], 0) + 1
         elif header:
             table = _names(header[2])
         key = re.match(r"""\s*("[^"]*"|'[^']*'|[\w.-]+)\s*=""", line)

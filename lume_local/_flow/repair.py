@@ -6,7 +6,7 @@ from typing import Any
 
 from lume_local._flow.fields import FlowError
 
-_RULE = re.compile(r"rules\[(\d+)\]")
+_ENTRY = re.compile(r"(rules|expect)\[(\d+)\]")
 _PLACEHOLDERS = {"flow": "flow", "version": "v1"}
 
 
@@ -18,8 +18,8 @@ def without(definition: Any, error: FlowError) -> Any | None:
     repaired = deepcopy(definition)
     if not isinstance(repaired, dict):
         return None
-    if (rule := _RULE.match(error.place)) and isinstance(repaired.get("rules"), list):
-        return _with_a_rule(repaired, int(rule[1]))
+    if (entry := _ENTRY.match(error.place)) and isinstance(repaired.get(entry[1]), list):
+        return _without_entry(repaired, entry[1], int(entry[2]))
     if error.place in _PLACEHOLDERS:
         repaired[error.place] = _PLACEHOLDERS[error.place]
         return repaired if repaired != definition else None
@@ -33,12 +33,12 @@ def without(definition: Any, error: FlowError) -> Any | None:
     return repaired if repaired != definition else None
 
 
-def _with_a_rule(definition: dict[str, Any], number: int) -> dict[str, Any] | None:
-    """With a rule that says nothing in place of this one: the numbers of the others stay."""
-    rules, harmless = definition["rules"], {"name": f"rule {number}", "sql": "TRUE"}
-    if number >= len(rules) or rules[number] == harmless:
+def _without_entry(definition: dict[str, Any], key: str, number: int) -> dict[str, Any] | None:
+    """With an entry that says nothing in place of this one: the numbers of the others stay."""
+    entries, harmless = definition[key], {"name": f"{key} {number}", "sql": "TRUE"}
+    if number >= len(entries) or entries[number] == harmless:
         return None
-    rules[number] = harmless
+    entries[number] = harmless
     return definition
 
 

@@ -48,6 +48,7 @@ _NO_METRICS: dict[str, Any] = {
     "reject_reasons": {},
     "warnings": {},
     "source": {"bytes": 0, "lines": 0, "records": 0},
+    "columns": {},
 }
 
 

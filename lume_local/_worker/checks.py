@@ -118,6 +118,6 @@ def rule_check(rule: Rule, index: int) -> Check:
     value = f"_lume_rule{index}"
     return Check(
         f"({value} IS NULL OR NOT coalesce(struct_extract({value}, 'v'), true))",
-        f"{rule.name}: {rule.message}",
+        f"{rule.name}: {rule.message or 'is broken'}",
         rule.on_fail,
     )

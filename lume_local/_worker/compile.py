@@ -15,6 +15,7 @@ from lume_local._worker.casts import cast, stored
 from lume_local._worker.checks import column_checks, literal, rule_check, text
 from lume_local._worker.cleaners.library import statements
 from lume_local._worker.expressions import Expression, Judge
+from lume_local._worker.profile import COUNTS, question
 from lume_local._worker.statements import Layout, Statements
 
 
@@ -50,6 +51,7 @@ def compile_flow(
         "sources": sources,
         "columns": columns,
         "rules": [_rule(connection, judge, flow, rule, n) for n, rule in enumerate(flow.rules)],
+        "expect": [_expectation(connection, flow, rule, n) for n, rule in enumerate(flow.expect)],
         "checks": _checks(flow),
         "cleaners": made,
         "unique": [column.name for column in flow.columns if column.unique],
@@ -100,6 +102,7 @@ def _column(column: Column, expression: Expression, given: str, index: int) -> d
         "value": value,
         "threw": f"_lume_t{index} IS NULL" if wrapped else "false",
         "cast": cast(column, given, value),
+        "ordered": column.sql_type not in ("VARCHAR", "UUID"),
     }
 
 
@@ -124,11 +127,36 @@ def _rule(connection: DuckDBPyConnection, judge: Judge, flow: Flow, rule: Rule, 
         if name.lower() not in known:
             there = ", ".join(column.name for column in flow.columns)
             raise FlowError(place, f"reads {name!r}, but a rule sees the target's columns only: {there}")
-    typed = ", ".join(f"NULL::{stored(column.sql_type)} AS {quoted(column.name)}" for column in flow.columns)
-    given = _type_of(connection, place, rule.sql, f"SELECT {typed}")
+    given = _type_of(connection, place, rule.sql, _typed(flow))
     if given not in ("BOOLEAN", '"NULL"'):
         raise FlowError(place, f"must be a condition (true or false), but is of type {given}")
     return expression.tried(f"{{'v': CAST((\n{rule.sql}\n) AS BOOLEAN)}}")
+
+
+def _typed(flow: Flow) -> str:
+    """A query for one mapped row of NULLs."""
+    return "SELECT " + ", ".join(
+        f"NULL::{stored(column.sql_type)} AS {quoted(column.name)}" for column in flow.columns
+    )
+
+
+def _expectation(connection: DuckDBPyConnection, flow: Flow, rule: Rule, index: int) -> dict[str, str]:
+    place = f"expect[{index}].sql"
+    known = {*(column.name.lower() for column in flow.columns), *COUNTS}
+    for name in Judge(connection, of_all_rows=True).expression(place, rule.sql).reads:
+        if name.lower() not in known:
+            there = ", ".join([*(column.name for column in flow.columns), *COUNTS])
+            raise FlowError(place, f"reads {name!r}, but an expectation sees only {there}")
+    query = question(rule.sql, _typed(flow), dict.fromkeys(COUNTS, 1))
+    try:
+        row = connection.execute(f"DESCRIBE {query}").fetchone()
+    except duckdb.Error as error:
+        raise FlowError(place, f"must be a condition over all rows: {_first_line(error)}") from None
+    assert row is not None
+    if row[1] not in ("BOOLEAN", '"NULL"'):
+        raise FlowError(place, f"must be a condition (true or false), but is of type {row[1]}")
+    reason = f"{rule.name}: {rule.message or f'{rule.sql.strip()} does not hold'}"
+    return {"sql": rule.sql, "reason": reason, "on_fail": rule.on_fail}
 
 
 def _checks(flow: Flow) -> list[dict[str, str]]:

@@ -21,6 +21,7 @@ from lume_local._shared.protocol import Execute
 from lume_local._worker.account import AccountOpen, check_written, close_account
 from lume_local._worker.checks import text
 from lume_local._worker.duplicates import find_duplicates
+from lume_local._worker.profile import profile, unmet
 from lume_local._worker.rejects import Rejects
 from lume_local._worker.sources.kinds import source_of
 from lume_local._worker.sources.read import Intake, read_source
@@ -145,7 +146,9 @@ class Run:
         copy_to(self._connection, statements.stage(), self._folder / "stage.parquet")
         self._source.check_unchanged()
         metrics, duplicates = self._measure(statements, intake)
-        self._judge(metrics)
+        mapped = statements.mapped(self._staged, duplicates)
+        metrics["columns"] = profile(self._connection, self._flow, mapped)
+        self._judge(metrics, unmet(self._connection, self._flow["expect"], mapped, metrics))
         self._enter("SYNCING_TARGET", metrics["rows_read"])
         rejects = Rejects(
             self._connection, self._flow, statements, intake.malformed, self._staged, duplicates
@@ -194,8 +197,8 @@ class Run:
                 reasons[twin_reason(name)] = count
         return total
 
-    def _judge(self, metrics: dict[str, Any]) -> None:
-        """Whether this data may be published at all."""
+    def _judge(self, metrics: dict[str, Any], broken: list[dict[str, str]]) -> None:
+        """Whether this data may be published at all; `broken` are the expectations that it doesn't meet."""
         for check in self._flow["checks"]:
             count = metrics["warnings"].get(check["reason"], 0)
             if check["on_fail"] == "fail" and count:
@@ -210,6 +213,10 @@ class Run:
             )
         if rejected and rejected == read:
             raise RunFailed(f"all {read:,} rows were rejected: {_top(metrics)}. Nothing was written", metrics)
+        for one in broken:
+            if one["on_fail"] == "fail":
+                raise RunFailed(f"not what the flow expects: {one['reason']}. Nothing was written", metrics)
+            metrics["warnings"][one["reason"]] = 1
 
     def _commit(self, statements: Statements, metrics: dict[str, Any], rejects: Rejects) -> dict[str, Any]:
         """Build the targets here, commit, then carry that out: the rejects first, the mapped rows last."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from lume_async.errors import InvalidRequestError, ResponseDecodeError
 from lume_async.models import (
+    ColumnMetrics,
     Metrics,
     Outcome,
     RunEvent,
@@ -21,6 +22,7 @@ from lume_async.models import (
     RunRecord,
     RunRequest,
     RunStatus,
+    SourceMetrics,
     Stage,
     TargetLocations,
     check_run_id,
@@ -220,6 +222,19 @@ def test_a_view_that_is_not_the_contract_says_where(metadata: dict[str, Any], vi
     assert f"@ {path}" in str(caught.value)
     assert not caught.value.retryable
     assert decoded == metadata
+
+
+def test_the_account_and_the_statistics_of_columns() -> None:
+    old = RunMetadata({"metrics": {"rows_read": 1}}).metrics
+    assert (old.source, old.columns) == (None, {})
+    columns = {"id": {"nulls": 0, "min": "1", "max": "3", "distinct": 3}, "name": {"nulls": 1}}
+    source = {"bytes": 9, "lines": 2, "records": 1}
+    new = RunMetadata({"metrics": {"source": source, "columns": columns}}).metrics
+    assert new.source == SourceMetrics(bytes=9, lines=2, records=1)
+    assert new.columns == {
+        "id": ColumnMetrics(nulls=0, min="1", max="3", distinct=3),
+        "name": ColumnMetrics(nulls=1),
+    }
 
 
 def test_an_older_server_calls_the_message_error() -> None:

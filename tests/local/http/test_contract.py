@@ -194,6 +194,8 @@ async def test_requests_are_described_as_strictly_as_they_are_checked(
         ("people", {"columns": {"id": {"maxLength": -1}}}, False),
         ("people", {"more": 1}, False),
         ("people", {"rules": [{"name": "r"}]}, False),
+        ("people", {"expect": [{"name": "e", "sql": "count(*) > 0"}]}, True),
+        ("people", {"expect": [{"name": "e", "sql": "true", "on_fail": "reject"}]}, False),
         ("people", {"rejects": {"max_ratio": 2}}, False),
         ("people", {"source": {"format": "xml"}}, False),
         ("people", {"source": {"max_line_bytes": 0}}, False),
