@@ -2,21 +2,21 @@
 
 import asyncio
 import os
-import stat
 from collections.abc import Mapping
-from pathlib import Path
 from typing import BinaryIO
 
 from aiohttp import web
 
+from lume_local._http.messages import Output
 from lume_local._http.problems import Problem
+from lume_local._shared.identity import identity
 
 _BLOCK = 256 * 1024
 
 
-async def sent(request: web.BaseRequest, path: Path, headers: Mapping[str, str]) -> web.StreamResponse:
+async def sent(request: web.BaseRequest, output: Output, headers: Mapping[str, str]) -> web.StreamResponse:
     """The response with a file, sent. Raises `Problem` before anything is sent."""
-    with await asyncio.to_thread(_opened, path) as file:
+    with await asyncio.to_thread(_opened, output) as file:
         response = web.StreamResponse(headers=headers)
         left = os.fstat(file.fileno()).st_size
         response.content_length = left
@@ -39,10 +39,14 @@ def _read(file: BinaryIO, size: int) -> bytes:
     return block
 
 
-def _opened(path: Path) -> BinaryIO:
+def _opened(output: Output) -> BinaryIO:
+    path = output.path
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise Problem("not-found", f"{path} is not a file")
-        return path.open("rb")
+        # Without O_NONBLOCK the opening of a FIFO that somebody has put there would wait for ever.
+        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
     except OSError as error:
-        raise Problem("not-found", f"{path} can't be read: {error.strerror or error}") from None
+        raise Problem("output-gone", f"{path} can't be read: {error.strerror or error}") from None
+    if output.identity not in (None, identity(file.fileno())):
+        file.close()
+        raise Problem("output-changed", f"{path} has been changed since the run wrote it")
+    return file

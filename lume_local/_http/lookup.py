@@ -1,5 +1,6 @@
 """What a request names, or the problem that there is no such thing."""
 
+from lume_async.models import RunStatus
 from lume_local._http import requests
 from lume_local._http.problems import Problem
 from lume_local._runs.flow_registry import Flows, UnknownFlow
@@ -12,6 +13,21 @@ def require_run(store: Store, run_id: str) -> Run:
     if run is None:
         raise Problem("run-not-found", f"there is no run {run_id[:128]!r}")
     return run
+
+
+def require_output(run: Run, part: str) -> None:
+    """That the run may have rows, be it none. Raises `Problem`."""
+    status = RunStatus(run.status)
+    if not status.is_terminal:
+        raise Problem(
+            "run-not-ended",
+            f"run {run.run_id} is {run.status}: its rows can be read once it has ended",
+            run_id=run.run_id,
+        )
+    if not status.has_output or part not in run.target_locations:
+        raise Problem(
+            "no-output", f"run {run.run_id} ended {run.status} and wrote no rows", run_id=run.run_id
+        )
 
 
 async def require_flow(flows: Flows, ref: str) -> StoredFlow:

@@ -33,6 +33,14 @@ class Content:
 
 
 @frozen
+class Output:
+    """A file that a run has written; where `identity` is known, it is the one of the file that was written."""
+
+    path: Path
+    identity: str | None
+
+
+@frozen
 class Answer:
     """An answer: JSON, bytes as they are, a file, or nothing where `document` is None."""
 
@@ -40,4 +48,4 @@ class Answer:
     document: Any = None
     headers: dict[str, str] = field(factory=dict)
     content_type: str = "application/json"
-    file: Path | None = None
+    file: Output | None = None

@@ -2,8 +2,8 @@
 
 from lume_local._http import queries, requests
 from lume_local._http.documents import count_document, delivery_document
-from lume_local._http.lookup import require_run
-from lume_local._http.messages import Answer, Ask
+from lume_local._http.lookup import require_output, require_run
+from lume_local._http.messages import Answer, Ask, Output
 from lume_local._http.problems import Problem
 from lume_local._runs.paths import PathRefused, Roots
 from lume_local._runs.store import Store
@@ -34,14 +34,18 @@ class Reports:
     async def output(self, ask: Ask) -> Answer:
         """`GET /v1/runs/{id}/outputs/{output}`."""
         requests.only_known(ask.query, ())
-        run, which = require_run(self._store, ask.path["run_id"]), ask.path["output"]
-        location = run.target_locations.get(which) if which in ("mapped", "rejects") else None
+        run, part = require_run(self._store, ask.path["run_id"]), ask.path["output"]
+        if part not in ("mapped", "rejects"):
+            raise Problem("not-found", f"a run has the outputs mapped and rejects, not {part[:40]!r}")
+        require_output(run, part)
+        location = run.target_locations[part]
         if location is None:
-            raise Problem("not-found", f"run {run.run_id} has no output {which[:40]!r}")
+            raise Problem("no-output", f"run {run.run_id} has rejected no row", run_id=run.run_id)
         try:
             path = self._roots.written(location)
         except PathRefused as error:
             raise Problem("not-found", str(error)) from None
-        name = f"{run.run_id}-{which}{path.suffix if path.suffix.isascii() else ''}"
+        name = f"{run.run_id}-{part}{path.suffix if path.suffix.isascii() else ''}"
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-        return Answer(200, None, headers, "application/octet-stream", path)
+        output = Output(path, self._store.outputs.identity(run.run_id, part))
+        return Answer(200, None, headers, "application/octet-stream", output)

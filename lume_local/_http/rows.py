@@ -8,9 +8,8 @@ from urllib.parse import unquote
 import orjson
 from attrs import evolve
 
-from lume_async.models import RunStatus
 from lume_local._http import requests
-from lume_local._http.lookup import require_run
+from lume_local._http.lookup import require_output, require_run
 from lume_local._http.messages import Answer, Ask
 from lume_local._http.problems import Problem
 from lume_local._runs.flow_registry import Flows
@@ -47,7 +46,7 @@ class RowsApi:
         owner = _owner(run.run_id, part, reason)
         cursor = query.get("cursor")
         place = None if cursor is None else _place(cursor, owner)
-        _require_output(run, part)
+        require_output(run, part)
         if run.target_locations[part] is None:
             return Answer(200, _EMPTY)
         flow = self._flows.parsed(run.flow_version)
@@ -76,20 +75,6 @@ class RowsApi:
             _refuse(run, part, answer)
         items = orjson.Fragment(answer.items)
         return orjson.dumps({"items": items, "next_cursor": _cursor(answer, owner)})
-
-
-def _require_output(run: Run, part: str) -> None:
-    status = RunStatus(run.status)
-    if not status.is_terminal:
-        raise Problem(
-            "run-not-ended",
-            f"run {run.run_id} is {run.status}: its rows can be read once it has ended",
-            run_id=run.run_id,
-        )
-    if not status.has_output or part not in run.target_locations:
-        raise Problem(
-            "no-output", f"run {run.run_id} ended {run.status} and wrote no rows", run_id=run.run_id
-        )
 
 
 def _refuse(run: Run, part: str, answer: Unreadable) -> NoReturn:

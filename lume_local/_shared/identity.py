@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 
-def identity(path: Path) -> str:
-    """The size of a file, and when it was last written. Raises OSError."""
+def identity(path: Path | int) -> str:
+    """The size of a file, or of one that is open, and when it was last written. Raises OSError."""
     found = os.stat(path)
     return f"{found.st_size}-{found.st_mtime_ns}"

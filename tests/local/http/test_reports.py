@@ -91,14 +91,17 @@ async def test_outputs_are_downloaded_as_they_are(wire: Wire, two: list[dict[str
 
 async def test_an_output_that_is_not_there(wire: Wire, two: list[dict[str, Any]]) -> None:
     mixed, good = two
-    Path(mixed["metadata"]["target_locations"]["mapped"]).unlink()
-    for path in (
-        f"/v1/runs/{mixed['id']}/outputs/mapped",
-        f"/v1/runs/{mixed['id']}/outputs/other",
-        f"/v1/runs/{good['id']}/outputs/rejects",
-        "/v1/runs/none/outputs/mapped",
+    places = mixed["metadata"]["target_locations"]
+    Path(places["mapped"]).unlink()
+    Path(places["rejects"]).write_text("what another program has put here")
+    for path, kind in (
+        (f"/v1/runs/{mixed['id']}/outputs/mapped", "output-gone"),
+        (f"/v1/runs/{mixed['id']}/outputs/rejects", "output-changed"),
+        (f"/v1/runs/{mixed['id']}/outputs/other", "not-found"),
+        (f"/v1/runs/{good['id']}/outputs/rejects", "no-output"),
+        ("/v1/runs/none/outputs/mapped", "run-not-found"),
     ):
-        assert (await wire.ask("GET", path)).status == 404
+        assert (await wire.ask("GET", path)).kind == kind
 
 
 async def test_a_link_out_of_the_roots_is_not_followed(wire: Wire, two: list[dict[str, Any]]) -> None:

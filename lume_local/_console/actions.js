@@ -1,0 +1,108 @@
+// What a person can do with a run.
+
+import { newKey, path, post, put } from "./api.js";
+import { el, newId } from "./dom.js";
+import { shortId } from "./format.js";
+import { notice } from "./parts.js";
+import { isActive } from "./status.js";
+
+/** The buttons for a run. */
+export function actions(run) {
+  if (isActive(run)) return [button("Cancel", () => cancel(run), "danger")];
+  return [
+    run.metadata.target_locations.rejects && button("Send mended rejects …", () => sendMended(run)),
+    button("Run again", () => again(run, false)),
+    button("Run again, forced …", () => askForced(run)),
+  ];
+}
+
+function button(name, act, look = "") {
+  return el("button", {
+    class: look,
+    on: {
+      async click(event) {
+        event.target.disabled = true;
+        try {
+          await act();
+        } catch (error) {
+          notice(error.message, true);
+        } finally {
+          event.target.disabled = false;
+        }
+      },
+    },
+  }, name);
+}
+
+async function cancel(run) {
+  const now = await post(`${path("runs", run.id)}/cancel`);
+  notice(isActive(now) ? "Asked the run to stop." : `The run has ended: ${now.status}.`);
+}
+
+async function again(run, isForced) {
+  await submit({ flow_version: run.flow_version, source_path: run.source_path, run_metadata: run.run_metadata, force_rerun: isForced });
+}
+
+async function submit(body) {
+  const run = await post("/v1/runs", body, { headers: { "Idempotency-Key": newKey() } });
+  notice(`Run ${shortId(run.id)} was submitted.`);
+  location.hash = `#/runs/${run.id}`;
+}
+
+function askForced(run) {
+  return dialog("Run again, forced?", "Process it again", [
+    el("p", {}, "The source ", el("code", {}, run.source_path), " is processed even if ", el("code", {}, run.flow_version),
+      " has processed it already. Whoever reads the targets may then get its rows twice."),
+  ], () => again(run, true));
+}
+
+function sendMended(run) {
+  const file = el("input", { type: "file", name: "mended", required: true });
+  return dialog("Send mended rejects", "Send", [
+    el("p", {}, "Download the rejects, correct them, and choose the file here. A new run of ", el("code", {}, run.flow_version),
+      " processes it; columns that begin with ", el("code", {}, "_lume_"), " are ignored."),
+    el("label", { class: "field" }, "Mended file", file),
+  ], () => mended(run, file.files[0]));
+}
+
+async function mended(run, file) {
+  if (!file) throw new Error("Choose the file with the mended rejects first.");
+  const ending = /\.[A-Za-z0-9]{1,10}$/.exec(file.name)?.[0] ?? "";
+  const name = `mended-${shortId(run.id)}-${newKey().slice(0, 8)}${ending}`;
+  const sent = await put(`${path("uploads", name)}?flow_version=${encodeURIComponent(run.flow_version)}`, file, {
+    headers: { "If-None-Match": "*" },
+    type: "application/octet-stream",
+  });
+  await submit({
+    flow_version: run.flow_version,
+    source_path: sent.source_path,
+    run_metadata: { ...run.run_metadata, resubmit_of: run.id },
+  });
+}
+
+/** Asks; resolves once it is answered, and acted upon where the answer is yes. What fails is said in the dialog. */
+function dialog(title, yes, content, act) {
+  const heading = newId("dialog");
+  const problem = el("p", { class: "problem", role: "alert" });
+  const confirm = el("button", { class: "primary" }, yes);
+  const box = el("dialog", { "aria-labelledby": heading },
+    el("form", { method: "dialog" },
+      el("h2", { id: heading }, title), content, problem,
+      el("div", { class: "buttons" },
+        el("button", { type: "button", on: { click: () => box.close() } }, "Back"), confirm)));
+  box.querySelector("form").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    confirm.disabled = true;
+    try {
+      await act();
+      box.close();
+    } catch (error) {
+      problem.textContent = error.message;
+    } finally {
+      confirm.disabled = false;
+    }
+  });
+  document.body.append(box);
+  box.showModal();
+  return new Promise((resolve) => box.addEventListener("close", () => { box.remove(); resolve(); }));
+}

@@ -1,0 +1,62 @@
+// Requests: those of the public contract, and the two by which this page signs in and out.
+
+/** An answer that is an error: `kind` is the last part of its type, the message says what to do. */
+export class Problem extends Error {
+  constructor(status, problem) {
+    super(problem.detail ?? `the server answered with status ${status}`);
+    this.status = status;
+    this.kind = String(problem.type ?? "").split(":").pop();
+    this.runId = problem.run_id;
+  }
+}
+
+/** `/v1/runs/run_1/rejects` from `("runs", "run_1", "rejects")`. */
+export const path = (...parts) => `/v1/${parts.map(encodeURIComponent).join("/")}`;
+
+export const get = (where, query = {}, options = {}) => request("GET", where + search(query), options);
+
+export const post = (where, body, options = {}) =>
+  request("POST", where, {
+    ...options,
+    ...(body === undefined ? {} : { body: JSON.stringify(body), type: "application/json" }),
+  });
+
+export const put = (where, body, options = {}) => request("PUT", where, { ...options, body });
+
+/** Trades the token of a link for a session, or ends the session. */
+export const signIn = (token) => post("/console/session", { token });
+export const signOut = () => request("DELETE", "/console/session", {});
+
+async function request(method, where, { body, type, headers = {}, signal }) {
+  const response = await fetch(where, {
+    method,
+    body,
+    signal,
+    headers: type ? { ...headers, "Content-Type": type } : headers,
+    credentials: "same-origin",
+    redirect: "error",
+  });
+  if (response.ok) return response.status === 204 ? null : response.json();
+  const problem = new Problem(response.status, await response.json().catch(() => ({})));
+  if (problem.status === 401) dispatchEvent(new CustomEvent("signed-out", { detail: problem.message }));
+  throw problem;
+}
+
+function search(query) {
+  const pairs = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return pairs.length ? `?${new URLSearchParams(pairs)}` : "";
+}
+
+/** One page of a list that may have empty pages: asks on until there are items, or no more pages. */
+export async function page(where, query, options) {
+  let found = await get(where, query, options);
+  while (!found.items.length && found.next_cursor) {
+    found = await get(where, { ...query, cursor: found.next_cursor }, options);
+  }
+  return found;
+}
+
+/** Of a submission: the same for all its attempts. */
+export function newKey() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}

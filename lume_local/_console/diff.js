@@ -1,0 +1,45 @@
+// What differs between two flow versions. Pure.
+
+/** Lines of two texts: [sign, line] each, sign one of " ", "-", "+". */
+export function lines(before, after) {
+  const [a, b] = [before.split("\n"), after.split("\n")];
+  const longest = Array.from({ length: a.length + 1 }, () => new Array(b.length + 1).fill(0));
+  for (let i = a.length - 1; i >= 0; i--) {
+    for (let j = b.length - 1; j >= 0; j--) {
+      longest[i][j] = a[i] === b[j] ? longest[i + 1][j + 1] + 1 : Math.max(longest[i + 1][j], longest[i][j + 1]);
+    }
+  }
+  const found = [];
+  let [i, j] = [0, 0];
+  while (i < a.length || j < b.length) {
+    if (i < a.length && j < b.length && a[i] === b[j]) {
+      found.push([" ", a[i]]);
+      i++;
+      j++;
+    } else if (j >= b.length || (i < a.length && longest[i + 1][j] >= longest[i][j + 1])) found.push(["-", a[i++]]);
+    else found.push(["+", b[j++]]);
+  }
+  return found;
+}
+
+/** What two versions have by name: [name, before, after] of each that differs; one of both may be missing. */
+export function changes(before, after) {
+  const names = new Set([...Object.keys(before), ...Object.keys(after)]);
+  return [...names]
+    .map((name) => [name, before[name] ?? null, after[name] ?? null])
+    .filter(([, one, other]) => one !== other);
+}
+
+/** A flow version as text by name, for `changes`: its columns, rules, and what it reads and writes. */
+export function described(definition) {
+  const parts = {};
+  for (const [name, column] of Object.entries(definition.columns)) parts[`column ${name}`] = text(column);
+  for (const { name, ...rule } of definition.rules ?? []) parts[`rule ${name}`] = text(rule);
+  for (const name of ["description", "source", "target", "rejects"]) if (definition[name]) parts[name] = text(definition[name]);
+  return parts;
+}
+
+function text(value) {
+  if (typeof value !== "object") return String(value);
+  return Object.entries(value).map(([name, one]) => `${name} = ${typeof one === "string" ? one.trim() : JSON.stringify(one)}`).join("\n");
+}

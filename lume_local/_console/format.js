@@ -1,0 +1,47 @@
+// Numbers, times and names as a person reads them.
+
+const numbers = new Intl.NumberFormat("en");
+const shares = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const moments = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+
+export const number = (value) => numbers.format(value ?? 0);
+
+/** A share; one that is not quite nothing, or not quite all, is not rounded to it. */
+export function percent(share) {
+  if (share > 0 && share < 0.001) return "< 0.1 %";
+  if (share < 1 && share > 0.999) return "> 99.9 %";
+  return share === 0 || share === 1 ? `${100 * share} %` : `${shares.format(share * 100)} %`;
+}
+
+export function duration(seconds) {
+  if (seconds === null || seconds === undefined) return "–";
+  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
+  if (seconds < 60) return `${seconds.toFixed(1)} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min ${Math.round(seconds % 60)} s`;
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+export function age(time, now = Date.now()) {
+  const seconds = Math.max(0, (now - Date.parse(time)) / 1000);
+  if (seconds < 10) return "just now";
+  if (seconds < 60) return `${Math.floor(seconds)} s ago`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+  if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ago`;
+  return `${Math.floor(seconds / 86400)} d ago`;
+}
+
+export const moment = (time) => (time ? moments.format(new Date(time)) : "–");
+
+/** As the command `lume` shortens them. */
+export const shortId = (id) => id.replace(/^run_/, "").slice(0, 8);
+
+export const since = (seconds) => new Date(Date.now() - seconds * 1000).toISOString();
+
+export const secondsBetween = (start, end) => (Date.parse(end) - Date.parse(start)) / 1000;
+
+/** The name of a file at the end of its path. */
+export const fileName = (path) => path.split("/").filter(Boolean).pop() ?? path;
+
+/** At most so many characters. */
+export const cut = (text, most) => (text.length > most ? `${text.slice(0, most)}…` : text);

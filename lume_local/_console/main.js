@@ -1,0 +1,144 @@
+// Signs in, shows the page that the address names, and keeps it up to date.
+
+import { signIn, signOut } from "./api.js";
+import { el, fill } from "./dom.js";
+import { follow } from "./feed.js";
+import { show as flow } from "./page_flow.js";
+import { show as flows } from "./page_flows.js";
+import { show as overview } from "./page_overview.js";
+import { show as run } from "./page_run.js";
+import { show as runs } from "./page_runs.js";
+import { refreshAges } from "./status.js";
+
+const main = document.getElementById("page");
+const live = document.getElementById("live");
+const STATES = { live: "Live", paused: "Paused", away: "Server away" };
+const PAUSE = 700;
+
+let current = null; // {update} of the page that is shown
+let leaving = new AbortController();
+let signedOut = false;
+let refusal = ""; // why the link that was opened has opened nothing
+
+/** `#/runs/run_1?reason=x` as its parts and its query. */
+function place() {
+  const [path, query = ""] = location.hash.slice(1).split("?");
+  return { parts: path.split("/").filter(Boolean).map(decoded), query: new URLSearchParams(query) };
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // somebody has typed it
+  }
+}
+
+function pageOf([first, second]) {
+  if (first === "runs") return second ? run : runs;
+  if (first === "flows") return second ? flow : flows;
+  return overview;
+}
+
+async function navigate(event) {
+  if (signedOut) return;
+  leaving.abort();
+  leaving = new AbortController();
+  const { signal } = leaving;
+  const { parts, query } = place();
+  const slow = setTimeout(() => fill(main, el("p", { class: "empty" }, "Loading …")), 400);
+  for (const link of document.querySelectorAll("#nav a")) {
+    const isHere = link.getAttribute("href") === `#/${parts[0] ?? ""}`;
+    if (isHere) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  try {
+    const shown = await pageOf(parts)({ parts, query, signal });
+    if (signal.aborted) return;
+    const filtered = event && event.oldURL?.split("?")[0] === event.newURL?.split("?")[0];
+    const focused = filtered && document.activeElement?.getAttribute("name");
+    current = shown;
+    document.title = `${shown.title} · Lume`;
+    fill(main, shown.node);
+    if (focused) main.querySelector(`[name="${CSS.escape(focused)}"]`)?.focus();
+    else if (event && !filtered) main.querySelector("h1")?.focus();
+    if (!filtered) scrollTo(0, 0);
+  } catch (error) {
+    if (signal.aborted || signedOut) return;
+    current = null;
+    fill(main, el("h1", { tabindex: -1 }, "This page can't be shown"), el("p", { role: "alert" }, error.message));
+  } finally {
+    clearTimeout(slow);
+  }
+}
+
+let changed = new Set();
+let timer = null;
+
+/** Brings the page up to date, a moment after the first change: many may come at once. */
+function onChange(ids) {
+  changed = ids && changed ? new Set([...changed, ...ids]) : null;
+  timer ??= setTimeout(async () => {
+    const ids = changed;
+    changed = new Set();
+    try {
+      await current?.update?.(ids);
+    } catch (error) {
+      if (error.name !== "AbortError" && !signedOut) onState("away"); // else somebody has gone to another page
+    } finally {
+      timer = null;
+      if (changed === null || changed.size) onChange(changed);
+    }
+  }, PAUSE);
+}
+
+function onState(state) {
+  if (live.textContent !== STATES[state]) live.textContent = STATES[state];
+  live.className = `live ${state}`;
+}
+
+/** What a visitor without a session sees. */
+function door(message) {
+  signedOut = true;
+  leaving.abort();
+  for (const id of ["nav", "live", "sign-out"]) document.getElementById(id).hidden = true;
+  document.title = "Sign in · Lume";
+  fill(
+    main,
+    el("section", { class: "door" },
+      el("h1", { tabindex: -1 }, "This browser is not signed in"),
+      message && el("p", { role: "alert" }, message),
+      el("p", {}, "Open the link that ", el("code", {}, "lume serve"), " has printed. It works once; ",
+        el("code", {}, "lume console"), " prints another one.")),
+  );
+  main.querySelector("h1").focus();
+}
+
+async function start() {
+  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (token !== null) {
+    history.replaceState(null, "", "#/"); // before anything else: a token is not for the history
+    try {
+      await signIn(token);
+    } catch (error) {
+      // The link may have opened the session that this browser has already.
+      if (error.status !== 401) throw error;
+      refusal = error.message;
+    }
+  }
+  addEventListener("signed-out", () => door(current ? "The session has ended." : refusal));
+  addEventListener("hashchange", navigate);
+  document.getElementById("skip").addEventListener("click", () => main.focus());
+  document.getElementById("sign-out").addEventListener("click", async () => {
+    await signOut();
+    door("You have signed out.");
+  });
+  for (const id of ["nav", "live", "sign-out"]) document.getElementById(id).hidden = false;
+  onState("live");
+  await navigate();
+  if (signedOut) return;
+  setInterval(refreshAges, 10_000);
+  follow(onChange, onState);
+}
+
+start().catch((error) => door(error.message));

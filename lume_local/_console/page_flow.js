@@ -1,0 +1,103 @@
+// One flow: a version's columns and rules, what another version has changed, and how its rejects went over time.
+
+import { get, path } from "./api.js";
+import { ratios } from "./charts.js";
+import { changes, described, lines } from "./diff.js";
+import { el } from "./dom.js";
+import { moment, number, since } from "./format.js";
+import { address, card, cell, table } from "./parts.js";
+import { rejectedShare } from "./status.js";
+
+const DAYS = 90;
+const RECENT = 4; // days: the hours of so few are shown
+const MOST_LINES = 6;
+
+export async function show({ parts, query, signal }) {
+  const flow = parts[1];
+  const ask = (where, asked = {}) => get(where, asked, { signal });
+  const found = await ask("/v1/flows", { flow, limit: 1000 });
+  if (!found.items.length) throw new Error(`There is no flow ${flow}.`);
+  const version = query.get("version") ?? found.items.at(-1).version;
+  const index = found.items.findIndex((one) => one.version === version);
+  if (index < 0) throw new Error(`There is no version ${version} of the flow ${flow}.`);
+  const other = query.get("with") ?? found.items[index - 1]?.version ?? null;
+  const definitionOf = async (one) => (await ask(path("flows", flow, "versions", one))).definition;
+  const [definition, before, counts] = await Promise.all([
+    definitionOf(version),
+    other ? definitionOf(other) : null,
+    ratioOverTime(flow, ask),
+  ]);
+  const here = (changed) => address(["flows", flow], query, changed);
+  const shown = found.items[index];
+  return {
+    title: `${flow}:${version}`,
+    node: el("article", {},
+      el("header", { class: "head" }, el("div", {},
+        el("p", { class: "muted" }, el("a", { href: "#/flows" }, "Flows"), " /"),
+        el("h1", { tabindex: -1 }, flow),
+        shown.description && el("p", { class: "lead" }, shown.description)),
+      versions(found.items, version, here)),
+      el("p", { class: "muted below" }, `Registered ${moment(shown.created_at)} · `,
+        el("a", { href: address(["runs"], "", { flow: shown.flow_version }) }, `${number(shown.runs)} runs`), ` · reads ${definition.source?.format ?? "csv"}`,
+        definition.rejects?.max_ratio !== undefined && ` · at most ${definition.rejects.max_ratio * 100} % rejected`),
+      el("div", { class: "columns" },
+        wide(card(`Columns of ${version}`, columnTable(shown.columns))),
+        shown.rules.length > 0 && wide(card("Rules", ruleTable(shown.rules))),
+        wide(card("Share of rejected rows", counts.length ? ratios(counts) : el("p", { class: "empty" }, `No runs in the last ${DAYS} days.`))),
+        found.items.length > 1 && wide(difference(found.items, version, other, before, definition, here)))),
+  };
+}
+
+const wide = (node) => (node.classList.add("wide"), node);
+
+function versions(items, version, here) {
+  return el("nav", { class: "tabs", "aria-label": "Versions" }, items.map((one) =>
+    el("a", { href: here({ version: one.version, with: null }), "aria-current": one.version === version && "page" }, one.version)));
+}
+
+function columnTable(columns) {
+  const rows = columns.map((column) => el("tr", {},
+    el("th", { scope: "row" }, column.name), cell("", column.type, el("small", { class: "share" }, column.sql_type)),
+    cell("", el("pre", {}, column.sql.trim())), cell("", constraints(column))));
+  return table("Columns", [["Column"], ["Type"], ["SQL"], ["Constraints"]], el("tbody", {}, rows), "stacked");
+}
+
+function constraints(column) {
+  const own = Object.entries(column.constraints).map(([name, value]) => `${name} ${Array.isArray(value) ? value.join(", ") : value}`);
+  const all = [column.required && "required", column.unique && "unique", ...own].filter(Boolean);
+  return all.map((text) => el("span", { class: "tag" }, text));
+}
+
+function ruleTable(rules) {
+  const rows = rules.map((rule) => el("tr", {},
+    el("th", { scope: "row" }, rule.name), cell("", el("pre", {}, rule.sql.trim())), cell("", rule.on_fail ?? "reject"), cell("text", rule.message ?? "")));
+  return table("Rules", [["Rule"], ["SQL"], ["If it fails"], ["Message"]], el("tbody", {}, rows), "stacked");
+}
+
+/** [version, points] of the newest versions that were run: by the hour where all of it is recent, else by the day. */
+async function ratioOverTime(flow, ask) {
+  const statistics = async (unit, days) => (await ask("/v1/statistics", { by: `flow_version,${unit}`, flow, since: since(days * 86400), limit: 10000 })).items.map((item) => ({ ...item, time: item[unit] }));
+  let items = await statistics("day", DAYS);
+  if (new Set(items.map((item) => item.time)).size <= RECENT) items = await statistics("hour", RECENT);
+  const series = new Map();
+  for (const item of items) {
+    if (!item.rows_read) continue;
+    if (!series.has(item.flow_version)) series.set(item.flow_version, []);
+    series.get(item.flow_version).push({ time: item.time, runs: item.runs, share: rejectedShare(item) });
+  }
+  return [...series].map(([name, points]) => [name.split(":")[1], points]).slice(-MOST_LINES);
+}
+
+function difference(items, version, other, before, after, here) {
+  const choose = el("select", { name: "with", on: { change: (event) => { location.hash = here({ version, with: event.target.value }); } } },
+    !other && el("option", { value: "" }, "choose …"),
+    items.filter((one) => one.version !== version).map((one) => el("option", { value: one.version, selected: one.version === other }, one.version)));
+  const asked = el("label", { class: "field inline" }, "Compared with", choose);
+  const found = before ? changes(described(before), described(after)) : [];
+  return card(`What ${version} changes`, asked,
+    before && !found.length && el("p", { class: "empty" }, "Nothing."),
+    found.map(([name, one, two]) => el("div", { class: "change" },
+      el("h3", {}, name, el("span", { class: `tag ${!one ? "added" : !two ? "removed" : ""}` }, !one ? "added" : !two ? "removed" : "changed")),
+      el("pre", { class: "diff", tabindex: 0 }, (one && two ? lines(one, two) : (one ?? two).split("\n").map((line) => [one ? "-" : "+", line]))
+        .map(([sign, line]) => el("span", { class: { "+": "added", "-": "removed" }[sign] ?? "" }, `${sign} ${line}\n`))))));
+}

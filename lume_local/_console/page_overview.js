@@ -1,0 +1,71 @@
+// What happened lately, what is worst, and what waits for a person.
+
+import { get } from "./api.js";
+import { bar, hours } from "./charts.js";
+import { el, fill } from "./dom.js";
+import { cut, number, percent, shortId, since } from "./format.js";
+import { card, cell, figure, flowLink, table } from "./parts.js";
+import { ACTIVE, ageOf, badge, rejectedShare } from "./status.js";
+
+const HOURS = 48;
+const ABOVE = 0.05;
+const TOP = 8;
+
+export async function show({ signal }) {
+  const node = el("div", {});
+  async function load() {
+    const from = since((HOURS - 1) * 3600);
+    const ask = (where, query) => get(where, query, { signal });
+    const [byHour, worst, waiting] = await Promise.all([
+      ask("/v1/statistics", { by: "hour,status", since: from }),
+      ask("/v1/statistics", { by: "flow_version", since: since(30 * 86400), order: "rejected", limit: TOP }),
+      ask("/v1/runs", { attention: ABOVE, limit: TOP }),
+    ]);
+    const isOpen = node.querySelector("details")?.open;
+    fill(node, el("h1", { tabindex: -1 }, "Overview"), figures(byHour.items), card(`Runs per hour, last ${HOURS} hours`, hours(byHour.items, HOURS)),
+      el("div", { class: "columns" }, attention(waiting), flows(worst.items)));
+    if (isOpen) node.querySelector("details").open = true;
+  }
+  await load();
+  return { title: "Overview", node, update: load };
+}
+
+function figures(items) {
+  const count = (statuses) => items.filter((item) => statuses.includes(item.status)).reduce((sum, item) => sum + item.runs, 0);
+  const rows = items.reduce((sum, item) => ({ rows_read: sum.rows_read + item.rows_read, rows_rejected: sum.rows_rejected + item.rows_rejected }), { rows_read: 0, rows_rejected: 0 });
+  const [active, broken] = [count(ACTIVE), count(["FAILED", "CRASHED"])];
+  return el("dl", { class: "figures" },
+    figure("Runs", number(items.reduce((sum, item) => sum + item.runs, 0))),
+    figure("Active", number(active), active ? "active" : ""),
+    figure("Failed or crashed", number(broken), broken ? "failed" : ""),
+    figure("Rows read", number(rows.rows_read)),
+    figure("Rows rejected", number(rows.rows_rejected), rows.rows_rejected ? "partial" : "", rows.rows_rejected ? percent(rejectedShare(rows)) : null));
+}
+
+function attention({ items, next_cursor: next }) {
+  if (!items.length) return card("Waits for a person", el("p", { class: "empty" }, "Nothing. Every source's last run is fine."));
+  return card("Waits for a person",
+    el("ul", { class: "list" }, items.map((run) => el("li", {},
+      el("a", { href: `#/runs/${run.id}`, class: "main" }, badge(run), el("span", { class: "path" }, run.source_path)),
+      el("p", { class: "muted" }, el("span", { class: "mono" }, shortId(run.id)), " · ", run.flow_version, " · ", ageOf(run.finished_at ?? run.created_at)),
+      el("p", {}, why(run))))),
+    next && el("p", {}, el("a", { href: `#/runs?attention=${ABOVE}` }, "All of them")));
+}
+
+function why(run) {
+  const { metrics, error_message: message } = run.metadata;
+  if (message) return cut(message, 160);
+  const [reason] = Object.entries(metrics.reject_reasons).sort(([, a], [, b]) => b - a)[0] ?? [""];
+  return `${percent(rejectedShare(metrics))} of ${number(metrics.rows_read)} rows rejected, most often: ${cut(reason, 120)}`;
+}
+
+function flows(items) {
+  const bad = items.filter((item) => item.rows_rejected > 0);
+  if (!bad.length) return card("Worst flows, last 30 days", el("p", { class: "empty" }, "No row was rejected."));
+  const worst = rejectedShare(bad[0]);
+  const rows = bad.map((item) => el("tr", {},
+    cell("", flowLink(item.flow_version)), cell("num", number(item.runs)), cell("num", number(item.rows_rejected)),
+    cell("num", percent(rejectedShare(item))), cell("bar-cell", bar(rejectedShare(item) / worst, "partial"))));
+  return card("Worst flows, last 30 days",
+    table("Worst flows", [["Flow"], ["Runs", "num"], ["Rejected", "num"], ["Share", "num"], ["Compared", "bar-cell"]], el("tbody", {}, rows)));
+}

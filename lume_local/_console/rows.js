@@ -1,0 +1,77 @@
+// Rows of a run's outputs: one page of them at a time.
+
+import { get, page, path } from "./api.js";
+import { el, fill } from "./dom.js";
+import { cut, number } from "./format.js";
+import { cell, table } from "./parts.js";
+
+const LONGEST = 300;
+const OWN = "_lume_";
+
+/** A list of rows with a button for the next ones, which take their place. `query` is as the contract's. */
+export function rowsOf(run, output, label, query, signal) {
+  const node = el("div", { "aria-busy": "true" }, el("p", { class: "empty" }, "Loading …"));
+  let first = 1;
+
+  async function load(cursor) {
+    node.setAttribute("aria-busy", "true");
+    try {
+      const [found, columns] = await Promise.all([page(path("runs", run.id, output), { ...query, cursor }, { signal }), columnsOf(run, output, signal)]);
+      const from = first;
+      first += found.items.length;
+      const again = () => { first = 1; load(); };
+      fill(node,
+        found.items.length ? rowTable(found.items, columns, label) : el("p", { class: "empty" }, "No rows."),
+        (cursor || found.next_cursor) && el("nav", { class: "pager", "aria-label": `Pages of ${label}` },
+          el("span", { class: "muted num" }, `Rows ${number(from)} to ${number(first - 1)}`),
+          cursor && el("button", { on: { click: again } }, "First rows"),
+          found.next_cursor && el("button", { on: { click: () => load(found.next_cursor) } }, "More rows")));
+    } catch (error) {
+      if (!signal.aborted) fill(node, el("p", { class: "empty", role: "alert" }, error.message));
+    } finally {
+      node.setAttribute("aria-busy", "false");
+    }
+  }
+  load();
+  return node;
+}
+
+function rowTable(rows, flowColumns, label) {
+  const names = [...new Set(rows.flatMap((row) => Object.keys(row)))].filter((name) => !name.startsWith(OWN));
+  const hasReasons = rows.some((row) => `${OWN}reasons` in row);
+  const hasRaw = rows.some((row) => row[`${OWN}raw`]);
+  const columns = [...(hasReasons ? [["Row", "num"], ["Why"]] : []), ...names.map((name) => [name]), ...(hasRaw ? [["Malformed line"]] : [])];
+  return table(label, columns, el("tbody", {}, rows.map((row) => line(row, names, flowColumns, hasReasons, hasRaw))));
+}
+
+function line(row, names, flowColumns, hasReasons, hasRaw) {
+  const reasons = row[`${OWN}reasons`] ?? [];
+  const blamed = reasons.map((reason) => flowColumns[reason.split(":")[0]]).filter(Boolean);
+  const place = row[`${OWN}row`] ?? (row[`${OWN}line`] && `line ${row[`${OWN}line`]}`);
+  return el("tr", {},
+    hasReasons && cell("num muted", place ?? ""),
+    hasReasons && cell("reasons", reasons.map((reason) => el("span", { class: "reason" }, reason))),
+    names.map((name) => cell(blamed.some((sql) => reads(sql, name)) ? "value blamed" : "value", value(row[name]))),
+    hasRaw && cell("value", value(row[`${OWN}raw`] ?? "")));
+}
+
+/** The SQL of each of the flow's columns: a reason names such a column, a rejected row has those of its source. */
+async function columnsOf(run, output, signal) {
+  if (output !== "rejects") return {};
+  const [flow, version] = run.flow_version.split(":");
+  const { definition } = await get(path("flows", flow, "versions", version), {}, { signal }).catch(() => ({ definition: { columns: {} } }));
+  return Object.fromEntries(Object.entries(definition.columns).map(([name, column]) => [name, column.sql ?? `"${name}"`]));
+}
+
+/** Whether an SQL expression reads a column of the source. */
+function reads(sql, name) {
+  const text = sql.toLowerCase();
+  const column = name.toLowerCase();
+  return text.includes(`"${column.replaceAll('"', '""')}"`) || (/^[a-z_]\w*$/.test(column) && new RegExp(`\\b${column}\\b`).test(text));
+}
+
+function value(given) {
+  if (given === null || given === undefined) return el("span", { class: "null" }, "null");
+  const text = typeof given === "object" ? JSON.stringify(given) : String(given);
+  return text.length > LONGEST ? el("span", { title: cut(text, 5000) }, cut(text, LONGEST)) : text;
+}

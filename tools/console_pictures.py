@@ -1,0 +1,197 @@
+"""Makes docs/img/console-*.png: each page of the console, as chromium shows it, wide and narrow, light and dark.
+
+    python tools/console_pictures.py [PAGE ...]      # needs chromium: ./scripts/components
+
+All runs are real ones of an embedded server. Their times are moved apart afterwards, so that there is a past to see.
+"""
+
+import random
+import shutil
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+import lume_local
+import lume_sync as lume
+
+ROOT = Path(__file__).parents[1]
+PICTURES = ROOT / "docs" / "img"
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = (
+    *("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+)
+SIZES = {"wide": (1280, 900), "narrow": (390, 844)}
+TALLEST = 1500
+BATCHES, HOURS, SLOWEST = 60, 47, 20_000
+CITIES = ("berlin", "lisbon", "lyon", "manchester", "porto-alegre", "austin")
+CLEANER = ROOT / "examples" / "flows" / "customer_cleaner.v1.toml"
+CHANGES = (
+    ('version = "v1"', 'version = "v2"\ndescription = "Customers of all regions, one checked row each."'),
+    ("maxLength = 80", "maxLength = 80\nrequired = true"),
+    ("'BRASIL' THEN 'BR'", "'BRASIL' THEN 'BR'\n    WHEN 'PORTUGAL' THEN 'PT'"),
+    ('"GB", "BR"]', '"GB", "BR", "PT"]'),
+)
+SLOW = """
+flow = "fingerprints"
+version = "v1"
+description = "Slow on purpose."
+[columns.id]
+type = "integer"
+[columns.distance]
+sql = "levenshtein(repeat('ab', 550), repeat(lpad(id, 5, '0'), 550))"
+type = "integer"
+"""
+ORDERS = """
+flow = "orders"
+version = "v1"
+description = "Orders of the shops, by the line."
+[columns.order_id]
+type = "integer"
+required = true
+unique = true
+[columns.amount]
+type = "number"
+sql_type = "DECIMAL(12,2)"
+minimum = 0
+[columns.status]
+enum = ["open", "paid", "sent"]
+"""
+
+
+def write_home(home: Path) -> list[tuple[str, str]]:
+    """Flows and sources; what to run, in order."""
+    flows = home / "flows"
+    flows.mkdir(parents=True)
+    text = CLEANER.read_text()
+    (flows / "cleaner.v1.toml").write_text(text)
+    for old, new in CHANGES:
+        assert old in text
+        text = text.replace(old, new)
+    for name, content in (("cleaner.v2", text), ("slow.v1", SLOW), ("orders.v1", ORDERS)):
+        (flows / f"{name}.toml").write_text(content)
+    (home / "large.csv").write_text("id\n" + "".join(f"{number}\n" for number in range(SLOWEST)))
+    return [_source(home, number) for number in range(BATCHES)]
+
+
+def _source(home: Path, number: int) -> tuple[str, str]:
+    """A batch of customers or of orders, some of them bad, and the flow version for it."""
+    chance = random.Random(number)
+    city, day = CITIES[number % len(CITIES)], number // len(CITIES) + 1
+    if number % 5 == 4:
+        name, flow = f"shops/{city}-{day:02}.csv", "orders:v1"
+        states = ["open", "paid", "sent"] * 8 + (["lost"] if number % 2 else [])
+        lines = (f"{n},{chance.randrange(1, 90000) / 100},{chance.choice(states)}" for n in range(1, 400))
+        text = "order_id,amount,status\n" + "\n".join(lines)
+    else:
+        name, flow = f"crm/{city}-{day:02}.csv", f"customer_cleaner:v{1 if number < BATCHES // 2 else 2}"
+        head, *rows = (ROOT / "examples" / "data" / "customers.csv").read_text().splitlines()
+        text = "\n".join([head, *chance.sample(rows, chance.randrange(300, 2500))])
+    if number % 23 != 7:  # one that nobody delivers
+        (home / name).parent.mkdir(exist_ok=True)
+        (home / name).write_text(text)
+    return flow, name
+
+
+def spread(home: Path) -> None:
+    """Moves the runs apart in time, and has them counted again when the file is opened."""
+    with closing(sqlite3.connect(home / ".lume/state/runs.sqlite", isolation_level=None)) as db:
+        count = db.execute("SELECT count(*) FROM runs").fetchone()[0]
+        for seq, *times in db.execute("SELECT seq, created_at, started_at, finished_at FROM runs").fetchall():
+            back = timedelta(hours=HOURS * (1 - seq / count) ** 1.4, minutes=7 * (seq % 5))
+            moved = [one and _moved(one, back) for one in times]
+            query = "UPDATE runs SET created_at = ?, started_at = ?, finished_at = ? WHERE seq = ?"
+            db.execute(query, [*moved, seq])
+        for kind, names in (
+            ("TRIGGER", ("run_created", "run_changed", "run_ended")),
+            ("INDEX", ("listing", "deliveries_by_run")),
+            ("TABLE", ("run_counts", "attention")),
+        ):
+            for name in names:
+                db.execute(f"DROP {kind} {name}")
+
+
+def _moved(time: str, back: timedelta) -> str:
+    moved = datetime.fromisoformat(time) - back
+    return moved.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def best_run(client: lume.Client) -> str:
+    """The run with the most to see."""
+    runs = [run for run in client.list_runs(flow_version="customer_cleaner:v2") if run.has_output]
+    return max(runs, key=lambda run: run.metadata.metrics.rows_rejected).id
+
+
+def take(browser: Browser, server: "lume_local.ThreadedServer", pages: dict[str, str]) -> None:
+    """A picture of each page, in each size and scheme."""
+    for size, (width, height) in SIZES.items():
+        for scheme in ("light", "dark"):
+            with _opened(browser, server, width, height, scheme) as page:
+                for name, place in pages.items():
+                    page.goto(f"{server.base_url}/{place}")
+                    page.locator("main h1").wait_for()
+                    expect(page.locator("[aria-busy=true]")).to_have_count(0)
+                    tall = page.evaluate("document.documentElement.scrollHeight")
+                    clip = {"x": 0, "y": 0, "width": width, "height": min(tall, TALLEST)}
+                    page.screenshot(
+                        path=PICTURES / f"console-{name}-{size}-{scheme}.png", full_page=True, clip=clip
+                    )
+
+
+@contextmanager
+def _opened(
+    browser: Browser, server: "lume_local.ThreadedServer", width: int, height: int, scheme: str
+) -> Iterator[Page]:
+    context = browser.new_context(
+        viewport={"width": width, "height": height},
+        color_scheme="dark" if scheme == "dark" else "light",
+        locale="en-GB",
+    )
+    with closing(context):
+        page = context.new_page()
+        page.goto(server.console_url())
+        page.locator("main h1").wait_for()
+        yield page
+
+
+def main() -> None:
+    home = Path(tempfile.gettempdir(), "lume")  # seen in the pictures
+    home.mkdir()
+    try:
+        make(home, set(sys.argv[1:]))
+    finally:
+        shutil.rmtree(home)
+
+
+def make(home: Path, asked: set[str]) -> None:
+    """The pictures of these pages; none for all."""
+    todo = write_home(home)
+    settings = {"flows": home / "flows", "data": home / ".lume", "roots": [home]}
+    with lume_local.serve_in_thread(**settings) as server, server.client() as client:
+        metadata = {"requested_by": "crm-nightly", "region": "EMEA"}
+        client.wait_all([client.run(flow, source, metadata) for flow, source in todo])
+    spread(home)
+    with lume_local.serve_in_thread(**settings) as server, server.client() as client:
+        slow = client.run("fingerprints:v1", "large.csv")
+        pages = {
+            "overview": "#/",
+            "runs": "#/runs",
+            "run": f"#/runs/{best_run(client)}",
+            "flows": "#/flows",
+            "flow": "#/flows/customer_cleaner?version=v2",
+        }
+        program = next(filter(None, map(shutil.which, NAMES)))
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=program, args=FLAGS, chromium_sandbox=False)
+            take(browser, server, {name: pages[name] for name in pages if name in asked or not asked})
+        slow.cancel()
+
+
+if __name__ == "__main__":
+    main()
