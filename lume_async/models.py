@@ -207,6 +207,12 @@ class RunMetadata(dict[str, Any]):
         )
 
     @property
+    def notes(self) -> list[str]:
+        """What the server has to say about how the run came about; empty with servers that say nothing."""
+        given = self.get("notes")
+        return [str(note) for note in given] if isinstance(given, list) else []
+
+    @property
     def error_message(self) -> str | None:
         """The server's error message; older servers call it `error`."""
         message = self.get("error_message") or self.get("error")

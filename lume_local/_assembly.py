@@ -44,7 +44,7 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner, Sess
         hub, health = Hub(), Health(places.data)
         pool = Pool(settings.max_active, health)
         sender = WebhookSender(store.deliveries, settings.webhooks, health)
-        flows = Flows(store, pool, settings.flows)
+        flows = Flows(store, pool, settings.flows, dev=settings.dev)
         recorder = Recorder(store, hub, health, sender.wake)
         paths = RunPaths(places, flows)
         runner = Runner(store, recorder, paths, pool, health, settings.max_active, settings.run_timeout)

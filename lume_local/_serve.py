@@ -98,6 +98,7 @@ async def serve(
     webhook_hosts: Sequence[str] = WEBHOOK_HOSTS,
     keep: float | timedelta | None = KEEP,
     run_timeout: float | timedelta | None = RUN_TIMEOUT,
+    dev: bool = False,
 ) -> AsyncIterator[Server]:
     """Run a server as long as the block lasts.
 
@@ -123,6 +124,8 @@ async def serve(
             that is repeated later counts as a new one. Runs, their output and uploads are never dropped.
         run_timeout: how long one run may take, by default a day: seconds or a timedelta, None for any time. One that
             takes longer is FAILED.
+        dev: whether a flow version changes with its file even after it has run. Such a server is for writing flows:
+            every run of it says in its metadata (`notes`) with which content it was made.
 
     Raises:
         ConfigurationError: a setting makes no sense, a flow file has a mistake, the data folder is in use, the
@@ -141,6 +144,7 @@ async def serve(
         webhook_hosts,
         keep,
         run_timeout,
+        dev,
     )
     async with owned(assembled(settings), "lume_local server") as (base_url, runner, sessions):
         yield Server(base_url, settings.api_key, runner, sessions)
@@ -161,6 +165,7 @@ def serve_in_thread(
     webhook_hosts: Sequence[str] = WEBHOOK_HOSTS,
     keep: float | timedelta | None = KEEP,
     run_timeout: float | timedelta | None = RUN_TIMEOUT,
+    dev: bool = False,
 ) -> Iterator[ThreadedServer]:
     """Run a server in a thread as long as the block lasts, for synchronous code; as `serve` otherwise."""
     options: dict[str, Any] = {
@@ -176,6 +181,7 @@ def serve_in_thread(
         "webhook_hosts": webhook_hosts,
         "keep": keep,
         "run_timeout": run_timeout,
+        "dev": dev,
     }
     host_thread = _ServerThread(options)
     server = host_thread.start()

@@ -38,6 +38,7 @@ class Settings:
     """Seconds; None for ever."""
     run_timeout: float | None
     """Seconds; None for any time."""
+    dev: bool
 
     @classmethod
     def of(
@@ -54,6 +55,7 @@ class Settings:
         webhook_hosts: Iterable[str],
         keep: float | timedelta | None,
         run_timeout: float | timedelta | None,
+        dev: bool,
     ) -> "Settings":
         """The settings, as `serve` describes them. Raises `ConfigurationError`."""
         if max_active < 1:
@@ -71,6 +73,7 @@ class Settings:
             webhooks=WebhookRules.of(webhook_secret, webhook_hosts),
             keep=_seconds("keep", keep),
             run_timeout=_seconds("run_timeout", run_timeout),
+            dev=dev,
         )
 
 

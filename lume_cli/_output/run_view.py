@@ -141,6 +141,7 @@ def page(run: LumeRun) -> list[tuple[str, str]]:
     lines += [("rejected", f"{counted(count, 'row')}: {reason}") for reason, count in reasons]
     lines += locations(run)
     lines.append(("error", run.error_message or ""))
+    lines += [("note", note) for note in run.metadata.notes]
     return [(name, value) for name, value in lines if value]
 
 

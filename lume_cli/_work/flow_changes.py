@@ -10,8 +10,9 @@ from lume_cli._output.stderr import Say
 
 _EVERY = 1.0
 _WAYS_OUT = (
-    "Increase its version to serve the change at once, or see with `lume flow try` what it does. "
-    "Started again, this server takes the new content if no run was made with the old one"
+    "Increase its version to serve the change at once, see with `lume flow try` what it does, or start a development "
+    "server (`lume serve --dev`), where a version may change. Started again, this server takes the new content if no "
+    "run was made with the old one"
 )
 
 
@@ -20,9 +21,11 @@ class FlowChanges:
 
     Args:
         folder: the folder.
+        dev: whether the server takes each change.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, dev: bool = False) -> None:
+        self._dev = dev
         self._folder = folder
         self._stamps = {path: _stamp(path) for path in folder.glob("*.toml")}
         self._known = {path: _definition(path) for path in self._stamps}
@@ -47,7 +50,10 @@ class FlowChanges:
             if now is None or _ref(now) != _ref(known) or now in (known, self._reported.get(path)):
                 continue
             self._reported[path] = now
-            found.append(f"{path} has changed, but {_ref(known)} stays as it was. {_WAYS_OUT}")
+            if self._dev:
+                found.append(f"{path} has changed: the next run of {_ref(known)} is made with it")
+            else:
+                found.append(f"{path} has changed, but {_ref(known)} stays as it was. {_WAYS_OUT}")
         return found
 
 

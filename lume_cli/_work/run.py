@@ -43,6 +43,8 @@ class Submission:
         self._shown = run.status
         if run.reused:
             self._session.say.note(f"run {short(run.id)} already holds this source; following it")
+        for note in run.metadata.notes:
+            self._session.say.warn(note)
         data = self._session.data
         if data.format in ("table", "ids"):
             data.line(run.id)

@@ -29,13 +29,17 @@ def settings(given: dict[str, Any]) -> dict[str, Any]:
 async def until_stopped(session: Session, wanted: dict[str, Any], key_env: str | None) -> int:
     """Serve until cancelled; a key from the variable `key_env` is not shown."""
     data, flows = Path(wanted["data"]), wanted["flows"]
-    changes = None if flows is None else FlowChanges(Path(flows))
+    changes = None if flows is None else FlowChanges(Path(flows), dev=wanted["dev"])
     async with lume_local.serve(**wanted) as server, anyio.create_task_group() as group:
         try:
             file = _server_file.write(data, server.base_url, server.api_key)
         except OSError as error:
             raise click.ClickException(f"{data} is not writable: {error.strerror or error}") from None
         _print(session, server, file, key_env)
+        if wanted["dev"]:
+            session.say.warn(
+                "a development server: flow versions change with their files, and every run says so"
+            )
         if changes is not None:
             group.start_soon(changes.report, session.say)
         await anyio.sleep_forever()

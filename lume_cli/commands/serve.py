@@ -17,6 +17,9 @@ _places = stack(
         "--no-flows", is_flag=True, help="Start without flow files; versions are registered over HTTP."
     ),
     click.option(
+        "--dev", is_flag=True, help="For writing flows: a version may change with its file; runs say so."
+    ),
+    click.option(
         "--data", default=".lume", show_default=True, metavar="DIR", help="Folder for state and output."
     ),
     click.option(

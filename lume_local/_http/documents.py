@@ -1,5 +1,6 @@
 """Stored rows as the JSON of the wire contract. Pure."""
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,7 +12,7 @@ from lume_local._runs.store import Change, Run, StoredFlow
 from lume_local._runs.times import at_text, seconds_between
 
 
-def run_document(run: Run, progress: float | None = None) -> dict[str, Any]:
+def run_document(run: Run, progress: float | None = None, notes: Sequence[str] = ()) -> dict[str, Any]:
     """A run as the contract shows it. `progress` is that of an active run; ended ones know their own."""
     known = {
         "status": run.status,
@@ -37,6 +38,7 @@ def run_document(run: Run, progress: float | None = None) -> dict[str, Any]:
             "metrics": _NO_METRICS | run.metrics,
             "target_locations": {"mapped": None, "rejects": None} | run.target_locations,
             "error_message": run.error_message,
+            **({"notes": list(notes)} if notes else {}),
         },
     }
 

@@ -38,6 +38,14 @@ async def require_flow(flows: Flows, ref: str) -> StoredFlow:
         raise Problem("flow-version-not-found", str(error)) from None
 
 
+async def flow_note(flows: Flows, ref: str) -> str | None:
+    """What is to be said of a run that is submitted with a flow version. Raises `Problem`."""
+    try:
+        return await flows.note(ref)
+    except UnknownFlow as error:
+        raise Problem("flow-version-not-found", str(error)) from None
+
+
 def exists(what: str) -> Problem:
     """That something is there which the request wants to be the first of."""
     return Problem("precondition-failed", f"{what} already, and If-None-Match: * asks that there is none")

@@ -6,7 +6,7 @@ from lume_async.models import RunStatus
 from lume_local._http import queries, requests, viewer
 from lume_local._http.contract import contract_json, contract_yaml
 from lume_local._http.documents import change_document, etag, run_document
-from lume_local._http.lookup import exists, require_flow, require_run
+from lume_local._http.lookup import exists, flow_note, require_flow, require_run
 from lume_local._http.messages import Answer, Ask
 from lume_local._http.problems import Problem
 from lume_local._http.uploads import Uploads
@@ -87,6 +87,7 @@ class Api:
         _check_webhook(wanted.webhook_url, parse_webhook)
         await require_flow(self._flows, wanted.flow_version)
         _check_webhook(wanted.webhook_url, self._webhooks.check)
+        note = await flow_note(self._flows, wanted.flow_version)
         new = NewRun(
             flow_version=wanted.flow_version,
             source_path=wanted.source_path,
@@ -97,6 +98,7 @@ class Api:
             fingerprint=wanted.fingerprint(),
             webhook_url=wanted.webhook_url,
             traceparent=requests.traceparent(ask.traceparents),
+            note=note,
         )
         try:
             run, is_new = self._runner.submit(new)
@@ -116,12 +118,13 @@ class Api:
         text = spelled(uri, wanted.source_path)
         try:
             self._roots.source(text)
-            return str(self._roots.located(text))
+            return self._flows.source_key(wanted.flow_version, str(self._roots.located(text)))
         except PathRefused as error:
             raise Problem("source-not-allowed", f"source_path: {error}", field="source_path") from None
 
     def _run_answer(self, run: Run, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
-        document = run_document(run, self._runner.progress(run.run_id))
+        notes = self._store.notes(run.run_id)
+        document = run_document(run, self._runner.progress(run.run_id), notes)
         return Answer(status, document, {"ETag": etag(run), **(headers or {})})
 
     async def status(self, ask: Ask) -> Answer:

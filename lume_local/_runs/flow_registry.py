@@ -14,9 +14,9 @@ from typing import Any
 from attrs import evolve
 
 from lume_async.errors import ConfigurationError
-from lume_local._flow.definition import Flow, read_definition, read_toml
+from lume_local._flow.definition import Flow, read_definition
 from lume_local._flow.fields import FlowError
-from lume_local._flow.lines import with_line
+from lume_local._runs.flow_files import FlowFiles, files, located, read, search
 from lume_local._runs.store import Store, StoredFlow
 from lume_local._runs.times import now_text
 from lume_local._runs.worker_pool import Pool
@@ -32,6 +32,13 @@ _OLDER_CLEANERS = (
 )
 
 
+_CHANGED = (
+    "{path} has changed, but {ref} stays as it was. Increase its version, see with `lume flow try` what the change "
+    "does, or start a development server (`lume serve --dev`), where a version may change"
+)
+_DEVELOPED = "from a development server, where a version may change: {ref} had the content {content}"
+
+
 class FlowConflict(Exception):
     """This flow version exists with other content, and a version never changes."""
 
@@ -41,12 +48,21 @@ class UnknownFlow(Exception):
 
 
 class Flows:
-    """Flow versions by their `flow:version`; `folder` is where files of new ones appear."""
+    """Flow versions by their `flow:version`.
 
-    def __init__(self, store: Store, pool: Pool, folder: Path | None = None) -> None:
+    Args:
+        store: where they are kept.
+        pool: checks them.
+        folder: where files of new ones appear.
+        dev: whether a version that has run may change with its file.
+    """
+
+    def __init__(self, store: Store, pool: Pool, folder: Path | None = None, *, dev: bool = False) -> None:
         self._store = store
         self._pool = pool
         self._folder = folder
+        self._dev = dev
+        self._files = FlowFiles()
         self._tag = f"{COMPILER}/duckdb {version('duckdb')}"
         self._stored = {flow.ref: flow for flow in store.flows()}
         self._parsed: dict[str, Flow] = {}
@@ -62,19 +78,50 @@ class Flows:
 
     async def _look_again(self, ref: str, folder: Path) -> None:
         """Register the version from its file, if there is one now."""
-        found, broken = await asyncio.to_thread(_search, folder, ref)
+        found, broken = await asyncio.to_thread(search, folder, ref)
         if len(found) > 1:
             names = " and ".join(path.name for path, _ in found)
             raise UnknownFlow(f"{ref} is in {names}, both new in {folder}: raise the version of one")
         for path, flow in found:
+            self._files.remember(ref, path)
             try:
                 await self.register(flow)
             except FlowError as error:
-                raise UnknownFlow(f"{ref} has a mistake: {_located(path, error)}") from None
+                raise UnknownFlow(f"{ref} has a mistake: {located(path, error)}") from None
             except FlowConflict:  # a concurrent request has registered it: use that one
                 return
         if broken and not found:
             raise UnknownFlow(f"{self._unknown(ref)}. A file there has a mistake: {broken}")
+
+    async def note(self, ref: str) -> str | None:
+        """What is to be said of a run that is submitted now with a version that is there. Raises `UnknownFlow`."""
+        try:
+            changed = self._files.changed(ref)
+        except ConfigurationError as error:
+            if self._dev:
+                raise UnknownFlow(f"{ref} has a mistake: {error}") from None
+            changed = None  # in the middle of an edit
+        if self._dev:
+            if changed is not None:
+                await self._replace(changed)
+            return _DEVELOPED.format(ref=ref, content=self._stored[ref].content_hash[:8])
+        if changed is None or changed.definition == self._stored[ref].definition:
+            return None
+        return _CHANGED.format(path=self._files.path(ref), ref=ref)
+
+    async def _replace(self, flow: Flow) -> None:
+        """Take what the file of a version holds now."""
+        path = self._files.path(flow.ref)
+        assert path is not None
+        try:
+            await self.register(flow, replace=True)
+        except FlowError as error:
+            raise UnknownFlow(f"{flow.ref} has a mistake: {located(path, error)}") from None
+        self._files.remember(flow.ref, path)
+
+    def source_key(self, ref: str, located: str) -> str:
+        """What tells two sources of a version apart. On a development server a changed version is another one."""
+        return f"{located}#{self._stored[ref].content_hash}" if self._dev else located
 
     def _unknown(self, ref: str) -> str:
         """Words for a flow version that isn't there: the nearest thing that is."""
@@ -108,23 +155,29 @@ class Flows:
             self._parsed[ref] = read_definition(self._stored[ref].definition)
         return self._parsed[ref]
 
-    async def register(self, flow: Flow, *, replace_unused: bool = False) -> bool:
+    async def register(self, flow: Flow, *, replace_unused: bool = False, replace: bool = False) -> bool:
         """Add a flow version; True where it is new. Raises `FlowError`, `FlowConflict`.
 
         Args:
             flow: the checked flow.
             replace_unused: take other content for a version that no run was ever made with.
+            replace: take other content for any version, and say so.
         """
         async with self._registering:
             known = self._stored.get(flow.ref)
             if known is not None and known.content_hash == flow.content_hash:
                 return False
-            if known is not None and known.definition == flow.definition and self._store.is_used(flow.ref):
+            is_used = known is not None and self._store.is_used(flow.ref)
+            if known is not None and known.definition == flow.definition and is_used and not replace:
                 _log.warning(_OLDER_CLEANERS, flow.ref, ", ".join(flow.cleaners))
                 return False
-            if known is not None and not (replace_unused and not self._store.is_used(flow.ref)):
+            if known is not None and not (replace or (replace_unused and not is_used)):
                 raise FlowConflict(flow.ref)
             compiled = await self._pool.check(flow.definition)
+            if known is not None:
+                level = logging.WARNING if is_used else logging.INFO
+                runs = "runs were made" if is_used else "no run was made"
+                _log.log(level, "%s is now what its file says; %s with the old content", flow.ref, runs)
             self._keep(
                 StoredFlow(flow.ref, flow.content_hash, flow.definition, compiled, self._tag, now_text())
             )
@@ -148,17 +201,18 @@ class Flows:
     async def load(self, folder: Path) -> None:
         """Register every `*.toml` of a folder. Raises `ConfigurationError` with file, place and what to do."""
         seen: dict[str, Path] = {}
-        for path in _files(folder):
-            flow = _read(path)
+        for path in files(folder):
+            flow = read(path)
             if flow.ref in seen:
                 raise ConfigurationError(
                     f"{path}: {flow.ref} is in {seen[flow.ref].name} already: raise its version"
                 )
             seen[flow.ref] = path
+            self._files.remember(flow.ref, path)
             try:
-                await self.register(flow, replace_unused=True)
+                await self.register(flow, replace_unused=True, replace=self._dev)
             except FlowError as error:
-                raise ConfigurationError(_located(path, error)) from None
+                raise ConfigurationError(located(path, error)) from None
             except FlowConflict:
                 raise ConfigurationError(
                     f"{path}: runs were made with another {flow.ref}, and a version never changes: give this one "
@@ -166,48 +220,5 @@ class Flows:
                 ) from None
 
 
-def _search(folder: Path, ref: str) -> tuple[list[tuple[Path, Flow]], str]:
-    """The files of a folder that hold a flow version, and the mistake of the last file that has one."""
-    found, broken = [], ""
-    try:
-        paths = _files(folder)
-    except ConfigurationError as error:
-        return [], str(error)
-    for path in paths:
-        try:
-            flow = _read(path)
-        except ConfigurationError as error:
-            broken = str(error)
-        else:
-            found += [(path, flow)] if flow.ref == ref else []
-    return found, broken
-
-
 def _listed(refs: list[str]) -> str:
     return ("…, " if len(refs) > 10 else "") + ", ".join(refs[-10:])
-
-
-def _files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise ConfigurationError(
-            f"there is no flows folder {str(folder)!r}: make it and put flow versions (*.toml) in it, pass "
-            "flows=<folder>, or pass flows=None and register flows by request"
-        )
-    return sorted(folder.glob("*.toml"))
-
-
-def _read(path: Path) -> Flow:
-    try:
-        return read_toml(path.read_text(encoding="utf-8"))
-    except FlowError as error:
-        raise ConfigurationError(_located(path, error)) from None
-    except (OSError, UnicodeError) as error:
-        raise ConfigurationError(f"{path} can't be read: {error}") from None
-
-
-def _located(path: Path, error: FlowError) -> str:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeError):  # it was readable a moment ago
-        text = ""
-    return with_line(error, text).located(path)

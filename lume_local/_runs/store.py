@@ -60,6 +60,7 @@ class NewRun:
     fingerprint: str
     webhook_url: str | None = None
     traceparent: str | None = None
+    note: str | None = None
 
 
 @frozen
@@ -217,11 +218,18 @@ class Store:
         )
         if new.traceparent is not None:
             self._db.execute("INSERT INTO traces VALUES (?, ?)", [run_id, new.traceparent])
+        if new.note is not None:
+            self._db.execute("INSERT INTO notes VALUES (?, ?)", [run_id, new.note])
         self._note_change(run_id, "CREATED", None)
 
     def _note_change(self, run_id: str, status: str, finished_at: str | None) -> None:
         query = "INSERT INTO changes (run_id, status, finished_at, at) VALUES (?, ?, ?, ?)"
         self._db.execute(query, [run_id, status, finished_at, now_text()])
+
+    def notes(self, run_id: str) -> list[str]:
+        """What is to be said of how a run came about."""
+        rows = self._db.execute("SELECT note FROM notes WHERE run_id = ?", [run_id]).fetchall()
+        return [row["note"] for row in rows]
 
     def get(self, run_id: str) -> Run | None:
         """A run, or None."""

@@ -100,7 +100,25 @@ def test_a_flow_file_that_changes_is_pointed_out(lone: Shell, home: Path) -> Non
     file = home / "flows" / "people.v1.toml"
     file.write_text(file.read_text().replace("maximum = 150", "maximum = 120"))
     started.until(lambda: "has changed, but people:v1 stays as it was" in started.err)
+    run = lone.lume("run", "people:v1", "people.csv", "--wait")
     stop(started)
+    assert run.code == 0
+    assert "warning: flows/people.v1.toml has changed, but people:v1 stays as it was" in run.err
+
+
+def test_a_development_server_takes_each_change(lone: Shell, home: Path) -> None:
+    started = serving(lone, "--dev")
+    file = home / "flows" / "people.v1.toml"
+    assert lone.lume("run", "people:v1", "people.csv", "--wait").code == 0
+    file.write_text(file.read_text().replace("maximum = 150", "maximum = 40"))
+    again = lone.lume("run", "people:v1", "people.csv", "--wait")
+    run_id = again.out.split()[0]
+    shown = lone.lume("show", run_id)
+    stop(started)
+    assert again.code == 5
+    assert "warning: a development server" in started.err
+    assert "from a development server, where a version may change: people:v1" in again.err
+    assert "from a development server" in shown.out
 
 
 def test_options_win(lone: Shell, home: Path) -> None:

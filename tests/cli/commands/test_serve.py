@@ -45,7 +45,7 @@ def invoke(*words: str) -> Result:
 
 def test_what_is_not_said_is_left_to_the_server(asked: list[dict[str, Any]]) -> None:
     invoke()
-    common = {"data": ".lume", "host": "127.0.0.1", "port": 0, "max_active": 2}
+    common = {"data": ".lume", "host": "127.0.0.1", "port": 0, "max_active": 2, "dev": False}
     assert asked == [{**common, "flows": "flows", "roots": None}]
 
 
@@ -54,6 +54,7 @@ def test_what_is_not_said_is_left_to_the_server(asked: list[dict[str, Any]]) -> 
     [
         (["--no-flows"], {"flows": None}),
         (["--flows", "f"], {"flows": "f"}),
+        (["--dev"], {"dev": True}),
         (["--max-upload", "100M"], {"max_upload_bytes": 100 * 1024**2}),
         (["--max-upload", "0"], {"max_upload_bytes": 0}),
         (["--keep", "90d"], {"keep": 90 * 86400.0}),

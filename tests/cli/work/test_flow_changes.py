@@ -22,11 +22,18 @@ def test_a_change_is_reported_once_with_the_ways_out(file: Path) -> None:
     (warning,) = changes.changes()
     assert warning.startswith(f"{file} has changed, but f:v1 stays as it was. Increase its version")
     assert "lume flow try" in warning
+    assert "--dev" in warning
     assert changes.changes() == []
     file.write_text(FLOW + "required = true # a comment\n")
     assert changes.changes() == []
     file.write_text(FLOW + "required = false\n")
     assert len(changes.changes()) == 1
+
+
+def test_a_development_server_goes_along(file: Path) -> None:
+    changes = FlowChanges(file.parent, dev=True)
+    file.write_text(FLOW + "required = true\n")
+    assert changes.changes() == [f"{file} has changed: the next run of f:v1 is made with it"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,90 @@
+"""The files that flow versions come from: found in a folder, read, and looked at again."""
+
+from pathlib import Path
+
+from lume_async.errors import ConfigurationError
+from lume_local._flow.definition import Flow, read_toml
+from lume_local._flow.fields import FlowError
+from lume_local._flow.lines import with_line
+
+
+class FlowFiles:
+    """Which file each flow version was read from, and whether that has changed since."""
+
+    def __init__(self) -> None:
+        self._paths: dict[str, Path] = {}
+        self._seen: dict[str, tuple[int, int] | None] = {}
+
+    def remember(self, ref: str, path: Path) -> None:
+        """Note where a version is."""
+        self._paths[ref], self._seen[ref] = path, _stamp(path)
+
+    def path(self, ref: str) -> Path | None:
+        """The file of a version; None where a request has registered it."""
+        return self._paths.get(ref)
+
+    def changed(self, ref: str) -> Flow | None:
+        """What the file of a version holds now, if it was written to since `remember` and is still of that version.
+
+        Raises `ConfigurationError` where it has a mistake.
+        """
+        path = self._paths.get(ref)
+        if path is None or (stamp := _stamp(path)) is None or stamp == self._seen[ref]:
+            return None
+        flow = read(path)
+        return flow if flow.ref == ref else None
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """What changes when a file is saved; None while an editor has moved it away."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_mtime_ns, about.st_size
+
+
+def search(folder: Path, ref: str) -> tuple[list[tuple[Path, Flow]], str]:
+    """The files of a folder that hold a flow version, and the mistake of the last file that has one."""
+    found, broken = [], ""
+    try:
+        paths = files(folder)
+    except ConfigurationError as error:
+        return [], str(error)
+    for path in paths:
+        try:
+            flow = read(path)
+        except ConfigurationError as error:
+            broken = str(error)
+        else:
+            found += [(path, flow)] if flow.ref == ref else []
+    return found, broken
+
+
+def files(folder: Path) -> list[Path]:
+    """The flow files of a folder, sorted. Raises `ConfigurationError`."""
+    if not folder.is_dir():
+        raise ConfigurationError(
+            f"there is no flows folder {str(folder)!r}: make it and put flow versions (*.toml) in it, pass "
+            "flows=<folder>, or pass flows=None and register flows by request"
+        )
+    return sorted(folder.glob("*.toml"))
+
+
+def read(path: Path) -> Flow:
+    """The flow of a file. Raises `ConfigurationError` with the line of the mistake."""
+    try:
+        return read_toml(path.read_text(encoding="utf-8"))
+    except FlowError as error:
+        raise ConfigurationError(located(path, error)) from None
+    except (OSError, UnicodeError) as error:
+        raise ConfigurationError(f"{path} can't be read: {error}") from None
+
+
+def located(path: Path, error: FlowError) -> str:
+    """A mistake with its file and line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeError):  # it was readable a moment ago
+        text = ""
+    return with_line(error, text).located(path)
