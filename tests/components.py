@@ -20,7 +20,7 @@ _PLACES = os.pathsep.join(
         "/sbin",
         # In environments of their own: they pin much of what we use, too.
         *(str(ROOT / ".components" / name / "bin") for name in ("mitmproxy", "openapi")),
-        str(ROOT / ".components" / "redocly" / "node_modules" / ".bin"),
+        str(ROOT / ".components" / "npm" / "node_modules" / ".bin"),
     ]
 )
 
