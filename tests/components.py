@@ -19,7 +19,7 @@ _PLACES = os.pathsep.join(
         "/usr/sbin",
         "/sbin",
         # In environments of their own: they pin much of what we use, too.
-        *(str(ROOT / ".components" / name / "bin") for name in ("mitmproxy", "openapi")),
+        *(str(ROOT / ".components" / name / "bin") for name in ("mitmproxy", "openapi", "airflow")),
         str(ROOT / ".components" / "npm" / "node_modules" / ".bin"),
     ]
 )

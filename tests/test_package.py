@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("lume_async", "lume_cli", "lume_local", "lume_sync")
+PACKAGES = ("lume_airflow", "lume_async", "lume_cli", "lume_local", "lume_sync")
 
 
 def run(*words: str, cwd: Path = ROOT, env: dict[str, str] | None = None) -> str:

@@ -1,0 +1,7 @@
+"""Lume runs as Airflow tasks, submitted once whatever dies. Airflow 3.3 (and 2.11): the extra `airflow`.
+
+    from lume_airflow.operators import LumeRunOperator
+
+Importing this package imports neither Airflow nor the clients; `operators`, `sensors`, `hooks`, `triggers`
+and `links` are its public modules.
+"""

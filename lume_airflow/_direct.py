@@ -1,0 +1,85 @@
+"""Direct mode: what a trigger has to find out by itself, because no worker has prepared its task."""
+
+import time
+from typing import Any
+
+from lume_airflow._compat import BaseTrigger, Context
+from lume_airflow._identity import TaskTry, in_triggerer
+from lume_airflow._options import Options
+from lume_airflow.links import LINK_KEY
+
+DELIVERED = "lume_delivered"
+"""The XCom that says with which try the task has ended: a later try means that it was cleared since."""
+
+TEMPLATED = ("flow_version", "source_path", "run_metadata", "lume_conn_id")
+
+
+async def arguments(
+    trigger: BaseTrigger, given: dict[str, Any] | None, context: Context | None
+) -> dict[str, Any] | None:
+    """The operator's arguments, looked up and rendered; None where only a worker can find them.
+
+    Airflow before 3.3 tells a trigger nothing about its task.
+    """
+    if given is None:
+        task = trigger.task
+        if task is None or context is None:
+            return None
+        mapped = await _mapped(task.expand_input.value, trigger.task_instance)
+        if mapped is None:
+            return None
+        given = {**task.partial_kwargs, **mapped}
+    if context is None:
+        return None if "{{" in str(given) else given
+    environment = trigger.get_template_env()
+    rendered = {
+        name: trigger.render_template(given[name], context, environment)
+        for name in TEMPLATED
+        if name in given
+    }
+    return {**given, **rendered}
+
+
+async def _mapped(expanded: Any, ti: Any) -> dict[str, Any] | None:
+    """What `expand` gives to this task: the last argument varies fastest, as in Airflow."""
+    if not isinstance(expanded, dict):
+        return None
+    values = {name: await _values(value, ti) for name, value in expanded.items()}
+    index, chosen = ti.map_index, {}
+    for name, several in reversed(values.items()):
+        if several is None:
+            return None
+        index, place = divmod(index, len(several))
+        chosen[name] = several[place]
+    return chosen
+
+
+async def _values(value: Any, ti: Any) -> list[Any] | None:
+    """A list as it stands, or the whole output of a task; `map` and `zip` need a worker."""
+    if isinstance(value, list):
+        return value
+    operator, key = getattr(value, "operator", None), getattr(value, "key", None)
+    if operator is None or key is None:
+        return None
+    pulled = await ti.axcom_pull(task_ids=operator.task_id, key=key)
+    return pulled if isinstance(pulled, list) else None
+
+
+async def this_try(ti: Any, options: Options) -> TaskTry:
+    """The present try of a task that has not been on a worker."""
+    delivered = 0
+    if options.on_clear == "rerun" and ti.try_number > 1 and hasattr(ti, "axcom_pull"):
+        found = await ti.axcom_pull(task_ids=ti.task_id, key=DELIVERED, map_indexes=ti.map_index)
+        delivered = found if isinstance(found, int) else 0
+    return in_triggerer(ti, delivered, options.on_clear)
+
+
+def deadline(options: Options) -> float | None:
+    """When to give up. It counts from the triggerer's start: nothing else remembers when the task began."""
+    limit = options.timeout
+    return None if limit is None else time.time() + limit
+
+
+def xcoms(result: dict[str, Any], ti: Any) -> dict[str, Any]:
+    """What a task leaves that ends in the triggerer."""
+    return {"return_value": result, DELIVERED: ti.try_number, LINK_KEY: result["url"]}

@@ -1,0 +1,60 @@
+"""A single run of a task, from its submission to its end, over any number of restarts."""
+
+from collections.abc import Awaitable, Callable
+from itertools import count
+
+from lume_airflow._identity import TaskTry, key_of
+from lume_airflow._options import RunOptions
+from lume_async import Client, LumeRun, RunFailedError
+
+PATIENCE = 10
+"""So many runs of others may hold the source and fail, one after the other, before the task says so."""
+
+
+async def begin(client: Client, options: RunOptions, task: TaskTry) -> LumeRun:
+    """The run of this try: a new one, or that of an earlier attempt, or the one that holds the source.
+
+    Raises:
+        LumeError: the submission failed; `SubmissionUnknownError` where a run may exist.
+    """
+    for generation in count():
+        key = task.key(generation)
+        request = options.request(task, options.source_path, key)
+        run = await client.run(
+            request.flow_version,
+            request.source_path,
+            request.run_metadata,
+            request.force_rerun,
+            idempotency_key=key,
+            on_duplicate="attach",
+        )
+        if not task.goes_on(run, key, generation):
+            return run
+    raise AssertionError("count() has no end")
+
+
+async def follow(
+    client: Client,
+    ended: Callable[[LumeRun], Awaitable[LumeRun]],
+    options: RunOptions,
+    task: TaskTry,
+    run: LumeRun | None = None,
+) -> LumeRun:
+    """The run at its end, in whatever status.
+
+    Args:
+        ended: waits for the end of a run.
+        run: the run that an earlier step has begun.
+
+    Raises:
+        LumeError: the submission failed, or the run can't be followed any longer.
+    """
+    last = run
+    for _ in range(PATIENCE):
+        last = await ended(run or await begin(client, options, task))
+        if last.has_output or key_of(last) in task.all_keys():
+            return last
+        run = None  # somebody else's run held the source and has left nothing: now it is our turn
+    raise RunFailedError(
+        f"{PATIENCE} runs of others held {options.source_path!r} and left no output", run=last
+    )

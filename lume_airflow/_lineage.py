@@ -1,0 +1,108 @@
+"""OpenLineage: sources and outputs as datasets, with the counts of rows, and the reasons of rejects as data quality.
+
+What a task has seen is kept here until the listener asks: a listener that asks Airflow for an XCom hangs.
+"""
+
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from lume_airflow._connection import ConnectionSettings
+from lume_airflow._options import Options
+
+
+class Lineage:
+    """What a task has read and written."""
+
+    def __init__(self) -> None:
+        self._result: dict[str, Any] | None = None
+        self._service = ""
+
+    def note(self, options: Options, settings: ConnectionSettings, result: dict[str, Any]) -> None:
+        """The task's result."""
+        self._result, self._service = result, settings.base_url
+
+    def on_start(self, options: Options) -> Any:
+        """Sources only."""
+        from airflow.providers.openlineage.extractors import OperatorLineage
+        from openlineage.client.event_v2 import InputDataset
+
+        return OperatorLineage(inputs=[InputDataset(*dataset(source)) for source in sources(options)])
+
+    def on_end(self, options: Options) -> Any:
+        """Sources and outputs with their counts."""
+        from airflow.providers.openlineage.extractors import OperatorLineage
+        from openlineage.client.facet_v2 import external_query_run
+
+        result = self._result
+        if result is None:
+            return self.on_start(options)
+        facets: dict[str, Any] = {}
+        if "run_id" in result:
+            facets["externalQuery"] = external_query_run.ExternalQueryRunFacet(
+                externalQueryId=result["run_id"], source=self._service
+            )
+        return OperatorLineage(inputs=_inputs(options, result), outputs=_outputs(result), run_facets=facets)
+
+
+def sources(options: Options) -> list[str]:
+    """What the task reads."""
+    several: list[str] | None = getattr(options, "source_paths", None)
+    return [options.source_path] if several is None else several  # type: ignore[attr-defined]
+
+
+def dataset(place: str) -> tuple[str, str]:
+    """Namespace and name as OpenLineage has them: bucket and key, file system and path, or an identifier."""
+    parts = urlsplit(place)
+    if parts.scheme == "file":
+        return "file", parts.path
+    if "://" in place:
+        return f"{parts.scheme}://{parts.netloc}", parts.path.lstrip("/") or "/"
+    if place.startswith("/"):
+        return "file", str(PurePosixPath(place))
+    return "lume", place
+
+
+def _inputs(options: Options, result: dict[str, Any]) -> list[Any]:
+    from openlineage.client.event_v2 import InputDataset
+
+    if "run_id" not in result:  # of a batch: its counts belong to no single source
+        return [InputDataset(*dataset(source)) for source in sources(options)]
+    namespace, name = dataset(result["source_path"])
+    return [InputDataset(namespace, name, inputFacets=_quality(result))]
+
+
+def _quality(result: dict[str, Any]) -> dict[str, Any]:
+    from openlineage.client.facet_v2 import data_quality_assertions_dataset, input_statistics_input_dataset
+
+    assertions = [
+        data_quality_assertions_dataset.Assertion(assertion=reason, success=False, actual=str(rows))
+        for reason, rows in result["reject_reasons"].items()
+    ]
+    return {
+        "inputStatistics": input_statistics_input_dataset.InputStatisticsInputDatasetFacet(
+            rowCount=result["rows_read"]
+        ),
+        "dataQualityAssertions": data_quality_assertions_dataset.DataQualityAssertionsDatasetFacet(
+            assertions
+        ),
+    }
+
+
+def _outputs(result: dict[str, Any]) -> list[Any]:
+    from openlineage.client.event_v2 import OutputDataset
+    from openlineage.client.facet_v2 import output_statistics_output_dataset
+
+    if "run_id" not in result:
+        places = [*result["mapped_locations"], *result["rejects_locations"]]
+        return [OutputDataset(*dataset(place)) for place in places]
+    counted = [
+        (result["mapped_location"], result["rows_mapped"]),
+        (result["rejects_location"], result["rows_rejected"]),
+    ]
+    statistics = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet
+    return [
+        OutputDataset(*dataset(place), outputFacets={"outputStatistics": statistics(rowCount=rows)})
+        for place, rows in counted
+        if place
+    ]

@@ -1,0 +1,38 @@
+"""Assets of a task that has ended: one for each place with mapped rows, where an outlet is an `AssetAlias`."""
+
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+from typing import Any
+
+from lume_airflow._compat import Asset, AssetAlias, Context
+
+
+def emit(outlets: Iterable[Any], context: Context, result: dict[str, Any]) -> None:
+    """Say which assets were updated: an alias gets an asset for each place, an asset the counts as its extra."""
+    events = context.get("outlet_events") if outlets else None
+    if events is None:
+        return
+    for outlet in outlets:
+        if isinstance(outlet, AssetAlias):
+            for place in places(result):
+                events[outlet].add(Asset(asset_uri(place)), extra=_extra(result))
+        elif isinstance(outlet, Asset):
+            events[outlet].extra.update(_extra(result))
+
+
+def places(result: dict[str, Any]) -> list[str]:
+    """Where mapped rows are."""
+    several: list[str] | None = result.get("mapped_locations")
+    if several is not None:
+        return several
+    return [result["mapped_location"]] if result["mapped_location"] else []
+
+
+def asset_uri(place: str) -> str:
+    """An asset needs a URI; a path becomes one."""
+    return place if "://" in place else PurePosixPath("/", place).as_uri()
+
+
+def _extra(result: dict[str, Any]) -> dict[str, Any]:
+    kept = ("run_id", "rows_read", "rows_mapped", "rows_rejected")
+    return {f"lume_{name}": result[name] for name in kept if name in result}

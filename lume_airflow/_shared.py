@@ -1,0 +1,162 @@
+"""One client and one monitor for everything that follows runs of a connection on an event loop.
+
+A triggerer runs thousands of triggers on one loop. With a client each they would open thousands of connections
+and poll one by one; together they need one change feed.
+
+    trigger ── shared() ── SharedClient ── Monitor ── _read ── the future of each run
+
+The holder lingers after its last user, so that triggers that come one after the other find it open.
+"""
+
+import asyncio
+import contextvars
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import anyio
+
+from lume_airflow._connection import ConnectionSettings
+from lume_async import Client, LumeRun, Monitor
+
+LINGER = 300.0
+"""Seconds for which an unused client stays: a DAG's tasks come in waves."""
+
+_HOLDERS: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[ConnectionSettings, SharedClient]]" = (
+    WeakKeyDictionary()
+)
+
+
+@asynccontextmanager
+async def shared(settings: ConnectionSettings) -> "AsyncGenerator[SharedClient, None]":
+    """The client of this loop and connection; it is opened where there is none."""
+    holders = _HOLDERS.setdefault(asyncio.get_running_loop(), {})
+    holder = holders.get(settings)
+    if holder is None:
+        holder = holders[settings] = SharedClient(settings, holders)
+    holder.enter()
+    try:
+        await holder.opened()
+        yield holder
+    finally:
+        holder.leave()
+
+
+class SharedClient:
+    """A client and its monitor, owned by a task of its own.
+
+    Args:
+        holders: where it is found, until it ends.
+    """
+
+    def __init__(
+        self, settings: ConnectionSettings, holders: "dict[ConnectionSettings, SharedClient]"
+    ) -> None:
+        self.settings = settings
+        self._holders = holders
+        self._users = 0
+        self._changed = asyncio.Event()
+        self._waiting: dict[str, set[asyncio.Future[LumeRun]]] = {}
+        self._open: asyncio.Future[tuple[Client, Monitor]] = asyncio.get_running_loop().create_future()
+        # In no context: its records do not belong to the task that came first.
+        self._owner = asyncio.get_running_loop().create_task(self._own(), context=contextvars.Context())
+
+    @property
+    def client(self) -> Client:
+        """The client, inside a `shared` block."""
+        return self._open.result()[0]
+
+    def enter(self) -> None:
+        """One more user."""
+        self._users += 1
+        self._changed.set()
+
+    def leave(self) -> None:
+        """One user less."""
+        self._users -= 1
+        self._changed.set()
+
+    async def opened(self) -> None:
+        """Wait until it can be used."""
+        await asyncio.shield(self._open)
+
+    async def ended(self, run: LumeRun) -> LumeRun:
+        """Wait for the end of a run, in whatever status.
+
+        Raises:
+            LumeError: it can't be followed any longer.
+        """
+        if run.is_terminal:
+            return run
+        future: asyncio.Future[LumeRun] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting.setdefault(run.id, set())
+        waiting.add(future)
+        _client, monitor = self._open.result()
+        try:
+            monitor.add(run)
+            return await future
+        finally:
+            waiting.discard(future)
+            if not waiting and self._waiting.get(run.id) is waiting:
+                del self._waiting[run.id]
+                if not self._owner.done():
+                    monitor.discard(run.id)
+
+    async def _own(self) -> None:
+        """Open, read, and close when nobody has come for a while."""
+        try:
+            async with Client(**self.settings.client_options()) as client, client.monitor() as monitor:
+                self._open.set_result((client, monitor))
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._read, monitor)
+                    await self._until_unused()
+                    self._withdraw()
+                    tasks.cancel_scope.cancel()
+        except BaseException as error:
+            self._fail(error)
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            self._withdraw()
+
+    async def _until_unused(self) -> None:
+        while True:
+            self._changed.clear()
+            if self._users:
+                await self._changed.wait()
+                continue
+            with anyio.move_on_after(LINGER):
+                await self._changed.wait()
+            if not self._users and not self._changed.is_set():
+                return
+
+    def _withdraw(self) -> None:
+        if self._holders.get(self.settings) is self:
+            del self._holders[self.settings]
+
+    async def _read(self, monitor: Monitor) -> None:
+        async for event in monitor:
+            if event.error is None and not event.run.is_terminal:
+                continue
+            for future in self._waiting.pop(event.run.id, set()):
+                if future.done():
+                    continue
+                if event.error is not None:
+                    future.set_exception(event.error)
+                else:
+                    future.set_result(event.run)
+
+    def _fail(self, error: BaseException) -> None:
+        """Whoever waits hears of it; the next one opens a new client."""
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        waiting: list[asyncio.Future[Any]] = [each for futures in self._waiting.values() for each in futures]
+        for future in [self._open, *waiting]:
+            if future.done():
+                continue
+            if isinstance(error, Exception):
+                future.set_exception(error)
+            else:
+                future.cancel()
+        self._waiting.clear()

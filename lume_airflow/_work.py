@@ -1,0 +1,134 @@
+"""A task's work from submission to the event that it ends with: the same in a trigger and in a blocking operator.
+
+An event is JSON: `{"result": …}` where every run has ended, else `{"error": …, "final": …}`; `final` where
+trying again changes nothing.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeAlias, TypeVar
+
+import anyio
+
+from lume_airflow._batch import Batch
+from lume_airflow._cancelling import cancel_started
+from lume_airflow._connection import ConnectionSettings
+from lume_airflow._following import begin, follow
+from lume_airflow._identity import TaskTry
+from lume_airflow._options import BatchOptions, Options, RunOptions
+from lume_airflow._results import run_result
+from lume_airflow._shared import SharedClient, shared
+from lume_async import Client, ConfigurationError, InvalidRequestError, LumeError, LumeRun, RunNotFoundError
+
+Event: TypeAlias = dict[str, Any]
+Report: TypeAlias = Callable[[str], object]
+
+T = TypeVar("T")
+
+
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    """Run it to its end on an event loop of its own: in this thread, or in another where this one runs a loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
+def left(deadline: float | None) -> float | None:
+    """Seconds until then, by the wall clock: a deadline outlives processes."""
+    return None if deadline is None else max(0.0, deadline - time.time())
+
+
+def failure(error: LumeError) -> Event:
+    """The event of an error that is not a run's."""
+    refused = isinstance(error, (InvalidRequestError, ConfigurationError))
+    final = refused and not isinstance(error, RunNotFoundError)
+    return {"error": f"{type(error).__name__}: {error}", "final": final}
+
+
+async def start(settings: ConnectionSettings, options: RunOptions, task: TaskTry) -> LumeRun:
+    """Submit, and leave the rest to a trigger.
+
+    Raises:
+        LumeError: the submission failed.
+    """
+    async with Client(**settings.client_options()) as client:
+        return await begin(client, options, task)
+
+
+async def run_to_end(
+    settings: ConnectionSettings,
+    options: RunOptions,
+    task: TaskTry,
+    *,
+    run_id: str | None = None,
+    deadline: float | None = None,
+) -> Event:
+    """One run. `run_id` is the one that an earlier step has begun."""
+    try:
+        async with shared(settings) as lume:
+            run = None if run_id is None else lume.client.attach(run_id)
+            with anyio.move_on_after(left(deadline)):
+                last = await follow(lume.client, lume.ended, options, task, run)
+                return {"result": run_result(last, settings, task)}
+            return await _timed_out(lume, options, task)
+    except LumeError as error:
+        return failure(error)
+
+
+async def batch_to_end(
+    settings: ConnectionSettings,
+    options: BatchOptions,
+    task: TaskTry,
+    report: Report,
+    *,
+    deadline: float | None = None,
+) -> Event:
+    """Many runs."""
+    try:
+        async with shared(settings) as lume:
+            batch = Batch(lume.client, options, task, report)
+            result = await batch.run(left(deadline))
+            event: Event = {"result": result.to_dict()}
+            if batch.timed_out or (deadline is not None and not left(deadline) and result.unfinished):
+                return event | await _timed_out(lume, options, task)
+            if options.max_failures is not None and result.failed > options.max_failures:
+                counted = f"{result.failed:,} of {result.sources:,} sources have no output"
+                return event | {"error": f"{counted}; max_failures is {options.max_failures}", "final": False}
+            return event
+    except LumeError as error:
+        return failure(error)
+
+
+async def wait_to_end(settings: ConnectionSettings, run_id: str, deadline: float | None) -> Event:
+    """A run that somebody else has started."""
+    try:
+        async with shared(settings) as lume:
+            with anyio.move_on_after(left(deadline)):
+                last = await lume.ended(lume.client.attach(run_id))
+                return {"result": run_result(last, settings, TaskTry("", "", ""))}
+            return {"error": f"{run_id} did not end in time", "final": False, "timed_out": True}
+    except LumeError as error:
+        return failure(error)
+
+
+async def cancel(settings: ConnectionSettings, options: Options, task: TaskTry, *, sure: bool) -> list[str]:
+    """Cancel what the task has started, with a client of its own: the shared one may be closing.
+
+    Raises:
+        LumeError: something may be running still.
+    """
+    async with Client(**settings.client_options()) as client:
+        return await cancel_started(client, options, task, sure=sure)
+
+
+async def _timed_out(lume: SharedClient, options: Options, task: TaskTry) -> Event:
+    said = f"not ended within {options.timeout:,.0f} s" if options.timeout else "not ended in time"
+    if not options.cancel_on_kill:
+        return {"error": f"{said}; what was started keeps running", "final": False}
+    cancelled = await cancel_started(lume.client, options, task, sure=False)
+    return {"error": f"{said}; cancelled {', '.join(cancelled) or 'nothing'}", "final": False}

@@ -1,0 +1,7 @@
+"""Operators: one run a task, without a worker where possible, or thousands of runs in one task."""
+
+from lume_airflow.operators.batch import LumeRunBatchOperator
+from lume_airflow.operators.direct import LumeDirectRunOperator
+from lume_airflow.operators.run import LumeRunOperator
+
+__all__ = ["LumeDirectRunOperator", "LumeRunBatchOperator", "LumeRunOperator"]

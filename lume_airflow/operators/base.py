@@ -1,0 +1,153 @@
+"""What the operators share: arguments, the try that a task is in, and how it ends."""
+
+import time
+from collections.abc import Collection
+from datetime import timedelta
+from typing import Any, ClassVar, NoReturn
+
+from lume_airflow._compat import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    BaseOperator,
+    Context,
+    TaskDeferralTimeout,
+)
+from lume_airflow._connection import ConnectionSettings
+from lume_airflow._identity import OnClear, TaskTry, on_worker
+from lume_airflow._lineage import Lineage
+from lume_airflow._options import OnPartial, Options, Seconds
+from lume_airflow._outlets import emit
+from lume_airflow._work import Event, cancel, failure, run_async
+from lume_airflow.hooks import LumeHook
+from lume_async import LumeError
+
+
+class LumeOperator(BaseOperator):
+    """The common part; use one of its subclasses."""
+
+    options_class: ClassVar[type[Options]] = Options
+    template_fields: Collection[str] = ("flow_version", "run_metadata", "lume_conn_id")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"run_metadata": "json"}
+    ui_color = "#d9efe6"
+
+    def __init__(
+        self,
+        *,
+        flow_version: str,
+        run_metadata: dict[str, Any] | None = None,
+        force_rerun: bool = False,
+        lume_conn_id: str = LumeHook.default_conn_name,
+        deferrable: bool = True,
+        timeout: Seconds = None,
+        on_partial: OnPartial = "success",
+        on_clear: OnClear = "rerun",
+        cancel_on_kill: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.flow_version = flow_version
+        self.run_metadata = run_metadata
+        self.force_rerun = force_rerun
+        self.lume_conn_id = lume_conn_id
+        self.deferrable = deferrable
+        self.timeout = timeout
+        self.on_partial = on_partial
+        self.on_clear = on_clear
+        self.cancel_on_kill = cancel_on_kill
+        self._lineage = Lineage()
+        self._task_try: TaskTry | None = None
+
+    @property
+    def options(self) -> Any:
+        """The arguments, checked; they are rendered when the task runs."""
+        return self.options_class.of(self)
+
+    @property
+    def settings(self) -> ConnectionSettings:
+        """The connection, checked."""
+        return LumeHook(self.lume_conn_id).settings()
+
+    def this_try(self, context: Context) -> TaskTry:
+        """The try that this process is in."""
+        self._task_try = on_worker(context["ti"], self.retries or 0, self.options.on_clear)
+        return self._task_try
+
+    def deadline(self) -> float | None:
+        """When the task gives up, in seconds since the epoch; `execution_timeout` does not reach a deferred task."""
+        limit = self.timeout if self.timeout is not None else self.execution_timeout
+        if limit is None:
+            return None
+        return time.time() + (limit.total_seconds() if isinstance(limit, timedelta) else limit)
+
+    def execute_complete(self, context: Context, event: Event) -> Any:
+        """The end: what the trigger has seen, as a result, a skip or an error."""
+        result = event.get("result")
+        if result is not None:
+            self.log.info("%s", self.summary(result))
+            self._lineage.note(self.options, self.settings, result)
+        if "error" in event:
+            self._fail(event)
+        assert result is not None
+        self.judge(context, result)
+        emit(self.outlets, context, result)
+        if self.has_partial(result):
+            self._partial(context, result)
+        return result
+
+    def judge(self, context: Context, result: dict[str, Any]) -> None:
+        """Raise where there is no output to go on with."""
+
+    def has_partial(self, result: dict[str, Any]) -> bool:
+        """Whether rows were rejected."""
+        raise NotImplementedError
+
+    def summary(self, result: dict[str, Any]) -> str:
+        """A line for the log."""
+        raise NotImplementedError
+
+    def _partial(self, context: Context, result: dict[str, Any]) -> None:
+        said = f"{result['rows_rejected']:,} of {result['rows_read']:,} rows were rejected"
+        if self.on_partial != "success" and self.do_xcom_push:
+            context["ti"].xcom_push(key="return_value", value=result)  # an exception returns nothing
+        if self.on_partial == "skip":
+            raise AirflowSkipException(said)
+        if self.on_partial == "fail":
+            raise AirflowFailException(f"{said}; on_partial is 'fail'")
+
+    def _fail(self, event: Event) -> NoReturn:
+        if event.get("final"):
+            raise AirflowFailException(event["error"])
+        raise AirflowException(event["error"])
+
+    def refused(self, error: LumeError) -> NoReturn:
+        """End the task with an error of the client; where trying again changes nothing, for good."""
+        self._fail(failure(error))
+
+    def resume_execution(self, next_method: str, next_kwargs: Any, context: Context) -> Any:
+        """As Airflow does, but a trigger that has run into Airflow's own timeout leaves no run behind."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except TaskDeferralTimeout:
+            self.this_try(context)
+            self.on_kill()
+            raise
+
+    def on_kill(self) -> None:
+        """The task was killed on a worker: cancel what it has started, where `cancel_on_kill` says so."""
+        if self._task_try is None or not self.cancel_on_kill:
+            return
+        cancelled = run_async(cancel(self.settings, self.options, self._task_try, sure=False))
+        self.log.info("the task was killed; cancelled %s", ", ".join(cancelled) or "nothing")
+
+    def get_openlineage_facets_on_start(self) -> Any:
+        """The source."""
+        return self._lineage.on_start(self.options)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Source, outputs, counts and reasons. From memory: asking Airflow for an XCom hangs the listener."""
+        return self._lineage.on_end(self.options)
+
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> Any:
+        """The same, as far as it is known."""
+        return self._lineage.on_end(self.options)

@@ -1,0 +1,68 @@
+"""`LumeRunBatchOperator`: thousands of sources in one task."""
+
+from typing import Any, ClassVar
+
+from lume_airflow._compat import Context
+from lume_airflow._identity import OnClear
+from lume_airflow._options import BatchOptions, Options
+from lume_airflow._work import batch_to_end, run_async
+from lume_airflow.operators.base import LumeOperator
+from lume_airflow.triggers import LumeBatchTrigger
+
+
+class LumeRunBatchOperator(LumeOperator):
+    """Runs a flow version on many sources, each once, and waits for all of them in the triggerer.
+
+    Killed at any point and started again, it finds the runs that are there and submits the rest. The result is a dict
+    of counts and places: `sources`, `statuses`, `partial`, `failed`, `rows_read`, `rows_mapped`, `rows_rejected`,
+    `reject_reasons`, `mapped_locations`, `rejects_locations` (2,000 of each at most), `failures` (the first 20).
+
+    Args:
+        source_paths: the sources: a list, or the output of a task (templated).
+        max_active: the maximum number of unfinished runs.
+        max_failures: beyond so many sources without output nothing more is submitted, and the task fails once the
+            others have ended; its retry goes on with what has no output. None: never.
+        on_clear: what a cleared task does: "failed" processes what has no output, "rerun" every source again.
+        flow_version, run_metadata, force_rerun, lume_conn_id, deferrable, timeout, on_partial, cancel_on_kill: as for
+            `LumeRunOperator`; `on_partial` counts if one source has rejected rows.
+    """
+
+    options_class: ClassVar[type[Options]] = BatchOptions
+    template_fields = ("flow_version", "source_paths", "run_metadata", "lume_conn_id")
+
+    def __init__(
+        self,
+        *,
+        source_paths: Any,
+        max_active: int = 100,
+        max_failures: int | None = 0,
+        on_clear: OnClear = "failed",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(on_clear=on_clear, **kwargs)
+        self.source_paths = source_paths
+        self.max_active = max_active
+        self.max_failures = max_failures
+
+    def execute(self, context: Context) -> Any:
+        """Defer, or work on the spot."""
+        if isinstance(self.source_paths, str):
+            raise ValueError(
+                "source_paths is a string: give a list, or set render_template_as_native_obj in the DAG"
+            )
+        task, options, deadline = self.this_try(context), self.options, self.deadline()
+        if self.deferrable:
+            trigger = LumeBatchTrigger(options.as_kwargs(), task.as_kwargs(), deadline)
+            self.defer(trigger=trigger, method_name="execute_complete", timeout=None)
+        event = run_async(batch_to_end(self.settings, options, task, self.log.info, deadline=deadline))
+        return self.execute_complete(context, event)
+
+    def has_partial(self, result: dict[str, Any]) -> bool:
+        """Whether rows of some source were rejected."""
+        return bool(result["partial"])
+
+    def summary(self, result: dict[str, Any]) -> str:
+        """A line for the log."""
+        statuses = ", ".join(f"{name} {count:,}" for name, count in result["statuses"].items())
+        counts = f"{result['rows_mapped']:,} rows mapped, {result['rows_rejected']:,} rejected"
+        return f"{result['sources']:,} sources: {statuses or 'nothing'}; {counts}"

@@ -1,0 +1,64 @@
+"""`LumeDirectRunOperator`: one run without a worker process at all."""
+
+from dataclasses import replace
+from typing import Any
+
+from attrs import fields
+
+from lume_airflow import _direct
+from lume_airflow._compat import Context, StartTriggerArgs
+from lume_airflow._identity import TaskTry, in_triggerer
+from lume_airflow._options import RunOptions
+from lume_airflow._work import Event
+from lume_airflow.operators.run import LumeRunOperator
+
+START = StartTriggerArgs(
+    trigger_cls="lume_airflow.triggers.LumeDirectTrigger",
+    trigger_kwargs={"arguments": None},
+    next_method="execute_complete",
+    next_kwargs=None,
+    timeout=None,
+)
+"""For mapped tasks as it stands: their trigger finds the arguments in the task."""
+
+
+class LumeDirectRunOperator(LumeRunOperator):
+    """As `LumeRunOperator`, but the triggerer submits the run and ends the task: no process is started for it.
+
+    Meant for many tasks: `LumeDirectRunOperator.partial(…).expand(source_path=[…])`. A worker still ends the tasks
+    that failed (for their retries) and those with outlets; arguments that only a worker can look up start on one.
+    A task that ends in the triggerer sends no OpenLineage event of its end. Needs Airflow 3.3; an older one starts
+    the tasks on workers.
+    """
+
+    start_from_trigger = True
+    start_trigger_args = START
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        given = {each.name: getattr(self, each.name) for each in fields(RunOptions)}
+        if given["timeout"] is None:
+            given["timeout"] = self.execution_timeout
+        if any(hasattr(value, "operator") for value in given.values()):
+            self.start_from_trigger = False  # the output of another task: a worker looks it up
+            return
+        arguments = RunOptions.from_arguments(given).as_kwargs()
+        self.start_trigger_args = replace(START, trigger_kwargs={"arguments": arguments})
+
+    def this_try(self, context: Context) -> TaskTry:
+        """The same as in the triggerer, so that the keys are the same."""
+        ti = context["ti"]
+        found = ti.xcom_pull(task_ids=ti.task_id, key=_direct.DELIVERED, map_indexes=ti.map_index)
+        self._task_try = in_triggerer(ti, found if isinstance(found, int) else 0, self.options.on_clear)
+        return self._task_try
+
+    def execute_complete(self, context: Context, event: Event) -> Any:
+        """What was not ended in the triggerer; or all of it, where the triggerer could not begin."""
+        if event.get("on_worker"):
+            return self.execute(context)
+        return super().execute_complete(context, event)
+
+    def judge(self, context: Context, result: dict[str, Any]) -> None:
+        """As for a plain run; a task that ends with output remembers with which try."""
+        super().judge(context, result)
+        context["ti"].xcom_push(key=_direct.DELIVERED, value=context["ti"].try_number)

@@ -1,0 +1,195 @@
+"""Triggers: what waits in the triggerer, and survives it. Their arguments are JSON, and hold no key."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from lume_airflow import _direct
+from lume_airflow._compat import BaseTrigger, Context, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
+from lume_airflow._identity import TaskTry
+from lume_airflow._options import BatchOptions, Options, RunOptions
+from lume_airflow._work import Event, batch_to_end, cancel, failure, run_to_end, wait_to_end
+from lume_airflow.hooks import LumeHook
+from lume_async import LumeError
+
+__all__ = ["LumeBatchTrigger", "LumeDirectTrigger", "LumeRunTrigger", "LumeWaitTrigger"]
+
+
+class _KillableTrigger(BaseTrigger):
+    """A trigger whose runs end with it, where the author wants that and a user has killed the task."""
+
+    _options: Options | None = None
+    _task: TaskTry | None = None
+    _submitted = False  # whether nothing is being submitted
+
+    async def on_kill(self) -> None:
+        """A user acted on the task: marked it, or cleared it. A triggerer that stops does not call this."""
+        if self._options is None or self._task is None or not self._options.cancel_on_kill:
+            return
+        settings = await LumeHook(self._options.lume_conn_id).asettings()
+        cancelled = await cancel(settings, self._options, self._task, sure=self._submitted)
+        self.log.info("the task was killed; cancelled %s", ", ".join(cancelled) or "nothing")
+
+
+class LumeRunTrigger(_KillableTrigger):
+    """Follows one run to its end.
+
+    Args:
+        options: `RunOptions` as JSON.
+        task: `TaskTry` as JSON.
+        run_id: the run that the operator has submitted.
+        deadline: when the task gives up, in seconds since the epoch.
+    """
+
+    _submitted = True
+
+    def __init__(
+        self, options: dict[str, Any], task: dict[str, Any], run_id: str, deadline: float | None = None
+    ) -> None:
+        super().__init__()
+        self._options = self._what = RunOptions(**options)
+        self._task = TaskTry(**task)
+        self._run_id = run_id
+        self._deadline = deadline
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class path and arguments."""
+        return "lume_airflow.triggers.LumeRunTrigger", {
+            "options": self._what.as_kwargs(),
+            "task": self._task.as_kwargs() if self._task else {},
+            "run_id": self._run_id,
+            "deadline": self._deadline,
+        }
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """One event, at the end."""
+        assert self._task is not None
+        try:
+            settings = await LumeHook(self._what.lume_conn_id).asettings()
+            event = await run_to_end(
+                settings, self._what, self._task, run_id=self._run_id, deadline=self._deadline
+            )
+        except LumeError as error:
+            event = failure(error)
+        yield TriggerEvent(event)
+
+
+class LumeBatchTrigger(_KillableTrigger):
+    """Submits a batch and follows it to its end; started anew it submits the same keys and finds the same runs.
+
+    Args:
+        options: `BatchOptions` as JSON.
+        task: `TaskTry` as JSON.
+        deadline: when the task gives up, in seconds since the epoch.
+    """
+
+    def __init__(self, options: dict[str, Any], task: dict[str, Any], deadline: float | None = None) -> None:
+        super().__init__()
+        self._options = self._what = BatchOptions(**options)
+        self._task = TaskTry(**task)
+        self._deadline = deadline
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class path and arguments."""
+        return "lume_airflow.triggers.LumeBatchTrigger", {
+            "options": self._what.as_kwargs(),
+            "task": self._task.as_kwargs() if self._task else {},
+            "deadline": self._deadline,
+        }
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """One event, at the end."""
+        assert self._task is not None
+        try:
+            settings = await LumeHook(self._what.lume_conn_id).asettings()
+            event = await batch_to_end(
+                settings, self._what, self._task, self.log.info, deadline=self._deadline
+            )
+        except LumeError as error:
+            event = failure(error)
+        yield TriggerEvent(event)
+
+
+class LumeDirectTrigger(_KillableTrigger):
+    """Submits and follows one run of a task that no worker has seen, and ends the task where it went well.
+
+    Args:
+        arguments: those of an operator that is not mapped; a mapped one's are found in the task itself.
+    """
+
+    def __init__(self, arguments: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        self._arguments = arguments
+        self._context: Context | None = None
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class path and arguments."""
+        return "lume_airflow.triggers.LumeDirectTrigger", {"arguments": self._arguments}
+
+    def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
+        """Keep the context: the arguments of a mapped task are looked up before they are rendered."""
+        self._context = context
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """The end of the task, or an event that a worker ends it with."""
+        try:
+            event = await self._to_end()
+        except LumeError as error:
+            event = failure(error)
+        yield self._end(event)
+
+    async def _to_end(self) -> Event:
+        arguments = await _direct.arguments(self, self._arguments, self._context)
+        if arguments is None:
+            return {"on_worker": True}
+        self._options = options = RunOptions.from_arguments(arguments)
+        self._task = task = await _direct.this_try(self.task_instance, options)
+        settings = await LumeHook(options.lume_conn_id).asettings()
+        deadline = _direct.deadline(options)
+        return await run_to_end(settings, options, task, deadline=deadline)
+
+    def _end(self, event: Event) -> TriggerEvent:
+        """Only what needs no worker ends here: retries, outlets and lineage are a worker's."""
+        result = event.get("result")
+        if result is None or self._options is None or getattr(self.task, "outlets", None):
+            return TriggerEvent(event)
+        xcoms = _direct.xcoms(result, self.task_instance)
+        if result["status"] == "SUCCEEDED":
+            return TaskSuccessEvent(xcoms=xcoms)
+        if result["status"] == "PARTIAL_FAILED" and self._options.on_partial == "success":
+            return TaskSuccessEvent(xcoms=xcoms)
+        if result["status"] == "PARTIAL_FAILED" and self._options.on_partial == "skip":
+            return TaskSkippedEvent(xcoms=xcoms)
+        return TriggerEvent(event)
+
+
+class LumeWaitTrigger(BaseTrigger):
+    """Waits for the end of a run that somebody else has started.
+
+    Args:
+        lume_conn_id: the connection.
+        run_id: the run.
+        deadline: when to give up, in seconds since the epoch.
+    """
+
+    def __init__(self, lume_conn_id: str, run_id: str, deadline: float | None = None) -> None:
+        super().__init__()
+        self._conn_id = lume_conn_id
+        self._run_id = run_id
+        self._deadline = deadline
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class path and arguments."""
+        return "lume_airflow.triggers.LumeWaitTrigger", {
+            "lume_conn_id": self._conn_id,
+            "run_id": self._run_id,
+            "deadline": self._deadline,
+        }
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """One event, at the end."""
+        try:
+            settings = await LumeHook(self._conn_id).asettings()
+            event = await wait_to_end(settings, self._run_id, self._deadline)
+        except LumeError as error:
+            event = failure(error)
+        yield TriggerEvent(event)

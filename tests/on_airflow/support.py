@@ -1,0 +1,66 @@
+"""What a task is given by Airflow, as far as the operators use it."""
+
+import json
+from typing import Any
+
+import anyio
+import pytest
+
+import lume_async
+
+
+class FakeTI:
+    """A task instance: its place, its tries, and the XComs that were pushed."""
+
+    def __init__(self, *, try_number: int = 1, max_tries: int = 0, map_index: int = -1, **place: str) -> None:
+        self.dag_id = place.get("dag_id", "dag")
+        self.run_id = place.get("run_id", "manual__1")
+        self.task_id = place.get("task_id", "clean")
+        self.map_index = map_index
+        self.try_number = try_number
+        self.max_tries = max_tries
+        self.xcoms: dict[str, Any] = {}
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms[key] = value
+
+    def xcom_pull(self, *, task_ids: str, key: str, map_indexes: int) -> Any:
+        return self.xcoms.get(key)
+
+
+def context(**ti: Any) -> dict[str, Any]:
+    return {"ti": FakeTI(**ti)}
+
+
+async def events(trigger: Any) -> list[Any]:
+    """What the triggerer would see."""
+    return [event async for event in trigger.run()]
+
+
+async def runs(server: Any) -> list[Any]:
+    """The server's count is the judge: every run that it knows, newest first."""
+    async with lume_async.Client(server.api_key, base_url=server.base_url) as client:
+        return [run async for run in client.list_runs()]
+
+
+async def ended(server: Any, *, of: str = "clean") -> list[str]:
+    """The statuses of the runs of that task, when all runs of the server have ended."""
+    with anyio.fail_after(50):
+        while not all(run.is_terminal for run in await runs(server)):
+            await anyio.sleep(0.05)
+    told = [((run.run_metadata or {}).get("airflow", {}), run) for run in await runs(server)]
+    return [str(run.status) for place, run in told if place.get("task_id") == of]
+
+
+async def keep_busy(server: Any, sources: Any) -> None:
+    """Runs of somebody else, so that the next one waits for its turn."""
+    async with lume_async.Client(server.api_key, base_url=server.base_url) as client:
+        for n in range(20):
+            metadata = {"airflow": {"task_id": "other"}}
+            await client.run("customer_cleaner:v1", sources.good(f"other{n}.csv"), metadata)
+
+
+def use(monkeypatch: pytest.MonkeyPatch, base_url: str, api_key: str) -> None:
+    """Make it the connection `lume_default`."""
+    told = {"conn_type": "lume", "host": base_url, "password": api_key}
+    monkeypatch.setenv("AIRFLOW_CONN_LUME_DEFAULT", json.dumps(told))

@@ -1,0 +1,223 @@
+"""Operators on a worker: what they submit, how they end, and what they leave behind."""
+
+from functools import partial
+from typing import Any
+
+import anyio
+import pytest
+from on_airflow.support import context, ended, keep_busy, runs, use
+
+from lume_airflow._compat import AirflowException, AirflowFailException, AirflowSkipException
+from lume_airflow.operators import LumeDirectRunOperator, LumeRunBatchOperator, LumeRunOperator
+from lume_airflow.sensors import LumeRunSensor
+from lume_airflow.triggers import LumeBatchTrigger, LumeRunTrigger, LumeWaitTrigger
+
+try:
+    from airflow.sdk.exceptions import TaskDeferralTimeout, TaskDeferred
+except ImportError:
+    from airflow.exceptions import TaskDeferralTimeout, TaskDeferred
+
+
+def clean(source: str, **others: Any) -> LumeRunOperator:
+    arguments = {"task_id": "clean", "flow_version": "customer_cleaner:v1", "deferrable": False, **others}
+    return LumeRunOperator(source_path=source, **arguments)
+
+
+def count(server: Any) -> int:
+    return len(anyio.run(runs, server))
+
+
+def test_waiting_on_the_worker(connection, sources) -> None:
+    given = context()
+    result = clean(sources.partial()).execute(given)
+    assert result["status"] == "PARTIAL_FAILED"
+    assert (result["rows_mapped"], result["rows_rejected"], result["reused"]) == (8, 1, False)
+    assert given["ti"].xcoms["_link_LumeRunLink"] == result["url"]
+    assert result["run_id"] in result["url"]
+
+
+def test_by_default_it_waits_in_the_triggerer(connection, sources) -> None:
+    with pytest.raises(TaskDeferred) as deferred:
+        clean(sources.good(), deferrable=True).execute(context())
+    trigger = deferred.value.trigger
+    assert isinstance(trigger, LumeRunTrigger)
+    assert deferred.value.timeout is None
+    assert connection.api_key not in str(trigger.serialize())
+    assert count(connection) == 1
+
+
+def test_what_has_ended_already_needs_no_trigger(connection, sources) -> None:
+    source = sources.good()
+    first = clean(source).execute(context())
+    second = clean(source, deferrable=True).execute(context(run_id="manual__2"))
+    assert second["run_id"] == first["run_id"]
+    assert second["reused"]
+
+
+def test_killed_between_submission_and_deferral_it_finds_the_run(connection, sources) -> None:
+    source, killed = sources.good(), RuntimeError("killed")
+
+    class Killed(LumeRunOperator):
+        def defer(self, **_: Any) -> Any:
+            raise killed
+
+    with pytest.raises(RuntimeError, match="killed"):
+        Killed(task_id="clean", flow_version="customer_cleaner:v1", source_path=source).execute(context())
+    clean(source, retries=1).execute(context(try_number=2, max_tries=1))
+    assert count(connection) == 1
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"), [("skip", AirflowSkipException), ("fail", AirflowFailException)]
+)
+def test_a_partial_failure_is_the_authors_choice(connection, sources, choice, expected) -> None:
+    given = context()
+    with pytest.raises(expected, match="1 of 9 rows were rejected"):
+        clean(sources.partial(), on_partial=choice).execute(given)
+    assert given["ti"].xcoms["return_value"]["rows_rejected"] == 1
+
+
+def test_a_failed_run_fails_the_task_and_may_be_retried(connection, sources) -> None:
+    with pytest.raises(AirflowException, match="FAILED: ") as failed:
+        clean(sources.bad()).execute(context())
+    assert not isinstance(failed.value, AirflowFailException)
+
+
+def test_what_no_retry_mends_fails_at_once(connection, sources) -> None:
+    with pytest.raises(AirflowFailException, match="unknown_flow"):
+        clean(sources.good(), flow_version="unknown_flow:v1").execute(context())
+
+
+def test_a_server_that_is_away_may_be_retried(monkeypatch, sources) -> None:
+    use(monkeypatch, "http://127.0.0.1:9", "key")
+    with pytest.raises(AirflowException, match="ApiConnectionError") as failed:
+        clean(sources.good()).execute(context())
+    assert not isinstance(failed.value, AirflowFailException)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"on_partial": "ignore"}, "on_partial"),
+        ({"on_clear": "never"}, "on_clear"),
+        ({"run_metadata": {"airflow": 1}}, "airflow"),
+    ],
+)
+def test_wrong_arguments_are_named(connection, sources, wrong, said) -> None:
+    with pytest.raises(ValueError, match=said):
+        clean(sources.good(), **wrong).execute(context())
+
+
+@pytest.fixture
+def busy(connection, sources) -> Any:
+    """A server with other runs before ours, which nobody may cancel."""
+    anyio.run(keep_busy, connection, sources)
+    yield connection
+    assert set(anyio.run(partial(ended, connection, of="other"))) == {"SUCCEEDED"}
+
+
+def test_past_its_timeout_the_run_is_cancelled(busy, sources) -> None:
+    with pytest.raises(AirflowException, match="not ended within 0 s; cancelled run_"):
+        clean(sources.good(), timeout=0.01).execute(context())
+    assert_ended(busy)
+
+
+def test_a_killed_task_leaves_no_run(busy, sources) -> None:
+    task = clean(sources.good(), deferrable=True)
+    with pytest.raises(TaskDeferred):
+        task.execute(context())
+    task.on_kill()
+    assert_ended(busy)
+
+
+def test_unless_its_author_wants_that(busy, sources) -> None:
+    task = clean(sources.good(), deferrable=True, cancel_on_kill=False)
+    with pytest.raises(TaskDeferred):
+        task.execute(context())
+    task.on_kill()
+    assert_ended(busy, "SUCCEEDED")
+
+
+def test_airflows_own_timeout_leaves_no_run(busy, sources) -> None:
+    task, given = clean(sources.good(), deferrable=True), context()
+    with pytest.raises(TaskDeferred):
+        task.execute(given)
+    with pytest.raises(TaskDeferralTimeout):
+        task.resume_execution("__fail__", {"error": "Trigger timeout"}, given)
+    assert_ended(busy)
+
+
+def assert_ended(server: Any, status: str = "CANCELLED") -> None:
+    assert anyio.run(ended, server) == [status]
+
+
+def test_a_batch_defers_before_it_submits(connection, sources) -> None:
+    task = LumeRunBatchOperator(
+        task_id="all", flow_version="customer_cleaner:v1", source_paths=[sources.good()]
+    )
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute(context())
+    assert isinstance(deferred.value.trigger, LumeBatchTrigger)
+    assert count(connection) == 0
+
+
+def test_a_batch_on_the_worker(connection, sources) -> None:
+    paths = [sources.good(), sources.partial()]
+    task = LumeRunBatchOperator(
+        task_id="all",
+        flow_version="customer_cleaner:v1",
+        source_paths=paths,
+        deferrable=False,
+        on_partial="fail",
+    )
+    with pytest.raises(AirflowFailException, match="1 of 17 rows"):
+        task.execute(context())
+
+
+def test_a_batch_wants_a_list(connection) -> None:
+    task = LumeRunBatchOperator(task_id="all", flow_version="f:v1", source_paths="['a', 'b']")
+    with pytest.raises(ValueError, match="render_template_as_native_obj"):
+        task.execute(context())
+
+
+def test_a_direct_task_on_a_worker_is_a_plain_one(connection, sources) -> None:
+    task = LumeDirectRunOperator(
+        task_id="clean", flow_version="customer_cleaner:v1", source_path=sources.good(), deferrable=False
+    )
+    given = context()
+    assert task.execute_complete(given, {"on_worker": True})["status"] == "SUCCEEDED"
+    assert given["ti"].xcoms["lume_delivered"] == 1
+
+
+def test_a_cleared_direct_task_runs_again(connection, sources) -> None:
+    task = LumeDirectRunOperator(
+        task_id="clean", flow_version="customer_cleaner:v1", source_path=sources.good(), deferrable=False
+    )
+    given = context()
+    first = task.execute(given)
+    given["ti"].try_number = 2
+    second = task.execute(given)
+    assert second["run_id"] != first["run_id"]
+    assert count(connection) == 2
+
+
+def test_a_sensor_waits_in_the_triggerer(connection) -> None:
+    with pytest.raises(TaskDeferred) as deferred:
+        LumeRunSensor(task_id="wait", run_id="run_1").execute(context())
+    assert isinstance(deferred.value.trigger, LumeWaitTrigger)
+
+
+def test_a_sensor_polls(connection, sources) -> None:
+    first = clean(sources.good()).execute(context())
+    given = {**context(), "task_reschedule_count": 0}
+    sensor = LumeRunSensor(task_id="wait", run_id=first["run_id"], deferrable=False, poke_interval=0.1)
+    assert sensor.execute(given)["run_id"] == first["run_id"]
+
+
+@pytest.mark.parametrize(("soft", "expected"), [(False, AirflowFailException), (True, AirflowSkipException)])
+def test_a_sensor_of_a_failed_run(connection, sources, soft, expected) -> None:
+    with pytest.raises(AirflowException):
+        clean(sources.bad()).execute(context())
+    (run,) = anyio.run(runs, connection)
+    with pytest.raises(expected, match="ended FAILED"):
+        LumeRunSensor(task_id="wait", run_id=run.id, soft_fail=soft).poke(context())

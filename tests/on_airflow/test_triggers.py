@@ -1,0 +1,161 @@
+"""Triggers as the triggerer runs them; without its database."""
+
+import asyncio
+from typing import Any
+
+import anyio
+import pytest
+from on_airflow.support import FakeTI, ended, events, keep_busy, runs, use
+
+from lume_airflow._compat import TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
+from lume_airflow._identity import TaskTry
+from lume_airflow._options import BatchOptions, RunOptions
+from lume_airflow._work import start
+from lume_airflow.hooks import LumeHook
+from lume_airflow.triggers import LumeBatchTrigger, LumeDirectTrigger, LumeRunTrigger, LumeWaitTrigger
+
+TASK = TaskTry("dag", "manual__1", "clean")
+
+
+def options(source: str, **others: Any) -> RunOptions:
+    return RunOptions(flow_version="customer_cleaner:v1", source_path=source, **others)
+
+
+async def begun(wanted: RunOptions, deadline: float | None = None) -> LumeRunTrigger:
+    run = await start(await LumeHook().asettings(), wanted, TASK)
+    return LumeRunTrigger(wanted.as_kwargs(), TASK.as_kwargs(), run.id, deadline)
+
+
+def again(trigger: Any) -> Any:
+    """As the triggerer makes it anew, from what is stored."""
+    path, kwargs = trigger.serialize()
+    assert path == f"lume_airflow.triggers.{type(trigger).__name__}"
+    return type(trigger)(**kwargs)
+
+
+async def test_a_run_is_followed_to_its_end(connection, sources) -> None:
+    (event,) = await events(again(await begun(options(sources.good()))))
+    assert event.payload["result"]["status"] == "SUCCEEDED"
+    assert len(await runs(connection)) == 1
+
+
+async def test_a_trigger_that_starts_anew_finds_the_run(connection, sources) -> None:
+    trigger = await begun(options(sources.good(), force_rerun=True))
+    first = asyncio.ensure_future(events(trigger))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait([first])
+    (event,) = await events(again(trigger))
+    assert event.payload["result"]["status"] == "SUCCEEDED"
+    assert len(await runs(connection)) == 1
+
+
+async def test_a_refused_key_is_an_event(connection, sources, monkeypatch) -> None:
+    trigger = await begun(options(sources.good()))
+    use(monkeypatch, connection.base_url, "wrong")
+    (event,) = await events(trigger)
+    assert "AuthenticationError" in event.payload["error"]
+
+
+@pytest.mark.parametrize("kill", [True, False])
+async def test_a_killed_task_leaves_a_run_only_where_asked(connection, sources, kill) -> None:
+    await keep_busy(connection, sources)
+    trigger = await begun(options(sources.good(), cancel_on_kill=kill))
+    await trigger.on_kill()
+    assert await ended(connection) == ["CANCELLED" if kill else "SUCCEEDED"]
+    assert set(await ended(connection, of="other")) == {"SUCCEEDED"}
+
+
+async def test_a_killed_batch_leaves_no_runs(connection, sources) -> None:
+    wanted = BatchOptions(
+        flow_version="customer_cleaner:v1", source_paths=[sources.good(f"{n}.csv") for n in range(20)]
+    )
+    trigger = again(LumeBatchTrigger(wanted.as_kwargs(), TASK.as_kwargs()))
+    working = asyncio.ensure_future(events(trigger))
+    with anyio.fail_after(30):
+        while len(await runs(connection)) < 20:
+            await asyncio.sleep(0.01)
+    working.cancel()
+    await asyncio.wait([working])
+    await trigger.on_kill()
+    statuses = await ended(connection)
+    assert len(statuses) == 20
+    assert "CANCELLED" in statuses
+
+
+async def test_waiting_for_the_run_of_somebody_else(connection, sources) -> None:
+    run = await start(await LumeHook().asettings(), options(sources.good()), TASK)
+    (event,) = await events(again(LumeWaitTrigger("lume_default", run.id)))
+    assert event.payload["result"]["run_id"] == run.id
+    (event,) = await events(LumeWaitTrigger("lume_default", run.id, deadline=0.0))
+    assert "timed_out" in event.payload or event.payload["result"]["run_id"] == run.id
+    (event,) = await events(LumeWaitTrigger("lume_default", "run_unknown"))
+    assert "RunNotFoundError" in event.payload["error"]
+
+
+class DirectTI(FakeTI):
+    task = None
+
+    async def axcom_pull(self, **wanted: Any) -> Any:
+        return self.xcom_pull(**wanted)
+
+
+def direct(wanted: RunOptions, ti: FakeTI, task: Any = None) -> LumeDirectTrigger:
+    trigger = again(LumeDirectTrigger(wanted.as_kwargs()))
+    trigger._task_instance = ti
+    return trigger
+
+
+async def test_a_direct_task_ends_in_the_triggerer(connection, sources) -> None:
+    (event,) = await events(direct(options(sources.good()), DirectTI()))
+    assert isinstance(event, TaskSuccessEvent)
+    result = event.xcoms["return_value"]
+    assert event.xcoms["_link_LumeRunLink"] == result["url"]
+    assert event.xcoms["lume_delivered"] == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "choice", "kind"),
+    [
+        ("partial", "success", TaskSuccessEvent),
+        ("partial", "skip", TaskSkippedEvent),
+        ("partial", "fail", TriggerEvent),  # a worker fails it
+        ("bad", "success", TriggerEvent),  # a worker retries it
+    ],
+)
+async def test_how_a_direct_task_ends(connection, sources, source, choice, kind) -> None:
+    wanted = options(getattr(sources, source)(), on_partial=choice)
+    (event,) = await events(direct(wanted, DirectTI()))
+    assert type(event) is kind
+
+
+async def test_a_direct_task_with_outlets_ends_on_a_worker(connection, sources) -> None:
+    ti = DirectTI()
+    ti.task = type("Task", (), {"outlets": ["an asset"], "template_ext": ()})()
+    (event,) = await events(direct(options(sources.good()), ti))
+    assert type(event) is TriggerEvent
+    assert event.payload["result"]["status"] == "SUCCEEDED"
+
+
+async def test_started_anew_a_direct_task_finds_its_run(connection, sources) -> None:
+    wanted = options(sources.good(), force_rerun=True)
+    await events(direct(wanted, DirectTI()))
+    await events(direct(wanted, DirectTI()))
+    assert len(await runs(connection)) == 1
+
+
+async def test_a_cleared_direct_task_runs_again_and_its_retry_does_not(connection, sources) -> None:
+    wanted, ti = options(sources.good()), DirectTI()
+    (event,) = await events(direct(wanted, ti))
+    ti.xcoms, ti.try_number = event.xcoms, 2
+    await events(direct(wanted, ti))
+    ti.try_number = 3  # the event of the second try was lost
+    await events(direct(wanted, ti))
+    assert len(await runs(connection)) == 2
+
+
+async def test_without_a_task_templates_need_a_worker(connection) -> None:
+    (event,) = await events(direct(options("{{ ds }}.csv"), DirectTI()))
+    assert event.payload == {"on_worker": True}
+    (event,) = await events(LumeDirectTrigger())
+    assert event.payload == {"on_worker": True}
