@@ -75,8 +75,11 @@ _bounds = stack(
 _webhooks = stack(
     click.option(
         "--webhook-secret-env",
+        "webhook_variables",
+        multiple=True,
         metavar="VARIABLE",
-        help="Environment variable with the webhook signing secret; without it no webhook is sent.",
+        help="Environment variable with the webhook signing secret; without it no webhook is sent. Repeat it during "
+        "a rotation: X-Lume-Signature-256 is signed with the first.",
     ),
     click.option(
         "--webhook-host",
@@ -128,14 +131,14 @@ def _of_serve(
     max_upload_bytes: int | None,
     keep: float | None,
     run_timeout: float | None,
-    webhook_secret_env: str | None,
+    webhook_variables: tuple[str, ...],
     webhook_hosts: tuple[str, ...],
     **others: Any,
 ) -> dict[str, Any]:
     """The arguments of `lume_local.serve`; options not given are left to its defaults."""
     if no_flows and flows is not None:
         raise click.UsageError("--flows and --no-flows are mutually exclusive")
-    if webhook_hosts and webhook_secret_env is None:
+    if webhook_hosts and not webhook_variables:
         raise click.UsageError(
             "--webhook-host needs --webhook-secret-env: without a secret no webhook is sent"
         )
@@ -146,8 +149,10 @@ def _of_serve(
         wanted["keep"] = None if keep == float("inf") else keep
     if run_timeout is not None:
         wanted["run_timeout"] = None if run_timeout == float("inf") else run_timeout
-    if webhook_secret_env is not None:
-        wanted["webhook_secret"] = os.fsencode(_of_variable("--webhook-secret-env", webhook_secret_env))
+    if webhook_variables:
+        wanted["webhook_secret"] = [
+            os.fsencode(_of_variable("--webhook-secret-env", name)) for name in webhook_variables
+        ]
     if webhook_hosts:
         wanted["webhook_hosts"] = webhook_hosts
     return wanted

@@ -18,8 +18,28 @@ def command() -> None:
     """Receive and verify webhook deliveries."""
 
 
+_signature_options = stack(
+    click.option(
+        "--signature",
+        required=True,
+        metavar="TEXT",
+        help="Value of the header X-Lume-Signature-256; or that of webhook-signature, with --id and --timestamp.",
+    ),
+    click.option("--id", "delivery_id", metavar="TEXT", help="Value of the header webhook-id."),
+    click.option("--timestamp", metavar="TEXT", help="Value of the header webhook-timestamp."),
+    click.option(
+        "--tolerance",
+        type=Seconds(),
+        default=300.0,
+        show_default="5m",
+        metavar="S",
+        help="How far the timestamp may be from now: 90, 5m, 2h …",
+    ),
+)
+
+
 @command.command("verify", short_help="Verify the signature of a delivery.")
-@click.option("--signature", required=True, metavar="TEXT", help="Value of the header X-Lume-Signature-256.")
+@_signature_options
 @secret_options
 @click.argument(
     "body", type=click.Path(exists=True, dir_okay=False, allow_dash=True), default="-", metavar="[FILE]"
@@ -28,7 +48,15 @@ def command() -> None:
 @output_options
 @click.pass_obj
 def verify(
-    options: Options, *, signature: str, variables: tuple[str, ...], secret_stdin: bool, body: str
+    options: Options,
+    *,
+    signature: str,
+    delivery_id: str | None,
+    timestamp: str | None,
+    tolerance: float,
+    variables: tuple[str, ...],
+    secret_stdin: bool,
+    body: str,
 ) -> None:
     """Verify that the raw body in FILE (or stdin) was signed with the secret.
 
@@ -36,21 +64,36 @@ def verify(
 
     \b
     lume webhook verify --signature sha256=6f0c… --secret-env LUME_WEBHOOK_SECRET body.json
+    lume webhook verify --signature "v1,K5oZ…" --id dlv_1 --timestamp 1764087000 body.json
     """
     from lume_async import webhooks
     from lume_cli._session import Session
     from lume_cli._work.webhook_secrets import secrets
 
+    signed = _signed(signature, delivery_id, timestamp)
     session = Session(options)
     if secret_stdin and body == "-":
         raise click.UsageError("stdin can't supply both the secret and the body: pass the body as FILE")
     found = secrets(session, variables, from_stdin=secret_stdin)
     with click.open_file(body, "rb") as file:
-        webhooks.verify(file.read(), signature, found)
+        webhooks.verify(file.read(), signed, found, tolerance=tolerance)
     if session.data.format == "table":
         session.data.line("valid")
     else:
         session.data.document({"valid": True})
+
+
+def _signed(signature: str, delivery_id: str | None, timestamp: str | None) -> str | dict[str, str]:
+    """What `webhooks.verify` takes: our own header's value, or the headers of Standard Webhooks."""
+    is_standard = "v1," in signature
+    if delivery_id is None and timestamp is None and not is_standard:
+        return signature
+    if delivery_id is None or timestamp is None or not is_standard:
+        raise click.UsageError(
+            "the headers of Standard Webhooks belong together: pass --id, --timestamp and the value of "
+            "webhook-signature, which begins with v1, as --signature"
+        )
+    return {"webhook-id": delivery_id, "webhook-timestamp": timestamp, "webhook-signature": signature}
 
 
 _end_options = stack(

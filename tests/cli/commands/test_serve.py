@@ -36,6 +36,7 @@ def asked(no_server: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, An
 
     monkeypatch.setattr(lume_local, "serve", serve)
     monkeypatch.setenv("SECRET", "whisper")
+    monkeypatch.setenv("OLD_SECRET", "murmur")
     return calls
 
 
@@ -62,7 +63,11 @@ def test_what_is_not_said_is_left_to_the_server(asked: list[dict[str, Any]]) -> 
         (["--run-timeout", "90m"], {"run_timeout": 5400.0}),
         (["--run-timeout", "forever"], {"run_timeout": None}),
         (["--key-env", "SECRET"], {"api_key": "whisper"}),
-        (["--webhook-secret-env", "SECRET"], {"webhook_secret": b"whisper"}),
+        (["--webhook-secret-env", "SECRET"], {"webhook_secret": [b"whisper"]}),
+        (
+            ["--webhook-secret-env", "SECRET", "--webhook-secret-env", "OLD_SECRET"],
+            {"webhook_secret": [b"whisper", b"murmur"]},
+        ),
         (
             ["--webhook-secret-env", "SECRET", "--webhook-host", "a.example", "--webhook-host", "b.example"],
             {"webhook_hosts": ("a.example", "b.example")},
