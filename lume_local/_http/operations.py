@@ -189,7 +189,7 @@ class Api:
         """`POST /v1/runs/{id}/cancel`."""
         requests.only_known(ask.query, ())
         run = require_run(self._store, ask.path["run_id"])
-        if ask.body.strip() and requests.json_object(ask.body):
+        if ask.body.strip() and requests.json_object(ask.body, ask.content_type):
             raise Problem("invalid-field", "a cancel request has no fields: send no body")
         if RunStatus(run.status).is_terminal:
             return self._run_answer(run)

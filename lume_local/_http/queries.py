@@ -65,7 +65,7 @@ def time(query: dict[str, str], name: str) -> str | None:
 
 def _several(pairs: Pairs, of: str) -> list[str]:
     """The values of a parameter that is repeated, or has commas between."""
-    return [one.strip() for name, value in pairs if name == of for one in value.split(",")]
+    return [one for name, value in pairs if name == of for one in value.split(",")]
 
 
 def _share(query: dict[str, str], name: str) -> float | None:

@@ -54,6 +54,29 @@ def operations() -> Iterator[tuple[str, dict[str, Any]]]:
                     yield from ((one["post"]["operationId"], one["post"]) for one in callback.values())
 
 
+def test_every_operation_is_described_for_people() -> None:
+    tags = {tag["name"]: tag["description"] for tag in SPEC["tags"]}
+    for name, operation in operations():
+        assert operation["summary"], name
+        assert set(operation["tags"]) <= set(tags), name
+    assert all(tags.values())
+    assert SPEC["info"]["contact"]["url"]
+    assert SPEC["info"]["license"]["identifier"] == "Apache-2.0"
+    (server,) = SPEC["servers"]
+    assert set(server["variables"]) == {"host", "port"}
+
+
+def test_a_submission_leads_to_its_status() -> None:
+    for status in ("200", "201"):
+        link = SPEC["paths"]["/v1/runs"]["post"]["responses"][status]["links"]["status"]
+        assert link["operationId"] == "getRun"
+        assert link["parameters"] == {"run_id": "$response.body#/id"}
+
+
+def test_a_bare_server_needs_no_headers_of_its_own() -> None:
+    assert not [name for name, header in SPEC["components"]["headers"].items() if header.get("required")]
+
+
 def bodies() -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Every body that is no error, with its name and its content type."""
     for name, operation in operations():

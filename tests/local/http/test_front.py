@@ -6,6 +6,7 @@ import io
 import re
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -13,6 +14,7 @@ from local.flows import PEOPLE_CSV, people, slow_rows
 from local.wire import CAPABILITIES, SPEC, Wire
 
 import lume_local
+from lume_async.models import RunStatus
 from lume_local._runs.waiters import Hub
 from tools import openapi_json
 
@@ -155,6 +157,13 @@ async def test_a_body_that_says_that_it_is_not_json(
     assert (answer.status, answer.kind) == (415, "unsupported-media-type")
 
 
+async def test_a_cancel_that_says_that_it_is_not_json(wire: Wire) -> None:
+    path = f"/v1/runs/{(await wire.submit('people:v1', 'people.csv')).document['id']}/cancel"
+    answer = await wire.ask("POST", path, data=b"now", headers={"Content-Type": "text/plain"})
+    assert (answer.status, answer.kind) == (415, "unsupported-media-type")
+    assert (await wire.ask("POST", path, headers={"Content-Type": "text/plain"})).status in (200, 202)
+
+
 @pytest.mark.parametrize(
     "content_type",
     ["application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json", None],
@@ -194,15 +203,17 @@ async def test_a_part_of_an_upload_is_refused(wire: Wire, home: Path) -> None:
     assert (home / ".lume/uploads/a.csv").read_bytes() == b"thirteen byte"
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        *(("GET", "/healthz"), ("GET", "/openapi.yaml"), ("GET", "/openapi.json"), ("POST", "/v1/runs")),
-        *(("POST", f"{UNKNOWN}/cancel"), ("GET", UNKNOWN), ("GET", "/v1/changes"), ("GET", "/v1/runs")),
-        *(("PUT", "/v1/uploads/a.csv"), ("PUT", "/v1/flows/people/versions/v1")),
-        *(("GET", "/v1/flows/people/versions/v1"), ("GET", "/v1/flows/people/versions/v1/schema")),
-    ],
-)
+FILLED = {"run_id": UNKNOWN.rpartition("/")[2], "output": "mapped", "name": "a.csv"}
+FILLED |= {"flow": "people", "version": "v1"}
+OPERATIONS = [
+    (method.upper(), path.format(**FILLED))
+    for path, operations in SPEC["paths"].items()
+    for method in operations
+    if method != "parameters"
+]
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
 async def test_query_parameters_without_effect_are_refused_everywhere(
     wire: Wire, method: str, path: str
 ) -> None:
@@ -210,15 +221,34 @@ async def test_query_parameters_without_effect_are_refused_everywhere(
     assert (answer.status, answer.kind) == (400, "invalid-query")
 
 
-async def test_methods_that_a_path_takes(wire: Wire) -> None:
-    for path, allowed in (
-        ("/healthz", "GET, HEAD"),
-        ("/v1/runs", "GET, HEAD, POST"),
-        ("/v1/flows/a/versions/v1", "GET, HEAD, PUT"),
-        (f"{UNKNOWN}/cancel", "POST"),
-    ):
-        answer = await wire.ask("DELETE", path)
-        assert (answer.status, answer.headers["Allow"]) == (405, allowed)
+@pytest.mark.parametrize("path", sorted({path for _, path in OPERATIONS}))
+async def test_methods_that_a_path_takes(wire: Wire, path: str) -> None:
+    methods = {method for method, other in OPERATIONS if other == path}
+    allowed = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
+    answer = await wire.ask("DELETE", path)
+    assert (answer.status, answer.headers["Allow"]) == (405, allowed)
+
+
+@pytest.mark.parametrize("status", ["", "FAILED,", ",FAILED", "FAILED, CRASHED", " FAILED", "F" * 33, "1"])
+async def test_a_filter_is_read_as_strictly_as_it_is_described(wire: Wire, status: str) -> None:
+    (parameter,) = (
+        one for one in SPEC["paths"]["/v1/runs"]["get"]["parameters"] if one.get("name") == "status"
+    )
+    assert not re.fullmatch(parameter["schema"]["items"]["pattern"], status)
+    answer = await wire.ask("GET", "/v1/runs", params={"status": status})
+    assert (answer.status, answer.kind) == (400, "invalid-query")
+
+
+async def test_one_status_or_several(wire: Wire, server: lume_local.Server, several: list[str]) -> None:
+    async with server.client() as client:
+
+        async def ids(status: Any) -> list[str]:
+            return [run.id async for run in client.list_runs(status=status)]
+
+        assert await ids("FAILED") == [several[4], several[2], several[0]]
+        assert await ids(["FAILED"]) == await ids("FAILED")
+        assert await ids(["FAILED", RunStatus.SUCCEEDED, "CRASHED"]) == several[::-1]
+        assert await ids(None) == several[::-1]
 
 
 async def test_the_server_describes_itself_without_a_key(server: lume_local.Server) -> None:
