@@ -17,6 +17,7 @@ HOMES = {
     "Duration": "lume_async._base.duration",
     "Event": "lume_async._http.events",
     "Failure": "lume_async._many.summary",
+    "FileMetrics": "lume_async.models",
     "Hook": "lume_async._http.events",
     "InvalidRequestError": "lume_async.errors",
     "JournalError": "lume_async.errors",

@@ -18,6 +18,7 @@ from lume_async.errors import InvalidRequestError
 
 __all__ = [
     "ColumnMetrics",
+    "FileMetrics",
     "Metrics",
     "Outcome",
     "RunEvent",
@@ -123,15 +124,28 @@ class Stage:
 
 @public
 @frozen
+class FileMetrics:
+    """One of `metadata.metrics.source.files`."""
+
+    file: str
+    bytes: int = 0
+    lines: int = 0
+    records: int = 0
+
+
+@public
+@frozen
 class SourceMetrics:
     """`metadata.metrics.source`: what the source holds, counted apart from reading it.
 
     Every record is in `rows_mapped` or in `rows_rejected`. Lines are physical ones, 0 for formats without lines.
+    `files` has the same of each file, if the source has several; the numbers above are their sums.
     """
 
     bytes: int = 0
     lines: int = 0
     records: int = 0
+    files: list[FileMetrics] = Factory(list)
 
 
 @public

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lume_async import Duration as Duration
     from lume_async import Event as Event
     from lume_async import Failure as Failure
+    from lume_async import FileMetrics as FileMetrics
     from lume_async import Hook as Hook
     from lume_async import InvalidRequestError as InvalidRequestError
     from lume_async import JournalError as JournalError

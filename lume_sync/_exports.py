@@ -17,6 +17,7 @@ HOMES = {
     "Duration": "lume_async",
     "Event": "lume_async",
     "Failure": "lume_async",
+    "FileMetrics": "lume_async",
     "Hook": "lume_async",
     "InvalidRequestError": "lume_async",
     "JournalError": "lume_async",

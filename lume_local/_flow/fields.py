@@ -106,11 +106,11 @@ class Table:
             raise FlowError(self.at(key), "must be a finite number")
         return value
 
-    def count(self, key: str, *, default: int = 0) -> int:
+    def count(self, key: str, *, default: int = 0, most: int = 2**31 - 1) -> int:
         """A whole number from 0 on."""
         value: int = self._get(key, int, "a whole number", default)
-        if not 0 <= value < 2**31:
-            raise FlowError(self.at(key), "must be a whole number from 0 to 2,147,483,647")
+        if not 0 <= value <= most:
+            raise FlowError(self.at(key), f"must be a whole number from 0 to {most:,}")
         return value
 
     def scalars(self, key: str) -> list[Any]:

@@ -1,20 +1,25 @@
 """What a flow version says of its source: where it is and how it is written. Pure."""
 
+import glob
+
 from attrs import frozen
 
 from lume_local._flow.fields import FlowError, Table
 from lume_local._flow.places import check_placeholders
 
 _LINE_BYTES = 2_000_000
+_UNPACKED_BYTES = 10 * 1024**3
 _MOST_LINE_BYTES = 64_000_000
 
 
 @frozen
 class Source:
-    """How a source file is found and read."""
+    """How source files are found and read."""
 
     format: str
-    uri: str
+    uris: tuple[str, ...]
+    compression: str
+    max_unpacked_bytes: int
     delim: str
     quote: str
     escape: str
@@ -27,7 +32,9 @@ def read_source(table: Table) -> Source:
     csv = table.table("csv")
     source = Source(
         format=table.choice("format", ("csv", "ndjson"), default="csv"),
-        uri=table.text("uri", default="{source_path}", longest=4096),
+        uris=_uris(table),
+        compression=table.choice("compression", ("auto", "none", "gzip", "zstd"), default="auto"),
+        max_unpacked_bytes=table.count("max_unpacked_bytes", default=_UNPACKED_BYTES, most=2**50),
         delim=csv.text("delim", default=",", longest=1),
         quote=csv.text("quote", default='"', longest=1),
         escape=csv.text("escape", default="", longest=1),
@@ -41,8 +48,22 @@ def read_source(table: Table) -> Source:
     if not 1 <= source.max_line_bytes <= _MOST_LINE_BYTES:
         raise FlowError("source.max_line_bytes", f"must be a whole number from 1 to {_MOST_LINE_BYTES:,}")
     _check_dialect(source)
-    check_placeholders("source.uri", source.uri, ("source_path",))
     return source
+
+
+def _uris(table: Table) -> tuple[str, ...]:
+    """One path or pattern, or a list of them."""
+    if isinstance(table.values.get("uri"), list):
+        uris = tuple(table.scalars("uri"))
+    else:
+        uris = (table.text("uri", default="{source_path}", longest=4096),)
+    for uri in uris:
+        if not isinstance(uri, str) or not uri.strip() or len(uri) > 4096:
+            raise FlowError("source.uri", f"{uri!r} is not a path or a pattern of up to 4,096 characters")
+        check_placeholders("source.uri", uri, ("source_path",))
+        if glob.has_magic(uri) and "://" in uri:
+            raise FlowError("source.uri", f"{uri!r} is a pattern, and so must be a path")
+    return uris
 
 
 def _check_dialect(source: Source) -> None:

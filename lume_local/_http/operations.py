@@ -12,8 +12,9 @@ from lume_local._http.problems import Problem
 from lume_local._http.uploads import Uploads
 from lume_local._runs.flow_registry import Flows
 from lume_local._runs.health import Health
-from lume_local._runs.paths import PathRefused, Roots, spelled
+from lume_local._runs.paths import PathRefused, Roots
 from lume_local._runs.runner import Runner
+from lume_local._runs.source_files import Wanted
 from lume_local._runs.store import Duplicate, KeyReused, NewRun, Run, Store
 from lume_local._runs.waiters import EVERY_RUN, Hub
 from lume_local._runs.webhook_rules import (
@@ -114,11 +115,10 @@ class Api:
 
     def _source_key(self, wanted: requests.Submission) -> str:
         """One key for all spellings of one file."""
-        uri = self._flows.parsed(wanted.flow_version).source.uri
-        text = spelled(uri, wanted.source_path)
+        uris = self._flows.parsed(wanted.flow_version).source.uris
         try:
-            self._roots.source(text)
-            return self._flows.source_key(wanted.flow_version, str(self._roots.located(text)))
+            key = Wanted(uris, wanted.source_path).key(self._roots)
+            return self._flows.source_key(wanted.flow_version, key)
         except PathRefused as error:
             raise Problem("source-not-allowed", f"source_path: {error}", field="source_path") from None
 

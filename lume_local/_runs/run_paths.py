@@ -3,8 +3,12 @@
 import shutil
 from pathlib import Path
 
+from anyio.to_thread import run_sync
+
+from lume_local._flow.definition import Flow
 from lume_local._runs.flow_registry import Flows
-from lume_local._runs.paths import PathRefused, Roots, spelled
+from lume_local._runs.paths import PathRefused, Roots
+from lume_local._runs.source_files import Wanted
 from lume_local._runs.store import Run
 from lume_local._shared.commit import FILE
 from lume_local._shared.protocol import Execute
@@ -23,17 +27,21 @@ class RunPaths:
 
     async def job(self, run: Run) -> Execute:
         """What its worker is asked for. Raises `PathRefused`, and what compiling its flow raises."""
-        source = self._source(run)
-        mapped, rejects = self._targets(run, source)
-        if source in (mapped, rejects):
-            raise PathRefused(f"the target {str(source)!r} is the source itself: choose another place")
+        flow = self._flows.parsed(run.flow_version)
+        wanted = Wanted(flow.source.uris, run.source_path)
+        sources = await run_sync(wanted.files, self._roots)
+        mapped, rejects = self._targets(run, flow, wanted, sources)
+        for source in sources:
+            if source in (mapped, rejects):
+                raise PathRefused(f"the target {str(source)!r} is the source itself: choose another place")
+        shown = str if wanted.is_single else self._roots.relative
         return Execute(
             run_id=run.run_id,
             flow=await self._flows.compiled(run.flow_version),
             source={
                 "kind": "files",
-                "files": [{"path": str(source), "shown": str(source)}],
-                "looked_up": self._roots.looked_up(self._spelled(run)),
+                "files": [{"path": str(source), "shown": shown(source)} for source in sources],
+                "looked_up": wanted.looked_up(self._roots),
             },
             folder=str(self.folder(run.run_id)),
             mapped={"kind": FILE, "path": str(mapped)},
@@ -50,19 +58,18 @@ class RunPaths:
         """Remove the run's folder. After a commit this comes last, since the folder proves the commit."""
         shutil.rmtree(self.folder(run.run_id), ignore_errors=True)
 
-    def _source(self, run: Run) -> Path:
-        return self._roots.source(self._spelled(run))
-
-    def _spelled(self, run: Run) -> str:
-        return spelled(self._flows.parsed(run.flow_version).source.uri, run.source_path)
-
-    def _targets(self, run: Run, source: Path) -> tuple[Path, Path]:
-        flow = self._flows.parsed(run.flow_version)
+    def _targets(self, run: Run, flow: Flow, wanted: Wanted, sources: list[Path]) -> tuple[Path, Path]:
         values = {
             "data": str(self._roots.data),
             "flow": flow.name,
             "version": flow.version,
             "run_id": run.run_id,
-            "source_path": self._roots.relative(source),
+            "source_path": self._source_path(run, wanted, sources),
         }
         return self._roots.target(flow.mapped, values), self._roots.target(flow.rejects, values)
+
+    def _source_path(self, run: Run, wanted: Wanted, sources: list[Path]) -> str:
+        """What `{source_path}` stands for in a target: never absolute, never with `..`."""
+        if wanted.is_single:
+            return self._roots.relative(sources[0])
+        return self._roots.relative(self._roots.located(run.source_path))

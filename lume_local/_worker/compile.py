@@ -47,6 +47,8 @@ def compile_flow(
         "csv": {"delim": flow.source.delim, "quote": flow.source.quote, "escape": flow.source.escape},
         "encoding": flow.source.encoding,
         "max_line_bytes": flow.source.max_line_bytes,
+        "compression": flow.source.compression,
+        "max_unpacked_bytes": flow.source.max_unpacked_bytes,
         "max_ratio": flow.max_ratio,
         "sources": sources,
         "columns": columns,

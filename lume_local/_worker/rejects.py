@@ -15,7 +15,8 @@ from lume_local._flow.definition import quoted
 from lume_local._worker.checks import text
 from lume_local._worker.sources.dialect import Dialect
 from lume_local._worker.sources.files import encode_back, is_utf8_name
-from lume_local._worker.sources.intake import KEPT, Malformed
+from lume_local._worker.sources.intake import KEPT
+from lume_local._worker.sources.many import AllMalformed
 from lume_local._worker.statements import Statements
 from lume_local._worker.targets.formats import copy_to
 
@@ -32,7 +33,7 @@ class Rejects:
     connection: DuckDBPyConnection
     flow: dict[str, Any]
     statements: Statements
-    malformed: Malformed
+    malformed: AllMalformed
     staged: str
     duplicates: bool
 
@@ -52,8 +53,9 @@ class Rejects:
         written = target if plain else target.with_suffix(".utf8")
         rows = self.statements.rejects(self.staged, self.duplicates)
         if not dialect.quote:
-            kept = f"translate(_lume_reasons, {text(dialect.delim.decode())} || e'\\r\\n', '   ')"
-            rows = f"SELECT * REPLACE ({kept} AS _lume_reasons) FROM ({rows})"
+            bad = f"{text(dialect.delim.decode())} || e'\\r\\n'"
+            kept = [f"translate({name}, {bad}, '   ') AS {name}" for name in self._own_texts]
+            rows = f"SELECT * REPLACE ({', '.join(kept)}) FROM ({rows})"
         options = (
             f"FORMAT csv, HEADER true, DELIM {text(dialect.delim.decode())}, QUOTE {text(dialect.quote.decode())}, "
             f"ESCAPE {text(dialect.escape.decode())}"
@@ -63,18 +65,28 @@ class Rejects:
         count = copy_to(self.connection, rows, written, options)
         between = dialect.delim * (1 + sum(1 for _ in self.statements.raw_labels()))
         with written.open("ab") as file:
-            for line, reason, raw in self.malformed.rows():
-                why = reason.encode() if dialect.quote else reason.encode().replace(dialect.delim, b" ")
-                start = dialect.delim + str(line).encode() + dialect.delim + dialect.written(why)
+            for shown, line, reason, raw in self.malformed.rows():
+                own = [reason.encode(), shown.encode()][: len(self._own_texts)]
+                if not dialect.quote:
+                    own = [value.replace(dialect.delim, b" ") for value in own]
+                start = dialect.delim.join([b"", str(line).encode(), *map(dialect.written, own)])
                 file.write(start + between + dialect.written(raw) + b"\n")
         if not plain:
             encode_back(written, encoding, target)
         return count + self.malformed.total
 
+    @property
+    def _own_texts(self) -> list[str]:
+        """The columns of ours with texts that come before the source's own."""
+        return ["_lume_reasons", "_lume_file"] if self.statements.layout.of_files else ["_lume_reasons"]
+
     def _ndjson(self, target: Path) -> int:
         """The objects as they were, with the reasons before their own members."""
         rest = "ltrim(_lume_line_text, e' \\t')"
         reasons = f"to_json({self.statements.reasons(self.duplicates)})::VARCHAR"
+        of_files = self.statements.layout.of_files
+        if of_files:
+            reasons += " || ',\"_lume_file\":' || to_json(_lume_file)::VARCHAR"
         line = (
             f"'{{\"_lume_row\":' || (file_row_number + 1) || ',\"_lume_reasons\":' || {reasons} || "
             f"CASE WHEN regexp_full_match({rest}, '\\{{\\s*\\}}\\s*') THEN '}}' ELSE ',' || substr({rest}, 2) END"
@@ -83,10 +95,11 @@ class Rejects:
         options = "FORMAT csv, HEADER false, DELIM '\x01', QUOTE '', ESCAPE ''"
         count = copy_to(self.connection, rows, target, options)
         with target.open("ab") as file:
-            for number, reason, raw in self.malformed.rows():
+            for shown, number, reason, raw in self.malformed.rows():
                 entry = {
                     "_lume_line": number,
                     "_lume_reasons": reason,
+                    **({"_lume_file": shown} if of_files else {}),
                     "_lume_raw": raw.decode("utf-8", KEPT),
                 }
                 written = json.dumps(entry, ensure_ascii=False, separators=(",", ":"))
@@ -99,10 +112,11 @@ class Rejects:
             return rows
         lines = self.malformed.as_text()
         nothing = [f"NULL::VARCHAR AS {quoted(label)}" for _, label in self.statements.raw_labels()]
-        items = ["NULL::BIGINT", "line", "reasons", *nothing, "line_text"]
-        columns = "{'line': 'BIGINT', 'reasons': 'VARCHAR', 'line_text': 'VARCHAR'}"
+        own = ["line", "reasons", *(["file"] if self.statements.layout.of_files else [])]
+        items = ["NULL::BIGINT", *own, *nothing, "line_text"]
+        columns = "{'file': 'VARCHAR', 'line': 'BIGINT', 'reasons': 'VARCHAR', 'line_text': 'VARCHAR'}"
         # A byte becomes four characters at the most; DuckDB takes memory for many lines of this size.
-        limit = 4 * self.malformed.longest + 1000
+        limit = 4 * self.malformed.longest + 10_000
         scan = (
             f"read_csv({text(str(lines))}, auto_detect=false, header=false, columns={columns}, quote='\"', "
             f"escape='\"', new_line='\\n', parallel=false, max_line_size={limit})"

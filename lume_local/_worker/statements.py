@@ -26,19 +26,24 @@ class Layout:
         reader: SQL that gives `_lume_s0`, `_lume_s1`, … as texts, and for NDJSON also `_lume_line_text`.
         raw: the source's names of `_lume_s0`, `_lume_s1`, …
         visible: name -> index of the raw columns that the expressions may see.
+        json_lines: whether there is `_lume_line_text`, an NDJSON line as it was.
+        of_files: whether there is `_lume_file`, the name of one of several files.
     """
 
     reader: str
     raw: tuple[str, ...]
     visible: dict[str, int]
     json_lines: bool = False
+    of_files: bool = False
 
     @property
     def raw_names(self) -> list[str]:
         """The engine's names of all raw columns that a reject keeps."""
-        return [f"_lume_s{n}" for n in range(len(self.raw))] + (
-            ["_lume_line_text"] if self.json_lines else []
-        )
+        return [
+            *(f"_lume_s{n}" for n in range(len(self.raw))),
+            *(["_lume_line_text"] if self.json_lines else []),
+            *(["_lume_file"] if self.of_files else []),
+        ]
 
 
 @frozen
@@ -121,13 +126,14 @@ class Statements:
         )
 
     def rejects(self, staged: str, duplicates: bool) -> str:
-        """The rejected rows: number, no line, reasons, the raw values, and no text (for NDJSON: the line)."""
+        """The rejected rows: number, reasons, the file if there are several, raw values; for NDJSON the line."""
         raw = [f"{name} AS {quoted(label)}" for name, label in self.raw_labels()]
         line_text = "_lume_line_text" if self.layout.json_lines else "NULL::VARCHAR"
         items = [
             "file_row_number + 1 AS _lume_row",
             "NULL::BIGINT AS _lume_line",
             f"{self.reasons(duplicates)} AS _lume_reasons",
+            *(["_lume_file"] if self.layout.of_files else []),
             *raw,
             f"{line_text} AS _lume_raw",
         ]

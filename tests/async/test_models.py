@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lume_async.errors import InvalidRequestError, ResponseDecodeError
 from lume_async.models import (
     ColumnMetrics,
+    FileMetrics,
     Metrics,
     Outcome,
     RunEvent,
@@ -228,9 +229,9 @@ def test_the_account_and_the_statistics_of_columns() -> None:
     old = RunMetadata({"metrics": {"rows_read": 1}}).metrics
     assert (old.source, old.columns) == (None, {})
     columns = {"id": {"nulls": 0, "min": "1", "max": "3", "distinct": 3}, "name": {"nulls": 1}}
-    source = {"bytes": 9, "lines": 2, "records": 1}
+    source = {"bytes": 9, "lines": 2, "records": 1, "files": [{"file": "a.csv", "bytes": 9}]}
     new = RunMetadata({"metrics": {"source": source, "columns": columns}}).metrics
-    assert new.source == SourceMetrics(bytes=9, lines=2, records=1)
+    assert new.source == SourceMetrics(bytes=9, lines=2, records=1, files=[FileMetrics("a.csv", bytes=9)])
     assert new.columns == {
         "id": ColumnMetrics(nulls=0, min="1", max="3", distinct=3),
         "name": ColumnMetrics(nulls=1),

@@ -64,7 +64,7 @@ def _reader(path: Path, dialect: Dialect, columns: int, options: list[str]) -> s
     """DuckDB's reader, strict and told everything."""
     named = ", ".join(f"'{RESERVED}s{n}': 'VARCHAR'" for n in range(columns))
     return (
-        f"SELECT * FROM read_csv({text(str(path))}, auto_detect=false, columns={{{named}}}, "
+        f"SELECT * FROM read_csv({text(str(path))}, auto_detect=false, compression='none', columns={{{named}}}, "
         f"delim={text(dialect.delim.decode())}, quote={text(dialect.quote.decode())}, "
         f"escape={text(dialect.escape.decode())}, nullstr='', strict_mode=true, {', '.join(options)})"
     )

@@ -5,6 +5,7 @@ import heapq
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from attrs import define, field
 
@@ -25,15 +26,31 @@ class Account:
         bytes: of the file.
         lines: physical lines; of line ends within quotes too.
         records: rows, and lines that can't be rows. Every one of them is mapped or rejected.
+        files: the names and accounts of several files.
     """
 
     bytes: int
     lines: int = 0
     records: int = 0
+    files: "list[tuple[str, Account]]" = field(factory=list)
 
-    def plain(self) -> dict[str, int]:
+    @classmethod
+    def of(cls, files: "list[tuple[str, Account]]") -> "Account":
+        """The account of several files together."""
+        each = [one for _, one in files]
+        return cls(
+            sum(one.bytes for one in each),
+            sum(one.lines for one in each),
+            sum(one.records for one in each),
+            files,
+        )
+
+    def plain(self) -> dict[str, Any]:
         """As JSON."""
-        return {"bytes": self.bytes, "lines": self.lines, "records": self.records}
+        counts: dict[str, Any] = {"bytes": self.bytes, "lines": self.lines, "records": self.records}
+        if self.files:
+            counts["files"] = [{"file": name, **one.plain()} for name, one in self.files]
+        return counts
 
 
 @define
@@ -82,14 +99,6 @@ class Malformed:
         with path.open(encoding="utf-8", errors=KEPT, newline="") as file:
             for line, reason, raw in csv.reader(file):
                 yield int(line), reason, raw.encode("utf-8", KEPT)
-
-    def as_text(self) -> Path:
-        r"""All of them in one file for DuckDB: bytes that aren't UTF-8 as `\xff`."""
-        with self.path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            for line, reason, raw in self.rows():
-                writer.writerow((line, reason, raw.decode("utf-8", "backslashreplace")))
-        return self.path
 
 
 class Copy:

@@ -59,7 +59,8 @@ _IS_BLANK = r"(_lume_line_text IS NULL OR regexp_full_match(_lume_line_text, '[ 
 def _reader(path: Path, columns: list[str], limit: int) -> str:
     listed = ", ".join(f"'{name}': 'VARCHAR'" for name in columns)
     return (
-        f"SELECT * FROM read_csv({text(str(path))}, auto_detect=false, header=false, columns={{{listed}}}, "
+        f"SELECT * FROM read_csv({text(str(path))}, auto_detect=false, compression='none', header=false, "
+        f"columns={{{listed}}}, "
         f"delim='{APART.decode()}', quote='', escape='', new_line='\\n', strict_mode=true, "
         f"max_line_size={limit + 16})"
     )

@@ -10,6 +10,7 @@ from duckdb import DuckDBPyConnection
 from lume_local._worker.sources.csv import read_csv
 from lume_local._worker.sources.files import is_utf8_name, recode
 from lume_local._worker.sources.intake import Account, Malformed
+from lume_local._worker.sources.many import AllMalformed, one_after_the_other
 from lume_local._worker.sources.ndjson import read_ndjson
 from lume_local._worker.sources.reading import Reading
 from lume_local._worker.sources.source import File, Pause
@@ -31,19 +32,46 @@ class Intake:
 
     layout: Layout
     account: Account
-    malformed: Malformed
+    malformed: AllMalformed
 
 
 def read_source(
     connection: DuckDBPyConnection, files: list[File], flow: dict[str, Any], folder: Path, pause: Pause
 ) -> Intake:
     """Split the files. Raises `SourceError`, and whatever `pause` raises, which is called every few megabytes."""
-    (file,) = files
-    account, malformed = Account(file.path.stat().st_size), Malformed(folder / "malformed.csv")
-    reading = Reading(connection, file.path, file.shown, flow, folder, account, malformed, pause)
-    if not is_utf8_name(flow["encoding"]):
-        copy = recode(file.path, file.shown, flow["encoding"], folder / "recoded", pause)
-        reading = evolve(reading, path=copy)
-    layout = FORMATS[file.format](reading)
-    malformed.close()
-    return Intake(layout, account, malformed)
+    readings = [
+        _reading(connection, file, flow, _own(folder, n, files), pause) for n, file in enumerate(files)
+    ]
+    layouts = []
+    for file, reading in zip(files, readings, strict=True):
+        layouts.append(FORMATS[file.format](_in_utf8(reading)))
+        reading.malformed.close()
+    malformed = AllMalformed([(one.shown, one.malformed) for one in readings], folder / "malformed.csv")
+    if len(files) == 1:
+        return Intake(layouts[0], readings[0].account, malformed)
+    account = Account.of([(one.shown, one.account) for one in readings])
+    return Intake(one_after_the_other(layouts, [file.shown for file in files]), account, malformed)
+
+
+def _own(folder: Path, number: int, files: list[File]) -> Path:
+    """A folder of its own for each of several files."""
+    if len(files) == 1:
+        return folder
+    own = folder / f"file{number}"
+    own.mkdir()
+    return own
+
+
+def _reading(
+    connection: DuckDBPyConnection, file: File, flow: dict[str, Any], folder: Path, pause: Pause
+) -> Reading:
+    account, malformed = Account(file.bytes), Malformed(folder / "malformed")
+    return Reading(connection, file.path, file.shown, flow, folder, account, malformed, pause)
+
+
+def _in_utf8(reading: Reading) -> Reading:
+    encoding = reading.flow["encoding"]
+    if is_utf8_name(encoding):
+        return reading
+    copy = recode(reading.path, reading.shown, encoding, reading.folder / "recoded", reading.pause)
+    return evolve(reading, path=copy)

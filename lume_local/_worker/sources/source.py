@@ -26,11 +26,13 @@ class File:
         path: where it is: the source itself, which is only read, or a copy in the run's folder.
         shown: what messages and the column `_lume_file` call it.
         format: how it is read: one of `read.FORMATS`.
+        bytes: of the source that it is made from.
     """
 
     path: Path
     shown: str
     format: str
+    bytes: int
 
 
 class Source(Protocol):

@@ -20,7 +20,7 @@ def test_a_small_flow_has_sensible_defaults() -> None:
         "VARCHAR",
         False,
     )
-    assert (flow.source.format, flow.source.delim, flow.source.uri) == ("csv", ",", "{source_path}")
+    assert (flow.source.format, flow.source.delim, flow.source.uris) == ("csv", ",", ("{source_path}",))
     assert (flow.mapped, flow.rejects, flow.max_ratio, flow.ref) == (MAPPED, REJECTS, None, "people:v1")
 
 
@@ -86,6 +86,11 @@ MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ({"source": {"csv": {"escape": ","}}}, "source.csv.escape", "is the delimiter"),
     ({"source": {"csv": {"escape": "\\", "quote": ""}}}, "source.csv.escape", "without a quote"),
     ({"source": {"csv": {"encoding": "undefined"}}}, "source.csv.encoding", "is not an encoding"),
+    ({"source": {"uri": []}}, "source.uri", "a list of 1 to 1,000"),
+    ({"source": {"uri": ["a.csv", 1]}}, "source.uri", "1 is not a path"),
+    ({"source": {"uri": ["{source}.csv"]}}, "source.uri", "{source} is not a placeholder"),
+    ({"source": {"uri": "file:///in/*.csv"}}, "source.uri", "a pattern, and so must be a path"),
+    ({"source": {"compression": "zip"}}, "source.compression", "'zip' is none of auto, none, gzip, zstd"),
     ({"source": {"max_line_bytes": 0}}, "source.max_line_bytes", "from 1 to 64,000,000"),
     ({"source": {"max_line_bytes": 10**9}}, "source.max_line_bytes", "from 1 to 64,000,000"),
     ({"source": {"csv": {"encoding": "utf-9"}}}, "source.csv.encoding", "is not an encoding"),

@@ -279,7 +279,9 @@ def test_an_expression_reaches_no_file(tmp_path: Path) -> None:
         (tmp_path / "in.csv").write_text("a\n1\n")
         (tmp_path / "other.csv").write_text("a\n1\n")
         folder, source = tmp_path / "run", tmp_path / "in.csv"
-        confine(connection, folder, [File(source, "in.csv", "csv")], job_of({}, folder, [], source, source))
+        confine(
+            connection, folder, [File(source, "in.csv", "csv", 4)], job_of({}, folder, [], source, source)
+        )
         assert connection.execute(f"FROM read_csv('{tmp_path}/in.csv')").fetchall() == [(1,)]
         for attempt in (
             f"FROM read_csv('{tmp_path}/other.csv')",

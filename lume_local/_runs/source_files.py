@@ -1,0 +1,90 @@
+"""Which files a run reads: those that its flow's `uri` names, patterns and lists included."""
+
+import glob
+import os
+import re
+from pathlib import Path
+
+from attrs import frozen
+
+from lume_local._runs.paths import UPLOAD, PathRefused, Roots, spelled
+
+MOST_FILES = 1000
+"""That one run may read."""
+_ESCAPED = re.compile(r"\[([*?[])\]")
+"""A character as `glob.escape` writes it."""
+
+
+@frozen
+class Wanted:
+    """What a run is to read: the texts of its flow's `source.uri`, with the run's source path."""
+
+    uris: tuple[str, ...]
+    source_path: str
+
+    @property
+    def texts(self) -> list[str]:
+        """The paths and patterns, filled in; an upload takes the place of them all."""
+        return list(dict.fromkeys(spelled(uri, self.source_path) for uri in self.uris))
+
+    @property
+    def is_single(self) -> bool:
+        """Whether this is one file that is named, and not looked for."""
+        return len(self.texts) == 1 and not self._patterns()
+
+    def key(self, roots: Roots) -> str:
+        """One key for all spellings of the same source. Raises `PathRefused`."""
+        patterns = self._patterns()
+        for text in self.texts:
+            roots.source(_folder(patterns[text]) if text in patterns else text)
+        return "\n".join(str(roots.located(text)) for text in self.texts)
+
+    def looked_up(self, roots: Roots) -> str:
+        """For messages: from which folder a relative path was taken."""
+        return roots.looked_up(self.texts[0]) if self.is_single else ""
+
+    def files(self, roots: Roots) -> list[Path]:
+        """The files, those of a pattern in the order of their names. Raises `PathRefused`."""
+        if self.is_single:
+            return [roots.source(self.texts[0])]
+        patterns, found = self._patterns(), dict[Path, None]()
+        for text in self.texts:
+            matches = _matches(roots, patterns[text]) if text in patterns else [text]
+            if not matches:
+                raise PathRefused(
+                    f"no file matches {text!r}{roots.looked_up(text)}: put files there, then submit the run again"
+                )
+            found.update(dict.fromkeys(roots.source(match) for match in matches))
+        if len(found) > MOST_FILES:
+            raise PathRefused(f"the source has {len(found):,} files, and a run reads {MOST_FILES:,} at most")
+        return list(found)
+
+    def _patterns(self) -> dict[str, str]:
+        """The patterns by their texts. Only what the flow says is one: a source path means itself."""
+        if self.source_path.startswith(UPLOAD):
+            return {}
+        return {
+            spelled(uri, self.source_path): uri.replace("{source_path}", glob.escape(self.source_path))
+            for uri in self.uris
+            if glob.has_magic(uri)
+        }
+
+
+def _folder(pattern: str) -> str:
+    """What a pattern has before its first part with a wildcard: that must be ours before anything is looked for."""
+    parts = pattern.split("/")
+    fixed = next(n for n, part in enumerate(parts) if glob.has_magic(_ESCAPED.sub("", part)))
+    return _unescaped("/".join(parts[:fixed])) or ("/" if pattern.startswith("/") else ".")
+
+
+def _unescaped(text: str) -> str:
+    """The opposite of `glob.escape`."""
+    return _ESCAPED.sub(r"\1", text)
+
+
+def _matches(roots: Roots, pattern: str) -> list[str]:
+    """The files that match, sorted; folders and hidden files do not. Raises `PathRefused`."""
+    roots.source(_folder(pattern))
+    first = f"{glob.escape(str(roots.folders[0]))}/"
+    whole = pattern if pattern.startswith("/") else first + pattern
+    return sorted(path for path in glob.iglob(whole, recursive=True) if os.path.isfile(path))

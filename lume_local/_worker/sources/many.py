@@ -1,0 +1,92 @@
+"""Several files as one source: their rows one after the other, in columns of the same names."""
+
+# ruff: noqa: S608 - the parts of its SQL are constants or quoted.
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from attrs import frozen
+
+from lume_local._worker.checks import text
+from lume_local._worker.sources.intake import Malformed
+from lume_local._worker.statements import Layout
+
+
+def one_after_the_other(layouts: list[Layout], shown: list[str]) -> Layout:
+    """All rows of all files, each with the name of its file in `_lume_file`."""
+    raw: dict[tuple[str, int], str] = {}
+    places = []
+    for layout in layouts:
+        keys = list(_keys(layout.raw))
+        raw.update({key: name for key, name in zip(keys, layout.raw, strict=True) if key not in raw})
+        places.append({key: n for n, key in enumerate(keys)})
+    readers = " UNION ALL ".join(
+        f"SELECT {', '.join(_items(layout, place, list(raw)))}, {text(name)} AS _lume_file FROM ({layout.reader})"
+        for layout, place, name in zip(layouts, places, shown, strict=True)
+    )
+    at = {key: n for n, key in enumerate(raw)}
+    of_the_first = {n: key for key, n in places[0].items()}
+    visible = {name: at[of_the_first[n]] for name, n in layouts[0].visible.items()}
+    return Layout(readers, tuple(raw.values()), visible, layouts[0].json_lines, of_files=True)
+
+
+def _keys(names: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+    """A column by its name, and by the how manieth of that name it is."""
+    seen: dict[str, int] = {}
+    for name in names:
+        lower = name.lower()
+        seen[lower] = seen.get(lower, 0) + 1
+        yield lower, seen[lower]
+
+
+def _items(layout: Layout, place: dict[tuple[str, int], int], keys: list[tuple[str, int]]) -> list[str]:
+    """A column that is not in this file is NULL."""
+    items = [f"_lume_s{place[key]}" if key in place else "NULL::VARCHAR" for key in keys]
+    named = [f"{item} AS _lume_s{n}" for n, item in enumerate(items)]
+    return [*named, "_lume_line_text"] if layout.json_lines else named
+
+
+@frozen
+class AllMalformed:
+    """The lines of all files that can't be rows.
+
+    Attributes:
+        by_file: what there is of each, in their order.
+        path: where they are put for DuckDB.
+    """
+
+    by_file: list[tuple[str, Malformed]]
+    path: Path
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many there are, by reason."""
+        counts: dict[str, int] = {}
+        for _, malformed in self.by_file:
+            for reason, count in malformed.counts.items():
+                counts[reason] = counts.get(reason, 0) + count
+        return counts
+
+    @property
+    def total(self) -> int:
+        """How many there are."""
+        return sum(malformed.total for _, malformed in self.by_file)
+
+    @property
+    def longest(self) -> int:
+        """Bytes of the longest of them."""
+        return max(malformed.longest for _, malformed in self.by_file)
+
+    def rows(self) -> Iterator[tuple[str, int, str, bytes]]:
+        """File, line, reason and text of each."""
+        for shown, malformed in self.by_file:
+            for line, reason, raw in malformed.rows():
+                yield shown, line, reason, raw
+
+    def as_text(self) -> Path:
+        r"""All of them in one file for DuckDB: bytes that aren't UTF-8 as `\xff`."""
+        with self.path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            for shown, line, reason, raw in self.rows():
+                writer.writerow((shown, line, reason, raw.decode("utf-8", "backslashreplace")))
+        return self.path

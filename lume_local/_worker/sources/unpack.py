@@ -1,0 +1,55 @@
+"""Compressed files. However little is in one, no more comes out of it than the flow allows."""
+
+import gzip
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lume_local._worker.sources.files import BLOCK
+from lume_local._worker.sources.source import Pause, SourceError
+
+if sys.version_info >= (3, 14):
+    from compression.zstd import DecompressionParameter, ZstdError, ZstdFile
+else:
+    from backports.zstd import DecompressionParameter, ZstdError, ZstdFile
+
+_SUFFIXES = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+_WINDOW_LOG = 27
+"""128 MB: what a decompressor of this format must have at hand, and no more."""
+
+
+def compression_of(name: str, said: str) -> str | None:
+    """How a file of this name is compressed; `said` is the flow's word."""
+    if said == "auto":
+        return _SUFFIXES.get(Path(name).suffix.lower())
+    return None if said == "none" else said
+
+
+def _zstd(path: Path) -> Any:
+    return ZstdFile(path, options={DecompressionParameter.window_log_max: _WINDOW_LOG})
+
+
+_OPENERS: dict[str, Callable[[Path], Any]] = {"gzip": gzip.open, "zstd": _zstd}
+
+
+def unpack(path: Path, shown: str, compression: str, target: Path, most: int, pause: Pause) -> int:
+    """Write what is in a compressed file, `most` bytes at the most; how many it was. Raises `SourceError`."""
+    written = 0
+    with target.open("wb") as out:
+        try:
+            with _OPENERS[compression](path) as packed:
+                while block := packed.read(BLOCK):
+                    pause()
+                    written += len(block)
+                    if written > most:
+                        raise SourceError(
+                            f"{shown} unpacks to more than source.max_unpacked_bytes allows: {most:,} are left"
+                        )
+                    out.write(block)
+        except (EOFError, gzip.BadGzipFile, zlib.error, ZstdError) as error:
+            raise SourceError(
+                f"{shown} is not a whole {compression} file: {error}. Copy it again, or say source.compression"
+            ) from None
+    return written

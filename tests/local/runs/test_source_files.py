@@ -1,0 +1,126 @@
+"""Patterns and lists: which files a run reads, and that none lies outside of the roots."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+from local.servers import serve
+
+from lume_local._runs import source_files
+from lume_local._runs.paths import PathRefused, Roots
+from lume_local._runs.source_files import Wanted
+
+DAILY = """
+flow = "daily"
+version = "v1"
+[source]
+uri = ["{source_path}/*.csv.gz", "late/{source_path}.csv"]
+[target]
+mapped = "{data}/daily/{source_path}.csv"
+rejects = "{data}/daily/{source_path}.rejects.csv"
+[columns.id]
+type = "integer"
+unique = true
+"""
+
+
+@pytest.fixture
+def roots(tmp_path: Path) -> Roots:
+    root = tmp_path / "in [1]"  # a root means itself, whatever its name
+    for name in ("in [1]/2024", "in [1]/a*b/c", "in [1]/a+b", "data", "secret"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in (
+        "2024/b.csv",
+        "2024/a.csv",
+        "2024/c.txt",
+        "2024/.d.csv",
+        "a*b/x.csv",
+        "a+b/y.csv",
+        "a*b/c/z.csv",
+    ):
+        (root / name).write_text("id\n1\n")
+    (root / "2024/folder.csv").mkdir()
+    (tmp_path / "secret/s.csv").write_text("id\n1\n")
+    (root / "way_out").symlink_to(tmp_path / "secret")
+    return Roots.of((root,), tmp_path / "data")
+
+
+def found(roots: Roots, uris: list[str], source_path: str = "x") -> list[str]:
+    root = roots.folders[0]
+    return [str(path.relative_to(root)) for path in Wanted(tuple(uris), source_path).files(roots)]
+
+
+def test_a_pattern(roots: Roots) -> None:
+    assert found(roots, ["2024/*.csv"]) == ["2024/a.csv", "2024/b.csv"]
+    assert found(roots, ["**/[xyz].csv"]) == ["a*b/c/z.csv", "a*b/x.csv", "a+b/y.csv"]
+    assert found(roots, [f"{roots.folders[0].parent}/in ?1]/2024/a*".replace("?", "[[]")]) == ["2024/a.csv"]
+
+
+def test_a_source_path_means_itself(roots: Roots) -> None:
+    assert found(roots, ["{source_path}/*.csv"], "a*b") == ["a*b/x.csv"]
+    assert found(roots, ["{source_path}"], "a*b/x.csv") == ["a*b/x.csv"]
+    assert found(roots, ["{source_path}/**/*.csv"], str(roots.folders[0] / "a*b")) == [
+        "a*b/c/z.csv",
+        "a*b/x.csv",
+    ]
+
+
+def test_a_list(roots: Roots) -> None:
+    assert found(roots, ["a+b/y.csv", "2024/b.csv", "2024/*.csv"]) == [
+        "a+b/y.csv",
+        "2024/b.csv",
+        "2024/a.csv",
+    ]
+    assert found(roots, ["2024/none.csv"]) == ["2024/none.csv"], "the worker says that it isn't there"
+
+
+@pytest.mark.parametrize(
+    ("uri", "source_path", "words"),
+    [
+        (
+            "2025/*.csv",
+            "x",
+            r"no file matches '2025/\*\.csv' .'2025/\*\.csv' is relative to the server's root",
+        ),
+        ("{source_path}/*.csv", "/etc", "lies outside"),
+        ("{source_path}/*.csv", "../secret", "'..' part"),
+        ("way_out/*.csv", "x", "lies outside"),
+        ("*/s.csv", "x", "lies outside"),
+    ],
+)
+def test_refused(roots: Roots, uri: str, source_path: str, words: str) -> None:
+    with pytest.raises(PathRefused, match=words):
+        Wanted((uri,), source_path).files(roots)
+
+
+def test_too_many(roots: Roots, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_files, "MOST_FILES", 1)
+    with pytest.raises(PathRefused, match="the source has 2 files, and a run reads 1 at most"):
+        found(roots, ["2024/*.csv"])
+
+
+async def test_a_day_as_one_run(home: Path) -> None:
+    (home / "flows/daily.v1.toml").write_text(DAILY)
+    (home / "d1").mkdir()
+    (home / "late").mkdir()
+    (home / "late/d1.csv").write_text("id\n4\n1\n")
+    for name, rows in (("b", "3\nx\n"), ("a", "1\n2\n")):
+        (home / f"d1/{name}.csv.gz").write_bytes(gzip.compress(f"id\n{rows}".encode()))
+    async with serve(home) as wire:
+        run = await wire.run("daily:v1", "d1")
+        assert run["status"] == "PARTIAL_FAILED", run
+        assert (home / ".lume/daily/d1.csv").read_text() == "id\n1\n2\n3\n4\n"
+        rejects = (home / ".lume/daily/d1.rejects.csv").read_text().splitlines()
+        assert [line.split(",")[3] for line in rejects] == ["_lume_file", "d1/b.csv.gz", "late/d1.csv"]
+        files = run["metadata"]["metrics"]["source"]["files"]
+        assert [file["file"] for file in files] == ["d1/a.csv.gz", "d1/b.csv.gz", "late/d1.csv"]
+        assert (await wire.submit("daily:v1", "./d1")).status == 409, "one source, however it is spelled"
+        none = await wire.run("daily:v1", "d2")
+        assert none["status"] == "FAILED"
+        assert "no file matches 'd2/*.csv.gz'" in none["metadata"]["error_message"]
+        assert (await wire.submit("daily:v1", "/etc")).status == 422
+        await wire.ask("PUT", "/v1/uploads/day.csv", data=b"id\n7\n")
+        assert (await wire.run("daily:v1", "upload://day.csv"))["status"] == "SUCCEEDED", (
+            "an upload is the source alone"
+        )
+        assert (home / ".lume/daily/uploads/day.csv.csv").read_text() == "id\n7\n"

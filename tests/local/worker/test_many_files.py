@@ -1,0 +1,146 @@
+"""Compressed files, and several files as one source: the account has each, every row says where it is from."""
+
+import gzip
+import json
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from local.flows import people
+from local.one_run import Result, fetch, job_of, read_rejects
+
+from lume_local._flow.definition import read_definition
+from lume_local._worker.compile import compile_flow
+from lume_local._worker.engine import Run, RunFailed, connect
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+COLUMNS: dict[str, Any] = {"id": {"type": "integer", "required": True, "unique": True}, "name": {}}
+
+
+def execute(folder: Path, *files: tuple[str, bytes], rejects: str = ".csv", **changes: Any) -> Result:
+    """Run a flow over several files."""
+    (folder / "run").mkdir(parents=True)
+    paths = [folder / name for name, _ in files]
+    for path, (_, content) in zip(paths, files, strict=True):
+        path.write_bytes(content)
+    target = folder / f"rejects{rejects}"
+    with connect() as connection:
+        flow = compile_flow(connection, read_definition(people(**{"columns": COLUMNS, **changes})))
+        job = job_of(flow, folder / "run", paths, folder / "mapped.csv", target)
+        for file in job.source["files"]:
+            file["shown"] = Path(file["path"]).name
+        record = Run(connection, job, lambda name, rows: None).execute()
+    written = target.read_bytes() if record["target_locations"]["rejects"] else b""
+    rows = read_rejects(written, flow) if rejects == ".csv" else []
+    return Result(record["metrics"], fetch(f"{folder}/mapped.csv"), written, rows)
+
+
+FIRST, SECOND = b'id,name\n1,Ann\nx,Bo\n3,"C\n', b"Name,More,ID\nDee,?,4\nEve,?,1\nFay,?\n"
+
+
+def test_columns_by_their_names_and_rows_in_their_order(tmp_path: Path) -> None:
+    result = execute(tmp_path, ("a.csv", FIRST), ("b.csv.gz", gzip.compress(SECOND)))
+    assert result.mapped == [(1, "Ann"), (4, "Dee")]
+    wanted = [
+        ("2", "", "id: is not a valid integer", "a.csv", "x", "Bo", "", ""),
+        ("4", "", "id: repeats the value of an earlier row", "b.csv.gz", "1", "Eve", "?", ""),
+        ("", "4", "malformed line: broken quotes", "a.csv", "", "", "", '3,"C'),
+        ("", "4", "malformed line: too few columns", "b.csv.gz", "", "", "", "Fay,?"),
+    ]
+    assert [tuple(row.values()) for row in result.rejects] == wanted
+    assert list(result.rejects[0])[3:7] == ["_lume_file", "id", "name", "More"]
+    source = result.metrics["source"]
+    assert source["files"] == [
+        {"file": "a.csv", "bytes": len(FIRST), "lines": 4, "records": 3},
+        {"file": "b.csv.gz", "bytes": len(gzip.compress(SECOND)), "lines": 4, "records": 3},
+    ]
+    assert [source[name] for name in ("bytes", "lines", "records")] == [
+        sum(file[name] for file in source["files"]) for name in ("bytes", "lines", "records")
+    ]
+    assert result.metrics["rows_read"] == 6
+
+
+@pytest.mark.parametrize("suffix", [".ndjson", ".csv", ".parquet"])
+def test_ndjson(tmp_path: Path, suffix: str) -> None:
+    first, second = b'{"id":1}\n{"id":"x"}\n{"id":2,"more":2e0}\n[]\n', b'{"id":5}\r\n{"id":NaN}\r\n{"id":5}'
+    files = ("a", first), ("b", second)
+    result = execute(tmp_path, *files, rejects=suffix, source={"format": "ndjson"})
+    assert [row[0] for row in result.mapped] == [1, 2, 5]
+    assert (result.metrics["rows_read"], result.metrics["rows_rejected"]) == (7, 4)
+    if suffix == ".ndjson":
+        rejects = [json.loads(line) for line in result.rejects_file.splitlines()]
+        assert [row["_lume_file"] for row in rejects] == ["a", "b", "a", "b"]
+        assert [row.get("_lume_line") for row in rejects] == [None, None, 4, 2]
+    else:
+        found = duckdb.sql(f"SELECT _lume_file FROM '{tmp_path}/rejects{suffix}'").fetchall()
+        assert [name for (name,) in found] == ["a", "b", "a", "b"]
+
+
+def test_without_quotes(tmp_path: Path) -> None:
+    source = {"csv": {"quote": "", "delim": ";"}}
+    result = execute(
+        tmp_path, ("a;1.csv", b"id;name\n1;A\nx;B\n2\n"), ("b", b"id;name\n3;C\n"), source=source
+    )
+    assert [row["_lume_file"] for row in result.rejects] == ["a 1.csv", "a 1.csv"]
+
+
+def test_a_column_that_one_of_them_lacks(tmp_path: Path) -> None:
+    with pytest.raises(RunFailed, match=r"b\.csv has no column 'name', which people:v1 reads"):
+        execute(tmp_path, ("a.csv", FIRST), ("b.csv", b"id\n1\n"))
+
+
+@pytest.mark.parametrize("packed", [gzip.compress, zstd.compress])
+@pytest.mark.parametrize("said", ["auto", "by name"])
+def test_compressed(tmp_path: Path, packed: Any, said: str) -> None:
+    name = "gzip" if packed is gzip.compress else "zstd"
+    suffix = {"gzip": ".GZ", "zstd": ".zst"}[name] if said == "auto" else ""
+    content = packed(b"id,name\n1,A\n") + packed(b"2,B\n")  # of several members, as tools append them
+    source = {} if said == "auto" else {"compression": name}
+    result = execute(tmp_path, (f"in{suffix}", content), source=source)
+    assert result.mapped == [(1, "A"), (2, "B")]
+    assert result.metrics["source"] == {"bytes": len(content), "lines": 3, "records": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("cut.gz", gzip.compress(b"id,name\n" + b"1,A\n" * 1000)[:-20]),
+        ("wrong.gz", b"id,name\n1,A\n"),
+        ("damaged.gz", gzip.compress(b"id,name\n1,A\n")[:-8] + bytes(8)),
+        ("more.gz", gzip.compress(b"id,name\n1,A\n") + b"2,B\n"),
+        ("not.gz", b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff" + zlib.compress(b"id\n")),
+        ("cut.zst", zstd.compress(b"id,name\n" + b"1,A\n" * 1000)[:-5]),
+        ("wrong.zst", b"id,name\n1,A\n"),
+    ],
+)
+def test_damaged(tmp_path: Path, name: str, content: bytes) -> None:
+    kind = "gzip" if name.endswith("gz") else "zstd"
+    with pytest.raises(RunFailed, match=rf"{name} is not a whole {kind} file: .*\. Copy it again"):
+        execute(tmp_path, (name, content))
+    assert not list(tmp_path.glob("mapped*"))
+
+
+@pytest.mark.parametrize("packed", [gzip.compress, zstd.compress])
+def test_a_bomb(tmp_path: Path, packed: Any) -> None:
+    content = packed(b"id,name\n" + b"1," + b"A" * 50_000_000 + b"\n")
+    assert len(content) < 60_000
+    suffix = "gz" if packed is gzip.compress else "zst"
+    source = {"max_unpacked_bytes": 9_000_000}
+    with pytest.raises(
+        RunFailed, match=r"unpacks to more than source\.max_unpacked_bytes allows: 8,999,988 are left"
+    ):
+        execute(tmp_path, ("a.gz", gzip.compress(b"id,name\n1,A\n")), (f"b.{suffix}", content), source=source)
+    left = sum(path.stat().st_size for path in (tmp_path / "run").glob("unpacked*"))
+    assert left <= 9_000_000
+
+
+def test_a_suffix_that_says_nothing(tmp_path: Path) -> None:
+    result = execute(tmp_path, ("plain.gz", b"id,name\n1,A\n"), source={"compression": "none"})
+    assert result.mapped == [(1, "A")]
