@@ -18,7 +18,7 @@ PACKAGES = [name for name in ALL if (ROOT / name).is_dir()]
 WINGS = {
     "lume_async": """
         _base _exports
-        errors
+        errors _metrics
         _decoding
         models
         _wire _webhooks
@@ -101,7 +101,7 @@ ROWS = {
 """The same inside each wing of the core."""
 
 PURE = [
-    *("errors", "models", "_decoding", "_base/backoff", "_base/duration"),
+    *("errors", "models", "_decoding", "_metrics", "_base/backoff", "_base/duration"),
     *("_http/throttle", "_webhooks/signatures"),
     *("_wire/answers", "_wire/endpoints", "_wire/lost_answers", "_wire/retry", "_wire/withhold"),
 ]

@@ -9,6 +9,12 @@ import pytest
 from local.flows import PEOPLE_CSV, people, slow_rows
 from local.wire import Wire
 
+COLUMNS = {
+    "id": {"nulls": 0, "min": "1", "max": "3", "distinct": 3},
+    "email": {"nulls": 0, "min": None, "max": None, "distinct": 3},
+    "age": {"nulls": 1, "min": "31", "max": "47", "distinct": 2},
+}
+
 
 async def test_a_clean_source_succeeds(wire: Wire, home: Path) -> None:
     run = await wire.run("people:v1", "people.csv", run_metadata={"ticket": 7})
@@ -23,6 +29,7 @@ async def test_a_clean_source_succeeds(wire: Wire, home: Path) -> None:
         "reject_reasons": {},
         "warnings": {},
         "source": {"bytes": len(PEOPLE_CSV), "lines": 4, "records": 3},
+        "columns": COLUMNS,
     }
     assert [stage["name"] for stage in metadata["stages"]] == [
         "SYNCING_SOURCE",
@@ -67,6 +74,7 @@ async def test_bad_rows_are_rejected_with_their_reasons_and_raw_values(wire: Wir
         },
         "warnings": {},
         "source": {"bytes": (home / "mixed.csv").stat().st_size, "lines": 9, "records": 8},
+        "columns": COLUMNS,
     }
     with Path(run["metadata"]["target_locations"]["rejects"]).open(newline="") as file:
         rejects = list(csv.DictReader(file))
