@@ -17,21 +17,19 @@ export function actions(run) {
 }
 
 function button(name, act, look = "") {
-  return el("button", {
-    class: look,
-    on: {
-      async click(event) {
-        event.target.disabled = true;
-        try {
-          await act();
-        } catch (error) {
-          notice(error.message, true);
-        } finally {
-          event.target.disabled = false;
-        }
-      },
-    },
-  }, name);
+  let isBusy = false; // a button that is disabled would lose the focus
+  async function click() {
+    if (isBusy) return;
+    isBusy = true;
+    try {
+      await act();
+    } catch (error) {
+      notice(error.message, true);
+    } finally {
+      isBusy = false;
+    }
+  }
+  return el("button", { class: look, on: { click } }, name);
 }
 
 async function cancel(run) {

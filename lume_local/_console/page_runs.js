@@ -34,7 +34,7 @@ export async function show({ query, signal }) {
   await load();
   return {
     title: "Runs",
-    node: el("div", {}, el("h1", { tabindex: -1 }, "Runs"), await filters(query, here, signal), el("section", { class: "card" }, table("Runs, newest first", COLUMNS, body), empty, below)),
+    node: el("div", {}, el("h1", { tabindex: -1 }, "Runs"), await filters(query, here, signal), el("section", { class: "card" }, table("Runs, newest first", COLUMNS, body, "stacked"), empty, below)),
     update: load,
   };
 }

@@ -1,0 +1,85 @@
+"""For everybody: axe-core finds nothing serious, all works by keyboard, nothing is wider than a phone."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from components import package
+from console.conftest import signed_in
+from console.site import GOOD, MIXED, Site
+
+expect = package("playwright.sync_api").expect
+AXE = Path(package("axe_playwright_python").__file__).parent / "axe.min.js"
+PAGES = ["#/", "#/runs", "run", "failed", "#/flows", "#/flows/people"]
+
+
+@pytest.fixture(scope="module")
+def places(site: Site) -> dict[str, str]:
+    run = site.run("people:v1", site.write("access.csv", MIXED), run_metadata={"a": 1})
+    failed = site.run("people:v1", "access-absent.csv")
+    site.run("people:v1", site.write("access-good.csv", GOOD))
+    return {"run": f"#/runs/{run}", "failed": f"#/runs/{failed}"}
+
+
+def settled(page: Any, place: str) -> None:
+    page.evaluate("(place) => { location.hash = place; }", place)
+    page.locator("main h1").wait_for()
+    expect(page.locator("[aria-busy=true]")).to_have_count(0)
+
+
+def violations(page: Any) -> list[str]:
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("axe.run()")
+    return [
+        f"{one['impact']} {one['id']}: {node['html'][:200]} {node['failureSummary']}"
+        for one in found["violations"]
+        for node in one["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 390])
+def test_axe_finds_nothing(page: Any, places: dict[str, str], scheme: str, width: int) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 900})
+    for name in PAGES:
+        settled(page, places.get(name, name))
+        for summary in page.locator("summary").all():
+            summary.click()
+        assert violations(page) == [], name
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+    settled(page, places["run"])
+    page.get_by_role("button", name="Run again, forced").click()
+    assert violations(page) == [], "dialog"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_at_the_door(visitor: Any, site: Site, scheme: str) -> None:
+    visitor.emulate_media(color_scheme=scheme)
+    visitor.goto(site.url)
+    visitor.locator("main h1").wait_for()
+    assert violations(visitor) == []
+
+
+def test_the_keyboard_is_enough(visitor: Any, site: Site, places: dict[str, str]) -> None:
+    page = signed_in(visitor, site)
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Skip to the page")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    page.get_by_role("link", name="Runs", exact=True).focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Runs")).to_be_focused()
+    assert page.title() == "Runs · Lume"
+    page.get_by_label("Failed").focus()
+    page.keyboard.press("Space")
+    expect(page.locator("tr.run")).to_have_count(1)
+    expect(page.get_by_label("Failed")).to_be_focused()
+    page.locator("tr.run a").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_be_focused()
+    forced = page.get_by_role("button", name="Run again, forced")
+    forced.focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Escape")
+    expect(forced).to_be_focused()

@@ -1,0 +1,151 @@
+"""The list of runs, the flows, the overview; what changes while one looks; 100,000 runs."""
+
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from components import package
+from console.conftest import signed_in
+from console.site import GOOD, MIXED, Site, running, usual
+from local.flows import PEOPLE
+from local.many_runs import add_runs
+
+expect = package("playwright.sync_api").expect
+
+
+def go(page: Any, place: str, heading: str) -> None:
+    page.evaluate("(place) => { location.hash = place; }", place)
+    page.get_by_role("heading", name=heading, exact=True, level=1).wait_for()
+
+
+def runs(page: Any) -> Any:
+    return page.locator("tr.run")
+
+
+def test_runs_are_filtered(page: Any, site: Site) -> None:
+    site.run("people:v1", site.write("filter-good.csv", GOOD))
+    site.run("people:v1", site.write("filter-mixed.csv", MIXED))
+    site.run("people:v1", "filter-absent.csv")
+    site.run("notes:v1", site.write("filter.ndjson", '{"text": "fine", "stars": 1}\n'))
+    go(page, "#/runs?source=filter", "Runs")
+    expect(runs(page)).to_have_count(4)
+    page.get_by_label("Flow").fill("people")
+    page.get_by_label("Flow").press("Enter")
+    expect(runs(page)).to_have_count(3)
+    expect(page.get_by_label("Flow")).to_be_focused()
+    page.get_by_label("Failed").check()
+    expect(runs(page)).to_have_count(1)
+    expect(runs(page)).to_contain_text("filter-absent.csv")
+    page.get_by_label("Partial").check()
+    expect(runs(page)).to_have_count(2)
+    page.get_by_label("Failed").uncheck()
+    page.get_by_label("Partial").uncheck()
+    page.get_by_label("Needs attention").check()
+    expect(runs(page)).to_have_count(2)
+    page.get_by_label("Source contains").fill("mixed")
+    page.get_by_label("Source contains").press("Enter")
+    expect(runs(page)).to_have_count(1)
+    expect(runs(page)).to_contain_text("66.7 %")
+    page.get_by_label("Created").select_option("Last hour")
+    expect(runs(page)).to_have_count(1)
+    page.go_back()
+    page.reload()
+    expect(page.get_by_label("Source contains")).to_have_value("mixed")
+    page.get_by_label("Flow").fill("nobody:v9")
+    page.get_by_label("Flow").press("Enter")
+    expect(page.get_by_text("No run is like that.")).to_be_visible()
+
+
+def test_a_run_appears_and_changes_while_one_looks(page: Any, site: Site) -> None:
+    go(page, "#/runs?flow=slow", "Runs")
+    page.get_by_label("Flow").wait_for()
+    run_id = site.submit("slow:v1", "slow.csv")
+    row = page.locator(f"tr[data-key='{run_id}']")
+    expect(row).to_contain_text("Transforming")
+    row.get_by_role("link").first.focus()
+    site.ask("POST", f"/v1/runs/{run_id}/cancel")
+    expect(row).to_contain_text("Cancelled")
+    expect(row.get_by_role("link").first).to_be_focused()
+
+
+def test_the_overview_counts_and_names_what_waits(page: Any, site: Site) -> None:
+    site.run("people:v1", site.write("waits.csv", MIXED))
+    go(page, "#/", "Overview")
+    waiting = page.locator(".card", has_text="Waits for a person")
+    expect(waiting).to_contain_text("waits.csv")
+    expect(waiting).to_contain_text("66.7 % of 3 rows rejected")
+    expect(page.locator(".card", has_text="Worst flows")).to_contain_text("people:v1")
+    page.get_by_text("As a table").click()
+    before = page.locator(".figure", has_text="Runs").first.locator("dd").inner_text()
+    site.run("people:v1", "waits.csv", force_rerun=True)
+    expect(page.locator(".figure", has_text="Runs").first.locator("dd")).not_to_have_text(before)
+    expect(page.get_by_role("table", name="Runs per hour")).to_be_visible()
+    waiting.get_by_role("link", name=re.compile("waits.csv")).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("waits.csv")
+
+
+def test_a_flow_with_its_versions_and_what_one_changes(page: Any, site: Site) -> None:
+    second = PEOPLE.replace('"v1"', '"v2"').replace("maximum = 150", "maximum = 120")
+    second = second.replace("[columns.age]", '[columns.name]\nsql = "Name"\n[columns.age]')
+    (site.home / "flows" / "people.v2.toml").write_text(second)
+    site.run(
+        "people:v2", site.write("versions.csv", "id,Email,Age,Name\n1,a@b.org,130,Ann\n2,b@b.org,3,Bo\n")
+    )
+    go(page, "#/flows", "Flows")
+    page.get_by_role("link", name="people:v2").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("people")
+    columns = page.get_by_role("table", name="Columns")
+    expect(columns.get_by_role("row")).to_have_count(5)
+    expect(columns).to_contain_text('lower(trim("Email"))')
+    expect(columns).to_contain_text("format email")
+    changed = page.locator(".change")
+    expect(changed).to_have_count(2)
+    expect(changed.filter(has_text="column age").locator(".removed")).to_have_text("- maximum = 150\n")
+    expect(changed.filter(has_text="column age").locator(".diff .added")).to_have_text("+ maximum = 120\n")
+    expect(changed.filter(has_text="column name")).to_contain_text("added")
+    chart = page.locator(".card", has_text="Share of rejected rows")
+    chart.get_by_text("As a table").click()
+    expect(chart.get_by_role("row").filter(has_text="v2")).to_contain_text("50.0 %")
+    page.get_by_role("navigation", name="Versions").get_by_role("link", name="v1").click()
+    expect(page.get_by_role("heading", name="Columns of v1")).to_be_visible()
+    page.get_by_label("Compared with").select_option("v2")
+    expect(page.locator(".change").filter(has_text="column name")).to_contain_text("removed")
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A server with 100,000 runs."""
+    home = tmp_path_factory.mktemp("crowd")
+    with running(home, usual(home)):
+        pass
+    add_runs(home / ".lume/state/runs.sqlite", 100_000)
+    with running(home, usual(home)) as site:
+        yield site
+
+
+def test_100_000_runs_are_shown_at_once_and_a_page_at_a_time(visitor: Any, crowd: Site) -> None:
+    page = signed_in(visitor, crowd)
+    taken = []
+    for place in ("#/runs", "#/", "#/runs?status=FAILED&flow=flow3", "#/runs?attention=0.05", "#/runs") * 2:
+        page.goto("about:blank")
+        begun = time.monotonic()
+        page.goto(f"{crowd.url}/{place}")
+        (page.locator(".chart") if place == "#/" else runs(page).first).wait_for()
+        taken.append((time.monotonic() - begun, place))
+    for place in {place for _, place in taken}:
+        assert min(seconds for seconds, other in taken if other == place) < 1.0, taken
+    expect(runs(page)).to_have_count(50)
+    assert page.evaluate("document.querySelectorAll('*').length") < 1500
+    first = runs(page).first.get_attribute("data-key")
+    for _ in range(3):
+        last = runs(page).last.get_attribute("data-key")
+        page.get_by_role("link", name="Older").click()
+        expect(page.locator(f"tr[data-key='{last}']")).to_have_count(0)
+        expect(runs(page)).to_have_count(50)
+    page.go_back()
+    expect(runs(page)).to_have_count(50)
+    page.get_by_role("link", name="Newest").click()
+    expect(page.locator(f"tr[data-key='{first}']")).to_be_visible()
+    assert sum(item["runs"] for item in crowd.ask("GET", "/v1/statistics")["items"]) == 100_000

@@ -1,0 +1,223 @@
+"""One run: what is shown of it, and everything that a person can do with it."""
+
+import http.server
+import itertools
+import json
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from components import package
+from console.conftest import signed_in
+from console.site import GOOD, MIXED, Site, running, usual
+
+expect = package("playwright.sync_api").expect
+
+
+def open_run(page: Any, run_id: str) -> None:
+    page.evaluate("(place) => { location.hash = place; }", f"#/runs/{run_id}")
+    page.locator("header.head", has_text=run_id.removeprefix("run_")[:8]).wait_for()
+
+
+def shown_run(page: Any) -> str:
+    return str(page.url.partition("#/runs/")[2])
+
+
+def rows(page: Any, name: str) -> Any:
+    return page.get_by_role("table", name=name).locator("tbody tr")
+
+
+def test_what_is_shown_of_a_run(page: Any, site: Site) -> None:
+    run_id = site.run("people:v1", site.write("shown.csv", MIXED), run_metadata={"ticket": "A-1"})
+    open_run(page, run_id)
+    expect(page.get_by_role("heading", level=1)).to_have_text("shown.csv")
+    expect(page.locator(".figures")).to_contain_text("Rejected")
+    expect(page.locator(".figures")).to_contain_text("66.7 %")
+    life = page.locator(".timeline")
+    for stage in ("Waiting", "Reading source", "Transforming", "Writing target", "Partial"):
+        expect(life).to_contain_text(stage)
+    expect(page.get_by_text('"ticket": "A-1"')).to_be_visible()
+    rejected = rows(page, "Rejected rows")
+    expect(rejected).to_have_count(2)
+    expect(rejected.first).to_contain_text("id: is not a valid integer")
+    expect(rejected.first).to_contain_text("email: is not an email address")
+    expect(rejected.first.locator("td.blamed")).to_have_text(["x", "y"])
+    expect(rejected.last.locator("td.blamed")).to_have_text(["200"])
+    expect(rows(page, "First mapped rows")).to_have_count(1)
+    expect(rows(page, "First mapped rows")).to_contain_text("a@b.org")
+
+
+def test_a_reason_shows_its_rows(page: Any, site: Site) -> None:
+    open_run(page, site.run("people:v1", site.write("reasons.csv", MIXED)))
+    reason = page.get_by_role("link", name=re.compile("age: is above 150"))
+    reason.click()
+    expect(rows(page, "Rejected rows")).to_have_count(1)
+    expect(rows(page, "Rejected rows")).to_contain_text("200")
+    expect(reason).to_have_attribute("aria-current", "true")
+    reason.click()
+    expect(rows(page, "Rejected rows")).to_have_count(2)
+
+
+def test_many_rejected_rows_come_page_by_page(page: Any, site: Site) -> None:
+    text = "id,Email,Age\n0,a@b.org,1\n" + "".join(f"{n},nobody,{n}\n" for n in range(1, 61))
+    open_run(page, site.run("people:v1", site.write("many.csv", text)))
+    shown = rows(page, "Rejected rows")
+    expect(shown).to_have_count(25)
+    page.get_by_role("button", name="More rows").click()
+    expect(page.get_by_text("Rows 26 to 50")).to_be_visible()
+    expect(shown).to_have_count(25)
+    page.get_by_role("button", name="More rows").click()
+    expect(shown).to_have_count(10)
+    page.get_by_role("button", name="First rows").click()
+    expect(page.get_by_text("Rows 1 to 25")).to_be_visible()
+
+
+def test_a_run_is_cancelled(page: Any, site: Site) -> None:
+    run_id = site.submit("slow:v1", "slow.csv")
+    open_run(page, run_id)
+    badge = page.locator(".badge")
+    expect(badge).to_contain_text("Transforming")
+    page.get_by_role("button", name="Cancel").click()
+    expect(badge).to_have_text("Cancelled")
+    expect(page.get_by_role("alert")).to_contain_text("cancelled by request")
+    assert site.ended(run_id)["status"] == "CANCELLED"
+    expect(page.get_by_role("button", name="Run again", exact=True)).to_be_visible()
+
+
+def test_a_run_gets_on_while_one_looks(page: Any, site: Site) -> None:
+    run_id = site.submit("slow:v1", "slow.csv")
+    asked = itertools.count(1)
+
+    def further(route: Any) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json={**answer.json(), "progress": min(next(asked), 99) / 100})
+
+    page.route(f"**/v1/runs/{run_id}", further)
+    open_run(page, run_id)
+    expect(page.locator(".badge")).to_contain_text("Transforming")
+    for share in ("2.0 %", "3.0 %"):
+        expect(page.locator(".badge")).to_contain_text(share)
+    page.unroute_all(behavior="ignoreErrors")
+    site.ask("POST", f"/v1/runs/{run_id}/cancel")
+    expect(page.locator(".badge")).to_have_text("Cancelled")
+
+
+def test_a_failed_run_is_run_again(page: Any, site: Site) -> None:
+    failed = site.run("people:v1", "late.csv", run_metadata={"ticket": "B-2"})
+    open_run(page, failed)
+    expect(page.get_by_role("alert")).to_contain_text("late.csv")
+    site.write("late.csv", GOOD)
+    page.get_by_role("button", name="Run again", exact=True).click()
+    expect(page.locator(".badge")).to_have_text("Succeeded")
+    again = site.ask("GET", f"/v1/runs/{shown_run(page)}")
+    assert (again["source_path"], again["run_metadata"]) == ("late.csv", {"ticket": "B-2"})
+    assert again["id"] != failed
+    assert again["force_rerun"] is False
+
+
+def test_a_source_that_was_processed_is_processed_again_only_if_one_says_yes(page: Any, site: Site) -> None:
+    first = site.run("people:v1", site.write("twice.csv", GOOD))
+    open_run(page, first)
+    page.get_by_role("button", name="Run again", exact=True).click()
+    expect(page.locator(".notice.problem")).to_contain_text("has processed 'twice.csv'")
+    page.get_by_role("button", name="Dismiss").click()
+    expect(page.locator(".notice")).to_have_count(0)
+    forced = page.get_by_role("button", name="Run again, forced")
+    forced.click()
+    dialog = page.get_by_role("dialog", name="Run again, forced?")
+    expect(dialog).to_contain_text("twice.csv")
+    dialog.get_by_role("button", name="Back").click()
+    expect(dialog).to_have_count(0)
+    assert len(site.ask("GET", "/v1/runs?source_path=twice.csv")["items"]) == 1
+    forced.click()
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    forced.click()
+    dialog.get_by_role("button", name="Process it again").click()
+    expect(dialog).to_have_count(0)
+    page.wait_for_url(lambda url: first not in url)
+    again = site.ended(shown_run(page))
+    assert (again["status"], again["force_rerun"], again["source_path"]) == ("SUCCEEDED", True, "twice.csv")
+
+
+def test_outputs_are_downloaded_and_mended_rejects_sent(page: Any, site: Site, tmp_path: Path) -> None:
+    run_id = site.run("people:v1", site.write("mend.csv", MIXED), run_metadata={"ticket": "C-3"})
+    places = site.ask("GET", f"/v1/runs/{run_id}")["metadata"]["target_locations"]
+    open_run(page, run_id)
+    for which in ("mapped", "rejects"):
+        with page.expect_download() as started:
+            page.get_by_role("link", name=f"Download {which}").click()
+        assert started.value.suggested_filename.startswith(f"{run_id}-{which}.")
+        assert Path(started.value.path()).read_bytes() == Path(places[which]).read_bytes()
+    mended = tmp_path / "mended.csv"
+    text = Path(places["rejects"]).read_text()
+    assert (",x,y,6" in text, ",200" in text) == (True, True)
+    mended.write_text(text.replace(",x,y,6", ",2,y@z.org,6").replace(",200", ",20"))
+    page.get_by_role("button", name="Send mended rejects").click()
+    dialog = page.get_by_role("dialog", name="Send mended rejects")
+    dialog.get_by_label("Mended file").set_input_files(mended)
+    dialog.get_by_role("button", name="Send").click()
+    expect(page.locator(".badge")).to_have_text("Succeeded")
+    page.wait_for_url(lambda url: run_id not in url)
+    new = site.ask("GET", f"/v1/runs/{shown_run(page)}")
+    assert new["run_metadata"] == {"ticket": "C-3", "resubmit_of": run_id}
+    assert new["metadata"]["metrics"]["rows_mapped"] == 2
+    page.locator("dl.details").get_by_role("link", name=run_id.removeprefix("run_")[:8]).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("mend.csv")
+
+
+def test_outputs_that_were_removed_are_said_to_be(page: Any, site: Site) -> None:
+    run_id = site.run("people:v1", site.write("gone.csv", MIXED))
+    for place in site.ask("GET", f"/v1/runs/{run_id}")["metadata"]["target_locations"].values():
+        Path(place).unlink()
+    open_run(page, run_id)
+    expect(page.get_by_role("alert")).to_have_count(2)
+    expect(page.get_by_role("alert").first).to_contain_text("rejects.csv")
+
+
+def test_a_run_that_is_not_there(page: Any) -> None:
+    page.evaluate("location.hash = '#/runs/run_none'")
+    expect(page.get_by_role("heading", level=1)).to_have_text("This page can't be shown")
+    expect(page.get_by_role("alert")).to_contain_text("there is no run 'run_none'")
+
+
+@pytest.fixture
+def receiver() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Somebody who takes webhooks."""
+    received: list[dict[str, Any]] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}", received
+        server.shutdown()
+
+
+def test_webhook_deliveries(visitor: Any, tmp_path: Path, receiver: Any) -> None:
+    host, received = receiver
+    options = {"webhook_secret": "whisper", "webhook_hosts": [host]}
+    with running(tmp_path, usual(tmp_path), **options) as site:
+        run_id = site.run(
+            "people:v1", site.write("hook.csv", GOOD), webhook_url=f"http://{host}/hook?key=sesame"
+        )
+        path = f"/v1/runs/{run_id}/deliveries"
+        while site.ask("GET", path)["items"][0]["state"] != "delivered":
+            pass
+        assert [event["run_id"] for event in received] == [run_id]
+        page = signed_in(visitor, site)
+        open_run(page, run_id)
+        table = page.get_by_role("table", name="Webhook deliveries")
+        expect(table).to_contain_text("Delivered")
+        expect(table).to_contain_text(f"http://{host}")
+        assert "sesame" not in page.content()
