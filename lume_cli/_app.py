@@ -24,6 +24,7 @@ _COMMANDS = {
     "resubmit": ("resubmit", "Submit the mended rejects of a run."),
     "backfill": ("backfill", "Run a flow over many sources; resumable."),
     "serve": ("serve", "Run a Lume server on this machine."),
+    "key": ("key", "Make keys with roles for a server."),
     "console": ("console", "Print a link to the console of a server."),
     "flow": ("flow", "Write and check flow files."),
     "webhook": ("webhook", "Receive and verify webhook deliveries."),

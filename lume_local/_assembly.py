@@ -7,6 +7,7 @@ from lume_async.errors import ConfigurationError
 from lume_local._http.console import Console
 from lume_local._http.flows import FlowsApi
 from lume_local._http.front import Front
+from lume_local._http.keys import Keys
 from lume_local._http.listener import Listener
 from lume_local._http.operations import Api
 from lume_local._http.reports import Reports
@@ -58,7 +59,7 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner, Sess
             RowsApi(store, flows, reader),
             Reports(store, places),
             console,
-            settings.api_key,
+            Keys(settings.api_key, settings.keys),
             settings.keep,
         )
         listener = Listener(front, hub)

@@ -99,6 +99,7 @@ async def serve(
     keep: float | timedelta | None = KEEP,
     run_timeout: float | timedelta | None = RUN_TIMEOUT,
     dev: bool = False,
+    keys: AnyPath | None = None,
 ) -> AsyncIterator[Server]:
     """Run a server as long as the block lasts.
 
@@ -126,6 +127,8 @@ async def serve(
             takes longer is FAILED.
         dev: whether a flow version changes with its file even after it has run. Such a server is for writing flows:
             every run of it says in its metadata (`notes`) with which content it was made.
+        keys: a file of further keys, each with a role: `read`, `submit` or `admin`; `lume key new` writes it. It is
+            read again when it changes. `api_key` may do everything.
 
     Raises:
         ConfigurationError: a setting makes no sense, a flow file has a mistake, the data folder is in use, the
@@ -145,6 +148,7 @@ async def serve(
         keep,
         run_timeout,
         dev,
+        keys,
     )
     async with owned(assembled(settings), "lume_local server") as (base_url, runner, sessions):
         yield Server(base_url, settings.api_key, runner, sessions)
@@ -166,6 +170,7 @@ def serve_in_thread(
     keep: float | timedelta | None = KEEP,
     run_timeout: float | timedelta | None = RUN_TIMEOUT,
     dev: bool = False,
+    keys: AnyPath | None = None,
 ) -> Iterator[ThreadedServer]:
     """Run a server in a thread as long as the block lasts, for synchronous code; as `serve` otherwise."""
     options: dict[str, Any] = {
@@ -182,6 +187,7 @@ def serve_in_thread(
         "keep": keep,
         "run_timeout": run_timeout,
         "dev": dev,
+        "keys": keys,
     }
     host_thread = _ServerThread(options)
     server = host_thread.start()

@@ -39,6 +39,7 @@ class Settings:
     run_timeout: float | None
     """Seconds; None for any time."""
     dev: bool
+    keys: Path | None
 
     @classmethod
     def of(
@@ -56,6 +57,7 @@ class Settings:
         keep: float | timedelta | None,
         run_timeout: float | timedelta | None,
         dev: bool,
+        keys: AnyPath | None,
     ) -> "Settings":
         """The settings, as `serve` describes them. Raises `ConfigurationError`."""
         if max_active < 1:
@@ -74,6 +76,7 @@ class Settings:
             keep=_seconds("keep", keep),
             run_timeout=_seconds("run_timeout", run_timeout),
             dev=dev,
+            keys=None if keys is None else Path(keys),
         )
 
 

@@ -42,6 +42,11 @@ _address = stack(
         metavar="VARIABLE",
         help="Environment variable that holds the API key; default: a generated key.",
     ),
+    click.option(
+        "--keys",
+        metavar="FILE",
+        help="File with further keys, each with a role; `lume key new` writes it. Read again when it changes.",
+    ),
 )
 _bounds = stack(
     click.option(
@@ -133,6 +138,7 @@ def _of_serve(
     run_timeout: float | None,
     webhook_variables: tuple[str, ...],
     webhook_hosts: tuple[str, ...],
+    keys: str | None,
     **others: Any,
 ) -> dict[str, Any]:
     """The arguments of `lume_local.serve`; options not given are left to its defaults."""
@@ -153,6 +159,8 @@ def _of_serve(
         wanted["webhook_secret"] = [
             os.fsencode(_of_variable("--webhook-secret-env", name)) for name in webhook_variables
         ]
+    if keys is not None:
+        wanted["keys"] = keys
     if webhook_hosts:
         wanted["webhook_hosts"] = webhook_hosts
     return wanted

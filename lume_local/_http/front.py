@@ -1,7 +1,6 @@
 """HTTP around the operations: routing, the API key, the headers of every response, errors as problem documents."""
 
 import asyncio
-import hmac
 import logging
 import sqlite3
 import uuid
@@ -14,6 +13,7 @@ from aiohttp import web
 from lume_local._http.console import Console
 from lume_local._http.download import sent
 from lume_local._http.flows import FlowsApi
+from lume_local._http.keys import OWN, Holder, Keys, needed
 from lume_local._http.messages import Answer, Ask, Content
 from lume_local._http.operations import CAPABILITIES, Api
 from lume_local._http.problems import Problem, odd_problem
@@ -88,13 +88,13 @@ class Front:
         rows: RowsApi,
         reports: Reports,
         console: Console,
-        api_key: str,
+        keys: Keys,
         keep: float | None,
     ) -> None:
         self._api, self._console = api, console
         self._headers = {} if keep is None else {"Lume-Idempotency-Expires": str(int(keep))}
         self._router = _router(api, flows, rows, reports, console)
-        self._api_key = api_key.encode()
+        self._keys = keys
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request. Never raises, except where it is cancelled because its client has gone."""
@@ -130,8 +130,8 @@ class Front:
 
     async def _answer(self, request: web.BaseRequest) -> Answer:
         path = request.path
-        if path not in _OPEN and not path.startswith(_OPEN_BELOW):
-            self._authenticate(request)
+        is_open = path in _OPEN or path.startswith(_OPEN_BELOW)
+        holder = OWN if is_open else self._authenticated(request)
         match = await self._router.resolve(cast(Any, request))
         error = match.http_exception
         if isinstance(error, web.HTTPMethodNotAllowed):
@@ -142,15 +142,29 @@ class Front:
             raise Problem(
                 "not-found", f"there is nothing at {path[:200]}: the paths are listed in /openapi.yaml"
             )
+        _authorize(holder, request.method, match.route)
         operation = cast(Operation, match.handler)
         return await operation(await _ask(request, dict(match), operation == self._api.upload))
 
-    def _authenticate(self, request: web.BaseRequest) -> None:
+    def _authenticated(self, request: web.BaseRequest) -> Holder:
         if _KEY_HEADER not in request.headers and self._console.admits(request.method, request.headers):
-            return
+            return OWN
         given = request.headers.get(_KEY_HEADER, "").encode("utf-8", "surrogateescape")
-        if not hmac.compare_digest(given, self._api_key):
+        holder = self._keys.holder(given)
+        if holder is None:
             raise Problem("unauthorized", f"send the server's API key in the header {_KEY_HEADER}")
+        return holder
+
+
+def _authorize(holder: Holder, method: str, route: web.AbstractRoute) -> None:
+    assert route.resource is not None
+    role = needed(method, route.resource.canonical)
+    if holder.role < role:
+        raise Problem(
+            "forbidden",
+            f"this needs a key with the role {role.name.lower()}, and {holder.name!r} has the role "
+            f"{holder.role.name.lower()}",
+        )
 
 
 async def _ask(request: web.BaseRequest, path: dict[str, Any], is_streamed: bool) -> Ask:

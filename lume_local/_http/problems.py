@@ -11,6 +11,7 @@ _TITLES = {
     "invalid-cursor": (400, "The cursor is unknown here"),
     "invalid-idempotency-key": (400, "The idempotency key is invalid"),
     "unauthorized": (401, "The API key is missing or wrong"),
+    "forbidden": (403, "The API key may not do this"),
     "not-found": (404, "There is nothing at this path"),
     "run-not-found": (404, "There is no such run"),
     "flow-version-not-found": (404, "There is no such flow version"),

@@ -79,7 +79,7 @@ def _described(method: str, path: str, status: int) -> tuple[str, Any]:
     template = next((template for pattern, template in _PATHS.items() if pattern.fullmatch(path)), None)
     name = "get" if method == "HEAD" else method.lower()
     if template is None or name not in SPEC["paths"][template]:
-        name = {401: "Unauthorized", 404: "NotFound", 405: "MethodNotAllowed"}[status]
+        name = {401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 405: "MethodNotAllowed"}[status]
         return _pointer("components", "responses", name), SPEC["components"]["responses"][name]
     found = SPEC["paths"][template][name]["responses"][str(status)]
     if "$ref" in found:

@@ -1,0 +1,51 @@
+"""`lume key`: keys for a server, each with a role."""
+
+import click
+
+from lume_cli._options import Options, output_options
+
+
+@click.group("key")
+def command() -> None:
+    """Make keys for a server of yours."""
+
+
+@command.command("new", short_help="Make a key with a role.")
+@click.argument("name")
+@click.option(
+    "--role",
+    type=click.Choice(["read", "submit", "admin"]),
+    required=True,
+    help="What it may do: read; also submit, cancel and upload; also register flow versions.",
+)
+@click.option(
+    "--keys",
+    "path",
+    type=click.Path(dir_okay=False),
+    default="keys.toml",
+    show_default=True,
+    metavar="FILE",
+    help="File that `lume serve --keys` reads; made if missing.",
+)
+@output_options
+@click.pass_obj
+def new(options: Options, *, name: str, role: str, path: str) -> None:
+    """Make a key, add its digest to FILE under NAME, and print the key: it is stored nowhere.
+
+    A running server knows it at once. To revoke a key, remove its lines from FILE.
+
+    \b
+    lume key new ci --role submit
+    lume serve --keys keys.toml
+    """
+    from pathlib import Path
+
+    from lume_cli._session import Session
+    from lume_cli._work.key_file import add_key
+
+    session = Session(options)
+    key = add_key(Path(path), name, role)
+    if session.data.format == "table":
+        session.data.line(key)
+    else:
+        session.data.document({"name": name, "role": role, "key": key})

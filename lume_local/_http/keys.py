@@ -1,0 +1,137 @@
+"""Who may do what: the server's own key may do everything, those of `keys.toml` what their role allows.
+
+The file has the digests of the keys only: whoever reads it can't use them. It is read again when it has changed, so
+that a key is added or revoked without a restart.
+"""
+
+import enum
+import hashlib
+import logging
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from lume_async.errors import ConfigurationError
+
+_log = logging.getLogger("lume_local")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_SAFE = ("GET", "HEAD")
+_FOR_ADMINS = {("PUT", "/v1/flows/{flow}/versions/{version}"), ("POST", "/console/links")}
+"""A link to the console is worth a session that may do everything."""
+
+
+class Role(enum.IntEnum):
+    """What a key may do; each role may do what the ones before may."""
+
+    READ = 1
+    """See runs, their rows, flows and metrics."""
+    SUBMIT = 2
+    """Submit and cancel runs, upload files."""
+    ADMIN = 3
+    """Register flow versions."""
+
+
+@frozen
+class Holder:
+    """Whose key it is."""
+
+    name: str
+    role: Role
+
+
+OWN = Holder("server", Role.ADMIN)
+"""Whoever has the server's own key, or a session of the console."""
+
+
+def needed(method: str, path: str) -> Role:
+    """The least role that may do this; the path as the router has it."""
+    if (method, path) in _FOR_ADMINS:
+        return Role.ADMIN
+    return Role.READ if method in _SAFE else Role.SUBMIT
+
+
+class Keys:
+    """The keys of one server.
+
+    Args:
+        own: the server's own key.
+        path: of `keys.toml`; None where there is no other key.
+
+    Raises:
+        ConfigurationError: the file can't be read, or has a mistake.
+    """
+
+    def __init__(self, own: str, path: Path | None) -> None:
+        self._own = _digest(own.encode())
+        self._path = path
+        self._state = None if path is None else _state(path)
+        self._holders = {} if path is None else read_keys(path)
+
+    def holder(self, key: bytes) -> Holder | None:
+        """Whose key it is; None where it is nobody's."""
+        digest = _digest(key)  # looked up by its digest, a key can't be guessed from the time that it takes
+        if digest == self._own:
+            return OWN
+        if self._path is not None:
+            self._read_again(self._path)
+        return self._holders.get(digest)
+
+    def _read_again(self, path: Path) -> None:
+        """Read the file if it has changed. One with a mistake changes nothing, one that is gone revokes all."""
+        state = _state(path)
+        if state == self._state:
+            return
+        self._state = state
+        try:
+            self._holders = {} if state is None else read_keys(path)
+        except ConfigurationError as error:
+            _log.error("%s; the keys from before stay valid", error)
+        else:
+            _log.warning("%s was read again: %d keys", path, len(self._holders))
+
+
+def read_keys(path: Path) -> dict[str, Holder]:
+    """The holders by the digests of their keys. Raises `ConfigurationError`."""
+    try:
+        tables = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"keys: {path} can't be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise ConfigurationError(f"keys: {path} is not TOML: {error}") from None
+    holders: dict[str, Holder] = {}
+    for name, table in tables.items():
+        digest, holder = _entry(path, name, table)
+        if digest in holders:
+            raise ConfigurationError(f"keys: {path}: {name} and {holders[digest].name} have the same key")
+        holders[digest] = holder
+    return holders
+
+
+def _entry(path: Path, name: str, table: Any) -> tuple[str, Holder]:
+    roles = {role.name.lower(): role for role in Role}
+    if not isinstance(table, dict) or set(table) != {"role", "sha256"}:
+        raise ConfigurationError(f"keys: {path}: [{name}] must have role and sha256, and nothing else")
+    if table["role"] not in roles:
+        raise ConfigurationError(f"keys: {path}: [{name}]: role must be one of {', '.join(roles)}")
+    if not isinstance(table["sha256"], str) or not _DIGEST.fullmatch(table["sha256"]):
+        raise ConfigurationError(
+            f"keys: {path}: [{name}]: sha256 must be the SHA-256 of the key in hex, as `lume key new` writes it"
+        )
+    return table["sha256"], Holder(name, roles[table["role"]])
+
+
+def _digest(key: bytes) -> str:
+    return hashlib.sha256(key).hexdigest()
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    """Changes with the file; None where there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns

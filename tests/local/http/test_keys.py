@@ -1,0 +1,124 @@
+"""Keys with roles: what each may do, a file that changes while the server runs, and files with mistakes."""
+
+import hashlib
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from local.flows import people
+from local.wire import SPEC, Wire
+
+import lume_async as lume
+import lume_local
+from lume_local._http.keys import Role, needed
+
+FLOW = "/v1/flows/people/versions/v2"
+
+
+def entry(name: str, role: str | None = None) -> str:
+    """A key of that name, and how the file has it."""
+    return f'[{name}]\nrole = "{role or name}"\nsha256 = "{hashlib.sha256(name.encode()).hexdigest()}"\n'
+
+
+@pytest.fixture
+def keys(home: Path) -> Path:
+    path = home / "keys.toml"
+    path.write_text("".join(map(entry, ("read", "submit", "admin"))))
+    return path
+
+
+@pytest.fixture
+async def server(home: Path, keys: Path) -> AsyncIterator[lume_local.Server]:
+    async with lume_local.serve(home / "flows", home / ".lume", [home], keys=keys) as server:
+        yield server
+
+
+async def status(server: lume_local.Server, key: str, method: str, path: str, **options: object) -> int:
+    wire = Wire(server.base_url, key)
+    async with wire.session:
+        answer = await wire.ask(method, path, **options)
+        if answer.status == 403:
+            assert answer.kind == "forbidden"
+            assert f"{key!r} has the role {key}" in answer.document["detail"]
+        return answer.status
+
+
+@pytest.mark.parametrize(
+    ("key", "reads", "submits", "registers"),
+    [("read", 200, 403, 403), ("submit", 200, 201, 403), ("admin", 200, 201, 201), ("other", 401, 401, 401)],
+)
+async def test_what_each_role_may_do(
+    server: lume_local.Server, key: str, reads: int, submits: int, registers: int
+) -> None:
+    assert await status(server, key, "GET", "/v1/runs") == reads
+    assert await status(server, key, "GET", "/v1/flows/people/versions/v1") == reads
+    body = {"flow_version": "people:v1", "source_path": "people.csv"}
+    assert await status(server, key, "POST", "/v1/runs", json=body) == submits
+    assert await status(server, key, "PUT", "/v1/uploads/a.csv", data=b"id\n") == submits
+    assert await status(server, key, "PUT", FLOW, json=people(version="v2")) == registers
+    async with lume.Client(server.api_key, base_url=server.base_url) as client:
+        assert [run.source_path async for run in client.list_runs()] == ["people.csv"] * (submits == 201)
+
+
+async def test_the_client_says_what_is_missing(server: lume_local.Server) -> None:
+    async with lume.Client("read", base_url=server.base_url) as client:
+        with pytest.raises(lume.AuthenticationError, match="needs a key with the role submit") as caught:
+            await client.run("people:v1", "people.csv")
+    assert caught.value.status_code == 403
+
+
+def test_every_operation_that_may_be_forbidden_is_described_so() -> None:
+    for path, operations in SPEC["paths"].items():
+        for method, operation in operations.items():
+            if method != "parameters":
+                above = needed(method.upper(), path) > Role.READ
+                assert ("403" in operation["responses"]) is above, (method, path)
+
+
+def test_who_makes_a_link_to_the_console_may_do_everything() -> None:
+    assert needed("POST", "/console/links") is Role.ADMIN
+
+
+async def test_keys_come_and_go_without_a_restart(
+    server: lume_local.Server, keys: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert await status(server, "late", "GET", "/v1/runs") == 401
+    keys.write_text(keys.read_text() + entry("late", "read"))
+    assert await status(server, "late", "GET", "/v1/runs") == 200
+    keys.write_text("[late")
+    assert await status(server, "late", "GET", "/v1/runs") == 200
+    assert await status(server, "late", "GET", "/v1/runs") == 200
+    (said,) = [line for line in caplog.messages if "stay valid" in line]
+    assert "is not TOML" in said
+    keys.write_text(entry("read"))
+    assert await status(server, "late", "GET", "/v1/runs") == 401
+    assert await status(server, "read", "GET", "/v1/runs") == 200
+    keys.unlink()
+    assert await status(server, "read", "GET", "/v1/runs") == 401
+    assert await status(server, server.api_key, "GET", "/v1/runs") == 200
+    assert not [
+        record for record in caplog.records if record.levelno >= logging.ERROR and "late" in str(record.args)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "can't be read: No such file"),
+        ("[ci", "is not TOML"),
+        ("ci = 1", "[ci] must have role and sha256"),
+        ('[ci]\nrole = "read"', "[ci] must have role and sha256"),
+        (entry("ci", "root"), "role must be one of read, submit, admin"),
+        ('[ci]\nrole = "read"\nsha256 = "the key itself"', "sha256 must be the SHA-256 of the key in hex"),
+        (entry("ci", "read") + entry("ci", "read").replace("[ci]", "[cd]"), "cd and ci have the same key"),
+    ],
+)
+async def test_a_file_with_a_mistake(home: Path, text: str | None, words: str) -> None:
+    if text is not None:
+        (home / "bad.toml").write_text(text)
+    with pytest.raises(lume.ConfigurationError) as caught:
+        async with lume_local.serve(None, data=home / "d", keys=home / "bad.toml"):
+            raise AssertionError
+    assert words in str(caught.value)
+    assert "the key itself" not in str(caught.value)
