@@ -10,10 +10,13 @@ if TYPE_CHECKING:
     from lume_async._api import as_completed as as_completed
     from lume_async._api import attach as attach
     from lume_async._api import default_client as default_client
+    from lume_async._api import flow_version as flow_version
     from lume_async._api import init as init
+    from lume_async._api import list_flows as list_flows
     from lume_async._api import list_runs as list_runs
     from lume_async._api import monitor as monitor
     from lume_async._api import progress as progress
+    from lume_async._api import register_flow as register_flow
     from lume_async._api import run as run
     from lume_async._api import run_many as run_many
     from lume_async._api import run_status as run_status
@@ -40,7 +43,12 @@ if TYPE_CHECKING:
     from lume_async._many.summary import Failure as Failure
     from lume_async._many.summary import Summary as Summary
     from lume_async._run.handle import LumeRun as LumeRun
+    from lume_async._run.rows import Rows as Rows
     from lume_async._run.submit import OnDuplicate as OnDuplicate
+    from lume_async._wire.flow_models import FlowColumn as FlowColumn
+    from lume_async._wire.flow_models import FlowRule as FlowRule
+    from lume_async._wire.flow_models import FlowSummary as FlowSummary
+    from lume_async._wire.flow_models import FlowVersion as FlowVersion
     from lume_async._wire.retry import Retry as Retry
     from lume_async.errors import ApiConnectionError as ApiConnectionError
     from lume_async.errors import ApiError as ApiError
@@ -52,6 +60,8 @@ if TYPE_CHECKING:
     from lume_async.errors import InvalidRequestError as InvalidRequestError
     from lume_async.errors import JournalError as JournalError
     from lume_async.errors import LumeError as LumeError
+    from lume_async.errors import MissingLibraryError as MissingLibraryError
+    from lume_async.errors import NotSupportedError as NotSupportedError
     from lume_async.errors import RateLimitError as RateLimitError
     from lume_async.errors import ResponseDecodeError as ResponseDecodeError
     from lume_async.errors import RunError as RunError

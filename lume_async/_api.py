@@ -1,7 +1,7 @@
 """The module-level functions: the same operations on a default client, made from the environment when needed."""
 
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from lume_async._many.monitor import Monitor
 from lume_async._many.progress import Progress
 from lume_async._run.handle import LumeRun
 from lume_async._run.submit import OnDuplicate
+from lume_async._wire.flow_models import FlowSummary, FlowVersion
 from lume_async.models import Outcome, RunRequest, RunStatus
 
 # One dict operation is atomic: no lock that a fork could leave locked.
@@ -199,6 +200,21 @@ def progress(
         Exception: whatever reading the outcomes raises.
     """
     return _progress.progress(outcomes, total=total, every=every)
+
+
+async def register_flow(flow: str | os.PathLike[str] | Mapping[str, Any]) -> FlowVersion:
+    """Register a flow version from a file, its text, or a dict; see `Client.register_flow`."""
+    return await default_client().register_flow(flow)
+
+
+async def flow_version(ref: str) -> FlowVersion:
+    """Get a flow version as it was registered; see `Client.flow_version`."""
+    return await default_client().flow_version(ref)
+
+
+def list_flows(flow: str | None = None) -> AsyncIterator[FlowSummary]:
+    """Yield the flow versions that the server knows; see `Client.list_flows`."""
+    return default_client().list_flows(flow)
 
 
 async def upload_file(path: str | os.PathLike[str], *, flow_version: str | None = None) -> str:

@@ -9,6 +9,7 @@
     │   ├── InvalidRequestError      400, 404, 409, 413, 422
     │   │   ├── DuplicateRunError    409: a run already holds this source
     │   │   └── RunNotFoundError     404 on a run
+    │   ├── NotSupportedError        404, 405, 501: the server does not offer the operation
     │   ├── RateLimitError           429, after the retries
     │   ├── ServerError              5xx, after the retries
     │   ├── ResponseDecodeError      a response that violates the API contract
@@ -18,6 +19,7 @@
     │   └── RunTimeoutError          the timeout passed before the run ended (also a TimeoutError)
     ├── WebhookSignatureError        a webhook's signature is missing, malformed or wrong
     ├── JournalError                 a journal in use can't be read or written any more
+    ├── MissingLibraryError          a library that is asked for is not installed (also an ImportError)
     └── ClientClosedError            the client was closed
 
 All of them can be pickled and copied: each holds a message and plain data, never a connection or the API key.
@@ -38,6 +40,8 @@ __all__ = [
     "InvalidRequestError",
     "JournalError",
     "LumeError",
+    "MissingLibraryError",
+    "NotSupportedError",
     "RateLimitError",
     "ResponseDecodeError",
     "RunError",
@@ -69,6 +73,11 @@ class JournalError(LumeError):
 
     What it holds is kept, and the same call with the same journal goes on from there.
     """
+
+
+@public
+class MissingLibraryError(LumeError, ImportError):
+    """What is asked for needs a library that is not installed; the message says how to install it."""
 
 
 @public
@@ -173,6 +182,11 @@ class DuplicateRunError(InvalidRequestError):
 @public
 class RunNotFoundError(InvalidRequestError):
     """404: the service has no run with this ID."""
+
+
+@public
+class NotSupportedError(ApiError):
+    """404, 405 or 501: the server does not offer the operation. It is older than this client, or another one."""
 
 
 @public

@@ -22,11 +22,17 @@ if TYPE_CHECKING:
     from lume_async import Event as Event
     from lume_async import Failure as Failure
     from lume_async import FileMetrics as FileMetrics
+    from lume_async import FlowColumn as FlowColumn
+    from lume_async import FlowRule as FlowRule
+    from lume_async import FlowSummary as FlowSummary
+    from lume_async import FlowVersion as FlowVersion
     from lume_async import Hook as Hook
     from lume_async import InvalidRequestError as InvalidRequestError
     from lume_async import JournalError as JournalError
     from lume_async import LumeError as LumeError
     from lume_async import Metrics as Metrics
+    from lume_async import MissingLibraryError as MissingLibraryError
+    from lume_async import NotSupportedError as NotSupportedError
     from lume_async import OnDuplicate as OnDuplicate
     from lume_async import Outcome as Outcome
     from lume_async import PollInterval as PollInterval
@@ -61,10 +67,13 @@ if TYPE_CHECKING:
     from lume_sync._api import attach as attach
     from lume_sync._api import close as close
     from lume_sync._api import default_client as default_client
+    from lume_sync._api import flow_version as flow_version
     from lume_sync._api import init as init
+    from lume_sync._api import list_flows as list_flows
     from lume_sync._api import list_runs as list_runs
     from lume_sync._api import monitor as monitor
     from lume_sync._api import progress as progress
+    from lume_sync._api import register_flow as register_flow
     from lume_sync._api import run as run
     from lume_sync._api import run_many as run_many
     from lume_sync._api import run_status as run_status
@@ -74,6 +83,7 @@ if TYPE_CHECKING:
     from lume_sync._api import watch as watch
     from lume_sync._client import Client as Client
     from lume_sync._monitor import Monitor as Monitor
+    from lume_sync._rows import Rows as Rows
     from lume_sync._run import LumeRun as LumeRun
 
 else:

@@ -3,12 +3,23 @@
 """The synchronous twin of lume_async/_api.py."""
 
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 import lume_async
-from lume_async import ApiKey, Duration, OnDuplicate, Outcome, PollInterval, Progress, RunRequest, RunStatus
+from lume_async import (
+    ApiKey,
+    Duration,
+    FlowSummary,
+    FlowVersion,
+    OnDuplicate,
+    Outcome,
+    PollInterval,
+    Progress,
+    RunRequest,
+    RunStatus,
+)
 from lume_sync._bridge import (
     adopted,
     call,
@@ -238,6 +249,22 @@ def progress(
     """
     with adopted:
         return iterate(lume_async.progress(pulled(outcomes), total=total, every=every), same)
+
+
+def register_flow(flow: str | os.PathLike[str] | Mapping[str, Any]) -> FlowVersion:
+    """Register a flow version from a file, its text, or a dict; see `Client.register_flow`."""
+    return call(default_client()._core.register_flow, flow).result()
+
+
+def flow_version(ref: str) -> FlowVersion:
+    """Get a flow version as it was registered; see `Client.flow_version`."""
+    return call(default_client()._core.flow_version, ref).result()
+
+
+def list_flows(flow: str | None = None) -> Iterator[FlowSummary]:
+    """Yield the flow versions that the server knows; see `Client.list_flows`."""
+    with adopted:
+        return iterate(default_client()._core.list_flows(flow), same)
 
 
 def upload_file(path: str | os.PathLike[str], *, flow_version: str | None = None) -> str:

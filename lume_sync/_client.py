@@ -3,44 +3,19 @@
 """The synchronous twin of lume_async/_client.py."""
 
 import os
-from collections.abc import Collection, Iterable, Iterator
-from datetime import datetime
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
 import lume_async
-from lume_async import (
-    ApiKey,
-    Duration,
-    Hook,
-    OnDuplicate,
-    Outcome,
-    PollInterval,
-    Proxy,
-    Retry,
-    RunRequest,
-    RunStatus,
-    Ssl,
-)
-from lume_sync._bridge import (
-    Held,
-    adopted,
-    call,
-    core_of,
-    cores_of,
-    hold,
-    in_list,
-    in_outcome,
-    iterate,
-    offload,
-    pulled,
-    veiled,
-)
-from lume_sync._monitor import Monitor
+from lume_async import ApiKey, Duration, Hook, OnDuplicate, PollInterval, Proxy, Retry, Ssl
+from lume_sync._bridge import Held, adopted, call, core_of, hold, iterate, offload, veiled
+from lume_sync._flows import Flows
+from lume_sync._many_runs import ManyRuns
 from lume_sync._run import LumeRun
 
 
-class Client:
+class Client(ManyRuns, Flows):
     """A client of one Lume service; usable from any number of tasks, threads and event loops.
 
     It opens no connection and starts nothing until the first call. Closing is recommended but optional:
@@ -229,138 +204,6 @@ class Client:
         with adopted:
             return iterate(
                 self._core.watch(core_of(run), poll_interval=poll_interval, timeout=timeout), LumeRun._wrap
-            )
-
-    def as_completed(
-        self,
-        runs: Iterable[LumeRun | str],
-        *,
-        timeout: Duration | None = None,
-        poll_interval: PollInterval = None,
-    ) -> Iterator[Outcome[LumeRun]]:
-        """Yield one `Outcome` per run (or ID), in completion order.
-
-        A run that can't be followed is an outcome with its error and does not affect the others. Leaving the
-        iteration stops polling.
-
-        Args:
-            runs: handles or ids.
-            timeout: seconds (or a `timedelta`) for all of them; then each unfinished run is an outcome with a
-                `RunTimeoutError`. None waits indefinitely.
-            poll_interval: as in `watch`.
-
-        Raises:
-            InvalidRequestError: one of the run IDs is malformed; no request was sent.
-        """
-        with adopted:
-            return iterate(
-                self._core.as_completed(cores_of(runs), timeout=timeout, poll_interval=poll_interval),
-                in_outcome(LumeRun._wrap),
-            )
-
-    def wait_all(
-        self,
-        runs: Iterable[LumeRun | str],
-        *,
-        timeout: Duration | None = None,
-        poll_interval: PollInterval = None,
-    ) -> list[Outcome[LumeRun]]:
-        """Wait for many runs; return one `Outcome` per run (or ID), in the order of `runs`.
-
-        `timeout` and `poll_interval` are as in `as_completed`.
-
-        Raises:
-            InvalidRequestError: one of the run IDs is malformed; no request was sent.
-        """
-        return in_list(in_outcome(LumeRun._wrap))(
-            call(self._core.wait_all, cores_of(runs), timeout=timeout, poll_interval=poll_interval).result()
-        )
-
-    def run_many(
-        self,
-        requests: Iterable[RunRequest],
-        *,
-        max_active: int = 100,
-        journal: str | os.PathLike[str] | None = None,
-        retry_failed: bool = False,
-        on_duplicate: OnDuplicate = "raise",
-        timeout: Duration | None = None,
-        poll_interval: PollInterval = None,
-    ) -> Iterator[Outcome[LumeRun]]:
-        """Submit requests with bounded concurrency; yield one `Outcome` each, in completion order.
-
-        Requests are pulled only when capacity is available. A failed submission is an outcome and does not end
-        the iteration. Leaving the iteration stops submitting and polling; runs that were started keep running.
-        An exception raised by the iterable is raised after all outcomes.
-
-        With a journal, the same call can be repeated after a crash at any point: it submits nothing twice,
-        replays the outcomes that were already known, and finishes the rest.
-
-        Args:
-            requests: a plain or asynchronous iterable, endless ones too; with a journal the same ones each time.
-            max_active: the maximum number of unfinished runs, including those whose outcome was not consumed yet.
-            journal: the path of the file that records the batch; used by one process at a time.
-            retry_failed: submit sources that failed according to the journal again, as new runs.
-            on_duplicate: with "raise" a duplicate is an outcome with a `DuplicateRunError`; with "attach" the run
-                that holds the source is followed.
-            timeout: seconds (or a `timedelta`) for the whole batch; then no more requests are pulled, and each
-                unfinished run is an outcome with a `RunTimeoutError`. None for no limit.
-            poll_interval: as in `watch`.
-
-        Raises:
-            ConfigurationError: the journal is in use, can't be used, or belongs to a different input.
-            JournalError: it can't be used any more: a full disk, or damage.
-            ValueError: an argument is not valid; no request was sent.
-        """
-        with adopted:
-            return iterate(
-                self._core.run_many(
-                    pulled(requests),
-                    max_active=max_active,
-                    journal=journal,
-                    retry_failed=retry_failed,
-                    on_duplicate=on_duplicate,
-                    timeout=timeout,
-                    poll_interval=poll_interval,
-                ),
-                in_outcome(LumeRun._wrap),
-            )
-
-    def monitor(self, *, max_in_flight: int = 64, poll_interval: PollInterval = None) -> Monitor:
-        """Watch any number of runs continuously; see `Monitor`.
-
-        Args:
-            max_in_flight: how many polls may be in flight at once.
-            poll_interval: as in `watch`.
-        """
-        with adopted:
-            return Monitor._wrap(self._core.monitor(max_in_flight=max_in_flight, poll_interval=poll_interval))
-
-    def list_runs(
-        self,
-        *,
-        flow_version: str | None = None,
-        source_path: str | None = None,
-        status: RunStatus | str | Collection[RunStatus | str] | None = None,
-        since: datetime | Duration | None = None,
-        limit: int | None = None,
-    ) -> Iterator[LumeRun]:
-        """Yield the runs that match, newest first; pages are fetched as needed.
-
-        Args:
-            status: only runs with this status, or with one of several.
-            since: only runs created since then: an aware `datetime`, or so many seconds (or a `timedelta`) ago.
-        """
-        with adopted:
-            return iterate(
-                self._core.list_runs(
-                    flow_version=flow_version,
-                    source_path=source_path,
-                    status=status,
-                    since=since,
-                    limit=limit,
-                ),
-                LumeRun._wrap,
             )
 
     def upload_file(self, path: str | os.PathLike[str], *, flow_version: str | None = None) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Self
 import lume_async
 from lume_async import Duration, PollInterval, RunMetadata, RunStatus
 from lume_sync._bridge import adopted, call, iterate, revive, twin_of
+from lume_sync._rows import Rows
 
 
 @twin_of(lume_async.LumeRun)
@@ -184,6 +185,28 @@ class LumeRun:
         """
         with adopted:
             return iterate(self._core.watch(poll_interval=poll_interval, timeout=timeout), LumeRun._wrap)
+
+    def rejects(self, reason: str | None = None, limit: int | None = None) -> Rows:
+        """The rejected rows, each with the reasons, in the order of the source; pages are fetched as needed.
+
+        The server must have written them and must still have them: a run that has not ended, or whose output was
+        changed since, is refused when the first row is asked for.
+
+        Args:
+            reason: only rows with this reason, as `metadata.metrics.reject_reasons` has it.
+            limit: the maximum number of rows.
+        """
+        with adopted:
+            return Rows._wrap(self._core.rejects(reason, limit))
+
+    def mapped(self, limit: int | None = None) -> Rows:
+        """The mapped rows, in the order of the source; pages are fetched as needed.
+
+        Args:
+            limit: the maximum number of rows.
+        """
+        with adopted:
+            return Rows._wrap(self._core.mapped(limit))
 
     def to_dict(self) -> dict[str, Any]:
         """The run as the server described it, in plain JSON values; only its id where it was never seen."""

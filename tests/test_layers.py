@@ -26,6 +26,7 @@ WINGS = {
         _run
         _many
         _batch
+        _operations
         _client
         _api testing
         __init__
@@ -38,8 +39,10 @@ WINGS = {
         _owner
         _held _iteration
         _bridge
+        _rows
         _run
         _monitor
+        _flows _many_runs
         _client
         _api
         __init__
@@ -82,17 +85,21 @@ ROWS = {
         "batched clock default_client duration extras immortal lazy loop public secret tasks threads version"
         " | backoff"
     ),
-    "_wire": "headers retry withhold | call | answers | endpoints lost_answers",
+    "_wire": (
+        "flow_models headers retry withhold | call | answers | endpoints lost_answers"
+        "| flow_endpoints row_endpoints"
+    ),
     "_http": (
         "connector events inflate limiter per_loop recent_runs resolver settings throttle tracing"
         "| body lifetime session throttle_queue | transport | api_key | sender"
     ),
     "_webhooks": "memory signatures",
-    "_run": "upload waiter | poll | submit watch | handle",
+    "_run": "frames pages upload waiter | poll rows | submit watch | handle",
     "_many": (
         "change_feed feed_check iterables owned scheduler summary watched | listing monitor progress"
         "| completion"
     ),
+    "_operations": "flow_file many_runs | flows",
     "_batch": (
         "deflate held_paths lookup outcomes | entries journal_file | journal | journal_thread | submitter"
         "| run_many"
@@ -104,6 +111,7 @@ PURE = [
     *("errors", "models", "_decoding", "_metrics", "_base/backoff", "_base/duration"),
     *("_http/throttle", "_webhooks/signatures"),
     *("_wire/answers", "_wire/endpoints", "_wire/lost_answers", "_wire/retry", "_wire/withhold"),
+    *("_wire/flow_endpoints", "_wire/flow_models", "_wire/row_endpoints", "_run/frames"),
 ]
 """They decide and do nothing: no I/O, no clock, no randomness of their own."""
 IMPURE = {"aiohttp", "anyio", "asyncio", "random", "socket", "threading", "time"}

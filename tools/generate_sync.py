@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 
 from sync_exports import exported, exports_module
-from sync_modules import functions_module, live_class, package
-from sync_source import FACADE, HOMES, LAZY, LIVE, MARK, NOT_NEUTRAL, Refused, Source
+from sync_modules import functions_module, live_class, package, part_class
+from sync_source import CORE, FACADE, HOMES, LAZY, LIVE, MARK, NOT_NEUTRAL, PART_HOMES, PARTS, Refused, Source
 
 
 def build(root: Path) -> dict[Path, str]:
@@ -25,12 +25,13 @@ def build(root: Path) -> dict[Path, str]:
     homes = exported(init.place, init.data.decode())
     public = set(homes)
     made = {f"{FACADE}/__init__.py": init.header() + package(homes)}
-    for name, module in LIVE.items():
-        source = Source(root, HOMES[name], public)
+    for name, module in (LIVE | PARTS).items():
+        source = Source(root, (HOMES | PART_HOMES)[name], public)
         classes = [node for node in source.tree.body if isinstance(node, ast.ClassDef) and node.name == name]
         if not classes:
             raise source.refuse(source.tree, f"there is no class {name} here")
-        made[f"{FACADE}/{module}.py"] = introduced(source) + live_class(source, classes[0])
+        write = live_class if name in LIVE else part_class
+        made[f"{FACADE}/{module}.py"] = introduced(source) + write(source, classes[0])
     api = Source(root, "_api.py", public)
     made[f"{FACADE}/_api.py"] = introduced(api) + functions_module(api)
     outputs = {}
@@ -69,6 +70,8 @@ def formatted(path: Path, text: str) -> str:
         "--fix",
         "--config",
         "lint.isort.split-on-trailing-comma=false",
+        "--config",  # else it looks which files there are
+        f"lint.isort.known-first-party=['{CORE}', '{FACADE}']",
     ]
     for step in (check, ["format", "--config", "format.skip-magic-trailing-comma=true"]):
         command = [sys.executable, "-m", "ruff", *step, "--quiet", "--stdin-filename", str(path), "-"]

@@ -12,6 +12,7 @@ from sync_source import (
     CORE,
     FACADE,
     LIVE,
+    PARTS,
     RENAMED,
     Edit,
     FunctionNode,
@@ -69,7 +70,7 @@ def live_class(source: Source, node: ast.ClassDef) -> str:
     """The synchronous twin of a class that holds a connection."""
     name = node.name
     if (
-        any(head_of(base) not in BASES for base in node.bases)
+        any(head_of(base) not in BASES and head_of(base) not in PARTS for base in node.bases)
         or node.keywords
         or [ast.unparse(mark) for mark in node.decorator_list] not in ([], ["public"])
     ):
@@ -89,7 +90,7 @@ def live_class(source: Source, node: ast.ClassDef) -> str:
         makes.append(f"self._steps = iterate(core, {wrapper(source, step) or 'same'})")
     head = [
         *([] if name in CONSTRUCTED else [f"@twin_of({CORE}.{name})"]),
-        f"class {name}:",
+        f"class {name}({', '.join(parts_of(node))}):" if parts_of(node) else f"class {name}:",
         "    " + docstring(source, node, name) + "\n",
         f'    __module__ = "{FACADE}"',
         f"    __slots__ = ({', '.join(map(repr, ['__weakref__', *fields]))})\n",
@@ -107,7 +108,28 @@ def live_class(source: Source, node: ast.ClassDef) -> str:
         for function in methods
     ]
     text = "\n".join(head) + "\n" + "\n".join(parts)
-    return BRIDGE + imports(source, methods, {name}) + "\n\n" + text
+    bases = "".join(f"from {FACADE}.{PARTS[part]} import {part}\n" for part in parts_of(node))
+    return BRIDGE + bases + imports(source, methods, {name}) + "\n\n" + text
+
+
+def parts_of(node: ast.ClassDef) -> list[str]:
+    """The classes that it inherits operations from."""
+    return [head for base in node.bases if (head := head_of(base)) in PARTS]
+
+
+def part_class(source: Source, node: ast.ClassDef) -> str:
+    """The twin of a class that only adds operations to `Client`."""
+    if node.bases or node.keywords or node.decorator_list:
+        raise source.refuse(node, f"{node.name}: nothing is known about its bases or decorators")
+    methods = list(public_functions(source, node))
+    head = [
+        f"class {node.name}:",
+        "    " + docstring(source, node, node.name) + "\n",
+        "    __slots__ = ()\n",
+        f"    _core: {CORE}.Client\n",
+    ]
+    parts = [method(source, node.name, function) for function in methods]
+    return BRIDGE + imports(source, methods, set()) + "\n\n" + "\n".join(head) + "\n" + "\n".join(parts)
 
 
 def public_functions(source: Source, node: ast.ClassDef) -> Iterator[FunctionNode]:

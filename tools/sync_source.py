@@ -6,11 +6,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 CORE, FACADE = "lume_async", "lume_sync"
-LIVE = {"Client": "_client", "LumeRun": "_run", "Monitor": "_monitor"}
+LIVE = {"Client": "_client", "LumeRun": "_run", "Monitor": "_monitor", "Rows": "_rows"}
 """The classes that hold a connection, and the module of each twin; everything else is data and crosses as it is."""
 
-HOMES = {"Client": "_client.py", "LumeRun": "_run/handle.py", "Monitor": "_many/monitor.py"}
+HOMES = {
+    "Client": "_client.py",
+    "LumeRun": "_run/handle.py",
+    "Monitor": "_many/monitor.py",
+    "Rows": "_run/rows.py",
+}
 """Where each of them lies in the core."""
+
+PARTS = {"ManyRuns": "_many_runs", "Flows": "_flows"}
+"""The classes that `Client` inherits operations from, and the module of each twin."""
+
+PART_HOMES = {name: f"_operations/{module.removeprefix('_')}.py" for name, module in PARTS.items()}
 
 LAZY = (CORE, FACADE, "lume_local")
 """The packages whose public names are loaded on first use."""

@@ -1,7 +1,8 @@
-"""`Batched`: an asynchronous iterator that can also hand over several items at once."""
+"""`Batched`: an asynchronous iterator that can also hand over several items at once; `Chunked`: one of chunks."""
 
 from abc import abstractmethod
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -17,6 +18,27 @@ class Batched(AsyncIterator[T]):
     @abstractmethod
     def _take_ready(self, limit: int) -> list[T]:
         """Up to `limit` items that are there now; none means nothing but that the next one has to be awaited."""
+
+
+class Chunked(Batched[T]):
+    """The items of the chunks, in their order; the next chunk is made when all before it were taken."""
+
+    def __init__(self, chunks: AsyncGenerator[Iterable[T], None]) -> None:
+        self._chunks = chunks
+        self._ready: deque[T] = deque()
+
+    async def __anext__(self) -> T:
+        while not self._ready:
+            self._ready.extend(await anext(self._chunks))
+        return self._ready.popleft()
+
+    def _take_ready(self, limit: int) -> list[T]:
+        return [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
+
+    async def aclose(self) -> None:
+        """End the source; the rest of the items is dropped."""
+        self._ready.clear()
+        await self._chunks.aclose()
 
 
 def take_ready(source: AsyncIterator[T], limit: int) -> list[T]:

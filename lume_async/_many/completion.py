@@ -8,10 +8,10 @@ from functools import partial
 from anyio.streams.memory import MemoryObjectSendStream
 
 from lume_async._base.backoff import PollInterval, polling
+from lume_async._base.batched import Chunked
 from lume_async._base.duration import Duration, optional_seconds
 from lume_async._base.tasks import task_group
 from lume_async._http.sender import Sender
-from lume_async._many.iterables import Chunked
 from lume_async._many.monitor import QUEUED, Monitor
 from lume_async._many.owned import owned
 from lume_async._run.handle import LumeRun

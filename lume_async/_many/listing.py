@@ -1,15 +1,18 @@
 """Listing runs: page after page, each fetched when the one before has been read."""
 
 from collections.abc import AsyncGenerator, Collection, Mapping
+from contextlib import aclosing
 from datetime import UTC, datetime
 
+from lume_async._base.batched import Chunked
 from lume_async._base.duration import Duration, seconds
 from lume_async._http.sender import Sender
-from lume_async._many.iterables import Chunked
 from lume_async._run.handle import LumeRun
+from lume_async._run.pages import check_limit, pages
 from lume_async._wire import endpoints
-from lume_async.errors import ResponseDecodeError
-from lume_async.models import RunStatus
+from lume_async._wire.call import Call
+from lume_async._wire.endpoints import Page
+from lume_async.models import RunRecord, RunStatus
 
 PAGE = 100
 """How many runs one request asks for."""
@@ -29,8 +32,7 @@ def list_runs(
     Raises:
         ValueError: an argument that makes no sense; no request was sent.
     """
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-        raise ValueError(f"limit must be a whole number of at least 1, not {limit!r}")
+    check_limit(limit)
     statuses = [status] if isinstance(status, str) else status
     if statuses is not None and not statuses:
         raise ValueError("status must name a status: an empty collection matches no run")
@@ -57,21 +59,15 @@ def _oldest(sender: Sender, since: datetime | Duration | None) -> datetime | Non
 async def _pages(
     sender: Sender, filters: Mapping[str, str | list[str]], oldest: datetime | None, limit: int | None
 ) -> AsyncGenerator[list[LumeRun], None]:
-    left, cursor = limit, None
-    seen: set[str] = set()
-    while True:
-        size = PAGE if left is None else min(PAGE, left)
-        page = await sender.send(endpoints.runs({**filters, "limit": str(size)}, cursor))
-        # A server may give more than it was asked for.
-        runs = [LumeRun(sender, record.id, record) for record in page.items[:left]]
-        young = [run for run in runs if oldest is None or run.created_at is None or run.created_at >= oldest]
-        yield young
-        left = None if left is None else left - len(runs)
-        if left == 0 or page.next_cursor is None or len(young) < len(runs):  # they come newest first
-            return
-        if page.next_cursor in seen:
-            raise ResponseDecodeError(
-                "the server gave the same cursor twice @ $.next_cursor", retryable=False
-            )
-        cursor = page.next_cursor
-        seen.add(cursor)
+    def ask(size: int, cursor: str | None) -> Call[Page[RunRecord]]:
+        return endpoints.runs({**filters, "limit": str(size)}, cursor)
+
+    async with aclosing(pages(sender, ask, PAGE, limit)) as found:
+        async for page in found:
+            runs = [LumeRun(sender, record.id, record) for record in page]
+            young = [
+                run for run in runs if oldest is None or run.created_at is None or run.created_at >= oldest
+            ]
+            yield young
+            if len(young) < len(runs):  # they come newest first
+                return

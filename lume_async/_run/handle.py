@@ -11,6 +11,7 @@ from lume_async._base.public import public
 from lume_async._decoding import parse_time
 from lume_async._http.sender import Sender
 from lume_async._run.poll import RunPoll, fetch
+from lume_async._run.rows import Rows
 from lume_async._run.waiter import Unfinished
 from lume_async._run.watch import RunWatch
 from lume_async._wire import endpoints
@@ -228,6 +229,26 @@ class LumeRun:
             timeout=optional_seconds(timeout, "timeout"),
             clock=sender.clock,
         )
+
+    def rejects(self, reason: str | None = None, limit: int | None = None) -> Rows:
+        """The rejected rows, each with the reasons, in the order of the source; pages are fetched as needed.
+
+        The server must have written them and must still have them: a run that has not ended, or whose output was
+        changed since, is refused when the first row is asked for.
+
+        Args:
+            reason: only rows with this reason, as `metadata.metrics.reject_reasons` has it.
+            limit: the maximum number of rows.
+        """
+        return Rows(self._connected, self._id, "rejects", reason=reason, limit=limit)
+
+    def mapped(self, limit: int | None = None) -> Rows:
+        """The mapped rows, in the order of the source; pages are fetched as needed.
+
+        Args:
+            limit: the maximum number of rows.
+        """
+        return Rows(self._connected, self._id, "mapped", limit=limit)
 
     def to_dict(self) -> dict[str, Any]:
         """The run as the server described it, in plain JSON values; only its id where it was never seen."""

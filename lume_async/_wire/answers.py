@@ -19,6 +19,7 @@ from lume_async.errors import (
     AuthenticationError,
     DuplicateRunError,
     InvalidRequestError,
+    NotSupportedError,
     RateLimitError,
     ResponseDecodeError,
     RunNotFoundError,
@@ -56,7 +57,14 @@ def read(call: Call[T], response: Response, key: Secret | None, wall: Callable[[
     """
     status = response.status
     if not (200 <= status < 300 or (status == 304 and IF_NONE_MATCH in call.headers)):
-        error = error_from(response, key=key, on_run=call.run_id is not None, wall=wall())
+        error = error_from(
+            response,
+            key=key,
+            on_run=call.run_id is not None,
+            wall=wall(),
+            submits=call.submits is not None,
+            optional=call.optional,
+        )
     else:
         try:
             return call.decode(response)
@@ -117,7 +125,13 @@ def run_record(raw: Any, *, etag: str | None = None, run_id: str | None = None, 
 
 
 def error_from(
-    response: Response, *, key: Secret | None = None, on_run: bool = False, wall: float = math.nan
+    response: Response,
+    *,
+    key: Secret | None = None,
+    on_run: bool = False,
+    wall: float = math.nan,
+    submits: bool = True,
+    optional: bool = False,
 ) -> ApiError:
     """The error that an answer outside 2xx stands for.
 
@@ -125,9 +139,14 @@ def error_from(
         key: the API key that the request carried; a text that repeats it is withheld.
         on_run: the request was about one run, so that a 404 means that run.
         wall: seconds since the epoch, for a `Retry-After` date where the answer has no `Date`.
+        submits: whether a run was submitted, so that a 409 means one that exists.
+        optional: whether the server may be without the operation.
     """
     status, problem = response.status, _problem(response.body)
-    kind = _kind(status, on_run=on_run)
+    what = str(problem.get("type"))
+    kind = _kind(status, what, on_run=on_run, submits=submits)
+    if optional and (status in _NO_OPERATION or (status == HTTPStatus.NOT_FOUND and what not in _NOT_FOUND)):
+        kind = NotSupportedError
     request_id = response.headers.get(REQUEST_ID)
     # Looked for before anything is cut for a message: half a key is recognized in no other text.
     repeated = repeats(response.body, key, cut=len(response.body) >= ERROR_BYTES)
@@ -142,8 +161,11 @@ def error_from(
         details["run_id"] = run_id if is_run_id(run_id) and shown(run_id, key) == run_id else None
     if status == HTTPStatus.REQUEST_TIMEOUT:
         details["retryable"] = True
-    error = kind(_message(response, problem, withheld=repeated), **details)
-    error._of_service = str(problem.get("type")).startswith(PROBLEM)
+    message = _message(response, problem, withheld=repeated)
+    if kind is NotSupportedError:
+        message += "; this server does not offer the operation: it is an older one, or another"
+    error = kind(message, **details)
+    error._of_service = what.startswith(PROBLEM)
     return error
 
 
@@ -192,14 +214,20 @@ def http_date(text: str | None) -> float | None:
         return None
 
 
-def _kind(status: int, *, on_run: bool) -> type[ApiError]:
-    if status == HTTPStatus.NOT_FOUND and on_run:
+def _kind(status: int, what: str, *, on_run: bool, submits: bool) -> type[ApiError]:
+    if status == HTTPStatus.NOT_FOUND and on_run and what != _NO_OUTPUT:
         return RunNotFoundError
+    if status == HTTPStatus.CONFLICT and not submits:
+        return InvalidRequestError
     if status >= 500:
         return ServerError
     return _BY_STATUS.get(status, ApiError)
 
 
+_NO_OUTPUT = f"{PROBLEM}no-output"
+_NOT_FOUND = {_NO_OUTPUT, f"{PROBLEM}run-not-found", f"{PROBLEM}flow-version-not-found"}
+"""What a 404 of the service may be about, other than the path as such."""
+_NO_OPERATION = {HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}
 _BY_STATUS: dict[int, type[ApiError]] = {
     400: InvalidRequestError,
     401: AuthenticationError,

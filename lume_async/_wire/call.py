@@ -40,6 +40,7 @@ class Call(Generic[T]):
         hold: for how many seconds the server may hold the request, on top of the time limit.
         submits: the run that it starts; None for every request that may be sent twice without harm.
         keyed: whether it carries the API key.
+        optional: whether a server may be without this operation: then the error says so.
     """
 
     operation: str
@@ -53,6 +54,7 @@ class Call(Generic[T]):
     hold: float = 0.0
     submits: RunRequest | None = None
     keyed: bool = True
+    optional: bool = False
 
 
 @define(eq=False)

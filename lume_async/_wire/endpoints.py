@@ -155,11 +155,14 @@ def runs(filters: Mapping[str, str | list[str]], cursor: str | None) -> Call[Pag
     """One page of the runs that match, newest first."""
 
     def decode(answer: Response) -> Page[RunRecord]:
-        items, cursor = _page(answer)
+        items, cursor = page_of(answer)
         return Page([run_record(raw, at=f"$.items[{n}]") for n, raw in enumerate(items)], cursor)
 
     return Call(
-        operation="GET /v1/runs", method="GET", path=_path("/v1/runs", filters, cursor=cursor), decode=decode
+        operation="GET /v1/runs",
+        method="GET",
+        path=path_of("/v1/runs", filters, cursor=cursor),
+        decode=decode,
     )
 
 
@@ -167,7 +170,7 @@ def changes(after: str | None, *, hold: float = 0.0) -> Call[Page[Change]]:
     """All status changes after the cursor, oldest first; without one: none, and the present cursor."""
 
     def decode(answer: Response) -> Page[Change]:
-        items, cursor = _page(answer)
+        items, cursor = page_of(answer)
         if cursor is None:
             raise ResponseDecodeError("expected a cursor @ $.next_cursor")
         return Page(structure(items, list[Change], at="$.items"), cursor)
@@ -175,7 +178,7 @@ def changes(after: str | None, *, hold: float = 0.0) -> Call[Page[Change]]:
     return Call(
         operation="GET /v1/changes",
         method="GET",
-        path=_path("/v1/changes", {}, after=after),
+        path=path_of("/v1/changes", {}, after=after),
         headers={PREFER: f"wait={hold:.0f}"} if hold else {},
         decode=decode,
         hold=hold,
@@ -198,7 +201,7 @@ def upload(
     return Call(
         operation="PUT /v1/uploads/{name}",
         method="PUT",
-        path=_path(f"/v1/uploads/{name}", {}, flow_version=flow_version),
+        path=path_of(f"/v1/uploads/{name}", {}, flow_version=flow_version),
         headers={CONTENT_TYPE: "application/octet-stream", CONTENT_LENGTH: str(size)},
         stream=content,
         decode=lambda answer: structure(decode_object(answer.body), Stored),
@@ -206,13 +209,18 @@ def upload(
     )
 
 
-def _path(path: str, filters: Mapping[str, str | list[str]], **optional: str | None) -> str:
+def path_of(path: str, filters: Mapping[str, str | list[str]], **optional: str | None) -> str:
     query = dict(filters) | {name: value for name, value in optional.items() if value is not None}
     return f"{path}?{urlencode(query, doseq=True)}" if query else path
 
 
-def _page(answer: Response) -> tuple[list[Any], str | None]:
-    raw = decode_object(answer.body)
+def page_of(answer: Response) -> tuple[list[Any], str | None]:
+    """The items of a page, and where the next one begins."""
+    return read_page(decode_object(answer.body))
+
+
+def read_page(raw: dict[str, Any]) -> tuple[list[Any], str | None]:
+    """The same of what was decoded already. Raises `ResponseDecodeError`."""
     items, cursor = raw.get("items"), raw.get("next_cursor")
     if not isinstance(items, list):
         raise ResponseDecodeError(f"expected a list, got {type(items).__name__} @ $.items")

@@ -17,6 +17,8 @@ from lume_async.errors import (
     InvalidRequestError,
     JournalError,
     LumeError,
+    MissingLibraryError,
+    NotSupportedError,
     RateLimitError,
     ResponseDecodeError,
     RunError,
@@ -44,6 +46,7 @@ EXAMPLES = [
     ConfigurationError("no key"),
     ClientClosedError("closed"),
     JournalError("full"),
+    MissingLibraryError("install it", name="it"),
     WebhookSignatureError("wrong"),
     ApiError("message", **DETAILS),
     ApiConnectionError("reset", reached=False, **DETAILS),
@@ -52,6 +55,7 @@ EXAMPLES = [
     InvalidRequestError("what", **DETAILS),
     DuplicateRunError("again", run_id="run_1", **DETAILS),
     RunNotFoundError("where", **DETAILS),
+    NotSupportedError("too old", **DETAILS),
     RateLimitError("slow down", **DETAILS),
     ServerError("oops", **DETAILS),
     ResponseDecodeError("bad @ $.id", **DETAILS),
@@ -126,7 +130,9 @@ def test_every_error_says_that_it_belongs_to_lume_async(error: LumeError) -> Non
     assert type(error).__module__ == "lume_async"
 
 
-@pytest.mark.parametrize("error", EXAMPLES[5:16], ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    "error", [one for one in EXAMPLES if isinstance(one, ApiError)], ids=lambda error: type(error).__name__
+)
 def test_an_error_carries_its_details(error: ApiError) -> None:
     assert {name: getattr(error, name) for name in DETAILS} == DETAILS
 

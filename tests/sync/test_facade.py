@@ -25,7 +25,7 @@ from lume_async._base.clock import SystemClock
 from lume_async.testing import FakeAnswer, FakeRequest, FakeTransport, fake_client, run_json
 from lume_sync._iteration import _Source
 
-LIVE = ("Client", "LumeRun", "Monitor")
+LIVE = ("Client", "LumeRun", "Monitor", "Rows")
 TWINS = {"aclose": "close", "__aenter__": "__enter__", "__aexit__": "__exit__"}
 TWINS |= {"__aiter__": "__iter__", "__anext__": "__next__"}
 FUNCTIONS = sorted(name for name in lume_async.__all__ if inspect.isfunction(getattr(lume_async, name)))
@@ -76,10 +76,19 @@ def functions() -> Iterator[tuple[str, Any, Any]]:
     for owner in LIVE:
         core, twin = getattr(lume_async, owner), getattr(lume_sync, owner)
         yield owner, core, twin
-        for name, member in vars(core).items():
+        for name, member in members(core).items():
             public = not name.startswith("_") or (name.endswith("__") and name != "__init__")
             if public and (isinstance(member, property) or inspect.isfunction(member)):
-                yield f"{owner}.{name}", member, vars(twin)[TWINS.get(name, name)]
+                yield f"{owner}.{name}", member, members(twin)[TWINS.get(name, name)]
+
+
+def members(owner: type) -> dict[str, Any]:
+    """What the class has of its own and from the classes of its package."""
+    found: dict[str, Any] = {}
+    for each in reversed(owner.__mro__):
+        if each.__module__.startswith(("lume_async", "lume_sync")):
+            found |= vars(each)
+    return found
 
 
 def parameters(function: Any) -> list[tuple[str, Any, Any]]:
@@ -93,7 +102,7 @@ def test_signatures_and_docstrings_are_the_same(name: str, core: Any, twin: Any)
         core, twin = core.fget, twin.fget
     assert inspect.getdoc(core) == inspect.getdoc(twin)
     assert not inspect.iscoroutinefunction(twin)
-    if name in ("LumeRun", "Monitor"):
+    if name in ("LumeRun", "Monitor", "Rows"):
         return  # users do not construct them
     assert parameters(core) == parameters(twin)
     if not name.rpartition(".")[2].startswith("__a"):

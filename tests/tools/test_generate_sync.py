@@ -220,10 +220,26 @@ if TYPE_CHECKING:
     from lume_async._client import Client as Client
     from lume_async.models import Outcome as Outcome
 ''',
+    "_ops/parts.py": '''"""Parts."""
+
+from lume_async._http.sender import Sender
+
+
+class Parts:
+    """Operations of a client."""
+
+    _sender: Sender
+
+    async def part(self, name: str) -> str:
+        """Take a part."""
+        return name
+''',
     "_client.py": '''"""Client."""
 
+from lume_async._ops.parts import Parts
 
-class Client:
+
+class Client(Parts):
     """A client."""
 
     async def run(self, name: str) -> int:
@@ -263,10 +279,14 @@ async def aclose() -> None:
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for module in (generate_sync, sync_modules, sync_source):
         monkeypatch.setattr(module, "LIVE", {"Client": "_client"})
+        monkeypatch.setattr(module, "PARTS", {"Parts": "_parts"})
+    monkeypatch.setattr(generate_sync, "PART_HOMES", {"Parts": "_ops/parts.py"})
     for package in ("lume_async", "lume_sync"):
         (tmp_path / package).mkdir()
     for name, text in TREE.items():
-        (tmp_path / "lume_async" / name).write_text(text)
+        path = tmp_path / "lume_async" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
     return tmp_path
 
 
@@ -282,6 +302,24 @@ def test_functions_hop_from_their_own_frame_and_the_rest_is_mirrored(tree: Path)
     assert "from lume_async import Outcome as Outcome\n" in package
     table = (tree / "lume_sync" / "_exports.py").read_text()
     assert '    "Outcome": "lume_async",\n    "close": "lume_sync._api",\n' in table
+
+
+def test_a_class_that_the_client_inherits_from_has_a_twin_that_its_twin_inherits_from(tree: Path) -> None:
+    assert generate_sync.main([], tree) == 0
+    client, parts = ((tree / "lume_sync" / name).read_text() for name in ("_client.py", "_parts.py"))
+    assert "from lume_sync._parts import Parts\n" in client
+    assert "class Client(Parts):" in client
+    assert "def part" not in client
+    assert "class Parts:" in parts
+    assert "    _core: lume_async.Client\n" in parts
+    assert "return call(self._core.part, name).result()" in parts
+
+
+def test_a_part_with_bases_of_its_own_stops_it(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tree / "lume_async" / "_ops" / "parts.py"
+    path.write_text(path.read_text().replace("class Parts:", "class Parts(dict):"))
+    assert generate_sync.main([], tree) == 2
+    assert "Parts: nothing is known about its bases" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

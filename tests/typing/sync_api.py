@@ -30,6 +30,13 @@ def single_runs(client: lume.Client) -> None:
     assert_type(client.attach("run_1"), lume.LumeRun)
     assert_type(client.wait_for_run_completion("run_1", max_delay=30), lume.LumeRun)
     assert_type(client.upload_file("a.csv"), str)
+    assert_type(run.rejects("why", limit=3), lume.Rows)
+    for row in run.mapped():
+        assert_type(row, dict[str, Any])
+    assert_type(client.register_flow({"flow": "f"}), lume.FlowVersion)
+    assert_type((client.flow_version("f:v1")).definition, dict[str, Any])
+    for flow in client.list_flows():
+        assert_type(flow.columns, list[lume.FlowColumn])
     if run.status == "SUCCEEDED" or run.status in ["FAILED", "CRASHED"]:
         print(f"{run.status}")
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from lume_async._many.iterables import Chunked
+from lume_async._base.batched import Chunked
 
 
 class Source:

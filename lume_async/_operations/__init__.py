@@ -1,0 +1,1 @@
+"""The operations of a client by their subject: `Client` has them all."""

@@ -1,0 +1,77 @@
+"""A flow version as users hand it in (a file, its text, a dict) as the JSON that is sent."""
+
+import asyncio
+import math
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lume_async.errors import InvalidRequestError
+
+_REF = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]{0,63}):([A-Za-z0-9][A-Za-z0-9_.-]{0,63})")
+_UNSENT = "no request was sent"
+
+
+async def definition_of(flow: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON form. Raises `InvalidRequestError` where it is none."""
+    if isinstance(flow, Mapping):
+        definition = dict(flow)
+    elif isinstance(flow, os.PathLike) or "\n" not in flow:
+        definition = _parsed(await asyncio.to_thread(_read, Path(flow)), f"{flow}: ")
+    else:  # no flow fits on one line of TOML
+        definition = _parsed(flow, "")
+    _check_json(definition, "")
+    return definition
+
+
+def ref_of(definition: dict[str, Any]) -> tuple[str, str]:
+    """The name and the version that a definition gives itself. Raises `InvalidRequestError`."""
+    for key in ("flow", "version"):
+        if not isinstance(definition.get(key), str):
+            raise InvalidRequestError(f"{key} is missing: it must be a text; {_UNSENT}")
+    return split_ref(f"{definition['flow']}:{definition['version']}")
+
+
+def split_ref(ref: str) -> tuple[str, str]:
+    """The name and the version of `name:version`. Raises `InvalidRequestError`: both go into a path."""
+    match = _REF.fullmatch(ref) if isinstance(ref, str) else None
+    if match is None:
+        raise InvalidRequestError(f"{ref!r} is not a flow version such as 'customer_cleaner:v1'; {_UNSENT}")
+    return match[1], match[2]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+    raise InvalidRequestError(f"{path} can't be read: {reason}; {_UNSENT}")
+
+
+def _parsed(text: str, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        reason = str(error)
+    raise InvalidRequestError(f"{where}this is not TOML: {reason}; {_UNSENT}")
+
+
+def _check_json(value: Any, place: str) -> None:
+    """TOML knows dates, which JSON doesn't; both ends must read the same."""
+    if isinstance(value, Mapping):
+        for key, below in value.items():
+            if not isinstance(key, str):
+                raise InvalidRequestError(
+                    f"{place or 'the flow'} has a key that is no text, {key!r}; {_UNSENT}"
+                )
+            _check_json(below, f"{place}.{key}" if place else key)
+    elif isinstance(value, list):
+        for number, below in enumerate(value):
+            _check_json(below, f"{place}[{number}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise InvalidRequestError(f"{place} must be a finite number, not {value!r}; {_UNSENT}")
+    elif value is not None and not isinstance(value, str | int | float):
+        raise InvalidRequestError(f"{place} must be written as text in quotes, not as {value!r}; {_UNSENT}")

@@ -1,0 +1,63 @@
+"""`Flows`: what a client does with flow versions."""
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from lume_async._base.batched import Chunked
+from lume_async._http.sender import Sender
+from lume_async._operations.flow_file import definition_of, ref_of, split_ref
+from lume_async._run.pages import pages
+from lume_async._wire import flow_endpoints
+from lume_async._wire.flow_models import FlowSummary, FlowVersion
+
+_PAGE = 100
+
+
+class Flows:
+    """The operations of `Client` on flow versions."""
+
+    _sender: Sender
+
+    async def register_flow(self, flow: str | os.PathLike[str] | Mapping[str, Any]) -> FlowVersion:
+        """Register a flow version; what the server has already, with the same content, stays as it is.
+
+        A version never changes: other content under the same name and version is refused.
+
+        Args:
+            flow: the path of a TOML file, its text, or its content as a dict (the JSON form).
+
+        Raises:
+            InvalidRequestError: it has a mistake, or the version exists with other content.
+            NotSupportedError: the server registers no flows.
+            ApiError: see the tree in `lume_async.errors`.
+        """
+        definition = await definition_of(flow)
+        name, version = ref_of(definition)
+        return await self._sender.send(flow_endpoints.register_flow(name, version, definition))
+
+    async def flow_version(self, ref: str) -> FlowVersion:
+        """Get a flow version as it was registered.
+
+        Args:
+            ref: the flow and its version, such as `customer_cleaner:v1`.
+
+        Raises:
+            InvalidRequestError: there is no such flow version.
+            NotSupportedError: the server shows no flows.
+            ApiError: see the tree in `lume_async.errors`.
+        """
+        return await self._sender.send(flow_endpoints.flow_version(*split_ref(ref)))
+
+    def list_flows(self, flow: str | None = None) -> AsyncIterator[FlowSummary]:
+        """Yield the flow versions that the server knows, by flow; the versions of each in the order they came in.
+
+        Args:
+            flow: only versions of this flow.
+
+        Raises:
+            NotSupportedError: raised by the iteration: the server lists no flows.
+        """
+        return Chunked(
+            pages(self._sender, lambda size, cursor: flow_endpoints.flows(flow, size, cursor), _PAGE)
+        )

@@ -1,0 +1,141 @@
+"""`ManyRuns`: what a client does with more than one run."""
+
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable
+from datetime import datetime
+
+from lume_async._base.backoff import PollInterval
+from lume_async._base.duration import Duration
+from lume_async._batch.run_many import run_many
+from lume_async._http.sender import Sender
+from lume_async._many.completion import as_completed, wait_all
+from lume_async._many.listing import list_runs
+from lume_async._many.monitor import Monitor
+from lume_async._run.handle import LumeRun
+from lume_async._run.submit import OnDuplicate
+from lume_async.models import Outcome, RunRequest, RunStatus
+
+
+class ManyRuns:
+    """The operations of `Client` on many runs."""
+
+    _sender: Sender
+
+    def as_completed(
+        self,
+        runs: Iterable[LumeRun | str],
+        *,
+        timeout: Duration | None = None,
+        poll_interval: PollInterval = None,
+    ) -> AsyncIterator[Outcome[LumeRun]]:
+        """Yield one `Outcome` per run (or ID), in completion order.
+
+        A run that can't be followed is an outcome with its error and does not affect the others. Leaving the
+        iteration stops polling.
+
+        Args:
+            runs: handles or ids.
+            timeout: seconds (or a `timedelta`) for all of them; then each unfinished run is an outcome with a
+                `RunTimeoutError`. None waits indefinitely.
+            poll_interval: as in `watch`.
+
+        Raises:
+            InvalidRequestError: one of the run IDs is malformed; no request was sent.
+        """
+        return as_completed(self._sender, runs, timeout=timeout, poll_interval=poll_interval)
+
+    async def wait_all(
+        self,
+        runs: Iterable[LumeRun | str],
+        *,
+        timeout: Duration | None = None,
+        poll_interval: PollInterval = None,
+    ) -> list[Outcome[LumeRun]]:
+        """Wait for many runs; return one `Outcome` per run (or ID), in the order of `runs`.
+
+        `timeout` and `poll_interval` are as in `as_completed`.
+
+        Raises:
+            InvalidRequestError: one of the run IDs is malformed; no request was sent.
+        """
+        return await wait_all(self._sender, runs, timeout=timeout, poll_interval=poll_interval)
+
+    def run_many(
+        self,
+        requests: Iterable[RunRequest] | AsyncIterable[RunRequest],
+        *,
+        max_active: int = 100,
+        journal: str | os.PathLike[str] | None = None,
+        retry_failed: bool = False,
+        on_duplicate: OnDuplicate = "raise",
+        timeout: Duration | None = None,
+        poll_interval: PollInterval = None,
+    ) -> AsyncIterator[Outcome[LumeRun]]:
+        """Submit requests with bounded concurrency; yield one `Outcome` each, in completion order.
+
+        Requests are pulled only when capacity is available. A failed submission is an outcome and does not end
+        the iteration. Leaving the iteration stops submitting and polling; runs that were started keep running.
+        An exception raised by the iterable is raised after all outcomes.
+
+        With a journal, the same call can be repeated after a crash at any point: it submits nothing twice,
+        replays the outcomes that were already known, and finishes the rest.
+
+        Args:
+            requests: a plain or asynchronous iterable, endless ones too; with a journal the same ones each time.
+            max_active: the maximum number of unfinished runs, including those whose outcome was not consumed yet.
+            journal: the path of the file that records the batch; used by one process at a time.
+            retry_failed: submit sources that failed according to the journal again, as new runs.
+            on_duplicate: with "raise" a duplicate is an outcome with a `DuplicateRunError`; with "attach" the run
+                that holds the source is followed.
+            timeout: seconds (or a `timedelta`) for the whole batch; then no more requests are pulled, and each
+                unfinished run is an outcome with a `RunTimeoutError`. None for no limit.
+            poll_interval: as in `watch`.
+
+        Raises:
+            ConfigurationError: the journal is in use, can't be used, or belongs to a different input.
+            JournalError: it can't be used any more: a full disk, or damage.
+            ValueError: an argument is not valid; no request was sent.
+        """
+        return run_many(
+            self._sender,
+            requests,
+            max_active=max_active,
+            journal=journal,
+            retry_failed=retry_failed,
+            on_duplicate=on_duplicate,
+            timeout=timeout,
+            poll_interval=poll_interval,
+        )
+
+    def monitor(self, *, max_in_flight: int = 64, poll_interval: PollInterval = None) -> Monitor:
+        """Watch any number of runs continuously; see `Monitor`.
+
+        Args:
+            max_in_flight: how many polls may be in flight at once.
+            poll_interval: as in `watch`.
+        """
+        return Monitor(self._sender, max_in_flight=max_in_flight, poll_interval=poll_interval)
+
+    def list_runs(
+        self,
+        *,
+        flow_version: str | None = None,
+        source_path: str | None = None,
+        status: RunStatus | str | Collection[RunStatus | str] | None = None,
+        since: datetime | Duration | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[LumeRun]:
+        """Yield the runs that match, newest first; pages are fetched as needed.
+
+        Args:
+            status: only runs with this status, or with one of several.
+            since: only runs created since then: an aware `datetime`, or so many seconds (or a `timedelta`) ago.
+        """
+        return list_runs(
+            self._sender,
+            flow_version=flow_version,
+            source_path=source_path,
+            status=status,
+            since=since,
+            limit=limit,
+        )

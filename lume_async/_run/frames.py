@@ -1,0 +1,80 @@
+"""Rows as a table of pyarrow, polars or pandas: the libraries are handed in, none is imported with this package."""
+
+import json
+import sys
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Any
+
+from lume_async.errors import MissingLibraryError
+
+_LONG = 2**63
+
+
+def library(name: str) -> Any:
+    """The library. Raises `MissingLibraryError`."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+    raise MissingLibraryError(
+        f"{name} is not installed: {sys.executable or 'python'} -m pip install {name}", name=name
+    )
+
+
+def to_arrow(pyarrow: Any, rows: list[dict[str, Any]]) -> Any:
+    """A `pyarrow.Table`."""
+    return pyarrow.table(columns(rows))
+
+
+def to_polars(polars: Any, rows: list[dict[str, Any]]) -> Any:
+    """A `polars.DataFrame`."""
+    return polars.DataFrame(columns(rows), strict=False)
+
+
+def to_pandas(pandas: Any, rows: list[dict[str, Any]]) -> Any:
+    """A `pandas.DataFrame`; whole numbers and truth values stay what they are beside missing ones."""
+    made = {}
+    for name, values in columns(rows).items():
+        kind = _NULLABLE.get(_kind(values) or object) if None in values else None
+        made[name] = values if kind is None else pandas.array(values, dtype=kind)
+    return pandas.DataFrame(made)
+
+
+_NULLABLE = {int: "Int64", bool: "boolean"}
+
+
+def columns(rows: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:
+    """The rows by column, with None where a row has no such column; each column of one type.
+
+    What tables have no common type for becomes text: values of several types, objects, lists of anything but
+    texts, whole numbers of more than 64 bits.
+    """
+    rows = list(rows)
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: _plain([row.get(name) for row in rows]) for name in names}
+
+
+def _plain(values: list[Any]) -> list[Any]:
+    kind = _kind(values)
+    if kind is None or kind in (bool, float, str, list):
+        return values
+    if kind is int and all(value is None or -_LONG <= value < _LONG for value in values):
+        return values
+    return [value if value is None or isinstance(value, str) else _text(value) for value in values]
+
+
+def _kind(values: list[Any]) -> type | None:
+    """The one type of the values; `object` where there are several, None where there is no value."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {int, float}:
+        return float if all(isinstance(v, float) or v is None or abs(v) < 2**53 for v in values) else object
+    if kinds == {list}:
+        texts = all(isinstance(item, str) for value in values if value for item in value)
+        return list if texts else object
+    return kinds.pop() if len(kinds) == 1 else (object if kinds else None)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,60 @@
+"""The requests on flow versions, as data. Pure."""
+
+from typing import Any
+
+import orjson
+from attrs import evolve
+
+from lume_async._decoding import structure
+from lume_async._wire.answers import decode_object
+from lume_async._wire.call import Call, Response
+from lume_async._wire.endpoints import JSON_BODY, Page, page_of, path_of
+from lume_async._wire.flow_models import FlowSummary, FlowVersion
+
+_FLOW = "/v1/flows/{flow}/versions/{version}"
+
+
+def flows(flow: str | None, limit: int, cursor: str | None) -> Call[Page[FlowSummary]]:
+    """One page of the flow versions."""
+
+    def decode(answer: Response) -> Page[FlowSummary]:
+        items, cursor = page_of(answer)
+        return Page(structure(items, list[FlowSummary], at="$.items"), cursor)
+
+    return Call(
+        operation="GET /v1/flows",
+        method="GET",
+        path=path_of("/v1/flows", {"limit": str(limit)}, flow=flow, cursor=cursor),
+        decode=decode,
+        optional=True,
+    )
+
+
+def flow_version(flow: str, version: str) -> Call[FlowVersion]:
+    """One flow version with its definition."""
+    return Call(
+        operation=f"GET {_FLOW}",
+        method="GET",
+        path=_FLOW.format(flow=flow, version=version),
+        decode=_flow_version,
+        optional=True,
+    )
+
+
+def register_flow(flow: str, version: str, definition: dict[str, Any]) -> Call[FlowVersion]:
+    """Register a flow version; the same content again changes nothing."""
+    return Call(
+        operation=f"PUT {_FLOW}",
+        method="PUT",
+        path=_FLOW.format(flow=flow, version=version),
+        headers=JSON_BODY,
+        body=orjson.dumps(definition),
+        decode=lambda answer: evolve(_flow_version(answer), is_new=answer.status == 201),
+        optional=True,
+    )
+
+
+def _flow_version(answer: Response) -> FlowVersion:
+    raw = decode_object(answer.body)
+    raw.pop("is_new", None)  # said by the status
+    return structure(raw, FlowVersion)

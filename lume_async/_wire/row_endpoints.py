@@ -1,0 +1,46 @@
+"""The requests for the rows of a run, as data. Pure."""
+
+import json
+from typing import Any, Literal
+
+from lume_async._wire.answers import decode_object
+from lume_async._wire.call import Call, Response
+from lume_async._wire.endpoints import Page, path_of, read_page
+from lume_async.errors import ResponseDecodeError
+from lume_async.models import check_run_id
+
+Row = dict[str, Any]
+"""A row of an output: its columns by their names."""
+Part = Literal["mapped", "rejects"]
+"""Which rows of a run."""
+
+
+def rows(run_id: str, part: Part, *, reason: str | None, limit: int, cursor: str | None) -> Call[Page[Row]]:
+    """One page of the rows that a run has mapped or rejected."""
+    path = f"/v1/runs/{check_run_id(run_id)}/{part}"
+    return Call(
+        operation=f"GET /v1/runs/{{id}}/{part}",
+        method="GET",
+        path=path_of(path, {"limit": str(limit)}, reason=reason, cursor=cursor),
+        decode=_rows,
+        run_id=run_id,
+        optional=True,
+    )
+
+
+def _rows(answer: Response) -> Page[Row]:
+    items, cursor = read_page(_exact(answer.body))
+    for number, item in enumerate(items):
+        if not isinstance(item, dict):
+            raise ResponseDecodeError(f"expected an object, got {type(item).__name__} @ $.items[{number}]")
+    return Page(items, cursor)
+
+
+def _exact(body: bytes) -> dict[str, Any]:
+    """The object with whole numbers of any length; orjson makes fractions of those beyond 64 bits."""
+    value = decode_object(body)
+    try:
+        exact: dict[str, Any] = json.loads(body)
+    except (ValueError, RecursionError):  # Python reads no number of more than 4,300 digits
+        return value
+    return exact
