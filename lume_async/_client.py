@@ -17,7 +17,7 @@ from lume_async._http.sender import Sender
 from lume_async._http.settings import MEBIBYTE, ApiKey, Proxy, Ssl, settings
 from lume_async._http.transport import AiohttpTransport
 from lume_async._operations.flows import Flows
-from lume_async._operations.many_runs import ManyRuns
+from lume_async._operations.many import ManyRuns
 from lume_async._run.handle import LumeRun
 from lume_async._run.poll import fetch
 from lume_async._run.submit import OnDuplicate, check_on_duplicate, submit

@@ -99,7 +99,7 @@ ROWS = {
         "change_feed feed_check iterables owned scheduler summary watched | listing monitor progress"
         "| completion"
     ),
-    "_operations": "flow_file many_runs | flows",
+    "_operations": "flow_file many | flows",
     "_batch": (
         "deflate held_paths lookup outcomes | entries journal_file | journal | journal_thread | submitter"
         "| run_many"

@@ -20,7 +20,7 @@ HOMES = {
 PARTS = {"ManyRuns": "_many_runs", "Flows": "_flows"}
 """The classes that `Client` inherits operations from, and the module of each twin."""
 
-PART_HOMES = {name: f"_operations/{module.removeprefix('_')}.py" for name, module in PARTS.items()}
+PART_HOMES = {"ManyRuns": "_operations/many.py", "Flows": "_operations/flows.py"}
 
 LAZY = (CORE, FACADE, "lume_local")
 """The packages whose public names are loaded on first use."""
