@@ -5,7 +5,7 @@ import math
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Concatenate, ParamSpec, TypeGuard, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from lume_async import errors
 from lume_async._batch.entries import Entry, Kind
@@ -20,6 +20,7 @@ from lume_async._wire.answers import run_record
 from lume_async._wire.call import CallState
 from lume_async._wire.lost_answers import Then, decide, submission_unknown
 from lume_async.errors import (
+    ApiConnectionError,
     ApiError,
     ClientClosedError,
     DuplicateRunError,
@@ -31,6 +32,9 @@ from lume_async.models import Outcome, RunRecord, RunRequest
 
 THROTTLED = 5.0
 """Seconds until an item that the server was too busy for is tried again, where the server names none."""
+
+AWAY = 2.0
+"""Seconds until an item is tried again while there is no connection to a server that was there before."""
 
 LAST_SUBMISSION = 10.0
 """Seconds after the deadline that a submission under way may take: cut off, nobody knows whether it made a run."""
@@ -190,15 +194,23 @@ class Submitter:
         )
 
     async def _pause(self, request: RunRequest, error: ApiError) -> float | None:
-        """A full server is no outcome: how many seconds the item waits for its turn; None for any other error."""
-        if _is_full(error):
-            return error.retry_after or THROTTLED
-        full = error.__cause__ if isinstance(error, SubmissionUnknownError) else None
-        if full is None or not _is_full(full):
+        """A server that is full, or away for a while, is no outcome: how many seconds the item waits; else None."""
+        if (pause := self._waits_for(error)) is not None:
+            return pause
+        last = error.__cause__ if isinstance(error, SubmissionUnknownError) else None
+        if not isinstance(last, ApiError) or (pause := self._waits_for(last)) is None:
             return None
         replays = await self._sender.replays()
-        then = decide(full, lost=True, force_rerun=request.force_rerun, replays=replays, again=True)
-        return full.retry_after or THROTTLED if then is Then.SEND else None
+        then = decide(last, lost=True, force_rerun=request.force_rerun, replays=replays, again=True)
+        return pause if then is Then.SEND else None
+
+    def _waits_for(self, error: ApiError) -> float | None:
+        """How long to wait for a server that has no room for a submission now, or is away; None for other errors."""
+        if error.status_code in (429, 503):
+            return error.retry_after or THROTTLED
+        if isinstance(error, ApiConnectionError) and not error.reached and self._sender.has_answered:
+            return AWAY
+        return None
 
     async def _sleep(self, pause: float) -> bool:
         """Whether there is time left after a pause, which ends at the deadline."""
@@ -228,8 +240,8 @@ class Submitter:
         else:
             state.first_sent = clock.now() - (clock.wall() - entry.at)
         found = await self._look_up.find(request, state)
-        while found.failure is not None and _is_full(found.failure):
-            if not await self._sleep(found.failure.retry_after or THROTTLED):
+        while found.failure is not None and (pause := self._waits_for(found.failure)) is not None:
+            if not await self._sleep(pause):
                 break
             found = await self._look_up.find(request, state)
         if found.run is not None:
@@ -261,11 +273,6 @@ class Submitter:
     ) -> T | None:
         """One call of the journal; nothing where there is none."""
         return None if self._recorder is None else await self._recorder.record(method, *values, **named)
-
-
-def _is_full(error: BaseException) -> TypeGuard[ApiError]:
-    """Whether a server, or one of its backends, has no room for a submission at the moment."""
-    return isinstance(error, ApiError) and error.status_code in (429, 503)
 
 
 def _frozen_error(error: ApiError) -> dict[str, Any]:

@@ -62,6 +62,8 @@ class Sender:
         self.capabilities: frozenset[str] | None = None
         self.keys_kept: float | None = None
         """For how many seconds the server knows an idempotency key, where it says so."""
+        self.has_answered = False
+        """Whether the server has ever responded: if it then does not, it is away, and the address is right."""
         self._offered: str | None = None
         self._transport = transport
         self._keys = Keys(settings.api_key, self.clock)
@@ -263,6 +265,7 @@ class Sender:
 
     def _learn(self, response: Response, state: CallState, epoch: int) -> None:
         """What every answer says: capabilities, the server's clock, whether it is under pressure."""
+        self.has_answered = True
         headers, now = response.headers, self.clock.now()
         offered = headers.get(CAPABILITIES)
         if offered is not None and offered != self._offered:  # a proxy's own answer has none: changes nothing

@@ -27,6 +27,15 @@ class StoppedError(LumeError):
         self.retryable = retryable
 
 
+class NotSubmittedError(LumeError):
+    """There was no connection in the time that a submission had; `reason`: why."""
+
+    retryable = True
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"timed out; no run was submitted: {reason}")
+
+
 def to_dict(error: BaseException) -> dict[str, Any]:
     """The error as JSON: `{"error": {"code", "message", "request_id", "retryable", ...}}`."""
     message = str(error.args[0]) if isinstance(error, ApiError) and error.args else str(error)
@@ -93,7 +102,7 @@ def hint(error: BaseException) -> str | None:
             return "if the file is on this machine, `lume run --upload` sends it to the server"
         case RateLimitError(retry_after=float(seconds)):
             return f"retry in {seconds:.0f} s"
-        case ApiConnectionError():
+        case ApiConnectionError() | NotSubmittedError():
             return "`lume doctor` finds the cause"
         case _:
             return None

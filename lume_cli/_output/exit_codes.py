@@ -10,6 +10,7 @@ from lume_async import (
     RunStatus,
     RunTimeoutError,
 )
+from lume_cli._output.errors import NotSubmittedError
 from lume_cli._settings import MissingKeyError
 
 OK: Final = 0
@@ -46,7 +47,7 @@ def of_status(status: RunStatus | None, *, allow_partial: bool = False) -> int:
 def of_error(error: BaseException) -> int:
     """The code of an exception that a command raised."""
     match error:
-        case RunTimeoutError():
+        case RunTimeoutError() | NotSubmittedError():
             return TIMED_OUT
         case RunFailedError():
             return of_status(error.run.status if error.run is not None else None)

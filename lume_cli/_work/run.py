@@ -3,15 +3,19 @@
 from pathlib import Path
 from typing import Any
 
+import anyio
 import click
 
-from lume_async import Client, LumeRun, RunStatus
+from lume_async import ApiConnectionError, Client, LumeRun, RunStatus
 from lume_cli._output import exit_codes, run_view
+from lume_cli._output.errors import NotSubmittedError
 from lume_cli._output.short_ids import short
 from lume_cli._session import Session
 from lume_cli._work.run_ids import whole_ids
 from lume_cli._work.wait import follow
 
+_AGAIN = 1.0
+"""Seconds until a submission is tried again for which there was no connection."""
 PARENT = "resubmit_of"
 """The key in a run's metadata that links it to the run whose rejects it processes."""
 
@@ -29,17 +33,28 @@ class Submission:
         self._session = session
         self._flow = flow
         self._source = source
+        self._upload: str | None = None
+        self._began = 0.0
         self._run: LumeRun | None = None
         self._shown: RunStatus | None = None
 
     async def begin(
-        self, client: Client, *, is_waited_for: bool, is_uploaded: bool = False, **how: Any
+        self,
+        client: Client,
+        *,
+        is_waited_for: bool,
+        timeout: float | None = None,
+        is_uploaded: bool = False,
+        **how: Any,
     ) -> LumeRun:
-        """Submit the run and print its id; `how` are further arguments of `Client.run`."""
+        """Submit the run and print its id; `how` are further arguments of `Client.run`.
+
+        A run that is waited for is submitted as soon as there is a connection, within `timeout` seconds.
+        """
+        self._began = anyio.current_time()
         if is_uploaded:
-            self._source = await client.upload_file(self._source, flow_version=self._flow)
-            self._session.say.note(f"uploaded as {self._source}")
-        run = self._run = await client.run(self._flow, self._source, **how)
+            self._upload = self._source
+        run = self._run = await self._submitted(client, timeout if is_waited_for else 0.0, how)
         self._shown = run.status
         if run.reused:
             self._session.say.note(f"run {short(run.id)} already holds this source; following it")
@@ -52,12 +67,33 @@ class Submission:
             data.document(run_view.to_dict(run))
         return run
 
+    async def _submitted(self, client: Client, timeout: float | None, how: dict[str, Any]) -> LumeRun:
+        """The run; without a connection nothing was sent, so that sending again is safe."""
+        while True:
+            try:
+                if self._upload is not None:
+                    self._source = await client.upload_file(self._upload, flow_version=self._flow)
+                    self._upload = None
+                    self._session.say.note(f"uploaded as {self._source}")
+                return await client.run(self._flow, self._source, **how)
+            except ApiConnectionError as error:
+                if error.reached or timeout == 0.0:
+                    raise
+                left = self._left(timeout)
+                if left is not None and left <= 0:
+                    raise NotSubmittedError(self._session.away or str(error)) from None
+                await anyio.sleep(_AGAIN if left is None else min(_AGAIN, left))
+
+    def _left(self, timeout: float | None) -> float | None:
+        """The seconds that are left of a timeout."""
+        return None if timeout is None else max(0.0, self._began + timeout - anyio.current_time())
+
     async def until_ended(
         self, run: LumeRun, timeout: float | None, poll_interval: float | None, *, allow_partial: bool
     ) -> int:
         """Follow the run to its end; return the exit code."""
         try:
-            await follow(self._session, run, timeout, poll_interval, self._changed)
+            await follow(self._session, run, self._left(timeout), poll_interval, self._changed)
         finally:
             if self._session.data.format == "json":
                 self._session.data.document(run_view.to_dict(run))

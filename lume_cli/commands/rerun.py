@@ -42,7 +42,7 @@ def command(
         async with session.client() as client:
             submission, how = await again(session, client, run)
             submissions.append(submission)
-            new = await submission.begin(client, is_waited_for=wait, **how)
+            new = await submission.begin(client, is_waited_for=wait, timeout=timeout, **how)
             if not wait:
                 return exit_codes.OK
             return await submission.until_ended(new, timeout, poll_interval, allow_partial=allow_partial)

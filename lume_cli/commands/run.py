@@ -64,6 +64,7 @@ def command(
             run = await submission.begin(
                 client,
                 is_waited_for=wait,
+                timeout=timeout,
                 is_uploaded=upload,
                 run_metadata=metadata,
                 force_rerun=force_rerun,

@@ -1,13 +1,18 @@
 """A server that does not respond: said within 3 s, with why, and again when it is back."""
 
 import json
+import os
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 from cli.shell import Shell
+from local.flows import PEOPLE_CSV
 
+import lume_local
 from lume_async import RequestFinished, RequestStarted
 from lume_cli._options import Format
 from lume_cli._output.stderr import Say
@@ -132,3 +137,65 @@ def test_a_healthy_server_is_not_mentioned(
 ) -> None:
     done = shell.lume("wait", slow_run.id, "--timeout", "4")
     assert (done.code, "respond" in done.err) == (124, False)
+
+
+def test_a_run_that_is_waited_for_is_submitted_once_the_server_is_there(lone: Shell, home: Path) -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+    variables = {"LUME_BASE_URL": f"http://127.0.0.1:{port}", "LUME_API_KEY": "k"}
+    with lone:
+        started = lone.start("run", "people:v1", "late.csv", "--wait", **variables)
+        started.until(lambda: "does not respond (nothing is listening there); still trying" in started.err)
+        (home / "late.csv").write_text(PEOPLE_CSV)
+        with lume_local.serve_in_thread(home / "flows", home / ".late", [home], port=port, api_key="k"):
+            done = started.end()
+    assert done.code == 0
+    assert "responds again" in done.err
+    assert "SUCCEEDED" in done.err
+
+
+def test_a_run_that_can_not_be_submitted_says_why_at_the_timeout(lone: Shell, nobody: str) -> None:
+    command = ("--base-url", nobody, "run", "a:v1", "a.csv")
+    late = lone.lume(*command, "--wait", "--timeout", "3", LUME_API_KEY="k")
+    assert late.code == 124
+    assert (
+        "timed out; no run was submitted: the server does not respond (nothing is listening there)"
+        in late.err
+    )
+    at_once = lone.lume(*command, LUME_API_KEY="k")
+    assert at_once.code == 1
+    assert "Cannot connect to host" in at_once.err
+
+
+def test_a_batch_waits_for_a_server_that_goes_away_and_comes_back(lone: Shell, home: Path) -> None:
+    (home / "one.csv").write_text(PEOPLE_CSV)
+    (home / "two.csv").write_text(PEOPLE_CSV)
+    options: dict[str, Any] = {
+        "flows": home / "flows",
+        "data": home / ".fickle",
+        "roots": [home],
+        "api_key": "k",
+    }
+    reader, writer = os.pipe()
+    try:
+        with lone:
+            with lume_local.serve_in_thread(**options) as server:
+                port = int(server.base_url.rpartition(":")[2])
+                variables = {"LUME_BASE_URL": server.base_url, "LUME_API_KEY": "k"}
+                words = ("backfill", "people:v1", "--from-file", "-", "-o", "ndjson", "--max-active", "1")
+                started = lone.start(*words, stdin=reader, **variables)
+                os.write(writer, b"one.csv\n")
+                started.until(lambda: "SUCCEEDED" in started.out)
+            os.write(writer, b"two.csv\n")
+            started.until(lambda: "does not respond" in started.err)
+            with lume_local.serve_in_thread(**options, port=port):
+                started.until(lambda: started.out.count("SUCCEEDED") >= 2 and "two.csv" in started.out)
+                os.close(writer)
+                writer = -1
+                done = started.end()
+    finally:
+        os.close(reader)
+        if writer >= 0:
+            os.close(writer)
+    assert done.code == 0

@@ -13,6 +13,7 @@ from lume_async import (
     ClientClosedError,
     ConfigurationError,
     DuplicateRunError,
+    InvalidRequestError,
     LumeRun,
     Outcome,
     RunRequest,
@@ -98,13 +99,13 @@ async def test_an_asynchronous_iterable() -> None:
 async def test_a_failed_submission_is_an_outcome_and_not_the_end() -> None:
     service = Service()
     service.broken["s1"] = FakeAnswer(409, {"detail": "processed", "run_id": "run_old"})
-    service.broken["s2"] = ApiConnectionError("refused", reached=False)
+    service.broken["s2"] = FakeAnswer(404, {"detail": "no such flow version"})
     service.broken["s3"] = ApiConnectionError("reset")
     outcomes = {
         o.request.source_path: o for o in await collect(client_of(service).run_many(requests(5))) if o.request
     }
     assert isinstance(outcomes["s1"].error, DuplicateRunError)
-    assert isinstance(outcomes["s2"].error, ApiConnectionError)
+    assert isinstance(outcomes["s2"].error, InvalidRequestError)
     assert isinstance(outcomes["s3"].error, SubmissionUnknownError)
     assert outcomes["s0"].result().succeeded
     assert outcomes["s4"].result().succeeded
@@ -226,7 +227,7 @@ class TestJournal:
     ) -> None:
         service, path = Service(), tmp_path / "j.db"
         service.broken["s0"] = ApiConnectionError("refused", reached=False)
-        await collect(client_of(service).run_many(requests(1), journal=path))
+        await collect(client_of(service).run_many(requests(1), journal=path, timeout=5))
         service.broken.clear()
         (outcome,) = await collect(client_of(service).run_many(requests(1), journal=path))
         assert outcome.result().succeeded

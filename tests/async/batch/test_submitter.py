@@ -93,6 +93,49 @@ async def test_a_lost_answer_and_then_a_full_server_is_unknown_where_they_are_no
     assert service.created == ["run_0"]
 
 
+# A server that is away for a while
+
+REFUSED = ApiConnectionError("refused", reached=False)
+
+
+async def test_a_server_that_was_there_is_waited_for() -> None:
+    service = Service()
+    requests = force(2)
+    outcomes = await outcomes_of(service, requests, Posts(service, FULL, *[REFUSED] * 30), max_active=1)
+    assert all(outcome.result().succeeded for outcome in outcomes)
+    assert service.created == ["run_0", "run_1"]
+
+
+async def test_a_server_that_was_never_there_is_not_waited_for() -> None:
+    service = Service()
+    answers = [REFUSED] * 3
+
+    def nobody(request: FakeRequest) -> Answer:
+        return answers.pop() if answers else service(request)
+
+    (outcome,) = await outcomes_of(service, force(1), nobody)
+    assert isinstance(outcome.error, ApiConnectionError)
+    assert service.created == []
+
+
+async def test_a_lost_answer_and_then_nobody_is_waited_for_where_keys_are_known() -> None:
+    service = Service(capabilities=["idempotency"])
+    (outcome,) = await outcomes_of(service, force(1), Posts(service, FULL, None, *[REFUSED] * 30))
+    assert outcome.result().succeeded
+    assert service.created == ["run_0"]
+
+
+async def test_a_server_that_stays_away_ends_with_the_deadline(tmp_path: Path) -> None:
+    service, path = Service(), tmp_path / "j.db"
+    seen = Posts(service, FULL, *[REFUSED] * 1000)
+    (outcome,) = await outcomes_of(service, force(1), seen, timeout=60, journal=path)
+    assert isinstance(outcome.error, ApiConnectionError)
+    assert "refused" in str(outcome.error)
+    assert 60 <= service.clock.now() <= 60 + 10
+    (outcome,) = await outcomes_of(service, force(1), journal=path)  # nothing was sent: the next start does
+    assert outcome.result().succeeded
+
+
 # The deadline
 
 
