@@ -38,7 +38,12 @@ async function cancel(run) {
 }
 
 async function again(run, isForced) {
-  await submit({ flow_version: run.flow_version, source_path: run.source_path, run_metadata: run.run_metadata, force_rerun: isForced });
+  await submit({
+    flow_version: run.flow_version,
+    source_path: run.source_path,
+    run_metadata: run.run_metadata,
+    force_rerun: isForced,
+  });
 }
 
 async function submit(body) {
@@ -48,19 +53,43 @@ async function submit(body) {
 }
 
 function askForced(run) {
-  return dialog("Run again, forced?", "Process it again", [
-    el("p", {}, "The source ", el("code", {}, run.source_path), " is processed even if ", el("code", {}, run.flow_version),
-      " has processed it already. Whoever reads the targets may then get its rows twice."),
-  ], () => again(run, true));
+  return dialog(
+    "Run again, forced?",
+    "Process it again",
+    [
+      el(
+        "p",
+        {},
+        "The source ",
+        el("code", {}, run.source_path),
+        " is processed even if ",
+        el("code", {}, run.flow_version),
+        " has processed it already. Whoever reads the targets may then get its rows twice.",
+      ),
+    ],
+    () => again(run, true),
+  );
 }
 
 function sendMended(run) {
   const file = el("input", { type: "file", name: "mended", required: true });
-  return dialog("Send mended rejects", "Send", [
-    el("p", {}, "Download the rejects, correct them, and choose the file here. A new run of ", el("code", {}, run.flow_version),
-      " processes it; columns that begin with ", el("code", {}, "_lume_"), " are ignored."),
-    el("label", { class: "field" }, "Mended file", file),
-  ], () => mended(run, file.files[0]));
+  return dialog(
+    "Send mended rejects",
+    "Send",
+    [
+      el(
+        "p",
+        {},
+        "Download the rejects, correct them, and choose the file here. A new run of ",
+        el("code", {}, run.flow_version),
+        " processes it; columns that begin with ",
+        el("code", {}, "_lume_"),
+        " are ignored.",
+      ),
+      el("label", { class: "field" }, "Mended file", file),
+    ],
+    () => mended(run, file.files[0]),
+  );
 }
 
 async function mended(run, file) {
@@ -83,11 +112,23 @@ function dialog(title, yes, content, act) {
   const heading = newId("dialog");
   const problem = el("p", { class: "problem", role: "alert" });
   const confirm = el("button", { class: "primary" }, yes);
-  const box = el("dialog", { "aria-labelledby": heading },
-    el("form", { method: "dialog" },
-      el("h2", { id: heading }, title), content, problem,
-      el("div", { class: "buttons" },
-        el("button", { type: "button", on: { click: () => box.close() } }, "Back"), confirm)));
+  const box = el(
+    "dialog",
+    { "aria-labelledby": heading },
+    el(
+      "form",
+      { method: "dialog" },
+      el("h2", { id: heading }, title),
+      content,
+      problem,
+      el(
+        "div",
+        { class: "buttons" },
+        el("button", { type: "button", on: { click: () => box.close() } }, "Back"),
+        confirm,
+      ),
+    ),
+  );
   box.querySelector("form").addEventListener("submit", async (event) => {
     event.preventDefault();
     confirm.disabled = true;
@@ -102,5 +143,10 @@ function dialog(title, yes, content, act) {
   });
   document.body.append(box);
   box.showModal();
-  return new Promise((resolve) => box.addEventListener("close", () => { box.remove(); resolve(); }));
+  return new Promise((resolve) =>
+    box.addEventListener("close", () => {
+      box.remove();
+      resolve();
+    }),
+  );
 }

@@ -5,7 +5,9 @@ export class Problem extends Error {
   constructor(status, problem) {
     super(problem.detail ?? `the server answered with status ${status}`);
     this.status = status;
-    this.kind = String(problem.type ?? "").split(":").pop();
+    this.kind = String(problem.type ?? "")
+      .split(":")
+      .pop();
     this.runId = problem.run_id;
   }
 }

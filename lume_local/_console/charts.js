@@ -27,18 +27,44 @@ export function hours(items, count) {
     const parts = there.map((group) => {
       const tall = (of(group) / most) * (height - 4);
       top -= tall;
-      return svg("rect", { x: index * step + 1, y: top, width: step - 2, height: tall, class: `fill ${lookOf(group)}` });
+      return svg("rect", {
+        x: index * step + 1,
+        y: top,
+        width: step - 2,
+        height: tall,
+        class: `fill ${lookOf(group)}`,
+      });
     });
     const area = svg("rect", { x: index * step, y: 0, width: step, height, class: "hover" });
     return svg("g", {}, svg("title", {}, words), area, parts);
   });
-  const sum = groups.map((group) => `${nameOf(group)} ${number(total(items.filter((item) => groupOf(item.status) === group)))}`).join(", ");
-  const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${height}`, preserveAspectRatio: "none", class: "chart", role: "img", "aria-label": `Runs per hour: ${sum || "none"}` }, grid(height), columns);
-  return el("figure", {},
+  const sum = groups
+    .map((group) => `${nameOf(group)} ${number(total(items.filter((item) => groupOf(item.status) === group)))}`)
+    .join(", ");
+  const picture = svg(
+    "svg",
+    {
+      viewBox: `0 0 ${WIDTH} ${height}`,
+      preserveAspectRatio: "none",
+      class: "chart",
+      role: "img",
+      "aria-label": `Runs per hour: ${sum || "none"}`,
+    },
+    grid(height),
+    columns,
+  );
+  return el(
+    "figure",
+    {},
     el("div", { class: "plot" }, el("span", { class: "most num" }, number(most)), picture),
     axis(starts[0], last),
     legend(groups.map((group) => [nameOf(group), lookOf(group)])),
-    asTable("Runs per hour", [["Hour"], ["Status"], ["Runs", "num"]], items.map((item) => [moment(item.hour), nameOf(item.status), number(item.runs)])));
+    asTable(
+      "Runs per hour",
+      [["Hour"], ["Status"], ["Runs", "num"]],
+      items.map((item) => [moment(item.hour), nameOf(item.status), number(item.runs)]),
+    ),
+  );
 }
 
 /** The reject ratio of several versions over time. `series`: [name, [{time, share, runs}]] each. */
@@ -48,26 +74,72 @@ export function ratios(series) {
   const [from, to] = [Math.min(...times), Math.max(...times)];
   const most = Math.max(0.01, ...points.map((point) => point.share)) * 1.1;
   const height = 160;
-  const x = (point) => (to === from ? WIDTH / 2 : 12 + ((Date.parse(point.time) - from) / (to - from)) * (WIDTH - 24));
+  const x = (point) =>
+    to === from ? WIDTH / 2 : 12 + ((Date.parse(point.time) - from) / (to - from)) * (WIDTH - 24);
   const y = (point) => height - 6 - (point.share / most) * (height - 12);
   const lines = series.map(([name, list], index) => {
-    const words = (point) => `${name}, ${moment(point.time)}: ${percent(point.share)} of the rows of ${number(point.runs)} runs`;
-    const dots = list.map((point) => svg("line", { x1: x(point), x2: x(point), y1: y(point), y2: y(point), class: `dot line${index % 6}` }, svg("title", {}, words(point))));
-    return [svg("polyline", { points: list.map((point) => `${x(point)},${y(point)}`).join(" "), class: `stroke line${index % 6}` }), dots];
+    const words = (point) =>
+      `${name}, ${moment(point.time)}: ${percent(point.share)} of the rows of ${number(point.runs)} runs`;
+    const dots = list.map((point) =>
+      svg(
+        "line",
+        { x1: x(point), x2: x(point), y1: y(point), y2: y(point), class: `dot line${index % 6}` },
+        svg("title", {}, words(point)),
+      ),
+    );
+    return [
+      svg("polyline", {
+        points: list.map((point) => `${x(point)},${y(point)}`).join(" "),
+        class: `stroke line${index % 6}`,
+      }),
+      dots,
+    ];
   });
-  return el("figure", {},
-    el("div", { class: "plot" }, el("span", { class: "most num" }, percent(most)),
-      svg("svg", { viewBox: `0 0 ${WIDTH} ${height}`, preserveAspectRatio: "none", class: "chart short", role: "img", "aria-label": `Share of rejected rows over time, of ${series.map(([name]) => name).join(", ")}` }, grid(height), lines)),
+  return el(
+    "figure",
+    {},
+    el(
+      "div",
+      { class: "plot" },
+      el("span", { class: "most num" }, percent(most)),
+      svg(
+        "svg",
+        {
+          viewBox: `0 0 ${WIDTH} ${height}`,
+          preserveAspectRatio: "none",
+          class: "chart short",
+          role: "img",
+          "aria-label": `Share of rejected rows over time, of ${series.map(([name]) => name).join(", ")}`,
+        },
+        grid(height),
+        lines,
+      ),
+    ),
     axis(from, to),
     legend(series.map(([name], index) => [name, `line${index % 6}`])),
-    asTable("Share of rejected rows over time", [["Version"], ["From"], ["Runs", "num"], ["Rejected", "num"]],
-      series.flatMap(([name, list]) => list.map((point) => [name, moment(point.time), number(point.runs), percent(point.share)]))));
+    asTable(
+      "Share of rejected rows over time",
+      [["Version"], ["From"], ["Runs", "num"], ["Rejected", "num"]],
+      series.flatMap(([name, list]) =>
+        list.map((point) => [name, moment(point.time), number(point.runs), percent(point.share)]),
+      ),
+    ),
+  );
 }
 
 /** A share as a bar; `offset` is where it begins. */
 export function bar(share, look, offset = 0) {
-  return svg("svg", { viewBox: `0 0 ${WIDTH} 10`, preserveAspectRatio: "none", class: "track", "aria-hidden": "true" },
-    svg("rect", { x: offset * WIDTH, y: 0, width: Math.max(share * WIDTH, share > 0 ? 6 : 0), height: 10, class: `fill ${look}` }));
+  return svg(
+    "svg",
+    { viewBox: `0 0 ${WIDTH} 10`, preserveAspectRatio: "none", class: "track", "aria-hidden": "true" },
+    svg("rect", {
+      x: offset * WIDTH,
+      y: 0,
+      width: Math.max(share * WIDTH, share > 0 ? 6 : 0),
+      height: 10,
+      class: `fill ${look}`,
+    }),
+  );
 }
 
 const ORDER = ["SUCCEEDED", "PARTIAL_FAILED", "FAILED", "CRASHED", "CANCELLED"];
@@ -76,20 +148,46 @@ const groupOf = (status) => (ACTIVE.includes(status) ? "Active" : status);
 const total = (items) => items.reduce((sum, item) => sum + item.runs, 0);
 
 function grid(height) {
-  return [0.02, 0.35, 0.68].map((share) => svg("line", { x1: 0, x2: WIDTH, y1: height * share, y2: height * share, class: "grid" }));
+  return [0.02, 0.35, 0.68].map((share) =>
+    svg("line", { x1: 0, x2: WIDTH, y1: height * share, y2: height * share, class: "grid" }),
+  );
 }
 
 function axis(from, to) {
-  const day = (time) => new Date(time).toLocaleString(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
+  const day = (time) =>
+    new Date(time).toLocaleString(undefined, {
+      month: "short",
+      day: "numeric",
+      hour: "2-digit",
+      minute: "2-digit",
+    });
   const middle = from + (to - from) / 2;
-  return el("p", { class: "axis num", "aria-hidden": "true" }, (to > from ? [from, middle, to] : [from]).map((time) => el("span", {}, day(time))));
+  return el(
+    "p",
+    { class: "axis num", "aria-hidden": "true" },
+    (to > from ? [from, middle, to] : [from]).map((time) => el("span", {}, day(time))),
+  );
 }
 
 function legend(entries) {
-  return el("ul", { class: "legend" }, entries.map(([name, look]) => el("li", {}, el("span", { class: `swatch ${look}` }), name)));
+  return el(
+    "ul",
+    { class: "legend" },
+    entries.map(([name, look]) => el("li", {}, el("span", { class: `swatch ${look}` }), name)),
+  );
 }
 
 function asTable(label, columns, rows) {
-  const body = el("tbody", {}, rows.map((row) => el("tr", {}, row.map((text, index) => el("td", { class: columns[index][1] }, text)))));
+  const body = el(
+    "tbody",
+    {},
+    rows.map((row) =>
+      el(
+        "tr",
+        {},
+        row.map((text, index) => el("td", { class: columns[index][1] }, text)),
+      ),
+    ),
+  );
   return el("details", {}, el("summary", {}, "As a table"), table(label, columns, body));
 }

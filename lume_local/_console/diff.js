@@ -35,11 +35,14 @@ export function described(definition) {
   const parts = {};
   for (const [name, column] of Object.entries(definition.columns)) parts[`column ${name}`] = text(column);
   for (const { name, ...rule } of definition.rules ?? []) parts[`rule ${name}`] = text(rule);
-  for (const name of ["description", "source", "target", "rejects"]) if (definition[name]) parts[name] = text(definition[name]);
+  for (const name of ["description", "source", "target", "rejects"])
+    if (definition[name]) parts[name] = text(definition[name]);
   return parts;
 }
 
 function text(value) {
   if (typeof value !== "object") return String(value);
-  return Object.entries(value).map(([name, one]) => `${name} = ${typeof one === "string" ? one.trim() : JSON.stringify(one)}`).join("\n");
+  return Object.entries(value)
+    .map(([name, one]) => `${name} = ${typeof one === "string" ? one.trim() : JSON.stringify(one)}`)
+    .join("\n");
 }

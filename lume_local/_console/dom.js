@@ -55,7 +55,11 @@ export function reconcile(parent, items, key, render) {
   if (nodes.length !== parent.children.length || nodes.some((node, i) => node !== parent.children[i])) {
     parent.replaceChildren(...nodes);
   }
-  if (lost) nodes.find((node) => node.dataset.key === lost)?.querySelector("a, button")?.focus();
+  if (lost)
+    nodes
+      .find((node) => node.dataset.key === lost)
+      ?.querySelector("a, button")
+      ?.focus();
 }
 
 let count = 0;

@@ -105,11 +105,21 @@ function door(message) {
   document.title = "Sign in · Lume";
   fill(
     main,
-    el("section", { class: "door" },
+    el(
+      "section",
+      { class: "door" },
       el("h1", { tabindex: -1 }, "This browser is not signed in"),
       message && el("p", { role: "alert" }, message),
-      el("p", {}, "Open the link that ", el("code", {}, "lume serve"), " has printed. It works once; ",
-        el("code", {}, "lume console"), " prints another one.")),
+      el(
+        "p",
+        {},
+        "Open the link that ",
+        el("code", {}, "lume serve"),
+        " has printed. It works once; ",
+        el("code", {}, "lume console"),
+        " prints another one.",
+      ),
+    ),
   );
   main.querySelector("h1").focus();
 }

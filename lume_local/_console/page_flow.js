@@ -31,52 +31,105 @@ export async function show({ parts, query, signal }) {
   const shown = found.items[index];
   return {
     title: `${flow}:${version}`,
-    node: el("article", {},
-      el("header", { class: "head" }, el("div", {},
-        el("p", { class: "muted" }, el("a", { href: "#/flows" }, "Flows"), " /"),
-        el("h1", { tabindex: -1 }, flow),
-        shown.description && el("p", { class: "lead" }, shown.description)),
-      versions(found.items, version, here)),
-      el("p", { class: "muted below" }, `Registered ${moment(shown.created_at)} · `,
-        el("a", { href: address(["runs"], "", { flow: shown.flow_version }) }, `${number(shown.runs)} runs`), ` · reads ${definition.source?.format ?? "csv"}`,
-        definition.rejects?.max_ratio !== undefined && ` · at most ${definition.rejects.max_ratio * 100} % rejected`),
-      el("div", { class: "columns" },
+    node: el(
+      "article",
+      {},
+      el(
+        "header",
+        { class: "head" },
+        el(
+          "div",
+          {},
+          el("p", { class: "muted" }, el("a", { href: "#/flows" }, "Flows"), " /"),
+          el("h1", { tabindex: -1 }, flow),
+          shown.description && el("p", { class: "lead" }, shown.description),
+        ),
+        versions(found.items, version, here),
+      ),
+      el(
+        "p",
+        { class: "muted below" },
+        `Registered ${moment(shown.created_at)} · `,
+        el("a", { href: address(["runs"], "", { flow: shown.flow_version }) }, `${number(shown.runs)} runs`),
+        ` · reads ${definition.source?.format ?? "csv"}`,
+        definition.rejects?.max_ratio !== undefined &&
+          ` · at most ${definition.rejects.max_ratio * 100} % rejected`,
+      ),
+      el(
+        "div",
+        { class: "columns" },
         wide(card(`Columns of ${version}`, columnTable(shown.columns))),
         shown.rules.length > 0 && wide(card("Rules", ruleTable(shown.rules))),
-        wide(card("Share of rejected rows", counts.length ? ratios(counts) : el("p", { class: "empty" }, `No runs in the last ${DAYS} days.`))),
-        found.items.length > 1 && wide(difference(found.items, version, other, before, definition, here)))),
+        wide(
+          card(
+            "Share of rejected rows",
+            counts.length ? ratios(counts) : el("p", { class: "empty" }, `No runs in the last ${DAYS} days.`),
+          ),
+        ),
+        found.items.length > 1 && wide(difference(found.items, version, other, before, definition, here)),
+      ),
+    ),
   };
 }
 
 const wide = (node) => (node.classList.add("wide"), node);
 
 function versions(items, version, here) {
-  return el("nav", { class: "tabs", "aria-label": "Versions" }, items.map((one) =>
-    el("a", { href: here({ version: one.version, with: null }), "aria-current": one.version === version && "page" }, one.version)));
+  return el(
+    "nav",
+    { class: "tabs", "aria-label": "Versions" },
+    items.map((one) =>
+      el(
+        "a",
+        { href: here({ version: one.version, with: null }), "aria-current": one.version === version && "page" },
+        one.version,
+      ),
+    ),
+  );
 }
 
 function columnTable(columns) {
-  const rows = columns.map((column) => el("tr", {},
-    el("th", { scope: "row" }, column.name), cell("", column.type, el("small", { class: "share" }, column.sql_type)),
-    cell("", el("pre", {}, column.sql.trim())), cell("", constraints(column))));
+  const rows = columns.map((column) =>
+    el(
+      "tr",
+      {},
+      el("th", { scope: "row" }, column.name),
+      cell("", column.type, el("small", { class: "share" }, column.sql_type)),
+      cell("", el("pre", {}, column.sql.trim())),
+      cell("", constraints(column)),
+    ),
+  );
   return table("Columns", [["Column"], ["Type"], ["SQL"], ["Constraints"]], el("tbody", {}, rows), "stacked");
 }
 
 function constraints(column) {
-  const own = Object.entries(column.constraints).map(([name, value]) => `${name} ${Array.isArray(value) ? value.join(", ") : value}`);
+  const own = Object.entries(column.constraints).map(
+    ([name, value]) => `${name} ${Array.isArray(value) ? value.join(", ") : value}`,
+  );
   const all = [column.required && "required", column.unique && "unique", ...own].filter(Boolean);
   return all.map((text) => el("span", { class: "tag" }, text));
 }
 
 function ruleTable(rules) {
-  const rows = rules.map((rule) => el("tr", {},
-    el("th", { scope: "row" }, rule.name), cell("", el("pre", {}, rule.sql.trim())), cell("", rule.on_fail ?? "reject"), cell("text", rule.message ?? "")));
+  const rows = rules.map((rule) =>
+    el(
+      "tr",
+      {},
+      el("th", { scope: "row" }, rule.name),
+      cell("", el("pre", {}, rule.sql.trim())),
+      cell("", rule.on_fail ?? "reject"),
+      cell("text", rule.message ?? ""),
+    ),
+  );
   return table("Rules", [["Rule"], ["SQL"], ["If it fails"], ["Message"]], el("tbody", {}, rows), "stacked");
 }
 
 /** [version, points] of the newest versions that were run: by the hour where all of it is recent, else by the day. */
 async function ratioOverTime(flow, ask) {
-  const statistics = async (unit, days) => (await ask("/v1/statistics", { by: `flow_version,${unit}`, flow, since: since(days * 86400), limit: 10000 })).items.map((item) => ({ ...item, time: item[unit] }));
+  const statistics = async (unit, days) =>
+    (
+      await ask("/v1/statistics", { by: `flow_version,${unit}`, flow, since: since(days * 86400), limit: 10000 })
+    ).items.map((item) => ({ ...item, time: item[unit] }));
   let items = await statistics("day", DAYS);
   if (new Set(items.map((item) => item.time)).size <= RECENT) items = await statistics("hour", RECENT);
   const series = new Map();
@@ -89,15 +142,50 @@ async function ratioOverTime(flow, ask) {
 }
 
 function difference(items, version, other, before, after, here) {
-  const choose = el("select", { name: "with", on: { change: (event) => { location.hash = here({ version, with: event.target.value }); } } },
+  const choose = el(
+    "select",
+    {
+      name: "with",
+      on: {
+        change: (event) => {
+          location.hash = here({ version, with: event.target.value });
+        },
+      },
+    },
     !other && el("option", { value: "" }, "choose …"),
-    items.filter((one) => one.version !== version).map((one) => el("option", { value: one.version, selected: one.version === other }, one.version)));
+    items
+      .filter((one) => one.version !== version)
+      .map((one) => el("option", { value: one.version, selected: one.version === other }, one.version)),
+  );
   const asked = el("label", { class: "field inline" }, "Compared with", choose);
   const found = before ? changes(described(before), described(after)) : [];
-  return card(`What ${version} changes`, asked,
+  return card(
+    `What ${version} changes`,
+    asked,
     before && !found.length && el("p", { class: "empty" }, "Nothing."),
-    found.map(([name, one, two]) => el("div", { class: "change" },
-      el("h3", {}, name, el("span", { class: `tag ${!one ? "added" : !two ? "removed" : ""}` }, !one ? "added" : !two ? "removed" : "changed")),
-      el("pre", { class: "diff", tabindex: 0 }, (one && two ? lines(one, two) : (one ?? two).split("\n").map((line) => [one ? "-" : "+", line]))
-        .map(([sign, line]) => el("span", { class: { "+": "added", "-": "removed" }[sign] ?? "" }, `${sign} ${line}\n`))))));
+    found.map(([name, one, two]) =>
+      el(
+        "div",
+        { class: "change" },
+        el(
+          "h3",
+          {},
+          name,
+          el(
+            "span",
+            { class: `tag ${!one ? "added" : !two ? "removed" : ""}` },
+            !one ? "added" : !two ? "removed" : "changed",
+          ),
+        ),
+        el(
+          "pre",
+          { class: "diff", tabindex: 0 },
+          (one && two ? lines(one, two) : (one ?? two).split("\n").map((line) => [one ? "-" : "+", line])).map(
+            ([sign, line]) =>
+              el("span", { class: { "+": "added", "-": "removed" }[sign] ?? "" }, `${sign} ${line}\n`),
+          ),
+        ),
+      ),
+    ),
+  );
 }

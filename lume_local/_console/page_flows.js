@@ -8,7 +8,16 @@ import { address, cell, pager, table } from "./parts.js";
 import { ageOf, rejectedShare } from "./status.js";
 
 const LIMIT = 100;
-const COLUMNS = [["Flow"], ["Version"], ["Description"], ["Columns", "num"], ["Registered", "num"], ["Runs, 30 days", "num"], ["Rejected", "num"], ["Share", "bar-cell"]];
+const COLUMNS = [
+  ["Flow"],
+  ["Version"],
+  ["Description"],
+  ["Columns", "num"],
+  ["Registered", "num"],
+  ["Runs, 30 days", "num"],
+  ["Rejected", "num"],
+  ["Share", "bar-cell"],
+];
 
 export async function show({ query, signal }) {
   const [found, counts] = await Promise.all([
@@ -16,25 +25,46 @@ export async function show({ query, signal }) {
     get("/v1/statistics", { by: "flow_version", since: since(30 * 86400), limit: 10000 }, { signal }),
   ]);
   const known = new Map(counts.items.map((item) => [item.flow_version, item]));
-  const rows = found.items.map((one, index) => row(one, known.get(one.flow_version), found.items[index - 1]?.flow !== one.flow));
+  const rows = found.items.map((one, index) =>
+    row(one, known.get(one.flow_version), found.items[index - 1]?.flow !== one.flow),
+  );
   const here = (changes) => address(["flows"], query, changes);
   return {
     title: "Flows",
-    node: el("div", {}, el("h1", { tabindex: -1 }, "Flows"),
-      rows.length ? el("section", { class: "card" }, table("Flow versions", COLUMNS, el("tbody", {}, rows), "stacked flows")) : el("p", { class: "empty" }, "No flow version is registered."),
-      pager(here, query.get("cursor"), found.next_cursor, ["First", "Next"])),
+    node: el(
+      "div",
+      {},
+      el("h1", { tabindex: -1 }, "Flows"),
+      rows.length
+        ? el("section", { class: "card" }, table("Flow versions", COLUMNS, el("tbody", {}, rows), "stacked flows"))
+        : el("p", { class: "empty" }, "No flow version is registered."),
+      pager(here, query.get("cursor"), found.next_cursor, ["First", "Next"]),
+    ),
   };
 }
 
 function row(one, count, isFirst) {
   const share = count ? rejectedShare(count) : 0;
-  return el("tr", { class: isFirst ? "first" : "" },
+  return el(
+    "tr",
+    { class: isFirst ? "first" : "" },
     cell("", isFirst ? el("strong", {}, one.flow) : ""),
-    cell("", el("a", { href: address(["flows", one.flow], "", { version: one.version }), "aria-label": one.flow_version }, one.version)),
+    cell(
+      "",
+      el(
+        "a",
+        { href: address(["flows", one.flow], "", { version: one.version }), "aria-label": one.flow_version },
+        one.version,
+      ),
+    ),
     cell("text", one.description ?? ""),
     cell("num", number(one.columns.length)),
     cell("num", ageOf(one.created_at)),
-    cell("num", count ? el("a", { href: address(["runs"], "", { flow: one.flow_version }) }, number(count.runs)) : "0"),
+    cell(
+      "num",
+      count ? el("a", { href: address(["runs"], "", { flow: one.flow_version }) }, number(count.runs)) : "0",
+    ),
     cell("num", count?.rows_rejected ? percent(share) : "–"),
-    cell("bar-cell", bar(share, "partial")));
+    cell("bar-cell", bar(share, "partial")),
+  );
 }

@@ -22,8 +22,13 @@ export async function show({ signal }) {
       ask("/v1/runs", { attention: ABOVE, limit: TOP }),
     ]);
     const isOpen = node.querySelector("details")?.open;
-    fill(node, el("h1", { tabindex: -1 }, "Overview"), figures(byHour.items), card(`Runs per hour, last ${HOURS} hours`, hours(byHour.items, HOURS)),
-      el("div", { class: "columns" }, attention(waiting), flows(worst.items)));
+    fill(
+      node,
+      el("h1", { tabindex: -1 }, "Overview"),
+      figures(byHour.items),
+      card(`Runs per hour, last ${HOURS} hours`, hours(byHour.items, HOURS)),
+      el("div", { class: "columns" }, attention(waiting), flows(worst.items)),
+    );
     if (isOpen) node.querySelector("details").open = true;
   }
   await load();
@@ -31,25 +36,65 @@ export async function show({ signal }) {
 }
 
 function figures(items) {
-  const count = (statuses) => items.filter((item) => statuses.includes(item.status)).reduce((sum, item) => sum + item.runs, 0);
-  const rows = items.reduce((sum, item) => ({ rows_read: sum.rows_read + item.rows_read, rows_rejected: sum.rows_rejected + item.rows_rejected }), { rows_read: 0, rows_rejected: 0 });
+  const count = (statuses) =>
+    items.filter((item) => statuses.includes(item.status)).reduce((sum, item) => sum + item.runs, 0);
+  const rows = items.reduce(
+    (sum, item) => ({
+      rows_read: sum.rows_read + item.rows_read,
+      rows_rejected: sum.rows_rejected + item.rows_rejected,
+    }),
+    { rows_read: 0, rows_rejected: 0 },
+  );
   const [active, broken] = [count(ACTIVE), count(["FAILED", "CRASHED"])];
-  return el("dl", { class: "figures" },
+  return el(
+    "dl",
+    { class: "figures" },
     figure("Runs", number(items.reduce((sum, item) => sum + item.runs, 0))),
     figure("Active", number(active), active ? "active" : ""),
     figure("Failed or crashed", number(broken), broken ? "failed" : ""),
     figure("Rows read", number(rows.rows_read)),
-    figure("Rows rejected", number(rows.rows_rejected), rows.rows_rejected ? "partial" : "", rows.rows_rejected ? percent(rejectedShare(rows)) : null));
+    figure(
+      "Rows rejected",
+      number(rows.rows_rejected),
+      rows.rows_rejected ? "partial" : "",
+      rows.rows_rejected ? percent(rejectedShare(rows)) : null,
+    ),
+  );
 }
 
 function attention({ items, next_cursor: next }) {
-  if (!items.length) return card("Waits for a person", el("p", { class: "empty" }, "Nothing. Every source's last run is fine."));
-  return card("Waits for a person",
-    el("ul", { class: "list" }, items.map((run) => el("li", {},
-      el("a", { href: `#/runs/${run.id}`, class: "main" }, badge(run), el("span", { class: "path" }, run.source_path)),
-      el("p", { class: "muted" }, el("span", { class: "mono" }, shortId(run.id)), " · ", run.flow_version, " · ", ageOf(run.finished_at ?? run.created_at)),
-      el("p", {}, why(run))))),
-    next && el("p", {}, el("a", { href: `#/runs?attention=${ABOVE}` }, "All of them")));
+  if (!items.length)
+    return card("Waits for a person", el("p", { class: "empty" }, "Nothing. Every source's last run is fine."));
+  return card(
+    "Waits for a person",
+    el(
+      "ul",
+      { class: "list" },
+      items.map((run) =>
+        el(
+          "li",
+          {},
+          el(
+            "a",
+            { href: `#/runs/${run.id}`, class: "main" },
+            badge(run),
+            el("span", { class: "path" }, run.source_path),
+          ),
+          el(
+            "p",
+            { class: "muted" },
+            el("span", { class: "mono" }, shortId(run.id)),
+            " · ",
+            run.flow_version,
+            " · ",
+            ageOf(run.finished_at ?? run.created_at),
+          ),
+          el("p", {}, why(run)),
+        ),
+      ),
+    ),
+    next && el("p", {}, el("a", { href: `#/runs?attention=${ABOVE}` }, "All of them")),
+  );
 }
 
 function why(run) {
@@ -63,9 +108,23 @@ function flows(items) {
   const bad = items.filter((item) => item.rows_rejected > 0);
   if (!bad.length) return card("Worst flows, last 30 days", el("p", { class: "empty" }, "No row was rejected."));
   const worst = rejectedShare(bad[0]);
-  const rows = bad.map((item) => el("tr", {},
-    cell("", flowLink(item.flow_version)), cell("num", number(item.runs)), cell("num", number(item.rows_rejected)),
-    cell("num", percent(rejectedShare(item))), cell("bar-cell", bar(rejectedShare(item) / worst, "partial"))));
-  return card("Worst flows, last 30 days",
-    table("Worst flows", [["Flow"], ["Runs", "num"], ["Rejected", "num"], ["Share", "num"], ["Compared", "bar-cell"]], el("tbody", {}, rows)));
+  const rows = bad.map((item) =>
+    el(
+      "tr",
+      {},
+      cell("", flowLink(item.flow_version)),
+      cell("num", number(item.runs)),
+      cell("num", number(item.rows_rejected)),
+      cell("num", percent(rejectedShare(item))),
+      cell("bar-cell", bar(rejectedShare(item) / worst, "partial")),
+    ),
+  );
+  return card(
+    "Worst flows, last 30 days",
+    table(
+      "Worst flows",
+      [["Flow"], ["Runs", "num"], ["Rejected", "num"], ["Share", "num"], ["Compared", "bar-cell"]],
+      el("tbody", {}, rows),
+    ),
+  );
 }

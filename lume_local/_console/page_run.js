@@ -34,7 +34,12 @@ export async function show({ parts, query, signal }) {
   const body = el("div", { class: "columns" });
   let drawn = null;
   function draw(run) {
-    fill(head, header(run), run.metadata.error_message && el("p", { class: "problem", role: "alert" }, run.metadata.error_message), figures(run));
+    fill(
+      head,
+      header(run),
+      run.metadata.error_message && el("p", { class: "problem", role: "alert" }, run.metadata.error_message),
+      figures(run),
+    );
     // Rows are fetched once: they change only when the run ends.
     if (drawn !== run.status) fill(body, sections(run, query, signal));
     else body.querySelector(".timeline")?.replaceWith(timeline(run));
@@ -46,24 +51,50 @@ export async function show({ parts, query, signal }) {
 }
 
 function header(run) {
-  return el("header", { class: "head" },
-    el("div", {},
-      el("p", { class: "muted" }, el("a", { href: "#/runs" }, "Runs"), " / ", el("span", { class: "mono" }, shortId(run.id))),
+  return el(
+    "header",
+    { class: "head" },
+    el(
+      "div",
+      {},
+      el(
+        "p",
+        { class: "muted" },
+        el("a", { href: "#/runs" }, "Runs"),
+        " / ",
+        el("span", { class: "mono" }, shortId(run.id)),
+      ),
       el("h1", { tabindex: -1, title: run.source_path }, fileName(run.source_path)),
-      el("p", { class: "under" }, badge(run), flowLink(run.flow_version), el("span", { class: "muted" }, "created ", ageOf(run.created_at)))),
-    el("div", { class: "buttons" }, actions(run)));
+      el(
+        "p",
+        { class: "under" },
+        badge(run),
+        flowLink(run.flow_version),
+        el("span", { class: "muted" }, "created ", ageOf(run.created_at)),
+      ),
+    ),
+    el("div", { class: "buttons" }, actions(run)),
+  );
 }
 
 function figures(run) {
   const { metrics } = run.metadata;
   const took = run.started_at ? secondsBetween(run.started_at, run.finished_at ?? new Date()) : null;
   const share = rejectedShare(metrics);
-  return el("dl", { class: "figures" },
+  return el(
+    "dl",
+    { class: "figures" },
     figure("Rows read", number(metrics.rows_read)),
     figure("Mapped", number(metrics.rows_mapped), metrics.rows_mapped ? "ok" : ""),
-    figure("Rejected", number(metrics.rows_rejected), metrics.rows_rejected ? "partial" : "", metrics.rows_rejected ? percent(share) : null),
+    figure(
+      "Rejected",
+      number(metrics.rows_rejected),
+      metrics.rows_rejected ? "partial" : "",
+      metrics.rows_rejected ? percent(share) : null,
+    ),
     isActive(run) ? figure("Progress", percent(run.progress ?? 0), "active") : null,
-    figure("Duration", duration(took)));
+    figure("Duration", duration(took)),
+  );
 }
 
 /** From its creation to its end, each stage with its place and its length. */
@@ -73,19 +104,37 @@ function timeline(run) {
   const began = run.started_at ?? end;
   const stages = [
     { name: "Waiting", from: run.created_at, to: began, look: "cancelled" },
-    ...run.metadata.stages.map((stage) => ({ name: nameOf(stage.name), from: stage.started_at, to: stage.finished_at ?? end, rows: stage.rows, look: "active" })),
+    ...run.metadata.stages.map((stage) => ({
+      name: nameOf(stage.name),
+      from: stage.started_at,
+      to: stage.finished_at ?? end,
+      rows: stage.rows,
+      look: "active",
+    })),
   ];
   const line = (stage) => {
     const length = Math.max(0, secondsBetween(stage.from, stage.to));
-    return el("li", {},
+    return el(
+      "li",
+      {},
       el("span", { class: "name" }, stage.name),
       bar(length / all, stage.look, Math.min(1, Math.max(0, secondsBetween(run.created_at, stage.from) / all))),
       el("span", { class: "num" }, duration(length)),
-      el("span", { class: "num muted" }, stage.rows === null || stage.rows === undefined ? "" : `${number(stage.rows)} rows`));
+      el(
+        "span",
+        { class: "num muted" },
+        stage.rows === null || stage.rows === undefined ? "" : `${number(stage.rows)} rows`,
+      ),
+    );
   };
-  const ended = run.finished_at && el("li", { class: "end" },
-    el("span", { class: "name" }, el("span", { class: `swatch ${lookOf(run.status)}` }), nameOf(run.status)),
-    el("span", { class: "muted num" }, moment(run.finished_at)));
+  const ended =
+    run.finished_at &&
+    el(
+      "li",
+      { class: "end" },
+      el("span", { class: "name" }, el("span", { class: `swatch ${lookOf(run.status)}` }), nameOf(run.status)),
+      el("span", { class: "muted num" }, moment(run.finished_at)),
+    );
   const node = card("Life cycle", el("ol", { class: "timeline-list" }, stages.map(line), ended));
   node.classList.add("timeline");
   return node;
@@ -98,59 +147,148 @@ function sections(run, query, signal) {
   const warnings = Object.entries(metrics.warnings ?? {});
   const wanted = query.get("reason");
   const why = reasons.length > 0 && card("Why rows were rejected", bars(run, reasons, wanted));
-  const warned = warnings.length > 0 && card("Warnings", el("ul", { class: "plain" }, warnings.map(([text, times]) => el("li", {}, text, " ", el("span", { class: "muted num" }, `${number(times)} rows`)))));
+  const warned =
+    warnings.length > 0 &&
+    card(
+      "Warnings",
+      el(
+        "ul",
+        { class: "plain" },
+        warnings.map(([text, times]) =>
+          el("li", {}, text, " ", el("span", { class: "muted num" }, `${number(times)} rows`)),
+        ),
+      ),
+    );
   const stack = (...cards) => el("div", { class: "stack" }, cards);
   return [
     why ? [stack(why), stack(timeline(run), warned)] : [stack(timeline(run), warned), details(run)],
-    metrics.rows_rejected > 0 && places.rejects && wide(card(wanted ? `Rejected rows: ${wanted}` : "Rejected rows", rowsOf(run, "rejects", "Rejected rows", { reason: wanted, limit: SOME }, signal))),
-    places.mapped && wide(card("First mapped rows", rowsOf(run, "mapped", "First mapped rows", { limit: FIRST }, signal))),
+    metrics.rows_rejected > 0 &&
+      places.rejects &&
+      wide(
+        card(
+          wanted ? `Rejected rows: ${wanted}` : "Rejected rows",
+          rowsOf(run, "rejects", "Rejected rows", { reason: wanted, limit: SOME }, signal),
+        ),
+      ),
+    places.mapped &&
+      wide(card("First mapped rows", rowsOf(run, "mapped", "First mapped rows", { limit: FIRST }, signal))),
+    places.mapped && columns(metrics.columns ?? {}),
     why && details(run),
     deliveries(run, signal),
   ];
+}
+
+/** What the columns of the mapped rows hold. */
+function columns(held) {
+  const rows = Object.entries(held).map(([name, one]) =>
+    el(
+      "tr",
+      {},
+      el("th", { scope: "row" }, name),
+      cell("num", number(one.distinct)),
+      cell("num", number(one.nulls)),
+      cell("value", one.min ?? ""),
+      cell("value", one.max ?? ""),
+    ),
+  );
+  const heads = [["Column"], ["Distinct", "num"], ["Null", "num"], ["Least"], ["Greatest"]];
+  return (
+    rows.length > 0 &&
+    wide(card("Columns of the mapped rows", table("Columns of the mapped rows", heads, el("tbody", {}, rows))))
+  );
 }
 
 const wide = (node) => (node.classList.add("wide"), node);
 
 function bars(run, reasons, wanted) {
   const most = reasons[0][1];
-  return el("ul", { class: "bars" }, reasons.map(([reason, times]) => {
-    const isOn = reason === wanted;
-    const href = address(["runs", run.id], "", { reason: isOn ? null : reason });
-    return el("li", {},
-      el("a", { href, "aria-current": isOn && "true", class: isOn ? "on" : "" },
-        el("span", { class: "name" }, reason), el("span", { class: "num" }, number(times)), bar(times / most, "partial")));
-  }));
+  return el(
+    "ul",
+    { class: "bars" },
+    reasons.map(([reason, times]) => {
+      const isOn = reason === wanted;
+      const href = address(["runs", run.id], "", { reason: isOn ? null : reason });
+      return el(
+        "li",
+        {},
+        el(
+          "a",
+          { href, "aria-current": isOn && "true", class: isOn ? "on" : "" },
+          el("span", { class: "name" }, reason),
+          el("span", { class: "num" }, number(times)),
+          bar(times / most, "partial"),
+        ),
+      );
+    }),
+  );
 }
 
 function details(run) {
   const { target_locations: places } = run.metadata;
   const entry = (name, ...value) => [el("dt", {}, name), el("dd", {}, ...value)];
-  const output = (name, which) => places[which] && entry(name,
-    el("a", { href: `${path("runs", run.id, "outputs", which)}`, download: "", class: "button" }, `Download ${which}`),
-    el("code", { class: "path" }, places[which]));
+  const output = (name, which) =>
+    places[which] &&
+    entry(
+      name,
+      el(
+        "a",
+        { href: `${path("runs", run.id, "outputs", which)}`, download: "", class: "button" },
+        `Download ${which}`,
+      ),
+      el("code", { class: "path" }, places[which]),
+    );
   const parent = run.run_metadata?.resubmit_of;
-  return card("Details", el("dl", { class: "details" },
-    entry("Run", el("code", {}, run.id)),
-    entry("Source", el("code", { class: "path" }, run.source_path)),
-    output("Mapped rows", "mapped"),
-    output("Rejected rows", "rejects"),
-    entry("Created", moment(run.created_at)),
-    entry("Started", moment(run.started_at)),
-    entry("Ended", moment(run.finished_at)),
-    run.force_rerun && entry("Forced", "processed although it may have been processed before"),
-    typeof parent === "string" && entry("Mends", el("a", { href: address(["runs", parent], "", {}), class: "mono" }, shortId(parent))),
-    run.run_metadata && entry("Metadata", el("pre", { tabindex: 0 }, JSON.stringify(run.run_metadata, null, 2)))));
+  return card(
+    "Details",
+    el(
+      "dl",
+      { class: "details" },
+      entry("Run", el("code", {}, run.id)),
+      entry("Source", el("code", { class: "path" }, run.source_path)),
+      output("Mapped rows", "mapped"),
+      output("Rejected rows", "rejects"),
+      entry("Created", moment(run.created_at)),
+      entry("Started", moment(run.started_at)),
+      entry("Ended", moment(run.finished_at)),
+      run.force_rerun && entry("Forced", "processed although it may have been processed before"),
+      typeof parent === "string" &&
+        entry("Mends", el("a", { href: address(["runs", parent], "", {}), class: "mono" }, shortId(parent))),
+      run.run_metadata && entry("Metadata", el("pre", { tabindex: 0 }, JSON.stringify(run.run_metadata, null, 2))),
+    ),
+  );
 }
 
 /** The webhook's deliveries, if there are any. */
 function deliveries(run, signal) {
   const node = el("div", { hidden: true });
-  get(path("runs", run.id, "deliveries"), {}, { signal }).then(({ items }) => {
-    if (!items.length) return;
-    const rows = items.map((one) => el("tr", {},
-      cell("", STATES[one.state] ?? one.state), cell("path", one.receiver), cell("num", number(one.attempts)),
-      cell("", one.error ?? (one.delivered_at ? moment(one.delivered_at) : `next attempt ${moment(one.next_attempt_at)}`))));
-    node.replaceWith(card("Webhook deliveries", table("Webhook deliveries", [["State"], ["Receiver"], ["Attempts", "num"], ["Last"]], el("tbody", {}, rows))));
-  }).catch(() => {});
+  get(path("runs", run.id, "deliveries"), {}, { signal })
+    .then(({ items }) => {
+      if (!items.length) return;
+      const rows = items.map((one) =>
+        el(
+          "tr",
+          {},
+          cell("", STATES[one.state] ?? one.state),
+          cell("path", one.receiver),
+          cell("num", number(one.attempts)),
+          cell(
+            "",
+            one.error ??
+              (one.delivered_at ? moment(one.delivered_at) : `next attempt ${moment(one.next_attempt_at)}`),
+          ),
+        ),
+      );
+      node.replaceWith(
+        card(
+          "Webhook deliveries",
+          table(
+            "Webhook deliveries",
+            [["State"], ["Receiver"], ["Attempts", "num"], ["Last"]],
+            el("tbody", {}, rows),
+          ),
+        ),
+      );
+    })
+    .catch(() => {});
   return node;
 }

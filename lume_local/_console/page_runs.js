@@ -9,9 +9,29 @@ import { ACTIVE, ageOf, badge, isActive, nameOf, rejectedShare } from "./status.
 const LIMIT = 50;
 const ABOVE = "0.05";
 const POLL = 2000;
-const STATUSES = [["Active", ACTIVE], ...["SUCCEEDED", "PARTIAL_FAILED", "FAILED", "CRASHED", "CANCELLED"].map((one) => [nameOf(one), [one]])];
-const AGES = [["", "Any time"], ["3600", "Last hour"], ["86400", "Last day"], ["604800", "Last 7 days"], ["2592000", "Last 30 days"]];
-const COLUMNS = [["Status"], ["Run"], ["Flow"], ["Source"], ["Read", "num"], ["Mapped", "num"], ["Rejected", "num"], ["Share", "num"], ["Duration", "num"], ["Created", "num"]];
+const STATUSES = [
+  ["Active", ACTIVE],
+  ...["SUCCEEDED", "PARTIAL_FAILED", "FAILED", "CRASHED", "CANCELLED"].map((one) => [nameOf(one), [one]]),
+];
+const AGES = [
+  ["", "Any time"],
+  ["3600", "Last hour"],
+  ["86400", "Last day"],
+  ["604800", "Last 7 days"],
+  ["2592000", "Last 30 days"],
+];
+const COLUMNS = [
+  ["Status"],
+  ["Run"],
+  ["Flow"],
+  ["Source"],
+  ["Read", "num"],
+  ["Mapped", "num"],
+  ["Rejected", "num"],
+  ["Share", "num"],
+  ["Duration", "num"],
+  ["Created", "num"],
+];
 
 export async function show({ query, signal }) {
   const body = el("tbody", {});
@@ -34,7 +54,13 @@ export async function show({ query, signal }) {
   await load();
   return {
     title: "Runs",
-    node: el("div", {}, el("h1", { tabindex: -1 }, "Runs"), await filters(query, here, signal), el("section", { class: "card" }, table("Runs, newest first", COLUMNS, body, "stacked"), empty, below)),
+    node: el(
+      "div",
+      {},
+      el("h1", { tabindex: -1 }, "Runs"),
+      await filters(query, here, signal),
+      el("section", { class: "card" }, table("Runs, newest first", COLUMNS, body, "stacked"), empty, below),
+    ),
     update: load,
   };
 }
@@ -59,43 +85,96 @@ function row(run) {
   const took = run.started_at && ended ? duration(secondsBetween(run.started_at, ended)) : "";
   const link = el("a", { href: `#/runs/${run.id}`, class: "mono" }, shortId(run.id));
   const share = metrics.rows_rejected ? percent(rejectedShare(metrics)) : "";
-  const figures = ended ? [number(metrics.rows_read), number(metrics.rows_mapped), number(metrics.rows_rejected), share] : ["", "", "", ""];
-  return el("tr", { class: "run" },
+  const figures = ended
+    ? [number(metrics.rows_read), number(metrics.rows_mapped), number(metrics.rows_rejected), share]
+    : ["", "", "", ""];
+  return el(
+    "tr",
+    { class: "run" },
     cell("", badge(run)),
     cell("", link),
     cell("", flowLink(run.flow_version)),
     cell("path", run.source_path),
     ...figures.map((figure) => cell("num", figure)),
     cell("num", took),
-    cell("num", ageOf(run.created_at)));
+    cell("num", ageOf(run.created_at)),
+  );
 }
 
 async function filters(query, here, signal) {
   const list = newId("flows");
   const known = await get("/v1/flows", { limit: 200 }, { signal }).catch(() => ({ items: [] }));
   const names = [...new Set(known.items.flatMap((one) => [one.flow, one.flow_version]))];
-  const change = (changes) => { location.hash = here({ cursor: null, ...changes }); };
+  const change = (changes) => {
+    location.hash = here({ cursor: null, ...changes });
+  };
   const wanted = new Set((query.get("status") ?? "").split(",").filter(Boolean));
   const toggle = (statuses, isOn) => {
     for (const status of statuses) isOn ? wanted.add(status) : wanted.delete(status);
     change({ status: [...wanted].join(",") });
   };
   const choice = ([name, statuses]) =>
-    el("label", { class: "chip" },
-      el("input", { type: "checkbox", name: `status-${name}`, checked: statuses.every((one) => wanted.has(one)), on: { change: (event) => toggle(statuses, event.target.checked) } }),
-      name);
+    el(
+      "label",
+      { class: "chip" },
+      el("input", {
+        type: "checkbox",
+        name: `status-${name}`,
+        checked: statuses.every((one) => wanted.has(one)),
+        on: { change: (event) => toggle(statuses, event.target.checked) },
+      }),
+      name,
+    );
   const text = (name, label, more) =>
-    el("label", { class: "field" }, label,
-      el("input", { name, value: query.get(name) ?? "", autocomplete: "off", spellcheck: "false", ...more, on: { change: (event) => change({ [name]: event.target.value.trim() }) } }));
-  return el("form", { class: "filters", role: "search", "aria-label": "Filter runs", on: { submit: (event) => event.preventDefault() } },
+    el(
+      "label",
+      { class: "field" },
+      label,
+      el("input", {
+        name,
+        value: query.get(name) ?? "",
+        autocomplete: "off",
+        spellcheck: "false",
+        ...more,
+        on: { change: (event) => change({ [name]: event.target.value.trim() }) },
+      }),
+    );
+  return el(
+    "form",
+    {
+      class: "filters",
+      role: "search",
+      "aria-label": "Filter runs",
+      on: { submit: (event) => event.preventDefault() },
+    },
     text("flow", "Flow", { list, placeholder: "all" }),
-    el("datalist", { id: list }, names.map((name) => el("option", { value: name }))),
+    el(
+      "datalist",
+      { id: list },
+      names.map((name) => el("option", { value: name })),
+    ),
     text("source", "Source contains", { type: "search" }),
-    el("label", { class: "field" }, "Created",
-      el("select", { name: "since", on: { change: (event) => change({ since: event.target.value }) } },
-        AGES.map(([value, name]) => el("option", { value, selected: value === (query.get("since") ?? "") }, name)))),
+    el(
+      "label",
+      { class: "field" },
+      "Created",
+      el(
+        "select",
+        { name: "since", on: { change: (event) => change({ since: event.target.value }) } },
+        AGES.map(([value, name]) => el("option", { value, selected: value === (query.get("since") ?? "") }, name)),
+      ),
+    ),
     el("fieldset", { class: "chips" }, el("legend", {}, "Status"), STATUSES.map(choice)),
-    el("label", { class: "chip" },
-      el("input", { type: "checkbox", name: "attention", checked: query.has("attention"), on: { change: (event) => change({ attention: event.target.checked ? ABOVE : null }) } }),
-      "Needs attention"));
+    el(
+      "label",
+      { class: "chip" },
+      el("input", {
+        type: "checkbox",
+        name: "attention",
+        checked: query.has("attention"),
+        on: { change: (event) => change({ attention: event.target.checked ? ABOVE : null }) },
+      }),
+      "Needs attention",
+    ),
+  );
 }

@@ -14,7 +14,13 @@ export function table(label, columns, body, look = null) {
   return el(
     "div",
     { class: "scroll", tabindex: 0, role: "region", "aria-label": label },
-    el("table", { class: look }, el("caption", { class: "unseen" }, label), el("thead", {}, el("tr", {}, head)), body),
+    el(
+      "table",
+      { class: look },
+      el("caption", { class: "unseen" }, label),
+      el("thead", {}, el("tr", {}, head)),
+      body,
+    ),
   );
 }
 
@@ -22,7 +28,12 @@ export const cell = (look, ...children) => el("td", { class: look }, ...children
 
 /** A big figure with its name. */
 export function figure(name, value, look = "", more = null) {
-  return el("div", { class: `figure ${look}` }, el("dt", {}, name), el("dd", {}, value, more && el("small", {}, more)));
+  return el(
+    "div",
+    { class: `figure ${look}` },
+    el("dt", {}, name),
+    el("dd", {}, value, more && el("small", {}, more)),
+  );
 }
 
 /** "Newest" and "Older" below a list that is read page by page; the address has the cursor. */

@@ -16,16 +16,28 @@ export function rowsOf(run, output, label, query, signal) {
   async function load(cursor) {
     node.setAttribute("aria-busy", "true");
     try {
-      const [found, columns] = await Promise.all([page(path("runs", run.id, output), { ...query, cursor }, { signal }), columnsOf(run, output, signal)]);
+      const [found, columns] = await Promise.all([
+        page(path("runs", run.id, output), { ...query, cursor }, { signal }),
+        columnsOf(run, output, signal),
+      ]);
       const from = first;
       first += found.items.length;
-      const again = () => { first = 1; load(); };
-      fill(node,
+      const again = () => {
+        first = 1;
+        load();
+      };
+      fill(
+        node,
         found.items.length ? rowTable(found.items, columns, label) : el("p", { class: "empty" }, "No rows."),
-        (cursor || found.next_cursor) && el("nav", { class: "pager", "aria-label": `Pages of ${label}` },
-          el("span", { class: "muted num" }, `Rows ${number(from)} to ${number(first - 1)}`),
-          cursor && el("button", { on: { click: again } }, "First rows"),
-          found.next_cursor && el("button", { on: { click: () => load(found.next_cursor) } }, "More rows")));
+        (cursor || found.next_cursor) &&
+          el(
+            "nav",
+            { class: "pager", "aria-label": `Pages of ${label}` },
+            el("span", { class: "muted num" }, `Rows ${number(from)} to ${number(first - 1)}`),
+            cursor && el("button", { on: { click: again } }, "First rows"),
+            found.next_cursor && el("button", { on: { click: () => load(found.next_cursor) } }, "More rows"),
+          ),
+      );
     } catch (error) {
       if (!signal.aborted) fill(node, el("p", { class: "empty", role: "alert" }, error.message));
     } finally {
@@ -37,37 +49,60 @@ export function rowsOf(run, output, label, query, signal) {
 }
 
 function rowTable(rows, flowColumns, label) {
+  const has = (name) => rows.some((row) => (row[OWN + name] ?? null) !== null);
   const names = [...new Set(rows.flatMap((row) => Object.keys(row)))].filter((name) => !name.startsWith(OWN));
-  const hasReasons = rows.some((row) => `${OWN}reasons` in row);
-  const hasRaw = rows.some((row) => row[`${OWN}raw`]);
-  const columns = [...(hasReasons ? [["Row", "num"], ["Why"]] : []), ...names.map((name) => [name]), ...(hasRaw ? [["Malformed line"]] : [])];
-  return table(label, columns, el("tbody", {}, rows.map((row) => line(row, names, flowColumns, hasReasons, hasRaw))));
+  // Of each column: its heading, how it looks, and its cell of a row.
+  const columns = [
+    has("reasons") && ["Row", "num", (row) => cell("num muted", place(row))],
+    has("file") && ["File", "", (row) => cell("path muted", row[`${OWN}file`] ?? "")],
+    has("reasons") && ["Why", "", (row) => cell("reasons", reasonsOf(row).map(reasonOf))],
+    ...names.map((name) => [
+      name,
+      "",
+      (row) => cell(isBlamed(row, name, flowColumns) ? "value blamed" : "value", value(row[name])),
+    ]),
+    has("raw") && ["Malformed line", "", (row) => cell("value", value(row[`${OWN}raw`] ?? ""))],
+  ].filter(Boolean);
+  const lines = rows.map((row) =>
+    el(
+      "tr",
+      {},
+      columns.map(([, , make]) => make(row)),
+    ),
+  );
+  return table(label, columns, el("tbody", {}, lines));
 }
 
-function line(row, names, flowColumns, hasReasons, hasRaw) {
-  const reasons = row[`${OWN}reasons`] ?? [];
-  const blamed = reasons.map((reason) => flowColumns[reason.split(":")[0]]).filter(Boolean);
-  const place = row[`${OWN}row`] ?? (row[`${OWN}line`] && `line ${row[`${OWN}line`]}`);
-  return el("tr", {},
-    hasReasons && cell("num muted", place ?? ""),
-    hasReasons && cell("reasons", reasons.map((reason) => el("span", { class: "reason" }, reason))),
-    names.map((name) => cell(blamed.some((sql) => reads(sql, name)) ? "value blamed" : "value", value(row[name]))),
-    hasRaw && cell("value", value(row[`${OWN}raw`] ?? "")));
+const reasonsOf = (row) => row[`${OWN}reasons`] ?? [];
+const reasonOf = (reason) => el("span", { class: "reason" }, reason);
+const place = (row) => row[`${OWN}row`] ?? `line ${row[`${OWN}line`] ?? "?"}`;
+
+/** Whether one of a row's reasons names a column of the flow that reads this column of the source. */
+function isBlamed(row, name, flowColumns) {
+  const expressions = reasonsOf(row).map((reason) => flowColumns[reason.split(":")[0]]);
+  return expressions.some((sql) => sql && reads(sql, name));
 }
 
 /** The SQL of each of the flow's columns: a reason names such a column, a rejected row has those of its source. */
 async function columnsOf(run, output, signal) {
   if (output !== "rejects") return {};
   const [flow, version] = run.flow_version.split(":");
-  const { definition } = await get(path("flows", flow, "versions", version), {}, { signal }).catch(() => ({ definition: { columns: {} } }));
-  return Object.fromEntries(Object.entries(definition.columns).map(([name, column]) => [name, column.sql ?? `"${name}"`]));
+  const { definition } = await get(path("flows", flow, "versions", version), {}, { signal }).catch(() => ({
+    definition: { columns: {} },
+  }));
+  return Object.fromEntries(
+    Object.entries(definition.columns).map(([name, column]) => [name, column.sql ?? `"${name}"`]),
+  );
 }
 
 /** Whether an SQL expression reads a column of the source. */
 function reads(sql, name) {
   const text = sql.toLowerCase();
   const column = name.toLowerCase();
-  return text.includes(`"${column.replaceAll('"', '""')}"`) || (/^[a-z_]\w*$/.test(column) && new RegExp(`\\b${column}\\b`).test(text));
+  return (
+    text.includes(`"${column.replaceAll('"', '""')}"`) ||
+    (/^[a-z_]\w*$/.test(column) && new RegExp(`\\b${column}\\b`).test(text))
+  );
 }
 
 function value(given) {

@@ -4,7 +4,13 @@ import { el } from "./dom.js";
 import { age, moment, percent } from "./format.js";
 
 export const ACTIVE = ["CREATED", "SYNCING_SOURCE", "TRANSFORMING", "SYNCING_TARGET"];
-const LOOKS = { SUCCEEDED: "ok", PARTIAL_FAILED: "partial", FAILED: "failed", CRASHED: "crashed", CANCELLED: "cancelled" };
+const LOOKS = {
+  SUCCEEDED: "ok",
+  PARTIAL_FAILED: "partial",
+  FAILED: "failed",
+  CRASHED: "crashed",
+  CANCELLED: "cancelled",
+};
 const NAMES = {
   CREATED: "Waiting",
   SYNCING_SOURCE: "Reading source",

@@ -48,6 +48,8 @@ def test_what_is_shown_of_a_run(page: Any, site: Site) -> None:
     expect(rejected.last.locator("td.blamed")).to_have_text(["200"])
     expect(rows(page, "First mapped rows")).to_have_count(1)
     expect(rows(page, "First mapped rows")).to_contain_text("a@b.org")
+    held = rows(page, "Columns of the mapped rows")
+    expect(held.filter(has_text="age")).to_have_text("age1055")
 
 
 def test_a_reason_shows_its_rows(page: Any, site: Site) -> None:
