@@ -16,7 +16,8 @@ def read_targets(table: Table, flow: str, version: str, source_format: str) -> t
     """The templates of `mapped` and `rejects`. Raises `FlowError`."""
     templates = []
     # In the format of the source, they can be submitted again.
-    rejected = REJECTS if source_format == "csv" else REJECTS.replace(".csv", f".{source_format}")
+    suffix = {"csv": ".csv", "excel": ".csv", "json": ".ndjson"}.get(source_format, f".{source_format}")
+    rejected = REJECTS.replace(".csv", suffix)
     for key, default in (("mapped", MAPPED), ("rejects", rejected)):
         template, place = table.text(key, default=default, longest=4096), f"target.{key}"
         check_placeholders(place, template, _PLACEHOLDERS)

@@ -18,6 +18,7 @@ class Source:
 
     format: str
     uris: tuple[str, ...]
+    on_unknown_columns: str
     compression: str
     max_unpacked_bytes: int
     delim: str
@@ -25,14 +26,16 @@ class Source:
     escape: str
     encoding: str
     max_line_bytes: int
+    sheet: str
 
 
 def read_source(table: Table) -> Source:
     """The table `[source]`. Raises `FlowError`."""
-    csv = table.table("csv")
+    csv, excel = table.table("csv"), table.table("excel")
     source = Source(
-        format=table.choice("format", ("csv", "ndjson"), default="csv"),
+        format=table.choice("format", ("csv", "ndjson", "json", "parquet", "excel"), default="csv"),
         uris=_uris(table),
+        on_unknown_columns=table.choice("on_unknown_columns", ("ignore", "warn", "fail"), default="ignore"),
         compression=table.choice("compression", ("auto", "none", "gzip", "zstd"), default="auto"),
         max_unpacked_bytes=table.count("max_unpacked_bytes", default=_UNPACKED_BYTES, most=2**50),
         delim=csv.text("delim", default=",", longest=1),
@@ -40,11 +43,13 @@ def read_source(table: Table) -> Source:
         escape=csv.text("escape", default="", longest=1),
         encoding=csv.text("encoding", default="utf-8", longest=40),
         max_line_bytes=table.count("max_line_bytes", default=_LINE_BYTES),
+        sheet=excel.text("sheet", default="", longest=200),
     )
-    table.no_more()
-    csv.no_more()
-    if source.format != "csv" and "csv" in table.values:
-        raise FlowError("source.csv", f"has no meaning for format {source.format!r}: remove it")
+    for part in (table, csv, excel):
+        part.no_more()
+    for name in ("csv", "excel"):
+        if source.format != name and name in table.values:
+            raise FlowError(f"source.{name}", f"has no meaning for format {source.format!r}: remove it")
     if not 1 <= source.max_line_bytes <= _MOST_LINE_BYTES:
         raise FlowError("source.max_line_bytes", f"must be a whole number from 1 to {_MOST_LINE_BYTES:,}")
     _check_dialect(source)

@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 from duckdb import DuckDBPyConnection
 
+from lume_async._base.extras import require
 from lume_local._flow.definition import Column, Flow, Rule, quoted
 from lume_local._flow.fields import FlowError
 from lume_local._worker.casts import cast, stored
@@ -32,6 +33,7 @@ def compile_flow(
     made = statements(flow.cleaners) if cleaners is None else cleaners
     for statement in made:
         connection.execute(statement)
+    _require_extra(flow)
     judge = Judge(connection)
     judged = [judge.expression(f"columns.{column.name}.sql", column.sql) for column in flow.columns]
     sources = _sources(flow, judged)
@@ -47,6 +49,8 @@ def compile_flow(
         "csv": {"delim": flow.source.delim, "quote": flow.source.quote, "escape": flow.source.escape},
         "encoding": flow.source.encoding,
         "max_line_bytes": flow.source.max_line_bytes,
+        "sheet": flow.source.sheet,
+        "on_unknown_columns": flow.source.on_unknown_columns,
         "compression": flow.source.compression,
         "max_unpacked_bytes": flow.source.max_unpacked_bytes,
         "max_ratio": flow.max_ratio,
@@ -60,6 +64,14 @@ def compile_flow(
     }
     _rehearse(connection, compiled)
     return compiled
+
+
+def _require_extra(flow: Flow) -> None:
+    if flow.source.format == "excel":
+        try:
+            require("openpyxl", "excel", "format 'excel'")
+        except ModuleNotFoundError as error:
+            raise FlowError("source.format", str(error)) from None
 
 
 def _sources(flow: Flow, judged: list[Expression]) -> dict[str, str]:

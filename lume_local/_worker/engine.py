@@ -141,6 +141,7 @@ class Run:
         for statement in self._flow["cleaners"]:
             self._connection.execute(statement)
         intake = read_source(self._connection, files, self._flow, self._folder, self._pause)
+        self._check_unknown(intake.layout.unknown)
         statements = Statements(self._flow, intake.layout)
         self._enter("TRANSFORMING", None)
         copy_to(self._connection, statements.stage(), self._folder / "stage.parquet")
@@ -154,6 +155,14 @@ class Run:
             self._connection, self._flow, statements, intake.malformed, self._staged, duplicates
         )
         return self._commit(statements, metrics, rejects)
+
+    def _check_unknown(self, columns: tuple[str, ...]) -> None:
+        if columns and self._flow["on_unknown_columns"] == "fail":
+            listed = ", ".join(map(repr, columns[:10])) + (", …" if len(columns) > 10 else "")
+            raise SourceError(
+                f"the source has columns that {self._flow['ref']} does not read: {listed}. Register a flow version "
+                'that reads them, or that says on_unknown_columns = "warn"'
+            )
 
     def _check_targets(self) -> None:
         """No target may take the place of another one, or of the source."""
@@ -171,6 +180,8 @@ class Run:
         staged, rejected, *broken = self._connection.execute(query).fetchall()[0]
         reasons: dict[str, int] = dict(intake.malformed.counts)
         warnings: dict[str, int] = {}
+        if self._flow["on_unknown_columns"] == "warn":
+            warnings = {f"column {name!r} is not read": 1 for name in intake.layout.unknown}
         for check, count in zip(self._flow["checks"], broken, strict=True):
             into = reasons if check["on_fail"] == "reject" else warnings
             if count:

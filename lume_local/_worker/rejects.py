@@ -42,7 +42,7 @@ class Rejects:
         kind = (self.flow["format"], target.suffix)
         if kind == ("csv", ".csv"):
             return self._csv(target)
-        if kind == ("ndjson", ".ndjson"):
+        if self.statements.layout.json_lines and target.suffix == ".ndjson":
             return self._ndjson(target)
         return copy_to(self.connection, self._rows_and_lines(), target)
 

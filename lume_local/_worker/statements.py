@@ -28,6 +28,7 @@ class Layout:
         visible: name -> index of the raw columns that the expressions may see.
         json_lines: whether there is `_lume_line_text`, an NDJSON line as it was.
         of_files: whether there is `_lume_file`, the name of one of several files.
+        unknown: the names of columns that the flow does not read.
     """
 
     reader: str
@@ -35,6 +36,7 @@ class Layout:
     visible: dict[str, int]
     json_lines: bool = False
     of_files: bool = False
+    unknown: tuple[str, ...] = ()
 
     @property
     def raw_names(self) -> list[str]:

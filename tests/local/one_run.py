@@ -57,6 +57,27 @@ def execute(
     return Result(record["metrics"], mapped, written, rows)
 
 
+ID_AND_NAME: dict[str, Any] = {"id": {"type": "integer", "required": True, "unique": True}, "name": {}}
+
+
+def execute_files(folder: Path, *files: tuple[str, bytes], rejects: str = ".csv", **changes: Any) -> Result:
+    """Run a flow over several files."""
+    (folder / "run").mkdir(parents=True)
+    paths = [folder / name for name, _ in files]
+    for path, (_, content) in zip(paths, files, strict=True):
+        path.write_bytes(content)
+    target = folder / f"rejects{rejects}"
+    with connect() as connection:
+        flow = compile_flow(connection, read_definition(people(**{"columns": ID_AND_NAME, **changes})))
+        job = job_of(flow, folder / "run", paths, folder / "mapped.csv", target)
+        for file in job.source["files"]:
+            file["shown"] = Path(file["path"]).name
+        record = Run(connection, job, lambda name, rows: None).execute()
+    written = target.read_bytes() if record["target_locations"]["rejects"] else b""
+    rows = read_rejects(written, flow) if rejects == ".csv" else []
+    return Result(record["metrics"], fetch(f"{folder}/mapped.csv"), written, rows)
+
+
 def job_of(flow: dict[str, Any], work: Path, sources: list[Path], mapped: Path, rejects: Path) -> Execute:
     """What a worker is asked for."""
     files = [{"path": str(source), "shown": str(source)} for source in sources]

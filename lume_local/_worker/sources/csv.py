@@ -1,8 +1,6 @@
 """A CSV source made ready for DuckDB: its header, its columns, every record well-formed."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
-import difflib
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from lume_local._worker.checks import text
 from lume_local._worker.sources.dialect import LINE_END, Dialect
 from lume_local._worker.sources.files import BOM, count_lines
 from lume_local._worker.sources.intake import Copy
+from lume_local._worker.sources.names import column_trouble, other_delimiter, unknown_columns, visible_columns
 from lume_local._worker.sources.reading import Reading
 from lume_local._worker.sources.resent import RAW, Resent
 from lume_local._worker.sources.scan import Scanner
@@ -28,7 +27,7 @@ def read_csv(reading: Reading) -> Layout:
     header, line_end, end = _header(path, dialect, flow, shown)
     account.lines += count_lines(header) + 1
     names = _names(header, dialect, shown)
-    visible = _visible(flow, names, shown)
+    visible = visible_columns(flow, names, shown)
     copy = Copy(path, reading.folder / "source", end, line_end or b"\n")
     if line_end == b"\r" or count_lines(header):
         # From such a line DuckDB would guess another line end, or not find the end of the header.
@@ -57,7 +56,8 @@ def read_csv(reading: Reading) -> Layout:
         options.append("new_line='\\n'")
     if scanner.spans_lines:
         options.append("parallel=false")
-    return Layout(_reader(copy.path, dialect, len(names), options), tuple(names), visible)
+    reader = _reader(copy.path, dialect, len(names), options)
+    return Layout(reader, tuple(names), visible, unknown=unknown_columns(names, visible))
 
 
 def _reader(path: Path, dialect: Dialect, columns: int, options: list[str]) -> str:
@@ -79,9 +79,9 @@ def _header(path: Path, dialect: Dialect, flow: dict[str, Any], shown: str) -> t
     match = re.compile(b"(%b)(%b|\\Z)" % (dialect.any_record, LINE_END)).match(start, at)
     if match is None:
         first = re.split(rb"[\r\n]", start[at:], maxsplit=1)[0].decode(errors="replace")
-        if _other_delimiter(flow, [first]):  # then its quotes may well be in order
+        if other_delimiter(flow, [first]):  # then its quotes may well be in order
             name, place = next(iter(flow["sources"].items()))
-            raise SourceError(_column_trouble(flow, shown, name, place, [first], 0))
+            raise SourceError(column_trouble(flow, shown, name, place, [first], 0))
         raise SourceError(
             f"the header of {shown} can't be read: its quotes are broken, or its line is endless"
         )
@@ -96,52 +96,3 @@ def _names(header: bytes, dialect: Dialect, shown: str) -> list[str]:
     if not any(names):
         raise SourceError(f"{shown} has no header: its first line must name the columns")
     return names
-
-
-def _visible(flow: dict[str, Any], names: list[str], shown: str) -> dict[str, int]:
-    """Which columns the flow's expressions see, by the names they use."""
-    positions: dict[str, list[int]] = {}
-    for n, name in enumerate(names):
-        positions.setdefault(name.lower(), []).append(n)
-    visible: dict[str, int] = {}
-    for name, place in flow["sources"].items():
-        found = positions.get(name.lower(), [])
-        if len(found) != 1:
-            raise SourceError(_column_trouble(flow, shown, name, place, names, len(found)))
-        visible[name] = found[0]
-    return visible
-
-
-def _column_trouble(
-    flow: dict[str, Any], shown: str, name: str, place: str, names: list[str], found: int
-) -> str:
-    listed = ", ".join(repr(one) for one in names[:30]) + (", …" if len(names) > 30 else "")
-    if found:
-        return f"the header of {shown} names {name!r} {found} times; {flow['ref']} reads it ({place}): rename one"
-    spelled = {one.lower(): one for one in names}
-    if delim := _other_delimiter(flow, names):
-        return (
-            f"{shown} has no column {name!r}, which {flow['ref']} reads ({place}): its header is one column, "
-            f"{listed}. It looks like the delimiter is {delim!r}: register a new flow version that says csv.delim = "
-            f"{json.dumps(delim)} in [source], then submit the run again"
-        )
-    near = difflib.get_close_matches(name.lower(), spelled, 1, 0.7)
-    hint = f" Did you mean {spelled[near[0]]!r}?" if near else ""
-    return (
-        f"{shown} has no column {name!r}, which {flow['ref']} reads ({place}). Found: {listed}.{hint} "
-        "Mend the header or register a new flow version, then submit the run again"
-    )
-
-
-def _other_delimiter(flow: dict[str, Any], names: list[str]) -> str | None:
-    """The delimiter that would give columns that the flow reads, where its own gives a single one."""
-    if len(names) != 1:
-        return None
-    wanted = {name.lower() for name in flow["sources"]}
-    quote = flow["csv"]["quote"]
-    hits: dict[str, int] = {}
-    for delim in ";,\t|":
-        pieces = {piece.strip().strip(quote or None).strip().lower() for piece in names[0].split(delim)}
-        hits[delim] = len(wanted & pieces) if len(pieces) > 1 else 0
-    best = max(hits, key=lambda delim: hits[delim])
-    return best if hits[best] else None

@@ -27,7 +27,10 @@ def one_after_the_other(layouts: list[Layout], shown: list[str]) -> Layout:
     at = {key: n for n, key in enumerate(raw)}
     of_the_first = {n: key for key, n in places[0].items()}
     visible = {name: at[of_the_first[n]] for name, n in layouts[0].visible.items()}
-    return Layout(readers, tuple(raw.values()), visible, layouts[0].json_lines, of_files=True)
+    unknown = tuple(dict.fromkeys(name for layout in layouts for name in layout.unknown))
+    return Layout(
+        readers, tuple(raw.values()), visible, layouts[0].json_lines, of_files=True, unknown=unknown
+    )
 
 
 def _keys(names: tuple[str, ...]) -> Iterator[tuple[str, int]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from duckdb import DuckDBPyConnection
 
+from lume_local._flow.definition import RESERVED
 from lume_local._worker.checks import text
 from lume_local._worker.sources.files import BOM, LONGEST_LINE, blocks, is_utf8
 from lume_local._worker.sources.intake import APART, NOT_JSON, Account, Copy, Malformed
@@ -35,6 +36,7 @@ def read_ndjson(reading: Reading) -> Layout:
     scan = _reader(plain, ["_lume_line_text"], limit)
     doubtful = _doubtful(connection, scan, _first_keys(plain), folder / "doubtful.parquet", reading.account)
     names = tuple(flow["sources"])
+    unknown = () if flow["on_unknown_columns"] == "ignore" else _unknown(connection, scan, names)
     pointers = ", ".join(text("/" + name.replace("~", "~0").replace("/", "~1")) for name in names)
     fields = "".join(f", _lume_fields[{n + 1}] AS _lume_s{n}" for n in range(len(names)))
     original = "_lume_line_text"
@@ -50,10 +52,19 @@ def read_ndjson(reading: Reading) -> Layout:
         names,
         {name: n for n, name in enumerate(names)},
         json_lines=True,
+        unknown=unknown,
     )
 
 
 _IS_BLANK = r"(_lume_line_text IS NULL OR regexp_full_match(_lume_line_text, '[ \t]*'))"
+
+
+def _unknown(connection: DuckDBPyConnection, scan: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The members of any of the objects that the flow doesn't read."""
+    each = "CASE WHEN json_valid(_lume_line_text) THEN json_keys(_lume_line_text) END"
+    keys = f"SELECT unnest({each}) AS k FROM ({scan})"
+    found = connection.execute(f"SELECT k FROM ({keys}) GROUP BY k ORDER BY k").fetchall()
+    return tuple(key for (key,) in found if key not in names and not key.lower().startswith(RESERVED))
 
 
 def _reader(path: Path, columns: list[str], limit: int) -> str:

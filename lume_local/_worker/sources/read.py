@@ -8,15 +8,24 @@ from attrs import evolve, frozen
 from duckdb import DuckDBPyConnection
 
 from lume_local._worker.sources.csv import read_csv
+from lume_local._worker.sources.excel import read_excel
 from lume_local._worker.sources.files import is_utf8_name, recode
 from lume_local._worker.sources.intake import Account, Malformed
+from lume_local._worker.sources.json import read_json
 from lume_local._worker.sources.many import AllMalformed, one_after_the_other
 from lume_local._worker.sources.ndjson import read_ndjson
+from lume_local._worker.sources.parquet import read_parquet
 from lume_local._worker.sources.reading import Reading
 from lume_local._worker.sources.source import File, Pause
 from lume_local._worker.statements import Layout
 
-FORMATS: dict[str, Callable[[Reading], Layout]] = {"csv": read_csv, "ndjson": read_ndjson}
+FORMATS: dict[str, Callable[[Reading], Layout]] = {
+    "csv": read_csv,
+    "ndjson": read_ndjson,
+    "json": read_json,
+    "parquet": read_parquet,
+    "excel": read_excel,
+}
 """Readers by format: each counts what it reads in the reading's account and raises `SourceError`."""
 
 

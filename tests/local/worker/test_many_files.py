@@ -9,38 +9,14 @@ from typing import Any
 
 import duckdb
 import pytest
-from local.flows import people
-from local.one_run import Result, fetch, job_of, read_rejects
+from local.one_run import execute_files as execute
 
-from lume_local._flow.definition import read_definition
-from lume_local._worker.compile import compile_flow
-from lume_local._worker.engine import Run, RunFailed, connect
+from lume_local._worker.engine import RunFailed
 
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
-
-COLUMNS: dict[str, Any] = {"id": {"type": "integer", "required": True, "unique": True}, "name": {}}
-
-
-def execute(folder: Path, *files: tuple[str, bytes], rejects: str = ".csv", **changes: Any) -> Result:
-    """Run a flow over several files."""
-    (folder / "run").mkdir(parents=True)
-    paths = [folder / name for name, _ in files]
-    for path, (_, content) in zip(paths, files, strict=True):
-        path.write_bytes(content)
-    target = folder / f"rejects{rejects}"
-    with connect() as connection:
-        flow = compile_flow(connection, read_definition(people(**{"columns": COLUMNS, **changes})))
-        job = job_of(flow, folder / "run", paths, folder / "mapped.csv", target)
-        for file in job.source["files"]:
-            file["shown"] = Path(file["path"]).name
-        record = Run(connection, job, lambda name, rows: None).execute()
-    written = target.read_bytes() if record["target_locations"]["rejects"] else b""
-    rows = read_rejects(written, flow) if rejects == ".csv" else []
-    return Result(record["metrics"], fetch(f"{folder}/mapped.csv"), written, rows)
-
 
 FIRST, SECOND = b'id,name\n1,Ann\nx,Bo\n3,"C\n', b"Name,More,ID\nDee,?,4\nEve,?,1\nFay,?\n"
 

@@ -1,0 +1,130 @@
+"""An Excel source: one sheet of a workbook, its values as texts. Needs the extra `excel`."""
+
+import datetime
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+from lume_local._worker.sources.names import unknown_columns, visible_columns
+from lume_local._worker.sources.reading import Reading
+from lume_local._worker.sources.rows import RowsFile
+from lume_local._worker.sources.source import SourceError
+from lume_local._worker.statements import Layout
+
+_BETWEEN_PAUSES = 1000
+_WHOLE = 1e15
+"""Below it every whole number is a number of its own."""
+
+
+def read_excel(reading: Reading) -> Layout:
+    """Read the sheet; its first row names the columns, blank rows are skipped. Raises `SourceError`."""
+    rows = _rows(reading)
+    header = next(rows, (0, []))[1]
+    names = [("" if cell.value is None else str(cell.value)).strip() for cell in header]
+    while names and not names[-1]:
+        names.pop()
+    if not names:
+        raise SourceError(f"{reading.shown} has no header: the first row of its sheet must name the columns")
+    visible = visible_columns(reading.flow, names, reading.shown)
+    file = RowsFile(reading.folder / "rows", len(names))
+    for number, cells in rows:
+        _take(reading, file, number, cells, len(names))
+    file.close()
+    return Layout(file.reader, tuple(names), visible, unknown=unknown_columns(names, visible))
+
+
+def _take(reading: Reading, file: RowsFile, number: int, cells: list[Any], width: int) -> None:
+    if all(cell.value is None for cell in cells):
+        return
+    reading.account.records += 1
+    values = [_as_text(cell) for cell in cells]
+    if why := _why_malformed(cells, width):
+        reading.malformed.add(
+            number, why, ",".join(value or "" for value in values).encode("utf-8", "replace")
+        )
+        return
+    file.write([*values[:width], *[None] * (width - len(values))])
+
+
+def _why_malformed(cells: list[Any], width: int) -> str:
+    if any(cell.value is not None for cell in cells[width:]):
+        return "too many columns"
+    for cell in cells:
+        if cell.data_type == "e":
+            return f"{cell.coordinate} holds the error {cell.value}"
+        if cell.data_type == "f":
+            return f"{cell.coordinate} holds a formula without a value: open and save the file in Excel"
+    return ""
+
+
+def _rows(reading: Reading) -> Iterator[tuple[int, list[Any]]]:
+    """The rows with their numbers; a formula has the value that was saved with it, or stays a formula."""
+    import openpyxl
+
+    books = []
+    try:
+        _check_size(reading)
+        for data_only in (True, False):
+            books.append(openpyxl.load_workbook(reading.path, read_only=True, data_only=data_only))
+        sheets = [_sheet(book, reading) for book in books]
+        for sheet in sheets:
+            sheet.reset_dimensions()
+        for number, (values, formulas) in enumerate(zip(*sheets, strict=True), 1):
+            if number % _BETWEEN_PAUSES == 0:
+                reading.pause()
+            yield number, [_saved(one, other) for one, other in zip(values, formulas, strict=True)]
+    except (zipfile.BadZipFile, KeyError, ValueError, SyntaxError, EOFError) as error:
+        raise SourceError(
+            f"{reading.shown} is not an Excel workbook (.xlsx) that can be read: {error}"
+        ) from None
+    finally:
+        for book in books:
+            book.close()
+
+
+def _saved(value: Any, formula: Any) -> Any:
+    return formula if formula.data_type == "f" and value.value is None else value
+
+
+def _check_size(reading: Reading) -> None:
+    """A workbook is a zip archive, and could unpack to anything."""
+    with zipfile.ZipFile(reading.path) as archive:
+        size = sum(part.file_size for part in archive.infolist())
+    if size > reading.flow["max_unpacked_bytes"]:
+        raise SourceError(
+            f"{reading.shown} unpacks to {size:,} bytes, more than source.max_unpacked_bytes allows"
+        )
+
+
+def _sheet(book: Any, reading: Reading) -> Any:
+    name: str = reading.flow["sheet"]
+    if not name:
+        return book.worksheets[0]
+    if name not in book.sheetnames:
+        raise SourceError(
+            f"{reading.shown} has no sheet {name!r}, but {', '.join(map(repr, book.sheetnames))}"
+        )
+    return book[name]
+
+
+def _as_text(cell: Any) -> str | None:
+    value = cell.value
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < _WHOLE:
+        return str(int(value))
+    if isinstance(value, datetime.datetime):
+        return value.date().isoformat() if _is_day(cell) else value.isoformat(" ")
+    if isinstance(value, datetime.timedelta):
+        minutes, seconds = divmod(round(value.total_seconds()), 60)
+        return f"{minutes // 60:02}:{minutes % 60:02}:{seconds:02}"
+    return value.isoformat() if isinstance(value, datetime.date | datetime.time) else str(value)
+
+
+def _is_day(cell: Any) -> bool:
+    """Whether the cell shows a date without a time of day, and has none."""
+    from openpyxl.styles.numbers import is_datetime
+
+    return is_datetime(cell.number_format) == "date" and bool(cell.value.time() == datetime.time())

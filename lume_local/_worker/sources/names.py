@@ -1,0 +1,66 @@
+"""The columns of a source by the names that a flow uses. Pure."""
+
+import difflib
+import json
+from typing import Any
+
+from lume_local._flow.definition import RESERVED
+from lume_local._worker.sources.source import SourceError
+
+
+def visible_columns(flow: dict[str, Any], names: list[str], shown: str) -> dict[str, int]:
+    """Which columns the flow's expressions see, by the names they use."""
+    positions: dict[str, list[int]] = {}
+    for n, name in enumerate(names):
+        positions.setdefault(name.lower(), []).append(n)
+    visible: dict[str, int] = {}
+    for name, place in flow["sources"].items():
+        found = positions.get(name.lower(), [])
+        if len(found) != 1:
+            raise SourceError(column_trouble(flow, shown, name, place, names, len(found)))
+        visible[name] = found[0]
+    return visible
+
+
+def unknown_columns(names: list[str], visible: dict[str, int]) -> tuple[str, ...]:
+    """The columns that the flow does not read; our own, in a file of rejects, are none."""
+    read = set(visible.values())
+    return tuple(
+        name for n, name in enumerate(names) if n not in read and not name.lower().startswith(RESERVED)
+    )
+
+
+def column_trouble(
+    flow: dict[str, Any], shown: str, name: str, place: str, names: list[str], found: int
+) -> str:
+    """What is wrong with a column that is not there once."""
+    listed = ", ".join(repr(one) for one in names[:30]) + (", …" if len(names) > 30 else "")
+    if found:
+        return f"the header of {shown} names {name!r} {found} times; {flow['ref']} reads it ({place}): rename one"
+    spelled = {one.lower(): one for one in names}
+    if delim := other_delimiter(flow, names):
+        return (
+            f"{shown} has no column {name!r}, which {flow['ref']} reads ({place}): its header is one column, "
+            f"{listed}. It looks like the delimiter is {delim!r}: register a new flow version that says csv.delim = "
+            f"{json.dumps(delim)} in [source], then submit the run again"
+        )
+    near = difflib.get_close_matches(name.lower(), spelled, 1, 0.7)
+    hint = f" Did you mean {spelled[near[0]]!r}?" if near else ""
+    return (
+        f"{shown} has no column {name!r}, which {flow['ref']} reads ({place}). Found: {listed}.{hint} "
+        "Mend the header or register a new flow version, then submit the run again"
+    )
+
+
+def other_delimiter(flow: dict[str, Any], names: list[str]) -> str | None:
+    """The delimiter that would give columns that the flow reads, where its own gives a single one."""
+    if len(names) != 1 or flow["format"] != "csv":
+        return None
+    wanted = {name.lower() for name in flow["sources"]}
+    quote = flow["csv"]["quote"]
+    hits: dict[str, int] = {}
+    for delim in ";,\t|":
+        pieces = {piece.strip().strip(quote or None).strip().lower() for piece in names[0].split(delim)}
+        hits[delim] = len(wanted & pieces) if len(pieces) > 1 else 0
+    best = max(hits, key=lambda delim: hits[delim])
+    return best if hits[best] else None

@@ -1,0 +1,41 @@
+"""A Parquet source: its values as texts, as a flow's expressions see those of every source."""
+
+# ruff: noqa: S608 - the parts of its SQL are constants or quoted.
+import duckdb
+
+from lume_local._flow.definition import quoted
+from lume_local._worker.checks import text
+from lume_local._worker.sources.names import unknown_columns, visible_columns
+from lume_local._worker.sources.reading import Reading
+from lume_local._worker.sources.source import SourceError
+from lume_local._worker.statements import Layout
+
+_NESTED = ("STRUCT", "MAP", "UNION", "VARIANT", "JSON")
+
+
+def read_parquet(reading: Reading) -> Layout:
+    """Count the rows by the file's own footer. Raises `SourceError`."""
+    scan = f"read_parquet({text(str(reading.path))}, hive_partitioning=false)"
+    try:
+        row = reading.connection.execute(
+            f"SELECT sum(num_rows) FROM parquet_file_metadata({text(str(reading.path))})"
+        ).fetchone()
+        columns = reading.connection.execute(f"DESCRIBE FROM {scan}").fetchall()
+    except duckdb.InterruptException:
+        raise
+    except duckdb.Error as error:
+        words = str(error).split("\n", 1)[0]
+        raise SourceError(f"{reading.shown} is not a Parquet file that can be read: {words}") from None
+    assert row is not None
+    reading.account.records += int(row[0])
+    names = [name for name, *_ in columns]
+    visible = visible_columns(reading.flow, names, reading.shown)
+    items = [f"{_as_text(name, kind)} AS _lume_s{n}" for n, (name, kind, *_) in enumerate(columns)]
+    reader = f"SELECT {', '.join(items)} FROM {scan}"
+    return Layout(reader, tuple(names), visible, unknown=unknown_columns(names, visible))
+
+
+def _as_text(name: str, kind: str) -> str:
+    if kind.endswith("]") or kind.startswith(_NESTED):
+        return f"to_json({quoted(name)})::VARCHAR"
+    return f"{quoted(name)}::VARCHAR"

@@ -1,0 +1,276 @@
+"""Parquet, JSON and Excel as sources: exact values, an account that closes, and columns that nobody reads."""
+
+import datetime
+import io
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from components import package
+from local.flows import people
+from local.one_run import Result
+from local.one_run import execute_files as execute
+
+from lume_local._flow.definition import read_definition
+from lume_local._flow.fields import FlowError
+from lume_local._worker import compile as compiling
+from lume_local._worker.engine import RunFailed, connect
+from lume_local._worker.sources import json as json_source
+
+TYPES: dict[str, dict[str, Any]] = {
+    "id": {"type": "integer", "sql_type": "HUGEINT"},
+    "d": {"type": "number", "sql_type": "DECIMAL(38,10)"},
+    "f": {"type": "number"},
+    "b": {"type": "boolean"},
+    "day": {"format": "date"},
+    "at": {"format": "date-time"},
+    "t": {"format": "time"},
+    "s": {},
+    "inner": {"sql": "json_extract_string(o, '$.a[1]')"},
+}
+
+
+def parquet(folder: Path, query: str) -> bytes:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "made.parquet"
+    duckdb.sql(f"COPY ({query}) TO '{path}' (FORMAT parquet)")
+    return path.read_bytes()
+
+
+def test_parquet(tmp_path: Path) -> None:
+    content = parquet(
+        tmp_path,
+        "SELECT 12345678901234567890123456789012345678::DECIMAL(38,0) AS id, "
+        "1234567890123456789012345678.0123456789::DECIMAL(38,10) AS d, 0.1::DOUBLE AS f, true AS b, "
+        "DATE '2024-02-29' AS day, TIMESTAMPTZ '2024-01-01 12:00:00.123456+02' AS at, TIME '23:59:59.999999' AS t, "
+        "'' AS s, {'a': [1, 2]} AS o, 1 AS \"More\" "
+        "UNION ALL SELECT 2, NULL, 'nan'::DOUBLE, NULL, NULL, NULL, NULL, NULL, NULL, NULL "
+        "UNION ALL SELECT 3, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL",
+    )
+    flow = {"columns": TYPES, "source": {"format": "parquet"}}
+    result = execute(tmp_path / "run", ("in.parquet", content), **flow)
+    assert result.metrics["source"] == {"bytes": len(content), "lines": 0, "records": 3}
+    assert result.reasons == ["f: is not a valid number"]
+    assert result.rejects[0]["id"] == "2"
+    written = (tmp_path / "run/mapped.csv").read_text().splitlines()
+    assert written[1:] == [
+        "12345678901234567890123456789012345678,1234567890123456789012345678.0123456789,0.1,true,"
+        '2024-02-29,2024-01-01 10:00:00.123456+00,23:59:59.999999,"",2',
+        "3,,,,,,,,",
+    ]
+
+
+def test_nanoseconds_of_parquet_are_not_cut(tmp_path: Path) -> None:
+    content = parquet(
+        tmp_path,
+        "SELECT unnest([TIMESTAMP_NS '2024-01-01 00:00:00.000000001', TIMESTAMP_NS '2024-01-01']) AS at",
+    )
+    columns = {"at": {"format": "date-time"}}
+    result = execute(tmp_path / "run", ("in", content), columns=columns, source={"format": "parquet"})
+    assert result.reasons == ["at: is not a valid date-time"]
+
+
+def test_rejects_of_parquet_go_back_in(tmp_path: Path) -> None:
+    content = parquet(tmp_path, "SELECT unnest(['1', 'x', '3']) AS id, 'n' AS name")
+    source = {"format": "parquet"}
+    execute(tmp_path / "run", ("in.parquet", content), rejects=".parquet", source=source)
+    mended = parquet(tmp_path, f"SELECT * REPLACE ('2' AS id) FROM '{tmp_path}/run/rejects.parquet'")
+    again = execute(
+        tmp_path / "again", ("in.parquet", mended), source={**source, "on_unknown_columns": "fail"}
+    )
+    assert again.mapped == [(2, "n")]
+
+
+def test_many_parquet_files(tmp_path: Path) -> None:
+    parts = [
+        (f"{n}.parquet", parquet(tmp_path, f"SELECT range + {n * 5000} AS id, 'x' AS name FROM range(5000)"))
+        for n in range(3)
+    ]
+    result = execute(tmp_path / "run", *parts, source={"format": "parquet"})
+    assert [row[0] for row in result.mapped] == list(range(15_000))
+    assert [file["records"] for file in result.metrics["source"]["files"]] == [5000, 5000, 5000]
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"id\n1\n", b"PAR1" + bytes(100) + b"PAR1"])
+def test_what_is_not_parquet(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(RunFailed, match=r"in\.parquet is not a Parquet file that can be read"):
+        execute(tmp_path, ("in.parquet", content), source={"format": "parquet"})
+
+
+def read_json(folder: Path, content: str | bytes, **source: Any) -> Result:
+    data = content.encode() if isinstance(content, str) else content
+    return execute(folder, ("in.json", data), rejects=".ndjson", source={"format": "json", **source})
+
+
+@pytest.mark.parametrize("block", [1, 2, 7, 4096])
+@pytest.mark.parametrize("form", ["array", "pretty", "lines", "bom"])
+def test_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, form: str) -> None:
+    monkeypatch.setattr(json_source, "BLOCK", block)
+    objects = [{"id": n, "name": f"é\n{n}", "o": {"deep": [n]}} for n in range(5)]
+    text = {
+        "array": json.dumps(objects),
+        "pretty": json.dumps(objects, indent=2).replace("\n", "\r\n") + "\n\n",
+        "lines": "\n".join(map(json.dumps, objects)),
+        "bom": "\ufeff" + json.dumps(objects, ensure_ascii=False),
+    }[form]
+    result = read_json(tmp_path, text)
+    assert result.mapped == [(n, f"é\n{n}") for n in range(5)]
+    lines = text.count("\n") + (not text.endswith("\n"))
+    assert result.metrics["source"] == {"bytes": len(text.encode()), "lines": lines, "records": 5}
+
+
+def test_numbers_of_json_keep_their_digits_and_bad_objects_cost_themselves(tmp_path: Path) -> None:
+    huge = "9" * 5000
+    bad = f'5, {{"id": NaN}}, {{"id": {huge}}}, {{"id": 2, "id": 3}}'
+    text = f'[{{"id": 1, "name": 12345678901234567.89}}, {bad}, {{"id":4}}]'
+    result = read_json(tmp_path, text)
+    assert (tmp_path / "mapped.csv").read_text() == "id,name\n1,12345678901234567.89\n4,\n"
+    rejects = [
+        json.loads(line, parse_int=lambda digits: int(digits[:9]))
+        for line in result.rejects_file.splitlines()
+    ]
+    assert [row.get("_lume_line") for row in rejects] == [None, 2, 3, 5]
+    assert [row["_lume_reasons"].partition(": ")[2] for row in rejects] == [
+        *("is not a valid integer", "not a JSON object", "not a JSON object", "repeats a key")
+    ]
+
+
+def test_rejects_of_json_go_back_in(tmp_path: Path) -> None:
+    first = read_json(tmp_path / "a", '[{"id": "x", "name": "n"}, [], {"id": 7}]')
+    mended = first.rejects_file.replace(b'"x"', b"1").replace(
+        b'"_lume_raw":"[]"', b'"_lume_raw":"{\\"id\\":2}"'
+    )
+    assert read_json(tmp_path / "b", mended).mapped == [(1, "n"), (2, None)]
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "words"),
+    [
+        ('[{"id": 1}\n{"id": 2}]', 2, "a comma or the end of the array is missing"),
+        ('[{"id": 1},\n]', 2, "a comma before the end"),
+        ('[{"id": 1}]\n\n[]', 3, "something follows the array"),
+        ('[{"id": 1},', 1, "Expecting value"),
+        ('[{"id": 1}, {"id": "a', 1, "Unterminated string"),
+        ('[{"id": 1},\n{id: 2}]', 2, "Expecting property name"),
+        ("[" * 100_000, 1, "too deeply"),
+        (b'[{"id": "\xff"}]', 0, "is not UTF-8"),
+        (b'{"id": 1} \x00', 1, "Expecting value"),
+    ],
+)
+def test_what_is_not_json(tmp_path: Path, content: str | bytes, line: int, words: str) -> None:
+    where = f"is not JSON at line {line}: .*" if line else ""
+    with pytest.raises(RunFailed, match=f"in.json {where}{words}"):
+        read_json(tmp_path, content)
+
+
+@pytest.mark.parametrize("content", ["[]", "", " \n", "[ ]\n"])
+def test_no_objects(tmp_path: Path, content: str) -> None:
+    assert read_json(tmp_path, content).metrics["rows_read"] == 0
+
+
+def workbook(rows: list[list[Any]], *, sheet: str = "", formats: dict[str, str] | None = None) -> bytes:
+    openpyxl = package("openpyxl")
+    book = openpyxl.Workbook()
+    page = book.active
+    if sheet:
+        page = book.create_sheet(sheet)
+    for row in rows:
+        page.append(row)
+    for cell, shape in (formats or {}).items():
+        page[cell].number_format = shape
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
+
+
+def test_excel(tmp_path: Path) -> None:
+    moment = datetime.datetime(2024, 2, 29)
+    content = workbook(
+        [
+            ["ID", " Day ", "at", "amount", "ok", "s", None],
+            [1, moment, moment.replace(hour=13), 12.5, True, 'say "hi",\nthen go'],
+            [],
+            [2.0, moment, moment, Decimal("0.1"), False, "007"],
+            [3, None, None, None, None, None],
+            ["x", moment, None, 1, None, None],
+            [5, None, None, None, None, None, None, "beyond"],
+            [6, None, None, None, None, "#N/A"],
+            [7, None, None, "=1+1", None, None],
+        ],
+        formats={"B2": "dd/mm/yyyy", "B4": "yyyy-mm-dd", "C4": "yyyy-mm-dd hh:mm", "B6": "d/m/yy"},
+    )
+    columns = {
+        "id": {"type": "integer", "required": True},
+        "day": {"format": "date"},
+        "at": {"format": "date-time", "sql_type": "TIMESTAMP"},
+        "amount": {"type": "number", "sql_type": "DECIMAL(9,2)"},
+        "ok": {"type": "boolean"},
+        "s": {},
+    }
+    result = execute(tmp_path, ("in.xlsx", content), columns=columns, source={"format": "excel"})
+    assert (tmp_path / "mapped.csv").read_text().splitlines()[1:] == [
+        '1,2024-02-29,2024-02-29 13:00:00,12.50,true,"say ""hi"",',
+        'then go"',
+        "2,2024-02-29,2024-02-29 00:00:00,0.10,false,007",
+        "3,,,,,",
+    ]
+    assert [(row["_lume_row"], row["_lume_line"], row["_lume_reasons"]) for row in result.rejects] == [
+        ("4", "", "id: is not a valid integer"),
+        ("", "7", "malformed line: too many columns"),
+        ("", "8", "malformed line: F8 holds the error #N/A"),
+        ("", "9", "malformed line: D9 holds a formula without a value: open and save the file in Excel"),
+    ]
+    assert result.metrics["source"] == {"bytes": len(content), "lines": 0, "records": 7}
+
+
+def test_a_sheet_by_its_name(tmp_path: Path) -> None:
+    content = workbook([["id", "name"], [1, "A"]], sheet="Data")
+    source = {"format": "excel", "excel": {"sheet": "Data"}}
+    assert execute(tmp_path / "a", ("in.xlsx", content), source=source).mapped == [(1, "A")]
+    with pytest.raises(RunFailed, match=r"in\.xlsx has no sheet 'Date', but 'Sheet', 'Data'"):
+        source["excel"] = {"sheet": "Date"}
+        execute(tmp_path / "b", ("in.xlsx", content), source=source)
+    with pytest.raises(RunFailed, match="has no header"):
+        execute(tmp_path / "c", ("in.xlsx", content), source={"format": "excel"})
+    with pytest.raises(RunFailed, match=r"unpacks to .* bytes, more than source\.max_unpacked_bytes"):
+        execute(tmp_path / "d", ("in.xlsx", content), source={"format": "excel", "max_unpacked_bytes": 99})
+
+
+@pytest.mark.parametrize("content", [b"", b"id\n1\n", workbook([["id"]])[:-30]])
+def test_what_is_not_excel(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(RunFailed, match=r"in\.xlsx is not an Excel workbook"):
+        execute(tmp_path, ("in.xlsx", content), source={"format": "excel"})
+
+
+def test_excel_without_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(module: str, extra: str, what: str) -> None:
+        raise ModuleNotFoundError(f"{what} needs {module}: pip install 'lume-client[{extra}]'")
+
+    monkeypatch.setattr(compiling, "require", missing)
+    with (
+        connect() as connection,
+        pytest.raises(FlowError, match=r"source\.format: .* needs openpyxl: .*\[excel\]"),
+    ):
+        compiling.compile_flow(connection, read_definition(people(source={"format": "excel"})))
+
+
+MORE = {
+    "csv": b"id,name,Extra,_lume_row\n1,A,x,1\n",
+    "ndjson": b'{"id":1,"name":"A"}\n{"id":2,"Extra":null,"_lume_row":1}\n{',
+    "json": b'[{"id":1,"Extra":2}]',
+}
+
+
+@pytest.mark.parametrize("format", MORE)
+def test_columns_that_the_flow_does_not_read(tmp_path: Path, format: str) -> None:
+    def run(said: str) -> Result:
+        source = {"format": format, "on_unknown_columns": said}
+        return execute(tmp_path / said, ("in", MORE[format]), source=source)
+
+    assert run("ignore").metrics["warnings"] == {}
+    assert run("warn").metrics["warnings"] == {"column 'Extra' is not read": 1}
+    with pytest.raises(RunFailed, match=r"has columns that people:v1 does not read: 'Extra'\. Register"):
+        run("fail")
