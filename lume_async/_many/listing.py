@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
+from itertools import takewhile
 
 from lume_async._base.batched import Chunked
 from lume_async._base.duration import Duration, seconds
@@ -65,9 +66,13 @@ async def _pages(
     async with aclosing(pages(sender, ask, PAGE, limit)) as found:
         async for page in found:
             runs = [LumeRun(sender, record.id, record) for record in page]
-            young = [
-                run for run in runs if oldest is None or run.created_at is None or run.created_at >= oldest
-            ]
+            young = list(takewhile(lambda run: _is_young(run, oldest), runs))
             yield young
-            if len(young) < len(runs):  # they come newest first
+            if len(young) < len(
+                runs
+            ):  # they come newest first: after one that is too old, no younger one does
                 return
+
+
+def _is_young(run: LumeRun, oldest: datetime | None) -> bool:
+    return oldest is None or run.created_at is None or run.created_at >= oldest

@@ -1,7 +1,6 @@
 """The runs that `list` shows, and why there are none. The work of `list`."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 
 from attrs import frozen
@@ -23,16 +22,15 @@ class Wanted:
     since: float | None
 
 
-async def listed(client: Client, wanted: Wanted) -> AsyncIterator[LumeRun]:
-    """The runs, newest first; the first one that is too old ends them."""
-    oldest = None if wanted.since is None else datetime.now(UTC) - timedelta(seconds=wanted.since)
-    runs = client.list_runs(
-        flow_version=wanted.flow, source_path=wanted.source, status=wanted.status, limit=wanted.limit
+def listed(client: Client, wanted: Wanted) -> AsyncIterator[LumeRun]:
+    """The runs, newest first."""
+    return client.list_runs(
+        flow_version=wanted.flow,
+        source_path=wanted.source,
+        status=wanted.status,
+        since=wanted.since,
+        limit=wanted.limit,
     )
-    async for run in runs:
-        if oldest is not None and run.created_at is not None and run.created_at < oldest:
-            return
-        yield run
 
 
 async def mistake(client: Client, wanted: Wanted) -> str | None:

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TIED = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
 """Before a command: it ends when the process that started it does, also where the tests are killed."""
 LUME = [*TIED, sys.executable, "-W", "error", "-m", "lume_cli"]
-DEADLINE = 15.0
+DEADLINE = 40.0
 
 
 def environment(home: Path, **variables: str) -> dict[str, str]:

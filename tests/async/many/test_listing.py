@@ -95,7 +95,10 @@ async def test_runs_since_a_moment_end_with_the_first_that_is_older(since: Any) 
     clock = FakeClock(offset=datetime(2026, 1, 1, 14, tzinfo=UTC).timestamp() - 1_000.0)
     pages = [
         {"items": [run_at("run_5", "14:00"), run_at("run_4", "13:00")], "next_cursor": "a"},
-        {"items": [run_at("run_3", "12:00"), run_at("run_2", "11:59")], "next_cursor": "b"},
+        {
+            "items": [run_at("run_3", "12:00"), run_at("run_2", "11:59"), run_at("run_1", "13:00")],
+            "next_cursor": "b",
+        },
     ]
     client, transport = fake_client([FakeAnswer(200, page) for page in pages], clock=clock)
 
