@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from functools import partial
 
 from lume_async.errors import ConfigurationError
 from lume_local._http.console import Console
@@ -14,9 +15,11 @@ from lume_local._http.reports import Reports
 from lume_local._http.rows import RowsApi
 from lume_local._http.sessions import Sessions
 from lume_local._http.uploads import Uploads
+from lume_local._http.watch import Watch
 from lume_local._runs.backup import back_up_hourly
 from lume_local._runs.flow_registry import Flows
 from lume_local._runs.health import Health
+from lume_local._runs.metrics import Metrics
 from lume_local._runs.paths import Roots
 from lume_local._runs.recorder import Recorder
 from lume_local._runs.retention import forget_what_is_old
@@ -24,7 +27,7 @@ from lume_local._runs.row_reader import RowReader
 from lume_local._runs.run_paths import RunPaths
 from lume_local._runs.runner import Runner
 from lume_local._runs.state_file import StoreError
-from lume_local._runs.store import Store
+from lume_local._runs.store import Run, Store
 from lume_local._runs.task_group import task_group
 from lume_local._runs.waiters import Hub
 from lume_local._runs.webhook_sender import WebhookSender
@@ -46,7 +49,9 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner, Sess
         pool = Pool(settings.max_active, health)
         sender = WebhookSender(store.deliveries, settings.webhooks, health)
         flows = Flows(store, pool, settings.flows, dev=settings.dev)
-        recorder = Recorder(store, hub, health, sender.wake)
+        metrics = Metrics.of()
+        watch = Watch(metrics)
+        recorder = Recorder(store, hub, health, partial(_on_end, sender, watch))
         paths = RunPaths(places, flows)
         runner = Runner(store, recorder, paths, pool, health, settings.max_active, settings.run_timeout)
         api = Api(store, flows, runner, hub, places, uploads, settings.webhooks, health)
@@ -59,10 +64,13 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner, Sess
             RowsApi(store, flows, reader),
             Reports(store, places),
             console,
+            watch,
             Keys(settings.api_key, settings.keys),
             settings.keep,
         )
         listener = Listener(front, hub)
+        if metrics is not None:
+            _add_gauges(metrics, store, runner, pool, health)
         async with task_group() as upkeep, pool.running(), reader.running():
             await _load_flows(settings, flows, pool)
             upkeep.start_soon(back_up_hourly, places.state / STATE_FILE, health)
@@ -74,6 +82,19 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner, Sess
             ):
                 yield base_url, runner, sessions
             upkeep.cancel_scope.cancel()
+
+
+def _on_end(sender: WebhookSender, watch: Watch, run: Run) -> None:
+    sender.wake()
+    watch.run_ended(run)
+
+
+def _add_gauges(metrics: Metrics, store: Store, runner: Runner, pool: Pool, health: Health) -> None:
+    metrics.gauge("lume_runs_waiting", "Runs that have not begun.", store.waiting)
+    metrics.gauge("lume_runs_active", "Runs that have a worker process.", lambda: len(runner.workers()))
+    metrics.gauge("lume_workers", "Worker processes, idle ones included.", lambda: pool.size)
+    metrics.gauge("lume_deliveries_pending", "Webhooks that are to be delivered.", store.deliveries.pending)
+    metrics.gauge("lume_healthy", "1 if the server can do its work, else 0.", lambda: not health.reasons())
 
 
 async def _load_flows(settings: Settings, flows: Flows, pool: Pool) -> None:

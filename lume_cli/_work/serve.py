@@ -11,6 +11,7 @@ import click
 import lume_local
 from lume_cli import _server_file
 from lume_cli._session import Session
+from lume_cli._work import server_log
 from lume_cli._work.flow_changes import FlowChanges
 
 
@@ -26,8 +27,12 @@ def settings(given: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in wanted.items() if name != "api_key" or value is not None}
 
 
-async def until_stopped(session: Session, wanted: dict[str, Any], key_env: str | None) -> int:
-    """Serve until cancelled; a key from the variable `key_env` is not shown."""
+async def until_stopped(
+    session: Session, wanted: dict[str, Any], key_env: str | None, log: server_log.Format | None
+) -> int:
+    """Serve until cancelled; a key from the variable `key_env` is not shown, and none where there is a log."""
+    if log is not None:
+        server_log.log_to_stderr(log)
     data, flows = Path(wanted["data"]), wanted["flows"]
     changes = None if flows is None else FlowChanges(Path(flows), dev=wanted["dev"])
     async with lume_local.serve(**wanted) as server, anyio.create_task_group() as group:
@@ -35,7 +40,11 @@ async def until_stopped(session: Session, wanted: dict[str, Any], key_env: str |
             file = _server_file.write(data, server.base_url, server.api_key)
         except OSError as error:
             raise click.ClickException(f"{data} is not writable: {error.strerror or error}") from None
-        _print(session, server, file, key_env)
+        _print_url(session, server)
+        if log is None:
+            _print_use(session, server, file, key_env)
+        else:
+            server_log.serving(server.base_url)
         if wanted["dev"]:
             session.say.warn(
                 "a development server: flow versions change with their files, and every run says so"
@@ -46,11 +55,14 @@ async def until_stopped(session: Session, wanted: dict[str, Any], key_env: str |
     return 0
 
 
-def _print(session: Session, server: "lume_local.Server", file: Path, key_env: str | None) -> None:
+def _print_url(session: Session, server: "lume_local.Server") -> None:
     if session.data.format == "table":
         session.data.line(server.base_url)
     else:
         session.data.document({"base_url": server.base_url})
+
+
+def _print_use(session: Session, server: "lume_local.Server", file: Path, key_env: str | None) -> None:
     if file.parent.name == _server_file.FOLDER:
         found = f"Commands find it from {file.parent.absolute().parent} and below; elsewhere:"
     else:

@@ -101,9 +101,14 @@ _webhooks = stack(
 @_address
 @_bounds
 @_webhooks
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    help="Log every request and the end of every run to stderr; json: one object a line, nothing else, and no key.",
+)
 @output_options
 @click.pass_obj
-def command(options: Options, /, *, key_env: str | None, **settings: Any) -> None:
+def command(options: Options, /, *, key_env: str | None, log_format: Any, **settings: Any) -> None:
     """Run an embedded Lume server until Ctrl-C; print its URL, and how to use it on stderr.
 
     URL and key are kept in the data folder (server.json, readable by you only). With the default .lume,
@@ -117,13 +122,15 @@ def command(options: Options, /, *, key_env: str | None, **settings: Any) -> Non
     from lume_cli._session import Session
     from lume_cli._work import serve
 
+    if log_format == "json":
+        options.output = "json"  # what the command itself says on stderr is JSON then, too
     session = Session(options)
     wanted = _of_serve(**settings)
     _check_folders(session, wanted["flows"], wanted["roots"] or ())
     if key_env is not None:
         wanted["api_key"] = _of_variable("--key-env", key_env)
     try:
-        run(serve.until_stopped(session, serve.settings(wanted), key_env))
+        run(serve.until_stopped(session, serve.settings(wanted), key_env, log_format))
     except Interrupted:
         session.say.note("lume: stopped")  # a signal is the normal way to stop a server: exit code 0
 

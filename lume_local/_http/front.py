@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sqlite3
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, cast
@@ -20,6 +21,7 @@ from lume_local._http.problems import Problem, odd_problem
 from lume_local._http.reports import Reports
 from lume_local._http.requests import MOST_BYTES
 from lume_local._http.rows import RowsApi
+from lume_local._http.watch import Seen, Watch
 from lume_local._runs.health import is_storage_full, why
 
 _log = logging.getLogger("lume_local")
@@ -36,7 +38,7 @@ Operation = Callable[[Ask], Awaitable[Answer]]
 
 
 def _router(
-    api: Api, flows: FlowsApi, rows: RowsApi, reports: Reports, console: Console
+    api: Api, flows: FlowsApi, rows: RowsApi, reports: Reports, console: Console, watch: Watch
 ) -> web.UrlDispatcher:
     """Which operation does what: aiohttp's router, which gives an operation in place of a handler."""
     run, flow = "/v1/runs/{run_id}", "/v1/flows/{flow}/versions/{version}"
@@ -48,6 +50,7 @@ def _router(
         "/healthz": {"GET": api.health},
         "/openapi.yaml": {"GET": api.openapi_yaml},
         "/openapi.json": {"GET": api.openapi_json},
+        "/metrics": {"GET": watch.page},
         "/docs": {"GET": api.docs},
         "/docs/{file}": {"GET": api.docs_file},
         "/v1/runs": {"GET": api.list, "POST": api.submit},
@@ -88,19 +91,27 @@ class Front:
         rows: RowsApi,
         reports: Reports,
         console: Console,
+        watch: Watch,
         keys: Keys,
         keep: float | None,
     ) -> None:
-        self._api, self._console = api, console
+        self._api, self._console, self._watch = api, console, watch
         self._headers = {} if keep is None else {"Lume-Idempotency-Expires": str(int(keep))}
-        self._router = _router(api, flows, rows, reports, console)
+        self._router = _router(api, flows, rows, reports, console, watch)
         self._keys = keys
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request. Never raises, except where it is cancelled because its client has gone."""
-        request_id = uuid.uuid4().hex
+        begun, request_id = time.perf_counter(), uuid.uuid4().hex
+        seen = Seen(request.method, request_id)
+        response = await self._responded(request, seen)
+        self._watch.request(seen, response.status, time.perf_counter() - begun)
+        return response
+
+    async def _responded(self, request: web.BaseRequest, seen: Seen) -> web.StreamResponse:
+        request_id = seen.request_id
         try:
-            answer = await self._settled(request)
+            answer = await self._settled(request, seen)
             if answer.file is not None:
                 return await sent(request, answer.file, headers_of(answer, request_id, self._headers))
         except Problem as problem:
@@ -116,10 +127,10 @@ class Front:
             answer = problem_answer(Problem("internal", f"see the server's log for request {request_id}"))
         return response_of(answer, request_id, self._headers)
 
-    async def _settled(self, request: web.BaseRequest) -> Answer:
+    async def _settled(self, request: web.BaseRequest, seen: Seen) -> Answer:
         """An answer, once what it says is durable."""
         try:
-            answer = await self._answer(request)
+            answer = await self._answer(request, seen)
         except Problem as problem:
             answer = problem_answer(problem)
         except sqlite3.OperationalError as error:  # rolled back: nothing has happened
@@ -128,10 +139,11 @@ class Front:
         await self._api.settled()
         return answer
 
-    async def _answer(self, request: web.BaseRequest) -> Answer:
+    async def _answer(self, request: web.BaseRequest, seen: Seen) -> Answer:
         path = request.path
         is_open = path in _OPEN or path.startswith(_OPEN_BELOW)
         holder = OWN if is_open else self._authenticated(request)
+        seen.key = None if is_open else holder.name
         match = await self._router.resolve(cast(Any, request))
         error = match.http_exception
         if isinstance(error, web.HTTPMethodNotAllowed):
@@ -142,23 +154,28 @@ class Front:
             raise Problem(
                 "not-found", f"there is nothing at {path[:200]}: the paths are listed in /openapi.yaml"
             )
-        _authorize(holder, request.method, match.route)
+        assert match.route.resource is not None
+        seen.route = match.route.resource.canonical
+        _authorize(holder, request.method, seen.route)
         operation = cast(Operation, match.handler)
         return await operation(await _ask(request, dict(match), operation == self._api.upload))
 
     def _authenticated(self, request: web.BaseRequest) -> Holder:
         if _KEY_HEADER not in request.headers and self._console.admits(request.method, request.headers):
             return OWN
-        given = request.headers.get(_KEY_HEADER, "").encode("utf-8", "surrogateescape")
+        text = request.headers.get(_KEY_HEADER, "")
+        if request.path == "/metrics" and _KEY_HEADER not in request.headers:
+            # Prometheus sends a key as every program of its kind does.
+            text = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        given = text.encode("utf-8", "surrogateescape")
         holder = self._keys.holder(given)
         if holder is None:
             raise Problem("unauthorized", f"send the server's API key in the header {_KEY_HEADER}")
         return holder
 
 
-def _authorize(holder: Holder, method: str, route: web.AbstractRoute) -> None:
-    assert route.resource is not None
-    role = needed(method, route.resource.canonical)
+def _authorize(holder: Holder, method: str, route: str) -> None:
+    role = needed(method, route)
     if holder.role < role:
         raise Problem(
             "forbidden",

@@ -73,6 +73,11 @@ class Deliveries:
         )
         return [Attempted(*row) for row in rows]
 
+    def pending(self) -> int:
+        """How many are neither delivered nor given up."""
+        count: int = self._db.execute("SELECT count(*) FROM deliveries WHERE due IS NOT NULL").fetchone()[0]
+        return count
+
     def delivered(self, delivery_id: str) -> None:
         """The receiver has accepted it."""
         self._db.execute(

@@ -29,10 +29,10 @@ class Recorder:
         store: where they are written.
         hub: wakes those that wait for a run.
         health: where failures to write are reported.
-        on_end: called after the end of a run has been recorded.
+        on_end: called with a run whose end has been recorded.
     """
 
-    def __init__(self, store: Store, hub: Hub, health: Health, on_end: Callable[[], None]) -> None:
+    def __init__(self, store: Store, hub: Hub, health: Health, on_end: Callable[[Run], None]) -> None:
         self._store, self._hub, self._health, self._on_end = store, hub, health, on_end
         self.progress: dict[str, float] = {}
         """How far each active run is, 0 to 1."""
@@ -76,9 +76,10 @@ class Recorder:
         outputs: dict[str, str] | None = None,
     ) -> None:
         """The last change of a run, as soon as it can be written. A run that has ended already stays as it is."""
+        ended: Run | None = None
         while True:
             try:
-                self._end(run_id, status, message, metrics, locations, outputs)
+                ended = self._end(run_id, status, message, metrics, locations, outputs) or ended
                 await self._store.settled()
             except (sqlite3.Error, OSError) as error:
                 self._health.trouble(_STATE, why(error))
@@ -88,7 +89,8 @@ class Recorder:
         self._health.works(_STATE)
         self.progress.pop(run_id, None)
         self._hub.notify(run_id)
-        self._on_end()
+        if ended is not None:
+            self._on_end(ended)
 
     def _end(
         self,
@@ -98,12 +100,12 @@ class Recorder:
         metrics: Json | None,
         locations: Json | None,
         outputs: dict[str, str] | None,
-    ) -> None:
+    ) -> Run | None:
         run, now = self._store.require(run_id), now_text()
         if RunStatus(run.status).is_terminal:
-            return
+            return None
         written = metrics["rows_read"] if metrics and locations else None
-        self._store.update(
+        return self._store.update(
             run_id,
             status.value,
             event=event_body(run, status.value, now),

@@ -255,6 +255,11 @@ class Store:
         rows = self._db.execute(query, [len(taken) + 1])
         return next((_run(row) for row in rows if row["run_id"] not in taken), None)
 
+    def waiting(self) -> int:
+        """How many runs have not begun."""
+        count: int = self._db.execute("SELECT count(*) FROM runs WHERE status = 'CREATED'").fetchone()[0]
+        return count
+
     def update(
         self,
         run_id: str,

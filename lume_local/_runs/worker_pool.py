@@ -81,6 +81,11 @@ class Pool:
             self._spare = _Spare()
             self._tasks.start_soon(self._start_spare, self._spare)
 
+    @property
+    def size(self) -> int:
+        """How many worker processes there are, and are being started."""
+        return self._total()
+
     def _total(self) -> int:
         return len(self._out) + len(self._idle) + self._awaited + (self._spare is not None)
 

@@ -1,9 +1,11 @@
 """`lume serve`: its options, and what they do to the server."""
 
+import json
+import re
 import signal
 from collections.abc import Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import click
 import pytest
 from cli.shell import Shell
 from click.testing import CliRunner, Result
+from local.flows import PEOPLE, PEOPLE_CSV
 
 import lume_local
 from lume_cli._app import app
@@ -182,3 +185,29 @@ def test_a_key_of_a_variable_is_not_shown(shell: Shell) -> None:
     done = started.end()
     assert 'export LUME_API_KEY="$MYKEY"  # set MYKEY there as well' in done.err
     assert "whisper" not in done.out + done.err
+
+
+@pytest.mark.parametrize("log", ["json", "text"])
+def test_a_log_of_requests_and_runs(shell: Shell, tmp_path: Path, log: str) -> None:
+    (tmp_path / "flows").mkdir()
+    (tmp_path / "flows" / "people.v1.toml").write_text(PEOPLE)
+    (tmp_path / "people.csv").write_text(PEOPLE_CSV)
+    started = shell.start("serve", "--key-env", "MYKEY", "--log-format", log, MYKEY="whisper-1")
+    started.until(lambda: "serving at" in started.err and "http" in started.out)
+    url = json.loads(started.out)["base_url"] if log == "json" else started.out.strip()
+    with Client("whisper-1", base_url=url) as client:
+        run = client.run("people:v1", "people.csv").wait()
+    started.until(lambda: f"{run.id} of people:v1 is SUCCEEDED" in started.err)
+    started.signal(signal.SIGINT)
+    done = started.end()
+    assert (done.code, "whisper" in done.out + done.err) == (0, False)
+    if log == "text":
+        assert re.search(r" INFO lume_local.http: POST /v1/runs: 201 after \d\.\d{3} s\n", done.err)
+        return
+    lines = [json.loads(line) for line in done.err.splitlines()]
+    submitted = next(line for line in lines if line.get("route") == "/v1/runs")
+    assert (submitted["method"], submitted["status_code"], submitted["key"]) == ("POST", 201, "server")
+    assert (submitted["level"], submitted["logger"]) == ("info", "lume_local.http")
+    ended = next(line for line in lines if line.get("logger") == "lume_local.runs")
+    assert (ended["run_id"], ended["status"], ended["rows_read"]) == (run.id, "SUCCEEDED", 3)
+    assert datetime.fromisoformat(ended["time"]).tzinfo is not None

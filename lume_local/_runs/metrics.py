@@ -1,0 +1,91 @@
+"""Counts and durations for Prometheus, by its own client library: kept in memory, in one registry per server.
+
+Labels are bounded: methods and routes are those of the router, statuses those of the contract, and of the flows only
+so many have a name of their own.
+"""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+
+from lume_local._runs.store import Run
+from lume_local._runs.times import seconds_between
+
+MOST_FLOWS = 200
+"""Flow versions with a label of their own; further ones are counted as `other`."""
+_RUN_BUCKETS = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400, 86400)
+_REQUEST_BUCKETS = (0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 60)
+_ROWS = {"read": "rows_read", "mapped": "rows_mapped", "rejected": "rows_rejected"}
+
+
+class Metrics:
+    """The metrics of one server. Needs prometheus_client: make it with `of`."""
+
+    def __init__(self) -> None:
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+        self.registry = CollectorRegistry()
+        self._flows: set[str] = set()
+        registry = self.registry
+        ProcessCollector(registry=registry)
+        self._runs = Counter(
+            "lume_runs", "Runs that have ended.", ("flow_version", "status"), registry=registry
+        )
+        self._seconds = Histogram(
+            "lume_run_duration_seconds",
+            "How long runs took, from their start to their end.",
+            ("flow_version", "status"),
+            registry=registry,
+            buckets=_RUN_BUCKETS,
+        )
+        self._rows = Counter(
+            "lume_rows", "Rows of runs that have ended.", ("flow_version", "outcome"), registry=registry
+        )
+        self._requests = Counter(
+            "lume_http_requests", "Requests.", ("method", "route", "status"), registry=registry
+        )
+        self._answered = Histogram(
+            "lume_http_request_duration_seconds",
+            "How long requests took, long polls included.",
+            ("method", "route"),
+            registry=registry,
+            buckets=_REQUEST_BUCKETS,
+        )
+        self._gauge = Gauge
+
+    @classmethod
+    def of(cls) -> "Metrics | None":
+        """The metrics, where prometheus_client is installed."""
+        return cls() if find_spec("prometheus_client") else None
+
+    def gauge(self, name: str, meaning: str, value: Callable[[], float]) -> None:
+        """A value that is asked for at each scrape."""
+        self._gauge(name, meaning, registry=self.registry).set_function(value)
+
+    def run_ended(self, run: Run) -> None:
+        """Count a run."""
+        flow = self._bounded(run.flow_version)
+        self._runs.labels(flow, run.status).inc()
+        seconds = seconds_between(run.started_at, run.finished_at)
+        if seconds is not None:
+            self._seconds.labels(flow, run.status).observe(seconds)
+        for outcome, name in _ROWS.items():
+            self._rows.labels(flow, outcome).inc(run.metrics.get(name, 0))
+
+    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request."""
+        self._requests.labels(method, route, status).inc()
+        self._answered.labels(method, route).observe(seconds)
+
+    def text(self) -> bytes:
+        """All of them, in the text format of Prometheus."""
+        from prometheus_client import generate_latest
+
+        return generate_latest(self.registry)
+
+    def _bounded(self, flow: str) -> str:
+        if flow in self._flows:
+            return flow
+        if len(self._flows) >= MOST_FLOWS:
+            return "other"
+        self._flows.add(flow)
+        return flow
