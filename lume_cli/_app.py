@@ -26,7 +26,7 @@ _COMMANDS = {
     "serve": ("serve", "Run a Lume server on this machine."),
     "key": ("key", "Make keys with roles for a server."),
     "console": ("console", "Print a link to the console of a server."),
-    "flow": ("flow", "Write and check flow files."),
+    "flow": ("flow", "Write, check, register and compare flow files."),
     "webhook": ("webhook", "Receive and verify webhook deliveries."),
     "doctor": ("doctor", "Diagnose the connection to the service."),
     "completion": ("completion", "Print a shell completion script."),

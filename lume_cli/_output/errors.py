@@ -100,6 +100,8 @@ def hint(error: BaseException) -> str | None:
             return f"`lume show {run.id}`"
         case InvalidRequestError() if "outside of the folders" in str(error):
             return "if the file is on this machine, `lume run --upload` sends it to the server"
+        case InvalidRequestError() if "a version never changes" in str(error):
+            return "`lume flow diff FILE` shows what differs"
         case RateLimitError(retry_after=float(seconds)):
             return f"retry in {seconds:.0f} s"
         case ApiConnectionError() | NotSubmittedError():

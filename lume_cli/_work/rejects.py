@@ -1,108 +1,105 @@
-"""The rejected rows of a run, read from the file that it wrote, whatever its dialect. The work of `rejects`."""
+"""The rejected rows of a run, from its server, and as CSV to be mended. The work of `rejects`."""
 
-import csv
-import json
 import sys
-from collections.abc import Iterable, Iterator
-from itertools import islice
-from pathlib import Path
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import click
 from attrs import frozen
 
-from lume_async import LumeRun
-from lume_cli._output.short_ids import short
+from lume_async import Client, LumeRun
 
-_FIRST = "_lume_row"
-_LONGEST_FIELD = 64 * 1024 * 1024
-_KINDS = (".csv", ".ndjson")
+_RAW = "_lume_raw"
+
+
+def matching(run: LumeRun, text: str) -> list[str]:
+    """The reasons of a run that contain the text, in whatever case."""
+    return [reason for reason in run.metadata.metrics.reject_reasons if text.lower() in reason.lower()]
+
+
+async def rejected_rows(
+    run: LumeRun, reasons: Sequence[str] | None, limit: int | None
+) -> AsyncIterator[dict[str, Any]]:
+    """The rows with one of the reasons, or all; so many at the most."""
+    if reasons is None or len(reasons) == 1:  # the server selects them
+        async for row in run.rejects(None if reasons is None else reasons[0], limit):
+            yield row
+        return
+    found = 0
+    async for row in run.rejects():
+        if any(reason in reasons for reason in row["_lume_reasons"]):
+            yield row
+            found += 1
+        if found == limit:
+            return
 
 
 @frozen
-class RejectsFile:
-    """A file of rejected rows.
+class SourceDialect:
+    """How the source of a flow version writes CSV."""
 
-    Attributes:
-        path: where it is.
-        delim: what separates its columns; empty for NDJSON.
-        quote: its quote character.
-        encoding: its encoding. What is neither UTF-8 nor UTF-16 is read byte by byte, and written so again.
-    """
-
-    path: Path
     delim: str
     quote: str
+    escape: str
     encoding: str
 
-    def rows(self, reason: str | None = None, limit: int | None = None) -> Iterator[dict[str, Any]]:
-        """The rows; only those with a reason that contains `reason`, and so many at the most."""
-        with self.path.open(encoding=self.encoding, newline="") as file:
-            rows = csv.DictReader(file, **self._dialect()) if self.delim else map(json.loads, file)
-            wanted = (row for row in rows if reason is None or reason.lower() in _reasons(row).lower())
-            yield from islice(wanted, limit)
-
-    def write_csv(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Write rows to stdout as they are in the file, so that they can be mended and submitted."""
-        out = open(sys.stdout.fileno(), "w", encoding=self.encoding, newline="", closefd=False)  # noqa: SIM115
-        with out:
-            writer = None
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write rows to stdout as the server writes its file of rejects: so they can be mended and submitted."""
+        columns = [name for name in dict.fromkeys(name for row in rows for name in row) if name != _RAW]
+        names = [*columns, _RAW]
+        with open(
+            sys.stdout.fileno(),
+            "w",
+            encoding=self.encoding,
+            errors="backslashreplace",
+            newline="",
+            closefd=False,
+        ) as out:
+            out.write(self._line(names))
             for row in rows:
-                if writer is None:
-                    writer = csv.DictWriter(out, list(row), lineterminator="\n", **self._dialect())
-                    writer.writeheader()
-                writer.writerow(row)
+                reasons = "; ".join(row["_lume_reasons"])
+                out.write(self._line([_text({**row, "_lume_reasons": reasons}.get(name)) for name in names]))
 
-    def _dialect(self) -> dict[str, Any]:
-        return {"delimiter": self.delim, "quotechar": self.quote}
+    def _line(self, values: Sequence[str | None]) -> str:
+        if self.quote:
+            return self.delim.join(map(self._field, values)) + "\n"
+        apart = str.maketrans(dict.fromkeys(self.delim + "\r\n", " "))
+        *first, last = ("" if value is None else value for value in values)
+        # The last one may hold what was malformed, delimiters and all.
+        return self.delim.join([*(value.translate(apart) for value in first), last]) + "\n"
+
+    def _field(self, value: str | None) -> str:
+        """Nothing for a missing value; an empty text is quoted."""
+        if value is None:
+            return ""
+        if (
+            value
+            and not self.escape
+            and not any(one in value for one in (self.delim, self.quote, "\r", "\n"))
+        ):
+            return value
+        escape = self.escape or self.quote
+        body = value.replace(escape, escape * 2) if self.escape else value
+        return self.quote + body.replace(self.quote, escape + self.quote) + self.quote
 
 
-def rejects_file(run: LumeRun) -> RejectsFile | None:
-    """The rejects of a run; None if it has rejected nothing.
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+async def dialect_of(client: Client, run: LumeRun) -> SourceDialect:
+    """The dialect in which the rejects of a run can be submitted.
 
     Raises:
-        click.ClickException: the file is not on this machine, or can't be read here.
+        click.UsageError: its source is not CSV.
     """
-    location = run.rejects_location
-    if location is None:
-        return None
-    path = Path(location.removeprefix("file://"))
-    if path.suffix not in _KINDS:
-        raise click.ClickException(
-            f"the rejects of run {short(run.id)} are neither CSV nor NDJSON: {location}"
-        )
-    try:
-        with path.open("rb") as file:
-            head = file.readline(_LONGEST_FIELD)
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise click.ClickException(
-            f"the rejects are at {location}, which can't be read here: {why}"
-        ) from None
-    csv.field_size_limit(_LONGEST_FIELD)
-    encoding = _encoding(path, head)
-    if path.suffix == ".ndjson":
-        return RejectsFile(path, "", "", encoding)
-    header = head.decode(encoding, "replace").lstrip("\ufeff")
-    start = header.find(_FIRST)
-    if start not in (0, 1) or len(header) <= start + len(_FIRST) + start:
-        raise click.ClickException(f"{location} does not begin with {_FIRST}: it is not a file of rejects")
-    delim = header[start + len(_FIRST) + start]
-    return RejectsFile(path, delim, header[0] if start else '"', encoding)
-
-
-def _reasons(row: dict[str, Any]) -> str:
-    reasons = row.get("_lume_reasons") or ""
-    return "; ".join(map(str, reasons)) if isinstance(reasons, list) else str(reasons)
-
-
-def _encoding(path: Path, head: bytes) -> str:
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "utf-16"
-    with path.open("rb") as file:
-        try:
-            for line in file:
-                line.decode("utf-8")
-        except UnicodeDecodeError:
-            return "latin-1"
-    return "utf-8"
+    source = (await client.flow_version(str(run.flow_version))).definition.get("source") or {}
+    kind = source.get("format", "csv")
+    if kind != "csv":
+        raise click.UsageError(f"the source of this run is {kind}: use -o ndjson")
+    options = source.get("csv") or {}
+    quote = options.get("quote", '"')
+    escape = options.get("escape", "")
+    return SourceDialect(
+        options.get("delim", ","), quote, "" if escape == quote else escape, options.get("encoding", "utf-8")
+    )

@@ -7,11 +7,16 @@ from pathlib import Path
 import click
 
 from lume_cli._options import Options, output_options
+from lume_cli.commands import flow_versions
 
 
 @click.group("flow")
 def command() -> None:
-    """Write and check the flow files that `lume serve` runs."""
+    """Write, check and register flow files, and list and compare what a server has."""
+
+
+for _subcommand in (flow_versions.list_, flow_versions.register, flow_versions.diff):
+    command.add_command(_subcommand)
 
 
 @command.command("check", short_help="Check flow files.")

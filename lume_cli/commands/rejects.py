@@ -14,8 +14,7 @@ from lume_cli._options import Options, rows_options
 def command(options: Options, *, run: str, reason: str | None, limit: int | None) -> None:
     """Print the rejected rows of RUN: the columns of the source, and why each row was rejected.
 
-    With -o csv they keep the dialect and encoding of the source, ready to be mended and passed to
-    `lume resubmit`. The server must be on this machine.
+    With -o csv they have the dialect and encoding of the source, ready to be mended and passed to `lume resubmit`.
 
     \b
     lume rejects 2f91d0ab --reason "not an email address" --limit 20
@@ -25,7 +24,7 @@ def command(options: Options, *, run: str, reason: str | None, limit: int | None
     from lume_cli._output.short_ids import short
     from lume_cli._output.try_view import rejected_table
     from lume_cli._session import Session
-    from lume_cli._work.rejects import rejects_file
+    from lume_cli._work.rejects import dialect_of, matching, rejected_rows
     from lume_cli._work.run_ids import whole_ids
 
     session = Session(options, csv=True)
@@ -35,24 +34,29 @@ def command(options: Options, *, run: str, reason: str | None, limit: int | None
         async with session.client() as client:
             (whole,) = await whole_ids(client, [run])
             found = await client.run_status(whole)
-        file = rejects_file(found)
-        if file is None:
-            session.say.note(f"run {short(found.id)} ({found.status}) has no rejected rows")
-            if data.format == "json":
-                data.document([])
-            return exit_codes.OK
-        rows = file.rows(reason, limit)
-        if data.format == "csv":
-            if not file.delim:
-                raise click.UsageError("the rejects of this run are NDJSON: use -o ndjson")
-            file.write_csv(rows)
-        elif data.format == "json":
-            data.document(list(rows))
-        elif data.format == "ndjson":
-            for row in rows:
-                data.document(row)
-        else:
-            data.text("\n".join(rejected_table(list(rows))))
+            rejected, reasons = found.metadata.metrics, None
+            if found.is_terminal and not rejected.rows_rejected:
+                session.say.note(f"run {short(found.id)} ({found.status}) has no rejected rows")
+            elif reason is not None and not (reasons := matching(found, reason)):
+                known = "; ".join(rejected.reject_reasons)
+                session.say.warn(f"no row was rejected for a reason that contains {reason!r}: {known}")
+            else:
+                dialect = await dialect_of(client, found) if data.format == "csv" else None
+                rows = rejected_rows(found, reasons, limit)
+                if data.format == "ndjson":
+                    async for row in rows:
+                        data.document(row)
+                    return exit_codes.OK
+                kept = [row async for row in rows]
+                if dialect is not None:
+                    dialect.write(kept)
+                elif data.format == "json":
+                    data.document(kept)
+                else:
+                    data.text("\n".join(rejected_table(kept)))
+                return exit_codes.OK
+        if data.format == "json":
+            data.document([])
         return exit_codes.OK
 
     session.finish(work(), lambda: ("interrupted", None))

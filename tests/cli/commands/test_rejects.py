@@ -1,9 +1,11 @@
 """`lume rejects` and `lume resubmit`: rejected rows read, mended and processed, in the dialect of their source."""
 
+import csv
 import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli.shell import LUME, Shell
@@ -87,6 +89,54 @@ def pipe(shell: Shell, script: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_several_reasons_and_one_that_no_row_has(shell: Shell, run: LumeRun) -> None:
+    found = json.loads(shell.lume("rejects", run.id, "--reason", "is", "-o", "json").out)
+    assert [row["id"] for row in found] == ["x", "3", "4"]
+    one = json.loads(shell.lume("rejects", run.id, "--reason", "is", "--limit", "1", "-o", "json").out)
+    assert [row["id"] for row in one] == ["x"]
+    done = shell.lume("rejects", run.id, "--reason", "is green")
+    assert (done.code, done.out) == (0, "")
+    assert "no row was rejected for a reason that contains 'is green': id: is not a valid integer" in done.err
+
+
+def test_the_file_is_not_needed_but_its_rows_must_be_there(shell: Shell, run: LumeRun) -> None:
+    path = Path(str(run.rejects_location))
+    path.unlink()
+    done = shell.lume("rejects", run.id)
+    assert (done.code, done.out) == (1, "")
+    assert "410 Gone" in done.err
+    assert "the file is not there any more" in done.err
+
+
+@pytest.mark.parametrize("dialect", ['delim = "|", escape = "\\\\"', 'delim = "\\t", quote = ""'])
+def test_csv_as_the_server_writes_it(
+    shell: Shell, home: Path, client: Client, source: Callable[..., str], dialect: str
+) -> None:
+    delim = "|" if "|" in dialect else "\t"
+    name = "piped" if delim == "|" else "tabbed"
+    write_flows(home / "flows")
+    text = f'''flow = "{name}"
+version = "v1"
+[source]
+csv = {{ {dialect} }}
+[columns.id]
+type = "integer"
+'''
+    (home / "flows" / f"{name}.toml").write_text(text)
+    hard = '"a \\\\ \\" b"' if delim == "|" else "a; 'b'"
+    rows = f"id|text\n1|good\nx|{hard}\n2\n3|too|many\n".replace("|", delim)
+    run = client.run(f"{name}:v1", source(rows)).wait(15)
+    printed = shell.lume("rejects", run.id, "-o", "csv").out
+    written = Path(str(run.rejects_location)).read_text()
+    options: dict[str, Any] = {"delimiter": delim, "quoting": csv.QUOTE_NONE}
+    if delim == "|":
+        options = {"delimiter": delim, "escapechar": "\\", "doublequote": False}
+    assert list(csv.reader(printed.splitlines(), **options)) == list(
+        csv.reader(written.splitlines(), **options)
+    )
+    assert printed.count("\n") == 4
 
 
 def test_a_run_without_rejects(shell: Shell, source: Callable[..., str], client: Client) -> None:

@@ -1,0 +1,129 @@
+"""`lume flow list`, `lume flow register` and `lume flow diff`: the flow versions of a server."""
+
+from pathlib import Path
+
+import click
+
+from lume_cli._options import Options, server_options
+
+
+@click.command("list", short_help="List the flow versions of a server.")
+@click.argument("flow", required=False, metavar="[FLOW]")
+@server_options
+@click.pass_obj
+def list_(options: Options, *, flow: str | None) -> None:
+    """List the flow versions that the server knows, or those of one FLOW, with the number of their runs.
+
+    \b
+    lume flow list
+    lume flow list customer_cleaner -o json
+    """
+    from lume_cli._output import exit_codes
+    from lume_cli._session import Session
+    from lume_cli._work import flow_versions
+
+    session = Session(options)
+
+    async def work() -> int:
+        async with session.client() as client:
+            found = [one async for one in client.list_flows(flow)]
+        session.data.many(found, flow_versions.HEADERS, flow_versions.rows, flow_versions.to_dict)
+        if not found and session.data.format == "table":
+            session.say.note("no flow versions" if flow is None else f"no versions of the flow {flow!r}")
+        return exit_codes.OK
+
+    session.finish(work(), lambda: ("interrupted", None))
+
+
+@click.command("register", short_help="Register flow files with a server.")
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    metavar="FILE...",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+@server_options
+@click.pass_obj
+def register(options: Options, *, files: tuple[Path, ...]) -> None:
+    """Register the flow version in each FILE; print what runs are submitted with.
+
+    A version never changes: a FILE with other content than the registered one of the same version is refused.
+
+    \b
+    lume flow register flows/customer_cleaner.v2.toml
+    """
+    from lume_async import LumeError
+    from lume_cli._output import exit_codes
+    from lume_cli._session import Session
+
+    session = Session(options)
+
+    async def work() -> int:
+        codes, found = list[int](), []
+        async with session.client() as client:
+            for file in files:
+                try:
+                    made = await client.register_flow(file)
+                except LumeError as error:
+                    session.say.error(error, subject=str(file))
+                    codes.append(exit_codes.of_error(error))
+                    continue
+                found.append(made)
+                state = "registered" if made.is_new else "is registered already, with the same content"
+                session.say.note(f"{file}: {made.flow_version} {state}")
+        session.data.many(
+            found,
+            ("FLOW", "CONTENT"),
+            lambda rows: [(one.flow_version, one.content_hash[:12]) for one in rows],
+            lambda one: {
+                "flow_version": one.flow_version,
+                "content_hash": one.content_hash,
+                "created_at": one.created_at.isoformat(),
+                "is_new": one.is_new,
+            },
+        )
+        return exit_codes.worst(codes)
+
+    session.finish(work(), lambda: ("interrupted", None))
+
+
+@click.command("diff", short_help="Compare two flow versions or files.")
+@click.argument("before", metavar="A")
+@click.argument("after", metavar="B", required=False)
+@server_options
+@click.pass_obj
+def diff(options: Options, *, before: str, after: str | None) -> None:
+    """Show what differs between A and B: flow versions of the server, or files (*.toml).
+
+    With a file alone, it is compared with the registered version of the same name.
+
+    \b
+    lume flow diff customer_cleaner:v1 customer_cleaner:v2
+    lume flow diff flows/customer_cleaner.v2.toml
+    """
+    from lume_cli._output import exit_codes
+    from lume_cli._session import Session
+    from lume_cli._work import flow_versions
+    from lume_cli._work.flow_diff import differences
+
+    session = Session(options)
+
+    async def work() -> int:
+        async with session.client() as client:
+            old, new = await flow_versions.pair(client, before, after)
+        found = differences(old, new)
+        if session.data.format == "table":
+            session.data.text("\n".join(line for one in found for line in one.lines()))
+        else:
+            session.data.many(
+                found,
+                (),
+                lambda rows: [],
+                lambda one: {"place": one.place, "before": one.before, "after": one.after},
+            )
+        if not found:
+            session.say.note("no differences")
+        return exit_codes.OK
+
+    session.finish(work(), lambda: ("interrupted", None))
