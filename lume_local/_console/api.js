@@ -29,11 +29,15 @@ export const put = (where, body, options = {}) => request("PUT", where, { ...opt
 export const signIn = (token) => post("/console/session", { token });
 export const signOut = () => request("DELETE", "/console/session", {});
 
+const LIMIT = 60_000; // of a request, its long poll included
+const LIMIT_OF_FILES = 6 * 3600_000;
+
 async function request(method, where, { body, type, headers = {}, signal }) {
+  const tooLate = AbortSignal.timeout(body instanceof Blob ? LIMIT_OF_FILES : LIMIT);
   const response = await fetch(where, {
     method,
     body,
-    signal,
+    signal: signal ? AbortSignal.any([signal, tooLate]) : tooLate,
     headers: type ? { ...headers, "Content-Type": type } : headers,
     credentials: "same-origin",
     redirect: "error",

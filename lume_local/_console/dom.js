@@ -34,6 +34,16 @@ function flat(children) {
   return children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
 }
 
+/** The same, but the focus stays where it was: on the link or the button with the same words. */
+export function refill(node, ...children) {
+  const focused = node.contains(document.activeElement) ? document.activeElement : null;
+  fill(node, ...children);
+  if (focused === null) return;
+  const alike = [...node.querySelectorAll(focused.tagName)];
+  const same = alike.find((one) => one.textContent === focused.textContent) ?? node.querySelector("h1");
+  same?.focus({ preventScroll: true });
+}
+
 /**
  * Brings the rows of a list up to date: a row that has not changed stays the node that it was, and keeps the focus.
  * `key` identifies an item, `render` makes its node.

@@ -8,6 +8,7 @@ import { show as flows } from "./page_flows.js";
 import { show as overview } from "./page_overview.js";
 import { show as run } from "./page_run.js";
 import { show as runs } from "./page_runs.js";
+import { notice } from "./parts.js";
 import { refreshAges } from "./status.js";
 
 const main = document.getElementById("page");
@@ -140,8 +141,12 @@ async function start() {
   addEventListener("hashchange", navigate);
   document.getElementById("skip").addEventListener("click", () => main.focus());
   document.getElementById("sign-out").addEventListener("click", async () => {
-    await signOut();
-    door("You have signed out.");
+    try {
+      await signOut();
+      door("You have signed out.");
+    } catch (error) {
+      notice(error.message, true);
+    }
   });
   for (const id of ["nav", "live", "sign-out"]) document.getElementById(id).hidden = false;
   onState("live");

@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { bar, hours } from "./charts.js";
-import { el, fill } from "./dom.js";
+import { el, refill } from "./dom.js";
 import { cut, number, percent, shortId, since } from "./format.js";
 import { card, cell, figure, flowLink, table } from "./parts.js";
 import { ACTIVE, ageOf, badge, rejectedShare } from "./status.js";
@@ -16,18 +16,24 @@ export async function show({ signal }) {
   async function load() {
     const from = since((HOURS - 1) * 3600);
     const ask = (where, query) => get(where, query, { signal });
-    const [byHour, worst, waiting] = await Promise.all([
+    const [byHour, worst, waiting, active] = await Promise.all([
       ask("/v1/statistics", { by: "hour,status", since: from }),
       ask("/v1/statistics", { by: "flow_version", since: since(30 * 86400), order: "rejected", limit: TOP }),
       ask("/v1/runs", { attention: ABOVE, limit: TOP }),
+      ask("/v1/runs", { status: ACTIVE.join(","), limit: TOP }),
     ]);
     const isOpen = node.querySelector("details")?.open;
-    fill(
+    refill(
       node,
       el("h1", { tabindex: -1 }, "Overview"),
       figures(byHour.items),
       card(`Runs per hour, last ${HOURS} hours`, hours(byHour.items, HOURS)),
-      el("div", { class: "columns" }, attention(waiting), flows(worst.items)),
+      el(
+        "div",
+        { class: "columns" },
+        attention(waiting),
+        el("div", { class: "stack" }, now(active), flows(worst.items)),
+      ),
     );
     if (isOpen) node.querySelector("details").open = true;
   }
@@ -94,6 +100,28 @@ function attention({ items, next_cursor: next }) {
       ),
     ),
     next && el("p", {}, el("a", { href: `#/runs?attention=${ABOVE}` }, "All of them")),
+  );
+}
+
+/** What is under way or waits for its turn. */
+function now({ items, next_cursor: next }) {
+  if (!items.length) return null;
+  const line = (run) =>
+    el(
+      "li",
+      {},
+      el(
+        "a",
+        { href: `#/runs/${run.id}`, class: "main" },
+        badge(run),
+        el("span", { class: "path" }, run.source_path),
+      ),
+      el("p", { class: "muted" }, run.flow_version, " · ", ageOf(run.created_at)),
+    );
+  return card(
+    "Active now",
+    el("ul", { class: "list" }, items.map(line)),
+    next && el("p", {}, el("a", { href: `#/runs?status=${ACTIVE.join(",")}` }, "All of them")),
   );
 }
 

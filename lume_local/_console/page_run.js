@@ -3,8 +3,9 @@
 import { get, path } from "./api.js";
 import { actions } from "./actions.js";
 import { bar } from "./charts.js";
-import { el, fill } from "./dom.js";
+import { el, fill, refill } from "./dom.js";
 import { duration, fileName, moment, number, percent, secondsBetween, shortId } from "./format.js";
+import { latest } from "./latest.js";
 import { address, card, cell, figure, flowLink, table } from "./parts.js";
 import { rowsOf } from "./rows.js";
 import { ageOf, badge, isActive, lookOf, nameOf, rejectedShare } from "./status.js";
@@ -17,35 +18,27 @@ const STATES = { pending: "Pending", delivered: "Delivered", given_up: "Given up
 export async function show({ parts, query, signal }) {
   const id = parts[1];
   const node = el("article", { class: "run-page" });
-  let timer = null;
-  let last = null;
-
-  async function load() {
-    clearTimeout(timer);
-    const run = await get(path("runs", id), {}, { signal });
-    const state = JSON.stringify(run);
-    if (state !== last) draw(run);
-    last = state;
-    // The feed tells of changes of status; how far a run is has to be asked for.
-    if (isActive(run)) timer = setTimeout(() => signal.aborted || document.hidden || load().catch(() => {}), POLL);
-  }
-
   const head = el("div", {});
+  const counts = el("div", {});
   const body = el("div", { class: "columns" });
   let drawn = null;
+
   function draw(run) {
-    fill(
-      head,
-      header(run),
-      run.metadata.error_message && el("p", { class: "problem", role: "alert" }, run.metadata.error_message),
-      figures(run),
-    );
-    // Rows are fetched once: they change only when the run ends.
-    if (drawn !== run.status) fill(body, sections(run, query, signal));
-    else body.querySelector(".timeline")?.replaceWith(timeline(run));
+    const message = run.metadata.error_message;
+    fill(counts, message && el("p", { class: "problem", role: "alert" }, message), figures(run));
+    if (drawn !== run.status) {
+      refill(head, header(run));
+      fill(body, sections(run, query, signal)); // rows are fetched once: they change only when the run ends
+    } else if (isActive(run)) {
+      head.querySelector(".badge").replaceWith(badge(run));
+      body.querySelector(".timeline").replaceWith(timeline(run));
+    }
     drawn = run.status;
   }
-  node.append(head, body);
+  node.append(head, counts, body);
+  // The feed tells of changes of status; how far a run is has to be asked for.
+  const ask = () => get(path("runs", id), {}, { signal });
+  const load = latest(ask, draw, { again: isActive, time: POLL, signal });
   await load();
   return { title: `Run ${shortId(id)}`, node, update: (ids) => (!ids || ids.has(id) ? load() : null) };
 }

@@ -3,6 +3,7 @@
 import { get } from "./api.js";
 import { el, newId, reconcile } from "./dom.js";
 import { duration, number, percent, secondsBetween, shortId, since } from "./format.js";
+import { latest } from "./latest.js";
 import { address, cell, flowLink, pager, table } from "./parts.js";
 import { ACTIVE, ageOf, badge, isActive, nameOf, rejectedShare } from "./status.js";
 
@@ -38,18 +39,15 @@ export async function show({ query, signal }) {
   const empty = el("p", { class: "empty", hidden: true }, "No run is like that.");
   const below = el("div", {});
   const here = (changes) => address(["runs"], query, changes);
-  let timer = null;
 
-  async function load() {
-    clearTimeout(timer);
-    const found = await get("/v1/runs", asked(query), { signal });
+  function draw(found) {
     reconcile(body, found.items, (run) => run.id, row);
     empty.hidden = found.items.length > 0;
     below.replaceChildren(...[pager(here, query.get("cursor"), found.next_cursor)].filter(Boolean));
-    // The feed tells of changes of status; how far a run is has to be asked for.
-    if (found.items.some((run) => isActive(run) && run.status !== "CREATED")) timer = setTimeout(refresh, POLL);
   }
-  const refresh = () => signal.aborted || document.hidden || load().catch(() => {});
+  // The feed tells of changes of status; how far a run is has to be asked for.
+  const again = (found) => found.items.some((run) => isActive(run) && run.status !== "CREATED");
+  const load = latest(() => get("/v1/runs", asked(query), { signal }), draw, { again, time: POLL, signal });
 
   await load();
   return {
