@@ -82,6 +82,12 @@ def docs(session: nox.Session) -> None:
     session.run("python", "tools/check_pages.py")  # skipped where there is no chromium
 
 
+@nox.session(python=False)
+def airflow(session: nox.Session) -> None:
+    """Four real Airflow processes over PostgreSQL, and kills: about 20 minutes, too long for `.ci/run`."""
+    session.run("./scripts/test-airflow", *session.posargs, external=True)
+
+
 @nox.session(python=SUPPORTED)
 def package(session: nox.Session) -> None:
     """Wheel and sdist are built and checked, and the wheel works without extras."""

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from on_airflow.support import use
+from on_airflow.support import ROOT, use
 
-ROOT = Path(__file__).parents[2]
 HOME = tempfile.mkdtemp(prefix="lume-airflow-")
 
 if importlib.util.find_spec("airflow") is None:

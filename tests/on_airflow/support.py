@@ -1,12 +1,15 @@
 """What a task is given by Airflow, as far as the operators use it."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
 import lume_async
+
+ROOT = Path(__file__).parents[2]
 
 
 class FakeTI:

@@ -1,0 +1,63 @@
+"""Direct mode: the arguments of a task that no worker has prepared."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from lume_airflow import _direct
+from lume_airflow.triggers import LumeDirectTrigger
+
+
+class TI:
+    """A mapped task instance, with the outputs of other tasks."""
+
+    def __init__(self, map_index: int, **outputs: Any) -> None:
+        self.map_index = map_index
+        self.outputs = outputs
+
+    async def axcom_pull(self, *, task_ids: str, key: str) -> Any:
+        return self.outputs[task_ids]
+
+
+async def arguments(expanded: Any, ti: TI, **partial: Any) -> Any:
+    trigger = LumeDirectTrigger()
+    trigger._task_instance = ti  # type: ignore[assignment]
+    ti.task = SimpleNamespace(expand_input=SimpleNamespace(value=expanded), partial_kwargs=partial)  # type: ignore[attr-defined]
+    return await _direct.arguments(trigger, None, {"ds": "2026-01-02"})
+
+
+def output(task_id: str) -> Any:
+    return SimpleNamespace(operator=SimpleNamespace(task_id=task_id), key="return_value")
+
+
+async def test_a_list_is_picked_from_by_the_map_index() -> None:
+    found = await arguments({"source_path": ["a", "b", "c"]}, TI(1), flow_version="f:v1")
+    assert found == {"source_path": "b", "flow_version": "f:v1"}
+
+
+async def test_so_is_the_output_of_a_task() -> None:
+    found = await arguments({"source_path": output("list")}, TI(2, list=["a", "b", "c"]))
+    assert found == {"source_path": "c"}
+
+
+@pytest.mark.parametrize(("map_index", "chosen"), [(0, "1a"), (1, "1b"), (2, "2a"), (3, "2b")])
+async def test_the_last_argument_varies_fastest(map_index, chosen) -> None:
+    expanded = {"flow_version": ["1", "2"], "source_path": ["a", "b"]}
+    found = await arguments(expanded, TI(map_index))
+    assert found["flow_version"] + found["source_path"] == chosen
+
+
+async def test_templates_are_rendered() -> None:
+    found = await arguments({"source_path": ["{{ ds }}.csv"]}, TI(0), run_metadata={"day": "{{ ds }}"})
+    assert found == {"source_path": "2026-01-02.csv", "run_metadata": {"day": "2026-01-02"}}
+
+
+async def test_a_file_name_is_no_template() -> None:
+    found = await arguments({"source_path": ["a.csv"]}, TI(0), task_id="{{ not rendered }}")
+    assert found["task_id"] == "{{ not rendered }}"
+
+
+@pytest.mark.parametrize("expanded", [{"source_path": SimpleNamespace()}, [{"source_path": "a"}]])
+async def test_what_only_a_worker_can_look_up(expanded) -> None:
+    assert await arguments(expanded, TI(0)) is None
