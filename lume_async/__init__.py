@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from lume_async.models import RunMetadata as RunMetadata
     from lume_async.models import RunRequest as RunRequest
     from lume_async.models import RunStatus as RunStatus
+    from lume_async.models import SeedMetrics as SeedMetrics
     from lume_async.models import SourceMetrics as SourceMetrics
     from lume_async.models import Stage as Stage
     from lume_async.models import TargetLocations as TargetLocations

@@ -53,6 +53,7 @@ HOMES = {
     "RunStatus": "lume_async.models",
     "RunStatusChanged": "lume_async._http.events",
     "RunTimeoutError": "lume_async.errors",
+    "SeedMetrics": "lume_async.models",
     "ServerError": "lume_async.errors",
     "SourceMetrics": "lume_async.models",
     "Ssl": "lume_async._http.settings",

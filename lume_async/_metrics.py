@@ -48,11 +48,21 @@ class ColumnMetrics:
 
 @public
 @frozen
+class SeedMetrics:
+    """`metadata.metrics.seeds[name]`: the seed file that a run has read, and how many rows it has."""
+
+    file: str
+    sha256: str
+    rows: int = 0
+
+
+@public
+@frozen
 class Metrics:
     """`metadata.metrics`: rows in, rows out, rows rejected and why (`reason: count`).
 
     `warnings` counts mapped rows for which a rule of the flow gave a warning. Not every server reports warnings, the
-    counts of the source (None then) and statistics of the columns (empty then).
+    counts of the source (None then), statistics of the columns, and seeds (empty then).
     """
 
     rows_read: int = 0
@@ -62,3 +72,4 @@ class Metrics:
     warnings: dict[str, int] = Factory(dict)
     source: SourceMetrics | None = None
     columns: dict[str, ColumnMetrics] = Factory(dict)
+    seeds: dict[str, SeedMetrics] = Factory(dict)

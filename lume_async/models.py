@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 
 from lume_async._base.public import public
 from lume_async._decoding import structure
-from lume_async._metrics import ColumnMetrics, FileMetrics, Metrics, SourceMetrics
+from lume_async._metrics import ColumnMetrics, FileMetrics, Metrics, SeedMetrics, SourceMetrics
 from lume_async.errors import InvalidRequestError
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "RunMetadata",
     "RunRequest",
     "RunStatus",
+    "SeedMetrics",
     "SourceMetrics",
     "Stage",
     "TargetLocations",

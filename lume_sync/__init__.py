@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from lume_async import RunStatus as RunStatus
     from lume_async import RunStatusChanged as RunStatusChanged
     from lume_async import RunTimeoutError as RunTimeoutError
+    from lume_async import SeedMetrics as SeedMetrics
     from lume_async import ServerError as ServerError
     from lume_async import SourceMetrics as SourceMetrics
     from lume_async import Ssl as Ssl

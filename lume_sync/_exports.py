@@ -53,6 +53,7 @@ HOMES = {
     "RunStatus": "lume_async",
     "RunStatusChanged": "lume_async",
     "RunTimeoutError": "lume_async",
+    "SeedMetrics": "lume_async",
     "ServerError": "lume_async",
     "SourceMetrics": "lume_async",
     "Ssl": "lume_async",

@@ -72,6 +72,15 @@ class Rule:
 
 
 @frozen
+class Seed:
+    """A small CSV file that expressions look values up in, by a key that is there once."""
+
+    name: str
+    path: str
+    key: str
+
+
+@frozen
 class Flow:
     """A checked flow version. `definition` is the JSON form that it was made from."""
 
@@ -84,6 +93,7 @@ class Flow:
     columns: tuple[Column, ...]
     rules: tuple[Rule, ...]
     expect: tuple[Rule, ...]
+    seeds: tuple[Seed, ...]
     definition: dict[str, Any] = field(repr=False)
 
     @property
@@ -132,8 +142,11 @@ def read_definition(definition: Any) -> Flow:
     mapped, rejects = read_targets(top.table("target"), name, version, source.format)
     rules = _rules(top, "rules", ("reject", "warn", "fail"))
     expect = _rules(top, "expect", ("fail", "warn"))
+    seeds = _seeds(top.table("seeds"))
     columns = _columns(top.table("columns"))
-    flow = Flow(name, version, source, mapped, rejects, _ratio(top), columns, rules, expect, definition)
+    flow = Flow(
+        name, version, source, mapped, rejects, _ratio(top), columns, rules, expect, seeds, definition
+    )
     top.no_more()
     _no_twins("rules", [rule.name for rule in rules])
     _no_twins("expect", [rule.name for rule in (*rules, *expect)])
@@ -261,6 +274,20 @@ def _rules(top: Table, key: str, on_fail: tuple[str, ...]) -> tuple[Rule, ...]:
         table.no_more()
         rules.append(rule)
     return tuple(rules)
+
+
+def _seeds(table: Table) -> tuple[Seed, ...]:
+    seeds = []
+    for name, entry in table.values.items():
+        place = table.at(name)
+        if not NAME.fullmatch(name):
+            raise FlowError(place, f"{name!r} can't name a seed: it must match {NAME.pattern}")
+        if not isinstance(entry, dict):
+            raise FlowError(place, f"must be a table: write [seeds.{name}]")
+        values = Table(place, entry)
+        seeds.append(Seed(name, values.text("path", longest=4096), values.text("key", longest=128)))
+        values.no_more()
+    return tuple(seeds)
 
 
 def quoted(name: str) -> str:

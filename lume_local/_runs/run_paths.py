@@ -48,7 +48,11 @@ class RunPaths:
             rejects={"kind": FILE, "path": str(rejects)},
             memory_limit=MEMORY_LIMIT,
             threads=THREADS,
+            seeds={seed.name: self._seed(seed.path) for seed in flow.seeds},
         )
+
+    def _seed(self, path: str) -> dict[str, str]:
+        return {"path": str(self._roots.source(path)), "looked_up": self._roots.looked_up(path)}
 
     def folder(self, run_id: str) -> Path:
         """The run's own folder, while it is active."""

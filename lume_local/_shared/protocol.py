@@ -30,7 +30,10 @@ class Check:
 
 @frozen
 class Execute:
-    """Do a run. `folder` is the run's own; source and targets are places, each of a `kind` (see `_worker`)."""
+    """Do a run. `folder` is the run's own; source and targets are places, each of a `kind` (see `_worker`).
+
+    `seeds` has the file of each seed of the flow: `{"countries": {"path": …, "looked_up": …}}`.
+    """
 
     run_id: str
     flow: Json
@@ -40,6 +43,7 @@ class Execute:
     rejects: Json
     memory_limit: str
     threads: int
+    seeds: Json = field(factory=dict)
 
 
 @frozen

@@ -16,7 +16,9 @@ from lume_local._worker.casts import cast, stored
 from lume_local._worker.checks import column_checks, literal, rule_check, text
 from lume_local._worker.cleaners.library import statements
 from lume_local._worker.expressions import Expression, Judge
+from lume_local._worker.lookups import Lookup, Lookups
 from lume_local._worker.profile import COUNTS, question
+from lume_local._worker.seeds import make_empty_tables
 from lume_local._worker.statements import Layout, Statements
 
 
@@ -34,10 +36,11 @@ def compile_flow(
     for statement in made:
         connection.execute(statement)
     _require_extra(flow)
-    judge = Judge(connection)
-    judged = [judge.expression(f"columns.{column.name}.sql", column.sql) for column in flow.columns]
+    lookups, judge = Lookups(connection, flow.seeds), Judge(connection)
+    looking_up = Judge(connection, lookups=lookups if flow.seeds else None)
+    judged = [looking_up.expression(f"columns.{column.name}.sql", column.sql) for column in flow.columns]
     sources = _sources(flow, judged)
-    dummy = _dummy(sources)
+    dummy = _dummy(sources, lookups)
     columns = []
     for index, (column, expression) in enumerate(zip(flow.columns, judged, strict=True)):
         given = _type_of(connection, f"columns.{column.name}.sql", expression.sql, dummy)
@@ -55,6 +58,8 @@ def compile_flow(
         "max_unpacked_bytes": flow.source.max_unpacked_bytes,
         "max_ratio": flow.max_ratio,
         "sources": sources,
+        "seeds": _seeds(flow, lookups),
+        "lookups": [_compiled_lookup(judge, flow, lookup) for lookup in lookups.all],
         "columns": columns,
         "rules": [_rule(connection, judge, flow, rule, n) for n, rule in enumerate(flow.rules)],
         "expect": [_expectation(connection, flow, rule, n) for n, rule in enumerate(flow.expect)],
@@ -86,9 +91,30 @@ def _sources(flow: Flow, judged: list[Expression]) -> dict[str, str]:
     return sources
 
 
-def _dummy(names: dict[str, str]) -> str:
-    columns = ", ".join(f"NULL::VARCHAR AS {quoted(name)}" for name in names)
+def _dummy(names: dict[str, str], lookups: Lookups) -> str:
+    looked_up = [name for lookup in lookups.all for name in lookup.columns.values()]
+    columns = ", ".join(f"NULL::VARCHAR AS {quoted(name)}" for name in (*names, *looked_up))
     return f"SELECT {columns or '1 AS _lume_none'}"
+
+
+def _seeds(flow: Flow, lookups: Lookups) -> dict[str, Any]:
+    """What is read of each seed that is used, and into which table."""
+    seeds = {}
+    for n, seed in enumerate(flow.seeds):
+        columns = dict.fromkeys(name for one in lookups.all if one.seed == seed.name for name in one.columns)
+        seeds[seed.name] = {"key": seed.key, "table": f"_lume_seed_{n}", "columns": list(columns)}
+    return seeds
+
+
+def _compiled_lookup(judge: Judge, flow: Flow, lookup: Lookup) -> dict[str, Any]:
+    key = judge.expression("", lookup.key)
+    number = [seed.name for seed in flow.seeds].index(lookup.seed)
+    return {
+        "key": key.tried(f"{{'v': ({key.sql})::VARCHAR}}") + f" AS {lookup.key_name}",
+        "key_name": lookup.key_name,
+        "table": f"_lume_seed_{number}",
+        "columns": lookup.columns,
+    }
 
 
 def _type_of(connection: DuckDBPyConnection, place: str, sql: str, dummy: str) -> str:
@@ -184,6 +210,7 @@ def _rehearse(connection: DuckDBPyConnection, compiled: dict[str, Any]) -> None:
     names = tuple(compiled["sources"])
     raw = ", ".join(f"NULL::VARCHAR AS _lume_s{n}" for n in range(len(names))) or "1 AS _lume_none"
     layout = Layout(f"SELECT {raw}", names, {name: n for n, name in enumerate(names)})
+    make_empty_tables(connection, compiled)
     try:
         connection.execute(Statements(compiled, layout).stage()).fetchall()
     except duckdb.Error as error:

@@ -23,6 +23,7 @@ from lume_local._worker.checks import text
 from lume_local._worker.duplicates import find_duplicates
 from lume_local._worker.profile import profile, unmet
 from lume_local._worker.rejects import Rejects
+from lume_local._worker.seeds import load_seeds
 from lume_local._worker.sources.kinds import source_of
 from lume_local._worker.sources.read import Intake, read_source
 from lume_local._worker.sources.source import File, SourceError
@@ -64,7 +65,7 @@ def confine(connection: DuckDBPyConnection, folder: Path, files: list[File], job
     allowed = ", ".join(text(str(file.path)) for file in files)
     for setting in (
         f"memory_limit={text(job.memory_limit)}",
-        f"threads={int(job.threads)}",
+        f"threads={1 if job.flow.get('lookups') else int(job.threads)}",
         f"temp_directory={text(str(folder / 'spill'))}",
         f"allowed_paths=[{allowed}]",
         f"allowed_directories=[{text(str(folder))}]",
@@ -109,6 +110,7 @@ class Run:
         self._pause = pause
         self._flow = job.flow
         self._folder = Path(job.folder)
+        self._seeds: dict[str, Any] = {}
         self._source = source_of(job.source, job.flow)
         self._targets: dict[str, Target] = {
             "rejects": targets.target_of("rejects", job.rejects, job.run_id),
@@ -137,6 +139,7 @@ class Run:
         self._source.check()
         self._check_targets()
         files = self._source.fetch(self._folder, self._pause)
+        self._seeds = load_seeds(self._connection, self._flow, self._job.seeds, self._folder)
         confine(self._connection, self._folder, files, self._job)
         for statement in self._flow["cleaners"]:
             self._connection.execute(statement)
@@ -195,6 +198,8 @@ class Run:
             "warnings": warnings,
             "source": intake.account.plain(),
         }
+        if self._seeds:
+            metrics["seeds"] = self._seeds
         close_account(intake.account, staged, malformed, metrics)
         return metrics, duplicates > 0
 

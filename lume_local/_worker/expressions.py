@@ -14,7 +14,9 @@ from lume_local._flow.cleaners import CLEANERS
 from lume_local._flow.definition import RESERVED
 from lume_local._flow.fields import FlowError
 from lume_local._worker.cleaners.unread import Unread
+from lume_local._worker.lookups import Lookups
 from lume_local._worker.tree import classed, is_text, refs
+from lume_local._worker.written import written
 
 _ALLOWED = frozenset(
     {
@@ -104,10 +106,16 @@ class Expression:
 
 
 class Judge:
-    """Reads expressions with one DuckDB connection; `of_all_rows` allows aggregates."""
+    """Reads expressions with one DuckDB connection; `of_all_rows` allows aggregates, `lookups` seeds."""
 
-    def __init__(self, connection: DuckDBPyConnection, *, of_all_rows: bool = False) -> None:
-        self._connection, self._of_all_rows = connection, of_all_rows
+    def __init__(
+        self,
+        connection: DuckDBPyConnection,
+        *,
+        of_all_rows: bool = False,
+        lookups: Lookups | None = None,
+    ) -> None:
+        self._connection, self._of_all_rows, self._lookups = connection, of_all_rows, lookups
         self._kinds: dict[str, set[str]] | None = None
 
     def expression(self, place: str, sql: str) -> Expression:
@@ -118,8 +126,15 @@ class Judge:
         self._parse(place, f"SELECT [\n{sql}\n]")
         tree = self._only_expression(place, self._parse(place, f"SELECT (\n{sql}\n)"))
         seen: dict[str, None] = {}
-        self._walk(place, tree, frozenset(), seen)
+        used, names = self._lookups.replace(place, tree) if self._lookups else ([], set())
+        self._walk(place, tree, frozenset(names), seen)
         unread = Unread(self._connection, place).condition(tree)
+        if used:
+            for lookup in used:
+                seen.update(dict.fromkeys(self.expression(place, lookup.key).reads))
+            sql = written(self._connection, tree)
+            lost = " OR ".join(dict.fromkeys(f"{lookup.key_name} IS NULL" for lookup in used))
+            unread = f"({lost} OR {unread})" if unread else f"({lost})"
         return Expression(sql, tuple(seen), unread is not None or not _is_total(tree), unread)
 
     def _parse(self, place: str, statement: str) -> dict[str, Any]:
@@ -177,6 +192,8 @@ class Judge:
         reads[name] = None
 
     def _function(self, place: str, name: str) -> None:
+        if name == "seed":
+            raise FlowError(place, "calls seed, which the columns of a flow with [seeds.<name>] can")
         kinds = self._function_kinds().get(name, {"scalar"})
         if name in _UNSTEADY or "volatile" in kinds:
             raise FlowError(

@@ -109,7 +109,17 @@ class Statements:
         items = list(self.layout.raw_names)
         items += [column["inner"] for column in self.flow["columns"]]
         seen = "".join(f", _lume_s{n} AS {quoted(name)}" for name, n in self.layout.visible.items())
-        return f"SELECT {', '.join(items)} FROM (SELECT *{seen} FROM ({self.layout.reader}))"
+        return f"SELECT {', '.join(items)} FROM ({self._looked_up(f'SELECT *{seen} FROM ({self.layout.reader})')})"
+
+    def _looked_up(self, rows: str) -> str:
+        """With what the seeds have for each row. No row is lost or there twice: a key is in a seed once."""
+        for lookup in self.flow["lookups"]:
+            found = "".join(f", seed.{quoted(name)} AS {alias}" for name, alias in lookup["columns"].items())
+            rows = (
+                f"SELECT keyed.*{found} FROM (SELECT *, {lookup['key']} FROM ({rows})) AS keyed LEFT JOIN "
+                f"{lookup['table']} AS seed ON struct_extract(keyed.{lookup['key_name']}, 'v') = seed._lume_key"
+            )
+        return rows
 
     def counts(self, staged: str) -> str:
         """One row: rows, rejects, then how many rows break each check."""

@@ -23,6 +23,7 @@ from lume_async.models import (
     RunRecord,
     RunRequest,
     RunStatus,
+    SeedMetrics,
     SourceMetrics,
     Stage,
     TargetLocations,
@@ -230,7 +231,9 @@ def test_the_account_and_the_statistics_of_columns() -> None:
     assert (old.source, old.columns) == (None, {})
     columns = {"id": {"nulls": 0, "min": "1", "max": "3", "distinct": 3}, "name": {"nulls": 1}}
     source = {"bytes": 9, "lines": 2, "records": 1, "files": [{"file": "a.csv", "bytes": 9}]}
-    new = RunMetadata({"metrics": {"source": source, "columns": columns}}).metrics
+    seeds = {"countries": {"file": "c.csv", "sha256": "0f", "rows": 2}}
+    new = RunMetadata({"metrics": {"source": source, "columns": columns, "seeds": seeds}}).metrics
+    assert new.seeds == {"countries": SeedMetrics("c.csv", "0f", rows=2)}
     assert new.source == SourceMetrics(bytes=9, lines=2, records=1, files=[FileMetrics("a.csv", bytes=9)])
     assert new.columns == {
         "id": ColumnMetrics(nulls=0, min="1", max="3", distinct=3),

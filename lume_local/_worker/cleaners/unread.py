@@ -5,7 +5,6 @@ around the call says that NULL will do. Throwing would tell the two apart as wel
 chunk again, row by row.
 """
 
-import json
 from typing import Any
 
 from duckdb import DuckDBPyConnection
@@ -14,6 +13,7 @@ from lume_local._flow.cleaners import CLEANERS
 from lume_local._flow.fields import FlowError
 from lume_local._worker.cleaners.library import regions
 from lume_local._worker.tree import classed, text_of
+from lume_local._worker.written import written
 
 
 class Unread:
@@ -93,16 +93,7 @@ class Unread:
         return found
 
     def _sql(self, node: dict[str, Any]) -> str:
-        """The text of one node of a tree: DuckDB writes only whole statements."""
-        row = self._connection.execute("SELECT json_serialize_sql('SELECT 1')").fetchone()
-        assert row is not None
-        tree = json.loads(row[0])
-        tree["statements"][0]["node"]["select_list"] = [node]
-        row = self._connection.execute(
-            "SELECT json_deserialize_sql(CAST(? AS JSON))", [json.dumps(tree)]
-        ).fetchone()
-        assert row is not None
-        return f"({str(row[0]).removeprefix('SELECT ')})"
+        return written(self._connection, node)
 
 
 def _or(one: str | None, other: str | None) -> str | None:
