@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import orjson
 from attrs import define, field, frozen
 
+from lume_async._base.html import facts
 from lume_async._base.public import public
 from lume_async._decoding import structure
 from lume_async._metrics import ColumnMetrics, FileMetrics, Metrics, SeedMetrics, SourceMetrics
@@ -342,6 +343,19 @@ class Outcome(Generic[Run]):
             raise self.error
         assert self.run is not None
         return self.run
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the run, or why its end could not be seen."""
+        show = getattr(self.run, "_repr_html_", None)
+        if show is not None:
+            return str(show())
+        source = None if self.request is None else self.request.source_path
+        shown = [
+            ("source", source),
+            ("run", self.run_id),
+            ("error", f"{type(self.error).__name__}: {self.error}"),
+        ]
+        return facts("no outcome was seen", shown)
 
 
 @public

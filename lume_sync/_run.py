@@ -226,6 +226,10 @@ class LumeRun:
         """Short and safe: no metadata, no connection."""
         return repr(self._core) if hasattr(self, "_core") else "<LumeRun, unfinished>"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what was last seen of the run."""
+        return self._core._repr_html_()
+
     def __eq__(self, other: object) -> bool:
         """Equal where the ids are."""
         return self._core == other._core if isinstance(other, LumeRun) else NotImplemented

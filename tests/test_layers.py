@@ -82,7 +82,7 @@ WINGS = {
 
 ROWS = {
     "_base": (
-        "batched clock default_client duration extras immortal lazy loop public secret tasks threads version"
+        "batched clock default_client duration extras html immortal lazy loop public secret tasks threads version"
         " | backoff"
     ),
     "_wire": (
@@ -94,7 +94,7 @@ ROWS = {
         "| body lifetime session throttle_queue | transport | api_key | sender"
     ),
     "_webhooks": "memory signatures",
-    "_run": "frames pages upload waiter | poll rows | submit watch | handle",
+    "_run": "frames pages notebook upload waiter | poll rows | submit watch | handle",
     "_many": (
         "change_feed feed_check iterables owned scheduler summary watched | listing monitor progress"
         "| completion"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from sync_source import (
     CORE,
+    HOOKS,
     PLAIN_DUNDERS,
     RENAMED,
     SECRETS,
@@ -119,7 +120,7 @@ def body(
     if isinstance(function, ast.AsyncFunctionDef):
         hop = ", ".join(filter(None, [f"{core}.{name}", given]))
         return hidden(source, function, f"call({hop}).result()")
-    if name in PLAIN_DUNDERS:
+    if name in PLAIN_DUNDERS | HOOKS:
         return [returned(source, function, f"{core}.{name}({given})")]
     if function.decorator_list:
         return [returned(source, function, f"{core}.{name}")]

@@ -11,6 +11,7 @@ from sync_source import (
     CONSTRUCTED,
     CORE,
     FACADE,
+    HOOKS,
     LIVE,
     PARTS,
     RENAMED,
@@ -137,7 +138,7 @@ def public_functions(source: Source, node: ast.ClassDef) -> Iterator[FunctionNod
     for item in node.body[1:]:
         targets = item.targets if isinstance(item, ast.Assign) else [getattr(item, "target", None)]
         if isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            special = item.name.startswith("__")
+            special = item.name.startswith("__") or item.name in HOOKS
             if (special or not item.name.startswith("_")) and (
                 item.name != "__init__" or node.name in CONSTRUCTED
             ):

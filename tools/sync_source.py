@@ -50,6 +50,8 @@ PLAIN_DUNDERS = {
     "__bool__", "__contains__", "__copy__", "__deepcopy__", "__getstate__", "__hash__", "__len__", "__reduce__",
     "__repr__",
 }  # fmt: skip
+HOOKS = {"_repr_html_"}
+"""What other programs ask objects for, under names with one underscore: notebooks."""
 ASYNC_TYPES = {"AsyncGenerator", "AsyncIterable", "AsyncIterator", "Awaitable", "Coroutine"}
 NOT_NEUTRAL = re.compile(r"\b(await|async|coroutines?)\b")
 

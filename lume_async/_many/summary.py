@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from attrs import Factory, define, evolve, field
 
+from lume_async._base.html import facts, table
 from lume_async._base.public import public
 from lume_async.errors import ApiError, ResponseDecodeError
 from lume_async.models import Outcome
@@ -176,6 +177,28 @@ class Summary:
         if self.remembered:
             lines.append(f"known from the journal before: {self.remembered:,}")
         return "\n".join([*lines, *self._failed_lines()])
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the counts, and what needs attention."""
+        shown = [
+            ("statuses", _counts(self.statuses)),
+            (
+                "rows",
+                f"{self.rows_read:,} read, {self.rows_mapped:,} mapped, {self.rows_rejected:,} rejected",
+            ),
+            ("rejected because", _counts(self.reject_reasons)),
+            ("warned of", _counts(self.warnings)),
+            ("slowest", ", ".join(_slow(*one) for one in self._slowest)),
+            ("from the journal", f"{self.remembered:,}" if self.remembered else None),
+        ]
+        counts = facts(f"{self.outcomes:,} outcome{'s' * (self.outcomes != 1)}", shown)
+        if not self.failures:
+            return counts
+        rows = [(it.status, it.where, it.message) for it in self.failures[:LISTED]]
+        title = f"{len(self.failures):,} failure{'s' * (len(self.failures) != 1)}"
+        if len(self.failures) > LISTED:
+            title += f", the first {LISTED}"
+        return counts + table(title, ("status", "where", "why"), rows)
 
     def _failed_lines(self) -> list[str]:
         """A line for each kind of failure, the most frequent first."""

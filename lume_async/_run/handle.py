@@ -10,6 +10,7 @@ from lume_async._base.duration import Duration, optional_seconds
 from lume_async._base.public import public
 from lume_async._decoding import parse_time
 from lume_async._http.sender import Sender
+from lume_async._run.notebook import run_html
 from lume_async._run.poll import RunPoll, fetch
 from lume_async._run.rows import Rows
 from lume_async._run.waiter import Unfinished
@@ -270,6 +271,10 @@ class LumeRun:
     def __repr__(self) -> str:
         """Short and safe: no metadata, no connection."""
         return f"LumeRun({self._id!r}, status={None if self.status is None else str(self.status)!r})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what was last seen of the run."""
+        return run_html(self)
 
     def __eq__(self, other: object) -> bool:
         """Equal where the ids are."""
