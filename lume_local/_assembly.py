@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 
+from anyio.abc import TaskGroup
+
 from lume_async.errors import ConfigurationError
 from lume_local._http.console import Console
 from lume_local._http.flows import FlowsApi
@@ -20,9 +22,10 @@ from lume_local._runs.backup import back_up_hourly
 from lume_local._runs.flow_registry import Flows
 from lume_local._runs.health import Health
 from lume_local._runs.metrics import Metrics
+from lume_local._runs.old_files import OldFiles
 from lume_local._runs.paths import Roots
 from lume_local._runs.recorder import Recorder
-from lume_local._runs.retention import forget_what_is_old
+from lume_local._runs.retention import forget_what_is_old, swept_daily
 from lume_local._runs.row_reader import RowReader
 from lume_local._runs.run_paths import RunPaths
 from lume_local._runs.runner import Runner
@@ -44,7 +47,7 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner, Sess
     """A running server as long as the block lasts: its URL, runs and console. Raises `ConfigurationError`."""
     places = settings.places
     with _opened_store(places) as store:
-        uploads = _opened_uploads(places, settings.max_upload_bytes)
+        uploads = _opened_uploads(places, settings)
         hub, health = Hub(), Health(places.data)
         pool = Pool(settings.max_active, health)
         sender = WebhookSender(store.deliveries, settings.webhooks, health)
@@ -75,6 +78,7 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner, Sess
             await _load_flows(settings, flows, pool)
             upkeep.start_soon(back_up_hourly, places.state / STATE_FILE, health)
             upkeep.start_soon(forget_what_is_old, store, settings.keep, health)
+            _remove_old_files(upkeep, OldFiles(store, places), settings, health)
             async with (
                 sender.running(),
                 runner.running(),
@@ -82,6 +86,15 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner, Sess
             ):
                 yield base_url, runner, sessions
             upkeep.cancel_scope.cancel()
+
+
+def _remove_old_files(upkeep: TaskGroup, files: OldFiles, settings: Settings, health: Health) -> None:
+    for keep, remove, what in (
+        (settings.keep_uploads, files.remove_uploads, "removing old uploads"),
+        (settings.keep_output, files.remove_outputs, "removing old outputs"),
+    ):
+        if keep is not None:
+            upkeep.start_soon(swept_daily, partial(remove, keep), what, health)
 
 
 def _on_end(sender: WebhookSender, watch: Watch, run: Run) -> None:
@@ -126,8 +139,8 @@ def _opened_store(places: Roots) -> Iterator[Store]:
         yield store
 
 
-def _opened_uploads(places: Roots, most_bytes: int) -> Uploads:
-    uploads = Uploads(places.uploads, most_bytes)
+def _opened_uploads(places: Roots, settings: Settings) -> Uploads:
+    uploads = Uploads(places.uploads, settings.max_upload_bytes, settings.uploads_quota)
     try:
         uploads.open()
     except OSError as error:

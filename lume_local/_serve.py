@@ -100,6 +100,9 @@ async def serve(
     run_timeout: float | timedelta | None = RUN_TIMEOUT,
     dev: bool = False,
     keys: AnyPath | None = None,
+    uploads_quota: int | None = None,
+    keep_uploads: float | timedelta | None = None,
+    keep_output: float | timedelta | None = None,
 ) -> AsyncIterator[Server]:
     """Run a server as long as the block lasts.
 
@@ -113,7 +116,7 @@ async def serve(
         port: the port to listen on; 0 takes a free one.
         api_key: the key that requests must carry; made up where none is given.
         max_active: how many runs are worked on at a time; the others wait.
-        max_upload_bytes: of one upload, by default 10 GiB. Uploads stay in `data`/uploads until you remove them.
+        max_upload_bytes: of one upload, by default 10 GiB. They lie in `data`/uploads.
         webhook_secret: what deliveries are signed with, for `lume_async.webhooks`; two while it is rotated, of which
             the first signs `X-Lume-Signature-256`. Without one, requests that name a `webhook_url` are refused. The
             end of a run is delivered at least once: 8 attempts, 2 s, 4 s, 8 s … apart, also after a restart.
@@ -122,13 +125,17 @@ async def serve(
             not followed.
         keep: how long idempotency keys, the change feed and settled webhook deliveries are kept, by default 30
             days: seconds or a timedelta, None for ever. What is older is dropped at the start and daily: a request
-            that is repeated later counts as a new one. Runs, their output and uploads are never dropped.
+            that is repeated later counts as a new one. Runs are never dropped.
         run_timeout: how long one run may take, by default a day: seconds or a timedelta, None for any time. One that
             takes longer is FAILED.
         dev: whether a flow version changes with its file even after it has run. Such a server is for writing flows:
             every run of it says in its metadata (`notes`) with which content it was made.
         keys: a file of further keys, each with a role: `read`, `submit` or `admin`; `lume key new` writes it. It is
             read again when it changes. `api_key` may do everything.
+        uploads_quota: the bytes that all uploads may have together; by default any number.
+        keep_uploads: how long uploads are kept, by default for ever; none that an unfinished run reads is removed.
+        keep_output: how long the files are kept that runs have written, by default for ever. Their runs stay, and
+            their sources count as processed.
 
     Raises:
         ConfigurationError: a setting makes no sense, a flow file has a mistake, the data folder is in use, the
@@ -149,6 +156,9 @@ async def serve(
         run_timeout,
         dev,
         keys,
+        uploads_quota,
+        keep_uploads,
+        keep_output,
     )
     async with owned(assembled(settings), "lume_local server") as (base_url, runner, sessions):
         yield Server(base_url, settings.api_key, runner, sessions)
@@ -171,6 +181,9 @@ def serve_in_thread(
     run_timeout: float | timedelta | None = RUN_TIMEOUT,
     dev: bool = False,
     keys: AnyPath | None = None,
+    uploads_quota: int | None = None,
+    keep_uploads: float | timedelta | None = None,
+    keep_output: float | timedelta | None = None,
 ) -> Iterator[ThreadedServer]:
     """Run a server in a thread as long as the block lasts, for synchronous code; as `serve` otherwise."""
     options: dict[str, Any] = {
@@ -188,6 +201,9 @@ def serve_in_thread(
         "run_timeout": run_timeout,
         "dev": dev,
         "keys": keys,
+        "uploads_quota": uploads_quota,
+        "keep_uploads": keep_uploads,
+        "keep_output": keep_output,
     }
     host_thread = _ServerThread(options)
     server = host_thread.start()

@@ -40,6 +40,10 @@ class Settings:
     """Seconds; None for any time."""
     dev: bool
     keys: Path | None
+    uploads_quota: int | None
+    keep_uploads: float | None
+    keep_output: float | None
+    """Seconds; None for ever."""
 
     @classmethod
     def of(
@@ -58,12 +62,17 @@ class Settings:
         run_timeout: float | timedelta | None,
         dev: bool,
         keys: AnyPath | None,
+        uploads_quota: int | None,
+        keep_uploads: float | timedelta | None,
+        keep_output: float | timedelta | None,
     ) -> "Settings":
         """The settings, as `serve` describes them. Raises `ConfigurationError`."""
         if max_active < 1:
             raise ConfigurationError(f"max_active must be at least 1, not {max_active}")
         if max_upload_bytes < 0:
             raise ConfigurationError(f"max_upload_bytes must be at least 0, not {max_upload_bytes}")
+        if uploads_quota is not None and uploads_quota < 0:
+            raise ConfigurationError(f"uploads_quota must be at least 0, not {uploads_quota}")
         return cls(
             flows=None if flows is None else Path(flows),
             places=_places(roots, data),
@@ -77,6 +86,9 @@ class Settings:
             run_timeout=_seconds("run_timeout", run_timeout),
             dev=dev,
             keys=None if keys is None else Path(keys),
+            uploads_quota=uploads_quota,
+            keep_uploads=_seconds("keep_uploads", keep_uploads),
+            keep_output=_seconds("keep_output", keep_output),
         )
 
 

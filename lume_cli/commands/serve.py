@@ -61,14 +61,32 @@ _bounds = stack(
         "max_upload_bytes",
         type=Size(),
         metavar="SIZE",
-        help="Maximum size of an upload: 500000, 100M, 2G …; default: 10G. Uploads are kept until you delete them.",
+        help="Maximum size of an upload: 500000, 100M, 2G …; default: 10G.",
+    ),
+    click.option(
+        "--uploads-quota",
+        type=Size(),
+        metavar="SIZE",
+        help="Maximum size of all uploads together; default: none.",
+    ),
+    click.option(
+        "--keep-uploads",
+        type=Keep(above_zero=True),
+        metavar="TIME",
+        help="Retention of uploads: 12h, 90d …; default: forever.",
+    ),
+    click.option(
+        "--keep-output",
+        type=Keep(above_zero=True),
+        metavar="TIME",
+        help="Retention of the files that runs have written: 90d …; default: forever. The runs are kept.",
     ),
     click.option(
         "--keep",
         type=Keep(above_zero=True),
         metavar="TIME",
         help="Retention of idempotency keys, the change feed and completed deliveries: 12h, 90d … or "
-        "forever; default: 30d. Runs, output and uploads are always kept.",
+        "forever; default: 30d. Runs are always kept.",
     ),
     click.option(
         "--run-timeout",
@@ -141,8 +159,7 @@ def _of_serve(
     no_flows: bool,
     roots: tuple[str, ...],
     max_upload_bytes: int | None,
-    keep: float | None,
-    run_timeout: float | None,
+    uploads_quota: int | None,
     webhook_variables: tuple[str, ...],
     webhook_hosts: tuple[str, ...],
     keys: str | None,
@@ -155,13 +172,15 @@ def _of_serve(
         raise click.UsageError(
             "--webhook-host needs --webhook-secret-env: without a secret no webhook is sent"
         )
+    times = {name: others.pop(name) for name in ("keep", "keep_uploads", "keep_output", "run_timeout")}
     wanted = {**others, "flows": None if no_flows else flows or "flows", "roots": roots or None}
     if max_upload_bytes is not None:
         wanted["max_upload_bytes"] = max_upload_bytes
-    if keep is not None:
-        wanted["keep"] = None if keep == float("inf") else keep
-    if run_timeout is not None:
-        wanted["run_timeout"] = None if run_timeout == float("inf") else run_timeout
+    if uploads_quota is not None:
+        wanted["uploads_quota"] = uploads_quota
+    for name, time in times.items():
+        if time is not None:
+            wanted[name] = None if time == float("inf") else time
     if webhook_variables:
         wanted["webhook_secret"] = [
             os.fsencode(_of_variable("--webhook-secret-env", name)) for name in webhook_variables

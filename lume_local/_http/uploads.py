@@ -31,12 +31,17 @@ class Uploads:
 
     Args:
         folder: where they lie, by name.
-        most_bytes: of one file. Their total size is not limited; removing them is up to the operator.
+        most_bytes: of one file.
+        quota: of all together, what is still arriving included; None for any number of bytes.
     """
 
-    def __init__(self, folder: Path, most_bytes: int) -> None:
+    def __init__(self, folder: Path, most_bytes: int, quota: int | None = None) -> None:
         self._folder = folder
         self._most_bytes = most_bytes
+        self._quota = quota
+        self._arriving: set[_Draft] = set()
+        self._arrived = 0
+        """The bytes of all that has arrived since the start."""
 
     def open(self) -> None:
         """Make the folder, and remove what a server left that died while it received. Raises OSError."""
@@ -57,7 +62,7 @@ class Uploads:
             length: how many bytes are to come, where that is known.
 
         Raises:
-            Problem: the name is invalid, the file is too large, the disk is full.
+            Problem: the name is invalid, the file is too large, the disk or the quota is full.
         """
         if not UPLOAD_NAME.fullmatch(name):
             raise Problem(
@@ -66,22 +71,46 @@ class Uploads:
                 field="name",
             )
         self._check_size(length or 0)
-        draft = _Draft(self._folder)
+        # A file of the same name counts as well: it is there until the new one is.
+        before = 0 if self._quota is None else -self._arrived + await asyncio.to_thread(self._stored)
+        self._check_quota(before, length or 0)
+        draft = _Draft(self._folder, length or 0)
+        self._arriving.add(draft)
         try:
             block = bytearray()
             async for chunk in chunks:
                 block += chunk
                 self._check_size(draft.size + len(block))
+                draft.reserved = max(draft.reserved, draft.size + len(block))
+                self._check_quota(before)
                 if len(block) >= _BLOCK:
                     await asyncio.to_thread(draft.write, bytes(block))
                     block.clear()
-            return await asyncio.to_thread(draft.finish, bytes(block), self._folder / name)
+            stored = await asyncio.to_thread(draft.finish, bytes(block), self._folder / name)
+            self._arrived += stored.size
+            return stored
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise Problem("storage-full", "remove what is not needed, then upload again") from None
             raise
         finally:
+            self._arriving.discard(draft)
             draft.discard()
+
+    def _stored(self) -> int:
+        """The bytes of all files that have arrived."""
+        return sum(
+            entry.stat().st_size for entry in os.scandir(self._folder) if not entry.name.startswith(".")
+        )
+
+    def _check_quota(self, before: int, more: int = 0) -> None:
+        taken = before + self._arrived + sum(draft.reserved for draft in self._arriving) + more
+        if self._quota is not None and taken > self._quota:
+            raise Problem(
+                "storage-full",
+                f"uploads may have {self._quota:,} bytes together on this server, and with this one have {taken:,}: "
+                "ask its operator to remove some, then upload again",
+            )
 
     def _check_size(self, size: int) -> None:
         if size > self._most_bytes:
@@ -91,7 +120,9 @@ class Uploads:
 class _Draft:
     """A file that is still arriving."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, reserved: int) -> None:
+        self.reserved = reserved
+        """Bytes that it has or is going to have, as far as that is known."""
         self._path = folder / f".{uuid.uuid4().hex}.draft"
         self._file = self._path.open("xb")
         self._digest = hashlib.sha256()

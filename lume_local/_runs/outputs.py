@@ -14,6 +14,18 @@ class Outputs:
         rows = [(run_id, part, identity) for part, identity in identities.items()]
         self._db.executemany("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?)", rows)
 
+    def written_before(self, before: str, limit: int) -> list[tuple[str, str, str, str]]:
+        """Outputs of runs that ended before a time: run, part, identity, and the run's locations as JSON."""
+        query = (
+            "SELECT run_id, part, identity, target_locations FROM outputs JOIN runs USING (run_id) "
+            "WHERE identity != '' AND finished_at < ? LIMIT ?"
+        )
+        return [tuple(row) for row in self._db.execute(query, [before, limit])]
+
+    def forget(self, run_id: str, part: str) -> None:
+        """The output is gone: whatever lies at its place is not it."""
+        self._db.execute("UPDATE outputs SET identity = '' WHERE run_id = ? AND part = ?", [run_id, part])
+
     def identity(self, run_id: str, part: str) -> str | None:
         """The identity of an output; None for a run of an older version, which did not note it."""
         query = "SELECT identity FROM outputs WHERE run_id = ? AND part = ?"

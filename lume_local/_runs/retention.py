@@ -1,6 +1,7 @@
-"""Deletes expired rows at startup and daily, in small transactions. Runs are always kept."""
+"""Deletes what has expired at startup and daily, in small steps. Runs are always kept."""
 
 import sqlite3
+from collections.abc import Callable
 
 import anyio
 import anyio.lowlevel
@@ -17,21 +18,26 @@ _AT_ONCE = 1000
 
 
 async def forget_what_is_old(store: Store, keep: float | None, health: Health) -> None:
-    """Sweep until cancelled, which is between two transactions.
+    """Drop old rows until cancelled, which is between two transactions.
 
     Args:
         store: what is swept.
         keep: how many seconds things are kept; None for ever.
         health: where failures are reported.
     """
-    while keep is not None:
+    if keep is not None:
+        await swept_daily(lambda: store.forget(ago_text(keep), _AT_ONCE), "dropping old rows", health)
+
+
+async def swept_daily(step: Callable[[], int], what: str, health: Health) -> None:
+    """Sweep until cancelled; a step returns how much it has done, nothing where it is done."""
+    while True:
         try:
-            before = ago_text(keep)
-            while store.forget(before, _AT_ONCE):
+            while step():
                 await anyio.lowlevel.checkpoint()
-        except sqlite3.Error as error:
-            health.trouble("dropping old rows", why(error))
+        except (sqlite3.Error, OSError) as error:
+            health.trouble(what, why(error))
             await anyio.sleep(RETRY)
         else:
-            health.works("dropping old rows")
+            health.works(what)
             await anyio.sleep(INTERVAL)

@@ -13,6 +13,7 @@ import pytest
 from contract_tools.support import schemathesis, served
 
 from lume_local._http import front, requests
+from lume_local._http.keys import OWN
 from lume_local._http.problems import Problem
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
@@ -21,7 +22,7 @@ FIELDS = ("flow_version", "source_path", "run_metadata", "force_rerun", "webhook
 
 def any_key(patch: pytest.MonkeyPatch) -> None:
     """No API key is needed."""
-    patch.setattr(front.Front, "_authenticate", lambda *_: None)
+    patch.setattr(front.Front, "_authenticated", lambda *_: OWN)
 
 
 def any_limit(patch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,9 @@ def test_what_is_not_said_is_left_to_the_server(asked: list[dict[str, Any]]) -> 
         (["--run-timeout", "90m"], {"run_timeout": 5400.0}),
         (["--run-timeout", "forever"], {"run_timeout": None}),
         (["--key-env", "SECRET"], {"api_key": "whisper"}),
+        (["--uploads-quota", "1G"], {"uploads_quota": 1024**3}),
+        (["--keep-uploads", "7d"], {"keep_uploads": 7 * 86400.0}),
+        (["--keep-output", "forever"], {"keep_output": None}),
         (["--keys", "keys.toml"], {"keys": "keys.toml"}),
         (["--webhook-secret-env", "SECRET"], {"webhook_secret": [b"whisper"]}),
         (
@@ -89,7 +92,8 @@ def test_options_and_settings(
 
 def test_every_setting_has_an_option(asked: list[dict[str, Any]]) -> None:
     words = "--key-env SECRET --max-upload 1 --keep 1d --webhook-secret-env SECRET --webhook-host h --root ."
-    invoke(*words.split(), "--run-timeout", "1d", "--keys", "k")
+    words += " --run-timeout 1d --keys k --uploads-quota 1 --keep-uploads 1d --keep-output 1d"
+    invoke(*words.split())
     wanted = set(Settings.of.__func__.__annotations__) - {"return"}  # type: ignore[attr-defined]
     assert set(asked[0]) == wanted
 

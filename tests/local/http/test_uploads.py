@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from local.flows import PEOPLE_CSV
+from local.servers import serve
 from local.wire import Wire
 
 import lume_async
@@ -197,3 +198,63 @@ def test_the_synchronous_client_uploads_and_runs(home: Path) -> None:
     ):
         run = client.run("people:v1", client.upload_file(home / "people.csv")).wait(timeout=30)
         assert (run.status, run.metadata.metrics.rows_mapped) == ("SUCCEEDED", 3)
+
+
+async def test_a_quota_for_all_together(home: Path) -> None:
+    async with serve(home, uploads_quota=100) as wire:
+        assert (await wire.ask("PUT", "/v1/uploads/a.csv", data=b"x" * 60)).status == 201
+        assert (await wire.ask("PUT", "/v1/uploads/b.csv", data=b"x" * 40)).status == 201
+        full = await wire.ask("PUT", "/v1/uploads/c.csv", data=b"x")
+        assert (full.status, full.kind) == (507, "storage-full")
+        assert "100 bytes together" in full.document["detail"]
+        (home / ".lume/uploads/a.csv").unlink()
+        assert (await wire.ask("PUT", "/v1/uploads/c.csv", data=b"x" * 60)).status == 201
+        assert sorted(path.name for path in (home / ".lume/uploads").iterdir()) == ["b.csv", "c.csv"]
+
+
+async def arriving(size: int, *, then: asyncio.Event, when: asyncio.Event) -> AsyncIterator[bytes]:
+    yield b"x" * size
+    when.set()  # what came so far has been taken
+    await then.wait()
+
+
+async def whole(size: int) -> AsyncIterator[bytes]:
+    yield b"x" * size
+
+
+async def test_the_quota_counts_what_is_arriving_and_what_has_arrived_meanwhile(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path, 1000, quota=100)
+    halfway, go_on = asyncio.Event(), asyncio.Event()
+    slow = arriving(30, then=go_on, when=halfway)
+    first = asyncio.create_task(uploads.receive("a", slow, None))
+    await halfway.wait()
+    with pytest.raises(Problem) as caught:
+        await uploads.receive("b", whole(71), None)
+    assert (caught.value.status, "with this one have 101" in str(caught.value)) == (507, True)
+    with pytest.raises(Problem):
+        await uploads.receive("b", whole(1), 71)  # as long as it says that it is going to be
+    await uploads.receive("b", whole(70), 70)
+    go_on.set()
+    await first
+    with pytest.raises(Problem):
+        await uploads.receive("c", whole(1), None)
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+
+
+async def test_what_arrives_while_another_one_does_counts_for_both(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path, 1000, quota=100)
+    halfway, go_on = asyncio.Event(), asyncio.Event()
+
+    async def late() -> AsyncIterator[bytes]:
+        yield b"x"
+        halfway.set()
+        await go_on.wait()
+        yield b"x" * 60
+
+    first = asyncio.create_task(uploads.receive("a", late(), None))
+    await halfway.wait()
+    await uploads.receive("b", whole(60), None)
+    go_on.set()
+    with pytest.raises(Problem):
+        await first
+    assert os.listdir(tmp_path) == ["b"]

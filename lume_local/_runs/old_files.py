@@ -1,0 +1,80 @@
+"""Removes uploads and outputs that have expired, where the operator has set a time for them.
+
+A file that an unfinished run reads stays. An output is removed only if it is still the one that its run wrote: at a
+place that several runs write to, it is another run's by now. Called from the event loop, as submissions are: none
+comes between the question whether a file is used and its end.
+"""
+
+import json
+import logging
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+from lume_local._runs.paths import PathRefused, Roots
+from lume_local._runs.store import Store
+from lume_local._runs.times import ago_text
+from lume_local._shared.identity import identity
+
+_log = logging.getLogger("lume_local")
+_AT_ONCE = 100
+"""Files per step: requests are answered in between."""
+
+
+class OldFiles:
+    """The uploads and outputs of one server."""
+
+    def __init__(self, store: Store, roots: Roots) -> None:
+        self._store, self._roots = store, roots
+
+    def remove_uploads(self, keep: float) -> int:
+        """Remove some uploads that arrived more than so many seconds ago; how many. Raises OSError."""
+        removed = 0
+        for path in self._roots.uploads.iterdir():
+            is_draft = path.name.startswith(".")
+            if is_draft or path.stat().st_mtime > time.time() - keep or self._store.is_read(str(path)):
+                continue
+            path.unlink()
+            removed += 1
+            if removed == _AT_ONCE:
+                break
+        if removed:
+            _log.info("removed %d uploads that were older than %.0f s", removed, keep)
+        return removed
+
+    def remove_outputs(self, keep: float) -> int:
+        """Settle some outputs of runs that ended more than so many seconds ago; how many. Raises OSError."""
+        settled = removed = 0
+        for run_id, part, noted, locations in self._store.outputs.written_before(ago_text(keep), _AT_ONCE):
+            path = self._place(json.loads(locations).get(part))
+            if path is not None and self._store.is_read(str(path)):
+                continue
+            removed += path is not None and _remove(path, noted)
+            self._store.outputs.forget(run_id, part)
+            settled += 1
+        if removed:
+            _log.info("removed %d outputs of runs that ended more than %.0f s ago", removed, keep)
+        return settled
+
+    def _place(self, location: str | None) -> Path | None:
+        try:
+            return None if location is None else self._roots.written(location)
+        except PathRefused:
+            return None
+
+
+def _remove(path: Path, noted: str) -> bool:
+    """Remove the file if it is the one that was noted. Raises OSError."""
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.old")
+    try:
+        path.rename(aside)  # first, so that nothing is put in its place between the look and the end
+    except FileNotFoundError:
+        return False
+    if identity(aside) == noted:
+        aside.unlink()
+        return True
+    with suppress(FileExistsError):
+        path.hardlink_to(aside)
+    aside.unlink()
+    return False

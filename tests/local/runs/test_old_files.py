@@ -1,0 +1,102 @@
+"""Uploads and outputs that have expired are removed; nothing that is in use, and nothing that is another run's."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from local.flows import PEOPLE, PEOPLE_CSV, slow_rows
+from local.servers import serve
+from local.wire import Wire
+
+import lume_local
+from lume_async.errors import ConfigurationError
+from lume_local._runs import retention
+
+FIXED = PEOPLE.replace('"people"', '"fixed"') + '[target]\nmapped = "{data}/fixed.parquet"\n'
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "INTERVAL", 0.02)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def sweeps(wire: Wire, home: Path) -> None:
+    """Two more sweeps: a file that is surely to go has gone meanwhile, and another one."""
+    for name in ("sweep.csv", "again.csv"):
+        await wire.ask("PUT", f"/v1/uploads/{name}", data=b"id\n")
+        os.utime(home / ".lume/uploads" / name, (0, 0))
+        await until(lambda name=name: not (home / ".lume/uploads" / name).exists())  # type: ignore[misc]
+
+
+async def test_old_uploads_go_and_new_ones_stay(home: Path) -> None:
+    uploads = home / ".lume/uploads"
+    async with serve(home, keep_uploads=3600) as wire:
+        for name in ("old.csv", "new.csv"):
+            await wire.ask("PUT", f"/v1/uploads/{name}", data=PEOPLE_CSV.encode())
+        os.utime(uploads / "old.csv", (0, 0))
+        await until(lambda: not (uploads / "old.csv").exists())
+        assert (uploads / "new.csv").exists()
+        answer = await wire.submit("people:v1", "upload://new.csv")
+        assert (await wire.until(answer.document["id"]))["status"] == "SUCCEEDED"
+
+
+async def test_an_upload_that_a_run_waits_to_read_stays(home: Path) -> None:
+    uploads = home / ".lume/uploads"
+    (home / "slow.csv").write_text(slow_rows())
+    async with serve(home, keep_uploads=3600, max_active=1) as wire:
+        slow = (await wire.submit("slow:v1", "slow.csv")).document["id"]
+        await wire.ask("PUT", "/v1/uploads/read.csv", data=PEOPLE_CSV.encode())
+        waiting = (await wire.submit("people:v1", "upload://read.csv")).document["id"]
+        os.utime(uploads / "read.csv", (0, 0))
+        await sweeps(wire, home)
+        assert (uploads / "read.csv").exists()
+        await wire.ask("POST", f"/v1/runs/{slow}/cancel")
+        assert (await wire.until(waiting))["status"] == "SUCCEEDED"
+        await until(lambda: not (uploads / "read.csv").exists())
+
+
+async def test_old_outputs_go_and_their_runs_stay(home: Path) -> None:
+    (home / "mixed.csv").write_text(PEOPLE_CSV + "x,y,z\n")
+    async with serve(home) as wire:
+        run = await wire.run("people:v1", "mixed.csv")
+    places = [Path(place) for place in run["metadata"]["target_locations"].values()]
+    assert [place.exists() for place in places] == [True, True]
+    async with serve(home, keep_output=1e-3) as wire:
+        await until(lambda: not any(place.exists() for place in places))
+        gone = await wire.ask("GET", f"/v1/runs/{run['id']}/outputs/mapped")
+        assert (gone.status, gone.kind) == (410, "output-gone")
+        assert (await wire.get(run["id"])).document["metadata"] == run["metadata"]
+        again = await wire.submit("people:v1", "mixed.csv")
+        assert (again.status, again.kind) == (409, "already-processed")
+    assert not list(places[0].parent.iterdir())
+
+
+async def test_an_output_that_is_another_runs_by_now_stays(home: Path) -> None:
+    (home / "flows/fixed.v1.toml").write_text(FIXED)
+    shutil.copy(home / "people.csv", home / "second.csv")
+    place = home / ".lume/fixed.parquet"
+    async with serve(home) as wire:
+        first = await wire.run("fixed:v1", "people.csv")
+        os.utime(place, (1, 1))  # as if the second run had written it
+    async with serve(home, keep_output=1e-3, keep_uploads=3600) as wire:
+        await sweeps(wire, home)
+        assert place.exists()
+        answer = await wire.ask("GET", f"/v1/runs/{first['id']}/outputs/mapped")
+        assert answer.kind == "output-changed"
+        assert [path.name for path in place.parent.glob(".*old")] == []
+
+
+@pytest.mark.parametrize("setting", ["keep_uploads", "keep_output"])
+async def test_settings_without_sense(tmp_path: Path, setting: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{setting} must be above 0"):
+        async with lume_local.serve(None, data=tmp_path, **{setting: 0}):  # type: ignore[arg-type]
+            raise AssertionError
