@@ -86,7 +86,12 @@ class Deployment:
         names = {
             f"AIRFLOW__{name}" if "__" in name else f"AIRFLOW_{name}": value for name, value in told.items()
         }
-        return {**names, "PYTHONPATH": str(ROOT), "LUME_TEST_HOME": str(self.home), "no_proxy": "127.0.0.1"}
+        return {
+            **names,
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
+            "LUME_TEST_HOME": str(self.home),
+            "no_proxy": "127.0.0.1",
+        }
 
     def migrate(self) -> None:
         """Make the tables."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import dag, task
+from real_airflow.dbt_style import PollingOperator
 
 from lume_airflow.operators import LumeDirectRunOperator, LumeRunBatchOperator, LumeRunOperator
 
@@ -56,6 +57,11 @@ def mapped() -> None:
 
 
 @dag(schedule=None)
+def dbt_style() -> None:
+    PollingOperator.partial(task_id="clean", flow_version=FLOW).expand(source_path=sources())
+
+
+@dag(schedule=None)
 def direct() -> None:
     LumeDirectRunOperator.partial(task_id="clean", flow_version=FLOW, force_rerun=True, **AGAIN).expand(
         source_path=sources()
@@ -77,6 +83,7 @@ def daily() -> None:
 single()
 short()
 mapped()
+dbt_style()
 direct()
 batch()
 daily()
