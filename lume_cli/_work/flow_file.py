@@ -58,8 +58,8 @@ def flow_file(
 def _column(target: str, column: Column) -> list[str]:
     lines = [f"[columns.{target if _BARE.fullmatch(target) else basic(target)}]"]
     if column.sql:
-        expression = column.sql.format(column=_quoted(column.source).replace("{", "{{").replace("}", "}}"))
-        lines.append(f"sql = {_literal(expression)}  # {column.about}")
+        expression = column.sql.format(column=_quoted(column.source))
+        lines.append(f"sql = {_literal(expression)}" + (f"  # {column.about}" if column.about else ""))
     elif column.spaces:
         lines.append(
             f"sql = {_literal(f'''nullif(trim({_quoted(column.source)}), '')''')}  # values are padded with spaces"

@@ -1,21 +1,83 @@
-"""Dates in several spellings and amounts of money: an expression that reads what a sample has of them. Pure."""
+"""Values that people write in many ways: the cleaner that reads what a sample has of them. Pure."""
 
+# ruff: noqa: RUF001 - dashes, minus signs and quotes as people type them.
 import re
-from collections import Counter
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from datetime import date
 
 from attrs import frozen
 
-_DATES_ENOUGH, _AMOUNTS_ENOUGH = 0.75, 0.9
-"""The shares of values that must fit: these columns are the dirty ones, and a date is hard to mistake."""
-_DAY_FIRST, _MONTH_FIRST = "%d/%m/%Y", "%m/%d/%Y"
-_DATES = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%d-%m-%Y", "%b %d, %Y", "%B %d, %Y", "%d %b %Y", "%d %B %Y")
-_CURRENCY = r"(?:[$€£¥]|EUR|USD|GBP|CHF|JPY)"
-_AMOUNT = r"{currency}?\s*-?(?:\d{{1,3}}(?:{thousand}\d{{3}})+|\d+)(?:{point}\d+)?\s*{currency}?"
-_DOT = re.compile(_AMOUNT.format(currency=_CURRENCY, thousand=",", point=r"\."))
-_PLAIN = re.compile(r"-?\d+(\.\d+)?")
-_COMMA = re.compile(_AMOUNT.format(currency=_CURRENCY, thousand=r"\.", point=","))
+_ENOUGH = 0.7
+"""The share of values that must fit: these columns are the dirty ones, and what is guessed is hard to mistake."""
+_CURRENCY = r"(?:[A-Z]{0,3}[$€£¥₹₽₺₩]|[A-Z]{3}|(?i:kr|zł|kč|ft|fr|rs)\.?)"
+_SIGNED = r"\(?[-+−]? ?(?:{currency})? ?[-+−]? ?{digits}(?:[.,][-–—]+)? ?(?:{currency})? ?-?\)?"
+_WITH_POINT = r"(?:\d+|[1-9]\d{0,2}(?:(?:,\d{3})+|(?: \d{3})+|(?:['’]\d{3})+))(?:\.\d{0,4})?"
+_WITH_COMMA = r"(?:\d+|[1-9]\d{0,2}(?:(?:\.\d{3})+|(?: \d{3})+|(?:['’]\d{3})+))(?:,\d{0,4})?"
+_POINT = re.compile(_SIGNED.format(currency=_CURRENCY, digits=_WITH_POINT))
+_COMMA = re.compile(_SIGNED.format(currency=_CURRENCY, digits=_WITH_COMMA))
+_PLAIN = re.compile(r"[-+]?\d+(\.\d+)?")
+_CODE = re.compile(r"[+-]?0\d+")
+_PERCENT = re.compile(rf"[-+−]? ?(?:{_WITH_POINT}|{_WITH_COMMA}) ?[%‰]")
+_YEAR_FIRST = re.compile(
+    r"(\d{4})(?:[-/.](\d{1,2})[-/.](\d{1,2})|(\d{2})(\d{2}))(?:[T ]00:00(?::00(?:\.0+)?)?Z?)?"
+)
+_NUMBERS = re.compile(r"(\d{1,2})([-/. ]) ?(\d{1,2})(?:[-/.] ?| )(\d{4}|\d{2})")
+_WORDS = re.compile(
+    r"(?:[^\W\d_]+[.,]*,? )?"
+    r"(?:\d{1,2}(?:st|nd|rd|th|er|\.)?[-/ ]?(?:of |de )?[^\W\d_]{3,}\.?,?[-/ ]?(?:de |del )?\d{4}"
+    r"|[^\W\d_]{3,}\.?[-/ ]\d{1,2}(?:st|nd|rd|th)?,? ?\d{4})"
+)
+_YES = frozenset(
+    {
+        "true",
+        "t",
+        "yes",
+        "y",
+        "1",
+        "on",
+        "x",
+        "ja",
+        "j",
+        "wahr",
+        "oui",
+        "vrai",
+        "si",
+        "sí",
+        "sì",
+        "vero",
+        "sim",
+        "tak",
+        "✓",
+        "✔",
+    }
+)
+_NO = frozenset(
+    {
+        "false",
+        "f",
+        "no",
+        "n",
+        "0",
+        "off",
+        "nein",
+        "falsch",
+        "non",
+        "faux",
+        "falso",
+        "não",
+        "nao",
+        "nee",
+        "nie",
+        "nej",
+        "✗",
+        "✘",
+    }
+)
+_PHONE = re.compile(r"(?:tel:)? ?\(?\+?[\d ().\-–/]{6,}")
+_PHONE_NAME = re.compile(r"phone|telefon|(^|[^a-z])(tel|fax|mobile?|handy)([^a-z]|$)", re.IGNORECASE)
+_COUNTRY_NAME = re.compile(r"(^|[^a-z])(country|land|pays|pa[ií]s|paese|nation)([^a-z]|$)", re.IGNORECASE)
+
+Kind = tuple[str, str | None, str | None]
 
 
 @frozen
@@ -30,55 +92,109 @@ class Guess:
     """
 
     sql: str
-    kind: tuple[str, str | None, str | None]
+    kind: Kind
     about: str
     misfits: list[str]
 
 
-def guess(values: Sequence[str]) -> Guess | None:
-    """A way to read these values, none of which is blank; None if there is none."""
-    return _dates(values) or _money(values) if values else None
-
-
-def _dates(values: Sequence[str]) -> Guess | None:
-    slashes = [value for value in values if re.fullmatch(r"\d{1,2}/\d{1,2}/\d{4}", value)]
-    months_first = sum(_is(value, _MONTH_FIRST) for value in slashes)
-    slash = _MONTH_FIRST if months_first > sum(_is(value, _DAY_FIRST) for value in slashes) else _DAY_FIRST
-    found = {value: next((form for form in (*_DATES, slash) if _is(value, form)), None) for value in values}
-    forms = Counter(form for value in values if (form := found[value]))
-    misfits = [value for value in values if found[value] is None]
-    if not forms or len(misfits) > len(values) * (1 - _DATES_ENOUGH):
+def guess(name: str, values: Sequence[str]) -> Guess | None:
+    """A way to read the values of a column, none of which is blank; None if there is none."""
+    if not values:
         return None
-    listed = ", ".join(f"'{form}'" for form, _count in forms.most_common())
-    about = f"{slash} was guessed" if slash in forms else "the spellings in the sample"
-    return Guess(f"strptime(trim({{column}}), [{listed}])", ("string", "date", None), about, misfits)
+    ways = (_emails, _dates, _percents, _phones, _money, _truths, _countries)
+    return next((found for way in ways if (found := way(name, values)) is not None), None)
 
 
-def _is(value: str, form: str) -> bool:
+def _fitting(values: Sequence[str], fits: Callable[[str], object]) -> list[str] | None:
+    """The values that don't fit; None where those are too many."""
+    misfits = [value for value in values if not fits(value)]
+    return misfits if len(misfits) <= len(values) * (1 - _ENOUGH) else None
+
+
+def _emails(_name: str, values: Sequence[str]) -> Guess | None:
+    misfits = _fitting(values, re.compile(r"[^@]*<?[^@\s<>]+@[^@\s<>.]+(\.[^@\s<>.]+)+>?").fullmatch)
+    return None if misfits is None else Guess("parse_email({column})", ("string", "email", None), "", misfits)
+
+
+def _dates(_name: str, values: Sequence[str]) -> Guess | None:
+    slashed = [found for value in values if (found := _NUMBERS.fullmatch(value)) and found[2] != "."]
+    first = sum(int(found[1]) > 12 for found in slashed)
+    second = sum(int(found[3]) > 12 for found in slashed)
+    short = any((found := _NUMBERS.fullmatch(value)) and len(found[4]) == 2 for value in values)
+    order = "mdy" if second > first else "dmy" if slashed or short else ""
+    misfits = _fitting(values, lambda value: _is_date(value, order))
+    if misfits is None:
+        return None
+    if not order:
+        return Guess("parse_date_any({column})", ("string", "date", None), "", misfits)
+    about = f"03/04/2024 is read as {'March 4' if order == 'mdy' else '3 April'}: is it?"
+    return Guess(f"parse_date_any({{column}}, '{order}')", ("string", "date", None), about, misfits)
+
+
+def _is_date(value: str, order: str) -> bool:
+    if found := _YEAR_FIRST.fullmatch(value):
+        return _is_day(found[1], found[2] or found[4], found[3] or found[5])
+    if found := _NUMBERS.fullmatch(value):
+        day, month = (found[3], found[1]) if order == "mdy" and found[2] != "." else (found[1], found[3])
+        return _is_day(found[4] if len(found[4]) == 4 else "20" + found[4], month, day)
+    return bool(_WORDS.fullmatch(value))
+
+
+def _is_day(year: str, month: str, day: str) -> bool:
     try:
-        datetime.strptime(value, form)
+        date(int(year), int(month), int(day))
     except ValueError:
         return False
     return True
 
 
-def _money(values: Sequence[str]) -> Guess | None:
-    if any(re.fullmatch(r"[+-]?0\d+", value) for value in values):
-        return None  # codes with leading zeros
-    for amount, separators in ((_DOT, (",", ".")), (_COMMA, (".", ","))):
-        misfits = [value for value in values if not amount.fullmatch(value)]
-        written = sum(bool(amount.fullmatch(value)) and not _PLAIN.fullmatch(value) for value in values)
-        if written and len(misfits) <= len(values) * (1 - _AMOUNTS_ENOUGH):
-            return _amount(separators, misfits)
-    return None
-
-
-def _amount(separators: tuple[str, str], misfits: list[str]) -> Guess:
-    thousand, point = separators
-    sql = f"regexp_replace(trim({{column}}), '^{_CURRENCY}\\s*|\\s*{_CURRENCY}$', '', 'g')"
-    sql = f"replace({sql}, '{thousand}', '')"
-    if point == ",":
-        sql = f"replace({sql}, ',', '.')"
+def _percents(_name: str, values: Sequence[str]) -> Guess | None:
+    misfits = _fitting(values, _PERCENT.fullmatch)
+    if misfits is None:
+        return None
     return Guess(
-        sql, ("number", None, "DECIMAL(18,2)"), "currencies are dropped: are they all the same?", misfits
+        "parse_percent({column})", ("number", None, "DECIMAL(18,6)"), "a fraction: 12 % is 0.12", misfits
     )
+
+
+def _phones(name: str, values: Sequence[str]) -> Guess | None:
+    misfits = _fitting(values, _PHONE.fullmatch) if _PHONE_NAME.search(name) else None
+    if misfits is None:
+        return None
+    bare = [value for value in values if not re.match(r"(tel:)? ?\(?(\+|00)", value)]
+    about = "numbers without + need a country: parse_phone(…, 'DE')" if bare else ""
+    return Guess("parse_phone({column})", ("string", None, None), about, sorted({*bare, *misfits}))
+
+
+def _money(_name: str, values: Sequence[str]) -> Guess | None:
+    if any(map(_CODE.fullmatch, values)):
+        return None  # codes with leading zeros
+    written = [value for value in values if not _PLAIN.fullmatch(value)]
+    point = [value for value in values if not _POINT.fullmatch(value)]
+    comma = [value for value in values if not _COMMA.fullmatch(value)]
+    misfits = _fitting(values, lambda value: _POINT.fullmatch(value) or _COMMA.fullmatch(value))
+    if misfits is None or len(misfits) >= len(written):
+        return None
+    kind: Kind = ("number", None, "DECIMAL(18,2)")
+    about = "currencies are dropped: are they all the same?"
+    if len(point) == len(comma):
+        ambiguous = "1,234 and 1.234 are rejected unless the decimal mark is given: parse_money(…, ',')"
+        return Guess("parse_money({column})", kind, ambiguous, misfits)
+    mark, others = (".", point) if len(point) < len(comma) else (",", comma)
+    if len(others) > len(values) * 0.1:
+        return Guess("parse_money({column})", kind, about, misfits)
+    return Guess(f"parse_money({{column}}, '{mark}')", kind, about, others)
+
+
+def _truths(_name: str, values: Sequence[str]) -> Guess | None:
+    words = {value.lower() for value in values}
+    misfits = _fitting(values, lambda value: value.lower() in _YES | _NO)
+    if misfits is None or not (words & _YES and words & _NO):
+        return None
+    return Guess("parse_bool({column})", ("boolean", None, None), "", misfits)
+
+
+def _countries(name: str, values: Sequence[str]) -> Guess | None:
+    if not _COUNTRY_NAME.search(name) or _fitting(values, re.compile(r"[^\d@]{2,}").fullmatch) is None:
+        return None
+    return Guess("country_code({column})", ("string", None, None), "names and codes of countries", [])

@@ -46,7 +46,7 @@ class Column:
         self.unique = self.required and len(filled) > 1 and len(set(filled)) == len(filled)
         self.type, self.format, self.sql_type, self.misfits = _kind(filled)
         self.sql, self.about = "", ""
-        if (self.type, self.format) == ("string", None) and (guessed := guess(filled)) is not None:
+        if (self.type, self.format) == ("string", None) and (guessed := guess(source, filled)) is not None:
             self.sql, self.about, self.misfits = guessed.sql, guessed.about, guessed.misfits
             self.type, self.format, self.sql_type = guessed.kind
         different = sorted(set(filled))
@@ -70,7 +70,19 @@ def delimiter(lines: Sequence[str]) -> str:
 def infer(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[Column]:
     """The columns; rows that are too short or too long are skipped."""
     fitting = [row for row in rows if len(row) == len(header)]
-    return [Column(name, [row[index] for row in fitting]) for index, name in enumerate(header)]
+    columns = [Column(name, [row[index] for row in fitting]) for index, name in enumerate(header)]
+    _tell_countries(columns)
+    return columns
+
+
+def _tell_countries(columns: Sequence[Column]) -> None:
+    """Phone numbers without + are of the country that stands beside them."""
+    country = next((column.source for column in columns if column.sql == "country_code({column})"), None)
+    for column in columns:
+        if country is not None and column.sql == "parse_phone({column})" and column.about:
+            name = '"' + country.replace('"', '""').replace("{", "{{").replace("}", "}}") + '"'
+            column.sql = f"parse_phone({{column}}, TRY(country_code({name})))"
+            column.about, column.misfits = f"numbers without + are of the country in {country}", []
 
 
 def _kind(values: Sequence[str]) -> tuple[str, str | None, str | None, list[str]]:

@@ -8,6 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lume_cli._app import app
+from lume_cli._work.flow_file import flow_file
+from lume_cli._work.flow_guess import guess
 from lume_cli._work.flow_infer import Column, delimiter
 
 SAMPLE = """Customer ID;E-Mail;signedUp;Seen At;Zip;Score;Active;Plan;Note, free
@@ -219,15 +221,81 @@ def test_mixed_dates_and_money(tmp_path: Path) -> None:
     assert lume("flow", "init", tmp_path / "dirty.csv", "-o", tmp_path).exit_code == 0
     text = (tmp_path / "dirty.v1.toml").read_text()
     columns = tomllib.loads(text)["columns"]
-    assert columns["signup"]["sql"] == """strptime(trim("Signup"), ['%Y-%m-%d', '%d/%m/%Y', '%b %d, %Y'])"""
+    assert columns["signup"]["sql"] == """parse_date_any("Signup", 'dmy')"""
     assert columns["signup"]["format"] == "date"
     assert '1 value in the sample would be rejected, such as "2024-02-30"' in text
     assert (columns["balance"]["type"], columns["balance"]["sql_type"]) == ("number", "DECIMAL(18,2)")
+    assert (columns["balance"]["sql"], columns["preis"]["sql"]) == (
+        """parse_money("Balance", '.')""",
+        """parse_money("Preis", ',')""",
+    )
     assert columns["code"]["type"] == "string"
     tried = lume("flow", "try", tmp_path / "dirty.v1.toml", tmp_path / "dirty.csv", "-o", "json")
     found = json.loads(tried.stdout)
-    assert found["reject_reasons"] == {"signup: is not a valid date": 1}
+    assert found["reject_reasons"] == {"signup: is not a date, or can mean several": 1}
     first = found["clean"][:3]
     assert [row["signup"] for row in first] == ["2024-01-31", "2023-12-31", "2024-02-01"]
     assert [float(row["balance"]) for row in first] == [9399.40, 2200, 16.45]
     assert [float(row["preis"]) for row in first] == [1234.50, 12, 3.10]
+
+
+PEOPLE_IN_MANY_WAYS = """Kundennr;E-Mail;Telefon;Land;Umsatz;Seit;Aktiv;Rabatt
+1;Ann <ann@example.org>;030 123456;Deutschland;1.234,56 €;01.03.2024;ja;5 %
+2;bob@example.org;+49 171 1234567;DE;99,00 €;2024-03-02;nein;12,5%
+3;cy@example.org;0171/1234567;Germany;12,50;3. April 2024;ja;0 %
+4;dee@example.org;(650) 253-0000;USA;CHF 1'234,00;13/04/2024;nein;3%
+"""
+
+
+def test_what_people_write_in_many_ways_is_read_by_cleaners(tmp_path: Path) -> None:
+    (tmp_path / "kunden.csv").write_text(PEOPLE_IN_MANY_WAYS)
+    assert lume("flow", "init", tmp_path / "kunden.csv", "-o", tmp_path).exit_code == 0
+    columns = tomllib.loads((tmp_path / "kunden.v1.toml").read_text())["columns"]
+    assert {name: column.get("sql") for name, column in columns.items()} == {
+        "kundennr": '"Kundennr"',
+        "e_mail": 'parse_email("E-Mail")',
+        "telefon": 'parse_phone("Telefon", TRY(country_code("Land")))',
+        "land": 'country_code("Land")',
+        "umsatz": """parse_money("Umsatz", ',')""",
+        "seit": """parse_date_any("Seit", 'dmy')""",
+        "aktiv": 'parse_bool("Aktiv")',
+        "rabatt": 'parse_percent("Rabatt")',
+    }
+    tried = lume("flow", "try", tmp_path / "kunden.v1.toml", tmp_path / "kunden.csv", "-o", "json")
+    found = json.loads(tried.stdout)
+    assert found["reject_reasons"] == {}
+    assert [row["telefon"] for row in found["clean"]] == [
+        "+4930123456",
+        "+491711234567",
+        "+491711234567",
+        "+16502530000",
+    ]
+    assert [row["seit"] for row in found["clean"]] == ["2024-03-01", "2024-03-02", "2024-04-03", "2024-04-13"]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "sql"),
+    [
+        ("Code", ["00123", "1,50", "2,50"], None),
+        ("Name", ["Ann", "Bob", "May 1"], None),
+        ("Order", ["2024-1", "2024-2"], None),
+        ("When", ["03/04/2024", "03/25/2024"], "parse_date_any({column}, 'mdy')"),
+        ("When", ["March 1, 2024", "2024-03-02"], "parse_date_any({column})"),
+        ("Price", ["$1,200.50", "12"], "parse_money({column}, '.')"),
+        ("Price", ["1,200", "1.200"], "parse_money({column})"),
+        ("Size", ["10 cm", "12 cm"], None),
+        ("Tel", ["+49 30 123456", "+1 650 253 0000"], "parse_phone({column})"),
+        ("Flag", ["yes", "yes"], None),
+        ("Island", ["Sylt", "Föhr"], None),
+        ("Empty", [], None),
+    ],
+)
+def test_guesses(name: str, values: list[str], sql: str | None) -> None:
+    found = guess(name, values)
+    assert (found and found.sql) == sql
+
+
+def test_a_name_with_braces_stays_as_it_is() -> None:
+    columns = infer(["{Price}"], [["$1,200.50"], ["12"]])
+    text = flow_file("f", columns, sample="f.csv", rows=2, delim=",", encoding="utf-8")
+    assert """parse_money("{Price}", '.')""" in text
