@@ -19,6 +19,7 @@ from lume_local._http.sessions import Sessions
 from lume_local._http.uploads import Uploads
 from lume_local._http.watch import Watch
 from lume_local._runs.backup import back_up_hourly
+from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import Flows
 from lume_local._runs.health import Health
 from lume_local._runs.metrics import Metrics
@@ -57,10 +58,11 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner, Sess
         recorder = Recorder(store, hub, health, partial(_on_end, sender, watch))
         paths = RunPaths(places, flows)
         runner = Runner(store, recorder, paths, pool, health, settings.max_active, settings.run_timeout)
-        api = Api(store, flows, runner, hub, places, uploads, settings.webhooks, health)
+        reader = RowReader(store, health)
+        dry_runs = DryRuns(paths, pool, reader, settings.run_timeout)
+        api = Api(store, flows, runner, hub, places, uploads, settings.webhooks, health, dry_runs)
         sessions = Sessions(store.store_id)
         console = Console(sessions, {settings.host.lower()})
-        reader = RowReader(store, health)
         front = Front(
             api,
             FlowsApi(store, flows),

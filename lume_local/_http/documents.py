@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+import orjson
+
 from lume_async.models import RunStatus
 from lume_local._flow.definition import BOUNDS, LENGTHS, Flow
+from lume_local._runs.dry_run import DryRun
 from lume_local._runs.outbox import Attempted
 from lume_local._runs.statistics import Count
 from lume_local._runs.store import Change, Run, StoredFlow
@@ -56,6 +59,12 @@ _NO_METRICS: dict[str, Any] = {
 
 def _stage(stage: dict[str, Any]) -> dict[str, Any]:
     return {**stage, "duration_seconds": seconds_between(stage["started_at"], stage["finished_at"])}
+
+
+def dry_run_document(done: DryRun, notes: Sequence[str]) -> dict[str, Any]:
+    """The run as it would have ended, and its rows."""
+    rows = {part: orjson.Fragment(done.rows.get(part, "[]")) for part in ("mapped", "rejects")}
+    return {**run_document(done.run, notes=notes), "dry_run": True, "rows": rows}
 
 
 def etag(run: Run) -> str:

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from lume_async.models import RunStatus
 from lume_local._http import queries, requests, viewer
 from lume_local._http.contract import contract_json, contract_yaml
-from lume_local._http.documents import change_document, etag, run_document
+from lume_local._http.documents import change_document, dry_run_document, etag, run_document
 from lume_local._http.lookup import exists, flow_note, require_flow, require_run
 from lume_local._http.messages import Answer, Ask
 from lume_local._http.problems import Problem
 from lume_local._http.uploads import Uploads
+from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import Flows
 from lume_local._runs.health import Health
 from lume_local._runs.paths import PathRefused, Roots
@@ -41,9 +42,11 @@ class Api:
         uploads: Uploads,
         webhooks: WebhookRules,
         health: Health,
+        dry_runs: DryRuns,
     ) -> None:
         self._store, self._flows, self._runner, self._hub, self._roots = store, flows, runner, hub, roots
         self._uploads, self._webhooks, self._health = uploads, webhooks, health
+        self._dry_runs = dry_runs
 
     async def settled(self) -> None:
         """Wait until everything that answers may show by now outlives a power cut."""
@@ -88,11 +91,14 @@ class Api:
         _check_webhook(wanted.webhook_url, parse_webhook)
         await require_flow(self._flows, wanted.flow_version)
         _check_webhook(wanted.webhook_url, self._webhooks.check)
+        source_key = self._source_key(wanted)
         note = await flow_note(self._flows, wanted.flow_version)
+        if wanted.dry_run:
+            return await self._dry_run(wanted, note)
         new = NewRun(
             flow_version=wanted.flow_version,
             source_path=wanted.source_path,
-            source_key=self._source_key(wanted),
+            source_key=source_key,
             run_metadata=wanted.run_metadata,
             force_rerun=wanted.force_rerun,
             idempotency_key=key,
@@ -112,6 +118,11 @@ class Api:
                 field="Idempotency-Key",
             ) from None
         return self._run_answer(run, 201 if is_new else 200, {"Location": f"/v1/runs/{run.run_id}"})
+
+    async def _dry_run(self, wanted: requests.Submission, note: str | None) -> Answer:
+        flow = self._flows.parsed(wanted.flow_version)
+        done = await self._dry_runs.do(flow, wanted.source_path, wanted.run_metadata, wanted.limit)
+        return Answer(200, dry_run_document(done, [note] if note else []))
 
     def _source_key(self, wanted: requests.Submission) -> str:
         """One key for all spellings of one file."""

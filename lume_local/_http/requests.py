@@ -12,6 +12,17 @@ from lume_local._http.problems import Problem
 
 MOST_BYTES = 1024 * 1024
 """Of a body."""
+DRY_ROWS, _MOST_DRY_ROWS = 20, 1000
+"""Rows of each kind in the answer to a dry run."""
+_FIELDS = (
+    "flow_version",
+    "source_path",
+    "run_metadata",
+    "force_rerun",
+    "webhook_url",
+    "dry_run",
+    "limit",
+)
 _MOST_METADATA = 64 * 1024
 _DEEPEST = 32
 _LONGEST = {"flow_version": 256, "source_path": 4096, "webhook_url": 2048}
@@ -43,6 +54,8 @@ class Submission:
     run_metadata: dict[str, Any] | None
     force_rerun: bool
     webhook_url: str | None
+    dry_run: bool = False
+    limit: int = DRY_ROWS
 
     def fingerprint(self) -> str:
         """The same for two bodies that ask for the same."""
@@ -73,18 +86,35 @@ def submission(body: bytes, content_type: str | None = None) -> Submission:
     """The body of `POST /v1/runs`. Raises `Problem`."""
     fields = json_object(body, content_type)
     for name in fields:
-        if name not in ("flow_version", "source_path", "run_metadata", "force_rerun", "webhook_url"):
+        if name not in _FIELDS:
             raise _field(name[:100], "is not a field of a run request: remove it")
-    force = fields.get("force_rerun", False)
-    if not isinstance(force, bool):
-        raise _field("force_rerun", f"must be true or false, not {_kind(force)}")
+    dry_run = _flag(fields, "dry_run")
+    if "limit" in fields and not dry_run:
+        raise _field("limit", "has no meaning without dry_run: remove it")
     return Submission(
         flow_version=_line(fields, "flow_version"),
         source_path=_line(fields, "source_path"),
         run_metadata=_metadata(fields.get("run_metadata")),
-        force_rerun=force,
+        force_rerun=_flag(fields, "force_rerun"),
         webhook_url=None if fields.get("webhook_url") is None else _line(fields, "webhook_url"),
+        dry_run=dry_run,
+        limit=_rows(fields),
     )
+
+
+def _flag(fields: dict[str, Any], name: str) -> bool:
+    value = fields.get(name, False)
+    if not isinstance(value, bool):
+        raise _field(name, f"must be true or false, not {_kind(value)}")
+    return value
+
+
+def _rows(fields: dict[str, Any]) -> int:
+    value = fields.get("limit", DRY_ROWS)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (is_number and 0 <= value <= _MOST_DRY_ROWS and float(value).is_integer()):
+        raise _field("limit", f"must be a whole number from 0 to {_MOST_DRY_ROWS:,}")
+    return int(value)
 
 
 def _field(name: str, problem: str) -> Problem:

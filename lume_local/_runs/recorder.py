@@ -11,6 +11,7 @@ import anyio
 
 from lume_async.models import RunStatus
 from lume_local._runs.health import Health, why
+from lume_local._runs.stages import closed, entered
 from lume_local._runs.store import Run, Store
 from lume_local._runs.times import now_text
 from lume_local._runs.waiters import Hub
@@ -44,9 +45,7 @@ class Recorder:
     def enter(self, run_id: str, stage: str, rows: int | None) -> None:
         """A stage begins; `rows` is what the one before has seen. One that can't be written is left out."""
         run, now = self._store.require(run_id), now_text()
-        stages = _closed(run.stages, now, rows)
-        stages.append({"name": stage, "started_at": now, "finished_at": None, "rows": None})
-        values: dict[str, Any] = {"stages": stages}
+        values: dict[str, Any] = {"stages": entered(run.stages, stage, rows, now)}
         if run.started_at is None:
             values["started_at"] = now
         try:
@@ -111,15 +110,8 @@ class Recorder:
             event=event_body(run, status.value, now),
             outputs=outputs,
             finished_at=now,
-            stages=_closed(run.stages, now, written),
+            stages=closed(run.stages, written, now),
             error_message=message,
             metrics=metrics or {},
             target_locations=locations or {},
         )
-
-
-def _closed(stages: list[dict[str, Any]], now: str, rows: int | None) -> list[dict[str, Any]]:
-    """The stages with the last one ended now, after so many rows."""
-    if not stages:
-        return []
-    return [*stages[:-1], {**stages[-1], "finished_at": now, "rows": rows}]

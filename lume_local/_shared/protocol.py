@@ -44,6 +44,7 @@ class Execute:
     memory_limit: str
     threads: int
     seeds: Json = field(factory=dict)
+    dry_run: bool = False
 
 
 @frozen

@@ -152,12 +152,25 @@ class Run:
         metrics, duplicates = self._measure(statements, intake)
         mapped = statements.mapped(self._staged, duplicates)
         metrics["columns"] = profile(self._connection, self._flow, mapped)
-        self._judge(metrics, unmet(self._connection, self._flow["expect"], mapped, metrics))
+        broken = unmet(self._connection, self._flow["expect"], mapped, metrics)
+        message = self._judged(metrics, broken)
         self._enter("SYNCING_TARGET", metrics["rows_read"])
         rejects = Rejects(
             self._connection, self._flow, statements, intake.malformed, self._staged, duplicates
         )
+        if self._job.dry_run:
+            return self._tried(statements, metrics, rejects, message)
         return self._commit(statements, metrics, rejects)
+
+    def _judged(self, metrics: dict[str, Any], broken: list[dict[str, str]]) -> str | None:
+        """Raises `RunFailed` where this data must not be published; a dry run only says why."""
+        try:
+            self._judge(metrics, broken)
+        except RunFailed as error:
+            if not self._job.dry_run:
+                raise
+            return str(error)
+        return None
 
     def _check_unknown(self, columns: tuple[str, ...]) -> None:
         if columns and self._flow["on_unknown_columns"] == "fail":
@@ -237,7 +250,7 @@ class Run:
     def _commit(self, statements: Statements, metrics: dict[str, Any], rejects: Rejects) -> dict[str, Any]:
         """Build the targets here, commit, then carry that out: the rejects first, the mapped rows last."""
         record: dict[str, Any] = {
-            "status": "PARTIAL_FAILED" if metrics["rows_rejected"] else "SUCCEEDED",
+            "status": _status(metrics),
             "metrics": metrics,
             "target_locations": {"mapped": None, "rejects": None},
             "steps": [],
@@ -254,6 +267,18 @@ class Run:
             raise
         targets.publish(record)
         return record
+
+    def _tried(
+        self, statements: Statements, metrics: dict[str, Any], rejects: Rejects, message: str | None
+    ) -> dict[str, Any]:
+        """Build the targets here, and no more."""
+        built = {
+            part: str(self._build(part, target, statements, metrics, rejects))
+            for part, target in self._targets.items()
+            if metrics["rows_mapped" if part == "mapped" else "rows_rejected"]
+        }
+        status = "FAILED" if message else _status(metrics)
+        return {"status": status, "message": message, "metrics": metrics, "built": built}
 
     def _build(
         self,
@@ -273,6 +298,10 @@ class Run:
         check_written(part, rows, written)
         sync_file(built)
         return built
+
+
+def _status(metrics: dict[str, Any]) -> str:
+    return "PARTIAL_FAILED" if metrics["rows_rejected"] else "SUCCEEDED"
 
 
 def _top(metrics: dict[str, Any]) -> str:

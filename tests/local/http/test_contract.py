@@ -190,6 +190,12 @@ BASE = {"flow_version": "people:v1", "source_path": "people.csv"}
         ({"run_metadata": []}, False),
         ({"more": 1}, False),
         ({"force_rerun": 1}, False),
+        ({"dry_run": True, "limit": 0}, True),
+        ({"dry_run": True, "limit": 1000.0}, True),
+        ({"dry_run": True, "limit": 1001}, False),
+        ({"dry_run": False, "limit": 1}, False),
+        ({"limit": 1}, False),
+        ({"dry_run": 1}, False),
     ],
 )
 async def test_requests_are_described_as_strictly_as_they_are_checked(
@@ -251,6 +257,8 @@ async def test_answers_are_as_the_golden_files_say(wire: Wire, home: Path) -> No
     found["run_succeeded"] = await wire.until(found["run_created"]["id"])
     found["problem_duplicate"] = (await wire.ask("POST", "/v1/runs", json=body)).document
     found["run_partial_failed"] = await wire.run("people:v1", "mixed.csv", run_metadata={"ticket": "A-1"})
+    dry = await wire.submit("people:v1", "mixed.csv", run_metadata={"ticket": "A-1"}, dry_run=True)
+    found["run_dry"] = dry.document
     found["run_failed"] = await wire.run("people:v1", "absent.csv", run_metadata={"ticket": "A-1"})
     found["statistics"] = (await wire.ask("GET", "/v1/statistics?by=hour,status")).document
     found["statistics"]["items"] = [one for one in found["statistics"]["items"] if one["status"] != "FAILED"]

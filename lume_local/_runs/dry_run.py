@@ -1,0 +1,128 @@
+"""Runs of which nothing is left but an answer: no row in the state, no output, no claim on the source.
+
+They are done one at a time, beside the lanes, each in a worker process like every run. Their folder lies among those
+of the runs, and is removed with what a killed server has left there.
+"""
+
+import shutil
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import anyio
+from anyio.to_thread import run_sync
+from attrs import evolve, frozen
+
+from lume_async.models import RunStatus
+from lume_local._flow.definition import Flow
+from lume_local._runs.execution import Stop
+from lume_local._runs.paths import PathRefused
+from lume_local._runs.row_reader import RowReader
+from lume_local._runs.run_paths import RunPaths
+from lume_local._runs.stages import closed, entered
+from lume_local._runs.store import Run
+from lume_local._runs.times import now_text
+from lume_local._runs.worker import WorkerDied
+from lume_local._runs.worker_pool import Pool
+from lume_local._shared.protocol import Done, Execute, Failed, Page, Stage, Unreadable
+
+
+@frozen
+class DryRun:
+    """How a run would have ended, and its first rows of each kind, as JSON arrays."""
+
+    run: Run
+    rows: dict[str, str]
+
+
+class DryRuns:
+    """Does them."""
+
+    def __init__(self, paths: RunPaths, pool: Pool, reader: RowReader, time_limit: float | None) -> None:
+        self._paths, self._pool, self._reader, self._time_limit = paths, pool, reader, time_limit
+        self._turn = anyio.Semaphore(1)
+
+    async def do(self, flow: Flow, source_path: str, run_metadata: Any, limit: int) -> DryRun:
+        """Everything but the commit; at most `limit` rows of each kind. Raises what compiling the flow raises."""
+        run = _new(flow.ref, source_path, run_metadata)
+        async with self._turn, self._folder(run):
+            try:
+                job = evolve(await self._paths.job(run), dry_run=True)
+                run, built = await self._executed(run, job)
+                return DryRun(run, await self._rows(run, flow, built, limit))
+            except PathRefused as error:
+                return DryRun(_ended(run, RunStatus.FAILED, str(error)), {})
+            except WorkerDied as error:
+                return DryRun(_ended(run, RunStatus.CRASHED, str(error)), {})
+
+    @asynccontextmanager
+    async def _folder(self, run: Run) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            with anyio.CancelScope(shield=True):
+                await run_sync(lambda: shutil.rmtree(self._paths.folder(run.run_id), ignore_errors=True))
+
+    async def _executed(self, run: Run, job: Execute) -> tuple[Run, dict[str, str]]:
+        """The run at its end, and the files with its rows. Raises `WorkerDied`."""
+        run = evolve(run, started_at=now_text())
+        with anyio.move_on_after(self._time_limit):
+            async with self._pool.worker() as worker, aclosing(worker.run(job)) as events:
+                async for event in events:
+                    match event:
+                        case Stage(name, rows, _):
+                            run = evolve(run, stages=entered(run.stages, name, rows, now_text()))
+                        case Done(record):
+                            status, built = RunStatus(record["status"]), record["built"]
+                            return _ended(run, status, record["message"], record["metrics"]), built
+                        case Failed(message, metrics):
+                            return _ended(run, RunStatus.FAILED, message, metrics), {}
+                raise WorkerDied(await worker.death())
+        message = Stop.OVERDUE.value[1].format(limit=self._time_limit or 0.0)
+        return _ended(run, RunStatus.FAILED, message), {}
+
+    async def _rows(self, run: Run, flow: Flow, built: dict[str, str], limit: int) -> dict[str, str]:
+        found = {}
+        for part in built if limit else ():
+            written = evolve(run, target_locations=built)
+            page = await self._reader.page(self._reader.job(written, flow, part, limit=limit))
+            if isinstance(page, Unreadable):
+                raise RuntimeError(f"the {part} rows can't be read back: {page.problem}")
+            assert isinstance(page, Page)
+            found[part] = page.items
+        return found
+
+
+def _new(ref: str, source_path: str, run_metadata: Any) -> Run:
+    return Run(
+        seq=0,
+        run_id=f"dry_{uuid.uuid4().hex}",
+        rev=0,
+        flow_version=ref,
+        source_path=source_path,
+        source_key="",
+        run_metadata=run_metadata,
+        force_rerun=False,
+        status=RunStatus.CREATED,
+        created_at=now_text(),
+        started_at=None,
+        finished_at=None,
+        stages=[],
+        metrics={},
+        target_locations={},
+        error_message=None,
+    )
+
+
+def _ended(run: Run, status: RunStatus, message: str | None, metrics: dict[str, Any] | None = None) -> Run:
+    now = now_text()
+    rows = metrics["rows_read"] if metrics else None
+    return evolve(
+        run,
+        status=status.value,
+        finished_at=now,
+        stages=closed(run.stages, rows, now),
+        metrics=metrics or {},
+        error_message=message,
+    )
