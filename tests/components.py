@@ -3,6 +3,7 @@
 `./scripts/components` installs the programs; `.ci/run` does so first, and fails where a test was skipped for one.
 """
 
+import glob
 import os
 import shutil
 from pathlib import Path
@@ -18,6 +19,9 @@ _PLACES = os.pathsep.join(
         "/usr/local/sbin",  # where Debian has servers, and no plain user looks
         "/usr/sbin",
         "/sbin",
+        *sorted(
+            glob.glob("/usr/lib/postgresql/*/bin"), reverse=True
+        ),  # Debian puts only some of it on the PATH
         # In environments of their own: they pin much of what we use, too.
         *(str(ROOT / ".components" / name / "bin") for name in ("mitmproxy", "openapi", "airflow")),
         str(ROOT / ".components" / "npm" / "node_modules" / ".bin"),

@@ -12,6 +12,7 @@ import orjson
 from attrs import field, frozen
 
 from lume_local._flow.cleaners import CLEANERS, named_in
+from lume_local._flow.databases import TableTarget, check_key
 from lume_local._flow.fields import FlowError, Table
 from lume_local._flow.places import read_targets
 from lume_local._flow.source import Source, read_source
@@ -87,7 +88,7 @@ class Flow:
     name: str
     version: str
     source: Source
-    mapped: str
+    mapped: str | TableTarget
     rejects: str
     max_ratio: float | None
     columns: tuple[Column, ...]
@@ -144,6 +145,9 @@ def read_definition(definition: Any) -> Flow:
     expect = _rules(top, "expect", ("fail", "warn"))
     seeds = _seeds(top.table("seeds"))
     columns = _columns(top.table("columns"))
+    check_key(
+        mapped, {one.name: one.required for one in columns}, [one.name for one in columns if one.unique]
+    )
     flow = Flow(
         name, version, source, mapped, rejects, _ratio(top), columns, rules, expect, seeds, definition
     )

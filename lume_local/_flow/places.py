@@ -4,21 +4,28 @@ import posixpath
 import re
 from urllib.parse import unquote, urlsplit
 
+from lume_local._flow.databases import TableTarget, read_table
 from lume_local._flow.fields import FlowError, Table
 
 MAPPED = "{data}/out/{flow}/{version}/{run_id}/mapped.parquet"
 REJECTS = "{data}/out/{flow}/{version}/{run_id}/rejects.csv"
 SUFFIXES = (".parquet", ".csv", ".ndjson")
+_REJECTED = {"excel": ".csv", "json": ".ndjson", "sql": ".csv"}
+"""The suffixes of rejects whose source has a format that is not written."""
 _PLACEHOLDERS = ("data", "flow", "version", "run_id", "source_path")
 
 
-def read_targets(table: Table, flow: str, version: str, source_format: str) -> tuple[str, str]:
-    """The templates of `mapped` and `rejects`. Raises `FlowError`."""
+def read_targets(table: Table, flow: str, version: str, source_format: str) -> tuple[str | TableTarget, str]:
+    """What `mapped` and `rejects` are: templates, or a table. Raises `FlowError`."""
+    mapped_table = read_table(table.table("mapped")) if isinstance(table.values.get("mapped"), dict) else None
     templates = []
     # In the format of the source, they can be submitted again.
-    suffix = {"csv": ".csv", "excel": ".csv", "json": ".ndjson"}.get(source_format, f".{source_format}")
+    suffix = {"csv": ".csv", "excel": ".csv", "json": ".ndjson", "sql": ".csv"}.get(
+        source_format, f".{source_format}"
+    )
     rejected = REJECTS.replace(".csv", suffix)
-    for key, default in (("mapped", MAPPED), ("rejects", rejected)):
+    defaults = {"rejects": rejected} if mapped_table else {"mapped": MAPPED, "rejects": rejected}
+    for key, default in defaults.items():
         template, place = table.text(key, default=default, longest=4096), f"target.{key}"
         check_placeholders(place, template, _PLACEHOLDERS)
         if "://" in template and not template.startswith("file://"):
@@ -27,6 +34,8 @@ def read_targets(table: Table, flow: str, version: str, source_format: str) -> t
             raise FlowError(place, f"must end with one of {', '.join(SUFFIXES)}")
         templates.append(template)
     table.no_more()
+    if mapped_table:
+        return mapped_table, templates[0]
     mapped, rejects = (_spelled_plainly(template, flow, version) for template in templates)
     if mapped == rejects:
         raise FlowError("target.rejects", "is the same file as target.mapped: give it another name")

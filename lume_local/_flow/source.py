@@ -4,17 +4,22 @@ import glob
 
 from attrs import frozen
 
+from lume_local._flow.databases import QuerySource, read_query
 from lume_local._flow.fields import FlowError, Table
 from lume_local._flow.places import check_placeholders
 
+SQL = "sql"
+"""The format of a source that is a query."""
 _LINE_BYTES = 2_000_000
 _UNPACKED_BYTES = 10 * 1024**3
 _MOST_LINE_BYTES = 64_000_000
+_OF_FILES = ("uri", "compression", "max_unpacked_bytes")
+"""Keys that a query has no use for."""
 
 
 @frozen
 class Source:
-    """How source files are found and read."""
+    """How source files are found and read; or the query that gives the rows."""
 
     format: str
     uris: tuple[str, ...]
@@ -27,13 +32,14 @@ class Source:
     encoding: str
     max_line_bytes: int
     sheet: str
+    query: QuerySource | None = None
 
 
 def read_source(table: Table) -> Source:
     """The table `[source]`. Raises `FlowError`."""
     csv, excel = table.table("csv"), table.table("excel")
     source = Source(
-        format=table.choice("format", ("csv", "ndjson", "json", "parquet", "excel"), default="csv"),
+        format=table.choice("format", ("csv", "ndjson", "json", "parquet", "excel", SQL), default="csv"),
         uris=_uris(table),
         on_unknown_columns=table.choice("on_unknown_columns", ("ignore", "warn", "fail"), default="ignore"),
         compression=table.choice("compression", ("auto", "none", "gzip", "zstd"), default="auto"),
@@ -44,12 +50,13 @@ def read_source(table: Table) -> Source:
         encoding=csv.text("encoding", default="utf-8", longest=40),
         max_line_bytes=table.count("max_line_bytes", default=_LINE_BYTES),
         sheet=excel.text("sheet", default="", longest=200),
+        query=read_query(table) if table.values.get("format") == SQL else None,
     )
     for part in (table, csv, excel):
         part.no_more()
-    for name in ("csv", "excel"):
-        if source.format != name and name in table.values:
-            raise FlowError(f"source.{name}", f"has no meaning for format {source.format!r}: remove it")
+    for key in ("csv", "excel", *(_OF_FILES if source.format == SQL else ())):
+        if source.format != key and key in table.values:
+            raise FlowError(f"source.{key}", f"has no meaning for format {source.format!r}: remove it")
     if not 1 <= source.max_line_bytes <= _MOST_LINE_BYTES:
         raise FlowError("source.max_line_bytes", f"must be a whole number from 1 to {_MOST_LINE_BYTES:,}")
     _check_dialect(source)

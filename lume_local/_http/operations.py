@@ -125,10 +125,11 @@ class Api:
         return Answer(200, dry_run_document(done, [note] if note else []))
 
     def _source_key(self, wanted: requests.Submission) -> str:
-        """One key for all spellings of one file."""
-        uris = self._flows.parsed(wanted.flow_version).source.uris
+        """One key for all spellings of one file; what a query is given is its own."""
+        source = self._flows.parsed(wanted.flow_version).source
         try:
-            key = Wanted(uris, wanted.source_path).key(self._roots)
+            path = wanted.source_path
+            key = path if source.query else Wanted(source.uris, path).key(self._roots)
             return self._flows.source_key(wanted.flow_version, key)
         except PathRefused as error:
             raise Problem("source-not-allowed", f"source_path: {error}", field="source_path") from None

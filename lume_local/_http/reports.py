@@ -41,6 +41,10 @@ class Reports:
         location = run.target_locations[part]
         if location is None:
             raise Problem("no-output", f"run {run.run_id} has rejected no row", run_id=run.run_id)
+        if "://" in location:
+            raise Problem(
+                "not-supported", f"the rows lie at {location}, and this server sends local files only"
+            )
         try:
             path = self._roots.written(location)
         except PathRefused as error:

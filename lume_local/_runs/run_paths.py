@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from anyio.to_thread import run_sync
+from attrs import asdict
 
 from lume_local._flow.definition import Flow
 from lume_local._runs.flow_registry import Flows
@@ -11,7 +12,7 @@ from lume_local._runs.paths import PathRefused, Roots
 from lume_local._runs.source_files import Wanted
 from lume_local._runs.store import Run
 from lume_local._shared.commit import FILE
-from lume_local._shared.protocol import Execute
+from lume_local._shared.protocol import Execute, Json
 
 MEMORY_LIMIT = "1GB"
 THREADS = 2
@@ -28,24 +29,25 @@ class RunPaths:
     async def job(self, run: Run) -> Execute:
         """What its worker is asked for. Raises `PathRefused`, and what compiling its flow raises."""
         flow = self._flows.parsed(run.flow_version)
-        wanted = Wanted(flow.source.uris, run.source_path)
-        sources = await run_sync(wanted.files, self._roots)
-        mapped, rejects = self._targets(run, flow, wanted, sources)
-        for source in sources:
-            if source in (mapped, rejects):
-                raise PathRefused(f"the target {str(source)!r} is the source itself: choose another place")
-        shown = str if wanted.is_single else self._roots.relative
+        source, source_path = await self._source(run, flow)
+        values = {
+            "data": str(self._roots.data),
+            "flow": flow.name,
+            "version": flow.version,
+            "run_id": run.run_id,
+            "source_path": source_path,
+        }
+        mapped, rejects = self._mapped(flow, values), self._file(flow.rejects, values)
+        for file in source.get("files", ()):
+            if file["path"] in (mapped.get("path"), rejects["path"]):
+                raise PathRefused(f"the target {file['path']!r} is the source itself: choose another place")
         return Execute(
             run_id=run.run_id,
             flow=await self._flows.compiled(run.flow_version),
-            source={
-                "kind": "files",
-                "files": [{"path": str(source), "shown": shown(source)} for source in sources],
-                "looked_up": wanted.looked_up(self._roots),
-            },
+            source=source,
             folder=str(self.folder(run.run_id)),
-            mapped={"kind": FILE, "path": str(mapped)},
-            rejects={"kind": FILE, "path": str(rejects)},
+            mapped=mapped,
+            rejects=rejects,
             memory_limit=MEMORY_LIMIT,
             threads=THREADS,
             seeds={seed.name: self._seed(seed.path) for seed in flow.seeds},
@@ -62,18 +64,29 @@ class RunPaths:
         """Remove the run's folder. After a commit this comes last, since the folder proves the commit."""
         shutil.rmtree(self.folder(run.run_id), ignore_errors=True)
 
-    def _targets(self, run: Run, flow: Flow, wanted: Wanted, sources: list[Path]) -> tuple[Path, Path]:
-        values = {
-            "data": str(self._roots.data),
-            "flow": flow.name,
-            "version": flow.version,
-            "run_id": run.run_id,
-            "source_path": self._source_path(run, wanted, sources),
+    async def _source(self, run: Run, flow: Flow) -> tuple[Json, str]:
+        """Its place, and what `{source_path}` stands for in a target: never absolute, never with `..`."""
+        if query := flow.source.query:
+            return {"kind": "query", **asdict(query), "source_path": run.source_path}, run.source_path.lstrip(
+                "/"
+            )
+        wanted = Wanted(flow.source.uris, run.source_path)
+        sources = await run_sync(wanted.files, self._roots)
+        shown = str if wanted.is_single else self._roots.relative
+        place = {
+            "kind": "files",
+            "files": [{"path": str(source), "shown": shown(source)} for source in sources],
+            "looked_up": wanted.looked_up(self._roots),
         }
-        return self._roots.target(flow.mapped, values), self._roots.target(flow.rejects, values)
+        located = sources[0] if wanted.is_single else self._roots.located(run.source_path)
+        return place, self._roots.relative(located)
 
-    def _source_path(self, run: Run, wanted: Wanted, sources: list[Path]) -> str:
-        """What `{source_path}` stands for in a target: never absolute, never with `..`."""
-        if wanted.is_single:
-            return self._roots.relative(sources[0])
-        return self._roots.relative(self._roots.located(run.source_path))
+    def _mapped(self, flow: Flow, values: dict[str, str]) -> Json:
+        if isinstance(flow.mapped, str):
+            return self._file(flow.mapped, values)
+        columns = [[column.name, column.sql_type] for column in flow.columns]
+        batch = {"flow": flow.name, "source_path": values["source_path"]}
+        return {"kind": "database", **asdict(flow.mapped), "columns": columns, **batch}
+
+    def _file(self, template: str, values: dict[str, str]) -> Json:
+        return {"kind": FILE, "path": str(self._roots.target(template, values))}

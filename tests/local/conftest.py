@@ -1,8 +1,10 @@
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import postgres_server
 import pytest
+from local import table_run
 from local.flows import PEOPLE_CSV, write_flows
 from local.processes import leave_out_present_workers
 from local.wire import Wire
@@ -45,3 +47,22 @@ async def wire(server: lume_local.Server) -> AsyncIterator[Wire]:
     wire = Wire(server.base_url, server.api_key)
     async with wire.session:
         yield wire
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[postgres_server.Server]:
+    with postgres_server.running() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[table_run.Database]:
+    """An empty database of each kind, whose URL is in the environment."""
+    if request.param == "sqlite":
+        opened = table_run.sqlite(tmp_path, monkeypatch)
+    else:
+        opened = table_run.postgresql(request.getfixturevalue("postgres"), monkeypatch)
+    with opened as database:
+        yield database

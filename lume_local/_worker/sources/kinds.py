@@ -3,9 +3,10 @@
 from typing import Any
 
 from lume_local._worker.sources.local import LocalFiles
+from lume_local._worker.sources.query import QuerySource
 from lume_local._worker.sources.source import Source
 
-KINDS: dict[str, type[Source]] = {"files": LocalFiles}
+KINDS: dict[str, type[Source]] = {"files": LocalFiles, "query": QuerySource}
 
 
 def source_of(place: dict[str, Any], flow: dict[str, Any]) -> Source:

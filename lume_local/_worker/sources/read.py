@@ -15,6 +15,7 @@ from lume_local._worker.sources.json import read_json
 from lume_local._worker.sources.many import AllMalformed, one_after_the_other
 from lume_local._worker.sources.ndjson import read_ndjson
 from lume_local._worker.sources.parquet import read_parquet
+from lume_local._worker.sources.query_rows import read_rows
 from lume_local._worker.sources.reading import Reading
 from lume_local._worker.sources.source import File, Pause
 from lume_local._worker.statements import Layout
@@ -25,6 +26,7 @@ FORMATS: dict[str, Callable[[Reading], Layout]] = {
     "json": read_json,
     "parquet": read_parquet,
     "excel": read_excel,
+    "rows": read_rows,
 }
 """Readers by format: each counts what it reads in the reading's account and raises `SourceError`."""
 

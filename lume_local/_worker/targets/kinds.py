@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from lume_local._shared.commit import FILE, begun, committed
+from lume_local._worker.targets.database import DATABASE, DatabaseTarget
 from lume_local._worker.targets.files import FileTarget
 from lume_local._worker.targets.target import Target
 
-KINDS: dict[str, type[Target]] = {FILE: FileTarget}
+KINDS: dict[str, type[Target]] = {FILE: FileTarget, DATABASE: DatabaseTarget}
 
 
 def target_of(part: str, place: dict[str, Any], run_id: str) -> Target:

@@ -1,0 +1,101 @@
+"""What a flow version says of databases: the query of its source, the table of its target. Pure.
+
+Where a database is, and with which password, is in the environment of the server only: a flow names the variable.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from attrs import frozen
+
+from lume_local._flow.fields import FlowError, Table
+from lume_local._flow.query import QueryRefused, with_parameter
+
+RUN_COLUMN = "_lume_run_id"
+"""The column of a table that says which run has written a row."""
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,127}")
+_TABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}(\.[A-Za-z_][A-Za-z0-9_$]{0,62})?")
+_MODES = ("append", "replace_batch", "upsert")
+
+
+@frozen
+class QuerySource:
+    """A query, and the environment variable with the URL of its database."""
+
+    url_env: str
+    query: str
+
+
+@frozen
+class TableTarget:
+    """A table, and what happens to the rows that it has.
+
+    Attributes:
+        url_env: the environment variable with the URL of the database.
+        table: its name, with or without a schema.
+        mode: `append`; `replace_batch`, which takes the place of what the flow has loaded from the same source path;
+            or `upsert`, by `key`.
+        key: columns by which a row is told from others.
+    """
+
+    url_env: str
+    table: str
+    mode: str
+    key: tuple[str, ...]
+
+
+def read_query(table: Table) -> QuerySource:
+    """The keys of `[source]` with `format = "sql"`. Raises `FlowError`."""
+    source = QuerySource(_variable(table), table.text("query", longest=100_000))
+    try:
+        with_parameter(source.query, "?")
+    except QueryRefused as refused:
+        raise FlowError(table.at("query"), str(refused)) from None
+    return source
+
+
+def read_table(table: Table) -> TableTarget:
+    """`mapped` where it is a table of its own: `{ url_env = …, table = …, mode = … }`. Raises `FlowError`."""
+    mode = table.choice("mode", _MODES, default=None)
+    if mode is None:
+        raise FlowError(
+            table.at("mode"),
+            'is missing: "append" rows, "replace_batch" (those of the same source path) or "upsert" by a key',
+        )
+    key = tuple(table.scalars("key"))
+    target = TableTarget(_variable(table), table.text("table", pattern=_TABLE), mode, key)
+    table.no_more()
+    if (mode == "upsert") != bool(key):
+        raise FlowError(
+            table.at("key"), 'goes with mode = "upsert": the columns that tell one row from another'
+        )
+    return target
+
+
+def _variable(table: Table) -> str:
+    """The name of an environment variable. What might be a URL is not repeated: it may hold a password."""
+    name = table.text("url_env", longest=4096)
+    if not _VARIABLE.fullmatch(name):
+        raise FlowError(
+            table.at("url_env"),
+            "must name an environment variable of the server, such as WAREHOUSE_URL, that holds the URL",
+        )
+    return name
+
+
+def check_key(target: Any, columns: Mapping[str, bool], unique: Iterable[str]) -> None:
+    """That the key of an upsert tells all mapped rows apart, as far as the flow can say. Raises `FlowError`.
+
+    `columns` are the flow's, with whether each is required.
+    """
+    if not isinstance(target, TableTarget):
+        return
+    place = "target.mapped.key"
+    for name in target.key:
+        if name not in columns:
+            raise FlowError(place, f"{name!r} is not a column of this flow: {', '.join(columns)}")
+        if not columns[name]:
+            raise FlowError(place, f"{name!r} can be NULL, which equals nothing: say required = true there")
+    if len(target.key) == 1 and target.key[0] not in set(unique):
+        raise FlowError(place, f"{target.key[0]!r} can be there twice: say unique = true there")

@@ -1,0 +1,1 @@
+"""Databases as sources and targets: one file for each kind, behind the protocols in `database`."""

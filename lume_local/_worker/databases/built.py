@@ -1,0 +1,81 @@
+"""The rows of a run, built as Parquet in its folder, in the forms that databases take. Uses a DuckDB of its own."""
+
+# ruff: noqa: S608 - the parts of its SQL are constants or quoted.
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from attrs import frozen
+from duckdb import DuckDBPyConnection
+
+from lume_local._flow.definition import quoted
+from lume_local._worker.checks import text
+from lume_local._worker.databases.database import DatabaseTrouble
+
+_AT_ONCE = 1000
+
+
+@frozen
+class Built:
+    """Rows that are to be loaded.
+
+    Attributes:
+        connection: reads the file.
+        rows: SQL for the rows.
+    """
+
+    connection: DuckDBPyConnection
+    rows: str
+
+    def count(self) -> int:
+        """How many there are."""
+        row = self.connection.execute(f"SELECT count(*) FROM {self.rows}").fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def check_key(self, key: list[str]) -> None:
+        """That no two rows have the same key. Raises `DatabaseTrouble`."""
+        if not key:
+            return
+        names = ", ".join(map(quoted, key))
+        query = f"SELECT count(*) FROM (SELECT 1 FROM {self.rows} GROUP BY {names} HAVING count(*) > 1)"
+        row = self.connection.execute(query).fetchone()
+        assert row is not None
+        if row[0]:
+            raise DatabaseTrouble(
+                f"{row[0]:,} values of the key ({', '.join(key)}) are in several rows, of which an upsert could keep "
+                "only one: choose a key that tells all rows apart"
+            )
+
+    def write_csv(self, names: list[str], target: Path) -> int:
+        """As `COPY … (FORMAT csv)` of PostgreSQL reads it: NULL is nothing, every text is quoted. How many rows."""
+        columns = ", ".join(map(quoted, names))
+        row = self.connection.execute(
+            f"COPY (SELECT {columns} FROM {self.rows}) TO {text(str(target))} "
+            f"(FORMAT csv, HEADER false, FORCE_QUOTE ({columns}))"
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def batches(self, items: list[str]) -> Iterator[list[tuple[Any, ...]]]:
+        """The rows as Python values, some at a time; `items` are the expressions to select."""
+        found = self.connection.execute(f"SELECT {', '.join(items)} FROM {self.rows}")
+        while rows := found.fetchmany(_AT_ONCE):
+            yield rows
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Built]:
+    """The rows of a file, as long as the block lasts."""
+    with duckdb.connect(":memory:") as connection:
+        for setting in (
+            "memory_limit='256MB'",
+            "threads=1",
+            "TimeZone='UTC'",
+            "preserve_insertion_order=true",
+        ):
+            connection.execute(f"SET {setting}")
+        connection.execute(f"SET temp_directory={text(str(path.parent / 'load-spill'))}")
+        yield Built(connection, f"read_parquet({text(str(path))})")

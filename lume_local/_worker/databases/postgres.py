@@ -1,0 +1,64 @@
+"""Connections to PostgreSQL, by psycopg (extra `postgres`), and what its errors mean."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from lume_async._base.extras import require
+from lume_local._worker.databases.database import DatabaseTrouble
+from lume_local._worker.databases.url import DatabaseUrl
+
+if TYPE_CHECKING:
+    import psycopg
+
+_DEFAULTS = {"connect_timeout": "10", "tcp_user_timeout": "60000", "keepalives_idle": "30"}
+"""Of libpq, in seconds and milliseconds: so that a server that is gone is noticed. The URL may say otherwise."""
+_SESSION = {
+    "datestyle": "ISO, YMD",
+    "timezone": "UTC",
+    "intervalstyle": "iso_8601",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "lock_timeout": "60s",
+}
+"""One form of values, whatever the role's own settings are, and no endless wait for a lock."""
+
+
+def connect(url: DatabaseUrl) -> "psycopg.Connection[Any]":
+    """A connection. Raises `DatabaseTrouble`."""
+    try:
+        require("psycopg", "postgres", "a PostgreSQL database")
+        import psycopg
+        from psycopg.conninfo import conninfo_to_dict
+    except ImportError as error:  # psycopg raises it, too, where there is no libpq
+        raise DatabaseTrouble(str(error)) from None
+    try:
+        given = conninfo_to_dict(url.text)
+    except psycopg.Error:  # its words repeat a part of the URL
+        raise DatabaseTrouble(f"{url.env} does not hold a valid postgresql:// URL") from None
+    options: dict[str, Any] = {"application_name": "lume", **_DEFAULTS, **given, "client_encoding": "UTF8"}
+    with told(url, f"{url.shown} ({url.env}) can't be reached"):
+        connection = psycopg.connect(**options)
+        try:
+            for name, value in _SESSION.items():
+                connection.execute("SELECT set_config(%s, %s, false)", [name, value])
+            connection.commit()
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+@contextmanager
+def told(url: DatabaseUrl, what: str) -> Iterator[None]:
+    """Errors of psycopg as `DatabaseTrouble`: what could not be done, and the server's words."""
+    import psycopg
+
+    try:
+        yield
+    except psycopg.Error as error:
+        lost = isinstance(error, psycopg.OperationalError) and not isinstance(
+            error, psycopg.errors.LockNotAvailable
+        )
+        words = error.diag.message_primary or str(error) or type(error).__name__
+        raise DatabaseTrouble(f"{what}: {url.scrubbed(words)}", may_pass=lost) from None

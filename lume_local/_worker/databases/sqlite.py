@@ -1,0 +1,195 @@
+"""SQLite as a source and a target, by Python's own module."""
+
+# ruff: noqa: S608 - the parts of its SQL are constants or quoted.
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from decimal import Decimal
+from math import isfinite
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from lume_local._flow.databases import RUN_COLUMN
+from lume_local._flow.definition import quoted
+from lume_local._flow.query import with_parameter
+from lume_local._worker.checks import text
+from lume_local._worker.databases.built import opened
+from lume_local._worker.databases.columns import TableColumn, check_columns, check_unique, no_table
+from lume_local._worker.databases.database import DatabaseTrouble, Load, Row
+from lume_local._worker.databases.merge import check_all, on_conflict
+from lume_local._worker.databases.sqlite_types import SqliteTypes, item
+from lume_local._worker.databases.url import DatabaseUrl
+
+_PATIENCE = 60.0
+"""Seconds that another one's lock is waited for."""
+_AT_ONCE = 500
+_LOADS = (
+    "CREATE TABLE IF NOT EXISTS _lume_loads (run_id TEXT PRIMARY KEY, flow TEXT NOT NULL, source_path TEXT NOT NULL, "
+    "target TEXT NOT NULL, loaded_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)"
+)
+
+
+def connect(url: DatabaseUrl, mode: str) -> sqlite3.Connection:
+    """A connection to a file that is there; `mode` is `ro` or `rw`. Raises `DatabaseTrouble`."""
+    if not Path(url.path).is_file():
+        raise DatabaseTrouble(f"there is no SQLite file {url.path}, which {url.env} names")
+    with told(url, f"{url.shown} ({url.env}) can't be opened"):
+        connection = sqlite3.connect(
+            f"file:{quote(url.path)}?mode={mode}", uri=True, timeout=_PATIENCE, isolation_level=None
+        )
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+@contextmanager
+def told(url: DatabaseUrl, what: str) -> Iterator[None]:
+    """Errors of `sqlite3` as `DatabaseTrouble`."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        words = str(error)
+        if words.startswith("Could not decode to UTF-8"):
+            words = "a text in it is not UTF-8: let the query give hex() of it, or CAST it to a BLOB"
+        raise DatabaseTrouble(f"{what}: {words}", may_pass="locked" in words) from None
+
+
+class SqliteQuery:
+    """See `Query`."""
+
+    def __init__(self, url: DatabaseUrl, query: str, source_path: str) -> None:
+        self._url = url
+        self._connection = connect(url, "ro")
+        try:
+            with told(url, f"the query can't be run on {url.shown}"):
+                sent, has_parameter = with_parameter(query, "?1")
+                self._cursor = self._connection.execute(sent, [source_path] if has_parameter else [])
+        except BaseException:
+            self.close()
+            raise
+        self.names = [column[0] for column in self._cursor.description or ()]
+
+    def batches(self) -> Iterator[list[Row]]:
+        """Some rows at a time."""
+        while True:
+            with told(self._url, f"the query was broken off by {self._url.shown}"):
+                rows = self._cursor.fetchmany(_AT_ONCE)
+            if not rows:
+                return
+            yield [tuple(map(_as_text, row)) for row in rows]
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._connection.close()
+
+
+def _as_text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return f"\\x{value.hex()}"
+    number = repr(value)
+    # The same number without an exponent, which whole and decimal columns don't take.
+    return format(Decimal(number), "f") if "e" in number and isfinite(value) else number
+
+
+class SqliteLoader:
+    """See `Loader`. The transaction keeps other writers away from the file, for as long as the load lasts."""
+
+    def __init__(self, url: DatabaseUrl, load: Load) -> None:
+        self._url, self._load = url, load
+        self._connection: sqlite3.Connection | None = None
+
+    def check(self) -> None:
+        """The table has the flow's columns, and a unique index for an upsert; there is a table of loads."""
+        load, types = self._load, SqliteTypes()
+        with closing(connect(self._url, "rw")) as connection:
+            with told(self._url, f"{self._url.shown} can't be read"):
+                columns = self._columns(connection)
+                if not columns:
+                    raise no_table(load, self._url.shown, types)
+                check_columns(load, load.table, columns, types)
+                check_unique(load, load.table, self._unique(connection))
+            with told(self._url, f"{self._url.shown} can't be written to"):
+                connection.execute(_LOADS)
+
+    def _columns(self, connection: sqlite3.Connection) -> list[TableColumn]:
+        rows = connection.execute(
+            'SELECT c.name, c.type, c."notnull" AND c.dflt_value IS NULL, c.hidden IN (2, 3) '
+            "FROM sqlite_master AS t, pragma_table_xinfo(t.name) AS c "
+            "WHERE t.type = 'table' AND t.name = ? COLLATE NOCASE AND c.hidden <> 1",
+            [self._load.table],
+        ).fetchall()
+        spelled = {name.lower(): name for name in (*self._load.names, RUN_COLUMN)}  # case doesn't matter here
+        return [TableColumn(spelled.get(name.lower(), name), *map(_plain, rest)) for name, *rest in rows]
+
+    def _unique(self, connection: sqlite3.Connection) -> list[set[str]]:
+        spelled = {name.lower(): name for name in self._load.key}
+        query = (
+            "SELECT i.name, c.name FROM pragma_index_list(?1) AS i, pragma_index_info(i.name) AS c "
+            'WHERE i."unique" AND NOT i.partial '
+            "UNION ALL SELECT '', name FROM pragma_table_info(?1) WHERE pk"
+        )
+        found: dict[str, set[str]] = {}
+        for index, column in connection.execute(query, [self._load.table]):
+            name = column or ""  # an expression has none
+            found.setdefault(index, set()).add(spelled.get(name.lower(), name))
+        return list(found.values())
+
+    def fill(self, built: Path) -> bool:
+        """In one transaction: the claim, then the rows."""
+        load = self._load
+        with told(self._url, f"{load.table} in {self._url.shown} refuses the rows"):
+            self._connection = connection = connect(self._url, "rw")
+            connection.execute("BEGIN IMMEDIATE")
+            claimed = connection.execute(
+                "INSERT INTO _lume_loads (run_id, flow, source_path, target) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (run_id) DO NOTHING",
+                [load.run_id, load.flow, load.source_path, load.table],
+            )
+            if not claimed.rowcount:
+                self.close()
+                return False
+            if load.mode == "replace_batch":
+                connection.execute(
+                    f"DELETE FROM {quoted(load.table)} WHERE {RUN_COLUMN} IN "
+                    "(SELECT run_id FROM _lume_loads WHERE flow = ? AND source_path = ?)",
+                    [load.flow, load.source_path],
+                )
+            self._insert(connection, built)
+        return True
+
+    def _insert(self, connection: sqlite3.Connection, built: Path) -> None:
+        load = self._load
+        names = list(map(quoted, load.names))
+        items = [item(sql_type, quoted(name)) for name, sql_type in load.columns]
+        if any(column.name == RUN_COLUMN for column in self._columns(connection)):
+            names.append(RUN_COLUMN)
+            items.append(text(load.run_id))
+        values = ", ".join("?" * len(names))
+        insert = f"INSERT INTO {quoted(load.table)} ({', '.join(names)}) VALUES ({values}){on_conflict(load, names)}"
+        with opened(built) as rows:
+            rows.check_key(load.key)
+            written = sum(connection.executemany(insert, batch).rowcount for batch in rows.batches(items))
+            check_all(load, rows.count(), written)
+
+    def commit(self) -> None:
+        """The load is there for all to see."""
+        assert self._connection is not None
+        with told(self._url, f"{self._url.shown} can't commit"):
+            self._connection.execute("COMMIT")
+        self.close()
+
+    def close(self) -> None:
+        """What was not committed is undone."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, str) else bool(value)

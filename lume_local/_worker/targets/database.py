@@ -1,0 +1,91 @@
+"""A table of a database as a target.
+
+The transaction of the load is open from `prepare`, which does in it all that can fail, to `publish`, which commits
+it. A process that takes over does it all again: the first statement of the transaction claims the run, so that a load
+which was committed is not done twice.
+"""
+
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from lume_local._worker.databases.database import DatabaseTrouble, Load, Loader
+from lume_local._worker.databases.kinds import loader_of
+from lume_local._worker.databases.url import DatabaseUrl
+from lume_local._worker.targets.target import Begin, Step, TargetError
+
+DATABASE = "database"
+"""The kind of its steps."""
+_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Seconds between attempts to reach a database that is away after the run has committed: it may be restarting."""
+_prepared: dict[str, Loader] = {}
+"""The open transactions of this process, by run."""
+
+
+class DatabaseTarget:
+    """See `Target`.
+
+    Args:
+        part: `mapped`.
+        place: the members of `Load`, but for the run's, and its `kind`.
+        run_id: claims the load.
+    """
+
+    suffix = ".parquet"
+
+    def __init__(self, part: str, place: dict[str, Any], run_id: str) -> None:
+        self._part = part
+        self._load = Load(**{name: value for name, value in place.items() if name != "kind"}, run_id=run_id)
+        self.place = f"{self._load.url_env}?table={self._load.table}"
+        self.location = ""
+
+    def check(self) -> None:
+        """The table is there, and takes such rows."""
+        try:
+            # Without user, password and options.
+            self.location = f"{DatabaseUrl.of(self._load.url_env).shown}?table={self._load.table}"
+            loader_of(self._load).check()
+        except DatabaseTrouble as trouble:
+            raise TargetError(f"target.{self._part}: {trouble}") from None
+
+    def prepare(self, built: Path, begin: Begin) -> Step:
+        """The whole load, but for its commit."""
+        run_id = self._load.run_id
+        begin({"kind": DATABASE, "run_id": run_id})
+        try:
+            loader = _prepared[run_id] = loader_of(self._load)
+            loader.fill(built)
+        except DatabaseTrouble as trouble:
+            raise TargetError(f"target.{self._part}: {trouble}") from None
+        return {"kind": DATABASE, "part": self._part, "from": str(built), "load": self._load.plain()}
+
+    @staticmethod
+    def publish(step: Step) -> None:
+        """Commit the load, or do it where it was not done before."""
+        load = Load(**step["load"])
+        for pause in (*_PAUSES, None):
+            try:
+                return _done(load, Path(step["from"]))
+            except DatabaseTrouble as trouble:
+                if pause is None or not trouble.may_pass:
+                    raise TargetError(
+                        f"{trouble}. Whether its rows are in {load.table} can be seen in _lume_loads, which then has "
+                        f"the run {load.run_id}"
+                    ) from None
+                time.sleep(pause)
+
+    @staticmethod
+    def abandon(step: Step) -> None:
+        """A transaction that is still open is undone; one of a process that is gone, the database has undone."""
+        if loader := _prepared.pop(step["run_id"], None):
+            loader.close()
+
+
+def _done(load: Load, built: Path) -> None:
+    if prepared := _prepared.pop(load.run_id, None):
+        with closing(prepared):
+            return prepared.commit()
+    with closing(loader_of(load)) as loader:
+        if loader.fill(built):
+            loader.commit()

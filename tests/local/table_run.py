@@ -1,0 +1,93 @@
+"""One run of the engine in this process, between a query and a table."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import postgres_server
+import pytest
+from attrs import frozen
+from local.flows import people
+
+from lume_local._flow.definition import Flow, read_definition
+from lume_local._shared.protocol import Execute
+from lume_local._worker.compile import compile_flow
+from lume_local._worker.engine import Run, connect
+
+ENV = "WAREHOUSE_URL"
+NUMBERS = {"id": {"type": "integer", "required": True, "unique": True}, "name": {"type": "string"}}
+
+
+@frozen
+class Database:
+    """A real database, empty at first, whose URL is in the environment."""
+
+    kind: str
+    shown: str
+    execute: Callable[..., list[tuple[Any, ...]]]
+
+
+@contextmanager
+def sqlite(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    path = folder / "warehouse.db"
+    monkeypatch.setenv(ENV, f"sqlite:///{path}")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 1")
+
+    def execute(statement: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(path)) as connection, connection:
+            return connection.execute(statement, parameters).fetchall()
+
+    yield Database("sqlite", f"sqlite:///{path}", execute)
+
+
+@contextmanager
+def postgresql(server: postgres_server.Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    monkeypatch.setenv(ENV, server.url)
+    server.execute("DROP SCHEMA public CASCADE")
+    server.execute("CREATE SCHEMA public")
+    yield Database("postgresql", server.shown, server.execute)
+
+
+def flow_of(**changes: Any) -> Flow:
+    """A flow from a query into a table; `query` and `mapped` change a part of it."""
+    source = {"format": "sql", "url_env": ENV, "query": changes.pop("query", "SELECT id, name FROM people")}
+    definition = {"source": source, "columns": NUMBERS, **changes}
+    return read_definition(people(**definition))
+
+
+def job_of(
+    flow: Flow, folder: Path, run_id: str = "run_1", source_path: str = "b1", source: Any = None
+) -> Execute:
+    """What a server would ask a worker for."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with connect() as connection:
+        compiled = compile_flow(connection, flow)
+    query = flow.source.query
+    place = source or {
+        **{"kind": "query", "url_env": query.url_env, "query": query.query, "source_path": source_path},
+    }
+    mapped: dict[str, Any] = {"kind": "file", "path": str(folder / "mapped.ndjson")}
+    if not isinstance(flow.mapped, str):
+        columns = [[column.name, column.sql_type] for column in flow.columns]
+        one = flow.mapped
+        table = {"url_env": one.url_env, "table": one.table, "mode": one.mode, "key": list(one.key)}
+        mapped = {
+            "kind": "database",
+            **table,
+            "columns": columns,
+            "flow": flow.name,
+            "source_path": source_path,
+        }
+    rejects = {"kind": "file", "path": str(folder / "rejects.csv")}
+    return Execute(run_id, compiled, place, str(folder / "run"), mapped, rejects, "1GB", 2)
+
+
+def execute(flow: Flow, folder: Path, run_id: str = "run_1", source_path: str = "b1") -> dict[str, Any]:
+    """Run it; what its commit records."""
+    job = job_of(flow, folder / run_id, run_id, source_path)
+    Path(job.folder).mkdir()
+    with connect() as connection:
+        return Run(connection, job, lambda name, rows: None).execute()

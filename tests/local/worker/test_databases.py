@@ -1,0 +1,191 @@
+"""What holds for every kind of database, as a source and as a target."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local.table_run import ENV, NUMBERS, Database, execute, flow_of
+
+from lume_local._shared.commit import committed
+from lume_local._worker.engine import RunFailed
+from lume_local._worker.targets import kinds
+
+TABLE = "CREATE TABLE people (id integer PRIMARY KEY, name text)"
+CLEAN = "CREATE TABLE clean (id bigint PRIMARY KEY, name text, _lume_run_id text)"
+
+
+def into(mode: str, table: str = "clean", **more: Any) -> dict[str, Any]:
+    return {"target": {"mapped": {"url_env": ENV, "table": table, "mode": mode, **more}}}
+
+
+def fill(database: Database, *rows: tuple[Any, ...]) -> None:
+    database.execute(TABLE)
+    marks = "?, ?" if database.kind == "sqlite" else "%s, %s"
+    for row in rows:
+        database.execute(f"INSERT INTO people VALUES ({marks})", row)
+
+
+def mapped(folder: Path) -> str:
+    return (folder / "mapped.ndjson").read_text()
+
+
+def test_a_query_is_mapped_and_rejected_with_all_its_rows(database: Database, tmp_path: Path) -> None:
+    fill(database, (1, "a"), (2, None), (3, ""), (4, 'x,"y"\n\rz'), (5, "  ü "))
+    columns = {**NUMBERS, "name": {"sql": "name", "required": True, "enum": ["a", "", "  ü "]}}
+    record = execute(flow_of(columns=columns), tmp_path)
+    assert record["status"] == "PARTIAL_FAILED"
+    metrics = record["metrics"]
+    assert (metrics["rows_read"], metrics["rows_mapped"], metrics["rows_rejected"]) == (5, 3, 2)
+    assert metrics["source"]["records"] == 5
+    lines = ['{"id":1,"name":"a"}', '{"id":3,"name":""}', '{"id":5,"name":"  ü "}']
+    assert mapped(tmp_path / "run_1").splitlines() == lines
+    rejects = (tmp_path / "run_1/rejects.csv").read_bytes().decode()
+    assert rejects.splitlines()[1] == "2,,name: is required,2,,", "NULL"
+    assert '4,"x,""y""\n\rz",' in rejects
+
+
+def test_the_source_path_is_a_parameter(database: Database, tmp_path: Path) -> None:
+    fill(database, (1, "a"), (2, "x' OR '1'='1"))
+    query = "SELECT id, name /* :nothing */ FROM people WHERE name = :source_path AND ':source_path' <> ':b'"
+    flow = flow_of(query=query)
+    assert execute(flow, tmp_path, "run_1", "x' OR '1'='1")["metrics"]["rows_read"] == 1
+    assert mapped(tmp_path / "run_1") == '{"id":2,"name":"x\' OR \'1\'=\'1"}\n'
+    assert execute(flow, tmp_path, "run_2", "nobody")["metrics"]["rows_read"] == 0
+
+
+def test_many_rows_come_in_batches_and_in_order(database: Database, tmp_path: Path) -> None:
+    query = (
+        "WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < 30000) "
+        "SELECT id, CAST(id AS text) AS name FROM n"
+    )
+    record = execute(flow_of(query=query, target={"mapped": "m.csv"}), tmp_path)
+    assert record["metrics"]["rows_mapped"] == 30_000
+    assert mapped(tmp_path / "run_1").splitlines()[::10_000] == [
+        f'{{"id":{n},"name":"{n}"}}' for n in (1, 10_001, 20_001)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("SELECT id FROM people", "has no column 'name', which people:v1 reads"),
+        ("SELECT id, name, name FROM people", "names 'name' 2 times"),
+        ("SELECT nothing FROM people", "the query can't be run on"),
+        ("SELECT id, name FROM nowhere", "nowhere"),
+        ("DELETE FROM people", "the query can't be run on|gives no columns|attempt to write"),
+    ],
+)
+def test_a_query_that_does_not_do_fails_before_anything_is_read(
+    database: Database, tmp_path: Path, query: str, words: str
+) -> None:
+    fill(database, (1, "a"))
+    with pytest.raises(RunFailed, match=words):
+        execute(flow_of(query=query), tmp_path)
+    assert database.execute("SELECT count(*) FROM people") == [(1,)]
+    assert list((tmp_path / "run_1/run").iterdir()) == []
+
+
+def test_rows_are_appended_once(database: Database, tmp_path: Path) -> None:
+    fill(database, (1, "a"), (2, None), (3, ""))
+    database.execute(CLEAN)
+    database.execute("INSERT INTO clean VALUES (0, 'old', 'run_0')")
+    record = execute(flow_of(**into("append")), tmp_path)
+    there = [(0, "old", "run_0"), (1, "a", "run_1"), (2, None, "run_1"), (3, "", "run_1")]
+    assert database.execute("SELECT * FROM clean ORDER BY id") == there
+    assert record["target_locations"]["mapped"] == f"{database.shown}?table=clean"
+    assert committed(tmp_path / "run_1/run") == record
+    assert kinds.finish(tmp_path / "run_1/run") == record, "by another process, after a kill"
+    assert database.execute("SELECT * FROM clean ORDER BY id") == there
+    assert database.execute("SELECT run_id, flow, source_path, target FROM _lume_loads") == [
+        ("run_1", "people", "b1", "clean")
+    ]
+
+
+def test_a_batch_takes_the_place_of_the_one_before(database: Database, tmp_path: Path) -> None:
+    fill(database, (1, "a"), (2, "b"))
+    database.execute(CLEAN)
+    database.execute("INSERT INTO clean VALUES (0, 'other', NULL)")
+    query = "SELECT id + CASE :source_path WHEN 'b2' THEN 10 ELSE 0 END AS id, name FROM people"
+    flow = flow_of(query=query, **into("replace_batch"))
+    for number, batch in enumerate(["b1", "b2", "b1"]):
+        execute(flow, tmp_path, f"run_{number}", batch)
+    assert database.execute("SELECT id, _lume_run_id FROM clean ORDER BY id") == [
+        *((0, None), (1, "run_2"), (2, "run_2"), (11, "run_1"), (12, "run_1")),
+    ]
+
+
+def test_an_upsert_changes_what_is_there(database: Database, tmp_path: Path) -> None:
+    fill(database, (1, "new"), (2, "b"))
+    database.execute("CREATE TABLE clean (id bigint PRIMARY KEY, name text, more text)")
+    database.execute("INSERT INTO clean VALUES (1, 'old', 'kept'), (3, 'c', NULL)")
+    execute(flow_of(**into("upsert", key=["id"])), tmp_path)
+    assert database.execute("SELECT * FROM clean ORDER BY id") == [
+        *((1, "new", "kept"), (2, "b", None), (3, "c", None)),
+    ]
+
+
+def test_a_key_that_is_there_twice_fails_the_run(database: Database, tmp_path: Path) -> None:
+    fill(database, (1, "a"), (2, "a"))
+    database.execute("CREATE TABLE clean (id bigint, name text UNIQUE)")
+    columns = {"id": {"type": "integer"}, "name": {"sql": "name", "required": True}}
+    columns["kind"] = {"sql": "'k'", "required": True}
+    database.execute("ALTER TABLE clean ADD COLUMN kind text")
+    database.execute("CREATE UNIQUE INDEX both_ ON clean (name, kind)")
+    flow = flow_of(columns=columns, **into("upsert", key=["kind", "name"]))
+    with pytest.raises(RunFailed, match=r"1 values of the key \(kind, name\) are in several rows"):
+        execute(flow, tmp_path)
+    assert database.execute("SELECT count(*) FROM clean") == [(0,)]
+    assert database.execute("SELECT count(*) FROM _lume_loads") == [(0,)]
+
+
+def test_rows_that_the_table_refuses_fail_the_run_and_leave_nothing(
+    database: Database, tmp_path: Path
+) -> None:
+    fill(database, (1, "a"), (2, "b"), (3, None))
+    database.execute("CREATE TABLE clean (id bigint CHECK (id < 2), name text)")
+    columns = {**NUMBERS, "name": {"sql": "name", "required": True}}
+    with pytest.raises(RunFailed, match=r"target.mapped: clean in .* refuses the rows: .*"):
+        execute(flow_of(columns=columns, **into("append")), tmp_path)
+    assert database.execute("SELECT count(*) FROM clean") == [(0,)]
+    assert database.execute("SELECT count(*) FROM _lume_loads") == [(0,)]
+    assert not (tmp_path / "run_1/rejects.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("table", "mode", "words"),
+    [
+        (
+            "other (id integer)",
+            "append",
+            "there is no table clean in .*: create it, for example CREATE TABLE clean",
+        ),
+        ("clean (id integer)", "append", "name text is missing"),
+        ("clean (id integer, nane text)", "append", r"name text is missing \(there is nane\)"),
+        ("clean (id text, name text)", "append", "id is text, not (bigint|integer)"),
+        ("clean (id integer, name integer)", "append", "name is integer, not text"),
+        ("clean (id integer, name text, must integer NOT NULL)", "append", "must must have a value"),
+        ("clean (id integer, name text)", "replace_batch", "_lume_run_id text is missing"),
+        ("clean (id integer, name text)", "upsert", "no unique index on the key .*CREATE UNIQUE INDEX"),
+    ],
+)
+def test_a_table_that_does_not_fit_fails_the_run_before_anything_is_read(
+    database: Database, tmp_path: Path, table: str, mode: str, words: str
+) -> None:
+    fill(database, (1, "a"))
+    database.execute(f"CREATE TABLE {table}")
+    key = {"key": ["id"]} if mode == "upsert" else {}
+    columns = {**NUMBERS, "id": {**NUMBERS["id"], "sql_type": "INTEGER"}}
+    with pytest.raises(RunFailed, match=f"target.mapped: .*(?i:{words})"):
+        execute(flow_of(columns=columns, **into(mode, **key)), tmp_path)
+    assert list((tmp_path / "run_1/run").iterdir()) == []
+
+
+@pytest.mark.parametrize("url", ["", "secret", "mysql://u:secret@h/db", "sqlite:////nowhere/secret-not.db"])
+def test_a_wrong_url_is_an_error_that_does_not_repeat_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv(ENV, url)
+    with pytest.raises(RunFailed, match=ENV) as caught:
+        execute(flow_of(), tmp_path)
+    assert "secret" not in str(caught.value).replace("/nowhere/secret-not.db", "")
+    assert list((tmp_path / "run_1/run").iterdir()) == []

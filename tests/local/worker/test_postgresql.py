@@ -1,0 +1,225 @@
+"""PostgreSQL's own types, rights and ways to be away."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import postgres_server
+import pytest
+from components import package
+from local import table_run
+from local.table_run import ENV, Database, execute, flow_of
+
+from lume_local._worker.databases import postgres as connections
+from lume_local._worker.databases.postgres_types import PostgresTypes
+from lume_local._worker.engine import RunFailed
+
+TYPES = """
+CREATE TABLE kinds (
+    n numeric, f double precision, r real, b boolean, d date, t time, ts timestamp, tz timestamptz, j jsonb,
+    raw bytea, a integer[], u uuid, i interval, c char(3)
+)
+"""
+VALUES = """
+INSERT INTO kinds VALUES (
+    123456789012345678901234567890.1234567890, 0.1, 0.1, true, '2024-02-29', '10:00:00.5', '2024-02-29 10:00',
+    '2024-02-29 10:00+02', '{"k": [1, "x"]}', '\\x00ff', '{1,NULL,3}', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11',
+    '1 day 2 hours', 'x'
+), (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)
+"""
+NAMES = ["n", "f", "r", "b", "d", "t", "ts", "tz", "j", "raw", "a", "u", "i", "c"]
+
+
+@pytest.fixture
+def database(postgres: postgres_server.Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    with table_run.postgresql(postgres, monkeypatch) as database:
+        yield database
+
+
+def test_every_type_comes_as_one_text(database: Database, tmp_path: Path) -> None:
+    database.execute(TYPES)
+    database.execute(VALUES)
+    database.execute("ALTER ROLE lume SET datestyle = 'German'")
+    database.execute("ALTER ROLE lume SET timezone = 'Asia/Tokyo'")
+    try:
+        flow = flow_of(query="SELECT * FROM kinds", columns={name: {} for name in NAMES})
+        execute(flow, tmp_path)
+    finally:
+        database.execute("ALTER ROLE lume RESET ALL")
+    rows = duckdb.sql(
+        f"FROM read_ndjson('{tmp_path}/run_1/mapped.ndjson', columns={dict.fromkeys(NAMES, 'VARCHAR')})"
+    )
+    first, second = rows.fetchall()
+    assert first == (
+        *("123456789012345678901234567890.1234567890", "0.1", "0.1", "t", "2024-02-29", "10:00:00.5"),
+        *("2024-02-29 10:00:00", "2024-02-29 08:00:00+00", '{"k": [1, "x"]}', "\\x00ff", "{1,NULL,3}"),
+        *("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "P1DT2H", "x  "),
+    )
+    assert second == (None,) * len(NAMES)
+
+
+def test_values_come_back_as_they_were(database: Database, tmp_path: Path) -> None:
+    types = [
+        "numeric(38,10)",
+        "double precision",
+        "real",
+        "boolean",
+        "date",
+        "time",
+        "timestamp",
+        "timestamptz",
+        "uuid",
+    ]
+    names = ["n", "f", "r", "b", "d", "t", "ts", "tz", "u"]
+    sql_types = [
+        "DECIMAL(38,10)",
+        "DOUBLE",
+        "FLOAT",
+        "BOOLEAN",
+        "DATE",
+        "TIME",
+        "TIMESTAMP",
+        "TIMESTAMPTZ",
+        "UUID",
+    ]
+    kinds = ["number", "number", "number", "boolean", *["string"] * 5]
+    database.execute(TYPES)
+    database.execute(VALUES)
+    listed = ", ".join(f"{name} {kind}" for name, kind in zip(names, types, strict=True))
+    database.execute(f"CREATE TABLE clean ({listed})")
+    columns = {
+        name: {"type": kind, "sql_type": sql_type}
+        for name, kind, sql_type in zip(names, kinds, sql_types, strict=True)
+    }
+    target = {"mapped": {"url_env": ENV, "table": "public.clean", "mode": "append"}}
+    metrics = execute(
+        flow_of(
+            query="SELECT * FROM kinds WHERE n < 1e28 OR n IS NULL OR n > 0", columns=columns, target=target
+        ),
+        tmp_path,
+    )["metrics"]
+    assert metrics["rows_mapped"] == 1, "the other number has too many digits"
+    database.execute("UPDATE kinds SET n = 12345678901234567890.0123456789 WHERE n IS NOT NULL")
+    execute(
+        flow_of(query="SELECT * FROM kinds WHERE n > 0", columns=columns, target=target), tmp_path, "run_2"
+    )
+    query = f"SELECT {', '.join(names)} FROM {{}} WHERE n IS NOT NULL"
+    assert database.execute(query.format("clean")) == database.execute(query.format("kinds"))
+    assert database.execute("SELECT count(*) FROM clean") == [(2,)]
+
+
+def test_a_text_at_which_copy_would_end(database: Database, tmp_path: Path) -> None:
+    database.execute("CREATE TABLE clean (v text)")
+    target = {"mapped": {"url_env": ENV, "table": "clean", "mode": "append"}}
+    values = ["\\.", "", None, "a\n\\.\nb", '"', "\\N", "\r"]
+    query = r"""SELECT v FROM (VALUES (1, '\.'), (2, ''), (3, NULL), (4, E'a\n\\.\nb'), (5, '"'),
+        (6, '\N'), (7, E'\r')) AS x (n, v) ORDER BY n"""
+    execute(flow_of(query=query, columns={"v": {}}, target=target), tmp_path)
+    assert [v for (v,) in database.execute("SELECT v FROM clean")] == values
+
+
+def test_a_role_without_the_right(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.execute("CREATE TABLE clean (v text)")
+    database.execute("CREATE ROLE reader LOGIN PASSWORD 'p'")
+    database.execute("GRANT USAGE ON SCHEMA public TO reader")
+    database.execute("GRANT SELECT ON clean TO reader")
+    monkeypatch.setenv(ENV, re.sub("//.*@", "//reader:p@", postgres_url()))
+    target = {"mapped": {"url_env": ENV, "table": "clean", "mode": "append"}}
+    try:
+        with pytest.raises(RunFailed, match=f"the user of {ENV} has no right to INSERT on clean"):
+            execute(flow_of(query="SELECT 'a' AS v", columns={"v": {}}, target=target), tmp_path)
+    finally:
+        database.execute("DROP OWNED BY reader")
+        database.execute("DROP ROLE reader")
+
+
+def postgres_url() -> str:
+    return os.environ[ENV]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("s3cret", "s4cret"), "password authentication failed"),
+        (("/postgres", "/nothing"), 'database "nothing" does not exist'),
+        (("127.0.0.1:", "127.0.0.1:1"), "does not hold a valid URL|can't be reached"),
+        (("%20", "@"), "percent-encoded"),
+        (("%20", "%2"), "does not hold a valid|can't be reached"),
+        (("%20", "/"), "percent-encoded"),
+        (("%20", "#"), "percent-encoded"),
+    ],
+)
+def test_a_wrong_url_says_what_is_wrong_and_no_secret(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: tuple[str, str], words: str
+) -> None:
+    monkeypatch.setenv(ENV, postgres_url().replace(*change))
+    with pytest.raises(RunFailed, match=words) as caught:
+        execute(flow_of(), tmp_path)
+    assert not re.search("s3cret|s4cret|ä|C3|p%|%2[^0F3]", str(caught.value))
+    assert list((tmp_path / "run_1/run").iterdir()) == []
+
+
+def test_a_dead_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENV, f"postgresql://u:pass@127.0.0.1:{postgres_server.free_port()}/db")
+    with pytest.raises(
+        RunFailed, match=r"postgresql://127.0.0.1:\d+/db \(WAREHOUSE_URL\) can't be reached: .*refused"
+    ):
+        execute(flow_of(), tmp_path)
+
+
+def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: str) -> None:
+        raise ModuleNotFoundError("a PostgreSQL database needs psycopg: pip install 'lume-client[postgres]'")
+
+    monkeypatch.setattr(connections, "require", missing)
+    monkeypatch.setenv(ENV, "postgresql://u:pass@127.0.0.1/db")
+    with pytest.raises(RunFailed, match=r"needs psycopg: pip install"):
+        execute(flow_of(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "sql_type", "fits"),
+    [
+        ("bigint", "INTEGER", True),
+        ("integer", "BIGINT", False),
+        ("numeric", "HUGEINT", True),
+        ("numeric(20,0)", "UBIGINT", True),
+        ("numeric(19,0)", "UBIGINT", False),
+        ("numeric(12,2)", "DECIMAL(12,2)", True),
+        ("numeric(12,3)", "DECIMAL(12,2)", False),
+        ("numeric(13,3)", "DECIMAL(12,2)", True),
+        ("real", "DOUBLE", False),
+        ("character varying(5)", "VARCHAR", True),
+        ("integer", "VARCHAR", False),
+        ("timestamp with time zone", "TIMESTAMP", False),
+        ("boolean", "DECIMAL(2,1)", False),
+    ],
+)
+def test_which_column_holds_which_type(given: str, sql_type: str, fits: bool) -> None:
+    types = PostgresTypes()
+    assert types.fits(given, sql_type) is fits
+    assert types.fits(types.best(sql_type), sql_type)
+
+
+def test_a_server_that_ends_while_it_gives_rows(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    psycopg = package("psycopg")
+    ended: list[object] = []
+
+    class Cursor(psycopg.RawCursor):  # type: ignore[name-defined,misc]
+        def execute(self, query: str, *args: object, **more: object) -> object:
+            if "FETCH FORWARD 1000 " in query and not ended:
+                ended.append(
+                    database.execute("SELECT pg_terminate_backend(%s)", [self.connection.info.backend_pid])
+                )
+            return super().execute(query, *args, **more)
+
+    monkeypatch.setattr(psycopg, "RawCursor", Cursor)
+    with pytest.raises(RunFailed, match="the query was broken off by postgresql://127"):
+        execute(flow_of(query="SELECT id, '' AS name FROM generate_series(1, 5000) AS id"), tmp_path)
+    assert ended

@@ -1,0 +1,109 @@
+"""A PostgreSQL that tests start themselves: a data folder, a port and a password of its own."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from components import component, package
+
+USER, PASSWORD = "lume", "s3cret pässword"
+QUOTED = "s3cret%20p%C3%A4ssword"
+
+
+@frozen
+class Server:
+    folder: Path
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://{USER}:{QUOTED}@127.0.0.1:{self.port}/postgres"
+
+    @property
+    def shown(self) -> str:
+        """What may be seen of the URL."""
+        return f"postgresql://127.0.0.1:{self.port}/postgres"
+
+    def execute(self, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+        psycopg = package("psycopg")
+        with psycopg.connect(self.url) as connection:
+            cursor = connection.execute(statement, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+
+@contextmanager
+def running() -> Iterator[Server]:
+    initdb, postgres = component("initdb"), component("postgres")
+    package("psycopg")
+    as_user: dict[str, Any] = {}
+    if os.getuid() == 0:  # which PostgreSQL refuses to be
+        as_user = {"user": "postgres", "group": "postgres", "extra_groups": []}
+    folder = Path(tempfile.mkdtemp(prefix="lume-postgres-"))
+    try:
+        (folder / "password").write_text(PASSWORD, encoding="utf-8")
+        for path in (folder, folder / "password"):
+            if as_user:
+                shutil.chown(path, "postgres", "postgres")
+        options = f"-U {USER} -A scram-sha-256 --no-sync -E UTF8 --locale=C".split()
+        made = subprocess.run(
+            [initdb, "-D", str(folder / "data"), f"--pwfile={folder / 'password'}", *options],
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            **as_user,
+        )
+        assert made.returncode == 0, made.stderr
+        server = Server(folder, free_port())
+        with started(server, postgres, as_user):
+            yield server
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def started(server: Server, postgres: str, as_user: dict[str, Any]) -> Iterator[None]:
+    settings = ["fsync=off", "listen_addresses=127.0.0.1", f"unix_socket_directories={server.folder}"]
+    options = [word for setting in settings for word in ("-c", setting)]
+    with (server.folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [postgres, "-D", str(server.folder / "data"), "-p", str(server.port), *options],
+            stdout=log,
+            stderr=log,
+            cwd=server.folder,
+            **as_user,
+        )
+    try:
+        wait_until_up(server, process)
+        yield
+    finally:
+        process.send_signal(signal.SIGQUIT)  # at once
+        process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def wait_until_up(server: Server, process: "subprocess.Popen[bytes]") -> None:
+    psycopg = package("psycopg")
+    deadline = time.monotonic() + 30
+    while True:
+        assert process.poll() is None, (server.folder / "log").read_text()
+        try:
+            server.execute("SELECT 1")
+        except psycopg.OperationalError:
+            assert time.monotonic() < deadline, (server.folder / "log").read_text()
+            time.sleep(0.05)
+        else:
+            return
