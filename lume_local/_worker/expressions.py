@@ -15,7 +15,7 @@ from lume_local._flow.definition import RESERVED
 from lume_local._flow.fields import FlowError
 from lume_local._worker.cleaners.unread import Unread
 from lume_local._worker.lookups import Lookups
-from lume_local._worker.tree import classed, is_text, refs
+from lume_local._worker.tree import classed, is_text, refs, text_of
 from lume_local._worker.written import written
 
 _ALLOWED = frozenset(
@@ -91,7 +91,7 @@ class Expression:
         sql: its text.
         reads: the columns that it reads.
         can_throw: whether a row can make it throw.
-        unread: a condition for "a cleaner in it can't read its value"; None where there is no such cleaner.
+        unread: a condition for "a cleaner in it can't read its value", and the like; None where there is none.
     """
 
     sql: str
@@ -135,6 +135,11 @@ class Judge:
             sql = written(self._connection, tree)
             lost = " OR ".join(dict.fromkeys(f"{lookup.key_name} IS NULL" for lookup in used))
             unread = f"({lost} OR {unread})" if unread else f"({lost})"
+        elif unread is None and (parts := _date_of_text(tree)):
+            # TRY costs four times as much where a few values of many are no dates; the answers are the same.
+            value, formats = (written(self._connection, part) for part in parts)
+            sql = f"try_strptime({value}, {formats})"
+            unread = f"({sql} IS NULL AND {value} IS NOT NULL)"
         return Expression(sql, tuple(seen), unread is not None or not _is_total(tree), unread)
 
     def _parse(self, place: str, statement: str) -> dict[str, Any]:
@@ -216,6 +221,18 @@ class Judge:
             ).fetchall():
                 self._kinds.setdefault(name, set()).add(kind)
         return self._kinds
+
+
+def _date_of_text(node: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The value and the formats of an expression that is a call of strptime, if nothing else in it can throw."""
+    if node["class"] != "FUNCTION" or node["function_name"].lower() != "strptime":
+        return None
+    arguments = list(classed(node))
+    if len(arguments) != 2 or not _is_total(arguments[0]):
+        return None
+    value, formats = arguments
+    each = [formats] if formats["class"] == "CONSTANT" else list(classed(formats))
+    return (value, formats) if each and all(text_of(one) is not None for one in each) else None
 
 
 def _is_total(node: dict[str, Any]) -> bool:

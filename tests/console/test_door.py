@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from components import package
+
 from console.site import GOOD, Site
 
 expect = package("playwright.sync_api").expect
