@@ -55,13 +55,16 @@ async def _mapped(expanded: Any, ti: Any) -> dict[str, Any] | None:
 
 
 async def _values(value: Any, ti: Any) -> list[Any] | None:
-    """A list as it stands, or the whole output of a task; `map` and `zip` need a worker."""
+    """A list as it stands, or the output of a task; `map`, `zip` and the outputs of mapped tasks need a worker.
+
+    The triggerer may fetch single XComs only: the question for all of a task is never answered there.
+    """
     if isinstance(value, list):
         return value
     operator, key = getattr(value, "operator", None), getattr(value, "key", None)
-    if operator is None or key is None:
+    if operator is None or key is None or operator.is_mapped:
         return None
-    pulled = await ti.axcom_pull(task_ids=operator.task_id, key=key)
+    pulled = await ti.axcom_pull(task_ids=operator.task_id, key=key, map_indexes=-1)
     return pulled if isinstance(pulled, list) else None
 
 

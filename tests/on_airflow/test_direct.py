@@ -16,7 +16,8 @@ class TI:
         self.map_index = map_index
         self.outputs = outputs
 
-    async def axcom_pull(self, *, task_ids: str, key: str) -> Any:
+    async def axcom_pull(self, *, task_ids: str, key: str, map_indexes: int) -> Any:
+        assert map_indexes == -1, "the triggerer may fetch single XComs only"
         return self.outputs[task_ids]
 
 
@@ -27,8 +28,8 @@ async def arguments(expanded: Any, ti: TI, **partial: Any) -> Any:
     return await _direct.arguments(trigger, None, {"ds": "2026-01-02"})
 
 
-def output(task_id: str) -> Any:
-    return SimpleNamespace(operator=SimpleNamespace(task_id=task_id), key="return_value")
+def output(task_id: str, *, is_mapped: bool = False) -> Any:
+    return SimpleNamespace(operator=SimpleNamespace(task_id=task_id, is_mapped=is_mapped), key="return_value")
 
 
 async def test_a_list_is_picked_from_by_the_map_index() -> None:
@@ -58,6 +59,13 @@ async def test_a_file_name_is_no_template() -> None:
     assert found["task_id"] == "{{ not rendered }}"
 
 
-@pytest.mark.parametrize("expanded", [{"source_path": SimpleNamespace()}, [{"source_path": "a"}]])
+@pytest.mark.parametrize(
+    "expanded",
+    [
+        {"source_path": SimpleNamespace()},
+        {"source_path": output("x", is_mapped=True)},
+        [{"source_path": "a"}],
+    ],
+)
 async def test_what_only_a_worker_can_look_up(expanded) -> None:
     assert await arguments(expanded, TI(0)) is None

@@ -1,6 +1,8 @@
 """Runs the scenarios one after the other on one deployment, and prints a table of what came of them."""
 
 import argparse
+import re
+import signal
 import tempfile
 import time
 import traceback
@@ -15,12 +17,14 @@ from real_airflow.scenarios import SCENARIOS, Stage
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="./scripts/test-airflow", description=__doc__)
-    parser.add_argument("-k", default="", help="only the scenarios with this in their name")
+    parser.add_argument("-k", default="", help="a pattern: only scenarios with such a name")
     parser.add_argument("--tasks", type=int, default=200, help="tasks in direct mode")
     parser.add_argument("--batch", type=int, default=2000, help="sources of the batch")
     parser.add_argument("--kills", type=int, default=50, help="kills at random moments")
     parser.add_argument("--keep", action="store_true", help="leave the folder with the logs")
     sizes = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # either way everything that was started ends
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     home = Path(tempfile.mkdtemp(prefix="lume-airflow-"))
     home.chmod(0o755)  # PostgreSQL runs as another user
     with postgres(home / "postgres", free_port()) as database, judge(home) as counting:
@@ -29,7 +33,9 @@ def main() -> int:
             api = Api(airflow)
             api.ready("single", "short", "mapped", "direct", "batch", "daily")
             stage = Stage(airflow, api, counting)
-            failed = [name for name in SCENARIOS if sizes.k in name and not tried(name, stage, sizes)]
+            failed = [
+                name for name in SCENARIOS if re.search(sizes.k, name) and not tried(name, stage, sizes)
+            ]
             print(f"{stage.kills} kills, {len(counting.runs()):,} runs; the logs: {home}", flush=True)
     if failed:
         print("Failed: " + "; ".join(failed))
