@@ -90,7 +90,7 @@ ROWS = {
         "| flow_endpoints row_endpoints"
     ),
     "_http": (
-        "connector events inflate limiter per_loop recent_runs resolver settings throttle tracing"
+        "connector events inflate limiter per_loop recent_runs resolver settings throttle time_limits tracing"
         "| body lifetime session throttle_queue | transport | api_key | sender"
     ),
     "_webhooks": "memory signatures",

@@ -16,6 +16,20 @@ _REGISTERED = frozenset({"aes128gcm", "br", "compress", "dcb", "dcz", "exi", "x-
 """Content codings (RFC 9110 §8.4.1 and its registry) that are not undone here."""
 
 
+def arrived(response: aiohttp.ClientResponse, limit: int) -> bytes | None:
+    """The body where all of it came together with the headers, as a small one does, and the connection is free again.
+
+    Raises:
+        ResponseDecodeError: it is larger than `limit`.
+    """
+    if response.connection is not None or CONTENT_ENCODING in response.headers:
+        return None
+    body = response.content.read_nowait()
+    if len(body) > limit:
+        raise _too_large(response, limit)
+    return body
+
+
 def whole(response: aiohttp.ClientResponse, limit: int) -> Coroutine[Any, Any, bytes]:
     """The decoded body, never more than `limit` bytes of it in memory.
 

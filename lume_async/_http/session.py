@@ -15,6 +15,7 @@ from lume_async._base.threads import run_in_thread
 from lume_async._http.connector import Connector
 from lume_async._http.resolver import Resolver
 from lume_async._http.settings import Settings, Ssl
+from lume_async._http.time_limits import TimeLimits
 from lume_async.errors import ConfigurationError
 
 KEEP_ALIVE = 4.0
@@ -40,6 +41,7 @@ class Session:
     def __init__(self, settings: Settings, ssl: ssl_module.SSLContext | None) -> None:
         self.open = True
         self.reading: set[aiohttp.ClientResponse] = set()
+        self.limits = TimeLimits()
         self._ending = asyncio.Lock()
         # `asyncio.run` (and any `Runner`) closes the async generators of its loop, this one among them.
         self.life = cast("AsyncGeneratorType[aiohttp.ClientSession, None]", self._live(settings, ssl))

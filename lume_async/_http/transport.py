@@ -13,10 +13,11 @@ from weakref import WeakKeyDictionary, finalize
 import aiohttp
 from yarl import URL
 
-from lume_async._http.body import beginning, whole
+from lume_async._http.body import arrived, beginning, whole
 from lume_async._http.per_loop import forget_closed
 from lume_async._http.session import Session, close_soon, end_all, load_trust
 from lume_async._http.settings import Settings
+from lume_async._http.time_limits import TimeLimit
 from lume_async._wire.call import Response
 from lume_async.errors import (
     ApiConnectionError,
@@ -71,37 +72,38 @@ class AiohttpTransport:
         self._sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, Session] = WeakKeyDictionary()
         self._ssl: ssl_module.SSLContext | None = None
         self._closed = False
-        self._usual = _limits(
-            settings.request_timeout, min(LONGEST_CONNECT, CONNECT_SHARE * settings.request_timeout)
+        # No `total`: the limit on the whole attempt is our own. aiohttp rounds what is longer than the threshold up
+        # to a whole second: never.
+        self._connecting = aiohttp.ClientTimeout(
+            total=None,
+            connect=min(LONGEST_CONNECT, CONNECT_SHARE * settings.request_timeout),
+            ceil_threshold=math.inf,
         )
         finalize(self, end_all, self._sessions).atexit = False  # each ends with its loop anyway
 
     async def request(
         self, method: str, path: str, *, headers: Mapping[str, str], body: Body, timeout: float
     ) -> Response:
-        limits = self._usual
-        if timeout != limits.total:
-            limits = _limits(timeout, limits.connect)
         response: aiohttp.ClientResponse | None
         try:
             opened = self._sessions.get(asyncio.get_running_loop())
             if opened is None or not opened.open:
                 opened = await self._open()
-            async with opened.session.request(
-                method,
-                URL(self._base + path, encoded=True),
-                headers=headers,
-                data=body,
-                timeout=limits,
-                allow_redirects=False,  # the key would go wherever an answer points
-            ) as response:
-                limit = self._settings.max_response_bytes
-                opened.reading.add(response)
-                try:
-                    content = await (whole(response, limit) if response.status < 400 else beginning(response))
-                finally:
-                    opened.reading.discard(response)
-                return Response(response.status, response.headers, content)
+            with TimeLimit(opened.limits, timeout):
+                response = await opened.session.request(
+                    method,
+                    URL(self._base + path, encoded=True),
+                    headers=headers,
+                    data=body,
+                    timeout=self._connecting,
+                    allow_redirects=False,  # the key would go wherever an answer points
+                )
+                content = None
+                if response.status < 400:
+                    content = arrived(response, self._settings.max_response_bytes)
+                if content is None:
+                    content = await self._read(opened, response)
+            return Response(response.status, response.headers, content)
         except ApiError as error:
             failure: ApiError = error.with_traceback(None)
         except aiohttp.ConnectionTimeoutError:
@@ -115,6 +117,17 @@ class AiohttpTransport:
         if isinstance(failure, ApiConnectionError) and not failure.reached:
             self._forget_addresses()
         raise failure
+
+    async def _read(self, opened: Session, response: aiohttp.ClientResponse) -> bytes:
+        """The body, or the first part of an error's; the connection is free again, or closed, in the end."""
+        opened.reading.add(response)
+        try:
+            async with response:
+                if response.status < 400:
+                    return await whole(response, self._settings.max_response_bytes)
+                return await beginning(response)
+        finally:
+            opened.reading.discard(response)
 
     async def aclose(self) -> None:
         self._closed = True
@@ -184,9 +197,3 @@ def _words_of(error: Exception) -> str:
 
 def _kind_of(error: Exception) -> str:
     return type(error.__cause__ or error).__name__
-
-
-def _limits(timeout: float, connect: float | None) -> aiohttp.ClientTimeout:
-    """`total` covers the whole attempt, the reading of a body that drips included."""
-    # aiohttp reads 0 as no limit, and rounds what is longer than the threshold up to a whole second: never.
-    return aiohttp.ClientTimeout(total=max(timeout, 0.001), connect=connect, ceil_threshold=math.inf)

@@ -8,7 +8,7 @@ from faults.support import client_for, leaping_client, run_reply, run_script
 from loopback import Loopback, Step, bomb, endless, forever, gzipped, reply
 from loopback_steps import Connection, Moment
 
-from lume_async import ApiError, ResponseDecodeError, Retry, RunTimeoutError, ServerError
+from lume_async import ApiError, ResponseDecodeError, Retry, RunNotFoundError, RunTimeoutError, ServerError
 
 ONCE = Retry(attempts=1)
 MIB = 1024 * 1024
@@ -150,3 +150,11 @@ async def test_a_run_that_is_too_large_ends_the_wait_instead_of_being_fetched_fo
 
     assert not isinstance(caught.value, RunTimeoutError)
     assert len(server.requests) == 1
+
+
+async def test_a_long_error_is_that_error_whatever_the_limit() -> None:
+    """The limit is for what is read whole; of an error only the beginning is."""
+    async with Loopback([reply(404, b'{"detail": "no such run"}' + b" " * 500)]) as server:
+        async with client_for(server, max_response_bytes=100, retry=Retry(attempts=1)) as client:
+            with pytest.raises(RunNotFoundError, match="no such run"):
+                await client.run_status("run_1")

@@ -22,6 +22,8 @@ from lume_async import (
     Retry,
     SubmissionUnknownError,
 )
+from lume_async._http import transport
+from lume_async._http.time_limits import TimeLimit, TimeLimits
 
 ONCE = Retry(attempts=1)
 
@@ -99,19 +101,26 @@ async def test_a_submission_that_never_got_a_connection_is_not_lost(full_port: i
 
 
 async def test_the_limits_of_an_attempt_are_those_of_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What aiohttp is told: its own 5 minutes would cut a longer attempt."""
+    """aiohttp's own 5 minutes would cut a longer attempt."""
     told: list[aiohttp.ClientTimeout] = []
+    limits: list[float] = []
     send = aiohttp.ClientSession._request
 
     async def spy(self: aiohttp.ClientSession, *arguments: Any, **options: Any) -> aiohttp.ClientResponse:
         told.append(options["timeout"])
         return await send(self, *arguments, **options)
 
+    def limit(all_limits: TimeLimits, seconds: float) -> TimeLimit:
+        limits.append(seconds)
+        return TimeLimit(all_limits, seconds)
+
     monkeypatch.setattr(aiohttp.ClientSession, "_request", spy)
+    monkeypatch.setattr(transport, "TimeLimit", limit)
     async with Loopback([run_reply()]) as server, client_for(server, request_timeout=900) as client:
         await client.run_status("run_1")
 
-    assert [(limits.total, limits.connect) for limits in told] == [(900, 10)]
+    assert [(limit.total, limit.connect) for limit in told] == [(None, 10)]
+    assert limits == [900]
 
 
 @pytest.mark.parametrize("attempts", [1, 3])
