@@ -44,7 +44,7 @@ STATE_FILE = "runs.sqlite"
 
 
 @asynccontextmanager
-async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner, Sessions]]:
+async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner, Console]]:
     """A running server as long as the block lasts: its URL, runs and console. Raises `ConfigurationError`."""
     places = settings.places
     with _opened_store(places) as store:
@@ -61,8 +61,8 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner, Sess
         reader = RowReader(store, health)
         dry_runs = DryRuns(paths, pool, reader, settings.run_timeout)
         api = Api(store, flows, runner, hub, places, uploads, settings.webhooks, health, dry_runs)
-        sessions = Sessions(store.store_id)
-        console = Console(sessions, {settings.host.lower()})
+        keys = Keys(settings.api_key, settings.keys)
+        console = Console(Sessions(store.store_id), keys, (settings.host, *settings.console_hosts))
         front = Front(
             api,
             FlowsApi(store, flows),
@@ -70,7 +70,7 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner, Sess
             Reports(store, places),
             console,
             watch,
-            Keys(settings.api_key, settings.keys),
+            keys,
             settings.keep,
         )
         listener = Listener(front, hub)
@@ -86,7 +86,7 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner, Sess
                 runner.running(),
                 _listening(listener, settings.host, settings.port) as base_url,
             ):
-                yield base_url, runner, sessions
+                yield base_url, runner, console
             upkeep.cancel_scope.cancel()
 
 

@@ -8,10 +8,18 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from lume_local._assembly import assembled
-from lume_local._http.sessions import Sessions
+from lume_local._http.console import Console
 from lume_local._owned import owned
 from lume_local._runs.runner import Runner
-from lume_local._settings import KEEP, MOST_UPLOADED, RUN_TIMEOUT, WEBHOOK_HOSTS, AnyPath, Settings
+from lume_local._settings import (
+    CONSOLE_HOSTS,
+    KEEP,
+    MOST_UPLOADED,
+    RUN_TIMEOUT,
+    WEBHOOK_HOSTS,
+    AnyPath,
+    Settings,
+)
 
 if TYPE_CHECKING:
     import lume_async
@@ -26,11 +34,11 @@ class Server:
         api_key: the key that requests must carry.
     """
 
-    def __init__(self, base_url: str, api_key: str, runner: Runner, sessions: Sessions) -> None:
+    def __init__(self, base_url: str, api_key: str, runner: Runner, console: Console) -> None:
         self.base_url = base_url
         self.api_key = api_key
         self._runner = runner
-        self._sessions = sessions
+        self._console = console
 
     def __repr__(self) -> str:
         return f"<lume_local.Server {self.base_url}>"
@@ -45,7 +53,7 @@ class Server:
         """A new link to the console, for a browser. It works once, until the server ends."""
         # An address that means all of a machine's is for listening: browsers refuse it.
         address = self.base_url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
-        return f"{address}/#token={self._sessions.new_token()}"
+        return f"{address}/#token={self._console.token()}"
 
     def workers(self) -> dict[str, int]:
         """The process id of each active run's worker, by run id."""
@@ -103,6 +111,7 @@ async def serve(
     uploads_quota: int | None = None,
     keep_uploads: float | timedelta | None = None,
     keep_output: float | timedelta | None = None,
+    console_hosts: Sequence[str] = CONSOLE_HOSTS,
 ) -> AsyncIterator[Server]:
     """Run a server as long as the block lasts.
 
@@ -136,6 +145,8 @@ async def serve(
         keep_uploads: how long uploads are kept, by default for ever; none that an unfinished run reads is removed.
         keep_output: how long the files are kept that runs have written, by default for ever. Their runs stay, and
             their sources count as processed.
+        console_hosts: the names that browsers may open the console by, besides `host`, `localhost`, IP addresses and
+            the name of this machine: that of a proxy in front, say.
 
     Raises:
         ConfigurationError: a setting makes no sense, a flow file has a mistake, the data folder is in use, the
@@ -159,9 +170,10 @@ async def serve(
         uploads_quota,
         keep_uploads,
         keep_output,
+        console_hosts,
     )
-    async with owned(assembled(settings), "lume_local server") as (base_url, runner, sessions):
-        yield Server(base_url, settings.api_key, runner, sessions)
+    async with owned(assembled(settings), "lume_local server") as (base_url, runner, console):
+        yield Server(base_url, settings.api_key, runner, console)
 
 
 @contextmanager
@@ -184,6 +196,7 @@ def serve_in_thread(
     uploads_quota: int | None = None,
     keep_uploads: float | timedelta | None = None,
     keep_output: float | timedelta | None = None,
+    console_hosts: Sequence[str] = CONSOLE_HOSTS,
 ) -> Iterator[ThreadedServer]:
     """Run a server in a thread as long as the block lasts, for synchronous code; as `serve` otherwise."""
     options: dict[str, Any] = {
@@ -204,6 +217,7 @@ def serve_in_thread(
         "uploads_quota": uploads_quota,
         "keep_uploads": keep_uploads,
         "keep_output": keep_output,
+        "console_hosts": console_hosts,
     }
     host_thread = _ServerThread(options)
     server = host_thread.start()

@@ -1,6 +1,7 @@
 """What `serve` was asked for, checked before anything is started."""
 
 import math
+import re
 import secrets
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -16,8 +17,10 @@ from lume_local._runs.webhook_rules import WebhookRules
 AnyPath = str | PathLike[str]
 MOST_UPLOADED = 10 * 1024**3
 WEBHOOK_HOSTS: tuple[str, ...] = ()
+CONSOLE_HOSTS: tuple[str, ...] = ()
 KEEP = timedelta(days=30)
 RUN_TIMEOUT = timedelta(days=1)
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9])?")
 _LONGEST = 1e10
 """Seconds: three hundred years, so that no date before the year 1 comes out."""
 
@@ -44,6 +47,7 @@ class Settings:
     keep_uploads: float | None
     keep_output: float | None
     """Seconds; None for ever."""
+    console_hosts: tuple[str, ...]
 
     @classmethod
     def of(
@@ -65,6 +69,7 @@ class Settings:
         uploads_quota: int | None,
         keep_uploads: float | timedelta | None,
         keep_output: float | timedelta | None,
+        console_hosts: Iterable[str],
     ) -> "Settings":
         """The settings, as `serve` describes them. Raises `ConfigurationError`."""
         if max_active < 1:
@@ -89,7 +94,18 @@ class Settings:
             uploads_quota=uploads_quota,
             keep_uploads=_seconds("keep_uploads", keep_uploads),
             keep_output=_seconds("keep_output", keep_output),
+            console_hosts=_names(console_hosts),
         )
+
+
+def _names(console_hosts: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(console_hosts, str):
+        raise ConfigurationError("console_hosts is one string: pass a list of host names")
+    names = tuple(console_hosts)
+    for name in names:
+        if not _HOST.fullmatch(name):
+            raise ConfigurationError(f"console_hosts: {name!r} is not a host name such as lume.example.com")
+    return names
 
 
 def _places(roots: Sequence[AnyPath] | None, data: AnyPath) -> Roots:

@@ -114,11 +114,21 @@ _webhooks = stack(
 )
 
 
+_console = click.option(
+    "--console-host",
+    "console_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Name by which browsers may open the console, such as that of a proxy in front; repeatable.",
+)
+
+
 @click.command("serve")
 @_places
 @_address
 @_bounds
 @_webhooks
+@_console
 @click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),
@@ -162,6 +172,7 @@ def _of_serve(
     uploads_quota: int | None,
     webhook_variables: tuple[str, ...],
     webhook_hosts: tuple[str, ...],
+    console_hosts: tuple[str, ...],
     keys: str | None,
     **others: Any,
 ) -> dict[str, Any]:
@@ -189,6 +200,8 @@ def _of_serve(
         wanted["keys"] = keys
     if webhook_hosts:
         wanted["webhook_hosts"] = webhook_hosts
+    if console_hosts:
+        wanted["console_hosts"] = console_hosts
     return wanted
 
 

@@ -3,11 +3,13 @@
 All that the page shows and does goes through the contract; only how it signs in is its own.
 """
 
+import socket
 from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 
 from lume_local._http import requests
+from lume_local._http.keys import KEY_HEADER, Holder, Keys
 from lume_local._http.messages import Answer, Ask
 from lume_local._http.problems import Problem, odd_problem
 from lume_local._http.same_origin import is_own_host, is_same_origin
@@ -40,20 +42,25 @@ class Console:
 
     Args:
         sessions: who has signed in.
+        keys: a session may do what the key may that its link was made with, as long as that is valid.
         names: host names, besides addresses and `localhost`, that the page may be opened by.
     """
 
-    def __init__(self, sessions: Sessions, names: Collection[str]) -> None:
-        self._sessions = sessions
-        self._names = names
+    def __init__(self, sessions: Sessions, keys: Keys, names: Collection[str]) -> None:
+        self._sessions, self._keys = sessions, keys
+        self._names = {name.lower() for name in (*names, socket.gethostname())}
 
-    def admits(self, method: str, headers: Mapping[str, str]) -> bool:
-        """Whether a request without a key belongs to a session. Raises `Problem` where its host is wrong."""
-        cookies = headers.get("Cookie")
-        if cookies is None or not self._sessions.holds(cookies):
-            return False
+    def token(self) -> str:
+        """What the fragment of a new link holds, for a session that may do everything."""
+        return self._sessions.new_token(self._keys.own)
+
+    def holder(self, method: str, headers: Mapping[str, str]) -> Holder | None:
+        """Whose session a request without a key belongs to, if any. Raises `Problem` where its host is wrong."""
+        owner = self._sessions.owner(headers.get("Cookie", ""))
+        if owner is None:
+            return None
         self._check_host(headers)
-        return is_same_origin(method, headers)
+        return self._keys.of(owner) if is_same_origin(method, headers) else None
 
     async def page(self, ask: Ask) -> Answer:
         """`GET /`."""
@@ -88,7 +95,11 @@ class Console:
     async def new_link(self, ask: Ask) -> Answer:
         """`POST /console/links`: the token of a new link, for whoever has the key."""
         requests.only_known(ask.query, ())
-        return Answer(201, {"token": self._sessions.new_token()})
+        key = ask.headers.get(KEY_HEADER)
+        # Without a key it was a session that let this request in.
+        owner = self._sessions.owner(ask.headers.get("Cookie", "")) if key is None else self._keys.digest(key)
+        assert owner is not None
+        return Answer(201, {"token": self._sessions.new_token(owner)})
 
     def _check_own_page(self, method: str, ask: Ask) -> None:
         self._check_host(ask.headers)
@@ -101,7 +112,8 @@ class Console:
         if not is_own_host(host, self._names):
             raise odd_problem(
                 421,
-                f"the console is not at {host[:200]!r}: open it by the server's IP address or by localhost",
+                f"the console is not at {host[:200]!r}: open it by the server's IP address or by localhost, or "
+                "start the server with that name among console_hosts",
             )
 
 

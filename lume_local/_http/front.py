@@ -14,7 +14,7 @@ from aiohttp import web
 from lume_local._http.console import Console
 from lume_local._http.download import sent
 from lume_local._http.flows import FlowsApi
-from lume_local._http.keys import OWN, Holder, Keys, needed
+from lume_local._http.keys import KEY_HEADER, OWN, Holder, Keys, needed
 from lume_local._http.messages import Answer, Ask, Content
 from lume_local._http.operations import CAPABILITIES, Api
 from lume_local._http.problems import Problem, odd_problem
@@ -26,7 +26,6 @@ from lume_local._runs.health import is_storage_full, why
 
 _log = logging.getLogger("lume_local")
 
-_KEY_HEADER = "lume-api-key"
 _OPEN = {"/healthz", "/openapi.yaml", "/openapi.json", "/docs", "/", "/console/session"}
 """What needs no key; the last one is how the console's page signs in."""
 _OPEN_BELOW = ("/docs/", "/console/files/")
@@ -161,16 +160,18 @@ class Front:
         return await operation(await _ask(request, dict(match), operation == self._api.upload))
 
     def _authenticated(self, request: web.BaseRequest) -> Holder:
-        if _KEY_HEADER not in request.headers and self._console.admits(request.method, request.headers):
-            return OWN
-        text = request.headers.get(_KEY_HEADER, "")
-        if request.path == "/metrics" and _KEY_HEADER not in request.headers:
+        if KEY_HEADER not in request.headers:
+            visitor = self._console.holder(request.method, request.headers)
+            if visitor is not None:
+                return visitor
+        text = request.headers.get(KEY_HEADER, "")
+        if request.path == "/metrics" and KEY_HEADER not in request.headers:
             # Prometheus sends a key as every program of its kind does.
             text = request.headers.get("Authorization", "").removeprefix("Bearer ")
         given = text.encode("utf-8", "surrogateescape")
         holder = self._keys.holder(given)
         if holder is None:
-            raise Problem("unauthorized", f"send the server's API key in the header {_KEY_HEADER}")
+            raise Problem("unauthorized", f"send the server's API key in the header {KEY_HEADER}")
         return holder
 
 

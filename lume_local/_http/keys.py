@@ -20,8 +20,7 @@ from lume_async.errors import ConfigurationError
 _log = logging.getLogger("lume_local")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SAFE = ("GET", "HEAD")
-_FOR_ADMINS = {("PUT", "/v1/flows/{flow}/versions/{version}"), ("POST", "/console/links")}
-"""A link to the console is worth a session that may do everything."""
+KEY_HEADER = "lume-api-key"
 
 
 class Role(enum.IntEnum):
@@ -44,14 +43,18 @@ class Holder:
 
 
 OWN = Holder("server", Role.ADMIN)
-"""Whoever has the server's own key, or a session of the console."""
+"""Whoever has the server's own key."""
+
+
+_NEEDED = {
+    ("PUT", "/v1/flows/{flow}/versions/{version}"): Role.ADMIN,
+    ("POST", "/console/links"): Role.READ,  # the session may do what the key may
+}
 
 
 def needed(method: str, path: str) -> Role:
     """The least role that may do this; the path as the router has it."""
-    if (method, path) in _FOR_ADMINS:
-        return Role.ADMIN
-    return Role.READ if method in _SAFE else Role.SUBMIT
+    return _NEEDED.get((method, path), Role.READ if method in _SAFE else Role.SUBMIT)
 
 
 class Keys:
@@ -66,15 +69,23 @@ class Keys:
     """
 
     def __init__(self, own: str, path: Path | None) -> None:
-        self._own = _digest(own.encode())
+        self.own = self.digest(own)
         self._path = path
         self._state = None if path is None else _state(path)
         self._holders = {} if path is None else read_keys(path)
 
     def holder(self, key: bytes) -> Holder | None:
         """Whose key it is; None where it is nobody's."""
-        digest = _digest(key)  # looked up by its digest, a key can't be guessed from the time that it takes
-        if digest == self._own:
+        return self.of(_digest(key))  # looked up so, a key can't be guessed from the time that it takes
+
+    @staticmethod
+    def digest(key: str) -> str:
+        """What stands for a key, and can't be used as one."""
+        return _digest(key.encode("utf-8", "surrogateescape"))
+
+    def of(self, digest: str) -> Holder | None:
+        """Whose key has this digest; None where it is nobody's, or was revoked."""
+        if digest == self.own:
             return OWN
         if self._path is not None:
             self._read_again(self._path)

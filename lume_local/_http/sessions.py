@@ -27,23 +27,22 @@ class Sessions:
     def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._cookie = f"lume-{name}"
         self._clock = clock
-        self._tokens: dict[bytes, None] = {}
-        self._sessions: dict[bytes, float] = {}
+        self._tokens: dict[bytes, str] = {}
+        self._sessions: dict[bytes, tuple[float, str]] = {}
 
-    def new_token(self) -> str:
-        """A token that can be traded for a session once."""
+    def new_token(self, owner: str) -> str:
+        """A token that can be traded for a session of that owner, once."""
         token = secrets.token_urlsafe(32)
-        _add(self._tokens, _digest(token), None)
+        _add(self._tokens, _digest(token), owner)
         return token
 
     def begin(self, token: str) -> str | None:
         """The `Set-Cookie` of a new session for a token; None where the token is wrong or was used."""
-        digest = _digest(token)
-        if digest not in self._tokens:
+        owner = self._tokens.pop(_digest(token), None)
+        if owner is None:
             return None
-        del self._tokens[digest]
         value = secrets.token_urlsafe(32)
-        _add(self._sessions, _digest(value), self._clock())
+        _add(self._sessions, _digest(value), (self._clock(), owner))
         return f"{self._cookie}={value}; Path=/; HttpOnly; SameSite=Strict"
 
     def end(self, cookies: str) -> str:
@@ -51,14 +50,14 @@ class Sessions:
         self._sessions.pop(self._digest_of(cookies), None)
         return f"{self._cookie}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"
 
-    def holds(self, cookies: str) -> bool:
-        """Whether the `Cookie` header of a request names a session; it lives on from now."""
+    def owner(self, cookies: str) -> str | None:
+        """Whose session the `Cookie` header of a request names, None without one; it lives on from now."""
         digest, now = self._digest_of(cookies), self._clock()
-        seen = self._sessions.pop(digest, None)
-        if seen is None or now - seen > IDLE_LIMIT:
-            return False
-        self._sessions[digest] = now  # the last one, so that the first one is the oldest
-        return True
+        seen, owner = self._sessions.pop(digest, (0.0, None))
+        if owner is None or now - seen > IDLE_LIMIT:
+            return None
+        self._sessions[digest] = now, owner  # the last one, so that the first one is the oldest
+        return owner
 
     def _digest_of(self, cookies: str) -> bytes:
         try:

@@ -79,6 +79,7 @@ def test_what_is_not_said_is_left_to_the_server(asked: list[dict[str, Any]]) -> 
             ["--webhook-secret-env", "SECRET", "--webhook-host", "a.example", "--webhook-host", "b.example"],
             {"webhook_hosts": ("a.example", "b.example")},
         ),
+        (["--console-host", "a.example"], {"console_hosts": ("a.example",)}),
         (["--root", ".", "--root", "/"], {"roots": (".", "/")}),
     ],
 )
@@ -92,7 +93,9 @@ def test_options_and_settings(
 
 def test_every_setting_has_an_option(asked: list[dict[str, Any]]) -> None:
     words = "--key-env SECRET --max-upload 1 --keep 1d --webhook-secret-env SECRET --webhook-host h --root ."
-    words += " --run-timeout 1d --keys k --uploads-quota 1 --keep-uploads 1d --keep-output 1d"
+    words += (
+        " --console-host h --run-timeout 1d --keys k --uploads-quota 1 --keep-uploads 1d --keep-output 1d"
+    )
     invoke(*words.split())
     wanted = set(Settings.of.__func__.__annotations__) - {"return"}  # type: ignore[attr-defined]
     assert set(asked[0]) == wanted

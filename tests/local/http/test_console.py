@@ -1,6 +1,7 @@
 """The console's door: who gets in, from where, and what is said of the page. Without a browser."""
 
 import re
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import aiohttp
 import pytest
 
 import lume_local
+from lume_async.errors import ConfigurationError
 
 FOLDER = Path(lume_local.__file__).parent / "_console"
 OWN = {"Sec-Fetch-Site": "same-origin"}
@@ -87,6 +89,24 @@ async def test_a_rebound_name_gets_nothing(server: lume_local.Server, browser: a
         assert await status(browser, "GET", path, headers=rebound, cookies=cookies) == 421
     options = {"json": {"token": token_of(server)}, "headers": rebound}
     assert await status(browser, "POST", "/console/session", **options) == 421
+
+
+async def test_names_of_a_proxy_and_of_this_machine_are_no_other_sites(home: Path) -> None:
+    names = {"console_hosts": ["Lume.example.com"]}
+    async with (
+        lume_local.serve(home / "flows", home / ".lume", [home], **names) as server,
+        aiohttp.ClientSession(server.base_url) as browser,
+    ):
+        for host in ("lume.example.com", "lume.example.com:8080", socket.gethostname()):
+            assert await status(browser, "GET", "/", headers={"Host": host}) == 200
+        assert await status(browser, "GET", "/", headers={"Host": "example.com"}) == 421
+
+
+@pytest.mark.parametrize("hosts", ["lume.example.com", ["https://lume.example.com"], ["a:80"], [""]])
+async def test_what_is_no_host_name_is_refused(home: Path, hosts: list[str]) -> None:
+    with pytest.raises(ConfigurationError, match="console_hosts"):
+        async with lume_local.serve(home / "flows", home / ".lume", [home], console_hosts=hosts):
+            pass
 
 
 async def test_a_key_that_is_wrong_is_not_made_good_by_a_cookie(

@@ -4,7 +4,9 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 from local.flows import people
 from local.wire import SPEC, Wire
@@ -76,8 +78,37 @@ def test_every_operation_that_may_be_forbidden_is_described_so() -> None:
                 assert ("403" in operation["responses"]) is above, (method, path)
 
 
-def test_who_makes_a_link_to_the_console_may_do_everything() -> None:
-    assert needed("POST", "/console/links") is Role.ADMIN
+async def link(server: lume_local.Server, key: str) -> str:
+    async with (
+        aiohttp.ClientSession(server.base_url, headers={"lume-api-key": key}) as http,
+        http.post("/console/links") as response,
+    ):
+        assert response.status == 201
+        return str((await response.json())["token"])
+
+
+async def test_a_session_of_the_console_may_do_what_the_key_may_that_made_its_link(
+    server: lume_local.Server, keys: Path
+) -> None:
+    own = {"Sec-Fetch-Site": "same-origin"}
+    body = {"flow_version": "people:v1", "source_path": "people.csv"}
+    for key, submits in (("read", 403), ("submit", 201)):
+        jar = aiohttp.CookieJar(unsafe=True)
+        async with aiohttp.ClientSession(server.base_url, cookie_jar=jar, headers=own) as browser:
+
+            async def status(
+                method: str, path: str, browser: aiohttp.ClientSession = browser, **more: Any
+            ) -> int:
+                async with browser.request(method, path, **more) as response:
+                    return response.status
+
+            token = await link(server, key)
+            assert await status("POST", "/console/session", json={"token": token}) == 204
+            assert await status("GET", "/v1/runs") == 200
+            assert await status("POST", "/v1/runs", json=body) == submits
+            assert await status("POST", "/console/links") == 201
+            keys.write_text("".join(entry(name) for name in ("read", "submit", "admin") if name != key))
+            assert await status("GET", "/v1/runs") == 401, "the key was revoked"
 
 
 async def test_keys_come_and_go_without_a_restart(

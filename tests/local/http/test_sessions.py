@@ -5,6 +5,8 @@ import pytest
 from lume_local._http.same_origin import is_own_host, is_same_origin
 from lume_local._http.sessions import IDLE_LIMIT, Sessions
 
+ME = "the digest of a key"
+
 
 class Clock:
     def __init__(self) -> None:
@@ -23,58 +25,58 @@ def cookie_of(header: str | None) -> str:
 
 def test_a_token_works_once() -> None:
     sessions = Sessions("a")
-    token = sessions.new_token()
+    token = sessions.new_token(ME)
     cookie = cookie_of(sessions.begin(token))
     assert sessions.begin(token) is None
     assert sessions.begin("") is None
-    assert sessions.holds(cookie)
-    assert sessions.holds(f"theme=dark; {cookie}")
-    assert not sessions.holds(cookie[:-1])
+    assert sessions.owner(cookie) == ME
+    assert sessions.owner(f"theme=dark; {cookie}") == ME
+    assert sessions.owner(cookie[:-1]) is None
     assert token not in cookie
 
 
 def test_servers_on_one_machine_know_their_own_cookies_only() -> None:
     one, other = Sessions("one"), Sessions("other")
-    first, second = (cookie_of(each.begin(each.new_token())) for each in (one, other))
+    first, second = (cookie_of(each.begin(each.new_token(ME))) for each in (one, other))
     both = f"{first}; {second}"
-    assert one.holds(both)
-    assert other.holds(both)
-    assert not one.holds(second)
+    assert one.owner(both) == ME
+    assert other.owner(both) == ME
+    assert one.owner(second) is None
 
 
 def test_a_session_ends_when_it_is_asked_to_or_rests_for_long() -> None:
     clock = Clock()
     sessions = Sessions("a", clock)
-    cookie = cookie_of(sessions.begin(sessions.new_token()))
+    cookie = cookie_of(sessions.begin(sessions.new_token(ME)))
     clock.now += IDLE_LIMIT
-    assert sessions.holds(cookie)
+    assert sessions.owner(cookie) == ME
     clock.now += IDLE_LIMIT + 1
-    assert not sessions.holds(cookie)
-    another = cookie_of(sessions.begin(sessions.new_token()))
+    assert sessions.owner(cookie) is None
+    another = cookie_of(sessions.begin(sessions.new_token(ME)))
     assert "Max-Age=0" in sessions.end(another)
-    assert not sessions.holds(another)
+    assert sessions.owner(another) is None
 
 
 def test_memory_is_bounded_and_the_oldest_gives_way() -> None:
     sessions = Sessions("a")
-    tokens = [sessions.new_token() for _ in range(101)]
+    tokens = [sessions.new_token(ME) for _ in range(101)]
     assert sessions.begin(tokens[0]) is None
     kept = cookie_of(sessions.begin(tokens[1]))
     for _ in range(99):
-        sessions.begin(sessions.new_token())
-    assert sessions.holds(kept)
-    first = cookie_of(sessions.begin(sessions.new_token()))
+        sessions.begin(sessions.new_token(ME))
+    assert sessions.owner(kept) == ME
+    first = cookie_of(sessions.begin(sessions.new_token(ME)))
     for _ in range(99):
-        assert sessions.holds(kept), "one that is in use is not the oldest"
-        sessions.begin(sessions.new_token())
-    assert sessions.holds(kept)
-    assert not sessions.holds("lume-a=")
+        assert sessions.owner(kept) == ME, "one that is in use is not the oldest"
+        sessions.begin(sessions.new_token(ME))
+    assert sessions.owner(kept) == ME
+    assert sessions.owner("lume-a=") is None
     del first
 
 
 @pytest.mark.parametrize("cookies", ["", "=", "lume-a", "lume-a=é; x", "a=b;;;", '"', "lume-a=" + "x" * 9000])
 def test_odd_cookies_name_no_session(cookies: str) -> None:
-    assert not Sessions("a").holds(cookies)
+    assert Sessions("a").owner(cookies) is None
 
 
 @pytest.mark.parametrize(
