@@ -154,7 +154,9 @@ async def test_a_run_that_is_too_large_ends_the_wait_instead_of_being_fetched_fo
 
 async def test_a_long_error_is_that_error_whatever_the_limit() -> None:
     """The limit is for what is read whole; of an error only the beginning is."""
-    async with Loopback([reply(404, b'{"detail": "no such run"}' + b" " * 500)]) as server:
-        async with client_for(server, max_response_bytes=100, retry=Retry(attempts=1)) as client:
-            with pytest.raises(RunNotFoundError, match="no such run"):
-                await client.run_status("run_1")
+    async with (
+        Loopback([reply(404, b'{"detail": "no such run"}' + b" " * 500)]) as server,
+        client_for(server, max_response_bytes=100, retry=Retry(attempts=1)) as client,
+    ):
+        with pytest.raises(RunNotFoundError, match="no such run"):
+            await client.run_status("run_1")
