@@ -31,7 +31,7 @@ from lume_local._runs.row_reader import RowReader
 from lume_local._runs.run_paths import RunPaths
 from lume_local._runs.runner import Runner
 from lume_local._runs.state_file import StoreError
-from lume_local._runs.store import Run, Store
+from lume_local._runs.store import Store
 from lume_local._runs.task_group import task_group
 from lume_local._runs.waiters import Hub
 from lume_local._runs.webhook_sender import WebhookSender
@@ -51,11 +51,11 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner, Cons
         uploads = _opened_uploads(places, settings)
         hub, health = Hub(), Health(places.data)
         pool = Pool(settings.max_active, health)
-        sender = WebhookSender(store.deliveries, settings.webhooks, health)
+        sender = WebhookSender(store.deliveries, settings.webhooks, health, settings.lineage)
         flows = Flows(store, pool, settings.flows, dev=settings.dev)
         metrics = Metrics.of()
         watch = Watch(metrics)
-        recorder = Recorder(store, hub, health, partial(_on_end, sender, watch))
+        recorder = Recorder(store, hub, health, sender.wake, watch.run_ended, settings.lineage)
         paths = RunPaths(places, flows)
         runner = Runner(store, recorder, paths, pool, health, settings.max_active, settings.run_timeout)
         reader = RowReader(store, health)
@@ -97,11 +97,6 @@ def _remove_old_files(upkeep: TaskGroup, files: OldFiles, settings: Settings, he
     ):
         if keep is not None:
             upkeep.start_soon(swept_daily, partial(remove, keep), what, health)
-
-
-def _on_end(sender: WebhookSender, watch: Watch, run: Run) -> None:
-    sender.wake()
-    watch.run_ended(run)
 
 
 def _add_gauges(metrics: Metrics, store: Store, runner: Runner, pool: Pool, health: Health) -> None:

@@ -112,6 +112,9 @@ async def serve(
     keep_uploads: float | timedelta | None = None,
     keep_output: float | timedelta | None = None,
     console_hosts: Sequence[str] = CONSOLE_HOSTS,
+    lineage_url: str | None = None,
+    lineage_key: str | None = None,
+    lineage_namespace: str = "lume",
 ) -> AsyncIterator[Server]:
     """Run a server as long as the block lasts.
 
@@ -147,6 +150,10 @@ async def serve(
             their sources count as processed.
         console_hosts: the names that browsers may open the console by, besides `host`, `localhost`, IP addresses and
             the name of this machine: that of a proxy in front, say.
+        lineage_url: where the start and the end of each run are told to, as events of OpenLineage, delivered as
+            webhooks are; by default nowhere.
+        lineage_key: the key for that address, sent as `Authorization: Bearer`.
+        lineage_namespace: what the jobs of this server belong to there.
 
     Raises:
         ConfigurationError: a setting makes no sense, a flow file has a mistake, the data folder is in use, the
@@ -171,6 +178,9 @@ async def serve(
         keep_uploads,
         keep_output,
         console_hosts,
+        lineage_url,
+        lineage_key,
+        lineage_namespace,
     )
     async with owned(assembled(settings), "lume_local server") as (base_url, runner, console):
         yield Server(base_url, settings.api_key, runner, console)
@@ -197,6 +207,9 @@ def serve_in_thread(
     keep_uploads: float | timedelta | None = None,
     keep_output: float | timedelta | None = None,
     console_hosts: Sequence[str] = CONSOLE_HOSTS,
+    lineage_url: str | None = None,
+    lineage_key: str | None = None,
+    lineage_namespace: str = "lume",
 ) -> Iterator[ThreadedServer]:
     """Run a server in a thread as long as the block lasts, for synchronous code; as `serve` otherwise."""
     options: dict[str, Any] = {
@@ -218,6 +231,9 @@ def serve_in_thread(
         "keep_uploads": keep_uploads,
         "keep_output": keep_output,
         "console_hosts": console_hosts,
+        "lineage_url": lineage_url,
+        "lineage_key": lineage_key,
+        "lineage_namespace": lineage_namespace,
     }
     host_thread = _ServerThread(options)
     server = host_thread.start()

@@ -11,6 +11,7 @@ from pathlib import Path
 from attrs import field, frozen
 
 from lume_async.errors import ConfigurationError
+from lume_local._runs.lineage import Lineage
 from lume_local._runs.paths import Roots
 from lume_local._runs.webhook_rules import WebhookRules
 
@@ -48,6 +49,7 @@ class Settings:
     keep_output: float | None
     """Seconds; None for ever."""
     console_hosts: tuple[str, ...]
+    lineage: Lineage | None
 
     @classmethod
     def of(
@@ -70,6 +72,9 @@ class Settings:
         keep_uploads: float | timedelta | None,
         keep_output: float | timedelta | None,
         console_hosts: Iterable[str],
+        lineage_url: str | None,
+        lineage_key: str | None,
+        lineage_namespace: str,
     ) -> "Settings":
         """The settings, as `serve` describes them. Raises `ConfigurationError`."""
         if max_active < 1:
@@ -95,6 +100,7 @@ class Settings:
             keep_uploads=_seconds("keep_uploads", keep_uploads),
             keep_output=_seconds("keep_output", keep_output),
             console_hosts=_names(console_hosts),
+            lineage=Lineage.of(lineage_url, lineage_namespace, lineage_key),
         )
 
 

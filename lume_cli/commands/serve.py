@@ -112,6 +112,23 @@ _webhooks = stack(
         help="Host that webhooks may be sent to; repeatable. This machine needs its port: 127.0.0.1:9000.",
     ),
 )
+_lineage = stack(
+    click.option(
+        "--lineage-url",
+        metavar="URL",
+        help="Send OpenLineage events of all runs there, such as http://127.0.0.1:5000/api/v1/lineage.",
+    ),
+    click.option(
+        "--lineage-key-env", metavar="VARIABLE", help="Environment variable with the key for --lineage-url."
+    ),
+    click.option(
+        "--lineage-namespace",
+        default="lume",
+        show_default=True,
+        metavar="NAME",
+        help="Namespace of the jobs in OpenLineage events.",
+    ),
+)
 
 
 _console = click.option(
@@ -129,6 +146,7 @@ _console = click.option(
 @_bounds
 @_webhooks
 @_console
+@_lineage
 @click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),
@@ -174,6 +192,8 @@ def _of_serve(
     webhook_hosts: tuple[str, ...],
     console_hosts: tuple[str, ...],
     keys: str | None,
+    lineage_url: str | None,
+    lineage_key_env: str | None,
     **others: Any,
 ) -> dict[str, Any]:
     """The arguments of `lume_local.serve`; options not given are left to its defaults."""
@@ -196,6 +216,10 @@ def _of_serve(
         wanted["webhook_secret"] = [
             os.fsencode(_of_variable("--webhook-secret-env", name)) for name in webhook_variables
         ]
+    if lineage_url is not None:
+        wanted["lineage_url"] = lineage_url
+    if lineage_key_env is not None:
+        wanted["lineage_key"] = _of_variable("--lineage-key-env", lineage_key_env)
     if keys is not None:
         wanted["keys"] = keys
     if webhook_hosts:

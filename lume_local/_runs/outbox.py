@@ -1,4 +1,4 @@
-"""The outbox: webhook deliveries that are due or completed, in the same file as the runs."""
+"""The outbox: webhooks and lineage events that are due or completed, in the same file as the runs."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
 import sqlite3
@@ -7,6 +7,9 @@ import uuid
 from attrs import frozen
 
 from lume_local._runs.times import now_text
+
+_WEBHOOK, _LINEAGE = "dlv_", "lin_"
+"""What a delivery is, is how its id begins."""
 
 
 @frozen
@@ -27,6 +30,11 @@ class Delivery:
     attempts: int
     due: float
     traceparent: str | None = None
+
+    @property
+    def is_lineage(self) -> bool:
+        """Whether it is an event of OpenLineage, not the run's webhook."""
+        return self.id.startswith(_LINEAGE)
 
 
 @frozen
@@ -53,22 +61,32 @@ class Deliveries:
         self._db.execute(
             "INSERT INTO deliveries (id, run_id, url, body, attempts, due, at) "
             "SELECT ?, run_id, webhook_url, ?, 0, ?, ? FROM runs WHERE run_id = ? AND webhook_url IS NOT NULL",
-            [f"dlv_{uuid.uuid4().hex}", body, due, now_text(), run_id],
+            [f"{_WEBHOOK}{uuid.uuid4().hex}", body, due, now_text(), run_id],
         )
 
-    def waiting(self, limit: int) -> list[Delivery]:
-        """Pending deliveries in the order in which they are due."""
+    def add_lineage(self, run_id: str, body: bytes, due: float) -> None:
+        """Add an event of OpenLineage; part of the transaction that makes the change which it reports."""
+        self._db.execute(
+            "INSERT INTO deliveries (id, run_id, url, body, attempts, due, at) VALUES (?, ?, '', ?, 0, ?, ?)",
+            [f"{_LINEAGE}{uuid.uuid4().hex}", run_id, body, due, now_text()],
+        )
+
+    def waiting(self, limit: int, *, webhooks: bool = True, lineage: bool = True) -> list[Delivery]:
+        """Pending deliveries of the kinds that can be sent, in the order in which they are due."""
+        kinds = [kind for kind, wanted in ((_WEBHOOK, webhooks), (_LINEAGE, lineage)) if wanted]
         rows = self._db.execute(
             "SELECT id, run_id, url, body, attempts, due, traceparent FROM deliveries "
-            "LEFT JOIN traces USING (run_id) WHERE due IS NOT NULL ORDER BY due LIMIT ?",
-            [limit],
+            "LEFT JOIN traces USING (run_id) WHERE due IS NOT NULL "
+            f"AND substr(id, 1, 4) IN ({', '.join('?' * len(kinds))}) ORDER BY due LIMIT ?",
+            [*kinds, limit],
         )
         return [Delivery(*row) for row in rows]
 
     def of_run(self, run_id: str) -> list[Attempted]:
-        """The deliveries of a run, oldest first; settled ones until they are forgotten."""
+        """The webhooks of a run, oldest first; settled ones until they are forgotten."""
         rows = self._db.execute(
-            "SELECT id, url, attempts, due, delivered_at, error, at FROM deliveries WHERE run_id = ? ORDER BY at",
+            "SELECT id, url, attempts, due, delivered_at, error, at FROM deliveries "
+            f"WHERE run_id = ? AND id LIKE '{_WEBHOOK}%' ORDER BY at",
             [run_id],
         )
         return [Attempted(*row) for row in rows]

@@ -11,6 +11,7 @@ import anyio
 
 from lume_async.models import RunStatus
 from lume_local._runs.health import Health, why
+from lume_local._runs.lineage import Lineage
 from lume_local._runs.stages import closed, entered
 from lume_local._runs.store import Run, Store
 from lume_local._runs.times import now_text
@@ -30,11 +31,22 @@ class Recorder:
         store: where they are written.
         hub: wakes those that wait for a run.
         health: where failures to write are reported.
+        on_message: called after something was put into the outbox.
         on_end: called with a run whose end has been recorded.
+        lineage: makes the events that are told of it; None for none.
     """
 
-    def __init__(self, store: Store, hub: Hub, health: Health, on_end: Callable[[Run], None]) -> None:
-        self._store, self._hub, self._health, self._on_end = store, hub, health, on_end
+    def __init__(
+        self,
+        store: Store,
+        hub: Hub,
+        health: Health,
+        on_message: Callable[[], None],
+        on_end: Callable[[Run], None],
+        lineage: Lineage | None = None,
+    ) -> None:
+        self._store, self._hub, self._health = store, hub, health
+        self._on_message, self._on_end, self._lineage = on_message, on_end, lineage
         self.progress: dict[str, float] = {}
         """How far each active run is, 0 to 1."""
 
@@ -48,11 +60,14 @@ class Recorder:
         values: dict[str, Any] = {"stages": entered(run.stages, stage, rows, now)}
         if run.started_at is None:
             values["started_at"] = now
+            values["lineage"] = None if self._lineage is None else self._lineage.started(run, now)
         try:
             self._store.update(run_id, stage, **values)
         except sqlite3.Error as error:
             self._health.trouble(_STATE, why(error))
         self._hub.notify(run_id)
+        if values.get("lineage") is not None:
+            self._on_message()
 
     async def succeed(self, run_id: str, record: Json) -> None:
         """The run has committed, and its output is in place."""
@@ -89,6 +104,7 @@ class Recorder:
         self.progress.pop(run_id, None)
         self._hub.notify(run_id)
         if ended is not None:
+            self._on_message()
             self._on_end(ended)
 
     def _end(
@@ -108,6 +124,9 @@ class Recorder:
             run_id,
             status.value,
             event=event_body(run, status.value, now),
+            lineage=None
+            if self._lineage is None
+            else self._lineage.ended(run, status, now, metrics or {}, locations or {}, message),
             outputs=outputs,
             finished_at=now,
             stages=closed(run.stages, written, now),

@@ -272,12 +272,13 @@ class Store:
         *,
         event: bytes | None = None,
         outputs: dict[str, str] | None = None,
+        lineage: bytes | None = None,
         **values: Any,
     ) -> Run:
         """Move a run to a status and set more of its columns, as one change.
 
         `event` is the body for the run's webhook, if it has one: told because of this change, or not at all.
-        `outputs` are the identities of what it has written.
+        `outputs` are the identities of what it has written, `lineage` the event of OpenLineage for this change.
         """
         assignments, arguments = ["status = ?", "rev = rev + 1"], [status]
         for name, value in values.items():
@@ -289,6 +290,8 @@ class Store:
             self._note_change(run_id, status, values.get("finished_at"))
             if event is not None:
                 self.deliveries.add(run_id, event, time.time())
+            if lineage is not None:
+                self.deliveries.add_lineage(run_id, lineage, time.time())
             if outputs:
                 self.outputs.note(run_id, outputs)
         if status not in ACTIVE:

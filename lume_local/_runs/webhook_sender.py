@@ -12,10 +12,12 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import anyio
+from aiohttp.abc import AbstractResolver
 from anyio.abc import TaskGroup
 from yarl import URL
 
 from lume_local._runs.health import Health, why
+from lume_local._runs.lineage import Lineage
 from lume_local._runs.outbox import Deliveries, Delivery
 from lume_local._runs.task_group import task_group
 from lume_local._runs.webhook_resolver import OutwardResolver
@@ -41,25 +43,34 @@ _OUTBOX = "the webhooks' outbox"
 class WebhookSender:
     """Sends pending deliveries while `running`; used from one event loop."""
 
-    def __init__(self, deliveries: Deliveries, rules: WebhookRules, health: Health) -> None:
+    def __init__(
+        self, deliveries: Deliveries, rules: WebhookRules, health: Health, lineage: Lineage | None = None
+    ) -> None:
         self._deliveries = deliveries
         self._rules = rules
+        self._lineage = lineage
         self._health = health
         self._woken = anyio.Event()
         self._active: set[str] = set()
         self._session: aiohttp.ClientSession
+        self._lineage_session: aiohttp.ClientSession
         self._closing = False
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Send deliveries, also those of an earlier server; without a secret they stay pending.
+        """Send deliveries, also those of an earlier server; webhooks stay pending without a secret, lineage events
+        without an address.
 
         At the end no attempt is begun; attempts in progress get a moment, then they are left to the next server.
         """
-        if not self._rules.secrets:
+        if not self._rules.secrets and self._lineage is None:
             yield
             return
-        async with self._opened() as self._session, task_group() as tasks:
+        async with (
+            _opened(OutwardResolver()) as self._session,
+            _opened(None) as self._lineage_session,  # the operator's own address
+            task_group() as tasks,
+        ):
             tasks.start_soon(self._deliver, tasks)
             try:
                 yield
@@ -67,17 +78,6 @@ class WebhookSender:
                 self._closing = True
                 self.wake()
                 tasks.cancel_scope.deadline = anyio.current_time() + _GRACE
-
-    def _opened(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=MOST_AT_ONCE, force_close=True, resolver=OutwardResolver(), use_dns_cache=False
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=PATIENCE),
-            headers={"User-Agent": "lume_local"},
-            auto_decompress=False,
-        )
 
     def wake(self) -> None:
         """Look for deliveries that are due."""
@@ -97,7 +97,8 @@ class WebhookSender:
     def _begin_due(self, tasks: TaskGroup) -> float | None:
         """Begin what is due and fits. Returns the seconds until more is due; None: something will wake us."""
         now = time.time()
-        for delivery in self._deliveries.waiting(2 * MOST_AT_ONCE):
+        kinds = {"webhooks": bool(self._rules.secrets), "lineage": self._lineage is not None}
+        for delivery in self._deliveries.waiting(2 * MOST_AT_ONCE, **kinds):
             if delivery.id in self._active:
                 continue
             if len(self._active) >= MOST_AT_ONCE:
@@ -128,8 +129,9 @@ class WebhookSender:
                 due = None if gives_up else time.time() + UNIT * 2**attempts
                 self._deliveries.failed(delivery.id, error, due)
                 level = logging.WARNING if gives_up else logging.INFO
-                words = "webhook of run %s: attempt %d of %d: %s"
-                _log.log(level, words, delivery.run_id, attempts, MOST_ATTEMPTS, error)
+                what = "lineage event" if delivery.is_lineage else "webhook"
+                words = "%s of run %s: attempt %d of %d: %s"
+                _log.log(level, words, what, delivery.run_id, attempts, MOST_ATTEMPTS, error)
         except sqlite3.Error as trouble:
             self._health.trouble(_OUTBOX, why(trouble))
             return False
@@ -138,16 +140,15 @@ class WebhookSender:
 
     async def _send(self, delivery: Delivery) -> str | None:
         """One attempt; None where it has arrived, else why not."""
-        headers = {
-            "Content-Type": "application/json",
-            **signed_headers(self._rules.secrets, delivery.id, int(time.time()), delivery.body),
-            **({"traceparent": delivery.traceparent} if delivery.traceparent else {}),
-        }
         try:
-            # The operator may have changed the list since the run was submitted.
-            self._rules.check(delivery.url)
-            async with self._session.post(
-                URL(delivery.url), data=delivery.body, headers=headers, allow_redirects=False
+            session, url, more = self._addressed(delivery)
+            headers = {
+                "Content-Type": "application/json",
+                **more,
+                **({"traceparent": delivery.traceparent} if delivery.traceparent else {}),
+            }
+            async with session.post(
+                URL(url), data=delivery.body, headers=headers, allow_redirects=False
             ) as answer:
                 return None if 200 <= answer.status < 300 else f"answered with status {answer.status}"
         except WebhookRefused as refused:
@@ -156,3 +157,25 @@ class WebhookSender:
             return f"no answer within {PATIENCE:.0f} s"
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return f"{type(error).__name__}: {error}"[:500]
+
+    def _addressed(self, delivery: Delivery) -> tuple[aiohttp.ClientSession, str, dict[str, str]]:
+        """By which session it is sent where, and with which headers. Raises `WebhookRefused`."""
+        if delivery.is_lineage:
+            assert self._lineage is not None
+            return self._lineage_session, self._lineage.url, self._lineage.headers
+        # The operator may have changed the list since the run was submitted.
+        self._rules.check(delivery.url)
+        headers = signed_headers(self._rules.secrets, delivery.id, int(time.time()), delivery.body)
+        return self._session, delivery.url, headers
+
+
+def _opened(resolver: AbstractResolver | None) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            limit=MOST_AT_ONCE, force_close=True, resolver=resolver, use_dns_cache=False
+        ),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=PATIENCE),
+        headers={"User-Agent": "lume_local"},
+        auto_decompress=False,
+    )

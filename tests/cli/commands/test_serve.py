@@ -50,6 +50,7 @@ def invoke(*words: str) -> Result:
 def test_what_is_not_said_is_left_to_the_server(asked: list[dict[str, Any]]) -> None:
     invoke()
     common = {"data": ".lume", "host": "127.0.0.1", "port": 0, "max_active": 2, "dev": False}
+    common |= {"lineage_namespace": "lume"}
     assert asked == [{**common, "flows": "flows", "roots": None}]
 
 
@@ -69,6 +70,10 @@ def test_what_is_not_said_is_left_to_the_server(asked: list[dict[str, Any]]) -> 
         (["--uploads-quota", "1G"], {"uploads_quota": 1024**3}),
         (["--keep-uploads", "7d"], {"keep_uploads": 7 * 86400.0}),
         (["--keep-output", "forever"], {"keep_output": None}),
+        (
+            ["--lineage-url", "http://l", "--lineage-key-env", "SECRET"],
+            {"lineage_url": "http://l", "lineage_key": "whisper", "lineage_namespace": "lume"},
+        ),
         (["--keys", "keys.toml"], {"keys": "keys.toml"}),
         (["--webhook-secret-env", "SECRET"], {"webhook_secret": [b"whisper"]}),
         (
@@ -96,6 +101,7 @@ def test_every_setting_has_an_option(asked: list[dict[str, Any]]) -> None:
     words += (
         " --console-host h --run-timeout 1d --keys k --uploads-quota 1 --keep-uploads 1d --keep-output 1d"
     )
+    words += " --lineage-url http://l --lineage-key-env SECRET"
     invoke(*words.split())
     wanted = set(Settings.of.__func__.__annotations__) - {"return"}  # type: ignore[attr-defined]
     assert set(asked[0]) == wanted

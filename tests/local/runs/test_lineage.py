@@ -1,0 +1,193 @@
+"""OpenLineage events of runs, read with the classes of OpenLineage's own client and by nothing of ours."""
+
+import json
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from cattrs import Converter
+from components import package
+from local.flows import PEOPLE_CSV, slow_rows
+from local.receiver import Received, Receiver, receiver
+from local.servers import serve
+
+import lume_local
+from lume_async.errors import ConfigurationError
+from lume_local._runs import webhook_sender
+
+package("openlineage.client")
+from openlineage.client import event_v2, facet_v2  # noqa: E402
+
+FACETS = {
+    "errorMessage": facet_v2.error_message_run.ErrorMessageRunFacet,
+    "jobType": facet_v2.job_type_job.JobTypeJobFacet,
+    "inputStatistics": facet_v2.input_statistics_input_dataset.InputStatisticsInputDatasetFacet,
+    "outputStatistics": facet_v2.output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet,
+    "dataQualityAssertions": facet_v2.data_quality_assertions_dataset.DataQualityAssertionsDatasetFacet,
+}
+
+
+class Backend:
+    """What Marquez is: it takes events, and refuses some of them at first."""
+
+    def __init__(self, refuse: int = 0) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+        self.refuse = refuse
+
+
+@pytest.fixture
+async def marquez() -> AsyncIterator[tuple[Backend, Receiver]]:
+    backend = Backend()
+
+    async def handle(request: web.Request) -> web.Response:
+        body = await request.read()
+        backend.keys.append(request.headers.get("Authorization"))
+        status = 201
+        if backend.refuse:
+            backend.refuse, status = backend.refuse - 1, 503
+        else:
+            backend.events.append(json.loads(body))
+        async with here.came:
+            here.received.append(Received(dict(request.headers), body, status))
+            here.came.notify_all()
+        return web.Response(status=status)
+
+    app = web.Application()
+    app.router.add_post("/api/v1/lineage", handle)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host = f"127.0.0.1:{runner.addresses[0][1]}"
+    here = Receiver(f"http://{host}/api/v1/lineage", host)
+    yield backend, here
+    await runner.cleanup()
+
+
+def read(event: dict[str, Any]) -> event_v2.RunEvent:
+    """The event as OpenLineage's client has it. What it does not know, or misses, is an error."""
+    assert event.pop("schemaURL") == event_v2.RunEvent._get_schema()
+    for holder, name in (
+        (event["run"], "facets"),
+        (event["job"], "facets"),
+        *((one, "inputFacets") for one in event["inputs"]),
+        *((one, "outputFacets") for one in event["outputs"]),
+    ):
+        for facet, members in holder[name].items():
+            schema, producer = members.pop("_schemaURL"), members.pop("_producer")
+            made = Converter(forbid_extra_keys=True).structure(members, FACETS[facet])
+            assert (schema, producer) == (FACETS[facet]._get_schema(), event["producer"])
+            holder[name][facet] = made
+    event_v2.RunEvent(
+        eventTime=event["eventTime"],
+        producer=event["producer"],
+        run=event_v2.Run(**event["run"]),
+        job=event_v2.Job(**event["job"]),
+        eventType=event_v2.RunState(event["eventType"]),
+        inputs=[event_v2.InputDataset(**one) for one in event["inputs"]],
+        outputs=[event_v2.OutputDataset(**one) for one in event["outputs"]],
+    )
+    return event_v2.RunEvent(**event)
+
+
+async def test_a_run_with_rejected_rows(home: Path, marquez: tuple[Backend, Receiver]) -> None:
+    backend, here = marquez
+    (home / "mixed.csv").write_text(PEOPLE_CSV + "x,dan@example.org,5\n4,nobody,6\n")
+    async with serve(home, lineage_url=here.url, lineage_namespace="sales") as wire:
+        run = await wire.run("people:v1", "mixed.csv")
+        await here.until(2)
+    start, end = (read(event) for event in sorted(backend.events, key=lambda event: event["eventTime"]))
+    assert [start.eventType, end.eventType] == ["START", "COMPLETE"]
+    assert start.run["runId"] == end.run["runId"] == str(uuid.UUID(run["id"].removeprefix("run_")))
+    assert (end.job["namespace"], end.job["name"]) == ("sales", "people:v1")
+    assert (start.eventTime, end.eventTime) == (run["started_at"], run["finished_at"])
+    (source,) = end.inputs
+    assert (source["namespace"], source["name"]) == ("file", str(home / "mixed.csv"))
+    statistics = source["inputFacets"]["inputStatistics"]
+    assert (statistics.rowCount, statistics.size) == (5, (home / "mixed.csv").stat().st_size)
+    reasons = run["metadata"]["metrics"]["reject_reasons"]
+    found = source["inputFacets"]["dataQualityAssertions"].assertions
+    assert {one.assertion: int(one.actual) for one in found} == reasons
+    assert len(reasons) == 2
+    assert {one.success for one in found} == {False}
+    places = run["metadata"]["target_locations"]
+    rows = {one["name"]: one["outputFacets"]["outputStatistics"].rowCount for one in end.outputs}
+    assert rows == {places["mapped"]: 3, places["rejects"]: 2}
+    assert backend.keys == [None, None]
+
+
+async def test_runs_that_fail_or_are_cancelled(home: Path, marquez: tuple[Backend, Receiver]) -> None:
+    backend, here = marquez
+    (home / "slow.csv").write_text(slow_rows())
+    async with serve(home, lineage_url=here.url) as wire:
+        failed = await wire.run("people:v1", "absent.csv")
+        slow = (await wire.submit("slow:v1", "slow.csv")).document["id"]
+        await wire.until(slow, "TRANSFORMING")
+        await wire.ask("POST", f"/v1/runs/{slow}/cancel")
+        await wire.until(slow)
+        await here.until(4)
+    ends = {event["eventType"]: read(event) for event in backend.events if event["eventType"] != "START"}
+    assert set(ends) == {"FAIL", "ABORT"}
+    assert ends["FAIL"].run["facets"]["errorMessage"].message == failed["metadata"]["error_message"]
+    assert ends["FAIL"].outputs == ends["ABORT"].outputs == []
+
+
+async def test_an_event_is_delivered_until_it_has_arrived(
+    home: Path, marquez: tuple[Backend, Receiver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend, here = marquez
+    monkeypatch.setattr(webhook_sender, "UNIT", 0.001)
+    backend.refuse = 3
+    async with serve(home, lineage_url=here.url, lineage_key="whisper") as wire:
+        run = await wire.run("people:v1", "people.csv")
+        await here.until(5)
+        listed = await wire.ask("GET", f"/v1/runs/{run['id']}/deliveries")
+    assert sorted(event["eventType"] for event in backend.events) == ["COMPLETE", "START"]
+    assert set(backend.keys) == {"Bearer whisper"}
+    assert listed.document["items"] == []  # those are the run's webhooks
+
+
+async def test_events_of_an_earlier_server_wait_for_one_with_an_address(
+    home: Path, marquez: tuple[Backend, Receiver]
+) -> None:
+    backend, here = marquez
+    async with serve(home, lineage_url="http://127.0.0.1:1/") as wire:
+        await wire.run("people:v1", "people.csv")
+    async with serve(home) as wire:
+        await wire.ask("GET", "/healthz")
+    assert backend.events == []
+    async with serve(home, lineage_url=here.url):
+        await here.until(2)
+    assert sorted(event["eventType"] for event in backend.events) == ["COMPLETE", "START"]
+
+
+async def test_webhooks_and_events_beside_each_other(home: Path, marquez: tuple[Backend, Receiver]) -> None:
+    _, here = marquez
+    async with receiver(lambda event: None) as hooks:
+        settings: dict[str, Any] = {"webhook_secret": "whisper", "webhook_hosts": [hooks.host]}
+        async with serve(home, lineage_url=here.url, **settings) as wire:
+            await wire.run("people:v1", "people.csv", webhook_url=hooks.url)
+            await here.until(2)
+            (hook,) = await hooks.until(1)
+    assert hook.status == 204
+    assert "X-Lume-Signature-256" not in {name for one in here.received for name in one.headers}
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"lineage_url": "marquez:5000"}, "lineage_url must be an http:// or https:// URL"),
+        ({"lineage_url": "http://"}, "lineage_url must be"),
+        ({"lineage_key": "whisper"}, "lineage_key needs lineage_url"),
+        ({"lineage_url": "http://m", "lineage_namespace": " "}, "lineage_namespace is empty"),
+    ],
+)
+async def test_settings_without_sense(tmp_path: Path, settings: dict[str, str], words: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        async with lume_local.serve(None, data=tmp_path, **settings):  # type: ignore[arg-type]
+            raise AssertionError
+    assert words in str(caught.value)
+    assert "whisper" not in str(caught.value)
