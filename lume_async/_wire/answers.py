@@ -254,7 +254,9 @@ def _message(response: Response, problem: dict[str, Any], *, withheld: bool) -> 
     except ValueError:
         phrase = "unknown status"
     words = problem.get("detail") or problem.get("title") or problem.get("message")
-    if 300 <= response.status < 400:
+    if response.status == HTTPStatus.NOT_MODIFIED:
+        words = "nobody asked whether anything was modified; a cache on the way may have answered"
+    elif 300 <= response.status < 400:
         words = "redirects are never followed: set base_url to the place where the service is"
     elif withheld:
         words = WITHHELD

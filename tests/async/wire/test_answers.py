@@ -346,6 +346,12 @@ def test_a_redirect_says_what_to_do() -> None:
     assert message.startswith("307 Temporary Redirect: redirects are never followed: set base_url")
 
 
+def test_a_304_that_nobody_asked_for_is_no_redirect() -> None:
+    message = str(error_from(answer(304, b"")))
+
+    assert message.startswith("304 Not Modified: nobody asked whether anything was modified")
+
+
 def test_a_status_without_a_name() -> None:
     assert str(error_from(answer(599, b"x"))) == "599 unknown status: x"
 
