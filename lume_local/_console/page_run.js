@@ -223,11 +223,12 @@ function details(run) {
     places[which] &&
     entry(
       name,
-      el(
-        "a",
-        { href: `${path("runs", run.id, "outputs", which)}`, download: "", class: "button" },
-        `Download ${which}`,
-      ),
+      !places[which].includes("://") && // else it lies in a database or an object store
+        el(
+          "a",
+          { href: path("runs", run.id, "outputs", which), download: "", class: "button" },
+          `Download ${which}`,
+        ),
       el("code", { class: "path" }, places[which]),
     );
   const parent = run.run_metadata?.resubmit_of;

@@ -1,6 +1,8 @@
 """Statistics, filters of the list, deliveries and outputs, as the contract has them."""
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +112,16 @@ async def test_a_link_out_of_the_roots_is_not_followed(wire: Wire, two: list[dic
     place.symlink_to("/etc/passwd")
     answer = await wire.ask("GET", f"/v1/runs/{two[0]['id']}/outputs/rejects")
     assert (answer.status, answer.kind) == (404, "not-found")
+
+
+async def test_an_output_in_a_database_is_not_for_download(
+    wire: Wire, home: Path, two: list[dict[str, Any]]
+) -> None:
+    with closing(sqlite3.connect(home / ".lume/state/runs.sqlite", isolation_level=None)) as db:
+        places = json.dumps({"mapped": "postgresql://there/people", "rejects": None})
+        db.execute("UPDATE runs SET target_locations = ?", [places])
+    answer = await wire.ask("GET", f"/v1/runs/{two[0]['id']}/outputs/mapped")
+    assert (answer.status, answer.kind) == (422, "not-supported")
 
 
 async def test_deliveries_do_not_show_what_is_secret_in_their_url(home: Path) -> None:
