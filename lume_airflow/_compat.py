@@ -23,11 +23,6 @@ from airflow.triggers.base import (
     TriggerEvent,
 )
 
-try:
-    from airflow.sdk.exceptions import TaskDeferralTimeout
-except ImportError:
-    from airflow.exceptions import TaskDeferralTimeout
-
 __all__ = [
     "AirflowException",
     "AirflowFailException",
@@ -41,7 +36,6 @@ __all__ = [
     "BaseTrigger",
     "Context",
     "StartTriggerArgs",
-    "TaskDeferralTimeout",
     "TaskSkippedEvent",
     "TaskSuccessEvent",
     "TriggerEvent",

@@ -11,7 +11,6 @@ from lume_airflow._compat import (
     AirflowSkipException,
     BaseOperator,
     Context,
-    TaskDeferralTimeout,
 )
 from lume_airflow._connection import ConnectionSettings
 from lume_airflow._identity import OnClear, TaskTry, on_worker
@@ -21,6 +20,9 @@ from lume_airflow._outlets import emit
 from lume_airflow._work import Event, cancel, failure, run_async
 from lume_airflow.hooks import LumeHook
 from lume_async import LumeError
+
+TIMED_OUT = ("Trigger timeout", "Trigger/execution timeout")
+"""What Airflow 3 and 2 call it."""
 
 
 class LumeOperator(BaseOperator):
@@ -126,12 +128,10 @@ class LumeOperator(BaseOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: Any, context: Context) -> Any:
         """As Airflow does, but a trigger that has run into Airflow's own timeout leaves no run behind."""
-        try:
-            return super().resume_execution(next_method, next_kwargs, context)
-        except TaskDeferralTimeout:
+        if next_method == "__fail__" and (next_kwargs or {}).get("error") in TIMED_OUT:
             self.this_try(context)
             self.on_kill()
-            raise
+        return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
         """The task was killed on a worker: cancel what it has started, where `cancel_on_kill` says so."""
