@@ -42,9 +42,3 @@ _CALL = re.compile(rf"\b({'|'.join(CLEANERS)})\b", re.IGNORECASE)
 def named_in(expressions: Iterable[str]) -> list[str]:
     """The cleaners that SQL expressions name, sorted. One that only a text or a comment names is there, too."""
     return sorted({found.lower() for sql in expressions for found in _CALL.findall(sql)})
-
-
-def problem_of(sql: str) -> str:
-    """What is wrong with a value that an expression can't read; empty where that isn't one thing."""
-    problems = {CLEANERS[name].problem for name in named_in([sql])} - {""}
-    return problems.pop() if len(problems) == 1 else ""

@@ -10,7 +10,6 @@ from typing import Any
 
 from attrs import asdict, frozen
 
-from lume_local._flow.cleaners import problem_of
 from lume_local._flow.definition import BOUNDS, Column, Rule, quoted
 from lume_local._worker.casts import stored
 
@@ -59,11 +58,14 @@ def literal(value: Any, sql_type: str) -> str:
     return f"CAST({text(repr(value))} AS {sql_type})"
 
 
-def column_checks(column: Column, index: int) -> Iterator[Check]:
-    """The checks of one column, over the target's columns and the flags `_lume_bad<n>`, `_lume_threw<n>` of each."""
+def column_checks(column: Column, index: int, problem: str = "") -> Iterator[Check]:
+    """The checks of one column, over the target's columns and the flags `_lume_bad<n>`, `_lume_threw<n>` of each.
+
+    `problem` says what is wrong with a value that the column's cleaner can't read.
+    """
     name, label = quoted(column.name), column.name
     bad = f"_lume_bad{index}"
-    if problem := problem_of(column.sql):
+    if problem:
         yield Check(f"_lume_threw{index}", f"{label}: {problem}")
         bad = f"{bad} AND NOT _lume_threw{index}"
     yield Check(bad, f"{label}: is not a valid {_type_words(column)}")

@@ -63,7 +63,7 @@ def compile_flow(
         "columns": columns,
         "rules": [_rule(connection, judge, flow, rule, n) for n, rule in enumerate(flow.rules)],
         "expect": [_expectation(connection, flow, rule, n) for n, rule in enumerate(flow.expect)],
-        "checks": _checks(flow),
+        "checks": _checks(flow, judged),
         "cleaners": made,
         "unique": [column.name for column in flow.columns if column.unique],
     }
@@ -132,15 +132,21 @@ def _first_line(error: duckdb.Error) -> str:
 
 
 def _column(column: Column, expression: Expression, given: str, index: int) -> dict[str, Any]:
-    wrapped = expression.can_throw
+    wrapped = expression.can_throw and expression.filled is None
     value = f"struct_extract(_lume_t{index}, 'v')" if wrapped else f"_lume_t{index}"
-    # A struct tells "it threw" (no struct) from "it is NULL" (a struct with a NULL in it).
-    body = expression.tried(f"{{'v': (\n{expression.sql}\n)}}") if wrapped else f"(\n{expression.sql}\n)"
+    inner, threw = f"(\n{expression.sql}\n) AS _lume_t{index}", "false"
+    if expression.filled is not None:  # nothing throws, and what is unread costs no second evaluation
+        inner += f", {expression.filled} AS _lume_filled{index}"
+        threw = f"(_lume_t{index} IS NULL AND _lume_filled{index})"
+    elif wrapped:
+        # A struct tells "it threw" (no struct) from "it is NULL" (a struct with a NULL in it).
+        tried = expression.tried(f"{{'v': (\n{expression.sql}\n)}}")
+        inner, threw = f"{tried} AS _lume_t{index}", f"_lume_t{index} IS NULL"
     return {
         "name": column.name,
-        "inner": f"{body} AS _lume_t{index}",
+        "inner": inner,
         "value": value,
-        "threw": f"_lume_t{index} IS NULL" if wrapped else "false",
+        "threw": threw,
         "cast": cast(column, given, value),
         "ordered": column.sql_type not in ("VARCHAR", "UUID"),
     }
@@ -199,8 +205,10 @@ def _expectation(connection: DuckDBPyConnection, flow: Flow, rule: Rule, index: 
     return {"sql": rule.sql, "reason": reason, "on_fail": rule.on_fail}
 
 
-def _checks(flow: Flow) -> list[dict[str, str]]:
-    checks = [check for n, column in enumerate(flow.columns) for check in column_checks(column, n)]
+def _checks(flow: Flow, judged: list[Expression]) -> list[dict[str, str]]:
+    checks = []
+    for n, (column, expression) in enumerate(zip(flow.columns, judged, strict=True)):
+        checks += column_checks(column, n, expression.problem)
     checks += [rule_check(rule, n) for n, rule in enumerate(flow.rules)]
     return [check.plain() for check in checks]
 

@@ -92,12 +92,16 @@ class Expression:
         reads: the columns that it reads.
         can_throw: whether a row can make it throw.
         unread: a condition for "a cleaner in it can't read its value", and the like; None where there is none.
+        filled: where it is nothing but a cleaner: whether that has a value to read, so that NULL means "can't".
+        problem: what is wrong with a value that a cleaner can't read.
     """
 
     sql: str
     reads: tuple[str, ...]
     can_throw: bool
     unread: str | None = None
+    filled: str | None = None
+    problem: str = ""
 
     def tried(self, value: str) -> str:
         """SQL that gives `value`, or NULL where the expression throws or a cleaner can't read its value."""
@@ -128,7 +132,9 @@ class Judge:
         seen: dict[str, None] = {}
         used, names = self._lookups.replace(place, tree) if self._lookups else ([], set())
         self._walk(place, tree, frozenset(names), seen)
-        unread = Unread(self._connection, place).condition(tree)
+        cleaners = Unread(self._connection, place)
+        unread = cleaners.condition(tree)
+        filled = cleaners.filled(tree) if not used and unread is not None and _is_total(tree) else None
         if used:
             for lookup in used:
                 seen.update(dict.fromkeys(self.expression(place, lookup.key).reads))
@@ -140,7 +146,8 @@ class Judge:
             value, formats = (written(self._connection, part) for part in parts)
             sql = f"try_strptime({value}, {formats})"
             unread = f"({sql} IS NULL AND {value} IS NOT NULL)"
-        return Expression(sql, tuple(seen), unread is not None or not _is_total(tree), unread)
+        can_throw = unread is not None or not _is_total(tree)
+        return Expression(sql, tuple(seen), can_throw, unread, filled, cleaners.problem)
 
     def _parse(self, place: str, statement: str) -> dict[str, Any]:
         row = self._connection.execute("SELECT json_serialize_sql(?)", [statement]).fetchone()
@@ -248,6 +255,8 @@ def _is_total(node: dict[str, Any]) -> bool:
     if kind == "FUNCTION":
         name = node["function_name"].lower()
         return (name in _TOTAL or name in CLEANERS) and all(map(_is_total, classed(node)))
+    if kind == "OPERATOR" and node["type"] == "OPERATOR_TRY":
+        return True
     if kind in ("CASE", "COMPARISON", "CONJUNCTION", "BETWEEN"):
         return all(map(_is_total, classed(node)))
     if kind == "OPERATOR" and node["type"] in (

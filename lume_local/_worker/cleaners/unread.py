@@ -22,6 +22,17 @@ class Unread:
     def __init__(self, connection: DuckDBPyConnection, place: str) -> None:
         self._connection = connection
         self._place = place
+        self.problem = ""
+        """What is wrong with a value that can't be read, by the outermost cleaner that counts."""
+
+    def filled(self, node: dict[str, Any]) -> str | None:
+        """Where the expression is one cleaner: SQL that is true where it has a value to read. NULL is unread then."""
+        if node["class"] != "FUNCTION" or node["function_name"].lower() not in CLEANERS:
+            return None
+        arguments = list(classed(node))
+        if not CLEANERS[node["function_name"].lower()].problem or self._any(arguments) is not None:
+            return None
+        return f"_lume_text({self._sql(arguments[0])}) IS NOT NULL"
 
     def condition(self, node: dict[str, Any]) -> str | None:
         """SQL that is true where a cleaner that counts can't read its value; None where there is none."""
@@ -46,6 +57,7 @@ class Unread:
     def _of_cleaner(self, node: dict[str, Any], name: str) -> str | None:
         arguments = list(classed(node))
         self._check_choice(name, arguments[1:])
+        self.problem = self.problem or CLEANERS[name].problem
         inner = self._any(arguments)
         if not CLEANERS[name].problem or not arguments:
             return inner

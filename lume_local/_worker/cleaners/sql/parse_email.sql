@@ -4,6 +4,6 @@ CREATE OR REPLACE MACRO _lume_bare_email(t) AS
 CREATE OR REPLACE MACRO _lume_email(t) AS CASE
   WHEN length(t) <= 254 AND regexp_full_match(t,
     '[^\s@<>()\[\],;:"\\.]+(?:\.[^\s@<>()\[\],;:"\\.]+)*@(?:[\pL\pN](?:[\pL\pN\pM-]*[\pL\pN\pM])?\.)+(?:[\pL\pM][\pL\pM]+|xn--[a-z0-9-]+)')
-    AND length(split_part(t, '@', 1)) <= 64
+    AND strpos(t, '@') <= 65
   THEN t END;
 CREATE OR REPLACE MACRO parse_email(x) AS _lume_email(_lume_bare_email(lower(_lume_text(x))));
