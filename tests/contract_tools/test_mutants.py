@@ -17,7 +17,7 @@ from lume_local._http.keys import OWN
 from lume_local._http.problems import Problem
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
-FIELDS = ("flow_version", "source_path", "run_metadata", "force_rerun", "webhook_url")
+FIELDS = requests._FIELDS
 
 
 def any_key(patch: pytest.MonkeyPatch) -> None:
