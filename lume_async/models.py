@@ -3,6 +3,7 @@
 import json
 import re
 import string
+from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
@@ -286,21 +287,39 @@ def check_run_id(run_id: object) -> str:
     )
 
 
-@define
+def _unpacked(raw: dict[str, Any] | bytes) -> dict[str, Any]:
+    return orjson.loads(raw) if isinstance(raw, bytes) else raw
+
+
+@define(weakref_slot=False)
 class RunRecord:
     """A run as the server described it: what waiting needs is checked, the rest is decoded when asked for."""
 
     id: str
     status: RunStatus
-    raw: dict[str, Any] = field(repr=False)  # this and the ETag: whatever the server wrote
+    # This and the ETag: whatever the server wrote.
+    _raw: dict[str, Any] | bytes = field(repr=False, eq=_unpacked)
     etag: str | None = field(default=None, repr=False)
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        """The members that the server sent."""
+        raw = self._raw = _unpacked(self._raw)
+        return raw
+
+    def pack(self) -> None:
+        """Keep the members as text, in less than half of the memory, until somebody asks for them."""
+        with suppress(orjson.JSONEncodeError):  # more levels than orjson writes: it stays as it is
+            self._raw = bytes(
+                memoryview(orjson.dumps(self.raw))
+            )  # a copy: orjson's own keeps a buffer of 4 KB
 
     def __getstate__(self) -> tuple[str, str, str, str | None]:
         """As JSON text: pickle goes three calls deep for each level of the metadata, and soon too deep."""
         return self.id, str(self.status), json.dumps(self.raw), self.etag
 
     def __setstate__(self, state: tuple[str, str, str, str | None]) -> None:
-        self.id, self.status, self.raw, self.etag = (
+        self.id, self.status, self._raw, self.etag = (
             state[0],
             status_of(state[1]),
             json.loads(state[2]),

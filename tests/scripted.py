@@ -39,9 +39,7 @@ class Script:
         self._clock = clock
 
     async def reply(self, method: str, url: URL, **sent: Any) -> CallbackResult:
-        request = FakeRequest(
-            method, url.raw_path_qs, CIMultiDict(sent["headers"]), sent["data"], sent["timeout"].total
-        )
+        request = FakeRequest(method, url.raw_path_qs, CIMultiDict(sent["headers"]), sent["data"])
         self.requests.append(request)
         said = self.answer(request)
         if isinstance(said, Exception):

@@ -255,6 +255,9 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         watched.failures, watched.stale = 0, watched.stale + 1 if watched.ended else 0
         if polled.record is not None:
             run._adopt(polled.record)
+            watched.reported = run.progress
+            if not run.is_terminal:  # a reader of its end looks at the rest, too
+                polled.record.pack()
         return polled.not_before
 
     async def _show(self, watched: Watched) -> None:
@@ -310,6 +313,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
                 self._scheduler.wake(change.id)  # a poll can wait for the reader
             else:
                 run._adopt(newer)
+                newer.pack()
                 watched.shown = status
 
     def _switched(self, on: bool, missed: bool) -> None:

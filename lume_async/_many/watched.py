@@ -15,7 +15,7 @@ SOONEST = 0.2
 """The shortest delay, in seconds, that a run's reported progress leads to."""
 
 
-@define(eq=False)
+@define(eq=False, weakref_slot=False)
 class Watched:
     """A run, how often it was polled with success, the status that its reader knows."""
 
@@ -27,6 +27,7 @@ class Watched:
     not_before: float = -math.inf  # until when the server wants no poll
     polled: float = -math.inf  # when the last poll ended; infinite during one
     shown: RunStatus | None = None
+    reported: float | None = None  # the progress at the last poll
     progress: tuple[float, float] | None = None  # the first that was reported, and when
 
     def next_delay(
@@ -53,7 +54,7 @@ class Watched:
 
     def _half_of_the_rest(self, now: float) -> float | None:
         """Half of the seconds that are left, if the run's progress says anything."""
-        progress = self.run.progress
+        progress = self.reported
         if progress is None:
             return None
         if self.progress is None:

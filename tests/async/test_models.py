@@ -417,6 +417,32 @@ def test_an_unknown_status_has_ended_if_it_says_when(
     assert record.is_terminal is terminal
 
 
+def nested(levels: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"id": "r", "rate": 0.1, "none": None, "list": [1, {"é": "ü"}], "big": 2**63},
+        nested(100),
+        nested(900),  # more than orjson writes
+    ],
+    ids=["values", "deep", "deeper"],
+)
+def test_a_packed_record_is_the_same_record(raw: dict[str, Any]) -> None:
+    kept, packed = (RunRecord("r", RunStatus.CREATED, raw) for _ in range(2))
+    packed.pack()
+
+    assert packed == kept
+    assert packed.raw == raw
+    packed.pack()
+    assert pickle.loads(pickle.dumps(packed)) == kept
+
+
 def test_an_outcome_gives_its_run() -> None:
     assert Outcome("r", run="a run").result() == "a run"
 

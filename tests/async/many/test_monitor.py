@@ -241,6 +241,18 @@ async def test_reported_progress_leads_to_the_end() -> None:
     assert service.clock.now() < 40.5
 
 
+async def test_what_is_known_of_a_watched_run_is_kept_as_text() -> None:
+    """As objects it would take more than twice the memory; whoever asks gets the objects."""
+    service = Service(lasts=1e6)
+    async with client_of(service).monitor(poll_interval=1e5) as monitor:
+        runs = [monitor.add(f"r{n}") for n in range(20)]
+        for _ in runs:
+            await anext(monitor)
+        records = [run._record for run in runs]
+        assert all(record is not None and isinstance(record._raw, bytes) for record in records)
+        assert [run.to_dict()["id"] for run in runs] == [run.id for run in runs]
+
+
 async def test_leaving_the_block_leaves_nothing_behind() -> None:
     service = Service(capabilities=["changes", "wait"], lasts=1e6)
     async with client_of(service).monitor() as monitor:

@@ -9,7 +9,7 @@ from scripted import scripted_client
 
 from lume_async import ApiConnectionError, ApiError, Client, InvalidRequestError
 from lume_async._run.upload import CHUNK
-from lume_async.testing import FakeAnswer, FakeRequest
+from lume_async.testing import FakeAnswer, FakeRequest, fake_client
 
 pytestmark = pytest.mark.usefixtures("http")
 
@@ -56,7 +56,7 @@ async def test_a_cut_upload_begins_anew(tmp_path: Path) -> None:
 
 
 async def test_a_large_file_has_more_time(tmp_path: Path) -> None:
-    client, transport = scripted_client(store)
+    client, transport = fake_client(store)
     file = tmp_path / "a.csv"
     with file.open("wb") as opened:
         opened.truncate(1024 * 1024)
