@@ -22,13 +22,15 @@ class SourceMetrics:
     """`metadata.metrics.source`: what the source holds, counted apart from reading it.
 
     Every record is in `rows_mapped` or in `rows_rejected`. Lines are physical ones, 0 for formats without lines.
-    `files` has the same of each file, if the source has several; the numbers above are their sums.
+    `files` has the same of each file, if the source has several; the numbers above are their sums. `header` has the
+    names of the columns, if the flow reports changes of them (`on_unknown_columns = "warn"`).
     """
 
     bytes: int = 0
     lines: int = 0
     records: int = 0
     files: list[FileMetrics] = Factory(list)
+    header: list[str] = Factory(list)
 
 
 @public

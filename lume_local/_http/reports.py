@@ -46,7 +46,9 @@ class Reports:
                 "not-supported", f"the rows lie at {location}, and this server sends local files only"
             )
         if "://" in location:
-            raise Problem("not-supported", f"the rows lie at {location}, and this server sends local files only")
+            raise Problem(
+                "not-supported", f"the rows lie at {location}, and this server sends local files only"
+            )
         try:
             path = self._roots.written(location)
         except PathRefused as error:

@@ -8,6 +8,7 @@ from attrs import asdict
 
 from lume_local._flow.definition import Flow
 from lume_local._runs.flow_registry import Flows
+from lume_local._runs.headers import Headers
 from lume_local._runs.paths import PathRefused, Roots
 from lume_local._runs.source_files import Wanted
 from lume_local._runs.store import Run
@@ -22,8 +23,8 @@ THREADS = 2
 class RunPaths:
     """The places of runs: those that their flows name, and a folder for each below the state folder."""
 
-    def __init__(self, roots: Roots, flows: Flows) -> None:
-        self._roots, self._flows = roots, flows
+    def __init__(self, roots: Roots, flows: Flows, headers: Headers) -> None:
+        self._roots, self._flows, self._headers = roots, flows, headers
         self.folders = roots.state / "runs"
 
     async def job(self, run: Run) -> Execute:
@@ -51,6 +52,7 @@ class RunPaths:
             memory_limit=MEMORY_LIMIT,
             threads=THREADS,
             seeds={seed.name: self._seed(seed.path) for seed in flow.seeds},
+            header=self._headers.last(run.flow_version) if flow.source.on_unknown_columns == "warn" else None,
         )
 
     def _seed(self, path: str) -> dict[str, str]:

@@ -26,6 +26,7 @@ import orjson
 from attrs import frozen
 
 from lume_local._runs.durability import Durability
+from lume_local._runs.headers import Headers
 from lume_local._runs.listing import Wanted, selected
 from lume_local._runs.outbox import Deliveries
 from lume_local._runs.outputs import Outputs
@@ -127,6 +128,7 @@ class Store:
         """Says that a cursor belongs to this data folder and not to one that lay here before."""
         self.deliveries = Deliveries(self._db)
         self.outputs = Outputs(self._db)
+        self.headers = Headers(self._db)
         self.statistics = Statistics(self._db)
         self._durability = Durability(path)
 

@@ -32,7 +32,8 @@ class Check:
 class Execute:
     """Do a run. `folder` is the run's own; source and targets are places, each of a `kind` (see `_worker`).
 
-    `seeds` has the file of each seed of the flow: `{"countries": {"path": …, "looked_up": …}}`.
+    `seeds` has the file of each seed of the flow: `{"countries": {"path": …, "looked_up": …}}`; `header` the columns
+    that the flow's sources had the last time, where a change of them is to be reported.
     """
 
     run_id: str
@@ -44,6 +45,7 @@ class Execute:
     memory_limit: str
     threads: int
     seeds: Json = field(factory=dict)
+    header: list[str] | None = None
     dry_run: bool = False
 
 

@@ -24,6 +24,7 @@ from lume_local._worker.duplicates import find_duplicates
 from lume_local._worker.profile import profile, unmet
 from lume_local._worker.rejects import Rejects
 from lume_local._worker.seeds import load_seeds
+from lume_local._worker.sources.header import changes, check_unknown, noted
 from lume_local._worker.sources.kinds import source_of
 from lume_local._worker.sources.read import Intake, read_source
 from lume_local._worker.sources.source import File, SourceError
@@ -144,7 +145,7 @@ class Run:
         for statement in self._flow["cleaners"]:
             self._connection.execute(statement)
         intake = read_source(self._connection, files, self._flow, self._folder, self._pause)
-        self._check_unknown(intake.layout.unknown)
+        check_unknown(self._flow, intake.layout)
         statements = Statements(self._flow, intake.layout)
         self._enter("TRANSFORMING", None)
         copy_to(self._connection, statements.stage(), self._folder / "stage.parquet")
@@ -172,14 +173,6 @@ class Run:
             return str(error)
         return None
 
-    def _check_unknown(self, columns: tuple[str, ...]) -> None:
-        if columns and self._flow["on_unknown_columns"] == "fail":
-            listed = ", ".join(map(repr, columns[:10])) + (", …" if len(columns) > 10 else "")
-            raise SourceError(
-                f"the source has columns that {self._flow['ref']} does not read: {listed}. Register a flow version "
-                'that reads them, or that says on_unknown_columns = "warn"'
-            )
-
     def _check_targets(self) -> None:
         """No target may take the place of another one, or of the source."""
         seen = dict.fromkeys(self._source.places, "the source")
@@ -195,9 +188,7 @@ class Run:
         query = statements.counts(self._staged)
         staged, rejected, *broken = self._connection.execute(query).fetchall()[0]
         reasons: dict[str, int] = dict(intake.malformed.counts)
-        warnings: dict[str, int] = {}
-        if self._flow["on_unknown_columns"] == "warn":
-            warnings = {f"column {name!r} is not read": 1 for name in intake.layout.unknown}
+        warnings = changes(self._flow, intake.layout, self._job.header)
         for check, count in zip(self._flow["checks"], broken, strict=True):
             into = reasons if check["on_fail"] == "reject" else warnings
             if count:
@@ -209,7 +200,7 @@ class Run:
             "rows_rejected": rejected + duplicates + malformed,
             "reject_reasons": reasons,
             "warnings": warnings,
-            "source": intake.account.plain(),
+            "source": intake.account.plain() | noted(self._flow, intake.layout),
         }
         if self._seeds:
             metrics["seeds"] = self._seeds

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from components import component, package
+
 from console.site import Site, running, usual
 
 FLAGS = [

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from components import package
-from console.conftest import signed_in
-from console.site import GOOD, MIXED, Site, running, usual
 from local.flows import PEOPLE
 from local.many_runs import add_runs
+
+from console.conftest import signed_in
+from console.site import GOOD, MIXED, Site, running, usual
 
 expect = package("playwright.sync_api").expect
 

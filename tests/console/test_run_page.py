@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from components import package
+
 from console.conftest import signed_in
 from console.site import GOOD, MIXED, Site, running, usual
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from components import package
+
 from console.conftest import signed_in
 from console.site import Site, running
 

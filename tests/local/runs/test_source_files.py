@@ -124,3 +124,23 @@ async def test_a_day_as_one_run(home: Path) -> None:
             "an upload is the source alone"
         )
         assert (home / ".lume/daily/uploads/day.csv.csv").read_text() == "id\n7\n"
+
+
+async def test_columns_that_come_and_go(home: Path) -> None:
+    said = DAILY.replace("[source]", '[source]\non_unknown_columns = "warn"').replace("daily", "drift")
+    (home / "flows/drift.v1.toml").write_text(said)
+    (home / "late").mkdir()
+
+    async def warnings(day: str, header: str) -> list[str]:
+        (home / day).mkdir()
+        (home / f"late/{day}.csv").write_text(f"{header}\n" + "1," * header.count(",") + "1\n")
+        (home / f"{day}/a.csv.gz").write_bytes(gzip.compress(b"id\n2\n"))
+        run = await wire.run("drift:v1", day)
+        assert run["status"] == "SUCCEEDED", run
+        return list(run["metadata"]["metrics"]["warnings"])
+
+    async with serve(home) as wire:
+        assert await warnings("d1", "id,a,b") == ["column 'a' is not read", "column 'b' is not read"]
+        assert await warnings("d2", "id,b,a") == []
+        assert await warnings("d3", "b,id,c") == ["column 'c' is new, and not read", "column 'a' is gone"]
+        assert await warnings("d4", "b,id,c") == []
