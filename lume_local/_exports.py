@@ -8,6 +8,7 @@ HOMES = {
     "Server": "lume_local._serve",
     "ThreadedServer": "lume_local._serve",
     "check_flow": "lume_local._check",
+    "sample_rows": "lume_local._sample",
     "serve": "lume_local._serve",
     "serve_in_thread": "lume_local._serve",
 }

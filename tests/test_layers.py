@@ -51,7 +51,7 @@ WINGS = {
         _exports _shared _flow
         _worker _runs
         _settings _http
-        _check _assembly _owned
+        _check _assembly _owned _sample
         _serve
         __init__
         pytest_plugin

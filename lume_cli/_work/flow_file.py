@@ -19,10 +19,17 @@ def snake(text: str) -> str:
 
 
 def flow_file(
-    name: str, columns: Sequence[Column], *, sample: str, rows: int, delim: str, encoding: str
+    name: str,
+    columns: Sequence[Column],
+    *,
+    sample: str,
+    rows: int,
+    delim: str,
+    encoding: str,
+    kind: str = "csv",
 ) -> str:
-    """The text of a flow file; without a `delim` its source is NDJSON."""
-    kind = "csv" if delim else "ndjson"
+    """The text of a flow file; `delim` and `encoding` are of a source of the kind CSV."""
+    rejects = "ndjson" if kind == "ndjson" else "csv"
     csv = [f"csv = {{ delim = {basic(delim)}, encoding = {basic(encoding)} }}"] if delim else []
     lines = [
         f"# Generated from {rows:,} rows of {visible(sample)}: review every column, then run `lume flow check`.",
@@ -35,7 +42,7 @@ def flow_file(
         "",
         "# [target]                           # default: in the server's data folder",
         f'# mapped = "{{data}}/out/{{flow}}/{{version}}/{{run_id}}/{name}.parquet"',
-        f'# rejects = "{{data}}/out/{{flow}}/{{version}}/{{run_id}}/rejects.{kind}"',
+        f'# rejects = "{{data}}/out/{{flow}}/{{version}}/{{run_id}}/rejects.{rejects}"',
         "",
         "# [rejects]",
         "# max_ratio = 0.25                   # a higher share of rejected rows: FAILED, nothing is written",

@@ -1,13 +1,17 @@
-"""Reading a sample file, CSV or NDJSON: its delimiter, its columns, their types."""
+"""Reading a sample file, CSV, NDJSON, Parquet or Excel: its delimiter, its columns, their types."""
 
 import csv
+import gzip
+import io
 import json
 from itertools import islice
 from pathlib import Path
+from typing import IO, Literal, cast
 
 import click
 from attrs import frozen
 
+from lume_async import ConfigurationError
 from lume_cli._work.flow_infer import Column, delimiter, infer
 
 _ROWS = 10_000
@@ -20,21 +24,24 @@ class Sample:
 
     columns: list[Column]
     rows: int
-    delim: str
-    """Empty for NDJSON."""
+    delim: str = ""
+    """Of CSV."""
+    kind: str = "csv"
+    """Its format, as flows name it."""
 
 
 def read_sample(path: Path, encoding: str) -> Sample:
     """Read the sample.
 
     Raises:
-        click.UsageError: it is neither a CSV file with a header nor NDJSON.
+        click.UsageError: it is neither a CSV file with a header nor one of the other formats.
     """
-    _refuse_what_no_server_reads(path)
-    if _is_ndjson(path):
-        return _read_ndjson(path)
+    if (kind := _kind(path)) is not None:
+        return _read_with_engine(path, kind)
     try:
-        with path.open(encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="") as file:
+        if _is_ndjson(path):
+            return _read_ndjson(path)
+        with _opened(path, "utf-8-sig" if encoding == "utf-8" else encoding) as file:
             first = list(islice(file, 20))
             delim = delimiter(first)
             file.seek(0)
@@ -45,8 +52,8 @@ def read_sample(path: Path, encoding: str) -> Sample:
         raise click.UsageError(
             f"{path} is not valid {encoding}: pass --encoding, for example latin-1"
         ) from None
-    except OSError as error:
-        raise click.UsageError(f"{path} can't be read: {error.strerror}") from None
+    except (OSError, EOFError) as error:
+        raise click.UsageError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from None
     except csv.Error as error:
         raise click.UsageError(f"{path} is not a valid CSV file: {error}") from None
     if len(rows) < 2:
@@ -65,23 +72,49 @@ def _header(path: Path, header: list[str]) -> list[str]:
     return header
 
 
-def _refuse_what_no_server_reads(path: Path) -> None:
-    with path.open("rb") as file:
-        head = file.read(4)
-    for magic, what, remedy in _UNREADABLE:
-        if head.startswith(magic):
-            raise click.UsageError(f"{path} is {what}, which the server does not read: {remedy}")
-
-
-_UNREADABLE = (
-    (b"\x1f\x8b", "compressed with gzip", "unpack it with gunzip"),
-    (b"PAR1", "a Parquet file", "export it as CSV or NDJSON"),
-    (b"PK\x03\x04", "an Excel or ZIP file", "export it as CSV"),
+_GZIP = b"\x1f\x8b"
+_KINDS: tuple[tuple[bytes, Literal["parquet", "excel"]], ...] = (
+    (b"PAR1", "parquet"),
+    (b"PK\x03\x04", "excel"),
 )
 
 
-def _is_ndjson(path: Path) -> bool:
+def _kind(path: Path) -> Literal["parquet", "excel"] | None:
+    """The format of a file that only the engine reads."""
     with path.open("rb") as file:
+        head = file.read(4)
+    return next((kind for magic, kind in _KINDS if head.startswith(magic)), None)
+
+
+def _read_with_engine(path: Path, kind: Literal["parquet", "excel"]) -> Sample:
+    from lume_local import sample_rows
+
+    try:
+        names, *rows = sample_rows(path, kind, _ROWS) or [[]]
+    except (ConfigurationError, ModuleNotFoundError) as error:
+        raise click.UsageError(str(error)) from None
+    while names and not names[-1]:
+        names.pop()
+    if not names:
+        raise click.UsageError(f"{path} has no header: its first row must name the columns")
+    width = len(names)
+    texts = [[value or "" for value in [*row, *[None] * (width - len(row))]] for row in rows]
+    return Sample(infer(_header(path, [name or "" for name in names]), texts), len(rows), kind=kind)
+
+
+def _opened(path: Path, encoding: str) -> IO[str]:
+    """The file as text, unpacked if need be."""
+    return io.TextIOWrapper(_bytes(path), encoding=encoding, newline="")
+
+
+def _bytes(path: Path) -> IO[bytes]:
+    with path.open("rb") as file:
+        packed = file.read(2) == _GZIP
+    return cast("IO[bytes]", gzip.open(path)) if packed else path.open("rb")
+
+
+def _is_ndjson(path: Path) -> bool:
+    with _bytes(path) as file:
         return any(
             line.lstrip().startswith(b"{") for line in islice((line for line in file if line.strip()), 1)
         )
@@ -89,7 +122,7 @@ def _is_ndjson(path: Path) -> bool:
 
 def _read_ndjson(path: Path) -> Sample:
     found: list[dict[str, object]] = []
-    with path.open("rb") as file:
+    with _bytes(path) as file:
         for number, line in enumerate(islice(file, _ROWS), 1):
             if not line.strip():
                 continue
@@ -102,7 +135,7 @@ def _read_ndjson(path: Path) -> Sample:
             found.append(row)
     names = _header(path, list(dict.fromkeys(name for row in found for name in row)))
     rows = [[_text(row.get(name)) for name in names] for row in found]
-    return Sample(infer(names, rows), len(rows), "")
+    return Sample(infer(names, rows), len(rows), kind="ndjson")
 
 
 def _text(value: object) -> str:

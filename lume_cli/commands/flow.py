@@ -105,7 +105,9 @@ def try_(options: Options, *, file: Path, sample: Path, limit: int, watch: bool)
 )
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def init(*, sample: Path, name: str | None, encoding: str, output: str | None, force: bool) -> None:
-    """Write a commented flow file with columns and types inferred from a SAMPLE, CSV or NDJSON.
+    """Write a commented flow file with columns and types inferred from a SAMPLE.
+
+    SAMPLE is CSV or NDJSON, also packed with gzip, or Parquet or Excel (.xlsx).
 
     \b
     lume flow init customers.csv --name customer_cleaner -o flows/
@@ -121,7 +123,13 @@ def init(*, sample: Path, name: str | None, encoding: str, output: str | None, f
         )
     seen = read_sample(sample, encoding)
     text = flow_file(
-        flow, seen.columns, sample=sample.name, rows=seen.rows, delim=seen.delim, encoding=encoding
+        flow,
+        seen.columns,
+        sample=sample.name,
+        rows=seen.rows,
+        delim=seen.delim,
+        encoding=encoding,
+        kind=seen.kind,
     )
     if target is None:
         click.echo(text, nl=False)

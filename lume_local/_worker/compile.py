@@ -13,7 +13,7 @@ from lume_async._base.extras import require
 from lume_local._flow.definition import Column, Flow, Rule, quoted
 from lume_local._flow.fields import FlowError
 from lume_local._worker.casts import cast, stored
-from lume_local._worker.checks import column_checks, literal, rule_check, text
+from lume_local._worker.checks import Check, column_checks, literal, rule_check, text
 from lume_local._worker.cleaners.library import statements
 from lume_local._worker.expressions import Expression, Judge
 from lume_local._worker.lookups import Lookup, Lookups
@@ -206,7 +206,7 @@ def _expectation(connection: DuckDBPyConnection, flow: Flow, rule: Rule, index: 
 
 
 def _checks(flow: Flow, judged: list[Expression]) -> list[dict[str, str]]:
-    checks = []
+    checks: list[Check] = []
     for n, (column, expression) in enumerate(zip(flow.columns, judged, strict=True)):
         checks += column_checks(column, n, expression.problem)
     checks += [rule_check(rule, n) for n, rule in enumerate(flow.rules)]

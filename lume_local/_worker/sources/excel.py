@@ -37,7 +37,7 @@ def _take(reading: Reading, file: RowsFile, number: int, cells: list[Any], width
     if all(cell.value is None for cell in cells):
         return
     reading.account.records += 1
-    values = [_as_text(cell) for cell in cells]
+    values = [as_text(cell) for cell in cells]
     if why := _why_malformed(cells, width):
         reading.malformed.add(
             number, why, ",".join(value or "" for value in values).encode("utf-8", "replace")
@@ -107,7 +107,8 @@ def _sheet(book: Any, reading: Reading) -> Any:
     return book[name]
 
 
-def _as_text(cell: Any) -> str | None:
+def as_text(cell: Any) -> str | None:
+    """The value of a cell as expressions see it."""
     value = cell.value
     if value is None or isinstance(value, str):
         return value

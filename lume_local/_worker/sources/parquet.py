@@ -30,12 +30,13 @@ def read_parquet(reading: Reading) -> Layout:
     reading.account.records += int(row[0])
     names = [name for name, *_ in columns]
     visible = visible_columns(reading.flow, names, reading.shown)
-    items = [f"{_as_text(name, kind)} AS _lume_s{n}" for n, (name, kind, *_) in enumerate(columns)]
+    items = [f"{as_text(name, kind)} AS _lume_s{n}" for n, (name, kind, *_) in enumerate(columns)]
     reader = f"SELECT {', '.join(items)} FROM {scan}"
     return Layout(reader, tuple(names), visible, unknown=unknown_columns(names, visible))
 
 
-def _as_text(name: str, kind: str) -> str:
+def as_text(name: str, kind: str) -> str:
+    """SQL for a column's values as expressions see them."""
     if kind.endswith("]") or kind.startswith(_NESTED):
         return f"to_json({quoted(name)})::VARCHAR"
     return f"{quoted(name)}::VARCHAR"

@@ -1,9 +1,13 @@
 """`lume flow`: files written from samples, mistakes told with their place."""
 
+import gzip
 import json
 import tomllib
+from datetime import date
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import pytest
 from click.testing import CliRunner, Result
 
@@ -192,15 +196,15 @@ def test_ndjson(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"\x1f\x8b\x08", "compressed with gzip"),
-        (b"PAR1....", "a Parquet file"),
-        (b"PK\x03\x04....", "an Excel or ZIP file"),
+        (b"\x1f\x8b\x08", "can't be read"),
+        (b"PAR1....", "can't be read"),
+        (b"PK\x03\x04....", "can't be read"),
         (b'{"a": 1}\n{"a": \n', ":2 is not JSON"),
         (b'{"a": 1}\n[1]\n', ":2 is not an object"),
         (b'{"a": 1, "A": 2}\n', "names 'A' twice"),
     ],
 )
-def test_samples_that_no_server_reads(tmp_path: Path, content: bytes, said: str) -> None:
+def test_samples_that_cannot_be_read(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "sample").write_bytes(content)
     result = lume("flow", "init", tmp_path / "sample")
     assert (result.exit_code, result.stdout) == (2, "")
@@ -299,3 +303,51 @@ def test_a_name_with_braces_stays_as_it_is() -> None:
     columns = infer(["{Price}"], [["$1,200.50"], ["12"]])
     text = flow_file("f", columns, sample="f.csv", rows=2, delim=",", encoding="utf-8")
     assert """parse_money("{Price}", '.')""" in text
+
+
+TYPED = {
+    "id": {"type": "integer", "required": True},
+    "at": {"format": "date", "required": True},
+    "name": {"type": "string"},
+}
+
+
+def tried(folder: Path, sample: Path) -> dict[str, Any]:
+    """The flow that `flow init` writes for a sample, and what comes out of it there."""
+    result = lume("flow", "init", sample, "-o", folder / "f.toml", "--force")
+    assert result.exit_code == 0, result.stderr
+    flow = tomllib.loads((folder / "f.toml").read_text())
+    found = json.loads(lume("flow", "try", folder / "f.toml", sample, "-o", "json").stdout)
+    assert found["status"] == "SUCCEEDED"
+    assert [row["name"] for row in found["clean"]] == ["Ann", None]
+    return flow
+
+
+def test_a_sample_packed_with_gzip(tmp_path: Path) -> None:
+    sample = tmp_path / "some.csv.gz"
+    sample.write_bytes(gzip.compress(b"id;at;name\n1;2024-01-31;Ann\n2;2024-02-01;\n"))
+    flow = tried(tmp_path, sample)
+    assert flow["source"] == {"format": "csv", "csv": {"delim": ";", "encoding": "utf-8"}}
+    assert flow["columns"] == TYPED
+
+
+def test_a_parquet_sample(tmp_path: Path) -> None:
+    sample = tmp_path / "some.parquet"
+    query = (
+        "SELECT 1 AS id, DATE '2024-01-31' AS at, 'Ann' AS name UNION ALL SELECT 2, DATE '2024-02-01', NULL"
+    )
+    duckdb.sql(query).write_parquet(str(sample))
+    flow = tried(tmp_path, sample)
+    assert flow["source"] == {"format": "parquet"}
+    assert flow["columns"] == TYPED
+
+
+def test_an_excel_sample(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (["id", "at", "name"], [1, date(2024, 1, 31), "Ann"], [2, date(2024, 2, 1), None]):
+        book.active.append(row)
+    book.save(tmp_path / "some.xlsx")
+    flow = tried(tmp_path, tmp_path / "some.xlsx")
+    assert flow["source"] == {"format": "excel"}
+    assert flow["columns"] == TYPED

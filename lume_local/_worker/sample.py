@@ -1,0 +1,56 @@
+"""The first rows of a Parquet file or an Excel workbook, as texts: what `sample_rows` runs in a process of its own.
+
+python -m lume_local._worker.sample parquet|excel FILE ROWS
+"""
+
+# ruff: noqa: S608 - the parts of its SQL are constants or quoted.
+import json
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import duckdb
+
+from lume_local._worker.checks import text
+from lume_local._worker.sources.excel import as_text as cell_text
+from lume_local._worker.sources.parquet import as_text as column_text
+
+Row = list[str | None]
+
+
+def parquet_rows(path: Path) -> Iterator[Row]:
+    """The names of the columns, then the rows."""
+    with duckdb.connect(":memory:") as connection:
+        scan = f"read_parquet({text(str(path))}, hive_partitioning=false)"
+        columns = connection.execute(f"DESCRIBE FROM {scan}").fetchall()
+        yield [name for name, *_ in columns]
+        items = ", ".join(column_text(name, kind) for name, kind, *_ in columns)
+        found = connection.execute(f"SELECT {items} FROM {scan}")
+        while rows := found.fetchmany(1000):
+            yield from map(list, rows)
+
+
+def excel_rows(path: Path) -> Iterator[Row]:
+    """The rows of the first sheet."""
+    import openpyxl
+
+    book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    try:
+        for cells in book.worksheets[0]:
+            row = [cell_text(cell) for cell in cells]
+            if any(value is not None for value in row):
+                yield row
+    finally:
+        book.close()
+
+
+def main(kind: str, path: str, most: str) -> None:
+    """Print a JSON list for each row; the first one has the names."""
+    rows = {"parquet": parquet_rows, "excel": excel_rows}[kind](Path(path))
+    for row in islice(rows, int(most) + 1):
+        sys.stdout.write(json.dumps(row) + "\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
