@@ -1,7 +1,8 @@
 """Polling a run: once (the only place that asks for a run), or over and over until a wait ends."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from lume_async._base.backoff import LAST_POLL, Backoff
 from lume_async._http.sender import Sender
@@ -15,7 +16,7 @@ SHORTEST_HOLD = 0.2
 """An answer sooner than this without a change was no long poll: a server that lies must not make a hot loop."""
 
 
-async def poll_once(
+def poll_once(
     sender: Sender,
     run_id: str,
     known: RunRecord | None = None,
@@ -23,7 +24,7 @@ async def poll_once(
     hold: float = 0.0,
     timeout: float | None = None,
     retry: bool = True,
-) -> Polled:
+) -> Coroutine[Any, Any, Polled]:
     """Ask for the run, as it is now.
 
     Args:
@@ -37,7 +38,7 @@ async def poll_once(
         ApiError: see the tree in `lume_async.errors`.
     """
     call = endpoints.status(run_id, etag=known.etag if known else None, hold=hold)
-    return await sender.send(call, timeout=timeout, once=not retry)
+    return sender.send(call, timeout=timeout, once=not retry)
 
 
 async def fetch(sender: Sender, run_id: str) -> RunRecord:
