@@ -30,7 +30,8 @@ class Rows(Batched[dict[str, Any]]):
         self, sender: Sender, run_id: str, part: Part, *, reason: str | None = None, limit: int | None = None
     ) -> None:
         check_limit(limit)
-        self._sender, self._run_id, self._part = sender, run_id, part
+        self._sender, self._run_id = sender, run_id
+        self._part: Part = part
         self._reason, self._limit = reason, limit
         self._rows = Chunked(self._fetched())
 
