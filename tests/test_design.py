@@ -26,6 +26,12 @@ def test_every_path_that_is_named_exists(page: Path) -> None:
 
 def test_the_picture_shows_every_wing() -> None:
     picture = (ROOT / "docs" / "design" / "wings.svg").read_text()
-    wings = set(test_layers.WINGS["lume_async"].split()) - {"_decoding", "_exports", "_metrics", "testing", "webhooks"}
+    wings = set(test_layers.WINGS["lume_async"].split()) - {
+        "_decoding",
+        "_exports",
+        "_metrics",
+        "testing",
+        "webhooks",
+    }
 
     assert {wing for wing in wings if not re.search(rf"\b{wing}\b", picture)} == set()

@@ -114,6 +114,8 @@ async def test_a_day_as_one_run(home: Path) -> None:
         assert [line.split(",")[3] for line in rejects] == ["_lume_file", "d1/b.csv.gz", "late/d1.csv"]
         files = run["metadata"]["metrics"]["source"]["files"]
         assert [file["file"] for file in files] == ["d1/a.csv.gz", "d1/b.csv.gz", "late/d1.csv"]
+        page = (await wire.ask("GET", f"/v1/runs/{run['id']}/rejects")).document["items"]
+        assert [row["_lume_file"] for row in page] == ["d1/b.csv.gz", "late/d1.csv"]
         assert (await wire.submit("daily:v1", "./d1")).status == 409, "one source, however it is spelled"
         none = await wire.run("daily:v1", "d2")
         assert none["status"] == "FAILED"
