@@ -126,6 +126,7 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield site
 
 
+@pytest.mark.timeout(180)
 def test_100_000_runs_are_shown_at_once_and_a_page_at_a_time(visitor: Any, crowd: Site) -> None:
     page = signed_in(visitor, crowd)
     taken = []
