@@ -9,7 +9,7 @@ from lume_airflow._options import Options
 from lume_airflow.links import LINK_KEY
 
 DELIVERED = "lume_delivered"
-"""The XCom that says with which try the task has ended: a later try means that it was cleared since."""
+"""The XCom with the tries that the task has ended with: a later one means that it was cleared since."""
 
 TEMPLATED = ("flow_version", "source_path", "run_metadata", "lume_conn_id")
 
@@ -22,7 +22,7 @@ async def arguments(
     Airflow before 3.3 tells a trigger nothing about its task.
     """
     if given is None:
-        task = trigger.task
+        task = getattr(trigger, "task", None)
         if task is None or context is None:
             return None
         mapped = await _mapped(task.expand_input.value, trigger.task_instance)
@@ -70,11 +70,18 @@ async def _values(value: Any, ti: Any) -> list[Any] | None:
 
 async def this_try(ti: Any, options: Options) -> TaskTry:
     """The present try of a task that has not been on a worker."""
-    delivered = 0
-    if options.on_clear == "rerun" and ti.try_number > 1 and hasattr(ti, "axcom_pull"):
-        found = await ti.axcom_pull(task_ids=ti.task_id, key=DELIVERED, map_indexes=ti.map_index)
-        delivered = found if isinstance(found, int) else 0
-    return in_triggerer(ti, delivered, options.on_clear)
+    return in_triggerer(ti, await _delivered(ti), options.on_clear)
+
+
+async def _delivered(ti: Any) -> list[int]:
+    if ti.try_number == 1 or not hasattr(ti, "axcom_pull"):
+        return []
+    return tries(await ti.axcom_pull(task_ids=ti.task_id, key=DELIVERED, map_indexes=ti.map_index))
+
+
+def tries(found: Any) -> list[int]:
+    """What the XCom says; nothing where there is none."""
+    return [number for number in found if isinstance(number, int)] if isinstance(found, list) else []
 
 
 def deadline(options: Options) -> float | None:
@@ -83,6 +90,15 @@ def deadline(options: Options) -> float | None:
     return None if limit is None else time.time() + limit
 
 
-def xcoms(result: dict[str, Any], ti: Any) -> dict[str, Any]:
-    """What a task leaves that ends in the triggerer."""
-    return {"return_value": result, DELIVERED: ti.try_number, LINK_KEY: result["url"]}
+async def leave(result: dict[str, Any], ti: Any) -> dict[str, Any] | None:
+    """Push the XComs of a task that ends in the triggerer; those that are left to the event, before Airflow 3.3.
+
+    Airflow stores what an event carries as a text of JSON, and that is what the next task would get.
+    """
+    left = {"return_value": result, LINK_KEY: result["url"]}
+    if not hasattr(ti, "axcom_push"):
+        return left
+    left[DELIVERED] = [*await _delivered(ti), ti.try_number]
+    for key, value in left.items():
+        await ti.axcom_push(key=key, value=value)
+    return None

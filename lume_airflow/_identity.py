@@ -7,6 +7,7 @@ for it, does the generation go up: never more runs than tries, and never two at 
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias
 
 from attrs import asdict, evolve, frozen
@@ -101,13 +102,14 @@ def on_worker(ti: Any, retries: int, on_clear: OnClear) -> TaskTry:
     return evolve(plain, epoch=ti.max_tries, tries=ti.try_number - before, cleared=True)
 
 
-def in_triggerer(ti: Any, delivered: int, on_clear: OnClear) -> TaskTry:
+def in_triggerer(ti: Any, delivered: Iterable[int], on_clear: OnClear) -> TaskTry:
     """The present try of a task that starts in the triggerer, where `max_tries` is not known.
 
     Args:
-        delivered: the try whose run the task has ended with before, 0 for none: after it the task was cleared.
+        delivered: the tries that the task has ended with before: after each of them it was cleared.
     """
+    before = max((number for number in delivered if number < ti.try_number), default=0)
     plain = TaskTry(ti.dag_id, ti.run_id, ti.task_id, ti.map_index, tries=ti.try_number)
-    if on_clear == "failed" or not 0 < delivered < ti.try_number:
+    if on_clear == "failed" or not before:
         return plain
-    return evolve(plain, epoch=delivered, tries=ti.try_number - delivered, cleared=True)
+    return evolve(plain, epoch=before, tries=ti.try_number - before, cleared=True)

@@ -1,6 +1,6 @@
 """Triggers: what waits in the triggerer, and survives it. Their arguments are JSON, and hold no key."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from lume_airflow import _direct
@@ -135,7 +135,7 @@ class LumeDirectTrigger(_KillableTrigger):
             event = await self._to_end()
         except LumeError as error:
             event = failure(error)
-        yield self._end(event)
+        yield await self._end(event)
 
     async def _to_end(self) -> Event:
         arguments = await _direct.arguments(self, self._arguments, self._context)
@@ -147,19 +147,25 @@ class LumeDirectTrigger(_KillableTrigger):
         deadline = _direct.deadline(options)
         return await run_to_end(settings, options, task, deadline=deadline)
 
-    def _end(self, event: Event) -> TriggerEvent:
+    async def _end(self, event: Event) -> TriggerEvent:
         """Only what needs no worker ends here: retries, outlets and lineage are a worker's."""
         result = event.get("result")
-        if result is None or self._options is None or getattr(self.task, "outlets", None):
+        kind = None if result is None or self._has_outlets() else self._kind(result["status"])
+        if result is None or kind is None:
             return TriggerEvent(event)
-        xcoms = _direct.xcoms(result, self.task_instance)
-        if result["status"] == "SUCCEEDED":
-            return TaskSuccessEvent(xcoms=xcoms)
-        if result["status"] == "PARTIAL_FAILED" and self._options.on_partial == "success":
-            return TaskSuccessEvent(xcoms=xcoms)
-        if result["status"] == "PARTIAL_FAILED" and self._options.on_partial == "skip":
-            return TaskSkippedEvent(xcoms=xcoms)
-        return TriggerEvent(event)
+        return kind(xcoms=await _direct.leave(result, self.task_instance))
+
+    def _has_outlets(self) -> bool:
+        return bool(getattr(getattr(self, "task", None), "outlets", None))
+
+    def _kind(self, status: str) -> Callable[..., TriggerEvent] | None:
+        """The event that ends a task whose run has that status; None where a worker has to."""
+        choice = self._options.on_partial if self._options else "fail"
+        ends: dict[tuple[str, str], Callable[..., TriggerEvent]] = {
+            ("PARTIAL_FAILED", "success"): TaskSuccessEvent,
+            ("PARTIAL_FAILED", "skip"): TaskSkippedEvent,
+        }
+        return TaskSuccessEvent if status == "SUCCEEDED" else ends.get((status, choice))
 
 
 class LumeWaitTrigger(BaseTrigger):

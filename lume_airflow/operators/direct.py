@@ -48,9 +48,13 @@ class LumeDirectRunOperator(LumeRunOperator):
     def this_try(self, context: Context) -> TaskTry:
         """The same as in the triggerer, so that the keys are the same."""
         ti = context["ti"]
-        found = ti.xcom_pull(task_ids=ti.task_id, key=_direct.DELIVERED, map_indexes=ti.map_index)
-        self._task_try = in_triggerer(ti, found if isinstance(found, int) else 0, self.options.on_clear)
+        self._task_try = in_triggerer(ti, self._delivered(ti), self.options.on_clear)
         return self._task_try
+
+    def _delivered(self, ti: Any) -> list[int]:
+        return _direct.tries(
+            ti.xcom_pull(task_ids=ti.task_id, key=_direct.DELIVERED, map_indexes=ti.map_index)
+        )
 
     def execute_complete(self, context: Context, event: Event) -> Any:
         """What was not ended in the triggerer; or all of it, where the triggerer could not begin."""
@@ -61,4 +65,5 @@ class LumeDirectRunOperator(LumeRunOperator):
     def judge(self, context: Context, result: dict[str, Any]) -> None:
         """As for a plain run; a task that ends with output remembers with which try."""
         super().judge(context, result)
-        context["ti"].xcom_push(key=_direct.DELIVERED, value=context["ti"].try_number)
+        ti = context["ti"]
+        ti.xcom_push(key=_direct.DELIVERED, value=[*self._delivered(ti), ti.try_number])

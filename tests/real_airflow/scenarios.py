@@ -9,7 +9,8 @@ from real_airflow.deployment import Deployment, until
 from real_airflow.judge import Judge
 from real_airflow.rest import Api
 
-TASK = ("clean", -1)
+TAKEN_UP = 5.0
+"""Seconds until a trigger runs that was given to a triggerer; nothing tells when it does."""
 
 
 class Stage:
@@ -36,8 +37,13 @@ class Stage:
         return tasks
 
     def deferred(self, dag: str, run: str) -> None:
-        """Wait until the task waits in the triggerer."""
-        until("the task is deferred", lambda: "deferred" in self.api.states(dag, run).values())
+        """Wait until the task waits in the triggerer: before that Airflow has nobody whose `on_kill` to call."""
+        query = (
+            "SELECT 1 FROM task_instance JOIN trigger ON trigger.id = task_instance.trigger_id "
+            "WHERE dag_id = %s AND run_id = %s AND triggerer_id IS NOT NULL"
+        )
+        until("the triggerer has taken the task", lambda: self.api.select(query, dag, run))
+        time.sleep(TAKEN_UP)
 
     def success(self, dag: str, run: str, timeout: float = 600.0) -> None:
         """Wait for the end of a DAG run."""

@@ -28,6 +28,12 @@ class PausesBeforeDeferral(LumeRunOperator):
         super().defer(**arguments)
 
 
+@task
+def rows_of(cleaned: Any) -> int:
+    """What the next task gets are dicts."""
+    return sum(result["rows_mapped"] for result in cleaned)
+
+
 @dag(schedule=None)
 def single() -> None:
     PausesBeforeDeferral(
@@ -63,9 +69,10 @@ def dbt_style() -> None:
 
 @dag(schedule=None)
 def direct() -> None:
-    LumeDirectRunOperator.partial(task_id="clean", flow_version=FLOW, force_rerun=True, **AGAIN).expand(
-        source_path=sources()
-    )
+    clean = LumeDirectRunOperator.partial(
+        task_id="clean", flow_version=FLOW, force_rerun=True, **AGAIN
+    ).expand(source_path=sources())
+    rows_of(clean.output)
 
 
 @dag(schedule=None)
