@@ -11,6 +11,7 @@ from pathlib import Path
 from attrs import field, frozen
 
 from lume_async.errors import ConfigurationError
+from lume_local._flow.stores import NotAStoreUrl, is_store_url, split_store_url
 from lume_local._runs.lineage import Lineage
 from lume_local._runs.paths import Roots
 from lume_local._runs.webhook_rules import WebhookRules
@@ -116,10 +117,21 @@ def _names(console_hosts: Iterable[str]) -> tuple[str, ...]:
 
 def _places(roots: Sequence[AnyPath] | None, data: AnyPath) -> Roots:
     home = Path(data)
-    places = Roots.of(tuple(map(Path, roots)) if roots is not None else (Path.cwd(), home), home)
-    if not places.folders:
+    given = (Path.cwd(), home) if roots is None else tuple(roots)
+    if not given:
         raise ConfigurationError("roots is empty: name the folders that source files lie in")
-    return places
+    urls = [str(root) for root in given if is_store_url(str(root))]
+    folders = tuple(Path(root) for root in given if not is_store_url(str(root)))
+    return Roots.of(folders or (home,), home, tuple(_checked_store(url) for url in urls))
+
+
+def _checked_store(url: str) -> str:
+    url = url.rstrip("/")
+    try:
+        split_store_url(url)
+    except NotAStoreUrl as error:
+        raise ConfigurationError(f"roots: {error}") from None
+    return url
 
 
 def _checked_key(api_key: str | None) -> str:

@@ -27,7 +27,7 @@ _places = stack(
         "roots",
         multiple=True,
         metavar="DIR",
-        help="Folder that may contain sources; repeatable. Default: the current folder and DATA.",
+        help="Folder or s3:// URL that may contain sources; repeatable. Default: the current folder and DATA.",
     ),
 )
 _address = stack(
@@ -231,7 +231,7 @@ def _of_serve(
 
 def _check_folders(session: "Session", flows: str | None, roots: Sequence[str]) -> None:
     for root in roots:
-        if not os.path.isdir(root):
+        if "://" not in root and not os.path.isdir(root):
             what = "is not a folder" if os.path.exists(root) else "does not exist"
             raise click.UsageError(f"--root {root} {what}: pass a folder that contains sources")
     if flows is None:

@@ -6,6 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 from lume_local._flow.databases import TableTarget, read_table
 from lume_local._flow.fields import FlowError, Table
+from lume_local._flow.stores import is_store_url
 
 MAPPED = "{data}/out/{flow}/{version}/{run_id}/mapped.parquet"
 REJECTS = "{data}/out/{flow}/{version}/{run_id}/rejects.csv"
@@ -28,8 +29,8 @@ def read_targets(table: Table, flow: str, version: str, source_format: str) -> t
     for key, default in defaults.items():
         template, place = table.text(key, default=default, longest=4096), f"target.{key}"
         check_placeholders(place, template, _PLACEHOLDERS)
-        if "://" in template and not template.startswith("file://"):
-            raise FlowError(place, "must be a local path: this server writes local files only")
+        if "://" in template and not template.startswith("file://") and not is_store_url(template):
+            raise FlowError(place, "must be a path, or a URL such as s3://bucket/key, gs://… or az://…")
         if not template.lower().endswith(SUFFIXES):
             raise FlowError(place, f"must end with one of {', '.join(SUFFIXES)}")
         templates.append(template)

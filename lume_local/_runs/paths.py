@@ -27,19 +27,21 @@ class Roots:
         data: the server's data folder; targets may lie there too.
         state: the part of the data folder that is the server's own: neither sources nor targets.
         uploads: the part of the data folder where uploads lie: no targets.
+        stores: URLs of object stores below which sources and targets may lie (see `store_roots`).
     """
 
     folders: tuple[Path, ...]
     data: Path
     state: Path
     uploads: Path
+    stores: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, roots: tuple[Path, ...], data: Path) -> "Roots":
+    def of(cls, roots: tuple[Path, ...], data: Path, stores: tuple[str, ...] = ()) -> "Roots":
         """The roots with all symbolic links followed once, here."""
         real = tuple(Path(os.path.realpath(root)) for root in roots)
         home = Path(os.path.realpath(data))
-        return cls(real, home, home / "state", home / "uploads")
+        return cls(real, home, home / "state", home / "uploads", stores)
 
     def source(self, text: str) -> Path:
         """The file that a source path means; it need not exist. Raises `PathRefused`."""
@@ -77,7 +79,7 @@ class Roots:
 
     def target(self, template: str, values: dict[str, str]) -> Path:
         """The file that a target template means for one run. Raises `PathRefused`."""
-        text = re.sub(r"\{([a-z_]+)\}", lambda match: values.get(match[1], match[0]), _local(template))
+        text = filled(_local(template), values)
         if ".." in Path(text).parts:
             raise PathRefused(f"the target {text!r} contains a '..' part: write the path without it")
         return self.written(text)
@@ -101,6 +103,11 @@ class Roots:
                 f"the {kind} {shown!r} lies outside of the folders that this server may use: {listed}"
             )
         return real
+
+
+def filled(template: str, values: dict[str, str]) -> str:
+    """A template with its placeholders replaced."""
+    return re.sub(r"\{([a-z_]+)\}", lambda match: values.get(match[1], match[0]), template)
 
 
 def spelled(uri: str, source_path: str) -> str:

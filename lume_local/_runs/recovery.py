@@ -55,13 +55,22 @@ async def _finished(folder: Path, steps: list[Json], pool: Pool) -> str:
         if all(step["kind"] == FILE for step in steps):
             await run_sync(_finish_files, folder)
         else:
-            async with pool.worker() as worker:
-                await worker.finish(folder)
+            await _finished_by_worker(folder, pool)
     except (NotFinished, WorkerDied) as error:
         return str(error)
     except OSError as error:
         return explain(error)
     return ""
+
+
+async def _finished_by_worker(folder: Path, pool: Pool) -> None:
+    """A spare worker may have died unseen, or dies now: a step may be repeated, and is, by a new process."""
+    try:
+        async with pool.worker() as worker:
+            await worker.finish(folder)
+    except WorkerDied:
+        async with pool.worker(new=True) as worker:
+            await worker.finish(folder)
 
 
 def _finish_files(folder: Path) -> None:

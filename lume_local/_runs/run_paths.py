@@ -7,11 +7,13 @@ from anyio.to_thread import run_sync
 from attrs import asdict
 
 from lume_local._flow.definition import Flow
+from lume_local._flow.stores import is_store_url
 from lume_local._runs.flow_registry import Flows
 from lume_local._runs.headers import Headers
-from lume_local._runs.paths import PathRefused, Roots
+from lume_local._runs.paths import PathRefused, Roots, filled
 from lume_local._runs.source_files import Wanted
 from lume_local._runs.store import Run
+from lume_local._runs.store_roots import below_root, stored
 from lume_local._shared.commit import FILE
 from lume_local._shared.protocol import Execute, Json
 
@@ -40,7 +42,7 @@ class RunPaths:
         }
         mapped, rejects = self._mapped(flow, values), self._file(flow.rejects, values)
         for file in source.get("files", ()):
-            if file["path"] in (mapped.get("path"), rejects["path"]):
+            if file["path"] in (mapped.get("path"), rejects.get("path")):
                 raise PathRefused(f"the target {file['path']!r} is the source itself: choose another place")
         return Execute(
             run_id=run.run_id,
@@ -69,10 +71,12 @@ class RunPaths:
     async def _source(self, run: Run, flow: Flow) -> tuple[Json, str]:
         """Its place, and what `{source_path}` stands for in a target: never absolute, never with `..`."""
         if query := flow.source.query:
-            return {"kind": "query", **asdict(query), "source_path": run.source_path}, run.source_path.lstrip(
-                "/"
-            )
+            place = {"kind": "query", **asdict(query), "source_path": run.source_path}
+            return place, run.source_path.lstrip("/")
         wanted = Wanted(flow.source.uris, run.source_path)
+        if wanted.is_stored:
+            urls = wanted.urls(self._roots)
+            return {"kind": "store", "urls": urls}, below_root(self._roots, urls[0])
         sources = await run_sync(wanted.files, self._roots)
         shown = str if wanted.is_single else self._roots.relative
         place = {
@@ -91,4 +95,7 @@ class RunPaths:
         return {"kind": "database", **asdict(flow.mapped), "columns": columns, **batch}
 
     def _file(self, template: str, values: dict[str, str]) -> Json:
+        if is_store_url(template):
+            url = stored(self._roots, filled(template, values), "target")
+            return {"kind": "s3" if url.startswith("s3:") else "store", "url": url}
         return {"kind": FILE, "path": str(self._roots.target(template, values))}

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from attrs import frozen
 
+from lume_local._flow.stores import is_store_url
 from lume_local._runs.paths import UPLOAD, PathRefused, Roots, spelled
+from lume_local._runs.store_roots import stored
 
 MOST_FILES = 1000
 """That one run may read."""
@@ -32,8 +34,24 @@ class Wanted:
         """Whether this is one file that is named, and not looked for."""
         return len(self.texts) == 1 and not self._patterns()
 
+    @property
+    def is_stored(self) -> bool:
+        """Whether it lies in an object store."""
+        return any(is_store_url(text) for text in self.texts)
+
+    def urls(self, roots: Roots) -> list[str]:
+        """The objects. Raises `PathRefused`."""
+        for text in self.texts:
+            if not is_store_url(text):
+                raise PathRefused(
+                    f"{text!r} is a path, and other parts of the source are URLs: use one of both"
+                )
+        return [stored(roots, text, "source") for text in self.texts]
+
     def key(self, roots: Roots) -> str:
         """One key for all spellings of the same source. Raises `PathRefused`."""
+        if self.is_stored:
+            return "\n".join(self.urls(roots))
         patterns = self._patterns()
         for text in self.texts:
             roots.source(_folder(patterns[text]) if text in patterns else text)

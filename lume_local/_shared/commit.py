@@ -73,8 +73,12 @@ def bring_near(built: Path, final: Path, run_id: str, begin: Callable[[dict[str,
 
 
 def begin(folder: Path, step: dict[str, Any]) -> None:
-    """Note durably what is about to be made outside of the run's folder: without a commit it is undone."""
-    write_durably(folder / _BEGUN, orjson.dumps([*begun(folder), step]))
+    """Note durably what is about to be made outside of the run's folder: without a commit it is undone.
+
+    A step with a `note` takes the place of the one before with the same: more is known of it by now.
+    """
+    kept = [one for one in begun(folder) if "note" not in step or one.get("note") != step["note"]]
+    write_durably(folder / _BEGUN, orjson.dumps([*kept, step]))
 
 
 def begun(folder: Path) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@ import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import moto_server
 import postgres_server
 import pytest
 from local import table_run
@@ -66,3 +67,17 @@ def database(
         opened = table_run.postgresql(request.getfixturevalue("postgres"), monkeypatch)
     with opened as database:
         yield database
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[moto_server.Bucket]:
+    with moto_server.running() as bucket:
+        yield bucket
+
+
+@pytest.fixture
+def bucket(moto: moto_server.Bucket, monkeypatch: pytest.MonkeyPatch) -> moto_server.Bucket:
+    """An empty bucket of an S3 that is in the environment."""
+    moto.empty()
+    moto_server.in_environment(moto, monkeypatch)
+    return moto

@@ -16,7 +16,8 @@ SCRIPT = """
 import asyncio, json, sys, lume_local
 
 async def main(home, options):
-    async with lume_local.serve(f"{home}/flows", f"{home}/.lume", [home], **options) as server:
+    options = {"roots": [home]} | options
+    async with lume_local.serve(f"{home}/flows", f"{home}/.lume", **options) as server:
         print(server.base_url, server.api_key, flush=True)
         await asyncio.Event().wait()
 

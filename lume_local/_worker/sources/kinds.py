@@ -5,8 +5,9 @@ from typing import Any
 from lume_local._worker.sources.local import LocalFiles
 from lume_local._worker.sources.query import QuerySource
 from lume_local._worker.sources.source import Source
+from lume_local._worker.sources.store import StoredFiles
 
-KINDS: dict[str, type[Source]] = {"files": LocalFiles, "query": QuerySource}
+KINDS: dict[str, type[Source]] = {"files": LocalFiles, "query": QuerySource, "store": StoredFiles}
 
 
 def source_of(place: dict[str, Any], flow: dict[str, Any]) -> Source:

@@ -6,9 +6,16 @@ from typing import Any
 from lume_local._shared.commit import FILE, begun, committed
 from lume_local._worker.targets.database import DATABASE, DatabaseTarget
 from lume_local._worker.targets.files import FileTarget
+from lume_local._worker.targets.s3 import S3, S3Target
+from lume_local._worker.targets.store import STORE, StoreTarget
 from lume_local._worker.targets.target import Target
 
-KINDS: dict[str, type[Target]] = {FILE: FileTarget, DATABASE: DatabaseTarget}
+KINDS: dict[str, type[Target]] = {
+    FILE: FileTarget,
+    DATABASE: DatabaseTarget,
+    S3: S3Target,
+    STORE: StoreTarget,
+}
 
 
 def target_of(part: str, place: dict[str, Any], run_id: str) -> Target:

@@ -1,0 +1,100 @@
+"""Connections to object stores. Credentials and endpoints come from the environment, and from nowhere else."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from lume_async._base.extras import require
+from lume_local._flow.stores import split_store_url
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+_CONNECT, _READ, _TIMES = 10, 60, 3
+"""Seconds for a connection and an answer, and how often a request is sent."""
+
+
+class StoreTrouble(Exception):
+    """An object store can't be used. The message says what to do."""
+
+    def __init__(self, message: str, *, is_missing: bool = False) -> None:
+        super().__init__(message)
+        self.is_missing = is_missing
+
+
+def store_of(url: str) -> "ObjectStore":
+    """The bucket of a URL, through obstore. Raises `StoreTrouble`."""
+    _require("obstore")
+    from obstore.store import AzureStore, GCSStore, S3Store
+
+    scheme, bucket, _ = split_store_url(url)
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    # No limit to the time of a whole download: it is as long as the object is large.
+    options: Any = {"connect_timeout": f"{_CONNECT}s", "read_timeout": f"{_READ}s", "timeout": "24h"}
+    retries: Any = {"max_retries": _TIMES - 1}
+    with told(url):
+        if scheme == "gs":
+            return GCSStore(bucket, client_options=options, retry_config=retries)
+        if scheme == "az":
+            return AzureStore(bucket, client_options=options, retry_config=retries)
+        options["allow_http"] = endpoint.startswith("http://")
+        config: Any = {"endpoint": endpoint} if endpoint else {}
+        return S3Store(bucket, region=_region(), client_options=options, retry_config=retries, **config)
+
+
+def s3_client() -> Any:
+    """S3 itself, for uploads in parts whose number is known. Raises `StoreTrouble`."""
+    _require("boto3")
+    import boto3
+    from botocore.config import Config
+
+    config = Config(
+        connect_timeout=_CONNECT,
+        read_timeout=_READ,
+        retries={"total_max_attempts": _TIMES, "mode": "standard"},
+        request_checksum_calculation="when_required",
+    )
+    return boto3.session.Session(region_name=_region()).client("s3", config=config)
+
+
+def _region() -> str:
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+
+
+def _require(module: str) -> None:
+    try:
+        require(module, "s3", "an object store")
+    except ImportError as error:
+        raise StoreTrouble(str(error)) from None
+
+
+@contextmanager
+def told(url: str) -> Iterator[None]:
+    """Errors of obstore as `StoreTrouble`."""
+    from obstore.exceptions import BaseError
+
+    try:
+        yield
+    except FileNotFoundError:
+        raise StoreTrouble(f"there is no object {url}", is_missing=True) from None
+    except (BaseError, OSError) as error:
+        # What follows is the library's own account of it, with whole requests.
+        words = str(error).split("\n", 1)[0]
+        raise StoreTrouble(f"{url} can't be used: {words}") from None
+
+
+@contextmanager
+def told_by_s3(url: str) -> Iterator[None]:
+    """Errors of boto3 as `StoreTrouble`."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        words = str(error.response.get("Error", {}).get("Message", "")) or code
+        is_missing = code in ("NoSuchUpload", "NoSuchKey", "404")
+        raise StoreTrouble(f"{url} can't be used: {words} ({code})", is_missing=is_missing) from None
+    except BotoCoreError as error:
+        raise StoreTrouble(f"{url} can't be used: {error}") from None

@@ -1,0 +1,139 @@
+"""An object of S3 as a target: uploaded in parts before the commit, and seen only after it.
+
+S3 shows nothing of an upload in parts before it is told to complete it, which is one request: what a rename is for
+files. What was uploaded and not completed is kept, and paid for, until it is aborted; so an upload is noted before it
+begins, and its number as soon as there is one.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from lume_local._flow.stores import split_store_url
+from lume_local._worker.stores import StoreTrouble, s3_client, told_by_s3
+from lume_local._worker.targets.target import Begin, Step, TargetError
+
+S3 = "s3"
+"""The kind of its steps."""
+_RUN = "lume-run"
+"""The metadata of an object that names its run."""
+_PART = 16 * 1024 * 1024
+_MOST_PARTS = 9_000
+"""S3 takes 10,000."""
+
+
+class S3Target:
+    """See `Target`.
+
+    Args:
+        part: `mapped` or `rejects`, for messages.
+        place: `{"kind": "s3", "url": …}`.
+        run_id: is kept with the object.
+    """
+
+    def __init__(self, part: str, place: dict[str, Any], run_id: str) -> None:
+        self._part, self._run_id = part, run_id
+        self.location = self.place = place["url"]
+        self.suffix = Path(self.location).suffix.lower()
+
+    def check(self) -> None:
+        """The bucket is there and the credentials are known to it."""
+        _, bucket, _ = split_store_url(self.location)
+        try:
+            with told_by_s3(f"s3://{bucket}"):
+                s3_client().head_bucket(Bucket=bucket)
+        except StoreTrouble as trouble:
+            what = f"there is no bucket {bucket}" if trouble.is_missing else str(trouble)
+            raise TargetError(f"target.{self._part}: {what}") from None
+
+    def prepare(self, built: Path, begin: Begin) -> Step:
+        """All parts are there; only their completion is left."""
+        step = {"kind": S3, "part": self._part, "url": self.location, "run": self._run_id, "from": str(built)}
+        begin(step | {"note": self._part})
+        try:
+            return step | _upload(step, lambda known: begin(known | {"note": self._part}))
+        except StoreTrouble as trouble:
+            raise TargetError(f"target.{self._part}: {trouble}") from None
+
+    @staticmethod
+    def publish(step: Step) -> None:
+        """Complete the upload. Where S3 has forgotten it and the object is not there, upload it again."""
+        try:
+            _complete_or_again(step)
+        except StoreTrouble as trouble:
+            raise TargetError(str(trouble)) from None
+
+    @staticmethod
+    def abandon(step: Step) -> None:
+        """Abort the upload; where its number is not known, those that began for this key at that time."""
+        try:
+            for upload in [step["upload"]] if "upload" in step else _begun(step):
+                _abort(step["url"], upload)
+        except StoreTrouble as trouble:
+            raise TargetError(str(trouble)) from None
+
+
+def _upload(step: Step, begin: Begin) -> Step:
+    """Upload all parts: what completing it needs."""
+    url, built = step["url"], Path(step["from"])
+    _, bucket, key = split_store_url(url)
+    client, parts = s3_client(), list[dict[str, Any]]()
+    length = max(_PART, -(-built.stat().st_size // _MOST_PARTS))
+    with told_by_s3(url), built.open("rb") as file:
+        made = client.create_multipart_upload(Bucket=bucket, Key=key, Metadata={_RUN: step["run"]})
+        upload = made["UploadId"]
+        begin(step | {"upload": upload})
+        while (block := file.read(length)) or not parts:
+            number = len(parts) + 1
+            sent = client.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=block)
+            parts.append({"PartNumber": number, "ETag": sent["ETag"]})
+    return {"upload": upload, "parts": parts}
+
+
+def _complete_or_again(step: Step) -> None:
+    try:
+        _complete(step)
+    except StoreTrouble:
+        if _is_there(step):
+            return  # it was completed before, or now, and the answer was lost
+        if step["upload"] in _begun(step):
+            raise
+        _complete(step | _upload(step, lambda _: None))
+
+
+def _complete(step: Step) -> None:
+    _, bucket, key = split_store_url(step["url"])
+    with told_by_s3(step["url"]):
+        s3_client().complete_multipart_upload(
+            Bucket=bucket, Key=key, UploadId=step["upload"], MultipartUpload={"Parts": step["parts"]}
+        )
+
+
+def _is_there(step: Step) -> bool:
+    """Whether the object is this run's."""
+    _, bucket, key = split_store_url(step["url"])
+    try:
+        with told_by_s3(step["url"]):
+            found = s3_client().head_object(Bucket=bucket, Key=key)
+    except StoreTrouble as trouble:
+        if trouble.is_missing:
+            return False
+        raise
+    return bool(found["Metadata"].get(_RUN) == step["run"])
+
+
+def _begun(step: Step) -> list[str]:
+    """The uploads of this key: the process has ended before it could note which of them is its own."""
+    _, bucket, key = split_store_url(step["url"])
+    with told_by_s3(step["url"]):
+        pages = s3_client().get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=key)
+        return [one["UploadId"] for page in pages for one in page.get("Uploads", []) if one["Key"] == key]
+
+
+def _abort(url: str, upload: str) -> None:
+    _, bucket, key = split_store_url(url)
+    try:
+        with told_by_s3(url):
+            s3_client().abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
+    except StoreTrouble as trouble:
+        if not trouble.is_missing:
+            raise

@@ -1,0 +1,57 @@
+"""An object of Google's or Azure's store as a target: uploaded after the commit, whole or not at all."""
+
+from pathlib import Path
+from typing import Any
+
+from lume_local._flow.stores import split_store_url
+from lume_local._worker.stores import StoreTrouble, store_of, told
+from lume_local._worker.targets.target import Begin, Step, TargetError
+
+STORE = "store"
+"""The kind of its steps."""
+
+
+class StoreTarget:
+    """See `Target`. The file of the run's folder is kept until the object is there, so that it can be sent again.
+
+    Args:
+        part: `mapped` or `rejects`, for messages.
+        place: `{"kind": "store", "url": …}`.
+        run_id: is of no use here.
+    """
+
+    def __init__(self, part: str, place: dict[str, Any], run_id: str) -> None:
+        self._part = part
+        self.location = self.place = place["url"]
+        self.suffix = Path(self.location).suffix.lower()
+
+    def check(self) -> None:
+        """The bucket is there and the credentials are known to it."""
+        try:
+            store = store_of(self.location)
+            import obstore
+
+            with told(self.location):
+                obstore.list_with_delimiter(store, split_store_url(self.location)[2])
+        except StoreTrouble as trouble:
+            raise TargetError(f"target.{self._part}: {trouble}") from None
+
+    def prepare(self, built: Path, begin: Begin) -> Step:
+        """Nothing can be begun elsewhere that would not be seen."""
+        return {"kind": STORE, "part": self._part, "url": self.location, "from": str(built)}
+
+    @staticmethod
+    def publish(step: Step) -> None:
+        """The object appears at the end of its upload."""
+        try:
+            store = store_of(step["url"])
+            import obstore
+
+            with told(step["url"]):
+                obstore.put(store, split_store_url(step["url"])[2], Path(step["from"]))
+        except StoreTrouble as trouble:
+            raise TargetError(str(trouble)) from None
+
+    @staticmethod
+    def abandon(step: Step) -> None:
+        """Nothing was begun."""

@@ -1,0 +1,126 @@
+"""Runs of a server from and into an object store: which objects it may touch, and what kills leave."""
+
+import os
+import signal
+from pathlib import Path
+
+import anyio
+import pytest
+from attrs import evolve
+from local.processes import gone, workers
+from local.servers import process
+from local.wire import Wire
+from moto_server import Bucket
+
+import lume_local
+from lume_async.errors import ConfigurationError
+from lume_local._runs.paths import PathRefused, Roots
+from lume_local._runs.source_files import Wanted
+from lume_local._runs.store_roots import below_root, stored
+
+FLOW = """
+flow = "clean"
+version = "v1"
+[target]
+mapped = "s3://warehouse/out/{source_path}/{run_id}.csv"
+rejects = "s3://warehouse/out/{source_path}/{run_id}.rejects.csv"
+[columns.id]
+type = "integer"
+"""
+ROOTS = ["s3://warehouse/in", "s3://warehouse/out"]
+
+
+def prepare(folder: Path, bucket: Bucket) -> None:
+    (folder / "flows").mkdir()
+    (folder / "flows/clean.v1.toml").write_text(FLOW)
+    bucket.put("in/a.csv", b"id\n1\nx\n")
+
+
+async def test_a_run_over_the_wire(tmp_path: Path, bucket: Bucket) -> None:
+    prepare(tmp_path, bucket)
+    async with lume_local.serve(tmp_path / "flows", tmp_path / ".lume", ROOTS) as server:
+        wire = Wire(server.base_url, server.api_key)
+        async with wire.session:
+            run = await wire.run("clean:v1", "s3://warehouse/in/a.csv")
+            assert run["status"] == "PARTIAL_FAILED", run
+            mapped = f"out/a.csv/{run['id']}.csv"
+            assert run["metadata"]["target_locations"]["mapped"] == f"s3://warehouse/{mapped}"
+            assert bucket.get(mapped) == b"id\n1\n"
+            again = await wire.submit("clean:v1", "s3://warehouse/in/a.csv")
+            assert again.kind == "already-processed"
+            outside = await wire.submit("clean:v1", "s3://warehouse/secret.csv")
+            assert outside.kind == "source-not-allowed"
+            assert (await wire.ask("GET", f"/v1/runs/{run['id']}/mapped")).kind == "not-supported"
+            missing = await wire.run("clean:v1", "s3://warehouse/in/none.csv")
+            assert "there is no object s3://warehouse/in/none.csv" in missing["metadata"]["error_message"]
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed"),
+    [
+        ("s3://warehouse/in/a.csv", True),
+        ("s3://warehouse/in/a b/%2e%2e/ü.csv", True),
+        ("s3://warehouse/in", False),
+        ("s3://warehouse/in/", False),
+        ("s3://warehouse/inner/a.csv", False),
+        ("s3://warehouse/in/../x.csv", False),
+        ("s3://warehouse/in//x.csv", False),
+        ("s3://warehouse/in/./x.csv", False),
+        ("s3://other/in/a.csv", False),
+        ("gs://warehouse/in/a.csv", False),
+        ("s3://Warehouse/in/a.csv", False),
+        ("s3://warehouse/in/a\n.csv", False),
+    ],
+)
+def test_which_objects_a_server_may_touch(tmp_path: Path, url: str, allowed: bool) -> None:
+    roots = Roots.of((tmp_path,), tmp_path, ("s3://warehouse/in",))
+    if allowed:
+        assert stored(roots, url, "source") == url
+        assert below_root(roots, url) == url.removeprefix("s3://warehouse/in/")
+    else:
+        with pytest.raises(PathRefused):
+            stored(roots, url, "source")
+    with pytest.raises(PathRefused, match="none; start it with"):
+        stored(evolve(roots, stores=()), "s3://warehouse/in/a.csv", "target")
+
+
+def test_urls_and_paths_are_not_mixed(tmp_path: Path) -> None:
+    roots = Roots.of((tmp_path,), tmp_path, ("s3://warehouse",))
+    with pytest.raises(PathRefused, match="use one of both"):
+        Wanted(("s3://warehouse/a.csv", "b.csv"), "x").key(roots)
+
+
+async def test_a_root_that_is_no_bucket(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"roots: 's3://\.\./x' is not the URL of an object"):
+        async with lume_local.serve(None, tmp_path / ".lume", ["s3://../x"]):
+            pass
+
+
+@pytest.mark.parametrize("whom", ["worker", "server"])
+async def test_a_kill_in_the_middle_of_an_upload_leaves_none(
+    tmp_path: Path, bucket: Bucket, whom: str
+) -> None:
+    prepare(tmp_path, bucket)
+    rows = "".join(f"{n}\n" for n in range(3_000_000))
+    bucket.put("in/large.csv", b"id\nx\n" + rows.encode())
+    options = {"roots": ROOTS}
+    async with process(tmp_path, **options) as (server, wire):
+        run_id = (await wire.submit("clean:v1", "s3://warehouse/in/large.csv")).document["id"]
+        with anyio.fail_after(50):
+            while f"out/large.csv/{run_id}.csv" not in bucket.uploads():
+                await anyio.sleep(0.005)
+        pids = workers(server.pid)
+        if whom == "server":
+            server.kill()
+            await server.wait()
+            assert await gone(pids)
+        else:
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+            await wire.until(run_id)
+    async with process(tmp_path, **options) as (_, wire):
+        run = await wire.until(run_id)
+        keys = [key for key in bucket.names() if key.startswith("out/")]
+        assert run["status"] in ("CRASHED", "PARTIAL_FAILED")
+        assert len(keys) == (2 if run["status"] == "PARTIAL_FAILED" else 0)
+        assert bucket.uploads() == []

@@ -1,0 +1,190 @@
+"""Objects of a store as source and target, against moto's S3."""
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import obstore
+import pytest
+from attrs import evolve
+from local import table_run
+from local.flows import people
+from moto_server import Bucket
+
+from lume_local._flow.definition import read_definition
+from lume_local._shared.commit import begin, begun, committed
+from lume_local._worker import stores
+from lume_local._worker.engine import Run, RunFailed, connect
+from lume_local._worker.targets import kinds, s3
+from lume_local._worker.targets.s3 import S3Target
+from lume_local._worker.targets.target import TargetError
+
+CSV = b"id\n1\nx\n3\n"
+OUT = "s3://warehouse/out/clean.csv"
+
+
+def execute(
+    folder: Path,
+    urls: list[str],
+    kind: str = "s3",
+    mapped: str = OUT,
+    rejects: str = "s3://warehouse/out/rejects.csv",
+    run_id: str = "run_1",
+) -> dict[str, Any]:
+    """A run from the objects to two others; what its commit records."""
+    flow = read_definition(people())
+    job = table_run.job_of(flow, folder / run_id, run_id, source={"kind": "store", "urls": urls})
+    job = evolve(job, mapped={"kind": kind, "url": mapped}, rejects={"kind": kind, "url": rejects})
+    Path(job.folder).mkdir()
+    with connect() as connection:
+        return Run(connection, job, lambda name, rows: None).execute()
+
+
+def test_from_objects_to_objects(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.put("in/a b.csv", CSV)
+    bucket.put("in/c.csv.gz", gzip.compress(b"id\n4\n"))
+    record = execute(tmp_path, ["s3://warehouse/in/a b.csv", "s3://warehouse/in/c.csv.gz"])
+    assert record["target_locations"] == {"mapped": OUT, "rejects": "s3://warehouse/out/rejects.csv"}
+    assert record["metrics"]["source"]["files"][0] == {
+        **{"file": "s3://warehouse/in/a b.csv", "bytes": len(CSV), "lines": 4, "records": 3}
+    }
+    assert bucket.get("out/clean.csv") == b"id\n1\n3\n4\n"
+    assert b"id: is not a valid integer" in bucket.get("out/rejects.csv")
+    assert bucket.uploads() == []
+    assert kinds.finish(tmp_path / "run_1/run") == record, "by another process, after a kill"
+    assert len(bucket.names()) == 4
+
+
+def test_an_object_is_replaced_as_a_file_is(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.put("in/a.csv", b"id\n1\n")
+    bucket.put("out/clean.csv", b"old")
+    execute(tmp_path, ["s3://warehouse/in/a.csv"])
+    assert bucket.get("out/clean.csv") == b"id\n1\n"
+
+
+def test_many_parts(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3, "_PART", 5 * 1024 * 1024)  # the least that S3 takes
+    built = tmp_path / "built.csv"
+    built.write_bytes(bytes(range(256)) * 50_000)
+    target = S3Target("mapped", {"url": OUT}, "run_1")
+    step = target.prepare(built, lambda noted: None)
+    assert len(step["parts"]) == 3
+    assert bucket.names() == [], "not before it is completed"
+    S3Target.publish(step)
+    assert bucket.get("out/clean.csv") == built.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("source", "mapped", "words"),
+    [
+        ("s3://warehouse/in/b.csv", OUT, r"there is no object s3://warehouse/in/b.csv: put it there"),
+        ("s3://nobody/in/a.csv", OUT, r"s3://nobody can't be used: .*404"),
+        ("s3://warehouse/in/a.csv", "s3://nobody/clean.csv", "target.mapped: there is no bucket nobody"),
+    ],
+)
+def test_what_is_missing_is_said_before_anything_is_read(
+    bucket: Bucket, tmp_path: Path, source: str, mapped: str, words: str
+) -> None:
+    bucket.put("in/a.csv", CSV)
+    with pytest.raises(RunFailed, match=words):
+        execute(tmp_path, [source], mapped=mapped)
+    assert list((tmp_path / "run_1/run").iterdir()) == []
+    assert bucket.names() == ["in/a.csv"]
+
+
+@pytest.mark.parametrize("kind", ["source", "target"])
+def test_a_dead_endpoint(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(stores, "_TIMES", 1)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    with pytest.raises((RunFailed, TargetError), match="can't be used: ") as caught:
+        if kind == "source":
+            execute(tmp_path, ["s3://warehouse/in/a.csv"])
+        else:
+            S3Target("mapped", {"url": OUT}, "run_1").check()
+    assert "s3cret" not in str(caught.value)
+
+
+def test_without_the_extra(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(module: str, *_: str) -> None:
+        raise ModuleNotFoundError(f"an object store needs {module}: pip install 'lume-client[s3]'")
+
+    monkeypatch.setattr(stores, "require", missing)
+    with pytest.raises(RunFailed, match="needs obstore: pip install"):
+        execute(tmp_path, ["s3://warehouse/in/a.csv"])
+
+
+def test_an_object_that_changes_while_it_is_read(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.put("in/a.csv", CSV)
+    head = obstore.head
+
+    def changed(*given: Any) -> Any:
+        found = head(*given)
+        bucket.put("in/a.csv", CSV + b"4\n")
+        return found
+
+    monkeypatch.setattr(obstore, "head", changed)
+    with pytest.raises(RunFailed, match=r"in/a.csv was changed while it was read"):
+        execute(tmp_path, ["s3://warehouse/in/a.csv"])
+    assert bucket.names() == ["in/a.csv"]
+
+
+def test_what_was_begun_is_aborted(bucket: Bucket, tmp_path: Path) -> None:
+    """By another process, which knows the number of the upload, or only that there may be one."""
+    bucket.begin("out/clean.csv.other")
+    bucket.begin("out/clean.csv")
+    built = tmp_path / "built.csv"
+    built.write_text("id\n")
+    S3Target("mapped", {"url": OUT}, "run_1").prepare(built, lambda step: begin(tmp_path, step))
+    assert len(begun(tmp_path)) == 1
+    assert len(bucket.uploads()) == 3
+    assert kinds.finish(tmp_path) is None
+    assert sorted(bucket.uploads()) == ["out/clean.csv", "out/clean.csv.other"], "no others than its own"
+    kinds.finish(tmp_path)
+    (without_number,) = [
+        {key: value for key, value in step.items() if key != "upload"} for step in begun(tmp_path)
+    ]
+    S3Target.abandon(without_number)
+    assert bucket.uploads() == ["out/clean.csv.other"]
+
+
+def test_a_failure_leaves_no_upload(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket.put("in/a.csv", CSV)
+
+    def refused(step: Any) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lume_local._worker.engine.commit", refused)
+    with pytest.raises((KeyboardInterrupt, TypeError)):
+        execute(tmp_path, ["s3://warehouse/in/a.csv"])
+    assert (bucket.uploads(), bucket.names()) == ([], ["in/a.csv"])
+
+
+def test_an_upload_that_the_store_has_forgotten_is_done_again(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.put("in/a.csv", CSV)
+    with monkeypatch.context() as patch:
+        patch.setattr(S3Target, "publish", lambda step: None)
+        record = execute(tmp_path, ["s3://warehouse/in/a.csv"])
+    for step in record["steps"]:
+        bucket.abort(step["url"].removeprefix("s3://warehouse/"), step["upload"])
+    bucket.put("out/clean.csv", b"of another run")
+    assert committed(tmp_path / "run_1/run") == record
+    kinds.finish(tmp_path / "run_1/run")
+    assert bucket.get("out/clean.csv") == b"id\n1\n3\n"
+    assert bucket.uploads() == []
+
+
+def test_the_other_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As obstore's store in memory does: Google's and Azure's are not at hand."""
+    memory = obstore.store.MemoryStore()
+    for module in ("sources", "targets"):
+        monkeypatch.setattr(f"lume_local._worker.{module}.store.store_of", lambda url: memory)
+    obstore.put(memory, "in/a.csv", CSV)
+    out = {"kind": "store", "mapped": "gs://buck/clean.csv", "rejects": "az://buck/rejects.csv"}
+    record = execute(tmp_path, ["gs://buck/in/a.csv"], **out)
+    assert bytes(obstore.get(memory, "clean.csv").bytes()) == b"id\n1\n3\n"
+    assert kinds.finish(tmp_path / "run_1/run") == record
+    assert record["target_locations"]["rejects"] == "az://buck/rejects.csv"
