@@ -123,7 +123,7 @@ async def serve(
             is asked for that isn't known.
         data: the folder for state and output; made where it doesn't exist. One server per folder.
         roots: the folders that source files may lie in; by default the current one and `data`. Relative source
-            paths belong to the first.
+            paths belong to the first. URLs such as `s3://bucket/folder` allow objects below them.
         host: the address to listen on.
         port: the port to listen on; 0 takes a free one.
         api_key: the key that requests must carry; made up where none is given.

@@ -22,9 +22,12 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+import moto_server
+import postgres_server
 import pytest
 
 import lume_async
@@ -146,9 +149,29 @@ class Reader:
         assert same, f"{self._page}:{block.line} promises\n{wanted}\nbut this came:\n{got}"
 
 
+@contextmanager
+def a_postgresql(monkeypatch) -> Iterator[None]:
+    with postgres_server.running() as server:
+        monkeypatch.setenv("WAREHOUSE_URL", server.url)
+        yield
+
+
+@contextmanager
+def an_object_store(monkeypatch) -> Iterator[None]:
+    with moto_server.running() as bucket:
+        moto_server.in_environment(bucket, monkeypatch)
+        bucket.empty()
+        yield
+
+
+NEEDED = {"guides/postgresql.md": a_postgresql, "guides/object-stores.md": an_object_store}
+"""What a page needs beside files: it is in the environment."""
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if list(blocks_of(page))], ids=ids)
-def test_the_page_works_as_it_stands(page, folder, capsys) -> None:
-    with asyncio.Runner() as runner:
+def test_the_page_works_as_it_stands(page, folder, capsys, monkeypatch) -> None:
+    needed = NEEDED.get(ids(page))
+    with needed(monkeypatch) if needed else nullcontext(), asyncio.Runner() as runner:
         reader = Reader(page, runner, capsys)
         try:
             for block in blocks_of(page):
