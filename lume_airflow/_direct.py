@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from lume_airflow._compat import BaseTrigger, Context
+from lume_airflow._compat import BaseTrigger, Context, XCom
 from lume_airflow._identity import TaskTry, in_triggerer
 from lume_airflow._options import Options
 from lume_airflow.links import LINK_KEY
@@ -93,12 +93,15 @@ def deadline(options: Options) -> float | None:
 async def leave(result: dict[str, Any], ti: Any) -> dict[str, Any] | None:
     """Push the XComs of a task that ends in the triggerer; those that are left to the event, before Airflow 3.3.
 
-    Airflow stores what an event carries as a text of JSON, and that is what the next task would get.
+    Airflow stores what an event carries as a text of JSON, and that is what the next task would get. Its `axcom_push`
+    wants an operator that is not serialized.
     """
     left = {"return_value": result, LINK_KEY: result["url"]}
-    if not hasattr(ti, "axcom_push"):
+    if not (hasattr(ti, "axcom_pull") and hasattr(XCom, "aset")):
         return left
     left[DELIVERED] = [*await _delivered(ti), ti.try_number]
     for key, value in left.items():
-        await ti.axcom_push(key=key, value=value)
+        await XCom.aset(
+            key, value, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
+        )
     return None

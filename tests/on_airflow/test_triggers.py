@@ -7,6 +7,7 @@ import anyio
 import pytest
 from on_airflow.support import FakeTI, ended, events, keep_busy, runs, use
 
+from lume_airflow import _direct
 from lume_airflow._compat import TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 from lume_airflow._identity import TaskTry
 from lume_airflow._options import BatchOptions, RunOptions
@@ -99,8 +100,18 @@ class DirectTI(FakeTI):
     async def axcom_pull(self, **wanted: Any) -> Any:
         return self.xcom_pull(**wanted)
 
-    async def axcom_push(self, key: str, value: Any) -> None:
-        self.xcom_push(key, value)
+
+@pytest.fixture(autouse=True)
+def xcoms(monkeypatch) -> dict[str, Any]:
+    """Where XComs go that a trigger pushes: in life, over the triggerer's supervisor into the database."""
+    pushed: dict[str, Any] = {}
+
+    async def aset(key: str, value: Any, **place: Any) -> None:
+        assert place == {"dag_id": "dag", "task_id": "clean", "run_id": "manual__1", "map_index": -1}
+        pushed[key] = value
+
+    monkeypatch.setattr(_direct.XCom, "aset", aset, raising=False)
+    return pushed
 
 
 def direct(wanted: RunOptions, ti: FakeTI, task: Any = None) -> LumeDirectTrigger:
@@ -109,14 +120,13 @@ def direct(wanted: RunOptions, ti: FakeTI, task: Any = None) -> LumeDirectTrigge
     return trigger
 
 
-async def test_a_direct_task_ends_in_the_triggerer(connection, sources) -> None:
-    ti = DirectTI()
-    (event,) = await events(direct(options(sources.good()), ti))
+async def test_a_direct_task_ends_in_the_triggerer(connection, sources, xcoms) -> None:
+    (event,) = await events(direct(options(sources.good()), DirectTI()))
     assert isinstance(event, TaskSuccessEvent)
     assert event.xcoms is None  # Airflow would store them as text
-    result = ti.xcoms["return_value"]
-    assert ti.xcoms["_link_LumeRunLink"] == result["url"]
-    assert ti.xcoms["lume_delivered"] == [1]
+    result = xcoms["return_value"]
+    assert xcoms["_link_LumeRunLink"] == result["url"]
+    assert xcoms["lume_delivered"] == [1]
 
 
 @pytest.mark.parametrize(
@@ -149,8 +159,9 @@ async def test_started_anew_a_direct_task_finds_its_run(connection, sources) -> 
     assert len(await runs(connection)) == 1
 
 
-async def test_a_cleared_direct_task_runs_again_and_its_retry_does_not(connection, sources) -> None:
+async def test_a_cleared_direct_task_runs_again_and_its_retry_does_not(connection, sources, xcoms) -> None:
     wanted, ti = options(sources.good()), DirectTI()
+    ti.xcoms = xcoms
     await events(direct(wanted, ti))
     ti.try_number = 2
     await events(direct(wanted, ti))
