@@ -62,7 +62,7 @@ class Sender:
         self.capabilities: frozenset[str] | None = None
         self.keys_kept: float | None = None
         """For how many seconds the server knows an idempotency key, where it says so."""
-        self.has_answered = False
+        self.has_answered: bool = False
         """Whether the server has ever responded: if it then does not, it is away, and the address is right."""
         self._offered: str | None = None
         self._transport = transport
