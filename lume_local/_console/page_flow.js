@@ -4,7 +4,7 @@ import { get, path } from "./api.js";
 import { ratios } from "./charts.js";
 import { changes, described, lines } from "./diff.js";
 import { el } from "./dom.js";
-import { moment, number, since } from "./format.js";
+import { moment, number, percent, since } from "./format.js";
 import { address, card, cell, table } from "./parts.js";
 import { rejectedShare } from "./status.js";
 
@@ -29,47 +29,63 @@ export async function show({ parts, query, signal }) {
   ]);
   const here = (changed) => address(["flows", flow], query, changed);
   const shown = found.items[index];
-  return {
-    title: `${flow}:${version}`,
-    node: el(
-      "article",
-      {},
-      el(
-        "header",
-        { class: "head" },
-        el(
-          "div",
-          {},
-          el("p", { class: "muted" }, el("a", { href: "#/flows" }, "Flows"), " /"),
-          el("h1", { tabindex: -1 }, flow),
-          shown.description && el("p", { class: "lead" }, shown.description),
-        ),
-        versions(found.items, version, here),
-      ),
-      el(
-        "p",
-        { class: "muted below" },
-        `Registered ${moment(shown.created_at)} · `,
-        el("a", { href: address(["runs"], "", { flow: shown.flow_version }) }, `${number(shown.runs)} runs`),
-        ` · reads ${definition.source?.format ?? "csv"}`,
-        definition.rejects?.max_ratio !== undefined &&
-          ` · at most ${definition.rejects.max_ratio * 100} % rejected`,
-      ),
-      el(
-        "div",
-        { class: "columns" },
-        wide(card(`Columns of ${version}`, columnTable(shown.columns))),
-        shown.rules.length > 0 && wide(card("Rules", ruleTable(shown.rules))),
-        wide(
-          card(
-            "Share of rejected rows",
-            counts.length ? ratios(counts) : el("p", { class: "empty" }, `No runs in the last ${DAYS} days.`),
-          ),
-        ),
-        found.items.length > 1 && wide(difference(found.items, version, other, before, definition, here)),
-      ),
+  let chart = ratioCard(counts);
+  const node = el(
+    "article",
+    {},
+    header(shown, versions(found.items, version, here)),
+    summary(shown, definition),
+    el(
+      "div",
+      { class: "columns" },
+      wide(card(`Columns of ${version}`, columnTable(shown.columns))),
+      shown.rules.length > 0 && wide(card("Rules", ruleTable(shown.rules))),
+      chart,
+      found.items.length > 1 && wide(difference(found.items, version, other, before, definition, here)),
     ),
-  };
+  );
+
+  // A version never changes: only its runs do.
+  async function update() {
+    const now = ratioCard(await ratioOverTime(flow, ask));
+    const details = now.querySelector("details");
+    if (details) details.open = chart.querySelector("details")?.open ?? false;
+    chart.replaceWith(now);
+    chart = now;
+  }
+  return { title: `${flow}:${version}`, node, update };
+}
+
+function header(shown, tabs) {
+  return el(
+    "header",
+    { class: "head" },
+    el(
+      "div",
+      {},
+      el("p", { class: "muted" }, el("a", { href: "#/flows" }, "Flows"), " /"),
+      el("h1", { tabindex: -1 }, shown.flow),
+      shown.description && el("p", { class: "lead" }, shown.description),
+    ),
+    tabs,
+  );
+}
+
+function summary(shown, definition) {
+  const most = definition.rejects?.max_ratio;
+  return el(
+    "p",
+    { class: "muted below" },
+    `Registered ${moment(shown.created_at)} · `,
+    el("a", { href: address(["runs"], "", { flow: shown.flow_version }) }, `${number(shown.runs)} runs`),
+    ` · reads ${definition.source?.format ?? "csv"}`,
+    most !== undefined && ` · at most ${percent(most)} rejected`,
+  );
+}
+
+function ratioCard(counts) {
+  const none = el("p", { class: "empty" }, `No runs in the last ${DAYS} days.`);
+  return wide(card("Share of rejected rows", counts.length ? ratios(counts) : none));
 }
 
 const wide = (node) => (node.classList.add("wide"), node);

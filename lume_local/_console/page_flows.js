@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { bar } from "./charts.js";
-import { el } from "./dom.js";
+import { el, refill } from "./dom.js";
 import { number, percent, since } from "./format.js";
 import { address, cell, pager, table } from "./parts.js";
 import { ageOf, rejectedShare } from "./status.js";
@@ -20,27 +20,29 @@ const COLUMNS = [
 ];
 
 export async function show({ query, signal }) {
-  const [found, counts] = await Promise.all([
-    get("/v1/flows", { limit: LIMIT, cursor: query.get("cursor") }, { signal }),
-    get("/v1/statistics", { by: "flow_version", since: since(30 * 86400), limit: 10000 }, { signal }),
-  ]);
-  const known = new Map(counts.items.map((item) => [item.flow_version, item]));
-  const rows = found.items.map((one, index) =>
-    row(one, known.get(one.flow_version), found.items[index - 1]?.flow !== one.flow),
-  );
+  const node = el("div", {});
   const here = (changes) => address(["flows"], query, changes);
-  return {
-    title: "Flows",
-    node: el(
-      "div",
-      {},
+
+  async function load() {
+    const [found, counts] = await Promise.all([
+      get("/v1/flows", { limit: LIMIT, cursor: query.get("cursor") }, { signal }),
+      get("/v1/statistics", { by: "flow_version", since: since(30 * 86400), limit: 10000 }, { signal }),
+    ]);
+    const known = new Map(counts.items.map((item) => [item.flow_version, item]));
+    const rows = found.items.map((one, index) =>
+      row(one, known.get(one.flow_version), found.items[index - 1]?.flow !== one.flow),
+    );
+    refill(
+      node,
       el("h1", { tabindex: -1 }, "Flows"),
       rows.length
         ? el("section", { class: "card" }, table("Flow versions", COLUMNS, el("tbody", {}, rows), "stacked flows"))
         : el("p", { class: "empty" }, "No flow version is registered."),
       pager(here, query.get("cursor"), found.next_cursor, ["First", "Next"]),
-    ),
-  };
+    );
+  }
+  await load();
+  return { title: "Flows", node, update: load };
 }
 
 function row(one, count, isFirst) {

@@ -106,37 +106,9 @@ async function filters(query, here, signal) {
   const change = (changes) => {
     location.hash = here({ cursor: null, ...changes });
   };
-  const wanted = new Set((query.get("status") ?? "").split(",").filter(Boolean));
-  const toggle = (statuses, isOn) => {
-    for (const status of statuses) isOn ? wanted.add(status) : wanted.delete(status);
-    change({ status: [...wanted].join(",") });
-  };
-  const choice = ([name, statuses]) =>
-    el(
-      "label",
-      { class: "chip" },
-      el("input", {
-        type: "checkbox",
-        name: `status-${name}`,
-        checked: statuses.every((one) => wanted.has(one)),
-        on: { change: (event) => toggle(statuses, event.target.checked) },
-      }),
-      name,
-    );
-  const text = (name, label, more) =>
-    el(
-      "label",
-      { class: "field" },
-      label,
-      el("input", {
-        name,
-        value: query.get(name) ?? "",
-        autocomplete: "off",
-        spellcheck: "false",
-        ...more,
-        on: { change: (event) => change({ [name]: event.target.value.trim() }) },
-      }),
-    );
+  const ages = AGES.map(([value, name]) =>
+    el("option", { value, selected: value === (query.get("since") ?? "") }, name),
+  );
   return el(
     "form",
     {
@@ -145,34 +117,64 @@ async function filters(query, here, signal) {
       "aria-label": "Filter runs",
       on: { submit: (event) => event.preventDefault() },
     },
-    text("flow", "Flow", { list, placeholder: "all" }),
+    field("Flow", "flow", query, change, { list, placeholder: "all" }),
     el(
       "datalist",
       { id: list },
       names.map((name) => el("option", { value: name })),
     ),
-    text("source", "Source contains", { type: "search" }),
+    field("Source contains", "source", query, change, { type: "search" }),
     el(
       "label",
       { class: "field" },
       "Created",
-      el(
-        "select",
-        { name: "since", on: { change: (event) => change({ since: event.target.value }) } },
-        AGES.map(([value, name]) => el("option", { value, selected: value === (query.get("since") ?? "") }, name)),
-      ),
+      el("select", { name: "since", on: { change: (event) => change({ since: event.target.value }) } }, ages),
     ),
-    el("fieldset", { class: "chips" }, el("legend", {}, "Status"), STATUSES.map(choice)),
-    el(
-      "label",
-      { class: "chip" },
-      el("input", {
-        type: "checkbox",
-        name: "attention",
-        checked: query.has("attention"),
-        on: { change: (event) => change({ attention: event.target.checked ? ABOVE : null }) },
-      }),
-      "Needs attention",
+    statuses(query, change),
+    chip("Needs attention", "attention", query.has("attention"), (isOn) =>
+      change({ attention: isOn ? ABOVE : null }),
     ),
   );
+}
+
+function field(label, name, query, change, more) {
+  const changed = (event) => change({ [name]: event.target.value.trim() });
+  const value = query.get(name) ?? "";
+  const input = el("input", {
+    name,
+    value,
+    autocomplete: "off",
+    spellcheck: "false",
+    ...more,
+    on: { change: changed },
+  });
+  return el("label", { class: "field" }, label, input);
+}
+
+function chip(label, name, checked, changed) {
+  const input = el("input", {
+    type: "checkbox",
+    name,
+    checked,
+    on: { change: (event) => changed(event.target.checked) },
+  });
+  return el("label", { class: "chip" }, input, label);
+}
+
+/** A chip for each group of statuses; none that is chosen means all. */
+function statuses(query, change) {
+  const wanted = new Set((query.get("status") ?? "").split(",").filter(Boolean));
+  const toggle = (group, isOn) => {
+    for (const status of group) isOn ? wanted.add(status) : wanted.delete(status);
+    change({ status: [...wanted].join(",") });
+  };
+  const chips = STATUSES.map(([label, group]) =>
+    chip(
+      label,
+      `status-${label}`,
+      group.every((one) => wanted.has(one)),
+      (isOn) => toggle(group, isOn),
+    ),
+  );
+  return el("fieldset", { class: "chips" }, el("legend", {}, "Status"), chips);
 }

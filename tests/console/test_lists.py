@@ -95,6 +95,13 @@ def test_a_flow_with_its_versions_and_what_one_changes(page: Any, site: Site) ->
         "people:v2", site.write("versions.csv", "id,Email,Age,Name\n1,a@b.org,130,Ann\n2,b@b.org,3,Bo\n")
     )
     go(page, "#/flows", "Flows")
+    line = page.get_by_role("row").filter(has=page.get_by_role("link", name="people:v2"))
+    expect(line).to_contain_text("50.0 %")
+    site.run(
+        "people:v2",
+        site.write("worse.csv", "id,Email,Age,Name\n1,no,1,Ann\n2,b@b.org,3,Bo\n3,no,1,C\n4,no,1,D\n"),
+    )
+    expect(line).to_contain_text("66.7 %")
     page.get_by_role("link", name="people:v2").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("people")
     columns = page.get_by_role("table", name="Columns")
@@ -108,7 +115,9 @@ def test_a_flow_with_its_versions_and_what_one_changes(page: Any, site: Site) ->
     expect(changed.filter(has_text="column name")).to_contain_text("added")
     chart = page.locator(".card", has_text="Share of rejected rows")
     chart.get_by_text("As a table").click()
-    expect(chart.get_by_role("row").filter(has_text="v2")).to_contain_text("50.0 %")
+    expect(chart.get_by_role("row").filter(has_text="v2")).to_contain_text("66.7 %")
+    site.run("people:v2", "worse.csv", force_rerun=True)
+    expect(chart.get_by_role("row").filter(has_text="v2")).to_contain_text("70.0 %")
     page.get_by_role("navigation", name="Versions").get_by_role("link", name="v1").click()
     expect(page.get_by_role("heading", name="Columns of v1")).to_be_visible()
     page.get_by_label("Compared with").select_option("v2")
