@@ -91,8 +91,8 @@ class Api:
         _check_webhook(wanted.webhook_url, parse_webhook)
         await require_flow(self._flows, wanted.flow_version)
         _check_webhook(wanted.webhook_url, self._webhooks.check)
+        note = await flow_note(self._flows, wanted.flow_version)  # may have read a changed version
         source_key = self._source_key(wanted)
-        note = await flow_note(self._flows, wanted.flow_version)
         if wanted.dry_run:
             return await self._dry_run(wanted, note)
         new = NewRun(

@@ -12,6 +12,7 @@ from yarl import URL
 
 from lume_async.errors import ConfigurationError
 from lume_async.models import RunStatus
+from lume_local._runs.source_key import places_of
 from lume_local._runs.store import Run
 
 _PRODUCER = "https://pypi.org/project/lume-client/"
@@ -111,26 +112,35 @@ class Lineage:
                 "name": run.flow_version,
                 "facets": {"jobType": job_type},
             },
-            "inputs": [_dataset(run.source_key) | {"inputFacets": _input_facets(metrics)}],
+            "inputs": self._inputs(run, metrics),
             "outputs": [
-                _dataset(place) | {"outputFacets": _output_facets(metrics[_ROWS[part]])}
+                self._dataset(run, place) | {"outputFacets": _output_facets(metrics[_ROWS[part]])}
                 for part, place in locations.items()
                 if place is not None and part in _ROWS
             ],
         }
         return orjson.dumps(event)
 
+    def _inputs(self, run: Run, metrics: dict[str, Any]) -> list[dict[str, Any]]:
+        """Of several files the first one has the counts, which are those of all together."""
+        first, *others = [self._dataset(run, place) for place in places_of(run.source_key)]
+        return [
+            first | {"inputFacets": _input_facets(metrics)},
+            *(one | {"inputFacets": {}} for one in others),
+        ]
+
+    def _dataset(self, run: Run, place: str) -> dict[str, Any]:
+        """A file by its path, an object or a table by its URL without what is secret in it."""
+        if "://" in place:
+            url = URL(place)
+            return {"namespace": str(url.origin()) if url.host else url.scheme, "name": url.path.lstrip("/")}
+        if place.startswith("/"):
+            return {"namespace": "file", "name": place}
+        return {"namespace": self.namespace, "name": f"{run.flow_version}/{place}"}  # what a query was given
+
 
 def _facet(name: str, **members: Any) -> dict[str, Any]:
     return {"_producer": _PRODUCER, "_schemaURL": _FACETS[name], **members}
-
-
-def _dataset(place: str) -> dict[str, Any]:
-    """A file by its path, anything else by its URL, without what is secret in it."""
-    if "://" not in place:
-        return {"namespace": "file", "name": place}
-    url = URL(place)
-    return {"namespace": str(url.origin()) if url.host else url.scheme, "name": url.path.lstrip("/")}
 
 
 def _input_facets(metrics: dict[str, Any]) -> dict[str, Any]:

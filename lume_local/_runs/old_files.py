@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lume_local._runs.paths import PathRefused, Roots
+from lume_local._runs.source_key import InUse
 from lume_local._runs.store import Store
 from lume_local._runs.times import ago_text
 from lume_local._shared.identity import identity
@@ -30,10 +31,10 @@ class OldFiles:
 
     def remove_uploads(self, keep: float) -> int:
         """Remove some uploads that arrived more than so many seconds ago; how many. Raises OSError."""
-        removed = 0
+        removed, used = 0, InUse(self._store.active_sources())
         for path in self._roots.uploads.iterdir():
             is_draft = path.name.startswith(".")
-            if is_draft or path.stat().st_mtime > time.time() - keep or self._store.is_read(str(path)):
+            if is_draft or path.stat().st_mtime > time.time() - keep or used.has(str(path)):
                 continue
             path.unlink()
             removed += 1
@@ -46,9 +47,10 @@ class OldFiles:
     def remove_outputs(self, keep: float) -> int:
         """Settle some outputs of runs that ended more than so many seconds ago; how many. Raises OSError."""
         settled = removed = 0
+        used = InUse(self._store.active_sources())
         for run_id, part, noted, locations in self._store.outputs.written_before(ago_text(keep), _AT_ONCE):
             path = self._place(json.loads(locations).get(part))
-            if path is not None and self._store.is_read(str(path)):
+            if path is not None and used.has(str(path)):
                 continue
             removed += path is not None and _remove(path, noted)
             self._store.outputs.forget(run_id, part)

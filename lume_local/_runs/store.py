@@ -257,10 +257,9 @@ class Store:
         rows = self._db.execute(query, [len(taken) + 1])
         return next((_run(row) for row in rows if row["run_id"] not in taken), None)
 
-    def is_read(self, source_key: str) -> bool:
-        """Whether an unfinished run has that source; it may have a pattern."""
-        query = f"SELECT 1 FROM runs WHERE (source_key = ?1 OR ?1 GLOB source_key) AND {_ACTIVE} LIMIT 1"
-        return self._db.execute(query, [source_key]).fetchone() is not None
+    def active_sources(self) -> list[str]:
+        """The source keys of the runs that have not ended."""
+        return [row[0] for row in self._db.execute(f"SELECT source_key FROM runs WHERE {_ACTIVE}")]
 
     def waiting(self) -> int:
         """How many runs have not begun."""

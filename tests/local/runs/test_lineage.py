@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from local.servers import serve
 import lume_local
 from lume_async.errors import ConfigurationError
 from lume_local._runs import webhook_sender
+from lume_local._runs.lineage import Lineage
+from lume_local._runs.store import NewRun, Store
 
 package("openlineage.client")
 from openlineage.client import event_v2, facet_v2  # noqa: E402
@@ -28,6 +30,13 @@ FACETS = {
     "outputStatistics": facet_v2.output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet,
     "dataQualityAssertions": facet_v2.data_quality_assertions_dataset.DataQualityAssertionsDatasetFacet,
 }
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path / "runs.sqlite")
+    yield store
+    store.close()
 
 
 class Backend:
@@ -117,6 +126,26 @@ async def test_a_run_with_rejected_rows(home: Path, marquez: tuple[Backend, Rece
     rows = {one["name"]: one["outputFacets"]["outputStatistics"].rowCount for one in end.outputs}
     assert rows == {places["mapped"]: 3, places["rejects"]: 2}
     assert backend.keys == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("place", "namespace", "name"),
+    [
+        ("/data/a.csv", "file", "/data/a.csv"),
+        ("s3://bucket/in/a.csv", "s3://bucket", "in/a.csv"),
+        ("postgres://user:whisper@db:5432/sales/orders", "postgres://db:5432", "sales/orders"),
+        ("2026-01", "lume", "people:v1/2026-01"),
+    ],
+)
+def test_datasets(store: Store, place: str, namespace: str, name: str) -> None:
+    run, _ = store.create(NewRun("people:v1", "x", f"{place}\n/data/b.csv#{'0' * 64}", None, False, None, ""))
+    lineage = Lineage.of("http://m", "lume", None)
+    assert lineage is not None
+    event = json.loads(lineage.started(run, run.created_at))
+    assert event["inputs"] == [
+        {"namespace": namespace, "name": name, "inputFacets": {}},
+        {"namespace": "file", "name": "/data/b.csv", "inputFacets": {}},
+    ]
 
 
 async def test_runs_that_fail_or_are_cancelled(home: Path, marquez: tuple[Backend, Receiver]) -> None:

@@ -14,6 +14,7 @@ from local.wire import Wire
 import lume_local
 from lume_async.errors import ConfigurationError
 from lume_local._runs import retention
+from lume_local._runs.source_key import InUse
 
 FIXED = PEOPLE.replace('"people"', '"fixed"') + '[target]\nmapped = "{data}/fixed.parquet"\n'
 
@@ -62,6 +63,13 @@ async def test_an_upload_that_a_run_waits_to_read_stays(home: Path) -> None:
         await wire.ask("POST", f"/v1/runs/{slow}/cancel")
         assert (await wire.until(waiting))["status"] == "SUCCEEDED"
         await until(lambda: not (uploads / "read.csv").exists())
+
+
+def test_what_is_in_use() -> None:
+    used = InUse(["/in/a.csv", f"/in/b.csv\n/in/c [1].csv#{'0' * 64}", "/globs/*.csv"])
+    for path in ("/in/a.csv", "/in/b.csv", "/in/c [1].csv", "/globs/d.csv"):
+        assert used.has(path), path
+    assert not used.has("/in/d.csv")
 
 
 async def test_old_outputs_go_and_their_runs_stay(home: Path) -> None:
