@@ -77,6 +77,13 @@ async def test_what_is_told_of_such_a_run(tmp_path: Path, database: Database) ->
             assert answer.kind == "not-supported", answer.document
         rejects = await wire.ask("GET", f"/v1/runs/{run['id']}/rejects")
         assert [item["amount"] for item in rejects.document["items"]] == ["-1"] * 3
+        dry = await wire.submit("invoices:v1", "b2", dry_run=True)
+        assert dry.document["status"] == "PARTIAL_FAILED", dry.document
+        assert len(loaded(database)) == 2, "no more than before"
+    for path in (tmp_path / ".lume").rglob("*"):
+        assert path.is_dir() or not any(
+            secret in path.read_bytes() for secret in (b"s3cret", b"lume:", b"lume@")
+        )
 
 
 @contextmanager
