@@ -20,9 +20,10 @@ REQUIRED = {"id", "status", "name"}
 
 def members(value: Any, *path: str | int) -> Iterator[tuple[str | int, ...]]:
     """Where the optional members of a run are; what is inside the caller's own data is not ours."""
+    named = path[-1:] in (("columns",), ("seeds",))  # by names that are no members
     found = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, below in found:
-        if isinstance(value, dict) and key not in REQUIRED:
+        if isinstance(value, dict) and key not in REQUIRED and not named:
             yield *path, key
         if key not in ("run_metadata", "reject_reasons", "warnings"):
             yield from members(below, *path, key)
