@@ -58,7 +58,8 @@ def _opened(job: Read, path: Path) -> Iterator[Rows]:
     if path.suffix.lower() == ".parquet":
         with connect() as connection:
             confine_read(connection, path)
-            yield ParquetRows(connection, path, int(job.position))
+            # With one row more than the page has it is known whether there is another page.
+            yield ParquetRows(connection, path, int(job.position), job.limit + 1)
         return
     encoding = "utf-8" if is_utf8_name(job.encoding) else job.encoding
     # Bytes that are no characters (in a malformed line) have no place in JSON: the file itself keeps them.

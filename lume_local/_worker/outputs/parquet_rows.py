@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from duckdb import DuckDBPyConnection
+from duckdb import DuckDBPyConnection, OutOfMemoryException
 
 from lume_local._flow.definition import quoted
 from lume_local._worker.checks import text
@@ -14,7 +14,7 @@ from lume_local._worker.outputs.found import LINE, RAW, REASONS, ROW, Found
 from lume_local._worker.outputs.row_json import BOOLEAN, NUMBER, object_json
 
 _NUMERIC = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*")
-_FIRST, _MOST = 100, 5000
+_MOST = 5000
 _AT_ONCE = 4 * 1024 * 1024
 """Characters that one query should give: rows may be short or very long."""
 
@@ -33,10 +33,10 @@ def confine_read(connection: DuckDBPyConnection, path: Path) -> None:
 
 
 class ParquetRows:
-    """Reads from the row `position` on."""
+    """Reads from the row `position` on, at first `size` rows at a time: each query reads a whole row group."""
 
-    def __init__(self, connection: DuckDBPyConnection, path: Path, position: int) -> None:
-        self._connection, self._next = connection, position
+    def __init__(self, connection: DuckDBPyConnection, path: Path, position: int, size: int) -> None:
+        self._connection, self._next, self._size = connection, position, size
         self._table = f"read_parquet({text(str(path))}, file_row_number=true)"
         described = connection.execute(f"DESCRIBE SELECT * FROM read_parquet({text(str(path))})").fetchall()
         self._names = [row[0] for row in described]
@@ -55,12 +55,18 @@ class ParquetRows:
 
     def _rows(self) -> Iterator[tuple[Any, ...]]:
         columns = ", ".join(f"CAST({quoted(name)} AS VARCHAR)" for name in self._names)
-        size = _FIRST
+        size = self._size
         while True:
             start = self._next
             where = f"file_row_number >= {start} AND file_row_number < {start + size}"
             query = f"SELECT {columns} FROM {self._table} WHERE {where} ORDER BY file_row_number"
-            rows = self._connection.execute(query).fetchall()
+            try:
+                rows = self._connection.execute(query).fetchall()
+            except OutOfMemoryException:
+                if size == 1:
+                    raise
+                size //= 2  # the rows are longer than most
+                continue
             if not rows:
                 return
             yield from rows
