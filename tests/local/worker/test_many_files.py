@@ -55,7 +55,8 @@ def test_ndjson(tmp_path: Path, suffix: str) -> None:
         assert [row["_lume_file"] for row in rejects] == ["a", "b", "a", "b"]
         assert [row.get("_lume_line") for row in rejects] == [None, None, 4, 2]
     else:
-        found = duckdb.sql(f"SELECT _lume_file FROM '{tmp_path}/rejects{suffix}'").fetchall()
+        with duckdb.connect() as connection:
+            found = connection.execute(f"SELECT _lume_file FROM '{tmp_path}/rejects{suffix}'").fetchall()
         assert [name for (name,) in found] == ["a", "b", "a", "b"]
 
 

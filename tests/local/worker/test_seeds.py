@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 from attrs import evolve
 from local.flows import people
@@ -157,7 +156,7 @@ async def test_a_seed_in_a_root_or_uploaded(home: Path) -> None:
         assert run["status"] == "SUCCEEDED", run
         assert run["metadata"]["metrics"]["seeds"]["countries"]["rows"] == 2
         location = run["metadata"]["target_locations"]["mapped"]
-        assert duckdb.sql(f"FROM '{location}'").fetchall() == [("Germany",)]
+        assert fetch(location) == [("Germany",)]
 
 
 @pytest.fixture
