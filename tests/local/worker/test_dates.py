@@ -56,10 +56,9 @@ def test_the_same_as_try(tmp_path: Path, formats: str, value: str) -> None:
 
 
 def test_formats_with_offsets(tmp_path: Path) -> None:
-    kind = duckdb.sql(
-        "SELECT typeof(strptime('2024 +02', '%Y %z')), typeof(try_strptime('2024 +02', '%Y %z'))"
-    )
-    (types,) = kind.fetchall()
+    both = "SELECT typeof(strptime('2024 +02', '%Y %z')), typeof(try_strptime('2024 +02', '%Y %z'))"
+    with duckdb.connect() as connection:
+        (types,) = connection.execute(both).fetchall()
     assert len(set(types)) == 1
     found = one_column(
         tmp_path, ["2024-02-03 +0200", "no"], sql="strptime(v, '%Y-%m-%d %z')", format="date-time"
