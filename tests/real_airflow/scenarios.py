@@ -24,11 +24,14 @@ class Stage:
 
     def kill(self, name: str) -> None:
         """Kill a process, start it anew, and wait until Airflow sees it again."""
-        self.airflow.kill(name)
+        newest = self._newest_job()
+        self.kill_only(name)
+        until(f"the {name} is back", lambda: self._newest_job() > newest, timeout=180)
+
+    def kill_only(self, name: str) -> None:
+        """Kill a process and start it anew, and leave it at that."""
+        self.airflow.restart(name)
         self.kills += 1
-        before = self._alive()
-        self.airflow.start(name)
-        until(f"the {name} is back", lambda: self._alive() > before, timeout=180)
 
     def kill_tasks(self, *, workers: bool) -> int:
         """Kill the processes of all tasks; how many there were."""
@@ -55,8 +58,8 @@ class Stage:
         wrong = {source: count for source, count in self.judge.counts(sources).items() if count != 1}
         assert not wrong, f"not one run each: {wrong}"
 
-    def _alive(self) -> int:
-        (row,) = self.api.select("SELECT count(*) FROM job WHERE state = 'running'")
+    def _newest_job(self) -> int:
+        (row,) = self.api.select("SELECT coalesce(max(id), 0) FROM job")
         return int(row[0])
 
 
@@ -199,15 +202,15 @@ def storm(stage: Stage, sizes: Any) -> str:
         runs = [("single", stage.api.trigger("single", source=source)) for source in single]
         runs += [("direct", stage.api.trigger("direct", sources=direct))]
         runs += [("batch", stage.api.trigger("batch", sources=batch))]
-        for _ in range(12):
-            time.sleep(chance.uniform(0.5, 4))
+        for _ in range(25):
+            time.sleep(chance.uniform(0.5, 6))
             if all(stage.api.ended(*run) for run in runs):
                 break
-            victim = chance.choice(["triggerer", "tasks", "tasks", "workers", "scheduler"])
+            victim = chance.choice(["triggerer", "triggerer", "scheduler", "tasks", "tasks", "workers"])
             if victim in ("tasks", "workers"):
                 killed += bool(stage.kill_tasks(workers=victim == "workers"))
             else:
-                stage.kill(victim)
+                stage.kill_only(victim)
                 killed += 1
         for run in runs:
             stage.success(*run)
