@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import orjson
 from attrs import define, field, frozen
 
+from lume_async._base.deflate import deflated, inflated
 from lume_async._base.html import facts
 from lume_async._base.public import public
 from lume_async._decoding import structure
@@ -287,32 +288,34 @@ def check_run_id(run_id: object) -> str:
     )
 
 
-def _unpacked(raw: dict[str, Any] | bytes) -> dict[str, Any]:
-    return orjson.loads(raw) if isinstance(raw, bytes) else raw
-
-
-@define(weakref_slot=False)
+@define(eq=False, weakref_slot=False)
 class RunRecord:
     """A run as the server described it: what waiting needs is checked, the rest is decoded when asked for."""
 
     id: str
     status: RunStatus
     # This and the ETag: whatever the server wrote.
-    _raw: dict[str, Any] | bytes = field(repr=False, eq=_unpacked)
+    _raw: dict[str, Any] | bytes = field(repr=False)
     etag: str | None = field(default=None, repr=False)
 
     @property
     def raw(self) -> dict[str, Any]:
         """The members that the server sent."""
-        raw = self._raw = _unpacked(self._raw)
+        raw = self._raw
+        if isinstance(raw, bytes):
+            raw = self._raw = orjson.loads(inflated(raw, self.id.encode()))
         return raw
 
     def pack(self) -> None:
-        """Keep the members as text, in less than half of the memory, until somebody asks for them."""
+        """Keep the members deflated, in a sixth of the memory, until somebody asks for them."""
         with suppress(orjson.JSONEncodeError):  # more levels than orjson writes: it stays as it is
-            self._raw = bytes(
-                memoryview(orjson.dumps(self.raw))
-            )  # a copy: orjson's own keeps a buffer of 4 KB
+            self._raw = deflated(orjson.dumps(self.raw), self.id.encode())
+
+    def __eq__(self, other: object) -> bool:
+        """Equal where the server said the same."""
+        if not isinstance(other, RunRecord):
+            return NotImplemented
+        return (self.id, self.etag, self.raw) == (other.id, other.etag, other.raw)
 
     def __getstate__(self) -> tuple[str, str, str, str | None]:
         """As JSON text: pickle goes three calls deep for each level of the metadata, and soon too deep."""

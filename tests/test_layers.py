@@ -82,8 +82,8 @@ WINGS = {
 
 ROWS = {
     "_base": (
-        "batched clock default_client duration extras html immortal lazy loop public secret tasks threads version"
-        " | backoff"
+        "batched clock default_client deflate duration extras html immortal lazy loop public secret tasks threads"
+        " version | backoff"
     ),
     "_wire": (
         "flow_models headers retry withhold | call | answers | endpoints lost_answers"
@@ -101,8 +101,7 @@ ROWS = {
     ),
     "_operations": "flow_file many | flows",
     "_batch": (
-        "deflate held_paths lookup outcomes | entries journal_file | journal | journal_thread | submitter"
-        "| run_many"
+        "held_paths lookup outcomes | entries journal_file | journal | journal_thread | submitter| run_many"
     ),
 }
 """The same inside each wing of the core."""

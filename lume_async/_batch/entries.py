@@ -26,7 +26,7 @@ from typing import Any, TypeAlias
 import orjson
 from attrs import define, fields
 
-from lume_async._batch.deflate import deflated, inflated
+from lume_async._base.deflate import deflated, inflated
 from lume_async.models import RunRequest
 
 
@@ -129,7 +129,7 @@ def refused(error: bytes, said: bytes, run_id: str | None) -> bytes:
 
 def sample(content: bytes) -> bytes:
     """Part of the first request or run."""
-    return deflated(content[:_SAMPLE], b"")
+    return deflated(content[:_SAMPLE])
 
 
 def sample_of(content: bytes) -> bytes:

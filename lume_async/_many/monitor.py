@@ -19,7 +19,7 @@ from lume_async._many.change_feed import ChangeFeed
 from lume_async._many.feed_check import SAMPLING, FeedCheck
 from lume_async._many.owned import Background
 from lume_async._many.scheduler import Scheduler
-from lume_async._many.watched import Watched
+from lume_async._many.watched import EVER, Watched
 from lume_async._run.handle import LumeRun
 from lume_async._run.poll import patience, poll_once
 from lume_async._wire.endpoints import Change
@@ -225,7 +225,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
             if isinstance(seen, ApiError):
                 await self._emit_last(watched, RunEvent(run, watched.shown, seen))
                 return None
-            watched.not_before = clock.now() + seen
+            watched.not_before = clock.now() + seen if seen else EVER
             if run.is_terminal and not watched.ended and before > self._fed_since:
                 self._feed_check.seen(run_id, clock.now())
         self._start_feed()

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lume_async import RunRequest
-from lume_async._batch import deflate, entries
+from lume_async._base import deflate
+from lume_async._batch import entries
 from lume_async._batch.entries import DamagedError, Kind, Row
 
 RUN = json.loads((Path(__file__).parents[2] / "contract" / "run_succeeded.json").read_bytes())
