@@ -46,7 +46,7 @@ def store_of(url: str) -> "ObjectStore":
 def s3_client() -> Any:
     """S3 itself, for uploads in parts whose number is known. Raises `StoreTrouble`."""
     _require("boto3")
-    import boto3
+    from boto3.session import Session
     from botocore.config import Config
 
     config = Config(
@@ -55,7 +55,7 @@ def s3_client() -> Any:
         retries={"total_max_attempts": _TIMES, "mode": "standard"},
         request_checksum_calculation="when_required",
     )
-    return boto3.session.Session(region_name=_region()).client("s3", config=config)
+    return Session(region_name=_region()).client("s3", config=config)
 
 
 def _region() -> str:

@@ -49,6 +49,11 @@ def connect(url: DatabaseUrl) -> "psycopg.Connection[Any]":
     return connection
 
 
+def sent(statement: str) -> bytes:
+    """A statement for psycopg, whose types take only literals as texts: ours have quoted names in them."""
+    return statement.encode()
+
+
 @contextmanager
 def told(url: DatabaseUrl, what: str) -> Iterator[None]:
     """Errors of psycopg as `DatabaseTrouble`: what could not be done, and the server's words."""

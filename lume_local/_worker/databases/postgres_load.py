@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from lume_local._flow.databases import RUN_COLUMN
 from lume_local._flow.definition import quoted
+from lume_local._worker.checks import text
 from lume_local._worker.databases.built import opened
 from lume_local._worker.databases.columns import TableColumn, check_columns, check_unique, no_table
 from lume_local._worker.databases.database import DatabaseTrouble, Load
 from lume_local._worker.databases.merge import check_all, on_conflict
-from lume_local._worker.databases.postgres import connect, told
+from lume_local._worker.databases.postgres import connect, sent, told
 from lume_local._worker.databases.postgres_types import PostgresTypes
 from lume_local._worker.databases.url import DatabaseUrl
 
@@ -94,7 +95,7 @@ class PostgresLoader:
             return
         # Another run may make it at this moment.
         with suppress(psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable):
-            connection.execute(_LOADS.format(name))
+            connection.execute(sent(_LOADS.format(name)))
 
     def fill(self, built: Path) -> bool:
         """In one transaction: the claim, then the rows."""
@@ -102,20 +103,20 @@ class PostgresLoader:
         with told(self._url, f"{load.table} in {self._url.shown} refuses the rows"):
             self._connection = connection = connect(self._url)
             table, schema = self._table(connection)
-            loads = f"{quoted(schema)}._lume_loads"
-            claimed = connection.execute(
+            loads = f"{quoted(schema)}._lume_loads".replace("%", "%%")  # where there are parameters
+            claim = (
                 f"INSERT INTO {loads} (run_id, flow, source_path, target) VALUES (%s, %s, %s, %s) "
-                "ON CONFLICT (run_id) DO NOTHING",
-                [load.run_id, load.flow, load.source_path, load.table],
+                "ON CONFLICT (run_id) DO NOTHING"
             )
+            claimed = connection.execute(sent(claim), [load.run_id, load.flow, load.source_path, load.table])
             if not claimed.rowcount:
                 self.close()
                 return False
             rows = self._copy(connection, built)
             if load.mode == "replace_batch":
+                earlier = f"SELECT run_id FROM {loads} WHERE flow = %s AND source_path = %s"
                 connection.execute(
-                    f"DELETE FROM {_spelled(load.table)} WHERE {RUN_COLUMN} IN "
-                    f"(SELECT run_id FROM {loads} WHERE flow = %s AND source_path = %s)",
+                    sent(f"DELETE FROM {_spelled(load.table)} WHERE {RUN_COLUMN} IN ({earlier})"),
                     [load.flow, load.source_path],
                 )
             self._insert(connection, table, rows)
@@ -129,11 +130,10 @@ class PostgresLoader:
         with opened(built) as rows:
             rows.check_key(load.key)
             count = rows.write_csv(load.names, file)
-        connection.execute(
-            f"CREATE TEMP TABLE _lume_new ON COMMIT DROP AS SELECT {names} FROM {_spelled(load.table)} WITH NO DATA"
-        )
+        like = f"SELECT {names} FROM {_spelled(load.table)} WITH NO DATA"
+        connection.execute(sent(f"CREATE TEMP TABLE _lume_new ON COMMIT DROP AS {like}"))
         with connection.cursor() as cursor, file.open("rb") as source:
-            with cursor.copy(f"COPY _lume_new ({names}) FROM STDIN (FORMAT csv)") as copy:
+            with cursor.copy(sent(f"COPY _lume_new ({names}) FROM STDIN (FORMAT csv)")) as copy:
                 while block := source.read(_BLOCK):
                     copy.write(block)
             check_all(load, count, cursor.rowcount)
@@ -143,18 +143,17 @@ class PostgresLoader:
     def _insert(self, connection: "psycopg.Connection[Any]", table: int, rows: int) -> None:
         load = self._load
         names = list(map(quoted, load.names))
-        items, values = list(names), []
+        items = list(names)
         if any(column.name == RUN_COLUMN for column in self._columns(connection, table)):
             names.append(RUN_COLUMN)
-            items.append("%s")
-            values.append(load.run_id)
+            items.append(text(load.run_id))
         # In the order of the key, two upserts wait for each other and don't lock each other out.
         order = f" ORDER BY {', '.join(map(quoted, load.key))}" if load.key else ""
-        inserted = connection.execute(
+        insert = (
             f"INSERT INTO {_spelled(load.table)} ({', '.join(names)}) "
-            f"SELECT {', '.join(items)} FROM _lume_new{order}{on_conflict(load, names)}",
-            values,
+            f"SELECT {', '.join(items)} FROM _lume_new{order}{on_conflict(load, names)}"
         )
+        inserted = connection.execute(sent(insert))  # without parameters: a name may have a % in it
         check_all(load, rows, inserted.rowcount)
 
     def commit(self) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from lume_local._flow.query import with_parameter
 from lume_local._worker.databases.database import Row
-from lume_local._worker.databases.postgres import connect, told
+from lume_local._worker.databases.postgres import connect, sent, told
 from lume_local._worker.databases.url import DatabaseUrl
 
 _FIRST, _MOST = 500, 20_000
@@ -33,7 +33,8 @@ class PostgresQuery:
             self._cursor = RawCursor(self._connection)
             parameters = [source_path] if has_parameter else None
             # `binary` chooses the protocol that takes one statement only; there is nothing in the answer.
-            self._cursor.execute(f"DECLARE _lume_rows NO SCROLL CURSOR FOR {query}", parameters, binary=True)
+            declare = sent(f"DECLARE _lume_rows NO SCROLL CURSOR FOR {query}")
+            self._cursor.execute(declare, parameters, binary=True)
             self._cursor.execute("FETCH FORWARD 0 FROM _lume_rows")
             columns = self._cursor.description or []
             self.names = [column.name for column in columns]
@@ -45,7 +46,9 @@ class PostgresQuery:
         size = _FIRST
         while True:
             with told(self._url, f"the query was broken off by {self._url.shown}"):
-                rows: list[Row] = self._cursor.execute(f"FETCH FORWARD {size} FROM _lume_rows").fetchall()
+                rows: list[Row] = self._cursor.execute(
+                    sent(f"FETCH FORWARD {size} FROM _lume_rows")
+                ).fetchall()
             if not rows:
                 return
             length = sum(len(value) for row in rows for value in row if value is not None)

@@ -124,8 +124,9 @@ class SqliteLoader:
             "WHERE t.type = 'table' AND t.name = ? COLLATE NOCASE AND c.hidden <> 1",
             [self._load.table],
         ).fetchall()
-        spelled = {name.lower(): name for name in (*self._load.names, RUN_COLUMN)}  # case doesn't matter here
-        return [TableColumn(spelled.get(name.lower(), name), *map(_plain, rest)) for name, *rest in rows]
+        # Upper and lower case don't matter here.
+        spelled: dict[str, str] = {name.lower(): name for name in (*self._load.names, RUN_COLUMN)}
+        return [TableColumn(str(spelled.get(name.lower(), name)), *map(_plain, rest)) for name, *rest in rows]
 
     def _unique(self, connection: sqlite3.Connection) -> list[set[str]]:
         spelled = {name.lower(): name for name in self._load.key}

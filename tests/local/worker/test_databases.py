@@ -114,6 +114,14 @@ def test_a_batch_takes_the_place_of_the_one_before(database: Database, tmp_path:
     ]
 
 
+def test_a_name_that_needs_quotes(database: Database, tmp_path: Path) -> None:
+    database.execute('CREATE TABLE clean (id bigint PRIMARY KEY, "a ""b"" 100%" text, _lume_run_id text)')
+    columns = {"id": NUMBERS["id"], 'a "b" 100%': {"sql": "name"}}
+    flow = flow_of(query="SELECT 1 AS id, '5%s' AS name", columns=columns, **into("upsert", key=["id"]))
+    execute(flow, tmp_path)
+    assert database.execute("SELECT * FROM clean") == [(1, "5%s", "run_1")]
+
+
 def test_an_upsert_changes_what_is_there(database: Database, tmp_path: Path) -> None:
     fill(database, (1, "new"), (2, "b"))
     database.execute("CREATE TABLE clean (id bigint PRIMARY KEY, name text, more text)")

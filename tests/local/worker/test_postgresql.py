@@ -213,7 +213,7 @@ def test_a_server_that_ends_while_it_gives_rows(
 
     class Cursor(psycopg.RawCursor):  # type: ignore[name-defined,misc]
         def execute(self, query: str, *args: object, **more: object) -> object:
-            if "FETCH FORWARD 1000 " in query and not ended:
+            if "FETCH FORWARD 1000 " in str(query) and not ended:
                 ended.append(
                     database.execute("SELECT pg_terminate_backend(%s)", [self.connection.info.backend_pid])
                 )
