@@ -13,7 +13,7 @@ from lume_airflow.operators import LumeDirectRunOperator, LumeRunBatchOperator, 
 
 HOME = Path(os.environ.get("LUME_TEST_HOME", "/nonexistent"))
 FLOW = "customer_cleaner:v1"
-AGAIN: dict[str, Any] = {"retries": 5, "retry_delay": timedelta(seconds=1)}
+AGAIN: dict[str, Any] = {"retries": 100, "retry_delay": timedelta(seconds=1)}
 
 
 class PausesBeforeDeferral(LumeRunOperator):
@@ -28,7 +28,7 @@ class PausesBeforeDeferral(LumeRunOperator):
         super().defer(**arguments)
 
 
-@task
+@task(**AGAIN)
 def rows_of(cleaned: Any) -> int:
     """What the next task gets are dicts."""
     return sum(result["rows_mapped"] for result in cleaned)
@@ -50,7 +50,7 @@ def short() -> None:
     LumeRunOperator(task_id="clean", flow_version=FLOW, source_path="{{ dag_run.conf['source'] }}")
 
 
-@task
+@task(**AGAIN)
 def sources(dag_run: Any = None) -> list[str]:
     return list(dag_run.conf["sources"])
 
