@@ -14,6 +14,8 @@ from local.wire import Wire
 import lume_local
 from lume_async.errors import ConfigurationError
 from lume_local._runs import retention
+from lume_local._runs.paths import Roots
+from lume_local._runs.source_files import Wanted
 from lume_local._runs.source_key import InUse
 
 FIXED = PEOPLE.replace('"people"', '"fixed"') + '[target]\nmapped = "{data}/fixed.parquet"\n'
@@ -66,10 +68,24 @@ async def test_an_upload_that_a_run_waits_to_read_stays(home: Path) -> None:
 
 
 def test_what_is_in_use() -> None:
-    used = InUse(["/in/a.csv", f"/in/b.csv\n/in/c [1].csv#{'0' * 64}", "/globs/*.csv"])
-    for path in ("/in/a.csv", "/in/b.csv", "/in/c [1].csv", "/globs/d.csv"):
+    used = InUse(["/in/a.csv", f"/in/b.csv\n/in/c [1].csv#{'0' * 64}", "/globs/*.csv", "/day [1]/[!a]*.csv"])
+    for path in ("/in/a.csv", "/in/b.csv", "/in/c [1].csv", "/globs/d.csv", "/day [1]/x.csv"):
         assert used.has(path), path
     assert not used.has("/in/d.csv")
+    assert not used.has("/day [1]/x.json")
+
+
+def test_files_of_patterns_and_links_are_in_use(home: Path) -> None:
+    """The brackets of the source path mean themselves, those of the flow's pattern do not."""
+    (home / "days" / "5 [a]").mkdir(parents=True)
+    (home / "latest").symlink_to("days")
+    (home / "last.csv").symlink_to("more.csv")
+    wanted = Wanted(("latest/{source_path}/[0-9].csv", "last.csv"), "5 [a]")
+    for name in ("days/5 [a]/1.csv", "more.csv"):
+        (home / name).write_text(PEOPLE_CSV)
+    roots = Roots.of((home,), home / ".lume")
+    used = InUse([wanted.key(roots)])
+    assert [used.has(str(path)) for path in wanted.files(roots)] == [True, True]
 
 
 async def test_old_outputs_go_and_their_runs_stay(home: Path) -> None:
