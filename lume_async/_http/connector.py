@@ -16,21 +16,26 @@ class Connector(aiohttp.TCPConnector):
         super().__init__(**options)
         protocol: type[ResponseHandler] = _Protocol
         self._factory = partial(protocol, loop=self._loop)
-        self._connecting: set[asyncio.Timeout] = set()
+        self._connecting: dict[asyncio.Task[Any] | None, asyncio.Timeout] = {}
+
+    def is_connecting(self, task: asyncio.Task[Any]) -> bool:
+        """Whether the task has no connection yet, and so has sent nothing."""
+        return task in self._connecting
 
     def give_up(self) -> None:
         """Whoever is resolving a name, connecting or shaking hands gets a timeout, now."""
-        for alarm in self._connecting.copy():
+        for alarm in list(self._connecting.values()):
             with suppress(RuntimeError):  # it belonged to a loop that is closed
                 alarm.reschedule(0)
 
     async def _create_connection(self, *arguments: Any, **named: Any) -> Any:
         async with asyncio.timeout(None) as alarm:
-            self._connecting.add(alarm)
+            task = asyncio.current_task()
+            self._connecting[task] = alarm
             try:
                 return await super()._create_connection(*arguments, **named)
             finally:
-                self._connecting.discard(alarm)
+                del self._connecting[task]
 
 
 class _Protocol(ResponseHandler):

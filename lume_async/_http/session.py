@@ -37,11 +37,11 @@ class Session:
     """
 
     session: aiohttp.ClientSession
+    limits: TimeLimits
 
     def __init__(self, settings: Settings, ssl: ssl_module.SSLContext | None) -> None:
         self.open = True
         self.reading: set[aiohttp.ClientResponse] = set()
-        self.limits = TimeLimits()
         self._ending = asyncio.Lock()
         # `asyncio.run` (and any `Runner`) closes the async generators of its loop, this one among them.
         self.life = cast("AsyncGeneratorType[aiohttp.ClientSession, None]", self._live(settings, ssl))
@@ -55,6 +55,7 @@ class Session:
             resolver=Resolver(),
             ssl=True if ssl is None else ssl,
         )
+        self.limits = TimeLimits(connector.is_connecting)
         self.session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),

@@ -4,13 +4,20 @@ A timer for each request costs a tenth of what the whole request does, and almos
 """
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
+from typing import Any, Self
 
 
 class TimeLimits:
-    """Made in the loop whose requests it limits."""
+    """Made in the loop whose requests it limits.
 
-    def __init__(self) -> None:
+    Args:
+        is_connecting: whether the task has no connection yet.
+    """
+
+    def __init__(self, is_connecting: Callable[[asyncio.Task[Any]], bool] = lambda task: False) -> None:
+        self.is_connecting = is_connecting
         self.loop = asyncio.get_running_loop()
         self._running: set[TimeLimit] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -46,22 +53,25 @@ class TimeLimit:
     The task is cancelled; that is taken back here, unless somebody else has cancelled it too.
     """
 
-    __slots__ = ("_before", "_limits", "_rung", "_task", "ends")
+    __slots__ = ("_before", "_limits", "_rung", "_task", "connected", "ends")
 
     _before: int
-    _task: "asyncio.Task[object]"
+    _task: asyncio.Task[Any]
 
     def __init__(self, limits: TimeLimits, seconds: float) -> None:
         self._limits = limits
         self._rung = False
         self.ends = limits.loop.time() + seconds
         """When, by the clock of the loop."""
+        self.connected = True
+        """Whether there was a connection when the time was up: else nothing was sent."""
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         task = asyncio.current_task()
         assert task is not None
         self._task, self._before = task, task.cancelling()
         self._limits.add(self)
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -73,4 +83,5 @@ class TimeLimit:
     def ring(self) -> None:
         """The time is up."""
         self._rung = True
+        self.connected = not self._limits.is_connecting(self._task)
         self._task.cancel()

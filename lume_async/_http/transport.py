@@ -85,11 +85,12 @@ class AiohttpTransport:
         self, method: str, path: str, *, headers: Mapping[str, str], body: Body, timeout: float
     ) -> Response:
         response: aiohttp.ClientResponse | None
+        limit: TimeLimit | None = None
         try:
             opened = self._sessions.get(asyncio.get_running_loop())
             if opened is None or not opened.open:
                 opened = await self._open()
-            with TimeLimit(opened.limits, timeout):
+            with TimeLimit(opened.limits, timeout) as limit:
                 response = await opened.session.request(
                     method,
                     URL(self._base + path, encoded=True),
@@ -107,9 +108,12 @@ class AiohttpTransport:
         except ApiError as error:
             failure: ApiError = error.with_traceback(None)
         except aiohttp.ConnectionTimeoutError:
-            failure = ApiTimeoutError(f"{self._where}: no connection in time", reached=False)
+            failure = self._no_connection()
         except TimeoutError:
-            failure = ApiTimeoutError(f"{self._where}: no answer within {timeout:.3g} s")
+            if limit is None or limit.connected:
+                failure = ApiTimeoutError(f"{self._where}: no answer within {timeout:.3g} s")
+            else:
+                failure = self._no_connection()
         except (aiohttp.ClientError, OSError, RuntimeError, ValueError) as error:
             failure = self._failure(error)
         # Raised out here, so that no aiohttp frame hangs on as __context__. The repr of an answer shows its headers.
@@ -143,6 +147,9 @@ class AiohttpTransport:
     @property
     def _where(self) -> str:
         return URL(self._base).origin().human_repr()
+
+    def _no_connection(self) -> ApiTimeoutError:
+        return ApiTimeoutError(f"{self._where}: no connection in time", reached=False)
 
     def _failure(self, error: Exception) -> ApiConnectionError:
         reached = not isinstance(error, _NOT_REACHED)

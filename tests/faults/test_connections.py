@@ -100,6 +100,20 @@ async def test_a_submission_that_never_got_a_connection_is_not_lost(full_port: i
     assert not caught.value.reached
 
 
+async def test_nor_is_one_whose_time_was_up_before_connecting_was_given_up(
+    full_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a busy machine, where both limits are over when the loop runs again, or just before a deadline."""
+    monkeypatch.setattr(transport, "CONNECT_SHARE", 100.0)
+    server = Loopback([])
+    server.port = full_port
+    async with client_for(server, request_timeout=0.1, retry=ONCE) as client:
+        with pytest.raises(ApiTimeoutError, match="no connection in time") as caught:
+            await client.run(FLOW, SOURCE, force_rerun=True)
+
+    assert not caught.value.reached
+
+
 async def test_the_limits_of_an_attempt_are_those_of_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
     """aiohttp's own 5 minutes would cut a longer attempt."""
     told: list[aiohttp.ClientTimeout] = []
