@@ -7,6 +7,8 @@ import orjson
 
 NUMBER, BOOLEAN = "number", "boolean"
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_NO_WHOLE = re.compile(r"(-?)(\.[0-9]+)")
+"""A DECIMAL that has no digits before its point: DuckDB writes `.5`, which is no number in JSON."""
 _SEPARATOR = "; "
 
 
@@ -14,6 +16,8 @@ def value_json(value: str | None, kind: str | None) -> bytes:
     """A value in the text form of DuckDB. A number keeps all its digits; `inf` and `nan` are texts in JSON."""
     if value is None:
         return b"null"
+    if kind == NUMBER and (match := _NO_WHOLE.fullmatch(value)):
+        return f"{match[1]}0{match[2]}".encode()
     is_literal = kind == NUMBER and _NUMBER.fullmatch(value)
     if is_literal or (kind == BOOLEAN and value in ("true", "false")):
         return value.encode()
