@@ -96,8 +96,7 @@ def test_the_second_ctrl_c_ends_it(interrupt: Interrupt, outer: str) -> None:
 def test_under_trio_the_private_loop_stays_asyncio(run_script: RunScript, service: Service, run: str) -> None:
     package("trio")
     done = run_script(f"""
-        import anyio, pathlib, trio, lume_sync as lume
-        pathlib.Path("rows.csv").write_text("a")
+        import anyio, trio, lume_sync as lume
         async def main():
             runs = [lume.run("f:v1", "1").wait(), *lume.watch("done")]
             runs += [outcome.run for outcome in lume.as_completed(["done"])]
