@@ -76,9 +76,11 @@ class LimitedServer:
         return True
 
     def report(self) -> tuple[float, float]:
-        """The share of refusals, and the fullest tenth of a second against the mean, after the first refusal."""
-        mean = sum(self.served.values()) / (max(self.served) - min(self.served) + 1)
-        return self.refused / self.arrived, max(self.served.values()) / mean
+        """The share of refusals, and the fullest tenth of a second after the first one against what is taken in one.
+
+        Not against the mean: whoever asks for less altogether would look the worse.
+        """
+        return self.refused / self.arrived, max(self.served.values()) / (RATE / 10)
 
 
 async def crowd(server: LimitedServer, seed: int, how: str, runs: int = CROWD) -> list[bool]:
@@ -102,7 +104,7 @@ def test_a_crowd_before_a_limited_server(how: str, burst: float, retry_after: st
     refusals, peak = server.report()
     assert ended == [True] * CROWD
     assert refusals < 0.05
-    assert peak <= 2
+    assert peak <= 1.5
 
 
 @pytest.mark.parametrize("how", ["one wait each", "wait_all"])
