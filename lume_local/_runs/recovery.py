@@ -34,7 +34,7 @@ async def settle(run: Run, death: str, recorder: Recorder, paths: RunPaths, pool
         await recorder.end(run.run_id, RunStatus.CRASHED, message=message)
         return
     if trouble := await _finished(paths.folder(run.run_id), record["steps"], pool):
-        message = f"{death}; its output is complete but can't be put in place: {trouble}"
+        message = f"{death}; its output can't be put in place: {trouble}. Submit the run again"
         await recorder.end(run.run_id, RunStatus.CRASHED, message=message)
     else:
         await recorder.succeed(run.run_id, record)
