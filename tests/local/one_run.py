@@ -60,7 +60,9 @@ def execute(
 ID_AND_NAME: dict[str, Any] = {"id": {"type": "integer", "required": True, "unique": True}, "name": {}}
 
 
-def execute_files(folder: Path, *files: tuple[str, bytes], rejects: str = ".csv", **changes: Any) -> Result:
+def execute_files(
+    folder: Path, *files: tuple[str, bytes], rejects: str = ".csv", mapped: str = ".csv", **changes: Any
+) -> Result:
     """Run a flow over several files."""
     (folder / "run").mkdir(parents=True)
     paths = [folder / name for name, _ in files]
@@ -69,13 +71,13 @@ def execute_files(folder: Path, *files: tuple[str, bytes], rejects: str = ".csv"
     target = folder / f"rejects{rejects}"
     with connect() as connection:
         flow = compile_flow(connection, read_definition(people(**{"columns": ID_AND_NAME, **changes})))
-        job = job_of(flow, folder / "run", paths, folder / "mapped.csv", target)
+        job = job_of(flow, folder / "run", paths, folder / f"mapped{mapped}", target)
         for file in job.source["files"]:
             file["shown"] = Path(file["path"]).name
         record = Run(connection, job, lambda name, rows: None).execute()
     written = target.read_bytes() if record["target_locations"]["rejects"] else b""
     rows = read_rejects(written, flow) if rejects == ".csv" else []
-    return Result(record["metrics"], fetch(f"{folder}/mapped.csv"), written, rows)
+    return Result(record["metrics"], fetch(f"{folder}/mapped{mapped}"), written, rows)
 
 
 def job_of(flow: dict[str, Any], work: Path, sources: list[Path], mapped: Path, rejects: Path) -> Execute:

@@ -226,6 +226,31 @@ def csv_verdict(data: bytes, dialect: Dialect, columns: dict[str, dict[str, Any]
     return judge(rows, list(columns.values()), verdict)
 
 
+def table_verdict(
+    rows: list[list[str | None]], columns: dict[str, dict[str, Any]], lines: int = 0
+) -> Verdict:
+    """The same for rows of a format that knows texts and NULL by itself; `rows` have the columns of the target."""
+    return judge(rows, list(columns.values()), Verdict(lines=lines))
+
+
+def many_verdict(
+    files: list[tuple[str, bytes]], dialect: Dialect, columns: dict[str, dict[str, Any]]
+) -> Verdict:
+    """The same for several CSV files with the columns in orders of their own: one table."""
+    verdict, rows = Verdict(), list[list[str | None]]()
+    for _, data in files:
+        verdict.lines += count_lines(data)
+        start = one_record(data, 0, dialect)
+        assert start is not None
+        names = [field.decode() for field in start[0]]
+        for record in records(data, end_of_line(data, start[1])[1], dialect, len(names)):
+            if isinstance(record, Row):
+                rows.append([record.values[names.index(name)] or None for name in columns])
+            else:
+                verdict.bad.append(record)
+    return judge(rows, list(columns.values()), verdict)
+
+
 def ndjson_verdict(data: bytes, columns: dict[str, dict[str, Any]]) -> Verdict:
     """The same for NDJSON."""
     verdict = Verdict(lines=count_lines(data))

@@ -61,11 +61,13 @@ def _rows(reading: Reading) -> Iterator[tuple[int, list[Any]]]:
     """The rows with their numbers; a formula has the value that was saved with it, or stays a formula."""
     import openpyxl
 
-    books = []
+    books: list[Any] = []
+    # Open files: of a path openpyxl would look at the suffix, and an upload may have any name.
+    files = [reading.path.open("rb") for _ in range(2)]
     try:
         _check_size(reading)
-        for data_only in (True, False):
-            books.append(openpyxl.load_workbook(reading.path, read_only=True, data_only=data_only))
+        for file, data_only in zip(files, (True, False), strict=True):
+            books.append(openpyxl.load_workbook(file, read_only=True, data_only=data_only))
         sheets = [_sheet(book, reading) for book in books]
         for sheet in sheets:
             sheet.reset_dimensions()
@@ -80,6 +82,8 @@ def _rows(reading: Reading) -> Iterator[tuple[int, list[Any]]]:
     finally:
         for book in books:
             book.close()
+        for file in files:
+            file.close()
 
 
 def _saved(value: Any, formula: Any) -> Any:

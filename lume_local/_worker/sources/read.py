@@ -17,7 +17,7 @@ from lume_local._worker.sources.ndjson import read_ndjson
 from lume_local._worker.sources.parquet import read_parquet
 from lume_local._worker.sources.query_rows import read_rows
 from lume_local._worker.sources.reading import Reading
-from lume_local._worker.sources.source import File, Pause
+from lume_local._worker.sources.source import File, Pause, SourceError
 from lume_local._worker.statements import Layout
 
 FORMATS: dict[str, Callable[[Reading], Layout]] = {
@@ -29,6 +29,16 @@ FORMATS: dict[str, Callable[[Reading], Layout]] = {
     "rows": read_rows,
 }
 """Readers by format: each counts what it reads in the reading's account and raises `SourceError`."""
+
+
+_OURS = b"_lume_row,_lume_line,_lume_reasons"
+"""The beginning of rejects in CSV, where their source is no CSV file."""
+_KINDS = {
+    "ndjson": "NDJSON files",
+    "json": "JSON files",
+    "parquet": "Parquet files",
+    "excel": "Excel workbooks (.xlsx)",
+}
 
 
 @frozen
@@ -55,6 +65,7 @@ def read_source(
     ]
     layouts = []
     for file, reading in zip(files, readings, strict=True):
+        _refuse_rejects(reading, file.format)
         layouts.append(FORMATS[file.format](_in_utf8(reading)))
         reading.malformed.close()
     malformed = AllMalformed([(one.shown, one.malformed) for one in readings], folder / "malformed.csv")
@@ -62,6 +73,19 @@ def read_source(
         return Intake(layouts[0], readings[0].account, malformed)
     account = Account.of([(one.shown, one.account) for one in readings])
     return Intake(one_after_the_other(layouts, [file.shown for file in files]), account, malformed)
+
+
+def _refuse_rejects(reading: Reading, format: str) -> None:
+    """Rejects in CSV are no file of another format: what is to be done with them. Raises `SourceError`."""
+    if format not in _KINDS:
+        return
+    with reading.path.open("rb") as file:
+        if not file.read(len(_OURS)).startswith(_OURS):
+            return
+    raise SourceError(
+        f"{reading.shown} is a CSV file of rejects, but {reading.flow['ref']} reads {_KINDS[format]}: put the mended "
+        "rows into one, under the names of the columns that don't begin with _lume_, and submit that"
+    )
 
 
 def _own(folder: Path, number: int, files: list[File]) -> Path:

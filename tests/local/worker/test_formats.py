@@ -239,7 +239,7 @@ def test_a_sheet_by_its_name(tmp_path: Path) -> None:
         execute(tmp_path / "d", ("in.xlsx", content), source={"format": "excel", "max_unpacked_bytes": 99})
 
 
-@pytest.mark.parametrize("content", [b"", b"id\n1\n", workbook([["id"]])[:-30]])
+@pytest.mark.parametrize("content", [b"", b"id\n1\n", workbook([["id"]])[:-30]], ids=["empty", "CSV", "cut"])
 def test_what_is_not_excel(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(RunFailed, match=r"in\.xlsx is not an Excel workbook"):
         execute(tmp_path, ("in.xlsx", content), source={"format": "excel"})

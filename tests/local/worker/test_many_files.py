@@ -12,6 +12,7 @@ import pytest
 from local.one_run import execute_files as execute
 
 from lume_local._worker.engine import RunFailed
+from lume_local._worker.sources.local import LocalFiles
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -96,6 +97,7 @@ def test_compressed(tmp_path: Path, packed: Any, said: str) -> None:
         ("cut.zst", zstd.compress(b"id,name\n" + b"1,A\n" * 1000)[:-5]),
         ("wrong.zst", b"id,name\n1,A\n"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",  # gzip's bytes have the time in them
 )
 def test_damaged(tmp_path: Path, name: str, content: bytes) -> None:
     kind = "gzip" if name.endswith("gz") else "zstd"
@@ -121,3 +123,33 @@ def test_a_bomb(tmp_path: Path, packed: Any) -> None:
 def test_a_suffix_that_says_nothing(tmp_path: Path) -> None:
     result = execute(tmp_path, ("plain.gz", b"id,name\n1,A\n"), source={"compression": "none"})
     assert result.mapped == [(1, "A")]
+
+
+PEOPLE = b"id,name\n" + b"".join(b"%d,A\n" % n for n in range(1000))
+
+
+@pytest.mark.parametrize("what", ["is removed", "is cut", "is appended to", "is replaced"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_file_that_changes_once_it_was_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, packed: bool
+) -> None:
+    """Of the files of a pattern, say: no run has fewer rows because of it."""
+    content, fetch = gzip.compress(PEOPLE) if packed else PEOPLE, LocalFiles.fetch
+
+    def changed(source: LocalFiles, *args: Any) -> Any:
+        path = tmp_path / "b"
+        if what == "is appended to":
+            with path.open("ab") as file:
+                file.write(gzip.compress(b"2000,B\n") if packed else b"2000,B\n")
+        else:
+            path.unlink()
+        if what in ("is cut", "is replaced"):
+            path.write_bytes(content[:-50] if what == "is cut" else content)
+        return fetch(source, *args)
+
+    monkeypatch.setattr(LocalFiles, "fetch", changed)
+    words = r"b was changed|b is not a whole gzip file|can't be used: No such file or directory: .*/b"
+    with pytest.raises(RunFailed, match=words):
+        source = {"compression": "gzip" if packed else "none"}
+        execute(tmp_path, ("a", content), ("b", content), source=source, columns={"id": {}, "name": {}})
+    assert not list(tmp_path.glob("mapped*"))

@@ -3,11 +3,16 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
+from components import package
 from local.one_run import execute
+
+from lume_local._worker.engine import RunFailed
 
 TWO: dict[str, Any] = {"id": {"type": "integer", "required": True}, "t": {"sql": '"T, t"'}}
 
@@ -137,3 +142,45 @@ def test_json_lines_without_members(tmp_path: Path) -> None:
     ] * 2
     again = execute(tmp_path / "b", first.rejects_file + b'{"v": 1}', rejects_suffix=".ndjson", **changes)
     assert again.metrics["rows_rejected"] == 2
+
+
+@pytest.mark.parametrize(
+    ("format", "kind"),
+    [
+        ("ndjson", "NDJSON files"),
+        ("json", "JSON files"),
+        ("parquet", "Parquet files"),
+        ("excel", "Excel workbooks (.xlsx)"),
+    ],
+)
+def test_rejects_in_csv_of_another_format_are_refused(tmp_path: Path, format: str, kind: str) -> None:
+    """Their source was no CSV file: what a cell or an object was can't be told from its text."""
+    source = {"format": format}
+    made = {"ndjson": json_rows, "json": json_rows, "parquet": parquet_rows, "excel": excel_rows}[format](
+        tmp_path
+    )
+    columns = {"id": {"type": "integer"}, "name": {}}
+    first = execute(tmp_path / "a", made, source=source, columns=columns)
+    assert first.mapped == [(1, "A")]
+    mended = first.rejects_file.replace(b"x,B", b"2,B")
+    words = re.escape(f"is a CSV file of rejects, but people:v1 reads {kind}: put the mended rows into one")
+    with pytest.raises(RunFailed, match=words):
+        execute(tmp_path / "b", mended, source=source, columns=columns)
+
+
+def json_rows(folder: Path) -> bytes:
+    return b'{"id": 1, "name": "A"}\n{"id": "x", "name": "B"}\n'
+
+
+def parquet_rows(folder: Path) -> bytes:
+    path = folder / "made.parquet"
+    duckdb.sql(f"COPY (FROM (VALUES ('1', 'A'), ('x', 'B')) AS t(id, name)) TO '{path}'")
+    return path.read_bytes()
+
+
+def excel_rows(folder: Path) -> bytes:
+    book = package("openpyxl").Workbook()
+    for row in (["id", "name"], [1, "A"], ["x", "B"]):
+        book.active.append(row)
+    book.save(folder / "made.xlsx")
+    return (folder / "made.xlsx").read_bytes()
