@@ -1,5 +1,6 @@
 """The files of a source from what they are to what DuckDB reads, with the account of them."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,8 @@ FORMATS: dict[str, Callable[[Reading], Layout]] = {
 """Readers by format: each counts what it reads in the reading's account and raises `SourceError`."""
 
 
-_OURS = b"_lume_row,_lume_line,_lume_reasons"
-"""The beginning of rejects in CSV, where their source is no CSV file."""
+_OURS = re.compile(rb'(\xef\xbb\xbf)?"?_lume_row"?[,;\t]')
+"""The beginning of rejects in CSV, as we or as a spreadsheet has written them."""
 _KINDS = {
     "ndjson": "NDJSON files",
     "json": "JSON files",
@@ -80,7 +81,7 @@ def _refuse_rejects(reading: Reading, format: str) -> None:
     if format not in _KINDS:
         return
     with reading.path.open("rb") as file:
-        if not file.read(len(_OURS)).startswith(_OURS):
+        if _OURS.match(file.read(20)) is None:
             return
     raise SourceError(
         f"{reading.shown} is a CSV file of rejects, but {reading.flow['ref']} reads {_KINDS[format]}: put the mended "

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from cli.shell import LUME, Shell
+from components import package
 from local.flows import write_flows
 
 from lume_cli._output.short_ids import short
@@ -151,3 +152,33 @@ def test_csv_is_for_rejects_only(shell: Shell, run: LumeRun) -> None:
     assert (done.code, "-o csv is for `lume rejects`" in done.err) == (2, True)
     missing = shell.lume("resubmit", run.id, "nowhere.csv")
     assert (missing.code, "nowhere.csv" in missing.err) == (2, True)
+
+
+def test_rejects_of_a_workbook_go_back_in_as_one(
+    shell: Shell, home: Path, client: Client, tmp_path: Path
+) -> None:
+    openpyxl = package("openpyxl")
+
+    def save(path: Path, *rows: list[Any]) -> None:
+        book = openpyxl.Workbook()
+        for row in (["id", "name"], *rows):
+            book.active.append(row)
+        book.save(path)
+
+    write_flows(home / "flows")
+    (home / "flows" / "sheets.toml").write_text(
+        'flow = "sheets"\nversion = "v1"\n[source]\nformat = "excel"\n'
+        '[columns.id]\ntype = "integer"\n[columns.name]\n'
+    )
+    save(home / "in.xlsx", [1, "Ann"], ["x", "Bo"])
+    run = client.run("sheets:v1", "in.xlsx").wait(15)
+    rejects = str(run.rejects_location)
+    done = shell.lume("resubmit", short(run.id), rejects, "--wait")
+    assert done.code != 0
+    assert (
+        "is a CSV file of rejects, but sheets:v1 reads Excel workbooks (.xlsx): put the mended rows"
+        in done.err
+    )
+    save(tmp_path / "mended", [2, "Bo"])  # of whatever name
+    done = shell.lume("resubmit", short(run.id), "mended", "--wait", "-o", "json")
+    assert (done.code, json.loads(done.out)["status"]) == (0, "SUCCEEDED")

@@ -164,8 +164,9 @@ def test_rejects_in_csv_of_another_format_are_refused(tmp_path: Path, format: st
     assert first.mapped == [(1, "A")]
     mended = first.rejects_file.replace(b"x,B", b"2,B")
     words = re.escape(f"is a CSV file of rejects, but people:v1 reads {kind}: put the mended rows into one")
-    with pytest.raises(RunFailed, match=words):
-        execute(tmp_path / "b", mended, source=source, columns=columns)
+    for n, sent in enumerate((mended, b"\xef\xbb\xbf" + mended.replace(b",", b";"))):  # a spreadsheet's
+        with pytest.raises(RunFailed, match=words):
+            execute(tmp_path / f"b{n}", sent, source=source, columns=columns)
 
 
 def json_rows(folder: Path) -> bytes:
