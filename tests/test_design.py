@@ -35,3 +35,11 @@ def test_the_picture_shows_every_wing() -> None:
     }
 
     assert {wing for wing in wings if not re.search(rf"\b{wing}\b", picture)} == set()
+
+
+def test_the_tests_that_a_page_names_are_there() -> None:
+    named = {name for page in PAGES for name in re.findall(r"`(test_\w+)`", page.read_text())}
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+
+    assert named
+    assert {name for name in named if f"def {name}(" not in tests} == set()
