@@ -1,0 +1,170 @@
+"""What does a run of the embedded server cost, beside the same columns by DuckDB's COPY, polars and pandas?
+
+Each contestant is a process of its own, so that its start and its imports count: CPU seconds of it and all its
+children, and the most memory that they had together. Only the engine judges every row, writes rejects and proves
+its account; COPY, polars and pandas make NULLs of bad values and write Parquet.
+
+On Linux only. Rows: 10,000, 100,000 and 1,000,000, or what `ROWS=100000,10000000` says.
+"""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+
+from _bench import ROUNDS, header, interleaved, table, version
+
+ROWS = [int(count) for count in os.environ.get("ROWS", "10000,100000,1000000").split(",")]
+PAGE = os.sysconf("SC_PAGE_SIZE")
+PROBE = 0.01
+"""Seconds between two looks at the memory."""
+FLOW = """
+flow = "people"
+version = "v1"
+[source]
+format = "csv"
+[columns.id]
+type = "integer"
+required = true
+[columns.name]
+sql = 'trim(name)'
+[columns.day]
+format = "date"
+[columns.amount]
+type = "number"
+sql_type = "DECIMAL(12,2)"
+"""
+
+
+def write_source(folder: pathlib.Path, rows: int) -> None:
+    """About 60 bytes a row; one of a hundred has a bad number."""
+    (folder / "flows").mkdir()
+    (folder / "flows" / "people.toml").write_text(FLOW)
+    with (folder / "in.csv").open("w") as file:
+        file.write("id,name,day,amount,note\n")
+        for n in range(rows):
+            number = "x" if n % 100 == 7 else str(n)
+            day = f"20{n % 25:02}-{n % 12 + 1:02}-{n % 28 + 1:02}"
+            file.write(f'{number}, Name {n % 977} ,{day},{n % 100_000}.{n % 100:02},"a note, number {n}"\n')
+
+
+def by_engine() -> None:
+    import lume_local
+
+    with lume_local.serve_in_thread(flows="flows") as server, server.client() as client:
+        run = client.run("people:v1", "in.csv", force_rerun=True).wait()
+        metrics = run.metadata.metrics
+        if metrics.rows_read != metrics.rows_mapped + metrics.rows_rejected or not metrics.rows_rejected:
+            raise SystemExit(f"the run is {run.status}: {run.error_message}")
+
+
+def by_copy() -> None:
+    import duckdb
+
+    columns = "{'id': 'VARCHAR', 'name': 'VARCHAR', 'day': 'VARCHAR', 'amount': 'VARCHAR', 'note': 'VARCHAR'}"
+    duckdb.sql(
+        "COPY (SELECT TRY_CAST(id AS BIGINT) AS id, trim(name) AS name, TRY_CAST(day AS DATE) AS day, "
+        "TRY_CAST(amount AS DECIMAL(12,2)) AS amount "
+        f"FROM read_csv('in.csv', auto_detect=false, header=true, columns={columns})) "
+        "TO 'out.parquet' (FORMAT parquet, COMPRESSION zstd)"
+    )
+
+
+def by_polars() -> None:
+    import polars
+
+    column = polars.col
+    polars.scan_csv("in.csv", infer_schema=False).select(
+        column("id").cast(polars.Int64, strict=False),
+        column("name").str.strip_chars(),
+        column("day").str.to_date("%Y-%m-%d", strict=False),
+        column("amount").cast(polars.Decimal(12, 2), strict=False),
+    ).sink_parquet("out.parquet", compression="zstd")
+
+
+def by_pandas() -> None:
+    import duckdb
+    import pandas
+
+    frame = pandas.read_csv("in.csv", dtype=str)
+    made = pandas.DataFrame(
+        {
+            "id": pandas.to_numeric(frame["id"], errors="coerce").astype("Int64"),
+            "name": frame["name"].str.strip(),
+            "day": pandas.to_datetime(frame["day"], format="%Y-%m-%d", errors="coerce"),
+            "amount": pandas.to_numeric(frame["amount"], errors="coerce").round(
+                2
+            ),  # a double: it has no decimals
+        }
+    )
+    duckdb.sql("COPY made TO 'out.parquet' (FORMAT parquet, COMPRESSION zstd)")
+    assert len(made) == len(frame)
+
+
+CONTESTANTS: dict[str, Callable[[], None]] = {
+    "engine": by_engine,
+    "COPY": by_copy,
+    "polars": by_polars,
+    "pandas": by_pandas,
+}
+
+
+def measured(command: Sequence[str], folder: pathlib.Path) -> tuple[float, float, float]:
+    """Wall seconds, CPU seconds and the most MB of a process with all its children."""
+    began, most = time.perf_counter(), 0
+    process = subprocess.Popen(command, cwd=folder)
+    while True:
+        pid, status, used = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            break
+        most = max(most, memory(process.pid))
+        time.sleep(PROBE)
+    if status:
+        raise SystemExit(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
+    return time.perf_counter() - began, used.ru_utime + used.ru_stime, most / 1e6
+
+
+def memory(pid: int) -> int:
+    """Bytes of a process and its children now; what several of them share counts for each."""
+    try:
+        pages = int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1])
+        children = [path.read_text().split() for path in pathlib.Path(f"/proc/{pid}/task").glob("*/children")]
+    except OSError:  # it has ended
+        return 0
+    return pages * PAGE + sum(memory(int(child)) for some in children for child in some)
+
+
+def compare(rows: int) -> None:
+    """All contestants on one file."""
+    walls: dict[str, list[float]] = {}
+    peaks: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        write_source(folder, rows)
+
+        def once(contestant: str) -> float:
+            command = [sys.executable, str(pathlib.Path(__file__).resolve()), contestant]
+            wall, cpu, peak = measured(command, folder)
+            walls.setdefault(contestant, []).append(wall)
+            peaks.setdefault(contestant, []).append(peak)
+            return cpu
+
+        missing = {name for name in ("polars", "pandas") if version(name) is None}
+        names = [name for name in CONTESTANTS if name not in missing]
+        cpus = interleaved({name: lambda name=name: once(name) for name in names})  # type: ignore[misc]
+    print(f"\n{rows:,} rows, {ROUNDS} rounds")
+    table(cpus, "COPY", unit="CPU s")
+    table(walls, "COPY", unit="s")
+    table(peaks, "COPY", unit="MB")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        CONTESTANTS[sys.argv[1]]()
+    else:
+        header("lume-client", "duckdb", "polars", "pandas")
+        for count in ROWS:
+            compare(count)
