@@ -1,11 +1,13 @@
 """Direct mode: what a trigger has to find out by itself, because no worker has prepared its task."""
 
+import json
 import time
 from typing import Any
 
 from lume_airflow._compat import BaseTrigger, Context, XCom
 from lume_airflow._identity import TaskTry, in_triggerer
 from lume_airflow._options import Options
+from lume_airflow._supervisor import asked_once, in_turn
 from lume_airflow.links import LINK_KEY
 
 DELIVERED = "lume_delivered"
@@ -64,7 +66,10 @@ async def _values(value: Any, ti: Any) -> list[Any] | None:
     operator, key = getattr(value, "operator", None), getattr(value, "key", None)
     if operator is None or key is None or operator.is_mapped:
         return None
-    pulled = await ti.axcom_pull(task_ids=operator.task_id, key=key, map_indexes=-1)
+    pulled = await asked_once(
+        ("xcom", ti.dag_id, ti.run_id, operator.task_id, key),
+        lambda: ti.axcom_pull(task_ids=operator.task_id, key=key, map_indexes=-1),
+    )
     return pulled if isinstance(pulled, list) else None
 
 
@@ -80,7 +85,9 @@ async def _delivered(ti: Any) -> list[int]:
 
 
 def tries(found: Any) -> list[int]:
-    """What the XCom says; nothing where there is none."""
+    """What the XCom says, as a list or as the text of one; nothing where there is none."""
+    if isinstance(found, str):
+        found = json.loads(found)
     return [number for number in found if isinstance(number, int)] if isinstance(found, list) else []
 
 
@@ -90,18 +97,16 @@ def deadline(options: Options) -> float | None:
     return None if limit is None else time.time() + limit
 
 
-async def leave(result: dict[str, Any], ti: Any) -> dict[str, Any] | None:
-    """Push the XComs of a task that ends in the triggerer; those that are left to the event, before Airflow 3.3.
+async def leave(result: dict[str, Any], ti: Any) -> dict[str, Any]:
+    """Push the result of a task that ends in the triggerer; the XComs that are left to the event.
 
-    Airflow stores what an event carries as a text of JSON, and that is what the next task would get. Its `axcom_push`
-    wants an operator that is not serialized.
+    Airflow stores what an event carries as a text of JSON: Airflow itself reads a link from that and `tries` reads
+    tries, but the next task would get a text for a result. Its `axcom_push` wants an operator that is not serialized.
     """
-    left = {"return_value": result, LINK_KEY: result["url"]}
-    if not (hasattr(ti, "axcom_pull") and hasattr(XCom, "aset")):
-        return left
-    left[DELIVERED] = [*await _delivered(ti), ti.try_number]
-    for key, value in left.items():
-        await XCom.aset(
-            key, value, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
-        )
-    return None
+    link = {LINK_KEY: result["url"]}
+    if not (hasattr(ti, "axcom_pull") and hasattr(XCom, "aset")):  # before Airflow 3.3
+        return {"return_value": result, **link}
+    place = {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": ti.map_index}
+    delivered = [*await _delivered(ti), ti.try_number]
+    await in_turn(lambda: XCom.aset("return_value", result, **place))
+    return {**link, DELIVERED: delivered}

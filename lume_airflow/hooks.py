@@ -6,6 +6,7 @@ import lume_async
 import lume_sync
 from lume_airflow._compat import BaseHook
 from lume_airflow._connection import ConnectionSettings
+from lume_airflow._supervisor import asked_once
 from lume_airflow.provider_info import ui_field_behaviour
 
 __all__ = ["LumeHook"]
@@ -44,7 +45,8 @@ class LumeHook(BaseHook):
         """The same in a trigger, where looking up a connection may not block."""
         look_up = getattr(self, "aget_connection", None)
         if look_up is not None:
-            return ConnectionSettings.of(await look_up(self.lume_conn_id))
+            key = ("connection", self.lume_conn_id)
+            return ConnectionSettings.of(await asked_once(key, lambda: look_up(self.lume_conn_id)))
         from asgiref.sync import sync_to_async  # Airflow 2 has it, and no lookup without blocking
 
         settings: ConnectionSettings = await sync_to_async(self.settings)()

@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 import lume_async
+from lume_airflow import _supervisor
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,3 +68,4 @@ def use(monkeypatch: pytest.MonkeyPatch, base_url: str, api_key: str) -> None:
     """Make it the connection `lume_default`."""
     told = {"conn_type": "lume", "host": base_url, "password": api_key}
     monkeypatch.setenv("AIRFLOW_CONN_LUME_DEFAULT", json.dumps(told))
+    _supervisor._QUESTIONS.clear()  # nobody takes an answer from before

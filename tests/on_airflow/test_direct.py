@@ -1,5 +1,6 @@
 """Direct mode: the arguments of a task that no worker has prepared."""
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,12 +13,16 @@ from lume_airflow.triggers import LumeDirectTrigger
 class TI:
     """A mapped task instance, with the outputs of other tasks."""
 
+    dag_id, run_id = "dag", "manual__1"
+
     def __init__(self, map_index: int, **outputs: Any) -> None:
+        self.pulled = 0
         self.map_index = map_index
         self.outputs = outputs
 
     async def axcom_pull(self, *, task_ids: str, key: str, map_indexes: int) -> Any:
         assert map_indexes == -1, "the triggerer may fetch single XComs only"
+        self.pulled += 1
         return self.outputs[task_ids]
 
 
@@ -40,6 +45,12 @@ async def test_a_list_is_picked_from_by_the_map_index() -> None:
 async def test_so_is_the_output_of_a_task() -> None:
     found = await arguments({"source_path": output("list")}, TI(2, list=["a", "b", "c"]))
     assert found == {"source_path": "c"}
+
+
+async def test_which_is_fetched_once_for_all_tasks() -> None:
+    ti = TI(2, list=["a", "b", "c"])
+    await asyncio.gather(*(arguments({"source_path": output("list")}, ti) for _ in range(200)))
+    assert ti.pulled == 1
 
 
 @pytest.mark.parametrize(("map_index", "chosen"), [(0, "1a"), (1, "1b"), (2, "2a"), (3, "2b")])
