@@ -1,6 +1,5 @@
 """Submitting one run and, with --wait, following it. The work of `run`."""
 
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -16,8 +15,6 @@ from lume_cli._work.wait import follow
 
 _AGAIN = 1.0
 """Seconds until a submission is tried again for which there was no connection."""
-PARENT = "resubmit_of"
-"""The key in a run's metadata that links it to the run whose rejects it processes."""
 
 
 class Submission:
@@ -54,10 +51,15 @@ class Submission:
         self._began = anyio.current_time()
         if is_uploaded:
             self._upload = self._source
-        run = self._run = await self._submitted(client, timeout if is_waited_for else 0.0, how)
-        self._shown = run.status
+        run = await self._submitted(client, timeout if is_waited_for else 0.0, how)
         if run.reused:
             self._session.say.note(f"run {short(run.id)} already holds this source; following it")
+        return self.show(run, is_waited_for=is_waited_for)
+
+    def show(self, run: LumeRun, *, is_waited_for: bool) -> LumeRun:
+        """Print the run, new or found, as the one that is submitted."""
+        self._began = self._began or anyio.current_time()
+        self._run, self._shown = run, run.status
         for note in run.metadata.notes:
             self._session.say.warn(note)
         data = self._session.data
@@ -112,13 +114,11 @@ class Submission:
             self._session.data.document(run_view.to_dict(snapshot))
 
 
-async def again(
-    session: Session, client: Client, run_id: str, *, mended: Path | None = None
-) -> tuple[Submission, dict[str, Any]]:
-    """The submission that repeats a run, on its own source or on its mended rejects; and how to begin it.
+async def ended(client: Client, run_id: str) -> LumeRun:
+    """The run to repeat, by its id or the beginning of it.
 
     Raises:
-        click.UsageError: the run has not finished, or the server does not say what it was.
+        click.UsageError: it has not finished, or the server does not say what it was.
     """
     (whole,) = await whole_ids(client, [run_id])
     old = await client.run_status(whole)
@@ -128,11 +128,15 @@ async def again(
         )
     if old.flow_version is None or old.source_path is None:
         raise click.UsageError(f"the server does not tell the flow version and source of run {short(old.id)}")
-    if mended is not None:
-        linked = {**(old.run_metadata or {}), PARENT: old.id}
-        return Submission(session, old.flow_version, str(mended)), {
-            "run_metadata": linked,
-            "is_uploaded": True,
-        }
+    return old
+
+
+async def again(session: Session, client: Client, run_id: str) -> tuple[Submission, dict[str, Any]]:
+    """The submission that repeats a run on its own source; and how to begin it.
+
+    Raises:
+        click.UsageError: the run has not finished, or the server does not say what it was.
+    """
+    old = await ended(client, run_id)
     how = {"run_metadata": old.run_metadata, "force_rerun": old.has_output}
-    return Submission(session, old.flow_version, old.source_path), how
+    return Submission(session, str(old.flow_version), str(old.source_path)), how

@@ -13,6 +13,11 @@ from lume_cli._options import Options, server_or_ids_options, wait_options
 @click.option(
     "--wait", "-w", is_flag=True, help="Wait for the run to finish; the exit code reflects its status."
 )
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Accept a file without _lume_ columns, and content that was submitted before.",
+)
 @wait_options
 @server_or_ids_options
 @click.pass_obj
@@ -22,21 +27,23 @@ def command(
     run: str,
     mended: Path,
     wait: bool,
+    force: bool,
     timeout: float | None,
     poll_interval: float | None,
     allow_partial: bool,
 ) -> None:
     """Upload the file MENDED, mended rejects of RUN, and run the same flow version on it. Print the new run's id.
 
-    The new run has the metadata of RUN, and its id as `resubmit_of`.
+    The new run has the metadata of RUN, and its id as `resubmit_of`. If a run has processed the same content for RUN
+    already, its id is printed and nothing is submitted.
 
     \b
     lume rejects 2f91d0ab -o csv > mended.csv       # then correct mended.csv
     lume resubmit 2f91d0ab mended.csv --wait
     """
-    from lume_cli._output import exit_codes
     from lume_cli._session import Session
-    from lume_cli._work.run import Submission, again
+    from lume_cli._work.resubmit import resubmit
+    from lume_cli._work.run import Submission
 
     if not wait and (timeout is not None or poll_interval is not None):
         raise click.UsageError("--timeout and --poll-interval need --wait")
@@ -44,12 +51,21 @@ def command(
     submissions: list[Submission] = []
 
     async def work() -> int:
+        from lume_cli._output import exit_codes
+
         async with session.client() as client:
-            submission, how = await again(session, client, run, mended=mended)
-            submissions.append(submission)
-            new = await submission.begin(client, is_waited_for=wait, timeout=timeout, **how)
+            new = await resubmit(
+                session,
+                client,
+                run,
+                mended,
+                force=force,
+                is_waited_for=wait,
+                timeout=timeout,
+                into=submissions,
+            )
             if not wait:
                 return exit_codes.OK
-            return await submission.until_ended(new, timeout, poll_interval, allow_partial=allow_partial)
+            return await submissions[0].until_ended(new, timeout, poll_interval, allow_partial=allow_partial)
 
     session.finish(work(), lambda: submissions[0].interrupted() if submissions else ("interrupted", None))

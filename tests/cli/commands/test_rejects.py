@@ -1,6 +1,7 @@
 """`lume rejects` and `lume resubmit`: rejected rows read, mended and processed, in the dialect of their source."""
 
 import csv
+import hashlib
 import json
 import subprocess
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from components import package
 from local.flows import write_flows
 
 from lume_cli._output.short_ids import short
+from lume_cli._work.mended import Mended
 from lume_sync import Client, LumeRun
 
 EUROPEAN = """
@@ -74,8 +76,67 @@ def test_mended_rejects_are_resubmitted(shell: Shell, run: LumeRun, client: Clie
     assert done.code == 0, done.err
     new = json.loads(done.out)
     assert (new["status"], new["flow_version"]) == ("SUCCEEDED", "european:v1")
-    assert new["run_metadata"] == {"ticket": "OPS-7", "resubmit_of": run.id}
+    sha256 = hashlib.sha256(mended.read_bytes()).hexdigest()
+    assert new["run_metadata"] == {"ticket": "OPS-7", "resubmit_of": run.id, "resubmit_sha256": sha256}
     assert new["metadata"]["metrics"]["rows_mapped"] == 3
+
+
+def runs_of(client: Client, run: LumeRun) -> list[str]:
+    runs = client.list_runs(flow_version=run.flow_version, since=run.created_at)
+    return [one.id for one in runs if (one.run_metadata or {}).get("resubmit_of") == run.id]
+
+
+def test_the_same_content_is_found_again_whatever_its_name(
+    shell: Shell, run: LumeRun, client: Client, tmp_path: Path
+) -> None:
+    pipe(shell, f"lume rejects {short(run.id)} -o csv > mended.csv")
+    file = tmp_path / "mended.csv"
+    shell.lume("resubmit", run.id, "mended.csv", "--wait")  # all rows rejected: FAILED, it may be repeated
+    file.write_bytes(file.read_bytes().replace(b"x;J", b"2;J"))
+    first = shell.lume("resubmit", run.id, "mended.csv", "--wait", "-o", "ids")
+    assert first.code == 5, first.err
+    (tmp_path / "other.csv").write_bytes(file.read_bytes())
+    again = shell.lume("resubmit", run.id, "other.csv", "--wait", "-o", "ids")
+    assert (again.code, again.out) == (5, first.out)
+    assert "has this content for run" in again.err
+    assert "--force processes it again" in again.err
+    assert len(runs_of(client, run)) == 2
+    forced = shell.lume("resubmit", run.id, "other.csv", "--wait", "--force", "-o", "ids")
+    assert (forced.code, forced.out != first.out) == (5, True)
+    assert len(runs_of(client, run)) == 3
+
+
+def test_a_failed_resubmit_may_be_repeated(
+    shell: Shell, run: LumeRun, client: Client, tmp_path: Path
+) -> None:
+    pipe(shell, f"lume rejects {short(run.id)} -o csv > mended.csv")
+    codes = [shell.lume("resubmit", run.id, "mended.csv", "--wait").code for _ in range(2)]
+    assert (codes, len(runs_of(client, run))) == ([3, 3], 2)
+
+
+def test_of_two_commands_at_the_same_time_one_submits(
+    shell: Shell, run: LumeRun, client: Client, tmp_path: Path
+) -> None:
+    pipe(shell, f"lume rejects {short(run.id)} -o csv > mended.csv")
+    file = tmp_path / "mended.csv"
+    file.write_bytes(file.read_bytes().replace(b"x;J", b"2;J"))
+    old: Any = run  # of the other facade; its id is what counts
+    mended = Mended(old, hashlib.sha256(file.read_bytes()).hexdigest())
+    # What the other one sent between our look and our submission; its metadata says nothing of it.
+    client.run("european:v1", str(run.source_path), force_rerun=True, idempotency_key=mended.key([]))
+    done = shell.lume("resubmit", run.id, "mended.csv")
+    assert (done.code, "was submitted for run" in done.err) == (1, True), done.err
+
+
+def test_the_source_itself_is_no_file_of_rejects(
+    shell: Shell, home: Path, run: LumeRun, client: Client
+) -> None:
+    source = str(home / str(run.source_path))
+    done = shell.lume("resubmit", run.id, source, "--wait")
+    assert done.code == 2
+    assert "has no _lume_ columns, so it is not a file of rejects" in done.err
+    assert runs_of(client, run) == []
+    assert shell.lume("resubmit", run.id, source, "--wait", "--force").code == 5
 
 
 def pipe(shell: Shell, script: str) -> str:

@@ -1,0 +1,83 @@
+"""Mended rejects: whether a file looks like them, and whether a run has processed the same content already."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import click
+from attrs import frozen
+
+from lume_async import Client, LumeRun, NotSupportedError
+from lume_cli._output.short_ids import short
+
+PARENT = "resubmit_of"
+"""The key in a run's metadata that links it to the run whose rejects it processes."""
+CONTENT = "resubmit_sha256"
+"""The key in a run's metadata with the checksum of the mended file."""
+_OURS = b"_lume_"
+_NO_TEXT = (b"PK\x03\x04", b"PAR1", b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ")
+"""How workbooks, Parquet and compressed files begin: whether they hold rejects can't be seen in their first line."""
+_FIRST_LINE = 1024 * 1024
+
+
+def refuse_others(mended: Path, run: LumeRun) -> None:
+    """That the file has the columns which a run's rejects have.
+
+    Raises:
+        click.UsageError: it has none of them, so that it may well be the source itself.
+    """
+    with mended.open("rb") as file:
+        line = file.readline(_FIRST_LINE)
+    if line.startswith(_NO_TEXT) or line.lstrip().startswith(b"["):
+        return
+    if _OURS not in line.replace(b"\0", b"").lower():  # UTF-16 has a NUL beside each letter
+        raise click.UsageError(
+            f"{mended} has no _lume_ columns, so it is not a file of rejects: its rows may be in the output of run "
+            f"{short(run.id)} already. Mend what `lume rejects {short(run.id)} -o csv` prints, or add --force to "
+            "process this file all the same"
+        )
+
+
+@frozen
+class Mended:
+    """The content of mended rejects of one run.
+
+    Attributes:
+        old: the run whose rejects they are.
+        sha256: of the file.
+    """
+
+    old: LumeRun
+    sha256: str
+
+    @classmethod
+    def of(cls, old: LumeRun, file: Path) -> "Mended":
+        """Read the file once."""
+        with file.open("rb") as opened:
+            return cls(old, hashlib.file_digest(opened, "sha256").hexdigest())
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What a run of them says of itself."""
+        return {**(self.old.run_metadata or {}), PARENT: self.old.id, CONTENT: self.sha256}
+
+    async def earlier(self, client: Client) -> list[LumeRun]:
+        """The runs that were given this content for this run, newest first; none where the server lists no runs."""
+        runs = client.list_runs(flow_version=self.old.flow_version, since=self.old.created_at)
+        try:
+            return [run async for run in runs if self._is_of(run.run_metadata or {})]
+        except NotSupportedError:
+            return []
+
+    def key(self, earlier: list[LumeRun]) -> str:
+        """The idempotency key of the next submission: of two commands at the same time, the second is refused."""
+        name = f"{self.old.id} {self.sha256} {len(earlier)}"
+        return f"resubmit-{hashlib.sha256(name.encode()).hexdigest()}"
+
+    def _is_of(self, metadata: dict[str, Any]) -> bool:
+        return metadata.get(PARENT) == self.old.id and metadata.get(CONTENT) == self.sha256
+
+
+def holder(runs: list[LumeRun]) -> LumeRun | None:
+    """The run that is processing the content, or has: one that wrote nothing may be repeated."""
+    return next((run for run in runs if not run.is_terminal or run.has_output), None)

@@ -1,0 +1,68 @@
+"""Submitting mended rejects once. The work of `resubmit`."""
+
+from pathlib import Path
+
+import click
+from anyio import to_thread
+
+from lume_async import Client, InvalidRequestError, LumeRun
+from lume_cli._output.short_ids import short
+from lume_cli._session import Session
+from lume_cli._work.mended import Mended, holder, refuse_others
+from lume_cli._work.run import Submission, ended
+
+_KEY_IS_TAKEN = 422
+
+
+async def resubmit(
+    session: Session,
+    client: Client,
+    run_id: str,
+    file: Path,
+    *,
+    force: bool,
+    is_waited_for: bool,
+    timeout: float | None,
+    into: list[Submission],
+) -> LumeRun:
+    """The run of these mended rejects, a new one or the one that holds their content; `into` gets its submission.
+
+    Raises:
+        click.ClickException: the run can't be repeated, or the file is none of rejects.
+    """
+    old = await ended(client, run_id)
+    if not force:
+        refuse_others(file, old)
+    mended = await to_thread.run_sync(Mended.of, old, file)
+    submission = Submission(session, str(old.flow_version), str(file))
+    into.append(submission)
+
+    def found(run: LumeRun) -> LumeRun:
+        session.say.note(
+            f"run {short(run.id)} has this content for run {short(old.id)} already: nothing is submitted; "
+            "--force processes it again"
+        )
+        return submission.show(run, is_waited_for=is_waited_for)
+
+    key = None
+    if not force:
+        earlier = await mended.earlier(client)
+        if (held := holder(earlier)) is not None:
+            return found(held)
+        key = mended.key(earlier)
+    try:
+        return await submission.begin(
+            client,
+            is_waited_for=is_waited_for,
+            timeout=timeout,
+            is_uploaded=True,
+            run_metadata=mended.metadata,
+            idempotency_key=key,
+        )
+    except InvalidRequestError as error:
+        if key is None or error.status_code != _KEY_IS_TAKEN:
+            raise
+        raise click.ClickException(
+            f"this content was submitted for run {short(old.id)} a moment ago: repeat the command to follow that "
+            "run, or add --force to process it again"
+        ) from None
