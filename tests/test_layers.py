@@ -82,8 +82,8 @@ WINGS = {
 
 ROWS = {
     "_base": (
-        "batched clock default_client deflate duration extras html immortal lazy loop public secret tasks threads"
-        " version | backoff"
+        "batched clock default_client deflate duration extras html immortal lazy loop magic public secret tasks"
+        " threads version | backoff"
     ),
     "_wire": (
         "flow_models headers retry withhold | call | answers | endpoints lost_answers"
@@ -119,8 +119,8 @@ SHARED = {
     "lume_sync": {
         f"_base/{name}" for name in ["batched", "default_client", "immortal", "lazy", "secret", "threads"]
     },
-    "lume_local": {"_base/extras", "_base/lazy"},
-    "lume_cli": {"_base/extras"},
+    "lume_local": {"_base/extras", "_base/lazy", "_base/magic"},
+    "lume_cli": {"_base/extras", "_base/magic"},
 }
 """The internal modules of the core that another package may import; else it uses public names only."""
 
@@ -318,7 +318,7 @@ def test_the_server_shares_only_words_with_the_client(path) -> None:
         and each.module
         not in (
             *("lume_async.models", "lume_async.errors"),
-            *("lume_async._base.lazy", "lume_async._base.extras"),
+            *("lume_async._base.lazy", "lume_async._base.extras", "lume_async._base.magic"),
         )
         and not (each.function in lazily or (lazily and each.for_types))
     ]

@@ -19,6 +19,8 @@ _ENOUGH = 0.95
 """The share of values that must fit a type; the others are what a flow is there to reject."""
 
 DELIMITERS = ",;\t|"
+_MOST = 0.7
+"""The share of lines that must have as many values as the header."""
 
 
 class Column:
@@ -55,14 +57,18 @@ class Column:
 
 
 def delimiter(lines: Sequence[str]) -> str:
-    """The delimiter that splits the first lines into the most columns, preferably equally many per line."""
+    """The delimiter that splits the header into the most columns, preferably as many as most of the lines have.
 
-    def merit(mark: str) -> tuple[bool, int]:
+    Not all of them: a ragged row is what a flow is there to reject.
+    """
+
+    def merit(mark: str) -> tuple[bool, int, float]:
         with suppress(csv.Error):
-            widths = [len(row) for row in csv.reader(lines, delimiter=mark)]
-            if widths:
-                return len(set(widths)) == 1, widths[0]
-        return False, 0
+            widths = [len(row) for row in csv.reader(lines, delimiter=mark) if row]
+            if widths and widths[0] > 1:
+                share = widths.count(widths[0]) / len(widths)
+                return share >= _MOST, widths[0], share
+        return False, 0, 0.0
 
     return max(DELIMITERS, key=merit)
 

@@ -12,10 +12,13 @@ import click
 from attrs import frozen
 
 from lume_async import ConfigurationError
-from lume_cli._work.flow_infer import Column, delimiter, infer
+from lume_async._base import magic
+from lume_cli._work.flow_infer import DELIMITERS, Column, delimiter, infer
 
 _ROWS = 10_000
 """Rows to read."""
+_LINES = 200
+"""Lines that tell the delimiter."""
 
 
 @frozen
@@ -29,22 +32,33 @@ class Sample:
     kind: str = "csv"
     """Its format, as flows name it."""
 
+    @property
+    def doubt(self) -> str | None:
+        """What to ask where the header of a CSV file gave one column, but holds what could be a delimiter."""
+        name = self.columns[0].source if self.delim and len(self.columns) == 1 else ""
+        marks = [mark for mark in DELIMITERS if mark in name]
+        if not marks:
+            return None
+        shown = " or ".join(json.dumps(mark) for mark in marks)
+        return f"the header is one column, {name!r}: if its delimiter is {shown}, pass --delim"
 
-def read_sample(path: Path, encoding: str) -> Sample:
-    """Read the sample.
+
+def read_sample(path: Path, encoding: str, delim: str | None = None) -> Sample:
+    """Read the sample; the delimiter of a CSV file is guessed where none is given.
 
     Raises:
         click.UsageError: it is neither a CSV file with a header nor one of the other formats.
     """
     if (kind := _kind(path)) is not None:
         return _read_with_engine(path, kind)
+    _refuse_binary(path)
     try:
         if _is_ndjson(path):
             return _read_ndjson(path)
         with _opened(path, "utf-8-sig" if encoding == "utf-8" else encoding) as file:
-            first = list(islice(file, 20))
-            delim = delimiter(first)
-            file.seek(0)
+            if delim is None:
+                delim = delimiter(list(islice(file, _LINES)))
+                file.seek(0)
             rows = list(islice(csv.reader(file, delimiter=delim), _ROWS + 1))
     except LookupError:
         raise click.UsageError(f"unknown encoding {encoding!r}: try utf-8 or latin-1") from None
@@ -59,6 +73,18 @@ def read_sample(path: Path, encoding: str) -> Sample:
     if len(rows) < 2:
         raise click.UsageError(f"{path} is too short: it needs a header and at least one row")
     return Sample(infer(_header(path, rows[0]), rows[1:]), len(rows) - 1, delim)
+
+
+def _refuse_binary(path: Path) -> None:
+    try:
+        with _bytes(path) as file:
+            found = magic.kind_of(file.read(magic.LENGTH))
+    except (OSError, EOFError):
+        return  # reading it says why
+    if found is not None:
+        raise click.UsageError(
+            f"{path} is {found}, not CSV, NDJSON, Parquet or Excel (.xlsx): convert it first"
+        )
 
 
 def _header(path: Path, header: list[str]) -> list[str]:

@@ -93,10 +93,24 @@ def try_(options: Options, *, file: Path, sample: Path, limit: int, watch: bool)
     )
 
 
+def _delimiter(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """`tab` and `\\t` are what a shell makes hard to type."""
+    delim = "\t" if value in ("tab", "\\t") else value
+    if delim is not None and (len(delim) != 1 or not delim.isascii() or delim in '"\r\n'):
+        raise click.BadParameter("must be one ASCII character, not the quote and not a line end; or: tab")
+    return delim
+
+
 @command.command("init", short_help="Write a flow file from a sample.")
 @click.argument("sample", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--name", metavar="NAME", help="Name of the flow; by default that of the sample.")
 @click.option("--encoding", default="utf-8", show_default=True, help="Encoding of the sample.")
+@click.option(
+    "--delim",
+    metavar="CHARACTER",
+    callback=_delimiter,
+    help="Delimiter of a CSV sample, such as ';' or tab; default: guessed.",
+)
 @click.option(
     "-o",
     "--output",
@@ -104,7 +118,9 @@ def try_(options: Options, *, file: Path, sample: Path, limit: int, watch: bool)
     help="The *.toml file to write, or a folder (created if missing) for NAME.v1.toml; default: stdout.",
 )
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
-def init(*, sample: Path, name: str | None, encoding: str, output: str | None, force: bool) -> None:
+def init(
+    *, sample: Path, name: str | None, encoding: str, delim: str | None, output: str | None, force: bool
+) -> None:
     """Write a commented flow file with columns and types inferred from a SAMPLE.
 
     SAMPLE is CSV or NDJSON, also packed with gzip, or Parquet or Excel (.xlsx).
@@ -121,7 +137,9 @@ def init(*, sample: Path, name: str | None, encoding: str, output: str | None, f
         raise click.UsageError(
             f"{flow!r} is not a valid flow name: pass --name with letters, digits, '_' and '-'"
         )
-    seen = read_sample(sample, encoding)
+    seen = read_sample(sample, encoding, delim)
+    if seen.doubt is not None:
+        click.echo(f"warning: {seen.doubt}", err=True)
     text = flow_file(
         flow,
         seen.columns,

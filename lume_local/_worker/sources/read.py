@@ -8,6 +8,7 @@ from typing import Any
 from attrs import evolve, frozen
 from duckdb import DuckDBPyConnection
 
+from lume_async._base import magic
 from lume_local._worker.sources.csv import read_csv
 from lume_local._worker.sources.excel import read_excel
 from lume_local._worker.sources.files import is_utf8_name, recode
@@ -35,6 +36,7 @@ FORMATS: dict[str, Callable[[Reading], Layout]] = {
 _OURS = re.compile(rb'(\xef\xbb\xbf)?"?_lume_row"?[,;\t]')
 """The beginning of rejects in CSV, as we or as a spreadsheet has written them."""
 _KINDS = {
+    "csv": "CSV files",
     "ndjson": "NDJSON files",
     "json": "JSON files",
     "parquet": "Parquet files",
@@ -67,6 +69,7 @@ def read_source(
     layouts = []
     for file, reading in zip(files, readings, strict=True):
         _refuse_rejects(reading, file.format)
+        _refuse_binary(reading, file.format)
         layouts.append(FORMATS[file.format](_in_utf8(reading)))
         reading.malformed.close()
     malformed = AllMalformed([(one.shown, one.malformed) for one in readings], folder / "malformed.csv")
@@ -78,7 +81,7 @@ def read_source(
 
 def _refuse_rejects(reading: Reading, format: str) -> None:
     """Rejects in CSV are no file of another format: what is to be done with them. Raises `SourceError`."""
-    if format not in _KINDS:
+    if format == "csv" or format not in _KINDS:
         return
     with reading.path.open("rb") as file:
         if _OURS.match(file.read(20)) is None:
@@ -86,6 +89,29 @@ def _refuse_rejects(reading: Reading, format: str) -> None:
     raise SourceError(
         f"{reading.shown} is a CSV file of rejects, but {reading.flow['ref']} reads {_KINDS[format]}: put the mended "
         "rows into one, under the names of the columns that don't begin with _lume_, and submit that"
+    )
+
+
+_ITS_OWN = {"parquet": "a Parquet file", "excel": "a ZIP archive"}
+_HOW = {
+    "a Parquet file": 'register a flow version that says format = "parquet"',
+    "a ZIP archive": 'unpack it or, if it is a workbook (.xlsx), register a flow version that says format = "excel"',
+    "a gzip file": 'let its name end with .gz, or register a flow version that says compression = "gzip"',
+    "a zstd file": 'let its name end with .zst, or register a flow version that says compression = "zstd"',
+}
+
+
+def _refuse_binary(reading: Reading, format: str) -> None:
+    """A file that its first bytes tell to be something else. Raises `SourceError`."""
+    if format not in _KINDS:
+        return
+    with reading.path.open("rb") as file:
+        found = magic.kind_of(file.read(magic.LENGTH))
+    if found is None or found.startswith(_ITS_OWN.get(format, "-")):
+        return
+    how = next((how for kind, how in _HOW.items() if found.startswith(kind)), "convert it first")
+    raise SourceError(
+        f"{reading.shown} is {found}, but {reading.flow['ref']} reads {_KINDS[format]}: {how}, then submit that"
     )
 
 

@@ -1,0 +1,35 @@
+"""Files that are no text, told by their first bytes (magic numbers), as `file` does. Pure."""
+
+import re
+
+LENGTH = 32
+"""The number of bytes that tell."""
+
+_KINDS = (
+    ("a PDF document", rb"%PDF-"),
+    ("a ZIP archive (such as .xlsx, .docx, .ods)", rb"PK(\x03\x04|\x05\x06)"),
+    ("an old Office document (such as .xls, .doc)", rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
+    ("a Parquet file", rb"PAR1\x15"),  # without \x15 it could be the name of a column
+    ("a gzip file", rb"\x1f\x8b"),
+    ("a zstd file", rb"\x28\xb5\x2f\xfd"),
+    ("a bzip2 file", rb"BZh[1-9]1AY&SY"),
+    ("an xz file", rb"\xfd7zXZ\x00"),
+    ("a 7z archive", rb"7z\xbc\xaf\x27\x1c"),
+    ("a RAR archive", rb"Rar!\x1a\x07"),
+    ("an SQLite database", rb"SQLite format 3\x00"),
+    ("an Avro file", rb"Obj\x01"),
+    ("an Arrow file", rb"ARROW1\x00"),
+    ("an RTF document", rb"\{\\rtf"),
+    ("an HTML page", rb"(\xef\xbb\xbf)?\s*(?i:<!doctype html|<html)[\s>]"),
+    ("an XML document", rb"(\xef\xbb\xbf)?<\?xml\s"),
+    ("a PNG image", rb"\x89PNG\r\n"),
+    ("a JPEG image", rb"\xff\xd8\xff"),
+    ("a GIF image", rb"GIF8[79]a"),
+    ("a program", rb"\x7fELF"),
+)
+_COMPILED = tuple((name, re.compile(pattern)) for name, pattern in _KINDS)
+
+
+def kind_of(head: bytes) -> str | None:
+    """What a file that begins so is, with its article; None where it may be text."""
+    return next((name for name, pattern in _COMPILED if pattern.match(head)), None)
