@@ -17,6 +17,7 @@ from lume_local._worker.checks import Check, column_checks, literal, rule_check,
 from lume_local._worker.cleaners.library import statements
 from lume_local._worker.expressions import Expression, Judge
 from lume_local._worker.lookups import Lookup, Lookups
+from lume_local._worker.mistakes import explained, first_line
 from lume_local._worker.profile import COUNTS, question
 from lume_local._worker.seeds import make_empty_tables
 from lume_local._worker.statements import Layout, Statements
@@ -121,14 +122,9 @@ def _type_of(connection: DuckDBPyConnection, place: str, sql: str, dummy: str) -
     try:
         row = connection.execute(f"DESCRIBE SELECT (\n{sql}\n) AS v FROM ({dummy})").fetchone()
     except duckdb.Error as error:
-        raise FlowError(place, _first_line(error)) from None
+        raise FlowError(place, explained(sql, first_line(error))) from None
     assert row is not None
     return str(row[1])
-
-
-def _first_line(error: duckdb.Error) -> str:
-    """DuckDB's message without its picture of the (wrapped) statement."""
-    return str(error).split("\n\n", 1)[0].replace("\n", " ").strip()
 
 
 def _column(column: Column, expression: Expression, given: str, index: int) -> dict[str, Any]:
@@ -162,7 +158,7 @@ def _try_limits(connection: DuckDBPyConnection, column: Column) -> None:
         try:
             connection.execute(f"SELECT {sql}").fetchone()
         except duckdb.Error as error:
-            raise FlowError(f"columns.{column.name}.{key}", _first_line(error)) from None
+            raise FlowError(f"columns.{column.name}.{key}", first_line(error)) from None
 
 
 def _rule(connection: DuckDBPyConnection, judge: Judge, flow: Flow, rule: Rule, index: int) -> str:
@@ -197,7 +193,9 @@ def _expectation(connection: DuckDBPyConnection, flow: Flow, rule: Rule, index: 
     try:
         row = connection.execute(f"DESCRIBE {query}").fetchone()
     except duckdb.Error as error:
-        raise FlowError(place, f"must be a condition over all rows: {_first_line(error)}") from None
+        raise FlowError(
+            place, f"must be a condition over all rows: {explained(rule.sql, first_line(error))}"
+        ) from None
     assert row is not None
     if row[1] not in ("BOOLEAN", '"NULL"'):
         raise FlowError(place, f"must be a condition (true or false), but is of type {row[1]}")
@@ -222,4 +220,4 @@ def _rehearse(connection: DuckDBPyConnection, compiled: dict[str, Any]) -> None:
     try:
         connection.execute(Statements(compiled, layout).stage()).fetchall()
     except duckdb.Error as error:
-        raise FlowError("", f"can't be run: {_first_line(error)}") from None
+        raise FlowError("", f"can't be run: {first_line(error)}") from None

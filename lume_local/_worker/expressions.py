@@ -15,6 +15,7 @@ from lume_local._flow.definition import RESERVED
 from lume_local._flow.fields import FlowError
 from lume_local._worker.cleaners.unread import Unread
 from lume_local._worker.lookups import Lookups
+from lume_local._worker.mistakes import explained
 from lume_local._worker.tree import classed, is_text, refs, text_of
 from lume_local._worker.written import written
 
@@ -154,7 +155,7 @@ class Judge:
         assert row is not None
         tree: dict[str, Any] = json.loads(row[0])
         if tree["error"]:
-            raise FlowError(place, f"is not an SQL expression: {tree['error_message']}")
+            raise FlowError(place, f"is not an SQL expression: {explained(statement, tree['error_message'])}")
         return tree
 
     def _only_expression(self, place: str, tree: dict[str, Any]) -> Any:

@@ -1,0 +1,53 @@
+"""Mistakes in the SQL of a flow: one short line, and what was most likely meant."""
+
+import pytest
+from local.flows import people
+
+from lume_local._flow.definition import read_definition
+from lume_local._flow.fields import FlowError
+from lume_local._worker.compile import compile_flow
+from lume_local._worker.engine import connect
+
+
+def mistake(sql: str) -> str:
+    with connect() as connection, pytest.raises(FlowError) as refused:
+        compile_flow(connection, read_definition(people(columns={"x": {"sql": sql}})))
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("sql", "name"),
+    [
+        ("parse_email(E-Mail)", "E-Mail"),
+        ("lower(Kunden-Nr-alt)", "Kunden-Nr-alt"),
+        ("lower(First Name)", "First Name"),
+        ("trim(Str.Nr)", "Str.Nr"),
+    ],
+)
+def test_a_name_without_its_quotes(sql: str, name: str) -> None:
+    said = mistake(sql)
+    assert said.endswith(f'names with spaces or signs need double quotes: "{name}"')
+    assert len(said) < 250
+
+
+@pytest.mark.parametrize(
+    "sql", ["lower('E-Mail' - \"E-Mail\")", "CASE WHEN a THEN b c END", "lower(a or or b)"]
+)
+def test_no_name_is_made_up(sql: str) -> None:
+    assert "double quotes" not in mistake(sql)
+
+
+@pytest.mark.parametrize(
+    ("called", "meant"),
+    [("parse_mail", "parse_email"), ("parse_date", "parse_date_any"), ("to_money", "parse_money")],
+)
+def test_the_own_cleaners_are_suggested_first(called: str, meant: str) -> None:
+    assert f'{called} is no function; did you mean the cleaner "{meant}"?' in mistake(f'{called}("x")')
+
+
+def test_other_functions_as_duckdb_suggests_them() -> None:
+    assert 'Did you mean "lower"?' in mistake('lowr("x")')
+
+
+def test_the_overloads_of_a_function_are_not_listed() -> None:
+    assert "Candidate" not in mistake('year("x")')
