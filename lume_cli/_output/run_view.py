@@ -1,5 +1,6 @@
 """How a run is shown: as JSON, a table row, a sentence, a page."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 from lume_async import LumeRun
 from lume_cli._output.short_ids import short, shorts
 from lume_cli._output.text import age, as_json, counted, duration, moment, visible
+
+_UPLOAD = re.compile(r"upload://(?:[0-9a-f]{32}-)?(.+)")
 
 HEADERS = ("RUN", "STATUS", "FLOW", "AGE", "TOOK", "SOURCE")
 """The source comes last: it alone has no bound, and a terminal that wraps it leaves it whole to copy."""
@@ -45,6 +48,13 @@ def took(run: LumeRun) -> str:
     return duration((run.finished_at - run.started_at).total_seconds())
 
 
+def source(run: LumeRun) -> str:
+    """The source in a table; of an upload the name of the file, since the rest says nothing to people."""
+    path = run.source_path or ""
+    upload = _UPLOAD.fullmatch(path)
+    return f"{upload[1]} (uploaded)" if upload else path
+
+
 def rows(runs: Sequence[LumeRun]) -> list[tuple[str, ...]]:
     """The table rows under `HEADERS`."""
     ids, now = shorts(run.id for run in runs), datetime.now(UTC)
@@ -55,7 +65,7 @@ def rows(runs: Sequence[LumeRun]) -> list[tuple[str, ...]]:
             run.flow_version or "",
             "" if run.created_at is None else age((now - run.created_at).total_seconds()),
             took(run),
-            run.source_path or "",
+            source(run),
         )
         for run in runs
     ]
@@ -67,7 +77,7 @@ END_HEADERS = ("RUN", "STATUS", "ROWS", "REJECTS", "TOOK", "SOURCE")
 def end_rows(runs: Sequence[LumeRun]) -> list[tuple[str, ...]]:
     """The table rows under `END_HEADERS`: how the runs finished."""
     ids = shorts(run.id for run in runs)
-    return [(ids[run.id], status_word(run), *counts(run), took(run), run.source_path or "") for run in runs]
+    return [(ids[run.id], status_word(run), *counts(run), took(run), source(run)) for run in runs]
 
 
 def counts(run: LumeRun) -> tuple[str, str]:

@@ -1,11 +1,12 @@
 """What goes to stdout: data in the requested format, and nothing else."""
 
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from lume_cli._options import Format
-from lume_cli._output.text import as_json, columns, visible
+from lume_cli._output.text import as_json, columns, visible, wrapped
 
 
 class Data:
@@ -23,6 +24,18 @@ class Data:
         for line in text.splitlines():
             self.line(visible(line))
 
+    def prose(self, text: str) -> None:
+        """Write lines for people; a terminal gets them wrapped between words."""
+        width = self.width
+        for line in text.splitlines():
+            for part in [line] if width is None or len(line) <= width else wrapped(line, width):
+                self.line(visible(part))
+
+    @property
+    def width(self) -> int | None:
+        """Characters of a line of the terminal; None where stdout is none."""
+        return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
     def document(self, value: Any) -> None:
         """Write a JSON value: indented with `json`, on one line with `ndjson`."""
         narrow = (sys.stdout.encoding or "").lower().replace("-", "") not in ("utf8", "utf8sig")
@@ -34,23 +47,24 @@ class Data:
             self.line(line)
 
     def table(self, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Write a table, in colour at a terminal; nothing if there are no rows. Nothing is cut off: what does not fit
-        is wrapped by the terminal, so that it can be copied whole.
+        """Write a table, in colour at a terminal; nothing if there are no rows. Nothing is cut off: a last
+        column that does not fit has a line of its own, so that it can be copied whole.
         """
         cells = [tuple(map(visible, row)) for row in rows]
         if not cells:
             return
         lines = columns([tuple(headers), *cells])
-        if not sys.stdout.isatty():
+        width = self.width
+        if width is None:
             for line in lines:
                 self.line(line)
             return
         from lume_cli._output.console import console, table_line
 
         screen = console(sys.stdout)
-        screen.print(table_line(lines[0], "bold"), soft_wrap=True)
-        for line in lines[1:]:
-            screen.print(table_line(line), soft_wrap=True)
+        for n, (line, row) in enumerate(zip(lines, [headers, *cells], strict=True)):
+            for part in _two_lines(line, row[-1], width):
+                screen.print(table_line(part, "" if n else "bold"), soft_wrap=True)
 
     def many(
         self,
@@ -67,3 +81,9 @@ class Data:
         else:
             for item in items:
                 self.document(to_dict(item))
+
+
+def _two_lines(line: str, last: str, width: int) -> list[str]:
+    """The line of a table, or without its last cell, and that on the next one, if the rest fits."""
+    rest = line.removesuffix(last).rstrip()
+    return [rest, f"    {last}"] if len(line) > width >= len(rest) and last and rest else [line]

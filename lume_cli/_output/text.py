@@ -2,6 +2,7 @@
 
 import json
 import re
+import textwrap
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -55,6 +56,13 @@ def clock(seconds: float) -> str:
 def counted(number: int, noun: str) -> str:
     """`1 run`, `2,000 runs`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """The text on lines of at most `width` characters; only a longer word is longer, so that it can be copied."""
+    return textwrap.wrap(
+        text, max(width, 20), subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -6,10 +6,12 @@ from typing import Any
 
 from lume_async import LumeRun
 from lume_cli._output import run_view
-from lume_cli._output.text import columns, counted, visible
+from lume_cli._output.row_table import row_table
+from lume_cli._output.text import counted
 
-_WIDEST = 36
 _GAP = "  |  "
+_PAGE = 80
+"""Characters of a line where there is no terminal."""
 
 
 def counts(ref: str, sample: str, run: LumeRun, over: float | None) -> list[str]:
@@ -28,12 +30,14 @@ def counts(ref: str, sample: str, run: LumeRun, over: float | None) -> list[str]
     return lines
 
 
-def rows(clean: Sequence[Mapping[str, Any]], rejected: Sequence[Mapping[str, Any]], width: int) -> list[str]:
-    """Both tables; `width` is that of the terminal."""
-    left = ["CLEAN", *_table(clean)] if clean else []
-    right = ["REJECTED", *rejected_table(rejected)] if rejected else []
+def rows(
+    clean: Sequence[Mapping[str, Any]], rejected: Sequence[Mapping[str, Any]], width: int | None
+) -> list[str]:
+    """Both tables; `width` is that of the terminal, None where there is none."""
+    left = ["CLEAN", *row_table(clean, 0, width)] if clean else []
+    right = ["REJECTED", *rejected_table(rejected, width)] if rejected else []
     room = max(map(len, left), default=0)
-    if left and right and room + len(_GAP) + max(map(len, right)) <= width:
+    if left and right and room + len(_GAP) + max(map(len, right)) <= (width or _PAGE):
         return [
             f"{one.ljust(room)}{_GAP}{other}".rstrip()
             for one, other in zip_longest(left, right, fillvalue="")
@@ -41,16 +45,16 @@ def rows(clean: Sequence[Mapping[str, Any]], rejected: Sequence[Mapping[str, Any
     return [*left, *([""] if left and right else []), *right]
 
 
-def rejected_table(rejected: Sequence[Mapping[str, Any]]) -> list[str]:
+def rejected_table(rejected: Sequence[Mapping[str, Any]], width: int | None) -> list[str]:
     """Rejected rows alone."""
-    return _table([_reasons_first(row) for row in rejected]) if rejected else []
+    return row_table([_reasons_first(row) for row in rejected], 2, width) if rejected else []
 
 
 def _reasons_first(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A rejected row as its number, the reasons and the columns of the source."""
+    """A rejected row as where it is, the reasons and the columns of the source."""
     reasons = row.get("_lume_reasons")
     first = {
-        "#": row.get("_lume_row") or row.get("_lume_line"),
+        "WHERE": _place(row),
         "WHY": "; ".join(map(str, reasons)) if isinstance(reasons, list) else reasons,
     }
     shown = {name: value for name, value in row.items() if not name.startswith("_lume_")}
@@ -59,11 +63,7 @@ def _reasons_first(row: Mapping[str, Any]) -> dict[str, Any]:
     return first | shown
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return columns([_cells(names), *(_cells([row.get(name) for name in names]) for row in rows)])
-
-
-def _cells(values: Sequence[Any]) -> tuple[str, ...]:
-    shown = ["" if value is None else visible(value) for value in values]
-    return tuple(text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…" for text in shown)
+def _place(row: Mapping[str, Any]) -> str:
+    """A row's number counts the rows that could be parsed; a malformed line has its line in the file."""
+    number, line = row.get("_lume_row"), row.get("_lume_line")
+    return f"row {number:,}" if number else f"line {line:,}" if line else ""

@@ -53,4 +53,4 @@ def _row(name: str, run: LumeRun | None, now: datetime, width: int) -> list[Rend
     bar = ProgressBar(total=1.0, completed=1.0 if run.is_terminal else run.progress or 0.0, width=width)
     rows, rejects = run_view.counts(run)
     texts = (name, str(run.status or "…"), rows, rejects, clock(run_view.elapsed(run, now)))
-    return [*map(cell, texts), bar, cell(run.source_path or "")]
+    return [*map(cell, texts), bar, cell(run_view.source(run))]

@@ -146,7 +146,7 @@ class Backfill:
         elif data.format == "ndjson":  # the failures are lines of stdout already
             say.record("summary", text, **{name: it for name, it in described.items() if name != "failures"})
         elif self._taken:
-            data.text(text)
+            data.prose(text)
         if self.summary.statuses[DuplicateRunError.__name__]:
             new = "" if journal is None else " (that one with a new --journal)"
             say.note(

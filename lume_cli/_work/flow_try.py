@@ -1,7 +1,6 @@
 """A flow run on a sample in a server of its own: nothing is frozen, published or kept. The work of `flow try`."""
 
 import json
-import shutil
 import tomllib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -150,10 +149,10 @@ class Trial:
         if data.format != "table":
             data.document(_to_dict(result, self._shown))
             return
-        width = shutil.get_terminal_size().columns
         lines = try_view.counts(result.ref, self._shown, run, result.over)
-        shown = try_view.rows(result.clean, result.rejected, width)
-        data.text("\n".join([*lines, *([""] if shown else []), *shown]))
+        shown = try_view.rows(result.clean, result.rejected, data.width)
+        data.prose("\n".join(lines))
+        data.text("\n".join([*([""] if shown else []), *shown]))
 
     def _state(self) -> list[tuple[int, int] | None]:
         return [_stamp(path) for path in (self._file, self._sample)]

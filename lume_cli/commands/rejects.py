@@ -53,7 +53,7 @@ def command(options: Options, *, run: str, reason: str | None, limit: int | None
                 elif data.format == "json":
                     data.document(kept)
                 else:
-                    data.text("\n".join(rejected_table(kept)))
+                    data.text("\n".join(rejected_table(kept, data.width)))
                 return exit_codes.OK
         if data.format == "json":
             data.document([])

@@ -83,8 +83,8 @@ def test_side_by_side_where_there_is_room() -> None:
     )
     assert rows(clean, rejected, 80) == [
         "CLEAN     |  REJECTED",
-        "id  name  |  #  WHY           ID",
-        "1   Ann   |  2  id: is empty",
+        "id  name  |  WHERE  WHY           ID",
+        "1   Ann   |  row 2  id: is empty",
     ]
     assert rows(clean, rejected, 30) == [
         "CLEAN",
@@ -92,8 +92,8 @@ def test_side_by_side_where_there_is_room() -> None:
         "1   Ann",
         "",
         "REJECTED",
-        "#  WHY           ID",
-        "2  id: is empty",
+        "WHERE  WHY           ID",
+        "row 2  id: is empty",
     ]
     assert rows([], [], 80) == []
 

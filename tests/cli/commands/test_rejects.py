@@ -49,7 +49,7 @@ def test_a_table_with_the_reasons(shell: Shell, run: LumeRun) -> None:
     done = shell.lume("rejects", short(run.id))
     assert done.code == 0, done.err
     header, *rows = done.out.splitlines()
-    assert header.split() == ["#", "WHY", "id", "name", "amount"]
+    assert header.split() == ["WHERE", "WHY", "id", "name", "amount"]
     assert len(rows) == 3
     assert "Jörg" in rows[0]
     assert "a;b" in rows[2]

@@ -1,0 +1,48 @@
+"""Rows of data for people: a table where every line fits, else a block for each row. Values are whole."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lume_cli._output.text import columns, visible, wrapped
+
+_LONGEST = 500
+"""Characters of one value; more belong into a file."""
+
+
+def row_table(rows: Sequence[Mapping[str, Any]], leading: int, width: int | None) -> list[str]:
+    """The rows as lines of at most `width` characters, where no single value is longer; None: no limit.
+
+    Args:
+        rows: what to show; a column that a row doesn't have stays empty.
+        leading: how many of the first columns a block shows without their names, before the others.
+        width: that of the terminal.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [tuple(_cell(row.get(name)) for name in names) for row in rows]
+    lines = columns([tuple(map(visible, names)), *cells])
+    if width is None or max(map(len, lines)) <= width:
+        return lines
+    blocks = []
+    for row, values in zip(rows, cells, strict=True):
+        named = [(name, text) for name, text in zip(names, values, strict=True) if name in row]
+        blocks += _block(named, leading, width)
+    return blocks
+
+
+def _block(cells: Sequence[tuple[str, str]], leading: int, width: int) -> list[str]:
+    """The leading values on lines of their own, then the others with their names, as many on a line as fit."""
+    head = "  ".join(text for _name, text in cells[:leading])
+    lines = wrapped(head, width) if head else []
+    line = "" if head else "-"
+    for name, text in cells[leading:]:
+        pair = f"{visible(name)}: {text}".rstrip()
+        if line.strip(" -") and len(line) + 2 + len(pair) > width:
+            lines.append(line)
+            line = ""
+        line += f"  {pair}"
+    return [*lines, line] if line.strip() else lines
+
+
+def _cell(value: Any) -> str:
+    text = "" if value is None else visible(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} characters)"
