@@ -10,6 +10,7 @@ from duckdb import DuckDBPyConnection
 
 from lume_async._base import magic
 from lume_local._worker.sources.csv import read_csv
+from lume_local._worker.sources.encoding import refuse_other_encoding
 from lume_local._worker.sources.excel import read_excel
 from lume_local._worker.sources.files import is_utf8_name, recode
 from lume_local._worker.sources.intake import Account, Malformed
@@ -133,6 +134,8 @@ def _reading(
 
 def _in_utf8(reading: Reading) -> Reading:
     encoding = reading.flow["encoding"]
+    if reading.flow["format"] == "csv":
+        refuse_other_encoding(reading)
     if is_utf8_name(encoding):
         return reading
     copy = recode(reading.path, reading.shown, encoding, reading.folder / "recoded", reading.pause)

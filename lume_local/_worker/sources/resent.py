@@ -8,6 +8,8 @@ from lume_local._worker.sources.dialect import Dialect
 RAW = f"{RESERVED}raw"
 """The column of a rejects file that holds the text of a malformed line."""
 
+_FILLED_IN = " (clear _lume_raw to use the columns that are filled in)"
+
 
 class Resent:
     """Reads its records: one that holds the text of a malformed line is that line, read once more.
@@ -39,7 +41,9 @@ class Resent:
         if not raw:
             return "", record
         if self._row.match(raw) is None:
-            return self._dialect.why_malformed(raw, len(self._others)), raw
+            why = self._dialect.why_malformed(raw, len(self._others))
+            filled_in = any(self._dialect.value(fields[n]) for n in self._others)
+            return why + (_FILLED_IN if filled_in else ""), raw
         row = [b""] * self._width
         for n, value in zip(self._others, self._dialect.split(raw), strict=True):
             row[n] = value

@@ -246,6 +246,39 @@ def test_a_wrong_encoding_is_named(tmp_path: Path) -> None:
         execute(tmp_path, b"t\nabc", source={"csv": {"encoding": "utf-16"}}, columns={"t": {}})
 
 
+@pytest.mark.parametrize(
+    ("encoding", "content", "what"),
+    [
+        ("latin-1", "t\nab".encode("utf-8-sig"), "begins with the byte order mark of UTF-8, but "),
+        ("cp1252", "t\nab".encode("utf-16"), "begins with the byte order mark of UTF-16, but "),
+        ("utf-8", "t\nab".encode("utf-16"), "begins with the byte order mark of UTF-16, but "),
+        ("utf-16", "t\nab".encode("utf-8-sig"), "begins with the byte order mark of UTF-8, but "),
+        ("latin-1", "_lume_row,t\n1,Jörg".encode(), "is UTF-8, but "),
+    ],
+)
+def test_another_encoding_is_refused(tmp_path: Path, encoding: str, content: bytes, what: str) -> None:
+    with pytest.raises(RunFailed, match=what) as caught:
+        execute(tmp_path, content, source={"csv": {"encoding": encoding}}, columns={"t": {}})
+    assert f"reads {encoding}: save the file with the encoding {encoding} (in Python: open(" in str(
+        caught.value
+    )
+
+
+@pytest.mark.parametrize(
+    ("encoding", "content"),
+    [
+        ("utf-16-le", "\ufefft\nJörg".encode("utf-16-le")),
+        ("utf-32", "t\nJörg".encode("utf-32")),
+        ("latin-1", "_lume_row,t\n1,Jörg".encode("latin-1")),
+        ("cp1251", "_lume_row,t\n1,Jörg".encode()),  # may well be that
+        ("latin-1", "t\nJörg".encode()),  # a program's file: its text may be so
+    ],
+)
+def test_an_encoding_that_may_be_right_is_read(tmp_path: Path, encoding: str, content: bytes) -> None:
+    result = execute(tmp_path, content, source={"csv": {"encoding": encoding}}, columns={"t": {}})
+    assert [row[0][0] for row in result.mapped] == ["J"]
+
+
 def test_malformed_lines_are_rejects_and_cost_only_themselves(tmp_path: Path) -> None:
     content = b'id,t\n1,a\n2\n3,c,d\n4,"e"f\n5,\xff\n6,g\n'
     result = execute(tmp_path, content, columns={"id": {"type": "integer"}, "t": {}})

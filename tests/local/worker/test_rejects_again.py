@@ -75,6 +75,17 @@ def test_a_malformed_line_that_was_mended(tmp_path: Path, quote: str) -> None:
     assert execute(tmp_path / "b", mended, **changes).mapped == [(2, "x"), (3, "b c")]
 
 
+@pytest.mark.parametrize("quote", ['"', ""])
+def test_columns_filled_in_beside_the_malformed_line(tmp_path: Path, quote: str) -> None:
+    changes = {"columns": {"id": {}, "t": {}}, "source": {"csv": {"quote": quote}}}
+    first = execute(tmp_path / "a", "id,t\n1,a\n2\n", **changes)
+    text = first.rejects_file.decode().replace(f"columns{quote},,,", f"columns{quote},2,x,")
+    again = execute(tmp_path / "b", f"{text},,,3,c,\n", **changes)
+    assert (again.mapped, again.raws) == ([("3", "c")], ["2"])
+    advice = "malformed line: too few columns (clear _lume_raw to use the columns that are filled in)"
+    assert again.metrics["reject_reasons"] == {advice: 1}
+
+
 def test_two_halves_of_a_quoted_field_do_not_become_one(tmp_path: Path) -> None:
     first = execute(tmp_path / "a", 'id,t\n1,a\n2,"open\n3,b"x\n4,c"\n', columns={"id": {}, "t": {}})
     assert first.raws == ['2,"open', '3,b"x', '4,c"']
