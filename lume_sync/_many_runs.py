@@ -137,8 +137,12 @@ class ManyRuns:
         """Yield the runs that match, newest first; pages are fetched as needed.
 
         Args:
-            status: only runs with this status, or with one of several.
+            status: only runs with this status, or with one of several. A status that this version doesn't know is
+                asked for all the same.
             since: only runs created since then: an aware `datetime`, or so many seconds (or a `timedelta`) ago.
+
+        Raises:
+            ValueError: an argument that makes no sense, or a status that is a near miss of a known one.
         """
         with adopted:
             return iterate(

@@ -96,7 +96,7 @@ ROWS = {
     "_webhooks": "memory signatures",
     "_run": "frames pages notebook upload waiter | poll rows | submit watch | handle",
     "_many": (
-        "change_feed feed_check iterables owned scheduler summary watched | listing monitor progress"
+        "change_feed feed_check iterables owned scheduler status_filter summary watched | listing monitor progress"
         "| completion"
     ),
     "_operations": "flow_file many | flows",
@@ -120,7 +120,7 @@ SHARED = {
         f"_base/{name}" for name in ["batched", "default_client", "immortal", "lazy", "secret", "threads"]
     },
     "lume_local": {"_base/extras", "_base/lazy", "_base/magic"},
-    "lume_cli": {"_base/extras", "_base/magic"},
+    "lume_cli": {"_base/extras", "_base/magic", "_many/status_filter"},
 }
 """The internal modules of the core that another package may import; else it uses public names only."""
 

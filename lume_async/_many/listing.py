@@ -8,6 +8,7 @@ from itertools import takewhile
 from lume_async._base.batched import Chunked
 from lume_async._base.duration import Duration, seconds
 from lume_async._http.sender import Sender
+from lume_async._many.status_filter import wanted_status
 from lume_async._run.handle import LumeRun
 from lume_async._run.pages import check_limit, pages
 from lume_async._wire import endpoints
@@ -42,7 +43,7 @@ def list_runs(
         name: str(value) for name, value in asked.items() if value is not None
     }
     if statuses is not None:
-        filters["status"] = [str(one) for one in statuses]
+        filters["status"] = [str(wanted_status(one)) for one in statuses]
     return Chunked(_pages(sender, filters, _oldest(sender, since), limit))
 
 

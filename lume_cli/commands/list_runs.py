@@ -80,19 +80,13 @@ def command(
 
 
 def _status(text: str) -> str:
-    """The status in capitals. An unknown one may be a newer server's; a near miss is a typing error.
+    """The status that is meant. Raises `click.UsageError` where that is a typing error."""
+    from lume_async._many.status_filter import wanted_status
 
-    Raises:
-        click.UsageError: the status is a near miss.
-    """
-    from difflib import get_close_matches
-
-    from lume_async import RunStatus
-
-    status, known = text.upper(), [str(one) for one in RunStatus]
-    if status not in known and (near := get_close_matches(status, known, n=1, cutoff=0.75)):
-        raise click.UsageError(f"unknown status {text!r}; did you mean {near[0]}?")
-    return status
+    try:
+        return str(wanted_status(text))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def _print_source(session: "Session", source: str | None, printed: set[str]) -> None:

@@ -1,5 +1,6 @@
 """list_runs: pages by itself, stops where it was told to, survives a server that goes round in circles."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
 from typing import Any
@@ -88,6 +89,32 @@ async def test_one_status_or_several() -> None:
 
     asked = [parse_qs(urlsplit(request.path).query)["status"] for request in transport.requests]
     assert asked == [["FAILED"], ["FAILED", "CRASHED"], ["SUCCEEDED"]]
+
+
+@pytest.mark.parametrize(
+    ("status", "asked"),
+    [("failed", "FAILED"), (" Crashed", "CRASHED"), ("banana", "BANANA"), ("PAUSED", "PAUSED")],
+)
+async def test_a_status_in_whatever_case_and_that_of_a_newer_server(status: str, asked: str) -> None:
+    client, transport = fake_client([FakeAnswer(200, {"items": [], "next_cursor": None})])
+    assert [run async for run in client.list_runs(status=status)] == []
+    assert parse_qs(urlsplit(transport.requests[0].path).query)["status"] == [asked]
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ("FAILD", "unknown status 'FAILD'; did you mean FAILED?"),
+        (["FAILED", "succeded"], "unknown status 'succeded'; did you mean SUCCEEDED?"),
+        ("", "status must be a RunStatus or its name, not ''"),
+        ([None], "status must be a RunStatus or its name, not None"),
+    ],
+)
+def test_a_status_that_is_a_slip_is_refused_at_once(status: Any, said: str) -> None:
+    client, transport = fake_client([])
+    with pytest.raises(ValueError, match=re.escape(said)):
+        client.list_runs(status=status)
+    assert not transport.requests
 
 
 @pytest.mark.parametrize("since", [datetime(2026, 1, 1, 12, tzinfo=UTC), timedelta(hours=2), 7200])
