@@ -18,6 +18,7 @@ from lume_async import Client, LumeRun
 from lume_cli._output import exit_codes, try_view
 from lume_cli._session import Session
 from lume_cli._work import flow_check, toml_text
+from lume_cli._work.dry_rows import dry_rejects
 
 _OUT = "{data}/out/{run_id}"
 _EVERY = 0.3
@@ -46,8 +47,9 @@ class Result:
 class Bench:
     """Where flows are tried: a server on temporary folders. Make it with `bench`."""
 
-    def __init__(self, client: Client, flows: Path) -> None:
+    def __init__(self, client: Client, server: lume_local.Server, flows: Path) -> None:
         self._client = client
+        self._server = server
         self._flows = flows
         self._tries = 0
 
@@ -55,16 +57,21 @@ class Bench:
         """Run the flow of a file without mistakes on the sample, and read the first rows of what comes out."""
         definition, version = self._written(file)
         ratio = definition.get("rejects", {}).get("max_ratio")
-        run = await self._client.run(f"{definition['flow']}:{version}", str(sample), force_rerun=True)
+        tried = f"{definition['flow']}:{version}"
+        run = await self._client.run(tried, str(sample), force_rerun=True)
         async for _snapshot in run.watch():
             pass
         metrics = run.metadata.metrics
+        rejected = list(islice(_rows(run.rejects_location), limit))
+        if metrics.rows_rejected and not run.has_output:
+            where = self._server.base_url, self._server.api_key
+            rejected = await dry_rejects(*where, tried, str(sample), limit)
         share = metrics.rows_rejected / metrics.rows_read if metrics.rows_read else 0.0
         return Result(
             ref=f"{definition['flow']}:{definition['version']}",
             run=run,
             clean=list(islice(_rows(run.mapped_location), limit)),
-            rejected=list(islice(_rows(run.rejects_location), limit)),
+            rejected=rejected,
             over=ratio if ratio is not None and share > ratio else None,
         )
 
@@ -90,7 +97,7 @@ async def bench(sample: Path) -> AsyncIterator[Bench]:
             lume_local.serve(flows=flows, data=data, roots=[sample.parent]) as server,
             server.client() as client,
         ):
-            yield Bench(client, flows)
+            yield Bench(client, server, flows)
 
 
 def _rows(location: str | None) -> Iterator[dict[str, Any]]:

@@ -24,8 +24,13 @@ def refuse_others(mended: Path, run: LumeRun) -> None:
     """That the file has the columns which a run's rejects have.
 
     Raises:
-        click.UsageError: it has none of them, so that it may well be the source itself.
+        click.UsageError: it has none of them, so that it may well be the source itself; or the run has no rejects.
     """
+    if not run.has_output:
+        raise click.UsageError(
+            f"run {short(run.id)} is {run.status} and wrote no rejects: correct its source or its flow, then "
+            f"`lume rerun {short(run.id)}` or `lume run`; or add --force to process this file all the same"
+        )
     with mended.open("rb") as file:
         line = file.readline(_FIRST_LINE)
     if line.startswith(_NO_TEXT) or line.lstrip().startswith(b"["):

@@ -8,6 +8,9 @@ import click
 from attrs import frozen
 
 from lume_async import Client, LumeRun
+from lume_cli._output import run_view
+from lume_cli._output.short_ids import short
+from lume_cli._output.text import counted
 
 _RAW = "_lume_raw"
 
@@ -15,6 +18,16 @@ _RAW = "_lume_raw"
 def matching(run: LumeRun, text: str) -> list[str]:
     """The reasons of a run that contain the text, in whatever case."""
     return [reason for reason in run.metadata.metrics.reject_reasons if text.lower() in reason.lower()]
+
+
+def nothing_kept(run: LumeRun) -> str:
+    """Why a run that wrote nothing has no rows to show, and how to see them."""
+    rejected = run.metadata.metrics.rows_rejected
+    return (
+        f"run {short(run.id)} is {run.status} and wrote nothing, so its {counted(rejected, 'rejected row')} "
+        f"can't be shown: {run_view.failure(run)}. "
+        f"`lume flow try FLOW.toml SOURCE` shows such rows; correct the source or the flow, then submit it again"
+    )
 
 
 async def rejected_rows(

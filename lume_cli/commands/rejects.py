@@ -24,7 +24,7 @@ def command(options: Options, *, run: str, reason: str | None, limit: int | None
     from lume_cli._output.short_ids import short
     from lume_cli._output.try_view import rejected_table
     from lume_cli._session import Session
-    from lume_cli._work.rejects import dialect_of, matching, rejected_rows
+    from lume_cli._work.rejects import dialect_of, matching, nothing_kept, rejected_rows
     from lume_cli._work.run_ids import whole_ids
 
     session = Session(options, csv=True)
@@ -37,6 +37,8 @@ def command(options: Options, *, run: str, reason: str | None, limit: int | None
             rejected, reasons = found.metadata.metrics, None
             if found.is_terminal and not rejected.rows_rejected:
                 session.say.note(f"run {short(found.id)} ({found.status}) has no rejected rows")
+            elif found.is_terminal and not found.has_output:
+                raise click.ClickException(nothing_kept(found))
             elif reason is not None and not (reasons := matching(found, reason)):
                 known = "; ".join(rejected.reject_reasons)
                 session.say.warn(f"no row was rejected for a reason that contains {reason!r}: {known}")

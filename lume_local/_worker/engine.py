@@ -232,7 +232,8 @@ class Run:
                 metrics,
             )
         if rejected and rejected == read:
-            raise RunFailed(f"all {read:,} rows were rejected: {_top(metrics)}. Nothing was written", metrics)
+            all_rows = "the only row was" if read == 1 else f"all {read:,} rows were"
+            raise RunFailed(f"{all_rows} rejected: {_top(metrics)}. Nothing was written", metrics)
         for one in broken:
             if one["on_fail"] == "fail":
                 raise RunFailed(f"not what the flow expects: {one['reason']}. Nothing was written", metrics)

@@ -199,7 +199,8 @@ def judge(rows: list[list[str | None]], columns: list[dict[str, Any]], verdict: 
 def conclude(verdict: Verdict) -> Verdict:
     """A run in which every row is rejected has no output."""
     if verdict.records and not verdict.mapped:
-        verdict.failed = f"all {verdict.records:,} rows were rejected"
+        all_rows = "the only row was" if verdict.records == 1 else f"all {verdict.records:,} rows were"
+        verdict.failed = f"{all_rows} rejected"
     return verdict
 
 

@@ -42,6 +42,16 @@ def test_json_has_the_rows(lone: Shell, folder: Path) -> None:
     assert found["rejected"][0]["_lume_reasons"]
 
 
+def test_rows_that_are_all_rejected_are_shown(lone: Shell, folder: Path) -> None:
+    (folder / "people.csv").write_text("id,Email,Age\nx,a@example.org,1\ny,b@example.org,2\nz\n")
+    done = trying(lone, "--limit", "2")
+    assert (done.code, "FAILED: all 3 rows were rejected" in done.out) == (3, True), done.err
+    assert "REJECTED" in done.out
+    assert "b@example.org" in done.out
+    found = json.loads(trying(lone, "-o", "json", "--limit", "2").out)
+    assert (len(found["clean"]), len(found["rejected"])) == (0, 2)
+
+
 def test_the_version_may_be_changed_after_it(lone: Shell, folder: Path) -> None:
     first = trying(lone)
     (folder / "people.toml").write_text(PEOPLE.replace("required = true", "required = false"))

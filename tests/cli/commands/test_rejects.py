@@ -208,6 +208,21 @@ def test_a_run_without_rejects(shell: Shell, source: Callable[..., str], client:
     assert f"run {short(clean.id)} (SUCCEEDED) has no rejected rows" in done.err
 
 
+def test_a_run_that_failed_by_its_rejects(
+    shell: Shell, source: Callable[..., str], client: Client, tmp_path: Path
+) -> None:
+    failed = client.run("people:v1", source("id,Email,Age\nx,y,z\n"))
+    assert client.wait_for_run_completion(failed.id, 30, 0.1).status == "FAILED"
+    done = shell.lume("rejects", failed.id)
+    assert (done.code, done.out) == (1, "")
+    assert "is FAILED and wrote nothing, so its 1 rejected row can't be shown: the only row was" in done.err
+    assert "`lume flow try FLOW.toml SOURCE` shows such rows" in done.err
+    (tmp_path / "mended.csv").write_text("_lume_row,id,Email,Age\n1,1,a@example.org,5\n")
+    done = shell.lume("resubmit", failed.id, "mended.csv")
+    assert (done.code, "is FAILED and wrote no rejects" in done.err) == (2, True)
+    assert shell.lume("resubmit", failed.id, "mended.csv", "--wait", "--force").code == 0
+
+
 def test_csv_is_for_rejects_only(shell: Shell, run: LumeRun) -> None:
     done = shell.lume("list", "-o", "csv")
     assert (done.code, "-o csv is for `lume rejects`" in done.err) == (2, True)

@@ -105,7 +105,7 @@ async def test_a_run_that_would_fail_says_why(wire: Wire, home: Path) -> None:
     (home / "bad.csv").write_text("id,Email,Age\nx,y,z\n")
     run = (await dry(wire, "bad.csv")).document
     assert run["status"] == "FAILED"
-    assert "all 1 rows were rejected" in run["metadata"]["error_message"]
+    assert "the only row was rejected" in run["metadata"]["error_message"]
     assert run["rows"]["rejects"][0]["Email"] == "y"
 
 

@@ -161,7 +161,7 @@ async def test_json_lines(wire: Wire, home: Path) -> None:
         (
             "allbad.csv",
             "id,Email,Age\nx,y,z\n",
-            ["all 1 rows were rejected", "id: is not a valid integer (1)"],
+            ["the only row was rejected", "id: is not a valid integer (1)"],
         ),
     ],
 )
