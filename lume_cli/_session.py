@@ -4,18 +4,20 @@ import shlex
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 import anyio
 import click
 
-from lume_async import Client, ConfigurationError
+from lume_async import ApiConnectionError, Client, ConfigurationError
 from lume_cli import _loop
 from lume_cli._health import HealthCheck
 from lume_cli._options import Options
 from lume_cli._output.short_ids import shorts
 from lume_cli._output.stderr import Say
 from lume_cli._output.stdout import Data
+from lume_cli._server_file import NAME
 from lume_cli._server_watch import ServerWatch
 from lume_cli._settings import resolve
 
@@ -81,7 +83,15 @@ class Session:
             raise ConfigurationError(settings.in_context(str(error))) from None
         async with client, health, anyio.create_task_group() as group:
             group.start_soon(self.server.run)
-            yield client
+            try:
+                yield client
+            except ApiConnectionError as error:
+                if (path := Path(settings.origin["base_url"])).name == NAME:
+                    error.add_note(
+                        f"start the server of {path.parent.parent} again with `lume serve`, there; if it runs, "
+                        "`lume doctor` finds the cause"
+                    )
+                raise
             group.cancel_scope.cancel()
 
     def finish(

@@ -108,6 +108,11 @@ def resolve(options: Options, warn: Callable[[str], None]) -> Settings:
         _apply(settings, {name: value}, "--" + name.replace("_", "-"))
     if not settings.base_url and (server := nearest(Path.cwd())) is not None:
         # Its key belongs to its URL: one from elsewhere is for another service.
+        if settings.api_key and settings.api_key != server.api_key and not options.api_key_stdin:
+            warn(
+                f"the API key of {settings.origin['api_key']} is ignored: URL and key are those in {server.path}; "
+                "to use yours, set LUME_BASE_URL as well"
+            )
         _apply(settings, {"base_url": server.base_url, "api_key": server.api_key}, str(server.path))
     if options.api_key_stdin:
         _apply(settings, {"api_key": _key_from_stdin()}, "stdin")

@@ -1,5 +1,6 @@
 """The parts of a server put together, and taken apart again in the right order."""
 
+import errno
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
@@ -38,7 +39,7 @@ from lume_local._runs.webhook_sender import WebhookSender
 from lume_local._runs.worker import WorkerDied
 from lume_local._runs.worker_pool import Pool
 from lume_local._settings import Settings
-from lume_local._shared.lock import Locked, held
+from lume_local._shared.lock import Locked, held, holder
 
 STATE_FILE = "runs.sqlite"
 
@@ -125,8 +126,10 @@ def _opened_store(places: Roots) -> Iterator[Store]:
             stack.enter_context(held(places.state / "lock"))
             store = Store(places.state / STATE_FILE)
         except Locked:
+            pid = holder(places.state / "lock")
+            which = f" (process {pid})" if pid is not None else ""
             raise ConfigurationError(
-                f"another server uses the data folder {places.data}: end it, or pass data=<another folder>"
+                f"another server uses the data folder {places.data}{which}: end it, or pass data=<another folder>"
             ) from None
         except StoreError as error:
             raise ConfigurationError(str(error)) from None
@@ -151,7 +154,11 @@ async def _listening(listener: Listener, host: str, port: int) -> AsyncIterator[
         base_url = await listener.open(host, port)
     except OSError as error:
         await listener.close()
-        raise ConfigurationError(f"can't listen on {host}:{port}: {error.strerror or error}") from None
+        if error.errno == errno.EADDRINUSE:
+            why = "another program listens there; pass another port=, or port=0 for a free one"
+        else:
+            why = error.strerror or str(error)
+        raise ConfigurationError(f"can't listen on {host}:{port}: {why}") from None
     try:
         yield base_url
     finally:

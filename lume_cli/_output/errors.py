@@ -59,6 +59,7 @@ def to_dict(error: BaseException) -> dict[str, Any]:
 _OPTIONS = (
     ("pass force_rerun=true to", "pass --force-rerun to"),
     ("pass flows=<folder>, or pass flows=None", "pass --flows DIR, or pass --no-flows"),
+    ("pass another port=, or port=0 for a free one", "pass another --port, or leave it out for a free one"),
     ("pass data=<another folder>", "pass --data with another folder"),
 )
 
@@ -104,6 +105,8 @@ def hint(error: BaseException) -> str | None:
             return "`lume flow diff FILE` shows what differs"
         case RateLimitError(retry_after=float(seconds)):
             return f"retry in {seconds:.0f} s"
+        case ApiConnectionError(__notes__=[str(note), *_]):
+            return note
         case ApiConnectionError() | NotSubmittedError():
             return "`lume doctor` finds the cause"
         case _:

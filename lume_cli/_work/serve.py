@@ -2,6 +2,8 @@
 
 import errno
 import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import anyio
 import click
 
 import lume_local
+from lume_async import ConfigurationError
 from lume_cli import _server_file
 from lume_cli._session import Session
 from lume_cli._work import server_log
@@ -35,7 +38,7 @@ async def until_stopped(
         server_log.log_to_stderr(log)
     data, flows = Path(wanted["data"]), wanted["flows"]
     changes = None if flows is None else FlowChanges(Path(flows), dev=wanted["dev"])
-    async with lume_local.serve(**wanted) as server, anyio.create_task_group() as group:
+    async with _serving(data, wanted) as server, anyio.create_task_group() as group:
         try:
             file = _server_file.write(data, server.base_url, server.api_key)
         except OSError as error:
@@ -53,6 +56,19 @@ async def until_stopped(
             group.start_soon(changes.report, session.say)
         await anyio.sleep_forever()
     return 0
+
+
+@asynccontextmanager
+async def _serving(data: Path, wanted: dict[str, Any]) -> "AsyncIterator[lume_local.Server]":
+    """The server; where another one has its data folder, the error has that one's URL."""
+    async with AsyncExitStack() as stack:
+        try:
+            server = await stack.enter_async_context(lume_local.serve(**wanted))
+        except ConfigurationError as error:
+            if (other := _server_file.read(data)) is None or not str(error).startswith("another server "):
+                raise
+            raise ConfigurationError(f"{error}. Its URL: {other.base_url}") from None
+        yield server
 
 
 def _print_url(session: Session, server: "lume_local.Server") -> None:

@@ -171,6 +171,8 @@ class Front:
         given = text.encode("utf-8", "surrogateescape")
         holder = self._keys.holder(given)
         if holder is None:
+            if text:
+                raise Problem("unauthorized", "the API key that was sent is not one of this server's keys")
             raise Problem("unauthorized", f"send the server's API key in the header {KEY_HEADER}")
         return holder
 

@@ -59,6 +59,8 @@ def test_a_link_to_the_console_is_printed_at_the_start_and_when_asked_for(lone: 
     assert json.loads(lone.lume("console", "-o", "json").out)["url"].startswith(started.out.strip())
     wrong = lone.lume("console", LUME_BASE_URL=started.out.strip(), LUME_API_KEY="wrong")
     assert (wrong.code, "API key" in wrong.err) == (4, True), wrong.err
+    listing = lone.lume("list", LUME_BASE_URL=started.out.strip(), LUME_API_KEY="wrong")
+    assert (listing.code, "is not one of this server's keys" in listing.err) == (4, True), listing.err
     stop(started)
     gone = lone.lume("console")
     assert (gone.code, "does not respond" in gone.err) == (1, True), gone.err
@@ -80,6 +82,7 @@ def test_nothing_has_to_be_exported(lone: Shell, home: Path) -> None:
     stop(started)
     away = lone.lume("list")
     assert (away.code, started.out.strip() in away.err) == (1, True)
+    assert f"hint: start the server of {home} again with `lume serve`" in away.err
     assert "start it again with `lume serve`" in lone.lume("doctor").out
 
 
@@ -142,6 +145,21 @@ def test_a_port_that_is_taken_by_another_is_not_waited_for(lone: Shell) -> None:
     assert second.out.strip() != first.out.strip()
 
 
+def test_a_second_server_names_the_first_one(lone: Shell) -> None:
+    first = serving(lone)
+    second = lone.lume("serve")
+    port = first.out.strip().rpartition(":")[2]
+    taken = lone.lume("serve", "--data", "other", "--port", port)
+    stop(first)
+    assert second.code == 1
+    assert f"(process {first.process.pid})" in second.err
+    assert f"Its URL: {first.out.strip()}" in second.err
+    assert taken.code == 1
+    assert (
+        f"can't listen on 127.0.0.1:{port}: another program listens there; pass another --port" in taken.err
+    )
+
+
 def find(home: Path, monkeypatch: pytest.MonkeyPatch, **variables: str) -> tuple[str | None, str | None]:
     monkeypatch.chdir(home / "below")
     for name, value in variables.items():
@@ -159,6 +177,14 @@ def written(home: Path, no_server: Path) -> Path:
 def test_its_key_belongs_to_its_url(home: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = find(home, monkeypatch, LUME_API_KEY="of another service")
     assert found == ("http://127.0.0.1:4321", "its key")
+    warnings: list[str] = []
+    resolve(Options(), warnings.append)
+    assert len(warnings) == 1
+    assert f"the API key of LUME_API_KEY is ignored: URL and key are those in {written}" in warnings[0]
+    assert "another service" not in warnings[0]
+    monkeypatch.setenv("LUME_API_KEY", "its key")
+    resolve(Options(), warnings.append)
+    assert len(warnings) == 1
 
 
 def test_what_is_configured_wins(home: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:

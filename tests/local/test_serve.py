@@ -94,7 +94,9 @@ async def test_a_port_in_use(home: Path) -> None:
 
 async def test_one_server_per_data_folder(home: Path) -> None:
     async with lume_local.serve(None, home / ".lume"):
-        with pytest.raises(ConfigurationError, match="another server uses the data folder"):
+        with pytest.raises(
+            ConfigurationError, match=r"another server uses the data folder .* \(process \d+\): end it"
+        ):
             async with lume_local.serve(None, home / ".lume"):
                 pass
     async with lume_local.serve(None, home / ".lume"):

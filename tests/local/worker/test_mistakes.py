@@ -30,9 +30,7 @@ def test_a_name_without_its_quotes(sql: str, name: str) -> None:
     assert len(said) < 250
 
 
-@pytest.mark.parametrize(
-    "sql", ["lower('E-Mail' - \"E-Mail\")", "lower(a or or b)"]
-)
+@pytest.mark.parametrize("sql", ["lower('E-Mail' - \"E-Mail\")", "lower(a or or b)"])
 def test_no_name_is_made_up(sql: str) -> None:
     assert "double quotes" not in mistake(sql)
 
