@@ -13,9 +13,9 @@ from lume_sync._bridge import call, iterate, same, twin_of
 class Rows:
     """The rows of a run's output: an iterator of dicts, one page of them in memory.
 
-    A rejected row has `_lume_row` (its number in the source), `_lume_line` (the line of what is no row),
-    `_lume_reasons` (a list), and the columns of the source as they were; of a malformed line also `_lume_raw`, its
-    text.
+    A rejected row has `_lume_row` (its number among the rows that could be parsed), `_lume_line` (instead, of what is
+    no row, its line in the file), `_lume_reasons` (a list), and the columns of the source as they were; of a
+    malformed line also `_lume_raw`, its text.
 
     `to_arrow`, `to_polars` and `to_pandas` fetch all rows from the first one on, whatever was read of the iterator.
     """
@@ -72,5 +72,5 @@ class Rows:
         return call(self._core.to_pandas).result()
 
     def __repr__(self) -> str:
-        """Which rows of which run."""
+        """Which rows of which run, and how to get at them."""
         return repr(self._core) if hasattr(self, "_core") else "<Rows, unfinished>"

@@ -187,13 +187,14 @@ class LumeRun:
             return iterate(self._core.watch(poll_interval=poll_interval, timeout=timeout), LumeRun._wrap)
 
     def rejects(self, reason: str | None = None, limit: int | None = None) -> Rows:
-        """The rejected rows, each with the reasons, in the order of the source; pages are fetched as needed.
+        """The rejected rows, each with the reasons; pages are fetched as needed.
 
         The server must have written them and must still have them: a run that has not ended, or whose output was
         changed since, is refused when the first row is asked for.
 
         Args:
-            reason: only rows with this reason, as `metadata.metrics.reject_reasons` has it.
+            reason: only rows with this reason, the whole text as `metadata.metrics.reject_reasons` has it. Where no
+                row has it, a `UserWarning` names the reasons that the run has counted.
             limit: the maximum number of rows.
         """
         with adopted:

@@ -1,6 +1,6 @@
 """`LumeRun`: a handle on one run: what was last seen of it, and the sender to see more."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from datetime import datetime
 from typing import Any, Self
 
@@ -232,16 +232,18 @@ class LumeRun:
         )
 
     def rejects(self, reason: str | None = None, limit: int | None = None) -> Rows:
-        """The rejected rows, each with the reasons, in the order of the source; pages are fetched as needed.
+        """The rejected rows, each with the reasons; pages are fetched as needed.
 
         The server must have written them and must still have them: a run that has not ended, or whose output was
         changed since, is refused when the first row is asked for.
 
         Args:
-            reason: only rows with this reason, as `metadata.metrics.reject_reasons` has it.
+            reason: only rows with this reason, the whole text as `metadata.metrics.reject_reasons` has it. Where no
+                row has it, a `UserWarning` names the reasons that the run has counted.
             limit: the maximum number of rows.
         """
-        return Rows(self._connected, self._id, "rejects", reason=reason, limit=limit)
+        sender = self._connected
+        return Rows(sender, self._id, "rejects", reason=reason, limit=limit, reasons=self._reject_reasons)
 
     def mapped(self, limit: int | None = None) -> Rows:
         """The mapped rows, in the order of the source; pages are fetched as needed.
@@ -267,6 +269,12 @@ class LumeRun:
             except ResponseDecodeError:
                 reason = "its metadata can't be read"
             raise RunFailedError(f"run {self._id} ended {self.status}: {reason}", run=self)
+
+    async def _reject_reasons(self) -> Collection[str]:
+        """The reasons that the run has counted."""
+        if not self.is_terminal:
+            await self.refresh()
+        return self.metadata.metrics.reject_reasons
 
     def __repr__(self) -> str:
         """Short and safe: no metadata, no connection."""

@@ -1,7 +1,10 @@
 """`Rows`: the rows that a run has mapped or rejected, as they are needed."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+import warnings
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from contextlib import aclosing
+from difflib import get_close_matches
 from typing import Any
 
 from lume_async._base.batched import Batched, Chunked
@@ -19,20 +22,27 @@ PAGE = 1000
 class Rows(Batched[dict[str, Any]]):
     """The rows of a run's output: an iterator of dicts, one page of them in memory.
 
-    A rejected row has `_lume_row` (its number in the source), `_lume_line` (the line of what is no row),
-    `_lume_reasons` (a list), and the columns of the source as they were; of a malformed line also `_lume_raw`, its
-    text.
+    A rejected row has `_lume_row` (its number among the rows that could be parsed), `_lume_line` (instead, of what is
+    no row, its line in the file), `_lume_reasons` (a list), and the columns of the source as they were; of a
+    malformed line also `_lume_raw`, its text.
 
     `to_arrow`, `to_polars` and `to_pandas` fetch all rows from the first one on, whatever was read of the iterator.
     """
 
     def __init__(
-        self, sender: Sender, run_id: str, part: Part, *, reason: str | None = None, limit: int | None = None
+        self,
+        sender: Sender,
+        run_id: str,
+        part: Part,
+        *,
+        reason: str | None = None,
+        limit: int | None = None,
+        reasons: Callable[[], Awaitable[Collection[str]]] | None = None,
     ) -> None:
         check_limit(limit)
         self._sender, self._run_id = sender, run_id
         self._part: Part = part
-        self._reason, self._limit = reason, limit
+        self._reason, self._limit, self._reasons = reason, limit, reasons
         self._rows = Chunked(self._fetched())
 
     def __aiter__(self) -> "Rows":
@@ -74,13 +84,27 @@ class Rows(Batched[dict[str, Any]]):
         return await self._framed("pandas", frames.to_pandas)
 
     def __repr__(self) -> str:
-        """Which rows of which run."""
-        return f"Rows({self._run_id!r}, {self._part!r})"
+        """Which rows of which run, and how to get at them."""
+        reason = "" if self._reason is None else f", reason={self._reason!r}"
+        limit = "" if self._limit is None else f", limit={self._limit}"
+        return (
+            f"<Rows of run {self._run_id}: {self._part}{reason}{limit}; iterate over it, or call to_pandas()>"
+        )
 
     def _take_ready(self, limit: int) -> list[Row]:
         return self._rows._take_ready(limit)
 
-    def _fetched(self) -> AsyncGenerator[list[Row], None]:
+    async def _fetched(self) -> AsyncGenerator[list[Row], None]:
+        """Page after page. That there is no row at all with the reason is nothing to be silent about."""
+        none = True
+        async with aclosing(self._pages()) as found:
+            async for page in found:
+                none = none and not page
+                yield page
+        if none and self._reason is not None and self._reasons is not None:
+            _warn(self._run_id, self._reason, await self._reasons())
+
+    def _pages(self) -> AsyncGenerator[list[Row], None]:
         return pages(
             self._sender,
             lambda size, cursor: rows(
@@ -95,3 +119,16 @@ class Rows(Batched[dict[str, Any]]):
         library = await asyncio.to_thread(frames.library, name)
         rows = [row async for page in self._fetched() for row in page]
         return await asyncio.to_thread(frame, library, rows)
+
+
+def _warn(run_id: str, reason: str, counted: Collection[str]) -> None:
+    """Say that no row has the reason, which may be a typing error; nothing where the run has counted none."""
+    if not counted or reason in counted:
+        return
+    near = get_close_matches(reason, counted, n=1)
+    part = [one for one in counted if reason.lower() in one.lower()]
+    meant = f"did you mean {(part or near)[0]!r}? " if part or near else ""
+    warnings.warn(
+        f"no row of run {run_id} was rejected for the reason {reason!r}: {meant}Its reasons: {'; '.join(counted)}",
+        stacklevel=2,
+    )

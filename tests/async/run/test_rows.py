@@ -1,6 +1,7 @@
 """`run.rejects()` and `run.mapped()`: every row once, and a clear word where there are none."""
 
 import json
+import re
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,7 +19,7 @@ from lume_async import (
     RunNotFoundError,
 )
 from lume_async._run import frames, rows
-from lume_async.testing import FakeAnswer, FakeRequest, fake_client
+from lume_async.testing import FakeAnswer, FakeRequest, fake_client, run_json
 
 
 def query(request: FakeRequest) -> dict[str, str]:
@@ -54,11 +55,47 @@ async def test_every_row_comes_once(count: int, most: int, limit: int | None) ->
 
 
 async def test_what_is_asked_for() -> None:
-    client, transport = fake_client(lambda request: FakeAnswer(200, {"items": [], "next_cursor": None}))
+    client, transport = fake_client(lambda request: FakeAnswer(200, {"items": [{}], "next_cursor": None}))
 
-    assert [row async for row in client.attach("run_1").rejects("no & email", limit=5)] == []
+    assert [row async for row in client.attach("run_1").rejects("no & email", limit=5)] == [{}]
 
     assert transport.requests[0].path == "/v1/runs/run_1/rejects?limit=5&reason=no+%26+email"
+
+
+def counting(**reasons: int) -> Any:
+    """A server whose run has counted these reasons, with no row for any that is asked for."""
+    counted = {name.replace("_", " "): number for name, number in reasons.items()}
+    run = run_json("run_1", "PARTIAL_FAILED", metadata={"metrics": {"reject_reasons": counted}})
+    page = {"items": [], "next_cursor": None}
+    return lambda request: FakeAnswer(200, page if "/rejects" in request.path else run)
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("is emty", "did you mean 'is empty'? Its reasons: is empty; too long"),
+        ("LONG", "did you mean 'too long'? Its reasons: "),
+        ("zzz", "was rejected for the reason 'zzz': Its reasons: is empty; too long"),
+    ],
+)
+async def test_a_reason_that_no_row_has_is_told(reason: str, said: str) -> None:
+    client, _ = fake_client(counting(is_empty=2, too_long=1))
+    with pytest.warns(UserWarning, match=re.escape(said)):
+        assert [row async for row in client.attach("run_1").rejects(reason)] == []
+
+
+async def test_nothing_is_told_where_it_is_no_mistake() -> None:
+    client, _ = fake_client(counting(is_empty=2))
+    assert [row async for row in client.attach("run_1").rejects("is empty")] == []
+    client, _ = fake_client(counting())
+    assert [row async for row in client.attach("run_1").rejects("is empty")] == []
+
+
+def test_it_says_what_it_is() -> None:
+    client, _ = fake_client([])
+    run = client.attach("run_1")
+    assert repr(run.mapped()) == "<Rows of run run_1: mapped; iterate over it, or call to_pandas()>"
+    assert "rejects, reason='too long', limit=3;" in repr(run.rejects("too long", limit=3))
 
 
 @pytest.mark.parametrize("limit", [0, -1, True, 1.5])
