@@ -5,7 +5,6 @@ from itertools import zip_longest
 from typing import Any
 
 from lume_async import LumeRun
-from lume_cli._output import run_view
 from lume_cli._output.row_table import row_table
 from lume_cli._output.text import counted
 
@@ -14,11 +13,11 @@ _PAGE = 80
 """Characters of a line where there is no terminal."""
 
 
-def counts(ref: str, sample: str, run: LumeRun, over: float | None) -> list[str]:
+def counts(ref: str, sample: str, run: LumeRun, failure: str | None, over: float | None) -> list[str]:
     """The lines above the rows."""
     metrics = run.metadata.metrics
-    if not run.has_output:
-        return [f"{ref} on {sample}: {run.status}: {run_view.failure(run)}"]
+    if failure is not None:
+        return [f"{ref} on {sample}: {run.status}: {failure}"]
     lines = [
         f"{ref} on {sample}: {counted(metrics.rows_read, 'row')} read, {metrics.rows_mapped:,} clean, "
         f"{metrics.rows_rejected:,} rejected"

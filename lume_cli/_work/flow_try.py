@@ -1,6 +1,7 @@
 """A flow run on a sample in a server of its own: nothing is frozen, published or kept. The work of `flow try`."""
 
 import json
+import re
 import tomllib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ from attrs import frozen
 
 import lume_local
 from lume_async import Client, LumeRun
-from lume_cli._output import exit_codes, try_view
+from lume_cli._output import exit_codes, run_view, try_view
 from lume_cli._session import Session
 from lume_cli._work import flow_check, toml_text
 from lume_cli._work.dry_rows import dry_rejects
@@ -31,6 +32,7 @@ class Result:
 
     Attributes:
         ref: the flow version as the file has it.
+        tried: the name under which it was run.
         run: the finished run.
         clean: the first clean rows.
         rejected: the first rejected rows, with `_lume_row` and `_lume_reasons`.
@@ -38,10 +40,17 @@ class Result:
     """
 
     ref: str
+    tried: str
     run: LumeRun
     clean: list[dict[str, Any]]
     rejected: list[dict[str, Any]]
     over: float | None
+
+    @property
+    def failure(self) -> str | None:
+        """Why the run failed, in which the flow is called as in its file."""
+        message = run_view.failure(self.run)
+        return message and re.sub(rf"{re.escape(self.tried)}\b", self.ref, message)
 
 
 class Bench:
@@ -69,6 +78,7 @@ class Bench:
         share = metrics.rows_rejected / metrics.rows_read if metrics.rows_read else 0.0
         return Result(
             ref=f"{definition['flow']}:{definition['version']}",
+            tried=tried,
             run=run,
             clean=list(islice(_rows(run.mapped_location), limit)),
             rejected=rejected,
@@ -156,7 +166,7 @@ class Trial:
         if data.format != "table":
             data.document(_to_dict(result, self._shown))
             return
-        lines = try_view.counts(result.ref, self._shown, run, result.over)
+        lines = try_view.counts(result.ref, self._shown, run, result.failure, result.over)
         shown = try_view.rows(result.clean, result.rejected, data.width)
         data.prose("\n".join(lines))
         data.text("\n".join([*([""] if shown else []), *shown]))
@@ -180,7 +190,7 @@ def _to_dict(result: Result, sample: str) -> dict[str, Any]:
         "flow_version": result.ref,
         "sample": sample,
         "status": str(result.run.status),
-        "error_message": result.run.error_message,
+        "error_message": result.failure,
         "rows_read": metrics.rows_read,
         "rows_clean": metrics.rows_mapped,
         "rows_rejected": metrics.rows_rejected,

@@ -7,6 +7,8 @@ from typing import Any
 from lume_local._flow.definition import RESERVED
 from lume_local._worker.sources.source import SourceError
 
+_NEW = " (in a new flow version if this one is registered)"
+
 
 def visible_columns(flow: dict[str, Any], names: list[str], shown: str) -> dict[str, int]:
     """Which columns the flow's expressions see, by the names they use."""
@@ -39,16 +41,20 @@ def column_trouble(
         return f"the header of {shown} names {name!r} {found} times; {flow['ref']} reads it ({place}): rename one"
     spelled = {one.lower(): one for one in names}
     if delim := other_delimiter(flow, names):
+        if names[0].lower().lstrip(flow["csv"]["quote"] + "'\"").startswith(RESERVED):
+            own = flow["csv"]["delim"]
+            advice = f"save these mended rejects with {own!r}, which the flow reads, then submit them again"
+        else:
+            advice = f"say csv.delim = {json.dumps(delim)} in [source]{_NEW}, then run it again"
         return (
             f"{shown} has no column {name!r}, which {flow['ref']} reads ({place}): its header is one column, "
-            f"{listed}. It looks like the delimiter is {delim!r}: register a new flow version that says csv.delim = "
-            f"{json.dumps(delim)} in [source], then submit the run again"
+            f"{listed}. It looks like the delimiter is {delim!r}: {advice}"
         )
     near = difflib.get_close_matches(name.lower(), spelled, 1, 0.7)
     hint = f" Did you mean {spelled[near[0]]!r}?" if near else ""
     return (
         f"{shown} has no column {name!r}, which {flow['ref']} reads ({place}). Found: {listed}.{hint} "
-        "Mend the header or register a new flow version, then submit the run again"
+        f"Mend the header or the flow{_NEW}, then run it again"
     )
 
 

@@ -52,6 +52,13 @@ def test_rows_that_are_all_rejected_are_shown(lone: Shell, folder: Path) -> None
     assert (len(found["clean"]), len(found["rejected"])) == (0, 2)
 
 
+def test_a_failure_calls_the_flow_as_its_file_does(lone: Shell, folder: Path) -> None:
+    (folder / "people.csv").write_text("id;Email;Age\n1;a@example.org;1\n")
+    done = trying(lone)
+    assert (done.code, "which people:v1 reads" in done.out, "try-1" in done.out) == (3, True, False), done.out
+    assert 'csv.delim = ";" in [source] (in a new flow version if this one is registered)' in done.out
+
+
 def test_the_version_may_be_changed_after_it(lone: Shell, folder: Path) -> None:
     first = trying(lone)
     (folder / "people.toml").write_text(PEOPLE.replace("required = true", "required = false"))
