@@ -1,4 +1,7 @@
-"""The file in which `lume serve` keeps its URL and key, so that the other commands find it: `.lume/server.json`."""
+"""The file in which `lume serve` keeps its URL and key, so that the other commands find it.
+
+It is `.lume/state/server.json`: no run reads or writes what lies in the state of a server.
+"""
 
 import json
 import os
@@ -9,6 +12,7 @@ from urllib.parse import urlsplit
 from attrs import field, frozen
 
 FOLDER = ".lume"
+STATE = "state"
 NAME = "server.json"
 
 
@@ -36,7 +40,7 @@ def nearest(start: Path) -> ServerFile | None:
 
 def read(data: Path) -> ServerFile | None:
     """The file of a data folder; None if there is none, or if somebody else could have written it."""
-    path = data / NAME
+    path = data / STATE / NAME
     try:
         about = path.lstat()
         if not stat.S_ISREG(about.st_mode) or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -52,7 +56,9 @@ def read(data: Path) -> ServerFile | None:
 
 def write(data: Path, base_url: str, api_key: str) -> Path:
     """Write the file, readable by its owner only, and at once or not at all. Raises OSError."""
-    path, draft = data / NAME, data / f".{NAME}.{os.getpid()}"
+    folder = data / STATE
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path, draft = folder / NAME, folder / f".{NAME}.{os.getpid()}"
     text = json.dumps({"base_url": base_url, "api_key": api_key}, indent=2) + "\n"
     draft.unlink(missing_ok=True)
     try:

@@ -86,7 +86,7 @@ class Settings:
             raise ConfigurationError(f"uploads_quota must be at least 0, not {uploads_quota}")
         return cls(
             flows=None if flows is None else Path(flows),
-            places=_places(roots, data),
+            places=_places(roots, data, () if keys is None else (Path(keys),)),
             host=host,
             port=port,
             api_key=_checked_key(api_key),
@@ -115,14 +115,14 @@ def _names(console_hosts: Iterable[str]) -> tuple[str, ...]:
     return names
 
 
-def _places(roots: Sequence[AnyPath] | None, data: AnyPath) -> Roots:
+def _places(roots: Sequence[AnyPath] | None, data: AnyPath, private: tuple[Path, ...]) -> Roots:
     home = Path(data)
     given = (Path.cwd(), home) if roots is None else tuple(roots)
     if not given:
         raise ConfigurationError("roots is empty: name the folders that source files lie in")
     urls = [str(root) for root in given if is_store_url(str(root))]
     folders = tuple(Path(root) for root in given if not is_store_url(str(root)))
-    return Roots.of(folders or (home,), home, tuple(_checked_store(url) for url in urls))
+    return Roots.of(folders or (home,), home, tuple(_checked_store(url) for url in urls), private)
 
 
 def _checked_store(url: str) -> str:

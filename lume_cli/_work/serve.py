@@ -79,8 +79,9 @@ def _print_url(session: Session, server: "lume_local.Server") -> None:
 
 
 def _print_use(session: Session, server: "lume_local.Server", file: Path, key_env: str | None) -> None:
-    if file.parent.name == _server_file.FOLDER:
-        found = f"Commands find it from {file.parent.absolute().parent} and below; elsewhere:"
+    data = file.parents[1]
+    if data.name == _server_file.FOLDER:
+        found = f"Commands find it from {data.absolute().parent} and below; elsewhere:"
     else:
         found = "In another shell:"
     key = f'"${key_env}"  # set {key_env} there as well' if key_env else server.api_key

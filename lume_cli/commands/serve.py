@@ -157,7 +157,7 @@ _console = click.option(
 def command(options: Options, /, *, key_env: str | None, log_format: Any, **settings: Any) -> None:
     """Run an embedded Lume server until Ctrl-C; print its URL, and how to use it on stderr.
 
-    URL and key are kept in the data folder (server.json, readable by you only). With the default .lume,
+    URL and key are kept in the data folder (state/server.json, readable by you only). With the default .lume,
     other commands find the server from the same folder and below it.
 
     \b

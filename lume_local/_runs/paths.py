@@ -28,6 +28,7 @@ class Roots:
         state: the part of the data folder that is the server's own: neither sources nor targets.
         uploads: the part of the data folder where uploads lie: no targets.
         stores: URLs of object stores below which sources and targets may lie (see `store_roots`).
+        private: files outside of the state that are the server's own: neither sources nor targets.
     """
 
     folders: tuple[Path, ...]
@@ -35,21 +36,26 @@ class Roots:
     state: Path
     uploads: Path
     stores: tuple[str, ...] = ()
+    private: tuple[Path, ...] = ()
 
     @classmethod
-    def of(cls, roots: tuple[Path, ...], data: Path, stores: tuple[str, ...] = ()) -> "Roots":
+    def of(
+        cls,
+        roots: tuple[Path, ...],
+        data: Path,
+        stores: tuple[str, ...] = (),
+        private: tuple[Path, ...] = (),
+    ) -> "Roots":
         """The roots with all symbolic links followed once, here."""
         real = tuple(Path(os.path.realpath(root)) for root in roots)
         home = Path(os.path.realpath(data))
-        return cls(real, home, home / "state", home / "uploads", stores)
+        own = tuple(path.absolute() for path in private)  # such a link may point elsewhere later
+        return cls(real, home, home / "state", home / "uploads", stores, own)
 
     def source(self, text: str) -> Path:
         """The file that a source path means; it need not exist. Raises `PathRefused`."""
         folders = (self.uploads,) if text.startswith(UPLOAD) else self.folders
-        path = self._below(self.located(text), text, folders, "source")
-        if path.is_relative_to(self.state):
-            raise PathRefused(f"{text!r} is the server's own state")
-        return path
+        return self._below(self.located(text), text, folders, "source")
 
     def located(self, text: str) -> Path:
         """The absolute path that a source path spells: two spellings of one file give one path."""
@@ -89,10 +95,8 @@ class Roots:
         path = self._below(
             Path(os.path.normpath(self.folders[0] / text)), text, (*self.folders, self.data), "target"
         )
-        if path.is_relative_to(self.state) or path.is_relative_to(self.uploads):
-            raise PathRefused(
-                f"the target {text!r} lies in the server's own state or uploads: choose another place"
-            )
+        if _is_in(path, self.uploads):
+            raise PathRefused(f"the target {text!r} lies among the uploads: choose another place")
         return path
 
     def _below(self, path: Path, shown: str, folders: tuple[Path, ...], kind: str) -> Path:
@@ -102,7 +106,28 @@ class Roots:
             raise PathRefused(
                 f"the {kind} {shown!r} lies outside of the folders that this server may use: {listed}"
             )
+        if any(_is_in(real, own) for own in (self.state, *self.private)):
+            raise PathRefused(f"the {kind} {shown!r} is the server's own state or keys: choose another place")
         return real
+
+
+def _is_in(path: Path, place: Path) -> bool:
+    """Whether a real path is that file or folder or lies in it, by whatever name.
+
+    Names alone don't tell: upper case may be lower case, and a file or a mount may have a second name.
+    """
+    if path.is_relative_to(os.path.realpath(place)):
+        return True
+    same = _identity(place)
+    return same is not None and any(_identity(part) == same for part in (path, *path.parents))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 def filled(template: str, values: dict[str, str]) -> str:

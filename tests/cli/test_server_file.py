@@ -93,7 +93,7 @@ def test_another_start_has_the_same_port_and_key(lone: Shell, home: Path) -> Non
     stop(second)
     assert first.out == second.out
     assert without_link(first.err) == without_link(second.err)
-    file = home / ".lume" / "server.json"
+    file = home / ".lume/state/server.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert json.loads(file.read_text())["base_url"] == first.out.strip()
 
@@ -132,7 +132,7 @@ def test_options_win(lone: Shell, home: Path) -> None:
     started = serving(lone, "--port", str(port), "--key-env", "MINE", MINE="mine-1")
     stop(started)
     assert started.out.strip() == f"http://127.0.0.1:{port}"
-    assert json.loads((home / ".lume" / "server.json").read_text())["api_key"] == "mine-1"
+    assert json.loads((home / ".lume/state/server.json").read_text())["api_key"] == "mine-1"
 
 
 def test_a_port_that_is_taken_by_another_is_not_waited_for(lone: Shell) -> None:

@@ -63,6 +63,15 @@ async def test_what_each_role_may_do(
         assert [run.source_path async for run in client.list_runs()] == ["people.csv"] * (submits == 201)
 
 
+async def test_no_role_reads_the_keys_of_others(server: lume_local.Server) -> None:
+    wire = Wire(server.base_url, "submit")
+    async with wire.session:
+        for place in (".lume/state/server.json", ".lume/state/runs.sqlite", "keys.toml"):
+            body = {"flow_version": "people:v1", "source_path": place, "dry_run": True}
+            answer = await wire.ask("POST", "/v1/runs", json=body)
+            assert (answer.status, answer.kind) == (422, "source-not-allowed"), answer.document
+
+
 async def test_the_client_says_what_is_missing(server: lume_local.Server) -> None:
     async with lume.Client("read", base_url=server.base_url) as client:
         with pytest.raises(lume.AuthenticationError, match="needs a key with the role submit") as caught:

@@ -1,6 +1,8 @@
 """Which files may be touched: nothing outside of the roots, however it is spelled."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,12 +79,58 @@ def test_sources_outside_are_refused(roots: Roots, tmp_path: Path, path: str) ->
         roots.source(path.format(home=tmp_path))
 
 
-def test_the_servers_own_state_is_neither_source_nor_target(tmp_path: Path) -> None:
-    roots = Roots.of((tmp_path,), tmp_path / "data")
-    with pytest.raises(PathRefused, match="own state"):
-        roots.source("data/state/runs.sqlite")
-    with pytest.raises(PathRefused, match="own state"):
-        roots.target("data/state/x.csv", {})
+@pytest.fixture
+def cwd(tmp_path: Path) -> Roots:
+    """What `lume serve --keys keys.toml` has: the data folder lies in a root, and the keys beside it."""
+    for name in (".lume/state", ".lume/uploads", "more"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "keys.toml").write_text("")
+    (tmp_path / "more/state").symlink_to(tmp_path / ".lume/state")
+    (tmp_path / "more/keys").symlink_to(tmp_path / "keys.toml")
+    (tmp_path / "more/linked").hardlink_to(tmp_path / "keys.toml")
+    (tmp_path / ".lume/lume").symlink_to("..")
+    return Roots.of((tmp_path, tmp_path / ".lume"), tmp_path / ".lume", private=(tmp_path / "keys.toml",))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ".lume/state/server.json",
+        ".lume/state/runs.sqlite",
+        ".lume/./state//not_there",
+        ".lume/state",
+        "{home}/.lume/state/server.json",
+        "file://{home}/.lume/%73tate/server.json",
+        ".lume/lume/.lume/state/server.json",
+        "more/state/server.json",
+        "keys.toml",
+        "more/keys",
+        "more/linked",
+    ],
+)
+def test_what_is_the_servers_own_is_neither_source_nor_target(cwd: Roots, tmp_path: Path, path: str) -> None:
+    path = path.format(home=tmp_path)
+    with pytest.raises(PathRefused, match="server's own"):
+        cwd.source(path)
+    with pytest.raises(PathRefused, match="server's own"):
+        cwd.target(path, {})
+
+
+def test_another_name_of_a_folder_is_the_same_folder(cwd: Roots, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on file systems where upper case is lower case, or where a folder is mounted twice."""
+    real = os.stat
+
+    def stat(path: Path, **options: Any) -> os.stat_result:
+        return real(str(path).replace("STATE", "state"), **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    with pytest.raises(PathRefused, match="server's own"):
+        cwd.source(".lume/STATE/server.json")
+
+
+def test_outputs_in_the_data_folder_may_be_sources(cwd: Roots, tmp_path: Path) -> None:
+    assert cwd.source(".lume/out/m.csv") == tmp_path / ".lume/out/m.csv"
+    assert cwd.target(".lume/out/keys.toml", {}) == tmp_path / ".lume/out/keys.toml"
 
 
 def test_targets(roots: Roots, tmp_path: Path) -> None:
