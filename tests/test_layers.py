@@ -82,8 +82,8 @@ WINGS = {
 
 ROWS = {
     "_base": (
-        "batched clock default_client deflate duration extras html immortal lazy loop magic public secret tasks"
-        " threads version | backoff"
+        "batched clock default_client deflate duration extras html immortal lazy loop magic public secret served"
+        " tasks threads version | backoff"
     ),
     "_wire": (
         "flow_models headers retry withhold | call | answers | endpoints lost_answers"

@@ -13,6 +13,7 @@ from attrs import field, frozen
 
 from lume_async._base.duration import Duration, seconds
 from lume_async._base.secret import Secret, veiled
+from lume_async._base.served import served_here
 from lume_async._base.version import __version__
 from lume_async.errors import ConfigurationError
 
@@ -112,8 +113,7 @@ def _base_url(argument: str | None, variables: Variables) -> str:
     text = variables("LUME_BASE_URL") if argument is None else argument
     if not text:
         raise ConfigurationError(
-            "no base URL, and there is no default: pass base_url=... or set LUME_BASE_URL; "
-            "`lume_local.serve()` starts a server on this machine"
+            "no base URL, and there is no default: pass base_url=... or set LUME_BASE_URL; " + _server_here()
         )
     text = text.strip() if isinstance(text, str) else ""
     try:
@@ -126,6 +126,17 @@ def _base_url(argument: str | None, variables: Variables) -> str:
     if any(mark in text for mark in "@?#"):
         raise ConfigurationError(f"{source} must not contain a user name, password, query or fragment")
     return text.rstrip("/")
+
+
+def _server_here() -> str:
+    """Where a server of this machine is to be had."""
+    file = served_here()
+    if file is None:
+        return "`lume_local.serve()` starts a server on this machine"
+    return (
+        f"`lume serve` wrote base_url and api_key of its server to {file}: export them as LUME_BASE_URL and "
+        "LUME_API_KEY, or pass both to init()"
+    )
 
 
 def _request_timeout(argument: Duration | None, variables: Variables) -> float:

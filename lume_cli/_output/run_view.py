@@ -121,6 +121,12 @@ def ending(run: LumeRun) -> str:
     return f"run {short(run.id)} {run.status}{lasted}: {failure(run)}"
 
 
+def next_step(run: LumeRun) -> str | None:
+    """The command for what a finished run leaves to be done."""
+    rejected = run.has_output and run.metadata.metrics.rows_rejected
+    return f"  next: `lume rejects {short(run.id)}` lists the rejected rows" if rejected else None
+
+
 def locations(run: LumeRun) -> list[tuple[str, str]]:
     """Where the run's output is."""
     places = (("mapped", run.mapped_location), ("rejects", run.rejects_location))

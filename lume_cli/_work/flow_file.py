@@ -69,7 +69,7 @@ def _column(target: str, column: Column) -> list[str]:
         lines.append(f"sql = {_literal(expression)}" + (f"  # {column.about}" if column.about else ""))
     elif column.spaces:
         lines.append(
-            f"sql = {_literal(f'''nullif(trim({_quoted(column.source)}), '')''')}  # values are padded with spaces"
+            f"sql = {_literal(f'''nullif(trim({_quoted(column.source)}), '')''')}  # some are padded with spaces"
         )
     elif target != column.source:
         lines.append(f"sql = {_literal(_quoted(column.source))}")

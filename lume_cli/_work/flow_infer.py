@@ -31,7 +31,7 @@ class Column:
         type: the JSON Schema type.
         format: its format, if it has one.
         sql_type: the SQL type, if it isn't the default one.
-        spaces: whether values are padded with spaces.
+        spaces: whether values are padded with spaces; those with line ends, which a stray quote makes, don't count.
         required: whether no value is empty.
         unique: whether all values are distinct.
         sql: an expression with `{column}` that reads the values, where a plain column would not do.
@@ -43,7 +43,7 @@ class Column:
     def __init__(self, source: str, values: Sequence[str]) -> None:
         self.source = source
         filled = [value.strip() for value in values if value.strip()]
-        self.spaces = any(value != value.strip() for value in values)
+        self.spaces = any(value != value.strip() for value in values if not {"\n", "\r"} & {*value})
         self.required = bool(filled) and len(filled) == len(values)
         self.unique = self.required and len(filled) > 1 and len(set(filled)) == len(filled)
         self.type, self.format, self.sql_type, self.misfits = _kind(filled)

@@ -85,3 +85,5 @@ async def follow(
     session.say.note(run_view.ending(run))
     for name, place in run_view.locations(run):
         session.say.note(f"  {name}: {place}")
+    if step := run_view.next_step(run):
+        session.say.note(step)

@@ -26,7 +26,8 @@ for _subcommand in (flow_versions.list_, flow_versions.register, flow_versions.d
 def check(options: Options, *, files: tuple[Path, ...]) -> None:
     """Check each flow FILE as the embedded server does, and report every mistake with its line.
 
-    For a folder, every *.toml in it is checked.
+    For a folder, every *.toml in it is checked. Whether a source has the columns that a flow reads, only
+    `lume flow try` and a run can tell.
 
     \b
     lume flow check flows

@@ -79,6 +79,12 @@ def test_nothing_has_to_be_exported(lone: Shell, home: Path) -> None:
     lone.folder = home / "below" / "deeper"
     done = lone.lume("run", "people:v1", "people.csv", "--wait")
     assert (done.code, "SUCCEEDED" in done.err) == (0, True), done.err
+    assert "next:" not in done.err
+    (home / "mixed.csv").write_text(PEOPLE_CSV + "x,no email,5\n")
+    mixed = lone.lume("run", "people:v1", "mixed.csv", "--wait")
+    step = re.search(r"next: `(lume rejects \w+)`", mixed.err)
+    assert step is not None, mixed.err
+    assert "no email" in lone.lume(*step[1].split()[1:]).out
     stop(started)
     away = lone.lume("list")
     assert (away.code, started.out.strip() in away.err) == (1, True)

@@ -86,6 +86,25 @@ def test_a_function_may_give_the_key() -> None:
     assert chosen({}, api_key=give, base_url=URL).api_key is give
 
 
+@pytest.fixture(autouse=True)
+def no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_without_a_url_the_file_of_a_server_is_named_but_not_used(tmp_path: Path) -> None:
+    (tmp_path / ".lume").mkdir()
+    file = tmp_path / ".lume" / "server.json"
+    file.write_text(f'{{"base_url": "{URL}", "api_key": "{CANARY}"}}')
+    with pytest.raises(ConfigurationError) as refused:
+        chosen({})
+    said = str(refused.value)
+    assert (
+        f"`lume serve` wrote base_url and api_key of its server to {file}: export them as LUME_BASE_URL"
+        in said
+    )
+    assert CANARY not in said
+
+
 @pytest.mark.parametrize(
     ("environment", "arguments", "said"),
     [

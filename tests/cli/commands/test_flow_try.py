@@ -42,6 +42,16 @@ def test_json_has_the_rows(lone: Shell, folder: Path) -> None:
     assert found["rejected"][0]["_lume_reasons"]
 
 
+def test_amounts_keep_their_digits(lone: Shell, folder: Path) -> None:
+    column = '[columns.price]\ntype = "number"\nsql_type = "DECIMAL(18,2)"\n'
+    (folder / "people.toml").write_text(f'flow = "people"\nversion = "v1"\n{column}')
+    (folder / "people.csv").write_text("price\n1234.5\n2500\n")
+    shown = trying(lone)
+    assert shown.out.split() == [*shown.out.split()[:-4], "CLEAN", "price", "1234.50", "2500.00"]
+    found = json.loads(trying(lone, "-o", "json").out)
+    assert [row["price"] for row in found["clean"]] == [1234.5, 2500.0]
+
+
 def test_rows_that_are_all_rejected_are_shown(lone: Shell, folder: Path) -> None:
     (folder / "people.csv").write_text("id,Email,Age\nx,a@example.org,1\ny,b@example.org,2\nz\n")
     done = trying(lone, "--limit", "2")

@@ -49,6 +49,14 @@ def test_what_could_be_a_delimiter_is_asked_about_and_may_be_given(tmp_path: Pat
     assert (refused.exit_code, "one ASCII character" in refused.stderr) == (2, True)
 
 
+def test_a_stray_quote_is_not_taken_for_spaces(tmp_path: Path) -> None:
+    sample = tmp_path / "a.csv"
+    sample.write_text('a,b\n1,x\n2,"y\n3,z\n"\n')
+    assert "trim" not in init(sample).stdout
+    sample.write_text("a,b\n1, x\n2,y\n")
+    assert "# some are padded with spaces" in init(sample).stdout
+
+
 @pytest.mark.parametrize(
     ("content", "what"),
     [
