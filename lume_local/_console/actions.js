@@ -3,6 +3,7 @@
 import { newKey, path, post, put } from "./api.js";
 import { el, newId } from "./dom.js";
 import { shortId } from "./format.js";
+import { checksum, holder, refuseOthers } from "./mended.js";
 import { notice } from "./parts.js";
 import { isActive } from "./status.js";
 
@@ -94,6 +95,14 @@ function sendMended(run) {
 
 async function mended(run, file) {
   if (!file) throw new Error("Choose the file with the mended rejects first.");
+  await refuseOthers(file);
+  const content = await checksum(file);
+  const held = content && (await holder(run, content));
+  if (held) {
+    notice(`Run ${shortId(held.id)} has this content already: nothing was submitted.`);
+    location.hash = `#/runs/${held.id}`;
+    return;
+  }
   const ending = /\.[A-Za-z0-9]{1,10}$/.exec(file.name)?.[0] ?? "";
   const name = `mended-${shortId(run.id)}-${newKey().slice(0, 8)}${ending}`;
   const sent = await put(`${path("uploads", name)}?flow_version=${encodeURIComponent(run.flow_version)}`, file, {
@@ -103,7 +112,7 @@ async function mended(run, file) {
   await submit({
     flow_version: run.flow_version,
     source_path: sent.source_path,
-    run_metadata: { ...run.run_metadata, resubmit_of: run.id },
+    run_metadata: { ...run.run_metadata, resubmit_of: run.id, ...(content && { resubmit_sha256: content }) },
   });
 }
 

@@ -1,5 +1,6 @@
 """One run: what is shown of it, and everything that a person can do with it."""
 
+import hashlib
 import http.server
 import itertools
 import json
@@ -166,10 +167,37 @@ def test_outputs_are_downloaded_and_mended_rejects_sent(page: Any, site: Site, t
     expect(page.locator(".badge")).to_have_text("Succeeded")
     page.wait_for_url(lambda url: run_id not in url)
     new = site.ask("GET", f"/v1/runs/{shown_run(page)}")
-    assert new["run_metadata"] == {"ticket": "C-3", "resubmit_of": run_id}
+    sha256 = hashlib.sha256(mended.read_bytes()).hexdigest()
+    assert new["run_metadata"] == {"ticket": "C-3", "resubmit_of": run_id, "resubmit_sha256": sha256}
     assert new["metadata"]["metrics"]["rows_mapped"] == 2
     page.locator("dl.details").get_by_role("link", name=run_id.removeprefix("run_")[:8]).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("mend.csv")
+
+
+def test_only_mended_rejects_are_sent_and_only_once(page: Any, site: Site, tmp_path: Path) -> None:
+    run_id = site.run("people:v1", site.write("once.csv", MIXED))
+    rejects = Path(site.ask("GET", f"/v1/runs/{run_id}")["metadata"]["target_locations"]["rejects"])
+    mended = tmp_path / "mended.csv"
+    mended.write_text(rejects.read_text().replace(",x,y,6", ",2,y@z.org,6"))
+
+    def send(file: Path) -> None:
+        open_run(page, run_id)
+        page.get_by_role("button", name="Send mended rejects").click()
+        page.get_by_label("Mended file").set_input_files(file)
+        page.get_by_role("dialog").get_by_role("button", name="Send", exact=True).click()
+
+    source = tmp_path / "source.csv"
+    source.write_text(MIXED)
+    send(source)
+    expect(page.get_by_role("alert").filter(has_text="has no _lume_ columns")).to_be_visible()
+    page.get_by_role("button", name="Back").click()
+    shown = []
+    for _ in range(2):
+        send(mended)
+        page.wait_for_url(lambda url: run_id not in url)
+        shown.append(shown_run(page))
+        site.ended(shown[-1])
+    assert shown[0] == shown[1]
 
 
 def test_outputs_that_were_removed_are_said_to_be(page: Any, site: Site) -> None:
