@@ -34,7 +34,7 @@ class TableTarget:
     Attributes:
         url_env: the environment variable with the URL of the database.
         table: its name, with or without a schema.
-        mode: `append`; `replace_batch`, which takes the place of what the flow has loaded from the same source path;
+        mode: `append`; `replace_batch`, which takes the place of what the flow has loaded from the same source;
             or `upsert`, by `key`.
         key: columns by which a row is told from others.
     """
@@ -61,7 +61,7 @@ def read_table(table: Table) -> TableTarget:
     if mode is None:
         raise FlowError(
             table.at("mode"),
-            'is missing: "append" rows, "replace_batch" (those of the same source path) or "upsert" by a key',
+            'is missing: "append" rows, "replace_batch" (those of the same source) or "upsert" by a key',
         )
     key = tuple(table.scalars("key"))
     target = TableTarget(_variable(table), table.text("table", pattern=_TABLE), mode, key)

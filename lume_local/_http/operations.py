@@ -15,7 +15,7 @@ from lume_local._runs.flow_registry import Flows
 from lume_local._runs.health import Health
 from lume_local._runs.paths import PathRefused, Roots
 from lume_local._runs.runner import Runner
-from lume_local._runs.source_files import Wanted
+from lume_local._runs.source_name import source_key
 from lume_local._runs.store import Duplicate, KeyReused, NewRun, Run, Store
 from lume_local._runs.waiters import EVERY_RUN, Hub
 from lume_local._runs.webhook_rules import (
@@ -125,11 +125,10 @@ class Api:
         return Answer(200, dry_run_document(done, [note] if note else []))
 
     def _source_key(self, wanted: requests.Submission) -> str:
-        """One key for all spellings of one file; what a query is given is its own."""
+        """What tells the source from others. Raises `Problem`."""
         source = self._flows.parsed(wanted.flow_version).source
         try:
-            path = wanted.source_path
-            key = path if source.query else Wanted(source.uris, path).key(self._roots)
+            key = source_key(source, wanted.source_path, self._roots)
             return self._flows.source_key(wanted.flow_version, key)
         except PathRefused as error:
             raise Problem("source-not-allowed", f"source_path: {error}", field="source_path") from None

@@ -8,12 +8,14 @@ from attrs import asdict
 
 from lume_local._flow.definition import Flow
 from lume_local._flow.stores import is_store_url
+from lume_local._runs import source_name
 from lume_local._runs.flow_registry import Flows
 from lume_local._runs.headers import Headers
 from lume_local._runs.paths import PathRefused, Roots, filled
 from lume_local._runs.source_files import Wanted
+from lume_local._runs.source_name import SourceName, source_key
 from lume_local._runs.store import Run
-from lume_local._runs.store_roots import below_root, stored
+from lume_local._runs.store_roots import stored
 from lume_local._shared.commit import FILE
 from lume_local._shared.protocol import Execute, Json
 
@@ -32,15 +34,19 @@ class RunPaths:
     async def job(self, run: Run) -> Execute:
         """What its worker is asked for. Raises `PathRefused`, and what compiling its flow raises."""
         flow = self._flows.parsed(run.flow_version)
-        source, source_path = await self._source(run, flow)
+        source, name = await self._source(run, flow)
         values = {
             "data": str(self._roots.data),
             "flow": flow.name,
             "version": flow.version,
             "run_id": run.run_id,
-            "source_path": source_path,
+            "source_path": name.text,
         }
-        mapped, rejects = self._mapped(flow, values), self._file(flow.rejects, values)
+        for template in (flow.mapped, flow.rejects):
+            if isinstance(template, str):
+                name.check(template)
+        batch = source_key(flow.source, run.source_path, self._roots)
+        mapped, rejects = self._mapped(flow, values, batch), self._file(flow.rejects, values)
         for file in source.get("files", ()):
             if file["path"] in (mapped.get("path"), rejects.get("path")):
                 raise PathRefused(f"the target {file['path']!r} is the source itself: choose another place")
@@ -68,15 +74,15 @@ class RunPaths:
         """Remove the run's folder. After a commit this comes last, since the folder proves the commit."""
         shutil.rmtree(self.folder(run.run_id), ignore_errors=True)
 
-    async def _source(self, run: Run, flow: Flow) -> tuple[Json, str]:
-        """Its place, and what `{source_path}` stands for in a target: never absolute, never with `..`."""
+    async def _source(self, run: Run, flow: Flow) -> tuple[Json, SourceName]:
+        """Its place, and what it is called."""
         if query := flow.source.query:
             place = {"kind": "query", **asdict(query), "source_path": run.source_path}
-            return place, run.source_path.lstrip("/")
+            return place, source_name.of_query(run.source_path)
         wanted = Wanted(flow.source.uris, run.source_path)
         if wanted.is_stored:
             urls = wanted.urls(self._roots)
-            return {"kind": "store", "urls": urls}, below_root(self._roots, urls[0])
+            return {"kind": "store", "urls": urls}, source_name.of_urls(self._roots, wanted, urls)
         sources = await run_sync(wanted.files, self._roots)
         shown = str if wanted.is_single else self._roots.relative
         place = {
@@ -84,15 +90,14 @@ class RunPaths:
             "files": [{"path": str(source), "shown": shown(source)} for source in sources],
             "looked_up": wanted.looked_up(self._roots),
         }
-        located = sources[0] if wanted.is_single else self._roots.located(run.source_path)
-        return place, self._roots.relative(located)
+        return place, source_name.of_files(self._roots, wanted, sources)
 
-    def _mapped(self, flow: Flow, values: dict[str, str]) -> Json:
+    def _mapped(self, flow: Flow, values: dict[str, str], batch: str) -> Json:
         if isinstance(flow.mapped, str):
             return self._file(flow.mapped, values)
         columns = [[column.name, column.sql_type] for column in flow.columns]
-        batch = {"flow": flow.name, "source_path": values["source_path"]}
-        return {"kind": "database", **asdict(flow.mapped), "columns": columns, **batch}
+        named = {"flow": flow.name, "source_path": batch}
+        return {"kind": "database", **asdict(flow.mapped), "columns": columns, **named}
 
     def _file(self, template: str, values: dict[str, str]) -> Json:
         if is_store_url(template):

@@ -12,7 +12,7 @@ def stored(roots: Roots, url: str, kind: str) -> str:
         raise PathRefused(f"the {kind} {error}") from None
     if not key or key.endswith("/"):
         raise PathRefused(f"the {kind} {url!r} names no object: write its whole key")
-    if _root(roots, url) is None:
+    if root_of(roots, url) is None:
         listed = ", ".join(roots.stores) or "none; start it with, say, s3://bucket/folder among its roots"
         raise PathRefused(
             f"the {kind} {url!r} lies outside of the buckets that this server may use: {listed}"
@@ -22,9 +22,10 @@ def stored(roots: Roots, url: str, kind: str) -> str:
 
 def below_root(roots: Roots, url: str) -> str:
     """What of the URL comes after its root: `{source_path}` in a target."""
-    return url.removeprefix(_root(roots, url) or "").lstrip("/")
+    return url.removeprefix(root_of(roots, url) or "").lstrip("/")
 
 
-def _root(roots: Roots, url: str) -> str | None:
+def root_of(roots: Roots, url: str) -> str | None:
+    """The root that the URL lies in."""
     found = [root for root in roots.stores if url.startswith(f"{root}/")]
     return max(found, key=len, default=None)

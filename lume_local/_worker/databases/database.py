@@ -51,7 +51,7 @@ class Load:
         columns: names and SQL types (DuckDB's) of the rows.
         run_id: claims the load: one is done once.
         flow: the name of the flow.
-        source_path: with `flow` it names the batch.
+        source_path: the source's key: with `flow` it names the batch.
     """
 
     url_env: str
