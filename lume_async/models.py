@@ -1,6 +1,7 @@
 """What both APIs return to their users: statuses, metadata, requests, outcomes. Data only, no I/O."""
 
 import json
+import os
 import re
 import string
 from contextlib import suppress
@@ -184,7 +185,10 @@ def _plain_text(_self: object, attribute: Any, value: Any) -> None:
     name: str = attribute.name
     longest = _LONGEST[name]
     if not isinstance(value, str):
-        raise InvalidRequestError(f"{name} must be a string, not {type(value).__name__}")
+        hint = (
+            ": a server may know it by another path; pass str(path)" if isinstance(value, os.PathLike) else ""
+        )
+        raise InvalidRequestError(f"{name} must be a string, not {type(value).__name__}{hint}")
     if not value.strip():
         raise InvalidRequestError(f"{name} is empty; no request was sent")
     if len(value) > longest:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from lume_cli._options import Options, server_or_ids_options
+from lume_cli._options import Options, general_options
 
 _COMMANDS = {
     "run": ("run", "Start a run; print its id."),
@@ -103,7 +103,7 @@ class App(click.Group):
     epilog=_EXIT_CODES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@server_or_ids_options
+@general_options
 @click.version_option(
     None, "--version", package_name="lume-client", prog_name="lume", message="%(prog)s %(version)s"
 )

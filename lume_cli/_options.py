@@ -107,13 +107,15 @@ def _kept(*names: str, **settings: Any) -> Callable[[F], F]:
     return click.option(*names, expose_value=False, callback=_keep, default=None, **settings)
 
 
-def _output(formats: list[str], more: str = "") -> Callable[[F], F]:
+def _output(formats: list[str], more: str = "", taken: list[str] | None = None) -> Callable[[F], F]:
+    """`taken` are parsed, too, without being shown: the command says which other command has them."""
     return stack(
         _kept(
             "-o",
             "--output",
             "output",
-            type=click.Choice(formats),
+            type=click.Choice(taken or formats),
+            metavar=f"[{'|'.join(formats)}]",
             help=f"Format of the data on stdout: a table, one JSON document, or JSON lines{more}.",
         ),
         _kept("--json", "output", flag_value="json", help="Same as -o json."),
@@ -121,9 +123,14 @@ def _output(formats: list[str], more: str = "") -> Callable[[F], F]:
 
 
 output_options = _output(["table", "json", "ndjson"])
-_output_or_ids = _output(
-    ["table", "json", "ndjson", "csv", "ids", "sources"],
+_ALL = ["table", "json", "ndjson", "csv", "ids", "sources"]
+_any_output = _output(
+    _ALL,
     "; CSV (`rejects`), bare run ids (`list`, `run`), source paths (`list`)",
+)
+_output_or_ids = _output(["table", "json", "ndjson", "ids"], ", or bare run ids", _ALL)
+_output_or_sources = _output(
+    ["table", "json", "ndjson", "ids", "sources"], ", bare run ids, or source paths", _ALL
 )
 _output_or_csv = _output(["table", "json", "ndjson", "csv"], ", or CSV")
 
@@ -148,6 +155,9 @@ server_options = stack(_connection_options, output_options, verbose_option)
 rows_options = stack(_connection_options, _output_or_csv, verbose_option)
 server_or_ids_options = stack(_connection_options, _output_or_ids, verbose_option)
 """For the commands that can print bare run ids, for others to read from stdin."""
+list_options = stack(_connection_options, _output_or_sources, verbose_option)
+general_options = stack(_connection_options, _any_output, verbose_option)
+"""Before the command: the command itself refuses a format that it doesn't have."""
 
 wait_options = stack(
     click.option(

@@ -125,6 +125,11 @@ class Iteration(Iterator[T], Generic[S, T]):
         """The iterator itself."""
         return self
 
+    def __repr__(self) -> str:
+        """What it is, and how to get at the items."""
+        what = getattr(self._owner.source, "what", "items")
+        return f"<{what}, fetched as needed: use a for loop or list(...)>"
+
     def __next__(self) -> T:
         """The next item, as soon as there is one."""
         while True:

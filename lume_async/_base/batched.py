@@ -21,9 +21,15 @@ class Batched(AsyncIterator[T]):
 
 
 class Chunked(Batched[T]):
-    """The items of the chunks, in their order; the next chunk is made when all before it were taken."""
+    """The items of the chunks, in their order; the next chunk is made when all before it were taken.
 
-    def __init__(self, chunks: AsyncGenerator[Iterable[T], None]) -> None:
+    Args:
+        chunks: the items.
+        what: they are, for people.
+    """
+
+    def __init__(self, chunks: AsyncGenerator[Iterable[T], None], what: str = "items") -> None:
+        self.what = what
         self._chunks = chunks
         self._ready: deque[T] = deque()
 
@@ -31,6 +37,10 @@ class Chunked(Batched[T]):
         while not self._ready:
             self._ready.extend(await anext(self._chunks))
         return self._ready.popleft()
+
+    def __repr__(self) -> str:
+        """What it is, and how to get at the items."""
+        return f"<{self.what}, fetched as needed: [item async for item in ...]>"
 
     def _take_ready(self, limit: int) -> list[T]:
         return [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]

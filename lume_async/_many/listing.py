@@ -44,7 +44,7 @@ def list_runs(
     }
     if statuses is not None:
         filters["status"] = [str(wanted_status(one)) for one in statuses]
-    return Chunked(_pages(sender, filters, _oldest(sender, since), limit))
+    return Chunked(_pages(sender, filters, _oldest(sender, since), limit), "runs")
 
 
 def _oldest(sender: Sender, since: datetime | Duration | None) -> datetime | None:

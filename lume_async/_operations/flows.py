@@ -59,5 +59,6 @@ class Flows:
             NotSupportedError: raised by the iteration: the server lists no flows.
         """
         return Chunked(
-            pages(self._sender, lambda size, cursor: flow_endpoints.flows(flow, size, cursor), _PAGE)
+            pages(self._sender, lambda size, cursor: flow_endpoints.flows(flow, size, cursor), _PAGE),
+            "flow versions",
         )

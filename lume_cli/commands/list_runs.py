@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from lume_cli._options import Options, Seconds, server_or_ids_options
+from lume_cli._options import Options, Seconds, list_options
 
 if TYPE_CHECKING:
     from lume_cli._session import Session
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option(
     "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Maximum number of runs."
 )
-@server_or_ids_options
+@list_options
 @click.pass_obj
 def command(
     options: Options,

@@ -4,6 +4,7 @@ import math
 import pickle
 import string
 from datetime import UTC, date, datetime
+from pathlib import PurePosixPath
 from typing import Any
 from uuid import uuid4
 
@@ -291,6 +292,10 @@ CANARY = "canary-2718"
         ((f"{CANARY}\ud800", "s"), "flow_version contains a control character"),
         (("f", ""), "source_path is empty"),
         (("f", 5), "source_path must be a string, not int"),
+        (
+            ("f", PurePosixPath(CANARY)),
+            "not PurePosixPath: a server may know it by another path; pass str(path)",
+        ),
         (("f", "s" * 4097), "source_path has 4,097 characters"),
         (("f", f"{CANARY}\r\nx: y"), "source_path contains a control character"),
         (("f", f"../{CANARY}"), "source_path contains a '..' part"),

@@ -194,3 +194,13 @@ def test_a_missing_duckdb_is_named(monkeypatch: pytest.MonkeyPatch, command: lis
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 1
     assert f"error: lume_local needs duckdb: {wanted}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [("run", "[table|json|ndjson|ids]"), ("resubmit", "[table|json|ndjson|ids]"), ("list", "|ids|sources]")],
+)
+def test_the_help_has_the_formats_of_the_command(command: str, shown: str) -> None:
+    text = CliRunner().invoke(app, [command, "--help"]).stdout
+    assert shown in text
+    assert "csv" not in text.partition("--output")[2].partition("--json")[0].lower()

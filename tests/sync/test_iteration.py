@@ -16,8 +16,10 @@ import anyio
 import pytest
 from sync.conftest import tasks
 
+import lume_sync
 from lume_async import ClientClosedError
 from lume_async._base.batched import Batched
+from lume_async.testing import fake_client
 from lume_sync._held import Held
 from lume_sync._iteration import BATCH, Iteration
 from lume_sync._portal import Portal
@@ -80,6 +82,13 @@ def eventually(condition: Any) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.001)
+
+
+def test_it_says_what_it_is(portal: Portal) -> None:
+    assert repr(iterate(portal, Numbers(1))) == "<items, fetched as needed: use a for loop or list(...)>"
+    core, _ = fake_client([])
+    runs = lume_sync.Client._wrap(core).list_runs()
+    assert repr(runs) == "<runs, fetched as needed: use a for loop or list(...)>"
 
 
 def test_all_items_in_order_and_then_the_end(portal: Portal) -> None:

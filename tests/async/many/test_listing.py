@@ -146,3 +146,9 @@ def test_filters_that_make_no_sense_are_refused_at_once(arguments: dict[str, Any
     with pytest.raises(ValueError, match=next(iter(arguments))):
         client.list_runs(**arguments)
     assert not transport.requests
+
+
+def test_it_says_what_it_is() -> None:
+    client, _ = fake_client([])
+    assert repr(client.list_runs()) == "<runs, fetched as needed: [item async for item in ...]>"
+    assert repr(client.list_flows()) == "<flow versions, fetched as needed: [item async for item in ...]>"
