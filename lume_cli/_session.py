@@ -123,11 +123,14 @@ class Session:
             return "interrupted", None
         if self.data.format == "table":
             runs = list(shorts(runs).values())
+        one = len(runs) == 1
+        going = "the run keeps running" if one else f"{len(runs):,} runs keep running"
+        if self.away is not None:
+            going = f"{self.away}, so it is not known whether {'the run' if one else f'{len(runs):,} runs'} still "
+            going += "runs" if one else "run"
         if len(runs) > NAMED:
-            return f"{len(runs):,} runs keep running: wait for the same ones again", None
-        return (
-            "the run keeps running" if len(runs) == 1 else f"{len(runs)} runs keep running"
-        ), self.command("wait", *runs)
+            return f"{going}: wait for the same ones again", None
+        return going, self.command("wait", *runs)
 
 
 def _words(options: Mapping[str, object]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -124,6 +125,19 @@ def test_a_server_that_is_down(shell: Shell, nobody: str, command: str) -> None:
         .splitlines()[-1 if command == "watch" else -2]
         .endswith("the server does not respond (nothing is listening there)")
     )
+
+
+def test_an_interrupt_claims_nothing_about_runs_of_a_server_that_is_away(shell: Shell, nobody: str) -> None:
+    for runs, said in ((["run_1"], "the run still runs"), (["run_1", "run_2"], "2 runs still run")):
+        started = shell.start("--base-url", nobody, "wait", *runs)
+        started.until(lambda it=started: "still trying" in it.err)
+        started.signal(signal.SIGTERM)
+        done = started.end()
+        assert done.code == 143
+        assert (
+            f"so it is not known whether {said}; resume with `lume --base-url {nobody} wait run_1" in done.err
+        )
+        assert "keep" not in done.err
 
 
 @pytest.mark.parametrize("words", [("list",), ("wait", "run_1"), ("watch", "run_1"), ("status", "run_1")])
