@@ -5,6 +5,7 @@ They go through the outbox as webhooks do: written with the change that they rep
 
 import uuid
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 from attrs import field, frozen
@@ -12,6 +13,7 @@ from yarl import URL
 
 from lume_async.errors import ConfigurationError
 from lume_async.models import RunStatus
+from lume_local._flow.stores import NotAStoreUrl, split_store_url
 from lume_local._runs.source_key import places_of
 from lume_local._runs.store import Run
 
@@ -114,7 +116,7 @@ class Lineage:
             },
             "inputs": self._inputs(run, metrics),
             "outputs": [
-                self._dataset(run, place) | {"outputFacets": _output_facets(metrics[_ROWS[part]])}
+                _output(place) | {"outputFacets": _output_facets(metrics[_ROWS[part]])}
                 for part, place in locations.items()
                 if place is not None and part in _ROWS
             ],
@@ -123,20 +125,36 @@ class Lineage:
 
     def _inputs(self, run: Run, metrics: dict[str, Any]) -> list[dict[str, Any]]:
         """Of several files the first one has the counts, which are those of all together."""
-        first, *others = [self._dataset(run, place) for place in places_of(run.source_key)]
+        first, *others = [self._source(run, place) for place in places_of(run.source_key)]
         return [
             first | {"inputFacets": _input_facets(metrics)},
             *(one | {"inputFacets": {}} for one in others),
         ]
 
-    def _dataset(self, run: Run, place: str) -> dict[str, Any]:
-        """A file by its path, an object or a table by its URL without what is secret in it."""
-        if "://" in place:
-            url = URL(place)
-            return {"namespace": str(url.origin()) if url.host else url.scheme, "name": url.path.lstrip("/")}
-        if place.startswith("/"):
-            return {"namespace": "file", "name": place}
-        return {"namespace": self.namespace, "name": f"{run.flow_version}/{place}"}  # what a query was given
+    def _source(self, run: Run, place: str) -> dict[str, Any]:
+        """A file or an object; else what a query was given, which may be any text."""
+        query = {"namespace": self.namespace, "name": f"{run.flow_version}/{place}"}
+        return _file_or_object(place) or query
+
+
+def _output(place: str) -> dict[str, Any]:
+    """A file, an object, or a table by its URL: the worker has made that of parts that hold no secret."""
+    if (found := _file_or_object(place)) is not None:
+        return found
+    url = urlsplit(place)
+    namespace = f"{url.scheme}://{url.netloc}" if url.netloc else url.scheme
+    return {"namespace": namespace, "name": url.path.lstrip("/")}
+
+
+def _file_or_object(place: str) -> dict[str, Any] | None:
+    """A file by its path, an object by its URL, in which nothing is encoded."""
+    if place.startswith("/"):
+        return {"namespace": "file", "name": place}
+    try:
+        scheme, bucket, key = split_store_url(place)
+    except NotAStoreUrl:
+        return None
+    return {"namespace": f"{scheme}://{bucket}", "name": key}
 
 
 def _facet(name: str, **members: Any) -> dict[str, Any]:

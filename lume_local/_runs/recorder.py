@@ -3,6 +3,7 @@
 A temporarily full disk must not lose the end of a run: writing it is retried until it succeeds.
 """
 
+import logging
 import sqlite3
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,8 @@ from lume_local._runs.times import now_text
 from lume_local._runs.waiters import Hub
 from lume_local._runs.webhook_body import event_body
 from lume_local._shared.protocol import Json
+
+_log = logging.getLogger("lume_local")
 
 RETRY = 1.0
 """Seconds between two attempts to write."""
@@ -60,7 +63,7 @@ class Recorder:
         values: dict[str, Any] = {"stages": entered(run.stages, stage, rows, now)}
         if run.started_at is None:
             values["started_at"] = now
-            values["lineage"] = None if self._lineage is None else self._lineage.started(run, now)
+            values["lineage"] = self._event(run_id, lambda lineage: lineage.started(run, now))
         try:
             self._store.update(run_id, stage, **values)
         except sqlite3.Error as error:
@@ -124,9 +127,10 @@ class Recorder:
             run_id,
             status.value,
             event=event_body(run, status.value, now),
-            lineage=None
-            if self._lineage is None
-            else self._lineage.ended(run, status, now, metrics or {}, locations or {}, message),
+            lineage=self._event(
+                run_id,
+                lambda lineage: lineage.ended(run, status, now, metrics or {}, locations or {}, message),
+            ),
             outputs=outputs,
             finished_at=now,
             stages=closed(run.stages, written, now),
@@ -134,3 +138,13 @@ class Recorder:
             metrics=metrics or {},
             target_locations=locations or {},
         )
+
+    def _event(self, run_id: str, make: Callable[[Lineage], bytes]) -> bytes | None:
+        """The event of OpenLineage, if one is wanted. A run ends as it does, whatever becomes of what tells of it."""
+        if self._lineage is None:
+            return None
+        try:
+            return make(self._lineage)
+        except Exception:
+            _log.exception("run %s: no lineage event can be made of it, so none is sent", run_id)
+            return None

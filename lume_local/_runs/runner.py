@@ -62,6 +62,7 @@ class Runner:
         self._max_active = max_active
         self._time_limit = time_limit
         self._active: dict[str, Execution] = {}
+        self._left: set[str] = set()
         self._more = anyio.Event()
         self._closing = False
         self._recovered = anyio.Event()
@@ -126,12 +127,18 @@ class Runner:
 
     async def _recover(self) -> None:
         for run in self._store.unfinished():
-            folder = self._paths.folder(run.run_id)
-            await wait_until_free(folder / "lock")
-            # A power cut may have taken the stages of a run, never its commit.
-            if run.status != RunStatus.CREATED or committed(folder) is not None:
-                await settle(run, _STOPPED, self._recorder, self._paths, self._pool)
+            try:
+                await self._recover_run(run)
+            except Exception as error:
+                await self._crash(run.run_id, error)
         await run_sync(lambda: shutil.rmtree(self._paths.folders, ignore_errors=True))
+
+    async def _recover_run(self, run: Run) -> None:
+        folder = self._paths.folder(run.run_id)
+        await wait_until_free(folder / "lock")
+        # A power cut may have taken the stages of a run, never its commit.
+        if run.status != RunStatus.CREATED or committed(folder) is not None:
+            await settle(run, _STOPPED, self._recorder, self._paths, self._pool)
 
     def _close(self, tasks: TaskGroup) -> None:
         self._closing = True
@@ -166,8 +173,8 @@ class Runner:
                 await self._do(run)
 
     def _next(self) -> Run | None:
-        """The oldest run that waits and that no lane has."""
-        return self._store.oldest_waiting(self._active)
+        """The oldest run that waits and that no lane has, or has had to leave."""
+        return self._store.oldest_waiting({*self._active, *self._left})
 
     async def _do(self, run: Run) -> None:
         execution = Execution(run, self._recorder, self._paths, self._pool, self._time_limit)
@@ -175,11 +182,19 @@ class Runner:
         try:
             await self._carry_out(run, execution)
         except Exception as error:
-            _log.exception("run %s met an error of the server itself", run.run_id)
-            message = f"the server met an error: {why(error)}"
-            await self._recorder.end(run.run_id, RunStatus.CRASHED, message=message)
+            await self._crash(run.run_id, error)
         finally:
             del self._active[run.run_id]
+
+    async def _crash(self, run_id: str, error: Exception) -> None:
+        """End a run that met an error of the server itself. Where not even that can be done, only it is held up."""
+        _log.error("run %s met an error of the server itself", run_id, exc_info=error)
+        try:
+            message = f"the server met an error: {why(error)}"
+            await self._recorder.end(run_id, RunStatus.CRASHED, message=message)
+        except Exception:
+            self._left.add(run_id)
+            _log.exception("run %s can't be ended: it is left to the next start of the server", run_id)
 
     async def _carry_out(self, run: Run, execution: Execution) -> None:
         try:

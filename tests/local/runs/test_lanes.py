@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 from local.servers import serve
@@ -34,6 +35,33 @@ async def test_an_error_of_the_server_itself_ends_the_run_only(
         assert run["status"] == "CRASHED"
         assert "a mistake of the server" in run["metadata"]["error_message"]
         assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
+
+
+async def test_a_run_that_can_not_be_ended_holds_up_no_other_and_no_start(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = Recorder._end
+
+    def broken(self: Recorder, run_id: str, *arguments: Any) -> Any:
+        if run_id == bad:
+            raise ZeroDivisionError("a mistake of the server")
+        return real(self, run_id, *arguments)
+
+    (home / "other.csv").write_text((home / "people.csv").read_text())
+    bad = ""
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "_end", broken)
+        async with serve(home, max_active=1) as wire:
+            with monkeypatch.context() as first:
+                first.setattr(runner.Runner, "_next", lambda self: None)
+                bad = (await wire.submit("people:v1", "people.csv")).document["id"]
+            assert (await wire.run("people:v1", "other.csv"))["status"] == "SUCCEEDED"
+        async with serve(home, max_active=1) as wire:
+            assert (await wire.run("people:v1", "other.csv", force_rerun=True))["status"] == "SUCCEEDED"
+    assert len([line for line in caplog.messages if "left to the next start" in line]) == 2
+    async with serve(home, max_active=1) as wire:
+        ended = await wire.until(bad)
+        assert ended["status"] == "CRASHED"
 
 
 async def test_a_queue_that_can_not_be_read_is_unhealthy_and_read_again(

@@ -1,8 +1,10 @@
 """OpenLineage events of runs, read with the classes of OpenLineage's own client and by nothing of ours."""
 
 import json
+import sqlite3
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from local.servers import serve
 
 import lume_local
 from lume_async.errors import ConfigurationError
+from lume_async.models import RunStatus
 from lume_local._runs import webhook_sender
 from lume_local._runs.lineage import Lineage
 from lume_local._runs.store import NewRun, Store
@@ -23,6 +26,18 @@ from lume_local._runs.store import NewRun, Store
 package("openlineage.client")
 from openlineage.client import event_v2, facet_v2  # noqa: E402
 
+QUERY = """
+flow = "q"
+version = "v1"
+[source]
+format = "sql"
+url_env = "LINEAGE_DB"
+query = "SELECT :source_path AS id"
+[target]
+mapped = "{data}/q/{run_id}.csv"
+rejects = "{data}/q/{run_id}.rejects.csv"
+[columns.id]
+"""
 FACETS = {
     "errorMessage": facet_v2.error_message_run.ErrorMessageRunFacet,
     "jobType": facet_v2.job_type_job.JobTypeJobFacet,
@@ -133,8 +148,11 @@ async def test_a_run_with_rejected_rows(home: Path, marquez: tuple[Backend, Rece
     [
         ("/data/a.csv", "file", "/data/a.csv"),
         ("s3://bucket/in/a.csv", "s3://bucket", "in/a.csv"),
-        ("postgres://user:whisper@db:5432/sales/orders", "postgres://db:5432", "sales/orders"),
         ("2026-01", "lume", "people:v1/2026-01"),
+        ("http://[", "lume", "people:v1/http://["),
+        ("a://b:99999999/c", "lume", "people:v1/a://b:99999999/c"),
+        ("s3://bucket:x/a.csv", "lume", "people:v1/s3://bucket:x/a.csv"),
+        ("gs://bucket/a?b#c.csv", "gs://bucket", "a?b#c.csv"),
     ],
 )
 def test_datasets(store: Store, place: str, namespace: str, name: str) -> None:
@@ -146,6 +164,41 @@ def test_datasets(store: Store, place: str, namespace: str, name: str) -> None:
         {"namespace": namespace, "name": name, "inputFacets": {}},
         {"namespace": "file", "name": "/data/b.csv", "inputFacets": {}},
     ]
+
+
+def test_outputs(store: Store) -> None:
+    run, _ = store.create(NewRun("people:v1", "x", "/x", None, False, None, ""))
+    lineage = Lineage.of("http://m", "lume", None)
+    assert lineage is not None
+    places = {"mapped": "postgresql://db:5432/sales?table=orders", "rejects": "s3://bucket/in/r?#.csv"}
+    metrics = {"rows_read": 1, "rows_mapped": 1, "rows_rejected": 0}
+    for mapped, namespace, name in (
+        (places["mapped"], "postgresql://db:5432", "sales"),
+        ("sqlite:////srv/a.db?table=t", "sqlite", "srv/a.db"),
+        ("/out/m.csv", "file", "/out/m.csv"),
+    ):
+        ended = lineage.ended(run, RunStatus.SUCCEEDED, "", metrics, places | {"mapped": mapped}, None)
+        outputs = [(one["namespace"], one["name"]) for one in json.loads(ended)["outputs"]]
+        assert outputs == [(namespace, name), ("s3://bucket", "in/r?#.csv")]
+
+
+async def test_what_a_query_is_given_may_be_any_text(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(sqlite3.connect(home / "a.db")) as db:
+        db.execute("VACUUM")
+    monkeypatch.setenv("LINEAGE_DB", f"sqlite:///{home}/a.db")
+    (home / "flows/q.v1.toml").write_text(QUERY)
+    async with serve(home, lineage_url="http://127.0.0.1:1/") as wire:
+        for text in ("http://[", "a://b:99999999/c", "s3://", "://"):
+            assert (await wire.run("q:v1", text))["status"] == "SUCCEEDED"
+
+
+async def test_a_run_ends_as_it_does_without_an_event(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Lineage, "_event", lambda *given: 1 / 0)
+    async with serve(home, lineage_url="http://127.0.0.1:1/") as wire:
+        assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
+    assert len([line for line in caplog.messages if "no lineage event can be made" in line]) == 2
 
 
 async def test_runs_that_fail_or_are_cancelled(home: Path, marquez: tuple[Backend, Receiver]) -> None:
