@@ -15,8 +15,8 @@ def require_run(store: Store, run_id: str) -> Run:
     return run
 
 
-def require_output(run: Run, part: str) -> None:
-    """That the run may have rows, be it none. Raises `Problem`."""
+def require_output(store: Store, run: Run, part: str) -> None:
+    """That the run may have rows, be it none, and they are still there. Raises `Problem`."""
     status = RunStatus(run.status)
     if not status.is_terminal:
         raise Problem(
@@ -27,6 +27,14 @@ def require_output(run: Run, part: str) -> None:
     if not status.has_output or part not in run.target_locations:
         raise Problem(
             "no-output", f"run {run.run_id} ended {run.status} and wrote no rows", run_id=run.run_id
+        )
+    if store.outputs.is_gone(run.run_id, part):
+        location = run.target_locations[part]
+        raise Problem(
+            "output-gone",
+            f"{location}: the output was removed when its time was over",
+            run_id=run.run_id,
+            location=location,
         )
 
 

@@ -37,7 +37,7 @@ class Reports:
         run, part = require_run(self._store, ask.path["run_id"]), ask.path["output"]
         if part not in ("mapped", "rejects"):
             raise Problem("not-found", f"a run has the outputs mapped and rejects, not {part[:40]!r}")
-        require_output(run, part)
+        require_output(self._store, run, part)
         location = run.target_locations[part]
         if location is None:
             raise Problem("no-output", f"run {run.run_id} has rejected no row", run_id=run.run_id)

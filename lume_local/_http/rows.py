@@ -46,7 +46,7 @@ class RowsApi:
         owner = _owner(run.run_id, part, reason)
         cursor = query.get("cursor")
         place = None if cursor is None else _place(cursor, owner)
-        require_output(run, part)
+        require_output(self._store, run, part)
         if run.target_locations[part] is None:
             return Answer(200, _EMPTY)
         flow = self._flows.parsed(run.flow_version)

@@ -27,7 +27,11 @@ class Outputs:
         self._db.execute("UPDATE outputs SET identity = '' WHERE run_id = ? AND part = ?", [run_id, part])
 
     def identity(self, run_id: str, part: str) -> str | None:
-        """The identity of an output; None for a run of an older version, which did not note it."""
+        """The identity of an output, empty when it is gone; None for a run of an older version, which noted none."""
         query = "SELECT identity FROM outputs WHERE run_id = ? AND part = ?"
         row = self._db.execute(query, [run_id, part]).fetchone()
         return None if row is None else str(row[0])
+
+    def is_gone(self, run_id: str, part: str) -> bool:
+        """Whether the output was removed. What lies at its place by now may be another run's."""
+        return self.identity(run_id, part) == ""

@@ -114,8 +114,9 @@ async def test_an_output_that_is_another_runs_by_now_stays(home: Path) -> None:
     async with serve(home, keep_output=1e-3, keep_uploads=3600) as wire:
         await sweeps(wire, home)
         assert place.exists()
-        answer = await wire.ask("GET", f"/v1/runs/{first['id']}/outputs/mapped")
-        assert answer.kind == "output-changed"
+        for rows in ("outputs/mapped", "mapped?limit=2"):
+            answer = await wire.ask("GET", f"/v1/runs/{first['id']}/{rows}")
+            assert (answer.status, answer.kind) == (410, "output-gone"), rows
         assert [path.name for path in place.parent.glob(".*old")] == []
 
 
