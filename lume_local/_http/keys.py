@@ -72,6 +72,7 @@ class Keys:
         self.own = self.digest(own)
         self._path = path
         self._state = None if path is None else _state(path)
+        self._trouble = ""
         self._holders = {} if path is None else read_keys(path)
 
     def holder(self, key: bytes) -> Holder | None:
@@ -92,16 +93,22 @@ class Keys:
         return self._holders.get(digest)
 
     def _read_again(self, path: Path) -> None:
-        """Read the file if it has changed. One with a mistake changes nothing, one that is gone revokes all."""
+        """Read the file if it has changed. One that is gone revokes all.
+
+        One that can't be read or has a mistake changes nothing, and is tried with each request until it is read:
+        what is wrong may pass without a trace in the file, such as too many open files.
+        """
         state = _state(path)
         if state == self._state:
             return
-        self._state = state
         try:
             self._holders = {} if state is None else read_keys(path)
         except ConfigurationError as error:
-            _log.error("%s; the keys from before stay valid", error)
+            if str(error) != self._trouble:
+                _log.error("%s; the keys from before stay valid", error)
+            self._trouble = str(error)
         else:
+            self._state, self._trouble = state, ""
             _log.warning("%s was read again: %d keys", path, len(self._holders))
 
 
@@ -139,10 +146,10 @@ def _digest(key: bytes) -> str:
     return hashlib.sha256(key).hexdigest()
 
 
-def _state(path: Path) -> tuple[int, int, int] | None:
-    """Changes with the file; None where there is none."""
+def _state(path: Path) -> tuple[int, ...] | None:
+    """Changes with the file and who may read it; None where there is none."""
     try:
         found = os.stat(path)
     except OSError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -142,6 +142,22 @@ async def test_keys_come_and_go_without_a_restart(
     ]
 
 
+async def test_keys_that_could_not_be_read_are_read_once_they_can(
+    server: lume_local.Server, keys: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unreadable(path: Path, *_: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    keys.write_text(entry("submit"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", unreadable)
+        for _ in range(2):
+            assert await status(server, "read", "GET", "/v1/runs") == 200
+    assert len([line for line in caplog.messages if "Permission denied; the keys from before" in line]) == 1
+    assert await status(server, "read", "GET", "/v1/runs") == 401
+    assert await status(server, "submit", "GET", "/v1/runs") == 200
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
