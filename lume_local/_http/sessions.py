@@ -8,12 +8,15 @@ import secrets
 import time
 from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
-from typing import Any
 
 IDLE_LIMIT = 7 * 86400.0
 """Seconds that a session lives without a request: an open page keeps it alive."""
 _MOST = 100
-"""Links, and sessions: the oldest gives way."""
+"""Links, and sessions, of one owner: the oldest of theirs gives way, and nobody else's."""
+
+_Known = dict[bytes, tuple[float, str]]
+"""By the digest of a secret: when it was last seen, and whose it is."""
+_NOBODY = 0.0, None
 
 
 class Sessions:
@@ -27,22 +30,22 @@ class Sessions:
     def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._cookie = f"lume-{name}"
         self._clock = clock
-        self._tokens: dict[bytes, str] = {}
-        self._sessions: dict[bytes, tuple[float, str]] = {}
+        self._tokens: _Known = {}
+        self._sessions: _Known = {}
 
     def new_token(self, owner: str) -> str:
         """A token that can be traded for a session of that owner, once."""
         token = secrets.token_urlsafe(32)
-        _add(self._tokens, _digest(token), owner)
+        self._add(self._tokens, token, owner)
         return token
 
     def begin(self, token: str) -> str | None:
         """The `Set-Cookie` of a new session for a token; None where the token is wrong or was used."""
-        owner = self._tokens.pop(_digest(token), None)
+        _, owner = self._tokens.pop(_digest(token), _NOBODY)
         if owner is None:
             return None
         value = secrets.token_urlsafe(32)
-        _add(self._sessions, _digest(value), (self._clock(), owner))
+        self._add(self._sessions, value, owner)
         return f"{self._cookie}={value}; Path=/; HttpOnly; SameSite=Strict"
 
     def end(self, cookies: str) -> str:
@@ -53,11 +56,17 @@ class Sessions:
     def owner(self, cookies: str) -> str | None:
         """Whose session the `Cookie` header of a request names, None without one; it lives on from now."""
         digest, now = self._digest_of(cookies), self._clock()
-        seen, owner = self._sessions.pop(digest, (0.0, None))
+        seen, owner = self._sessions.pop(digest, _NOBODY)
         if owner is None or now - seen > IDLE_LIMIT:
             return None
         self._sessions[digest] = now, owner  # the last one, so that the first one is the oldest
         return owner
+
+    def _add(self, known: _Known, secret: str, owner: str) -> None:
+        known[_digest(secret)] = self._clock(), owner
+        same = [digest for digest, (_, other) in known.items() if other == owner]
+        if len(same) > _MOST:
+            del known[same[0]]
 
     def _digest_of(self, cookies: str) -> bytes:
         try:
@@ -69,9 +78,3 @@ class Sessions:
 
 def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
-
-
-def _add(known: dict[bytes, Any], digest: bytes, value: Any) -> None:
-    known[digest] = value
-    if len(known) > _MOST:
-        del known[next(iter(known))]

@@ -74,6 +74,16 @@ def test_memory_is_bounded_and_the_oldest_gives_way() -> None:
     del first
 
 
+def test_nobody_ends_the_sessions_or_links_of_others() -> None:
+    sessions = Sessions("a")
+    mine, token = cookie_of(sessions.begin(sessions.new_token(ME))), sessions.new_token(ME)
+    for _ in range(150):
+        sessions.begin(sessions.new_token("the digest of another key"))
+        sessions.new_token("the digest of another key")
+    assert sessions.owner(mine) == ME
+    assert sessions.begin(token) is not None
+
+
 @pytest.mark.parametrize("cookies", ["", "=", "lume-a", "lume-a=é; x", "a=b;;;", '"', "lume-a=" + "x" * 9000])
 def test_odd_cookies_name_no_session(cookies: str) -> None:
     assert Sessions("a").owner(cookies) is None
