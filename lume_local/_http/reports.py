@@ -45,10 +45,6 @@ class Reports:
             raise Problem(
                 "not-supported", f"the rows lie at {location}, and this server sends local files only"
             )
-        if "://" in location:
-            raise Problem(
-                "not-supported", f"the rows lie at {location}, and this server sends local files only"
-            )
         try:
             path = self._roots.written(location)
         except PathRefused as error:
