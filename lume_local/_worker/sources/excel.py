@@ -3,8 +3,10 @@
 import datetime
 import zipfile
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
+from lume_local._worker.sources.excel_rows import sheet_rows
 from lume_local._worker.sources.names import unknown_columns, visible_columns
 from lume_local._worker.sources.reading import Reading
 from lume_local._worker.sources.rows import RowsFile
@@ -14,22 +16,33 @@ from lume_local._worker.statements import Layout
 _BETWEEN_PAUSES = 1000
 _WHOLE = 1e15
 """Below it every whole number is a number of its own."""
+_TROUBLE = (
+    zipfile.BadZipFile,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    SyntaxError,
+    EOFError,
+)
+"""What openpyxl raises for files that are no workbooks."""
 
 
 def read_excel(reading: Reading) -> Layout:
     """Read the sheet; its first row names the columns, blank rows are skipped. Raises `SourceError`."""
     rows = _rows(reading)
-    header = next(rows, (0, []))[1]
+    number, header = next(rows, (0, []))
+    header = header if number == 1 else []
     names = [("" if cell.value is None else str(cell.value)).strip() for cell in header]
     while names and not names[-1]:
         names.pop()
     if not names:
         raise SourceError(f"{reading.shown} has no header: the first row of its sheet must name the columns")
     visible = visible_columns(reading.flow, names, reading.shown)
-    file = RowsFile(reading.folder / "rows", len(names))
-    for number, cells in rows:
-        _take(reading, file, number, cells, len(names))
-    file.close()
+    with closing(RowsFile(reading.folder / "rows", len(names))) as file:
+        for number, cells in rows:
+            _take(reading, file, number, cells, len(names))
     return Layout(file.reader, tuple(names), visible, unknown=unknown_columns(names, visible))
 
 
@@ -68,14 +81,12 @@ def _rows(reading: Reading) -> Iterator[tuple[int, list[Any]]]:
         _check_size(reading)
         for file, data_only in zip(files, (True, False), strict=True):
             books.append(openpyxl.load_workbook(file, read_only=True, data_only=data_only))
-        sheets = [_sheet(book, reading) for book in books]
-        for sheet in sheets:
-            sheet.reset_dimensions()
-        for number, (values, formulas) in enumerate(zip(*sheets, strict=True), 1):
-            if number % _BETWEEN_PAUSES == 0:
+        sheets = [sheet_rows(_sheet(book, reading), reading.shown) for book in books]
+        for count, ((number, values), (_, formulas)) in enumerate(zip(*sheets, strict=True), 1):
+            if count % _BETWEEN_PAUSES == 0:
                 reading.pause()
             yield number, [_saved(one, other) for one, other in zip(values, formulas, strict=True)]
-    except (zipfile.BadZipFile, KeyError, ValueError, SyntaxError, EOFError) as error:
+    except _TROUBLE as error:
         raise SourceError(
             f"{reading.shown} is not an Excel workbook (.xlsx) that can be read: {error}"
         ) from None
@@ -102,6 +113,8 @@ def _check_size(reading: Reading) -> None:
 
 def _sheet(book: Any, reading: Reading) -> Any:
     name: str = reading.flow["sheet"]
+    if not book.worksheets:
+        raise SourceError(f"{reading.shown} has no sheet with cells")
     if not name:
         return book.worksheets[0]
     if name not in book.sheetnames:
