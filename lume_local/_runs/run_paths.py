@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path
 
-from anyio.to_thread import run_sync
 from attrs import asdict
 
 from lume_local._flow.definition import Flow
@@ -83,7 +82,7 @@ class RunPaths:
         if wanted.is_stored:
             urls = wanted.urls(self._roots)
             return {"kind": "store", "urls": urls}, source_name.of_urls(self._roots, wanted, urls)
-        sources = await run_sync(wanted.files, self._roots)
+        sources = await wanted.find(self._roots)
         shown = str if wanted.is_single else self._roots.relative
         place = {
             "kind": "files",

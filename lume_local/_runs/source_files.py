@@ -3,13 +3,17 @@
 import glob
 import os
 import re
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
+from anyio.to_thread import run_sync
 from attrs import frozen
 
 from lume_local._flow.stores import is_store_url
 from lume_local._runs.paths import UPLOAD, PathRefused, Roots, spelled
 from lume_local._runs.store_roots import stored
+from lume_local._runs.walk import Walk, WalkFailed
 
 MOST_FILES = 1000
 """That one run may read."""
@@ -61,20 +65,28 @@ class Wanted:
         """For messages: from which folder a relative path was taken."""
         return roots.looked_up(self.texts[0]) if self.is_single else ""
 
-    def files(self, roots: Roots) -> list[Path]:
+    async def find(self, roots: Roots) -> list[Path]:
+        """The files, looked for in a thread that ends when this is cancelled. Raises `PathRefused`."""
+        stopped = threading.Event()
+        try:
+            return await run_sync(self.files, roots, stopped.is_set, abandon_on_cancel=True)
+        finally:
+            stopped.set()
+
+    def files(self, roots: Roots, is_stopped: Callable[[], bool] = lambda: False) -> list[Path]:
         """The files, those of a pattern in the order of their names. Raises `PathRefused`."""
         if self.is_single:
             return [roots.source(self.texts[0])]
         patterns, found = self._patterns(), dict[Path, None]()
         for text in self.texts:
-            matches = _matches(roots, patterns[text]) if text in patterns else [text]
+            matches = _matches(roots, patterns[text], text, is_stopped) if text in patterns else [text]
             if not matches:
                 raise PathRefused(
                     f"no file matches {text!r}{roots.looked_up(text)}: put files there, then submit the run again"
                 )
+            _check_number(len(matches))
             found.update(dict.fromkeys(roots.source(match) for match in matches))
-        if len(found) > MOST_FILES:
-            raise PathRefused(f"the source has {len(found):,} files, and a run reads {MOST_FILES:,} at most")
+        _check_number(len(found))
         return list(found)
 
     def _patterns(self) -> dict[str, str]:
@@ -88,11 +100,22 @@ class Wanted:
         }
 
 
+def _check_number(files: int) -> None:
+    if files > MOST_FILES:
+        raise PathRefused(f"the source has {files:,} files, and a run reads {MOST_FILES:,} at most")
+
+
 def _folder(pattern: str) -> str:
     """What a pattern has before its first part with a wildcard: that must be ours before anything is looked for."""
+    return _split(pattern)[0]
+
+
+def _split(pattern: str) -> tuple[str, str]:
+    """The folder that a pattern begins with, and the rest."""
     parts = pattern.split("/")
     fixed = next(n for n, part in enumerate(parts) if glob.has_magic(_ESCAPED.sub("", part)))
-    return _unescaped("/".join(parts[:fixed])) or ("/" if pattern.startswith("/") else ".")
+    folder = _unescaped("/".join(parts[:fixed])) or ("/" if pattern.startswith("/") else ".")
+    return folder, "/".join(parts[fixed:])
 
 
 def _unescaped(text: str) -> str:
@@ -100,9 +123,11 @@ def _unescaped(text: str) -> str:
     return _ESCAPED.sub(r"\1", text)
 
 
-def _matches(roots: Roots, pattern: str) -> list[str]:
-    """The files that match, sorted; folders and hidden files do not. Raises `PathRefused`."""
-    roots.source(_folder(pattern))
-    first = f"{glob.escape(str(roots.folders[0]))}/"
-    whole = pattern if pattern.startswith("/") else first + pattern
-    return sorted(path for path in glob.iglob(whole, recursive=True) if os.path.isfile(path))
+def _matches(roots: Roots, pattern: str, shown: str, is_stopped: Callable[[], bool]) -> list[str]:
+    """The files that match, sorted. Raises `PathRefused`."""
+    folder, rest = _split(pattern)
+    roots.source(folder)
+    try:
+        return Walk(is_stopped).files(os.path.join(roots.folders[0], folder), rest)
+    except WalkFailed as error:
+        raise PathRefused(f"looking for {shown!r}: {error}") from None

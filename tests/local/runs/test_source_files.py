@@ -1,12 +1,17 @@
 """Patterns and lists: which files a run reads, and that none lies outside of the roots."""
 
+import asyncio
 import gzip
+import os
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from local.servers import serve
 
-from lume_local._runs import source_files
+from lume_local._runs import source_files, walk
 from lume_local._runs.paths import PathRefused, Roots
 from lume_local._runs.source_files import Wanted
 
@@ -97,6 +102,68 @@ def test_too_many(roots: Roots, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source_files, "MOST_FILES", 1)
     with pytest.raises(PathRefused, match="the source has 2 files, and a run reads 1 at most"):
         found(roots, ["2024/*.csv"])
+
+
+@pytest.mark.parametrize(
+    ("uri", "names"),
+    [
+        ("2024/**", ["2024/a.csv", "2024/b.csv", "2024/c.txt"]),
+        ("**/**/a.csv", ["2024/a.csv"]),
+        ("2024//.*.csv", ["2024/.d.csv"]),
+        ("*/c/z.csv", ["a*b/c/z.csv"]),
+        ("*/*/*.csv", ["a*b/c/z.csv"]),
+        ("[a]*/**/[z].csv", ["a*b/c/z.csv"]),
+    ],
+)
+def test_patterns_as_glob_has_them(roots: Roots, uri: str, names: list[str]) -> None:
+    assert found(roots, [uri]) == names
+
+
+def test_folders_that_link_up_are_not_gone_through_at_any_depth(roots: Roots) -> None:
+    for name in ("up", "again"):
+        (roots.folders[0] / "2024" / name).symlink_to(".")
+    assert found(roots, ["2024/**/*.csv"]) == ["2024/a.csv", "2024/b.csv"]
+    assert found(roots, ["*/up/a.csv"]) == ["2024/a.csv"], "one that is named is"
+
+
+def test_a_search_is_bounded(roots: Roots, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walk, "MOST_ENTRIES", 3)
+    with pytest.raises(
+        PathRefused, match=r"looking for '\*\*/a.csv': there are more than 3 files and folders"
+    ):
+        found(roots, ["**/a.csv"])
+
+
+def test_a_folder_that_can_not_be_read_is_no_empty_one(roots: Roots, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.scandir
+
+    def scandir(path: str) -> object:
+        if path.endswith("2024"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(PathRefused, match="2024 can't be read: Permission denied"):
+        found(roots, ["**/x.csv"])
+
+
+async def test_a_search_ends_when_it_is_cancelled(roots: Roots, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def endless(self: Wanted, roots: Roots, is_stopped: Callable[[], bool]) -> list[Path]:
+        begun.set()
+        while not is_stopped():
+            time.sleep(0.001)
+        ended.set()
+        return []
+
+    monkeypatch.setattr(Wanted, "files", endless)
+    search = asyncio.create_task(Wanted(("*",), "x").find(roots))
+    assert await asyncio.to_thread(begun.wait, 10)
+    search.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await search
+    assert await asyncio.to_thread(ended.wait, 10)
 
 
 async def test_a_day_as_one_run(home: Path) -> None:

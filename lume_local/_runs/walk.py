@@ -1,0 +1,94 @@
+"""The files that a pattern matches, as `glob` has it, by a walk that always ends.
+
+`**` doesn't go through symbolic links: two of them that lead up make more paths than there is time for.
+"""
+
+import fnmatch
+import glob
+import os
+import re
+from collections.abc import Callable, Iterator
+from itertools import zip_longest
+
+MOST_ENTRIES = 1_000_000
+"""Files and folders that are looked at for one pattern."""
+_ANY_DEPTH = "**"
+
+
+class WalkFailed(Exception):
+    """Not all files could be looked for. The message says why."""
+
+
+class Walk:
+    """One search. Used in a thread, which it ends soon after `is_stopped` says so."""
+
+    def __init__(self, is_stopped: Callable[[], bool]) -> None:
+        self._is_stopped = is_stopped
+        self._seen = 0
+
+    def files(self, folder: str, pattern: str) -> list[str]:
+        """The files below a folder that match, sorted; folders and what is hidden do not. Raises `WalkFailed`."""
+        if pattern.endswith("/"):
+            return []
+        split = list(filter(None, pattern.split("/")))
+        parts = [
+            part for part, after in zip_longest(split, split[1:]) if (part, after) != (_ANY_DEPTH, _ANY_DEPTH)
+        ]
+        if parts[-1] == _ANY_DEPTH:
+            parts.append("*")
+        folders = [folder]
+        for part in parts[:-1]:
+            found = (below for one in folders for below in self._folders(one, part))
+            folders = list(dict.fromkeys(found))
+        return sorted({file for one in folders for file in self._matching(one, parts[-1], os.path.isfile)})
+
+    def _folders(self, folder: str, part: str) -> Iterator[str]:
+        if part == _ANY_DEPTH:
+            return self._all_folders(folder)
+        return self._matching(folder, part, os.path.isdir)
+
+    def _all_folders(self, folder: str) -> Iterator[str]:
+        waiting = [folder]
+        while waiting:
+            one = waiting.pop()
+            yield one
+            waiting += [
+                entry.path
+                for entry in self._entries(one)
+                if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+            ]
+
+    def _matching(self, folder: str, part: str, is_wanted: Callable[[str], bool]) -> Iterator[str]:
+        if not glob.has_magic(part):
+            path = os.path.join(folder, part)
+            return iter([path] if is_wanted(path) else [])
+        matches = re.compile(fnmatch.translate(part)).match
+        with_hidden = part.startswith(".")
+        return (
+            entry.path
+            for entry in self._entries(folder)
+            if matches(entry.name)
+            and (with_hidden or not entry.name.startswith("."))
+            and is_wanted(entry.path)
+        )
+
+    def _entries(self, folder: str) -> Iterator["os.DirEntry[str]"]:
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    self._count()
+                    yield entry
+        except (FileNotFoundError, NotADirectoryError):
+            return  # removed meanwhile
+        except OSError as error:
+            raise WalkFailed(f"the folder {folder} can't be read: {error.strerror or error}") from None
+
+    def _count(self) -> None:
+        self._seen += 1
+        if self._is_stopped():
+            raise WalkFailed("the search for files was stopped")
+        if self._seen > MOST_ENTRIES:
+            raise WalkFailed(
+                f"there are more than {MOST_ENTRIES:,} files and folders to look at: write more of the path before "
+                "its first wildcard"
+            )
