@@ -1,14 +1,13 @@
 """Removes uploads and outputs that have expired, where the operator has set a time for them.
 
-A file that an unfinished run reads stays. An output is removed only if it is still the one that its run wrote: at a
-place that several runs write to, it is another run's by now. Called from the event loop, as submissions are: none
-comes between the question whether a file is used and its end.
+A file that an unfinished run reads stays, and one that is a seed of a flow. An output is removed only if it is still the
+one that its run wrote: at a place that several runs write to, it is another run's by now. Called from the event loop, as
+submissions are: none comes between the question whether a file is used and its end.
 """
 
 import json
 import logging
 import time
-import uuid
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,7 +30,7 @@ class OldFiles:
 
     def remove_uploads(self, keep: float) -> int:
         """Remove some uploads that arrived more than so many seconds ago; how many. Raises OSError."""
-        removed, used = 0, InUse(self._store.active_sources())
+        removed, used = 0, self._used()
         for path in self._roots.uploads.iterdir():
             is_draft = path.name.startswith(".")
             if is_draft or path.stat().st_mtime > time.time() - keep or used.has(str(path)):
@@ -47,17 +46,31 @@ class OldFiles:
     def remove_outputs(self, keep: float) -> int:
         """Settle some outputs of runs that ended more than so many seconds ago; how many. Raises OSError."""
         settled = removed = 0
-        used = InUse(self._store.active_sources())
+        used = self._used()
         for run_id, part, noted, locations in self._store.outputs.written_before(ago_text(keep), _AT_ONCE):
             path = self._place(json.loads(locations).get(part))
             if path is not None and used.has(str(path)):
-                continue
-            removed += path is not None and _remove(path, noted)
+                if _is_noted(path, noted):
+                    continue
+            else:
+                removed += path is not None and _remove(path, noted, run_id)
             self._store.outputs.forget(run_id, part)
             settled += 1
         if removed:
             _log.info("removed %d outputs of runs that ended more than %.0f s ago", removed, keep)
         return settled
+
+    def _used(self) -> InUse:
+        """What unfinished runs read, and the seeds of all flows."""
+        seeds = (seed for flow in self._store.flows() for seed in flow.definition.get("seeds", {}).values())
+        places = (self._seed(seed["path"]) for seed in seeds)
+        return InUse([*self._store.active_sources(), *filter(None, places)])
+
+    def _seed(self, path: str) -> str | None:
+        try:
+            return str(self._roots.source(path))
+        except PathRefused:
+            return None
 
     def _place(self, location: str | None) -> Path | None:
         try:
@@ -66,14 +79,25 @@ class OldFiles:
             return None
 
 
-def _remove(path: Path, noted: str) -> bool:
-    """Remove the file if it is the one that was noted. Raises OSError."""
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.old")
+def _is_noted(path: Path, noted: str) -> bool:
+    """Whether the file is the one that was noted. Raises OSError."""
     try:
-        path.rename(aside)  # first, so that nothing is put in its place between the look and the end
+        return identity(path) == noted
     except FileNotFoundError:
         return False
-    if identity(aside) == noted:
+
+
+def _remove(path: Path, noted: str, run_id: str) -> bool:
+    """Remove the file if it is the one that was noted. Raises OSError."""
+    aside = path.with_name(f".{path.name}.{run_id}.old")
+    if not aside.exists():  # else a kill came between the two steps, and the second is still to be done
+        if not _is_noted(path, noted):
+            return False
+        try:
+            path.rename(aside)  # first, so that nothing is put in its place between the look and the end
+        except FileNotFoundError:
+            return False
+    if _is_noted(aside, noted):
         aside.unlink()
         return True
     with suppress(FileExistsError):

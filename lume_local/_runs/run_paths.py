@@ -46,9 +46,14 @@ class RunPaths:
                 name.check(template)
         batch = source_key(flow.source, run.source_path, self._roots)
         mapped, rejects = self._mapped(flow, values, batch), self._file(flow.rejects, values)
-        for file in source.get("files", ()):
-            if file["path"] in (mapped.get("path"), rejects.get("path")):
-                raise PathRefused(f"the target {file['path']!r} is the source itself: choose another place")
+        seeds = {seed.name: self._seed(seed.path) for seed in flow.seeds}
+        for what, files in (
+            ("the source itself", source.get("files", ())),
+            ("a seed of the flow", seeds.values()),
+        ):
+            for file in files:
+                if file["path"] in (mapped.get("path"), rejects.get("path")):
+                    raise PathRefused(f"the target {file['path']!r} is {what}: choose another place")
         return Execute(
             run_id=run.run_id,
             flow=await self._flows.compiled(run.flow_version),
@@ -58,7 +63,7 @@ class RunPaths:
             rejects=rejects,
             memory_limit=MEMORY_LIMIT,
             threads=THREADS,
-            seeds={seed.name: self._seed(seed.path) for seed in flow.seeds},
+            seeds=seeds,
             header=self._headers.last(run.flow_version) if flow.source.on_unknown_columns == "warn" else None,
         )
 

@@ -14,9 +14,11 @@ from local.wire import Wire
 import lume_local
 from lume_async.errors import ConfigurationError
 from lume_local._runs import retention
+from lume_local._runs.old_files import _remove
 from lume_local._runs.paths import Roots
 from lume_local._runs.source_files import Wanted
 from lume_local._runs.source_key import InUse
+from lume_local._shared.identity import identity
 
 FIXED = PEOPLE.replace('"people"', '"fixed"') + '[target]\nmapped = "{data}/fixed.parquet"\n'
 
@@ -102,6 +104,65 @@ async def test_old_outputs_go_and_their_runs_stay(home: Path) -> None:
         again = await wire.submit("people:v1", "mixed.csv")
         assert (again.status, again.kind) == (409, "already-processed")
     assert not list(places[0].parent.iterdir())
+
+
+SEEDED = (
+    PEOPLE.replace('"people"', '"seeded"')
+    + """
+[seeds]
+rates = { path = "upload://rates.csv", key = "id" }
+known = { path = ".lume/fixed.csv", key = "id" }
+"""
+)
+
+
+async def test_seeds_of_flows_stay(home: Path) -> None:
+    """Whether they are uploads, or what another flow has written."""
+    (home / "flows/fixed.v1.toml").write_text(FIXED.replace(".parquet", ".csv"))
+    (home / "flows/seeded.v1.toml").write_text(SEEDED)
+    (home / ".lume/uploads").mkdir()
+    (home / ".lume/uploads/rates.csv").write_text("id\n1\n")
+    async with serve(home) as wire:
+        await wire.run("fixed:v1", "people.csv")
+    os.utime(home / ".lume/uploads/rates.csv", (0, 0))
+    async with serve(home, keep_output=1e-3, keep_uploads=3600) as wire:
+        await sweeps(wire, home)
+        run = await wire.run("seeded:v1", "people.csv")
+        assert run["status"] == "SUCCEEDED", run["metadata"]["error_message"]
+
+
+def test_a_kill_between_the_two_steps_of_a_removal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next sweep ends it: ours is removed, and another run's is where it was."""
+    path, other = tmp_path / "out.csv", tmp_path / "other.csv"
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def overtaken(mine: Path, to: Path) -> None:
+        os.rename(other, mine)
+        os.rename(mine, to)
+
+    for is_ours in (True, False):
+        path.write_text("1\n")
+        other.write_text("another run's\n")
+        noted = identity(path)
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Path, "unlink", killed)
+            patch.setattr(Path, "hardlink_to", killed)
+            if not is_ours:  # it comes between the look and the rename
+                patch.setattr(Path, "rename", overtaken)
+            _remove(path, noted, "run_1")
+        assert not path.exists()
+        assert _remove(path, noted, "run_1") == is_ours
+        assert path.exists() != is_ours
+        assert list(tmp_path.glob(".*")) == []
+
+
+def test_another_runs_output_is_not_touched_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "out.csv"
+    path.write_text("another run's\n")
+    monkeypatch.delattr(Path, "rename")
+    assert not _remove(path, "1-1", "run_1")
 
 
 async def test_an_output_that_is_another_runs_by_now_stays(home: Path) -> None:

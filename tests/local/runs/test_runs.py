@@ -232,6 +232,17 @@ async def test_a_target_that_may_not_be_written_fails_the_run(wire: Wire, home: 
     assert (home / "people.csv").read_text() == PEOPLE_CSV
 
 
+async def test_a_target_that_is_a_seed_fails_the_run(wire: Wire, home: Path) -> None:
+    (home / "seed.csv").write_text("id\n1\n")
+    seeds = {"known": {"path": "seed.csv", "key": "id"}}
+    flow = people(version="v9", seeds=seeds, target={"mapped": "./seed.csv"})
+    assert (await wire.ask("PUT", "/v1/flows/people/versions/v9", json=flow)).status == 201
+    run = await wire.run("people:v9", "people.csv")
+    assert run["status"] == "FAILED"
+    assert "seed.csv' is a seed of the flow" in run["metadata"]["error_message"]
+    assert (home / "seed.csv").read_text() == "id\n1\n"
+
+
 async def test_a_fixed_target_is_replaced_as_a_whole(wire: Wire, home: Path) -> None:
     flow = people(version="v8", target={"mapped": "latest.csv"})
     await wire.ask("PUT", "/v1/flows/people/versions/v8", json=flow)
