@@ -1,8 +1,8 @@
 """Removes uploads and outputs that have expired, where the operator has set a time for them.
 
-A file that an unfinished run reads stays, and one that is a seed of a flow. An output is removed only if it is still the
-one that its run wrote: at a place that several runs write to, it is another run's by now. Called from the event loop, as
-submissions are: none comes between the question whether a file is used and its end.
+A file that an unfinished run reads stays, and one that is a seed of a flow. An output is removed only if it is still
+the one that its run wrote: at a place that several runs write to, it is another run's by now. Called from the event
+loop, as submissions are: none comes between the question whether a file is used and its end.
 """
 
 import json
