@@ -24,6 +24,9 @@ from lume_local._worker.databases.url import DatabaseUrl
 _PATIENCE = 60.0
 """Seconds that another one's lock is waited for."""
 _AT_ONCE = 500
+_READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
+_REFUSED_BY_THE_FILE = {sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE}
+"""It is open for reading only. R-trees prepare such statements also where they are only read."""
 _LOADS = (
     "CREATE TABLE IF NOT EXISTS _lume_loads (run_id TEXT PRIMARY KEY, flow TEXT NOT NULL, source_path TEXT NOT NULL, "
     "target TEXT NOT NULL, loaded_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)"
@@ -55,6 +58,8 @@ def told(url: DatabaseUrl, what: str) -> Iterator[None]:
         words = str(error)
         if words.startswith("Could not decode to UTF-8"):
             words = "a text in it is not UTF-8: let the query give hex() of it, or CAST it to a BLOB"
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_AUTH:
+            words = "only a SELECT may be sent"
         raise DatabaseTrouble(f"{what}: {words}", may_pass="locked" in words) from None
 
 
@@ -64,6 +69,7 @@ class SqliteQuery:
     def __init__(self, url: DatabaseUrl, query: str, source_path: str) -> None:
         self._url = url
         self._connection = connect(url, "ro")
+        self._connection.set_authorizer(_authorized)
         try:
             with told(url, f"the query can't be run on {url.shown}"):
                 sent, has_parameter = with_parameter(query, "?1")
@@ -85,6 +91,13 @@ class SqliteQuery:
     def close(self) -> None:
         """Give the file back."""
         self._connection.close()
+
+
+def _authorized(action: int, first: str | None, *_: str | None) -> int:
+    """Only what reads: opening the file for reading keeps no statement from writing another one."""
+    is_version = action == sqlite3.SQLITE_PRAGMA and first == "data_version"  # full-text tables ask for it
+    is_allowed = action in _READING or action in _REFUSED_BY_THE_FILE or is_version
+    return sqlite3.SQLITE_OK if is_allowed else sqlite3.SQLITE_DENY
 
 
 def _as_text(value: Any) -> str | None:

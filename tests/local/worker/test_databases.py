@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from local import table_run
 from local.table_run import ENV, NUMBERS, Database, execute, flow_of
 
 from lume_local._shared.commit import committed
@@ -83,6 +84,38 @@ def test_a_query_that_does_not_do_fails_before_anything_is_read(
         execute(flow_of(query=query), tmp_path)
     assert database.execute("SELECT count(*) FROM people") == [(1,)]
     assert list((tmp_path / "run_1/run").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "VACUUM INTO '{folder}/stolen.db'",
+        "ATTACH '{folder}/stolen.db' AS stolen",
+        "CREATE TEMP TABLE t AS SELECT id, name FROM people",
+        "PRAGMA table_info(people)",
+        "PRAGMA journal_mode = DELETE",
+        "SAVEPOINT s",
+        "/* SELECT */ ANALYZE",
+    ],
+)
+def test_a_query_of_sqlite_is_a_select(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, query: str) -> None:
+    with table_run.sqlite(tmp_path, monkeypatch) as database:
+        fill(database, (1, "a"))
+        before = sorted(tmp_path.iterdir())
+        with pytest.raises(RunFailed, match="only a SELECT may be sent"):
+            execute(flow_of(query=query.format(folder=tmp_path)), tmp_path)
+        assert [path for path in sorted(tmp_path.iterdir()) if path not in before] == [tmp_path / "run_1"]
+
+
+@pytest.mark.parametrize("kind", ["fts5(id, name)", "rtree(id, low, high, +name text)"])
+def test_virtual_tables_of_sqlite_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    with table_run.sqlite(tmp_path, monkeypatch) as database:
+        database.execute(f"CREATE VIRTUAL TABLE people USING {kind}")
+        database.execute("INSERT INTO people (id, name) VALUES (1, 'a')")
+        record = execute(flow_of(query="SELECT id, name FROM people"), tmp_path)
+        assert record["metrics"]["rows_mapped"] == 1
 
 
 def test_rows_are_appended_once(database: Database, tmp_path: Path) -> None:
