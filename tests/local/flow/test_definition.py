@@ -100,7 +100,7 @@ MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ({"source": {"format": "ndjson", "csv": {}}}, "source.csv", "has no meaning"),
     ({"source": {"uri": "{run_id}.csv"}}, "source.uri", "not a placeholder"),
     ({"target": {"mapped": "out.xlsx"}}, "target.mapped", "must end with"),
-    ({"target": {"mapped": "s3://b/x.csv"}}, "target.mapped", "must be a local path"),
+    ({"target": {"mapped": "ftp://b/x.csv"}}, "target.mapped", "must be a path, or a URL"),
     ({"target": {"mapped": "{runid}.csv"}}, "target.mapped", "not a placeholder"),
     ({"target": {"mapped": "x.csv", "rejects": "x.csv"}}, "target.rejects", "same file"),
     ({"target": {"mapped": "a/x.csv", "rejects": "a/./x.csv"}}, "target.rejects", "same file"),
