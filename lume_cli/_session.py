@@ -88,7 +88,7 @@ class Session:
             except ApiConnectionError as error:
                 if (path := Path(settings.origin["base_url"])).name == NAME:
                     error.add_note(
-                        f"start the server of {path.parent.parent} again with `lume serve`, there; if it runs, "
+                        f"start the server of {path.parents[2]} again with `lume serve`, there; if it runs, "
                         "`lume doctor` finds the cause"
                     )
                 raise

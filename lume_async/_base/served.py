@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-_PLACE = Path(".lume") / "server.json"
+_PLACE = Path(".lume") / "state" / "server.json"
 
 
 def served_here() -> Path | None:

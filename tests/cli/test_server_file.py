@@ -13,6 +13,7 @@ import pytest
 from cli.shell import Shell, Started, environment
 from local.flows import PEOPLE_CSV, write_flows
 
+from lume_async._base.served import served_here
 from lume_cli import _server_file
 from lume_cli._options import Options
 from lume_cli._settings import resolve
@@ -73,9 +74,11 @@ def test_with_a_key_that_is_not_shown_neither_is_a_link(lone: Shell) -> None:
     stop(started)
 
 
-def test_nothing_has_to_be_exported(lone: Shell, home: Path) -> None:
+def test_nothing_has_to_be_exported(lone: Shell, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started = serving(lone)
     assert f"Commands find it from {home} and below" in started.err
+    monkeypatch.chdir(home)
+    assert served_here() == home / ".lume/state/server.json", "what lume_async names without a base URL"
     lone.folder = home / "below" / "deeper"
     done = lone.lume("run", "people:v1", "people.csv", "--wait")
     assert (done.code, "SUCCEEDED" in done.err) == (0, True), done.err

@@ -92,8 +92,8 @@ def no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_a_url_the_file_of_a_server_is_named_but_not_used(tmp_path: Path) -> None:
-    (tmp_path / ".lume").mkdir()
-    file = tmp_path / ".lume" / "server.json"
+    file = tmp_path / ".lume" / "state" / "server.json"
+    file.parent.mkdir(parents=True)
     file.write_text(f'{{"base_url": "{URL}", "api_key": "{CANARY}"}}')
     with pytest.raises(ConfigurationError) as refused:
         chosen({})
