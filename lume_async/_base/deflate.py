@@ -5,7 +5,6 @@ import zlib
 _WINDOW = -13
 """Deflate without a header (what it is for is known), in 8 KiB: enough for the dictionary and a run."""
 
-
 _MEMORY = 5
 """Of 9. The tables of 9 are filled with zeros for each text anew: six times the time, and a byte or two in 300."""
 
