@@ -45,10 +45,15 @@ def own_workers() -> list[int]:
     return workers(os.getpid(), but=_others)
 
 
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended."""
+    return _parent_and_state(pid)[1] == "Z"
+
+
 async def gone(pids: list[int]) -> bool:
     """Whether all of these processes end within a few seconds."""
     deadline = asyncio.get_running_loop().time() + 5
-    while any(_parent_and_state(pid)[1] != "Z" for pid in pids):
+    while not all(is_gone(pid) for pid in pids):
         if asyncio.get_running_loop().time() > deadline:
             return False
         await asyncio.sleep(0.01)

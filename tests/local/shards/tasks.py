@@ -1,0 +1,48 @@
+"""Tasks for the tests of executors."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+
+def double(argument: dict[str, Any]) -> dict[str, Any]:
+    return {"value": 2 * argument["value"], "pid": os.getpid()}
+
+
+def die_once(argument: dict[str, Any]) -> dict[str, Any]:
+    """Kill its own process, but for the time after that."""
+    mark = Path(argument["mark"])
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"value": argument["value"]}
+
+
+def die(argument: dict[str, Any]) -> dict[str, Any]:
+    """Kill its own process, every time."""
+    with Path(argument["log"]).open("a") as log:
+        log.write("x")
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+def work_on(argument: dict[str, Any]) -> dict[str, Any]:
+    """Work until it is killed."""
+    Path(argument["mark"]).write_text(str(os.getpid()))
+    while True:
+        time.sleep(0.01)
+
+
+def fail(argument: dict[str, Any]) -> dict[str, Any]:
+    raise RuntimeError("no such thing")
+
+
+def stop_itself(argument: dict[str, Any]) -> dict[str, Any]:
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return {}
+
+
+def double_or_work_on(argument: dict[str, Any]) -> dict[str, Any]:
+    return double(argument) if "value" in argument else work_on(argument)

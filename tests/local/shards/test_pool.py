@@ -1,0 +1,105 @@
+"""The executor of one machine."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from local import processes
+from local.shards import tasks
+
+from lume_local._shards import pool
+from lume_local._shards.executor import MOST_ATTEMPTS, ExecutorLost
+from lume_local._shards.pool import Pool
+
+TESTS = str(Path(__file__).parents[2])
+
+
+@pytest.fixture(autouse=True)
+def processes_find_the_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", TESTS)
+
+
+def nothing() -> None:
+    pass
+
+
+class Stopped(Exception):
+    pass
+
+
+def test_results_in_the_order_of_the_arguments_from_no_more_processes_than_slots() -> None:
+    with Pool(2) as executor:
+        results = list(executor.map(tasks.double, [{"value": n} for n in range(20)], nothing))
+        pids = executor.pids
+        again = list(executor.map(tasks.double, [{"value": 7}], nothing))
+    assert [result["value"] for result in results] == [2 * n for n in range(20)]
+    assert {result["pid"] for result in [*results, *again]} == set(pids)
+    assert len(pids) == 2
+    assert all(processes.is_gone(pid) for pid in pids)
+
+
+def test_no_argument_no_process() -> None:
+    with Pool(2) as executor:
+        assert list(executor.map(tasks.double, [], nothing)) == []
+        assert executor.pids == []
+
+
+def test_a_killed_process_is_replaced_and_its_task_begins_again(tmp_path: Path) -> None:
+    with Pool(2) as executor:
+        arguments = [{"value": n, "mark": str(tmp_path / str(n))} for n in range(4)]
+        assert [one["value"] for one in executor.map(tasks.die_once, arguments, nothing)] == [0, 1, 2, 3]
+
+
+def test_a_task_that_is_lost_every_time_ends_it(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with (
+        Pool(1) as executor,
+        pytest.raises(
+            ExecutorLost, match=r"lost 3 times: its process in the pool was killed by signal SIGKILL"
+        ),
+    ):
+        list(executor.map(tasks.die, [{"log": str(log)}], nothing))
+    assert log.read_text() == "x" * MOST_ATTEMPTS
+
+
+def stopping_after(mark: Path) -> Callable[[], None]:
+    def pause() -> None:
+        if mark.exists() and mark.read_text():
+            raise Stopped
+
+    return pause
+
+
+def test_a_pause_that_raises_stops_all_tasks(tmp_path: Path) -> None:
+    marks = [tmp_path / str(n) for n in range(2)]
+    with Pool(2) as executor:
+        with pytest.raises(Stopped):
+            list(executor.map(tasks.work_on, [{"mark": str(m)} for m in marks], stopping_after(marks[0])))
+        assert executor.pids == []
+        assert all(processes.is_gone(int(mark.read_text())) for mark in marks if mark.exists())
+
+
+def test_whoever_asks_for_no_more_stops_all_tasks(tmp_path: Path) -> None:
+    with Pool(2) as executor:
+        results = executor.map(
+            tasks.double_or_work_on, [{"value": 1}, {"mark": str(tmp_path / "mark")}], nothing
+        )
+        assert next(results)["value"] == 2
+        results.close()  # type: ignore[attr-defined]
+        assert all(processes.is_gone(pid) for pid in _written(tmp_path / "mark"))
+        assert [one["value"] for one in executor.map(tasks.double, [{"value": 4}], nothing)] == [8]
+
+
+def _written(mark: Path) -> list[int]:
+    return [int(mark.read_text())] if mark.exists() and mark.read_text() else []
+
+
+def test_a_silent_process_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "SILENCE", 0.5)
+    with Pool(1) as executor, pytest.raises(ExecutorLost, match="lost 3 times"):
+        list(executor.map(tasks.stop_itself, [{}], nothing))
+
+
+def test_a_function_that_raises_is_not_called_again() -> None:
+    with Pool(1) as executor, pytest.raises(ExecutorLost, match="RuntimeError: no such thing"):
+        list(executor.map(tasks.fail, [{}], nothing))
