@@ -55,6 +55,8 @@ class Wait:
             self._codes.append(exit_codes.of_status(run.status, allow_partial=self._allow_partial))
             self._counts[str(run.status)] += 1
             say.note(run_view.ending(run))
+            if len(self._ids) == 1 and (step := run_view.next_step(run)):
+                say.note(step)
         if self._session.data.format == "ndjson":
             self._session.data.document(run_view.to_dict(run))
 

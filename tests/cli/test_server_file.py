@@ -88,6 +88,7 @@ def test_nothing_has_to_be_exported(lone: Shell, home: Path, monkeypatch: pytest
     step = re.search(r"next: `(lume rejects \w+)`", mixed.err)
     assert step is not None, mixed.err
     assert "no email" in lone.lume(*step[1].split()[1:]).out
+    assert step[0] in lone.lume("wait", step[1].split()[-1]).err
     stop(started)
     away = lone.lume("list")
     assert (away.code, started.out.strip() in away.err) == (1, True)
