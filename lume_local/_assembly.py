@@ -57,7 +57,7 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner, Cons
         metrics = Metrics.of()
         watch = Watch(metrics)
         recorder = Recorder(store, hub, health, sender.wake, watch.run_ended, settings.lineage)
-        paths = RunPaths(places, flows, store.headers)
+        paths = RunPaths(places, flows, store.headers, settings.shards)
         runner = Runner(store, recorder, paths, pool, health, settings.max_active, settings.run_timeout)
         reader = RowReader(store, health)
         dry_runs = DryRuns(paths, pool, reader, settings.run_timeout)

@@ -16,6 +16,7 @@ from lume_local._settings import (
     KEEP,
     MOST_UPLOADED,
     RUN_TIMEOUT,
+    SHARD_BYTES,
     WEBHOOK_HOSTS,
     AnyPath,
     Settings,
@@ -115,6 +116,8 @@ async def serve(
     lineage_url: str | None = None,
     lineage_key: str | None = None,
     lineage_namespace: str = "lume",
+    engine: str | None = None,
+    shard_bytes: int = SHARD_BYTES,
 ) -> AsyncIterator[Server]:
     """Run a server as long as the block lasts.
 
@@ -154,6 +157,9 @@ async def serve(
             webhooks are; by default nowhere.
         lineage_key: the key for that address, sent as `Authorization: Bearer`.
         lineage_namespace: what the jobs of this server belong to there.
+        engine: what spreads a run over shards of its source: `pool` for the cores of this machine, `pool://4` for so
+            many processes; by default each run is one worker's. What a run gives is the same.
+        shard_bytes: about how large a shard is. A source that is not larger is one worker's.
 
     Raises:
         ConfigurationError: a setting makes no sense, a flow file has a mistake, the data folder is in use, the
@@ -181,6 +187,8 @@ async def serve(
         lineage_url,
         lineage_key,
         lineage_namespace,
+        engine,
+        shard_bytes,
     )
     async with owned(assembled(settings), "lume_local server") as (base_url, runner, console):
         yield Server(base_url, settings.api_key, runner, console)
@@ -210,6 +218,8 @@ def serve_in_thread(
     lineage_url: str | None = None,
     lineage_key: str | None = None,
     lineage_namespace: str = "lume",
+    engine: str | None = None,
+    shard_bytes: int = SHARD_BYTES,
 ) -> Iterator[ThreadedServer]:
     """Run a server in a thread as long as the block lasts, for synchronous code; as `serve` otherwise."""
     options: dict[str, Any] = {
@@ -234,6 +244,8 @@ def serve_in_thread(
         "lineage_url": lineage_url,
         "lineage_key": lineage_key,
         "lineage_namespace": lineage_namespace,
+        "engine": engine,
+        "shard_bytes": shard_bytes,
     }
     host_thread = _ServerThread(options)
     server = host_thread.start()

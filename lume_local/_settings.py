@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from attrs import field, frozen
 
@@ -15,6 +16,7 @@ from lume_local._flow.stores import NotAStoreUrl, is_store_url, split_store_url
 from lume_local._runs.lineage import Lineage
 from lume_local._runs.paths import Roots
 from lume_local._runs.webhook_rules import WebhookRules
+from lume_local._shards.executors import UnknownEngine, check_engine
 
 AnyPath = str | PathLike[str]
 MOST_UPLOADED = 10 * 1024**3
@@ -22,6 +24,8 @@ WEBHOOK_HOSTS: tuple[str, ...] = ()
 CONSOLE_HOSTS: tuple[str, ...] = ()
 KEEP = timedelta(days=30)
 RUN_TIMEOUT = timedelta(days=1)
+SHARD_BYTES = 256 * 1024**2
+_LEAST_SHARD = 1024
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9])?")
 _LONGEST = 1e10
 """Seconds: three hundred years, so that no date before the year 1 comes out."""
@@ -51,6 +55,13 @@ class Settings:
     """Seconds; None for ever."""
     console_hosts: tuple[str, ...]
     lineage: Lineage | None
+    engine: str | None
+    shard_bytes: int
+
+    @property
+    def shards(self) -> dict[str, Any] | None:
+        """What runs are told of the engine."""
+        return None if self.engine is None else {"url": self.engine, "shard_bytes": self.shard_bytes}
 
     @classmethod
     def of(
@@ -76,6 +87,8 @@ class Settings:
         lineage_url: str | None,
         lineage_key: str | None,
         lineage_namespace: str,
+        engine: str | None,
+        shard_bytes: int,
     ) -> "Settings":
         """The settings, as `serve` describes them. Raises `ConfigurationError`."""
         if max_active < 1:
@@ -84,6 +97,8 @@ class Settings:
             raise ConfigurationError(f"max_upload_bytes must be at least 0, not {max_upload_bytes}")
         if uploads_quota is not None and uploads_quota < 0:
             raise ConfigurationError(f"uploads_quota must be at least 0, not {uploads_quota}")
+        if shard_bytes < _LEAST_SHARD:
+            raise ConfigurationError(f"shard_bytes must be at least {_LEAST_SHARD}, not {shard_bytes}")
         return cls(
             flows=None if flows is None else Path(flows),
             places=_places(roots, data, () if keys is None else (Path(keys),)),
@@ -102,7 +117,18 @@ class Settings:
             keep_output=_seconds("keep_output", keep_output),
             console_hosts=_names(console_hosts),
             lineage=Lineage.of(lineage_url, lineage_namespace, lineage_key),
+            engine=_checked_engine(engine),
+            shard_bytes=shard_bytes,
         )
+
+
+def _checked_engine(engine: str | None) -> str | None:
+    if engine is not None:
+        try:
+            check_engine(engine)
+        except (UnknownEngine, ModuleNotFoundError) as error:
+            raise ConfigurationError(str(error)) from None
+    return engine
 
 
 def _names(console_hosts: Iterable[str]) -> tuple[str, ...]:

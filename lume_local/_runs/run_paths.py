@@ -26,8 +26,8 @@ THREADS = 2
 class RunPaths:
     """The places of runs: those that their flows name, and a folder for each below the state folder."""
 
-    def __init__(self, roots: Roots, flows: Flows, headers: Headers) -> None:
-        self._roots, self._flows, self._headers = roots, flows, headers
+    def __init__(self, roots: Roots, flows: Flows, headers: Headers, engine: Json | None = None) -> None:
+        self._roots, self._flows, self._headers, self._engine = roots, flows, headers, engine
         self.folders = roots.state / "runs"
 
     async def job(self, run: Run) -> Execute:
@@ -65,6 +65,7 @@ class RunPaths:
             threads=THREADS,
             seeds=seeds,
             header=self._headers.last(run.flow_version) if flow.source.on_unknown_columns == "warn" else None,
+            engine=self._engine,
         )
 
     def _seed(self, path: str) -> dict[str, str]:

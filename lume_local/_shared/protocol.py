@@ -33,7 +33,8 @@ class Execute:
     """Do a run. `folder` is the run's own; source and targets are places, each of a `kind` (see `_worker`).
 
     `seeds` has the file of each seed of the flow: `{"countries": {"path": …, "looked_up": …}}`; `header` the columns
-    that the flow's sources had the last time, where a change of them is to be reported.
+    that the flow's sources had the last time, where a change of them is to be reported; `engine` where the run is
+    spread over shards: `{"url": "pool://4", "shard_bytes": 268435456}`.
     """
 
     run_id: str
@@ -47,6 +48,7 @@ class Execute:
     seeds: Json = field(factory=dict)
     header: list[str] | None = None
     dry_run: bool = False
+    engine: Json | None = None
 
 
 @frozen

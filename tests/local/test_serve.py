@@ -75,6 +75,9 @@ async def test_a_mistake_in_a_flow_file_is_one_clear_error(home: Path, text: str
         ({"api_key": ""}, "visible ASCII"),
         ({"api_key": "a\nb"}, "visible ASCII"),
         ({"host": "203.0.113.7"}, "can't listen on 203.0.113.7"),
+        ({"engine": "abacus"}, "no engine 'abacus': expected pool, "),
+        ({"engine": "pool://many"}, "number of processes"),
+        ({"engine": "pool", "shard_bytes": 1}, "shard_bytes must be at least 1024"),
     ],
 )
 async def test_settings_that_make_no_sense(home: Path, options: dict[str, object], words: str) -> None:
