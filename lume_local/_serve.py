@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from lume_local._assembly import assembled
+from lume_local._flow.engine import SHARD_BYTES
 from lume_local._http.console import Console
 from lume_local._owned import owned
 from lume_local._runs.runner import Runner
@@ -16,7 +17,6 @@ from lume_local._settings import (
     KEEP,
     MOST_UPLOADED,
     RUN_TIMEOUT,
-    SHARD_BYTES,
     WEBHOOK_HOSTS,
     AnyPath,
     Settings,

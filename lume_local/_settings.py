@@ -12,6 +12,7 @@ from typing import Any
 from attrs import field, frozen
 
 from lume_async.errors import ConfigurationError
+from lume_local._flow.engine import LEAST_SHARD
 from lume_local._flow.stores import NotAStoreUrl, is_store_url, split_store_url
 from lume_local._runs.lineage import Lineage
 from lume_local._runs.paths import Roots
@@ -24,8 +25,6 @@ WEBHOOK_HOSTS: tuple[str, ...] = ()
 CONSOLE_HOSTS: tuple[str, ...] = ()
 KEEP = timedelta(days=30)
 RUN_TIMEOUT = timedelta(days=1)
-SHARD_BYTES = 256 * 1024**2
-_LEAST_SHARD = 1024
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9])?")
 _LONGEST = 1e10
 """Seconds: three hundred years, so that no date before the year 1 comes out."""
@@ -97,8 +96,8 @@ class Settings:
             raise ConfigurationError(f"max_upload_bytes must be at least 0, not {max_upload_bytes}")
         if uploads_quota is not None and uploads_quota < 0:
             raise ConfigurationError(f"uploads_quota must be at least 0, not {uploads_quota}")
-        if shard_bytes < _LEAST_SHARD:
-            raise ConfigurationError(f"shard_bytes must be at least {_LEAST_SHARD}, not {shard_bytes}")
+        if shard_bytes < LEAST_SHARD:
+            raise ConfigurationError(f"shard_bytes must be at least {LEAST_SHARD}, not {shard_bytes}")
         return cls(
             flows=None if flows is None else Path(flows),
             places=_places(roots, data, () if keys is None else (Path(keys),)),

@@ -13,6 +13,7 @@ from attrs import field, frozen
 
 from lume_local._flow.cleaners import CLEANERS, named_in
 from lume_local._flow.databases import TableTarget, check_key
+from lume_local._flow.engine import Sharding, read_engine
 from lume_local._flow.fields import FlowError, Table
 from lume_local._flow.places import read_targets
 from lume_local._flow.source import Source, read_source
@@ -95,6 +96,7 @@ class Flow:
     rules: tuple[Rule, ...]
     expect: tuple[Rule, ...]
     seeds: tuple[Seed, ...]
+    sharding: Sharding | None
     definition: dict[str, Any] = field(repr=False)
 
     @property
@@ -106,9 +108,11 @@ class Flow:
     def content_hash(self) -> str:
         """The same for two files that say the same, whatever their layout and order of keys.
 
-        Another version of a cleaner that they call is another content: it may give other results.
+        Another version of a cleaner that they call is another content: it may give other results. How the work is
+        split is none.
         """
-        digest = hashlib.sha256(orjson.dumps(self.definition, option=orjson.OPT_SORT_KEYS))
+        content = {key: value for key, value in self.definition.items() if key != "engine"}
+        digest = hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS))
         for name in self.cleaners:
             digest.update(f"\n{name} {CLEANERS[name].version}".encode())
         return digest.hexdigest()
@@ -144,12 +148,14 @@ def read_definition(definition: Any) -> Flow:
     rules = _rules(top, "rules", ("reject", "warn", "fail"))
     expect = _rules(top, "expect", ("fail", "warn"))
     seeds = _seeds(top.table("seeds"))
+    sharding = read_engine(top)
     columns = _columns(top.table("columns"))
     check_key(
         mapped, {one.name: one.required for one in columns}, [one.name for one in columns if one.unique]
     )
+    ratio = _ratio(top)
     flow = Flow(
-        name, version, source, mapped, rejects, _ratio(top), columns, rules, expect, seeds, definition
+        name, version, source, mapped, rejects, ratio, columns, rules, expect, seeds, sharding, definition
     )
     top.no_more()
     _no_twins("rules", [rule.name for rule in rules])

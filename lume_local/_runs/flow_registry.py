@@ -107,6 +107,9 @@ class Flows:
             return _DEVELOPED.format(ref=ref, content=self._stored[ref].content_hash[:8])
         if changed is None or changed.definition == self._stored[ref].definition:
             return None
+        if changed.content_hash == self._stored[ref].content_hash:
+            await self.register(changed)
+            return None
         return _CHANGED.format(path=self._files.path(ref), ref=ref)
 
     async def _replace(self, flow: Flow) -> None:
@@ -166,6 +169,10 @@ class Flows:
         async with self._registering:
             known = self._stored.get(flow.ref)
             if known is not None and known.content_hash == flow.content_hash:
+                if (
+                    known.definition != flow.definition
+                ):  # how the work is split may change: it changes no result
+                    self._keep(evolve(known, definition=flow.definition))
                 return False
             is_used = known is not None and self._store.is_used(flow.ref)
             if known is not None and known.definition == flow.definition and is_used and not replace:

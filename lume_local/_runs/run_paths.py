@@ -6,6 +6,7 @@ from pathlib import Path
 from attrs import asdict
 
 from lume_local._flow.definition import Flow
+from lume_local._flow.engine import SHARD_BYTES
 from lume_local._flow.stores import is_store_url
 from lume_local._runs import source_name
 from lume_local._runs.flow_registry import Flows
@@ -21,6 +22,8 @@ from lume_local._shared.protocol import Execute, Json
 MEMORY_LIMIT = "1GB"
 THREADS = 2
 """What one run may use."""
+_POOL = {"url": "pool", "shard_bytes": SHARD_BYTES}
+"""Where a flow with `[engine]` is done on a server without an engine."""
 
 
 class RunPaths:
@@ -65,8 +68,19 @@ class RunPaths:
             threads=THREADS,
             seeds=seeds,
             header=self._headers.last(run.flow_version) if flow.source.on_unknown_columns == "warn" else None,
-            engine=self._engine,
+            engine=self._engine_of(flow),
         )
+
+    def _engine_of(self, flow: Flow) -> Json | None:
+        wanted = flow.sharding
+        if wanted is None:
+            return self._engine
+        engine = self._engine or _POOL
+        return {
+            **engine,
+            "shard_bytes": wanted.shard_bytes or engine["shard_bytes"],
+            "shards": wanted.shards,
+        }
 
     def _seed(self, path: str) -> dict[str, str]:
         return {"path": str(self._roots.source(path)), "looked_up": self._roots.looked_up(path)}

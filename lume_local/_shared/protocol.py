@@ -34,7 +34,7 @@ class Execute:
 
     `seeds` has the file of each seed of the flow: `{"countries": {"path": …, "looked_up": …}}`; `header` the columns
     that the flow's sources had the last time, where a change of them is to be reported; `engine` where the run is
-    spread over shards: `{"url": "pool://4", "shard_bytes": 268435456}`.
+    spread over shards: `{"url": "pool://4", "shard_bytes": 268435456}`, and `shards` where their number is given.
     """
 
     run_id: str

@@ -7,6 +7,7 @@ from jsonschema import Draft202012Validator
 from local.flows import NOTES, PEOPLE, people
 
 from lume_local._flow.definition import json_schema, read_definition, read_toml
+from lume_local._flow.engine import Sharding
 from lume_local._flow.fields import FlowError
 from lume_local._flow.places import MAPPED, REJECTS
 
@@ -37,12 +38,28 @@ def test_the_hash_is_of_what_is_said_not_of_how() -> None:
     assert one.content_hash == other.content_hash != third.content_hash
 
 
+def test_how_the_work_is_split_is_not_part_of_the_hash() -> None:
+    plain, split = people(), people(engine={"shard_bytes": "64M"})
+
+    assert read_definition(plain).content_hash == read_definition(split).content_hash
+    assert read_definition(plain).sharding is None
+    assert read_definition(split).sharding == Sharding(64 * 1024**2, None)
+    assert read_definition(people(engine={"shards": 8})).sharding == Sharding(None, 8)
+    assert read_definition(people(engine={"shard_bytes": 70_000})).sharding == Sharding(70_000, None)
+
+
 MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ({"flow": ""}, "flow", "is empty"),
     ({"flow": "a/b"}, "flow", "must match"),
     ({"version": 1}, "version", "must be a text"),
     ({"version": ".."}, "version", "must match"),
     ({"colums": {}}, "colums", "did you mean 'columns'"),
+    ({"engine": {"url": "dask://host:8786"}}, "engine.url", "belongs to the server"),
+    ({"engine": {"shards": 0}}, "engine.shards", "at least 1"),
+    ({"engine": {"shard_bytes": "1000"}}, "engine.shard_bytes", "at least 1K"),
+    ({"engine": {"shard_bytes": True}}, "engine.shard_bytes", "not a valid size"),
+    ({"engine": {"shards": 2, "shard_bytes": "1G"}}, "engine", "remove one of the two"),
+    ({"engine": {"shard": 2}}, "engine.shard", "did you mean 'shards'"),
     ({"columns": {}}, "columns", "at least one"),
     ({"columns": {"a": "integer"}}, "columns.a", "must be a table"),
     ({"columns": {"_lume_x": {}}}, "columns._lume_x", "belong to the engine"),

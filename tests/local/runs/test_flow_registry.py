@@ -94,6 +94,22 @@ async def test_a_folder_that_is_gone(home: Path) -> None:
         assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
 
 
+async def test_how_a_version_is_split_may_change(home: Path, caplog) -> None:
+    flow = home / "flows/people.v2.toml"
+    flow.write_text(V2)
+    async with serve(home) as wire:
+        assert (await wire.run("people:v2", "people.csv"))["status"] == "SUCCEEDED"
+        before = (await wire.ask("GET", "/v1/flows/people/versions/v2")).document
+        flow.write_text(V2 + "[engine]\nshards = 1\n")
+        run = await wire.run("people:v2", "people.csv", force_rerun=True)
+        after = (await wire.ask("GET", "/v1/flows/people/versions/v2")).document
+
+    assert run["status"] == "SUCCEEDED"
+    assert "notes" not in run["metadata"]
+    assert after["definition"]["engine"] == {"shards": 1}
+    assert after["content_hash"] == before["content_hash"]
+
+
 async def test_a_version_that_has_run_keeps_its_cleaners(home: Path, monkeypatch, caplog) -> None:
     flow = home / "flows/people.v2.toml"
     flow.write_text(V2.replace("""'lower(trim("Email"))'""", """'parse_email("Email")'"""))
