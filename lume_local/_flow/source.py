@@ -7,6 +7,7 @@ from attrs import frozen
 from lume_local._flow.databases import QuerySource, read_query
 from lume_local._flow.fields import FlowError, Table
 from lume_local._flow.places import check_placeholders
+from lume_local._flow.stores import is_store_url
 
 SQL = "sql"
 """The format of a source that is a query."""
@@ -73,8 +74,10 @@ def _uris(table: Table) -> tuple[str, ...]:
         if not isinstance(uri, str) or not uri.strip() or len(uri) > 4096:
             raise FlowError("source.uri", f"{uri!r} is not a path or a pattern of up to 4,096 characters")
         check_placeholders("source.uri", uri, ("source_path",))
-        if glob.has_magic(uri) and "://" in uri:
-            raise FlowError("source.uri", f"{uri!r} is a pattern, and so must be a path")
+        if glob.has_magic(uri) and "://" in uri and not is_store_url(uri):
+            raise FlowError(
+                "source.uri", f"{uri!r} is a pattern, and so must be a path or a URL of an object store"
+            )
     return uris
 
 

@@ -100,8 +100,8 @@ class RunPaths:
             return place, source_name.of_query(run.source_path)
         wanted = Wanted(flow.source.uris, run.source_path)
         if wanted.is_stored:
-            urls = wanted.urls(self._roots)
-            return {"kind": "store", "urls": urls}, source_name.of_urls(self._roots, wanted, urls)
+            place = {"kind": "store", "objects": wanted.objects(self._roots)}
+            return place, source_name.of_urls(self._roots, wanted)
         sources = await wanted.find(self._roots)
         shown = str if wanted.is_single else self._roots.relative
         place = {

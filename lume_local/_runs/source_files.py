@@ -10,13 +10,12 @@ from pathlib import Path
 from anyio.to_thread import run_sync
 from attrs import frozen
 
+from lume_local._flow.patterns import MOST_FILES
 from lume_local._flow.stores import is_store_url
 from lume_local._runs.paths import UPLOAD, PathRefused, Roots, spelled
-from lume_local._runs.store_roots import stored
+from lume_local._runs.store_roots import stored, stored_below
 from lume_local._runs.walk import Walk, WalkFailed
 
-MOST_FILES = 1000
-"""That one run may read."""
 _ESCAPED = re.compile(r"\[([*?[])\]")
 """A character as `glob.escape` writes it."""
 
@@ -43,19 +42,24 @@ class Wanted:
         """Whether it lies in an object store."""
         return any(is_store_url(text) for text in self.texts)
 
-    def urls(self, roots: Roots) -> list[str]:
-        """The objects. Raises `PathRefused`."""
+    def objects(self, roots: Roots) -> list[dict[str, str]]:
+        """The objects, and patterns with the URL of the folder below which to look. Raises `PathRefused`."""
+        patterns, found = self._patterns(), list[dict[str, str]]()
         for text in self.texts:
             if not is_store_url(text):
                 raise PathRefused(
                     f"{text!r} is a path, and other parts of the source are URLs: use one of both"
                 )
-        return [stored(roots, text, "source") for text in self.texts]
+            folder, rest = _split(patterns[text]) if text in patterns else ("", "")
+            url = stored_below(roots, text, folder) if rest else stored(roots, text, "source")
+            found.append({"url": url, "pattern": rest})
+        return found
 
     def key(self, roots: Roots) -> str:
         """One key for all spellings of the same source. Raises `PathRefused`."""
         if self.is_stored:
-            return "\n".join(self.urls(roots))
+            self.objects(roots)
+            return "\n".join(self.texts)
         patterns = self._patterns()
         for text in self.texts:
             roots.source(_folder(patterns[text]) if text in patterns else text)

@@ -46,13 +46,14 @@ def of_query(source_path: str) -> SourceName:
     return SourceName(source_path.lstrip("/"), source_path == os.path.normpath(source_path.lstrip("/")))
 
 
-def of_urls(roots: Roots, wanted: Wanted, urls: list[str]) -> SourceName:
+def of_urls(roots: Roots, wanted: Wanted) -> SourceName:
     """One object is called by what follows its root; several by the source path."""
     path = wanted.source_path
-    if len(urls) == 1:
-        root = root_of(roots, urls[0])
+    if wanted.is_single:
+        (url,) = wanted.texts
+        root = root_of(roots, url)
         is_own = all(_fixed(uri).startswith(f"{root}/") for uri in wanted.uris)
-        return SourceName(below_root(roots, urls[0]), is_own)
+        return SourceName(below_root(roots, url), is_own)
     if is_store_url(path):
         return SourceName(below_root(roots, path), False)
     return SourceName(path.lstrip("/"), not path.startswith("/"))

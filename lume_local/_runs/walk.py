@@ -3,16 +3,11 @@
 `**` doesn't go through symbolic links: two of them that lead up make more paths than there is time for.
 """
 
-import fnmatch
 import glob
 import os
-import re
 from collections.abc import Callable, Iterator
-from itertools import zip_longest
 
-MOST_ENTRIES = 1_000_000
-"""Files and folders that are looked at for one pattern."""
-_ANY_DEPTH = "**"
+from lume_local._flow.patterns import ANY_DEPTH, MOST_ENTRIES, Part, parts_of
 
 
 class WalkFailed(Exception):
@@ -30,12 +25,7 @@ class Walk:
         """The files below a folder that match, sorted; folders and what is hidden do not. Raises `WalkFailed`."""
         if pattern.endswith("/"):
             return []
-        split = list(filter(None, pattern.split("/")))
-        parts = [
-            part for part, after in zip_longest(split, split[1:]) if (part, after) != (_ANY_DEPTH, _ANY_DEPTH)
-        ]
-        if parts[-1] == _ANY_DEPTH:
-            parts.append("*")
+        parts = parts_of(pattern)
         folders = [folder]
         for part in parts[:-1]:
             found = (below for one in folders for below in self._folders(one, part))
@@ -43,7 +33,7 @@ class Walk:
         return sorted({file for one in folders for file in self._matching(one, parts[-1], os.path.isfile)})
 
     def _folders(self, folder: str, part: str) -> Iterator[str]:
-        if part == _ANY_DEPTH:
+        if part == ANY_DEPTH:
             return self._all_folders(folder)
         return self._matching(folder, part, os.path.isdir)
 
@@ -62,14 +52,9 @@ class Walk:
         if not glob.has_magic(part):
             path = os.path.join(folder, part)
             return iter([path] if is_wanted(path) else [])
-        matches = re.compile(fnmatch.translate(part)).match
-        with_hidden = part.startswith(".")
+        matches = Part(part).matches
         return (
-            entry.path
-            for entry in self._entries(folder)
-            if matches(entry.name)
-            and (with_hidden or not entry.name.startswith("."))
-            and is_wanted(entry.path)
+            entry.path for entry in self._entries(folder) if matches(entry.name) and is_wanted(entry.path)
         )
 
     def _entries(self, folder: str) -> Iterator["os.DirEntry[str]"]:

@@ -43,6 +43,20 @@ def store_of(url: str) -> "ObjectStore":
         return S3Store(bucket, region=_region(), client_options=options, retry_config=retries, **config)
 
 
+class Buckets:
+    """Buckets that are each opened once: credentials and connections then serve all their objects."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, str], ObjectStore] = {}
+
+    def of(self, url: str) -> "ObjectStore":
+        """The bucket of a URL. Raises `StoreTrouble`."""
+        scheme, bucket, _ = split_store_url(url)
+        if (scheme, bucket) not in self._open:
+            self._open[scheme, bucket] = store_of(url)
+        return self._open[scheme, bucket]
+
+
 def s3_client() -> Any:
     """S3 itself, for uploads in parts whose number is known. Raises `StoreTrouble`."""
     _require("boto3")

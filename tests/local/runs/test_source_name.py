@@ -74,7 +74,7 @@ def test_names_of_files(roots: Roots, tmp_path: Path) -> None:
 
 def of_urls(roots: Roots, source_path: str, *uris: str) -> SourceName:
     wanted = Wanted(uris, source_path)
-    return source_name.of_urls(roots, wanted, wanted.urls(roots))
+    return source_name.of_urls(roots, wanted)
 
 
 def test_names_of_objects(roots: Roots) -> None:

@@ -55,6 +55,53 @@ async def test_a_run_over_the_wire(tmp_path: Path, bucket: Bucket) -> None:
             assert "there is no object s3://warehouse/in/none.csv" in missing["metadata"]["error_message"]
 
 
+async def test_a_pattern_over_the_wire(tmp_path: Path, bucket: Bucket) -> None:
+    prepare(tmp_path, bucket)
+    pattern = '[source]\nuri = "s3://warehouse/in/{source_path}/*.csv"\n[target]'
+    (tmp_path / "flows/clean.v1.toml").write_text(FLOW.replace("[target]", pattern))
+    bucket.put("in/a*b/1.csv", b"id\n1\n")
+    bucket.put("in/a*b/2.csv", b"id\n2\nx\n")
+    bucket.put("in/axb/3.csv", b"id\n3\n")
+    async with lume_local.serve(tmp_path / "flows", tmp_path / ".lume", ROOTS) as server:
+        wire = Wire(server.base_url, server.api_key)
+        async with wire.session:
+            run = await wire.run("clean:v1", "a*b")
+            assert run["status"] == "PARTIAL_FAILED", run
+            assert bucket.get(f"out/a*b/{run['id']}.csv") == b"id\n1\n2\n", "a source path means itself"
+            assert (await wire.submit("clean:v1", "a*b")).kind == "already-processed"
+            empty = await wire.run("clean:v1", "none")
+            assert "no object matches s3://warehouse/in/none/*.csv" in empty["metadata"]["error_message"]
+            outside = await wire.submit("clean:v1", "../out")
+            assert outside.kind == "source-not-allowed"
+
+
+@pytest.mark.parametrize(
+    ("uri", "object"),
+    [
+        ("s3://warehouse/in/*.csv", ("s3://warehouse/in", "*.csv")),
+        ("s3://warehouse/in/{source_path}/**/x-?.csv", ("s3://warehouse/in/[1]", "**/x-?.csv")),
+        ("s3://warehouse/in/*/{source_path}.csv", ("s3://warehouse/in", "*/[[]1].csv")),
+        ("s3://warehouse/*/a.csv", None),
+        ("s3://warehouse/in*/a.csv", None),
+        ("s3://warehouse/in/../*.csv", None),
+        ("s3://warehouse/in//*.csv", None),
+        ("s3://warehouse/in/*/", None),
+        ("s3://ware*/in/a.csv", None),
+        ("s3://*", None),
+        ("gs://warehouse/in/*", None),
+    ],
+)
+def test_where_a_server_may_look(tmp_path: Path, uri: str, object: tuple[str, str] | None) -> None:
+    roots = Roots.of((tmp_path,), tmp_path, ("s3://warehouse/in",))
+    wanted = Wanted((uri,), "[1]")
+    if object is None:
+        with pytest.raises(PathRefused):
+            wanted.objects(roots)
+    else:
+        assert wanted.objects(roots) == [dict(zip(("url", "pattern"), object, strict=True))]
+        assert wanted.key(roots) == uri.replace("{source_path}", "[1]")
+
+
 @pytest.mark.parametrize(
     ("url", "allowed"),
     [

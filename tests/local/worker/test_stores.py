@@ -1,6 +1,7 @@
 """Objects of a store as source and target, against moto's S3."""
 
 import gzip
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,17 @@ OUT = "s3://warehouse/out/clean.csv"
 
 def execute(
     folder: Path,
-    urls: list[str],
+    urls: Sequence[str | dict[str, str]],
     kind: str = "s3",
     mapped: str = OUT,
     rejects: str = "s3://warehouse/out/rejects.csv",
     run_id: str = "run_1",
+    **source: Any,
 ) -> dict[str, Any]:
     """A run from the objects to two others; what its commit records."""
-    flow = read_definition(people())
-    job = table_run.job_of(flow, folder / run_id, run_id, source={"kind": "store", "urls": urls})
+    flow = read_definition(people(source=source))
+    objects = [url if isinstance(url, dict) else {"url": url, "pattern": ""} for url in urls]
+    job = table_run.job_of(flow, folder / run_id, run_id, source={"kind": "store", "objects": objects})
     job = evolve(job, mapped={"kind": kind, "url": mapped}, rejects={"kind": kind, "url": rejects})
     Path(job.folder).mkdir()
     with connect() as connection:
@@ -53,6 +56,79 @@ def test_from_objects_to_objects(bucket: Bucket, tmp_path: Path) -> None:
     assert bucket.uploads() == []
     assert kinds.finish(tmp_path / "run_1/run") == record, "by another process, after a kill"
     assert len(bucket.names()) == 4
+
+
+def test_a_pattern(bucket: Bucket, tmp_path: Path) -> None:
+    for key, body in {
+        "in/b.csv.gz": gzip.compress(b"id\n2\n"),
+        "in/a.csv.gz": gzip.compress(b"id\n1\nx\n"),
+        "in/2024/c.csv.gz": gzip.compress(b"id\n3\n"),
+        "in/.d.csv.gz": b"hidden",
+        "in/e.csv": b"other",
+        "inner/f.csv.gz": b"beside",
+        "g.csv.gz": b"above",
+    }.items():
+        bucket.put(key, body)
+    record = execute(tmp_path, [{"url": "s3://warehouse/in", "pattern": "*.csv.gz"}])
+    assert bucket.get("out/clean.csv") == b"id\n1\n2\n"
+    files = record["metrics"]["source"]["files"]
+    assert [(one["file"], one["records"]) for one in files] == [
+        ("s3://warehouse/in/a.csv.gz", 2),
+        ("s3://warehouse/in/b.csv.gz", 1),
+    ]
+    assert b",s3://warehouse/in/a.csv.gz,x" in bucket.get("out/rejects.csv")
+    execute(tmp_path, [{"url": "s3://warehouse/in", "pattern": "**/[a-c].csv.gz"}], run_id="run_2")
+    assert bucket.get("out/clean.csv") == b"id\n3\n1\n2\n", "in the order of the keys"
+
+
+def test_a_pattern_of_a_whole_bucket_and_what_consoles_make_as_folders(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    bucket.put("2024/", b"")
+    bucket.put("2024/a.csv", b"id\n1\n")
+    bucket.put("2024/b.csv", b"id\n2\n")
+    wanted: list[Any] = [{"url": "s3://warehouse", "pattern": "**"}, "s3://warehouse/2024/b.csv"]
+    record = execute(tmp_path, wanted)
+    assert [one["file"] for one in record["metrics"]["source"]["files"]] == [
+        "s3://warehouse/2024/a.csv",
+        "s3://warehouse/2024/b.csv",
+    ], "one that is named twice is read once"
+
+
+def test_a_pattern_is_bounded(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for n in range(3):
+        bucket.put(f"in/{n}.csv", b"id\n1\n")
+    wanted = [{"url": "s3://warehouse/in", "pattern": "*.csv"}]
+    with monkeypatch.context() as patch:
+        patch.setattr("lume_local._worker.sources.store.MOST_FILES", 2)
+        with pytest.raises(RunFailed, match="the source has 3 objects, and a run reads 2 at most"):
+            execute(tmp_path, wanted)
+    with monkeypatch.context() as patch:
+        patch.setattr("lume_local._worker.sources.objects.MOST_ENTRIES", 2)
+        with pytest.raises(RunFailed, match=r"looking for s3://warehouse/in/\*.csv: .*more than 2 objects"):
+            execute(tmp_path, wanted, run_id="run_2")
+    with pytest.raises(RunFailed, match=r"no object matches s3://warehouse/in/\*.txt: put objects there"):
+        execute(tmp_path, [{"url": "s3://warehouse/in", "pattern": "*.txt"}], run_id="run_3")
+    with pytest.raises(RunFailed, match=r"looking for s3://nobody/in/\*.txt: s3://nobody/in can't be used"):
+        execute(tmp_path, [{"url": "s3://nobody/in", "pattern": "*.txt"}], run_id="run_4")
+    assert [key for key in bucket.names() if not key.startswith("in/")] == []
+
+
+def test_no_target_takes_the_place_of_an_object_that_a_pattern_matches(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    bucket.put("in/a.csv", CSV)
+    with pytest.raises(RunFailed, match=r"target.mapped is the same file as the source"):
+        execute(tmp_path, [{"url": "s3://warehouse", "pattern": "*/*.csv"}], mapped="s3://warehouse/in/a.csv")
+    assert bucket.get("in/a.csv") == CSV
+
+
+def test_one_limit_for_all_that_is_unpacked(bucket: Bucket, tmp_path: Path) -> None:
+    for name in "ab":
+        bucket.put(f"in/{name}.csv.gz", gzip.compress(b"id\n" + b"1\n" * 20))
+    wanted = [{"url": "s3://warehouse/in", "pattern": "*"}]
+    with pytest.raises(RunFailed, match=r"in/b.csv.gz unpacks to more than .* allows: 17 are left"):
+        execute(tmp_path, wanted, max_unpacked_bytes=60)
 
 
 def test_an_object_is_replaced_as_a_file_is(bucket: Bucket, tmp_path: Path) -> None:
@@ -180,8 +256,8 @@ def test_an_upload_that_the_store_has_forgotten_is_done_again(
 def test_the_other_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As obstore's store in memory does: Google's and Azure's are not at hand."""
     memory = obstore.store.MemoryStore()
-    for module in ("sources", "targets"):
-        monkeypatch.setattr(f"lume_local._worker.{module}.store.store_of", lambda url: memory)
+    for module in ("stores", "targets.store"):
+        monkeypatch.setattr(f"lume_local._worker.{module}.store_of", lambda url: memory)
     obstore.put(memory, "in/a.csv", CSV)
     out = {"kind": "store", "mapped": "gs://buck/clean.csv", "rejects": "az://buck/rejects.csv"}
     record = execute(tmp_path, ["gs://buck/in/a.csv"], **out)

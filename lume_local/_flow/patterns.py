@@ -1,0 +1,57 @@
+"""Patterns of paths and keys, as `glob` has them: `**` is any depth, what is hidden matches no wildcard. Pure."""
+
+import fnmatch
+import re
+from itertools import zip_longest
+
+MOST_FILES = 1000
+"""Files or objects that one run may read."""
+MOST_ENTRIES = 1_000_000
+"""Files and folders, or objects, that are looked at for one pattern."""
+ANY_DEPTH = "**"
+
+
+def parts_of(pattern: str) -> list[str]:
+    """The pattern's parts; `**` never twice in a row, nor last: then it means all files at any depth."""
+    split = list(filter(None, pattern.split("/")))
+    parts = [part for part, after in zip_longest(split, split[1:]) if (part, after) != (ANY_DEPTH, ANY_DEPTH)]
+    return [*parts, "*"] if parts[-1] == ANY_DEPTH else parts
+
+
+class Part:
+    """One part of a pattern that is not `**`."""
+
+    def __init__(self, part: str) -> None:
+        self._matches = re.compile(fnmatch.translate(part)).match
+        self._with_hidden = part.startswith(".")
+
+    def matches(self, name: str) -> bool:
+        """Whether it stands for this name."""
+        return self._matches(name) is not None and (self._with_hidden or not name.startswith("."))
+
+
+class Pattern:
+    """A whole pattern, for keys that come in no folders."""
+
+    def __init__(self, pattern: str) -> None:
+        self._parts = [None if part == ANY_DEPTH else Part(part) for part in parts_of(pattern)]
+
+    def matches(self, path: str) -> bool:
+        """Whether it stands for this path."""
+        at = self._onward({0})
+        for name in path.split("/"):
+            at = self._onward({after for n in at if (after := self._after(n, name)) is not None})
+        return len(self._parts) in at
+
+    def _after(self, n: int, name: str) -> int | None:
+        """How many parts are behind us after this name, where `n` were before it."""
+        if n == len(self._parts):
+            return None
+        part = self._parts[n]
+        if part is None:
+            return None if name.startswith(".") else n
+        return n + 1 if part.matches(name) else None
+
+    def _onward(self, at: set[int]) -> set[int]:
+        """`**` may also stand for nothing."""
+        return at | {n + 1 for n in at if n < len(self._parts) and self._parts[n] is None}

@@ -1,0 +1,115 @@
+"""The objects of a source: those that are named, and those that a pattern matches."""
+
+from attrs import frozen
+
+from lume_local._flow.patterns import MOST_ENTRIES, Pattern
+from lume_local._flow.stores import split_store_url
+from lume_local._worker.sources.source import SourceError
+from lume_local._worker.stores import Buckets, StoreTrouble, told
+
+_PAGE = 1000
+
+
+@frozen
+class Seen:
+    """What identifies an object's content."""
+
+    size: int
+    tag: str
+
+    @classmethod
+    def of(cls, size: int, tag: str | None) -> "Seen":
+        """As a store tells it. Azure puts its tags into quotes, but not in a list."""
+        return cls(size, (tag or "").strip('"'))
+
+
+class Objects:
+    """What a source wants, by URL, in the order of its rows.
+
+    Args:
+        wanted: `{"url": …, "pattern": …}` each: an object, or a folder and what to look for below it.
+        buckets: where they are.
+    """
+
+    def __init__(self, wanted: list[dict[str, str]], buckets: Buckets) -> None:
+        self._wanted, self._buckets = wanted, buckets
+
+    def found(self) -> dict[str, Seen]:
+        """All of them as they are now; one that is wanted twice is there once. Raises `SourceError`."""
+        found: dict[str, Seen] = {}
+        for one in self._wanted:
+            url, pattern = one["url"], one["pattern"]
+            for match, seen in self._matching(url, pattern) if pattern else [(url, self._seen(url))]:
+                found.setdefault(match, seen)
+        return found
+
+    def _seen(self, url: str) -> Seen:
+        try:
+            return self._head(url)
+        except StoreTrouble as trouble:
+            raise SourceError(self._words(url, trouble)) from None
+
+    def _head(self, url: str) -> Seen:
+        store = self._buckets.of(url)
+        import obstore
+
+        with told(url):
+            found = obstore.head(store, split_store_url(url)[2])
+        return Seen.of(found["size"], found["e_tag"])
+
+    def _matching(self, folder: str, pattern: str) -> list[tuple[str, Seen]]:
+        """The objects that match, sorted by their keys. Raises `SourceError`."""
+        shown = f"{folder}/{pattern}"
+        try:
+            found = self._listed(folder, pattern)
+            # Consoles make a "folder" of an empty object whose key ends with a slash, and obstore takes that away.
+            found = [one for one in found if one[1].size or self._is_there(one[0])]
+        except StoreTrouble as trouble:
+            raise SourceError(f"looking for {shown}: {trouble}") from None
+        if not found:
+            raise SourceError(f"no object matches {shown}: put objects there, then submit the run again")
+        return sorted(found)
+
+    def _listed(self, folder: str, pattern: str) -> list[tuple[str, Seen]]:
+        scheme, bucket, prefix = split_store_url(folder)
+        store, matches = self._buckets.of(folder), Pattern(pattern).matches
+        import obstore
+
+        found, looked_at, start = list[tuple[str, Seen]](), 0, f"{prefix}/" if prefix else ""
+        with told(folder):
+            for page in obstore.list(store, prefix or None, chunk_size=_PAGE):
+                looked_at += len(page)
+                if looked_at > MOST_ENTRIES:
+                    raise StoreTrouble(
+                        f"there are more than {MOST_ENTRIES:,} objects to look at: write more of the key before its "
+                        "first wildcard"
+                    )
+                found += [
+                    (f"{scheme}://{bucket}/{one['path']}", Seen.of(one["size"], one["e_tag"]))
+                    for one in page
+                    if matches(one["path"].removeprefix(start))
+                ]
+        return found
+
+    def _is_there(self, url: str) -> bool:
+        try:
+            self._head(url)
+        except StoreTrouble as trouble:
+            if trouble.is_missing:
+                return False
+            raise
+        return True
+
+    def _words(self, url: str, trouble: StoreTrouble) -> str:
+        """A missing object and a missing bucket look alike until one looks into the bucket."""
+        if not trouble.is_missing:
+            return str(trouble)
+        import obstore
+
+        scheme, bucket, key = split_store_url(url)
+        try:
+            with told(f"{scheme}://{bucket}"):
+                obstore.list_with_delimiter(self._buckets.of(url), key)
+        except StoreTrouble as of_bucket:
+            return str(of_bucket)
+        return f"there is no object {url}: put it there, then submit the run again"
