@@ -139,6 +139,10 @@ class Run:
         self._enter("SYNCING_SOURCE", None)
         self._source.check()
         self._check_targets()
+        return self._conclude(*self._take_in())
+
+    def _take_in(self) -> tuple[Statements, Intake]:
+        """Read the source and stage its rows."""
         files = self._source.fetch(self._folder, self._pause)
         self._seeds = load_seeds(self._connection, self._flow, self._job.seeds, self._folder)
         confine(self._connection, self._folder, files, self._job)
@@ -150,6 +154,10 @@ class Run:
         self._enter("TRANSFORMING", None)
         copy_to(self._connection, statements.stage(), self._folder / "stage.parquet")
         self._source.check_unchanged()
+        return statements, intake
+
+    def _conclude(self, statements: Statements, intake: Intake) -> dict[str, Any]:
+        """Judge what was staged, and publish it."""
         metrics, duplicates = self._measure(statements, intake)
         mapped = statements.mapped(self._staged, duplicates)
         metrics["columns"] = profile(self._connection, self._flow, mapped)

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -151,10 +152,10 @@ class Pulse:
                 self._outbox.send(Progress(sent))
 
 
-def main() -> None:
-    """Serve jobs until a run was one that no other should follow."""
+def main(kind_of: Callable[[Execute], type[Run]] = lambda _: Run) -> None:
+    """Serve jobs until a run was one that no other should follow. `kind_of` gives what carries a run out."""
     try:
-        _serve()
+        _serve(kind_of)
     except BaseException:
         # Its text reaches the server by stderr. An orderly end would wait for the thread that reads stdin, in
         # vain: Python then aborts, and the run's error would be "signal SIGABRT".
@@ -162,7 +163,7 @@ def main() -> None:
         os._exit(1)
 
 
-def _serve() -> None:
+def _serve(kind_of: Callable[[Execute], type[Run]]) -> None:
     _bound_memory()
     outbox, leash = Outbox(), Leash()
     connection, before = connect(), _surroundings()
@@ -170,7 +171,7 @@ def _serve() -> None:
         outbox.send(Ready(_resident()))
         while not isinstance(job := leash.next_job(), Execute):
             outbox.send(_answer(job))
-        outcome, orderly = _run(connection, outbox, leash, job)
+        outcome, orderly = _run(kind_of(job), connection, outbox, leash, job)
         # Last, for the next event belongs to the next run: nothing of this one is left in this process now.
         outbox.send(outcome)
         if not orderly or leash.cancelled.is_set() or _surroundings() != before:
@@ -234,7 +235,9 @@ def _finish(job: Finish) -> Done | Failed:
         return Failed(explain(error), None)
 
 
-def _run(connection: DuckDBPyConnection, outbox: Outbox, leash: Leash, job: Execute) -> tuple[Outcome, bool]:
+def _run(
+    kind: type[Run], connection: DuckDBPyConnection, outbox: Outbox, leash: Leash, job: Execute
+) -> tuple[Outcome, bool]:
     """Do a run and close its database: how it ended, and whether another run may follow."""
     folder = Path(job.folder)
     try:
@@ -242,7 +245,7 @@ def _run(connection: DuckDBPyConnection, outbox: Outbox, leash: Leash, job: Exec
         # A new server must not judge this run's folder as long as this process may still write to it.
         with held(folder / "lock"), connection, Pulse(connection, outbox, leash) as pulse:
             try:
-                record = Run(connection, job, pulse.enter, pulse.pause).execute()
+                record = kind(connection, job, pulse.enter, pulse.pause).execute()
             except RunFailed as error:
                 return Failed(str(error), error.metrics), not isinstance(error, RunBroke)
             except duckdb.InterruptException:
