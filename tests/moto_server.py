@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
@@ -76,6 +77,8 @@ def wait_until_up(url: str, process: "subprocess.Popen[bytes]") -> None:
         try:
             with urlopen(url) as answer:
                 answer.read()
+        except HTTPError:
+            return  # it refuses, and so is there
         except OSError:
             assert time.monotonic() < deadline
             time.sleep(0.05)

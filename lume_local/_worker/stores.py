@@ -11,6 +11,12 @@ from lume_local._flow.stores import split_store_url
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
+_ENDPOINTS = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+    "gs": ("GOOGLE_BASE_URL",),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
+"""Where other services with the same interface are. obstore reads all but the first two itself."""
 _CONNECT, _READ, _TIMES = 10, 60, 3
 """Seconds for a connection and an answer, and how often a request is sent."""
 
@@ -29,16 +35,16 @@ def store_of(url: str) -> "ObjectStore":
     from obstore.store import AzureStore, GCSStore, S3Store
 
     scheme, bucket, _ = split_store_url(url)
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    endpoint = next(filter(None, map(os.environ.get, _ENDPOINTS[scheme])), "")
     # No limit to the time of a whole download: it is as long as the object is large.
     options: Any = {"connect_timeout": f"{_CONNECT}s", "read_timeout": f"{_READ}s", "timeout": "24h"}
+    options["allow_http"] = endpoint.startswith("http://")
     retries: Any = {"max_retries": _TIMES - 1}
     with told(url):
         if scheme == "gs":
             return GCSStore(bucket, client_options=options, retry_config=retries)
         if scheme == "az":
             return AzureStore(bucket, client_options=options, retry_config=retries)
-        options["allow_http"] = endpoint.startswith("http://")
         config: Any = {"endpoint": endpoint} if endpoint else {}
         return S3Store(bucket, region=_region(), client_options=options, retry_config=retries, **config)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import moto_server
 import postgres_server
 import pytest
+import store_servers
 from local import table_run
 from local.flows import PEOPLE_CSV, write_flows
 from local.processes import leave_out_present_workers
@@ -81,3 +82,34 @@ def bucket(moto: moto_server.Bucket, monkeypatch: pytest.MonkeyPatch) -> moto_se
     moto.empty()
     moto_server.in_environment(moto, monkeypatch)
     return moto
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[str]:
+    with store_servers.azurite() as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def fake_gcs() -> Iterator[str]:
+    with store_servers.fake_gcs() as address:
+        yield address
+
+
+@pytest.fixture
+def container(azurite: str, monkeypatch: pytest.MonkeyPatch) -> store_servers.Place:
+    """An empty container of an Azure that is in the environment."""
+    return _in_environment(store_servers.Container(azurite), monkeypatch)
+
+
+@pytest.fixture(params=["azurite", "fake_gcs"])
+def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> store_servers.Place:
+    """An empty container or bucket of an Azure or a Google that is in the environment."""
+    kind = {"azurite": store_servers.Container, "fake_gcs": store_servers.GoogleBucket}[request.param]
+    return _in_environment(kind(request.getfixturevalue(request.param)), monkeypatch)
+
+
+def _in_environment(place: store_servers.Place, monkeypatch: pytest.MonkeyPatch) -> store_servers.Place:
+    for name, value in place.environment.items():
+        monkeypatch.setenv(name, value)
+    return place

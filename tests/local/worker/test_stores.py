@@ -1,46 +1,22 @@
 """Objects of a store as source and target, against moto's S3."""
 
 import gzip
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import obstore
 import pytest
-from attrs import evolve
-from local import table_run
-from local.flows import people
+from local.store_run import OUT, execute
 from moto_server import Bucket
 
-from lume_local._flow.definition import read_definition
 from lume_local._shared.commit import begin, begun, committed
 from lume_local._worker import stores
-from lume_local._worker.engine import Run, RunFailed, connect
+from lume_local._worker.engine import RunFailed
 from lume_local._worker.targets import kinds, s3
 from lume_local._worker.targets.s3 import S3Target
 from lume_local._worker.targets.target import TargetError
 
 CSV = b"id\n1\nx\n3\n"
-OUT = "s3://warehouse/out/clean.csv"
-
-
-def execute(
-    folder: Path,
-    urls: Sequence[str | dict[str, str]],
-    kind: str = "s3",
-    mapped: str = OUT,
-    rejects: str = "s3://warehouse/out/rejects.csv",
-    run_id: str = "run_1",
-    **source: Any,
-) -> dict[str, Any]:
-    """A run from the objects to two others; what its commit records."""
-    flow = read_definition(people(source=source))
-    objects = [url if isinstance(url, dict) else {"url": url, "pattern": ""} for url in urls]
-    job = table_run.job_of(flow, folder / run_id, run_id, source={"kind": "store", "objects": objects})
-    job = evolve(job, mapped={"kind": kind, "url": mapped}, rejects={"kind": kind, "url": rejects})
-    Path(job.folder).mkdir()
-    with connect() as connection:
-        return Run(connection, job, lambda name, rows: None).execute()
 
 
 def test_from_objects_to_objects(bucket: Bucket, tmp_path: Path) -> None:
@@ -254,7 +230,7 @@ def test_an_upload_that_the_store_has_forgotten_is_done_again(
 
 
 def test_the_other_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As obstore's store in memory does: Google's and Azure's are not at hand."""
+    """As obstore's store in memory does: no emulator takes uploads as obstore makes them for Google's."""
     memory = obstore.store.MemoryStore()
     for module in ("stores", "targets.store"):
         monkeypatch.setattr(f"lume_local._worker.{module}.store_of", lambda url: memory)

@@ -1,0 +1,34 @@
+"""One run of the engine in this process from objects of a store to others."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve
+from local import table_run
+from local.flows import people
+
+from lume_local._flow.definition import read_definition
+from lume_local._worker.engine import Run, connect
+
+OUT = "s3://warehouse/out/clean.csv"
+
+
+def execute(
+    folder: Path,
+    urls: Sequence[str | dict[str, str]],
+    kind: str = "s3",
+    mapped: str = OUT,
+    rejects: str = "s3://warehouse/out/rejects.csv",
+    run_id: str = "run_1",
+    **source: Any,
+) -> dict[str, Any]:
+    """A run from the objects to two others; what its commit records."""
+    flow = read_definition(people(source=source))
+    objects = [url if isinstance(url, dict) else {"url": url, "pattern": ""} for url in urls]
+    job = table_run.job_of(flow, folder / run_id, run_id, source={"kind": "store", "objects": objects})
+    where = "path" if kind == "file" else "url"
+    job = evolve(job, mapped={"kind": kind, where: mapped}, rejects={"kind": kind, where: rejects})
+    Path(job.folder).mkdir()
+    with connect() as connection:
+        return Run(connection, job, lambda name, rows: None).execute()

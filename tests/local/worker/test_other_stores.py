@@ -1,0 +1,87 @@
+"""Objects of Azure's and Google's stores, against emulators. What holds for all stores is in `test_stores`."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+from local.store_run import execute
+from store_servers import Place
+
+from lume_local._worker import stores
+from lume_local._worker.engine import RunFailed
+from lume_local._worker.sources.local import LocalFiles
+from lume_local._worker.targets import kinds
+
+CSV = b"id\n1\nx\n3\n"
+
+
+def to_files(folder: Path) -> dict[str, str]:
+    return {"kind": "file", "mapped": str(folder / "mapped.csv"), "rejects": str(folder / "rejects.csv")}
+
+
+def test_an_object(place: Place, tmp_path: Path) -> None:
+    place.put("in/a b.csv", CSV)
+    record = execute(tmp_path, [f"{place.url}/in/a b.csv"], **to_files(tmp_path))
+    assert record["metrics"]["source"]["bytes"] == len(CSV)
+    assert (tmp_path / "mapped.csv").read_bytes() == b"id\n1\n3\n"
+
+
+def test_a_pattern(place: Place, tmp_path: Path) -> None:
+    place.put("in/b.csv.gz", gzip.compress(b"id\n2\n"))
+    place.put("in/a.csv.gz", gzip.compress(b"id\n1\nx\n"))
+    place.put("in/2024/c.csv.gz", gzip.compress(b"id\n3\n"))
+    place.put("inner/d.csv.gz", b"")
+    wanted = {"url": f"{place.url}/in", "pattern": "**/*.csv.gz"}
+    record = execute(tmp_path, [wanted], **to_files(tmp_path))
+    assert (tmp_path / "mapped.csv").read_bytes() == b"id\n3\n1\n2\n"
+    files = [one["file"] for one in record["metrics"]["source"]["files"]]
+    assert files == [f"{place.url}/in/{name}.csv.gz" for name in ("2024/c", "a", "b")]
+
+
+def test_what_is_missing(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "_TIMES", 1)
+    place.put("in/a.csv", CSV)
+    with pytest.raises(RunFailed, match=f"there is no object {place.url}/in/b.csv: put it there"):
+        execute(tmp_path, [f"{place.url}/in/b.csv"], **to_files(tmp_path))
+    with pytest.raises(RunFailed, match=rf"no object matches {place.url}/in/\*.gz"):
+        execute(tmp_path, [{"url": f"{place.url}/in", "pattern": "*.gz"}], run_id="2", **to_files(tmp_path))
+    nobody = f"{place.url[:5]}nobody"
+    with pytest.raises(RunFailed, match=f"{nobody} can't be used"):
+        execute(tmp_path, [f"{nobody}/in/a.csv"], run_id="3", **to_files(tmp_path))
+    assert not (tmp_path / "mapped.csv").exists()
+
+
+def test_targets_of_azure(container: Place, tmp_path: Path) -> None:
+    container.put("in/a.csv", CSV)
+    out = {"mapped": f"{container.url}/out/clean.csv", "rejects": f"{container.url}/out/rejects.csv"}
+    record = execute(tmp_path, [f"{container.url}/in/a.csv"], kind="store", **out)
+    assert record["target_locations"] == out
+    assert container.get("out/clean.csv") == b"id\n1\n3\n"
+    assert b"id: is not a valid integer" in container.get("out/rejects.csv")
+    assert kinds.finish(tmp_path / "run_1/run") == record, "by another process, after a kill"
+
+
+def test_a_container_that_is_missing_is_said_before_anything_is_read(
+    container: Place, tmp_path: Path
+) -> None:
+    container.put("in/a.csv", CSV)
+    out = {"mapped": "az://nobody/clean.csv", "rejects": "az://nobody/rejects.csv"}
+    with pytest.raises(RunFailed, match=r"target.mapped: az://nobody/clean.csv can't be used"):
+        execute(tmp_path, [f"{container.url}/in/a.csv"], kind="store", **out)
+    assert list((tmp_path / "run_1/run").iterdir()) == []
+
+
+def test_an_object_is_compared_before_and_after(
+    container: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a list writes its tag in another way."""
+    container.put("in/a.csv", CSV)
+    check = LocalFiles.check
+
+    def changed(files: LocalFiles) -> None:
+        container.put("in/a.csv", b"id\n7\nx\n8\n")
+        check(files)
+
+    monkeypatch.setattr(LocalFiles, "check", changed)
+    with pytest.raises(RunFailed, match=r"in/a.csv was changed while it was read"):
+        execute(tmp_path, [{"url": f"{container.url}/in", "pattern": "*"}], **to_files(tmp_path))
