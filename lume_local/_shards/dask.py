@@ -1,0 +1,83 @@
+"""The executor on a Dask cluster: `dask://host:8786` is its scheduler. The extra `dask`.
+
+Dask begins a task again whose worker was lost, up to its own `allowed-failures`, which is three.
+"""
+
+from asyncio import CancelledError
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from distributed import Client, Future, KilledWorker
+
+from lume_local._shards.ahead import in_order
+from lume_local._shards.cluster import PATIENCE, Presence, address, failed, job_of, lost, result_of
+from lume_local._shards.dask_task import call_apart
+from lume_local._shards.executor import TICK, Function, Json, Pause
+
+_PORT = 8786
+_ANSWER = 5.0
+"""Seconds that the scheduler may take to answer a small question."""
+
+
+class Dask:
+    """See `Executor`. Its slots are the threads of all workers."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.slots = 1
+        self._client: Any  # its methods have no types
+        self._presence = Presence(url, self._threads)
+
+    def __enter__(self) -> Self:
+        host, port = address(self._url, _PORT)
+        try:
+            self._client = Client(f"tcp://{host}:{port}", timeout=PATIENCE, set_as_default=False)
+        except (
+            OSError,
+            ImportError,
+        ) as error:  # a TimeoutError is the former, too old a scheduler the latter
+            raise lost(self._url, "can't be used", error) from error
+        self.slots = self._presence.slots()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close(timeout=_ANSWER)
+
+    def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Iterator[Json]:
+        """See `Executor`."""
+        self.slots = self._presence.slots()
+
+        def submit(argument: Json) -> Future:
+            return self._client.submit(call_apart, job_of(function, argument), pure=False)
+
+        def take(future: Future) -> Json:
+            return result_of(self._url, self._answer(future, pause))
+
+        return in_order(arguments, self.slots, submit, take, self._cancel)
+
+    def _answer(self, future: Future, pause: Pause) -> Json:
+        while True:
+            pause()
+            try:
+                answer: Json = future.result(timeout=TICK)
+                return answer
+            except TimeoutError:
+                self._presence.check()
+            except CancelledError as error:  # nobody but a client that loses its scheduler does that
+                raise lost(self._url, "is gone: its scheduler was lost") from error
+            except KilledWorker as error:
+                times, last = error.allowed_failures + 1, error.last_worker.address
+                raise lost(self._url, f"lost a task {times} times with its worker, at last {last}") from error
+            except Exception as error:
+                raise failed(self._url, error) from error
+
+    def _cancel(self, futures: list[Future]) -> None:
+        if futures and self._client.status == "running":
+            self._client.cancel(futures, force=True)
+
+    def _threads(self) -> int:
+        ask = self._client.scheduler.identity
+        return int(self._client.sync(ask, n_workers=0, callback_timeout=_ANSWER)["total_threads"])
