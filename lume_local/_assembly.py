@@ -19,7 +19,6 @@ from lume_local._http.rows import RowsApi
 from lume_local._http.sessions import Sessions
 from lume_local._http.uploads import Uploads
 from lume_local._http.watch import Watch
-from lume_local._runs.backup import back_up_hourly
 from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import Flows
 from lume_local._runs.health import Health
@@ -31,7 +30,9 @@ from lume_local._runs.retention import forget_what_is_old, swept_daily
 from lume_local._runs.row_reader import RowReader
 from lume_local._runs.run_paths import RunPaths
 from lume_local._runs.runner import Runner
-from lume_local._runs.state_file import StoreError
+from lume_local._runs.sqlite.backup import back_up_hourly
+from lume_local._runs.sqlite.state_file import StoreError
+from lume_local._runs.sqlite.store import SqliteStore
 from lume_local._runs.store import Store
 from lume_local._runs.task_group import task_group
 from lume_local._runs.waiters import Hub
@@ -53,13 +54,13 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner, Cons
         hub, health = Hub(), Health(places.data)
         pool = Pool(settings.max_active, health)
         sender = WebhookSender(store.deliveries, settings.webhooks, health, settings.lineage)
-        flows = Flows(store, pool, settings.flows, dev=settings.dev)
+        flows = await Flows.stored(store, pool, settings.flows, dev=settings.dev)
         metrics = Metrics.of()
         watch = Watch(metrics)
         recorder = Recorder(store, hub, health, sender.wake, watch.run_ended, settings.lineage)
         paths = RunPaths(places, flows, store.headers, settings.shards)
         runner = Runner(store, recorder, paths, pool, health, settings.max_active, settings.run_timeout)
-        reader = RowReader(store, health)
+        reader = RowReader(health)
         dry_runs = DryRuns(paths, pool, reader, settings.run_timeout)
         api = Api(store, flows, runner, hub, places, uploads, settings.webhooks, health, dry_runs)
         keys = Keys(settings.api_key, settings.keys)
@@ -101,10 +102,11 @@ def _remove_old_files(upkeep: TaskGroup, files: OldFiles, settings: Settings, he
 
 
 def _add_gauges(metrics: Metrics, store: Store, runner: Runner, pool: Pool, health: Health) -> None:
-    metrics.gauge("lume_runs_waiting", "Runs that have not begun.", store.waiting)
+    metrics.counted("lume_runs_waiting", "Runs that have not begun.", store.waiting)
     metrics.gauge("lume_runs_active", "Runs that have a worker process.", lambda: len(runner.workers()))
     metrics.gauge("lume_workers", "Worker processes, idle ones included.", lambda: pool.size)
-    metrics.gauge("lume_deliveries_pending", "Webhooks that are to be delivered.", store.deliveries.pending)
+    pending = store.deliveries.pending
+    metrics.counted("lume_deliveries_pending", "Webhooks that are to be delivered.", pending)
     metrics.gauge("lume_healthy", "1 if the server can do its work, else 0.", lambda: not health.reasons())
 
 
@@ -124,7 +126,7 @@ def _opened_store(places: Roots) -> Iterator[Store]:
         try:
             places.state.mkdir(parents=True, exist_ok=True, mode=0o700)
             stack.enter_context(held(places.state / "lock"))
-            store = Store(places.state / STATE_FILE)
+            store = SqliteStore(places.state / STATE_FILE)
         except Locked:
             pid = holder(places.state / "lock")
             which = f" (process {pid})" if pid is not None else ""

@@ -9,9 +9,7 @@ import orjson
 from lume_async.models import RunStatus
 from lume_local._flow.definition import BOUNDS, LENGTHS, Flow
 from lume_local._runs.dry_run import DryRun
-from lume_local._runs.outbox import Attempted
-from lume_local._runs.statistics import Count
-from lume_local._runs.store import Change, Run, StoredFlow
+from lume_local._runs.records import Attempted, Change, Count, Run, StoredFlow
 from lume_local._runs.times import at_text, seconds_between
 
 

@@ -11,7 +11,8 @@ from lume_local._http.lookup import exists, require_flow
 from lume_local._http.messages import Answer, Ask
 from lume_local._http.problems import Problem
 from lume_local._runs.flow_registry import FlowConflict, Flows
-from lume_local._runs.store import Store, StoredFlow
+from lume_local._runs.records import StoredFlow
+from lume_local._runs.store import Store
 
 
 class FlowsApi:
@@ -28,7 +29,7 @@ class FlowsApi:
         known = self._flows.all(query.get("flow"))
         start = 0 if "cursor" not in query else self._after(query["cursor"], known)
         page = known[start : start + limit]
-        runs = self._store.runs_of([flow.ref for flow in page])
+        runs = await self._store.runs_of([flow.ref for flow in page])
         items = [flow_item(flow, self._flows.parsed(flow.ref), runs.get(flow.ref, 0)) for flow in page]
         more = start + limit < len(known)
         following = f"{self._store.store_id}-{page[-1].ref}" if more else None
@@ -39,11 +40,7 @@ class FlowsApi:
         head, _, ref = unquote(cursor).partition("-")
         places = {flow.ref: place for place, flow in enumerate(known)}
         if head != self._store.store_id or ref not in places:
-            raise Problem(
-                "invalid-cursor",
-                "cursor is not a valid cursor for this server's present data: start again without it",
-                field="cursor",
-            )
+            raise requests.invalid_cursor("cursor")
         return places[ref] + 1
 
     async def put(self, ask: Ask) -> Answer:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import sqlite3
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,6 +22,7 @@ from lume_local._http.requests import MOST_BYTES
 from lume_local._http.rows import RowsApi
 from lume_local._http.watch import Seen, Watch
 from lume_local._runs.health import is_storage_full, why
+from lume_local._runs.records import StoreUnavailable
 
 _log = logging.getLogger("lume_local")
 
@@ -132,7 +132,7 @@ class Front:
             answer = await self._answer(request, seen)
         except Problem as problem:
             answer = problem_answer(problem)
-        except sqlite3.OperationalError as error:  # rolled back: nothing has happened
+        except StoreUnavailable as error:
             kind = "storage-full" if is_storage_full(error) else "unavailable"
             answer = problem_answer(Problem(kind, f"{why(error)}: nothing was done, try again later"))
         await self._api.settled()

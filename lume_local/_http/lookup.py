@@ -4,19 +4,20 @@ from lume_async.models import RunStatus
 from lume_local._http import requests
 from lume_local._http.problems import Problem
 from lume_local._runs.flow_registry import Flows, UnknownFlow
-from lume_local._runs.store import Run, Store, StoredFlow
+from lume_local._runs.records import Run, StoredFlow
+from lume_local._runs.store import Store
 
 
-def require_run(store: Store, run_id: str) -> Run:
+async def require_run(store: Store, run_id: str) -> Run:
     """The run. Raises `Problem`."""
-    run = store.get(run_id) if requests.is_run_id(run_id) else None
+    run = await store.get(run_id) if requests.is_run_id(run_id) else None
     if run is None:
         raise Problem("run-not-found", f"there is no run {run_id[:128]!r}")
     return run
 
 
-def require_output(store: Store, run: Run, part: str) -> None:
-    """That the run may have rows, be it none, and they are still there. Raises `Problem`."""
+async def require_output(store: Store, run: Run, part: str) -> str | None:
+    """The identity of an output that is still there, where one was noted. Raises `Problem`."""
     status = RunStatus(run.status)
     if not status.is_terminal:
         raise Problem(
@@ -28,7 +29,8 @@ def require_output(store: Store, run: Run, part: str) -> None:
         raise Problem(
             "no-output", f"run {run.run_id} ended {run.status} and wrote no rows", run_id=run.run_id
         )
-    if store.outputs.is_gone(run.run_id, part):
+    identity = await store.outputs.identity(run.run_id, part)
+    if identity == "":  # what lies at its place by now may be another run's
         location = run.target_locations[part]
         raise Problem(
             "output-gone",
@@ -36,6 +38,7 @@ def require_output(store: Store, run: Run, part: str) -> None:
             run_id=run.run_id,
             location=location,
         )
+    return identity
 
 
 async def require_flow(flows: Flows, ref: str) -> StoredFlow:

@@ -1,6 +1,8 @@
 """What each operation of the wire contract does. Knows neither sockets nor aiohttp: `Ask` in, `Answer` out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import anyio
 
 from lume_async.models import RunStatus
 from lume_local._http import queries, requests, viewer
@@ -10,13 +12,15 @@ from lume_local._http.lookup import exists, flow_note, require_flow, require_run
 from lume_local._http.messages import Answer, Ask
 from lume_local._http.problems import Problem
 from lume_local._http.uploads import Uploads
+from lume_local._runs.cursor import Cursor
 from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import Flows
 from lume_local._runs.health import Health
 from lume_local._runs.paths import PathRefused, Roots
+from lume_local._runs.records import Change, CursorForgotten, Duplicate, KeyReused, NewRun, Run
 from lume_local._runs.runner import Runner
 from lume_local._runs.source_name import source_key
-from lume_local._runs.store import Duplicate, KeyReused, NewRun, Run, Store
+from lume_local._runs.store import Store
 from lume_local._runs.waiters import EVERY_RUN, Hub
 from lume_local._runs.webhook_rules import (
     NotAWebhook,
@@ -108,7 +112,7 @@ class Api:
             note=note,
         )
         try:
-            run, is_new = self._runner.submit(new)
+            run, is_new = await self._runner.submit(new)
         except Duplicate as duplicate:
             raise _duplicate(duplicate, wanted) from None
         except KeyReused:
@@ -117,7 +121,8 @@ class Api:
                 "this Idempotency-Key came with another body before: use a new key for a new request",
                 field="Idempotency-Key",
             ) from None
-        return self._run_answer(run, 201 if is_new else 200, {"Location": f"/v1/runs/{run.run_id}"})
+        location = {"Location": f"/v1/runs/{run.run_id}"}
+        return await self._run_answer(run, 201 if is_new else 200, location)
 
     async def _dry_run(self, wanted: requests.Submission, note: str | None) -> Answer:
         flow = self._flows.parsed(wanted.flow_version)
@@ -133,35 +138,47 @@ class Api:
         except PathRefused as error:
             raise Problem("source-not-allowed", f"source_path: {error}", field="source_path") from None
 
-    def _run_answer(self, run: Run, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
-        notes = self._store.notes(run.run_id)
+    async def _run_answer(self, run: Run, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
+        notes = await self._store.notes(run.run_id)
         document = run_document(run, self._runner.progress(run.run_id), notes)
         return Answer(status, document, {"ETag": etag(run), **(headers or {})})
 
     async def status(self, ask: Ask) -> Answer:
         """`GET /v1/runs/{id}`: at once, or with `Prefer: wait=N` when the run changes."""
         requests.only_known(ask.query, ())
-        run = require_run(self._store, ask.path["run_id"])
-        wait = requests.wait_seconds(ask.prefer)
-        headers: dict[str, str] = {}
-        if wait is not None and self._hub.is_open:
-            headers["Preference-Applied"] = f"wait={wait}"
-            # A tag that is out of date has its answer already; a run that has ended won't change any more.
-            current = not ask.if_none_match or requests.matches(ask.if_none_match, etag(run))
-            if wait and current and not RunStatus(run.status).is_terminal:
-                await self._hub.wait(run.run_id, wait)
-                run = self._store.require(run.run_id)
+        wait, headers = self._wait_of(ask)
+        run = await self._awaited(ask, wait) if wait else await require_run(self._store, ask.path["run_id"])
         if ask.if_none_match and requests.matches(ask.if_none_match, etag(run)):
             return Answer(304, None, {"ETag": etag(run), **headers})
-        return self._run_answer(run, headers=headers)
+        return await self._run_answer(run, headers=headers)
+
+    def _wait_of(self, ask: Ask) -> tuple[int, dict[str, str]]:
+        """For how many seconds the answer may wait for a change, and the headers that say so."""
+        wait = requests.wait_seconds(ask.prefer)
+        if wait is None or not self._hub.is_open:
+            return 0, {}
+        return wait, {"Preference-Applied": f"wait={wait}"}
+
+    async def _awaited(self, ask: Ask, wait: int) -> Run:
+        """The run once it differs from what the client has, at the latest after so many seconds. Raises `Problem`."""
+        run_id, deadline = ask.path["run_id"], anyio.current_time() + wait
+        with self._hub.waiter(run_id) as waiter:
+            run = first = await require_run(self._store, run_id)
+            if ask.if_none_match and not requests.matches(ask.if_none_match, etag(run)):
+                return run  # a tag that is out of date has its answer already
+            while run.rev == first.rev and not RunStatus(run.status).is_terminal:
+                if not await waiter.until(deadline):
+                    break
+                run = await self._store.require(run_id)
+        return run
 
     async def list(self, ask: Ask) -> Answer:
         """`GET /v1/runs`."""
         wanted = queries.wanted(ask.query)
         query = dict(ask.query)
         limit = requests.whole_number(query, "limit", 50, 1, 1000)
-        before = requests.cursor(query.get("cursor"), self._store.store_id, "cursor")
-        runs = self._store.runs(wanted, before, limit + 1)
+        before = requests.number_cursor(query.get("cursor"), self._store.store_id)
+        runs = await self._store.runs(wanted, before, limit + 1)
         more = len(runs) > limit
         items = [run_document(run, self._runner.progress(run.run_id)) for run in runs[:limit]]
         following = f"{self._store.store_id}-{runs[limit - 1].seq}" if more else None
@@ -172,39 +189,44 @@ class Api:
         requests.only_known(ask.query, ("after", "limit"))
         query = dict(ask.query)
         limit = requests.whole_number(query, "limit", 500, 1, 5000)
-        after = requests.cursor(query.get("after"), self._store.store_id, "after")
-        wait = requests.wait_seconds(ask.prefer)
-        headers: dict[str, str] = {}
-        if wait is not None and self._hub.is_open:
-            headers["Preference-Applied"] = f"wait={wait}"
+        after = requests.feed_cursor(query.get("after"), self._store.store_id)
+        wait, headers = self._wait_of(ask)
         if after is None:
-            return Answer(200, {"items": [], "next_cursor": self._cursor(self._store.last_change())}, headers)
-        if after < self._store.forgotten_change():
+            return self._changes_answer([], await self._store.newest(), headers)
+        try:
+            found = await self._changes(after, limit, wait)
+        except CursorForgotten:
             raise Problem(
                 "invalid-cursor",
                 "after: changes that came after this cursor are forgotten: start again without it",
                 field="after",
-            )
-        found = self._store.changes(after, limit)
-        if not found and wait and headers:
-            await self._hub.wait(EVERY_RUN, wait)
-            found = self._store.changes(after, limit)
-        newest = found[-1].seq if found else after
-        document = {"items": [change_document(one) for one in found], "next_cursor": self._cursor(newest)}
-        return Answer(200, document, headers)
+            ) from None
+        return self._changes_answer(found, found[-1].cursor if found else after, headers)
 
-    def _cursor(self, seq: int) -> str:
-        return f"{self._store.store_id}-{seq}"
+    def _changes_answer(self, found: Sequence[Change], following: Cursor, headers: dict[str, str]) -> Answer:
+        items = [change_document(one) for one in found]
+        return Answer(200, {"items": items, "next_cursor": following.text(self._store.store_id)}, headers)
+
+    async def _changes(self, after: Cursor, limit: int, wait: int) -> Sequence[Change]:
+        """Changes once there is one, at the latest after so many seconds."""
+        if not wait:
+            return await self._store.changes(after, limit)
+        deadline = anyio.current_time() + wait
+        with self._hub.waiter(EVERY_RUN) as waiter:
+            found = await self._store.changes(after, limit)
+            while not found and await waiter.until(deadline):
+                found = await self._store.changes(after, limit)
+        return found
 
     async def cancel(self, ask: Ask) -> Answer:
         """`POST /v1/runs/{id}/cancel`."""
         requests.only_known(ask.query, ())
-        run = require_run(self._store, ask.path["run_id"])
+        run = await require_run(self._store, ask.path["run_id"])
         if ask.body.strip() and requests.json_object(ask.body, ask.content_type):
             raise Problem("invalid-field", "a cancel request has no fields: send no body")
         if RunStatus(run.status).is_terminal:
-            return self._run_answer(run)
-        return self._run_answer(await self._runner.cancel(run.run_id), 202)
+            return await self._run_answer(run)
+        return await self._run_answer(await self._runner.cancel(run.run_id), 202)
 
     # -- uploads
 

@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 
 from lume_local._http.problems import Problem
 from lume_local._http.requests import only_known
-from lume_local._runs.listing import Wanted
-from lume_local._runs.statistics import DIMENSIONS
+from lume_local._runs.records import DIMENSIONS, Wanted
 from lume_local._runs.times import as_text
 
 Pairs = Sequence[tuple[str, str]]

@@ -21,23 +21,23 @@ class Reports:
         query = dict(ask.query)
         limit = requests.whole_number(query, "limit", 1000, 1, 10_000)
         since, flow = queries.time(query, "since"), query.get("flow")
-        counts = self._store.statistics.counts(by, since, flow, worst_first=worst_first, limit=limit)
+        counts = await self._store.statistics.counts(by, since, flow, worst_first=worst_first, limit=limit)
         return Answer(200, {"items": [count_document(count) for count in counts]})
 
     async def deliveries(self, ask: Ask) -> Answer:
         """`GET /v1/runs/{id}/deliveries`."""
         requests.only_known(ask.query, ())
-        run = require_run(self._store, ask.path["run_id"])
-        found = self._store.deliveries.of_run(run.run_id)
+        run = await require_run(self._store, ask.path["run_id"])
+        found = await self._store.deliveries.of_run(run.run_id)
         return Answer(200, {"items": [delivery_document(delivery) for delivery in found]})
 
     async def output(self, ask: Ask) -> Answer:
         """`GET /v1/runs/{id}/outputs/{output}`."""
         requests.only_known(ask.query, ())
-        run, part = require_run(self._store, ask.path["run_id"]), ask.path["output"]
+        run, part = await require_run(self._store, ask.path["run_id"]), ask.path["output"]
         if part not in ("mapped", "rejects"):
             raise Problem("not-found", f"a run has the outputs mapped and rejects, not {part[:40]!r}")
-        require_output(self._store, run, part)
+        noted = await require_output(self._store, run, part)
         location = run.target_locations[part]
         if location is None:
             raise Problem("no-output", f"run {run.run_id} has rejected no row", run_id=run.run_id)
@@ -51,5 +51,4 @@ class Reports:
             raise Problem("not-found", str(error)) from None
         name = f"{run.run_id}-{part}{path.suffix if path.suffix.isascii() else ''}"
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-        output = Output(path, self._store.outputs.identity(run.run_id, part))
-        return Answer(200, None, headers, "application/octet-stream", output)
+        return Answer(200, None, headers, "application/octet-stream", Output(path, noted))

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 from attrs import frozen
 
 from lume_local._http.problems import Problem
+from lume_local._runs.cursor import Cursor
 
 MOST_BYTES = 1024 * 1024
 """Of a body."""
@@ -242,15 +243,30 @@ def only_known(
         seen.add(name)
 
 
-def cursor(text: str | None, store_id: str, name: str) -> int | None:
-    """The sequence number that a cursor of this server stands for. Raises `Problem`."""
+def number_cursor(text: str | None, store_id: str) -> int | None:
+    """The sequence number that a cursor of a list stands for. Raises `Problem`."""
     if text is None:
         return None
     head, _, number = unquote(text).partition("-")
     if head != store_id or not re.fullmatch(r"[0-9]{1,18}", number):
-        raise Problem(
-            "invalid-cursor",
-            f"{name} is not a valid cursor for this server's present data: start again without it",
-            field=name,
-        )
+        raise invalid_cursor("cursor")
     return int(number)
+
+
+def feed_cursor(text: str | None, store_id: str) -> Cursor | None:
+    """The place in the change feed that a client names. Raises `Problem`."""
+    if text is None:
+        return None
+    cursor = Cursor.of(unquote(text), store_id)
+    if cursor is None:
+        raise invalid_cursor("after")
+    return cursor
+
+
+def invalid_cursor(name: str) -> Problem:
+    """That a cursor is another server's, or none at all."""
+    return Problem(
+        "invalid-cursor",
+        f"{name} is not a valid cursor for this server's present data: start again without it",
+        field=name,
+    )

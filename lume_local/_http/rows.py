@@ -13,8 +13,9 @@ from lume_local._http.lookup import require_output, require_run
 from lume_local._http.messages import Answer, Ask
 from lume_local._http.problems import Problem
 from lume_local._runs.flow_registry import Flows
+from lume_local._runs.records import Run
 from lume_local._runs.row_reader import RowReader
-from lume_local._runs.store import Run, Store
+from lume_local._runs.store import Store
 from lume_local._runs.worker import WorkerDied
 from lume_local._shared.protocol import Page, Read, Unreadable
 
@@ -42,15 +43,15 @@ class RowsApi:
         query = dict(ask.query)
         limit = requests.whole_number(query, "limit", 100, 1, _MOST)
         reason = query.get("reason")
-        run = require_run(self._store, ask.path["run_id"])
+        run = await require_run(self._store, ask.path["run_id"])
         owner = _owner(run.run_id, part, reason)
         cursor = query.get("cursor")
         place = None if cursor is None else _place(cursor, owner)
-        require_output(self._store, run, part)
+        noted = await require_output(self._store, run, part)
         if run.target_locations[part] is None:
             return Answer(200, _EMPTY)
         flow = self._flows.parsed(run.flow_version)
-        job = self._reader.job(run, flow, part, limit=limit, reason=reason)
+        job = self._reader.job(run, flow, part, noted or "", limit=limit, reason=reason)
         if place is not None:
             row, position, identity = place
             if job.identity not in ("", identity):

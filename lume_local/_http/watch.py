@@ -8,7 +8,7 @@ from lume_local._http.messages import Answer, Ask
 from lume_local._http.problems import Problem
 from lume_local._http.requests import only_known
 from lume_local._runs.metrics import Metrics
-from lume_local._runs.store import Run
+from lume_local._runs.records import Run
 
 _log = logging.getLogger("lume_local.http")
 _runs = logging.getLogger("lume_local.runs")
@@ -76,4 +76,6 @@ class Watch:
             raise Problem(
                 "not-found", "prometheus_client is not installed: pip install 'lume-client[metrics]'"
             )
-        return Answer(200, self._metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8")
+        return Answer(
+            200, await self._metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8"
+        )

@@ -18,10 +18,10 @@ from lume_async.models import RunStatus
 from lume_local._flow.definition import Flow
 from lume_local._runs.execution import Stop
 from lume_local._runs.paths import PathRefused
+from lume_local._runs.records import Run
 from lume_local._runs.row_reader import RowReader
 from lume_local._runs.run_paths import RunPaths
 from lume_local._runs.stages import closed, entered
-from lume_local._runs.store import Run
 from lume_local._runs.times import now_text
 from lume_local._runs.worker import WorkerDied
 from lume_local._runs.worker_pool import Pool
@@ -86,7 +86,7 @@ class DryRuns:
         found = {}
         for part in built if limit else ():
             written = evolve(run, target_locations=built)
-            page = await self._reader.page(self._reader.job(written, flow, part, limit=limit))
+            page = await self._reader.page(self._reader.job(written, flow, part, "", limit=limit))
             if isinstance(page, Unreadable):
                 raise RuntimeError(f"the {part} rows can't be read back: {page.problem}")
             assert isinstance(page, Page)

@@ -13,9 +13,9 @@ from anyio.to_thread import run_sync
 
 from lume_async.models import RunStatus
 from lume_local._runs.recorder import Recorder
+from lume_local._runs.records import Run
 from lume_local._runs.recovery import settle, undo
 from lume_local._runs.run_paths import RunPaths
-from lume_local._runs.store import Run
 from lume_local._runs.task_group import task_group
 from lume_local._runs.worker import Worker
 from lume_local._runs.worker_pool import Pool
@@ -95,7 +95,7 @@ class Execution:
                 self._heard = anyio.current_time()
                 match event:
                     case Stage(name, rows, progress):
-                        self._recorder.enter(run_id, name, rows)
+                        await self._recorder.enter(run_id, name, rows)
                         self._recorder.progress[run_id] = progress
                     case Progress(value):
                         self._recorder.progress[run_id] = value

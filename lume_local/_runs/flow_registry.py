@@ -17,7 +17,8 @@ from lume_async.errors import ConfigurationError
 from lume_local._flow.definition import Flow, read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._runs.flow_files import FlowFiles, files, located, read, search
-from lume_local._runs.store import Store, StoredFlow
+from lume_local._runs.records import StoredFlow
+from lume_local._runs.store import Store
 from lume_local._runs.times import now_text
 from lume_local._runs.worker_pool import Pool
 
@@ -52,21 +53,35 @@ class Flows:
 
     Args:
         store: where they are kept.
+        known: those that are there.
         pool: checks them.
         folder: where files of new ones appear.
         dev: whether a version that has run may change with its file.
     """
 
-    def __init__(self, store: Store, pool: Pool, folder: Path | None = None, *, dev: bool = False) -> None:
+    def __init__(
+        self,
+        store: Store,
+        known: list[StoredFlow],
+        pool: Pool,
+        folder: Path | None = None,
+        *,
+        dev: bool = False,
+    ) -> None:
         self._store = store
         self._pool = pool
         self._folder = folder
         self._dev = dev
         self._files = FlowFiles()
         self._tag = f"{COMPILER}/duckdb {version('duckdb')}"
-        self._stored = {flow.ref: flow for flow in store.flows()}
+        self._stored = {flow.ref: flow for flow in known}
         self._parsed: dict[str, Flow] = {}
         self._registering = asyncio.Lock()
+
+    @classmethod
+    async def stored(cls, store: Store, pool: Pool, folder: Path | None, *, dev: bool) -> "Flows":
+        """The flow versions of a state."""
+        return cls(store, await store.flows(), pool, folder, dev=dev)
 
     async def require(self, ref: str) -> StoredFlow:
         """A flow version, if need be from a file that is new in the folder. Raises `UnknownFlow`."""
@@ -172,9 +187,9 @@ class Flows:
                 if (
                     known.definition != flow.definition
                 ):  # how the work is split may change: it changes no result
-                    self._keep(evolve(known, definition=flow.definition))
+                    await self._keep(evolve(known, definition=flow.definition))
                 return False
-            is_used = known is not None and self._store.is_used(flow.ref)
+            is_used = known is not None and await self._store.is_used(flow.ref)
             if known is not None and known.definition == flow.definition and is_used and not replace:
                 _log.warning(_OLDER_CLEANERS, flow.ref, ", ".join(flow.cleaners))
                 return False
@@ -185,13 +200,13 @@ class Flows:
                 level = logging.WARNING if is_used else logging.INFO
                 runs = "runs were made" if is_used else "no run was made"
                 _log.log(level, "%s is now what its file says; %s with the old content", flow.ref, runs)
-            self._keep(
+            await self._keep(
                 StoredFlow(flow.ref, flow.content_hash, flow.definition, compiled, self._tag, now_text())
             )
             return True
 
-    def _keep(self, flow: StoredFlow) -> None:
-        self._store.put_flow(flow)
+    async def _keep(self, flow: StoredFlow) -> None:
+        await self._store.put_flow(flow)
         self._stored[flow.ref] = flow
         self._parsed.pop(flow.ref, None)
 
@@ -199,11 +214,18 @@ class Flows:
         """The compiled form, made again where another DuckDB or an older lume_local made it."""
         stored = self._stored[ref]
         if stored.compiled_by != self._tag:
-            # With the cleaners that the version was made with: a version never changes.
-            compiled = await self._pool.check(stored.definition, stored.compiled.get("cleaners"))
-            stored = evolve(stored, compiled=compiled, compiled_by=self._tag)
-            self._keep(stored)
+            async with self._registering:  # else content that replaces it meanwhile would be lost
+                stored = await self._compiled_anew(self._stored[ref])
         return stored.compiled
+
+    async def _compiled_anew(self, stored: StoredFlow) -> StoredFlow:
+        if stored.compiled_by == self._tag:
+            return stored  # by whoever came first
+        # With the cleaners that the version was made with: a version never changes.
+        compiled = await self._pool.check(stored.definition, stored.compiled.get("cleaners"))
+        made = evolve(stored, compiled=compiled, compiled_by=self._tag)
+        await self._keep(made)
+        return made
 
     async def load(self, folder: Path) -> None:
         """Register every `*.toml` of a folder. Raises `ConfigurationError` with file, place and what to do."""

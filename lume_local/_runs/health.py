@@ -3,9 +3,9 @@
 import errno
 import logging
 import os
-import sqlite3
 from pathlib import Path
 
+from lume_local._runs.records import StoreFailed, StoreUnavailable
 from lume_local._shared.commit import explain
 
 _log = logging.getLogger("lume_local")
@@ -54,14 +54,16 @@ def is_full(folder: Path) -> bool:
 
 
 def is_storage_full(error: BaseException) -> bool:
-    """Whether a disk without room, or a quota, is behind an error of the state file or of another file."""
-    if isinstance(error, sqlite3.Error):
-        return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+    """Whether a disk without room, or a quota, is behind an error of the state or of a file."""
+    if isinstance(error, StoreUnavailable):
+        return error.is_full
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def why(error: Exception) -> str:
-    """An I/O error as a message for users."""
+    """An error of I/O or of the state as a message for users."""
     if is_storage_full(error):
         return "the disk is full"
+    if isinstance(error, StoreFailed):
+        return str(error)
     return explain(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"

@@ -14,8 +14,8 @@ from yarl import URL
 from lume_async.errors import ConfigurationError
 from lume_async.models import RunStatus
 from lume_local._flow.stores import NotAStoreUrl, split_store_url
+from lume_local._runs.records import Run
 from lume_local._runs.source_key import places_of
-from lume_local._runs.store import Run
 
 _PRODUCER = "https://pypi.org/project/lume-client/"
 _SPEC = "https://openlineage.io/spec/"

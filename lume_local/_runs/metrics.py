@@ -4,10 +4,10 @@ Labels are bounded: methods and routes are those of the router, statuses those o
 so many have a name of their own.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from importlib.util import find_spec
 
-from lume_local._runs.store import Run
+from lume_local._runs.records import Run
 from lume_local._runs.times import seconds_between
 
 MOST_FLOWS = 200
@@ -51,6 +51,7 @@ class Metrics:
             buckets=_REQUEST_BUCKETS,
         )
         self._gauge = Gauge
+        self._counted: list[tuple[Gauge, Callable[[], Awaitable[float]]]] = []
 
     @classmethod
     def of(cls) -> "Metrics | None":
@@ -60,6 +61,10 @@ class Metrics:
     def gauge(self, name: str, meaning: str, value: Callable[[], float]) -> None:
         """A value that is asked for at each scrape."""
         self._gauge(name, meaning, registry=self.registry).set_function(value)
+
+    def counted(self, name: str, meaning: str, count: Callable[[], Awaitable[float]]) -> None:
+        """The same of what the state knows."""
+        self._counted.append((self._gauge(name, meaning, registry=self.registry), count))
 
     def run_ended(self, run: Run) -> None:
         """Count a run."""
@@ -76,10 +81,12 @@ class Metrics:
         self._requests.labels(method, route, status).inc()
         self._answered.labels(method, route).observe(seconds)
 
-    def text(self) -> bytes:
+    async def text(self) -> bytes:
         """All of them, in the text format of Prometheus."""
         from prometheus_client import generate_latest
 
+        for gauge, count in self._counted:
+            gauge.set(await count())
         return generate_latest(self.registry)
 
     def _bounded(self, flow: str) -> str:

@@ -1,8 +1,8 @@
 """Removes uploads and outputs that have expired, where the operator has set a time for them.
 
 A file that an unfinished run reads stays, and one that is a seed of a flow. An output is removed only if it is still
-the one that its run wrote: at a place that several runs write to, it is another run's by now. Called from the event
-loop, as submissions are: none comes between the question whether a file is used and its end.
+the one that its run wrote: at a place that several runs write to, it is another run's by now. Submissions are paused
+for each step: none comes between the question whether a file is used and its end.
 """
 
 import json
@@ -28,9 +28,16 @@ class OldFiles:
     def __init__(self, store: Store, roots: Roots) -> None:
         self._store, self._roots = store, roots
 
-    def remove_uploads(self, keep: float) -> int:
-        """Remove some uploads that arrived more than so many seconds ago; how many. Raises OSError."""
-        removed, used = 0, self._used()
+    async def remove_uploads(self, keep: float) -> int:
+        """Remove some uploads that arrived more than so many seconds ago; how many. Raises OSError, `StoreFailed`."""
+        async with self._store.submissions_paused():
+            removed = self._remove_uploads(keep, await self._used())
+        if removed:
+            _log.info("removed %d uploads that were older than %.0f s", removed, keep)
+        return removed
+
+    def _remove_uploads(self, keep: float, used: InUse) -> int:
+        removed = 0
         for path in self._roots.uploads.iterdir():
             is_draft = path.name.startswith(".")
             if is_draft or path.stat().st_mtime > time.time() - keep or used.has(str(path)):
@@ -39,32 +46,41 @@ class OldFiles:
             removed += 1
             if removed == _AT_ONCE:
                 break
-        if removed:
-            _log.info("removed %d uploads that were older than %.0f s", removed, keep)
         return removed
 
-    def remove_outputs(self, keep: float) -> int:
-        """Settle some outputs of runs that ended more than so many seconds ago; how many. Raises OSError."""
+    async def remove_outputs(self, keep: float) -> int:
+        """Settle some outputs of runs that ended more than so many seconds ago; how many.
+
+        Raises OSError, `StoreFailed`.
+        """
+        async with self._store.submissions_paused():
+            settled, removed = await self._remove_outputs(keep, await self._used())
+        if removed:
+            _log.info("removed %d outputs of runs that ended more than %.0f s ago", removed, keep)
+        return settled
+
+    async def _remove_outputs(self, keep: float, used: InUse) -> tuple[int, int]:
         settled = removed = 0
-        used = self._used()
-        for run_id, part, noted, locations in self._store.outputs.written_before(ago_text(keep), _AT_ONCE):
+        for run_id, part, noted, locations in await self._store.outputs.written_before(
+            ago_text(keep), _AT_ONCE
+        ):
             path = self._place(json.loads(locations).get(part))
             if path is not None and used.has(str(path)):
                 if _is_noted(path, noted):
                     continue
             else:
                 removed += path is not None and _remove(path, noted, run_id)
-            self._store.outputs.forget(run_id, part)
+            await self._store.outputs.forget(run_id, part)
             settled += 1
-        if removed:
-            _log.info("removed %d outputs of runs that ended more than %.0f s ago", removed, keep)
-        return settled
+        return settled, removed
 
-    def _used(self) -> InUse:
+    async def _used(self) -> InUse:
         """What unfinished runs read, and the seeds of all flows."""
-        seeds = (seed for flow in self._store.flows() for seed in flow.definition.get("seeds", {}).values())
+        seeds = (
+            seed for flow in await self._store.flows() for seed in flow.definition.get("seeds", {}).values()
+        )
         places = (self._seed(seed["path"]) for seed in seeds)
-        return InUse([*self._store.active_sources(), *filter(None, places)])
+        return InUse([*await self._store.active_sources(), *filter(None, places)])
 
     def _seed(self, path: str) -> str | None:
         try:

@@ -4,7 +4,6 @@ A temporarily full disk must not lose the end of a run: writing it is retried un
 """
 
 import logging
-import sqlite3
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +12,9 @@ import anyio
 from lume_async.models import RunStatus
 from lume_local._runs.health import Health, why
 from lume_local._runs.lineage import Lineage
+from lume_local._runs.records import Run, StoreFailed
 from lume_local._runs.stages import closed, entered
-from lume_local._runs.store import Run, Store
+from lume_local._runs.store import Store
 from lume_local._runs.times import now_text
 from lume_local._runs.waiters import Hub
 from lume_local._runs.webhook_body import event_body
@@ -53,24 +53,39 @@ class Recorder:
         self.progress: dict[str, float] = {}
         """How far each active run is, 0 to 1."""
 
-    def created(self, run: Run) -> None:
+    def created(self) -> None:
         """A run was created."""
-        self._hub.notify(run.run_id)
+        self._hub.notify()
 
-    def enter(self, run_id: str, stage: str, rows: int | None) -> None:
+    async def enter(self, run_id: str, stage: str, rows: int | None) -> None:
         """A stage begins; `rows` is what the one before has seen. One that can't be written is left out."""
-        run, now = self._store.require(run_id), now_text()
-        values: dict[str, Any] = {"stages": entered(run.stages, stage, rows, now)}
-        if run.started_at is None:
-            values["started_at"] = now
-            values["lineage"] = self._event(run_id, lambda lineage: lineage.started(run, now))
+
+        def begun(run: Run) -> dict[str, Any]:
+            now = now_text()
+            values: dict[str, Any] = {"status": stage, "stages": entered(run.stages, stage, rows, now)}
+            if run.started_at is None:
+                values["started_at"] = now
+                values["lineage"] = self._event(run_id, lambda lineage: lineage.started(run, now))
+            return values
+
+        run = None
         try:
-            self._store.update(run_id, stage, **values)
-        except sqlite3.Error as error:
+            run = await self._carry_on(run_id, begun)
+        except StoreFailed as error:
             self._health.trouble(_STATE, why(error))
         self._hub.notify(run_id)
-        if values.get("lineage") is not None:
+        if run is not None and len(run.stages) == 1:
             self._on_message()
+
+    async def _carry_on(self, run_id: str, change: Callable[[Run], dict[str, Any]]) -> Run | None:
+        """Make a change of a run from the state in which it is; None for one that has ended, which stays as it is."""
+        while True:
+            run = await self._store.require(run_id)
+            if RunStatus(run.status).is_terminal:
+                return None
+            changed = await self._store.update(run, **change(run))
+            if changed is not None:
+                return changed  # else it has changed since it was read: made again of what it is by now
 
     async def succeed(self, run_id: str, record: Json) -> None:
         """The run has committed, and its output is in place."""
@@ -96,9 +111,9 @@ class Recorder:
         ended: Run | None = None
         while True:
             try:
-                ended = self._end(run_id, status, message, metrics, locations, outputs) or ended
+                ended = await self._end(run_id, status, message, metrics, locations, outputs) or ended
                 await self._store.settled()
-            except (sqlite3.Error, OSError) as error:
+            except (StoreFailed, OSError) as error:
                 self._health.trouble(_STATE, why(error))
                 await anyio.sleep(RETRY)
             else:
@@ -110,7 +125,7 @@ class Recorder:
             self._on_message()
             self._on_end(ended)
 
-    def _end(
+    async def _end(
         self,
         run_id: str,
         status: RunStatus,
@@ -119,25 +134,26 @@ class Recorder:
         locations: Json | None,
         outputs: dict[str, str] | None,
     ) -> Run | None:
-        run, now = self._store.require(run_id), now_text()
-        if RunStatus(run.status).is_terminal:
-            return None
         written = metrics["rows_read"] if metrics and locations else None
-        return self._store.update(
-            run_id,
-            status.value,
-            event=event_body(run, status.value, now),
-            lineage=self._event(
-                run_id,
-                lambda lineage: lineage.ended(run, status, now, metrics or {}, locations or {}, message),
-            ),
-            outputs=outputs,
-            finished_at=now,
-            stages=closed(run.stages, written, now),
-            error_message=message,
-            metrics=metrics or {},
-            target_locations=locations or {},
-        )
+
+        def ended(run: Run) -> dict[str, Any]:
+            now = now_text()
+            return {
+                "status": status.value,
+                "event": event_body(run, status.value, now),
+                "lineage": self._event(
+                    run_id,
+                    lambda lineage: lineage.ended(run, status, now, metrics or {}, locations or {}, message),
+                ),
+                "outputs": outputs,
+                "finished_at": now,
+                "stages": closed(run.stages, written, now),
+                "error_message": message,
+                "metrics": metrics or {},
+                "target_locations": locations or {},
+            }
+
+        return await self._carry_on(run_id, ended)
 
     def _event(self, run_id: str, make: Callable[[Lineage], bytes]) -> bytes | None:
         """The event of OpenLineage, if one is wanted. A run ends as it does, whatever becomes of what tells of it."""

@@ -11,8 +11,8 @@ from anyio.to_thread import run_sync
 
 from lume_async.models import RunStatus
 from lume_local._runs.recorder import Recorder
+from lume_local._runs.records import Run
 from lume_local._runs.run_paths import RunPaths
-from lume_local._runs.store import Run
 from lume_local._runs.worker import NotFinished, WorkerDied
 from lume_local._runs.worker_pool import Pool
 from lume_local._shared.commit import FILE, begun, committed, explain, put_in_place, remove_draft

@@ -1,12 +1,12 @@
 """Deletes what has expired at startup and daily, in small steps. Runs are always kept."""
 
-import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import anyio
 import anyio.lowlevel
 
 from lume_local._runs.health import Health, why
+from lume_local._runs.records import StoreFailed
 from lume_local._runs.store import Store
 from lume_local._runs.times import ago_text
 
@@ -29,13 +29,13 @@ async def forget_what_is_old(store: Store, keep: float | None, health: Health) -
         await swept_daily(lambda: store.forget(ago_text(keep), _AT_ONCE), "dropping old rows", health)
 
 
-async def swept_daily(step: Callable[[], int], what: str, health: Health) -> None:
+async def swept_daily(step: Callable[[], Awaitable[int]], what: str, health: Health) -> None:
     """Sweep until cancelled; a step returns how much it has done, nothing where it is done."""
     while True:
         try:
-            while step():
+            while await step():
                 await anyio.lowlevel.checkpoint()
-        except (sqlite3.Error, OSError) as error:
+        except (StoreFailed, OSError) as error:
             health.trouble(what, why(error))
             await anyio.sleep(RETRY)
         else:

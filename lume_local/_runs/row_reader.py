@@ -11,7 +11,7 @@ import anyio
 
 from lume_local._flow.definition import Flow
 from lume_local._runs.health import Health
-from lume_local._runs.store import Run, Store
+from lume_local._runs.records import Run
 from lume_local._runs.worker_pool import Pool
 from lume_local._shared.protocol import Page, Read, Unreadable
 
@@ -23,8 +23,7 @@ _LITERALS = {"integer": "number", "number": "number", "boolean": "boolean"}
 class RowReader:
     """Reads pages while `running`."""
 
-    def __init__(self, store: Store, health: Health) -> None:
-        self._store = store
+    def __init__(self, health: Health) -> None:
         self._pool = Pool(1, health)
         self._turns = anyio.Semaphore(READERS)
 
@@ -39,8 +38,10 @@ class RowReader:
         async with self._turns:
             return await self._pool.read(job)
 
-    def job(self, run: Run, flow: Flow, part: str, *, limit: int, reason: str | None = None) -> Read:
-        """The first page of an output that a run has."""
+    def job(
+        self, run: Run, flow: Flow, part: str, identity: str, *, limit: int, reason: str | None = None
+    ) -> Read:
+        """The first page of an output that a run has; its identity is empty where none was noted."""
         is_rejects = part == "rejects"
         location = str(run.target_locations[part])
         # Rejects in the format of their source have its dialect and encoding, too.
@@ -52,7 +53,7 @@ class RowReader:
         }
         return Read(
             path=location,
-            identity=self._store.outputs.identity(run.run_id, part) or "",
+            identity=identity,
             csv=dialect if as_source else _PLAIN,
             encoding=source.encoding if as_source else "utf-8",
             kinds={} if is_rejects else literals,

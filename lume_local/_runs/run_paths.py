@@ -10,11 +10,11 @@ from lume_local._flow.engine import SHARD_BYTES
 from lume_local._flow.stores import is_store_url
 from lume_local._runs import source_name
 from lume_local._runs.flow_registry import Flows
-from lume_local._runs.headers import Headers
 from lume_local._runs.paths import PathRefused, Roots, filled
+from lume_local._runs.records import Run
 from lume_local._runs.source_files import Wanted
 from lume_local._runs.source_name import SourceName, source_key
-from lume_local._runs.store import Run
+from lume_local._runs.store import Headers
 from lume_local._runs.store_roots import stored
 from lume_local._shared.commit import FILE
 from lume_local._shared.protocol import Execute, Json
@@ -57,6 +57,7 @@ class RunPaths:
             for file in files:
                 if file["path"] in (mapped.get("path"), rejects.get("path")):
                     raise PathRefused(f"the target {file['path']!r} is {what}: choose another place")
+        warns = flow.source.on_unknown_columns == "warn"
         return Execute(
             run_id=run.run_id,
             flow=await self._flows.compiled(run.flow_version),
@@ -67,7 +68,7 @@ class RunPaths:
             memory_limit=MEMORY_LIMIT,
             threads=THREADS,
             seeds=seeds,
-            header=self._headers.last(run.flow_version) if flow.source.on_unknown_columns == "warn" else None,
+            header=await self._headers.last(run.flow_version) if warns else None,
             engine=self._engine_of(flow),
         )
 

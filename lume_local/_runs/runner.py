@@ -17,9 +17,10 @@ from lume_local._runs.execution import NOTHING_WRITTEN, Execution, Stop
 from lume_local._runs.health import Health, why
 from lume_local._runs.paths import PathRefused
 from lume_local._runs.recorder import RETRY, Recorder
+from lume_local._runs.records import NewRun, Run
 from lume_local._runs.recovery import settle, wait_until_free
 from lume_local._runs.run_paths import RunPaths
-from lume_local._runs.store import NewRun, Run, Store
+from lume_local._runs.store import Store
 from lume_local._runs.task_group import task_group
 from lume_local._runs.worker import WorkerDied
 from lume_local._runs.worker_pool import Pool
@@ -62,22 +63,31 @@ class Runner:
         self._max_active = max_active
         self._time_limit = time_limit
         self._active: dict[str, Execution] = {}
+        """The runs that a lane works on, or that are cancelled while they wait: nobody else changes those."""
         self._left: set[str] = set()
         self._more = anyio.Event()
         self._closing = False
         self._recovered = anyio.Event()
+        self._tasks: TaskGroup
 
     # -- what requests ask for
 
-    def submit(self, new: NewRun) -> tuple[Run, bool]:
+    async def submit(self, new: NewRun) -> tuple[Run, bool]:
         """Create a run (or find the one of its idempotency key). Raises `Duplicate`, `KeyReused`."""
-        run, is_new = self._store.create(new)
+        try:
+            run, is_new = await self._store.create(new)
+        except anyio.get_cancelled_exc_class():
+            self._created()  # maybe: whoever asked is gone, but the run need not be
+            raise
         if is_new:
-            self._wake_lanes()
-            self._recorder.created(run)
+            self._created()
             if new.traceparent is not None:
                 _log.info("run %s was submitted with traceparent %s", run.run_id, new.traceparent)
         return run, is_new
+
+    def _created(self) -> None:
+        self._wake_lanes()
+        self._recorder.created()
 
     def progress(self, run_id: str) -> float | None:
         """How far an active run is, 0 to 1; None where it isn't known."""
@@ -85,13 +95,27 @@ class Runner:
 
     async def cancel(self, run_id: str) -> Run:
         """Ask a run to stop. One that waits is cancelled at once; one that has committed keeps running."""
-        run = self._store.require(run_id)
+        run = await self._store.require(run_id)
         execution = self._active.get(run_id)
         if execution is not None:
             execution.stop(Stop.REQUESTED)
         elif run.status == RunStatus.CREATED:
+            self._claim(run)
+            ended = anyio.Event()
+            # Not by the request, whose client may go at any moment.
+            self._tasks.start_soon(self._end_waiting, run_id, ended)
+            await ended.wait()
+        return await self._store.require(run_id)
+
+    async def _end_waiting(self, run_id: str, ended: anyio.Event) -> None:
+        """Cancel a run that waits. One that has ended since it was claimed stays as it is."""
+        try:
             await self._recorder.end(run_id, RunStatus.CANCELLED, message="cancelled before it began")
-        return self._store.require(run_id)
+        except Exception as error:
+            await self._crash(run_id, error)
+        finally:
+            del self._active[run_id]
+            ended.set()
 
     def workers(self) -> dict[str, int]:
         """The process id of each active run's worker."""
@@ -110,6 +134,7 @@ class Runner:
         Then what is active is stopped. Runs that still wait stay CREATED: the next server takes them up.
         """
         async with task_group() as tasks:
+            self._tasks = tasks
             tasks.start_soon(self._work, tasks)
             # What takes longer (the disk may be full) keeps no server from starting and saying so.
             with anyio.move_on_after(RECOVERY_PATIENCE):
@@ -126,7 +151,7 @@ class Runner:
             tasks.start_soon(self._lane)
 
     async def _recover(self) -> None:
-        for run in self._store.unfinished():
+        for run in await self._store.unfinished():
             try:
                 await self._recover_run(run)
             except Exception as error:
@@ -157,10 +182,7 @@ class Runner:
         while not self._closing:
             more = self._more
             try:
-                await (
-                    self._store.settled()
-                )  # a run that a power cut takes back must not have written anything
-                run = self._next()
+                run = await self._claimed()
                 self._health.works("the queue")
             except Exception as error:
                 self._health.trouble("the queue", why(error))
@@ -172,13 +194,39 @@ class Runner:
             else:
                 await self._do(run)
 
-    def _next(self) -> Run | None:
+    async def _next(self) -> Run | None:
         """The oldest run that waits and that no lane has, or has had to leave."""
-        return self._store.oldest_waiting({*self._active, *self._left})
+        return await self._store.oldest_waiting({*self._active, *self._left})
 
-    async def _do(self, run: Run) -> None:
+    async def _claimed(self) -> Run | None:
+        """The oldest run that waits, claimed for one lane; None where there is none."""
+        while True:
+            run = await self._next()
+            if run is None:
+                return None
+            if run.run_id in self._active:
+                continue  # since the question: another lane's, or cancelled
+            execution = self._claim(run)
+            try:
+                # A run that a power cut takes back must not have written anything.
+                await self._store.settled()
+                run = await self._store.require(run.run_id)
+            except Exception:
+                if execution.is_stopped:
+                    return run  # as somebody was promised meanwhile: it won't write anything
+                del self._active[run.run_id]
+                raise
+            if run.status == RunStatus.CREATED:
+                return run
+            del self._active[run.run_id]  # it had ended before it was claimed
+
+    def _claim(self, run: Run) -> Execution:
         execution = Execution(run, self._recorder, self._paths, self._pool, self._time_limit)
         self._active[run.run_id] = execution
+        return execution
+
+    async def _do(self, run: Run) -> None:
+        execution = self._active[run.run_id]
         try:
             await self._carry_out(run, execution)
         except Exception as error:

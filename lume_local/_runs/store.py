@@ -1,392 +1,209 @@
-"""Runs, their changes, idempotency keys, the outbox and flow versions, in one SQLite file.
+"""What the server needs of whatever keeps its state; `sqlite` has the one that there is.
 
-Called straight from the event loop: a read takes microseconds, and a write waits for no disk. The rule "one
-success, one attempt at a time" is a query inside the transaction that inserts, and two unique indexes behind
-it, in case the query is wrong.
+The guarantees, on which callers rely and which another store must give as well:
 
-What a run's life may lose to a power cut, and why no run is lost or done twice for it:
-- its creation and its end are durable before anybody relies on them, for that is what `settled` is awaited for:
-  the answer to the submission and the start of the run, the notice of its end and the removal of its folder;
-- its stages are not made durable one by one. A run whose stages were lost is CREATED again. Its folder, which
-  outlives the power cut, says whether it had committed: then it is carried out, else it had done nothing yet.
-
-`kill -9` loses nothing at all: what was committed lies with the operating system.
+- **Atomic.** An operation is done as a whole or not at all, and sees one state: nothing comes in between its reads
+  and its writes. Between two operations anything may happen. Whoever reads in order to write says from which state
+  (`update`), or holds off what would matter (`submissions_paused`).
+- **Failures.** `StoreFailed` says that nothing was done; `StoreUnavailable`, that it may work later. An operation
+  that is cancelled was done or was not, never half.
+- **Order.** What was done is seen by every operation that begins later. A change never enters the feed before one
+  that was shown already.
+- **Durable** is what was done before `settled` was called, once that returns: the creation and the end of runs, and
+  flow versions. What is shown to clients or acted on is settled first. A power cut may take the stages of a run.
 """
 
-# ruff: noqa: S608 - the parts of its SQL are constants, compiled or quoted.
-import sqlite3
-import time
-import uuid
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Collection, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
 
-import orjson
-from attrs import frozen
-
-from lume_local._runs.durability import Durability
-from lume_local._runs.headers import Headers
-from lume_local._runs.listing import Wanted, selected
-from lume_local._runs.outbox import Deliveries
-from lume_local._runs.outputs import Outputs
-from lume_local._runs.state_file import open_state
-from lume_local._runs.statistics import Statistics
-from lume_local._runs.times import now_text
-
-
-class Duplicate(Exception):
-    """A run holds this source already: one that is active, or one that has processed it."""
-
-    def __init__(self, run_id: str, *, is_active: bool) -> None:
-        super().__init__(run_id, is_active)
-        self.run_id = run_id
-        self.is_active = is_active
-
-
-class KeyReused(Exception):
-    """An idempotency key came back with another request."""
-
-
-@frozen
-class NewRun:
-    """A request for a run."""
-
-    flow_version: str
-    source_path: str
-    source_key: str
-    run_metadata: Any
-    force_rerun: bool
-    idempotency_key: str | None
-    fingerprint: str
-    webhook_url: str | None = None
-    traceparent: str | None = None
-    note: str | None = None
-
-
-@frozen
-class Run:
-    """A run as it is stored. `rev` grows with every change."""
-
-    seq: int
-    run_id: str
-    rev: int
-    flow_version: str
-    source_path: str
-    source_key: str
-    run_metadata: Any
-    force_rerun: bool
-    status: str
-    created_at: str
-    started_at: str | None
-    finished_at: str | None
-    stages: list[dict[str, Any]]
-    metrics: dict[str, Any]
-    target_locations: dict[str, Any]
-    error_message: str | None
-
-
-@frozen
-class Change:
-    """One change of status."""
-
-    seq: int
-    run_id: str
-    status: str
-    finished_at: str | None
-
-
-@frozen
-class StoredFlow:
-    """A flow version with its compiled form and what it was compiled by."""
-
-    ref: str
-    content_hash: str
-    definition: dict[str, Any]
-    compiled: dict[str, Any]
-    compiled_by: str
-    created_at: str
-
-
-_RUN_COLUMNS = (
-    "seq, run_id, rev, flow_version, source_path, source_key, run_metadata, force_rerun, status, created_at, "
-    "started_at, finished_at, stages, metrics, target_locations, error_message"
+from lume_local._runs.cursor import Cursor
+from lume_local._runs.records import (
+    Attempted,
+    Change,
+    Count,
+    Delivery,
+    NewRun,
+    Run,
+    StoredFlow,
+    Wanted,
 )
-_JSON_COLUMNS = ("run_metadata", "stages", "metrics", "target_locations")
-ACTIVE = ("CREATED", "SYNCING_SOURCE", "TRANSFORMING", "SYNCING_TARGET")
-_ACTIVE = f"status IN {ACTIVE}"
-_DONE = "status IN ('SUCCEEDED', 'PARTIAL_FAILED')"
 
 
-class Store:
-    """The state of one data folder. Close it."""
+class Runs(Protocol):
+    """Runs, and the rule "one success, one attempt at a time" for each flow version and source."""
 
-    def __init__(self, path: Path) -> None:
-        self._db = open_state(path)
-        row = self._db.execute("SELECT value FROM facts WHERE name = 'store_id'").fetchone()
-        self.store_id: str = row[0]
-        """Says that a cursor belongs to this data folder and not to one that lay here before."""
-        self.deliveries = Deliveries(self._db)
-        self.outputs = Outputs(self._db)
-        self.headers = Headers(self._db)
-        self.statistics = Statistics(self._db)
-        self._durability = Durability(path)
+    async def create(self, new: NewRun) -> tuple[Run, bool]:
+        """Claim the source for a new run, or find the run of the same idempotency key; whether it is new.
 
-    async def settled(self) -> None:
-        """Wait until every run that was created or has ended by now, and every flow, outlives a power cut."""
-        await self._durability.settled()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._durability.close()
-        self._db.close()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        finally:
-            if self._db.in_transaction:  # SQLite has rolled back by itself where, say, the disk is full
-                self._db.execute("ROLLBACK")
-
-    # -- runs
-
-    def create(self, new: NewRun) -> tuple[Run, bool]:
-        """Claim the source for a new run, or find the run of the same idempotency key.
-
-        Returns the run and whether it is new. Raises `Duplicate`, `KeyReused`.
+        Of any number of requests for one source, one gets it. Raises `Duplicate`, `KeyReused`.
         """
-        with self._transaction():
-            earlier = self._run_of_key(new)
-            if earlier is not None:
-                return self.require(earlier), False
-            self._refuse_duplicate(new)
-            run_id = f"run_{uuid.uuid4().hex}"
-            now = now_text()
-            try:
-                self._insert(new, run_id, now)
-            except sqlite3.IntegrityError:
-                self._refuse_duplicate(new)
-                raise
-            if new.idempotency_key is not None:
-                values = [new.idempotency_key, new.fingerprint, run_id, now]
-                self._db.execute("INSERT INTO idempotency_keys VALUES (?, ?, ?, ?)", values)
-            self._durability.wanted()
-            return self.require(run_id), True
 
-    def _run_of_key(self, new: NewRun) -> str | None:
-        if new.idempotency_key is None:
-            return None
-        query = "SELECT fingerprint, run_id FROM idempotency_keys WHERE key = ?"
-        row = self._db.execute(query, [new.idempotency_key]).fetchone()
-        if row is None:
-            return None
-        if row["fingerprint"] != new.fingerprint:
-            raise KeyReused
-        run_id: str = row["run_id"]
-        return run_id
-
-    def _refuse_duplicate(self, new: NewRun) -> None:
-        where = "flow_version = ? AND source_key = ?"
-        values = [new.flow_version, new.source_key]
-        query = f"SELECT run_id FROM runs WHERE {where} AND {_ACTIVE}"
-        row = self._db.execute(query, values).fetchone()
-        if row is not None:
-            raise Duplicate(row["run_id"], is_active=True)
-        if new.force_rerun:
-            return
-        query = f"SELECT run_id FROM runs WHERE {where} AND {_DONE} ORDER BY seq DESC"
-        row = self._db.execute(query, values).fetchone()
-        if row is not None:
-            raise Duplicate(row["run_id"], is_active=False)
-
-    def _insert(self, new: NewRun, run_id: str, now: str) -> None:
-        self._db.execute(
-            "INSERT INTO runs (run_id, rev, flow_version, source_path, source_key, run_metadata, force_rerun, "
-            "status, created_at, stages, metrics, target_locations, webhook_url) "
-            "VALUES (?, 1, ?, ?, ?, ?, ?, 'CREATED', ?, '[]', '{}', '{}', ?)",
-            [
-                run_id,
-                new.flow_version,
-                new.source_path,
-                new.source_key,
-                orjson.dumps(new.run_metadata).decode(),
-                new.force_rerun,
-                now,
-                new.webhook_url,
-            ],
-        )
-        if new.traceparent is not None:
-            self._db.execute("INSERT INTO traces VALUES (?, ?)", [run_id, new.traceparent])
-        if new.note is not None:
-            self._db.execute("INSERT INTO notes VALUES (?, ?)", [run_id, new.note])
-        self._note_change(run_id, "CREATED", None)
-
-    def _note_change(self, run_id: str, status: str, finished_at: str | None) -> None:
-        query = "INSERT INTO changes (run_id, status, finished_at, at) VALUES (?, ?, ?, ?)"
-        self._db.execute(query, [run_id, status, finished_at, now_text()])
-
-    def notes(self, run_id: str) -> list[str]:
-        """What is to be said of how a run came about."""
-        rows = self._db.execute("SELECT note FROM notes WHERE run_id = ?", [run_id]).fetchall()
-        return [row["note"] for row in rows]
-
-    def get(self, run_id: str) -> Run | None:
-        """A run, or None."""
-        query = f"SELECT {_RUN_COLUMNS} FROM runs WHERE run_id = ?"
-        row = self._db.execute(query, [run_id]).fetchone()
-        return None if row is None else _run(row)
-
-    def require(self, run_id: str) -> Run:
-        """A run that must be there."""
-        run = self.get(run_id)
-        if run is None:
-            raise LookupError(run_id)
-        return run
-
-    def unfinished(self) -> list[Run]:
-        """All runs that have not ended, oldest first."""
-        query = f"SELECT {_RUN_COLUMNS} FROM runs WHERE {_ACTIVE} ORDER BY seq"
-        return [_run(row) for row in self._db.execute(query)]
-
-    def oldest_waiting(self, taken: Collection[str]) -> Run | None:
-        """The oldest run that is CREATED, without those that are taken already."""
-        query = f"SELECT {_RUN_COLUMNS} FROM runs WHERE status = 'CREATED' ORDER BY seq LIMIT ?"
-        rows = self._db.execute(query, [len(taken) + 1])
-        return next((_run(row) for row in rows if row["run_id"] not in taken), None)
-
-    def active_sources(self) -> list[str]:
-        """The source keys of the runs that have not ended."""
-        return [row[0] for row in self._db.execute(f"SELECT source_key FROM runs WHERE {_ACTIVE}")]
-
-    def waiting(self) -> int:
-        """How many runs have not begun."""
-        count: int = self._db.execute("SELECT count(*) FROM runs WHERE status = 'CREATED'").fetchone()[0]
-        return count
-
-    def update(
+    async def update(
         self,
-        run_id: str,
+        seen: Run,
         status: str,
         *,
         event: bytes | None = None,
         outputs: dict[str, str] | None = None,
         lineage: bytes | None = None,
         **values: Any,
-    ) -> Run:
-        """Move a run to a status and set more of its columns, as one change.
+    ) -> Run | None:
+        """Move a run on from the state in which it was seen, as one change; None where that is not its state now.
 
-        `event` is the body for the run's webhook, if it has one: told because of this change, or not at all.
-        `outputs` are the identities of what it has written, `lineage` the event of OpenLineage for this change.
+        Args:
+            seen: as an operation has returned it; its `rev` tells.
+            status: the new one.
+            event: the body for the run's webhook, if it has one: delivered because of this change, or not at all.
+            outputs: the identities of what it has written.
+            lineage: the event of OpenLineage for this change.
+            values: further fields of `Run`.
         """
-        assignments, arguments = ["status = ?", "rev = rev + 1"], [status]
-        for name, value in values.items():
-            assignments.append(f"{name} = ?")
-            arguments.append(orjson.dumps(value).decode() if name in _JSON_COLUMNS else value)
-        with self._transaction():
-            query = f"UPDATE runs SET {', '.join(assignments)} WHERE run_id = ?"
-            self._db.execute(query, [*arguments, run_id])
-            self._note_change(run_id, status, values.get("finished_at"))
-            if event is not None:
-                self.deliveries.add(run_id, event, time.time())
-            if lineage is not None:
-                self.deliveries.add_lineage(run_id, lineage, time.time())
-            if outputs:
-                self.outputs.note(run_id, outputs)
-        if status not in ACTIVE:
-            self._durability.wanted()
-        return self.require(run_id)
 
-    def runs(self, wanted: Wanted, before: int | None, limit: int) -> list[Run]:
+    async def get(self, run_id: str) -> Run | None:
+        """A run, or None."""
+
+    async def require(self, run_id: str) -> Run:
+        """A run that must be there."""
+
+    async def notes(self, run_id: str) -> list[str]:
+        """What is to be said of how a run came about. That never changes."""
+
+    async def unfinished(self) -> list[Run]:
+        """All runs that have not ended, oldest first."""
+
+    async def oldest_waiting(self, taken: Collection[str]) -> Run | None:
+        """The oldest run that is CREATED, without those that are taken already."""
+
+    async def waiting(self) -> int:
+        """How many runs have not begun."""
+
+    async def runs(self, wanted: Wanted, before: int | None, limit: int) -> list[Run]:
         """A page of runs, newest first, older than the run with sequence number `before`."""
-        condition, values = selected(wanted, before, limit)
-        query = f"SELECT {_RUN_COLUMNS} FROM runs WHERE {condition} ORDER BY seq DESC LIMIT ?"
-        return [_run(row) for row in self._db.execute(query, [*values, limit])]
 
-    # -- changes
+    async def runs_of(self, refs: Collection[str]) -> dict[str, int]:
+        """How many runs were made with each of these flow versions, where any was."""
 
-    def changes(self, after: int, limit: int) -> list[Change]:
-        """Changes of status after a sequence number, oldest first."""
-        query = "SELECT seq, run_id, status, finished_at FROM changes WHERE seq > ? ORDER BY seq LIMIT ?"
-        return [Change(*row) for row in self._db.execute(query, [after, limit])]
+    async def is_used(self, ref: str) -> bool:
+        """Whether any run was ever made with a flow version."""
 
-    def last_change(self) -> int:
-        """The sequence number of the newest change, 0 where there is none."""
-        newest: int = self._db.execute("SELECT coalesce(max(seq), 0) FROM changes").fetchone()[0]
-        return max(newest, self.forgotten_change())
 
-    def forgotten_change(self) -> int:
-        """The sequence number of the newest change that was forgotten, 0 where none was."""
-        row = self._db.execute("SELECT value FROM facts WHERE name = 'forgotten_change'").fetchone()
-        return int(row[0]) if row else 0
+class Changes(Protocol):
+    """The feed of all changes of status."""
 
-    # -- age
+    async def changes(self, after: Cursor, limit: int) -> list[Change]:
+        """Changes after a place, oldest first, without a gap. Raises `CursorForgotten`.
 
-    def forget(self, before: str, limit: int) -> int:
+        None is returned that a later call could show another one before.
+        """
+
+    async def newest(self) -> Cursor:
+        """The end of the feed."""
+
+
+class FlowVersions(Protocol):
+    """Flow versions; what may replace what is the registry's to say."""
+
+    async def put_flow(self, flow: StoredFlow) -> None:
+        """Store a flow version, or its newly compiled form."""
+
+    async def flows(self) -> list[StoredFlow]:
+        """All flow versions."""
+
+
+class Deliveries(Protocol):
+    """The outbox. A delivery is settled, delivered or given up, once nothing is due any more."""
+
+    async def waiting(self, limit: int, *, webhooks: bool = True, lineage: bool = True) -> list[Delivery]:
+        """Pending deliveries of the kinds that can be sent, in the order in which they are due."""
+
+    async def of_run(self, run_id: str) -> list[Attempted]:
+        """The webhooks of a run, oldest first; settled ones until they are forgotten."""
+
+    async def pending(self) -> int:
+        """How many are neither delivered nor given up."""
+
+    async def delivered(self, delivery_id: str) -> None:
+        """The receiver has accepted it."""
+
+    async def failed(self, delivery_id: str, error: str, due: float | None) -> None:
+        """An attempt has failed; the next is due then, None gives it up."""
+
+
+class Outputs(Protocol):
+    """For each run and part (`mapped`, `rejects`) the identity of its file when it was written."""
+
+    async def identity(self, run_id: str, part: str) -> str | None:
+        """The identity of an output, empty when it is gone; None for a run of an older version, which noted none."""
+
+    async def written_before(self, before: str, limit: int) -> list[tuple[str, str, str, str]]:
+        """Outputs of runs that ended before a time: run, part, identity, and the run's locations as JSON."""
+
+    async def forget(self, run_id: str, part: str) -> None:
+        """The output is gone: whatever lies at its place is not it."""
+
+
+class Headers(Protocol):
+    """The columns that the sources of a flow had the last time."""
+
+    async def last(self, flow_version: str) -> list[str] | None:
+        """Those of its latest run with output; None before the first, or where that did not note them."""
+
+
+class Statistics(Protocol):
+    """Counts of runs and their rows, which a change of a run and its counts enter as one."""
+
+    async def counts(
+        self, by: Sequence[str], since: str | None, flow: str | None, *, worst_first: bool, limit: int
+    ) -> list[Count]:
+        """Runs created in or after the hour of `since`, grouped.
+
+        Args:
+            by: names of `DIMENSIONS`.
+            since: a time; None for all.
+            flow: only its versions.
+            worst_first: in order of the share of rejected rows, else in that of the dimensions.
+            limit: of the groups.
+        """
+
+
+class Store(Runs, Changes, FlowVersions, Protocol):
+    """The whole state."""
+
+    @property
+    def store_id(self) -> str:
+        """Says that a cursor belongs to this state and not to one that was here before."""
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """The outbox."""
+
+    @property
+    def outputs(self) -> Outputs:
+        """What the outputs of runs were when they were written."""
+
+    @property
+    def headers(self) -> Headers:
+        """The columns of sources."""
+
+    @property
+    def statistics(self) -> Statistics:
+        """Counts."""
+
+    async def settled(self) -> None:
+        """Wait until every run that was created or has ended by now, and every flow, outlives a power cut.
+
+        Raises OSError, `StoreFailed`.
+        """
+
+    def submissions_paused(self) -> AbstractAsyncContextManager[None]:
+        """As long as the block lasts, no run is created and no flow version stored: they wait. Keep it short."""
+
+    async def active_sources(self) -> list[str]:
+        """The source keys of the runs that have not ended."""
+
+    async def forget(self, before: str, limit: int) -> int:
         """Drop changes, idempotency keys and settled deliveries from before a time; how many were dropped.
 
         At most `limit` of each: call it until nothing is left. Runs and flow versions stay.
         """
-        with self._transaction():
-            old = "SELECT key FROM idempotency_keys WHERE at < ? LIMIT ?"
-            query = f"DELETE FROM idempotency_keys WHERE key IN ({old})"
-            keys = self._db.execute(query, [before, limit]).rowcount
-            return keys + self._forget_changes(before, limit) + self.deliveries.forget(before, limit)
-
-    def _forget_changes(self, before: str, limit: int) -> int:
-        """Without gaps, oldest first: so one number says which cursors have missed something."""
-        oldest = "SELECT seq, at FROM changes ORDER BY seq LIMIT ?"
-        query = f"SELECT max(seq) FROM ({oldest}) WHERE at < ?"
-        newest: int | None = self._db.execute(query, [limit, before]).fetchone()[0]
-        if newest is None:
-            return 0
-        self._db.execute("INSERT OR REPLACE INTO facts VALUES ('forgotten_change', ?)", [str(newest)])
-        return self._db.execute("DELETE FROM changes WHERE seq <= ?", [newest]).rowcount
-
-    # -- flow versions
-
-    def put_flow(self, flow: StoredFlow) -> None:
-        """Store a flow version, or its newly compiled form."""
-        self._db.execute(
-            "INSERT OR REPLACE INTO flow_versions VALUES (?, ?, ?, ?, ?, ?)",
-            [
-                flow.ref,
-                flow.content_hash,
-                orjson.dumps(flow.definition).decode(),
-                orjson.dumps(flow.compiled).decode(),
-                flow.compiled_by,
-                flow.created_at,
-            ],
-        )
-        self._durability.wanted()
-
-    def flows(self) -> list[StoredFlow]:
-        """All flow versions."""
-        rows = self._db.execute(
-            "SELECT ref, content_hash, definition, compiled, compiled_by, created_at FROM flow_versions"
-        )
-        return [
-            StoredFlow(row[0], row[1], orjson.loads(row[2]), orjson.loads(row[3]), row[4], row[5])
-            for row in rows
-        ]
-
-    def runs_of(self, refs: Collection[str]) -> dict[str, int]:
-        """How many runs were made with each of these flow versions, where any was."""
-        wanted = ", ".join("?" * len(refs))
-        query = f"SELECT flow_version, count(*) FROM runs WHERE flow_version IN ({wanted}) GROUP BY 1"
-        return dict(self._db.execute(query, list(refs)).fetchall())
-
-    def is_used(self, ref: str) -> bool:
-        """Whether any run was ever made with a flow version."""
-        query = "SELECT 1 FROM runs WHERE flow_version = ? LIMIT 1"
-        return self._db.execute(query, [ref]).fetchone() is not None
-
-
-def _run(row: sqlite3.Row) -> Run:
-    values = dict(row)
-    for name in _JSON_COLUMNS:
-        values[name] = orjson.loads(values[name])
-    values["force_rerun"] = bool(values["force_rerun"])
-    return Run(**values)

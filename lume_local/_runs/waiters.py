@@ -1,56 +1,94 @@
-"""Long polls that wait for a run. One future per waiter, keyed by run: a change wakes only those that it concerns."""
+"""Long polls that wait for a run. One waiter each, keyed by run: a change wakes only those that it concerns."""
 
 import asyncio
 from collections import defaultdict
+from types import TracebackType
 
 EVERY_RUN = "*"
 """The key of those that wait for a change of any run."""
 MOST_WAITERS = 10_000
 
 
+class Waiter:
+    """Notices changes as long as its `with` block lasts.
+
+    What is waited for is read inside the block: a change that comes while it is read is noticed then.
+    """
+
+    def __init__(self, hub: "Hub", key: str) -> None:
+        self._hub, self._key = hub, key
+        self._has_changed = False
+        self._future: asyncio.Future[None] | None = None
+
+    def __enter__(self) -> "Waiter":
+        self._hub._add(self._key, self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._hub._remove(self._key, self)
+
+    async def until(self, deadline: float) -> bool:
+        """Wait for a change since the last call. False where none came in time (of the loop), or none will."""
+        if not self._has_changed:
+            if self._hub.is_closed:
+                return False
+            self._future = asyncio.get_running_loop().create_future()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._future
+            except TimeoutError:
+                return False
+            finally:
+                self._future = None
+        self._has_changed = False
+        return True
+
+    def notice(self) -> None:
+        """There was a change."""
+        self._has_changed = True
+        if self._future is not None and not self._future.done():
+            self._future.set_result(None)
+
+
 class Hub:
     """Wakes waiters. Used from one event loop."""
 
     def __init__(self) -> None:
-        self._waiters: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
+        self._waiters: defaultdict[str, set[Waiter]] = defaultdict(set)
         self._count = 0
-        self._closed = False
+        self.is_closed = False
 
     @property
     def is_open(self) -> bool:
         """Whether there is room for one more waiter; if not, answer at once."""
-        return not self._closed and self._count < MOST_WAITERS
+        return not self.is_closed and self._count < MOST_WAITERS
 
-    async def wait(self, key: str, seconds: float) -> None:
-        """Return at the next `notify` of the key, at `close`, or after `seconds`."""
-        if not self.is_open:
-            return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters[key].add(future)
+    def waiter(self, key: str) -> Waiter:
+        """One that notices changes of a run, or of `EVERY_RUN`."""
+        return Waiter(self, key)
+
+    def _add(self, key: str, waiter: Waiter) -> None:
         self._count += 1
-        try:
-            async with asyncio.timeout(seconds):
-                await future
-        except TimeoutError:
-            pass
-        finally:
-            self._count -= 1
-            waiters = self._waiters[key]
-            waiters.discard(future)
-            if not waiters:
-                del self._waiters[key]
+        self._waiters[key].add(waiter)
 
-    def notify(self, run_id: str) -> None:
-        """A run has changed."""
-        for key in (run_id, EVERY_RUN):
-            for future in self._waiters.get(key, ()):
-                if not future.done():
-                    future.set_result(None)
+    def _remove(self, key: str, waiter: Waiter) -> None:
+        self._count -= 1
+        waiters = self._waiters[key]
+        waiters.discard(waiter)
+        if not waiters:
+            del self._waiters[key]
+
+    def notify(self, *run_ids: str) -> None:
+        """These runs have changed; without one: some run, which nobody knows yet."""
+        for key in (*run_ids, EVERY_RUN):
+            for waiter in self._waiters.get(key, ()):
+                waiter.notice()
 
     def close(self) -> None:
-        """Wake all waiters, and accept no more."""
-        self._closed = True
+        """Wake all waiters, and let none wait any more."""
+        self.is_closed = True
         for waiters in self._waiters.values():
-            for future in waiters:
-                if not future.done():
-                    future.set_result(None)
+            for waiter in waiters:
+                waiter.notice()

@@ -2,7 +2,7 @@
 
 import orjson
 
-from lume_local._runs.store import Run
+from lume_local._runs.records import Run
 
 
 def event_body(run: Run, status: str, finished_at: str) -> bytes:

@@ -5,7 +5,6 @@ same delivery id and with the same body.
 """
 
 import logging
-import sqlite3
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,7 +17,8 @@ from yarl import URL
 
 from lume_local._runs.health import Health, why
 from lume_local._runs.lineage import Lineage
-from lume_local._runs.outbox import Deliveries, Delivery
+from lume_local._runs.records import Delivery, StoreFailed
+from lume_local._runs.store import Deliveries
 from lume_local._runs.task_group import task_group
 from lume_local._runs.webhook_resolver import OutwardResolver
 from lume_local._runs.webhook_rules import WebhookRefused, WebhookRules
@@ -87,19 +87,22 @@ class WebhookSender:
         while not self._closing:
             self._woken = anyio.Event()
             try:
-                pause = self._begin_due(tasks)
-            except sqlite3.Error as error:
+                pause = await self._begin_due(tasks)
+            except StoreFailed as error:
                 self._health.trouble(_OUTBOX, why(error))
                 pause = RETRY
             with anyio.move_on_after(pause):
                 await self._woken.wait()
 
-    def _begin_due(self, tasks: TaskGroup) -> float | None:
+    async def _begin_due(self, tasks: TaskGroup) -> float | None:
         """Begin what is due and fits. Returns the seconds until more is due; None: something will wake us."""
         now = time.time()
         kinds = {"webhooks": bool(self._rules.secrets), "lineage": self._lineage is not None}
-        for delivery in self._deliveries.waiting(2 * MOST_AT_ONCE, **kinds):
-            if delivery.id in self._active:
+        active = set(
+            self._active
+        )  # what ends while the question is answered may look as if it were still due
+        for delivery in await self._deliveries.waiting(2 * MOST_AT_ONCE, **kinds):
+            if delivery.id in active:
                 continue
             if len(self._active) >= MOST_AT_ONCE:
                 return None
@@ -112,27 +115,27 @@ class WebhookSender:
     async def _attempt(self, delivery: Delivery) -> None:
         try:
             error = await self._send(delivery)
-            while not self._noted(delivery, error):  # noqa: ASYNC110 - else it would be sent over and over again
+            while not await self._noted(delivery, error):  # noqa: ASYNC110 - else it would be sent over and over again
                 await anyio.sleep(RETRY)
         finally:
             self._active.discard(delivery.id)
             self.wake()
 
-    def _noted(self, delivery: Delivery, error: str | None) -> bool:
+    async def _noted(self, delivery: Delivery, error: str | None) -> bool:
         """Write down how an attempt went; whether that worked."""
         attempts = delivery.attempts + 1
         try:
             if error is None:
-                self._deliveries.delivered(delivery.id)
+                await self._deliveries.delivered(delivery.id)
             else:
                 gives_up = attempts >= MOST_ATTEMPTS
                 due = None if gives_up else time.time() + UNIT * 2**attempts
-                self._deliveries.failed(delivery.id, error, due)
+                await self._deliveries.failed(delivery.id, error, due)
                 level = logging.WARNING if gives_up else logging.INFO
                 what = "lineage event" if delivery.is_lineage else "webhook"
                 words = "%s of run %s: attempt %d of %d: %s"
                 _log.log(level, words, what, delivery.run_id, attempts, MOST_ATTEMPTS, error)
-        except sqlite3.Error as trouble:
+        except StoreFailed as trouble:
             self._health.trouble(_OUTBOX, why(trouble))
             return False
         self._health.works(_OUTBOX)

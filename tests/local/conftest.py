@@ -9,9 +9,12 @@ import store_servers
 from local import table_run
 from local.flows import PEOPLE_CSV, write_flows
 from local.processes import leave_out_present_workers
+from local.states import Interleaved
 from local.wire import Wire
 
 import lume_local
+from lume_local import _assembly
+from lume_local._runs.sqlite.store import SqliteStore
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +29,12 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def only_own_workers_count() -> None:
     leave_out_present_workers()
+
+
+@pytest.fixture(autouse=True)
+def operations_of_the_store_take_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that nothing relies on their being done at once, as they are in the servers of other folders' tests."""
+    monkeypatch.setattr(_assembly, "SqliteStore", lambda path: Interleaved(SqliteStore(path)))
 
 
 @pytest.fixture

@@ -335,12 +335,12 @@ async def test_what_is_no_http_gets_a_problem_too(server: lume_local.Server, req
 async def test_errors_of_the_server_itself_are_problems_without_their_text(
     wire: Wire, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from lume_local._runs.store import Store
+    from lume_local._runs.sqlite.store import SqliteStore
 
-    def broken(*_: object) -> None:
+    async def broken(*_: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr(Store, "runs", broken)
+    monkeypatch.setattr(SqliteStore, "runs", broken)
     answer = await wire.ask("GET", "/v1/runs")
     assert (answer.status, answer.kind) == (500, "internal")
     assert "secret" not in str(answer.document)

@@ -176,6 +176,6 @@ def test_numbers_out_of_bounds(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "abc", "abc-", "abc-x", "xyz-1", "abc--1", "1", "abc-" + "9" * 40])
 def test_cursors_of_elsewhere(text: str) -> None:
     with pytest.raises(Problem) as caught:
-        _requests.cursor(text, "abc", "after")
+        _requests.number_cursor(text, "abc")
     assert caught.value.status == 400
-    assert _requests.cursor("abc-12", "abc", "after") == 12
+    assert _requests.number_cursor("abc-12", "abc") == 12

@@ -11,9 +11,10 @@ from local.servers import serve
 
 import lume_local
 from lume_async.errors import ConfigurationError
-from lume_local._runs import backup
-from lume_local._runs.backup import back_up
-from lume_local._runs.store import NewRun, Store
+from lume_local._runs.records import NewRun
+from lume_local._runs.sqlite import backup
+from lume_local._runs.sqlite.backup import back_up
+from lume_local._runs.sqlite.store import SqliteStore
 
 
 async def test_a_damaged_file_is_replaced_by_its_copy(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,12 +43,12 @@ def status_in(copy: Path, run_id: str) -> str | None:
     return row and str(row[0])
 
 
-def test_a_copy_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = Store(tmp_path / "s")
-    store.create(NewRun("f:v1", "a", "/a", None, False, None, ""))
+async def test_a_copy_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = SqliteStore(tmp_path / "s")
+    await store.create(NewRun("f:v1", "a", "/a", None, False, None, ""))
     back_up(tmp_path / "s")
     before = (tmp_path / "s.backup").read_bytes()
-    store.create(NewRun("f:v1", "b", "/b", None, False, None, ""))
+    await store.create(NewRun("f:v1", "b", "/b", None, False, None, ""))
 
     def full(_: Path) -> None:
         raise OSError(28, "no room")

@@ -19,7 +19,8 @@ from local.servers import process, serve
 from local.wire import Wire
 
 import lume_local
-from lume_local._runs.store import NewRun, Store
+from lume_local._runs.records import NewRun
+from lume_local._runs.sqlite.store import SqliteStore
 from lume_local._shared.commit import begin, commit, committed, draft_of
 from lume_local._worker.targets.files import FileTarget
 from lume_local._worker.targets.kinds import abandon, publish
@@ -131,13 +132,13 @@ async def test_servers_killed_at_any_time_leave_whole_outputs_or_none(home: Path
         assert not list((home / ".lume/state").glob("runs/*"))
 
 
-def interrupted(home: Path, *, moved: int, is_committed: bool, status: str = "SYNCING_TARGET") -> str:
+async def interrupted(home: Path, *, moved: int, is_committed: bool, status: str = "SYNCING_TARGET") -> str:
     """State as a server leaves it that dies after its worker has moved so many files."""
     state = home / ".lume/state"
-    store = Store(state / "runs.sqlite")
+    store = SqliteStore(state / "runs.sqlite")
     key = str(home / "people.csv")
-    run, _ = store.create(NewRun("people:v1", "people.csv", key, None, False, None, ""))
-    store.update(run.run_id, status, started_at=run.created_at, stages=[])
+    run, _ = await store.create(NewRun("people:v1", "people.csv", key, None, False, None, ""))
+    await store.update(run, status, started_at=run.created_at, stages=[])
     store.close()
     folder, out = state / "runs" / run.run_id, home / f".lume/out/people/v1/{run.run_id}"
     folder.mkdir(parents=True)
@@ -163,7 +164,7 @@ def interrupted(home: Path, *, moved: int, is_committed: bool, status: str = "SY
 @pytest.mark.parametrize("status", ["SYNCING_TARGET", "CREATED"])  # CREATED: a power cut took its stages
 @pytest.mark.parametrize("moved", [0, 1, 2])
 async def test_a_commit_is_carried_out_by_the_next_server(home: Path, moved: int, status: str) -> None:
-    run_id = interrupted(home, moved=moved, is_committed=True, status=status)
+    run_id = await interrupted(home, moved=moved, is_committed=True, status=status)
     async with serve(home) as wire:
         run = (await wire.get(run_id)).document
         assert run["status"] == "PARTIAL_FAILED"
@@ -176,7 +177,7 @@ async def test_a_commit_is_carried_out_by_the_next_server(home: Path, moved: int
 
 
 async def test_without_a_commit_nothing_has_happened(home: Path) -> None:
-    run_id = interrupted(home, moved=0, is_committed=False)
+    run_id = await interrupted(home, moved=0, is_committed=False)
     async with serve(home) as wire:
         run = (await wire.get(run_id)).document
         assert run["status"] == "CRASHED"

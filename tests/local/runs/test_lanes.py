@@ -1,7 +1,6 @@
 """Lanes carry out run after run, whatever happens to a run, to the state or to the workers."""
 
 import asyncio
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,9 @@ from local.servers import serve
 
 from lume_local._runs import recorder, runner, worker, worker_pool
 from lume_local._runs.recorder import Recorder
+from lume_local._runs.records import StoreUnavailable
 from lume_local._runs.run_paths import RunPaths
-from lume_local._runs.store import Store
+from lume_local._runs.sqlite.store import SqliteStore
 
 
 @pytest.fixture(autouse=True)
@@ -42,10 +42,13 @@ async def test_a_run_that_can_not_be_ended_holds_up_no_other_and_no_start(
 ) -> None:
     real = Recorder._end
 
-    def broken(self: Recorder, run_id: str, *arguments: Any) -> Any:
+    async def broken(self: Recorder, run_id: str, *arguments: Any) -> Any:
         if run_id == bad:
             raise ZeroDivisionError("a mistake of the server")
-        return real(self, run_id, *arguments)
+        return await real(self, run_id, *arguments)
+
+    async def none(_: object) -> None:
+        return None
 
     (home / "other.csv").write_text((home / "people.csv").read_text())
     bad = ""
@@ -53,7 +56,7 @@ async def test_a_run_that_can_not_be_ended_holds_up_no_other_and_no_start(
         patch.setattr(Recorder, "_end", broken)
         async with serve(home, max_active=1) as wire:
             with monkeypatch.context() as first:
-                first.setattr(runner.Runner, "_next", lambda self: None)
+                first.setattr(runner.Runner, "_next", none)
                 bad = (await wire.submit("people:v1", "people.csv")).document["id"]
             assert (await wire.run("people:v1", "other.csv"))["status"] == "SUCCEEDED"
         async with serve(home, max_active=1) as wire:
@@ -67,12 +70,12 @@ async def test_a_run_that_can_not_be_ended_holds_up_no_other_and_no_start(
 async def test_a_queue_that_can_not_be_read_is_unhealthy_and_read_again(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> None:
-        raise sqlite3.OperationalError("disk I/O error")
+    async def broken(*_: object) -> None:
+        raise StoreUnavailable("OperationalError: disk I/O error")
 
     async with serve(home, max_active=1) as wire:
         with monkeypatch.context() as patch:
-            patch.setattr(Store, "oldest_waiting", broken)
+            patch.setattr(SqliteStore, "oldest_waiting", broken)
             run_id = (await wire.submit("people:v1", "people.csv")).document["id"]
             async with asyncio.timeout(20):
                 while (answer := await wire.ask("GET", "/healthz")).status == 200:
@@ -89,11 +92,11 @@ async def test_an_end_that_can_not_be_written_is_written_later(
     failed = asyncio.Event()
     real = Recorder._end
 
-    def sometimes(self: Recorder, *arguments: object) -> None:
+    async def sometimes(self: Recorder, *arguments: object) -> None:
         if not failed.is_set():
             failed.set()
-            raise sqlite3.OperationalError("disk I/O error")
-        real(self, *arguments)  # type: ignore[arg-type]
+            raise StoreUnavailable("OperationalError: disk I/O error")
+        await real(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Recorder, "_end", sometimes)
     async with serve(home, max_active=1) as wire:

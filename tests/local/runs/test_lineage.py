@@ -21,7 +21,8 @@ from lume_async.errors import ConfigurationError
 from lume_async.models import RunStatus
 from lume_local._runs import webhook_sender
 from lume_local._runs.lineage import Lineage
-from lume_local._runs.store import NewRun, Store
+from lume_local._runs.records import NewRun
+from lume_local._runs.sqlite.store import SqliteStore
 
 package("openlineage.client")
 from openlineage.client import event_v2, facet_v2  # noqa: E402
@@ -48,8 +49,8 @@ FACETS = {
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "runs.sqlite")
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    store = SqliteStore(tmp_path / "runs.sqlite")
     yield store
     store.close()
 
@@ -155,8 +156,10 @@ async def test_a_run_with_rejected_rows(home: Path, marquez: tuple[Backend, Rece
         ("gs://bucket/a?b#c.csv", "gs://bucket", "a?b#c.csv"),
     ],
 )
-def test_datasets(store: Store, place: str, namespace: str, name: str) -> None:
-    run, _ = store.create(NewRun("people:v1", "x", f"{place}\n/data/b.csv#{'0' * 64}", None, False, None, ""))
+async def test_datasets(store: SqliteStore, place: str, namespace: str, name: str) -> None:
+    run, _ = await store.create(
+        NewRun("people:v1", "x", f"{place}\n/data/b.csv#{'0' * 64}", None, False, None, "")
+    )
     lineage = Lineage.of("http://m", "lume", None)
     assert lineage is not None
     event = json.loads(lineage.started(run, run.created_at))
@@ -166,8 +169,8 @@ def test_datasets(store: Store, place: str, namespace: str, name: str) -> None:
     ]
 
 
-def test_outputs(store: Store) -> None:
-    run, _ = store.create(NewRun("people:v1", "x", "/x", None, False, None, ""))
+async def test_outputs(store: SqliteStore) -> None:
+    run, _ = await store.create(NewRun("people:v1", "x", "/x", None, False, None, ""))
     lineage = Lineage.of("http://m", "lume", None)
     assert lineage is not None
     places = {"mapped": "postgresql://db:5432/sales?table=orders", "rejects": "s3://bucket/in/r?#.csv"}

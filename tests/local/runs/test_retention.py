@@ -9,30 +9,38 @@ from typing import Any
 
 import pytest
 from local.servers import serve
+from local.states import moved
 
 import lume_local
 from lume_async.errors import ConfigurationError
 from lume_local._runs import retention
-from lume_local._runs.store import NewRun, Store
+from lume_local._runs.cursor import Cursor
+from lume_local._runs.records import CursorForgotten, NewRun, StoreUnavailable
+from lume_local._runs.sqlite.store import SqliteStore
 from lume_local._runs.times import ago_text
 
 DAY = 86400.0
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "runs.sqlite")
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    store = SqliteStore(tmp_path / "runs.sqlite")
     yield store
     store.close()
 
 
-def fill(store: Store, count: int = 1) -> None:
+async def fill(store: SqliteStore, count: int = 1) -> None:
     """So many runs that have ended, each with a key, two changes and a delivered delivery."""
     for number in range(count):
-        source = f"/{store.last_change()}-{number}"
-        run, _ = store.create(NewRun("f:v1", "a", source, None, False, source, "", "http://127.0.0.1/"))
-        store.update(run.run_id, "FAILED", event=b"{}")
-        store.deliveries.delivered(store.deliveries.waiting(1)[0].id)
+        source = f"/{(await store.newest()).seq}-{number}"
+        run, _ = await store.create(NewRun("f:v1", "a", source, None, False, source, "", "http://127.0.0.1/"))
+        await moved(store, run.run_id, "FAILED", event=b"{}")
+        await store.deliveries.delivered((await store.deliveries.waiting(1))[0].id)
+
+
+async def numbers(store: SqliteStore, after: int) -> list[int]:
+    """Those of the changes after one."""
+    return [change.cursor.seq for change in await store.changes(Cursor(0, after), 100)]
 
 
 def age(path: Path, seconds: float) -> None:
@@ -58,53 +66,59 @@ async def until_empty(path: Path) -> None:
             await asyncio.sleep(0.005)
 
 
-def test_only_what_is_old_is_forgotten_and_runs_stay(store: Store, tmp_path: Path) -> None:
-    fill(store, 3)
+async def test_only_what_is_old_is_forgotten_and_runs_stay(store: SqliteStore, tmp_path: Path) -> None:
+    await fill(store, 3)
     age(tmp_path / "runs.sqlite", 31 * DAY)
-    fill(store, 2)
-    before, newest = ago_text(30 * DAY), store.last_change()
-    assert store.forget(before, 100) == 3 * 4
-    assert store.forget(before, 100) == 0
+    await fill(store, 2)
+    before, newest = ago_text(30 * DAY), await store.newest()
+    assert await store.forget(before, 100) == 3 * 4
+    assert await store.forget(before, 100) == 0
     assert counts(tmp_path / "runs.sqlite") == {
         "runs": 5,
         "changes": 4,
         "idempotency_keys": 2,
         "deliveries": 2,
     }
-    assert store.forgotten_change() == 6
-    assert store.last_change() == newest == 10
-    assert [change.seq for change in store.changes(6, 100)] == [7, 8, 9, 10]
+    assert await store.newest() == newest == Cursor(0, 10)
+    with pytest.raises(CursorForgotten):
+        await store.changes(Cursor(0, 5), 100)
+    assert await numbers(store, 6) == [7, 8, 9, 10]
 
 
-def test_a_little_at_a_time(store: Store, tmp_path: Path) -> None:
-    fill(store, 5)
+async def test_a_little_at_a_time(store: SqliteStore, tmp_path: Path) -> None:
+    await fill(store, 5)
     age(tmp_path / "runs.sqlite", 31 * DAY)
     dropped = []
-    while count := store.forget(ago_text(30 * DAY), 2):
+    while count := await store.forget(ago_text(30 * DAY), 2):
         dropped.append(count)
     assert dropped == [6, 6, 4, 2, 2]
     assert counts(tmp_path / "runs.sqlite")["changes"] == 0
-    assert store.last_change() == store.forgotten_change() == 10
+    assert await store.newest() == Cursor(0, 10)
+    with pytest.raises(CursorForgotten):
+        await store.changes(Cursor(0, 9), 100)
+    assert await numbers(store, 10) == []
 
 
-def test_a_clock_that_was_set_back_leaves_no_gaps(store: Store, tmp_path: Path) -> None:
-    fill(store, 2)
+async def test_a_clock_that_was_set_back_leaves_no_gaps(store: SqliteStore, tmp_path: Path) -> None:
+    await fill(store, 2)
     db = sqlite3.connect(tmp_path / "runs.sqlite")
     with db:
         db.execute("UPDATE changes SET at = ? WHERE seq IN (1, 3)", [ago_text(31 * DAY)])
     db.close()
-    store.forget(ago_text(30 * DAY), 100)
-    assert (store.forgotten_change(), [change.seq for change in store.changes(0, 9)]) == (3, [4])
+    await store.forget(ago_text(30 * DAY), 100)
+    with pytest.raises(CursorForgotten):
+        await store.changes(Cursor(0, 2), 9)
+    assert await numbers(store, 3) == [4]
 
 
-def test_what_is_not_delivered_yet_stays(store: Store, tmp_path: Path) -> None:
-    run, _ = store.create(NewRun("f:v1", "a", "/a", None, False, None, "", "http://127.0.0.1/"))
-    store.update(run.run_id, "FAILED", event=b"{}")
+async def test_what_is_not_delivered_yet_stays(store: SqliteStore, tmp_path: Path) -> None:
+    run, _ = await store.create(NewRun("f:v1", "a", "/a", None, False, None, "", "http://127.0.0.1/"))
+    await moved(store, run.run_id, "FAILED", event=b"{}")
     age(tmp_path / "runs.sqlite", 31 * DAY)
-    store.forget(ago_text(30 * DAY), 100)
-    (delivery,) = store.deliveries.waiting(9)
-    store.deliveries.failed(delivery.id, "given up", None)
-    assert store.forget(ago_text(30 * DAY), 100) == 1
+    await store.forget(ago_text(30 * DAY), 100)
+    (delivery,) = await store.deliveries.waiting(9)
+    await store.deliveries.failed(delivery.id, "given up", None)
+    assert await store.forget(ago_text(30 * DAY), 100) == 1
     assert counts(tmp_path / "runs.sqlite")["deliveries"] == 0
 
 
@@ -145,15 +159,15 @@ async def test_a_failed_sweep_is_reported_and_not_the_last(
 ) -> None:
     calls, again = 0, asyncio.Event()
 
-    def broken(*_: object) -> int:
+    async def broken(*_: object) -> int:
         nonlocal calls
         calls += 1
         if calls > 1:
             again.set()
-        raise sqlite3.OperationalError("disk I/O error")
+        raise StoreUnavailable("OperationalError: disk I/O error")
 
     monkeypatch.setattr(retention, "RETRY", 0.01)
-    monkeypatch.setattr(Store, "forget", broken)
+    monkeypatch.setattr(SqliteStore, "forget", broken)
     async with serve(home), asyncio.timeout(20):
         await again.wait()
     assert caplog.text.count("dropping old rows: OperationalError: disk I/O error; trying again") == 1

@@ -11,62 +11,67 @@ from typing import Any
 
 import pytest
 from local.many_runs import ENDS, add_runs
+from local.states import moved
 
-from lume_local._runs.listing import Wanted
-from lume_local._runs.statistics import Count
-from lume_local._runs.store import NewRun, Run, Store
+from lume_local._runs.records import Count, NewRun, Run, Wanted
+from lume_local._runs.sqlite.store import SqliteStore
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "runs.sqlite")
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    store = SqliteStore(tmp_path / "runs.sqlite")
     yield store
     store.close()
 
 
-def created(store: Store, source: str, flow: str = "people:v1", *, force: bool = False) -> Run:
-    run, is_new = store.create(NewRun(flow, source, f"/{source}", None, force, None, "x"))
+async def created(store: SqliteStore, source: str, flow: str = "people:v1", *, force: bool = False) -> Run:
+    run, is_new = await store.create(NewRun(flow, source, f"/{source}", None, force, None, "x"))
     assert is_new
     return run
 
 
-def ended(store: Store, run: Run, status: str, read: int = 0, rejected: int = 0) -> None:
+async def ended(store: SqliteStore, run: Run, status: str, read: int = 0, rejected: int = 0) -> None:
     for step in ("SYNCING_SOURCE", "TRANSFORMING"):
-        store.update(run.run_id, step)
-    store.update(run.run_id, status, metrics={"rows_read": read, "rows_rejected": rejected})
+        await moved(store, run.run_id, step)
+    await moved(store, run.run_id, status, metrics={"rows_read": read, "rows_rejected": rejected})
 
 
-def counts(store: Store, *by: str, **options: Any) -> list[Count]:
+async def counts(store: SqliteStore, *by: str, **options: Any) -> list[Count]:
     wanted = {"since": None, "flow": None, "worst_first": False, "limit": 1000} | options
-    return store.statistics.counts(by, **wanted)
+    return await store.statistics.counts(by, **wanted)
 
 
-def waiting(store: Store, above: float = 0.05, **filters: Any) -> list[str]:
-    return [run.source_path for run in store.runs(Wanted(attention=above, **filters), None, 100)]
+async def waiting(store: SqliteStore, above: float = 0.05, **filters: Any) -> list[str]:
+    return [run.source_path for run in await store.runs(Wanted(attention=above, **filters), None, 100)]
 
 
-def test_runs_are_counted_by_where_they_are_now(store: Store) -> None:
-    first, second = created(store, "a"), created(store, "b")
-    assert counts(store, "status") == [Count({"status": "CREATED"}, 2, 0, 0)]
-    ended(store, first, "PARTIAL_FAILED", 10, 3)
-    assert counts(store, "status") == [
+async def test_runs_are_counted_by_where_they_are_now(store: SqliteStore) -> None:
+    first, second = await created(store, "a"), await created(store, "b")
+    assert await counts(store, "status") == [Count({"status": "CREATED"}, 2, 0, 0)]
+    await ended(store, first, "PARTIAL_FAILED", 10, 3)
+    assert await counts(store, "status") == [
         Count({"status": "CREATED"}, 1, 0, 0),
         Count({"status": "PARTIAL_FAILED"}, 1, 10, 3),
     ]
-    ended(store, second, "SUCCEEDED", 5)
-    assert counts(store, "flow_version") == [Count({"flow_version": "people:v1"}, 2, 15, 3)]
+    await ended(store, second, "SUCCEEDED", 5)
+    assert await counts(store, "flow_version") == [Count({"flow_version": "people:v1"}, 2, 15, 3)]
 
 
-def test_the_worst_come_first_and_a_flow_is_all_its_versions(store: Store) -> None:
+async def test_the_worst_come_first_and_a_flow_is_all_its_versions(store: SqliteStore) -> None:
     for number, (flow, rejected) in enumerate([("a:v1", 1), ("a:v2", 5), ("ab:v1", 9), ("a-b:v1", 0)]):
-        ended(store, created(store, f"s{number}", flow), "PARTIAL_FAILED", 10, rejected)
-    worst = [count.of["flow_version"] for count in counts(store, "flow_version", worst_first=True, limit=3)]
+        await ended(store, await created(store, f"s{number}", flow), "PARTIAL_FAILED", 10, rejected)
+    worst = [
+        count.of["flow_version"] for count in await counts(store, "flow_version", worst_first=True, limit=3)
+    ]
     assert worst == ["ab:v1", "a:v2", "a:v1"]
-    assert [one.of["flow_version"] for one in counts(store, "flow_version", flow="a")] == ["a:v1", "a:v2"]
-    assert {run.flow_version for run in store.runs(Wanted(flow="a"), None, 9)} == {"a:v1", "a:v2"}
+    assert [one.of["flow_version"] for one in await counts(store, "flow_version", flow="a")] == [
+        "a:v1",
+        "a:v2",
+    ]
+    assert {run.flow_version for run in await store.runs(Wanted(flow="a"), None, 9)} == {"a:v1", "a:v2"}
 
 
-def test_what_waits_for_a_person(store: Store) -> None:
+async def test_what_waits_for_a_person(store: SqliteStore) -> None:
     for source, status, rejected in [
         ("failed", "FAILED", 0),
         ("crashed", "CRASHED", 0),
@@ -75,24 +80,24 @@ def test_what_waits_for_a_person(store: Store) -> None:
         ("good", "SUCCEEDED", 0),
         ("given up", "CANCELLED", 0),
     ]:
-        ended(store, created(store, source), status, 100, rejected)
-    assert waiting(store) == ["bad", "crashed", "failed"]
-    assert waiting(store, 1.0) == ["crashed", "failed"]
-    assert waiting(store, statuses=["CRASHED"]) == ["crashed"]
-    assert waiting(store, source="a") == ["bad", "crashed", "failed"]
-    again = created(store, "failed")
-    assert waiting(store) == ["bad", "crashed"]
-    ended(store, again, "FAILED")
-    assert waiting(store) == ["failed", "bad", "crashed"]
-    ended(store, created(store, "bad", force=True), "SUCCEEDED", 100)
-    assert waiting(store) == ["failed", "crashed"]
+        await ended(store, await created(store, source), status, 100, rejected)
+    assert await waiting(store) == ["bad", "crashed", "failed"]
+    assert await waiting(store, 1.0) == ["crashed", "failed"]
+    assert await waiting(store, statuses=["CRASHED"]) == ["crashed"]
+    assert await waiting(store, source="a") == ["bad", "crashed", "failed"]
+    again = await created(store, "failed")
+    assert await waiting(store) == ["bad", "crashed"]
+    await ended(store, again, "FAILED")
+    assert await waiting(store) == ["failed", "bad", "crashed"]
+    await ended(store, await created(store, "bad", force=True), "SUCCEEDED", 100)
+    assert await waiting(store) == ["failed", "crashed"]
 
 
-def test_an_older_file_is_counted_once_when_it_is_opened(tmp_path: Path) -> None:
+async def test_an_older_file_is_counted_once_when_it_is_opened(tmp_path: Path) -> None:
     path = tmp_path / "runs.sqlite"
-    Store(path).close()
+    SqliteStore(path).close()
     add_runs(path, 500)  # without the triggers
-    counted = [read(path) for _ in range(2)]
+    counted = [await read(path) for _ in range(2)]
     assert counted[0] == counted[1]
     with closing(sqlite3.connect(path)) as db:
         query = "SELECT flow_version, status, count(*) FROM runs GROUP BY 1, 2 ORDER BY 1, 2"
@@ -104,31 +109,31 @@ def test_an_older_file_is_counted_once_when_it_is_opened(tmp_path: Path) -> None
     assert waits == broken > 0
 
 
-def read(path: Path) -> tuple[list[Count], int]:
-    with closing(Store(path)) as store:
-        wait = store.runs(Wanted(attention=1.0), None, 1000)
-        return counts(store, "flow_version", "status"), len(wait)
+async def read(path: Path) -> tuple[list[Count], int]:
+    with closing(SqliteStore(path)) as store:
+        wait = await store.runs(Wanted(attention=1.0), None, 1000)
+        return await counts(store, "flow_version", "status"), len(wait)
 
 
-def test_triggers_count_what_a_query_would(store: Store) -> None:
+async def test_triggers_count_what_a_query_would(store: SqliteStore) -> None:
     source = random.Random(7)
-    active = [created(store, f"s{number}", f"f{number % 3}:v1") for number in range(40)]
+    active = [await created(store, f"s{number}", f"f{number % 3}:v1") for number in range(40)]
     for run in source.sample(active, 30):
-        ended(store, run, source.choice(ENDS), 10, source.randrange(10))
-    now = [store.require(run.run_id) for run in active]
+        await ended(store, run, source.choice(ENDS), 10, source.randrange(10))
+    now = [await store.require(run.run_id) for run in active]
     expected = Counter((run.flow_version, run.status) for run in now)
     rejected = sum(run.metrics.get("rows_rejected", 0) for run in now)
-    found = counts(store, "flow_version", "status")
+    found = await counts(store, "flow_version", "status")
     assert {(one.of["flow_version"], one.of["status"]): one.runs for one in found} == expected
     assert sum(one.rows_rejected for one in found) == rejected
 
 
 @pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteStore]:
     path = tmp_path_factory.mktemp("many") / "runs.sqlite"
-    Store(path).close()
+    SqliteStore(path).close()
     add_runs(path, 100_000)
-    store = Store(path)
+    store = SqliteStore(path)
     yield store
     store.close()
 
@@ -147,21 +152,21 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     ],
     ids=str,
 )
-def test_a_page_of_100_000_runs_takes_milliseconds(many: Store, wanted: Wanted) -> None:
-    assert best(lambda: many.runs(wanted, None, 51)) < 0.15
+async def test_a_page_of_100_000_runs_takes_milliseconds(many: SqliteStore, wanted: Wanted) -> None:
+    assert await best(lambda: many.runs(wanted, None, 51)) < 0.15
 
 
-def test_counts_of_100_000_runs_take_milliseconds(many: Store) -> None:
-    assert sum(one.runs for one in counts(many, "status")) == 100_000
-    assert best(lambda: counts(many, "hour", "status", limit=10_000)) < 0.15
-    assert best(lambda: counts(many, "flow_version", worst_first=True)) < 0.15
+async def test_counts_of_100_000_runs_take_milliseconds(many: SqliteStore) -> None:
+    assert sum(one.runs for one in await counts(many, "status")) == 100_000
+    assert await best(lambda: counts(many, "hour", "status", limit=10_000)) < 0.15
+    assert await best(lambda: counts(many, "flow_version", worst_first=True)) < 0.15
 
 
-def best(ask: Any) -> float:
+async def best(ask: Any) -> float:
     """Seconds of the quickest of several attempts: what else the machine does is not the question."""
     taken = []
     for _ in range(5):
         begun = time.perf_counter()
-        ask()
+        await ask()
         taken.append(time.perf_counter() - begun)
     return min(taken)

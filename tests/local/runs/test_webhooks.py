@@ -16,6 +16,7 @@ from attrs import evolve
 from local.flows import slow_rows
 from local.receiver import SECRET, receiver, unused_port
 from local.servers import process, serve
+from local.states import moved
 from local.wire import Wire, validate
 
 import lume_async
@@ -24,8 +25,9 @@ from lume_async.errors import ConfigurationError
 from lume_async.webhooks import Once, WebhookEvent, verify
 from lume_local._runs import webhook_sender
 from lume_local._runs.health import Health
-from lume_local._runs.outbox import Deliveries
-from lume_local._runs.store import NewRun, Store
+from lume_local._runs.records import NewRun, StoreUnavailable
+from lume_local._runs.sqlite.outbox import SqliteDeliveries
+from lume_local._runs.sqlite.store import SqliteStore
 from lume_local._runs.webhook_rules import NotAWebhook, WebhookRefused, WebhookRules
 from lume_local._runs.webhook_sender import WebhookSender
 
@@ -40,8 +42,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "runs.sqlite")
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    store = SqliteStore(tmp_path / "runs.sqlite")
     yield store
     store.close()
 
@@ -64,15 +66,14 @@ async def settled(path: Path, count: int = 1) -> list[dict[str, Any]]:
     return found
 
 
-def ended(store: Store, url: str, count: int = 1) -> list[str]:
+async def ended(store: SqliteStore, url: str, count: int = 1) -> list[str]:
     """Runs that have ended and whose end nobody was told."""
     ids = []
     for number in range(count):
         new = NewRun("f:v1", "a.csv", f"/{number}", None, False, None, "", url)
-        run, _ = store.create(new)
-        store.update(
-            run.run_id, "FAILED", event=orjson.dumps({"event": "x", "run_id": run.run_id, "status": "FAILED"})
-        )
+        run, _ = await store.create(new)
+        event = orjson.dumps({"event": "x", "run_id": run.run_id, "status": "FAILED"})
+        await moved(store, run.run_id, "FAILED", event=event)
         ids.append(run.run_id)
     return ids
 
@@ -257,17 +258,17 @@ async def test_the_trace_of_a_submission_goes_with_its_webhook(
     ) is (sent is not None)
 
 
-def test_a_state_file_without_traces_gets_them(tmp_path: Path) -> None:
-    Store(tmp_path / "runs.sqlite").close()
+async def test_a_state_file_without_traces_gets_them(tmp_path: Path) -> None:
+    SqliteStore(tmp_path / "runs.sqlite").close()
     db = sqlite3.connect(tmp_path / "runs.sqlite")
     db.execute("DROP TABLE traces")
     db.close()
-    store = Store(tmp_path / "runs.sqlite")
-    run, _ = store.create(
+    store = SqliteStore(tmp_path / "runs.sqlite")
+    run, _ = await store.create(
         NewRun("f:v1", "a.csv", "/a", None, False, None, "", "http://hooks.example", traceparent=TRACE)
     )
-    store.update(run.run_id, "FAILED", event=b"{}")
-    assert [one.traceparent for one in store.deliveries.waiting(1)] == [TRACE]
+    await moved(store, run.run_id, "FAILED", event=b"{}")
+    assert [one.traceparent for one in await store.deliveries.waiting(1)] == [TRACE]
     store.close()
 
 
@@ -381,24 +382,26 @@ async def test_a_run_that_the_next_server_settles_is_told_too(home: Path) -> Non
     assert [(event.run_id, event.status) for event in events] == [(run_id, "CRASHED")]
 
 
-def test_a_run_ends_with_its_delivery_or_not_at_all(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_run_ends_with_its_delivery_or_not_at_all(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: object) -> None:
         raise sqlite3.OperationalError("no")
 
-    run, _ = store.create(NewRun("f:v1", "a", "/a", None, False, None, "", "http://127.0.0.1/"))
-    with monkeypatch.context() as patch, pytest.raises(sqlite3.OperationalError):
-        patch.setattr(Deliveries, "add", broken)
-        store.update(run.run_id, "FAILED", event=b"{}")
-    assert store.require(run.run_id) == run
-    store.update(run.run_id, "FAILED", event=b"{}")
-    assert [one.run_id for one in store.deliveries.waiting(9)] == [run.run_id]
+    run, _ = await store.create(NewRun("f:v1", "a", "/a", None, False, None, "", "http://127.0.0.1/"))
+    with monkeypatch.context() as patch, pytest.raises(StoreUnavailable):
+        patch.setattr(SqliteDeliveries, "add", broken)
+        await moved(store, run.run_id, "FAILED", event=b"{}")
+    assert await store.require(run.run_id) == run
+    await moved(store, run.run_id, "FAILED", event=b"{}")
+    assert [one.run_id for one in await store.deliveries.waiting(9)] == [run.run_id]
 
 
 # -- the sender
 
 
 @asynccontextmanager
-async def sending(store: Store, *hosts: str) -> AsyncIterator[WebhookSender]:
+async def sending(store: SqliteStore, *hosts: str) -> AsyncIterator[WebhookSender]:
     """A sender at work."""
     sender = WebhookSender(store.deliveries, WebhookRules.of(SECRET, hosts), Health(Path()))
     async with sender.running():
@@ -418,10 +421,10 @@ async def bare(answer: web.StreamResponse, requests: list[str]) -> tuple[web.Ser
     return runner, f"http://127.0.0.1:{runner.addresses[0][1]}"
 
 
-async def test_a_redirect_is_a_failure(store: Store, tmp_path: Path) -> None:
+async def test_a_redirect_is_a_failure(store: SqliteStore, tmp_path: Path) -> None:
     requests: list[str] = []
     runner, url = await bare(web.Response(status=307, headers={"Location": "/elsewhere"}), requests)
-    ended(store, url)
+    await ended(store, url)
     began = time.time()
     async with sending(store, url.removeprefix("http://")), asyncio.timeout(20):
         while not (row := outbox(tmp_path / "runs.sqlite")[0])["attempts"]:
@@ -433,13 +436,13 @@ async def test_a_redirect_is_a_failure(store: Store, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("quick")
 async def test_it_gives_up_after_eight_attempts(
-    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    store: SqliteStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(event: WebhookEvent) -> None:
         raise RuntimeError
 
     async with receiver(refuse) as hook, sending(store, hook.host) as sender:
-        (run_id,) = ended(store, hook.url)
+        (run_id,) = await ended(store, hook.url)
         sender.wake()
         (row,) = await settled(tmp_path / "runs.sqlite")
         assert len(hook.received) == 8
@@ -449,7 +452,7 @@ async def test_it_gives_up_after_eight_attempts(
 
 @pytest.mark.usefixtures("quick")
 async def test_whoever_can_not_be_reached_is_noted(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhook_sender, "MOST_ATTEMPTS", 1)
     monkeypatch.setattr(webhook_sender, "PATIENCE", 0.1)
@@ -458,11 +461,11 @@ async def test_whoever_can_not_be_reached_is_noted(
         await asyncio.Event().wait()
 
     async with receiver(hold) as hook:
-        ended(store, hook.url)
-        ended(store, "http://not.allowed.any.more/")
+        await ended(store, hook.url)
+        await ended(store, "http://not.allowed.any.more/")
         runner, closed = await bare(web.Response(), [])
         await runner.cleanup()
-        ended(store, closed)
+        await ended(store, closed)
         async with sending(store, hook.host, closed.removeprefix("http://")):
             rows = await settled(tmp_path / "runs.sqlite", 3)
     late, refused, unreachable = [row["error"] for row in rows]
@@ -472,7 +475,7 @@ async def test_whoever_can_not_be_reached_is_noted(
 
 
 async def test_no_other_name_leads_to_this_machine(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhook_sender, "MOST_ATTEMPTS", 1)
     calls: list[WebhookEvent] = []
@@ -486,8 +489,8 @@ async def test_no_other_name_leads_to_this_machine(
     monkeypatch.setattr(DefaultResolver, "resolve", resolve)
     async with receiver(calls.append) as hook:
         port = hook.host.rpartition(":")[2]
-        ended(store, f"http://inward.example:{port}/hook")
-        ended(store, f"http://localhost:{port}/hook")
+        await ended(store, f"http://inward.example:{port}/hook")
+        await ended(store, f"http://localhost:{port}/hook")
         async with sending(store, "inward.example", f"localhost:{port}"):
             refused, called = await settled(tmp_path / "runs.sqlite", 2)
     assert "inward.example leads to this machine" in refused["error"]
@@ -495,7 +498,7 @@ async def test_no_other_name_leads_to_this_machine(
     assert len(calls) == 1
 
 
-async def test_only_a_few_at_a_time(store: Store, tmp_path: Path) -> None:
+async def test_only_a_few_at_a_time(store: SqliteStore, tmp_path: Path) -> None:
     present, most, gate, full = 0, 0, asyncio.Event(), asyncio.Event()
 
     async def count(event: WebhookEvent) -> None:
@@ -508,7 +511,7 @@ async def test_only_a_few_at_a_time(store: Store, tmp_path: Path) -> None:
         present -= 1
 
     async with receiver(count) as hook:
-        ids = ended(store, hook.url, 30)
+        ids = await ended(store, hook.url, 30)
         async with sending(store, hook.host) as sender:
             await full.wait()
             sender.wake()
@@ -519,17 +522,17 @@ async def test_only_a_few_at_a_time(store: Store, tmp_path: Path) -> None:
     assert sorted(orjson.loads(one.body)["run_id"] for one in received) == sorted(ids)
 
 
-async def test_a_clock_that_was_set_back_holds_nothing_up(store: Store, tmp_path: Path) -> None:
+async def test_a_clock_that_was_set_back_holds_nothing_up(store: SqliteStore, tmp_path: Path) -> None:
     async with receiver(lambda event: None) as hook:
-        ended(store, hook.url)
-        (waiting,) = store.deliveries.waiting(9)
-        store.deliveries.failed(waiting.id, "no", time.time() + 86400)
+        await ended(store, hook.url)
+        (waiting,) = await store.deliveries.waiting(9)
+        await store.deliveries.failed(waiting.id, "no", time.time() + 86400)
         async with sending(store, hook.host):
             await settled(tmp_path / "runs.sqlite")
 
 
 async def test_closing_leaves_what_is_under_way_to_the_next_one(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhook_sender, "_GRACE", 0.01)
     arrived = asyncio.Event()
@@ -539,27 +542,27 @@ async def test_closing_leaves_what_is_under_way_to_the_next_one(
         await asyncio.Event().wait()
 
     async with receiver(hold) as hook:
-        ended(store, hook.url)
+        await ended(store, hook.url)
         async with sending(store, hook.host):
             await arrived.wait()
-    assert [one.attempts for one in store.deliveries.waiting(9)] == [0]
+    assert [one.attempts for one in await store.deliveries.waiting(9)] == [0]
 
 
 async def test_what_can_not_be_noted_is_noted_later_and_not_sent_again(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    failures = iter([sqlite3.OperationalError("disk I/O error")] * 3)
-    note = Deliveries.delivered
+    failures = iter([StoreUnavailable("disk I/O error")] * 3)
+    note = SqliteDeliveries.delivered
 
-    def sometimes(deliveries: Deliveries, delivery_id: str) -> None:
+    async def sometimes(deliveries: SqliteDeliveries, delivery_id: str) -> None:
         for failure in failures:
             raise failure
-        note(deliveries, delivery_id)
+        await note(deliveries, delivery_id)
 
-    monkeypatch.setattr(Deliveries, "delivered", sometimes)
+    monkeypatch.setattr(SqliteDeliveries, "delivered", sometimes)
     monkeypatch.setattr(webhook_sender, "RETRY", 0.001)
     async with receiver(lambda event: None) as hook, sending(store, hook.host) as sender:
-        ended(store, hook.url)
+        await ended(store, hook.url)
         sender.wake()
         (row,) = await settled(tmp_path / "runs.sqlite")
         assert len(hook.received) == 1
@@ -568,10 +571,10 @@ async def test_what_can_not_be_noted_is_noted_later_and_not_sent_again(
     assert "works again" in caplog.text
 
 
-def test_what_is_due_first_comes_first(store: Store) -> None:
-    first, second = ended(store, "http://127.0.0.1/", 2)
-    one, two = store.deliveries.waiting(9)
+async def test_what_is_due_first_comes_first(store: SqliteStore) -> None:
+    first, second = await ended(store, "http://127.0.0.1/", 2)
+    one, two = await store.deliveries.waiting(9)
     assert (one.run_id, two.run_id) == (first, second)
-    store.deliveries.failed(one.id, "no", two.due + 1)
-    assert store.deliveries.waiting(1) == [two]
-    assert store.deliveries.waiting(9)[1] == evolve(one, attempts=1, due=two.due + 1)
+    await store.deliveries.failed(one.id, "no", two.due + 1)
+    assert await store.deliveries.waiting(1) == [two]
+    assert (await store.deliveries.waiting(9))[1] == evolve(one, attempts=1, due=two.due + 1)

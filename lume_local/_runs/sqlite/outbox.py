@@ -4,53 +4,15 @@
 import sqlite3
 import uuid
 
-from attrs import frozen
-
+from lume_local._runs.records import Attempted, Delivery
+from lume_local._runs.sqlite.operation import operation
 from lume_local._runs.times import now_text
 
 _WEBHOOK, _LINEAGE = "dlv_", "lin_"
 """What a delivery is, is how its id begins."""
 
 
-@frozen
-class Delivery:
-    """A body that waits to be delivered.
-
-    Attributes:
-        id: the same for all attempts.
-        attempts: how many have failed.
-        due: when the next may be made, in seconds since 1970.
-        traceparent: that of the run's submission.
-    """
-
-    id: str
-    run_id: str
-    url: str
-    body: bytes
-    attempts: int
-    due: float
-    traceparent: str | None = None
-
-    @property
-    def is_lineage(self) -> bool:
-        """Whether it is an event of OpenLineage, not the run's webhook."""
-        return self.id.startswith(_LINEAGE)
-
-
-@frozen
-class Attempted:
-    """How a delivery is going, without its body. `due` is None once it is settled."""
-
-    id: str
-    url: str
-    attempts: int
-    due: float | None
-    delivered_at: str | None
-    error: str | None
-    at: str
-
-
-class Deliveries:
+class SqliteDeliveries:
     """The outbox of one state file. A row is settled, delivered or given up, once nothing is due any more."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
@@ -71,6 +33,7 @@ class Deliveries:
             [f"{_LINEAGE}{uuid.uuid4().hex}", run_id, body, due, now_text()],
         )
 
+    @operation
     def waiting(self, limit: int, *, webhooks: bool = True, lineage: bool = True) -> list[Delivery]:
         """Pending deliveries of the kinds that can be sent, in the order in which they are due."""
         kinds = [kind for kind, wanted in ((_WEBHOOK, webhooks), (_LINEAGE, lineage)) if wanted]
@@ -80,8 +43,9 @@ class Deliveries:
             f"AND substr(id, 1, 4) IN ({', '.join('?' * len(kinds))}) ORDER BY due LIMIT ?",
             [*kinds, limit],
         )
-        return [Delivery(*row) for row in rows]
+        return [Delivery(**dict(row), is_lineage=row["id"].startswith(_LINEAGE)) for row in rows]
 
+    @operation
     def of_run(self, run_id: str) -> list[Attempted]:
         """The webhooks of a run, oldest first; settled ones until they are forgotten."""
         rows = self._db.execute(
@@ -91,11 +55,13 @@ class Deliveries:
         )
         return [Attempted(*row) for row in rows]
 
+    @operation
     def pending(self) -> int:
         """How many are neither delivered nor given up."""
         count: int = self._db.execute("SELECT count(*) FROM deliveries WHERE due IS NOT NULL").fetchone()[0]
         return count
 
+    @operation
     def delivered(self, delivery_id: str) -> None:
         """The receiver has accepted it."""
         self._db.execute(
@@ -104,6 +70,7 @@ class Deliveries:
             [now_text(), delivery_id],
         )
 
+    @operation
     def failed(self, delivery_id: str, error: str, due: float | None) -> None:
         """An attempt has failed; the next is due then, None gives it up."""
         self._db.execute(
@@ -112,6 +79,6 @@ class Deliveries:
         )
 
     def forget(self, before: str, limit: int) -> int:
-        """Drop settled deliveries of runs that ended before; how many were dropped."""
+        """Drop settled deliveries of runs that ended before, in a transaction that forgets; how many were dropped."""
         old = "SELECT id FROM deliveries WHERE due IS NULL AND at < ? LIMIT ?"
         return self._db.execute(f"DELETE FROM deliveries WHERE id IN ({old})", [before, limit]).rowcount

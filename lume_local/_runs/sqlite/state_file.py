@@ -9,9 +9,10 @@ import sqlite3
 import uuid
 from pathlib import Path
 
-from lume_local._runs.health import is_full, is_storage_full
-from lume_local._runs.schema import ADDED, SCHEMA, VERSION
-from lume_local._runs.statistics import add_statistics
+from lume_local._runs.health import is_full
+from lume_local._runs.sqlite import operation
+from lume_local._runs.sqlite.schema import ADDED, SCHEMA, VERSION
+from lume_local._runs.sqlite.statistics import add_statistics
 from lume_local._runs.times import now_text
 from lume_local._shared.commit import sync_file, sync_folder
 
@@ -93,7 +94,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         _skip_lost_numbers(db)
         db.execute("PRAGMA synchronous = NORMAL")  # see `durability`
     except sqlite3.DatabaseError as error:
-        if is_storage_full(error) or is_full(path.parent):  # SQLite may call it an I/O error
+        if operation.is_full(error) or is_full(path.parent):  # SQLite may call it an I/O error
             raise _full(path) from None
         raise _damaged(path, f"can't be used ({error})") from None
 

@@ -8,13 +8,12 @@ Triggers do it, so that a count and what it counts are one transaction, and read
 import sqlite3
 from collections.abc import Sequence
 
-from attrs import frozen
+from lume_local._runs.records import WHOLE, Count
+from lume_local._runs.sqlite.operation import operation
 
 _READ = "coalesce(json_extract(metrics, '$.rows_read'), 0)"
 _REJECTED = "coalesce(json_extract(metrics, '$.rows_rejected'), 0)"
 _SERIOUS = "('FAILED', 'CRASHED', 'PARTIAL_FAILED')"
-WHOLE = 2.0
-"""The share of rejected rows of a run without a result: above every one that can be asked for."""
 
 
 def _of(row: str, expression: str) -> str:
@@ -86,23 +85,13 @@ WHERE seq IN (SELECT max(seq) FROM runs GROUP BY flow_version, source_key) AND s
 """
 """What is added to a state file that has none of it."""
 
-DIMENSIONS = {
+_DIMENSIONS = {
     "hour": "hour || ':00:00Z'",
     "day": "substr(hour, 1, 10) || 'T00:00:00Z'",
     "flow_version": "flow_version",
     "status": "status",
 }
-"""What runs can be counted by."""
-
-
-@frozen
-class Count:
-    """Runs that have something in common: `of` has a value for each dimension asked for."""
-
-    of: dict[str, str]
-    runs: int
-    rows_read: int
-    rows_rejected: int
+"""Those of `records.DIMENSIONS` in SQL."""
 
 
 def add_statistics(db: sqlite3.Connection) -> None:
@@ -112,12 +101,13 @@ def add_statistics(db: sqlite3.Connection) -> None:
         db.executescript(f"BEGIN IMMEDIATE; {TABLES} COMMIT")
 
 
-class Statistics:
+class SqliteStatistics:
     """The counts of one state file."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
 
+    @operation
     def counts(
         self, by: Sequence[str], since: str | None, flow: str | None, *, worst_first: bool, limit: int
     ) -> list[Count]:
@@ -137,7 +127,7 @@ class Statistics:
         if flow is not None:
             where.append("flow_version BETWEEN ? AND ?")
             values += flow_range(flow)
-        groups = ", ".join(DIMENSIONS[name] for name in by)
+        groups = ", ".join(_DIMENSIONS[name] for name in by)
         order = ", ".join(str(number) for number in range(1, len(by) + 1))
         if worst_first:
             order = f"1.0 * sum(rows_rejected) / max(sum(rows_read), 1) DESC, {order}"

@@ -3,29 +3,8 @@
 # ruff: noqa: S608 - the parts of its SQL are constants.
 from typing import Any
 
-from attrs import field, frozen
-
-from lume_local._runs.statistics import flow_range
-
-
-@frozen
-class Wanted:
-    """Which runs are listed; None and an empty list for all.
-
-    Attributes:
-        flow: of its versions.
-        source: a part of the source path.
-        since: created then or later.
-        attention: that wait for a person, and have no result or more than this share of their rows rejected.
-    """
-
-    flow_version: str | None = None
-    flow: str | None = None
-    source_path: str | None = None
-    source: str | None = None
-    statuses: list[str] = field(factory=list)
-    since: str | None = None
-    attention: float | None = None
+from lume_local._runs.records import Wanted
+from lume_local._runs.sqlite.statistics import flow_range
 
 
 def selected(wanted: Wanted, before: int | None, limit: int) -> tuple[str, list[Any]]:

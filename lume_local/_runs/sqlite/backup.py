@@ -9,7 +9,7 @@ import anyio
 from anyio.to_thread import run_sync
 
 from lume_local._runs.health import Health, why
-from lume_local._runs.state_file import backup_of
+from lume_local._runs.sqlite.state_file import backup_of
 from lume_local._shared.commit import sync_file, sync_folder
 
 INTERVAL = 3600.0

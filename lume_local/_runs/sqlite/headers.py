@@ -3,13 +3,16 @@
 import json
 import sqlite3
 
+from lume_local._runs.sqlite.operation import operation
 
-class Headers:
+
+class SqliteHeaders:
     """What the runs of a flow version have found, as their metrics have it."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
 
+    @operation
     def last(self, flow_version: str) -> list[str] | None:
         """Those of its latest run with output; None before the first, or where that did not note them."""
         query = (

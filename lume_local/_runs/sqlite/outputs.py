@@ -2,18 +2,21 @@
 
 import sqlite3
 
+from lume_local._runs.sqlite.operation import operation
 
-class Outputs:
+
+class SqliteOutputs:
     """The table `outputs`: for each run and part (`mapped`, `rejects`) the identity of its file."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
 
     def note(self, run_id: str, identities: dict[str, str]) -> None:
-        """Keep what a run has written; part of a transaction of the caller's."""
+        """Keep what a run has written; part of the transaction that ends the run."""
         rows = [(run_id, part, identity) for part, identity in identities.items()]
         self._db.executemany("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?)", rows)
 
+    @operation
     def written_before(self, before: str, limit: int) -> list[tuple[str, str, str, str]]:
         """Outputs of runs that ended before a time: run, part, identity, and the run's locations as JSON."""
         query = (
@@ -22,16 +25,14 @@ class Outputs:
         )
         return [tuple(row) for row in self._db.execute(query, [before, limit])]
 
+    @operation
     def forget(self, run_id: str, part: str) -> None:
         """The output is gone: whatever lies at its place is not it."""
         self._db.execute("UPDATE outputs SET identity = '' WHERE run_id = ? AND part = ?", [run_id, part])
 
+    @operation
     def identity(self, run_id: str, part: str) -> str | None:
         """The identity of an output, empty when it is gone; None for a run of an older version, which noted none."""
         query = "SELECT identity FROM outputs WHERE run_id = ? AND part = ?"
         row = self._db.execute(query, [run_id, part]).fetchone()
         return None if row is None else str(row[0])
-
-    def is_gone(self, run_id: str, part: str) -> bool:
-        """Whether the output was removed. What lies at its place by now may be another run's."""
-        return self.identity(run_id, part) == ""

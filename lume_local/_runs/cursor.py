@@ -1,0 +1,43 @@
+"""A place in the change feed, and the opaque text by which clients name it."""
+
+import base64
+import re
+
+from attrs import frozen
+
+_FORM = re.compile(rb"1\.([^.]+)\.([0-9]{1,20})\.([0-9]{1,18})")
+_EARLIER = re.compile(r"([^-]+)-([0-9]{1,18})")
+"""The form of earlier servers, whose clients may still hold one."""
+
+
+@frozen(order=True)
+class Cursor:
+    """After all changes up to this one, before all later ones. Cursors sort as the feed does.
+
+    Attributes:
+        transaction: the transaction that made the change, in a store where changes become visible in another order
+            than they are numbered in; 0 in one that numbers them as they become visible.
+        seq: the number of the change.
+    """
+
+    transaction: int
+    seq: int
+
+    def text(self, store_id: str) -> str:
+        """The form for clients, which belongs to that store."""
+        content = f"1.{store_id}.{self.transaction}.{self.seq}".encode()
+        return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+    @classmethod
+    def of(cls, text: str, store_id: str) -> "Cursor | None":
+        """The cursor that a client has sent; None where it is not one of that store."""
+        if earlier := _EARLIER.fullmatch(text):
+            return cls(0, int(earlier[2])) if earlier[1] == store_id else None
+        try:
+            content = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        except ValueError:
+            return None
+        match = _FORM.fullmatch(content)
+        if match is None or match[1] != store_id.encode():
+            return None
+        return cls(int(match[2]), int(match[3]))

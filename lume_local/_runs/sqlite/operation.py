@@ -1,0 +1,40 @@
+"""An operation of the store, as its callers see it."""
+
+import sqlite3
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from lume_local._runs.records import StoreFailed, StoreUnavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def operation(method: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Make a coroutine function of a method that takes microseconds: a thread would only cost time.
+
+    No other task comes in between while it is carried out, and it can't be cancelled: so it is atomic.
+    """
+
+    @wraps(method)
+    async def carried_out(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(*args, **kwargs)
+        except sqlite3.Error as error:
+            raise failure(error) from error
+
+    return carried_out
+
+
+def failure(error: sqlite3.Error) -> StoreFailed:
+    """An error of SQLite as one of the store."""
+    if is_full(error):
+        return StoreUnavailable("the disk is full", is_full=True)
+    kind = StoreUnavailable if isinstance(error, sqlite3.OperationalError) else StoreFailed
+    return kind(f"{type(error).__name__}: {error}")
+
+
+def is_full(error: sqlite3.Error) -> bool:
+    """Whether a disk without room is behind it."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL

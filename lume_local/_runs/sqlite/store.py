@@ -1,0 +1,366 @@
+"""Runs, their changes, idempotency keys, the outbox and flow versions, in one SQLite file.
+
+Carried out straight on the event loop (see `operation`): a read takes microseconds, and a write waits for no disk.
+The rule "one success, one attempt at a time" is a query inside the transaction that inserts, and two unique indexes
+behind it, in case the query is wrong.
+
+What a run's life may lose to a power cut, and why no run is lost or done twice for it:
+- its creation and its end are durable before anybody relies on them, for that is what `settled` is awaited for:
+  the answer to the submission and the start of the run, the notice of its end and the removal of its folder;
+- its stages are not made durable one by one. A run whose stages were lost is CREATED again. Its folder, which
+  outlives the power cut, says whether it had committed: then it is carried out, else it had done nothing yet.
+
+`kill -9` loses nothing at all: what was committed lies with the operating system.
+"""
+
+# ruff: noqa: S608 - the parts of its SQL are constants, compiled or quoted.
+import sqlite3
+import time
+import uuid
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import orjson
+
+from lume_local._runs.cursor import Cursor
+from lume_local._runs.records import (
+    ACTIVE,
+    Change,
+    CursorForgotten,
+    Duplicate,
+    KeyReused,
+    NewRun,
+    Run,
+    StoredFlow,
+    Wanted,
+)
+from lume_local._runs.sqlite.durability import Durability
+from lume_local._runs.sqlite.headers import SqliteHeaders
+from lume_local._runs.sqlite.listing import selected
+from lume_local._runs.sqlite.operation import operation
+from lume_local._runs.sqlite.outbox import SqliteDeliveries
+from lume_local._runs.sqlite.outputs import SqliteOutputs
+from lume_local._runs.sqlite.state_file import open_state
+from lume_local._runs.sqlite.statistics import SqliteStatistics
+from lume_local._runs.times import now_text
+
+_RUN_COLUMNS = (
+    "seq, run_id, rev, flow_version, source_path, source_key, run_metadata, force_rerun, status, created_at, "
+    "started_at, finished_at, stages, metrics, target_locations, error_message"
+)
+_JSON_COLUMNS = ("run_metadata", "stages", "metrics", "target_locations")
+_ACTIVE = f"status IN {ACTIVE}"
+_DONE = "status IN ('SUCCEEDED', 'PARTIAL_FAILED')"
+
+
+class SqliteStore:
+    """The state of one data folder, as a `store.Store`. Close it."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = open_state(path)
+        row = self._db.execute("SELECT value FROM facts WHERE name = 'store_id'").fetchone()
+        self.store_id: str = row[0]
+        self.deliveries = SqliteDeliveries(self._db)
+        self.outputs = SqliteOutputs(self._db)
+        self.headers = SqliteHeaders(self._db)
+        self.statistics = SqliteStatistics(self._db)
+        self._durability = Durability(path)
+        self._submissions = anyio.Lock(fast_acquire=True)
+
+    async def settled(self) -> None:
+        """Wait until what was done by now outlives a power cut."""
+        await self._durability.settled()
+
+    @asynccontextmanager
+    async def submissions_paused(self) -> AsyncIterator[None]:
+        """Hold off new runs and flow versions."""
+        async with self._submissions:
+            yield
+
+    def close(self) -> None:
+        """Close the file."""
+        self._durability.close()
+        self._db.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        finally:
+            if self._db.in_transaction:  # SQLite has rolled back by itself where, say, the disk is full
+                self._db.execute("ROLLBACK")
+
+    # -- runs
+
+    async def create(self, new: NewRun) -> tuple[Run, bool]:
+        """Claim the source for a new run, or find the run of the same idempotency key."""
+        async with self._submissions:
+            return await self._create(new)
+
+    @operation
+    def _create(self, new: NewRun) -> tuple[Run, bool]:
+        with self._transaction():
+            earlier = self._run_of_key(new)
+            if earlier is not None:
+                return self._require(earlier), False
+            self._refuse_duplicate(new)
+            run_id = f"run_{uuid.uuid4().hex}"
+            now = now_text()
+            try:
+                self._insert(new, run_id, now)
+            except sqlite3.IntegrityError:
+                self._refuse_duplicate(new)
+                raise
+            if new.idempotency_key is not None:
+                values = [new.idempotency_key, new.fingerprint, run_id, now]
+                self._db.execute("INSERT INTO idempotency_keys VALUES (?, ?, ?, ?)", values)
+            run = self._require(run_id)
+        self._durability.wanted()
+        return run, True
+
+    def _run_of_key(self, new: NewRun) -> str | None:
+        if new.idempotency_key is None:
+            return None
+        query = "SELECT fingerprint, run_id FROM idempotency_keys WHERE key = ?"
+        row = self._db.execute(query, [new.idempotency_key]).fetchone()
+        if row is None:
+            return None
+        if row["fingerprint"] != new.fingerprint:
+            raise KeyReused
+        run_id: str = row["run_id"]
+        return run_id
+
+    def _refuse_duplicate(self, new: NewRun) -> None:
+        where = "flow_version = ? AND source_key = ?"
+        values = [new.flow_version, new.source_key]
+        query = f"SELECT run_id FROM runs WHERE {where} AND {_ACTIVE}"
+        row = self._db.execute(query, values).fetchone()
+        if row is not None:
+            raise Duplicate(row["run_id"], is_active=True)
+        if new.force_rerun:
+            return
+        query = f"SELECT run_id FROM runs WHERE {where} AND {_DONE} ORDER BY seq DESC"
+        row = self._db.execute(query, values).fetchone()
+        if row is not None:
+            raise Duplicate(row["run_id"], is_active=False)
+
+    def _insert(self, new: NewRun, run_id: str, now: str) -> None:
+        self._db.execute(
+            "INSERT INTO runs (run_id, rev, flow_version, source_path, source_key, run_metadata, force_rerun, "
+            "status, created_at, stages, metrics, target_locations, webhook_url) "
+            "VALUES (?, 1, ?, ?, ?, ?, ?, 'CREATED', ?, '[]', '{}', '{}', ?)",
+            [
+                run_id,
+                new.flow_version,
+                new.source_path,
+                new.source_key,
+                orjson.dumps(new.run_metadata).decode(),
+                new.force_rerun,
+                now,
+                new.webhook_url,
+            ],
+        )
+        if new.traceparent is not None:
+            self._db.execute("INSERT INTO traces VALUES (?, ?)", [run_id, new.traceparent])
+        if new.note is not None:
+            self._db.execute("INSERT INTO notes VALUES (?, ?)", [run_id, new.note])
+        self._note_change(run_id, "CREATED", None)
+
+    def _note_change(self, run_id: str, status: str, finished_at: str | None) -> None:
+        query = "INSERT INTO changes (run_id, status, finished_at, at) VALUES (?, ?, ?, ?)"
+        self._db.execute(query, [run_id, status, finished_at, now_text()])
+
+    @operation
+    def notes(self, run_id: str) -> list[str]:
+        """What is to be said of how a run came about."""
+        rows = self._db.execute("SELECT note FROM notes WHERE run_id = ?", [run_id]).fetchall()
+        return [row["note"] for row in rows]
+
+    @operation
+    def get(self, run_id: str) -> Run | None:
+        """A run, or None."""
+        return self._get(run_id)
+
+    @operation
+    def require(self, run_id: str) -> Run:
+        """A run that must be there."""
+        return self._require(run_id)
+
+    def _get(self, run_id: str) -> Run | None:
+        query = f"SELECT {_RUN_COLUMNS} FROM runs WHERE run_id = ?"
+        row = self._db.execute(query, [run_id]).fetchone()
+        return None if row is None else _run(row)
+
+    def _require(self, run_id: str) -> Run:
+        run = self._get(run_id)
+        if run is None:
+            raise LookupError(run_id)
+        return run
+
+    @operation
+    def unfinished(self) -> list[Run]:
+        """All runs that have not ended, oldest first."""
+        query = f"SELECT {_RUN_COLUMNS} FROM runs WHERE {_ACTIVE} ORDER BY seq"
+        return [_run(row) for row in self._db.execute(query)]
+
+    @operation
+    def oldest_waiting(self, taken: Collection[str]) -> Run | None:
+        """The oldest run that is CREATED, without those that are taken already."""
+        query = f"SELECT {_RUN_COLUMNS} FROM runs WHERE status = 'CREATED' ORDER BY seq LIMIT ?"
+        rows = self._db.execute(query, [len(taken) + 1])
+        return next((_run(row) for row in rows if row["run_id"] not in taken), None)
+
+    @operation
+    def active_sources(self) -> list[str]:
+        """The source keys of the runs that have not ended."""
+        return [row[0] for row in self._db.execute(f"SELECT source_key FROM runs WHERE {_ACTIVE}")]
+
+    @operation
+    def waiting(self) -> int:
+        """How many runs have not begun."""
+        count: int = self._db.execute("SELECT count(*) FROM runs WHERE status = 'CREATED'").fetchone()[0]
+        return count
+
+    @operation
+    def update(
+        self,
+        seen: Run,
+        status: str,
+        *,
+        event: bytes | None = None,
+        outputs: dict[str, str] | None = None,
+        lineage: bytes | None = None,
+        **values: Any,
+    ) -> Run | None:
+        """Move a run on from the state in which it was seen, as one change; None where that is not its state now."""
+        assignments, arguments = ["status = ?", "rev = rev + 1"], [status]
+        for name, value in values.items():
+            assignments.append(f"{name} = ?")
+            arguments.append(orjson.dumps(value).decode() if name in _JSON_COLUMNS else value)
+        query = (
+            f"UPDATE runs SET {', '.join(assignments)} WHERE run_id = ? AND rev = ? RETURNING {_RUN_COLUMNS}"
+        )
+        run_id = seen.run_id
+        with self._transaction():
+            rows = self._db.execute(query, [*arguments, run_id, seen.rev]).fetchall()
+            if not rows:
+                return None
+            self._note_change(run_id, status, values.get("finished_at"))
+            if event is not None:
+                self.deliveries.add(run_id, event, time.time())
+            if lineage is not None:
+                self.deliveries.add_lineage(run_id, lineage, time.time())
+            if outputs:
+                self.outputs.note(run_id, outputs)
+        if status not in ACTIVE:
+            self._durability.wanted()
+        return _run(rows[0])
+
+    @operation
+    def runs(self, wanted: Wanted, before: int | None, limit: int) -> list[Run]:
+        """A page of runs, newest first, older than the run with sequence number `before`."""
+        condition, values = selected(wanted, before, limit)
+        query = f"SELECT {_RUN_COLUMNS} FROM runs WHERE {condition} ORDER BY seq DESC LIMIT ?"
+        return [_run(row) for row in self._db.execute(query, [*values, limit])]
+
+    # -- changes
+
+    @operation
+    def changes(self, after: Cursor, limit: int) -> list[Change]:
+        """Changes after a place, oldest first."""
+        if after < Cursor(0, self._forgotten()):
+            raise CursorForgotten
+        query = "SELECT seq, run_id, status, finished_at FROM changes WHERE seq > ? ORDER BY seq LIMIT ?"
+        rows = self._db.execute(query, [after.seq, limit])
+        return [Change(Cursor(0, seq), *more) for seq, *more in rows]
+
+    @operation
+    def newest(self) -> Cursor:
+        """The end of the feed."""
+        newest: int = self._db.execute("SELECT coalesce(max(seq), 0) FROM changes").fetchone()[0]
+        return Cursor(0, max(newest, self._forgotten()))
+
+    def _forgotten(self) -> int:
+        """The number of the newest change that was forgotten, 0 where none was."""
+        row = self._db.execute("SELECT value FROM facts WHERE name = 'forgotten_change'").fetchone()
+        return int(row[0]) if row else 0
+
+    # -- age
+
+    @operation
+    def forget(self, before: str, limit: int) -> int:
+        """Drop changes, idempotency keys and settled deliveries from before a time; how many were dropped."""
+        with self._transaction():
+            old = "SELECT key FROM idempotency_keys WHERE at < ? LIMIT ?"
+            query = f"DELETE FROM idempotency_keys WHERE key IN ({old})"
+            keys = self._db.execute(query, [before, limit]).rowcount
+            return keys + self._forget_changes(before, limit) + self.deliveries.forget(before, limit)
+
+    def _forget_changes(self, before: str, limit: int) -> int:
+        """Without gaps, oldest first: so one number says which cursors have missed something."""
+        oldest = "SELECT seq, at FROM changes ORDER BY seq LIMIT ?"
+        query = f"SELECT max(seq) FROM ({oldest}) WHERE at < ?"
+        newest: int | None = self._db.execute(query, [limit, before]).fetchone()[0]
+        if newest is None:
+            return 0
+        self._db.execute("INSERT OR REPLACE INTO facts VALUES ('forgotten_change', ?)", [str(newest)])
+        return self._db.execute("DELETE FROM changes WHERE seq <= ?", [newest]).rowcount
+
+    # -- flow versions
+
+    async def put_flow(self, flow: StoredFlow) -> None:
+        """Store a flow version, or its newly compiled form."""
+        async with self._submissions:
+            await self._put_flow(flow)
+
+    @operation
+    def _put_flow(self, flow: StoredFlow) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO flow_versions VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                flow.ref,
+                flow.content_hash,
+                orjson.dumps(flow.definition).decode(),
+                orjson.dumps(flow.compiled).decode(),
+                flow.compiled_by,
+                flow.created_at,
+            ],
+        )
+        self._durability.wanted()
+
+    @operation
+    def flows(self) -> list[StoredFlow]:
+        """All flow versions."""
+        rows = self._db.execute(
+            "SELECT ref, content_hash, definition, compiled, compiled_by, created_at FROM flow_versions"
+        )
+        return [
+            StoredFlow(row[0], row[1], orjson.loads(row[2]), orjson.loads(row[3]), row[4], row[5])
+            for row in rows
+        ]
+
+    @operation
+    def runs_of(self, refs: Collection[str]) -> dict[str, int]:
+        """How many runs were made with each of these flow versions, where any was."""
+        wanted = ", ".join("?" * len(refs))
+        query = f"SELECT flow_version, count(*) FROM runs WHERE flow_version IN ({wanted}) GROUP BY 1"
+        return dict(self._db.execute(query, list(refs)).fetchall())
+
+    @operation
+    def is_used(self, ref: str) -> bool:
+        """Whether any run was ever made with a flow version."""
+        query = "SELECT 1 FROM runs WHERE flow_version = ? LIMIT 1"
+        return self._db.execute(query, [ref]).fetchone() is not None
+
+
+def _run(row: sqlite3.Row) -> Run:
+    values = dict(row)
+    for name in _JSON_COLUMNS:
+        values[name] = orjson.loads(values[name])
+    values["force_rerun"] = bool(values["force_rerun"])
+    return Run(**values)
