@@ -3,8 +3,8 @@
 Dask begins a task again whose worker was lost, up to its own `allowed-failures`, which is three.
 """
 
-from asyncio import CancelledError
 from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
 from types import TracebackType
 from typing import Any, Self
 

@@ -46,3 +46,8 @@ def stop_itself(argument: dict[str, Any]) -> dict[str, Any]:
 
 def double_or_work_on(argument: dict[str, Any]) -> dict[str, Any]:
     return double(argument) if "value" in argument else work_on(argument)
+
+
+def work_on_the_first_time(argument: dict[str, Any]) -> dict[str, Any]:
+    """Work until it is killed, but for the time after that."""
+    return {"value": argument["value"]} if Path(argument["mark"]).exists() else work_on(argument)
