@@ -1,5 +1,6 @@
 """An S3 that tests start themselves: moto's server, in a process of its own."""
 
+import json
 import subprocess
 import sys
 import time
@@ -7,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.error import HTTPError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 from components import package
@@ -41,6 +42,29 @@ class Bucket:
 
     def names(self) -> list[str]:
         return [one["Key"] for one in self._s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
+
+    @contextmanager
+    def guarded(self, allowed: str) -> Iterator[dict[str, str]]:
+        """Only keys that it knows are let in now: one is given, of a user who may do what is `allowed`."""
+        iam = (
+            package("boto3")
+            .session.Session("testing", "s3cret", region_name="eu-west-1")
+            .client("iam", endpoint_url=self.url)
+        )
+        iam.create_user(UserName="lume")
+        statement = {"Effect": "Allow", "Action": allowed, "Resource": "*"}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        iam.put_user_policy(UserName="lume", PolicyName="lume", PolicyDocument=policy)
+        key = iam.create_access_key(UserName="lume")["AccessKey"]
+        self._check_keys_after("0")
+        try:
+            yield {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+        finally:
+            self._check_keys_after("inf")
+
+    def _check_keys_after(self, requests: str) -> None:
+        headers = {"Content-Type": "text/plain"}
+        urlopen(Request(f"{self.url}/moto-api/reset-auth", requests.encode(), headers)).close()
 
     def uploads(self) -> list[str]:
         """What was begun, and neither completed nor aborted."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lume_async._base.extras import require
 from lume_local._flow.stores import split_store_url
+from lume_local._worker.store_errors import MISSING, code_of, meaning
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -22,11 +23,16 @@ _CONNECT, _READ, _TIMES = 10, 60, 3
 
 
 class StoreTrouble(Exception):
-    """An object store can't be used. The message says what to do."""
+    """An object store can't be used. The message says what to do; `code` is what the store has answered."""
 
-    def __init__(self, message: str, *, is_missing: bool = False) -> None:
+    def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)
-        self.is_missing = is_missing
+        self.code = code
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether there is no such object or upload."""
+        return self.code in MISSING
 
 
 def store_of(url: str) -> "ObjectStore":
@@ -97,11 +103,13 @@ def told(url: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise StoreTrouble(f"there is no object {url}", is_missing=True) from None
+        raise StoreTrouble(f"there is no object {url}", "404") from None
     except (BaseError, OSError) as error:
-        # What follows is the library's own account of it, with whole requests.
-        words = str(error).split("\n", 1)[0]
-        raise StoreTrouble(f"{url} can't be used: {words}") from None
+        raise _trouble(url, code_of(str(error)), str(error)) from None
+
+
+def _trouble(url: str, code: str, text: str) -> StoreTrouble:
+    return StoreTrouble(f"{url} can't be used: {meaning(url, code, text)}", code)
 
 
 @contextmanager
@@ -114,7 +122,6 @@ def told_by_s3(url: str) -> Iterator[None]:
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", ""))
         words = str(error.response.get("Error", {}).get("Message", "")) or code
-        is_missing = code in ("NoSuchUpload", "NoSuchKey", "404")
-        raise StoreTrouble(f"{url} can't be used: {words} ({code})", is_missing=is_missing) from None
+        raise _trouble(url, code, f"{words} ({code})") from None
     except BotoCoreError as error:
-        raise StoreTrouble(f"{url} can't be used: {error}") from None
+        raise _trouble(url, "", str(error)) from None

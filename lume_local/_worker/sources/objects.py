@@ -5,6 +5,7 @@ from attrs import frozen
 from lume_local._flow.patterns import MOST_ENTRIES, Pattern
 from lume_local._flow.stores import split_store_url
 from lume_local._worker.sources.source import SourceError
+from lume_local._worker.store_errors import LOOK_CLOSER
 from lume_local._worker.stores import Buckets, StoreTrouble, told
 
 _PAGE = 1000
@@ -101,8 +102,8 @@ class Objects:
         return True
 
     def _words(self, url: str, trouble: StoreTrouble) -> str:
-        """A missing object and a missing bucket look alike until one looks into the bucket."""
-        if not trouble.is_missing:
+        """What is missing or refused looks alike until one looks into the bucket."""
+        if trouble.code not in LOOK_CLOSER:
             return str(trouble)
         import obstore
 
@@ -112,4 +113,6 @@ class Objects:
                 obstore.list_with_delimiter(self._buckets.of(url), key)
         except StoreTrouble as of_bucket:
             return str(of_bucket)
+        if not trouble.is_missing:
+            return str(trouble)
         return f"there is no object {url}: put it there, then submit the run again"

@@ -40,10 +40,11 @@ class S3Target:
         _, bucket, _ = split_store_url(self.location)
         try:
             with told_by_s3(f"s3://{bucket}"):
-                s3_client().head_bucket(Bucket=bucket)
+                s3_client().list_objects_v2(
+                    Bucket=bucket, MaxKeys=1
+                )  # which is told why, as HeadBucket is not
         except StoreTrouble as trouble:
-            what = f"there is no bucket {bucket}" if trouble.is_missing else str(trouble)
-            raise TargetError(f"target.{self._part}: {what}") from None
+            raise TargetError(f"target.{self._part}: {trouble}") from None
 
     def prepare(self, built: Path, begin: Begin) -> Step:
         """All parts are there; only their completion is left."""
@@ -135,5 +136,5 @@ def _abort(url: str, upload: str) -> None:
         with told_by_s3(url):
             s3_client().abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
     except StoreTrouble as trouble:
-        if not trouble.is_missing:
+        if not trouble.is_missing and trouble.code != "NoSuchBucket":
             raise

@@ -130,8 +130,12 @@ def test_many_parts(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ("source", "mapped", "words"),
     [
         ("s3://warehouse/in/b.csv", OUT, r"there is no object s3://warehouse/in/b.csv: put it there"),
-        ("s3://nobody/in/a.csv", OUT, r"s3://nobody can't be used: .*404"),
-        ("s3://warehouse/in/a.csv", "s3://nobody/clean.csv", "target.mapped: there is no bucket nobody"),
+        ("s3://nobody/in/a.csv", OUT, "s3://nobody can't be used: there is no bucket nobody"),
+        (
+            "s3://warehouse/in/a.csv",
+            "s3://nobody/clean.csv",
+            "target.mapped: s3://nobody can't be used: there is no bucket nobody",
+        ),
     ],
 )
 def test_what_is_missing_is_said_before_anything_is_read(
@@ -148,7 +152,7 @@ def test_what_is_missing_is_said_before_anything_is_read(
 def test_a_dead_endpoint(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setattr(stores, "_TIMES", 1)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    with pytest.raises((RunFailed, TargetError), match="can't be used: ") as caught:
+    with pytest.raises((RunFailed, TargetError), match="can't be used: it can't be reached: ") as caught:
         if kind == "source":
             execute(tmp_path, ["s3://warehouse/in/a.csv"])
         else:
