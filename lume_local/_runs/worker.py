@@ -58,7 +58,7 @@ MOST_RESIDENT = 256 * 1024 * 1024
 _HOME = str(Path(__file__).resolve().parents[2])
 _START = (
     "import sys; sys.path.insert(0, {!r}); from lume_local._worker.parent import end_with; end_with({}); "
-    "from lume_local._worker.main import main; main()"
+    "from lume_local._shards.main import main; main()"
 )
 """What the interpreter does; first of all it ties itself to this process, for loading DuckDB takes a while."""
 

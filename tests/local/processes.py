@@ -28,7 +28,7 @@ def workers(parent: int, *, but: Collection[int] = ()) -> list[int]:
     return [
         pid
         for pid in children(parent)
-        if pid not in but and b"lume_local._worker.main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        if pid not in but and b"lume_local._shards.main" in Path(f"/proc/{pid}/cmdline").read_bytes()
     ]
 
 

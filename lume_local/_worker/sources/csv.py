@@ -24,7 +24,7 @@ def read_csv(reading: Reading) -> Layout:
     """Split the file. Raises `SourceError`."""
     path, flow, shown, account = reading.path, reading.flow, reading.shown, reading.account
     dialect = Dialect.of(flow["csv"])
-    header, line_end, end = _header(path, dialect, flow, shown)
+    header, line_end, end = header_of(path, dialect, flow, shown)
     account.lines += count_lines(header) + 1
     names = _names(header, dialect, shown)
     visible = visible_columns(flow, names, shown)
@@ -70,7 +70,7 @@ def _reader(path: Path, dialect: Dialect, columns: int, options: list[str]) -> s
     )
 
 
-def _header(path: Path, dialect: Dialect, flow: dict[str, Any], shown: str) -> tuple[bytes, bytes, int]:
+def header_of(path: Path, dialect: Dialect, flow: dict[str, Any], shown: str) -> tuple[bytes, bytes, int]:
     """The first record, its line end (empty where the file ends with it), and where in the file that is."""
     with path.open("rb") as file:
         start = file.read(_LONGEST_HEADER)

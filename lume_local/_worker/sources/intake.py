@@ -80,6 +80,19 @@ class Malformed:
         self.counts[reason] = self.counts.get(reason, 0) + 1
         csv.writer(self._file, lineterminator="\n").writerow((line, reason, raw.decode("utf-8", KEPT)))
 
+    @classmethod
+    def of(cls, plain: dict[str, Any]) -> "Malformed":
+        """Those that another process has noted."""
+        made = cls(Path(plain["path"]))
+        made.counts, made.longest = plain["counts"], plain["longest"]
+        made._passes = [Path(path) for path in plain["passes"]]
+        return made
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON, once it is closed; the lines themselves stay in the files."""
+        passes = [str(path) for path in self._passes]
+        return {"path": str(self.path), "counts": self.counts, "longest": self.longest, "passes": passes}
+
     @property
     def total(self) -> int:
         """How many there are."""

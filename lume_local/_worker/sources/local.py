@@ -7,7 +7,7 @@ from typing import Any
 from attrs import frozen
 
 from lume_local._worker.sources.files import Snapshot, snapshot
-from lume_local._worker.sources.source import File, Pause, SourceError
+from lume_local._worker.sources.source import File, Pause, Single, SourceError
 from lume_local._worker.sources.unpack import compression_of, unpack
 
 
@@ -36,6 +36,21 @@ class LocalFiles:
     def check(self) -> None:
         """They are there, and regular files."""
         self._before = [snapshot(one.path, self._looked_up) for one in self._named]
+
+    def each(self) -> list[Single]:
+        """After `check`: every file as a source of its own."""
+        return [
+            Single(
+                {
+                    "kind": "files",
+                    "files": [{"path": str(one.path), "shown": one.shown}],
+                    "looked_up": self._looked_up,
+                },
+                one.shown,
+                before.size,
+            )
+            for one, before in zip(self._named, self._before, strict=True)
+        ]
 
     def fetch(self, folder: Path, pause: Pause) -> list[File]:
         """They are here already; compressed ones are unpacked."""

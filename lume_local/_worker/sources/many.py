@@ -5,7 +5,7 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from lume_local._worker.checks import text
 from lume_local._worker.sources.intake import Malformed
@@ -14,23 +14,29 @@ from lume_local._worker.statements import Layout
 
 def one_after_the_other(layouts: list[Layout], shown: list[str]) -> Layout:
     """All rows of all files, each with the name of its file in `_lume_file`."""
+    together = common_columns(layouts)
+    each = (rows_in(together, layout, name) for layout, name in zip(layouts, shown, strict=True))
+    return evolve(together, reader=" UNION ALL ".join(each))
+
+
+def common_columns(layouts: list[Layout]) -> Layout:
+    """The columns of several files together, without a reader."""
     raw: dict[tuple[str, int], str] = {}
-    places = []
     for layout in layouts:
-        keys = list(_keys(layout.raw))
-        raw.update({key: name for key, name in zip(keys, layout.raw, strict=True) if key not in raw})
-        places.append({key: n for n, key in enumerate(keys)})
-    readers = " UNION ALL ".join(
-        f"SELECT {', '.join(_items(layout, place, list(raw)))}, {text(name)} AS _lume_file FROM ({layout.reader})"
-        for layout, place, name in zip(layouts, places, shown, strict=True)
-    )
+        for key, name in zip(_keys(layout.raw), layout.raw, strict=True):
+            raw.setdefault(key, name)
     at = {key: n for n, key in enumerate(raw)}
-    of_the_first = {n: key for key, n in places[0].items()}
+    of_the_first = dict(enumerate(_keys(layouts[0].raw)))
     visible = {name: at[of_the_first[n]] for name, n in layouts[0].visible.items()}
     unknown = tuple(dict.fromkeys(name for layout in layouts for name in layout.unknown))
-    return Layout(
-        readers, tuple(raw.values()), visible, layouts[0].json_lines, of_files=True, unknown=unknown
-    )
+    return Layout("", tuple(raw.values()), visible, layouts[0].json_lines, of_files=True, unknown=unknown)
+
+
+def rows_in(together: Layout, layout: Layout, shown: str) -> str:
+    """A query for the rows of one file in the columns of all of them."""
+    place = {key: n for n, key in enumerate(_keys(layout.raw))}
+    items = ", ".join(_items(layout, place, list(_keys(together.raw))))
+    return f"SELECT {items}, {text(shown)} AS _lume_file FROM ({layout.reader})"
 
 
 def _keys(names: tuple[str, ...]) -> Iterator[tuple[str, int]]:

@@ -10,7 +10,7 @@ from lume_local._worker.databases.kinds import query_of
 from lume_local._worker.databases.url import DatabaseUrl
 from lume_local._worker.sources.names import visible_columns
 from lume_local._worker.sources.query_rows import write_rows
-from lume_local._worker.sources.source import File, Pause, SourceError
+from lume_local._worker.sources.source import File, Pause, Single, SourceError
 
 
 class QuerySource:
@@ -29,6 +29,10 @@ class QuerySource:
         """The database takes the query, and it has the columns that the flow reads."""
         with self._begun():
             pass
+
+    def each(self) -> list[Single]:
+        """There is no file: it is read as a whole."""
+        return []
 
     def fetch(self, folder: Path, pause: Pause) -> list[File]:
         """Its rows, written down as they come."""

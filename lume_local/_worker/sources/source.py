@@ -35,6 +35,23 @@ class File:
     bytes: int
 
 
+@frozen
+class Single:
+    """One file of a source as a source of its own.
+
+    Attributes:
+        place: as `Source` takes it.
+        shown: what messages and the column `_lume_file` call it.
+        bytes: of it.
+        tag: what else identifies its content, if anything does.
+    """
+
+    place: dict[str, Any]
+    shown: str
+    bytes: int
+    tag: str = ""
+
+
 class Source(Protocol):
     """Where the rows of a run come from. The engine calls the methods in this order.
 
@@ -52,6 +69,10 @@ class Source(Protocol):
 
     def check(self) -> None:
         """Find whatever can be found to be wrong before anything is read. Raises `SourceError`."""
+
+    def each(self) -> list[Single]:
+        """After `check`: every file by itself, in the order of the rows; none where it is read as a whole only."""
+        ...
 
     def fetch(self, folder: Path, pause: Pause) -> list[File]:
         """Bring it here, below `folder` where a copy is needed, in the order of the rows. Raises `SourceError`.

@@ -10,7 +10,7 @@ from lume_local._flow.stores import split_store_url
 from lume_local._worker.sources.files import BLOCK
 from lume_local._worker.sources.local import LocalFiles
 from lume_local._worker.sources.objects import Objects, Seen
-from lume_local._worker.sources.source import File, Pause, SourceError
+from lume_local._worker.sources.source import File, Pause, Single, SourceError
 from lume_local._worker.stores import Buckets, StoreTrouble, told
 
 
@@ -37,6 +37,13 @@ class StoredFiles:
             raise SourceError(
                 f"the source has {len(self.places):,} objects, and a run reads {MOST_FILES:,} at most"
             )
+
+    def each(self) -> list[Single]:
+        """After `check`: every object as a source of its own."""
+        return [
+            Single({"kind": "store", "objects": [{"url": url, "pattern": ""}]}, url, seen.size, seen.tag)
+            for url, seen in self._before.items()
+        ]
 
     def fetch(self, folder: Path, pause: Pause) -> list[File]:
         """Copies, which are then read as local files are."""

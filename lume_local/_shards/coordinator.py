@@ -1,0 +1,131 @@
+"""A run over shards: what one worker does in one go, as tasks; what they give together is judged and published here.
+
+The rows, their order, the rejects and the metrics are those of one worker, but for `metrics.shards`, which says how
+the work was split.
+"""
+
+from contextlib import ExitStack
+from typing import Any
+
+from attrs import asdict
+
+from lume_local._shards.database import plain_job
+from lume_local._shards.executor import ExecutorLost
+from lume_local._shards.executors import executor_of
+from lume_local._shards.parts import Parts
+from lume_local._shards.plan import Plan, planned
+from lume_local._shards.shards import Cut, Taken, account_of, layout_of_all, layout_of_file
+from lume_local._shards.taking_in import TakingIn
+from lume_local._shards.tasks import Tasks
+from lume_local._worker.engine import Run, RunBroke, confine
+from lume_local._worker.sources.files import count_lines
+from lume_local._worker.sources.header import check_unknown
+from lume_local._worker.sources.intake import Account, Malformed
+from lume_local._worker.sources.many import AllMalformed
+from lume_local._worker.sources.read import Intake
+from lume_local._worker.sources.source import SourceError
+from lume_local._worker.statements import Statements
+
+_MOST_NAMED = 20
+"""Files that are not cut are named in the metrics, up to so many."""
+
+
+class Sharded(Run):
+    """See `Run`."""
+
+    _tasks: Tasks | None = None
+    _parts: Parts
+    _shards: dict[str, Any]
+
+    def execute(self) -> dict[str, Any]:
+        """See `Run`."""
+        try:
+            with ExitStack() as self._opened:
+                return super().execute()
+        except ExecutorLost as error:
+            raise RunBroke(f"{error}. Nothing was written: submit the run again") from None
+
+    def _take_in(self) -> tuple[Statements, Intake]:
+        engine = self._job.engine
+        assert engine is not None
+        plans = planned(self._source.each(), self._flow, engine, self._folder)
+        if len(plans) < 2 and not any(plan.pieces for plan in plans):
+            self._shards = _described(engine, 1, plans)
+            return super()._take_in()
+        self._tasks = Tasks(self._opened.enter_context(executor_of(engine["url"])), self._pause)
+        taking_in = TakingIn(self._tasks, plain_job(self._job), self._folder)
+        cuts, taken = taking_in.take_in(taking_in.cut(plans))
+        self._shards = _described(engine, len(taken), [cut.plan for cut in cuts])
+        self._check_unpacked(cuts, taken)
+        of_files = [[one for one in taken if one.shard.file == n] for n in range(len(cuts))]
+        layout = layout_of_all([layout_of_file(parts) for parts in of_files])
+        check_unknown(self._flow, layout)
+        self._enter("TRANSFORMING", None)
+        self._stage(cuts, taken, asdict(layout) if len(cuts) > 1 else None)
+        self._source.check_unchanged()
+        return Statements(self._flow, layout), Intake(layout, *self._accounts(cuts, of_files))
+
+    def _check_unpacked(self, cuts: list[Cut], taken: list[Taken]) -> None:
+        """Each file alone is small enough: see that they are together."""
+        left: int = self._flow["max_unpacked_bytes"]
+        for one in taken:
+            single = cuts[one.shard.file].plan.single
+            if one.result["is_unpacked"]:
+                if one.result["unpacked"] > left:
+                    raise SourceError(
+                        f"{single.shown} unpacks to more than source.max_unpacked_bytes allows: {left:,} are left"
+                    )
+                left -= one.result["unpacked"]
+
+    def _stage(self, cuts: list[Cut], taken: list[Taken], together: dict[str, Any] | None) -> None:
+        assert self._tasks is not None
+        arguments = [
+            {
+                "job": plain_job(self._job),
+                "taken": one.result,
+                "number": n,
+                "shown": cuts[one.shard.file].plan.single.shown,
+                "together": together,
+            }
+            for n, one in enumerate(taken)
+        ]
+        results = list(self._tasks.do("stage", arguments))
+        self._seeds = _same_seeds([result["seeds"] for result in results])
+        self._parts = Parts(results)
+        self._staged = self._parts.all
+        confine(self._connection, self._folder, [], self._job)
+        for statement in self._flow["cleaners"]:
+            self._connection.execute(statement)
+
+    def _accounts(self, cuts: list[Cut], of_files: list[list[Taken]]) -> tuple[Account, AllMalformed]:
+        accounts, malformed = list[tuple[str, Account]](), list[tuple[str, Malformed]]()
+        for cut, parts in zip(cuts, of_files, strict=True):
+            single, head = cut.plan.single, count_lines(cut.plan.head)
+            account, lines = account_of(parts, single.bytes, head)
+            accounts.append((single.shown, account))
+            malformed.append((single.shown, lines))
+        account = Account.of(accounts) if len(accounts) > 1 else accounts[0][1]
+        return account, AllMalformed(malformed, self._folder / "malformed.csv")
+
+    def _measure(self, statements: Statements, intake: Intake) -> tuple[dict[str, Any], bool]:
+        metrics, duplicates = super()._measure(statements, intake)
+        return metrics | {"shards": self._shards}, duplicates
+
+
+def _described(engine: dict[str, Any], count: int, plans: list[Plan]) -> dict[str, Any]:
+    """How the work was split, and why some files were not."""
+    whole = {plan.single.shown: plan.why for plan in plans if plan.why}
+    if not plans:
+        whole = {"": "a query is read by one worker"}
+    return {"engine": engine["url"], "count": count, "whole": dict(list(whole.items())[:_MOST_NAMED])}
+
+
+def _same_seeds(each: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the seeds were, for all shards. Raises `SourceError` where somebody has written to one meanwhile."""
+    for seeds in each[1:]:
+        for name, seed in seeds.items():
+            if seed != each[0][name]:
+                raise SourceError(
+                    f"the seed {seed['file']} was changed while it was read: submit the run again"
+                )
+    return each[0]

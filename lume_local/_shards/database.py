@@ -1,0 +1,41 @@
+"""A database for a task: confined as that of a run is, with what the flow's statements need."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict
+from duckdb import DuckDBPyConnection
+
+from lume_local._shared.protocol import Execute
+from lume_local._worker.engine import confine, connect
+from lume_local._worker.seeds import load_seeds
+from lume_local._worker.sources.source import File
+
+
+def plain_job(job: Execute) -> dict[str, Any]:
+    """A job for the argument of a task."""
+    return asdict(job, recurse=False)
+
+
+def job_of(argument: dict[str, Any]) -> Execute:
+    """The job of a task's argument."""
+    return Execute(**argument["job"])
+
+
+@contextmanager
+def opened(
+    job: Execute, folder: Path, paths: Sequence[Path] = (), scratch: Path | None = None
+) -> Iterator[tuple[DuckDBPyConnection, dict[str, Any]]]:
+    """A database that reads and writes below `folder` and reads `paths`, and what the flow's seeds were.
+
+    `scratch` is where it puts files of its own; by default `folder`.
+    """
+    with connect() as connection:
+        seeds = load_seeds(connection, job.flow, job.seeds, scratch or folder)
+        files = [File(path, str(path), job.flow["format"], 0) for path in paths]
+        confine(connection, folder, files, job)
+        for statement in job.flow["cleaners"]:
+            connection.execute(statement)
+        yield connection, seeds

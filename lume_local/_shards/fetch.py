@@ -1,0 +1,32 @@
+"""A range of an object of a store, brought to storage that all tasks reach: one request."""
+
+from pathlib import Path
+
+from lume_local._flow.stores import split_store_url
+from lume_local._worker.sources.objects import Seen
+from lume_local._worker.sources.source import Single, SourceError
+from lume_local._worker.stores import StoreTrouble, store_of, told
+
+
+def local_path(single: Single) -> Path | None:
+    """Where it is on this machine, or on storage that all machines have; None for an object of a store."""
+    return Path(single.place["files"][0]["path"]) if single.place["kind"] == "files" else None
+
+
+def fetched(single: Single, start: int, end: int, path: Path) -> Path:
+    """Write the bytes from `start` to `end` to `path`. Raises `SourceError`."""
+    url: str = single.place["objects"][0]["url"]
+    try:
+        store = store_of(url)
+        import obstore
+
+        with told(url), path.open("wb") as file:
+            got = obstore.get(store, split_store_url(url)[2], options={"range": (start, end)})
+            if Seen.of(got.meta["size"], got.meta["e_tag"]) != Seen(single.bytes, single.tag):
+                raise SourceError(f"{url} was changed while it was read: submit the run again")
+            written = sum(file.write(block) for block in got.stream())
+    except StoreTrouble as trouble:
+        raise SourceError(str(trouble)) from None
+    if written != end - start:
+        raise SourceError(f"{url} gave {written:,} of {end - start:,} bytes: submit the run again")
+    return path

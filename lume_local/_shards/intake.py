@@ -1,0 +1,90 @@
+"""The first task of a shard: its bytes, or a whole file, from what they are to what DuckDB reads.
+
+A shard of a file is a file of its own, with the header of the whole one, so that it is read as any other.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict, evolve
+
+from lume_local._shards.database import job_of
+from lume_local._shards.folders import made_below
+from lume_local._shards.split import Quotes
+from lume_local._worker.engine import confine, connect
+from lume_local._worker.sources.files import BLOCK
+from lume_local._worker.sources.intake import Malformed
+from lume_local._worker.sources.kinds import source_of
+from lume_local._worker.sources.read import read_source
+from lume_local._worker.sources.source import File, SourceError
+from lume_local._worker.statements import Layout
+
+
+def take_in(argument: dict[str, Any]) -> dict[str, Any]:
+    """The task: read a shard. `segments` are its bytes, `head` what comes before; else the file is read whole."""
+    job, folder = job_of(argument), made_below(Path(argument["folder"]), "shard")
+    if "segments" in argument:
+        file = _shard(argument, folder / "shard", job.flow["format"])
+    else:
+        source = source_of(argument["place"], job.flow)
+        source.check()
+        (file,) = source.fetch(folder, _nothing)
+        file = evolve(file, shown=argument["shown"])
+    with connect() as connection:
+        confine(connection, folder, [file], job)
+        intake = read_source(connection, [file], job.flow, folder, _nothing)
+    ((_, malformed),) = intake.malformed.by_file
+    return {
+        "folder": str(folder),
+        "path": str(file.path),
+        "is_unpacked": file.path.name.startswith("unpacked"),
+        "unpacked": file.path.stat().st_size,
+        "layout": asdict(intake.layout),
+        "lines": intake.account.lines,
+        "records": intake.account.records,
+        "malformed": malformed.plain(),
+        "is_cut_wrong": _is_cut_wrong(malformed, job.flow),
+    }
+
+
+def layout_of(plain: dict[str, Any]) -> Layout:
+    """A layout that has come as JSON."""
+    return Layout(**plain | {"raw": tuple(plain["raw"]), "unknown": tuple(plain["unknown"])})
+
+
+def _nothing() -> None:
+    """A task is ended from outside."""
+
+
+def _shard(argument: dict[str, Any], path: Path, format: str) -> File:
+    with path.open("wb") as out:
+        out.write(argument["head"].encode("latin-1"))
+        for segment in argument["segments"]:
+            for block in _bytes(segment, argument["shown"]):
+                out.write(block)
+    return File(path, argument["shown"], format, argument["bytes"])
+
+
+def _bytes(segment: dict[str, Any], shown: str) -> Iterator[bytes]:
+    left = segment["end"] - segment["start"]
+    with Path(segment["path"]).open("rb") as file:
+        file.seek(segment["start"])
+        while left > 0:
+            block = file.read(min(left, BLOCK))
+            if not block:
+                raise SourceError(f"{shown} was changed while it was read: submit the run again")
+            left -= len(block)
+            yield block
+
+
+def _is_cut_wrong(malformed: Malformed, flow: dict[str, Any]) -> bool:
+    """Whether the shard may end within quotes.
+
+    It does if its last record begins within it and ends in the next one. Then the first line of that record was
+    refused, and ends within quotes: there is an odd number of them in it.
+    """
+    if flow["format"] != "csv" or not malformed.total:
+        return False
+    quotes = Quotes(flow["csv"])
+    return any(quotes.are_odd(raw) for _, _, raw in malformed.rows())

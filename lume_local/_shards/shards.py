@@ -1,0 +1,115 @@
+"""The shards of a source, and what is known of them together once each was taken in. Pure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import evolve, field, frozen
+
+from lume_local._shards.intake import layout_of
+from lume_local._shards.plan import Plan
+from lume_local._shards.split import Look, ranges
+from lume_local._worker.sources.intake import Account, Malformed
+from lume_local._worker.sources.many import common_columns
+from lume_local._worker.statements import Layout
+
+
+@frozen
+class Shard:
+    """A part of one file, or all of it.
+
+    Attributes:
+        file: the file's number.
+        first: whether the file begins with it.
+        last: whether the file ends with it.
+        span: from where to where it goes; None for a file that is read whole.
+    """
+
+    file: int
+    first: bool = True
+    last: bool = True
+    span: tuple[int, int] | None = None
+
+
+@frozen
+class Cut:
+    """A file with its plan, and what was seen in its pieces."""
+
+    plan: Plan
+    looks: tuple[Look, ...] = field(default=(), repr=False)
+
+    def shards(self, number: int) -> list[Shard]:
+        """Its shards, as file `number`."""
+        if not self.looks:
+            return [Shard(number)]
+        spans = ranges(self.looks, self.plan.pieces[0][0], self.plan.single.bytes)
+        last = len(spans) - 1
+        return [Shard(number, n == 0, n == last, span) for n, span in enumerate(spans)]
+
+    def argument(self, shard: Shard) -> dict[str, Any]:
+        """What the task is told that takes the shard in."""
+        single = self.plan.single
+        if shard.span is None:
+            return {"place": single.place, "shown": single.shown}
+        segments = []
+        for look, (begin, end) in zip(self.looks, self.plan.pieces, strict=True):
+            start, stop = max(begin, shard.span[0]), min(end, shard.span[1])
+            if start < stop:
+                segments.append({"path": look.path, "start": start - look.offset, "end": stop - look.offset})
+        head = self.plan.head.decode("latin-1")
+        return {"segments": segments, "head": head, "shown": single.shown, "bytes": single.bytes}
+
+
+@frozen
+class Taken:
+    """A shard and the result of the task that has taken it in."""
+
+    shard: Shard
+    result: dict[str, Any] = field(repr=False)
+
+    @property
+    def layout(self) -> Layout:
+        """How its rows are read."""
+        return layout_of(self.result["layout"])
+
+
+class Joined(Malformed):
+    """The malformed lines of a file from those of its shards: how many lines of the file come before, and they."""
+
+    def __init__(self, parts: Sequence[tuple[int, Malformed]]) -> None:
+        super().__init__(parts[0][1].path)
+        self._parts = parts
+        for _, part in parts:
+            self.longest = max(self.longest, part.longest)
+            for reason, count in part.counts.items():
+                self.counts[reason] = self.counts.get(reason, 0) + count
+
+    def rows(self) -> Any:
+        """See `Malformed`."""
+        for before, part in self._parts:
+            for line, reason, raw in part.rows():
+                yield line + before, reason, raw
+
+
+def account_of(parts: Sequence[Taken], bytes_: int, head_lines: int) -> tuple[Account, Joined]:
+    """What there is in a file, from its shards in their order; each but the first has the header once more."""
+    account, malformed = Account(bytes_), []
+    for part in parts:
+        again = 0 if part.shard.first else head_lines
+        malformed.append((account.lines - again, Malformed.of(part.result["malformed"])))
+        account.lines += part.result["lines"] - again
+        account.records += part.result["records"]
+    return account, Joined(malformed)
+
+
+def layout_of_file(parts: Sequence[Taken]) -> Layout:
+    """The columns of a file; objects of NDJSON may have other members in every shard."""
+    layouts = [part.layout for part in parts]
+    unknown = {name for layout in layouts for name in layout.unknown}
+    if layouts[0].json_lines:
+        return evolve(layouts[0], reader="", unknown=tuple(sorted(unknown, key=str.encode)))
+    return evolve(layouts[0], reader="")
+
+
+def layout_of_all(files: Sequence[Layout]) -> Layout:
+    """The columns of the source."""
+    return files[0] if len(files) == 1 else common_columns(list(files))

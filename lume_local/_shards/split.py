@@ -1,0 +1,121 @@
+r"""Where a file of lines may be cut: behind a `\n` that is not within quotes.
+
+Whether a byte is within quotes depends on all quotes before it. Pieces of a file are therefore looked at on their
+own: how many quotes each has, and where its first cut is for both cases, that it begins outside of quotes and within.
+What the case is then follows from the counts, piece after piece.
+
+A quote that is never closed makes this wrong from there on. That is seen afterwards, for certain, when the shard that
+has it is read (see `intake`).
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from attrs import frozen
+
+from lume_local._shards.fetch import fetched, local_path
+from lume_local._shards.folders import made_below
+from lume_local._worker.sources.files import BLOCK
+from lume_local._worker.sources.source import Single
+
+_REACH = 256 * 1024
+"""Bytes after which the case that has no cut yet is given up: it is hardly the real one."""
+
+
+@frozen
+class Look:
+    """What was seen in one piece.
+
+    Attributes:
+        start: where the piece begins in the file.
+        odd: whether it has an odd number of quotes.
+        cuts: where its first cut is, in the file, if it begins outside of quotes, and if within; None for nowhere.
+        path: the file that has it, on storage that all tasks reach.
+        offset: where in the file that one begins.
+    """
+
+    start: int
+    odd: bool
+    cuts: tuple[int | None, int | None]
+    path: str
+    offset: int
+
+
+class Quotes:
+    """Counts the quotes of a dialect.
+
+    Args:
+        csv: a compiled flow's `csv`; None for lines without quotes.
+    """
+
+    def __init__(self, csv: dict[str, str] | None) -> None:
+        self.quote = csv["quote"].encode() if csv is not None else b""
+        escape = csv["escape"].encode() if csv is not None else b""
+        self.escape = escape if escape != self.quote else b""
+        # Where the escape is a character of its own, what it escapes counts for nothing.
+        pair = b"%b[%b%b]" % (re.escape(self.escape), re.escape(self.quote), re.escape(self.escape))
+        self._escaped = re.compile(pair) if self.escape else None
+
+    def bare(self, data: bytes) -> bytes:
+        """The same length, without escaped quotes."""
+        return self._escaped.sub(b"  ", data) if self._escaped is not None else data
+
+    def are_odd(self, data: bytes) -> bool:
+        """Whether there is an odd number of quotes."""
+        return bool(self.quote) and self.bare(data).count(self.quote) % 2 == 1
+
+    def cuts(self, data: bytes) -> list[int | None]:
+        """Where the first cut is in a piece that begins outside of quotes, and in one that begins within."""
+        found: list[int | None] = [None, None]
+        at, within = 0, 0
+        while at >= 0 and (found == [None, None] or (None in found and at < _REACH)):
+            quote = data.find(self.quote, at) if self.quote else -1
+            if found[within] is None:
+                end = data.find(b"\n", at, quote if quote >= 0 else len(data))
+                found[within] = end + 1 if end >= 0 else None
+            at, within = quote + 1 or -1, 1 - within
+        return found
+
+
+def look(argument: dict[str, Any]) -> dict[str, Any]:
+    """The task: look at the bytes from `start` to `end` of a file; of an object they are brought here first."""
+    quotes, start, single = Quotes(argument["csv"]), argument["start"], Single(**argument["single"])
+    path, offset = local_path(single), 0
+    if path is None:
+        copy = made_below(Path(argument["folder"]), "piece") / "copy"
+        path, offset = fetched(single, start, argument["end"], copy), start
+    odd, cuts = False, None
+    with path.open("rb") as file:
+        for block in _blocks(file, start - offset, argument["end"] - start, quotes.escape):
+            bare = quotes.bare(block)
+            if cuts is None:  # whoever is right finds one in the first block, but for a record that is larger
+                cuts = quotes.cuts(bare)
+                if not quotes.quote:
+                    break
+            odd ^= bare.count(quotes.quote) % 2 == 1
+    found = [None if cut is None else start + cut for cut in cuts or (None, None)]
+    return {"start": start, "odd": odd, "cuts": found, "path": str(path), "offset": offset}
+
+
+def _blocks(file: BinaryIO, at: int, left: int, escape: bytes) -> Iterator[bytes]:
+    file.seek(at)
+    while left > 0 and (block := file.read(min(left, BLOCK))):
+        left -= len(block)
+        # No block ends between an escape and what it escapes.
+        while escape and left > 0 and block.endswith(escape) and (byte := file.read(1)):
+            left, block = left - 1, block + byte
+        yield block
+
+
+def ranges(looks: Sequence[Look], start: int, end: int) -> list[tuple[int, int]]:
+    """From where to where each shard goes. The first look's piece begins at `start`, outside of quotes."""
+    bounds, within = [start], 0
+    for n, one in enumerate(looks):
+        cut = one.cuts[within]
+        if n and cut is not None and bounds[-1] < cut < end:
+            bounds.append(cut)
+        within ^= one.odd
+    return list(pairwise([*bounds, end]))

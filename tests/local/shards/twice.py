@@ -1,0 +1,97 @@
+"""A run by one worker and the same one over shards: nothing that they give differs."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import orjson
+from attrs import evolve, frozen
+from local.flows import people
+from local.one_run import job_of
+
+from lume_local._flow.definition import read_definition
+from lume_local._shards import coordinator
+from lume_local._shards.executor import Function, Json, Pause
+from lume_local._worker.compile import compile_flow
+from lume_local._worker.engine import Run, RunFailed, connect
+
+
+class Here:
+    """An executor that does its tasks in this process, with all that they say as JSON."""
+
+    slots = 2
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Iterator[Json]:
+        for argument in arguments:
+            pause()
+            yield orjson.loads(orjson.dumps(function(orjson.loads(orjson.dumps(argument)))))
+
+
+@frozen
+class Outcome:
+    """All that a run gives."""
+
+    error: str
+    metrics: dict[str, Any]
+    files: dict[str, bytes]
+
+    @property
+    def shards(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.metrics["shards"]
+        return found
+
+    @property
+    def without_shards(self) -> "Outcome":
+        """What one worker would give."""
+        return evolve(self, metrics={key: value for key, value in self.metrics.items() if key != "shards"})
+
+
+def run(
+    folder: Path,
+    files: Sequence[tuple[str, bytes]],
+    engine: dict[str, Any] | None,
+    mapped: str = ".csv",
+    rejects: str = ".csv",
+    kind: type[Run] | None = None,
+    **flow: Any,
+) -> Outcome:
+    """Run a flow over files; the targets' bytes are what they are compared by."""
+    work = folder / ("sharded" if engine else "one")
+    (work / "run").mkdir(parents=True)
+    paths = [folder / name for name, _ in files]
+    for path, (_, content) in zip(paths, files, strict=True):
+        path.write_bytes(content)
+    targets = work / f"mapped{mapped}", work / f"rejects{rejects}"
+    with connect() as connection:
+        compiled = compile_flow(connection, read_definition(people(**flow)))
+        job = evolve(job_of(compiled, work / "run", paths, *targets), engine=engine)
+        for file in job.source["files"]:
+            file["shown"] = Path(file["path"]).name
+        error, metrics = "", {}
+        try:
+            record = (kind or (coordinator.Sharded if engine else Run))(connection, job, _stage).execute()
+            metrics = record["metrics"]
+        except RunFailed as failed:
+            error, metrics = str(failed), failed.metrics or {}
+    found = {path.name: path.read_bytes() for path in targets if path.exists()}
+    return Outcome(error, metrics, found)
+
+
+def _stage(name: str, rows: int | None) -> None:
+    pass
+
+
+def compared(
+    folder: Path, files: Sequence[tuple[str, bytes]], engine: dict[str, Any], **options: Any
+) -> Outcome:
+    """Run it both ways, and see that nothing differs; what the sharded run gave."""
+    one = run(folder, files, None, **options)
+    sharded = run(folder, files, engine, **options)
+    assert sharded.without_shards == one
+    return sharded
