@@ -1,7 +1,10 @@
 """Triggers: what waits in the triggerer, and survives it. Their arguments are JSON, and hold no key."""
 
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
+
+from anyio import sleep
 
 from lume_airflow import _direct
 from lume_airflow._compat import BaseTrigger, Context, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
@@ -13,8 +16,37 @@ from lume_async import LumeError
 
 __all__ = ["LumeBatchTrigger", "LumeDirectTrigger", "LumeRunTrigger", "LumeWaitTrigger"]
 
+SETTLED = 5.0
+"""Seconds that a deferred task waits at least.
 
-class _KillableTrigger(BaseTrigger):
+The scheduler fails a task ("finished with state success, but the task instance's state attribute is queued") that is
+resumed before it has heard that the process which deferred it has exited: apache/airflow#67287, #72716.
+"""
+
+
+class _LumeTrigger(BaseTrigger):
+    """Waits for the end of something, and says it in one event."""
+
+    async def _to_end(self) -> Event:
+        """Wait for it."""
+        raise NotImplementedError
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """One event, at the end."""
+        begun = time.monotonic()
+        event = await self._event()
+        if self.trigger_id is not None:  # None in `dag.test()`, which has no scheduler
+            await sleep(begun + SETTLED - time.monotonic())
+        yield TriggerEvent(event)
+
+    async def _event(self) -> Event:
+        try:
+            return await self._to_end()
+        except LumeError as error:
+            return failure(error)
+
+
+class _KillableTrigger(_LumeTrigger):
     """A trigger whose runs end with it, where the author wants that and a user has killed the task."""
 
     _options: Options | None = None
@@ -60,17 +92,12 @@ class LumeRunTrigger(_KillableTrigger):
             "deadline": self._deadline,
         }
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """One event, at the end."""
+    async def _to_end(self) -> Event:
         assert self._task is not None
-        try:
-            settings = await LumeHook(self._what.lume_conn_id).asettings()
-            event = await run_to_end(
-                settings, self._what, self._task, run_id=self._run_id, deadline=self._deadline
-            )
-        except LumeError as error:
-            event = failure(error)
-        yield TriggerEvent(event)
+        settings = await LumeHook(self._what.lume_conn_id).asettings()
+        return await run_to_end(
+            settings, self._what, self._task, run_id=self._run_id, deadline=self._deadline
+        )
 
 
 class LumeBatchTrigger(_KillableTrigger):
@@ -96,17 +123,10 @@ class LumeBatchTrigger(_KillableTrigger):
             "deadline": self._deadline,
         }
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """One event, at the end."""
+    async def _to_end(self) -> Event:
         assert self._task is not None
-        try:
-            settings = await LumeHook(self._what.lume_conn_id).asettings()
-            event = await batch_to_end(
-                settings, self._what, self._task, self.log.info, deadline=self._deadline
-            )
-        except LumeError as error:
-            event = failure(error)
-        yield TriggerEvent(event)
+        settings = await LumeHook(self._what.lume_conn_id).asettings()
+        return await batch_to_end(settings, self._what, self._task, self.log.info, deadline=self._deadline)
 
 
 class LumeDirectTrigger(_KillableTrigger):
@@ -130,12 +150,8 @@ class LumeDirectTrigger(_KillableTrigger):
         self._context = context
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """The end of the task, or an event that a worker ends it with."""
-        try:
-            event = await self._to_end()
-        except LumeError as error:
-            event = failure(error)
-        yield await self._end(event)
+        """The end of the task, or an event that a worker ends it with; at once: no process has deferred it."""
+        yield await self._end(await self._event())
 
     async def _to_end(self) -> Event:
         arguments = await _direct.arguments(self, self._arguments, self._context)
@@ -168,7 +184,7 @@ class LumeDirectTrigger(_KillableTrigger):
         return TaskSuccessEvent if status == "SUCCEEDED" else ends.get((status, choice))
 
 
-class LumeWaitTrigger(BaseTrigger):
+class LumeWaitTrigger(_LumeTrigger):
     """Waits for the end of a run that somebody else has started.
 
     Args:
@@ -191,11 +207,6 @@ class LumeWaitTrigger(BaseTrigger):
             "deadline": self._deadline,
         }
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """One event, at the end."""
-        try:
-            settings = await LumeHook(self._conn_id).asettings()
-            event = await wait_to_end(settings, self._run_id, self._deadline)
-        except LumeError as error:
-            event = failure(error)
-        yield TriggerEvent(event)
+    async def _to_end(self) -> Event:
+        settings = await LumeHook(self._conn_id).asettings()
+        return await wait_to_end(settings, self._run_id, self._deadline)

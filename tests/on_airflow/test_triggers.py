@@ -8,7 +8,7 @@ import anyio
 import pytest
 from on_airflow.support import FakeTI, ended, events, keep_busy, runs, use
 
-from lume_airflow import _direct
+from lume_airflow import _direct, triggers
 from lume_airflow._compat import TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 from lume_airflow._identity import TaskTry
 from lume_airflow._options import BatchOptions, RunOptions
@@ -95,6 +95,31 @@ async def test_waiting_for_the_run_of_somebody_else(connection, sources) -> None
     assert "RunNotFoundError" in event.payload["error"]
 
 
+@pytest.fixture
+def slept(monkeypatch) -> list[float]:
+    """What triggers wait for besides their runs."""
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(triggers, "sleep", sleep)
+    return waits
+
+
+async def test_a_deferred_task_is_not_resumed_before_the_scheduler_knows_of_its_deferral(
+    connection, sources, slept
+) -> None:
+    run = await start(await LumeHook().asettings(), options(sources.good()), TASK)
+    trigger = LumeWaitTrigger("lume_default", run.id)
+    await events(trigger)
+    assert slept == []  # in `dag.test()` there is no scheduler
+    trigger.trigger_id = 1
+    await events(trigger)
+    (waited,) = slept
+    assert triggers.SETTLED - 4 < waited < triggers.SETTLED
+
+
 class DirectTI(FakeTI):
     task = None
 
@@ -121,8 +146,11 @@ def direct(wanted: RunOptions, ti: FakeTI, task: Any = None) -> LumeDirectTrigge
     return trigger
 
 
-async def test_a_direct_task_ends_in_the_triggerer(connection, sources, xcoms) -> None:
-    (event,) = await events(direct(options(sources.good()), DirectTI()))
+async def test_a_direct_task_ends_in_the_triggerer(connection, sources, xcoms, slept) -> None:
+    trigger = direct(options(sources.good()), DirectTI())
+    trigger.trigger_id = 1
+    (event,) = await events(trigger)
+    assert slept == []  # no process has deferred it
     assert isinstance(event, TaskSuccessEvent)
     assert set(xcoms) == {"return_value"}  # one push: Airflow would store it as text
     assert event.xcoms == {"_link_LumeRunLink": xcoms["return_value"]["url"], "lume_delivered": [1]}

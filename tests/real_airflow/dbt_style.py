@@ -1,4 +1,7 @@
-"""What most providers do: submit on a worker, then a trigger of its own that polls. For comparison only."""
+"""What most providers do, for comparison: submit on a worker, ask once, then a trigger of its own that polls.
+
+As dbt Cloud's operator, with the retries of a poll that Databricks' has.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,11 +12,29 @@ from airflow.sdk import BaseHook, BaseOperator
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 POLL = 5.0
-"""Seconds, as in the providers."""
+"""Seconds; the providers' defaults are 30 and 60, for jobs that take minutes."""
+
+ATTEMPTS = 3
+"""So often is a poll tried, a second apart."""
+
+ENDED = ("SUCCEEDED", "PARTIAL_FAILED", "FAILED", "CRASHED", "CANCELLED")
 
 
 def _session(connection: Any) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(connection.host, headers={"lume-api-key": connection.password})
+    headers = {"lume-api-key": connection.password}
+    return aiohttp.ClientSession(connection.host, headers=headers, raise_for_status=True)
+
+
+async def _status(session: aiohttp.ClientSession, run_id: str) -> str:
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            async with session.get(f"/v1/runs/{run_id}") as answer:
+                return str((await answer.json())["status"])
+        except (aiohttp.ClientError, TimeoutError):
+            if attempt == ATTEMPTS:
+                raise
+            await asyncio.sleep(1)
+    raise AssertionError("the last attempt returns or raises")
 
 
 class PollingTrigger(BaseTrigger):
@@ -29,17 +50,13 @@ class PollingTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         connection = await BaseHook.aget_connection("lume_default")
         async with _session(connection) as session:
-            while True:
-                async with session.get(f"/v1/runs/{self.run_id}") as answer:
-                    status = (await answer.json())["status"]
-                if status in ("SUCCEEDED", "PARTIAL_FAILED", "FAILED", "CRASHED", "CANCELLED"):
-                    break
+            while (status := await _status(session, self.run_id)) not in ENDED:
                 await asyncio.sleep(POLL)
-        yield TriggerEvent({"status": status})
+        yield TriggerEvent({"status": status, "run_id": self.run_id})
 
 
 class PollingOperator(BaseOperator):
-    """Submits, and defers."""
+    """Submits; defers where the run has not ended by then."""
 
     template_fields = ("source_path",)
 
@@ -48,16 +65,23 @@ class PollingOperator(BaseOperator):
         self.source_path = source_path
         self.flow_version = flow_version
 
-    def execute(self, context: Any) -> None:
+    def execute(self, context: Any) -> str:
         connection = BaseHook.get_connection("lume_default")
-        run_id = asyncio.run(self._submit(connection))
-        self.defer(trigger=PollingTrigger(run_id), method_name="execute_complete")
+        run_id, status = asyncio.run(self._submit(connection))
+        context["ti"].xcom_push(key="run_url", value=f"{connection.host}/#/runs/{run_id}")
+        event = {"status": status, "run_id": run_id}
+        if status not in ENDED:
+            self.defer(trigger=PollingTrigger(run_id), method_name="execute_complete")
+        return self.execute_complete(context, event)
 
-    async def _submit(self, connection: Any) -> str:
+    async def _submit(self, connection: Any) -> tuple[str, str]:
         body = {"flow_version": self.flow_version, "source_path": self.source_path, "force_rerun": True}
-        async with _session(connection) as session, session.post("/v1/runs", json=body) as answer:
-            return str((await answer.json())["id"])
+        async with _session(connection) as session:
+            async with session.post("/v1/runs", json=body) as answer:
+                run_id = str((await answer.json())["id"])
+            return run_id, await _status(session, run_id)
 
-    def execute_complete(self, context: Any, event: dict[str, str]) -> None:
+    def execute_complete(self, context: Any, event: dict[str, str]) -> str:
         if event["status"] != "SUCCEEDED":
             raise RuntimeError(event["status"])
+        return event["run_id"]

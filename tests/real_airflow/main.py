@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shutil
 import signal
 import tempfile
 import time
@@ -21,7 +22,7 @@ def main() -> int:
     parser.add_argument("--tasks", type=int, default=200, help="tasks in direct mode")
     parser.add_argument("--batch", type=int, default=2000, help="sources of the batch")
     parser.add_argument("--kills", type=int, default=50, help="kills at random moments")
-    parser.add_argument("--keep", action="store_true", help="leave the folder with the logs")
+    parser.add_argument("--keep", action="store_true", help="leave the folder with the logs, as after a failure")
     sizes = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # either way everything that was started ends
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -36,9 +37,11 @@ def main() -> int:
             failed = [
                 name for name in SCENARIOS if re.search(sizes.k, name) and not tried(name, stage, sizes)
             ]
-            print(f"{stage.kills} kills, {len(counting.runs()):,} runs; the logs: {home}", flush=True)
-    if failed:
-        print("Failed: " + "; ".join(failed))
+            print(f"{stage.kills} kills, {len(counting.runs()):,} runs", flush=True)
+    if failed or sizes.keep:
+        print("".join(f"Failed: {name}\n" for name in failed) + f"The logs: {home}")
+    else:
+        shutil.rmtree(home, ignore_errors=True)
     return bool(failed)
 
 

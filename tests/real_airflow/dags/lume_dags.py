@@ -64,7 +64,7 @@ def mapped() -> None:
 
 @dag(schedule=None)
 def dbt_style() -> None:
-    PollingOperator.partial(task_id="clean", flow_version=FLOW).expand(source_path=sources())
+    PollingOperator.partial(task_id="clean", flow_version=FLOW, **AGAIN).expand(source_path=sources())
 
 
 @dag(schedule=None)
