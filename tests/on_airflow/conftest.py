@@ -7,11 +7,15 @@ import importlib.util
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from on_airflow.support import ROOT, use
+from on_airflow.support import ROOT, Service, use
+
+import lume_local
 
 HOME = tempfile.mkdtemp(prefix="lume-airflow-")
 
@@ -40,16 +44,19 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(HOME, ignore_errors=True)
 
 
-@pytest.fixture
-def lume_flows() -> Path:
-    return ROOT / "examples" / "flows"
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One for all tests: it takes longer to start than most of them. Each has files and a DAG of its own."""
+    flows, data = ROOT / "examples" / "flows", tmp_path_factory.mktemp("lume")
+    with lume_local.serve_in_thread(flows=flows, data=data, roots=[tmp_path_factory.getbasetemp()]) as server:
+        yield server
 
 
 @pytest.fixture
-def connection(lume_server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def connection(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Service:
     """The server as the connection `lume_default`."""
-    use(monkeypatch, lume_server.base_url, lume_server.api_key)
-    return lume_server
+    use(monkeypatch, server.base_url, server.api_key)
+    return Service(server.base_url, server.api_key, tmp_path, datetime.now(UTC))
 
 
 @pytest.fixture

@@ -1,23 +1,45 @@
 """What a task is given by Airflow, as far as the operators use it."""
 
 import json
+import os
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 import pytest
 
 import lume_async
 from lume_airflow import _supervisor
+from lume_airflow._identity import TaskTry
 
 ROOT = Path(__file__).parents[2]
+
+
+class Service(NamedTuple):
+    """Where the server is, where the sources of the present test are, and when it began."""
+
+    base_url: str
+    api_key: str
+    folder: Path
+    since: datetime
+
+
+def this_dag() -> str:
+    """A DAG for each test, so that no other test has its keys."""
+    return os.environ["PYTEST_CURRENT_TEST"].rpartition(" ")[0]
+
+
+def task_try(**others: Any) -> TaskTry:
+    """A try of the test's task."""
+    return TaskTry(**{"dag_id": this_dag(), "run_id": "manual__1", "task_id": "clean", **others})
 
 
 class FakeTI:
     """A task instance: its place, its tries, and the XComs that were pushed."""
 
     def __init__(self, *, try_number: int = 1, max_tries: int = 0, map_index: int = -1, **place: str) -> None:
-        self.dag_id = place.get("dag_id", "dag")
+        self.dag_id = place.get("dag_id", this_dag())
         self.run_id = place.get("run_id", "manual__1")
         self.task_id = place.get("task_id", "clean")
         self.map_index = map_index
@@ -41,14 +63,15 @@ async def events(trigger: Any) -> list[Any]:
     return [event async for event in trigger.run()]
 
 
-async def runs(server: Any) -> list[Any]:
-    """The server's count is the judge: every run that it knows, newest first."""
+async def runs(server: Service) -> list[Any]:
+    """The server's count is the judge: every run of the test's sources, newest first."""
     async with lume_async.Client(server.api_key, base_url=server.base_url) as client:
-        return [run async for run in client.list_runs()]
+        known = [run async for run in client.list_runs(since=server.since)]
+    return [run for run in known if server.folder in Path(run.source_path).parents]
 
 
-async def ended(server: Any, *, of: str = "clean") -> list[str]:
-    """The statuses of the runs of that task, when all runs of the server have ended."""
+async def ended(server: Service, *, of: str = "clean") -> list[str]:
+    """The statuses of the runs of that task, when all runs of the test have ended."""
     with anyio.fail_after(50):
         while not all(run.is_terminal for run in await runs(server)):
             await anyio.sleep(0.05)
@@ -56,7 +79,7 @@ async def ended(server: Any, *, of: str = "clean") -> list[str]:
     return [str(run.status) for place, run in told if place.get("task_id") == of]
 
 
-async def keep_busy(server: Any, sources: Any) -> None:
+async def keep_busy(server: Service, sources: Any) -> None:
     """Runs of somebody else, so that the next one waits for its turn."""
     async with lume_async.Client(server.api_key, base_url=server.base_url) as client:
         for n in range(20):

@@ -4,23 +4,22 @@ import asyncio
 
 import anyio
 import pytest
-from on_airflow.support import runs
+from on_airflow.support import runs, task_try
 
 from lume_airflow._identity import TaskTry
 from lume_airflow._options import BatchOptions
 from lume_airflow._work import batch_to_end
 from lume_airflow.hooks import LumeHook
 
-TASK = TaskTry("dag", "manual__1", "clean_all")
-
 
 def options(paths: list[str], **others: object) -> BatchOptions:
     return BatchOptions(flow_version="customer_cleaner:v1", source_paths=paths, **others)
 
 
-async def work(wanted: BatchOptions, task: TaskTry = TASK, deadline: float | None = None) -> dict:
+async def work(wanted: BatchOptions, task: TaskTry | None = None, deadline: float | None = None) -> dict:
     lines: list[str] = []
-    return await batch_to_end(await LumeHook().asettings(), wanted, task, lines.append, deadline=deadline)
+    settings = await LumeHook().asettings()
+    return await batch_to_end(settings, wanted, task or task_try(), lines.append, deadline=deadline)
 
 
 async def test_counts_and_places(connection, sources) -> None:
@@ -75,7 +74,7 @@ async def test_a_retry_goes_on_with_what_has_no_output(connection, sources) -> N
     wanted = options(paths, max_failures=5)
     await work(wanted)
     sources.good("bad.csv")  # somebody has mended the file
-    event = await work(wanted, TaskTry("dag", "manual__1", "clean_all", tries=2))
+    event = await work(wanted, task_try(tries=2))
     assert event["result"]["statuses"] == {"SUCCEEDED": 2}
     assert len(await runs(connection)) == 3
 

@@ -70,12 +70,12 @@ def test_the_key_is_not_shown(monkeypatch) -> None:
 
 def test_clients_of_the_hook_work(connection) -> None:
     with LumeHook().get_client() as client:
-        assert list(client.list_runs()) == []
+        assert [flow.flow_version for flow in client.list_flows()]
 
 
 async def test_and_the_asynchronous_one(connection) -> None:
     async with await LumeHook().get_async_client() as client:
-        assert [run async for run in client.list_runs()] == []
+        assert [flow.flow_version async for flow in client.list_flows()]
 
 
 def test_a_connection_is_tested(connection) -> None:

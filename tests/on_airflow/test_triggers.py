@@ -6,17 +6,14 @@ from typing import Any
 
 import anyio
 import pytest
-from on_airflow.support import FakeTI, ended, events, keep_busy, runs, use
+from on_airflow.support import FakeTI, ended, events, keep_busy, runs, task_try, this_dag, use
 
 from lume_airflow import _direct, triggers
 from lume_airflow._compat import TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
-from lume_airflow._identity import TaskTry
 from lume_airflow._options import BatchOptions, RunOptions
 from lume_airflow._work import start
 from lume_airflow.hooks import LumeHook
 from lume_airflow.triggers import LumeBatchTrigger, LumeDirectTrigger, LumeRunTrigger, LumeWaitTrigger
-
-TASK = TaskTry("dag", "manual__1", "clean")
 
 
 def options(source: str, **others: Any) -> RunOptions:
@@ -24,8 +21,8 @@ def options(source: str, **others: Any) -> RunOptions:
 
 
 async def begun(wanted: RunOptions, deadline: float | None = None) -> LumeRunTrigger:
-    run = await start(await LumeHook().asettings(), wanted, TASK)
-    return LumeRunTrigger(wanted.as_kwargs(), TASK.as_kwargs(), run.id, deadline)
+    run = await start(await LumeHook().asettings(), wanted, task_try())
+    return LumeRunTrigger(wanted.as_kwargs(), task_try().as_kwargs(), run.id, deadline)
 
 
 def again(trigger: Any) -> Any:
@@ -72,7 +69,7 @@ async def test_a_killed_batch_leaves_no_runs(connection, sources) -> None:
     wanted = BatchOptions(
         flow_version="customer_cleaner:v1", source_paths=[sources.good(f"{n}.csv") for n in range(20)]
     )
-    trigger = again(LumeBatchTrigger(wanted.as_kwargs(), TASK.as_kwargs()))
+    trigger = again(LumeBatchTrigger(wanted.as_kwargs(), task_try().as_kwargs()))
     working = asyncio.ensure_future(events(trigger))
     with anyio.fail_after(30):
         while len(await runs(connection)) < 20:
@@ -86,7 +83,7 @@ async def test_a_killed_batch_leaves_no_runs(connection, sources) -> None:
 
 
 async def test_waiting_for_the_run_of_somebody_else(connection, sources) -> None:
-    run = await start(await LumeHook().asettings(), options(sources.good()), TASK)
+    run = await start(await LumeHook().asettings(), options(sources.good()), task_try())
     (event,) = await events(again(LumeWaitTrigger("lume_default", run.id)))
     assert event.payload["result"]["run_id"] == run.id
     (event,) = await events(LumeWaitTrigger("lume_default", run.id, deadline=0.0))
@@ -110,7 +107,7 @@ def slept(monkeypatch) -> list[float]:
 async def test_a_deferred_task_is_not_resumed_before_the_scheduler_knows_of_its_deferral(
     connection, sources, slept
 ) -> None:
-    run = await start(await LumeHook().asettings(), options(sources.good()), TASK)
+    run = await start(await LumeHook().asettings(), options(sources.good()), task_try())
     trigger = LumeWaitTrigger("lume_default", run.id)
     await events(trigger)
     assert slept == []  # in `dag.test()` there is no scheduler
@@ -133,7 +130,7 @@ def xcoms(monkeypatch) -> dict[str, Any]:
     pushed: dict[str, Any] = {}
 
     async def aset(key: str, value: Any, **place: Any) -> None:
-        assert place == {"dag_id": "dag", "task_id": "clean", "run_id": "manual__1", "map_index": -1}
+        assert place == {"dag_id": this_dag(), "task_id": "clean", "run_id": "manual__1", "map_index": -1}
         pushed[key] = value
 
     monkeypatch.setattr(_direct.XCom, "aset", aset, raising=False)

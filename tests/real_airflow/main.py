@@ -22,7 +22,9 @@ def main() -> int:
     parser.add_argument("--tasks", type=int, default=200, help="tasks in direct mode")
     parser.add_argument("--batch", type=int, default=2000, help="sources of the batch")
     parser.add_argument("--kills", type=int, default=50, help="kills at random moments")
-    parser.add_argument("--keep", action="store_true", help="leave the folder with the logs, as after a failure")
+    parser.add_argument(
+        "--keep", action="store_true", help="leave the folder with the logs, as after a failure"
+    )
     sizes = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # either way everything that was started ends
     signal.signal(signal.SIGINT, signal.default_int_handler)
