@@ -22,21 +22,31 @@ def find_duplicates(
     Returns how many rows repeat each column, and last how many there are at all.
     """
     if len(unique) == 1:
-        connection.execute(f"{_TABLE} {_later_ones(staged, unique[0])}")
-    else:
-        found = folder / "duplicates.csv"
-        with found.open("w", newline="") as file:
-            csv.writer(file).writerows(_repeating(connection, staged, unique))
-        columns = "{'n': 'BIGINT', 'bits': 'BIGINT'}"
-        scan = f"read_csv({text(str(found))}, auto_detect=false, header=false, columns={columns})"
-        connection.execute(f"{_TABLE} SELECT * FROM {scan}")
-    counts = [f"count(*) FILTER ((bits & {1 << n}) <> 0)" for n in range(len(unique))]
+        return note_duplicates(connection, later_ones(staged, unique[0]), 1)
+    return note_repeating(connection, _shared(staged, unique), len(unique), folder)
+
+
+def note_repeating(connection: DuckDBPyConnection, shared: str, columns: int, folder: Path) -> list[int]:
+    """Make the table from a query for the rows that share values (see `_repeating`)."""
+    found = folder / "duplicates.csv"
+    with found.open("w", newline="") as file:
+        csv.writer(file).writerows(_repeating(connection, shared, columns))
+    types = "{'n': 'BIGINT', 'bits': 'BIGINT'}"
+    scan = f"read_csv({text(str(found))}, auto_detect=false, header=false, columns={types})"
+    return note_duplicates(connection, f"SELECT * FROM {scan}", columns)
+
+
+def note_duplicates(connection: DuckDBPyConnection, query: str, columns: int) -> list[int]:
+    """Make the table of what a query gives; what `find_duplicates` returns."""
+    connection.execute(f"{_TABLE} {query}")
+    counts = [f"count(*) FILTER ((bits & {1 << n}) <> 0)" for n in range(columns)]
     row = connection.execute(f"SELECT {', '.join(counts)}, count(*) FROM _lume_duplicates").fetchone()
     assert row is not None
     return list(row)
 
 
-def _later_ones(staged: str, name: str) -> str:
+def later_ones(staged: str, name: str) -> str:
+    """The duplicates of one column."""
     key = quoted(name)
     return (
         "SELECT n, 1::BIGINT AS bits FROM (SELECT file_row_number AS n, "
@@ -45,11 +55,8 @@ def _later_ones(staged: str, name: str) -> str:
     )
 
 
-def _repeating(connection: DuckDBPyConnection, staged: str, unique: list[str]) -> Iterator[tuple[int, int]]:
-    """With several columns a row that is rejected for one of them holds no value of the others: row by row, then.
-
-    Only rows that share a value with another one are looked at, by the number of the first row that has it.
-    """
+def _shared(staged: str, unique: list[str]) -> str:
+    """The rows that share a value with another one; for each column the number of the first row that has it."""
     firsts, rows = [], f"SELECT file_row_number AS n, * FROM {staged} WHERE NOT _lume_reject"
     for n, name in enumerate(unique):
         key = quoted(name)
@@ -59,11 +66,16 @@ def _repeating(connection: DuckDBPyConnection, staged: str, unique: list[str]) -
         )
     names = [f"first{n}" for n in range(len(unique))]
     shared = " OR ".join(f"{name} IS NOT NULL" for name in names)
-    found = connection.execute(
+    return (
         f"SELECT n, {', '.join(names)} FROM (SELECT n, {', '.join(firsts)} FROM ({rows})) "
         f"WHERE {shared} ORDER BY n"
     )
-    held: list[set[int]] = [set() for _ in unique]
+
+
+def _repeating(connection: DuckDBPyConnection, shared: str, columns: int) -> Iterator[tuple[int, int]]:
+    """With several columns a row that is rejected for one of them holds no value of the others: row by row, then."""
+    found = connection.execute(shared)
+    held: list[set[int]] = [set() for _ in range(columns)]
     while batch := found.fetchmany(_FETCH):
         for n, *values in batch:
             bits = sum(1 << k for k, value in enumerate(values) if value in held[k])

@@ -160,8 +160,7 @@ class Run:
         """Judge what was staged, and publish it."""
         metrics, duplicates = self._measure(statements, intake)
         mapped = statements.mapped(self._staged, duplicates)
-        metrics["columns"] = profile(self._connection, self._flow, mapped)
-        broken = unmet(self._connection, self._flow["expect"], mapped, metrics)
+        metrics["columns"], broken = self._look_at(mapped, metrics)
         message = self._judged(metrics, broken)
         self._enter("SYNCING_TARGET", metrics["rows_read"])
         rejects = Rejects(
@@ -193,8 +192,7 @@ class Run:
 
     def _measure(self, statements: Statements, intake: Intake) -> tuple[dict[str, Any], bool]:
         """The metrics, of an account that closes, and whether there are duplicates."""
-        query = statements.counts(self._staged)
-        staged, rejected, *broken = self._connection.execute(query).fetchall()[0]
+        staged, rejected, *broken = self._counts(statements)
         reasons: dict[str, int] = dict(intake.malformed.counts)
         warnings = changes(self._flow, intake.layout, self._job.header)
         for check, count in zip(self._flow["checks"], broken, strict=True):
@@ -215,15 +213,28 @@ class Run:
         close_account(intake.account, staged, malformed, metrics)
         return metrics, duplicates > 0
 
+    def _counts(self, statements: Statements) -> list[int]:
+        """Rows, rejects, then how many rows break each check."""
+        return list(self._connection.execute(statements.counts(self._staged)).fetchall()[0])
+
     def _find_duplicates(self, reasons: dict[str, int]) -> int:
         unique: list[str] = self._flow["unique"]
         if not unique:
             return 0
-        *counts, total = find_duplicates(self._connection, self._staged, unique, self._folder)
+        *counts, total = self._twins(unique)
         for name, count in zip(unique, counts, strict=True):
             if count:
                 reasons[twin_reason(name)] = count
         return total
+
+    def _twins(self, unique: list[str]) -> list[int]:
+        """Make the table `_lume_duplicates`; how many rows repeat each column, and how many there are at all."""
+        return find_duplicates(self._connection, self._staged, unique, self._folder)
+
+    def _look_at(self, mapped: str, metrics: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, str]]]:
+        """What is in the columns of the mapped rows, and the expectations that they don't meet."""
+        columns = profile(self._connection, self._flow, mapped)
+        return columns, unmet(self._connection, self._flow["expect"], mapped, metrics)
 
     def _judge(self, metrics: dict[str, Any], broken: list[dict[str, str]]) -> None:
         """Whether this data may be published at all; `broken` are the expectations that it doesn't meet."""
