@@ -22,6 +22,7 @@ from lume_local._http.watch import Watch
 from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import Flows
 from lume_local._runs.health import Health
+from lume_local._runs.leftovers import Leftovers
 from lume_local._runs.metrics import Metrics
 from lume_local._runs.old_files import OldFiles
 from lume_local._runs.paths import Roots
@@ -82,6 +83,7 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner, Cons
             await _load_flows(settings, flows, pool)
             upkeep.start_soon(back_up_hourly, places.state / STATE_FILE, health)
             upkeep.start_soon(forget_what_is_old, store, settings.keep, health)
+            upkeep.start_soon(Leftovers(paths.begun, pool, health).undo_all)
             _remove_old_files(upkeep, OldFiles(store, places), settings, health)
             async with (
                 sender.running(),

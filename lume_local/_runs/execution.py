@@ -140,7 +140,7 @@ class Execution:
                 await recorder.succeed(run.run_id, record)
                 await run_sync(self._paths.clean_up, run)
             case Failed(message, metrics):
-                await run_sync(self._paths.clean_up, run)
+                await run_sync(self._paths.give_up, run)
                 await recorder.end(run.run_id, RunStatus.FAILED, message=message, metrics=metrics)
             case Cancelled():
                 await run_sync(self._paths.clean_up, run)

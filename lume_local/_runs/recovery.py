@@ -15,7 +15,15 @@ from lume_local._runs.records import Run
 from lume_local._runs.run_paths import RunPaths
 from lume_local._runs.worker import NotFinished, WorkerDied
 from lume_local._runs.worker_pool import Pool
-from lume_local._shared.commit import FILE, begun, committed, explain, put_in_place, remove_draft
+from lume_local._shared.commit import (
+    FILE,
+    begun,
+    committed,
+    explain,
+    forget_begun,
+    put_in_place,
+    remove_draft,
+)
 from lume_local._shared.lock import Locked, held, holder
 from lume_local._shared.protocol import Json
 
@@ -33,23 +41,24 @@ async def settle(run: Run, death: str, recorder: Recorder, paths: RunPaths, pool
         message = f"{death}; nothing was written: submit the run again"
         await recorder.end(run.run_id, RunStatus.CRASHED, message=message)
         return
-    if trouble := await _finished(paths.folder(run.run_id), record["steps"], pool):
+    if trouble := await finished(paths.folder(run.run_id), record["steps"], pool):
         message = f"{death}; its output can't be put in place: {trouble}. Submit the run again"
         await recorder.end(run.run_id, RunStatus.CRASHED, message=message)
+        await run_sync(paths.give_up, run)
     else:
         await recorder.succeed(run.run_id, record)
-    await run_sync(paths.clean_up, run)
+        await run_sync(paths.clean_up, run)
 
 
 async def undo(run: Run, paths: RunPaths, pool: Pool) -> None:
     """Leave nothing of a run that has not committed, neither in its folder nor elsewhere."""
     folder = paths.folder(run.run_id)
-    if trouble := await _finished(folder, begun(folder), pool):
-        _log.warning("run %s: what it has begun can't be undone: %s", run.run_id, trouble)
-    await run_sync(paths.clean_up, run)
+    if trouble := await finished(folder, begun(folder), pool):
+        _log.warning("run %s: what it has begun can't be undone yet: %s", run.run_id, trouble)
+    await run_sync(paths.give_up, run)
 
 
-async def _finished(folder: Path, steps: list[Json], pool: Pool) -> str:
+async def finished(folder: Path, steps: list[Json], pool: Pool) -> str:
     """Carry out what is left to do in a run's folder; what is in the way, if anything."""
     try:
         if all(step["kind"] == FILE for step in steps):
@@ -78,6 +87,7 @@ def _finish_files(folder: Path) -> None:
     if record is None:
         for step in begun(folder):
             remove_draft(step)
+        forget_begun(folder)
     else:
         for step in record["steps"]:
             put_in_place(step)

@@ -16,7 +16,7 @@ from lume_local._runs.source_files import Wanted
 from lume_local._runs.source_name import SourceName, source_key
 from lume_local._runs.store import Headers
 from lume_local._runs.store_roots import stored
-from lume_local._shared.commit import FILE
+from lume_local._shared.commit import FILE, hand_over
 from lume_local._shared.protocol import Execute, Json
 
 MEMORY_LIMIT = "1GB"
@@ -31,7 +31,7 @@ class RunPaths:
 
     def __init__(self, roots: Roots, flows: Flows, headers: Headers, engine: Json | None = None) -> None:
         self._roots, self._flows, self._headers, self._engine = roots, flows, headers, engine
-        self.folders = roots.state / "runs"
+        self.folders, self.begun = roots.state / "runs", roots.state / "begun"
 
     async def job(self, run: Run) -> Execute:
         """What its worker is asked for. Raises `PathRefused`, and what compiling its flow raises."""
@@ -93,6 +93,17 @@ class RunPaths:
     def clean_up(self, run: Run) -> None:
         """Remove the run's folder. After a commit this comes last, since the folder proves the commit."""
         shutil.rmtree(self.folder(run.run_id), ignore_errors=True)
+
+    def give_up(self, run: Run) -> None:
+        """Remove the folder of a run without output; what it has begun elsewhere and not undone stays on record."""
+        hand_over(self.folder(run.run_id), self.begun / run.run_id)
+        self.clean_up(run)
+
+    def clear(self) -> None:
+        """Remove what an earlier server has left: all runs of these folders have ended."""
+        for folder in self.folders.iterdir() if self.folders.exists() else ():
+            hand_over(folder, self.begun / folder.name)
+        shutil.rmtree(self.folders, ignore_errors=True)
 
     async def _source(self, run: Run, flow: Flow) -> tuple[Json, SourceName]:
         """Its place, and what it is called."""

@@ -4,7 +4,6 @@ The queue is the state file itself. A fixed number of lanes take the oldest run 
 """
 
 import logging
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -156,7 +155,7 @@ class Runner:
                 await self._recover_run(run)
             except Exception as error:
                 await self._crash(run.run_id, error)
-        await run_sync(lambda: shutil.rmtree(self._paths.folders, ignore_errors=True))
+        await run_sync(self._paths.clear)
 
     async def _recover_run(self, run: Run) -> None:
         folder = self._paths.folder(run.run_id)

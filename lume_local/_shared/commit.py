@@ -11,6 +11,7 @@ those of others by a worker process (see `_worker/targets`).
 import errno
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,18 @@ def begun(folder: Path) -> list[dict[str, Any]]:
     """What was noted by `begin`, in this order."""
     steps: list[dict[str, Any]] = _read(folder / _BEGUN) or []
     return steps
+
+
+def forget_begun(folder: Path) -> None:
+    """All of it is undone."""
+    (folder / _BEGUN).unlink(missing_ok=True)
+
+
+def hand_over(folder: Path, to: Path) -> None:
+    """Note what was begun, and is not undone, in another folder: this one goes away."""
+    if steps := begun(folder):
+        to.mkdir(parents=True, exist_ok=True)
+        write_durably(to / _BEGUN, orjson.dumps([step | {"until": time.time()} for step in steps]))
 
 
 def commit(folder: Path, record: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from lume_local._shared.commit import FILE, begun, committed
+from lume_local._shared.commit import FILE, begun, committed, forget_begun
 from lume_local._worker.targets.database import DATABASE, DatabaseTarget
 from lume_local._worker.targets.files import FileTarget
 from lume_local._worker.targets.s3 import S3, S3Target
@@ -33,6 +33,7 @@ def abandon(folder: Path) -> None:
     """Undo whatever was begun for a run that has not committed. Raises OSError or `TargetError`."""
     for step in begun(folder):
         KINDS[step["kind"]].abandon(step)
+    forget_begun(folder)
 
 
 def finish(folder: Path) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ files. What was uploaded and not completed is kept, and paid for, until it is ab
 begins, and its number as soon as there is one.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ _RUN = "lume-run"
 _PART = 16 * 1024 * 1024
 _MOST_PARTS = 9_000
 """S3 takes 10,000."""
+_SKEW = 60
+"""Seconds by which S3's clock may differ from ours."""
 
 
 class S3Target:
@@ -123,11 +126,16 @@ def _is_there(step: Step) -> bool:
 
 
 def _begun(step: Step) -> list[str]:
-    """The uploads of this key: the process has ended before it could note which of them is its own."""
+    """The uploads of this key: the process has ended before it could note which of them is its own.
+
+    Not those of later runs: what could not be aborted at once is, after a while.
+    """
     _, bucket, key = split_store_url(step["url"])
+    until = step.get("until", math.inf) + _SKEW
     with told_by_s3(step["url"]):
         pages = s3_client().get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=key)
-        return [one["UploadId"] for page in pages for one in page.get("Uploads", []) if one["Key"] == key]
+        uploads = [one for page in pages for one in page.get("Uploads", []) if one["Key"] == key]
+    return [one["UploadId"] for one in uploads if one["Initiated"].timestamp() <= until]
 
 
 def _abort(url: str, upload: str) -> None:

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import anyio
@@ -18,6 +20,8 @@ from lume_async.errors import ConfigurationError
 from lume_local._runs.paths import PathRefused, Roots
 from lume_local._runs.source_files import Wanted
 from lume_local._runs.store_roots import below_root, stored
+from lume_local._shared.commit import begin, committed
+from lume_local._worker.targets.s3 import S3Target
 
 FLOW = """
 flow = "clean"
@@ -172,6 +176,76 @@ async def test_a_kill_in_the_middle_of_an_upload_leaves_none(
         assert run["status"] in ("CRASHED", "PARTIAL_FAILED")
         assert len(keys) == (2 if run["status"] == "PARTIAL_FAILED" else 0)
         assert bucket.uploads() == []
+
+
+async def until_aborted(wire: Wire, bucket: Bucket) -> None:
+    with anyio.fail_after(30):
+        while bucket.uploads() or (await wire.ask("GET", "/healthz")).status != 200:
+            await anyio.sleep(0.02)
+
+
+async def test_what_can_not_be_aborted_is_aborted_later(
+    tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(tmp_path, bucket)
+    bucket.put("in/large.csv", b"id\nx\n" + b"".join(b"%d\n" % n for n in range(3_000_000)))
+    options = {"roots": ROOTS}
+    async with process(tmp_path, **options) as (server, wire):
+        run_id = (await wire.submit("clean:v1", "s3://warehouse/in/large.csv")).document["id"]
+        with anyio.fail_after(50):
+            while f"out/large.csv/{run_id}.csv" not in bucket.uploads():
+                await anyio.sleep(0.005)
+        server.kill()
+        await server.wait()
+    assert committed(tmp_path / ".lume/state/runs" / run_id) is None
+    with monkeypatch.context() as away:
+        away.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+        async with process(tmp_path, **options) as (_, wire):
+            assert (await wire.until(run_id))["status"] == "CRASHED"
+            with anyio.fail_after(30):
+                while (healthy := await wire.ask("GET", "/healthz")).status == 200:
+                    await anyio.sleep(0.02)
+            assert (
+                "undoing what ended runs have begun: of 1 run: s3://warehouse/out/"
+                in healthy.document["detail"]
+            )
+            assert bucket.uploads() != []
+    async with process(tmp_path, **options) as (_, wire):
+        await until_aborted(wire, bucket)
+    assert list((tmp_path / ".lume/state/begun").iterdir()) == []
+    assert [key for key in bucket.names() if key.startswith("out/")] == []
+
+
+async def test_it_is_tried_again_by_the_same_server(
+    tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lume_local._runs.leftovers.FIRST", 0.05)
+    prepare(tmp_path, bucket)
+    bucket.begin("out/a.csv")
+    for name, more in {"run_1": {}, "run_2": {"upload": bucket.begin("out/b.csv")}}.items():
+        step = {"kind": "s3", "url": f"s3://warehouse/out/{'a' if name == 'run_1' else 'b'}.csv"}
+        (tmp_path / ".lume/state/runs" / name).mkdir(parents=True)
+        begin(tmp_path / ".lume/state/runs" / name, step | more)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    async with lume_local.serve(tmp_path / "flows", tmp_path / ".lume", ROOTS) as server:
+        wire = Wire(server.base_url, server.api_key)
+        async with wire.session:
+            with anyio.fail_after(30):
+                while "of 2 runs" not in str((await wire.ask("GET", "/healthz")).document):
+                    await anyio.sleep(0.02)
+            monkeypatch.setenv("AWS_ENDPOINT_URL", bucket.url)
+            for pid in workers(os.getpid()):
+                os.kill(pid, signal.SIGKILL)  # the next ones have the environment as it is now
+            await until_aborted(wire, bucket)
+
+
+def test_an_upload_of_a_later_run_is_left_alone(bucket: Bucket) -> None:
+    bucket.begin("out/a.csv")  # in 2010: moto says so of all
+    step = {"kind": "s3", "url": "s3://warehouse/out/a.csv", "run": "run_1"}
+    S3Target.abandon(step | {"until": datetime(2009, 1, 1, tzinfo=UTC).timestamp()})
+    assert bucket.uploads() == ["out/a.csv"]
+    S3Target.abandon(step | {"until": time.time()})
+    assert bucket.uploads() == []
 
 
 @pytest.mark.parametrize("whom", ["worker", "server"])
