@@ -17,7 +17,10 @@ from lume_local._shards.plan import Plan, planned
 from lume_local._shards.shards import Cut, Taken, account_of, layout_of_all, layout_of_file
 from lume_local._shards.taking_in import TakingIn
 from lume_local._shards.tasks import Tasks
+from lume_local._shards.twins import later_rows, shared_rows
+from lume_local._worker.duplicates import note_duplicates, note_repeating
 from lume_local._worker.engine import Run, RunBroke, confine
+from lume_local._worker.profile import COUNTS
 from lume_local._worker.sources.files import count_lines
 from lume_local._worker.sources.header import check_unknown
 from lume_local._worker.sources.intake import Account, Malformed
@@ -25,6 +28,7 @@ from lume_local._worker.sources.many import AllMalformed
 from lume_local._worker.sources.read import Intake
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Statements
+from lume_local._worker.targets.formats import copy_to
 
 _MOST_NAMED = 20
 """Files that are not cut are named in the metrics, up to so many."""
@@ -36,6 +40,8 @@ class Sharded(Run):
     _tasks: Tasks | None = None
     _parts: Parts
     _shards: dict[str, Any]
+    _duplicates: str | None = None
+    """The file with the duplicates, if there are any."""
 
     def execute(self) -> dict[str, Any]:
         """See `Run`."""
@@ -106,6 +112,53 @@ class Sharded(Run):
             malformed.append((single.shown, lines))
         account = Account.of(accounts) if len(accounts) > 1 else accounts[0][1]
         return account, AllMalformed(malformed, self._folder / "malformed.csv")
+
+    # -- the steps that tasks do, where there are any
+
+    def _counts(self, statements: Statements) -> list[int]:
+        return super()._counts(statements) if self._tasks is None else self._parts.counts()
+
+    def _twins(self, unique: list[str]) -> list[int]:
+        if self._tasks is None:
+            return super()._twins(unique)
+        of = self._tasks.slots
+        arguments = [
+            self._argument(
+                column=name, number=k, part=part, of=of, staged=self._staged, is_only=len(unique) == 1
+            )
+            for k, name in enumerate(unique)
+            for part in range(of)
+        ]
+        results = list(self._tasks.do("find_twins", arguments))
+        if len(unique) == 1:
+            found = note_duplicates(self._connection, later_rows(results), 1)
+        else:
+            shared = shared_rows(results, len(unique))
+            found = note_repeating(self._connection, shared, len(unique), self._folder)
+        if found[-1]:
+            path = self._folder / "duplicates.parquet"
+            copy_to(self._connection, "SELECT * FROM _lume_duplicates ORDER BY n", path)
+            self._duplicates = str(path)
+        return found
+
+    def _look_at(self, mapped: str, metrics: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, str]]]:
+        if self._tasks is None:
+            return super()._look_at(mapped, metrics)
+        names = [column["name"] for column in self._flow["columns"]]
+        groups = [names[n :: self._tasks.slots] for n in range(min(self._tasks.slots, len(names)))]
+        common = {"mapped": mapped, "duplicates": self._duplicates}
+        arguments = [self._argument(columns=group, **common) for group in groups]
+        if self._flow["expect"]:
+            counts = {name: metrics[name] for name in COUNTS}
+            arguments.insert(0, self._argument(counts=counts, **common))
+        columns, broken = dict[str, Any](), list[dict[str, str]]()
+        for result in self._tasks.do("measure", arguments):
+            columns |= result.get("columns", {})
+            broken += result.get("unmet", [])
+        return {name: columns[name] for name in names}, broken
+
+    def _argument(self, **more: Any) -> dict[str, Any]:
+        return {"job": plain_job(self._job), "folder": str(self._folder), **more}
 
     def _measure(self, statements: Statements, intake: Intake) -> tuple[dict[str, Any], bool]:
         metrics, duplicates = super()._measure(statements, intake)

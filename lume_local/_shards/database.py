@@ -26,14 +26,14 @@ def job_of(argument: dict[str, Any]) -> Execute:
 
 @contextmanager
 def opened(
-    job: Execute, folder: Path, paths: Sequence[Path] = (), scratch: Path | None = None
+    job: Execute, folder: Path, paths: Sequence[Path] = (), seeds_in: Path | None = None
 ) -> Iterator[tuple[DuckDBPyConnection, dict[str, Any]]]:
-    """A database that reads and writes below `folder` and reads `paths`, and what the flow's seeds were.
+    """A database that reads and writes below `folder` and reads `paths`.
 
-    `scratch` is where it puts files of its own; by default `folder`.
+    With what the flow's seeds were, where they are wanted: `seeds_in` is where copies of them go.
     """
     with connect() as connection:
-        seeds = load_seeds(connection, job.flow, job.seeds, scratch or folder)
+        seeds = {} if seeds_in is None else load_seeds(connection, job.flow, job.seeds, seeds_in)
         files = [File(path, str(path), job.flow["format"], 0) for path in paths]
         confine(connection, folder, files, job)
         for statement in job.flow["cleaners"]:

@@ -25,7 +25,7 @@ def stage(argument: dict[str, Any]) -> dict[str, Any]:
         layout = evolve(together, reader=rows_in(together, layout, argument["shown"]))
     statements = Statements(job.flow, layout)
     path = folder / part_name(argument["number"])
-    with opened(job, Path(taken["folder"]), [Path(taken["path"])], folder) as (connection, seeds):
+    with opened(job, Path(taken["folder"]), [Path(taken["path"])], seeds_in=folder) as (connection, seeds):
         copy_to(connection, statements.stage(), path)
         query = statements.counts(f"read_parquet({text(str(path))})")
         rows, rejected, *broken = connection.execute(query).fetchall()[0]

@@ -17,11 +17,19 @@ import duckdb
 
 from lume_local._shards.executor import Executor, ExecutorLost, Function, Json, Pause
 from lume_local._shards.intake import take_in
+from lume_local._shards.measure import measure
 from lume_local._shards.split import look
 from lume_local._shards.stage import stage
+from lume_local._shards.twins import find_twins
 from lume_local._worker.sources.source import SourceError
 
-_FUNCTIONS: dict[str, Function] = {"look": look, "take_in": take_in, "stage": stage}
+_FUNCTIONS: dict[str, Function] = {
+    "look": look,
+    "take_in": take_in,
+    "stage": stage,
+    "find_twins": find_twins,
+    "measure": measure,
+}
 _WINGS = ("_flow", "_shared", "_shards", "_worker")
 
 

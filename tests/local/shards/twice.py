@@ -58,10 +58,11 @@ def run(
     engine: dict[str, Any] | None,
     mapped: str = ".csv",
     rejects: str = ".csv",
-    kind: type[Run] | None = None,
+    compiled: dict[str, Any] | None = None,
     **flow: Any,
 ) -> Outcome:
     """Run a flow over files; the targets' bytes are what they are compared by."""
+    compiled = compiled or _compiled(flow)
     work = folder / ("sharded" if engine else "one")
     (work / "run").mkdir(parents=True)
     paths = [folder / name for name, _ in files]
@@ -69,13 +70,12 @@ def run(
         path.write_bytes(content)
     targets = work / f"mapped{mapped}", work / f"rejects{rejects}"
     with connect() as connection:
-        compiled = compile_flow(connection, read_definition(people(**flow)))
         job = evolve(job_of(compiled, work / "run", paths, *targets), engine=engine)
         for file in job.source["files"]:
             file["shown"] = Path(file["path"]).name
         error, metrics = "", {}
         try:
-            record = (kind or (coordinator.Sharded if engine else Run))(connection, job, _stage).execute()
+            record = (coordinator.Sharded if engine else Run)(connection, job, _stage).execute()
             metrics = record["metrics"]
         except RunFailed as failed:
             error, metrics = str(failed), failed.metrics or {}
@@ -83,15 +83,26 @@ def run(
     return Outcome(error, metrics, found)
 
 
+def _compiled(flow: dict[str, Any]) -> dict[str, Any]:
+    with connect() as connection:
+        return compile_flow(connection, read_definition(people(**flow)))
+
+
 def _stage(name: str, rows: int | None) -> None:
     pass
 
 
 def compared(
-    folder: Path, files: Sequence[tuple[str, bytes]], engine: dict[str, Any], **options: Any
+    folder: Path,
+    files: Sequence[tuple[str, bytes]],
+    engine: dict[str, Any],
+    mapped: str = ".csv",
+    rejects: str = ".csv",
+    **flow: Any,
 ) -> Outcome:
     """Run it both ways, and see that nothing differs; what the sharded run gave."""
-    one = run(folder, files, None, **options)
-    sharded = run(folder, files, engine, **options)
+    compiled = _compiled(flow)
+    one = run(folder, files, None, mapped, rejects, compiled)
+    sharded = run(folder, files, engine, mapped, rejects, compiled)
     assert sharded.without_shards == one
     return sharded
