@@ -1,7 +1,8 @@
 """What this package takes from Airflow, at its place in 3.x and in 2.11: the only import of it here."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
+from airflow import __version__
 from airflow.providers.common.compat.sdk import (
     AirflowException,
     AirflowFailException,
@@ -41,7 +42,30 @@ __all__ = [
     "TriggerEvent",
     "XCom",
     "conf",
+    "is_at_least",
+    "need",
 ]
+
+Release: TypeAlias = tuple[int, int]
 
 Context = Any
 """A task's context: a `TypedDict` whose keys differ from version to version."""
+
+
+def is_at_least(wanted: Release) -> bool:
+    """Whether this Airflow is that release or a newer one."""
+    major, minor = __version__.split(".")[:2]
+    return (int(major), int(minor)) >= wanted
+
+
+def need(wanted: Release, what: str, instead: str) -> None:
+    """Refuse an older Airflow.
+
+    Raises:
+        AirflowFailException: it is older.
+    """
+    if not is_at_least(wanted):
+        needed = ".".join(str(number) for number in wanted)
+        raise AirflowFailException(
+            f"{what} needs Airflow {needed} or newer; this is {__version__}: use {instead}"
+        )

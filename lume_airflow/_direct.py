@@ -21,18 +21,16 @@ async def arguments(
 ) -> dict[str, Any] | None:
     """The operator's arguments, looked up and rendered; None where only a worker can find them.
 
-    Airflow before 3.3 tells a trigger nothing about its task.
+    There is no context where Airflow does not find the task in its version of the DAG.
     """
+    if context is None:
+        return None
     if given is None:
-        task = getattr(trigger, "task", None)
-        if task is None or context is None:
-            return None
+        task: Any = trigger.task
         mapped = await _mapped(task.expand_input.value, trigger.task_instance)
         if mapped is None:
             return None
         given = {**task.partial_kwargs, **mapped}
-    if context is None:
-        return None if "{{" in str(given) else given
     environment = trigger.get_template_env()
     rendered = {
         name: trigger.render_template(given[name], context, environment)
@@ -79,7 +77,7 @@ async def this_try(ti: Any, options: Options) -> TaskTry:
 
 
 async def _delivered(ti: Any) -> list[int]:
-    if ti.try_number == 1 or not hasattr(ti, "axcom_pull"):
+    if ti.try_number == 1:
         return []
     return tries(await ti.axcom_pull(task_ids=ti.task_id, key=DELIVERED, map_indexes=ti.map_index))
 
@@ -103,10 +101,7 @@ async def leave(result: dict[str, Any], ti: Any) -> dict[str, Any]:
     Airflow stores what an event carries as a text of JSON: Airflow itself reads a link from that and `tries` reads
     tries, but the next task would get a text for a result. Its `axcom_push` wants an operator that is not serialized.
     """
-    link = {LINK_KEY: result["url"]}
-    if not (hasattr(ti, "axcom_pull") and hasattr(XCom, "aset")):  # before Airflow 3.3
-        return {"return_value": result, **link}
     place = {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": ti.map_index}
     delivered = [*await _delivered(ti), ti.try_number]
     await in_turn(lambda: XCom.aset("return_value", result, **place))
-    return {**link, DELIVERED: delivered}
+    return {LINK_KEY: result["url"], DELIVERED: delivered}

@@ -6,11 +6,14 @@ from typing import Any
 from attrs import fields
 
 from lume_airflow import _direct
-from lume_airflow._compat import Context, StartTriggerArgs
+from lume_airflow._compat import Context, StartTriggerArgs, is_at_least, need
 from lume_airflow._identity import TaskTry, in_triggerer
 from lume_airflow._options import RunOptions
 from lume_airflow._work import Event
 from lume_airflow.operators.run import LumeRunOperator
+
+OLDEST = (3, 3)
+"""The first Airflow that tells a trigger which task it is of."""
 
 START = StartTriggerArgs(
     trigger_cls="lume_airflow.triggers.LumeDirectTrigger",
@@ -27,14 +30,17 @@ class LumeDirectRunOperator(LumeRunOperator):
 
     Meant for many tasks: `LumeDirectRunOperator.partial(…).expand(source_path=[…])`. A worker still ends the tasks
     that failed (for their retries) and those with outlets; arguments that only a worker can look up start on one.
-    A task that ends in the triggerer sends no OpenLineage event of its end. Needs Airflow 3.3; an older one starts
-    the tasks on workers.
+    A task that ends in the triggerer sends no OpenLineage event of its end.
+
+    Raises:
+        AirflowFailException: Airflow is older than 3.3; raised when the DAG is read, or when a mapped task starts.
     """
 
-    start_from_trigger = True
+    start_from_trigger = is_at_least(OLDEST)  # else a worker starts a mapped task, and makes the operator
     start_trigger_args = START
 
     def __init__(self, **kwargs: Any) -> None:
+        need(OLDEST, "LumeDirectRunOperator", "LumeRunOperator, or LumeRunBatchOperator for many sources")
         super().__init__(**kwargs)
         given = {each.name: getattr(self, each.name) for each in fields(RunOptions)}
         if given["timeout"] is None:
