@@ -1,6 +1,7 @@
 """The example DAGs by `dag.test()`: Airflow's own code around ours, in one process."""
 
 import importlib.util
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -32,7 +33,17 @@ def outcome(name: str, **params: Any) -> dict[str, Any]:
         place = ti.task_id if ti.map_index < 0 else f"{ti.task_id}[{ti.map_index}]"
         seen["states"][place] = str(ti.state)
         seen["values"][place] = ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index)
-    return seen
+    return {**seen, "assets": assets(run.run_id)}
+
+
+def assets(run_id: str) -> list[tuple[str, Any]]:
+    """What Airflow knows to have been updated, and how many rows were rejected on the way."""
+    from airflow.models.asset import AssetEvent
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        events = session.query(AssetEvent).filter_by(source_run_id=run_id).all()
+        return [(event.uri, event.extra["lume_rows_rejected"]) for event in events]
 
 
 def test_good_rows_go_on_and_rejects_to_a_person(connection, sources) -> None:
@@ -40,6 +51,7 @@ def test_good_rows_go_on_and_rejects_to_a_person(connection, sources) -> None:
     assert set(seen["states"].values()) == {"success"}
     assert seen["values"]["report"].endswith("customers.parquet")
     assert seen["values"]["review"].endswith("rejects.csv")
+    assert seen["assets"] == [(Path(seen["values"]["report"]).as_uri(), 1)]
     assert len(anyio.run(runs, connection)) == 1
 
 

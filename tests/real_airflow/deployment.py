@@ -43,6 +43,7 @@ class Deployment:
         self.home = home
         self.database = database
         self.port = free_port()
+        self.lineage = home / "lineage.jsonl"
         self.env = {**os.environ, **self._settings(lume, dags)}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -81,6 +82,9 @@ class Deployment:
             "TRIGGERER__JOB_HEARTBEAT_SEC": "2",
             "TRIGGERER__CAPACITY": "5000",
             "CONN_LUME_DEFAULT": json.dumps(connection),
+            "OPENLINEAGE__TRANSPORT": json.dumps(
+                {"type": "file", "log_file_path": str(self.lineage), "append": True}
+            ),
             "HOME": str(self.home),
         }
         names = {

@@ -21,16 +21,22 @@ class Judge:
         self.server = server
         self.folder = folder
 
-    def file(self, name: str, rows: int = 5) -> str:
-        """A file of good rows."""
+    def file(self, name: str, rows: int = 5, bad: int = 0) -> str:
+        """A file of good rows, and of others without an address."""
         path = self.folder / f"{name}.csv"
         lines = [f"{n},Ann,ann{n}@example.com,2024-01-02,US,1.00\n" for n in range(rows)]
+        lines += [f"{rows + n},Bob,no address,2024-01-02,US,1.00\n" for n in range(bad)]
         path.write_text(HEADER + "".join(lines))
         return str(path)
 
     def files(self, name: str, count: int) -> list[str]:
         """Several of them."""
         return [self.file(f"{name}-{n}") for n in range(count)]
+
+    def submit(self, source: str) -> str:
+        """A run of somebody else; its id."""
+        with self.server.client() as client:
+            return str(client.run("customer_cleaner:v1", source).id)
 
     def runs(self) -> list[Any]:
         """Every run that the server knows."""

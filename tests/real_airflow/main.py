@@ -34,7 +34,7 @@ def main() -> int:
         server = (counting.server.base_url, counting.server.api_key)
         with deployment(home, database, server) as airflow:
             api = Api(airflow)
-            api.ready("single", "short", "mapped", "direct", "batch", "daily")
+            api.ready("single", "short", "mapped", "direct", "batch", "waiting", "daily")
             stage = Stage(airflow, api, counting)
             failed = [
                 name for name in SCENARIOS if re.search(sizes.k, name) and not tried(name, stage, sizes)

@@ -16,7 +16,7 @@ def programs() -> Path:
         return Path(places[-1])
     found = shutil.which("initdb")
     if found is None:
-        raise SystemExit("PostgreSQL is not installed: apt-get install postgresql")
+        raise SystemExit("PostgreSQL is not installed: ./scripts/components")
     return Path(found).parent
 
 

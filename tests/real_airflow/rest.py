@@ -45,6 +45,11 @@ class Api:
         }
         self._patiently("POST", f"/api/v2/dags/{dag}/clearTaskInstances", body)
 
+    def link(self, dag: str, run: str, task: str, map_index: int = -1) -> str:
+        """Where the button of a task leads."""
+        place = f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/{task}/links?map_index={map_index}"
+        return str(self._patiently("GET", place, None)["extra_links"]["Lume run"])
+
     def backfill(self, dag: str, first: str, last: str, reprocess: str = "none") -> None:
         """Make DAG runs for these days."""
         body = {

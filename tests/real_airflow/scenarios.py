@@ -1,5 +1,6 @@
 """What is done to Airflow, and how many runs there may be then."""
 
+import json
 import random
 import time
 from collections.abc import Callable
@@ -169,6 +170,45 @@ def cleared_in_direct_mode(stage: Stage, _sizes: Any) -> str:
     return "each task has a second run, on purpose"
 
 
+def sensor(stage: Stage, _sizes: Any) -> str:
+    source = stage.judge.file("somebody-elses")
+    with stage.judge.held():
+        run = stage.api.trigger("waiting", run=stage.judge.submit(source))
+        stage.deferred("waiting", run)
+        stage.kill("triggerer")
+    stage.success("waiting", run)
+    stage.each_once([source])
+    return "it succeeds with the run, 1 run"
+
+
+def lineage_and_link(stage: Stage, _sizes: Any) -> str:
+    """What is left of a task: with the listener in the task's process, and the API of the web interface."""
+    source, direct = stage.judge.file("traced", bad=2), stage.judge.files("linked", 2)
+    run, mapped = stage.api.trigger("single", source=source), stage.api.trigger("direct", sources=direct)
+    stage.success("single", run)
+    stage.success("direct", mapped)
+    event = until("the event of the end", lambda: _completed(stage, source), 60)
+    read, (written, rejected) = event["inputs"][0]["inputFacets"], event["outputs"]
+    assert read["inputStatistics"]["rowCount"] == 7
+    assert [each["actual"] for each in read["dataQualityAssertions"]["assertions"]] == ["2"]
+    assert written["outputFacets"]["outputStatistics"]["rowCount"] == 5
+    assert rejected["outputFacets"]["outputStatistics"]["rowCount"] == 2
+    pages = {run.source_path: f"{stage.judge.server.base_url}/#/runs/{run.id}" for run in stage.judge.runs()}
+    assert stage.api.link("single", run, "clean") == pages[source]
+    assert [stage.api.link("direct", mapped, "clean", n) for n in range(2)] == [
+        pages[each] for each in direct
+    ]
+    return "source, outputs, counts and reasons are reported; the button leads to the run"
+
+
+def _completed(stage: Stage, source: str) -> Any:
+    """The event of the end of the task that has read it."""
+    lines = stage.airflow.lineage.read_text().splitlines() if stage.airflow.lineage.exists() else []
+    events = [json.loads(line) for line in lines]
+    done = [event for event in events if event.get("eventType") == "COMPLETE" and event["inputs"]]
+    return next((event for event in done if event["inputs"][0]["name"] == source), None)
+
+
 def backfill(stage: Stage, _sizes: Any) -> str:
     sources = [stage.judge.file(f"2026-01-0{day}") for day in range(2, 7)]
     stage.api.backfill("daily", "2026-01-02", "2026-01-06")
@@ -249,6 +289,8 @@ SCENARIOS: dict[str, Scenario] = {
     "cleared while deferred": cleared_while_deferred,
     "cleared in direct mode": cleared_in_direct_mode,
     "backfill, kill -9 of the scheduler": backfill,
+    "kill -9 of the triggerer, sensor deferred": sensor,
+    "lineage and link": lineage_and_link,
     "kills at random": storm,
     "tasks in direct mode": direct_mode,
     "a batch": batch_mode,

@@ -10,6 +10,7 @@ from airflow.sdk import dag, task
 from real_airflow.dbt_style import PollingOperator
 
 from lume_airflow.operators import LumeDirectRunOperator, LumeRunBatchOperator, LumeRunOperator
+from lume_airflow.sensors import LumeRunSensor
 
 HOME = Path(os.environ.get("LUME_TEST_HOME", "/nonexistent"))
 FLOW = "customer_cleaner:v1"
@@ -82,6 +83,11 @@ def batch() -> None:
     )
 
 
+@dag(schedule=None)
+def waiting() -> None:
+    LumeRunSensor(task_id="wait", run_id="{{ dag_run.conf['run'] }}", **AGAIN)
+
+
 @dag(schedule="@daily", start_date=datetime(2026, 1, 1), catchup=False, end_date=datetime(2026, 1, 31))
 def daily() -> None:
     LumeRunOperator(task_id="clean", flow_version=FLOW, source_path=f"{HOME}/files/{{{{ ds }}}}.csv", **AGAIN)
@@ -93,4 +99,5 @@ mapped()
 dbt_style()
 direct()
 batch()
+waiting()
 daily()
