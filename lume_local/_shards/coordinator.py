@@ -169,8 +169,9 @@ def _described(engine: dict[str, Any], count: int, plans: list[Plan]) -> dict[st
     """How the work was split, and why some files were not."""
     whole = {plan.single.shown: plan.why for plan in plans if plan.why}
     if not plans:
-        whole = {"": "a query is read by one worker"}
-    return {"engine": engine["url"], "count": count, "whole": dict(list(whole.items())[:_MOST_NAMED])}
+        whole = {"the query": "one worker reads it"}
+    kind = engine["url"].partition("://")[0]  # the rest may hold a secret
+    return {"engine": kind, "count": count, "whole": dict(list(whole.items())[:_MOST_NAMED])}
 
 
 def _same_seeds(each: list[dict[str, Any]]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def check_engine(url: str) -> None:
         _size(url)
     name, _, module = _KINDS[scheme]
     if module is not None:
-        require(module, name, f"the engine {url}")
+        require(module, name, f"the engine {scheme}")
 
 
 def executor_of(url: str) -> Executor:
