@@ -3,11 +3,15 @@
 The transport is simulated: a look takes one turn of the event loop, so that what is measured is the scheduling. All
 contestants look 5,000 times a second altogether: N runs, each every N / 5,000 seconds, for some seconds.
 Prints CPU per look, memory per run, the time to start, how late looks are; writes a plot where matplotlib is there.
+Last, with a server: the memory of all that a `Monitor` keeps of a run. `memory` as an argument prints that alone.
 """
 
 import asyncio
 import gc
+import json
+import multiprocessing
 import random
+import sys
 import threading
 import time
 import tracemalloc
@@ -17,9 +21,12 @@ from typing import Any
 
 import anyio
 from _bench import ROUNDS, header, interleaved, table
+from aiohttp import web
 
+import lume_async
 from lume_async._base.clock import SystemClock
 from lume_async._many.scheduler import Scheduler
+from lume_async.testing import run_json
 
 RATE = 5_000.0
 SECONDS = 3.0
@@ -189,8 +196,69 @@ def memory_per_run(runs: int) -> float:
     return asyncio.run(main())
 
 
+def serve(port: "multiprocessing.Queue[int]") -> None:
+    """In a process of its own: every run is transforming."""
+
+    async def status(request: web.Request) -> web.Response:
+        run_id = request.match_info["run_id"]
+        about = {"source_path": f"batches/{run_id[-7:]}.csv", "started_at": "2026-01-01T00:00:01.123456Z"}
+        text = json.dumps(run_json(run_id, "TRANSFORMING", progress=0.25, **about))
+        return web.Response(text=text, content_type="application/json", headers={"ETag": f'"{run_id[-12:]}"'})
+
+    async def main() -> None:
+        app = web.Application()
+        app.router.add_get("/v1/runs/{run_id}", status)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        port.put(runner.addresses[0][1])
+        await asyncio.Event().wait()
+
+    asyncio.run(main())
+
+
+async def memory_over_http(port: int, runs: int, connected: int = 1_000) -> float:
+    """Bytes of a watched run that was polled once; so many others have opened the connections before."""
+    rng = random.Random(1)
+    ids = [f"run_{rng.getrandbits(128):032x}" for _ in range(connected + runs)]
+    url = f"http://127.0.0.1:{port}"
+    client = lume_async.Client("key", base_url=url, proxy=False)
+    async with client, client.monitor(poll_interval=600) as monitor:
+
+        async def polled(some: list[str]) -> int:
+            for run_id in some:
+                monitor.add(run_id)
+            for _ in some:
+                await anext(monitor)
+            gc.collect()
+            return tracemalloc.get_traced_memory()[0]
+
+        tracemalloc.start()
+        before = await polled(ids[:connected])
+        used = await polled(ids[connected:]) - before
+        tracemalloc.stop()
+        return used / runs
+
+
+def print_memory_over_http() -> None:
+    print("\nmemory of a Monitor over HTTP, bytes per run")
+    port: multiprocessing.Queue[int] = multiprocessing.Queue()
+    server = multiprocessing.Process(target=serve, args=(port,), daemon=True)
+    server.start()
+    try:
+        found = port.get(timeout=60)
+        for runs in (4_000, 9_000):
+            print(f"  {runs:8,}  {asyncio.run(memory_over_http(found, runs)):.0f}")
+    finally:
+        server.terminate()
+        server.join()
+
+
 def main() -> None:
     header("anyio")
+    if sys.argv[1:] == ["memory"]:
+        print_memory_over_http()
+        return
     ours: dict[int, float] = {}
     theirs: dict[int, float] = {}
     for runs in (100, 1_000, 10_000, 100_000):
@@ -223,6 +291,7 @@ def main() -> None:
     print("\nmemory of the scheduler, KiB per run")
     for runs in (1_000, 10_000, 100_000):
         print(f"  {runs:8,}  {memory_per_run(runs):.3f}")
+    print_memory_over_http()
     plot(ours, theirs)
 
 

@@ -48,11 +48,11 @@ class Scheduler:
         self._due: dict[str, int] = {}  # the time slot of each key
         self._slots: dict[int, list[str]] = {}
         self._entries = 0  # in all slots, those of discarded keys and of times that were replaced among them
-        self._heap: list[tuple[float, int]] = []  # a slot, and when it starts: the due time of its first key
+        self._heap: list[float] = []  # when each slot starts: the due time of its first key
         self._born = clock.now()
         self._nap: CancelScope | None = None  # around the sleep until the first slot is due
         self._ready: deque[str] = deque()
-        self._polling: set[str] = set()  # ready or being polled, also if discarded since
+        self._orphans: set[str] = set()  # ready or being polled, and discarded since
         self._workers = 0
         self._parked: list[asyncio.Future[None]] = []  # what idle workers wait for
         self._last_round = False
@@ -81,7 +81,7 @@ class Scheduler:
         """Poll the key in `delay` seconds; a key that is there already keeps the earlier time."""
         due = self._due_in(delay)
         present = self._due.get(key)
-        if present is None and key in self._polling:
+        if present is None and key in self._orphans:
             self._due[key] = _AGAIN
         # The marks of a poll in flight are less than any slot.
         elif present is None or present > self._slot(due):
@@ -98,7 +98,8 @@ class Scheduler:
 
     def discard(self, key: str) -> None:
         """Forget the key; a poll of it that is in flight ends, but has no successor."""
-        self._due.pop(key, None)
+        if self._due.pop(key, 0) < 0:
+            self._orphans.add(key)
         self._check_empty()
 
     def wake(self, key: str) -> None:
@@ -136,8 +137,8 @@ class Scheduler:
             keys.append(key)
             return
         self._slots[slot] = [key]
-        heapq.heappush(self._heap, (due, slot))
-        if self._nap is not None and self._heap[0][1] == slot:  # sooner than all others
+        heapq.heappush(self._heap, due)
+        if self._nap is not None and self._heap[0] == due:  # sooner than all others
             self._nap.cancel()
 
     def _clear_away(self) -> None:
@@ -146,26 +147,25 @@ class Scheduler:
         for key, slot in self._due.items():
             if slot >= 0:
                 self._slots.setdefault(slot, []).append(key)
-        self._heap = [item for item in self._heap if item[1] in self._slots]
+        self._heap = [due for due in self._heap if self._slot(due) in self._slots]
         heapq.heapify(self._heap)
         self._entries = sum(map(len, self._slots.values()))
 
     async def _sleep_until_due(self) -> None:
         if self._heap:
-            await self._clock.sleep(max(0.0, self._heap[0][0] - self._clock.now()))
+            await self._clock.sleep(max(0.0, self._heap[0] - self._clock.now()))
         else:
             await sleep_forever()
 
     def _start_due(self, workers: TaskGroup) -> None:
         now, heap, known = self._clock.now(), self._heap, self._due
-        while heap and heap[0][0] <= now:
-            slot = heapq.heappop(heap)[1]
+        while heap and heap[0] <= now:
+            slot = self._slot(heapq.heappop(heap))
             keys = self._slots.pop(slot)
             self._entries -= len(keys)
             for key in keys:
                 if known.get(key) == slot:  # else it was discarded or got another time since
                     known[key] = _IN_FLIGHT
-                    self._polling.add(key)
                     self._ready.append(key)
         waiting = len(self._ready)
         while waiting and self._parked:
@@ -203,14 +203,15 @@ class Scheduler:
             await parked
 
     def _polled(self, key: str, delay: float | None) -> None:
-        self._polling.discard(key)
+        self._orphans.discard(key)
         mark = self._due.get(key)
         if mark is None:
             return
         if mark == _AGAIN:
             self._push(key, self._clock.now())
         elif delay is None or self._last_round:
-            self.discard(key)
+            del self._due[key]
+            self._check_empty()
         else:
             self._push(key, self._due_in(delay))
 

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import random
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -192,6 +193,25 @@ async def test_what_a_poll_raises_ends_the_schedule(raised: BaseException) -> No
     scheduler.add("a", 0.0)
     with pytest.raises(RuntimeError):
         await asyncio.wait_for(scheduler.run(), 5.0)
+
+
+async def test_what_a_sleeping_key_takes_is_bounded() -> None:
+    """A key that was polled and sleeps has a dict item, and for a time of its own a list and two numbers."""
+    count = 2_600  # fills the dicts well
+    keys = [f"run_{n:026}" for n in range(count)]
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    async with running(World(dict.fromkeys(keys, 2), limit=64, delay=1e6)) as world:
+        for n, key in enumerate(keys):
+            world.scheduler.add(key, n / 50)
+        while len(world.looks) < count:
+            await asyncio.sleep(0)
+        for n, key in enumerate(keys):
+            world.scheduler.add(key, 1e3 + n / 50)
+        world.looks.clear()
+        taken = (tracemalloc.get_traced_memory()[0] - before) / count
+    tracemalloc.stop()
+    assert taken < 550
 
 
 async def test_a_cancelled_poll_of_a_discarded_key_ends_it_too() -> None:
