@@ -22,6 +22,7 @@ from lume_local._http.watch import Watch
 from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import Flows
 from lume_local._runs.health import Health
+from lume_local._runs.late import Late
 from lume_local._runs.leftovers import Leftovers
 from lume_local._runs.metrics import Metrics
 from lume_local._runs.old_files import OldFiles
@@ -60,7 +61,8 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner, Cons
         watch = Watch(metrics)
         recorder = Recorder(store, hub, health, sender.wake, watch.run_ended, settings.lineage)
         paths = RunPaths(places, flows, store.headers, settings.shards)
-        runner = Runner(store, recorder, paths, pool, health, settings.max_active, settings.run_timeout)
+        late = Late(recorder, paths, pool, health)
+        runner = Runner(store, recorder, paths, pool, late, health, settings.max_active, settings.run_timeout)
         reader = RowReader(health)
         dry_runs = DryRuns(paths, pool, reader, settings.run_timeout)
         api = Api(store, flows, runner, hub, places, uploads, settings.webhooks, health, dry_runs)
@@ -83,6 +85,7 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner, Cons
             await _load_flows(settings, flows, pool)
             upkeep.start_soon(back_up_hourly, places.state / STATE_FILE, health)
             upkeep.start_soon(forget_what_is_old, store, settings.keep, health)
+            upkeep.start_soon(late.carry_out)
             upkeep.start_soon(Leftovers(paths.begun, pool, health).undo_all)
             _remove_old_files(upkeep, OldFiles(store, places), settings, health)
             async with (

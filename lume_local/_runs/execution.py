@@ -12,6 +12,7 @@ import anyio
 from anyio.to_thread import run_sync
 
 from lume_async.models import RunStatus
+from lume_local._runs.late import Late
 from lume_local._runs.recorder import Recorder
 from lume_local._runs.records import Run
 from lume_local._runs.recovery import settle, undo
@@ -43,9 +44,9 @@ class Execution:
     """The execution of one run. `carry_out` it once; `stop` it at any time before or meanwhile."""
 
     def __init__(
-        self, run: Run, recorder: Recorder, paths: RunPaths, pool: Pool, time_limit: float | None
+        self, run: Run, recorder: Recorder, paths: RunPaths, pool: Pool, late: Late, time_limit: float | None
     ) -> None:
-        self._run, self._recorder, self._paths, self._pool = run, recorder, paths, pool
+        self._run, self._recorder, self._paths, self._pool, self._late = run, recorder, paths, pool, late
         self._time_limit = time_limit
         self._why: Stop | None = None
         self._stopped = anyio.Event()
@@ -132,13 +133,16 @@ class Execution:
             case None:
                 death = await worker.death()
                 if self._why is None or committed(self._paths.folder(run.run_id)) is not None:
-                    await settle(run, death, recorder, self._paths, self._pool)
+                    if trouble := await settle(run, death, recorder, self._paths, self._pool):
+                        self._late.add(run, trouble)
                 else:
                     await undo(run, self._paths, self._pool)
                     await self._end_stopped(self._why)
             case Done(record):
                 await recorder.succeed(run.run_id, record)
                 await run_sync(self._paths.clean_up, run)
+            case Failed(message, _, True) if committed(self._paths.folder(run.run_id)) is not None:
+                self._late.add(run, message)
             case Failed(message, metrics):
                 await run_sync(self._paths.give_up, run)
                 await recorder.end(run.run_id, RunStatus.FAILED, message=message, metrics=metrics)

@@ -56,7 +56,7 @@ class Leftovers:
         troubles: list[str] = []
         for folder in await run_sync(self._waiting):
             if trouble := await finished(folder, begun(folder), self._pool):
-                troubles.append(trouble)
+                troubles.append(trouble.text)
                 os.utime(folder)
                 if len(troubles) == _MOST_TROUBLES:
                     break

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import anyio
 from anyio.to_thread import run_sync
+from attrs import frozen
 
 from lume_async.models import RunStatus
 from lume_local._runs.recorder import Recorder
@@ -33,43 +34,60 @@ _PATIENCE = 5.0
 """Seconds that a worker whose server is gone gets to end by itself."""
 
 
-async def settle(run: Run, death: str, recorder: Recorder, paths: RunPaths, pool: Pool) -> None:
-    """End a run whose process is gone; `death` says how it went."""
+@frozen
+class Trouble:
+    """What is in the way; `may_pass` where that may be over in a while."""
+
+    text: str
+    may_pass: bool = False
+
+
+async def settle(run: Run, death: str, recorder: Recorder, paths: RunPaths, pool: Pool) -> str:
+    """End a run whose process is gone; `death` says how it went.
+
+    What is returned is in its way for a while, where it has committed: it is not ended then (see `late`).
+    """
     record = committed(paths.folder(run.run_id))
     if record is None:
         await undo(run, paths, pool)
         message = f"{death}; nothing was written: submit the run again"
         await recorder.end(run.run_id, RunStatus.CRASHED, message=message)
-        return
-    if trouble := await finished(paths.folder(run.run_id), record["steps"], pool):
-        message = f"{death}; its output can't be put in place: {trouble}. Submit the run again"
+        return ""
+    trouble = await finished(paths.folder(run.run_id), record["steps"], pool)
+    if trouble is not None and trouble.may_pass:
+        return trouble.text
+    if trouble is not None:
+        message = f"{death}; its output can't be put in place: {trouble.text}. Submit the run again"
         await recorder.end(run.run_id, RunStatus.CRASHED, message=message)
         await run_sync(paths.give_up, run)
     else:
         await recorder.succeed(run.run_id, record)
         await run_sync(paths.clean_up, run)
+    return ""
 
 
 async def undo(run: Run, paths: RunPaths, pool: Pool) -> None:
     """Leave nothing of a run that has not committed, neither in its folder nor elsewhere."""
     folder = paths.folder(run.run_id)
     if trouble := await finished(folder, begun(folder), pool):
-        _log.warning("run %s: what it has begun can't be undone yet: %s", run.run_id, trouble)
+        _log.warning("run %s: what it has begun can't be undone yet: %s", run.run_id, trouble.text)
     await run_sync(paths.give_up, run)
 
 
-async def finished(folder: Path, steps: list[Json], pool: Pool) -> str:
+async def finished(folder: Path, steps: list[Json], pool: Pool) -> Trouble | None:
     """Carry out what is left to do in a run's folder; what is in the way, if anything."""
     try:
         if all(step["kind"] == FILE for step in steps):
             await run_sync(_finish_files, folder)
         else:
             await _finished_by_worker(folder, pool)
-    except (NotFinished, WorkerDied) as error:
-        return str(error)
+    except NotFinished as error:
+        return Trouble(str(error), error.may_pass)
+    except WorkerDied as error:
+        return Trouble(str(error), may_pass=True)
     except OSError as error:
-        return explain(error)
-    return ""
+        return Trouble(explain(error))
+    return None
 
 
 async def _finished_by_worker(folder: Path, pool: Pool) -> None:

@@ -1,6 +1,7 @@
 """Where a run reads and writes, what its worker is asked for, and what is removed after it."""
 
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from attrs import asdict
@@ -99,11 +100,12 @@ class RunPaths:
         hand_over(self.folder(run.run_id), self.begun / run.run_id)
         self.clean_up(run)
 
-    def clear(self) -> None:
-        """Remove what an earlier server has left: all runs of these folders have ended."""
+    def clear(self, late: Collection[str]) -> None:
+        """Remove what an earlier server has left of runs that have ended: all but those that are `late`."""
         for folder in self.folders.iterdir() if self.folders.exists() else ():
-            hand_over(folder, self.begun / folder.name)
-        shutil.rmtree(self.folders, ignore_errors=True)
+            if folder.name not in late:
+                hand_over(folder, self.begun / folder.name)
+                shutil.rmtree(folder, ignore_errors=True)
 
     async def _source(self, run: Run, flow: Flow) -> tuple[Json, SourceName]:
         """Its place, and what it is called."""

@@ -14,6 +14,7 @@ from anyio.to_thread import run_sync
 from lume_async.models import RunStatus
 from lume_local._runs.execution import NOTHING_WRITTEN, Execution, Stop
 from lume_local._runs.health import Health, why
+from lume_local._runs.late import Late
 from lume_local._runs.paths import PathRefused
 from lume_local._runs.recorder import RETRY, Recorder
 from lume_local._runs.records import NewRun, Run
@@ -42,6 +43,7 @@ class Runner:
         recorder: where their changes go.
         paths: where they read and write.
         pool: where their workers come from.
+        late: takes those that have committed and can't be carried out yet.
         health: where failures of the queue are reported.
         max_active: how many runs are worked on at a time.
         time_limit: how many seconds one run may take; None for any time.
@@ -53,12 +55,13 @@ class Runner:
         recorder: Recorder,
         paths: RunPaths,
         pool: Pool,
+        late: Late,
         health: Health,
         max_active: int,
         time_limit: float | None = None,
     ) -> None:
         self._store, self._recorder, self._paths, self._pool = store, recorder, paths, pool
-        self._health = health
+        self._late, self._health = late, health
         self._max_active = max_active
         self._time_limit = time_limit
         self._active: dict[str, Execution] = {}
@@ -155,14 +158,16 @@ class Runner:
                 await self._recover_run(run)
             except Exception as error:
                 await self._crash(run.run_id, error)
-        await run_sync(self._paths.clear)
+        await run_sync(self._paths.clear, self._late.run_ids)
 
     async def _recover_run(self, run: Run) -> None:
         folder = self._paths.folder(run.run_id)
         await wait_until_free(folder / "lock")
         # A power cut may have taken the stages of a run, never its commit.
-        if run.status != RunStatus.CREATED or committed(folder) is not None:
-            await settle(run, _STOPPED, self._recorder, self._paths, self._pool)
+        if run.status == RunStatus.CREATED and committed(folder) is None:
+            return
+        if trouble := await settle(run, _STOPPED, self._recorder, self._paths, self._pool):
+            self._late.add(run, trouble)
 
     def _close(self, tasks: TaskGroup) -> None:
         self._closing = True
@@ -195,7 +200,7 @@ class Runner:
 
     async def _next(self) -> Run | None:
         """The oldest run that waits and that no lane has, or has had to leave."""
-        return await self._store.oldest_waiting({*self._active, *self._left})
+        return await self._store.oldest_waiting({*self._active, *self._left, *self._late.run_ids})
 
     async def _claimed(self) -> Run | None:
         """The oldest run that waits, claimed for one lane; None where there is none."""
@@ -220,7 +225,7 @@ class Runner:
             del self._active[run.run_id]  # it had ended before it was claimed
 
     def _claim(self, run: Run) -> Execution:
-        execution = Execution(run, self._recorder, self._paths, self._pool, self._time_limit)
+        execution = Execution(run, self._recorder, self._paths, self._pool, self._late, self._time_limit)
         self._active[run.run_id] = execution
         return execution
 

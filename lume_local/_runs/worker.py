@@ -68,7 +68,15 @@ class WorkerDied(Exception):
 
 
 class NotFinished(Exception):
-    """A commit can't be carried out, or what was begun can't be undone. The message says why."""
+    """A commit can't be carried out, or what was begun can't be undone. The message says why.
+
+    Attributes:
+        may_pass: whether it may be possible in a while.
+    """
+
+    def __init__(self, message: str, *, may_pass: bool) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
 
 
 class Worker:
@@ -164,15 +172,15 @@ class Worker:
             match await self._event():
                 case Done():
                     return
-                case Failed(message):
-                    raise NotFinished(message)
+                case Failed(message, _, may_pass):
+                    raise NotFinished(message, may_pass=may_pass)
                 case None:
                     raise WorkerDied(await self.death())
                 case other:
                     raise ProtocolError(f"{other!r} answers no request to finish")
         self._is_ready = False
         self.kill()
-        raise NotFinished(f"that takes longer than {FINISH_LIMIT:g} s")
+        raise NotFinished(f"that takes longer than {FINISH_LIMIT:g} s", may_pass=True)
 
     async def read(self, job: Read) -> Page | Unreadable:
         """A page of an output. Raises `WorkerDied`, also where that takes too long."""

@@ -171,10 +171,11 @@ class Done:
 
 @frozen
 class Failed:
-    """The run has ended without output."""
+    """The run has ended without output; or has committed, and is carried out later: what is in the way `may_pass`."""
 
     message: str
     metrics: Json | None
+    may_pass: bool = False
 
 
 @frozen

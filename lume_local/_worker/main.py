@@ -230,7 +230,7 @@ def _finish(job: Finish) -> Done | Failed:
     try:
         return Done(finish(Path(job.folder)) or {})
     except TargetError as error:
-        return Failed(str(error), None)
+        return Failed(str(error), None, error.may_pass)
     except OSError as error:
         return Failed(explain(error), None)
 
@@ -247,7 +247,9 @@ def _run(
             try:
                 record = kind(connection, job, pulse.enter, pulse.pause).execute()
             except RunFailed as error:
-                return Failed(str(error), error.metrics), not isinstance(error, RunBroke)
+                cause = error.__context__
+                may_pass = isinstance(cause, TargetError) and cause.may_pass
+                return Failed(str(error), error.metrics, may_pass), not isinstance(error, RunBroke)
             except duckdb.InterruptException:
                 return Cancelled(), False
             return Done(record), True

@@ -7,6 +7,8 @@ from lume_local._flow.stores import split_store_url
 LOOK_CLOSER = ("301", "400", "401", "403", "404")
 """What a store answers to a question that has no room for the reason: who lists the bucket is told."""
 MISSING = ("404", "NoSuchKey", "NoSuchUpload", "BlobNotFound")
+PASSING = ("", "429", "SlowDown", "InternalError", "ServiceUnavailable", "ServerBusy", "ExpiredToken")
+"""Nothing at all, or what an operator or the store itself puts right."""
 _CODE, _STATUS = re.compile(r"<Code>(\w+)</Code>"), re.compile(r"status code: (\d{3})")
 _REGION = re.compile(r"<Region>([a-z0-9-]+)</Region>|expecting '([a-z0-9-]+)'")
 _QUERY = re.compile(r"(https?://[^\s?]*)\?\S*")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lume_async._base.extras import require
 from lume_local._flow.stores import split_store_url
-from lume_local._worker.store_errors import MISSING, code_of, meaning
+from lume_local._worker.store_errors import MISSING, PASSING, code_of, meaning
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -33,6 +33,11 @@ class StoreTrouble(Exception):
     def is_missing(self) -> bool:
         """Whether there is no such object or upload."""
         return self.code in MISSING
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether it may work in a while: the store can't be reached or is in trouble itself."""
+        return self.code in PASSING or self.code.startswith("5")
 
 
 def store_of(url: str) -> "ObjectStore":

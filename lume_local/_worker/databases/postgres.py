@@ -62,8 +62,7 @@ def told(url: DatabaseUrl, what: str) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        lost = isinstance(error, psycopg.OperationalError) and not isinstance(
-            error, psycopg.errors.LockNotAvailable
-        )
+        # A lock, too: it may be that of a session of ours which the server doesn't know to be gone yet.
+        lost = isinstance(error, psycopg.OperationalError)
         words = error.diag.message_primary or str(error) or type(error).__name__
         raise DatabaseTrouble(f"{what}: {url.scrubbed(words)}", may_pass=lost) from None

@@ -17,8 +17,8 @@ from lume_local._worker.targets.target import Begin, Step, TargetError
 
 DATABASE = "database"
 """The kind of its steps."""
-_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""Seconds between attempts to reach a database that is away after the run has committed: it may be restarting."""
+_PAUSES = (0.5, 1.0, 2.0)
+"""Seconds between attempts to reach a database that is away after the run has committed; then the server tries."""
 _prepared: dict[str, Loader] = {}
 """The open transactions of this process, by run."""
 
@@ -69,10 +69,7 @@ class DatabaseTarget:
                 return _done(load, Path(step["from"]))
             except DatabaseTrouble as trouble:
                 if pause is None or not trouble.may_pass:
-                    raise TargetError(
-                        f"{trouble}. Whether its rows are in {load.table} can be seen in _lume_loads, which then has "
-                        f"the run {load.run_id}"
-                    ) from None
+                    raise _failed(load, trouble) from None
                 time.sleep(pause)
 
     @staticmethod
@@ -80,6 +77,18 @@ class DatabaseTarget:
         """A transaction that is still open is undone; one of a process that is gone, the database has undone."""
         if loader := _prepared.pop(step["run_id"], None):
             loader.close()
+
+
+def _failed(load: Load, trouble: DatabaseTrouble) -> TargetError:
+    """A database that has refused has taken nothing; of one that is away nobody knows."""
+    words = str(trouble).rstrip(".")
+    if not trouble.may_pass:
+        return TargetError(f"{words}. None of its rows are in {load.table}")
+    return TargetError(
+        f"{words}. Whether its rows are in {load.table} can be seen in _lume_loads, which then has "
+        f"the run {load.run_id}",
+        may_pass=True,
+    )
 
 
 def _done(load: Load, built: Path) -> None:

@@ -64,7 +64,7 @@ class S3Target:
         try:
             _complete_or_again(step)
         except StoreTrouble as trouble:
-            raise TargetError(str(trouble)) from None
+            raise TargetError(str(trouble), may_pass=trouble.may_pass) from None
 
     @staticmethod
     def abandon(step: Step) -> None:

@@ -50,7 +50,7 @@ class StoreTarget:
             with told(step["url"]):
                 obstore.put(store, split_store_url(step["url"])[2], Path(step["from"]))
         except StoreTrouble as trouble:
-            raise TargetError(str(trouble)) from None
+            raise TargetError(str(trouble), may_pass=trouble.may_pass) from None
 
     @staticmethod
     def abandon(step: Step) -> None:

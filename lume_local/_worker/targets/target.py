@@ -10,7 +10,15 @@ Begin = Callable[[Step], None]
 
 
 class TargetError(Exception):
-    """A target can't be written. The message says what was expected, found, and to do; it holds no secret."""
+    """A target can't be written. The message says what was expected, found, and to do; it holds no secret.
+
+    Attributes:
+        may_pass: whether what has committed may be published in a while: its place is away, or locked.
+    """
+
+    def __init__(self, message: str, *, may_pass: bool = False) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
 
 
 class Target(Protocol):
