@@ -254,6 +254,17 @@ def test_only_the_worker_process_imports_duckdb(path) -> None:
     assert {"_worker", "_shards"} & set(path.parts) or "duckdb" not in {each.top for each in read(path)}
 
 
+@pytest.mark.parametrize("path", files_of("lume_local"), ids=ids)
+def test_only_one_folder_of_the_server_knows_sqlite(path) -> None:
+    """What else keeps or reads the state asks a `Store`, which need not be a file. Workers read files of users."""
+    name = name_of(path)
+    if name.startswith(("_runs/sqlite/", "_worker/", "_shards/")):
+        return
+    assert "sqlite3" not in {each.top for each in read(path)}
+    if name != "_assembly":
+        assert not {each for each in modules_of(path, "lume_local") if each.startswith("_runs/sqlite")}
+
+
 def test_few_files_speak_http() -> None:
     assert {name_of(path) for path in CORE if "aiohttp" in {i.top for i in read(path)}} <= MAY_IMPORT_AIOHTTP
 

@@ -194,29 +194,29 @@ class Api:
         if after is None:
             return self._changes_answer([], await self._store.newest(), headers)
         try:
-            found = await self._changes(after, limit, wait)
+            found, following = await self._changes(after, limit, wait)
         except CursorForgotten:
             raise Problem(
                 "invalid-cursor",
                 "after: changes that came after this cursor are forgotten: start again without it",
                 field="after",
             ) from None
-        return self._changes_answer(found, found[-1].cursor if found else after, headers)
+        return self._changes_answer(found, following, headers)
 
     def _changes_answer(self, found: Sequence[Change], following: Cursor, headers: dict[str, str]) -> Answer:
         items = [change_document(one) for one in found]
         return Answer(200, {"items": items, "next_cursor": following.text(self._store.store_id)}, headers)
 
-    async def _changes(self, after: Cursor, limit: int, wait: int) -> Sequence[Change]:
-        """Changes once there is one, at the latest after so many seconds."""
+    async def _changes(self, after: Cursor, limit: int, wait: int) -> tuple[Sequence[Change], Cursor]:
+        """Changes once there is one, at the latest after so many seconds, and the place after them."""
         if not wait:
             return await self._store.changes(after, limit)
         deadline = anyio.current_time() + wait
         with self._hub.waiter(EVERY_RUN) as waiter:
-            found = await self._store.changes(after, limit)
+            found, following = await self._store.changes(after, limit)
             while not found and await waiter.until(deadline):
-                found = await self._store.changes(after, limit)
-        return found
+                found, following = await self._store.changes(after, limit)
+        return found, following
 
     async def cancel(self, ask: Ask) -> Answer:
         """`POST /v1/runs/{id}/cancel`."""

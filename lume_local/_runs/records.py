@@ -4,8 +4,6 @@ from typing import Any
 
 from attrs import field, frozen
 
-from lume_local._runs.cursor import Cursor
-
 ACTIVE = ("CREATED", "SYNCING_SOURCE", "TRANSFORMING", "SYNCING_TARGET")
 """The statuses of runs that have not ended."""
 WHOLE = 2.0
@@ -107,9 +105,8 @@ class Wanted:
 
 @frozen
 class Change:
-    """One change of status, and its place in the feed."""
+    """One change of status."""
 
-    cursor: Cursor
     run_id: str
     status: str
     finished_at: str | None

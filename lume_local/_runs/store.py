@@ -91,8 +91,8 @@ class Runs(Protocol):
 class Changes(Protocol):
     """The feed of all changes of status."""
 
-    async def changes(self, after: Cursor, limit: int) -> list[Change]:
-        """Changes after a place, oldest first, without a gap. Raises `CursorForgotten`.
+    async def changes(self, after: Cursor, limit: int) -> tuple[list[Change], Cursor]:
+        """Changes after a place, oldest first, without a gap, and the place after them. Raises `CursorForgotten`.
 
         None is returned that a later call could show another one before.
         """

@@ -271,13 +271,14 @@ class SqliteStore:
     # -- changes
 
     @operation
-    def changes(self, after: Cursor, limit: int) -> list[Change]:
-        """Changes after a place, oldest first."""
+    def changes(self, after: Cursor, limit: int) -> tuple[list[Change], Cursor]:
+        """Changes after a place, oldest first, and the place after them."""
         if after < Cursor(0, self._forgotten()):
             raise CursorForgotten
-        query = "SELECT seq, run_id, status, finished_at FROM changes WHERE seq > ? ORDER BY seq LIMIT ?"
-        rows = self._db.execute(query, [after.seq, limit])
-        return [Change(Cursor(0, seq), *more) for seq, *more in rows]
+        query = "SELECT run_id, status, finished_at, seq FROM changes WHERE seq > ? ORDER BY seq LIMIT ?"
+        rows = self._db.execute(query, [after.seq, limit]).fetchall()
+        changes = [Change(row[0], row[1], row[2]) for row in rows]
+        return changes, Cursor(0, rows[-1]["seq"]) if rows else after
 
     @operation
     def newest(self) -> Cursor:

@@ -108,10 +108,13 @@ async def test_every_update_is_a_change_with_a_new_revision(store: SqliteStore) 
     assert then.run_metadata == {"n": 1}
     ended = await moved(store, run.run_id, "FAILED", finished_at="now", error_message="no")
     assert (ended.rev, ended.error_message) == (3, "no")
-    changes = await store.changes(start, 10)
+    changes, end = await store.changes(start, 10)
+    assert end == await store.newest()
     assert [change.status for change in changes] == ["CREATED", "TRANSFORMING", "FAILED"]
     assert [change.finished_at for change in changes] == [None, None, "now"]
-    assert await store.changes(changes[1].cursor, 10) == changes[2:]
+    some, place = await store.changes(start, 2)
+    assert (some, (await store.changes(place, 10))[0]) == (changes[:2], changes[2:])
+    assert await store.changes(end, 10) == ([], end)
 
 
 async def test_what_was_stored_is_there_after_opening_again(tmp_path: Path) -> None:
@@ -189,7 +192,9 @@ async def test_what_a_power_cut_takes_was_never_relied_on(tmp_path: Path) -> Non
     assert found.status == "CREATED"
     assert found.rev > seen.rev, "a revision that was seen means no other content"
     await moved(store, run.run_id, "FAILED", finished_at="now")
-    assert [change.status for change in await store.changes(cursor, 10)] == ["FAILED"], "no client misses it"
+    assert [change.status for change in (await store.changes(cursor, 10))[0]] == ["FAILED"], (
+        "no client misses it"
+    )
     store.close()
 
 
