@@ -100,7 +100,7 @@ class Settings:
             raise ConfigurationError(f"shard_bytes must be at least {LEAST_SHARD}, not {shard_bytes}")
         return cls(
             flows=None if flows is None else Path(flows),
-            places=_places(roots, data, () if keys is None else (Path(keys),)),
+            places=_places(roots, data, () if keys is None else (Path(keys),), flows),
             host=host,
             port=port,
             api_key=_checked_key(api_key),
@@ -140,14 +140,22 @@ def _names(console_hosts: Iterable[str]) -> tuple[str, ...]:
     return names
 
 
-def _places(roots: Sequence[AnyPath] | None, data: AnyPath, private: tuple[Path, ...]) -> Roots:
+def _places(
+    roots: Sequence[AnyPath] | None, data: AnyPath, private: tuple[Path, ...], flows: AnyPath | None
+) -> Roots:
     home = Path(data)
     given = (Path.cwd(), home) if roots is None else tuple(roots)
     if not given:
         raise ConfigurationError("roots is empty: name the folders that source files lie in")
     urls = [str(root) for root in given if is_store_url(str(root))]
     folders = tuple(Path(root) for root in given if not is_store_url(str(root)))
-    return Roots.of(folders or (home,), home, tuple(_checked_store(url) for url in urls), private)
+    return Roots.of(
+        folders or (home,),
+        home,
+        tuple(_checked_store(url) for url in urls),
+        private,
+        None if flows is None else Path(flows),
+    )
 
 
 def _checked_store(url: str) -> str:

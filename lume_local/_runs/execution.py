@@ -5,8 +5,10 @@ first asks the worker to stop and then kills it, so that every run ends and its 
 """
 
 import enum
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from math import inf
+from typing import TypeVar
 
 import anyio
 from anyio.to_thread import run_sync
@@ -22,6 +24,8 @@ from lume_local._runs.worker import Worker
 from lume_local._runs.worker_pool import Pool
 from lume_local._shared.commit import committed
 from lume_local._shared.protocol import Cancelled, Done, Execute, Failed, Outcome, Progress, Stage
+
+Found = TypeVar("Found")
 
 KILL_AFTER = 5.0
 """Seconds between asking a worker to stop and killing it."""
@@ -64,6 +68,19 @@ class Execution:
         if self._why is None:
             self._why = why
             self._stopped.set()
+
+    async def unless_stopped(self, work: Callable[[], Awaitable[Found]]) -> Found | None:
+        """What `work` gives, as finding the files of a pattern; None where the run was stopped meanwhile."""
+        found = None
+        async with task_group() as tasks:
+            tasks.start_soon(self._cancel_when_stopped, tasks.cancel_scope)
+            found = await work()
+            tasks.cancel_scope.cancel()
+        return None if self.is_stopped else found
+
+    async def _cancel_when_stopped(self, scope: anyio.CancelScope) -> None:
+        await self._stopped.wait()
+        scope.cancel()
 
     async def carry_out(self, worker: Worker, job: Execute, *, last: bool) -> bool:
         """Carry the run out in a worker. False where the worker died before the run had begun, unless `last`."""

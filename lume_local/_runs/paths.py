@@ -29,6 +29,7 @@ class Roots:
         uploads: the part of the data folder where uploads lie: no targets.
         stores: URLs of object stores below which sources and targets may lie (see `store_roots`).
         private: files outside of the state that are the server's own: neither sources nor targets.
+        flows: the folder with the server's flow versions: they are no targets.
     """
 
     folders: tuple[Path, ...]
@@ -37,6 +38,7 @@ class Roots:
     uploads: Path
     stores: tuple[str, ...] = ()
     private: tuple[Path, ...] = ()
+    flows: Path | None = None
 
     @classmethod
     def of(
@@ -45,17 +47,21 @@ class Roots:
         data: Path,
         stores: tuple[str, ...] = (),
         private: tuple[Path, ...] = (),
+        flows: Path | None = None,
     ) -> "Roots":
         """The roots with all symbolic links followed once, here."""
         real = tuple(Path(os.path.realpath(root)) for root in roots)
         home = Path(os.path.realpath(data))
         own = tuple(path.absolute() for path in private)  # such a link may point elsewhere later
-        return cls(real, home, home / "state", home / "uploads", stores, own)
+        return cls(real, home, home / "state", home / "uploads", stores, own, flows and flows.absolute())
 
     def source(self, text: str) -> Path:
         """The file that a source path means; it need not exist. Raises `PathRefused`."""
         folders = (self.uploads,) if text.startswith(UPLOAD) else self.folders
-        return self._below(self.located(text), text, folders, "source")
+        path = self._below(self.located(text), text, folders, "source")
+        if path.name.startswith(".") and _is_in(path, self.uploads):
+            raise PathRefused(f"the source {text!r} is an upload that has not arrived yet: wait for its end")
+        return path
 
     def located(self, text: str) -> Path:
         """The absolute path that a source path spells: two spellings of one file give one path."""
@@ -97,6 +103,8 @@ class Roots:
         )
         if _is_in(path, self.uploads):
             raise PathRefused(f"the target {text!r} lies among the uploads: choose another place")
+        if self.flows is not None and path.suffix.lower() == ".toml" and _is_in(path, self.flows):
+            raise PathRefused(f"the target {text!r} is a flow version of this server: choose another place")
         return path
 
     def _below(self, path: Path, shown: str, folders: tuple[Path, ...], kind: str) -> Path:

@@ -250,7 +250,9 @@ class Runner:
 
     async def _carry_out(self, run: Run, execution: Execution) -> None:
         try:
-            job = await self._paths.job(run)
+            job = await execution.unless_stopped(lambda: self._paths.job(run))
+            if job is None:
+                return None if self._closing else await execution.abandon()
             # A spare worker may have died unseen: a run that has not begun may have a new one.
             for last in (False, True):
                 async with self._pool.worker(new=last) as worker:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from lume_local._runs.paths import PathRefused, Roots, spelled
+from lume_local._runs.source_files import Wanted
 
 
 @pytest.fixture
@@ -155,3 +156,27 @@ def test_targets_outside_are_refused(roots: Roots, tmp_path: Path, template: str
 def test_source_paths_in_targets_are_relative(roots: Roots, tmp_path: Path) -> None:
     assert roots.relative(tmp_path / "in/a/b.csv") == "a/b.csv"
     assert roots.relative(tmp_path / "more/c.csv") == "c.csv"
+
+
+def test_no_target_is_a_flow_version(tmp_path: Path) -> None:
+    """Nor by a link, whose own name may end as a target must."""
+    (tmp_path / "in/flows").mkdir(parents=True)
+    (tmp_path / "in/flows/a.v1.toml").write_text("")
+    (tmp_path / "in/out.csv").symlink_to("flows/a.v1.toml")
+    roots = Roots.of((tmp_path / "in",), tmp_path / "data", flows=tmp_path / "in/flows")
+    with pytest.raises(PathRefused, match=r"'out.csv' is a flow version of this server"):
+        roots.target("out.csv", {})
+    assert roots.target("flows/out.csv", {}) == tmp_path / "in/flows/out.csv"
+    assert roots.source("flows/a.v1.toml") == tmp_path / "in/flows/a.v1.toml"
+
+
+def test_an_upload_that_has_not_arrived_is_no_source(tmp_path: Path) -> None:
+    (tmp_path / "data/uploads").mkdir(parents=True)
+    (tmp_path / "data/uploads/.1f.draft").write_text("id\n1\n")
+    (tmp_path / "link.csv").symlink_to("data/uploads/.1f.draft")
+    roots = Roots.of((tmp_path,), tmp_path / "data")
+    for path in ("data/uploads/.1f.draft", "link.csv"):
+        with pytest.raises(PathRefused, match="is an upload that has not arrived yet"):
+            roots.source(path)
+    with pytest.raises(PathRefused, match="has not arrived yet"):
+        Wanted(("data/uploads/.*",), "x").files(roots)

@@ -166,6 +166,33 @@ async def test_a_search_ends_when_it_is_cancelled(roots: Roots, monkeypatch: pyt
     assert await asyncio.to_thread(ended.wait, 10)
 
 
+async def test_a_run_that_is_cancelled_does_not_wait_for_its_search(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "flows/daily.v1.toml").write_text(DAILY)
+    begun = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def endless(self: Wanted, roots: Roots, is_stopped: Callable[[], bool]) -> list[Path]:
+        loop.call_soon_threadsafe(begun.set)
+        while not is_stopped():
+            time.sleep(0.001)
+        return []
+
+    async with serve(home) as wire:
+        with monkeypatch.context() as patch:
+            patch.setattr(Wanted, "files", endless)
+            run_id = (await wire.submit("daily:v1", "d1")).document["id"]
+            await asyncio.wait_for(begun.wait(), 20)
+            await wire.ask("POST", f"/v1/runs/{run_id}/cancel")
+            run = await wire.until(run_id)
+        assert (run["status"], run["metadata"]["error_message"]) == (
+            "CANCELLED",
+            "cancelled by request; nothing was written",
+        )
+        assert (await wire.run("daily:v1", "d2"))["status"] == "FAILED", "the lane is free again"
+
+
 async def test_a_day_as_one_run(home: Path) -> None:
     (home / "flows/daily.v1.toml").write_text(DAILY)
     (home / "d1").mkdir()
