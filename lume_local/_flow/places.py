@@ -31,7 +31,9 @@ def read_targets(table: Table, flow: str, version: str, source_format: str) -> t
         check_placeholders(place, template, _PLACEHOLDERS)
         if "://" in template and not template.startswith("file://") and not is_store_url(template):
             raise FlowError(place, "must be a path, or a URL such as s3://bucket/key, gs://… or az://…")
-        if not template.lower().endswith(SUFFIXES):
+        if key == "mapped" and template.endswith("/"):
+            _check_folder(place, template)
+        elif not template.lower().endswith(SUFFIXES):
             raise FlowError(place, f"must end with one of {', '.join(SUFFIXES)}")
         templates.append(template)
     table.no_more()
@@ -41,6 +43,14 @@ def read_targets(table: Table, flow: str, version: str, source_format: str) -> t
     if mapped == rejects:
         raise FlowError("target.rejects", "is the same file as target.mapped: give it another name")
     return templates[0], templates[1]
+
+
+def _check_folder(place: str, template: str) -> None:
+    """A folder of parts. Raises `FlowError`."""
+    if is_store_url(template):
+        raise FlowError(
+            place, f"parts go to a folder of this machine, not into a store: {template}part.parquet"
+        )
 
 
 def _spelled_plainly(template: str, flow: str, version: str) -> str:

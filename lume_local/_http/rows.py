@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from pathlib import Path
 from typing import NoReturn
 from urllib.parse import unquote
 
@@ -17,6 +18,7 @@ from lume_local._runs.records import Run
 from lume_local._runs.row_reader import RowReader
 from lume_local._runs.store import Store
 from lume_local._runs.worker import WorkerDied
+from lume_local._shared.parts import MANIFEST
 from lume_local._shared.protocol import Page, Read, Unreadable
 
 _MOST = 1000
@@ -67,6 +69,11 @@ class RowsApi:
         if "://" in job.path:
             raise Problem(
                 "not-supported", f"the rows lie at {job.path}, and this server reads local files only"
+            )
+        if Path(job.path).name == MANIFEST:
+            raise Problem(
+                "not-supported",
+                f"the rows are in the files that {job.path} names: read them with DuckDB, polars or Spark",
             )
         try:
             answer = await self._reader.page(job)

@@ -5,6 +5,7 @@ first asks the worker to stop and then kills it, so that every run ends and its 
 """
 
 import enum
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from math import inf
@@ -23,7 +24,9 @@ from lume_local._runs.task_group import task_group
 from lume_local._runs.worker import Worker
 from lume_local._runs.worker_pool import Pool
 from lume_local._shared.commit import committed
-from lume_local._shared.protocol import Cancelled, Done, Execute, Failed, Outcome, Progress, Stage
+from lume_local._shared.protocol import Cancelled, Done, Execute, Failed, Json, Outcome, Progress, Stage
+
+_log = logging.getLogger("lume_local")
 
 Found = TypeVar("Found")
 
@@ -156,6 +159,7 @@ class Execution:
                     await undo(run, self._paths, self._pool)
                     await self._end_stopped(self._why)
             case Done(record):
+                _log_shards(run.run_id, record["metrics"].get("shards"))
                 await recorder.succeed(run.run_id, record)
                 await run_sync(self._paths.clean_up, run)
             case Failed(message, _, True) if committed(self._paths.folder(run.run_id)) is not None:
@@ -171,3 +175,11 @@ class Execution:
         status, words = why.value
         message = words.format(limit=self._time_limit, silence=SILENCE)
         await self._recorder.end(self._run.run_id, status, message=message)
+
+
+def _log_shards(run_id: str, shards: Json | None) -> None:
+    """How its work was split, where there is an engine, and why some files were not."""
+    if shards is not None:
+        _log.info("run %s: %d shards, by the engine %s", run_id, shards["count"], shards["engine"])
+        for file, why in shards["whole"].items():
+            _log.info("run %s: %s is not split: %s", run_id, file, why)

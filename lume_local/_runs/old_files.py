@@ -16,6 +16,7 @@ from lume_local._runs.source_key import InUse
 from lume_local._runs.store import Store
 from lume_local._runs.times import ago_text
 from lume_local._shared.identity import identity
+from lume_local._shared.parts import MANIFEST, named_in
 
 _log = logging.getLogger("lume_local")
 _AT_ONCE = 100
@@ -114,6 +115,9 @@ def _remove(path: Path, noted: str, run_id: str) -> bool:
         except FileNotFoundError:
             return False
     if _is_noted(aside, noted):
+        if path.name == MANIFEST:
+            for name in named_in(aside):
+                path.with_name(name).unlink(missing_ok=True)
         aside.unlink()
         return True
     with suppress(FileExistsError):

@@ -18,6 +18,7 @@ from lume_local._runs.source_name import SourceName, source_key
 from lume_local._runs.store import Headers
 from lume_local._runs.store_roots import stored
 from lume_local._shared.commit import FILE, hand_over
+from lume_local._shared.parts import PARTS
 from lume_local._shared.protocol import Execute, Json
 
 MEMORY_LIMIT = "1GB"
@@ -56,7 +57,8 @@ class RunPaths:
             ("a seed of the flow", seeds.values()),
         ):
             for file in files:
-                if file["path"] in (mapped.get("path"), rejects.get("path")):
+                is_within = mapped["kind"] == PARTS and str(Path(file["path"]).parent) == mapped["path"]
+                if is_within or file["path"] in (mapped.get("path"), rejects.get("path")):
                     raise PathRefused(f"the target {file['path']!r} is {what}: choose another place")
         warns = flow.source.on_unknown_columns == "warn"
         return Execute(
@@ -126,9 +128,15 @@ class RunPaths:
         return place, source_name.of_files(self._roots, wanted, sources)
 
     def _mapped(self, flow: Flow, values: dict[str, str], batch: str) -> Json:
-        if isinstance(flow.mapped, str):
-            return self._file(flow.mapped, values)
         columns = [[column.name, column.sql_type] for column in flow.columns]
+        if isinstance(flow.mapped, str):
+            if flow.mapped.endswith("/"):
+                return {
+                    "kind": PARTS,
+                    "path": str(self._roots.target(flow.mapped, values)),
+                    "columns": columns,
+                }
+            return self._file(flow.mapped, values)
         named = {"flow": flow.name, "source_path": batch}
         return {"kind": "database", **asdict(flow.mapped), "columns": columns, **named}
 

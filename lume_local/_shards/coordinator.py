@@ -4,11 +4,14 @@ The rows, their order, the rejects and the metrics are those of one worker, but 
 the work was split.
 """
 
+import os
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from attrs import asdict
 
+from lume_local._shards.build import can_be_joined, joined
 from lume_local._shards.database import plain_job
 from lume_local._shards.executor import ExecutorLost
 from lume_local._shards.executors import executor_of
@@ -18,9 +21,12 @@ from lume_local._shards.shards import Cut, Taken, account_of, layout_of_all, lay
 from lume_local._shards.taking_in import TakingIn
 from lume_local._shards.tasks import Tasks
 from lume_local._shards.twins import later_rows, shared_rows
+from lume_local._shared.commit import sync_folder
+from lume_local._worker.account import check_written
 from lume_local._worker.duplicates import note_duplicates, note_repeating
 from lume_local._worker.engine import Run, RunBroke, confine
 from lume_local._worker.profile import COUNTS
+from lume_local._worker.rejects import Rejects
 from lume_local._worker.sources.files import count_lines
 from lume_local._worker.sources.header import check_unknown
 from lume_local._worker.sources.intake import Account, Malformed
@@ -29,6 +35,8 @@ from lume_local._worker.sources.read import Intake
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Statements
 from lume_local._worker.targets.formats import copy_to
+from lume_local._worker.targets.parts import PartsTarget
+from lume_local._worker.targets.target import Target
 
 _MOST_NAMED = 20
 """Files that are not cut are named in the metrics, up to so many."""
@@ -156,6 +164,39 @@ class Sharded(Run):
             columns |= result.get("columns", {})
             broken += result.get("unmet", [])
         return {name: columns[name] for name in names}, broken
+
+    def _build(
+        self, part: str, target: Target, statements: Statements, metrics: dict[str, Any], rejects: Rejects
+    ) -> Path:
+        is_single = self._tasks is None or part == "rejects" or self._job.dry_run
+        is_parts = isinstance(target, PartsTarget)
+        if is_single or not (is_parts or can_be_joined(target.suffix)):
+            return super()._build(part, target, statements, metrics, rejects)
+        assert self._tasks is not None
+        folder = self._folder / "parts"
+        folder.mkdir()
+        layout = asdict(statements.layout)
+        arguments = [
+            self._argument(
+                number=n,
+                staged=self._parts.part(n),
+                rows=self._parts.span(n),
+                layout=layout,
+                suffix=target.suffix,
+                duplicates=self._duplicates,
+            )
+            for n in range(len(self._parts.staged))
+        ]
+        written, files = 0, list[Path]()
+        for n, result in enumerate(self._tasks.do("build", arguments)):
+            files.append(folder / f"{n:06}{target.suffix}")
+            os.replace(result["path"], files[-1])
+            written += result["rows"]
+        check_written(part, metrics["rows_mapped"], written)
+        if is_parts:
+            sync_folder(folder)
+            return folder
+        return joined(files, self._folder / f"{part}{target.suffix}", self._pause)
 
     def _argument(self, **more: Any) -> dict[str, Any]:
         return {"job": plain_job(self._job), "folder": str(self._folder), **more}

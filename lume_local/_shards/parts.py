@@ -2,6 +2,7 @@
 
 # ruff: noqa: S608 - the parts of its SQL are numbers and quoted texts.
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from attrs import field, frozen
@@ -17,13 +18,13 @@ def part_name(number: int) -> str:
     return f"{number:0{_NUMBER}}.parquet"
 
 
-@frozen
+@frozen(slots=False)
 class Parts:
     """The results of the tasks that have staged the shards, in their order."""
 
     staged: Sequence[dict[str, Any]] = field(repr=False)
 
-    @property
+    @cached_property
     def offsets(self) -> list[int]:
         """How many rows come before each part."""
         found, rows = [], 0
@@ -50,6 +51,11 @@ class Parts:
             f"(SELECT * REPLACE (file_row_number + {self.offsets[number]} AS file_row_number) "
             f"FROM read_parquet({text(self.staged[number]['path'])}, file_row_number=true))"
         )
+
+    def span(self, number: int) -> tuple[int, int]:
+        """The numbers that the rows of one part have, from and to."""
+        start = self.offsets[number]
+        return start, start + self.staged[number]["rows"]
 
     def counts(self) -> list[int]:
         """Rows, rejects, then how many rows break each check, as `Statements.counts` gives them."""

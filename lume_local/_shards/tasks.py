@@ -15,6 +15,7 @@ from typing import Any
 
 import duckdb
 
+from lume_local._shards.build import build
 from lume_local._shards.executor import Executor, ExecutorLost, Function, Json, Pause
 from lume_local._shards.intake import take_in
 from lume_local._shards.measure import measure
@@ -29,6 +30,7 @@ _FUNCTIONS: dict[str, Function] = {
     "stage": stage,
     "find_twins": find_twins,
     "measure": measure,
+    "build": build,
 }
 _WINGS = ("_flow", "_shared", "_shards", "_worker")
 

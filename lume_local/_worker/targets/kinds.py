@@ -4,14 +4,17 @@ from pathlib import Path
 from typing import Any
 
 from lume_local._shared.commit import FILE, begun, committed, forget_begun
+from lume_local._shared.parts import PARTS
 from lume_local._worker.targets.database import DATABASE, DatabaseTarget
 from lume_local._worker.targets.files import FileTarget
+from lume_local._worker.targets.parts import PartsTarget
 from lume_local._worker.targets.s3 import S3, S3Target
 from lume_local._worker.targets.store import STORE, StoreTarget
 from lume_local._worker.targets.target import Target
 
 KINDS: dict[str, type[Target]] = {
     FILE: FileTarget,
+    PARTS: PartsTarget,
     DATABASE: DatabaseTarget,
     S3: S3Target,
     STORE: StoreTarget,

@@ -57,11 +57,20 @@ async def test_the_same_as_without_an_engine(server: lume_local.Server, wire: Wi
     ]
 
 
-async def test_a_small_source_is_one_workers_and_says_why(wire: Wire) -> None:
-    run = await wire.run("people:v1", "people.csv")
-    whole = run["metadata"]["metrics"]["shards"]
-    assert whole["count"] == 1
-    assert list(whole["whole"].values()) == ["it is not larger than a shard"]
+async def test_a_small_source_is_one_workers_and_says_why(
+    wire: Wire, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="lume_local"):
+        run = await wire.run("people:v1", "people.csv")
+    shards = run["metadata"]["metrics"]["shards"]
+    assert shards == {
+        "engine": "pool",
+        "count": 1,
+        "whole": {f"{home}/people.csv": "it is not larger than a shard"},
+    }
+    assert (
+        f"run {run['id']}: {home}/people.csv is not split: it is not larger than a shard" in caplog.messages
+    )
 
 
 async def test_a_killed_process_of_the_pool_costs_nothing(

@@ -1,0 +1,49 @@
+"""The mapped rows of one shard as a file of their own: a part of the target, or to be joined to one file."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lume_local._shards.database import job_of, opened
+from lume_local._shards.executor import Pause
+from lume_local._shards.folders import made_below
+from lume_local._shards.intake import layout_of
+from lume_local._shards.measure import take_duplicates
+from lume_local._shared.commit import sync_file
+from lume_local._worker.statements import Statements
+from lume_local._worker.targets.formats import copy_to
+
+_WITHOUT_HEADER = {".csv": "FORMAT csv, HEADER false"}
+
+
+def can_be_joined(suffix: str) -> bool:
+    """Whether the files of all shards, one after the other, are one file of this format."""
+    return suffix in (".csv", ".ndjson")
+
+
+def build(argument: dict[str, Any]) -> dict[str, Any]:
+    """The task: write the mapped rows of the shard `number`, durably."""
+    job, run_folder, suffix = job_of(argument), Path(argument["folder"]), argument["suffix"]
+    path = made_below(run_folder, "build") / f"part{suffix}"
+    statements = Statements(job.flow, layout_of(argument["layout"]))
+    first, end = argument["rows"]
+    query = statements.mapped(argument["staged"], argument["duplicates"] is not None)
+    with opened(job, run_folder) as (connection, _):
+        take_duplicates(connection, argument["duplicates"], f"n >= {first} AND n < {end}")
+        rows = copy_to(connection, query, path, _WITHOUT_HEADER.get(suffix) if argument["number"] else None)
+    sync_file(path)
+    return {"path": str(path), "rows": rows}
+
+
+def joined(files: Sequence[Path], target: Path, pause: Pause) -> Path:
+    """All of them in one durable file; they are gone."""
+    with files[0].open("ab") as out:
+        for path in files[1:]:
+            pause()
+            with path.open("rb") as file:
+                shutil.copyfileobj(file, out, 4 * 1024 * 1024)
+            path.unlink()
+    files[0].rename(target)
+    sync_file(target)
+    return target

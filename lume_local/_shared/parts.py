@@ -1,0 +1,14 @@
+"""An output in parts: a folder of Parquet files, and the manifest that says which. Worker and server share it."""
+
+from pathlib import Path
+
+import orjson
+
+PARTS = "parts"
+"""The kind of such a target, and of its steps."""
+MANIFEST = "_manifest.json"
+
+
+def named_in(manifest: Path) -> list[str]:
+    """The files that a manifest names, in the order of the rows. Raises OSError, and ValueError where it is none."""
+    return [str(part["file"]) for part in orjson.loads(manifest.read_bytes())["parts"]]

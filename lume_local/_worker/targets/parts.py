@@ -1,0 +1,162 @@
+"""A folder of Parquet files on this machine as a target, with a manifest that says which of them it holds.
+
+The manifest is the target: it takes the place of the one before in one step, once all its parts are there. Then parts
+that it does not name are removed. Runs publish to the same folder one after the other, and the last one counts,
+as with a file.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import orjson
+
+from lume_local._shared.commit import sync_file, sync_folder, write_durably
+from lume_local._shared.identity import identity
+from lume_local._shared.parts import MANIFEST, PARTS, named_in
+from lume_local._worker.checks import text
+from lume_local._worker.targets.target import Begin, Step, TargetError
+
+_OURS = re.compile(r"part-\d{5,}-.+\.parquet")
+
+
+class PartsTarget:
+    """See `Target`. What is built is one file, or a folder of files whose names are in the order of the rows.
+
+    Args:
+        part: `mapped`.
+        place: `{"kind": "parts", "path": …, "columns": [[name, type], …]}`.
+        run_id: in the names of the parts.
+    """
+
+    suffix = ".parquet"
+
+    def __init__(self, part: str, place: dict[str, Any], run_id: str) -> None:
+        self._part, self._run_id = part, run_id
+        self._folder, self._columns = Path(place["path"]), place["columns"]
+        self.location = str(self._folder / MANIFEST)
+        self.place = os.path.realpath(self.location)
+
+    def check(self) -> None:
+        """It is a folder, or is not there yet."""
+        if self._folder.exists() and not self._folder.is_dir():
+            raise TargetError(f"target.{self._part} is no folder: {self._folder}; name one, or a file")
+
+    def prepare(self, built: Path, begin: Begin) -> Step:
+        """Parts on another file system are copied to theirs first; the manifest is written beside the parts."""
+        self.check()
+        files = sorted(built.iterdir()) if built.is_dir() else [built]
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if _is_elsewhere(files[0], self._folder):
+            begin({"kind": PARTS, "folder": str(self._folder), "run_id": self._run_id})
+            files = [self._near(file) for file in files]
+        names = [f"part-{n:05}-{self._run_id}.parquet" for n in range(len(files))]
+        manifest = files[0].with_name(f".manifest.{self._run_id}.draft")
+        write_durably(manifest, orjson.dumps(self._manifest(files, names), option=orjson.OPT_INDENT_2))
+        return {
+            "kind": PARTS,
+            "part": self._part,
+            "folder": str(self._folder),
+            "manifest": str(manifest),
+            "files": [[str(file), name] for file, name in zip(files, names, strict=True)],
+            "identity": identity(manifest),
+        }
+
+    def _near(self, file: Path) -> Path:
+        near = self._folder / f".{file.name}.{self._run_id}.draft"
+        shutil.copyfile(file, near)
+        sync_file(near)
+        return near
+
+    def _manifest(self, files: Sequence[Path], names: Sequence[str]) -> dict[str, Any]:
+        counts = _rows(files)
+        parts = [
+            {"file": name, "rows": rows, "bytes": file.stat().st_size}
+            for name, file, rows in zip(names, files, counts, strict=True)
+        ]
+        return {
+            "run_id": self._run_id,
+            "rows": sum(counts),
+            "bytes": sum(part["bytes"] for part in parts),
+            "columns": [{"name": name, "type": kind} for name, kind in self._columns],
+            "parts": parts,
+        }
+
+    @staticmethod
+    def publish(step: Step) -> None:
+        """All parts, then the manifest; then what an earlier run has left."""
+        folder, manifest = Path(step["folder"]), Path(step["manifest"])
+        kept = {name for _, name in step["files"]}
+        with _alone_in(folder):
+            there = [_put_in_place(Path(source), folder / name) for source, name in step["files"]]
+            is_named = _named(folder) == [name for _, name in step["files"]]
+            if not (all(there) and (is_named or manifest.exists())):
+                # A process was killed in the middle of this, or later: another run has taken the place meanwhile.
+                if is_named or not _named(folder):
+                    raise FileNotFoundError(f"a part of {folder} is neither there nor where it was built")
+                return _remove(folder, kept)
+            sync_folder(folder)
+            with suppress(FileNotFoundError):
+                os.replace(manifest, folder / MANIFEST)
+            sync_folder(folder)
+            _remove(folder, {name for name in os.listdir(folder) if _OURS.fullmatch(name)} - kept)
+
+    @staticmethod
+    def abandon(step: Step) -> None:
+        """Remove the copies."""
+        for draft in Path(step["folder"]).glob(f".*.{step['run_id']}.draft"):
+            draft.unlink(missing_ok=True)
+
+
+def _is_elsewhere(file: Path, folder: Path) -> bool:
+    """Whether it is on another file system: then no rename gets it there."""
+    return file.stat().st_dev != folder.stat().st_dev
+
+
+def _rows(files: Sequence[Path]) -> list[int]:
+    """How many rows each file has, by its footer."""
+    listed = ", ".join(text(str(file)) for file in files)
+    with duckdb.connect() as connection:
+        query = f"SELECT file_name, num_rows FROM parquet_file_metadata([{listed}])"  # noqa: S608 - quoted
+        found = dict(connection.execute(query).fetchall())
+    return [found[str(file)] for file in files]
+
+
+def _put_in_place(source: Path, target: Path) -> bool:
+    """Whether it is there now."""
+    try:
+        os.replace(source, target)
+    except FileNotFoundError:
+        return target.exists()
+    return True
+
+
+def _named(folder: Path) -> list[str]:
+    """What the folder's manifest names; nothing where there is none."""
+    try:
+        return named_in(folder / MANIFEST)
+    except FileNotFoundError:
+        return []
+
+
+def _remove(folder: Path, names: set[str]) -> None:
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """As long as the block lasts, nobody else publishes here."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

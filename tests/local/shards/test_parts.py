@@ -1,0 +1,201 @@
+"""A folder of parts as a target: one or many, with a manifest that comes last."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+from local.flows import people
+from local.one_run import fetch, job_of
+from local.shards.twice import Here
+from local.wire import Wire
+
+import lume_local
+from lume_local._flow.definition import read_definition
+from lume_local._flow.fields import FlowError
+from lume_local._runs import old_files
+from lume_local._shards import coordinator
+from lume_local._worker.compile import compile_flow
+from lume_local._worker.engine import Run, RunFailed, connect
+from lume_local._worker.targets import kinds, parts
+from lume_local._worker.targets.parts import PartsTarget
+
+COLUMNS: dict[str, Any] = {"id": {"type": "integer", "unique": True}, "name": {}}
+ROWS = "id,name\n" + "".join(f"{n},Ann {n}\n" for n in range(50)) + "7,again\n"
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
+
+
+def run(folder: Path, run_id: str, content: str = ROWS, shards: int = 0, **flow: Any) -> dict[str, Any]:
+    """A run whose mapped rows go to `out`."""
+    work = folder / run_id
+    work.mkdir()
+    source = folder / f"{run_id}.csv"
+    source.write_text(content)
+    engine = {"url": "here", "shard_bytes": 1, "shards": shards} if shards else None
+    with connect() as connection:
+        compiled = compile_flow(connection, read_definition(people(columns=COLUMNS, **flow)))
+        job = job_of(compiled, work, [source], folder / "-", folder / "rejects.csv")
+        mapped = {
+            "kind": "parts",
+            "path": str(folder / "out"),
+            "columns": [["id", "BIGINT"], ["name", "VARCHAR"]],
+        }
+        job = evolve(job, run_id=run_id, mapped=mapped, engine=engine)
+        return (coordinator.Sharded if shards else Run)(connection, job, lambda name, rows: None).execute()
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "out/_manifest.json").read_text())
+    return found
+
+
+def rows(folder: Path) -> list[tuple[Any, ...]]:
+    return [row for part in manifest(folder)["parts"] for row in fetch(f"{folder}/out/{part['file']}")]
+
+
+@pytest.mark.parametrize("shards", [0, 4])
+def test_the_manifest_names_all_parts_and_counts_their_rows(tmp_path: Path, shards: int) -> None:
+    record = run(tmp_path, "a", shards=shards)
+    assert record["target_locations"]["mapped"] == f"{tmp_path}/out/_manifest.json"
+    found = manifest(tmp_path)
+    assert (found["run_id"], found["rows"], len(found["parts"])) == ("a", 50, shards or 1)
+    assert found["columns"] == [{"name": "id", "type": "BIGINT"}, {"name": "name", "type": "VARCHAR"}]
+    assert rows(tmp_path) == [(n, f"Ann {n}") for n in range(50)]
+    for part in found["parts"]:
+        path = tmp_path / "out" / part["file"]
+        assert (part["bytes"], part["rows"]) == (path.stat().st_size, len(fetch(str(path))))
+    assert set(os.listdir(tmp_path / "out")) == {"_manifest.json", *(part["file"] for part in found["parts"])}
+
+
+def test_a_later_run_takes_the_place_and_leaves_other_files_alone(tmp_path: Path) -> None:
+    run(tmp_path, "a", shards=4)
+    (tmp_path / "out/notes.txt").write_text("mine")
+    run(tmp_path, "b", "id,name\n1,Bo\n")
+    assert sorted(os.listdir(tmp_path / "out")) == ["_manifest.json", "notes.txt", "part-00000-b.parquet"]
+    assert rows(tmp_path) == [(1, "Bo")]
+
+
+@pytest.mark.parametrize("shards", [0, 4])
+def test_a_failed_run_leaves_nothing(tmp_path: Path, shards: int) -> None:
+    with pytest.raises(RunFailed, match="max_ratio"):
+        run(tmp_path, "a", shards=shards, rejects={"max_ratio": 0.0})
+    assert not (tmp_path / "out").exists()
+
+
+def prepared(folder: Path, run_id: str, count: int) -> dict[str, Any]:
+    """A step of a run with so many parts, not yet carried out."""
+    built = folder / run_id
+    built.mkdir()
+    with connect() as connection:
+        for n in range(count):
+            connection.execute(f"COPY (SELECT {n} AS n) TO '{built}/{n:06}.parquet'")
+    place = {"kind": "parts", "path": str(folder / "out"), "columns": [["n", "INTEGER"]]}
+    return PartsTarget("mapped", place, run_id).prepare(built, lambda step: None)
+
+
+class Killed(BaseException):
+    pass
+
+
+def killed_at(call: int, do: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function, but the call of that number ends the process."""
+    calls = iter(range(1000))
+
+    def instead(*args: Any) -> Any:
+        if next(calls) == call:
+            raise Killed
+        return do(*args)
+
+    return instead
+
+
+@pytest.mark.parametrize("call", range(5))
+def test_killed_anywhere_it_is_carried_out_by_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    PartsTarget.publish(prepared(tmp_path, "a", 2))
+    step = prepared(tmp_path, "b", 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(parts.os, "replace", killed_at(call, os.replace))
+        patch.setattr(parts, "_remove", killed_at(call - 4, parts._remove))
+        with pytest.raises(Killed):
+            PartsTarget.publish(step)
+        # Before the manifest there are the rows of the run before, all of them.
+        assert manifest(tmp_path)["run_id"] == ("a" if call < 4 else "b")
+        assert {part["file"] for part in manifest(tmp_path)["parts"]} <= set(os.listdir(tmp_path / "out"))
+    PartsTarget.publish(step)
+    PartsTarget.publish(step)
+    assert manifest(tmp_path)["run_id"] == "b"
+    assert rows(tmp_path) == [(0,), (1,), (2,)]
+    assert len(os.listdir(tmp_path / "out")) == 4
+
+
+@pytest.mark.parametrize("call", range(1, 5))
+def test_killed_and_overtaken_it_gives_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    step = prepared(tmp_path, "a", 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(parts.os, "replace", killed_at(call, os.replace))
+        patch.setattr(parts, "_remove", killed_at(call - 4, parts._remove))
+        with pytest.raises(Killed):
+            PartsTarget.publish(step)
+    PartsTarget.publish(prepared(tmp_path, "b", 1))
+    PartsTarget.publish(step)
+    assert manifest(tmp_path)["run_id"] == "b"
+    assert rows(tmp_path) == [(0,)]
+    assert sorted(os.listdir(tmp_path / "out")) == ["_manifest.json", "part-00000-b.parquet"]
+
+
+def test_parts_on_another_file_system_are_copied_first_and_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted: list[dict[str, Any]] = []
+    monkeypatch.setattr(parts, "_is_elsewhere", lambda file, folder: True)
+    built = tmp_path / "a"
+    built.mkdir()
+    with connect() as connection:
+        connection.execute(f"COPY (SELECT 1 AS n) TO '{built}/000000.parquet'")
+    place = {"kind": "parts", "path": str(tmp_path / "out"), "columns": [["n", "INTEGER"]]}
+    target = PartsTarget("mapped", place, "a")
+    step = target.prepare(built, noted.append)
+    assert all(name.startswith(".") for name in os.listdir(tmp_path / "out"))
+    kinds.KINDS[noted[0]["kind"]].abandon(noted[0])
+    assert os.listdir(tmp_path / "out") == []
+    step = target.prepare(built, noted.append)
+    PartsTarget.publish(step)
+    assert sorted(os.listdir(tmp_path / "out")) == ["_manifest.json", "part-00000-a.parquet"]
+
+
+def test_no_parts_in_a_store_and_no_folder_of_rejects() -> None:
+    for target, words in (
+        ({"mapped": "s3://bucket/out/"}, "parts go to a folder of this machine"),
+        ({"rejects": "out/"}, "must end with"),
+    ):
+        with pytest.raises(FlowError, match=words):
+            read_definition(people(target=target))
+
+
+async def test_through_a_server(server: lume_local.Server, wire: Wire, home: Path) -> None:
+    definition = people(columns=COLUMNS, target={"mapped": "out/"}) | {"flow": "parted"}
+    await wire.ask("PUT", "/v1/flows/parted/versions/v1", json=definition)
+    (home / "many.csv").write_text(ROWS)
+    run = await wire.run("parted:v1", "many.csv")
+    assert run["metadata"]["target_locations"]["mapped"] == f"{home}/out/_manifest.json"
+    answer = await wire.ask("GET", f"/v1/runs/{run['id']}/mapped")
+    assert (answer.status, answer.kind) == (422, "not-supported")
+    assert "DuckDB, polars or Spark" in answer.document["detail"]
+
+
+def test_what_is_removed_as_old_is_all_of_it(tmp_path: Path) -> None:
+    record = run(tmp_path, "a", shards=3)
+    (identity,) = (step["identity"] for step in record["steps"] if step["part"] == "mapped")
+    assert old_files._remove(tmp_path / "out/_manifest.json", identity, "a")
+    assert os.listdir(tmp_path / "out") == []
