@@ -101,7 +101,7 @@ class Runner:
         execution = self._active.get(run_id)
         if execution is not None:
             execution.stop(Stop.REQUESTED)
-        elif run.status == RunStatus.CREATED:
+        elif run.status == RunStatus.CREATED and committed(self._paths.folder(run_id)) is None:
             self._claim(run)
             ended = anyio.Event()
             # Not by the request, whose client may go at any moment.

@@ -28,6 +28,7 @@ from lume_local._runs.times import ago_text
 from lume_local._runs.waiters import Hub
 from lume_local._runs.webhook_rules import WebhookRules
 from lume_local._runs.webhook_sender import WebhookSender
+from lume_local._shared.commit import commit
 
 Action = Callable[[], Awaitable[object]]
 NEW = NewRun("f:v1", "a", "/a", None, False, None, "", "http://127.0.0.1/")
@@ -172,6 +173,19 @@ async def test_a_change_is_made_of_the_state_in_which_the_run_is(tmp_path: Path)
     assert (await store.require(run.run_id)).status == "CANCELLED", "an end is the last change"
     assert await store.update(run, "TRANSFORMING") is None
     store.close()
+
+
+async def test_a_run_that_has_committed_is_not_cancelled_though_its_stages_were_lost(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner.Runner, "_next", none)
+    async with serve(home, max_active=1) as wire:
+        run_id = (await wire.submit("people:v1", "people.csv")).document["id"]
+        folder = home / ".lume/state/runs" / run_id
+        folder.mkdir(parents=True)
+        commit(folder, {"status": "SUCCEEDED", "metrics": {}, "target_locations": {}, "steps": []})
+        answer = await wire.ask("POST", f"/v1/runs/{run_id}/cancel")
+        assert (answer.status, answer.document["status"]) == (202, "CREATED")
 
 
 # -- whose client has gone
