@@ -104,28 +104,29 @@ class Scanner:
 
     def _take_run(self) -> None:
         """As many well-formed records with the usual line end as there are in a row."""
-        data, count = self._quick_run() if self._base + self._at >= self._quick_from else (b"", None)
-        if count is None:
+        data, counts = self._quick_run() if self._base + self._at >= self._quick_from else (b"", None)
+        if counts is None:
             data, count = self._careful_run()
+            counts = count, count_lines(data)
+        count, lines = counts
         if self._resent is not None or not is_utf8(data):
             for record in self._each.finditer(data):
                 self._take(record[0].removesuffix(self._line_end), self._line_end)
             return
-        lines = count_lines(data)
         self._note_lines(lines - count)
         self._copy.keep(self._with_plain_ends(data, lines == count))
         self._account.records += count
         self._account.lines += lines
         self._at += len(data)
 
-    def _quick_run(self) -> tuple[bytes, int | None]:
-        """Everything up to the last line end in reach, if all of that is well-formed."""
+    def _quick_run(self) -> tuple[bytes, tuple[int, int] | None]:
+        """Everything up to the last line end in reach, with its records and lines, if all of that is well-formed."""
         end = self._buffer.rfind(self._line_end, self._at, self._end)
         data = self._buffer[self._at : end + len(self._line_end)] if end >= 0 else b""
-        count = self._skeleton.count(data) if data else None
-        if count is None:
+        counts = self._skeleton.count(data) if data else None
+        if counts is None:
             self._quick_from = self._base + self._end  # what is in the way there needs to be found only once
-        return data, count
+        return data, counts
 
     def _careful_run(self) -> tuple[bytes, int]:
         """Record by record, up to the first that isn't well-formed."""

@@ -1,14 +1,24 @@
 """Whether a piece of a CSV file is well-formed, at several times the speed of its grammar. Pure.
 
 Of well-formed records nothing but their structure is left, delimiters and line ends, once quoted fields and all
-other bytes are taken away; and that structure is known. Quoted fields are taken away from left to right, each
-only where it stands between a delimiter or line end and another one. So if no quote is left, none was anywhere
-else, and every one was read as the grammar reads it.
+other bytes are taken away; and that structure is known. There are two ways to take quoted fields away:
+
+- Quotes that stand behind a delimiter or line end become one mark, those before one another mark. If no quote is
+  left, and the marks alternate, each pair is a field as a whole with no quote in it: the grammar reads it so, too.
+- Where that doesn't hold, for there are quotes within fields, say: from left to right, each only where it stands
+  between a delimiter or line end and another one. So if no quote is left, none was anywhere else, and every one was
+  read as the grammar reads it.
 """
 
 import re
+from collections.abc import Iterator
 
 from lume_local._worker.sources.dialect import Dialect
+from lume_local._worker.sources.files import count_lines
+
+_OPEN, _CLOSE = b"\x01", b"\x02"
+_PIECE = 100_000
+"""Bytes of one go: what is made of them then stays in the processor's cache, and in memory that is there already."""
 
 
 class Skeleton:
@@ -21,8 +31,8 @@ class Skeleton:
     """
 
     def __init__(self, dialect: Dialect, columns: int, line_end: bytes) -> None:
-        self._line_end, self._quote = line_end, dialect.quote
-        self._record = dialect.delim * (columns - 1) + line_end
+        self._line_end, self._quote, self._delim = line_end, dialect.quote, dialect.delim
+        self._columns = columns
         structure = set(dialect.delim + dialect.quote + b"\r\n")
         self._others = bytes(byte for byte in range(256) if byte not in structure)
         if dialect.quote:
@@ -32,17 +42,77 @@ class Skeleton:
                 b"%b(?<=[%b\\n]%b)%b(?=%b|%b)"
                 % (quote, delim, quote, dialect.quoted_after_the_first, delim, line_end)
             )
+        marks = set(_OPEN + _CLOSE)
+        self._has_marks = (
+            dialect.quote == dialect.escape and len(dialect.delim) == 1 and not marks & structure
+        )
+        self._unmarked = bytes(byte for byte in range(256) if byte not in marks)
+        self._but_marked = bytes(byte for byte in self._others if byte not in marks)
 
-    def count(self, data: bytes) -> int | None:
-        """How many records this is, if all of it is well-formed; None where that takes a closer look.
+    def count(self, data: bytes) -> tuple[int, int] | None:
+        """How many records and lines this is, if all of it is well-formed; None where that takes a closer look.
 
         `data` begins where a record begins and ends with a line end.
         """
-        bare = self._line_end + data
-        if self._quote and self._quote in data:
-            bare = self._quoted.sub(b"", bare)
-        if self._line_end == b"\r\n" and not bare.count(b"\r\n") == bare.count(b"\r") == bare.count(b"\n"):
+        records = 0
+        for piece in self._pieces(data):
+            count = self._lines(piece)
+            if count is None:
+                return self._whole(data) if self._quote else None
+            records += count
+        return records, records
+
+    def _pieces(self, data: bytes) -> Iterator[bytes]:
+        at = 0
+        while at < len(data):
+            end = data.rfind(self._line_end, at, at + _PIECE)
+            end = len(data) if end < 0 else end + len(self._line_end)
+            yield data[at:end]
+            at = end
+
+    def _lines(self, piece: bytes) -> int | None:
+        """How many records a piece is, if every line of it is one."""
+        if self._quote and self._quote in piece:
+            return self._marked(piece) if self._has_marks else None
+        return self._records(self._line_end + piece, self._line_end)
+
+    def _whole(self, data: bytes) -> tuple[int, int] | None:
+        """The second way."""
+        count = self._records(self._quoted.sub(b"", self._line_end + data), self._line_end)
+        return None if count is None else (count, count_lines(data))
+
+    def _records(self, bare: bytes, line_end: bytes) -> int | None:
+        """How many records there are between line ends, of which the first stands before them all."""
+        if line_end == b"\r\n" and not bare.count(b"\r\n") == bare.count(b"\r") == bare.count(b"\n"):
             return None  # two halves with something between them would become one line end
-        bones = bare.translate(None, self._others)
-        count, rest = divmod(len(bones) - len(self._line_end), len(self._record))
-        return count if not rest and bones == self._line_end + self._record * count else None
+        return self._bones(bare.translate(None, self._others), line_end)
+
+    def _bones(self, bones: bytes, line_end: bytes) -> int | None:
+        record = self._delim * (self._columns - 1) + line_end
+        count, rest = divmod(len(bones) - len(line_end), len(record))
+        return count if not rest and bones == line_end + record * count else None
+
+    def _marked(self, data: bytes) -> int | None:
+        """The first way, for fields without quotes and line ends in them."""
+        quote, delim, end = self._quote, self._delim, b"\n"
+        if _OPEN in data or _CLOSE in data:
+            return None
+        if self._line_end == b"\r\n":
+            single = data.replace(b"\r\n", b"\n")
+            if b"\r" in single or single.count(b"\n") != len(data) - len(single):
+                return None
+            data = single
+        bare = end + data
+        for before in (delim, end):
+            bare = bare.replace(before + quote, before + _OPEN)
+        for behind in (delim, end):
+            bare = bare.replace(quote + behind, _CLOSE + behind)
+        bones = bare.translate(None, self._but_marked)
+        marks = bones.translate(None, self._unmarked)
+        if marks != (_OPEN + _CLOSE) * (len(marks) // 2) or quote in bones:
+            return None
+        for within in (b"", delim, delim * 2):
+            bones = bones.replace(_OPEN + within + _CLOSE, b"")
+        if _OPEN in bones:
+            bones = re.sub(b"%b%b+%b" % (_OPEN, re.escape(delim), _CLOSE), b"", bones)
+        return self._bones(bones, end)

@@ -6,23 +6,41 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lume_local._worker.sources import skeleton
 from lume_local._worker.sources.dialect import Dialect
+from lume_local._worker.sources.files import count_lines
 from lume_local._worker.sources.skeleton import Skeleton
 
 DIALECTS = [Dialect(b",", b'"', b'"'), Dialect(b";", b"'", b"\\"), Dialect(b"\t", b"", b"")]
 
 
-def by_grammar(dialect: Dialect, columns: int, line_end: bytes, data: bytes) -> int | None:
+def by_grammar(dialect: Dialect, columns: int, line_end: bytes, data: bytes) -> tuple[int, int] | None:
     record, at, count = re.compile(dialect.record(columns) + re.escape(line_end)), 0, 0
     while at < len(data):
         match = record.match(data, at)
         if match is None:
             return None
         at, count = match.end(), count + 1
-    return count
+    return count, count_lines(data)
 
 
-PIECES = [b'"', b"'", b",", b";", b"\t", b"\n", b"\r", b"\r\n", b"\\", b"x", b"\xff"]
+PIECES = [
+    b'"',
+    b"'",
+    b",",
+    b";",
+    b"\t",
+    b"\n",
+    b"\r",
+    b"\r\n",
+    b"\\",
+    b"x",
+    b"\xff",
+    b"\x01",
+    b"\x02",
+    b',"',
+    b'",',
+]
 
 
 @settings(max_examples=1500, deadline=None)
@@ -45,16 +63,35 @@ def test_what_it_counts_is_there(
 @pytest.mark.parametrize(
     ("data", "count"),
     [
-        (b"a,b\n", 1),
-        (b'"a,1","b\n2"\nc,"d ""x"""\n,\n', 3),
-        (b'"",""\n', 1),
+        (b"a,b\n", (1, 1)),
+        (b'"a,1","b"\nc,"d, e,f,,g,"\n,\n', (3, 3)),
+        (b'"a,1","b\n2"\nc,"d ""x"""\n,\n', (3, 4)),
+        (b'"",""\n', (1, 1)),
+        (b'"\x01,\x02",""\n', (1, 1)),
+        (b'",",","\n', (1, 1)),
+        (b'"a,",",b"\n', (1, 1)),
         (b"a,b\n\n", None),
         (b'a,b"c"\n', None),
         (b'a,"b"c\n', None),
         (b'a,"b\n', None),
         (b"a,b\r\n", None),
         (b'a,b\r"\n', None),
+        (b'a",b,"c,d\n', None),
+        (b'"a"",b"\n', None),
+        (b"\x01a,b\x02\n", (1, 1)),
     ],
 )
-def test_usual_files_are_counted(data: bytes, count: int | None) -> None:
+def test_usual_files_are_counted(data: bytes, count: tuple[int, int] | None) -> None:
     assert Skeleton(DIALECTS[0], 2, b"\n").count(data) == count
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("record", [b"a,b", b'"a, b","c"', b'a,"b ""c"""', b'"a\nb",c'])
+def test_long_files_are_counted_in_pieces(
+    record: bytes, line_end: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(skeleton, "_PIECE", 50)
+    counter, data = Skeleton(DIALECTS[0], 2, line_end), (record + line_end) * 100
+    assert counter.count(data) == (100, count_lines(data))
+    assert counter.count(data + b"a,b,c" + line_end) is None
+    assert counter.count(data + b"x" * 60 + b",b" + line_end) == (101, count_lines(data) + 1)
