@@ -22,7 +22,7 @@ from lume_local._runs.store import Store
 from lume_local._runs.times import now_text
 from lume_local._runs.worker_pool import Pool
 
-COMPILER = 4
+COMPILER = 5
 """Raise it when the compiled form or its meaning changes: stored forms of another number are made again."""
 
 

@@ -41,31 +41,35 @@ def stored(sql_type: str) -> str:
     return "DECIMAL(38,0)" if sql_type == "HUGEINT" else sql_type
 
 
-def cast(column: Column, given: str, value: str) -> str:
-    """SQL that turns `value`, an expression of SQL type `given`, into the column's type; NULL where it can't."""
+def cast(column: Column, given: str, value: str, made: str) -> tuple[str, str]:
+    """SQL that turns `value`, an expression of SQL type `given`, into the column's type, in two steps.
+
+    The first converts, as DuckDB does. The second is the result, or NULL where that changed the value; to it the
+    first one is the column `made`, so that nothing is converted twice.
+    """
     wanted = column.sql_type
-    made = _cast(wanted, "TIMESTAMPTZ" if given == "TIMESTAMP WITH TIME ZONE" else given, value)
+    first, kept = _cast(wanted, "TIMESTAMPTZ" if given == "TIMESTAMP WITH TIME ZONE" else given, value, made)
     if within := _WITHIN.get(wanted):
-        return _unless(within.format(value=made), made)
-    return made
+        kept = _unless(within.format(value=made), kept)
+    return first, kept
 
 
-def _cast(wanted: str, given: str, value: str) -> str:
+def _cast(wanted: str, given: str, value: str, made: str) -> tuple[str, str]:
     tried = f"TRY_CAST({value} AS {stored(wanted)})"
     if given in ("VARCHAR", "JSON"):
-        return _from_text(wanted, value, tried)
+        return _from_text(wanted, value, tried, made)
     if given == '"NULL"' or wanted == "VARCHAR":
-        return f"CAST({value} AS {stored(wanted)})"
+        return f"CAST({value} AS {stored(wanted)})", made
     if given == stored(wanted):
-        return value
+        return value, made
     if wanted == "TIME" and given.startswith("TIMESTAMP"):
         exact = _comes_back(f"TRY_CAST({value} AS TIMESTAMP)", given, value)
-        return _unless(f"TRY_CAST({value} AS DATE) = {_WITHOUT_DATE} AND {exact}", tried)
+        return tried, _unless(f"TRY_CAST({value} AS DATE) = {_WITHOUT_DATE} AND {exact}", made)
     if wanted in ("BOOLEAN", "DATE", "TIME", "TIMESTAMP", "TIMESTAMPTZ"):
-        return _unless(_comes_back(tried, given, value), tried)
+        return tried, _unless(_comes_back(made, given, value), made)
     if (wanted in INTEGERS and given not in INTEGERS) or wanted.startswith("DECIMAL"):
-        return _unless(_comes_back(tried, _wide(given), value), tried)
-    return tried
+        return tried, _unless(_comes_back(made, _wide(given), value), made)
+    return tried, made
 
 
 def _comes_back(made: str, given: str, value: str) -> str:
@@ -76,16 +80,23 @@ def _wide(given: str) -> str:
     return given if given.startswith("DECIMAL") or given in ("DOUBLE", "FLOAT") else "HUGEINT"
 
 
-def _from_text(wanted: str, value: str, tried: str) -> str:
+def _from_text(wanted: str, value: str, tried: str, made: str) -> tuple[str, str]:
     if wanted == "VARCHAR":
-        return f"CAST({value} AS VARCHAR)"
+        return f"CAST({value} AS VARCHAR)", made
     if wanted == "BOOLEAN":
         word = f"lower(trim({value}))"
-        return f"CASE WHEN {_among(word, _TRUE)} THEN true WHEN {_among(word, _FALSE)} THEN false END"
+        return f"CASE WHEN {_among(word, _TRUE)} THEN true WHEN {_among(word, _FALSE)} THEN false END", made
     if wanted in ("TIME", "TIMESTAMP", "TIMESTAMPTZ"):  # the other types take spaces around the value
         tried = f"TRY_CAST(trim({value}, e' \\t\\n\\r\\f') AS {wanted})"
     shape = _shape(wanted)
-    return tried if shape is None else _unless(f"regexp_full_match({value}, '{shape}')", tried)
+    if shape is None:
+        return tried, made
+    has_shape = f"WHEN regexp_full_match({value}, '{shape}') THEN {made}"
+    if wanted in ("FLOAT", "DOUBLE", "TIMESTAMPTZ"):  # to write these costs more than the pattern
+        return tried, f"CASE {has_shape} END"
+    # Nearly all values are written as DuckDB writes them: then they have the shape, at a third of the pattern's cost.
+    plain = f"replace({value}, 'T', ' ')" if wanted == "TIMESTAMP" else value
+    return tried, f"CASE WHEN {made}::VARCHAR = {plain} THEN {made} {has_shape} END"
 
 
 def _shape(wanted: str) -> str | None:

@@ -138,12 +138,14 @@ def _column(column: Column, expression: Expression, given: str, index: int) -> d
         # A struct tells "it threw" (no struct) from "it is NULL" (a struct with a NULL in it).
         tried = expression.tried(f"{{'v': (\n{expression.sql}\n)}}")
         inner, threw = f"{tried} AS _lume_t{index}", f"_lume_t{index} IS NULL"
+    made, kept = cast(column, given, value, f"_lume_made{index}")
     return {
         "name": column.name,
         "inner": inner,
         "value": value,
         "threw": threw,
-        "cast": cast(column, given, value),
+        "made": made,
+        "kept": kept,
         "ordered": column.sql_type not in ("VARCHAR", "UUID"),
     }
 

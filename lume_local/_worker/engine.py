@@ -30,7 +30,7 @@ from lume_local._worker.sources.read import Intake, read_source
 from lume_local._worker.sources.source import File, SourceError
 from lume_local._worker.statements import Statements, twin_reason
 from lume_local._worker.targets import kinds as targets
-from lume_local._worker.targets.formats import copy_to
+from lume_local._worker.targets.formats import STAGED, copy_to
 from lume_local._worker.targets.target import Target, TargetError
 
 
@@ -152,7 +152,7 @@ class Run:
         check_unknown(self._flow, intake.layout)
         statements = Statements(self._flow, intake.layout)
         self._enter("TRANSFORMING", None)
-        copy_to(self._connection, statements.stage(), self._folder / "stage.parquet")
+        copy_to(self._connection, statements.stage(), self._folder / "stage.parquet", STAGED)
         self._source.check_unchanged()
         return statements, intake
 

@@ -2,7 +2,8 @@
 
 One scan of the source writes every row, with a bit mask of the checks that it breaks, to `stage.parquet`; the
 mapped rows, the rejects and the counts are then read from there. Names that begin with `_lume_` are the
-engine's own: `_lume_s<n>` is the n-th raw column of the source, `_lume_why<n>` the n-th mask of 62 checks.
+engine's own: `_lume_s<n>` is the n-th raw column of the source, `_lume_why<n>` the n-th mask of 62 checks. Where
+only rejects keep their raw columns, `_lume_raw` is the list of these.
 """
 
 # ruff: noqa: S608 - building SQL is what this file is for; every part is compiled, quoted or a constant.
@@ -67,13 +68,20 @@ class Statements:
     def stage(self) -> str:
         """The one scan: target columns, masks, `_lume_reject`, and the raw columns where they are needed."""
         whys = ", ".join(f"_lume_why{n}" for n in range(self.masks))
-        raw = [f"{self._kept(name)} AS {name}" for name in self.layout.raw_names]
-        columns = ", ".join([self.targets, whys, "_lume_reject", *raw])
+        columns = ", ".join([self.targets, whys, "_lume_reject", *self._kept()])
         return f"SELECT {columns} FROM (SELECT *, {self._reject()} AS _lume_reject FROM ({self._masked()}))"
 
-    def _kept(self, name: str) -> str:
+    def _kept(self) -> list[str]:
+        names = self.layout.raw_names
+        if self._keeps_all or not names:
+            return names
+        # As one column: of many that hold hardly anything, each would cost as much as one that is full.
+        return [f"CASE WHEN _lume_reject THEN [{', '.join(names)}] END AS _lume_raw"]
+
+    @property
+    def _keeps_all(self) -> bool:
         # Rows that turn out to be duplicates are rejects too, and that is only known after the scan.
-        return name if self.flow["unique"] else f"CASE WHEN _lume_reject THEN {name} END"
+        return bool(self.flow["unique"])
 
     def _reject(self) -> str:
         bits = [0] * self.masks
@@ -97,13 +105,19 @@ class Statements:
         return f"SELECT *{rules} FROM ({self._typed()})"
 
     def _typed(self) -> str:
-        items = list(self.layout.raw_names)
+        """In steps, for what is written twice in one statement may be worked out twice."""
+        made, kept, bad = [], [], []
         for n, column in enumerate(self.flow["columns"]):
-            items.append(f"{column['cast']} AS {quoted(column['name'])}")
-            lost = f"({column['value']} IS NOT NULL AND {column['cast']} IS NULL)"
-            items.append(f"({column['threw']} OR {lost}) AS _lume_bad{n}")
-            items.append(f"({column['threw']}) AS _lume_threw{n}")
-        return f"SELECT {', '.join(items)} FROM ({self._evaluated()})"
+            name = quoted(column["name"])
+            made.append(f"{column['made']} AS _lume_made{n}")
+            kept.append(f"{column['kept']} AS {name}, ({column['threw']}) AS _lume_threw{n}")
+            bad.append(
+                f"(_lume_threw{n} OR ({column['value']} IS NOT NULL AND {name} IS NULL)) AS _lume_bad{n}"
+            )
+        rows = self._evaluated()
+        for items in (made, kept, bad):
+            rows = f"SELECT *, {', '.join(items)} FROM ({rows})"
+        return rows
 
     def _evaluated(self) -> str:
         items = list(self.layout.raw_names)
@@ -154,11 +168,17 @@ class Statements:
     def rejected(self, staged: str, duplicates: bool) -> str:
         """What comes after FROM to have the rejected rows in the order of the source."""
         if not duplicates:
-            return f"{staged} WHERE _lume_reject"
+            return f"{self._unpacked(staged)} WHERE _lume_reject"
         return (
             f"{staged} AS staged LEFT JOIN _lume_duplicates AS twice ON staged.file_row_number = twice.n "
             "WHERE _lume_reject OR twice.n IS NOT NULL ORDER BY staged.file_row_number"
         )
+
+    def _unpacked(self, staged: str) -> str:
+        if self._keeps_all:
+            return staged
+        raw = "".join(f", _lume_raw[{n + 1}] AS {name}" for n, name in enumerate(self.layout.raw_names))
+        return f"(SELECT *{raw} FROM {staged})"
 
     def raw_labels(self) -> Iterator[tuple[str, str]]:
         """Raw columns under the source's own names; a name that is there twice gets a number."""

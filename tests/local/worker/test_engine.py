@@ -331,8 +331,10 @@ def test_an_expression_reaches_no_file(tmp_path: Path) -> None:
 
 
 def test_a_source_that_is_written_to_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interfere(connection: duckdb.DuckDBPyConnection, query: str, target: Path) -> int:
-        written = copy_to(connection, query, target)
+    def interfere(
+        connection: duckdb.DuckDBPyConnection, query: str, target: Path, options: str | None = None
+    ) -> int:
+        written = copy_to(connection, query, target, options)
         if target.name == "stage.parquet":
             with (tmp_path / "source").open("a") as file:
                 file.write("3\n")

@@ -5,8 +5,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from local.one_run import execute, one_column
+
+from lume_local._worker import casts
 
 
 def kept(values: list[Any]) -> list[str]:
@@ -148,3 +151,40 @@ def test_a_rejected_duplicate_holds_no_value(tmp_path: Path) -> None:
     twice = "repeats the value of an earlier row"
     assert result.reasons == [f"a: {twice}", f"c: {twice}", f"c: {twice}", f"b: {twice}"]
     assert result.metrics["reject_reasons"] == {f"a: {twice}": 1, f"b: {twice}": 1, f"c: {twice}": 2}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "values"),
+    [
+        ("TINYINT", ["-128", "127", "0"]),
+        ("DECIMAL(38,0)", ["-" + "9" * 38, "7"]),
+        ("DECIMAL(2,2)", ["-0.99", "0", "0.5"]),
+        ("DECIMAL(18,3)", ["-123456789012345.678", "0.001"]),
+        ("DATE", ["0001-01-01", "9999-12-31", "2024-02-29"]),
+        ("TIME", ["00:00:00", "23:59:59.999999", "10:00:00.5"]),
+        ("TIMESTAMP", ["0001-01-01 00:00:00", "9999-12-31 23:59:59.999999", "2024-01-05 10:00:00.5"]),
+    ],
+)
+def test_a_value_as_duckdb_writes_it_has_the_shape_of_its_type(wanted: str, values: list[str]) -> None:
+    """So no pattern is tried for it."""
+    shape = casts._shape(wanted)
+    with duckdb.connect() as connection:
+        for value in values:
+            query = f"SELECT regexp_full_match(CAST(CAST('{value}' AS {wanted}) AS VARCHAR), '{shape}')"
+            assert connection.execute(query).fetchall() == [(True,)], value
+
+
+@pytest.mark.parametrize(
+    ("sql_type", "type_", "generous"),
+    [
+        ("BIGINT", "integer", ["12.7", "1e3", "1_000", "0x1F", "0b1", "1.", ""]),
+        ("DECIMAL(12,2)", "number", ["1e2", "1_0.00", "1.005", "1.2.3", "inf"]),
+    ],
+)
+def test_spellings_that_only_duckdb_takes(
+    tmp_path: Path, sql_type: str, type_: str, generous: list[str]
+) -> None:
+    values = [*generous, " 12", "+12", "012", "12"]
+    found = kept(one_column(tmp_path, values, type=type_, sql_type=sql_type))
+    plain = "12.00" if type_ == "number" else "12"
+    assert found == ["None" if value == "" else "reject" for value in generous] + [plain] * 4
