@@ -43,7 +43,7 @@ def read_csv(reading: Reading) -> Layout:
         reading.malformed,
         copy,
         reading.pause,
-        Resent(names, dialect) if RAW in map(str.lower, names) else None,
+        Resent(names, dialect, of_a_sheet="of_a_sheet" in flow) if RAW in map(str.lower, names) else None,
     )
     scanner.scan()
     copy.close()

@@ -34,7 +34,7 @@ FORMATS: dict[str, Callable[[Reading], Layout]] = {
 """Readers by format: each counts what it reads in the reading's account and raises `SourceError`."""
 
 
-_OURS = re.compile(rb'(\xef\xbb\xbf)?"?_lume_row"?[,;\t]')
+_OURS = re.compile(rb'(?:\xef\xbb\xbf)?"?_lume_row"?([,;\t])')
 """The beginning of rejects in CSV, as we or as a spreadsheet has written them."""
 _KINDS = {
     "csv": "CSV files",
@@ -69,9 +69,7 @@ def read_source(
     ]
     layouts = []
     for file, reading in zip(files, readings, strict=True):
-        _refuse_rejects(reading, file.format)
-        _refuse_binary(reading, file.format)
-        layouts.append(FORMATS[file.format](_in_utf8(reading)))
+        layouts.append(_layout(reading, file.format))
         reading.malformed.close()
     malformed = AllMalformed([(one.shown, one.malformed) for one in readings], folder / "malformed.csv")
     if len(files) == 1:
@@ -80,13 +78,28 @@ def read_source(
     return Intake(one_after_the_other(layouts, [file.shown for file in files]), account, malformed)
 
 
-def _refuse_rejects(reading: Reading, format: str) -> None:
-    """Rejects in CSV are no file of another format: what is to be done with them. Raises `SourceError`."""
-    if format == "csv" or format not in _KINDS:
-        return
-    with reading.path.open("rb") as file:
-        if _OURS.match(file.read(20)) is None:
-            return
+def _layout(reading: Reading, format: str) -> Layout:
+    if format != "csv" and format in _KINDS and (delim := _delim_of_rejects(reading.path)):
+        return read_csv(_in_utf8(_as_rejects(reading, format, delim)))
+    _refuse_binary(reading, format)
+    return FORMATS[format](_in_utf8(reading))
+
+
+def _delim_of_rejects(path: Path) -> str:
+    """The delimiter of rejects in CSV; empty for other files."""
+    with path.open("rb") as file:
+        match = _OURS.match(file.read(20))
+    return match[1].decode() if match else ""
+
+
+def _as_rejects(reading: Reading, format: str, delim: str) -> Reading:
+    """Rejects in CSV whose source was of another format. Raises `SourceError` where they are no such rows any more.
+
+    Cells of a sheet are texts to a flow, and so they are here; what an object of JSON was, its text doesn't tell.
+    """
+    if format == "excel":
+        dialect = {"delim": delim, "quote": '"', "escape": ""}
+        return evolve(reading, flow=reading.flow | {"format": "csv", "csv": dialect, "of_a_sheet": True})
     raise SourceError(
         f"{reading.shown} is a CSV file of rejects, but {reading.flow['ref']} reads {_KINDS[format]}: put the mended "
         "rows into one, under the names of the columns that don't begin with _lume_, and submit that"

@@ -8,6 +8,7 @@ from lume_local._worker.sources.dialect import Dialect
 RAW = f"{RESERVED}raw"
 """The column of a rejects file that holds the text of a malformed line."""
 
+_OF_A_SHEET = "is a row of a sheet as text: fill in its columns and clear _lume_raw"
 _FILLED_IN = " (clear _lume_raw to use the columns that are filled in)"
 
 
@@ -17,9 +18,11 @@ class Resent:
     Args:
         names: of the columns; `RAW` is among them.
         dialect: of the file.
+        of_a_sheet: whether such a text is none that could be read as a line.
     """
 
-    def __init__(self, names: list[str], dialect: Dialect) -> None:
+    def __init__(self, names: list[str], dialect: Dialect, *, of_a_sheet: bool = False) -> None:
+        self._of_a_sheet = of_a_sheet
         lower = [name.lower() for name in names]
         self._dialect, self._width, self._raw_at = dialect, len(names), lower.index(RAW)
         self._others = [n for n, name in enumerate(lower) if not name.startswith(RESERVED)]
@@ -40,6 +43,8 @@ class Resent:
         raw = self._dialect.value(fields[self._raw_at])
         if not raw:
             return "", record
+        if self._of_a_sheet:
+            return _OF_A_SHEET, raw
         if self._row.match(raw) is None:
             why = self._dialect.why_malformed(raw, len(self._others))
             filled_in = any(self._dialect.value(fields[n]) for n in self._others)

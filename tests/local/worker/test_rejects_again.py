@@ -161,15 +161,12 @@ def test_json_lines_without_members(tmp_path: Path) -> None:
         ("ndjson", "NDJSON files"),
         ("json", "JSON files"),
         ("parquet", "Parquet files"),
-        ("excel", "Excel workbooks (.xlsx)"),
     ],
 )
 def test_rejects_in_csv_of_another_format_are_refused(tmp_path: Path, format: str, kind: str) -> None:
-    """Their source was no CSV file: what a cell or an object was can't be told from its text."""
+    """Their source was no CSV file: what an object was can't be told from its text."""
     source = {"format": format}
-    made = {"ndjson": json_rows, "json": json_rows, "parquet": parquet_rows, "excel": excel_rows}[format](
-        tmp_path
-    )
+    made = {"ndjson": json_rows, "json": json_rows, "parquet": parquet_rows}[format](tmp_path)
     columns = {"id": {"type": "integer"}, "name": {}}
     first = execute(tmp_path / "a", made, source=source, columns=columns)
     assert first.mapped == [(1, "A")]
@@ -190,9 +187,34 @@ def parquet_rows(folder: Path) -> bytes:
     return path.read_bytes()
 
 
-def excel_rows(folder: Path) -> bytes:
+@pytest.mark.parametrize("delim", [",", ";", "\t"])
+def test_rejects_of_a_workbook(tmp_path: Path, delim: str) -> None:
+    """As they were written, or as a spreadsheet has saved them."""
+    changes: dict[str, Any] = {
+        "columns": {"id": {"type": "integer"}, "name": {}},
+        "source": {"format": "excel"},
+    }
+    made = excel_rows(tmp_path, [1, "A"], ["x", 'B, "b"'], ["y", "#N/A"], [4, "C", "beyond"], ["z", None])
+    first = execute(tmp_path / "a", made, **changes)
+    assert (first.mapped, first.metrics["rows_rejected"]) == ([(1, "A")], 4)
+    again = execute(tmp_path / "b", first.rejects_file + b",,,9,E,\n", **changes)
+    assert again.mapped == [(9, "E")]
+    assert [row["name"] for row in again.rejects] == ['B, "b"', "", "", ""]
+    assert set(again.metrics["reject_reasons"].items()) == {
+        ("id: is not a valid integer", 2),
+        ("malformed line: is a row of a sheet as text: fill in its columns and clear _lume_raw", 2),
+    }
+    assert again.raws == first.raws
+    rows = list(csv.reader(io.StringIO(again.rejects_file.decode(), newline="")))
+    for row in rows[1:]:
+        row[3:] = ["7", "M", ""]
+    mended = b"\xef\xbb\xbf" + written(rows, {"delim": delim})
+    assert execute(tmp_path / "c", mended, **changes).mapped == [(7, "M")] * 4
+
+
+def excel_rows(folder: Path, *rows: list[Any]) -> bytes:
     book = package("openpyxl").Workbook()
-    for row in (["id", "name"], [1, "A"], ["x", "B"]):
+    for row in (["id", "name"], *rows):
         book.active.append(row)
     book.save(folder / "made.xlsx")
     return (folder / "made.xlsx").read_bytes()
