@@ -1,7 +1,10 @@
 """What holds for all tests."""
 
+import os
 import signal
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 # A job in the background of a script has SIGINT ignored, and its children with it: tests of Ctrl-C would then wait
@@ -13,3 +16,32 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Derandomized: the same examples in every run, so that a failure is never a matter of luck.
 settings.register_profile("lume", deadline=None, derandomize=True)
 settings.load_profile("lume")
+
+LONG = (
+    *("test_airflow.py", "end_to_end/test_backfill.py", "contract_tools/test_schemathesis.py"),
+    *("contract_tools/test_mutants.py", "faults/test_gateway.py", "local/runs/test_limits.py"),
+    *("test_docs.py", "faults/test_haproxy.py", "cli/test_server_watch.py", "faults/test_ctrl_c.py"),
+)
+"""Files that take longest begin first: a file stays on one core, and at the end it would keep the others waiting."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--thorough", action="store_true", help="run the tests that are marked thorough, too")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One more for every two cores: some tests wait, for a disk, a program or a time limit."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + cores // 2
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    order = {here / name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path, len(LONG)))
+    if config.getoption("--thorough"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("thorough")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("thorough")]

@@ -7,8 +7,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
+from urllib.parse import unquote, urlsplit
 
 _NAME = "lume-client"
 
@@ -35,7 +34,7 @@ def _requirement(extra: str) -> str:
     url = str(origin.get("url") or "")
     if url.startswith("file:"):
         editable = "-e " if origin.get("dir_info", {}).get("editable") else ""
-        return editable + shlex.quote(f"{url2pathname(urlsplit(url).path)}[{extra}]")
+        return editable + shlex.quote(f"{unquote(urlsplit(url).path)}[{extra}]")
     if url:
         scheme = f"{vcs}+" if (vcs := origin.get("vcs_info", {}).get("vcs")) else ""
         return shlex.quote(f"{_NAME}[{extra}] @ {scheme}{url}")

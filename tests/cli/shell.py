@@ -1,5 +1,6 @@
 """Running `lume` as a real process: in pipes, or in a terminal of a given size."""
 
+import atexit
 import fcntl
 import os
 import pty
@@ -12,11 +13,13 @@ import sys
 import termios
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from attrs import frozen
+from cli.fork_server import ForkServer
 
 ROOT = Path(__file__).resolve().parents[2]
 TIED = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
@@ -95,6 +98,13 @@ class Started:
                 self._open.discard(number)
 
 
+@cache
+def _fork_server() -> ForkServer:
+    server = ForkServer(*TIED)
+    atexit.register(server.close)
+    return server
+
+
 class Shell:
     """Starts `lume` in a folder with an environment, and ends what a test leaves behind."""
 
@@ -132,15 +142,9 @@ class Shell:
 
     def lume(self, *args: str, stdin: str = "", **variables: str) -> Done:
         """Run `lume ...` to its end."""
-        done = subprocess.run(
-            [*LUME, *args],
-            cwd=self.folder,
-            env=self.variables | variables,
-            input=stdin.encode(),
-            capture_output=True,
-            timeout=DEADLINE,
-        )
-        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+        env = self.variables | variables
+        code, out, err = _fork_server().run(args, self.folder, env, stdin.encode(), DEADLINE)
+        return Done(code, out.decode(), err.decode())
 
     def screen(self, *args: str, width: int = 80, height: int = 24, **variables: str) -> Done:
         """Run `lume ...` to its end in a terminal; `out` is everything that was drawn."""

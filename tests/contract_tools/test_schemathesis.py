@@ -9,10 +9,13 @@ from lume_local._http import requests
 
 
 @pytest.mark.timeout(240)
-def test_the_server_is_as_the_document_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("examples", ["5", pytest.param("25", marks=pytest.mark.thorough)])
+def test_the_server_is_as_the_document_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examples: str
+) -> None:
     monkeypatch.setattr(requests, "_LONGEST_WAIT", 1)  # schemathesis is not patient
     with served(tmp_path) as url:
-        report = schemathesis(url, tmp_path, "--max-examples", "25")
+        report = schemathesis(url, tmp_path, "--max-examples", examples)
     print(report.text[-1000:])
     assert report.code == 0, report.text
     assert report.cases >= 800

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-REQUESTS, KILLS = 300, 50
+A_KILL = 6
+"""So many requests of a backfill for each time that it is killed."""
 
 WORKER = """
 import asyncio, json, sys
@@ -106,8 +107,12 @@ async def start(url: str, journal: Path, requests: int) -> asyncio.subprocess.Pr
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.parametrize("most", [10, pytest.param(50, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("capabilities", ["idempotency", ""])
-async def test_killed_at_random_moments_and_started_again(tmp_path: Path, capabilities: str) -> None:
+async def test_killed_at_random_moments_and_started_again(
+    tmp_path: Path, capabilities: str, most: int
+) -> None:
+    requests = most * A_KILL
     rng = random.Random(20260101)
     server = Server(capabilities)
     runner = web.AppRunner(server.app)
@@ -118,8 +123,8 @@ async def test_killed_at_random_moments_and_started_again(tmp_path: Path, capabi
     journal = tmp_path / "state.db"
     kills = 0
     try:
-        while kills < KILLS:
-            worker = await start(url, journal, REQUESTS)
+        while kills < most:
+            worker = await start(url, journal, requests)
             # A moment is a number of requests and a few microseconds: it needs no luck, and hits every step.
             reached = asyncio.ensure_future(server.until(server.requests + rng.randrange(1, 25)))
             ended = asyncio.ensure_future(worker.wait())
@@ -132,20 +137,20 @@ async def test_killed_at_random_moments_and_started_again(tmp_path: Path, capabi
             worker.send_signal(signal.SIGKILL)
             await ended
             kills += 1
-        worker = await start(url, journal, REQUESTS)
+        worker = await start(url, journal, requests)
         out, _ = await worker.communicate()
     finally:
         await runner.cleanup()
     assert worker.returncode == 0
-    assert kills == KILLS
+    assert kills == most
     summary = json.loads(out)
-    assert summary["outcomes"] == REQUESTS
+    assert summary["outcomes"] == requests
     assert len({run["source_path"] for run in server.runs.values()}) == len(server.runs)
     unknown = summary["statuses"].get("SubmissionUnknownError", 0)
-    assert summary["statuses"].get("SUCCEEDED", 0) + unknown == REQUESTS
+    assert summary["statuses"].get("SUCCEEDED", 0) + unknown == requests
     if server.replays:
-        assert len(server.runs) == REQUESTS
+        assert len(server.runs) == requests
         assert unknown == 0
     else:  # without keys, a request that died before it arrived can't be told from one that is still on its way
-        assert len(server.runs) == REQUESTS - unknown
-        assert unknown <= KILLS
+        assert len(server.runs) == requests - unknown
+        assert unknown <= most

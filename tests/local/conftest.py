@@ -49,7 +49,10 @@ def home(tmp_path: Path, state: Path) -> Path:
 
 @pytest.fixture
 async def server(home: Path) -> AsyncIterator[lume_local.Server]:
-    async with lume_local.serve(flows=home / "flows", data=home / ".lume", roots=[home]) as server:
+    # One worker: nearly no test needs a second one, whose start would cost more than all the rest of the test.
+    async with lume_local.serve(
+        flows=home / "flows", data=home / ".lume", roots=[home], max_active=1
+    ) as server:
         yield server
 
 

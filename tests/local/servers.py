@@ -28,6 +28,7 @@ asyncio.run(main(sys.argv[1], json.loads(sys.argv[2])))
 @asynccontextmanager
 async def process(home: Path, **options: Any) -> AsyncIterator[tuple[asyncio.subprocess.Process, Wire]]:
     """A server in a process of its own, and a client for it. Killed at the end, if it is still there."""
+    options = {"max_active": 1} | options
     server = await asyncio.create_subprocess_exec(
         sys.executable, "-c", SCRIPT, str(home), json.dumps(options), stdout=asyncio.subprocess.PIPE
     )
@@ -45,7 +46,8 @@ async def process(home: Path, **options: Any) -> AsyncIterator[tuple[asyncio.sub
 
 @asynccontextmanager
 async def serve(home: Path, **options: Any) -> AsyncIterator[Wire]:
-    """A server in this process, and a client for it."""
+    """A server in this process, and a client for it. One worker unless told otherwise: each takes time to start."""
+    options = {"max_active": 1} | options
     async with lume_local.serve(home / "flows", home / ".lume", [home], **options) as server:
         wire = Wire(server.base_url, server.api_key)
         async with wire.session:

@@ -109,11 +109,12 @@ async def test_a_worker_whose_server_is_gone_before_it_begins_ends() -> None:
         assert await late.wait() == 1
 
 
-async def test_servers_killed_at_any_time_leave_whole_outputs_or_none(home: Path) -> None:
+@pytest.mark.parametrize("attempts", [2, pytest.param(5, marks=pytest.mark.thorough)])
+async def test_servers_killed_at_any_time_leave_whole_outputs_or_none(home: Path, attempts: int) -> None:
     rows = 60_000
     (home / "big.csv").write_text("id,Email,Age\n" + "".join(f"{n},a{n}@b.org,5\n" for n in range(rows)))
     dice = random.Random(7)
-    for attempt in range(5):
+    for attempt in range(attempts):
         async with process(home) as (server, wire):
             answer = await wire.submit("people:v1", "big.csv", force_rerun=True)
             run_id = answer.document["id"]
