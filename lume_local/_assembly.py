@@ -2,7 +2,7 @@
 
 import errno
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 
 from anyio.abc import TaskGroup
@@ -20,6 +20,7 @@ from lume_local._http.sessions import Sessions
 from lume_local._http.uploads import Uploads
 from lume_local._http.watch import Watch
 from lume_local._runs.dry_run import DryRuns
+from lume_local._runs.engine_process import EngineFailed, EngineProcess
 from lume_local._runs.flow_registry import Flows
 from lume_local._runs.health import Health
 from lume_local._runs.late import Late
@@ -42,59 +43,95 @@ from lume_local._runs.webhook_sender import WebhookSender
 from lume_local._runs.worker import WorkerDied
 from lume_local._runs.worker_pool import Pool
 from lume_local._settings import Settings
+from lume_local._shards.engine_url import is_cluster
+from lume_local._shards.executors import kind_of
 from lume_local._shared.lock import Locked, held, holder
+from lume_local._shared.protocol import Json
 
 STATE_FILE = "runs.sqlite"
+MAX_ACTIVE = 2
+"""Runs at a time, where nobody says how many and there is no cluster."""
 
 
 @asynccontextmanager
 async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner, Console]]:
     """A running server as long as the block lasts: its URL, runs and console. Raises `ConfigurationError`."""
+    with _opened_store(settings.places) as store:
+        health = Health(settings.places.data)
+        async with (
+            _engine(settings, health) as (engine, max_active),
+            _running(settings, store, health, engine, settings.max_active or max_active) as server,
+        ):
+            yield server
+
+
+@asynccontextmanager
+async def _engine(settings: Settings, health: Health) -> AsyncIterator[tuple[Json | None, int]]:
+    """What runs are told of the engine, and how many of them are worked on at a time."""
+    url = settings.engine
+    if url is None or not is_cluster(url):
+        yield settings.shards, MAX_ACTIVE
+        return
+    process = EngineProcess(url, settings.places.state, health)
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(process.running())
+        except EngineFailed as error:
+            raise ConfigurationError(str(error)) from None
+        except OSError as error:
+            raise ConfigurationError(f"the engine can't be used: {error}") from None
+        told = {"url": process.url, "kind": kind_of(url), "shard_bytes": settings.shard_bytes}
+        yield told, process.slots
+
+
+@asynccontextmanager
+async def _running(
+    settings: Settings, store: Store, health: Health, engine: Json | None, max_active: int
+) -> AsyncIterator[tuple[str, Runner, Console]]:
     places = settings.places
-    with _opened_store(places) as store:
-        uploads = _opened_uploads(places, settings)
-        hub, health = Hub(), Health(places.data)
-        pool = Pool(settings.max_active, health)
-        sender = WebhookSender(store.deliveries, settings.webhooks, health, settings.lineage)
-        flows = await Flows.stored(store, pool, settings.flows, dev=settings.dev)
-        metrics = Metrics.of()
-        watch = Watch(metrics)
-        recorder = Recorder(store, hub, health, sender.wake, watch.run_ended, settings.lineage)
-        paths = RunPaths(places, flows, store.headers, settings.shards)
-        late = Late(recorder, paths, pool, health)
-        runner = Runner(store, recorder, paths, pool, late, health, settings.max_active, settings.run_timeout)
-        reader = RowReader(health)
-        dry_runs = DryRuns(paths, pool, reader, settings.run_timeout)
-        api = Api(store, flows, runner, hub, places, uploads, settings.webhooks, health, dry_runs)
-        keys = Keys(settings.api_key, settings.keys)
-        console = Console(Sessions(store.store_id), keys, (settings.host, *settings.console_hosts))
-        front = Front(
-            api,
-            FlowsApi(store, flows),
-            RowsApi(store, flows, reader),
-            Reports(store, places),
-            console,
-            watch,
-            keys,
-            settings.keep,
-        )
-        listener = Listener(front, hub)
-        if metrics is not None:
-            _add_gauges(metrics, store, runner, pool, health)
-        async with task_group() as upkeep, pool.running(), reader.running():
-            await _load_flows(settings, flows, pool)
-            upkeep.start_soon(back_up_hourly, places.state / STATE_FILE, health)
-            upkeep.start_soon(forget_what_is_old, store, settings.keep, health)
-            upkeep.start_soon(late.carry_out)
-            upkeep.start_soon(Leftovers(paths.begun, pool, health).undo_all)
-            _remove_old_files(upkeep, OldFiles(store, places), settings, health)
-            async with (
-                sender.running(),
-                runner.running(),
-                _listening(listener, settings.host, settings.port) as base_url,
-            ):
-                yield base_url, runner, console
-            upkeep.cancel_scope.cancel()
+    uploads = _opened_uploads(places, settings)
+    hub = Hub()
+    pool = Pool(max_active, health)
+    sender = WebhookSender(store.deliveries, settings.webhooks, health, settings.lineage)
+    flows = await Flows.stored(store, pool, settings.flows, dev=settings.dev)
+    metrics = Metrics.of()
+    watch = Watch(metrics)
+    recorder = Recorder(store, hub, health, sender.wake, watch.run_ended, settings.lineage)
+    paths = RunPaths(places, flows, store.headers, engine)
+    late = Late(recorder, paths, pool, health)
+    runner = Runner(store, recorder, paths, pool, late, health, max_active, settings.run_timeout)
+    reader = RowReader(health)
+    dry_runs = DryRuns(paths, pool, reader, settings.run_timeout)
+    api = Api(store, flows, runner, hub, places, uploads, settings.webhooks, health, dry_runs)
+    keys = Keys(settings.api_key, settings.keys)
+    console = Console(Sessions(store.store_id), keys, (settings.host, *settings.console_hosts))
+    front = Front(
+        api,
+        FlowsApi(store, flows),
+        RowsApi(store, flows, reader),
+        Reports(store, places),
+        console,
+        watch,
+        keys,
+        settings.keep,
+    )
+    listener = Listener(front, hub)
+    if metrics is not None:
+        _add_gauges(metrics, store, runner, pool, health)
+    async with task_group() as upkeep, pool.running(), reader.running():
+        await _load_flows(settings, flows, pool)
+        upkeep.start_soon(back_up_hourly, places.state / STATE_FILE, health)
+        upkeep.start_soon(forget_what_is_old, store, settings.keep, health)
+        upkeep.start_soon(late.carry_out)
+        upkeep.start_soon(Leftovers(paths.begun, pool, health).undo_all)
+        _remove_old_files(upkeep, OldFiles(store, places), settings, health)
+        async with (
+            sender.running(),
+            runner.running(),
+            _listening(listener, settings.host, settings.port) as base_url,
+        ):
+            yield base_url, runner, console
+        upkeep.cancel_scope.cancel()
 
 
 def _remove_old_files(upkeep: TaskGroup, files: OldFiles, settings: Settings, health: Health) -> None:

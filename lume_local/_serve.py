@@ -100,7 +100,7 @@ async def serve(
     host: str = "127.0.0.1",
     port: int = 0,
     api_key: str | None = None,
-    max_active: int = 2,
+    max_active: int | None = None,
     *,
     max_upload_bytes: int = MOST_UPLOADED,
     webhook_secret: str | bytes | Sequence[str | bytes] | None = None,
@@ -130,7 +130,8 @@ async def serve(
         host: the address to listen on.
         port: the port to listen on; 0 takes a free one.
         api_key: the key that requests must carry; made up where none is given.
-        max_active: how many runs are worked on at a time; the others wait.
+        max_active: how many runs are worked on at a time; the others wait. By default 2, or as many as the cluster of
+            `engine` has slots.
         max_upload_bytes: of one upload, by default 10 GiB. They lie in `data`/uploads.
         webhook_secret: what deliveries are signed with, for `lume_async.webhooks`; two while it is rotated, of which
             the first signs `X-Lume-Signature-256`. Without one, requests that name a `webhook_url` are refused. The
@@ -158,8 +159,10 @@ async def serve(
         lineage_key: the key for that address, sent as `Authorization: Bearer`.
         lineage_namespace: what the jobs of this server belong to there.
         engine: what spreads a run over shards of its source: `pool` for the cores of this machine, `pool://4` for so
-            many processes; by default each run is one worker's. What a run gives is the same.
-        shard_bytes: about how large a shard is. A source that is not larger is one worker's.
+            many processes, or a cluster: `dask://host:8786`, `spark://host:7077`, `sc://host:15002` (Spark Connect),
+            `ray://host:10001`; by default each run is one worker's. What a run gives is the same.
+        shard_bytes: about how large a shard is. A source that is not larger is one worker's, or one task of the
+            cluster.
 
     Raises:
         ConfigurationError: a setting makes no sense, a flow file has a mistake, the data folder is in use, the
@@ -202,7 +205,7 @@ def serve_in_thread(
     host: str = "127.0.0.1",
     port: int = 0,
     api_key: str | None = None,
-    max_active: int = 2,
+    max_active: int | None = None,
     *,
     max_upload_bytes: int = MOST_UPLOADED,
     webhook_secret: str | bytes | Sequence[str | bytes] | None = None,

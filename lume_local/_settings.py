@@ -39,7 +39,7 @@ class Settings:
     host: str
     port: int
     api_key: str = field(repr=False)
-    max_active: int
+    max_active: int | None
     max_upload_bytes: int
     webhooks: WebhookRules
     keep: float | None
@@ -54,7 +54,7 @@ class Settings:
     """Seconds; None for ever."""
     console_hosts: tuple[str, ...]
     lineage: Lineage | None
-    engine: str | None
+    engine: str | None = field(repr=False)  # a token may be in it
     shard_bytes: int
 
     @property
@@ -71,7 +71,7 @@ class Settings:
         host: str,
         port: int,
         api_key: str | None,
-        max_active: int,
+        max_active: int | None,
         max_upload_bytes: int,
         webhook_secret: str | bytes | Iterable[str | bytes] | None,
         webhook_hosts: Iterable[str],
@@ -90,7 +90,7 @@ class Settings:
         shard_bytes: int,
     ) -> "Settings":
         """The settings, as `serve` describes them. Raises `ConfigurationError`."""
-        if max_active < 1:
+        if max_active is not None and max_active < 1:
             raise ConfigurationError(f"max_active must be at least 1, not {max_active}")
         if max_upload_bytes < 0:
             raise ConfigurationError(f"max_upload_bytes must be at least 0, not {max_upload_bytes}")

@@ -52,9 +52,7 @@ _bounds = stack(
     click.option(
         "--max-active",
         type=click.IntRange(min=1),
-        default=2,
-        show_default=True,
-        help="Maximum number of concurrently executing runs.",
+        help="Maximum number of concurrently executing runs; default: 2, or the slots of the cluster of --engine.",
     ),
     click.option(
         "--max-upload",
@@ -93,6 +91,25 @@ _bounds = stack(
         type=Keep(above_zero=True),
         metavar="TIME",
         help="Time limit of a run, which is FAILED after it: 90m, 12h … or forever; default: 1d.",
+    ),
+)
+_engine = stack(
+    click.option(
+        "--engine",
+        metavar="URL",
+        help="Spread runs over shards: pool (the cores of this machine), pool://4, or a cluster: dask://host:8786, "
+        "spark://host:7077, sc://host:15002, ray://host:10001.",
+    ),
+    click.option(
+        "--engine-env",
+        metavar="VARIABLE",
+        help="Environment variable with the URL for --engine, where a token is in it.",
+    ),
+    click.option(
+        "--shard-bytes",
+        type=Size(),
+        metavar="SIZE",
+        help="Approximate size of a shard; default: 256M. A smaller source is one task.",
     ),
 )
 _webhooks = stack(
@@ -140,10 +157,18 @@ _console = click.option(
 )
 
 
+_LEFT_TO_THE_SERVER = (
+    *("max_active", "max_upload_bytes", "uploads_quota", "shard_bytes"),
+    *("keys", "lineage_url"),
+)
+"""Options that are arguments of `lume_local.serve` as they are, where they are given."""
+
+
 @click.command("serve")
 @_places
 @_address
 @_bounds
+@_engine
 @_webhooks
 @_console
 @_lineage
@@ -186,14 +211,12 @@ def _of_serve(
     flows: str | None,
     no_flows: bool,
     roots: tuple[str, ...],
-    max_upload_bytes: int | None,
-    uploads_quota: int | None,
     webhook_variables: tuple[str, ...],
     webhook_hosts: tuple[str, ...],
     console_hosts: tuple[str, ...],
-    keys: str | None,
-    lineage_url: str | None,
     lineage_key_env: str | None,
+    engine: str | None,
+    engine_env: str | None,
     **others: Any,
 ) -> dict[str, Any]:
     """The arguments of `lume_local.serve`; options not given are left to its defaults."""
@@ -203,12 +226,14 @@ def _of_serve(
         raise click.UsageError(
             "--webhook-host needs --webhook-secret-env: without a secret no webhook is sent"
         )
+    if engine is not None and engine_env is not None:
+        raise click.UsageError("--engine and --engine-env are mutually exclusive")
+    if engine_env is not None:
+        engine = _of_variable("--engine-env", engine_env)
+    given = {name: others.pop(name) for name in _LEFT_TO_THE_SERVER} | {"engine": engine}
     times = {name: others.pop(name) for name in ("keep", "keep_uploads", "keep_output", "run_timeout")}
     wanted = {**others, "flows": None if no_flows else flows or "flows", "roots": roots or None}
-    if max_upload_bytes is not None:
-        wanted["max_upload_bytes"] = max_upload_bytes
-    if uploads_quota is not None:
-        wanted["uploads_quota"] = uploads_quota
+    wanted |= {name: value for name, value in given.items() if value is not None}
     for name, time in times.items():
         if time is not None:
             wanted[name] = None if time == float("inf") else time
@@ -216,12 +241,8 @@ def _of_serve(
         wanted["webhook_secret"] = [
             os.fsencode(_of_variable("--webhook-secret-env", name)) for name in webhook_variables
         ]
-    if lineage_url is not None:
-        wanted["lineage_url"] = lineage_url
     if lineage_key_env is not None:
         wanted["lineage_key"] = _of_variable("--lineage-key-env", lineage_key_env)
-    if keys is not None:
-        wanted["keys"] = keys
     if webhook_hosts:
         wanted["webhook_hosts"] = webhook_hosts
     if console_hosts:

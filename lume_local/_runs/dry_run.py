@@ -48,7 +48,7 @@ class DryRuns:
         run = _new(flow.ref, source_path, run_metadata)
         async with self._turn, self._folder(run):
             try:
-                job = evolve(await self._paths.job(run), dry_run=True)
+                job = evolve(await self._paths.job(run), dry_run=True, engine=None)
                 run, built = await self._executed(run, job)
                 return DryRun(run, await self._rows(run, flow, built, limit))
             except PathRefused as error:

@@ -1,7 +1,4 @@
-"""What the executors on clusters share: what a worker is sent, what it answers, and what is said where that fails.
-
-A worker checks before each task that it has the versions of the server: it may have come later than the others.
-"""
+"""What the executors on clusters share: what a worker is sent, what it answers, and what is said where that fails."""
 
 import importlib
 import os
@@ -9,10 +6,9 @@ import re
 import socket
 import time
 from collections.abc import Callable
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import urlsplit
 
+from lume_local._shards.engine_url import shown
 from lume_local._shards.executor import ExecutorLost, Function, Json
 
 PATIENCE = 30.0
@@ -24,13 +20,6 @@ _CAUSE = re.compile(r"^: [\w.$]+(?:Exception|Error): (.*)", re.MULTILINE)
 """Java's error in one of Py4J, whose first line only says that there was one."""
 _MISSING = re.compile(r"No module named '([\w.]+)'")
 _AT = re.compile(r"\(TID \d+\) \((\S+ executor \S+)\)|\bip=([\d.]+)")
-_PACKAGES = ("lume-client", "duckdb")
-
-
-def shown(url: str) -> str:
-    """The URL of an engine for messages: a token, a user or a password in it is left out."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def address(url: str, port: int) -> tuple[str, int]:
@@ -58,30 +47,12 @@ def _first_line(error: BaseException) -> str:
 
 def job_of(function: Function, argument: Json) -> Json:
     """What a worker is sent: names and JSON only, so that it uses its own code."""
-    name = f"{function.__module__}:{function.__qualname__}"
-    return {"function": name, "argument": argument, "versions": _versions()}
-
-
-@cache
-def _versions() -> dict[str, str]:
-    return {name: _version(name) for name in _PACKAGES}
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "none"
+    return {"function": f"{function.__module__}:{function.__qualname__}", "argument": argument}
 
 
 def call(job: Json) -> Json:
     """On a worker: the task's `result`, or the `error` that kept it from being done."""
     worker = job.get("worker") or f"{socket.gethostname()} (process {os.getpid()})"
-    if (found := _versions()) != job["versions"]:
-        return {
-            "error": f"the worker {worker} has {_listed(found)}, the server has {_listed(job['versions'])}: "
-            "install the same there"
-        }
     try:
         module, _, name = job["function"].partition(":")
         return {"result": getattr(importlib.import_module(module), name)(job["argument"])}
@@ -105,7 +76,7 @@ def failed(url: str, error: Exception) -> ExecutorLost:
     worker = at[1] or at[2] if (at := _AT.search(text)) else "that had the task"
     return ExecutorLost(
         f"the engine {shown(url)}: the worker {worker} has no {module[1]}: install lume-client[local] "
-        f"{_version('lume-client')} on every worker"
+        "there, in the version that this server has"
     )
 
 
@@ -143,7 +114,3 @@ class Presence:
         elif self._looked > self._served + PATIENCE:
             raise lost(self._url, f"{why} for {PATIENCE:g} s")
         return found
-
-
-def _listed(versions: dict[str, str]) -> str:
-    return ", ".join(f"{name} {number}" for name, number in versions.items())

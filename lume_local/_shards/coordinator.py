@@ -21,6 +21,7 @@ from lume_local._shards.shards import Cut, Taken, account_of, layout_of_all, lay
 from lume_local._shards.taking_in import TakingIn
 from lume_local._shards.tasks import Tasks
 from lume_local._shards.twins import later_rows, shared_rows
+from lume_local._shards.whole import built_by
 from lume_local._shared.commit import sync_folder
 from lume_local._worker.account import check_written
 from lume_local._worker.duplicates import note_duplicates, note_repeating
@@ -47,6 +48,7 @@ class Sharded(Run):
 
     _tasks: Tasks | None = None
     _parts: Parts
+    _plans: list[Plan]
     _shards: dict[str, Any]
     _duplicates: str | None = None
     """The file with the duplicates, if there are any."""
@@ -59,10 +61,37 @@ class Sharded(Run):
         except ExecutorLost as error:
             raise RunBroke(f"{error}. Nothing was written: submit the run again") from None
 
-    def _take_in(self) -> tuple[Statements, Intake]:
+    def _execute(self) -> dict[str, Any]:
+        self._begin()
         engine = self._job.engine
         assert engine is not None
-        plans = planned(self._source.each(), self._flow, engine, self._folder)
+        self._plans = planned(self._source.each(), self._flow, engine, self._folder)
+        if "kind" in engine and self._is_small(engine) and not self._job.dry_run:
+            return self._as_task(engine)
+        return self._conclude(*self._take_in())
+
+    def _is_small(self, engine: dict[str, Any]) -> bool:
+        """Whether all files together are one shard; a query is no file."""
+        size = sum(plan.single.bytes for plan in self._plans)
+        return (
+            bool(self._plans)
+            and not any(plan.pieces for plan in self._plans)
+            and size <= engine["shard_bytes"]
+        )
+
+    def _as_task(self, engine: dict[str, Any]) -> dict[str, Any]:
+        """On a cluster such a run is one task, so that the cluster is what bounds how many there are at a time."""
+        self._enter("TRANSFORMING", None)
+        with executor_of(engine["url"]) as executor:
+            (result,) = Tasks(executor, self._pause).do("whole", [{"job": plain_job(self._job)}])
+        metrics, built = built_by(result)
+        self._enter("SYNCING_TARGET", metrics["rows_read"])
+        metrics["shards"] = _described(engine, 1, self._plans)
+        return self._publish(metrics, lambda part, _: Path(built[part]))
+
+    def _take_in(self) -> tuple[Statements, Intake]:
+        engine, plans = self._job.engine, self._plans
+        assert engine is not None
         if len(plans) < 2 and not any(plan.pieces for plan in plans):
             self._shards = _described(engine, 1, plans)
             return super()._take_in()
@@ -211,7 +240,7 @@ def _described(engine: dict[str, Any], count: int, plans: list[Plan]) -> dict[st
     whole = {plan.single.shown: plan.why for plan in plans if plan.why}
     if not plans:
         whole = {"the query": "one worker reads it"}
-    kind = engine["url"].partition("://")[0]  # the rest may hold a secret
+    kind = engine.get("kind") or engine["url"].partition("://")[0]  # the rest may hold a secret
     return {"engine": kind, "count": count, "whole": dict(list(whole.items())[:_MOST_NAMED])}
 
 

@@ -51,6 +51,10 @@ class Dask:
         self.slots = self._presence.slots()
 
         def submit(argument: Json) -> Future:
+            if (
+                self._client.status != "running"
+            ):  # it would keep the task until it has found its scheduler again
+                raise lost(self._url, "is gone: its scheduler was lost")
             return self._client.submit(call_apart, job_of(function, argument), pure=False)
 
         def take(future: Future) -> Json:

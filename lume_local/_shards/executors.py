@@ -14,6 +14,7 @@ _KINDS = {
     "spark-local": ("spark", "Spark", "pyspark"),
     "sc": ("spark", "Spark", "pyspark"),
     "ray": ("ray", "Ray", "ray"),
+    "broker": ("brokered", "Brokered", None),
 }
 """Scheme -> the file beside this one, its class, the module that it needs (of the extra with the file's name)."""
 
@@ -34,6 +35,11 @@ def check_engine(url: str) -> None:
     name, _, module = _KINDS[scheme]
     if module is not None:
         require(module, name, f"the engine {scheme}")
+
+
+def kind_of(url: str) -> str:
+    """Its kind: `pool`, `dask`, `spark`, `ray`."""
+    return _KINDS[url.partition("://")[0]][0]
 
 
 def executor_of(url: str) -> Executor:

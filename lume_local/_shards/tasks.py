@@ -22,6 +22,7 @@ from lume_local._shards.measure import measure
 from lume_local._shards.split import look
 from lume_local._shards.stage import stage
 from lume_local._shards.twins import find_twins
+from lume_local._shards.whole import whole
 from lume_local._worker.sources.source import SourceError
 
 _FUNCTIONS: dict[str, Function] = {
@@ -31,6 +32,7 @@ _FUNCTIONS: dict[str, Function] = {
     "find_twins": find_twins,
     "measure": measure,
     "build": build,
+    "whole": whole,
 }
 _WINGS = ("_flow", "_shared", "_shards", "_worker")
 
@@ -100,10 +102,10 @@ def _value(result: Json) -> Json:
         case "os":
             raise OSError(*result["arguments"])
         case _:
-            raise ExecutorLost(_other_versions(result))
+            raise ExecutorLost(other_versions(result))
 
 
-def _other_versions(result: Json) -> str:
+def other_versions(result: Json) -> str:
     """Which worker has what."""
     mine, has = versions(), result["has"]
     if has["duckdb"] != mine["duckdb"]:

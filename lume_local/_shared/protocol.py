@@ -34,7 +34,9 @@ class Execute:
 
     `seeds` has the file of each seed of the flow: `{"countries": {"path": …, "looked_up": …}}`; `header` the columns
     that the flow's sources had the last time, where a change of them is to be reported; `engine` where the run is
-    spread over shards: `{"url": "pool://4", "shard_bytes": 268435456}`, and `shards` where their number is given.
+    spread over shards: `{"url": "pool://4", "shard_bytes": 268435456}`, `shards` where their number is given, and
+    the
+    `kind` of a cluster.
     """
 
     run_id: str

@@ -136,10 +136,14 @@ class Run:
             raise RunBroke(f"a file can't be used: {explain(error)}") from error
 
     def _execute(self) -> dict[str, Any]:
+        self._begin()
+        return self._conclude(*self._take_in())
+
+    def _begin(self) -> None:
+        """See what is wrong before anything is read."""
         self._enter("SYNCING_SOURCE", None)
         self._source.check()
         self._check_targets()
-        return self._conclude(*self._take_in())
 
     def _take_in(self) -> tuple[Statements, Intake]:
         """Read the source and stage its rows."""
@@ -259,7 +263,15 @@ class Run:
             metrics["warnings"][one["reason"]] = 1
 
     def _commit(self, statements: Statements, metrics: dict[str, Any], rejects: Rejects) -> dict[str, Any]:
-        """Build the targets here, commit, then carry that out: the rejects first, the mapped rows last."""
+        """Build the targets here, and publish them."""
+
+        def build(part: str, target: Target) -> Path:
+            return self._build(part, target, statements, metrics, rejects)
+
+        return self._publish(metrics, build)
+
+    def _publish(self, metrics: dict[str, Any], build: Callable[[str, Target], Path]) -> dict[str, Any]:
+        """Commit what `build` gives, then carry that out: the rejects first, the mapped rows last."""
         record: dict[str, Any] = {
             "status": _status(metrics),
             "metrics": metrics,
@@ -269,7 +281,7 @@ class Run:
         try:
             for part, target in self._targets.items():
                 if part == "mapped" or metrics["rows_rejected"]:
-                    built = self._build(part, target, statements, metrics, rejects)
+                    built = build(part, target)
                     record["steps"].append(target.prepare(built, partial(begin, self._folder)))
                     record["target_locations"][part] = target.location
             commit(self._folder, record)

@@ -49,7 +49,7 @@ def invoke(*words: str) -> Result:
 
 def test_what_is_not_said_is_left_to_the_server(asked: list[dict[str, Any]]) -> None:
     invoke()
-    common = {"data": ".lume", "host": "127.0.0.1", "port": 0, "max_active": 2, "dev": False}
+    common = {"data": ".lume", "host": "127.0.0.1", "port": 0, "dev": False}
     common |= {"lineage_namespace": "lume"}
     assert asked == [{**common, "flows": "flows", "roots": None}]
 
@@ -60,6 +60,12 @@ def test_what_is_not_said_is_left_to_the_server(asked: list[dict[str, Any]]) -> 
         (["--no-flows"], {"flows": None}),
         (["--flows", "f"], {"flows": "f"}),
         (["--dev"], {"dev": True}),
+        (["--max-active", "3"], {"max_active": 3}),
+        (["--engine", "pool://4"], {"engine": "pool://4"}),
+        (
+            ["--engine-env", "SECRET", "--shard-bytes", "64M"],
+            {"engine": "whisper", "shard_bytes": 64 * 1024**2},
+        ),
         (["--max-upload", "100M"], {"max_upload_bytes": 100 * 1024**2}),
         (["--max-upload", "0"], {"max_upload_bytes": 0}),
         (["--keep", "90d"], {"keep": 90 * 86400.0}),
@@ -101,7 +107,7 @@ def test_every_setting_has_an_option(asked: list[dict[str, Any]]) -> None:
     words += (
         " --console-host h --run-timeout 1d --keys k --uploads-quota 1 --keep-uploads 1d --keep-output 1d"
     )
-    words += " --lineage-url http://l --lineage-key-env SECRET"
+    words += " --lineage-url http://l --lineage-key-env SECRET --max-active 1 --engine pool --shard-bytes 1M"
     invoke(*words.split())
     wanted = set(Settings.of.__func__.__annotations__) - {"return"}  # type: ignore[attr-defined]
     assert set(asked[0]) == wanted

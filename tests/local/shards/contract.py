@@ -9,7 +9,6 @@ import pytest
 from local import processes
 from local.shards import tasks
 
-from lume_local._shards import cluster
 from lume_local._shards.executor import Executor, ExecutorLost
 
 
@@ -58,15 +57,6 @@ def says_what_raised(executor: Executor) -> None:
         ExecutorLost, match=r"the worker \S+ .*can't do its task: RuntimeError: no such thing"
     ):
         list(executor.map(tasks.fail, [{}], nothing))
-
-
-def names_a_worker_of_another_version(executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "_versions", lambda: {"lume-client": "0.0.1", "duckdb": "0.9"})
-    words = (
-        r"the worker \S+ .*has lume-client .*, the server has lume-client 0.0.1, duckdb 0.9: install the same"
-    )
-    with pytest.raises(ExecutorLost, match=words):
-        list(executor.map(tasks.double, [{"value": 1}], nothing))
 
 
 def killing(mark: Path, pid_of: Callable[[int], int]) -> Callable[[], None]:

@@ -27,13 +27,12 @@ def executor(cluster: dask_cluster.Cluster) -> Iterator[Dask]:
         yield executor
 
 
-def test_it_does_what_executors_do(executor: Dask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_does_what_executors_do(executor: Dask, tmp_path: Path) -> None:
     contract.keeps_the_order(executor)
     contract.begins_a_killed_task_again(executor, tmp_path)
     contract.gives_up_a_task_that_is_killed_every_time(executor, tmp_path)
     contract.stops_its_tasks(executor, tmp_path)
     contract.says_what_raised(executor)
-    contract.names_a_worker_of_another_version(executor, monkeypatch)
 
 
 def test_a_killed_worker_and_a_killed_scheduler(tmp_path: Path) -> None:
