@@ -134,7 +134,7 @@ async def test_sources_that_are_no_files(wire: Wire, home: Path, kind: str) -> N
 
 
 async def test_an_allocation_that_would_take_the_machine(wire: Wire, home: Path) -> None:
-    flow = people(version="v2", columns={"a": {"sql": "lpad(id, 2000000000, 'x')"}})
+    flow = people(version="v2", columns={"a": {"sql": "repeat(id, 3000000000)"}})
     assert (await wire.ask("PUT", "/v1/flows/people/versions/v2", json=flow)).status == 201
     run = await wire.run("people:v2", "people.csv")
     assert run["status"] == "FAILED"
