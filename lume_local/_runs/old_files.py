@@ -11,6 +11,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from anyio.to_thread import run_sync
+
 from lume_local._runs.paths import PathRefused, Roots
 from lume_local._runs.source_key import InUse
 from lume_local._runs.store import Store
@@ -81,7 +83,8 @@ class OldFiles:
             seed for flow in await self._store.flows() for seed in flow.definition.get("seeds", {}).values()
         )
         places = (self._seed(seed["path"]) for seed in seeds)
-        return InUse([*await self._store.active_sources(), *filter(None, places)])
+        keys = [*await self._store.active_sources(), *filter(None, places)]
+        return await run_sync(InUse, keys)  # of a hundred thousand runs it takes a while
 
     def _seed(self, path: str) -> str | None:
         try:

@@ -90,6 +90,44 @@ def test_files_of_patterns_and_links_are_in_use(home: Path) -> None:
     assert [used.has(str(path)) for path in wanted.files(roots)] == [True, True]
 
 
+@pytest.mark.parametrize("many", [0, 120])
+def test_real_paths_of_many(tmp_path: Path, many: int) -> None:
+    """As `os.path.realpath` has them, whether a folder is read or its files are asked for."""
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "a/b/x.csv").write_text("")
+    (tmp_path / "link").symlink_to("a")
+    (tmp_path / "a/b/l.csv").symlink_to("../../link/b/x.csv")
+    (tmp_path / "a/loop").symlink_to("loop")
+    names = ["link/b/l.csv", "link/b/x.csv", "a/b/none.csv", "none/at/all", "a/loop/x", "link"]
+    names += [f"link/b/{n}.csv" for n in range(many)]
+    used = InUse(f"{tmp_path}/{name}" for name in [*names, "link/b/[1]*.csv"])
+    for name in names:
+        assert used.has(os.path.realpath(tmp_path / name)), name
+    assert used.has(f"{tmp_path}/a/b/1.csv")
+    assert not used.has(f"{tmp_path}/a/x.json")
+    assert not used.has("/")
+
+
+def test_a_hundred_thousand_runs_are_looked_up_at_once(tmp_path: Path) -> None:
+    """By counting what is asked of the system, not by a clock."""
+    asked = 0
+    islink = os.path.islink
+
+    def counted(path: str) -> bool:
+        nonlocal asked
+        asked += 1
+        return islink(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os.path, "islink", counted)
+        used = InUse(f"{tmp_path}/{n}.csv" for n in range(100_000))
+    assert asked < 50
+    many = InUse(f"{tmp_path}/{n}/*.csv" for n in range(1000))
+    assert many.has(f"{tmp_path}/7/x.csv")
+    assert len(many._compiled) == 1, "of all patterns, those of one folder"
+    assert used.has(f"{tmp_path}/99999.csv")
+
+
 async def test_old_outputs_go_and_their_runs_stay(home: Path) -> None:
     (home / "mixed.csv").write_text(PEOPLE_CSV + "x,y,z\n")
     async with serve(home) as wire:
