@@ -107,6 +107,7 @@ def test_a_crowd_before_a_limited_server(how: str, burst: float, retry_after: st
     assert peak <= 1.5
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("how", ["one wait each", "wait_all"])
 def test_a_limit_is_found_beside_a_bad_backend(how: str) -> None:
     server = LimitedServer(0, burst=100.0, retry_after=None, lasts=30.0, bad=0.2)
@@ -117,6 +118,7 @@ def test_a_limit_is_found_beside_a_bad_backend(how: str) -> None:
     assert server.over_limit / server.arrived < 0.05
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("how", ["one wait each", "wait_all"])
 @pytest.mark.parametrize(("bad", "factor"), [(0.05, 1.2), (0.1, 1.3), (0.2, 1.5), (0.4, 2.0)])
 @pytest.mark.parametrize("runs", [50, pytest.param(1_000, marks=pytest.mark.thorough)])
