@@ -133,6 +133,7 @@ class Sharded(Run):
             for n, one in enumerate(taken)
         ]
         results = list(self._tasks.do("stage", arguments))
+        _remove_read(cuts, taken, self._folder)
         self._seeds = _same_seeds([result["seeds"] for result in results])
         self._parts = Parts(results)
         self._staged = self._parts.all
@@ -233,6 +234,15 @@ class Sharded(Run):
     def _measure(self, statements: Statements, intake: Intake) -> tuple[dict[str, Any], bool]:
         metrics, duplicates = super()._measure(statements, intake)
         return metrics | {"shards": self._shards}, duplicates
+
+
+def _remove_read(cuts: list[Cut], taken: list[Taken], folder: Path) -> None:
+    """What the shards were read from, now that all are staged: it is as large as the source. Malformed lines stay."""
+    copies = [Path(look.path) for cut in cuts for look in cut.looks]
+    read = [path for one in taken for path in Path(one.result["folder"]).iterdir()]
+    for path in [*copies, *read]:
+        if path.is_relative_to(folder) and path.is_file() and not path.name.startswith("malformed"):
+            path.unlink()
 
 
 def _described(engine: dict[str, Any], count: int, plans: list[Plan]) -> dict[str, Any]:

@@ -11,10 +11,9 @@ from attrs import asdict, evolve
 
 from lume_local._shards.database import job_of
 from lume_local._shards.folders import made_below
-from lume_local._shards.split import Quotes
+from lume_local._shards.tail import ends_within_a_record
 from lume_local._worker.engine import confine, connect
 from lume_local._worker.sources.files import BLOCK
-from lume_local._worker.sources.intake import Malformed
 from lume_local._worker.sources.kinds import source_of
 from lume_local._worker.sources.read import read_source
 from lume_local._worker.sources.source import File, SourceError
@@ -44,7 +43,7 @@ def take_in(argument: dict[str, Any]) -> dict[str, Any]:
         "lines": intake.account.lines,
         "records": intake.account.records,
         "malformed": malformed.plain(),
-        "is_cut_wrong": _is_cut_wrong(malformed, job.flow),
+        "is_cut_wrong": job.flow["format"] == "csv" and ends_within_a_record(file.path, malformed, job.flow),
     }
 
 
@@ -76,15 +75,3 @@ def _bytes(segment: dict[str, Any], shown: str) -> Iterator[bytes]:
                 raise SourceError(f"{shown} was changed while it was read: submit the run again")
             left -= len(block)
             yield block
-
-
-def _is_cut_wrong(malformed: Malformed, flow: dict[str, Any]) -> bool:
-    """Whether the shard may end within quotes.
-
-    It does if its last record begins within it and ends in the next one. Then the first line of that record was
-    refused, and ends within quotes: there is an odd number of them in it.
-    """
-    if flow["format"] != "csv" or not malformed.total:
-        return False
-    quotes = Quotes(flow["csv"])
-    return any(quotes.are_odd(raw) for _, _, raw in malformed.rows())

@@ -4,8 +4,8 @@ Whether a byte is within quotes depends on all quotes before it. Pieces of a fil
 own: how many quotes each has, and where its first cut is for both cases, that it begins outside of quotes and within.
 What the case is then follows from the counts, piece after piece.
 
-A quote that is never closed makes this wrong from there on. That is seen afterwards, for certain, when the shard that
-has it is read (see `intake`).
+After a stray quote that is wrong. Where no cut is found then, the other case is taken to be true from there on;
+whether a shard really ends behind a record is seen afterwards, for certain, when it is read (see `tail`).
 """
 
 import re
@@ -114,6 +114,8 @@ def ranges(looks: Sequence[Look], start: int, end: int) -> list[tuple[int, int]]
     """From where to where each shard goes. The first look's piece begins at `start`, outside of quotes."""
     bounds, within = [start], 0
     for n, one in enumerate(looks):
+        if one.cuts[within] is None and one.cuts[1 - within] is not None:
+            within = 1 - within
         cut = one.cuts[within]
         if n and cut is not None and bounds[-1] < cut < end:
             bounds.append(cut)

@@ -12,7 +12,7 @@ from lume_local._shards.split import Look, look
 from lume_local._shards.tasks import Tasks
 from lume_local._worker.sources.source import SourceError
 
-_OPEN = "from byte {start:,} on it is one shard: a quote there is not closed where it should be"
+_OPEN = "from byte {start:,} on it is not cut for a while: a quote there is not closed where it should be"
 _REFUSED = "a shard of it can't be read"
 
 
@@ -55,12 +55,15 @@ class TakingIn:
         """Every shard of every file, in their order, and the files as they were cut in the end."""
         shards = [shard for n, cut in enumerate(cuts) for shard in cut.shards(n)]
         done: dict[Shard, Taken] = {}
+        moved = set[tuple[int, int]]()
         while len(done) < len(shards):
             todo = [shard for shard in shards if shard not in done]
             wrong, why = self._first_wrong(cuts, todo, done)
             if wrong is not None:
-                cuts[wrong.file] = cut = _noted(cuts[wrong.file], why)
-                shards = _without_cuts(shards, wrong, cut.plan.single.bytes)
+                cuts[wrong.file] = _noted(cuts[wrong.file], why)
+                begin = wrong.file, wrong.span[0] if wrong.span else 0
+                shards = _without_cuts(shards, wrong, begin in moved)
+                moved.add(begin)
         return cuts, [done[shard] for shard in shards]
 
     def _first_wrong(
@@ -88,17 +91,21 @@ def _noted(cut: Cut, why: str) -> Cut:
     return evolve(cut, plan=evolve(cut.plan, why=why))
 
 
-def _without_cuts(shards: list[Shard], wrong: Shard, end: int) -> list[Shard]:
-    """The shards with one for the rest of the file from a wrong one on; for all of it where that has no span."""
+def _without_cuts(shards: list[Shard], wrong: Shard, is_again: bool) -> list[Shard]:
+    """The shards with one for a wrong one and the next; for all that follows in its file if that was wrong before.
+
+    A file that can't be read in shards is one.
+    """
+    own = [shard for shard in shards if shard.file == wrong.file]
     if wrong.span is None:
-        rest, kept = Shard(wrong.file), 0
+        joined, kept = Shard(wrong.file), []
+        after = list[Shard]()
     else:
-        start = wrong.span[0]
-        rest, kept = evolve(wrong, last=True, span=(start, end)), start
-    found = []
-    for shard in shards:
-        if shard.file != wrong.file or (shard.span is not None and shard.span[0] < kept):
-            found.append(shard)
-        elif rest is not None and rest not in found:
-            found.append(rest)
-    return found
+        at = own.index(wrong)
+        last = len(own) - 1 if is_again else at + 1
+        end = own[last].span
+        assert end is not None
+        joined = evolve(wrong, last=own[last].last, span=(wrong.span[0], end[1]))
+        kept, after = own[:at], own[last + 1 :]
+    before = [shard for shard in shards if shard.file < wrong.file]
+    return [*before, *kept, joined, *after, *(shard for shard in shards if shard.file > wrong.file)]

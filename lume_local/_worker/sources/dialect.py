@@ -49,6 +49,25 @@ class Dialect:
         return re.escape(self.quote) + self.quoted_after_the_first
 
     @cached_property
+    def unclosed(self) -> bytes:
+        """The pattern of a record whose last field has a quote that nothing closes up to the end of the text."""
+        quote, escape, delim = re.escape(self.quote), re.escape(self.escape), re.escape(self.delim)
+        field = b"(?:%b|%b)" % (self._quoted, self._plain)
+        if quote == escape:
+            open_field = b"%b[^%b]*+(?:%b%b[^%b]*+)*+" % (quote, quote, quote, quote, quote)
+        else:
+            open_field = b"%b(?:[^%b%b]|%b[%b%b])*+%b?+" % (
+                quote,
+                quote,
+                escape,
+                escape,
+                quote,
+                escape,
+                escape,
+            )
+        return b"(?:%b%b)*+%b\\Z" % (field, delim, open_field)
+
+    @cached_property
     def field(self) -> bytes:
         """The pattern of one field, the more usual form first; the context decides where it is empty."""
         return b"(?:%b|%b)" % (self._plain, self._quoted) if self.quote else self._plain

@@ -21,14 +21,16 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_csv(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     case = csv_case(rng, rng.randrange(5, 40))
-    compared(tmp_path, [("a.csv", case.content)], ENGINE, **case.flow)
+    case.flow["source"]["max_line_bytes"] = rng.choice((25, 60, 10**6))
+    engine = ENGINE | {"shards": rng.choice((3, 8))}
+    compared(tmp_path, [("a.csv", case.content)], engine, **case.flow)
 
 
 @pytest.mark.parametrize("seed", range(30))
 def test_ndjson(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     case = ndjson_case(rng, rng.randrange(5, 40))
-    compared(tmp_path, [("a.ndjson", case.content)], ENGINE, mapped=".ndjson", rejects=".ndjson", **case.flow)
+    compared(tmp_path, [("a.ndjson", case.content)], ENGINE, mapped_as=".ndjson", rejects_as=".ndjson", **case.flow)
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -36,7 +38,7 @@ def test_several_files(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     case = rng.choice((csv_case, ndjson_case))(rng, rng.randrange(5, 40))
     files = [(f"{n}", content) for n, content in enumerate(_in_files(rng, case))]
-    sharded = compared(tmp_path, files, ENGINE, mapped=".ndjson", **case.flow)
+    sharded = compared(tmp_path, files, ENGINE, mapped_as=".ndjson", **case.flow)
     assert sharded.error or sharded.shards["count"] >= len(files)
 
 

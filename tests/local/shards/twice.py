@@ -56,19 +56,20 @@ def run(
     folder: Path,
     files: Sequence[tuple[str, bytes]],
     engine: dict[str, Any] | None,
-    mapped: str = ".csv",
-    rejects: str = ".csv",
+    mapped_as: str = ".csv",
+    rejects_as: str = ".csv",
     compiled: dict[str, Any] | None = None,
     **flow: Any,
 ) -> Outcome:
     """Run a flow over files; the targets' bytes are what they are compared by."""
     compiled = compiled or _compiled(flow)
+    folder.mkdir(exist_ok=True)
     work = folder / ("sharded" if engine else "one")
     (work / "run").mkdir(parents=True)
     paths = [folder / name for name, _ in files]
     for path, (_, content) in zip(paths, files, strict=True):
         path.write_bytes(content)
-    targets = work / f"mapped{mapped}", work / f"rejects{rejects}"
+    targets = work / f"mapped{mapped_as}", work / f"rejects{rejects_as}"
     with connect() as connection:
         job = evolve(job_of(compiled, work / "run", paths, *targets), engine=engine)
         for file in job.source["files"]:
@@ -96,13 +97,13 @@ def compared(
     folder: Path,
     files: Sequence[tuple[str, bytes]],
     engine: dict[str, Any],
-    mapped: str = ".csv",
-    rejects: str = ".csv",
+    mapped_as: str = ".csv",
+    rejects_as: str = ".csv",
     **flow: Any,
 ) -> Outcome:
     """Run it both ways, and see that nothing differs; what the sharded run gave."""
     compiled = _compiled(flow)
-    one = run(folder, files, None, mapped, rejects, compiled)
-    sharded = run(folder, files, engine, mapped, rejects, compiled)
+    one = run(folder, files, None, mapped_as, rejects_as, compiled)
+    sharded = run(folder, files, engine, mapped_as, rejects_as, compiled)
     assert sharded.without_shards == one
     return sharded

@@ -1,0 +1,212 @@
+"""Runs over shards in this process: what is split and what isn't, and how they fail."""
+
+import gzip
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local.shards.twice import Here, compared, run
+
+from lume_local._shards import coordinator, tasks
+from lume_local._shards.executor import ExecutorLost, Function, Json, Pause
+
+COLUMNS: dict[str, Any] = {"id": {"type": "integer", "required": True, "unique": True}, "name": {}}
+THREE = {"url": "here", "shard_bytes": 1, "shards": 3}
+LINES = "".join(f"{n},Ann {n}\n" for n in range(60))
+CSV = f"id,name\n{LINES}".encode()
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
+
+
+def why(outcome: Any) -> str:
+    (words,) = outcome.shards["whole"].values()
+    return str(words)
+
+
+@pytest.mark.parametrize(
+    ("content", "count"),
+    [
+        # Parities that are right again after the second quote: the line with both is a reject, and that is all.
+        (CSV.replace(b"Ann 30\n", b'5" x 6"\n'), 3),
+        (CSV.replace(b"Ann 30\n", b'"Ann\n\n30"\n'), 3),
+        (CSV.replace(b"Ann 30\n", b'"Ann ""30"""\n'), 3),
+        (CSV.replace(b"\n", b"\r\n"), 3),
+        (CSV.replace(b"\n3", b"\r3"), 3),
+    ],
+)
+def test_it_is_split(tmp_path: Path, content: bytes, count: int) -> None:
+    outcome = compared(tmp_path, [("a.csv", content)], THREE, columns=COLUMNS)
+    assert (outcome.shards["count"], outcome.shards["whole"]) == (count, {})
+
+
+@pytest.mark.parametrize("at", [0, 10, 30, 59])
+@pytest.mark.parametrize("bad", ['"', '"Ann', 'An"n', '"An"n'])
+def test_after_a_stray_quote_the_rest_is_one_shard_if_it_has_to_be(tmp_path: Path, at: int, bad: str) -> None:
+    content = CSV.replace(f"Ann {at}\n".encode(), f"{bad}\n".encode())
+    outcome = compared(tmp_path, [("a.csv", content)], THREE, columns=COLUMNS)
+    assert 1 <= outcome.shards["count"] <= 3
+
+
+def test_before_a_stray_quote_shards_are_kept(tmp_path: Path) -> None:
+    content = CSV.replace(b"Ann 30\n", b'"Ann\n')
+    outcome = compared(tmp_path, [("a.csv", content)], {**THREE, "shards": 8}, columns=COLUMNS)
+    assert 3 <= outcome.shards["count"] <= 5
+    assert why(outcome).startswith("from byte ")
+
+
+def test_far_from_the_end_of_a_shard_a_stray_quote_matters_to_no_other(tmp_path: Path) -> None:
+    rows = [f"{n},Ann {n}" for n in range(800)]
+    rows[50] = '50,"Ann'
+    rows[450] = 'x"y'
+    rows[500] = '500,"Ann\nand\nBo"'
+    source = {"max_line_bytes": 200}
+    content = ("id,name\n" + "\n".join(rows)).encode()
+    outcome = compared(tmp_path, [("a.csv", content)], THREE, columns=COLUMNS, source=source)
+    assert (outcome.shards["count"], outcome.shards["whole"]) == (3, {})
+    assert outcome.metrics["rows_rejected"] == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "flow", "words"),
+    [
+        ("a.csv.gz", gzip.compress(CSV), {}, "it is compressed (gzip)"),
+        ("a.csv", CSV.replace(b"\n", b"\r"), {}, r"its lines end with \r"),
+        (
+            "a.csv",
+            CSV.decode().encode("utf-16"),
+            {"source": {"csv": {"encoding": "utf-16"}}},
+            "encoding is utf-16",
+        ),
+        ("a.json", b'[{"id": 1}, {"id": 2}]', {"source": {"format": "json"}}, "format json is not cut"),
+    ],
+)
+def test_one_file_that_is_not_split(tmp_path: Path, name: str, content: bytes, flow: Any, words: str) -> None:
+    suffix = ".ndjson" if name.endswith("json") else ".csv"
+    outcome = compared(tmp_path, [(name, content)], THREE, rejects_as=suffix, columns=COLUMNS, **flow)
+    assert outcome.shards["count"] == 1
+    assert words in why(outcome)
+
+
+def test_of_several_files_each_is_a_shard_at_least(tmp_path: Path) -> None:
+    files = [("a.csv", CSV), ("b.csv.gz", gzip.compress(b"name,ID,more\nBo,7,x\nCy,70,y\nno\n"))]
+    outcome = compared(tmp_path, files, {"url": "here", "shard_bytes": 300}, columns=COLUMNS)
+    assert outcome.shards == {"engine": "here", "count": 3, "whole": {"b.csv.gz": "it is compressed (gzip)"}}
+
+
+def test_several_unique_columns_hold_no_value_of_a_row_that_is_rejected_for_another(tmp_path: Path) -> None:
+    columns = {name: {"unique": True} for name in "abc"}
+    lines = [f"{n % 7},{n % 11},{n % 13}\n" for n in range(100)]
+    content = ("a,b,c\n" + "".join(lines)).encode()
+    outcome = compared(tmp_path, [("a.csv", content)], THREE, columns=columns)
+    assert outcome.metrics["rows_rejected"] > 90
+
+
+@pytest.mark.parametrize("on_fail", ["warn", "fail"])
+def test_expectations_are_of_all_rows(tmp_path: Path, on_fail: str) -> None:
+    expect = [
+        {"name": "enough", "sql": "count(*) = 60 AND max(id) = 59", "on_fail": "fail"},
+        {"name": "few", "sql": "rows_mapped < 60 OR sum(id) < 3", "on_fail": on_fail},
+    ]
+    outcome = compared(tmp_path, [("a.csv", CSV)], THREE, columns=COLUMNS, expect=expect)
+    assert bool(outcome.error) == (on_fail == "fail")
+
+
+def test_columns_that_are_not_read(tmp_path: Path) -> None:
+    lines = [b'{"id": %d, "x%d": 1}\n' % (n, n // 20) for n in range(60)]
+    source = {"format": "ndjson", "on_unknown_columns": "warn"}
+    outcome = compared(
+        tmp_path, [("a", b"".join(lines))], THREE, rejects_as=".ndjson", columns={"id": {}}, source=source
+    )
+    assert set(outcome.metrics["warnings"]) == {f"column 'x{n}' is not read" for n in range(3)}
+
+
+@pytest.mark.parametrize(
+    ("content", "flow", "words"),
+    [
+        (b"id\n" + LINES.encode(), {}, "has no column 'name'"),
+        (
+            CSV,
+            {"rejects": {"max_ratio": 0.0}, "columns": {"id": {"type": "integer", "maximum": 3}}},
+            "max_ratio",
+        ),
+        (CSV.replace(b"Ann 40", b"A" * 999), {"source": {"max_line_bytes": 100}}, ""),
+    ],
+)
+def test_a_failure_is_that_of_one_worker(tmp_path: Path, content: bytes, flow: Any, words: str) -> None:
+    outcome = compared(tmp_path, [("a.csv", content)], THREE, **({"columns": COLUMNS} | flow))
+    assert words in outcome.error
+
+
+def test_what_is_read_twice_is_removed_once_all_is_staged(tmp_path: Path) -> None:
+    run(tmp_path, [("a.csv", CSV + b"bad\n")], THREE, columns=COLUMNS)
+    left = {path.name for path in (tmp_path / "sharded/run").glob("shard-*/*") if path.is_file()}
+    assert left == {"malformed.0"}
+
+
+class Losing(Here):
+    """Is lost at the task of this number."""
+
+    def __init__(self, at: int) -> None:
+        self._left = at
+
+    def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Iterator[Json]:
+        for result in super().map(function, arguments, pause):
+            if self._left == 0:
+                raise ExecutorLost("the scheduler is gone")
+            self._left -= 1
+            yield result
+
+
+@pytest.mark.parametrize("mapped", [".csv", ".parquet"])
+def test_an_executor_that_is_lost_fails_the_run_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mapped: str
+) -> None:
+    failed = 0
+    for at in range(100):
+        monkeypatch.setattr(coordinator, "executor_of", lambda url, at=at: Losing(at))
+        outcome = run(tmp_path / str(at), [("a.csv", CSV)], THREE, mapped, columns=COLUMNS)
+        if not outcome.error:
+            break
+        failed += 1
+        assert outcome.error == "the scheduler is gone. Nothing was written: submit the run again"
+        assert outcome.files == {}
+    assert (
+        failed == {".csv": 16, ".parquet": 13}[mapped]
+    )  # each task of it: looks, shards, stages, twins, measures
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (
+            {"duckdb": "1.0.0"},
+            r"the worker on .+ \(process \d+\) has DuckDB \S+, and this server has 1\.0\.0",
+        ),
+        (
+            {"lume_local": "abc"},
+            r"has another lume_local \(\w{12}\) than this server \(abc\): install the same",
+        ),
+    ],
+)
+def test_other_versions_than_the_servers_do_no_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: dict[str, str], words: str
+) -> None:
+    class Elsewhere(Here):
+        def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Iterator[Json]:
+            for argument in arguments:
+                with monkeypatch.context() as patch:
+                    patch.setattr(tasks, "versions", lambda: mine)
+                    result = function(argument)
+                yield result
+
+    mine = tasks.versions()
+    monkeypatch.setattr(tasks, "versions", lambda: mine | other)
+    monkeypatch.setattr(coordinator, "executor_of", lambda url: Elsewhere())
+    outcome = run(tmp_path, [("a.csv", CSV)], THREE, columns=COLUMNS)
+    assert re.search(words, outcome.error)
+    assert outcome.files == {}

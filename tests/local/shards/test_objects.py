@@ -1,0 +1,76 @@
+"""Objects of a store over shards: each byte comes once, by one request for each shard."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+from local.flows import people
+from local.one_run import fetch, job_of
+from local.shards.twice import Here
+from moto_server import Bucket
+
+from lume_local._flow.definition import read_definition
+from lume_local._shards import coordinator, split
+from lume_local._worker.compile import compile_flow
+from lume_local._worker.engine import Run, RunFailed, connect
+
+ROWS = b'id,name\n1,"Ann\n""A"""\nx,Bo\n' + b"".join(b'%d,"Cy, %d"\n' % (n, n) for n in range(200))
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
+
+
+def run(folder: Path, keys: list[str], shards: int, **flow: Any) -> tuple[dict[str, Any], list[Any], bytes]:
+    work = folder / str(shards)
+    (work / "run").mkdir(parents=True)
+    columns = {"id": {"type": "integer", "unique": True}, "name": {}}
+    with connect() as connection:
+        compiled = compile_flow(connection, read_definition(people(columns=columns, **flow)))
+        job = job_of(compiled, work / "run", [], work / "mapped.csv", work / "rejects.csv")
+        objects = [{"url": f"s3://warehouse/{key}", "pattern": ""} for key in keys]
+        engine = {"url": "here", "shard_bytes": 1, "shards": shards} if shards else None
+        job = evolve(job, source={"kind": "store", "objects": objects}, engine=engine)
+        record = (coordinator.Sharded if shards else Run)(connection, job, lambda name, rows: None).execute()
+    rejects = work / "rejects.csv"
+    written = rejects.read_bytes() if rejects.exists() else b""
+    return record["metrics"], fetch(f"{work}/mapped.csv"), written
+
+
+@pytest.mark.parametrize("keys", [["a.csv"], ["a.csv", "b.csv"]])
+def test_the_same_as_one_worker_by_one_request_for_each_shard(
+    tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, keys: list[str]
+) -> None:
+    for key in keys:
+        bucket.put(key, ROWS)
+    asked: list[tuple[int, int]] = []
+    fetched = split.fetched
+
+    def noted(single: Any, start: int, end: int, path: Path) -> Path:
+        asked.append((start, end))
+        return fetched(single, start, end, path)
+
+    monkeypatch.setattr(split, "fetched", noted)
+    metrics, mapped, rejects = run(tmp_path, keys, 6)
+    shards = metrics.pop("shards")
+    assert shards == {"engine": "here", "count": 6, "whole": {}}
+    assert len(asked) == shards["count"]
+    assert sum(end - start for start, end in asked) == len(keys) * (len(ROWS) - len(b"id,name\n"))
+    assert run(tmp_path, keys, 0) == (metrics, mapped, rejects)
+
+
+def test_an_object_that_changes_meanwhile_fails_the_run(
+    tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.put("a.csv", ROWS)
+    fetched = split.fetched
+
+    def written_to(single: Any, start: int, end: int, path: Path) -> Path:
+        bucket.put("a.csv", ROWS.replace(b"Ann", b"Eve"))
+        return fetched(single, start, end, path)
+
+    monkeypatch.setattr(split, "fetched", written_to)
+    with pytest.raises(RunFailed, match="was changed while it was read"):
+        run(tmp_path, ["a.csv"], 3)
