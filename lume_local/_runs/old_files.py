@@ -8,7 +8,8 @@ for each step: none comes between the question whether a file is used and its en
 import json
 import logging
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from anyio.to_thread import run_sync
@@ -23,6 +24,7 @@ from lume_local._shared.parts import MANIFEST, named_in
 _log = logging.getLogger("lume_local")
 _AT_ONCE = 100
 """Files per step: requests are answered in between."""
+IsUsed = Callable[[str], bool]
 
 
 class OldFiles:
@@ -33,17 +35,17 @@ class OldFiles:
 
     async def remove_uploads(self, keep: float) -> int:
         """Remove some uploads that arrived more than so many seconds ago; how many. Raises OSError, `StoreFailed`."""
-        async with self._store.submissions_paused():
-            removed = self._remove_uploads(keep, await self._used())
+        async with self._use() as is_used:
+            removed = self._remove_uploads(keep, is_used)
         if removed:
             _log.info("removed %d uploads that were older than %.0f s", removed, keep)
         return removed
 
-    def _remove_uploads(self, keep: float, used: InUse) -> int:
+    def _remove_uploads(self, keep: float, is_used: IsUsed) -> int:
         removed = 0
         for path in self._roots.uploads.iterdir():
             is_draft = path.name.startswith(".")
-            if is_draft or path.stat().st_mtime > time.time() - keep or used.has(str(path)):
+            if is_draft or path.stat().st_mtime > time.time() - keep or is_used(str(path)):
                 continue
             path.unlink()
             removed += 1
@@ -56,19 +58,19 @@ class OldFiles:
 
         Raises OSError, `StoreFailed`.
         """
-        async with self._store.submissions_paused():
-            settled, removed = await self._remove_outputs(keep, await self._used())
+        async with self._use() as is_used:
+            settled, removed = await self._remove_outputs(keep, is_used)
         if removed:
             _log.info("removed %d outputs of runs that ended more than %.0f s ago", removed, keep)
         return settled
 
-    async def _remove_outputs(self, keep: float, used: InUse) -> tuple[int, int]:
+    async def _remove_outputs(self, keep: float, is_used: IsUsed) -> tuple[int, int]:
         settled = removed = 0
         for run_id, part, noted, locations in await self._store.outputs.written_before(
             ago_text(keep), _AT_ONCE
         ):
             path = self._place(json.loads(locations).get(part))
-            if path is not None and used.has(str(path)):
+            if path is not None and is_used(str(path)):
                 if _is_noted(path, noted):
                     continue
             else:
@@ -77,14 +79,22 @@ class OldFiles:
             settled += 1
         return settled, removed
 
-    async def _used(self) -> InUse:
+    @asynccontextmanager
+    async def _use(self) -> AsyncIterator[IsUsed]:
+        """Which files are in use; none comes to be as long as the block lasts."""
+        keys = await self._keys()
+        used = await run_sync(InUse, keys)  # of a hundred thousand runs it takes a while: nobody waits for it
+        async with self._store.submissions_paused():
+            since = InUse(await self._keys() - keys)
+            yield lambda path: used.has(path) or since.has(path)
+
+    async def _keys(self) -> set[str]:
         """What unfinished runs read, and the seeds of all flows."""
         seeds = (
             seed for flow in await self._store.flows() for seed in flow.definition.get("seeds", {}).values()
         )
         places = (self._seed(seed["path"]) for seed in seeds)
-        keys = [*await self._store.active_sources(), *filter(None, places)]
-        return await run_sync(InUse, keys)  # of a hundred thousand runs it takes a while
+        return {*await self._store.active_sources(), *filter(None, places)}
 
     def _seed(self, path: str) -> str | None:
         try:

@@ -135,6 +135,9 @@ async def none(_: object) -> None:
     return None
 
 
+async def nothing() -> None: ...
+
+
 async def test_a_cancel_is_kept_where_the_lane_has_to_try_again(
     home: Path, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,9 +307,11 @@ async def test_changes_that_are_forgotten_while_the_feed_is_read_are_not_skipped
 # -- what is removed and sent
 
 
+@pytest.mark.parametrize("is_paused", [False, True])
 async def test_a_file_is_not_removed_after_a_run_has_claimed_it(
-    home: Path, script: Script, monkeypatch: pytest.MonkeyPatch
+    home: Path, script: Script, monkeypatch: pytest.MonkeyPatch, is_paused: bool
 ) -> None:
+    """What is in use is asked twice: for the most part, then for the rest, while submissions are paused."""
     monkeypatch.setattr(retention, "INTERVAL", 0.02)
     upload = home / ".lume/uploads/read.csv"
     async with serve(home, keep_uploads=3600, max_active=1) as wire:
@@ -328,12 +333,16 @@ async def test_a_file_is_not_removed_after_a_run_has_claimed_it(
 
         script.at("<create", begins)
         script.at("create>", created)
-        script.at("active_sources>", submit)  # the sweep has asked what is in use
+        script.at("active_sources>", *([nothing] if is_paused else []), submit)
         os.utime(upload, (0, 0))
         async with asyncio.timeout(20):
             await submitted.wait()
             await asyncio.gather(*requests)
-        assert there == [False], "it was removed before a run could claim it"
+            swept = asyncio.Event()
+            script.at("<submissions_paused", nothing, again_at(swept))
+            await swept.wait()
+        assert there == [not is_paused], "it was removed before a run could claim it, or not at all"
+        assert upload.exists() is not is_paused
 
 
 async def test_a_delivery_that_ends_while_the_outbox_is_read_is_not_sent_again(tmp_path: Path) -> None:
