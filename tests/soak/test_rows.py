@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 from components import component
-from local.compare import check
+from local.compare import check, check_files
 from local.one_run import execute
 from local.plain_csv import Dialect
 from local.pollution import polluted_case, polluted_files
 from local.random_files import csv_case, ndjson_case
+from local.random_tables import compressed_case, excel_case, json_case, many_case, parquet_case
 
 from lume_local._worker.engine import RunFailed
 
@@ -27,9 +28,26 @@ pytestmark = pytest.mark.timeout(3600)
 
 
 @pytest.mark.parametrize("number", range(FILES))
-@pytest.mark.parametrize("make", [csv_case, ndjson_case])
+@pytest.mark.parametrize("make", [csv_case, ndjson_case, compressed_case, json_case])
 def test_a_million_rows(tmp_path: Path, make: Any, number: int) -> None:
     check(tmp_path, make(random.Random(SEED * 1000 + number), ROWS // FILES))
+
+
+@pytest.mark.parametrize("number", range(FILES))
+def test_a_million_rows_of_parquet(tmp_path: Path, number: int) -> None:
+    check(tmp_path / "run", parquet_case(random.Random(SEED * 1000 + number), ROWS // FILES, tmp_path))
+
+
+@pytest.mark.parametrize("number", range(FILES))
+def test_a_million_rows_in_several_files_each(tmp_path: Path, number: int) -> None:
+    files, case = many_case(random.Random(SEED * 1000 + number), ROWS // FILES)
+    check_files(tmp_path, files, case)
+
+
+@pytest.mark.parametrize("number", range(FILES))
+def test_workbooks(tmp_path: Path, number: int) -> None:
+    """A tenth of the rows: Python alone takes minutes for a million."""
+    check(tmp_path, excel_case(random.Random(SEED * 1000 + number), ROWS // FILES // 10))
 
 
 @pytest.mark.parametrize("number", range(40))
