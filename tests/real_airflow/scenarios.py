@@ -4,6 +4,7 @@ import json
 import random
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from real_airflow.deployment import Deployment, until
@@ -128,6 +129,17 @@ def marked_failed(stage: Stage, _sizes: Any) -> str:
     return "the run is CANCELLED"
 
 
+def batch_marked_failed(stage: Stage, _sizes: Any) -> str:
+    sources = stage.judge.files("marked-batch", 20)
+    with stage.judge.held():
+        run = stage.api.trigger("batch", sources=sources)
+        until("the runs", lambda: sum(stage.judge.counts(sources).values()) == 20, every=0.2)
+        stage.api.mark("batch", run, "clean", "failed")
+        wanted = [["CANCELLED"]] * 20
+        until("they are cancelled", lambda: [stage.judge.statuses(each) for each in sources] == wanted, 60)
+    return "its 20 runs are CANCELLED"
+
+
 def timed_out_dag_run(stage: Stage, _sizes: Any) -> str:
     source = stage.judge.file("short")
     with stage.judge.held():
@@ -219,10 +231,27 @@ def backfill(stage: Stage, _sizes: Any) -> str:
     return "5 runs for 5 days"
 
 
+def backfill_again(stage: Stage, _sizes: Any) -> str:
+    sources = [stage.judge.file(f"2026-01-1{day}") for day in range(2, 5)]
+    stage.api.backfill("daily", "2026-01-12", "2026-01-14")
+    _all_days(stage, sources)
+    stage.api.backfill("daily", "2026-01-12", "2026-01-14", reprocess="completed")
+    until("second runs", lambda: set(stage.judge.counts(sources).values()) == {2})
+    _all_days(stage, sources)
+    assert set(stage.judge.counts(sources).values()) == {2}
+    return "each day has a second run, on purpose"
+
+
 def _all_days(stage: Stage, sources: list[str]) -> None:
+    """Wait for the end of the DAG runs of these days."""
+    days = [Path(source).stem for source in sources]
+
     def done() -> bool:
-        states = stage.api.states("daily").values()
-        return len(states) == len(sources) and set(states) == {"success"}
+        day = "(logical_date AT TIME ZONE 'UTC')::date::text"
+        query = f"SELECT state FROM dag_run WHERE dag_id = 'daily' AND {day} = ANY(%s)"
+        states = stage.api.select(query, days)
+        assert ("failed",) not in states
+        return states == [("success",)] * len(days)
 
     until("all days", done, 600)
 
@@ -284,11 +313,13 @@ SCENARIOS: dict[str, Scenario] = {
     "kill -9 of the triggerer in the middle of a batch": triggerer_in_a_batch,
     "kill -9 of the triggerer in direct mode": triggerer_in_direct_mode,
     "marked failed": marked_failed,
+    "a batch marked failed": batch_marked_failed,
     "dagrun_timeout": timed_out_dag_run,
     "cleared after success": cleared_after_success,
     "cleared while deferred": cleared_while_deferred,
     "cleared in direct mode": cleared_in_direct_mode,
     "backfill, kill -9 of the scheduler": backfill,
+    "backfill again, reprocessing what is completed": backfill_again,
     "kill -9 of the triggerer, sensor deferred": sensor,
     "lineage and link": lineage_and_link,
     "kills at random": storm,
