@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lume_local
+from lume_local._runs import execution
 from real_airflow.deployment import ROOT, until
 
 HEADER = "Customer ID,Name,Email,Signup,Country,Balance\n"
@@ -87,7 +88,8 @@ class Judge:
 
 @contextmanager
 def judge(home: Path) -> Iterator[Judge]:
-    """A running one."""
+    """A running one, which waits for workers that are `held` while Airflow restarts a process."""
+    execution.SILENCE = 600.0
     folder = home / "files"
     folder.mkdir(parents=True)
     flows = ROOT / "examples" / "flows"
