@@ -195,15 +195,15 @@ def sensor(stage: Stage, _sizes: Any) -> str:
 
 def lineage_and_link(stage: Stage, _sizes: Any) -> str:
     """What is left of a task: with the listener in the task's process, and the API of the web interface."""
-    source, direct = stage.judge.file("traced", bad=2), stage.judge.files("linked", 2)
+    source, direct = stage.judge.file("traced", rows=10, bad=2), stage.judge.files("linked", 2)
     run, mapped = stage.api.trigger("single", source=source), stage.api.trigger("direct", sources=direct)
     stage.success("single", run)
     stage.success("direct", mapped)
     event = until("the event of the end", lambda: _completed(stage, source), 60)
     read, (written, rejected) = event["inputs"][0]["inputFacets"], event["outputs"]
-    assert read["inputStatistics"]["rowCount"] == 7
+    assert read["inputStatistics"]["rowCount"] == 12
     assert [each["actual"] for each in read["dataQualityAssertions"]["assertions"]] == ["2"]
-    assert written["outputFacets"]["outputStatistics"]["rowCount"] == 5
+    assert written["outputFacets"]["outputStatistics"]["rowCount"] == 10
     assert rejected["outputFacets"]["outputStatistics"]["rowCount"] == 2
     pages = {run.source_path: f"{stage.judge.server.base_url}/#/runs/{run.id}" for run in stage.judge.runs()}
     assert stage.api.link("single", run, "clean") == pages[source]
