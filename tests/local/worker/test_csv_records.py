@@ -108,6 +108,14 @@ def test_blank_lines(tmp_path: Path) -> None:
     assert result.metrics["source"] == {"bytes": 20, "lines": 8, "records": 3}
 
 
+@pytest.mark.parametrize("end", [b"\n\r", b"\n\n\r", b"\r\n\n", b"\r\n\r", b"\r\r\n", b"\n\r\n"])
+@pytest.mark.parametrize("quote", ['"', ""])
+def test_a_last_blank_line_with_another_line_end(tmp_path: Path, end: bytes, quote: str) -> None:
+    line_end = b"\r\n" if end.startswith(b"\r\n") else end[:1]
+    content = b"id,t" + line_end + b"1,a" + end
+    assert execute(tmp_path, content, columns=TWO, source=source(quote=quote)).mapped == [(1, "a")]
+
+
 def test_a_blank_line_of_a_file_with_one_column_is_a_row(tmp_path: Path) -> None:
     result = execute(tmp_path, "t\na\n\nb\n\n", columns={"t": {}})
     assert result.mapped == [("a",), (None,), ("b",), (None,)]
