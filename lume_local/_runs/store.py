@@ -38,6 +38,7 @@ class Runs(Protocol):
 
         Of any number of requests for one source, one gets it. Raises `Duplicate`, `KeyReused`.
         """
+        ...
 
     async def update(
         self,
@@ -59,33 +60,43 @@ class Runs(Protocol):
             lineage: the event of OpenLineage for this change.
             values: further fields of `Run`.
         """
+        ...
 
     async def get(self, run_id: str) -> Run | None:
         """A run, or None."""
+        ...
 
     async def require(self, run_id: str) -> Run:
         """A run that must be there."""
+        ...
 
     async def notes(self, run_id: str) -> list[str]:
         """What is to be said of how a run came about. That never changes."""
+        ...
 
     async def unfinished(self) -> list[Run]:
         """All runs that have not ended, oldest first."""
+        ...
 
     async def oldest_waiting(self, taken: Collection[str]) -> Run | None:
         """The oldest run that is CREATED, without those that are taken already."""
+        ...
 
     async def waiting(self) -> int:
         """How many runs have not begun."""
+        ...
 
     async def runs(self, wanted: Wanted, before: int | None, limit: int) -> list[Run]:
         """A page of runs, newest first, older than the run with sequence number `before`."""
+        ...
 
     async def runs_of(self, refs: Collection[str]) -> dict[str, int]:
         """How many runs were made with each of these flow versions, where any was."""
+        ...
 
     async def is_used(self, ref: str) -> bool:
         """Whether any run was ever made with a flow version."""
+        ...
 
 
 class Changes(Protocol):
@@ -96,9 +107,11 @@ class Changes(Protocol):
 
         None is returned that a later call could show another one before.
         """
+        ...
 
     async def newest(self) -> Cursor:
         """The end of the feed."""
+        ...
 
 
 class FlowVersions(Protocol):
@@ -106,9 +119,11 @@ class FlowVersions(Protocol):
 
     async def put_flow(self, flow: StoredFlow) -> None:
         """Store a flow version, or its newly compiled form."""
+        ...
 
     async def flows(self) -> list[StoredFlow]:
         """All flow versions."""
+        ...
 
 
 class Deliveries(Protocol):
@@ -116,18 +131,23 @@ class Deliveries(Protocol):
 
     async def waiting(self, limit: int, *, webhooks: bool = True, lineage: bool = True) -> list[Delivery]:
         """Pending deliveries of the kinds that can be sent, in the order in which they are due."""
+        ...
 
     async def of_run(self, run_id: str) -> list[Attempted]:
         """The webhooks of a run, oldest first; settled ones until they are forgotten."""
+        ...
 
     async def pending(self) -> int:
         """How many are neither delivered nor given up."""
+        ...
 
     async def delivered(self, delivery_id: str) -> None:
         """The receiver has accepted it."""
+        ...
 
     async def failed(self, delivery_id: str, error: str, due: float | None) -> None:
         """An attempt has failed; the next is due then, None gives it up."""
+        ...
 
 
 class Outputs(Protocol):
@@ -135,12 +155,15 @@ class Outputs(Protocol):
 
     async def identity(self, run_id: str, part: str) -> str | None:
         """The identity of an output, empty when it is gone; None for a run of an older version, which noted none."""
+        ...
 
     async def written_before(self, before: str, limit: int) -> list[tuple[str, str, str, str]]:
         """Outputs of runs that ended before a time: run, part, identity, and the run's locations as JSON."""
+        ...
 
     async def forget(self, run_id: str, part: str) -> None:
         """The output is gone: whatever lies at its place is not it."""
+        ...
 
 
 class Headers(Protocol):
@@ -148,6 +171,7 @@ class Headers(Protocol):
 
     async def last(self, flow_version: str) -> list[str] | None:
         """Those of its latest run with output; None before the first, or where that did not note them."""
+        ...
 
 
 class Statistics(Protocol):
@@ -165,6 +189,7 @@ class Statistics(Protocol):
             worst_first: in order of the share of rejected rows, else in that of the dimensions.
             limit: of the groups.
         """
+        ...
 
 
 class Store(Runs, Changes, FlowVersions, Protocol):
@@ -173,37 +198,46 @@ class Store(Runs, Changes, FlowVersions, Protocol):
     @property
     def store_id(self) -> str:
         """Says that a cursor belongs to this state and not to one that was here before."""
+        ...
 
     @property
     def deliveries(self) -> Deliveries:
         """The outbox."""
+        ...
 
     @property
     def outputs(self) -> Outputs:
         """What the outputs of runs were when they were written."""
+        ...
 
     @property
     def headers(self) -> Headers:
         """The columns of sources."""
+        ...
 
     @property
     def statistics(self) -> Statistics:
         """Counts."""
+        ...
 
     async def settled(self) -> None:
         """Wait until every run that was created or has ended by now, and every flow, outlives a power cut.
 
         Raises OSError, `StoreFailed`.
         """
+        ...
 
     def submissions_paused(self) -> AbstractAsyncContextManager[None]:
         """As long as the block lasts, no run is created and no flow version stored: they wait. Keep it short."""
+        ...
 
     async def active_sources(self) -> list[str]:
         """The source keys of the runs that have not ended."""
+        ...
 
     async def forget(self, before: str, limit: int) -> int:
         """Drop changes, idempotency keys and settled deliveries from before a time; how many were dropped.
 
         At most `limit` of each: call it until nothing is left. Runs and flow versions stay.
         """
+        ...
