@@ -15,8 +15,8 @@ from lume_local._worker.sources.source import File
 
 
 def plain_job(job: Execute) -> dict[str, Any]:
-    """A job for the argument of a task, which needs no engine, nor to know the way to one."""
-    return asdict(job, recurse=False) | {"engine": None}
+    """A job for the argument of a task: it has one slot, and needs no engine nor to know the way to one."""
+    return asdict(job, recurse=False) | {"engine": None, "threads": 1}
 
 
 def job_of(argument: dict[str, Any]) -> Execute:

@@ -30,7 +30,9 @@ def test_csv(tmp_path: Path, seed: int) -> None:
 def test_ndjson(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     case = ndjson_case(rng, rng.randrange(5, 40))
-    compared(tmp_path, [("a.ndjson", case.content)], ENGINE, mapped_as=".ndjson", rejects_as=".ndjson", **case.flow)
+    compared(
+        tmp_path, [("a.ndjson", case.content)], ENGINE, mapped_as=".ndjson", rejects_as=".ndjson", **case.flow
+    )
 
 
 @pytest.mark.parametrize("seed", range(30))
