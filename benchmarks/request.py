@@ -2,7 +2,7 @@
 
 All send an API key with each request, as the service demands.
 
-Prints CPU per request (one at a time), requests per second (64 at a time), and the cost of decoding.
+Prints CPU per request (one at a time, 64 at a time), requests per second (64 at a time), and the cost of decoding.
 Needs `nginx` on the path; peers that are not installed are left out.
 """
 
@@ -140,23 +140,9 @@ async def _json(answer: Awaitable[object]) -> object:
     return (await answer).json()
 
 
-def one_at_a_time(opened, requests: int) -> float:
-    """CPU seconds per request."""
-
-    async def measure() -> float:
-        async with opened() as get:
-            for _ in range(20):
-                await get()
-            begin = time.process_time()
-            for _ in range(requests):
-                await get()
-            return (time.process_time() - begin) / requests
-
-    return asyncio.run(measure())
-
-
-def many_at_a_time(opened, requests: int) -> float:
-    """Requests per second."""
+def cost(opened, at_a_time: int, requests: int, clock: Callable[[], float] = time.process_time) -> float:
+    """Seconds per request, of CPU time where no other clock is given."""
+    each = max(1, requests // at_a_time)
 
     async def measure() -> float:
         async with opened() as get:
@@ -165,10 +151,10 @@ def many_at_a_time(opened, requests: int) -> float:
                 for _ in range(times):
                     await get()
 
-            await asyncio.gather(*(worker(1) for _ in range(MANY)))
-            begin = time.perf_counter()
-            await asyncio.gather(*(worker(max(1, requests // MANY)) for _ in range(MANY)))
-            return max(1, requests // MANY) * MANY / (time.perf_counter() - begin)
+            await asyncio.gather(*(worker(max(1, 20 // at_a_time)) for _ in range(at_a_time)))
+            begin = clock()
+            await asyncio.gather(*(worker(each) for _ in range(at_a_time)))
+            return (clock() - begin) / (each * at_a_time)
 
     return asyncio.run(measure())
 
@@ -198,23 +184,26 @@ def main() -> None:
         sys.exit("nginx is needed: apt-get install nginx-light")
     with nginx() as url:
         found = contestants(url)
-        print(f"\nCPU per request, one at a time ({ROUNDS} rounds of {REQUESTS})")
-        results = interleaved(
-            {name: lambda o=opened: one_at_a_time(o, REQUESTS) for name, opened in found.items()}
-        )
-        table(results, "aiohttp + orjson", unit="us", scale=1e6)
-        for peer in ("openai", "httpx"):
-            if peer in results:
-                ratios = [a / b for a, b in zip(results["lume_async.run_status"], results[peer], strict=True)]
-                print(f"lume_async / {peer}: {statistics.median(ratios):.2f}")
+        for at_a_time in (1, MANY):
+            print(f"\nCPU per request, {at_a_time} at a time ({ROUNDS} rounds of {REQUESTS})")
+            results = interleaved(
+                {name: lambda o=opened, n=at_a_time: cost(o, n, REQUESTS) for name, opened in found.items()}
+            )
+            table(results, "aiohttp + orjson", unit="us", scale=1e6)
+            for peer in ("openai", "httpx"):
+                if peer in results:
+                    pairs = zip(results["lume_async.run_status"], results[peer], strict=True)
+                    print(f"lume_async / {peer}: {statistics.median(a / b for a, b in pairs):.2f}")
         print(f"\nRequests per second, {MANY} at a time")
         results = interleaved(
             {
-                name: lambda o=opened, n=name: many_at_a_time(o, 6_000 if n[-1] != "x" else 640)
+                name: lambda o=opened, n=name: (
+                    1 / cost(o, MANY, 6_000 if n[-1] != "x" else 640, time.perf_counter)
+                )
                 for name, opened in found.items()
             }
         )
-        table(results, "httpx" if "httpx" in results else "aiohttp + orjson", unit="1/s")
+        table(results, "aiohttp + orjson", unit="1/s")
     print("\nDecoding")
     decoding()
 
