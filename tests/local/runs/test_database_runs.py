@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import postgres_server
 import psycopg
 import pytest
+from local import table_run
 from local.processes import gone, workers
 from local.servers import process, serve
 from local.table_run import ENV, Database, execute, flow_of
 
 from lume_local._shared.commit import committed
+from lume_local._worker.databases import postgres as postgresql
+from lume_local._worker.targets import database as database_target
 from lume_local._worker.targets import kinds
 from lume_local._worker.targets.database import DatabaseTarget
 from lume_local._worker.targets.target import TargetError
@@ -193,3 +197,29 @@ def test_a_database_that_is_away_after_the_commit(
     ) as caught:
         kinds.finish(tmp_path / "run_1/run")
     assert "secret" not in str(caught.value)
+
+
+def test_a_session_of_ours_that_the_database_does_not_know_to_be_gone(
+    postgres: postgres_server.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its claim is not decided yet: whoever takes over waits for it, and later finds out what it has come to."""
+    monkeypatch.setattr("lume_local._worker.targets.database.time.sleep", lambda seconds: None)
+    monkeypatch.setitem(postgresql._SESSION, "lock_timeout", "50ms")
+    target = {"mapped": {"url_env": ENV, "table": "clean", "mode": "append"}}
+    flow = flow_of(query="SELECT 1 AS id, 'a' AS name", target=target)
+    for run_id, is_committed in (("run_1", True), ("run_2", False)):
+        with table_run.postgresql(postgres, monkeypatch) as database:
+            database.execute("CREATE TABLE clean (id bigint, name text)")
+            with monkeypatch.context() as patch:
+                patch.setattr(DatabaseTarget, "publish", lambda step: None)
+                execute(flow, tmp_path, run_id)
+            ours = database_target._prepared.pop(run_id)  # as if this process were another
+            with pytest.raises(TargetError, match="Whether its rows are in clean can be seen") as caught:
+                kinds.finish(tmp_path / run_id / "run")
+            assert caught.value.may_pass
+            if is_committed:
+                ours.commit()
+            ours.close()
+            kinds.finish(tmp_path / run_id / "run")
+            assert database.execute("SELECT id, name FROM clean") == [(1, "a")]
+            assert database.execute("SELECT run_id FROM _lume_loads") == [(run_id,)]

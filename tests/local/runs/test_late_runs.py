@@ -51,8 +51,7 @@ async def until_late(wire: Wire, run_id: str) -> dict[str, Any]:
     return run
 
 
-@pytest.mark.parametrize("by", ["the same server", "the next server"])
-@pytest.mark.parametrize("cuts", ["before", "after"])
+@pytest.mark.parametrize(("cuts", "by"), [("before", "the next server"), ("after", "the same server")])
 async def test_a_database_that_goes_away_at_the_commit(
     tmp_path: Path, cut: tuple[Line, Database], cuts: str, by: str
 ) -> None:
