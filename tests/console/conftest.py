@@ -1,6 +1,7 @@
-"""One chromium for all the tests of the console that a process runs, and a fresh profile with a session for each."""
+"""One chromium for all the tests of the console that a process runs, and a profile with a session for each file."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -35,27 +36,50 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture
 def visitor(browser: Any) -> Iterator[Any]:
-    """A page of a browser that has no session. No script of it may fail."""
+    """A page of a browser that has no session."""
+    with profile(browser) as fresh, watched(fresh.new_page()) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def signed(browser: Any, site: Site) -> Iterator[Any]:
+    """A profile with a session: a fresh one costs more than most of the tests, so those of a file share it."""
+    with profile(browser) as shared:
+        signed_in(shared.new_page(), site).close()
+        yield shared
+
+
+@pytest.fixture
+def page(signed: Any, site: Site) -> Iterator[Any]:
+    """A page that is signed in."""
+    with watched(signed.new_page()) as page:
+        page.goto(site.url)
+        page.get_by_role("heading", name="Overview").wait_for()
+        yield page
+
+
+@contextmanager
+def profile(browser: Any) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": 1200, "height": 900}, accept_downloads=True)
     context.set_default_timeout(10_000)
-    page = context.new_page()
+    yield context
+    context.close()
+
+
+@contextmanager
+def watched(page: Any) -> Iterator[Any]:
+    """No script of the page may fail."""
     failures: list[str] = []
     page.on("pageerror", lambda error: failures.append(str(error)))
     page.on("console", lambda message: failures.append(message.text) if is_refused(message.text) else None)
     yield page
-    context.close()
+    page.close()
     assert failures == []
 
 
 def is_refused(message: str) -> bool:
     """Whether the policy of the page has kept it from something that it wants; one test puts it into a frame."""
     return "Security Policy" in message and "frame-ancestors" not in message
-
-
-@pytest.fixture
-def page(visitor: Any, site: Site) -> Any:
-    """A page that is signed in."""
-    return signed_in(visitor, site)
 
 
 def signed_in(page: Any, site: Site) -> Any:

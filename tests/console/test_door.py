@@ -8,10 +8,17 @@ from typing import Any
 import pytest
 from components import package
 
+from console.conftest import signed_in
 from console.site import GOOD, Site
 
 expect = package("playwright.sync_api").expect
 NOT_IN = "This browser is not signed in"
+
+
+@pytest.fixture
+def page(visitor: Any, site: Site) -> Any:
+    """A page with a session of its own: some of these tests end it."""
+    return signed_in(visitor, site)
 
 
 def test_a_link_signs_in_and_leaves_no_token_behind(visitor: Any, site: Site) -> None:
