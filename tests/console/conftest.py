@@ -18,7 +18,7 @@ FLAGS = [
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
-    program = component("chromium", "chromium-browser", "google-chrome")
+    program = component("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
     playwright = package("playwright.sync_api")
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=program, args=FLAGS, chromium_sandbox=False)
