@@ -49,7 +49,8 @@ def take_in(argument: dict[str, Any]) -> dict[str, Any]:
 
 def layout_of(plain: dict[str, Any]) -> Layout:
     """A layout that has come as JSON."""
-    return Layout(**plain | {"raw": tuple(plain["raw"]), "unknown": tuple(plain["unknown"])})
+    members: dict[str, Any] = plain | {"raw": tuple(plain["raw"]), "unknown": tuple(plain["unknown"])}
+    return Layout(**members)
 
 
 def _nothing() -> None:

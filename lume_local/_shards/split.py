@@ -43,6 +43,12 @@ class Look:
     path: str
     offset: int
 
+    @classmethod
+    def of(cls, result: dict[str, Any]) -> "Look":
+        """What the task has found."""
+        outside, within = result["cuts"]
+        return cls(result["start"], result["odd"], (outside, within), result["path"], result["offset"])
+
 
 class Quotes:
     """Counts the quotes of a dialect.

@@ -48,7 +48,7 @@ class TakingIn:
         is_quick = self._csv is None or not self._csv["quote"]
         here = is_quick and all(plan.single.place["kind"] == "files" for plan in plans)
         results = map(look, arguments) if here else self._tasks.do("look", arguments)
-        looks = (Look(**result | {"cuts": tuple(result["cuts"])}) for result in results)
+        looks = map(Look.of, results)
         return [Cut(plan, tuple(next(looks) for _ in plan.pieces)) for plan in plans]
 
     def take_in(self, cuts: list[Cut]) -> tuple[list[Cut], list[Taken]]:
