@@ -12,7 +12,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def operation(method: Callable[P, T]) -> Callable[P, CoroutineType[Any, Any, T]]:
+def operation(method: Callable[P, T]) -> "Callable[P, CoroutineType[Any, Any, T]]":
     """Make a coroutine function of a method that takes microseconds: a thread would only cost time.
 
     No other task comes in between while it is carried out, and it can't be cancelled: so it is atomic.
@@ -25,7 +25,7 @@ def operation(method: Callable[P, T]) -> Callable[P, CoroutineType[Any, Any, T]]
         except sqlite3.Error as error:
             raise failure(error) from error
 
-    return cast(Callable[P, CoroutineType[Any, Any, T]], carried_out)  # mypy takes it for a Coroutine
+    return cast("Callable[P, CoroutineType[Any, Any, T]]", carried_out)  # mypy takes it for a Coroutine
 
 
 def failure(error: sqlite3.Error) -> StoreFailed:
