@@ -23,7 +23,10 @@ _PLACES = os.pathsep.join(
             glob.glob("/usr/lib/postgresql/*/bin"), reverse=True
         ),  # Debian puts only some of it on the PATH
         # In environments of their own: they pin much of what we use, too.
-        *(str(ROOT / ".components" / name / "bin") for name in ("mitmproxy", "openapi", "airflow", "gcs")),
+        *(
+            str(ROOT / ".components" / name / "bin")
+            for name in ("mitmproxy", "openapi", "airflow", "gcs", "engines")
+        ),
         str(ROOT / ".components" / "npm" / "node_modules" / ".bin"),
     ]
 )

@@ -11,8 +11,10 @@ from urllib.parse import urlsplit
 from lume_local._shards.engine_url import shown
 from lume_local._shards.executor import ExecutorLost, Function, Json
 
-PATIENCE = 30.0
-"""Seconds that a cluster may take to answer, and to have a worker again once there is none."""
+START = 30.0
+"""Seconds that a cluster may take to let the server in."""
+PATIENCE = 60.0
+"""Seconds that a cluster may take to answer, or to have a worker again, while a result is awaited."""
 _CONNECT = 10.0
 _LOOK = 5.0
 """Seconds between two looks at the cluster."""

@@ -11,7 +11,7 @@ from typing import Any, Self
 from distributed import Client, Future, KilledWorker
 
 from lume_local._shards.ahead import in_order
-from lume_local._shards.cluster import PATIENCE, Presence, address, failed, job_of, lost, result_of
+from lume_local._shards.cluster import START, Presence, address, failed, job_of, lost, result_of
 from lume_local._shards.dask_task import call_apart
 from lume_local._shards.executor import TICK, Function, Json, Pause
 
@@ -32,7 +32,7 @@ class Dask:
     def __enter__(self) -> Self:
         host, port = address(self._url, _PORT)
         try:
-            self._client = Client(f"tcp://{host}:{port}", timeout=PATIENCE, set_as_default=False)
+            self._client = Client(f"tcp://{host}:{port}", timeout=START, set_as_default=False)
         except (
             OSError,
             ImportError,

@@ -15,15 +15,15 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError, TaskCancelledError
 
 from lume_local._shards.ahead import in_order
-from lume_local._shards.cluster import PATIENCE, Presence, address, call, failed, job_of, lost, result_of
+from lume_local._shards.cluster import START, Presence, address, call, failed, job_of, lost, result_of
 from lume_local._shards.executor import MOST_ATTEMPTS, TICK, Function, Json, Pause
 
 _PORT = 10001
 _HERE = ("auto", "local")
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # it would tell its makers
-    "RAY_gcs_rpc_server_reconnect_timeout_s": f"{PATIENCE:g}",
-    "RAY_CLIENT_RECONNECT_GRACE_PERIOD": f"{PATIENCE:g}",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": f"{START:g}",
+    "RAY_CLIENT_RECONNECT_GRACE_PERIOD": f"{START:g}",
 }
 
 

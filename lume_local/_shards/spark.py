@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
-from lume_local._shards.cluster import PATIENCE, Presence, failed, job_of, lost, result_of
+from lume_local._shards.cluster import START, Presence, failed, job_of, lost, result_of
 from lume_local._shards.executor import TICK, ExecutorLost, Function, Json, Pause
 
 Result = TypeVar("Result")
@@ -48,8 +48,8 @@ class Spark:
 
     def __enter__(self) -> Self:
         connecting = _Background(self._session.start)
-        if not connecting.ended.wait(2 * PATIENCE):
-            raise lost(self._url, f"was not ready within {2 * PATIENCE:g} s")
+        if not connecting.ended.wait(2 * START):
+            raise lost(self._url, f"was not ready within {2 * START:g} s")
         try:
             connecting.result()
         except ExecutorLost:
@@ -63,7 +63,7 @@ class Spark:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # A cluster that is gone may not answer to that either: it is not waited for.
-        _Background(self._session.stop).ended.wait(PATIENCE)
+        _Background(self._session.stop).ended.wait(START)
 
     def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Iterator[Json]:
         """See `Executor`."""
@@ -88,8 +88,8 @@ class Spark:
     def _cancel(self, group: str, running: "_Background[list[Json]]") -> None:
         """Until it has ended: a job that is only about to begin is not cancelled by the first call."""
         asked = 0.0
-        while not running.ended.is_set() and asked < PATIENCE:
-            _Background(lambda: self._session.cancel(group)).ended.wait(PATIENCE)
+        while not running.ended.is_set() and asked < START:
+            _Background(lambda: self._session.cancel(group)).ended.wait(START)
             running.ended.wait(5 * TICK)
             asked += 5 * TICK
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pyspark import SparkConf, SparkContext
 
-from lume_local._shards.cluster import PATIENCE, address, call
+from lume_local._shards.cluster import START, address, call
 from lume_local._shards.executor import MOST_ATTEMPTS, TICK, Json
 
 _PORT = 7077
@@ -38,7 +38,7 @@ class Classic:
         for name, value in _SETTINGS.items():
             settings.set(name, value)
         self._context = SparkContext(conf=settings)
-        limit = time.monotonic() + PATIENCE
+        limit = time.monotonic() + START
         while not self.count() and time.monotonic() < limit:
             time.sleep(TICK)
 

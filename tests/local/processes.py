@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import time
 from collections.abc import Collection
 from pathlib import Path
 
@@ -54,14 +53,6 @@ def parent_of(pid: int) -> int:
 def is_gone(pid: int) -> bool:
     """Whether a process has ended."""
     return _parent_and_state(pid)[1] == "Z"
-
-
-def wait_until_gone(pid: int) -> None:
-    """Wait for the end of a process that is about to end."""
-    limit = time.monotonic() + 20
-    while not is_gone(pid):
-        assert time.monotonic() < limit, f"process {pid} is still there"
-        time.sleep(0.01)
 
 
 async def gone(pids: list[int]) -> bool:

@@ -51,3 +51,12 @@ def double_or_work_on(argument: dict[str, Any]) -> dict[str, Any]:
 def work_on_the_first_time(argument: dict[str, Any]) -> dict[str, Any]:
     """Work until it is killed, but for the time after that."""
     return {"value": argument["value"]} if Path(argument["mark"]).exists() else work_on(argument)
+
+
+def beat(argument: dict[str, Any]) -> dict[str, Any]:
+    """Write to a file again and again, until somebody ends it."""
+    beats = 0
+    while True:
+        beats += 1
+        Path(argument["mark"]).write_text(str(beats))
+        time.sleep(0.01)

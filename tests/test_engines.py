@@ -1,0 +1,26 @@
+"""The tests of the engines that are too large for everybody's environment, Spark and Ray, in one of their own."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from components import component
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("engine", ["spark", "ray"])
+def test_an_engine(engine: str) -> None:
+    python = Path(component("spark-submit" if engine == "spark" else "ray")).with_name("python")
+    command = [
+        str(python),
+        "-m",
+        "pytest",
+        f"tests/on_engines/test_{engine}.py",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=580, cwd=ROOT)
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
