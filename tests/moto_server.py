@@ -40,6 +40,9 @@ class Bucket:
     def get(self, key: str) -> bytes:
         return self._s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
 
+    def remove(self, key: str) -> None:
+        self._s3.delete_object(Bucket=BUCKET, Key=key)
+
     def names(self) -> list[str]:
         return [one["Key"] for one in self._s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
 

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import orjson
 from attrs import evolve
 
+from lume_local._flow.stores import is_store_url
 from lume_local._http import requests
 from lume_local._http.lookup import require_output, require_run
 from lume_local._http.messages import Answer, Ask
@@ -66,9 +67,9 @@ class RowsApi:
         return Answer(200, await self._document(run, part, job, owner))
 
     async def _document(self, run: Run, part: str, job: Read, owner: str) -> bytes:
-        if "://" in job.path:
+        if "://" in job.path and not is_store_url(job.path):
             raise Problem(
-                "not-supported", f"the rows lie at {job.path}, and this server reads local files only"
+                "not-supported", f"the rows lie at {job.path}, and this server reads files and objects only"
             )
         if Path(job.path).name == MANIFEST:
             raise Problem(

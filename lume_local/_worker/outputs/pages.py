@@ -7,16 +7,17 @@ from pathlib import Path
 import duckdb
 
 from lume_local._shared.commit import explain
-from lume_local._shared.identity import identity
 from lume_local._shared.protocol import Page, Read, Unreadable
 from lume_local._worker.engine import connect
 from lume_local._worker.outputs.csv_rows import CsvRows
 from lume_local._worker.outputs.found import Broken, Rows
 from lume_local._worker.outputs.ndjson_rows import NdjsonRows
 from lume_local._worker.outputs.parquet_rows import ParquetRows, confine_read
+from lume_local._worker.outputs.place import TooLarge, opened_place
 from lume_local._worker.outputs.row_json import Reasons, reject_json
 from lume_local._worker.sources.dialect import Dialect
 from lume_local._worker.sources.files import is_utf8_name
+from lume_local._worker.stores import StoreTrouble
 
 MOST_BYTES = 4 * 1024 * 1024
 """Of a page, from which on it takes no further row."""
@@ -26,15 +27,19 @@ MOST_SCANNED = 32 * 1024 * 1024
 
 def read_page(job: Read) -> Page | Unreadable:
     """The page, or why there is none."""
-    path = Path(job.path)
     try:
-        before = identity(path)
-        if job.identity and job.identity != before:
-            return _changed("the file has been changed since the run wrote it")
-        with _opened(job, path) as rows:
-            page = _filled(job, rows, before)
-        if identity(path) != before:
-            return _changed("the file was changed while it was read")
+        with opened_place(job.path) as place:
+            before = place.identity()
+            if job.identity and job.identity != before:
+                return _changed("the file has been changed since the run wrote it")
+            with _opened(job, place.path) as rows:
+                page = _filled(job, rows, before)
+            if place.identity() != before:
+                return _changed("the file was changed while it was read")
+    except TooLarge as error:
+        return Unreadable("not-supported", str(error))
+    except StoreTrouble as trouble:
+        return Unreadable("output-gone" if trouble.is_missing else "output-unreadable", str(trouble))
     except FileNotFoundError:
         return Unreadable("output-gone", "the file is not there any more")
     except OSError as error:

@@ -55,9 +55,35 @@ async def test_a_run_over_the_wire(tmp_path: Path, bucket: Bucket) -> None:
             assert again.kind == "already-processed"
             outside = await wire.submit("clean:v1", "s3://warehouse/secret.csv")
             assert outside.kind == "source-not-allowed"
-            assert (await wire.ask("GET", f"/v1/runs/{run['id']}/mapped")).kind == "not-supported"
+            page = (await wire.ask("GET", f"/v1/runs/{run['id']}/mapped")).document
+            assert page == {"items": [{"id": 1}], "next_cursor": None}
+            (reject,) = (await wire.ask("GET", f"/v1/runs/{run['id']}/rejects")).document["items"]
+            assert reject["id"] == "x"
             missing = await wire.run("clean:v1", "s3://warehouse/in/none.csv")
             assert "there is no object s3://warehouse/in/none.csv" in missing["metadata"]["error_message"]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "ndjson"])
+async def test_rows_of_objects(tmp_path: Path, bucket: Bucket, suffix: str) -> None:
+    """Page by page, until somebody changes or removes the object."""
+    prepare(tmp_path, bucket)
+    flow = FLOW.replace("{run_id}.csv", "{run_id}." + suffix)
+    (tmp_path / "flows/clean.v1.toml").write_text(flow)
+    bucket.put("in/a.csv", b"id\n1\n2\n3\nx\n")
+    async with lume_local.serve(tmp_path / "flows", tmp_path / ".lume", ROOTS) as server:
+        wire = Wire(server.base_url, server.api_key)
+        async with wire.session:
+            run = await wire.run("clean:v1", "s3://warehouse/in/a.csv")
+            place = f"/v1/runs/{run['id']}/mapped"
+            first = (await wire.ask("GET", f"{place}?limit=2")).document
+            assert first["items"] == [{"id": 1}, {"id": 2}]
+            following = f"{place}?limit=2&cursor={first['next_cursor']}"
+            assert (await wire.ask("GET", following)).document == {"items": [{"id": 3}], "next_cursor": None}
+            key = f"out/a.csv/{run['id']}.{suffix}"
+            bucket.put(key, bucket.get(key) + b"\n")
+            assert (await wire.ask("GET", following)).kind == "output-changed"
+            bucket.remove(key)
+            assert (await wire.ask("GET", place)).kind == "output-gone"
 
 
 async def test_a_pattern_over_the_wire(tmp_path: Path, bucket: Bucket) -> None:

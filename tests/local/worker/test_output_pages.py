@@ -2,20 +2,23 @@
 
 import json
 import random
+import tempfile
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from local.one_run import Result, execute
 from local.plain_csv import Dialect as PlainDialect
 from local.random_files import Case, csv_case, ndjson_case
+from moto_server import Bucket
 
 from lume_local._shared.protocol import Page, Read, Unreadable
 from lume_local._worker.engine import RunFailed
-from lume_local._worker.outputs import pages
+from lume_local._worker.outputs import pages, place
 from lume_local._worker.outputs.pages import read_page
 from lume_local._worker.outputs.row_json import Reasons
 
@@ -26,6 +29,28 @@ LITERALS = {"integer": "number", "number": "number", "boolean": "boolean"}
 def job(path: Path, rows: int, limit: int, **changes: Any) -> Read:
     values = {"identity": "", "csv": PLAIN, "encoding": "utf-8", "kinds": {}, "position": "0", "row": 0}
     return Read(str(path), **{**values, "rows": rows, "limit": limit, **changes})
+
+
+def test_an_object_that_is_too_large_or_out_of_reach(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.put("out/a.csv", b"id\n1\n")
+    wanted = evolve(job(tmp_path, 1, 10), path="s3://warehouse/out/a.csv")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert isinstance(read_page(wanted), Page)
+    assert list(tmp_path.iterdir()) == [], "no copy is left"
+    with monkeypatch.context() as patch:
+        patch.setattr(place, "MOST_COPIED", 4)
+        refused = read_page(wanted)
+        assert isinstance(refused, Unreadable)
+        assert (refused.kind, refused.problem) == (
+            "not-supported",
+            "the object has 5 bytes, and rows of up to 4 are read through the server",
+        )
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    away = read_page(wanted)
+    assert isinstance(away, Unreadable)
+    assert (away.kind, "it can't be reached" in away.problem) == ("output-unreadable", True)
 
 
 def read(first: Read) -> list[dict[str, Any]]:
