@@ -1,6 +1,7 @@
 """All files of a source taken in by tasks: cut where that can be, and read as one shard where it turns out wrong."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -71,19 +72,20 @@ class TakingIn:
     ) -> tuple[Shard | None, str]:
         """Take shards in until one turns out not to be one, if any does, and why. Raises `SourceError`."""
         common = {"job": self._job, "folder": str(self._folder)}
-        results = self._tasks.do("take_in", [cuts[one.file].argument(one) | common for one in todo])
-        for shard in todo:
-            try:
-                result = next(results)
-            except SourceError:
-                if shard.span is None:
-                    raise
-                # As a whole it is refused too, and the message has the right line.
-                return evolve(shard, span=None), _REFUSED
-            if result["is_cut_wrong"] and not shard.last:
-                assert shard.span is not None
-                return shard, _OPEN.format(start=shard.span[0])
-            done[shard] = Taken(shard, result)
+        arguments = [cuts[one.file].argument(one) | common for one in todo]
+        with closing(self._tasks.do("take_in", arguments)) as results:
+            for shard in todo:
+                try:
+                    result = next(results)
+                except SourceError:
+                    if shard.span is None:
+                        raise
+                    # As a whole it is refused too, and the message has the right line.
+                    return evolve(shard, span=None), _REFUSED
+                if result["is_cut_wrong"] and not shard.last:
+                    assert shard.span is not None
+                    return shard, _OPEN.format(start=shard.span[0])
+                done[shard] = Taken(shard, result)
         return None, ""
 
 

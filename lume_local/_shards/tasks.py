@@ -7,7 +7,7 @@ with another DuckDB or another `lume_local` would give other rows: it does no ta
 import hashlib
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -77,7 +77,7 @@ class Tasks:
         """How many run at a time."""
         return self._executor.slots
 
-    def do(self, task: str, arguments: Sequence[Json]) -> Iterator[Json]:
+    def do(self, task: str, arguments: Sequence[Json]) -> Generator[Json]:
         """Their results, in this order. Raises what the first task that fails raised, and `ExecutorLost`."""
         calls = [{"task": task, "argument": one, "versions": versions()} for one in arguments]
         with closing(_closable(self._executor.map(perform, calls, self._pause))) as results:
