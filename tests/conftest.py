@@ -18,7 +18,12 @@ settings.register_profile("lume", deadline=None, derandomize=True)
 settings.load_profile("lume")
 
 LONG = (
-    *("test_airflow.py", "end_to_end/test_backfill.py", "contract_tools/test_schemathesis.py"),
+    *(
+        "test_airflow.py",
+        "test_engines.py",
+        "end_to_end/test_backfill.py",
+        "contract_tools/test_schemathesis.py",
+    ),
     *("contract_tools/test_mutants.py", "faults/test_gateway.py", "local/runs/test_limits.py"),
     *("test_docs.py", "faults/test_haproxy.py", "cli/test_server_watch.py", "faults/test_ctrl_c.py"),
 )

@@ -81,6 +81,7 @@ def test_says_what_to_install_where_there_is_no_apt(command, bin_folder) -> None
         "stdbuf",
         "faketime",
         "google-chrome",
+        "java",
         "node",
         "npm",
         "mitmdump",
