@@ -85,6 +85,7 @@ def run(
 
 
 def _compiled(flow: dict[str, Any]) -> dict[str, Any]:
+    """The compiled form of a flow."""
     with connect() as connection:
         return compile_flow(connection, read_definition(people(**flow)))
 
