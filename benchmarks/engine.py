@@ -4,20 +4,30 @@ Each contestant is a process of its own, so that its start and its imports count
 children, and the most memory that they had together. Only the engine judges every row, writes rejects and proves
 its account; COPY, polars and pandas make NULLs of bad values and write Parquet.
 
-On Linux only. Rows: 10,000, 100,000 and 1,000,000, or what `ROWS=100000,10000000` says.
+Then how that grows with the rows, and what a run of 100 rows costs on a server that is there already, one at a time
+and eight at once.
+
+On Linux only. Rows: 10,000, 100,000 and 1,000,000, or what `ROWS=100000,10000000` says; `ONLY=engine,COPY` leaves the
+other contestants out (pandas needs 6 GB for ten million rows).
 """
 
 import os
 import pathlib
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 from _bench import ROUNDS, header, interleaved, table, version
 
 ROWS = [int(count) for count in os.environ.get("ROWS", "10000,100000,1000000").split(",")]
+ONLY = os.environ.get("ONLY", "engine,COPY,polars,pandas").split(",")
+SMALL, SMALL_RUNS, LANES = 100, 64, 8
+"""Rows of a small run, how many runs are timed, and how many of them at once."""
 PAGE = os.sysconf("SC_PAGE_SIZE")
 PROBE = 0.01
 """Seconds between two looks at the memory."""
@@ -59,6 +69,38 @@ def by_engine() -> None:
         metrics = run.metadata.metrics
         if metrics.rows_read != metrics.rows_mapped + metrics.rows_rejected or not metrics.rows_rejected:
             raise SystemExit(f"the run is {run.status}: {run.error_message}")
+
+
+def small_runs() -> None:
+    """Latency, rate and CPU time of small runs; the start of the server doesn't count."""
+    import lume_local
+
+    with lume_local.serve_in_thread(flows="flows") as server, server.client() as client:
+
+        def once(lane: int = 0) -> float:
+            began = time.perf_counter()
+            client.run("people:v1", f"{lane}.csv", force_rerun=True).wait()
+            return time.perf_counter() - began
+
+        for lane in range(LANES):  # the first runs start workers
+            once(lane)
+        used, began = cpu_of_tree(os.getpid()), time.perf_counter()
+        waits = [once() for _ in range(SMALL_RUNS)]
+        each = (time.perf_counter() - began) / SMALL_RUNS
+        used = (cpu_of_tree(os.getpid()) - used) / SMALL_RUNS
+        began = time.perf_counter()
+        with ThreadPoolExecutor(LANES) as threads:
+            list(threads.map(lambda lane: [once(lane) for _ in range(SMALL_RUNS // LANES)], range(LANES)))
+        rate = SMALL_RUNS / (time.perf_counter() - began)
+    print(f"{statistics.median(waits) * 1e3:.1f} ms p50, {used * 1e3:.1f} CPU-ms each;", end=" ")
+    print(f"{1 / each:.1f} runs/s one at a time, {rate:.1f} with {LANES} at once")
+
+
+def cpu_of_tree(pid: int) -> float:
+    """CPU seconds of a process and its children, those that have ended too."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    mine = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return mine + sum(map(cpu_of_tree, children_of(pid)))
 
 
 def by_copy() -> None:
@@ -127,18 +169,23 @@ def measured(command: Sequence[str], folder: pathlib.Path) -> tuple[float, float
     return time.perf_counter() - began, used.ru_utime + used.ru_stime, most / 1e6
 
 
+def children_of(pid: int) -> list[int]:
+    """The processes that it has started and that are there."""
+    paths = pathlib.Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for path in paths for child in path.read_text().split()]
+
+
 def memory(pid: int) -> int:
     """Bytes of a process and its children now; what several of them share counts for each."""
     try:
         pages = int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1])
-        children = [path.read_text().split() for path in pathlib.Path(f"/proc/{pid}/task").glob("*/children")]
+        return pages * PAGE + sum(map(memory, children_of(pid)))
     except OSError:  # it has ended
         return 0
-    return pages * PAGE + sum(memory(int(child)) for some in children for child in some)
 
 
-def compare(rows: int) -> None:
-    """All contestants on one file."""
+def compare(rows: int) -> dict[str, tuple[float, float]]:
+    """All contestants on one file: the medians of CPU seconds and MB of each."""
     walls: dict[str, list[float]] = {}
     peaks: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as name:
@@ -153,18 +200,46 @@ def compare(rows: int) -> None:
             return cpu
 
         missing = {name for name in ("polars", "pandas") if version(name) is None}
-        names = [name for name in CONTESTANTS if name not in missing]
+        names = [name for name in CONTESTANTS if name in ONLY and name not in missing]
         cpus = interleaved({name: lambda name=name: once(name) for name in names})  # type: ignore[misc]
     print(f"\n{rows:,} rows, {ROUNDS} rounds")
     table(cpus, "COPY", unit="CPU s")
     table(walls, "COPY", unit="s")
     table(peaks, "COPY", unit="MB")
+    return {name: (statistics.median(cpus[name]), statistics.median(peaks[name])) for name in names}
+
+
+def show_growth(found: dict[int, dict[str, tuple[float, float]]]) -> None:
+    """What a million rows more cost, which leaves out what a process costs that does nothing."""
+    print(f"\n{'rows':>24} {'':10} {'CPU s':>8} {'MB':>8} {'CPU s per million more':>24} {'x COPY':>8}")
+    for fewer, more in pairwise(found):
+        slopes = {
+            name: (found[more][name][0] - cpu) / (more - fewer) * 1e6
+            for name, (cpu, _) in found[fewer].items()
+        }
+        for name, slope in slopes.items():
+            cpu, peak = found[more][name]
+            ratio = slope / slopes["COPY"]
+            print(f"{more:24,} {name:10} {cpu:8.1f} {peak:8.0f} {slope:24.2f} {ratio:8.2f}")
+
+
+def time_small_runs() -> None:
+    """In a process of its own, which has no other children."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        write_source(folder, SMALL)
+        for lane in range(LANES):
+            (folder / f"{lane}.csv").write_bytes((folder / "in.csv").read_bytes())
+        print(f"\nruns of {SMALL} rows: ", end="", flush=True)
+        subprocess.run(
+            [sys.executable, str(pathlib.Path(__file__).resolve()), "small"], cwd=folder, check=True
+        )
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        CONTESTANTS[sys.argv[1]]()
+        {**CONTESTANTS, "small": small_runs}[sys.argv[1]]()
     else:
         header("lume-client", "duckdb", "polars", "pandas")
-        for count in ROWS:
-            compare(count)
+        show_growth({count: compare(count) for count in ROWS if count})
+        time_small_runs()
