@@ -28,9 +28,10 @@ from lume_local._worker.sources.header import changes, check_unknown, noted
 from lume_local._worker.sources.kinds import source_of
 from lume_local._worker.sources.read import Intake, read_source
 from lume_local._worker.sources.source import File, SourceError
+from lume_local._worker.stage import stage
 from lume_local._worker.statements import Statements, twin_reason
 from lume_local._worker.targets import kinds as targets
-from lume_local._worker.targets.formats import STAGED, copy_to
+from lume_local._worker.targets.formats import copy_to
 from lume_local._worker.targets.target import Target, TargetError
 
 
@@ -49,22 +50,27 @@ class RunBroke(RunFailed):
 def connect() -> DuckDBPyConnection:
     """A database of its own that has read nothing yet; it may check flows and then do one run. Close it."""
     connection = duckdb.connect(":memory:")
-    for setting in (
+    _set(
+        connection,
         "disabled_optimizers='in_clause'",
         "enable_progress_bar=true",
         "enable_progress_bar_print=false",
         "autoinstall_known_extensions=false",
         "autoload_known_extensions=false",
         "TimeZone='UTC'",
-    ):
-        connection.execute(f"SET {setting}")
+    )
     return connection
+
+
+def _set(connection: DuckDBPyConnection, *settings: str) -> None:
+    connection.execute(";".join(f"SET {setting}" for setting in settings))
 
 
 def confine(connection: DuckDBPyConnection, folder: Path, files: list[File], job: Execute) -> None:
     """From here on the connection reads `files`, reads and writes below `folder`, and reaches nothing else."""
     allowed = ", ".join(text(str(file.path)) for file in files)
-    for setting in (
+    _set(
+        connection,
         f"memory_limit={text(job.memory_limit)}",
         f"threads={1 if job.flow.get('lookups') else int(job.threads)}",
         f"temp_directory={text(str(folder / 'spill'))}",
@@ -72,20 +78,19 @@ def confine(connection: DuckDBPyConnection, folder: Path, files: list[File], job
         f"allowed_directories=[{text(str(folder))}]",
         "enable_external_access=false",
         "lock_configuration=true",
-    ):
-        connection.execute(f"SET {setting}")
+    )
 
 
 def confine_check(connection: DuckDBPyConnection) -> None:
     """From here on the connection reaches no file at all: for trying the expressions of a flow."""
-    for setting in (
+    _set(
+        connection,
         "memory_limit='1GB'",
         "threads=1",
         "temp_directory=''",
         "enable_external_access=false",
         "lock_configuration=true",
-    ):
-        connection.execute(f"SET {setting}")
+    )
 
 
 class Run:
@@ -118,7 +123,8 @@ class Run:
             "mapped": targets.target_of("mapped", job.mapped, job.run_id),
         }
         """In the order in which they are published."""
-        self._staged = f"read_parquet({text(str(self._folder / 'stage.parquet'))}, file_row_number=true)"
+        self._staged = ""
+        self._written: int | None = None
 
     def execute(self) -> dict[str, Any]:
         """Do it all. The result is what `commit.json` records. Raises `RunFailed`, `duckdb.InterruptException`."""
@@ -156,7 +162,15 @@ class Run:
         check_unknown(self._flow, intake.layout)
         statements = Statements(self._flow, intake.layout)
         self._enter("TRANSFORMING", None)
-        copy_to(self._connection, statements.stage(), self._folder / "stage.parquet", STAGED)
+        staged = stage(
+            self._connection,
+            statements,
+            files,
+            self._folder,
+            self._built("mapped"),
+            intake.account.records - intake.malformed.total,
+        )
+        self._staged, self._written = staged.rows, staged.mapped
         self._source.check_unchanged()
         return statements, intake
 
@@ -303,6 +317,9 @@ class Run:
         status = "FAILED" if message else _status(metrics)
         return {"status": status, "message": message, "metrics": metrics, "built": built}
 
+    def _built(self, part: str) -> Path:
+        return self._folder / f"{part}{self._targets[part].suffix}"
+
     def _build(
         self,
         part: str,
@@ -312,12 +329,12 @@ class Run:
         rejects: Rejects,
     ) -> Path:
         """The file of one target, durable, with all its rows."""
-        built = self._folder / f"{part}{target.suffix}"
+        built = self._built(part)
         if part == "rejects":
             rows, written = metrics["rows_rejected"], rejects.write(built)
         else:
-            query = statements.mapped(self._staged, rejects.duplicates)
-            rows, written = metrics["rows_mapped"], copy_to(self._connection, query, built)
+            query, rows = statements.mapped(self._staged, rejects.duplicates), metrics["rows_mapped"]
+            written = copy_to(self._connection, query, built) if self._written is None else self._written
         check_written(part, rows, written)
         sync_file(built)
         return built

@@ -1,6 +1,6 @@
 """The SQL of a run, put together from a compiled flow. Pure.
 
-One scan of the source writes every row, with a bit mask of the checks that it breaks, to `stage.parquet`; the
+One scan of the source takes every row, with a bit mask of the checks that it breaks, to the stage (see `stage`); the
 mapped rows, the rejects and the counts are then read from there. Names that begin with `_lume_` are the
 engine's own: `_lume_s<n>` is the n-th raw column of the source, `_lume_why<n>` the n-th mask of 62 checks. Where
 only rejects keep their raw columns, `_lume_raw` is the list of these.
@@ -134,6 +134,16 @@ class Statements:
                 f"{lookup['table']} AS seed ON struct_extract(keyed.{lookup['key_name']}, 'v') = seed._lume_key"
             )
         return rows
+
+    @property
+    def only_rejects(self) -> bool:
+        """Whether a row that breaks nothing is mapped, and every other one rejected."""
+        return not self.flow["unique"] and all(check["on_fail"] == "reject" for check in self.flow["checks"])
+
+    def flawless(self, mapped: str) -> str:
+        """Mapped rows as staged ones, where none was rejected."""
+        whys = "".join(f", 0::BIGINT AS _lume_why{n}" for n in range(self.masks))
+        return f"(SELECT *{whys}, false AS _lume_reject, NULL::VARCHAR[] AS _lume_raw FROM {mapped})"
 
     def counts(self, staged: str) -> str:
         """One row: rows, rejects, then how many rows break each check."""

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from lume_local._worker.sources.dialect import Dialect
 from lume_local._worker.sources.files import count_lines
 
+_BYTES = bytes(range(256))
 _OPEN, _CLOSE = b"\x01", b"\x02"
 _PIECE = 100_000
 """Bytes of one go: what is made of them then stays in the processor's cache, and in memory that is there already."""
@@ -33,8 +34,8 @@ class Skeleton:
     def __init__(self, dialect: Dialect, columns: int, line_end: bytes) -> None:
         self._line_end, self._quote, self._delim = line_end, dialect.quote, dialect.delim
         self._columns = columns
-        structure = set(dialect.delim + dialect.quote + b"\r\n")
-        self._others = bytes(byte for byte in range(256) if byte not in structure)
+        structure, marks = dialect.delim + dialect.quote + b"\r\n", _OPEN + _CLOSE
+        self._others = _BYTES.translate(None, structure)
         if dialect.quote:
             quote, delim = re.escape(dialect.quote), re.escape(dialect.delim)
             # The quote first, what stands before it second: so that it is looked for as one byte.
@@ -42,12 +43,10 @@ class Skeleton:
                 b"%b(?<=[%b\\n]%b)%b(?=%b|%b)"
                 % (quote, delim, quote, dialect.quoted_after_the_first, delim, line_end)
             )
-        marks = set(_OPEN + _CLOSE)
-        self._has_marks = (
-            dialect.quote == dialect.escape and len(dialect.delim) == 1 and not marks & structure
-        )
-        self._unmarked = bytes(byte for byte in range(256) if byte not in marks)
-        self._but_marked = bytes(byte for byte in self._others if byte not in marks)
+        is_plain = dialect.quote == dialect.escape and len(dialect.delim) == 1
+        self._has_marks = is_plain and not set(marks) & set(structure)
+        self._unmarked = _BYTES.translate(None, marks)
+        self._but_marked = self._others.translate(None, marks)
 
     def count(self, data: bytes) -> tuple[int, int] | None:
         """How many records and lines this is, if all of it is well-formed; None where that takes a closer look.

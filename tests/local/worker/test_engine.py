@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from local.one_run import execute, job_of, one_column
 
 from lume_local._worker import engine
+from lume_local._worker import stage as stage_module
 from lume_local._worker.engine import RunFailed, connect
 from lume_local._worker.sources.source import File
-from lume_local._worker.targets.formats import copy_to
+from lume_local._worker.stage import Staged, stage
 
 CASTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     (
@@ -331,16 +332,12 @@ def test_an_expression_reaches_no_file(tmp_path: Path) -> None:
 
 
 def test_a_source_that_is_written_to_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interfere(
-        connection: duckdb.DuckDBPyConnection, query: str, target: Path, options: str | None = None
-    ) -> int:
-        written = copy_to(connection, query, target, options)
-        if target.name == "stage.parquet":
-            with (tmp_path / "source").open("a") as file:
-                file.write("3\n")
-        return written
+    def interfere(*args: Any) -> Staged:
+        with (tmp_path / "source").open("a") as file:
+            file.write("3\n")
+        return stage(*args)
 
-    monkeypatch.setattr(engine, "copy_to", interfere)
+    monkeypatch.setattr(engine, "stage", interfere)
     with pytest.raises(RunFailed, match="was changed while it was read"):
         execute(tmp_path, "id\n1\n2\n")
 
@@ -363,3 +360,50 @@ def test_numbers_of_json(tmp_path: Path) -> None:
     assert result.mapped == [(1, "x", '{"k":[1,2]}', True), (3, None, "s", False)]
     assert result.reasons == ["id: is not a valid integer"]
     assert json.loads(result.rejects[0]["_lume_raw"]) == lines[1]
+
+
+@pytest.mark.parametrize("most_in_memory", [0, 10**9])
+def test_many_rows_stay_in_order_wherever_they_are_staged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_in_memory: int
+) -> None:
+    """Of several row groups, written by two threads."""
+    monkeypatch.setattr(stage_module, "MOST_IN_MEMORY", most_in_memory)
+    count, columns = 300_000, {"id": {"type": "integer", "required": True}}
+    content = "id\n" + "".join("x\n" if n % 1000 == 7 else f"{n}\n" for n in range(count))
+    result = execute(tmp_path, content, columns=columns)
+    assert [row[0] for row in result.mapped] == [n for n in range(count) if n % 1000 != 7]
+    assert [int(row["_lume_row"]) for row in result.rejects] == list(range(8, count + 1, 1000))
+    assert (tmp_path / "run" / "stage.parquet").exists() == (most_in_memory == 0)
+
+
+@pytest.mark.parametrize(
+    ("bad", "rules", "is_written_once"),
+    [
+        ([], [], True),
+        ([7], [], False),
+        ([29_000], [], False),  # behind the rows that are looked at first
+        ([], [{"name": "small", "sql": "id < 29_000", "on_fail": "warn"}], False),
+    ],
+)
+def test_rows_are_written_once_where_none_is_rejected(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    bad: list[int],
+    rules: list[dict[str, str]],
+    is_written_once: bool,
+) -> None:
+    columns = {"id": {"type": "integer"}, "name": {}}
+    lines = [f"{'x' if n in bad else n},n{n}\n" for n in range(30_000)]
+    content = "id,name\n" + "".join(lines) + 'a "b\n'
+    results = []
+    for folder, most in (("memory", 10**9), ("file", 0)):
+        monkeypatch.setattr(stage_module, "MOST_IN_MEMORY", most)
+        results.append(execute(tmp_path / folder, content, columns=columns, rules=rules))
+    in_memory, by_file = results
+    assert (by_file.metrics, by_file.mapped, by_file.rejects) == (
+        in_memory.metrics,
+        in_memory.mapped,
+        in_memory.rejects,
+    )
+    assert [row["_lume_row"] for row in by_file.rejects] == [*(str(n + 1) for n in bad), ""]
+    assert (tmp_path / "file/run/stage.parquet").exists() != is_written_once

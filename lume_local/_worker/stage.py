@@ -1,0 +1,70 @@
+"""The rows of a run, judged: where the counts, the mapped rows and the rejects are read from."""
+
+# ruff: noqa: S608 - the parts of its SQL are compiled or quoted.
+import os
+from pathlib import Path
+
+from attrs import frozen
+from duckdb import DuckDBPyConnection
+
+from lume_local._worker.checks import text
+from lume_local._worker.sources.source import File
+from lume_local._worker.statements import Statements
+from lume_local._worker.targets.formats import STAGED, copy_to
+
+MOST_IN_MEMORY = 192 * 1024**2
+"""Bytes of text up to which the rows are held in memory: that costs half of what a file of them does.
+
+They take about as many; what is beyond the run's memory limit DuckDB moves to its temporary folder.
+"""
+_PACKED = {"parquet": 10, "excel": 10}
+"""How many bytes of text come out of one byte of a file that isn't text."""
+_FIRST = 20_000
+
+
+@frozen
+class Staged:
+    """The rows of a run.
+
+    Attributes:
+        rows: SQL for them, each with its number as `file_row_number`.
+        mapped: how many rows the target's file has, where it is written already.
+    """
+
+    rows: str
+    mapped: int | None = None
+
+
+def stage(
+    connection: DuckDBPyConnection,
+    statements: Statements,
+    files: list[File],
+    folder: Path,
+    target: Path,
+    records: int,
+) -> Staged:
+    """Carry out the one scan of `files`, in which there are `records` rows.
+
+    Where most likely none of many rows is rejected, they are written to `target`, the file of the mapped rows.
+    """
+    if sum(os.stat(file.path).st_size * _PACKED.get(file.format, 1) for file in files) <= MOST_IN_MEMORY:
+        connection.execute(f"CREATE TEMP TABLE _lume_stage AS {statements.stage()}")
+        return Staged("(SELECT *, rowid AS file_row_number FROM _lume_stage)")
+    if target.suffix == ".parquet" and statements.only_rejects and _begins_well(connection, statements):
+        written = copy_to(connection, statements.mapped(f"({statements.stage()})", False), target)
+        if written == records:
+            return Staged(statements.flawless(_scan(target)), written)
+        target.unlink()  # it lacks rows, so that their numbers are wrong
+    path = folder / "stage.parquet"
+    copy_to(connection, statements.stage(), path, STAGED)
+    return Staged(_scan(path))
+
+
+def _scan(path: Path) -> str:
+    return f"read_parquet({text(str(path))}, file_row_number=true)"
+
+
+def _begins_well(connection: DuckDBPyConnection, statements: Statements) -> bool:
+    """Whether none of the first rows is rejected: then it is worth a try."""
+    query = f"SELECT count(*) FROM (FROM ({statements.stage()}) LIMIT {_FIRST}) WHERE _lume_reject"
+    return connection.execute(query).fetchall() == [(0,)]
