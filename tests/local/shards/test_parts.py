@@ -32,7 +32,9 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
 
 
-def run(folder: Path, run_id: str, content: str = ROWS, shards: int = 0, **flow: Any) -> dict[str, Any]:
+def run(
+    folder: Path, run_id: str, content: str = ROWS, shards: int = 0, dry_run: bool = False, **flow: Any
+) -> dict[str, Any]:
     """A run whose mapped rows go to `out`."""
     work = folder / run_id
     work.mkdir()
@@ -47,7 +49,7 @@ def run(folder: Path, run_id: str, content: str = ROWS, shards: int = 0, **flow:
             "path": str(folder / "out"),
             "columns": [["id", "BIGINT"], ["name", "VARCHAR"]],
         }
-        job = evolve(job, run_id=run_id, mapped=mapped, engine=engine)
+        job = evolve(job, run_id=run_id, mapped=mapped, engine=engine, dry_run=dry_run)
         return (coordinator.Sharded if shards else Run)(connection, job, lambda name, rows: None).execute()
 
 
@@ -80,6 +82,13 @@ def test_a_later_run_takes_the_place_and_leaves_other_files_alone(tmp_path: Path
     run(tmp_path, "b", "id,name\n1,Bo\n")
     assert sorted(os.listdir(tmp_path / "out")) == ["_manifest.json", "notes.txt", "part-00000-b.parquet"]
     assert rows(tmp_path) == [(1, "Bo")]
+
+
+@pytest.mark.parametrize("shards", [0, 4])
+def test_a_dry_run_gives_one_file_to_look_at(tmp_path: Path, shards: int) -> None:
+    record = run(tmp_path, "a", shards=shards, dry_run=True)
+    assert fetch(record["built"]["mapped"]) == [(n, f"Ann {n}") for n in range(50)]
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("shards", [0, 4])
