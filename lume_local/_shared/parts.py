@@ -11,4 +11,8 @@ MANIFEST = "_manifest.json"
 
 def named_in(manifest: Path) -> list[str]:
     """The files that a manifest names, in the order of the rows. Raises OSError, and ValueError where it is none."""
-    return [str(part["file"]) for part in orjson.loads(manifest.read_bytes())["parts"]]
+    content = orjson.loads(manifest.read_bytes())
+    try:
+        return [str(part["file"]) for part in content["parts"]]
+    except (KeyError, TypeError):
+        raise ValueError(f"{manifest} names no parts") from None

@@ -23,7 +23,8 @@ from lume_local._shared.parts import MANIFEST, PARTS, named_in
 from lume_local._worker.checks import text
 from lume_local._worker.targets.target import Begin, Step, TargetError
 
-_OURS = re.compile(r"part-\d{5,}-.+\.parquet")
+_OURS = re.compile(r"part-\d{5,}-run_[0-9a-f]{32}\.parquet")
+"""Only what a run has named: others write files called `part-…` too, Spark above all."""
 
 
 class PartsTarget:
@@ -44,9 +45,15 @@ class PartsTarget:
         self.place = os.path.realpath(self.location)
 
     def check(self) -> None:
-        """It is a folder, or is not there yet."""
+        """It is a folder, whose manifest is one of ours, or is not there yet."""
         if self._folder.exists() and not self._folder.is_dir():
             raise TargetError(f"target.{self._part} is no folder: {self._folder}; name one, or a file")
+        try:
+            _named(self._folder)
+        except (OSError, ValueError):
+            raise TargetError(
+                f"target.{self._part}: {self._folder / MANIFEST} is not a manifest of parts; name another folder"
+            ) from None
 
     def prepare(self, built: Path, begin: Begin) -> Step:
         """Parts on another file system are copied to theirs first; the manifest is written beside the parts."""

@@ -23,6 +23,7 @@ from lume_local._worker.engine import Run, RunFailed, connect
 from lume_local._worker.targets import kinds, parts
 from lume_local._worker.targets.parts import PartsTarget
 
+A, B = f"run_{'a' * 32}", f"run_{'b' * 32}"
 COLUMNS: dict[str, Any] = {"id": {"type": "integer", "unique": True}, "name": {}}
 ROWS = "id,name\n" + "".join(f"{n},Ann {n}\n" for n in range(50)) + "7,again\n"
 
@@ -64,10 +65,10 @@ def rows(folder: Path) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("shards", [0, 4])
 def test_the_manifest_names_all_parts_and_counts_their_rows(tmp_path: Path, shards: int) -> None:
-    record = run(tmp_path, "a", shards=shards)
+    record = run(tmp_path, A, shards=shards)
     assert record["target_locations"]["mapped"] == f"{tmp_path}/out/_manifest.json"
     found = manifest(tmp_path)
-    assert (found["run_id"], found["rows"], len(found["parts"])) == ("a", 50, shards or 1)
+    assert (found["run_id"], found["rows"], len(found["parts"])) == (A, 50, shards or 1)
     assert found["columns"] == [{"name": "id", "type": "BIGINT"}, {"name": "name", "type": "VARCHAR"}]
     assert rows(tmp_path) == [(n, f"Ann {n}") for n in range(50)]
     for part in found["parts"]:
@@ -77,16 +78,16 @@ def test_the_manifest_names_all_parts_and_counts_their_rows(tmp_path: Path, shar
 
 
 def test_a_later_run_takes_the_place_and_leaves_other_files_alone(tmp_path: Path) -> None:
-    run(tmp_path, "a", shards=4)
+    run(tmp_path, A, shards=4)
     (tmp_path / "out/notes.txt").write_text("mine")
-    run(tmp_path, "b", "id,name\n1,Bo\n")
-    assert sorted(os.listdir(tmp_path / "out")) == ["_manifest.json", "notes.txt", "part-00000-b.parquet"]
+    run(tmp_path, B, "id,name\n1,Bo\n")
+    assert sorted(os.listdir(tmp_path / "out")) == ["_manifest.json", "notes.txt", f"part-00000-{B}.parquet"]
     assert rows(tmp_path) == [(1, "Bo")]
 
 
 @pytest.mark.parametrize("shards", [0, 4])
 def test_a_dry_run_gives_one_file_to_look_at(tmp_path: Path, shards: int) -> None:
-    record = run(tmp_path, "a", shards=shards, dry_run=True)
+    record = run(tmp_path, A, shards=shards, dry_run=True)
     assert fetch(record["built"]["mapped"]) == [(n, f"Ann {n}") for n in range(50)]
     assert not (tmp_path / "out").exists()
 
@@ -94,7 +95,7 @@ def test_a_dry_run_gives_one_file_to_look_at(tmp_path: Path, shards: int) -> Non
 @pytest.mark.parametrize("shards", [0, 4])
 def test_a_failed_run_leaves_nothing(tmp_path: Path, shards: int) -> None:
     with pytest.raises(RunFailed, match="max_ratio"):
-        run(tmp_path, "a", shards=shards, rejects={"max_ratio": 0.0})
+        run(tmp_path, A, shards=shards, rejects={"max_ratio": 0.0})
     assert not (tmp_path / "out").exists()
 
 
@@ -107,6 +108,33 @@ def prepared(folder: Path, run_id: str, count: int) -> dict[str, Any]:
             connection.execute(f"COPY (SELECT {n} AS n) TO '{built}/{n:06}.parquet'")
     place = {"kind": "parts", "path": str(folder / "out"), "columns": [["n", "INTEGER"]]}
     return PartsTarget("mapped", place, run_id).prepare(built, lambda step: None)
+
+
+def test_the_files_of_others_stay(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    theirs = {
+        "part-00000-5a1f2e5c-7b0e-4b7e-9a51-0d6f2c9c1d11-c000.snappy.parquet",
+        "part-00000-mine.parquet",
+    }
+    for name in theirs:
+        (tmp_path / "out" / name).write_text("")
+    PartsTarget.publish(prepared(tmp_path, A, 2))
+    PartsTarget.publish(prepared(tmp_path, B, 1))
+    assert set(os.listdir(tmp_path / "out")) - theirs == {"_manifest.json", f"part-00000-{B}.parquet"}
+    assert theirs < set(os.listdir(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "", '{"parts": null}', '{"parts": ["x"]}', None])
+def test_the_manifest_of_somebody_else_is_no_target(tmp_path: Path, content: str | None) -> None:
+    other = tmp_path / "out/_manifest.json"
+    other.parent.mkdir()
+    if content is None:
+        other.mkdir()
+    else:
+        other.write_text(content)
+    with pytest.raises(RunFailed, match=r"out/_manifest\.json is not a manifest of parts"):
+        run(tmp_path, A)
+    assert os.listdir(tmp_path / "out") == ["_manifest.json"]
 
 
 class Killed(BaseException):
@@ -129,19 +157,19 @@ def killed_at(call: int, do: Callable[..., Any]) -> Callable[..., Any]:
 def test_killed_anywhere_it_is_carried_out_by_another_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
 ) -> None:
-    PartsTarget.publish(prepared(tmp_path, "a", 2))
-    step = prepared(tmp_path, "b", 3)
+    PartsTarget.publish(prepared(tmp_path, A, 2))
+    step = prepared(tmp_path, B, 3)
     with monkeypatch.context() as patch:
         patch.setattr(parts.os, "replace", killed_at(call, os.replace))
         patch.setattr(parts, "_remove", killed_at(call - 4, parts._remove))
         with pytest.raises(Killed):
             PartsTarget.publish(step)
         # Before the manifest there are the rows of the run before, all of them.
-        assert manifest(tmp_path)["run_id"] == ("a" if call < 4 else "b")
+        assert manifest(tmp_path)["run_id"] == (A if call < 4 else B)
         assert {part["file"] for part in manifest(tmp_path)["parts"]} <= set(os.listdir(tmp_path / "out"))
     PartsTarget.publish(step)
     PartsTarget.publish(step)
-    assert manifest(tmp_path)["run_id"] == "b"
+    assert manifest(tmp_path)["run_id"] == B
     assert rows(tmp_path) == [(0,), (1,), (2,)]
     assert len(os.listdir(tmp_path / "out")) == 4
 
@@ -150,17 +178,17 @@ def test_killed_anywhere_it_is_carried_out_by_another_process(
 def test_killed_and_overtaken_it_gives_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
 ) -> None:
-    step = prepared(tmp_path, "a", 3)
+    step = prepared(tmp_path, A, 3)
     with monkeypatch.context() as patch:
         patch.setattr(parts.os, "replace", killed_at(call, os.replace))
         patch.setattr(parts, "_remove", killed_at(call - 4, parts._remove))
         with pytest.raises(Killed):
             PartsTarget.publish(step)
-    PartsTarget.publish(prepared(tmp_path, "b", 1))
+    PartsTarget.publish(prepared(tmp_path, B, 1))
     PartsTarget.publish(step)
-    assert manifest(tmp_path)["run_id"] == "b"
+    assert manifest(tmp_path)["run_id"] == B
     assert rows(tmp_path) == [(0,)]
-    assert sorted(os.listdir(tmp_path / "out")) == ["_manifest.json", "part-00000-b.parquet"]
+    assert sorted(os.listdir(tmp_path / "out")) == ["_manifest.json", f"part-00000-{B}.parquet"]
 
 
 def test_parts_on_another_file_system_are_copied_first_and_undone(
@@ -173,14 +201,14 @@ def test_parts_on_another_file_system_are_copied_first_and_undone(
     with connect() as connection:
         connection.execute(f"COPY (SELECT 1 AS n) TO '{built}/000000.parquet'")
     place = {"kind": "parts", "path": str(tmp_path / "out"), "columns": [["n", "INTEGER"]]}
-    target = PartsTarget("mapped", place, "a")
+    target = PartsTarget("mapped", place, A)
     step = target.prepare(built, noted.append)
     assert all(name.startswith(".") for name in os.listdir(tmp_path / "out"))
     kinds.KINDS[noted[0]["kind"]].abandon(noted[0])
     assert os.listdir(tmp_path / "out") == []
     step = target.prepare(built, noted.append)
     PartsTarget.publish(step)
-    assert sorted(os.listdir(tmp_path / "out")) == ["_manifest.json", "part-00000-a.parquet"]
+    assert sorted(os.listdir(tmp_path / "out")) == ["_manifest.json", f"part-00000-{A}.parquet"]
 
 
 def test_no_parts_in_a_store_and_no_folder_of_rejects() -> None:
@@ -204,7 +232,7 @@ async def test_through_a_server(server: lume_local.Server, wire: Wire, home: Pat
 
 
 def test_what_is_removed_as_old_is_all_of_it(tmp_path: Path) -> None:
-    record = run(tmp_path, "a", shards=3)
+    record = run(tmp_path, A, shards=3)
     (identity,) = (step["identity"] for step in record["steps"] if step["part"] == "mapped")
-    assert old_files._remove(tmp_path / "out/_manifest.json", identity, "a")
+    assert old_files._remove(tmp_path / "out/_manifest.json", identity, A)
     assert os.listdir(tmp_path / "out") == []
