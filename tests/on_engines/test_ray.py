@@ -17,7 +17,7 @@ from on_engines.twice import same_as_alone
 from lume_local._shards.executor import ExecutorLost
 from lume_local._shards.ray import Ray
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(500)
 TESTS = str(Path(__file__).parents[1])
 
 

@@ -20,7 +20,7 @@ from lume_local._shards.spark import Spark
 
 component("java")
 pytestmark = [
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(500),
     pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning"),
 ]
 TESTS = str(Path(__file__).parents[1])

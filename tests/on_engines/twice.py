@@ -29,14 +29,14 @@ def _runs(folder: Path, **options: Any) -> list[dict[str, Any]]:
         server.client() as client,
     ):
         runs = [
-            client.run("people:v1", name, force_rerun=True).wait(timeout=100)
+            client.run("people:v1", name, force_rerun=True).wait(timeout=300)
             for name in ("large.csv", "small.csv")
         ]
         return [_given(run) for run in runs]
 
 
 def _given(run: Any) -> dict[str, Any]:
-    places = run.metadata.target_locations
+    places = run.metadata["target_locations"]
     rows = {part: duckdb.sql(f"FROM '{places[part]}'").fetchall() for part in places if places[part]}
     metrics = dict(run.metadata["metrics"])
     return {"rows": rows, "shards": metrics.pop("shards", None), "metrics": metrics}
