@@ -38,6 +38,11 @@ class Dask:
             ImportError,
         ) as error:  # a TimeoutError is the former, too old a scheduler the latter
             raise lost(self._url, "can't be used", error) from error
+        try:
+            self._client.wait_for_workers(1, timeout=START)  # a cluster that has only begun has no slots yet
+        except TimeoutError as error:
+            self._client.close(timeout=_ANSWER)
+            raise lost(self._url, f"has had no worker for {START:g} s") from error
         self.slots = self._presence.slots()
         return self
 

@@ -66,6 +66,8 @@ class Ray:
         remote = ray.remote(max_retries=MOST_ATTEMPTS - 1, num_cpus=1)(call)
 
         def submit(argument: Json) -> Any:
+            if not ray.is_initialized():  # else it would start a Ray here
+                raise lost(self._url, "is gone")
             try:
                 return remote.remote(job_of(function, argument))
             except (OSError, RayError) as error:
@@ -94,6 +96,8 @@ class Ray:
 
 def _cancel(references: list[Any]) -> None:
     for reference in references:
+        if not ray.is_initialized():
+            return
         try:
             # Not by force, which makes Ray abort this process where such a task has just ended. It is a
             # KeyboardInterrupt there, which DuckDB heeds.
@@ -103,4 +107,4 @@ def _cancel(references: list[Any]) -> None:
 
 
 def _cpus() -> int:
-    return int(ray.cluster_resources().get("CPU", 0))
+    return ray.is_initialized() and int(ray.cluster_resources().get("CPU", 0))

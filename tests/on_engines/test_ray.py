@@ -17,7 +17,13 @@ from on_engines.twice import same_as_alone
 from lume_local._shards.executor import ExecutorLost
 from lume_local._shards.ray import Ray
 
-pytestmark = pytest.mark.timeout(500)
+pytestmark = [
+    pytest.mark.timeout(500),
+    # Ray's own threads and processes, once its head is killed.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
 TESTS = str(Path(__file__).parents[1])
 
 

@@ -24,8 +24,8 @@ class Cluster:
 
 
 @contextmanager
-def started(folder: Path, workers: int = 2) -> Iterator[Cluster]:
-    """With workers of one thread each. They join when they can."""
+def started(folder: Path, workers: int = 2, threads: int = 1) -> Iterator[Cluster]:
+    """With so many threads in each worker. They join when they can."""
     file = folder / "scheduler.json"
     with ExitStack() as stack:
         scheduler = stack.enter_context(
@@ -33,16 +33,13 @@ def started(folder: Path, workers: int = 2) -> Iterator[Cluster]:
         )
         address = _address(file, scheduler)
         for _ in range(workers):
-            stack.enter_context(process("worker", address, "--nthreads", "1", "--no-nanny"))
+            stack.enter_context(process("worker", address, "--nthreads", str(threads), "--no-nanny"))
         yield Cluster(address.replace("tcp:", "dask:"), scheduler)
 
 
 @contextmanager
 def process(kind: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *arguments, "--no-dashboard"]
-    if kind == "worker":
-        command.remove("--no-dashboard")
-        command += ["--no-dashboard", "--local-directory", "/tmp"]
     settings = {"PYTHONPATH": TESTS, "DASK_LOGGING__DISTRIBUTED": "error"}
     with subprocess.Popen(command, env=os.environ | settings) as started:
         try:

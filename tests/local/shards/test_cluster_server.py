@@ -28,7 +28,7 @@ LARGE = "id,Email,Age\n" + "".join(f"{n},P{n}@Example.org,{n % 200}\n" for n in 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dask_cluster.Cluster]:
-    with dask_cluster.started(tmp_path_factory.mktemp("dask")) as cluster:
+    with dask_cluster.started(tmp_path_factory.mktemp("dask"), workers=1, threads=3) as cluster:
         yield cluster
 
 
@@ -60,6 +60,21 @@ async def test_runs_give_what_they_give_without_it(sources: Path, cluster: dask_
     assert {one["engine"] for one in shards} == {"dask"}
     assert [metrics(run) for run in spread] == [metrics(run) for run in alone]
     assert [output(run) for run in spread] == [output(run) for run in alone]
+
+
+async def test_as_many_runs_at_a_time_as_it_has_slots(sources: Path, cluster: dask_cluster.Cluster) -> None:
+    for n in range(4):
+        (sources / f"slow{n}.csv").write_text("id\n" + "".join(f"{row}\n" for row in range(5000)))
+    async with serve(sources, engine=cluster.url, max_active=None) as wire:
+        runs = [(await wire.submit("slow:v1", f"slow{n}.csv")).document["id"] for n in range(4)]
+        for run_id in runs[:3]:
+            await wire.until(run_id, "TRANSFORMING")
+        assert (await wire.get(runs[3])).document["status"] == "CREATED"
+        for run_id in runs:
+            await wire.ask("POST", f"/v1/runs/{run_id}/cancel")
+        ended = [await wire.until(run_id) for run_id in runs]
+
+    assert {run["status"] for run in ended} == {"CANCELLED"}
 
 
 async def test_a_lost_cluster_fails_its_runs_and_is_told(tmp_path: Path, sources: Path) -> None:
