@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,11 @@ async def server(home: Path) -> AsyncIterator[lume_local.Server]:
 
 def slow(rows: int) -> str:
     return "id\n" + "".join(f"{n:0100}\n" for n in range(rows))
+
+
+def kill(pid: int) -> None:
+    with suppress(ProcessLookupError):  # the pool has replaced it just now
+        os.kill(pid, signal.SIGKILL)
 
 
 async def pool_of(server: lume_local.Server, run_id: str) -> list[int]:
@@ -79,7 +85,7 @@ async def test_a_killed_process_of_the_pool_costs_nothing(
     (home / "slow.csv").write_text(slow(60))
     run_id = (await wire.submit("slow:v1", "slow.csv")).document["id"]
     for pid in await pool_of(server, run_id):
-        os.kill(pid, signal.SIGKILL)
+        kill(pid)
     run = await wire.until(run_id)
     assert (run["status"], run["metadata"]["metrics"]["rows_mapped"]) == ("SUCCEEDED", 60)
 
@@ -92,7 +98,7 @@ async def test_a_pool_that_is_lost_again_and_again_fails_the_run(
     with anyio.fail_after(60):
         while worker := server.workers().get(run_id, await _waits(wire, run_id)):
             for pid in processes.children(worker):
-                os.kill(pid, signal.SIGKILL)
+                kill(pid)
             await anyio.sleep(0.01)
     run = await wire.until(run_id)
     assert run["status"] == "FAILED"
