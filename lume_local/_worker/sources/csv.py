@@ -47,11 +47,9 @@ def read_csv(reading: Reading) -> Layout:
     )
     scanner.scan()
     copy.close()
-    longest = flow["max_line_bytes"] + len(header) + 16
     options = [
         f"header={str(not copy.begun).lower()}",
-        f"max_line_size={longest}",
-        f"buffer_size={2 * longest}",  # it would be 16 lines, and there are several
+        f"max_line_size={flow['max_line_bytes'] + len(header) + 16}",
     ]
     if copy.begun or line_end == b"\n":
         # As DuckDB spells it. Else it takes the first one that it finds, be it within quotes.
