@@ -10,8 +10,12 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("engine", ["spark", "ray"])
-def test_an_engine(engine: str) -> None:
+@pytest.mark.parametrize(
+    ("engine", "which"),
+    # One process for each: a Spark whose Java was killed leaves its library without one.
+    [("spark", "driver"), ("spark", "not driver"), ("ray", "")],
+)
+def test_an_engine(engine: str, which: str) -> None:
     python = Path(component("spark-submit" if engine == "spark" else "ray")).with_name("python")
     command = [
         str(python),
