@@ -17,14 +17,7 @@ ROOT = Path(__file__).parents[1]
 )
 def test_an_engine(engine: str, which: str) -> None:
     python = Path(component("spark-submit" if engine == "spark" else "ray")).with_name("python")
-    command = [
-        str(python),
-        "-m",
-        "pytest",
-        f"tests/on_engines/test_{engine}.py",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-    ]
+    words = [f"tests/on_engines/test_{engine}.py", "-k", which, "-q", "-p", "no:cacheprovider"]
+    command = [str(python), "-m", "pytest", *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=580, cwd=ROOT)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
