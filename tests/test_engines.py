@@ -1,4 +1,4 @@
-"""The tests of the engines that are too large for everybody's environment, Spark and Ray, in one of their own."""
+"""Spark and Ray, too large for everybody's environment: their tests, and the check of their types, in their own."""
 
 import subprocess
 from pathlib import Path
@@ -9,6 +9,13 @@ from components import component
 ROOT = Path(__file__).parents[1]
 
 
+def run(program: str, *words: str) -> None:
+    python = Path(component(program)).with_name("python")
+    command = [str(python), "-m", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=580, cwd=ROOT)
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("engine", "which"),
@@ -16,8 +23,10 @@ ROOT = Path(__file__).parents[1]
     [("spark", "driver"), ("spark", "not driver"), ("ray", "")],
 )
 def test_an_engine(engine: str, which: str) -> None:
-    python = Path(component("spark-submit" if engine == "spark" else "ray")).with_name("python")
-    words = [f"tests/on_engines/test_{engine}.py", "-k", which, "-q", "-p", "no:cacheprovider"]
-    command = [str(python), "-m", "pytest", *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=580, cwd=ROOT)
-    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    program = "spark-submit" if engine == "spark" else "ray"
+    run(program, "pytest", f"tests/on_engines/test_{engine}.py", "-k", which, "-q", "-p", "no:cacheprovider")
+
+
+@pytest.mark.timeout(600)
+def test_the_types_fit_those_of_the_engines() -> None:
+    run("ray", "pyright", "--project", "tests/on_engines/pyrightconfig.json")
