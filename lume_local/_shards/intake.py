@@ -21,7 +21,10 @@ from lume_local._worker.statements import Layout
 
 
 def take_in(argument: dict[str, Any]) -> dict[str, Any]:
-    """The task: read a shard. `segments` are its bytes, `head` what comes before; else the file is read whole."""
+    """The task: read a shard. `segments` are its bytes, `head` what comes before; else the file is read whole.
+
+    `first`: whether the file begins with them.
+    """
     job, folder = job_of(argument), made_below(Path(argument["folder"]), "shard")
     if "segments" in argument:
         file = _shard(argument, folder / "shard", job.flow["format"])
@@ -63,7 +66,8 @@ def _shard(argument: dict[str, Any], path: Path, format: str) -> File:
         for segment in argument["segments"]:
             for block in _bytes(segment, argument["shown"]):
                 out.write(block)
-    return File(path, argument["shown"], format, argument["bytes"])
+    is_beginning = argument["first"] or bool(argument["head"])
+    return File(path, argument["shown"], format, argument["bytes"], is_beginning)
 
 
 def _bytes(segment: dict[str, Any], shown: str) -> Iterator[bytes]:

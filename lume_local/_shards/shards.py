@@ -56,7 +56,8 @@ class Cut:
             if start < stop:
                 segments.append({"path": look.path, "start": start - look.offset, "end": stop - look.offset})
         head = self.plan.head.decode("latin-1")
-        return {"segments": segments, "head": head, "shown": single.shown, "bytes": single.bytes}
+        more = {"head": head, "first": shard.first, "shown": single.shown, "bytes": single.bytes}
+        return {"segments": segments, **more}
 
 
 @frozen

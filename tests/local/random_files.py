@@ -95,6 +95,23 @@ NEARLY: dict[str, tuple[str, ...]] = {
     ),
 }
 
+NO_ROWS = (
+    "",
+    " ",
+    "{}",
+    "[]",
+    '[{"c0": 5}]',
+    '"s"',
+    "7",
+    "null",
+    "true",
+    "x",
+    '\ufeff{"c0": 1}',
+    '{"\\ud800": 1}',
+    "[" * 50,
+)
+"""Lines of NDJSON that are no row, or hardly one."""
+
 
 @frozen
 class Case:
@@ -224,6 +241,11 @@ def ndjson_case(rng: random.Random, rows: int) -> Case:
             rng.shuffle(names)
         members = [f"{json.dumps(name)}: {_json_value(rng, columns.get(name))}" for name in names]
         lines.append("{" + ", ".join(members) + rng.choice(("}",) * 9 + (",}",)) + end)
+    for n in range(len(lines)):
+        if rng.random() < 0.1:
+            lines[n] = rng.choice(NO_ROWS) + end
+    if rng.random() < 0.3:  # what is usual is seen in the first line
+        lines.insert(0, rng.choice(NO_ROWS) + end)
     content = spoilt(rng, "".join(lines).encode(), 0, rng.choice((0, 0, 1, 3, rows // 3)))
     return Case(content, flow_of(columns, {"format": "ndjson"}), columns, ndjson_verdict(content, columns))
 

@@ -83,11 +83,12 @@ def _plain_lines(reading: Reading, target: Path, limit: int) -> Path:
     at = 0
     for block in _whole_lines(reading.path, reading.pause):
         data = block
-        if at == 0 and block.startswith(BOM):
+        if at == 0 and reading.is_beginning and block.startswith(BOM):
             data = data.removeprefix(BOM)
         if b"\r" in data:
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        if APART in data or not is_utf8(data) or _holds_longer(data, limit):
+        another = at == 0 and data.startswith(BOM)  # DuckDB would take it away, too
+        if another or APART in data or not is_utf8(data) or _holds_longer(data, limit):
             data = _refused_are_blank(data, limit, account, reading.malformed)
         if data is not block and data != block:
             copy.begin(at)
@@ -126,7 +127,7 @@ def _refused_are_blank(data: bytes, limit: int, account: Account, malformed: Mal
             why = "not valid UTF-8"
         elif len(line) > limit:
             why = f"longer than {limit:,} bytes"
-        elif APART in line:
+        elif APART in line or line.startswith(BOM):
             why = NOT_JSON
         else:
             continue
@@ -137,11 +138,12 @@ def _refused_are_blank(data: bytes, limit: int, account: Account, malformed: Mal
 
 
 def _first_keys(path: Path) -> list[str]:
-    """The keys of the first line, if none is there twice. Most lines have the same: comparing is cheaper."""
+    """The keys of the first line, if it is an object with some. Most lines have the same: comparing is cheaper."""
     with path.open("rb") as file:
         try:
             first = json.loads(file.readline(LONGEST_LINE))
-        except ValueError:
+            "".join(first).encode()  # half of a surrogate pair is no text for DuckDB
+        except (ValueError, TypeError, RecursionError):
             return []
     return list(first) if isinstance(first, dict) else []
 
@@ -150,10 +152,11 @@ def _doubtful(
     connection: DuckDBPyConnection, scan: str, usual: list[str], found: Path, account: Account
 ) -> str | None:
     """A query for the numbers of the lines, from 0 on, that Python is to judge, if any. Counts the records."""
-    keys = f"CAST([{', '.join(map(text, usual))}] AS VARCHAR[])"
+    # What is no object has no keys, either: where there are no usual ones, nothing is to be compared.
+    as_usual = f"TRY(json_keys(_lume_line_text)) = [{', '.join(map(text, usual))}]" if usual else "false"
     judged = (
         f"CASE WHEN regexp_matches(_lume_line_text, {text(_DOUBTFUL)}) THEN true "
-        f"WHEN TRY(json_keys(_lume_line_text)) = {keys} THEN false "
+        f"WHEN {as_usual} THEN false "
         "WHEN NOT json_valid(_lume_line_text) THEN true "
         "WHEN json_type(_lume_line_text) <> 'OBJECT' THEN true "
         "ELSE list_unique(json_keys(_lume_line_text)) <> len(json_keys(_lume_line_text)) END"

@@ -142,7 +142,9 @@ def _reading(
     connection: DuckDBPyConnection, file: File, flow: dict[str, Any], folder: Path, pause: Pause
 ) -> Reading:
     account, malformed = Account(file.bytes), Malformed(folder / "malformed")
-    return Reading(connection, file.path, file.shown, flow, folder, account, malformed, pause)
+    return Reading(
+        connection, file.path, file.shown, flow, folder, account, malformed, pause, file.is_beginning
+    )
 
 
 def _in_utf8(reading: Reading) -> Reading:

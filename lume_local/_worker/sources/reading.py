@@ -23,6 +23,7 @@ class Reading:
         account: counts what is in the file. Its bytes are there already.
         malformed: takes what can't be a row.
         pause: to be called every few megabytes.
+        is_beginning: whether a BOM that the file begins with is none of its data.
     """
 
     connection: DuckDBPyConnection
@@ -33,3 +34,4 @@ class Reading:
     account: Account
     malformed: Malformed
     pause: Pause
+    is_beginning: bool = True

@@ -27,12 +27,14 @@ class File:
         shown: what messages and the column `_lume_file` call it.
         format: how it is read: one of `read.FORMATS`.
         bytes: of the source that it is made from.
+        is_beginning: of the source; a BOM elsewhere belongs to its line.
     """
 
     path: Path
     shown: str
     format: str
     bytes: int
+    is_beginning: bool = True
 
 
 @frozen

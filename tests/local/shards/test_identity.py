@@ -35,6 +35,18 @@ def test_ndjson(tmp_path: Path, seed: int) -> None:
     )
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_bom_belongs_to_its_line_but_for_that_of_the_file(tmp_path: Path, end: str) -> None:
+    """Files that were joined have some within."""
+    content = "".join(f'\ufeff{{"a": {n}}}{end}' for n in range(6)).encode()
+    flow = {"columns": {"a": {"type": "integer"}}, "source": {"format": "ndjson"}}
+    sharded = compared(
+        tmp_path, [("a.ndjson", content)], ENGINE | {"shards": 6}, rejects_as=".ndjson", **flow
+    )
+    assert sharded.shards["count"] == 5
+    assert sharded.metrics["reject_reasons"] == {"malformed line: not a JSON object": 5}
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_several_files(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)

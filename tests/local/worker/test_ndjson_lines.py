@@ -103,6 +103,26 @@ def test_repeated_keys_are_rejected(tmp_path: Path, line: str) -> None:
     assert objects(result)[0]["_lume_reasons"] == "malformed line: repeats a key"
 
 
+@pytest.mark.parametrize("first", ["x", "[]", "[1]", "7", '{"\\ud800": 1}', "[" * 100_000])
+def test_what_is_no_object_is_rejected_after_a_first_line_that_is_none(tmp_path: Path, first: str) -> None:
+    others = ['"s"', '[{"v": 5}]', "7", "null", "true", "[]"]
+    result = run(tmp_path, "\n".join([first, *others, '{"v": 1}', "{}"]), columns={"v": {}})
+    assert result.mapped == [("1",), (None,)]
+    assert [one["_lume_raw"] for one in objects(result)] == [first, *others]
+
+
+@pytest.mark.parametrize("first", ["", "{}"])
+def test_what_is_no_object_is_rejected_after_a_line_without_keys(tmp_path: Path, first: str) -> None:
+    result = run(tmp_path, f'{first}\n"s"\n[1]\nnull\n{{"v": 1}}\n', columns={"v": {}})
+    assert [one["_lume_raw"] for one in objects(result)] == ['"s"', "[1]", "null"]
+
+
+def test_only_one_bom_is_none_of_the_data(tmp_path: Path) -> None:
+    result = run(tmp_path, '\ufeff\ufeff{"v": 1}\n\ufeff{"v": 2}\n{"v": 3}\n', columns={"v": {}})
+    assert result.mapped == [("3",)]
+    assert [one["_lume_raw"] for one in objects(result)] == ['\ufeff{"v": 1}', '\ufeff{"v": 2}']
+
+
 def test_repeated_keys_in_every_line(tmp_path: Path) -> None:
     """The first line has the usual keys, and those are not in order either."""
     result = run(tmp_path, '{"v": 1, "v": 2}\n' * 3 + '{"v": 4}\n', columns={"v": {}})
