@@ -7,12 +7,13 @@ server or a later one.
 import logging
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
 from anyio.to_thread import run_sync
 
-from lume_local._runs.health import Health
+from lume_local._runs.health import Health, why
 from lume_local._runs.recovery import finished
 from lume_local._runs.worker_pool import Pool
 from lume_local._shared.commit import begun
@@ -42,30 +43,48 @@ class Leftovers:
         """Try again and again until cancelled."""
         pause = FIRST
         while True:
-            if troubles := await self._round():
-                number = len(await run_sync(self._waiting))
-                runs = "1 run" if number == 1 else f"{number:,} runs"
-                self._health.trouble(_WHERE, f"of {runs}: {troubles[0]}")
+            try:
+                trouble = await self._round()
+            except OSError as error:
+                trouble = why(error)
+            if trouble:
+                self._health.trouble(_WHERE, trouble)
                 pause = min(2 * pause, LONGEST)
             else:
                 self._health.works(_WHERE)
                 pause = FIRST
             await anyio.sleep(pause)
 
-    async def _round(self) -> list[str]:
+    async def _round(self) -> str:
+        """What is in the way, if anything. Raises OSError where the folder can't be read."""
         troubles: list[str] = []
         for folder in await run_sync(self._waiting):
-            if trouble := await finished(folder, begun(folder), self._pool):
-                troubles.append(trouble.text)
-                os.utime(folder)
+            if trouble := await self._undo(folder):
+                troubles.append(trouble)
                 if len(troubles) == _MOST_TROUBLES:
                     break
-            else:
+        if not troubles:
+            return ""
+        number = len(await run_sync(self._waiting))
+        return f"of {'1 run' if number == 1 else f'{number:,} runs'}: {troubles[0]}"
+
+    async def _undo(self, folder: Path) -> str:
+        """What is in the way of one, if anything: it keeps nobody else waiting."""
+        try:
+            trouble = await finished(folder, begun(folder), self._pool)
+            if trouble is None:
                 await run_sync(shutil.rmtree, folder)
                 _log.info("run %s: what it had begun is undone by now", folder.name)
-        return troubles
+                return ""
+            text = trouble.text
+        except Exception as error:
+            text = f"{folder}: {why(error)}"
+        with suppress(OSError):
+            os.utime(folder)
+        return text
 
     def _waiting(self) -> list[Path]:
         if not self._folder.exists():
             return []
-        return sorted(self._folder.iterdir(), key=lambda folder: folder.stat().st_mtime)
+        folders = [path for path in self._folder.iterdir() if path.is_dir()]
+        return sorted(folders, key=lambda folder: folder.stat().st_mtime)

@@ -1,5 +1,6 @@
 """Where a run reads and writes, what its worker is asked for, and what is removed after it."""
 
+import logging
 import shutil
 from collections.abc import Collection
 from pathlib import Path
@@ -20,6 +21,8 @@ from lume_local._runs.store_roots import stored
 from lume_local._shared.commit import FILE, hand_over
 from lume_local._shared.parts import PARTS
 from lume_local._shared.protocol import Execute, Json
+
+_log = logging.getLogger("lume_local")
 
 MEMORY_LIMIT = "1GB"
 THREADS = 2
@@ -99,15 +102,22 @@ class RunPaths:
 
     def give_up(self, run: Run) -> None:
         """Remove the folder of a run without output; what it has begun elsewhere and not undone stays on record."""
-        hand_over(self.folder(run.run_id), self.begun / run.run_id)
-        self.clean_up(run)
+        self._give_up(self.folder(run.run_id))
 
     def clear(self, late: Collection[str]) -> None:
         """Remove what an earlier server has left of runs that have ended: all but those that are `late`."""
         for folder in self.folders.iterdir() if self.folders.exists() else ():
-            if folder.name not in late:
-                hand_over(folder, self.begun / folder.name)
-                shutil.rmtree(folder, ignore_errors=True)
+            if folder.name not in late and folder.is_dir():
+                self._give_up(folder)
+
+    def _give_up(self, folder: Path) -> None:
+        try:
+            hand_over(folder, self.begun / folder.name)
+        except (OSError, ValueError) as error:  # the folder is the record then
+            left = "its folder is left to the next start of the server"
+            _log.error("run %s: what it has begun can't be noted (%s): %s", folder.name, error, left)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
 
     async def _source(self, run: Run, flow: Flow) -> tuple[Json, SourceName]:
         """Its place, and what it is called."""

@@ -19,7 +19,9 @@ from local.servers import process, serve
 from local.wire import Wire
 
 import lume_local
+from lume_local._runs.paths import Roots
 from lume_local._runs.records import NewRun
+from lume_local._runs.run_paths import RunPaths
 from lume_local._runs.sqlite.store import SqliteStore
 from lume_local._shared.commit import begin, commit, committed, draft_of
 from lume_local._worker.targets.files import FileTarget
@@ -184,6 +186,36 @@ async def test_without_a_commit_nothing_has_happened(home: Path) -> None:
         assert run["status"] == "CRASHED"
         assert not list((home / f".lume/out/people/v1/{run_id}").iterdir())
         assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
+
+
+async def test_what_is_not_ours_in_the_state_keeps_no_server_from_starting(home: Path) -> None:
+    """A file of a file manager, and notes that are damaged."""
+    for folder in (home / ".lume/state/runs", home / ".lume/state/begun"):
+        (folder / "run_1").mkdir(parents=True)
+        (folder / "run_1/begun.json").write_text("[{")
+        (folder / ".DS_Store").write_text("x")
+    for _ in range(2):
+        async with serve(home) as wire:
+            assert (await wire.run("people:v1", "people.csv", force_rerun=True))["status"] == "SUCCEEDED"
+            async with asyncio.timeout(20):
+                while "begun/run_1" not in str((await wire.ask("GET", "/healthz")).document):
+                    await asyncio.sleep(0.01)
+    assert (home / ".lume/state/runs/run_1/begun.json").exists()
+
+
+def test_a_run_that_cannot_hand_over_what_it_has_begun_keeps_its_folder(tmp_path: Path) -> None:
+    roots = Roots.of((tmp_path,), tmp_path / ".lume")
+    paths = RunPaths(roots, None, None)  # type: ignore[arg-type]
+    folder = paths.folders / "run_1"
+    folder.mkdir(parents=True)
+    begin(folder, {"kind": "file", "to": "x"})
+    paths.begun.write_text("no folder, and so is a full disk")
+    paths.clear([])
+    assert folder.exists()
+    paths.begun.unlink()
+    paths.clear([])
+    assert not folder.exists()
+    assert (paths.begun / "run_1/begun.json").exists()
 
 
 def test_targets_on_another_file_system(tmp_path: Path) -> None:
