@@ -123,7 +123,7 @@ async def _running(
         upkeep.start_soon(back_up_hourly, places.state / STATE_FILE, health)
         upkeep.start_soon(forget_what_is_old, store, settings.keep, health)
         upkeep.start_soon(late.carry_out)
-        upkeep.start_soon(Leftovers(paths.begun, pool, health).undo_all)
+        upkeep.start_soon(Leftovers(paths, pool, health).undo_all)
         _remove_old_files(upkeep, OldFiles(store, places), settings, health)
         async with (
             sender.running(),

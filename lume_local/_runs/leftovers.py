@@ -15,8 +15,9 @@ from anyio.to_thread import run_sync
 
 from lume_local._runs.health import Health, why
 from lume_local._runs.recovery import finished
+from lume_local._runs.run_paths import RunPaths
 from lume_local._runs.worker_pool import Pool
-from lume_local._shared.commit import begun
+from lume_local._shared.commit import begun, explain
 
 _log = logging.getLogger("lume_local")
 
@@ -31,23 +32,19 @@ class Leftovers:
     """Undoes them one after the other.
 
     Args:
-        folder: where `RunPaths.give_up` keeps them.
+        paths: of the runs.
         pool: whose workers do it.
         health: where it is reported that something can't be undone.
     """
 
-    def __init__(self, folder: Path, pool: Pool, health: Health) -> None:
-        self._folder, self._pool, self._health = folder, pool, health
+    def __init__(self, paths: RunPaths, pool: Pool, health: Health) -> None:
+        self._paths, self._pool, self._health = paths, pool, health
 
     async def undo_all(self) -> None:
         """Try again and again until cancelled."""
         pause = FIRST
         while True:
-            try:
-                trouble = await self._round()
-            except OSError as error:
-                trouble = why(error)
-            if trouble:
+            if trouble := await self._round():
                 self._health.trouble(_WHERE, trouble)
                 pause = min(2 * pause, LONGEST)
             else:
@@ -56,35 +53,43 @@ class Leftovers:
             await anyio.sleep(pause)
 
     async def _round(self) -> str:
-        """What is in the way, if anything. Raises OSError where the folder can't be read."""
+        """What is in the way, if anything."""
         troubles: list[str] = []
-        for folder in await run_sync(self._waiting):
-            if trouble := await self._undo(folder):
+        not_noted = await run_sync(self._paths.give_up_again)
+        try:
+            waiting = await run_sync(self._waiting)
+        except OSError as error:
+            return explain(error)
+        left = len(not_noted) + len(waiting)
+        for folder in waiting:
+            if trouble := await self._tried(folder):
                 troubles.append(trouble)
                 if len(troubles) == _MOST_TROUBLES:
                     break
-        if not troubles:
-            return ""
-        number = len(await run_sync(self._waiting))
-        return f"of {'1 run' if number == 1 else f'{number:,} runs'}: {troubles[0]}"
+            else:
+                left -= 1
+        troubles += not_noted
+        runs = "1 run" if left == 1 else f"{left:,} runs"
+        return f"of {runs}: {troubles[0]}" if troubles else ""
 
-    async def _undo(self, folder: Path) -> str:
-        """What is in the way of one, if anything: it keeps nobody else waiting."""
+    async def _tried(self, folder: Path) -> str:
+        """What is in the way of one; whatever it is, it is in the way of no other."""
         try:
-            trouble = await finished(folder, begun(folder), self._pool)
+            trouble = await finished(folder, await run_sync(begun, folder), self._pool)
             if trouble is None:
                 await run_sync(shutil.rmtree, folder)
                 _log.info("run %s: what it had begun is undone by now", folder.name)
                 return ""
             text = trouble.text
         except Exception as error:
-            text = f"{folder}: {why(error)}"
+            text = f"{folder} can't be used: {why(error)}"
         with suppress(OSError):
             os.utime(folder)
         return text
 
     def _waiting(self) -> list[Path]:
-        if not self._folder.exists():
+        try:
+            folders = [one for one in self._paths.begun.iterdir() if one.is_dir()]
+        except FileNotFoundError:
             return []
-        folders = [path for path in self._folder.iterdir() if path.is_dir()]
         return sorted(folders, key=lambda folder: folder.stat().st_mtime)

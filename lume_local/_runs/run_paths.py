@@ -1,6 +1,5 @@
 """Where a run reads and writes, what its worker is asked for, and what is removed after it."""
 
-import logging
 import shutil
 from collections.abc import Collection
 from pathlib import Path
@@ -12,6 +11,7 @@ from lume_local._flow.engine import SHARD_BYTES
 from lume_local._flow.stores import is_store_url
 from lume_local._runs import source_name
 from lume_local._runs.flow_registry import Flows
+from lume_local._runs.health import why
 from lume_local._runs.paths import PathRefused, Roots, filled
 from lume_local._runs.records import Run
 from lume_local._runs.source_files import Wanted
@@ -21,8 +21,6 @@ from lume_local._runs.store_roots import stored
 from lume_local._shared.commit import FILE, hand_over
 from lume_local._shared.parts import PARTS
 from lume_local._shared.protocol import Execute, Json
-
-_log = logging.getLogger("lume_local")
 
 MEMORY_LIMIT = "1GB"
 THREADS = 2
@@ -37,6 +35,8 @@ class RunPaths:
     def __init__(self, roots: Roots, flows: Flows, headers: Headers, engine: Json | None = None) -> None:
         self._roots, self._flows, self._headers, self._engine = roots, flows, headers, engine
         self.folders, self.begun = roots.state / "runs", roots.state / "begun"
+        self._left: dict[Path, str] = {}
+        """The folders of ended runs that could not be given up, and why."""
 
     async def job(self, run: Run) -> Execute:
         """What its worker is asked for. Raises `PathRefused`, and what compiling its flow raises."""
@@ -107,16 +107,23 @@ class RunPaths:
     def clear(self, late: Collection[str]) -> None:
         """Remove what an earlier server has left of runs that have ended: all but those that are `late`."""
         for folder in self.folders.iterdir() if self.folders.exists() else ():
-            if folder.name not in late and folder.is_dir():
+            if folder.is_dir() and folder.name not in late:
                 self._give_up(folder)
 
+    def give_up_again(self) -> list[str]:
+        """Try again what could not be done then; what is in the way."""
+        for folder in list(self._left):
+            self._give_up(folder)
+        return list(self._left.values())
+
     def _give_up(self, folder: Path) -> None:
+        """What can't be handed over stays in its folder: a full disk is no reason to end another way."""
         try:
             hand_over(folder, self.begun / folder.name)
-        except (OSError, ValueError) as error:  # the folder is the record then
-            left = "its folder is left to the next start of the server"
-            _log.error("run %s: what it has begun can't be noted (%s): %s", folder.name, error, left)
+        except Exception as error:
+            self._left[folder] = f"{folder} can't be removed: {why(error)}"
         else:
+            self._left.pop(folder, None)
             shutil.rmtree(folder, ignore_errors=True)
 
     async def _source(self, run: Run, flow: Flow) -> tuple[Json, SourceName]:
