@@ -1,8 +1,9 @@
 """Removes uploads and outputs that have expired, where the operator has set a time for them.
 
-A file that an unfinished run reads stays, and one that is a seed of a flow. An output is removed only if it is still
-the one that its run wrote: at a place that several runs write to, it is another run's by now. Submissions are paused
-for each step: none comes between the question whether a file is used and its end.
+A file that an unfinished run reads stays, and one that is a seed of a flow; so do all parts of an output of which one
+is read. An output is removed only if it is still the one that its run wrote: at a place that several runs write to,
+it is another run's by now. Submissions are paused for each step: none comes between the question whether a file is
+used and its end.
 """
 
 import json
@@ -70,8 +71,8 @@ class OldFiles:
             ago_text(keep), _AT_ONCE
         ):
             path = self._place(json.loads(locations).get(part))
-            if path is not None and is_used(str(path)):
-                if _is_noted(path, noted):
+            if path is not None and any(is_used(str(file)) for file in _files(path, run_id)):
+                if _is_noted(path, noted) or _is_noted(_aside(path, run_id), noted):
                     continue
             else:
                 removed += path is not None and _remove(path, noted, run_id)
@@ -117,9 +118,24 @@ def _is_noted(path: Path, noted: str) -> bool:
         return False
 
 
+def _aside(path: Path, run_id: str) -> Path:
+    """Where an output is while it is removed."""
+    return path.with_name(f".{path.name}.{run_id}.old")
+
+
+def _files(path: Path, run_id: str) -> list[Path]:
+    """An output, and what is removed with it. Raises OSError."""
+    files = [path]
+    if path.name == MANIFEST:
+        for manifest in (path, _aside(path, run_id)):
+            with suppress(FileNotFoundError, ValueError):  # one that isn't ours: nothing is removed with it
+                files += [path.with_name(name) for name in named_in(manifest)]
+    return files
+
+
 def _remove(path: Path, noted: str, run_id: str) -> bool:
     """Remove the file if it is the one that was noted. Raises OSError."""
-    aside = path.with_name(f".{path.name}.{run_id}.old")
+    aside = _aside(path, run_id)
     if not aside.exists():  # else a kill came between the two steps, and the second is still to be done
         if not _is_noted(path, noted):
             return False

@@ -14,7 +14,7 @@ from local.wire import Wire
 import lume_local
 from lume_async.errors import ConfigurationError
 from lume_local._runs import retention
-from lume_local._runs.old_files import _remove
+from lume_local._runs.old_files import _files, _remove
 from lume_local._runs.paths import Roots
 from lume_local._runs.source_files import Wanted
 from lume_local._runs.source_key import InUse
@@ -142,6 +142,48 @@ async def test_old_outputs_go_and_their_runs_stay(home: Path) -> None:
         again = await wire.submit("people:v1", "mixed.csv")
         assert (again.status, again.kind) == (409, "already-processed")
     assert not list(places[0].parent.iterdir())
+
+
+PARTED = PEOPLE.replace('"people"', '"parted"') + '[target]\nmapped = "{data}/parts/"\n'
+READER = """
+flow = "reader"
+version = "v1"
+[source]
+format = "parquet"
+uri = "{source_path}/*.parquet"
+[columns.id]
+type = "integer"
+"""
+
+
+async def test_the_parts_of_an_output_stay_as_long_as_a_run_waits_to_read_one(home: Path) -> None:
+    (home / "flows/parted.v1.toml").write_text(PARTED)
+    (home / "flows/reader.v1.toml").write_text(READER)
+    (home / "slow.csv").write_text(slow_rows())
+    async with serve(home, keep_output=1e-3, keep_uploads=3600, max_active=1) as wire:
+        parted, slow, waiting = [
+            (await wire.submit(flow, source)).document["id"]
+            for flow, source in (
+                ("parted:v1", "people.csv"),
+                ("slow:v1", "slow.csv"),
+                ("reader:v1", ".lume/parts"),
+            )
+        ]
+        assert (await wire.until(parted))["status"] == "SUCCEEDED"
+        await sweeps(wire, home)
+        manifest, part = sorted((home / ".lume/parts").iterdir())
+        await wire.ask("POST", f"/v1/runs/{slow}/cancel")
+        assert (await wire.until(waiting))["status"] == "SUCCEEDED"
+        await until(lambda: not (manifest.exists() or part.exists()))
+
+
+def test_a_part_that_is_read_stays_also_after_a_kill_in_a_removal(tmp_path: Path) -> None:
+    manifest = tmp_path / "_manifest.json"
+    manifest.write_text('{"parts": [{"file": "part-00000-run_1.parquet"}]}')
+    part = tmp_path / "part-00000-run_1.parquet"
+    assert _files(manifest, "run_1") == [manifest, part]
+    manifest.rename(tmp_path / "._manifest.json.run_1.old")
+    assert _files(manifest, "run_1") == [manifest, part]
 
 
 SEEDED = (
