@@ -33,9 +33,13 @@ _READ = 1024 * 1024
 
 
 class _Process:
-    """One process, and the number of the task that it has."""
+    """One process, and the number of the task that it has.
 
-    def __init__(self) -> None:
+    The selector tells when there is something to read from it, or room for more of a task that is being sent: a
+    process that is stopped, or begins slowly, takes no more than fits into a pipe.
+    """
+
+    def __init__(self, selector: selectors.BaseSelector) -> None:
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
                 [sys.executable, "-c", _START.format(_HOME, os.getpid())],
@@ -49,7 +53,11 @@ class _Process:
             ) from error
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._stdin, self.stdout = self._process.stdin, self._process.stdout
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        os.set_blocking(self._stdin.fileno(), False)
+        self._selector = selector
+        selector.register(self._stdout, selectors.EVENT_READ, self)
+        self._unsent = memoryview(b"")
         self._read = b""
         self._heard = time.monotonic()
         self.task: int | None = None
@@ -62,13 +70,30 @@ class _Process:
     def begin(self, number: int, line: bytes) -> None:
         """Give it a task."""
         self.task, self._heard = number, time.monotonic()
-        with suppress(BrokenPipeError):  # it is gone: the end of its stdout tells
-            self._stdin.write(line)
-            self._stdin.flush()
+        self._unsent = memoryview(line)
+        self.send()
+        if self._unsent:
+            self._selector.register(self._stdin, selectors.EVENT_WRITE, self)
+
+    def send(self) -> None:
+        """Send it as much of its task as it takes now. Call it again when there is room."""
+        try:
+            while self._unsent:
+                self._unsent = self._unsent[os.write(self._stdin.fileno(), self._unsent) :]
+                self._heard = time.monotonic()
+        except BlockingIOError:
+            return
+        except BrokenPipeError:  # it is gone: the end of its stdout tells
+            self._unsent = memoryview(b"")
+        self._no_longer_sending()
+
+    def _no_longer_sending(self) -> None:
+        with suppress(KeyError):
+            self._selector.unregister(self._stdin)
 
     def answers(self) -> list[Json] | None:
         """What it has said since the last time; None where it is gone. Call it when there is something to read."""
-        block = os.read(self.stdout.fileno(), _READ)
+        block = os.read(self._stdout.fileno(), _READ)
         if not block:
             return None
         self._heard = time.monotonic()
@@ -84,9 +109,10 @@ class _Process:
         """Kill it where it is still there; how it ended."""
         self._process.kill()
         code = self._process.wait()
-        with suppress(BrokenPipeError):
-            self._stdin.close()
-        self.stdout.close()
+        self._no_longer_sending()
+        self._selector.unregister(self._stdout)
+        self._stdin.close()
+        self._stdout.close()
         if code >= 0:
             return f"ended with exit code {code}"
         with suppress(ValueError):
@@ -162,15 +188,19 @@ class Pool:
             (free or self._started()).begin(number, batch.lines[number])
 
     def _started(self) -> _Process:
-        process = _Process()
+        process = _Process(self._selector)
         self._processes.append(process)
-        self._selector.register(process.stdout, selectors.EVENT_READ, process)
         return process
 
     def _listen(self, batch: _Batch) -> None:
-        """Wait a moment for answers."""
-        for key, _ in self._selector.select(TICK):
+        """Wait a moment for answers, and for room for tasks."""
+        for key, events in self._selector.select(TICK):
             process: _Process = key.data
+            if process not in self._processes:
+                continue  # replaced just now
+            if events & selectors.EVENT_WRITE:
+                process.send()
+                continue
             answers = process.answers()
             if answers is None:
                 self._replace(process, batch)
@@ -194,5 +224,4 @@ class Pool:
 
     def _drop(self, process: _Process) -> str:
         self._processes.remove(process)
-        self._selector.unregister(process.stdout)
         return process.end()

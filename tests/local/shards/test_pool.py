@@ -1,5 +1,8 @@
 """The executor of one machine."""
 
+import os
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,6 +101,38 @@ def test_a_silent_process_is_replaced(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(pool, "SILENCE", 0.5)
     with Pool(1) as executor, pytest.raises(ExecutorLost, match="lost 3 times"):
         list(executor.map(tasks.stop_itself, [{}], nothing))
+
+
+@pytest.mark.parametrize("bytes_of_a_task", [1_000, 3_000_000])
+def test_a_process_that_takes_no_task_is_replaced(
+    monkeypatch: pytest.MonkeyPatch, bytes_of_a_task: int
+) -> None:
+    """Stopped, it takes no more than fits into a pipe: whoever waits for it is asked for a pause all the same."""
+    monkeypatch.setattr(pool, "SILENCE", 0.5)
+    pauses = 0
+
+    def pause() -> None:
+        nonlocal pauses
+        pauses += 1
+
+    with Pool(1) as executor:
+        assert len(list(executor.map(tasks.double, [{"value": 1}], nothing))) == 1
+        (stopped,) = executor.pids
+        os.kill(stopped, signal.SIGSTOP)
+        argument = {"value": 2, "more": "x" * bytes_of_a_task}
+        timer = threading.Timer(20, os.kill, (stopped, signal.SIGKILL))
+        timer.start()
+        assert [one["value"] for one in executor.map(tasks.double, [argument], pause)] == [4]
+        assert timer.is_alive(), "nobody else had to end it"
+        timer.cancel()
+        assert executor.pids != [stopped]
+    assert pauses > 1
+
+
+def test_large_tasks_arrive_whole() -> None:
+    arguments = [{"value": n, "more": "x" * 2_000_000} for n in range(6)]
+    with Pool(2) as executor:
+        assert [one["value"] for one in executor.map(tasks.double, arguments, nothing)] == [0, 2, 4, 6, 8, 10]
 
 
 def test_a_function_that_raises_is_not_called_again() -> None:
