@@ -2,9 +2,9 @@
 
 import importlib
 import os
-from urllib.parse import urlsplit
 
 from lume_async._base.extras import require
+from lume_local._shards.engine_url import shown
 from lume_local._shards.executor import Executor
 
 _KINDS = {
@@ -28,7 +28,7 @@ def check_engine(url: str) -> None:
     scheme = url.partition("://")[0]
     if scheme not in _KINDS:
         raise UnknownEngine(
-            f"no engine {url!r}: expected pool, pool://4, dask://…, spark://…, sc://… or ray://…"
+            f"no engine {shown(url)!r}: expected pool, pool://4, dask://…, spark://…, sc://… or ray://…"
         )
     if scheme == "pool":
         _size(url)
@@ -53,9 +53,9 @@ def executor_of(url: str) -> Executor:
 
 def _size(url: str) -> int:
     """The processes of a pool: what its URL says, else one for each core that this process may use."""
-    said = urlsplit(url).netloc if "://" in url else ""
+    said = url.partition("://")[2].rstrip("/")
     if not said:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if not said.isdecimal() or not 1 <= int(said) <= 1024:
-        raise UnknownEngine(f"the engine {url!r} must say a number of processes, such as pool://4")
+        raise UnknownEngine(f"the engine {shown(url)!r} must say a number of processes and nothing else, such as pool://4")
     return int(said)
