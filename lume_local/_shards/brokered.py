@@ -51,7 +51,10 @@ class Brokered:
         name = f"{function.__module__}:{function.__qualname__}"
         try:
             with _connected(self._path) as connection:
-                connection.sendall(orjson.dumps({"function": name, "arguments": list(arguments)}) + b"\n")
+                connection.sendall(orjson.dumps({"function": name, "count": len(arguments)}) + b"\n")
+                for argument in arguments:
+                    pause()
+                    connection.sendall(orjson.dumps(argument) + b"\n")
                 left = len(arguments)
                 for answer in _answers(connection, pause):
                     if "lost" in answer:

@@ -12,7 +12,7 @@ from typing import Any
 from attrs import asdict
 
 from lume_local._shards.build import can_be_joined, joined
-from lume_local._shards.database import plain_job
+from lume_local._shards.database import note_job, plain_job
 from lume_local._shards.executor import ExecutorLost
 from lume_local._shards.executors import executor_of
 from lume_local._shards.parts import Parts
@@ -47,6 +47,8 @@ class Sharded(Run):
     """See `Run`."""
 
     _tasks: Tasks | None = None
+    _told: str
+    """The file with what all tasks are told."""
     _parts: Parts
     _plans: list[Plan]
     _shards: dict[str, Any]
@@ -96,11 +98,14 @@ class Sharded(Run):
             self._shards = _described(engine, 1, plans)
             return super()._take_in()
         self._tasks = Tasks(self._opened.enter_context(executor_of(engine["url"])), self._pause)
-        taking_in = TakingIn(self._tasks, plain_job(self._job), self._folder)
+        self._told = note_job(self._job)
+        taking_in = TakingIn(self._tasks, self._flow, self._argument())
         cuts, taken = taking_in.take_in(taking_in.cut(plans))
         self._shards = _described(engine, len(taken), [cut.plan for cut in cuts])
         self._check_unpacked(cuts, taken)
-        of_files = [[one for one in taken if one.shard.file == n] for n in range(len(cuts))]
+        of_files: list[list[Taken]] = [[] for _ in cuts]
+        for one in taken:
+            of_files[one.shard.file].append(one)
         layout = layout_of_all([layout_of_file(parts) for parts in of_files])
         check_unknown(self._flow, layout)
         self._enter("TRANSFORMING", None)
@@ -124,7 +129,7 @@ class Sharded(Run):
         assert self._tasks is not None
         arguments = [
             {
-                "job": plain_job(self._job),
+                "job": self._told,
                 "taken": one.result,
                 "number": n,
                 "shown": cuts[one.shard.file].plan.single.shown,
@@ -229,7 +234,7 @@ class Sharded(Run):
         return joined(files, self._folder / f"{part}{target.suffix}", self._pause)
 
     def _argument(self, **more: Any) -> dict[str, Any]:
-        return {"job": plain_job(self._job), "folder": str(self._folder), **more}
+        return {"job": self._told, "folder": str(self._folder), **more}
 
     def _measure(self, statements: Statements, intake: Intake) -> tuple[dict[str, Any], bool]:
         metrics, duplicates = super()._measure(statements, intake)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import orjson
 from attrs import asdict
 from duckdb import DuckDBPyConnection
 
@@ -19,9 +20,20 @@ def plain_job(job: Execute) -> dict[str, Any]:
     return asdict(job, recurse=False) | {"engine": None, "threads": 1}
 
 
+def note_job(job: Execute) -> str:
+    """Write what the tasks of a run have in common to a file in its folder; its path, which each of them is told.
+
+    A flow may be as large as a shard is many, and a source may have as many files as there are shards. What is in
+    the files is told to the task that reads them, and only the server writes to targets.
+    """
+    path = Path(job.folder) / "tasks.json"
+    path.write_bytes(orjson.dumps(plain_job(job) | {"source": {}, "mapped": {}, "rejects": {}}))
+    return str(path)
+
+
 def job_of(argument: dict[str, Any]) -> Execute:
     """The job of a task's argument."""
-    return Execute(**argument["job"])
+    return Execute(**orjson.loads(Path(argument["job"]).read_bytes()))
 
 
 @contextmanager

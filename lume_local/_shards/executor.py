@@ -25,6 +25,26 @@ class ExecutorLost(Exception):
     """No task can be run any more, or one of them was lost too often. The message is one sentence, without an end."""
 
 
+class Made(Sequence[Json]):
+    """Arguments that are made when they are handed out: all of them at a time may be more than the memory holds.
+
+    Args:
+        count: how many.
+        make: gives the one with a number; the same one whenever it is asked.
+    """
+
+    def __init__(self, count: int, make: Callable[[int], Json]) -> None:
+        self._count, self._make = count, make
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, number: Any) -> Any:
+        if not 0 <= number < self._count:
+            raise IndexError(number)
+        return self._make(number)
+
+
 class Executor(Protocol):
     """Processes for tasks, as long as the block of its `with` lasts; nothing of it outlives that.
 
@@ -46,6 +66,7 @@ class Executor(Protocol):
     def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Iterator[Json]:
         """The results in the order of the arguments, a bounded number of tasks at a time.
 
+        An argument is asked for when its task is handed out, again where that is begun again.
         `pause` is called at least every `TICK` seconds and may raise. Whatever ends the iteration, also that nobody
         asks for more, all tasks of this call have been cancelled before it leaves here. A task whose process dies is
         begun again, up to `MOST_ATTEMPTS` times. Raises `ExecutorLost`.

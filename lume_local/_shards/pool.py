@@ -124,14 +124,19 @@ class _Process:
 class _Batch:
     """The tasks of one call of `map`: which wait, how often each was begun, what those that are done have given."""
 
-    lines: list[bytes]
+    function: str
+    arguments: Sequence[Json]
     waiting: deque[int] = field(init=False)
     begun: list[int] = field(init=False)
     results: dict[int, Json] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.waiting = deque(range(len(self.lines)))
-        self.begun = [0] * len(self.lines)
+        self.waiting = deque(range(len(self.arguments)))
+        self.begun = [0] * len(self.arguments)
+
+    def line(self, number: int) -> bytes:
+        """What a process is told, made when it is."""
+        return orjson.dumps({"function": self.function, "argument": self.arguments[number]}) + b"\n"
 
 
 class Pool:
@@ -165,7 +170,7 @@ class Pool:
     def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Iterator[Json]:
         """See `Executor`."""
         name = f"{function.__module__}:{function.__qualname__}"
-        batch = _Batch([orjson.dumps({"function": name, "argument": one}) + b"\n" for one in arguments])
+        batch = _Batch(name, arguments)
         try:
             for number in range(len(arguments)):
                 while number not in batch.results:
@@ -185,7 +190,7 @@ class Pool:
                 return
             number = batch.waiting.popleft()
             batch.begun[number] += 1
-            (free or self._started()).begin(number, batch.lines[number])
+            (free or self._started()).begin(number, batch.line(number))
 
     def _started(self) -> _Process:
         process = _Process(self._selector)

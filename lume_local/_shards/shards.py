@@ -1,5 +1,6 @@
 """The shards of a source, and what is known of them together once each was taken in. Pure."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,13 +52,19 @@ class Cut:
         if shard.span is None:
             return {"place": single.place, "shown": single.shown}
         segments = []
-        for look, (begin, end) in zip(self.looks, self.plan.pieces, strict=True):
+        at = bisect_right(self.looks, shard.span[0], key=_start) - 1
+        while at < len(self.looks) and self.looks[at].start < shard.span[1]:
+            look, (begin, end) = self.looks[at], self.plan.pieces[at]
             start, stop = max(begin, shard.span[0]), min(end, shard.span[1])
-            if start < stop:
-                segments.append({"path": look.path, "start": start - look.offset, "end": stop - look.offset})
+            segments.append({"path": look.path, "start": start - look.offset, "end": stop - look.offset})
+            at += 1
         head = self.plan.head.decode("latin-1")
         more = {"head": head, "first": shard.first, "shown": single.shown, "bytes": single.bytes}
         return {"segments": segments, **more}
+
+
+def _start(look: Look) -> int:
+    return look.start
 
 
 @frozen

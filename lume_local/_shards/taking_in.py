@@ -1,12 +1,12 @@
 """All files of a source taken in by tasks: cut where that can be, and read as one shard where it turns out wrong."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from attrs import asdict, evolve
 
+from lume_local._shards.executor import Made
 from lume_local._shards.plan import Plan
 from lume_local._shards.shards import Cut, Shard, Taken
 from lume_local._shards.split import Look, look
@@ -22,57 +22,57 @@ class TakingIn:
 
     Args:
         tasks: do the work.
-        job: of the run, as JSON.
         flow: of the run.
-        folder: of the run.
+        common: what every task of the run is told.
     """
 
-    def __init__(self, tasks: Tasks, job: dict[str, Any], folder: Path) -> None:
-        self._tasks, self._job, self._folder = tasks, job, folder
-        self._flow: dict[str, Any] = job["flow"]
-        self._csv = self._flow["csv"] if self._flow["format"] == "csv" else None
+    def __init__(self, tasks: Tasks, flow: dict[str, Any], common: dict[str, Any]) -> None:
+        self._tasks, self._common = tasks, common
+        self._csv = flow["csv"] if flow["format"] == "csv" else None
 
     def cut(self, plans: Sequence[Plan]) -> list[Cut]:
         """Look at all pieces of all files that are to be cut."""
+        of_all = {"csv": self._csv, "folder": self._common["folder"]}
         arguments = [
-            {
-                "single": asdict(plan.single),
-                "start": start,
-                "end": end,
-                "csv": self._csv,
-                "folder": str(self._folder),
-            }
+            {"single": single, "start": start, "end": end, **of_all}
             for plan in plans
+            for single in [asdict(plan.single)]
             for start, end in plan.pieces
         ]
         # Of a file that is here and has no quotes only a line of each piece is read.
         is_quick = self._csv is None or not self._csv["quote"]
         here = is_quick and all(plan.single.place["kind"] == "files" for plan in plans)
-        results = map(look, arguments) if here else self._tasks.do("look", arguments)
+        results = self._look_here(arguments) if here else self._tasks.do("look", arguments)
         looks = map(Look.of, results)
         return [Cut(plan, tuple(next(looks) for _ in plan.pieces)) for plan in plans]
+
+    def _look_here(self, arguments: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        for argument in arguments:
+            self._tasks.pause()
+            yield look(argument)
 
     def take_in(self, cuts: list[Cut]) -> tuple[list[Cut], list[Taken]]:
         """Every shard of every file, in their order, and the files as they were cut in the end."""
         shards = [shard for n, cut in enumerate(cuts) for shard in cut.shards(n)]
-        done: dict[Shard, Taken] = {}
+        taken = list[Taken]()
         moved = set[tuple[int, int]]()
-        while len(done) < len(shards):
-            todo = [shard for shard in shards if shard not in done]
-            wrong, why = self._first_wrong(cuts, todo, done)
+        while len(taken) < len(shards):
+            wrong, why = self._first_wrong(cuts, shards, taken)
             if wrong is not None:
                 cuts[wrong.file] = _noted(cuts[wrong.file], why)
                 begin = wrong.file, wrong.span[0] if wrong.span else 0
-                shards = _without_cuts(shards, wrong, begin in moved)
+                first, end, joined = _joined(shards, len(taken), wrong, begin in moved)
+                del taken[first:]
+                shards[first:end] = [joined]
                 moved.add(begin)
-        return cuts, [done[shard] for shard in shards]
+        return cuts, taken
 
     def _first_wrong(
-        self, cuts: list[Cut], todo: list[Shard], done: dict[Shard, Taken]
+        self, cuts: list[Cut], shards: list[Shard], taken: list[Taken]
     ) -> tuple[Shard | None, str]:
         """Take shards in until one turns out not to be one, if any does, and why. Raises `SourceError`."""
-        common = {"job": self._job, "folder": str(self._folder)}
-        arguments = [cuts[one.file].argument(one) | common for one in todo]
+        todo = shards[len(taken) :]
+        arguments = Made(len(todo), lambda n: cuts[todo[n].file].argument(todo[n]) | self._common)
         with closing(self._tasks.do("take_in", arguments)) as results:
             for shard in todo:
                 try:
@@ -85,7 +85,7 @@ class TakingIn:
                 if result["is_cut_wrong"] and not shard.last:
                     assert shard.span is not None
                     return shard, _OPEN.format(start=shard.span[0])
-                done[shard] = Taken(shard, result)
+                taken.append(Taken(shard, result))
         return None, ""
 
 
@@ -93,21 +93,21 @@ def _noted(cut: Cut, why: str) -> Cut:
     return evolve(cut, plan=evolve(cut.plan, why=why))
 
 
-def _without_cuts(shards: list[Shard], wrong: Shard, is_again: bool) -> list[Shard]:
-    """The shards with one for a wrong one and the next; for all that follows in its file if that was wrong before.
+def _joined(shards: list[Shard], at: int, wrong: Shard, is_again: bool) -> tuple[int, int, Shard]:
+    """One shard for a wrong one, which is number `at`, and the next; with from where to where it takes their place.
 
-    A file that can't be read in shards is one.
+    For all that follows in its file if that was wrong before; a file that can't be read in shards is one.
     """
-    own = [shard for shard in shards if shard.file == wrong.file]
-    if wrong.span is None:
-        joined, kept = Shard(wrong.file), []
-        after = list[Shard]()
+    first, end = at, at + 1
+    if wrong.span is not None and not is_again:
+        end += 1
     else:
-        at = own.index(wrong)
-        last = len(own) - 1 if is_again else at + 1
-        end = own[last].span
-        assert end is not None
-        joined = evolve(wrong, last=own[last].last, span=(wrong.span[0], end[1]))
-        kept, after = own[:at], own[last + 1 :]
-    before = [shard for shard in shards if shard.file < wrong.file]
-    return [*before, *kept, joined, *after, *(shard for shard in shards if shard.file > wrong.file)]
+        while end < len(shards) and shards[end].file == wrong.file:
+            end += 1
+    if wrong.span is None:
+        while first and shards[first - 1].file == wrong.file:
+            first -= 1
+        return first, end, Shard(wrong.file)
+    last = shards[end - 1]
+    assert last.span is not None
+    return first, end, evolve(wrong, last=last.last, span=(wrong.span[0], last.span[1]))

@@ -16,7 +16,7 @@ from typing import Any
 import duckdb
 
 from lume_local._shards.build import build
-from lume_local._shards.executor import Executor, ExecutorLost, Function, Json, Pause
+from lume_local._shards.executor import Executor, ExecutorLost, Function, Json, Made, Pause
 from lume_local._shards.intake import take_in
 from lume_local._shards.measure import measure
 from lume_local._shards.split import look
@@ -70,7 +70,7 @@ class Tasks:
     """
 
     def __init__(self, executor: Executor, pause: Pause) -> None:
-        self._executor, self._pause = executor, pause
+        self._executor, self.pause = executor, pause
 
     @property
     def slots(self) -> int:
@@ -79,8 +79,9 @@ class Tasks:
 
     def do(self, task: str, arguments: Sequence[Json]) -> Generator[Json]:
         """Their results, in this order. Raises what the first task that fails raised, and `ExecutorLost`."""
-        calls = [{"task": task, "argument": one, "versions": versions()} for one in arguments]
-        with closing(_closable(self._executor.map(perform, calls, self._pause))) as results:
+        call = {"task": task, "versions": versions()}
+        calls = Made(len(arguments), lambda number: call | {"argument": arguments[number]})
+        with closing(_closable(self._executor.map(perform, calls, self.pause))) as results:
             for result in results:
                 yield _value(result)
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from attrs import evolve
 
-from lume_local._shards.database import job_of
 from lume_local._shards.folders import made_below
+from lume_local._shared.protocol import Execute
 from lume_local._worker.engine import Run, RunBroke, RunFailed, connect
 from lume_local._worker.rejects import Rejects
 from lume_local._worker.statements import Statements
@@ -14,7 +14,7 @@ from lume_local._worker.statements import Statements
 
 def whole(argument: dict[str, Any]) -> dict[str, Any]:
     """The task: the metrics of a run and the files of its targets, or why it has failed."""
-    job = job_of(argument)
+    job = Execute(**argument["job"])
     folder = made_below(Path(job.folder), "whole")
     with connect() as connection:
         try:

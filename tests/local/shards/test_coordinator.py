@@ -11,6 +11,10 @@ from local.shards.twice import Here, compared, run
 
 from lume_local._shards import coordinator, tasks
 from lume_local._shards.executor import ExecutorLost, Function, Json, Pause
+from lume_local._shards.plan import Plan
+from lume_local._shards.shards import Cut, Shard
+from lume_local._shards.split import Look
+from lume_local._worker.sources.source import Single
 
 COLUMNS: dict[str, Any] = {"id": {"type": "integer", "required": True, "unique": True}, "name": {}}
 THREE = {"url": "here", "shard_bytes": 1, "shards": 3}
@@ -209,3 +213,65 @@ def test_other_versions_than_the_servers_do_no_task(
     outcome = run(tmp_path, [("a.csv", CSV)], THREE, columns=COLUMNS)
     assert re.search(words, outcome.error)
     assert outcome.files == {}
+
+
+def test_a_task_is_told_of_its_own_file_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flow and the names of all files in every task would be their number squared."""
+    told: list[str] = []
+
+    class Listening(Here):
+        def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Iterator[Json]:
+            told.extend(str(argument) for argument in arguments)
+            return super().map(function, arguments, pause)
+
+    monkeypatch.setattr(coordinator, "executor_of", lambda url: Listening())
+    files = [(f"file-{n:03}.csv", b"id,name\n%d,Ann\n" % n) for n in range(30)]
+    outcome = compared(tmp_path, files, THREE, columns=COLUMNS | {"a_column_of_its_own": {"sql": "name"}})
+    assert outcome.shards["count"] == 30
+    firsts = [one for one in told if "'take_in'" in one]
+    assert len(firsts) == 30
+    assert max(len(set(re.findall(r"file-\d+", one))) for one in told) == 1
+    assert not any("a_column_of_its_own" in one for one in firsts)
+
+
+def test_after_wrong_cuts_nothing_is_prepared_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared: list[Shard] = []
+    argument = Cut.argument
+
+    def noted(cut: Cut, shard: Shard) -> dict[str, Any]:
+        prepared.append(shard)
+        return argument(cut, shard)
+
+    monkeypatch.setattr(Cut, "argument", noted)
+    files = [(f"{n}.csv", CSV.replace(b"Ann 30\n", b'"Ann\n')) for n in range(12)]
+    outcome = compared(tmp_path, files, {**THREE, "shards": 12 * 8}, columns={"id": {}, "name": {}})
+    assert len(outcome.shards["whole"]) == 12
+    assert 12 <= len(prepared) - outcome.shards["count"] <= 24, "a wrong one, once or twice in each file"
+
+
+def test_the_pieces_of_a_shard_are_found_without_looking_at_all() -> None:
+    class Counted(list[Look]):
+        looked = 0
+
+        def __getitem__(self, number: Any) -> Any:
+            Counted.looked += 1
+            return super().__getitem__(number)
+
+        def __iter__(self) -> Iterator[Look]:
+            for one in super().__iter__():
+                Counted.looked += 1
+                yield one
+
+    count = 2000
+    pieces = tuple((n * 10, n * 10 + 10) for n in range(count))
+    looks = Counted(Look(n * 10, False, (n * 10 + 5, n * 10 + 7), f"copy{n}", n * 10) for n in range(count))
+    cut = Cut(Plan(Single({}, "x", count * 10), "", b"", pieces), looks)  # type: ignore[arg-type]
+    shards = cut.shards(0)
+    assert len(shards) == count
+    arguments = [cut.argument(shard) for shard in shards]
+    assert arguments[1]["segments"] == [
+        {"path": "copy1", "start": 5, "end": 10},
+        {"path": "copy2", "start": 0, "end": 5},
+    ]
+    assert sum(end["end"] - end["start"] for one in arguments for end in one["segments"]) == count * 10
+    assert Counted.looked < 30 * count

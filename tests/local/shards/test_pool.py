@@ -11,7 +11,7 @@ from local import processes
 from local.shards import tasks
 
 from lume_local._shards import pool
-from lume_local._shards.executor import MOST_ATTEMPTS, ExecutorLost
+from lume_local._shards.executor import MOST_ATTEMPTS, ExecutorLost, Made
 from lume_local._shards.pool import Pool
 
 TESTS = str(Path(__file__).parents[2])
@@ -133,6 +133,21 @@ def test_large_tasks_arrive_whole() -> None:
     arguments = [{"value": n, "more": "x" * 2_000_000} for n in range(6)]
     with Pool(2) as executor:
         assert [one["value"] for one in executor.map(tasks.double, arguments, nothing)] == [0, 2, 4, 6, 8, 10]
+
+
+def test_what_a_process_is_told_is_made_when_it_is() -> None:
+    """All of it at a time may be more than the memory holds."""
+    made: list[int] = []
+
+    def make(number: int) -> dict[str, int]:
+        made.append(number)
+        return {"value": number}
+
+    with Pool(1) as executor:
+        results = executor.map(tasks.double, Made(10, make), nothing)
+        assert next(results)["value"] == 0
+        assert made == [0]
+        assert [one["value"] for one in results] == [2 * n for n in range(1, 10)]
 
 
 def test_a_function_that_raises_is_not_called_again() -> None:
