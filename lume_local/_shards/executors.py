@@ -57,5 +57,7 @@ def _size(url: str) -> int:
     if not said:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if not said.isdecimal() or not 1 <= int(said) <= 1024:
-        raise UnknownEngine(f"the engine {shown(url)!r} must say a number of processes and nothing else, such as pool://4")
+        raise UnknownEngine(
+            f"the engine {shown(url)!r} must say a number of processes and nothing else, such as pool://4"
+        )
     return int(said)
