@@ -40,7 +40,7 @@ def take_in(argument: dict[str, Any]) -> dict[str, Any]:
     return {
         "folder": str(folder),
         "path": str(file.path),
-        "is_unpacked": file.path.name.startswith("unpacked"),
+        "is_unpacked": file.is_unpacked,
         "unpacked": file.path.stat().st_size,
         "layout": asdict(intake.layout),
         "lines": intake.account.lines,

@@ -21,6 +21,7 @@ from lume_local._shared.protocol import Execute
 from lume_local._worker.account import AccountOpen, check_written, close_account
 from lume_local._worker.checks import text
 from lume_local._worker.duplicates import find_duplicates
+from lume_local._worker.file_names import allowed
 from lume_local._worker.profile import profile, unmet
 from lume_local._worker.rejects import Rejects
 from lume_local._worker.seeds import load_seeds
@@ -68,14 +69,13 @@ def _set(connection: DuckDBPyConnection, *settings: str) -> None:
 
 def confine(connection: DuckDBPyConnection, folder: Path, files: list[File], job: Execute) -> None:
     """From here on the connection reads `files`, reads and writes below `folder`, and reaches nothing else."""
-    allowed = ", ".join(text(str(file.path)) for file in files)
     _set(
         connection,
         f"memory_limit={text(job.memory_limit)}",
         f"threads={1 if job.flow.get('lookups') else int(job.threads)}",
         f"temp_directory={text(str(folder / 'spill'))}",
-        f"allowed_paths=[{allowed}]",
-        f"allowed_directories=[{text(str(folder))}]",
+        f"allowed_paths=[{allowed(file.path for file in files)}]",
+        f"allowed_directories=[{allowed([folder])}]",
         "enable_external_access=false",
         "lock_configuration=true",
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import duckdb
 
-from lume_local._worker.checks import text
+from lume_local._worker.file_names import literal
 from lume_local._worker.sources.excel import as_text as cell_text
 from lume_local._worker.sources.parquet import as_text as column_text
 
@@ -22,7 +22,7 @@ Row = list[str | None]
 def parquet_rows(path: Path) -> Iterator[Row]:
     """The names of the columns, then the rows."""
     with duckdb.connect(":memory:") as connection:
-        scan = f"read_parquet({text(str(path))}, hive_partitioning=false)"
+        scan = f"read_parquet({literal(path)}, hive_partitioning=false)"
         columns = connection.execute(f"DESCRIBE FROM {scan}").fetchall()
         yield [name for name, *_ in columns]
         items = ", ".join(column_text(name, kind) for name, kind, *_ in columns)

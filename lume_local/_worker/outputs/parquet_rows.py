@@ -9,7 +9,7 @@ from typing import Any
 from duckdb import DuckDBPyConnection, OutOfMemoryException
 
 from lume_local._flow.definition import quoted
-from lume_local._worker.checks import text
+from lume_local._worker.file_names import allowed, literal
 from lume_local._worker.outputs.found import LINE, RAW, REASONS, ROW, Found
 from lume_local._worker.outputs.row_json import BOOLEAN, NUMBER, object_json
 
@@ -25,7 +25,7 @@ def confine_read(connection: DuckDBPyConnection, path: Path) -> None:
         "memory_limit='512MB'",
         "threads=1",
         "temp_directory=''",
-        f"allowed_paths=[{text(str(path))}]",
+        f"allowed_paths=[{allowed([path])}]",
         "enable_external_access=false",
         "lock_configuration=true",
     ):
@@ -37,8 +37,8 @@ class ParquetRows:
 
     def __init__(self, connection: DuckDBPyConnection, path: Path, position: int, size: int) -> None:
         self._connection, self._next, self._size = connection, position, size
-        self._table = f"read_parquet({text(str(path))}, file_row_number=true)"
-        described = connection.execute(f"DESCRIBE SELECT * FROM read_parquet({text(str(path))})").fetchall()
+        self._table = f"read_parquet({literal(path)}, file_row_number=true)"
+        described = connection.execute(f"DESCRIBE SELECT * FROM read_parquet({literal(path)})").fetchall()
         self._names = [row[0] for row in described]
         self._kinds = [_kind(row[1]) for row in described]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from lume_local._flow.definition import RESERVED
 from lume_local._worker.checks import text
+from lume_local._worker.file_names import literal
 from lume_local._worker.sources.dialect import LINE_END, Dialect
 from lume_local._worker.sources.files import BOM, count_lines
 from lume_local._worker.sources.intake import Copy
@@ -64,7 +65,7 @@ def _reader(path: Path, dialect: Dialect, columns: int, options: list[str]) -> s
     """DuckDB's reader, strict and told everything."""
     named = ", ".join(f"'{RESERVED}s{n}': 'VARCHAR'" for n in range(columns))
     return (
-        f"SELECT * FROM read_csv({text(str(path))}, auto_detect=false, compression='none', columns={{{named}}}, "
+        f"SELECT * FROM read_csv({literal(path)}, auto_detect=false, compression='none', columns={{{named}}}, "
         f"delim={text(dialect.delim.decode())}, quote={text(dialect.quote.decode())}, "
         f"escape={text(dialect.escape.decode())}, nullstr='', strict_mode=true, {', '.join(options)})"
     )

@@ -61,7 +61,9 @@ class LocalFiles:
             if packed is not None:
                 path = folder / f"unpacked{n}"
                 left -= unpack(one.path, one.shown, packed, path, left, pause)
-            files.append(File(path, one.shown, self._flow["format"], before.size))
+            files.append(
+                File(path, one.shown, self._flow["format"], before.size, is_unpacked=packed is not None)
+            )
         return files
 
     def check_unchanged(self) -> None:

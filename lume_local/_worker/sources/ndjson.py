@@ -14,6 +14,7 @@ from duckdb import DuckDBPyConnection
 
 from lume_local._flow.definition import RESERVED
 from lume_local._worker.checks import text
+from lume_local._worker.file_names import literal
 from lume_local._worker.sources.files import BOM, LONGEST_LINE, blocks, is_utf8
 from lume_local._worker.sources.intake import APART, NOT_JSON, Account, Copy, Malformed
 from lume_local._worker.sources.reading import Reading
@@ -70,7 +71,7 @@ def _unknown(connection: DuckDBPyConnection, scan: str, names: tuple[str, ...]) 
 def _reader(path: Path, columns: list[str], limit: int) -> str:
     listed = ", ".join(f"'{name}': 'VARCHAR'" for name in columns)
     return (
-        f"SELECT * FROM read_csv({text(str(path))}, auto_detect=false, compression='none', header=false, "
+        f"SELECT * FROM read_csv({literal(path)}, auto_detect=false, compression='none', header=false, "
         f"columns={{{listed}}}, "
         f"delim='{APART.decode()}', quote='', escape='', new_line='\\n', strict_mode=true, "
         f"max_line_size={limit + 16})"

@@ -4,7 +4,7 @@
 import duckdb
 
 from lume_local._flow.definition import quoted
-from lume_local._worker.checks import text
+from lume_local._worker.file_names import literal
 from lume_local._worker.sources.names import unknown_columns, visible_columns
 from lume_local._worker.sources.reading import Reading
 from lume_local._worker.sources.source import SourceError
@@ -15,10 +15,10 @@ _NESTED = ("STRUCT", "MAP", "UNION", "VARIANT", "JSON")
 
 def read_parquet(reading: Reading) -> Layout:
     """Count the rows by the file's own footer. Raises `SourceError`."""
-    scan = f"read_parquet({text(str(reading.path))}, hive_partitioning=false)"
+    scan = f"read_parquet({literal(reading.path)}, hive_partitioning=false)"
     try:
         row = reading.connection.execute(
-            f"SELECT sum(num_rows) FROM parquet_file_metadata({text(str(reading.path))})"
+            f"SELECT sum(num_rows) FROM parquet_file_metadata({literal(reading.path)})"
         ).fetchone()
         columns = reading.connection.execute(f"DESCRIBE FROM {scan}").fetchall()
     except duckdb.InterruptException:

@@ -28,6 +28,7 @@ class File:
         format: how it is read: one of `read.FORMATS`.
         bytes: of the source that it is made from.
         is_beginning: of the source; a BOM elsewhere belongs to its line.
+        is_unpacked: whether it is what was in a compressed one.
     """
 
     path: Path
@@ -35,6 +36,7 @@ class File:
     format: str
     bytes: int
     is_beginning: bool = True
+    is_unpacked: bool = False
 
 
 @frozen

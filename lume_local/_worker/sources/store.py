@@ -58,7 +58,7 @@ class StoredFiles:
             local = LocalFiles(place, self._flow | {"max_unpacked_bytes": left})
             local.check()
             (file,) = local.fetch(own, pause)
-            if file.path != path:
+            if file.is_unpacked:
                 left -= file.path.stat().st_size
                 path.unlink()
             files.append(evolve(file, bytes=before.size))

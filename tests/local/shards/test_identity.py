@@ -63,3 +63,24 @@ def _in_files(rng: random.Random, case: Case) -> list[bytes]:
     at = rng.randrange(len(lines) + 1)
     again = [line for line in lines if rng.random() < 0.2]
     return [head + b"".join(part) for part in (lines[:at], lines[at:], again)]
+
+
+ROWS = b"a\n" + b"".join(b"%d\n" % n for n in range(40))
+
+
+def test_names_that_are_patterns_to_duckdb(tmp_path: Path) -> None:
+    """Each of which matches others."""
+    names = "a[1].csv", "a1.csv", "a*.csv", "a?.csv", "a**.csv"
+    files = [(name, ROWS[: len(ROWS) - 3 * n]) for n, name in enumerate(names)]
+    sharded = compared(tmp_path, files, ENGINE, columns={"a": {"type": "integer"}})
+    assert sharded.error == ""
+    assert sharded.metrics["rows_mapped"] == sum(40 - n for n in range(len(names)))
+
+
+def test_only_what_was_unpacked_counts_as_unpacked(tmp_path: Path) -> None:
+    """Not what is called so."""
+    files = [(f"unpacked-{n}.csv", ROWS) for n in range(3)]
+    flow = {"columns": {"a": {"type": "integer"}}, "source": {"max_unpacked_bytes": 200}}
+    sharded = compared(tmp_path, files, ENGINE | {"shards": None, "shard_bytes": 10_000}, **flow)
+    assert sharded.error == ""
+    assert sharded.metrics["rows_mapped"] == 120

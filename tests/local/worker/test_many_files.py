@@ -153,3 +153,19 @@ def test_a_file_that_changes_once_it_was_found(
         source = {"compression": "gzip" if packed else "none"}
         execute(tmp_path, ("a", content), ("b", content), source=source, columns={"id": {}, "name": {}})
     assert not list(tmp_path.glob("mapped*"))
+
+
+@pytest.mark.parametrize("format", ["csv", "ndjson", "parquet"])
+@pytest.mark.parametrize("folder", ["of", "of [1]*?"])
+def test_names_that_are_patterns_to_duckdb(tmp_path: Path, format: str, folder: str) -> None:
+    """Each is the name of one file, whatever others it would match."""
+    files = []
+    for n, name in enumerate(("a[1]", "a1", "a*", "a?", "a**")):
+        if format == "parquet":
+            duckdb.sql(f"COPY (SELECT {n} AS id, 'x' AS name) TO '{tmp_path}/x' (FORMAT parquet)")
+            content = (tmp_path / "x").read_bytes()
+        else:
+            content = b"id,name\n%d,x\n" % n if format == "csv" else b'{"id":%d,"name":"x"}\n' % n
+        files.append((name, content))
+    result = execute(tmp_path / folder, *files, source={"format": format})
+    assert [row[0] for row in result.mapped] == [0, 1, 2, 3, 4]
