@@ -158,7 +158,10 @@ class Outputs(Protocol):
         ...
 
     async def written_before(self, before: str, limit: int) -> list[tuple[str, str, str, str]]:
-        """Outputs of runs that ended before a time: run, part, identity, and the run's locations as JSON."""
+        """Files of runs that ended before a time: run, part, identity, and the run's locations as JSON.
+
+        Not objects: those of a store are removed by whoever it belongs to.
+        """
         ...
 
     async def forget(self, run_id: str, part: str) -> None:

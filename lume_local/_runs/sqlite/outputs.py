@@ -18,10 +18,11 @@ class SqliteOutputs:
 
     @operation
     def written_before(self, before: str, limit: int) -> list[tuple[str, str, str, str]]:
-        """Outputs of runs that ended before a time: run, part, identity, and the run's locations as JSON."""
+        """Files of runs that ended before a time: run, part, identity, and the run's locations as JSON."""
         query = (
             "SELECT run_id, part, identity, target_locations FROM outputs JOIN runs USING (run_id) "
-            "WHERE identity != '' AND finished_at < ? LIMIT ?"
+            "WHERE identity != '' AND finished_at < ? "
+            "AND coalesce(json_extract(target_locations, '$.' || part), '') NOT LIKE '__://%' LIMIT ?"
         )
         return [tuple(row) for row in self._db.execute(query, [before, limit])]
 

@@ -1,6 +1,5 @@
 """Where the rows of an output are read: its file, or a copy of an object that is not too large for one."""
 
-import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,11 +8,8 @@ from pathlib import Path
 from attrs import frozen
 
 from lume_local._flow.stores import is_store_url, split_store_url
-from lume_local._shared.identity import identity
+from lume_local._shared.identity import LARGEST_COPY, identity, identity_of_copies
 from lume_local._worker.stores import StoreTrouble, store_of, told
-
-MOST_COPIED = 64 * 1024 * 1024
-"""Bytes of an object: it is copied for each page."""
 
 
 class TooLarge(Exception):
@@ -34,28 +30,28 @@ def opened_place(location: str) -> Iterator[Place]:
     if not is_store_url(location):
         yield Place(Path(location), lambda: identity(Path(location)))
         return
-    size, seen = _seen(location)
-    if size > MOST_COPIED:
+    size, tag = _seen(location)
+    if size > LARGEST_COPY:
         raise TooLarge(
-            f"the object has {size:,} bytes, and rows of up to {MOST_COPIED:,} are read through the server"
+            f"the object has {size:,} bytes, and rows of up to {LARGEST_COPY:,} are read through the server"
         )
     with tempfile.TemporaryDirectory(prefix="lume-rows-") as folder:
         path = Path(folder) / f"copy{Path(location).suffix}"
         _copy(location, path)
         if path.stat().st_size != size:
             raise StoreTrouble(f"{location} was changed while it was read")
-        yield Place(path, lambda: seen if _seen(location) == (size, seen) else "")
+        content = identity_of_copies(path)
+        yield Place(path, lambda: content if _seen(location) == (size, tag) else "")
 
 
-def _seen(url: str) -> tuple[int, str]:
-    """Its size, and what it is: in the form of a file's identity."""
+def _seen(url: str) -> tuple[int, str | None]:
+    """Its size, and what its store calls its content."""
     store = store_of(url)
     import obstore
 
     with told(url):
         found = obstore.head(store, split_store_url(url)[2])
-    tag = hashlib.sha256((found["e_tag"] or "").encode()).hexdigest()
-    return found["size"], f"{found['size']}-{int(tag[:15], 16)}"
+    return found["size"], found["e_tag"]
 
 
 def _copy(url: str, path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lume_local._flow.stores import split_store_url
+from lume_local._shared.identity import identity_of_copies
 from lume_local._worker.stores import StoreTrouble, s3_client, told_by_s3
 from lume_local._worker.targets.target import Begin, Step, TargetError
 
@@ -52,6 +53,7 @@ class S3Target:
     def prepare(self, built: Path, begin: Begin) -> Step:
         """All parts are there; only their completion is left."""
         step = {"kind": S3, "part": self._part, "url": self.location, "run": self._run_id, "from": str(built)}
+        step["identity"] = identity_of_copies(built)
         begin(step | {"note": self._part})
         try:
             return step | _upload(step, lambda known: begin(known | {"note": self._part}))

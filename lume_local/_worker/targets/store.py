@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from lume_local._flow.stores import split_store_url
+from lume_local._shared.identity import identity_of_copies
 from lume_local._worker.stores import StoreTrouble, store_of, told
 from lume_local._worker.targets.target import Begin, Step, TargetError
 
@@ -38,7 +39,8 @@ class StoreTarget:
 
     def prepare(self, built: Path, begin: Begin) -> Step:
         """Nothing can be begun elsewhere that would not be seen."""
-        return {"kind": STORE, "part": self._part, "url": self.location, "from": str(built)}
+        what = {"part": self._part, "identity": identity_of_copies(built)}
+        return {"kind": STORE, "url": self.location, "from": str(built), **what}
 
     @staticmethod
     def publish(step: Step) -> None:

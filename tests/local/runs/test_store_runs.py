@@ -86,6 +86,43 @@ async def test_rows_of_objects(tmp_path: Path, bucket: Bucket, suffix: str) -> N
             assert (await wire.ask("GET", place)).kind == "output-gone"
 
 
+@pytest.mark.parametrize("part", ["mapped", "rejects"])
+async def test_rows_of_an_object_that_is_a_later_runs_by_now(
+    tmp_path: Path, bucket: Bucket, part: str
+) -> None:
+    """As many rows, of the same size: they are not the earlier run's."""
+    prepare(tmp_path, bucket)
+    (tmp_path / "flows/clean.v1.toml").write_text(FLOW.replace("{source_path}/{run_id}", "same"))
+    bucket.put("in/b.csv", b"id\n2\ny\n")
+    async with lume_local.serve(tmp_path / "flows", tmp_path / ".lume", ROOTS) as server:
+        wire = Wire(server.base_url, server.api_key)
+        async with wire.session:
+            runs = [await wire.run("clean:v1", f"s3://warehouse/in/{name}.csv") for name in "ab"]
+            earlier, later = [f"/v1/runs/{run['id']}/{part}" for run in runs]
+            assert (await wire.ask("GET", earlier)).kind == "output-changed"
+            (row,) = (await wire.ask("GET", later)).document["items"]
+            assert row["id"] == (2 if part == "mapped" else "y")
+
+
+async def test_objects_stay_where_old_files_go(tmp_path: Path, bucket: Bucket) -> None:
+    prepare(tmp_path, bucket)
+    rejects = "s3://warehouse/out/{source_path}/{run_id}.rejects.csv"
+    (tmp_path / "flows/clean.v1.toml").write_text(FLOW.replace(rejects, "{data}/rejects.csv"))
+    where = tmp_path / "flows", tmp_path / ".lume", ROOTS
+    async with lume_local.serve(*where) as server, (wire := Wire(server.base_url, server.api_key)).session:
+        run = await wire.run("clean:v1", "s3://warehouse/in/a.csv")
+    async with (
+        lume_local.serve(*where, keep_output=1e-3) as server,
+        (wire := Wire(server.base_url, server.api_key)).session,
+    ):
+        with anyio.fail_after(20):
+            while (await wire.ask("GET", f"/v1/runs/{run['id']}/rejects")).status != 410:
+                await anyio.sleep(0.02)
+        assert not (tmp_path / ".lume/rejects.csv").exists()
+        page = (await wire.ask("GET", f"/v1/runs/{run['id']}/mapped")).document
+        assert page["items"] == [{"id": 1}]
+
+
 async def test_a_pattern_over_the_wire(tmp_path: Path, bucket: Bucket) -> None:
     prepare(tmp_path, bucket)
     pattern = '[source]\nuri = "s3://warehouse/in/{source_path}/*.csv"\n[target]'

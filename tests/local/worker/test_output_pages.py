@@ -40,7 +40,7 @@ def test_an_object_that_is_too_large_or_out_of_reach(
     assert isinstance(read_page(wanted), Page)
     assert list(tmp_path.iterdir()) == [], "no copy is left"
     with monkeypatch.context() as patch:
-        patch.setattr(place, "MOST_COPIED", 4)
+        patch.setattr(place, "LARGEST_COPY", 4)
         refused = read_page(wanted)
         assert isinstance(refused, Unreadable)
         assert (refused.kind, refused.problem) == (
