@@ -100,7 +100,7 @@ async def _running(
     paths = RunPaths(places, flows, store.headers, engine)
     late = Late(recorder, paths, pool, health)
     runner = Runner(store, recorder, paths, pool, late, health, max_active, settings.run_timeout)
-    reader = RowReader(health)
+    reader = RowReader(places.state / "rows", health)
     dry_runs = DryRuns(paths, pool, reader, settings.run_timeout)
     api = Api(store, flows, runner, hub, places, uploads, settings.webhooks, health, dry_runs)
     keys = Keys(settings.api_key, settings.keys)

@@ -4,10 +4,16 @@ Those processes are apart from the workers of runs, so that neither waits for th
 somebody reads, and at most `READERS`; who comes then waits for a turn.
 """
 
+import shutil
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
 
 import anyio
+from anyio.to_thread import run_sync
+from attrs import evolve
 
 from lume_local._flow.definition import Flow
 from lume_local._runs.health import Health
@@ -21,22 +27,33 @@ _LITERALS = {"integer": "number", "number": "number", "boolean": "boolean"}
 
 
 class RowReader:
-    """Reads pages while `running`."""
+    """Reads pages while `running`.
 
-    def __init__(self, health: Health) -> None:
+    Args:
+        folder: for copies of objects; what is in it is removed, for a process that is killed removes nothing.
+        health: where failures to start a process are reported.
+    """
+
+    def __init__(self, folder: Path, health: Health) -> None:
+        self._folder = folder
         self._pool = Pool(1, health)
         self._turns = anyio.Semaphore(READERS)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Reads as long as the block lasts."""
+        await _removed(self._folder)  # of a server that was killed
         async with self._pool.running():
             yield
 
     async def page(self, job: Read) -> Page | Unreadable:
         """One page. Raises `WorkerDied`."""
+        folder = self._folder / uuid.uuid4().hex
         async with self._turns:
-            return await self._pool.read(job)
+            try:
+                return await self._pool.read(evolve(job, folder=str(folder)))
+            finally:
+                await _removed(folder)
 
     def job(
         self, run: Run, flow: Flow, part: str, identity: str, *, limit: int, reason: str | None = None
@@ -65,3 +82,8 @@ class RowReader:
             reasons=list(run.metrics["reject_reasons"]) if is_rejects else [],
             reason=reason,
         )
+
+
+async def _removed(folder: Path) -> None:
+    with anyio.CancelScope(shield=True):
+        await run_sync(partial(shutil.rmtree, folder, ignore_errors=True))

@@ -80,6 +80,7 @@ class Read:
         is_rejects: whether the rows are rejects.
         reasons: every reason of the rejects.
         reason: only rejects with this one.
+        folder: where a copy of an object goes; it is made where it isn't there. Empty for the system's own.
     """
 
     path: str
@@ -94,6 +95,7 @@ class Read:
     is_rejects: bool = False
     reasons: list[str] = field(factory=list)
     reason: str | None = None
+    folder: str = ""
 
 
 @frozen

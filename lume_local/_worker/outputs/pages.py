@@ -28,7 +28,7 @@ MOST_SCANNED = 32 * 1024 * 1024
 def read_page(job: Read) -> Page | Unreadable:
     """The page, or why there is none."""
     try:
-        with opened_place(job.path) as place:
+        with opened_place(job.path, job.folder) as place:
             before = place.identity()
             if job.identity and job.identity != before:
                 return _changed("the file has been changed since the run wrote it")

@@ -25,8 +25,8 @@ class Place:
 
 
 @contextmanager
-def opened_place(location: str) -> Iterator[Place]:
-    """The place of an output. Raises OSError, `StoreTrouble`, `TooLarge`."""
+def opened_place(location: str, folder: str = "") -> Iterator[Place]:
+    """The place of an output; a copy goes into `folder`. Raises OSError, `StoreTrouble`, `TooLarge`."""
     if not is_store_url(location):
         yield Place(Path(location), lambda: identity(Path(location)))
         return
@@ -35,8 +35,10 @@ def opened_place(location: str) -> Iterator[Place]:
         raise TooLarge(
             f"the object has {size:,} bytes, and rows of up to {LARGEST_COPY:,} are read through the server"
         )
-    with tempfile.TemporaryDirectory(prefix="lume-rows-") as folder:
-        path = Path(folder) / f"copy{Path(location).suffix}"
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="lume-rows-", dir=folder or None) as own:
+        path = Path(own) / f"copy{Path(location).suffix}"
         _copy(location, path)
         if path.stat().st_size != size:
             raise StoreTrouble(f"{location} was changed while it was read")

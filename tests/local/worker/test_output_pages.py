@@ -39,6 +39,9 @@ def test_an_object_that_is_too_large_or_out_of_reach(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert isinstance(read_page(wanted), Page)
     assert list(tmp_path.iterdir()) == [], "no copy is left"
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    assert isinstance(read_page(evolve(wanted, folder=str(tmp_path / "rows/1"))), Page)
+    assert list((tmp_path / "rows/1").iterdir()) == []
     with monkeypatch.context() as patch:
         patch.setattr(place, "LARGEST_COPY", 4)
         refused = read_page(wanted)
