@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import define, field
 
-from lume_local._worker.sources.files import BLOCK
+from lume_local._worker.sources.files import BLOCK, BOM
 
 NOT_JSON = "not a JSON object"
 APART = b"\x01"
@@ -127,6 +127,7 @@ class Copy:
     def __init__(self, source: Path, target: Path, start: int, line_end: bytes) -> None:
         self._source, self._target, self._start, self._line_end = source, target, start, line_end
         self._file: io.BufferedWriter | None = None
+        self._has_any = False
 
     @property
     def begun(self) -> bool:
@@ -150,12 +151,20 @@ class Copy:
                 left -= len(block)
                 block = held + block
                 held = b"\r" if left and block.endswith(b"\r") else b""
-                self._file.write(block.removesuffix(held).replace(self._line_end, b"\n"))
+                self._write(block.removesuffix(held).replace(self._line_end, b"\n"))
 
     def keep(self, data: bytes) -> None:
         """Records that are to be read, each with `\\n` at its end where there is a copy."""
         if self._file is not None:
-            self._file.write(data)
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        assert self._file is not None
+        if data and not self._has_any:
+            self._has_any = True
+            if data.startswith(BOM):  # of the first value: DuckDB takes away what a file begins with
+                self._file.write(BOM)
+        self._file.write(data)
 
     def close(self) -> None:
         """All of it is in the file."""

@@ -79,9 +79,10 @@ def read_source(
 
 
 def _layout(reading: Reading, format: str) -> Layout:
-    if format != "csv" and format in _KINDS and (delim := _delim_of_rejects(reading.path)):
-        return read_csv(_in_utf8(_as_rejects(reading, format, delim)))
-    _refuse_binary(reading, format)
+    if reading.is_beginning:
+        if format != "csv" and format in _KINDS and (delim := _delim_of_rejects(reading.path)):
+            return read_csv(_in_utf8(_as_rejects(reading, format, delim)))
+        _refuse_binary(reading, format)
     return FORMATS[format](_in_utf8(reading))
 
 

@@ -23,7 +23,7 @@ class Reading:
         account: counts what is in the file. Its bytes are there already.
         malformed: takes what can't be a row.
         pause: to be called every few megabytes.
-        is_beginning: whether a BOM that the file begins with is none of its data.
+        is_beginning: whether the source begins with it: that tells what it is, and a BOM there is none of its data.
     """
 
     connection: DuckDBPyConnection

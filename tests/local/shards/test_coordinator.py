@@ -275,3 +275,22 @@ def test_the_pieces_of_a_shard_are_found_without_looking_at_all() -> None:
     ]
     assert sum(end["end"] - end["start"] for one in arguments for end in one["segments"]) == count * 10
     assert Counted.looked < 30 * count
+
+
+def test_a_file_that_shrinks_while_shards_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ones before are taken in by then; none of them is one of the file as it is now."""
+    source = tmp_path / "a.csv"
+
+    class Shrinking(Here):
+        def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Iterator[Json]:
+            def noted() -> Iterator[Json]:
+                for number, argument in enumerate(arguments):
+                    if argument["task"] == "take_in" and number == 3:
+                        source.write_bytes(CSV[: len(CSV) // 3])
+                    yield argument
+
+            return super().map(function, noted(), pause)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(coordinator, "executor_of", lambda url: Shrinking())
+    outcome = run(tmp_path, [("a.csv", CSV)], {**THREE, "shards": 6}, columns=COLUMNS)
+    assert outcome.error == f"{source} was changed while it was read: submit the run again"

@@ -47,6 +47,30 @@ def test_a_bom_belongs_to_its_line_but_for_that_of_the_file(tmp_path: Path, end:
     assert sharded.metrics["reject_reasons"] == {"malformed line: not a JSON object": 5}
 
 
+@pytest.mark.parametrize("header", ["a,b", 'a,b,"a note\n(or none)"'])
+@pytest.mark.parametrize("between", ["", "one,too,many,values\n"])
+def test_a_bom_belongs_to_its_value(tmp_path: Path, header: str, between: str) -> None:
+    commas = "," * (header.count(",") - 1)
+    rows = "".join(f"\ufeffv{n},x{commas}\n{between}" for n in range(8))
+    flow = {"columns": {"a": {}, "b": {}}}
+    sharded = compared(tmp_path, [("a.csv", f"{header}\n{rows}".encode())], ENGINE | {"shards": 5}, **flow)
+    assert sharded.files["mapped.csv"].decode().count("\ufeffv") == 8
+    assert sharded.shards["count"] > 2
+
+
+BEGINNINGS = ["PK\x03\x04", "%PDF-1.4", "_lume_row,_lume_line,_lume_reasons,a,_lume_raw"]
+
+
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+def test_lines_within_a_file_do_not_tell_what_it_is(tmp_path: Path, beginning: str) -> None:
+    content = '{"a": 1}\n' * 6 + f"{beginning}\n" * 6
+    flow = {"columns": {"a": {"type": "integer"}}, "source": {"format": "ndjson"}}
+    engine = ENGINE | {"shards": 8}
+    sharded = compared(tmp_path, [("a.ndjson", content.encode())], engine, rejects_as=".ndjson", **flow)
+    assert sharded.metrics["rows_mapped"] == sharded.metrics["rows_rejected"] == 6
+    assert sharded.shards["count"] > 5
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_several_files(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
