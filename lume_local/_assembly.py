@@ -150,6 +150,10 @@ def _add_gauges(metrics: Metrics, store: Store, runner: Runner, pool: Pool, heal
     pending = store.deliveries.pending
     metrics.counted("lume_deliveries_pending", "Webhooks that are to be delivered.", pending)
     metrics.gauge("lume_healthy", "1 if the server can do its work, else 0.", lambda: not health.reasons())
+    waiting = (
+        "Runs that wait for something elsewhere: to put their output in place, or to undo what they began."
+    )
+    metrics.gauge("lume_waiting_elsewhere", waiting, health.runs_waiting)
 
 
 async def _load_flows(settings: Settings, flows: Flows, pool: Pool) -> None:

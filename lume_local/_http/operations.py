@@ -61,7 +61,10 @@ class Api:
         requests.only_known(ask.query, ())
         if reasons := self._health.reasons():
             raise Problem("unavailable", "; ".join(reasons))
-        return Answer(200, {"status": "ok", "service": "lume_local", "api": "v1"})
+        found: dict[str, object] = {"status": "ok", "service": "lume_local", "api": "v1"}
+        if waiting := self._health.waiting():
+            found["waiting"] = waiting
+        return Answer(200, found)
 
     async def openapi_yaml(self, ask: Ask) -> Answer:
         """`GET /openapi.yaml`."""

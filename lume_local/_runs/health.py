@@ -24,6 +24,7 @@ class Health:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._troubles: dict[str, str] = {}
+        self._waits: dict[str, tuple[int, str]] = {}
 
     def trouble(self, where: str, reason: str) -> None:
         """Report a failure; repeated reports of the same one are logged once."""
@@ -31,9 +32,18 @@ class Health:
             self._troubles[where] = reason
             _log.error("%s: %s; trying again", where, reason)
 
+    def waits(self, where: str, runs: int, reason: str) -> None:
+        """Report that so many runs wait for something elsewhere, which keeps nobody else from working.
+
+        The reason is for the log only: it may name hosts, users and paths, and `GET /healthz` needs no key.
+        """
+        if self._waits.get(where, (0, ""))[1] != reason:
+            _log.error("%s: %s: %s; trying again", where, _waiting(runs), reason)
+        self._waits[where] = (runs, reason)
+
     def works(self, where: str) -> None:
-        """Report success, which ends an earlier failure."""
-        if self._troubles.pop(where, None) is not None:
+        """Report success, which ends an earlier failure or wait."""
+        if self._troubles.pop(where, None) or self._waits.pop(where, None):
             _log.warning("%s: works again", where)
 
     def reasons(self) -> list[str]:
@@ -42,6 +52,18 @@ class Health:
         if not found and is_full(self._folder):
             found.append("the disk is full")
         return found
+
+    def runs_waiting(self) -> int:
+        """How many runs wait for something elsewhere."""
+        return sum(runs for runs, _ in self._waits.values())
+
+    def waiting(self) -> list[str]:
+        """What waits for something elsewhere, and how many runs; the log says for what."""
+        return [f"{where}: {_waiting(runs)}" for where, (runs, _) in self._waits.items()]
+
+
+def _waiting(runs: int) -> str:
+    return "1 run waits" if runs == 1 else f"{runs:,} runs wait"
 
 
 def is_full(folder: Path) -> bool:

@@ -17,7 +17,7 @@ from lume_local._runs.records import Run
 from lume_local._runs.recovery import Trouble, finished
 from lume_local._runs.run_paths import RunPaths
 from lume_local._runs.worker_pool import Pool
-from lume_local._shared.commit import committed
+from lume_local._shared.commit import committed, committed_ago
 
 _log = logging.getLogger("lume_local")
 
@@ -59,7 +59,8 @@ class Late:
         _log.warning(
             "run %s has committed, and its output can't be put in place yet: %s", run.run_id, trouble
         )
-        self._waiting.setdefault(run.run_id, _Waiting(run, anyio.current_time()))
+        since = anyio.current_time() - committed_ago(self._paths.folder(run.run_id))
+        self._waiting.setdefault(run.run_id, _Waiting(run, since))
         self._more.set()
         self._more = anyio.Event()
 
@@ -76,8 +77,7 @@ class Late:
                 trouble for one in list(self._waiting.values()) if (trouble := await self._tried(one))
             ]
             if troubles:
-                runs = "1 run" if len(troubles) == 1 else f"{len(troubles):,} runs"
-                self._health.trouble(_WHERE, f"of {runs}: {troubles[0]}")
+                self._health.waits(_WHERE, len(troubles), troubles[0])
                 pause = min(2 * pause, LONGEST)
             else:
                 self._health.works(_WHERE)

@@ -44,22 +44,23 @@ class Leftovers:
         """Try again and again until cancelled."""
         pause = FIRST
         while True:
-            if trouble := await self._round():
-                self._health.trouble(_WHERE, trouble)
+            left, reason = await self._round()
+            if reason:
+                self._health.waits(_WHERE, left, reason)
                 pause = min(2 * pause, LONGEST)
             else:
                 self._health.works(_WHERE)
                 pause = FIRST
             await anyio.sleep(pause)
 
-    async def _round(self) -> str:
-        """What is in the way, if anything."""
+    async def _round(self) -> tuple[int, str]:
+        """How many runs have left something, and what is in the way, if anything."""
         troubles: list[str] = []
         not_noted = await run_sync(self._paths.give_up_again)
         try:
             waiting = await run_sync(self._waiting)
         except OSError as error:
-            return explain(error)
+            return max(1, len(not_noted)), explain(error)
         left = len(not_noted) + len(waiting)
         for folder in waiting:
             if trouble := await self._tried(folder):
@@ -69,8 +70,7 @@ class Leftovers:
             else:
                 left -= 1
         troubles += not_noted
-        runs = "1 run" if left == 1 else f"{left:,} runs"
-        return f"of {runs}: {troubles[0]}" if troubles else ""
+        return left, troubles[0] if troubles else ""
 
     async def _tried(self, folder: Path) -> str:
         """What is in the way of one; whatever it is, it is in the way of no other."""

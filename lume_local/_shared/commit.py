@@ -111,6 +111,11 @@ def committed(folder: Path) -> dict[str, Any] | None:
     return record
 
 
+def committed_ago(folder: Path) -> float:
+    """Seconds since the run was committed, by the clock of the file system."""
+    return max(0.0, time.time() - (folder / _COMMIT).stat().st_mtime)
+
+
 def _read(path: Path) -> Any:
     try:
         return orjson.loads(path.read_bytes())

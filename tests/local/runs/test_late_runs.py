@@ -34,7 +34,8 @@ def cut(postgres: postgres_server.Server, monkeypatch: pytest.MonkeyPatch) -> It
 
 async def health(wire: Wire) -> str:
     answer = await wire.ask("GET", "/healthz")
-    return "" if answer.status == 200 else str(answer.document["detail"])
+    assert answer.status == 200, answer.document
+    return "; ".join(answer.document.get("waiting", []))
 
 
 async def until_healthy(wire: Wire) -> None:
@@ -45,7 +46,7 @@ async def until_healthy(wire: Wire) -> None:
 
 async def until_late(wire: Wire, run_id: str) -> dict[str, Any]:
     with anyio.fail_after(40):
-        while "putting the output of runs in place: of 1 run" not in await health(wire):
+        while "putting the output of runs in place: 1 run waits" not in await health(wire):
             await anyio.sleep(0.02)
     run: dict[str, Any] = (await wire.ask("GET", f"/v1/runs/{run_id}")).document
     return run
