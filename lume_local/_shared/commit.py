@@ -13,6 +13,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,16 @@ def begin(folder: Path, step: dict[str, Any]) -> None:
 def begun(folder: Path) -> list[dict[str, Any]]:
     """What was noted by `begin`, in this order."""
     steps: list[dict[str, Any]] = _read(folder / _BEGUN) or []
+    return steps
+
+
+def begun_by_others(folder: Path) -> list[dict[str, Any]]:
+    """What was noted for all other runs: their folders, and those of what was handed over, are beside it."""
+    steps: list[dict[str, Any]] = []
+    for file in folder.parent.parent.glob(f"*/*/{_BEGUN}"):
+        if file.parent != folder:
+            with suppress(OSError, ValueError):  # gone by now, or damaged: whoever undoes that one says so
+                steps += begun(file.parent)
     return steps
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from lume_local._shared.commit import FILE, begun, committed, forget_begun
+from lume_local._shared.commit import FILE, begun, begun_by_others, committed, forget_begun
 from lume_local._shared.parts import PARTS
 from lume_local._worker.targets.database import DATABASE, DatabaseTarget
 from lume_local._worker.targets.files import FileTarget
@@ -35,7 +35,9 @@ def publish(record: dict[str, Any]) -> None:
 def abandon(folder: Path) -> None:
     """Undo whatever was begun for a run that has not committed. Raises OSError or `TargetError`."""
     for step in begun(folder):
-        KINDS[step["kind"]].abandon(step)
+        # One of which no more is known may have to be told from those of others.
+        others = {"others": begun_by_others(folder)} if "since" in step else {}
+        KINDS[step["kind"]].abandon(step | others)
     forget_begun(folder)
 
 

@@ -6,6 +6,7 @@ begins, and its number as soon as there is one.
 """
 
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ _MOST_PARTS = 9_000
 """S3 takes 10,000."""
 _SKEW = 60
 """Seconds by which S3's clock may differ from ours."""
+_BEGUN_WITHIN = 300
+"""Seconds after its note within which an upload has begun, or never does: a request is given up before that."""
 
 
 class S3Target:
@@ -54,7 +57,7 @@ class S3Target:
         """All parts are there; only their completion is left."""
         step = {"kind": S3, "part": self._part, "url": self.location, "run": self._run_id, "from": str(built)}
         step["identity"] = identity_of_copies(built)
-        begin(step | {"note": self._part})
+        begin(step | {"note": self._part, "since": time.time()})
         try:
             return step | _upload(step, lambda known: begin(known | {"note": self._part}))
         except StoreTrouble as trouble:
@@ -72,7 +75,7 @@ class S3Target:
     def abandon(step: Step) -> None:
         """Abort the upload; where its number is not known, those that began for this key at that time."""
         try:
-            for upload in [step["upload"]] if "upload" in step else _begun(step):
+            for upload in [step["upload"]] if "upload" in step else _perhaps_its_own(step):
                 _abort(step["url"], upload)
         except StoreTrouble as trouble:
             raise TargetError(str(trouble)) from None
@@ -127,17 +130,24 @@ def _is_there(step: Step) -> bool:
     return bool(found["Metadata"].get(_RUN) == step["run"])
 
 
-def _begun(step: Step) -> list[str]:
-    """The uploads of this key: the process has ended before it could note which of them is its own.
+def _perhaps_its_own(step: Step) -> list[str]:
+    """The uploads that may be the step's: the process has ended before it could note which of them is its own.
 
-    Not those of later runs: what could not be aborted at once is, after a while.
+    Those of the key that began at that time, and that no other run has noted as its own.
     """
+    since = step.get("since", -math.inf)
+    until = min(step.get("until", math.inf), step.get("since", math.inf) + _BEGUN_WITHIN)
+    others = {one.get("upload") for one in step.get("others", ())}
+    return [one for one in _begun(step, since - _SKEW, until + _SKEW) if one not in others]
+
+
+def _begun(step: Step, since: float = -math.inf, until: float = math.inf) -> list[str]:
+    """The uploads of this key that were begun at that time."""
     _, bucket, key = split_store_url(step["url"])
-    until = step.get("until", math.inf) + _SKEW
     with told_by_s3(step["url"]):
         pages = s3_client().get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=key)
         uploads = [one for page in pages for one in page.get("Uploads", []) if one["Key"] == key]
-    return [one["UploadId"] for one in uploads if one["Initiated"].timestamp() <= until]
+    return [one["UploadId"] for one in uploads if since <= one["Initiated"].timestamp() <= until]
 
 
 def _abort(url: str, upload: str) -> None:

@@ -20,7 +20,8 @@ from lume_async.errors import ConfigurationError
 from lume_local._runs.paths import PathRefused, Roots
 from lume_local._runs.source_files import Wanted
 from lume_local._runs.store_roots import below_root, stored
-from lume_local._shared.commit import begin, committed
+from lume_local._shared.commit import begin, begun, committed
+from lume_local._worker.targets import kinds
 from lume_local._worker.targets.s3 import S3Target
 
 FLOW = """
@@ -222,7 +223,8 @@ async def test_a_kill_in_the_middle_of_an_upload_leaves_none(
     async with process(tmp_path, **options) as (server, wire):
         run_id = (await wire.submit("clean:v1", "s3://warehouse/in/large.csv")).document["id"]
         with anyio.fail_after(50):
-            while f"out/large.csv/{run_id}.csv" not in bucket.uploads():
+            # By its number, for moto says of every upload that it began in 2010.
+            while not any("upload" in step for step in begun(tmp_path / ".lume/state/runs" / run_id)):
                 await anyio.sleep(0.005)
         pids = workers(server.pid)
         if whom == "server":
@@ -256,7 +258,8 @@ async def test_what_can_not_be_aborted_is_aborted_later(
     async with process(tmp_path, **options) as (server, wire):
         run_id = (await wire.submit("clean:v1", "s3://warehouse/in/large.csv")).document["id"]
         with anyio.fail_after(50):
-            while f"out/large.csv/{run_id}.csv" not in bucket.uploads():
+            # By its number, for moto says of every upload that it began in 2010.
+            while not any("upload" in step for step in begun(tmp_path / ".lume/state/runs" / run_id)):
                 await anyio.sleep(0.005)
         server.kill()
         await server.wait()
@@ -308,6 +311,32 @@ def test_an_upload_of_a_later_run_is_left_alone(bucket: Bucket) -> None:
     S3Target.abandon(step | {"until": datetime(2009, 1, 1, tzinfo=UTC).timestamp()})
     assert bucket.uploads() == ["out/a.csv"]
     S3Target.abandon(step | {"until": time.time()})
+    assert bucket.uploads() == []
+
+
+def test_an_upload_without_its_number_is_told_from_others(bucket: Bucket, tmp_path: Path) -> None:
+    """By when it was begun, and by what other runs have noted."""
+    step = {"kind": "s3", "url": "s3://warehouse/out/a.csv", "run": "run_1", "note": "mapped"}
+    then = datetime(2010, 11, 10, 20, 48, 33, tzinfo=UTC).timestamp()  # moto says so of all
+    bucket.begin("out/a.csv")
+    active, left = bucket.begin("out/a.csv"), bucket.begin("out/a.csv")
+    others = {"runs/run_2": active, "begun/run_3": left}
+    for name, upload in others.items():
+        (tmp_path / name).mkdir(parents=True)
+        begin(tmp_path / name, step | {"upload": upload})
+    (tmp_path / "begun/run_4").mkdir()
+    (tmp_path / "begun/run_4/begun.json").write_text("[{")
+    mine = tmp_path / "runs/run_1"
+    mine.mkdir()
+    for since in (then + 3600, then - 3600):  # an upload from before, one that came long after
+        begin(mine, step | {"since": since})
+        kinds.abandon(mine)
+        assert len(bucket.uploads()) == 3
+    begin(mine, step | {"since": then})
+    kinds.abandon(mine)
+    assert len(bucket.uploads()) == 2
+    bucket.abort("out/a.csv", active)
+    bucket.abort("out/a.csv", left)
     assert bucket.uploads() == []
 
 
