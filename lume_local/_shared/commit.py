@@ -23,6 +23,7 @@ FILE = "file"
 """The kind of a step that moves a file into place, or of a draft beside that place."""
 _COMMIT = "commit.json"
 _BEGUN = "begun.json"
+_DONE = "done.json"
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -125,6 +126,17 @@ def committed(folder: Path) -> dict[str, Any] | None:
 def committed_ago(folder: Path) -> float:
     """Seconds since the run was committed, by the clock of the file system."""
     return max(0.0, time.time() - (folder / _COMMIT).stat().st_mtime)
+
+
+def note_done(folder: Path, steps: int) -> None:
+    """The first steps of a commit are carried out: they are not repeated, whatever becomes of the rest."""
+    write_durably(folder / _DONE, orjson.dumps(steps))
+
+
+def done(folder: Path) -> int:
+    """How many steps are noted as carried out."""
+    steps: int = _read(folder / _DONE) or 0
+    return steps
 
 
 def _read(path: Path) -> Any:

@@ -302,7 +302,7 @@ class Run:
         except BaseException:
             targets.abandon(self._folder)
             raise
-        targets.publish(record)
+        targets.publish(record, self._folder)
         return record
 
     def _tried(

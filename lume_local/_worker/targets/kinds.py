@@ -3,7 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-from lume_local._shared.commit import FILE, begun, begun_by_others, committed, forget_begun
+from lume_local._shared.commit import (
+    FILE,
+    begun,
+    begun_by_others,
+    committed,
+    done,
+    forget_begun,
+    note_done,
+)
 from lume_local._shared.parts import PARTS
 from lume_local._worker.targets.database import DATABASE, DatabaseTarget
 from lume_local._worker.targets.files import FileTarget
@@ -26,10 +34,16 @@ def target_of(part: str, place: dict[str, Any], run_id: str) -> Target:
     return KINDS[place["kind"]](part, place, run_id)
 
 
-def publish(record: dict[str, Any]) -> None:
-    """Carry a commit out. Repeating it does no harm. Raises OSError or `TargetError`."""
-    for step in record["steps"]:
+def publish(record: dict[str, Any], folder: Path) -> None:
+    """Carry out the commit of a run with this folder; again, what is left of it. Raises OSError or `TargetError`.
+
+    Repeating a step does no harm at once. After hours it may, where another run has replaced the object meanwhile.
+    """
+    steps, before = record["steps"], done(folder)
+    for number, step in enumerate(steps[before:], before + 1):
         KINDS[step["kind"]].publish(step)
+        if step["kind"] in (S3, STORE) and number < len(steps):
+            note_done(folder, number)
 
 
 def abandon(folder: Path) -> None:
@@ -47,5 +61,5 @@ def finish(folder: Path) -> dict[str, Any] | None:
     if record is None:
         abandon(folder)
     else:
-        publish(record)
+        publish(record, folder)
     return record

@@ -198,7 +198,7 @@ async def test_what_is_not_ours_in_the_state_keeps_no_server_from_starting(home:
         async with serve(home) as wire:
             assert (await wire.run("people:v1", "people.csv", force_rerun=True))["status"] == "SUCCEEDED"
             async with asyncio.timeout(20):
-                while "1 run waits" not in str((await wire.ask("GET", "/healthz")).document):
+                while "2 runs wait" not in str((await wire.ask("GET", "/healthz")).document):
                     await asyncio.sleep(0.01)
     assert (home / ".lume/state/runs/run_1/begun.json").exists()
 
@@ -234,8 +234,8 @@ def test_targets_on_another_file_system(tmp_path: Path) -> None:
         abandon(tmp_path)
         assert not near.exists()
         step = target.prepare(built, partial(begin, tmp_path))
-        publish({"steps": [step]})
-        publish({"steps": [step]})
+        publish({"steps": [step]}, tmp_path)
+        publish({"steps": [step]}, tmp_path)
         assert [entry.name for entry in final.parent.iterdir()] == ["final"]
         assert final.read_text() == "new"
 
@@ -247,9 +247,9 @@ def test_publishing_twice_does_no_harm_and_a_lost_file_is_noticed(tmp_path: Path
     record = {"steps": [{"kind": "file", "from": str(built), "to": str(final)}]}
     commit(tmp_path, record)
     assert committed(tmp_path) == record == orjson.loads((tmp_path / "commit.json").read_bytes())
-    publish(record)
-    publish(record)
+    publish(record, tmp_path)
+    publish(record, tmp_path)
     assert final.read_text() == "new"
     final.unlink()
     with pytest.raises(FileNotFoundError):
-        publish(record)
+        publish(record, tmp_path)

@@ -14,7 +14,7 @@ from lume_local._worker import stores
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.targets import kinds, s3
 from lume_local._worker.targets.s3 import S3Target
-from lume_local._worker.targets.target import TargetError
+from lume_local._worker.targets.target import Step, TargetError
 
 CSV = b"id\n1\nx\n3\n"
 
@@ -214,6 +214,31 @@ def test_a_failure_leaves_no_upload(bucket: Bucket, tmp_path: Path, monkeypatch:
     with pytest.raises((KeyboardInterrupt, TypeError)):
         execute(tmp_path, ["s3://warehouse/in/a.csv"])
     assert (bucket.uploads(), bucket.names()) == ([], ["in/a.csv"])
+
+
+def test_what_is_in_place_is_not_put_there_again_while_the_rest_waits(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may wait for a day: what lies there by then is a later run's."""
+    bucket.put("in/a.csv", CSV)
+    publish = S3Target.publish
+
+    def away(step: Step) -> None:
+        if step["part"] == "mapped":
+            raise TargetError("away", may_pass=True)
+        publish(step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(S3Target, "publish", away)
+        with pytest.raises(RunFailed, match="away"):
+            execute(tmp_path, ["s3://warehouse/in/a.csv"])
+        assert bucket.get("out/rejects.csv")
+        bucket.put("out/rejects.csv", b"of a later run")
+        with pytest.raises(TargetError):
+            kinds.finish(tmp_path / "run_1/run")
+    assert kinds.finish(tmp_path / "run_1/run") is not None
+    assert bucket.get("out/rejects.csv") == b"of a later run"
+    assert bucket.get("out/clean.csv") == b"id\n1\n3\n"
 
 
 def test_an_upload_that_the_store_has_forgotten_is_done_again(
