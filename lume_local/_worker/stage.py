@@ -8,6 +8,7 @@ from attrs import frozen
 from duckdb import DuckDBPyConnection
 
 from lume_local._worker.checks import text
+from lume_local._worker.scan_again import scanned
 from lume_local._worker.sources.source import File
 from lume_local._worker.statements import Statements
 from lume_local._worker.targets.formats import STAGED, copy_to
@@ -47,6 +48,17 @@ def stage(
 
     Where most likely none of many rows is rejected, they are written to `target`, the file of the mapped rows.
     """
+    return scanned(statements, lambda them: _staged(connection, them, files, folder, target, records))
+
+
+def _staged(
+    connection: DuckDBPyConnection,
+    statements: Statements,
+    files: list[File],
+    folder: Path,
+    target: Path,
+    records: int,
+) -> Staged:
     if sum(os.stat(file.path).st_size * _PACKED.get(file.format, 1) for file in files) <= MOST_IN_MEMORY:
         connection.execute(f"CREATE TEMP TABLE _lume_stage AS {statements.stage()}")
         return Staged("(SELECT *, rowid AS file_row_number FROM _lume_stage)")

@@ -55,8 +55,9 @@ def read_csv(reading: Reading) -> Layout:
     if copy.begun or line_end == b"\n":
         # As DuckDB spells it. Else it takes the first one that it finds, be it within quotes.
         options.append("new_line='\\n'")
-    if scanner.spans_lines:
-        options.append("parallel=false")
+    options.append(
+        "parallel=false" if scanner.spans_lines else "parallel=true"
+    )  # the last (see `scan_again`)
     reader = _reader(copy.path, dialect, len(names), options)
     return Layout(reader, tuple(names), visible, unknown=unknown_columns(names, visible))
 

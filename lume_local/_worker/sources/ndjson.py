@@ -74,7 +74,7 @@ def _reader(path: Path, columns: list[str], limit: int) -> str:
         f"SELECT * FROM read_csv({literal(path)}, auto_detect=false, compression='none', header=false, "
         f"columns={{{listed}}}, "
         f"delim='{APART.decode()}', quote='', escape='', new_line='\\n', strict_mode=true, "
-        f"max_line_size={limit + 16})"
+        f"max_line_size={limit + 16}, parallel=true)"
     )
 
 

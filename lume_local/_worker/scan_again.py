@@ -1,0 +1,31 @@
+"""One scan of a source once more, line by line, where DuckDB's parallel CSV reader can't do it.
+
+With some sizes of its buffers it refuses files that are in order, or finds mistakes in them that aren't there. The
+files that it is given here have been looked through before: each of their records is well-formed.
+"""
+
+import re
+from collections.abc import Callable
+from typing import TypeVar
+
+import duckdb
+from attrs import evolve
+
+from lume_local._worker.statements import Statements
+
+Found = TypeVar("Found")
+
+PARALLEL = "parallel=true)"
+"""The last argument of a reader that may be told to do without."""
+_OF_THE_READER = re.compile(r"Parallel CSV Reader|CSV Error on Line")
+
+
+def scanned(statements: Statements, scan: Callable[[Statements], Found]) -> Found:
+    """What the scan gives. Raises what it raises, but for that error at first."""
+    try:
+        return scan(statements)
+    except (duckdb.NotImplementedException, duckdb.InvalidInputException) as error:
+        if PARALLEL not in statements.layout.reader or not _OF_THE_READER.search(str(error)):
+            raise
+    reader = statements.layout.reader.replace(PARALLEL, "parallel=false)")
+    return scan(evolve(statements, layout=evolve(statements.layout, reader=reader)))

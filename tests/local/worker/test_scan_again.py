@@ -1,0 +1,74 @@
+"""DuckDB's parallel CSV reader can't read some files that are in order: they are read again without."""
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from local import one_run
+from local.shards.twice import Here, compared
+
+from lume_local._shards import coordinator, database
+from lume_local._worker.engine import RunBroke, connect
+
+REFUSAL = "The Parallel CSV Reader currently does not support a full read on this file."
+MISTAKE = "CSV Error on Line: 262861\nOriginal Line: 262858, Name 45"
+
+
+class Refusing:
+    """A connection whose parallel reader raises."""
+
+    def __init__(self, error: duckdb.Error) -> None:
+        self._real, self._error = connect(), error
+        self.refused = 0
+
+    def __enter__(self) -> "Refusing":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._real.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def execute(self, query: str, *more: Any) -> Any:
+        if "parallel=true" in query and query.startswith(("CREATE TEMP TABLE _lume_stage", "COPY")):
+            self.refused += 1
+            raise self._error
+        return self._real.execute(query, *more)
+
+
+@pytest.mark.parametrize(
+    "error", [duckdb.NotImplementedException(REFUSAL), duckdb.InvalidInputException(MISTAKE)]
+)
+def test_by_one_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: duckdb.Error) -> None:
+    connection = Refusing(error)
+    monkeypatch.setattr(one_run, "connect", lambda: connection)
+    assert one_run.execute(tmp_path, "id\n1\nx\n3\n").mapped == [(1,), (3,)]
+    assert connection.refused == 1
+
+
+def test_other_errors_are_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = Refusing(duckdb.InvalidInputException("no such thing"))
+    monkeypatch.setattr(one_run, "connect", lambda: connection)
+    with pytest.raises(RunBroke, match="no such thing"):
+        one_run.execute(tmp_path, "id\n1\n")
+    assert connection.refused == 1
+
+
+@pytest.mark.parametrize("files", [1, 2])
+def test_over_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int) -> None:
+    made: list[Refusing] = []
+
+    def refusing() -> Refusing:
+        made.append(Refusing(duckdb.NotImplementedException(REFUSAL)))
+        return made[-1]
+
+    monkeypatch.setattr(database, "connect", refusing)
+    monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
+    content = b"id\n" + b"".join(b"%d\n" % n for n in range(50))
+    engine = {"url": "here", "shard_bytes": 1, "shards": 3}
+    sources = [(f"{n}.csv", content) for n in range(files)]
+    sharded = compared(tmp_path, sources, engine, columns={"id": {"type": "integer"}})
+    assert sharded.metrics["rows_mapped"] == 50 * files
+    assert sum(one.refused for one in made) == sharded.shards["count"]
