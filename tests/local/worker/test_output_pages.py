@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from attrs import evolve
 from hypothesis import given, settings
@@ -246,3 +247,9 @@ def test_reasons_that_hold_the_separator_are_told_apart() -> None:
     assert reasons.split("a; b") == ["a; b"]
     assert reasons.split("c; a") == ["c", "a"]
     assert reasons.split("unknown; c") == ["unknown", "c"]
+
+
+def test_an_output_whose_name_is_a_pattern_to_duckdb(tmp_path: Path) -> None:
+    for number, name in ((1, "a[1].parquet"), (2, "a1.parquet")):
+        duckdb.sql(f"COPY (SELECT {number} AS id) TO '{tmp_path / name}' (FORMAT parquet)")
+    assert read(job(tmp_path / "a[1].parquet", 1, 10)) == [{"id": 1}]
