@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from components import component
 
+# What executors do, and that a lost worker or cluster is no lost row, Dask's and the pool's tests show, too.
+pytestmark = [pytest.mark.thorough, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[1]
 
 
@@ -16,7 +18,6 @@ def run(program: str, *words: str) -> None:
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("engine", "which"),
     # One process for each: a Spark whose Java was killed leaves its library without one.
@@ -27,6 +28,5 @@ def test_an_engine(engine: str, which: str) -> None:
     run(program, "pytest", f"tests/on_engines/test_{engine}.py", "-k", which, "-q", "-p", "no:cacheprovider")
 
 
-@pytest.mark.timeout(600)
 def test_the_types_fit_those_of_the_engines() -> None:
     run("ray", "pyright", "--project", "tests/on_engines/pyrightconfig.json")

@@ -39,11 +39,18 @@ class Ray:
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         try:
-            ray.init(self._address(), logging_level=logging.ERROR, log_to_driver=False, **self._options())
+            try:
+                self._connect()
+            except ConnectionAbortedError:
+                # A busy head gives up on the process that it starts for each client; by then it is half warm.
+                self._connect()
         except (OSError, RuntimeError, RayError) as error:
             raise lost(self._url, "can't be used", error) from error
         self.slots = self._presence.slots()
         return self
+
+    def _connect(self) -> None:
+        ray.init(self._address(), logging_level=logging.ERROR, log_to_driver=False, **self._options())
 
     def _address(self) -> str:
         name = urlsplit(self._url).netloc

@@ -109,6 +109,7 @@ class Shell:
     """Starts `lume` in a folder with an environment, and ends what a test leaves behind."""
 
     def __init__(self, folder: Path, variables: dict[str, str]) -> None:
+        _fork_server()  # begun in this thread: what it is tied to is the life of the thread that begins it
         self.folder = folder
         self.variables = variables
         self._started: list[subprocess.Popen[bytes]] = []
