@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shutil
-import sys
 import tempfile
 import uuid
 from collections.abc import AsyncIterator
@@ -14,6 +13,7 @@ import anyio
 import orjson
 from anyio.abc import TaskGroup
 
+from lume_local._runs.child import child
 from lume_local._runs.health import Health
 from lume_local._runs.task_group import task_group
 
@@ -24,7 +24,6 @@ RETRY = 5.0
 _PATIENCE = 5.0
 _KEPT = 2000
 _WHERE = "the engine"
-_HOME = str(Path(__file__).resolve().parents[2])
 _START = (
     "import sys; sys.path.insert(0, {!r}); from lume_local._worker.parent import end_with; end_with({}); "
     "from lume_local._shards.broker import main; main()"
@@ -136,24 +135,10 @@ class _Said:
 
 
 async def _spawned() -> asyncio.subprocess.Process:
-    environment = {name: value for name, value in os.environ.items() if name != "LUME_API_KEY"}
-    process = None
-    with anyio.CancelScope(shield=True):  # cancelled in the middle, asyncio would lose the process
-        try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-c",
-                _START.format(_HOME, os.getpid()),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env=environment,
-                start_new_session=True,  # Ctrl-C in a terminal is for the server
-            )
-        except OSError as error:
-            raise EngineFailed(f"its process can't be started: {error.strerror or error}") from error
-    assert process is not None
-    return process
+    try:
+        return await child(_START)
+    except OSError as error:
+        raise EngineFailed(f"its process can't be started: {error.strerror or error}") from error
 
 
 async def _ended(process: asyncio.subprocess.Process) -> None:

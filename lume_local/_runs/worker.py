@@ -6,9 +6,7 @@ No wait here is without an end: a process that does not answer in time is killed
 """
 
 import asyncio
-import os
 import signal
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +15,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from lume_local._flow.fields import FlowError
+from lume_local._runs.child import child
 from lume_local._shared.protocol import (
     Cancel,
     Check,
@@ -55,7 +54,6 @@ MOST_RUNS = 100
 MOST_RESIDENT = 256 * 1024 * 1024
 """A process that has kept more memory than this after a run serves no other: a new one has about 70 MB."""
 
-_HOME = str(Path(__file__).resolve().parents[2])
 _START = (
     "import sys; sys.path.insert(0, {!r}); from lume_local._worker.parent import end_with; end_with({}); "
     "from lume_local._shards.main import main; main()"
@@ -262,25 +260,10 @@ class Worker:
 
 
 async def _spawned() -> asyncio.subprocess.Process:
-    environment = {name: value for name, value in os.environ.items() if name != "LUME_API_KEY"}
-    process = None
-    with anyio.CancelScope(shield=True):  # cancelled in the middle, asyncio would lose the process
-        try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-c",
-                _START.format(_HOME, os.getpid()),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env=environment,
-                limit=_LONGEST_LINE,
-                start_new_session=True,  # Ctrl-C in a terminal is for the server, which then ends its workers
-            )
-        except OSError as error:  # no memory, no room for one more process or its pipes
-            raise WorkerDied(f"a worker process can't be started: {error.strerror or error}") from error
-    assert process is not None
-    return process
+    try:
+        return await child(_START, _LONGEST_LINE)
+    except OSError as error:
+        raise WorkerDied(f"a worker process can't be started: {error.strerror or error}") from error
 
 
 def _signal_name(number: int) -> str:
