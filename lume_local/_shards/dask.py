@@ -3,6 +3,7 @@
 Dask begins a task again whose worker was lost, up to its own `allowed-failures`, which is three.
 """
 
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from types import TracebackType
@@ -68,10 +69,16 @@ class Dask:
         return in_order(arguments, self.slots, submit, take, self._cancel)
 
     def _answer(self, future: Future, pause: Pause) -> Json:
+        # Not by `result` alone: one that gives up ends what the `result` of another call is waiting for, too.
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
         while True:
             pause()
+            if not done.wait(TICK):
+                self._presence.check()
+                continue
             try:
-                answer: Json = future.result(timeout=TICK)
+                answer: Json = future.result(timeout=_ANSWER)
                 return answer
             except TimeoutError:
                 self._presence.check()
