@@ -8,7 +8,7 @@ Then how that grows with the rows, and what a run of 100 rows costs on a server 
 and eight at once.
 
 On Linux only. Rows: 10,000, 100,000 and 1,000,000, or what `ROWS=100000,10000000` says; `ONLY=engine,COPY` leaves the
-other contestants out (pandas needs 6 GB for ten million rows).
+others out, but for COPY, which all are compared with (pandas needs 6 GB for ten million rows).
 """
 
 import os

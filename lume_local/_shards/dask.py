@@ -34,10 +34,8 @@ class Dask:
         host, port = address(self._url, _PORT)
         try:
             self._client = Client(f"tcp://{host}:{port}", timeout=START, set_as_default=False)
-        except (
-            OSError,
-            ImportError,
-        ) as error:  # a TimeoutError is the former, too old a scheduler the latter
+        # A TimeoutError is an OSError, too old a scheduler an ImportError.
+        except (OSError, ImportError) as error:
             raise lost(self._url, "can't be used", error) from error
         try:
             self._client.wait_for_workers(1, timeout=START)  # a cluster that has only begun has no slots yet
@@ -57,9 +55,8 @@ class Dask:
         self.slots = self._presence.slots()
 
         def submit(argument: Json) -> Future:
-            if (
-                self._client.status != "running"
-            ):  # it would keep the task until it has found its scheduler again
+            # It would keep the task until it has found its scheduler again.
+            if self._client.status != "running":
                 raise lost(self._url, "is gone: its scheduler was lost")
             return self._client.submit(call_apart, job_of(function, argument), pure=False)
 
