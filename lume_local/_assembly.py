@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 
+import anyio
 from anyio.abc import TaskGroup
 
 from lume_async.errors import ConfigurationError
@@ -45,17 +46,24 @@ from lume_local._runs.worker_pool import Pool
 from lume_local._settings import Settings
 from lume_local._shards.engine_url import is_cluster
 from lume_local._shards.executors import kind_of
-from lume_local._shared.lock import Locked, held, holder
+from lume_local._shared.lock import Locked, held, holder, is_orphaned
 from lume_local._shared.protocol import Json
 
 STATE_FILE = "runs.sqlite"
+LOCK_FILE = "lock"
 MAX_ACTIVE = 2
 """Runs at a time, where nobody says how many and there is no cluster."""
+
+ORPHANED = 5.0
+"""Seconds for which a lock is waited for whose holder is dead."""
 
 
 @asynccontextmanager
 async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner, Console]]:
     """A running server as long as the block lasts: its URL, runs and console. Raises `ConfigurationError`."""
+    with anyio.move_on_after(ORPHANED):
+        while is_orphaned(settings.places.state / LOCK_FILE):  # noqa: ASYNC110 - nobody tells when it ends
+            await anyio.sleep(0.01)
     with _opened_store(settings.places) as store:
         health = Health(settings.places.data)
         async with (
@@ -171,10 +179,10 @@ def _opened_store(places: Roots) -> Iterator[Store]:
     with ExitStack() as stack:
         try:
             places.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-            stack.enter_context(held(places.state / "lock"))
+            stack.enter_context(held(places.state / LOCK_FILE))
             store = SqliteStore(places.state / STATE_FILE)
         except Locked:
-            pid = holder(places.state / "lock")
+            pid = holder(places.state / LOCK_FILE)
             which = f" (process {pid})" if pid is not None else ""
             raise ConfigurationError(
                 f"another server uses the data folder {places.data}{which}: end it, or pass data=<another folder>"

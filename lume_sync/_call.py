@@ -91,6 +91,9 @@ class Call(Generic[T]):
             if not self.future.done():
                 self.future.set_result(result)
         finally:
+            # Let go of here, on the loop: a task that dies calls Python code of asyncio's, and a Ctrl-C that arrives
+            # there, in the caller's thread, would be an ignored exception.
+            self._task = None
             self._finish()
 
     def _finish(self) -> None:
@@ -100,7 +103,8 @@ class Call(Generic[T]):
 
     def _is_lost(self) -> bool:
         """The thread died, or somebody cancelled our task before its first step, where no `finally` runs."""
-        return not self._engine.thread.is_alive() or (self._task is not None and self._task.done())
+        task = self._task  # the loop may let go of it between two looks
+        return not self._engine.thread.is_alive() or (task is not None and task.done())
 
     def _interrupt(self) -> None:
         """Cancel, then wait for the clean-up, but not for ever; a second Ctrl-C ends this wait at once."""

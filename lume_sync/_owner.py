@@ -31,7 +31,12 @@ class Owner:
         self.context = contextvars.copy_context()
         self.task = task = engine.loop.create_task(body, context=self.context)
         engine.owners.add(task)
-        task.add_done_callback(engine.owners.discard)
+        task.add_done_callback(self._over)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        if self.engine is not None:
+            self.engine.owners.discard(task)
+        self.task = None  # it dies on the loop; why: `Call._drive`
 
     def adopt_context(self) -> None:
         """On the loop: let the owner see what the present caller's context variables hold."""

@@ -37,3 +37,27 @@ def holder(path: Path) -> int | None:
         return int(path.read_text())
     except (OSError, ValueError):
         return None
+
+
+def is_orphaned(path: Path) -> bool:
+    """Whether a lock has outlived its holder: a process that was being started has a copy of it until its `exec`."""
+    pid = holder(path)
+    if pid is None or _lives(pid):
+        return False
+    try:
+        with held(path, make=False):
+            return False
+    except Locked:
+        return True
+    except FileNotFoundError:
+        return False
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True

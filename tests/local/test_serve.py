@@ -1,6 +1,8 @@
 """Starting and ending a server: settings, mistakes, threads, silence."""
 
+import asyncio
 import json
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -14,6 +16,7 @@ from local.wire import Wire
 
 import lume_local
 from lume_async.errors import ConfigurationError
+from lume_local._shared.lock import is_orphaned
 
 pytest_plugins = ["pytester"]
 
@@ -104,6 +107,24 @@ async def test_one_server_per_data_folder(home: Path) -> None:
                 pass
     async with lume_local.serve(None, home / ".lume"):
         pass
+
+
+async def test_a_data_folder_whose_server_was_killed_while_it_started_a_process(home: Path) -> None:
+    (state := home / ".lume/state").mkdir(parents=True, exist_ok=True)
+    code = f"""
+import os, pathlib, signal, time
+from lume_local._shared.lock import held
+with held(pathlib.Path({str(state / "lock")!r})):
+    if os.fork() == 0:
+        time.sleep(0.5)  # not yet at its `exec`
+    else:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+    killed = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
+    assert await killed.wait() == -signal.SIGKILL
+    assert is_orphaned(state / "lock")
+    async with lume_local.serve(None, home / ".lume"):
+        assert not is_orphaned(state / "lock")
 
 
 async def test_a_data_folder_that_is_a_file(home: Path) -> None:

@@ -9,6 +9,7 @@ import time
 import traceback
 import types
 import warnings
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -73,6 +74,22 @@ def test_so_it_does_from_a_task_of_the_coroutine(portal: Portal, kind: type[Base
     with pytest.raises(kind):
         portal.call(in_a_task).result()
     assert portal.call(add, 1).result() == 1
+
+
+def test_a_task_dies_on_the_loop(portal: Portal) -> None:
+    """Its death runs Python code of asyncio's, in which a Ctrl-C would get lost in the caller's thread."""
+    tasks: list[weakref.ref[asyncio.Task[None]]] = []
+
+    async def noted() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.append(weakref.ref(task))
+
+    call = _call.Call(portal.engine(), noted, (), {})
+    call.run()
+    portal.call(add, 1).result()  # the loop has taken another turn
+    assert call.future.done()
+    assert [task() for task in tasks] == [None]
 
 
 def test_a_stopped_loop_goes_on(portal: Portal) -> None:
