@@ -51,7 +51,12 @@ class Api:
         return str(self._patiently("GET", place, None)["extra_links"]["Lume run"])
 
     def backfill(self, dag: str, first: str, last: str, reprocess: str = "none") -> None:
-        """Make DAG runs for these days."""
+        """Make DAG runs for these days, after the end of the backfill before: a DAG has one at a time.
+
+        The scheduler notes its end some time after that of its last DAG run, every 30 seconds.
+        """
+        running = "SELECT 1 FROM backfill WHERE dag_id = %s AND completed_at IS NULL"
+        until("the end of the backfill before", lambda: not self.select(running, dag))
         body = {
             "dag_id": dag,
             "from_date": f"{first}T00:00:00Z",
