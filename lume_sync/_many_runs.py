@@ -80,7 +80,8 @@ class ManyRuns:
 
         Requests are pulled only when capacity is available. A failed submission is an outcome and does not end
         the iteration. Leaving the iteration stops submitting and polling; runs that were started keep running.
-        An exception raised by the iterable is raised after all outcomes.
+        An exception raised by the iterable is raised after all outcomes; `SystemExit` and `KeyboardInterrupt` are
+        raised at once.
 
         With a journal, the same call can be repeated after a crash at any point: it submits nothing twice,
         replays the outcomes that were already known, and finishes the rest.

@@ -6,6 +6,7 @@ A request holds one of `max_active` places from the moment it is taken from the 
 taken by the reader: the iterable, the submissions and the outcomes are bounded by the same number.
 """
 
+import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import aclosing, asynccontextmanager
@@ -17,7 +18,7 @@ from attrs import evolve
 
 from lume_async._base.backoff import PollInterval, polling
 from lume_async._base.duration import Duration, optional_seconds
-from lume_async._base.tasks import task_group
+from lume_async._base.tasks import is_being_cancelled, task_group
 from lume_async._batch.entries import Entry
 from lume_async._batch.journal_file import path_of
 from lume_async._batch.journal_thread import Recorder
@@ -97,7 +98,7 @@ class _Batch:
         self._submitted = anyio.Event()
         self._ended = anyio.Event()
         self._open = 0  # requests that were taken and have no outcome yet
-        self._broken: Exception | None = None
+        self._broken: BaseException | None = None
 
     async def run(
         self, requests: Iterable[RunRequest] | AsyncIterable[RunRequest], timeout: float | None
@@ -105,7 +106,7 @@ class _Batch:
         """Do all of it.
 
         Raises:
-            Exception: what the input raised, after all outcomes; what broke the batch itself, at once.
+            BaseException: what the input raised, after all outcomes; what broke the batch itself, at once.
         """
         async with task_group() as others:
             others.start_soon(self._collect, timeout)
@@ -143,7 +144,10 @@ class _Batch:
     async def _input(
         self, requests: Iterable[RunRequest] | AsyncIterable[RunRequest]
     ) -> AsyncGenerator[RunRequest, None]:
-        """The requests; what the input raises ends them, and is raised after all outcomes."""
+        """The requests; what the input raises ends them, and is raised after all outcomes.
+
+        What ends programs (SystemExit, KeyboardInterrupt) ends the batch at once.
+        """
         count = 0
         try:
             async with aclosing(pull(requests)) as source:
@@ -154,6 +158,10 @@ class _Batch:
                             f"run_many takes RunRequests, item {count} is a {type(request).__name__}"
                         )
                     yield request
+        except asyncio.CancelledError as error:
+            if is_being_cancelled():
+                raise
+            self._broken = error  # somebody else cancelled what the input waited for
         except Exception as error:
             self._broken = error
 

@@ -33,20 +33,24 @@ async def owned(
     task alone: however it ends, the task is cancelled and waited for first.
 
     Args:
-        work: sends the items; its error is raised after those that it has sent.
+        work: sends the items; whatever ends it but this generator is raised after those that it has sent.
         take: makes what is yielded of an item, at the moment when the reader takes it.
         ready: how many items may wait for the reader; 0 makes each `send` wait until its item is taken.
     """
     loop = running_loop()
     send, receive = anyio.create_memory_object_stream[S](ready)
-    failures: list[Exception] = []
+    failures: list[BaseException] = []
+    leaving = False
 
     async def body() -> None:
         try:
             with send:
                 await work(send)
-        except Exception as error:
-            failures.append(error)  # for the reader; if nobody reads on, no task is to complain of it
+        except BaseException as error:
+            # For the reader: a task would pass SystemExit and KeyboardInterrupt on to the loop, and end without a
+            # word where what it waited for was cancelled. If nobody reads on, no task is to complain of it.
+            if not (leaving and isinstance(error, asyncio.CancelledError)):
+                failures.append(error)
 
     task = loop.create_task(body())
     try:
@@ -54,6 +58,7 @@ async def owned(
             async for item in receive:
                 yield take(item)
     finally:
+        leaving = True
         task.cancel()
         send.close()  # else a task that is cancelled before its first step closes nothing
         await until_done(task)
@@ -103,7 +108,7 @@ class Background:
             group.cancel_scope.cancel()
 
 
-def _is_moot(failure: Exception, leaving: BaseException | None) -> bool:
+def _is_moot(failure: BaseException, leaving: BaseException | None) -> bool:
     """Whether a reader that leaves early need not hear of it: no cancellation is lost over it; that the client was
     closed, or that nobody takes the items any more, is no news to somebody who leaves.
     """

@@ -323,6 +323,18 @@ def test_run_many_pulls_requests_in_a_thread_of_their_own() -> None:
         client.run_many(7)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+def test_whatever_ends_the_requests_of_run_many_is_raised(kind: type[BaseException]) -> None:
+    def requests() -> Iterator[lume_sync.RunRequest]:
+        yield lume_sync.RunRequest("f:v1", "a")
+        raise kind("line 2 is broken")
+
+    client, _ = facade(always("SUCCEEDED"))
+    with pytest.raises(kind, match="line 2"):
+        list(client.run_many(requests()))
+    assert client.run_status("a").succeeded
+
+
 def test_it_works_inside_a_running_loop() -> None:
     client, _ = facade(always("SUCCEEDED"))
 

@@ -1,7 +1,7 @@
 """run_many: bounded, isolated errors, back-pressure, the deadline; with a journal, once over restarts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -171,6 +171,50 @@ async def test_what_the_iterable_raises_comes_after_the_outcomes() -> None:
         async for outcome in client_of(Service()).run_many(broken()):
             seen.append(outcome)
     assert len(seen) == 3
+
+
+async def cancelled_task() -> None:
+    task = asyncio.ensure_future(asyncio.Event().wait())
+    task.cancel()
+    await task
+
+
+async def cancelled_itself() -> None:
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("fails", [cancelled_task, cancelled_itself])
+async def test_so_does_the_cancellation_of_what_the_iterable_waits_for(
+    fails: Callable[[], Awaitable[None]],
+) -> None:
+    async def broken() -> AsyncIterator[RunRequest]:
+        for request in requests(3):
+            yield request
+        await fails()
+
+    seen = []
+    with pytest.raises(asyncio.CancelledError):
+        async for outcome in client_of(Service()).run_many(broken()):
+            seen.append(outcome)
+    assert len(seen) == 3
+    assert not other_tasks()
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, BaseException])
+async def test_what_ends_programs_ends_the_batch_at_once_and_a_journal_goes_on(
+    tmp_path: Path, kind: type[BaseException]
+) -> None:
+    def broken() -> Iterator[RunRequest]:
+        yield from requests(3)
+        raise kind("line 4 is broken")
+
+    service = Service()
+    with pytest.raises(kind, match="line 4"):
+        await collect(client_of(service).run_many(broken(), journal=tmp_path / "j.db"))
+    assert not other_tasks()
+    assert service.clock.now() < service.lasts
+    assert len(await collect(client_of(service).run_many(requests(5), journal=tmp_path / "j.db"))) == 5
+    assert len(service.created) == 5
 
 
 async def test_items_that_are_no_requests() -> None:

@@ -69,12 +69,13 @@ async def test_leaving_the_snapshots_leaves_the_work() -> None:
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_an_error_of_the_outcomes_arrives() -> None:
+@pytest.mark.parametrize("kind", [KeyError, asyncio.CancelledError, SystemExit])
+async def test_an_error_of_the_outcomes_arrives(kind: type[BaseException]) -> None:
     async def outcomes() -> AsyncIterator[Outcome[Any]]:
         yield FAILED
-        raise KeyError("input")
+        raise kind("input")
 
-    with pytest.raises(KeyError, match="input"):
+    with pytest.raises(kind, match="input"):
         async for _now in lume_async.progress(outcomes()):
             pass
 
