@@ -103,20 +103,16 @@ class Submitter:
 
     async def begin(self, item: int, request: RunRequest, entry: Entry | None) -> LumeRun | Outcome[LumeRun]:
         """Submit the item, or find out what became of it before: its run, or its outcome if there is one."""
-        # What is to run once more needs another key, also where the caller brought one: it leads to the old run.
-        again = entry is not None and entry.state is Kind.ENDED
-        key, state = (None if again else request.idempotency_key) or uuid.uuid4().hex, CallState()
+        if entry is not None and entry.state is Kind.SENDING:
+            return await self._find_out(item, request, entry)
+        if entry is not None and entry.state is Kind.SUBMITTED and entry.run_id is not None:
+            return self._run(entry.run_id, entry)
+        key, state = _key(request, entry), CallState()
         try:
-            if entry is not None:
-                if entry.state is Kind.SENDING:
-                    return await self._find_out(item, request, entry)
-                if entry.state is Kind.SUBMITTED and entry.run_id is not None:
-                    return self._run(entry.run_id, entry)
-                if entry.state is Kind.UNSENT:
-                    key = entry.key
             return await self._submit(item, request, key, state)
         except (asyncio.CancelledError, ClientClosedError) as error:
-            # A client that was closed says so only of what made no run; else the submission is unknown.
+            # A client that was closed says so only of what made no run; else the submission is unknown. None of this
+            # holds in `_find_out`: what an earlier process has sent can't be withdrawn.
             if state.first_sent is None or isinstance(error, ClientClosedError):
                 self._withdraw(item, key)
             raise
@@ -273,6 +269,15 @@ class Submitter:
     ) -> T | None:
         """One call of the journal; nothing where there is none."""
         return None if self._recorder is None else await self._recorder.record(method, *values, **named)
+
+
+def _key(request: RunRequest, entry: Entry | None) -> str:
+    """The idempotency key of an item of which no run is under way."""
+    if entry is not None and entry.state is Kind.UNSENT:
+        return entry.key
+    # What is to run once more needs another key, also where the caller brought one: it leads to the old run.
+    again = entry is not None and entry.state is Kind.ENDED
+    return (None if again else request.idempotency_key) or uuid.uuid4().hex
 
 
 def _frozen_error(error: ApiError) -> dict[str, Any]:

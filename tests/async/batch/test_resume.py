@@ -1,13 +1,16 @@
 """A submission whose process was killed before it knew of a run: the run is looked up first, always."""
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from email.utils import formatdate
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
+from attrs import evolve
 from fake_service import Service
 
 from lume_async import ApiConnectionError, LumeRun, Outcome, RunRequest, SubmissionUnknownError
@@ -127,6 +130,49 @@ async def test_a_run_that_exists_is_found_and_no_second_one_started(
     assert not outcome.result().reused
     assert server.created == ["run_0"]
     assert "POST /v1/runs" not in server.paths
+
+
+@pytest.mark.parametrize("own_key", [True, False])
+@pytest.mark.parametrize("closes", [True, False])
+@pytest.mark.parametrize("during", ["GET", "POST"])
+async def test_who_gives_up_finding_out_withdraws_nothing(
+    path: Path, during: str, closes: bool, own_key: bool
+) -> None:
+    """The second start ends while it looks the run up, or while it sends again: the third one looks it up, too."""
+    server = Server(idempotency=during == "POST")
+    request = evolve(REQUEST, idempotency_key="the-key" if own_key else None)
+    killed(path, server.clock.wall(), request=request)
+    if during == "GET":
+        commit(server, request)
+    client, transport = fake_client(server, clock=server.clock)
+    answer, under_way = transport.request, asyncio.Event()
+
+    async def unanswered(method: str, asked: str, **rest: Any) -> Any:
+        answered = await answer(method, asked, **rest)
+        if method == during and asked.startswith("/v1/runs"):
+            under_way.set()
+            await asyncio.Event().wait()
+        return answered
+
+    transport.request = unanswered  # type: ignore[method-assign]
+
+    async def batch() -> None:
+        async for _outcome in client.run_many([request], journal=path):
+            pass
+
+    second = asyncio.ensure_future(batch())
+    await under_way.wait()
+    if closes:
+        await client.aclose()
+    else:
+        second.cancel()
+    await asyncio.gather(second, return_exceptions=True)
+
+    server.forget_keys()
+    third = await resumed(server, path, request)
+    assert third.run_id == "run_0"
+    assert third.result().idempotency_key == "the-key"
+    assert server.created == ["run_0"]
 
 
 async def test_what_no_run_is_found_of_is_sent_again_under_its_key_after_the_list_was_read(
