@@ -14,7 +14,7 @@ from lume_async.models import RunStatus
 from lume_local._runs.health import Health, why
 from lume_local._runs.recorder import Recorder
 from lume_local._runs.records import Run
-from lume_local._runs.recovery import Trouble, finished
+from lume_local._runs.recovery import Trouble, carried_out
 from lume_local._runs.run_paths import RunPaths
 from lume_local._runs.worker_pool import Pool
 from lume_local._shared.commit import committed, committed_ago
@@ -73,9 +73,9 @@ class Late:
                 pause = FIRST
                 await more.wait()
             await anyio.sleep(pause)
-            troubles = [
-                trouble for one in list(self._waiting.values()) if (trouble := await self._tried(one))
-            ]
+            # In the order of their submission: what is late for the same place ends as if nothing had been.
+            waiting = sorted(self._waiting.values(), key=lambda one: one.run.seq)
+            troubles = [trouble for one in waiting if (trouble := await self._tried(one))]
             if troubles:
                 self._health.waits(_WHERE, len(troubles), troubles[0])
                 pause = min(2 * pause, LONGEST)
@@ -95,17 +95,15 @@ class Late:
 
     async def _ended(self, one: _Waiting) -> str:
         run_id = one.run.run_id
-        folder = self._paths.folder(run_id)
-        record = committed(folder)
+        record = committed(self._paths.folder(run_id))
         assert record is not None, "nobody else removes it"
-        trouble: Trouble | None = await finished(folder, record["steps"], self._pool)
+        trouble: Trouble | None = await carried_out(one.run, record, self._recorder, self._paths, self._pool)
         if trouble is None:
             await self._recorder.succeed(run_id, record)
             await run_sync(self._paths.clean_up, one.run)
             return ""
         if trouble.may_pass and anyio.current_time() < one.since + PATIENCE:
             return trouble.text
-        message = f"its output can't be put in place: {trouble.text}. Submit the run again"
-        await self._recorder.end(run_id, RunStatus.CRASHED, message=message)
+        await self._recorder.end(run_id, RunStatus.CRASHED, message=trouble.end)
         await run_sync(self._paths.give_up, one.run)
         return ""

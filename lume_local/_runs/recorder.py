@@ -87,6 +87,10 @@ class Recorder:
             if changed is not None:
                 return changed  # else it has changed since it was read: made again of what it is by now
 
+    async def overtaken_by(self, run: Run, since: str, location: str, *, of_source: bool) -> Run | None:
+        """See `Runs.overtaken_by`."""
+        return await self._store.overtaken_by(run, since, location, of_source=of_source)
+
     async def succeed(self, run_id: str, record: Json) -> None:
         """The run has committed, and its output is in place."""
         await self.end(

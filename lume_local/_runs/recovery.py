@@ -11,6 +11,7 @@ from anyio.to_thread import run_sync
 from attrs import frozen
 
 from lume_async.models import RunStatus
+from lume_local._runs.overtaken import look
 from lume_local._runs.recorder import Recorder
 from lume_local._runs.records import Run
 from lume_local._runs.run_paths import RunPaths
@@ -22,6 +23,7 @@ from lume_local._shared.commit import (
     committed,
     explain,
     forget_begun,
+    overtaken,
     put_in_place,
     remove_draft,
 )
@@ -36,10 +38,20 @@ _PATIENCE = 5.0
 
 @frozen
 class Trouble:
-    """What is in the way; `may_pass` where that may be over in a while."""
+    """What is in the way; `may_pass` where that may be over in a while, and `is_final` where it never will be."""
 
     text: str
     may_pass: bool = False
+    is_final: bool = False
+
+    @property
+    def end(self) -> str:
+        """How a run ends that it stays in the way of."""
+        if self.is_final:
+            return (
+                f"its output is not put in place: {self.text}. Submit the run again if its rows are to count"
+            )
+        return f"its output can't be put in place: {self.text}. Submit the run again"
 
 
 async def settle(run: Run, death: str, recorder: Recorder, paths: RunPaths, pool: Pool) -> str:
@@ -53,12 +65,11 @@ async def settle(run: Run, death: str, recorder: Recorder, paths: RunPaths, pool
         message = f"{death}; nothing was written: submit the run again"
         await recorder.end(run.run_id, RunStatus.CRASHED, message=message)
         return ""
-    trouble = await finished(paths.folder(run.run_id), record["steps"], pool)
+    trouble = await carried_out(run, record, recorder, paths, pool)
     if trouble is not None and trouble.may_pass:
         return trouble.text
     if trouble is not None:
-        message = f"{death}; its output can't be put in place: {trouble.text}. Submit the run again"
-        await recorder.end(run.run_id, RunStatus.CRASHED, message=message)
+        await recorder.end(run.run_id, RunStatus.CRASHED, message=f"{death}; {trouble.end}")
         await run_sync(paths.give_up, run)
     else:
         await recorder.succeed(run.run_id, record)
@@ -72,6 +83,18 @@ async def undo(run: Run, paths: RunPaths, pool: Pool) -> None:
     if trouble := await finished(folder, begun(folder), pool):
         _log.warning("run %s: what it has begun can't be undone yet: %s", run.run_id, trouble.text)
     await run_sync(paths.give_up, run)
+
+
+async def carried_out(
+    run: Run, record: Json, recorder: Recorder, paths: RunPaths, pool: Pool
+) -> Trouble | None:
+    """Put in place what a run has committed, unless a later one has taken its place; what is in the way, if any."""
+    folder = paths.folder(run.run_id)
+    await look(run, record, folder, recorder)
+    trouble = await finished(folder, record["steps"], pool)
+    if trouble is not None and not trouble.may_pass and (why := await run_sync(overtaken, folder)):
+        return Trouble(why, is_final=True)
+    return trouble
 
 
 async def finished(folder: Path, steps: list[Json], pool: Pool) -> Trouble | None:

@@ -78,6 +78,17 @@ class Runs(Protocol):
         """All runs that have not ended, oldest first."""
         ...
 
+    async def overtaken_by(self, run: Run, since: str, location: str, *, of_source: bool) -> Run | None:
+        """The newest run that was submitted after this one and has ended since that time with output there.
+
+        Args:
+            run: of which this is asked.
+            since: a time.
+            location: one of its `target_locations`.
+            of_source: only runs of the same flow, in any version, and the same source.
+        """
+        ...
+
     async def oldest_waiting(self, taken: Collection[str]) -> Run | None:
         """The oldest run that is CREATED, without those that are taken already."""
         ...

@@ -24,6 +24,7 @@ FILE = "file"
 _COMMIT = "commit.json"
 _BEGUN = "begun.json"
 _DONE = "done.json"
+_OVERTAKEN = "overtaken.json"
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -137,6 +138,17 @@ def done(folder: Path) -> int:
     """How many steps are noted as carried out."""
     steps: int = _read(folder / _DONE) or 0
     return steps
+
+
+def note_overtaken(folder: Path, why: str) -> None:
+    """A run that was submitted later has written where this one was to: what is not in place yet stays out of it."""
+    write_durably(folder / _OVERTAKEN, orjson.dumps(why))
+
+
+def overtaken(folder: Path) -> str:
+    """Why the rest of a commit is not carried out; empty where it is."""
+    why: str = _read(folder / _OVERTAKEN) or ""
+    return why
 
 
 def _read(path: Path) -> Any:

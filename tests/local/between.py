@@ -1,10 +1,14 @@
-"""What lies between a server and its PostgreSQL: it can be cut in the middle of a commit, and stay so."""
+"""What lies between a server and its PostgreSQL or S3: it can be cut in the middle of a commit, and stay so."""
 
+import re
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import TypeVar
 
+_COMPLETE = re.compile(rb"POST \S*[?&](uploadId=[^ &]+)")
+"""What completes an upload to S3, and which."""
 _LAST = b"SET CONSTRAINTS ALL IMMEDIATE"
 """What a load sends before its COMMIT."""
 
@@ -74,6 +78,9 @@ class Line:
         _end(near)
 
 
+L = TypeVar("L", bound=Line)
+
+
 def _end(*sockets: socket.socket) -> None:
     for one in sockets:
         with suppress(OSError):
@@ -81,9 +88,28 @@ def _end(*sockets: socket.socket) -> None:
         one.close()
 
 
+class Store(Line):
+    """The same before an S3: once it `holds`, the first upload to be completed can't be, all others can."""
+
+    def __init__(self, target: int) -> None:
+        super().__init__(target)
+        self.holds = False
+        self._held = b""
+
+    def _forth(self, near: socket.socket, far: socket.socket) -> None:
+        with suppress(OSError):
+            while data := near.recv(65536):
+                if self.holds and (match := _COMPLETE.match(data)):
+                    self._held = self._held or match[1]
+                    if match[1] == self._held:
+                        break
+                far.sendall(data)
+        _end(near, far)
+
+
 @contextmanager
-def line(target: int) -> Iterator[Line]:
-    made = Line(target)
+def line(target: int, kind: type[L]) -> Iterator[L]:
+    made = kind(target)
     thread = threading.Thread(target=made.serve)
     thread.start()
     try:

@@ -44,7 +44,7 @@ from lume_local._runs.sqlite.operation import operation
 from lume_local._runs.sqlite.outbox import SqliteDeliveries
 from lume_local._runs.sqlite.outputs import SqliteOutputs
 from lume_local._runs.sqlite.state_file import open_state
-from lume_local._runs.sqlite.statistics import SqliteStatistics
+from lume_local._runs.sqlite.statistics import SqliteStatistics, flow_range
 from lume_local._runs.times import now_text
 
 _RUN_COLUMNS = (
@@ -209,6 +209,17 @@ class SqliteStore:
         return [_run(row) for row in self._db.execute(query)]
 
     @operation
+    def overtaken_by(self, run: Run, since: str, location: str, *, of_source: bool) -> Run | None:
+        """The newest run that was submitted after this one and has ended since that time with output there."""
+        where, values = _written_later(run, since, location)
+        if of_source:
+            where += " AND source_key = ? AND flow_version BETWEEN ? AND ?"
+            values += [run.source_key, *flow_range(run.flow_version.rpartition(":")[0])]
+        query = f"SELECT {_RUN_COLUMNS} FROM runs WHERE {where} ORDER BY seq DESC LIMIT 1"
+        row = self._db.execute(query, values).fetchone()
+        return None if row is None else _run(row)
+
+    @operation
     def oldest_waiting(self, taken: Collection[str]) -> Run | None:
         """The oldest run that is CREATED, without those that are taken already."""
         query = f"SELECT {_RUN_COLUMNS} FROM runs WHERE status = 'CREATED' ORDER BY seq LIMIT ?"
@@ -357,6 +368,11 @@ class SqliteStore:
         """Whether any run was ever made with a flow version."""
         query = "SELECT 1 FROM runs WHERE flow_version = ? LIMIT 1"
         return self._db.execute(query, [ref]).fetchone() is not None
+
+
+def _written_later(run: Run, since: str, location: str) -> tuple[str, list[Any]]:
+    place = "? IN (json_extract(target_locations, '$.mapped'), json_extract(target_locations, '$.rejects'))"
+    return f"seq > ? AND {_DONE} AND finished_at >= ? AND {place}", [run.seq, since, location]
 
 
 def _run(row: sqlite3.Row) -> Run:

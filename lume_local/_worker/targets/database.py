@@ -13,7 +13,7 @@ from typing import Any
 from lume_local._worker.databases.database import DatabaseTrouble, Load, Loader
 from lume_local._worker.databases.kinds import loader_of
 from lume_local._worker.databases.url import DatabaseUrl
-from lume_local._worker.targets.target import Begin, Step, TargetError
+from lume_local._worker.targets.target import Begin, Step, TargetError, refuse_overtaken
 
 DATABASE = "database"
 """The kind of its steps."""
@@ -66,7 +66,7 @@ class DatabaseTarget:
         load = Load(**step["load"])
         for pause in (*_PAUSES, None):
             try:
-                return _done(load, Path(step["from"]))
+                return _done(load, step)
             except DatabaseTrouble as trouble:
                 if pause is None or not trouble.may_pass:
                     raise _failed(load, trouble) from None
@@ -91,10 +91,11 @@ def _failed(load: Load, trouble: DatabaseTrouble) -> TargetError:
     )
 
 
-def _done(load: Load, built: Path) -> None:
+def _done(load: Load, step: Step) -> None:
     if prepared := _prepared.pop(load.run_id, None):
         with closing(prepared):
             return prepared.commit()
     with closing(loader_of(load)) as loader:
-        if loader.fill(built):
+        if loader.fill(Path(step["from"])):
+            refuse_overtaken(step)
             loader.commit()

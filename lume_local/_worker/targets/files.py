@@ -6,7 +6,7 @@ from typing import Any
 
 from lume_local._shared.commit import FILE, bring_near, put_in_place, remove_draft
 from lume_local._shared.identity import identity
-from lume_local._worker.targets.target import Begin, Step, TargetError
+from lume_local._worker.targets.target import Begin, Step, TargetError, refuse_overtaken
 
 
 class FileTarget:
@@ -40,6 +40,8 @@ class FileTarget:
     @staticmethod
     def publish(step: Step) -> None:
         """One rename."""
+        if Path(step["from"]).exists():
+            refuse_overtaken(step)
         put_in_place(step)
 
     @staticmethod

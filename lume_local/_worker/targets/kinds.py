@@ -11,6 +11,7 @@ from lume_local._shared.commit import (
     done,
     forget_begun,
     note_done,
+    overtaken,
 )
 from lume_local._shared.parts import PARTS
 from lume_local._worker.targets.database import DATABASE, DatabaseTarget
@@ -39,9 +40,9 @@ def publish(record: dict[str, Any], folder: Path) -> None:
 
     Repeating a step does no harm at once. After hours it may, where another run has replaced the object meanwhile.
     """
-    steps, before = record["steps"], done(folder)
+    steps, before, why = record["steps"], done(folder), overtaken(folder)
     for number, step in enumerate(steps[before:], before + 1):
-        KINDS[step["kind"]].publish(step)
+        KINDS[step["kind"]].publish(step | {"overtaken": why} if why else step)
         if step["kind"] in (S3, STORE) and number < len(steps):
             note_done(folder, number)
 

@@ -21,7 +21,7 @@ from lume_local._shared.commit import sync_file, sync_folder, write_durably
 from lume_local._shared.identity import identity
 from lume_local._shared.parts import MANIFEST, PARTS, named_in
 from lume_local._worker.checks import text
-from lume_local._worker.targets.target import Begin, Step, TargetError
+from lume_local._worker.targets.target import Begin, Step, TargetError, refuse_overtaken
 
 _OURS = re.compile(r"part-\d{5,}-run_[0-9a-f]{32}\.parquet")
 """Only what a run has named: others write files called `part-…` too, Spark above all."""
@@ -101,6 +101,8 @@ class PartsTarget:
         folder, manifest = Path(step["folder"]), Path(step["manifest"])
         kept = {name for _, name in step["files"]}
         with _alone_in(folder):
+            if manifest.exists():
+                refuse_overtaken(step)
             there = [_put_in_place(Path(source), folder / name) for source, name in step["files"]]
             is_named = _named(folder) == [name for _, name in step["files"]]
             if not (all(there) and (is_named or manifest.exists())):

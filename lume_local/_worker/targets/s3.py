@@ -13,7 +13,7 @@ from typing import Any
 from lume_local._flow.stores import split_store_url
 from lume_local._shared.identity import identity_of_copies
 from lume_local._worker.stores import StoreTrouble, s3_client, told_by_s3
-from lume_local._worker.targets.target import Begin, Step, TargetError
+from lume_local._worker.targets.target import Begin, Step, TargetError, refuse_overtaken
 
 S3 = "s3"
 """The kind of its steps."""
@@ -67,6 +67,8 @@ class S3Target:
     def publish(step: Step) -> None:
         """Complete the upload. Where S3 has forgotten it and the object is not there, upload it again."""
         try:
+            if "overtaken" in step:
+                return None if _is_there(step) else refuse_overtaken(step)
             _complete_or_again(step)
         except StoreTrouble as trouble:
             raise TargetError(str(trouble), may_pass=trouble.may_pass) from None

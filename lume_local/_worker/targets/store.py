@@ -6,7 +6,7 @@ from typing import Any
 from lume_local._flow.stores import split_store_url
 from lume_local._shared.identity import identity_of_copies
 from lume_local._worker.stores import StoreTrouble, store_of, told
-from lume_local._worker.targets.target import Begin, Step, TargetError
+from lume_local._worker.targets.target import Begin, Step, TargetError, refuse_overtaken
 
 STORE = "store"
 """The kind of its steps."""
@@ -45,6 +45,7 @@ class StoreTarget:
     @staticmethod
     def publish(step: Step) -> None:
         """The object appears at the end of its upload."""
+        refuse_overtaken(step)
         try:
             store = store_of(step["url"])
             import obstore

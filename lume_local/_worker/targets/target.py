@@ -21,6 +21,12 @@ class TargetError(Exception):
         self.may_pass = may_pass
 
 
+def refuse_overtaken(step: Step) -> None:
+    """Raise `TargetError` where a later run has written to the step's place."""
+    if why := step.get("overtaken"):
+        raise TargetError(why)
+
+
 class Target(Protocol):
     """One place that the rows of a run go to.
 
@@ -58,7 +64,10 @@ class Target(Protocol):
 
     @staticmethod
     def publish(step: Step) -> None:
-        """Carry out what `prepare` returned. Repeating it does no harm. Raises OSError or `TargetError`."""
+        """Carry out what `prepare` returned. Repeating it does no harm. Raises OSError or `TargetError`.
+
+        A step that has `overtaken` must not replace what is there: if it was not carried out before, that is raised.
+        """
 
     @staticmethod
     def abandon(step: Step) -> None:

@@ -1,19 +1,21 @@
-"""Runs that commit while their database goes away: nothing half, nothing twice, no end before it is known."""
+"""Runs that commit while their database or store goes away: nothing half, nothing twice, nothing newer replaced."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import anyio
+import moto_server
 import postgres_server
 import pytest
 from local import table_run
-from local.between import Line, line
+from local.between import Line, Store, line
 from local.runs.test_database_runs import loaded, prepare
 from local.servers import serve
 from local.table_run import ENV, Database
 from local.wire import Wire
 
+import lume_local
 from lume_local._runs import late
 from lume_local._shared.commit import committed
 
@@ -27,7 +29,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def cut(postgres: postgres_server.Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Line, Database]]:
     """A database behind a line that can be cut."""
-    with table_run.postgresql(postgres, monkeypatch) as database, line(postgres.port) as made:
+    with table_run.postgresql(postgres, monkeypatch) as database, line(postgres.port, Line) as made:
         monkeypatch.setenv(ENV, postgres.url.replace(f":{postgres.port}/", f":{made.port}/"))
         yield made, database
 
@@ -116,3 +118,119 @@ async def test_a_table_that_is_gone_by_then(tmp_path: Path, cut: tuple[Line, Dat
         assert run["status"] == "CRASHED"
         assert "None of its rows are in clean. Submit the run again" in run["metadata"]["error_message"]
         await until_healthy(wire)
+
+
+LATEST = """
+flow = "latest"
+version = "v1"
+[target]
+mapped = "s3://warehouse/out/latest.csv"
+rejects = "s3://warehouse/out/{run_id}.rejects.csv"
+[columns.id]
+type = "integer"
+"""
+
+
+@pytest.fixture
+def held(bucket: moto_server.Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """A store of which one upload can be held up."""
+    with line(int(bucket.url.rpartition(":")[2]), Store) as made:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{made.port}")
+        yield made
+
+
+def write(folder: Path, **files: str) -> None:
+    (folder / "flows").mkdir()
+    (folder / "flows/latest.v1.toml").write_text(LATEST)
+    for name, text in files.items():
+        (folder / f"{name}.csv").write_text(text)
+
+
+@pytest.mark.parametrize("by", ["the same server", "the next server"])
+async def test_an_object_that_a_later_run_has_written(
+    tmp_path: Path, bucket: moto_server.Bucket, held: Store, by: str
+) -> None:
+    """It stays what it is, and nothing of the older run is left over."""
+    write(tmp_path, a="id\n1\n", b="id\n2\n")
+    roots = [str(tmp_path), "s3://warehouse"]
+    where = tmp_path / "flows", tmp_path / ".lume", roots
+    async with (
+        lume_local.serve(*where, max_active=1) as server,
+        (wire := Wire(server.base_url, server.api_key)).session,
+    ):
+        held.holds = True
+        older = (await wire.submit("latest:v1", "a.csv")).document["id"]
+        await until_late(wire, older)
+        newer = await wire.run("latest:v1", "b.csv")
+        assert newer["status"] == "SUCCEEDED"
+        if by == "the same server":
+            run = await wire.until(older)
+    if by == "the next server":
+        held.holds = False
+        async with (
+            lume_local.serve(*where, max_active=1) as server,
+            (wire := Wire(server.base_url, server.api_key)).session,
+        ):
+            run = await wire.until(older)
+            await until_undone(bucket)
+    assert run["status"] == "CRASHED"
+    said = run["metadata"]["error_message"]
+    assert f"run {newer['id']}, which was submitted later, has written s3://warehouse/out/latest.csv" in said
+    assert bucket.get("out/latest.csv") == b"id\n2\n"
+    assert not run["metadata"]["target_locations"].get("mapped")
+
+
+async def until_undone(bucket: moto_server.Bucket) -> None:
+    with anyio.fail_after(20):
+        while bucket.uploads():
+            await anyio.sleep(0.02)
+
+
+async def test_an_object_that_an_earlier_run_has_written(
+    tmp_path: Path, bucket: moto_server.Bucket, held: Store
+) -> None:
+    """What was there before it was committed, it replaces: late or not."""
+    write(tmp_path, a="id\n1\n", b="id\n2\n")
+    roots = [str(tmp_path), "s3://warehouse"]
+    async with (
+        lume_local.serve(tmp_path / "flows", tmp_path / ".lume", roots, max_active=1) as server,
+        (wire := Wire(server.base_url, server.api_key)).session,
+    ):
+        assert (await wire.run("latest:v1", "b.csv"))["status"] == "SUCCEEDED"
+        held.holds = True
+        run_id = (await wire.submit("latest:v1", "a.csv")).document["id"]
+        await until_late(wire, run_id)
+        held.holds = False
+        assert (await wire.until(run_id))["status"] == "SUCCEEDED"
+    assert bucket.get("out/latest.csv") == b"id\n1\n"
+    assert bucket.uploads() == []
+
+
+@pytest.mark.parametrize(("mode", "kept"), [("append", "PARTIAL_FAILED"), ("upsert", "CRASHED")])
+async def test_a_table_that_a_later_run_has_written(
+    tmp_path: Path,
+    cut: tuple[Line, Database],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    mode: str,
+    kept: str,
+) -> None:
+    """Rows that are added harm nobody; those of an upsert might replace newer ones."""
+    between, database = cut
+    prepare(tmp_path, database, mode)
+    monkeypatch.setattr(late, "FIRST", 3600)  # it is not tried again before the newer run has ended
+    between.cuts = "before"
+    async with serve(tmp_path) as wire:
+        older = (await wire.submit("invoices:v1", "b1")).document["id"]
+        with anyio.fail_after(40):
+            while f"run {older} has committed" not in caplog.text:
+                await anyio.sleep(0.02)
+        between.cuts, between.is_cut = "", False
+        newer = await wire.run("invoices:v1", "b2")
+        assert newer["status"] == "PARTIAL_FAILED"
+    async with serve(tmp_path) as wire:
+        run = await wire.until(older)
+        assert run["status"] == kept, run
+    runs = {newer["id"]: 297} | ({older: 297} if mode == "append" else {})
+    assert dict(loaded(database)) == runs
+    assert {one for (one,) in database.execute("SELECT run_id FROM _lume_loads")} == set(runs)

@@ -1,0 +1,127 @@
+"""A run whose output had to wait while a later one has written to the same place: which that is, and what stays."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+from local.states import moved
+
+from lume_local._runs.overtaken import Place, places
+from lume_local._runs.records import NewRun, Run
+from lume_local._runs.sqlite.store import SqliteStore
+from lume_local._runs.times import ago_text
+from lume_local._shared.commit import note_overtaken
+from lume_local._worker.targets import kinds
+from lume_local._worker.targets.parts import PartsTarget
+from lume_local._worker.targets.target import Step, TargetError
+
+OUT = "s3://warehouse/out/latest.csv"
+NEW = NewRun("f:v1", "a.csv", "/a.csv", {}, False, None, "print")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    store = SqliteStore(tmp_path / "runs.sqlite")
+    yield store
+    store.close()
+
+
+async def submitted(store: SqliteStore, **changes: Any) -> Run:
+    run, _ = await store.create(evolve(NEW, **changes))
+    return run
+
+
+async def ended(store: SqliteStore, run: Run, status: str = "SUCCEEDED", **locations: str | None) -> None:
+    now, found = ago_text(0), {"mapped": None, "rejects": None, **locations}
+    await moved(store, run.run_id, status, finished_at=now, target_locations=found)
+
+
+@pytest.mark.parametrize("part", ["mapped", "rejects"])
+async def test_a_later_run_with_output_in_the_same_place(store: SqliteStore, part: str) -> None:
+    earlier = await submitted(store, source_key="/0.csv")
+    run = await submitted(store)
+    later = [await submitted(store, source_key=f"/{n}.csv", flow_version="g:v1") for n in range(1, 5)]
+    await ended(store, earlier, mapped=OUT)
+    await ended(store, later[0], mapped="s3://warehouse/out/other.csv")
+    await ended(store, later[1], "FAILED", mapped=OUT)
+    assert await store.overtaken_by(run, ago_text(60), OUT, of_source=False) is None
+    for one in later[2:]:
+        await ended(store, one, "PARTIAL_FAILED", **{part: OUT})
+    found = await store.overtaken_by(run, ago_text(60), OUT, of_source=False)
+    assert found is not None
+    assert found.run_id == later[3].run_id
+    assert await store.overtaken_by(run, ago_text(-60), OUT, of_source=False) is None, "before it committed"
+    assert await store.overtaken_by(run, ago_text(60), OUT, of_source=True) is None, "of another source"
+
+
+async def test_a_batch_is_of_one_flow_and_source(store: SqliteStore) -> None:
+    run = await submitted(store)
+    await ended(store, await submitted(store, flow_version="ff:v2"), mapped=OUT)
+    await ended(store, await submitted(store, flow_version="f:v1", source_key="/b.csv"), mapped=OUT)
+    assert await store.overtaken_by(run, ago_text(60), OUT, of_source=True) is None
+    await ended(store, await submitted(store, flow_version="f:v2"), mapped=OUT)
+    assert await store.overtaken_by(run, ago_text(60), OUT, of_source=True) is not None
+
+
+@pytest.mark.parametrize(
+    ("mode", "replaces"),
+    [("append", []), ("replace_batch", [Place("t", True)]), ("upsert", [Place("t", False)])],
+)
+def test_what_a_commit_replaces(mode: str, replaces: list[Place]) -> None:
+    steps = [
+        {"kind": "s3", "part": "rejects"},
+        {"kind": "database", "part": "mapped", "load": {"mode": mode}},
+    ]
+    record = {"steps": steps, "target_locations": {"mapped": "t", "rejects": OUT}}
+    assert places(record) == [Place(OUT, False), *replaces]
+
+
+def file_step(folder: Path) -> Step:
+    (folder / "built").write_text("older")
+    return {"kind": "file", "part": "mapped", "from": str(folder / "built"), "to": str(folder / "out.csv")}
+
+
+def store_step(folder: Path) -> Step:
+    (folder / "built").write_text("older")
+    return {"kind": "store", "part": "mapped", "from": str(folder / "built"), "url": "gs://none/of/these"}
+
+
+@pytest.mark.parametrize("step_of", [file_step, store_step])
+def test_what_is_there_stays(tmp_path: Path, step_of: Any) -> None:
+    (tmp_path / "out.csv").write_text("newer")
+    note_overtaken(tmp_path, "run_2 was later")
+    with pytest.raises(TargetError, match="run_2 was later"):
+        kinds.publish({"steps": [step_of(tmp_path)]}, tmp_path)
+    assert ((tmp_path / "out.csv").read_text(), (tmp_path / "built").exists()) == ("newer", True)
+
+
+def test_a_file_that_was_in_place_before(tmp_path: Path) -> None:
+    step = file_step(tmp_path)
+    kinds.publish({"steps": [step]}, tmp_path)
+    note_overtaken(tmp_path, "run_2 was later")
+    kinds.publish({"steps": [step]}, tmp_path)
+    assert (tmp_path / "out.csv").read_text() == "older"
+
+
+def test_parts_stay_out_of_the_folder(tmp_path: Path) -> None:
+    names = {}
+    for letter in "ab":
+        names[letter] = f"part-00000-run_{letter * 32}.parquet"
+        (tmp_path / f"{letter}.parquet").write_bytes(b"rows")
+        (tmp_path / f"{letter}.json").write_text(f'{{"parts": [{{"file": "{names[letter]}"}}]}}')
+    older, newer = [
+        {
+            "kind": "parts",
+            "folder": str(tmp_path / "out"),
+            "manifest": str(tmp_path / f"{letter}.json"),
+            "files": [[str(tmp_path / f"{letter}.parquet"), names[letter]]],
+        }
+        for letter in "ab"
+    ]
+    PartsTarget.publish(newer)
+    with pytest.raises(TargetError, match="later"):
+        PartsTarget.publish(older | {"overtaken": "run_2 was later"})
+    PartsTarget.publish(newer | {"overtaken": "what is there is its own"})
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["_manifest.json", names["b"]]
