@@ -18,8 +18,14 @@ SHORTEST_KEY = 8
 SHORTEST_PART = 4
 """From this length on, the beginning of a key at the end of a text that was cut counts as the key."""
 
+NESTED = 2
+"""How often a text is decoded: JSON stands in JSON, and a URL is quoted once more."""
+
 _JSON_ESCAPE = re.compile(rb"\\(?:u([0-9a-f]{4})|(.))", re.DOTALL)
+_JSON_CONTROLS = b"bfnrt"
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
+_GAPS = bytes({*range(256)} - {*range(0x21, 0x7F)})
+"""What a key has none of, or at most a space; in a text it may be broken by them, and people still read it."""
 
 
 def shown(text: str, key: Secret | None) -> str:
@@ -38,10 +44,14 @@ def repeats(text: bytes, key: Secret | None, *, cut: bool = False) -> bool:
     if key is None or len(key) < SHORTEST_KEY:
         return False
     plain, encoded = _spellings(key)
-    text = text.lower()
-    unescaped = _JSON_ESCAPE.sub(_unescaped, text)
-    ways = [text, unescaped, unquote_to_bytes(text), unquote_to_bytes(unescaped), _from_html(text)]
-    if any(plain in way for way in ways) or any(core in text.translate(_URL_SAFE) for core in encoded):
+    ways = {text.lower()}
+    for _ in range(NESTED):
+        # In lower case after each step: an escape can stand for a capital letter.
+        ways |= {undo(way).lower() for way in ways for undo in (_from_json, unquote_to_bytes, _from_html)}
+    ways = {way.translate(None, _GAPS) for way in ways}
+    if any(plain in way for way in ways):
+        return True
+    if any(core in way.translate(_URL_SAFE) for way in ways for core in encoded):
         return True
     return cut and any(
         way.endswith(plain[:length]) for way in ways for length in range(SHORTEST_PART, len(plain))
@@ -50,22 +60,28 @@ def repeats(text: bytes, key: Secret | None, *, cut: bool = False) -> bool:
 
 @lru_cache(8)  # one per client that sees errors; keys rotate
 def _spellings(key: Secret) -> tuple[bytes, tuple[bytes, ...]]:
-    """The key in lower case, and what its Base64 has in common at each of the three places it can begin at."""
+    """The key in lower case, without spaces, and what its Base64 has in common wherever of three places it begins."""
     plain = key.encode()
     cores = []
     for offset in range(3):
         # The first and the last letters also depend on what stands around the key.
         core = base64.b64encode(b"\0" * offset + plain)[(offset * 8 + 5) // 6 :]
         cores.append(core.rstrip(b"=")[:-1].lower())
-    return plain.lower(), tuple(cores)
+    return plain.lower().translate(None, _GAPS), tuple(cores)
+
+
+def _from_json(text: bytes) -> bytes:
+    return _JSON_ESCAPE.sub(_unescaped, text)
 
 
 def _unescaped(match: "re.Match[bytes]") -> bytes:
     number, letter = match.groups()
-    return letter if number is None else chr(int(number, 16)).encode("utf-8", "replace")
+    if number is not None:
+        return chr(int(number, 16)).encode("utf-8", "replace")
+    return b"" if letter in _JSON_CONTROLS else letter
 
 
 def _from_html(text: bytes) -> bytes:
     import html  # a large table, for errors only
 
-    return html.unescape(text.decode("latin-1")).encode("utf-8", "replace").lower()
+    return html.unescape(text.decode("latin-1")).encode("utf-8", "replace")

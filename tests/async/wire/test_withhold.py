@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lume_async._base.secret import Secret
 from lume_async._wire.withhold import SHORTEST_PART, WITHHELD, repeats, shown
 
-KEY = Secret('sk/live+"5f2c9e"=&<x>')
+KEY = Secret('sk/live+"5f2C9E"=&<X>')
 
 WRITTEN = {
     "as it is": KEY,
@@ -25,12 +25,20 @@ WRITTEN = {
     "JSON, PHP": json.dumps(KEY).replace("/", r"\/"),
     "JSON, every letter": "".join(f"\\u{ord(letter):04X}" for letter in KEY),
     "JSON in JSON": json.dumps(json.dumps({"key": quote(KEY, safe="")})),
+    "JSON in JSON, every letter": "".join(f"\\\\u{ord(letter):04x}" for letter in KEY),
+    "JSON, a capital letter": json.dumps(KEY).replace("C", r"\u0043"),
+    "percent, twice": quote(quote(KEY, safe=""), safe=""),
+    "broken by a line end": KEY[:9] + "\r\n  " + KEY[9:],
+    "broken by a line end in JSON": json.dumps(KEY[:9] + "\n" + KEY[9:]),
+    "broken by what is not seen": KEY[:9] + "\u200b\0" + KEY[9:],
+    "broken by what is not seen, in JSON": json.dumps(KEY[:9] + "\u200b\0" + KEY[9:]),
     "HTML": html.escape(KEY),
     "HTML, numbers": "".join(f"&#{ord(letter)};" for letter in KEY),
     "Base64": base64.b64encode(KEY.encode()).decode(),
     "Base64, URL-safe": base64.urlsafe_b64encode(KEY.encode()).decode(),
     "Base64 of a header": base64.b64encode(b"lume-api-key: " + KEY.encode() + b"\r\n").decode(),
     "Base64 of a pair": base64.b64encode(b"u:" + KEY.encode()).decode(),
+    "Base64 in lines": base64.encodebytes(KEY.encode() * 4).decode(),
     "Base64, upper case": base64.b64encode(KEY.encode()).decode().upper(),
 }
 
@@ -42,7 +50,7 @@ def test_every_way_to_write_the_key_is_noticed(written: str, before: str, after:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "the key is not valid", "sk/live", "5f2c9e", "=&<x>", "\ud800", "%", "\\u00"]
+    "text", ["", "the key is not valid", "sk/live", "5f2C9E", "=&<X>", "\ud800", "%", "\\u00"]
 )
 def test_what_does_not_repeat_the_key_is_shown(text: str) -> None:
     assert shown(text, KEY) == text
