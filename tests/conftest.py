@@ -2,9 +2,11 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from forked import ForkServer, use
 from hypothesis import settings
 
 # A job in the background of a script has SIGINT ignored, and its children with it: tests of Ctrl-C would then wait
@@ -50,3 +52,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not item.get_closest_marker("thorough")]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fork_server() -> Iterator[ForkServer]:
+    """Workers, and the servers of tests that are processes, are forked (see `forked`)."""
+    server = ForkServer()
+    end = use(server)
+    try:
+        yield server
+    finally:
+        end()
+        server.close()
+
+
+@pytest.fixture
+def real_processes(fork_server: ForkServer) -> Iterator[None]:
+    """They are not: each has an interpreter of its own."""
+    with fork_server.real():
+        yield

@@ -5,6 +5,8 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
+import forked
+
 
 def _parent_and_state(pid: int) -> tuple[int, str]:
     """The parent and the state of a process; state Z (a dead one that nobody has asked about) where it is gone."""
@@ -24,11 +26,15 @@ def children(parent: int) -> list[int]:
 
 def workers(parent: int, *, but: Collection[int] = ()) -> list[int]:
     """The living worker processes of a server; `but` names those that somebody else has started."""
-    return [
-        pid
-        for pid in children(parent)
-        if pid not in but and b"lume_local._shards.main" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
+    return [pid for pid in children(parent) if pid not in but and _is_worker(Path(f"/proc/{pid}"))]
+
+
+def _is_worker(process: Path) -> bool:
+    return _is_forked(process) or b"lume_local._shards.main" in (process / "cmdline").read_bytes()
+
+
+def _is_forked(process: Path) -> bool:
+    return (process / "comm").read_text().strip() == forked.WORKER
 
 
 _others: set[int] = set()
@@ -67,8 +73,11 @@ async def gone(pids: list[int]) -> bool:
 
 def has_begun(pid: int) -> bool:
     """Whether a worker has come as far as DuckDB, and so has tied itself to its server."""
+    process = Path(f"/proc/{pid}")
     try:
-        return b"duckdb" in Path(f"/proc/{pid}/maps").read_bytes()
+        if _is_forked(process):  # which has DuckDB from the beginning, and its second thread after that
+            return len(list((process / "task").iterdir())) > 1
+        return b"duckdb" in (process / "maps").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return False
 

@@ -43,6 +43,7 @@ async def test_a_killed_worker_is_a_crashed_run(server: lume_local.Server, wire:
     assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
 
 
+@pytest.mark.usefixtures("real_processes")
 async def test_a_dead_spare_worker_is_replaced(server: lume_local.Server, wire: Wire) -> None:
     assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
     for pid in own_workers():
@@ -50,6 +51,7 @@ async def test_a_dead_spare_worker_is_replaced(server: lume_local.Server, wire: 
     assert (await wire.run("people:v1", "people.csv", force_rerun=True))["status"] == "SUCCEEDED"
 
 
+@pytest.mark.usefixtures("real_processes")
 async def test_leaving_the_block_ends_runs_and_workers(home: Path) -> None:
     (home / "slow.csv").write_text(slow_rows())
     (home / "wait.csv").write_text(PEOPLE_CSV)
@@ -69,6 +71,7 @@ async def test_leaving_the_block_ends_runs_and_workers(home: Path) -> None:
         assert (await wire.until(waiting))["status"] == "SUCCEEDED"
 
 
+@pytest.mark.usefixtures("real_processes")
 async def test_a_killed_server_leaves_no_workers_and_its_runs_crashed(home: Path) -> None:
     (home / "slow.csv").write_text(slow_rows())
     async with process(home) as (server, wire):
@@ -88,6 +91,7 @@ async def test_a_killed_server_leaves_no_workers_and_its_runs_crashed(home: Path
         assert not list((home / ".lume/state").glob("runs/*"))
 
 
+@pytest.mark.usefixtures("real_processes")
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it ends when it is continued")
 async def test_an_idle_worker_that_is_stopped_ends_with_its_killed_server(home: Path) -> None:
     async with process(home) as (server, wire):

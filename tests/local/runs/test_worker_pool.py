@@ -68,6 +68,7 @@ async def ask(pool: Pool, folder: Path, *questions: str, do: str = "") -> tuple[
     return taken.pid, event
 
 
+@pytest.mark.usefixtures("real_processes")
 async def test_one_process_does_run_after_run(home: Path) -> None:
     (home / "missing.csv").write_text("id,Age\n1,2\n")
     async with serve(home, max_active=1) as wire:
@@ -107,6 +108,7 @@ async def test_a_process_that_keeps_memory_ends(odd: Pool, tmp_path: Path) -> No
     assert first != second == third == fourth
 
 
+@pytest.mark.usefixtures("real_processes")
 async def test_nothing_in_the_database_outlives_a_run(odd: Pool, tmp_path: Path) -> None:
     dirt = """
 for sql in ("SET threads=1", "SET memory_limit='77MB'", "SET TimeZone='Asia/Tokyo'",
