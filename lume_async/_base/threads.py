@@ -32,6 +32,8 @@ def in_thread(work: Callable[[], T]) -> Future[T]:
     def job() -> None:
         try:
             result = work()
+        except StopIteration as error:  # no future takes one, and no coroutine lets one out
+            future.set_exception(_as_runtime_error(error))
         except BaseException as error:  # for the task that waits
             future.set_exception(error)
         else:
@@ -43,6 +45,13 @@ def in_thread(work: Callable[[], T]) -> Future[T]:
     except RuntimeError:  # no more threads: in an exit handler of newer Pythons
         job()
     return future
+
+
+def _as_runtime_error(error: StopIteration) -> RuntimeError:
+    """What a coroutine or a generator makes of it (PEP 479)."""
+    raised = RuntimeError("the function raised StopIteration")
+    raised.__cause__ = error
+    return raised
 
 
 class ForkShy:

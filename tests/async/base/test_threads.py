@@ -1,5 +1,6 @@
 """Threads that nobody waits for."""
 
+import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,13 @@ def test_work_is_done_in_a_daemon_thread() -> None:
     assert in_thread(threading.current_thread).result(timeout=20).daemon
     with pytest.raises(ZeroDivisionError):
         in_thread(lambda: 1 // 0).result(timeout=20)
+
+
+async def test_an_iterator_that_has_no_more_is_an_error_and_no_wait_for_ever() -> None:
+    """asyncio refuses a StopIteration in a callback of its own: who waits would never hear of it."""
+    with pytest.raises(RuntimeError, match="StopIteration") as raised:
+        await asyncio.wait_for(asyncio.wrap_future(in_thread(lambda: next(iter(())))), 20)
+    assert isinstance(raised.value.__cause__, StopIteration)
 
 
 def test_and_here_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
