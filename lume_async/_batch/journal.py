@@ -128,9 +128,11 @@ class Journal:
         """The input has so many items and no more.
 
         Raises:
-            ConfigurationError: an earlier process saw another number of items.
+            ConfigurationError: an earlier process saw another number of items, or more of them.
         """
         if self.count is None:
+            if (seen := self._seen()) > count:
+                raise self._changed(f"it had {seen:,} items or more, now it has {count:,}")
             self._add(_INPUT, Kind.INPUT, entries.input_of(count))
             self.count = count
         elif self.count != count:
@@ -146,6 +148,12 @@ class Journal:
                 if not entries.is_reused(content):
                     known.add(entries.run_of(content))
         return known
+
+    def _seen(self) -> int:
+        """How many items the input has at the least: up to the last one that there is an entry of."""
+        with self._translated():
+            ((last,),) = self._connection.execute("SELECT coalesce(max(item), -1) FROM entries").fetchall()
+        return int(last) + 1
 
     def _submission(self, item: int) -> tuple[bytes, str | None]:
         entry, said = self._read(item, self._rows_of(item))

@@ -120,6 +120,27 @@ def test_a_longer_or_shorter_input_is_refused(path: Path) -> None:
     journal.close()
 
 
+@pytest.mark.parametrize("count", [0, 2])
+def test_so_is_one_that_ends_before_what_was_begun_and_its_end_is_not_recorded(
+    path: Path, count: int
+) -> None:
+    journal = Journal.open(path)
+    for item in range(3):
+        journal.sending(item, REQUEST, "key", 0.0)
+    with pytest.raises(ConfigurationError, match=f"3 items or more, now it has {count}"):
+        journal.complete(count)
+    assert journal.count is None
+    journal.complete(5)
+    journal.close()
+
+
+def test_an_empty_input_is_one(path: Path) -> None:
+    journal = Journal.open(path)
+    journal.complete(0)
+    assert journal.count == 0
+    journal.close()
+
+
 def test_only_what_is_about_to_be_sent_under_that_key_is_withdrawn(path: Path) -> None:
     journal = Journal.open(path)
     journal.withdraw(0, "key")
