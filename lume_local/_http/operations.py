@@ -21,6 +21,7 @@ from lume_local._runs.records import Change, CursorForgotten, Duplicate, KeyReus
 from lume_local._runs.runner import Runner
 from lume_local._runs.source_name import source_key
 from lume_local._runs.store import Store
+from lume_local._runs.times import ago_text
 from lume_local._runs.waiters import EVERY_RUN, Hub
 from lume_local._runs.webhook_rules import (
     NotAWebhook,
@@ -31,6 +32,9 @@ from lume_local._runs.webhook_rules import (
 )
 
 CAPABILITIES = "idempotency, wait, changes, cancel"
+YOUNG, TOGETHER = 1.0, 0.1
+"""In the first second of a run its changes follow each other within milliseconds: what a long poll shows may be so
+much older than its answer, and then is the end of a small run at once."""
 
 
 class Api:
@@ -167,12 +171,16 @@ class Api:
         run_id, deadline = ask.path["run_id"], anyio.current_time() + wait
         with self._hub.waiter(run_id) as waiter:
             run = first = await require_run(self._store, run_id)
-            if ask.if_none_match and not requests.matches(ask.if_none_match, etag(run)):
-                return run  # a tag that is out of date has its answer already
-            while run.rev == first.rev and not RunStatus(run.status).is_terminal:
+            is_news = bool(ask.if_none_match) and not requests.matches(ask.if_none_match, etag(run))
+            # A tag that is out of date has its answer already.
+            while not is_news and run.rev == first.rev and not RunStatus(run.status).is_terminal:
                 if not await waiter.until(deadline):
-                    break
+                    return run
                 run = await self._store.require(run_id)
+            if run.created_at > ago_text(YOUNG):
+                deadline = min(deadline, anyio.current_time() + TOGETHER)
+                while not RunStatus(run.status).is_terminal and await waiter.until(deadline):
+                    run = await self._store.require(run_id)
         return run
 
     async def list(self, ask: Ask) -> Answer:

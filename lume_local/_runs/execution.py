@@ -152,6 +152,7 @@ class Execution:
         match outcome:
             case None:
                 death = await worker.death()
+                await run_sync(self._paths.forget_worker, run, worker.pid)
                 if self._why is None or committed(self._paths.folder(run.run_id)) is not None:
                     if trouble := await settle(run, death, recorder, self._paths, self._pool):
                         self._late.add(run, trouble)

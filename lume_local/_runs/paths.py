@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -114,23 +115,31 @@ class Roots:
             raise PathRefused(
                 f"the {kind} {shown!r} lies outside of the folders that this server may use: {listed}"
             )
-        if any(_is_in(real, own) for own in (self.state, *self.private)):
+        if _is_in(real, self.state, *self.private):
             raise PathRefused(f"the {kind} {shown!r} is the server's own state or keys: choose another place")
         return real
 
 
-def _is_in(path: Path, place: Path) -> bool:
-    """Whether a real path is that file or folder or lies in it, by whatever name.
+def _is_in(path: Path, *places: Path) -> bool:
+    """Whether a real path is one of those files and folders or lies in one, by whatever name.
 
     Names alone don't tell: upper case may be lower case, and a file or a mount may have a second name.
     """
-    if path.is_relative_to(os.path.realpath(place)):
+    text = os.path.join(path, "")
+    if any(text.startswith(os.path.join(os.path.realpath(place), "")) for place in places):
         return True
-    same = _identity(place)
-    return same is not None and any(_identity(part) == same for part in (path, *path.parents))
+    same = {found for place in places if (found := _identity(place)) is not None}
+    return bool(same) and any(_identity(part) in same for part in _with_parents(str(path)))
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _with_parents(path: str) -> Iterator[str]:
+    yield path
+    while (parent := os.path.dirname(path)) != path:
+        path = parent
+        yield path
+
+
+def _identity(path: str | Path) -> tuple[int, int] | None:
     try:
         found = os.stat(path)
     except (OSError, ValueError):

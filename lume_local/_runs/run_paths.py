@@ -21,6 +21,7 @@ from lume_local._runs.store_roots import stored
 from lume_local._shared.commit import FILE, hand_over
 from lume_local._shared.parts import PARTS
 from lume_local._shared.protocol import Execute, Json
+from lume_local._shared.scratch import scratch, scratch_of
 
 MEMORY_LIMIT = "1GB"
 THREADS = 2
@@ -104,8 +105,13 @@ class RunPaths:
         """Remove the folder of a run without output; what it has begun elsewhere and not undone stays on record."""
         self._give_up(self.folder(run.run_id))
 
+    def forget_worker(self, run: Run, pid: int) -> None:
+        """Remove what the process of a run has left beside its folder; it has ended."""
+        shutil.rmtree(scratch_of(self.folder(run.run_id), pid), ignore_errors=True)
+
     def clear(self, late: Collection[str]) -> None:
         """Remove what an earlier server has left of runs that have ended: all but those that are `late`."""
+        shutil.rmtree(scratch(self.folders), ignore_errors=True)
         for folder in self.folders.iterdir() if self.folders.exists() else ():
             if folder.is_dir() and folder.name not in late:
                 self._give_up(folder)

@@ -81,6 +81,20 @@ def confine(connection: DuckDBPyConnection, folder: Path, files: list[File], job
     )
 
 
+def confine_place(connection: DuckDBPyConnection, place: Path, job: Execute) -> None:
+    """From here on the connection, and all others of its instance, reach what is below `place` and nothing else."""
+    _set(
+        connection,
+        f"memory_limit={text(job.memory_limit)}",
+        f"threads={int(job.threads)}",
+        f"temp_directory={text(str(place / 'spill'))}",
+        f"allowed_directories=[{allowed([place])}]",
+        "enable_external_file_cache=false",
+        "enable_external_access=false",
+        "lock_configuration=true",
+    )
+
+
 def confine_check(connection: DuckDBPyConnection) -> None:
     """From here on the connection reaches no file at all: for trying the expressions of a flow."""
     _set(
@@ -115,7 +129,8 @@ class Run:
         self._enter = enter
         self._pause = pause
         self._flow = job.flow
-        self._folder = Path(job.folder)
+        self._folder = self._work = Path(job.folder)
+        """The run's own, with its lock and its commit; and where it reads and builds."""
         self._seeds: dict[str, Any] = {}
         self._source = source_of(job.source, job.flow)
         self._targets: dict[str, Target] = {
@@ -153,12 +168,10 @@ class Run:
 
     def _take_in(self) -> tuple[Statements, Intake]:
         """Read the source and stage its rows."""
-        files = self._source.fetch(self._folder, self._pause)
-        self._seeds = load_seeds(self._connection, self._flow, self._job.seeds, self._folder)
-        confine(self._connection, self._folder, files, self._job)
+        files = self._within_reach(self._source.fetch(self._work, self._pause))
         for statement in self._flow["cleaners"]:
             self._connection.execute(statement)
-        intake = read_source(self._connection, files, self._flow, self._folder, self._pause)
+        intake = read_source(self._connection, files, self._flow, self._work, self._pause)
         check_unknown(self._flow, intake.layout)
         statements = Statements(self._flow, intake.layout)
         self._enter("TRANSFORMING", None)
@@ -166,13 +179,19 @@ class Run:
             self._connection,
             statements,
             files,
-            self._folder,
+            self._work,
             self._built("mapped"),
             intake.account.records - intake.malformed.total,
         )
         self._staged, self._written = staged.rows, staged.mapped
         self._source.check_unchanged()
         return statements, intake
+
+    def _within_reach(self, files: list[File]) -> list[File]:
+        """Load the seeds; then let the connection reach these files and no others."""
+        self._seeds = load_seeds(self._connection, self._flow, self._job.seeds, self._folder)
+        confine(self._connection, self._folder, files, self._job)
+        return files
 
     def _conclude(self, statements: Statements, intake: Intake) -> dict[str, Any]:
         """Judge what was staged, and publish it."""
@@ -247,7 +266,7 @@ class Run:
 
     def _twins(self, unique: list[str]) -> list[int]:
         """Make the table `_lume_duplicates`; how many rows repeat each column, and how many there are at all."""
-        return find_duplicates(self._connection, self._staged, unique, self._folder)
+        return find_duplicates(self._connection, self._staged, unique, self._work)
 
     def _look_at(self, mapped: str, metrics: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, str]]]:
         """What is in the columns of the mapped rows, and the expectations that they don't meet."""
@@ -318,7 +337,7 @@ class Run:
         return {"status": status, "message": message, "metrics": metrics, "built": built}
 
     def _built(self, part: str) -> Path:
-        return self._folder / f"{part}{self._targets[part].suffix}"
+        return self._work / f"{part}{self._targets[part].suffix}"
 
     def _build(
         self,

@@ -1,4 +1,4 @@
-"""The worker process: checks flows and executes runs, one after the other, each in a database of its own.
+"""The worker process: checks flows and executes runs, one after the other (see `instances` for their databases).
 
 Jobs come in on stdin, events go out on stdout (see `_shared/protocol`). Stdin is also a leash: `Cancel` on it
 interrupts the run, its end (the server is gone, however it went) ends this process at once.
@@ -45,7 +45,9 @@ from lume_local._shared.protocol import (
 )
 from lume_local._worker.compile import compile_flow
 from lume_local._worker.engine import Run, RunBroke, RunFailed, confine_check, connect
+from lume_local._worker.instances import Instances, place_of
 from lume_local._worker.outputs.pages import read_page
+from lume_local._worker.small import SmallRun
 from lume_local._worker.targets.kinds import finish
 from lume_local._worker.targets.target import TargetError
 
@@ -166,17 +168,17 @@ def main(kind_of: Callable[[Execute], type[Run]] = lambda _: Run) -> None:
 def _serve(kind_of: Callable[[Execute], type[Run]]) -> None:
     _bound_memory()
     outbox, leash = Outbox(), Leash()
-    connection, before = connect(), _surroundings()
+    instances, before = Instances(), _surroundings()
     while True:
         outbox.send(Ready(_resident()))
         while not isinstance(job := leash.next_job(), Execute):
             outbox.send(_answer(job))
-        outcome, orderly = _run(kind_of(job), connection, outbox, leash, job)
+        outcome, orderly = _run(kind_of(job), instances, outbox, leash, job)
         # Last, for the next event belongs to the next run: nothing of this one is left in this process now.
         outbox.send(outcome)
         if not orderly or leash.cancelled.is_set() or _surroundings() != before:
             os._exit(0)
-        connection = connect()
+        instances.prepare()
 
 
 def _bound_memory() -> None:
@@ -236,16 +238,20 @@ def _finish(job: Finish) -> Done | Failed:
 
 
 def _run(
-    kind: type[Run], connection: DuckDBPyConnection, outbox: Outbox, leash: Leash, job: Execute
+    kind: type[Run], instances: Instances, outbox: Outbox, leash: Leash, job: Execute
 ) -> tuple[Outcome, bool]:
     """Do a run and close its database: how it ended, and whether another run may follow."""
-    folder = Path(job.folder)
+    folder, place = Path(job.folder), place_of(job)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # A new server must not judge this run's folder as long as this process may still write to it.
-        with held(folder / "lock"), connection, Pulse(connection, outbox, leash) as pulse:
+        with (
+            held(folder / "lock"),
+            instances.connection(job, place) as connection,
+            Pulse(connection, outbox, leash) as pulse,
+        ):
             try:
-                record = kind(connection, job, pulse.enter, pulse.pause).execute()
+                record = _made(kind, connection, job, pulse, place).execute()
             except RunFailed as error:
                 cause = error.__context__
                 may_pass = isinstance(cause, TargetError) and cause.may_pass
@@ -255,6 +261,14 @@ def _run(
             return Done(record), True
     except OSError as error:
         return Failed(f"the run's folder can't be used: {explain(error)}", None), False
+
+
+def _made(
+    kind: type[Run], connection: DuckDBPyConnection, job: Execute, pulse: Pulse, place: Path | None
+) -> Run:
+    if place is None:
+        return kind(connection, job, pulse.enter, pulse.pause)
+    return SmallRun(connection, job, pulse.enter, pulse.pause, place)
 
 
 if __name__ == "__main__":

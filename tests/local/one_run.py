@@ -50,11 +50,16 @@ def execute(
     with connect() as connection:
         flow = compile_flow(connection, read_definition(people(**changes)))
         job = job_of(flow, work, [source], folder / f"mapped{suffix}", rejects)
-        record = Run(connection, job, lambda name, rows: None).execute()
+        record = carried_out(connection, job)
     mapped = fetch(f"{folder}/mapped{suffix}")
     written = rejects.read_bytes() if record["target_locations"]["rejects"] else b""
     rows = read_rejects(written, flow) if rejects_suffix == ".csv" else []
     return Result(record["metrics"], mapped, written, rows)
+
+
+def carried_out(connection: duckdb.DuckDBPyConnection, job: Execute) -> dict[str, Any]:
+    """What the run has committed."""
+    return Run(connection, job, lambda name, rows: None).execute()
 
 
 ID_AND_NAME: dict[str, Any] = {"id": {"type": "integer", "required": True, "unique": True}, "name": {}}
@@ -74,7 +79,7 @@ def execute_files(
         job = job_of(flow, folder / "run", paths, folder / f"mapped{mapped}", target)
         for file in job.source["files"]:
             file["shown"] = Path(file["path"]).name
-        record = Run(connection, job, lambda name, rows: None).execute()
+        record = carried_out(connection, job)
     written = target.read_bytes() if record["target_locations"]["rejects"] else b""
     rows = read_rejects(written, flow) if rejects == ".csv" else []
     return Result(record["metrics"], fetch(f"{folder}/mapped{mapped}"), written, rows)

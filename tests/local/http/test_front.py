@@ -15,6 +15,7 @@ from local.wire import CAPABILITIES, SPEC, Wire
 
 import lume_local
 from lume_async.models import RunStatus
+from lume_local._http import operations
 from lume_local._runs.waiters import Hub
 from tools import openapi_json
 
@@ -393,6 +394,22 @@ async def test_waiting_ends_with_the_change_or_in_time(wire: Wire, home: Path) -
     assert (await wire.get(run_id, wait=30, tag=tag)).status == 304
     assert (await wire.get(run_id, wait=30)).status == 200
     assert clock.time() - start < 5
+
+
+async def test_changes_of_a_young_run_are_shown_together(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    monkeypatch.setattr(operations, "TOGETHER", 60.0)
+    monkeypatch.setattr(operations, "YOUNG", 60.0)
+    answer = await wire.submit("people:v1", "people.csv")
+    following = await wire.get(answer.document["id"], wait=60, tag=answer.headers["ETag"])
+    assert following.document["status"] == "SUCCEEDED"
+    monkeypatch.setattr(operations, "YOUNG", 0.0)
+    (home / "slow.csv").write_text(slow_rows())
+    answer = await wire.submit("slow:v1", "slow.csv")
+    following = await wire.get(answer.document["id"], wait=60, tag=answer.headers["ETag"])
+    assert following.document["status"] in ("SYNCING_SOURCE", "TRANSFORMING")
+    await wire.ask("POST", f"/v1/runs/{answer.document['id']}/cancel")
 
 
 async def test_a_full_server_does_not_wait(wire: Wire, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:

@@ -28,6 +28,11 @@ from lume_local._worker.targets.files import FileTarget
 from lume_local._worker.targets.kinds import abandon, publish
 
 
+def left(home: Path) -> list[Path]:
+    """What there still is of runs that have ended."""
+    return [path for name in ("runs", "scratch") for path in (home / ".lume/state" / name).glob("*")]
+
+
 async def test_a_killed_worker_is_a_crashed_run(server: lume_local.Server, wire: Wire, home: Path) -> None:
     (home / "slow.csv").write_text(slow_rows())
     run_id = (await wire.submit("slow:v1", "slow.csv")).document["id"]
@@ -39,7 +44,7 @@ async def test_a_killed_worker_is_a_crashed_run(server: lume_local.Server, wire:
     assert "submit the run again" in run["metadata"]["error_message"]
     assert run["metadata"]["stages"][-1]["finished_at"]
     assert not (home / ".lume/out").exists()
-    assert not list((home / ".lume/state/runs").glob("*"))
+    assert not left(home)
     assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
 
 
@@ -88,7 +93,7 @@ async def test_a_killed_server_leaves_no_workers_and_its_runs_crashed(home: Path
         assert "the server stopped while the run was active" in run["metadata"]["error_message"]
         replay = await wire.submit("slow:v1", "slow.csv", key="one")
         assert (replay.status, replay.document["id"]) == (200, run_id)
-        assert not list((home / ".lume/state").glob("runs/*"))
+        assert not left(home)
 
 
 @pytest.mark.usefixtures("real_processes")
@@ -136,7 +141,7 @@ async def test_servers_killed_at_any_time_leave_whole_outputs_or_none(home: Path
         else:
             assert run["status"] == "CRASHED"
             assert not output.exists()
-        assert not list((home / ".lume/state").glob("runs/*"))
+        assert not left(home)
 
 
 async def interrupted(home: Path, *, moved: int, is_committed: bool, status: str = "SYNCING_TARGET") -> str:
@@ -180,7 +185,7 @@ async def test_a_commit_is_carried_out_by_the_next_server(home: Path, moved: int
             assert Path(run["metadata"]["target_locations"][name]).read_text().startswith(name)
         duplicate = await wire.submit("people:v1", "people.csv")
         assert (duplicate.status, duplicate.document["run_id"]) == (409, run_id)
-    assert not list((home / ".lume/state").glob("runs/*"))
+    assert not left(home)
 
 
 async def test_without_a_commit_nothing_has_happened(home: Path) -> None:

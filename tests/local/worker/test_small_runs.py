@@ -1,0 +1,178 @@
+"""Small runs share an instance of DuckDB: nothing of one is there for the next, and it reaches no other file."""
+
+import os
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from attrs import evolve
+from duckdb import DuckDBPyConnection
+from local import one_run
+from local.compare import check
+from local.flows import people
+from local.one_run import fetch, job_of
+from local.pollution import polluted_case, polluted_files
+
+from lume_local._flow.definition import read_definition
+from lume_local._shared.protocol import Execute
+from lume_local._worker.compile import compile_flow
+from lume_local._worker.engine import RunFailed, confine_check, connect
+from lume_local._worker.instances import MOST_COPIED, Instances, place_of
+from lume_local._worker.small import SmallRun
+
+COLUMNS = {"id": {"type": "integer", "unique": True}, "ok": {"sql": "parse_bool(ok)", "type": "boolean"}}
+WITHOUT_CLEANERS = {"id": {"type": "integer", "unique": True}, "ok": {"type": "boolean"}}
+LEFT = {
+    "databases": "SELECT database_name FROM duckdb_databases() WHERE NOT internal",
+    "tables": "SELECT table_name FROM duckdb_tables()",
+    "views": "SELECT view_name FROM duckdb_views() WHERE NOT internal",
+    "functions": "SELECT function_name FROM duckdb_functions() WHERE NOT internal",
+    "types": "SELECT type_name FROM duckdb_types() WHERE NOT internal",
+    "sequences": "SELECT sequence_name FROM duckdb_sequences()",
+    "settings": "SELECT name, value FROM duckdb_settings() ORDER BY ALL",
+    "spilled": "SELECT path FROM duckdb_temporary_files()",
+    "memory": "SELECT sum(memory_usage_bytes) FROM duckdb_memory()",
+}
+
+
+@pytest.fixture(scope="module", params=[COLUMNS, WITHOUT_CLEANERS], ids=["cleaners", "none"])
+def flow(request: pytest.FixtureRequest) -> dict[str, Any]:
+    with connect() as connection:
+        confine_check(connection)
+        return compile_flow(connection, read_definition(people(columns=request.param)))
+
+
+def job(folder: Path, flow: dict[str, Any], name: str, content: str) -> Execute:
+    """A run of its own, as the server would ask for it."""
+    run = folder / "runs" / name
+    run.mkdir(parents=True)
+    source = folder / f"{name}.csv"
+    source.write_text(content)
+    made = job_of(flow, run, [source], folder / f"{name}.parquet", folder / f"{name}_rejects.csv")
+    return evolve(made, run_id=name)
+
+
+@contextmanager
+def begun(instances: Instances, job: Execute) -> Iterator[tuple[SmallRun, DuckDBPyConnection]]:
+    place = place_of(job)
+    assert place is not None
+    with instances.connection(job, place) as connection:
+        yield SmallRun(connection, job, lambda name, rows: None, lambda: None, place), connection
+
+
+def left(instances: Instances) -> dict[str, Any]:
+    assert instances._shared is not None
+    return {name: instances._shared.execute(query).fetchall() for name, query in LEFT.items()}
+
+
+def test_nothing_is_left_for_the_next_run(tmp_path: Path, flow: dict[str, Any]) -> None:
+    instances, seen = Instances(), []
+    for n in range(3):
+        one = job(tmp_path, flow, f"run{n}", f"id,ok\n{n},yes\n{n},no\nx,yes\n7,perhaps\n8,\n")
+        with begun(instances, one) as (run, _):
+            record = run.execute()
+        assert record["metrics"]["rows_mapped"] == 2
+        assert record["metrics"]["rows_rejected"] == 3
+        assert fetch(f"{tmp_path}/run{n}.parquet") == [(n, True), (8, None)]
+        assert not list((tmp_path / "scratch").iterdir())
+        seen.append(left(instances))
+    assert seen[0] == seen[1] == seen[2]
+    assert [seen[0][name] for name in LEFT if name not in ("databases", "settings", "memory")] == [[]] * 6
+    assert seen[0]["databases"] == [("memory",)]
+
+
+def test_a_run_that_fails_leaves_nothing_either(tmp_path: Path, flow: dict[str, Any]) -> None:
+    instances = Instances()
+    with begun(instances, job(tmp_path, flow, "good", "id,ok\n1,yes\n")) as (run, _):
+        run.execute()
+    before = left(instances)
+    with begun(instances, job(tmp_path, flow, "bad", "id,ok\nx,yes\n")) as (run, _), pytest.raises(RunFailed):
+        run.execute()
+    assert left(instances) == before
+    assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_it_reaches_nothing_but_its_own_files(tmp_path: Path, flow: dict[str, Any]) -> None:
+    instances = Instances()
+    one, other = (job(tmp_path, flow, name, "id,ok\n1,yes\n") for name in ("one", "other"))
+    place = place_of(one)
+    assert place is not None
+    with begun(instances, other) as (run, _):
+        run.execute()
+    with begun(instances, one) as (_, connection):
+        (place / "mine.csv").write_text("a\n1\n")
+        (place / "link.csv").symlink_to(tmp_path / "other.csv")
+        assert connection.execute(f"FROM read_csv('{place}/mine.csv')").fetchall() == [(1,)]
+        for attempt in (
+            f"FROM read_csv('{tmp_path}/one.csv')",
+            f"FROM read_csv('{place}/link.csv')",
+            f"FROM read_csv('{place}/../../other.csv')",
+            f"FROM read_parquet('{tmp_path}/other.parquet')",
+            f"COPY (SELECT 1) TO '{tmp_path}/runs/one/commit.json'",
+            f"ATTACH '{tmp_path}/db'",
+            "INSTALL httpfs",
+            "SET threads=1",
+            "RESET memory_limit",
+            "SET enable_external_access=true",
+            "SET allowed_directories=['/']",
+        ):
+            with pytest.raises(duckdb.Error):
+                connection.execute(attempt)
+
+
+def test_what_went_to_the_disk_ends_its_instance(tmp_path: Path, flow: dict[str, Any]) -> None:
+    instances = Instances()
+    one = evolve(job(tmp_path, flow, "one", "id,ok\n1,yes\n"), memory_limit="40MB")
+    with begun(instances, one) as (_, connection):
+        connection.execute("CREATE TEMP TABLE big AS SELECT md5(range::VARCHAR) AS v FROM range(2000000)")
+        assert connection.execute("SELECT count(*) FROM duckdb_temporary_files()").fetchall() != [(0,)]
+    assert instances._shared is None
+    with begun(instances, job(tmp_path, flow, "two", "id,ok\n1,yes\n")) as (run, _):
+        assert run.execute()["status"] == "SUCCEEDED"
+    assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_which_runs_are_small(tmp_path: Path, flow: dict[str, Any]) -> None:
+    small = job(tmp_path, flow, "small", "id,ok\n1,yes\n")
+    assert place_of(small) == tmp_path / "scratch" / str(os.getpid())
+    source = tmp_path / "small.csv"
+    with source.open("a") as file:
+        file.write("2,no\n" * (MOST_COPIED // 5))
+    assert place_of(small) is None
+    source.unlink()
+    assert place_of(small) is None
+    source.write_text("id,ok\n")
+    seeds = {"countries": {"key": "code", "table": "_lume_seed_0", "columns": []}}
+    for other in (
+        evolve(small, dry_run=True),
+        evolve(small, engine={"url": "pool"}),
+        evolve(small, flow=flow | {"seeds": seeds}),
+        evolve(small, source={"kind": "query"}),
+    ):
+        assert place_of(other) is None
+
+
+def test_one_after_the_other_as_plain_python_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken files of all kinds, in one instance."""
+    instances = Instances()
+
+    def carried_out(_: DuckDBPyConnection, job: Execute) -> dict[str, Any]:
+        place = place_of(job)
+        assert place is not None
+        with instances.connection(job, place) as connection:
+            try:
+                return SmallRun(connection, job, lambda name, rows: None, lambda: None, place).execute()
+            except RunFailed as error:  # of which the worker is told by `Failed`
+                failed.append(error)
+        raise failed.pop()
+
+    failed: list[RunFailed] = []
+    monkeypatch.setattr(one_run, "carried_out", carried_out)
+    monkeypatch.setattr("lume_local._worker.instances.scratch_of", lambda run, pid: tmp_path / "scratch")
+    for n, (_, content, dialect) in enumerate(polluted_files(random.Random(11), 3)):
+        check(tmp_path / str(n), polluted_case(content, dialect))
+    assert instances._shared is not None
