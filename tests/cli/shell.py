@@ -1,11 +1,9 @@
 """Running `lume` as a real process: in pipes, or in a terminal of a given size."""
 
-import atexit
 import fcntl
 import os
 import pty
 import select
-import shutil
 import signal
 import struct
 import subprocess
@@ -13,19 +11,22 @@ import sys
 import termios
 import time
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from attrs import frozen
-from cli.fork_server import ForkServer
+from fork_server import TIED, ForkServer, fork_server
+from running import running
 
 ROOT = Path(__file__).resolve().parents[2]
-TIED = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
-"""Before a command: it ends when the process that started it does, also where the tests are killed."""
 LUME = [*TIED, sys.executable, "-W", "error", "-m", "lume_cli"]
 DEADLINE = 40.0
+MODULE = """
+import os, runpy, sys
+sys.path[0] = os.getcwd()  # as `python -m` has it
+runpy.run_module("lume_cli", run_name="__main__", alter_sys=True)
+"""
 
 
 def environment(home: Path, **variables: str) -> dict[str, str]:
@@ -98,11 +99,10 @@ class Started:
                 self._open.discard(number)
 
 
-@cache
 def _fork_server() -> ForkServer:
-    server = ForkServer(*TIED)
-    atexit.register(server.close)
-    return server
+    """For `lume` without the half second of its imports; where the process itself matters, see `Shell.start`."""
+    imported = ("lume_cli._app", "lume_cli._session", "lume_async._client", "rich.console", "rich.table")
+    return fork_server(*imported, flags=("-W", "error"))
 
 
 class Shell:
@@ -144,8 +144,9 @@ class Shell:
     def lume(self, *args: str, stdin: str = "", **variables: str) -> Done:
         """Run `lume ...` to its end."""
         env = self.variables | variables
-        code, out, err = _fork_server().run(args, self.folder, env, stdin.encode(), DEADLINE)
-        return Done(code, out.decode(), err.decode())
+        server = _fork_server()
+        with running(server, MODULE, args, folder=self.folder, env=env, stdin=stdin.encode()) as program:
+            return Done(*program.communicate(DEADLINE))
 
     def screen(self, *args: str, width: int = 80, height: int = 24, **variables: str) -> Done:
         """Run `lume ...` to its end in a terminal; `out` is everything that was drawn."""

@@ -9,8 +9,10 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from faults.forked import IMPORTED, fork
+from fork_server import fork_server
 from loopback import Loopback, Request
 from loopback_steps import Connection, Moment, Reply, Step, reply
 
@@ -93,20 +95,49 @@ DIES_WITH_US = "import ctypes, sys; sys.platform == 'linux' and ctypes.CDLL(None
 soon belongs to somebody else's server."""
 
 
+class Process(Protocol):
+    """What tests use of a process."""
+
+    @property
+    def stdout(self) -> asyncio.StreamReader | None: ...
+    @property
+    def stderr(self) -> asyncio.StreamReader | None: ...
+    @property
+    def pid(self) -> int: ...
+    @property
+    def returncode(self) -> int | None: ...
+    def send_signal(self, signal: int) -> None: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+    async def communicate(self) -> tuple[bytes, bytes]: ...
+
+
 class Script:
-    """A Python program in a process of its own; leaving the block leaves no process behind."""
+    """A Python program in a process of its own; leaving the block leaves no process behind.
+
+    A `forked` one has not imported everything itself: for tests to which that makes no difference.
+    """
 
     def __init__(
-        self, source: str, *, env: Mapping[str, str] | None = None, flags: tuple[str, ...] = ()
+        self,
+        source: str,
+        *,
+        env: Mapping[str, str] | None = None,
+        flags: tuple[str, ...] = (),
+        forked: bool = False,
     ) -> None:
         self._source = DIES_WITH_US + SHOWS_WHERE + QUIET_ABOUT_TIME + textwrap.dedent(source)
         self._flags = flags
         inherited = {name: text for name, text in os.environ.items() if "proxy" not in name.lower()}
         paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
         self._env = {**inherited, "PYTHONPATH": paths, "LUME_API_KEY": KEY, **(env or {})}
-        self.process: asyncio.subprocess.Process
+        self._forked = forked
+        self.process: Process
 
     async def __aenter__(self) -> "Script":
+        if self._forked:
+            self.process = await fork(fork_server(*IMPORTED, flags=self._flags), self._source, self._env)
+            return self
         self.process = await asyncio.create_subprocess_exec(
             sys.executable,
             *self._flags,

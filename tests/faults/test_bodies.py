@@ -10,6 +10,8 @@ from loopback_steps import Connection, Moment
 
 from lume_async import ApiError, ResponseDecodeError, Retry, RunNotFoundError, RunTimeoutError, ServerError
 
+pytestmark = pytest.mark.once
+
 ONCE = Retry(attempts=1)
 MIB = 1024 * 1024
 

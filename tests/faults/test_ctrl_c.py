@@ -105,7 +105,7 @@ async def interrupted(kind: str, rng: random.Random) -> Finished:
         for source in ("slow.csv", "slow.csv", "quick.csv"):
             service.add(source_path=source)
         env = {"LUME_BASE_URL": service.url}
-        async with Script(program, env=env, flags=("-X", "dev", "-W", "error")) as script:
+        async with Script(program, env=env, flags=("-X", "dev", "-W", "error"), forked=True) as script:
             stdout = script.process.stdout
             assert stdout is not None
             said = await stdout.readline()

@@ -87,6 +87,6 @@ print("ended")
 @pytest.mark.parametrize("api", ["Sync", "Async"])
 async def test_threads_forks_and_closing_in_any_order(api: str) -> None:
     async with Loopback([forever(run_reply())]) as server:
-        done = await run_script(PROGRAM.replace("NAME", api), env={"LUME_BASE_URL": server.url})
+        done = await run_script(PROGRAM.replace("NAME", api), env={"LUME_BASE_URL": server.url}, forked=True)
 
     assert (done.code, done.out, done.err) == (0, "ended\n", "")

@@ -106,6 +106,7 @@ async def submitted(client: Client) -> str:
     return RUN
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", SHAPES)
 async def test_an_odd_answer_is_read_or_refused_and_leaves_nothing_behind(name: str) -> None:
     shape = SHAPES[name]
@@ -128,6 +129,7 @@ async def test_an_odd_answer_is_read_or_refused_and_leaves_nothing_behind(name: 
     assert not any("cookie" in head.lower() for head in server.heads)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", [name for name, shape in (FRAMING | NOT_HTTP).items() if shape.clean])
 async def test_an_answer_in_single_bytes_is_the_same_answer(name: str) -> None:
     shape = SHAPES[name]
@@ -158,6 +160,7 @@ async def test_a_body_that_goes_wrong_half_way_ends_its_attempt_at_once(lost: st
         assert (await outcome(client, "run_1")).startswith("ApiConnectionError: ")
 
 
+@pytest.mark.once
 def test_the_page_lists_every_shape_with_what_it_gives() -> None:
     page = (ROOT / "docs" / "design" / "odd-responses.md").read_text(encoding="utf-8")
     listed = [line for line in page.splitlines() if line.startswith("| ") and "what you get" not in line]
@@ -165,6 +168,7 @@ def test_the_page_lists_every_shape_with_what_it_gives() -> None:
     assert listed == [f"| {name} | {shape.shown} |" for name, shape in SHAPES.items()]
 
 
+@pytest.mark.once
 async def test_the_parser_without_extensions_mixes_up_no_answers() -> None:
     done = await run_script(
         """

@@ -6,12 +6,12 @@ the client's namespace            the server's
 """
 
 import asyncio
+import contextlib
 import ctypes
 import json
 import os
 import socket
 import subprocess
-import sys
 import textwrap
 import threading
 from collections.abc import Iterator
@@ -21,7 +21,9 @@ from typing import Any
 
 import pytest
 from components import component
+from faults.forked import IMPORTED, fork
 from faults.support import ENOUGH, KEY, ROOT, run_reply
+from fork_server import ForkServer
 from loopback import Loopback, Request, Script, Step, forever
 
 IP = component("ip")
@@ -39,6 +41,8 @@ def ip(*arguments: str) -> None:
 class Network:
     client: str
     server: str
+    programs: ForkServer
+    """Those of the client's namespace."""
 
     def hosts(self, *addresses: str) -> None:
         """What `lume.test` means from now on, in the client's namespace; the file stays the same: it is mounted."""
@@ -54,16 +58,20 @@ class Network:
 
 @pytest.fixture(scope="module")
 def network() -> Iterator[Network]:
-    network = Network(f"lume-client-{os.getpid()}", f"lume-server-{os.getpid()}")
+    client, server = f"lume-client-{os.getpid()}", f"lume-server-{os.getpid()}"
     try:
-        ip("netns", "add", network.client)
+        ip("netns", "add", client)
     except subprocess.CalledProcessError as error:
         pytest.skip(f"network namespaces need root: {error.stderr.decode().strip()}")
-    hosts = Path("/etc/netns", network.client)
-    try:
-        ip("netns", "add", network.server)
+    hosts = Path("/etc/netns", client)
+    with contextlib.ExitStack() as stack:
+        stack.callback(_remove, client, server, hosts)
+        ip("netns", "add", server)
         hosts.mkdir(parents=True)
-        network.hosts()
+        (hosts / "hosts").touch()
+        programs = ForkServer(*IMPORTED, flags=("-X", "dev"), within=(IP, "netns", "exec", client))
+        stack.callback(programs.close)
+        network = Network(client, server, programs)
         veth = ["type", "veth", "peer", "name", "server", "netns", network.server]
         ip("-n", network.client, "link", "add", "client", *veth)
         for name, end, last in ((network.client, "client", 1), (network.server, "server", 2)):
@@ -74,13 +82,15 @@ def network() -> Iterator[Network]:
         ip("-n", network.client, "route", "add", "198.51.100.0/24", "via", LIVE4)
         ip("-n", network.client, "route", "add", "2001:db8:dead::/64", "via", LIVE6)
         yield network
-    finally:
-        for name in (network.client, network.server):
-            subprocess.run([IP, "netns", "del", name], check=False, capture_output=True)
-        for entry in hosts.iterdir() if hosts.exists() else ():
-            entry.unlink()
-        if hosts.exists():
-            hosts.rmdir()
+
+
+def _remove(client: str, server: str, hosts: Path) -> None:
+    for name in (client, server):
+        subprocess.run([IP, "netns", "del", name], check=False, capture_output=True)
+    for entry in hosts.iterdir() if hosts.exists() else ():
+        entry.unlink()
+    if hosts.exists():
+        hosts.rmdir()
 
 
 class Elsewhere(Loopback):
@@ -136,23 +146,18 @@ class Program:
         self._network = network
 
     async def __aenter__(self) -> "Program":
-        self._process = await asyncio.create_subprocess_exec(
-            *(IP, "netns", "exec", self._network.client, sys.executable, "-X", "dev", "-c", self._source),
-            env={"PYTHONPATH": str(ROOT), "PATH": os.defpath},
-            stdout=asyncio.subprocess.PIPE,
-        )
+        env = {"PYTHONPATH": str(ROOT), "PATH": os.defpath}
+        self._process = await fork(self._network.programs, self._source, env)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._process.returncode is None:
-            self._process.kill()
+        self._process.kill()
         await self._process.communicate()
 
     async def hear(self) -> list[Any]:
-        assert self._process.stdout is not None
         async with asyncio.timeout(ENOUGH):
             line = await self._process.stdout.readline()
-        assert line, "the program has ended"
+        assert line, (await self._process.stderr.read()).decode()
         said: list[Any] = json.loads(line)
         return said
 
@@ -160,6 +165,7 @@ class Program:
 POLL = 'say(*await timed(client.run_status("run_1")))'
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "addresses",
     [(DEAD6, LIVE4), (DEAD4, LIVE6), (DEAD4, DEAD6, LIVE4), (DEAD6, DEAD4, LIVE6), (LIVE4, DEAD6)],

@@ -3,9 +3,11 @@
 import ast
 import re
 
+import pytest
 from faults.support import ROOT
 
 
+@pytest.mark.once
 def test_every_test_that_the_page_names_exists() -> None:
     page = (ROOT / "docs" / "what-happens-when.md").read_text(encoding="utf-8")
     files = [ROOT / path for path in re.findall(r"`(tests/\w+/(?:\w+/)?test_\w+\.py)`", page)]

@@ -102,6 +102,7 @@ async def test_any_mix_of_faults_is_outlived(seed: int) -> None:
     assert len(service.runs) == 1
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("fault", "kind"), FAULTS.values(), ids=FAULTS)
 async def test_an_outage_past_the_deadline_is_a_timeout_caused_by_the_last_error(
     fault: Callable[[], Step], kind: type[ApiError]
@@ -214,6 +215,7 @@ async def test_a_stall_at_the_deadline_costs_a_second_at_the_most() -> None:
     assert 0.2 <= took < 5
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("odd", ["NEW_ONE", "transforming", "Succeeded", " "])
 async def test_an_unknown_status_is_watched_on(odd: str, caplog: pytest.LogCaptureFixture) -> None:
     script = [run_reply(odd), run_reply(odd), run_reply("TRANSFORMING"), run_reply(odd), run_reply()]
@@ -227,6 +229,7 @@ async def test_an_unknown_status_is_watched_on(odd: str, caplog: pytest.LogCaptu
     assert len(warnings) == 1
 
 
+@pytest.mark.once
 async def test_an_unknown_status_that_never_changes_ends_with_the_deadline() -> None:
     async with Loopback([forever(run_reply("NEW_ONE"))]) as server:
         client, _ = leaping_client(server)
@@ -246,6 +249,7 @@ async def test_an_unknown_status_with_an_end_is_never_a_success() -> None:
     assert not caught.value.run.has_output
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("field", ["flow_version", "source_path", "run_metadata", "created_at", "metadata"])
 @pytest.mark.parametrize("value", [None, 7, "text", {"new": 1}, []], ids=repr)
 async def test_a_field_that_nobody_waits_for_ends_no_wait(field: str, value: object) -> None:

@@ -43,12 +43,12 @@ async def test_a_worker_that_is_killed_and_begins_again_has_one_run(moment: str)
             case _:
                 service.fault(None, reply(200).stall())
                 requests = 3
-        async with Script(SUBMIT_AND_WAIT, env={"LUME_BASE_URL": service.url}) as first:
+        async with Script(SUBMIT_AND_WAIT, env={"LUME_BASE_URL": service.url}, forked=True) as first:
             await service.received(requests)
             first.process.send_signal(signal.SIGKILL)
             assert (await first.end()).out == ""
 
-        second = await run_script(SUBMIT_AND_WAIT, env={"LUME_BASE_URL": service.url})
+        second = await run_script(SUBMIT_AND_WAIT, env={"LUME_BASE_URL": service.url}, forked=True)
 
     assert second.err == ""
     assert second.out.split() == ["run_1", "SUCCEEDED", "True"]
@@ -85,7 +85,7 @@ async def test_a_process_that_was_stopped_looks_at_once_and_reports_no_error() -
     async with RunService(["TRANSFORMING", "SUCCEEDED"], by_hand=True, capabilities=()) as service:
         for number in range(20):
             service.add(FLOW, f"{number}.csv")
-        async with Script(STOPPED, env={"LUME_BASE_URL": service.url}) as script:
+        async with Script(STOPPED, env={"LUME_BASE_URL": service.url}, forked=True) as script:
             await service.received(60)
             script.process.send_signal(signal.SIGSTOP)
             before = len(service.requests)
@@ -155,7 +155,7 @@ async def test_hundreds_of_waits_need_few_files(single: bool, capabilities: tupl
             service.add(FLOW, f"{number}.csv")
         source = FEW_FILES.format(single=single, waits=WAITS)
         done = await run_script(
-            source, env={"LUME_BASE_URL": service.url}, flags=("-X", "dev", "-W", "error")
+            source, env={"LUME_BASE_URL": service.url}, flags=("-X", "dev", "-W", "error"), forked=True
         )
 
     assert (done.code, done.out, done.err) == (0, f"{WAITS}\n", "")
@@ -175,13 +175,14 @@ async def test_one_client_in_two_loops_one_after_the_other_submits_once_each() -
     """
     async with RunService(["CREATED", "SUCCEEDED"]) as service:
         done = await run_script(
-            source, env={"LUME_BASE_URL": service.url}, flags=("-X", "dev", "-W", "error")
+            source, env={"LUME_BASE_URL": service.url}, flags=("-X", "dev", "-W", "error"), forked=True
         )
 
     assert (done.code, done.out, done.err) == (0, "SUCCEEDED CREATED\n", "")
     assert len(service.runs) == 2
 
 
+@pytest.mark.once
 @pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG")
 async def test_a_script_of_these_tests_does_not_outlive_them() -> None:
     """Else it goes on knocking at a port that soon belongs to another server."""

@@ -20,6 +20,8 @@ from faults.support import FLOW, SOURCE
 import lume_async
 from lume_async import Client, LumeError, Retry, RunRequest
 
+pytestmark = pytest.mark.once
+
 KEY = "canary/KEY+5f2c9e=="
 """With characters that JSON, URLs and Base64 write in other ways."""
 OURS = tuple(str(Path(module.__file__ or "").parent) for module in (lume_async, aiohttp))
@@ -181,7 +183,6 @@ async def test_no_span_shows_the_key(raw: bytes) -> None:
     assert_silent(span.to_json() for span in exporter.get_finished_spans())
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("shape", SHAPES)
 async def test_the_command_line_does_not_show_it(shape: str) -> None:
     async with serving(SHAPES[shape]) as url:

@@ -17,6 +17,8 @@ from loopback import Loopback, Step, endless, forever, hang_up, redirect, reply,
 import lume_async
 from lume_async import Client, LumeError, RunTimeoutError, SubmissionUnknownError
 
+pytestmark = pytest.mark.once
+
 CANARY = "canary-key-5f2c9e"
 PASSWORD = "canary-password-77"
 OURS = tuple(str(Path(module.__file__ or "").parent) for module in (lume_async, aiohttp))

@@ -49,6 +49,7 @@ SERVERS = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("server", SERVERS.values(), ids=SERVERS)
 @pytest.mark.parametrize("on_duplicate", ["raise", "attach"])
 @pytest.mark.parametrize("force_rerun", [False, True], ids=["once", "force_rerun"])
@@ -88,6 +89,7 @@ async def test_a_lost_answer_never_makes_a_second_run(
     assert service.count("GET", "/healthz") == force_rerun
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("server", SERVERS.values(), ids=SERVERS)
 @pytest.mark.parametrize("force_rerun", [False, True], ids=["once", "force_rerun"])
 @pytest.mark.parametrize("refusal", NOT_LOST.values(), ids=NOT_LOST)

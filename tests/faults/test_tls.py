@@ -151,7 +151,7 @@ async def test_a_program_ends_without_a_word(program: str, secure: bool, authori
     async with Loopback([forever(run_reply())], ssl=context) as server:
         env = {"LUME_BASE_URL": server.url, "SSL_CERT_FILE": str(authority.ca_file)}
         source = "import asyncio, gc\nfrom lume_async import Client\n" + _dedent(program)
-        done = await run_script(source, env=env, flags=("-X", "dev", "-W", "error"))
+        done = await run_script(source, env=env, flags=("-X", "dev", "-W", "error"), forked=True)
 
     assert (done.code, done.out, done.err) == (0, "", "")
     assert server.requests

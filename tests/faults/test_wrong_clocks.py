@@ -14,6 +14,8 @@ from loopback import Loopback, Request, Step, forever, reset, throttled
 from loopback_steps import Reply
 from run_service import RunService
 
+pytestmark = pytest.mark.once
+
 FAKETIME = component("faketime")
 OFFSETS = ["+3d", "-3d"]
 FORMATS = ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"]

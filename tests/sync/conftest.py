@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from faults.forked import IMPORTED
 from faults.support import DIES_WITH_US, QUIET_ABOUT_TIME, SHOWS_WHERE, family
+from fork_server import fork_server
+from running import Running, running
 from sync.service import Service, serving
 
 from lume_sync import _call
@@ -67,10 +70,15 @@ def loop(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def run_script(loop: str) -> RunScript:
-    """Runs a script; one that hangs is made to show where, and fails the test."""
+    """Runs a script; one that hangs is made to show where, and fails the test.
 
-    def run(source: str, *, seconds: float = 20.0, flags: tuple[str, ...] = ()) -> Finished:
-        with started(source, loop, flags) as process:
+    Not `forked`: a new interpreter, for a script to which it matters what is imported when.
+    """
+
+    def run(
+        source: str, *, seconds: float = 20.0, flags: tuple[str, ...] = (), forked: bool = True
+    ) -> Finished:
+        with started(source, loop, flags, forked=forked) as process:
             return end_of(process, seconds)
 
     return run
@@ -96,39 +104,59 @@ def interrupt(loop: str, service: Service) -> Interrupt:
     return run
 
 
+class Fresh:
+    """A new interpreter, with what `forked.Running` has."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+        self.pid = process.pid
+        self.send_signal = process.send_signal
+
+    def communicate(self, timeout: float) -> tuple[int, str, str]:
+        try:
+            out, err = self._process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            raise TimeoutError from error
+        return self._process.returncode, out, err
+
+
 @contextmanager
-def started(source: str, loop: str, flags: tuple[str, ...]) -> Iterator["subprocess.Popen[str]"]:
+def started(
+    source: str, loop: str, flags: tuple[str, ...], *, forked: bool = True
+) -> Iterator[Running | Fresh]:
     # Not faulthandler's own timer: a forked child would wait at its exit for the timer's thread.
     prelude = DIES_WITH_US + SHOWS_WHERE + QUIET_ABOUT_TIME
     if loop == "asyncio":
         prelude += "sys.modules['uvloop'] = None\n"
+    source = prelude + textwrap.dedent(source)
+    env = {
+        "LUME_BASE_URL": "http://127.0.0.1:9",
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "LUME_API_KEY": "test-key",
+    }
+    if forked:
+        with running(fork_server(*IMPORTED, flags=flags), source, env=env) as program:
+            yield program
+        return
+    command = [sys.executable, *flags, "-c", source]
     with subprocess.Popen(
-        [sys.executable, *flags, "-c", prelude + textwrap.dedent(source)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={
-            "LUME_BASE_URL": "http://127.0.0.1:9",
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "LUME_API_KEY": "test-key",
-        },
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
     ) as process:
         try:
-            yield process
+            yield Fresh(process)
         finally:
             process.kill()
 
 
-def end_of(process: "subprocess.Popen[str]", seconds: float) -> Finished:
+def end_of(process: Running | Fresh, seconds: float) -> Finished:
     try:
-        out, err = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
+        return Finished(*process.communicate(seconds))
+    except TimeoutError:
         for pid in family(process.pid):
             os.kill(pid, signal.SIGFPE)  # shows where each thread stands
-        out, err = process.communicate(timeout=10)
+        _, out, err = process.communicate(10)
         pytest.fail(f"the script hung\n{out}\n{err}")
-    return Finished(process.returncode, out, err)
 
 
 async def add(left: int, right: int = 0) -> int:
