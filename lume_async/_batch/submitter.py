@@ -19,6 +19,7 @@ from lume_async._wire import endpoints
 from lume_async._wire.answers import run_record
 from lume_async._wire.call import CallState
 from lume_async._wire.lost_answers import Then, decide, submission_unknown
+from lume_async._wire.retry import floor
 from lume_async.errors import (
     ApiConnectionError,
     ApiError,
@@ -203,7 +204,7 @@ class Submitter:
     def _waits_for(self, error: ApiError) -> float | None:
         """How long to wait for a server that has no room for a submission now, or is away; None for other errors."""
         if error.status_code in (429, 503):
-            return error.retry_after or THROTTLED
+            return floor(error.retry_after) or THROTTLED
         if isinstance(error, ApiConnectionError) and not error.reached and self._sender.has_answered:
             return AWAY
         return None

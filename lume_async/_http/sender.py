@@ -292,9 +292,12 @@ class Sender:
     ) -> float | None:
         """Seconds until the next attempt, None where there must be none."""
         delay = self.retry.delay(error, state.attempts, self.rng)
-        is_poll = isinstance(error, RunNotFoundError) and call.method == "GET"
-        if is_poll and self.recent_runs.is_fresh(call.run_id):
-            delay = max(error.retry_after or 0.0, self.retry.backoff.delay(state.attempts - 1, self.rng))
+        is_poll, asked = (
+            isinstance(error, RunNotFoundError) and call.method == "GET",
+            error.retry_after or 0.0,
+        )
+        if is_poll and self.recent_runs.is_fresh(call.run_id) and asked <= self.retry.max_retry_after:
+            delay = max(asked, self.retry.backoff.delay(state.attempts - 1, self.rng))
         if delay is None or deadline is None or self.clock.now() + delay < deadline:
             return delay
         return None

@@ -8,6 +8,7 @@ from lume_async._http.sender import Sender
 from lume_async._run.poll import SHORTEST_HOLD
 from lume_async._wire import endpoints
 from lume_async._wire.endpoints import LONGEST_HOLD, Change
+from lume_async._wire.retry import floor
 from lume_async.errors import ApiError
 
 RECHECK = 5.0
@@ -128,8 +129,8 @@ class ChangeFeed:
         elif failing_for >= TOLERATED:
             self._switched(False, True)  # polled meanwhile; the cursor may still be good
         if cut_off and failures == 0:
-            return error.retry_after or 0.0
-        return max(error.retry_after or 0.0, POLLING.delay(failures, sender.rng))
+            return floor(error.retry_after)
+        return max(floor(error.retry_after), POLLING.delay(failures, sender.rng))
 
     def _lose(self) -> None:
         self._cursor = None

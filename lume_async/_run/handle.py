@@ -351,9 +351,14 @@ class LumeRun:
     def _timed_out(self, unfinished: Unfinished, limit: str) -> RunTimeoutError:
         status = self.status or "never seen"
         met = f"; the last error was: {unfinished.last_error}" if unfinished.last_error else ""
+        what = f"did not end {limit} (status: {status})"
+        if quiet := unfinished.quiet:
+            what = (
+                f"has not ended (status: {status}), and the server asks for no poll for at least {quiet:.0f} s, "
+                "longer than what is left of the wait"
+            )
         return RunTimeoutError(
-            f"run {self._id} did not end {limit} (status: {status}); it keeps running: wait again or cancel it{met}",
-            run=self,
+            f"run {self._id} {what}; it keeps running: wait again or cancel it{met}", run=self
         )
 
     def _adopt(self, record: RunRecord) -> None:

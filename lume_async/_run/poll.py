@@ -9,6 +9,7 @@ from lume_async._http.sender import Sender
 from lume_async._run.waiter import Seen, Waiter
 from lume_async._wire import endpoints
 from lume_async._wire.endpoints import LONGEST_HOLD, Polled
+from lume_async._wire.retry import floor
 from lume_async.errors import ApiError, RunNotFoundError
 from lume_async.models import RunRecord
 
@@ -56,7 +57,7 @@ def patience(sender: Sender, error: Exception, run_id: str) -> float | None:
     if not isinstance(error, ApiError):
         return None
     not_yet = isinstance(error, RunNotFoundError) and sender.recent_runs.is_fresh(run_id)
-    return (error.retry_after or 0.0) if error.retryable or not_yet else None
+    return floor(error.retry_after) if error.retryable or not_yet else None
 
 
 class RunPoll:

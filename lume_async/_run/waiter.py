@@ -28,12 +28,17 @@ class Seen(Generic[T]):
 
 
 class Unfinished(Exception):
-    """Time (or the number of probes) was used up; `last_error` is what the last failed probe met."""
+    """Time (or the number of probes) was used up; `last_error` is what the last failed probe met.
 
-    def __init__(self, probes: int, last_error: Exception | None) -> None:
+    Attributes:
+        quiet: the seconds that the other side asked to be left alone, where that was longer than what was left.
+    """
+
+    def __init__(self, probes: int, last_error: Exception | None, quiet: float = 0.0) -> None:
         super().__init__(probes)
         self.probes = probes
         self.last_error = last_error
+        self.quiet = quiet
 
 
 @define(eq=False)
@@ -72,7 +77,7 @@ class Waiter(Generic[T]):
         probes, failed, failures, last_error = 0, 0, 0, None
         if self.not_before > 0:
             if self.timeout is not None and self.not_before > self.timeout:
-                raise Unfinished(probes, last_error)
+                raise Unfinished(probes, last_error, self.not_before)
             await self.clock.sleep(self.not_before)
         while True:
             left = None if deadline is None else deadline - self.clock.now()
@@ -100,7 +105,7 @@ class Waiter(Generic[T]):
             if deadline is not None:
                 left = max(0.0, deadline - self.clock.now())
                 if floor > left:
-                    break  # asked to stay away until after the deadline: there is no last probe
+                    raise Unfinished(probes, last_error, floor)  # there is no last probe
                 delay = min(delay, left)
             await self.clock.sleep(delay)
         raise Unfinished(probes, last_error)

@@ -18,6 +18,7 @@ from lume_async._wire.headers import (
     IF_NONE_MATCH,
     PREFER,
 )
+from lume_async._wire.retry import floor
 from lume_async.errors import ResponseDecodeError
 from lume_async.models import RunRecord, RunRequest, check_run_id
 
@@ -98,7 +99,7 @@ def submit(request: RunRequest, idempotency_key: str) -> Call[Submitted]:
         headers={**JSON_BODY, IDEMPOTENCY_KEY: idempotency_key},
         body=orjson.dumps(body),
         decode=lambda answer: Submitted(
-            _run(answer), replayed=answer.status == 200, not_before=retry_after(answer.headers) or 0.0
+            _run(answer), replayed=answer.status == 200, not_before=floor(retry_after(answer.headers))
         ),
         submits=request,
     )
@@ -115,7 +116,7 @@ def status(run_id: str, *, etag: str | None = None, hold: float = 0.0) -> Call[P
     def decode(answer: Response) -> Polled:
         raw = None if answer.status == 304 else decode_object(answer.body)
         record = None if raw is None else run_record(raw, etag=answer.headers.get(ETAG), run_id=run_id)
-        return Polled(record, not_before=retry_after(answer.headers) or 0.0)
+        return Polled(record, not_before=floor(retry_after(answer.headers)))
 
     headers: dict[str, str] = {}
     if etag:

@@ -17,6 +17,16 @@ def _at_least_one(_self: object, _attribute: object, value: int) -> None:
         raise ValueError(f"attempts must be a whole number of at least 1, not {value!r}")
 
 
+LONGEST_FLOOR = 3_600.0
+"""Seconds for which a server can keep away what comes back anyway, a poll or an item of a batch: one wrong number in
+a header must not keep it away for ever."""
+
+
+def floor(retry_after: float | None) -> float:
+    """For how many seconds a `Retry-After` keeps away who comes back anyway."""
+    return min(retry_after or 0.0, LONGEST_FLOOR)
+
+
 @public
 @frozen
 class Retry:
@@ -44,7 +54,7 @@ class Retry:
         """
         if not error.retryable or attempt >= self.attempts:
             return None
-        floor = error.retry_after or 0.0
-        if floor > self.max_retry_after:
+        asked = error.retry_after or 0.0
+        if asked > self.max_retry_after:
             return None
-        return max(floor, self.backoff.delay(attempt - 1, rng))
+        return max(asked, self.backoff.delay(attempt - 1, rng))

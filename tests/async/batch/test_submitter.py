@@ -21,6 +21,7 @@ from lume_async import (
 from lume_async._batch.entries import Entry, Kind
 from lume_async._batch.journal import Journal
 from lume_async._batch.journal_thread import Recorder
+from lume_async._wire.retry import LONGEST_FLOOR
 from lume_async.testing import FakeAnswer, FakeRequest, fake_client
 
 Answer = FakeAnswer | Exception
@@ -69,6 +70,15 @@ async def test_a_server_without_room_is_waited_for(status: int, headers: dict[st
     (outcome,) = await outcomes_of(service, force(1), Posts(service, *full))
     assert outcome.result().succeeded
     assert service.created == ["run_0"]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_who_is_told_to_wait_for_ever_tries_again_after_an_hour(status: int) -> None:
+    service = Service()
+    full = FakeAnswer(status, {"detail": "no room"}, {"Retry-After": "99999999999"})
+    (outcome,) = await outcomes_of(service, force(1), Posts(service, full))
+    assert outcome.result().succeeded
+    assert service.clock.now() == pytest.approx(LONGEST_FLOOR, abs=10)
 
 
 @pytest.mark.parametrize("then", [FakeAnswer(503, {}), FakeAnswer(502, {}), ApiConnectionError("reset")])

@@ -1,5 +1,7 @@
 """as_completed and wait_all: one outcome per item, one look per id, the deadline, early exits."""
 
+import asyncio
+
 import pytest
 from fake_service import Service, client_of, other_tasks
 
@@ -11,6 +13,7 @@ from lume_async import (
     RunNotFoundError,
     RunTimeoutError,
 )
+from lume_async._wire.retry import LONGEST_FLOOR
 from lume_async.testing import FakeAnswer, run_json
 
 
@@ -80,6 +83,23 @@ async def test_no_last_look_where_the_server_wants_to_be_left_alone_for_longer(s
     assert isinstance(outcome.error, RunTimeoutError)
     assert service.looks["a"] == 1
     assert service.clock.now() < 11.0
+
+
+@pytest.mark.parametrize("status", [200, 429, 503])
+async def test_one_wrong_retry_after_keeps_nobody_waiting_for_ever(status: int) -> None:
+    service = Service(lasts=0.0)
+    service.broken["a"] = FakeAnswer(status, run_json("a", "TRANSFORMING"), {"Retry-After": "99999999999"})
+
+    async def mend() -> None:
+        await service.clock.sleep(50.0)
+        del service.broken["a"]
+
+    mending = asyncio.ensure_future(mend())
+    (outcome,) = await client_of(service).wait_all(["a"])
+    await mending
+    assert outcome.result().succeeded
+    assert service.clock.now() == pytest.approx(LONGEST_FLOOR, abs=5)
+    assert service.looks["a"] == 2
 
 
 async def test_the_last_look_follows_a_pause_that_ends_before_the_deadline() -> None:

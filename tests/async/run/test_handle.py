@@ -336,7 +336,9 @@ async def test_a_retry_after_past_the_deadline_ends_the_wait_without_a_last_look
     body = run_json("run_1", "TRANSFORMING") if status == 200 else {}
     run, transport, _ = handle_on(FakeAnswer(status, body, {"Retry-After": "600"}))
 
-    with pytest.raises(RunTimeoutError):
+    with pytest.raises(
+        RunTimeoutError, match=r"asks for no poll for at least 600 s, longer than what is left"
+    ):
         await run.wait(timeout=60, poll_interval=EVERY_TEN)
 
     assert len(transport.requests) == 1

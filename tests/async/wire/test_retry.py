@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from lume_async._base.backoff import Backoff
-from lume_async._wire.retry import Retry
+from lume_async._wire.retry import Retry, floor
 from lume_async.errors import (
     ApiConnectionError,
     ApiError,
@@ -89,3 +89,10 @@ def test_bad_values_are_refused(arguments: dict[str, Any], kind: type[Exception]
 
 def test_a_policy_pickles() -> None:
     assert pickle.loads(pickle.dumps(PLAIN)) == PLAIN
+
+
+@pytest.mark.parametrize(
+    ("asked", "kept"), [(None, 0), (0, 0), (7.5, 7.5), (3_600, 3_600), (99_999_999_999, 3_600)]
+)
+def test_who_comes_back_anyway_is_kept_away_for_an_hour_at_the_most(asked: float | None, kept: float) -> None:
+    assert floor(asked) == kept
