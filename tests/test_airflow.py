@@ -21,9 +21,11 @@ def run(*words: str) -> None:
 
 @pytest.mark.timeout(600)
 def test_the_provider_does_what_it_says() -> None:
-    run("pytest", "tests/on_airflow", "-q", "-n", "2", "--dist", "loadfile", "-p", "no:cacheprovider")
+    # In one process: each imports Airflow, and makes its database.
+    run("pytest", "tests/on_airflow", "-q", "-p", "no:cacheprovider")
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(600)
 def test_its_types_fit_those_of_airflow() -> None:
     run("pyright", "--project", "tests/on_airflow/pyrightconfig.json")

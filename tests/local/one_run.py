@@ -2,6 +2,7 @@
 
 import csv
 import io
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -126,14 +127,21 @@ def dialect(flow: dict[str, Any]) -> dict[str, Any]:
 
 def fetch(path: str) -> list[tuple[Any, ...]]:
     """The rows of a file; points in time as they are in UTC (older DuckDBs need pytz to give a zone)."""
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        columns = connection.execute(f"DESCRIBE FROM '{path}'").fetchall()
-        plain = {"TIMESTAMP WITH TIME ZONE": "::TIMESTAMP"}
-        quoted = ", ".join(
-            '"' + name.replace('"', '""') + '"' + plain.get(kind, "") for name, kind, *_ in columns
-        )
-        return connection.execute(f"SELECT {quoted} FROM '{path}'").fetchall()
+    connection = reader()
+    columns = connection.execute(f"DESCRIBE FROM '{path}'").fetchall()
+    plain = {"TIMESTAMP WITH TIME ZONE": "::TIMESTAMP"}
+    quoted = ", ".join(
+        '"' + name.replace('"', '""') + '"' + plain.get(kind, "") for name, kind, *_ in columns
+    )
+    return connection.execute(f"SELECT {quoted} FROM '{path}'").fetchall()
+
+
+@cache
+def reader() -> duckdb.DuckDBPyConnection:
+    """Reads what runs have written. One for all: a new one costs a third of a small run."""
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
 
 
 def one_column(folder: Path, values: list[str], **column: Any) -> list[Any]:

@@ -48,7 +48,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """One for all tests: it takes longer to start than most of them. Each has files and a DAG of its own."""
     flows, data = ROOT / "examples" / "flows", tmp_path_factory.mktemp("lume")
-    with lume_local.serve_in_thread(flows=flows, data=data, roots=[tmp_path_factory.getbasetemp()]) as server:
+    roots = [tmp_path_factory.getbasetemp()]
+    with lume_local.serve_in_thread(flows=flows, data=data, roots=roots, max_active=1) as server:
         yield server
 
 
