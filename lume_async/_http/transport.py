@@ -91,7 +91,8 @@ class AiohttpTransport:
             if opened is None or not opened.open:
                 opened = await self._open()
             with TimeLimit(opened.limits, timeout) as limit:
-                response = await opened.session.request(
+                # Not `request`: its context manager is one more step for every answer to pass through.
+                response = await opened.session._request(
                     method,
                     URL(self._base + path, encoded=True),
                     headers=headers,

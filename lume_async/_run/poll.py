@@ -42,11 +42,9 @@ def poll_once(
     return sender.send(call, timeout=timeout, once=not retry)
 
 
-async def fetch(sender: Sender, run_id: str) -> RunRecord:
+def fetch(sender: Sender, run_id: str) -> Coroutine[Any, Any, RunRecord]:
     """The run, whatever is known of it."""
-    polled = await poll_once(sender, run_id)
-    assert polled.record is not None  # no ETag was sent
-    return polled.record
+    return sender.send(endpoints.run(run_id))
 
 
 def patience(sender: Sender, error: Exception, run_id: str) -> float | None:

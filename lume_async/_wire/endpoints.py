@@ -105,6 +105,17 @@ def submit(request: RunRequest, idempotency_key: str) -> Call[Submitted]:
     )
 
 
+def run(run_id: str) -> Call[RunRecord]:
+    """Get a run, whatever is known of it."""
+    return Call(
+        operation="GET /v1/runs/{id}",
+        method="GET",
+        path=f"/v1/runs/{check_run_id(run_id)}",
+        decode=lambda answer: _run(answer, run_id),
+        run_id=run_id,
+    )
+
+
 def status(run_id: str, *, etag: str | None = None, hold: float = 0.0) -> Call[Polled]:
     """Poll a run.
 
@@ -114,8 +125,7 @@ def status(run_id: str, *, etag: str | None = None, hold: float = 0.0) -> Call[P
     """
 
     def decode(answer: Response) -> Polled:
-        raw = None if answer.status == 304 else decode_object(answer.body)
-        record = None if raw is None else run_record(raw, etag=answer.headers.get(ETAG), run_id=run_id)
+        record = None if answer.status == 304 else _run(answer, run_id)
         return Polled(record, not_before=floor(retry_after(answer.headers)))
 
     headers: dict[str, str] = {}
@@ -230,5 +240,5 @@ def read_page(raw: dict[str, Any]) -> tuple[list[Any], str | None]:
     return items, cursor
 
 
-def _run(answer: Response) -> RunRecord:
-    return run_record(decode_object(answer.body), etag=answer.headers.get(ETAG))
+def _run(answer: Response, run_id: str | None = None) -> RunRecord:
+    return run_record(decode_object(answer.body), etag=answer.headers.get(ETAG), run_id=run_id)

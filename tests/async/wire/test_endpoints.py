@@ -81,6 +81,17 @@ def test_status(arguments: dict[str, Any], headers: dict[str, str], hold: float)
     assert call.submits is None
 
 
+def test_a_run_is_asked_for_by_its_id_alone() -> None:
+    call = endpoints.run("run_1")
+
+    assert (call.operation, call.method, call.path) == ("GET /v1/runs/{id}", "GET", "/v1/runs/run_1")
+    assert (call.run_id, call.headers, call.hold, call.submits) == ("run_1", {}, 0, None)
+    record = call.decode(answer(200, run_json("run_1", "CREATED"), ETag='"2"'))
+    assert (record.id, record.status, record.etag) == ("run_1", "CREATED", '"2"')
+    with pytest.raises(ResponseDecodeError, match="expected the run run_1"):
+        call.decode(answer(200, run_json("run_2", "CREATED")))
+
+
 def test_a_look_gives_the_run_and_the_pause_that_was_asked_for() -> None:
     seen = endpoints.status("run_1").decode(
         answer(200, run_json("run_1", "CREATED"), ETag='"2"', Retry_After="4")
