@@ -52,7 +52,8 @@ def init(
     Raises:
         ConfigurationError: a setting is missing or not valid; the message names the argument and the variable.
     """
-    api_key = veiled(api_key)
+    api_key, base_url = veiled(api_key), veiled(base_url)
+    client_options["proxy"] = veiled(client_options.get("proxy"))
     options = {"base_url": base_url, "request_timeout": request_timeout, **client_options}
     _default["client"] = Client(api_key, **options)
 

@@ -67,7 +67,7 @@ class Client(ManyRuns, Flows):
         max_response_bytes: int = 32 * MEBIBYTE,
         hooks: Iterable[Hook] = (),
     ) -> None:
-        api_key, proxy = veiled(api_key), veiled(proxy)
+        api_key, base_url, proxy = veiled(api_key), veiled(base_url), veiled(proxy)
         chosen = settings(
             api_key,
             base_url=base_url,

@@ -67,6 +67,7 @@ class Client(ManyRuns, Flows):
         hooks: Iterable[Hook] = (),
     ) -> None:
         api_key = offload(api_key)
+        base_url = veiled(base_url)
         proxy = veiled(proxy)
         self._core = lume_async.Client(
             api_key,

@@ -91,8 +91,8 @@ ROWS = {
         "| flow_endpoints row_endpoints"
     ),
     "_http": (
-        "connector events inflate limiter per_loop recent_runs resolver settings throttle time_limits tracing"
-        "| body lifetime session throttle_queue | transport | api_key | sender"
+        "base_url connector events inflate limiter per_loop recent_runs resolver throttle time_limits tracing"
+        "| settings | body lifetime session throttle_queue | transport | api_key | sender"
     ),
     "_webhooks": "memory signatures",
     "_run": "frames pages notebook upload waiter | poll rows | submit watch | handle",
@@ -109,7 +109,7 @@ ROWS = {
 
 PURE = [
     *("errors", "models", "_decoding", "_metrics", "_base/backoff", "_base/duration"),
-    *("_http/throttle", "_webhooks/signatures"),
+    *("_http/base_url", "_http/throttle", "_webhooks/signatures"),
     *("_wire/answers", "_wire/endpoints", "_wire/lost_answers", "_wire/retry", "_wire/withhold"),
     *("_wire/flow_endpoints", "_wire/flow_models", "_wire/row_endpoints", "_run/frames"),
 ]

@@ -9,6 +9,7 @@ from sync_source import (
     HOOKS,
     PLAIN_DUNDERS,
     RENAMED,
+    SECRET_NAMES,
     SECRETS,
     Edit,
     FunctionNode,
@@ -94,6 +95,7 @@ def secrets(source: Source, function: FunctionNode) -> list[str]:
     found = []
     for arg in arguments(function):
         convert = converter(source, arg.annotation) if arg.annotation else None
+        convert = convert or SECRET_NAMES.get(arg.arg)
         if convert in SECRETS.values():
             found.append(f"{arg.arg} = {convert}({arg.arg})")
     return found

@@ -45,6 +45,8 @@ CARRIERS = {"list": "in_list", "Outcome": "in_outcome", "RunEvent": "in_event"}
 
 SECRETS = {"ApiKey": "offload", "Proxy": "veiled"}
 """Argument types that may hold a secret, and what hides it from tracebacks before anything can fail."""
+SECRET_NAMES = {"base_url": "veiled"}
+"""The same for arguments whose type says nothing: somebody may write a password into an address."""
 
 PLAIN_DUNDERS = {
     "__bool__", "__contains__", "__copy__", "__deepcopy__", "__getstate__", "__hash__", "__len__", "__reduce__",

@@ -1,7 +1,6 @@
 """A client's settings, from arguments and the environment, checked before anything is made of them."""
 
 import os
-import re
 import ssl as ssl_module
 import sys
 from collections.abc import Awaitable, Callable
@@ -12,9 +11,10 @@ from urllib.request import getproxies, proxy_bypass
 from attrs import field, frozen
 
 from lume_async._base.duration import Duration, seconds
-from lume_async._base.secret import Secret, veiled
+from lume_async._base.secret import Secret, Veiled, veiled
 from lume_async._base.served import served_here
 from lume_async._base.version import __version__
+from lume_async._http.base_url import flaw_of, is_http
 from lume_async.errors import ConfigurationError
 
 ApiKey: TypeAlias = str | Callable[[], str] | Callable[[], Awaitable[str]]
@@ -29,7 +29,6 @@ Ssl: TypeAlias = ssl_module.SSLContext | str | os.PathLike[str] | None
 MEBIBYTE = 1024 * 1024
 DEFAULT_TIMEOUT = 60.0
 LONGEST_KEY = 8192
-_URL_TEXT = re.compile(r"[!-~]+")  # printable ASCII without spaces: it is sent as it is
 
 Variables: TypeAlias = Callable[[str], str | None]
 """Reads one environment variable. No mapping: the repr of one, in a traceback's locals, shows the key."""
@@ -86,7 +85,8 @@ def valid_key(key: object, source: str) -> Secret:
         ConfigurationError: it is not a valid key; the message does not repeat it.
     """
     if not isinstance(key, str):
-        raise ConfigurationError(f"{source} must be a string, not {type(key).__name__}")
+        kind = key.kind if isinstance(key, Veiled) else type(key).__name__
+        raise ConfigurationError(f"{source} must be a string, not {kind}")
     text = Secret(key.strip("\r\n"))  # a key read from a file ends with one
     if not text.strip():
         raise ConfigurationError(f"{source} is empty: pass api_key=... or set LUME_API_KEY")
@@ -110,22 +110,15 @@ def _api_key(key: ApiKey | None, variables: Variables) -> Secret | Callable[[], 
 
 def _base_url(argument: str | None, variables: Variables) -> str:
     source = "LUME_BASE_URL" if argument is None else "base_url"
-    text = variables("LUME_BASE_URL") if argument is None else argument
+    text = veiled(variables("LUME_BASE_URL") if argument is None else argument)
     if not text:
         raise ConfigurationError(
             "no base URL, and there is no default: pass base_url=... or set LUME_BASE_URL; " + _server_here()
         )
-    text = text.strip() if isinstance(text, str) else ""
-    try:
-        parts = urlsplit(text)
-        host, _port = parts.hostname, parts.port
-    except ValueError:
-        parts, host = None, None
-    if parts is None or parts.scheme not in ("http", "https") or not host or not _URL_TEXT.fullmatch(text):
-        raise ConfigurationError(f"{source} must look like https://host[:port][/path]")
-    if any(mark in text for mark in "@?#"):
-        raise ConfigurationError(f"{source} must not contain a user name, password, query or fragment")
-    return text.rstrip("/")
+    text = veiled(text.strip() if isinstance(text, str) else "")
+    if flaw := flaw_of(text):
+        raise ConfigurationError(f"{source} {flaw}")
+    return str(text).rstrip("/")
 
 
 def _server_here() -> str:
@@ -171,15 +164,8 @@ def _proxy(proxy: Proxy, base_url: str) -> str | None:
     """Reads the environment itself, as aiohttp's `trust_env` would read ~/.netrc as well."""
     if proxy is False:
         return None
-    parts = urlsplit(base_url)
-    if proxy is None:
-        if proxy_bypass(parts.netloc):
-            return None
-        proxies = getproxies()
-        proxy = proxies.get(parts.scheme) or proxies.get("all")
-        if not proxy:
-            return None
-        proxy = proxy if "://" in proxy else f"http://{proxy}"  # as curl and requests read it
+    if proxy is None and (proxy := _proxy_of_environment(base_url)) is None:
+        return None
     if not (isinstance(proxy, str) and _is_proxy(proxy)):
         raise ConfigurationError(
             "proxy (or HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) must look like http://[user:password@]host:port; "
@@ -188,12 +174,19 @@ def _proxy(proxy: Proxy, base_url: str) -> str | None:
     return proxy
 
 
+def _proxy_of_environment(base_url: str) -> str | None:
+    parts = urlsplit(base_url)
+    if proxy_bypass(parts.netloc):
+        return None
+    proxies = getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy:
+        return None
+    return veiled(proxy if "://" in proxy else f"http://{proxy}")  # as curl and requests read it
+
+
 def _is_proxy(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
+    return is_http(text) and urlsplit(text).port != 0
 
 
 def _ssl(ssl: Ssl) -> Ssl:

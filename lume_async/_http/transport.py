@@ -37,6 +37,8 @@ _NOT_REACHED = (
     aiohttp.ClientHttpProxyError,
     aiohttp.ConnectionTimeoutError,
     aiohttp.ServerFingerprintMismatch,
+    aiohttp.InvalidURL,
+    UnicodeEncodeError,  # of a host name, before it is looked up
 )
 
 
@@ -190,6 +192,8 @@ def _words_of(error: Exception) -> str:
     """What went wrong, in words that quote nothing of an answer: whatever is in there may repeat the API key."""
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "the server closed the connection before it answered"
+    if isinstance(error, (aiohttp.InvalidURL, UnicodeEncodeError)):
+        return "this can't be the name of a host"
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"the proxy refused the connection with status {error.status}"
     if isinstance(error, aiohttp.ClientPayloadError):

@@ -3,7 +3,7 @@ import pickle
 
 import pytest
 
-from lume_async._base.secret import Secret, veiled
+from lume_async._base.secret import Secret, Veiled, veiled
 
 
 def test_its_text_is_shown_by_no_repr() -> None:
@@ -24,7 +24,16 @@ def test_it_travels_nowhere_else(carry: object) -> None:
         carry(Secret("canary"))  # type: ignore[operator]
 
 
-def test_only_a_text_is_veiled() -> None:
+@pytest.mark.parametrize("given", [b"canary", ["canary"], {"key": "canary"}, ("canary",)])
+def test_of_what_is_no_text_only_the_kind_is_left(given: object) -> None:
+    left = veiled(given)
+    assert isinstance(left, Veiled)
+    assert (repr(left), vars(left)) == ("'[redacted]'", {"kind": type(given).__name__})
+    assert veiled(left) is left
+
+
+def test_what_is_text_or_gives_one_is_kept() -> None:
     assert repr(veiled("canary")) == "'[redacted]'"
+    assert veiled(False) is False
     assert veiled(None) is None
     assert veiled(len) is len

@@ -3,12 +3,15 @@
 import os
 import ssl
 import sys
+import traceback
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import lume_async
+import lume_sync
 from lume_async._base.version import __version__
 from lume_async._http.settings import MEBIBYTE, Settings, settings, valid_key
 from lume_async.errors import ConfigurationError
@@ -135,6 +138,14 @@ def test_without_a_url_the_file_of_a_server_is_named_but_not_used(tmp_path: Path
         (FULL, {"base_url": "http://x/a b"}, ["base_url must look like"]),
         (FULL, {"base_url": "http://x\r\n.evil"}, ["base_url must look like"]),
         (FULL, {"base_url": "http://größe.test"}, ["base_url must look like"]),
+        (FULL, {"base_url": "http://a..b"}, ["base_url must look like"]),
+        (FULL, {"base_url": f"http://{'a' * 64}.test"}, ["base_url must look like"]),
+        (FULL, {"base_url": "http://127.1:8080"}, ["base_url must look like"]),
+        (FULL, {"base_url": "http://1.2.3.4.5"}, ["base_url must look like"]),
+        (FULL, {"base_url": "http://xn--a"}, ["base_url must look like"]),
+        (FULL, {"base_url": "http://xn--"}, ["base_url must look like"]),
+        (FULL, {"base_url": "http://a\\b"}, ["base_url must look like"]),
+        (FULL | {"LUME_BASE_URL": f"http://user:{CANARY}@x"}, {}, ["must not contain a user name"]),
         (FULL, {"base_url": f"http://user:{CANARY}@x"}, ["must not contain a user name"]),
         (FULL, {"base_url": "http://@x"}, ["must not contain a user name"]),
         (FULL, {"base_url": f"http://x?key={CANARY}"}, ["must not contain a user name"]),
@@ -153,6 +164,8 @@ def test_without_a_url_the_file_of_a_server_is_named_but_not_used(tmp_path: Path
         (FULL, {"proxy": "socks5://x:1"}, ["proxy", "must look like"]),
         (FULL, {"proxy": f"http://u:{CANARY}@:1"}, ["proxy", "must look like"]),
         (FULL, {"proxy": "http://x:99999"}, ["proxy", "must look like"]),
+        (FULL, {"proxy": f"http://u:{CANARY}@a..b:1"}, ["proxy", "must look like"]),
+        (FULL, {"proxy": CANARY.encode()}, ["proxy", "must look like"]),
         (FULL, {"proxy": True}, ["proxy", "must look like"]),
         (FULL, {"ssl": "/nowhere/ca.pem"}, ["no CA file at '/nowhere/ca.pem'"]),
         (FULL, {"ssl": False}, ["ssl must be an SSLContext"]),
@@ -170,6 +183,37 @@ def test_what_is_missing_or_wrong_is_said_and_never_repeats_a_key(
     for words in said:
         assert words in str(caught.value)
     assert CANARY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("variables", "arguments"),
+    [
+        ({}, {"api_key": CANARY.encode()}),
+        ({}, {"api_key": [CANARY]}),
+        ({}, {"api_key": f"{CANARY}\x00"}),
+        ({}, {"base_url": f"http://user:{CANARY}@x"}),
+        ({}, {"base_url": f"http://x?key={CANARY}"}),
+        ({}, {"base_url": CANARY.encode()}),
+        ({}, {"proxy": f"http://u:{CANARY}@a..b:1"}),
+        ({}, {"proxy": {"https": f"http://u:{CANARY}@p:1"}}),
+        ({"LUME_BASE_URL": f"http://user:{CANARY}@x"}, {"base_url": None}),
+        ({"LUME_API_KEY": f"{CANARY}\x07"}, {"api_key": None}),
+        ({"ALL_PROXY": f"socks5://u:{CANARY}@p:1"}, {}),
+    ],
+)
+@pytest.mark.parametrize("package", [lume_async, lume_sync])
+def test_nothing_that_is_refused_is_shown_by_a_traceback_with_locals(
+    monkeypatch: pytest.MonkeyPatch, package: Any, variables: dict[str, str], arguments: dict[str, Any]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    for act in (package.Client, package.init):
+        with pytest.raises(ConfigurationError) as caught:
+            act(**{"api_key": "k", "base_url": URL, **arguments})
+        frames = traceback.walk_tb(caught.value.__traceback__.tb_next)  # type: ignore[union-attr]
+        shown = "".join(traceback.StackSummary.extract(frames, capture_locals=True).format())
+        assert "settings.py" in shown
+        assert CANARY not in shown
 
 
 @pytest.mark.parametrize(("bad", "error"), [(-1, ValueError), (float("nan"), ValueError), ("5", TypeError)])

@@ -270,6 +270,16 @@ async def test_a_name_that_nobody_has_never_reached_anybody() -> None:
     assert not caught.value.reached
 
 
+@pytest.mark.parametrize("url", ["http://a..b", "http://127.1:80"])
+async def test_a_host_that_can_not_be_one_never_reached_anybody(url: str) -> None:
+    transport = transport_to("http://x")
+    transport._base = url  # as if the settings had let it through
+    with pytest.raises(ApiConnectionError, match="can't be the name of a host") as caught:
+        await transport.request("POST", "/v1/runs", headers={}, body=b"{}", timeout=10)
+    await transport.aclose()
+    assert not caught.value.reached
+
+
 async def test_a_silent_server_may_have_been_reached() -> None:
     async with Loopback([reply().stall()]) as server:
         transport = transport_to(server.url)
