@@ -18,10 +18,9 @@ import signal
 import socket
 import subprocess
 import sys
+import types
 from collections.abc import Mapping
 from pathlib import Path
-
-import __main__
 
 ROOT = Path(__file__).resolve().parents[1]
 TIED = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
@@ -47,12 +46,25 @@ class Forked:
 
 
 class ForkServer:
-    """Forks a process for each program that it is given."""
+    """Forks a process for each program that it is given.
 
-    def __init__(self, *imported: str, flags: tuple[str, ...] = (), within: tuple[str, ...] = ()) -> None:
+    Args:
+        imported: modules that are there already.
+        hidden: modules that can't be imported, as if they were not installed.
+        flags: of Python.
+        within: a command that begins the server.
+    """
+
+    def __init__(
+        self,
+        *imported: str,
+        hidden: tuple[str, ...] = (),
+        flags: tuple[str, ...] = (),
+        within: tuple[str, ...] = (),
+    ) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * LARGEST)
-        begin = f"import fork_server; fork_server.main({theirs.fileno()}, {imported})"
+        begin = f"import fork_server; fork_server.main({theirs.fileno()}, {imported}, {hidden})"
         paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
         with theirs:
             self._process = subprocess.Popen(
@@ -85,15 +97,16 @@ class ForkServer:
 
 
 @functools.cache
-def fork_server(*imported: str, flags: tuple[str, ...] = ()) -> ForkServer:
+def fork_server(*imported: str, hidden: tuple[str, ...] = (), flags: tuple[str, ...] = ()) -> ForkServer:
     """The one that all tests of this process share. What it is tied to is the life of the thread that begins it."""
-    server = ForkServer(*imported, flags=flags)
+    server = ForkServer(*imported, hidden=hidden, flags=flags)
     atexit.register(server.close)
     return server
 
 
-def main(number: int, imported: tuple[str, ...]) -> None:
+def main(number: int, imported: tuple[str, ...], hidden: tuple[str, ...]) -> None:
     """Return never in the server; in each program with its end."""
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
     for name in imported:
         importlib.import_module(name)
     gc.collect()
@@ -103,8 +116,9 @@ def main(number: int, imported: tuple[str, ...]) -> None:
     os.environ.clear()
     os.environ.update(env)
     sys.argv[1:] = args
-    del __main__.fork_server
-    exec(compile(source, "<string>", "exec"), vars(__main__))
+    # Not frozen: what a program leaves behind is found at its end.
+    sys.modules["__main__"] = program = types.ModuleType("__main__")
+    exec(compile(source, "<string>", "exec"), vars(program))
 
 
 def _next_job(jobs: socket.socket) -> tuple[str, list[str], str, dict[str, str]]:

@@ -126,9 +126,8 @@ def started(
 ) -> Iterator[Running | Fresh]:
     # Not faulthandler's own timer: a forked child would wait at its exit for the timer's thread.
     prelude = DIES_WITH_US + SHOWS_WHERE + QUIET_ABOUT_TIME
-    if loop == "asyncio":
-        prelude += "sys.modules['uvloop'] = None\n"
-    source = prelude + textwrap.dedent(source)
+    hidden = ("uvloop",) if loop == "asyncio" else ()
+    source = textwrap.dedent(source)
     env = {
         "LUME_BASE_URL": "http://127.0.0.1:9",
         **os.environ,
@@ -136,10 +135,12 @@ def started(
         "LUME_API_KEY": "test-key",
     }
     if forked:
-        with running(fork_server(*IMPORTED, flags=flags), source, env=env) as program:
+        server = fork_server(*IMPORTED, hidden=hidden, flags=flags)
+        with running(server, prelude + source, env=env) as program:
             yield program
         return
-    command = [sys.executable, *flags, "-c", source]
+    prelude += f"import sys; sys.modules.update(dict.fromkeys({hidden}))\n"
+    command = [sys.executable, *flags, "-c", prelude + source]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
     ) as process:

@@ -37,15 +37,16 @@ REFUSED = (
 
 
 def test_what_is_left_unpatched_works(run_script: RunScript, service: Service) -> None:
-    done = run_script(f"from gevent import monkey; {INSTEAD}\n" + CALLS)
+    done = run_script(f"from gevent import monkey; {INSTEAD}\n" + CALLS, forked=False)
     assert (done.code, done.out, done.err) == (0, WORKS, "")
 
 
+@pytest.mark.parametrize("loop", ["asyncio"], indirect=True)  # no loop begins
 @pytest.mark.parametrize(
     "kept", ["", "thread=False", "thread=False, queue=False", "thread=False, select=False"]
 )
 def test_else_every_call_says_so(run_script: RunScript, service: Service, kept: str) -> None:
-    done = run_script(f"from gevent import monkey; monkey.patch_all({kept})\n" + CALLS)
+    done = run_script(f"from gevent import monkey; monkey.patch_all({kept})\n" + CALLS, forked=False)
     assert done.code == 0, done.err
     assert [line.startswith(REFUSED) for line in done.out.splitlines()] == [True] * 5
 

@@ -283,13 +283,16 @@ def test_threads_under_way_at_the_end_do_not_hold_it_up(run_script: RunScript, s
 
 
 def test_importing_loads_no_http_library_and_starts_no_thread(run_script: RunScript) -> None:
-    done = run_script("""
+    done = run_script(
+        """
         import sys, threading, lume_sync
         dir(lume_sync)
         print(sorted({"aiohttp", "anyio", "asyncio", "attrs", "cattrs", "orjson"} & set(sys.modules)))
         lume_sync.Client()
         print(threading.active_count())
-    """)
+    """,
+        forked=False,
+    )
     assert (done.out, done.err) == ("[]\n1\n", "")
 
 
