@@ -1,7 +1,9 @@
 """The rejected rows of a run, from its server, and as CSV to be mended. The work of `rejects`."""
 
+import json
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import click
@@ -13,6 +15,8 @@ from lume_cli._output.short_ids import short
 from lume_cli._output.text import counted
 
 _RAW = "_lume_raw"
+_EXACT = 15
+"""Digits that every float keeps."""
 
 
 def matching(run: LumeRun, text: str) -> list[str]:
@@ -97,19 +101,41 @@ class SourceDialect:
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+    """As the expressions of a flow see the value, which may be one of JSON."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return format(Decimal(repr(value)), "f")
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def inexact(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The columns with numbers whose digits are as many as a float holds: in the source there may be more."""
+    return list(dict.fromkeys(name for row in rows for name, value in row.items() if _is_full(value)))
+
+
+def _is_full(value: Any) -> bool:
+    if isinstance(value, float):
+        return len(Decimal(repr(value)).normalize().as_tuple().digits) > _EXACT
+    if isinstance(value, dict):
+        return any(map(_is_full, value.values()))
+    return isinstance(value, list) and any(map(_is_full, value))
 
 
 async def dialect_of(client: Client, run: LumeRun) -> SourceDialect:
-    """The dialect in which the rejects of a run can be submitted.
+    """The dialect in which the rejects of a run can be submitted: plain CSV if its source is none.
 
     Raises:
-        click.UsageError: its source is not CSV.
+        click.UsageError: its source is a query, which no file can take the place of.
     """
     source = (await client.flow_version(str(run.flow_version))).definition.get("source") or {}
     kind = source.get("format", "csv")
+    if kind == "sql":
+        raise click.UsageError(
+            "the source of this run is a query of a database: correct the rows there; -o ndjson prints them"
+        )
     if kind != "csv":
-        raise click.UsageError(f"the source of this run is {kind}: use -o ndjson")
+        return SourceDialect(",", '"', "", "utf-8")
     options = source.get("csv") or {}
     quote = options.get("quote", '"')
     escape = options.get("escape", "")

@@ -11,7 +11,7 @@ from lume_cli._session import Session
 from lume_cli._work.mended import Mended, holder, refuse_others
 from lume_cli._work.run import Submission, ended
 
-_KEY_IS_TAKEN = 422
+_KEY_IS_TAKEN = "urn:lume:problem:idempotency-key-reused"
 
 
 async def resubmit(
@@ -60,7 +60,7 @@ async def resubmit(
             idempotency_key=key,
         )
     except InvalidRequestError as error:
-        if key is None or error.status_code != _KEY_IS_TAKEN:
+        if key is None or _KEY_IS_TAKEN not in error.body:
             raise
         raise click.ClickException(
             f"this content was submitted for run {short(old.id)} a moment ago: repeat the command to follow that "

@@ -14,7 +14,8 @@ from lume_cli._options import Options, rows_options
 def command(options: Options, *, run: str, reason: str | None, limit: int | None) -> None:
     """Print the rejected rows of RUN: the columns of the source, and why each row was rejected.
 
-    With -o csv they have the dialect and encoding of the source, ready to be mended and passed to `lume resubmit`.
+    With -o csv they are ready to be mended and passed to `lume resubmit`, whatever the format of the source; those of
+    CSV have its dialect and encoding.
 
     \b
     lume rejects 2f91d0ab --reason "not an email address" --limit 20
@@ -24,7 +25,13 @@ def command(options: Options, *, run: str, reason: str | None, limit: int | None
     from lume_cli._output.short_ids import short
     from lume_cli._output.try_view import rejected_table
     from lume_cli._session import Session
-    from lume_cli._work.rejects import dialect_of, matching, nothing_kept, rejected_rows
+    from lume_cli._work.rejects import (
+        dialect_of,
+        inexact,
+        matching,
+        nothing_kept,
+        rejected_rows,
+    )
     from lume_cli._work.run_ids import whole_ids
 
     session = Session(options, csv=True)
@@ -52,6 +59,11 @@ def command(options: Options, *, run: str, reason: str | None, limit: int | None
                 kept = [row async for row in rows]
                 if dialect is not None:
                     dialect.write(kept)
+                    if names := inexact(kept):
+                        session.say.warn(
+                            f"numbers of {', '.join(names)} may have more digits than fit here: to keep them, mend "
+                            f"{found.rejects_location} instead"
+                        )
                 elif data.format == "json":
                     data.document(kept)
                 else:

@@ -7,7 +7,7 @@ from attrs import frozen
 
 from lume_local._flow.source import Source
 from lume_local._flow.stores import is_store_url
-from lume_local._runs.paths import PathRefused, Roots
+from lume_local._runs.paths import UPLOAD, PathRefused, Roots
 from lume_local._runs.source_files import Wanted
 from lume_local._runs.store_roots import below_root, root_of
 
@@ -16,6 +16,11 @@ _PLACEHOLDER = "{source_path}"
 
 def source_key(source: Source, source_path: str, roots: Roots) -> str:
     """One key for all spellings of one source; what a query is given is its own. Raises `PathRefused`."""
+    if source.query and source_path.startswith(UPLOAD):
+        raise PathRefused(
+            f"the source of this flow is a query of a database, which reads no file such as {source_path!r}: "
+            "correct the rows in the database, then submit the run again"
+        )
     return source_path if source.query else Wanted(source.uris, source_path).key(roots)
 
 

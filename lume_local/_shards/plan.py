@@ -11,6 +11,7 @@ from lume_local._shards.fetch import fetched, local_path
 from lume_local._worker.sources.csv import header_of
 from lume_local._worker.sources.dialect import Dialect
 from lume_local._worker.sources.files import is_utf8_name
+from lume_local._worker.sources.resent import BEGINNING, delim_of_rejects
 from lume_local._worker.sources.source import Single, SourceError
 from lume_local._worker.sources.unpack import compression_of
 
@@ -51,8 +52,12 @@ def _plan(single: Single, flow: dict[str, Any], size: int, copy: Path) -> Plan:
     if why:
         return Plan(single, why)
     head = b""
-    if flow["format"] == "csv":
-        path = local_path(single) or fetched(single, 0, min(_HEAD, single.bytes), copy)
+    path = local_path(single) or fetched(single, 0, min(_HEAD, single.bytes), copy)
+    if flow["format"] != "csv":
+        with path.open("rb") as file:
+            if delim_of_rejects(file.read(BEGINNING)):
+                return Plan(single, "it holds rejects in CSV")
+    else:
         try:
             _, line_end, end = header_of(path, Dialect.of(flow["csv"]), flow, single.shown)
         except SourceError:

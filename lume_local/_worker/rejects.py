@@ -108,11 +108,17 @@ class Rejects:
 
     def _rows_and_lines(self) -> str:
         rows = self.statements.rejects(self.staged, self.duplicates)
+        if self.statements.layout.json_lines:
+            # In `_lume_raw` an object would be read again, and not what was mended in its columns.
+            is_raw = "* EXCLUDE (_lume_raw), _lume_raw AS _lume_object, NULL::VARCHAR AS _lume_raw"
+            rows = f"SELECT {is_raw} FROM ({rows})"
         if not self.malformed.counts:
             return rows
         lines = self.malformed.as_text()
         nothing = [f"NULL::VARCHAR AS {quoted(label)}" for _, label in self.statements.raw_labels()]
         own = ["line", "reasons", *(["file"] if self.statements.layout.of_files else [])]
+        if self.statements.layout.json_lines:
+            nothing.append("NULL::VARCHAR AS _lume_object")
         items = ["NULL::BIGINT", *own, *nothing, "line_text"]
         columns = "{'file': 'VARCHAR', 'line': 'BIGINT', 'reasons': 'VARCHAR', 'line_text': 'VARCHAR'}"
         # A byte becomes four characters at the most; DuckDB takes memory for many lines of this size.

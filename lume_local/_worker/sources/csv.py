@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from attrs import frozen
+
 from lume_local._flow.definition import RESERVED
 from lume_local._worker.checks import text
 from lume_local._worker.file_names import literal
@@ -13,7 +15,7 @@ from lume_local._worker.sources.files import BOM, count_lines
 from lume_local._worker.sources.intake import Copy
 from lume_local._worker.sources.names import column_trouble, other_delimiter, unknown_columns, visible_columns
 from lume_local._worker.sources.reading import Reading
-from lume_local._worker.sources.resent import RAW, Resent
+from lume_local._worker.sources.resent import RAW, Resent, Rewriter
 from lume_local._worker.sources.scan import Scanner
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Layout
@@ -21,16 +23,47 @@ from lume_local._worker.statements import Layout
 _LONGEST_HEADER = 1024 * 1024
 
 
+@frozen
+class Split:
+    """A file whose records were looked at.
+
+    Attributes:
+        names: of the columns.
+        copy: what is to be read.
+        options: of DuckDB's reader.
+    """
+
+    names: list[str]
+    copy: Copy
+    options: list[str]
+
+
 def read_csv(reading: Reading) -> Layout:
     """Split the file. Raises `SourceError`."""
-    path, flow, shown, account = reading.path, reading.flow, reading.shown, reading.account
-    dialect = Dialect.of(flow["csv"])
-    header, line_end, end = header_of(path, dialect, flow, shown)
+    flow, dialect = reading.flow, Dialect.of(reading.flow["csv"])
+    names = names_of(reading, dialect)
+    visible = visible_columns(flow, names, reading.shown)
+    resent = None
+    if RAW in map(str.lower, names):
+        resent = Resent(names, dialect, of_a_sheet="of_a_sheet" in flow)
+    split = split_records(reading, dialect, resent)
+    reader = _reader(split, dialect, flow)
+    return Layout(reader, tuple(names), visible, unknown=unknown_columns(names, visible))
+
+
+def names_of(reading: Reading, dialect: Dialect) -> list[str]:
+    """What the header names. Raises `SourceError`."""
+    return _names(header_of(reading.path, dialect, reading.flow, reading.shown)[0], dialect, reading.shown)
+
+
+def split_records(reading: Reading, dialect: Dialect, resent: Rewriter | None, copied: bool = False) -> Split:
+    """Look at every record; with `copied` what is to be read has no header. Raises `SourceError`."""
+    path, flow, account = reading.path, reading.flow, reading.account
+    header, line_end, end = header_of(path, dialect, flow, reading.shown)
+    names = _names(header, dialect, reading.shown)
     account.lines += count_lines(header) + 1
-    names = _names(header, dialect, shown)
-    visible = visible_columns(flow, names, shown)
     copy = Copy(path, reading.folder / "source", end, line_end or b"\n")
-    if line_end == b"\r" or count_lines(header):
+    if copied or line_end == b"\r" or count_lines(header):
         # From such a line DuckDB would guess another line end, or not find the end of the header.
         copy.begin(end)
     scanner = Scanner(
@@ -44,7 +77,7 @@ def read_csv(reading: Reading) -> Layout:
         reading.malformed,
         copy,
         reading.pause,
-        Resent(names, dialect, of_a_sheet="of_a_sheet" in flow) if RAW in map(str.lower, names) else None,
+        resent,
     )
     scanner.scan()
     copy.close()
@@ -58,15 +91,17 @@ def read_csv(reading: Reading) -> Layout:
     options.append(
         "parallel=false" if scanner.spans_lines else "parallel=true"
     )  # the last (see `scan_again`)
-    reader = _reader(copy.path, dialect, len(names), options)
-    return Layout(reader, tuple(names), visible, unknown=unknown_columns(names, visible))
+    return Split(names, copy, options)
 
 
-def _reader(path: Path, dialect: Dialect, columns: int, options: list[str]) -> str:
+def _reader(split: Split, dialect: Dialect, flow: dict[str, Any]) -> str:
     """DuckDB's reader, strict and told everything."""
-    named = ", ".join(f"'{RESERVED}s{n}': 'VARCHAR'" for n in range(columns))
+    named = ", ".join(f"'{RESERVED}s{n}': 'VARCHAR'" for n in range(len(split.names)))
+    # An empty text is NULL in CSV; in rejects of a source that has both, one that is quoted is none.
+    options = [*split.options, *(["allow_quoted_nulls=false"] if "of_values" in flow else [])]
     return (
-        f"SELECT * FROM read_csv({literal(path)}, auto_detect=false, compression='none', columns={{{named}}}, "
+        f"SELECT * FROM read_csv({literal(split.copy.path)}, auto_detect=false, compression='none', "
+        f"columns={{{named}}}, "
         f"delim={text(dialect.delim.decode())}, quote={text(dialect.quote.decode())}, "
         f"escape={text(dialect.escape.decode())}, nullstr='', strict_mode=true, {', '.join(options)})"
     )

@@ -1,6 +1,5 @@
 """The files of a source from what they are to what DuckDB reads, with the account of them."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,8 @@ from lume_local._worker.sources.ndjson import read_ndjson
 from lume_local._worker.sources.parquet import read_parquet
 from lume_local._worker.sources.query_rows import read_rows
 from lume_local._worker.sources.reading import Reading
+from lume_local._worker.sources.resent import BEGINNING, delim_of_rejects
+from lume_local._worker.sources.resent_objects import read_resent_objects
 from lume_local._worker.sources.source import File, Pause, SourceError
 from lume_local._worker.statements import Layout
 
@@ -34,8 +35,6 @@ FORMATS: dict[str, Callable[[Reading], Layout]] = {
 """Readers by format: each counts what it reads in the reading's account and raises `SourceError`."""
 
 
-_OURS = re.compile(rb'(?:\xef\xbb\xbf)?"?_lume_row"?([,;\t])')
-"""The beginning of rejects in CSV, as we or as a spreadsheet has written them."""
 _KINDS = {
     "csv": "CSV files",
     "ndjson": "NDJSON files",
@@ -80,31 +79,23 @@ def read_source(
 
 def _layout(reading: Reading, format: str) -> Layout:
     if reading.is_beginning:
-        if format != "csv" and format in _KINDS and (delim := _delim_of_rejects(reading.path)):
-            return read_csv(_in_utf8(_as_rejects(reading, format, delim)))
+        if format != "csv" and format in _KINDS and (delim := _delim(reading.path)):
+            return _read_rejects(reading, format, delim)
         _refuse_binary(reading, format)
     return FORMATS[format](_in_utf8(reading))
 
 
-def _delim_of_rejects(path: Path) -> str:
-    """The delimiter of rejects in CSV; empty for other files."""
+def _delim(path: Path) -> str:
     with path.open("rb") as file:
-        match = _OURS.match(file.read(20))
-    return match[1].decode() if match else ""
+        return delim_of_rejects(file.read(BEGINNING))
 
 
-def _as_rejects(reading: Reading, format: str, delim: str) -> Reading:
-    """Rejects in CSV whose source was of another format. Raises `SourceError` where they are no such rows any more.
-
-    Cells of a sheet are texts to a flow, and so they are here; what an object of JSON was, its text doesn't tell.
-    """
-    if format == "excel":
-        dialect = {"delim": delim, "quote": '"', "escape": ""}
-        return evolve(reading, flow=reading.flow | {"format": "csv", "csv": dialect, "of_a_sheet": True})
-    raise SourceError(
-        f"{reading.shown} is a CSV file of rejects, but {reading.flow['ref']} reads {_KINDS[format]}: put the mended "
-        "rows into one, under the names of the columns that don't begin with _lume_, and submit that"
-    )
+def _read_rejects(reading: Reading, format: str, delim: str) -> Layout:
+    """Rejects in CSV whose source was of another format. To a flow the values of all formats are texts, as here."""
+    as_csv = {"format": "csv", "encoding": "utf-8", "csv": {"delim": delim, "quote": '"', "escape": ""}}
+    sheet = {"of_a_sheet": True} if format == "excel" else {}
+    resent = evolve(reading, flow=reading.flow | as_csv | sheet | {"of_values": True})
+    return read_resent_objects(resent) if format in ("json", "ndjson") else read_csv(resent)
 
 
 _ITS_OWN = {"parquet": "a Parquet file", "excel": "a ZIP archive"}

@@ -1,6 +1,7 @@
 """A CSV rejects file that is sent again. Pure."""
 
 import re
+from typing import Protocol
 
 from lume_local._flow.definition import RESERVED
 from lume_local._worker.sources.dialect import Dialect
@@ -9,11 +10,36 @@ RAW = f"{RESERVED}raw"
 """The column of a rejects file that holds the text of a malformed line."""
 
 _OF_A_SHEET = "is a row of a sheet as text: fill in its columns and clear _lume_raw"
-_FILLED_IN = " (clear _lume_raw to use the columns that are filled in)"
+FILLED_IN = " (clear _lume_raw to use the columns that are filled in)"
+_OURS = re.compile(rb'(?:\xef\xbb\xbf)?"?_lume_row"?([,;\t])')
+"""The beginning of rejects in CSV, as we or as a spreadsheet has written them."""
+BEGINNING = 20
+"""Bytes that tell."""
+
+
+def delim_of_rejects(start: bytes) -> str:
+    """The delimiter of a file that begins as rejects in CSV do; empty for others."""
+    match = _OURS.match(start)
+    return match[1].decode() if match else ""
+
+
+class Rewriter(Protocol):
+    """Makes of each record of a file what is read instead of it.
+
+    Attributes:
+        record: the pattern of a record, without its line end.
+    """
+
+    @property
+    def record(self) -> bytes: ...
+
+    def rewrite(self, record: bytes) -> tuple[str, bytes]:
+        """Nothing and what to read, or why the record is malformed, and its text."""
+        ...
 
 
 class Resent:
-    """Reads its records: one that holds the text of a malformed line is that line, read once more.
+    """See `Rewriter`: a record that holds the text of a malformed line is that line, read once more.
 
     Args:
         names: of the columns; `RAW` is among them.
@@ -48,7 +74,7 @@ class Resent:
         if self._row.match(raw) is None:
             why = self._dialect.why_malformed(raw, len(self._others))
             filled_in = any(self._dialect.value(fields[n]) for n in self._others)
-            return why + (_FILLED_IN if filled_in else ""), raw
+            return why + (FILLED_IN if filled_in else ""), raw
         row = [b""] * self._width
         for n, value in zip(self._others, self._dialect.split(raw), strict=True):
             row[n] = value

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from lume_local._worker.sources.dialect import BROKEN_QUOTES, LINE_END, Dialect
 from lume_local._worker.sources.files import BLOCK, LONGEST_LINE, count_lines, is_utf8
 from lume_local._worker.sources.intake import Account, Copy, Malformed
-from lume_local._worker.sources.resent import Resent
+from lume_local._worker.sources.resent import Rewriter
 from lume_local._worker.sources.skeleton import Skeleton
 from lume_local._worker.sources.source import SourceError
 
@@ -52,7 +52,7 @@ class Scanner:
         malformed: Malformed,
         copy: Copy,
         pause: Callable[[], None],
-        resent: Resent | None = None,
+        resent: Rewriter | None = None,
     ) -> None:
         self._path = path
         self._dialect, self._columns, self._line_end, self._limit = dialect, columns, line_end, limit

@@ -3,16 +3,20 @@
 import csv
 import hashlib
 import json
+import sqlite3
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from cli.shell import LUME, Shell
 from components import package
 from local.flows import write_flows
 
+import lume_local
 from lume_cli._output.short_ids import short
 from lume_cli._work.mended import Mended
 from lume_sync import Client, LumeRun
@@ -253,3 +257,93 @@ def test_rejects_of_a_workbook_go_back_in(shell: Shell, home: Path, client: Clie
     save(tmp_path / "mended", [2, "Bo"])  # of whatever name
     done = shell.lume("resubmit", short(run.id), "mended", "--wait", "-o", "json")
     assert (done.code, json.loads(done.out)["status"]) == (0, "SUCCEEDED")
+
+
+ROWS_OF = [
+    {"id": 1, "n": 1.5, "b": True, "e": "", "o": {"k": [1.5, "a, b"]}, "more": [None]},
+    {"id": "x", "n": 2.5, "b": False, "e": "", "o": {"k": [1.5, 'a, "b"', None]}, "more": 1},
+    {"id": "y", "n": 1e-7, "b": None, "e": "é;\n", "o": None},
+]
+OBJECTS = """
+flow = "FORMAT_rows"
+version = "v1"
+[source]
+format = "FORMAT"
+[target]
+mapped = "{data}/out/{run_id}.ndjson"
+[columns.id]
+type = "integer"
+[columns.n]
+[columns.b]
+type = "boolean"
+[columns.e]
+required = true
+[columns.o]
+"""
+
+
+@pytest.mark.parametrize("format", ["ndjson", "json", "parquet"])
+def test_rejects_of_other_formats_go_back_in_as_csv(
+    shell: Shell, home: Path, client: Client, tmp_path: Path, format: str
+) -> None:
+    """Numbers, booleans, empty texts and objects are what they were."""
+    (home / "flows").mkdir(exist_ok=True)
+    (home / "flows" / f"{format}.toml").write_text(OBJECTS.replace("FORMAT", format))
+    want = [{**row, "id": 7} for row in ROWS_OF[1:]]
+    for name, rows in {"in": ROWS_OF, "want": want}.items():
+        text = json.dumps(rows) if format == "json" else "\n".join(map(json.dumps, rows))
+        (home / f"{name}.{format}").write_text(text)
+        if format == "parquet":
+            (home / "made.json").write_text("\n".join(map(json.dumps, rows)))
+            types = "{id: 'VARCHAR', n: 'DOUBLE', b: 'BOOLEAN', e: 'VARCHAR', o: 'STRUCT(k VARCHAR[])'}"
+            read = f"read_json('{home}/made.json', columns={types})"
+            duckdb.sql(f"COPY (FROM {read}) TO '{home}/{name}.parquet'")
+    flow = f"{format}_rows:v1"
+    run = client.run(flow, f"in.{format}").wait(30)
+    assert run.status == "PARTIAL_FAILED"
+    pipe(shell, f"lume rejects {short(run.id)} -o csv > mended.csv")
+    file = tmp_path / "mended.csv"
+    file.write_text(file.read_text().replace(",x,", ",7,").replace(",y,", ",7,"))
+    done = shell.lume("resubmit", short(run.id), "mended.csv", "--wait", "-o", "json")
+    assert (done.code, json.loads(done.out)["status"]) == (0, "SUCCEEDED"), done.err
+    again = client.run_status(json.loads(done.out)["id"])
+    assert list(again.mapped()) == list(client.run(flow, f"want.{format}").wait(30).mapped())
+
+
+def test_digits_that_do_not_fit(shell: Shell, home: Path, client: Client, tmp_path: Path) -> None:
+    (home / "flows").mkdir(exist_ok=True)
+    (home / "flows" / "digits.toml").write_text(
+        OBJECTS.replace("FORMAT_rows", "digits").replace("FORMAT", "json")
+    )
+    (home / "digits.json").write_text(
+        '[{"id": "x", "n": 12345678901234567.89, "e": 1.25}, {"id": 1, "e": 1}]'
+    )
+    run = client.run("digits:v1", "digits.json").wait(30)
+    done = shell.lume("rejects", run.id, "-o", "csv")
+    assert "numbers of n may have more digits than fit here" in done.err
+    (tmp_path / "mended.ndjson").write_text(Path(str(run.rejects_location)).read_text().replace('"x"', "7"))
+    done = shell.lume("resubmit", run.id, "mended.ndjson", "--wait", "-o", "json")
+    again = client.run_status(json.loads(done.out)["id"])
+    assert [row["n"] for row in again.mapped()] == ["12345678901234567.89"]
+
+
+def test_rejects_of_a_query_are_corrected_in_its_database(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REJECTS_URL", f"sqlite:///{tmp_path}/rows.db")
+    with closing(sqlite3.connect(tmp_path / "rows.db")) as database, database:
+        database.execute("CREATE TABLE raw AS SELECT 1 AS id UNION ALL SELECT 'x'")
+    (tmp_path / "flows").mkdir()
+    source = 'format = "sql"\nurl_env = "REJECTS_URL"\nquery = "SELECT id FROM raw"'
+    (tmp_path / "flows" / "queried.toml").write_text(
+        f'flow = "queried"\nversion = "v1"\n[source]\n{source}\n[columns.id]\ntype = "integer"\n'
+    )
+    where = tmp_path / "flows", tmp_path / ".queried", [tmp_path]
+    with lume_local.serve_in_thread(*where, max_active=1) as server, server.client() as client:
+        own = {"LUME_BASE_URL": server.base_url, "LUME_API_KEY": server.api_key}
+        run = client.run("queried:v1", "all").wait(30)
+        done = shell.lume("rejects", run.id, "-o", "csv", **own)
+        assert (done.code, "correct the rows there" in done.err) == (2, True), done.err
+        (tmp_path / "mended.csv").write_text(Path(str(run.rejects_location)).read_text().replace("x", "2"))
+        done = shell.lume("resubmit", run.id, "mended.csv", "--wait", **own)
+        assert (done.code, "is a query of a database, which reads no file" in done.err) == (1, True), done.err

@@ -71,6 +71,15 @@ def test_lines_within_a_file_do_not_tell_what_it_is(tmp_path: Path, beginning: s
     assert sharded.shards["count"] > 5
 
 
+def test_rejects_in_csv_of_lines_are_one_shard(tmp_path: Path) -> None:
+    rows = "".join(f"{n},,why,{n},\n" for n in range(50))
+    flow = {"columns": {"a": {"type": "integer"}}, "source": {"format": "ndjson"}}
+    content = f"_lume_row,_lume_line,_lume_reasons,a,_lume_raw\n{rows}51,,why,x,\n".encode()
+    sharded = compared(tmp_path, [("a.csv", content)], ENGINE | {"shards": 8}, rejects_as=".ndjson", **flow)
+    assert sharded.metrics["rows_mapped"] == 50
+    assert list(sharded.shards["whole"].values()) == ["it holds rejects in CSV"]
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_several_files(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)

@@ -359,7 +359,7 @@ def test_numbers_of_json(tmp_path: Path) -> None:
     result = execute(tmp_path, content, source={"format": "ndjson"}, columns=columns)
     assert result.mapped == [(1, "x", '{"k":[1,2]}', True), (3, None, "s", False)]
     assert result.reasons == ["id: is not a valid integer"]
-    assert json.loads(result.rejects[0]["_lume_raw"]) == lines[1]
+    assert json.loads(result.rejects[0]["_lume_object"]) == lines[1]
 
 
 @pytest.mark.parametrize("most_in_memory", [0, 10**9])

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -155,36 +154,127 @@ def test_json_lines_without_members(tmp_path: Path) -> None:
     assert again.metrics["rows_rejected"] == 2
 
 
-@pytest.mark.parametrize(
-    ("format", "kind"),
-    [
-        ("ndjson", "NDJSON files"),
-        ("json", "JSON files"),
-        ("parquet", "Parquet files"),
-    ],
-)
-def test_rejects_in_csv_of_another_format_are_refused(tmp_path: Path, format: str, kind: str) -> None:
-    """Their source was no CSV file: what an object was can't be told from its text."""
-    source = {"format": format}
-    made = {"ndjson": json_rows, "json": json_rows, "parquet": parquet_rows}[format](tmp_path)
-    columns = {"id": {"type": "integer"}, "name": {}}
-    first = execute(tmp_path / "a", made, source=source, columns=columns)
-    assert first.mapped == [(1, "A")]
-    mended = first.rejects_file.replace(b"x,B", b"2,B")
-    words = re.escape(f"is a CSV file of rejects, but people:v1 reads {kind}: put the mended rows into one")
-    for n, sent in enumerate((mended, b"\xef\xbb\xbf" + mended.replace(b",", b";"))):  # a spreadsheet's
-        with pytest.raises(RunFailed, match=words):
-            execute(tmp_path / f"b{n}", sent, source=source, columns=columns)
+SEEN: dict[str, Any] = {
+    "id": {"type": "integer"},
+    "n": {"type": "string"},
+    "b": {"type": "boolean"},
+    "e": {"required": True},
+    "o": {"sql": """json_extract_string("o", '$.k[1]')"""},
+    "whole": {"sql": '"o"'},
+}
+"""What a flow sees of numbers, booleans, an empty text and objects."""
+OBJECTS = [
+    '{"id": "x", "n": 12345678901234567.890, "b": true, "e": "", "o": {"k": [1.50, "a, \\"b\\""]}, "more": 1}',
+    '{"id": "x", "n": "1.10", "b": "false", "e": " ", "o": null}',
+    '{"id": "x", "n": 1e2, "b": null, "e": "null", "o": {}}',
+    '{"id": "x", "n": 0, "e": "é\\n;\\t", "o": []}',
+]
+ROW = """{'id': 'x', 'n': 12345678901234567.890::DECIMAL(20,3), 'b': true, 'e': '', 'o': {'k': ['1.50', 'a, "b"']}}"""
 
 
-def json_rows(folder: Path) -> bytes:
-    return b'{"id": 1, "name": "A"}\n{"id": "x", "name": "B"}\n'
+def json_rows(folder: Path, *values: str) -> bytes:
+    return "".join(f"{value}\n" for value in values).encode()
 
 
-def parquet_rows(folder: Path) -> bytes:
+def parquet_rows(folder: Path, *values: str) -> bytes:
     path = folder / "made.parquet"
-    duckdb.sql(f"COPY (FROM (VALUES ('1', 'A'), ('x', 'B')) AS t(id, name)) TO '{path}'")
+    rows = " UNION ALL ".join(f"SELECT unnest({value})" for value in values)
+    duckdb.sql(f"COPY ({rows}) TO '{path}'")
     return path.read_bytes()
+
+
+def as_saved(content: bytes, delim: str) -> bytes:
+    """By a spreadsheet: it knows no difference between nothing and an empty text."""
+    rows = list(csv.reader(io.StringIO(content.decode(), newline="")))
+    return b"\xef\xbb\xbf" + written(rows, {"delim": delim}).replace(b"\n", b"\r\n")
+
+
+def mended(first: bytes) -> bytes:
+    """Every `id` becomes a number; nothing else is touched."""
+    assert b",x," in first
+    return first.replace(b",x,", b",7,")
+
+
+@pytest.mark.parametrize("format", ["ndjson", "json"])
+def test_rejects_of_objects_in_csv(tmp_path: Path, format: str) -> None:
+    """Every value is to the flow what it was in the object."""
+    source = {"format": format}
+    good = [line.replace('"x"', "7") for line in OBJECTS]
+    want = execute(tmp_path / "want", json_rows(tmp_path, *good), source=source, columns=SEEN).mapped
+    assert len(want) == 4
+    fine = json_rows(tmp_path, '{"id": 1, "e": "."}', *OBJECTS)
+    first = execute(tmp_path / "a", fine, source=source, columns=SEEN)
+    assert [json.loads(row["_lume_object"]) for row in first.rejects] == [json.loads(one) for one in OBJECTS]
+    assert first.raws == []
+    again = execute(tmp_path / "b", mended(first.rejects_file), source=source, columns=SEEN)
+    assert (again.mapped, again.metrics["rows_rejected"]) == (want, 0)
+    assert again.metrics["source"]["records"] == 4
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".ndjson", ".parquet"])
+def test_what_is_not_mended_is_rejected_again(tmp_path: Path, suffix: str) -> None:
+    source = {"format": "ndjson"}
+    lines = ['{"id": 1, "e": "."}', OBJECTS[1], '{"id": 3,}', '{"id": 4, "id": 5}', "[1]", '{"e": NaN}']
+    first = execute(tmp_path / "a", json_rows(tmp_path, *lines), source=source, columns=SEEN)
+    assert first.raws == lines[2:]
+    text = first.rejects_file.decode()
+    # One is mended in the text that it was, in several lines, one by its columns.
+    text = text.replace('"{""id"": 3,}"', '"{""id"": 3,\n""e"": 3.0}"')
+    text = text.replace('"{""id"": 4, ""id"": 5}"', "").replace("repeats a key,,", "repeats a key,4,")
+    text = text.replace("object,,,,,,,[1]", "object,9,,,,,,[1]") + 'broken "quotes\n,,,too few\n'
+    again = execute(tmp_path / "b", text, rejects_suffix=suffix, source=source, columns=SEEN)
+    assert again.mapped == [(3, None, None, "3.0", None, None)]
+    assert again.metrics["reject_reasons"] == {
+        "id: is not a valid integer": 1,
+        "e: is required": 1,
+        "malformed line: not a JSON object (clear _lume_raw to use the columns that are filled in)": 1,
+        "malformed line: not a JSON object": 1,
+        "malformed line: broken quotes": 1,
+        "malformed line: too few columns": 1,
+    }
+    assert again.metrics["source"]["records"] == 7
+
+
+def test_rejects_of_parquet_in_csv(tmp_path: Path) -> None:
+    source = {"format": "parquet"}
+    good = ROW.replace("'x'", "'7'")
+    want = execute(tmp_path / "want", parquet_rows(tmp_path, good), source=source, columns=SEEN).mapped
+    other = ROW.replace("''", "NULL").replace("'x'", "'y'")
+    made = parquet_rows(tmp_path, good, ROW, other)
+    first = execute(tmp_path / "a", made, source=source, columns=SEEN)
+    again = execute(tmp_path / "b", mended(first.rejects_file), source=source, columns=SEEN)
+    assert again.mapped == want
+    assert want[0][3] == "", "an empty text is none that is missing"
+    assert again.metrics["reject_reasons"] == {"id: is not a valid integer": 1, "e: is required": 1}
+    with pytest.raises(RunFailed, match=r"has no column 'id', which people:v1 reads"):
+        execute(tmp_path / "c", first.rejects_file.replace(b"id", b"no", 1), source=source, columns=SEEN)
+
+
+@pytest.mark.parametrize("delim", [",", ";", "\t"])
+@pytest.mark.parametrize("format", ["ndjson", "json", "parquet"])
+def test_rejects_that_a_spreadsheet_has_saved(tmp_path: Path, format: str, delim: str) -> None:
+    columns = SEEN | {"e": {}}
+    rows = [ROW] if format == "parquet" else OBJECTS
+    fine = rows[0].replace("'x'", "'1'").replace('"x"', "1")
+    made = (parquet_rows if format == "parquet" else json_rows)(tmp_path, fine, *rows)
+    first = execute(tmp_path / "a", made, source={"format": format}, columns=columns)
+    saved = as_saved(mended(first.rejects_file), delim)
+    again = execute(tmp_path / "b", saved, source={"format": format}, columns=columns)
+    assert [row[0] for row in again.mapped] == [7] * len(rows)
+    assert again.mapped[0][1:3] == ("12345678901234567.890", True)
+    assert again.mapped[0][3] is None
+    assert again.mapped[0][4] == first.mapped[0][4]
+
+
+def test_a_column_that_is_there_twice(tmp_path: Path) -> None:
+    content = "_lume_row,id,id\n1,2,3\n"
+    with pytest.raises(RunFailed, match=r"names 'id' 2 times"):
+        execute(tmp_path, content, source={"format": "json"}, columns={"id": {}})
+
+
+def test_rejects_without_rows(tmp_path: Path) -> None:
+    again = execute(tmp_path, "_lume_row,id", source={"format": "ndjson"}, columns={"id": {}})
+    assert (again.mapped, again.metrics["rows_read"]) == ([], 0)
 
 
 @pytest.mark.parametrize("delim", [",", ";", "\t"])
