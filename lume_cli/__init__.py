@@ -11,7 +11,7 @@ __all__ = ["main"]
 
 def main() -> None:
     """Entry point of the command `lume`."""
-    missing = [name for name in ("click", "rich") if find_spec(name) is None]
+    missing = [name for name in ("click", "rich", "simplejson") if find_spec(name) is None]
     if missing:
         from lume_async._base.extras import install_command
 

@@ -15,7 +15,8 @@ class Rows:
 
     A rejected row has `_lume_row` (its number among the rows that could be parsed), `_lume_line` (instead, of what is
     no row, its line in the file), `_lume_reasons` (a list), and the columns of the source as they were; of a
-    malformed line also `_lume_raw`, its text.
+    malformed line also `_lume_raw`, its text. Numbers keep all their digits: one that a `float` would change, of a
+    `DECIMAL(38,2)` for instance, is a `decimal.Decimal`.
 
     `to_arrow`, `to_polars` and `to_pandas` fetch all rows from the first one on, whatever was read of the iterator.
     """

@@ -55,7 +55,8 @@ def _oldest(sender: Sender, since: datetime | Duration | None) -> datetime | Non
         return since
     if since is None:
         return None
-    return datetime.fromtimestamp(sender.clock.wall() - seconds(since, "since"), UTC)
+    # At 1970 there is no run yet: before it, `fromtimestamp` ends somewhere.
+    return datetime.fromtimestamp(max(0.0, sender.clock.wall() - seconds(since, "since")), UTC)
 
 
 async def _pages(

@@ -3,12 +3,15 @@
 import json
 import sys
 from collections.abc import Iterable
+from decimal import Decimal
 from importlib import import_module
 from typing import Any
 
 from lume_async.errors import MissingLibraryError
 
 _LONG = 2**63
+_DIGITS = 38
+"""The most digits of a decimal number in Arrow and Polars."""
 
 
 def library(name: str) -> Any:
@@ -48,8 +51,9 @@ _NULLABLE = {int: "Int64", bool: "boolean"}
 def columns(rows: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:
     """The rows by column, with None where a row has no such column; each column of one type.
 
-    What tables have no common type for becomes text: values of several types, objects, lists of anything but
-    texts, whole numbers of more than 64 bits.
+    Numbers some of which a `float` would change are all `Decimal`. What tables have no common type for becomes text:
+    values of several types, objects, lists of anything but texts, whole numbers of more than 64 bits, decimal
+    numbers of more than 38 digits.
     """
     rows = list(rows)
     names = dict.fromkeys(name for row in rows for name in row)
@@ -62,12 +66,17 @@ def _plain(values: list[Any]) -> list[Any]:
         return values
     if kind is int and all(value is None or -_LONG <= value < _LONG for value in values):
         return values
+    if kind is Decimal:
+        decimals = [None if value is None else Decimal(str(value)) for value in values]
+        return decimals if _fit(decimals) else [None if value is None else str(value) for value in decimals]
     return [value if value is None or isinstance(value, str) else _text(value) for value in values]
 
 
 def _kind(values: list[Any]) -> type | None:
     """The one type of the values; `object` where there are several, None where there is no value."""
     kinds = {type(value) for value in values if value is not None}
+    if Decimal in kinds and kinds <= {int, float, Decimal}:
+        return Decimal
     if kinds == {int, float}:
         return float if all(isinstance(v, float) or v is None or abs(v) < 2**53 for v in values) else object
     if kinds == {list}:
@@ -76,5 +85,13 @@ def _kind(values: list[Any]) -> type | None:
     return kinds.pop() if len(kinds) == 1 else (object if kinds else None)
 
 
+def _fit(values: list[Decimal | None]) -> bool:
+    """Whether one decimal type holds them all: its digits before the point and after it."""
+    shapes = [
+        (value.adjusted() + 1, -int(value.as_tuple().exponent)) for value in values if value is not None
+    ]
+    return max(max(0, whole) for whole, _ in shapes) + max(max(0, after) for _, after in shapes) <= _DIGITS
+
+
 def _text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, default=str)

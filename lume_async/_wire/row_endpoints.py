@@ -1,6 +1,7 @@
 """The requests for the rows of a run, as data. Pure."""
 
 import json
+from decimal import Decimal
 from typing import Any, Literal
 
 from lume_async._wire.answers import decode_object
@@ -37,10 +38,18 @@ def _rows(answer: Response) -> Page[Row]:
 
 
 def _exact(body: bytes) -> dict[str, Any]:
-    """The object with whole numbers of any length; orjson makes fractions of those beyond 64 bits."""
-    value = decode_object(body)
+    """The object with every digit of its numbers; orjson makes a `float` of all but whole numbers of 64 bits."""
     try:
-        exact: dict[str, Any] = json.loads(body)
+        exact = json.loads(body.decode("utf-8-sig"), parse_float=_number, parse_constant=_refused)
     except (ValueError, RecursionError):  # Python reads no number of more than 4,300 digits
-        return value
-    return exact
+        exact = None
+    return exact if isinstance(exact, dict) else decode_object(body)
+
+
+def _number(digits: str) -> float | Decimal:
+    value, exact = float(digits), Decimal(digits)
+    return value if Decimal(repr(value)) == exact else exact
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")

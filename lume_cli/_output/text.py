@@ -1,11 +1,12 @@
 """Formatting of text, numbers and times for terminals and scripts. Pure."""
 
-import json
 import re
 import textwrap
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
+
+import simplejson
 
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters (they could drive the terminal), direction overrides, lone surrogates."""
@@ -17,8 +18,8 @@ def visible(text: object) -> str:
 
 
 def as_json(value: Any, *, indent: int | None = None, ascii_only: bool = False) -> str:
-    """Strict JSON that also escapes control characters JSON would let through."""
-    text = json.dumps(value, indent=indent, ensure_ascii=ascii_only, allow_nan=False)
+    """Strict JSON that also escapes control characters JSON would let through; a `Decimal` is a number."""
+    text = simplejson.dumps(value, indent=indent, ensure_ascii=ascii_only, allow_nan=False)
     return re.sub(r"[\x7f-\x9f\u2028\u2029\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

@@ -1,11 +1,16 @@
 """The first rejected rows of a run that was FAILED since all of them were: those of a dry run."""
 
+import json
+from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from aiohttp import ClientSession
 
 _MOST = 1000
 """Rows in the answer to a dry run; the contract's limit."""
+
+_exact = partial(json.loads, parse_float=Decimal)
 
 
 async def dry_rejects(
@@ -17,5 +22,5 @@ async def dry_rejects(
         ClientSession(headers={"lume-api-key": api_key}, raise_for_status=True) as http,
         http.post(f"{base_url}/v1/runs", json=body) as answer,
     ):
-        rejects: list[dict[str, Any]] = (await answer.json())["rows"]["rejects"]
+        rejects: list[dict[str, Any]] = (await answer.json(loads=_exact))["rows"]["rejects"]
         return rejects

@@ -5,6 +5,7 @@ import re
 import tomllib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -110,26 +111,12 @@ async def bench(sample: Path) -> AsyncIterator[Bench]:
             yield Bench(client, server, flows)
 
 
-class _AsWritten(float):
-    """A number that shows as it is in the file: a DECIMAL(18,2) as 2500.00. In JSON it is a number as any other."""
-
-    def __new__(cls, text: str) -> "_AsWritten":
-        made = super().__new__(cls, text)
-        made._text = text
-        return made
-
-    _text: str
-
-    def __str__(self) -> str:
-        return self._text
-
-
 def _rows(location: str | None) -> Iterator[dict[str, Any]]:
     if location is None:
         return
     with Path(location.removeprefix("file://")).open(encoding="utf-8") as file:
         for line in file:
-            yield json.loads(line, parse_float=_AsWritten)
+            yield json.loads(line, parse_float=Decimal)  # a DECIMAL(18,2) shows as 2500.00
 
 
 class Trial:

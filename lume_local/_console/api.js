@@ -42,10 +42,18 @@ async function request(method, where, { body, type, headers = {}, signal }) {
     credentials: "same-origin",
     redirect: "error",
   });
-  if (response.ok) return response.status === 204 ? null : response.json();
+  if (response.ok) return response.status === 204 ? null : JSON.parse(await response.text(), exact);
   const problem = new Problem(response.status, await response.json().catch(() => ({})));
   if (problem.status === 401) dispatchEvent(new CustomEvent("signed-out", { detail: problem.message }));
   throw problem;
+}
+
+/** A number that JavaScript's would change stays the text that it is in JSON, where the browser tells it (2025 and later). */
+function exact(key, value, context) {
+  const text = typeof value === "number" ? context?.source : undefined;
+  if (text === undefined || Number.isSafeInteger(value) || String(value) === text) return value;
+  const digits = text.replace(/e.*/i, "").replace(/[-.]/g, "").replace(/^0+/, "");
+  return digits.length <= 15 && Number.isFinite(value) ? value : text;
 }
 
 function search(query) {

@@ -59,6 +59,8 @@ def connect() -> DuckDBPyConnection:
         "autoinstall_known_extensions=false",
         "autoload_known_extensions=false",
         "TimeZone='UTC'",
+        # A division by zero is an error and not infinity or NaN, which is greater than every limit of a condition.
+        "ieee_floating_point_ops=false",
     )
     return connection
 

@@ -169,7 +169,7 @@ def test_completion_knows_the_commands(lone: Shell) -> None:
     assert done.out.split() == ["plain,wait", "plain,watch"]
 
 
-@pytest.mark.parametrize("name", ["click", "rich"])
+@pytest.mark.parametrize("name", ["click", "rich", "simplejson"])
 def test_a_missing_extra_is_named(lone: Shell, name: str) -> None:
     script = (
         "import importlib.util as util, sys\n"

@@ -65,6 +65,20 @@ def test_a_reason_shows_its_rows(page: Any, site: Site) -> None:
     expect(rows(page, "Rejected rows")).to_have_count(2)
 
 
+def test_numbers_keep_their_digits(page: Any, site: Site) -> None:
+    payments = {
+        "flow": "payments",
+        "version": "v1",
+        "source": {"format": "ndjson"},
+        "columns": {"id": {"type": "integer"}, "paid": {}},
+    }
+    site.ask("PUT", "/v1/flows/payments/versions/v1", payments)
+    lines = (f'{{"id": "x", "paid": {paid}}}\n' for paid in ("12345678901234567890.12", "1.50", "2e400"))
+    open_run(page, site.run("payments:v1", site.write("payments.ndjson", "".join(lines) + '{"id": 1}\n')))
+    for number, paid in enumerate(("12345678901234567890.12", "1.5", "2e400")):
+        expect(rows(page, "Rejected rows").nth(number)).to_contain_text(paid)
+
+
 def test_many_rejected_rows_come_page_by_page(page: Any, site: Site) -> None:
     text = "id,Email,Age\n0,a@b.org,1\n" + "".join(f"{n},nobody,{n}\n" for n in range(1, 61))
     open_run(page, site.run("people:v1", site.write("many.csv", text)))

@@ -15,7 +15,9 @@ _REJECT = re.compile(
     re.DOTALL,
 )
 _NO_RAW = re.compile(r',?"_lume_raw":null\Z')
-_NOT_FINITE = {"Infinity": "inf", "-Infinity": "-inf", "NaN": "nan"}
+_NOT_FINITE = {"Infinity": '"inf"', "-Infinity": '"-inf"', "NaN": '"nan"'}
+_CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*+"|-?Infinity|NaN')
+"""Those, and the texts in which they are words as any other."""
 
 
 class NdjsonRows:
@@ -53,9 +55,11 @@ def _object(text: str) -> bytes:
     try:
         value: Any = orjson.loads(data)
     except ValueError:
-        try:  # DuckDB writes NaN and Infinity, which JSON doesn't know
-            value = json.loads(text, parse_constant=_NOT_FINITE.__getitem__)
-            data = json.dumps(value, ensure_ascii=False).encode()
+        # DuckDB writes NaN and Infinity, which JSON doesn't know; 1e400 is JSON, though orjson has no number for it.
+        text = _CONSTANT.sub(lambda found: _NOT_FINITE.get(found[0], found[0]), text)
+        data = text.encode("utf-8", "replace")
+        try:
+            value = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise Broken(f"a line is not JSON: {error}") from None
     if not isinstance(value, dict):

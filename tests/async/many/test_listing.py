@@ -1,5 +1,6 @@
 """list_runs: pages by itself, stops where it was told to, survives a server that goes round in circles."""
 
+import math
 import re
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
@@ -131,6 +132,14 @@ async def test_runs_since_a_moment_end_with_the_first_that_is_older(since: Any) 
 
     assert [run.id async for run in client.list_runs(since=since)] == ["run_5", "run_4", "run_3"]
     assert len(transport.requests) == 2
+
+
+@pytest.mark.parametrize("since", [1e12, math.inf, timedelta.max])
+async def test_any_time_is_long_ago_enough_for_all_runs(since: Any) -> None:
+    page = {"items": [run_at("run_1", "14:00")], "next_cursor": None}
+    client, _ = fake_client([FakeAnswer(200, page)])
+
+    assert [run.id async for run in client.list_runs(since=since)] == ["run_1"]
 
 
 def run_at(run_id: str, time: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -105,11 +106,28 @@ def test_a_limit_that_makes_no_sense(limit: Any) -> None:
         client.attach("run_1").rejects(limit=limit)
 
 
-async def test_numbers_keep_their_digits() -> None:
-    body = b'{"items": [{"n": ' + b"9" * 38 + b', "x": 1.5}], "next_cursor": null}'
+@pytest.mark.parametrize(
+    ("digits", "number"),
+    [
+        ("9" * 38, int("9" * 38)),
+        ("1.5", 1.5),
+        ("12.50", 12.5),
+        ("0.30000000000000004", 0.1 + 0.2),
+        ("1e23", 1e23),
+        ("12345678901234567890.12", Decimal("12345678901234567890.12")),
+        ("9007199254740993.0", Decimal("9007199254740993.0")),
+        ("0.1234567890123456789", Decimal("0.1234567890123456789")),
+        ("1e400", Decimal("1e400")),
+        ("-1e-400", Decimal("-1e-400")),
+    ],
+)
+async def test_numbers_keep_their_digits(digits: str, number: Any) -> None:
+    body = b'{"items": [{"n": %b, "deep": [{"n": %b}]}], "next_cursor": null}' % ((digits.encode(),) * 2)
     client, _ = fake_client([FakeAnswer(200, body)])
 
-    assert [row async for row in client.attach("run_1").mapped()] == [{"n": int("9" * 38), "x": 1.5}]
+    [row] = [row async for row in client.attach("run_1").mapped()]
+    assert row == {"n": number, "deep": [{"n": number}]}
+    assert type(row["n"]) is type(number)
 
 
 PROBLEM = "urn:lume:problem:"
@@ -175,13 +193,28 @@ def test_a_column_has_one_type() -> None:
         "late": [None, "here"],
     }
     assert frames.columns([{"n": 2**60}, {"n": 0.5}]) == {"n": [str(2**60), "0.5"]}
+    money = Decimal("12345678901234567890.12")
+    assert frames.columns([{"n": money}, {"n": 0.5}, {"n": None}, {"n": 2**60}]) == {
+        "n": [money, Decimal("0.5"), None, Decimal(2**60)]
+    }
+    assert frames.columns([{"n": money}, {"n": 10**19}, {"n": Decimal("1e-19")}]) == {
+        "n": [str(money), str(10**19), "1E-19"]
+    }
+    assert frames.columns([{"n": money}, {"n": "a"}, {"n": [money]}]) == {
+        "n": [f'"{money}"', "a", f'["{money}"]']
+    }
     assert frames.columns([{"n": [1]}, {"n": ["a"]}]) == {"n": ["[1]", '["a"]']}
     assert frames.columns([{"n": None}]) == {"n": [None]}
     assert frames.columns([]) == {}
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.decimals(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=6,
 )

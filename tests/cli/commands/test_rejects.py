@@ -205,6 +205,21 @@ type = "integer"
     assert printed.count("\n") == 4
 
 
+@pytest.mark.parametrize("output", ["json", "ndjson"])
+def test_numbers_keep_their_digits(
+    shell: Shell, home: Path, client: Client, source: Callable[..., str], output: str
+) -> None:
+    (home / "flows" / "payments.toml").write_text(
+        'flow = "payments"\nversion = "v1"\n[source]\nformat = "ndjson"\n'
+        '[columns.id]\ntype = "integer"\n[columns.paid]\n'
+    )
+    line = '{"id": "x", "paid": 12345678901234567890.12, "rate": [0.1234567890123456789]}'
+    run = client.run("payments:v1", source(line + '\n{"id": 1, "paid": 2}\n')).wait(15)
+    printed = shell.lume("rejects", run.id, "-o", output).out
+    assert "12345678901234567890.12" in printed
+    assert "0.1234567890123456789" in printed
+
+
 def test_a_run_without_rejects(shell: Shell, source: Callable[..., str], client: Client) -> None:
     clean = client.run("people:v1", source()).wait(15)
     done = shell.lume("rejects", clean.id)

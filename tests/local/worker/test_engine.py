@@ -174,6 +174,17 @@ def test_rules(tmp_path: Path) -> None:
     assert result.metrics["warnings"] == {"wide: is a wide range": 1, "thrown: is broken": 1}
 
 
+def test_a_division_by_zero_meets_no_rule(tmp_path: Path) -> None:
+    """Infinity and NaN would be greater than any limit."""
+    rules = [
+        {"name": "share", "sql": "1 / (id - 1) > 0"},
+        {"name": "same", "sql": "(id - 1) / (id - 1) >= 0.9"},
+    ]
+    result = execute(tmp_path, "id\n1\n2\n", rules=rules)
+    assert result.metrics["reject_reasons"] == {"share: is broken": 1, "same: is broken": 1}
+    assert result.metrics["rows_mapped"] == 1
+
+
 def test_a_rule_may_fail_the_run(tmp_path: Path) -> None:
     rules = [{"name": "few", "sql": "id < 3", "message": "too many", "on_fail": "fail"}]
     with pytest.raises(RunFailed, match="2 rows break the rule 'few: too many'") as caught:

@@ -51,7 +51,15 @@ def test_met(tmp_path: Path, sql: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "sql", ["rows_read >= 1000", "sum(amount) > 100", "max(name) = NULL", "min(name)::INT > 1"]
+    "sql",
+    [
+        *("rows_read >= 1000", "sum(amount) > 100", "max(name) = NULL", "min(name)::INT > 1"),
+        *(
+            "rows_mapped / (rows_read - 5) >= 0.9",
+            "(rows_read - 5) / (rows_read - 5) >= 0.9",
+            "avg(id) / 0 > 1",
+        ),
+    ],
 )
 def test_unmet_fails_the_run(tmp_path: Path, sql: str) -> None:
     with pytest.raises(RunFailed) as caught:
@@ -72,6 +80,8 @@ def test_unmet_is_a_warning_where_it_says_so(tmp_path: Path) -> None:
 def test_a_source_without_rows(tmp_path: Path) -> None:
     with pytest.raises(RunFailed, match=r"e1: .*rows_read > 0"):
         expect(tmp_path, {"sql": "count(*) = 0"}, {"sql": "rows_read > 0"}, content="id,amount,name,day\n")
+    with pytest.raises(RunFailed, match=r"rows_mapped / rows_read >= 0\.9"):
+        expect(tmp_path / "ratio", {"sql": "rows_mapped / rows_read >= 0.9"}, content="id,amount,name,day\n")
     assert expect(tmp_path / "again", content="id,amount,name,day\n")["columns"]["id"] == {
         "nulls": 0,
         "min": None,

@@ -196,6 +196,23 @@ def test_rejects_in_the_dialect_and_encoding_of_their_source(
         assert found[-1]["_lume_raw"] == "too few"
 
 
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("NaN", '"nan"'),
+        ("-Infinity", '"-inf"'),
+        ("2e400", "2e400"),
+        ('["NaN", Infinity, 12345678901234567890.12]', '["NaN", "inf", 12345678901234567890.12]'),
+    ],
+)
+def test_numbers_that_a_reader_of_json_may_not_know(tmp_path: Path, written: str, sent: str) -> None:
+    line = '{{"id":1,"v":{}}}'
+    (path := tmp_path / "mapped.ndjson").write_text(line.format(written) + "\n")
+    page = read_page(job(path, 1, 10))
+    assert isinstance(page, Page)
+    assert page.items == f"[{line.format(sent)}]"
+
+
 def test_a_page_ends_where_it_is_large_or_has_cost_much(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
