@@ -110,7 +110,7 @@ class Sharded(Run):
         check_unknown(self._flow, layout)
         self._enter("TRANSFORMING", None)
         self._stage(cuts, taken, asdict(layout) if len(cuts) > 1 else None)
-        self._source.check_unchanged()
+        self._source.check_unchanged(self._pause)
         return Statements(self._flow, layout), Intake(layout, *self._accounts(cuts, of_files))
 
     def _check_unpacked(self, cuts: list[Cut], taken: list[Taken]) -> None:

@@ -165,7 +165,7 @@ class Run:
     def _begin(self) -> None:
         """See what is wrong before anything is read."""
         self._enter("SYNCING_SOURCE", None)
-        self._source.check()
+        self._source.check(self._pause)
         self._check_targets()
 
     def _take_in(self) -> tuple[Statements, Intake]:
@@ -186,7 +186,7 @@ class Run:
             intake.account.records - intake.malformed.total,
         )
         self._staged, self._written = staged.rows, staged.mapped
-        self._source.check_unchanged()
+        self._source.check_unchanged(self._pause)
         return statements, intake
 
     def _within_reach(self, files: list[File]) -> list[File]:

@@ -7,7 +7,7 @@ from typing import Any
 from attrs import frozen
 
 from lume_local._worker.sources.files import Snapshot, snapshot
-from lume_local._worker.sources.source import File, Pause, Single, SourceError
+from lume_local._worker.sources.source import File, Pause, Single, SourceError, go_on
 from lume_local._worker.sources.unpack import compression_of, unpack
 
 
@@ -33,7 +33,7 @@ class LocalFiles:
         self._before: list[Snapshot] = []
         self.places = [os.path.realpath(one.path) for one in self._named]
 
-    def check(self) -> None:
+    def check(self, pause: Pause = go_on) -> None:
         """They are there, and regular files."""
         self._before = [snapshot(one.path, self._looked_up) for one in self._named]
 
@@ -66,7 +66,7 @@ class LocalFiles:
             )
         return files
 
-    def check_unchanged(self) -> None:
+    def check_unchanged(self, pause: Pause = go_on) -> None:
         """They are what they were at `check`."""
         for one, before in zip(self._named, self._before, strict=True):
             if snapshot(one.path) != before:

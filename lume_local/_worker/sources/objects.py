@@ -4,7 +4,7 @@ from attrs import frozen
 
 from lume_local._flow.patterns import MOST_ENTRIES, Pattern
 from lume_local._flow.stores import split_store_url
-from lume_local._worker.sources.source import SourceError
+from lume_local._worker.sources.source import Pause, SourceError
 from lume_local._worker.store_errors import LOOK_CLOSER
 from lume_local._worker.stores import Buckets, StoreTrouble, told
 
@@ -35,12 +35,14 @@ class Objects:
     def __init__(self, wanted: list[dict[str, str]], buckets: Buckets) -> None:
         self._wanted, self._buckets = wanted, buckets
 
-    def found(self) -> dict[str, Seen]:
+    def found(self, pause: Pause) -> dict[str, Seen]:
         """All of them as they are now; one that is wanted twice is there once. Raises `SourceError`."""
         found: dict[str, Seen] = {}
         for one in self._wanted:
             url, pattern = one["url"], one["pattern"]
-            for match, seen in self._matching(url, pattern) if pattern else [(url, self._seen(url))]:
+            pause()
+            matching = self._matching(url, pattern, pause) if pattern else [(url, self._seen(url))]
+            for match, seen in matching:
                 found.setdefault(match, seen)
         return found
 
@@ -58,20 +60,20 @@ class Objects:
             found = obstore.head(store, split_store_url(url)[2])
         return Seen.of(found["size"], found["e_tag"])
 
-    def _matching(self, folder: str, pattern: str) -> list[tuple[str, Seen]]:
+    def _matching(self, folder: str, pattern: str, pause: Pause) -> list[tuple[str, Seen]]:
         """The objects that match, sorted by their keys. Raises `SourceError`."""
         shown = f"{folder}/{pattern}"
         try:
-            found = self._listed(folder, pattern)
+            found = self._listed(folder, pattern, pause)
             # Consoles make a "folder" of an empty object whose key ends with a slash, and obstore takes that away.
-            found = [one for one in found if one[1].size or self._is_there(one[0])]
+            found = [one for one in found if one[1].size or self._is_there(one[0], pause)]
         except StoreTrouble as trouble:
             raise SourceError(f"looking for {shown}: {trouble}") from None
         if not found:
             raise SourceError(f"no object matches {shown}: put objects there, then submit the run again")
         return sorted(found)
 
-    def _listed(self, folder: str, pattern: str) -> list[tuple[str, Seen]]:
+    def _listed(self, folder: str, pattern: str, pause: Pause) -> list[tuple[str, Seen]]:
         scheme, bucket, prefix = split_store_url(folder)
         store, matches = self._buckets.of(folder), Pattern(pattern).matches
         import obstore
@@ -79,6 +81,7 @@ class Objects:
         found, looked_at, start = list[tuple[str, Seen]](), 0, f"{prefix}/" if prefix else ""
         with told(folder):
             for page in obstore.list(store, prefix or None, chunk_size=_PAGE):
+                pause()
                 looked_at += len(page)
                 if looked_at > MOST_ENTRIES:
                     raise StoreTrouble(
@@ -92,7 +95,8 @@ class Objects:
                 ]
         return found
 
-    def _is_there(self, url: str) -> bool:
+    def _is_there(self, url: str, pause: Pause) -> bool:
+        pause()
         try:
             self._head(url)
         except StoreTrouble as trouble:

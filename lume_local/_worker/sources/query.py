@@ -10,7 +10,7 @@ from lume_local._worker.databases.kinds import query_of
 from lume_local._worker.databases.url import DatabaseUrl
 from lume_local._worker.sources.names import visible_columns
 from lume_local._worker.sources.query_rows import write_rows
-from lume_local._worker.sources.source import File, Pause, Single, SourceError
+from lume_local._worker.sources.source import File, Pause, Single, SourceError, go_on
 
 
 class QuerySource:
@@ -25,7 +25,7 @@ class QuerySource:
         self._place, self._flow = place, flow
         self.places: list[str] = []
 
-    def check(self) -> None:
+    def check(self, pause: Pause = go_on) -> None:
         """The database takes the query, and it has the columns that the flow reads."""
         with self._begun():
             pass
@@ -56,7 +56,7 @@ class QuerySource:
         except DatabaseTrouble as trouble:
             raise SourceError(str(trouble)) from None
 
-    def check_unchanged(self) -> None:
+    def check_unchanged(self, pause: Pause = go_on) -> None:
         """A query sees one state of the database."""
 
 

@@ -11,7 +11,11 @@ from typing import Any, Protocol
 from attrs import frozen
 
 Pause = Callable[[], None]
-"""Called every few megabytes; raises where the run is to stop."""
+"""Called every few megabytes, and between requests; raises where the run is to stop."""
+
+
+def go_on() -> None:
+    """What is called where nothing stops a run."""
 
 
 class SourceError(Exception):
@@ -71,7 +75,7 @@ class Source(Protocol):
     def __init__(self, place: dict[str, Any], flow: dict[str, Any]) -> None:
         """`place` is JSON, made by the server from the flow and the request; `flow` is the compiled one."""
 
-    def check(self) -> None:
+    def check(self, pause: Pause = go_on) -> None:
         """Find whatever can be found to be wrong before anything is read. Raises `SourceError`."""
 
     def each(self) -> list[Single]:
@@ -85,5 +89,5 @@ class Source(Protocol):
         """
         ...
 
-    def check_unchanged(self) -> None:
+    def check_unchanged(self, pause: Pause = go_on) -> None:
         """After all was read: raise `SourceError` where somebody has written to it meanwhile."""

@@ -10,7 +10,7 @@ from lume_local._flow.stores import split_store_url
 from lume_local._worker.sources.files import BLOCK
 from lume_local._worker.sources.local import LocalFiles
 from lume_local._worker.sources.objects import Objects, Seen
-from lume_local._worker.sources.source import File, Pause, Single, SourceError
+from lume_local._worker.sources.source import File, Pause, Single, SourceError, go_on
 from lume_local._worker.stores import Buckets, StoreTrouble, told
 
 
@@ -29,9 +29,9 @@ class StoredFiles:
         self._before: dict[str, Seen] = {}
         self.places: list[str] = []
 
-    def check(self) -> None:
+    def check(self, pause: Pause = go_on) -> None:
         """They are there, and not too many."""
-        self._before = self._objects.found()
+        self._before = self._objects.found(pause)
         self.places = list(self._before)
         if len(self.places) > MOST_FILES:
             raise SourceError(
@@ -64,9 +64,9 @@ class StoredFiles:
             files.append(evolve(file, bytes=before.size))
         return files
 
-    def check_unchanged(self) -> None:
+    def check_unchanged(self, pause: Pause = go_on) -> None:
         """They are what they were at `check`."""
-        now = self._objects.found()  # one request for a thousand objects of a pattern
+        now = self._objects.found(pause)  # one request for a thousand objects of a pattern
         for url, before in self._before.items():
             if now.get(url) != before:
                 raise SourceError(f"{url} was changed while it was read: submit the run again")

@@ -4,6 +4,7 @@ import gzip
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import obstore
 import pytest
 from local.store_run import OUT, execute
@@ -12,6 +13,8 @@ from moto_server import Bucket
 from lume_local._shared.commit import begin, begun, committed
 from lume_local._worker import stores
 from lume_local._worker.engine import RunFailed
+from lume_local._worker.sources import objects
+from lume_local._worker.sources.store import StoredFiles
 from lume_local._worker.targets import kinds, s3
 from lume_local._worker.targets.s3 import S3Target
 from lume_local._worker.targets.target import Step, TargetError
@@ -272,3 +275,26 @@ def test_the_other_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert bytes(obstore.get(memory, "clean.csv").bytes()) == b"id\n1\n3\n"
     assert kinds.finish(tmp_path / "run_1/run") == record
     assert record["target_locations"]["rejects"] == "az://buck/rejects.csv"
+
+
+@pytest.mark.parametrize("pages", [1, 2, 3])
+@pytest.mark.parametrize("at", ["check", "check_unchanged"])
+def test_a_run_stops_between_two_pages_of_a_list(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, at: str, pages: int
+) -> None:
+    monkeypatch.setattr(objects, "_PAGE", 2)
+    for n in range(6):
+        bucket.put(f"in/{n}.csv", CSV)
+    source = StoredFiles({"objects": [{"url": "s3://warehouse/in", "pattern": "*.csv"}]}, {})
+    if at == "check_unchanged":
+        source.check()
+    seen: list[int] = []
+
+    def pause() -> None:
+        seen.append(1)
+        if len(seen) > pages:
+            raise duckdb.InterruptException("cancelled")
+
+    with pytest.raises(duckdb.InterruptException):
+        getattr(source, at)(pause)
+    assert len(seen) == pages + 1
