@@ -5,6 +5,8 @@ from urllib.parse import urlsplit
 
 from yarl import URL
 
+from lume_async._base.secret import Secret
+
 
 def flaw_of(text: str) -> str | None:
     """What is wrong with a base URL, in words that follow its name; None where nothing is.
@@ -33,3 +35,10 @@ def is_http(text: str) -> bool:
     except ValueError:  # a UnicodeError, too
         return False
     return True
+
+
+def passwords_in(url: str | None) -> tuple[Secret, ...]:
+    """The password, and what is sent in a header for it."""
+    if url is None or not (password := URL(url).password):
+        return ()
+    return Secret(password), Secret(f"{URL(url).user or ''}:{password}")

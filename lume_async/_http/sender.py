@@ -10,6 +10,7 @@ from attrs import evolve
 from lume_async._base.backoff import LAST_POLL, Rng
 from lume_async._base.clock import Clock
 from lume_async._http.api_key import Keys
+from lume_async._http.base_url import passwords_in
 from lume_async._http.events import Observer, RequestFinished
 from lume_async._http.lifetime import Lifetime
 from lume_async._http.limiter import Slots
@@ -67,6 +68,7 @@ class Sender:
         self._offered: str | None = None
         self._transport = transport
         self._keys = Keys(settings.api_key, self.clock)
+        self._passwords = passwords_in(settings.proxy)
         self._throttle = Throttle(retry.max_retry_after)
         self._queue = ThrottleQueue(self._throttle, self.clock)
         # Not anyio's: nine times the cost, and it asks the context, which may be that of a trio program.
@@ -203,7 +205,7 @@ class Sender:
             if stream is not None:
                 stream.close()
         self._learn(response, state, epoch)
-        return read(call, response, state.key, self.clock.wall)
+        return read(call, response, state.key, self.clock.wall, self._passwords)
 
     async def _turn(self, limiter: Slots, deadline: float | None) -> int:
         left = None if deadline is None else deadline - self.clock.now()
@@ -241,7 +243,7 @@ class Sender:
                 event = evolve(
                     event,
                     status_code=response.status,
-                    request_id=None if request_id is None else shown(request_id, state.key),
+                    request_id=None if request_id is None else shown(request_id, state.key, *self._passwords),
                 )
                 return response
             except BaseException as error:

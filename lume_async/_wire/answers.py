@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -45,12 +45,19 @@ _BOM = b"\xef\xbb\xbf"
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
 
 
-def read(call: Call[T], response: Response, key: Secret | None, wall: Callable[[], float]) -> T:
+def read(
+    call: Call[T],
+    response: Response,
+    key: Secret | None,
+    wall: Callable[[], float],
+    passwords: Sequence[Secret] = (),
+) -> T:
     """The value of an answer that came just now.
 
     Args:
         key: the API key that the request carried: no error repeats it.
         wall: gives the seconds since the epoch.
+        passwords: those of a proxy, which no error repeats either.
 
     Raises:
         ApiError: the answer holds no value.
@@ -59,7 +66,7 @@ def read(call: Call[T], response: Response, key: Secret | None, wall: Callable[[
     if not (200 <= status < 300 or (status == 304 and IF_NONE_MATCH in call.headers)):
         error = error_from(
             response,
-            key=key,
+            secrets=(key, *passwords),
             on_run=call.run_id is not None,
             wall=wall(),
             submits=call.submits is not None,
@@ -73,10 +80,10 @@ def read(call: Call[T], response: Response, key: Secret | None, wall: Callable[[
         error.status_code = status
         error.request_id = response.headers.get(REQUEST_ID)
         error.body = response.body[:2048].decode("utf-8", "replace")
-        if repeats(response.body, key, cut=len(response.body) >= ERROR_BYTES):
+        if repeats(response.body, key, *passwords, cut=len(response.body) >= ERROR_BYTES):
             error.args, error.body = (f"expected the contract, got {WITHHELD}",), WITHHELD
         if error.request_id is not None:
-            error.request_id = shown(error.request_id, key)
+            error.request_id = shown(error.request_id, key, *passwords)
     error.args = (f"{call.method} {call.path}: {error.args[0]}",)
     # Without the frames of the decoder, whose locals show the body.
     raise error.with_traceback(None)
@@ -127,7 +134,7 @@ def run_record(raw: Any, *, etag: str | None = None, run_id: str | None = None, 
 def error_from(
     response: Response,
     *,
-    key: Secret | None = None,
+    secrets: Sequence[Secret | None] = (),
     on_run: bool = False,
     wall: float = math.nan,
     submits: bool = True,
@@ -136,7 +143,7 @@ def error_from(
     """The error that an answer outside 2xx stands for.
 
     Args:
-        key: the API key that the request carried; a text that repeats it is withheld.
+        secrets: what the request carried; a text that repeats one is withheld.
         on_run: the request was about one run, so that a 404 means that run.
         wall: seconds since the epoch, for a `Retry-After` date where the answer has no `Date`.
         submits: whether a run was submitted, so that a 409 means one that exists.
@@ -149,16 +156,16 @@ def error_from(
         kind = NotSupportedError
     request_id = response.headers.get(REQUEST_ID)
     # Looked for before anything is cut for a message: half a key is recognized in no other text.
-    repeated = repeats(response.body, key, cut=len(response.body) >= ERROR_BYTES)
+    repeated = repeats(response.body, *secrets, cut=len(response.body) >= ERROR_BYTES)
     details: dict[str, Any] = {
         "status_code": status,
-        "request_id": None if request_id is None else shown(request_id, key),
+        "request_id": None if request_id is None else shown(request_id, *secrets),
         "body": WITHHELD if repeated else response.body[:8192].decode("utf-8", "replace"),
         "retry_after": retry_after(response.headers, wall),
     }
     if kind is DuplicateRunError:
         run_id = problem.get("run_id")
-        details["run_id"] = run_id if is_run_id(run_id) and shown(run_id, key) == run_id else None
+        details["run_id"] = run_id if is_run_id(run_id) and shown(run_id, *secrets) == run_id else None
     if status == HTTPStatus.REQUEST_TIMEOUT:
         details["retryable"] = True
     message = _message(response, problem, withheld=repeated)

@@ -1,4 +1,4 @@
-r"""Some servers repeat the API key that they were sent: a text in which it occurs is withheld whole. Pure.
+r"""Servers repeat the API key that they were sent, and proxies a password: such a text is withheld whole. Pure.
 
 Masking only the key would need every way of writing it to be known; to withhold the text needs only to notice one.
 """
@@ -10,10 +10,10 @@ from urllib.parse import unquote_to_bytes
 
 from lume_async._base.secret import Secret
 
-WITHHELD = "[withheld: it repeats the API key]"
+WITHHELD = "[withheld: it repeats the API key or a proxy's password]"
 
 SHORTEST_KEY = 8
-"""Shorter keys are made up for tests, and words like "test" stand in an answer for other reasons."""
+"""Shorter ones are made up for tests, and words like "test" stand in an answer for other reasons."""
 
 SHORTEST_PART = 4
 """From this length on, the beginning of a key at the end of a text that was cut counts as the key."""
@@ -28,37 +28,37 @@ _GAPS = bytes({*range(256)} - {*range(0x21, 0x7F)})
 """What a key has none of, or at most a space; in a text it may be broken by them, and people still read it."""
 
 
-def shown(text: str, key: Secret | None) -> str:
+def shown(text: str, *secrets: Secret | None) -> str:
     """The text, or that it is withheld."""
-    return WITHHELD if repeats(text.encode("utf-8", "surrogatepass"), key) else text
+    return WITHHELD if repeats(text.encode("utf-8", "surrogatepass"), *secrets) else text
 
 
-def repeats(text: bytes, key: Secret | None, *, cut: bool = False) -> bool:
-    r"""Whether the key occurs in a text: as it is, percent-, HTML-, JSON- or Base64-encoded, in any case.
+def repeats(text: bytes, *secrets: Secret | None, cut: bool = False) -> bool:
+    r"""Whether a secret occurs in a text: as it is, percent-, HTML-, JSON- or Base64-encoded, in any case.
 
     JSON has several spellings: PHP writes `\/` for a slash, .NET `\u002B` for a plus.
 
     Args:
-        cut: whether the text may have been cut in the middle of the key.
+        cut: whether the text may have been cut in the middle of a secret.
     """
-    if key is None or len(key) < SHORTEST_KEY:
+    wanted = [_spellings(each) for each in secrets if each is not None and len(each) >= SHORTEST_KEY]
+    if not wanted:
         return False
-    plain, encoded = _spellings(key)
     ways = {text.lower()}
     for _ in range(NESTED):
         # In lower case after each step: an escape can stand for a capital letter.
         ways |= {undo(way).lower() for way in ways for undo in (_from_json, unquote_to_bytes, _from_html)}
     ways = {way.translate(None, _GAPS) for way in ways}
-    if any(plain in way for way in ways):
-        return True
-    if any(core in way.translate(_URL_SAFE) for way in ways for core in encoded):
-        return True
-    return cut and any(
-        way.endswith(plain[:length]) for way in ways for length in range(SHORTEST_PART, len(plain))
-    )
+    return any(_occurs(plain, encoded, way, cut) for plain, encoded in wanted for way in ways)
 
 
-@lru_cache(8)  # one per client that sees errors; keys rotate
+def _occurs(plain: bytes, encoded: tuple[bytes, ...], text: bytes, cut: bool) -> bool:
+    if plain in text or any(core in text.translate(_URL_SAFE) for core in encoded):
+        return True
+    return cut and any(text.endswith(plain[:length]) for length in range(SHORTEST_PART, len(plain)))
+
+
+@lru_cache(24)  # up to three per client that sees errors; keys rotate
 def _spellings(key: Secret) -> tuple[bytes, tuple[bytes, ...]]:
     """The key in lower case, without spaces, and what its Base64 has in common wherever of three places it begins."""
     plain = key.encode()

@@ -4,8 +4,10 @@ import logging
 import pickle
 import random
 import traceback
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -130,6 +132,22 @@ async def test_no_failing_proxy_tells_the_key_or_its_password(scheme: str, refus
                 await client.run(FLOW, SOURCE, force_rerun=True)
 
     assert_silent(caught.value)
+
+
+@pytest.mark.parametrize("status", [200, 403, 407, 502])
+@pytest.mark.parametrize(
+    "said", [PASSWORD, quote(f"a/{PASSWORD}"), b64encode(f"user:{PASSWORD}".encode()).decode()], ids=str
+)
+async def test_no_proxy_that_repeats_its_password_is_quoted(status: int, said: str) -> None:
+    answer = reply(status, {"detail": f"denied: {said}"}, headers=[("X-Request-Id", f"p-{said}")])
+    async with Loopback([forever(answer)]) as proxy:
+        url = proxy.url.replace("http://", f"http://user:{PASSWORD}@")
+        async with client_of(proxy, base_url="http://lume.test", proxy=url) as client:
+            with pytest.raises(LumeError) as caught:
+                await client.run_status("run_1")
+
+    assert_silent(caught.value)
+    assert said not in f"{caught.value!r} {vars(caught.value)!r}"
 
 
 @pytest.mark.parametrize("trusted", [True, False], ids=["expired", "unknown authority"])
