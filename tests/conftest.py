@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import depth
 import pytest
 from forked import ForkServer, use
 from hypothesis import settings
@@ -34,6 +35,10 @@ LONG = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--thorough", action="store_true", help="run the tests that are marked thorough, too")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    depth.is_thorough = config.getoption("--thorough")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

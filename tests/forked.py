@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +31,7 @@ KINDS = {
     "lume_local.serve(": SERVER,
 }
 """The `python -c` whose program contains such words is forked."""
-IMPORTED = ("lume_local._shards.main", "lume_local._serve")
+IMPORTED = ("lume_local._shards.main", "lume_local._serve", "boto3.session", "obstore.store", "psycopg")
 _LARGEST = 200_000
 _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 15, 36
 
@@ -193,7 +193,8 @@ def _become(order: _Order) -> None:
 
 def _main(orders: socket.socket) -> None:
     for name in IMPORTED:
-        importlib.import_module(name)
+        with suppress(ModuleNotFoundError):  # Airflow's environment has no object stores
+            importlib.import_module(name)
     gc.freeze()  # a collection in a fork would copy every page
     while True:
         order = _serve(orders)

@@ -16,7 +16,7 @@ from local.table_run import ENV, Database
 from local.wire import Wire
 
 import lume_local
-from lume_local._runs import late
+from lume_local._runs import late, worker
 from lume_local._shared.commit import committed
 
 
@@ -24,6 +24,13 @@ from lume_local._shared.commit import committed
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(late, "FIRST", 0.05)
     monkeypatch.setattr(late, "LONGEST", 0.2)
+    quick = (
+        "from lume_local._worker import stores; stores._TIMES = 1; "
+        "from lume_local._worker.targets import database; database._PAUSES = (0.05, 0.1); "
+    )
+    monkeypatch.setattr(
+        worker, "_START", worker._START.replace("from lume_local._shards", quick + "from lume_local._shards")
+    )
 
 
 @pytest.fixture

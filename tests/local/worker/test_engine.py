@@ -8,7 +8,8 @@ from typing import Any
 
 import duckdb
 import pytest
-from hypothesis import given, settings
+from depth import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from local.one_run import execute, job_of, one_column
 
@@ -113,7 +114,7 @@ def test_dates_and_times(tmp_path: Path) -> None:
     assert texts(one_column(tmp_path / "e", ["10:30", "25:00"], format="time")) == ["10:30:00", "reject"]
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(
     st.lists(
         st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=6),

@@ -3,7 +3,8 @@
 import random
 
 import pytest
-from hypothesis import given, settings
+from depth import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from local.compare import check, check_files
 from local.random_tables import compressed_case, excel_case, json_case, many_case, parquet_case
@@ -12,32 +13,32 @@ Folders = pytest.TempPathFactory
 some = given(st.integers(0, 2**32), st.integers(1, 20))
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @some
 def test_compressed(tmp_path_factory: Folders, seed: int, rows: int) -> None:
     check(tmp_path_factory.mktemp("packed"), compressed_case(random.Random(seed), rows))
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @some
 def test_parquet(tmp_path_factory: Folders, seed: int, rows: int) -> None:
     folder = tmp_path_factory.mktemp("parquet")
     check(folder / "run", parquet_case(random.Random(seed), rows, folder))
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @some
 def test_json(tmp_path_factory: Folders, seed: int, rows: int) -> None:
     check(tmp_path_factory.mktemp("json"), json_case(random.Random(seed), rows))
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @some
 def test_excel(tmp_path_factory: Folders, seed: int, rows: int) -> None:
     check(tmp_path_factory.mktemp("excel"), excel_case(random.Random(seed), rows))
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @some
 def test_many_files(tmp_path_factory: Folders, seed: int, rows: int) -> None:
     files, case = many_case(random.Random(seed), rows)

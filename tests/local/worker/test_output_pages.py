@@ -10,7 +10,8 @@ from typing import Any
 import duckdb
 import pytest
 from attrs import evolve
-from hypothesis import given, settings
+from depth import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from local.one_run import Result, execute
 from local.plain_csv import Dialect as PlainDialect
@@ -141,13 +142,13 @@ def check(folder: Path, case: Case, limit: int) -> None:
     assert seen["mapped.parquet"] == seen["mapped.csv"] == seen["mapped.ndjson"]
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(st.integers(0, 2**32), st.integers(1, 25), st.integers(1, 12))
 def test_csv(tmp_path_factory: pytest.TempPathFactory, seed: int, rows: int, limit: int) -> None:
     check(tmp_path_factory.mktemp("csv"), csv_case(random.Random(seed), rows), limit)
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(st.integers(0, 2**32), st.integers(1, 25), st.integers(1, 12))
 def test_ndjson(tmp_path_factory: pytest.TempPathFactory, seed: int, rows: int, limit: int) -> None:
     check(tmp_path_factory.mktemp("ndjson"), ndjson_case(random.Random(seed), rows), limit)

@@ -3,7 +3,8 @@
 import re
 
 import pytest
-from hypothesis import given, settings
+from depth import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lume_local._worker.sources import skeleton
@@ -43,7 +44,7 @@ PIECES = [
 ]
 
 
-@settings(max_examples=1500, deadline=None)
+@examples(1500)
 @given(
     st.sampled_from(DIALECTS),
     st.integers(1, 3),
