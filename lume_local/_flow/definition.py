@@ -22,6 +22,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 RESERVED = "_lume_"
 """Names that begin so are the engine's own, in sources and in targets."""
+_NUMBERS = frozenset({"rowid", "file_row_number"})
+"""By which DuckDB numbers the rows of a table and of a Parquet file: a column of that name would hide the number."""
 
 _SQL_TYPE = re.compile(
     r"(?P<name>TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT|UTINYINT|USMALLINT|UINTEGER|UBIGINT|FLOAT|DOUBLE|BOOLEAN"
@@ -180,6 +182,11 @@ def _columns(table: Table) -> tuple[Column, ...]:
             raise FlowError("columns", f"{name!r} can't name a column: use 1 to 128 printable characters")
         if name.lower().startswith(RESERVED):
             raise FlowError(f"columns.{name}", f"names that begin with {RESERVED} belong to the engine")
+        if name.lower() in _NUMBERS:
+            raise FlowError(
+                f"columns.{name}",
+                "is how DuckDB calls the number of a row: choose another name, such as row_id",
+            )
         if not isinstance(entry, dict):
             raise FlowError(f"columns.{name}", "must be a table: write [columns.<name>]")
     _no_twins("columns", list(table.values))

@@ -71,7 +71,7 @@ class Roots:
         path = Path(_local(text))
         if ".." in path.parts:
             raise PathRefused(f"{text!r} contains a '..' part: write the path without it")
-        return Path(os.path.normpath(self.folders[0] / path))
+        return _normal(self.folders[0] / path)
 
     def looked_up(self, text: str) -> str:
         """For messages: from which folder a relative source path was taken; empty for other ones."""
@@ -99,9 +99,7 @@ class Roots:
 
     def written(self, text: str) -> Path:
         """The file at a place that targets may be written to. Raises `PathRefused`."""
-        path = self._below(
-            Path(os.path.normpath(self.folders[0] / text)), text, (*self.folders, self.data), "target"
-        )
+        path = self._below(_normal(self.folders[0] / text), text, (*self.folders, self.data), "target")
         if _is_in(path, self.uploads):
             raise PathRefused(f"the target {text!r} lies among the uploads: choose another place")
         if self.flows is not None and path.suffix.lower() == ".toml" and _is_in(path, self.flows):
@@ -118,6 +116,11 @@ class Roots:
         if _is_in(real, self.state, *self.private):
             raise PathRefused(f"the {kind} {shown!r} is the server's own state or keys: choose another place")
         return real
+
+
+def _normal(path: Path) -> Path:
+    """An absolute path without `.` and empty parts; `normpath` leaves two slashes at its beginning."""
+    return Path("/" + os.path.normpath(path).lstrip("/"))
 
 
 def _is_in(path: Path, *places: Path) -> bool:

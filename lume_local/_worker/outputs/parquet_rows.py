@@ -37,10 +37,12 @@ class ParquetRows:
 
     def __init__(self, connection: DuckDBPyConnection, path: Path, position: int, size: int) -> None:
         self._connection, self._next, self._size = connection, position, size
-        self._table = f"read_parquet({literal(path)}, file_row_number=true)"
         described = connection.execute(f"DESCRIBE SELECT * FROM read_parquet({literal(path)})").fetchall()
         self._names = [row[0] for row in described]
         self._kinds = [_kind(row[1]) for row in described]
+        # The column of a source: rejects have it, too. Rows are counted then.
+        self._is_hidden = "file_row_number" in map(str.lower, self._names)
+        self._table = f"read_parquet({literal(path)}, file_row_number={not self._is_hidden})"
 
     def position(self) -> int:
         """The number of the next row."""
@@ -58,8 +60,10 @@ class ParquetRows:
         size = self._size
         while True:
             start = self._next
-            where = f"file_row_number >= {start} AND file_row_number < {start + size}"
-            query = f"SELECT {columns} FROM {self._table} WHERE {where} ORDER BY file_row_number"
+            which = f"WHERE file_row_number >= {start} AND file_row_number < {start + size} ORDER BY file_row_number"
+            if self._is_hidden:
+                which = f"LIMIT {size} OFFSET {start}"
+            query = f"SELECT {columns} FROM {self._table} {which}"
             try:
                 rows = self._connection.execute(query).fetchall()
             except OutOfMemoryException:

@@ -63,6 +63,8 @@ MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ({"columns": {}}, "columns", "at least one"),
     ({"columns": {"a": "integer"}}, "columns.a", "must be a table"),
     ({"columns": {"_lume_x": {}}}, "columns._lume_x", "belong to the engine"),
+    ({"columns": {"RowId": {}}}, "columns.RowId", "choose another name"),
+    ({"columns": {"file_row_number": {}}}, "columns.file_row_number", "choose another name"),
     ({"columns": {"a": {}, "A": {}}}, "columns", "is there twice"),
     ({"columns": {"a\n": {}}}, "columns", "printable"),
     ({"columns": {"a": {"type": "int"}}}, "columns.a.type", "did you mean 'integer'"),

@@ -30,7 +30,8 @@ def test_relative_paths_belong_to_the_first_root(roots: Roots, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "spelling", ["a.csv", "./a.csv", ".//a.csv", "{home}/in/a.csv", "file://{home}/in/./a.csv"]
+    "spelling",
+    ["a.csv", "./a.csv", ".//a.csv", "{home}/in/a.csv", "/{home}/in/a.csv", "file://{home}/in/./a.csv"],
 )
 def test_all_spellings_of_a_file_are_one_source(roots: Roots, tmp_path: Path, spelling: str) -> None:
     assert roots.located(spelling.format(home=tmp_path)) == tmp_path / "in/a.csv"

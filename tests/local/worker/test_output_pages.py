@@ -271,3 +271,11 @@ def test_an_output_whose_name_is_a_pattern_to_duckdb(tmp_path: Path) -> None:
     for number, name in ((1, "a[1].parquet"), (2, "a1.parquet")):
         duckdb.sql(f"COPY (SELECT {number} AS id) TO '{tmp_path / name}' (FORMAT parquet)")
     assert read(job(tmp_path / "a[1].parquet", 1, 10)) == [{"id": 1}]
+
+
+def test_a_column_that_is_called_as_duckdb_calls_the_number_of_a_row(tmp_path: Path) -> None:
+    rows = "SELECT 7 - n AS FILE_row_number, n FROM range(5) t(n)"
+    duckdb.sql(f"COPY ({rows}) TO '{tmp_path / 'rejects.parquet'}' (FORMAT parquet)")
+    expected = [{"FILE_row_number": 7 - n, "n": n} for n in range(5)]
+    for limit in (2, 10):
+        assert read(job(tmp_path / "rejects.parquet", 5, limit)) == expected
