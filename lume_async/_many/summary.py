@@ -113,11 +113,17 @@ class Summary:
         self.rows_read += metrics.rows_read
         self.rows_mapped += metrics.rows_mapped
         self.rows_rejected += metrics.rows_rejected
-        self.reject_reasons.update(metrics.reject_reasons)
-        self.warnings.update(metrics.warnings)
-        if run.started_at and run.finished_at:
-            lasted = (run.finished_at - run.started_at).total_seconds()
-            self._slowest = nlargest(SLOWEST, [*self._slowest, (lasted, run.id, source or "")])
+        for counted, more in (
+            (self.reject_reasons, metrics.reject_reasons),
+            (self.warnings, metrics.warnings),
+        ):
+            if more:  # seldom, and a Counter takes long to find out
+                counted.update(more)
+        started, finished = run.started_at, run.finished_at
+        if started and finished:
+            one = (finished - started).total_seconds(), run.id, source or ""
+            if len(self._slowest) < SLOWEST or one > self._slowest[-1]:
+                self._slowest = nlargest(SLOWEST, [*self._slowest, one])
 
     def _fail(
         self, run_id: str | None, source: str | None, status: str, message: str, error: Exception | None
