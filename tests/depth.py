@@ -1,5 +1,6 @@
-"""How many random examples a test tries: a third in the quick run, all of them with `--thorough`."""
+"""How far random tests go: some of their examples are tried in the quick run, all of them with `--thorough`."""
 
+import pytest
 from hypothesis import settings
 
 is_thorough = False
@@ -7,5 +8,11 @@ is_thorough = False
 
 
 def examples(number: int) -> settings:
-    """A decorator, for `given` below it: so many in the thorough run."""
+    """A decorator above `given`: so many in the thorough run, a third of them in the quick one."""
     return settings(max_examples=number if is_thorough else number // 3, deadline=None)
+
+
+def seeds(number: int) -> pytest.MarkDecorator:
+    """Parametrizes `seed`: as many in the thorough run, a quarter of them in the quick one."""
+    rest = [pytest.param(seed, marks=pytest.mark.thorough) for seed in range(number // 4, number)]
+    return pytest.mark.parametrize("seed", [*range(number // 4), *rest])

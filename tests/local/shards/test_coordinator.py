@@ -48,8 +48,14 @@ def test_it_is_split(tmp_path: Path, content: bytes, count: int) -> None:
     assert (outcome.shards["count"], outcome.shards["whole"]) == (count, {})
 
 
-@pytest.mark.parametrize("at", [0, 10, 30, 59])
-@pytest.mark.parametrize("bad", ['"', '"Ann', 'An"n', '"An"n'])
+QUOTES = ('"', '"Ann', 'An"n', '"An"n')
+STRAY = [(30, bad) for bad in QUOTES] + [(at, '"') for at in (0, 10, 59)]
+MORE = [(at, bad) for at in (0, 10, 59) for bad in QUOTES[1:]]
+
+
+@pytest.mark.parametrize(
+    ("at", "bad"), [*STRAY, *(pytest.param(*each, marks=pytest.mark.thorough) for each in MORE)]
+)
 def test_after_a_stray_quote_the_rest_is_one_shard_if_it_has_to_be(tmp_path: Path, at: int, bad: str) -> None:
     content = CSV.replace(f"Ann {at}\n".encode(), f"{bad}\n".encode())
     outcome = compared(tmp_path, [("a.csv", content)], THREE, columns=COLUMNS)
@@ -243,10 +249,10 @@ def test_after_wrong_cuts_nothing_is_prepared_again(tmp_path: Path, monkeypatch:
         return argument(cut, shard)
 
     monkeypatch.setattr(Cut, "argument", noted)
-    files = [(f"{n}.csv", CSV.replace(b"Ann 30\n", b'"Ann\n')) for n in range(12)]
-    outcome = compared(tmp_path, files, {**THREE, "shards": 12 * 8}, columns={"id": {}, "name": {}})
-    assert len(outcome.shards["whole"]) == 12
-    assert 12 <= len(prepared) - outcome.shards["count"] <= 24, "a wrong one, once or twice in each file"
+    files = [(f"{n}.csv", CSV.replace(b"Ann 30\n", b'"Ann\n')) for n in range(4)]
+    outcome = compared(tmp_path, files, {**THREE, "shards": 4 * 8}, columns={"id": {}, "name": {}})
+    assert len(outcome.shards["whole"]) == 4
+    assert 4 <= len(prepared) - outcome.shards["count"] <= 8, "a wrong one, once or twice in each file"
 
 
 def test_the_pieces_of_a_shard_are_found_without_looking_at_all() -> None:

@@ -4,6 +4,7 @@ import random
 from pathlib import Path
 
 import pytest
+from depth import seeds
 from local.random_files import Case, csv_case, ndjson_case
 from local.shards.twice import Here, compared
 
@@ -17,7 +18,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
 
 
-@pytest.mark.parametrize("seed", range(60))
+@seeds(60)
 def test_csv(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     case = csv_case(rng, rng.randrange(5, 40))
@@ -26,7 +27,7 @@ def test_csv(tmp_path: Path, seed: int) -> None:
     compared(tmp_path, [("a.csv", case.content)], engine, **case.flow)
 
 
-@pytest.mark.parametrize("seed", range(30))
+@seeds(30)
 def test_ndjson(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     case = ndjson_case(rng, rng.randrange(5, 40))
@@ -80,7 +81,7 @@ def test_rejects_in_csv_of_lines_are_one_shard(tmp_path: Path) -> None:
     assert list(sharded.shards["whole"].values()) == ["it holds rejects in CSV"]
 
 
-@pytest.mark.parametrize("seed", range(30))
+@seeds(30)
 def test_several_files(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     case = rng.choice((csv_case, ndjson_case))(rng, rng.randrange(5, 40))
