@@ -157,8 +157,9 @@ async def test_nothing_that_fails_shows_the_key(
     assert_silent(repr(event) for event in events)
 
 
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
 @pytest.mark.parametrize("raw", SHAPES.values(), ids=SHAPES)
-async def test_no_span_shows_the_key(raw: bytes) -> None:
+async def test_no_span_shows_the_key(raw: bytes, use: Use) -> None:
     package("opentelemetry.sdk")
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
@@ -174,8 +175,8 @@ async def test_no_span_shows_the_key(raw: bytes) -> None:
             serving(raw) as url,
             Client(KEY, base_url=url, proxy=False, retry=Retry(attempts=1)) as client,
         ):
-            with pytest.raises(LumeError):
-                await client.run_status("run_1")
+            with pytest.raises((LumeError, TimeoutError)):
+                await use(client)
     finally:
         trace._TRACER_PROVIDER = before
 
