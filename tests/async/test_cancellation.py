@@ -1,16 +1,19 @@
 """Every public operation, cancelled at each of its awaits, exits included: nothing of it is left behind."""
 
 import asyncio
+import hashlib
+import inspect
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from fake_service import Service
 
 from lume_async import Client, LumeRun, Outcome, RunRequest
-from lume_async.testing import fake_client
+from lume_async.testing import FakeAnswer, FakeRequest, fake_client
 
 MOST = 5_000
 """More awaits than any operation here has."""
@@ -141,10 +144,80 @@ async def closing(client: Client, _folder: Path) -> None:
         await client.run_status("run_a")
 
 
+async def cancel(client: Client, _folder: Path) -> None:
+    await client.attach("run_a").cancel()
+
+
+async def rows(client: Client, _folder: Path) -> None:
+    async for _ in client.attach("run_a").rejects():
+        pass
+
+
+async def upload_file(client: Client, folder: Path) -> None:
+    file = folder / "customers.csv"
+    file.write_bytes(CONTENT)
+    await client.upload_file(file)
+
+
+async def register_flow(client: Client, folder: Path) -> None:
+    await client.register_flow({"flow": "f", "version": "v1"})
+
+
+async def flow_version(client: Client, _folder: Path) -> None:
+    await client.flow_version("f:v1")
+
+
+async def list_flows(client: Client, _folder: Path) -> None:
+    async for _ in client.list_flows():
+        pass
+
+
 OPERATIONS: list[Callable[[Client, Path], Awaitable[None]]] = [
     *(run, run_status, refresh, wait, recipe, watch, list_runs, closing, monitor, monitor_left_in_the_middle),
     *(as_completed, as_completed_too_late, left_early, wait_all, run_many, run_many_with_a_journal),
+    *(cancel, rows, upload_file, register_flow, flow_version, list_flows),
 ]
+
+
+def test_no_public_operation_is_missing() -> None:
+    """Those that only pass on what another one does are named here, with that one."""
+    passed_on = {"aclose": closing, "wait_for_run_completion": recipe, "rejects": rows, "mapped": rows}
+    named = {operation.__name__ for operation in OPERATIONS} | set(passed_on)
+    offered = {
+        name
+        for owner in (Client, LumeRun)
+        for name, member in inspect.getmembers(owner, inspect.isfunction)
+        if not name.startswith("_")
+    }
+    assert offered - named == {"attach", "raise_for_status", "to_dict"}, "these await nothing"
+
+
+CONTENT = b"id,email\n1,a@example.org\n"
+COUNTED = {"content_hash": "h", "created_at": "2026-01-01T00:00:00Z"}
+
+
+class WholeService(Service):
+    """With what the shared one leaves out: rows, uploads, flows, and cancelling."""
+
+    def __call__(self, request: FakeRequest) -> FakeAnswer | Exception:
+        place = urlsplit(request.path)
+        match place.path.split("/")[2:]:
+            case ["runs", run_id, "cancel"]:
+                return self._look(run_id)
+            case ["runs", _, "rejects"]:
+                return self._page({"_lume_row": 1}, place.query)
+            case ["uploads", name]:
+                digest = hashlib.sha256(CONTENT).hexdigest()
+                return FakeAnswer(201, {"source_path": name, "bytes": len(CONTENT), "sha256": digest})
+            case ["flows"]:
+                return self._page({"flow_version": "f:v1", "runs": 0, "columns": [], **COUNTED}, place.query)
+            case ["flows", *_]:
+                return FakeAnswer(200, {"flow_version": "f:v1", "definition": {}, **COUNTED})
+        return super().__call__(request)
+
+    def _page(self, item: dict[str, object], query: str) -> FakeAnswer:
+        """Two pages."""
+        return FakeAnswer(200, {"items": [item], "next_cursor": None if "cursor" in query else "2"})
 
 
 def open_files() -> set[str]:
@@ -158,7 +231,7 @@ class World:
     """One client over one service: an operation at a time, and what is left after it."""
 
     def __init__(self, capabilities: str, folder: Path) -> None:
-        self.service = Service(capabilities=capabilities.split())
+        self.service = WholeService(capabilities=capabilities.split())
         self.client, _ = fake_client(self.service, clock=self.service.clock)
         self.folder = folder
         folder.mkdir()
