@@ -18,6 +18,8 @@ from lume_local._worker.sources.files import count_lines
 
 _BYTES = bytes(range(256))
 _OPEN, _CLOSE = b"\x01", b"\x02"
+_ALL = (0, 1, 2, 3)
+"""Where quotes stand: behind a delimiter, at the beginning of a line, before a delimiter, at the end of a line."""
 _PIECE = 100_000
 """Bytes of one go: what is made of them then stays in the processor's cache, and in memory that is there already."""
 
@@ -43,6 +45,11 @@ class Skeleton:
                 b"%b(?<=[%b\\n]%b)%b(?=%b|%b)"
                 % (quote, delim, quote, dialect.quoted_after_the_first, delim, line_end)
             )
+            self._marking = [
+                *((before + dialect.quote, before + _OPEN) for before in (dialect.delim, b"\n")),
+                *((dialect.quote + behind, _CLOSE + behind) for behind in (dialect.delim, b"\n")),
+            ]
+        self._needed: tuple[int, ...] = _ALL
         is_plain = dialect.quote == dialect.escape and len(dialect.delim) == 1
         self._has_marks = is_plain and not set(marks) & set(structure)
         self._unmarked = _BYTES.translate(None, marks)
@@ -101,17 +108,28 @@ class Skeleton:
             if b"\r" in single or single.count(b"\n") != len(data) - len(single):
                 return None
             data = single
-        bare = end + data
-        for before in (delim, end):
-            bare = bare.replace(before + quote, before + _OPEN)
-        for behind in (delim, end):
-            bare = bare.replace(quote + behind, _CLOSE + behind)
-        bones = bare.translate(None, self._but_marked)
+        bones = self._bones_with_marks(end + data)
         marks = bones.translate(None, self._unmarked)
         if marks != (_OPEN + _CLOSE) * (len(marks) // 2) or quote in bones:
             return None
         for within in (b"", delim, delim * 2):
-            bones = bones.replace(_OPEN + within + _CLOSE, b"")
+            if _OPEN in bones:
+                bones = bones.replace(_OPEN + within + _CLOSE, b"")
         if _OPEN in bones:
             bones = re.sub(b"%b%b+%b" % (_OPEN, re.escape(delim), _CLOSE), b"", bones)
         return self._bones(bones, end)
+
+    def _bones_with_marks(self, bare: bytes) -> bytes:
+        """The structure, with marks for quotes. Where they stood in the piece before, they most likely do again."""
+        for tried in dict.fromkeys((self._needed, _ALL)):
+            marked, needed = bare, list[int]()
+            for n in tried:
+                before = marked
+                marked = marked.replace(*self._marking[n])
+                if marked is not before:  # else nothing was replaced
+                    needed.append(n)
+            bones = marked.translate(None, self._but_marked)
+            if self._quote not in bones:
+                break
+        self._needed = tuple(needed)
+        return bones

@@ -61,6 +61,15 @@ def test_what_it_counts_is_there(
     )
 
 
+@examples(500)
+@given(st.lists(st.lists(st.sampled_from(PIECES), max_size=10), min_size=2, max_size=4))
+def test_what_it_counts_does_not_depend_on_what_came_before(several: list[list[bytes]]) -> None:
+    skeleton = Skeleton(DIALECTS[0], 2, b"\n")
+    for pieces in several:
+        data = b"".join(pieces) + b"\n"
+        assert skeleton.count(data) in (None, by_grammar(DIALECTS[0], 2, b"\n", data))
+
+
 @pytest.mark.parametrize(
     ("data", "count"),
     [
