@@ -1,6 +1,5 @@
 """A flow version as users hand it in (a file, its text, a dict) as the JSON that is sent."""
 
-import asyncio
 import math
 import os
 import re
@@ -8,6 +7,8 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from anyio import to_thread
 
 from lume_async.errors import InvalidRequestError
 
@@ -20,7 +21,7 @@ async def definition_of(flow: str | os.PathLike[str] | Mapping[str, Any]) -> dic
     if isinstance(flow, Mapping):
         definition = dict(flow)
     elif isinstance(flow, os.PathLike) or "\n" not in flow:
-        definition = _parsed(await asyncio.to_thread(_read, Path(flow)), f"{flow}: ")
+        definition = _parsed(await to_thread.run_sync(_read, Path(flow)), f"{flow}: ")
     else:  # no flow fits on one line of TOML
         definition = _parsed(flow, "")
     _check_json(definition, "")

@@ -1,11 +1,12 @@
 """`Rows`: the rows that a run has mapped or rejected, as they are needed."""
 
-import asyncio
 import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import aclosing
 from difflib import get_close_matches
 from typing import Any
+
+from anyio import to_thread
 
 from lume_async._base.batched import Batched, Chunked
 from lume_async._base.public import public
@@ -117,9 +118,9 @@ class Rows(Batched[dict[str, Any]]):
 
     async def _framed(self, name: str, frame: Callable[[Any, list[Row]], Any]) -> Any:
         """All rows as a table of that library; importing and converting take a while, in a thread."""
-        library = await asyncio.to_thread(frames.library, name)
+        library = await to_thread.run_sync(frames.library, name, abandon_on_cancel=True)
         rows = [row async for page in self._fetched() for row in page]
-        return await asyncio.to_thread(frame, library, rows)
+        return await to_thread.run_sync(frame, library, rows, abandon_on_cancel=True)
 
 
 def _warn(run_id: str, reason: str, counted: Collection[str]) -> None:

@@ -11,6 +11,7 @@ import lume_async
 import lume_sync
 from lume_async import Client, RunRequest
 
+FLOW = Path(__file__).parents[2] / "examples/flows/customer_cleaner.v1.toml"
 REQUESTS = [RunRequest("flow:v1", "a.csv")]
 
 
@@ -40,6 +41,12 @@ OPERATIONS: dict[str, Callable[[Client], Awaitable[Any]]] = {
     "monitor": monitored,
     "list_runs": lambda client: drained(client.list_runs()),
     "upload_file": lambda client: client.upload_file(__file__),
+    "register_flow": lambda client: client.register_flow({"flow": "f", "version": "v1"}),
+    "register_flow, a file": lambda client: client.register_flow(FLOW),
+    "flow_version": lambda client: client.flow_version("f:v1"),
+    "list_flows": lambda client: drained(client.list_flows()),
+    "rejects": lambda client: drained(client.attach("run_1").rejects()),
+    "to_pandas": lambda client: client.attach("run_1").mapped().to_pandas(),
 }
 
 
