@@ -86,7 +86,14 @@ def running() -> Iterator[Bucket]:
     package("moto")
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("moto_dated.py")), "-H", "127.0.0.1", "-p", str(port)],
+        [
+            sys.executable,
+            str(Path(__file__).with_name("moto_program.py")),
+            "-H",
+            "127.0.0.1",
+            "-p",
+            str(port),
+        ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -84,16 +84,34 @@ class Container(Place):
         urlopen(Request(url, method="PUT", headers=headers)).close()
 
 
-class GoogleBucket(Place):
-    """One of fake-gcs-server, which takes objects by Google's JSON interface only."""
+class Google(Place):
+    """A bucket by the XML interface of Google's store, which obstore uses."""
 
-    def __init__(self, address: str) -> None:
-        self.name, self._address = f"b{uuid.uuid4().hex}", address
+    def __init__(self, name: str, address: str) -> None:
+        self.name, self._address = name, address
         self._account = json.dumps(
             {"disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}
         )
         environment = {"GOOGLE_SERVICE_ACCOUNT_KEY": self._account, "GOOGLE_BASE_URL": address}
-        super().__init__(f"gs://{self.name}", environment)
+        super().__init__(f"gs://{name}", environment)
+
+    def put(self, key: str, body: bytes) -> None:
+        package("obstore").put(self._store(), key, body)
+
+    def _store(self) -> Any:
+        return package("obstore").store.GCSStore(
+            self.name,
+            service_account_key=self._account,
+            base_url=self._address,
+            client_options={"allow_http": True},
+        )
+
+
+class GoogleBucket(Google):
+    """One of fake-gcs-server, which takes objects by Google's JSON interface only."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(f"b{uuid.uuid4().hex}", address)
         self._post("/storage/v1/b?project=p", json.dumps({"name": self.name}).encode())
 
     def put(self, key: str, body: bytes) -> None:
@@ -103,14 +121,6 @@ class GoogleBucket(Place):
         urlopen(
             Request(self._address + path, data=body, headers={"Content-Type": "application/json"})
         ).close()
-
-    def _store(self) -> Any:
-        return package("obstore").store.GCSStore(
-            self.name,
-            service_account_key=self._account,
-            base_url=self._address,
-            client_options={"allow_http": True},
-        )
 
 
 @contextmanager

@@ -121,6 +121,18 @@ def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
     return _in_environment(kind(request.getfixturevalue(request.param)), monkeypatch)
 
 
+@pytest.fixture(params=["azurite", "moto"])
+def target(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> store_servers.Place:
+    """An empty container or bucket that takes objects as Azure or Google does, and is in the environment."""
+    if request.param == "azurite":
+        made: store_servers.Place = store_servers.Container(request.getfixturevalue("azurite"))
+    else:
+        bucket: moto_server.Bucket = request.getfixturevalue("moto")
+        bucket.empty()
+        made = store_servers.Google(moto_server.BUCKET, bucket.url)
+    return _in_environment(made, monkeypatch)
+
+
 def _in_environment(place: store_servers.Place, monkeypatch: pytest.MonkeyPatch) -> store_servers.Place:
     for name, value in place.environment.items():
         monkeypatch.setenv(name, value)

@@ -345,20 +345,20 @@ def test_an_upload_without_its_number_is_told_from_others(bucket: Bucket, tmp_pa
 
 
 @pytest.mark.parametrize("whom", ["worker", "server"])
-async def test_a_kill_in_the_middle_of_a_publication_to_azure(
-    tmp_path: Path, container: Place, whom: str
+async def test_a_kill_in_the_middle_of_a_publication_to_another_store(
+    tmp_path: Path, target: Place, whom: str
 ) -> None:
     """Nothing half is seen, and the next process sends it again."""
     (tmp_path / "flows").mkdir()
-    (tmp_path / "flows/clean.v1.toml").write_text(FLOW.replace("s3://warehouse", container.url))
+    (tmp_path / "flows/clean.v1.toml").write_text(FLOW.replace("s3://warehouse", target.url))
     rows = "".join(f"{n}\n" for n in range(3_000_000))
-    container.put("in/large.csv", b"id\nx\n" + rows.encode())
-    options = {"roots": [container.url]}
+    target.put("in/large.csv", b"id\nx\n" + rows.encode())
+    options = {"roots": [target.url]}
     async with process(tmp_path, **options) as (server, wire):
-        run_id = (await wire.submit("clean:v1", f"{container.url}/in/large.csv")).document["id"]
+        run_id = (await wire.submit("clean:v1", f"{target.url}/in/large.csv")).document["id"]
         rejects, mapped = f"out/in/large.csv/{run_id}.rejects.csv", f"out/in/large.csv/{run_id}.csv"
         with anyio.fail_after(50):
-            while rejects not in container.names():  # published first: the rows are on their way
+            while rejects not in target.names():  # published first: the rows are on their way
                 await anyio.sleep(0.001)
         pids = workers(server.pid)
         if whom == "server":
@@ -368,10 +368,10 @@ async def test_a_kill_in_the_middle_of_a_publication_to_azure(
         else:
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)
-        if mapped in container.names():
-            assert container.get(mapped) == b"id\n" + rows.encode(), "it was too late, or done again already"
+        if mapped in target.names():
+            assert target.get(mapped) == b"id\n" + rows.encode(), "it was too late, or done again already"
     async with process(tmp_path, **options) as (_, wire):
         run = await wire.until(run_id)
         assert run["status"] == "PARTIAL_FAILED", run
-        assert container.get(mapped) == b"id\n" + rows.encode()
-        assert sorted(key for key in container.names() if key.startswith("out/")) == sorted([mapped, rejects])
+        assert target.get(mapped) == b"id\n" + rows.encode()
+        assert sorted(key for key in target.names() if key.startswith("out/")) == sorted([mapped, rejects])

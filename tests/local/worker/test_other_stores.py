@@ -51,25 +51,32 @@ def test_what_is_missing(place: Place, tmp_path: Path, monkeypatch: pytest.Monke
     assert not (tmp_path / "mapped.csv").exists()
 
 
-def test_targets_of_azure(container: Place, tmp_path: Path) -> None:
-    container.put("in/a.csv", CSV)
-    out = {"mapped": f"{container.url}/out/clean.csv", "rejects": f"{container.url}/out/rejects.csv"}
-    record = execute(tmp_path, [f"{container.url}/in/a.csv"], kind="store", **out)
+def test_targets(target: Place, tmp_path: Path) -> None:
+    target.put("in/a.csv", CSV)
+    out = {"mapped": f"{target.url}/out/clean.csv", "rejects": f"{target.url}/out/rejects.csv"}
+    record = execute(tmp_path, [f"{target.url}/in/a.csv"], kind="store", **out)
     assert record["target_locations"] == out
-    assert container.get("out/clean.csv") == b"id\n1\n3\n"
-    assert b"id: is not a valid integer" in container.get("out/rejects.csv")
+    assert target.get("out/clean.csv") == b"id\n1\n3\n"
+    assert b"id: is not a valid integer" in target.get("out/rejects.csv")
     assert kinds.finish(tmp_path / "run_1/run") == record, "by another process, after a kill"
 
 
-def test_a_container_that_is_missing_is_said_before_anything_is_read(
-    container: Place, tmp_path: Path
-) -> None:
-    container.put("in/a.csv", CSV)
-    out = {"mapped": "az://nobody/clean.csv", "rejects": "az://nobody/rejects.csv"}
-    with pytest.raises(
-        RunFailed, match=r"target.mapped: az://nobody/clean.csv can't be used: there is no container nobody"
-    ):
-        execute(tmp_path, [f"{container.url}/in/a.csv"], kind="store", **out)
+def test_an_object_of_many_parts(target: Place, tmp_path: Path) -> None:
+    target.put("in/a.csv", b"id\nx\n" + b"".join(b"%d\n" % n for n in range(2_000_000)))
+    out = {"mapped": f"{target.url}/out/clean.csv", "rejects": f"{target.url}/out/rejects.csv"}
+    execute(tmp_path, [f"{target.url}/in/a.csv"], kind="store", **out)
+    found = target.get("out/clean.csv")
+    assert len(found) > 10_000_000
+    assert found == b"id\n" + b"".join(b"%d\n" % n for n in range(2_000_000))
+
+
+def test_a_container_that_is_missing_is_said_before_anything_is_read(target: Place, tmp_path: Path) -> None:
+    target.put("in/a.csv", CSV)
+    nobody = f"{target.url[:5]}nobody"
+    out = {"mapped": f"{nobody}/clean.csv", "rejects": f"{nobody}/rejects.csv"}
+    words = rf"target.mapped: {nobody}/clean.csv can't be used: .*no (container|bucket( named)?) nobody"
+    with pytest.raises(RunFailed, match=words):
+        execute(tmp_path, [f"{target.url}/in/a.csv"], kind="store", **out)
     assert list((tmp_path / "run_1/run").iterdir()) == []
 
 
