@@ -1,12 +1,12 @@
 """The rejected rows of a run, from its server, and as CSV to be mended. The work of `rejects`."""
 
-import json
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 import click
+import simplejson
 from attrs import frozen
 
 from lume_async import Client, LumeRun
@@ -15,8 +15,8 @@ from lume_cli._output.short_ids import short
 from lume_cli._output.text import counted
 
 _RAW = "_lume_raw"
-_EXACT = 15
-"""Digits that every float keeps."""
+_PLAIN = 400
+"""The largest exponent of a number that is written without one, as the server does."""
 
 
 def matching(run: LumeRun, text: str) -> list[str]:
@@ -104,22 +104,10 @@ def _text(value: Any) -> str | None:
     """As the expressions of a flow see the value, which may be one of JSON."""
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, float):
-        return format(Decimal(repr(value)), "f")
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def inexact(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The columns with numbers whose digits are as many as a float holds: in the source there may be more."""
-    return list(dict.fromkeys(name for row in rows for name, value in row.items() if _is_full(value)))
-
-
-def _is_full(value: Any) -> bool:
-    if isinstance(value, float):
-        return len(Decimal(repr(value)).normalize().as_tuple().digits) > _EXACT
-    if isinstance(value, dict):
-        return any(map(_is_full, value.values()))
-    return isinstance(value, list) and any(map(_is_full, value))
+    if isinstance(value, float | Decimal):
+        number = Decimal(str(value))
+        return str(number) if abs(number.adjusted()) > _PLAIN else format(number, "f")
+    return simplejson.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 async def dialect_of(client: Client, run: LumeRun) -> SourceDialect:

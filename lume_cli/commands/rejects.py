@@ -25,13 +25,7 @@ def command(options: Options, *, run: str, reason: str | None, limit: int | None
     from lume_cli._output.short_ids import short
     from lume_cli._output.try_view import rejected_table
     from lume_cli._session import Session
-    from lume_cli._work.rejects import (
-        dialect_of,
-        inexact,
-        matching,
-        nothing_kept,
-        rejected_rows,
-    )
+    from lume_cli._work.rejects import dialect_of, matching, nothing_kept, rejected_rows
     from lume_cli._work.run_ids import whole_ids
 
     session = Session(options, csv=True)
@@ -59,11 +53,6 @@ def command(options: Options, *, run: str, reason: str | None, limit: int | None
                 kept = [row async for row in rows]
                 if dialect is not None:
                     dialect.write(kept)
-                    if names := inexact(kept):
-                        session.say.warn(
-                            f"numbers of {', '.join(names)} may have more digits than fit here: to keep them, mend "
-                            f"{found.rejects_location} instead"
-                        )
                 elif data.format == "json":
                     data.document(kept)
                 else:
