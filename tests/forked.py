@@ -23,15 +23,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-WORKER, SERVER = "lume worker", "lume server"
+WORKER, SERVER, CLIENT = "lume worker", "lume server", "lume client"
 """The names of the processes (`/proc/PID/comm`): their command line is the fork server's."""
 KINDS = {
     "from lume_local._shards.main import main": WORKER,
     "from lume_local._worker import main": WORKER,
     "lume_local.serve(": SERVER,
+    "# may be forked": CLIENT,
 }
 """The `python -c` whose program contains such words is forked."""
-IMPORTED = ("lume_local._shards.main", "lume_local._serve", "boto3.session", "obstore.store", "psycopg")
+IMPORTED = (
+    "lume_local._shards.main",
+    "lume_local._serve",
+    "lume_async._client",
+    "boto3.session",
+    "obstore.store",
+    "psycopg",
+)
 _LARGEST = 200_000
 _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 15, 36
 

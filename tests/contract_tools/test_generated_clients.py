@@ -64,6 +64,7 @@ def test_the_client_of_openapi_python_client(folder: Path) -> None:
     check(driven("drive_openapi_python_client.py", str(Path(program).with_name("python")), folder))
 
 
+@pytest.mark.thorough  # a Java for the same document, with the same answers
 @pytest.mark.timeout(120)
 def test_the_client_of_openapi_generator(folder: Path) -> None:
     program = component("openapi-generator-cli")

@@ -18,7 +18,7 @@ from aiohttp import web
 A_KILL = 6
 """So many requests of a backfill for each time that it is killed."""
 
-WORKER = """
+WORKER = """# may be forked
 import asyncio, json, sys
 import lume_async as lume
 
