@@ -2,7 +2,7 @@
 
 import anyio
 
-from lume_airflow._identity import TaskTry
+from lume_airflow._identity import TaskTry, key_of
 from lume_airflow._options import Options
 from lume_async import Client, LumeError, LumeRun
 
@@ -15,7 +15,8 @@ ROUNDS = 3
 async def cancel_started(client: Client, options: Options, task: TaskTry, *, sure: bool) -> list[str]:
     """Cancel the runs that this task has started and that have not ended; returns their ids.
 
-    Runs that it found and did not start are left alone: somebody else waits for them.
+    Runs that it found and did not start are left alone: somebody else waits for them. So are those of a later try,
+    which Airflow may have begun by now: a task that is cleared runs again within the second.
 
     Args:
         sure: whether no submission was cut off, so that looking once is enough.
@@ -25,14 +26,14 @@ async def cancel_started(client: Client, options: Options, task: TaskTry, *, sur
     """
     cancelled: list[str] = []
     failed: list[LumeError] = []
-    source = getattr(options, "source_path", None)
+    source, keys = getattr(options, "source_path", None), options.keys(task)
     for turn in range(1 if sure else ROUNDS):
         if turn:
             await anyio.sleep(1)
         runs = client.list_runs(flow_version=options.flow_version, source_path=source, status=ACTIVE)
         async with anyio.create_task_group() as tasks:
             async for run in runs:
-                if task.started(run) and run.id not in cancelled:
+                if key_of(run) in keys and run.id not in cancelled:
                     cancelled.append(run.id)
                     tasks.start_soon(_cancel, run, failed)
     if failed:

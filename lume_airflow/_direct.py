@@ -31,6 +31,8 @@ async def arguments(
         if mapped is None:
             return None
         given = {**task.partial_kwargs, **mapped}
+        if names_a_task({name: given.get(name) for name in TEMPLATED}):
+            return None
     environment = trigger.get_template_env()
     rendered = {
         name: trigger.render_template(given[name], context, environment)
@@ -38,6 +40,16 @@ async def arguments(
         if name in given
     }
     return {**given, **rendered}
+
+
+def names_a_task(value: Any) -> bool:
+    """Whether the output of another task stands somewhere in it, which only a worker looks up."""
+    if isinstance(value, dict):
+        return any(map(names_a_task, value.values()))
+    if isinstance(value, (list, tuple, set)):
+        return any(map(names_a_task, value))
+    # Of Airflow's classes for it, those of DAG files and those of the scheduler have no base in common.
+    return hasattr(value, "operator") or hasattr(value, "iter_references")
 
 
 async def _mapped(expanded: Any, ti: Any) -> dict[str, Any] | None:

@@ -5,10 +5,18 @@ from itertools import count
 
 from lume_airflow._identity import TaskTry, key_of
 from lume_airflow._options import RunOptions
-from lume_async import Client, LumeRun, RunFailedError
+from lume_async import ApiError, Client, LumeRun, RunFailedError, RunRequest
 
 PATIENCE = 10
 """So many runs of others may hold the source and fail, one after the other, before the task says so."""
+
+
+LOOKED_AT = 1000
+"""How many runs of a source, the newest first, are looked at for one of ours."""
+
+
+NO_LIST = (404, 405, 501)
+"""What a server says that has no list of runs."""
 
 
 async def begin(client: Client, options: RunOptions, task: TaskTry) -> LumeRun:
@@ -20,7 +28,8 @@ async def begin(client: Client, options: RunOptions, task: TaskTry) -> LumeRun:
     for generation in count():
         key = task.key(generation)
         request = options.request(task, options.source_path, key)
-        run = await client.run(
+        found = await _submitted(client, request) if request.force_rerun else None
+        run = found or await client.run(
             request.flow_version,
             request.source_path,
             request.run_metadata,
@@ -28,9 +37,28 @@ async def begin(client: Client, options: RunOptions, task: TaskTry) -> LumeRun:
             idempotency_key=key,
             on_duplicate="attach",
         )
-        if not task.goes_on(run, key, generation):
+        if not task.goes_on(run, key, generation, found=found is not None):
             return run
     raise AssertionError("count() has no end")
+
+
+async def _submitted(client: Client, request: RunRequest) -> LumeRun | None:
+    """The run that an earlier attempt has started under the same key.
+
+    A server need not know keys, and forgets them some day. What is not forced it refuses as a duplicate all the same;
+    what is forced would become a second run.
+    """
+    runs = client.list_runs(
+        flow_version=request.flow_version, source_path=request.source_path, limit=LOOKED_AT
+    )
+    try:
+        async for run in runs:
+            if key_of(run) == request.idempotency_key:
+                return run
+    except ApiError as error:
+        if error.status_code not in NO_LIST:
+            raise
+    return None
 
 
 async def follow(

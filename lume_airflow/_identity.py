@@ -58,9 +58,9 @@ class TaskTry:
         said = _said(run)
         return {name: said.get(name) for name in self._place()} == self._place()
 
-    def goes_on(self, run: LumeRun, key: str, generation: int) -> bool:
+    def goes_on(self, run: LumeRun, key: str, generation: int, *, found: bool = False) -> bool:
         """Whether a run that was found under its own key is a failure of an earlier try, so that the next follows."""
-        over = run.reused and run.is_terminal and not run.has_output and key_of(run) == key
+        over = (found or run.reused) and run.is_terminal and not run.has_output and key_of(run) == key
         return over and generation + 1 < self.tries
 
     def as_kwargs(self) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class LumeDirectRunOperator(LumeRunOperator):
         given = {each.name: getattr(self, each.name) for each in fields(RunOptions)}
         if given["timeout"] is None:
             given["timeout"] = self.execution_timeout
-        if any(hasattr(value, "operator") for value in given.values()):
+        if _direct.names_a_task(given):
             self.start_from_trigger = False  # the output of another task: a worker looks it up
             return
         arguments = RunOptions.from_arguments(given).as_kwargs()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from lume_airflow import _direct
+from lume_airflow.operators import LumeDirectRunOperator
 from lume_airflow.triggers import LumeDirectTrigger
 
 
@@ -80,3 +81,25 @@ async def test_a_file_name_is_no_template() -> None:
 )
 async def test_what_only_a_worker_can_look_up(expanded) -> None:
     assert await arguments(expanded, TI(0)) is None
+
+
+@pytest.mark.parametrize("place", [lambda it: it, lambda it: {"n": it}, lambda it: {"n": [{"m": it}]}])
+async def test_the_output_of_a_task_is_seen_wherever_it_stands(place) -> None:
+    given = {"source_path": ["a"]}, TI(0)
+    assert await arguments(*given, run_metadata=place(output("x"))) is None
+    assert await arguments(*given, run_metadata=place("x")) is not None
+
+    sdk = pytest.importorskip("airflow.sdk", reason="Airflow before 3 has no direct mode")
+
+    @sdk.task
+    def up() -> str:
+        return "a"
+
+    with sdk.DAG("dag"):
+        made = [
+            LumeDirectRunOperator(
+                task_id=f"clean_{n}", flow_version="f:v1", source_path="a", run_metadata={"n": place(value)}
+            )
+            for n, value in enumerate(["x", up(), up().map(str)])
+        ]
+    assert [each.start_from_trigger for each in made] == [True, False, False]

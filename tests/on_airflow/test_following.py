@@ -1,13 +1,18 @@
 """One run for a try, whatever happened before; the server's count is the judge."""
 
+from datetime import UTC, datetime
+from typing import Any
+
 import pytest
 from on_airflow.support import runs, task_try, this_dag
 
+from lume_airflow._cancelling import cancel_started
 from lume_airflow._following import begin, follow
-from lume_airflow._options import RunOptions
+from lume_airflow._options import BatchOptions, RunOptions
 from lume_airflow._shared import shared
 from lume_airflow.hooks import LumeHook
 from lume_async import InvalidRequestError
+from lume_async.testing import FakeAnswer, FakeRequest, fake_client, run_json
 
 
 def options(source: str, **others: object) -> RunOptions:
@@ -101,3 +106,72 @@ async def test_the_run_says_where_it_comes_from(lume, connection, sources) -> No
     assert seen.run_metadata["team"] == "a"
     assert seen.run_metadata["airflow"]["dag_id"] == this_dag()
     assert task_try().started(run)
+
+
+class Keyless:
+    """A server without idempotency keys, and where `lists` is false without a list of runs."""
+
+    def __init__(self, *, lists: bool = True) -> None:
+        self.lists = lists
+        self.runs: list[dict[str, Any]] = []
+
+    def __call__(self, request: FakeRequest) -> FakeAnswer:
+        if request.path.endswith("/cancel"):
+            (run,) = (run for run in self.runs if run["id"] in request.path)
+            run["status"] = "CANCELLED"
+            return FakeAnswer(202, run)
+        if request.method == "POST":
+            said = {**request.json(), "created_at": datetime.now(UTC).isoformat()}
+            self.runs.insert(0, run_json(f"run_{len(self.runs)}", "TRANSFORMING", **said))
+            return FakeAnswer(201, self.runs[0])
+        if request.path.startswith("/v1/runs?"):
+            return (
+                FakeAnswer(200, {"items": self.runs, "next_cursor": None})
+                if self.lists
+                else FakeAnswer(405, {})
+            )
+        return FakeAnswer(200, {})
+
+
+async def test_a_forced_run_is_looked_for_where_the_server_does_not_know_its_key() -> None:
+    server = Keyless()
+    client, _ = fake_client(server)
+    wanted = options("a.csv", force_rerun=True)
+    first = await begin(client, wanted, task_try())
+    server.runs.insert(0, run_json("run_x", "TRANSFORMING", source_path="a.csv"))
+    assert (await begin(client, wanted, task_try(tries=2))).id == first.id
+    assert len(server.runs) == 2
+
+    server.runs[1]["status"] = "FAILED"  # of an earlier try: the next one follows, once
+    second = await begin(client, wanted, task_try(tries=2))
+    assert (await begin(client, wanted, task_try(tries=2))).id == second.id != first.id
+    cleared = options("a.csv"), task_try(epoch=1, cleared=True)
+    third = await begin(client, *cleared)
+    assert (await begin(client, *cleared)).id == third.id
+    assert len(server.runs) == 4
+
+
+async def test_without_a_list_of_runs_it_is_submitted() -> None:
+    client, _ = fake_client(Keyless(lists=False))
+    assert (await begin(client, options("a.csv", force_rerun=True), task_try())).id == "run_0"
+
+
+@pytest.mark.parametrize("batch", [True, False])
+async def test_of_a_cleared_task_only_the_runs_before_are_cancelled(batch) -> None:
+    """Airflow begins it anew within the second, while its killed try still looks for what it may have left."""
+    client, _ = fake_client(server := Keyless())
+    place = {"flow_version": "customer_cleaner:v1", "force_rerun": True}
+    wanted = BatchOptions(source_paths=["a.csv"], **place) if batch else options("a.csv", force_rerun=True)
+    item = "a.csv#0" if batch else ""
+    before = task_try(tries=2)
+    for task, generation in (
+        (before, 0),
+        (before, 1),
+        (task_try(tries=3), 2),
+        (task_try(epoch=1), 0),
+        (task_try(map_index=1), 0),
+    ):
+        request = wanted.request(task, "a.csv", task.key(generation, item))
+        await client.run(request.flow_version, request.source_path, request.run_metadata, True)
+    assert set(await cancel_started(client, wanted, before, sure=True)) == {"run_0", "run_1"}
+    assert [run["status"] for run in server.runs] == ["TRANSFORMING"] * 3 + ["CANCELLED"] * 2

@@ -1,6 +1,8 @@
 """Operators on a worker: what they submit, how they end, and what they leave behind."""
 
+from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -107,6 +109,49 @@ def test_a_server_that_is_away_may_be_retried(monkeypatch, sources) -> None:
 def test_wrong_arguments_are_named(connection, sources, wrong, said) -> None:
     with pytest.raises(ValueError, match=said):
         clean(sources.good(), **wrong).execute(context())
+
+
+@pytest.mark.parametrize(
+    ("operator", "wrong"),
+    [
+        *(
+            (operator, wrong)
+            for operator in (LumeRunOperator, LumeRunBatchOperator, LumeDirectRunOperator)
+            for wrong in (
+                {"on_partial": "sucess"},
+                {"on_clear": "never"},
+                {"timeout": "60"},
+                {"timeout": -5},
+                {"timeout": float("nan")},
+                {"timeout": timedelta(-1)},
+                {"force_rerun": "no"},
+                {"cancel_on_kill": "no"},
+            )
+        ),
+        (LumeRunBatchOperator, {"max_active": 0}),
+        (LumeRunBatchOperator, {"max_active": "5"}),
+        (LumeRunBatchOperator, {"max_failures": "5"}),
+        (LumeRunBatchOperator, {"max_failures": -1}),
+        (LumeRunBatchOperator, {"source_paths": (name for name in "ab")}),
+        (LumeRunBatchOperator, {"source_paths": map(str, [1])}),
+        (LumeRunBatchOperator, {"source_paths": {"a": 1}}),
+        (LumeRunBatchOperator, {"source_paths": {"a"}}),
+        (LumeRunBatchOperator, {"source_paths": b"ab"}),
+    ],
+)
+def test_wrong_arguments_are_named_when_the_dag_is_read(operator, wrong) -> None:
+    sources = {"source_paths": ["a"]} if operator is LumeRunBatchOperator else {"source_path": "a"}
+    operator(task_id="clean", flow_version="f:v1", **sources)
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        operator(task_id="clean", flow_version="f:v1", **{**sources, **wrong})
+
+
+@pytest.mark.parametrize("wrong", [[Path("a")], [["a"]], ["a", None], 5])
+def test_sources_are_names_and_an_empty_list_is_no_accident(connection, wrong) -> None:
+    task = LumeRunBatchOperator(task_id="all", flow_version="f:v1", source_paths=wrong)
+    with pytest.raises(ValueError, match="source_paths"):
+        task.execute(context())
+    assert count(connection) == 0
 
 
 @pytest.fixture
