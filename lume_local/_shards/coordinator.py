@@ -29,7 +29,7 @@ from lume_local._worker.engine import Run, RunBroke, confine
 from lume_local._worker.profile import COUNTS
 from lume_local._worker.rejects import Rejects
 from lume_local._worker.sources.files import count_lines
-from lume_local._worker.sources.header import check_unknown
+from lume_local._worker.sources.header import check_columns
 from lume_local._worker.sources.intake import Account, Malformed
 from lume_local._worker.sources.many import AllMalformed
 from lume_local._worker.sources.read import Intake
@@ -107,7 +107,7 @@ class Sharded(Run):
         for one in taken:
             of_files[one.shard.file].append(one)
         layout = layout_of_all([layout_of_file(parts) for parts in of_files])
-        check_unknown(self._flow, layout)
+        check_columns(self._flow, layout)
         self._enter("TRANSFORMING", None)
         self._stage(cuts, taken, asdict(layout) if len(cuts) > 1 else None)
         self._source.check_unchanged(self._pause)

@@ -52,8 +52,8 @@ def take_in(argument: dict[str, Any]) -> dict[str, Any]:
 
 def layout_of(plain: dict[str, Any]) -> Layout:
     """A layout that has come as JSON."""
-    members: dict[str, Any] = plain | {"raw": tuple(plain["raw"]), "unknown": tuple(plain["unknown"])}
-    return Layout(**members)
+    names: dict[str, Any] = {key: tuple(plain[key]) for key in ("raw", "unknown", "members")}
+    return Layout(**plain | names)
 
 
 def _nothing() -> None:

@@ -112,10 +112,16 @@ def account_of(parts: Sequence[Taken], bytes_: int, head_lines: int) -> tuple[Ac
 def layout_of_file(parts: Sequence[Taken]) -> Layout:
     """The columns of a file; objects of NDJSON may have other members in every shard."""
     layouts = [part.layout for part in parts]
+    if not layouts[0].json_lines:
+        return evolve(layouts[0], reader="")
     unknown = {name for layout in layouts for name in layout.unknown}
-    if layouts[0].json_lines:
-        return evolve(layouts[0], reader="", unknown=tuple(sorted(unknown, key=str.encode)))
-    return evolve(layouts[0], reader="")
+    members = {name for layout in layouts for name in layout.members}
+    return evolve(
+        layouts[0],
+        reader="",
+        unknown=tuple(sorted(unknown, key=str.encode)),
+        members=tuple(sorted(members, key=str.encode)),
+    )
 
 
 def layout_of_all(files: Sequence[Layout]) -> Layout:

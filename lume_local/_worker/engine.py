@@ -25,7 +25,7 @@ from lume_local._worker.file_names import allowed
 from lume_local._worker.profile import profile, unmet
 from lume_local._worker.rejects import Rejects
 from lume_local._worker.seeds import load_seeds
-from lume_local._worker.sources.header import changes, check_unknown, noted
+from lume_local._worker.sources.header import changes, check_columns, noted
 from lume_local._worker.sources.kinds import source_of
 from lume_local._worker.sources.read import Intake, read_source
 from lume_local._worker.sources.source import File, SourceError
@@ -174,7 +174,7 @@ class Run:
         for statement in self._flow["cleaners"]:
             self._connection.execute(statement)
         intake = read_source(self._connection, files, self._flow, self._work, self._pause)
-        check_unknown(self._flow, intake.layout)
+        check_columns(self._flow, intake.layout)
         statements = Statements(self._flow, intake.layout)
         self._enter("TRANSFORMING", None)
         staged = stage(

@@ -30,6 +30,7 @@ class Layout:
         json_lines: whether there is `_lume_line_text`, an NDJSON line as it was.
         of_files: whether there is `_lume_file`, the name of one of several files.
         unknown: the names of columns that the flow does not read.
+        members: of JSON, what its objects have: all that the flow reads, or everything; nothing where there is none.
     """
 
     reader: str
@@ -38,6 +39,7 @@ class Layout:
     json_lines: bool = False
     of_files: bool = False
     unknown: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
 
     @property
     def raw_names(self) -> list[str]:

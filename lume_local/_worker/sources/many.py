@@ -29,7 +29,16 @@ def common_columns(layouts: list[Layout]) -> Layout:
     of_the_first = dict(enumerate(_keys(layouts[0].raw)))
     visible = {name: at[of_the_first[n]] for name, n in layouts[0].visible.items()}
     unknown = tuple(dict.fromkeys(name for layout in layouts for name in layout.unknown))
-    return Layout("", tuple(raw.values()), visible, layouts[0].json_lines, of_files=True, unknown=unknown)
+    members = tuple(dict.fromkeys(name for layout in layouts for name in layout.members))
+    return Layout(
+        "",
+        tuple(raw.values()),
+        visible,
+        layouts[0].json_lines,
+        of_files=True,
+        unknown=unknown,
+        members=members,
+    )
 
 
 def rows_in(together: Layout, layout: Layout, shown: str) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 from lume_local._flow.definition import RESERVED
 from lume_local._worker.sources.source import SourceError
 
-_NEW = " (in a new flow version if this one is registered)"
+NEW = " (in a new flow version if this one is registered)"
+"""What a message says where a flow is to be mended."""
 
 
 def visible_columns(flow: dict[str, Any], names: list[str], shown: str) -> dict[str, int]:
@@ -45,7 +46,7 @@ def column_trouble(
             own = flow["csv"]["delim"]
             advice = f"save these mended rejects with {own!r}, which the flow reads, then submit them again"
         else:
-            advice = f"say csv.delim = {json.dumps(delim)} in [source]{_NEW}, then run it again"
+            advice = f"say csv.delim = {json.dumps(delim)} in [source]{NEW}, then run it again"
         return (
             f"{shown} has no column {name!r}, which {flow['ref']} reads ({place}): its header is one column, "
             f"{listed}. It looks like the delimiter is {delim!r}: {advice}"
@@ -54,7 +55,7 @@ def column_trouble(
     hint = f" Did you mean {spelled[near[0]]!r}?" if near else ""
     return (
         f"{shown} has no column {name!r}, which {flow['ref']} reads ({place}). Found: {listed}.{hint} "
-        f"Mend the header or the flow{_NEW}, then run it again"
+        f"Mend the header or the flow{NEW}, then run it again"
     )
 
 

@@ -35,9 +35,8 @@ def read_ndjson(reading: Reading) -> Layout:
     limit = flow["max_line_bytes"]
     plain = _plain_lines(reading, folder / "lines", limit)
     scan = _reader(plain, ["_lume_line_text"], limit)
-    doubtful = _doubtful(connection, scan, _first_keys(plain), folder / "doubtful.parquet", reading.account)
-    names = tuple(flow["sources"])
-    unknown = () if flow["on_unknown_columns"] == "ignore" else _unknown(connection, scan, names)
+    names, usual = tuple(flow["sources"]), _first_keys(plain)
+    doubtful = _doubtful(connection, scan, usual, folder / "doubtful.parquet", reading.account)
     pointers = ", ".join(text("/" + name.replace("~", "~0").replace("/", "~1")) for name in names)
     fields = "".join(f", _lume_fields[{n + 1}] AS _lume_s{n}" for n in range(len(names)))
     original = "_lume_line_text"
@@ -46,6 +45,8 @@ def read_ndjson(reading: Reading) -> Layout:
         longest = _strict_lines(plain, strict, _numbers(connection, doubtful), reading)
         scan = _reader(strict, ["_lume_line_text", "_lume_as_it_was"], max(limit, longest))
         original = "coalesce(_lume_as_it_was, _lume_line_text) AS _lume_line_text"
+    is_enough = flow["on_unknown_columns"] == "ignore" and usual and set(names) <= set(usual)
+    members = names if is_enough else _members(connection, scan)
     read = f"json_extract_string(_lume_line_text, [{pointers}])" if names else "NULL"
     parsed = f"SELECT *, {read} AS _lume_fields FROM ({scan}) WHERE NOT {_IS_BLANK}"
     return Layout(
@@ -53,19 +54,24 @@ def read_ndjson(reading: Reading) -> Layout:
         names,
         {name: n for n, name in enumerate(names)},
         json_lines=True,
-        unknown=unknown,
+        unknown=() if flow["on_unknown_columns"] == "ignore" else _unread(members, names),
+        members=members,
     )
 
 
 _IS_BLANK = r"(_lume_line_text IS NULL OR regexp_full_match(_lume_line_text, '[ \t]*'))"
 
 
-def _unknown(connection: DuckDBPyConnection, scan: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    """The members of any of the objects that the flow doesn't read."""
+def _members(connection: DuckDBPyConnection, scan: str) -> tuple[str, ...]:
+    """The members of any of the objects."""
     each = "CASE WHEN json_valid(_lume_line_text) THEN json_keys(_lume_line_text) END"
     keys = f"SELECT unnest({each}) AS k FROM ({scan})"
     found = connection.execute(f"SELECT k FROM ({keys}) GROUP BY k ORDER BY k").fetchall()
-    return tuple(key for (key,) in found if key not in names and not key.lower().startswith(RESERVED))
+    return tuple(key for (key,) in found)
+
+
+def _unread(members: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(key for key in members if key not in names and not key.lower().startswith(RESERVED))
 
 
 def _reader(path: Path, columns: list[str], limit: int) -> str:

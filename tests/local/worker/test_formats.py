@@ -260,7 +260,7 @@ def test_excel_without_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 MORE = {
     "csv": b"id,name,Extra,_lume_row\n1,A,x,1\n",
     "ndjson": b'{"id":1,"name":"A"}\n{"id":2,"Extra":null,"_lume_row":1}\n{',
-    "json": b'[{"id":1,"Extra":2}]',
+    "json": b'[{"id":1,"Extra":2},{"name":"A"}]',
 }
 
 

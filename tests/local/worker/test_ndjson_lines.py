@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from local.one_run import Result, execute
 
+from lume_local._worker.engine import RunFailed
+
 
 def run(folder: Path, content: str | bytes, rejects_suffix: str = ".ndjson", **changes: Any) -> Result:
     return execute(folder, content, ".parquet", rejects_suffix, source={"format": "ndjson"}, **changes)
@@ -203,3 +205,34 @@ def test_fractions_at_the_edge_of_what_a_double_holds(tmp_path: Path) -> None:
     result = run(tmp_path, lines, columns=column)
     assert [value for value, _ in result.mapped] == [Decimal(number) for number in numbers]
     assert [Decimal(text) for _, text in result.mapped] == [Decimal(number) for number in numbers]
+
+
+COLUMNS = {"id": {"type": "integer"}, "v": {}}
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (['{"data": [{"id": 1, "v": "a"}]}'], "no object of the source has 'id', which .* Found: 'data'"),
+        (['{"id": 1, "V": "a"}'], "no object of the source has 'v', which .* Did you mean 'V'"),
+        (['{"ID": 1}', '{"v": 1}'], r"has 'id', which people:v1 reads \(columns\.id\.sql\)\. Found: 'ID', 'v'\."),
+        (['{"_lume_row": 1, "x": 1}'], "no object of the source has 'id'"),
+    ],
+)
+def test_a_mistake_in_a_name_gives_no_rows_of_nulls(tmp_path: Path, lines: list[str], words: str) -> None:
+    with pytest.raises(RunFailed, match=words):
+        run(tmp_path, "\n".join(lines), columns=COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("lines", "warnings"),
+    [
+        (['{"v": 1}', '{"id": 1}'], {}),
+        (['{"id": 1}', '{"id": 2, "other": 3}'], {"no row has 'v'": 1}),
+        (['{"id": 1}', '{"id": 2, "id": 3, "v": "in no row"}'], {"no row has 'v'": 1}),
+        (["{}", " "], {}),
+        ([], {}),
+    ],
+)
+def test_a_member_that_no_row_has_is_told(tmp_path: Path, lines: list[str], warnings: Any) -> None:
+    assert run(tmp_path, "\n".join(lines), columns=COLUMNS).metrics["warnings"] == warnings
