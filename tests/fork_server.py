@@ -87,10 +87,11 @@ class ForkServer:
         folder: Path | None = None,
         env: Mapping[str, str],
         streams: tuple[int, int, int],
+        session: bool = False,
     ) -> Forked:
-        """Begin `python -c SOURCE ARGS`; the three streams are the caller's to close."""
+        """Begin `python -c SOURCE ARGS`, in a `session` of its own; the three streams are the caller's to close."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        job = json.dumps([source, args, str(folder or Path.cwd()), dict(env)]).encode()
+        job = json.dumps([source, args, str(folder or Path.cwd()), dict(env), session]).encode()
         with theirs:
             socket.send_fds(self._socket, [job], [theirs.fileno(), *streams])
         return Forked(ours)
@@ -111,7 +112,11 @@ def main(number: int, imported: tuple[str, ...], hidden: tuple[str, ...]) -> Non
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # else each program copies nearly all memory when it looks for garbage at its end
-    source, args, folder, env = _next_job(socket.socket(fileno=number))
+    source, args, folder, env, session = _next_job(socket.socket(fileno=number))
+    if session:
+        os.setsid()
+    if os.isatty(1):
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(env)
@@ -121,7 +126,7 @@ def main(number: int, imported: tuple[str, ...], hidden: tuple[str, ...]) -> Non
     exec(compile(source, "<string>", "exec"), vars(program))
 
 
-def _next_job(jobs: socket.socket) -> tuple[str, list[str], str, dict[str, str]]:
+def _next_job(jobs: socket.socket) -> tuple[str, list[str], str, dict[str, str], bool]:
     """Return once for each job, in a new process with its streams."""
     while True:
         job, numbers, _, _ = socket.recv_fds(jobs, LARGEST, 4)
@@ -137,8 +142,8 @@ def _next_job(jobs: socket.socket) -> tuple[str, list[str], str, dict[str, str]]
     for number, stream in enumerate(numbers[1:]):
         os.dup2(stream, number)
         os.close(stream)
-    source, args, folder, env = json.loads(job)
-    return source, args, folder, env
+    source, args, folder, env, session = json.loads(job)
+    return source, args, folder, env, session
 
 
 def _watched(ended: int, streams: list[int]) -> None:

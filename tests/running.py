@@ -1,11 +1,13 @@
-"""A forked program, for tests that block until it ends."""
+"""A forked program, for tests that block until it has done something: much of what `subprocess.Popen` has."""
 
 import contextlib
 import os
 import selectors
+import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from fork_server import Forked, ForkServer
 
@@ -14,43 +16,92 @@ LARGEST = 65_536
 
 
 class Running:
-    """A program whose output is read while it is waited for."""
+    """A program whose output can be read."""
 
-    def __init__(self, forked: Forked, stdout: int, stderr: int) -> None:
+    stdin = None
+
+    def __init__(self, forked: Forked, stdout: BinaryIO | None, stderr: BinaryIO | None) -> None:
         self._forked = forked
-        self._streams = (stdout, stderr, forked.ended.fileno())
-        self._got = {number: bytearray() for number in self._streams}
-        self._open = set(self._streams)
+        self.stdout, self.stderr = stdout, stderr
+        self._got: tuple[bytearray, bytearray] = (bytearray(), bytearray())
+        self._open = {0, 1}
         self.pid = forked.pid
-        self.send_signal = forked.send_signal
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float) -> int:
+        if self.returncode is None:
+            ended = self._forked.ended
+            if not _readable([ended.fileno()], timeout):
+                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout)
+            self.returncode = int(ended.recv(32))
+            ended.close()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.returncode is None:
+            self._forked.send_signal(number)
+
+    def kill(self) -> None:
+        if self.returncode is None:
+            self._forked.kill()
 
     def communicate(self, timeout: float) -> tuple[int, str, str]:
-        """Its exit code and what it has written, at its end; else a TimeoutError, and it may be called again."""
+        """Its exit code and what it has written, at its end; else a TimeoutExpired, and it may be called again."""
+        assert self.stdout is not None
+        assert self.stderr is not None
         deadline = time.monotonic() + timeout
+        streams = [self.stdout.fileno(), self.stderr.fileno()]
         while self._open:
-            with selectors.DefaultSelector() as selector:
-                for number in self._open:
-                    selector.register(number, selectors.EVENT_READ)
-                ready = selector.select(max(0.0, deadline - time.monotonic()))
+            ready = _readable([streams[each] for each in self._open], deadline - time.monotonic())
             if not ready:
-                raise TimeoutError(f"it does not end: {self._got}")
-            for key, _ in ready:
-                self._read(key.fd)
-        out, err, code = (bytes(self._got[number]) for number in self._streams)
-        return int(code), out.decode(), err.decode()
+                raise subprocess.TimeoutExpired(f"process {self.pid}: {self._got}", timeout)
+            for number in ready:
+                each = streams.index(number)
+                if chunk := os.read(number, LARGEST):
+                    self._got[each].extend(chunk)
+                else:
+                    self._open.discard(each)
+        code = self.wait(deadline - time.monotonic())
+        return code, self._got[0].decode(), self._got[1].decode()
 
     def close(self) -> None:
         """Kill it, if it still runs."""
-        self._forked.kill()
-        self._forked.ended.close()
-        for number in self._streams[:2]:
-            os.close(number)
+        self.kill()
+        self.wait(10)
+        for stream in (self.stdout, self.stderr):
+            if stream is not None:
+                stream.close()
 
-    def _read(self, number: int) -> None:
-        chunk = os.read(number, LARGEST)
-        self._got[number] += chunk
-        if number == self._streams[2] or not chunk:  # the server of programs leaves its socket open
-            self._open.discard(number)
+
+def _readable(numbers: list[int], timeout: float) -> list[int]:
+    with selectors.DefaultSelector() as selector:
+        for number in numbers:
+            selector.register(number, selectors.EVENT_READ)
+        return [key.fd for key, _ in selector.select(max(0.0, timeout))]
+
+
+def begin(
+    server: ForkServer,
+    source: str,
+    args: tuple[str, ...] = (),
+    *,
+    folder: Path | None = None,
+    env: Mapping[str, str],
+    stdin: int,
+) -> Running:
+    """`python -c SOURCE ARGS` with pipes for its output; who asks closes it."""
+    (out, its_out), (err, its_err) = os.pipe(), os.pipe()
+    try:
+        forked = server.start(source, args, folder=folder, env=env, streams=(stdin, its_out, its_err))
+    finally:
+        os.close(its_out)
+        os.close(its_err)
+    return Running(forked, os.fdopen(out, "rb", 0), os.fdopen(err, "rb", 0))
 
 
 @contextlib.contextmanager
@@ -63,16 +114,15 @@ def running(
     env: Mapping[str, str],
     stdin: bytes = b"",
 ) -> Iterator[Running]:
-    """`python -c SOURCE ARGS`; leaving the block leaves no process behind."""
+    """The same with that on its stdin; leaving the block leaves no process behind."""
     assert len(stdin) < LARGEST
-    pipes = [os.pipe() for _ in range(3)]
-    os.write(pipes[0][1], stdin)
-    os.close(pipes[0][1])
-    theirs = (pipes[0][0], pipes[1][1], pipes[2][1])
-    forked = server.start(source, args, folder=folder, env=env, streams=theirs)
-    for number in theirs:
-        os.close(number)
-    program = Running(forked, pipes[1][0], pipes[2][0])
+    its_in, write = os.pipe()
+    os.write(write, stdin)
+    os.close(write)
+    try:
+        program = begin(server, source, args, folder=folder, env=env, stdin=its_in)
+    finally:
+        os.close(its_in)
     try:
         yield program
     finally:

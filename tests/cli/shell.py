@@ -17,7 +17,7 @@ from typing import Self
 
 from attrs import frozen
 from fork_server import TIED, ForkServer, fork_server
-from running import running
+from running import Running, begin, running
 
 ROOT = Path(__file__).resolve().parents[2]
 LUME = [*TIED, sys.executable, "-W", "error", "-m", "lume_cli"]
@@ -54,7 +54,7 @@ class Done:
 class Started:
     """A command that is under way; what it wrote so far can be waited for."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes] | Running) -> None:
         self.process = process
         assert process.stdout is not None
         assert process.stderr is not None
@@ -100,9 +100,9 @@ class Started:
 
 
 def _fork_server() -> ForkServer:
-    """For `lume` without the half second of its imports; where the process itself matters, see `Shell.start`."""
-    imported = ("lume_cli._app", "lume_cli._session", "lume_async._client", "rich.console", "rich.table")
-    return fork_server(*imported, flags=("-W", "error"))
+    """For `lume` without the half second of its imports; tests to which these matter begin `LUME`."""
+    client = ("lume_cli._app", "lume_cli._session", "lume_async._client", "rich.console", "rich.table")
+    return fork_server(*client, "lume_local._serve", flags=("-W", "error"))
 
 
 class Shell:
@@ -112,7 +112,7 @@ class Shell:
         _fork_server()  # begun in this thread: what it is tied to is the life of the thread that begins it
         self.folder = folder
         self.variables = variables
-        self._started: list[subprocess.Popen[bytes]] = []
+        self._started: list[Running] = []
 
     def __enter__(self) -> Self:
         return self
@@ -121,23 +121,14 @@ class Shell:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for process in self._started:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
-            for stream in (process.stdin, process.stdout, process.stderr):
-                if stream is not None:
-                    stream.close()
+            process.close()
 
     def start(self, *args: str, stdin: int = subprocess.DEVNULL, **variables: str) -> Started:
         """Begin `lume ...` with pipes for its streams."""
-        process = subprocess.Popen(
-            [*LUME, *args],
-            cwd=self.folder,
-            env=self.variables | variables,
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        env = self.variables | variables
+        with open(os.devnull) as nothing:
+            its = nothing.fileno() if stdin == subprocess.DEVNULL else stdin
+            process = begin(_fork_server(), MODULE, args, folder=self.folder, env=env, stdin=its)
         self._started.append(process)
         return Started(process)
 
@@ -152,15 +143,11 @@ class Shell:
         """Run `lume ...` to its end in a terminal; `out` is everything that was drawn."""
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
-        process = subprocess.Popen(
-            [*LUME, *args],
-            cwd=self.folder,
-            env=self.variables | variables,
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            start_new_session=True,
+        env, terminal = self.variables | variables, (slave, slave, slave)
+        forked = _fork_server().start(
+            MODULE, args, folder=self.folder, env=env, streams=terminal, session=True
         )
+        process = Running(forked, None, None)
         self._started.append(process)
         os.close(slave)
         drawn, end = bytearray(), time.monotonic() + DEADLINE

@@ -113,10 +113,7 @@ class Fresh:
         self.send_signal = process.send_signal
 
     def communicate(self, timeout: float) -> tuple[int, str, str]:
-        try:
-            out, err = self._process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired as error:
-            raise TimeoutError from error
+        out, err = self._process.communicate(timeout=timeout)
         return self._process.returncode, out, err
 
 
@@ -153,7 +150,7 @@ def started(
 def end_of(process: Running | Fresh, seconds: float) -> Finished:
     try:
         return Finished(*process.communicate(seconds))
-    except TimeoutError:
+    except subprocess.TimeoutExpired:
         for pid in family(process.pid):
             os.kill(pid, signal.SIGFPE)  # shows where each thread stands
         _, out, err = process.communicate(10)
