@@ -80,7 +80,7 @@ _SMALL = "it is not larger than a shard"
 def _reasons(single: Single, flow: dict[str, Any], size: int) -> Iterator[str]:
     if flow["format"] not in ("csv", "ndjson"):
         yield f"a file of the format {flow['format']} is not cut"
-    elif packed := compression_of((local_path(single) or Path(single.shown)).name, flow["compression"]):
+    elif packed := compression_of(local_path(single) or Path(single.shown), flow["compression"]):
         yield f"it is compressed ({packed})"
     elif not is_utf8_name(flow["encoding"]):
         yield f"its encoding is {flow['encoding']}, and only UTF-8 is cut"

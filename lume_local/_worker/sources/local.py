@@ -57,7 +57,7 @@ class LocalFiles:
         left: int = self._flow["max_unpacked_bytes"]
         files = []
         for n, (one, before) in enumerate(zip(self._named, self._before, strict=True)):
-            path, packed = one.path, compression_of(one.path.name, self._flow["compression"])
+            path, packed = one.path, compression_of(one.path, self._flow["compression"])
             if packed is not None:
                 path = folder / f"unpacked{n}"
                 left -= unpack(one.path, one.shown, packed, path, left, pause)

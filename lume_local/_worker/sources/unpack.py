@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from lume_local._flow.definition import RESERVED
 from lume_local._worker.sources.files import BLOCK
 from lume_local._worker.sources.source import Pause, SourceError
 
@@ -16,15 +17,25 @@ else:
     from backports.zstd import DecompressionParameter, ZstdError, ZstdFile
 
 _SUFFIXES = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+_OURS = f"{RESERVED}row".encode()
+_BEGINNING = 32
 _WINDOW_LOG = 27
 """128 MB: what a decompressor of this format must have at hand, and no more."""
 
 
-def compression_of(name: str, said: str) -> str | None:
-    """How a file of this name is compressed; `said` is the flow's word."""
-    if said == "auto":
-        return _SUFFIXES.get(Path(name).suffix.lower())
-    return None if said == "none" else said
+def compression_of(path: Path, said: str) -> str | None:
+    """How a file is compressed by its name; `said` is the flow's word, which rejects that were mended don't follow."""
+    found = _SUFFIXES.get(path.suffix.lower()) if said == "auto" else said
+    return None if found in (None, "none") or _are_rejects(path) else found
+
+
+def _are_rejects(path: Path) -> bool:
+    """Whether a file begins with a name of ours, in any encoding that has Latin letters."""
+    try:
+        with path.open("rb") as file:
+            return _OURS in file.read(_BEGINNING).replace(b"\0", b"")
+    except OSError:
+        return False
 
 
 def _zstd(path: Path) -> Any:

@@ -1,8 +1,10 @@
 """Rejects go back in: mended they are rows, as they are they are rejected for the same reasons, never made up."""
 
 import csv
+import gzip
 import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,11 @@ from components import package
 from local.one_run import execute
 
 from lume_local._worker.engine import RunFailed
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 TWO: dict[str, Any] = {"id": {"type": "integer", "required": True}, "t": {"sql": '"T, t"'}}
 
@@ -60,6 +67,24 @@ def test_in_the_dialect_of_the_source(tmp_path: Path, options: dict[str, str]) -
     mended = first.rejects_file.decode(options.get("encoding", "utf-8"))
     for number, text in enumerate(texts):
         assert text.split("'")[0].split("\\")[0].split('"')[0] in mended, number
+
+
+@pytest.mark.parametrize(("format", "encoding"), [("csv", "utf-8"), ("csv", "utf-16"), ("ndjson", "utf-8")])
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_of_a_source_that_is_compressed(tmp_path: Path, compression: str, format: str, encoding: str) -> None:
+    """Nobody compresses what was mended in an editor."""
+    packed = gzip.compress if compression == "gzip" else zstd.compress
+    rows = "id,t\n1,a\nx,b\n" if format == "csv" else '{"id": "1", "t": "a"}\n{"id": "x", "t": "b"}\n'
+    source: dict[str, Any] = {"format": format, "compression": compression}
+    if format == "csv":
+        source["csv"] = {"encoding": encoding}
+    changes = {"columns": {"id": {"type": "integer"}, "t": {}}, "source": source}
+    first = execute(tmp_path / "a", packed(rows.encode(encoding)), rejects_suffix=f".{format}", **changes)
+    assert first.metrics["rows_rejected"] == 1
+    mended = first.rejects_file.decode(encoding).replace('"x"', "2").replace(",x,b", ",2,b").encode(encoding)
+    assert execute(tmp_path / "b", mended, **changes).mapped == [(2, "b")]
+    with pytest.raises(RunFailed, match=f"is not a whole {compression} file"):
+        execute(tmp_path / "c", rows.encode(encoding), **changes)
 
 
 @pytest.mark.parametrize("quote", ['"', ""])
