@@ -9,6 +9,7 @@ from attrs import frozen
 
 from lume_async import Client, LumeRun, NotSupportedError
 from lume_cli._output.short_ids import short
+from lume_cli._output.text import counted
 
 PARENT = "resubmit_of"
 """The key in a run's metadata that links it to the run whose rejects it processes."""
@@ -18,6 +19,8 @@ _OURS = b"_lume_"
 _NO_TEXT = (b"PK\x03\x04", b"PAR1", b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ")
 """How workbooks, Parquet and compressed files begin: whether they hold rejects can't be seen in their first line."""
 _FIRST_LINE = 1024 * 1024
+_OWN_PLACE = ("{run_id}", "{source_path}")
+"""By these a run on an upload has a place of its own; the default of `target.mapped` has the first."""
 
 
 def refuse_others(mended: Path, run: LumeRun) -> None:
@@ -40,6 +43,26 @@ def refuse_others(mended: Path, run: LumeRun) -> None:
             f"{mended} has no _lume_ columns, so it is not a file of rejects: its rows may be in the output of run "
             f"{short(run.id)} already. Mend what `lume rejects {short(run.id)} -o csv` prints, or add --force to "
             "process this file all the same"
+        )
+
+
+async def refuse_replacing(client: Client, run: LumeRun) -> None:
+    """That the rows of a run stay where they are: the next one must write to another place, or add to a table.
+
+    Raises:
+        click.UsageError: all runs of its flow version write one file.
+    """
+    try:
+        version = await client.flow_version(str(run.flow_version))
+    except NotSupportedError:
+        return
+    mapped = (version.definition.get("target") or {}).get("mapped")
+    if isinstance(mapped, str) and not any(name in mapped for name in _OWN_PLACE):
+        rows = counted(run.metadata.metrics.rows_mapped, "row")
+        raise click.UsageError(
+            f"all runs of {run.flow_version} write {mapped}: the mended rows would replace the {rows} of run "
+            f"{short(run.id)} there. Put {{run_id}} into target.mapped of a new version and run that on the whole "
+            "source; or copy what is there, then add --force"
         )
 
 

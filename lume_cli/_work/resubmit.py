@@ -8,7 +8,7 @@ from anyio import to_thread
 from lume_async import Client, InvalidRequestError, LumeRun
 from lume_cli._output.short_ids import short
 from lume_cli._session import Session
-from lume_cli._work.mended import Mended, holder, refuse_others
+from lume_cli._work.mended import Mended, holder, refuse_others, refuse_replacing
 from lume_cli._work.run import Submission, ended
 
 _KEY_IS_TAKEN = "urn:lume:problem:idempotency-key-reused"
@@ -49,6 +49,7 @@ async def resubmit(
         earlier = await mended.earlier(client)
         if (held := holder(earlier)) is not None:
             return found(held)
+        await refuse_replacing(client, old)
         key = mended.key(earlier)
     try:
         return await submission.begin(

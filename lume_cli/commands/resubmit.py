@@ -16,7 +16,7 @@ from lume_cli._options import Options, server_or_ids_options, wait_options
 @click.option(
     "--force",
     is_flag=True,
-    help="Accept a file without _lume_ columns, and content that was submitted before.",
+    help="Accept a file without _lume_ columns and content that was submitted before; replace rows of RUN.",
 )
 @wait_options
 @server_or_ids_options
@@ -35,7 +35,8 @@ def command(
     """Upload the file MENDED, mended rejects of RUN, and run the same flow version on it. Print the new run's id.
 
     The new run has the metadata of RUN, and its id as `resubmit_of`. If a run has processed the same content for RUN
-    already, its id is printed and nothing is submitted.
+    already, its id is printed and nothing is submitted. Nothing is either where the new run would write to the file
+    that the rows of RUN are in.
 
     \b
     lume rejects 2f91d0ab -o csv > mended.csv       # then correct mended.csv

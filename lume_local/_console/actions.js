@@ -3,7 +3,7 @@
 import { newKey, path, post, put } from "./api.js";
 import { el, newId } from "./dom.js";
 import { shortId } from "./format.js";
-import { checksum, holder, refuseOthers } from "./mended.js";
+import { checksum, holder, refuseOthers, refuseReplacing } from "./mended.js";
 import { notice } from "./parts.js";
 import { isActive } from "./status.js";
 
@@ -103,6 +103,7 @@ async function mended(run, file) {
     location.hash = `#/runs/${held.id}`;
     return;
   }
+  await refuseReplacing(run);
   const ending = /\.[A-Za-z0-9]{1,10}$/.exec(file.name)?.[0] ?? "";
   const name = `mended-${shortId(run.id)}-${newKey().slice(0, 8)}${ending}`;
   const sent = await put(`${path("uploads", name)}?flow_version=${encodeURIComponent(run.flow_version)}`, file, {

@@ -1,6 +1,6 @@
 // Mended rejects: whether a file looks like them, and whether a run has processed the same content. As `lume resubmit`.
 
-import { get } from "./api.js";
+import { get, path } from "./api.js";
 import { isActive } from "./status.js";
 
 const FIRST_LINE = 64 * 1024;
@@ -15,6 +15,17 @@ export async function refuseOthers(file) {
   if (!line.toLowerCase().includes("_lume_")) {
     throw new Error("This file has no _lume_ columns, so it is not a file of rejects: its rows may be processed already.");
   }
+}
+
+/** Throws where all runs of the flow version write one file: the mended rows would replace those of this run. */
+export async function refuseReplacing(run) {
+  const [flow, version] = run.flow_version.split(":");
+  const { mapped } = (await get(path("flows", flow, "versions", version))).definition.target ?? {};
+  if (typeof mapped !== "string" || ["{run_id}", "{source_path}"].some((name) => mapped.includes(name))) return;
+  throw new Error(
+    `All runs of ${run.flow_version} write ${mapped}: the mended rows would replace those of this run there. ` +
+      "Put {run_id} into target.mapped of a new version and run that on the whole source.",
+  );
 }
 
 /** The SHA-256 of a file; nothing where the page was not loaded securely, for which browsers compute none. */

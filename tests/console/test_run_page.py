@@ -266,3 +266,19 @@ def test_webhook_deliveries(visitor: Any, tmp_path: Path, receiver: Any) -> None
         expect(table).to_contain_text("Delivered")
         expect(table).to_contain_text(f"http://{host}")
         assert "sesame" not in page.content()
+
+
+def test_mended_rejects_do_not_replace_the_rows_of_their_run(page: Any, site: Site, tmp_path: Path) -> None:
+    target = '[target]\nmapped = "{data}/one.csv"\nrejects = "{data}/{run_id}.csv"\n'
+    (site.home / "flows" / "one.toml").write_text(
+        f'flow = "one"\nversion = "v1"\n{target}[columns.id]\ntype = "integer"\n'
+    )
+    run_id = site.run("one:v1", site.write("one.csv", "id\n1\nx\n"))
+    mended = tmp_path / "mended.csv"
+    mended.write_text("_lume_row,id\n2,2\n")
+    open_run(page, run_id)
+    page.get_by_role("button", name="Send mended rejects").click()
+    page.get_by_label("Mended file").set_input_files(mended)
+    page.get_by_role("dialog").get_by_role("button", name="Send", exact=True).click()
+    expect(page.get_by_role("alert").filter(has_text="would replace those of this run there")).to_be_visible()
+    assert len(site.ask("GET", "/v1/runs?flow_version=one:v1")["items"]) == 1

@@ -143,6 +143,26 @@ def test_the_source_itself_is_no_file_of_rejects(
     assert shell.lume("resubmit", run.id, source, "--wait", "--force").code == 5
 
 
+@pytest.mark.parametrize("mapped", ["{data}/%s.csv", "{data}/%s/"], ids=["file", "parts"])
+def test_the_rows_of_the_run_are_not_replaced(
+    shell: Shell, home: Path, source: Callable[..., str], client: Client, tmp_path: Path, mapped: str
+) -> None:
+    flow = "one_" + ("parts" if mapped.endswith("/") else "file")
+    target = f'[target]\nmapped = "{mapped % flow}"\nrejects = "{{data}}/{{run_id}}.csv"\n[columns.id]'
+    text = EUROPEAN.replace('"european"', f'"{flow}"').replace("[columns.id]", target)
+    write_flows(home / "flows")
+    (home / "flows" / f"{flow}.toml").write_text(text)
+    run = client.run(f"{flow}:v1", source("id;name;amount\n1;Ann;1\n2;Bo;2\nx;Cy;3\n")).wait(15)
+    pipe(shell, f"lume rejects {run.id} -o csv > mended.csv")
+    file = tmp_path / "mended.csv"
+    file.write_text(file.read_text().replace(";x;", ";3;"))
+    done = shell.lume("resubmit", run.id, "mended.csv", "--wait")
+    words = f"would replace the 2 rows of run {short(run.id)} there. Put {{run_id}} into target.mapped"
+    assert (done.code, words in " ".join(done.err.split())) == (2, True), done.err
+    assert runs_of(client, run) == []
+    assert shell.lume("resubmit", run.id, "mended.csv", "--wait", "--force").code == 0
+
+
 def pipe(shell: Shell, script: str) -> str:
     words = " ".join(LUME[LUME.index("-W") - 1 :])
     done = subprocess.run(
