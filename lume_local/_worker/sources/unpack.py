@@ -24,7 +24,7 @@ _WINDOW_LOG = 27
 
 
 def compression_of(path: Path, said: str) -> str | None:
-    """How a file is compressed by its name; `said` is the flow's word, which rejects that were mended don't follow."""
+    """How a file is compressed by its name; `said` is the flow's word, mended rejects don't follow it."""
     found = _SUFFIXES.get(path.suffix.lower()) if said == "auto" else said
     return None if found in (None, "none") or _are_rejects(path) else found
 
