@@ -121,7 +121,8 @@ class Sharded(Run):
             if one.result["is_unpacked"]:
                 if one.result["unpacked"] > left:
                     raise SourceError(
-                        f"{single.shown} unpacks to more than source.max_unpacked_bytes allows: {left:,} are left"
+                        f"{single.shown} unpacks to more than source.max_unpacked_bytes allows: {left:,} bytes "
+                        "are left for it. If it is no mistake, raise that in a new flow version"
                     )
                 left -= one.result["unpacked"]
 

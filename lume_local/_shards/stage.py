@@ -13,6 +13,7 @@ from lume_local._shards.parts import part_name
 from lume_local._worker.checks import text
 from lume_local._worker.scan_again import scanned
 from lume_local._worker.sources.many import rows_in
+from lume_local._worker.sources.parquet import damage_is_told
 from lume_local._worker.statements import Statements
 from lume_local._worker.targets.formats import STAGED, copy_to
 
@@ -27,7 +28,9 @@ def stage(argument: dict[str, Any]) -> dict[str, Any]:
     statements = Statements(job.flow, layout)
     path = folder / part_name(argument["number"])
     with opened(job, Path(taken["folder"]), [Path(taken["path"])], seeds_in=folder) as (connection, seeds):
-        scanned(statements, lambda them: copy_to(connection, them.stage(), path, STAGED))
+        parquet = {argument["shown"]: Path(taken["path"])} if job.flow["format"] == "parquet" else {}
+        with damage_is_told(connection, parquet):
+            scanned(statements, lambda them: copy_to(connection, them.stage(), path, STAGED))
         query = statements.counts(f"read_parquet({text(str(path))})")
         rows, rejected, *broken = connection.execute(query).fetchall()[0]
     return {

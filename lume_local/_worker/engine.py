@@ -27,6 +27,7 @@ from lume_local._worker.rejects import Rejects
 from lume_local._worker.seeds import load_seeds
 from lume_local._worker.sources.header import changes, check_columns, noted
 from lume_local._worker.sources.kinds import source_of
+from lume_local._worker.sources.parquet import damage_is_told
 from lume_local._worker.sources.read import Intake, read_source
 from lume_local._worker.sources.source import File, SourceError
 from lume_local._worker.stage import stage
@@ -177,14 +178,17 @@ class Run:
         check_columns(self._flow, intake.layout)
         statements = Statements(self._flow, intake.layout)
         self._enter("TRANSFORMING", None)
-        staged = stage(
-            self._connection,
-            statements,
-            files,
-            self._work,
-            self._built("mapped"),
-            intake.account.records - intake.malformed.total,
-        )
+        with damage_is_told(
+            self._connection, {one.shown: one.path for one in files if one.format == "parquet"}
+        ):
+            staged = stage(
+                self._connection,
+                statements,
+                files,
+                self._work,
+                self._built("mapped"),
+                intake.account.records - intake.malformed.total,
+            )
         self._staged, self._written = staged.rows, staged.mapped
         self._source.check_unchanged(self._pause)
         return statements, intake

@@ -30,7 +30,10 @@ def read_json(reading: Reading) -> Layout:
         except _Broken as error:
             raise SourceError(f"{reading.shown} is not JSON at line {error.line:,}: {error}") from None
         except UnicodeError as error:
-            raise SourceError(f"{reading.shown} is not UTF-8: {error}") from None
+            raise SourceError(
+                f"{reading.shown} is not UTF-8 ({error}), as JSON has to be: save it with that encoding, then submit "
+                "it again"
+            ) from None
     layout = read_ndjson(evolve(reading, path=lines))
     if reading.account.records != count:
         raise SourceError(f"{reading.shown} has {count:,} values, but {reading.account.records:,} were read")

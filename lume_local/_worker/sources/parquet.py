@@ -1,6 +1,10 @@
 """A Parquet source: its values as texts, as a flow's expressions see those of every source."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import duckdb
 
 from lume_local._flow.definition import quoted
@@ -33,6 +37,36 @@ def read_parquet(reading: Reading) -> Layout:
     items = [f"{as_text(name, kind)} AS _lume_s{n}" for n, (name, kind, *_) in enumerate(columns)]
     reader = f"SELECT {', '.join(items)} FROM {scan}"
     return Layout(reader, tuple(names), visible, unknown=unknown_columns(names, visible))
+
+
+@contextmanager
+def damage_is_told(connection: duckdb.DuckDBPyConnection, files: dict[str, Path]) -> Iterator[None]:
+    """Where a scan of Parquet files fails, read each once more alone: DuckDB does not say which one it was.
+
+    Args:
+        files: by what messages call them; those that aren't Parquet are left out by the caller.
+
+    Raises:
+        SourceError: one of them can't be read to its end.
+    """
+    try:
+        yield
+    except (duckdb.InterruptException, duckdb.OutOfMemoryException):
+        raise
+    except duckdb.Error:
+        for shown, path in files.items():
+            _refuse_damaged(connection, shown, path)
+        raise
+
+
+def _refuse_damaged(connection: duckdb.DuckDBPyConnection, shown: str, path: Path) -> None:
+    try:
+        connection.execute(f"SELECT bit_xor(hash(one)) FROM read_parquet({literal(path)}) AS one").fetchone()
+    except (duckdb.InterruptException, duckdb.OutOfMemoryException):
+        raise
+    except duckdb.Error as error:
+        words = str(error).split("\n", 1)[0].strip()
+        raise SourceError(f"{shown} is damaged ({words}): copy it again, then submit the run again") from None
 
 
 def as_text(name: str, kind: str) -> str:

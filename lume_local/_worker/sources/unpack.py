@@ -56,7 +56,8 @@ def unpack(path: Path, shown: str, compression: str, target: Path, most: int, pa
                     written += len(block)
                     if written > most:
                         raise SourceError(
-                            f"{shown} unpacks to more than source.max_unpacked_bytes allows: {most:,} are left"
+                            f"{shown} unpacks to more than source.max_unpacked_bytes allows: {most:,} bytes "
+                            "are left for it. If it is no mistake, raise that in a new flow version"
                         )
                     out.write(block)
         except (EOFError, gzip.BadGzipFile, zlib.error, ZstdError) as error:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from local.shards.twice import Here, compared, run
 
@@ -300,3 +301,13 @@ def test_a_file_that_shrinks_while_shards_are_read(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(coordinator, "executor_of", lambda url: Shrinking())
     outcome = run(tmp_path, [("a.csv", CSV)], {**THREE, "shards": 6}, columns=COLUMNS)
     assert outcome.error == f"{source} was changed while it was read: submit the run again"
+
+
+def test_which_parquet_file_is_damaged(tmp_path: Path) -> None:
+    rows = "SELECT range AS id, hash(range)::VARCHAR AS v FROM range(300)"
+    duckdb.sql(f"COPY ({rows}) TO '{tmp_path / 'a'}' (FORMAT parquet)")
+    content = (tmp_path / "a").read_bytes()
+    files = [("1.parquet", content), ("2.parquet", content[:60] + bytes(200) + content[260:])]
+    columns = {"id": {"type": "integer"}, "v": {}}
+    outcome = compared(tmp_path / "run", files, THREE, columns=columns, source={"format": "parquet"})
+    assert outcome.error.startswith("2.parquet is damaged (")

@@ -100,6 +100,15 @@ def test_what_is_not_parquet(tmp_path: Path, content: bytes) -> None:
         execute(tmp_path, ("in.parquet", content), source={"format": "parquet"})
 
 
+def test_which_of_many_parquet_files_is_damaged(tmp_path: Path) -> None:
+    query = "SELECT range AS id, hash(range)::VARCHAR AS name FROM range({}00)"
+    parts = [(f"{n}.parquet", parquet(tmp_path, query.format(n))) for n in (1, 2, 3)]
+    name, content = parts[1]
+    parts[1] = (name, content[:60] + bytes(200) + content[260:])
+    with pytest.raises(RunFailed, match=r"2\.parquet is damaged \(.*: copy it again"):
+        execute(tmp_path / "run", *parts, source={"format": "parquet"})
+
+
 def read_json(folder: Path, content: str | bytes, **source: Any) -> Result:
     data = content.encode() if isinstance(content, str) else content
     return execute(folder, ("in.json", data), rejects=".ndjson", source={"format": "json", **source})

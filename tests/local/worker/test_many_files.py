@@ -113,7 +113,7 @@ def test_a_bomb(tmp_path: Path, packed: Any) -> None:
     suffix = "gz" if packed is gzip.compress else "zst"
     source = {"max_unpacked_bytes": 9_000_000}
     with pytest.raises(
-        RunFailed, match=r"unpacks to more than source\.max_unpacked_bytes allows: 8,999,988 are left"
+        RunFailed, match=r"unpacks to more than source\.max_unpacked_bytes allows: 8,999,988 bytes are left"
     ):
         execute(tmp_path, ("a.gz", gzip.compress(b"id,name\n1,A\n")), (f"b.{suffix}", content), source=source)
     left = sum(path.stat().st_size for path in (tmp_path / "run").glob("unpacked*"))

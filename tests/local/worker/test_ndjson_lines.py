@@ -215,7 +215,10 @@ COLUMNS = {"id": {"type": "integer"}, "v": {}}
     [
         (['{"data": [{"id": 1, "v": "a"}]}'], "no object of the source has 'id', which .* Found: 'data'"),
         (['{"id": 1, "V": "a"}'], "no object of the source has 'v', which .* Did you mean 'V'"),
-        (['{"ID": 1}', '{"v": 1}'], r"has 'id', which people:v1 reads \(columns\.id\.sql\)\. Found: 'ID', 'v'\."),
+        (
+            ['{"ID": 1}', '{"v": 1}'],
+            r"has 'id', which people:v1 reads \(columns\.id\.sql\)\. Found: 'ID', 'v'\.",
+        ),
         (['{"_lume_row": 1, "x": 1}'], "no object of the source has 'id'"),
     ],
 )

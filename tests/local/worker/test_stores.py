@@ -106,7 +106,7 @@ def test_one_limit_for_all_that_is_unpacked(bucket: Bucket, tmp_path: Path) -> N
     for name in "ab":
         bucket.put(f"in/{name}.csv.gz", gzip.compress(b"id\n" + b"1\n" * 20))
     wanted = [{"url": "s3://warehouse/in", "pattern": "*"}]
-    with pytest.raises(RunFailed, match=r"in/b.csv.gz unpacks to more than .* allows: 17 are left"):
+    with pytest.raises(RunFailed, match=r"in/b.csv.gz unpacks to more than .* allows: 17 bytes are left"):
         execute(tmp_path, wanted, max_unpacked_bytes=60)
 
 
