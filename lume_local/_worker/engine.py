@@ -24,7 +24,7 @@ from lume_local._worker.duplicates import find_duplicates
 from lume_local._worker.file_names import allowed
 from lume_local._worker.profile import profile, unmet
 from lume_local._worker.rejects import Rejects
-from lume_local._worker.seeds import load_seeds
+from lume_local._worker.seeds import check_seeds, load_seeds
 from lume_local._worker.sources.header import changes, check_columns, noted
 from lume_local._worker.sources.kinds import source_of
 from lume_local._worker.sources.parquet import damage_is_told
@@ -166,6 +166,7 @@ class Run:
     def _begin(self) -> None:
         """See what is wrong before anything is read."""
         self._enter("SYNCING_SOURCE", None)
+        check_seeds(self._flow, self._job.seeds)
         self._source.check(self._pause)
         self._check_targets()
 

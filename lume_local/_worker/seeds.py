@@ -17,15 +17,22 @@ from lume_local._worker.sources.source import SourceError
 MOST_BYTES = 64 * 1024 * 1024
 
 
+def check_seeds(flow: dict[str, Any], places: dict[str, Any]) -> None:
+    """They are there, and not too large. Raises `SourceError`."""
+    for name in flow["seeds"]:
+        path = Path(places[name]["path"])
+        if snapshot(path, places[name]["looked_up"]).size > MOST_BYTES:
+            raise SourceError(f"the seed {path} is larger than {MOST_BYTES:,} bytes: make it a source")
+
+
 def load_seeds(
     connection: DuckDBPyConnection, flow: dict[str, Any], places: dict[str, Any], folder: Path
 ) -> dict[str, Any]:
     """Make the table of each seed; what they were, for the metrics. Raises `SourceError`."""
+    check_seeds(flow, places)
     found: dict[str, Any] = {}
     for name, seed in flow["seeds"].items():
         path = Path(places[name]["path"])
-        if snapshot(path, places[name]["looked_up"]).size > MOST_BYTES:
-            raise SourceError(f"the seed {path} is larger than {MOST_BYTES:,} bytes: make it a source")
         data = path.read_bytes()
         header, rows = _read(path, data, seed["key"], seed["columns"])
         _make_table(connection, seed, header, rows, folder / f"seed_{seed['table']}")

@@ -38,8 +38,10 @@ def column_trouble(
 ) -> str:
     """What is wrong with a column that is not there once."""
     listed = ", ".join(repr(one) for one in names[:30]) + (", …" if len(names) > 30 else "")
+    of_query = flow["format"] == "sql"
     if found:
-        return f"the header of {shown} names {name!r} {found} times; {flow['ref']} reads it ({place}): rename one"
+        header = shown if of_query else f"the header of {shown}"
+        return f"{header} names {name!r} {found} times; {flow['ref']} reads it ({place}): rename one"
     spelled = {one.lower(): one for one in names}
     if delim := other_delimiter(flow, names):
         if names[0].lower().lstrip(flow["csv"]["quote"] + "'\"").startswith(RESERVED):
@@ -55,7 +57,7 @@ def column_trouble(
     hint = f" Did you mean {spelled[near[0]]!r}?" if near else ""
     return (
         f"{shown} has no column {name!r}, which {flow['ref']} reads ({place}). Found: {listed}.{hint} "
-        f"Mend the header or the flow{NEW}, then run it again"
+        f"{'Change the query' if of_query else 'Mend the header'} or the flow{NEW}, then run it again"
     )
 
 

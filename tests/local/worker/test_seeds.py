@@ -11,8 +11,10 @@ from local.servers import serve
 
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
+from lume_local._worker import seeds
 from lume_local._worker.compile import compile_flow
 from lume_local._worker.engine import Run, RunFailed, connect
+from lume_local._worker.sources.local import LocalFiles
 
 COUNTRIES = 'code,name,"Tax, %",note\nDE,Germany,19,\nFR,"France, la",20,x\n'
 SEEDS = {"countries": {"path": "countries.csv", "key": "code"}}
@@ -90,6 +92,24 @@ def test_every_row_keeps_its_place(tmp_path: Path, size: int) -> None:
 def test_seeds_that_are_refused(tmp_path: Path, seed: str | bytes, words: str) -> None:
     with pytest.raises(RunFailed, match=words):
         execute(tmp_path, "id,C\n1,DE\n", seed)
+
+
+@pytest.mark.parametrize("trouble", ["missing", "large"])
+def test_seeds_are_looked_for_before_the_source_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    def read(*_: object) -> None:
+        raise AssertionError("the source was read")
+
+    monkeypatch.setattr(LocalFiles, "fetch", read)
+    if trouble == "large":
+        monkeypatch.setattr(seeds, "MOST_BYTES", 10)
+        words = "is larger than 10 bytes"
+    else:
+        monkeypatch.setattr(Path, "write_bytes", lambda *_: 0)
+        words = "there is no file .*countries.csv"
+    with pytest.raises(RunFailed, match=words):
+        execute(tmp_path, "id,C\n1,DE\n")
 
 
 @pytest.mark.parametrize(

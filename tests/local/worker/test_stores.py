@@ -264,19 +264,6 @@ def test_an_upload_that_the_store_has_forgotten_is_done_again(
     assert bucket.uploads() == []
 
 
-def test_the_other_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As obstore's store in memory does: no emulator takes uploads as obstore makes them for Google's."""
-    memory = obstore.store.MemoryStore()
-    for module in ("stores", "targets.store"):
-        monkeypatch.setattr(f"lume_local._worker.{module}.store_of", lambda url: memory)
-    obstore.put(memory, "in/a.csv", CSV)
-    out = {"kind": "store", "mapped": "gs://buck/clean.csv", "rejects": "az://buck/rejects.csv"}
-    record = execute(tmp_path, ["gs://buck/in/a.csv"], **out)
-    assert bytes(obstore.get(memory, "clean.csv").bytes()) == b"id\n1\n3\n"
-    assert kinds.finish(tmp_path / "run_1/run") == record
-    assert record["target_locations"]["rejects"] == "az://buck/rejects.csv"
-
-
 @pytest.mark.parametrize("pages", [1, 2, 3])
 @pytest.mark.parametrize("at", ["check", "check_unchanged"])
 def test_a_run_stops_between_two_pages_of_a_list(
