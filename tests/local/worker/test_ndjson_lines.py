@@ -181,7 +181,8 @@ def test_many_lines_some_doubtful(tmp_path: Path) -> None:
 def test_rejects_as_csv_have_the_whole_line(tmp_path: Path) -> None:
     lines = '{"v": "x", "other": 1}\nbad\n{"v": 3}\n'
     result = run(tmp_path, lines, ".csv", columns={"v": {"type": "integer"}})
-    assert result.raws == ['{"v": "x", "other": 1}', "bad"]
+    assert [row["_lume_object"] for row in result.rejects] == ['{"v": "x", "other": 1}', ""]
+    assert result.raws == ["bad"]
 
 
 def test_a_long_line_that_is_changed(tmp_path: Path) -> None:
