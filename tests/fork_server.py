@@ -75,6 +75,10 @@ class ForkServer:
                 pass_fds=[theirs.fileno()],
             )
 
+    def fileno(self) -> int:
+        """For programs that ask it themselves."""
+        return self._socket.fileno()
+
     def close(self) -> None:
         self._socket.close()
         self._process.wait()

@@ -29,6 +29,7 @@ from pathlib import Path
 import moto_server
 import postgres_server
 import pytest
+from cli.in_shells import put_into
 
 import lume_async
 import lume_local
@@ -98,8 +99,11 @@ def folder(tmp_path, monkeypatch) -> Iterator[Path]:
 class Reader:
     """Somebody who does what a page says."""
 
-    def __init__(self, page: Path, runner: asyncio.Runner, capsys: "pytest.CaptureFixture[str]") -> None:
+    def __init__(
+        self, page: Path, runner: asyncio.Runner, capsys: "pytest.CaptureFixture[str]", commands: Path
+    ) -> None:
         self._page = page
+        self._lume = put_into(commands)
         self._runner = runner
         self._capsys = capsys
         self._names: dict[str, object] = {"__name__": "docs"}
@@ -131,7 +135,13 @@ class Reader:
         commands = [step.partition("\n")[0] for step in steps]
         script = "".join(f"{command}\n_code=$?; echo '--' $_code; (exit $_code)\n" for command in commands)
         done = subprocess.run(
-            ["bash", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=50
+            ["bash", "-c", script],
+            env=os.environ | self._lume.variables,
+            pass_fds=self._lume.inherited,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=50,
         )
         parts = re.split(r"^-- (\d+)\n", done.stdout, flags=re.MULTILINE)
         outputs, codes = parts[0::2], parts[1::2]
@@ -169,10 +179,10 @@ NEEDED = {"guides/postgresql.md": a_postgresql, "guides/object-stores.md": an_ob
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if list(blocks_of(page))], ids=ids)
-def test_the_page_works_as_it_stands(page, folder, capsys, monkeypatch) -> None:
+def test_the_page_works_as_it_stands(page, folder, capsys, monkeypatch, tmp_path_factory) -> None:
     needed = NEEDED.get(ids(page))
     with needed(monkeypatch) if needed else nullcontext(), asyncio.Runner() as runner:
-        reader = Reader(page, runner, capsys)
+        reader = Reader(page, runner, capsys, tmp_path_factory.mktemp("commands"))
         try:
             for block in blocks_of(page):
                 reader.follow(block)

@@ -99,7 +99,7 @@ class Started:
                 self._open.discard(number)
 
 
-def _fork_server() -> ForkServer:
+def lume_server() -> ForkServer:
     """For `lume` without the half second of its imports; tests to which these matter begin `LUME`."""
     client = ("lume_cli._app", "lume_cli._session", "lume_async._client", "rich.console", "rich.table")
     return fork_server(*client, "lume_local._serve", flags=("-W", "error"))
@@ -109,7 +109,7 @@ class Shell:
     """Starts `lume` in a folder with an environment, and ends what a test leaves behind."""
 
     def __init__(self, folder: Path, variables: dict[str, str]) -> None:
-        _fork_server()  # begun in this thread: what it is tied to is the life of the thread that begins it
+        lume_server()  # begun in this thread: what it is tied to is the life of the thread that begins it
         self.folder = folder
         self.variables = variables
         self._started: list[Running] = []
@@ -128,14 +128,14 @@ class Shell:
         env = self.variables | variables
         with open(os.devnull) as nothing:
             its = nothing.fileno() if stdin == subprocess.DEVNULL else stdin
-            process = begin(_fork_server(), MODULE, args, folder=self.folder, env=env, stdin=its)
+            process = begin(lume_server(), MODULE, args, folder=self.folder, env=env, stdin=its)
         self._started.append(process)
         return Started(process)
 
     def lume(self, *args: str, stdin: str = "", **variables: str) -> Done:
         """Run `lume ...` to its end."""
         env = self.variables | variables
-        server = _fork_server()
+        server = lume_server()
         with running(server, MODULE, args, folder=self.folder, env=env, stdin=stdin.encode()) as program:
             return Done(*program.communicate(DEADLINE))
 
@@ -144,7 +144,7 @@ class Shell:
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
         env, terminal = self.variables | variables, (slave, slave, slave)
-        forked = _fork_server().start(
+        forked = lume_server().start(
             MODULE, args, folder=self.folder, env=env, streams=terminal, session=True
         )
         process = Running(forked, None, None)
