@@ -205,7 +205,7 @@ class Run:
         metrics, duplicates = self._measure(statements, intake)
         mapped = statements.mapped(self._staged, duplicates)
         metrics["columns"], broken = self._look_at(mapped, metrics)
-        message = self._judged(metrics, broken)
+        message = self._judged(statements, metrics, broken)
         self._enter("SYNCING_TARGET", metrics["rows_read"])
         rejects = Rejects(
             self._connection, self._flow, statements, intake.malformed, self._staged, duplicates
@@ -214,10 +214,12 @@ class Run:
             return self._tried(statements, metrics, rejects, message)
         return self._commit(statements, metrics, rejects)
 
-    def _judged(self, metrics: dict[str, Any], broken: list[dict[str, str]]) -> str | None:
+    def _judged(
+        self, statements: Statements, metrics: dict[str, Any], broken: list[dict[str, str]]
+    ) -> str | None:
         """Raises `RunFailed` where this data must not be published; a dry run only says why."""
         try:
-            self._judge(metrics, broken)
+            self._judge(statements, metrics, broken)
         except RunFailed as error:
             if not self._job.dry_run:
                 raise
@@ -280,13 +282,18 @@ class Run:
         columns = profile(self._connection, self._flow, mapped)
         return columns, unmet(self._connection, self._flow["expect"], mapped, metrics)
 
-    def _judge(self, metrics: dict[str, Any], broken: list[dict[str, str]]) -> None:
+    def _judge(self, statements: Statements, metrics: dict[str, Any], broken: list[dict[str, str]]) -> None:
         """Whether this data may be published at all; `broken` are the expectations that it doesn't meet."""
-        for check in self._flow["checks"]:
+        for n, check in enumerate(self._flow["checks"]):
             count = metrics["warnings"].get(check["reason"], 0)
             if check["on_fail"] == "fail" and count:
                 rows = "1 row breaks" if count == 1 else f"{count:,} rows break"
-                raise RunFailed(f"{rows} the rule {check['reason']!r}, which must never be broken", metrics)
+                ((first,),) = self._connection.execute(statements.first_broken(self._staged, n)).fetchall()
+                raise RunFailed(
+                    f"{rows} the rule {check['reason']!r}, which must never be broken: "
+                    f"row {first:,}{'' if count == 1 else ' is the first'}. Nothing was written",
+                    metrics,
+                )
         read, rejected, limit = metrics["rows_read"], metrics["rows_rejected"], self._flow["max_ratio"]
         if rejected and limit is not None and rejected > limit * read:
             raise RunFailed(
@@ -325,8 +332,10 @@ class Run:
                     record["steps"].append(target.prepare(built, partial(begin, self._folder)))
                     record["target_locations"][part] = target.location
             commit(self._folder, record)
-        except BaseException:
+        except BaseException as error:
             targets.abandon(self._folder)
+            if isinstance(error, TargetError):
+                raise RunFailed(str(error), metrics) from None
             raise
         targets.publish(record, self._folder)
         return record

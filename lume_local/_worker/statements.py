@@ -154,6 +154,13 @@ class Statements:
             items.append(f"count(*) FILTER ((_lume_why{n // BITS} & {1 << (n % BITS)}) <> 0)")
         return f"SELECT {', '.join(items)} FROM {staged}"
 
+    def first_broken(self, staged: str, check: int) -> str:
+        """The number of the first row that breaks a check, from 1."""
+        return (
+            f"SELECT min(file_row_number) + 1 FROM {staged} "
+            f"WHERE (_lume_why{check // BITS} & {1 << (check % BITS)}) <> 0"
+        )
+
     def mapped(self, staged: str, duplicates: bool) -> str:
         """The rows to publish, in the order of the source."""
         if not duplicates:

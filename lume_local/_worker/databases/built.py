@@ -13,6 +13,7 @@ from duckdb import DuckDBPyConnection
 from lume_local._flow.definition import quoted
 from lume_local._worker.checks import text
 from lume_local._worker.databases.database import DatabaseTrouble
+from lume_local._worker.databases.merge import shown
 
 _AT_ONCE = 1000
 
@@ -40,13 +41,16 @@ class Built:
         if not key:
             return
         names = ", ".join(map(quoted, key))
-        query = f"SELECT count(*) FROM (SELECT 1 FROM {self.rows} GROUP BY {names} HAVING count(*) > 1)"
-        row = self.connection.execute(query).fetchone()
-        assert row is not None
-        if row[0]:
+        query = (
+            f"SELECT count(*) OVER (), {names} FROM {self.rows} GROUP BY {names} HAVING count(*) > 1 "
+            f"ORDER BY {names} LIMIT 1"
+        )
+        if row := self.connection.execute(query).fetchone():
+            count, *values = row
+            which = "1 value" if count == 1 else f"{count:,} values"
             raise DatabaseTrouble(
-                f"{row[0]:,} values of the key ({', '.join(key)}) are in several rows, of which an upsert could keep "
-                "only one: choose a key that tells all rows apart"
+                f"{which} of the key ({', '.join(key)}) {'is' if count == 1 else 'are'} in several rows, of which an "
+                f"upsert could keep only one ({shown(key, values)}): choose a key that tells all rows apart"
             )
 
     def write_csv(self, names: list[str], target: Path) -> int:

@@ -75,13 +75,19 @@ def check_columns(load: Load, table: str, there: list[TableColumn], types: Types
         )
 
 
-def no_table(load: Load, where: str, types: Types) -> DatabaseTrouble:
-    """What to say where there is no such table."""
+def spelled(table: str) -> str:
+    """A table's name, with or without a schema, as SQL: quoted, it is of the case in which it is written."""
+    return ".".join(map(quoted, table.split(".")))
+
+
+def no_table(load: Load, where: str, types: Types, near: str | None = None) -> DatabaseTrouble:
+    """What to say where there is no such table, but perhaps one whose name differs only in case."""
     columns = [f"{quoted(name)} {types.best(sql_type)}" for name, sql_type in load.columns]
     keys = [f"PRIMARY KEY ({', '.join(map(quoted, load.key))})"] if load.key else []
     listed = ", ".join([*columns, f"{RUN_COLUMN} text", *keys])
     return DatabaseTrouble(
-        f"there is no table {load.table} in {where}: create it, for example CREATE TABLE {load.table} ({listed})"
+        f"there is no table {load.table} in {where}{f' (there is {near})' if near else ''}: create it, for example "
+        f"CREATE TABLE {spelled(load.table)} ({listed})"
     )
 
 
@@ -90,5 +96,6 @@ def check_unique(load: Load, table: str, unique: list[set[str]]) -> None:
     if load.key and set(load.key) not in unique:
         names = ", ".join(map(quoted, load.key))
         raise DatabaseTrouble(
-            f"{table} has no unique index on the key of the upsert: CREATE UNIQUE INDEX ON {load.table} ({names})"
+            f"{table} has no unique index on the key of the upsert: CREATE UNIQUE INDEX "
+            f"{quoted(load.table.rpartition('.')[2] + '_upsert')} ON {spelled(load.table)} ({names})"
         )

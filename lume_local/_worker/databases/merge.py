@@ -1,7 +1,22 @@
 """What is the same for all databases when rows come into a table. Pure."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from lume_local._flow.definition import quoted
 from lume_local._worker.databases.database import DatabaseTrouble, Load
+
+LONGEST = 200
+"""Characters of a row in a message."""
+
+
+def shown(names: Sequence[str], values: Sequence[Any]) -> str:
+    """A row, or a part of it, for who looks for it."""
+    text = ", ".join(
+        f"{name} {'is NULL' if value is None else f'= {value}'}"
+        for name, value in zip(names, values, strict=True)
+    )
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def on_conflict(load: Load, names: list[str]) -> str:

@@ -1,11 +1,13 @@
 """Connections to PostgreSQL, by psycopg (extra `postgres`), and what its errors mean."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lume_async._base.extras import require
 from lume_local._worker.databases.database import DatabaseTrouble
+from lume_local._worker.databases.merge import LONGEST
 from lume_local._worker.databases.url import DatabaseUrl
 
 if TYPE_CHECKING:
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 _DEFAULTS = {"connect_timeout": "10", "tcp_user_timeout": "60000", "keepalives_idle": "30"}
 """Of libpq, in seconds and milliseconds: so that a server that is gone is noticed. The URL may say otherwise."""
+_COPIED = re.compile(r"COPY \w+, line (\d+)(.*)")
 _SESSION = {
     "datestyle": "ISO, YMD",
     "timezone": "UTC",
@@ -65,4 +68,12 @@ def told(url: DatabaseUrl, what: str) -> Iterator[None]:
         # A lock, too: it may be that of a session of ours which the server doesn't know to be gone yet.
         lost = isinstance(error, psycopg.OperationalError)
         words = error.diag.message_primary or str(error) or type(error).__name__
-        raise DatabaseTrouble(f"{what}: {url.scrubbed(words)}", may_pass=lost) from None
+        raise DatabaseTrouble(f"{what}: {url.scrubbed(words + _where(error))}", may_pass=lost) from None
+
+
+def _where(error: "psycopg.Error") -> str:
+    """Which row or value it is about, as far as the server says so."""
+    detail = (error.diag.message_detail or "").rstrip(".")
+    if not detail and (copied := _COPIED.match(error.diag.context or "")):
+        detail = f"line {copied[1]} of the mapped rows{copied[2]}"
+    return f" ({detail[:LONGEST]}{'…' if len(detail) > LONGEST else ''})" if detail else ""

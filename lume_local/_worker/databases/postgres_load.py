@@ -9,7 +9,7 @@ from lume_local._flow.databases import RUN_COLUMN
 from lume_local._flow.definition import quoted
 from lume_local._worker.checks import text
 from lume_local._worker.databases.built import opened
-from lume_local._worker.databases.columns import TableColumn, check_columns, check_unique, no_table
+from lume_local._worker.databases.columns import TableColumn, check_columns, check_unique, no_table, spelled
 from lume_local._worker.databases.database import DatabaseTrouble, Load
 from lume_local._worker.databases.merge import check_all, on_conflict
 from lume_local._worker.databases.postgres import connect, sent, told
@@ -37,6 +37,12 @@ LEFT JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
 WHERE i.indrelid = %s AND k.nth <= i.indnkeyatts
     AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL
 GROUP BY i.indexrelid
+"""
+_NEAR = """
+SELECT c.oid::regclass::text
+FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace, parse_ident(lower(%s)) AS name
+WHERE c.relkind IN ('r', 'p') AND lower(c.relname) = name[array_upper(name, 1)]
+    AND CASE WHEN array_length(name, 1) > 1 THEN lower(n.nspname) = name[1] ELSE pg_table_is_visible(c.oid) END
 """
 _NEEDED = {
     "append": ("INSERT",),
@@ -76,10 +82,11 @@ class PostgresLoader:
         row = connection.execute(
             "SELECT c.oid, n.nspname, c.relkind IN ('r', 'p') FROM pg_class AS c "
             "JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(%s)",
-            [_spelled(self._load.table)],
+            [spelled(self._load.table)],
         ).fetchone()
         if row is None:
-            raise no_table(self._load, self._url.shown, PostgresTypes())
+            near = connection.execute(_NEAR, [spelled(self._load.table)]).fetchone()
+            raise no_table(self._load, self._url.shown, PostgresTypes(), near and near[0])
         if not row[2]:
             raise DatabaseTrouble(f"{self._load.table} in {self._url.shown} is not a table: name one")
         return row[0], row[1]
@@ -116,7 +123,7 @@ class PostgresLoader:
             if load.mode == "replace_batch":
                 earlier = f"SELECT run_id FROM {loads} WHERE flow = %s AND source_path = %s"
                 connection.execute(
-                    sent(f"DELETE FROM {_spelled(load.table)} WHERE {RUN_COLUMN} IN ({earlier})"),
+                    sent(f"DELETE FROM {spelled(load.table)} WHERE {RUN_COLUMN} IN ({earlier})"),
                     [load.flow, load.source_path],
                 )
             self._insert(connection, table, rows)
@@ -130,7 +137,7 @@ class PostgresLoader:
         with opened(built) as rows:
             rows.check_key(load.key)
             count = rows.write_csv(load.names, file)
-        like = f"SELECT {names} FROM {_spelled(load.table)} WITH NO DATA"
+        like = f"SELECT {names} FROM {spelled(load.table)} WITH NO DATA"
         connection.execute(sent(f"CREATE TEMP TABLE _lume_new ON COMMIT DROP AS {like}"))
         with connection.cursor() as cursor, file.open("rb") as source:
             with cursor.copy(sent(f"COPY _lume_new ({names}) FROM STDIN (FORMAT csv)")) as copy:
@@ -150,7 +157,7 @@ class PostgresLoader:
         # In the order of the key, two upserts wait for each other and don't lock each other out.
         order = f" ORDER BY {', '.join(map(quoted, load.key))}" if load.key else ""
         insert = (
-            f"INSERT INTO {_spelled(load.table)} ({', '.join(names)}) "
+            f"INSERT INTO {spelled(load.table)} ({', '.join(names)}) "
             f"SELECT {', '.join(items)} FROM _lume_new{order}{on_conflict(load, names)}"
         )
         inserted = connection.execute(sent(insert))  # without parameters: a name may have a % in it
@@ -168,7 +175,3 @@ class PostgresLoader:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-
-def _spelled(table: str) -> str:
-    return ".".join(map(quoted, table.split(".")))

@@ -17,7 +17,7 @@ from lume_local._worker.checks import text
 from lume_local._worker.databases.built import opened
 from lume_local._worker.databases.columns import TableColumn, check_columns, check_unique, no_table
 from lume_local._worker.databases.database import DatabaseTrouble, Load, Row
-from lume_local._worker.databases.merge import check_all, on_conflict
+from lume_local._worker.databases.merge import check_all, on_conflict, shown
 from lume_local._worker.databases.sqlite_types import SqliteTypes, item
 from lume_local._worker.databases.url import DatabaseUrl
 
@@ -124,6 +124,7 @@ class SqliteLoader:
             with told(self._url, f"{self._url.shown} can't be read"):
                 columns = self._columns(connection)
                 if not columns:
+                    self._refuse_view(connection)
                     raise no_table(load, self._url.shown, types)
                 check_columns(load, load.table, columns, types)
                 check_unique(load, load.table, self._unique(connection))
@@ -140,6 +141,11 @@ class SqliteLoader:
         # Upper and lower case don't matter here.
         spelled: dict[str, str] = {name.lower(): name for name in (*self._load.names, RUN_COLUMN)}
         return [TableColumn(str(spelled.get(name.lower(), name)), *map(_plain, rest)) for name, *rest in rows]
+
+    def _refuse_view(self, connection: sqlite3.Connection) -> None:
+        query = "SELECT 1 FROM sqlite_master WHERE type = 'view' AND name = ? COLLATE NOCASE"
+        if connection.execute(query, [self._load.table]).fetchone():
+            raise DatabaseTrouble(f"{self._load.table} in {self._url.shown} is not a table: name one")
 
     def _unique(self, connection: sqlite3.Connection) -> list[set[str]]:
         spelled = {name.lower(): name for name in self._load.key}
@@ -185,10 +191,23 @@ class SqliteLoader:
             names.append(RUN_COLUMN)
             items.append(text(load.run_id))
         values = ", ".join("?" * len(names))
-        insert = f"INSERT INTO {quoted(load.table)} ({', '.join(names)}) VALUES ({values}){on_conflict(load, names)}"
+        # ABORT, whatever the table says: by its own ON CONFLICT REPLACE a row would take the place of another unseen.
+        insert = (
+            f"INSERT OR ABORT INTO {quoted(load.table)} ({', '.join(names)}) VALUES ({values})"
+            f"{on_conflict(load, names)}"
+        )
         with opened(built) as rows:
             rows.check_key(load.key)
-            written = sum(connection.executemany(insert, batch).rowcount for batch in rows.batches(items))
+            watched = _Watched()
+            try:
+                batches = map(watched.each, rows.batches(items))
+                written = sum(connection.executemany(insert, batch).rowcount for batch in batches)
+            except sqlite3.IntegrityError as error:
+                row = shown(load.names, watched.last[: len(load.names)])
+                where = f"mapped row {watched.count:,}: {row}"
+                raise DatabaseTrouble(
+                    f"{load.table} in {self._url.shown} refuses the rows: {error} ({where})"
+                ) from None
             check_all(load, rows.count(), written)
 
     def commit(self) -> None:
@@ -203,6 +222,18 @@ class SqliteLoader:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+class _Watched:
+    """Rows on their way into a table: which one is the last that was taken from them."""
+
+    count = 0
+    last: tuple[Any, ...] = ()
+
+    def each(self, batch: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        for self.last in batch:
+            self.count += 1
+            yield self.last
 
 
 def _plain(value: Any) -> Any:

@@ -176,8 +176,10 @@ def test_a_key_that_is_there_twice_fails_the_run(database: Database, tmp_path: P
     database.execute("ALTER TABLE clean ADD COLUMN kind text")
     database.execute("CREATE UNIQUE INDEX both_ ON clean (name, kind)")
     flow = flow_of(columns=columns, **into("upsert", key=["kind", "name"]))
-    with pytest.raises(RunFailed, match=r"1 values of the key \(kind, name\) are in several rows"):
+    with pytest.raises(RunFailed, match=r"1 value of the key .* \(kind = k, name = a\)") as caught:
         execute(flow, tmp_path)
+    assert caught.value.metrics is not None
+    assert caught.value.metrics["rows_read"] == 2
     assert database.execute("SELECT count(*) FROM clean") == [(0,)]
     assert database.execute("SELECT count(*) FROM _lume_loads") == [(0,)]
 
@@ -188,11 +190,52 @@ def test_rows_that_the_table_refuses_fail_the_run_and_leave_nothing(
     fill(database, (1, "a"), (2, "b"), (3, None))
     database.execute("CREATE TABLE clean (id bigint CHECK (id < 2), name text)")
     columns = {**NUMBERS, "name": {"sql": "name", "required": True}}
-    with pytest.raises(RunFailed, match=r"target.mapped: clean in .* refuses the rows: .*"):
+    with pytest.raises(RunFailed, match=r"target.mapped: clean in .* refuses the rows: .*") as caught:
         execute(flow_of(columns=columns, **into("append")), tmp_path)
+    row = "mapped row 2: id = 2, name = b" if database.kind == "sqlite" else "Failing row contains (2, b)"
+    assert row in str(caught.value)
+    assert caught.value.metrics is not None
+    assert (caught.value.metrics["rows_read"], caught.value.metrics["rows_rejected"]) == (3, 1)
     assert database.execute("SELECT count(*) FROM clean") == [(0,)]
     assert database.execute("SELECT count(*) FROM _lume_loads") == [(0,)]
     assert not (tmp_path / "run_1/rejects.csv").exists()
+
+
+def test_what_is_said_of_a_table_can_be_done(database: Database, tmp_path: Path) -> None:
+    """Its name is quoted, as the load quotes it: PostgreSQL takes "People" for another table than people."""
+    fill(database, (1, "a"))
+    flow = flow_of(**into("upsert", table="People" if database.kind == "postgresql" else "order", key=["id"]))
+    with pytest.raises(RunFailed) as caught:
+        execute(flow, tmp_path, "run_1")
+    assert ("(there is people)" in str(caught.value)) == (database.kind == "postgresql")
+    database.execute(str(caught.value).partition("for example ")[2].replace(', PRIMARY KEY ("id")', ""))
+    with pytest.raises(RunFailed, match="no unique index") as caught:
+        execute(flow, tmp_path, "run_2")
+    database.execute(str(caught.value).partition("of the upsert: ")[2])
+    assert execute(flow, tmp_path, "run_3")["metrics"]["rows_mapped"] == 1
+
+
+def test_a_view_is_no_table(database: Database, tmp_path: Path) -> None:
+    fill(database, (1, "a"))
+    database.execute("CREATE VIEW clean AS SELECT * FROM people")
+    with pytest.raises(RunFailed, match=r"clean in .* is not a table: name one"):
+        execute(flow_of(**into("append")), tmp_path)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_table_of_sqlite_that_replaces_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    """Whatever it says of conflicts, no row takes the place of another, of the table or of its own batch."""
+    with table_run.sqlite(tmp_path, monkeypatch) as database:
+        fill(database, (1, "a"), (2, "b" if there else "a"))
+        database.execute("CREATE TABLE clean (id bigint, name text UNIQUE ON CONFLICT REPLACE)")
+        if there:
+            database.execute("INSERT INTO clean VALUES (9, 'b')")
+        row = f"mapped row 2: id = 2, name = {'b' if there else 'a'}"
+        with pytest.raises(RunFailed, match=f"UNIQUE constraint failed: clean.name .{row}"):
+            execute(flow_of(**into("append")), tmp_path)
+        assert database.execute("SELECT * FROM clean") == ([(9, "b")] if there else [])
 
 
 @pytest.mark.parametrize(
@@ -201,7 +244,7 @@ def test_rows_that_the_table_refuses_fail_the_run_and_leave_nothing(
         (
             "other (id integer)",
             "append",
-            "there is no table clean in .*: create it, for example CREATE TABLE clean",
+            'there is no table clean in .*: create it, for example CREATE TABLE "clean"',
         ),
         ("clean (id integer)", "append", "name text is missing"),
         ("clean (id integer, nane text)", "append", r"name text is missing \(there is nane\)"),
@@ -209,7 +252,11 @@ def test_rows_that_the_table_refuses_fail_the_run_and_leave_nothing(
         ("clean (id integer, name integer)", "append", "name is integer, not text"),
         ("clean (id integer, name text, must integer NOT NULL)", "append", "must must have a value"),
         ("clean (id integer, name text)", "replace_batch", "_lume_run_id text is missing"),
-        ("clean (id integer, name text)", "upsert", "no unique index on the key .*CREATE UNIQUE INDEX"),
+        (
+            "clean (id integer, name text)",
+            "upsert",
+            'no unique index on the key .*CREATE UNIQUE INDEX "clean_upsert" ON',
+        ),
     ],
 )
 def test_a_table_that_does_not_fit_fails_the_run_before_anything_is_read(

@@ -188,10 +188,13 @@ def test_a_division_by_zero_meets_no_rule(tmp_path: Path) -> None:
 
 def test_a_rule_may_fail_the_run(tmp_path: Path) -> None:
     rules = [{"name": "few", "sql": "id < 3", "message": "too many", "on_fail": "fail"}]
-    with pytest.raises(RunFailed, match="2 rows break the rule 'few: too many'") as caught:
-        execute(tmp_path, "id\n1\n3\n4\n", rules=rules)
+    words = "2 rows break the rule 'few: too many', which must never be broken: row 2 is the first"
+    with pytest.raises(RunFailed, match=words) as caught:
+        execute(tmp_path / "two", "id\n1\n3\n4\n", rules=rules)
     assert caught.value.metrics is not None
-    assert not (tmp_path / "mapped.parquet").exists()
+    assert not (tmp_path / "two" / "mapped.parquet").exists()
+    with pytest.raises(RunFailed, match=r"1 row breaks .*: row 3\. Nothing was written"):
+        execute(tmp_path / "one", "id\n1\n2\n4\n", rules=rules)
 
 
 @pytest.mark.parametrize(("ratio", "fails"), [(0.2, True), (0.25, False), (0, True), (1, False)])

@@ -223,3 +223,23 @@ def test_a_server_that_ends_while_it_gives_rows(
     with pytest.raises(RunFailed, match="the query was broken off by postgresql://127"):
         execute(flow_of(query="SELECT id, '' AS name FROM generate_series(1, 5000) AS id"), tmp_path)
     assert ended
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("abcd", 'too long.*(line 2 of the mapped rows, column name: "abcd")'),
+        ("1", "unique constraint.*(Key (name)=(1) already exists)"),
+        (None, "not-null constraint.*(Failing row contains (2, null))"),
+    ],
+)
+def test_the_row_that_is_refused_is_named(
+    database: Database, tmp_path: Path, value: str | None, words: str
+) -> None:
+    database.execute("CREATE TABLE people (id integer, name text)")
+    database.execute("INSERT INTO people VALUES (1, 'ok'), (2, %s)", (value,))
+    database.execute("CREATE TABLE clean (id bigint, name varchar(3) NOT NULL UNIQUE)")
+    database.execute("INSERT INTO clean VALUES (0, '1')")
+    target = {"mapped": {"url_env": ENV, "table": "clean", "mode": "append"}}
+    with pytest.raises(RunFailed, match=re.escape(words).replace(r"\.\*", ".*")):
+        execute(flow_of(target=target), tmp_path)
