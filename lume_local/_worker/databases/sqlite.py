@@ -1,6 +1,7 @@
 """SQLite as a source and a target, by Python's own module."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -27,6 +28,10 @@ _AT_ONCE = 500
 _READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 _REFUSED_BY_THE_FILE = {sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE}
 """It is open for reading only. R-trees prepare such statements also where they are only read."""
+_BLANK = r"(?:\s|--[^\n]*\n|/\*.*?\*/)+"
+_REPLACES = re.compile(_BLANK.join(["ON", "CONFLICT", "REPLACE"]), re.IGNORECASE | re.DOTALL)
+_KEEPS = re.compile(_BLANK.join(["NOT", "NULL", _REPLACES.pattern]), re.IGNORECASE | re.DOTALL)
+"""This one gives a column its default value, and takes nobody's place."""
 _LOADS = (
     "CREATE TABLE IF NOT EXISTS _lume_loads (run_id TEXT PRIMARY KEY, flow TEXT NOT NULL, source_path TEXT NOT NULL, "
     "target TEXT NOT NULL, loaded_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)"
@@ -147,6 +152,18 @@ class SqliteLoader:
         if connection.execute(query, [self._load.table]).fetchone():
             raise DatabaseTrouble(f"{self._load.table} in {self._url.shown} is not a table: name one")
 
+    def _insert_into(self, connection: sqlite3.Connection) -> str:
+        """`INSERT`, by which no row takes the place of another unseen, as a table's ON CONFLICT REPLACE would have it.
+
+        ABORT overrules that, and the statements of all triggers: only where the table says such a thing.
+        """
+        (defined,) = connection.execute(
+            "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE",
+            [self._load.table],
+        ).fetchone()
+        replaces = _REPLACES.search(_KEEPS.sub("", defined))
+        return f"INSERT{' OR ABORT' if replaces else ''} INTO {quoted(self._load.table)}"
+
     def _unique(self, connection: sqlite3.Connection) -> list[set[str]]:
         spelled = {name.lower(): name for name in self._load.key}
         query = (
@@ -191,11 +208,8 @@ class SqliteLoader:
             names.append(RUN_COLUMN)
             items.append(text(load.run_id))
         values = ", ".join("?" * len(names))
-        # ABORT, whatever the table says: by its own ON CONFLICT REPLACE a row would take the place of another unseen.
-        insert = (
-            f"INSERT OR ABORT INTO {quoted(load.table)} ({', '.join(names)}) VALUES ({values})"
-            f"{on_conflict(load, names)}"
-        )
+        into = self._insert_into(connection)
+        insert = f"{into} ({', '.join(names)}) VALUES ({values}){on_conflict(load, names)}"
         with opened(built) as rows:
             rows.check_key(load.key)
             watched = _Watched()

@@ -168,6 +168,69 @@ def test_an_upsert_changes_what_is_there(database: Database, tmp_path: Path) -> 
     ]
 
 
+@pytest.mark.parametrize(
+    ("columns", "mode", "found"),
+    [
+        ("id bigint, name text UNIQUE ON CONFLICT REPLACE", {"mode": "append"}, "clean.name"),
+        ("id bigint PRIMARY KEY ON CONFLICT REPLACE, name text", {"mode": "append"}, "clean.id"),
+        (
+            "id bigint, name text, UNIQUE (name) on /* x */ conflict\n--\nreplace",
+            {"mode": "append"},
+            "clean.name",
+        ),
+        (
+            "id bigint PRIMARY KEY, name text UNIQUE ON CONFLICT REPLACE",
+            {"mode": "upsert", "key": ["id"]},
+            "clean.name",
+        ),
+    ],
+)
+def test_a_table_of_sqlite_that_replaces_rows_loses_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: str, mode: dict[str, Any], found: str
+) -> None:
+    with table_run.sqlite(tmp_path, monkeypatch) as database:
+        fill(database, (2, "b"), (1, "a"))
+        database.execute(f"CREATE TABLE clean ({columns})")
+        old = (1, "b") if found == "clean.id" else (7, "a")
+        database.execute("INSERT INTO clean VALUES (?, ?)", old)
+        with pytest.raises(
+            RunFailed, match=f"clean in .* refuses the rows: UNIQUE constraint failed: {found}"
+        ):
+            execute(flow_of(**into(**mode)), tmp_path)
+        assert database.execute("SELECT * FROM clean") == [old]
+
+
+def test_an_upsert_and_defaults_go_with_on_conflict_replace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with table_run.sqlite(tmp_path, monkeypatch) as database:
+        fill(database, (1, None), (2, "b"))
+        key = "PRIMARY KEY ON CONFLICT REPLACE"
+        database.execute(f"CREATE TABLE clean (id bigint {key}, name text, more text)")
+        database.execute("INSERT INTO clean VALUES (2, 'old', 'kept')")
+        execute(flow_of(**into("upsert", key=["id"])), tmp_path)
+        assert database.execute("SELECT * FROM clean ORDER BY id") == [(1, None, None), (2, "b", "kept")]
+        database.execute(
+            "CREATE TABLE lenient (id bigint, name text NOT NULL ON CONFLICT REPLACE DEFAULT 'x')"
+        )
+        execute(flow_of(**into("append", "lenient")), tmp_path, "run_2")
+        assert database.execute("SELECT * FROM lenient ORDER BY id") == [(1, "x"), (2, "b")]
+
+
+def test_the_triggers_of_sqlite_keep_their_own_on_conflict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with table_run.sqlite(tmp_path, monkeypatch) as database:
+        fill(database, (1, "a"), (2, "a"))
+        database.execute("CREATE TABLE clean (id bigint, name text)")
+        database.execute("CREATE TABLE names (name text PRIMARY KEY)")
+        database.execute(
+            "CREATE TRIGGER keep AFTER INSERT ON clean BEGIN INSERT OR IGNORE INTO names VALUES (NEW.name); END"
+        )
+        assert execute(flow_of(**into("append")), tmp_path)["status"] == "SUCCEEDED"
+        assert database.execute("SELECT * FROM names") == [("a",)]
+
+
 def test_a_key_that_is_there_twice_fails_the_run(database: Database, tmp_path: Path) -> None:
     fill(database, (1, "a"), (2, "a"))
     database.execute("CREATE TABLE clean (id bigint, name text UNIQUE)")
