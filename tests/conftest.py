@@ -21,14 +21,10 @@ settings.register_profile("lume", deadline=None, derandomize=True)
 settings.load_profile("lume")
 
 LONG = (
-    *(
-        "test_airflow.py",
-        "test_engines.py",
-        "end_to_end/test_backfill.py",
-        "contract_tools/test_schemathesis.py",
-    ),
-    *("contract_tools/test_mutants.py", "faults/test_gateway.py", "local/runs/test_limits.py"),
-    *("test_docs.py", "faults/test_haproxy.py", "cli/test_server_watch.py", "faults/test_ctrl_c.py"),
+    *("test_airflow.py", "test_engines.py", "test_docs.py", "contract_tools/test_schemathesis.py"),
+    *("local/runs/test_store_runs.py", "local/runs/test_late_runs.py", "local/runs/test_limits.py"),
+    *("contract_tools/test_mutants.py", "local/shards/test_identity.py", "faults/test_gateway.py"),
+    *("faults/test_haproxy.py", "cli/test_server_watch.py", "faults/test_ctrl_c.py"),
 )
 """Files that take longest begin first: a file stays on one core, and at the end it would keep the others waiting."""
 
