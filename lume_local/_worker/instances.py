@@ -46,7 +46,7 @@ class Instances:
     _next: DuckDBPyConnection | None = field(factory=connect)
     """One that has read nothing yet."""
     _shared: DuckDBPyConnection | None = None
-    _reach: tuple[Path, str, int] | None = None
+    _reach: tuple[Path, str] | None = None
     """What the shared one was confined to."""
 
     def prepare(self) -> None:
@@ -74,7 +74,7 @@ class Instances:
 
     @contextmanager
     def _shared_by_small_runs(self, place: Path, job: Execute) -> Iterator[DuckDBPyConnection]:
-        reach = place, job.memory_limit, job.threads
+        reach = place, job.memory_limit
         if self._shared is None or self._reach != reach:
             self._close_shared()
             self._shared = self._taken()

@@ -391,6 +391,19 @@ def test_many_rows_stay_in_order_wherever_they_are_staged(
     assert (tmp_path / "run" / "stage.parquet").exists() == (most_in_memory == 0)
 
 
+def test_long_lines_are_staged_in_a_file_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The buffers of the reader grow with them."""
+    monkeypatch.setattr(stage_module, "MOST_IN_MEMORY", 0)
+    lines = [f"{n},{'x' * (2_900_000 if n % 5 == 2 else 10)}\n" for n in range(20)]
+    columns = {"id": {"type": "integer"}, "t": {}}
+    content = "id,t\n" + "".join(lines) + "bad,x\n"
+    result = execute(tmp_path, content, columns=columns, source={"max_line_bytes": 3_000_000})
+    assert [(n, len(t)) for n, t in result.mapped] == [
+        (n, 2_900_000 if n % 5 == 2 else 10) for n in range(20)
+    ]
+    assert (tmp_path / "run" / "stage.parquet").exists()
+
+
 @pytest.mark.parametrize(
     ("bad", "rules", "is_written_once"),
     [

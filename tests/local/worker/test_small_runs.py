@@ -115,7 +115,7 @@ def test_it_reaches_nothing_but_its_own_files(tmp_path: Path, flow: dict[str, An
             f"COPY (SELECT 1) TO '{tmp_path}/runs/one/commit.json'",
             f"ATTACH '{tmp_path}/db'",
             "INSTALL httpfs",
-            "SET threads=1",
+            "SET threads=2",
             "RESET memory_limit",
             "SET enable_external_access=true",
             "SET allowed_directories=['/']",
