@@ -1,6 +1,6 @@
 """One source of a million rows in each format, beside what plain Python says of every row: `./scripts/soak formats`.
 
-SOAK_ROWS is how many rows there are (a million by default; a sheet has 1,048,575 below its header).
+SOAK_ROWS is how many rows there are (a million by default, where a sheet has the 1,048,575 that Excel allows).
 
 The expectation is made of the numbers of the rows alone, and compared with the output line by line.
 """
@@ -130,7 +130,7 @@ FORMATS: dict[str, tuple[Callable[[Path, int], None], dict[str, Any]]] = {
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_million_rows_of_one_source(tmp_path: Path, name: str) -> None:
     write, source = FORMATS[name]
-    rows = min(ROWS, MOST_OF_A_SHEET) if name == "excel" else ROWS
+    rows = MOST_OF_A_SHEET if name == "excel" and ROWS >= 1_000_000 else ROWS
     path = tmp_path / f"source.{name}"
     write(path, rows)
     (tmp_path / "run").mkdir()
