@@ -4,6 +4,7 @@
 import csv
 import hashlib
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,8 @@ def load_seeds(
     for name, seed in flow["seeds"].items():
         path = Path(places[name]["path"])
         data = path.read_bytes()
-        header, rows = _read(path, data, seed["key"], seed["columns"])
-        _make_table(connection, seed, header, rows, folder / f"seed_{seed['table']}")
+        where, rows = _read(path, data, seed["key"], seed["columns"])
+        _make_table(connection, seed, where, rows, folder / f"seed_{seed['table']}")
         found[name] = {"file": str(path), "sha256": hashlib.sha256(data).hexdigest(), "rows": len(rows)}
     if flow["lookups"]:
         # A join keeps the order of the rows only if one thread does it, and if the seed is the side that is held.
@@ -50,39 +51,73 @@ def make_empty_tables(connection: DuckDBPyConnection, flow: dict[str, Any]) -> N
         connection.execute(f"CREATE TEMP TABLE {seed['table']} ({names})")
 
 
-def _read(path: Path, data: bytes, key: str, columns: list[str]) -> tuple[list[str], list[list[str]]]:
+def _read(path: Path, data: bytes, key: str, columns: list[str]) -> tuple[list[int], list[list[str]]]:
+    """Where the key and the columns are in each row, and the rows. Raises `SourceError`."""
     csv.field_size_limit(2**31 - 1)
+    lines = csv.reader(io.StringIO(_text(path, data), newline=""), strict=True)
     try:
-        header, *rows = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
-    except (UnicodeError, csv.Error, ValueError) as error:
-        raise SourceError(f"the seed {path} is not a CSV file in UTF-8 with a header: {error}") from None
-    rows = [row for row in rows if row]
-    header = [name.strip() for name in header]
-    for name in (key, *columns):
-        if header.count(name) != 1:
+        header = [name.strip() for name in next(lines, [])]
+        if not any(header):
             raise SourceError(
-                f"the seed {path} needs one column {name!r}; it has {', '.join(map(repr, header))}"
+                f"the seed {path} is empty: its first line must name the columns, {key} among them"
             )
+        places = [_place(path, header, name) for name in (key, *columns)]
+        return places, list(_checked(path, lines, len(header), key, places[0]))
+    except csv.Error as error:
+        raise SourceError(
+            f"the seed {path} is not a valid CSV file: line {lines.line_num}: {error}"
+        ) from None
+
+
+def _text(path: Path, data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeError as error:
+        raise SourceError(f"the seed {path} is not UTF-8: {error}. Save it as UTF-8") from None
+
+
+def _place(path: Path, header: list[str], name: str) -> int:
+    """Which column it is. As in a source, case doesn't matter where there is one of that name."""
+    for found in (header, [one.lower() for one in header]):
+        wanted = name if found is header else name.lower()
+        if found.count(wanted) == 1:
+            return found.index(wanted)
+    raise SourceError(
+        f"the seed {path} needs one column {name!r}; it has {', '.join(map(repr, header))}{_hint(header, name)}"
+    )
+
+
+def _hint(header: list[str], name: str) -> str:
+    if len(header) > 1:
+        return ""
+    delims = [delim for delim in ";\t|" if name.lower() in map(str.strip, header[0].lower().split(delim))]
+    return f". It looks like the delimiter is {delims[0]!r}: save it with commas" if delims else ""
+
+
+def _checked(path: Path, lines: Any, width: int, key: str, place: int) -> Iterator[list[str]]:
+    """The rows that are left in the reader `lines`, each with a key of its own."""
     seen: set[str] = set()
-    for row in rows:
-        if len(row) != len(header):
+    for row in filter(None, lines):
+        where = f"in line {lines.line_num}"
+        if len(row) != width:
             raise SourceError(
-                f"the seed {path} has a row of {len(row)} values for {len(header)} columns: {row}"
+                f"the seed {path} has a row of {len(row)} values for {width} columns {where}: put a value that has a "
+                "comma in it in quotes"
             )
-        value = row[header.index(key)]
+        value = row[place]
         if not value or value in seen:
-            problem = f"has the {key} {value!r} twice" if value else f"has a row without {key}"
-            raise SourceError(f"the seed {path} {problem}: each must be there once")
+            problem = (
+                f"has the {key} {value!r} twice, the second time" if value else f"has a row without {key}"
+            )
+            raise SourceError(f"the seed {path} {problem} {where}: each must be there once")
         seen.add(value)
-    return header, rows
+        yield row
 
 
 def _make_table(
-    connection: DuckDBPyConnection, seed: dict[str, Any], header: list[str], rows: list[list[str]], path: Path
+    connection: DuckDBPyConnection, seed: dict[str, Any], places: list[int], rows: list[list[str]], path: Path
 ) -> None:
-    names = [seed["key"], *seed["columns"]]
-    places = [header.index(name) for name in names]
-    file = RowsFile(path, len(names))
+    file = RowsFile(path, len(places))
     for row in rows:
         file.write([row[place] or None for place in places])
     file.close()

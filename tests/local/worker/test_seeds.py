@@ -77,16 +77,27 @@ def test_every_row_keeps_its_place(tmp_path: Path, size: int) -> None:
     assert mapped == [(n, f"v{key}" if key < size else None) for n, key in enumerate(keys)]
 
 
+@pytest.mark.parametrize("header", ['Code,NAME,"tax, %"', 'code,Code,name,"TAX, %"'])
+def test_case_does_not_matter_where_one_column_is_called_so(tmp_path: Path, header: str) -> None:
+    more = ",x" if "code,Code" in header else ""
+    _, mapped = execute(tmp_path, "id,C\n1,de\n", f"{header}\nDE{more},Germany,19\n")
+    assert mapped == [(1, "GERMANY", 19)]
+
+
 @pytest.mark.parametrize(
     ("seed", "words"),
     [
-        ('code,name,"Tax, %"\nDE,a,1\nDE,b,2\n', "has the code 'DE' twice"),
-        ('code,name,"Tax, %"\n,a,1\n', "has a row without code"),
+        ('code,name,"Tax, %"\nDE,a,1\nDE,b,2\n', "has the code 'DE' twice, the second time in line 3"),
+        ('code,name,"Tax, %"\n,a,1\n', "has a row without code in line 2"),
         ("code,name,tax\n", r"needs one column 'Tax, %'; it has 'code', 'name', 'tax'"),
-        ('code,name,"Tax, %"\nDE,a\n', "has a row of 2 values for 3 columns"),
-        ('code,name\nDE,"a', "is not a CSV file in UTF-8"),
-        ("", "is not a CSV file in UTF-8"),
-        (b"code,name\nDE,\xff\n", "is not a CSV file in UTF-8"),
+        ('code,name,"Tax, %"\nDE,a\n', "of 2 values for 3 columns in line 2: put a value"),
+        ('code,name,"Tax, %"\n\nDE,a,1\nFR,a\n', "of 2 values for 3 columns in line 4: put a value"),
+        ('code,name,"Tax, %"\nDE,"a', "is not a valid CSV file: line 2: unexpected end of data"),
+        ("", "is empty: its first line must name the columns, code among them"),
+        ("\n", "is empty: its first line"),
+        ("Code;name;Tax\n", "It looks like the delimiter is ';': save it with commas"),
+        ("code,Code,name\n", "needs one column 'Tax, %'"),
+        (b"code,name\nDE,\xff\n", "is not UTF-8: .* Save it as UTF-8"),
     ],
 )
 def test_seeds_that_are_refused(tmp_path: Path, seed: str | bytes, words: str) -> None:
