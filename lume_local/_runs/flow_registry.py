@@ -76,6 +76,8 @@ class Flows:
         self._tag = f"{COMPILER}/duckdb {version('duckdb')}"
         self._stored = {flow.ref: flow for flow in known}
         self._parsed: dict[str, Flow] = {}
+        self._logged: dict[str, str] = {}
+        """The content of changed files that the log has told of."""
         self._registering = asyncio.Lock()
 
     @classmethod
@@ -125,7 +127,15 @@ class Flows:
         if changed.content_hash == self._stored[ref].content_hash:
             await self.register(changed)
             return None
-        return _CHANGED.format(path=self._files.path(ref), ref=ref)
+        return self._said(ref, changed.content_hash)
+
+    def _said(self, ref: str, content: str) -> str:
+        """That the file of a version has changed; the log has it once for each content."""
+        said = _CHANGED.format(path=self._files.path(ref), ref=ref)
+        if self._logged.get(ref) != content:
+            self._logged[ref] = content
+            _log.warning("%s", said)
+        return said
 
     async def _replace(self, flow: Flow) -> None:
         """Take what the file of a version holds now."""
