@@ -103,7 +103,7 @@ ROWS = {
     ),
     "_operations": "flow_file many | flows",
     "_batch": (
-        "held_paths lookup outcomes | entries journal_file | journal | journal_thread | submitter| run_many"
+        "held_paths journal_mark lookup outcomes | entries journal_file | journal | journal_thread | submitter| run_many"
     ),
 }
 """The same inside each wing of the core."""

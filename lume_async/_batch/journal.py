@@ -18,7 +18,16 @@ from attrs import fields
 
 from lume_async._batch import entries
 from lume_async._batch.entries import DamagedError, Entry, Kind, Row, Samples
-from lume_async._batch.journal_file import close_file, damage, open_file, path_of, shown, trouble
+from lume_async._batch.journal_file import (
+    close_file,
+    damage,
+    needs_no_log,
+    open_file,
+    path_of,
+    shown,
+    trouble,
+)
+from lume_async._batch.journal_mark import Mark
 from lume_async.errors import ConfigurationError, JournalError
 from lume_async.models import RunRequest
 
@@ -36,6 +45,7 @@ class Journal:
         self._connection = connection
         self._path = path
         self._samples = Samples()
+        self._mark: Mark | None = None
         self.count: int | None = None
         """How many items the input has; None where no process has seen its end."""
 
@@ -60,8 +70,12 @@ class Journal:
 
     def close(self) -> None:
         """Let go of the file."""
+        mark, self._mark = self._mark, None
+        complete = mark is not None and needs_no_log(self._connection)
         with self._translated():
             close_file(self._connection, self._path)
+            if mark is not None:
+                mark.close(remove=complete and not os.path.exists(f"{self._path}-wal"))
 
     def rows(self, first: int, count: int) -> dict[int, list[Row]]:
         """The entries of so many items, oldest first; an item that has none is not in it."""
@@ -171,6 +185,8 @@ class Journal:
         body = entries.encode(item, kind, content)
         with self._translated():
             self._connection.execute(f"INSERT INTO entries SELECT ?1, ({newest}), ?2, ?3", (item, kind, body))
+            if self._mark is not None:
+                self._mark.set(self._mark.count + 1)
 
     def _rows_of(self, item: int) -> list[Row]:
         return self.rows(item, 1).get(item, [])
@@ -189,6 +205,20 @@ class Journal:
         self._samples = Samples(*map(entries.sample_of, found))
         for row in self._rows_of(_INPUT):
             self.count = entries.count_of(self._decoded(_INPUT, row))
+        self._mark = self._checked_mark()
+
+    def _checked_mark(self) -> Mark:
+        """The mark, where it says of no more entries than there are."""
+        with self._translated():
+            mark = Mark.open(self._path)
+            ((count,),) = self._connection.execute("SELECT count(*) FROM entries").fetchall()
+            if mark.count <= count:
+                mark.set(count)
+                return mark
+            mark.close(remove=False)
+        raise JournalError(
+            damage(self._path, f"{mark.count - count:,} of its {mark.count:,} entries are missing")
+        )
 
     def _read(
         self, item: int, rows: list[Row], said: bytes | None = None
@@ -223,10 +253,10 @@ class Journal:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """SQLite's own errors become ours."""
+        """SQLite's own errors, and those of the mark's file, become ours."""
         try:
             yield
             return
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             reason = trouble(self._path, error)
         raise JournalError(reason)

@@ -5,6 +5,7 @@ import sqlite3
 import stat
 
 from lume_async._batch.held_paths import held_paths
+from lume_async._batch.journal_mark import mark_of
 from lume_async.errors import ConfigurationError
 
 CLOSING = 5.0
@@ -18,6 +19,10 @@ CREATE TABLE IF NOT EXISTS entries (
 _OURS = 0x4C754A32  # "LuJ2", in SQLite's own place for whose file it is: ours, and in which form
 _EARLIER = 0x4C754A31
 _HEADER = b"SQLite format 3\0"
+_IN_USE = 1
+"""In SQLite's place for a version of the user's: the newest entries may stand in the log (`-wal`) only."""
+_VERSION_AT, _VERSION_TO = 60, 64
+"""Where that stands in the file."""
 
 
 def path_of(name: str | os.PathLike[str]) -> str:
@@ -66,6 +71,15 @@ def open_file(path: str) -> sqlite3.Connection:
     return connection
 
 
+def needs_no_log(connection: sqlite3.Connection) -> bool:
+    """Say so in the file, before it is closed; whether that was possible. If not, the next opening does it."""
+    try:
+        connection.execute("PRAGMA user_version = 0")
+    except sqlite3.Error:
+        return False
+    return True
+
+
 def close_file(connection: sqlite3.Connection, path: str) -> None:
     """Let go of the file. Nothing depends on the tidying up that SQLite does then: the next opening does it, too."""
     try:
@@ -74,8 +88,8 @@ def close_file(connection: sqlite3.Connection, path: str) -> None:
         held_paths.release(path)
 
 
-def trouble(path: str, error: sqlite3.Error) -> str:
-    """What an error of SQLite means for a journal, and what to do."""
+def trouble(path: str, error: sqlite3.Error | OSError) -> str:
+    """What an error of SQLite, or of the system, means for a journal, and what to do."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return f"the journal {shown(path)} is in use by another process: wait for it, or take another file"
@@ -83,7 +97,7 @@ def trouble(path: str, error: sqlite3.Error) -> str:
         return damage(path, str(error))
     # SQLite may say "disk I/O error" of this, too.
     read_only = os.path.exists(path) and not os.access(path, os.W_OK)
-    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) and not read_only:
+    if (code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) or isinstance(error, OSError)) and not read_only:
         return (
             f"the journal {shown(path)} can't be written ({error}): see whether its disk is full or broken, then "
             "start again with the same journal: what it holds is intact, and what it lacks is looked up"
@@ -117,15 +131,19 @@ def _check(path: str) -> None:
         if not stat.S_ISREG(found.st_mode):
             raise ConfigurationError(f"the journal {shown(path)} is not a regular file: take another path")
         with open(path, "rb") as file:
-            start = file.read(len(_HEADER))
+            header = file.read(_VERSION_TO)
     except OSError:
         return  # opening it tells better what is wrong
+    start = header[: len(_HEADER)]
+    in_use = int.from_bytes(header[_VERSION_AT:]) == _IN_USE
     if not start:
         if _has_content(path + "-wal"):
             raise ConfigurationError(damage(path, "it is empty, and should not be"))
     elif start != _HEADER:
         cut = _HEADER.startswith(start)
         raise ConfigurationError(damage(path, "it is cut off") if cut else _foreign(path))
+    elif in_use and not os.path.exists(f"{path}-wal") and not os.path.exists(mark_of(path)):
+        raise ConfigurationError(damage(path, "the file -wal that belongs to it is missing"))
 
 
 def _has_content(path: str) -> bool:
@@ -182,7 +200,9 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
     connection.execute("BEGIN")
     connection.execute(_TABLE)
     connection.execute(f"PRAGMA application_id = {_OURS}")
+    connection.execute(f"PRAGMA user_version = {_IN_USE}")
     connection.execute("COMMIT")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # into the file itself
 
 
 def _foreign(path: str) -> str:

@@ -204,6 +204,65 @@ def test_a_file_that_lost_all_but_its_log_is_damaged(path: Path) -> None:
         Journal.open(copy)
 
 
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of a batch as a kill leaves them: what was recorded stands in the log only."""
+    path, folder = tmp_path_factory.mktemp("begun") / "state.db", tmp_path_factory.mktemp("killed")
+    journal = Journal.open(path)
+    for item in range(6):
+        journal.sending(item, REQUEST, os.urandom(16).hex(), 1.0)
+        journal.submitted(item, f"run_{item}", reused=False)
+    for end in ("", "-wal", "-mark"):
+        shutil.copy(f"{path}{end}", folder)
+    journal.close()
+    assert os.listdir(path.parent) == [path.name]  # one that was closed is one file
+    return folder / path.name
+
+
+def copied(killed: Path, path: Path, *ends: str) -> None:
+    for end in ends:
+        shutil.copy(f"{killed}{end}", f"{path}{end}")
+
+
+def flipped(file: Path, at: int) -> None:
+    content = bytearray(file.read_bytes())
+    content[at] ^= 0x41
+    file.write_bytes(content)
+
+
+def test_what_a_kill_leaves_is_read_with_its_mark_or_without(killed: Path, path: Path) -> None:
+    copied(killed, path, "", "-wal", "-mark")
+    assert read_all(path) == 6
+    assert os.listdir(path.parent) == [path.name]
+    copied(killed, path, "", "-wal")
+    assert read_all(path) == 6
+    copied(killed, path, "", "-wal", "-mark")
+    flipped(Path(f"{path}-mark"), 3)
+    assert read_all(path) == 6
+
+
+def test_a_log_that_lost_anything_is_damaged(killed: Path, path: Path) -> None:
+    log = Path(f"{path}-wal")
+    whole = Path(f"{killed}-wal").stat().st_size
+    for place in range(0, whole, whole // 60):
+        for harm in (flipped, os.truncate):
+            copied(killed, path, "", "-wal", "-mark")
+            harm(log, place)
+            with pytest.raises(ConfigurationError, match=r"damaged \(\d+ of its \d+ entries are missing"):
+                Journal.open(path)
+    copied(killed, path, "", "-mark")
+    log.unlink(missing_ok=True)
+    with pytest.raises(ConfigurationError, match=r"damaged \(\d+ of its \d+ entries are missing"):
+        Journal.open(path)
+
+
+def test_a_copy_without_its_log_is_damaged(killed: Path, path: Path) -> None:
+    copied(killed, path, "")
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match="the file -wal that belongs to it is missing"):
+            Journal.open(path)
+
+
 def test_damaged_pages_are_told_before_anything_is_sent_or_when_they_are_read(path: Path) -> None:
     """Of every page, at its beginning (SQLite's part), in the middle and at its end (entries)."""
     fill(path)
