@@ -36,7 +36,11 @@ class Forked:
     def __init__(self, ended: socket.socket) -> None:
         self.ended = ended
         """Says the exit code at the end. Until this is closed, no other process gets the `pid`."""
-        self.pid = int(ended.recv(32))
+        said = ended.recv(32)
+        if not said:
+            ended.close()
+            raise ChildProcessError("the fork server of the tests is gone: what it has written to stderr says why")
+        self.pid = int(said)
 
     def send_signal(self, number: int) -> None:
         os.kill(self.pid, number)

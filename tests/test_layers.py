@@ -172,6 +172,8 @@ def imports_of(tree: ast.AST, function: str | None = None, for_types: bool = Fal
                 where = name
             case ast.If(test=ast.Name(id="TYPE_CHECKING")):
                 types = True
+            case ast.expr():
+                continue  # holds no import
         yield from imports_of(node, where, types)
 
 

@@ -40,11 +40,13 @@ class ForkedProcess:
             self.returncode = int(await asyncio.get_running_loop().sock_recv(ended, 32))
 
 
-async def fork(server: ForkServer, source: str, env: Mapping[str, str]) -> ForkedProcess:
+async def fork(
+    server: ForkServer, source: str, env: Mapping[str, str], args: tuple[str, ...] = ()
+) -> ForkedProcess:
     pipes = [os.pipe() for _ in range(2)]
     nothing = os.open(os.devnull, os.O_RDONLY)
     theirs = (nothing, *(write for _, write in pipes))
-    forked = server.start(source, env=env, streams=theirs)
+    forked = server.start(source, args, env=env, streams=theirs)
     for number in theirs:
         os.close(number)
     return ForkedProcess(forked, *[await _reader(read) for read, _ in pipes])

@@ -5,7 +5,6 @@ import base64
 import json
 import logging
 import pickle
-import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -14,7 +13,9 @@ from urllib.parse import quote
 
 import aiohttp
 import pytest
+from cli.shell import MODULE, lume_server
 from components import package
+from faults.forked import fork
 from faults.support import FLOW, SOURCE
 
 import lume_async
@@ -187,13 +188,10 @@ async def test_no_span_shows_the_key(raw: bytes, use: Use) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 async def test_the_command_line_does_not_show_it(shape: str) -> None:
     async with serving(SHAPES[shape]) as url:
-        done = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "lume_cli", "--base-url", url, "-v", "status", "run_1"),
-            env={"LUME_API_KEY": KEY, "PATH": "", "HOME": "/nonexistent"},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        output, _ = await done.communicate()
+        env = {"LUME_API_KEY": KEY, "PATH": "", "HOME": "/nonexistent"}
+        done = await fork(lume_server(), MODULE, env, ("--base-url", url, "-v", "status", "run_1"))
+        output = await done.communicate()
 
     assert done.returncode
-    assert_silent(iter([output.decode(errors="replace")]))
+    assert output[1]
+    assert_silent(part.decode(errors="replace") for part in output)

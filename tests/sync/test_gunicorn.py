@@ -114,6 +114,7 @@ async def test_each_process_has_connections_of_its_own(
     assert sum(map(len, found.values())) == len(set.union(*found.values())), "processes share a connection"
 
 
+@pytest.mark.thorough  # the first test replaces one
 async def test_workers_that_are_replaced_all_the_time(
     workers: tuple[str, ...], service: Service, tmp_path: Path
 ) -> None:
