@@ -19,7 +19,7 @@ from lume_local._runs.paths import PathRefused, Roots
 from lume_local._runs.source_key import InUse
 from lume_local._runs.store import Store
 from lume_local._runs.times import ago_text
-from lume_local._shared.identity import identity
+from lume_local._shared.identity import aside, is_still, remove_if
 from lume_local._shared.parts import MANIFEST, named_in
 
 _log = logging.getLogger("lume_local")
@@ -72,7 +72,7 @@ class OldFiles:
         ):
             path = self._place(json.loads(locations).get(part))
             if path is not None and any(is_used(str(file)) for file in _files(path, run_id)):
-                if _is_noted(path, noted) or _is_noted(_aside(path, run_id), noted):
+                if is_still(path, noted) or is_still(aside(path, run_id), noted):
                     continue
             else:
                 removed += path is not None and _remove(path, noted, run_id)
@@ -110,46 +110,21 @@ class OldFiles:
             return None
 
 
-def _is_noted(path: Path, noted: str) -> bool:
-    """Whether the file is the one that was noted. Raises OSError."""
-    try:
-        return identity(path) == noted
-    except FileNotFoundError:
-        return False
-
-
-def _aside(path: Path, run_id: str) -> Path:
-    """Where an output is while it is removed."""
-    return path.with_name(f".{path.name}.{run_id}.old")
-
-
 def _files(path: Path, run_id: str) -> list[Path]:
     """An output, and what is removed with it. Raises OSError."""
     files = [path]
     if path.name == MANIFEST:
-        for manifest in (path, _aside(path, run_id)):
+        for manifest in (path, aside(path, run_id)):
             with suppress(FileNotFoundError, ValueError):  # one that isn't ours: nothing is removed with it
                 files += [path.with_name(name) for name in named_in(manifest)]
     return files
 
 
 def _remove(path: Path, noted: str, run_id: str) -> bool:
-    """Remove the file if it is the one that was noted. Raises OSError."""
-    aside = _aside(path, run_id)
-    if not aside.exists():  # else a kill came between the two steps, and the second is still to be done
-        if not _is_noted(path, noted):
-            return False
-        try:
-            path.rename(aside)  # first, so that nothing is put in its place between the look and the end
-        except FileNotFoundError:
-            return False
-    if _is_noted(aside, noted):
-        if path.name == MANIFEST:
-            for name in named_in(aside):
-                path.with_name(name).unlink(missing_ok=True)
-        aside.unlink()
-        return True
-    with suppress(FileExistsError):
-        path.hardlink_to(aside)
-    aside.unlink()
-    return False
+    """Remove an output if it is the one that was noted. Raises OSError."""
+
+    def remove_parts(manifest: Path) -> None:
+        for name in named_in(manifest) if path.name == MANIFEST else ():
+            path.with_name(name).unlink(missing_ok=True)
+
+    return remove_if(path, noted, run_id, remove_parts)

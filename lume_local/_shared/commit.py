@@ -19,6 +19,8 @@ from typing import Any
 
 import orjson
 
+from lume_local._shared.identity import identity, remove_if
+
 FILE = "file"
 """The kind of a step that moves a file into place, or of a draft beside that place."""
 _COMMIT = "commit.json"
@@ -160,6 +162,8 @@ def _read(path: Path) -> Any:
 
 def put_in_place(step: dict[str, Any]) -> None:
     """Carry out a step of the kind `FILE`. Repeating it does no harm. Raises OSError where that can't be done."""
+    if "was" in step:
+        return _vacate(step)
     source, target = step["from"], step["to"]
     try:
         os.replace(source, target)
@@ -167,6 +171,23 @@ def put_in_place(step: dict[str, Any]) -> None:
         if not Path(target).exists():
             raise
     sync_folder(Path(target).parent)
+
+
+def vacating(final: Path, part: str, run_id: str) -> dict[str, Any] | None:
+    """A step of the kind `FILE` that removes what an earlier run has left at a place; None where nothing is there."""
+    try:
+        was = identity(final)
+    except FileNotFoundError:
+        return None
+    return {"kind": FILE, "part": part, "to": str(final), "was": was, "run": run_id}
+
+
+def _vacate(step: dict[str, Any]) -> None:
+    """What another run has put there meanwhile stays."""
+    place = Path(step["to"])
+    remove_if(place, step["was"], step["run"])
+    with suppress(FileNotFoundError):
+        sync_folder(place.parent)
 
 
 def remove_draft(step: dict[str, Any]) -> None:

@@ -331,6 +331,8 @@ class Run:
                     built = build(part, target)
                     record["steps"].append(target.prepare(built, partial(begin, self._folder)))
                     record["target_locations"][part] = target.location
+                else:
+                    record["steps"] += targets.vacate(part, self._job.rejects, self._job.run_id)
             commit(self._folder, record)
         except BaseException as error:
             targets.abandon(self._folder)

@@ -153,7 +153,7 @@ class SqliteLoader:
             raise DatabaseTrouble(f"{self._load.table} in {self._url.shown} is not a table: name one")
 
     def _insert_into(self, connection: sqlite3.Connection) -> str:
-        """`INSERT`, by which no row takes the place of another unseen, as a table's ON CONFLICT REPLACE would have it.
+        """`INSERT`, by which no row takes the place of another, as a table's ON CONFLICT REPLACE would have it.
 
         ABORT overrules that, and the statements of all triggers: only where the table says such a thing.
         """

@@ -40,7 +40,7 @@ class FileTarget:
     @staticmethod
     def publish(step: Step) -> None:
         """One rename."""
-        if Path(step["from"]).exists():
+        if "from" in step and Path(step["from"]).exists():
             refuse_overtaken(step)
         put_in_place(step)
 

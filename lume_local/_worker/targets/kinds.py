@@ -12,6 +12,7 @@ from lume_local._shared.commit import (
     forget_begun,
     note_done,
     overtaken,
+    vacating,
 )
 from lume_local._shared.parts import PARTS
 from lume_local._worker.targets.database import DATABASE, DatabaseTarget
@@ -19,7 +20,7 @@ from lume_local._worker.targets.files import FileTarget
 from lume_local._worker.targets.parts import PartsTarget
 from lume_local._worker.targets.s3 import S3, S3Target
 from lume_local._worker.targets.store import STORE, StoreTarget
-from lume_local._worker.targets.target import Target
+from lume_local._worker.targets.target import Step, Target
 
 KINDS: dict[str, type[Target]] = {
     FILE: FileTarget,
@@ -45,6 +46,15 @@ def publish(record: dict[str, Any], folder: Path) -> None:
         KINDS[step["kind"]].publish(step | {"overtaken": why} if why else step)
         if step["kind"] in (S3, STORE) and number < len(steps):
             note_done(folder, number)
+
+
+def vacate(part: str, place: dict[str, Any], run_id: str) -> list[Step]:
+    """The step that removes what an earlier run has left where this one has nothing to write, if it is a file.
+
+    An object stays: who may write objects need not be allowed to delete them.
+    """
+    step = vacating(Path(place["path"]), part, run_id) if place["kind"] == FILE else None
+    return [step] if step else []
 
 
 def abandon(folder: Path) -> None:

@@ -11,13 +11,17 @@ import pytest
 from depth import examples
 from hypothesis import given
 from hypothesis import strategies as st
-from local.one_run import execute, job_of, one_column
+from local.flows import people
+from local.one_run import carried_out, execute, job_of, one_column
 
+from lume_local._flow.definition import read_definition
 from lume_local._worker import engine
 from lume_local._worker import stage as stage_module
+from lume_local._worker.compile import compile_flow
 from lume_local._worker.engine import RunFailed, connect
 from lume_local._worker.sources.source import File
 from lume_local._worker.stage import Staged, stage
+from lume_local._worker.targets.kinds import finish
 
 CASTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     (
@@ -361,6 +365,46 @@ def test_a_target_that_is_a_folder(tmp_path: Path) -> None:
     (tmp_path / "mapped.parquet").mkdir()
     with pytest.raises(RunFailed, match=r"target\.mapped is a folder"):
         execute(tmp_path, "id\n1\n2\n")
+
+
+def at_fixed_paths(folder: Path, name: str, content: str) -> dict[str, Any]:
+    """What a run has committed whose targets are those of all other runs."""
+    source, work = folder / f"{name}.csv", folder / name
+    source.write_text(content)
+    work.mkdir()
+    with connect() as connection:
+        flow = compile_flow(connection, read_definition(people()))
+        job = job_of(flow, work, [source], folder / "mapped.csv", folder / "rejects.csv")
+        record = carried_out(connection, job)
+    assert finish(work) == record, "carried out again, by another process"
+    return record
+
+
+def test_rejects_of_an_earlier_run_do_not_stay_beside_a_clean_one(tmp_path: Path) -> None:
+    rejects = tmp_path / "rejects.csv"
+    assert at_fixed_paths(tmp_path, "a", "id\n1\nx\n")["target_locations"]["rejects"] == str(rejects)
+    assert rejects.exists()
+    assert at_fixed_paths(tmp_path, "b", "id\n2\n")["target_locations"]["rejects"] is None
+    assert (tmp_path / "mapped.csv").read_text() == "id\n2\n"
+    assert not rejects.exists()
+    at_fixed_paths(tmp_path, "c", "id\n3\n")
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_rejects_that_come_while_a_clean_run_ends_are_another_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rejects = tmp_path / "rejects.csv"
+    at_fixed_paths(tmp_path, "a", "id\n1\nx\n")
+
+    def commit(*args: Any) -> None:
+        real(*args)
+        rejects.write_text("another run's\n")
+
+    real = engine.commit
+    monkeypatch.setattr(engine, "commit", commit)
+    at_fixed_paths(tmp_path, "b", "id\n2\n")
+    assert rejects.read_text() == "another run's\n"
 
 
 def test_numbers_of_json(tmp_path: Path) -> None:
