@@ -39,7 +39,9 @@ class Forked:
         said = ended.recv(32)
         if not said:
             ended.close()
-            raise ChildProcessError("the fork server of the tests is gone: what it has written to stderr says why")
+            raise ChildProcessError(
+                "the fork server of the tests is gone: what it has written to stderr says why"
+            )
         self.pid = int(said)
 
     def send_signal(self, number: int) -> None:

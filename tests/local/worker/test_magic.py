@@ -17,7 +17,7 @@ from lume_local._worker.engine import RunFailed
         (b"%PDF-1.7\n1 0 obj\n", "parquet", "is a PDF document, but .* reads Parquet files"),
         (b"\xff\xd8\xff\xe0JFIF", "ndjson", "is a JPEG image, but .* reads NDJSON files"),
         (b"PK\x03\x04" + bytes(30), "csv", r'is a ZIP archive .*: unpack it or, .* format = "excel"'),
-        (gzip.compress(b"id\n1\n"), "csv", r"is a gzip file, .*: let its name end with \.gz"),
+        (gzip.compress(b"id\n1\n", mtime=0), "csv", r"is a gzip file, .*: let its name end with \.gz"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(30), "excel", r"is an old Office document .*\.xls"),
     ],
 )
