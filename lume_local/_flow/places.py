@@ -2,6 +2,7 @@
 
 import posixpath
 import re
+from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from lume_local._flow.databases import TableTarget, read_table
@@ -35,6 +36,11 @@ def read_targets(table: Table, flow: str, version: str, source_format: str) -> t
             _check_folder(place, template)
         elif not template.lower().endswith(SUFFIXES):
             raise FlowError(place, f"must end with one of {', '.join(SUFFIXES)}")
+        elif not PurePosixPath(template).suffix:
+            raise FlowError(
+                place,
+                f"ends with {PurePosixPath(template).name}, without a name before it, such as {key}.csv",
+            )
         templates.append(template)
     table.no_more()
     if mapped_table:
