@@ -11,9 +11,10 @@ from anyio.to_thread import run_sync
 from attrs import frozen
 
 from lume_async.models import RunStatus
+from lume_local._runs.health import why
 from lume_local._runs.overtaken import look
 from lume_local._runs.recorder import Recorder
-from lume_local._runs.records import Run
+from lume_local._runs.records import Run, StoreFailed
 from lume_local._runs.run_paths import RunPaths
 from lume_local._runs.worker import NotFinished, WorkerDied
 from lume_local._runs.worker_pool import Pool
@@ -90,10 +91,13 @@ async def carried_out(
 ) -> Trouble | None:
     """Put in place what a run has committed, unless a later one has taken its place; what is in the way, if any."""
     folder = paths.folder(run.run_id)
-    await look(run, record, folder, recorder)
+    try:
+        await look(run, record, folder, recorder)
+    except (StoreFailed, OSError) as error:  # it has committed: nothing is lost by waiting
+        return Trouble(f"the server's state can't be used: {why(error)}", may_pass=True)
     trouble = await finished(folder, record["steps"], pool)
-    if trouble is not None and not trouble.may_pass and (why := await run_sync(overtaken, folder)):
-        return Trouble(why, is_final=True)
+    if trouble is not None and not trouble.may_pass and (later := await run_sync(overtaken, folder)):
+        return Trouble(later, is_final=True)
     return trouble
 
 

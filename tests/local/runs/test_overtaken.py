@@ -1,5 +1,6 @@
 """A run whose output had to wait while a later one has written to the same place: which that is, and what stays."""
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ from attrs import evolve
 from local.states import moved
 
 from lume_local._runs.overtaken import Place, places
-from lume_local._runs.records import NewRun, Run
+from lume_local._runs.records import NewRun, Run, StoreUnavailable
+from lume_local._runs.recovery import carried_out
 from lume_local._runs.sqlite.store import SqliteStore
 from lume_local._runs.times import ago_text
-from lume_local._shared.commit import note_overtaken
+from lume_local._shared.commit import commit, note_overtaken
 from lume_local._worker.targets import kinds
 from lume_local._worker.targets.parts import PartsTarget
 from lume_local._worker.targets.target import Step, TargetError
@@ -125,3 +127,29 @@ def test_parts_stay_out_of_the_folder(tmp_path: Path) -> None:
         PartsTarget.publish(older | {"overtaken": "run_2 was later"})
     PartsTarget.publish(newer | {"overtaken": "what is there is its own"})
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["_manifest.json", names["b"]]
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("the disk is full"), OSError(errno.ENOSPC, "no room")])
+async def test_a_state_that_can_not_be_asked_is_waited_for(
+    store: SqliteStore, tmp_path: Path, error: Exception
+) -> None:
+    """A run that has committed is neither carried out unseen nor ended."""
+
+    class Broken:
+        async def overtaken_by(self, *_: object, **__: object) -> None:
+            raise error
+
+    class Paths:
+        def folder(self, run_id: str) -> Path:
+            return tmp_path / run_id
+
+    run = await submitted(store)
+    (tmp_path / run.run_id).mkdir()
+    record = {"steps": [file_step(tmp_path)], "target_locations": {"mapped": str(tmp_path / "out.csv")}}
+    commit(tmp_path / run.run_id, record)
+    recorder: Any = Broken()
+    paths: Any = Paths()
+    pool: Any = None
+    trouble = await carried_out(run, record, recorder, paths, pool)
+    assert trouble is not None
+    assert (trouble.may_pass, (tmp_path / "out.csv").exists()) == (True, False)
