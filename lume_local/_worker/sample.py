@@ -15,6 +15,7 @@ import duckdb
 from lume_local._worker.file_names import literal
 from lume_local._worker.sources.excel import as_text as cell_text
 from lume_local._worker.sources.parquet import as_text as column_text
+from lume_local._worker.sources.parquet import columns_of
 
 Row = list[str | None]
 
@@ -23,9 +24,9 @@ def parquet_rows(path: Path) -> Iterator[Row]:
     """The names of the columns, then the rows."""
     with duckdb.connect(":memory:") as connection:
         scan = f"read_parquet({literal(path)}, hive_partitioning=false)"
-        columns = connection.execute(f"DESCRIBE FROM {scan}").fetchall()
-        yield [name for name, *_ in columns]
-        items = ", ".join(column_text(name, kind) for name, kind, *_ in columns)
+        columns = columns_of(connection, scan)
+        yield [name for name, _ in columns]
+        items = ", ".join(column_text(name, kind) for name, kind in columns)
         found = connection.execute(f"SELECT {items} FROM {scan}")
         while rows := found.fetchmany(1000):
             yield from map(list, rows)

@@ -10,11 +10,10 @@ import duckdb
 from lume_local._flow.definition import quoted
 from lume_local._worker.file_names import literal
 from lume_local._worker.sources.names import unknown_columns, visible_columns
+from lume_local._worker.sources.nested import NESTED, Kind, as_json
 from lume_local._worker.sources.reading import Reading
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Layout
-
-_NESTED = ("STRUCT", "MAP", "UNION", "VARIANT", "JSON")
 
 
 def read_parquet(reading: Reading) -> Layout:
@@ -24,7 +23,7 @@ def read_parquet(reading: Reading) -> Layout:
         row = reading.connection.execute(
             f"SELECT sum(num_rows) FROM parquet_file_metadata({literal(reading.path)})"
         ).fetchone()
-        columns = reading.connection.execute(f"DESCRIBE FROM {scan}").fetchall()
+        columns = columns_of(reading.connection, scan)
     except duckdb.InterruptException:
         raise
     except duckdb.Error as error:
@@ -32,9 +31,9 @@ def read_parquet(reading: Reading) -> Layout:
         raise SourceError(f"{reading.shown} is not a Parquet file that can be read: {words}") from None
     assert row is not None
     reading.account.records += int(row[0])
-    names = [name for name, *_ in columns]
+    names = [name for name, _ in columns]
     visible = visible_columns(reading.flow, names, reading.shown)
-    items = [f"{as_text(name, kind)} AS _lume_s{n}" for n, (name, kind, *_) in enumerate(columns)]
+    items = [f"{as_text(name, kind)} AS _lume_s{n}" for n, (name, kind) in enumerate(columns)]
     reader = f"SELECT {', '.join(items)} FROM {scan}"
     return Layout(reader, tuple(names), visible, unknown=unknown_columns(names, visible))
 
@@ -69,8 +68,14 @@ def _refuse_damaged(connection: duckdb.DuckDBPyConnection, shown: str, path: Pat
         raise SourceError(f"{shown} is damaged ({words}): copy it again, then submit the run again") from None
 
 
-def as_text(name: str, kind: str) -> str:
+def columns_of(connection: duckdb.DuckDBPyConnection, scan: str) -> list[tuple[str, Kind]]:
+    """The names and types of what `scan` reads."""
+    found = connection.sql(f"FROM {scan}")
+    return list(zip(found.columns, found.types, strict=True))
+
+
+def as_text(name: str, kind: Kind) -> str:
     """SQL for a column's values as expressions see them."""
-    if kind.endswith("]") or kind.startswith(_NESTED):
-        return f"to_json({quoted(name)})::VARCHAR"
+    if kind.id in NESTED:
+        return f"{as_json(quoted(name), kind)}::VARCHAR"
     return f"{quoted(name)}::VARCHAR"

@@ -63,6 +63,32 @@ def test_parquet(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("[0.1::FLOAT, 'nan'::FLOAT, '-inf'::FLOAT, NULL]", [0.1, "nan", "-inf", None]),
+        ("[['inf'::DOUBLE], NULL, [1e300]]", [["inf"], None, [1e300]]),
+        ("[0.1, 2.5]::FLOAT[2]", [0.1, 2.5]),
+        ("{'a\"''b': 'nan'::FLOAT, 'c': 'NaN', 'd': NULL::DOUBLE}", {"a\"'b": "nan", "c": "NaN", "d": None}),
+        ("[{'a': [0.1::FLOAT]}, NULL]", [{"a": [0.1]}, None]),
+        ("MAP {'x': 'inf'::DOUBLE, 'y': 1.5}", {"x": "inf", "y": 1.5}),
+        ("MAP {0.1::FLOAT: MAP {'k': [0.1::FLOAT]}}", {"0.1": {"k": [0.1]}}),
+        (
+            "{'n': 12345678901234567890.10::DECIMAL(38,2), 'f': 0.1::FLOAT}",
+            {"n": 12345678901234567890.1, "f": 0.1},
+        ),
+        ("NULL::FLOAT[]", None),
+        ("NULL::STRUCT(a FLOAT)", None),
+        ("NULL::MAP(VARCHAR, DOUBLE)", None),
+    ],
+)
+def test_nested_values_of_parquet_are_json(tmp_path: Path, value: str, shown: Any) -> None:
+    content = parquet(tmp_path, f"SELECT 1 AS id, {value} AS v")
+    flow = {"columns": {"v": {"sql": "v"}}, "source": {"format": "parquet"}}
+    ((made,),) = execute(tmp_path / "run", ("in.parquet", content), mapped=".parquet", **flow).mapped
+    assert (None if made is None else json.loads(made, parse_constant=pytest.fail)) == shown
+
+
 def test_nanoseconds_of_parquet_are_not_cut(tmp_path: Path) -> None:
     content = parquet(
         tmp_path,
