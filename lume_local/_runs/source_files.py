@@ -71,6 +71,8 @@ class Wanted:
 
     async def find(self, roots: Roots) -> list[Path]:
         """The files, looked for in a thread that ends when this is cancelled. Raises `PathRefused`."""
+        if self.is_single:
+            return self.files(roots)  # nothing to look for
         stopped = threading.Event()
         try:
             return await run_sync(self.files, roots, stopped.is_set, abandon_on_cancel=True)

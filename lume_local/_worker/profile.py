@@ -1,6 +1,7 @@
 """What is in the columns of the mapped rows, and whether that is what the flow expects of the run as a whole."""
 
 # ruff: noqa: S608 - the parts of its SQL are compiled, quoted or numbers.
+from collections.abc import Sequence
 from typing import Any
 
 import duckdb
@@ -14,13 +15,24 @@ COUNTS = ("rows_read", "rows_mapped", "rows_rejected")
 
 def profile(connection: DuckDBPyConnection, flow: dict[str, Any], mapped: str) -> dict[str, Any]:
     """`metrics.columns`, from a query for the mapped rows."""
+    row = connection.execute(f"SELECT {', '.join(profile_items(flow))} FROM ({mapped})").fetchone()
+    assert row is not None
+    return profiled(flow, row)
+
+
+def profile_items(flow: dict[str, Any], only: str = "") -> list[str]:
+    """What is asked of the rows; `only` is an SQL FILTER."""
     items: list[str] = []
     for column in flow["columns"]:
-        name = quoted(column["name"])
-        ends = [f"min({name})::VARCHAR", f"max({name})::VARCHAR"] if column["ordered"] else ["NULL", "NULL"]
-        items += [f"count(*) - count({name})", *ends, f"approx_count_distinct({name})"]
-    row = connection.execute(f"SELECT {', '.join(items)} FROM ({mapped})").fetchone()
-    assert row is not None
+        name, ends = quoted(column["name"]), ["NULL", "NULL"]
+        if column["ordered"]:
+            ends = [f"(min({name}){only})::VARCHAR", f"(max({name}){only})::VARCHAR"]
+        items += [f"count(*){only} - count({name}){only}", *ends, f"approx_count_distinct({name}){only}"]
+    return items
+
+
+def profiled(flow: dict[str, Any], row: Sequence[Any]) -> dict[str, Any]:
+    """`metrics.columns`, from the answers to `profile_items`."""
     return {
         column["name"]: dict(zip(("nulls", "min", "max", "distinct"), row[4 * n : 4 * n + 4], strict=True))
         for n, column in enumerate(flow["columns"])

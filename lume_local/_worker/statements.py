@@ -148,11 +148,15 @@ class Statements:
         return f"(SELECT *{whys}, false AS _lume_reject, NULL::VARCHAR[] AS _lume_raw FROM {mapped})"
 
     def counts(self, staged: str) -> str:
-        """One row: rows, rejects, then how many rows break each check."""
+        """One row of `count_items`."""
+        return f"SELECT {', '.join(self.count_items())} FROM {staged}"
+
+    def count_items(self) -> list[str]:
+        """Rows, rejects, then how many rows break each check."""
         items = ["count(*)", "count(*) FILTER (_lume_reject)"]
         for n in range(len(self.flow["checks"])):
             items.append(f"count(*) FILTER ((_lume_why{n // BITS} & {1 << (n % BITS)}) <> 0)")
-        return f"SELECT {', '.join(items)} FROM {staged}"
+        return items
 
     def first_broken(self, staged: str, check: int) -> str:
         """The number of the first row that breaks a check, from 1."""

@@ -20,7 +20,7 @@ from local.pollution import polluted_case, polluted_files
 from lume_local._flow.definition import read_definition
 from lume_local._shared.protocol import Execute
 from lume_local._worker.compile import compile_flow
-from lume_local._worker.engine import RunFailed, confine_check, connect
+from lume_local._worker.engine import Run, RunFailed, confine_check, connect
 from lume_local._worker.instances import MOST_COPIED, Instances, place_of
 from lume_local._worker.small import SmallRun
 
@@ -83,6 +83,19 @@ def test_nothing_is_left_for_the_next_run(tmp_path: Path, flow: dict[str, Any]) 
     assert seen[0] == seen[1] == seen[2]
     assert [seen[0][name] for name in LEFT if name not in ("databases", "settings", "memory")] == [[]] * 6
     assert seen[0]["databases"] == [("memory",)]
+
+
+def test_the_metrics_are_those_of_any_other_run(tmp_path: Path) -> None:
+    columns = {"id": {"type": "integer"}, "day": {"format": "date"}, "n": {"required": True}}
+    content = "id,day,n\n1,2024-02-29,a\n2,,b\nx,2031-01-01,z\n9,1999-01-01,\n2,2025-01-01,b\n"
+    with connect() as connection:
+        flow = compile_flow(connection, read_definition(people(columns=columns)))
+        one, other = (job(tmp_path, flow, name, content) for name in ("one", "other"))
+        expected = Run(connection, one, lambda name, rows: None).execute()["metrics"]
+    with begun(Instances(), other) as (run, _):
+        metrics = run.execute()["metrics"]
+    assert metrics == expected
+    assert metrics["columns"]["id"] == {"nulls": 0, "min": "1", "max": "2", "distinct": 2}
 
 
 def test_a_run_that_fails_leaves_nothing_either(tmp_path: Path, flow: dict[str, Any]) -> None:
