@@ -84,8 +84,8 @@ WINGS = {
 
 ROWS = {
     "_base": (
-        "batched clock default_client deflate duration extras html immortal lazy loop magic public secret served"
-        " tasks threads version | backoff"
+        "clock default_client deflate duration extras html immortal lazy loop magic public secret served"
+        " tasks threads version | backoff batched"
     ),
     "_wire": (
         "flow_models headers retry withhold | call | answers | endpoints lost_answers"
@@ -103,7 +103,8 @@ ROWS = {
     ),
     "_operations": "flow_file many | flows",
     "_batch": (
-        "held_paths journal_mark lookup outcomes | entries journal_file | journal | journal_thread | submitter| run_many"
+        "held_paths journal_mark lookup outcomes | entries journal_file | journal | journal_thread | submitter"
+        "| run_many"
     ),
 }
 """The same inside each wing of the core."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 from anyio import WouldBlock
 from anyio.streams.memory import MemoryObjectSendStream
 
-from lume_async._base.batched import Batched
+from lume_async._base.batched import Batched, Steps
 from lume_async._many.owned import owned
 from lume_async._run.handle import LumeRun
 from lume_async.models import Outcome
@@ -51,11 +51,11 @@ class Outcomes(Batched[Outcome[LumeRun]]):
             outbox.wake = wake
             await work()
 
-        self._wakes = owned(batch, take=lambda wake: wake, ready=1)
+        self._wakes = Steps(owned(batch, take=lambda wake: wake, ready=1))
 
     async def __anext__(self) -> Outcome[LumeRun]:
         while not self._outbox.ready:
-            await anext(self._wakes)
+            await self._wakes.next()
         return self._outbox.take()
 
     def _take_ready(self, limit: int) -> list[Outcome[LumeRun]]:

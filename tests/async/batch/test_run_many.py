@@ -217,6 +217,22 @@ async def test_what_ends_programs_ends_the_batch_at_once_and_a_journal_goes_on(
     assert len(service.created) == 5
 
 
+async def test_a_step_that_is_cancelled_is_not_taken_for_the_end() -> None:
+    client = client_of(Service(lasts=1000.0))
+    for items in (client.run_many(requests(3)), client.as_completed(["a", "b"]), client.list_runs()):
+        step = asyncio.ensure_future(anext(items))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        step.cancel()
+        await asyncio.gather(step, return_exceptions=True)
+        assert step.cancelled()
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="a step of this iteration was cancelled"):
+                await anext(items)
+        await items.aclose()  # type: ignore[attr-defined]
+        assert [item async for item in items] == []
+    assert not other_tasks()
+
+
 async def test_items_that_are_no_requests() -> None:
     with pytest.raises(TypeError, match="item 1 is a str"):
         await collect(client_of(Service()).run_many(["a.csv"]))  # type: ignore[list-item]
