@@ -1,5 +1,8 @@
 """An Airflow connection of type `lume`, read into the arguments of a client. Pure."""
 
+import json
+import math
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -7,13 +10,69 @@ from attrs import field, frozen
 
 from lume_async import ConfigurationError
 
-_KINDS: dict[str, type | tuple[type, ...]] = {
-    "console_url": str,
-    "request_timeout": (int, float),
-    "max_connections": int,
-    "ca_file": str,
-    "proxy": str,
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _address(value: object) -> str | None:
+    return value if isinstance(value, str) and value.startswith(("http://", "https://")) else None
+
+
+def _number(value: object) -> float | None:
+    try:
+        number = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else 0.0
+    except (ValueError, OverflowError):
+        return None
+    return number if 0 < number < math.inf else None
+
+
+def _whole(value: object) -> int | None:
+    number = _number(value)
+    return int(number) if number is not None and number.is_integer() else None
+
+
+_EXTRAS: dict[str, tuple[str, Callable[[object], Any]]] = {
+    "console_url": ("an address that begins with https:// or http://", _address),
+    "request_timeout": ("a number of seconds above 0", _number),
+    "max_connections": ("a whole number of at least 1", _whole),
+    "ca_file": ("the name of a file", _text),
+    "proxy": ("a string", _text),
 }
+"""What each extra field must be, and how it is read: None where it is something else. A URI gives strings only."""
+
+
+@frozen
+class _Given:
+    """What an Airflow connection says. Airflow's own object shows its password to whatever records a traceback."""
+
+    conn_id: str
+    host: str = field(repr=False)
+    schema: str = field(repr=False)
+    port: int | None = field(repr=False)
+    api_key: str = field(repr=False)
+    extra: dict[str, Any] | None = field(repr=False)
+
+    @classmethod
+    def of(cls, connection: Any) -> "_Given":
+        return cls(
+            connection.conn_id,
+            (connection.host or "").strip(),
+            connection.schema or "https",
+            connection.port,
+            connection.password or "",
+            _json_object(connection),
+        )
+
+
+def _json_object(connection: Any) -> dict[str, Any] | None:
+    """The extra fields; None where they are something else."""
+    try:
+        if not isinstance(json.loads(connection.extra or "{}") or {}, dict):
+            return None
+    except ValueError:
+        return None
+    return connection.extra_dejson or {}  # the same, and Airflow masks it in its logs
 
 
 @frozen
@@ -36,11 +95,11 @@ class ConnectionSettings:
         Raises:
             ConfigurationError: something is missing or not valid; the message names the field.
         """
-        conn_id = connection.conn_id
-        if not connection.password:
-            raise ConfigurationError(f"the connection {conn_id!r} has no password: it is the API key")
-        extra = connection.extra_dejson
-        return cls(conn_id, _base_url(connection), connection.password, **_extras(conn_id, extra))
+        given = _Given.of(connection)
+        del connection
+        if not given.api_key:
+            raise ConfigurationError(f"the connection {given.conn_id!r} has no password: it is the API key")
+        return cls(given.conn_id, _base_url(given), given.api_key, **_extras(given))
 
     def client_options(self) -> dict[str, Any]:
         """The arguments of `lume_async.Client` and `lume_sync.Client`."""
@@ -62,22 +121,47 @@ class ConnectionSettings:
         return f"{(self.console_url or self.base_url).rstrip('/')}/#/runs/{run_id}"
 
 
-def _base_url(connection: Any) -> str:
+def _base_url(given: _Given) -> str:
     """The host may be a whole URL, as the form asks for, or a bare name as in `lume://:key@host:8443`."""
-    host: str = connection.host or ""
-    if not host:
-        raise ConfigurationError(f"the connection {connection.conn_id!r} has no host: it is the base URL")
-    if "://" not in host:
-        host = f"{connection.schema or 'https'}://{host}"
-    if connection.port and urlsplit(host).port is None:
-        parts = urlsplit(host)
-        host = parts._replace(netloc=f"{parts.netloc}:{connection.port}").geturl()
-    return host
+    if not given.host:
+        raise ConfigurationError(f"the connection {given.conn_id!r} has no host: it is the base URL")
+    url = _url(given)
+    if url is None:
+        raise ConfigurationError(
+            f"the connection {given.conn_id!r} has a host that is no base URL: it must look like "
+            "https://host[:port][/path], without a user name, a password, a query or a fragment"
+        )
+    return url
 
 
-def _extras(conn_id: str, extra: dict[str, Any]) -> dict[str, Any]:
-    known = {name: extra[name] for name in _KINDS if extra.get(name) not in (None, "")}
-    for name, value in known.items():
-        if not isinstance(value, _KINDS[name]) or isinstance(value, bool):
-            raise ConfigurationError(f"the connection {conn_id!r} has {name}={value!r} in its extra fields")
-    return known
+def _url(given: _Given) -> str | None:
+    """None where it can't be one. What is wrong with it is not said: a password may stand in it."""
+    url = given.host if "://" in given.host else f"{given.schema}://{given.host}"
+    try:
+        parts = urlsplit(url)
+        if given.port and parts.port is None:
+            parts = parts._replace(netloc=f"{parts.netloc}:{given.port}")
+        valid = (
+            parts.scheme in ("http", "https") and parts.hostname and not any(mark in url for mark in "@?#")
+        )
+    except ValueError:
+        return None
+    return parts.geturl() if valid else None
+
+
+def _extras(given: _Given) -> dict[str, Any]:
+    """Those of the form. No value is repeated: it may hold the password of a proxy."""
+    if given.extra is None:
+        raise ConfigurationError(f"the connection {given.conn_id!r} has extra fields that are no JSON object")
+    if unknown := sorted(given.extra.keys() - _EXTRAS):
+        raise ConfigurationError(
+            f"the connection {given.conn_id!r} has an extra field {unknown[0]!r}; known are {', '.join(_EXTRAS)}"
+        )
+    filled = [name for name, value in given.extra.items() if value not in (None, "")]
+    for name in filled:
+        kind, read = _EXTRAS[name]
+        if read(given.extra[name]) is None:
+            raise ConfigurationError(
+                f"the connection {given.conn_id!r} has an extra field {name!r} that is not {kind}"
+            )
+    return {name: _EXTRAS[name][1](given.extra[name]) for name in filled}

@@ -4,6 +4,7 @@ import json
 import time
 from typing import Any
 
+from lume_airflow._arguments import names_a_task
 from lume_airflow._compat import BaseTrigger, Context, XCom
 from lume_airflow._identity import TaskTry, in_triggerer
 from lume_airflow._options import Options
@@ -40,16 +41,6 @@ async def arguments(
         if name in given
     }
     return {**given, **rendered}
-
-
-def names_a_task(value: Any) -> bool:
-    """Whether the output of another task stands somewhere in it, which only a worker looks up."""
-    if isinstance(value, dict):
-        return any(map(names_a_task, value.values()))
-    if isinstance(value, (list, tuple, set)):
-        return any(map(names_a_task, value))
-    # Of Airflow's classes for it, those of DAG files and those of the scheduler have no base in common.
-    return hasattr(value, "operator") or hasattr(value, "iter_references")
 
 
 async def _mapped(expanded: Any, ti: Any) -> dict[str, Any] | None:

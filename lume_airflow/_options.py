@@ -1,69 +1,30 @@
 """What a task runs and how it takes the end: the operators' arguments, as data that triggers can carry. Pure."""
 
-import math
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from datetime import timedelta
-from typing import Any, Literal, Self, TypeAlias, get_args
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Literal, Self, TypeAlias
 
 from attrs import asdict, field, fields, frozen
 
+from lume_airflow._arguments import (
+    at_least,
+    duration,
+    in_seconds,
+    is_rendered_later,
+    list_of_sources,
+    no_airflow,
+    one_of,
+    text,
+    true_or_false,
+)
 from lume_airflow._identity import OnClear, TaskTry
-from lume_async import RunRequest
+from lume_async import InvalidRequestError, RunRequest
 
 OnPartial: TypeAlias = Literal["success", "skip", "fail"]
 """How a task ends whose run is PARTIAL_FAILED."""
 
-Seconds: TypeAlias = float | timedelta | None
-
-
-def _seconds(value: Seconds) -> float | None:
-    return value.total_seconds() if isinstance(value, timedelta) else value
-
-
-def _one_of(choices: Any) -> Any:
-    def check(_self: object, attribute: Any, value: object) -> None:
-        if value not in get_args(choices):
-            wanted = ", ".join(repr(each) for each in get_args(choices))
-            raise ValueError(f"{attribute.name} must be one of {wanted}, not {value!r}")
-
-    return check
-
-
-def _sources(value: Any) -> list[str]:
-    """A list that can be read again and again, in the same order: the keys are made of it."""
-    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
-        raise ValueError(f"source_paths must be a list of strings, not {type(value).__name__}")
-    for number, source in enumerate(value):
-        if not isinstance(source, str):
-            raise ValueError(f"source_paths[{number}] must be a string, not {type(source).__name__}")
-    return list(value)
-
-
-def _a_bool(_self: object, attribute: Any, value: object) -> None:
-    if not isinstance(value, bool):
-        raise ValueError(f"{attribute.name} must be True or False, not {value!r}")
-
-
-def _duration(_self: object, attribute: Any, value: Any) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if value is not None and not (number and 0 <= value < math.inf):
-        raise ValueError(f"{attribute.name} must be a number of seconds, or a timedelta, not {value!r}")
-
-
-def _at_least(lowest: int, *, none: bool = False) -> Any:
-    def check(_self: object, attribute: Any, value: object) -> None:
-        if none and value is None:
-            return
-        if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-            raise ValueError(f"{attribute.name} must be a whole number of at least {lowest}, not {value!r}")
-
-    return check
-
-
-def _no_airflow(_self: object, _attribute: Any, value: Any) -> None:
-    if isinstance(value, dict) and "airflow" in value:
-        raise ValueError("run_metadata['airflow'] is written by the operator: use another name")
+_OF_A_REQUEST: dict[str, Any] = {"flow_version": "flow:v1", "source_path": "source", "run_metadata": None}
+"""What the client has rules for, with values for what is not known yet."""
 
 
 @frozen(kw_only=True)
@@ -71,25 +32,35 @@ class Options:
     """What single runs and batches have in common. Durations are seconds."""
 
     flow_version: str
-    run_metadata: dict[str, Any] | None = field(default=None, validator=_no_airflow)
-    force_rerun: bool = field(default=False, validator=_a_bool)
-    lume_conn_id: str = "lume_default"
-    timeout: float | None = field(default=None, converter=_seconds, validator=_duration)
-    on_partial: OnPartial = field(default="success", validator=_one_of(OnPartial))
-    on_clear: OnClear = field(default="rerun", validator=_one_of(OnClear))
-    cancel_on_kill: bool = field(default=True, validator=_a_bool)
+    run_metadata: dict[str, Any] | None = field(default=None, validator=no_airflow)
+    force_rerun: bool = field(default=False, validator=true_or_false)
+    lume_conn_id: str = field(default="lume_default", validator=text)
+    timeout: float | None = field(default=None, converter=in_seconds, validator=duration)
+    on_partial: OnPartial = field(default="success", validator=one_of(OnPartial))
+    on_clear: OnClear = field(default="rerun", validator=one_of(OnClear))
+    cancel_on_kill: bool = field(default=True, validator=true_or_false)
 
     @classmethod
-    def check(cls, source: Any, *, templated: Collection[str]) -> None:
-        """Refuse what is wrong in the attributes of an operator, as far as that is known before they are rendered.
+    def check(cls, given: Mapping[str, Any], *, templated: Collection[str]) -> None:
+        """Refuse what is wrong in the arguments of an operator, as far as that is known when the DAG is read.
 
         Raises:
             ValueError: an argument is wrong; the message names it.
         """
-        for each in fields(cls):
-            if each.name not in templated and each.validator is not None:
-                value = getattr(source, each.name)
-                each.validator(source, each, each.converter(value) if each.converter else value)
+        known = [
+            (each, given[each.name])
+            for each in fields(cls)
+            if each.name in given and not (each.name in templated and is_rendered_later(given[each.name]))
+        ]
+        for each, value in known:
+            converted = each.converter(value) if each.converter else value
+            if each.validator is not None:
+                each.validator(None, each, converted)
+        request = {each.name: value for each, value in known if each.name in _OF_A_REQUEST}
+        try:
+            RunRequest(**{**_OF_A_REQUEST, **request})
+        except InvalidRequestError as error:
+            raise ValueError(str(error).removesuffix("; no request was sent")) from None
 
     @classmethod
     def of(cls, source: Any) -> Self:
@@ -132,10 +103,10 @@ class RunOptions(Options):
 class BatchOptions(Options):
     """Many sources. A cleared batch by default processes what has no output yet."""
 
-    source_paths: list[str] = field(converter=_sources)
-    on_clear: OnClear = field(default="failed", validator=_one_of(OnClear))
-    max_active: int = field(default=100, validator=_at_least(1))
-    max_failures: int | None = field(default=0, validator=_at_least(0, none=True))
+    source_paths: list[str] = field(converter=list_of_sources)
+    on_clear: OnClear = field(default="failed", validator=one_of(OnClear))
+    max_active: int = field(default=100, validator=at_least(1))
+    max_failures: int | None = field(default=0, validator=at_least(0, none=True))
 
     def keys(self, task: TaskTry) -> set[str]:
         """One for each generation of each source."""

@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from lume_airflow._arguments import is_rendered_later
 from lume_airflow._compat import (
     AirflowException,
     AirflowFailException,
@@ -17,6 +18,8 @@ from lume_airflow._work import Event
 from lume_airflow.hooks import LumeHook
 from lume_airflow.links import LINK_KEY, LumeRunLink
 from lume_airflow.triggers import LumeWaitTrigger
+from lume_async import ApiError, InvalidRequestError
+from lume_async.models import check_run_id
 
 __all__ = ["LumeRunSensor"]
 
@@ -48,6 +51,12 @@ class LumeRunSensor(BaseSensorOperator):
         self.lume_conn_id = lume_conn_id
         self.deferrable = deferrable
         self._result: dict[str, Any] | None = None
+        try:
+            if not is_rendered_later(run_id):
+                check_run_id(run_id)
+        except InvalidRequestError as error:
+            said = str(error).removesuffix("; no request was sent")
+            raise ValueError(f"{type(self).__name__} {self.task_id!r}: {said}") from None
 
     @property
     def settings(self) -> ConnectionSettings:
@@ -68,13 +77,20 @@ class LumeRunSensor(BaseSensorOperator):
         )
 
     def poke(self, context: Context) -> bool:
-        """Whether the run has ended.
+        """Whether the run has ended; False where the server could not say, as that is no end of the run.
 
         Raises:
             AirflowFailException: it has no output.
+            LumeError: it can't be followed, and asking again changes nothing.
         """
-        with LumeHook(self.lume_conn_id).get_client() as client:
-            run = client.run_status(self.run_id)
+        try:
+            with LumeHook(self.lume_conn_id).get_client() as client:
+                run = client.run_status(self.run_id)
+        except ApiError as error:
+            if not error.retryable:
+                raise
+            self.log.warning("%s can't be asked for now: %s", self.run_id, error)
+            return False
         if not run.is_terminal:
             return False
         self._result = run_result(run, self.settings, TaskTry("", "", ""))

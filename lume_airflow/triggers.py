@@ -12,7 +12,7 @@ from lume_airflow._identity import TaskTry
 from lume_airflow._options import BatchOptions, Options, RunOptions
 from lume_airflow._work import Event, batch_to_end, cancel, failure, run_to_end, wait_to_end
 from lume_airflow.hooks import LumeHook
-from lume_async import LumeError
+from lume_async import InvalidRequestError, LumeError
 
 __all__ = ["LumeBatchTrigger", "LumeDirectTrigger", "LumeRunTrigger", "LumeWaitTrigger"]
 
@@ -157,7 +157,7 @@ class LumeDirectTrigger(_KillableTrigger):
         arguments = await _direct.arguments(self, self._arguments, self._context)
         if arguments is None:
             return {"on_worker": True}
-        self._options = options = RunOptions.from_arguments(arguments)
+        self._options = options = _options_of(arguments)
         self._task = task = await _direct.this_try(self.task_instance, options)
         settings = await LumeHook(options.lume_conn_id).asettings()
         deadline = _direct.deadline(options)
@@ -182,6 +182,14 @@ class LumeDirectTrigger(_KillableTrigger):
             ("PARTIAL_FAILED", "skip"): TaskSkippedEvent,
         }
         return TaskSuccessEvent if status == "SUCCEEDED" else ends.get((status, choice))
+
+
+def _options_of(arguments: dict[str, Any]) -> RunOptions:
+    """Those of a mapped task have met no check before."""
+    try:
+        return RunOptions.from_arguments(arguments)
+    except (TypeError, ValueError) as error:
+        raise InvalidRequestError(str(error)) from error
 
 
 class LumeWaitTrigger(_LumeTrigger):

@@ -71,7 +71,7 @@ WINGS = {
         __main__
     """,
     "lume_airflow": """
-        _compat _connection _identity _supervisor provider_info
+        _arguments _compat _connection _identity _supervisor provider_info
         _options _outlets _results hooks links
         _batch _cancelling _direct _following _lineage _shared
         _work

@@ -1,10 +1,13 @@
 """What the operators share: arguments, the try that a task is in, and how it ends."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any, ClassVar, NoReturn
 
+from attrs import fields
+
+from lume_airflow._arguments import Seconds
 from lume_airflow._compat import (
     AirflowException,
     AirflowFailException,
@@ -15,7 +18,7 @@ from lume_airflow._compat import (
 from lume_airflow._connection import ConnectionSettings
 from lume_airflow._identity import OnClear, TaskTry, on_worker
 from lume_airflow._lineage import Lineage
-from lume_airflow._options import OnPartial, Options, Seconds
+from lume_airflow._options import OnPartial, Options
 from lume_airflow._outlets import emit
 from lume_airflow._work import Event, cancel, failure, run_async
 from lume_airflow.hooks import LumeHook
@@ -59,6 +62,30 @@ class LumeOperator(BaseOperator):
         self.cancel_on_kill = cancel_on_kill
         self._lineage = Lineage()
         self._task_try: TaskTry | None = None
+
+    @classmethod
+    def partial(cls, *, task_id: str, **kwargs: Any) -> Any:
+        """As Airflow does, which makes no operator of it before the tasks start: so it is checked here."""
+        cls._check(task_id, kwargs)
+        return super().partial(task_id=task_id, **kwargs)
+
+    def check(self) -> None:
+        """Refuse what is wrong in the arguments, as far as it is known before they are rendered.
+
+        Raises:
+            ValueError: an argument is wrong; the message names task and argument.
+        """
+        names = [each.name for each in fields(self.options_class)]
+        self._check(self.task_id, {name: getattr(self, name) for name in [*names, "deferrable"]})
+
+    @classmethod
+    def _check(cls, task_id: str, given: Mapping[str, Any]) -> None:
+        try:
+            cls.options_class.check(given, templated=cls.template_fields)
+            if not isinstance(given.get("deferrable", True), bool):
+                raise ValueError(f"deferrable must be True or False, not {given['deferrable']!r}")
+        except ValueError as error:
+            raise ValueError(f"{cls.__name__} {task_id!r}: {error}") from None
 
     @property
     def options(self) -> Any:

@@ -1,6 +1,5 @@
 """`LumeRunBatchOperator`: thousands of sources in one task."""
 
-from collections.abc import Iterator, Mapping, Set
 from typing import Any, ClassVar
 
 from lume_airflow._compat import Context
@@ -44,9 +43,7 @@ class LumeRunBatchOperator(LumeOperator):
         self.source_paths = source_paths
         self.max_active = max_active
         self.max_failures = max_failures
-        self.options_class.check(self, templated=self.template_fields)
-        if isinstance(source_paths, (Iterator, Mapping, Set, bytes)):  # what else it may be is rendered first
-            raise ValueError(f"source_paths must be a list of strings, not {type(source_paths).__name__}")
+        self.check()
 
     def execute(self, context: Context) -> Any:
         """Defer, or work on the spot."""

@@ -6,6 +6,7 @@ from typing import Any
 from attrs import fields
 
 from lume_airflow import _direct
+from lume_airflow._arguments import names_a_task
 from lume_airflow._compat import Context, StartTriggerArgs, is_at_least, need
 from lume_airflow._identity import TaskTry, in_triggerer
 from lume_airflow._options import RunOptions
@@ -45,7 +46,7 @@ class LumeDirectRunOperator(LumeRunOperator):
         given = {each.name: getattr(self, each.name) for each in fields(RunOptions)}
         if given["timeout"] is None:
             given["timeout"] = self.execution_timeout
-        if _direct.names_a_task(given):
+        if names_a_task(given):
             self.start_from_trigger = False  # the output of another task: a worker looks it up
             return
         arguments = RunOptions.from_arguments(given).as_kwargs()

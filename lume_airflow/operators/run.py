@@ -42,7 +42,7 @@ class LumeRunOperator(LumeOperator):
     def __init__(self, *, source_path: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.source_path = source_path
-        self.options_class.check(self, templated=self.template_fields)
+        self.check()
 
     def execute(self, context: Context) -> Any:
         """Submit; then defer, or wait."""

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import traceback
 
 import jsonschema
 import pytest
@@ -13,6 +14,9 @@ from lume_airflow._compat import BaseHook
 from lume_airflow._connection import ConnectionSettings
 from lume_airflow.hooks import LumeHook
 from lume_airflow.provider_info import _FIELDS, get_provider_info
+
+ODD_HOSTS = ("http://h:abc", "http://h:99999", "::1", "ftp://h", "http://u:p4ssw0rd@h", "http://h?a=b")
+_ODD = {"host": "http://h:abc", "password": "the-api-key", "port": 2}
 
 
 def settings(monkeypatch: pytest.MonkeyPatch, **told: object) -> ConnectionSettings:
@@ -48,17 +52,49 @@ def test_a_uri_will_do(monkeypatch) -> None:
     [
         ({"host": ""}, "no host"),
         ({"host": "http://x", "password": ""}, "no password"),
-        ({"host": "http://x", "extra": {"request_timeout": "soon"}}, "request_timeout='soon'"),
-        ({"host": "http://x", "extra": {"max_connections": True}}, "max_connections=True"),
+        *(({"host": host, "port": 443}, "host that is no base URL") for host in ODD_HOSTS),
+        *(
+            ({"host": "http://x", "extra": extra}, "no JSON object")
+            for extra in ("[1]", "5", '"x"', "{broken")
+        ),
+        ({"host": "http://x", "extra": {"request_timeout": "soon"}}, "'request_timeout'.* number of seconds"),
+        ({"host": "http://x", "extra": {"request_timeout": -3}}, "'request_timeout'.* above 0"),
+        ({"host": "http://x", "extra": '{"request_timeout": NaN}'}, "'request_timeout'.* above 0"),
+        ({"host": "http://x", "extra": {"max_connections": True}}, "'max_connections'.* whole number"),
+        ({"host": "http://x", "extra": {"max_connections": "2.5"}}, "'max_connections'.* whole number"),
+        ({"host": "http://x", "extra": {"console_url": "javascript:alert(1)//"}}, "'console_url'.* https://"),
+        ({"host": "http://x", "extra": {"proxy": {"https": "http://u:p4ssw0rd@p:1"}}}, "'proxy'.* a string"),
+        (
+            {"host": "http://x", "extra": {"requst_timeout": 3}},
+            "'requst_timeout'; known are .*request_timeout",
+        ),
     ],
 )
-def test_what_is_missing_is_named(monkeypatch, told, said) -> None:
-    with pytest.raises(lume_async.ConfigurationError, match=said):
-        settings(monkeypatch, **told)
+def test_what_is_missing_or_wrong_is_named_without_a_secret(monkeypatch, told, said) -> None:
+    """Neither the message nor a local of our frames holds the key or a password."""
+    with pytest.raises(lume_async.ConfigurationError, match=said) as raised:
+        settings(monkeypatch, **{"password": "the-api-key", **told})
+    shown = "".join(traceback.TracebackException.from_exception(raised.value, capture_locals=True).format())
+    ours = shown.partition("hooks.py")[2]  # the test's own frames hold what it has given
+    assert ours
+    assert not {secret for secret in ("the-api-key", "p4ssw0rd") if secret in ours}
+
+
+def test_the_form_says_what_is_wrong(monkeypatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_LUME_DEFAULT", json.dumps({"conn_type": "lume", **_ODD}))
+    good, said = LumeHook().test_connection()
+    assert not good
+    assert "base URL" in said
+
+
+def test_in_a_uri_numbers_are_strings(monkeypatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_LUME_DEFAULT", "lume://:key@host/?request_timeout=5&max_connections=7")
+    found = LumeHook().settings()
+    assert (found.request_timeout, found.max_connections) == (5, 7)
 
 
 def test_every_extra_of_the_form_is_read(monkeypatch) -> None:
-    examples = {"string": "x", "number": 2.5, "integer": 7}
+    examples = {"string": "https://x", "number": 2.5, "integer": 7}
     extra = {name: examples[kind] for name, (_label, kind, _text) in _FIELDS.items()}
     found = settings(monkeypatch, host="http://x", extra=extra)
     assert {name: getattr(found, name) for name in extra} == extra

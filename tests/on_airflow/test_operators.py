@@ -13,6 +13,7 @@ from lume_airflow._compat import AirflowException, AirflowFailException, Airflow
 from lume_airflow.operators import LumeDirectRunOperator, LumeRunBatchOperator, LumeRunOperator
 from lume_airflow.sensors import LumeRunSensor
 from lume_airflow.triggers import LumeBatchTrigger, LumeRunTrigger, LumeWaitTrigger
+from lume_async import AuthenticationError
 
 try:
     from airflow.sdk.exceptions import TaskDeferralTimeout, TaskDeferred
@@ -107,8 +108,11 @@ def test_a_server_that_is_away_may_be_retried(monkeypatch, sources) -> None:
     ],
 )
 def test_wrong_arguments_are_named(connection, sources, wrong, said) -> None:
+    task = clean(sources.good())
+    (name,) = wrong
+    setattr(task, name, wrong[name])  # set later, or rendered
     with pytest.raises(ValueError, match=said):
-        clean(sources.good(), **wrong).execute(context())
+        task.execute(context())
 
 
 @pytest.mark.parametrize(
@@ -126,6 +130,14 @@ def test_wrong_arguments_are_named(connection, sources, wrong, said) -> None:
                 {"timeout": timedelta(-1)},
                 {"force_rerun": "no"},
                 {"cancel_on_kill": "no"},
+                {"deferrable": "no"},
+                {"flow_version": None},
+                {"flow_version": ""},
+                {"lume_conn_id": None},
+                {"run_metadata": [1]},
+                {"run_metadata": {"a": {1}}},
+                {"run_metadata": {"a": float("nan")}},
+                {"run_metadata": {"airflow": 1}},
             )
         ),
         (LumeRunBatchOperator, {"max_active": 0}),
@@ -137,18 +149,52 @@ def test_wrong_arguments_are_named(connection, sources, wrong, said) -> None:
         (LumeRunBatchOperator, {"source_paths": {"a": 1}}),
         (LumeRunBatchOperator, {"source_paths": {"a"}}),
         (LumeRunBatchOperator, {"source_paths": b"ab"}),
+        (LumeRunBatchOperator, {"source_paths": "a.csv"}),
+        (LumeRunBatchOperator, {"source_paths": None}),
+        (LumeRunBatchOperator, {"source_paths": [Path("a")]}),
+        (LumeRunBatchOperator, {"source_paths": ["{{ ds }}", 5]}),
+        *((operator, {"source_path": 5}) for operator in (LumeRunOperator, LumeDirectRunOperator)),
+        *((operator, {"source_path": ""}) for operator in (LumeRunOperator, LumeDirectRunOperator)),
     ],
 )
 def test_wrong_arguments_are_named_when_the_dag_is_read(operator, wrong) -> None:
     sources = {"source_paths": ["a"]} if operator is LumeRunBatchOperator else {"source_path": "a"}
-    operator(task_id="clean", flow_version="f:v1", **sources)
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        operator(task_id="clean", flow_version="f:v1", **{**sources, **wrong})
+    right = {"task_id": "clean", "flow_version": "f:v1", **sources}
+    operator(**right)
+    (name,) = wrong
+    said = rf"{operator.__name__} 'clean': {name}\b.*(must|is|are)"
+    with pytest.raises(ValueError, match=said):
+        operator(**{**right, **wrong})
+    if name not in sources:  # of mapped tasks, Airflow makes no operator when it reads the DAG
+        with pytest.raises(ValueError, match=said):
+            operator.partial(**{"task_id": "clean", "flow_version": "f:v1", **wrong})
+
+
+@pytest.mark.parametrize("operator", [LumeRunOperator, LumeDirectRunOperator])
+def test_what_is_rendered_later_is_not_judged_when_the_dag_is_read(operator) -> None:
+    operator(
+        task_id="clean",
+        flow_version="f:{{ params.version }}",
+        source_path="{% if true %}a{% endif %}",
+        run_metadata="{{ ti.xcom_pull('up') }}",
+        lume_conn_id="{{ var.value.conn }}",
+    )
+    LumeRunBatchOperator(task_id="all", flow_version="f:v1", source_paths="{{ ti.xcom_pull('up') }}")
+    with pytest.raises(ValueError, match="on_partial"):
+        operator(task_id="clean", flow_version="f:v1", source_path="a", on_partial="{{ x }}")
+
+
+@pytest.mark.parametrize("run_id", [None, "", "../x", 5])
+def test_the_run_of_a_sensor_is_checked_when_the_dag_is_read(run_id) -> None:
+    LumeRunSensor(task_id="wait", run_id="{{ ti.xcom_pull('up')['run_id'] }}")
+    with pytest.raises(ValueError, match="LumeRunSensor 'wait': invalid run ID"):
+        LumeRunSensor(task_id="wait", run_id=run_id)
 
 
 @pytest.mark.parametrize("wrong", [[Path("a")], [["a"]], ["a", None], 5])
 def test_sources_are_names_and_an_empty_list_is_no_accident(connection, wrong) -> None:
-    task = LumeRunBatchOperator(task_id="all", flow_version="f:v1", source_paths=wrong)
+    task = LumeRunBatchOperator(task_id="all", flow_version="f:v1", source_paths="{{ sources }}")
+    task.source_paths = wrong  # what the template was rendered to
     with pytest.raises(ValueError, match="source_paths"):
         task.execute(context())
     assert count(connection) == 0
@@ -221,7 +267,8 @@ def test_a_batch_on_the_worker(connection, sources) -> None:
 
 
 def test_a_batch_wants_a_list(connection) -> None:
-    task = LumeRunBatchOperator(task_id="all", flow_version="f:v1", source_paths="['a', 'b']")
+    task = LumeRunBatchOperator(task_id="all", flow_version="f:v1", source_paths="{{ sources }}")
+    task.source_paths = "['a', 'b']"  # what the template was rendered to
     with pytest.raises(ValueError, match="render_template_as_native_obj"):
         task.execute(context())
 
@@ -267,3 +314,16 @@ def test_a_sensor_of_a_failed_run(connection, sources, soft, expected) -> None:
     (run,) = anyio.run(runs, connection)
     with pytest.raises(expected, match="ended FAILED"):
         LumeRunSensor(task_id="wait", run_id=run.id, soft_fail=soft).poke(context())
+
+
+def test_a_poll_that_fails_is_not_a_run_that_fails(connection, sources, monkeypatch) -> None:
+    first = clean(sources.good()).execute(context())
+    sensor = LumeRunSensor(task_id="wait", run_id=first["run_id"], deferrable=False)
+    with monkeypatch.context() as away:
+        use(away, "http://127.0.0.1:9", "key")
+        assert sensor.poke(context()) is False
+    use(monkeypatch, connection.base_url, connection.api_key)
+    assert sensor.poke(context()) is True
+    use(monkeypatch, connection.base_url, "wrong")
+    with pytest.raises(AuthenticationError):
+        sensor.poke(context())

@@ -197,6 +197,23 @@ async def test_a_cleared_direct_task_runs_again_and_its_retry_does_not(connectio
     assert len(await runs(connection)) == 2
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"on_partial": "sucess"}, "on_partial must be one of"),
+        ({"source_path": None}, "source_path must be a string"),
+        ({"timeout": "60"}, "timeout must be a number"),
+    ],
+)
+async def test_a_wrong_argument_that_nobody_has_checked_is_an_event(connection, wrong, said) -> None:
+    """Of a mapped task: no operator of it is made before it starts."""
+    trigger = direct(options("a.csv"), DirectTI())
+    trigger._arguments = {**(trigger._arguments or {}), **wrong}
+    (event,) = await events(trigger)
+    assert said in event.payload["error"]
+    assert event.payload["final"]
+
+
 async def test_a_task_that_is_not_in_the_dag_starts_on_a_worker(connection) -> None:
     (event,) = await events(LumeDirectTrigger())
     assert event.payload == {"on_worker": True}

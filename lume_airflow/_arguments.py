@@ -1,0 +1,90 @@
+"""What an argument of an operator may be, and whether that is known when the DAG is read. Pure."""
+
+import math
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, TypeAlias, get_args
+
+Seconds: TypeAlias = float | timedelta | None
+
+_TEMPLATE = ("{{", "{%", "{#")
+
+
+def is_rendered_later(value: Any) -> bool:
+    """Whether only a running task knows the argument: a template, or the output of a task somewhere in it."""
+    if isinstance(value, str):
+        return any(mark in value for mark in _TEMPLATE)
+    return names_a_task(value)
+
+
+def names_a_task(value: Any) -> bool:
+    """Whether the output of another task stands somewhere in it, which only a worker looks up."""
+    if isinstance(value, dict):
+        return any(map(names_a_task, value.values()))
+    if isinstance(value, (list, tuple, set)):
+        return any(map(names_a_task, value))
+    # Of Airflow's classes for it, those of DAG files and those of the scheduler have no base in common.
+    return hasattr(value, "operator") or hasattr(value, "iter_references")
+
+
+def in_seconds(value: Seconds) -> float | None:
+    """A duration, as a number."""
+    return value.total_seconds() if isinstance(value, timedelta) else value
+
+
+def list_of_sources(value: Any) -> list[str]:
+    """A list that can be read again and again, in the same order: the keys are made of it."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+        raise ValueError(f"source_paths must be a list of strings, not {type(value).__name__}")
+    for number, source in enumerate(value):
+        if not isinstance(source, str):
+            raise ValueError(f"source_paths[{number}] must be a string, not {type(source).__name__}")
+    return list(value)
+
+
+def one_of(choices: Any) -> Any:
+    """A validator: one of the words of a `Literal`."""
+
+    def check(_self: object, attribute: Any, value: object) -> None:
+        if value not in get_args(choices):
+            wanted = ", ".join(repr(each) for each in get_args(choices))
+            raise ValueError(f"{attribute.name} must be one of {wanted}, not {value!r}")
+
+    return check
+
+
+def at_least(lowest: int, *, none: bool = False) -> Any:
+    """A validator: a whole number; `none` also takes None."""
+
+    def check(_self: object, attribute: Any, value: object) -> None:
+        if none and value is None:
+            return
+        if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+            raise ValueError(f"{attribute.name} must be a whole number of at least {lowest}, not {value!r}")
+
+    return check
+
+
+def true_or_false(_self: object, attribute: Any, value: object) -> None:
+    """A validator: no other value is one of them, such as "no"."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{attribute.name} must be True or False, not {value!r}")
+
+
+def duration(_self: object, attribute: Any, value: Any) -> None:
+    """A validator: seconds, or None for no limit."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if value is not None and not (number and 0 <= value < math.inf):
+        raise ValueError(f"{attribute.name} must be a number of seconds, or a timedelta, not {value!r}")
+
+
+def text(_self: object, attribute: Any, value: object) -> None:
+    """A validator: a string that is not empty."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{attribute.name} must be a string that is not empty, not {value!r}")
+
+
+def no_airflow(_self: object, attribute: Any, value: Any) -> None:
+    """A validator: the operator's own part of the metadata is free."""
+    if isinstance(value, dict) and "airflow" in value:
+        raise ValueError(f"{attribute.name}['airflow'] is written by the operator: use another name")
