@@ -1,5 +1,6 @@
 """A machine whose wall clock is wrong, by days: what counts is the server's, as its `Date` shows it."""
 
+import functools
 import subprocess
 import time
 from datetime import UTC, datetime, timedelta
@@ -32,6 +33,7 @@ asyncio.run(main())
 """
 
 
+@functools.cache
 def wrong(offset: str) -> dict[str, str]:
     """What a program's environment needs for a clock that is wrong by that; the monotonic clock is right."""
     shown = subprocess.run(
