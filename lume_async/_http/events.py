@@ -5,6 +5,7 @@ flat `lume_*` attributes. No header and no query string is ever logged; a reason
 """
 
 import logging
+from asyncio import CancelledError
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
@@ -123,5 +124,5 @@ class Observer:
         for hook in self._hooks:
             try:
                 hook(event)
-            except Exception:
+            except (Exception, CancelledError):  # it awaits nothing: what was cancelled is not this task
                 http_log.exception("the hook %r failed; the call continues", hook)

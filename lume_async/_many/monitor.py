@@ -348,7 +348,9 @@ class Monitor(Batched[RunEvent[LumeRun]]):
             await work()
         except ClientClosedError as closed:
             self._end(closed)
-        except Exception as error:
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
             self._end(error)
             raise
 

@@ -75,6 +75,7 @@ class Background:
     def __init__(self) -> None:
         self._leave = asyncio.Event()
         self._owner: asyncio.Task[None] | None = None
+        self._failure: BaseException | None = None
 
     async def open(self) -> TaskGroup:
         """The group, once it takes tasks."""
@@ -91,21 +92,28 @@ class Background:
         """Cancel what is in the group and wait for its end.
 
         Raises:
-            Exception: what one of the tasks raised.
+            BaseException: what one of the tasks raised.
         """
         owner = self._owner
         if owner is None:
             return
         self._leave.set()
         await until_done(owner)
-        if not owner.cancelled():
-            owner.result()
+        if self._failure is not None:
+            raise self._failure
 
     async def _own(self, opened: asyncio.Future[TaskGroup]) -> None:
-        async with task_group() as group:
-            opened.set_result(group)
-            await self._leave.wait()
-            group.cancel_scope.cancel()
+        try:
+            async with task_group() as group:
+                opened.set_result(group)
+                await self._leave.wait()
+                group.cancel_scope.cancel()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            self._failure = (
+                error  # for the block: a task would pass SystemExit and KeyboardInterrupt to the loop
+            )
 
 
 def _is_moot(failure: BaseException, leaving: BaseException | None) -> bool:

@@ -32,9 +32,9 @@ FUNCTIONS = sorted(name for name in lume_async.__all__ if inspect.isfunction(get
 
 
 def facade(
-    answers: Callable[[FakeRequest], FakeAnswer] | list[Any],
+    answers: Callable[[FakeRequest], FakeAnswer] | list[Any], **options: Any
 ) -> tuple[lume_sync.Client, FakeTransport]:
-    core, transport = fake_client(answers)
+    core, transport = fake_client(answers, **options)
     return lume_sync.Client._wrap(core), transport
 
 
@@ -332,6 +332,30 @@ def test_whatever_ends_the_requests_of_run_many_is_raised(kind: type[BaseExcepti
     client, _ = facade(always("SUCCEEDED"))
     with pytest.raises(kind, match="line 2"):
         list(client.run_many(requests()))
+    assert client.run_status("a").succeeded
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize("many", ["run_many", "as_completed", "wait_all"])
+@pytest.mark.timeout(30)
+def test_a_hook_that_ends_the_program_ends_many_runs(many: str, kind: type[BaseException]) -> None:
+    def hook(event: object) -> None:
+        if isinstance(event, lume_sync.RequestFinished) and event.operation.startswith(("POST", "GET")):
+            seen.append(event)
+            if len(seen) == 2:
+                raise kind("enough")
+
+    def answer(request: FakeRequest) -> FakeAnswer:
+        name = request.json()["source_path"] if request.method == "POST" else request.path.rpartition("/")[2]
+        return FakeAnswer(200, run_json(name, "SUCCEEDED"))
+
+    client, _ = facade(answer, hooks=[hook])
+    seen: list[object] = []
+    given: list[Any] = ["a", "b", "c"]
+    if many == "run_many":
+        given = [lume_sync.RunRequest("f:v1", source) for source in given]
+    with pytest.raises(kind, match="enough"):
+        list(getattr(client, many)(given))
     assert client.run_status("a").succeeded
 
 

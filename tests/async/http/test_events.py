@@ -1,5 +1,6 @@
 """Every event reaches the log and the hooks; a hook that fails is logged and disturbs nothing."""
 
+import asyncio
 import logging
 
 import pytest
@@ -35,11 +36,14 @@ def test_hooks_are_told_in_order() -> None:
     ]
 
 
-def test_a_hook_that_fails_is_logged_and_the_next_is_told(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("kind", [RuntimeError, asyncio.CancelledError])
+def test_a_hook_that_fails_is_logged_and_the_next_is_told(
+    caplog: pytest.LogCaptureFixture, kind: type[BaseException]
+) -> None:
     events: list[Event] = []
 
     def fails(event: Event) -> None:
-        raise RuntimeError("hook is broken")
+        raise kind("hook is broken")
 
     Observer([fails, events.append]).started("GET /x", 1)
 
