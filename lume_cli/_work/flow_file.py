@@ -10,6 +10,8 @@ from lume_cli._work.toml_text import basic
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _RESERVED = "_lume_"
+_ENGINES = {"rowid": "row_id", "file_row_number": "row_number"}
+"""Names that no column of a flow may have, and what to call it."""
 
 
 def snake(text: str) -> str:
@@ -29,7 +31,7 @@ def flow_file(
     kind: str = "csv",
 ) -> str:
     """The text of a flow file; `delim` and `encoding` are of a source of the kind CSV."""
-    rejects = "ndjson" if kind == "ndjson" else "csv"
+    rejects = "ndjson" if kind in ("ndjson", "json") else "csv"
     csv = [f"csv = {{ delim = {basic(delim)}, encoding = {basic(encoding)} }}"] if delim else []
     lines = [
         f"# Generated from {rows:,} rows of {visible(sample)}: review every column, then run `lume flow check`.",
@@ -97,7 +99,8 @@ def _column(target: str, column: Column) -> list[str]:
 def _target_names(sources: Iterable[str]) -> list[str]:
     names: list[str] = []
     for source in sources:
-        name = first = snake(source)[:100] or "column"
+        name = snake(source)[:100] or "column"
+        name = first = _ENGINES.get(name, name)
         if name.startswith(_RESERVED):
             name = first = "x" + name
         number = 1

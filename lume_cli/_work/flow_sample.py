@@ -1,9 +1,11 @@
-"""Reading a sample file, CSV, NDJSON, Parquet or Excel: its delimiter, its columns, their types."""
+"""Reading a sample file, CSV, NDJSON, JSON, Parquet or Excel: its delimiter, its columns, their types."""
 
+import codecs
 import csv
 import gzip
 import io
 import json
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import IO, Literal, cast
@@ -14,6 +16,7 @@ from attrs import frozen
 from lume_async import ConfigurationError
 from lume_async._base import magic
 from lume_cli._work.flow_infer import DELIMITERS, Column, delimiter, infer
+from lume_cli._work.sample_objects import kind_of, read_objects
 
 _ROWS = 10_000
 """Rows to read."""
@@ -31,6 +34,8 @@ class Sample:
     """Of CSV."""
     kind: str = "csv"
     """Its format, as flows name it."""
+    encoding: str = "utf-8"
+    """Of CSV."""
 
     @property
     def doubt(self) -> str | None:
@@ -53,8 +58,11 @@ def read_sample(path: Path, encoding: str, delim: str | None = None) -> Sample:
         return _read_with_engine(path, kind)
     _refuse_binary(path)
     try:
-        if _is_ndjson(path):
-            return _read_ndjson(path)
+        with _bytes(path) as packed:
+            objects = kind_of(packed)
+        if objects is not None:
+            return _read_objects(path, objects)
+        encoding = _marked(path) if encoding == "utf-8" else encoding
         with _opened(path, "utf-8-sig" if encoding == "utf-8" else encoding) as file:
             if delim is None:
                 delim = delimiter(list(islice(file, _LINES)))
@@ -72,7 +80,24 @@ def read_sample(path: Path, encoding: str, delim: str | None = None) -> Sample:
         raise click.UsageError(f"{path} is not a valid CSV file: {error}") from None
     if len(rows) < 2:
         raise click.UsageError(f"{path} is too short: it needs a header and at least one row")
-    return Sample(infer(_header(path, rows[0]), rows[1:]), len(rows) - 1, delim)
+    names = [name.strip() for name in rows[0]]  # as the engine reads them
+    return _sample(path, names, rows[1:], delim=delim, encoding=encoding)
+
+
+def _sample(path: Path, names: Sequence[str], rows: Sequence[Sequence[str]], **more: str) -> Sample:
+    """Without the columns that a file of rejects has beside those of its source, which a flow doesn't see."""
+    own = [n for n, name in enumerate(names) if name.lower().startswith("_lume_")]
+    if len(own) == len(names):
+        raise click.UsageError(f"{path} has no columns but those of rejects, {', '.join(names)}")
+    columns = infer(_header(path, names), rows)
+    return Sample([one for n, one in enumerate(columns) if n not in own], len(rows), **more)
+
+
+def _marked(path: Path) -> str:
+    """The encoding that a byte order mark names; UTF-8 without one."""
+    with _bytes(path) as file:
+        start = file.read(4)
+    return next((encoding for mark, encoding in _MARKS if start.startswith(mark)), "utf-8")
 
 
 def _refuse_binary(path: Path) -> None:
@@ -83,11 +108,11 @@ def _refuse_binary(path: Path) -> None:
         return  # reading it says why
     if found is not None:
         raise click.UsageError(
-            f"{path} is {found}, not CSV, NDJSON, Parquet or Excel (.xlsx): convert it first"
+            f"{path} is {found}, not CSV, NDJSON, JSON, Parquet or Excel (.xlsx): convert it first"
         )
 
 
-def _header(path: Path, header: list[str]) -> list[str]:
+def _header(path: Path, header: Sequence[str]) -> Sequence[str]:
     seen: set[str] = set()
     for number, name in enumerate(header, 1):
         if not name.strip():
@@ -98,6 +123,12 @@ def _header(path: Path, header: list[str]) -> list[str]:
     return header
 
 
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),  # which begins with that of UTF-16
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 _GZIP = b"\x1f\x8b"
 _KINDS: tuple[tuple[bytes, Literal["parquet", "excel"]], ...] = (
     (b"PAR1", "parquet"),
@@ -125,7 +156,7 @@ def _read_with_engine(path: Path, kind: Literal["parquet", "excel"]) -> Sample:
         raise click.UsageError(f"{path} has no header: its first row must name the columns")
     width = len(names)
     texts = [[value or "" for value in [*row, *[None] * (width - len(row))]] for row in rows]
-    return Sample(infer(_header(path, [name or "" for name in names]), texts), len(rows), kind=kind)
+    return _sample(path, [name or "" for name in names], texts, kind=kind)
 
 
 def _opened(path: Path, encoding: str) -> IO[str]:
@@ -139,29 +170,13 @@ def _bytes(path: Path) -> IO[bytes]:
     return cast("IO[bytes]", gzip.open(path)) if packed else path.open("rb")
 
 
-def _is_ndjson(path: Path) -> bool:
+def _read_objects(path: Path, kind: Literal["json", "ndjson"]) -> Sample:
     with _bytes(path) as file:
-        return any(
-            line.lstrip().startswith(b"{") for line in islice((line for line in file if line.strip()), 1)
-        )
-
-
-def _read_ndjson(path: Path) -> Sample:
-    found: list[dict[str, object]] = []
-    with _bytes(path) as file:
-        for number, line in enumerate(islice(file, _ROWS), 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise click.UsageError(f"{path}:{number} is not JSON: {error}") from None
-            if not isinstance(row, dict):
-                raise click.UsageError(f"{path}:{number} is not an object: NDJSON has one on each line")
-            found.append(row)
-    names = _header(path, list(dict.fromkeys(name for row in found for name in row)))
-    rows = [[_text(row.get(name)) for name in names] for row in found]
-    return Sample(infer(names, rows), len(rows), kind="ndjson")
+        found = read_objects(file, kind, str(path), _ROWS)
+    names = list(dict.fromkeys(name for row in found for name in row))
+    if not names:
+        raise click.UsageError(f"{path} has no object with a member: a sample needs at least one")
+    return _sample(path, names, [[_text(row.get(name)) for name in names] for row in found], kind=kind)
 
 
 def _text(value: object) -> str:

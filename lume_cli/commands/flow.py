@@ -124,7 +124,7 @@ def init(
 ) -> None:
     """Write a commented flow file with columns and types inferred from a SAMPLE.
 
-    SAMPLE is CSV or NDJSON, also packed with gzip, or Parquet or Excel (.xlsx).
+    SAMPLE is CSV, NDJSON or JSON, also packed with gzip, or Parquet or Excel (.xlsx).
 
     \b
     lume flow init customers.csv --name customer_cleaner -o flows/
@@ -147,7 +147,7 @@ def init(
         sample=sample.name,
         rows=seen.rows,
         delim=seen.delim,
-        encoding=encoding,
+        encoding=seen.encoding,
         kind=seen.kind,
     )
     if target is None:

@@ -1,6 +1,8 @@
 """`lume flow init` on files that aren't quite, or not at all, what they should be."""
 
+import codecs
 import gzip
+import json
 import tomllib
 from pathlib import Path
 
@@ -8,7 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lume_cli._app import app
+from lume_cli._work import sample_objects
 from lume_cli._work.flow_infer import delimiter
+from lume_local._flow.definition import read_definition
 
 PDF = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<< /Type /Catalog >>\nendobj\n"
 
@@ -75,3 +79,96 @@ def test_no_flow_is_made_of_a_file_that_is_no_table(tmp_path: Path, content: byt
         result = init(sample, *options)
         assert (result.exit_code, result.stdout) == (2, "")
         assert f"bill.pdf is {what}, not CSV" in " ".join(result.stderr.split())
+
+
+ROWS = [{"id": n, "name": f"n{n}", "price": 1.5, "tags": ["a", {"b": n}]} for n in range(20)]
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("shape", ["array", "objects"])
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
+@pytest.mark.parametrize("packed", [False, True])
+def test_json_is_known_in_all_its_shapes(
+    tmp_path: Path, indent: int | None, shape: str, mark: bytes, packed: bool
+) -> None:
+    texts = (
+        [json.dumps(ROWS, indent=indent)]
+        if shape == "array"
+        else [json.dumps(row, indent=indent) for row in ROWS]
+    )
+    content = mark + ("\n".join(texts) + "\n").encode()
+    sample = tmp_path / "orders.json"
+    sample.write_bytes(gzip.compress(content) if packed else content)
+    result = init(sample)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.startswith("# Generated from 20 rows of orders.json")
+    made = tomllib.loads(result.stdout)
+    assert made["source"] == {"format": "ndjson" if (shape, indent) == ("objects", None) else "json"}
+    columns = made["columns"]
+    assert [(name, column["type"]) for name, column in columns.items()] == [
+        *(("id", "integer"), ("name", "string"), ("price", "number"), ("tags", "string")),
+    ]
+    read_definition(made)
+
+
+def test_of_a_large_json_file_the_beginning_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample_objects, "_CHARACTERS", 100)
+    sample = tmp_path / "a.json"
+    sample.write_text(
+        "[" + ",\n".join(f'{{"id": {n}, "ü": "ä"}}' for n in range(1000)) + "]", encoding="utf-8"
+    )
+    assert init(sample).stdout.startswith("# Generated from 4 rows")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b'[{"a": 1},\n{"a": ]', "a.json:2 is not JSON"),
+        (b'[{"a": 1},\n7]', "a.json:2 is not an object: a source in JSON is objects"),
+        (b'[\n{"a": "\xfc"}]', "a.json is not valid utf-8, which JSON is"),
+        (b"[]", "a.json has no object with a member"),
+        (b'{"a": 1}\n[1]\n', "a.json:2 is not an object: NDJSON has one on each line"),
+    ],
+)
+def test_json_that_is_no_sample(tmp_path: Path, content: bytes, words: str) -> None:
+    sample = tmp_path / "a.json"
+    sample.write_bytes(content)
+    result = init(sample)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert words in " ".join(result.stderr.replace("\n", " ").split())
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32", "utf-8-sig"])
+def test_a_byte_order_mark_names_the_encoding(tmp_path: Path, encoding: str) -> None:
+    sample = tmp_path / "a.csv"
+    mark = codecs.BOM_UTF16_BE if encoding == "utf-16-be" else b""
+    sample.write_bytes(mark + "id,nämé\n1,x\n".encode(encoding))
+    made = tomllib.loads(init(sample).stdout)
+    assert list(made["columns"]) == ["id", "nämé"]
+    assert made["source"]["csv"]["encoding"] == encoding.removesuffix("-be").removesuffix("-sig")
+
+
+@pytest.mark.parametrize("name", ["rowid", "RowID", "file_row_number", "_lume", "__lume_x"])
+def test_every_name_of_a_column_gives_a_flow_that_may_be_registered(tmp_path: Path, name: str) -> None:
+    sample = tmp_path / "a.csv"
+    sample.write_text(f"id,{name}\n1,x\n")
+    made = tomllib.loads(init(sample).stdout)
+    assert len(read_definition(made).columns) == 2
+    (_, column) = made["columns"].values()
+    assert name in column.get("sql", name)
+
+
+def test_a_file_of_rejects_has_the_columns_of_its_source(tmp_path: Path) -> None:
+    sample = tmp_path / "a.csv"
+    sample.write_text("_lume_row,_lume_reasons,id,v,_lume_raw\n1,id: is required,,x,\n")
+    assert list(tomllib.loads(init(sample).stdout)["columns"]) == ["id", "v"]
+    sample.write_text("_LUME_ROW,_lume_raw\n1,x\n")
+    assert "has no columns but those of rejects" in " ".join(init(sample).stderr.split())
+
+
+def test_names_that_differ_in_spaces_and_case_are_one(tmp_path: Path) -> None:
+    sample = tmp_path / "a.csv"
+    sample.write_text("A B,a b \n1,2\n")
+    assert "the header names 'a b' twice" in " ".join(init(sample).stderr.split())
+    sample.write_text(" A B ,c\n1,2\n")
+    assert tomllib.loads(init(sample).stdout)["columns"]["a_b"]["sql"] == '"A B"'

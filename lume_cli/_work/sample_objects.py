@@ -1,0 +1,93 @@
+"""Reading the first objects of a sample in JSON or NDJSON."""
+
+import codecs
+import json
+import re
+from collections.abc import Iterator
+from itertools import islice
+from typing import IO, Any, Literal
+
+import click
+
+_START = 64 * 1024
+_CHARACTERS = 16 * 1024 * 1024
+"""So much of a JSON file is read."""
+_ARRAY = re.compile(rb"\s*\[\s*(?:[{\]]|$)")
+_SPACE = re.compile(r"\s*")
+
+
+def kind_of(file: IO[bytes]) -> Literal["json", "ndjson"] | None:
+    """Which of them it is, by its beginning; None if it is neither.
+
+    An object on one line is NDJSON; one on several lines, and an array of objects, is JSON.
+    """
+    start = file.read(_START).removeprefix(codecs.BOM_UTF8)
+    if _ARRAY.match(start):
+        return "json"
+    if not (start := start.lstrip()).startswith(b"{"):
+        return None
+    first, end, _ = start.partition(b"\n")
+    try:
+        json.loads(first)
+    except ValueError:
+        return "json" if end and not first.rstrip().endswith(b"}") else "ndjson"
+    return "ndjson"
+
+
+def read_objects(
+    file: IO[bytes], kind: Literal["json", "ndjson"], name: str, most: int
+) -> list[dict[str, Any]]:
+    """The first objects. Raises `click.UsageError` where something else is found."""
+    found = []
+    values = _lines(file, name, most) if kind == "ndjson" else islice(_values(file, name), most)
+    for line, value in values:
+        if not isinstance(value, dict):
+            where = (
+                "NDJSON has one on each line"
+                if kind == "ndjson"
+                else "a source in JSON is objects, or an array of them"
+            )
+            raise click.UsageError(f"{name}:{line} is not an object: {where}")
+        found.append(value)
+    return found
+
+
+def _lines(file: IO[bytes], name: str, most: int) -> Iterator[tuple[int, Any]]:
+    for number, line in enumerate(islice(file, most), 1):
+        if line.strip():
+            try:
+                yield number, json.loads(line)
+            except ValueError as error:
+                raise click.UsageError(f"{name}:{number} is not JSON: {error}") from None
+
+
+def _values(file: IO[bytes], name: str) -> Iterator[tuple[int, Any]]:
+    """The values of an array, or those that stand one after the other; of a large file, those at its beginning."""
+    data = file.read(_CHARACTERS)
+    is_cut = bool(file.read(1))
+    try:
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(data, final=not is_cut)
+    except UnicodeDecodeError:
+        raise click.UsageError(f"{name} is not valid utf-8, which JSON is: save it so") from None
+    decoder, at = json.JSONDecoder(), _behind(text, 0)
+    is_array = text.startswith("[", at)
+    at = _behind(text, at + is_array)
+    while at < len(text) and not text.startswith("]", at):
+        try:
+            value, end = decoder.raw_decode(text, at)
+        except ValueError as error:
+            if is_cut:
+                return
+            line = text.count("\n", 0, at) + 1
+            raise click.UsageError(f"{name}:{line} is not JSON: {error}") from None
+        yield text.count("\n", 0, at) + 1, value
+        at = _behind(text, end)
+        if is_array and text.startswith(",", at):
+            at = _behind(text, at + 1)
+
+
+def _behind(text: str, at: int) -> int:
+    """The place of the next character that is no space."""
+    found = _SPACE.match(text, at)
+    assert found is not None
+    return found.end()
