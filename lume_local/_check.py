@@ -73,6 +73,6 @@ async def _checked(pool: Pool, definition: Any, text: str) -> Flow:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # an editor may have put a mark at its beginning
     except UnicodeError as error:
         raise FlowError("", f"is not UTF-8: {error}") from None

@@ -18,6 +18,8 @@ _UNSENT = "no request was sent"
 
 async def definition_of(flow: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Any]:
     """The JSON form. Raises `InvalidRequestError` where it is none."""
+    if not isinstance(flow, Mapping | str | os.PathLike):
+        raise InvalidRequestError(f"a flow is a path, a text or a dict, not {type(flow).__name__}; {_UNSENT}")
     if isinstance(flow, Mapping):
         definition = dict(flow)
     elif isinstance(flow, os.PathLike) or "\n" not in flow:
@@ -54,7 +56,7 @@ def _read(path: Path) -> str:
 
 def _parsed(text: str, where: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(text.removeprefix("\ufeff"))  # as editors put it at the beginning of a file
     except tomllib.TOMLDecodeError as error:
         reason = str(error)
     raise InvalidRequestError(f"{where}this is not TOML: {reason}; {_UNSENT}")
@@ -74,5 +76,9 @@ def _check_json(value: Any, place: str) -> None:
             _check_json(below, f"{place}[{number}]")
     elif isinstance(value, float) and not math.isfinite(value):
         raise InvalidRequestError(f"{place} must be a finite number, not {value!r}; {_UNSENT}")
+    elif isinstance(value, int) and not -(2**63) <= value < 2**64:
+        raise InvalidRequestError(
+            f"{place} is a number of more than 64 bits: none can be used here; {_UNSENT}"
+        )
     elif value is not None and not isinstance(value, str | int | float):
         raise InvalidRequestError(f"{place} must be written as text in quotes, not as {value!r}; {_UNSENT}")

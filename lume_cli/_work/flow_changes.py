@@ -68,7 +68,7 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 def _definition(path: Path) -> dict[str, Any] | None:
     """What the file says; None while it is not TOML, as in the middle of an edit."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError):
         return None
 

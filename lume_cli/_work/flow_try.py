@@ -89,7 +89,7 @@ class Bench:
     def _written(self, file: Path) -> tuple[dict[str, Any], str]:
         """What the file says; and the version under which it is served, with results that can be read."""
         self._tries += 1
-        definition = tomllib.loads(file.read_text(encoding="utf-8"))
+        definition = tomllib.loads(file.read_text(encoding="utf-8-sig"))
         version = f"try-{self._tries}"
         target = {"mapped": f"{_OUT}/clean.ndjson", "rejects": f"{_OUT}/rejects.ndjson"}
         tried = {**definition, "version": version, "target": target}

@@ -63,7 +63,7 @@ def _is_file(name: str) -> bool:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise click.ClickException(f"{path} can't be read: {error.strerror or error}") from None
     except ValueError as error:

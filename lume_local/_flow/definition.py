@@ -6,6 +6,7 @@ Only the shape is judged here; the SQL in it is judged by DuckDB, in a worker (`
 import hashlib
 import re
 import tomllib
+from itertools import product
 from typing import Any
 
 import orjson
@@ -43,6 +44,7 @@ _FORMAT_SQL_TYPE = {"date": "DATE", "date-time": "TIMESTAMPTZ", "time": "TIME"}
 TEXT_FORMATS = frozenset({"email", "uuid", "uri", "ipv4"})
 BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 LENGTHS = ("minLength", "maxLength")
+_PAIRS = (*product(BOUNDS[::2], BOUNDS[1::2]), LENGTHS)
 
 
 @frozen
@@ -133,7 +135,7 @@ def read_toml(text: str) -> Flow:
 def read_definition_of(text: str) -> dict[str, Any]:
     """What the text of a file says, unchecked. Raises `FlowError` where it is not TOML."""
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as error:
         raise FlowError("", f"is not TOML: {error}") from None
 
@@ -267,6 +269,7 @@ def _check_limits(column: Column, place: str) -> None:
             raise FlowError(f"{place}.{key}", 'must be an ISO text such as "2024-12-31"')
         if not numeric and not temporal:
             raise FlowError(f"{place}.{key}", f"has no meaning for {column.sql_type}: remove it")
+    _check_order(column, place)
     plain_text = column.sql_type == "VARCHAR"
     for key in (*column.lengths, *(["pattern"] if column.pattern else [])):
         if not plain_text:
@@ -275,6 +278,17 @@ def _check_limits(column: Column, place: str) -> None:
     for value in column.enum:
         if not isinstance(value, wanted) or (isinstance(value, bool) and column.type != "boolean"):
             raise FlowError(f"{place}.enum", f"{value!r} is not of type {column.type!r}")
+
+
+def _check_order(column: Column, place: str) -> None:
+    """Refuse limits of numbers and of lengths that no value is within."""
+    limits = column.bounds | column.lengths
+    for low, high in _PAIRS:
+        least, most = limits.get(low), limits.get(high)
+        if least is None or most is None or isinstance(least, str) or isinstance(most, str):
+            continue  # two times can't be compared as texts
+        if least > most or (least == most and "exclusive" in low + high):
+            raise FlowError(f"{place}.{low}", f"no value is within {low} = {least} and {high} = {most}")
 
 
 def _rules(top: Table, key: str, on_fail: tuple[str, ...]) -> tuple[Rule, ...]:

@@ -19,7 +19,7 @@ def without(definition: Any, error: FlowError) -> Any | None:
     if not isinstance(repaired, dict):
         return None
     if (entry := _ENTRY.match(error.place)) and isinstance(repaired.get(entry[1]), list):
-        return _without_entry(repaired, entry[1], int(entry[2]))
+        return _without_entry(repaired, entry[1], int(entry[2]), error.place)
     if error.place in _PLACEHOLDERS:
         repaired[error.place] = _PLACEHOLDERS[error.place]
         return repaired if repaired != definition else None
@@ -33,12 +33,14 @@ def without(definition: Any, error: FlowError) -> Any | None:
     return repaired if repaired != definition else None
 
 
-def _without_entry(definition: dict[str, Any], key: str, number: int) -> dict[str, Any] | None:
-    """With an entry that says nothing in place of this one: the numbers of the others stay."""
+def _without_entry(definition: dict[str, Any], key: str, number: int, place: str) -> dict[str, Any] | None:
+    """With an entry that says nothing in place of this one: the numbers of the others stay. A name can be given."""
     entries, harmless = definition[key], {"name": f"{key} {number}", "sql": "TRUE"}
     if number >= len(entries) or entries[number] == harmless:
         return None
-    entries[number] = harmless
+    named = entries[number] | {"name": harmless["name"]} if isinstance(entries[number], dict) else harmless
+    is_name = place.endswith("].name") and named != entries[number]
+    entries[number] = named if is_name else harmless
     return definition
 
 

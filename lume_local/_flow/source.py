@@ -1,5 +1,6 @@
 """What a flow version says of its source: where it is and how it is written. Pure."""
 
+import codecs
 import glob
 
 from attrs import frozen
@@ -95,5 +96,7 @@ def _check_dialect(source: Source) -> None:
         raise FlowError("source.csv.escape", "has no meaning without a quote: remove one of the two")
     try:
         "a".encode(source.encoding)
+        # Bytes that are no characters are kept; some codecs can't.
+        codecs.getincrementaldecoder(source.encoding)("surrogateescape").decode(b"a", final=True)
     except (LookupError, UnicodeError):
         raise FlowError("source.csv.encoding", f"{source.encoding!r} is not an encoding: try utf-8") from None

@@ -115,7 +115,7 @@ class Keys:
 def read_keys(path: Path) -> dict[str, Holder]:
     """The holders by the digests of their keys. Raises `ConfigurationError`."""
     try:
-        tables = tomllib.loads(path.read_text("utf-8"))
+        tables = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise ConfigurationError(f"keys: {path} can't be read: {error.strerror or error}") from None
     except ValueError as error:

@@ -71,12 +71,24 @@ def json_object(body: bytes, content_type: str | None = None) -> dict[str, Any]:
             "unsupported-media-type", f"send application/json, not {content_type.partition(';')[0][:100]}"
         )
     try:
-        value = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant)
+        value = json.loads(
+            body.decode("utf-8-sig"), parse_constant=_refuse_constant, object_pairs_hook=_without_twins
+        )
     except (ValueError, RecursionError) as error:
         raise Problem("malformed-json", f"send one JSON object in UTF-8: {error}") from None
     if not isinstance(value, dict):
         raise Problem("malformed-json", f"send one JSON object, not {_kind(value)}")
     return value
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of two members of one name it would be anybody's guess which is meant."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twin = next(name for name in found if names.count(name) > 1)
+        raise ValueError(f"{twin[:100]!r} is there twice")
+    return found
 
 
 def _refuse_constant(name: str) -> Any:

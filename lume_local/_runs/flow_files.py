@@ -74,7 +74,7 @@ def files(folder: Path) -> list[Path]:
 def read(path: Path) -> Flow:
     """The flow of a file. Raises `ConfigurationError` with the line of the mistake."""
     try:
-        return read_toml(path.read_text(encoding="utf-8"))
+        return read_toml(path.read_text(encoding="utf-8-sig"))
     except FlowError as error:
         raise ConfigurationError(located(path, error)) from None
     except (OSError, UnicodeError) as error:
@@ -84,7 +84,7 @@ def read(path: Path) -> Flow:
 def located(path: Path, error: FlowError) -> str:
     """A mistake with its file and line."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeError):  # it was readable a moment ago
         text = ""
     return with_line(error, text).located(path)

@@ -8,6 +8,7 @@ from attrs import asdict
 
 from lume_local._flow.definition import Flow
 from lume_local._flow.engine import SHARD_BYTES
+from lume_local._flow.places import SUFFIXES
 from lume_local._flow.stores import is_store_url
 from lume_local._runs import source_name
 from lume_local._runs.flow_registry import Flows
@@ -166,5 +167,12 @@ class RunPaths:
     def _file(self, template: str, values: dict[str, str]) -> Json:
         if is_store_url(template):
             url = stored(self._roots, filled(template, values), "target")
-            return {"kind": "s3" if url.startswith("s3:") else "store", "url": url}
-        return {"kind": FILE, "path": str(self._roots.target(template, values))}
+            return {"kind": "s3" if url.startswith("s3:") else "store", "url": _named(url)}
+        return {"kind": FILE, "path": _named(str(self._roots.target(template, values)))}
+
+
+def _named(place: str) -> str:
+    """Raises `PathRefused` where a name was to come from a source path that ends with a slash."""
+    if Path(place).suffix.lower() not in SUFFIXES:
+        raise PathRefused(f"the target {place!r} has no name before its suffix: put {{run_id}} there")
+    return place

@@ -68,7 +68,7 @@ def compile_flow(
         "cleaners": made,
         "unique": [column.name for column in flow.columns if column.unique],
     }
-    _rehearse(connection, compiled)
+    _rehearse(connection, compiled, flow, dummy)
     return compiled
 
 
@@ -213,7 +213,7 @@ def _checks(flow: Flow, judged: list[Expression]) -> list[dict[str, str]]:
     return [check.plain() for check in checks]
 
 
-def _rehearse(connection: DuckDBPyConnection, compiled: dict[str, Any]) -> None:
+def _rehearse(connection: DuckDBPyConnection, compiled: dict[str, Any], flow: Flow, dummy: str) -> None:
     """Run the whole statement over one row of NULLs: what binds and runs here binds and runs on every file."""
     names = tuple(compiled["sources"])
     raw = ", ".join(f"NULL::VARCHAR AS _lume_s{n}" for n in range(len(names))) or "1 AS _lume_none"
@@ -222,4 +222,17 @@ def _rehearse(connection: DuckDBPyConnection, compiled: dict[str, Any]) -> None:
     try:
         connection.execute(Statements(compiled, layout).stage()).fetchall()
     except duckdb.Error as error:
-        raise FlowError("", f"can't be run: {first_line(error)}") from None
+        place = _culprit(connection, compiled, flow, dummy)
+        raise FlowError(place, f"can't be run: {first_line(error)}") from None
+
+
+def _culprit(connection: DuckDBPyConnection, compiled: dict[str, Any], flow: Flow, dummy: str) -> str:
+    """The first expression that can't be run alone; nothing where they can."""
+    tried = [(f"columns.{one['name']}.sql", one["inner"], dummy) for one in compiled["columns"]]
+    tried += [(f"rules[{n}].sql", rule, _typed(flow)) for n, rule in enumerate(compiled["rules"])]
+    for place, sql, rows in tried:
+        try:
+            connection.execute(f"SELECT {sql} FROM ({rows})").fetchall()
+        except duckdb.Error:
+            return place
+    return ""

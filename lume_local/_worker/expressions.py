@@ -81,6 +81,7 @@ _TOTAL = frozenset(
     }
 )
 """Functions of texts that can't fail, whatever the row holds (a bad pattern fails at once, on every row)."""
+_ONE = 'must be one expression, such as lower(trim("Email"))'
 _LAMBDA_TAKERS = ("list_", "array_", "apply", "filter", "reduce")
 
 
@@ -128,8 +129,10 @@ class Judge:
         if not sql.strip():
             raise FlowError(place, "is not an SQL expression: it is empty")
         # Twice: in brackets, text that closes the parenthesis early and opens another one can't parse.
-        self._parse(place, f"SELECT [\n{sql}\n]")
-        tree = self._only_expression(place, self._parse(place, f"SELECT (\n{sql}\n)"))
+        listed = self._only_expression(place, self._parse(place, f"SELECT [\n{sql}\n]", sql))
+        if len(list(classed(listed))) != 1:
+            raise FlowError(place, f"{_ONE}: with a comma it would be several")
+        tree = self._only_expression(place, self._parse(place, f"SELECT (\n{sql}\n)", sql))
         seen: dict[str, None] = {}
         used, names = self._lookups.replace(place, tree) if self._lookups else ([], set())
         self._walk(place, tree, frozenset(names), seen)
@@ -150,12 +153,19 @@ class Judge:
         can_throw = unread is not None or not _is_total(tree)
         return Expression(sql, tuple(seen), can_throw, unread, filled, cleaners.problem)
 
-    def _parse(self, place: str, statement: str) -> dict[str, Any]:
+    def _parse(self, place: str, statement: str, sql: str) -> dict[str, Any]:
+        tree = self._tree(statement)
+        if not tree["error"]:
+            return tree
+        alone = self._tree(f"SELECT {sql}")  # whose message names nothing but what the flow has
+        if alone["error"]:
+            raise FlowError(place, f"is not an SQL expression: {explained(sql, alone['error_message'])}")
+        raise FlowError(place, f"is not an SQL expression: it {_ONE}")
+
+    def _tree(self, statement: str) -> dict[str, Any]:
         row = self._connection.execute("SELECT json_serialize_sql(?)", [statement]).fetchone()
         assert row is not None
         tree: dict[str, Any] = json.loads(row[0])
-        if tree["error"]:
-            raise FlowError(place, f"is not an SQL expression: {explained(statement, tree['error_message'])}")
         return tree
 
     def _only_expression(self, place: str, tree: dict[str, Any]) -> Any:
@@ -171,7 +181,7 @@ class Judge:
                 for key in ("where_clause", "modifiers", "group_expressions", "having", "qualify")
             )
         ):
-            raise FlowError(place, 'must be one expression, such as lower(trim("Email"))')
+            raise FlowError(place, _ONE)
         return node["select_list"][0]
 
     def _walk(self, place: str, node: Any, bound: frozenset[str], reads: dict[str, None]) -> None:

@@ -22,6 +22,15 @@ async def test_a_flow_without_mistakes(tmp_path: Path) -> None:
     assert set(workers(os.getpid())) <= set(others)
 
 
+async def test_a_mark_at_the_beginning_of_a_file_is_no_mistake(tmp_path: Path) -> None:
+    (tmp_path / "people.toml").write_text(PEOPLE, encoding="utf-8-sig")
+    assert (await lume_local.check_flow(tmp_path / "people.toml")).ref == "people:v1"
+    async with lume_local.serve(tmp_path, tmp_path / ".lume") as server, server.client() as client:
+        assert (await client.register_flow(tmp_path / "people.toml")).flow_version == "people:v1"
+        assert (await client.register_flow("\ufeff" + PEOPLE)).flow_version == "people:v1"
+        assert "people:v1" in [one.flow_version async for one in client.list_flows()]
+
+
 @pytest.mark.parametrize(
     ("text", "place", "problem"),
     [
@@ -64,6 +73,8 @@ name = "other"
 [[rules]]
 name = "wrong"
 sql = "amonut > 0"
+[[rules]]
+sql = "amonut > 1"
 """
 
 
@@ -82,6 +93,8 @@ async def test_all_mistakes_are_found_at_once(tmp_path: Path) -> None:
         "columns.e.type": 15,
         "rules[1].sql": 19,
         "rules[2].sql": 23,
+        "rules[3].name": 24,
+        "rules[3].sql": 25,
     }
 
 

@@ -91,6 +91,19 @@ MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ({"columns": {"a": {"type": "integer", "pattern": "x"}}}, "columns.a.pattern", "has no meaning"),
     ({"columns": {"a": {"type": "integer", "maxLength": 3}}}, "columns.a.maxLength", "has no meaning"),
     ({"columns": {"a": {"maxLength": -1}}}, "columns.a.maxLength", "whole number"),
+    *(
+        (
+            {"columns": {"a": {"type": "number", low: least, high: most}}},
+            f"columns.a.{low}",
+            "no value is within",
+        )
+        for low, least, high, most in [
+            ("minimum", 5, "maximum", 1),
+            ("minimum", 1, "exclusiveMaximum", 1),
+            ("exclusiveMinimum", 1.5, "exclusiveMaximum", 1.5),
+        ]
+    ),
+    ({"columns": {"a": {"minLength": 5, "maxLength": 2}}}, "columns.a.minLength", "no value is within"),
     ({"columns": {"a": {"format": "date", "minimum": 3}}}, "columns.a.minimum", "ISO text"),
     ({"columns": {"a": {"enum": []}}}, "columns.a.enum", "1 to 1,000"),
     ({"columns": {"a": {"enum": [["x"]]}}}, "columns.a.enum", "neither a text"),
@@ -116,6 +129,8 @@ MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ({"source": {"max_line_bytes": 0}}, "source.max_line_bytes", "from 1 to 64,000,000"),
     ({"source": {"max_line_bytes": 10**9}}, "source.max_line_bytes", "from 1 to 64,000,000"),
     ({"source": {"csv": {"encoding": "utf-9"}}}, "source.csv.encoding", "is not an encoding"),
+    ({"source": {"csv": {"encoding": "idna"}}}, "source.csv.encoding", "is not an encoding"),
+    ({"source": {"csv": {"encoding": "rot13"}}}, "source.csv.encoding", "is not an encoding"),
     ({"source": {"format": "ndjson", "csv": {}}}, "source.csv", "has no meaning"),
     ({"source": {"uri": "{run_id}.csv"}}, "source.uri", "not a placeholder"),
     ({"target": {"mapped": "out.xlsx"}}, "target.mapped", "must end with"),
@@ -156,6 +171,12 @@ def test_mistakes_are_named_with_their_place(changes: dict[str, Any], place: str
 def test_what_is_no_flow_at_all(definition: Any) -> None:
     with pytest.raises(FlowError):
         read_definition(definition)
+
+
+def test_limits_with_one_value_or_of_times() -> None:
+    one = {"a": {"type": "integer", "minimum": 1, "maximum": 1}, "b": {"minLength": 2, "maxLength": 2}}
+    times = {"minimum": "2024-01-01T00:00:00+02:00", "maximum": "2023-12-31T23:00:00Z"}  # an hour later
+    assert len(read_definition(people(columns={**one, "c": {"format": "date-time", **times}})).columns) == 3
 
 
 def test_toml_mistakes_have_a_line() -> None:

@@ -35,6 +35,8 @@ def test_the_least_that_is_needed() -> None:
         (b"[" * 100_000, "malformed-json"),
         (b'{"run_metadata": {"a": NaN}}', "malformed-json"),
         (b'{"run_metadata": {"a": -Infinity}}', "malformed-json"),
+        (b'{"flow_version": "a:v1", "source_path": "a", "source_path": "b"}', "malformed-json"),
+        (b'{"flow_version": "a:v1", "source_path": "a", "run_metadata": {"k": 1, "k": 1}}', "malformed-json"),
     ],
 )
 def test_bodies_that_are_no_json_object(content: bytes, kind: str) -> None:

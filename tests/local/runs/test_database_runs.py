@@ -64,6 +64,22 @@ def loaded(database: Database) -> list[tuple[Any, ...]]:
     return database.execute("SELECT _lume_run_id, count(*) FROM clean GROUP BY 1 ORDER BY 1")
 
 
+async def test_a_batch_that_leaves_a_file_without_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with table_run.sqlite(tmp_path, monkeypatch) as database:
+        prepare(tmp_path, database, "append")
+        text = (
+            INVOICES.partition("[target]")[0]
+            + '[target]\nmapped = "{run_id}/{source_path}.csv"\n[columns.id]\n'
+        )
+        (tmp_path / "flows/named.v1.toml").write_text(text.replace("invoices", "named"))
+        async with serve(tmp_path) as wire:
+            run = await wire.run("named:v1", "b1/")
+            assert run["status"] == "FAILED"
+            assert "has no name before its suffix" in run["metadata"]["error_message"]
+
+
 async def test_what_is_told_of_such_a_run(tmp_path: Path, database: Database) -> None:
     prepare(tmp_path, database, "append")
     async with serve(tmp_path) as wire:

@@ -43,6 +43,26 @@ def test_the_own_cleaners_are_suggested_first(called: str, meant: str) -> None:
     assert f'{called} is no function; did you mean the cleaner "{meant}"?' in mistake(f'{called}("x")')
 
 
+@pytest.mark.parametrize("sql", ["nope(", "lower(a", "CASE WHEN a", "a || '"])
+def test_no_bracket_is_named_but_those_of_the_flow(sql: str) -> None:
+    said = mistake(sql)
+    assert "is not an SQL expression: " in said
+    assert "]" not in said
+    assert '")"' not in said
+
+
+@pytest.mark.parametrize("sql", ["id, v", "id, v -- both", "1, 2, 3"])
+def test_several_expressions_are_not_one(sql: str) -> None:
+    assert "must be one expression" in mistake(sql)
+
+
+def test_what_can_not_be_run_is_named_with_its_column() -> None:
+    columns = {"id": {}, "x": {"sql": "regexp_replace(\"a\", '(', '')"}}
+    with connect() as connection, pytest.raises(FlowError) as refused:
+        compile_flow(connection, read_definition(people(columns=columns)))
+    assert str(refused.value).startswith("columns.x.sql: can't be run: ")
+
+
 def test_other_functions_as_duckdb_suggests_them() -> None:
     assert 'Did you mean "lower"?' in mistake('lowr("x")')
 
