@@ -121,8 +121,9 @@ class Skeleton:
 
     def _bones_with_marks(self, bare: bytes) -> bytes:
         """The structure, with marks for quotes. Where they stood in the piece before, they most likely do again."""
+        bones, needed = bare, list[int]()
         for tried in dict.fromkeys((self._needed, _ALL)):
-            marked, needed = bare, list[int]()
+            marked, needed = bare, []
             for n in tried:
                 before = marked
                 marked = marked.replace(*self._marking[n])
