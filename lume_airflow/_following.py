@@ -15,8 +15,8 @@ LOOKED_AT = 1000
 """How many runs of a source, the newest first, are looked at for one of ours."""
 
 
-NO_LIST = (404, 405, 501)
-"""What a server says that has no list of runs."""
+NO_LIST = (405, 501)
+"""What a server says that takes submissions at that path and has no list; a 404 is one of a gateway."""
 
 
 async def begin(client: Client, options: RunOptions, task: TaskTry) -> LumeRun:

@@ -207,7 +207,7 @@ def _json_object(_self: object, attribute: Any, value: Any) -> None:
             f"{attribute.name} must be a dict of JSON values, not {type(value).__name__}"
         )
     try:
-        back = orjson.loads(orjson.dumps(value))
+        back = orjson.loads(orjson.dumps({attribute.name: value}))[attribute.name]  # as deep as it is sent
     except (TypeError, ValueError) as error:
         reason = str(error)
     else:
@@ -223,13 +223,13 @@ def _true_or_false(_self: object, attribute: Any, value: Any) -> None:
 
 
 def _header_text(_self: object, attribute: Any, value: Any) -> None:
-    """An idempotency key: it travels in a header."""
+    """An idempotency key: it travels in a header, of whose value blanks around it are no part."""
     if value is None:
         return
     fits = isinstance(value, str) and value.isascii() and value.isprintable()
-    if not (fits and value.strip() and len(value) <= LONGEST_KEY):
+    if not (fits and value and value == value.strip() and len(value) <= LONGEST_KEY):
         raise InvalidRequestError(
-            f"{attribute.name} must be 1 to {LONGEST_KEY} printable ASCII characters; no request was sent"
+            f"{attribute.name} must be 1 to {LONGEST_KEY} printable ASCII characters, no blanks around; not sent"
         )
 
 

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from lume_async import ClientClosedError, Outcome, RunError, RunEvent
+from lume_async._base.batched import several
 from lume_async._base.default_client import find_client
 from lume_async._base.secret import veiled as veiled
 from lume_sync._held import Held as Held
@@ -111,7 +112,7 @@ def core_of(value: object) -> Any:
 
 def cores_of(values: Iterable[object]) -> list[Any]:
     """The cores of live objects, pulled in the caller's thread."""
-    return [core_of(value) for value in values]
+    return [core_of(value) for value in several(values)]
 
 
 def pulled(values: Iterable[T]) -> Iterable[T] | AsyncIterator[T]:

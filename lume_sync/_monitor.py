@@ -48,6 +48,7 @@ class Monitor:
 
         Raises:
             InvalidRequestError: the run ID is malformed.
+            TypeError: it is neither a run nor an ID.
             RuntimeError: the monitor was not entered, or has been left.
             ClientClosedError: the client was closed.
         """

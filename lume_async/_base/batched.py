@@ -87,6 +87,17 @@ class Chunked(Batched[T]):
         await self._chunks.aclose()
 
 
+def several(runs: Iterable[T]) -> list[T]:
+    """All of them.
+
+    Raises:
+        TypeError: it is a single text, which would be taken for its letters.
+    """
+    if isinstance(runs, str):
+        raise TypeError("give a list of runs, or of run IDs, not a single one")
+    return list(runs)
+
+
 def take_ready(source: AsyncIterator[T], limit: int) -> list[T]:
     """Up to `limit` items of the source that are there without waiting; none where it can't tell."""
     return source._take_ready(limit) if isinstance(source, Batched) else []

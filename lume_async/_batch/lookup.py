@@ -16,7 +16,8 @@ from lume_async.models import RunRecord, RunRequest
 PAGES = 20
 """How many pages of new runs on one source are read at the most."""
 
-_NO_LIST = (404, 405, 501)
+_NO_LIST = (405, 501)
+"""Of a server that takes submissions at this path and has no list; a 404 is that of a gateway without a service."""
 
 
 @frozen

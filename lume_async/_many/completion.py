@@ -8,22 +8,23 @@ from functools import partial
 from anyio.streams.memory import MemoryObjectSendStream
 
 from lume_async._base.backoff import PollInterval, polling
-from lume_async._base.batched import Chunked
+from lume_async._base.batched import Chunked, several
 from lume_async._base.duration import Duration, optional_seconds
 from lume_async._base.tasks import task_group
 from lume_async._http.sender import Sender
 from lume_async._many.monitor import QUEUED, Monitor
 from lume_async._many.owned import owned
+from lume_async._many.watched import handle_of
 from lume_async._run.handle import LumeRun
 from lume_async.errors import RunTimeoutError
-from lume_async.models import Outcome, RunEvent, RunRequest, check_run_id
+from lume_async.models import Outcome, RunEvent, RunRequest
 
 
 def as_completed(
     sender: Sender, runs: Iterable[LumeRun | str], *, timeout: Duration | None, poll_interval: PollInterval
 ) -> Chunked[Outcome[LumeRun]]:
     """One outcome per item of `runs`, in the order in which the runs end; one poll per id at a time."""
-    handles = [LumeRun(sender, check_run_id(run)) if isinstance(run, str) else run for run in runs]
+    handles = [handle_of(sender, run) for run in several(runs)]
     polling(poll_interval)  # a bad argument is refused at once, not at the first step
     limit = optional_seconds(timeout, "timeout")
     return Chunked(owned(partial(_completions, sender, handles, limit, poll_interval), take=list))
@@ -33,7 +34,7 @@ async def wait_all(
     sender: Sender, runs: Iterable[LumeRun | str], *, timeout: Duration | None, poll_interval: PollInterval
 ) -> list[Outcome[LumeRun]]:
     """The same, in the order of `runs`."""
-    items = list(runs)
+    items = several(runs)
     found: dict[str, list[Outcome[LumeRun]]] = {}
     async for outcome in as_completed(sender, items, timeout=timeout, poll_interval=poll_interval):
         found.setdefault(outcome.run_id or "", []).append(outcome)

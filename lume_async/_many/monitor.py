@@ -19,12 +19,12 @@ from lume_async._many.change_feed import ChangeFeed
 from lume_async._many.feed_check import SAMPLING, FeedCheck
 from lume_async._many.owned import Background
 from lume_async._many.scheduler import Scheduler
-from lume_async._many.watched import EVER, Watched
+from lume_async._many.watched import EVER, Watched, handle_of
 from lume_async._run.handle import LumeRun
 from lume_async._run.poll import patience, poll_once
 from lume_async._wire.endpoints import Change
 from lume_async.errors import ApiError, ClientClosedError
-from lume_async.models import RunEvent, RunRecord, RunStatus, check_run_id
+from lume_async.models import RunEvent, RunRecord, RunStatus
 
 QUEUED = 1024
 """How many events may wait for their reader; beyond that the polls wait for it."""
@@ -82,10 +82,11 @@ class Monitor(Batched[RunEvent[LumeRun]]):
 
         Raises:
             InvalidRequestError: the run ID is malformed.
+            TypeError: it is neither a run nor an ID.
             RuntimeError: the monitor was not entered, or has been left.
             ClientClosedError: the client was closed.
         """
-        handle = LumeRun(self._sender, check_run_id(run)) if isinstance(run, str) else run
+        handle = handle_of(self._sender, run)
         self._on_loop(self._add, handle)
         return handle
 

@@ -5,8 +5,9 @@ import math
 from attrs import define
 
 from lume_async._base.backoff import Backoff, Rng, after_failure
+from lume_async._http.sender import Sender
 from lume_async._run.handle import LumeRun
-from lume_async.models import RunStatus
+from lume_async.models import RunStatus, check_run_id
 
 SAFETY_NET = 300.0
 """Seconds between polls of a run while the change feed is trusted to report its end."""
@@ -64,3 +65,19 @@ class Watched:
             self.progress = (progress, now)
         done, since = progress - self.progress[0], now - self.progress[1]
         return since * (1 - progress) / done / 2 if done > 0 and since > 0 else None
+
+
+def handle_of(sender: Sender, run: LumeRun | str) -> LumeRun:
+    """The handle, or a new one for an id.
+
+    Raises:
+        TypeError: it is neither.
+        InvalidRequestError: it is no id.
+    """
+    if isinstance(run, LumeRun):
+        return run
+    if isinstance(run, str):
+        return LumeRun(sender, check_run_id(run))
+    raise TypeError(
+        f"give a run of this client or a run ID, not {type(run).__module__}.{type(run).__qualname__}"
+    )

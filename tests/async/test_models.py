@@ -8,10 +8,13 @@ from pathlib import PurePosixPath
 from typing import Any
 from uuid import uuid4
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lume_async._batch import entries
+from lume_async._wire import endpoints
 from lume_async.errors import InvalidRequestError, ResponseDecodeError
 from lume_async.models import (
     ColumnMetrics,
@@ -429,6 +432,19 @@ def nested(levels: int) -> dict[str, Any]:
     return value
 
 
+def test_metadata_is_as_deep_as_can_be_sent_or_refused() -> None:
+    taken = []
+    for levels in range(245, 260):
+        try:
+            request = RunRequest("f:v1", "a.csv", nested(levels))
+        except InvalidRequestError:
+            continue
+        taken.append(levels)
+        assert orjson.loads(endpoints.submit(request, "key").body or b"")["run_metadata"] == nested(levels)
+        assert entries.canonical(request)
+    assert taken == list(range(245, taken[-1] + 1))
+
+
 @pytest.mark.parametrize(
     "raw",
     [
@@ -473,6 +489,9 @@ def test_models_say_that_they_belong_to_lume_async(cls: type) -> None:
     [
         ("idempotency_key", ""),
         ("idempotency_key", "a\nb"),
+        ("idempotency_key", " "),
+        ("idempotency_key", " a"),
+        ("idempotency_key", "a "),
         ("idempotency_key", "k" * 256),
         ("idempotency_key", "ключ"),
         ("idempotency_key", 7),

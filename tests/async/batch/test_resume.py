@@ -210,7 +210,13 @@ async def test_without_force_rerun_a_forgotten_key_does_no_harm(path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "failure", [FakeAnswer(500, {}), ApiConnectionError("reset"), FakeAnswer(200, b"<html>")]
+    "failure",
+    [
+        FakeAnswer(500, {}),
+        ApiConnectionError("reset"),
+        FakeAnswer(200, b"<html>"),
+        FakeAnswer(404, b"default backend - 404"),
+    ],
 )
 async def test_a_look_up_that_fails_decides_nothing_even_where_keys_are_known(
     path: Path, failure: FakeAnswer | Exception

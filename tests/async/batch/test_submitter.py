@@ -228,7 +228,10 @@ async def test_a_run_that_failed_after_the_kill_is_found_and_not_made_again(tmp_
     assert service.created == ["run_0"]
 
 
-async def test_without_a_list_of_runs_what_may_be_refused_twice_is_sent_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("status", [405, 501])
+async def test_without_a_list_of_runs_what_may_be_refused_twice_is_sent_again(
+    tmp_path: Path, status: int
+) -> None:
     service, path = Service(), tmp_path / "j.db"
     request = RunRequest("f:v1", "s0")
     journal = Journal.open(path)
@@ -237,7 +240,7 @@ async def test_without_a_list_of_runs_what_may_be_refused_twice_is_sent_again(tm
 
     def bare(asked: FakeRequest) -> Answer:
         listing = asked.method == "GET" and asked.path.startswith("/v1/runs?")
-        return FakeAnswer(405, {"detail": "no list"}) if listing else service(asked)
+        return FakeAnswer(status, {"detail": "no list"}) if listing else service(asked)
 
     (outcome,) = await outcomes_of(service, [request], bare, journal=path)
     assert outcome.result().succeeded

@@ -1,10 +1,12 @@
 """as_completed and wait_all: one outcome per item, one look per id, the deadline, early exits."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from fake_service import Service, client_of, other_tasks
 
+import lume_sync
 from lume_async import (
     ApiError,
     ClientClosedError,
@@ -108,6 +110,29 @@ async def test_the_last_look_follows_a_pause_that_ends_before_the_deadline() -> 
     (outcome,) = await client_of(service).wait_all(["a"], timeout=10, poll_interval=60)
     assert isinstance(outcome.error, RunTimeoutError)
     assert service.looks["a"] == 2
+
+
+@pytest.mark.parametrize("wrong", ["run_1", [5], [None], ["a", object()], None, 7])
+async def test_what_is_no_list_of_runs_is_told_before_anything_is_sent(wrong: Any) -> None:
+    service = Service()
+    client = client_of(service)
+    with pytest.raises(TypeError):
+        client.as_completed(wrong)
+    with pytest.raises(TypeError):
+        await client.wait_all(wrong)
+    with pytest.raises(TypeError):
+        lume_sync.Client._wrap(client).as_completed(wrong)
+    assert not service.log
+
+
+async def test_what_is_no_run_can_not_be_watched() -> None:
+    client = client_of(Service())
+    other: Any = lume_sync.Client._wrap(client).attach("run_1")
+    async with client.monitor() as monitor:
+        for wrong in (5, None, other):
+            with pytest.raises(TypeError, match="give a run of this client or a run ID"):
+                monitor.add(wrong)
+        assert monitor.pending == 0
 
 
 async def test_leaving_early_stops_every_look() -> None:
