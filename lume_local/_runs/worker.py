@@ -15,7 +15,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from lume_local._flow.fields import FlowError
-from lume_local._runs.child import child
+from lume_local._runs.child import child, environment
 from lume_local._shared.protocol import (
     Cancel,
     Check,
@@ -84,10 +84,10 @@ class Worker:
         runs: how many runs it was given.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, given: dict[str, str]) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
-        self._process = process
+        self._process, self._environment = process, given
         self._stdin, self._stdout = process.stdin, process.stdout
         self.runs = 0
         self._is_ready = True  # for a job; false from the start of a run
@@ -102,7 +102,8 @@ class Worker:
 
         `tasks` gets the reader of its stderr, which ends with the process.
         """
-        worker = cls(await _spawned())
+        given = environment()
+        worker = cls(await _spawned(), given)
         tasks.start_soon(worker._read_stderr)
         try:
             with anyio.move_on_after(START_LIMIT):
@@ -132,6 +133,11 @@ class Worker:
     def is_alive(self) -> bool:
         """Whether the process is still there."""
         return self._process.returncode is None
+
+    @property
+    def is_fit(self) -> bool:
+        """Whether a process that is started now would be as this one: a password in the environment may be new."""
+        return self.is_alive and self._environment == environment()
 
     async def _event(self) -> Event | None:
         """The next event, or None where the process has ended. Raises `ProtocolError`."""

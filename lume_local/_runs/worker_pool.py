@@ -144,16 +144,19 @@ class Pool:
         return worker
 
     async def _next(self) -> Worker:
-        """A spare worker that lives, else a new one. It counts as out from here on."""
+        """A spare worker that is as a new one would be, else a new one. It counts as out from here on."""
         while self._idle:
             worker = self._idle.pop()
             self._out.add(worker)
-            if worker.is_alive:
+            if worker.is_fit:
                 return worker
             await self.discard(worker)
         spare, self._spare = self._spare, None
         found = None if spare is None else await self._claimed(spare)
-        return found if found is not None else await self._start()
+        if found is None or found.is_fit:
+            return found or await self._start()
+        await self.discard(found)
+        return await self._start()
 
     async def _claimed(self, spare: _Spare) -> Worker | None:
         self._awaited += 1

@@ -54,7 +54,8 @@ async def odd(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pool]:
 
 def job(folder: Path, *questions: str, do: str = "") -> Execute:
     """A run that asks these questions and then does that."""
-    return Execute("run_1", {"ask": questions, "do": do}, {}, str(folder / "run"), {}, {}, "1GB", 2)
+    flow = {"ask": questions, "do": do, "seeds": []}
+    return Execute("run_1", flow, {"kind": "odd"}, str(folder / "run"), {}, {}, "1GB", 2)
 
 
 async def ask(pool: Pool, folder: Path, *questions: str, do: str = "") -> tuple[int, Event | None]:
@@ -98,6 +99,46 @@ async def test_a_process_ends_after_so_many_runs(home: Path, monkeypatch: pytest
         await wire.run("people:v1", "people.csv", force_rerun=True)
         assert await gone([first])
         assert (await wire.run("people:v1", "people.csv", force_rerun=True))["status"] == "SUCCEEDED"
+
+
+async def test_a_variable_that_is_set_later_is_seen_by_the_next_run(
+    odd: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the process was idle or a spare one: it may be the URL of a database."""
+
+    def sees(value: str | None) -> str:
+        return f"assert os.environ.get('WAREHOUSE_URL') == {value!r}"
+
+    first, event = await ask(odd, tmp_path, do=sees(None))
+    assert isinstance(event, Done)
+    for n, value in enumerate(["postgresql://one", "postgresql://two"]):
+        monkeypatch.setenv("WAREHOUSE_URL", value)
+        monkeypatch.setenv("PYTEST_CURRENT_TEST", f"another one {n}")
+        second, event = await ask(odd, tmp_path, do=sees(value))
+        assert isinstance(event, Done)
+        assert second != first
+        monkeypatch.setenv("PYTEST_CURRENT_TEST", "and one more")
+        assert (await ask(odd, tmp_path, do=sees(value)))[0] == second, (
+            "nothing that concerns a run has changed"
+        )
+        first = second
+    monkeypatch.delenv("WAREHOUSE_URL")
+    _, event = await ask(odd, tmp_path, do=sees(None))
+    assert isinstance(event, Done)
+
+
+async def test_a_spare_process_of_another_environment_is_not_handed_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with Pool().running() as pool:
+        pool.warm()
+        assert pool._spare is not None
+        await pool._spare.settled.wait()
+        spare = pool._spare.worker
+        monkeypatch.setenv("WAREHOUSE_URL", "postgresql://one")
+        taken = await pool.take()
+        assert taken is not spare
+        assert pool.size == 1
 
 
 async def test_a_process_that_keeps_memory_ends(odd: Pool, tmp_path: Path) -> None:
@@ -208,7 +249,7 @@ async def test_a_process_that_does_not_get_ready_again_is_killed(
     odd: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "PATIENCE", 0.2)
-    first, event = await ask(odd, tmp_path, do="kept['connect'] = lambda: time.sleep(60)")
+    first, event = await ask(odd, tmp_path, do="kept['Instances'].prepare = lambda self: time.sleep(60)")
     assert isinstance(event, Done)
     assert await gone([first])
     assert (await ask(odd, tmp_path))[0] != first
