@@ -30,7 +30,7 @@ NO_COUNTRIES = {"AC", "CP", "CQ", "DG", "EA", "EU", "EZ", "IC", "QO", "TA", "UN"
 """Codes that CLDR has beside those of ISO 3166-1; XK (Kosovo) stays, for it is in general use."""
 ALIASES = {
     "AE": ["UAE"],
-    "CD": ["DR Congo", "Democratic Republic of the Congo"],
+    "CD": ["DR Congo", "Democratic Republic of the Congo", "Congo"],  # as in CG: it may be either
     "CG": ["Republic of the Congo"],
     "CI": ["Ivory Coast"],
     "CV": ["Cape Verde"],
@@ -47,7 +47,7 @@ ALIASES = {
     ],
     "HK": ["Hong Kong", "Hongkong"],
     "IR": ["Islamic Republic of Iran"],
-    "KP": ["DPRK"],
+    "KP": ["DPRK", "Korea"],
     "KR": ["Republic of Korea", "Korea"],
     "LA": ["Lao PDR"],
     "MK": ["Macedonia"],
@@ -65,6 +65,14 @@ ALIASES = {
     "VA": ["Holy See", "Vatican"],
     "VN": ["Viet Nam"],
 }
+WEEKDAYS = {
+    "1": ["segunda"],
+    "2": ["tues", "terca"],
+    "3": ["weds", "quarta"],
+    "4": ["thur", "thurs", "quinta"],
+    "5": ["sexta"],
+}
+"""Names that CLDR doesn't have."""
 
 
 def countries() -> dict[str, list[str]]:
@@ -105,6 +113,22 @@ def months() -> dict[str, list[str]]:
     return _certain(
         {number: {name for name in names if not name.isdigit()} for number, names in found.items()}
     )
+
+
+def weekdays() -> dict[str, list[str]]:
+    """Each weekday's number, from Monday, with its names of one word, in `LANGUAGES`. Some are names of several."""
+    found = defaultdict(set)
+    for language in LANGUAGES:
+        for context in Locale(language).days.values():
+            for names in context.values():
+                for number, name in names.items():
+                    found[str(number + 1)].add(month_key(name))
+    for number, names in WEEKDAYS.items():
+        found[number].update(names)
+    return {
+        number: sorted(name for name in found[number] if name.isalpha() and len(name) > 1)
+        for number in sorted(found)
+    }
 
 
 def _certain(found: dict[str, set[str]], firm: Iterable[str] = ()) -> dict[str, list[str]]:
@@ -155,6 +179,7 @@ def built() -> dict[Path, str]:
         "countries": {"from": unicode, "names": countries()},
         "currencies": {"from": unicode, "codes": sorted(Locale("en").currencies)},
         "months": {"from": unicode, "names": months()},
+        "weekdays": {"from": unicode, "names": weekdays()},
         "phones": {"from": numbers, **phones()},
     }
     return {FOLDER / f"{name}.json": _lines(table) for name, table in tables.items()}

@@ -27,14 +27,18 @@ class Cleaner:
 
 CLEANERS = {
     "clean_text": Cleaner(),
-    "country_code": Cleaner(problem="is not the name or code of a country"),
+    "country_code": Cleaner(version=2, problem="is not the name or code of a country"),
     "nullif_missing": Cleaner(),
     "parse_bool": Cleaner(problem="is neither yes nor no"),
-    "parse_date_any": Cleaner(problem="is not a date, or can mean several", choices=("dmy", "mdy")),
+    "parse_date_any": Cleaner(
+        version=2, problem="is not a date, or can mean several", choices=("dmy", "mdy")
+    ),
     "parse_email": Cleaner(problem="is not an email address"),
-    "parse_money": Cleaner(problem="is not an amount of money, or can mean several", choices=(".", ",")),
+    "parse_money": Cleaner(
+        version=2, problem="is not an amount of money, or can mean several", choices=(".", ",")
+    ),
     "parse_percent": Cleaner(problem="is not a percentage, or can mean several", choices=(".", ",")),
-    "parse_phone": Cleaner(problem="is not a phone number"),
+    "parse_phone": Cleaner(version=2, problem="is not a phone number"),
 }
 _CALL = re.compile(rf"\b({'|'.join(CLEANERS)})\b", re.IGNORECASE)
 

@@ -38,6 +38,8 @@ def _part(found: re.Match[str]) -> str:
     match found[1]:
         case "countries" | "months":
             return _map(_named(found[1]))
+        case "weekdays":
+            return _map(_weekdays())
         case "currency":
             return _currency()
         case "phone":
@@ -56,6 +58,15 @@ def _named(table: str) -> dict[str, str]:
     """The name -> key of a table of key -> names."""
     names: dict[str, list[str]] = _table(table)["names"]
     return {name: key for key, all_of_it in names.items() for name in all_of_it}
+
+
+def _weekdays() -> dict[str, str]:
+    """The name -> the numbers of the days that it may mean."""
+    names: dict[str, str] = {}
+    for number, all_of_it in _table("weekdays")["names"].items():
+        for name in all_of_it:
+            names[name] = names.get(name, "") + number
+    return names
 
 
 def _map(entries: Mapping[str, str]) -> str:

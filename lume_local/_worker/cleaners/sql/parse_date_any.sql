@@ -23,14 +23,17 @@ CREATE OR REPLACE MACRO _lume_date_of_numbers(t, d_order) AS list_transform(
   [regexp_extract(t, '^(\d{1,2})(?:(\.) ?|[-/ ])(\d{1,2})(?:\. ?|[-/ ])(\d{4}|\d{2})(?: 00:00(?::00)?)?$', ['a', 'mark', 'b', 'y'])],
   lambda _lume_p: _lume_ordered(_lume_p, _lume_year(_lume_p.y, d_order), d_order))[1];
 
+-- A weekday in front must be that of the date.
+CREATE OR REPLACE MACRO _lume_on(w, d) AS
+  CASE WHEN w = '' OR contains({weekdays}[w], CAST(isodow(d) AS VARCHAR)) THEN d END;
 -- 1 March 2024, 1. März 2024, 1er mars 2024, 1 de marzo de 2024, Fri, 01-Mar-2024; March 1st, 2024; 2024 March 1
 CREATE OR REPLACE MACRO _lume_date_of_words(t) AS list_transform(
-  [regexp_extract(t, '^(?:\pL+[.,]*,? )??(?:(\d{1,2})(?:st|nd|rd|th|er|[.oaº°])?[-/ ]?(?:of |de )?(\pL+)\.?,?[-/ ]?(?:de |del )?(\d{4})'
+  [regexp_extract(t, '^(?:(\pL+)[.,]*,? )??(?:(\d{1,2})(?:st|nd|rd|th|er|[.oaº°])?[-/ ]?(?:of |de )?(\pL+)\.?,?[-/ ]?(?:de |del )?(\d{4})'
     || '|(\pL+)\.?[-/ ](\d{1,2})(?:st|nd|rd|th)?[,./-]? ?(\d{4})|(\d{4})[-/ ](\pL+)\.?[-/ ](\d{1,2}))$',
-    ['d1', 'm1', 'y1', 'm2', 'd2', 'y2', 'y3', 'm3', 'd3'])],
-  lambda _lume_p: _lume_day(concat(_lume_p.y1, _lume_p.y2, _lume_p.y3),
+    ['w', 'd1', 'm1', 'y1', 'm2', 'd2', 'y2', 'y3', 'm3', 'd3'])],
+  lambda _lume_p: _lume_on(_lume_p.w, _lume_day(concat(_lume_p.y1, _lume_p.y2, _lume_p.y3),
     {months}[concat(_lume_p.m1, _lume_p.m2, _lume_p.m3)],
-    concat(_lume_p.d1, _lume_p.d2, _lume_p.d3)))[1];
+    concat(_lume_p.d1, _lume_p.d2, _lume_p.d3))))[1];
 
 CREATE OR REPLACE MACRO _lume_date(t, d_order) AS coalesce(
   _lume_date_from_year(t), _lume_date_of_numbers(t, d_order), _lume_date_of_words(strip_accents(lower(t))));

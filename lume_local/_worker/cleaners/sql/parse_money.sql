@@ -1,8 +1,12 @@
 -- A sign and a currency may stand on either side; brackets mean less than zero; "12,-" has no cents.
 CREATE OR REPLACE MACRO _lume_money_parts(t) AS regexp_extract(t,
-  '^(\(?) ?([-+−–]?) ?(?:{currency})? ?([-+−–]?) ?([\d.,][\d.,''’ ]*?)(?:[.,][-–—]+)? ?(?:{currency})? ?([-−–]?) ?(\)?)$',
-  ['open', 'first', 'second', 'digits', 'last', 'close']);
+  '^(\(?) ?([-+−–]?) ?({currency})? ?([-+−–]?) ?([\d.,][\d.,''’ ]*?)(?:[.,][-–—]+)? ?({currency})? ?([-−–]?) ?(\)?)$',
+  ['open', 'first', 'before', 'second', 'digits', 'behind', 'last', 'close']);
+-- Where it is certain: a $ is that of many.
+CREATE OR REPLACE MACRO _lume_currency(c) AS CASE c
+  WHEN '€' THEN 'EUR' WHEN '£' THEN 'GBP' WHEN '₹' THEN 'INR' ELSE nullif(regexp_extract(c, '^[A-Z]{3}$'), '') END;
 CREATE OR REPLACE MACRO _lume_signed(p, v) AS CASE
+  WHEN _lume_currency(p.before) <> _lume_currency(p.behind) THEN NULL
   WHEN (p.open = '(') <> (p.close = ')') OR (p.first <> '')::INT + (p.second <> '')::INT + (p.last <> '')::INT > 1 THEN NULL
   WHEN p.open = '(' OR concat(p.first, p.second, p.last) NOT IN ('', '+') THEN -v
   ELSE v END;

@@ -1,6 +1,8 @@
--- Only the digits, of a text that holds no more than a number; "+49 (0)30" is "+49 30"
+-- Only the digits, of a text that holds no more than a number; "+49 (0)30" is "+49 30". After a whole number "/ 57" is
+-- another extension.
 CREATE OR REPLACE MACRO _lume_dialled(t) AS CASE
   WHEN regexp_full_match(t, '(?:tel:)? ?\(?\+?[\d ().\-–‐‑/]+') AND regexp_matches(t, '\d')
+    AND NOT regexp_matches(t, '(?:\d\D*){8}/[^\d/]*\d(?:[^\d/]*\d){0,2}[^\d/]*$')
   THEN regexp_replace(regexp_replace(t, '^((?:tel:)? ?\+ ?\d{1,3} ?)\(0\)', '\1'), '[^+\d]', '', 'g') END;
 
 -- `plan` is "calling code|national prefix|international prefix" of the country. (`split_part` is a macro itself, with
