@@ -29,7 +29,8 @@ from lume_async._webhooks.signatures import (
     Secrets,
     check_own,
     check_standard,
-    keys_of,
+    checked,
+    veiled_secrets,
 )
 from lume_async._wire.answers import decode_object
 from lume_async.errors import WebhookSignatureError
@@ -109,9 +110,11 @@ def verify(
         ConfigurationError: no secret was given, or an empty one.
         TypeError: the body is not bytes.
     """
+    secrets = veiled_secrets(secret)
+    del secret  # no traceback with locals shows it
     if not isinstance(body, (bytes, bytearray, memoryview)):
         raise TypeError(f"verify() needs the raw body as bytes, not {type(body).__name__}")
-    keys = keys_of(secret)
+    keys = checked(secrets)
     headers = (
         {name.lower(): value for name, value in signature.items()} if isinstance(signature, Mapping) else {}
     )
@@ -202,7 +205,9 @@ def aiohttp_handler(
     Raises:
         ConfigurationError: no secret was given, or an empty one.
     """
-    receiver = _Receiver(on_event, keys_of(secret), require_timestamp)
+    secrets = veiled_secrets(secret)
+    del secret
+    receiver = _Receiver(on_event, checked(secrets), require_timestamp)
 
     async def handle(request: "web.Request") -> "web.Response":
         from aiohttp import web
@@ -236,7 +241,9 @@ def asgi_app(
     Raises:
         ConfigurationError: no secret was given, or an empty one.
     """
-    receiver = _Receiver(on_event, keys_of(secret), require_timestamp)
+    secrets = veiled_secrets(secret)
+    del secret
+    receiver = _Receiver(on_event, checked(secrets), require_timestamp)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

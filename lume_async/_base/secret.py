@@ -17,6 +17,15 @@ class Secret(str):
         raise TypeError("an API key is never pickled: give it again where the pickle is loaded")
 
 
+class SecretBytes(bytes):
+    """The same for a secret that signs."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "b'[redacted]'"
+
+
 class Veiled:
     """What was given for a secret and is no text, such as its bytes: all that is kept is what kind it was."""
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
+from lume_async._base.secret import SecretBytes, Veiled
 from lume_async.errors import ConfigurationError, WebhookSignatureError
 
 SIGNATURE_HEADER = "X-Lume-Signature-256"
@@ -27,10 +28,25 @@ _TIME = re.compile(r"[0-9]{1,12}")
 _PREFIX = b"whsec_"
 
 
-def keys_of(secret: Secrets) -> list[bytes]:
-    """The checked secrets, as they are written. Raises `ConfigurationError`."""
-    secrets = [secret] if isinstance(secret, (str, bytes)) else list(secret)
-    keys = [item.encode() if isinstance(item, str) else item for item in secrets]
+def veiled_secrets(secret: Secrets) -> list[SecretBytes | Veiled]:
+    """The secrets, as they are written, and shown by no traceback with locals; before anything can be refused."""
+    given = secret if isinstance(secret, Iterable) and not isinstance(secret, (str, bytes)) else [secret]
+    return [_veiled(item) for item in given]
+
+
+def _veiled(item: object) -> SecretBytes | Veiled:
+    if isinstance(item, str):
+        return SecretBytes(item.encode("utf-8", "surrogatepass"))
+    return SecretBytes(item) if isinstance(item, bytes) else Veiled(item)
+
+
+def checked(secrets: list[SecretBytes | Veiled]) -> list[bytes]:
+    """The same. Raises `ConfigurationError`."""
+    keys: list[bytes] = []
+    for secret in secrets:
+        if isinstance(secret, Veiled):
+            raise ConfigurationError(f"a webhook secret must be a string or bytes, not {secret.kind}")
+        keys.append(secret)
     if not keys or any(not key.strip() for key in keys):
         raise ConfigurationError("a webhook secret is empty: then anybody could sign; set a real one")
     for key in keys:

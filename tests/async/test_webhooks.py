@@ -4,7 +4,9 @@ import asyncio
 import hashlib
 import hmac
 import io
+import traceback
 from collections.abc import Callable
+from typing import Any
 
 import aiohttp
 import orjson
@@ -30,6 +32,30 @@ SECRET = "a secret of some length"
 
 def signed(body: bytes, secret: str = SECRET) -> str:
     return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "given", [SECRET, SECRET.encode(), [SECRET, SECRET], [SECRET, 5], [b"", SECRET], {SECRET: 1}]
+)
+@pytest.mark.parametrize("signature", ["sha256=00", "00" * 32, None, {}, {"webhook-id": "1"}])
+@pytest.mark.parametrize("body", [b"x", "x"])
+def test_no_secret_is_shown_by_a_traceback_with_locals(given: Any, signature: Any, body: Any) -> None:
+    acts = [lambda: verify(body, signature, given)]
+    if given in ([SECRET, 5], [b"", SECRET]):
+        acts += [lambda: aiohttp_handler(print, given), lambda: asgi_app(print, given)]
+    for act in acts:
+        with pytest.raises((LumeError, TypeError)) as caught:
+            act()
+        frames = list(traceback.walk_tb(caught.value.__traceback__))[2:]
+        shown = "".join(traceback.StackSummary.extract(frames, capture_locals=True).format())
+        assert "webhooks" in shown
+        assert SECRET not in shown
+
+
+@pytest.mark.parametrize("given", [None, 5, [5], [None]])
+def test_what_is_no_secret_is_told(given: Any) -> None:
+    with pytest.raises(ConfigurationError, match="must be a string or bytes, not"):
+        verify(b"x", "00" * 32, given)
 
 
 def body_of(**changes: object) -> bytes:
