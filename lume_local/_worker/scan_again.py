@@ -1,7 +1,8 @@
 """One scan of a source once more, line by line, where DuckDB's parallel CSV reader can't do it.
 
-With some sizes of its buffers it refuses files that are in order, or finds mistakes in them that aren't there. The
-files that it is given here have been looked through before: each of their records is well-formed.
+With some sizes of its buffers it refuses files that are in order, finds mistakes in them that aren't there, or leaves
+a row out where a buffer ends. The files that it is given here have been looked through before: each of their records
+is well-formed, and how many there are is known.
 """
 
 import re
@@ -20,12 +21,22 @@ PARALLEL = "parallel=true)"
 _OF_THE_READER = re.compile(r"Parallel CSV Reader|CSV Error on Line")
 
 
-def scanned(statements: Statements, scan: Callable[[Statements], Found]) -> Found:
-    """What the scan gives. Raises what it raises, but for that error at first."""
+def scanned(
+    statements: Statements,
+    scan: Callable[[Statements], Found],
+    is_whole: Callable[[Found], bool] = lambda _: True,
+) -> Found:
+    """What the scan gives. Raises what it raises, but for that error at first.
+
+    `is_whole` says whether all rows are there.
+    """
     try:
-        return scan(statements)
+        found = scan(statements)
     except (duckdb.NotImplementedException, duckdb.InvalidInputException) as error:
         if PARALLEL not in statements.layout.reader or not _OF_THE_READER.search(str(error)):
             raise
+    else:
+        if is_whole(found) or PARALLEL not in statements.layout.reader:
+            return found
     reader = statements.layout.reader.replace(PARALLEL, "parallel=false)")
     return scan(evolve(statements, layout=evolve(statements.layout, reader=reader)))

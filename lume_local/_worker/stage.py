@@ -34,10 +34,12 @@ class Staged:
 
     Attributes:
         rows: SQL for them, each with its number as `file_row_number`.
+        count: how many there are.
         mapped: how many rows the target's file has, where it is written already.
     """
 
     rows: str
+    count: int
     mapped: int | None = None
 
 
@@ -53,7 +55,11 @@ def stage(
 
     Where most likely none of many rows is rejected, they are written to `target`, the file of the mapped rows.
     """
-    return scanned(statements, lambda them: _staged(connection, them, files, folder, target, records))
+    return scanned(
+        statements,
+        lambda them: _staged(connection, them, files, folder, target, records),
+        lambda staged: staged.count == records,
+    )
 
 
 def _staged(
@@ -65,17 +71,17 @@ def _staged(
     records: int,
 ) -> Staged:
     if sum(os.stat(file.path).st_size * _PACKED.get(file.format, 1) for file in files) <= MOST_IN_MEMORY:
-        connection.execute(f"CREATE TEMP TABLE _lume_stage AS {statements.stage()}")
-        return Staged("(SELECT *, rowid AS file_row_number FROM _lume_stage)")
+        table = f"CREATE OR REPLACE TEMP TABLE _lume_stage AS {statements.stage()}"
+        ((count,),) = connection.execute(table).fetchall()
+        return Staged("(SELECT *, rowid AS file_row_number FROM _lume_stage)", count)
     statements = _by_smaller_buffers(statements)
     if target.suffix == ".parquet" and statements.only_rejects and _begins_well(connection, statements):
         written = copy_to(connection, statements.mapped(f"({statements.stage()})", False), target)
         if written == records:
-            return Staged(statements.flawless(_scan(target)), written)
+            return Staged(statements.flawless(_scan(target)), written, written)
         target.unlink()  # it lacks rows, so that their numbers are wrong
     path = folder / "stage.parquet"
-    copy_to(connection, statements.stage(), path, STAGED)
-    return Staged(_scan(path))
+    return Staged(_scan(path), copy_to(connection, statements.stage(), path, STAGED))
 
 
 def _by_smaller_buffers(statements: Statements) -> Statements:

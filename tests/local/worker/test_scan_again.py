@@ -1,5 +1,6 @@
 """DuckDB's parallel CSV reader can't read some files that are in order: they are read again without."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ from local import one_run
 from local.shards.twice import Here, compared
 
 from lume_local._shards import coordinator, database
+from lume_local._worker import stage
 from lume_local._worker.engine import RunBroke, connect
 
 REFUSAL = "The Parallel CSV Reader currently does not support a full read on this file."
+_SCANS = "CREATE OR REPLACE TEMP TABLE _lume_stage", "COPY"
 MISTAKE = "CSV Error on Line: 262861\nOriginal Line: 262858, Name 45"
 
 
@@ -32,7 +35,7 @@ class Refusing:
         return getattr(self._real, name)
 
     def execute(self, query: str, *more: Any) -> Any:
-        if "parallel=true" in query and query.startswith(("CREATE TEMP TABLE _lume_stage", "COPY")):
+        if "parallel=true" in query and query.startswith(_SCANS):
             self.refused += 1
             raise self._error
         return self._real.execute(query, *more)
@@ -46,6 +49,28 @@ def test_by_one_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: d
     monkeypatch.setattr(one_run, "connect", lambda: connection)
     assert one_run.execute(tmp_path, "id\n1\nx\n3\n").mapped == [(1,), (3,)]
     assert connection.refused == 1
+
+
+class Forgetful(Refusing):
+    """A connection whose parallel reader leaves a row out."""
+
+    def execute(self, query: str, *more: Any) -> Any:
+        if "parallel=true" in query and query.startswith(_SCANS):
+            self.refused += 1
+            reader = re.search(r"FROM read_csv\(.*?parallel=true\)", query)
+            assert reader is not None
+            query = query.replace(reader[0], f"FROM (SELECT * {reader[0]} LIMIT 2)")
+        return self._real.execute(query, *more)
+
+
+@pytest.mark.parametrize("most_in_memory", [0, 10**9])
+def test_a_row_that_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_in_memory: int) -> None:
+    monkeypatch.setattr(stage, "MOST_IN_MEMORY", most_in_memory)
+    connection = Forgetful(duckdb.NotImplementedException())
+    monkeypatch.setattr(one_run, "connect", lambda: connection)
+    result = one_run.execute(tmp_path, "id\n1\nx\n3\n")
+    assert (result.mapped, result.raws, connection.refused) == ([(1,), (3,)], [], 1)
+    assert [row["id"] for row in result.rejects] == ["x"]
 
 
 def test_other_errors_are_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
