@@ -95,8 +95,8 @@ def _check_dialect(source: Source) -> None:
     if source.escape and not source.quote:
         raise FlowError("source.csv.escape", "has no meaning without a quote: remove one of the two")
     try:
-        "a".encode(source.encoding)
+        letter = "a".encode(source.encoding)
         # Bytes that are no characters are kept; some codecs can't.
-        codecs.getincrementaldecoder(source.encoding)("surrogateescape").decode(b"a", final=True)
+        codecs.getincrementaldecoder(source.encoding)("surrogateescape").decode(letter, final=True)
     except (LookupError, UnicodeError):
         raise FlowError("source.csv.encoding", f"{source.encoding!r} is not an encoding: try utf-8") from None
