@@ -10,6 +10,9 @@ from lume_async.errors import ResponseDecodeError
 
 T = TypeVar("T")
 
+EMPTY = 1000
+"""After so many pages in a row without an item the server is not believed that there is more."""
+
 
 async def pages(
     sender: Sender, ask: Callable[[int, str | None], Call[Page[T]]], size: int, limit: int | None = None
@@ -21,18 +24,23 @@ async def pages(
         size: how many items one request asks for.
 
     Raises:
-        ResponseDecodeError: the server would lead in a circle.
+        ResponseDecodeError: the server would lead in a circle, or on and on.
     """
     left, cursor = limit, None
-    seen: set[str] = set()
+    seen, empty = set[str](), 0
     while True:
         page = await sender.send(ask(size if left is None else min(size, left), cursor))
         items = page.items[:left]  # a server may give more than it was asked for
         yield items
         left = None if left is None else left - len(items)
-        if left == 0 or page.next_cursor is None:
+        if left == 0 or not page.next_cursor:
             return
-        cursor = page.next_cursor
+        cursor, empty = page.next_cursor, 0 if items else empty + 1
+        if empty == EMPTY:
+            raise ResponseDecodeError(
+                f"the server gave {EMPTY:,} pages in a row without an item, and each time another cursor @ $.items",
+                retryable=False,
+            )
         if cursor in seen:
             raise ResponseDecodeError(
                 "the server gave the same cursor twice @ $.next_cursor", retryable=False

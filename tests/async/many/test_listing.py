@@ -11,6 +11,7 @@ import pytest
 from fake_service import Service
 
 from lume_async import Client, ResponseDecodeError, RunStatus
+from lume_async._run.pages import EMPTY
 from lume_async.testing import FakeAnswer, FakeClock, fake_client, run_json
 
 
@@ -52,6 +53,20 @@ async def test_a_bad_limit(limit: object) -> None:
     with pytest.raises(ValueError, match="limit"):
         client.list_runs(limit=limit)  # type: ignore[arg-type]
     assert not service.log
+
+
+async def test_pages_without_items_come_to_an_end() -> None:
+    answers = (FakeAnswer(200, {"items": [], "next_cursor": str(number)}) for number in range(2 * EMPTY))
+    client, transport = fake_client(answers)
+    with pytest.raises(ResponseDecodeError, match="1,000 pages in a row without an item"):
+        [run async for run in client.list_runs()]
+    assert len(transport.requests) == EMPTY
+
+
+async def test_a_few_of_them_are_passed_and_an_empty_cursor_is_none() -> None:
+    pages = [([], "a"), ([], "b"), ([run_json("r", "SUCCEEDED")], "")]
+    client, _ = fake_client([FakeAnswer(200, {"items": items, "next_cursor": at}) for items, at in pages])
+    assert [run.id async for run in client.list_runs()] == ["r"]
 
 
 @pytest.mark.parametrize("cursors", ["a", "ab", "abc"])
