@@ -14,6 +14,7 @@ import duckdb
 
 from lume_local._worker.file_names import literal
 from lume_local._worker.sources.excel import as_text as cell_text
+from lume_local._worker.sources.excel import open_book
 from lume_local._worker.sources.parquet import as_text as column_text
 from lume_local._worker.sources.parquet import columns_of
 
@@ -34,9 +35,7 @@ def parquet_rows(path: Path) -> Iterator[Row]:
 
 def excel_rows(path: Path) -> Iterator[Row]:
     """The rows of the first sheet."""
-    import openpyxl
-
-    book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    book = open_book(path, data_only=True)
     try:
         for cells in book.worksheets[0]:
             row = [cell_text(cell) for cell in cells]

@@ -4,7 +4,8 @@ import datetime
 import zipfile
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from lume_local._worker.sources.excel_rows import sheet_rows
 from lume_local._worker.sources.names import unknown_columns, visible_columns
@@ -72,15 +73,13 @@ def _why_malformed(cells: list[Any], width: int) -> str:
 
 def _rows(reading: Reading) -> Iterator[tuple[int, list[Any]]]:
     """The rows with their numbers; a formula has the value that was saved with it, or stays a formula."""
-    import openpyxl
-
     books: list[Any] = []
     # Open files: of a path openpyxl would look at the suffix, and an upload may have any name.
     files = [reading.path.open("rb") for _ in range(2)]
     try:
         _check_size(reading)
         for file, data_only in zip(files, (True, False), strict=True):
-            books.append(openpyxl.load_workbook(file, read_only=True, data_only=data_only))
+            books.append(open_book(file, data_only=data_only))
         sheets = [sheet_rows(_sheet(book, reading), reading.shown) for book in books]
         for count, ((number, values), (_, formulas)) in enumerate(zip(*sheets, strict=True), 1):
             if count % _BETWEEN_PAUSES == 0:
@@ -95,6 +94,21 @@ def _rows(reading: Reading) -> Iterator[tuple[int, list[Any]]]:
             book.close()
         for file in files:
             file.close()
+
+
+def open_book(file: BinaryIO | Path, *, data_only: bool) -> Any:
+    """The workbook, as `openpyxl.load_workbook` gives it. Its chart sheets have no cells: nobody looks into them."""
+    from openpyxl.chartsheet import Chartsheet
+    from openpyxl.reader.excel import ExcelReader
+
+    class Reader(ExcelReader):
+        def read_chartsheet(self, sheet: Any, rel: Any) -> None:
+            book: Any = self.wb
+            book._add_sheet(Chartsheet(parent=book, title=sheet.name))
+
+    reader = Reader(file, read_only=True, data_only=data_only)
+    reader.read()
+    return reader.wb
 
 
 def _saved(value: Any, formula: Any) -> Any:
@@ -117,11 +131,13 @@ def _sheet(book: Any, reading: Reading) -> Any:
         raise SourceError(f"{reading.shown} has no sheet with cells")
     if not name:
         return book.worksheets[0]
-    if name not in book.sheetnames:
+    sheets = {sheet.title: sheet for sheet in book.worksheets}
+    if name not in sheets:
+        without = "is a chart" if name in book.sheetnames else "is not there"
         raise SourceError(
-            f"{reading.shown} has no sheet {name!r}, but {', '.join(map(repr, book.sheetnames))}"
+            f"{reading.shown} has no sheet {name!r} with cells ({without}), but {', '.join(map(repr, sheets))}"
         )
-    return book[name]
+    return sheets[name]
 
 
 def as_text(cell: Any) -> str | None:

@@ -265,7 +265,7 @@ def test_a_sheet_by_its_name(tmp_path: Path) -> None:
     content = workbook([["id", "name"], [1, "A"]], sheet="Data")
     source = {"format": "excel", "excel": {"sheet": "Data"}}
     assert execute(tmp_path / "a", ("in.xlsx", content), source=source).mapped == [(1, "A")]
-    with pytest.raises(RunFailed, match=r"in\.xlsx has no sheet 'Date', but 'Sheet', 'Data'"):
+    with pytest.raises(RunFailed, match=r"in\.xlsx has no sheet 'Date' with cells .*, but 'Sheet', 'Data'"):
         source["excel"] = {"sheet": "Date"}
         execute(tmp_path / "b", ("in.xlsx", content), source=source)
     with pytest.raises(RunFailed, match="has no header"):
@@ -278,6 +278,28 @@ def test_a_sheet_by_its_name(tmp_path: Path) -> None:
 def test_what_is_not_excel(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(RunFailed, match=r"in\.xlsx is not an Excel workbook"):
         execute(tmp_path, ("in.xlsx", content), source={"format": "excel"})
+
+
+@pytest.mark.parametrize("filled", [True, False])
+def test_chart_sheets_have_no_cells(tmp_path: Path, filled: bool) -> None:
+    openpyxl = package("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (["id"], [1], [2]):
+        book.active.append(row)
+    chart = book.create_chartsheet("Chart", 0)
+    if filled:
+        bars = package("openpyxl.chart").BarChart()
+        bars.add_data(package("openpyxl.chart").Reference(book["Sheet"], min_col=1, min_row=1, max_row=3))
+        chart.add_chart(bars)
+    out = io.BytesIO()
+    book.save(out)
+    source: dict[str, Any] = {"format": "excel"}
+    columns = {"id": {"type": "integer"}}
+    result = execute(tmp_path / "a", ("in.xlsx", out.getvalue()), columns=columns, source=source)
+    assert result.mapped == [(1,), (2,)]
+    source["excel"] = {"sheet": "Chart"}
+    with pytest.raises(RunFailed, match=r"no sheet 'Chart' with cells \(is a chart\), but 'Sheet'"):
+        execute(tmp_path / "b", ("in.xlsx", out.getvalue()), columns=columns, source=source)
 
 
 def test_excel_without_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
