@@ -4,6 +4,7 @@ Runs in a worker: the server process never loads DuckDB.
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants, compiled or quoted.
+from collections.abc import Iterable
 from typing import Any
 
 import duckdb
@@ -41,10 +42,10 @@ def compile_flow(
     looking_up = Judge(connection, lookups=lookups if flow.seeds else None)
     judged = [looking_up.expression(f"columns.{column.name}.sql", column.sql) for column in flow.columns]
     sources = _sources(flow, judged)
-    dummy = _dummy(sources, lookups)
     columns = []
     for index, (column, expression) in enumerate(zip(flow.columns, judged, strict=True)):
-        given = _type_of(connection, f"columns.{column.name}.sql", expression.sql, dummy)
+        seen = _dummy(expression.reads, lookups)
+        given = _type_of(connection, f"columns.{column.name}.sql", expression.sql, seen)
         columns.append(_column(column, expression, given, index))
         _try_limits(connection, column)
     compiled = {
@@ -68,7 +69,7 @@ def compile_flow(
         "cleaners": made,
         "unique": [column.name for column in flow.columns if column.unique],
     }
-    _rehearse(connection, compiled, flow, dummy)
+    _rehearse(connection, compiled, flow, _dummy(sources, lookups))
     return compiled
 
 
@@ -92,9 +93,11 @@ def _sources(flow: Flow, judged: list[Expression]) -> dict[str, str]:
     return sources
 
 
-def _dummy(names: dict[str, str], lookups: Lookups) -> str:
+def _dummy(names: Iterable[str], lookups: Lookups) -> str:
+    """A row of NULLs with these columns: no others, or a thousand columns would be a million of them."""
+    spelled = {name.lower(): name for name in names}.values()
     looked_up = [name for lookup in lookups.all for name in lookup.columns.values()]
-    columns = ", ".join(f"NULL::VARCHAR AS {quoted(name)}" for name in (*names, *looked_up))
+    columns = ", ".join(f"NULL::VARCHAR AS {quoted(name)}" for name in (*spelled, *looked_up))
     return f"SELECT {columns or '1 AS _lume_none'}"
 
 
@@ -171,27 +174,29 @@ def _rule(connection: DuckDBPyConnection, judge: Judge, flow: Flow, rule: Rule, 
         if name.lower() not in known:
             there = ", ".join(column.name for column in flow.columns)
             raise FlowError(place, f"reads {name!r}, but a rule sees the target's columns only: {there}")
-    given = _type_of(connection, place, rule.sql, _typed(flow))
+    given = _type_of(connection, place, rule.sql, _typed(flow, expression.reads))
     if given not in ("BOOLEAN", '"NULL"'):
         raise FlowError(place, f"must be a condition (true or false), but is of type {given}")
     return expression.tried(f"{{'v': CAST((\n{rule.sql}\n) AS BOOLEAN)}}")
 
 
-def _typed(flow: Flow) -> str:
-    """A query for one mapped row of NULLs."""
-    return "SELECT " + ", ".join(
-        f"NULL::{stored(column.sql_type)} AS {quoted(column.name)}" for column in flow.columns
-    )
+def _typed(flow: Flow, names: Iterable[str]) -> str:
+    """A query for one mapped row of NULLs, of which these columns are read."""
+    read = {name.lower() for name in names}
+    columns = (one for one in flow.columns if one.name.lower() in read)
+    items = ", ".join(f"NULL::{stored(one.sql_type)} AS {quoted(one.name)}" for one in columns)
+    return f"SELECT {items or '1 AS _lume_none'}"
 
 
 def _expectation(connection: DuckDBPyConnection, flow: Flow, rule: Rule, index: int) -> dict[str, str]:
     place = f"expect[{index}].sql"
     known = {*(column.name.lower() for column in flow.columns), *COUNTS}
-    for name in Judge(connection, of_all_rows=True).expression(place, rule.sql).reads:
+    reads = Judge(connection, of_all_rows=True).expression(place, rule.sql).reads
+    for name in reads:
         if name.lower() not in known:
             there = ", ".join([*(column.name for column in flow.columns), *COUNTS])
             raise FlowError(place, f"reads {name!r}, but an expectation sees only {there}")
-    query = question(rule.sql, _typed(flow), dict.fromkeys(COUNTS, 1))
+    query = question(rule.sql, _typed(flow, reads), dict.fromkeys(COUNTS, 1))
     try:
         row = connection.execute(f"DESCRIBE {query}").fetchone()
     except duckdb.Error as error:
@@ -229,7 +234,8 @@ def _rehearse(connection: DuckDBPyConnection, compiled: dict[str, Any], flow: Fl
 def _culprit(connection: DuckDBPyConnection, compiled: dict[str, Any], flow: Flow, dummy: str) -> str:
     """The first expression that can't be run alone; nothing where they can."""
     tried = [(f"columns.{one['name']}.sql", one["inner"], dummy) for one in compiled["columns"]]
-    tried += [(f"rules[{n}].sql", rule, _typed(flow)) for n, rule in enumerate(compiled["rules"])]
+    typed = _typed(flow, [column.name for column in flow.columns])
+    tried += [(f"rules[{n}].sql", rule, typed) for n, rule in enumerate(compiled["rules"])]
     for place, sql, rows in tried:
         try:
             connection.execute(f"SELECT {sql} FROM ({rows})").fetchall()

@@ -1,6 +1,7 @@
 """Which SQL a flow may hold, what it reads, and what can throw."""
 
 from collections.abc import Iterator
+from typing import Any, cast
 
 import duckdb
 import pytest
@@ -130,3 +131,29 @@ def test_flows_that_do_not_compile(
     with pytest.raises(FlowError) as caught:
         compile_flow(connection, read_definition(people(**changes)))
     assert (caught.value.place, words in caught.value.problem) == (place, True), caught.value
+
+
+class Counting:
+    """A connection that counts the characters of what it is asked."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection, self.characters = connection, 0
+
+    def execute(self, sql: str, parameters: Any = None) -> duckdb.DuckDBPyConnection:
+        self.characters += len(sql) + len(str(parameters))
+        return self._connection.execute(sql, parameters)
+
+
+def test_a_check_grows_with_the_columns_and_not_with_their_square() -> None:
+    def asked(columns: int) -> int:
+        definition = people(
+            columns={f"column_{n}": {"minLength": 1} for n in range(columns)},
+            rules=[{"name": f"r{n}", "sql": f"column_{n} <> 'x'"} for n in range(columns)],
+            expect=[{"name": f"e{n}", "sql": f"count(column_{n}) >= 0"} for n in range(columns)],
+        )
+        with connect() as connection:
+            counting = Counting(connection)
+            compile_flow(cast("duckdb.DuckDBPyConnection", counting), read_definition(definition))
+            return counting.characters
+
+    assert asked(80) < 2.5 * asked(40)
