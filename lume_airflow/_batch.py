@@ -1,7 +1,8 @@
 """A batch of sources in one task: submitted with bounded concurrency, each once, over any number of restarts.
 
     sources ── _requests ── run_many ── _settle ── BatchResult
-                  └──────── the next generation ────┘
+       │          └──────── the next generation ────┤
+       └ runs_by_key ── what is there ── _follow ───┘
 
 The input of `run_many` ends when every source has its outcome.
 """
@@ -9,14 +10,16 @@ The input of `run_many` ends when every source has its outcome.
 import math
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from datetime import datetime
 
-from anyio import create_memory_object_stream
+from anyio import Event, create_memory_object_stream, create_task_group
 from attrs import evolve, frozen
 
+from lume_airflow._earlier import runs_by_key
 from lume_airflow._identity import TaskTry, key_of
 from lume_airflow._options import BatchOptions
 from lume_airflow._results import BatchResult
-from lume_async import Client, LumeRun, Outcome, RunRequest, RunTimeoutError
+from lume_async import Client, LumeError, LumeRun, Outcome, RunRequest, RunTimeoutError
 
 REPORTED = 100
 """After so many outcomes there is a line in the log."""
@@ -41,15 +44,24 @@ class Batch:
 
     Args:
         report: called with a line for the log, now and then.
+        since: when the first attempt can have begun; earlier runs are not looked at.
     """
 
     def __init__(
-        self, client: Client, options: BatchOptions, task: TaskTry, report: Callable[[str], object]
+        self,
+        client: Client,
+        options: BatchOptions,
+        task: TaskTry,
+        report: Callable[[str], object],
+        since: datetime | None = None,
     ) -> None:
         self._client = client
         self._options = options
         self._task = task
         self._report = report
+        self._since = since
+        self._begun: set[str] = set()  # items that an earlier attempt has begun
+        self._freed = Event()
         self._places: dict[str, _Place] = {}
         self._again, self._queue = create_memory_object_stream[RunRequest](math.inf)  # bounded by the sources
         self._all_taken = False
@@ -62,13 +74,50 @@ class Batch:
         Args:
             timeout: seconds; then nothing more is submitted, and what has not ended is a failure.
         """
+        earlier = await self._earlier()
+        failed: LumeError | None = None
         outcomes = self._client.run_many(
             self._requests(), max_active=self._options.max_active, on_duplicate="attach", timeout=timeout
         )
         with self._again, self._queue:
-            async for outcome in outcomes:
-                self._settle(outcome)
+            async with create_task_group() as tasks:
+                tasks.start_soon(self._follow, earlier, timeout)
+                try:
+                    async for outcome in outcomes:
+                        self._settle(outcome)
+                except LumeError as error:  # else it would leave in a group
+                    failed = error
+                    tasks.cancel_scope.cancel()
+        if failed is not None:
+            raise failed
         return self._result
+
+    async def _earlier(self) -> dict[str, tuple[LumeRun, RunRequest]]:
+        """What an earlier attempt has begun of a forced batch: the newest run of each item."""
+        if not self._options.forces(self._task):
+            return {}
+        runs = await runs_by_key(
+            self._client,
+            self._options.keys(self._task),
+            flow_version=self._options.flow_version,
+            since=self._since,
+        )
+        earlier: dict[str, tuple[LumeRun, RunRequest]] = {}
+        for source, item in self._options.items() if runs else ():
+            for generation in reversed(range(self._task.tries)):
+                run = runs.get(self._task.key(generation, item))
+                if run is not None:
+                    earlier[run.id] = run, self._request(_Place(source, item, generation))
+                    self._begun.add(item)
+                    break
+        return earlier
+
+    async def _follow(self, earlier: dict[str, tuple[LumeRun, RunRequest]], timeout: float | None) -> None:
+        runs = [run for run, _ in earlier.values()]
+        async for outcome in self._client.as_completed(runs, timeout=timeout):
+            assert outcome.run_id is not None
+            _, request = earlier[outcome.run_id]
+            self._settle(evolve(outcome, request=request), found=True)
 
     @property
     def _enough(self) -> bool:
@@ -77,6 +126,9 @@ class Batch:
 
     async def _requests(self) -> AsyncGenerator[RunRequest, None]:
         for source, item in self._options.items():
+            if item in self._begun:
+                continue
+            await self._room()
             if self._enough:
                 break
             yield self._request(_Place(source, item))
@@ -86,17 +138,28 @@ class Batch:
             async for request in self._queue:
                 yield request
 
+    async def _room(self) -> None:
+        """Wait while what is there from an earlier attempt and what was submitted since are too many together."""
+        while self._begun and self._unfinished >= self._options.max_active:
+            self._freed = Event()
+            await self._freed.wait()
+
+    @property
+    def _unfinished(self) -> int:
+        return len(self._places) - self._queue.statistics().current_buffer_used
+
     def _request(self, place: _Place) -> RunRequest:
         key = self._task.key(place.generation, place.item)
         self._places[key] = place
         return self._options.request(self._task, place.source, key)
 
-    def _settle(self, outcome: Outcome[LumeRun]) -> None:
+    def _settle(self, outcome: Outcome[LumeRun], *, found: bool = False) -> None:
         key = outcome.request.idempotency_key if outcome.request else None
         assert key is not None
         place = self._places.pop(key)
-        following = self._following(place, key, outcome.run)
-        if following is not None:
+        self._freed.set()
+        following = self._following(place, key, outcome.run, found=found)
+        if following is not None and self._queue.statistics().open_receive_streams:  # none past the deadline
             self._again.send_nowait(self._request(following))
             return
         self.timed_out |= isinstance(outcome.error, RunTimeoutError)
@@ -106,13 +169,13 @@ class Batch:
             self._report(f"{counted:,} of {self._result.sources:,} sources, {self._result.failed:,} failed")
         self._close_if_done()
 
-    def _following(self, place: _Place, key: str, run: LumeRun | None) -> _Place | None:
+    def _following(self, place: _Place, key: str, run: LumeRun | None, *, found: bool) -> _Place | None:
         """What comes after a run that is not the end of its source."""
         if run is None or run.has_output:
             return None
         if key_of(run) != key:
             return evolve(place, waited=place.waited + 1) if place.waited < PATIENCE else None
-        if self._task.goes_on(run, key, place.generation):
+        if self._task.goes_on(run, key, place.generation, found=found):
             return evolve(place, generation=place.generation + 1)
         return None
 

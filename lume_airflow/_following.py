@@ -3,9 +3,10 @@
 from collections.abc import Awaitable, Callable
 from itertools import count
 
+from lume_airflow._earlier import runs_by_key
 from lume_airflow._identity import TaskTry, key_of
 from lume_airflow._options import RunOptions
-from lume_async import ApiError, Client, LumeRun, RunFailedError, RunRequest
+from lume_async import Client, LumeRun, RunFailedError
 
 PATIENCE = 10
 """So many runs of others may hold the source and fail, one after the other, before the task says so."""
@@ -15,20 +16,17 @@ LOOKED_AT = 1000
 """How many runs of a source, the newest first, are looked at for one of ours."""
 
 
-NO_LIST = (405, 501)
-"""What a server says that takes submissions at that path and has no list; a 404 is one of a gateway."""
-
-
 async def begin(client: Client, options: RunOptions, task: TaskTry) -> LumeRun:
     """The run of this try: a new one, or that of an earlier attempt, or the one that holds the source.
 
     Raises:
         LumeError: the submission failed; `SubmissionUnknownError` where a run may exist.
     """
+    earlier = await _earlier(client, options, task)
     for generation in count():
         key = task.key(generation)
         request = options.request(task, options.source_path, key)
-        found = await _submitted(client, request) if request.force_rerun else None
+        found = earlier.get(key)
         run = found or await client.run(
             request.flow_version,
             request.source_path,
@@ -42,23 +40,11 @@ async def begin(client: Client, options: RunOptions, task: TaskTry) -> LumeRun:
     raise AssertionError("count() has no end")
 
 
-async def _submitted(client: Client, request: RunRequest) -> LumeRun | None:
-    """The run that an earlier attempt has started under the same key.
-
-    A server need not know keys, and forgets them some day. What is not forced it refuses as a duplicate all the same;
-    what is forced would become a second run.
-    """
-    runs = client.list_runs(
-        flow_version=request.flow_version, source_path=request.source_path, limit=LOOKED_AT
-    )
-    try:
-        async for run in runs:
-            if key_of(run) == request.idempotency_key:
-                return run
-    except ApiError as error:
-        if error.status_code not in NO_LIST:
-            raise
-    return None
+async def _earlier(client: Client, options: RunOptions, task: TaskTry) -> dict[str, LumeRun]:
+    if not options.forces(task):
+        return {}
+    place = {"flow_version": options.flow_version, "source_path": options.source_path}
+    return await runs_by_key(client, task.all_keys(), **place, limit=LOOKED_AT)
 
 
 async def follow(

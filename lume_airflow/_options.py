@@ -83,9 +83,12 @@ class Options:
 
     def request(self, task: TaskTry, source_path: str, key: str) -> RunRequest:
         """The request of one source under that key; what a cleared task processes again is forced."""
-        force = self.force_rerun or task.cleared
         metadata = task.metadata(key, self.run_metadata)
-        return RunRequest(self.flow_version, source_path, metadata, force, key)
+        return RunRequest(self.flow_version, source_path, metadata, self.forces(task), key)
+
+    def forces(self, task: TaskTry) -> bool:
+        """Whether a source is processed again that has output."""
+        return self.force_rerun or task.cleared
 
 
 @frozen(kw_only=True)

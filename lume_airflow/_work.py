@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any, TypeAlias, TypeVar
 
 import anyio
@@ -87,11 +88,13 @@ async def batch_to_end(
     report: Report,
     *,
     deadline: float | None = None,
+    since: float | None = None,
 ) -> Event:
-    """Many runs."""
+    """Many runs. `since` is when the first attempt can have begun, in seconds since the epoch."""
     try:
         async with shared(settings) as lume:
-            batch = Batch(lume.client, options, task, report)
+            begun = None if since is None else datetime.fromtimestamp(since, UTC)
+            batch = Batch(lume.client, options, task, report, begun)
             result = await batch.run(left(deadline))
             event: Event = {"result": result.to_dict()}
             if batch.timed_out or (deadline is not None and not left(deadline) and result.unfinished):

@@ -107,13 +107,21 @@ class LumeBatchTrigger(_KillableTrigger):
         options: `BatchOptions` as JSON.
         task: `TaskTry` as JSON.
         deadline: when the task gives up, in seconds since the epoch.
+        since: when its first attempt can have begun.
     """
 
-    def __init__(self, options: dict[str, Any], task: dict[str, Any], deadline: float | None = None) -> None:
+    def __init__(
+        self,
+        options: dict[str, Any],
+        task: dict[str, Any],
+        deadline: float | None = None,
+        since: float | None = None,
+    ) -> None:
         super().__init__()
         self._options = self._what = BatchOptions(**options)
         self._task = TaskTry(**task)
         self._deadline = deadline
+        self._since = since
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class path and arguments."""
@@ -121,12 +129,14 @@ class LumeBatchTrigger(_KillableTrigger):
             "options": self._what.as_kwargs(),
             "task": self._task.as_kwargs() if self._task else {},
             "deadline": self._deadline,
+            "since": self._since,
         }
 
     async def _to_end(self) -> Event:
         assert self._task is not None
         settings = await LumeHook(self._what.lume_conn_id).asettings()
-        return await batch_to_end(settings, self._what, self._task, self.log.info, deadline=self._deadline)
+        place = {"deadline": self._deadline, "since": self._since}
+        return await batch_to_end(settings, self._what, self._task, self.log.info, **place)
 
 
 class LumeDirectTrigger(_KillableTrigger):

@@ -72,7 +72,7 @@ WINGS = {
     """,
     "lume_airflow": """
         _arguments _compat _connection _identity _supervisor provider_info
-        _options _outlets _results hooks links
+        _earlier _options _outlets _results hooks links
         _batch _cancelling _direct _following _lineage _shared
         _work
         triggers

@@ -9,6 +9,9 @@ from lume_airflow._work import batch_to_end, run_async
 from lume_airflow.operators.base import LumeOperator
 from lume_airflow.triggers import LumeBatchTrigger
 
+CLOCKS = 300.0
+"""Seconds by which the clocks of Airflow and of the service may differ."""
+
 
 class LumeRunBatchOperator(LumeOperator):
     """Runs a flow version on many sources, each once, and waits for all of them in the triggerer.
@@ -52,10 +55,12 @@ class LumeRunBatchOperator(LumeOperator):
                 "source_paths is a string: give a list, or set render_template_as_native_obj in the DAG"
             )
         task, options, deadline = self.this_try(context), self.options, self.deadline()
+        since = _begun(context)
         if self.deferrable:
-            trigger = LumeBatchTrigger(options.as_kwargs(), task.as_kwargs(), deadline)
+            trigger = LumeBatchTrigger(options.as_kwargs(), task.as_kwargs(), deadline, since)
             self.defer(trigger=trigger, method_name="execute_complete", timeout=None)
-        event = run_async(batch_to_end(self.settings, options, task, self.log.info, deadline=deadline))
+        work = batch_to_end(self.settings, options, task, self.log.info, deadline=deadline, since=since)
+        event = run_async(work)
         return self.execute_complete(context, event)
 
     def has_partial(self, result: dict[str, Any]) -> bool:
@@ -67,3 +72,9 @@ class LumeRunBatchOperator(LumeOperator):
         statuses = ", ".join(f"{name} {count:,}" for name, count in result["statuses"].items())
         counts = f"{result['rows_mapped']:,} rows mapped, {result['rows_rejected']:,} rejected"
         return f"{result['sources']:,} sources: {statuses or 'nothing'}; {counts}"
+
+
+def _begun(context: Context) -> float | None:
+    """No attempt of the task, since it was cleared, can have begun before that."""
+    begun = getattr(context.get("dag_run"), "start_date", None)
+    return None if begun is None else begun.timestamp() - CLOCKS

@@ -2,7 +2,7 @@
 
 import json
 import os
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ import pytest
 import lume_async
 from lume_airflow import _supervisor
 from lume_airflow._identity import TaskTry
+from lume_async.testing import FakeAnswer, FakeRequest, run_json
 
 ROOT = Path(__file__).parents[2]
 
@@ -92,3 +93,34 @@ def use(monkeypatch: pytest.MonkeyPatch, base_url: str, api_key: str) -> None:
     told = {"conn_type": "lume", "host": base_url, "password": api_key}
     monkeypatch.setenv("AIRFLOW_CONN_LUME_DEFAULT", json.dumps(told))
     _supervisor._QUESTIONS.clear()  # nobody takes an answer from before
+
+
+class Keyless:
+    """A server without idempotency keys, and where `lists` is false without a list of runs."""
+
+    def __init__(self, *, lists: bool = True) -> None:
+        self.lists = lists
+        self.runs: list[dict[str, Any]] = []
+        self.most = 0  # unfinished at once
+
+    def __call__(self, request: FakeRequest) -> FakeAnswer:
+        if request.path.endswith("/cancel"):
+            (run,) = (run for run in self.runs if run["id"] in request.path)
+            run["status"] = "CANCELLED"
+            return FakeAnswer(202, run)
+        if request.method == "POST":
+            said = {**request.json(), "created_at": datetime.now(UTC).isoformat()}
+            self.runs.insert(0, run_json(f"run_{len(self.runs)}", "TRANSFORMING", **said))
+            self.most = max(self.most, sum(run["status"] == "TRANSFORMING" for run in self.runs))
+            return FakeAnswer(201, self.runs[0])
+        if request.path.startswith("/v1/runs?"):
+            return (
+                FakeAnswer(200, {"items": self.runs, "next_cursor": None})
+                if self.lists
+                else FakeAnswer(405, {})
+            )
+        if request.path.startswith("/v1/runs/"):
+            (run,) = (run for run in self.runs if run["id"] in request.path)
+            run["status"] = "SUCCEEDED"
+            return FakeAnswer(200, run)
+        return FakeAnswer(200, {})

@@ -4,12 +4,14 @@ import asyncio
 
 import anyio
 import pytest
-from on_airflow.support import runs, task_try
+from on_airflow.support import Keyless, runs, task_try
 
+from lume_airflow._batch import Batch
 from lume_airflow._identity import TaskTry
 from lume_airflow._options import BatchOptions
 from lume_airflow._work import batch_to_end
 from lume_airflow.hooks import LumeHook
+from lume_async.testing import fake_client
 
 
 def options(paths: list[str], **others: object) -> BatchOptions:
@@ -91,3 +93,33 @@ async def test_past_the_deadline_what_was_started_is_cancelled(connection, sourc
     with anyio.fail_after(30):
         while any(not run.is_terminal for run in await runs(connection)):
             await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("max_active", [1, 2, 100])
+async def test_a_forced_batch_finds_its_runs_where_the_server_does_not_know_keys(max_active) -> None:
+    client, _ = fake_client(server := Keyless())
+    task, paths = task_try(tries=2), ["a.csv", "b.csv", "c.csv", "d.csv", "a.csv"]
+    wanted = options(paths, force_rerun=True, max_active=max_active)
+    for source, generation in (("a.csv", 0), ("b.csv", 0), ("c.csv", 0), ("c.csv", 1)):
+        request = wanted.request(task, source, task.key(generation, f"{source}#0"))
+        await client.run(request.flow_version, source, request.run_metadata, True)
+    (c1, c0, b0, _a0) = server.runs
+    c0["status"] = b0["status"] = "FAILED"
+    c1["status"], server.most = "SUCCEEDED", 0
+    result = await Batch(client, wanted, task, print).run(60)
+    assert result.to_dict()["statuses"] == {"SUCCEEDED": 5}
+    begun = [run["source_path"] for run in reversed(server.runs)]
+    assert sorted(begun[:4]) == ["a.csv", "b.csv", "c.csv", "c.csv"]
+    assert sorted(begun[4:]) == ["a.csv", "b.csv", "d.csv"]  # b failed in an earlier try
+    assert 0 < server.most <= max_active
+
+
+async def test_what_fails_past_the_deadline_is_not_begun_again() -> None:
+    client, _ = fake_client(server := Keyless())
+    task, wanted = task_try(tries=2), options(["a.csv"], force_rerun=True)
+    request = wanted.request(task, "a.csv", task.key(0, "a.csv#0"))
+    await client.run(request.flow_version, "a.csv", request.run_metadata, True)
+    server.runs[0]["status"] = "FAILED"
+    result = await Batch(client, wanted, task, print).run(0)
+    assert result.failed + (result.sources - result.summary.outcomes) == 1
+    assert len(server.runs) == 1

@@ -1,10 +1,7 @@
 """One run for a try, whatever happened before; the server's count is the judge."""
 
-from datetime import UTC, datetime
-from typing import Any
-
 import pytest
-from on_airflow.support import runs, task_try, this_dag
+from on_airflow.support import Keyless, runs, task_try, this_dag
 
 from lume_airflow._cancelling import cancel_started
 from lume_airflow._following import begin, follow
@@ -12,7 +9,7 @@ from lume_airflow._options import BatchOptions, RunOptions
 from lume_airflow._shared import shared
 from lume_airflow.hooks import LumeHook
 from lume_async import InvalidRequestError
-from lume_async.testing import FakeAnswer, FakeRequest, fake_client, run_json
+from lume_async.testing import fake_client, run_json
 
 
 def options(source: str, **others: object) -> RunOptions:
@@ -106,31 +103,6 @@ async def test_the_run_says_where_it_comes_from(lume, connection, sources) -> No
     assert seen.run_metadata["team"] == "a"
     assert seen.run_metadata["airflow"]["dag_id"] == this_dag()
     assert task_try().started(run)
-
-
-class Keyless:
-    """A server without idempotency keys, and where `lists` is false without a list of runs."""
-
-    def __init__(self, *, lists: bool = True) -> None:
-        self.lists = lists
-        self.runs: list[dict[str, Any]] = []
-
-    def __call__(self, request: FakeRequest) -> FakeAnswer:
-        if request.path.endswith("/cancel"):
-            (run,) = (run for run in self.runs if run["id"] in request.path)
-            run["status"] = "CANCELLED"
-            return FakeAnswer(202, run)
-        if request.method == "POST":
-            said = {**request.json(), "created_at": datetime.now(UTC).isoformat()}
-            self.runs.insert(0, run_json(f"run_{len(self.runs)}", "TRANSFORMING", **said))
-            return FakeAnswer(201, self.runs[0])
-        if request.path.startswith("/v1/runs?"):
-            return (
-                FakeAnswer(200, {"items": self.runs, "next_cursor": None})
-                if self.lists
-                else FakeAnswer(405, {})
-            )
-        return FakeAnswer(200, {})
 
 
 async def test_a_forced_run_is_looked_for_where_the_server_does_not_know_its_key() -> None:

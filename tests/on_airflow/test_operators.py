@@ -1,8 +1,9 @@
 """Operators on a worker: what they submit, how they end, and what they leave behind."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -264,6 +265,15 @@ def test_a_batch_on_the_worker(connection, sources) -> None:
     )
     with pytest.raises(AirflowFailException, match="1 of 17 rows"):
         task.execute(context())
+
+
+def test_a_batch_looks_no_further_back_than_its_dag_run(connection) -> None:
+    begun = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+    task = LumeRunBatchOperator(task_id="all", flow_version="f:v1", source_paths=["a"])
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute({**context(), "dag_run": SimpleNamespace(start_date=begun)})
+    _, kwargs = deferred.value.trigger.serialize()
+    assert kwargs["since"] == (begun - timedelta(minutes=5)).timestamp()  # the clocks may differ
 
 
 def test_a_batch_wants_a_list(connection) -> None:
