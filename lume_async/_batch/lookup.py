@@ -16,6 +16,9 @@ from lume_async.models import RunRecord, RunRequest
 PAGES = 20
 """How many pages of new runs on one source are read at the most."""
 
+LAG = 60.0
+"""Seconds that the clock behind `created_at` may be behind the one that `Date` is by, such as a gateway's."""
+
 _NO_LIST = (405, 501)
 """Of a server that takes submissions at this path and has no list; a 404 is that of a gateway without a service."""
 
@@ -27,8 +30,8 @@ class Found:
     Attributes:
         run: the run that it has started.
         told: whether the list has said what there is to say: with `run` None, that there is no such run, or that
-            this server has no list. Else nothing follows: there were several such runs, or too many to read, or
-            the request failed.
+            this server has no list. Else nothing follows: there were several such runs, one that is hardly older
+            than the submission, or too many to read, or the request failed.
         failure: why the list could not be read.
     """
 
@@ -66,21 +69,24 @@ class LookUp:
         left = [
             run for run in fitting if run.id not in (self._known_runs or ()) and run.id not in self._claimed
         ]
-        if not all_read or len(left) > 1:
+        since = sent_at(self._sender, state)
+        new = [run for run in left if is_new(run, since)]
+        if not all_read or len(new) > 1:
             return Found(None, told=False)
-        if not left:
-            return Found(None, told=True)
-        self.claim(left[0].id)
-        return Found(left[0], told=True)
+        if not new:
+            return Found(None, told=not left)
+        self.claim(new[0].id)
+        return Found(new[0], told=True)
 
     async def _fitting(self, request: RunRequest, state: CallState) -> tuple[list[RunRecord], bool]:
-        """The runs that fit, and whether all that are new enough were seen; the newest come first."""
+        """The runs that fit, those hardly older than the submission too, and whether all were seen; newest first."""
         filters = {"source_path": request.source_path, "limit": str(PAGE)}
         fitting: list[RunRecord] = []
         cursor: str | None = None
         for _ in range(PAGES):
             page = await self._sender.send(endpoints.runs(filters, cursor))
-            since = sent_at(self._sender, state)
+            sent = sent_at(self._sender, state)
+            since = None if sent is None else sent - LAG
             fitting += [run for run in page.items if _fits(run, request) and is_ours(run, request, since)]
             cursor = page.next_cursor
             if cursor is None or (page.items and not is_new(page.items[-1], since)):

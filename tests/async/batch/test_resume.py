@@ -382,6 +382,20 @@ async def test_a_clock_that_is_wrong_hides_no_run(path: Path, ahead: float, whos
     assert server.created == ["run_0", "run_1"]
 
 
+@pytest.mark.parametrize("lag", [3.0, 50.0])
+async def test_a_run_that_is_hardly_older_than_the_submission_may_be_its_own(path: Path, lag: float) -> None:
+    """A gateway writes `Date`, and its clock is ahead of that of the service, which writes `created_at`."""
+    server = Server(idempotency=True)
+    request = RunRequest("f:v1", "s0", {"n": 0})
+    commit(server, request)
+    server.service.ends_as["run_0"] = "FAILED"  # so that a second submission would be taken
+    killed(path, server.clock.wall() + lag, by_server=True, request=request)
+    await server.clock.sleep(60)
+    outcome = await resumed(server, path, request)
+    assert isinstance(outcome.error, SubmissionUnknownError)
+    assert server.created == ["run_0"]
+
+
 async def test_the_servers_time_is_recorded_with_the_first_submission(path: Path) -> None:
     server = Server(ahead=600.0)
     await killed_in_flight(server, path, client_ahead=-90.0)
