@@ -3,8 +3,8 @@
 A fork server, one for each process that runs tests, has imported what they need and forks for each. The process is a
 child of whoever started it, as ever, and gets arguments, environment, folder and streams as a new interpreter would.
 A server that was forked has a fork server of its own, for its workers. Where the beginning of a process is what
-matters, tests start real ones, with the fixture `real_processes`; other systems than Linux have no others. Programs that
-a test begins itself, and that need no parent, are `fork_server`'s.
+matters, tests start real ones, with the fixture `real_processes`; other systems than Linux have no others.
+Programs that a test begins itself, and that need no parent, are `fork_server`'s.
 """
 
 import ctypes
