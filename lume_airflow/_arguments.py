@@ -19,12 +19,13 @@ def is_rendered_later(value: Any) -> bool:
 
 def names_a_task(value: Any) -> bool:
     """Whether the output of another task stands somewhere in it, which only a worker looks up."""
+    # Of Airflow's classes for it, those of DAG files, of the scheduler and of stored DAGs have no base in common,
+    # and the last one is a tuple.
+    if any(hasattr(value, name) for name in ("operator", "iter_references", "deref")):
+        return True
     if isinstance(value, dict):
         return any(map(names_a_task, value.values()))
-    if isinstance(value, (list, tuple, set)):
-        return any(map(names_a_task, value))
-    # Of Airflow's classes for it, those of DAG files and those of the scheduler have no base in common.
-    return hasattr(value, "operator") or hasattr(value, "iter_references")
+    return isinstance(value, (list, tuple, set)) and any(map(names_a_task, value))
 
 
 def in_seconds(value: Seconds) -> float | None:

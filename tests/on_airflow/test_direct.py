@@ -103,3 +103,33 @@ async def test_the_output_of_a_task_is_seen_wherever_it_stands(place) -> None:
             for n, value in enumerate(["x", up(), up().map(str)])
         ]
     assert [each.start_from_trigger for each in made] == [True, False, False]
+
+
+@pytest.mark.parametrize("place", [lambda it: it, lambda it: {"n": it}, lambda it: {"n": [{"m": it}]}])
+@pytest.mark.parametrize("where", ["partial", "expand"])
+async def test_so_it_is_in_a_mapped_task_as_the_triggerer_reads_it(place, where) -> None:
+    """A stored DAG has objects of its own for the outputs of tasks."""
+    sdk = pytest.importorskip("airflow.sdk", reason="Airflow before 3 has no direct mode")
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    @sdk.task
+    def up() -> str:
+        return "a"
+
+    def stored(value: Any) -> Any:
+        with sdk.DAG("dag", schedule=None) as dag:
+            given = {"task_id": "clean", "flow_version": "f:v1"}
+            if where == "partial":
+                given["run_metadata"] = value()
+            mapped = {"run_metadata": [value()]} if where == "expand" else {}
+            LumeDirectRunOperator.partial(**given).expand(source_path=["a"], **mapped)
+        return DagSerialization.from_dict(DagSerialization.to_dict(dag)).task_dict["clean"]
+
+    async def found(task: Any) -> Any:
+        trigger, ti = LumeDirectTrigger(), TI(0)
+        trigger._task_instance = ti  # type: ignore[assignment]
+        ti.task = task  # type: ignore[attr-defined]
+        return await _direct.arguments(trigger, None, {"ds": "2026-01-02"})
+
+    assert await found(stored(lambda: place(up()))) is None
+    assert (await found(stored(lambda: {"n": "{{ ds }}"})))["run_metadata"] == {"n": "2026-01-02"}
