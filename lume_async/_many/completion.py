@@ -80,7 +80,5 @@ def outcome_of(event: RunEvent[LumeRun], request: RunRequest | None = None) -> O
 
 def too_late(run: LumeRun, timeout: float | None) -> RunTimeoutError:
     """The error of a run that had not ended at the deadline."""
-    return RunTimeoutError(
-        f"run {run.id} did not end within {timeout:g} s (status: {run.status or 'never seen'}); it keeps running",
-        run=run,
-    )
+    seen = f"(status: {run.status}); it keeps running" if run.status else "(status: never seen)"
+    return RunTimeoutError(f"run {run.id} did not end within {timeout:g} s {seen}", run=run)

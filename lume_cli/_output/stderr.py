@@ -70,7 +70,7 @@ class Say:
             self._json(described)
             return
         text = errors.in_options(str(error)) + added
-        self._line(f"error: {subject}: {text}" if subject else f"error: {text}")
+        self._line(f"error: {subject}: {text}" if subject and subject not in text else f"error: {text}")
         if hint := errors.hint(error):
             self._line(f"  hint: {hint}")
 

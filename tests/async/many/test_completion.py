@@ -83,6 +83,9 @@ async def test_no_last_look_where_the_server_wants_to_be_left_alone_for_longer(s
     service.broken["a"] = FakeAnswer(status, run_json("a", "TRANSFORMING"), {"Retry-After": "30"})
     (outcome,) = await client_of(service).wait_all(["a"], timeout=10)
     assert isinstance(outcome.error, RunTimeoutError)
+    assert ("it keeps running" in str(outcome.error)) == (status == 200), (
+        "nothing is known of a run never seen"
+    )
     assert service.looks["a"] == 1
     assert service.clock.now() < 11.0
 

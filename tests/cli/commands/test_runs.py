@@ -164,6 +164,12 @@ def test_status_says_why_a_run_failed(shell: Shell, client: Client) -> None:
     assert str(run.error_message) in done.err
 
 
+def test_a_run_that_is_late_is_named_once(shell: Shell, slow_run: LumeRun) -> None:
+    done = shell.lume("wait", slow_run.id, "--timeout", "200ms")
+    (error,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert error.count(slow_run.id) == 1
+
+
 def test_watch_stops_after_its_timeout(shell: Shell, slow_run: LumeRun) -> None:
     done = shell.lume("watch", slow_run.id, "--timeout", "500ms", "-o", "ndjson")
     assert done.code == 124
