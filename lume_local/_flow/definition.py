@@ -23,6 +23,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 RESERVED = "_lume_"
 """Names that begin so are the engine's own, in sources and in targets."""
+_MOST_COLUMNS = 2000
+"""More take too long to check."""
 _NUMBERS = frozenset({"rowid", "file_row_number"})
 """By which DuckDB numbers the rows of a table and of a Parquet file: a column of that name would hide the number."""
 
@@ -179,6 +181,8 @@ def _ratio(top: Table) -> float | None:
 def _columns(table: Table) -> tuple[Column, ...]:
     if not table.values:
         raise FlowError("columns", "is missing: describe at least one target column as [columns.<name>]")
+    if len(table.values) > _MOST_COLUMNS:
+        raise FlowError("columns", f"are {len(table.values):,}: a flow may have up to {_MOST_COLUMNS:,}")
     for name, entry in table.values.items():
         if not name.strip() or len(name) > 128 or not name.isprintable():
             raise FlowError("columns", f"{name!r} can't name a column: use 1 to 128 printable characters")

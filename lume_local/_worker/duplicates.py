@@ -9,6 +9,7 @@ from duckdb import DuckDBPyConnection
 
 from lume_local._flow.definition import quoted
 from lume_local._worker.checks import text
+from lume_local._worker.statements import count_of
 
 _TABLE = "CREATE TEMP TABLE _lume_duplicates AS"
 _FETCH = 10_000
@@ -39,7 +40,7 @@ def note_repeating(connection: DuckDBPyConnection, shared: str, columns: int, fo
 def note_duplicates(connection: DuckDBPyConnection, query: str, columns: int) -> list[int]:
     """Make the table of what a query gives; what `find_duplicates` returns."""
     connection.execute(f"{_TABLE} {query}")
-    counts = [f"count(*) FILTER ((bits & {1 << n}) <> 0)" for n in range(columns)]
+    counts = [count_of(f"(bits & {1 << n}) <> 0") for n in range(columns)]
     row = connection.execute(f"SELECT {', '.join(counts)}, count(*) FROM _lume_duplicates").fetchone()
     assert row is not None
     return list(row)

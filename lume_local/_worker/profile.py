@@ -8,6 +8,7 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from lume_local._flow.definition import quoted
+from lume_local._worker.statements import count_of
 
 COUNTS = ("rows_read", "rows_mapped", "rows_rejected")
 """What an expectation may name beside the columns."""
@@ -21,13 +22,16 @@ def profile(connection: DuckDBPyConnection, flow: dict[str, Any], mapped: str) -
 
 
 def profile_items(flow: dict[str, Any], only: str = "") -> list[str]:
-    """What is asked of the rows; `only` is an SQL FILTER."""
+    """What is asked of the rows, or only of those in which a condition holds."""
+    rows = count_of(only) if only else "count(*)"
     items: list[str] = []
     for column in flow["columns"]:
         name, ends = quoted(column["name"]), ["NULL", "NULL"]
+        if only:
+            name = f"CASE WHEN {only} THEN {name} END"
         if column["ordered"]:
-            ends = [f"(min({name}){only})::VARCHAR", f"(max({name}){only})::VARCHAR"]
-        items += [f"count(*){only} - count({name}){only}", *ends, f"approx_count_distinct({name}){only}"]
+            ends = [f"min({name})::VARCHAR", f"max({name})::VARCHAR"]
+        items += [f"{rows} - count({name})", *ends, f"approx_count_distinct({name})"]
     return items
 
 

@@ -59,7 +59,7 @@ class SmallRun(Run):
         if self._flow["unique"]:  # by which rows are rejected later
             return super()._counts(statements)
         items = statements.count_items()
-        asked = [*items, *profile_items(self._flow, " FILTER (NOT _lume_reject)")]
+        asked = [*items, *profile_items(self._flow, "NOT _lume_reject")]
         row = self._connection.execute(f"SELECT {', '.join(asked)} FROM {self._staged}").fetchall()[0]
         self._profile = profiled(self._flow, row[len(items) :])
         return list(row[: len(items)])

@@ -153,9 +153,9 @@ class Statements:
 
     def count_items(self) -> list[str]:
         """Rows, rejects, then how many rows break each check."""
-        items = ["count(*)", "count(*) FILTER (_lume_reject)"]
+        items = ["count(*)", count_of("_lume_reject")]
         for n in range(len(self.flow["checks"])):
-            items.append(f"count(*) FILTER ((_lume_why{n // BITS} & {1 << (n % BITS)}) <> 0)")
+            items.append(count_of(f"(_lume_why{n // BITS} & {1 << (n % BITS)}) <> 0"))
         return items
 
     def first_broken(self, staged: str, check: int) -> str:
@@ -229,6 +229,11 @@ class Statements:
             for n, name in enumerate(self.flow["unique"]):
                 yield f"CASE WHEN (twice.bits & {1 << n}) <> 0 THEN {text(twin_reason(name))} END"
         yield "NULL::VARCHAR"
+
+
+def count_of(condition: str) -> str:
+    """An aggregate: in how many rows it holds. FILTER keeps room for all columns in each, their square in all."""
+    return f"count(CASE WHEN {condition} THEN 1 END)"
 
 
 def twin_reason(name: str) -> str:

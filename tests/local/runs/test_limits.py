@@ -142,6 +142,18 @@ async def test_an_allocation_that_would_take_the_machine(wire: Wire, home: Path)
     assert await goes_on(wire)
 
 
+async def test_hundreds_of_columns_take_no_gigabytes(home: Path) -> None:
+    names = [f"c{n}" for n in range(200)]
+    header, row = ",".join(names), ",".join("x" for _ in names)
+    (home / "wide.csv").write_text("\n".join([header, row, row]) + "\n")
+    definition = people(flow="wide", columns={name: {"minLength": 1} for name in names})
+    async with serve(home, max_active=1) as wire:
+        answer = await wire.ask("PUT", "/v1/flows/wide/versions/v1", json=definition)
+        assert answer.status == 201, answer.document
+        run = await wire.run("wide:v1", "wide.csv")
+        assert run["status"] == "SUCCEEDED", run["metadata"]["error_message"]
+
+
 async def test_checking_a_flow_has_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "CHECK_LIMIT", 0.5)
     endless = "list_sum(list_transform(range(100000), lambda i: list_sum(range(i))))::VARCHAR"
