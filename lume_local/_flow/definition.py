@@ -46,7 +46,7 @@ _FORMAT_SQL_TYPE = {"date": "DATE", "date-time": "TIMESTAMPTZ", "time": "TIME"}
 TEXT_FORMATS = frozenset({"email", "uuid", "uri", "ipv4"})
 BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 LENGTHS = ("minLength", "maxLength")
-_PAIRS = (*product(BOUNDS[::2], BOUNDS[1::2]), LENGTHS)
+PAIRS = (*product(BOUNDS[::2], BOUNDS[1::2]), LENGTHS)
 
 
 @frozen
@@ -287,10 +287,10 @@ def _check_limits(column: Column, place: str) -> None:
 def _check_order(column: Column, place: str) -> None:
     """Refuse limits of numbers and of lengths that no value is within."""
     limits = column.bounds | column.lengths
-    for low, high in _PAIRS:
+    for low, high in PAIRS:
         least, most = limits.get(low), limits.get(high)
         if least is None or most is None or isinstance(least, str) or isinstance(most, str):
-            continue  # two times can't be compared as texts
+            continue  # two times can't be compared as texts: DuckDB does that
         if least > most or (least == most and "exclusive" in low + high):
             raise FlowError(f"{place}.{low}", f"no value is within {low} = {least} and {high} = {most}")
 

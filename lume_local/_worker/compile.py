@@ -11,7 +11,7 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from lume_async._base.extras import require
-from lume_local._flow.definition import Column, Flow, Rule, quoted
+from lume_local._flow.definition import PAIRS, Column, Flow, Rule, quoted
 from lume_local._flow.fields import FlowError
 from lume_local._worker.casts import cast, stored
 from lume_local._worker.checks import Check, column_checks, literal, rule_check, text
@@ -164,6 +164,19 @@ def _try_limits(connection: DuckDBPyConnection, column: Column) -> None:
             connection.execute(f"SELECT {sql}").fetchone()
         except duckdb.Error as error:
             raise FlowError(f"columns.{column.name}.{key}", first_line(error)) from None
+    _try_order(connection, column)
+
+
+def _try_order(connection: DuckDBPyConnection, column: Column) -> None:
+    """Refuse limits of times that no value is within; those of numbers are known to be in order."""
+    times = {key: value for key, value in column.bounds.items() if isinstance(value, str)}
+    for low, high in PAIRS:
+        if low in times and high in times:
+            least, most = (literal(times[key], stored(column.sql_type)) for key in (low, high))
+            sign = ">=" if "exclusive" in low + high else ">"
+            if connection.execute(f"SELECT {least} {sign} {most}").fetchone() == (True,):
+                both = f"{low} = {times[low]} and {high} = {times[high]}"
+                raise FlowError(f"columns.{column.name}.{low}", f"no value is within {both}")
 
 
 def _rule(connection: DuckDBPyConnection, judge: Judge, flow: Flow, rule: Rule, index: int) -> str:

@@ -119,6 +119,24 @@ def test_all_others_are(judge: Judge, sql: str) -> None:
         ({"columns": {"a": {"format": "date", "minimum": "soon"}}}, "columns.a.minimum", "soon"),
         ({"columns": {"a": {"format": "date", "enum": ["soon"]}}}, "columns.a.enum", "soon"),
         ({"columns": {"a": {"type": "integer", "enum": [2**70]}}}, "columns.a.enum", "INT64"),
+        (
+            {"columns": {"a": {"format": "date", "minimum": "2024-12-31", "maximum": "2024-01-01"}}},
+            "columns.a.minimum",
+            "no value is within minimum = 2024-12-31 and maximum = 2024-01-01",
+        ),
+        (
+            {
+                "columns": {
+                    "a": {
+                        "format": "date-time",
+                        "exclusiveMinimum": "2024-01-01T02:00:00+02:00",
+                        "maximum": "2024-01-01T00:00:00Z",
+                    }
+                }
+            },
+            "columns.a.exclusiveMinimum",
+            "no value is within",
+        ),
         ({"rules": [{"name": "r", "sql": '"ID2" > 1'}]}, "rules[0].sql", "target's columns only: id"),
         ({"rules": [{"name": "r", "sql": "id + 1"}]}, "rules[0].sql", "true or false"),
         ({"rules": [{"name": "r", "sql": "id >"}]}, "rules[0].sql", "not an SQL expression"),
@@ -131,6 +149,11 @@ def test_flows_that_do_not_compile(
     with pytest.raises(FlowError) as caught:
         compile_flow(connection, read_definition(people(**changes)))
     assert (caught.value.place, words in caught.value.problem) == (place, True), caught.value
+
+
+def test_limits_of_times_in_any_spelling(connection: duckdb.DuckDBPyConnection) -> None:
+    at = {"format": "date-time", "minimum": "2024-01-01T02:00:00+02:00", "maximum": "2024-01-01T00:00:00Z"}
+    compile_flow(connection, read_definition(people(columns={"a": at})))
 
 
 class Counting:
