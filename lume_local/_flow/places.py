@@ -30,6 +30,8 @@ def read_targets(table: Table, flow: str, version: str, source_format: str) -> t
     for key, default in defaults.items():
         template, place = table.text(key, default=default, longest=4096), f"target.{key}"
         check_placeholders(place, template, _PLACEHOLDERS)
+        if template.startswith("~/"):
+            raise FlowError(place, "begins with ~, which only a shell knows: write the whole path")
         if "://" in template and not template.startswith("file://") and not is_store_url(template):
             raise FlowError(place, "must be a path, or a URL such as s3://bucket/key, gs://… or az://…")
         if key == "mapped" and template.endswith("/"):

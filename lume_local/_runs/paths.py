@@ -109,7 +109,7 @@ class Roots:
     def _below(self, path: Path, shown: str, folders: tuple[Path, ...], kind: str) -> Path:
         real = Path(os.path.realpath(path))  # follows symbolic links: a link out of a root is out of the root
         if not any(real.is_relative_to(folder) for folder in folders):
-            listed = ", ".join(str(folder) for folder in folders)
+            listed = ", ".join(dict.fromkeys(map(str, folders)))
             raise PathRefused(
                 f"the {kind} {shown!r} lies outside of the folders that this server may use: {listed}"
             )

@@ -118,6 +118,12 @@ def test_what_is_the_servers_own_is_neither_source_nor_target(cwd: Roots, tmp_pa
         cwd.target(path, {})
 
 
+def test_each_folder_that_may_be_used_is_named_once(cwd: Roots, tmp_path: Path) -> None:
+    with pytest.raises(PathRefused) as caught:
+        cwd.target("/etc/x.csv", {})
+    assert str(caught.value).count(f"{tmp_path}/.lume") == 1
+
+
 def test_another_name_of_a_folder_is_the_same_folder(cwd: Roots, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on file systems where upper case is lower case, or where a folder is mounted twice."""
     real = os.stat
