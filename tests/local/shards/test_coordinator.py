@@ -127,6 +127,20 @@ def test_expectations_are_of_all_rows(tmp_path: Path, on_fail: str) -> None:
     assert bool(outcome.error) == (on_fail == "fail")
 
 
+def test_the_first_row_that_must_not_be_there_is_named_by_its_number_in_the_whole(tmp_path: Path) -> None:
+    rules = [{"name": "small", "sql": "id < 41", "on_fail": "fail"}]
+    outcome = compared(tmp_path, [("a.csv", CSV)], THREE, columns=COLUMNS, rules=rules)
+    assert "19 rows break the rule 'small: is broken', which must never be broken: row 42" in outcome.error
+
+
+def test_mended_rejects_of_a_compressed_source(tmp_path: Path) -> None:
+    rejects = "_lume_row,_lume_line,_lume_reasons,id,name,_lume_raw\n"
+    rejects += "".join(f"{n},,id: is not a valid integer,{n},Ann {n},\n" for n in range(60))
+    source = {"compression": "gzip"}
+    outcome = compared(tmp_path, [("m.csv", rejects.encode())], THREE, columns=COLUMNS, source=source)
+    assert (outcome.metrics["rows_mapped"], outcome.shards["count"]) == (60, 3)
+
+
 def test_columns_that_are_not_read(tmp_path: Path) -> None:
     lines = [b'{"id": %d, "x%d": 1}\n' % (n, n // 20) for n in range(60)]
     source = {"format": "ndjson", "on_unknown_columns": "warn"}
