@@ -72,7 +72,7 @@ adopted = _Adopted()
 
 def hold(manager: AbstractAsyncContextManager[Any, Any], steps: Iterator[Any] | None = None) -> Held:
     """An owner for a context manager, yet to be entered; the iteration of its items ends with it."""
-    return Held(portal, manager, steps.stop if isinstance(steps, Iteration) else None)
+    return Held(portal, manager, steps if isinstance(steps, Iteration) else None)
 
 
 def iterate(source: AsyncIterator[S], wrap: Callable[[S], T]) -> Iterator[T]:

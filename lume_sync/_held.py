@@ -1,11 +1,11 @@
 """Context managers that cross the hop: entered and left by the same task."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, TypeAlias
 
+from lume_sync._iteration import Iteration
 from lume_sync._owner import Owner, settle
 from lume_sync._portal import Portal
 
@@ -22,13 +22,11 @@ class Held:
     Args:
         portal: the way to the loop.
         manager: what to enter and to leave.
-        afterwards: awaited when it was left, however it was left.
+        steps: the iteration of its items, which ends when it is left, however it is left.
     """
 
-    def __init__(
-        self, portal: Portal, manager: Manager, afterwards: Callable[[], Awaitable[None]] | None = None
-    ) -> None:
-        self._owner = _Context(portal, manager, afterwards)
+    def __init__(self, portal: Portal, manager: Manager, steps: Iteration[Any, Any] | None = None) -> None:
+        self._owner = _Context(portal, manager, steps)
 
     async def enter(self) -> None:
         """On the loop: enter the manager."""
@@ -47,12 +45,10 @@ class Held:
 class _Context(Owner):
     """Owns an asynchronous context manager from its entry to its exit."""
 
-    def __init__(
-        self, portal: Portal, manager: Manager, afterwards: Callable[[], Awaitable[None]] | None
-    ) -> None:
+    def __init__(self, portal: Portal, manager: Manager, steps: Iteration[Any, Any] | None) -> None:
         super().__init__(portal)
         self._manager = manager
-        self._afterwards = afterwards
+        self._steps = steps
         self._leaving: asyncio.Future[Any] | None = None
         self._left: asyncio.Future[bool] | None = None
 
@@ -61,6 +57,8 @@ class _Context(Owner):
         entered: asyncio.Future[None] = loop.create_future()
         self._leaving, self._left = loop.create_future(), loop.create_future()
         self.begin(self._own(entered, self._leaving, self._left))
+        if self._steps is not None:
+            self._steps.belongs_to(self)
         try:
             await entered
         except asyncio.CancelledError:  # Ctrl-C in the caller
@@ -68,6 +66,7 @@ class _Context(Owner):
             raise
 
     async def leave(self, error: Any) -> bool:
+        self.refuse_others("block")
         if self._leaving is None or self._left is None:
             raise RuntimeError("this context was never entered, or has been left")
         settle(self._leaving, error)
@@ -102,7 +101,7 @@ class _Context(Owner):
             try:
                 return bool(await self._manager.__aexit__(*reason))
             finally:
-                if self._afterwards is not None:
-                    await self._afterwards()
+                if self._steps is not None:
+                    await self._steps.stop()
         except BaseException as error:
             return error

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Generic, TypeVar
 
 from lume_async._base.batched import take_ready
-from lume_async.errors import ClientClosedError
 from lume_sync._owner import Owner, settle
 from lume_sync._portal import Portal
 
@@ -120,6 +119,7 @@ class Iteration(Iterator[T], Generic[S, T]):
         self._items: deque[S] = deque()
         self._ended = False
         self._turn = threading.Lock()  # several threads may share one iteration
+        self._block: Owner | None = None
 
     def __iter__(self) -> "Iteration[S, T]":
         """The iterator itself."""
@@ -158,8 +158,12 @@ class Iteration(Iterator[T], Generic[S, T]):
         if self._owner.engine is not None and not self._owner.engine.closing:
             self._portal.call(self._owner.stop).result()
 
+    def belongs_to(self, block: Owner) -> None:
+        """The owner of the context manager that the items come from, which has entered it."""
+        self._block = block
+
     async def stop(self) -> None:
-        """On the loop: the same, for the context manager that the items come from."""
+        """On the loop: the same as `close`, for that context manager."""
         self._ended = True
         self._items.clear()
         await self._owner.stop()
@@ -171,8 +175,9 @@ class Iteration(Iterator[T], Generic[S, T]):
                 return None
             if self._ended:
                 raise StopIteration
-            if self._owner.engine is not None and self._owner.engine is not self._portal.engine():
-                raise ClientClosedError("this iteration belongs to another process, or its loop was closed")
+            if self._block is not None:
+                self._block.refuse_others("block")
+            self._owner.refuse_others("iteration")
             fetched = self._portal.call(self._owner.step)
             if fetched.exception() is None:
                 self._items.extend(fetched.result())

@@ -10,6 +10,7 @@ import contextvars
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from lume_async.errors import ClientClosedError
 from lume_sync._loop_thread import LoopThread
 from lume_sync._portal import Portal
 
@@ -24,6 +25,11 @@ class Owner:
         self.engine: LoopThread | None = None
         self.context = contextvars.Context()
         self.task: asyncio.Task[None] | None = None
+
+    def refuse_others(self, what: str) -> None:
+        """Raise `ClientClosedError` where the task is one of a loop that isn't this process's own any more."""
+        if self.engine is not None and self.engine is not self.portal.engine():
+            raise ClientClosedError(f"this {what} belongs to another process, or its loop was closed")
 
     def begin(self, body: Coroutine[Any, Any, None]) -> None:
         """On the loop: start the task."""

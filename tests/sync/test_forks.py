@@ -71,6 +71,35 @@ print({os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children}
     assert len(kept) <= 6, "children have ended connections of the parent"
 
 
+def test_a_block_of_the_parent_says_so_in_the_child(run_script: RunScript, service: Service) -> None:
+    done = run_script(
+        """
+import os, signal, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+import lume_sync as lume
+
+def said(what):
+    try:
+        what()
+    except lume.ClientClosedError as error:
+        return str(error)
+
+client = lume.Client()
+with client.monitor() as monitor:
+    monitor.add("x")
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        words = {said(lambda: next(monitor)), said(lambda: monitor.__exit__(None, None, None))}
+        os._exit(words != {"this block belongs to another process, or its loop was closed"})
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    monitor.add("done")
+    print(next(event.run.id for event in monitor if event.run.id == "done"))
+"""
+    )
+    assert (done.code, done.out, done.err) == (0, "0\ndone\n", "")
+
+
 @pytest.mark.parametrize("pool", ["multiprocessing", "concurrent.futures"])
 def test_pools(run_script: RunScript, service: Service, pool: str) -> None:
     make = {
