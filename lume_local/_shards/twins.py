@@ -48,7 +48,7 @@ def later_rows(results: Iterable[dict[str, Any]]) -> str:
 
 def shared_rows(results: Iterable[dict[str, Any]], columns: int) -> str:
     """A query for the rows that share a value in any of several columns, and the first row of each."""
-    firsts = ", ".join(f"max(first) FILTER (k = {k}) AS first{k}" for k in range(columns))
+    firsts = ", ".join(f"max(CASE WHEN k = {k} THEN first END) AS first{k}" for k in range(columns))
     return f"SELECT n, {firsts} FROM {_all(results)} GROUP BY n ORDER BY n"
 
 
