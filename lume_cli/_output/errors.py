@@ -99,7 +99,7 @@ def hint(error: BaseException) -> str | None:
             return f"wait again with `lume wait {run.id}`"
         case RunFailedError(run=run) if run is not None:
             return f"`lume show {run.id}`"
-        case InvalidRequestError() if "outside of the folders" in str(error):
+        case InvalidRequestError() if "outside of the folders" in str(error) or "a '..' part" in str(error):
             return "if the file is on this machine, `lume run --upload` sends it to the server"
         case InvalidRequestError() if "a version never changes" in str(error):
             return "`lume flow diff FILE` shows what differs"

@@ -40,6 +40,8 @@ def test_a_file_outside_of_the_roots_is_uploaded(shell: Shell, tmp_path: Path) -
     path = str(tmp_path / "mine.csv")
     refused = shell.lume("run", "people:v1", path)
     assert (refused.code, "`lume run --upload` sends it" in refused.err) == (1, True)
+    refused = shell.lume("run", "people:v1", "../mine.csv")
+    assert (refused.code, "`lume run --upload` sends it" in refused.err) == (2, True), refused.err
     done = shell.lume("run", "people:v1", path, "--upload", "--wait")
     assert (done.code, "SUCCEEDED" in done.err) == (0, True), done.err
 
