@@ -34,7 +34,7 @@ def flow_file(
     rejects = "ndjson" if kind in ("ndjson", "json") else "csv"
     csv = [f"csv = {{ delim = {basic(delim)}, encoding = {basic(encoding)} }}"] if delim else []
     lines = [
-        f"# Generated from {rows:,} rows of {visible(sample)}: review every column, then run `lume flow check`.",
+        f"# Generated from {rows:,} rows of {visible(sample)}: review every column, then run `lume flow try`.",
         f"flow = {basic(name)}",
         'version = "v1"                       # a version that has run never changes: increase it instead',
         "",
@@ -82,7 +82,11 @@ def _column(target: str, column: Column) -> list[str]:
     if column.sql_type is not None:
         note = "               # times without a time zone" if column.sql_type == "TIMESTAMP" else ""
         lines.append(f"sql_type = {basic(column.sql_type)}{note}")
-    lines.append(f"{'' if column.required else '# '}required = true")
+    required = "required = true" if column.required else "# required = true"
+    if column.blanks:
+        required = f"{required.ljust(37)}# {counted(column.blanks, 'value')} in the sample "
+        required += "is empty" if column.blanks == 1 else "are empty"
+    lines.append(required)
     if column.misfits:
         example = json.dumps(column.misfits[0], ensure_ascii=True)
         lines.append(
@@ -90,6 +94,10 @@ def _column(target: str, column: Column) -> list[str]:
         )
     if column.unique:
         lines.append("# unique = true                      # all values in the sample are distinct")
+    elif column.twins:
+        example = json.dumps(column.twins[0], ensure_ascii=True)
+        more = "is there" if len(column.twins) == 1 else f"and {len(column.twins) - 1:,} more are there"
+        lines.append(f"{'# unique = true'.ljust(37)}# {example} {more} more than once in the sample")
     if column.values:
         values = ", ".join(map(basic, column.values))
         lines.append(f"# enum = [{values}]")

@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import date, datetime
@@ -34,9 +35,11 @@ class Column:
         spaces: whether values are padded with spaces; those with line ends, which a stray quote makes, don't count.
         required: whether no value is empty.
         unique: whether all values are distinct.
+        blanks: how many values are empty, if they are so few that they may be mistakes.
+        twins: the values that are there again, if they are so few.
         sql: an expression with `{column}` that reads the values, where a plain column would not do.
         about: what to check in it.
-        values: the distinct values, if they look like an enumeration.
+        values: the distinct values, if they look like an enumeration; not where a cleaner makes others of them.
         misfits: the values that don't fit the type.
     """
 
@@ -46,14 +49,19 @@ class Column:
         self.spaces = any(value != value.strip() for value in values if not {"\n", "\r"} & {*value})
         self.required = bool(filled) and len(filled) == len(values)
         self.unique = self.required and len(filled) > 1 and len(set(filled)) == len(filled)
+        few = len(values) * (1 - _ENOUGH)
+        self.blanks = blanks if 0 < (blanks := len(values) - len(filled)) <= few else 0
+        again = sorted(value for value, count in Counter(filled).items() if count > 1)
+        self.twins = again if len(filled) - len(set(filled)) <= few else []
         self.type, self.format, self.sql_type, self.misfits = _kind(filled)
         self.sql, self.about = "", ""
         if (self.type, self.format) == ("string", None) and (guessed := guess(source, filled)) is not None:
             self.sql, self.about, self.misfits = guessed.sql, guessed.about, guessed.misfits
             self.type, self.format, self.sql_type = guessed.kind
         different = sorted(set(filled))
-        listed = self.type == "string" and self.format is None and len(filled) >= 4 * len(different)
-        self.values = different if listed and len(different) <= _FEW else []
+        listed = (self.type, self.format, self.sql) == ("string", None, "")
+        many = len(filled) >= 4 * len(different)
+        self.values = different if listed and many and len(different) <= _FEW else []
 
 
 def delimiter(lines: Sequence[str]) -> str:

@@ -11,17 +11,19 @@ from pathlib import Path
 from typing import IO, Literal, cast
 
 import click
-from attrs import frozen
+from attrs import field, frozen
 
 from lume_async import ConfigurationError
 from lume_async._base import magic
-from lume_cli._work.flow_infer import DELIMITERS, Column, delimiter, infer
+from lume_cli._work.flow_infer import Column, delimiter, infer
+from lume_cli._work.sample_doubts import doubts
 from lume_cli._work.sample_objects import kind_of, read_objects
 
 _ROWS = 10_000
 """Rows to read."""
 _LINES = 200
 """Lines that tell the delimiter."""
+_BLOCK = 1024 * 1024
 
 
 @frozen
@@ -36,16 +38,8 @@ class Sample:
     """Its format, as flows name it."""
     encoding: str = "utf-8"
     """Of CSV."""
-
-    @property
-    def doubt(self) -> str | None:
-        """What to ask where the header of a CSV file gave one column, but holds what could be a delimiter."""
-        name = self.columns[0].source if self.delim and len(self.columns) == 1 else ""
-        marks = [mark for mark in DELIMITERS if mark in name]
-        if not marks:
-            return None
-        shown = " or ".join(json.dumps(mark) for mark in marks)
-        return f"the header is one column, {name!r}: if its delimiter is {shown}, pass --delim"
+    doubts: list[str] = field(factory=list)
+    """What to look at in the sample, since it may not be what it seems."""
 
 
 def read_sample(path: Path, encoding: str, delim: str | None = None) -> Sample:
@@ -69,11 +63,9 @@ def read_sample(path: Path, encoding: str, delim: str | None = None) -> Sample:
                 file.seek(0)
             rows = list(islice(csv.reader(file, delimiter=delim), _ROWS + 1))
     except LookupError:
-        raise click.UsageError(f"unknown encoding {encoding!r}: try utf-8 or latin-1") from None
+        raise click.UsageError(f"unknown encoding {encoding!r}: try utf-8 or cp1252") from None
     except UnicodeError:
-        raise click.UsageError(
-            f"{path} is not valid {encoding}: pass --encoding, for example latin-1"
-        ) from None
+        raise click.UsageError(f"{path} is not valid {encoding}: {_other_encoding(path)}") from None
     except (OSError, EOFError) as error:
         raise click.UsageError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from None
     except csv.Error as error:
@@ -86,11 +78,23 @@ def read_sample(path: Path, encoding: str, delim: str | None = None) -> Sample:
 
 def _sample(path: Path, names: Sequence[str], rows: Sequence[Sequence[str]], **more: str) -> Sample:
     """Without the columns that a file of rejects has beside those of its source, which a flow doesn't see."""
+    asked = doubts(names, rows, more.get("delim", ""), more.get("encoding", ""))
+    names, rows = _within_header(names, rows)
     own = [n for n, name in enumerate(names) if name.lower().startswith("_lume_")]
     if len(own) == len(names):
         raise click.UsageError(f"{path} has no columns but those of rejects, {', '.join(names)}")
     columns = infer(_header(path, names), rows)
-    return Sample([one for n, one in enumerate(columns) if n not in own], len(rows), **more)
+    return Sample([one for n, one in enumerate(columns) if n not in own], len(rows), doubts=asked, **more)
+
+
+def _within_header(
+    names: Sequence[str], rows: Sequence[Sequence[str]]
+) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """Without the empty columns behind the last name: of a coloured cell, or of a delimiter at each line's end."""
+    width = len(names)
+    while width and not names[width - 1] and 2 * sum(any(row[width - 1 :]) for row in rows) <= len(rows):
+        width -= 1
+    return names[:width], [row if any(row[width:]) else row[:width] for row in rows]
 
 
 def _marked(path: Path) -> str:
@@ -98,6 +102,17 @@ def _marked(path: Path) -> str:
     with _bytes(path) as file:
         start = file.read(4)
     return next((encoding for mark, encoding in _MARKS if start.startswith(mark)), "utf-8")
+
+
+def _other_encoding(path: Path) -> str:
+    """What to do about a file that is not in the encoding asked for: cp1252 is what Excel writes in the West."""
+    try:
+        with _opened(path, "cp1252") as file:
+            while file.read(_BLOCK):
+                pass
+    except UnicodeError:
+        return "pass --encoding with the one that it was saved with; it is not cp1252, others are cp850 and cp1250"
+    return "it may be cp1252, as Excel and older programs write: pass --encoding cp1252"
 
 
 def _refuse_binary(path: Path) -> None:
@@ -116,7 +131,10 @@ def _header(path: Path, header: Sequence[str]) -> Sequence[str]:
     seen: set[str] = set()
     for number, name in enumerate(header, 1):
         if not name.strip():
-            raise click.UsageError(f"{path}: column {number} of the header has no name")
+            raise click.UsageError(
+                f"{path}: column {number} of the header has no name: give it one or, if the first line is a title, "
+                "delete the lines above the header"
+            )
         if name.lower() in seen:
             raise click.UsageError(f"{path}: the header names {name!r} twice")
         seen.add(name.lower())
@@ -150,13 +168,13 @@ def _read_with_engine(path: Path, kind: Literal["parquet", "excel"]) -> Sample:
         names, *rows = sample_rows(path, kind, _ROWS) or [[]]
     except (ConfigurationError, ModuleNotFoundError) as error:
         raise click.UsageError(str(error)) from None
-    while names and not names[-1]:
-        names.pop()
-    if not names:
+    if not any(names):
         raise click.UsageError(f"{path} has no header: its first row must name the columns")
-    width = len(names)
-    texts = [[value or "" for value in [*row, *[None] * (width - len(row))]] for row in rows]
-    return _sample(path, [name or "" for name in names], texts, kind=kind)
+    width = max(map(len, [names, *rows]))
+    header, *texts = [
+        [value or "" for value in [*row, *[None] * (width - len(row))]] for row in [names, *rows]
+    ]
+    return _sample(path, header, texts, kind=kind)
 
 
 def _opened(path: Path, encoding: str) -> IO[str]:

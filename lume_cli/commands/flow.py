@@ -139,8 +139,8 @@ def init(
             f"{flow!r} is not a valid flow name: pass --name with letters, digits, '_' and '-'"
         )
     seen = read_sample(sample, encoding, delim)
-    if seen.doubt is not None:
-        click.echo(f"warning: {seen.doubt}", err=True)
+    for doubt in seen.doubts:
+        click.echo(f"warning: {doubt}", err=True)
     text = flow_file(
         flow,
         seen.columns,

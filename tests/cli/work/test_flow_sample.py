@@ -172,3 +172,102 @@ def test_names_that_differ_in_spaces_and_case_are_one(tmp_path: Path) -> None:
     assert "the header names 'a b' twice" in " ".join(init(sample).stderr.split())
     sample.write_text(" A B ,c\n1,2\n")
     assert tomllib.loads(init(sample).stdout)["columns"]["a_b"]["sql"] == '"A B"'
+
+
+PEOPLE = ["Nr;Name;Price", *(f"{n};Ann;{n},50 €" for n in range(1, 11))]
+
+
+def columns_of(result: Result) -> dict[str, str]:
+    assert result.exit_code == 0, result.stderr
+    return {name: column["type"] for name, column in tomllib.loads(result.stdout)["columns"].items()}
+
+
+@pytest.mark.parametrize("row", [2, 5, 40])
+@pytest.mark.parametrize("value", [None, "checked"])
+def test_a_cell_to_the_right_of_the_columns_changes_no_type(
+    tmp_path: Path, row: int, value: str | None
+) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for line in PEOPLE:
+        book.active.append(line.split(";"))
+    cell = book.active.cell(row, 6, value)
+    cell.fill = openpyxl.styles.PatternFill("solid", fgColor="FFFF00")
+    book.save(tmp_path / "a.xlsx")
+    result = init(tmp_path / "a.xlsx")
+    assert columns_of(result) == {"nr": "integer", "name": "string", "price": "number"}
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize("in_header", [True, False])
+def test_a_delimiter_at_the_end_of_each_line_changes_no_type(tmp_path: Path, in_header: bool) -> None:
+    sample = tmp_path / "a.csv"
+    header, *rows = PEOPLE
+    sample.write_text("\n".join([header + ";" * in_header, *(row + ";" for row in rows)]), encoding="utf-8")
+    result = init(sample)
+    assert columns_of(result) == {"nr": "integer", "name": "string", "price": "number"}
+    if in_header:
+        assert result.stderr == ""
+    else:
+        assert "the header has 3 columns, but most rows have 4, and a run rejects" in result.stderr
+        assert "let the header end with one" in result.stderr
+
+
+def test_a_header_of_too_few_columns_is_told(tmp_path: Path) -> None:
+    sample = tmp_path / "a.csv"
+    sample.write_text("a;b\n" + "1;2;3\n" * 5)
+    assert "the header has 2 columns, but most rows have 3" in init(sample, "--delim", ";").stderr
+
+
+def test_a_title_above_the_header_is_asked_about(tmp_path: Path) -> None:
+    sample = tmp_path / "a.csv"
+    sample.write_text("\n".join(["People of 2023", "", *PEOPLE]), encoding="utf-8")
+    assert (
+        """the first line is one column, 'People of 2023', but most lines are 3 with the delimiter ";": """
+        "if it is a title, delete the lines above the header"
+    ) in init(sample).stderr
+    sample.write_text("\n".join(["People of 2023;;", ";;", *PEOPLE]), encoding="utf-8")
+    refused = init(sample)
+    assert refused.exit_code == 2
+    assert "if the first line is a title, delete the lines above the header" in refused.stderr
+
+
+def test_a_column_of_sentences_is_no_title(tmp_path: Path) -> None:
+    sample = tmp_path / "a.csv"
+    sample.write_text("note\n" + '"one, two"\nthree\nfour\n')
+    assert init(sample).stderr == ""
+
+
+def test_cp1252_is_proposed_and_not_taken_for_latin_1(tmp_path: Path) -> None:
+    sample = tmp_path / "a.csv"
+    sample.write_bytes("\n".join(PEOPLE).encode("cp1252"))
+    assert "is not valid utf-8: it may be cp1252, as Excel and older programs write" in init(sample).stderr
+    wrong = init(sample, "--encoding", "latin-1")
+    assert (
+        "in latin-1 a value is '1,50 \\x80', in cp1252 it is '1,50 €': pass --encoding cp1252" in wrong.stderr
+    )
+    right = init(sample, "--encoding", "cp1252")
+    assert (right.stderr, columns_of(right)["price"]) == ("", "number")
+    sample.write_bytes("a,b\nJörg,1\n".encode("latin-1"))
+    assert init(sample, "--encoding", "latin-1").stderr == ""
+    sample.write_bytes("a,b\nJürg,1\n".encode("cp850"))
+    assert "it is not cp1252, others are cp850" in init(sample).stderr
+
+
+def test_no_enumeration_of_what_a_cleaner_reads(tmp_path: Path) -> None:
+    sample = tmp_path / "a.csv"
+    sample.write_text("id,land,size\n" + "1,Germany,S\n2,France,M\n" * 4)
+    made = init(sample).stdout
+    assert """sql = 'country_code("land")'""" in made
+    assert [line for line in made.splitlines() if "enum" in line] == ['# enum = ["M", "S"]']
+
+
+def test_what_keeps_a_column_from_being_required_or_unique_is_told(tmp_path: Path) -> None:
+    sample = tmp_path / "a.csv"
+    numbers = [str(n) for n in range(1000, 1040)]
+    numbers[7], numbers[20] = "", "1016"
+    sample.write_text("nr,note\n" + "".join(f"{n},{'x' * (k % 2)}\n" for k, n in enumerate(numbers)))
+    made = init(sample).stdout
+    assert "# required = true                    # 1 value in the sample is empty\n" in made
+    assert '# unique = true                      # "1016" is there more than once in the sample\n' in made
+    assert made.count("required = true") - made.count("is empty") == 1  # of the notes half are: no mistake
