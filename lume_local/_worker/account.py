@@ -27,3 +27,10 @@ def _same(what: str, count: int, other: str, found: int) -> None:
             f"the account doesn't close: {count:,} {what}, but {found:,} {other}. Nothing was written. "
             "Please report it with the file, if you can"
         )
+
+
+def top_reasons(metrics: dict[str, Any]) -> str:
+    """The most frequent reasons of rejects, for a message."""
+    reasons = sorted(metrics["reject_reasons"].items(), key=lambda item: -item[1])
+    listed = "; ".join(f"{reason} ({count:,})" for reason, count in reasons[:5])
+    return listed + ("; …" if len(reasons) > 5 else "")

@@ -18,13 +18,14 @@ from duckdb import DuckDBPyConnection
 
 from lume_local._shared.commit import begin, commit, explain, sync_file
 from lume_local._shared.protocol import Execute
-from lume_local._worker.account import AccountOpen, check_written, close_account
+from lume_local._worker.account import AccountOpen, check_written, close_account, top_reasons
 from lume_local._worker.checks import text
 from lume_local._worker.duplicates import find_duplicates
 from lume_local._worker.file_names import allowed
 from lume_local._worker.profile import profile, unmet
 from lume_local._worker.rejects import Rejects
 from lume_local._worker.seeds import check_seeds, load_seeds
+from lume_local._worker.sources.encoding import hint_of_encoding
 from lume_local._worker.sources.header import changes, check_columns, noted
 from lume_local._worker.sources.kinds import source_of
 from lume_local._worker.sources.parquet import damage_is_told
@@ -205,7 +206,8 @@ class Run:
         metrics, duplicates = self._measure(statements, intake)
         mapped = statements.mapped(self._staged, duplicates)
         metrics["columns"], broken = self._look_at(mapped, metrics)
-        message = self._judged(statements, metrics, broken)
+        hint = hint_of_encoding(self._flow, intake.malformed, intake.layout.raw)
+        message = self._judged(statements, metrics, broken, hint)
         self._enter("SYNCING_TARGET", metrics["rows_read"])
         rejects = Rejects(
             self._connection, self._flow, statements, intake.malformed, self._staged, duplicates
@@ -215,11 +217,11 @@ class Run:
         return self._commit(statements, metrics, rejects)
 
     def _judged(
-        self, statements: Statements, metrics: dict[str, Any], broken: list[dict[str, str]]
+        self, statements: Statements, metrics: dict[str, Any], broken: list[dict[str, str]], hint: str
     ) -> str | None:
         """Raises `RunFailed` where this data must not be published; a dry run only says why."""
         try:
-            self._judge(statements, metrics, broken)
+            self._judge(statements, metrics, broken, hint)
         except RunFailed as error:
             if not self._job.dry_run:
                 raise
@@ -282,7 +284,9 @@ class Run:
         columns = profile(self._connection, self._flow, mapped)
         return columns, unmet(self._connection, self._flow["expect"], mapped, metrics)
 
-    def _judge(self, statements: Statements, metrics: dict[str, Any], broken: list[dict[str, str]]) -> None:
+    def _judge(
+        self, statements: Statements, metrics: dict[str, Any], broken: list[dict[str, str]], hint: str
+    ) -> None:
         """Whether this data may be published at all; `broken` are the expectations that it doesn't meet."""
         for n, check in enumerate(self._flow["checks"]):
             count = metrics["warnings"].get(check["reason"], 0)
@@ -298,12 +302,14 @@ class Run:
         if rejected and limit is not None and rejected > limit * read:
             raise RunFailed(
                 f"{rejected:,} of {read:,} rows were rejected, more than rejects.max_ratio = {limit:g} allows: "
-                f"{_top(metrics)}. Nothing was written",
+                f"{top_reasons(metrics)}. Nothing was written{hint}",
                 metrics,
             )
         if rejected and rejected == read:
             all_rows = "the only row was" if read == 1 else f"all {read:,} rows were"
-            raise RunFailed(f"{all_rows} rejected: {_top(metrics)}. Nothing was written", metrics)
+            raise RunFailed(
+                f"{all_rows} rejected: {top_reasons(metrics)}. Nothing was written{hint}", metrics
+            )
         for one in broken:
             if one["on_fail"] == "fail":
                 raise RunFailed(f"not what the flow expects: {one['reason']}. Nothing was written", metrics)
@@ -379,12 +385,6 @@ class Run:
 
 def _status(metrics: dict[str, Any]) -> str:
     return "PARTIAL_FAILED" if metrics["rows_rejected"] else "SUCCEEDED"
-
-
-def _top(metrics: dict[str, Any]) -> str:
-    reasons = sorted(metrics["reject_reasons"].items(), key=lambda item: -item[1])
-    listed = "; ".join(f"{reason} ({count:,})" for reason, count in reasons[:5])
-    return listed + ("; …" if len(reasons) > 5 else "")
 
 
 def _words(error: duckdb.Error, job: Execute) -> str:

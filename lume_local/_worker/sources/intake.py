@@ -12,6 +12,9 @@ from attrs import define, field
 from lume_local._worker.sources.files import BLOCK, BOM
 
 NOT_JSON = "not a JSON object"
+_MALFORMED = "malformed line: "
+NOT_UTF8 = f"{_MALFORMED}not valid UTF-8"
+"""The reason of lines whose bytes are no text."""
 APART = b"\x01"
 """Between an NDJSON line as it is read and the line as it was: in strict JSON it can't stand anywhere."""
 KEPT = "surrogateescape"
@@ -76,7 +79,7 @@ class Malformed:
             self._file = self._passes[-1].open("w", encoding="utf-8", errors=KEPT, newline="")
         self._last = line
         self.longest = max(self.longest, len(raw))
-        reason = f"malformed line: {why}"
+        reason = f"{_MALFORMED}{why}"
         self.counts[reason] = self.counts.get(reason, 0) + 1
         csv.writer(self._file, lineterminator="\n").writerow((line, reason, raw.decode("utf-8", KEPT)))
 

@@ -299,6 +299,32 @@ def test_an_encoding_that_may_be_right_is_read(tmp_path: Path, encoding: str, co
     assert [row[0][0] for row in result.mapped] == ["J"]
 
 
+OF_REJECTS = "_lume_row,_lume_line,_lume_reasons,id,t,_lume_raw\n1,2,id: no,1,Jörg,\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "changes", "advice"),
+    [
+        ("id,t\n1,Jörg\n2,5 €\n", {}, 'say csv.encoding = "cp1252" in [source]'),
+        ("id,t\n1,Jörg\n2,Ann\n", {"rejects": {"max_ratio": 0.1}}, 'say csv.encoding = "cp1252" in [source]'),
+        ("id,größe\n1,Jörg\n", {"columns": {"größe": {}}}, 'say csv.encoding = "cp1252" in [source]'),
+        (OF_REJECTS, {}, "save these mended rejects with the encoding utf-8, which the flow reads"),
+    ],
+)
+def test_of_what_is_not_utf_8_it_is_said_what_it_looks_like(
+    tmp_path: Path, content: str, changes: dict[str, Any], advice: str
+) -> None:
+    with pytest.raises(RunFailed, match="not valid UTF-8") as caught:
+        execute(tmp_path, content.encode("cp1252"), **{"columns": {"t": {}}, **changes})
+    assert f". It looks like cp1252: {advice}" in str(caught.value)
+
+
+def test_what_is_no_cp1252_either_is_not_called_so(tmp_path: Path) -> None:
+    with pytest.raises(RunFailed, match="not valid UTF-8") as caught:
+        execute(tmp_path, b"t\nJ\x81rg\n", columns={"t": {}})
+    assert "cp1252" not in str(caught.value)
+
+
 def test_malformed_lines_are_rejects_and_cost_only_themselves(tmp_path: Path) -> None:
     content = b'id,t\n1,a\n2\n3,c,d\n4,"e"f\n5,\xff\n6,g\n'
     result = execute(tmp_path, content, columns={"id": {"type": "integer"}, "t": {}})
