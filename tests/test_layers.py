@@ -38,7 +38,8 @@ WINGS = {
         _call
         _portal
         _owner
-        _held _iteration
+        _iteration
+        _held
         _bridge
         _rows
         _run

@@ -110,9 +110,9 @@ def is_new(record: RunRecord, sent_at: float | None) -> bool:
     created = _created(record)
     if created is None or sent_at is None:
         return False
-    if created.microsecond == 0:  # this server gives whole seconds, rounded down as well
-        sent_at = math.floor(sent_at)
-    return created.timestamp() >= sent_at
+    # What the server gives is rounded down as well: to seconds, milliseconds or microseconds.
+    unit = 1_000_000 if created.microsecond == 0 else 1000 if created.microsecond % 1000 == 0 else 1
+    return round(created.timestamp() * 1e6) >= math.floor(sent_at * 1e6) // unit * unit
 
 
 def submission_unknown(

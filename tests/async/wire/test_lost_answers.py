@@ -146,6 +146,10 @@ SENT = datetime(2026, 1, 1, 12, 0, 0, 500_000, tzinfo=UTC).timestamp()
         ("2026-01-01T12:00:00.500Z", SENT, True),
         ("2026-01-01T12:00:00.499Z", SENT, False),
         ("2026-01-01T12:00:00Z", SENT, True),  # whole seconds, rounded down: it may have been .9
+        ("2026-01-01T12:00:00.500Z", SENT + 0.0009, True),  # so are milliseconds
+        ("2026-01-01T12:00:00.500Z", SENT + 0.001, False),
+        ("2026-01-01T12:00:00.500001Z", SENT + 0.0000017, True),  # and microseconds
+        ("2026-01-01T12:00:00.500001Z", SENT + 0.0000031, False),
         ("2026-01-01T11:59:59Z", SENT, False),
         ("2026-01-01T13:00:00+01:00", SENT, True),
         ("2026-01-01T12:00:01", SENT, True),
