@@ -48,9 +48,10 @@ class Column:
         filled = [value.strip() for value in values if value.strip()]
         self.spaces = any(value != value.strip() for value in values if not {"\n", "\r"} & {*value})
         self.required = bool(filled) and len(filled) == len(values)
-        self.unique = self.required and len(filled) > 1 and len(set(filled)) == len(filled)
         few = len(values) * (1 - _ENOUGH)
         self.blanks = blanks if 0 < (blanks := len(values) - len(filled)) <= few else 0
+        distinct = len(filled) > 1 and len(set(filled)) == len(filled)
+        self.unique = distinct and (self.required or self.blanks > 0)
         again = sorted(value for value, count in Counter(filled).items() if count > 1)
         self.twins = again if len(filled) - len(set(filled)) <= few else []
         self.type, self.format, self.sql_type, self.misfits = _kind(filled)

@@ -271,3 +271,8 @@ def test_what_keeps_a_column_from_being_required_or_unique_is_told(tmp_path: Pat
     assert "# required = true                    # 1 value in the sample is empty\n" in made
     assert '# unique = true                      # "1016" is there more than once in the sample\n' in made
     assert made.count("required = true") - made.count("is empty") == 1  # of the notes half are: no mistake
+    sample.write_text("nr\n" + "".join(f"{n}\n" for n in range(40)) + '""\n')
+    assert (
+        "# unique = true                      # all values in the sample are distinct\n"
+        in init(sample).stdout
+    )
