@@ -91,12 +91,13 @@ class Call(Generic[T]):
             if not self.future.done():
                 self.future.set_result(result)
         finally:
-            # Let go of here, on the loop: a task that dies calls Python code of asyncio's, and a Ctrl-C that arrives
-            # there, in the caller's thread, would be an ignored exception.
-            self._task = None
             self._finish()
 
     def _finish(self) -> None:
+        # Let go of here, on the loop: a task that dies calls Python code of asyncio's, and a Ctrl-C that arrives
+        # there, in the caller's thread, would be an ignored exception. And one that was cancelled before its first
+        # step has a traceback with our frame: the two would keep each other, and what is to be called, alive.
+        self._task = None
         if not self._done:
             self._done = True
             self._lock.release()

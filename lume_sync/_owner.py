@@ -42,7 +42,7 @@ class Owner:
     def _over(self, task: asyncio.Task[None]) -> None:
         if self.engine is not None:
             self.engine.owners.discard(task)
-        self.task = None  # it dies on the loop; why: `Call._drive`
+        self.task = None  # it dies on the loop; why: `Call._finish`
 
     def adopt_context(self) -> None:
         """On the loop: let the owner see what the present caller's context variables hold."""

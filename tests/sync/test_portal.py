@@ -92,6 +92,31 @@ def test_a_task_dies_on_the_loop(portal: Portal) -> None:
     assert [task() for task in tasks] == [None]
 
 
+def test_a_call_that_was_interrupted_before_its_first_step_is_let_go_of(portal: Portal) -> None:
+    class Held:
+        async def leave(self) -> None:
+            pass
+
+    async def interrupted(call: _call.Call[None]) -> None:
+        call._start()
+        call._cancel()
+
+    held = Held()
+    call = _call.Call(portal.engine(), held.leave, (), {})
+    portal.call(interrupted, call).result()
+    portal.call(add, 1).result()
+    assert call.future.cancelled()
+    kept = weakref.ref(held)
+    gc.collect()
+    gc.disable()
+    try:
+        del held, call
+        portal.call(add, 1).result()
+        assert kept() is None
+    finally:
+        gc.enable()
+
+
 def test_a_stopped_loop_goes_on(portal: Portal) -> None:
     async def stop() -> int:
         asyncio.get_running_loop().stop()
