@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, TypeAlias
 
 from lume_sync._iteration import Iteration
-from lume_sync._owner import Owner, settle
+from lume_sync._owner import Owner, refuse_others, settle
 from lume_sync._portal import Portal
 
 Exit: TypeAlias = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
@@ -58,7 +58,7 @@ class _Context(Owner):
         self._leaving, self._left = loop.create_future(), loop.create_future()
         self.begin(self._own(entered, self._leaving, self._left))
         if self._steps is not None:
-            self._steps.belongs_to(self)
+            self._steps.belongs_to(self.engine)
         try:
             await entered
         except asyncio.CancelledError:  # Ctrl-C in the caller
@@ -66,7 +66,7 @@ class _Context(Owner):
             raise
 
     async def leave(self, error: Any) -> bool:
-        self.refuse_others("block")
+        refuse_others(self.portal, self.engine, "block")
         if self._leaving is None or self._left is None:
             raise RuntimeError("this context was never entered, or has been left")
         settle(self._leaving, error)

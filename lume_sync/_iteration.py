@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Generic, TypeVar
 
 from lume_async._base.batched import take_ready
-from lume_sync._owner import Owner, settle
+from lume_sync._loop_thread import LoopThread
+from lume_sync._owner import Owner, refuse_others, settle
 from lume_sync._portal import Portal
 
 S = TypeVar("S")
@@ -119,7 +120,7 @@ class Iteration(Iterator[T], Generic[S, T]):
         self._items: deque[S] = deque()
         self._ended = False
         self._turn = threading.Lock()  # several threads may share one iteration
-        self._block: Owner | None = None
+        self._home: LoopThread | None = None
 
     def __iter__(self) -> "Iteration[S, T]":
         """The iterator itself."""
@@ -158,9 +159,9 @@ class Iteration(Iterator[T], Generic[S, T]):
         if self._owner.engine is not None and not self._owner.engine.closing:
             self._portal.call(self._owner.stop).result()
 
-    def belongs_to(self, block: Owner) -> None:
-        """The owner of the context manager that the items come from, which has entered it."""
-        self._block = block
+    def belongs_to(self, engine: LoopThread | None) -> None:
+        """The loop on which the context manager was entered that the items come from."""
+        self._home = engine
 
     async def stop(self) -> None:
         """On the loop: the same as `close`, for that context manager."""
@@ -175,9 +176,8 @@ class Iteration(Iterator[T], Generic[S, T]):
                 return None
             if self._ended:
                 raise StopIteration
-            if self._block is not None:
-                self._block.refuse_others("block")
-            self._owner.refuse_others("iteration")
+            refuse_others(self._portal, self._home, "block")
+            refuse_others(self._portal, self._owner.engine, "iteration")
             fetched = self._portal.call(self._owner.step)
             if fetched.exception() is None:
                 self._items.extend(fetched.result())

@@ -26,11 +26,6 @@ class Owner:
         self.context = contextvars.Context()
         self.task: asyncio.Task[None] | None = None
 
-    def refuse_others(self, what: str) -> None:
-        """Raise `ClientClosedError` where the task is one of a loop that isn't this process's own any more."""
-        if self.engine is not None and self.engine is not self.portal.engine():
-            raise ClientClosedError(f"this {what} belongs to another process, or its loop was closed")
-
     def begin(self, body: Coroutine[Any, Any, None]) -> None:
         """On the loop: start the task."""
         self.engine = engine = self.portal.engine()
@@ -62,6 +57,12 @@ class Owner:
         if engine is not None and task is not None and not engine.closing and not task.done():
             with contextlib.suppress(RuntimeError):  # the loop was closed in this moment
                 engine.loop.call_soon_threadsafe(task.cancel)
+
+
+def refuse_others(portal: Portal, engine: LoopThread | None, what: str) -> None:
+    """Raise `ClientClosedError` where something runs on a loop that isn't this process's own any more."""
+    if engine is not None and engine is not portal.engine():
+        raise ClientClosedError(f"this {what} belongs to another process, or its loop was closed")
 
 
 def settle(answer: "asyncio.Future[T]", outcome: T | BaseException) -> None:
