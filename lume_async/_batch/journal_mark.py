@@ -13,7 +13,11 @@ _CHECKED = _LENGTH + 4
 
 
 class Mark:
-    """A count in a file of its own. It is written after each entry and not synced, so it is never ahead of them."""
+    """A count in a file of its own, written after each entry and not synced.
+
+    Whenever the process is killed, there are as many entries as it says, or one more. Where the machine loses its
+    power, it may have reached the disk before them: then they are missing indeed.
+    """
 
     def __init__(self, path: str, file: int) -> None:
         self._path = path
