@@ -233,6 +233,7 @@ async def test_ones_own_key_gives_the_old_run_as_it_is(ended: str, lost: bool, f
     async with RunService(statuses=[ended]) as service:
         async with client_for(service) as client:
             old = await client.run(FLOW, SOURCE, force_rerun=force_rerun, idempotency_key="tuesday")
+        service.runs[old.id].created_at = "2026-01-06T09:00:00Z"
         client, _ = leaping_client(service)
         if lost:
             service.lose(reset(), committed=True)
