@@ -176,11 +176,7 @@ def no_backoff() -> Iterator[None]:
 
 
 def run_json(run_id: str, status: str, **fields: Any) -> dict[str, Any]:
-    """A run as JSON, with `fields` added or replaced.
-
-    Without them it is one of `customer_cleaner:v1` on `customers.csv`: an answer to `run` has to be of what was
-    asked for.
-    """
+    """A run as JSON, with `fields` added or replaced."""
     return {
         "id": run_id,
         "status": status,

@@ -89,7 +89,7 @@ ROWS = {
         " tasks threads version | backoff batched"
     ),
     "_wire": (
-        "asked_for flow_models headers retry withhold | call | answers | endpoints lost_answers"
+        "flow_models headers retry withhold | call | answers | endpoints lost_answers"
         "| flow_endpoints row_endpoints"
     ),
     "_http": (
@@ -113,14 +113,7 @@ ROWS = {
 PURE = [
     *("errors", "models", "_decoding", "_metrics", "_base/backoff", "_base/duration"),
     *("_http/base_url", "_http/throttle", "_webhooks/signatures"),
-    *(
-        "_wire/answers",
-        "_wire/asked_for",
-        "_wire/endpoints",
-        "_wire/lost_answers",
-        "_wire/retry",
-        "_wire/withhold",
-    ),
+    *("_wire/answers", "_wire/endpoints", "_wire/lost_answers", "_wire/retry", "_wire/withhold"),
     *("_wire/flow_endpoints", "_wire/flow_models", "_wire/row_endpoints", "_run/frames"),
 ]
 """They decide and do nothing: no I/O, no clock, no randomness of their own."""

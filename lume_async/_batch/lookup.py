@@ -8,7 +8,6 @@ from lume_async._http.sender import Sender
 from lume_async._many.listing import PAGE
 from lume_async._run.submit import sent_at
 from lume_async._wire import endpoints
-from lume_async._wire.asked_for import is_version
 from lume_async._wire.call import CallState
 from lume_async._wire.lost_answers import is_new, is_ours
 from lume_async.errors import ApiError, NotSupportedError
@@ -94,10 +93,12 @@ class LookUp:
 
 
 def _fits(run: RunRecord, request: RunRequest) -> bool:
-    """Whether the run says that it is of that source and flow: a server may not know the filters."""
+    """Whether the run is of that source and flow; a server may not know the filters, or complete the version."""
     raw = run.raw
+    version = raw.get("flow_version")
+    asked = request.flow_version
     return (
         raw.get("source_path") == request.source_path
-        and is_version(raw.get("flow_version"), request.flow_version)
+        and (version == asked or str(version).startswith(f"{asked}:"))
         and raw.get("force_rerun") in (None, request.force_rerun)
     )

@@ -9,7 +9,6 @@ from attrs import define, frozen
 
 from lume_async._decoding import structure
 from lume_async._wire.answers import decode_object, retry_after, run_record
-from lume_async._wire.asked_for import difference
 from lume_async._wire.call import Call, Content, Response
 from lume_async._wire.headers import (
     CONTENT_LENGTH,
@@ -83,17 +82,7 @@ class Polled:
 
 
 def submit(request: RunRequest, idempotency_key: str) -> Call[Submitted]:
-    """Start a run; the same key on every attempt makes a server that knows keys start only one.
-
-    An answer with a run on another source, or of another flow, is none to this: it counts as lost.
-    """
-
-    def decode(answer: Response) -> Submitted:
-        record = _run(answer)
-        if reason := difference(record.raw, request):
-            raise ResponseDecodeError(reason)
-        return Submitted(record, replayed=answer.status == 200, not_before=floor(retry_after(answer.headers)))
-
+    """Start a run; the same key on every attempt makes a server that knows keys start only one."""
     body: dict[str, Any] = {
         "flow_version": request.flow_version,
         "source_path": request.source_path,
@@ -109,7 +98,9 @@ def submit(request: RunRequest, idempotency_key: str) -> Call[Submitted]:
         path="/v1/runs",
         headers={**JSON_BODY, IDEMPOTENCY_KEY: idempotency_key},
         body=orjson.dumps(body),
-        decode=decode,
+        decode=lambda answer: Submitted(
+            _run(answer), replayed=answer.status == 200, not_before=floor(retry_after(answer.headers))
+        ),
         submits=request,
     )
 

@@ -11,7 +11,6 @@ from enum import Enum, auto
 from typing import Any
 
 from lume_async._decoding import parse_time
-from lume_async._wire.asked_for import difference
 from lume_async._wire.call import Call, CallState
 from lume_async._wire.headers import IDEMPOTENCY_KEY
 from lume_async.errors import (
@@ -98,9 +97,8 @@ def is_ours(record: RunRecord, request: RunRequest, sent_at: float | None) -> bo
     Args:
         sent_at: when the submission was first sent, as the server's own clock shows it.
     """
-    raw = record.raw
-    same = (raw.get("run_metadata") or None) == (request.run_metadata or None)
-    return same and difference(raw, request) is None and is_new(record, sent_at)
+    same = (record.raw.get("run_metadata") or None) == (request.run_metadata or None)
+    return same and is_new(record, sent_at)
 
 
 def is_new(record: RunRecord, sent_at: float | None) -> bool:

@@ -93,12 +93,7 @@ async def test_aclose_closes_it_and_the_next_call_makes_another(
 
 async def test_run_and_wait(transport: Script) -> None:
     run = await lume_async.run(
-        "customer_cleaner:v1",
-        "customers.csv",
-        {"batch": 7},
-        True,
-        idempotency_key="mine",
-        on_duplicate="attach",
+        "f:v1", "s.csv", {"batch": 7}, True, idempotency_key="mine", on_duplicate="attach"
     )
     await run.wait()
 
@@ -106,8 +101,8 @@ async def test_run_and_wait(transport: Script) -> None:
     [request] = transport.requests
     assert request.headers["Idempotency-Key"] == "mine"
     assert request.json() == {
-        "flow_version": "customer_cleaner:v1",
-        "source_path": "customers.csv",
+        "flow_version": "f:v1",
+        "source_path": "s.csv",
         "run_metadata": {"batch": 7},
         "force_rerun": True,
     }

@@ -166,7 +166,7 @@ async def test_a_submitted_run_is_seen_for_the_first_time() -> None:
     answers = [FakeAnswer(201, run_json("run_1", "CREATED")), FakeAnswer(200, run_json("run_1", "SUCCEEDED"))]
     client, _ = fake_client(answers, hooks=[events.append])
 
-    await (await client.run("customer_cleaner:v1", "customers.csv")).wait()
+    await (await client.run("f:v1", "source")).wait()
 
     assert [event for event in events if isinstance(event, RunStatusChanged)] == [
         RunStatusChanged("run_1", None, RunStatus.CREATED),

@@ -21,7 +21,7 @@ from faults.shapes import (
     head,
     sized,
 )
-from faults.support import ENOUGH, KEY, ROOT, run_script
+from faults.support import ENOUGH, FLOW, KEY, ROOT, SOURCE, run_script
 
 from lume_async import Client, LumeError, Retry
 from lume_async.testing import run_json
@@ -100,7 +100,7 @@ async def outcome(client: Client, run_id: str) -> str:
 async def submitted(client: Client) -> str:
     """`RUN`, or the kind of the error."""
     try:
-        await client.run("customer_cleaner:v1", "customers.csv", force_rerun=True)
+        await client.run(FLOW, SOURCE, force_rerun=True)
     except LumeError as error:
         return type(error).__name__
     return RUN

@@ -164,19 +164,6 @@ async def test_where_every_answer_is_lost_the_error_says_that_a_run_may_exist(
     assert caught.value.__cause__ is not None
 
 
-@pytest.mark.parametrize("capabilities", [("idempotency",), ()])
-async def test_an_answer_about_another_run_is_not_believed(capabilities: tuple[str, ...]) -> None:
-    async with RunService(capabilities=capabilities) as service:
-        other = service.add(FLOW, "other.csv")
-        service.lose(reply(201, other.json()), committed=True)
-        client, _ = leaping_client(service)
-        async with client:
-            run = await client.run(FLOW, SOURCE)
-
-    assert (run.source_path, run.reused) == (SOURCE, False)
-    assert len(service.runs) == 2
-
-
 async def test_a_lost_answer_followed_by_refusals_is_still_lost() -> None:
     async with RunService(capabilities=()) as service:
         service.lose(reset(), committed=True)

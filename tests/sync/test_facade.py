@@ -312,7 +312,7 @@ def test_run_many_pulls_requests_in_a_thread_of_their_own() -> None:
 
     def answer(request: FakeRequest) -> FakeAnswer:
         if request.method == "POST":
-            return FakeAnswer(201, run_json(request.json()["source_path"], "CREATED", **request.json()))
+            return FakeAnswer(201, run_json(request.json()["source_path"], "CREATED"))
         return always("SUCCEEDED")(request)
 
     client, _ = facade(answer)

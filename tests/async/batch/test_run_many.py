@@ -67,58 +67,6 @@ async def test_a_submission_that_is_answered_while_the_client_closes_ends_like_t
     assert not other_tasks()
 
 
-class Mixing:
-    """A proxy that gives the answer to one submission to the next one: so many times, then it is well.
-
-    Args:
-        times: how many answers go astray.
-    """
-
-    def __init__(self, service: Service, times: int) -> None:
-        self._service = service
-        self._left = times
-        self._last: FakeAnswer | None = None
-
-    def __call__(self, request: FakeRequest) -> FakeAnswer | Exception:
-        answer = self._service(request)
-        if request.method == "POST" and isinstance(answer, FakeAnswer) and self._left:
-            self._last, answer = answer, self._last or answer
-            self._left -= answer is not self._last
-        return answer
-
-
-@pytest.mark.parametrize("force_rerun", [True, False])
-async def test_answers_that_go_astray_lose_nothing_and_start_nothing_twice(
-    tmp_path: Path, force_rerun: bool
-) -> None:
-    service = Service(capabilities=["idempotency"])
-    client, _ = fake_client(Mixing(service, 5), clock=service.clock)
-    items = requests(20, force_rerun=force_rerun)
-
-    outcomes = await collect(client.run_many(items, journal=tmp_path / "j.db"))
-
-    assert len(service.created) == 20
-    for outcome in outcomes:
-        assert outcome.request is not None
-        assert outcome.result().source_path == outcome.request.source_path
-
-
-async def test_answers_that_always_go_astray_are_found_out_at_the_next_start(tmp_path: Path) -> None:
-    service = Service()  # without idempotency: what is sent twice would run twice
-    client, _ = fake_client(Mixing(service, 1_000), clock=service.clock)
-    first = await collect(client.run_many(requests(4), journal=tmp_path / "j.db"))
-    unknown = [outcome.error for outcome in first if outcome.error is not None]
-    assert len(unknown) == 3  # the very first one got its own
-    assert {type(error) for error in unknown} == {SubmissionUnknownError}
-
-    second = await collect(client_of(service).run_many(requests(4), journal=tmp_path / "j.db"))
-
-    assert len(service.created) == 4
-    assert [outcome.result().source_path for outcome in sorted(second, key=lambda o: str(o.request))] == [
-        f"s{n}" for n in range(4)
-    ]
-
-
 async def test_the_iterable_is_taken_from_only_when_there_is_a_place() -> None:
     service = Service()
     taken = 0

@@ -338,7 +338,7 @@ def submit_then(*answers: Any) -> list[Any]:
 
 async def test_a_run_that_is_late_to_show_is_waited_for() -> None:
     client, transport, _ = client_of(submit_then(*[FakeAnswer(404)] * 3, RUN))
-    run = await client.run("customer_cleaner:v1", "customers.csv")
+    run = await client.run("f", "s")
 
     await run.refresh()
 
@@ -348,7 +348,7 @@ async def test_a_run_that_is_late_to_show_is_waited_for() -> None:
 
 async def test_a_run_that_never_shows_is_not_found() -> None:
     client, _, clock = client_of(submit_then(*[FakeAnswer(404)] * 50))
-    run = await client.run("customer_cleaner:v1", "customers.csv")
+    run = await client.run("f", "s")
 
     with pytest.raises(RunNotFoundError):
         await run.refresh()
@@ -358,7 +358,7 @@ async def test_a_run_that_never_shows_is_not_found() -> None:
 
 async def test_another_run_is_not_found_at_once() -> None:
     client, transport, _ = client_of(submit_then(FakeAnswer(404)))
-    await client.run("customer_cleaner:v1", "customers.csv")
+    await client.run("f", "s")
 
     with pytest.raises(RunNotFoundError):
         await client.run_status("run_2")
@@ -368,7 +368,7 @@ async def test_another_run_is_not_found_at_once() -> None:
 
 async def test_after_ten_seconds_a_404_means_what_it_says() -> None:
     client, transport, clock = client_of(submit_then(FakeAnswer(404)))
-    run = await client.run("customer_cleaner:v1", "customers.csv")
+    run = await client.run("f", "s")
     clock.advance(10)
 
     with pytest.raises(RunNotFoundError):
@@ -528,14 +528,12 @@ async def test_many_refusals_in_a_row_make_everybody_wait() -> None:
 @pytest.mark.parametrize("retry_after", ["3600", "99999999999"])
 async def test_a_long_pause_that_one_request_is_told_holds_no_other_back(retry_after: str) -> None:
     refusal = FakeAnswer(429, headers={"Retry-After": retry_after})
-    client, _, clock = client_of(
-        [refusal, RUN, FakeAnswer(201, run_json("run_2", "CREATED", source_path="b.csv"))]
-    )
+    client, _, clock = client_of([refusal, RUN, FakeAnswer(201, run_json("run_2", "CREATED"))])
     with pytest.raises(RateLimitError):
-        await client.run("customer_cleaner:v1", "a.csv")
+        await client.run("flow:v1", "a.csv")
 
     await client.run_status("run_1")
-    await client.run("customer_cleaner:v1", "b.csv")
+    await client.run("flow:v1", "b.csv")
 
     assert clock.sleeps == []
 

@@ -516,7 +516,7 @@ def test_a_repr_is_short(run: LumeRun, text: str) -> None:
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 async def test_what_travels_is_data_only(protocol: int) -> None:
     client, _ = scripted_client([FakeAnswer(201, run_json("run_1", "CREATED"))], api_key="canary-key")
-    run = await client.run("customer_cleaner:v1", "customers.csv", idempotency_key="mine")
+    run = await client.run("f", "s", idempotency_key="mine")
 
     pickled = pickle.dumps(run, protocol)
     back = pickle.loads(pickled)

@@ -35,8 +35,6 @@ LOST = [
     pytest.param(FakeAnswer(201, b"<html>welcome</html>"), id="html"),
     pytest.param(FakeAnswer(201, b'{"id": "run_1", "sta'), id="truncated"),
     pytest.param(FakeAnswer(201, {"id": "run_1"}), id="no status"),
-    pytest.param(FakeAnswer(201, run_json("run_9", "CREATED", source_path="b.csv")), id="another source"),
-    pytest.param(FakeAnswer(200, run_json("run_9", "SUCCEEDED", flow_version="f:v1")), id="another flow"),
     pytest.param(FakeAnswer(500, b"oops"), id="500"),
     pytest.param(FakeAnswer(502, b"<html>bad gateway</html>"), id="502"),
     pytest.param(FakeAnswer(504), id="504"),
@@ -360,27 +358,6 @@ async def test_an_answer_that_is_too_large_is_lost_and_not_sent_again() -> None:
 
     assert isinstance(done.error, SubmissionUnknownError)
     assert done.sent == ["POST /v1/runs"]
-
-
-@pytest.mark.parametrize("own", [None, "a-key"])
-@pytest.mark.parametrize("on_duplicate", ["raise", "attach"])
-async def test_a_server_that_answers_with_another_run_is_not_believed(own: Any, on_duplicate: Any) -> None:
-    other = FakeAnswer(200, run_json("run_9", "SUCCEEDED", source_path="orders.csv"))
-    done = await submitted(Server(*[(True, other)] * 3), idempotency_key=own, on_duplicate=on_duplicate)
-
-    assert isinstance(done.error, SubmissionUnknownError)
-    assert isinstance(done.error.__cause__, ResponseDecodeError)
-    for words in ("expected a run on 'customers.csv', got one on 'orders.csv'", "list_runs"):
-        assert words in str(done.error)
-
-
-async def test_the_message_about_another_run_does_not_repeat_the_key() -> None:
-    key = "secret-key-0123456789"
-    other = FakeAnswer(201, run_json("run_9", "CREATED", source_path=f"{key}.csv"))
-    done = await submitted(Server((True, other)), api_key=key, retry=Retry(attempts=1))
-
-    assert isinstance(done.error, SubmissionUnknownError)
-    assert key not in f"{done.error!s} {done.error.__cause__!r}"
 
 
 # A 409: whose run is it?

@@ -52,7 +52,7 @@ def test_submit(request_: RunRequest, body: bytes) -> None:
 
 @pytest.mark.parametrize(("status", "replayed"), [(201, False), (200, True), (202, False)])
 def test_an_old_run_is_told_from_a_new_one(status: int, replayed: bool) -> None:
-    call = endpoints.submit(RunRequest("customer_cleaner:v1", "customers.csv"), "k")
+    call = endpoints.submit(RunRequest("f", "s"), "k")
 
     submitted = call.decode(answer(status, run_json("run_1", "CREATED"), ETag='"e"'))
 

@@ -22,8 +22,8 @@ async def test_a_server_that_goes_away_is_told_while_nothing_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("lume_cli._work.backfill._EVERY", 0.0)
-    (tmp_path / "paths.txt").write_text("customers.csv\n")
-    paths = Paths(str(tmp_path / "paths.txt"), lambda path: RunRequest("customer_cleaner:v1", path))
+    (tmp_path / "paths.txt").write_text("a.csv\n")
+    paths = Paths(str(tmp_path / "paths.txt"), lambda path: RunRequest("f:v1", path))
     session = Session(Options())
     session.server = ServerWatch("http://test", session.say, check)
     backfill = Backfill(session, paths, paths.count(), allow_partial=False)
@@ -53,8 +53,8 @@ async def test_a_server_that_goes_away_is_told_while_nothing_ends(
 
 
 async def test_what_the_journal_knew_is_no_speed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "paths.txt").write_text("customers.csv\n")
-    paths = Paths(str(tmp_path / "paths.txt"), lambda path: RunRequest("customer_cleaner:v1", path))
+    (tmp_path / "paths.txt").write_text("a.csv\n")
+    paths = Paths(str(tmp_path / "paths.txt"), lambda path: RunRequest("f:v1", path))
     journal = str(tmp_path / "state.db")
     client, _ = fake_client(
         lambda request: FakeAnswer(201 if request.method == "POST" else 200, run_json("r1", "SUCCEEDED"))
