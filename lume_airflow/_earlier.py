@@ -7,7 +7,10 @@ from collections.abc import Collection
 from typing import Any
 
 from lume_airflow._identity import key_of
-from lume_async import Client, LumeRun, NotSupportedError
+from lume_async import ApiError, Client, LumeRun
+
+NO_LIST = (405, 501)
+"""What a server says that takes submissions at that path and has no list; a 404 is one of a gateway."""
 
 
 async def runs_by_key(client: Client, keys: Collection[str], **filters: Any) -> dict[str, LumeRun]:
@@ -24,7 +27,7 @@ async def runs_by_key(client: Client, keys: Collection[str], **filters: Any) -> 
                 found.setdefault(str(key), run)
                 if len(found) == len(keys):
                     break
-    except NotSupportedError as error:
-        if not error.is_certain:
+    except ApiError as error:
+        if error.status_code not in NO_LIST:
             raise
     return found

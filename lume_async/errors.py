@@ -188,11 +188,6 @@ class RunNotFoundError(InvalidRequestError):
 class NotSupportedError(ApiError):
     """404, 405 or 501: the server does not offer the operation. It is older than this client, or another one."""
 
-    @property
-    def is_certain(self) -> bool:
-        """Whether the service itself says so; a 404 may be that of a gateway which has no service behind it now."""
-        return self.status_code != 404
-
 
 @public
 class RateLimitError(ApiError):

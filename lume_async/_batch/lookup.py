@@ -10,7 +10,7 @@ from lume_async._run.submit import sent_at
 from lume_async._wire import endpoints
 from lume_async._wire.call import CallState
 from lume_async._wire.lost_answers import is_new, is_ours
-from lume_async.errors import ApiError, NotSupportedError
+from lume_async.errors import ApiError
 from lume_async.models import RunRecord, RunRequest
 
 PAGES = 20
@@ -18,6 +18,9 @@ PAGES = 20
 
 LAG = 60.0
 """Seconds that the clock behind `created_at` may be behind the one that `Date` is by, such as a gateway's."""
+
+_NO_LIST = (405, 501)
+"""Of a server that takes submissions at this path and has no list; a 404 is that of a gateway without a service."""
 
 
 @frozen
@@ -59,8 +62,7 @@ class LookUp:
         try:
             fitting, all_read = await self._fitting(request, state)
         except ApiError as error:
-            no_list = isinstance(error, NotSupportedError) and error.is_certain
-            return Found(None, told=no_list, failure=error)
+            return Found(None, told=error.status_code in _NO_LIST, failure=error)
         if fitting and self._known_runs is None:
             known = await self._read_known_runs()
             self._known_runs = self._known_runs or known

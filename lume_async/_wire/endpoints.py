@@ -174,7 +174,6 @@ def runs(filters: Mapping[str, str | list[str]], cursor: str | None) -> Call[Pag
         method="GET",
         path=path_of("/v1/runs", filters, cursor=cursor),
         decode=decode,
-        optional=True,
     )
 
 

@@ -8,15 +8,7 @@ from urllib.request import getproxies, proxy_bypass
 import click
 from attrs import frozen
 
-from lume_async import (
-    ApiError,
-    AuthenticationError,
-    Client,
-    ConfigurationError,
-    LumeError,
-    NotSupportedError,
-    Retry,
-)
+from lume_async import ApiError, AuthenticationError, Client, ConfigurationError, LumeError, Retry
 from lume_cli._health import NoAnswer, probe
 from lume_cli._options import Options
 from lume_cli._output import exit_codes
@@ -194,9 +186,9 @@ async def _access(settings: Settings) -> Finding:
         text = f"the service rejected the key ({error.status_code})"
         fix = f"use a valid key for this service; this one is from {settings.origin['api_key']}"
         return _failed("access", text, fix, exit_codes.AUTHENTICATION)
-    except NotSupportedError:
-        return Finding("access", "ok", "unknown: this service can't list runs")
     except ApiError as error:
+        if error.status_code in (404, 405, 501):
+            return Finding("access", "ok", "unknown: this service can't list runs")
         return _failed("access", f"listing runs failed: {error}", "try again; -v logs the requests")
     except LumeError as error:
         return _failed("access", str(error), "-v logs the requests")

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from lume_async import Client, InvalidRequestError, NotSupportedError
+from lume_async import ApiError, Client, InvalidRequestError
 from lume_async.models import check_run_id
 from lume_cli._output.short_ids import may_be_short, shorts, stands_for
 from lume_cli._session import Session
@@ -54,8 +54,9 @@ async def whole_ids(client: Client, given: Sequence[str]) -> list[str]:
             number += 1
             if number % _NEWEST == 0 and len(matches) == len(open_):
                 break
-    except NotSupportedError:
-        pass  # a server that can't list runs knows whole ids only
+    except ApiError as error:
+        if error.status_code not in (404, 405, 501):  # a server that can't list runs knows whole ids only
+            raise
     for one, found in matches.items():
         if len(found) > 1 and one not in found:
             longer = ", ".join(sorted(shorts(found).values())[:5])

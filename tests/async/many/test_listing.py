@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from fake_service import Service
 
-from lume_async import Client, NotSupportedError, ResponseDecodeError, RunStatus
+from lume_async import Client, ResponseDecodeError, RunStatus
 from lume_async._run.pages import EMPTY
 from lume_async.testing import FakeAnswer, FakeClock, fake_client, run_json
 
@@ -45,15 +45,6 @@ async def test_filters() -> None:
         "run_7",
     ]
     assert [run.source_path async for run in client.list_runs(source_path="source-3")] == ["source-3"]
-
-
-@pytest.mark.parametrize(("status", "certain"), [(405, True), (501, True), (404, False)])
-async def test_a_server_without_a_list(status: int, certain: bool) -> None:
-    client, transport = fake_client([FakeAnswer(status)] * 3)
-    with pytest.raises(NotSupportedError, match="does not offer the operation") as caught:
-        await anext(client.list_runs())
-    assert caught.value.is_certain is certain
-    assert len(transport.requests) == 1
 
 
 @pytest.mark.parametrize("limit", [0, -1, True, 1.5])
