@@ -321,7 +321,11 @@ async def test_a_file_is_not_removed_after_a_run_has_claimed_it(
         requests: list[asyncio.Task[object]] = []
         there: list[bool] = []
 
+        async def sweep_is_half_done() -> None:
+            script.at("active_sources>", nothing, *([nothing] if is_paused else []), submit)
+
         async def submit() -> None:
+            os.utime(upload, (0, 0))
             requests.append(asyncio.create_task(wire.submit("people:v1", "upload://read.csv")))
             await submitted.wait()
 
@@ -333,8 +337,7 @@ async def test_a_file_is_not_removed_after_a_run_has_claimed_it(
 
         script.at("<create", begins)
         script.at("create>", created)
-        script.at("active_sources>", *([nothing] if is_paused else []), submit)
-        os.utime(upload, (0, 0))
+        script.at("<submissions_paused", sweep_is_half_done)
         async with asyncio.timeout(20):
             await submitted.wait()
             await asyncio.gather(*requests)
