@@ -6,11 +6,14 @@ Nothing heavy is imported here or by `lume --help`: each command imports what it
 import sys
 from importlib.util import find_spec
 
+from lume_cli._streams import prepare
+
 __all__ = ["main"]
 
 
 def main() -> None:
     """Entry point of the command `lume`."""
+    prepare()
     missing = [name for name in ("click", "rich", "simplejson") if find_spec(name) is None]
     if missing:
         from lume_async._base.extras import install_command

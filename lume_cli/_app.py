@@ -1,6 +1,5 @@
 """The command tree, and the one place that turns an exception into a message and an exit code."""
 
-import os
 import signal
 import sys
 from importlib import import_module
@@ -10,6 +9,7 @@ from typing import Any
 import click
 
 from lume_cli._options import Options, general_options
+from lume_cli._streams import drop_unwritten
 
 _COMMANDS = {
     "run": ("run", "Start a run; print its id."),
@@ -32,6 +32,9 @@ _COMMANDS = {
     "completion": ("completion", "Print a shell completion script."),
 }
 """Command: (module, help line), in help order. Printing the help imports no command module."""
+
+_READER_IS_GONE = 128 + signal.SIGPIPE
+"""What a shell makes of a command that writes into a closed pipe."""
 
 _EXIT_CODES = """\b
 Exit codes; of several runs the worst counts, which is the first in this list:
@@ -83,7 +86,7 @@ class App(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            raise click.exceptions.Exit(_reader_is_gone()) from None
+            raise click.exceptions.Exit(_READER_IS_GONE) from None
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run a command line and end the process with its exit code."""
@@ -92,9 +95,10 @@ class App(click.Group):
             code = super().main(*args, **{"prog_name": "lume", **extra, "standalone_mode": False})
             sys.stdout.flush()
         except BrokenPipeError:
-            code = _reader_is_gone()
+            code = _READER_IS_GONE
         except Exception as error:
             code = _end(error, options)
+        drop_unwritten()
         sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -127,12 +131,6 @@ def end_on_sigterm() -> None:
 
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, end)
-
-
-def _reader_is_gone() -> int:
-    """Point stdout at /dev/null, so that Python's final flush does not fail; return the shell's exit code."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 128 + signal.SIGPIPE
 
 
 def _end(error: Exception, options: Options) -> int:

@@ -125,8 +125,8 @@ def main(number: int, imported: tuple[str, ...], hidden: tuple[str, ...]) -> Non
     source, args, folder, env, session = _next_job(socket.socket(fileno=number))
     if session:
         os.setsid()
-    if os.isatty(1):
-        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    # As Python makes it for what is behind it now: the server's own is that of a file.
+    sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(env)

@@ -60,7 +60,7 @@ WINGS = {
         pytest_plugin
     """,
     "lume_cli": """
-        _options _loop _health _server_file
+        _options _loop _health _server_file _streams
         _settings
         _output
         _server_watch

@@ -1,5 +1,6 @@
 """Error messages: the text, a hint what to do, and the JSON form for scripts. Pure."""
 
+import errno
 import re
 from typing import Any
 
@@ -13,6 +14,7 @@ from lume_async import (
     RateLimitError,
     RunError,
     RunFailedError,
+    RunNotFoundError,
     RunTimeoutError,
     SubmissionUnknownError,
 )
@@ -34,6 +36,16 @@ class NotSubmittedError(LumeError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"timed out; no run was submitted: {reason}")
+
+
+class OutputError(LumeError):
+    """Stdout takes nothing: it is closed, or its disk is full; `run_id`: the run that was submitted all the same."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(
+            f"can't write to stdout: {'it is closed' if error.errno == errno.EBADF else error.strerror}"
+        )
+        self.run_id: str | None = None
 
 
 def to_dict(error: BaseException) -> dict[str, Any]:
@@ -86,6 +98,8 @@ def hint(error: BaseException) -> str | None:
             return error.hint
         case AuthenticationError():
             return "check LUME_API_KEY or the profile's api_key; `lume doctor` tells more"
+        case OutputError(run_id=str(run_id)):
+            return f"run {run_id} was submitted and keeps running: `lume wait {run_id}`"
         case DuplicateRunError(run_id=str(run_id)):
             return f"`lume show {run_id}`, or submit with --on-duplicate attach or --force-rerun"
         case DuplicateRunError():
@@ -97,6 +111,10 @@ def hint(error: BaseException) -> str | None:
             )
         case RunTimeoutError(run=run) if run is not None:
             return f"wait again with `lume wait {run.id}`"
+        case RunNotFoundError():
+            return (
+                "`lume list` shows the runs; of an id, its first 8 characters are enough, and fewer are not"
+            )
         case RunFailedError(run=run) if run is not None:
             return f"`lume show {run.id}`"
         case InvalidRequestError() if "outside of the folders" in str(error) or "a '..' part" in str(error):

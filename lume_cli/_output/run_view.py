@@ -121,10 +121,25 @@ def ending(run: LumeRun) -> str:
     return f"run {short(run.id)} {run.status}{lasted}: {failure(run)}"
 
 
-def next_step(run: LumeRun) -> str | None:
-    """The command for what a finished run leaves to be done."""
-    rejected = run.has_output and run.metadata.metrics.rows_rejected
-    return f"  next: `lume rejects {short(run.id)}` lists the rejected rows" if rejected else None
+def next_steps(run: LumeRun) -> list[str]:
+    """What a finished run leaves to be done: the command for it, and what its rejected rows look like."""
+    if not (run.has_output and run.metadata.metrics.rows_rejected):
+        return []
+    lines = [f"  next: `lume rejects {short(run.id)}` lists the rejected rows"]
+    return [*lines, *(f"  hint: {hint}" for hint in _hints(run))]
+
+
+def _hints(run: LumeRun) -> list[str]:
+    """What rejected rows look like. That they are in another encoding is said by a run only if it fails for them."""
+    reasons = run.metadata.metrics.reject_reasons
+    count = sum(count for reason, count in reasons.items() if reason.endswith("not valid UTF-8"))
+    if not (count and run.has_output):
+        return []
+    rows = "1 row is" if count == 1 else f"{count:,} rows are"
+    return [
+        f"{rows} not valid UTF-8, perhaps cp1252, as spreadsheets save CSV: save the source as UTF-8, or say "
+        "csv.encoding in a new flow version if all of it is in that encoding"
+    ]
 
 
 def locations(run: LumeRun) -> list[tuple[str, str]]:
@@ -155,6 +170,7 @@ def page(run: LumeRun) -> list[tuple[str, str]]:
         lines.append(("rows", text))
     reasons = sorted(metrics.reject_reasons.items(), key=lambda item: (-item[1], item[0]))
     lines += [("rejected", f"{counted(count, 'row')}: {reason}") for reason, count in reasons]
+    lines += [("hint", hint) for hint in _hints(run)]
     lines += locations(run)
     lines.append(("error", run.error_message or ""))
     lines += [("note", note) for note in run.metadata.notes]

@@ -4,6 +4,7 @@ script can parse both streams; at a terminal the progress displays are shown wit
 
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lume_cli._options import Format
@@ -98,8 +99,9 @@ class Say:
         self._print("\n".join(map(visible, text.splitlines())))
 
     def _print(self, text: str) -> None:
-        if self._console is not None:
-            # Through the display, if there is one, so that it is drawn below.
-            self._console.print(text, soft_wrap=True)
-        else:
-            print(text, file=sys.stderr, flush=True)
+        with suppress(OSError):  # nobody reads it, or its disk is full: nothing can be said about that
+            if self._console is not None:
+                # Through the display, if there is one, so that it is drawn below.
+                self._console.print(text, soft_wrap=True)
+            else:
+                print(text, file=sys.stderr, flush=True)

@@ -2,11 +2,24 @@
 
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from lume_cli._options import Format
+from lume_cli._output.errors import OutputError
 from lume_cli._output.text import as_json, columns, visible, wrapped
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Raises `OutputError` where stdout does not take it, and `BrokenPipeError` where its reader is gone."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(error) from None
 
 
 class Data:
@@ -17,7 +30,8 @@ class Data:
 
     def line(self, text: str) -> None:
         """Write one line, flushed: a reader at the other end of a pipe may be waiting for it."""
-        print(text, flush=True)
+        with writing():
+            print(text, flush=True)
 
     def text(self, text: str) -> None:
         """Write several lines for people."""

@@ -12,6 +12,7 @@ from attrs import frozen
 from lume_async import Client, LumeRun
 from lume_cli._output import run_view
 from lume_cli._output.short_ids import short
+from lume_cli._output.stdout import writing
 from lume_cli._output.text import counted
 
 _RAW = "_lume_raw"
@@ -64,14 +65,17 @@ class SourceDialect:
         """Write rows to stdout as the server writes its file of rejects: so they can be mended and submitted."""
         columns = [name for name in dict.fromkeys(name for row in rows for name in row) if name != _RAW]
         names = [*columns, _RAW]
-        with open(
-            sys.stdout.fileno(),
-            "w",
-            encoding=self.encoding,
-            errors="backslashreplace",
-            newline="",
-            closefd=False,
-        ) as out:
+        with (
+            writing(),
+            open(
+                sys.stdout.fileno(),
+                "w",
+                encoding=self.encoding,
+                errors="backslashreplace",
+                newline="",
+                closefd=False,
+            ) as out,
+        ):
             out.write(self._line(names))
             for row in rows:
                 reasons = "; ".join(row["_lume_reasons"])

@@ -7,7 +7,7 @@ import click
 
 from lume_async import ApiConnectionError, Client, LumeRun, RunStatus
 from lume_cli._output import exit_codes, run_view
-from lume_cli._output.errors import NotSubmittedError
+from lume_cli._output.errors import NotSubmittedError, OutputError
 from lume_cli._output.short_ids import short
 from lume_cli._session import Session
 from lume_cli._work.run_ids import whole_ids
@@ -63,10 +63,14 @@ class Submission:
         for note in run.metadata.notes:
             self._session.say.warn(note)
         data = self._session.data
-        if data.format in ("table", "ids"):
-            data.line(run.id)
-        elif data.format == "ndjson" or not is_waited_for:
-            data.document(run_view.to_dict(run))
+        try:
+            if data.format in ("table", "ids"):
+                data.line(run.id)
+            elif data.format == "ndjson" or not is_waited_for:
+                data.document(run_view.to_dict(run))
+        except OutputError as error:
+            error.run_id = run.id
+            raise
         return run
 
     async def _submitted(self, client: Client, timeout: float | None, how: dict[str, Any]) -> LumeRun:

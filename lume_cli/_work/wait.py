@@ -55,7 +55,7 @@ class Wait:
             self._codes.append(exit_codes.of_status(run.status, allow_partial=self._allow_partial))
             self._counts[str(run.status)] += 1
             say.note(run_view.ending(run))
-            if len(self._ids) == 1 and (step := run_view.next_step(run)):
+            for step in run_view.next_steps(run) if len(self._ids) == 1 else ():
                 say.note(step)
         if self._session.data.format == "ndjson":
             self._session.data.document(run_view.to_dict(run))
@@ -87,5 +87,5 @@ async def follow(
     session.say.note(run_view.ending(run))
     for name, place in run_view.locations(run):
         session.say.note(f"  {name}: {place}")
-    if step := run_view.next_step(run):
+    for step in run_view.next_steps(run):
         session.say.note(step)

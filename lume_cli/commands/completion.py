@@ -16,7 +16,10 @@ def command(context: click.Context, shell: str) -> None:
     """
     from click.shell_completion import get_completion_class
 
+    from lume_cli._output.stdout import writing
+
     kind = get_completion_class(shell)
     assert kind is not None
     completion = kind(context.find_root().command, {}, "lume", "_LUME_COMPLETE")
-    click.echo(completion.source_template % completion.source_vars())
+    with writing():
+        click.echo(completion.source_template % completion.source_vars())

@@ -129,6 +129,8 @@ def init(
     \b
     lume flow init customers.csv --name customer_cleaner -o flows/
     """
+    from lume_cli._output.stdout import writing
+    from lume_cli._streams import as_file
     from lume_cli._work.flow_file import flow_file, snake
     from lume_cli._work.flow_sample import read_sample
 
@@ -151,7 +153,9 @@ def init(
         kind=seen.kind,
     )
     if target is None:
-        click.echo(text, nl=False)
+        as_file()
+        with writing():
+            click.echo(text, nl=False)
         return
     if target.suffix != ".toml" or target.is_dir():
         target /= f"{flow}.v1.toml"

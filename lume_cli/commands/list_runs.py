@@ -46,10 +46,13 @@ def command(
     from lume_async import LumeRun
     from lume_cli._output import exit_codes, run_view
     from lume_cli._session import Session
+    from lume_cli._streams import as_file
     from lume_cli._work.listing import Wanted, listed, mistake
 
     session = Session(options, ids=True, sources=True)
     data = session.data
+    if data.format == "sources":
+        as_file()
     wanted = Wanted(flow, source, _status(status) if status else None, limit, since)
     asked = click.get_current_context().get_parameter_source("limit") is not ParameterSource.DEFAULT
 

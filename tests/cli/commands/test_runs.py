@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 from cli.shell import Shell
 from local.flows import PEOPLE_CSV
@@ -39,6 +40,25 @@ def test_a_partial_failure_is_5_unless_it_is_allowed(shell: Shell, source: Calla
     assert (done.code, done.err) == (0, "")
     run = json.loads(done.out)
     assert (run["status"], run["metadata"]["metrics"]["rows_rejected"]) == ("PARTIAL_FAILED", 1)
+
+
+def test_rows_in_another_encoding_are_told_what_they_look_like(
+    shell: Shell, source: Callable[..., str], home: Path
+) -> None:
+    name = source()
+    with (home / name).open("ab") as file:
+        file.write("9,j\u00fcrgen@example.org,20\n".encode("cp1252"))
+    hint = "1 row is not valid UTF-8, perhaps cp1252, as spreadsheets save CSV: save the source as UTF-8, or "
+
+    done = shell.lume("run", "people:v1", name, "--wait")
+
+    assert done.code == 5
+    assert f"  hint: {hint}" in done.err
+    assert hint in shell.lume("show", done.out.strip()).out
+    assert hint in shell.lume("wait", done.out.strip()).err
+    other = shell.lume("run", "people:v1", source(MIXED_CSV), "--wait")
+    assert other.code == 5
+    assert "hint" not in other.err
 
 
 def test_a_failed_run_is_3(shell: Shell) -> None:
@@ -205,3 +225,13 @@ def test_a_refused_key_is_4(shell: Shell) -> None:
     assert done.code == 4
     assert "lume doctor" in done.err
     assert "wrong" not in done.err
+
+
+def test_an_id_that_is_too_short_says_how_long_one_is(
+    shell: Shell, source: Callable[..., str], client: Client
+) -> None:
+    run = client.run("people:v1", source())
+    for command in ("show", "wait", "rejects"):
+        done = shell.lume(command, short(run.id)[:7])
+        assert done.code == 1
+        assert "of an id, its first 8 characters are enough, and fewer are not" in done.err
