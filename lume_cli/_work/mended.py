@@ -10,15 +10,12 @@ from attrs import frozen
 from lume_async import Client, LumeRun, NotSupportedError
 from lume_cli._output.short_ids import short
 from lume_cli._output.text import counted
+from lume_cli._work.reject_columns import has_reject_columns
 
 PARENT = "resubmit_of"
 """The key in a run's metadata that links it to the run whose rejects it processes."""
 CONTENT = "resubmit_sha256"
 """The key in a run's metadata with the checksum of the mended file."""
-_OURS = b"_lume_"
-_NO_TEXT = (b"PK\x03\x04", b"PAR1", b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ")
-"""How workbooks, Parquet and compressed files begin: whether they hold rejects can't be seen in their first line."""
-_FIRST_LINE = 1024 * 1024
 _OWN_PLACE = ("{run_id}", "{source_path}")
 """By these a run on an upload has a place of its own; the default of `target.mapped` has the first."""
 
@@ -34,11 +31,13 @@ def refuse_others(mended: Path, run: LumeRun) -> None:
             f"run {short(run.id)} is {run.status} and wrote no rejects: correct its source or its flow, then "
             f"`lume rerun {short(run.id)}` or `lume run`; or add --force to process this file all the same"
         )
-    with mended.open("rb") as file:
-        line = file.readline(_FIRST_LINE)
-    if line.startswith(_NO_TEXT) or line.lstrip().startswith(b"["):
-        return
-    if _OURS not in line.replace(b"\0", b"").lower():  # UTF-16 has a NUL beside each letter
+    seen = has_reject_columns(mended)
+    if seen is None:
+        raise click.UsageError(
+            f"{mended} is packed with zstd, so it can't be seen whether it is a file of rejects: unpack it, or add "
+            "--force to process it all the same"
+        )
+    if not seen:
         raise click.UsageError(
             f"{mended} has no _lume_ columns, so it is not a file of rejects: its rows may be in the output of run "
             f"{short(run.id)} already. Mend what `lume rejects {short(run.id)} -o csv` prints, or add --force to "

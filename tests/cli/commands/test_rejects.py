@@ -274,7 +274,7 @@ def test_rejects_of_a_workbook_go_back_in(shell: Shell, home: Path, client: Clie
 
     def save(path: Path, *rows: list[Any]) -> None:
         book = openpyxl.Workbook()
-        for row in (["id", "name"], *rows):
+        for row in rows:
             book.active.append(row)
         book.save(path)
 
@@ -283,13 +283,15 @@ def test_rejects_of_a_workbook_go_back_in(shell: Shell, home: Path, client: Clie
         'flow = "sheets"\nversion = "v1"\n[source]\nformat = "excel"\n'
         '[columns.id]\ntype = "integer"\n[columns.name]\n'
     )
-    save(home / "in.xlsx", [1, "Ann"], ["x", "Bo"])
+    save(home / "in.xlsx", ["id", "name"], [1, "Ann"], ["x", "Bo"])
     run = client.run("sheets:v1", "in.xlsx").wait(15)
     rejects = str(run.rejects_location)
     (tmp_path / "mended.csv").write_text(Path(rejects).read_text().replace("x,Bo", "2,Bo"))
     done = shell.lume("resubmit", short(run.id), "mended.csv", "--wait", "-o", "json")
     assert (done.code, json.loads(done.out)["status"]) == (0, "SUCCEEDED"), done.err
-    save(tmp_path / "mended", [2, "Bo"])  # of whatever name
+    source = shell.lume("resubmit", short(run.id), str(home / "in.xlsx"))
+    assert (source.code, "has no _lume_ columns" in source.err) == (2, True)
+    save(tmp_path / "mended", ["_lume_row", "id", "name"], [2, 2, "Bo"])  # of whatever name
     done = shell.lume("resubmit", short(run.id), "mended", "--wait", "-o", "json")
     assert (done.code, json.loads(done.out)["status"]) == (0, "SUCCEEDED")
 
