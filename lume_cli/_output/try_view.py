@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
+from os.path import commonprefix
 from typing import Any
 
 from lume_async import LumeRun
@@ -46,14 +47,15 @@ def rows(
 
 def rejected_table(rejected: Sequence[Mapping[str, Any]], width: int | None) -> list[str]:
     """Rejected rows alone."""
-    return row_table([_reasons_first(row) for row in rejected], 2, width) if rejected else []
+    shared = _shared_folder([row["_lume_file"] for row in rejected if row.get("_lume_file")])
+    return row_table([_reasons_first(row, shared) for row in rejected], 2, width) if rejected else []
 
 
-def _reasons_first(row: Mapping[str, Any]) -> dict[str, Any]:
+def _reasons_first(row: Mapping[str, Any], shared: str) -> dict[str, Any]:
     """A rejected row as where it is, the reasons and the columns of the source."""
     reasons = row.get("_lume_reasons")
     first = {
-        "WHERE": _place(row),
+        "WHERE": _place(row, shared),
         "WHY": "; ".join(map(str, reasons)) if isinstance(reasons, list) else reasons,
     }
     shown = {name: value for name, value in row.items() if not name.startswith("_lume_")}
@@ -62,7 +64,17 @@ def _reasons_first(row: Mapping[str, Any]) -> dict[str, Any]:
     return first | shown
 
 
-def _place(row: Mapping[str, Any]) -> str:
-    """A row's number counts the rows that could be parsed; a malformed line has its line in the file."""
-    number, line = row.get("_lume_row"), row.get("_lume_line")
-    return f"row {number:,}" if number else f"line {line:,}" if line else ""
+def _shared_folder(files: Sequence[str]) -> str:
+    """The folder that all of these are in, at the most."""
+    begin = commonprefix(files)
+    return begin[: begin.rfind("/") + 1]
+
+
+def _place(row: Mapping[str, Any], shared: str) -> str:
+    """A row's number counts the rows that could be parsed; a malformed line has its line in the file.
+
+    Of several files it is said which: below the folder that they share.
+    """
+    number, line, file = row.get("_lume_row"), row.get("_lume_line"), row.get("_lume_file")
+    place = f"row {number:,}" if number else f"line {line:,}" if line else ""
+    return f"{place}, {str(file).removeprefix(shared)}" if file else place

@@ -8,7 +8,7 @@ import pytest
 from cli.shell import Done, Shell
 from local.flows import PEOPLE
 
-from lume_cli._output.try_view import rows
+from lume_cli._output.try_view import rejected_table, rows
 from lume_cli._work.toml_text import dumps
 
 MIXED_CSV = "id,Email,Age\n1,a@example.org,1\nx,b@example.org,2\n3,c@example.org,3\n4,d@example.org,4\n"
@@ -123,6 +123,24 @@ def test_side_by_side_where_there_is_room() -> None:
         "row 2  id: is empty",
     ]
     assert rows([], [], 80) == []
+
+
+@pytest.mark.parametrize(
+    ("files", "shown"),
+    [
+        (["in/may/north.csv", "in/may/south.csv"], ["north.csv", "south.csv"]),
+        (["in/north/1.csv", "in/nord/1.csv"], ["north/1.csv", "nord/1.csv"]),
+        (["s3://bucket/a/1.csv", "s3://bucket/a/1.csv"], ["1.csv", "1.csv"]),
+        (["1.csv", "in/1.csv"], ["1.csv", "in/1.csv"]),
+    ],
+)
+def test_of_several_files_it_is_said_which(files: list[str], shown: list[str]) -> None:
+    kept = [{"_lume_row": n, "_lume_reasons": ["bad"], "_lume_file": file} for n, file in enumerate(files, 1)]
+    kept.append({"_lume_line": 7, "_lume_reasons": ["bad"], "_lume_file": files[1], "_lume_raw": "x"})
+
+    places = [line.partition("  ")[0] for line in rejected_table(kept, None)]
+
+    assert places == ["WHERE", f"row 1, {shown[0]}", f"row 2, {shown[1]}", f"line 7, {shown[1]}"]
 
 
 def test_toml_says_the_same_again() -> None:
