@@ -1,8 +1,7 @@
 """What `lume flow try` shows: counts and reasons, then clean and rejected rows, side by side where they fit."""
 
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
-from os.path import commonprefix
+from itertools import takewhile, zip_longest
 from typing import Any
 
 from lume_async import LumeRun
@@ -65,9 +64,9 @@ def _reasons_first(row: Mapping[str, Any], shared: str) -> dict[str, Any]:
 
 
 def _shared_folder(files: Sequence[str]) -> str:
-    """The folder that all of these are in, at the most."""
-    begin = commonprefix(files)
-    return begin[: begin.rfind("/") + 1]
+    """The folder that all of these are in."""
+    levels = zip(*(file.split("/")[:-1] for file in files), strict=False)
+    return "".join(f"{level[0]}/" for level in takewhile(lambda level: len(set(level)) == 1, levels))
 
 
 def _place(row: Mapping[str, Any], shared: str) -> str:
