@@ -256,6 +256,21 @@ def test_a_log_that_lost_anything_is_damaged(killed: Path, path: Path) -> None:
         Journal.open(path)
 
 
+def test_to_begin_anew_under_the_same_name_its_mark_has_to_go_and_the_message_says_so(
+    killed: Path, path: Path
+) -> None:
+    copied(killed, path, "-mark")
+    for _ in range(2):
+        with pytest.raises(
+            ConfigurationError, match=r"begin a new one, .* after removing .*-wal' and .*-mark'"
+        ):
+            Journal.open(path)
+
+    for end in ("", "-wal", "-mark"):
+        Path(f"{path}{end}").unlink(missing_ok=True)
+    assert read_all(path) == 0
+
+
 def test_a_copy_without_its_log_is_damaged(killed: Path, path: Path) -> None:
     copied(killed, path, "")
     for _ in range(2):
