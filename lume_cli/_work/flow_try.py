@@ -23,6 +23,11 @@ from lume_cli._work import flow_check, toml_text
 from lume_cli._work.dry_rows import dry_rejects
 
 _OUT = "{data}/out/{run_id}"
+_WORDS = (
+    (r"the (first of the )?server's roots?", "the current folder"),
+    ("then submit the run again", "then try again"),
+)
+"""What a message of the server is to a try."""
 _EVERY = 0.3
 """Seconds between two checks for a change."""
 
@@ -49,9 +54,13 @@ class Result:
 
     @property
     def failure(self) -> str | None:
-        """Why the run failed, in which the flow is called as in its file."""
+        """Why the run failed, in the words of a try: the flow is called as in its file, and no server is known."""
         message = run_view.failure(self.run)
-        return message and re.sub(rf"{re.escape(self.tried)}\b", self.ref, message)
+        if message is None:
+            return None
+        for words, better in ((rf"{re.escape(self.tried)}\b", self.ref), *_WORDS):
+            message = re.sub(words, better, message)
+        return message
 
 
 class Bench:
@@ -94,18 +103,20 @@ class Bench:
         target = {"mapped": f"{_OUT}/clean.ndjson", "rejects": f"{_OUT}/rejects.ndjson"}
         tried = {**definition, "version": version, "target": target}
         tried.pop("rejects", None)  # the rejected rows are what a try is for, however many they are
+        source = {name: value for name, value in definition.get("source", {}).items() if name != "uri"}
+        tried["source"] = source  # the sample is all of the source, as an upload is, wherever that is found
         (self._flows / f"{version}.toml").write_text(toml_text.dumps(tried), encoding="utf-8")
         return definition, version
 
 
 @asynccontextmanager
 async def bench(sample: Path) -> AsyncIterator[Bench]:
-    """A server that may read the sample's folder and writes to a temporary one."""
+    """A server that may read what one begun here may, and the sample's folder, and writes to a temporary one."""
     with TemporaryDirectory(prefix="lume-try-") as folder:
         flows, data = Path(folder) / "flows", Path(folder) / "data"
         flows.mkdir()
         async with (
-            lume_local.serve(flows=flows, data=data, roots=[sample.parent]) as server,
+            lume_local.serve(flows=flows, data=data, roots=[Path.cwd(), sample.parent]) as server,
             server.client() as client,
         ):
             yield Bench(client, server, flows)

@@ -77,8 +77,9 @@ def check(options: Options, *, files: tuple[Path, ...]) -> None:
 def try_(options: Options, *, file: Path, sample: Path, limit: int, watch: bool) -> None:
     """Run the flow of FILE on SAMPLE, and print clean and rejected rows, and why they were rejected.
 
-    Needs no running server. Nothing is published: the version can still be changed. Exits with 5 if rows
-    were rejected, with 1 if FILE has mistakes, all of which are reported.
+    Needs no running server. Nothing is published: the version can still be changed. SAMPLE is the whole source,
+    whatever `uri` says; relative seeds are looked for in the current folder, as those of `lume serve` are. Exits
+    with 5 if rows were rejected, with 1 if FILE has mistakes, all of which are reported.
 
     \b
     lume flow try flows/customer_cleaner.v1.toml customers.csv --watch

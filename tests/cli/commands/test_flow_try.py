@@ -69,6 +69,34 @@ def test_a_failure_calls_the_flow_as_its_file_does(lone: Shell, folder: Path) ->
     assert 'csv.delim = ";" in [source] (in a new flow version if this one is registered)' in done.out
 
 
+@pytest.mark.parametrize(
+    "uri", ["in/{source_path}/*.csv", ["a.csv", "{source_path}"], "s3://bucket/{source_path}"]
+)
+def test_a_sample_is_the_whole_source_and_seeds_are_those_of_a_server_from_here(
+    lone: Shell, tmp_path: Path, uri: str | list[str]
+) -> None:
+    flow = (
+        f'flow = "f"\nversion = "v1"\n[source]\nuri = {json.dumps(uri)}\n[seeds.countries]\npath = "c.csv"\n'
+        "key = \"code\"\n[columns.name]\nsql = \"seed('countries', code, 'name')\"\n"
+    )
+    for name, text in {
+        "flows/f.toml": flow,
+        "in/may/1.csv": "code\nGB\n",
+        "c.csv": "code,name\nGB,Britain\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    done = lone.lume("flow", "try", "flows/f.toml", "in/may/1.csv")
+    assert (done.code, done.out.split()[-1]) == (0, "Britain"), done
+
+    (tmp_path / "c.csv").unlink()
+    done = lone.lume("flow", "try", "flows/f.toml", "in/may/1.csv")
+    assert done.code == 3
+    said = " ".join(done.out.split())
+    assert f"relative to the current folder, {tmp_path}): put it there, then try again" in said
+
+
 def test_the_version_may_be_changed_after_it(lone: Shell, folder: Path) -> None:
     first = trying(lone)
     (folder / "people.toml").write_text(PEOPLE.replace("required = true", "required = false"))
