@@ -249,18 +249,21 @@ class Submitter:
             then = decide(None, lost=True, force_rerun=request.force_rerun, replays=replays, again=True)
             if then is Then.SEND:
                 return await self._submit(item, request, entry.key, state)
+        elif found.failure is None and entry.by_server and await self._still_replays(state, for_sure=True):
+            # What the list leaves open, the key decides. Recorded as it was: it may be as old as that.
+            return await self._send(item, request, entry.key, state)
         call = endpoints.submit(request, entry.key)
         error = submission_unknown(call, found.failure, state, self._sender.keys_kept)
         return Outcome(None, error=error, request=request)
 
-    async def _still_replays(self, state: CallState) -> bool:
-        """Whether the server can be expected to know a key that it got so long ago."""
+    async def _still_replays(self, state: CallState, *, for_sure: bool = False) -> bool:
+        """Whether the server can be expected to know a key that it got so long ago; `for_sure`: as it says itself."""
         sender = self._sender
         if not await sender.replays():
             return False
         sent, kept = sent_at(sender, state), sender.keys_kept
         age = math.inf if sent is None else sender.server_time(sender.clock.now()) - sent
-        return kept is None or age < kept * USABLE
+        return not for_sure if kept is None else age < kept * USABLE
 
     async def _known_runs(self) -> set[str]:
         return await self._record(Journal.known_runs) or set()

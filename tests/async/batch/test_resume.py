@@ -396,6 +396,41 @@ async def test_a_run_that_is_hardly_older_than_the_submission_may_be_its_own(pat
     assert server.created == ["run_0"]
 
 
+@pytest.mark.parametrize("force_rerun", [True, False])
+@pytest.mark.parametrize("arrived", [True, False])
+async def test_what_the_list_leaves_open_the_key_decides_where_the_server_says_that_it_keeps_it(
+    path: Path, arrived: bool, force_rerun: bool
+) -> None:
+    """A like run is hardly older: it may be ours or another one. A key that is known gives ours, else it is sent."""
+    server = Server(idempotency=True, headers=KEEPS)
+    request = evolve(REQUEST, force_rerun=force_rerun)
+    commit(server, request, key="the-key" if arrived else "another-key")
+    server.service.ends_as["run_0"] = "FAILED"
+    await server.clock.sleep(30)
+    killed(path, server.clock.wall(), by_server=True, request=request)
+
+    outcome = await resumed(server, path, request)
+
+    assert outcome.run_id == ("run_0" if arrived else "run_1")
+    assert outcome.result().idempotency_key == "the-key"
+    assert len(server.created) == (1 if arrived else 2)
+    assert server.paths.index("GET /v1/runs") < server.paths.index("POST /v1/runs")
+
+
+@pytest.mark.parametrize(("age", "by_server"), [(3300.0, True), (30.0, False)])
+async def test_a_key_whose_age_is_doubtful_decides_nothing(path: Path, age: float, by_server: bool) -> None:
+    server = Server(idempotency=True, headers=KEEPS)
+    commit(server, key="another-key")
+    await server.clock.sleep(30)
+    killed(path, server.clock.wall(), by_server=by_server)
+    await server.clock.sleep(age)
+
+    outcome = await resumed(server, path)
+
+    assert isinstance(outcome.error, SubmissionUnknownError)
+    assert server.created == ["run_0"]
+
+
 async def test_the_servers_time_is_recorded_with_the_first_submission(path: Path) -> None:
     server = Server(ahead=600.0)
     await killed_in_flight(server, path, client_ahead=-90.0)

@@ -247,6 +247,23 @@ async def test_without_a_list_of_runs_what_may_be_refused_twice_is_sent_again(
     assert service.created == ["run_0"]
 
 
+@pytest.mark.parametrize("status", [405, 501])
+async def test_without_a_list_of_runs_the_key_decides(tmp_path: Path, status: int) -> None:
+    service, path = Service(capabilities=["idempotency"]), tmp_path / "j.db"
+    request = RunRequest("f:v1", "s0", force_rerun=True)
+    journal = Journal.open(path)
+    journal.sending(0, request, "the-key", service.clock.wall())
+    journal.close()
+
+    def bare(asked: FakeRequest) -> Answer:
+        listing = asked.method == "GET" and asked.path.startswith("/v1/runs?")
+        return FakeAnswer(status, {"detail": "no list"}) if listing else service(asked)
+
+    (outcome,) = await outcomes_of(service, [request], bare, journal=path)
+    assert outcome.result().succeeded
+    assert service.keys == {"the-key": "run_0"}
+
+
 async def test_a_holder_that_cannot_be_seen_yet_is_followed_by_the_next_start(tmp_path: Path) -> None:
     service, path = Service(), tmp_path / "j.db"
     service.broken["s0"] = FakeAnswer(409, {"detail": "in progress", "run_id": "run_old"})
