@@ -163,6 +163,16 @@ class Journal:
                     known.add(entries.run_of(content))
         return known
 
+    def under_way(self) -> list[RunRequest]:
+        """The requests of the items whose sending is all that is known of them."""
+        query = (
+            "SELECT item FROM entries AS one WHERE kind = ? AND NOT EXISTS "
+            "(SELECT 1 FROM entries WHERE item = one.item AND seq > one.seq)"
+        )
+        with self._translated():
+            items = [item for (item,) in self._connection.execute(query, (Kind.SENDING,))]
+        return [entries.request_of(self._submission(item)[0]) for item in items]
+
     def _seen(self) -> int:
         """How many items the input has at the least: up to the last one that there is an entry of."""
         with self._translated():

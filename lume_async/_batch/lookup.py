@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from lume_async._http.sender import Sender
 from lume_async._many.listing import PAGE
@@ -57,8 +57,12 @@ class LookUp:
         """The run belongs to an item: it is no other one's."""
         self._claimed.add(run_id)
 
+    def release(self, run_id: str) -> None:
+        """It may be another one's after all."""
+        self._claimed.discard(run_id)
+
     async def find(self, request: RunRequest, state: CallState) -> Found:
-        """The run that the submission can have started, by source, time and metadata."""
+        """The run that the submission can have started, by source, time and metadata; it is claimed."""
         try:
             fitting, all_read = await self._fitting(request, state)
         except ApiError as error:
@@ -92,6 +96,11 @@ class LookUp:
             if cursor is None or (page.items and not is_new(page.items[-1], since)):
                 return fitting, True
         return fitting, False
+
+
+def are_alike(one: RunRequest, other: RunRequest) -> bool:
+    """Whether nothing tells the runs of two requests apart in a list."""
+    return one == evolve(other, idempotency_key=one.idempotency_key, webhook_url=one.webhook_url)
 
 
 def _fits(run: RunRecord, request: RunRequest) -> bool:

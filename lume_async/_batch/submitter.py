@@ -11,7 +11,7 @@ from lume_async import errors
 from lume_async._batch.entries import Entry, Kind
 from lume_async._batch.journal import Journal
 from lume_async._batch.journal_thread import Recorder
-from lume_async._batch.lookup import LookUp
+from lume_async._batch.lookup import LookUp, are_alike
 from lume_async._http.sender import Sender
 from lume_async._run.handle import LumeRun
 from lume_async._run.submit import OnDuplicate, StartedRun, sent_at, submit
@@ -71,6 +71,7 @@ class Submitter:
         self._retry_failed = retry_failed
         self._deadline = math.inf if timeout is None else sender.clock.now() + timeout
         self._look_up = LookUp(sender, self._known_runs)
+        self._under_way: list[RunRequest] | None = None
         self._asking = asyncio.Lock()
         self._asked = False
 
@@ -241,6 +242,12 @@ class Submitter:
             if not await self._sleep(pause):
                 break
             found = await self._look_up.find(request, state)
+        sure = entry.by_server and found.failure is None and await self._still_replays(state, for_sure=True)
+        if sure and (not found.told or (found.run is not None and await self._has_twin(request))):
+            if found.run is not None:
+                self._look_up.release(found.run.id)
+            # What the list leaves open, the key decides. Recorded as it was: it may be as old as that.
+            return await self._send(item, request, entry.key, state)
         if found.run is not None:
             await self._record(Journal.submitted, item, found.run.id, reused=False)
             return self._run(found.run.id, entry, found.run)
@@ -249,9 +256,6 @@ class Submitter:
             then = decide(None, lost=True, force_rerun=request.force_rerun, replays=replays, again=True)
             if then is Then.SEND:
                 return await self._submit(item, request, entry.key, state)
-        elif found.failure is None and entry.by_server and await self._still_replays(state, for_sure=True):
-            # What the list leaves open, the key decides. Recorded as it was: it may be as old as that.
-            return await self._send(item, request, entry.key, state)
         call = endpoints.submit(request, entry.key)
         error = submission_unknown(call, found.failure, state, self._sender.keys_kept)
         return Outcome(None, error=error, request=request)
@@ -264,6 +268,12 @@ class Submitter:
         sent, kept = sent_at(sender, state), sender.keys_kept
         age = math.inf if sent is None else sender.server_time(sender.clock.now()) - sent
         return not for_sure if kept is None else age < kept * USABLE
+
+    async def _has_twin(self, request: RunRequest) -> bool:
+        """Whether another item that was under way asks for the same: a run that is found may be that one's."""
+        if self._under_way is None:
+            self._under_way = await self._record(Journal.under_way) or []
+        return sum(are_alike(request, other) for other in self._under_way) > 1
 
     async def _known_runs(self) -> set[str]:
         return await self._record(Journal.known_runs) or set()

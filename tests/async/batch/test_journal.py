@@ -78,6 +78,7 @@ def test_the_runs_that_items_have_started(path: Path) -> None:
         journal.sending(item, REQUEST, "key", 1.0)
         journal.submitted(item, run, reused=False)
     journal.submitted(0, "run_of_somebody_else", reused=True)
+    assert journal.under_way() == []
     assert journal.known_runs() == {"run_1", f"run_{'0af' * 10}12", "other-1"}
     journal.close()
 

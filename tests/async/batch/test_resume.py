@@ -345,6 +345,29 @@ async def test_a_run_of_another_item_is_not_taken(path: Path) -> None:
     assert server.created == ["run_0"]
 
 
+@pytest.mark.parametrize("keys", [("a", "b"), ("own a", "own b")])
+@pytest.mark.parametrize("arrived", [(), (0,), (1,), (0, 1)])
+async def test_of_two_items_that_are_alike_none_is_lost(
+    path: Path, arrived: tuple[int, ...], keys: tuple[str, str]
+) -> None:
+    """The run that is there may be of either, where both were under way; their keys tell."""
+    server = Server(idempotency=True, headers=KEEPS)
+    own = keys[0].startswith("own")
+    both = [evolve(REQUEST, idempotency_key=key if own else None) for key in keys]
+    journal = Journal.open(path)
+    for item, key in enumerate(keys):
+        journal.sending(item, both[item], key, server.clock.wall(), by_server=True)
+    journal.close()
+    for item in arrived:
+        commit(server, both[item], key=keys[item])
+    client, _ = fake_client(server, clock=server.clock)
+
+    outcomes = [it async for it in client.run_many(both, journal=path)]
+
+    assert {it.result().idempotency_key: it.run_id for it in outcomes} == server.service.keys
+    assert sorted(server.created) == ["run_0", "run_1"]
+
+
 # Clocks
 
 
