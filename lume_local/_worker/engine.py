@@ -31,7 +31,7 @@ from lume_local._worker.sources.kinds import source_of
 from lume_local._worker.sources.parquet import damage_is_told
 from lume_local._worker.sources.read import Intake, read_source
 from lume_local._worker.sources.source import File, SourceError
-from lume_local._worker.stage import stage
+from lume_local._worker.stage import scan_of, stage
 from lume_local._worker.statements import Statements, twin_reason
 from lume_local._worker.targets import kinds as targets
 from lume_local._worker.targets.formats import copy_to
@@ -205,6 +205,8 @@ class Run:
         """Judge what was staged, and publish it."""
         metrics, duplicates = self._measure(statements, intake)
         mapped = statements.mapped(self._staged, duplicates)
+        if self._written is not None:
+            mapped = f"FROM {scan_of(self._built('mapped'))}"
         metrics["columns"], broken = self._look_at(mapped, metrics)
         hint = hint_of_encoding(self._flow, intake.malformed, intake.layout.raw)
         message = self._judged(statements, metrics, broken, hint)

@@ -3,8 +3,10 @@
 # ruff: noqa: S608 - the parts of its SQL are compiled or quoted.
 import os
 import re
+import sys
 from pathlib import Path
 
+import duckdb
 from attrs import evolve, frozen
 from duckdb import DuckDBPyConnection
 
@@ -12,10 +14,13 @@ from lume_local._worker.checks import text
 from lume_local._worker.scan_again import scanned
 from lume_local._worker.sources.source import File
 from lume_local._worker.statements import Statements
-from lume_local._worker.targets.formats import STAGED, copy_to
+from lume_local._worker.targets.formats import STAGED, copy_to, copying
 
+AT_ONCE = 8 * 1024**2 if int(duckdb.__version__.split(".")[0]) >= 2 else sys.maxsize
+"""Bytes of text from which the one scan writes the mapped rows, and what else is staged to a file beside them: of
+fewer that costs as much as a table. Before DuckDB 2 no statement writes two files."""
 MOST_IN_MEMORY = 192 * 1024**2
-"""Bytes of text up to which the rows are held in memory: that costs half of what a file of them does.
+"""Bytes of text up to which the rows are otherwise held in memory: that costs half of what a file of them does.
 
 They take about as many; what is beyond the run's memory limit DuckDB moves to its temporary folder.
 """
@@ -70,7 +75,11 @@ def _staged(
     target: Path,
     records: int,
 ) -> Staged:
-    if sum(os.stat(file.path).st_size * _PACKED.get(file.format, 1) for file in files) <= MOST_IN_MEMORY:
+    size = sum(os.stat(file.path).st_size * _PACKED.get(file.format, 1) for file in files)
+    path = folder / "stage.parquet"
+    if size >= AT_ONCE and target.suffix == ".parquet" and _passes_on(connection, statements):
+        return _written_at_once(connection, _by_smaller_buffers(statements), target, path)
+    if size <= MOST_IN_MEMORY:
         table = f"CREATE OR REPLACE TEMP TABLE _lume_stage AS {statements.stage()}"
         ((count,),) = connection.execute(table).fetchall()
         return Staged("(SELECT *, rowid AS file_row_number FROM _lume_stage)", count)
@@ -78,10 +87,33 @@ def _staged(
     if target.suffix == ".parquet" and statements.only_rejects and _begins_well(connection, statements):
         written = copy_to(connection, statements.mapped(f"({statements.stage()})", False), target)
         if written == records:
-            return Staged(statements.flawless(_scan(target)), written, written)
+            return Staged(statements.flawless(scan_of(target)), written, written)
         target.unlink()  # it lacks rows, so that their numbers are wrong
-    path = folder / "stage.parquet"
-    return Staged(_scan(path), copy_to(connection, statements.stage(), path, STAGED))
+    return Staged(scan_of(path), copy_to(connection, statements.stage(), path, STAGED))
+
+
+def _passes_on(connection: DuckDBPyConnection, statements: Statements) -> bool:
+    """Whether each row decides itself if it is mapped, and DuckDB passes it on to two files as soon as it is read.
+
+    With one thread, or of several files, it would hold all rows before it writes the first one.
+    """
+    if statements.flow["unique"] or statements.layout.of_files:
+        return False
+    return connection.execute("SELECT current_setting('threads') > 1").fetchall() == [(True,)]
+
+
+def _written_at_once(
+    connection: DuckDBPyConnection, statements: Statements, target: Path, rest: Path
+) -> Staged:
+    """The rows to publish go to their file, and of all rows what else is staged to another one."""
+    row = connection.execute(
+        f"WITH _lume_rows AS MATERIALIZED ({statements.stage()}), "
+        f"_lume_mapped AS ({copying(statements.mapped('_lume_rows', False), target)}), "
+        f"_lume_rest AS ({copying(statements.unmapped('_lume_rows'), rest, STAGED)}) "
+        "SELECT (SELECT Count FROM _lume_mapped), (SELECT Count FROM _lume_rest)"
+    ).fetchone()
+    assert row is not None
+    return Staged(scan_of(rest), int(row[1]), int(row[0]))
 
 
 def _by_smaller_buffers(statements: Statements) -> Statements:
@@ -91,7 +123,8 @@ def _by_smaller_buffers(statements: Statements) -> Statements:
     return evolve(statements, layout=evolve(statements.layout, reader=reader))
 
 
-def _scan(path: Path) -> str:
+def scan_of(path: Path) -> str:
+    """The rows of a file, each with its number."""
     return f"read_parquet({text(str(path))}, file_row_number=true)"
 
 

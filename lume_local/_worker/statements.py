@@ -69,9 +69,17 @@ class Statements:
 
     def stage(self) -> str:
         """The one scan: target columns, masks, `_lume_reject`, and the raw columns where they are needed."""
-        whys = ", ".join(f"_lume_why{n}" for n in range(self.masks))
-        columns = ", ".join([self.targets, whys, "_lume_reject", *self._kept()])
+        columns = ", ".join([self.targets, *self._judgement, *self._kept()])
         return f"SELECT {columns} FROM (SELECT *, {self._reject()} AS _lume_reject FROM ({self._masked()}))"
+
+    def unmapped(self, staged: str) -> str:
+        """What is staged beside the columns that are mapped, where only rejects keep their raw columns."""
+        columns = [*self._judgement, *(["_lume_raw"] if self.layout.raw_names else [])]
+        return f"SELECT {', '.join(columns)} FROM {staged}"
+
+    @property
+    def _judgement(self) -> list[str]:
+        return [*(f"_lume_why{n}" for n in range(self.masks)), "_lume_reject"]
 
     def _kept(self) -> list[str]:
         names = self.layout.raw_names

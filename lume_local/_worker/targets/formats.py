@@ -18,8 +18,11 @@ STAGED = "FORMAT parquet, COMPRESSION lz4, DICTIONARY_SIZE_LIMIT 1"
 
 def copy_to(connection: DuckDBPyConnection, query: str, target: Path, options: str | None = None) -> int:
     """Write the query's rows; returns how many there were."""
-    row = connection.execute(
-        f"COPY ({query}) TO {text(str(target))} ({options or _FORMATS[target.suffix]})"
-    ).fetchone()
+    row = connection.execute(copying(query, target, options)).fetchone()
     assert row is not None
     return int(row[0])
+
+
+def copying(query: str, target: Path, options: str | None = None) -> str:
+    """The statement that writes the query's rows; what it gives is `Count`."""
+    return f"COPY ({query}) TO {text(str(target))} ({options or _FORMATS[target.suffix]})"

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,13 @@ import pytest
 from depth import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from local import one_run
 from local.flows import people
 from local.one_run import carried_out, execute, job_of, one_column
+from local.staging import PLACES, stage_in
 
 from lume_local._flow.definition import read_definition
 from lume_local._worker import engine
-from lume_local._worker import stage as stage_module
 from lume_local._worker.compile import compile_flow
 from lume_local._worker.engine import RunFailed, connect
 from lume_local._worker.sources.source import File
@@ -447,23 +450,62 @@ def test_numbers_of_json(tmp_path: Path) -> None:
     assert json.loads(result.rejects[0]["_lume_object"]) == lines[1]
 
 
-@pytest.mark.parametrize("most_in_memory", [0, 10**9])
-def test_many_rows_stay_in_order_wherever_they_are_staged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_in_memory: int
-) -> None:
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where rows are staged."""
+    name: str = request.param
+    stage_in(monkeypatch, name)
+    return name
+
+
+def test_many_rows_stay_in_order_wherever_they_are_staged(tmp_path: Path, place: str) -> None:
     """Of several row groups, written by two threads."""
-    monkeypatch.setattr(stage_module, "MOST_IN_MEMORY", most_in_memory)
     count, columns = 300_000, {"id": {"type": "integer", "required": True}}
     content = "id\n" + "".join("x\n" if n % 1000 == 7 else f"{n}\n" for n in range(count))
     result = execute(tmp_path, content, columns=columns)
     assert [row[0] for row in result.mapped] == [n for n in range(count) if n % 1000 != 7]
     assert [int(row["_lume_row"]) for row in result.rejects] == list(range(8, count + 1, 1000))
-    assert (tmp_path / "run" / "stage.parquet").exists() == (most_in_memory == 0)
+    assert (tmp_path / "run" / "stage.parquet").exists() == (place != "memory")
 
 
-def test_long_lines_are_staged_in_a_file_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class Explaining:
+    """A connection that tells how DuckDB carries out the parts of the statement that writes two files."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, threads: int) -> None:
+        self._real, self._threads = connection, threads
+        self.modes: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def execute(self, query: str, *more: Any) -> Any:
+        query = query.replace("threads=2", f"threads={self._threads}")
+        if query.startswith("WITH _lume_rows"):
+            row = self._real.execute(f"EXPLAIN ANALYZE {query}").fetchone()
+            assert row is not None
+            self.modes = re.findall(r"Execution Mode: (\w+)", row[1])
+        return self._real.execute(query, *more)
+
+
+@pytest.mark.skipif("at once" not in PLACES, reason="before DuckDB 2 no statement writes two files")
+@pytest.mark.parametrize(("threads", "at_once"), [(2, True), (1, False)])
+def test_no_row_is_kept_where_two_files_are_written_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int, at_once: bool
+) -> None:
+    stage_in(monkeypatch, "at once")
+    made: list[Explaining] = []
+
+    def explaining() -> Any:
+        made.append(Explaining(connect(), threads))
+        return closing(made[0])
+
+    monkeypatch.setattr(one_run, "connect", explaining)
+    assert execute(tmp_path, "id\n1\nx\n3\n").mapped == [(1,), (3,)]
+    assert made[0].modes[:1] == (["STREAMING_FANOUT"] if at_once else [])
+
+
+def test_long_lines_are_staged_wherever_rows_are(tmp_path: Path, place: str) -> None:
     """The buffers of the reader grow with them."""
-    monkeypatch.setattr(stage_module, "MOST_IN_MEMORY", 0)
     lines = [f"{n},{'x' * (2_900_000 if n % 5 == 2 else 10)}\n" for n in range(20)]
     columns = {"id": {"type": "integer"}, "t": {}}
     content = "id,t\n" + "".join(lines) + "bad,x\n"
@@ -471,7 +513,7 @@ def test_long_lines_are_staged_in_a_file_as_well(tmp_path: Path, monkeypatch: py
     assert [(n, len(t)) for n, t in result.mapped] == [
         (n, 2_900_000 if n % 5 == 2 else 10) for n in range(20)
     ]
-    assert (tmp_path / "run" / "stage.parquet").exists()
+    assert (tmp_path / "run" / "stage.parquet").exists() == (place != "memory")
 
 
 @pytest.mark.parametrize(
@@ -493,15 +535,11 @@ def test_rows_are_written_once_where_none_is_rejected(
     columns = {"id": {"type": "integer"}, "name": {}}
     lines = [f"{'x' if n in bad else n},n{n}\n" for n in range(30_000)]
     content = "id,name\n" + "".join(lines) + 'a "b\n'
-    results = []
-    for folder, most in (("memory", 10**9), ("file", 0)):
-        monkeypatch.setattr(stage_module, "MOST_IN_MEMORY", most)
-        results.append(execute(tmp_path / folder, content, columns=columns, rules=rules))
-    in_memory, by_file = results
-    assert (by_file.metrics, by_file.mapped, by_file.rejects) == (
-        in_memory.metrics,
-        in_memory.mapped,
-        in_memory.rejects,
-    )
-    assert [row["_lume_row"] for row in by_file.rejects] == [*(str(n + 1) for n in bad), ""]
+    results = {}
+    for name in PLACES:
+        stage_in(monkeypatch, name)
+        results[name] = execute(tmp_path / name, content, columns=columns, rules=rules)
+    for result in results.values():
+        assert result == results["memory"]
+    assert [row["_lume_row"] for row in results["file"].rejects] == [*(str(n + 1) for n in bad), ""]
     assert (tmp_path / "file/run/stage.parquet").exists() != is_written_once

@@ -8,13 +8,13 @@ import duckdb
 import pytest
 from local import one_run
 from local.shards.twice import Here, compared
+from local.staging import PLACES, stage_in
 
 from lume_local._shards import coordinator, database
-from lume_local._worker import stage
 from lume_local._worker.engine import RunBroke, connect
 
 REFUSAL = "The Parallel CSV Reader currently does not support a full read on this file."
-_SCANS = "CREATE OR REPLACE TEMP TABLE _lume_stage", "COPY"
+_SCANS = "CREATE OR REPLACE TEMP TABLE _lume_stage", "COPY", "WITH _lume_rows"
 MISTAKE = "CSV Error on Line: 262861\nOriginal Line: 262858, Name 45"
 
 
@@ -63,9 +63,9 @@ class Forgetful(Refusing):
         return self._real.execute(query, *more)
 
 
-@pytest.mark.parametrize("most_in_memory", [0, 10**9])
-def test_a_row_that_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_in_memory: int) -> None:
-    monkeypatch.setattr(stage, "MOST_IN_MEMORY", most_in_memory)
+@pytest.mark.parametrize("place", PLACES)
+def test_a_row_that_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    stage_in(monkeypatch, place)
     connection = Forgetful(duckdb.NotImplementedException())
     monkeypatch.setattr(one_run, "connect", lambda: connection)
     result = one_run.execute(tmp_path, "id\n1\nx\n3\n")
