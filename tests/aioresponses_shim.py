@@ -10,6 +10,7 @@ import aioresponses.core
 
 class _Response(aiohttp.ClientResponse):
     def __init__(self, *arguments: Any, **named: Any) -> None:
+        named["loop"].get_debug.return_value = False  # else it keeps the stack of whoever asked
         super().__init__(*arguments, stream_writer=Mock(), **named)
 
 

@@ -235,7 +235,11 @@ class WholeService(Service):
 
 
 def open_files() -> set[str]:
-    return {os.readlink(f"/dev/fd/{fd}") for fd in os.listdir("/dev/fd") if os.path.exists(f"/dev/fd/{fd}")}
+    found = set()
+    for fd in os.listdir("/dev/fd"):
+        with contextlib.suppress(FileNotFoundError):  # that of the listing itself
+            found.add(os.readlink(f"/dev/fd/{fd}"))
+    return found
 
 
 Operation = Callable[[Client, Path], Coroutine[Any, Any, None]]

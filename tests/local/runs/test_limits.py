@@ -51,24 +51,34 @@ async def test_a_cancel_that_is_not_heard_ends_the_run(home: Path, monkeypatch: 
         assert await goes_on(wire)
 
 
+@pytest.fixture
+def often_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that works sends an event ten times a second."""
+    beat = "from lume_local._worker import main; main._HEARTBEAT = 0.1; "
+    start = worker._START.replace("from lume_local._shards", beat + "from lume_local._shards")
+    monkeypatch.setattr(worker, "_START", start)
+
+
+@pytest.mark.usefixtures("often_heard")
 async def test_a_worker_that_is_stopped_is_noticed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execution, "SILENCE", 8.0)  # a worker that works sends an event every 5 s
+    monkeypatch.setattr(execution, "SILENCE", 2.0)
     async with slow_run(home) as (wire, run_id, pid):
         os.kill(pid, signal.SIGSTOP)
         run = await wire.until(run_id)
         assert run["status"] == "CRASHED"
-        assert "did not respond for 8 s" in run["metadata"]["error_message"]
+        assert "did not respond for 2 s" in run["metadata"]["error_message"]
         assert await gone([pid])
         assert await goes_on(wire)
 
 
+@pytest.mark.usefixtures("often_heard")
 async def test_a_worker_that_works_for_long_is_not_taken_for_stopped(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(execution, "SILENCE", 8.0)
+    monkeypatch.setattr(execution, "SILENCE", 3.0)
     async with slow_run(home) as (wire, run_id, _):
         answer = await wire.get(run_id)
-        assert (await wire.get(run_id, wait=12, tag=answer.headers["ETag"])).status == 304
+        assert (await wire.get(run_id, wait=4, tag=answer.headers["ETag"])).status == 304
 
 
 async def test_a_run_has_a_time_limit(home: Path) -> None:
