@@ -26,6 +26,8 @@ LONG = (
     *("local/runs/test_store_runs.py", "local/runs/test_late_runs.py", "local/runs/test_limits.py"),
     *("contract_tools/test_mutants.py", "local/shards/test_identity.py", "faults/test_gateway.py"),
     *("faults/test_haproxy.py", "cli/test_server_watch.py", "faults/test_ctrl_c.py"),
+    *("local/shards/test_coordinator.py", "local/shards/test_cluster_server.py", "sync/test_celery.py"),
+    *("local/worker/test_databases.py", "async/test_cancellation.py", "faults/test_crowd.py"),
 )
 """Files that take longest begin first: a file stays on one core, and at the end it would keep the others waiting."""
 

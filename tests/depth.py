@@ -13,6 +13,6 @@ def examples(number: int) -> settings:
 
 
 def seeds(number: int) -> pytest.MarkDecorator:
-    """Parametrizes `seed`: as many in the thorough run, a quarter of them in the quick one."""
-    rest = [pytest.param(seed, marks=pytest.mark.thorough) for seed in range(number // 4, number)]
-    return pytest.mark.parametrize("seed", [*range(number // 4), *rest])
+    """Parametrizes `seed`: as many in the thorough run, a sixth of them in the quick one."""
+    rest = [pytest.param(seed, marks=pytest.mark.thorough) for seed in range(number // 6, number)]
+    return pytest.mark.parametrize("seed", [*range(number // 6), *rest])
