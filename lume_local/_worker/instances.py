@@ -12,9 +12,10 @@ here yet, and seeds, whose lookups need other settings.
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import duckdb
 from attrs import field, mutable
 from duckdb import DuckDBPyConnection
 
@@ -78,6 +79,7 @@ class Instances:
         if self._shared is None or self._reach != reach:
             self._close_shared()
             self._shared = self._taken()
+            _use_no_other_thread(self._shared)
             confine_place(self._shared, place, job)
             self._reach = reach
         yield self._shared
@@ -88,6 +90,12 @@ class Instances:
         shared, self._shared = self._shared, None
         if shared is not None:
             shared.close()
+
+
+def _use_no_other_thread(connection: DuckDBPyConnection) -> None:
+    """Have a thread write its file itself: else it spins while one for that, which has to be woken, does."""
+    with suppress(duckdb.CatalogException):  # DuckDB 1 has none
+        connection.execute("SET async_threads=0")
 
 
 @contextmanager

@@ -1,14 +1,13 @@
 """What is in the columns of the mapped rows, and whether that is what the flow expects of the run as a whole."""
 
 # ruff: noqa: S608 - the parts of its SQL are compiled, quoted or numbers.
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import duckdb
 from duckdb import DuckDBPyConnection
 
 from lume_local._flow.definition import quoted
-from lume_local._worker.statements import count_of
 
 COUNTS = ("rows_read", "rows_mapped", "rows_rejected")
 """What an expectation may name beside the columns."""
@@ -16,31 +15,22 @@ COUNTS = ("rows_read", "rows_mapped", "rows_rejected")
 
 def profile(connection: DuckDBPyConnection, flow: dict[str, Any], mapped: str) -> dict[str, Any]:
     """`metrics.columns`, from a query for the mapped rows."""
-    row = connection.execute(f"SELECT {', '.join(profile_items(flow))} FROM ({mapped})").fetchone()
-    assert row is not None
-    return profiled(flow, row)
-
-
-def profile_items(flow: dict[str, Any], only: str = "") -> list[str]:
-    """What is asked of the rows, or only of those in which a condition holds."""
-    rows = count_of(only) if only else "count(*)"
-    items: list[str] = []
+    items = ["count(*)"]
     for column in flow["columns"]:
-        name, ends = quoted(column["name"]), ["NULL", "NULL"]
-        if only:
-            name = f"CASE WHEN {only} THEN {name} END"
-        if column["ordered"]:
-            ends = [f"min({name})::VARCHAR", f"max({name})::VARCHAR"]
-        items += [f"{rows} - count({name})", *ends, f"approx_count_distinct({name})"]
-    return items
+        name = quoted(column["name"])
+        ends = [f"min({name})::VARCHAR", f"max({name})::VARCHAR"] if column["ordered"] else []
+        items += [f"count({name})", f"approx_count_distinct({name})", *ends]
+    found = connection.execute(f"SELECT {', '.join(items)} FROM ({mapped})").fetchone()
+    assert found is not None
+    rows, *rest = found
+    answers = iter(rest)
+    return {column["name"]: _profiled(column, rows, answers) for column in flow["columns"]}
 
 
-def profiled(flow: dict[str, Any], row: Sequence[Any]) -> dict[str, Any]:
-    """`metrics.columns`, from the answers to `profile_items`."""
-    return {
-        column["name"]: dict(zip(("nulls", "min", "max", "distinct"), row[4 * n : 4 * n + 4], strict=True))
-        for n, column in enumerate(flow["columns"])
-    }
+def _profiled(column: dict[str, Any], rows: int, answers: Iterator[Any]) -> dict[str, Any]:
+    values, distinct = next(answers), next(answers)
+    ends = (next(answers), next(answers)) if column["ordered"] else (None, None)
+    return {"nulls": rows - values, "min": ends[0], "max": ends[1], "distinct": distinct}
 
 
 def question(expression: str, mapped: str, counts: dict[str, int]) -> str:

@@ -1,6 +1,5 @@
 """A run of small files, in an instance of DuckDB that other runs have had before it (see `instances`)."""
 
-# ruff: noqa: S608 - the parts of its SQL are compiled or quoted.
 import os
 import shutil
 from collections.abc import Callable
@@ -12,10 +11,9 @@ from duckdb import DuckDBPyConnection
 
 from lume_local._shared.protocol import Execute
 from lume_local._worker.engine import Run
-from lume_local._worker.profile import profile_items, profiled, unmet
 from lume_local._worker.rejects import Rejects
 from lume_local._worker.sources.source import File
-from lume_local._worker.statements import Statements
+from lume_local._worker.statements import BITS, Statements
 from lume_local._worker.targets.target import Target
 
 
@@ -38,7 +36,6 @@ class SmallRun(Run):
         super().__init__(connection, job, enter, pause)
         # Under a name that no other run has: whatever DuckDB still knew of a file there would be of another one.
         self._work = place / job.run_id
-        self._profile: dict[str, Any] | None = None
 
     def _begin(self) -> None:
         super()._begin()
@@ -55,24 +52,22 @@ class SmallRun(Run):
         return copy
 
     def _counts(self, statements: Statements) -> list[int]:
-        """With the profile, in one statement: to plan each takes longer than to do it."""
-        if self._flow["unique"]:  # by which rows are rejected later
-            return super()._counts(statements)
-        items = statements.count_items()
-        asked = [*items, *profile_items(self._flow, "NOT _lume_reject")]
-        row = self._connection.execute(f"SELECT {', '.join(asked)} FROM {self._staged}").fetchall()[0]
-        self._profile = profiled(self._flow, row[len(items) :])
-        return list(row[: len(items)])
-
-    def _look_at(self, mapped: str, metrics: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, str]]]:
-        if self._profile is None:
-            return super()._look_at(mapped, metrics)
-        return self._profile, unmet(self._connection, self._flow["expect"], mapped, metrics)
+        """Of each kind of row: to plan an aggregate for each check takes longer than all else of the statement."""
+        kinds = self._connection.execute(statements.kinds(self._staged)).fetchall()
+        rows = sum(count for *_, count in kinds)
+        rejects = sum(count for *_, is_reject, count in kinds if is_reject)
+        broken = (
+            sum(kind[-1] for kind in kinds if kind[n // BITS] & (1 << (n % BITS)))
+            for n in range(len(self._flow["checks"]))
+        )
+        return [rows, rejects, *broken]
 
     def _build(
         self, part: str, target: Target, statements: Statements, metrics: dict[str, Any], rejects: Rejects
     ) -> Path:
-        """In the run's folder, which outlives this process."""
+        """In the run's folder, which outlives this process. The reasons that there are make the shorter statement."""
+        found = evolve(statements, found=frozenset(metrics["reject_reasons"]))
+        rejects = evolve(rejects, statements=found)
         built = super()._build(part, target, statements, metrics, rejects)
         kept = self._folder / built.name
         os.replace(built, kept)

@@ -53,10 +53,15 @@ class Layout:
 
 @frozen
 class Statements:
-    """The statements of one run."""
+    """The statements of one run.
+
+    Attributes:
+        found: the reasons for which any row is rejected, where they are known by now.
+    """
 
     flow: dict[str, Any]
     layout: Layout
+    found: frozenset[str] | None = None
     masks: int = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -156,15 +161,16 @@ class Statements:
         return f"(SELECT *{whys}, false AS _lume_reject, NULL::VARCHAR[] AS _lume_raw FROM {mapped})"
 
     def counts(self, staged: str) -> str:
-        """One row of `count_items`."""
-        return f"SELECT {', '.join(self.count_items())} FROM {staged}"
-
-    def count_items(self) -> list[str]:
-        """Rows, rejects, then how many rows break each check."""
+        """One row: how many rows there are, how many rejects, then how many rows break each check."""
         items = ["count(*)", count_of("_lume_reject")]
         for n in range(len(self.flow["checks"])):
             items.append(count_of(f"(_lume_why{n // BITS} & {1 << (n % BITS)}) <> 0"))
-        return items
+        return f"SELECT {', '.join(items)} FROM {staged}"
+
+    def kinds(self, staged: str) -> str:
+        """A row for all rows that break the same checks: their masks, whether they are rejects, how many they are."""
+        whys = ", ".join(f"_lume_why{n}" for n in range(self.masks))
+        return f"SELECT {whys}, _lume_reject, count(*) FROM {staged} GROUP BY ALL"
 
     def first_broken(self, staged: str, check: int) -> str:
         """The number of the first row that breaks a check, from 1."""
@@ -230,7 +236,7 @@ class Statements:
 
     def _each_reason(self, duplicates: bool) -> Iterator[str]:
         for n, check in enumerate(self.flow["checks"]):
-            if check["on_fail"] == "reject":
+            if check["on_fail"] == "reject" and (self.found is None or check["reason"] in self.found):
                 bit = f"(_lume_why{n // BITS} & {1 << (n % BITS)}) <> 0"
                 yield f"CASE WHEN {bit} THEN {text(check['reason'])} END"
         if duplicates:

@@ -85,17 +85,37 @@ def test_nothing_is_left_for_the_next_run(tmp_path: Path, flow: dict[str, Any]) 
     assert seen[0]["databases"] == [("memory",)]
 
 
-def test_the_metrics_are_those_of_any_other_run(tmp_path: Path) -> None:
-    columns = {"id": {"type": "integer"}, "day": {"format": "date"}, "n": {"required": True}}
-    content = "id,day,n\n1,2024-02-29,a\n2,,b\nx,2031-01-01,z\n9,1999-01-01,\n2,2025-01-01,b\n"
+def both_ways(folder: Path, columns: dict[str, Any], content: str) -> dict[str, Any]:
+    """The metrics of a small run, which are those of any other run, as are the bytes of its rejects."""
     with connect() as connection:
         flow = compile_flow(connection, read_definition(people(columns=columns)))
-        one, other = (job(tmp_path, flow, name, content) for name in ("one", "other"))
-        expected = Run(connection, one, lambda name, rows: None).execute()["metrics"]
+        one, other = (job(folder, flow, name, content) for name in ("one", "other"))
+        expected: dict[str, Any] = Run(connection, one, lambda name, rows: None).execute()["metrics"]
     with begun(Instances(), other) as (run, _):
         metrics = run.execute()["metrics"]
     assert metrics == expected
+    assert (folder / "other_rejects.csv").read_bytes() == (folder / "one_rejects.csv").read_bytes()
+    return expected
+
+
+def test_the_metrics_are_those_of_any_other_run(tmp_path: Path) -> None:
+    columns = {"id": {"type": "integer"}, "day": {"format": "date"}, "n": {"required": True}}
+    content = "id,day,n\n1,2024-02-29,a\n2,,b\nx,2031-01-01,z\n9,1999-01-01,\n2,2025-01-01,b\n"
+    metrics = both_ways(tmp_path, columns, content)
     assert metrics["columns"]["id"] == {"nulls": 0, "min": "1", "max": "2", "distinct": 2}
+    assert metrics["reject_reasons"] == {"id: is not a valid integer": 1, "n: is required": 1}
+
+
+def test_rows_that_break_some_of_many_checks(tmp_path: Path) -> None:
+    """More of them than a mask holds."""
+    columns: dict[str, dict[str, Any]] = {f"c{n}": {"type": "integer"} for n in range(100)}
+    columns["c0"]["unique"] = True
+    rows = [["x" if broken and n % broken == 1 else str(n) for n in range(100)] for broken in (0, 2, 40, 97)]
+    metrics = both_ways(tmp_path, columns, "\n".join(map(",".join, [list(columns), *rows, rows[0]])))
+    assert metrics["rows_rejected"] == 4
+    assert metrics["reject_reasons"]["c1: is not a valid integer"] == 3
+    assert metrics["reject_reasons"]["c81: is not a valid integer"] == 2
+    assert len(metrics["reject_reasons"]) == 52
 
 
 def test_a_run_that_fails_leaves_nothing_either(tmp_path: Path, flow: dict[str, Any]) -> None:
