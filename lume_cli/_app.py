@@ -1,5 +1,6 @@
 """The command tree, and the one place that turns an exception into a message and an exit code."""
 
+import errno
 import signal
 import sys
 from importlib import import_module
@@ -139,6 +140,9 @@ def _end(error: Exception, options: Options) -> int:
         return error.exit_code
     if isinstance(error, click.Abort):
         return 128 + signal.SIGINT
+    from lume_cli._output.errors import OutputError
     from lume_cli._output.report import report
 
+    if isinstance(error, OSError) and error.filename is None and error.errno in (errno.EBADF, errno.ENOSPC):
+        error = OutputError(error)  # from click's own writing, of a help page for one
     return report(error, options)

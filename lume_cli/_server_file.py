@@ -1,6 +1,7 @@
 """The file in which `lume serve` keeps its URL and key, so that the other commands find it.
 
-It is `.lume/state/server.json`: no run reads or writes what lies in the state of a server.
+It is `.lume/state/server.json`: no run reads or writes what lies in the state of a server. It stays where a server
+has stopped, so that the next one has its port and key. Its port may be anybody's until then.
 """
 
 import json
@@ -11,9 +12,16 @@ from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
+try:
+    import fcntl
+except ImportError:  # where no server runs either
+    fcntl = None  # type: ignore[assignment]
+
 FOLDER = ".lume"
 STATE = "state"
 NAME = "server.json"
+_LOCK = "lock"
+"""Beside it: a server holds it as long as it runs, and its process id is in it."""
 
 
 @frozen
@@ -23,11 +31,39 @@ class ServerFile:
     path: Path
     base_url: str
     api_key: str = field(repr=False)
+    pid: int | None = None
 
     @property
     def port(self) -> int:
         """The port that it listened on; 0 if the URL has none."""
         return urlsplit(self.base_url).port or 0
+
+    @property
+    def home(self) -> Path:
+        """The folder that it is the server of."""
+        return self.path.parents[2]
+
+    @property
+    def lives(self) -> bool:
+        """Whether the server runs now, started again or not: else another program may listen on its port."""
+        now = read(self.path.parents[1])
+        if now is None or now.base_url != self.base_url:
+            return False
+        if fcntl is None:
+            return True
+        try:
+            lock = os.open(self.path.with_name(_LOCK), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+        except BlockingIOError:
+            return now.pid is None or os.read(lock, 32) == str(now.pid).encode()
+        except OSError:  # a file system without locks
+            return True
+        finally:
+            os.close(lock)
 
 
 def nearest(start: Path) -> ServerFile | None:
@@ -49,7 +85,7 @@ def read(data: Path) -> ServerFile | None:
             return None
         held = json.loads(path.read_bytes())
         urlsplit(held["base_url"]).port  # noqa: B018 - raises ValueError
-        return ServerFile(path, str(held["base_url"]), str(held["api_key"]))
+        return ServerFile(path, str(held["base_url"]), str(held["api_key"]), held.get("pid"))
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
 
@@ -59,7 +95,7 @@ def write(data: Path, base_url: str, api_key: str) -> Path:
     folder = data / STATE
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path, draft = folder / NAME, folder / f".{NAME}.{os.getpid()}"
-    text = json.dumps({"base_url": base_url, "api_key": api_key}, indent=2) + "\n"
+    text = json.dumps({"base_url": base_url, "api_key": api_key, "pid": os.getpid()}, indent=2) + "\n"
     draft.unlink(missing_ok=True)
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

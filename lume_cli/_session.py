@@ -4,7 +4,6 @@ import shlex
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, NoReturn
 
 import anyio
@@ -17,9 +16,11 @@ from lume_cli._options import Options
 from lume_cli._output.short_ids import shorts
 from lume_cli._output.stderr import Say
 from lume_cli._output.stdout import Data
-from lume_cli._server_file import NAME
 from lume_cli._server_watch import ServerWatch
 from lume_cli._settings import resolve
+
+_GONE = "it does not run"
+"""Of the server of the nearest `.lume`: whoever listens on its port is another program."""
 
 NAMED = 20
 """The command to resume names at most this many runs."""
@@ -70,10 +71,24 @@ class Session:
         settings = resolve(self.options, self.say.warn).checked()
         base_url = settings.base_url or ""
         health = HealthCheck(base_url)
-        self.server = ServerWatch(base_url, self.say, health.check)
+
+        async def check() -> str | None:
+            return (
+                _GONE if settings.server is not None and not settings.server.lives else await health.check()
+            )
+
+        self.server = watch = ServerWatch(base_url, self.say, check)
+
+        def key() -> str:
+            try:
+                return settings.key()
+            except ApiConnectionError:
+                watch.missed(_GONE)
+                raise
+
         try:
             client = Client(
-                settings.api_key,
+                settings.api_key if settings.server is None else key,
                 base_url=base_url,
                 request_timeout=settings.request_timeout,
                 user_agent="lume-cli",
@@ -86,9 +101,9 @@ class Session:
             try:
                 yield client
             except ApiConnectionError as error:
-                if (path := Path(settings.origin["base_url"])).name == NAME:
+                if settings.server is not None:
                     error.add_note(
-                        f"start the server of {path.parents[2]} again with `lume serve`, there; if it runs, "
+                        f"start the server of {settings.server.home} again with `lume serve`, there; if it runs, "
                         "`lume doctor` finds the cause"
                     )
                 raise

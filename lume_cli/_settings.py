@@ -22,9 +22,9 @@ from typing import Any
 
 import click
 
-from lume_async import ConfigurationError
+from lume_async import ApiConnectionError, ConfigurationError
 from lume_cli._options import Options
-from lume_cli._server_file import nearest
+from lume_cli._server_file import ServerFile, nearest
 
 _KEYS: dict[str, tuple[type, ...]] = {
     "base_url": (str,),
@@ -54,6 +54,21 @@ class Settings:
         self.request_timeout: float | None = None
         self.profile = "default"
         self.origin: dict[str, str] = {}
+        self.server: ServerFile | None = None
+        """The server of the nearest `.lume`, where it is that one."""
+
+    def key(self) -> str:
+        """The API key, to be asked for before each request.
+
+        Raises:
+            ApiConnectionError: the server of the nearest `.lume` does not run: who listens on its port gets nothing.
+        """
+        if self.server is not None and not self.server.lives:
+            raise ApiConnectionError(
+                f"{self.base_url} does not respond: the server of {self.server.home} does not run",
+                reached=False,
+            )
+        return self.api_key or ""
 
     def checked(self) -> "Settings":
         """Return these settings if they suffice to send a request.
@@ -113,6 +128,7 @@ def resolve(options: Options, warn: Callable[[str], None]) -> Settings:
                 f"the API key of {settings.origin['api_key']} is ignored: URL and key are those in {server.path}; "
                 "to use yours, set LUME_BASE_URL as well"
             )
+        settings.server = server
         _apply(settings, {"base_url": server.base_url, "api_key": server.api_key}, str(server.path))
     if options.api_key_stdin:
         _apply(settings, {"api_key": _key_from_stdin()}, "stdin")

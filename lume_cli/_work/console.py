@@ -15,12 +15,13 @@ async def link(session: Session) -> str:
 
     Raises:
         ConfigurationError: a setting is missing or invalid.
+        ApiConnectionError: the server of the nearest `.lume` does not run.
         AuthenticationError: the key was refused.
         click.ClickException: the server doesn't respond, or has no console.
     """
     settings = resolve(session.options, session.say.warn).checked()
     base_url = (settings.base_url or "").rstrip("/")
-    headers = {"lume-api-key": settings.api_key or ""}
+    headers = {"lume-api-key": settings.key()}
     timeout = ClientTimeout(settings.request_timeout or _TIMEOUT)
     try:
         async with (

@@ -13,7 +13,7 @@ from lume_cli._health import NoAnswer, probe
 from lume_cli._options import Options
 from lume_cli._output import exit_codes
 from lume_cli._output.text import duration
-from lume_cli._server_file import NAME
+from lume_cli._server_file import ServerFile
 from lume_cli._settings import Settings, config_file, others_can_read, resolve
 
 _SKEW = 30.0
@@ -60,7 +60,7 @@ async def findings(options: Options) -> AsyncIterator[Finding]:
     if proxy.state == "fail":
         return
     reached = True
-    for finding in _service(settings.base_url, is_of_here=settings.origin["base_url"].endswith(NAME)):
+    for finding in _service(settings.base_url, settings.server):
         reached = reached and (finding.state != "fail" or finding.check == "clock")
         yield finding
     if reached and key.state != "fail":
@@ -135,12 +135,16 @@ def _proxy(base_url: str) -> Finding:
     return Finding("proxy", "ok", f"requests go through {where}")
 
 
-def _service(base_url: str, *, is_of_here: bool) -> Iterator[Finding]:
-    """Check connection, service and clock; `is_of_here`: it is the server of the nearest `.lume`."""
+def _service(base_url: str, server: ServerFile | None) -> Iterator[Finding]:
+    """Check connection, service and clock; `server` is that of the nearest `.lume`, where it is that one."""
+    again = "start it again with `lume serve`"
+    if server is not None and not server.lives:
+        yield _failed("connection", f"{base_url}: the server of {server.home} does not run", again)
+        return
     try:
         answer = probe(base_url.rstrip("/"))
     except NoAnswer as error:
-        fix = "start it again with `lume serve`" if is_of_here else error.fix
+        fix = error.fix if server is None else again
         yield _failed("connection", f"{base_url}: {error.reason}", fix)
         return
     encrypted = "TLS certificate trusted" if base_url.startswith("https:") else "without TLS"

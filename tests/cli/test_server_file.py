@@ -1,12 +1,14 @@
 """The server of the nearest `.lume` is found by every command; started again it has the same port and key."""
 
+import fcntl
 import json
 import os
 import re
 import signal
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,69 @@ def test_nothing_has_to_be_exported(lone: Shell, home: Path, monkeypatch: pytest
     assert (away.code, started.out.strip() in away.err) == (1, True)
     assert f"hint: start the server of {home} again with `lume serve`" in away.err
     assert "start it again with `lume serve`" in lone.lume("doctor").out
+
+
+@contextmanager
+def stranger(port: int) -> Iterator[Callable[[], bytes]]:
+    """A program of somebody else on the port; gives all that it was sent, and never answers."""
+    with socket.create_server(("127.0.0.1", port)) as listening:
+        listening.setblocking(False)
+
+        def heard() -> bytes:
+            found = b""
+            with suppress(BlockingIOError):
+                while True:
+                    connection, _ = listening.accept()
+                    with connection:
+                        found += connection.recv(65536)
+            return found
+
+        yield heard
+
+
+@pytest.mark.parametrize(
+    "words", [["list"], ["run", "people:v1", "people.csv", "--upload"], ["console"], ["status", "run_1"]]
+)
+def test_who_listens_on_the_port_of_a_server_that_has_stopped_is_sent_nothing(
+    lone: Shell, home: Path, written: Path, words: list[str]
+) -> None:
+    (home / ".lume/state/lock").write_text("1")  # as it leaves it: held by nobody
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    _server_file.write(home / ".lume", f"http://127.0.0.1:{port}", "its key")
+    with stranger(port) as heard:
+        done = lone.lume(*words)
+        assert heard() == b""
+    assert done.code == 1
+    assert f"http://127.0.0.1:{port} does not respond: the server of {home} does not run" in done.err
+
+
+def test_a_command_that_waits_goes_on_when_the_server_is_there_again(lone: Shell, home: Path) -> None:
+    first = serving(lone)
+    stop(first)
+    with stranger(int(first.out.strip().rpartition(":")[2])):
+        waiting = lone.start("run", "people:v1", "people.csv", "--wait")
+        waiting.until(lambda: "does not respond (it does not run" in waiting.err)
+    second = serving(lone)
+    done = waiting.end()
+    stop(second)
+    assert first.out == second.out
+    assert (done.code, "SUCCEEDED" in done.err) == (0, True), done.err
+
+
+def test_a_lock_of_another_server_is_none_of_the_one_that_wrote_the_file(written: Path) -> None:
+    lock = written.with_name("lock")
+    for content, lives in ((b"1", False), (str(os.getpid()).encode(), True)):
+        lock.write_bytes(content)
+        with lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            found = _server_file.read(written.parents[1])
+            assert found is not None
+            assert found.lives is lives
+    assert not found.lives
+    lock.unlink()
+    assert not found.lives
 
 
 def test_another_start_has_the_same_port_and_key(lone: Shell, home: Path) -> None:

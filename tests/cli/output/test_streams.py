@@ -55,7 +55,10 @@ def test_in_json_too(shell: Shell, source: Callable[..., str], client: Client) -
     assert f'"run_id": "{run.id}"' in done.err
 
 
-@pytest.mark.parametrize("command", ["list", "list -o json", "completion bash", "flow init people.csv"])
+@pytest.mark.parametrize(
+    "command",
+    ["list", "list -o json", "completion bash", "flow init people.csv", "serve --help", "--version"],
+)
 def test_a_full_disk_behind_stdout(
     shell: Shell, source: Callable[..., str], client: Client, command: str
 ) -> None:
