@@ -130,7 +130,7 @@ class Journal:
         value, samples = entries.json_of(run), self._samples
         said, run_id = self._submission(item)
         if not samples.run:
-            samples.run = self._add_sample(value)
+            samples.run = self._add_sample(entries.marked(value, said, run_id))
         self._add(item, Kind.ENDED, entries.ended(value, said, run_id, samples))
 
     def refused(self, item: int, error: dict[str, Any]) -> None:

@@ -172,6 +172,66 @@ def test_a_journal_of_an_earlier_form_is_refused(path: Path) -> None:
         Journal.open(path)
 
 
+def test_a_journal_from_before_marks_goes_on(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute(journal_file._TABLE)
+    for item, seq, kind, body in BEFORE_MARKS:
+        connection.execute("INSERT INTO entries VALUES (?, ?, ?, ?)", (item, seq, kind, bytes.fromhex(body)))
+    connection.execute(f"PRAGMA application_id = {0x4C754A32}")
+    connection.commit()
+    connection.close()
+    requests = [RunRequest("customer_cleaner:v1", f"day{n}.csv", {"batch": n}) for n in range(3)]
+    journal = Journal.open(path)
+    journal.submitted(2, "run_2020", reused=False)
+    journal.ended(2, {"id": "run_2020", "status": "CRASHED", "source_path": "day2.csv"})
+    journal.close()
+    journal = Journal.open(path)
+    rows = journal.rows(0, 3)
+    found = [journal.entry(item, request, rows[item]) for item, request in enumerate(requests)]
+    journal.close()
+    assert [
+        (it.key[0], it.run_id, it.body["id"], it.body["status"], it.body["source_path"]) for it in found if it
+    ] == [
+        ("0", "run_0000", "run_0000", "SUCCEEDED", "day0.csv"),
+        ("1", "run_1010", "run_1010", "FAILED", "day1.csv"),
+        ("2", "run_2020", "run_2020", "CRASHED", "day2.csv"),
+    ]
+
+
+BEFORE_MARKS = [
+    (
+        -2,
+        0,
+        6,
+        "364EF5F7C328F9924B8B4BF273538BE293735213F3528B203912BDD84B4A2C49CE00390B3DB3A624561A408A4000",
+    ),
+    (
+        -2,
+        1,
+        6,
+        "53CF674A432AA840C14364364D2E2D2EC9CF4D2D8A4FCE494DCC4B2DC2966D53122B0DB0665DA057134B9233409E4229376A6B01",
+    ),
+    (0, 0, 1, "1FC4632703408F400000000000893D66C8D4FDA9F000000000000000000000000000000000A39DC900"),
+    (0, 1, 3, "2AC36C540072756E5F30303030"),
+    (0, 2, 4, "9A9D83C41B54DE0500"),
+    (
+        1,
+        0,
+        1,
+        "2DAE5E0003408F480000000000BD90F4CAB0CC72FF11111111111111111111111111111111A3CC64436C261B424C0600",
+    ),
+    (1, 1, 3, "30BC98680072756E5F31303130"),
+    (1, 2, 4, "EC5D879F43F22E888BEC5D482D4FB65F0DF1FBD510D5AF1835504946AA424A6671B602B05E4B03C68C526D2D00"),
+    (
+        2,
+        0,
+        1,
+        "2E61DF3D03408F500000000000C88842C7F8CB4BB122222222222222222222222222222222A3CC64236C261B414C0600",
+    ),
+]
+"""The entries of a journal as they were written then."""
+
+
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="its folder is not there"):
         Journal.open(tmp_path / "nowhere" / "state.db")
