@@ -100,6 +100,8 @@ def hint(error: BaseException) -> str | None:
             return "check LUME_API_KEY or the profile's api_key; `lume doctor` tells more"
         case OutputError(run_id=str(run_id)):
             return f"run {run_id} was submitted and keeps running: `lume wait {run_id}`"
+        case DuplicateRunError(run_id=str(run_id)) if "run-in-progress" in error.body:  # forced or not
+            return f"`lume wait {run_id}`, or submit with --on-duplicate attach"
         case DuplicateRunError(run_id=str(run_id)):
             return f"`lume show {run_id}`, or submit with --on-duplicate attach or --force-rerun"
         case DuplicateRunError():

@@ -55,7 +55,8 @@ def command(
     if not wait and (timeout is not None or poll_interval is not None):
         raise click.UsageError("--timeout and --poll-interval need --wait")
     if upload and not Path(source).is_file():
-        raise click.UsageError(f"--upload: no file at {source}")
+        what = f"{source} is a folder: pass a file in it" if Path(source).is_dir() else f"no file at {source}"
+        raise click.UsageError(f"--upload: {what}")
     session = Session(options, ids=True)
     submission = Submission(session, flow, source)
 

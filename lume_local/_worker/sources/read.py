@@ -22,6 +22,7 @@ from lume_local._worker.sources.reading import Reading
 from lume_local._worker.sources.resent import BEGINNING, delim_of_rejects
 from lume_local._worker.sources.resent_objects import read_resent_objects
 from lume_local._worker.sources.source import File, Pause, SourceError
+from lume_local._worker.sources.unpack import compression_of
 from lume_local._worker.statements import Layout
 
 FORMATS: dict[str, Callable[[Reading], Layout]] = {
@@ -107,6 +108,9 @@ _HOW = {
 }
 
 
+_PACKED = ("a gzip file", "a zstd file")
+
+
 def _refuse_binary(reading: Reading, format: str) -> None:
     """A file that its first bytes tell to be something else. Raises `SourceError`."""
     if format not in _KINDS:
@@ -116,6 +120,8 @@ def _refuse_binary(reading: Reading, format: str) -> None:
     if found is None or found.startswith(_ITS_OWN.get(format, "-")):
         return
     how = next((how for kind, how in _HOW.items() if found.startswith(kind)), "convert it first")
+    if found.startswith(_PACKED) and compression_of(Path(reading.shown), reading.flow["compression"]):
+        how = "it is packed twice, so unpack it once"
     raise SourceError(
         f"{reading.shown} is {found}, but {reading.flow['ref']} reads {_KINDS[format]}: {how}, then submit that"
     )

@@ -235,3 +235,15 @@ def test_an_id_that_is_too_short_says_how_long_one_is(
         done = shell.lume(command, short(run.id)[:7])
         assert done.code == 1
         assert "of an id, its first 8 characters are enough, and fewer are not" in done.err
+
+
+def test_a_folder_is_no_file_to_upload(shell: Shell) -> None:
+    done = shell.lume("run", "people:v1", ".", "--upload")
+    assert (done.code, "--upload: . is a folder: pass a file in it" in done.err) == (2, True)
+
+
+def test_no_advice_to_force_what_is_in_progress(shell: Shell, slow_run: LumeRun) -> None:
+    for forced in ([], ["--force-rerun"]):
+        done = shell.lume("run", "slow:v1", str(slow_run.source_path), *forced)
+        assert done.code == 1
+        assert f"hint: `lume wait {slow_run.id}`, or submit with --on-duplicate attach\n" in done.err

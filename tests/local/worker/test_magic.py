@@ -27,5 +27,13 @@ def test_a_file_of_another_kind_is_named(tmp_path: Path, content: bytes, format:
         execute(tmp_path, ("in.dat", content), columns=flow["columns"], source=flow["source"])
 
 
+def test_a_file_that_is_packed_twice(tmp_path: Path) -> None:
+    packed = gzip.compress(gzip.compress(b"id\n1\n", mtime=0), mtime=0)
+    with pytest.raises(
+        RunFailed, match=r"in\.csv\.gz is a gzip file, .*: it is packed twice, so unpack it once"
+    ):
+        execute(tmp_path, ("in.csv.gz", packed), columns={"id": {}})
+
+
 def test_a_column_may_be_named_as_such_a_file_begins(tmp_path: Path) -> None:
     assert execute(tmp_path, ("in.csv", b"PAR1,ORC\n1,2\n"), columns={"PAR1": {}}).metrics["rows_mapped"] == 1
