@@ -28,6 +28,7 @@ LONG = (
     *("faults/test_haproxy.py", "cli/test_server_watch.py", "faults/test_ctrl_c.py"),
     *("local/shards/test_coordinator.py", "local/shards/test_cluster_server.py", "sync/test_celery.py"),
     *("local/worker/test_databases.py", "async/test_cancellation.py", "faults/test_crowd.py"),
+    *("sync/test_processes.py", "tools/test_generate_sync.py", "test_package.py"),
 )
 """Files that take longest begin first: a file stays on one core, and at the end it would keep the others waiting."""
 
