@@ -195,7 +195,7 @@ def _plain_text(_self: object, attribute: Any, value: Any) -> None:
         raise InvalidRequestError(f"{name} has {len(value):,} characters; the maximum is {longest:,}")
     if _CONTROL.search(value):
         raise InvalidRequestError(f"{name} contains a control character; no request was sent")
-    if ".." in re.split(r"[/\\:]", value):
+    if ".." in value and ".." in re.split(r"[/\\:]", value):
         raise InvalidRequestError(f"{name} contains a '..' part: use a path without it; no request was sent")
 
 
