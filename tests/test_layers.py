@@ -104,7 +104,7 @@ ROWS = {
     ),
     "_operations": "flow_file many | flows",
     "_batch": (
-        "held_paths journal_mark lookup outcomes | entries journal_file | journal | journal_thread | submitter"
+        "held_paths journal_mark outcomes | entries journal_file | journal lookup | journal_thread | submitter"
         "| run_many"
     ),
 }

@@ -1,9 +1,11 @@
 """Which run did a submission start whose process ended before it knew? `LookUp` asks the server's list of runs."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from attrs import evolve, frozen
 
+from lume_async._batch.entries import canonical
 from lume_async._http.sender import Sender
 from lume_async._many.listing import PAGE
 from lume_async._run.submit import sent_at
@@ -51,11 +53,16 @@ class LookUp:
         self._sender = sender
         self._read_known_runs = known_runs
         self._known_runs: set[str] | None = None
+        self._reading = asyncio.Lock()
         self._claimed: set[str] = set()
 
     def claim(self, run_id: str) -> None:
         """The run belongs to an item: it is no other one's."""
         self._claimed.add(run_id)
+
+    def is_claimed(self, run_id: str) -> bool:
+        """Whether the run is known to belong to an item."""
+        return run_id in self._claimed or run_id in (self._known_runs or ())
 
     def release(self, run_id: str) -> None:
         """It may be another one's after all."""
@@ -67,12 +74,11 @@ class LookUp:
             fitting, all_read = await self._fitting(request, state)
         except ApiError as error:
             return Found(None, told=error.status_code in _NO_LIST, failure=error)
-        if fitting and self._known_runs is None:
-            known = await self._read_known_runs()
-            self._known_runs = self._known_runs or known
-        left = [
-            run for run in fitting if run.id not in (self._known_runs or ()) and run.id not in self._claimed
-        ]
+        if fitting:
+            async with self._reading:  # once, also for many items at a time
+                if self._known_runs is None:
+                    self._known_runs = await self._read_known_runs()
+        left = [run for run in fitting if not self.is_claimed(run.id)]
         since = sent_at(self._sender, state)
         new = [run for run in left if is_new(run, since)]
         if not all_read or len(new) > 1:
@@ -98,9 +104,9 @@ class LookUp:
         return fitting, False
 
 
-def are_alike(one: RunRequest, other: RunRequest) -> bool:
-    """Whether nothing tells the runs of two requests apart in a list."""
-    return one == evolve(other, idempotency_key=one.idempotency_key, webhook_url=one.webhook_url)
+def likeness(request: RunRequest) -> bytes:
+    """The same for requests whose runs nothing tells apart in a list."""
+    return canonical(evolve(request, idempotency_key=None, webhook_url=None))
 
 
 def _fits(run: RunRecord, request: RunRequest) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -11,7 +12,7 @@ from lume_async import errors
 from lume_async._batch.entries import Entry, Kind
 from lume_async._batch.journal import Journal
 from lume_async._batch.journal_thread import Recorder
-from lume_async._batch.lookup import LookUp, are_alike
+from lume_async._batch.lookup import LookUp, likeness
 from lume_async._http.sender import Sender
 from lume_async._run.handle import LumeRun
 from lume_async._run.submit import OnDuplicate, StartedRun, sent_at, submit
@@ -71,7 +72,8 @@ class Submitter:
         self._retry_failed = retry_failed
         self._deadline = math.inf if timeout is None else sender.clock.now() + timeout
         self._look_up = LookUp(sender, self._known_runs)
-        self._under_way: list[RunRequest] | None = None
+        self._under_way: Counter[bytes] | None = None
+        self._reading = asyncio.Lock()
         self._asking = asyncio.Lock()
         self._asked = False
 
@@ -136,10 +138,10 @@ class Submitter:
         return LumeRun(self._sender, run_id, record, idempotency_key=entry.key, reused=entry.reused)
 
     async def _submit(
-        self, item: int, request: RunRequest, key: str, state: CallState
+        self, item: int, request: RunRequest, key: str, state: CallState, *, has_twin: bool = False
     ) -> LumeRun | Outcome[LumeRun]:
         await self._record_sending(item, request, key)
-        return await self._send(item, request, key, state)
+        return await self._send(item, request, key, state, has_twin=has_twin)
 
     async def _record_sending(self, item: int, request: RunRequest, key: str) -> None:
         """Record when it is sent, by the server's clock: this machine's may be set right before the next start."""
@@ -160,12 +162,12 @@ class Submitter:
                     await self._sender.send(endpoints.health(), timeout=LAST_SUBMISSION, once=True)
 
     async def _send(
-        self, item: int, request: RunRequest, key: str, state: CallState
+        self, item: int, request: RunRequest, key: str, state: CallState, *, has_twin: bool = False
     ) -> LumeRun | Outcome[LumeRun]:
         """Send what is recorded as about to be sent, and record what comes of it."""
         while True:
             try:
-                done = await self._attempt(request, key, state)
+                done = await self._attempt(request, key, state, has_twin)
                 break
             except ApiError as caught:
                 error = caught
@@ -179,7 +181,8 @@ class Submitter:
         await self._record(Journal.submitted, item, done.record.id, reused=done.reused)
         return LumeRun(self._sender, done.record.id, done.record, idempotency_key=key, reused=done.reused)
 
-    async def _attempt(self, request: RunRequest, key: str, state: CallState) -> StartedRun:
+    async def _attempt(self, request: RunRequest, key: str, state: CallState, has_twin: bool) -> StartedRun:
+        """Send it once; `has_twin`: our own run would be the answer to its key, so a 409 names the twin's."""
         left = self._deadline - self._sender.clock.now()
         return await submit(
             self._sender,
@@ -189,6 +192,7 @@ class Submitter:
             on_duplicate=self._on_duplicate,
             state=state,
             timeout=None if math.isinf(left) else max(0.0, left) + LAST_SUBMISSION,
+            is_anothers=lambda run_id: has_twin or self._look_up.is_claimed(run_id),
         )
 
     async def _pause(self, request: RunRequest, error: ApiError) -> float | None:
@@ -243,11 +247,12 @@ class Submitter:
                 break
             found = await self._look_up.find(request, state)
         sure = entry.by_server and found.failure is None and await self._still_replays(state, for_sure=True)
-        if sure and (not found.told or (found.run is not None and await self._has_twin(request))):
+        has_twin = sure and await self._has_twin(request)
+        if sure and (not found.told or (found.run is not None and has_twin)):
             if found.run is not None:
                 self._look_up.release(found.run.id)
             # What the list leaves open, the key decides. Recorded as it was: it may be as old as that.
-            return await self._send(item, request, entry.key, state)
+            return await self._send(item, request, entry.key, state, has_twin=has_twin)
         if found.run is not None:
             await self._record(Journal.submitted, item, found.run.id, reused=False)
             return self._run(found.run.id, entry, found.run)
@@ -255,7 +260,7 @@ class Submitter:
             replays = await self._still_replays(state)
             then = decide(None, lost=True, force_rerun=request.force_rerun, replays=replays, again=True)
             if then is Then.SEND:
-                return await self._submit(item, request, entry.key, state)
+                return await self._submit(item, request, entry.key, state, has_twin=has_twin)
         call = endpoints.submit(request, entry.key)
         error = submission_unknown(call, found.failure, state, self._sender.keys_kept)
         return Outcome(None, error=error, request=request)
@@ -271,9 +276,10 @@ class Submitter:
 
     async def _has_twin(self, request: RunRequest) -> bool:
         """Whether another item that was under way asks for the same: a run that is found may be that one's."""
-        if self._under_way is None:
-            self._under_way = await self._record(Journal.under_way) or []
-        return sum(are_alike(request, other) for other in self._under_way) > 1
+        async with self._reading:  # once, before any of them goes on
+            if self._under_way is None:
+                self._under_way = Counter(map(likeness, await self._record(Journal.under_way) or ()))
+        return self._under_way[likeness(request)] > 1
 
     async def _known_runs(self) -> set[str]:
         return await self._record(Journal.known_runs) or set()

@@ -1,5 +1,6 @@
 """Submitting a run once: what to do about a duplicate; the rule for lost answers is `_wire/lost_answers`."""
 
+from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 from attrs import frozen
@@ -33,6 +34,7 @@ async def submit(
     on_duplicate: OnDuplicate,
     state: CallState | None = None,
     timeout: float | None = None,
+    is_anothers: Callable[[str], bool] = lambda _run_id: False,
 ) -> StartedRun:
     """Start the run, once.
 
@@ -41,6 +43,7 @@ async def submit(
         own_key: the caller brought the key, so that it may belong to an earlier call.
         state: what an earlier process is known to have sent under this key; shows how the call has gone.
         timeout: seconds in which there has to be an answer, retries included.
+        is_anothers: whether the run is known as that of another submission, so that it can't be a lost one of ours.
 
     Raises:
         DuplicateRunError: the source is held by another run and `on_duplicate` is "raise".
@@ -71,7 +74,7 @@ async def submit(
             raise
         unseen = caught
     else:
-        ours = state.lost and is_ours(holder, request, sent_at(sender, state))
+        ours = state.lost and is_ours(holder, request, sent_at(sender, state)) and not is_anothers(holder.id)
         if ours:
             remember(sender, holder)
         if ours or on_duplicate == "attach":

@@ -13,7 +13,14 @@ import pytest
 from attrs import evolve
 from fake_service import Service
 
-from lume_async import ApiConnectionError, LumeRun, Outcome, RunRequest, SubmissionUnknownError
+from lume_async import (
+    ApiConnectionError,
+    DuplicateRunError,
+    LumeRun,
+    Outcome,
+    RunRequest,
+    SubmissionUnknownError,
+)
 from lume_async._batch.entries import Kind
 from lume_async._batch.journal import Journal
 from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, fake_client
@@ -28,6 +35,7 @@ class Server:
 
     Attributes:
         ahead: how many seconds its clock is ahead of the true time.
+        busy: whether it refuses whatever has no key that it knows, as the newest run is still under way.
     """
 
     def __init__(
@@ -39,6 +47,7 @@ class Server:
         self.ahead = ahead
         self.dated = True
         self.listing: FakeAnswer | Exception | None = None
+        self.busy = False
 
     @property
     def created(self) -> list[str]:
@@ -51,11 +60,29 @@ class Server:
     def forget_keys(self) -> None:
         self.service.keys.clear()
 
+    @property
+    def known_keys(self) -> dict[str, str]:
+        return self.service.keys if "idempotency" in self.service.capabilities else {}
+
+    def _in_progress(self) -> FakeAnswer:
+        """A 409 that names the newest run."""
+        kind = "urn:lume:problem:run-in-progress"
+        offered = {"Lume-Capabilities": ", ".join(self.service.capabilities)}
+        return FakeAnswer(409, {"type": kind, "status": 409, "run_id": self.created[-1]}, offered)
+
     def __call__(self, request: FakeRequest) -> FakeAnswer | Exception:
         if self.listing is not None and request.method == "GET" and request.path.startswith("/v1/runs?"):
             self.service.log.append(request)
             return self.listing
-        answer = self.service(request)
+        if (
+            self.busy
+            and request.method == "POST"
+            and request.headers["Idempotency-Key"] not in self.known_keys
+        ):
+            self.service.log.append(request)
+            answer: FakeAnswer | Exception = self._in_progress()
+        else:
+            answer = self.service(request)
         if isinstance(answer, Exception):
             return answer
         now = 1_700_000_000 + self.clock.now() + self.ahead
@@ -366,6 +393,54 @@ async def test_of_two_items_that_are_alike_none_is_lost(
 
     assert {it.result().idempotency_key: it.run_id for it in outcomes} == server.service.keys
     assert sorted(server.created) == ["run_0", "run_1"]
+
+
+@pytest.mark.parametrize("arrived", [0, 1])
+@pytest.mark.parametrize("knows_keys", [True, False])
+async def test_a_run_under_way_is_that_of_one_of_two_items_that_are_alike(
+    path: Path, arrived: int, knows_keys: bool
+) -> None:
+    """The server refuses the source to the other one, whose run this can't be."""
+    server = Server(idempotency=knows_keys, headers=KEEPS if knows_keys else {})
+    request = evolve(REQUEST, force_rerun=knows_keys)
+    journal = Journal.open(path)
+    for item, key in enumerate("ab"):
+        journal.sending(item, request, key, server.clock.wall(), by_server=True)
+    journal.close()
+    commit(server, request, key="ab"[arrived])
+    server.busy = True
+    client, _ = fake_client(server, clock=server.clock)
+
+    outcomes = [it async for it in client.run_many([request] * 2, journal=path)]
+
+    (one,) = [it for it in outcomes if it.error is None]
+    (other,) = [it for it in outcomes if it.error is not None]
+    assert one.run_id == "run_0"
+    assert isinstance(other.error, DuplicateRunError)
+    assert server.created == ["run_0"]
+    if knows_keys:
+        assert one.result().idempotency_key == "ab"[arrived]
+
+
+@pytest.mark.parametrize("question", ["known_runs", "under_way"])
+async def test_of_all_items_that_were_under_way_the_journal_is_asked_once(
+    path: Path, question: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read as a whole then, which takes seconds where it has a million items."""
+    server = Server(idempotency=True, headers=KEEPS)
+    requests = [RunRequest("f:v1", f"s{n}", {"n": n}) for n in range(20)]
+    journal = Journal.open(path)
+    for item, request in enumerate(requests):
+        journal.sending(item, request, f"key-{item}", server.clock.wall(), by_server=True)
+    journal.close()
+    for item, request in enumerate(requests):
+        commit(server, request, key=f"key-{item}")
+    asked, ask = [], getattr(Journal, question)
+    monkeypatch.setattr(Journal, question, lambda journal: asked.append(journal) or ask(journal))
+    client, _ = fake_client(server, clock=server.clock)
+    outcomes = [it async for it in client.run_many(requests, journal=path)]
+    assert all(it.error is None for it in outcomes)
+    assert len(asked) == 1
 
 
 # Clocks
