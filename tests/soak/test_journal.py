@@ -29,7 +29,7 @@ async def summary_of(path: Path) -> Summary:
     return summary
 
 
-@pytest.mark.parametrize(("described", "most_bytes"), [(ended, 320), (small, 180)])
+@pytest.mark.parametrize(("described", "most_bytes"), [(ended, 300), (small, 170)])
 def test_a_million_ended_items(
     tmp_path: Path, described: Callable[[int, str], dict[str, Any]], most_bytes: int
 ) -> None:
