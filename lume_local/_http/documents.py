@@ -13,13 +13,6 @@ from lume_local._runs.records import Attempted, Change, Count, Run, StoredFlow
 from lume_local._runs.times import at_text, seconds_between
 
 
-def _progress(run: Run, known: float | None) -> float:
-    """A run that is not shown as begun has made no progress: its first stage is recorded a moment later."""
-    if RunStatus(run.status).has_output:
-        return 1.0
-    return 0.0 if known is None or run.started_at is None else known
-
-
 def run_document(run: Run, progress: float | None = None, notes: Sequence[str] = ()) -> dict[str, Any]:
     """A run as the contract shows it. `progress` is that of an active run; ended ones know their own."""
     known = {
@@ -35,7 +28,7 @@ def run_document(run: Run, progress: float | None = None, notes: Sequence[str] =
     return {
         "id": run.run_id,
         **known,
-        "progress": _progress(run, progress),
+        "progress": 1.0 if RunStatus(run.status).has_output else (progress or 0.0),
         "metadata": {
             "run": {
                 "run_id": run.run_id,

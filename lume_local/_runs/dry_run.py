@@ -21,7 +21,7 @@ from lume_local._runs.paths import PathRefused
 from lume_local._runs.records import Run
 from lume_local._runs.row_reader import RowReader
 from lume_local._runs.run_paths import RunPaths
-from lume_local._runs.stages import Entered, closed, entered
+from lume_local._runs.stages import closed, entered
 from lume_local._runs.times import now_text
 from lume_local._runs.worker import WorkerDied
 from lume_local._runs.worker_pool import Pool
@@ -72,8 +72,7 @@ class DryRuns:
                 async for event in events:
                     match event:
                         case Stage(name, rows, _):
-                            stage = Entered(name, rows, now_text())
-                            run = evolve(run, stages=entered(run.stages, [stage]))
+                            run = evolve(run, stages=entered(run.stages, name, rows, now_text()))
                         case Done(record):
                             status, built = RunStatus(record["status"]), record["built"]
                             return _ended(run, status, record["message"], record["metrics"]), built

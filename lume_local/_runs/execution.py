@@ -34,8 +34,6 @@ KILL_AFTER = 5.0
 """Seconds between asking a worker to stop and killing it."""
 SILENCE = 60.0
 """Seconds without an event after which a worker is taken for stopped or stuck; a healthy one sends one every few."""
-TOGETHER = 0.1
-"""Seconds after which a stage that has begun is recorded: of a small run by then all are, and its end with them."""
 NOTHING_WRITTEN = "nothing was written: submit the run again"
 
 
@@ -59,8 +57,6 @@ class Execution:
         self._time_limit = time_limit
         self._why: Stop | None = None
         self._stopped = anyio.Event()
-        self._entered = anyio.Event()
-        """A stage that is not recorded yet."""
         self._heard = 0.0
         self._has_begun = False
         self.worker: Worker | None = None
@@ -108,7 +104,6 @@ class Execution:
         self._heard = anyio.current_time()
         async with task_group() as tasks:
             tasks.start_soon(self._guard, worker)
-            tasks.start_soon(self._record)
             outcome = await self._follow(worker, job)
             tasks.cancel_scope.cancel()
         return outcome
@@ -121,23 +116,13 @@ class Execution:
                 self._heard = anyio.current_time()
                 match event:
                     case Stage(name, rows, progress):
-                        self._recorder.enter(run_id, name, rows)
-                        self._entered.set()
+                        await self._recorder.enter(run_id, name, rows)
                         self._recorder.progress[run_id] = progress
                     case Progress(value):
                         self._recorder.progress[run_id] = value
                     case Done() | Failed() | Cancelled():
                         return event
         return None
-
-    async def _record(self) -> None:
-        """Record the stages, those together that begin soon after each other. What is left then is for the end."""
-        while True:
-            await self._entered.wait()
-            await anyio.sleep(TOGETHER)
-            self._entered = anyio.Event()
-            with anyio.CancelScope(shield=True):
-                await self._recorder.record(self._run.run_id)
 
     async def _guard(self, worker: Worker) -> None:
         """Wait for a reason to stop the run; then ask its worker, and then kill it."""
@@ -170,7 +155,7 @@ class Execution:
                 await run_sync(self._paths.forget_worker, run, worker.pid)
                 if self._why is None or committed(self._paths.folder(run.run_id)) is not None:
                     if trouble := await settle(run, death, recorder, self._paths, self._pool):
-                        await self._leave(trouble)
+                        self._late.add(run, trouble)
                 else:
                     await undo(run, self._paths, self._pool)
                     await self._end_stopped(self._why)
@@ -179,18 +164,13 @@ class Execution:
                 await recorder.succeed(run.run_id, record)
                 await run_sync(self._paths.clean_up, run)
             case Failed(message, _, True) if committed(self._paths.folder(run.run_id)) is not None:
-                await self._leave(message)
+                self._late.add(run, message)
             case Failed(message, metrics):
                 await run_sync(self._paths.give_up, run)
                 await recorder.end(run.run_id, RunStatus.FAILED, message=message, metrics=metrics)
             case Cancelled():
                 await run_sync(self._paths.clean_up, run)
                 await self._end_stopped(self._why or Stop.UNASKED)
-
-    async def _leave(self, trouble: str) -> None:
-        """A run that has committed, and waits for what is in its way."""
-        await self._recorder.record(self._run.run_id)
-        self._late.add(self._run, trouble)
 
     async def _end_stopped(self, why: Stop) -> None:
         status, words = why.value

@@ -13,7 +13,7 @@ from lume_async.models import RunStatus
 from lume_local._runs.health import Health, why
 from lume_local._runs.lineage import Lineage
 from lume_local._runs.records import Run, StoreFailed
-from lume_local._runs.stages import Entered, closed, entered
+from lume_local._runs.stages import closed, entered
 from lume_local._runs.store import Store
 from lume_local._runs.times import now_text
 from lume_local._runs.waiters import Hub
@@ -52,33 +52,20 @@ class Recorder:
         self._on_message, self._on_end, self._lineage = on_message, on_end, lineage
         self.progress: dict[str, float] = {}
         """How far each active run is, 0 to 1."""
-        self._entered: dict[str, list[Entered]] = {}
-        """Stages of runs that are not recorded yet."""
 
     def created(self) -> None:
         """A run was created."""
         self._hub.notify()
 
-    def enter(self, run_id: str, stage: str, rows: int | None) -> None:
-        """A stage begins; `rows` is what the one before has seen. `record` writes it, or `end` does."""
-        self._entered.setdefault(run_id, []).append(Entered(stage, rows, now_text()))
-
-    async def record(self, run_id: str) -> None:
-        """Record the stages that a run has entered. What can't be written is left out."""
-        stages = self._entered.pop(run_id, [])
-        if not stages:
-            return
-        *passed, status = (stage.name for stage in stages)
+    async def enter(self, run_id: str, stage: str, rows: int | None) -> None:
+        """A stage begins; `rows` is what the one before has seen. One that can't be written is left out."""
 
         def begun(run: Run) -> dict[str, Any]:
-            values: dict[str, Any] = {
-                "status": status,
-                "passed": passed,
-                "stages": entered(run.stages, stages),
-            }
+            now = now_text()
+            values: dict[str, Any] = {"status": stage, "stages": entered(run.stages, stage, rows, now)}
             if run.started_at is None:
-                at = values["started_at"] = stages[0].at
-                values["lineage"] = self._event(run_id, lambda lineage: lineage.started(run, at))
+                values["started_at"] = now
+                values["lineage"] = self._event(run_id, lambda lineage: lineage.started(run, now))
             return values
 
         run = None
@@ -87,7 +74,7 @@ class Recorder:
         except StoreFailed as error:
             self._health.trouble(_STATE, why(error))
         self._hub.notify(run_id)
-        if run is not None and len(run.stages) == len(stages):
+        if run is not None and len(run.stages) == 1:
             self._on_message()
 
     async def _carry_on(self, run_id: str, change: Callable[[Run], dict[str, Any]]) -> Run | None:
@@ -125,12 +112,10 @@ class Recorder:
         outputs: dict[str, str] | None = None,
     ) -> None:
         """The last change of a run, as soon as it can be written. A run that has ended already stays as it is."""
-        if self._lineage is not None:
-            await self.record(run_id)  # its begin has an event of its own
-        stages, ended = self._entered.pop(run_id, []), None
+        ended: Run | None = None
         while True:
             try:
-                ended = await self._end(run_id, status, message, metrics, locations, outputs, stages) or ended
+                ended = await self._end(run_id, status, message, metrics, locations, outputs) or ended
                 await self._store.settled()
             except (StoreFailed, OSError) as error:
                 self._health.trouble(_STATE, why(error))
@@ -152,7 +137,6 @@ class Recorder:
         metrics: Json | None,
         locations: Json | None,
         outputs: dict[str, str] | None,
-        stages: list[Entered],
     ) -> Run | None:
         written = metrics["rows_read"] if metrics and locations else None
 
@@ -160,16 +144,14 @@ class Recorder:
             now = now_text()
             return {
                 "status": status.value,
-                "passed": [stage.name for stage in stages],
                 "event": event_body(run, status.value, now),
                 "lineage": self._event(
                     run_id,
                     lambda lineage: lineage.ended(run, status, now, metrics or {}, locations or {}, message),
                 ),
                 "outputs": outputs,
-                "started_at": run.started_at or (stages[0].at if stages else None),
                 "finished_at": now,
-                "stages": closed(entered(run.stages, stages), written, now),
+                "stages": closed(run.stages, written, now),
                 "error_message": message,
                 "metrics": metrics or {},
                 "target_locations": locations or {},

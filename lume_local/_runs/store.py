@@ -48,10 +48,9 @@ class Runs(Protocol):
         event: bytes | None = None,
         outputs: dict[str, str] | None = None,
         lineage: bytes | None = None,
-        passed: Sequence[str] = (),
         **values: Any,
     ) -> Run | None:
-        """Move a run on from the state in which it was seen, in one step; None where that is not its state now.
+        """Move a run on from the state in which it was seen, as one change; None where that is not its state now.
 
         Args:
             seen: as an operation has returned it; its `rev` tells.
@@ -59,7 +58,6 @@ class Runs(Protocol):
             event: the body for the run's webhook, if it has one: delivered because of this change, or not at all.
             outputs: the identities of what it has written.
             lineage: the event of OpenLineage for this change.
-            passed: statuses that it has had since it was seen: the feed tells them before the new one.
             values: further fields of `Run`.
         """
         ...

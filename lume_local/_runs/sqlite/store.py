@@ -10,14 +10,14 @@ What a run's life may lose to a power cut, and why no run is lost or done twice 
 - its stages are not made durable one by one. A run whose stages were lost is CREATED again. Its folder, which
   outlives the power cut, says whether it had committed: then it is carried out, else it had done nothing yet.
 
-`kill -9` loses nothing that was written: it lies with the operating system.
+`kill -9` loses nothing at all: what was committed lies with the operating system.
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants, compiled or quoted.
 import sqlite3
 import time
 import uuid
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -246,10 +246,9 @@ class SqliteStore:
         event: bytes | None = None,
         outputs: dict[str, str] | None = None,
         lineage: bytes | None = None,
-        passed: Sequence[str] = (),
         **values: Any,
     ) -> Run | None:
-        """Move a run on from the state in which it was seen, in one step; None where that is not its state now."""
+        """Move a run on from the state in which it was seen, as one change; None where that is not its state now."""
         assignments, arguments = ["status = ?", "rev = rev + 1"], [status]
         for name, value in values.items():
             assignments.append(f"{name} = ?")
@@ -262,8 +261,6 @@ class SqliteStore:
             rows = self._db.execute(query, [*arguments, run_id, seen.rev]).fetchall()
             if not rows:
                 return None
-            for before in passed:
-                self._note_change(run_id, before, None)
             self._note_change(run_id, status, values.get("finished_at"))
             if event is not None:
                 self.deliveries.add(run_id, event, time.time())

@@ -20,7 +20,6 @@ from lume_async.models import RunStatus
 from lume_async.webhooks import WebhookEvent
 from lume_local import _assembly
 from lume_local._runs import retention, runner
-from lume_local._runs.cursor import Cursor
 from lume_local._runs.health import Health
 from lume_local._runs.recorder import Recorder
 from lume_local._runs.records import NewRun, StoreUnavailable
@@ -173,34 +172,9 @@ async def test_a_change_is_made_of_the_state_in_which_the_run_is(tmp_path: Path)
 
     run, _ = await store.create(NEW)
     script.at("require>", lambda: moved(store, run.run_id, "CANCELLED"))
-    recorder.enter(run.run_id, "TRANSFORMING", None)
-    await recorder.record(run.run_id)
+    await recorder.enter(run.run_id, "TRANSFORMING", None)
     assert (await store.require(run.run_id)).status == "CANCELLED", "an end is the last change"
     assert await store.update(run, "TRANSFORMING") is None
-    store.close()
-
-
-@pytest.mark.parametrize("recorded", range(4))
-async def test_stages_that_are_not_recorded_yet_are_so_with_the_end(tmp_path: Path, recorded: int) -> None:
-    """The feed tells each of them nevertheless."""
-    store, hub = SqliteStore(tmp_path / "s"), Hub()
-    recorder = Recorder(store, hub, Health(tmp_path), lambda: None, lambda run: None)
-    run, _ = await store.create(NEW)
-    for n, stage in enumerate(WHOLE[1:4]):
-        if n == recorded:
-            await recorder.record(run.run_id)
-        recorder.enter(run.run_id, stage, n)
-    metrics = {"rows_read": 3}
-    await recorder.end(run.run_id, RunStatus.SUCCEEDED, metrics=metrics, locations={"mapped": "/there"})
-    ended = await store.require(run.run_id)
-    assert [change.status for change in (await store.changes(Cursor(0, 0), 10))[0]] == WHOLE
-    assert [(stage["name"], stage["rows"]) for stage in ended.stages] == list(
-        zip(WHOLE[1:4], (1, 2, 3), strict=True)
-    )
-    moments = [moment for stage in ended.stages for moment in (stage["started_at"], stage["finished_at"])]
-    assert moments == sorted(moments)
-    assert (ended.started_at, ended.finished_at) == (moments[0], moments[-1])
-    assert ended.rev == (2 if recorded in (0, 3) else 3)
     store.close()
 
 
