@@ -158,7 +158,7 @@ class Runner:
                 await self._recover_run(run)
             except Exception as error:
                 await self._crash(run.run_id, error)
-        await run_sync(self._paths.clear, self._late.run_ids)
+        await run_sync(self._paths.clear, {*self._late.run_ids, *self._left})
 
     async def _recover_run(self, run: Run) -> None:
         folder = self._paths.folder(run.run_id)

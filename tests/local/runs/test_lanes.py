@@ -63,8 +63,8 @@ async def test_a_run_that_can_not_be_ended_holds_up_no_other_and_no_start(
             assert (await wire.run("people:v1", "other.csv", force_rerun=True))["status"] == "SUCCEEDED"
     assert len([line for line in caplog.messages if "left to the next start" in line]) == 2
     async with serve(home, max_active=1) as wire:
-        ended = await wire.until(bad)
-        assert ended["status"] == "CRASHED"
+        # It had committed, and the output is there: a start that couldn't end it leaves that known to the next one.
+        assert (await wire.until(bad))["status"] == "SUCCEEDED"
 
 
 async def test_a_queue_that_can_not_be_read_is_unhealthy_and_read_again(
