@@ -69,7 +69,7 @@ def by_engine() -> None:
     import lume_local
 
     with lume_local.serve_in_thread(flows="flows") as server, server.client() as client:
-        client.run("people:v1", "few.csv").wait()  # starts the worker
+        client.run("people:v1", "few.csv", force_rerun=True).wait()  # starts the worker
         used = cpu_of_tree(os.getpid())
         run = client.run("people:v1", "in.csv", force_rerun=True).wait()
         pathlib.Path(ITS_RUN).write_text(str(cpu_of_tree(os.getpid()) - used))

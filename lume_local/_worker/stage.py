@@ -19,6 +19,8 @@ from lume_local._worker.targets.formats import STAGED, copy_to, copying
 AT_ONCE = 8 * 1024**2 if int(duckdb.__version__.split(".")[0]) >= 2 else sys.maxsize
 """Bytes of text from which the one scan writes the mapped rows, and what else is staged to a file beside them: of
 fewer that costs as much as a table. Before DuckDB 2 no statement writes two files."""
+_MOST_COLUMNS = 200
+"""Of more of them, two files hold so much at a time that DuckDB has to move it to its temporary folder and back."""
 MOST_IN_MEMORY = 192 * 1024**2
 """Bytes of text up to which the rows are otherwise held in memory: that costs half of what a file of them does.
 
@@ -97,7 +99,8 @@ def _passes_on(connection: DuckDBPyConnection, statements: Statements) -> bool:
 
     With one thread, or of several files, it would hold all rows before it writes the first one.
     """
-    if statements.flow["unique"] or statements.layout.of_files:
+    layout = statements.layout
+    if statements.flow["unique"] or layout.of_files or len(layout.raw) > _MOST_COLUMNS:
         return False
     return connection.execute("SELECT current_setting('threads') > 1").fetchall() == [(True,)]
 

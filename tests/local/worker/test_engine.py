@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import sys
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
@@ -502,6 +503,20 @@ def test_no_row_is_kept_where_two_files_are_written_at_once(
     monkeypatch.setattr(one_run, "connect", explaining)
     assert execute(tmp_path, "id\n1\nx\n3\n").mapped == [(1,), (3,)]
     assert made[0].modes[:1] == (["STREAMING_FANOUT"] if at_once else [])
+
+
+@pytest.mark.skipif("at once" not in PLACES, reason="DuckDB 1 writes one file at a time")
+@pytest.mark.parametrize(("columns", "at_once"), [(200, True), (201, False)])
+def test_a_wide_file_is_not_written_to_two_files_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int, at_once: bool
+) -> None:
+    """They hold their columns until there are many rows: a thousand of them didn't fit."""
+    stage_in(monkeypatch, "at once")
+    monkeypatch.setattr("lume_local._worker.stage.MOST_IN_MEMORY", sys.maxsize)
+    names = ",".join(["id", *(f"c{n}" for n in range(1, columns))])
+    content = f"{names}\n" + "".join(f"{value}{',x' * (columns - 1)}\n" for value in ("1", "bad", "3"))
+    assert execute(tmp_path, content, columns={"id": {"type": "integer"}}).mapped == [(1,), (3,)]
+    assert (tmp_path / "run" / "stage.parquet").exists() == at_once
 
 
 def test_long_lines_are_staged_wherever_rows_are(tmp_path: Path, place: str) -> None:
