@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from local.flows import PEOPLE, PEOPLE_CSV, write_flows
-from local.processes import own_workers
+from local.processes import gone, own_workers
 from local.wire import Wire
 
 import lume_local
@@ -66,7 +66,7 @@ async def test_a_mistake_in_a_flow_file_is_one_clear_error(home: Path, text: str
             raise AssertionError("it must not start")
     for word in words:
         assert word in str(caught.value)
-    assert own_workers() == []
+    assert await gone(own_workers())
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ async def test_an_error_in_the_block_comes_through_and_everything_ends(home: Pat
     with pytest.raises(ZeroDivisionError):
         async with lume_local.serve(home / "flows", home / ".lume") as server:
             raise ZeroDivisionError
-    assert own_workers() == []
+    assert await gone(own_workers())
     async with aiohttp.ClientSession() as session:
         with pytest.raises(aiohttp.ClientConnectionError):
             await session.get(f"{server.base_url}/healthz")

@@ -37,10 +37,14 @@ def test_an_iterable_is_pulled_in_one_thread_of_its_own_on_demand(portal: Portal
 
 
 def test_an_iterable_ends_and_its_thread_with_it(portal: Portal) -> None:
+    others = threading.enumerate()
     pulled = Pulled(iter("abc"))
     assert portal.call(collect, pulled).result() == ["a", "b", "c"]
     assert portal.call(collect, pulled).result() == []
-    workers = [thread for thread in threading.enumerate() if thread.name == "lume-worker"]
+    workers = [
+        thread for thread in threading.enumerate() if thread.name == "lume-worker" and thread not in others
+    ]
+    assert workers
     del pulled
     for worker in workers:
         worker.join(5)
