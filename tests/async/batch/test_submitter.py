@@ -228,6 +228,16 @@ async def test_a_run_that_failed_after_the_kill_is_found_and_not_made_again(tmp_
     assert service.created == ["run_0"]
 
 
+def without_list(service: Service, status: int) -> Callable[[FakeRequest], Answer]:
+    """The service, but that it can't list runs."""
+
+    def answer(asked: FakeRequest) -> Answer:
+        listing = asked.method == "GET" and asked.path.startswith("/v1/runs?")
+        return FakeAnswer(status, {"detail": "no list"}) if listing else service(asked)
+
+    return answer
+
+
 @pytest.mark.parametrize("status", [405, 501])
 async def test_without_a_list_of_runs_what_may_be_refused_twice_is_sent_again(
     tmp_path: Path, status: int
@@ -238,11 +248,7 @@ async def test_without_a_list_of_runs_what_may_be_refused_twice_is_sent_again(
     journal.sending(0, request, "the-key", service.clock.wall())
     journal.close()
 
-    def bare(asked: FakeRequest) -> Answer:
-        listing = asked.method == "GET" and asked.path.startswith("/v1/runs?")
-        return FakeAnswer(status, {"detail": "no list"}) if listing else service(asked)
-
-    (outcome,) = await outcomes_of(service, [request], bare, journal=path)
+    (outcome,) = await outcomes_of(service, [request], without_list(service, status), journal=path)
     assert outcome.result().succeeded
     assert service.created == ["run_0"]
 
@@ -255,11 +261,7 @@ async def test_without_a_list_of_runs_the_key_decides(tmp_path: Path, status: in
     journal.sending(0, request, "the-key", service.clock.wall())
     journal.close()
 
-    def bare(asked: FakeRequest) -> Answer:
-        listing = asked.method == "GET" and asked.path.startswith("/v1/runs?")
-        return FakeAnswer(status, {"detail": "no list"}) if listing else service(asked)
-
-    (outcome,) = await outcomes_of(service, [request], bare, journal=path)
+    (outcome,) = await outcomes_of(service, [request], without_list(service, status), journal=path)
     assert outcome.result().succeeded
     assert service.keys == {"the-key": "run_0"}
 
