@@ -1,6 +1,7 @@
 """Which run did a submission start whose process ended before it knew? `LookUp` asks the server's list of runs."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from attrs import evolve, frozen
@@ -54,19 +55,19 @@ class LookUp:
         self._read_known_runs = known_runs
         self._known_runs: set[str] | None = None
         self._reading = asyncio.Lock()
-        self._claimed: set[str] = set()
+        self._claimed: Counter[str] = Counter()
 
     def claim(self, run_id: str) -> None:
         """The run belongs to an item: it is no other one's."""
-        self._claimed.add(run_id)
+        self._claimed[run_id] += 1
 
     def is_claimed(self, run_id: str) -> bool:
         """Whether the run is known to belong to an item."""
-        return run_id in self._claimed or run_id in (self._known_runs or ())
+        return self._claimed[run_id] > 0 or run_id in (self._known_runs or ())
 
     def release(self, run_id: str) -> None:
-        """It may be another one's after all."""
-        self._claimed.discard(run_id)
+        """It may be another one's after all, which may have claimed it by now."""
+        self._claimed[run_id] -= 1
 
     async def find(self, request: RunRequest, state: CallState) -> Found:
         """The run that the submission can have started, by source, time and metadata; it is claimed."""

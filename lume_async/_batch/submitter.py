@@ -73,6 +73,7 @@ class Submitter:
         self._deadline = math.inf if timeout is None else sender.clock.now() + timeout
         self._look_up = LookUp(sender, self._known_runs)
         self._under_way: Counter[bytes] | None = None
+        """How many items that were under way, or were sent since, ask for the same; None until somebody asks."""
         self._reading = asyncio.Lock()
         self._asking = asyncio.Lock()
         self._asked = False
@@ -150,6 +151,8 @@ class Submitter:
         sender = self._sender
         if not sender.knows_time:
             await self._ask_time()
+        if self._under_way is not None:
+            self._under_way[likeness(request)] += 1
         now = sender.server_time(sender.clock.now())
         await self._record(Journal.sending, item, request, key, now, by_server=sender.knows_time)
 
@@ -162,9 +165,20 @@ class Submitter:
                     await self._sender.send(endpoints.health(), timeout=LAST_SUBMISSION, once=True)
 
     async def _send(
-        self, item: int, request: RunRequest, key: str, state: CallState, *, has_twin: bool = False
+        self,
+        item: int,
+        request: RunRequest,
+        key: str,
+        state: CallState,
+        *,
+        has_twin: bool = False,
+        by_key: bool = False,
     ) -> LumeRun | Outcome[LumeRun]:
-        """Send what is recorded as about to be sent, and record what comes of it."""
+        """Send what is recorded as about to be sent, and record what comes of it.
+
+        Where a run of it may exist, and nothing but the key tells (`by_key`), only while the server knows that.
+        """
+        needs_key = by_key or request.force_rerun
         while True:
             try:
                 done = await self._attempt(request, key, state, has_twin)
@@ -173,11 +187,13 @@ class Submitter:
                 error = caught
             pause = await self._pause(request, error)
             await self._record_failure(item, error)
-            if pause is None or not await self._sleep(pause):
+            has_ended = pause is None or not await self._sleep(pause)
+            if has_ended or (state.lost and needs_key and self._is_forgotten(state)):
                 return Outcome(None, error=error, request=request)
             await self._record_sending(item, request, key)
             state.renew()
-        self._look_up.claim(done.record.id)
+        if not done.reused:  # else it may still be another item's own
+            self._look_up.claim(done.record.id)
         await self._record(Journal.submitted, item, done.record.id, reused=done.reused)
         return LumeRun(self._sender, done.record.id, done.record, idempotency_key=key, reused=done.reused)
 
@@ -252,7 +268,7 @@ class Submitter:
             if found.run is not None:
                 self._look_up.release(found.run.id)
             # What the list leaves open, the key decides. Recorded as it was: it may be as old as that.
-            return await self._send(item, request, entry.key, state, has_twin=has_twin)
+            return await self._send(item, request, entry.key, state, has_twin=has_twin, by_key=True)
         if found.run is not None:
             await self._record(Journal.submitted, item, found.run.id, reused=False)
             return self._run(found.run.id, entry, found.run)
@@ -270,15 +286,22 @@ class Submitter:
         sender = self._sender
         if not await sender.replays():
             return False
-        sent, kept = sent_at(sender, state), sender.keys_kept
-        age = math.inf if sent is None else sender.server_time(sender.clock.now()) - sent
-        return not for_sure if kept is None else age < kept * USABLE
+        return not (for_sure and sender.keys_kept is None) and not self._is_forgotten(state)
+
+    def _is_forgotten(self, state: CallState) -> bool:
+        """Whether the server may have forgotten the key by now, by what it says of how long it knows one."""
+        sender = self._sender
+        if sender.keys_kept is None:
+            return False
+        sent = sent_at(sender, state)
+        return sent is None or sender.server_time(sender.clock.now()) - sent >= sender.keys_kept * USABLE
 
     async def _has_twin(self, request: RunRequest) -> bool:
         """Whether another item that was under way asks for the same: a run that is found may be that one's."""
         async with self._reading:  # once, before any of them goes on
             if self._under_way is None:
-                self._under_way = Counter(map(likeness, await self._record(Journal.under_way) or ()))
+                self._under_way = Counter()  # from here on, what is sent meanwhile counts too
+                self._under_way.update(map(likeness, await self._record(Journal.under_way) or ()))
         return self._under_way[likeness(request)] > 1
 
     async def _known_runs(self) -> set[str]:

@@ -23,6 +23,7 @@ from lume_async import (
 )
 from lume_async._batch.entries import Kind
 from lume_async._batch.journal import Journal
+from lume_async._batch.lookup import LookUp
 from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, fake_client
 
 REQUEST = RunRequest("f:v1", "s0", {"n": 0}, force_rerun=True)
@@ -36,6 +37,7 @@ class Server:
     Attributes:
         ahead: how many seconds its clock is ahead of the true time.
         busy: whether it refuses whatever has no key that it knows, as the newest run is still under way.
+        full: for how many more submissions it has no room.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Server:
         self.dated = True
         self.listing: FakeAnswer | Exception | None = None
         self.busy = False
+        self.full = 0
 
     @property
     def created(self) -> list[str]:
@@ -74,6 +77,10 @@ class Server:
         if self.listing is not None and request.method == "GET" and request.path.startswith("/v1/runs?"):
             self.service.log.append(request)
             return self.listing
+        if self.full and request.method == "POST":
+            self.service.log.append(request)
+            self.full -= 1
+            return FakeAnswer(503, {}, {"Retry-After": "1"})
         if (
             self.busy
             and request.method == "POST"
@@ -229,11 +236,29 @@ async def test_a_key_that_the_server_may_have_forgotten_is_not_relied_on(
         assert server.created == []
 
 
-async def test_without_force_rerun_a_forgotten_key_does_no_harm(path: Path) -> None:
+@pytest.mark.parametrize("full", [0, 3])
+async def test_without_force_rerun_a_forgotten_key_does_no_harm(path: Path, full: int) -> None:
+    """Also where the server has no room for the submission at first."""
     server, request = Server(idempotency=True, headers=KEEPS), RunRequest("f:v1", "s0")
     killed(path, server.clock.wall(), request=request)
     await server.clock.sleep(DAY)
+    server.full = full
     assert (await resumed(server, path, request)).result().succeeded
+    assert server.full == 0
+
+
+async def test_a_run_that_two_items_claim_is_still_the_others_where_one_lets_go_of_it() -> None:
+    async def none() -> set[str]:
+        return set()
+
+    client, _ = fake_client(Server())
+    look_up = LookUp(client._sender, none)
+    look_up.claim("run_0")
+    look_up.claim("run_0")
+    look_up.release("run_0")
+    assert look_up.is_claimed("run_0")
+    look_up.release("run_0")
+    assert not look_up.is_claimed("run_0")
 
 
 @pytest.mark.parametrize(
@@ -441,6 +466,110 @@ async def test_of_all_items_that_were_under_way_the_journal_is_asked_once(
     outcomes = [it async for it in client.run_many(requests, journal=path)]
     assert all(it.error is None for it in outcomes)
     assert len(asked) == 1
+
+
+async def test_a_run_that_was_attached_to_in_this_process_is_still_its_own_items(path: Path) -> None:
+    """Item 1 was not sent before and meets the run of item 2, whose answer the kill took. Then that fails."""
+    server = Server()
+    request = evolve(REQUEST, force_rerun=False)
+    journal = Journal.open(path)
+    journal.sending(0, request, "a", server.clock.wall())
+    journal.unsent(0, "503")
+    journal.sending(1, request, "b", server.clock.wall())
+    journal.close()
+    commit(server, request, key="b")
+    server.service.ends_as["run_0"] = "FAILED"
+
+    def answer(request: FakeRequest) -> FakeAnswer | Exception:
+        server.busy = server.clock.now() <= 3
+        return server(request)
+
+    client, _ = fake_client(answer, clock=server.clock)
+    options: dict[str, Any] = {"journal": path, "on_duplicate": "attach", "max_active": 1}
+    outcomes = [it async for it in client.run_many([request] * 2, **options)]
+
+    assert [(it.run_id, it.result().reused) for it in outcomes] == [("run_0", True), ("run_0", False)]
+    assert server.created == ["run_0"]
+
+
+async def test_of_two_items_that_are_alike_the_run_is_the_ones_that_has_started_it() -> None:
+    """Its answer is lost, and the other one has attached to it by the time that it is sent again."""
+    server = Server()
+    request = evolve(REQUEST, force_rerun=False)
+
+    def answer(request: FakeRequest) -> FakeAnswer | Exception:
+        submits, is_first = request.method == "POST", not server.created
+        said = server(request)
+        server.busy = server.busy or submits
+        return ApiConnectionError("reset", reached=True) if submits and is_first else said
+
+    client, _ = fake_client(answer, clock=server.clock)
+    outcomes = [it async for it in client.run_many([request] * 2, on_duplicate="attach")]
+
+    assert sorted((it.run_id, it.result().reused) for it in outcomes) == [("run_0", False), ("run_0", True)]
+    assert server.created == ["run_0"]
+
+
+async def test_what_is_sent_while_a_like_item_is_looked_for_counts_too(path: Path) -> None:
+    """Item 2 was never received; item 3, which asks for the same, is under way by the time that the list answers."""
+    server = Server(idempotency=True, headers=KEEPS)
+    another = RunRequest("f:v1", "another", {"n": 1}, force_rerun=True)
+    journal = Journal.open(path)
+    for item, (request, key) in enumerate([(another, "a"), (REQUEST, "b")]):
+        journal.sending(item, request, key, server.clock.wall(), by_server=True)
+    journal.close()
+    commit(server, another, key="a")
+
+    def answer(request: FakeRequest) -> FakeAnswer | Exception:
+        asks_for_runs = request.method == "GET" and request.path.startswith("/v1/runs?source_path=s0")
+        if asks_for_runs and len(server.created) < 2:
+            return FakeAnswer(503, {}, {"Retry-After": "1"})
+        said = server(request)
+        is_slow = request.method == "POST" and isinstance(said, FakeAnswer)
+        return evolve(said, took=5.0) if is_slow else said
+
+    client, _ = fake_client(answer, clock=server.clock)
+    requests = [another, REQUEST, REQUEST]
+    outcomes = [it async for it in client.run_many(requests, journal=path, max_active=2)]
+
+    assert sorted(it.result().id for it in outcomes) == ["run_0", "run_1", "run_2"]
+    assert {it.result().idempotency_key: it.run_id for it in outcomes} == server.service.keys
+
+
+@pytest.mark.parametrize("force_rerun", [True, False])
+async def test_a_key_that_is_forgotten_while_the_server_is_full_is_not_sent_any_more(
+    path: Path, force_rerun: bool
+) -> None:
+    """Both runs are there and have failed. While their keys are known, the server has no room for a submission."""
+    server = Server(idempotency=True, headers=KEEPS)
+    request = evolve(REQUEST, force_rerun=force_rerun)
+    journal = Journal.open(path)
+    for item, key in enumerate("ab"):
+        journal.sending(item, request, key, server.clock.wall(), by_server=True)
+    journal.close()
+    server.service.ends_as.update(run_0="FAILED", run_1="FAILED")
+    for key in "ab":
+        commit(server, request, key=key)
+        await server.clock.sleep(1)
+    await server.clock.sleep(3200)
+    sent = []
+
+    def answer(request: FakeRequest) -> FakeAnswer | Exception:
+        if request.method == "GET":
+            return server(request)
+        sent.append(server.clock.now())
+        if server.clock.now() < 3650:
+            return FakeAnswer(503, {}, {"Retry-After": "100", "Lume-Capabilities": "idempotency", **KEEPS})
+        server.forget_keys()
+        return server(request)
+
+    client, _ = fake_client(answer, clock=server.clock)
+    outcomes = [it async for it in client.run_many([request] * 2, journal=path)]
+
+    assert sent
+    assert max(sent) < 3600
+    assert [type(it.error) for it in outcomes] == [SubmissionUnknownError] * 2
+    assert server.created == ["run_0", "run_1"]
 
 
 # Clocks
