@@ -72,8 +72,10 @@ def _shared_folder(files: Sequence[str]) -> str:
 def _place(row: Mapping[str, Any], shared: str) -> str:
     """A row's number counts the rows that could be parsed; a malformed line has its line in the file.
 
-    Of several files it is said which: below the folder that they share.
+    Of several files it is said which: below the folder that they share. The numbers of rows count over all of them.
     """
     number, line, file = row.get("_lume_row"), row.get("_lume_line"), row.get("_lume_file")
-    place = f"row {number:,}" if number else f"line {line:,}" if line else ""
-    return f"{place}, {str(file).removeprefix(shared)}" if file else place
+    if not file:
+        return f"row {number:,}" if number else f"line {line:,}" if line else ""
+    place = f"row {number:,} of all, " if number else f"line {line:,}, " if line else ""
+    return f"{place}{str(file).removeprefix(shared)}"

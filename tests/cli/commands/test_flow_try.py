@@ -168,7 +168,8 @@ def test_of_several_files_it_is_said_which(files: list[str], shown: list[str]) -
 
     places = [line.partition("  ")[0] for line in rejected_table(kept, None)]
 
-    assert places == ["WHERE", f"row 1, {shown[0]}", f"row 2, {shown[1]}", f"line 7, {shown[1]}"]
+    rows = [f"row 1 of all, {shown[0]}", f"row 2 of all, {shown[1]}"]  # counted over all files
+    assert places == ["WHERE", *rows, f"line 7, {shown[1]}"]
 
 
 def test_toml_says_the_same_again() -> None:
