@@ -137,8 +137,8 @@ def _hints(run: LumeRun) -> list[str]:
         return []
     rows = "1 row is" if count == 1 else f"{count:,} rows are"
     return [
-        f"{rows} not valid UTF-8, perhaps cp1252, as spreadsheets save CSV: save the source as UTF-8, or say "
-        "csv.encoding in a new flow version if all of it is in that encoding"
+        f"{rows} not valid UTF-8, perhaps cp1252, as spreadsheets save CSV: save the source as UTF-8; or, if it is "
+        "CSV and all of it is in that encoding, set csv.encoding in a new flow version"
     ]
 
 

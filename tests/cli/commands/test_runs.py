@@ -48,7 +48,10 @@ def test_rows_in_another_encoding_are_told_what_they_look_like(
     name = source()
     with (home / name).open("ab") as file:
         file.write("9,j\u00fcrgen@example.org,20\n".encode("cp1252"))
-    hint = "1 row is not valid UTF-8, perhaps cp1252, as spreadsheets save CSV: save the source as UTF-8, or "
+    hint = (
+        "1 row is not valid UTF-8, perhaps cp1252, as spreadsheets save CSV: save the source as UTF-8; or, if it is "
+        "CSV and all of it is in that encoding, set csv.encoding in a new flow version"
+    )
 
     done = shell.lume("run", "people:v1", name, "--wait")
 
