@@ -11,6 +11,7 @@ from lume_async import (
     DuplicateRunError,
     InvalidRequestError,
     LumeError,
+    LumeRun,
     RateLimitError,
     RunError,
     RunFailedError,
@@ -39,13 +40,20 @@ class NotSubmittedError(LumeError):
 
 
 class OutputError(LumeError):
-    """Stdout takes nothing: it is closed, or its disk is full; `run_id`: the run that was submitted all the same."""
+    """Stdout takes nothing: it is closed, or its disk is full; `run`: the run that was submitted all the same."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(
             f"can't write to stdout: {'it is closed' if error.errno == errno.EBADF else error.strerror}"
         )
-        self.run_id: str | None = None
+        self.run: LumeRun | None = None
+
+
+def submitted(run: LumeRun) -> str:
+    """That there is a run, and how to get at it, where stdout could not say so."""
+    if run.is_terminal:
+        return f"run {run.id} was submitted: `lume show {run.id}`"
+    return f"run {run.id} was submitted and keeps running: `lume wait {run.id}`"
 
 
 def to_dict(error: BaseException) -> dict[str, Any]:
@@ -57,7 +65,7 @@ def to_dict(error: BaseException) -> dict[str, Any]:
         "request_id": getattr(error, "request_id", None),
         "retryable": isinstance(error, RunTimeoutError) or bool(getattr(error, "retryable", False)),
     }
-    run = getattr(error, "run", None) if isinstance(error, RunError) else None
+    run = getattr(error, "run", None) if isinstance(error, RunError | OutputError) else None
     extras = {
         "status_code": getattr(error, "status_code", None),
         "run_id": getattr(error, "run_id", None) or (run.id if run is not None else None),
@@ -98,8 +106,8 @@ def hint(error: BaseException) -> str | None:
             return error.hint
         case AuthenticationError():
             return "check LUME_API_KEY or the profile's api_key; `lume doctor` tells more"
-        case OutputError(run_id=str(run_id)):
-            return f"run {run_id} was submitted and keeps running: `lume wait {run_id}`"
+        case OutputError(run=run) if run is not None:
+            return submitted(run)
         case DuplicateRunError(run_id=str(run_id)) if "run-in-progress" in error.body:  # forced or not
             return f"`lume wait {run_id}`, or submit with --on-duplicate attach"
         case DuplicateRunError(run_id=str(run_id)):

@@ -1,5 +1,7 @@
 """Submitting one run and, with --wait, following it. The work of `run`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import anyio
@@ -7,7 +9,7 @@ import click
 
 from lume_async import ApiConnectionError, Client, LumeRun, RunStatus
 from lume_cli._output import exit_codes, run_view
-from lume_cli._output.errors import NotSubmittedError, OutputError
+from lume_cli._output.errors import NotSubmittedError, OutputError, submitted
 from lume_cli._output.short_ids import short
 from lume_cli._session import Session
 from lume_cli._work.run_ids import whole_ids
@@ -63,14 +65,11 @@ class Submission:
         for note in run.metadata.notes:
             self._session.say.warn(note)
         data = self._session.data
-        try:
+        with self._named(run):
             if data.format in ("table", "ids"):
                 data.line(run.id)
             elif data.format == "ndjson" or not is_waited_for:
                 data.document(run_view.to_dict(run))
-        except OutputError as error:
-            error.run_id = run.id
-            raise
         return run
 
     async def _submitted(self, client: Client, timeout: float | None, how: dict[str, Any]) -> LumeRun:
@@ -98,12 +97,25 @@ class Submission:
         self, run: LumeRun, timeout: float | None, poll_interval: float | None, *, allow_partial: bool
     ) -> int:
         """Follow the run to its end; return the exit code."""
-        try:
-            await follow(self._session, run, self._left(timeout), poll_interval, self._changed)
-        finally:
-            if self._session.data.format == "json":
-                self._session.data.document(run_view.to_dict(run))
+        with self._named(run):
+            try:
+                await follow(self._session, run, self._left(timeout), poll_interval, self._changed)
+            finally:
+                if self._session.data.format == "json":
+                    self._session.data.document(run_view.to_dict(run))
         return exit_codes.of_status(run.status, allow_partial=allow_partial)
+
+    @contextmanager
+    def _named(self, run: LumeRun) -> Iterator[None]:
+        """Name the run on stderr where stdout doesn't take what is written, or has lost its reader."""
+        try:
+            yield
+        except OutputError as error:
+            error.run = run
+            raise
+        except BrokenPipeError:
+            self._session.say.warn(f"nobody reads stdout; {submitted(run)}")
+            raise
 
     def interrupted(self) -> tuple[str, str | None]:
         """The message for Ctrl-C, and the command to resume."""

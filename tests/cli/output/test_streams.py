@@ -1,5 +1,6 @@
 """Streams that are closed, full, or not in UTF-8: no traceback, nothing lost unsaid. All in real processes."""
 
+import json
 import shlex
 import subprocess
 import sys
@@ -11,6 +12,9 @@ from cli.shell import DEADLINE, LUME, Done, Shell
 from fork_server import TIED
 
 from lume_sync import Client
+
+NO_READER = "exec 3> >(true); wait $!"
+"""A pipe whose reader is gone."""
 
 
 def bash(shell: Shell, script: str) -> Done:
@@ -44,15 +48,31 @@ def test_a_run_whose_id_can_not_be_printed_is_named_all_the_same(
     ]
 
 
-def test_in_json_too(shell: Shell, source: Callable[..., str], client: Client) -> None:
+@pytest.mark.parametrize(("how", "word"), [("-o json", "wait"), ("-o json --wait", "show")])
+def test_in_json_too(shell: Shell, source: Callable[..., str], client: Client, how: str, word: str) -> None:
     name = source()
 
-    done = bash(shell, f"lume run people:v1 {name} -o json > /dev/full")
+    done = bash(shell, f"lume run people:v1 {name} {how} > /dev/full")
 
     (run,) = client.list_runs(source_path=name)
-    assert done.code == 1
-    assert '"code": "output"' in done.err
-    assert f'"run_id": "{run.id}"' in done.err
+    (line,) = done.err.splitlines()
+    error = json.loads(line)["error"]
+    assert (done.code, error["code"], error["run_id"]) == (1, "output", run.id)
+    assert f"run {run.id} was submitted" in error["hint"]
+    assert f"`lume {word} {run.id}`" in error["hint"]
+
+
+@pytest.mark.parametrize("how", ["", "-o json", "--wait", "-o json --wait", "-o ndjson --wait"])
+def test_a_run_whose_id_nobody_reads_is_named_all_the_same(
+    shell: Shell, source: Callable[..., str], client: Client, how: str
+) -> None:
+    name = source()
+
+    done = bash(shell, f"{NO_READER}; lume run people:v1 {name} {how} >&3")
+
+    (run,) = client.list_runs(source_path=name)
+    assert done.code == 141
+    assert f"nobody reads stdout; run {run.id} was submitted" in done.err
 
 
 @pytest.mark.parametrize(
