@@ -1,6 +1,7 @@
 """Reporting the exception that ended a command."""
 
 import traceback
+from contextlib import suppress
 
 import click
 
@@ -15,7 +16,8 @@ def report(error: Exception, options: Options) -> int:
     say = Say(options.output)
     if isinstance(error, click.ClickException):
         if options.output not in ("json", "ndjson"):
-            error.show()
+            with suppress(OSError):  # a stderr that takes nothing changes no exit code
+                error.show()
         else:
             say.problem("usage" if isinstance(error, click.UsageError) else "error", error.format_message())
         return error.exit_code

@@ -13,7 +13,9 @@ import click
 import lume_local
 from lume_async import ConfigurationError
 from lume_cli import _server_file
+from lume_cli._output.errors import OutputError
 from lume_cli._session import Session
+from lume_cli._streams import drop_unwritten
 from lume_cli._work import server_log
 from lume_cli._work.flow_changes import FlowChanges
 
@@ -72,10 +74,15 @@ async def _serving(data: Path, wanted: dict[str, Any]) -> "AsyncIterator[lume_lo
 
 
 def _print_url(session: Session, server: "lume_local.Server") -> None:
-    if session.data.format == "table":
-        session.data.line(server.base_url)
-    else:
-        session.data.document({"base_url": server.base_url})
+    """Print it; a supervisor that has closed stdout has no use for it, and wants the server all the same."""
+    try:
+        if session.data.format == "table":
+            session.data.line(server.base_url)
+        else:
+            session.data.document({"base_url": server.base_url})
+    except OutputError as error:
+        session.say.warn(f"{error}; serving at {server.base_url}")
+        drop_unwritten()
 
 
 def _print_use(session: Session, server: "lume_local.Server", file: Path, key_env: str | None) -> None:

@@ -120,8 +120,16 @@ def _delimiter(_context: click.Context, _option: click.Parameter, value: str | N
     help="The *.toml file to write, or a folder (created if missing) for NAME.v1.toml; default: stdout.",
 )
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
+@click.pass_obj
 def init(
-    *, sample: Path, name: str | None, encoding: str, delim: str | None, output: str | None, force: bool
+    options: Options,
+    *,
+    sample: Path,
+    name: str | None,
+    encoding: str,
+    delim: str | None,
+    output: str | None,
+    force: bool,
 ) -> None:
     """Write a commented flow file with columns and types inferred from a SAMPLE.
 
@@ -130,11 +138,13 @@ def init(
     \b
     lume flow init customers.csv --name customer_cleaner -o flows/
     """
+    from lume_cli._output.stderr import Say
     from lume_cli._output.stdout import writing
     from lume_cli._streams import as_file
     from lume_cli._work.flow_file import flow_file, snake
     from lume_cli._work.flow_sample import read_sample
 
+    say = Say(options.output)
     target = None if output is None else _target(output)
     flow = name if name is not None else snake(sample.name.partition(".")[0])
     if not (flow.isascii() and flow.replace("_", "").replace("-", "").isalnum() and flow[0].isalnum()):
@@ -143,7 +153,7 @@ def init(
         )
     seen = read_sample(sample, encoding, delim)
     for doubt in seen.doubts:
-        click.echo(f"warning: {doubt}", err=True)
+        say.warn(doubt)
     text = flow_file(
         flow,
         seen.columns,
@@ -168,9 +178,7 @@ def init(
         raise click.UsageError(f"{target} exists; pass --force to overwrite it") from None
     except OSError as error:
         raise click.ClickException(f"{target} can't be written: {error.strerror}") from None
-    click.echo(
-        f"wrote {target}; next: lume flow try {shlex.quote(str(target))} {shlex.quote(str(sample))}", err=True
-    )
+    say.note(f"wrote {target}; next: lume flow try {shlex.quote(str(target))} {shlex.quote(str(sample))}")
 
 
 def _target(output: str) -> Path:

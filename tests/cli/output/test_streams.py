@@ -101,6 +101,38 @@ def test_closed_stdin_and_stderr(shell: Shell, source: Callable[..., str], clien
     assert bash(shell, "lume status nosuchrun 2>&-").code == 1
 
 
+@pytest.mark.parametrize("where", ["2>/dev/full", "2>&3"])
+@pytest.mark.parametrize(
+    ("command", "code"), [("nosuch", 2), ("list --limit 0", 2), ("flow init people.csv -o flows/", 0)]
+)
+def test_a_stderr_that_takes_nothing_changes_no_exit_code(
+    shell: Shell, where: str, command: str, code: int
+) -> None:
+    (shell.folder / "people.csv").write_text("id,name\n1,J\xfcrgen\n", encoding="latin-1")
+    command = command.replace("people.csv", "people.csv --encoding latin-1")
+
+    done = bash(shell, f"{NO_READER}; lume {command} {where}")
+
+    assert (done.code, done.out) == (code, "")
+    assert (shell.folder / "flows" / "people.v1.toml").exists() is (code == 0)
+
+
+@pytest.mark.parametrize("where", [">&-", "> /dev/full"])
+def test_a_server_needs_no_stdout(shell: Shell, where: str) -> None:
+    script = f"""
+        {shlex.join(LUME)} serve --no-flows --data served {where} 2>said & server=$!
+        until grep -q LUME_API_KEY said || ! kill -0 $server; do sleep 0.05; done
+        kill $server; wait $server; code=$?; cat said; exit $code
+    """
+
+    done = bash(shell, script)
+
+    assert done.code == 0, done.err
+    url = json.loads((shell.folder / "served" / "state" / "server.json").read_text())["base_url"]
+    assert f"; serving at {url}\n" in done.out
+    assert "warning: can't write to stdout: " in done.out
+
+
 def test_no_other_file_takes_the_place_of_a_closed_stream(shell: Shell, tmp_path: Path) -> None:
     program = "import os\nfrom lume_cli._streams import prepare\nprepare()\nos._exit(os.open(os.devnull, 0))"
 
