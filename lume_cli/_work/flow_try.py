@@ -26,6 +26,8 @@ _OUT = "{data}/out/{run_id}"
 _WORDS = (
     (r"the (first of the )?server's roots?", "the current folder"),
     ("then submit the run again", "then try again"),
+    (r"the source (?='.*' lies outside )", "the file "),  # a seed, or a sample that is a link to elsewhere
+    ("this server (?=may use|takes)", "a try "),
 )
 """What a message of the server is to a try."""
 _EVERY = 0.3

@@ -96,6 +96,14 @@ def test_a_sample_is_the_whole_source_and_seeds_are_those_of_a_server_from_here(
     said = " ".join(done.out.split())
     assert f"relative to the current folder, {tmp_path}): put it there, then try again" in said
 
+    for seed, words in {
+        "/etc/passwd": f"the file '/etc/passwd' lies outside of the folders that a try may use: {tmp_path}",
+        "s3://b/c.csv": "'s3://b/c.csv' is not a local file: a try takes paths",
+    }.items():
+        (tmp_path / "flows/f.toml").write_text(flow.replace('path = "c.csv"', f'path = "{seed}"'))
+        done = lone.lume("flow", "try", "flows/f.toml", "in/may/1.csv")
+        assert (done.code, words in " ".join(done.out.split())) == (3, True), done.out
+
 
 def test_the_version_may_be_changed_after_it(lone: Shell, folder: Path) -> None:
     first = trying(lone)
