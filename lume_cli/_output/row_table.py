@@ -1,4 +1,4 @@
-"""Rows of data for people: a table where every line fits, else a block for each row. Values are whole."""
+"""Rows of data for people: a table where every line fits, else blocks. Very long values are shortened."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from lume_cli._output.text import columns, visible, wrapped
 
 _LONGEST = 500
-"""Characters of one value; more belong into a file."""
+"""Characters of one value; more belong into a file. In a pipe, too: every line is as wide as the longest value."""
 
 
 def row_table(rows: Sequence[Mapping[str, Any]], leading: int, width: int | None) -> list[str]:
