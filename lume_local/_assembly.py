@@ -1,9 +1,10 @@
 """The parts of a server put together, and taken apart again in the right order."""
 
 import errno
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import anyio
 from anyio.abc import TaskGroup
@@ -46,7 +47,7 @@ from lume_local._runs.worker_pool import Pool
 from lume_local._settings import Settings
 from lume_local._shards.engine_url import is_cluster
 from lume_local._shards.executors import kind_of
-from lume_local._shared.lock import Locked, held, holder, is_orphaned
+from lume_local._shared.lock import Locked, held, holder, holder_died
 from lume_local._shared.protocol import Json
 
 STATE_FILE = "runs.sqlite"
@@ -56,15 +57,14 @@ MAX_ACTIVE = 2
 
 ORPHANED = 5.0
 """Seconds for which a lock is waited for whose holder is dead."""
+LOOK = 0.1
+"""And for which any other is: whoever asks whether a server runs shares the lock for a moment."""
 
 
 @asynccontextmanager
 async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner, Console]]:
     """A running server as long as the block lasts: its URL, runs and console. Raises `ConfigurationError`."""
-    with anyio.move_on_after(ORPHANED):
-        while is_orphaned(settings.places.state / LOCK_FILE):  # noqa: ASYNC110 - nobody tells when it ends
-            await anyio.sleep(0.01)
-    with _opened_store(settings.places) as store:
+    async with _opened_store(settings.places) as store:
         health = Health(settings.places.data)
         async with (
             _engine(settings, health) as (engine, max_active),
@@ -174,12 +174,25 @@ async def _load_flows(settings: Settings, flows: Flows, pool: Pool) -> None:
         raise ConfigurationError(f"no worker process can be started: {error}") from None
 
 
-@contextmanager
-def _opened_store(places: Roots) -> Iterator[Store]:
+async def _enter_lock(stack: ExitStack, lock: Path) -> None:
+    """Hold a lock until the stack ends. Raises `Locked` where somebody else goes on holding it."""
+    began = anyio.current_time()
+    while True:
+        try:
+            stack.enter_context(held(lock))
+            return
+        except Locked:
+            if anyio.current_time() - began > (ORPHANED if holder_died(lock) else LOOK):
+                raise
+        await anyio.sleep(0.01)  # nobody tells when it ends
+
+
+@asynccontextmanager
+async def _opened_store(places: Roots) -> AsyncIterator[Store]:
     with ExitStack() as stack:
         try:
             places.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-            stack.enter_context(held(places.state / LOCK_FILE))
+            await _enter_lock(stack, places.state / LOCK_FILE)
             store = SqliteStore(places.state / STATE_FILE)
         except Locked:
             pid = holder(places.state / LOCK_FILE)

@@ -39,18 +39,13 @@ def holder(path: Path) -> int | None:
         return None
 
 
-def is_orphaned(path: Path) -> bool:
-    """Whether a lock has outlived its holder: a process that was being started has a copy of it until its `exec`."""
+def holder_died(path: Path) -> bool:
+    """Whether the process that took a lock is known to be dead.
+
+    A lock outlives it: a process that it was starting has a copy until its `exec`.
+    """
     pid = holder(path)
-    if pid is None or _lives(pid):
-        return False
-    try:
-        with held(path, make=False):
-            return False
-    except Locked:
-        return True
-    except FileNotFoundError:
-        return False
+    return pid is not None and not _lives(pid)
 
 
 def _lives(pid: int) -> bool:

@@ -1,7 +1,9 @@
 """Starting and ending a server: settings, mistakes, threads, silence."""
 
 import asyncio
+import fcntl
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,7 +18,7 @@ from local.wire import Wire
 
 import lume_local
 from lume_async.errors import ConfigurationError
-from lume_local._shared.lock import is_orphaned
+from lume_local._shared.lock import Locked, held
 
 pytest_plugins = ["pytester"]
 
@@ -122,9 +124,24 @@ with held(pathlib.Path({str(state / "lock")!r})):
 """
     killed = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
     assert await killed.wait() == -signal.SIGKILL
-    assert is_orphaned(state / "lock")
+    with pytest.raises(Locked), held(state / "lock", make=False):
+        pass
     async with lume_local.serve(None, home / ".lume"):
-        assert not is_orphaned(state / "lock")
+        pass
+
+
+@pytest.mark.parametrize("last", [None, os.getpid()], ids=["dead", "its id is another's now"])
+async def test_who_asks_whether_a_server_runs_keeps_none_from_starting(home: Path, last: int | None) -> None:
+    if last is None:
+        (ended := subprocess.Popen([sys.executable, "-c", ""])).wait()
+        last = ended.pid
+    (state := home / ".lume/state").mkdir(parents=True, exist_ok=True)
+    (state / "lock").write_text(str(last))
+    reader = os.open(state / "lock", os.O_RDONLY)
+    fcntl.flock(reader, fcntl.LOCK_SH)
+    asyncio.get_running_loop().call_later(0.03, os.close, reader)
+    async with lume_local.serve(None, home / ".lume"):
+        pass
 
 
 async def test_a_data_folder_that_is_a_file(home: Path) -> None:
