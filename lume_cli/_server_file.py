@@ -65,6 +65,12 @@ class ServerFile:
         finally:
             os.close(lock)
 
+    @property
+    def moved(self) -> str | None:
+        """The URL of the server that the folder has now, where it is another one."""
+        now = read(self.path.parents[1])
+        return now.base_url if now is not None and now.base_url != self.base_url and now.lives else None
+
 
 def nearest(start: Path) -> ServerFile | None:
     """That of the nearest `.lume` folder, from `start` upwards."""

@@ -13,17 +13,26 @@ from lume_async import ApiConnectionError, Client, ConfigurationError
 from lume_cli import _loop
 from lume_cli._health import HealthCheck
 from lume_cli._options import Options
+from lume_cli._output import exit_codes
 from lume_cli._output.short_ids import shorts
 from lume_cli._output.stderr import Say
 from lume_cli._output.stdout import Data
+from lume_cli._server_file import ServerFile
 from lume_cli._server_watch import ServerWatch
 from lume_cli._settings import resolve
 
 _GONE = "it does not run"
 """Of the server of the nearest `.lume`: whoever listens on its port is another program."""
 
+_EVERY = 1.0
+"""Seconds between two looks at where that server is."""
+
 NAMED = 20
 """The command to resume names at most this many runs."""
+
+
+class _Moved(Exception):
+    """The server of the nearest `.lume` has another URL now; a client keeps the one that it began with."""
 
 
 class Session:
@@ -98,6 +107,8 @@ class Session:
             raise ConfigurationError(settings.in_context(str(error))) from None
         async with client, health, anyio.create_task_group() as group:
             group.start_soon(self.server.run)
+            if settings.server is not None:
+                group.start_soon(_end_if_moved, settings.server)
             try:
                 yield client
             except ApiConnectionError as error:
@@ -125,6 +136,11 @@ class Session:
             text = f"{message}; resume with `{resume}`" if resume else message
             self.say.problem("interrupted", text, retryable=True, **({"resume": resume} if resume else {}))
             code = signal.exit_code
+        except _Moved as moved:
+            message, resume = interrupted()
+            text = f"{moved}; " + (f"resume with `{resume}`" if resume else message)
+            self.say.problem("server_moved", text, retryable=True, **({"resume": resume} if resume else {}))
+            code = exit_codes.ERROR
         raise click.exceptions.Exit(code)
 
     def command(self, *words: str, **options: object) -> str:
@@ -146,6 +162,14 @@ class Session:
         if len(runs) > NAMED:
             return f"{going}: wait for the same ones again", None
         return going, self.command("wait", *runs)
+
+
+async def _end_if_moved(server: ServerFile) -> None:
+    while (url := server.moved) is None:  # noqa: ASYNC110 - another process writes it
+        await anyio.sleep(_EVERY)
+    raise _Moved(
+        f"the server of {server.home} runs at {url} now, and this command began with {server.base_url}"
+    )
 
 
 def _words(options: Mapping[str, object]) -> list[str]:

@@ -147,6 +147,25 @@ def test_a_command_that_waits_goes_on_when_the_server_is_there_again(lone: Shell
     assert (done.code, "SUCCEEDED" in done.err) == (0, True), done.err
 
 
+def test_a_command_that_waits_is_told_where_the_server_is_now(lone: Shell) -> None:
+    first = serving(lone)
+    run_id = lone.lume("run", "people:v1", "people.csv", "--wait").out.split()[0]
+    stop(first)
+    with stranger(int(first.out.strip().rpartition(":")[2])) as heard:
+        waiting = lone.start("wait", run_id)
+        waiting.until(lambda: "does not respond (it does not run" in waiting.err)
+        second = serving(lone)
+        done = waiting.end()
+        assert heard() == b""
+    now = second.out.strip()
+    assert done.code == 1
+    assert f"runs at {now} now, and this command began with {first.out.strip()}; resume with" in done.err
+    resume = re.search(r"resume with `lume (wait \w+)`", done.err)
+    assert resume is not None, done.err
+    assert lone.lume(*resume[1].split()).code == 0
+    stop(second)
+
+
 def test_a_lock_of_another_server_is_none_of_the_one_that_wrote_the_file(written: Path) -> None:
     lock = written.with_name("lock")
     for content, lives in ((b"1", False), (str(os.getpid()).encode(), True)):
