@@ -109,15 +109,7 @@ class Session:
             group.start_soon(self.server.run)
             if settings.server is not None:
                 group.start_soon(_end_if_moved, settings.server)
-            try:
-                yield client
-            except ApiConnectionError as error:
-                if settings.server is not None:
-                    error.add_note(
-                        f"start the server of {settings.server.home} again with `lume serve`, there; if it runs, "
-                        "`lume doctor` finds the cause"
-                    )
-                raise
+            yield client
             group.cancel_scope.cancel()
 
     def finish(

@@ -64,10 +64,12 @@ class Settings:
             ApiConnectionError: the server of the nearest `.lume` does not run: who listens on its port gets nothing.
         """
         if self.server is not None and not self.server.lives:
-            raise ApiConnectionError(
+            error = ApiConnectionError(
                 f"{self.base_url} does not respond: the server of {self.server.home} does not run",
                 reached=False,
             )
+            error.add_note(f"start the server of {self.server.home} again with `lume serve`, there")
+            raise error
         return self.api_key or ""
 
     def checked(self) -> "Settings":
