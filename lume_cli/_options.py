@@ -59,6 +59,21 @@ class Seconds(Type):
         return number
 
 
+class Sent(Type):
+    """A text that is sent to the server: what the shell gave must be UTF-8."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text."""
+        text = str(value)
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            self.fail(f"{text!r} is not valid UTF-8", param, ctx)
+        return text
+
+
 class Size(Type):
     """A number of bytes, or one with a unit of 1024: 500000, 64K, 100M, 10G."""
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from lume_cli._options import Options, server_options
+from lume_cli._options import Options, Sent, server_options
 
 
 @click.command("list", short_help="List the flow versions of a server.")
-@click.argument("flow", required=False, metavar="[FLOW]")
+@click.argument("flow", required=False, metavar="[FLOW]", type=Sent())
 @server_options
 @click.pass_obj
 def list_(options: Options, *, flow: str | None) -> None:

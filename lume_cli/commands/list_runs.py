@@ -5,16 +5,20 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from lume_cli._options import Options, Seconds, list_options
+from lume_cli._options import Options, Seconds, Sent, list_options
 
 if TYPE_CHECKING:
     from lume_cli._session import Session
 
 
 @click.command("list")
-@click.option("--flow", metavar="FLOW", help="Only runs of this flow version, such as customer_cleaner:v1.")
-@click.option("--source", metavar="SOURCE", help="Only runs on this source.")
-@click.option("--status", metavar="STATUS", help="Only runs with this current status, such as FAILED.")
+@click.option(
+    "--flow", type=Sent(), metavar="FLOW", help="Only runs of this flow version, such as customer_cleaner:v1."
+)
+@click.option("--source", type=Sent(), metavar="SOURCE", help="Only runs on this source.")
+@click.option(
+    "--status", type=Sent(), metavar="STATUS", help="Only runs with this current status, such as FAILED."
+)
 @click.option(
     "--since",
     type=Seconds(above_zero=True),

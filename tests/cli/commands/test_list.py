@@ -53,3 +53,12 @@ def test_filters_that_are_right_are_not_blamed(
 ) -> None:
     client.run("people:v1", source())
     assert shell.lume("list", "--flow", "people:v1", "--source", "none").err == "no runs match\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["list", "--source"], ["list", "--flow"], ["list", "--status"], ["flow", "list"]], ids=" ".join
+)
+def test_a_filter_that_is_not_utf_8_is_refused(shell: Shell, words: list[str]) -> None:
+    done = shell.lume(*words, "caf\udce9.csv")  # as Python has a byte of the command line that is none
+    assert (done.code, done.out) == (2, "")
+    assert r"'caf\udce9.csv' is not valid UTF-8" in done.err
