@@ -5,15 +5,22 @@ import re
 LENGTH = 32
 """The number of bytes that tell."""
 
+ZIP = "a ZIP archive (such as .xlsx, .docx, .ods)"
+PARQUET = "a Parquet file"
+GZIP = "a gzip file"
+ZSTD = "a zstd file"
+BZIP2 = "a bzip2 file"
+XZ = "an xz file"
+
 _KINDS = (
     ("a PDF document", rb"%PDF-"),
-    ("a ZIP archive (such as .xlsx, .docx, .ods)", rb"PK(\x03\x04|\x05\x06)"),
+    (ZIP, rb"PK(\x03\x04|\x05\x06)"),
     ("an old Office document (such as .xls, .doc)", rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
-    ("a Parquet file", rb"PAR1\x15"),  # without \x15 it could be the name of a column
-    ("a gzip file", rb"\x1f\x8b"),
-    ("a zstd file", rb"\x28\xb5\x2f\xfd"),
-    ("a bzip2 file", rb"BZh[1-9]1AY&SY"),
-    ("an xz file", rb"\xfd7zXZ\x00"),
+    (PARQUET, rb"PAR1\x15"),  # without \x15 it could be the name of a column
+    (GZIP, rb"\x1f\x8b"),
+    (ZSTD, rb"\x28\xb5\x2f\xfd"),
+    (BZIP2, rb"BZh[1-9]1AY&SY"),
+    (XZ, rb"\xfd7zXZ\x00"),
     ("a 7z archive", rb"7z\xbc\xaf\x27\x1c"),
     ("a RAR archive", rb"Rar!\x1a\x07"),
     ("an SQLite database", rb"SQLite format 3\x00"),

@@ -147,18 +147,13 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_GZIP = b"\x1f\x8b"
-_KINDS: tuple[tuple[bytes, Literal["parquet", "excel"]], ...] = (
-    (b"PAR1", "parquet"),
-    (b"PK\x03\x04", "excel"),
-)
+_KINDS: dict[str | None, Literal["parquet", "excel"]] = {magic.PARQUET: "parquet", magic.ZIP: "excel"}
 
 
 def _kind(path: Path) -> Literal["parquet", "excel"] | None:
     """The format of a file that only the engine reads."""
     with path.open("rb") as file:
-        head = file.read(4)
-    return next((kind for magic, kind in _KINDS if head.startswith(magic)), None)
+        return _KINDS.get(magic.kind_of(file.read(magic.LENGTH)))
 
 
 def _read_with_engine(path: Path, kind: Literal["parquet", "excel"]) -> Sample:
@@ -184,7 +179,7 @@ def _opened(path: Path, encoding: str) -> IO[str]:
 
 def _bytes(path: Path) -> IO[bytes]:
     with path.open("rb") as file:
-        packed = file.read(2) == _GZIP
+        packed = magic.kind_of(file.read(magic.LENGTH)) == magic.GZIP
     return cast("IO[bytes]", gzip.open(path)) if packed else path.open("rb")
 
 

@@ -10,7 +10,7 @@ from attrs import frozen
 from lume_async import Client, LumeRun, NotSupportedError
 from lume_cli._output.short_ids import short
 from lume_cli._output.text import counted
-from lume_cli._work.reject_columns import has_reject_columns
+from lume_cli._work.reject_columns import UnreadableError, has_reject_columns
 
 PARENT = "resubmit_of"
 """The key in a run's metadata that links it to the run whose rejects it processes."""
@@ -24,14 +24,18 @@ def refuse_others(mended: Path, run: LumeRun) -> None:
     """That the file has the columns which a run's rejects have.
 
     Raises:
-        click.UsageError: it has none of them, so that it may well be the source itself; or the run has no rejects.
+        click.UsageError: it has none of them, so that it may well be the source itself; or it is damaged, or the run
+            has no rejects.
     """
     if not run.has_output:
         raise click.UsageError(
             f"run {short(run.id)} is {run.status} and wrote no rejects: correct its source or its flow, then "
             f"`lume rerun {short(run.id)}` or `lume run`; or add --force to process this file all the same"
         )
-    seen = has_reject_columns(mended)
+    try:
+        seen = has_reject_columns(mended)
+    except UnreadableError as error:
+        raise click.UsageError(f"{mended} is damaged or can't be read: {error}") from None
     if seen is None:
         raise click.UsageError(
             f"{mended} is packed with zstd, so it can't be seen whether it is a file of rejects: unpack it, or add "

@@ -9,14 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+from lume_async._base import magic
+
 _OURS = b"_lume_"
 _LOOKED_AT = 1024 * 1024
 """Bytes of a text: more than its header, or the first object of an array, has."""
-_WORKBOOK, _PARQUET, _ZSTD = b"PK\x03\x04", b"PAR1", b"\x28\xb5\x2f\xfd"
-_PACKED: dict[bytes, Callable[..., Any]] = {
-    b"\x1f\x8b": gzip.open,
-    b"BZh": bz2.open,
-    b"\xfd7zXZ": lzma.open,
+_PACKED: dict[str | None, Callable[..., Any]] = {
+    magic.GZIP: gzip.open,
+    magic.BZIP2: bz2.open,
+    magic.XZ: lzma.open,
 }
 _CHUNK = 1024 * 1024
 _SHEETS = ("xl/sharedStrings.xml", "xl/worksheets/")
@@ -26,22 +27,25 @@ _BLANK = b"\xef\xbb\xbf\xff\xfe\0 \t\r\n"
 """Byte order marks, and what may stand before an array."""
 
 
+class UnreadableError(Exception):
+    """The file can't be read, or is not all of what its first bytes say it is."""
+
+
 def has_reject_columns(path: Path) -> bool | None:
-    """Whether it has; None where that can't be seen. Raises OSError."""
-    with path.open("rb") as file:
-        start = file.read(8)
-    if start.startswith(_ZSTD):
-        return None
+    """Whether it has; None where that can't be seen. Raises UnreadableError."""
     try:
-        if start.startswith(_WORKBOOK):
+        with path.open("rb") as file:
+            kind = magic.kind_of(file.read(magic.LENGTH))
+        if kind == magic.ZSTD:
+            return None
+        if kind == magic.ZIP:
             return _in_workbook(path)
-        if start.startswith(_PARQUET):
+        if kind == magic.PARQUET:
             return _in_parquet(path)
-        unpacked = next((unpack for magic, unpack in _PACKED.items() if start.startswith(magic)), open)
-        with unpacked(path, "rb") as file:
+        with _PACKED.get(kind, open)(path, "rb") as file:
             return _in_text(file)
-    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, lzma.LZMAError, zlib.error):
-        return False  # damaged, or a workbook with a password
+    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, lzma.LZMAError, zlib.error) as error:
+        raise UnreadableError(str(error)) from None  # cut off, say, or packed with a password
 
 
 def _in_text(file: IO[bytes]) -> bool:
@@ -57,6 +61,8 @@ def _in_parquet(path: Path) -> bool:
     with path.open("rb") as file:
         size = file.seek(-8, 2) + 8
         length = int.from_bytes(file.read(4), "little")
+        if file.read(4) != b"PAR1":
+            raise EOFError("it has no footer")
         file.seek(max(0, size - 8 - length))
         return _OURS in file.read(length).lower()
 

@@ -1,6 +1,7 @@
 """`lume rejects` and `lume resubmit`: rejected rows read, mended and processed, in the dialect of their source."""
 
 import csv
+import gzip
 import hashlib
 import json
 import sqlite3
@@ -141,6 +142,19 @@ def test_the_source_itself_is_no_file_of_rejects(
     assert "has no _lume_ columns, so it is not a file of rejects" in done.err
     assert runs_of(client, run) == []
     assert shell.lume("resubmit", run.id, source, "--wait", "--force").code == 5
+
+
+def test_a_file_that_was_cut_off_is_not_taken_for_the_source(
+    shell: Shell, run: LumeRun, tmp_path: Path
+) -> None:
+    pipe(shell, f"lume rejects {short(run.id)} -o csv > mended.csv")
+    (tmp_path / "cut.csv.gz").write_bytes(gzip.compress((tmp_path / "mended.csv").read_bytes())[:-9])
+    done = shell.lume("resubmit", run.id, "cut.csv.gz")
+    assert done.code == 2
+    assert "cut.csv.gz is damaged or can't be read: Compressed file ended before" in " ".join(
+        done.err.split()
+    )
+    assert "_lume_" not in done.err
 
 
 @pytest.mark.parametrize("mapped", ["{data}/%s.csv", "{data}/%s/"], ids=["file", "parts"])

@@ -12,7 +12,7 @@ import duckdb
 import pytest
 from components import package
 
-from lume_cli._work.reject_columns import has_reject_columns
+from lume_cli._work.reject_columns import UnreadableError, has_reject_columns
 
 SOURCE = [{"id": 1, "name": "Ann"}, {"id": "x", "name": "Bo"}]
 REJECTS = [{"_lume_row": 2, "_lume_reasons": "id: is not a valid integer", "id": "x", "name": "Bo"}]
@@ -69,19 +69,25 @@ def test_binaries(write: Callable[[Rows, Path], bytes], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [parquet, workbook])
-@pytest.mark.parametrize("left", [4, 7, 8, 40, -1])
-def test_what_is_cut_off_is_none(write: Callable[[Rows, Path], bytes], left: int, tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(write(SOURCE, tmp_path)[:left])
-    assert has_reject_columns(tmp_path / "file") is False
+@pytest.mark.parametrize("left", [5, 7, 8, 40, -1])
+def test_what_is_cut_off_is_damaged(write: Callable[[Rows, Path], bytes], left: int, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(write(REJECTS, tmp_path)[:left])
+    with pytest.raises(UnreadableError):
+        has_reject_columns(tmp_path / "file")
 
 
 @pytest.mark.parametrize("pack", PACKED)
-def test_nor_is_what_can_not_be_unpacked(pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
+def test_so_is_what_can_not_be_unpacked(pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
     packed = pack(csv(REJECTS))
-    (tmp_path / "file").write_bytes(packed[:10])
-    assert has_reject_columns(tmp_path / "file") is False
-    (tmp_path / "file").write_bytes(packed[:8] + b"\xff" * 60)
-    assert has_reject_columns(tmp_path / "file") is False
+    for damaged in (packed[:10], packed[:-4], packed[:10] + b"\xff" * 60):
+        (tmp_path / "file").write_bytes(damaged)
+        with pytest.raises(UnreadableError):
+            has_reject_columns(tmp_path / "file")
+
+
+def test_a_column_may_be_called_as_a_parquet_file_begins(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("PAR1,_lume_row\n1,2\n")
+    assert has_reject_columns(tmp_path / "file") is True
 
 
 def test_zstd_can_not_be_seen_into(tmp_path: Path) -> None:
