@@ -49,8 +49,8 @@ READ_LIMIT = 60.0
 """Seconds that reading a page of an output may take."""
 PATIENCE = 5.0
 """Seconds that a worker gets to end by itself after its leash is cut, or to be ready again after a run."""
-MOST_RUNS = 100
-"""How many runs one process serves: what leaks in it, leaks not for long."""
+MOST_RUNS = 1000
+"""How many runs one process serves: what leaks in it, leaks not for long, and a new one costs as much as 15 runs."""
 MOST_RESIDENT = 256 * 1024 * 1024
 """A process that has kept more memory than this after a run serves no other: a new one has about 70 MB."""
 
