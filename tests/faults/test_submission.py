@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from faults.support import FLOW, SOURCE, client_for, leaping_client
@@ -196,6 +197,8 @@ async def test_a_gateways_refusal_after_a_lost_answer_is_none(status: int) -> No
 async def test_the_run_of_somebody_else_is_a_duplicate(lost: bool) -> None:
     async with RunService(capabilities=()) as service:
         theirs = service.add(FLOW, SOURCE)
+        # Two clocks are read one after the other, and a busy machine may do something else in between.
+        theirs.created_at = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
         if lost:
             service.lose(reset(), committed=False)
         client, _ = leaping_client(service)
