@@ -176,7 +176,8 @@ class Submitter:
     ) -> LumeRun | Outcome[LumeRun]:
         """Send what is recorded as about to be sent, and record what comes of it.
 
-        Where a run of it may exist, and nothing but the key tells (`by_key`), only while the server knows that.
+        Where a run may exist already and only the key can tell (`by_key`), it is sent only while the server still
+        knows that key.
         """
         needs_key = by_key or request.force_rerun
         while True:
