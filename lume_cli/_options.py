@@ -92,17 +92,23 @@ class Size(Type):
         return int(number) * scale
 
 
+FOREVER = float("inf")
+
+
 class Keep(Seconds):
-    """A duration above 0, or `forever`: infinity."""
+    """A duration above 0, or `forever`."""
 
     _LONGEST = 1e10
+
+    def __init__(self) -> None:
+        super().__init__(above_zero=True)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The number of seconds."""
         if value == "forever":
-            return float("inf")
+            return FOREVER
         seconds = super().convert(value, param, ctx)
-        if self._LONGEST < seconds < float("inf"):
+        if self._LONGEST < seconds < FOREVER:
             self.fail(f"{value!r} is longer than 300 years: write forever", param, ctx)
         return seconds
 

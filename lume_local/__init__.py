@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from lume_local._check import CheckedFlow as CheckedFlow
     from lume_local._check import check_flow as check_flow
     from lume_local._flow.fields import FlowError as FlowError
+    from lume_local._options import ServerOptions as ServerOptions
     from lume_local._sample import sample_rows as sample_rows
     from lume_local._serve import Server as Server
     from lume_local._serve import ThreadedServer as ThreadedServer

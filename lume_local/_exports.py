@@ -6,6 +6,7 @@ HOMES = {
     "CheckedFlow": "lume_local._check",
     "FlowError": "lume_local._flow.fields",
     "Server": "lume_local._serve",
+    "ServerOptions": "lume_local._options",
     "ThreadedServer": "lume_local._serve",
     "check_flow": "lume_local._check",
     "sample_rows": "lume_local._sample",

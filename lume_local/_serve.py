@@ -3,24 +3,15 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Unpack
 
 from lume_local._assembly import assembled
-from lume_local._flow.engine import SHARD_BYTES
 from lume_local._http.console import Console
+from lume_local._options import AnyPath, ServerOptions
 from lume_local._owned import owned
 from lume_local._runs.runner import Runner
-from lume_local._settings import (
-    CONSOLE_HOSTS,
-    KEEP,
-    MOST_UPLOADED,
-    RUN_TIMEOUT,
-    WEBHOOK_HOSTS,
-    AnyPath,
-    Settings,
-)
+from lume_local._settings import Settings
 
 if TYPE_CHECKING:
     import lume_async
@@ -97,102 +88,23 @@ async def serve(
     flows: AnyPath | None = "flows",
     data: AnyPath = ".lume",
     roots: Sequence[AnyPath] | None = None,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    api_key: str | None = None,
-    max_active: int | None = None,
-    *,
-    max_upload_bytes: int = MOST_UPLOADED,
-    webhook_secret: str | bytes | Sequence[str | bytes] | None = None,
-    webhook_hosts: Sequence[str] = WEBHOOK_HOSTS,
-    keep: float | timedelta | None = KEEP,
-    run_timeout: float | timedelta | None = RUN_TIMEOUT,
-    dev: bool = False,
-    keys: AnyPath | None = None,
-    uploads_quota: int | None = None,
-    keep_uploads: float | timedelta | None = None,
-    keep_output: float | timedelta | None = None,
-    console_hosts: Sequence[str] = CONSOLE_HOSTS,
-    lineage_url: str | None = None,
-    lineage_key: str | None = None,
-    lineage_namespace: str = "lume",
-    engine: str | None = None,
-    shard_bytes: int = SHARD_BYTES,
+    **options: Unpack[ServerOptions],
 ) -> AsyncIterator[Server]:
     """Run a server as long as the block lasts.
 
     Args:
         flows: the folder with flow versions (`*.toml`); None for none. Read at the start, and again when a version
-            is asked for that isn't known.
-        data: the folder for state and output; made where it doesn't exist. One server per folder.
+            is requested that isn't known.
+        data: the folder for state and output; created if it doesn't exist. One server per folder.
         roots: the folders that source files may lie in; by default the current one and `data`. Relative source
             paths belong to the first. URLs such as `s3://bucket/folder` allow objects below them.
-        host: the address to listen on.
-        port: the port to listen on; 0 takes a free one.
-        api_key: the key that requests must carry; made up where none is given.
-        max_active: how many runs are worked on at a time; the others wait. By default 2, or as many as the cluster of
-            `engine` has slots.
-        max_upload_bytes: of one upload, by default 10 GiB. They lie in `data`/uploads.
-        webhook_secret: what deliveries are signed with, for `lume_async.webhooks`; two while it is rotated, of which
-            the first signs `X-Lume-Signature-256`. Without one, requests that name a `webhook_url` are refused. The
-            end of a run is delivered at least once: 8 attempts, 2 s, 4 s, 8 s … apart, also after a restart.
-        webhook_hosts: the hosts that a `webhook_url` may name, by default none: `host` or `host:port`, compared
-            literally. This machine needs its port (`127.0.0.1:9000`), and no other name may lead to it. Redirects are
-            not followed.
-        keep: how long idempotency keys, the change feed and settled webhook deliveries are kept, by default 30
-            days: seconds or a timedelta, None for ever. What is older is dropped at the start and daily: a request
-            that is repeated later counts as a new one. Runs are never dropped.
-        run_timeout: how long one run may take, by default a day: seconds or a timedelta, None for any time. One that
-            takes longer is FAILED.
-        dev: whether a flow version changes with its file even after it has run. Such a server is for writing flows:
-            every run of it says in its metadata (`notes`) with which content it was made.
-        keys: a file of further keys, each with a role: `read`, `submit` or `admin`; `lume key new` writes it. It is
-            read again when it changes. `api_key` may do everything.
-        uploads_quota: the bytes that all uploads may have together; by default any number.
-        keep_uploads: how long uploads are kept, by default for ever; none that an unfinished run reads is removed.
-        keep_output: how long the files are kept that runs have written, by default for ever. Their runs stay, and
-            their sources count as processed.
-        console_hosts: the names that browsers may open the console by, besides `host`, `localhost`, IP addresses and
-            the name of this machine: that of a proxy in front, say.
-        lineage_url: where the start and the end of each run are told to, as events of OpenLineage, delivered as
-            webhooks are; by default nowhere.
-        lineage_key: the key for that address, sent as `Authorization: Bearer`.
-        lineage_namespace: what the jobs of this server belong to there.
-        engine: what spreads a run over shards of its source: `pool` for the cores of this machine, `pool://4` for so
-            many processes, or a cluster: `dask://host:8786`, `spark://host:7077`, `sc://host:15002` (Spark Connect),
-            `ray://host:10001`; by default each run is one worker's. What a run gives is the same.
-        shard_bytes: about how large a shard is. A source that is not larger is one worker's, or one task of the
-            cluster.
+        **options: see `ServerOptions`.
 
     Raises:
-        ConfigurationError: a setting makes no sense, a flow file has a mistake, the data folder is in use, the
+        ConfigurationError: a setting is not valid, a flow file has a mistake, the data folder is in use, the
             address can't be used.
     """
-    settings = Settings.of(
-        flows,
-        data,
-        roots,
-        host,
-        port,
-        api_key,
-        max_active,
-        max_upload_bytes,
-        webhook_secret,
-        webhook_hosts,
-        keep,
-        run_timeout,
-        dev,
-        keys,
-        uploads_quota,
-        keep_uploads,
-        keep_output,
-        console_hosts,
-        lineage_url,
-        lineage_key,
-        lineage_namespace,
-        engine,
-        shard_bytes,
-    )
+    settings = Settings.of(flows, data, roots, options)
     async with owned(assembled(settings), "lume_local server") as (base_url, runner, console):
         yield Server(base_url, settings.api_key, runner, console)
 
@@ -202,67 +114,22 @@ def serve_in_thread(
     flows: AnyPath | None = "flows",
     data: AnyPath = ".lume",
     roots: Sequence[AnyPath] | None = None,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    api_key: str | None = None,
-    max_active: int | None = None,
-    *,
-    max_upload_bytes: int = MOST_UPLOADED,
-    webhook_secret: str | bytes | Sequence[str | bytes] | None = None,
-    webhook_hosts: Sequence[str] = WEBHOOK_HOSTS,
-    keep: float | timedelta | None = KEEP,
-    run_timeout: float | timedelta | None = RUN_TIMEOUT,
-    dev: bool = False,
-    keys: AnyPath | None = None,
-    uploads_quota: int | None = None,
-    keep_uploads: float | timedelta | None = None,
-    keep_output: float | timedelta | None = None,
-    console_hosts: Sequence[str] = CONSOLE_HOSTS,
-    lineage_url: str | None = None,
-    lineage_key: str | None = None,
-    lineage_namespace: str = "lume",
-    engine: str | None = None,
-    shard_bytes: int = SHARD_BYTES,
+    **options: Unpack[ServerOptions],
 ) -> Iterator[ThreadedServer]:
-    """Run a server in a thread as long as the block lasts, for synchronous code; as `serve` otherwise."""
-    options: dict[str, Any] = {
-        "flows": flows,
-        "data": data,
-        "roots": roots,
-        "host": host,
-        "port": port,
-        "api_key": api_key,
-        "max_active": max_active,
-        "max_upload_bytes": max_upload_bytes,
-        "webhook_secret": webhook_secret,
-        "webhook_hosts": webhook_hosts,
-        "keep": keep,
-        "run_timeout": run_timeout,
-        "dev": dev,
-        "keys": keys,
-        "uploads_quota": uploads_quota,
-        "keep_uploads": keep_uploads,
-        "keep_output": keep_output,
-        "console_hosts": console_hosts,
-        "lineage_url": lineage_url,
-        "lineage_key": lineage_key,
-        "lineage_namespace": lineage_namespace,
-        "engine": engine,
-        "shard_bytes": shard_bytes,
-    }
-    host_thread = _ServerThread(options)
-    server = host_thread.start()
+    """Run a server in a thread as long as the block lasts, for synchronous code; otherwise the same as `serve`."""
+    thread = _ServerThread(serve(flows, data, roots, **options))
+    server = thread.start()
     try:
         yield ThreadedServer(server)
     finally:
-        host_thread.stop()
+        thread.stop()
 
 
 class _ServerThread:
     """The thread, and the way in and out of it."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
-        self._options = options
+    def __init__(self, serving: AbstractAsyncContextManager[Server]) -> None:
+        self._serving = serving
         self._thread = threading.Thread(target=self._main, name="lume_local server", daemon=True)
         self._settled = threading.Event()
         self._server: Server | None = None
@@ -299,7 +166,7 @@ class _ServerThread:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        async with serve(**self._options) as server:
+        async with self._serving as server:
             self._server = server
             self._settled.set()
             await self._stop.wait()

@@ -1,124 +1,49 @@
-"""What `serve` was asked for, checked before anything is started."""
+"""The settings of a server: the options of `serve` with their defaults, checked before anything starts."""
 
 import math
 import re
 import secrets
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
 
 from lume_async.errors import ConfigurationError
-from lume_local._flow.engine import LEAST_SHARD
+from lume_local._flow.engine import LEAST_SHARD, SHARD_BYTES
 from lume_local._flow.stores import NotAStoreUrl, is_store_url, split_store_url
+from lume_local._options import AnyPath, ServerOptions
 from lume_local._runs.lineage import Lineage
 from lume_local._runs.paths import Roots
 from lume_local._runs.webhook_rules import WebhookRules
 from lume_local._shards.executors import UnknownEngine, check_engine
 
-AnyPath = str | PathLike[str]
-MOST_UPLOADED = 10 * 1024**3
-WEBHOOK_HOSTS: tuple[str, ...] = ()
-CONSOLE_HOSTS: tuple[str, ...] = ()
-KEEP = timedelta(days=30)
-RUN_TIMEOUT = timedelta(days=1)
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9])?")
 _LONGEST = 1e10
 """Seconds: three hundred years, so that no date before the year 1 comes out."""
 
 
-@frozen
-class Settings:
-    """The settings of one server. Build them with `of`."""
+def _at_least(least: int) -> Any:
+    def check(_settings: object, attribute: "Attribute[int | None]", value: int | None) -> None:
+        if value is not None and value < least:
+            raise ConfigurationError(f"{attribute.name} must be at least {least}, not {value}")
 
-    flows: Path | None
-    places: Roots
-    host: str
-    port: int
-    api_key: str = field(repr=False)
-    max_active: int | None
-    max_upload_bytes: int
-    webhooks: WebhookRules
-    keep: float | None
-    """Seconds; None for ever."""
-    run_timeout: float | None
-    """Seconds; None for any time."""
-    dev: bool
-    keys: Path | None
-    uploads_quota: int | None
-    keep_uploads: float | None
-    keep_output: float | None
-    """Seconds; None for ever."""
-    console_hosts: tuple[str, ...]
-    lineage: Lineage | None
-    engine: str | None = field(repr=False)  # a token may be in it
-    shard_bytes: int
+    return check
 
-    @property
-    def shards(self) -> dict[str, Any] | None:
-        """What runs are told of the engine."""
-        return None if self.engine is None else {"url": self.engine, "shard_bytes": self.shard_bytes}
 
-    @classmethod
-    def of(
-        cls,
-        flows: AnyPath | None,
-        data: AnyPath,
-        roots: Sequence[AnyPath] | None,
-        host: str,
-        port: int,
-        api_key: str | None,
-        max_active: int | None,
-        max_upload_bytes: int,
-        webhook_secret: str | bytes | Iterable[str | bytes] | None,
-        webhook_hosts: Iterable[str],
-        keep: float | timedelta | None,
-        run_timeout: float | timedelta | None,
-        dev: bool,
-        keys: AnyPath | None,
-        uploads_quota: int | None,
-        keep_uploads: float | timedelta | None,
-        keep_output: float | timedelta | None,
-        console_hosts: Iterable[str],
-        lineage_url: str | None,
-        lineage_key: str | None,
-        lineage_namespace: str,
-        engine: str | None,
-        shard_bytes: int,
-    ) -> "Settings":
-        """The settings, as `serve` describes them. Raises `ConfigurationError`."""
-        if max_active is not None and max_active < 1:
-            raise ConfigurationError(f"max_active must be at least 1, not {max_active}")
-        if max_upload_bytes < 0:
-            raise ConfigurationError(f"max_upload_bytes must be at least 0, not {max_upload_bytes}")
-        if uploads_quota is not None and uploads_quota < 0:
-            raise ConfigurationError(f"uploads_quota must be at least 0, not {uploads_quota}")
-        if shard_bytes < LEAST_SHARD:
-            raise ConfigurationError(f"shard_bytes must be at least {LEAST_SHARD}, not {shard_bytes}")
-        return cls(
-            flows=None if flows is None else Path(flows),
-            places=_places(roots, data, () if keys is None else (Path(keys),), flows),
-            host=host,
-            port=port,
-            api_key=_checked_key(api_key),
-            max_active=max_active,
-            max_upload_bytes=max_upload_bytes,
-            webhooks=WebhookRules.of(webhook_secret, webhook_hosts),
-            keep=_seconds("keep", keep),
-            run_timeout=_seconds("run_timeout", run_timeout),
-            dev=dev,
-            keys=None if keys is None else Path(keys),
-            uploads_quota=uploads_quota,
-            keep_uploads=_seconds("keep_uploads", keep_uploads),
-            keep_output=_seconds("keep_output", keep_output),
-            console_hosts=_names(console_hosts),
-            lineage=Lineage.of(lineage_url, lineage_namespace, lineage_key),
-            engine=_checked_engine(engine),
-            shard_bytes=shard_bytes,
-        )
+def _duration(name: str, default: timedelta | None) -> Any:
+    """A field in seconds, given as seconds or a timedelta; None for no limit."""
+
+    def seconds(given: float | timedelta | None) -> float | None:
+        if given is None:
+            return None
+        number = given.total_seconds() if isinstance(given, timedelta) else float(given)
+        if math.isnan(number) or not 0 < number <= _LONGEST:
+            raise ConfigurationError(f"{name} must be above 0 seconds, or None for ever, not {given!r}")
+        return number
+
+    return field(default=default, converter=seconds)
 
 
 def _checked_engine(engine: str | None) -> str | None:
@@ -175,10 +100,54 @@ def _checked_key(api_key: str | None) -> str:
     return api_key
 
 
-def _seconds(name: str, given: float | timedelta | None) -> float | None:
-    if given is None:
-        return None
-    seconds = given.total_seconds() if isinstance(given, timedelta) else float(given)
-    if math.isnan(seconds) or not 0 < seconds <= _LONGEST:
-        raise ConfigurationError(f"{name} must be above 0 seconds, or None for ever, not {given!r}")
-    return seconds
+@frozen(kw_only=True)
+class Settings:
+    """The settings of one server; `ServerOptions` says what each is for. Build them with `of`."""
+
+    places: Roots
+    flows: Path | None
+    webhooks: WebhookRules
+    lineage: Lineage | None
+    host: str = "127.0.0.1"
+    port: int = 0
+    api_key: str = field(default=None, converter=_checked_key, repr=False)
+    keys: Path | None = None
+    dev: bool = False
+    console_hosts: tuple[str, ...] = field(default=(), converter=_names)
+    max_active: int | None = field(default=None, validator=_at_least(1))
+    run_timeout: float | None = _duration("run_timeout", timedelta(days=1))
+    engine: str | None = field(default=None, converter=_checked_engine, repr=False)  # it may hold a token
+    shard_bytes: int = field(default=SHARD_BYTES, validator=_at_least(LEAST_SHARD))
+    max_upload_bytes: int = field(default=10 * 1024**3, validator=_at_least(0))
+    uploads_quota: int | None = field(default=None, validator=_at_least(0))
+    keep: float | None = _duration("keep", timedelta(days=30))
+    keep_uploads: float | None = _duration("keep_uploads", None)
+    keep_output: float | None = _duration("keep_output", None)
+
+    @property
+    def shards(self) -> dict[str, Any] | None:
+        """What runs need to know of the engine."""
+        return None if self.engine is None else {"url": self.engine, "shard_bytes": self.shard_bytes}
+
+    @classmethod
+    def of(
+        cls, flows: AnyPath | None, data: AnyPath, roots: Sequence[AnyPath] | None, options: ServerOptions
+    ) -> "Settings":
+        """The checked settings. Raises `ConfigurationError`; `TypeError` for an option that does not exist."""
+        given: dict[str, Any] = dict(options)
+        if unknown := given.keys() - ServerOptions.__annotations__.keys():
+            raise TypeError(f"serve() got an unexpected keyword argument {min(unknown)!r}")
+        keys = given.pop("keys", None)
+        keys = None if keys is None else Path(keys)
+        return cls(
+            places=_places(roots, data, () if keys is None else (keys,), flows),
+            flows=None if flows is None else Path(flows),
+            webhooks=WebhookRules.of(given.pop("webhook_secret", None), given.pop("webhook_hosts", ())),
+            lineage=Lineage.of(
+                given.pop("lineage_url", None),
+                given.pop("lineage_namespace", "lume"),
+                given.pop("lineage_key", None),
+            ),
+            keys=keys,
+            **given,
+        )

@@ -50,7 +50,7 @@ WINGS = {
         __init__
     """,
     "lume_local": """
-        _exports _shared _flow
+        _exports _options _shared _flow
         _worker _runs
         _shards
         _settings _http

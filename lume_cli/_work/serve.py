@@ -23,13 +23,10 @@ from lume_cli._work.flow_changes import FlowChanges
 def settings(given: dict[str, Any]) -> dict[str, Any]:
     """The arguments of `lume_local.serve`: what was not given comes from the data folder, if a server ran there."""
     known = _server_file.read(Path(given["data"]))
-    wanted = dict(given)
-    if wanted.get("api_key") is None:
-        wanted["api_key"] = None if known is None else known.api_key
-    if wanted["port"] is None:
-        port = 0 if known is None else known.port
-        wanted["port"] = port if _is_free(wanted["host"], port) else 0
-    return {name: value for name, value in wanted.items() if name != "api_key" or value is not None}
+    if known is None:
+        return given
+    port = known.port if _is_free(given["host"], known.port) else 0
+    return {"port": port, "api_key": known.api_key, **given}
 
 
 async def until_stopped(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lume_cli._options import Keep, Options, Size, output_options, stack
+from lume_cli._options import FOREVER, Keep, Options, Size, output_options, stack
 
 if TYPE_CHECKING:
     from lume_cli._session import Session
@@ -69,26 +69,26 @@ _bounds = stack(
     ),
     click.option(
         "--keep-uploads",
-        type=Keep(above_zero=True),
+        type=Keep(),
         metavar="TIME",
         help="Retention of uploads: 12h, 90d …; default: forever.",
     ),
     click.option(
         "--keep-output",
-        type=Keep(above_zero=True),
+        type=Keep(),
         metavar="TIME",
         help="Retention of the files that runs have written: 90d …; default: forever. The runs are kept.",
     ),
     click.option(
         "--keep",
-        type=Keep(above_zero=True),
+        type=Keep(),
         metavar="TIME",
         help="Retention of idempotency keys, the change feed and completed deliveries: 12h, 90d … or "
         "forever; default: 30d. Runs are always kept.",
     ),
     click.option(
         "--run-timeout",
-        type=Keep(above_zero=True),
+        type=Keep(),
         metavar="TIME",
         help="Time limit of a run, which is FAILED after it: 90m, 12h … or forever; default: 1d.",
     ),
@@ -140,10 +140,8 @@ _lineage = stack(
     ),
     click.option(
         "--lineage-namespace",
-        default="lume",
-        show_default=True,
         metavar="NAME",
-        help="Namespace of the jobs in OpenLineage events.",
+        help="Namespace of the jobs in OpenLineage events; default: lume.",
     ),
 )
 
@@ -155,13 +153,6 @@ _console = click.option(
     metavar="NAME",
     help="Name by which browsers may open the console, such as that of a proxy in front; repeatable.",
 )
-
-
-_LEFT_TO_THE_SERVER = (
-    *("max_active", "max_upload_bytes", "uploads_quota", "shard_bytes"),
-    *("keys", "lineage_url"),
-)
-"""Options that are arguments of `lume_local.serve` as they are, where they are given."""
 
 
 @click.command("serve")
@@ -197,7 +188,7 @@ def command(options: Options, /, *, key_env: str | None, log_format: Any, **sett
         options.output = "json"  # what the command itself says on stderr is JSON then, too
     session = Session(options)
     wanted = _of_serve(**settings)
-    _check_folders(session, wanted["flows"], wanted["roots"] or ())
+    _check_folders(session, wanted["flows"], wanted.get("roots", ()))
     if key_env is not None:
         wanted["api_key"] = _of_variable("--key-env", key_env)
     try:
@@ -210,44 +201,30 @@ def _of_serve(
     *,
     flows: str | None,
     no_flows: bool,
-    roots: tuple[str, ...],
     webhook_variables: tuple[str, ...],
-    webhook_hosts: tuple[str, ...],
-    console_hosts: tuple[str, ...],
     lineage_key_env: str | None,
-    engine: str | None,
     engine_env: str | None,
-    **others: Any,
+    **options: Any,
 ) -> dict[str, Any]:
-    """The arguments of `lume_local.serve`; options not given are left to its defaults."""
+    """The arguments of `lume_local.serve`; what is not given is left to its defaults."""
     if no_flows and flows is not None:
         raise click.UsageError("--flows and --no-flows are mutually exclusive")
-    if webhook_hosts and not webhook_variables:
+    if options["webhook_hosts"] and not webhook_variables:
         raise click.UsageError(
             "--webhook-host needs --webhook-secret-env: without a secret no webhook is sent"
         )
-    if engine is not None and engine_env is not None:
-        raise click.UsageError("--engine and --engine-env are mutually exclusive")
     if engine_env is not None:
-        engine = _of_variable("--engine-env", engine_env)
-    given = {name: others.pop(name) for name in _LEFT_TO_THE_SERVER} | {"engine": engine}
-    times = {name: others.pop(name) for name in ("keep", "keep_uploads", "keep_output", "run_timeout")}
-    wanted = {**others, "flows": None if no_flows else flows or "flows", "roots": roots or None}
-    wanted |= {name: value for name, value in given.items() if value is not None}
-    for name, time in times.items():
-        if time is not None:
-            wanted[name] = None if time == float("inf") else time
-    if webhook_variables:
-        wanted["webhook_secret"] = [
-            os.fsencode(_of_variable("--webhook-secret-env", name)) for name in webhook_variables
-        ]
+        if options["engine"] is not None:
+            raise click.UsageError("--engine and --engine-env are mutually exclusive")
+        options["engine"] = _of_variable("--engine-env", engine_env)
     if lineage_key_env is not None:
-        wanted["lineage_key"] = _of_variable("--lineage-key-env", lineage_key_env)
-    if webhook_hosts:
-        wanted["webhook_hosts"] = webhook_hosts
-    if console_hosts:
-        wanted["console_hosts"] = console_hosts
-    return wanted
+        options["lineage_key"] = _of_variable("--lineage-key-env", lineage_key_env)
+    options["webhook_secret"] = tuple(
+        os.fsencode(_of_variable("--webhook-secret-env", name)) for name in webhook_variables
+    )
+    given = {name: value for name, value in options.items() if value is not None and value != ()}
+    given = {name: None if value == FOREVER else value for name, value in given.items()}
+    return {**given, "flows": None if no_flows else flows or "flows"}
 
 
 def _check_folders(session: "Session", flows: str | None, roots: Sequence[str]) -> None:

@@ -1,0 +1,76 @@
+"""`ServerOptions`: what a server can be asked for beside its folders, each option with its type and its meaning.
+
+`serve`, `serve_in_thread`, the command line and the reference take the options from here; `_settings` has their
+defaults and checks.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from os import PathLike
+from typing import TypedDict
+
+AnyPath = str | PathLike[str]
+
+
+class ServerOptions(TypedDict, total=False):
+    """The options of `serve` and `serve_in_thread`, for programs that pass them on (`Unpack[ServerOptions]`)."""
+
+    host: str
+    """The address to listen on; by default 127.0.0.1."""
+    port: int
+    """The port to listen on; 0, the default, takes a free one."""
+    api_key: str | None
+    """The key that requests must carry; by default a generated one."""
+    keys: AnyPath | None
+    """A file of further keys, each with a role: `read`, `submit` or `admin`; `lume key new` writes it. It is read
+    again when it changes. `api_key` may do everything."""
+    dev: bool
+    """Whether a flow version changes with its file even after it has run. Such a server is for writing flows: every
+    run of it says in its metadata (`notes`) with which content it was started."""
+    console_hosts: Sequence[str]
+    """The names that browsers may open the console by, besides `host`, `localhost`, IP addresses and the name of
+    this machine; for example that of a proxy in front."""
+
+    max_active: int | None
+    """The number of runs that are executed at a time; the others wait. By default 2, or as many as the cluster of
+    `engine` has slots."""
+    run_timeout: float | timedelta | None
+    """The time limit of a run, by default a day: seconds or a timedelta, None for no limit. A run that takes longer
+    is FAILED."""
+    engine: str | None
+    """What spreads a run over shards of its source: `pool` for the cores of this machine, `pool://4` for so many
+    processes, or a cluster: `dask://host:8786`, `spark://host:7077`, `sc://host:15002` (Spark Connect),
+    `ray://host:10001`; by default one worker executes a whole run. The result of a run is the same."""
+    shard_bytes: int
+    """The approximate size of a shard in bytes. A source that is not larger is executed by one worker, or is one
+    task of the cluster."""
+
+    max_upload_bytes: int
+    """The maximum size of one upload, by default 10 GiB. Uploads lie in `data`/uploads."""
+    uploads_quota: int | None
+    """The maximum size of all uploads together, in bytes; by default none."""
+    keep: float | timedelta | None
+    """How long idempotency keys, the change feed and settled webhook deliveries are kept, by default 30 days:
+    seconds or a timedelta, None for ever. What is older is dropped at the start and daily: a request that is
+    repeated later counts as a new one. Runs are never dropped."""
+    keep_uploads: float | timedelta | None
+    """How long uploads are kept, by default for ever. An upload that an unfinished run reads is not removed."""
+    keep_output: float | timedelta | None
+    """How long the files are kept that runs have written, by default for ever. Their runs stay, and their sources
+    count as processed."""
+
+    webhook_secret: str | bytes | Sequence[str | bytes] | None
+    """What deliveries are signed with, for `lume_async.webhooks`; two during a rotation, of which the first signs
+    `X-Lume-Signature-256`. Without one, requests that name a `webhook_url` are refused. The end of a run is
+    delivered at least once: 8 attempts, 2 s, 4 s, 8 s … apart, also after a restart."""
+    webhook_hosts: Sequence[str]
+    """The hosts that a `webhook_url` may name, by default none: `host` or `host:port`, compared literally. This
+    machine needs its port (`127.0.0.1:9000`), and no other name may lead to it. Redirects are not followed."""
+
+    lineage_url: str | None
+    """The URL that receives OpenLineage events for the start and the end of each run, delivered as webhooks are; by
+    default none."""
+    lineage_key: str | None
+    """The key for that URL, sent as `Authorization: Bearer`."""
+    lineage_namespace: str
+    """The namespace of the jobs in those events; by default `lume`."""
