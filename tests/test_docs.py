@@ -1,4 +1,4 @@
-"""The documentation does what it says: every page is worked through from top to bottom, against a real server.
+"""The README and the docs do what they say: every page is worked through from top to bottom, against a real server.
 
 What a block is, its fence says:
 
@@ -38,6 +38,7 @@ import lume_sync
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+README = ROOT / "README.md"
 FENCE = re.compile(r'^( *)```(\w+)(?: +title="([^"]+)")?[^\n]*\n(.*?)^\1```$', re.MULTILINE | re.DOTALL)
 RUN = ("python", "console", "output")
 BATCHES, ROWS = 4, 100
@@ -64,13 +65,15 @@ def blocks_of(page: Path) -> Iterator[Block]:
 
 
 def ids(page: Path) -> str:
-    return str(page.relative_to(DOCS))
+    return page.name if page == README else str(page.relative_to(DOCS))
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Iterator[Path]:
     """The current folder: flows, a customer list, and the same list in a few parts; a server that knows them."""
     shutil.copytree(ROOT / "examples" / "flows", tmp_path / "flows")
+    for name in ("flows", "data"):  # the README is for the root of the project
+        shutil.copytree(ROOT / "examples" / name, tmp_path / "examples" / name)
     shutil.copy(ROOT / "examples" / "data" / "customers.csv", tmp_path)
     (tmp_path / "batches").mkdir()
     header, *rows = (tmp_path / "customers.csv").read_text(encoding="utf-8").splitlines(keepends=True)
@@ -178,7 +181,7 @@ NEEDED = {"guides/postgresql.md": a_postgresql, "guides/object-stores.md": an_ob
 """What a page needs beside files: it is in the environment."""
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if list(blocks_of(page))], ids=ids)
+@pytest.mark.parametrize("page", [README, *(page for page in PAGES if list(blocks_of(page)))], ids=ids)
 def test_the_page_works_as_it_stands(page, folder, capsys, monkeypatch, tmp_path_factory) -> None:
     needed = NEEDED.get(ids(page))
     with needed(monkeypatch) if needed else nullcontext(), asyncio.Runner() as runner:
@@ -190,7 +193,7 @@ def test_the_page_works_as_it_stands(page, folder, capsys, monkeypatch, tmp_path
             runner.run(lume_async.aclose())
 
 
-@pytest.mark.parametrize("page", PAGES, ids=ids)
+@pytest.mark.parametrize("page", [README, *PAGES], ids=ids)
 def test_links_lead_somewhere(page) -> None:
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)", text):

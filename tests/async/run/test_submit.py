@@ -607,7 +607,14 @@ async def test_a_bad_choice_is_not_sent(choice: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("", SOURCE), (FLOW, "../x"), (FLOW, SOURCE, [1]), (FLOW, SOURCE, None, "yes")]
+    "arguments",
+    [
+        ("", SOURCE),
+        (FLOW, "../x"),
+        (FLOW, [SOURCE, "b.csv"]),
+        (FLOW, SOURCE, [1]),
+        (FLOW, SOURCE, None, "yes"),
+    ],
 )
 async def test_bad_arguments_are_not_sent(arguments: tuple[Any, ...]) -> None:
     client, transport = scripted_client([])

@@ -1,0 +1,86 @@
+"""What the documentation claims about the library as a whole: each public name has its entry, each limit its test."""
+
+import importlib
+import re
+from importlib.metadata import metadata
+from pathlib import Path
+
+import pytest
+
+import lume_async
+import lume_local
+import lume_sync
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+ENTRY = re.compile(r"^::: (\S+)\n((?:    .*\n)*)", re.MULTILINE)
+LIMIT = re.compile(r"\b(?:not|un)[ -]?supported\b", re.IGNORECASE)
+LIMITS = {
+    ("index.md", "Windows"): "test_docs_claims.py::test_the_metadata_names_no_windows",
+    ("guides/await-in-a-service.md", "Trio"): "async/test_trio.py::test_one_clear_sentence",
+    (
+        "guides/production.md",
+        "SOCKS",
+    ): "async/http/test_settings.py::test_a_proxy_that_can_not_be_used_is_said_at_once",
+    ("guides/migrate.md", "`input_files=[…]`"): "async/run/test_submit.py::test_bad_arguments_are_not_sent",
+    (
+        "guides/airflow.md",
+        "Airflow 2.11",
+    ): "on_airflow/test_versions.py::test_direct_mode_is_refused_when_the_dag_is_read",
+}
+"""Page and subject of each sentence that says what is not supported, and the test that shows it."""
+
+
+def documented(page: str) -> set[str]:
+    """The names that a page of the reference has an entry for."""
+    text = (DOCS / "reference" / page).read_text(encoding="utf-8")
+    names = set(re.findall(r"`(\w+)`", text))
+    for place, options in ENTRY.findall(text):
+        listed = re.search(r" members:((?:\n +- \S+)+|.*)", options)
+        members = re.findall(r"\w+", listed[1].replace("- ", " ")) if listed else None
+        try:
+            names |= set(members if members is not None else vars(importlib.import_module(place)))
+        except ModuleNotFoundError:
+            names.add(place.rpartition(".")[2])
+    return names
+
+
+@pytest.mark.parametrize(
+    ("package", "pages"),
+    [
+        (lume_async, ["lume_async.md"]),
+        (lume_sync, ["lume_sync.md", "lume_async.md"]),
+        (lume_local, ["lume_local.md"]),
+    ],
+    ids=lambda given: getattr(given, "__name__", ""),
+)
+def test_every_public_name_is_in_the_reference(package, pages) -> None:
+    # Errors have a page of their own: test_docs.py.
+    names = {name for name in package.__all__ if not name.endswith("Error")}
+    assert names - set().union(*map(documented, pages)) == set()
+
+
+def test_the_metadata_names_no_windows() -> None:
+    assert [name for name in metadata("lume-client").get_all("Classifier") or () if "Operating" in name] == [
+        "Operating System :: POSIX"
+    ]
+
+
+def test_every_limit_names_a_test_that_exists() -> None:
+    found = {
+        (str(page.relative_to(DOCS)), sentence)
+        for page in DOCS.rglob("*.md")
+        if page.parent.name != "design"
+        for sentence in re.split(r"(?<=[.:;])\s|\n\n|\n- ", page.read_text(encoding="utf-8"))
+        if LIMIT.search(sentence)
+    }
+    known = {
+        (page, sentence)
+        for page, sentence in found
+        for where, what in LIMITS
+        if where == page and what in sentence
+    }
+    assert found - known == set()
+    for place in LIMITS.values():
+        file, name = place.split("::")
+        assert f"def {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), place
