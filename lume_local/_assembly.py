@@ -112,7 +112,7 @@ async def _running(
     dry_runs = DryRuns(paths, pool, reader, settings.run_timeout)
     api = Api(store, flows, runner, hub, places, uploads, settings.webhooks, health, dry_runs)
     keys = Keys(settings.api_key, settings.keys)
-    console = Console(Sessions(store.store_id), keys, (settings.host, *settings.console_hosts))
+    console = Console(Sessions(), keys, (settings.host, *settings.console_hosts))
     front = Front(
         api,
         FlowsApi(store, flows),

@@ -42,7 +42,7 @@ class Server:
         return Client(self.api_key, base_url=self.base_url, **options)
 
     def console_url(self) -> str:
-        """A new link to the console, for a browser. It works once, until the server ends."""
+        """A new link to the console, for a browser. It works once, within 10 minutes."""
         # An address that means all of a machine's is for listening: browsers refuse it.
         address = self.base_url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
         return f"{address}/#token={self._console.token()}"
@@ -66,7 +66,7 @@ class ThreadedServer:
         self.api_key = server.api_key
 
     def console_url(self) -> str:
-        """A new link to the console, for a browser. It works once, until the server ends."""
+        """A new link to the console, for a browser. It works once, within 10 minutes."""
         return self._server.console_url()
 
     def workers(self) -> dict[str, int]:

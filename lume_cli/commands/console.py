@@ -9,7 +9,7 @@ from lume_cli._options import Options, server_options
 @server_options
 @click.pass_obj
 def command(options: Options) -> None:
-    """Print a link to the console of a server that `lume serve` runs. It opens in one browser, once.
+    """Print a link to the console of a server that `lume serve` runs. It works once, within 10 minutes.
 
     \b
     xdg-open "$(lume console)"

@@ -1,5 +1,7 @@
 // Requests: those of the public contract, and the two by which this page signs in and out.
 
+import { forget, keep, secret } from "./session.js";
+
 /** An answer that is an error: `kind` is the last part of its type, the message says what to do. */
 export class Problem extends Error {
   constructor(status, problem) {
@@ -26,25 +28,50 @@ export const post = (where, body, options = {}) =>
 export const put = (where, body, options = {}) => request("PUT", where, { ...options, body });
 
 /** Trades the token of a link for a session, or ends the session. */
-export const signIn = (token) => post("/console/session", { token });
-export const signOut = () => request("DELETE", "/console/session", {});
+export const signIn = async (token) => keep((await post("/console/session", { token })).session);
+export async function signOut() {
+  await request("DELETE", "/console/session", {});
+  forget();
+}
+
+/** Saves a file that the server has: a plain link would come without the session. */
+export async function save(where) {
+  const response = await answered("GET", where, { limit: LIMIT_OF_FILES });
+  const [, name] = /filename="([^"]*)"/.exec(response.headers.get("Content-Disposition"));
+  const url = URL.createObjectURL(await response.blob());
+  const link = Object.assign(document.createElement("a"), { href: url, download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), LIMIT);
+}
 
 const LIMIT = 60_000; // of a request, its long poll included
 const LIMIT_OF_FILES = 6 * 3600_000;
 
-async function request(method, where, { body, type, headers = {}, signal }) {
-  const tooLate = AbortSignal.timeout(body instanceof Blob ? LIMIT_OF_FILES : LIMIT);
+async function request(method, where, options) {
+  const response = await answered(method, where, options);
+  return response.status === 204 ? null : JSON.parse(await response.text(), exact);
+}
+
+/** A successful answer. Throws a `Problem`. */
+async function answered(method, where, { body, type, headers = {}, signal, limit = LIMIT }) {
+  const tooLate = AbortSignal.timeout(body instanceof Blob ? LIMIT_OF_FILES : limit);
+  const session = secret();
   const response = await fetch(where, {
     method,
     body,
     signal: signal ? AbortSignal.any([signal, tooLate]) : tooLate,
-    headers: type ? { ...headers, "Content-Type": type } : headers,
-    credentials: "same-origin",
+    headers: {
+      ...headers,
+      ...(type && { "Content-Type": type }),
+      ...(session !== null && { "lume-console-session": session }),
+    },
+    credentials: "same-origin", // those of a proxy in front; the server itself has none
     redirect: "error",
   });
-  if (response.ok) return response.status === 204 ? null : JSON.parse(await response.text(), exact);
+  if (response.ok) return response;
   const problem = new Problem(response.status, await response.json().catch(() => ({})));
-  if (problem.status === 401) dispatchEvent(new CustomEvent("signed-out", { detail: problem.message }));
+  // Unless a new session has begun meanwhile.
+  if (problem.status === 401 && session === secret()) dispatchEvent(new CustomEvent("signed-out"));
   throw problem;
 }
 

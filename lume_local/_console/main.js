@@ -9,6 +9,7 @@ import { show as overview } from "./page_overview.js";
 import { show as run } from "./page_run.js";
 import { show as runs } from "./page_runs.js";
 import { notice } from "./parts.js";
+import { borrow, forget } from "./session.js";
 import { refreshAges } from "./status.js";
 
 const main = document.getElementById("page");
@@ -116,7 +117,7 @@ function door(message) {
         {},
         "Open the link that ",
         el("code", {}, "lume serve"),
-        " has printed. It works once; ",
+        " has printed. It works once, within 10 minutes; ",
         el("code", {}, "lume console"),
         " prints another one.",
       ),
@@ -137,7 +138,11 @@ async function start() {
       refusal = error.message;
     }
   }
-  addEventListener("signed-out", () => door(current ? "The session has ended." : refusal));
+  await borrow();
+  addEventListener("signed-out", () => {
+    forget();
+    door(current ? "The session has ended." : refusal);
+  });
   addEventListener("hashchange", navigate);
   document.getElementById("skip").addEventListener("click", () => main.focus());
   document.getElementById("sign-out").addEventListener("click", async () => {

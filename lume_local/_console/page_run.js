@@ -1,12 +1,12 @@
 // One run: what happened to it, which rows it rejected and why, and what can be done now.
 
-import { get, path } from "./api.js";
+import { get, path, save } from "./api.js";
 import { actions } from "./actions.js";
 import { bar } from "./charts.js";
 import { el, fill, refill } from "./dom.js";
 import { duration, fileName, moment, number, percent, secondsBetween, shortId } from "./format.js";
 import { latest } from "./latest.js";
-import { address, card, cell, figure, flowLink, table } from "./parts.js";
+import { address, card, cell, figure, flowLink, notice, table } from "./parts.js";
 import { rowsOf } from "./rows.js";
 import { ageOf, badge, isActive, lookOf, nameOf, rejectedShare } from "./status.js";
 
@@ -216,6 +216,17 @@ function bars(run, reasons, wanted) {
   );
 }
 
+async function download(run, which, button) {
+  button.disabled = true;
+  try {
+    await save(path("runs", run.id, "outputs", which));
+  } catch (error) {
+    notice(error.message, true);
+  } finally {
+    button.disabled = false;
+  }
+}
+
 function details(run) {
   const { target_locations: places } = run.metadata;
   const entry = (name, ...value) => [el("dt", {}, name), el("dd", {}, ...value)];
@@ -224,11 +235,7 @@ function details(run) {
     entry(
       name,
       !places[which].includes("://") && // else it lies in a database or an object store
-        el(
-          "a",
-          { href: path("runs", run.id, "outputs", which), download: "", class: "button" },
-          `Download ${which}`,
-        ),
+        el("button", { on: { click: (event) => download(run, which, event.target) } }, `Download ${which}`),
       el("code", { class: "path" }, places[which]),
     );
   const parent = run.run_metadata?.resubmit_of;

@@ -11,9 +11,9 @@ from pathlib import Path
 from lume_local._http import requests
 from lume_local._http.keys import KEY_HEADER, Holder, Keys
 from lume_local._http.messages import Answer, Ask
+from lume_local._http.own_host import is_own_host
 from lume_local._http.problems import Problem, odd_problem
-from lume_local._http.same_origin import is_own_host, is_same_origin
-from lume_local._http.sessions import Sessions
+from lume_local._http.sessions import SESSION_HEADER, Sessions
 
 _FOLDER = Path(__file__).parents[1] / "_console"
 _TYPES = {
@@ -54,13 +54,10 @@ class Console:
         """What the fragment of a new link holds, for a session that may do everything."""
         return self._sessions.new_token(self._keys.own)
 
-    def holder(self, method: str, headers: Mapping[str, str]) -> Holder | None:
-        """Whose session a request without a key belongs to, if any. Raises `Problem` where its host is wrong."""
-        owner = self._sessions.owner(headers.get("Cookie", ""))
-        if owner is None:
-            return None
-        self._check_host(headers)
-        return self._keys.of(owner) if is_same_origin(method, headers) else None
+    def holder(self, headers: Mapping[str, str]) -> Holder | None:
+        """Whose session a request without a key names, if any."""
+        owner = self._sessions.owner(headers.get(SESSION_HEADER, ""))
+        return None if owner is None else self._keys.of(owner)
 
     async def page(self, ask: Ask) -> Answer:
         """`GET /`."""
@@ -77,34 +74,32 @@ class Console:
         return Answer(200, content, HEADERS, content_type)
 
     async def sign_in(self, ask: Ask) -> Answer:
-        """`POST /console/session` `{token}`: trades the token of a link for a session."""
-        self._check_own_page("POST", ask)
+        """`POST /console/session` `{token}`: trades the token of a link for a session, `{session}`."""
+        self._check_host(ask.headers)
         token = requests.json_object(ask.body, ask.content_type).get("token")
-        cookie = self._sessions.begin(token) if isinstance(token, str) else None
-        if cookie is None:
+        session = self._sessions.begin(token) if isinstance(token, str) else None
+        if session is None:
             raise Problem(
-                "unauthorized", "this link is wrong or was used already: `lume console` prints a new one"
+                "unauthorized",
+                "this link is wrong, older than 10 minutes, or was used already: `lume console` prints a new one",
             )
-        return Answer(204, None, {"Set-Cookie": cookie})
+        return Answer(201, {"session": session})
 
     async def sign_out(self, ask: Ask) -> Answer:
         """`DELETE /console/session`: ends the session."""
-        self._check_own_page("DELETE", ask)
-        return Answer(204, None, {"Set-Cookie": self._sessions.end(ask.headers.get("Cookie", ""))})
+        self._sessions.end(ask.headers.get(SESSION_HEADER, ""))
+        return Answer(204)
 
     async def new_link(self, ask: Ask) -> Answer:
-        """`POST /console/links`: the token of a new link, for whoever has the key."""
+        """`POST /console/links`: the token of a new link, for whoever has the key or a session."""
         requests.only_known(ask.query, ())
         key = ask.headers.get(KEY_HEADER)
-        # Without a key it was a session that let this request in.
-        owner = self._sessions.owner(ask.headers.get("Cookie", "")) if key is None else self._keys.digest(key)
+        if key is not None:
+            return Answer(201, {"token": self._sessions.new_token(self._keys.digest(key))})
+        session = ask.headers[SESSION_HEADER]  # that has let this request in
+        owner = self._sessions.owner(session)
         assert owner is not None
-        return Answer(201, {"token": self._sessions.new_token(owner)})
-
-    def _check_own_page(self, method: str, ask: Ask) -> None:
-        self._check_host(ask.headers)
-        if not is_same_origin(method, ask.headers):
-            raise Problem("unauthorized", "only the console's own page signs in and out")
+        return Answer(201, {"token": self._sessions.new_token(owner, session)})
 
     def _check_host(self, headers: Mapping[str, str]) -> None:
         """Refuse a name that may be another site's. Raises `Problem`."""

@@ -161,7 +161,7 @@ class Front:
 
     def _authenticated(self, request: web.BaseRequest) -> Holder:
         if KEY_HEADER not in request.headers:
-            visitor = self._console.holder(request.method, request.headers)
+            visitor = self._console.holder(request.headers)
             if visitor is not None:
                 return visitor
         text = request.headers.get(KEY_HEADER, "")

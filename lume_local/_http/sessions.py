@@ -1,79 +1,103 @@
-"""Who may use the console: a link works once and is traded for a session, which a cookie carries.
+"""Who may use the console: a link works once and is traded for a session.
 
-Both are kept in memory only, as digests: a server that is started again knows neither.
+The secrets of both are kept in memory only, as digests: a server that is started again knows neither.
 """
 
 import hashlib
 import secrets
 import time
 from collections.abc import Callable
-from http.cookies import CookieError, SimpleCookie
 
+from attrs import frozen
+
+SESSION_HEADER = "lume-console-session"
+"""By which the console's page sends its session. No browser adds it by itself, as it would a cookie: that is sent to
+every port of the host."""
+LINK_LIMIT = 600.0
+"""Seconds that a link can be opened for."""
 IDLE_LIMIT = 7 * 86400.0
 """Seconds that a session lives without a request: an open page keeps it alive."""
 _MOST = 100
 """Links, and sessions, of one owner: the oldest of theirs gives way, and nobody else's."""
 
-_Known = dict[bytes, tuple[float, str]]
-"""By the digest of a secret: when it was last seen, and whose it is."""
-_NOBODY = 0.0, None
+
+@frozen
+class _Grant:
+    """What a secret stands for.
+
+    Attributes:
+        owner: the digest of the key that is behind it.
+        maker: the digest of the session that it was made with, and ends with; None where that was the key.
+        seen: when it was used last.
+    """
+
+    owner: str
+    maker: bytes | None
+    seen: float
+
+
+_Grants = dict[bytes, _Grant]
 
 
 class Sessions:
     """The links and sessions of one server.
 
     Args:
-        name: tells the cookies of servers on one machine apart: a cookie belongs to a host, not to a port.
         clock: the time in seconds.
     """
 
-    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._cookie = f"lume-{name}"
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._tokens: _Known = {}
-        self._sessions: _Known = {}
+        self._links: _Grants = {}
+        self._sessions: _Grants = {}
 
-    def new_token(self, owner: str) -> str:
-        """A token that can be traded for a session of that owner, once."""
-        token = secrets.token_urlsafe(32)
-        self._add(self._tokens, token, owner)
-        return token
+    def new_token(self, owner: str, session: str | None = None) -> str:
+        """The token of a new link, which can be traded for a session of that owner, once.
+
+        Args:
+            session: the secret of the session that asks for it, if it is not the key.
+        """
+        return self._add(self._links, owner, None if session is None else _digest(session))
 
     def begin(self, token: str) -> str | None:
-        """The `Set-Cookie` of a new session for a token; None where the token is wrong or was used."""
-        _, owner = self._tokens.pop(_digest(token), _NOBODY)
-        if owner is None:
+        """The secret of a new session for a token; None where the token is wrong, old or was used."""
+        link = self._links.pop(_digest(token), None)
+        if link is None or not self._holds(link, LINK_LIMIT):
             return None
-        value = secrets.token_urlsafe(32)
-        self._add(self._sessions, value, owner)
-        return f"{self._cookie}={value}; Path=/; HttpOnly; SameSite=Strict"
+        return self._add(self._sessions, link.owner, link.maker)
 
-    def end(self, cookies: str) -> str:
-        """End the session of a request, if it has one; the `Set-Cookie` that removes its cookie."""
-        self._sessions.pop(self._digest_of(cookies), None)
-        return f"{self._cookie}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"
+    def end(self, secret: str) -> None:
+        """End a session, if there is one, and with it the links and the sessions that it has made."""
+        self._sessions.pop(_digest(secret), None)
 
-    def owner(self, cookies: str) -> str | None:
-        """Whose session the `Cookie` header of a request names, None without one; it lives on from now."""
-        digest, now = self._digest_of(cookies), self._clock()
-        seen, owner = self._sessions.pop(digest, _NOBODY)
-        if owner is None or now - seen > IDLE_LIMIT:
+    def owner(self, secret: str) -> str | None:
+        """Whose session it is, None where it is none; it lives on from now."""
+        digest = _digest(secret)
+        session = self._sessions.pop(digest, None)
+        if session is None or not self._holds(session, IDLE_LIMIT):
             return None
-        self._sessions[digest] = now, owner  # the last one, so that the first one is the oldest
-        return owner
+        # The last one, so that the first one is the oldest.
+        self._sessions[digest] = _Grant(session.owner, session.maker, self._clock())
+        return session.owner
 
-    def _add(self, known: _Known, secret: str, owner: str) -> None:
-        known[_digest(secret)] = self._clock(), owner
-        same = [digest for digest, (_, other) in known.items() if other == owner]
+    def _holds(self, grant: _Grant, limit: float) -> bool:
+        """Whether it is young enough, and whatever it was made with is still a session."""
+        while self._clock() - grant.seen <= limit:
+            if grant.maker is None:
+                return True
+            maker = self._sessions.get(grant.maker)
+            if maker is None:
+                return False
+            grant, limit = maker, IDLE_LIMIT
+        return False
+
+    def _add(self, grants: _Grants, owner: str, maker: bytes | None) -> str:
+        secret = secrets.token_urlsafe(32)
+        grants[_digest(secret)] = _Grant(owner, maker, self._clock())
+        same = [digest for digest, other in grants.items() if other.owner == owner]
         if len(same) > _MOST:
-            del known[same[0]]
-
-    def _digest_of(self, cookies: str) -> bytes:
-        try:
-            found = SimpleCookie(cookies).get(self._cookie)
-        except CookieError:
-            return b""
-        return b"" if found is None else _digest(found.value)
+            del grants[same[0]]
+        return secret
 
 
 def _digest(text: str) -> bytes:

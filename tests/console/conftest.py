@@ -45,7 +45,7 @@ def visitor(browser: Any) -> Iterator[Any]:
 def signed(browser: Any, site: Site) -> Iterator[Any]:
     """A profile with a session: a fresh one costs more than most of the tests, so those of a file share it."""
     with profile(browser) as shared:
-        signed_in(shared.new_page(), site).close()
+        signed_in(shared.new_page(), site)  # stays: the other pages have their session from it
         yield shared
 
 

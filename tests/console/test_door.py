@@ -2,6 +2,8 @@
 
 import http.server
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,10 +28,11 @@ def test_a_link_signs_in_and_leaves_no_token_behind(visitor: Any, site: Site) ->
     visitor.goto(link)
     expect(visitor.get_by_role("heading", name="Overview")).to_be_visible()
     assert visitor.url == f"{site.url}/#/"
-    (cookie,) = visitor.context.cookies()
-    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    assert visitor.context.cookies() == []
     token = link.partition("token=")[2]
-    assert token not in visitor.evaluate("JSON.stringify([history.state, location.href, document.cookie])")
+    assert token not in visitor.evaluate(
+        "JSON.stringify([history.state, location.href, {...sessionStorage}])"
+    )
     visitor.reload()
     expect(visitor.get_by_role("heading", name="Overview")).to_be_visible()
 
@@ -64,7 +67,7 @@ def test_signing_out_ends_the_session(page: Any, site: Site) -> None:
 
 
 def test_a_session_that_ends_meanwhile_is_said(page: Any, site: Site) -> None:
-    page.context.clear_cookies()
+    page.evaluate("import('/console/files/api.js').then((api) => api.signOut())")
     page.get_by_role("link", name="Runs", exact=True).click()
     expect(page.get_by_role("heading", name=NOT_IN)).to_be_visible()
     expect(page.get_by_role("alert")).to_contain_text("The session has ended")
@@ -80,29 +83,100 @@ def test_a_name_that_leads_here_shows_nothing(visitor: Any, site: Site) -> None:
     expect(visitor.get_by_role("heading", name="Overview")).to_be_visible()
 
 
-@pytest.fixture
-def elsewhere() -> Iterator[str]:
-    """Another site on this machine: for a browser the same site, of another origin."""
+class Elsewhere:
+    """Another server of this host, on a port of its own: for a browser the same site, of another origin."""
 
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}/"
+        self.sent: list[dict[str, str]] = []
+        """The headers of each request that reached it."""
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Elsewhere]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            there.sent.append(dict(self.headers))
             self.send_response(200)
             self.send_header("Content-Type", "text/html")
             self.end_headers()
             self.wfile.write(b"<!doctype html><title>other</title>")
+
+        do_POST = do_GET
 
         def log_message(self, format: str, *args: object) -> None:
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
+        there = Elsewhere(server.server_port)
+        yield there
         server.shutdown()
 
 
-def test_another_pages_requests_do_nothing(page: Any, site: Site, elsewhere: str) -> None:
+def taken(page: Any) -> dict[str, Any]:
+    """All that a page can read of what its browser keeps."""
+    return dict(
+        page.evaluate(
+            """async () => ({
+                session: {...sessionStorage}, local: {...localStorage}, cookies: document.cookie, name: window.name,
+                databases: (await indexedDB.databases()).length, caches: self.caches ? await caches.keys() : [],
+                heard: await new Promise((resolve) => {
+                    const channel = new BroadcastChannel("lume-session");
+                    channel.onmessage = ({ data }) => resolve(data);
+                    channel.postMessage(null);
+                    setTimeout(() => resolve(null), 500);
+                }),
+            })"""
+        )
+    )
+
+
+def test_another_server_of_this_host_is_given_nothing_that_suffices(
+    page: Any, site: Site, elsewhere: Elsewhere
+) -> None:
+    """It takes all that the browser sends to it and keeps for it, and claims to be the console's page."""
+    tab = page.context.new_page()
+    tab.goto(elsewhere.url)
+    tab.evaluate("(url) => fetch(url, {method: 'POST', credentials: 'include', body: 'x'})", elsewhere.url)
+    kept = taken(tab)
+    assert (kept["session"], kept["local"], kept["cookies"], kept["heard"]) == ({}, {}, "", None)
+    assert len(elsewhere.sent) >= 2
+    claims = {"Origin": site.url, "Sec-Fetch-Site": "same-origin", "Content-Type": "application/toml"}
+    for headers in elsewhere.sent:
+        others = {name: value for name, value in headers.items() if name not in ("Host", "Content-Length")}
+        for method, path in (
+            ("PUT", "/v1/flows/people/versions/v7"),
+            ("GET", "/v1/runs"),
+            ("POST", "/console/links"),
+        ):
+            request = urllib.request.Request(site.url + path, b"", {**others, **claims}, method=method)
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(request, timeout=30)
+            assert refused.value.code == 401
+            refused.value.close()
+    with_header = (
+        "(url) => fetch(url, {headers: {'lume-console-session': 'x'}}).then(() => 'sent', () => 'refused')"
+    )
+    assert tab.evaluate(with_header, f"{site.url}/v1/runs") == "refused"
+    assert page.evaluate("Object.values(sessionStorage).length") == 1, "and there is something to take"
+    tab.close()
+
+
+def test_another_tab_is_signed_in_as_long_as_the_first_one_is(page: Any, site: Site) -> None:
+    tab = page.context.new_page()
+    tab.goto(f"{site.url}/#/flows")
+    expect(tab.get_by_role("heading", name="Flows")).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name=NOT_IN)).to_be_visible()
+    tab.get_by_role("link", name="Runs", exact=True).click()
+    expect(tab.get_by_role("heading", name=NOT_IN)).to_be_visible()
+    tab.close()
+
+
+def test_another_pages_requests_do_nothing(page: Any, site: Site, elsewhere: Elsewhere) -> None:
     site.write("cross.csv", GOOD)
-    page.goto(elsewhere)
+    page.goto(elsewhere.url)
     sent = page.evaluate(
         """async ([url, type]) => {
             const body = JSON.stringify({flow_version: "people:v1", source_path: "cross.csv"});
@@ -120,12 +194,12 @@ def test_another_pages_requests_do_nothing(page: Any, site: Site, elsewhere: str
         page.evaluate(form, site.url)
     assert answered.value.status == 401
     read = "(url) => fetch(url + '/v1/runs', {credentials: 'include'}).then(() => 'read', () => 'refused')"
-    page.goto(elsewhere)
+    page.goto(elsewhere.url)
     assert page.evaluate(read, site.url) == "refused"
 
 
-def test_the_page_is_not_shown_inside_another(page: Any, site: Site, elsewhere: str) -> None:
-    page.goto(elsewhere)
+def test_the_page_is_not_shown_inside_another(page: Any, site: Site, elsewhere: Elsewhere) -> None:
+    page.goto(elsewhere.url)
     page.evaluate(
         """(url) => { const frame = document.createElement("iframe"); frame.src = url;
         document.body.append(frame); return new Promise((resolve) => { frame.onload = resolve; }); }""",

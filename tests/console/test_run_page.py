@@ -167,7 +167,7 @@ def test_outputs_are_downloaded_and_mended_rejects_sent(page: Any, site: Site, t
     open_run(page, run_id)
     for which in ("mapped", "rejects"):
         with page.expect_download() as started:
-            page.get_by_role("link", name=f"Download {which}").click()
+            page.get_by_role("button", name=f"Download {which}").click()
         assert started.value.suggested_filename.startswith(f"{run_id}-{which}.")
         assert Path(started.value.path()).read_bytes() == Path(places[which]).read_bytes()
     mended = tmp_path / "mended.csv"

@@ -12,7 +12,6 @@ import lume_local
 from lume_async.errors import ConfigurationError
 
 FOLDER = Path(lume_local.__file__).parent / "_console"
-OWN = {"Sec-Fetch-Site": "same-origin"}
 
 
 def token_of(server: lume_local.Server) -> str:
@@ -27,11 +26,22 @@ async def browser(server: lume_local.Server) -> AsyncIterator[aiohttp.ClientSess
     jar = aiohttp.CookieJar(unsafe=True)
     async with aiohttp.ClientSession(server.base_url, cookie_jar=jar) as session:
         yield session
+        assert len(jar) == 0, "a cookie would go to every port of the host"
 
 
-async def sign_in(browser: aiohttp.ClientSession, token: str) -> int:
-    async with browser.post("/console/session", json={"token": token}, headers=OWN) as response:
-        return response.status
+async def sign_in(browser: aiohttp.ClientSession, token: object) -> dict[str, str] | None:
+    """The headers of a session, None where the link is refused."""
+    async with browser.post("/console/session", json={"token": token}) as response:
+        if response.status != 201:
+            assert response.status == 401
+            return None
+        return {"lume-console-session": (await response.json())["session"]}
+
+
+async def link(browser: aiohttp.ClientSession, headers: dict[str, str]) -> str:
+    async with browser.post("/console/links", headers=headers) as response:
+        assert response.status == 201
+        return str((await response.json())["token"])
 
 
 async def status(browser: aiohttp.ClientSession, method: str, path: str, **options: object) -> int:
@@ -42,51 +52,68 @@ async def status(browser: aiohttp.ClientSession, method: str, path: str, **optio
 async def test_a_link_opens_one_session(server: lume_local.Server, browser: aiohttp.ClientSession) -> None:
     token = token_of(server)
     assert await status(browser, "GET", "/v1/runs") == 401
-    assert await sign_in(browser, token) == 204
-    assert await status(browser, "GET", "/v1/runs") == 200
-    assert await sign_in(browser, token) == 401
-    assert await status(browser, "GET", "/v1/runs") == 200
-    assert await status(browser, "DELETE", "/console/session", headers=OWN) == 204
-    assert await status(browser, "GET", "/v1/runs") == 401
+    own = await sign_in(browser, token)
+    assert own is not None
+    assert await status(browser, "GET", "/v1/runs", headers=own) == 200
+    assert await sign_in(browser, token) is None
+    assert await status(browser, "GET", "/v1/runs", headers=own) == 200
+    assert await status(browser, "DELETE", "/console/session", headers=own) == 204
+    assert await status(browser, "GET", "/v1/runs", headers=own) == 401
 
 
-@pytest.mark.parametrize("body", [b'{"token": "wrong"}', b'{"token": 1}', b"{}"])
-async def test_a_wrong_token_opens_none(browser: aiohttp.ClientSession, body: bytes) -> None:
-    options = {"data": body, "headers": OWN | {"Content-Type": "application/json"}}
-    assert await status(browser, "POST", "/console/session", **options) == 401
-    assert len(browser.cookie_jar) == 0
+@pytest.mark.parametrize("token", ["wrong", "", 1, None])
+async def test_a_wrong_token_opens_none(browser: aiohttp.ClientSession, token: object) -> None:
+    assert await sign_in(browser, token) is None
+    assert await status(browser, "POST", "/console/session", json={}) == 401
 
 
 async def test_whoever_has_the_key_gets_more_links(
     server: lume_local.Server, browser: aiohttp.ClientSession
 ) -> None:
     assert await status(browser, "POST", "/console/links") == 401
-    async with browser.post("/console/links", headers={"lume-api-key": server.api_key}) as response:
-        assert response.status == 201
-        token = (await response.json())["token"]
-    assert await sign_in(browser, token) == 204
+    token = await link(browser, {"lume-api-key": server.api_key})
+    assert await sign_in(browser, token) is not None
 
 
-async def test_another_pages_requests_are_refused(
+async def test_what_a_session_has_made_ends_when_it_signs_out(
     server: lume_local.Server, browser: aiohttp.ClientSession
 ) -> None:
-    assert await sign_in(browser, token_of(server)) == 204
-    elsewhere = {"Origin": "http://127.0.0.1:1"}
-    for headers in ({}, elsewhere, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}):
-        assert await status(browser, "POST", "/v1/runs", json={}, headers=headers) == 401
-        assert await status(browser, "PUT", "/v1/uploads/a.csv", data=b"", headers=headers) == 401
-        assert await status(browser, "DELETE", "/console/session", headers=headers) == 401
-        assert await status(browser, "POST", "/console/session", json={}, headers=headers) == 401
-    assert await status(browser, "GET", "/v1/runs", headers=elsewhere) == 401
-    assert await status(browser, "POST", "/v1/runs", json={}, headers=OWN) == 422
+    own = await sign_in(browser, token_of(server))
+    assert own is not None
+    used, unused = await link(browser, own), await link(browser, own)
+    other = await sign_in(browser, used)
+    assert await status(browser, "GET", "/v1/runs", headers=other) == 200
+    assert await status(browser, "DELETE", "/console/session", headers=own) == 204
+    assert await sign_in(browser, unused) is None
+    assert await status(browser, "GET", "/v1/runs", headers=other) == 401
+    assert await status(browser, "POST", "/console/links", headers=other) == 401
+
+
+async def test_only_the_header_carries_a_session(
+    server: lume_local.Server, browser: aiohttp.ClientSession
+) -> None:
+    """What a browser sends by itself is worth nothing, so no other page can have it send a request of ours."""
+    own = await sign_in(browser, token_of(server))
+    assert own is not None
+    (secret,) = own.values()
+    page = {"Sec-Fetch-Site": "same-origin", "Origin": server.base_url}
+    for ambient in (
+        {"Cookie": f"lume-console-session={secret}; lume={secret}"},
+        {"Authorization": f"Bearer {secret}"},
+        {"Referer": f"{server.base_url}/#{secret}"},
+        {"lume-api-key": secret},
+    ):
+        assert await status(browser, "GET", "/v1/runs", headers={**ambient, **page}) == 401
+    assert await status(browser, "GET", f"/v1/runs?lume-console-session={secret}", headers=page) == 401
+    asked = {"Origin": "http://127.0.0.1:1", "Access-Control-Request-Headers": "lume-console-session"}
+    async with browser.options("/v1/runs", headers=asked) as preflight:
+        assert not [name for name in preflight.headers if name.lower().startswith("access-control")]
 
 
 async def test_a_rebound_name_gets_nothing(server: lume_local.Server, browser: aiohttp.ClientSession) -> None:
-    assert await sign_in(browser, token_of(server)) == 204
-    rebound = {**OWN, "Host": "evil.example"}
-    cookies = {cookie.key: cookie.value for cookie in browser.cookie_jar}
-    for path in ("/", "/console/files/main.js", "/v1/runs"):
-        assert await status(browser, "GET", path, headers=rebound, cookies=cookies) == 421
+    rebound = {"Host": "evil.example"}
+    for path in ("/", "/console/files/main.js"):
+        assert await status(browser, "GET", path, headers=rebound) == 421
     options = {"json": {"token": token_of(server)}, "headers": rebound}
     assert await status(browser, "POST", "/console/session", **options) == 421
 
@@ -109,11 +136,12 @@ async def test_what_is_no_host_name_is_refused(home: Path, hosts: list[str]) -> 
             pass
 
 
-async def test_a_key_that_is_wrong_is_not_made_good_by_a_cookie(
+async def test_a_key_that_is_wrong_is_not_made_good_by_a_session(
     server: lume_local.Server, browser: aiohttp.ClientSession
 ) -> None:
-    assert await sign_in(browser, token_of(server)) == 204
-    assert await status(browser, "GET", "/v1/runs", headers={"lume-api-key": "wrong"}) == 401
+    own = await sign_in(browser, token_of(server))
+    assert own is not None
+    assert await status(browser, "GET", "/v1/runs", headers=own | {"lume-api-key": "wrong"}) == 401
 
 
 async def test_the_page_has_all_that_it_loads(browser: aiohttp.ClientSession) -> None:

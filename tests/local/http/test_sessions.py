@@ -2,8 +2,8 @@
 
 import pytest
 
-from lume_local._http.same_origin import is_own_host, is_same_origin
-from lume_local._http.sessions import IDLE_LIMIT, Sessions
+from lume_local._http.own_host import is_own_host
+from lume_local._http.sessions import IDLE_LIMIT, LINK_LIMIT, Sessions
 
 ME = "the digest of a key"
 
@@ -16,67 +16,95 @@ class Clock:
         return self.now
 
 
-def cookie_of(header: str | None) -> str:
-    assert header is not None
-    value, *attributes = header.split("; ")
-    assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(attributes)
-    return value
+def session_of(sessions: Sessions, token: str | None = None) -> str:
+    secret = sessions.begin(sessions.new_token(ME) if token is None else token)
+    assert secret is not None
+    return secret
 
 
 def test_a_token_works_once() -> None:
-    sessions = Sessions("a")
+    sessions = Sessions()
     token = sessions.new_token(ME)
-    cookie = cookie_of(sessions.begin(token))
+    session = session_of(sessions, token)
     assert sessions.begin(token) is None
     assert sessions.begin("") is None
-    assert sessions.owner(cookie) == ME
-    assert sessions.owner(f"theme=dark; {cookie}") == ME
-    assert sessions.owner(cookie[:-1]) is None
-    assert token not in cookie
+    assert sessions.owner(session) == ME
+    assert sessions.owner(session[:-1]) is None
+    assert sessions.owner(token) is None
 
 
-def test_servers_on_one_machine_know_their_own_cookies_only() -> None:
-    one, other = Sessions("one"), Sessions("other")
-    first, second = (cookie_of(each.begin(each.new_token(ME))) for each in (one, other))
-    both = f"{first}; {second}"
-    assert one.owner(both) == ME
-    assert other.owner(both) == ME
-    assert one.owner(second) is None
+def test_a_link_ends_after_10_minutes() -> None:
+    clock = Clock()
+    sessions = Sessions(clock)
+    early, late = sessions.new_token(ME), sessions.new_token(ME)
+    clock.now += LINK_LIMIT
+    session = session_of(sessions, early)
+    clock.now += 1
+    assert sessions.begin(late) is None
+    assert sessions.owner(session) == ME, "what it has opened lasts"
+    assert LINK_LIMIT == 600
 
 
 def test_a_session_ends_when_it_is_asked_to_or_rests_for_long() -> None:
     clock = Clock()
-    sessions = Sessions("a", clock)
-    cookie = cookie_of(sessions.begin(sessions.new_token(ME)))
+    sessions = Sessions(clock)
+    session = session_of(sessions)
     clock.now += IDLE_LIMIT
-    assert sessions.owner(cookie) == ME
+    assert sessions.owner(session) == ME
     clock.now += IDLE_LIMIT + 1
-    assert sessions.owner(cookie) is None
-    another = cookie_of(sessions.begin(sessions.new_token(ME)))
-    assert "Max-Age=0" in sessions.end(another)
+    assert sessions.owner(session) is None
+    another = session_of(sessions)
+    sessions.end(another)
     assert sessions.owner(another) is None
 
 
+@pytest.mark.parametrize("rests", [False, True])
+def test_what_a_session_has_made_ends_with_it(rests: bool) -> None:
+    """Else somebody who had it for a moment would keep what it opens."""
+    clock = Clock()
+    sessions = Sessions(clock)
+    first, other = session_of(sessions), session_of(sessions)
+    second = session_of(sessions, sessions.new_token(ME, first))
+    third = session_of(sessions, sessions.new_token(ME, second))
+    links = [sessions.new_token(ME, maker) for maker in (first, second, third)]
+    assert [sessions.owner(each) for each in (second, third)] == [ME, ME]
+    if rests:
+        for _ in range(2):
+            clock.now += IDLE_LIMIT / 2 + 1
+            for each in (second, third, other):
+                sessions.owner(each)
+    else:
+        sessions.end(first)
+    assert [sessions.owner(each) for each in (second, third)] == [None, None]
+    assert [sessions.begin(link) for link in links] == [None] * 3
+    assert sessions.owner(other) == ME
+
+
+def test_a_session_outlives_those_that_it_has_made() -> None:
+    sessions = Sessions()
+    first = session_of(sessions)
+    second = session_of(sessions, sessions.new_token(ME, first))
+    sessions.end(second)
+    assert sessions.owner(first) == ME
+
+
 def test_memory_is_bounded_and_the_oldest_gives_way() -> None:
-    sessions = Sessions("a")
+    sessions = Sessions()
     tokens = [sessions.new_token(ME) for _ in range(101)]
     assert sessions.begin(tokens[0]) is None
-    kept = cookie_of(sessions.begin(tokens[1]))
+    kept = session_of(sessions, tokens[1])
     for _ in range(99):
-        sessions.begin(sessions.new_token(ME))
+        session_of(sessions)
     assert sessions.owner(kept) == ME
-    first = cookie_of(sessions.begin(sessions.new_token(ME)))
-    for _ in range(99):
+    for _ in range(100):
         assert sessions.owner(kept) == ME, "one that is in use is not the oldest"
-        sessions.begin(sessions.new_token(ME))
+        session_of(sessions)
     assert sessions.owner(kept) == ME
-    assert sessions.owner("lume-a=") is None
-    del first
 
 
 def test_nobody_ends_the_sessions_or_links_of_others() -> None:
-    sessions = Sessions("a")
-    mine, token = cookie_of(sessions.begin(sessions.new_token(ME))), sessions.new_token(ME)
+    sessions = Sessions()
+    mine, token = session_of(sessions), sessions.new_token(ME)
     for _ in range(150):
         sessions.begin(sessions.new_token("the digest of another key"))
         sessions.new_token("the digest of another key")
@@ -84,9 +112,10 @@ def test_nobody_ends_the_sessions_or_links_of_others() -> None:
     assert sessions.begin(token) is not None
 
 
-@pytest.mark.parametrize("cookies", ["", "=", "lume-a", "lume-a=é; x", "a=b;;;", '"', "lume-a=" + "x" * 9000])
-def test_odd_cookies_name_no_session(cookies: str) -> None:
-    assert Sessions("a").owner(cookies) is None
+@pytest.mark.parametrize("secret", ["", "é", "\udce9", "x" * 9000])
+def test_odd_secrets_name_no_session(secret: str) -> None:
+    sessions = Sessions()
+    assert (sessions.owner(secret), sessions.begin(secret), sessions.end(secret)) == (None, None, None)
 
 
 @pytest.mark.parametrize(
@@ -111,33 +140,3 @@ def test_odd_cookies_name_no_session(cookies: str) -> None:
 )
 def test_hosts(host: str, is_own: bool) -> None:
     assert is_own_host(host, {"lume.internal"}) is is_own
-
-
-HERE = {"Host": "127.0.0.1:8080"}
-OWN, OTHER = {"Origin": "http://127.0.0.1:8080"}, {"Origin": "http://127.0.0.1:3000"}
-
-
-@pytest.mark.parametrize(
-    ("method", "headers", "is_same"),
-    [
-        ("POST", OWN, True),
-        ("POST", {"Sec-Fetch-Site": "same-origin"}, True),
-        ("POST", {"Origin": "https://127.0.0.1:8080"}, True),  # TLS ends in front of the server
-        ("POST", {}, False),
-        ("POST", OTHER, False),
-        ("POST", {"Origin": "null"}, False),
-        ("POST", {**OWN, "Sec-Fetch-Site": "same-site"}, False),
-        ("POST", {**OTHER, "Sec-Fetch-Site": "same-origin"}, False),
-        ("POST", {"Sec-Fetch-Site": "none"}, False),
-        ("PUT", {}, False),
-        ("DELETE", {}, False),
-        ("GET", {}, True),
-        ("GET", {"Sec-Fetch-Site": "none"}, True),
-        ("HEAD", {"Sec-Fetch-Site": "same-origin"}, True),
-        ("GET", {"Sec-Fetch-Site": "same-site"}, False),
-        ("GET", {"Sec-Fetch-Site": "cross-site"}, False),
-        ("GET", OTHER, False),
-    ],
-)
-def test_origins(method: str, headers: dict[str, str], is_same: bool) -> None:
-    assert is_same_origin(method, HERE | headers) is is_same

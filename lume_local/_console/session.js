@@ -1,0 +1,36 @@
+// The session of this browser: a secret in the storage of this origin, which every request carries in a header. There is
+// no cookie: one would be sent to every port of the host. The tabs of this origin share the secret among themselves.
+
+const KEY = "lume-session";
+const PATIENCE = 300; // for another tab to answer
+
+const tabs = new BroadcastChannel(KEY); // reaches pages of this origin only
+let answered = () => {};
+
+export const secret = () => sessionStorage.getItem(KEY);
+
+/** Keeps a new session, in place of the one that there was, here and in the other tabs. */
+export function keep(value) {
+  sessionStorage.setItem(KEY, value);
+  tabs.postMessage({ begun: value });
+}
+
+export const forget = () => sessionStorage.removeItem(KEY);
+
+/** Has the session of another tab, if this one has none: a new tab begins without. */
+export async function borrow() {
+  if (secret() !== null) return;
+  await new Promise((resolve) => {
+    answered = resolve;
+    setTimeout(resolve, PATIENCE);
+    tabs.postMessage({ asks: true });
+  });
+}
+
+tabs.addEventListener("message", ({ data }) => {
+  if (data.asks && secret() !== null) tabs.postMessage({ has: secret() });
+  const value = data.begun ?? (secret() === null ? data.has : undefined);
+  if (value === undefined) return;
+  sessionStorage.setItem(KEY, value);
+  answered();
+});
