@@ -27,6 +27,7 @@ All of them can be pickled and copied: each holds a message and plain data, neve
 
 from typing import Any
 
+from lume_async._base.elided import elided
 from lume_async._base.public import public
 
 __all__ = [
@@ -59,7 +60,10 @@ BODY_KEPT = 2048
 
 @public
 class LumeError(Exception):
-    """The base class of all errors of this library."""
+    """The base class of all errors of this library. A message has at most 500 characters."""
+
+    def __init__(self, message: object = "", **more: Any) -> None:
+        super().__init__(elided(str(message)), **more)
 
 
 @public

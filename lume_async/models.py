@@ -15,6 +15,7 @@ import orjson
 from attrs import define, field, frozen
 
 from lume_async._base.deflate import deflated, inflated
+from lume_async._base.elided import elided
 from lume_async._base.html import facts
 from lume_async._base.public import public
 from lume_async._decoding import structure
@@ -163,9 +164,8 @@ class RunMetadata(dict[str, Any]):
     @cached_property
     def target_locations(self) -> TargetLocations:
         """Where the rows were written."""
-        return structure(
-            self.get("target_locations") or {}, TargetLocations, at="$.metadata.target_locations"
-        )
+        places = self.get("target_locations") or {}
+        return structure(places, TargetLocations, at="$.metadata.target_locations")
 
     @property
     def notes(self) -> list[str]:
@@ -175,9 +175,9 @@ class RunMetadata(dict[str, Any]):
 
     @property
     def error_message(self) -> str | None:
-        """The server's error message; older servers call it `error`."""
+        """The server's error message, in at most 500 characters; older servers call it `error`."""
         message = self.get("error_message") or self.get("error")
-        return None if message is None else str(message)
+        return None if message is None else elided(str(message))
 
 
 def _plain_text(_self: object, attribute: Any, value: Any) -> None:

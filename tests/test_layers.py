@@ -85,7 +85,7 @@ WINGS = {
 
 ROWS = {
     "_base": (
-        "clock default_client deflate duration extras html immortal lazy loop magic public secret served"
+        "clock default_client deflate duration elided extras html immortal lazy loop magic public secret served"
         " tasks threads version | backoff batched"
     ),
     "_wire": (
@@ -111,7 +111,7 @@ ROWS = {
 """The same inside each wing of the core."""
 
 PURE = [
-    *("errors", "models", "_decoding", "_metrics", "_base/backoff", "_base/duration"),
+    *("errors", "models", "_decoding", "_metrics", "_base/backoff", "_base/duration", "_base/elided"),
     *("_http/base_url", "_http/throttle", "_webhooks/signatures"),
     *("_wire/answers", "_wire/endpoints", "_wire/lost_answers", "_wire/retry", "_wire/withhold"),
     *("_wire/flow_endpoints", "_wire/flow_models", "_wire/row_endpoints", "_run/frames"),
@@ -123,8 +123,8 @@ SHARED = {
     "lume_sync": {
         f"_base/{name}" for name in ["batched", "default_client", "immortal", "lazy", "secret", "threads"]
     },
-    "lume_local": {"_base/extras", "_base/lazy", "_base/magic"},
-    "lume_cli": {"_base/extras", "_base/magic", "_many/status_filter"},
+    "lume_local": {"_base/elided", "_base/extras", "_base/lazy", "_base/magic"},
+    "lume_cli": {"_base/elided", "_base/extras", "_base/magic", "_many/status_filter"},
 }
 """The internal modules of the core that another package may import; else it uses public names only."""
 
@@ -336,7 +336,7 @@ def test_the_server_shares_only_words_with_the_client(path) -> None:
         and each.module
         not in (
             *("lume_async.models", "lume_async.errors"),
-            *("lume_async._base.lazy", "lume_async._base.extras", "lume_async._base.magic"),
+            *(f"lume_async._base.{name}" for name in ("elided", "lazy", "extras", "magic")),
         )
         and not (each.function in lazily or (lazily and each.for_types))
     ]

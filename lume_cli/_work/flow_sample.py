@@ -17,13 +17,15 @@ from lume_async import ConfigurationError
 from lume_async._base import magic
 from lume_cli._work.flow_infer import Column, delimiter, infer
 from lume_cli._work.sample_doubts import doubts
+from lume_cli._work.sample_lines import lines
 from lume_cli._work.sample_objects import kind_of, read_objects
 
 _ROWS = 10_000
 """Rows to read."""
 _LINES = 200
 """Lines that tell the delimiter."""
-_BLOCK = 1024 * 1024
+_BLOCKS, _BLOCK = 64, 1024 * 1024
+"""So much of a file is looked at for its encoding."""
 
 
 @frozen
@@ -59,9 +61,9 @@ def read_sample(path: Path, encoding: str, delim: str | None = None) -> Sample:
         encoding = _marked(path) if encoding == "utf-8" else encoding
         with _opened(path, "utf-8-sig" if encoding == "utf-8" else encoding) as file:
             if delim is None:
-                delim = delimiter(list(islice(file, _LINES)))
+                delim = delimiter(list(islice(lines(file, str(path)), _LINES)))
                 file.seek(0)
-            rows = list(islice(csv.reader(file, delimiter=delim), _ROWS + 1))
+            rows = list(islice(csv.reader(lines(file, str(path)), delimiter=delim), _ROWS + 1))
     except LookupError:
         raise click.UsageError(f"unknown encoding {encoding!r}: try utf-8 or cp1252") from None
     except UnicodeError:
@@ -108,8 +110,8 @@ def _other_encoding(path: Path) -> str:
     """What to do about a file that is not in the encoding asked for: cp1252 is what Excel writes in the West."""
     try:
         with _opened(path, "cp1252") as file:
-            while file.read(_BLOCK):
-                pass
+            for _ in range(_BLOCKS):
+                file.read(_BLOCK)
     except UnicodeError:
         return "pass --encoding with the one that it was saved with; it is not cp1252, others are cp850 and cp1250"
     return "it may be cp1252, as Excel and older programs write: pass --encoding cp1252"

@@ -9,6 +9,8 @@ from typing import IO, Any, Literal
 
 import click
 
+from lume_cli._work.sample_lines import lines
+
 _START = 64 * 1024
 _CHARACTERS = 16 * 1024 * 1024
 """So much of a JSON file is read."""
@@ -53,7 +55,7 @@ def read_objects(
 
 
 def _lines(file: IO[bytes], name: str, most: int) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(islice(file, most), 1):
+    for number, line in enumerate(islice(lines(file, name), most), 1):
         if line.strip():
             try:
                 yield number, json.loads(line)

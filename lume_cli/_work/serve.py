@@ -90,7 +90,11 @@ def _print_use(session: Session, server: "lume_local.Server", file: Path, key_en
         found = "In another shell:"
     key = f'"${key_env}"  # set {key_env} there as well' if key_env else server.api_key
     # A key that must not be shown is not to be had by a link either.
-    link = "`lume console` prints a link" if key_env else f"{server.console_url()} (works once); it expires after 10 minutes"
+    link = (
+        "`lume console` prints a link"
+        if key_env
+        else f"{server.console_url()} (works once); it expires after 10 minutes"
+    )
     session.say.text(
         f"lume: serving; Ctrl-C to stop. Console: {link}\n{found}\n"
         f"  export LUME_BASE_URL={server.base_url}\n  export LUME_API_KEY={key}"

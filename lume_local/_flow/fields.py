@@ -8,6 +8,8 @@ from typing import Any
 
 from attrs import define, field
 
+from lume_async._base.elided import elided
+
 
 class FlowError(ValueError):
     """A mistake in a flow version.
@@ -20,9 +22,8 @@ class FlowError(ValueError):
     """
 
     def __init__(self, place: str, problem: str) -> None:
-        super().__init__(place, problem)
-        self.place = place
-        self.problem = problem
+        self.place, self.problem = elided(place), elided(problem)
+        super().__init__(self.place, self.problem)
         self.line: int | None = None
         self.others: tuple[FlowError, ...] = ()
 

@@ -3,6 +3,8 @@
 import http
 from typing import Any
 
+from lume_async._base.elided import elided
+
 TYPE = "urn:lume:problem:"
 _TITLES = {
     "malformed-json": (400, "The body is not JSON"),
@@ -51,13 +53,13 @@ class Problem(Exception):
     """
 
     def __init__(self, kind: str, detail: str, **extra: Any) -> None:
-        super().__init__(kind, detail)
+        super().__init__(kind, elided(detail))
         self.status, title = _TITLES[kind]
         self.document: dict[str, Any] = {
             "type": TYPE + kind,
             "title": title,
             "status": self.status,
-            "detail": detail,
+            "detail": elided(detail),
             **extra,
         }
 

@@ -14,6 +14,7 @@ import anyio
 from anyio.to_thread import run_sync
 from attrs import evolve, frozen
 
+from lume_async._base.elided import bounded
 from lume_async.models import RunStatus
 from lume_local._flow.definition import Flow
 from lume_local._runs.execution import Stop
@@ -123,6 +124,6 @@ def _ended(run: Run, status: RunStatus, message: str | None, metrics: dict[str, 
         status=status.value,
         finished_at=now,
         stages=closed(run.stages, rows, now),
-        metrics=metrics or {},
+        metrics=bounded(metrics or {}),
         error_message=message,
     )

@@ -5,6 +5,7 @@ import logging
 import os
 from pathlib import Path
 
+from lume_async._base.elided import elided
 from lume_local._runs.records import StoreFailed, StoreUnavailable
 from lume_local._shared.commit import explain
 
@@ -87,5 +88,5 @@ def why(error: Exception) -> str:
     if is_storage_full(error):
         return "the disk is full"
     if isinstance(error, StoreFailed):
-        return str(error)
-    return explain(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        return elided(str(error))
+    return elided(explain(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}")

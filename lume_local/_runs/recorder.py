@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 
+from lume_async._base.elided import bounded, elided
 from lume_async.models import RunStatus
 from lume_local._runs.health import Health, why
 from lume_local._runs.lineage import Lineage
@@ -139,6 +140,8 @@ class Recorder:
         outputs: dict[str, str] | None,
     ) -> Run | None:
         written = metrics["rows_read"] if metrics and locations else None
+        message = None if message is None else elided(message)
+        metrics = bounded(metrics or {})
 
         def ended(run: Run) -> dict[str, Any]:
             now = now_text()
@@ -147,13 +150,13 @@ class Recorder:
                 "event": event_body(run, status.value, now),
                 "lineage": self._event(
                     run_id,
-                    lambda lineage: lineage.ended(run, status, now, metrics or {}, locations or {}, message),
+                    lambda lineage: lineage.ended(run, status, now, metrics, locations or {}, message),
                 ),
                 "outputs": outputs,
                 "finished_at": now,
                 "stages": closed(run.stages, written, now),
                 "error_message": message,
-                "metrics": metrics or {},
+                "metrics": metrics,
                 "target_locations": locations or {},
             }
 

@@ -3,6 +3,9 @@
 from typing import Any
 
 from attrs import field, frozen
+from attrs.converters import optional
+
+from lume_async._base.elided import elided
 
 ACTIVE = ("CREATED", "SYNCING_SOURCE", "TRANSFORMING", "SYNCING_TARGET")
 """The statuses of runs that have not ended."""
@@ -80,7 +83,7 @@ class Run:
     stages: list[dict[str, Any]]
     metrics: dict[str, Any]
     target_locations: dict[str, Any]
-    error_message: str | None
+    error_message: str | None = field(converter=optional(elided))
 
 
 @frozen

@@ -15,6 +15,7 @@ from aiohttp.abc import AbstractResolver
 from anyio.abc import TaskGroup
 from yarl import URL
 
+from lume_async._base.elided import elided
 from lume_local._runs.health import Health, why
 from lume_local._runs.lineage import Lineage
 from lume_local._runs.records import Delivery, StoreFailed
@@ -159,7 +160,7 @@ class WebhookSender:
         except TimeoutError:
             return f"no answer within {PATIENCE:.0f} s"
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return f"{type(error).__name__}: {error}"[:500]
+            return elided(f"{type(error).__name__}: {error}")
 
     def _addressed(self, delivery: Delivery) -> tuple[aiohttp.ClientSession, str, dict[str, str]]:
         """By which session it is sent where, and with which headers. Raises `WebhookRefused`."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import anyio
 from anyio.abc import TaskGroup
 
+from lume_async._base.elided import elided
 from lume_local._flow.fields import FlowError
 from lume_local._runs.child import child, environment
 from lume_local._shared.protocol import (
@@ -236,7 +237,7 @@ class Worker:
         await self._ended()
         code = self._process.returncode
         assert code is not None
-        last = self._stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        last = elided(self._stderr.decode(errors="replace").strip().rpartition("\n")[2])
         how = f"was killed by signal {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
         return f"the worker process {how}" + (f": {last}" if last else "")
 

@@ -10,7 +10,10 @@ from typing import Any
 import cattrs
 import orjson
 from attrs import field, frozen
+from attrs.converters import optional
 from cattrs.strategies import configure_tagged_union
+
+from lume_async._base.elided import bounded, elided
 
 Json = dict[str, Any]
 """A JSON object that only passes through: a flow, the record of a commit, metrics."""
@@ -121,8 +124,8 @@ class Checked:
 class Refused:
     """A flow has a mistake at this place."""
 
-    place: str
-    problem: str
+    place: str = field(converter=elided)
+    problem: str = field(converter=elided)
 
 
 @frozen
@@ -147,7 +150,7 @@ class Unreadable:
     """There is no such page: which kind of problem, and what it is."""
 
     kind: str
-    problem: str
+    problem: str = field(converter=elided)
 
 
 @frozen
@@ -177,8 +180,8 @@ class Done:
 class Failed:
     """The run has ended without output; or has committed, and is carried out later: what is in the way `may_pass`."""
 
-    message: str
-    metrics: Json | None
+    message: str = field(converter=elided)
+    metrics: Json | None = field(converter=optional(bounded))
     may_pass: bool = False
 
 
@@ -214,7 +217,8 @@ def _decode(line: bytes, union: Any) -> Any:
     try:
         return _CONVERTER.structure(orjson.loads(line), union)
     except Exception as error:  # whatever cattrs and its hooks meet in a value of another type
-        raise ProtocolError(f"{line[:200]!r} is not of the worker protocol: {error!r}") from error
+        why = elided(f"{line[:200]!r} is not of the worker protocol: {error!r}")
+        raise ProtocolError(why) from error
 
 
 def _object(value: Any, _: Any) -> Json:

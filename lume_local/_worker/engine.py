@@ -16,6 +16,7 @@ from typing import Any
 import duckdb
 from duckdb import DuckDBPyConnection
 
+from lume_async._base.elided import elided
 from lume_local._shared.commit import begin, commit, explain, sync_file
 from lume_local._shared.protocol import Execute
 from lume_local._worker.account import AccountOpen, check_written, close_account, top_reasons
@@ -42,7 +43,7 @@ class RunFailed(Exception):
     """The flow or the data is at fault: nothing is published."""
 
     def __init__(self, message: str, metrics: dict[str, Any] | None = None) -> None:
-        super().__init__(message)
+        super().__init__(elided(message))
         self.metrics = metrics
 
 

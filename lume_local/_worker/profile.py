@@ -7,6 +7,7 @@ from typing import Any
 import duckdb
 from duckdb import DuckDBPyConnection
 
+from lume_async._base.elided import elided
 from lume_local._flow.definition import quoted
 
 COUNTS = ("rows_read", "rows_mapped", "rows_rejected")
@@ -30,7 +31,8 @@ def profile(connection: DuckDBPyConnection, flow: dict[str, Any], mapped: str) -
 def _profiled(column: dict[str, Any], rows: int, answers: Iterator[Any]) -> dict[str, Any]:
     values, distinct = next(answers), next(answers)
     ends = (next(answers), next(answers)) if column["ordered"] else (None, None)
-    return {"nulls": rows - values, "min": ends[0], "max": ends[1], "distinct": distinct}
+    least, most = (end if end is None else elided(end) for end in ends)
+    return {"nulls": rows - values, "min": least, "max": most, "distinct": distinct}
 
 
 def question(expression: str, mapped: str, counts: dict[str, int]) -> str:

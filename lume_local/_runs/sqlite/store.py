@@ -25,6 +25,7 @@ from typing import Any
 import anyio
 import orjson
 
+from lume_async._base.elided import bounded
 from lume_local._runs.cursor import Cursor
 from lume_local._runs.records import (
     ACTIVE,
@@ -52,6 +53,8 @@ _RUN_COLUMNS = (
     "started_at, finished_at, stages, metrics, target_locations, error_message"
 )
 _JSON_COLUMNS = ("run_metadata", "stages", "metrics", "target_locations")
+_LONG = 256 * 1024
+"""Characters of metrics, more than even those of a thousand columns have, unless a text in them has no bound."""
 _ACTIVE = f"status IN {ACTIVE}"
 _DONE = "status IN ('SUCCEEDED', 'PARTIAL_FAILED')"
 
@@ -378,6 +381,8 @@ def _written_later(run: Run, since: str, location: str) -> tuple[str, list[Any]]
 def _run(row: sqlite3.Row) -> Run:
     values = dict(row)
     for name in _JSON_COLUMNS:
-        values[name] = orjson.loads(values[name])
+        found = orjson.loads(values[name])
+        # Of an older server: those that are written today are bounded, and what a request may say is small.
+        values[name] = bounded(found) if len(values[name]) > _LONG and name == "metrics" else found
     values["force_rerun"] = bool(values["force_rerun"])
     return Run(**values)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from lume_async._base.elided import elided
 from lume_local._flow.definition import quoted
 from lume_local._worker.databases.database import DatabaseTrouble, Load
 
@@ -16,7 +17,7 @@ def shown(names: Sequence[str], values: Sequence[Any]) -> str:
         f"{name} {'is NULL' if value is None else f'= {value}'}"
         for name, value in zip(names, values, strict=True)
     )
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    return elided(text, LONGEST)
 
 
 def on_conflict(load: Load, names: list[str]) -> str:

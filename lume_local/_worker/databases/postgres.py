@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from lume_async._base.elided import elided
 from lume_async._base.extras import require
 from lume_local._worker.databases.database import DatabaseTrouble
 from lume_local._worker.databases.merge import LONGEST
@@ -76,4 +77,4 @@ def _where(error: "psycopg.Error") -> str:
     detail = (error.diag.message_detail or "").rstrip(".")
     if not detail and (copied := _COPIED.match(error.diag.context or "")):
         detail = f"line {copied[1]} of the mapped rows{copied[2]}"
-    return f" ({detail[:LONGEST]}{'…' if len(detail) > LONGEST else ''})" if detail else ""
+    return f" ({elided(detail, LONGEST)})" if detail else ""

@@ -122,6 +122,11 @@ def header_of(path: Path, dialect: Dialect, flow: dict[str, Any], shown: str) ->
         raise SourceError(
             f"the header of {shown} can't be read: its quotes are broken, or its line is endless"
         )
+    if len(match[0]) >= _LONGEST_HEADER - len(BOM) and not match[2]:
+        raise SourceError(
+            f"the first line of {shown}, its header, is longer than {_LONGEST_HEADER:,} bytes: check that it is a "
+            "text file with line ends"
+        )
     if not match[1].strip():
         raise SourceError(f"{shown} has no header: its first line must name the columns")
     return match[1], match[2], match.end()

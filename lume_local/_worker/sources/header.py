@@ -3,6 +3,7 @@
 from difflib import get_close_matches
 from typing import Any
 
+from lume_async._base.elided import elided
 from lume_local._flow.definition import RESERVED
 from lume_local._worker.sources.names import NEW
 from lume_local._worker.sources.source import SourceError
@@ -62,12 +63,13 @@ def _unread(flow: dict[str, Any], layout: Layout, before: list[str] | None) -> d
     if before is None:
         return {f"column {name!r} is not read": 1 for name in layout.unknown}
     header = _header(layout)
-    came = [f"column {name!r} is new, and not read" for name in layout.unknown if name not in before]
+    unknown = map(elided, layout.unknown)
+    came = [f"column {name!r} is new, and not read" for name in unknown if name not in before]
     went = [f"column {name!r} is gone" for name in before if name not in header]
     return dict.fromkeys([*came, *went], 1)
 
 
 def _header(layout: Layout) -> list[str]:
-    """All columns, read or not; our own, in a file of rejects, are none."""
+    """All columns, read or not, as they are noted; our own, in a file of rejects, are none."""
     names = dict.fromkeys([*layout.raw, *layout.unknown])
-    return [name for name in names if not name.lower().startswith(RESERVED)]
+    return [elided(name) for name in names if not name.lower().startswith(RESERVED)]

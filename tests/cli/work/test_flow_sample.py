@@ -2,7 +2,9 @@
 
 import codecs
 import gzip
+import io
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lume_cli._app import app
-from lume_cli._work import sample_objects
+from lume_cli._work import flow_sample, sample_objects
 from lume_cli._work.flow_infer import delimiter
 from lume_local._flow.definition import read_definition
 
@@ -276,3 +278,46 @@ def test_what_keeps_a_column_from_being_required_or_unique_is_told(tmp_path: Pat
         "# unique = true                      # all values in the sample are distinct\n"
         in init(sample).stdout
     )
+
+
+@pytest.mark.parametrize(
+    "start", [b"", b"id,name\n1,a\n", b'{"id": 1}\n', b'{"id": 1', b"id\xe4,name\n1,a\n"]
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_file_without_line_ends_is_refused_without_reading_it(
+    tmp_path: Path, start: bytes, packed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = tmp_path / "sparse.csv"
+    if packed:
+        sample.write_bytes(gzip.compress(start + bytes(30_000_000)))
+    else:
+        with sample.open("wb") as file:
+            file.write(start)
+            file.truncate(3 * 1024**3)
+    read = 0
+    opened = flow_sample._bytes
+
+    class Counted(io.RawIOBase):
+        def __init__(self, path: Path) -> None:
+            self.file = opened(path)
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, into: memoryview) -> int:  # type: ignore[override]
+            nonlocal read
+            block = self.file.read(len(into))
+            into[: len(block)] = block
+            read += len(block)
+            return len(block)
+
+        def close(self) -> None:
+            self.file.close()
+            super().close()
+
+    monkeypatch.setattr(flow_sample, "_bytes", lambda path: io.BufferedReader(Counted(path)))
+    refused = init(sample)
+    assert refused.exit_code == 2
+    assert read < 128 * 1024**2
+    assert re.search(r"longer than 2,000,000|is not JSON|is not valid utf-8", refused.stderr)
+    assert len(refused.stderr) < 1000

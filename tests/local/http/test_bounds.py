@@ -1,0 +1,226 @@
+"""Whatever a source or a request holds, what is said of it is short: answers, records, log lines, exceptions."""
+
+import json
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+from local.flows import people
+from local.wire import Wire
+
+import lume_async
+import lume_local
+
+LIMIT = 500
+MIB = 1024 * 1024
+HUGE = "x" * 1_000_000
+ANY = {"id": {"type": "integer", "required": True}}
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Every text of a JSON document, names of members included."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield name
+            yield from texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from texts(item)
+    elif isinstance(value, str):
+        yield value
+
+
+def flow(format: str = "csv", column: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    return people(
+        source={"format": format, **more.pop("source", {})},
+        columns={**ANY, **({"name": column} if column else {})},
+        **more,
+    )
+
+
+def csv(text: str | bytes) -> Callable[[Path], None]:
+    return lambda path: path.write_bytes(text if isinstance(text, bytes) else text.encode()) and None
+
+
+def sheet(header: str, value: str) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        book = openpyxl.Workbook()
+        book.active.append(["id", header])
+        book.active.append([1, value])
+        book.save(path)
+
+    return write
+
+
+FAILS = {"sql": "CAST(name AS INTEGER) + 1", "type": "integer"}
+WARNS = {"source": {"on_unknown_columns": "warn"}}
+SOURCES: dict[str, tuple[dict[str, Any], Callable[[Path], None]]] = {
+    "4 MB of NUL without a line end": (flow(), csv(bytes(4 * MIB))),
+    "4 MB without a line end": (flow(), csv("x" * 4 * MIB)),
+    "a line of 4 MB": (flow(), csv(f"id\n{'7' * 4 * MIB}\n")),
+    "a name of 1 MB": (flow(), csv(f"{HUGE},b\n1,2\n")),
+    "a name of 1 MB that is not read": (flow(), csv(f"id,{HUGE}\n1,2\n")),
+    "a name of 1 MB that is reported": (flow(**WARNS), csv(f"id,{HUGE}\n1,2\n")),
+    "a name of 1 MB that is refused": (
+        flow(source={"on_unknown_columns": "fail"}),
+        csv(f"id,{HUGE}\n1,2\n"),
+    ),
+    "a value of 1 MB that is no number": (flow(column=FAILS), csv(f"id,name\n1,{HUGE}\n")),
+    "a name of 1 MB with control characters": (flow(), csv(f"{chr(7) * 1_000_000},b\n1,2\n")),
+    "a member of 1 MB": (flow("ndjson"), csv(json.dumps({HUGE: 1}) + "\n")),
+    "a member of 1 MB that is reported": (
+        flow("ndjson", **WARNS),
+        csv(json.dumps({"id": 1, HUGE: 1}) + "\n"),
+    ),
+    "a member of 1 MB twice": (flow("ndjson"), csv(f'{{"id": 1, "{HUGE}": 1, "{HUGE}": 2}}\n')),
+    "a line of 4 MB in NDJSON": (flow("ndjson"), csv(json.dumps({"id": "x" * 4 * MIB}) + "\n")),
+    "JSON that ends in a text of 4 MB": (flow("json"), csv('[{"id": "' + "x" * 4 * MIB)),
+    "a member of 1 MB in JSON": (flow("json"), csv(json.dumps([{HUGE: 1}]))),
+    "a cell that Excel's header has": (flow("excel"), sheet("x" * 32_000, "a")),
+    "a cell of Excel that is no number": (flow("excel", FAILS), sheet("name", "x" * 32_000)),
+    "4 MB that are no Parquet": (flow("parquet"), csv("PAR1" + "x" * 4 * MIB)),
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_no_source_makes_a_long_text(
+    wire: Wire, home: Path, name: str, dry_run: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    definition, write = SOURCES[name]
+    source = f"source.{ {'excel': 'xlsx'}.get(definition['source']['format'], 'csv') }"
+    write(home / source)
+    answer = await wire.ask("PUT", "/v1/flows/people/versions/v9", json={**definition, "version": "v9"})
+    assert answer.status in (200, 201), answer.document
+    if dry_run:
+        body = {"flow_version": "people:v9", "source_path": source, "dry_run": True, "limit": 0}
+        run = (await wire.ask("POST", "/v1/runs", json=body)).document
+    else:
+        run = await wire.run("people:v9", source)
+    assert max(map(len, texts(run))) <= LIMIT
+    assert len(json.dumps(run)) < 16_000
+    assert "\0" not in json.dumps(run)
+    assert not [char for char in run["metadata"]["error_message"] or "" if ord(char) < 32 and char != "\n"]
+    assert all(len(line) < 2000 for line in caplog.messages)
+
+
+Request = tuple[str, str, dict[str, Any]]
+
+
+def post(**body: Any) -> Request:
+    return "POST", "/v1/runs", {"json": {"flow_version": "people:v1", "source_path": "people.csv", **body}}
+
+
+def raw(data: str, content_type: str = "application/json") -> Request:
+    return "POST", "/v1/runs", {"data": data, "headers": {"Content-Type": content_type}}
+
+
+def put(**changes: Any) -> Request:
+    return "PUT", "/v1/flows/people/versions/v3", {"json": people(version="v3", **changes)}
+
+
+HUGE_BODY = HUGE[:900_000]
+HUGE_URL = "x" * 7000
+LONG: dict[str, Request] = {
+    "a member": post(**{HUGE: 1}),
+    "a flow version": post(flow_version=HUGE_BODY),
+    "an unknown flow version": post(flow_version="a" * 256, source_path="a" * 4096),
+    "a source path": post(source_path=HUGE_BODY),
+    "a long source path": post(source_path="/" + "a" * 4000),
+    "metadata": post(run_metadata={HUGE_BODY: 1e30}),
+    "a webhook": post(webhook_url="http://" + "a" * 2000),
+    "no JSON": raw(HUGE),
+    "a constant": raw('{"a": NaN}' + HUGE_BODY),
+    "a member twice": raw(f'{{"{HUGE_BODY[:400_000]}": 1, "{HUGE_BODY[:400_000]}": 2}}'),
+    "a content type": raw("{}", f"x/{HUGE_URL}"),
+    "a path": ("GET", f"/{HUGE_URL}", {}),
+    "a run": ("GET", f"/v1/runs/{HUGE_URL}", {}),
+    "an output": ("GET", f"/v1/runs/run_1/outputs/{HUGE_URL}", {}),
+    "a file of the console": ("GET", f"/console/files/{HUGE_URL}", {}),
+    "a file of the documentation": ("GET", f"/docs/{HUGE_URL}", {}),
+    "a host": ("GET", "/", {"headers": {"Host": HUGE_URL}}),
+    "a parameter": ("GET", f"/v1/runs?{HUGE_URL}=1", {}),
+    "a status": ("GET", f"/v1/runs?status={HUGE_URL}", {}),
+    "a time": ("GET", f"/v1/runs?since={HUGE_URL}", {}),
+    "a cursor": ("GET", f"/v1/runs?cursor={HUGE_URL}", {}),
+    "an upload": ("PUT", f"/v1/uploads/{HUGE_URL}", {"data": b"x"}),
+    "a method": ("GET", f"/v1/uploads/{HUGE_URL}", {}),
+    "a flow's name": ("PUT", f"/v1/flows/{HUGE_URL}/versions/v1", {"json": people()}),
+    "a column": put(columns={HUGE_BODY: {}}),
+    "a member of a flow": put(**{HUGE_BODY: 1}),
+    "a value of a flow": put(description=[HUGE_BODY]),
+    "an expression": put(columns={"id": {"sql": f"no_such_function('{HUGE_BODY}')"}}),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+async def test_no_request_makes_a_long_answer(server: lume_local.Server, wire: Wire, name: str) -> None:
+    method, path, options = LONG[name]
+    async with wire.session.request(method, path, **options) as response:
+        body = await response.read()
+    assert response.status >= 400
+    document = json.loads(body)
+    assert max(map(len, texts(document))) <= LIMIT
+    assert len(body) < 4000
+
+
+def damaged(home: Path, length: int, runs: int) -> None:
+    """As a server left them that did not bound what it said."""
+    reasons = {"r" * length: 1, "r" * (length + 1): 2}
+    run = {
+        "rev": 2,
+        "flow_version": "people:v1",
+        "source_path": "a.csv",
+        "source_key": "a.csv",
+        "run_metadata": "null",
+        "force_rerun": 0,
+        "status": "FAILED",
+        **dict.fromkeys(["created_at", "started_at", "finished_at"], "2026-01-01T00:00:00.000000Z"),
+        "stages": "[]",
+        "metrics": json.dumps({"reject_reasons": reasons, "source": {"header": ["h" * length]}}),
+        "target_locations": "{}",
+    }
+    with closing(sqlite3.connect(home / ".lume/state/runs.sqlite")) as db, db:
+        for n in range(runs):
+            values = {**run, "run_id": f"run_{n:032x}", "error_message": chr(n % 2) * length}
+            marks = ", ".join("?" * len(values))
+            db.execute(f"INSERT INTO runs ({', '.join(values)}) VALUES ({marks})", list(values.values()))
+
+
+async def test_the_runs_of_older_servers_are_listed(home: Path) -> None:
+    """Eight messages of 4 MB are more than a client takes, and with the list every short id failed."""
+    damaged(home, 4 * MIB, 8)
+    async with (
+        lume_local.serve(flows=home / "flows", data=home / ".lume", roots=[home]) as server,
+        server.client() as client,
+    ):
+        runs = [run async for run in client.list_runs()]
+        assert len(runs) == 8
+        for run in runs:
+            message = run.error_message
+            assert message is not None
+            assert len(message) <= LIMIT
+            assert "(4,194,304 characters)" in message
+            assert message.startswith(r"\x0")
+            assert max(map(len, texts(run.metadata))) <= LIMIT
+            assert list(run.metadata.metrics.reject_reasons.values()) == [1, 2]
+            assert (await client.run_status(run.id)).error_message == message
+
+
+async def test_an_exception_of_the_client_is_short() -> None:
+    with pytest.raises(lume_async.InvalidRequestError) as refused:
+        lume_async.RunRequest("people:v1", HUGE)
+    assert len(str(refused.value)) <= LIMIT
+    with pytest.raises(lume_async.ConfigurationError) as wrong:
+        lume_async.Client(base_url=f"ftp://{HUGE}", api_key="k")
+    assert len(str(wrong.value)) <= LIMIT
+    error = lume_async.ApiTimeoutError(f"a\0{HUGE}", status_code=500)
+    assert len(str(error)) <= LIMIT
+    assert "(1,000,002 characters)" in str(error)
+    assert "\0" not in str(error)
