@@ -179,7 +179,7 @@ class Client(ManyRuns, Flows):
             ApiError: the server refuses access to the run.
         """
         if isinstance(max_attempts, bool) or not isinstance(max_attempts, int) or max_attempts < 1:
-            raise ValueError(f"max_attempts must be a whole number of at least 1, not {max_attempts!r}")
+            raise ValueError(f"max_attempts must be a whole number of at least 1, not {max_attempts!r:.60}")
         longest = seconds(max_delay, "max_delay")
         first = min(seconds(initial_delay, "initial_delay"), longest)
         run = self.attach(run_id)

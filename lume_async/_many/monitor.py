@@ -55,7 +55,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         self, sender: Sender, *, max_in_flight: int = 64, poll_interval: PollInterval = None
     ) -> None:
         if isinstance(max_in_flight, bool) or not isinstance(max_in_flight, int) or max_in_flight < 1:
-            raise ValueError(f"max_in_flight must be a whole number of at least 1, not {max_in_flight!r}")
+            raise ValueError(f"max_in_flight must be a whole number of at least 1, not {max_in_flight!r:.60}")
         self._sender = sender
         self._backoff = polling(poll_interval)
         self._follows_progress = poll_interval is None

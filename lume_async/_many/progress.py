@@ -73,10 +73,10 @@ def progress(
 ) -> AsyncGenerator[Progress, None]:
     """See `lume_async.progress`; bad arguments are refused here, before the first step."""
     if total is not None and (isinstance(total, bool) or not isinstance(total, int) or total < 0):
-        raise ValueError(f"total must be a whole number of at least 0, not {total!r}")
+        raise ValueError(f"total must be a whole number of at least 0, not {total!r:.60}")
     pause = seconds(every, "every")
     if pause <= 0:
-        raise ValueError(f"every must be longer than 0 s, not {every!r}")
+        raise ValueError(f"every must be longer than 0 s, not {every!r:.60}")
     if not isinstance(outcomes, (Iterable, AsyncIterable)):
         raise TypeError(f"progress takes the outcomes of run_many or as_completed, not {outcomes!r:.60}")
     return _snapshots(outcomes, total, pause)

@@ -14,8 +14,8 @@ def wanted_status(text: str) -> RunStatus:
         ValueError: it is no status, or a near miss of a known one.
     """
     if not isinstance(text, str) or not text.strip():
-        raise ValueError(f"status must be a RunStatus or its name, not {text!r}")
+        raise ValueError(f"status must be a RunStatus or its name, not {text!r:.60}")
     status = RunStatus(text.strip().upper())
     if not status.is_known and (near := get_close_matches(status, list(RunStatus), n=1, cutoff=_NEAR)):
-        raise ValueError(f"unknown status {text!r}; did you mean {near[0]}?")
+        raise ValueError(f"unknown status {text!r:.60}; did you mean {near[0]}?")
     return status

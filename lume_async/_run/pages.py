@@ -51,4 +51,4 @@ async def pages(
 def check_limit(limit: int | None) -> None:
     """Raises `ValueError` where it is no number of items."""
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-        raise ValueError(f"limit must be a whole number of at least 1, not {limit!r}")
+        raise ValueError(f"limit must be a whole number of at least 1, not {limit!r:.60}")

@@ -103,4 +103,4 @@ def check_on_duplicate(choice: object) -> None:
         ValueError: it is neither.
     """
     if choice not in ("raise", "attach"):
-        raise ValueError(f"on_duplicate must be 'raise' or 'attach', not {choice!r}")
+        raise ValueError(f"on_duplicate must be 'raise' or 'attach', not {choice!r:.60}")

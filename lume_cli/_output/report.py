@@ -6,6 +6,7 @@ from contextlib import suppress
 import click
 
 from lume_async import LumeError
+from lume_async._base.elided import elided
 from lume_cli._options import Options
 from lume_cli._output import exit_codes
 from lume_cli._output.stderr import Say
@@ -15,6 +16,7 @@ def report(error: Exception, options: Options) -> int:
     """Report the error and what to do on stderr; return the exit code."""
     say = Say(options.output)
     if isinstance(error, click.ClickException):
+        error.message = elided(error.message)  # it may quote an argument or a file
         if options.output not in ("json", "ndjson"):
             with suppress(OSError):  # a stderr that takes nothing changes no exit code
                 error.show()

@@ -7,12 +7,17 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from lume_async._base.elided import elided
 from lume_cli._options import Format
 from lume_cli._output import errors
 from lume_cli._output.text import as_json, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+_LONGEST = 2000
+"""Characters of a line: more than of a text that quotes data, so that a path or a command can be copied whole."""
 
 
 class Say:
@@ -55,6 +60,7 @@ class Say:
 
     def warn(self, text: str) -> None:
         """Write a warning."""
+        text = elided(text)
         if self._as_json:
             self._json({"warning": {"message": text}})
         else:
@@ -77,6 +83,7 @@ class Say:
 
     def problem(self, code: str, message: str, **extras: Any) -> None:
         """Report an error that is not an exception of the library."""
+        message = elided(message)
         if self._as_json:
             self._json(
                 {
@@ -96,7 +103,7 @@ class Say:
         self._print(as_json(value, ascii_only=True))
 
     def _line(self, text: str) -> None:
-        self._print("\n".join(map(visible, text.splitlines())))
+        self._print("\n".join(visible(elided(line, _LONGEST)) for line in text.splitlines()))
 
     def _print(self, text: str) -> None:
         with suppress(OSError):  # nobody reads it, or its disk is full: nothing can be said about that
