@@ -11,22 +11,25 @@ LIMIT = 500
 """Characters of a text that quotes data."""
 _UNSEEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters but for the end of a line, direction overrides, lone surrogates."""
+_GAP = re.compile(r" … \([\d,]{1,20} characters\) … ")
 
 
 def elided(text: str, limit: int = LIMIT) -> str:
     """The text in at most `limit` characters: control characters as escapes, the middle of a long one left out.
 
-    What is left out is replaced by the true length. The result is stable: cutting it again changes nothing.
+    What is left out is replaced by the true length. The result is stable: cutting it again changes nothing, and a
+    longer text that it has become a part of is cut at the same place, so that the length stays that of the data.
     """
     if len(text) <= limit:
         seen = _seen(text)
         if len(seen) <= limit:
             return seen
-    gap = f" … ({len(text):,} characters) … "
-    room = max(limit - len(gap), 0)
-    tail = room // 3  # the end often says what to do, the beginning what it is about
-    end = _seen(text[-tail:]) if tail else ""
-    return _seen(text[: room - tail])[: room - tail] + gap + end[len(end) - tail :]
+    cut = _GAP.search(text) if len(text) <= 4 * limit else None
+    gap = cut[0] if cut else f" … ({len(text):,} characters) … "
+    before, behind = (text[: cut.start()], text[cut.end() :]) if cut else (text, text)
+    tail = (limit - len(gap)) // 3  # the end often says what to do, the beginning what it is about
+    head = limit - len(gap) - tail
+    return _seen(before[:head])[:head] + gap + _seen(behind[-tail:])[-tail:]
 
 
 def _seen(text: str) -> str:

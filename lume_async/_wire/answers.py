@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import orjson
 
+from lume_async._base.elided import elided
 from lume_async._base.secret import Secret
 from lume_async._wire.call import Call, Response
 from lume_async._wire.headers import DATE, IF_NONE_MATCH, REQUEST_ID, RETRY_AFTER
@@ -34,9 +35,6 @@ T = TypeVar("T")
 
 SNIPPET = 200
 """How much of an unexpected body an error's message shows, in characters."""
-
-LONGEST_WORDS = 500
-"""How much of a problem's `detail` an error's message shows, in characters."""
 
 PROBLEM = "urn:lume:problem:"
 """How the `type` of the service's own problems begins: no gateway on the way says that."""
@@ -267,10 +265,10 @@ def _message(response: Response, problem: dict[str, Any], *, withheld: bool) -> 
         words = "redirects are never followed: set base_url to the place where the service is"
     elif withheld:
         words = WITHHELD
-    said = words[:LONGEST_WORDS] if isinstance(words, str) else snippet(response.body)
+    said = words if isinstance(words, str) else snippet(response.body)
     # One line without control characters: it goes to logs and terminals.
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in said).split())
-    return f"{response.status} {phrase}: {line or 'no error details in the response'}"
+    return f"{response.status} {phrase}: {elided(line) or 'no error details in the response'}"
 
 
 def _shown(value: Any) -> str:

@@ -39,6 +39,16 @@ def test_of_a_long_text_the_middle_is_left_out() -> None:
     assert "(4,194,304 characters)" in elided("\0" * 4_194_304)
 
 
+def test_what_was_cut_keeps_its_length_in_a_longer_message() -> None:
+    shown = elided("x" * 1_000_000)
+    for _ in range(3):
+        shown = elided(f"a message about {shown}: try again")
+        assert len(shown) <= LIMIT
+        assert "(1,000,000 characters)" in shown
+        assert shown.startswith("a message about ")
+        assert shown.endswith(": try again")
+
+
 @given(ANY_TEXT, st.integers(min_value=60, max_value=700))
 def test_it_is_bounded_seen_and_stable(text: str, limit: int) -> None:
     shown = elided(text, limit)
