@@ -49,7 +49,7 @@ def one_of(choices: Any) -> Any:
     def check(_self: object, attribute: Any, value: object) -> None:
         if value not in get_args(choices):
             wanted = ", ".join(repr(each) for each in get_args(choices))
-            raise ValueError(f"{attribute.name} must be one of {wanted}, not {value!r}")
+            raise ValueError(f"{attribute.name} must be one of {wanted}, not {value!r:.60}")
 
     return check
 
@@ -61,7 +61,9 @@ def at_least(lowest: int, *, none: bool = False) -> Any:
         if none and value is None:
             return
         if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-            raise ValueError(f"{attribute.name} must be a whole number of at least {lowest}, not {value!r}")
+            raise ValueError(
+                f"{attribute.name} must be a whole number of at least {lowest}, not {value!r:.60}"
+            )
 
     return check
 
@@ -69,20 +71,20 @@ def at_least(lowest: int, *, none: bool = False) -> Any:
 def true_or_false(_self: object, attribute: Any, value: object) -> None:
     """A validator: no other value is one of them, such as "no"."""
     if not isinstance(value, bool):
-        raise ValueError(f"{attribute.name} must be True or False, not {value!r}")
+        raise ValueError(f"{attribute.name} must be True or False, not {value!r:.60}")
 
 
 def duration(_self: object, attribute: Any, value: Any) -> None:
     """A validator: seconds, or None for no limit."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if value is not None and not (number and 0 <= value < math.inf):
-        raise ValueError(f"{attribute.name} must be a number of seconds, or a timedelta, not {value!r}")
+        raise ValueError(f"{attribute.name} must be a number of seconds, or a timedelta, not {value!r:.60}")
 
 
 def text(_self: object, attribute: Any, value: object) -> None:
     """A validator: a string that is not empty."""
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{attribute.name} must be a string that is not empty, not {value!r}")
+        raise ValueError(f"{attribute.name} must be a string that is not empty, not {value!r:.60}")
 
 
 def no_airflow(_self: object, attribute: Any, value: Any) -> None:

@@ -83,7 +83,7 @@ class LumeOperator(BaseOperator):
         try:
             cls.options_class.check(given, templated=cls.template_fields)
             if not isinstance(given.get("deferrable", True), bool):
-                raise ValueError(f"deferrable must be True or False, not {given['deferrable']!r}")
+                raise ValueError(f"deferrable must be True or False, not {given['deferrable']!r:.60}")
         except ValueError as error:
             raise ValueError(f"{cls.__name__} {task_id!r}: {error}") from None
 

@@ -321,3 +321,19 @@ def test_a_file_without_line_ends_is_refused_without_reading_it(
     assert read < 128 * 1024**2
     assert re.search(r"longer than 2,000,000|is not JSON|is not valid utf-8", refused.stderr)
     assert len(refused.stderr) < 1000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{'x' * 1_000_000},{'x' * 1_000_000}\n1,2\n",
+        f"_lume_{'x' * 1_000_000}\n1\n",
+        f"{'x' * 500_000};{'y' * 500_000}\n1;2\n",
+        f'{{"{"x" * 1_000_000}": 1}}\n1\n',
+        "\a" * 1_000_000 + "\n1\n",
+    ],
+)
+def test_what_is_said_of_a_sample_is_short(tmp_path: Path, text: str) -> None:
+    sample = tmp_path / "a.csv"
+    sample.write_text(text)
+    assert len(init(sample, "--delim", ",", "-o", str(tmp_path), "--name", "a").stderr) < 2000

@@ -264,6 +264,17 @@ def test_rows_that_the_table_refuses_fail_the_run_and_leave_nothing(
     assert not (tmp_path / "run_1/rejects.csv").exists()
 
 
+def test_an_error_of_the_database_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with table_run.sqlite(tmp_path, monkeypatch) as database:
+        fill(database, (1, "a"))
+        name = "x" * 900_000
+        database.execute(f"CREATE TABLE clean (id bigint CONSTRAINT {name} CHECK (id < 1), name text)")
+        with pytest.raises(RunFailed, match="refuses the rows: .*xxx") as caught:
+            execute(flow_of(**into("append")), tmp_path, "run_1")
+    assert len(str(caught.value)) <= 500
+    assert "(900," in str(caught.value)
+
+
 def test_what_is_said_of_a_table_can_be_done(database: Database, tmp_path: Path) -> None:
     """Its name is quoted, as the load quotes it: PostgreSQL takes "People" for another table than people."""
     fill(database, (1, "a"))
