@@ -16,7 +16,9 @@ def report(error: Exception, options: Options) -> int:
     """Report the error and what to do on stderr; return the exit code."""
     say = Say(options.output)
     if isinstance(error, click.ClickException):
-        error.message = elided(error.message)  # it may quote an argument or a file
+        vars(error)["message"] = elided(
+            error.message
+        )  # final to type checkers; it may quote an argument or a file
         if options.output not in ("json", "ndjson"):
             with suppress(OSError):  # a stderr that takes nothing changes no exit code
                 error.show()

@@ -27,7 +27,6 @@ def _units(line: AnyStr) -> str:
 
 
 def _advice(line: AnyStr) -> str:
-    nul = "\0" if isinstance(line, str) else b"\0"
-    if line.startswith(nul):  # type: ignore[arg-type]
+    if line[:1] in ("\0", b"\0"):
         return "it begins with NUL, so it is not a text file, or was not written completely"
     return "check that it is a text file with line ends"

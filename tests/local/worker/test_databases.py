@@ -269,7 +269,7 @@ def test_an_error_of_the_database_is_cut(tmp_path: Path, monkeypatch: pytest.Mon
         fill(database, (1, "a"))
         name = "x" * 900_000
         database.execute(f"CREATE TABLE clean (id bigint CONSTRAINT {name} CHECK (id < 1), name text)")
-        with pytest.raises(RunFailed, match="refuses the rows: .*xxx") as caught:
+        with pytest.raises(RunFailed, match=r"refuses the rows: .*xxx") as caught:
             execute(flow_of(**into("append")), tmp_path, "run_1")
     assert len(str(caught.value)) <= 500
     assert "(900," in str(caught.value)
