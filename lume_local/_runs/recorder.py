@@ -141,7 +141,7 @@ class Recorder:
     ) -> Run | None:
         written = metrics["rows_read"] if metrics and locations else None
         message = None if message is None else elided(message)
-        metrics = bounded(metrics or {})
+        figures: Json = bounded(metrics or {})
 
         def ended(run: Run) -> dict[str, Any]:
             now = now_text()
@@ -150,13 +150,13 @@ class Recorder:
                 "event": event_body(run, status.value, now),
                 "lineage": self._event(
                     run_id,
-                    lambda lineage: lineage.ended(run, status, now, metrics, locations or {}, message),
+                    lambda lineage: lineage.ended(run, status, now, figures, locations or {}, message),
                 ),
                 "outputs": outputs,
                 "finished_at": now,
                 "stages": closed(run.stages, written, now),
                 "error_message": message,
-                "metrics": metrics,
+                "metrics": figures,
                 "target_locations": locations or {},
             }
 

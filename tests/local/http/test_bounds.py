@@ -50,6 +50,7 @@ def csv(text: str | bytes) -> Callable[[Path], None]:
 def sheet(header: str, value: str) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         book = openpyxl.Workbook()
+        assert book.active is not None
         book.active.append(["id", header])
         book.active.append([1, value])
         book.save(path)
@@ -58,7 +59,7 @@ def sheet(header: str, value: str) -> Callable[[Path], None]:
 
 
 FAILS = {"sql": "CAST(name AS INTEGER) + 1", "type": "integer"}
-WARNS = {"source": {"on_unknown_columns": "warn"}}
+WARNS: dict[str, Any] = {"source": {"on_unknown_columns": "warn"}}
 SOURCES: dict[str, tuple[dict[str, Any], Callable[[Path], None]]] = {
     "4 MB of NUL without a line end": (flow(), csv(bytes(4 * MIB))),
     "4 MB without a line end": (flow(), csv("x" * 4 * MIB)),
