@@ -43,11 +43,11 @@ def flow(format: str = "csv", column: dict[str, Any] | None = None, **more: Any)
     )
 
 
-def csv(text: str | bytes) -> Callable[[Path], None]:
-    return lambda path: path.write_bytes(text if isinstance(text, bytes) else text.encode()) and None
+def csv(text: str | bytes) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(text if isinstance(text, bytes) else text.encode())
 
 
-def sheet(header: str, value: str) -> Callable[[Path], None]:
+def sheet(header: str, value: str) -> Callable[[Path], object]:
     def write(path: Path) -> None:
         book = openpyxl.Workbook()
         assert book.active is not None
@@ -60,7 +60,7 @@ def sheet(header: str, value: str) -> Callable[[Path], None]:
 
 FAILS = {"sql": "CAST(name AS INTEGER) + 1", "type": "integer"}
 WARNS: dict[str, Any] = {"source": {"on_unknown_columns": "warn"}}
-SOURCES: dict[str, tuple[dict[str, Any], Callable[[Path], None]]] = {
+SOURCES: dict[str, tuple[dict[str, Any], Callable[[Path], object]]] = {
     "4 MB of NUL without a line end": (flow(), csv(bytes(4 * MIB))),
     "4 MB without a line end": (flow(), csv("x" * 4 * MIB)),
     "a line of 4 MB": (flow(), csv(f"id\n{'7' * 4 * MIB}\n")),
