@@ -18,7 +18,7 @@ from lume_async._http.settings import MEBIBYTE, ApiKey, Proxy, Ssl, settings
 from lume_async._http.transport import AiohttpTransport
 from lume_async._operations.flows import Flows
 from lume_async._operations.many import ManyRuns
-from lume_async._run.handle import LumeRun
+from lume_async._run.handle import LumeRun, wait_until_ended
 from lume_async._run.poll import fetch
 from lume_async._run.submit import OnDuplicate, check_on_duplicate, submit
 from lume_async._run.upload import upload
@@ -183,7 +183,8 @@ class Client(ManyRuns, Flows):
         longest = seconds(max_delay, "max_delay")
         first = min(seconds(initial_delay, "initial_delay"), longest)
         run = self.attach(run_id)
-        await run._until_ended(
+        await wait_until_ended(
+            run,
             Backoff(first, maximum=longest, jitter=0.0),
             optional_seconds(timeout, "timeout"),
             max_probes=max_attempts,

@@ -14,10 +14,10 @@ from lume_sync._rows import Rows
 
 @twin_of(lume_async.LumeRun)
 class LumeRun:
-    """One run: its id, and what was last seen of it.
+    """One run: its ID, and its state at the last poll.
 
-    Handles are equal and hash alike where their ids are the same. A pickled one holds neither key nor
-    connection; unpickled, it works through the default client of its package.
+    Handles with the same ID are equal. A pickled handle holds no API key and no connection; unpickled, it uses
+    the default client of its package.
     """
 
     __module__ = "lume_sync"
@@ -58,7 +58,7 @@ class LumeRun:
 
     @property
     def run_metadata(self) -> dict[str, Any] | None:
-        """The JSON object that the submission carried."""
+        """The JSON object of the submission."""
         return self._core.run_metadata
 
     @property
@@ -93,12 +93,12 @@ class LumeRun:
 
     @property
     def reused(self) -> bool:
-        """Whether the submission was answered with a run that existed before."""
+        """Whether the server answered the submission with a run that already existed."""
         return self._core.reused
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the run was seen to have ended."""
+        """Whether the run had ended at the last poll."""
         return self._core.is_terminal
 
     @property
@@ -113,17 +113,17 @@ class LumeRun:
 
     @property
     def mapped_location(self) -> str | None:
-        """Where the mapped rows lie."""
+        """Where the mapped rows were written; None if there are none."""
         return self._core.mapped_location
 
     @property
     def rejects_location(self) -> str | None:
-        """Where the rejected rows lie."""
+        """Where the rejected rows were written; None if there are none."""
         return self._core.rejects_location
 
     @property
     def error_message(self) -> str | None:
-        """What went wrong, in the server's words."""
+        """The server's error message; None if there is none."""
         return self._core.error_message
 
     def wait(self, timeout: Duration | None = 3600, poll_interval: PollInterval = None) -> Self:
@@ -172,13 +172,13 @@ class LumeRun:
     def watch(
         self, *, poll_interval: PollInterval = None, timeout: Duration | None = None
     ) -> Iterator["LumeRun"]:
-        """Follow the run: a snapshot now and at every change of its status, the last one terminal.
+        """Follow the run: yield a snapshot at once and at every change of its status; the last one is terminal.
 
         The handle is updated after every poll. Leaving the iteration stops polling.
 
         Args:
             poll_interval: as in `wait`.
-            timeout: seconds (or a `timedelta`) from the first step on; None follows to the end.
+            timeout: seconds (or a `timedelta`) from the first step on; None for no limit.
 
         Raises:
             RunTimeoutError: raised by the iteration step that exceeds the timeout.
@@ -187,14 +187,14 @@ class LumeRun:
             return iterate(self._core.watch(poll_interval=poll_interval, timeout=timeout), LumeRun._wrap)
 
     def rejects(self, reason: str | None = None, limit: int | None = None) -> Rows:
-        """The rejected rows, each with the reasons; pages are fetched as needed.
+        """The rejected rows, each with its reasons; pages are fetched as needed.
 
-        The server must have written them and must still have them: a run that has not ended, or whose output was
-        changed since, is refused when the first row is asked for.
+        If the run has not ended, or its output was changed or removed since, fetching the first row raises
+        `InvalidRequestError`.
 
         Args:
-            reason: only rows with this reason, the whole text as `metadata.metrics.reject_reasons` has it. Where no
-                row has it, a `UserWarning` names the reasons that the run has counted.
+            reason: only rows with this reason, the whole text as in `metadata.metrics.reject_reasons`. If no row
+                has it, a `UserWarning` names the reasons that the run has counted.
             limit: the maximum number of rows.
         """
         with adopted:
@@ -210,12 +210,12 @@ class LumeRun:
             return Rows._wrap(self._core.mapped(limit))
 
     def to_dict(self) -> dict[str, Any]:
-        """The run as the server described it, in plain JSON values; only its id where it was never seen."""
+        """The run as the server sent it, in plain JSON values; only its ID before the first poll."""
         with adopted:
             return self._core.to_dict()
 
     def raise_for_status(self) -> None:
-        """Raise if the run was seen to have failed; else do nothing.
+        """Raise if the run had failed at the last poll; else do nothing.
 
         Raises:
             RunFailedError: the run ended FAILED, CRASHED, CANCELLED or in an unknown status.
@@ -228,23 +228,23 @@ class LumeRun:
         return repr(self._core) if hasattr(self, "_core") else "<LumeRun, unfinished>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: what was last seen of the run."""
+        """A table for notebooks: the state of the run at the last poll."""
         return self._core._repr_html_()
 
     def __eq__(self, other: object) -> bool:
-        """Equal where the ids are."""
+        """Whether both have the same ID."""
         return self._core == other._core if isinstance(other, LumeRun) else NotImplemented
 
     def __hash__(self) -> int:
-        """By the id."""
+        """The hash of the ID."""
         return self._core.__hash__()
 
     def __getstate__(self) -> dict[str, Any]:
-        """What travels: the data. No client, no connection, no API key."""
+        """The data: no client, no connection, no API key."""
         return self._core.__getstate__()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """A handle without a client: it finds the default one when it needs it."""
+        """Restore a handle without a client: it uses the default one of its package."""
         self._core = revive(lume_async.LumeRun, state)
 
     def __copy__(self) -> "LumeRun":
@@ -252,5 +252,5 @@ class LumeRun:
         return LumeRun._wrap(self._core.__copy__())
 
     def __deepcopy__(self, _memo: dict[int, Any]) -> "LumeRun":
-        """The same: what was seen of a run is never changed in place."""
+        """A plain copy: records are never changed in place."""
         return LumeRun._wrap(self._core.__deepcopy__(_memo))

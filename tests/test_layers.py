@@ -85,7 +85,7 @@ WINGS = {
 
 ROWS = {
     "_base": (
-        "clock default_client deflate duration elided extras html immortal lazy loop magic public secret served"
+        "clock default_client deflate duration elided extras html immortal lazy public secret served"
         " tasks threads version | backoff batched"
     ),
     "_wire": (
@@ -99,7 +99,7 @@ ROWS = {
     "_webhooks": "memory signatures",
     "_run": "frames pages notebook upload waiter | poll rows | submit watch | handle",
     "_many": (
-        "change_feed feed_check iterables owned scheduler status_filter summary watched | listing monitor progress"
+        "change_feed feed_check iterables owned scheduler summary watched | listing monitor progress"
         "| completion"
     ),
     "_operations": "flow_file many | flows",
@@ -121,12 +121,13 @@ IMPURE = {"aiohttp", "anyio", "asyncio", "random", "socket", "threading", "time"
 
 SHARED = {
     "lume_sync": {
-        f"_base/{name}" for name in ["batched", "default_client", "immortal", "lazy", "secret", "threads"]
+        f"lume_async._base.{name}"
+        for name in ["batched", "default_client", "immortal", "lazy", "secret", "threads"]
     },
-    "lume_local": {"_base/elided", "_base/extras", "_base/lazy", "_base/magic"},
-    "lume_cli": {"_base/elided", "_base/extras", "_base/magic", "_many/status_filter"},
+    "lume_local": {"lume_async._base.elided", "lume_async._base.extras", "lume_async._base.lazy"},
+    "lume_cli": {"lume_async._base.elided", "lume_async._base.extras", "lume_local._shared.magic"},
 }
-"""The internal modules of the core that another package may import; else it uses public names only."""
+"""The internal modules that another package may import; else it uses public names only."""
 
 MAY_IMPORT_AIOHTTP = {
     "_http/body",
@@ -305,7 +306,7 @@ def is_public(package: str, each: Import) -> bool:
 def test_packages_use_public_names_of_each_other(path) -> None:
     own = path.relative_to(ROOT).parts[0]
     others = {"lume_async", "lume_sync", "lume_local"} - {own}
-    shared = {f"lume_async.{name.replace('/', '.')}" for name in SHARED.get(own, ())}
+    shared = SHARED.get(own, set())
     private = [
         each
         for each in read(path)
@@ -336,7 +337,7 @@ def test_the_server_shares_only_words_with_the_client(path) -> None:
         and each.module
         not in (
             *("lume_async.models", "lume_async.errors"),
-            *(f"lume_async._base.{name}" for name in ("elided", "lazy", "extras", "magic")),
+            *(f"lume_async._base.{name}" for name in ("elided", "lazy", "extras")),
         )
         and not (each.function in lazily or (lazily and each.for_types))
     ]

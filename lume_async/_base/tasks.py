@@ -1,12 +1,28 @@
-"""Task groups, as this library uses them."""
+"""The running loop, task groups and cancellation, as this library uses them."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import anyio
 from anyio.abc import TaskGroup
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """The running event loop of asyncio.
+
+    Raises:
+        RuntimeError: no asyncio loop is running here, for example under trio.
+    """
+    return asyncio._get_running_loop() or _refuse()
+
+
+def _refuse() -> NoReturn:
+    raise RuntimeError(
+        "lume_async runs on asyncio, and no asyncio event loop is running here. It does not run on trio: there, call "
+        "lume_sync in a thread (trio.to_thread.run_sync)"
+    )
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
-from lume_async._base.loop import running_loop
+from lume_async._base.tasks import running_loop
 
 T = TypeVar("T")
 

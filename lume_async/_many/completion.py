@@ -8,11 +8,11 @@ from functools import partial
 from anyio.streams.memory import MemoryObjectSendStream
 
 from lume_async._base.backoff import PollInterval, polling
-from lume_async._base.batched import Chunked, several
+from lume_async._base.batched import Chunked, several, take_ready
 from lume_async._base.duration import Duration, optional_seconds
 from lume_async._base.tasks import task_group
 from lume_async._http.sender import Sender
-from lume_async._many.monitor import QUEUED, Monitor
+from lume_async._many.monitor import QUEUED, Monitor, finish_after
 from lume_async._many.owned import owned
 from lume_async._many.watched import handle_of
 from lume_async._run.handle import LumeRun
@@ -54,11 +54,11 @@ async def _completions(
         for handle in handle_of.values():
             monitor.add(handle)
         if timeout is not None:
-            alarm.start_soon(monitor._finish_after, timeout)
+            alarm.start_soon(finish_after, monitor, timeout)
         while waiting and (first := await anext(monitor, None)) is not None:
             chunk = [
                 outcome_of(event)
-                for event in [first, *monitor._take_ready(QUEUED)]
+                for event in [first, *take_ready(monitor, QUEUED)]
                 if event.error is not None or event.run.is_terminal
                 for _ in range(waiting.pop(event.run.id, 0))
             ]

@@ -8,13 +8,12 @@ from itertools import takewhile
 from lume_async._base.batched import Chunked
 from lume_async._base.duration import Duration, seconds
 from lume_async._http.sender import Sender
-from lume_async._many.status_filter import wanted_status
 from lume_async._run.handle import LumeRun
 from lume_async._run.pages import check_limit, pages
 from lume_async._wire import endpoints
 from lume_async._wire.call import Call
 from lume_async._wire.endpoints import Page
-from lume_async.models import RunRecord, RunStatus
+from lume_async.models import RunRecord, RunStatus, wanted_status
 
 PAGE = 100
 """How many runs one request asks for."""
@@ -70,9 +69,7 @@ async def _pages(
             runs = [LumeRun(sender, record.id, record) for record in page]
             young = list(takewhile(lambda run: _is_young(run, oldest), runs))
             yield young
-            if len(young) < len(
-                runs
-            ):  # they come newest first: after one that is too old, no younger one does
+            if len(young) < len(runs):  # newest first: all that follow are older
                 return
 
 

@@ -20,7 +20,7 @@ from lume_async._many.feed_check import SAMPLING, FeedCheck
 from lume_async._many.owned import Background
 from lume_async._many.scheduler import Scheduler
 from lume_async._many.watched import EVER, Watched, handle_of
-from lume_async._run.handle import LumeRun
+from lume_async._run.handle import LumeRun, record_of, snapshot, update
 from lume_async._run.poll import patience, poll_once
 from lume_async._wire.endpoints import Change
 from lume_async.errors import ApiError, ClientClosedError
@@ -164,18 +164,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
     async def _finish_after(
         self, timeout: float, before: Callable[[], Awaitable[None]] | None = None
     ) -> None:
-        """The deadline: poll every run once more, unless the server asked for a longer pause, and end the events.
-
-        Args:
-            timeout: seconds until then.
-            before: what comes first, when they are over.
-        """
-        await self._sender.clock.sleep(timeout)
-        if before is not None:
-            await before()
-        self._deadline = self._sender.clock.now()
-        await self._scheduler.last_round(LAST_POLL)
-        self._send.close()
+        await finish_after(self, timeout, before)
 
     def _on_loop(self, function: Callable[..., object], *arguments: object) -> None:
         """Here, if this is the monitor's loop; else there, soon."""
@@ -247,7 +236,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         """For how many seconds the server wants no poll, or the error that waiting does not change."""
         run, sender = watched.run, self._sender
         try:
-            polled = await poll_once(sender, run.id, run._record, retry=False)
+            polled = await poll_once(sender, run.id, record_of(run), retry=False)
         except ApiError as error:
             watched.failures += 1
             floor = patience(sender, error, run.id)
@@ -255,20 +244,20 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         watched.polls += 1
         watched.failures, watched.stale = 0, watched.stale + 1 if watched.ended else 0
         if polled.record is not None:
-            run._adopt(polled.record)
+            update(run, polled.record)
             watched.reported = run.progress
             if not run.is_terminal:  # a reader of its end looks at the rest, too
                 polled.record.pack()
         return polled.not_before
 
     async def _show(self, watched: Watched) -> None:
-        run, record, previous = watched.run, watched.run._record, watched.shown
+        run, record, previous = watched.run, record_of(watched.run), watched.shown
         if run.is_terminal:
             watched.shown = run.status
             await self._emit_last(watched, RunEvent(run, previous))
         elif record is not None and record.status != previous:
             watched.shown = record.status
-            await self._emit(RunEvent(run._snapshot(record), previous))
+            await self._emit(RunEvent(snapshot(run, record), previous))
 
     async def _emit(self, event: RunEvent[LumeRun]) -> None:
         with suppress(ClosedResourceError):  # the events have ended: nobody reads this one
@@ -301,7 +290,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         watched = self._watched.get(change.id)
         if watched is None or (change.status == watched.shown and not change.finished_at):
             return
-        run, record = watched.run, watched.run._record
+        run, record = watched.run, record_of(watched.run)
         status = RunStatus(change.status) if change.status else None
         watched.ended |= bool(change.finished_at) or (status is not None and status.is_terminal)
         if status is None or record is None or watched.ended or watched.polled > asked:
@@ -309,11 +298,11 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         elif not run.is_terminal:
             newer = RunRecord(record.id, status, {**record.raw, "status": change.status})
             try:
-                self._send.send_nowait(RunEvent(run._snapshot(newer), watched.shown))
+                self._send.send_nowait(RunEvent(snapshot(run, newer), watched.shown))
             except WouldBlock:
                 self._scheduler.wake(change.id)  # a poll can wait for the reader
             else:
-                run._adopt(newer)
+                update(run, newer)
                 newer.pack()
                 watched.shown = status
 
@@ -363,3 +352,20 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         if not self._closed:
             self._closed, self._failure = True, failure
             self._send.close()
+
+
+async def finish_after(
+    monitor: Monitor, timeout: float, before: Callable[[], Awaitable[None]] | None = None
+) -> None:
+    """At the deadline poll every run once more, unless the server asked for a longer pause, and end the events.
+
+    Args:
+        timeout: seconds until the deadline.
+        before: called at the deadline, before the last polls.
+    """
+    await monitor._sender.clock.sleep(timeout)
+    if before is not None:
+        await before()
+    monitor._deadline = monitor._sender.clock.now()
+    await monitor._scheduler.last_round(LAST_POLL)
+    monitor._send.close()

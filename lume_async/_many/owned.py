@@ -9,8 +9,7 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectSendStream
 
-from lume_async._base.loop import running_loop
-from lume_async._base.tasks import task_group, until_done
+from lume_async._base.tasks import running_loop, task_group, until_done
 from lume_async.errors import ClientClosedError
 
 S = TypeVar("S")

@@ -1,7 +1,8 @@
-"""`LumeRun`: a handle on one run: what was last seen of it, and the sender to see more."""
+"""`LumeRun`: a handle on one run: its state at the last poll, and the sender to poll it with."""
 
 from collections.abc import AsyncIterator, Callable, Collection
 from datetime import datetime
+from functools import partial
 from typing import Any, Self
 
 from lume_async._base.backoff import Backoff, PollInterval, polling
@@ -11,21 +12,21 @@ from lume_async._base.public import public
 from lume_async._decoding import parse_time
 from lume_async._http.sender import Sender
 from lume_async._run.notebook import run_html
-from lume_async._run.poll import RunPoll, fetch
+from lume_async._run.poll import RunPoll, fetch, timeout_error
 from lume_async._run.rows import Rows
 from lume_async._run.waiter import Unfinished
 from lume_async._run.watch import RunWatch
 from lume_async._wire import endpoints
-from lume_async.errors import ConfigurationError, ResponseDecodeError, RunFailedError, RunTimeoutError
+from lume_async.errors import ConfigurationError, ResponseDecodeError, RunFailedError
 from lume_async.models import RunMetadata, RunRecord, RunStatus
 
 
 @public
 class LumeRun:
-    """One run: its id, and what was last seen of it.
+    """One run: its ID, and its state at the last poll.
 
-    Handles are equal and hash alike where their ids are the same. A pickled one holds neither key nor
-    connection; unpickled, it works through the default client of its package.
+    Handles with the same ID are equal. A pickled handle holds no API key and no connection; unpickled, it uses
+    the default client of its package.
     """
 
     __slots__ = (
@@ -56,7 +57,7 @@ class LumeRun:
         self._metadata: RunMetadata | None = None
         self._key = idempotency_key
         self._reused = reused
-        self._warned: RunStatus | None = None  # the unknown status that was last warned of
+        self._warned: RunStatus | None = None  # the last unknown status that was logged
 
     @property
     def id(self) -> str:
@@ -90,7 +91,7 @@ class LumeRun:
 
     @property
     def run_metadata(self) -> dict[str, Any] | None:
-        """The JSON object that the submission carried."""
+        """The JSON object of the submission."""
         value = self._raw("run_metadata")
         return value if isinstance(value, dict) else None
 
@@ -127,12 +128,12 @@ class LumeRun:
 
     @property
     def reused(self) -> bool:
-        """Whether the submission was answered with a run that existed before."""
+        """Whether the server answered the submission with a run that already existed."""
         return self._reused
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the run was seen to have ended."""
+        """Whether the run had ended at the last poll."""
         return self._record is not None and self._record.is_terminal
 
     @property
@@ -148,17 +149,17 @@ class LumeRun:
 
     @property
     def mapped_location(self) -> str | None:
-        """Where the mapped rows lie."""
+        """Where the mapped rows were written; None if there are none."""
         return self.metadata.target_locations.mapped
 
     @property
     def rejects_location(self) -> str | None:
-        """Where the rejected rows lie."""
+        """Where the rejected rows were written; None if there are none."""
         return self.metadata.target_locations.rejects
 
     @property
     def error_message(self) -> str | None:
-        """What went wrong, in the server's words."""
+        """The server's error message; None if there is none."""
         return self.metadata.error_message
 
     async def wait(self, timeout: Duration | None = 3600, poll_interval: PollInterval = None) -> Self:
@@ -183,7 +184,7 @@ class LumeRun:
         """
         backoff, limit = polling(poll_interval), optional_seconds(timeout, "timeout")
         if not self.is_terminal:
-            await self._until_ended(backoff, limit)
+            await wait_until_ended(self, backoff, limit)
         self.raise_for_status()
         return self
 
@@ -194,7 +195,7 @@ class LumeRun:
             RunNotFoundError: the server knows no such run.
             ApiError: see the tree in `lume_async.errors`.
         """
-        self._adopt(await fetch(self._connected, self._id))
+        update(self, await fetch(self._connected, self._id))
 
     async def cancel(self) -> None:
         """Ask the server to stop the run. Idempotent: an ended run stays as it is.
@@ -205,41 +206,41 @@ class LumeRun:
             RunNotFoundError: the server knows no such run.
             ApiError: see the tree in `lume_async.errors`; a server that can't cancel answers 404 or 405.
         """
-        self._adopt(await self._connected.send(endpoints.cancel(self._id)))
+        update(self, await self._connected.send(endpoints.cancel(self._id)))
 
     def watch(
         self, *, poll_interval: PollInterval = None, timeout: Duration | None = None
     ) -> AsyncIterator["LumeRun"]:
-        """Follow the run: a snapshot now and at every change of its status, the last one terminal.
+        """Follow the run: yield a snapshot at once and at every change of its status; the last one is terminal.
 
         The handle is updated after every poll. Leaving the iteration stops polling.
 
         Args:
             poll_interval: as in `wait`.
-            timeout: seconds (or a `timedelta`) from the first step on; None follows to the end.
+            timeout: seconds (or a `timedelta`) from the first step on; None for no limit.
 
         Raises:
             RunTimeoutError: raised by the iteration step that exceeds the timeout.
         """
         sender = self._connected
         return RunWatch(
-            self._poll,
-            self._snapshot,
-            lambda unfinished: self._timed_out(unfinished, "as long as it was watched"),
+            partial(_poll, self),
+            partial(snapshot, self),
+            lambda unfinished: timeout_error(self, unfinished, "as long as it was watched"),
             backoff=polling(poll_interval),
             timeout=optional_seconds(timeout, "timeout"),
             clock=sender.clock,
         )
 
     def rejects(self, reason: str | None = None, limit: int | None = None) -> Rows:
-        """The rejected rows, each with the reasons; pages are fetched as needed.
+        """The rejected rows, each with its reasons; pages are fetched as needed.
 
-        The server must have written them and must still have them: a run that has not ended, or whose output was
-        changed since, is refused when the first row is asked for.
+        If the run has not ended, or its output was changed or removed since, fetching the first row raises
+        `InvalidRequestError`.
 
         Args:
-            reason: only rows with this reason, the whole text as `metadata.metrics.reject_reasons` has it. Where no
-                row has it, a `UserWarning` names the reasons that the run has counted.
+            reason: only rows with this reason, the whole text as in `metadata.metrics.reject_reasons`. If no row
+                has it, a `UserWarning` names the reasons that the run has counted.
             limit: the maximum number of rows.
         """
         sender = self._connected
@@ -254,11 +255,11 @@ class LumeRun:
         return Rows(self._connected, self._id, "mapped", limit=limit)
 
     def to_dict(self) -> dict[str, Any]:
-        """The run as the server described it, in plain JSON values; only its id where it was never seen."""
+        """The run as the server sent it, in plain JSON values; only its ID before the first poll."""
         return dict(self._record.raw) if self._record else {"id": self._id}
 
     def raise_for_status(self) -> None:
-        """Raise if the run was seen to have failed; else do nothing.
+        """Raise if the run had failed at the last poll; else do nothing.
 
         Raises:
             RunFailedError: the run ended FAILED, CRASHED, CANCELLED or in an unknown status.
@@ -281,23 +282,23 @@ class LumeRun:
         return f"LumeRun({self._id!r}, status={None if self.status is None else str(self.status)!r})"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: what was last seen of the run."""
+        """A table for notebooks: the state of the run at the last poll."""
         return run_html(self)
 
     def __eq__(self, other: object) -> bool:
-        """Equal where the ids are."""
+        """Whether both have the same ID."""
         return self._id == other._id if isinstance(other, LumeRun) else NotImplemented
 
     def __hash__(self) -> int:
-        """By the id."""
+        """The hash of the ID."""
         return hash(self._id)
 
     def __getstate__(self) -> dict[str, Any]:
-        """What travels: the data. No client, no connection, no API key."""
+        """The data: no client, no connection, no API key."""
         return {"id": self._id, "record": self._record, "key": self._key, "reused": self._reused}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """A handle without a client: it finds the default one when it needs it."""
+        """Restore a handle without a client: it uses the default one of its package."""
         self.__init__(  # type: ignore[misc]
             None, state["id"], state["record"], idempotency_key=state["key"], reused=state["reused"]
         )
@@ -309,11 +310,11 @@ class LumeRun:
         return copied
 
     def __deepcopy__(self, _memo: dict[int, Any]) -> "LumeRun":
-        """The same: what was seen of a run is never changed in place."""
+        """A plain copy: records are never changed in place."""
         return self.__copy__()
 
     def _bind(self, find_client: Callable[[], Any]) -> Self:
-        """Work through the client that the function returns; for the unpickled handles of lume_sync."""
+        """Use the client that the function returns; for the unpickled handles of lume_sync."""
         self._sender, self._find = None, find_client
         return self
 
@@ -322,60 +323,12 @@ class LumeRun:
         if self._sender is None:
             find = self._find or find_client("lume_async")
             if find is None:
-                raise ConfigurationError("this run belongs to no client: import lume_async first")
+                raise ConfigurationError("this run handle has no client: import lume_async first")
             self._sender = find()._sender
         return self._sender
 
-    async def _until_ended(
-        self,
-        backoff: Backoff,
-        timeout: float | None,
-        *,
-        max_probes: int | None = None,
-        long_poll: bool = True,
-    ) -> None:
-        poll = self._poll(lambda record: record.is_terminal, long_poll=long_poll)
-        try:
-            await poll.wait(backoff, timeout, max_probes)
-            return
-        except Unfinished as caught:
-            unfinished = caught
-        limit = f"within {timeout:g} s" if timeout is not None else f"after {unfinished.probes} polls"
-        raise self._timed_out(unfinished, limit) from unfinished.last_error
-
-    def _poll(self, done: Callable[[RunRecord], bool], *, long_poll: bool = True) -> RunPoll:
-        return RunPoll(
-            self._connected, self._id, self._record, on_record=self._adopt, done=done, long_poll=long_poll
-        )
-
-    def _timed_out(self, unfinished: Unfinished, limit: str) -> RunTimeoutError:
-        status = self.status or "never seen"
-        met = f"; the last error was: {unfinished.last_error}" if unfinished.last_error else ""
-        what = f"did not end {limit} (status: {status})"
-        if quiet := unfinished.quiet:
-            what = (
-                f"has not ended (status: {status}), and the server asks for no poll for at least {quiet:.0f} s, "
-                "longer than what is left of the wait"
-            )
-        return RunTimeoutError(
-            f"run {self._id} {what}; it keeps running: wait again or cancel it{met}", run=self
-        )
-
-    def _adopt(self, record: RunRecord) -> None:
-        """Show a newer record; an ended run never goes back to a running one."""
-        previous = self.status
-        if self.is_terminal and not record.is_terminal:
-            return
-        self._record, self._metadata = record, None
-        if record.status != previous and self._sender is not None:
-            observer = self._sender.observer
-            observer.status_changed(record.id, previous, record.status)
-            if not (record.status.is_known or record.is_terminal or record.status == self._warned):
-                self._warned = record.status
-                observer.unknown_status(record.id, record.status)
-
     def _snapshot(self, record: RunRecord) -> "LumeRun":
-        return LumeRun(self._sender, self._id, record, idempotency_key=self._key, reused=self._reused)
+        return snapshot(self, record)
 
     def _raw(self, name: str) -> Any:
         return self._record.raw.get(name) if self._record else None
@@ -393,3 +346,51 @@ class LumeRun:
         except ValueError as error:
             reason = str(error)
         raise ResponseDecodeError(f"{reason} @ $.{name}")
+
+
+def record_of(run: LumeRun) -> RunRecord | None:
+    """The record of the last poll; None before the first."""
+    return run._record
+
+
+def snapshot(run: LumeRun, record: RunRecord) -> LumeRun:
+    """A new handle on the run, in the state of that record."""
+    return LumeRun(run._sender, run.id, record, idempotency_key=run._key, reused=run._reused)
+
+
+def update(run: LumeRun, record: RunRecord) -> None:
+    """Replace the handle's record, and report a change of its status; an ended run never changes back."""
+    previous = run.status
+    if run.is_terminal and not record.is_terminal:
+        return
+    run._record, run._metadata = record, None
+    if record.status != previous and run._sender is not None:
+        observer = run._sender.observer
+        observer.status_changed(record.id, previous, record.status)
+        if not (record.status.is_known or record.is_terminal or record.status == run._warned):
+            run._warned = record.status
+            observer.unknown_status(record.id, record.status)
+
+
+async def wait_until_ended(
+    run: LumeRun,
+    backoff: Backoff,
+    timeout: float | None,
+    *,
+    max_probes: int | None = None,
+    long_poll: bool = True,
+) -> None:
+    """Poll the run until it has ended, in whatever status. Raises `RunTimeoutError`, `ApiError`."""
+    poll = _poll(run, lambda record: record.is_terminal, long_poll=long_poll)
+    try:
+        await poll.wait(backoff, timeout, max_probes)
+        return
+    except Unfinished as caught:
+        unfinished = caught
+    limit = f"within {timeout:g} s" if timeout is not None else f"after {unfinished.probes} polls"
+    raise timeout_error(run, unfinished, limit) from unfinished.last_error
+
+
+def _poll(run: LumeRun, done: Callable[[RunRecord], bool], *, long_poll: bool = True) -> RunPoll:
+    on_record = partial(update, run)
+    return RunPoll(run._connected, run.id, run._record, on_record=on_record, done=done, long_poll=long_poll)

@@ -6,11 +6,11 @@ from typing import Any
 
 from lume_async._base.backoff import LAST_POLL, Backoff
 from lume_async._http.sender import Sender
-from lume_async._run.waiter import Seen, Waiter
+from lume_async._run.waiter import Seen, Unfinished, Waiter
 from lume_async._wire import endpoints
 from lume_async._wire.endpoints import LONGEST_HOLD, Polled
 from lume_async._wire.retry import floor
-from lume_async.errors import ApiError, RunNotFoundError
+from lume_async.errors import ApiError, RunNotFoundError, RunTimeoutError
 from lume_async.models import RunRecord
 
 SHORTEST_HOLD = 0.2
@@ -130,3 +130,16 @@ class RunPoll:
         if left is not None and left <= LAST_POLL:
             return 0.0  # the poll at the deadline: no time to be held
         return float(math.floor(min(LONGEST_HOLD, LONGEST_HOLD if left is None else left)))
+
+
+def timeout_error(run: Any, unfinished: Unfinished, limit: str) -> RunTimeoutError:
+    """The error of a wait for that `LumeRun` that has used up its time, or its polls."""
+    status = run.status or "never seen"
+    error = f"; the last error was: {unfinished.last_error}" if unfinished.last_error else ""
+    what = f"did not end {limit} (status: {status})"
+    if quiet := unfinished.quiet:
+        what = (
+            f"has not ended (status: {status}), and the server asked us not to poll for {quiet:.0f} s, "
+            "which is past the deadline"
+        )
+    return RunTimeoutError(f"run {run.id} {what}; it keeps running: wait again or cancel it{error}", run=run)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from lume_async._base import magic
+from lume_local._shared import magic
 
 _OURS = b"_lume_"
 _LOOKED_AT = 1024 * 1024

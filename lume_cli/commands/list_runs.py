@@ -88,7 +88,7 @@ def command(
 
 def _status(text: str) -> str:
     """The status that is meant. Raises `click.UsageError` where that is a typing error."""
-    from lume_async._many.status_filter import wanted_status
+    from lume_async.models import wanted_status
 
     try:
         return str(wanted_status(text))

@@ -7,7 +7,7 @@ from typing import Any
 from attrs import evolve, frozen
 from duckdb import DuckDBPyConnection
 
-from lume_async._base import magic
+from lume_local._shared import magic
 from lume_local._worker.sources.csv import read_csv
 from lume_local._worker.sources.encoding import refuse_other_encoding
 from lume_local._worker.sources.excel import read_excel
