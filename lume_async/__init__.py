@@ -3,7 +3,7 @@
 Names are loaded on first use: importing the package loads neither aiohttp nor cattrs.
 """
 
-TYPE_CHECKING = False  # checkers know better; the import of typing alone costs more than all of this
+TYPE_CHECKING = False  # importing `typing` would take longer than this whole module
 
 if TYPE_CHECKING:
     from lume_async._api import aclose as aclose

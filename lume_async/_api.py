@@ -1,4 +1,4 @@
-"""The module-level functions: the same operations on a default client, made from the environment when needed."""
+"""The module-level functions: the operations of `Client` on a default client."""
 
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Mapping
@@ -18,15 +18,15 @@ from lume_async._run.submit import OnDuplicate
 from lume_async._wire.flow_models import FlowSummary, FlowVersion
 from lume_async.models import Outcome, RunRequest, RunStatus
 
-# One dict operation is atomic: no lock that a fork could leave locked.
+# A dict operation is atomic, so there is no lock that a fork could leave locked.
 _default: dict[str, Client] = {}
 
 
 def default_client() -> Client:
-    """The client behind the module-level functions; made from the environment on first use.
+    """The client of the module-level functions; created from the environment on first use.
 
     Raises:
-        ConfigurationError: `init()` was not called and the environment has no key or no base URL.
+        ConfigurationError: `init()` was not called and the environment lacks the API key or the base URL.
     """
     client = _default.get("client")
     return _default.setdefault("client", Client()) if client is None else client
@@ -88,7 +88,7 @@ async def run(
 
 
 async def run_status(run_id: str) -> LumeRun:
-    """Get the present state of a run, through the default client; see `Client.run_status`."""
+    """Get the current state of a run, through the default client; see `Client.run_status`."""
     return await default_client().run_status(run_id)
 
 
@@ -189,7 +189,7 @@ def progress(
     """Yield snapshots of the progress of many runs: one at once, one every `every` seconds, and one at the end.
 
     It consumes the outcomes, so don't read them elsewhere; `Progress.summary` counts them. Leaving this iteration
-    leaves theirs, too.
+    also ends theirs.
 
     Args:
         outcomes: the result of `run_many` or `as_completed`.
@@ -198,7 +198,7 @@ def progress(
 
     Raises:
         ValueError: an argument is not valid.
-        Exception: whatever reading the outcomes raises.
+        Exception: an exception that reading the outcomes raised.
     """
     return _progress.progress(outcomes, total=total, every=every)
 
@@ -214,7 +214,7 @@ async def flow_version(ref: str) -> FlowVersion:
 
 
 def list_flows(flow: str | None = None) -> AsyncIterator[FlowSummary]:
-    """Yield the flow versions that the server knows; see `Client.list_flows`."""
+    """Yield the registered flow versions; see `Client.list_flows`."""
     return default_client().list_flows(flow)
 
 
@@ -228,7 +228,7 @@ async def upload_file(path: str | os.PathLike[str], *, flow_version: str | None 
 
 
 async def aclose() -> None:
-    """Close the default client; the next call makes a new one from the environment."""
+    """Close the default client; the next call creates a new one from the environment."""
     client = _default.pop("client", None)
     if client is not None:
         await client.aclose()

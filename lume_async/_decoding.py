@@ -1,4 +1,4 @@
-"""JSON into attrs classes, and why it failed, with the place: `reason @ $.path`."""
+"""Decodes JSON into attrs classes; errors name the place: `reason @ $.path`."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def parse_time(value: Any) -> datetime:
-    """An RFC 3339 time, always aware; a server that leaves the offset out means UTC."""
+    """An RFC 3339 time as an aware `datetime`; without an offset it is UTC."""
     if not isinstance(value, str):
         raise ValueError(f"expected an RFC 3339 time, got {type(value).__name__}")
     moment = datetime.fromisoformat(value)
@@ -50,16 +50,16 @@ def _strict_bool(value: Any, _type: Any) -> bool:
 
 @cache
 def converter() -> Converter:
-    """The one converter: unknown keys are ignored, scalars are never coerced (`str(None)` is no value).
+    """The shared converter: unknown keys are ignored, scalars are never coerced (`str(None)`).
 
-    An optional member that is null is absent: servers that serialize with pydantic send all of theirs.
+    A null for an optional member counts as absent: servers that serialize with pydantic send them.
     """
-    made = Converter()
+    result = Converter()
 
-    @made.register_structure_hook_factory(attrs.has)
+    @result.register_structure_hook_factory(attrs.has)
     def objects_only(cls: type[Any]) -> Callable[[Any, Any], Any]:
-        # cattrs asks `"name" in value`: where no field is required, a text or a list would pass as empty.
-        from_dict = make_dict_structure_fn(cls, made)
+        # cattrs tests `"name" in value`: without a required field, a string or a list would pass as empty.
+        from_dict = make_dict_structure_fn(cls, result)
         optional = {one.name for one in attrs.fields(cls) if one.default is not attrs.NOTHING}
 
         def from_object(value: Any, into: Any) -> Any:
@@ -71,21 +71,21 @@ def converter() -> Converter:
 
         return from_object
 
-    made.register_structure_hook(str, _strict_str)
-    made.register_structure_hook(int, _strict_int)
-    made.register_structure_hook(float, _strict_float)
-    made.register_structure_hook(bool, _strict_bool)
-    made.register_structure_hook(datetime, lambda value, _type: parse_time(value))
-    return made
+    result.register_structure_hook(str, _strict_str)
+    result.register_structure_hook(int, _strict_int)
+    result.register_structure_hook(float, _strict_float)
+    result.register_structure_hook(bool, _strict_bool)
+    result.register_structure_hook(datetime, lambda value, _type: parse_time(value))
+    return result
 
 
 def _reason(error: BaseException, into: type | None) -> str:
-    # Our own hooks say what came; cattrs would only say what was expected.
+    # Our hooks name the type that was received; cattrs names only the expected one.
     return str(error) if isinstance(error, ValueError) else format_exception(error, into)
 
 
 def structure(raw: Any, into: type[T], *, at: str = "$") -> T:
-    """Decode `raw`, which lies at the JSON path `at`.
+    """Decode `raw`, which is at the JSON path `at`.
 
     Raises:
         ResponseDecodeError: `reason @ $.path`, one per fault.

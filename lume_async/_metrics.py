@@ -1,4 +1,4 @@
-"""What a server reports of a run's rows: a part of `models`. Data only, no I/O."""
+"""The counts of a run's rows: a part of `models`. Data only, no I/O."""
 
 from attrs import Factory, frozen
 
@@ -19,11 +19,11 @@ class FileMetrics:
 @public
 @frozen
 class SourceMetrics:
-    """`metadata.metrics.source`: what the source holds, counted apart from reading it.
+    """`metadata.metrics.source`: the size of the source, counted separately from reading it.
 
     Every record is in `rows_mapped` or in `rows_rejected`. Lines are physical ones, 0 for formats without lines.
-    `files` has the same of each file, if the source has several; the numbers above are their sums. `header` has the
-    names of the columns, if the flow reports changes of them (`on_unknown_columns = "warn"`).
+    If the source has several files, `files` has the counts of each. `header` has the names of the columns, if the
+    flow reports changes of them (`on_unknown_columns = "warn"`).
     """
 
     bytes: int = 0
@@ -36,10 +36,10 @@ class SourceMetrics:
 @public
 @frozen
 class ColumnMetrics:
-    """`metadata.metrics.columns[name]`: what is in a column of the mapped rows.
+    """`metadata.metrics.columns[name]`: statistics of a column of the mapped rows.
 
-    `min` and `max` are the least and the greatest value as text; None for texts, and if there are no values.
-    `distinct` is an estimate of how many different values there are.
+    `min` and `max` are the least and the greatest value as text; None for text columns and without values.
+    `distinct` is an estimate of the number of different values.
     """
 
     nulls: int = 0
@@ -51,7 +51,7 @@ class ColumnMetrics:
 @public
 @frozen
 class SeedMetrics:
-    """`metadata.metrics.seeds[name]`: the seed file that a run has read, and how many rows it has."""
+    """`metadata.metrics.seeds[name]`: a seed file that the run has read, and its number of rows."""
 
     file: str
     sha256: str
@@ -63,8 +63,8 @@ class SeedMetrics:
 class Metrics:
     """`metadata.metrics`: rows in, rows out, rows rejected and why (`reason: count`).
 
-    `warnings` counts mapped rows for which a rule of the flow gave a warning. Not every server reports warnings, the
-    counts of the source (None then), statistics of the columns, and seeds (empty then).
+    `warnings` counts mapped rows per rule that warned. Servers may omit `source` (None), `warnings`, `columns` and
+    `seeds` (empty).
     """
 
     rows_read: int = 0

@@ -18,8 +18,8 @@
     │   ├── RunFailedError           FAILED, CRASHED, CANCELLED, an unknown terminal status
     │   └── RunTimeoutError          the timeout passed before the run ended (also a TimeoutError)
     ├── WebhookSignatureError        a webhook's signature is missing, malformed or wrong
-    ├── JournalError                 a journal in use can't be read or written any more
-    ├── MissingLibraryError          a library that is asked for is not installed (also an ImportError)
+    ├── JournalError                 a journal in use can't be read or written
+    ├── MissingLibraryError          an optional library is not installed (also an ImportError)
     └── ClientClosedError            the client was closed
 
 All of them can be pickled and copied: each holds a message and plain data, never a connection or the API key.
@@ -55,7 +55,7 @@ __all__ = [
 ]
 
 BODY_KEPT = 2048
-"""How much of an error's body `ApiError.body` keeps, in characters."""
+"""The maximum length of `ApiError.body`, in characters."""
 
 
 @public
@@ -73,15 +73,15 @@ class ConfigurationError(LumeError):
 
 @public
 class JournalError(LumeError):
-    """A journal that was in use can't be read or written any more: a full or broken disk, or damage.
+    """A journal in use can't be read or written: a full or broken disk, or damage.
 
-    What it holds is kept, and the same call with the same journal goes on from there.
+    Its content is kept, and the same call with the same journal resumes from there.
     """
 
 
 @public
 class MissingLibraryError(LumeError, ImportError):
-    """What is asked for needs a library that is not installed; the message says how to install it."""
+    """The operation needs a library that is not installed; the message says how to install it."""
 
 
 @public
@@ -108,7 +108,7 @@ class ApiError(LumeError):
     """
 
     retryable: bool = False
-    _of_service: bool = False  # the service's own words, not those of a gateway on the way
+    _of_service: bool = False  # whether the service sent the answer, not a gateway in between
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class ApiError(LumeError):
             self.retryable = retryable
 
     def __str__(self) -> str:
-        """The message, and what helps to find the request again."""
+        """The message, the number of attempts and the request ID."""
         text = str(self.args[0]) if self.args else type(self).__name__
         facts = [f"after {self.attempts} attempts"] if self.attempts > 1 else []
         if self.request_id:
@@ -144,8 +144,8 @@ class ApiConnectionError(ApiError):
     """No complete response was received: refused, reset, DNS, TLS, a body cut off.
 
     Attributes:
-        reached: whether the request may have reached the service. False for a refused connection, DNS and
-            the TLS handshake: then it had no effect there.
+        reached: whether the request may have reached the service; False for a refused connection, DNS and
+            TLS handshake errors: then it had no effect.
     """
 
     retryable = True
@@ -162,12 +162,12 @@ class ApiTimeoutError(ApiConnectionError, TimeoutError):
 
 @public
 class AuthenticationError(ApiError):
-    """401 or 403: the API key is missing, unknown or not allowed to do this."""
+    """401 or 403: the API key is missing, unknown or lacks the permission."""
 
 
 @public
 class InvalidRequestError(ApiError):
-    """400, 404, 409, 413 or 422, or an argument that is not valid: then no request was sent."""
+    """400, 404, 409, 413 or 422; or an argument is not valid, and no request was sent."""
 
 
 @public
@@ -190,7 +190,7 @@ class RunNotFoundError(InvalidRequestError):
 
 @public
 class NotSupportedError(ApiError):
-    """404, 405 or 501: the server does not offer the operation. It is older than this client, or another one."""
+    """404, 405 or 501: the server does not offer the operation."""
 
 
 @public
@@ -218,8 +218,8 @@ class ResponseDecodeError(ApiError):
 class SubmissionUnknownError(ApiError):
     """The answer to a submission was lost and it could not be sent again safely: a run may exist.
 
-    Find out before you submit again: list the runs of `request.source_path`, or, if the server supports
-    idempotency keys, submit again with `idempotency_key=error.idempotency_key`.
+    Before you submit again, list the runs of `request.source_path`; or, if the server supports idempotency keys,
+    submit again with `idempotency_key=error.idempotency_key`.
 
     Attributes:
         idempotency_key: the key that every attempt of this submission carried.

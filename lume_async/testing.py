@@ -1,4 +1,4 @@
-"""For tests of code that uses lume: a scripted transport, a clock that takes no time, no back-off.
+"""For tests of code that uses lume: a scripted transport, a fake clock, no back-off.
 
     def answer(request: FakeRequest) -> FakeAnswer:
         return FakeAnswer(200, run_json("run_1", "SUCCEEDED"))
@@ -6,7 +6,7 @@
     client, transport = fake_client(answer)
     run = await client.run("customer_cleaner:v1", "customers.csv")
 
-With a real server, such as `lume_local`, all you need is `no_backoff()`.
+With a real server, such as `lume_local`, `no_backoff()` is enough.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ __all__ = ["FakeAnswer", "FakeClock", "FakeRequest", "FakeTransport", "fake_clie
 
 @frozen
 class FakeRequest:
-    """A request as the transport received it; `json()` decodes its body."""
+    """A request that the transport received; `timeout` is in seconds."""
 
     method: str
     path: str
@@ -39,13 +39,13 @@ class FakeRequest:
     timeout: float = 0.0
 
     def json(self) -> Any:
-        """The body, decoded."""
+        """The body, decoded from JSON."""
         return orjson.loads(self.body or b"null")
 
 
 @frozen
 class FakeAnswer:
-    """An answer: status, body (bytes as they are, anything else as JSON), headers, and the seconds that it takes."""
+    """An answer: status, body (bytes, or anything else as JSON), headers, and the seconds that it takes."""
 
     status: int
     body: Any = b""
@@ -57,14 +57,14 @@ Answerer = Callable[[FakeRequest], "FakeAnswer | Exception"]
 
 
 QUIET_TURNS = 20
-"""Turns of the event loop in which nobody asked for the time, after which the fake clock jumps."""
+"""Iterations of the event loop in which the clock is not used, after which it jumps."""
 
 
 class FakeClock:
-    """A clock whose sleeps take no time: when everything else is waiting, it jumps to the end of the earliest sleep.
+    """A clock whose sleeps take no real time: when all tasks wait, it jumps to the end of the earliest sleep.
 
     Attributes:
-        sleeps: every sleep, in seconds, in the order in which they began.
+        sleeps: the durations of all sleeps, in seconds, in the order of their start.
         offset: the wall clock minus this clock, in seconds.
     """
 
@@ -85,11 +85,11 @@ class FakeClock:
         return self._now + self.offset
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Move the clock forward by so many seconds."""
         self._now += seconds
 
     async def sleep(self, seconds: float) -> None:
-        """Return when the clock has advanced so far; takes no real time."""
+        """Return when the clock has advanced by so many seconds; takes no real time."""
         self.sleeps.append(seconds)
         self._uses += 1
         due = self._now + max(0.0, seconds)
@@ -109,7 +109,7 @@ class FakeClock:
 
 
 class FakeTransport:
-    """Answers from a function, or from a list of answers in turn; an exception in the list is raised.
+    """Answers with a function, or with the items of a list in turn; an exception is raised.
 
     Attributes:
         requests: every request, in order.
@@ -144,19 +144,19 @@ class FakeTransport:
         return Response(answer.status, CIMultiDict(answer.headers), said)
 
     async def aclose(self) -> None:
-        """Remember that it was closed."""
+        """Set `closed`."""
         self.closed = True
 
 
 def fake_client(
     answers: Answerer | Iterable[FakeAnswer | Exception], *, clock: FakeClock | None = None, **options: Any
 ) -> tuple[Client, FakeTransport]:
-    """A real client over a fake transport and a fake clock, and that transport.
+    """A real client over a fake transport and a fake clock; returns the client and the transport.
 
     Args:
-        answers: a function from request to answer, or answers in turn.
-        clock: by default a new one.
-        options: arguments of `Client`; the key and the base URL have defaults here.
+        answers: a function from request to answer, or an iterable of answers.
+        clock: default: a new one.
+        options: arguments of `Client`; the API key and the base URL have defaults here.
     """
     time = FakeClock() if clock is None else clock
     transport = FakeTransport(answers, clock=time)
@@ -167,7 +167,7 @@ def fake_client(
 
 @contextmanager
 def no_backoff() -> Iterator[None]:
-    """Within the block no client of this process sleeps between attempts or polls; deadlines still apply."""
+    """Within the block, clients of this process do not sleep between attempts or polls; deadlines still apply."""
     before, SystemClock.scale = SystemClock.scale, 0.0
     try:
         yield

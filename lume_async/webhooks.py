@@ -1,9 +1,9 @@
 """Webhooks, safe by default: `verify` the raw body and `parse` it, or use a ready-made handler that does both.
 
-The service sends a POST request to your URL when a run ends, signed with your secret: in `X-Lume-Signature-256` the
-raw body, and in the headers of Standard Webhooks also the delivery's id and its time, so that a recorded one can't be
-replayed. The body is only a hint: fetch the run before you act on it. The same event may arrive twice, and late:
-`Once` runs your handler once for each.
+The service sends a POST request to your URL when a run ends, signed with your secret: `X-Lume-Signature-256` signs
+the raw body; the headers of Standard Webhooks also sign the delivery's ID and time, which prevents replays. The body
+is only a hint: fetch the run before you act on it. Events may arrive twice, and late: `Once` runs your handler once
+per event.
 """
 
 import asyncio
@@ -28,8 +28,8 @@ from lume_async._webhooks.signatures import (
     TOLERANCE,
     Secrets,
     check_own,
+    check_secrets,
     check_standard,
-    checked,
     veiled_secrets,
 )
 from lume_async._wire.answers import decode_object
@@ -65,7 +65,7 @@ _public = public_in("lume_async.webhooks")
 @_public
 @frozen
 class WebhookEvent:
-    """The content of a delivery: which run ended, and how. `raw` is the whole body, including unknown keys."""
+    """The content of a delivery: the run, and its status. `raw` is the whole body, including unknown keys."""
 
     event: str
     run_id: str
@@ -92,18 +92,18 @@ def verify(
 ) -> None:
     """Check that a delivery was signed with the secret, or with one of several.
 
-    Pass all headers: where those of Standard Webhooks are among them (`webhook-id`, `webhook-timestamp`,
-    `webhook-signature`), they are what is checked, and a delivery that was signed too long ago is refused.
+    Pass all headers: if those of Standard Webhooks are among them (`webhook-id`, `webhook-timestamp`,
+    `webhook-signature`), they are checked, and a delivery that was signed too long ago is refused.
 
     Args:
-        body: the raw request body, byte for byte, before any JSON parser has touched it.
+        body: the raw request body, before JSON parsing.
         signature: the request's headers, or the value of `X-Lume-Signature-256` alone: 64 hex digits, with or without
             `sha256=` in front.
         secret: your secret, or the old and the new one during a rotation. All are compared, in constant time. For
-            the headers of Standard Webhooks, `whsec_` in front of a secret means that the rest is base64.
-        tolerance: the seconds that the delivery's time may lie before or after now.
+            the headers of Standard Webhooks, a secret with the prefix `whsec_` is decoded as base64.
+        tolerance: the maximum difference between the delivery's time and now, in seconds.
         require_timestamp: refuse deliveries without the headers of Standard Webhooks. Set it if your server sends
-            them: else whoever has recorded a delivery can leave them out.
+            them: otherwise a recorded delivery can be replayed without them.
 
     Raises:
         WebhookSignatureError: the signature is missing, malformed or wrong, or too old.
@@ -111,10 +111,10 @@ def verify(
         TypeError: the body is not bytes.
     """
     secrets = veiled_secrets(secret)
-    del secret  # no traceback with locals shows it
+    del secret  # so that no traceback with locals shows it
     if not isinstance(body, (bytes, bytearray, memoryview)):
         raise TypeError(f"verify() needs the raw body as bytes, not {type(body).__name__}")
-    keys = checked(secrets)
+    keys = check_secrets(secrets)
     headers = (
         {name.lower(): value for name, value in signature.items()} if isinstance(signature, Mapping) else {}
     )
@@ -128,7 +128,7 @@ def verify(
 
 @_public
 def parse(body: bytes) -> WebhookEvent:
-    """Parse a body that was verified.
+    """Parse a verified body.
 
     Raises:
         ResponseDecodeError: the body violates the API contract; the message says where.
@@ -148,10 +148,10 @@ class Once:
 
     Args:
         handler: your handler.
-        remember: how many events are remembered at most; the oldest are forgotten first.
-        path: a SQLite file for the memory, made if missing: then a restart repeats nothing, and processes on one
-            machine share it. After a process was killed within the handler, the next delivery runs it again. Without
-            a file, the memory ends with the process.
+        remember: the maximum number of events to remember; the oldest are forgotten first.
+        path: a SQLite file that keeps the events across restarts and shares them between the processes of one
+            machine; created if missing. If a process is killed within the handler, the next delivery runs it again.
+            Without a file, the events are kept in memory.
     """
 
     def __init__(
@@ -166,7 +166,7 @@ class Once:
         """Handle the event, unless it was handled before.
 
         Raises:
-            Exception: whatever the handler raised.
+            Exception: an exception that the handler raised.
             sqlite3.Error: the file can't be read or written.
         """
         key = (event.run_id, str(event.status))
@@ -174,17 +174,17 @@ class Once:
         if running is None:
             running = self._running[key] = asyncio.ensure_future(self._handle(key, event))
             running.add_done_callback(lambda _: self._running.pop(key))
-        # A delivery whose connection breaks must not take the handler away from the others.
+        # A delivery whose connection breaks must not cancel the handler for the others.
         await asyncio.shield(running)
 
     async def _handle(self, key: tuple[str, str], event: WebhookEvent) -> None:
-        if await self._asked(self._handled.knows, key):
+        if await self._ask(self._handled.knows, key):
             return
         await _call(self._handler, event)
-        await self._asked(self._handled.add, key)
+        await self._ask(self._handled.add, key)
 
-    async def _asked(self, question: Callable[[tuple[str, str]], T], key: tuple[str, str]) -> T:
-        """The file is asked in a thread: it may wait for the disk and for other processes."""
+    async def _ask(self, question: Callable[[tuple[str, str]], T], key: tuple[str, str]) -> T:
+        """Ask the file in a thread: it may wait for the disk and for other processes."""
         return await asyncio.to_thread(question, key) if self._in_file else question(key)
 
 
@@ -195,7 +195,7 @@ def aiohttp_handler(
     """A handler for `aiohttp.web`; add it with `add_post`.
 
     It responds 204 when `on_event` has returned, 401 if the signature is wrong or too old, 400 if the body is not an
-    event, 413 and 415 if it is too large or compressed, and 500 if `on_event` raised: then it is delivered again.
+    event, 413 and 415 if it is too large or compressed, and 500 if `on_event` raised: the service delivers it again.
 
     Args:
         on_event: your handler.
@@ -207,7 +207,7 @@ def aiohttp_handler(
     """
     secrets = veiled_secrets(secret)
     del secret
-    receiver = _Receiver(on_event, checked(secrets), require_timestamp)
+    receiver = _Receiver(on_event, check_secrets(secrets), require_timestamp)
 
     async def handle(request: "web.Request") -> "web.Response":
         from aiohttp import web
@@ -229,7 +229,7 @@ def aiohttp_handler(
 def asgi_app(
     on_event: OnEvent, secret: Secrets, *, require_timestamp: bool = False
 ) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-    """An ASGI application; mount it as in `Mount("/lume", app=…)`. Its address then ends with a slash, `…/lume/`.
+    """An ASGI application; mount it as in `Mount("/lume", app=…)`. Its URL then ends with a slash, `…/lume/`.
 
     It responds as `aiohttp_handler` does, and with 405 to anything but POST.
 
@@ -243,11 +243,11 @@ def asgi_app(
     """
     secrets = veiled_secrets(secret)
     del secret
-    receiver = _Receiver(on_event, checked(secrets), require_timestamp)
+    receiver = _Receiver(on_event, check_secrets(secrets), require_timestamp)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            raise NotImplementedError(f"only http is received here, not {scope['type']}")
+            raise NotImplementedError(f"only http is supported, not {scope['type']}")
         status = await _asgi_status(scope, receive, receiver)
         await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body", "body": b""})
@@ -275,28 +275,30 @@ async def _asgi_status(scope: Scope, receive: Receive, receiver: "_Receiver") ->
 
 @frozen
 class _Receiver:
-    """What both ready-made handlers do with a delivery."""
+    """The common part of both ready-made handlers."""
 
     on_event: OnEvent
     keys: list[bytes] = field(repr=False)
     require_timestamp: bool
 
     async def status(self, body: bytes, headers: Mapping[str, str]) -> int:
-        """Verify before anything else looks at the body; returns the status to answer."""
+        """Verify the body, parse it and call the handler; returns the HTTP status of the response."""
         try:
             verify(body, headers, self.keys, require_timestamp=self.require_timestamp)
         except WebhookSignatureError as error:
-            _log.warning("a delivery was refused: %s", error)
+            _log.warning("refused a delivery: %s", error)
             return 401
         try:
             event = parse(body)
         except Exception as error:
-            _log.warning("a signed delivery is no event: %s", error)
+            _log.warning("a signed delivery is not a valid event: %s", error)
             return 400
         try:
             await _call(self.on_event, event)
         except Exception:
-            _log.exception("the handler failed for run %s: it is to be delivered again", event.run_id)
+            _log.exception(
+                "the handler failed for run %s; the service will deliver the event again", event.run_id
+            )
             return 500
         return 204
 

@@ -40,10 +40,10 @@ _default: dict[str, Client] = {}
 
 
 def default_client() -> Client:
-    """The client behind the module-level functions; made from the environment on first use.
+    """The client of the module-level functions; created from the environment on first use.
 
     Raises:
-        ConfigurationError: `init()` was not called and the environment has no key or no base URL.
+        ConfigurationError: `init()` was not called and the environment lacks the API key or the base URL.
     """
     client = _default.get("client")
     return _default.setdefault("client", Client()) if client is None else client
@@ -108,7 +108,7 @@ def run(
 
 
 def run_status(run_id: str) -> LumeRun:
-    """Get the present state of a run, through the default client; see `Client.run_status`."""
+    """Get the current state of a run, through the default client; see `Client.run_status`."""
     return LumeRun._wrap(call(default_client()._core.run_status, run_id).result())
 
 
@@ -237,7 +237,7 @@ def progress(
     """Yield snapshots of the progress of many runs: one at once, one every `every` seconds, and one at the end.
 
     It consumes the outcomes, so don't read them elsewhere; `Progress.summary` counts them. Leaving this iteration
-    leaves theirs, too.
+    also ends theirs.
 
     Args:
         outcomes: the result of `run_many` or `as_completed`.
@@ -246,7 +246,7 @@ def progress(
 
     Raises:
         ValueError: an argument is not valid.
-        Exception: whatever reading the outcomes raises.
+        Exception: an exception that reading the outcomes raised.
     """
     with adopted:
         return iterate(lume_async.progress(pulled(outcomes), total=total, every=every), same)
@@ -263,7 +263,7 @@ def flow_version(ref: str) -> FlowVersion:
 
 
 def list_flows(flow: str | None = None) -> Iterator[FlowSummary]:
-    """Yield the flow versions that the server knows; see `Client.list_flows`."""
+    """Yield the registered flow versions; see `Client.list_flows`."""
     with adopted:
         return iterate(default_client()._core.list_flows(flow), same)
 
@@ -278,7 +278,7 @@ def upload_file(path: str | os.PathLike[str], *, flow_version: str | None = None
 
 
 def close() -> None:
-    """Close the default client; the next call makes a new one from the environment."""
+    """Close the default client; the next call creates a new one from the environment."""
     client = _default.pop("client", None)
     if client is not None:
         client.close()

@@ -29,10 +29,10 @@ class Client(ManyRuns, Flows):
             `LUME_REQUEST_TIMEOUT`, or 60.
         retry: when and how often a failed request is retried; `Retry(attempts=1)` never retries.
         max_connections: the maximum number of concurrent requests; others wait for a request slot.
-        proxy: the URL of a proxy, None for that of the environment (`HTTPS_PROXY`, `NO_PROXY` …), False for none.
+        proxy: the URL of a proxy, None for the one of the environment (`HTTPS_PROXY`, `NO_PROXY` …), False for none.
         ssl: None for the default trust store (`SSL_CERT_FILE` is honoured), an `ssl.SSLContext`, or the path of
             a CA file.
-        user_agent: text to put in front of the library's own `User-Agent`.
+        user_agent: text to put in front of the library's `User-Agent`.
         max_response_bytes: the largest response that is accepted, in bytes after decompression.
         hooks: functions that are called with each event (`RequestFinished`, `RunStatusChanged` …) on the event loop.
 
@@ -101,7 +101,7 @@ class Client(ManyRuns, Flows):
         """Start a run and return at once; `LumeRun.wait` waits for it to finish.
 
         Every attempt of this call carries the same idempotency key, so that a lost answer never leads to a second
-        run. If the client can't be sure, it raises `SubmissionUnknownError`.
+        run. If the client can't find out whether a run exists, it raises `SubmissionUnknownError`.
 
         Args:
             flow_version: the flow and its version, such as `customer_cleaner:v1`.
@@ -132,17 +132,17 @@ class Client(ManyRuns, Flows):
         )
 
     def run_status(self, run_id: str) -> LumeRun:
-        """Get the present state of a run.
+        """Get the current state of a run.
 
         Raises:
-            RunNotFoundError: the server knows no such run.
+            RunNotFoundError: the server has no run with this ID.
             InvalidRequestError: `run_id` is malformed; no request was sent.
             ApiError: see the tree in `lume_async.errors`.
         """
         return LumeRun._wrap(call(self._core.run_status, run_id).result())
 
     def attach(self, run_id: str) -> LumeRun:
-        """A handle on an existing run. No request is made; `status` is None until the first poll.
+        """A handle on an existing run. No request is sent; `status` is None until the first poll.
 
         Raises:
             InvalidRequestError: `run_id` is malformed.
@@ -165,6 +165,7 @@ class Client(ManyRuns, Flows):
 
         Args:
             max_attempts: the maximum number of polls.
+            initial_delay: the first delay, seconds or a `timedelta`.
             max_delay: the longest delay, seconds or a `timedelta`.
             timeout: seconds (or a `timedelta`) for the whole call; None for no limit except `max_attempts`.
 
@@ -194,7 +195,7 @@ class Client(ManyRuns, Flows):
         Leaving the iteration stops polling.
 
         Args:
-            run: the run or its id.
+            run: the run or its ID.
             poll_interval: None for the library's back-off (at once, then 0.5 s growing to 5 s), a number of
                 seconds, a `timedelta` or a `Backoff`.
             timeout: seconds (or a `timedelta`) from the first step on; None for no limit.
@@ -214,7 +215,7 @@ class Client(ManyRuns, Flows):
             flow_version: the flow version that the file is for, if the server needs to know.
 
         Raises:
-            InvalidRequestError: there is no such file, or the server refuses it.
+            InvalidRequestError: the file does not exist, or the server refused it.
             ApiError: see the tree in `lume_async.errors`.
         """
         return call(self._core.upload_file, path, flow_version=flow_version).result()

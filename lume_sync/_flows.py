@@ -19,16 +19,14 @@ class Flows:
     _core: lume_async.Client
 
     def register_flow(self, flow: str | os.PathLike[str] | Mapping[str, Any]) -> FlowVersion:
-        """Register a flow version; what the server has already, with the same content, stays as it is.
-
-        A version never changes: other content under the same name and version is refused.
+        """Register a flow version. Idempotent; different content under the same name and version is refused.
 
         Args:
             flow: the path of a TOML file, its text, or its content as a dict (the JSON form).
 
         Raises:
-            InvalidRequestError: it has a mistake, or the version exists with other content.
-            NotSupportedError: the server registers no flows.
+            InvalidRequestError: the flow is not valid, or the version exists with different content.
+            NotSupportedError: the server does not register flows.
             ApiError: see the tree in `lume_async.errors`.
         """
         return call(self._core.register_flow, flow).result()
@@ -40,20 +38,20 @@ class Flows:
             ref: the flow and its version, such as `customer_cleaner:v1`.
 
         Raises:
-            InvalidRequestError: there is no such flow version.
-            NotSupportedError: the server shows no flows.
+            InvalidRequestError: the server has no such flow version.
+            NotSupportedError: the server does not offer flow versions.
             ApiError: see the tree in `lume_async.errors`.
         """
         return call(self._core.flow_version, ref).result()
 
     def list_flows(self, flow: str | None = None) -> Iterator[FlowSummary]:
-        """Yield the flow versions that the server knows, by flow; the versions of each in the order they came in.
+        """Yield the registered flow versions, by flow, each flow's versions in the order of registration.
 
         Args:
             flow: only versions of this flow.
 
         Raises:
-            NotSupportedError: raised by the iteration: the server lists no flows.
+            NotSupportedError: raised by the iteration: the server does not list flows.
         """
         with adopted:
             return iterate(self._core.list_flows(flow), same)

@@ -16,12 +16,11 @@ from lume_sync._run import LumeRun
 class Monitor:
     """Watches any number of runs; yields a `RunEvent` for each change of a status and for errors of single runs.
 
-    Use it as a context manager; leaving the block stops polling. Iterating yields events until then: a monitor
-    with nothing to watch waits for the next `add`. Runs leave it when they have ended. `add`, `discard` and
-    `notify` may be called from any thread.
+    Use it as a context manager; leaving the block stops polling and ends the iteration. A monitor without runs waits
+    for the next `add`. Runs that have ended are removed. `add`, `discard` and `notify` may be called from any thread.
 
-    A run that sleeps between two polls costs no task and no connection. If the server has a change feed, one
-    request follows all runs, and only those that have ended are fetched.
+    Between two polls, a run needs no task and no connection. If the server has a change feed, one request follows
+    all runs, and only those that have ended are fetched.
     """
 
     __module__ = "lume_sync"
@@ -49,7 +48,7 @@ class Monitor:
         Raises:
             InvalidRequestError: the run ID is malformed.
             TypeError: it is neither a run nor an ID.
-            RuntimeError: the monitor was not entered, or has been left.
+            RuntimeError: the monitor was not entered, or was left.
             ClientClosedError: the client was closed.
         """
         with adopted:
@@ -82,7 +81,7 @@ class Monitor:
         call(self._held.leave, kind, error, traceback).result()
 
     def __iter__(self) -> Iterator[RunEvent[LumeRun]]:
-        """The events, as they come."""
+        """The iterator itself."""
         return self._steps
 
     def __next__(self) -> RunEvent[LumeRun]:

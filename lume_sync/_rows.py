@@ -13,12 +13,12 @@ from lume_sync._bridge import call, iterate, same, twin_of
 class Rows:
     """The rows of a run's output: an iterator of dicts, one page of them in memory.
 
-    A rejected row has `_lume_row` (its number among the rows that could be parsed), `_lume_line` (instead, of what is
-    no row, its line in the file), `_lume_reasons` (a list), and the columns of the source as they were; of a
-    malformed line also `_lume_raw`, its text. Numbers keep all their digits: one that a `float` would change, of a
-    `DECIMAL(38,2)` for instance, is a `decimal.Decimal`.
+    A rejected row has `_lume_row` (its number among the parsed rows), `_lume_reasons` (a list), and the columns of
+    the source. For malformed lines, `_lume_line` (the line number) replaces `_lume_row`, and `_lume_raw` is the text.
+    Numbers keep all their digits: one that a `float` would change, for example of a `DECIMAL(38,2)`, is a
+    `decimal.Decimal`.
 
-    `to_arrow`, `to_polars` and `to_pandas` fetch all rows from the first one on, whatever was read of the iterator.
+    `to_arrow`, `to_polars` and `to_pandas` always fetch all rows, even if the iterator has read some.
     """
 
     __module__ = "lume_sync"
@@ -43,7 +43,7 @@ class Rows:
 
         Raises:
             InvalidRequestError: the run has not ended, has no output, or its output was changed since.
-            NotSupportedError: the server gives no rows.
+            NotSupportedError: the server does not offer rows.
             ApiError: see the tree in `lume_async.errors`.
         """
         return next(self._steps)
@@ -73,5 +73,5 @@ class Rows:
         return call(self._core.to_pandas).result()
 
     def __repr__(self) -> str:
-        """Which rows of which run, and how to get at them."""
+        """The run, the kind of rows, and how to get them."""
         return repr(self._core) if hasattr(self, "_core") else "<Rows, unfinished>"

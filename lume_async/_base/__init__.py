@@ -1,1 +1,1 @@
-"""What everybody needs: back-off, time, secrets; nothing here knows of runs or HTTP."""
+"""Shared foundations: back-off, time, secrets; nothing here knows of runs or HTTP."""

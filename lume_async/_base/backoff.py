@@ -1,4 +1,4 @@
-"""How long to wait before the next try: numbers only, sleeping is done elsewhere."""
+"""Delays before the next try. Pure: callers do the sleeping."""
 
 import math
 from typing import Protocol, Self, TypeAlias
@@ -9,7 +9,7 @@ from lume_async._base.duration import Duration, seconds
 from lume_async._base.public import public
 
 LAST_POLL = 1.0
-"""Seconds that the last poll of a wait, which starts at its deadline, may take."""
+"""Seconds that the last poll of a wait, which starts at the deadline, may take."""
 
 
 class Rng(Protocol):
@@ -39,7 +39,7 @@ def _share(_self: object, _attribute: object, value: float) -> None:
 class Backoff:
     """Delays that grow: `initial`, `initial * factor`, … up to `maximum`, each ± `jitter`.
 
-    The jitter is applied after the cap; otherwise thousands of waits that have reached it would poll in step.
+    The jitter is applied after the cap, so that thousands of waits that have reached it do not poll in step.
 
     Args:
         initial: the first delay, seconds or a `timedelta`.
@@ -62,7 +62,7 @@ class Backoff:
     def delay(self, n: int, rng: Rng) -> float:
         """The delay after try number `n` (0 is the first), in seconds."""
         base = self.maximum
-        # The power overflows a float long before a patient waiter gives up.
+        # Without this limit the power would overflow a float in a long wait.
         if self.initial < self.maximum and n * math.log2(self.factor) < 60:
             base = min(self.maximum, self.initial * self.factor**n)
         if self.initial == 0:
@@ -74,14 +74,14 @@ PollInterval: TypeAlias = Duration | Backoff | None
 """How often to poll: None for the library's back-off, a constant interval, or a `Backoff`."""
 
 POLLING = Backoff(0.5, factor=1.5, maximum=5.0)
-"""The library's own: the first poll is at once, the slowest interval is the documented SDK's 5 s."""
+"""The default: the first poll is at once, the longest interval is 5 s as in the documented SDK."""
 
 
 def polling(interval: PollInterval) -> Backoff:
-    """What `poll_interval` means.
+    """The back-off that `poll_interval` stands for.
 
     Raises:
-        TypeError, ValueError: it is no duration, or negative.
+        TypeError, ValueError: it is not a duration, or negative.
     """
     if interval is None:
         return POLLING
@@ -91,17 +91,17 @@ def polling(interval: PollInterval) -> Backoff:
 
 
 QUICK = Backoff(0.25, maximum=1.0)
-"""The delays after polls that failed: a failure says nothing about the run, so it must not cost a whole interval."""
+"""The delays after failed polls: a failure says nothing about the run, so it must not cost a whole interval."""
 
 OUTAGE = 12
-"""From so many failed polls in a row on the quick delays double again: a server that is down is not hammered."""
+"""After so many failed polls in a row the quick delays double, to spare a server that is down."""
 
 
 def after_failure(usual: float, failures: int, rng: Rng) -> float:
     """Seconds until the next poll after `failures` failed ones in a row: 0.25, 0.5, 1, 1, …, never above the usual.
 
     Args:
-        usual: the delay if the last poll had succeeded; its back-off counts no failed polls, either.
+        usual: the delay if the last poll had succeeded; it does not count failed polls.
         failures: 1 or more.
     """
     quick = QUICK.delay(failures - 1, rng)

@@ -1,4 +1,4 @@
-"""`Batched`: an asynchronous iterator that can also hand over several items at once; `Chunked`: one of chunks."""
+"""`Batched`: an asynchronous iterator that can return several items at once; `Chunked`: the items of chunks."""
 
 import asyncio
 from abc import abstractmethod
@@ -12,21 +12,18 @@ T = TypeVar("T")
 
 
 class Batched(AsyncIterator[T]):
-    """An iterator that knows which items are there without waiting.
+    """An iterator that can return its ready items without waiting.
 
-    Not part of the public API: `async for` is enough where a step costs nothing. In lume_sync each step is a hop
-    between threads, and what is ready shares one.
+    Not part of the public API. In lume_sync a step is a hop between threads, which all ready items share.
     """
 
     @abstractmethod
     def _take_ready(self, limit: int) -> list[T]:
-        """Up to `limit` items that are there now; none means nothing but that the next one has to be awaited."""
+        """Up to `limit` items that are ready; an empty list does not mean that the iteration has ended."""
 
 
 class Steps(Generic[T]):
-    """The steps of an asynchronous generator. One that is cancelled ends it; the next one says that, and not that all
-    items were there.
-    """
+    """The steps of an asynchronous generator. A cancelled step ends it, and the next one raises."""
 
     def __init__(self, items: AsyncGenerator[T, None]) -> None:
         self._items = items
@@ -36,13 +33,12 @@ class Steps(Generic[T]):
         """The next item.
 
         Raises:
-            StopAsyncIteration: there is none.
-            RuntimeError: a step before this one was cancelled.
+            StopAsyncIteration: there are no more items.
+            RuntimeError: an earlier step was cancelled.
         """
         if self._cut_off:
             raise RuntimeError(
-                "a step of this iteration was cancelled, which ended it before all items were there: begin a new one "
-                "(run_many with its journal goes on where it was)"
+                "the iteration was cancelled before it finished; start a new one (run_many resumes with its journal)"
             )
         try:
             return await anext(self._items)
@@ -57,11 +53,11 @@ class Steps(Generic[T]):
 
 
 class Chunked(Batched[T]):
-    """The items of the chunks, in their order; the next chunk is made when all before it were taken.
+    """The items of the chunks, in order; the next chunk is fetched when all items before it were taken.
 
     Args:
         chunks: the items.
-        what: they are, for people.
+        what: their name in the repr.
     """
 
     def __init__(self, chunks: AsyncGenerator[Iterable[T], None], what: str = "items") -> None:
@@ -75,23 +71,23 @@ class Chunked(Batched[T]):
         return self._ready.popleft()
 
     def __repr__(self) -> str:
-        """What it is, and how to get at the items."""
+        """The kind of items, and how to get them."""
         return f"<{self.what}, fetched as needed: [item async for item in ...]>"
 
     def _take_ready(self, limit: int) -> list[T]:
         return [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
 
     async def aclose(self) -> None:
-        """End the source; the rest of the items is dropped."""
+        """Close the source and drop the remaining items."""
         self._ready.clear()
         await self._chunks.aclose()
 
 
 def several(runs: Iterable[T]) -> list[T]:
-    """All of them.
+    """The runs as a list.
 
     Raises:
-        TypeError: it is a single text, which would be taken for its letters.
+        TypeError: `runs` is a string, whose letters would be taken for run IDs.
     """
     if isinstance(runs, str):
         raise TypeError("give a list of runs, or of run IDs, not a single one")
@@ -99,5 +95,5 @@ def several(runs: Iterable[T]) -> list[T]:
 
 
 def take_ready(source: AsyncIterator[T], limit: int) -> list[T]:
-    """Up to `limit` items of the source that are there without waiting; none where it can't tell."""
+    """Up to `limit` items that are ready; an empty list if the source is not `Batched`."""
     return source._take_ready(limit) if isinstance(source, Batched) else []

@@ -1,4 +1,4 @@
-"""Time, as something that tests can replace."""
+"""The clock, which tests can replace."""
 
 import asyncio
 import time
@@ -6,7 +6,7 @@ from typing import ClassVar, Protocol
 
 
 class Clock(Protocol):
-    """What the library needs of time."""
+    """The current time, and sleeping."""
 
     def now(self) -> float:
         """Seconds on a clock that never steps; only differences mean anything."""
@@ -22,10 +22,10 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own clock: monotonic, so that a stepped wall clock ends or extends no wait."""
+    """The system clock: monotonic, so that setting the wall clock neither ends nor extends a wait."""
 
     scale: ClassVar[float] = 1.0
-    """By what every sleep is multiplied; 0 in `lume_async.testing.no_backoff()`."""
+    """The factor of every sleep; 0 in `lume_async.testing.no_backoff()`."""
 
     now = staticmethod(time.monotonic)
 

@@ -1,6 +1,6 @@
-"""Where a handle that belongs to no client, such as an unpickled one, finds its package's default client.
+"""How a handle without a client, such as an unpickled one, finds the default client of its package.
 
-A handle lies below the client and must not import it. It asks the package, which is loaded wherever a part of it is.
+A handle is in a layer below the client and must not import it, so it looks the package up in `sys.modules`.
 """
 
 import sys
@@ -9,5 +9,5 @@ from typing import Any
 
 
 def find_client(package: str) -> Callable[[], Any] | None:
-    """The function that returns the default client of the package; None at the end of the interpreter."""
+    """The function that returns the default client of the package; None during interpreter shutdown."""
     return getattr(sys.modules.get(package), "default_client", None)

@@ -1,4 +1,4 @@
-"""Durations: a number of seconds or a `timedelta`, checked once, at the edge."""
+"""Durations: a number of seconds or a `timedelta`, checked where users pass them."""
 
 import math
 from datetime import timedelta
@@ -13,14 +13,14 @@ def seconds(value: Duration, name: str) -> float:
 
     Raises:
         TypeError: it is neither a number nor a `timedelta`.
-        ValueError: it is negative or not a number of seconds at all (NaN).
+        ValueError: it is negative or NaN.
     """
     if isinstance(value, timedelta):
         number = value.total_seconds()
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         try:
             number = float(value)
-        except OverflowError:  # a whole number that no float holds
+        except OverflowError:  # a whole number too large for a float
             number = math.inf if value > 0 else -math.inf
     else:
         raise TypeError(f"{name} must be a number of seconds or a timedelta, not {type(value).__name__}")
@@ -30,7 +30,7 @@ def seconds(value: Duration, name: str) -> float:
 
 
 def optional_seconds(value: Duration | None, name: str) -> float | None:
-    """The duration in seconds, None where there is no limit (None or infinite)."""
+    """The duration in seconds; None (no limit) for None or infinity."""
     if value is None:
         return None
     number = seconds(value, name)

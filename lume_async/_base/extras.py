@@ -1,4 +1,4 @@
-"""What installs an extra of this distribution from where the user is: an index, a checkout, an archive."""
+"""The command that installs an extra of this distribution, from where it was installed: index, checkout, archive."""
 
 import json
 import shlex
@@ -13,10 +13,10 @@ _NAME = "lume-client"
 
 
 def require(module: str, extra: str, what: str) -> None:
-    """Make sure that a module of an extra can be imported, without importing it.
+    """Check that a module of an extra is installed, without importing it.
 
     Raises:
-        ModuleNotFoundError: it is not installed; says which command installs it.
+        ModuleNotFoundError: it is not installed; the message has the command that installs it.
     """
     if find_spec(module) is None:
         raise ModuleNotFoundError(f"{what} needs {module}: {install_command(extra)}", name=module)
@@ -42,10 +42,10 @@ def _requirement(extra: str) -> str:
 
 
 def _origin() -> dict[str, Any]:
-    """Where this copy was installed from (PEP 610); empty for an index."""
+    """Where this distribution was installed from (PEP 610); empty for an index."""
     try:
         text = distribution(_NAME).read_text("direct_url.json")
-    except PackageNotFoundError:  # a checkout that is only on the path
+    except PackageNotFoundError:  # a checkout on the path that was never installed
         root = Path(__file__).resolve().parents[2]
         return {"url": root.as_uri()} if (root / "pyproject.toml").is_file() else {}
     return json.loads(text) if text else {}

@@ -1,10 +1,10 @@
-"""What notebooks show of an object: small tables of HTML, in which every value is escaped. Pure."""
+"""Small HTML tables for notebooks, with every value escaped. Pure."""
 
 from collections.abc import Iterable, Sequence
 
 
 def facts(title: str, pairs: Iterable[tuple[str, object]]) -> str:
-    """A table of names and values; those without a value are left out."""
+    """A table of names and values; pairs without a value are omitted."""
     lines = [
         f"<tr><th style='text-align:left'>{_safe(name)}</th><td style='text-align:left'>{_safe(value)}</td></tr>"
         for name, value in pairs
@@ -24,6 +24,6 @@ def table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> 
 
 
 def _safe(value: object) -> str:
-    from html import escape  # on first use: programs outside of notebooks never pay for it
+    from html import escape  # on first use: only notebooks need it
 
     return escape("" if value is None else str(value))

@@ -4,9 +4,9 @@ import ctypes
 
 
 def immortal(thing: object) -> None:
-    """Keep it, and all that it refers to, until the process ends: one reference that nobody gives back.
+    """Keep the object, and all that it refers to, until the process ends, by leaking one reference.
 
-    What a forked child inherits (connections, a loop's selector) is the parent's, too: finalizing it would
-    unregister or shut down the parent's. A list would not do, for at exit lists are emptied as well.
+    A forked child shares connections and a loop's selector with its parent: finalizing them would shut down or
+    unregister the parent's. A list can't hold them, since lists are emptied at exit.
     """
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))

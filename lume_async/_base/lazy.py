@@ -1,4 +1,4 @@
-"""Public names that are loaded on first use (PEP 562), so that importing a package costs next to nothing."""
+"""Public names that are loaded on first use (PEP 562), so that importing a package is fast."""
 
 import sys
 from importlib import import_module
@@ -20,11 +20,11 @@ def lazily(
 
     Args:
         package: its name.
-        homes: its public names, and the module that each is imported from. Generated from what the package's
-            `__init__` imports under `TYPE_CHECKING`: the one list that is kept by hand, and that checkers read.
-        together: packages of which all names are loaded with the first that lies in this package. For those that may
-            be used in a finalizer: once the interpreter is being torn down, nothing can be imported any more.
-        check: called before a name is loaded; raises ImportError where that can't work.
+        homes: its public names, and the module that each is imported from. Generated from the imports under
+            `TYPE_CHECKING` in the package's `__init__`, the only list that is kept by hand.
+        together: packages of which all names are loaded with the first name of this package, so that finalizers
+            can use them: during interpreter shutdown nothing can be imported.
+        check: called before a name is loaded; raises ImportError if the package can't be used.
     """
     module = sys.modules[package]
 

@@ -1,4 +1,4 @@
-"""`@public`: a class shows the package that it is imported from, not the private file that it lies in."""
+"""`@public`: a class shows the package that users import it from, not its private module."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -7,7 +7,7 @@ T = TypeVar("T")
 
 
 def public_in(module: str) -> Callable[[T], T]:
-    """A decorator that rewrites `__module__`, so that a repr, a pickle and a traceback show that module."""
+    """A decorator that sets `__module__`, which reprs, pickles and tracebacks show."""
 
     def rewrite(thing: T) -> T:
         thing.__module__ = module
@@ -17,4 +17,4 @@ def public_in(module: str) -> Callable[[T], T]:
 
 
 public = public_in("lume_async")
-"""So that a repr says `lume_async.LumeRun`."""
+"""The class shows itself as `lume_async.LumeRun`, for example."""

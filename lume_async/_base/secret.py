@@ -1,4 +1,4 @@
-"""A string that may travel in a header and nowhere else."""
+"""Strings and bytes that no repr shows."""
 
 from typing import NoReturn, TypeVar
 
@@ -6,7 +6,7 @@ T = TypeVar("T")
 
 
 class Secret(str):
-    """An API key: its text goes on the wire, its repr (of a header map, a traceback local) is redacted."""
+    """An API key: it is sent in a header; its repr (in a header map, in a traceback) is redacted."""
 
     __slots__ = ()
 
@@ -14,11 +14,11 @@ class Secret(str):
         return "'[redacted]'"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("an API key is never pickled: give it again where the pickle is loaded")
+        raise TypeError("an API key can't be pickled: configure it in the process that loads the pickle")
 
 
 class SecretBytes(bytes):
-    """The same for a secret that signs."""
+    """A secret for signatures, with a redacted repr."""
 
     __slots__ = ()
 
@@ -27,7 +27,7 @@ class SecretBytes(bytes):
 
 
 class Veiled:
-    """What was given for a secret and is no text, such as its bytes: all that is kept is what kind it was."""
+    """Stands for an invalid secret, such as bytes: only the name of its type is kept."""
 
     def __init__(self, value: object) -> None:
         self.kind = type(value).__name__
@@ -37,10 +37,9 @@ class Veiled:
 
 
 def veiled(value: T) -> T:
-    """The value, as a text whose repr is redacted, so that no traceback shows it among a frame's locals.
+    """The value, as a string whose repr is redacted, so that no traceback with locals shows it.
 
-    What gives a text when it is called or awaited stays as it is; so do None and False. Of anything else, which is
-    to be refused, only the kind is left.
+    Callables, awaitables, None and booleans are returned as they are. Any other value becomes `Veiled`.
     """
     if isinstance(value, str):
         return Secret(value)  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""The file in which `lume serve` keeps its URL and key. Messages name it; it is never used unasked."""
+"""The file in which `lume serve` keeps its URL and key. Error messages name it; the library never reads it."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ _PLACE = Path(".lume") / "state" / "server.json"
 
 
 def served_here() -> Path | None:
-    """That of the nearest folder, from the current one upwards, in which a server runs or ran."""
+    """The file in the nearest folder, from the current one upwards, in which a server runs or ran."""
     try:
         here = Path.cwd()
         return next((file for folder in (here, *here.parents) if (file := folder / _PLACE).is_file()), None)

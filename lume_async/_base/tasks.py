@@ -27,10 +27,9 @@ def _refuse() -> NoReturn:
 
 @asynccontextmanager
 async def task_group() -> AsyncIterator[TaskGroup]:
-    """A task group of anyio's, but what went wrong arrives as it is and not as a group of one.
+    """A task group of anyio that raises the error itself, not a group, so that `except LumeError` works.
 
-    Callers expect `except LumeError` to work whether or not tasks were involved. Of several errors the first is
-    raised; the others are its notes.
+    Of several errors the first is raised; the others become its notes.
     """
     try:
         async with anyio.create_task_group() as group:
@@ -40,7 +39,7 @@ async def task_group() -> AsyncIterator[TaskGroup]:
         error, *others = _leaves(several)
     for other in others:
         error.add_note(f"at the same time: {other!r}")
-    raise error  # out here: the group is not its context
+    raise error  # outside of `except`, so that the group is not its context
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
@@ -51,13 +50,13 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 
 def is_being_cancelled() -> bool:
-    """Whether a `CancelledError` that arrived just now is meant for this task, not for something it waited for."""
+    """Whether a `CancelledError` that was caught is meant for this task, not for something it waited for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 async def until_done(future: asyncio.Future[Any]) -> None:
-    """Wait for the end of what must not be left half done; who is cancelled meanwhile hears of it afterwards."""
+    """Wait for the future even if this task is cancelled; `CancelledError` is raised afterwards."""
     cancelled = False
     while not future.done():
         try:

@@ -27,7 +27,7 @@ from lume_async._wire.call import Call, CallState, Content, Response
 from lume_async._wire.headers import API_KEY, CAPABILITIES, DATE, IDEMPOTENCY_EXPIRES, REQUEST_ID
 from lume_async._wire.lost_answers import Then, decide, may_have_started_a_run, submission_unknown
 from lume_async._wire.retry import Retry
-from lume_async._wire.withhold import shown
+from lume_async._wire.withhold import redact
 from lume_async.errors import (
     ApiConnectionError,
     ApiError,
@@ -243,7 +243,9 @@ class Sender:
                 event = evolve(
                     event,
                     status_code=response.status,
-                    request_id=None if request_id is None else shown(request_id, state.key, *self._passwords),
+                    request_id=None
+                    if request_id is None
+                    else redact(request_id, state.key, *self._passwords),
                 )
                 return response
             except BaseException as error:

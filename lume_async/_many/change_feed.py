@@ -1,4 +1,4 @@
-"""The change feed: one long-polled request in place of a poll of each run."""
+"""The change feed: one long-polled request instead of one poll per run."""
 
 import math
 from collections.abc import Callable
@@ -12,43 +12,43 @@ from lume_async._wire.retry import floor
 from lume_async.errors import ApiError
 
 RECHECK = 5.0
-"""Seconds between two checks of whether the server has got the capability meanwhile."""
+"""Seconds between two checks of whether the server announces the capability."""
 
 GATHER = 0.06
-"""Seconds in which further changes gather before they are asked for: else a busy server gets a request for each."""
+"""Seconds to wait after a change, so that a busy server is not asked for each change separately."""
 
 TOLERATED = 5.0
-"""Seconds of failures after which the runs are polled instead; a request that was cut off is no failure."""
+"""Seconds of failures after which the runs are polled instead."""
 
 
 class Hold:
-    """How long the server is asked to hold a request: no longer than what stands between lets it.
+    """How long the server may hold a request, adapted to gateways that cut off idle requests.
 
-    A gateway that cuts idle requests off makes it shorter at once; it grows back slowly, as the gateway may be gone.
+    A cut-off shortens it at once; it grows back slowly, as the gateway may be gone.
     """
 
     SHORTEST = 1.0
     MARGIN = 0.8
-    """What share of the time after which a request was cut off the next one is held."""
+    """The next hold, as a share of the time after which a request was cut off."""
     SLACK = 1.0
-    """Seconds by which a gateway of the same patience may be late."""
+    """Seconds by which a gateway with the same limit may be late."""
     GROWTH, CALM = 1.5, 10
-    """So many requests that were held to their end make it longer by half."""
+    """After so many complete holds (`CALM`), the next ones are longer by half."""
 
     def __init__(self) -> None:
         self.seconds = LONGEST_HOLD
         self._calm = 0
 
-    def cut_off(self, after: float) -> bool:
-        """Whether a request that failed after so many seconds was cut off, and the next one should be shorter."""
+    def shorten(self, after: float) -> bool:
+        """Shorten the hold if a request that failed after so many seconds was cut off; returns whether it was."""
         self._calm = 0
         if not self.SHORTEST <= after <= self.seconds + self.SLACK:
-            return False  # refused at once, or by a server that is too slow for any hold
+            return False  # refused at once, or the server itself is too slow
         self.seconds = max(self.SHORTEST, math.floor(after * self.MARGIN))
         return True
 
-    def kept(self) -> None:
-        """A request was held to its end."""
+    def completed(self) -> None:
+        """Count a request that was held to its end."""
         self._calm += 1
         if self._calm >= self.CALM and self.seconds < LONGEST_HOLD:
             self._calm = 0
@@ -56,41 +56,41 @@ class Hold:
 
 
 class ChangeFeed:
-    """Follows all status changes of a server, as long as it has the capability `changes`.
+    """Follows all status changes of a server, while it announces the capability `changes`.
 
     Args:
-        changed: called with where each run is now that has changed, and when the server was asked for that.
-        switched: called with whether every change is reported from now on, and whether some may have been
-            missed: where the cursor is still good, the server reports what came during a failure.
+        on_change: called with the latest change of a run, and the time of the request that returned it.
+        on_switch: called with whether every change is reported from now on, and whether some may have been
+            missed; with a valid cursor the server reports the changes during a failure later.
     """
 
     def __init__(
         self,
         sender: Sender,
         *,
-        changed: Callable[[Change, float], None],
-        switched: Callable[[bool, bool], None],
+        on_change: Callable[[Change, float], None],
+        on_switch: Callable[[bool, bool], None],
     ) -> None:
         self._sender = sender
-        self._changed = changed
-        self._switched = switched
+        self._on_change = on_change
+        self._on_switch = on_switch
         self._hold = Hold()
         self._cursor: str | None = None
         self._asked = 0.0
         self._idle = 0
 
     async def follow(self) -> None:
-        """Follow for ever; failures are waited out."""
+        """Follow until cancelled, through all failures."""
         sender = self._sender
         failures, failing_since = 0, 0.0
         while True:
             if not sender.can("changes"):
-                self._lose()
+                self._reset()
                 await sender.clock.sleep(RECHECK)
                 continue
             self._asked = sender.clock.now()
             try:
-                pause = await self._read_on()
+                pause = await self._read()
                 failures = 0
             except ApiError as error:
                 now = sender.clock.now()
@@ -99,39 +99,39 @@ class ChangeFeed:
                 failures += 1
             await sender.clock.sleep(pause)
 
-    async def _read_on(self) -> float:
-        """Take what has changed since the cursor; returns for how many seconds further changes should gather."""
+    async def _read(self) -> float:
+        """Report the changes since the cursor; returns the seconds to wait before the next request."""
         sender, missed = self._sender, self._cursor is None
         hold = self._hold.seconds if sender.can("wait") and not missed else 0.0
         page = await sender.send(endpoints.changes(self._cursor, hold=hold), once=True)
         self._cursor = page.next_cursor
-        self._switched(True, missed)
-        # Of several changes of a run only the last is news: a poll may have shown those before it already.
+        self._on_switch(True, missed)
+        # Only the last change of a run: a poll may have shown the earlier ones.
         for change in {change.id: change for change in page.items}.values():
-            self._changed(change, self._asked)
+            self._on_change(change, self._asked)
         waited = sender.clock.now() - self._asked
         if missed:
             return 0.0
         if page.items or waited >= SHORTEST_HOLD:
             self._idle = 0
             if waited >= hold > 0:
-                self._hold.kept()
+                self._hold.completed()
             return GATHER if page.items else 0.0
-        self._idle += 1  # a server that does not hold the request must not be asked in a busy loop
+        self._idle += 1  # the server did not hold the request: avoid a busy loop
         return POLLING.delay(self._idle - 1, sender.rng)
 
     def _pause(self, error: ApiError, failures: int, failing_for: float) -> float:
-        """How long to leave the feed alone after a failure; gives it up where that is one of the feed itself."""
+        """The seconds to wait after a failure; an error of the feed itself resets the cursor."""
         sender = self._sender
-        cut_off = self._hold.cut_off(sender.clock.now() - self._asked)
+        cut_off = self._hold.shorten(sender.clock.now() - self._asked)
         if not error.retryable or self._cursor is None:
-            self._lose()  # such as an expired cursor: begin anew
+            self._reset()  # such as an expired cursor
         elif failing_for >= TOLERATED:
-            self._switched(False, True)  # polled meanwhile; the cursor may still be good
+            self._on_switch(False, True)  # poll the runs; the cursor may still be valid
         if cut_off and failures == 0:
             return floor(error.retry_after)
         return max(floor(error.retry_after), POLLING.delay(failures, sender.rng))
 
-    def _lose(self) -> None:
+    def _reset(self) -> None:
         self._cursor = None
-        self._switched(False, True)
+        self._on_switch(False, True)

@@ -1,4 +1,4 @@
-"""Waiting for many runs: one outcome each, as they end (`as_completed`) or all together (`wait_all`)."""
+"""Waiting for many runs: one outcome each, in completion order (`as_completed`) or in input order (`wait_all`)."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -23,9 +23,9 @@ from lume_async.models import Outcome, RunEvent, RunRequest
 def as_completed(
     sender: Sender, runs: Iterable[LumeRun | str], *, timeout: Duration | None, poll_interval: PollInterval
 ) -> Chunked[Outcome[LumeRun]]:
-    """One outcome per item of `runs`, in the order in which the runs end; one poll per id at a time."""
+    """One outcome per item of `runs`, in completion order; a run is polled once however often it occurs."""
     handles = [handle_of(sender, run) for run in several(runs)]
-    polling(poll_interval)  # a bad argument is refused at once, not at the first step
+    polling(poll_interval)  # raises for a bad argument before the first step
     limit = optional_seconds(timeout, "timeout")
     return Chunked(owned(partial(_completions, sender, handles, limit, poll_interval), take=list))
 
@@ -33,7 +33,7 @@ def as_completed(
 async def wait_all(
     sender: Sender, runs: Iterable[LumeRun | str], *, timeout: Duration | None, poll_interval: PollInterval
 ) -> list[Outcome[LumeRun]]:
-    """The same, in the order of `runs`."""
+    """One outcome per item of `runs`, in their order."""
     items = several(runs)
     found: dict[str, list[Outcome[LumeRun]]] = {}
     async for outcome in as_completed(sender, items, timeout=timeout, poll_interval=poll_interval):
@@ -72,13 +72,13 @@ async def _completions(
 
 
 def outcome_of(event: RunEvent[LumeRun], request: RunRequest | None = None) -> Outcome[LumeRun]:
-    """The outcome that a run's last event stands for; each reader gets an exception of its own."""
+    """The outcome of a run's last event; each reader gets its own copy of an exception."""
     if event.error is not None:
         return Outcome(event.run.id, error=copy(event.error), request=request)
     return Outcome(event.run.id, run=event.run, request=request)
 
 
 def too_late(run: LumeRun, timeout: float | None) -> RunTimeoutError:
-    """The error of a run that had not ended at the deadline."""
+    """The error for a run that had not ended at the deadline; `timeout` in seconds."""
     seen = f"(status: {run.status}); it keeps running" if run.status else "(status: never seen)"
     return RunTimeoutError(f"run {run.id} did not end within {timeout:g} s {seen}", run=run)

@@ -1,25 +1,25 @@
-"""`FeedCheck`: whether the change feed reports what happens, by sampling. Pure: the time is an argument."""
+"""`FeedCheck`: checks by sampling whether the change feed is complete. Pure: the time is an argument."""
 
 import math
 
 SAMPLING = 10.0
-"""Seconds between two samples: a feed that stays silent though runs end is noticed within three of them."""
+"""Seconds between two samples; a feed that misses ends is detected within three of them."""
 
 RUNS_PER_SAMPLE = 100
-"""Of so many runs one is polled in each sample."""
+"""Each sample polls one of so many runs."""
 
 GRACE = 6.0
-"""Seconds by which the feed may report an end later than a poll shows it."""
+"""Seconds that the feed may report an end later than a poll."""
 
 DISTRUST = 300.0
 """Seconds until a feed that did not report an end is trusted again."""
 
 
 class FeedCheck:
-    """Compares the ends that polls have shown with those that the feed reports."""
+    """Compares the ends that polls have shown with those that the feed has reported."""
 
     def __init__(self) -> None:
-        self._unreported: dict[str, float] = {}  # ends that a poll has shown, and when
+        self._unreported: dict[str, float] = {}  # ends that only a poll has shown, and when
         self._distrusted_until = -math.inf
 
     @staticmethod
@@ -27,20 +27,20 @@ class FeedCheck:
         """How many runs are polled in one sample."""
         return math.ceil(watched / RUNS_PER_SAMPLE)
 
-    def seen(self, run_id: str, now: float) -> None:
-        """A poll has shown an end that the feed had not reported."""
+    def note_polled_end(self, run_id: str, now: float) -> None:
+        """Note an end that a poll has shown and the feed has not reported yet."""
         self._unreported[run_id] = now
 
-    def reported(self, run_id: str) -> None:
-        """The feed reports a change of the run."""
+    def note_report(self, run_id: str) -> None:
+        """Note that the feed has reported a change of the run."""
         self._unreported.pop(run_id, None)
 
     def reset(self) -> None:
-        """What was unreported so far says nothing: the feed was away."""
+        """Forget unreported ends, because the feed was interrupted."""
         self._unreported.clear()
 
     def is_trusted(self, now: float) -> bool:
-        """Whether every end that polls have shown was reported, if the feed had the time for it."""
+        """Whether the feed has reported, within `GRACE`, every end that polls have shown."""
         if any(now - seen > GRACE for seen in self._unreported.values()):
             self._unreported.clear()
             self._distrusted_until = now + DISTRUST

@@ -1,4 +1,4 @@
-"""Iterables of the two kinds that users have, read alike."""
+"""`pull`: reads plain and asynchronous iterables alike."""
 
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from typing import TypeVar
@@ -7,9 +7,9 @@ T = TypeVar("T")
 
 
 async def pull(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None]:
-    """The items, one by one; a plain iterable is stepped on the event loop and must not block.
+    """Yield the items; a plain iterable is stepped on the event loop and must not block.
 
-    An asynchronous generator is closed at the end, an early one too: else only garbage collection would do it.
+    An asynchronous generator is always closed at the end, not left to garbage collection.
     """
     if isinstance(items, AsyncIterable):
         try:

@@ -1,4 +1,4 @@
-"""Listing runs: page after page, each fetched when the one before has been read."""
+"""Listing runs: pages, each fetched when the previous one has been read."""
 
 from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import aclosing
@@ -16,7 +16,7 @@ from lume_async._wire.endpoints import Page
 from lume_async.models import RunRecord, RunStatus, wanted_status
 
 PAGE = 100
-"""How many runs one request asks for."""
+"""Runs per request."""
 
 
 def list_runs(
@@ -31,7 +31,7 @@ def list_runs(
     """The runs that match, newest first.
 
     Raises:
-        ValueError: an argument that makes no sense; no request was sent.
+        ValueError: an argument is not valid; no request was sent.
     """
     check_limit(limit)
     statuses = [status] if isinstance(status, str) else status
@@ -47,14 +47,14 @@ def list_runs(
 
 
 def _oldest(sender: Sender, since: datetime | Duration | None) -> datetime | None:
-    """The moment before which runs are too old."""
+    """The time before which runs are too old; None for no limit."""
     if isinstance(since, datetime):
         if since.tzinfo is None:
             raise ValueError("since must be an aware datetime, such as datetime.now(UTC)")
         return since
     if since is None:
         return None
-    # At 1970 there is no run yet: before it, `fromtimestamp` ends somewhere.
+    # `fromtimestamp` fails for times long before 1970.
     return datetime.fromtimestamp(max(0.0, sender.clock.wall() - seconds(since, "since")), UTC)
 
 

@@ -27,28 +27,27 @@ from lume_async.errors import ApiError, ClientClosedError
 from lume_async.models import RunEvent, RunRecord, RunStatus
 
 QUEUED = 1024
-"""How many events may wait for their reader; beyond that the polls wait for it."""
+"""How many events may wait for the reader; if there are more, polling pauses."""
 
 FIRST_POLLS = 1000.0
-"""At most so many runs a second are polled for the first time, so that a big batch begins spread out."""
+"""The maximum number of first polls per second, so that a large batch does not start in a burst."""
 
 FEED_FROM = 2
-"""From so many runs on the change feed costs fewer requests than polling each."""
+"""From so many runs on, the change feed takes fewer requests than polling each run."""
 
 OPENING = 1.0
-"""Seconds that first polls wait for the change feed to open, at the most."""
+"""Seconds that first polls wait for the change feed to open, at most."""
 
 
 @public
 class Monitor(Batched[RunEvent[LumeRun]]):
     """Watches any number of runs; yields a `RunEvent` for each change of a status and for errors of single runs.
 
-    Use it as a context manager; leaving the block stops polling. Iterating yields events until then: a monitor
-    with nothing to watch waits for the next `add`. Runs leave it when they have ended. `add`, `discard` and
-    `notify` may be called from any thread.
+    Use it as a context manager; leaving the block stops polling and ends the iteration. A monitor without runs waits
+    for the next `add`. Runs that have ended are removed. `add`, `discard` and `notify` may be called from any thread.
 
-    A run that sleeps between two polls costs no task and no connection. If the server has a change feed, one
-    request follows all runs, and only those that have ended are fetched.
+    Between two polls, a run needs no task and no connection. If the server has a change feed, one request follows
+    all runs, and only those that have ended are fetched.
     """
 
     def __init__(
@@ -65,10 +64,10 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         self._tasks: TaskGroup | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._feed_wanted = asyncio.Event()
-        self._fed: bool | None = None  # whether the feed reports every change; None before it was asked
+        self._fed: bool | None = None  # whether the feed reports every change; None before its first answer
         self._fed_since = math.inf
         self._feed_check = FeedCheck()
-        self._deadline = math.inf  # when the last round began
+        self._deadline = math.inf  # the start of the last round
         self._failure: BaseException | None = None
         self._closed = False
 
@@ -83,7 +82,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         Raises:
             InvalidRequestError: the run ID is malformed.
             TypeError: it is neither a run nor an ID.
-            RuntimeError: the monitor was not entered, or has been left.
+            RuntimeError: the monitor was not entered, or was left.
             ClientClosedError: the client was closed.
         """
         handle = handle_of(self._sender, run)
@@ -133,7 +132,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
             await self._background.close()
 
     def __aiter__(self) -> Self:
-        """The events, as they come."""
+        """The iterator itself."""
         return self
 
     async def __anext__(self) -> RunEvent[LumeRun]:
@@ -167,7 +166,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         await finish_after(self, timeout, before)
 
     def _on_loop(self, function: Callable[..., object], *arguments: object) -> None:
-        """Here, if this is the monitor's loop; else there, soon."""
+        """Call the function on the monitor's loop: at once if it runs in this thread, otherwise soon."""
         if self._failure is not None:
             raise self._failure
         if self._loop is None or self._closed:
@@ -187,7 +186,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         self._watched[run.id] = Watched(run)
         self._start_feed()
         opening = self._feed_wanted.is_set() and self._fed is None
-        # A poll before the feed is open would have to be repeated after it.
+        # A poll before the feed opens would have to be repeated.
         delay = OPENING if opening else self._spread() if len(self._watched) > 1 else 0.0
         self._scheduler.add(run.id, max(delay, self._sender.recent_runs.quiet_for(run.id)))
 
@@ -196,11 +195,11 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         self._scheduler.discard(run_id)
 
     def _spread(self) -> float:
-        """A random delay: the more runs, the longer the time in which they are polled."""
+        """A random delay in seconds; its maximum grows with the number of runs."""
         return self._sender.rng.random() * min(self._backoff.maximum, len(self._watched) / FIRST_POLLS)
 
     async def _poll(self, run_id: str) -> float | None:
-        """Poll one run; returns the delay until the next poll, None where there is none."""
+        """Poll one run; returns the delay in seconds until the next poll, None for no next poll."""
         watched = self._watched.get(run_id)
         if watched is None:
             return None
@@ -209,15 +208,15 @@ class Monitor(Batched[RunEvent[LumeRun]]):
             if watched.not_before > self._deadline:
                 return None
             before, watched.polled = watched.polled, math.inf
-            seen = await self._see(watched)
+            seen = await self._request(watched)
             if self._watched.get(run_id) is not watched:
-                return None  # discarded meanwhile; the scheduler knows if it was added anew
+                return None  # discarded during the poll
             if isinstance(seen, ApiError):
                 await self._emit_last(watched, RunEvent(run, watched.shown, seen))
                 return None
             watched.not_before = clock.now() + seen if seen else EVER
             if run.is_terminal and not watched.ended and before > self._fed_since:
-                self._feed_check.seen(run_id, clock.now())
+                self._feed_check.note_polled_end(run_id, clock.now())
         self._start_feed()
         await self._show(watched)
         watched.polled = now = clock.now()
@@ -232,8 +231,8 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         )
         return max(watched.not_before - now, delay)
 
-    async def _see(self, watched: Watched) -> float | ApiError:
-        """For how many seconds the server wants no poll, or the error that waiting does not change."""
+    async def _request(self, watched: Watched) -> float | ApiError:
+        """Poll once; returns the seconds the server asked us to wait, or an error that waiting does not change."""
         run, sender = watched.run, self._sender
         try:
             polled = await poll_once(sender, run.id, record_of(run), retry=False)
@@ -246,7 +245,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         if polled.record is not None:
             update(run, polled.record)
             watched.reported = run.progress
-            if not run.is_terminal:  # a reader of its end looks at the rest, too
+            if not run.is_terminal:  # the rest of an ended run is read soon
                 polled.record.pack()
         return polled.not_before
 
@@ -260,33 +259,33 @@ class Monitor(Batched[RunEvent[LumeRun]]):
             await self._emit(RunEvent(snapshot(run, record), previous))
 
     async def _emit(self, event: RunEvent[LumeRun]) -> None:
-        with suppress(ClosedResourceError):  # the events have ended: nobody reads this one
+        with suppress(ClosedResourceError):  # the events have ended
             try:
                 self._send.send_nowait(event)
             except WouldBlock:
                 await self._send.send(event)
 
     async def _emit_last(self, watched: Watched, event: RunEvent[LumeRun]) -> None:
-        """The run is watched until its last event is in the queue: whoever adds it meanwhile gets that event."""
+        """Queue the last event of a run, then stop watching it; an `add` before that has no effect."""
         await self._emit(event)
         if self._watched.get(watched.run.id) is watched:
             del self._watched[watched.run.id]
 
     def _start_feed(self) -> None:
-        # No task is started here: what another thread adds comes by a callback, where anyio starts none.
+        # `add` from another thread runs in a callback, where anyio can't start a task: so only set an event.
         if len(self._watched) >= FEED_FROM and self._sender.can("changes"):
             self._feed_wanted.set()
 
     async def _follow_feed(self) -> None:
         await self._feed_wanted.wait()
-        await ChangeFeed(self._sender, changed=self._changed, switched=self._switched).follow()
+        await ChangeFeed(self._sender, on_change=self._on_change, on_switch=self._on_switch).follow()
 
-    def _changed(self, change: Change, asked: float) -> None:
-        """The feed reports a change: an ended run is fetched, any other status is shown as it is.
+    def _on_change(self, change: Change, asked: float) -> None:
+        """Handle a change from the feed: fetch a run that has ended, show any other status as it is.
 
-        It can't be where a poll ended after the feed was `asked`: which of the two is newer, another poll says.
+        If a poll ended after the feed was `asked`, either may be newer: poll the run once more.
         """
-        self._feed_check.reported(change.id)
+        self._feed_check.note_report(change.id)
         watched = self._watched.get(change.id)
         if watched is None or (change.status == watched.shown and not change.finished_at):
             return
@@ -306,8 +305,8 @@ class Monitor(Batched[RunEvent[LumeRun]]):
                 newer.pack()
                 watched.shown = status
 
-    def _switched(self, on: bool, missed: bool) -> None:
-        """Where the feed may have missed something around a switch, poll every run once, spread out."""
+    def _on_switch(self, on: bool, missed: bool) -> None:
+        """Switch the feed on or off; if it may have missed changes, poll every run once, spread out."""
         now = self._sender.clock.now()
         on = on and self._feed_check.is_trusted(now)
         if self._fed != on:
@@ -317,13 +316,13 @@ class Monitor(Batched[RunEvent[LumeRun]]):
                 self._scheduler.delay_all(self._spread)
 
     async def _sample(self) -> None:
-        """Poll a few runs in spite of the feed, those first that were not polled for longest."""
+        """Poll a few runs in spite of the feed, the least recently polled ones first."""
         await self._feed_wanted.wait()
         clock, check = self._sender.clock, self._feed_check
         while True:
             await clock.sleep(SAMPLING)
             if self._fed and not check.is_trusted(clock.now()):
-                self._switched(False, True)
+                self._on_switch(False, True)
             if self._fed:
                 for run_id in list(islice(self._watched, check.sample_size(len(self._watched)))):
                     watched = self._watched[run_id] = self._watched.pop(run_id)
@@ -331,9 +330,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
                         self._scheduler.wake(run_id)
 
     async def _follow(self, work: Callable[[], Awaitable[None]]) -> None:
-        """A task of this monitor: what ends it reaches whoever reads the events, and the end of the block; there it
-        is no news that the client was closed.
-        """
+        """Run a background task; report its failure to the reader. A closed client is not an error at exit."""
         try:
             await work()
         except ClientClosedError as closed:
@@ -348,7 +345,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         self._end(ClientClosedError("the client was closed"))
 
     def _end(self, failure: BaseException | None) -> None:
-        """End the events; those that were not read yet are dropped."""
+        """End the events; unread ones are dropped."""
         if not self._closed:
             self._closed, self._failure = True, failure
             self._send.close()

@@ -1,4 +1,4 @@
-"""Tasks of those that no block of one task can own: an iteration (`owned`), a block left elsewhere (`Background`)."""
+"""Tasks that own a task group, for an iteration (`owned`) or for a block that any task may leave (`Background`)."""
 
 import asyncio
 import sys
@@ -15,7 +15,7 @@ from lume_async.errors import ClientClosedError
 S = TypeVar("S")
 T = TypeVar("T")
 
-_NO_NEWS = (ClientClosedError, anyio.BrokenResourceError, anyio.ClosedResourceError)
+_EXPECTED = (ClientClosedError, anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 
 async def owned(
@@ -24,16 +24,15 @@ async def owned(
     take: Callable[[S], T],
     ready: int = 0,
 ) -> AsyncGenerator[T, None]:
-    """Yield what `work` sends from a task of its own, which begins with the first step and never outlives the last.
+    """Run `work` in a task and yield what it sends; the task starts with the first step and ends with the iteration.
 
-    A task group can't be open in an asynchronous generator while that yields: each step may come from another task,
-    and a cancel scope is left by the task that entered it. So the group is opened by `work`, in one task from
-    beginning to end, and this generator, which may be stepped, closed, cancelled or collected anywhere, owns that
-    task alone: however it ends, the task is cancelled and waited for first.
+    An asynchronous generator can't hold a task group open while it yields: each step may come from another task, but
+    a cancel scope must be left by the task that entered it. So `work` opens the group, in one task, and this
+    generator owns only that task: however the iteration ends, it cancels the task and waits for it.
 
     Args:
-        work: sends the items; whatever ends it but this generator is raised after those that it has sent.
-        take: makes what is yielded of an item, at the moment when the reader takes it.
+        work: sends the items; an error of it is raised after the items that it has sent.
+        take: converts an item when the reader takes it.
         ready: how many items may wait for the reader; 0 makes each `send` wait until its item is taken.
     """
     loop = running_loop()
@@ -46,8 +45,8 @@ async def owned(
             with send:
                 await work(send)
         except BaseException as error:
-            # For the reader: a task would pass SystemExit and KeyboardInterrupt on to the loop, and end without a
-            # word where what it waited for was cancelled. If nobody reads on, no task is to complain of it.
+            # Kept for the reader: a task would pass SystemExit and KeyboardInterrupt on to the loop, and end
+            # silently if something that it awaited was cancelled. If nobody reads on, asyncio must not log it.
             if not (leaving and isinstance(error, asyncio.CancelledError)):
                 failures.append(error)
 
@@ -59,16 +58,16 @@ async def owned(
     finally:
         leaving = True
         task.cancel()
-        send.close()  # else a task that is cancelled before its first step closes nothing
+        send.close()  # a task that is cancelled before its first step does not close it
         await until_done(task)
-        if failures and not _is_moot(failures[0], sys.exception()):
+        if failures and not _may_be_dropped(failures[0], sys.exception()):
             raise failures[0]
 
 
 class Background:
     """A task group for a block that one task may enter and another leave, as fixtures and `AsyncExitStack` do.
 
-    A task group is left by the task that entered it: so a task of its own opens it, and ends with the block.
+    A task group must be left by the task that entered it, so a task of its own opens and leaves it.
     """
 
     def __init__(self) -> None:
@@ -77,7 +76,7 @@ class Background:
         self._failure: BaseException | None = None
 
     async def open(self) -> TaskGroup:
-        """The group, once it takes tasks."""
+        """Open the group and return it."""
         loop = running_loop()
         opened: asyncio.Future[TaskGroup] = loop.create_future()
         self._owner = loop.create_task(self._own(opened))
@@ -88,10 +87,10 @@ class Background:
             raise
 
     async def close(self) -> None:
-        """Cancel what is in the group and wait for its end.
+        """Cancel the tasks of the group and wait for their end.
 
         Raises:
-            BaseException: what one of the tasks raised.
+            BaseException: an exception of one of the tasks.
         """
         owner = self._owner
         if owner is None:
@@ -110,15 +109,14 @@ class Background:
         except asyncio.CancelledError:
             raise
         except BaseException as error:
-            self._failure = (
-                error  # for the block: a task would pass SystemExit and KeyboardInterrupt to the loop
-            )
+            # Raised by `close`: a task would pass SystemExit and KeyboardInterrupt to the loop.
+            self._failure = error
 
 
-def _is_moot(failure: BaseException, leaving: BaseException | None) -> bool:
-    """Whether a reader that leaves early need not hear of it: no cancellation is lost over it; that the client was
-    closed, or that nobody takes the items any more, is no news to somebody who leaves.
+def _may_be_dropped(failure: BaseException, leaving: BaseException | None) -> bool:
+    """Whether the failure must not replace the exception with which the reader leaves: a cancellation always wins;
+    a closed client or stream is expected at that point.
     """
     if isinstance(leaving, asyncio.CancelledError):
         return True
-    return leaving is not None and isinstance(failure, _NO_NEWS)
+    return leaving is not None and isinstance(failure, _EXPECTED)

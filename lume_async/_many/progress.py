@@ -1,4 +1,4 @@
-"""`progress`: snapshots of how far many runs are, at a steady pace, for displays of the user's own."""
+"""`progress`: periodic snapshots of the progress of many runs, for the user's own display."""
 
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
@@ -20,7 +20,7 @@ from lume_async._many.summary import Summary
 from lume_async.models import Outcome
 
 WINDOW = 60.0
-"""Seconds over which the rate is measured."""
+"""The period, in seconds, over which the rate is measured."""
 
 
 @public
@@ -30,7 +30,7 @@ class Progress:
 
     Attributes:
         summary: the outcomes so far; a copy that does not change.
-        total: the number of outcomes to expect, if it was given.
+        total: the number of outcomes to expect; None if it was not given.
         elapsed: seconds since the start.
         rate: outcomes per second during the last minute, excluding outcomes replayed from a journal.
         ended: whether this is the last snapshot, with every outcome.
@@ -49,7 +49,7 @@ class Progress:
 
     @property
     def remaining(self) -> float | None:
-        """Seconds that the rest will take at this rate; None if unknown."""
+        """Estimated seconds until the end; None if unknown."""
         if self.ended:
             return 0.0
         if self.total is None or self.rate <= 0:
@@ -71,7 +71,7 @@ class Progress:
 def progress(
     outcomes: Iterable[Outcome[Any]] | AsyncIterable[Outcome[Any]], *, total: int | None, every: Duration
 ) -> AsyncGenerator[Progress, None]:
-    """See `lume_async.progress`; bad arguments are refused here, before the first step."""
+    """See `lume_async.progress`; raises for bad arguments before the first step."""
     if total is not None and (isinstance(total, bool) or not isinstance(total, int) or total < 0):
         raise ValueError(f"total must be a whole number of at least 0, not {total!r:.60}")
     pause = seconds(every, "every")
@@ -83,22 +83,24 @@ def progress(
 
 
 class _Camera:
-    """Counts outcomes and takes the snapshots. The time is an argument."""
+    """Counts outcomes and creates the snapshots. The time is an argument."""
 
     def __init__(self, total: int | None) -> None:
         self.summary = Summary()
         self._total = total
-        self._recent: deque[tuple[float, int]] = deque()  # when how many had been earned
+        self._recent: deque[tuple[float, int]] = (
+            deque()
+        )  # the time, and the number of new outcomes at that time
         self._begun: float | None = None
 
     def snapshot(self, now: float, *, ended: bool = False) -> Progress:
         self._begun = now if self._begun is None else self._begun
         while len(self._recent) > 1 and now - self._recent[1][0] >= WINDOW:
             self._recent.popleft()
-        earned = self.summary.outcomes - self.summary.remembered
-        self._recent.append((now, earned))
+        new = self.summary.outcomes - self.summary.remembered
+        self._recent.append((now, new))
         since, before = self._recent[0]
-        rate = (earned - before) / (now - since) if now > since else 0.0
+        rate = (new - before) / (now - since) if now > since else 0.0
         return Progress(self.summary.copy(), self._total, now - self._begun, rate, ended)
 
 
@@ -111,18 +113,18 @@ def _snapshots(
         return camera.snapshot(monotonic(), ended=ended)
 
     async def work(snapshots: "MemoryObjectSendStream[Callable[[], Progress]]") -> None:
-        """Count the outcomes; meanwhile a snapshot every so often, which does not hold up the reading."""
+        """Count the outcomes while another task sends snapshots."""
         first = now()
         await snapshots.send(lambda: first)
         async with task_group() as group:
             group.start_soon(_send_every, pause, now, snapshots)
-            async with _left_with(outcomes), aclosing(pull(outcomes)) as source:
+            async with _closing(outcomes), aclosing(pull(outcomes)) as source:
                 async for outcome in source:
                     camera.summary.add(outcome)
             group.cancel_scope.cancel()
         await snapshots.send(partial(now, ended=True))
 
-    # Each is taken at the moment when the reader takes it, however late that is.
+    # A snapshot is created when the reader takes it, so that a slow reader sees the latest state.
     return owned(work, take=lambda snapshot: snapshot())
 
 
@@ -137,8 +139,8 @@ async def _send_every(
 
 
 @asynccontextmanager
-async def _left_with(outcomes: object) -> AsyncIterator[None]:
-    """Who leaves the snapshots leaves the work behind them."""
+async def _closing(outcomes: object) -> AsyncIterator[None]:
+    """Close the outcomes at the end of the block, if they can be closed."""
     try:
         yield
     finally:

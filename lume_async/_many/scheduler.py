@@ -1,7 +1,7 @@
-"""`Scheduler`: many keys, each to be polled when it is due: one heap and a bounded set of workers.
+"""`Scheduler`: polls many keys, each when it is due, with one heap and a bounded set of workers. Knows no HTTP.
 
-Keys that are due within the same few milliseconds share a heap item: the heap stays small however many there are.
-A key that sleeps costs a list item and a dict item: no task, no timer, no connection. Knows no HTTP.
+Keys that are due within the same few milliseconds share a heap item, so the heap stays small. A key that is not due
+costs a list item and a dict item: no task, no timer, no connection.
 """
 
 import asyncio
@@ -16,29 +16,28 @@ from lume_async._base.clock import Clock
 from lume_async._base.tasks import is_being_cancelled, task_group
 
 SLACK = 0.005
-"""Seconds that a poll may come too early or too late: what is due within them shares a heap item and is started
-together, which halves the cost of a poll against one timer each."""
+"""Seconds that a poll may be early or late. Keys that are due within them share a heap item, which halves the cost
+of a poll compared to a timer each."""
 
 FARTHEST = 1e9
-"""No poll is more than so many seconds (30 years) away, however long a delay may be: it may be infinite."""
+"""The longest delay in seconds (30 years); longer ones, even infinite ones, are capped."""
 
 SPARE = 64
-"""So many entries are kept beyond two for each key before those of earlier times are cleared away."""
+"""Stale entries are removed when there are more than two entries per key, and so many more."""
 
 _IN_FLIGHT, _AGAIN = -2, -1
-"""In place of a time slot: being polled; being polled, and to be polled once more at once."""
+"""In place of a time slot: a poll is in flight; a poll is in flight, and another one must follow at once."""
 
 
 class Scheduler:
-    """Calls `poll(key)` when the key is due; its answer is the delay until the next poll, None for never.
+    """Calls `poll(key)` when the key is due; it returns the delay in seconds until the next poll, None for never.
 
-    One poll of a key at a time. What is asked for during a poll, such as a key that is added anew, comes after it.
-    Nothing is polled before `run` has begun.
+    A key has at most one poll in flight; requests during a poll are executed after it. Polling starts with `run`.
 
     Args:
-        poll: what it raises ends `run`.
-        limit: how many polls may be in flight at once.
-        clock: where now and sleep come from.
+        poll: an exception that it raises ends `run`.
+        limit: the maximum number of polls in flight.
+        clock: the source of the time.
     """
 
     def __init__(self, poll: Callable[[str], Awaitable[float | None]], *, limit: int, clock: Clock) -> None:
@@ -47,14 +46,14 @@ class Scheduler:
         self._clock = clock
         self._due: dict[str, int] = {}  # the time slot of each key
         self._slots: dict[int, list[str]] = {}
-        self._entries = 0  # in all slots, those of discarded keys and of times that were replaced among them
+        self._entries = 0  # in all slots, including stale ones
         self._heap: list[float] = []  # when each slot starts: the due time of its first key
         self._born = clock.now()
         self._nap: CancelScope | None = None  # around the sleep until the first slot is due
         self._ready: deque[str] = deque()
-        self._orphans: set[str] = set()  # ready or being polled, and discarded since
+        self._orphans: set[str] = set()  # discarded while ready or in flight
         self._workers = 0
-        self._parked: list[asyncio.Future[None]] = []  # what idle workers wait for
+        self._parked: list[asyncio.Future[None]] = []  # one per idle worker
         self._last_round = False
         self._empty = asyncio.Event()
 
@@ -65,10 +64,10 @@ class Scheduler:
         return key in self._due
 
     async def run(self) -> None:
-        """Poll what is due, until cancelled. Owns the workers: with this block they all end.
+        """Poll the keys that are due, until cancelled. Owns the workers.
 
         Raises:
-            Exception: what a poll raised.
+            Exception: an exception of a poll.
         """
         async with task_group() as workers:
             while True:
@@ -78,17 +77,17 @@ class Scheduler:
                 self._start_due(workers)
 
     def add(self, key: str, delay: float) -> None:
-        """Poll the key in `delay` seconds; a key that is there already keeps the earlier time."""
+        """Poll the key in `delay` seconds; a key that is already scheduled keeps the earlier time."""
         due = self._due_in(delay)
         present = self._due.get(key)
         if present is None and key in self._orphans:
             self._due[key] = _AGAIN
-        # The marks of a poll in flight are less than any slot.
+        # The marks of a poll in flight are smaller than any slot.
         elif present is None or present > self._slot(due):
             self._push(key, due)
 
     def delay_all(self, delay: Callable[[], float]) -> None:
-        """Give every key a new time, `delay()` seconds from now; those being polled have it at once."""
+        """Reschedule every key in `delay()` seconds; keys with a poll in flight are polled once more at once."""
         now = self._clock.now()
         for key, slot in list(self._due.items()):
             if slot >= 0:
@@ -97,13 +96,13 @@ class Scheduler:
                 self._due[key] = _AGAIN
 
     def discard(self, key: str) -> None:
-        """Forget the key; a poll of it that is in flight ends, but has no successor."""
+        """Forget the key; a poll in flight is finished, but not followed by another one."""
         if self._due.pop(key, 0) < 0:
             self._orphans.add(key)
         self._check_empty()
 
     def wake(self, key: str) -> None:
-        """Poll the key now; if it is being polled, once more afterwards."""
+        """Poll the key now; if a poll is in flight, once more afterwards."""
         slot = self._due.get(key)
         if slot is None:
             return
@@ -113,7 +112,7 @@ class Scheduler:
             self._due[key] = _AGAIN
 
     async def last_round(self, limit: float) -> None:
-        """Poll every key once more, for at most `limit` seconds altogether, and then never again."""
+        """Poll every key one last time, for at most `limit` seconds altogether."""
         self._last_round = True
         self._check_empty()
         for key in list(self._due):
@@ -129,7 +128,7 @@ class Scheduler:
 
     def _push(self, key: str, due: float) -> None:
         if self._entries > 2 * len(self._due) + SPARE:
-            self._clear_away()
+            self._remove_stale()
         self._due[key] = slot = self._slot(due)
         self._entries += 1
         keys = self._slots.get(slot)
@@ -141,8 +140,8 @@ class Scheduler:
         if self._nap is not None and self._heap[0] == due:  # sooner than all others
             self._nap.cancel()
 
-    def _clear_away(self) -> None:
-        """Keep what is still due; a cost that is shared by the pushes that made it necessary."""
+    def _remove_stale(self) -> None:
+        """Remove stale entries; the cost is amortized over the pushes that caused them."""
         self._slots.clear()
         for key, slot in self._due.items():
             if slot >= 0:
@@ -164,13 +163,13 @@ class Scheduler:
             keys = self._slots.pop(slot)
             self._entries -= len(keys)
             for key in keys:
-                if known.get(key) == slot:  # else it was discarded or got another time since
+                if known.get(key) == slot:  # otherwise it was discarded or rescheduled
                     known[key] = _IN_FLIGHT
                     self._ready.append(key)
         waiting = len(self._ready)
         while waiting and self._parked:
             idle = self._parked.pop()
-            if not idle.done():  # else its worker was cancelled
+            if not idle.done():  # otherwise its worker was cancelled
                 idle.set_result(None)
                 waiting -= 1
         for _ in range(min(waiting, self._limit - self._workers)):
@@ -178,10 +177,9 @@ class Scheduler:
             workers.start_soon(self._work)
 
     async def _work(self) -> None:
-        """Poll what is ready; idle, wait to be woken.
+        """Poll the ready keys; when idle, wait to be woken.
 
-        This is the path of a single poll: a future costs a quarter of a memory object stream here, and half of what
-        a new task does.
+        Every poll takes this path: a future costs a quarter of a memory object stream, and half of a new task.
         """
         ready, due, poll = self._ready, self._due, self._poll
         loop = asyncio.get_running_loop()
@@ -193,16 +191,16 @@ class Scheduler:
                 except asyncio.CancelledError:
                     if is_being_cancelled():
                         raise
-                    error = RuntimeError("a poll was cancelled, and not by whom it belongs to")
+                    error = RuntimeError("a poll was cancelled from outside of its task")
                 else:
-                    self._polled(key, delay)
+                    self._reschedule(key, delay)
                     continue
                 raise error
             parked = loop.create_future()
             self._parked.append(parked)
             await parked
 
-    def _polled(self, key: str, delay: float | None) -> None:
+    def _reschedule(self, key: str, delay: float | None) -> None:
         self._orphans.discard(key)
         mark = self._due.get(key)
         if mark is None:

@@ -1,4 +1,4 @@
-"""`Summary`: what came of many runs, and which of them need a person."""
+"""`Summary`: counts the outcomes of many runs, and lists those that need attention."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from lume_async.errors import ApiError, ResponseDecodeError
 from lume_async.models import Outcome
 
 SLOWEST = 5
-"""How many of the slowest runs are kept."""
+"""How many of the slowest runs a summary keeps."""
 
 LISTED = 20
 """How many kinds of failures the printed summary lists; `failures` has them all."""
@@ -25,7 +25,7 @@ LISTED = 20
 @public
 @define
 class Failure:
-    """A run or a submission that needs attention: which, how it ended, why."""
+    """A run or a submission that needs attention: its source, its status or error, and the reason."""
 
     run_id: str | None
     source_path: str | None
@@ -35,7 +35,7 @@ class Failure:
 
     @property
     def where(self) -> str:
-        """The source, and the run in brackets, as far as they are known."""
+        """The source, and the run ID in brackets, as far as they are known."""
         if self.source_path and self.run_id:
             return f"{self.source_path} ({self.run_id})"
         return self.source_path or self.run_id or "an unknown source"
@@ -54,7 +54,7 @@ class Summary:
         reject_reasons: the number of rejected rows per reason.
         warnings: the number of mapped rows per rule that warns, if the server counts them.
         failures: what needs attention: FAILED, CRASHED, CANCELLED, unknown statuses, errors, and runs whose
-            metadata can't be decoded, so that their rows can't be counted.
+            metadata, and so their counts of rows, can't be decoded.
     """
 
     outcomes: int = 0
@@ -103,7 +103,7 @@ class Summary:
         try:
             self._measure(run, source)
             message = message and (run.error_message or message)
-        except ResponseDecodeError as error:  # of one run: the others count all the same
+        except ResponseDecodeError as error:  # the other runs are counted nevertheless
             message = f"the metadata of this run can't be decoded, so its rows may be missing here: {error}"
         if message:
             self._fail(run.id, source, str(run.status), message, None)
@@ -117,7 +117,7 @@ class Summary:
             (self.reject_reasons, metrics.reject_reasons),
             (self.warnings, metrics.warnings),
         ):
-            if more:  # seldom, and a Counter takes long to find out
+            if more:  # rare, and `Counter.update` is slow
                 counted.update(more)
         started, finished = run.started_at, run.finished_at
         if started and finished:
@@ -128,7 +128,7 @@ class Summary:
     def _fail(
         self, run_id: str | None, source: str | None, status: str, message: str, error: Exception | None
     ) -> None:
-        """Note a failure, and what its message says without what differs from one source to the next."""
+        """Add a failure; its kind is the message without source and run ID, so that similar failures are grouped."""
         plain = str(error.args[0]) if isinstance(error, ApiError) and error.args else message
         holder: str | None = getattr(error, "run_id", None)
         for name in (source, run_id, holder):
@@ -138,12 +138,12 @@ class Summary:
         self.failures.append(Failure(run_id, source, status, message, kind))
 
     def copy(self) -> Self:
-        """One that later outcomes do not change."""
+        """A copy that later outcomes do not change."""
         mutable = ("statuses", "reject_reasons", "warnings", "failures")
         return evolve(self, **{name: copy(getattr(self, name)) for name in mutable})
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain JSON values."""
+        """The summary as plain JSON values."""
         return {
             "outcomes": self.outcomes,
             "remembered": self.remembered,
@@ -185,7 +185,7 @@ class Summary:
         return "\n".join([*lines, *self._failed_lines()])
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the counts, and what needs attention."""
+        """Tables for notebooks: the counts, and what needs attention."""
         shown = [
             ("statuses", _counts(self.statuses)),
             (
@@ -207,7 +207,7 @@ class Summary:
         return counts + table(title, ("status", "where", "why"), rows)
 
     def _failed_lines(self) -> list[str]:
-        """A line for each kind of failure, the most frequent first."""
+        """A line per kind of failure, the most frequent first."""
         kinds: dict[tuple[str, str], list[Failure]] = {}
         for failure in self.failures:
             kinds.setdefault((failure.status, failure._kind or failure.message), []).append(failure)

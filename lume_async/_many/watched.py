@@ -1,4 +1,4 @@
-"""`Watched`: one run in a monitor, what was seen of it, and when to poll it next."""
+"""`Watched`: one run in a monitor, its state, and when to poll it next."""
 
 import math
 
@@ -16,32 +16,32 @@ SOONEST = 0.2
 """The shortest delay, in seconds, that a run's reported progress leads to."""
 
 EVER = -math.inf
-"""A moment before all others; one object for all runs, as each new one takes 24 bytes."""
+"""A time before all others; one shared object, as each float takes 24 bytes."""
 
 
 @define(eq=False, weakref_slot=False)
 class Watched:
-    """A run, how often it was polled with success, the status that its reader knows."""
+    """A run, the number of its successful polls, and the status of its last event."""
 
     run: LumeRun
     polls: int = 0
-    failures: int = 0  # polls in a row that failed
-    stale: int = 0  # polls in a row that did not show the end that the feed has reported
-    ended: bool = False  # by the feed
-    not_before: float = EVER  # until when the server wants no poll
-    polled: float = EVER  # when the last poll ended; infinite during one
+    failures: int = 0  # failed polls in a row
+    stale: int = 0  # polls in a row without the end that the feed has reported
+    ended: bool = False  # reported by the feed
+    not_before: float = EVER  # the server asked us not to poll before
+    polled: float = EVER  # the end of the last poll; infinite during a poll
     shown: RunStatus | None = None
     reported: float | None = None  # the progress at the last poll
-    progress: tuple[float, float] | None = None  # the first that was reported, and when
+    progress: tuple[float, float] | None = None  # the first one reported, and when
 
     def next_delay(
         self, backoff: Backoff, rng: Rng, now: float, *, fed: bool, follows_progress: bool
     ) -> float:
-        """Seconds until the next poll, on top of what the server wants.
+        """Seconds until the next poll, apart from the delay that the server asked for.
 
         Args:
             fed: whether the change feed reports the end.
-            follows_progress: whether the run's progress says when to come back.
+            follows_progress: whether the delay depends on the run's progress.
         """
         usual = self._usual_delay(backoff, rng, now, fed=fed, follows_progress=follows_progress)
         return after_failure(usual, self.failures, rng) if self.failures else usual
@@ -57,7 +57,7 @@ class Watched:
         return backoff.delay(max(0, self.polls - 1), rng)
 
     def _half_of_the_rest(self, now: float) -> float | None:
-        """Half of the seconds that are left, if the run's progress says anything."""
+        """Half of the estimated remaining seconds; None if the run reports no progress."""
         progress = self.reported
         if progress is None:
             return None
@@ -68,11 +68,11 @@ class Watched:
 
 
 def handle_of(sender: Sender, run: LumeRun | str) -> LumeRun:
-    """The handle, or a new one for an id.
+    """The handle, or a new one for an ID.
 
     Raises:
-        TypeError: it is neither.
-        InvalidRequestError: it is no id.
+        TypeError: `run` is neither a handle nor a string.
+        InvalidRequestError: the ID is malformed.
     """
     if isinstance(run, LumeRun):
         return run

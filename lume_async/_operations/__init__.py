@@ -1,1 +1,1 @@
-"""The operations of a client by their subject: `Client` has them all."""
+"""The operations of `Client`, by subject."""

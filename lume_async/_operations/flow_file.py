@@ -1,4 +1,4 @@
-"""A flow version as users hand it in (a file, its text, a dict) as the JSON that is sent."""
+"""Turns a flow version as users pass it (a file, its text, a dict) into the JSON of the request."""
 
 import math
 import os
@@ -17,29 +17,31 @@ _UNSENT = "no request was sent"
 
 
 async def definition_of(flow: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON form. Raises `InvalidRequestError` where it is none."""
+    """The JSON form of the flow. Raises `InvalidRequestError` if it is not valid."""
     if not isinstance(flow, Mapping | str | os.PathLike):
-        raise InvalidRequestError(f"a flow is a path, a text or a dict, not {type(flow).__name__}; {_UNSENT}")
+        raise InvalidRequestError(
+            f"a flow must be a path, a string or a dict, not {type(flow).__name__}; {_UNSENT}"
+        )
     if isinstance(flow, Mapping):
         definition = dict(flow)
     elif isinstance(flow, os.PathLike) or "\n" not in flow:
-        definition = _parsed(await to_thread.run_sync(_read, Path(flow)), f"{flow}: ")
-    else:  # no flow fits on one line of TOML
-        definition = _parsed(flow, "")
+        definition = _parse(await to_thread.run_sync(_read, Path(flow)), f"{flow}: ")
+    else:  # a flow never fits on one line of TOML
+        definition = _parse(flow, "")
     _check_json(definition, "")
     return definition
 
 
 def ref_of(definition: dict[str, Any]) -> tuple[str, str]:
-    """The name and the version that a definition gives itself. Raises `InvalidRequestError`."""
+    """The name and the version of a definition. Raises `InvalidRequestError`."""
     for key in ("flow", "version"):
         if not isinstance(definition.get(key), str):
-            raise InvalidRequestError(f"{key} is missing: it must be a text; {_UNSENT}")
+            raise InvalidRequestError(f"{key} is missing or not a string; {_UNSENT}")
     return split_ref(f"{definition['flow']}:{definition['version']}")
 
 
 def split_ref(ref: str) -> tuple[str, str]:
-    """The name and the version of `name:version`. Raises `InvalidRequestError`: both go into a path."""
+    """The name and the version of `name:version`, which go into a URL. Raises `InvalidRequestError`."""
     match = _REF.fullmatch(ref) if isinstance(ref, str) else None
     if match is None:
         raise InvalidRequestError(f"{ref!r} is not a flow version such as 'customer_cleaner:v1'; {_UNSENT}")
@@ -54,21 +56,21 @@ def _read(path: Path) -> str:
     raise InvalidRequestError(f"{path} can't be read: {reason}; {_UNSENT}")
 
 
-def _parsed(text: str, where: str) -> dict[str, Any]:
+def _parse(text: str, where: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text.removeprefix("\ufeff"))  # as editors put it at the beginning of a file
+        return tomllib.loads(text.removeprefix("\ufeff"))  # the byte-order mark of some editors
     except tomllib.TOMLDecodeError as error:
         reason = str(error)
     raise InvalidRequestError(f"{where}this is not TOML: {reason}; {_UNSENT}")
 
 
 def _check_json(value: Any, place: str) -> None:
-    """TOML knows dates, which JSON doesn't; both ends must read the same."""
+    """Refuse values that JSON does not have, such as the dates of TOML, or does not preserve."""
     if isinstance(value, Mapping):
         for key, below in value.items():
             if not isinstance(key, str):
                 raise InvalidRequestError(
-                    f"{place or 'the flow'} has a key that is no text, {key!r}; {_UNSENT}"
+                    f"{place or 'the flow'} has a key that is not a string, {key!r}; {_UNSENT}"
                 )
             _check_json(below, f"{place}.{key}" if place else key)
     elif isinstance(value, list):
@@ -77,8 +79,6 @@ def _check_json(value: Any, place: str) -> None:
     elif isinstance(value, float) and not math.isfinite(value):
         raise InvalidRequestError(f"{place} must be a finite number, not {value!r}; {_UNSENT}")
     elif isinstance(value, int) and not -(2**63) <= value < 2**64:
-        raise InvalidRequestError(
-            f"{place} is a number of more than 64 bits: none can be used here; {_UNSENT}"
-        )
+        raise InvalidRequestError(f"{place} must be a number of at most 64 bits; {_UNSENT}")
     elif value is not None and not isinstance(value, str | int | float):
         raise InvalidRequestError(f"{place} must be written as text in quotes, not as {value!r}; {_UNSENT}")

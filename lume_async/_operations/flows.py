@@ -1,4 +1,4 @@
-"""`Flows`: what a client does with flow versions."""
+"""`Flows`: the operations of a client on flow versions."""
 
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -20,16 +20,14 @@ class Flows:
     _sender: Sender
 
     async def register_flow(self, flow: str | os.PathLike[str] | Mapping[str, Any]) -> FlowVersion:
-        """Register a flow version; what the server has already, with the same content, stays as it is.
-
-        A version never changes: other content under the same name and version is refused.
+        """Register a flow version. Idempotent; different content under the same name and version is refused.
 
         Args:
             flow: the path of a TOML file, its text, or its content as a dict (the JSON form).
 
         Raises:
-            InvalidRequestError: it has a mistake, or the version exists with other content.
-            NotSupportedError: the server registers no flows.
+            InvalidRequestError: the flow is not valid, or the version exists with different content.
+            NotSupportedError: the server does not register flows.
             ApiError: see the tree in `lume_async.errors`.
         """
         definition = await definition_of(flow)
@@ -43,20 +41,20 @@ class Flows:
             ref: the flow and its version, such as `customer_cleaner:v1`.
 
         Raises:
-            InvalidRequestError: there is no such flow version.
-            NotSupportedError: the server shows no flows.
+            InvalidRequestError: the server has no such flow version.
+            NotSupportedError: the server does not offer flow versions.
             ApiError: see the tree in `lume_async.errors`.
         """
         return await self._sender.send(flow_endpoints.flow_version(*split_ref(ref)))
 
     def list_flows(self, flow: str | None = None) -> AsyncIterator[FlowSummary]:
-        """Yield the flow versions that the server knows, by flow; the versions of each in the order they came in.
+        """Yield the registered flow versions, by flow, each flow's versions in the order of registration.
 
         Args:
             flow: only versions of this flow.
 
         Raises:
-            NotSupportedError: raised by the iteration: the server lists no flows.
+            NotSupportedError: raised by the iteration: the server does not list flows.
         """
         return Chunked(
             pages(self._sender, lambda size, cursor: flow_endpoints.flows(flow, size, cursor), _PAGE),

@@ -1,4 +1,4 @@
-"""Rows as a table of pyarrow, polars or pandas: the libraries are handed in, none is imported with this package."""
+"""Rows as a table of pyarrow, polars or pandas; the libraries are arguments, so that importing this is cheap."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ _DIGITS = 38
 
 
 def library(name: str) -> Any:
-    """The library. Raises `MissingLibraryError`."""
+    """Import the library. Raises `MissingLibraryError`."""
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
@@ -37,23 +37,23 @@ def to_polars(polars: Any, rows: list[dict[str, Any]]) -> Any:
 
 
 def to_pandas(pandas: Any, rows: list[dict[str, Any]]) -> Any:
-    """A `pandas.DataFrame`; whole numbers and truth values stay what they are beside missing ones."""
-    made = {}
+    """A `pandas.DataFrame`; columns of integers or booleans with missing values get nullable types."""
+    arrays = {}
     for name, values in columns(rows).items():
         kind = _NULLABLE.get(_kind(values) or object) if None in values else None
-        made[name] = values if kind is None else pandas.array(values, dtype=kind)
-    return pandas.DataFrame(made)
+        arrays[name] = values if kind is None else pandas.array(values, dtype=kind)
+    return pandas.DataFrame(arrays)
 
 
 _NULLABLE = {int: "Int64", bool: "boolean"}
 
 
 def columns(rows: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:
-    """The rows by column, with None where a row has no such column; each column of one type.
+    """The rows by column, with None where a row lacks the column; each column has one type.
 
-    Numbers some of which a `float` would change are all `Decimal`. What tables have no common type for becomes text:
-    values of several types, objects, lists of anything but texts, whole numbers of more than 64 bits, decimal
-    numbers of more than 38 digits.
+    If a `float` would change some number of a column, all its numbers are `Decimal`. Values without a common table
+    type become strings: values of several types, objects, lists of anything but strings, whole numbers of more than
+    64 bits, decimal numbers of more than 38 digits.
     """
     rows = list(rows)
     names = dict.fromkeys(name for row in rows for name in row)
@@ -73,7 +73,7 @@ def _plain(values: list[Any]) -> list[Any]:
 
 
 def _kind(values: list[Any]) -> type | None:
-    """The one type of the values; `object` where there are several, None where there is no value."""
+    """The type of the values; `object` for several types, None for no value."""
     kinds = {type(value) for value in values if value is not None}
     if Decimal in kinds and kinds <= {int, float, Decimal}:
         return Decimal
@@ -86,7 +86,7 @@ def _kind(values: list[Any]) -> type | None:
 
 
 def _fit(values: list[Decimal | None]) -> bool:
-    """Whether one decimal type holds them all: its digits before the point and after it."""
+    """Whether one decimal type can hold all values: the sum of the most digits before and after the point."""
     shapes = [
         (value.adjusted() + 1, -int(value.as_tuple().exponent)) for value in values if value is not None
     ]

@@ -1,4 +1,4 @@
-"""What a notebook shows of a run. Pure."""
+"""The HTML that notebooks show for a run. Pure."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from lume_async.errors import ResponseDecodeError
 
 
 def run_html(run: Any) -> str:
-    """What was last seen of a run, as HTML."""
+    """The state of a run at the last poll, as HTML."""
     try:
         shown = _facts(run)
     except ResponseDecodeError as error:

@@ -1,4 +1,4 @@
-"""A list that comes in pages: each is fetched when the one before has been read."""
+"""Paged lists: each page is fetched when the previous one has been read."""
 
 from collections.abc import AsyncGenerator, Callable
 from typing import TypeVar
@@ -11,26 +11,26 @@ from lume_async.errors import ResponseDecodeError
 T = TypeVar("T")
 
 EMPTY = 1000
-"""After so many pages in a row without an item the server is not believed that there is more."""
+"""After so many empty pages in a row, reading fails."""
 
 
 async def pages(
     sender: Sender, ask: Callable[[int, str | None], Call[Page[T]]], size: int, limit: int | None = None
 ) -> AsyncGenerator[list[T], None]:
-    """The items of each page, also of an empty one; at most `limit` of all of them.
+    """Yield the items of each page, even of an empty one; at most `limit` items altogether.
 
     Args:
-        ask: makes the request for so many items from a cursor on.
-        size: how many items one request asks for.
+        ask: builds the request for a number of items from a cursor on.
+        size: the number of items per request.
 
     Raises:
-        ResponseDecodeError: the server would lead in a circle, or on and on.
+        ResponseDecodeError: the server repeats a cursor, or sends too many empty pages.
     """
     left, cursor = limit, None
     seen, empty = set[str](), 0
     while True:
         page = await sender.send(ask(size if left is None else min(size, left), cursor))
-        items = page.items[:left]  # a server may give more than it was asked for
+        items = page.items[:left]  # a server may send more than requested
         yield items
         left = None if left is None else left - len(items)
         if left == 0 or not page.next_cursor:
@@ -49,6 +49,6 @@ async def pages(
 
 
 def check_limit(limit: int | None) -> None:
-    """Raises `ValueError` where it is no number of items."""
+    """Raise `ValueError` unless `limit` is None or a positive whole number."""
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise ValueError(f"limit must be a whole number of at least 1, not {limit!r:.60}")

@@ -1,4 +1,4 @@
-"""Polling a run: once (the only place that asks for a run), or over and over until a wait ends."""
+"""Polling a run: once, or repeatedly until a wait ends."""
 
 import math
 from collections.abc import Callable, Coroutine
@@ -14,7 +14,7 @@ from lume_async.errors import ApiError, RunNotFoundError, RunTimeoutError
 from lume_async.models import RunRecord
 
 SHORTEST_HOLD = 0.2
-"""An answer sooner than this without a change was no long poll: a server that lies must not make a hot loop."""
+"""A faster answer without a change, in seconds, does not count as a long poll: prevents a busy loop."""
 
 
 def poll_once(
@@ -26,16 +26,16 @@ def poll_once(
     timeout: float | None = None,
     retry: bool = True,
 ) -> Coroutine[Any, Any, Polled]:
-    """Ask for the run, as it is now.
+    """Request the current state of the run.
 
     Args:
-        known: what is known of it: its ETag makes an unchanged run cheap.
-        hold: let the server wait up to so many seconds for a change before it answers.
-        timeout: seconds for all attempts; None for no limit of its own.
-        retry: whether a failed request is sent again; callers that come back anyway need not.
+        known: the last known state, whose ETag makes an unchanged run cheap.
+        hold: the seconds that the server may wait for a change before it answers.
+        timeout: seconds for all attempts; None for no additional limit.
+        retry: whether a failed request is retried; not needed by callers that poll again anyway.
 
     Raises:
-        RunNotFoundError: the server knows no such run.
+        RunNotFoundError: the server has no run with this ID.
         ApiError: see the tree in `lume_async.errors`.
     """
     call = endpoints.status(run_id, etag=known.etag if known else None, hold=hold)
@@ -43,14 +43,14 @@ def poll_once(
 
 
 def fetch(sender: Sender, run_id: str) -> Coroutine[Any, Any, RunRecord]:
-    """The run, whatever is known of it."""
+    """Request the run, without an ETag."""
     return sender.send(endpoints.run(run_id))
 
 
 def patience(sender: Sender, error: Exception, run_id: str) -> float | None:
-    """After a failed poll: how many seconds the server wants before the next one, 0 or more.
+    """After a failed poll, the minimum delay in seconds before the next one; None if polling again can't help.
 
-    None where waiting does not change what failed. A failed poll is not a failed run.
+    A failed poll is not a failed run.
     """
     if not isinstance(error, ApiError):
         return None
@@ -59,13 +59,13 @@ def patience(sender: Sender, error: Exception, run_id: str) -> float | None:
 
 
 class RunPoll:
-    """A probe for `Waiter`: polls one run, and lets a server that can hold the request until the run changes.
+    """A probe for `Waiter`: polls one run, with long polling if the server supports it.
 
     Args:
-        record: what is known of the run.
-        on_record: gets each newer record.
-        done: whether the wait is over; by default at the end of the run.
-        long_poll: whether a server that can may hold the request.
+        record: the last known state of the run.
+        on_record: called with each newer record.
+        done: whether the wait is over; default: at the end of the run.
+        long_poll: whether to use long polling.
     """
 
     def __init__(
@@ -97,17 +97,17 @@ class RunPoll:
             self._record = polled.record
             self._on_record(polled.record)
         record = self._record
-        assert record is not None  # a 304 answers an ETag, and that came with a record
+        assert record is not None  # a 304 answers an ETag, which came with a record
         changed = before is None or record.status != before.status
         waited = hold > 0 and (changed or ended - started >= SHORTEST_HOLD)
         return Seen(record, self._done(record), not_before=polled.not_before, waited=waited)
 
     async def wait(self, backoff: Backoff, timeout: float | None, max_probes: int | None = None) -> RunRecord:
-        """Poll until done; the next wait begins after the pause that the last answer asked for.
+        """Poll until done; the next wait starts after the pause that the last answer asked for.
 
         Raises:
-            Unfinished: not done in time.
-            ApiError: the server refuses to show the run, for a reason that waiting does not change.
+            Unfinished: the time is up.
+            ApiError: the server refuses access to the run, and waiting does not change that.
         """
         sender = self._sender
         return await Waiter(
@@ -122,18 +122,18 @@ class RunPoll:
         )
 
     def _seconds_to_hold(self, known: RunRecord | None, left: float | None) -> float:
-        # What is known already may be what the caller waits for, such as the first snapshot of a watch.
+        # The known state may already be what the caller waits for, such as the first snapshot of a watch.
         if known is None or not known.etag or self._done(known):
             return 0.0
         if not (self._long_poll and self._sender.may_long_poll()):
             return 0.0
         if left is not None and left <= LAST_POLL:
-            return 0.0  # the poll at the deadline: no time to be held
+            return 0.0  # the poll at the deadline must not wait
         return float(math.floor(min(LONGEST_HOLD, LONGEST_HOLD if left is None else left)))
 
 
 def timeout_error(run: Any, unfinished: Unfinished, limit: str) -> RunTimeoutError:
-    """The error of a wait for that `LumeRun` that has used up its time, or its polls."""
+    """The error of a wait for a `LumeRun` that has used up its time or its polls."""
     status = run.status or "never seen"
     error = f"; the last error was: {unfinished.last_error}" if unfinished.last_error else ""
     what = f"did not end {limit} (status: {status})"

@@ -1,4 +1,4 @@
-"""`Rows`: the rows that a run has mapped or rejected, as they are needed."""
+"""`Rows`: the rows that a run has mapped or rejected, fetched as needed."""
 
 import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
@@ -16,19 +16,19 @@ from lume_async._run.pages import check_limit, pages
 from lume_async._wire.row_endpoints import Part, Row, rows
 
 PAGE = 1000
-"""How many rows one request asks for."""
+"""Rows per request."""
 
 
 @public
 class Rows(Batched[dict[str, Any]]):
     """The rows of a run's output: an iterator of dicts, one page of them in memory.
 
-    A rejected row has `_lume_row` (its number among the rows that could be parsed), `_lume_line` (instead, of what is
-    no row, its line in the file), `_lume_reasons` (a list), and the columns of the source as they were; of a
-    malformed line also `_lume_raw`, its text. Numbers keep all their digits: one that a `float` would change, of a
-    `DECIMAL(38,2)` for instance, is a `decimal.Decimal`.
+    A rejected row has `_lume_row` (its number among the parsed rows), `_lume_reasons` (a list), and the columns of
+    the source. For malformed lines, `_lume_line` (the line number) replaces `_lume_row`, and `_lume_raw` is the text.
+    Numbers keep all their digits: one that a `float` would change, for example of a `DECIMAL(38,2)`, is a
+    `decimal.Decimal`.
 
-    `to_arrow`, `to_polars` and `to_pandas` fetch all rows from the first one on, whatever was read of the iterator.
+    `to_arrow`, `to_polars` and `to_pandas` always fetch all rows, even if the iterator has read some.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Rows(Batched[dict[str, Any]]):
         self._sender, self._run_id = sender, run_id
         self._part: Part = part
         self._reason, self._limit, self._reasons = reason, limit, reasons
-        self._rows = Chunked(self._fetched())
+        self._rows = Chunked(self._fetch())
 
     def __aiter__(self) -> "Rows":
         """The iterator itself."""
@@ -56,7 +56,7 @@ class Rows(Batched[dict[str, Any]]):
 
         Raises:
             InvalidRequestError: the run has not ended, has no output, or its output was changed since.
-            NotSupportedError: the server gives no rows.
+            NotSupportedError: the server does not offer rows.
             ApiError: see the tree in `lume_async.errors`.
         """
         return await anext(self._rows)
@@ -67,7 +67,7 @@ class Rows(Batched[dict[str, Any]]):
         Raises:
             MissingLibraryError: pyarrow is not installed.
         """
-        return await self._framed("pyarrow", frames.to_arrow)
+        return await self._to_table("pyarrow", frames.to_arrow)
 
     async def to_polars(self) -> Any:
         """All rows as a `polars.DataFrame`.
@@ -75,7 +75,7 @@ class Rows(Batched[dict[str, Any]]):
         Raises:
             MissingLibraryError: polars is not installed.
         """
-        return await self._framed("polars", frames.to_polars)
+        return await self._to_table("polars", frames.to_polars)
 
     async def to_pandas(self) -> Any:
         """All rows as a `pandas.DataFrame`.
@@ -83,10 +83,10 @@ class Rows(Batched[dict[str, Any]]):
         Raises:
             MissingLibraryError: pandas is not installed.
         """
-        return await self._framed("pandas", frames.to_pandas)
+        return await self._to_table("pandas", frames.to_pandas)
 
     def __repr__(self) -> str:
-        """Which rows of which run, and how to get at them."""
+        """The run, the kind of rows, and how to get them."""
         reason = "" if self._reason is None else f", reason={self._reason!r}"
         limit = "" if self._limit is None else f", limit={self._limit}"
         return (
@@ -96,8 +96,8 @@ class Rows(Batched[dict[str, Any]]):
     def _take_ready(self, limit: int) -> list[Row]:
         return self._rows._take_ready(limit)
 
-    async def _fetched(self) -> AsyncGenerator[list[Row], None]:
-        """Page after page. That there is no row at all with the reason is nothing to be silent about."""
+    async def _fetch(self) -> AsyncGenerator[list[Row], None]:
+        """Yield page after page; warn if no row has the reason."""
         none = True
         async with aclosing(self._pages()) as found:
             async for page in found:
@@ -116,15 +116,15 @@ class Rows(Batched[dict[str, Any]]):
             self._limit,
         )
 
-    async def _framed(self, name: str, frame: Callable[[Any, list[Row]], Any]) -> Any:
-        """All rows as a table of that library; importing and converting take a while, in a thread."""
+    async def _to_table(self, name: str, frame: Callable[[Any, list[Row]], Any]) -> Any:
+        """All rows as a table of that library; the slow import and conversion run in a thread."""
         library = await to_thread.run_sync(frames.library, name, abandon_on_cancel=True)
-        rows = [row async for page in self._fetched() for row in page]
+        rows = [row async for page in self._fetch() for row in page]
         return await to_thread.run_sync(frame, library, rows, abandon_on_cancel=True)
 
 
 def _warn(run_id: str, reason: str, counted: Collection[str]) -> None:
-    """Say that no row has the reason, which may be a typing error; nothing where the run has counted none."""
+    """Warn that no row has the reason, which may be misspelled, unless the run has no rejects."""
     if not counted or reason in counted:
         return
     near = get_close_matches(reason, counted, n=1)

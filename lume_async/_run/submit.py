@@ -1,4 +1,4 @@
-"""Submitting a run once: what to do about a duplicate; the rule for lost answers is `_wire/lost_answers`."""
+"""Submits a run once and handles duplicates; the rule for lost answers is in `_wire/lost_answers`."""
 
 from collections.abc import Callable
 from typing import Literal, TypeAlias
@@ -14,12 +14,12 @@ from lume_async.errors import ApiError, ClientClosedError, DuplicateRunError
 from lume_async.models import RunRecord, RunRequest
 
 OnDuplicate: TypeAlias = Literal["raise", "attach"]
-"""What to do where a run holds the source already: raise `DuplicateRunError`, or return that run."""
+"""What to do if a run already holds the source: raise `DuplicateRunError`, or return that run."""
 
 
 @frozen
 class StartedRun:
-    """A run that a submission led to; `reused` where it existed before this call."""
+    """The run of a submission; `reused` if it existed before this call."""
 
     record: RunRecord
     reused: bool
@@ -40,14 +40,14 @@ async def submit(
 
     Args:
         key: the idempotency key of every attempt.
-        own_key: the caller brought the key, so that it may belong to an earlier call.
-        state: what an earlier process is known to have sent under this key; shows how the call has gone.
-        timeout: seconds in which there has to be an answer, retries included.
-        is_anothers: whether the run is known as that of another submission, so that it can't be a lost one of ours.
+        own_key: whether the caller chose the key, so that it may belong to an earlier call.
+        state: the attempts that an earlier process has sent with this key; updated by this call.
+        timeout: seconds for the answer, retries included.
+        is_anothers: whether a run is known to belong to another submission.
 
     Raises:
         DuplicateRunError: the source is held by another run and `on_duplicate` is "raise".
-        SubmissionUnknownError: an answer was lost and sending again was not safe.
+        SubmissionUnknownError: the answer was lost and sending it again was not safe: a run may exist.
     """
     call = endpoints.submit(request, key)
     state = state or CallState()
@@ -65,7 +65,7 @@ async def submit(
         return StartedRun(answer.record, reused=own_key and answer.replayed and not replayed_ours)
     if not state.lost and (on_duplicate == "raise" or duplicate.run_id is None):
         raise duplicate
-    if duplicate.run_id is None:  # it may be ours, and nobody says which it is
+    if duplicate.run_id is None:  # it may be our own run, but its ID is not known
         raise submission_unknown(call, duplicate, state, sender.keys_kept)
     try:
         holder = await fetch(sender, duplicate.run_id)
@@ -84,23 +84,19 @@ async def submit(
 
 
 def remember(sender: Sender, run: RunRecord, not_before: float = 0.0) -> None:
-    """A run of our own, seen for the first time."""
+    """Note a run that this client has started."""
     sender.recent_runs.add(run.id, not_before)
     sender.observer.status_changed(run.id, None, run.status)
 
 
 def sent_at(sender: Sender, state: CallState) -> float | None:
-    """When the submission was first sent, on the server's wall clock."""
+    """When the submission was first sent, in seconds since the epoch on the server's clock; None if unknown."""
     if state.sent_at is not None:
         return state.sent_at
     return None if state.first_sent is None else sender.server_time(state.first_sent)
 
 
 def check_on_duplicate(choice: object) -> None:
-    """Refuse what is neither "raise" nor "attach" before anything is sent.
-
-    Raises:
-        ValueError: it is neither.
-    """
+    """Raise `ValueError` unless the choice is "raise" or "attach"."""
     if choice not in ("raise", "attach"):
         raise ValueError(f"on_duplicate must be 'raise' or 'attach', not {choice!r:.60}")

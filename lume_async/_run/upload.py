@@ -1,4 +1,4 @@
-"""Uploading a local file to the server's staging area: streamed, never whole in memory, checked at the end."""
+"""Uploads a local file to the server's staging area: streamed, and checked at the end."""
 
 import hashlib
 import os
@@ -16,27 +16,27 @@ from lume_async.errors import ApiError, InvalidRequestError
 
 CHUNK = 256 * 1024
 SLOWEST = 128 * 1024
-"""Bytes a second: an upload may take the request timeout and as long as this rate needs."""
+"""Bytes per second: an upload may take the request timeout plus the time at this rate."""
 
 _UNUSUAL = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 async def upload(sender: Sender, path: str | os.PathLike[str], flow_version: str | None) -> str:
-    """Send the file; returns the `source_path` that names it on the server.
+    """Upload the file; returns its `source_path` on the server.
 
     Raises:
-        InvalidRequestError: there is no such file.
-        ApiError: the server refused it or received something else than was sent, or the file was changed meanwhile.
+        InvalidRequestError: the file does not exist.
+        ApiError: the server refused it or received other bytes, or the file changed during the upload.
     """
     file = Path(path)
-    before = await to_thread.run_sync(_state, file)
-    # A name of its own for every call: a resend overwrites only what this call has sent.
+    before = await to_thread.run_sync(_stat, file)
+    # A unique name for every call: a retry overwrites only the file of this call.
     name = f"{uuid.uuid4().hex}-{_UNUSUAL.sub('_', file.name)[-80:].lstrip('.') or 'file'}"
     attempts: list[_Content] = []
 
     def content() -> _Content:
         if attempts and attempts[-1].is_short:
-            raise _changed(file, "it became shorter")
+            raise _change_error(file, "it became shorter")
         attempts.append(_Content(file, before.st_size))
         return attempts[-1]
 
@@ -54,10 +54,10 @@ async def upload(sender: Sender, path: str | os.PathLike[str], flow_version: str
             raise
         stored = None
     if stored is None:
-        raise _changed(file, "it became shorter")
-    after = await to_thread.run_sync(_state, file)
+        raise _change_error(file, "it became shorter")
+    after = await to_thread.run_sync(_stat, file)
     if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-        raise _changed(file, "it was written to")
+        raise _change_error(file, "it was written to")
     if stored.sha256 != attempts[-1].digest.hexdigest():
         raise ApiError(
             f"{file.name!r} arrived changed: {stored.bytes:,} of {before.st_size:,} bytes, with another checksum; "
@@ -67,13 +67,13 @@ async def upload(sender: Sender, path: str | os.PathLike[str], flow_version: str
 
 
 class _Content(AsyncIterator[bytes]):
-    """The file's bytes for one attempt; `close` it, whoever has stopped reading where.
+    """The file's bytes for one attempt; `close` it at the end of the attempt.
 
-    Not a generator: one that is in the middle of a step can't be closed, and what was opened in it stays open.
+    Not a generator: during a step it could not be closed, and the file would stay open.
 
     Attributes:
-        digest: of what was read so far.
-        is_short: whether the file ended before its size.
+        digest: the SHA-256 of the bytes read so far.
+        is_short: whether the file has become shorter than its size at the start.
     """
 
     def __init__(self, file: Path, size: int) -> None:
@@ -91,7 +91,7 @@ class _Content(AsyncIterator[bytes]):
         """The next chunk.
 
         Raises:
-            OSError: the file can't be read, or became shorter: whoever waits for the rest would wait for ever.
+            OSError: the file can't be read, or became shorter: the server would wait for the rest for ever.
         """
         if self._left == 0:
             raise StopAsyncIteration
@@ -104,7 +104,7 @@ class _Content(AsyncIterator[bytes]):
         return chunk
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._closed = True
         if self._stream is not None:
             self._stream.close()
@@ -112,20 +112,20 @@ class _Content(AsyncIterator[bytes]):
     def _read(self) -> bytes:
         if self._stream is None:
             self._stream = self._file.open("rb")
-        if self._closed:  # meanwhile, when there was nothing to close yet
+        if self._closed:  # by `close`, before the file was open
             self._stream.close()
             return b""
         return self._stream.read(min(CHUNK, self._left))
 
 
-def _changed(file: Path, how: str) -> ApiError:
+def _change_error(file: Path, how: str) -> ApiError:
     return ApiError(
         f"{file.name!r} was changed while it was sent ({how}): upload it again when it is complete",
         retryable=False,
     )
 
 
-def _state(file: Path) -> os.stat_result:
+def _stat(file: Path) -> os.stat_result:
     if not file.is_file():
         raise InvalidRequestError(f"there is no file at {os.fspath(file)!r}: no request was sent")
     return file.stat()

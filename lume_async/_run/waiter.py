@@ -1,4 +1,4 @@
-"""`Waiter`: probe, sleep, probe again, until it is done or time is up. Knows no HTTP."""
+"""`Waiter`: probe, sleep, repeat, until the probe is done or the time is up. Knows no HTTP."""
 
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Generic, TypeVar
@@ -13,12 +13,12 @@ T = TypeVar("T")
 
 @frozen
 class Seen(Generic[T]):
-    """What one probe saw.
+    """The result of one probe.
 
     Attributes:
         done: whether the wait is over.
-        not_before: seconds that the other side asked to be left alone.
-        waited: the other side itself waited for a change before it answered: no sleep is needed.
+        not_before: seconds the server asked us to wait before the next poll.
+        waited: whether the server waited for a change before it answered, so that no sleep is needed.
     """
 
     value: T
@@ -28,10 +28,12 @@ class Seen(Generic[T]):
 
 
 class Unfinished(Exception):
-    """Time (or the number of probes) was used up; `last_error` is what the last failed probe met.
+    """The time, or the number of probes, was used up.
 
     Attributes:
-        quiet: the seconds that the other side asked to be left alone, where that was longer than what was left.
+        probes: the number of probes.
+        last_error: the error of the last failed probe, if any.
+        quiet: the seconds the server asked us to wait, if that was past the deadline; otherwise 0.
     """
 
     def __init__(self, probes: int, last_error: Exception | None, quiet: float = 0.0) -> None:
@@ -46,18 +48,18 @@ class Waiter(Generic[T]):
     """Await it: probes at once, then after each delay of the back-off, until a probe is done.
 
     Args:
-        probe: asks once; its argument is how many seconds it may take (None: no limit).
+        probe: probes once; its argument is the number of seconds that it may take (None: no limit).
         backoff: the delays between probes.
-        timeout: seconds for the whole wait; 0 is one probe, None never ends.
-        clock: where now and sleep come from.
-        rng: where the jitter comes from.
-        tolerate: None where a failed probe ends the wait, else how many seconds to leave the other side alone.
-        max_probes: how many probes there are at the most.
-        not_before: seconds that the other side asked to be left alone before this began.
+        timeout: seconds for the whole wait; 0 probes once, None waits indefinitely.
+        clock: the source of the time.
+        rng: the source of the jitter.
+        tolerate: called with the error of a probe; returns the minimum delay in seconds, or None to end the wait.
+        max_probes: the maximum number of probes.
+        not_before: seconds to wait before the first probe.
 
     Raises:
-        Unfinished: not done in time.
-        Exception: what a probe raised and `tolerate` did not.
+        Unfinished: the time, or the number of probes, was used up.
+        Exception: an error of a probe that `tolerate` did not accept.
     """
 
     probe: Callable[[float | None], Awaitable[Seen[T]]]
@@ -90,13 +92,13 @@ class Waiter(Generic[T]):
                     raise
                 last_error, failed, failures = error, failed + 1, failures + 1
                 delay = self.backoff.delay(probes, self.rng)
-                if self.max_probes is None:  # else an outage would use the probes up within seconds
+                if self.max_probes is None:  # otherwise an outage would use up the probes within seconds
                     delay = after_failure(delay, failures, self.rng)
             else:
                 if seen.done:
                     return seen.value
                 floor, failures = seen.not_before, 0
-                # Only answers lengthen the interval: a poll that failed says nothing about the run.
+                # Only successful probes lengthen the interval: a failure says nothing about the run.
                 delay = 0.0 if seen.waited else self.backoff.delay(probes - failed, self.rng)
             probes += 1
             if last or probes == self.max_probes:
@@ -105,7 +107,7 @@ class Waiter(Generic[T]):
             if deadline is not None:
                 left = max(0.0, deadline - self.clock.now())
                 if floor > left:
-                    raise Unfinished(probes, last_error, floor)  # there is no last probe
+                    raise Unfinished(probes, last_error, floor)  # without a last probe
                 delay = min(delay, left)
             await self.clock.sleep(delay)
         raise Unfinished(probes, last_error)

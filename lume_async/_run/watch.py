@@ -1,4 +1,4 @@
-"""Following one run: a snapshot at every change of its status."""
+"""`RunWatch`: follows one run, with a snapshot at every change of its status."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Generic, Self, TypeVar
@@ -16,8 +16,7 @@ Snapshot = TypeVar("Snapshot")
 class RunWatch(AsyncIterator[Snapshot], Generic[Snapshot]):
     """Yields a snapshot at every change of the status and ends after the terminal one.
 
-    Nothing runs between two steps, so that leaving the iteration at any point leaves nothing behind, and any
-    task may take the next step.
+    Nothing runs between two steps: the iteration can be left at any point, and any task may take the next step.
     """
 
     def __init__(

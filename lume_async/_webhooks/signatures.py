@@ -1,7 +1,7 @@
-"""Whether a delivery was signed with a secret, and lately: our own header, and those of Standard Webhooks. Pure.
+"""Checks the signature of a delivery: our own header, and those of Standard Webhooks. Pure.
 
-Our own header signs the body alone, so a recorded delivery stays valid for ever. Standard Webhooks
-(https://www.standardwebhooks.com) sign the delivery's id and the time of the attempt as well.
+Our own header signs only the body, so a recorded delivery stays valid for ever. Standard Webhooks
+(https://www.standardwebhooks.com) also sign the delivery's ID and the time of the attempt.
 """
 
 import base64
@@ -18,7 +18,7 @@ from lume_async.errors import ConfigurationError, WebhookSignatureError
 SIGNATURE_HEADER = "X-Lume-Signature-256"
 ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
 TOLERANCE = 300.0
-"""Seconds that a delivery's time may lie before or after now."""
+"""The maximum difference between a delivery's time and now, in seconds."""
 
 Secrets: TypeAlias = str | bytes | Iterable[str | bytes]
 """One secret, or several during a rotation."""
@@ -29,7 +29,7 @@ _PREFIX = b"whsec_"
 
 
 def veiled_secrets(secret: Secrets) -> list[SecretBytes | Veiled]:
-    """The secrets, as they are written, and shown by no traceback with locals; before anything can be refused."""
+    """The secrets, so that no traceback with locals shows them; call it before anything can raise."""
     given = secret if isinstance(secret, Iterable) and not isinstance(secret, (str, bytes)) else [secret]
     return [_veiled(item) for item in given]
 
@@ -40,22 +40,22 @@ def _veiled(item: object) -> SecretBytes | Veiled:
     return SecretBytes(item) if isinstance(item, bytes) else Veiled(item)
 
 
-def checked(secrets: list[SecretBytes | Veiled]) -> list[bytes]:
-    """The same. Raises `ConfigurationError`."""
+def check_secrets(secrets: list[SecretBytes | Veiled]) -> list[bytes]:
+    """The secrets as bytes. Raises `ConfigurationError`."""
     keys: list[bytes] = []
     for secret in secrets:
         if isinstance(secret, Veiled):
             raise ConfigurationError(f"a webhook secret must be a string or bytes, not {secret.kind}")
         keys.append(secret)
     if not keys or any(not key.strip() for key in keys):
-        raise ConfigurationError("a webhook secret is empty: then anybody could sign; set a real one")
+        raise ConfigurationError("a webhook secret is empty, so that anybody could sign: set a secret")
     for key in keys:
         _standard_key(key)
     return keys
 
 
 def _standard_key(secret: bytes) -> bytes:
-    """What Standard Webhooks sign with: a secret that begins with `whsec_` is base64, any other is the key itself."""
+    """The key of Standard Webhooks: a secret with the prefix `whsec_` is base64, any other is the key itself."""
     if not secret.startswith(_PREFIX):
         return secret
     try:
@@ -64,7 +64,7 @@ def _standard_key(secret: bytes) -> bytes:
         key = b""
     if not key:
         raise ConfigurationError(
-            "a webhook secret begins with whsec_, but the rest is not base64: copy all of it"
+            "a webhook secret begins with whsec_, but the rest is not valid base64: copy all of it"
         )
     return key
 

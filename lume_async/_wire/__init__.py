@@ -1,1 +1,1 @@
-"""The contract, pure: requests as data, answers as values or errors, the rules of resending."""
+"""The wire contract, pure: requests as data, responses as values or errors, the rules for retries."""

@@ -1,4 +1,4 @@
-"""The wire, read: an answer's status, headers and body become a value or an error. Pure."""
+"""Turns the status, headers and body of a response into a value or an error. Pure."""
 
 import math
 import re
@@ -14,7 +14,7 @@ from lume_async._base.elided import elided
 from lume_async._base.secret import Secret
 from lume_async._wire.call import Call, Response
 from lume_async._wire.headers import DATE, IF_NONE_MATCH, REQUEST_ID, RETRY_AFTER
-from lume_async._wire.withhold import WITHHELD, repeats, shown
+from lume_async._wire.withhold import WITHHELD, redact, repeats
 from lume_async.errors import (
     ApiError,
     AuthenticationError,
@@ -29,15 +29,15 @@ from lume_async.errors import (
 from lume_async.models import RunRecord, is_run_id, status_of
 
 ERROR_BYTES = 64 * 1024
-"""How much of an error's body is read; the rest stays unread."""
+"""The maximum number of bytes that are read of an error's body."""
 
 T = TypeVar("T")
 
 SNIPPET = 200
-"""How much of an unexpected body an error's message shows, in characters."""
+"""The maximum length of an unexpected body in an error message, in characters."""
 
 PROBLEM = "urn:lume:problem:"
-"""How the `type` of the service's own problems begins: no gateway on the way says that."""
+"""The prefix of `type` in the service's own problems, which gateways don't use."""
 
 _BOM = b"\xef\xbb\xbf"
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
@@ -50,15 +50,15 @@ def read(
     wall: Callable[[], float],
     passwords: Sequence[Secret] = (),
 ) -> T:
-    """The value of an answer that came just now.
+    """The value of a response.
 
     Args:
-        key: the API key that the request carried: no error repeats it.
-        wall: gives the seconds since the epoch.
-        passwords: those of a proxy, which no error repeats either.
+        key: the API key of the request, which errors must not repeat.
+        wall: returns the seconds since the epoch.
+        passwords: passwords of a proxy, which errors must not repeat.
 
     Raises:
-        ApiError: the answer holds no value.
+        ApiError: the response is an error, or can't be decoded.
     """
     status = response.status
     if not (200 <= status < 300 or (status == 304 and IF_NONE_MATCH in call.headers)):
@@ -81,17 +81,17 @@ def read(
         if repeats(response.body, key, *passwords, cut=len(response.body) >= ERROR_BYTES):
             error.args, error.body = (f"expected the contract, got {WITHHELD}",), WITHHELD
         if error.request_id is not None:
-            error.request_id = shown(error.request_id, key, *passwords)
+            error.request_id = redact(error.request_id, key, *passwords)
     error.args = (f"{call.method} {call.path}: {error.args[0]}",)
-    # Without the frames of the decoder, whose locals show the body.
+    # Without the frames of the decoder, whose locals contain the body.
     raise error.with_traceback(None)
 
 
 def decode_object(body: bytes) -> dict[str, Any]:
-    """A JSON object: a byte-order mark is forgiven, NaN and other encodings are not.
+    """Decode a JSON object in UTF-8; a byte-order mark is accepted, NaN is not.
 
     Raises:
-        ResponseDecodeError: with the beginning of what came instead.
+        ResponseDecodeError: the body is not a JSON object; the message shows its beginning.
     """
     body = body.removeprefix(_BOM)
     try:
@@ -106,26 +106,27 @@ def decode_object(body: bytes) -> dict[str, Any]:
 
 
 def run_record(raw: Any, *, etag: str | None = None, run_id: str | None = None, at: str = "$") -> RunRecord:
-    """A run, checked as far as waiting for it needs: a new field or a null elsewhere must not end a wait.
+    """A run, of which only `id` and `status` are checked: other violations of the contract must not end a wait.
 
     Args:
-        run_id: the run that was asked for, where one was.
+        run_id: the run that was requested, if one was.
+        at: the JSON path of `raw`.
 
     Raises:
-        ResponseDecodeError: no object, no valid `id` or another one than that, no `status`.
+        ResponseDecodeError: not an object, `id` not valid or not the requested one, or no `status`.
     """
     if not isinstance(raw, dict):
         raise ResponseDecodeError(f"expected an object, got {type(raw).__name__} @ {at}")
     status = raw.get("status")
     if not isinstance(status, str) or not status:
-        raise ResponseDecodeError(f"expected a status, got {_shown(status)} @ {at}.status")
+        raise ResponseDecodeError(f"expected a status, got {_quote(status)} @ {at}.status")
     found = raw.get("id")
     if run_id is None:
         if not is_run_id(found):
-            raise ResponseDecodeError(f"expected a run id, got {_shown(found)} @ {at}.id")
+            raise ResponseDecodeError(f"expected a run id, got {_quote(found)} @ {at}.id")
         run_id = found
     elif found != run_id:
-        raise ResponseDecodeError(f"expected the run {run_id}, got {_shown(found)} @ {at}.id")
+        raise ResponseDecodeError(f"expected the run {run_id}, got {_quote(found)} @ {at}.id")
     return RunRecord(run_id, status_of(status), raw, etag)
 
 
@@ -138,14 +139,14 @@ def error_from(
     submits: bool = True,
     optional: bool = False,
 ) -> ApiError:
-    """The error that an answer outside 2xx stands for.
+    """The error for a response outside 2xx.
 
     Args:
-        secrets: what the request carried; a text that repeats one is withheld.
-        on_run: the request was about one run, so that a 404 means that run.
-        wall: seconds since the epoch, for a `Retry-After` date where the answer has no `Date`.
-        submits: whether a run was submitted, so that a 409 means one that exists.
-        optional: whether the server may be without the operation.
+        secrets: secrets of the request; a text that repeats one is withheld.
+        on_run: whether the request was about one run, so that a 404 means that run.
+        wall: seconds since the epoch, for a `Retry-After` date in a response without `Date`.
+        submits: whether the request submitted a run, so that a 409 means a duplicate.
+        optional: whether servers may lack the operation.
     """
     status, problem = response.status, _problem(response.body)
     what = str(problem.get("type"))
@@ -153,32 +154,32 @@ def error_from(
     if optional and (status in _NO_OPERATION or (status == HTTPStatus.NOT_FOUND and what not in _NOT_FOUND)):
         kind = NotSupportedError
     request_id = response.headers.get(REQUEST_ID)
-    # Looked for before anything is cut for a message: half a key is recognized in no other text.
+    # Before any text is cut: a part of a key would not be recognized.
     repeated = repeats(response.body, *secrets, cut=len(response.body) >= ERROR_BYTES)
     details: dict[str, Any] = {
         "status_code": status,
-        "request_id": None if request_id is None else shown(request_id, *secrets),
+        "request_id": None if request_id is None else redact(request_id, *secrets),
         "body": WITHHELD if repeated else response.body[:8192].decode("utf-8", "replace"),
         "retry_after": retry_after(response.headers, wall),
     }
     if kind is DuplicateRunError:
         run_id = problem.get("run_id")
-        details["run_id"] = run_id if is_run_id(run_id) and shown(run_id, *secrets) == run_id else None
+        details["run_id"] = run_id if is_run_id(run_id) and redact(run_id, *secrets) == run_id else None
     if status == HTTPStatus.REQUEST_TIMEOUT:
         details["retryable"] = True
     message = _message(response, problem, withheld=repeated)
     if kind is NotSupportedError:
-        message += "; this server does not offer the operation: it is an older one, or another"
+        message += "; this server does not offer the operation: it may be an older version"
     error = kind(message, **details)
     error._of_service = what.startswith(PROBLEM)
     return error
 
 
 def retry_after(headers: Mapping[str, str], wall: float = math.nan) -> float | None:
-    """How many seconds `Retry-After` asks to wait: a number, or a date seen from the answer's own `Date`.
+    """The seconds to wait according to `Retry-After`: a number, or a date relative to the response's `Date`.
 
-    RFC 9110 §10.2.3 knows whole seconds and dates; fractions are read too. What makes no sense is None, what
-    lies in the past is 0.
+    RFC 9110 §10.2.3 allows whole seconds and dates; fractions are accepted too. An invalid value is None, a past
+    date is 0. Without a `Date` header, assumes that both clocks agree.
     """
     text = headers.get(RETRY_AFTER)
     if text is None:
@@ -195,7 +196,7 @@ def retry_after(headers: Mapping[str, str], wall: float = math.nan) -> float | N
 
 
 def seconds(text: str | None) -> float | None:
-    """A header's number of seconds, fractions and negative ones (0) too; None where it is no number."""
+    """The seconds in a header; a negative number is 0, anything but a number is None."""
     text = (text or "").strip()
     if not _NUMBER.fullmatch(text):
         return None
@@ -204,16 +205,16 @@ def seconds(text: str | None) -> float | None:
 
 
 def snippet(body: bytes) -> str:
-    """The beginning of a body, fit for a message."""
+    """The beginning of a body, for an error message."""
     text = body[: SNIPPET * 4].decode("utf-8", "replace")
     return text if len(text) <= SNIPPET else text[:SNIPPET] + "…"
 
 
 def http_date(text: str | None) -> float | None:
-    """A date in one of the three forms of RFC 9110 §5.6.7, in seconds since the epoch; None where it is none."""
+    """A date in one of the three forms of RFC 9110 §5.6.7, in seconds since the epoch; None if it is not valid."""
     try:
         moment: datetime = parsedate_to_datetime(text or "")
-        # asctime names no zone: all three mean UTC.
+        # The asctime form has no zone; all three are UTC.
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
@@ -231,7 +232,7 @@ def _kind(status: int, what: str, *, on_run: bool, submits: bool) -> type[ApiErr
 
 _NO_OUTPUT = f"{PROBLEM}no-output"
 _NOT_FOUND = {_NO_OUTPUT, f"{PROBLEM}run-not-found", f"{PROBLEM}flow-version-not-found"}
-"""What a 404 of the service may be about, other than the path as such."""
+"""The problem types of a 404 that do not mean an unknown path."""
 _NO_OPERATION = {HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}
 _BY_STATUS: dict[int, type[ApiError]] = {
     400: InvalidRequestError,
@@ -246,7 +247,7 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 
 
 def _problem(body: bytes) -> dict[str, Any]:
-    """RFC 9457 members, whatever the content type claims; nothing where the body is something else."""
+    """The members of an RFC 9457 problem, whatever the content type; empty if the body is not a JSON object."""
     try:
         return decode_object(body)
     except ResponseDecodeError:
@@ -260,17 +261,17 @@ def _message(response: Response, problem: dict[str, Any], *, withheld: bool) -> 
         phrase = "unknown status"
     words = problem.get("detail") or problem.get("title") or problem.get("message")
     if response.status == HTTPStatus.NOT_MODIFIED:
-        words = "nobody asked whether anything was modified; a cache on the way may have answered"
+        words = "the request was not conditional; a cache in between may have answered"
     elif 300 <= response.status < 400:
-        words = "redirects are never followed: set base_url to the place where the service is"
+        words = "redirects are never followed: set base_url to the address of the service"
     elif withheld:
         words = WITHHELD
     said = words if isinstance(words, str) else snippet(response.body)
-    # One line without control characters: it goes to logs and terminals.
+    # One line without control characters, for logs and terminals.
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in said).split())
     return f"{response.status} {phrase}: {elided(line) or 'no error details in the response'}"
 
 
-def _shown(value: Any) -> str:
+def _quote(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:60] + "…"

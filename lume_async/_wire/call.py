@@ -1,4 +1,4 @@
-"""A request as data (`Call`), how it has gone so far (`CallState`), and its answer (`Response`)."""
+"""A request as data (`Call`), the state of its attempts (`CallState`), and its response (`Response`)."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Generic, Protocol, TypeVar
@@ -11,17 +11,17 @@ from lume_async.models import RunRequest
 T = TypeVar("T")
 
 
-@define(eq=False)  # not frozen: one is made per request, and a frozen one takes twice the time
+@define(eq=False)  # not frozen: creating a frozen one takes twice the time, for every request
 class Response:
-    """One whole answer. `headers` finds names whatever their case."""
+    """A complete response. The names in `headers` are case-insensitive."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)  # some servers repeat the key that they refuse
+    body: bytes = field(repr=False)  # some servers repeat the API key
 
 
 class Content(Protocol):
-    """A body that is streamed: iterated once, and closed at whatever point the attempt ends."""
+    """A streamed body: iterated once, and closed at the end of the attempt."""
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
@@ -30,17 +30,17 @@ class Content(Protocol):
 
 @define(eq=False)
 class Call(Generic[T]):
-    """One request to be.
+    """One request.
 
     Attributes:
-        operation: its name in logs and traces, such as `GET /v1/runs/{id}`: no ids, so that they group.
-        decode: the answer's meaning; gets every 2xx, and 304 where `If-None-Match` was sent.
-        run_id: the one run that it is about, for which a 404 means `RunNotFoundError`.
-        stream: makes the body anew for each attempt, where it is too large for one piece.
-        hold: for how many seconds the server may hold the request, on top of the time limit.
-        submits: the run that it starts; None for every request that may be sent twice without harm.
+        operation: its name in logs and traces, such as `GET /v1/runs/{id}`, without IDs.
+        decode: decodes a 2xx response, or a 304 if `If-None-Match` was sent.
+        run_id: the run that the request is about, if any: a 404 raises `RunNotFoundError`.
+        stream: creates the body for each attempt, if it is streamed.
+        hold: seconds that the server may hold the request, on top of the time limit.
+        submits: the run that it starts; None for requests that can safely be sent twice.
         keyed: whether it carries the API key.
-        optional: whether a server may be without this operation: then the error says so.
+        optional: whether servers may lack the operation: then the error is `NotSupportedError`.
     """
 
     operation: str
@@ -59,20 +59,20 @@ class Call(Generic[T]):
 
 @define(eq=False)
 class CallState:
-    """How one call has gone so far. One owner writes each field; whoever made the state may read all of them.
+    """The state of one call over its attempts. Each field has one writer; the creator may read them all.
 
     field        written by             when
     -----------  ---------------------  ---------------------------------------------------------
-    attempts     the sender             before each attempt: how often the call was sent
+    attempts     the sender             before each attempt: the number of attempts
     first_sent   the sender             at the first attempt of a submission, in monotonic seconds;
                  or a resumed batch     before the call, from its journal
     sent_at      a resumed batch        before the call, from its journal, in place of first_sent: in seconds since
                                         the epoch on the server's clock
-    lost         the sender             after an attempt whose answer may hide a run; never taken back;
+    lost         the sender             after an attempt that may have started a run; never reset;
                  or a resumed batch     before the call: its process ended without an answer
-    key          the sender             with each attempt: the API key that it carried
-    rekeyed      the sender             once, when a refused key was asked for anew
-    traced       the sender             at the start of the call: whether OpenTelemetry follows it
+    key          the sender             with each attempt: its API key
+    rekeyed      the sender             once, when a refused key was fetched anew
+    traced       the sender             at the start of the call: whether OpenTelemetry traces it
     """
 
     attempts: int = 0
@@ -84,7 +84,7 @@ class CallState:
     traced: bool = False
 
     def renew(self) -> None:
-        """The same call once more, after a pause: attempts count anew, what was lost stays lost."""
+        """Reset the attempts, to send the call once more after a pause; `lost` is kept."""
         self.attempts, self.rekeyed = 0, False
         if not self.lost:
             self.first_sent = None

@@ -1,4 +1,4 @@
-"""Every request of the wire contract, as data: what to send, and how to read the answer. Pure."""
+"""The requests of the wire contract, as data: what to send, and how to decode the response. Pure."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
@@ -26,15 +26,15 @@ T = TypeVar("T")
 
 JSON_BODY: Mapping[str, str] = {CONTENT_TYPE: "application/json"}
 LONGEST_HOLD = 30.0
-"""The longest `Prefer: wait` that the client asks for, in seconds: proxies cut what is silent for a minute."""
+"""The longest `Prefer: wait` of the client, in seconds: proxies close connections that are idle for a minute."""
 
 
 @frozen
 class Submitted:
-    """The answer to a submission: the run, and whether the server says that it is an old one.
+    """The response to a submission: the run, and whether it is the replayed response to an earlier attempt.
 
     Attributes:
-        not_before: how many seconds the server asked to be left alone.
+        not_before: seconds the server asked us to wait before the next poll.
     """
 
     record: RunRecord
@@ -44,7 +44,7 @@ class Submitted:
 
 @frozen
 class Page(Generic[T]):
-    """Part of a list, and where the next part begins (None: this was the last)."""
+    """A page of a list, and the cursor of the next one (None: the last page)."""
 
     items: list[T]
     next_cursor: str | None
@@ -52,7 +52,7 @@ class Page(Generic[T]):
 
 @frozen
 class Stored:
-    """The answer to an upload: its name for `run`, and what arrived."""
+    """The response to an upload: the `source_path` for `run`, and the size and SHA-256 of the received file."""
 
     source_path: str
     bytes: int
@@ -70,11 +70,11 @@ class Change:
 
 @define(eq=False)
 class Polled:
-    """The answer to a poll of a run.
+    """The response to a poll of a run.
 
     Attributes:
-        record: the run; None where it has not changed since the ETag that was sent.
-        not_before: how many seconds the server asked to be left alone (it may ask on a 200, too).
+        record: the run; None if it has not changed since the ETag in the request.
+        not_before: seconds the server asked us to wait before the next poll (it may do so with a 200).
     """
 
     record: RunRecord | None
@@ -82,7 +82,7 @@ class Polled:
 
 
 def submit(request: RunRequest, idempotency_key: str) -> Call[Submitted]:
-    """Start a run; the same key on every attempt makes a server that knows keys start only one."""
+    """Start a run; the idempotency key must be the same for every attempt."""
     body: dict[str, Any] = {
         "flow_version": request.flow_version,
         "source_path": request.source_path,
@@ -106,7 +106,7 @@ def submit(request: RunRequest, idempotency_key: str) -> Call[Submitted]:
 
 
 def run(run_id: str) -> Call[RunRecord]:
-    """Get a run, whatever is known of it."""
+    """Get a run."""
     return Call(
         operation="GET /v1/runs/{id}",
         method="GET",
@@ -120,8 +120,8 @@ def status(run_id: str, *, etag: str | None = None, hold: float = 0.0) -> Call[P
     """Poll a run.
 
     Args:
-        etag: what is known already, so that an unchanged run costs no body.
-        hold: let the server wait up to so many seconds for a change before it answers.
+        etag: the ETag of the known state, so that the response for an unchanged run has no body.
+        hold: the seconds that the server may wait for a change before it answers.
     """
 
     def decode(answer: Response) -> Polled:
@@ -145,7 +145,7 @@ def status(run_id: str, *, etag: str | None = None, hold: float = 0.0) -> Call[P
 
 
 def cancel(run_id: str) -> Call[RunRecord]:
-    """Ask the server to stop a run. Idempotent: an ended run is answered as it is."""
+    """Ask the server to stop a run. Idempotent: an ended run is returned as it is."""
     return Call(
         operation="POST /v1/runs/{id}/cancel",
         method="POST",
@@ -156,7 +156,7 @@ def cancel(run_id: str) -> Call[RunRecord]:
 
 
 def health() -> Call[None]:
-    """Is the server there, and what can it do? Needs no key."""
+    """Check that the server is up, and read its capabilities. Needs no API key."""
     return Call(
         operation="GET /healthz", method="GET", path="/healthz", decode=lambda answer: None, keyed=False
     )
@@ -178,7 +178,7 @@ def runs(filters: Mapping[str, str | list[str]], cursor: str | None) -> Call[Pag
 
 
 def changes(after: str | None, *, hold: float = 0.0) -> Call[Page[Change]]:
-    """All status changes after the cursor, oldest first; without one: none, and the present cursor."""
+    """All status changes after the cursor, oldest first; without a cursor, only the current cursor."""
 
     def decode(answer: Response) -> Page[Change]:
         items, cursor = page_of(answer)
@@ -204,10 +204,10 @@ def upload(
     flow_version: str | None,
     patience: float,
 ) -> Call[Stored]:
-    """Put a file into the staging area; sent again it replaces itself.
+    """Put a file into the staging area; an existing one with the same name is replaced.
 
     Args:
-        patience: how many seconds it may take on top of the time limit.
+        patience: seconds on top of the time limit.
     """
     return Call(
         operation="PUT /v1/uploads/{name}",
@@ -221,17 +221,18 @@ def upload(
 
 
 def path_of(path: str, filters: Mapping[str, str | list[str]], **optional: str | None) -> str:
+    """The path with its query; parameters that are None are omitted."""
     query = dict(filters) | {name: value for name, value in optional.items() if value is not None}
     return f"{path}?{urlencode(query, doseq=True)}" if query else path
 
 
 def page_of(answer: Response) -> tuple[list[Any], str | None]:
-    """The items of a page, and where the next one begins."""
+    """The items of a page, and the cursor of the next one."""
     return read_page(decode_object(answer.body))
 
 
 def read_page(raw: dict[str, Any]) -> tuple[list[Any], str | None]:
-    """The same of what was decoded already. Raises `ResponseDecodeError`."""
+    """The same, from a decoded body. Raises `ResponseDecodeError`."""
     items, cursor = raw.get("items"), raw.get("next_cursor")
     if not isinstance(items, list):
         raise ResponseDecodeError(f"expected a list, got {type(items).__name__} @ $.items")

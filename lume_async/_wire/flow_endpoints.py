@@ -42,7 +42,7 @@ def flow_version(flow: str, version: str) -> Call[FlowVersion]:
 
 
 def register_flow(flow: str, version: str, definition: dict[str, Any]) -> Call[FlowVersion]:
-    """Register a flow version; the same content again changes nothing."""
+    """Register a flow version. Idempotent for the same content."""
     return Call(
         operation=f"PUT {_FLOW}",
         method="PUT",
@@ -56,5 +56,5 @@ def register_flow(flow: str, version: str, definition: dict[str, Any]) -> Call[F
 
 def _flow_version(answer: Response) -> FlowVersion:
     raw = decode_object(answer.body)
-    raw.pop("is_new", None)  # said by the status
+    raw.pop("is_new", None)  # the status of the response has it
     return structure(raw, FlowVersion)

@@ -1,4 +1,4 @@
-"""Flow versions as the server describes them. Data only."""
+"""Flow versions as the server returns them. Data only."""
 
 from datetime import datetime
 from typing import Any
@@ -11,13 +11,13 @@ from lume_async._base.public import public
 @public
 @frozen
 class FlowColumn:
-    """One column of a flow's target: where its value comes from, and what it must satisfy.
+    """One column of a flow's target: the source of its value, and its constraints.
 
     Attributes:
         sql: the expression over the columns of the source.
-        type: the JSON type; `sql_type` is the one that the target has.
+        type: the JSON type; `sql_type` is the type in the target.
         unique: whether later rows with the same value are rejected.
-        constraints: what else a value must satisfy, such as `format`, `enum`, `pattern`, `minimum`, `maxLength`.
+        constraints: other constraints, such as `format`, `enum`, `pattern`, `minimum`, `maxLength`.
     """
 
     name: str
@@ -32,7 +32,7 @@ class FlowColumn:
 @public
 @frozen
 class FlowRule:
-    """A condition over the target's columns, and what happens where it is false: reject, warn or fail."""
+    """A condition on the target's columns, and the action for rows that violate it: reject, warn or fail."""
 
     name: str
     sql: str
@@ -46,9 +46,9 @@ class FlowSummary:
     """A flow version in a list.
 
     Attributes:
-        flow_version: the flow and its version, such as `customer_cleaner:v1`; what runs are submitted with.
-        content_hash: the same for two versions that say the same.
-        runs: how many runs were made with it.
+        flow_version: the flow and its version, such as `customer_cleaner:v1`, to submit runs with.
+        content_hash: equal for versions with the same content.
+        runs: the number of its runs.
     """
 
     flow_version: str
@@ -67,9 +67,9 @@ class FlowVersion:
 
     Attributes:
         flow_version: the flow and its version, such as `customer_cleaner:v1`.
-        content_hash: the same for two versions that say the same.
+        content_hash: equal for versions with the same content.
         definition: the JSON form of its file.
-        is_new: whether this call has registered it; false where the server had the same version already.
+        is_new: whether this call has registered it; False if the server already had it.
     """
 
     flow_version: str

@@ -1,6 +1,6 @@
 """The headers of the wire contract, by name.
 
-As `istr`: aiohttp's header maps look for any other string in lower case, which has to be made first, at each look.
+They are `istr`: aiohttp's header maps convert any other string to lower case at each lookup.
 """
 
 from multidict import istr

@@ -1,8 +1,8 @@
-"""A submission whose answer was lost: may it be sent again, and which run is ours? The whole rule. Pure.
+"""The rule for submissions whose answer was lost: may it be sent again, and which run is ours? Pure.
 
-An answer is lost where the request may have started a run and nobody said which: a reset or a timeout after the
-connection stood, a 2xx that can't be decoded, a 1xx with nothing behind it, 500, 502, 504. Not lost, and safe to
-send again: a refused connection, DNS, the TLS handshake, 408, 429, 503, and every answer that refuses.
+An answer is lost if the request may have started an unknown run: a reset or a timeout after the connection was
+established, a 2xx that can't be decoded, a 1xx without a final response, 500, 502, 504. Not lost, and safe to send
+again: a refused connection, DNS and TLS handshake errors, 408, 429, 503, and every other refusal.
 """
 
 import math
@@ -25,16 +25,16 @@ from lume_async.models import RunRecord, RunRequest
 
 
 class Then(Enum):
-    """What follows a submission that failed."""
+    """What to do after a failed submission."""
 
     RAISE = auto()
-    """The error says what happened: this submission has started no run."""
+    """Raise the error: this submission has not started a run."""
     SEND = auto()
     """Send it again, with the same idempotency key."""
     ASK = auto()
-    """Ask the server whether it replays the answer of a known key, and decide again."""
+    """Ask the server whether it replays the answer to a known key, and decide again."""
     COMPARE = auto()
-    """A 409 names the run that holds the source: `is_ours` says whether it is the lost one."""
+    """Compare the run that a 409 names with the lost one: see `is_ours`."""
     UNKNOWN = auto()
     """A run may exist and sending again could start a second one: `SubmissionUnknownError`."""
 
@@ -42,7 +42,7 @@ class Then(Enum):
 def decide(
     error: ApiError | None, *, lost: bool, force_rerun: bool, replays: bool | None, again: bool
 ) -> Then:
-    """What follows a failed submission.
+    """Decide what to do after a failed submission.
 
         lost  the newest answer                       again  force_rerun  server replays keys  then
         ----  --------------------------------------  -----  -----------  -------------------  -------
@@ -56,14 +56,14 @@ def decide(
         yes   any other, or none                      yes    True         not known            ASK
         yes   any other, or none                      yes    True         no                   UNKNOWN
 
-    Without `force_rerun` a second run is refused by the server as a duplicate, so that sending again is safe
-    anywhere; with it only the idempotency key prevents one.
+    Without `force_rerun` the server refuses a second run as a duplicate, so that sending again is always safe;
+    with it, only the idempotency key prevents a second run.
 
     Args:
-        error: the newest failure; None where the process that sent the request ended without one.
-        lost: whether any answer of this submission was lost, the newest included.
-        replays: whether the server answers a known key with its first answer; None where that is not known.
-        again: whether attempts and time are left for another one.
+        error: the latest failure; None if the process that sent the request ended without one.
+        lost: whether any answer to this submission was lost, including the latest.
+        replays: whether the server replays its first answer to a known key; None if that is not known.
+        again: whether another attempt is left, and the time for it.
     """
     if not lost:
         return Then.SEND if again else Then.RAISE
@@ -79,9 +79,9 @@ def decide(
 
 
 def may_have_started_a_run(error: ApiError) -> bool:
-    """Whether an attempt that failed like this loses its answer: see the top of this file.
+    """Whether the answer to a failed attempt is lost: see the top of this file.
 
-    A reset before the service can't be told from one after it.
+    A reset before the request arrived can't be distinguished from one after it.
     """
     if isinstance(error, ApiConnectionError):
         return error.reached
@@ -92,10 +92,10 @@ def may_have_started_a_run(error: ApiError) -> bool:
 
 
 def is_ours(record: RunRecord, request: RunRequest, sent_at: float | None) -> bool:
-    """Whether a run can only be the one that a lost submission of ours has started.
+    """Whether the run must be the one that our lost submission has started.
 
     Args:
-        sent_at: when the submission was first sent, as the server's own clock shows it.
+        sent_at: when the submission was first sent, in seconds since the epoch on the server's clock.
     """
     same = (record.raw.get("run_metadata") or None) == (request.run_metadata or None)
     return same and is_new(record, sent_at)
@@ -104,13 +104,13 @@ def is_ours(record: RunRecord, request: RunRequest, sent_at: float | None) -> bo
 def is_new(record: RunRecord, sent_at: float | None) -> bool:
     """Whether the server created the run no earlier than `sent_at`, in seconds since the epoch on its clock.
 
-    That clock is read from `Date`, which has whole seconds, rounded down, and the answer took time to arrive: so
-    the moment of a first attempt is never put too late, and a run of ours is always new.
+    That clock is read from `Date`, in whole seconds, rounded down, and the response took time to arrive: `sent_at`
+    is never too late, so that a run of ours is always new.
     """
     created = _created(record)
     if created is None or sent_at is None:
         return False
-    # What the server gives is rounded down as well: to seconds, milliseconds or microseconds.
+    # `created_at` is rounded down, too: to seconds, milliseconds or microseconds.
     unit = 1_000_000 if created.microsecond == 0 else 1000 if created.microsecond % 1000 == 0 else 1
     return round(created.timestamp() * 1e6) >= math.floor(sent_at * 1e6) // unit * unit
 
@@ -118,11 +118,11 @@ def is_new(record: RunRecord, sent_at: float | None) -> bool:
 def submission_unknown(
     call: Call[Any], error: LumeError | None, state: CallState, keys_kept: float | None = None
 ) -> SubmissionUnknownError:
-    """What a submission ends with where a run may exist.
+    """The error of a submission whose run may exist.
 
     Args:
-        error: why nothing more can be found out.
-        keys_kept: for how many seconds the server knows an idempotency key, where it says so.
+        error: the failure that ended the search for the run.
+        keys_kept: the seconds for which the server keeps idempotency keys; None if unknown.
     """
     answer = error if isinstance(error, ApiError) else None
     request, key = call.submits, call.headers.get(IDEMPOTENCY_KEY)
@@ -152,7 +152,7 @@ def _known_for(keys_kept: float | None) -> str:
 def _refused_by_service(error: ApiError) -> bool:
     """Whether the answer shows that no earlier attempt with the same body can have started a run.
 
-    Only the service knows that: a gateway's own 404 says nothing about what came through it before.
+    Only the service's own answer does; a gateway's 404 says nothing about earlier attempts.
     """
     return error._of_service and error.status_code in (400, 404, 413, 422)
 

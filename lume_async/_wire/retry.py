@@ -1,4 +1,4 @@
-"""`Retry`: which failure of one request is tried again, and when. Pure."""
+"""`Retry`: which failed requests are retried, and when. Pure."""
 
 from attrs import Factory, field, frozen
 
@@ -18,12 +18,12 @@ def _at_least_one(_self: object, _attribute: object, value: int) -> None:
 
 
 LONGEST_FLOOR = 3_600.0
-"""Seconds for which a server can keep away what comes back anyway, a poll or an item of a batch: one wrong number in
-a header must not keep it away for ever."""
+"""The longest delay, in seconds, that a `Retry-After` can cause for a poll or an item of a batch: one wrong header
+must not delay it for ever."""
 
 
 def floor(retry_after: float | None) -> float:
-    """For how many seconds a `Retry-After` keeps away who comes back anyway."""
+    """The minimum delay in seconds that a `Retry-After` causes for a poll or an item of a batch."""
     return min(retry_after or 0.0, LONGEST_FLOOR)
 
 
@@ -32,9 +32,8 @@ def floor(retry_after: float | None) -> float:
 class Retry:
     """When and how often a failed request is retried.
 
-    Retried are requests without a complete response (refused, reset, cut off, timed out), 408, 429, 5xx, and
-    responses that can't be decoded. Submissions have additional rules: see
-    `SubmissionUnknownError`.
+    Requests without a complete response (refused, reset, cut off, timed out), 408, 429, 5xx, and responses that
+    can't be decoded are retried. Submissions have additional rules: see `SubmissionUnknownError`.
 
     Args:
         attempts: the maximum number of attempts; 1 disables retries.
@@ -47,10 +46,10 @@ class Retry:
     max_retry_after: float = field(default=60.0, converter=_longest)
 
     def delay(self, error: ApiError, attempt: int, rng: Rng) -> float | None:
-        """Seconds to wait before the next attempt; None if there should be none.
+        """Seconds to wait before the next attempt; None for no further attempt.
 
         Args:
-            attempt: how often the request has been sent, 1 or more.
+            attempt: the number of attempts so far, 1 or more.
         """
         if not error.retryable or attempt >= self.attempts:
             return None

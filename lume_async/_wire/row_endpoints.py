@@ -38,10 +38,10 @@ def _rows(answer: Response) -> Page[Row]:
 
 
 def _exact(body: bytes) -> dict[str, Any]:
-    """The object with every digit of its numbers; orjson makes a `float` of all but whole numbers of 64 bits."""
+    """The object, with all digits of its numbers; orjson would turn them into floats, except 64-bit integers."""
     try:
         exact = json.loads(body.decode("utf-8-sig"), parse_float=_number, parse_constant=_refused)
-    except (ValueError, RecursionError):  # Python reads no number of more than 4,300 digits
+    except (ValueError, RecursionError):  # Python refuses integers of more than 4,300 digits
         exact = None
     return exact if isinstance(exact, dict) else decode_object(body)
 

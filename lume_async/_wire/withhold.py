@@ -1,6 +1,6 @@
-r"""Servers repeat the API key that they were sent, and proxies a password: such a text is withheld whole. Pure.
+"""Withholds texts in which a server repeats the API key, or a proxy its password. Pure.
 
-Masking only the key would need every way of writing it to be known; to withhold the text needs only to notice one.
+The whole text is withheld: masking the key would have to find every encoding of it, not just one.
 """
 
 import base64
@@ -13,28 +13,28 @@ from lume_async._base.secret import Secret
 WITHHELD = "[withheld: it repeats the API key or a proxy's password]"
 
 SHORTEST_KEY = 8
-"""Shorter ones are made up for tests, and words like "test" stand in an answer for other reasons."""
+"""Shorter keys exist only in tests, and words like "test" occur in responses for other reasons."""
 
 SHORTEST_PART = 4
-"""From this length on, the beginning of a key at the end of a text that was cut counts as the key."""
+"""The shortest beginning of a key that counts as the key at the end of a cut text."""
 
 NESTED = 2
-"""How often a text is decoded: JSON stands in JSON, and a URL is quoted once more."""
+"""How often a text is decoded, for nested JSON and URLs that were quoted twice."""
 
 _JSON_ESCAPE = re.compile(rb"\\(?:u([0-9a-f]{4})|(.))", re.DOTALL)
 _JSON_CONTROLS = b"bfnrt"
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _GAPS = bytes({*range(256)} - {*range(0x21, 0x7F)})
-"""What a key has none of, or at most a space; in a text it may be broken by them, and people still read it."""
+"""Bytes that are not in a key (except spaces); a key in a text may be interrupted by them."""
 
 
-def shown(text: str, *secrets: Secret | None) -> str:
-    """The text, or that it is withheld."""
+def redact(text: str, *secrets: Secret | None) -> str:
+    """The text, or `WITHHELD` if it repeats a secret."""
     return WITHHELD if repeats(text.encode("utf-8", "surrogatepass"), *secrets) else text
 
 
 def repeats(text: bytes, *secrets: Secret | None, cut: bool = False) -> bool:
-    r"""Whether a secret occurs in a text: as it is, percent-, HTML-, JSON- or Base64-encoded, in any case.
+    r"""Whether a secret occurs in a text: plain, percent-, HTML-, JSON- or Base64-encoded, in any case.
 
     JSON has several spellings: PHP writes `\/` for a slash, .NET `\u002B` for a plus.
 
@@ -46,7 +46,7 @@ def repeats(text: bytes, *secrets: Secret | None, cut: bool = False) -> bool:
         return False
     ways = {text.lower()}
     for _ in range(NESTED):
-        # In lower case after each step: an escape can stand for a capital letter.
+        # In lower case after each step: an escape may encode a capital letter.
         ways |= {undo(way).lower() for way in ways for undo in (_from_json, unquote_to_bytes, _from_html)}
     ways = {way.translate(None, _GAPS) for way in ways}
     return any(_occurs(plain, encoded, way, cut) for plain, encoded in wanted for way in ways)
@@ -58,13 +58,13 @@ def _occurs(plain: bytes, encoded: tuple[bytes, ...], text: bytes, cut: bool) ->
     return cut and any(text.endswith(plain[:length]) for length in range(SHORTEST_PART, len(plain)))
 
 
-@lru_cache(24)  # up to three per client that sees errors; keys rotate
+@lru_cache(24)  # up to three per client; keys rotate
 def _spellings(key: Secret) -> tuple[bytes, tuple[bytes, ...]]:
-    """The key in lower case, without spaces, and what its Base64 has in common wherever of three places it begins."""
+    """The key in lower case, without spaces, and the common part of its Base64 at each of the three offsets."""
     plain = key.encode()
     cores = []
     for offset in range(3):
-        # The first and the last letters also depend on what stands around the key.
+        # The first and the last letters depend on the text around the key.
         core = base64.b64encode(b"\0" * offset + plain)[(offset * 8 + 5) // 6 :]
         cores.append(core.rstrip(b"=")[:-1].lower())
     return plain.lower().translate(None, _GAPS), tuple(cores)
@@ -82,6 +82,6 @@ def _unescaped(match: "re.Match[bytes]") -> bytes:
 
 
 def _from_html(text: bytes) -> bytes:
-    import html  # a large table, for errors only
+    import html  # a large module, needed only for errors
 
     return html.unescape(text.decode("latin-1")).encode("utf-8", "replace")

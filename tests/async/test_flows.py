@@ -50,15 +50,18 @@ async def test_a_flow_may_be_a_file_its_text_or_a_dict(tmp_path: Path, form: str
         ("flow = \nversion", "this is not TOML: "),
         ({"flow": "a/../b", "version": "v1"}, "'a/../b:v1' is not a flow version"),
         ({"flow": "people"}, "version is missing"),
-        (5, "a flow is a path, a text or a dict, not int"),
-        (None, "a flow is a path, a text or a dict, not NoneType"),
-        ({**DEFINITION, "rules": [{"minimum": 10**400}]}, r"rules\[0\].minimum is a number of more than 64"),
+        (5, "a flow must be a path, a string or a dict, not int"),
+        (None, "a flow must be a path, a string or a dict, not NoneType"),
+        (
+            {**DEFINITION, "rules": [{"minimum": 10**400}]},
+            r"rules\[0\].minimum must be a number of at most 64 bits",
+        ),
         (
             {**DEFINITION, "columns": {"a": {"minimum": datetime.date(2024, 1, 2)}}},
             "columns.a.minimum must be",
         ),
         ({**DEFINITION, "rejects": {"max_ratio": float("nan")}}, "rejects.max_ratio must be a finite number"),
-        ({**DEFINITION, 1: 2}, "a key that is no text, 1"),
+        ({**DEFINITION, 1: 2}, "a key that is not a string, 1"),
         ({**DEFINITION, "rules": [{"name": b"x"}]}, r"rules\[0\].name must be"),
     ],
 )

@@ -37,12 +37,12 @@ def test_a_fork_waits_for_what_it_should_not_meet() -> None:
         working = pool.submit(shy.run, lambda: (begun.set(), release.wait(20)))
         assert begun.wait(20)
         threading.Timer(0.05, release.set).start()
-        shy._hold_back()
+        shy._delay_fork()
         assert release.is_set()
         late = pool.submit(shy.run, lambda: "after the fork")
         with pytest.raises(TimeoutError):
             late.result(timeout=0.05)
-        shy._go_on()
+        shy._release()
         assert late.result(timeout=20) == "after the fork"
         working.result(timeout=20)
 
@@ -54,10 +54,10 @@ def test_a_fork_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
         working = pool.submit(shy.run, lambda: (begun.set(), release.wait(20)))
         assert begun.wait(20)
         before = time.monotonic()
-        shy._hold_back()
+        shy._delay_fork()
         assert time.monotonic() - before >= 0.05
-        shy._go_on()
+        shy._release()
         release.set()
         working.result(timeout=20)
-    shy._hold_back()  # at once, now that nothing is under way
-    shy._go_on()
+    shy._delay_fork()  # at once, now that nothing is under way
+    shy._release()

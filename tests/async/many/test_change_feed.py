@@ -236,15 +236,15 @@ def test_the_hold_shrinks_below_what_a_gateway_bears_and_grows_back_slowly() -> 
         if hold.seconds > 3:
             seconds += 3
             cuts += 1
-            assert hold.cut_off(3.0)
+            assert hold.shorten(3.0)
         else:
             seconds += hold.seconds
-            hold.kept()
+            hold.completed()
         longest = max(longest, hold.seconds)
     assert cuts < 600 / 15
     while hold.seconds < LONGEST_HOLD:  # the gateway is gone
         seconds += hold.seconds
-        hold.kept()
+        hold.completed()
     assert seconds < 600 + 15 * 60
 
 
@@ -252,7 +252,7 @@ def test_the_hold_shrinks_below_what_a_gateway_bears_and_grows_back_slowly() -> 
 def test_what_failed_for_another_reason_leaves_the_hold_as_it_is(after: float) -> None:
     hold = Hold()
 
-    assert not hold.cut_off(after)
+    assert not hold.shorten(after)
     assert hold.seconds == LONGEST_HOLD
 
 
@@ -260,7 +260,7 @@ def test_what_failed_for_another_reason_leaves_the_hold_as_it_is(after: float) -
 def test_after_a_cut_the_hold_is_shorter_than_what_was_cut(seconds: float) -> None:
     hold = Hold()
 
-    assert hold.cut_off(seconds)
+    assert hold.shorten(seconds)
     assert hold.SHORTEST <= hold.seconds < max(seconds, 1.1)
 
 

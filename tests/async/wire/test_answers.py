@@ -349,7 +349,7 @@ def test_a_redirect_says_what_to_do() -> None:
 def test_a_304_that_nobody_asked_for_is_no_redirect() -> None:
     message = str(error_from(answer(304, b"")))
 
-    assert message.startswith("304 Not Modified: nobody asked whether anything was modified")
+    assert message.startswith("304 Not Modified: the request was not conditional")
 
 
 def test_a_status_without_a_name() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lume_async._base.secret import Secret
-from lume_async._wire.withhold import SHORTEST_PART, WITHHELD, repeats, shown
+from lume_async._wire.withhold import SHORTEST_PART, WITHHELD, redact, repeats
 
 KEY = Secret('sk/live+"5f2C9E"=&<X>')
 
@@ -46,14 +46,14 @@ WRITTEN = {
 @pytest.mark.parametrize("written", WRITTEN.values(), ids=WRITTEN)
 @pytest.mark.parametrize(("before", "after"), [("", ""), ("the key ", " is not valid"), ("\0\xff", "\r\n")])
 def test_every_way_to_write_the_key_is_noticed(written: str, before: str, after: str) -> None:
-    assert shown(before + written + after, KEY) == WITHHELD
+    assert redact(before + written + after, KEY) == WITHHELD
 
 
 @pytest.mark.parametrize(
     "text", ["", "the key is not valid", "sk/live", "5f2C9E", "=&<X>", "\ud800", "%", "\\u00"]
 )
 def test_what_does_not_repeat_the_key_is_shown(text: str) -> None:
-    assert shown(text, KEY) == text
+    assert redact(text, KEY) == text
 
 
 def test_a_text_that_was_cut_may_end_in_the_middle_of_the_key() -> None:
@@ -64,8 +64,8 @@ def test_a_text_that_was_cut_may_end_in_the_middle_of_the_key() -> None:
 
 
 def test_without_a_key_or_with_one_that_is_a_common_word_everything_is_shown() -> None:
-    assert shown("a test", None) == "a test"
-    assert shown("a test", Secret("test")) == "a test"
+    assert redact("a test", None) == "a test"
+    assert redact("a test", Secret("test")) == "a test"
 
 
 @given(
