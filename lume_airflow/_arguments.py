@@ -1,4 +1,4 @@
-"""What an argument of an operator may be, and whether that is known when the DAG is read. Pure."""
+"""Validators for the arguments of operators, and whether an argument is known when the DAG is parsed. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -11,16 +11,16 @@ _TEMPLATE = ("{{", "{%", "{#")
 
 
 def is_rendered_later(value: Any) -> bool:
-    """Whether only a running task knows the argument: a template, or the output of a task somewhere in it."""
+    """Whether only a running task knows the argument: it has a template, or the output of a task, in it."""
     if isinstance(value, str):
         return any(mark in value for mark in _TEMPLATE)
     return names_a_task(value)
 
 
 def names_a_task(value: Any) -> bool:
-    """Whether the output of another task stands somewhere in it, which only a worker looks up."""
-    # Of Airflow's classes for it, those of DAG files, of the scheduler and of stored DAGs have no base in common,
-    # and the last one is a tuple.
+    """Whether it has the output of another task in it, which only a worker looks up."""
+    # Airflow's classes for it, in DAG files, in the scheduler and in stored DAGs, have no common base, and the last
+    # one is a tuple.
     if any(hasattr(value, name) for name in ("operator", "iter_references", "deref")):
         return True
     if isinstance(value, dict):
@@ -29,12 +29,12 @@ def names_a_task(value: Any) -> bool:
 
 
 def in_seconds(value: Seconds) -> float | None:
-    """A duration, as a number."""
+    """The duration in seconds; None for no limit."""
     return value.total_seconds() if isinstance(value, timedelta) else value
 
 
 def list_of_sources(value: Any) -> list[str]:
-    """A list that can be read again and again, in the same order: the keys are made of it."""
+    """The sources as a list; idempotency keys depend on it, so sets and generators are refused."""
     if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
         raise ValueError(f"source_paths must be a list of strings, not {type(value).__name__}")
     for number, source in enumerate(value):
@@ -44,7 +44,7 @@ def list_of_sources(value: Any) -> list[str]:
 
 
 def one_of(choices: Any) -> Any:
-    """A validator: one of the words of a `Literal`."""
+    """A validator: one of the strings of a `Literal`."""
 
     def check(_self: object, attribute: Any, value: object) -> None:
         if value not in get_args(choices):
@@ -55,7 +55,7 @@ def one_of(choices: Any) -> Any:
 
 
 def at_least(lowest: int, *, none: bool = False) -> Any:
-    """A validator: a whole number; `none` also takes None."""
+    """A validator: a whole number of at least `lowest`; with `none`, also None."""
 
     def check(_self: object, attribute: Any, value: object) -> None:
         if none and value is None:
@@ -69,25 +69,25 @@ def at_least(lowest: int, *, none: bool = False) -> Any:
 
 
 def true_or_false(_self: object, attribute: Any, value: object) -> None:
-    """A validator: no other value is one of them, such as "no"."""
+    """A validator: a boolean, not a string such as "no"."""
     if not isinstance(value, bool):
         raise ValueError(f"{attribute.name} must be True or False, not {value!r:.60}")
 
 
 def duration(_self: object, attribute: Any, value: Any) -> None:
-    """A validator: seconds, or None for no limit."""
+    """A validator: a number of seconds, or None for no limit."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if value is not None and not (number and 0 <= value < math.inf):
         raise ValueError(f"{attribute.name} must be a number of seconds, or a timedelta, not {value!r:.60}")
 
 
 def text(_self: object, attribute: Any, value: object) -> None:
-    """A validator: a string that is not empty."""
+    """A validator: a string that is not blank."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{attribute.name} must be a string that is not empty, not {value!r:.60}")
 
 
 def no_airflow(_self: object, attribute: Any, value: Any) -> None:
-    """A validator: the operator's own part of the metadata is free."""
+    """A validator: metadata without the key `airflow`, which the operator sets."""
     if isinstance(value, dict) and "airflow" in value:
         raise ValueError(f"{attribute.name}['airflow'] is written by the operator: use another name")

@@ -2,7 +2,7 @@
 
     sources ── _requests ── run_many ── _settle ── BatchResult
        │          └──────── the next generation ────┤
-       └ runs_by_key ── what is there ── _follow ───┘
+       └ runs_by_key ── existing runs ── _follow ───┘
 
 The input of `run_many` ends when every source has its outcome.
 """
@@ -22,16 +22,15 @@ from lume_airflow._results import BatchResult
 from lume_async import Client, LumeError, LumeRun, Outcome, RunRequest, RunTimeoutError
 
 REPORTED = 100
-"""After so many outcomes there is a line in the log."""
-
+"""Outcomes per line in the log."""
 
 PATIENCE = 10
-"""So many runs of others may hold a source and fail, one after the other, before it counts as failed."""
+"""A source counts as failed after so many runs of others that held it, one after the other, have failed."""
 
 
 @frozen
 class _Place:
-    """Where a request belongs, and how often somebody else's failure was in its way."""
+    """The source of a request, its generation, and how many failed runs of others it has waited for."""
 
     source: str
     item: str
@@ -43,8 +42,8 @@ class Batch:
     """One batch; `run` it once.
 
     Args:
-        report: called with a line for the log, now and then.
-        since: when the first attempt can have begun; earlier runs are not looked at.
+        report: called with lines for the log.
+        since: the earliest possible start of the first attempt; earlier runs are ignored.
     """
 
     def __init__(
@@ -60,7 +59,7 @@ class Batch:
         self._task = task
         self._report = report
         self._since = since
-        self._begun: set[str] = set()  # items that an earlier attempt has begun
+        self._begun: set[str] = set()  # items that an earlier attempt has submitted
         self._freed = Event()
         self._places: dict[str, _Place] = {}
         self._again, self._queue = create_memory_object_stream[RunRequest](math.inf)  # bounded by the sources
@@ -69,10 +68,13 @@ class Batch:
         self.timed_out = False
 
     async def run(self, timeout: float | None) -> BatchResult:
-        """Every source that could be submitted, at its end.
+        """Run the batch until all submitted sources have ended.
 
         Args:
-            timeout: seconds; then nothing more is submitted, and what has not ended is a failure.
+            timeout: seconds; then nothing more is submitted, and unfinished sources are failures.
+
+        Raises:
+            LumeError: the batch itself failed.
         """
         earlier = await self._earlier()
         failed: LumeError | None = None
@@ -85,7 +87,7 @@ class Batch:
                 try:
                     async for outcome in outcomes:
                         self._settle(outcome)
-                except LumeError as error:  # else it would leave in a group
+                except LumeError as error:  # raised below, outside of the task group
                     failed = error
                     tasks.cancel_scope.cancel()
         if failed is not None:
@@ -93,7 +95,7 @@ class Batch:
         return self._result
 
     async def _earlier(self) -> dict[str, tuple[LumeRun, RunRequest]]:
-        """What an earlier attempt has begun of a forced batch: the newest run of each item."""
+        """For a forced batch, the newest run of each item that an earlier attempt has submitted."""
         if not self._options.forces(self._task):
             return {}
         runs = await runs_by_key(
@@ -128,7 +130,7 @@ class Batch:
         for source, item in self._options.items():
             if item in self._begun:
                 continue
-            await self._room()
+            await self._wait_for_room()
             if self._enough:
                 break
             yield self._request(_Place(source, item))
@@ -138,8 +140,8 @@ class Batch:
             async for request in self._queue:
                 yield request
 
-    async def _room(self) -> None:
-        """Wait while what is there from an earlier attempt and what was submitted since are too many together."""
+    async def _wait_for_room(self) -> None:
+        """Wait while the runs of earlier attempts and of this one reach `max_active`."""
         while self._begun and self._unfinished >= self._options.max_active:
             self._freed = Event()
             await self._freed.wait()
@@ -158,8 +160,10 @@ class Batch:
         assert key is not None
         place = self._places.pop(key)
         self._freed.set()
-        following = self._following(place, key, outcome.run, found=found)
-        if following is not None and self._queue.statistics().open_receive_streams:  # none past the deadline
+        following = self._next_place(place, key, outcome.run, found=found)
+        if (
+            following is not None and self._queue.statistics().open_receive_streams
+        ):  # closed after the deadline
             self._again.send_nowait(self._request(following))
             return
         self.timed_out |= isinstance(outcome.error, RunTimeoutError)
@@ -169,13 +173,13 @@ class Batch:
             self._report(f"{counted:,} of {self._result.sources:,} sources, {self._result.failed:,} failed")
         self._close_if_done()
 
-    def _following(self, place: _Place, key: str, run: LumeRun | None, *, found: bool) -> _Place | None:
-        """What comes after a run that is not the end of its source."""
+    def _next_place(self, place: _Place, key: str, run: LumeRun | None, *, found: bool) -> _Place | None:
+        """The next submission of a source whose run has failed; None if there is none."""
         if run is None or run.has_output:
             return None
         if key_of(run) != key:
             return evolve(place, waited=place.waited + 1) if place.waited < PATIENCE else None
-        if self._task.goes_on(run, key, place.generation, found=found):
+        if self._task.needs_next(run, key, place.generation, found=found):
             return evolve(place, generation=place.generation + 1)
         return None
 

@@ -1,4 +1,4 @@
-"""What a killed task leaves behind: nothing, where its author wants that."""
+"""Cancels the runs of a killed task, if `cancel_on_kill` is set."""
 
 import anyio
 
@@ -9,20 +9,20 @@ from lume_async import Client, LumeError, LumeRun
 ACTIVE = ("CREATED", "SYNCING_SOURCE", "TRANSFORMING", "SYNCING_TARGET")
 
 ROUNDS = 3
-"""A submission that was cut off may still arrive: so often is looked, a second apart, until nothing is found."""
+"""How often to list the runs, a second apart: an interrupted submission may still arrive."""
 
 
 async def cancel_started(client: Client, options: Options, task: TaskTry, *, sure: bool) -> list[str]:
-    """Cancel the runs that this task has started and that have not ended; returns their ids.
+    """Cancel the runs that this task has started and that have not ended; returns their IDs.
 
-    Runs that it found and did not start are left alone: somebody else waits for them. So are those of a later try,
-    which Airflow may have begun by now: a task that is cleared runs again within the second.
+    Runs that it found but did not start are not cancelled: others wait for them. Nor are those of a later try: a
+    cleared task may run again within a second.
 
     Args:
-        sure: whether no submission was cut off, so that looking once is enough.
+        sure: whether no submission was interrupted, so that listing the runs once is enough.
 
     Raises:
-        LumeError: they can't be listed, or one can't be cancelled; the others are.
+        LumeError: the runs can't be listed, or one can't be cancelled; the others are cancelled.
     """
     cancelled: list[str] = []
     failed: list[LumeError] = []

@@ -1,4 +1,4 @@
-"""What this package takes from Airflow, at its place in 3.x and in 2.11: the only import of it here."""
+"""The names that this package imports from Airflow, 3.x and 2.11."""
 
 from typing import Any, TypeAlias
 
@@ -59,10 +59,10 @@ def is_at_least(wanted: Release) -> bool:
 
 
 def need(wanted: Release, what: str, instead: str) -> None:
-    """Refuse an older Airflow.
+    """Check the version of Airflow.
 
     Raises:
-        AirflowFailException: it is older.
+        AirflowFailException: it is older than `wanted`.
     """
     if not is_at_least(wanted):
         needed = ".".join(str(number) for number in wanted)

@@ -1,4 +1,4 @@
-"""An Airflow connection of type `lume`, read into the arguments of a client. Pure."""
+"""Turns an Airflow connection of type `lume` into the arguments of a client. Pure."""
 
 import json
 import math
@@ -39,12 +39,12 @@ _EXTRAS: dict[str, tuple[str, Callable[[object], Any]]] = {
     "ca_file": ("the name of a file", _text),
     "proxy": ("a string", _text),
 }
-"""What each extra field must be, and how it is read: None where it is something else. A URI gives strings only."""
+"""The kind of each extra field, and its parser, which returns None if it is not valid. A URI has only strings."""
 
 
 @frozen
 class _Given:
-    """What an Airflow connection says. Airflow's own object shows its password to whatever records a traceback."""
+    """The fields of an Airflow connection. Airflow's own object shows its password in tracebacks with locals."""
 
     conn_id: str
     host: str = field(repr=False)
@@ -66,18 +66,18 @@ class _Given:
 
 
 def _json_object(connection: Any) -> dict[str, Any] | None:
-    """The extra fields; None where they are something else."""
+    """The extra fields; None if they are not a JSON object."""
     try:
         if not isinstance(json.loads(connection.extra or "{}") or {}, dict):
             return None
     except ValueError:
         return None
-    return connection.extra_dejson or {}  # the same, and Airflow masks it in its logs
+    return connection.extra_dejson or {}  # the same, which Airflow masks in its logs
 
 
 @frozen
 class ConnectionSettings:
-    """Where the service is and how to reach it; equal where a client can be shared."""
+    """The settings of a client; equal settings can share a client."""
 
     conn_id: str
     base_url: str
@@ -90,10 +90,10 @@ class ConnectionSettings:
 
     @classmethod
     def of(cls, connection: Any) -> "ConnectionSettings":
-        """Those of an Airflow connection.
+        """The settings of an Airflow connection.
 
         Raises:
-            ConfigurationError: something is missing or not valid; the message names the field.
+            ConfigurationError: a field is missing or not valid; the message names it.
         """
         given = _Given.of(connection)
         del connection
@@ -122,20 +122,20 @@ class ConnectionSettings:
 
 
 def _base_url(given: _Given) -> str:
-    """The host may be a whole URL, as the form asks for, or a bare name as in `lume://:key@host:8443`."""
+    """The base URL; the host may be a URL, as in the form, or a bare name, as in `lume://:key@host:8443`."""
     if not given.host:
         raise ConfigurationError(f"the connection {given.conn_id!r} has no host: it is the base URL")
     url = _url(given)
     if url is None:
         raise ConfigurationError(
-            f"the connection {given.conn_id!r} has a host that is no base URL: it must look like "
+            f"the connection {given.conn_id!r} has a host that is not a valid base URL: it must look like "
             "https://host[:port][/path], without a user name, a password, a query or a fragment"
         )
     return url
 
 
 def _url(given: _Given) -> str | None:
-    """None where it can't be one. What is wrong with it is not said: a password may stand in it."""
+    """The URL; None if it is not valid. No details, as it may contain a password."""
     url = given.host if "://" in given.host else f"{given.schema}://{given.host}"
     try:
         parts = urlsplit(url)
@@ -150,9 +150,11 @@ def _url(given: _Given) -> str | None:
 
 
 def _extras(given: _Given) -> dict[str, Any]:
-    """Those of the form. No value is repeated: it may hold the password of a proxy."""
+    """The extra fields, checked. Errors repeat no value, as it may contain the password of a proxy."""
     if given.extra is None:
-        raise ConfigurationError(f"the connection {given.conn_id!r} has extra fields that are no JSON object")
+        raise ConfigurationError(
+            f"the connection {given.conn_id!r} has extra fields that are not a JSON object"
+        )
     if unknown := sorted(given.extra.keys() - _EXTRAS):
         raise ConfigurationError(
             f"the connection {given.conn_id!r} has an extra field {unknown[0]!r}; known are {', '.join(_EXTRAS)}"

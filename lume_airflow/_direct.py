@@ -1,4 +1,4 @@
-"""Direct mode: what a trigger has to find out by itself, because no worker has prepared its task."""
+"""Direct mode: what a trigger does itself, because no worker has prepared its task."""
 
 import json
 import time
@@ -8,11 +8,11 @@ from lume_airflow._arguments import names_a_task
 from lume_airflow._compat import BaseTrigger, Context, XCom
 from lume_airflow._identity import TaskTry, in_triggerer
 from lume_airflow._options import Options
-from lume_airflow._supervisor import asked_once, in_turn
+from lume_airflow._supervisor import ask_once, in_turn
 from lume_airflow.links import LINK_KEY
 
 DELIVERED = "lume_delivered"
-"""The XCom with the tries that the task has ended with: a later one means that it was cleared since."""
+"""The XCom with the tries in which the task has ended; a later try means that it was cleared."""
 
 TEMPLATED = ("flow_version", "source_path", "run_metadata", "lume_conn_id")
 
@@ -20,15 +20,15 @@ TEMPLATED = ("flow_version", "source_path", "run_metadata", "lume_conn_id")
 async def arguments(
     trigger: BaseTrigger, given: dict[str, Any] | None, context: Context | None
 ) -> dict[str, Any] | None:
-    """The operator's arguments, looked up and rendered; None where only a worker can find them.
+    """The operator's arguments, looked up and rendered; None if only a worker can look them up.
 
-    There is no context where Airflow does not find the task in its version of the DAG.
+    The context is None if Airflow does not find the task in its version of the DAG.
     """
     if context is None:
         return None
     if given is None:
         task: Any = trigger.task
-        mapped = await _mapped(task.expand_input.value, trigger.task_instance)
+        mapped = await _expand(task.expand_input.value, trigger.task_instance)
         if mapped is None:
             return None
         given = {**task.partial_kwargs, **mapped}
@@ -43,8 +43,8 @@ async def arguments(
     return {**given, **rendered}
 
 
-async def _mapped(expanded: Any, ti: Any) -> dict[str, Any] | None:
-    """What `expand` gives to this task: the last argument varies fastest, as in Airflow."""
+async def _expand(expanded: Any, ti: Any) -> dict[str, Any] | None:
+    """The arguments that `expand` gives to this task; the last one varies fastest, as in Airflow."""
     if not isinstance(expanded, dict):
         return None
     values = {name: await _values(value, ti) for name, value in expanded.items()}
@@ -58,16 +58,16 @@ async def _mapped(expanded: Any, ti: Any) -> dict[str, Any] | None:
 
 
 async def _values(value: Any, ti: Any) -> list[Any] | None:
-    """A list as it stands, or the output of a task; `map`, `zip` and the outputs of mapped tasks need a worker.
+    """A literal list, or the output of a task; None for `map`, `zip` and the outputs of mapped tasks.
 
-    The triggerer may fetch single XComs only: the question for all of a task is never answered there.
+    A triggerer can fetch only single XComs: a request for all XComs of a task never gets an answer there.
     """
     if isinstance(value, list):
         return value
     operator, key = getattr(value, "operator", None), getattr(value, "key", None)
     if operator is None or key is None or operator.is_mapped:
         return None
-    pulled = await asked_once(
+    pulled = await ask_once(
         ("xcom", ti.dag_id, ti.run_id, operator.task_id, key),
         lambda: ti.axcom_pull(task_ids=operator.task_id, key=key, map_indexes=-1),
     )
@@ -75,7 +75,7 @@ async def _values(value: Any, ti: Any) -> list[Any] | None:
 
 
 async def this_try(ti: Any, options: Options) -> TaskTry:
-    """The present try of a task that has not been on a worker."""
+    """The current try of a task that was not on a worker."""
     return in_triggerer(ti, await _delivered(ti), options.on_clear)
 
 
@@ -86,23 +86,23 @@ async def _delivered(ti: Any) -> list[int]:
 
 
 def tries(found: Any) -> list[int]:
-    """What the XCom says, as a list or as the text of one; nothing where there is none."""
+    """The tries in the XCom, which is a list or its JSON text; empty for anything else."""
     if isinstance(found, str):
         found = json.loads(found)
     return [number for number in found if isinstance(number, int)] if isinstance(found, list) else []
 
 
 def deadline(options: Options) -> float | None:
-    """When to give up. It counts from the triggerer's start: nothing else remembers when the task began."""
+    """The deadline in seconds since the epoch, counted from now, as the start of the task is not recorded."""
     limit = options.timeout
     return None if limit is None else time.time() + limit
 
 
-async def leave(result: dict[str, Any], ti: Any) -> dict[str, Any]:
-    """Push the result of a task that ends in the triggerer; the XComs that are left to the event.
+async def deliver(result: dict[str, Any], ti: Any) -> dict[str, Any]:
+    """Push the result of a task that ends in the triggerer; returns the XComs that the event carries.
 
-    Airflow stores what an event carries as a text of JSON: Airflow itself reads a link from that and `tries` reads
-    tries, but the next task would get a text for a result. Its `axcom_push` wants an operator that is not serialized.
+    Airflow stores the XComs of an event as JSON text: that works for the link and for `tries`, but the next task
+    would get a string as the result. Airflow's `axcom_push` requires an operator that is not serialized.
     """
     place = {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": ti.map_index}
     delivered = [*await _delivered(ti), ti.try_number]

@@ -1,6 +1,6 @@
-"""The runs that earlier attempts of a task have started, by their keys: a server need not know keys, or keep them.
+"""Finds the runs that earlier attempts of a task have started, as servers may not support or keep idempotency keys.
 
-What is not forced it refuses as a duplicate all the same; what is forced would become a second run.
+Without `force_rerun` such a server refuses a duplicate; with it, it would start a second run.
 """
 
 from collections.abc import Collection
@@ -10,11 +10,11 @@ from lume_airflow._identity import key_of
 from lume_async import ApiError, Client, LumeRun
 
 NO_LIST = (405, 501)
-"""What a server says that takes submissions at that path and has no list; a 404 is one of a gateway."""
+"""The statuses of a server that accepts submissions at that path but has no list; a 404 comes from a gateway."""
 
 
 async def runs_by_key(client: Client, keys: Collection[str], **filters: Any) -> dict[str, LumeRun]:
-    """Those among the runs that the filters let through; none where the server has no list.
+    """The runs with these keys among those that match the filters; empty if the server has no list.
 
     Raises:
         LumeError: the list could not be read.

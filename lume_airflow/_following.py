@@ -9,18 +9,17 @@ from lume_airflow._options import RunOptions
 from lume_async import Client, LumeRun, RunFailedError
 
 PATIENCE = 10
-"""So many runs of others may hold the source and fail, one after the other, before the task says so."""
+"""The task fails after so many runs of others that held the source, one after the other, have failed."""
 
-
-LOOKED_AT = 1000
-"""How many runs of a source, the newest first, are looked at for one of ours."""
+SEARCHED = 1000
+"""How many runs of a source, newest first, are searched for one of ours."""
 
 
 async def begin(client: Client, options: RunOptions, task: TaskTry) -> LumeRun:
-    """The run of this try: a new one, or that of an earlier attempt, or the one that holds the source.
+    """Submit, and return the run of this try: a new one, one of an earlier attempt, or the one that holds the source.
 
     Raises:
-        LumeError: the submission failed; `SubmissionUnknownError` where a run may exist.
+        LumeError: the submission failed; `SubmissionUnknownError` if a run may exist.
     """
     earlier = await _earlier(client, options, task)
     for generation in count():
@@ -35,7 +34,7 @@ async def begin(client: Client, options: RunOptions, task: TaskTry) -> LumeRun:
             idempotency_key=key,
             on_duplicate="attach",
         )
-        if not task.goes_on(run, key, generation, found=found is not None):
+        if not task.needs_next(run, key, generation, found=found is not None):
             return run
     raise AssertionError("count() has no end")
 
@@ -44,31 +43,31 @@ async def _earlier(client: Client, options: RunOptions, task: TaskTry) -> dict[s
     if not options.forces(task):
         return {}
     place = {"flow_version": options.flow_version, "source_path": options.source_path}
-    return await runs_by_key(client, task.all_keys(), **place, limit=LOOKED_AT)
+    return await runs_by_key(client, task.all_keys(), **place, limit=SEARCHED)
 
 
 async def follow(
     client: Client,
-    ended: Callable[[LumeRun], Awaitable[LumeRun]],
+    wait: Callable[[LumeRun], Awaitable[LumeRun]],
     options: RunOptions,
     task: TaskTry,
     run: LumeRun | None = None,
 ) -> LumeRun:
-    """The run at its end, in whatever status.
+    """Wait for the end of the run, in whatever status; returns it.
 
     Args:
-        ended: waits for the end of a run.
-        run: the run that an earlier step has begun.
+        wait: waits for the end of a run.
+        run: the run that an earlier step has submitted.
 
     Raises:
         LumeError: the submission failed, or the run can't be followed any longer.
     """
     last = run
     for _ in range(PATIENCE):
-        last = await ended(run or await begin(client, options, task))
+        last = await wait(run or await begin(client, options, task))
         if last.has_output or key_of(last) in task.all_keys():
             return last
-        run = None  # somebody else's run held the source and has left nothing: now it is our turn
+        run = None  # a run of others held the source and left no output: submit again
     raise RunFailedError(
         f"{PATIENCE} runs of others held {options.source_path!r} and left no output", run=last
     )

@@ -1,8 +1,8 @@
-"""Which run belongs to which try of a task: its idempotency keys, and when the next one may be used. Pure.
+"""The idempotency keys of a task's tries, and when the next key may be used. Pure.
 
-A try submits under the key of generation 0. Whoever dies on the way (worker, triggerer, scheduler) leaves a run
-that the next attempt finds under the same key. Only where that run has ended without output, and a try has failed
-for it, does the generation go up: never more runs than tries, and never two at once.
+A try submits with the key of generation 0. If a worker, triggerer or scheduler dies, the next attempt finds the run
+by the same key. The generation increases only if that run has ended without output, and a try has failed because of
+it: never more runs than tries, and never two at once.
 """
 
 import hashlib
@@ -19,15 +19,15 @@ from lume_async import LumeRun
 AnyRun: TypeAlias = lume_async.LumeRun | lume_sync.LumeRun
 
 OnClear: TypeAlias = Literal["rerun", "failed"]
-"""What a cleared task does: process every source again, or those that have no output."""
+"""What a cleared task does: process every source again, or only those without output."""
 
 
 @frozen
 class TaskTry:
-    """A try of a task, as far as it names runs.
+    """A try of a task, with the parts of its idempotency keys.
 
     Attributes:
-        epoch: differs where the task was cleared to run again.
+        epoch: differs after the task was cleared to run again.
         tries: the number of tries in this epoch, this one included.
         cleared: whether this epoch began with a clear.
     """
@@ -41,25 +41,25 @@ class TaskTry:
     cleared: bool = False
 
     def key(self, generation: int, item: str = "") -> str:
-        """The idempotency key of one of its runs; `item` tells those of a batch apart."""
+        """The idempotency key of one of its runs; `item` distinguishes the runs of a batch."""
         parts = [self.dag_id, self.run_id, self.task_id, self.map_index, self.epoch, generation, item]
         return "airflow-" + hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def all_keys(self) -> set[str]:
-        """Those of a single run's generations."""
+        """The keys of all generations of a single run."""
         return {self.key(generation) for generation in range(self.tries)}
 
     def metadata(self, key: str, own: dict[str, Any] | None) -> dict[str, Any]:
-        """What the run carries: the author's own object, and where the run comes from. The same for the same key."""
+        """The run's metadata: the author's own object, and the task. The same for the same key."""
         return {**(own or {}), "airflow": {**self._place(), "key": key}}
 
     def started(self, run: AnyRun) -> bool:
-        """Whether this task started the run, in whichever try."""
-        said = _said(run)
-        return {name: said.get(name) for name in self._place()} == self._place()
+        """Whether this task started the run, in any of its tries."""
+        found = _airflow_metadata(run)
+        return {name: found.get(name) for name in self._place()} == self._place()
 
-    def goes_on(self, run: LumeRun, key: str, generation: int, *, found: bool = False) -> bool:
-        """Whether a run that was found under its own key is a failure of an earlier try, so that the next follows."""
+    def needs_next(self, run: LumeRun, key: str, generation: int, *, found: bool = False) -> bool:
+        """Whether a run found by its key is a failure of an earlier try, so that the next generation follows."""
         over = (found or run.reused) and run.is_terminal and not run.has_output and key_of(run) == key
         return over and generation + 1 < self.tries
 
@@ -77,21 +77,21 @@ class TaskTry:
 
 
 def key_of(run: LumeRun) -> str | None:
-    """The key under which a task of this package submitted the run; None for a run of somebody else."""
-    key = _said(run).get("key")
+    """The key with which a task of this package submitted the run; None for other runs."""
+    key = _airflow_metadata(run).get("key")
     return key if isinstance(key, str) else None
 
 
-def _said(run: AnyRun) -> dict[str, Any]:
-    said = (run.run_metadata or {}).get("airflow")
-    return said if isinstance(said, dict) else {}
+def _airflow_metadata(run: AnyRun) -> dict[str, Any]:
+    found = (run.run_metadata or {}).get("airflow")
+    return found if isinstance(found, dict) else {}
 
 
 def on_worker(ti: Any, retries: int, on_clear: OnClear) -> TaskTry:
-    """The present try, as a worker knows it.
+    """The current try, on a worker.
 
-    Clearing sets `max_tries` to the tries so far plus the retries, and nothing else changes it: it names the epoch,
-    and tells how many tries belong to earlier ones.
+    Only clearing changes `max_tries`, to the tries so far plus the retries: it identifies the epoch, and shows the
+    number of tries in earlier ones.
     """
     plain = TaskTry(ti.dag_id, ti.run_id, ti.task_id, ti.map_index, tries=ti.try_number)
     if on_clear == "failed":
@@ -103,10 +103,10 @@ def on_worker(ti: Any, retries: int, on_clear: OnClear) -> TaskTry:
 
 
 def in_triggerer(ti: Any, delivered: Iterable[int], on_clear: OnClear) -> TaskTry:
-    """The present try of a task that starts in the triggerer, where `max_tries` is not known.
+    """The current try of a task that starts in the triggerer, where `max_tries` is not known.
 
     Args:
-        delivered: the tries that the task has ended with before: after each of them it was cleared.
+        delivered: the earlier tries in which the task has ended: it was cleared after each of them.
     """
     before = max((number for number in delivered if number < ti.try_number), default=0)
     plain = TaskTry(ti.dag_id, ti.run_id, ti.task_id, ti.map_index, tries=ti.try_number)

@@ -1,6 +1,6 @@
-"""OpenLineage: sources and outputs as datasets, with the counts of rows, and the reasons of rejects as data quality.
+"""OpenLineage: sources and outputs as datasets, with row counts, and the reasons of rejects as data quality.
 
-What a task has seen is kept here until the listener asks: a listener that asks Airflow for an XCom hangs.
+A task's result is kept in memory for the listener: a listener that asks Airflow for an XCom hangs.
 """
 
 from pathlib import PurePosixPath
@@ -12,25 +12,25 @@ from lume_airflow._options import Options
 
 
 class Lineage:
-    """What a task has read and written."""
+    """The sources and outputs of a task."""
 
     def __init__(self) -> None:
         self._result: dict[str, Any] | None = None
         self._service = ""
 
     def note(self, options: Options, settings: ConnectionSettings, result: dict[str, Any]) -> None:
-        """The task's result."""
+        """Keep the task's result."""
         self._result, self._service = result, settings.base_url
 
     def on_start(self, options: Options) -> Any:
-        """Sources only."""
+        """The sources."""
         from airflow.providers.openlineage.extractors import OperatorLineage
         from openlineage.client.event_v2 import InputDataset
 
         return OperatorLineage(inputs=[InputDataset(*dataset(source)) for source in sources(options)])
 
     def on_end(self, options: Options) -> Any:
-        """Sources and outputs with their counts."""
+        """The sources and outputs, with their counts."""
         from airflow.providers.openlineage.extractors import OperatorLineage
         from openlineage.client.facet_v2 import external_query_run
 
@@ -46,13 +46,13 @@ class Lineage:
 
 
 def sources(options: Options) -> list[str]:
-    """What the task reads."""
+    """The paths of the sources."""
     several: list[str] | None = getattr(options, "source_paths", None)
     return [options.source_path] if several is None else several  # type: ignore[attr-defined]
 
 
 def dataset(place: str) -> tuple[str, str]:
-    """Namespace and name as OpenLineage has them: bucket and key, file system and path, or an identifier."""
+    """The namespace and name in OpenLineage: bucket and key, file system and path, or an identifier."""
     parts = urlsplit(place)
     if parts.scheme == "file":
         return "file", parts.path
@@ -66,7 +66,7 @@ def dataset(place: str) -> tuple[str, str]:
 def _inputs(options: Options, result: dict[str, Any]) -> list[Any]:
     from openlineage.client.event_v2 import InputDataset
 
-    if "run_id" not in result:  # of a batch: its counts belong to no single source
+    if "run_id" not in result:  # a batch, whose counts are not per source
         return [InputDataset(*dataset(source)) for source in sources(options)]
     namespace, name = dataset(result["source_path"])
     return [InputDataset(namespace, name, inputFacets=_quality(result))]

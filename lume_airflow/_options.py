@@ -1,4 +1,4 @@
-"""What a task runs and how it takes the end: the operators' arguments, as data that triggers can carry. Pure."""
+"""The operators' arguments, as data that triggers can carry. Pure."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -21,15 +21,15 @@ from lume_airflow._identity import OnClear, TaskTry
 from lume_async import InvalidRequestError, RunRequest
 
 OnPartial: TypeAlias = Literal["success", "skip", "fail"]
-"""How a task ends whose run is PARTIAL_FAILED."""
+"""How a task ends if its run is PARTIAL_FAILED."""
 
 _OF_A_REQUEST: dict[str, Any] = {"flow_version": "flow:v1", "source_path": "source", "run_metadata": None}
-"""What the client has rules for, with values for what is not known yet."""
+"""The arguments that the client checks, with valid values for those that are not known yet."""
 
 
 @frozen(kw_only=True)
 class Options:
-    """What single runs and batches have in common. Durations are seconds."""
+    """The common options of single runs and batches. Durations are in seconds."""
 
     flow_version: str
     run_metadata: dict[str, Any] | None = field(default=None, validator=no_airflow)
@@ -42,10 +42,10 @@ class Options:
 
     @classmethod
     def check(cls, given: Mapping[str, Any], *, templated: Collection[str]) -> None:
-        """Refuse what is wrong in the arguments of an operator, as far as that is known when the DAG is read.
+        """Check the arguments of an operator, as far as they are known when the DAG is parsed.
 
         Raises:
-            ValueError: an argument is wrong; the message names it.
+            ValueError: an argument is not valid; the message names it.
         """
         known = [
             (each, given[each.name])
@@ -64,12 +64,12 @@ class Options:
 
     @classmethod
     def of(cls, source: Any) -> Self:
-        """From whatever has attributes of these names: an operator."""
+        """From the attributes of an operator."""
         return cls(**{each.name: getattr(source, each.name) for each in fields(cls)})
 
     @classmethod
     def from_arguments(cls, given: dict[str, Any]) -> Self:
-        """From the arguments of an operator, those of Airflow's own left out."""
+        """From the arguments of an operator, without those of Airflow."""
         names = {each.name for each in fields(cls)}
         return cls(**{name: value for name, value in given.items() if name in names})
 
@@ -78,22 +78,22 @@ class Options:
         return asdict(self, recurse=False)
 
     def keys(self, task: TaskTry) -> set[str]:
-        """Every key under which this try, or one before it in its epoch, can have submitted."""
+        """Every key with which this try, or an earlier one of its epoch, can have submitted."""
         raise NotImplementedError
 
     def request(self, task: TaskTry, source_path: str, key: str) -> RunRequest:
-        """The request of one source under that key; what a cleared task processes again is forced."""
+        """The request for one source with that key; after a clear it may be forced."""
         metadata = task.metadata(key, self.run_metadata)
         return RunRequest(self.flow_version, source_path, metadata, self.forces(task), key)
 
     def forces(self, task: TaskTry) -> bool:
-        """Whether a source is processed again that has output."""
+        """Whether a source that has output is processed again."""
         return self.force_rerun or task.cleared
 
 
 @frozen(kw_only=True)
 class RunOptions(Options):
-    """One source."""
+    """The options of a single run."""
 
     source_path: str
 
@@ -104,7 +104,7 @@ class RunOptions(Options):
 
 @frozen(kw_only=True)
 class BatchOptions(Options):
-    """Many sources. A cleared batch by default processes what has no output yet."""
+    """The options of a batch. By default, a cleared batch processes the sources without output."""
 
     source_paths: list[str] = field(converter=list_of_sources)
     on_clear: OnClear = field(default="failed", validator=one_of(OnClear))
@@ -116,7 +116,7 @@ class BatchOptions(Options):
         return {task.key(number, item) for _, item in self.items() for number in range(task.tries)}
 
     def items(self) -> Iterator[tuple[str, str]]:
-        """Each source, and its name for the key: the same over restarts, also if sources are added or moved."""
+        """Each source, and its name in the key, which stays the same if sources are added or reordered."""
         seen: Counter[str] = Counter()
         for source in self.source_paths:
             yield source, f"{source}#{seen[source]}"

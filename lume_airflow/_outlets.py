@@ -1,4 +1,4 @@
-"""Assets of a task that has ended: one for each place with mapped rows, where an outlet is an `AssetAlias`."""
+"""Assets of a task that has ended: an `AssetAlias` gets an asset per location of mapped rows."""
 
 from collections.abc import Iterable
 from pathlib import PurePosixPath
@@ -8,7 +8,7 @@ from lume_airflow._compat import Asset, AssetAlias, Context
 
 
 def emit(outlets: Iterable[Any], context: Context, result: dict[str, Any]) -> None:
-    """Say which assets were updated: an alias gets an asset for each place, an asset the counts as its extra."""
+    """Report the updated assets: an alias gets an asset per location; all get the counts as their extra."""
     events = context.get("outlet_events") if outlets else None
     if events is None:
         return
@@ -21,7 +21,7 @@ def emit(outlets: Iterable[Any], context: Context, result: dict[str, Any]) -> No
 
 
 def places(result: dict[str, Any]) -> list[str]:
-    """Where mapped rows are."""
+    """The locations of the mapped rows."""
     several: list[str] | None = result.get("mapped_locations")
     if several is not None:
         return several
@@ -29,7 +29,7 @@ def places(result: dict[str, Any]) -> list[str]:
 
 
 def asset_uri(place: str) -> str:
-    """An asset needs a URI; a path becomes one."""
+    """The URI of a location, which may be a path."""
     return place if "://" in place else PurePosixPath("/", place).as_uri()
 
 

@@ -1,4 +1,4 @@
-"""How runs ended, as the JSON values that go into an XCom: counts and places, never rows. Pure."""
+"""The results of runs as JSON values for an XCom: counts and locations, never rows. Pure."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ from lume_airflow._identity import AnyRun, TaskTry
 from lume_async import LumeRun, Outcome, Summary
 
 MOST_LOCATIONS = 2_000
-"""How many places of a batch go into its XCom, of each kind."""
+"""The maximum number of locations of each kind in the XCom of a batch."""
 
 MOST_FAILURES = 20
-"""How many failures of a batch are named; all are counted."""
+"""The maximum number of failures in the XCom of a batch; all are counted."""
 
 
 def run_result(run: AnyRun, settings: ConnectionSettings, task: TaskTry) -> dict[str, Any]:
-    """A run that has ended; `reused` where this task has found it and not started it."""
+    """The result of a run that has ended; `reused` if this task has found it, not started it."""
     metrics, locations = run.metadata.metrics, run.metadata.target_locations
     lasted = run.metadata.run.duration_seconds
     return {
@@ -48,7 +48,7 @@ class BatchResult:
     rejects: list[str] = Factory(list)
 
     def add(self, outcome: Outcome[LumeRun]) -> None:
-        """One more outcome; each source has one."""
+        """Count the outcome of one source."""
         self.summary.add(outcome)
         run = outcome.run
         if run is None or not run.has_output:
@@ -61,7 +61,7 @@ class BatchResult:
 
     @property
     def failed(self) -> int:
-        """Sources that have ended without output."""
+        """The number of sources that have ended without output."""
         return len(self.summary.failures)
 
     @property

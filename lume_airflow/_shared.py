@@ -1,11 +1,11 @@
-"""One client and one monitor for everything that follows runs of a connection on an event loop.
+"""One shared client and monitor per connection and event loop.
 
-A triggerer runs thousands of triggers on one loop. With a client each they would open thousands of connections
-and poll one by one; together they need one change feed.
+A triggerer runs thousands of triggers on one loop. With a client each they would open thousands of connections and
+poll separately; together they need one change feed.
 
     trigger ── shared() ── SharedClient ── Monitor ── _read ── the future of each run
 
-The holder lingers after its last user, so that triggers that come one after the other find it open.
+The client stays open for a while after its last user, for triggers that follow one another.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from lume_airflow._connection import ConnectionSettings
 from lume_async import Client, LumeRun, Monitor
 
 LINGER = 300.0
-"""Seconds for which an unused client stays: a DAG's tasks come in waves."""
+"""Seconds for which an unused client stays open: a DAG's tasks come in waves."""
 
 _HOLDERS: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[ConnectionSettings, SharedClient]]" = (
     WeakKeyDictionary()
@@ -30,14 +30,14 @@ _HOLDERS: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[ConnectionSettings,
 
 @asynccontextmanager
 async def shared(settings: ConnectionSettings) -> "AsyncGenerator[SharedClient, None]":
-    """The client of this loop and connection; it is opened where there is none."""
+    """The client of this loop and connection; opened on first use."""
     holders = _HOLDERS.setdefault(asyncio.get_running_loop(), {})
     holder = holders.get(settings)
     if holder is None:
         holder = holders[settings] = SharedClient(settings, holders)
     holder.enter()
     try:
-        await holder.opened()
+        await holder.wait_open()
         yield holder
     finally:
         holder.leave()
@@ -47,7 +47,7 @@ class SharedClient:
     """A client and its monitor, owned by a task of its own.
 
     Args:
-        holders: where it is found, until it ends.
+        holders: the table from which it removes itself at its end.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class SharedClient:
         self._changed = asyncio.Event()
         self._waiting: dict[str, set[asyncio.Future[LumeRun]]] = {}
         self._open: asyncio.Future[tuple[Client, Monitor]] = asyncio.get_running_loop().create_future()
-        # In no context: its records do not belong to the task that came first.
+        # In an empty context: its log records do not belong to the first task.
         self._owner = asyncio.get_running_loop().create_task(self._own(), context=contextvars.Context())
 
     @property
@@ -68,24 +68,24 @@ class SharedClient:
         return self._open.result()[0]
 
     def enter(self) -> None:
-        """One more user."""
+        """Add a user."""
         self._users += 1
         self._changed.set()
 
     def leave(self) -> None:
-        """One user less."""
+        """Remove a user."""
         self._users -= 1
         self._changed.set()
 
-    async def opened(self) -> None:
-        """Wait until it can be used."""
+    async def wait_open(self) -> None:
+        """Wait until the client is open."""
         await asyncio.shield(self._open)
 
-    async def ended(self, run: LumeRun) -> LumeRun:
+    async def wait(self, run: LumeRun) -> LumeRun:
         """Wait for the end of a run, in whatever status.
 
         Raises:
-            LumeError: it can't be followed any longer.
+            LumeError: the run can't be followed.
         """
         if run.is_terminal:
             return run
@@ -104,7 +104,7 @@ class SharedClient:
                     monitor.discard(run.id)
 
     async def _own(self) -> None:
-        """Open, read, and close when nobody has come for a while."""
+        """Open the client, read the events, and close it when it was unused for a while."""
         try:
             async with Client(**self.settings.client_options()) as client, client.monitor() as monitor:
                 self._open.set_result((client, monitor))
@@ -148,7 +148,7 @@ class SharedClient:
                     future.set_result(event.run)
 
     def _fail(self, error: BaseException) -> None:
-        """Whoever waits hears of it; the next one opens a new client."""
+        """Pass the error to all that wait; the next user opens a new client."""
         while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
             error = error.exceptions[0]
         waiting: list[asyncio.Future[Any]] = [each for futures in self._waiting.values() for each in futures]

@@ -1,7 +1,7 @@
-"""Questions of many triggers to their one supervisor.
+"""Requests of many triggers to their one supervisor.
 
-It answers one message per turn of its loop, and looks into the database in every turn: tens of milliseconds each. The
-events that end tasks wait in the same queue. So what many triggers ask is asked once, and few push at a time.
+It handles one message per iteration of its loop, each with a database query: tens of milliseconds. The events that
+end tasks wait in the same queue. So equal requests of many triggers are sent once, and few triggers push at a time.
 """
 
 import asyncio
@@ -12,14 +12,14 @@ from weakref import WeakKeyDictionary
 T = TypeVar("T")
 
 FRESH = 1.0
-"""Seconds from a question within which others take its answer: Airflow needs longer to clear and run a task."""
+"""Seconds for which the answer to a request is shared: Airflow needs longer to clear and run a task."""
 
 AT_ONCE = 8
-"""Pushes under way, so that an event waits for no more than these."""
+"""The maximum number of concurrent pushes, for which an event may have to wait."""
 
 
 class _Questions:
-    """Those of one event loop."""
+    """The requests of one event loop."""
 
     def __init__(self) -> None:
         self.turns = asyncio.Semaphore(AT_ONCE)
@@ -33,8 +33,8 @@ def _questions() -> _Questions:
     return _QUESTIONS.setdefault(asyncio.get_running_loop(), _Questions())
 
 
-async def asked_once(key: Hashable, ask: Callable[[], Awaitable[T]]) -> T:
-    """The answer; of somebody else's question, where that was asked just now."""
+async def ask_once(key: Hashable, ask: Callable[[], Awaitable[T]]) -> T:
+    """The answer to the request `key`; a recent answer is shared."""
     asked, now = _questions().asked, asyncio.get_running_loop().time()
     begun, answer = asked.get(key, (now, None))
     if (
@@ -51,6 +51,6 @@ async def asked_once(key: Hashable, ask: Callable[[], Awaitable[T]]) -> T:
 
 
 async def in_turn(push: Callable[[], Awaitable[T]]) -> T:
-    """Push when it is its turn."""
+    """Push when a slot is free."""
     async with _questions().turns:
         return await push()

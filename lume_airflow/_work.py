@@ -1,7 +1,7 @@
-"""A task's work from submission to the event that it ends with: the same in a trigger and in a blocking operator.
+"""A task's work from the submission to its final event, for triggers and for blocking operators.
 
-An event is JSON: `{"result": …}` where every run has ended, else `{"error": …, "final": …}`; `final` where
-trying again changes nothing.
+An event is JSON: `{"result": …}` if every run has ended, otherwise `{"error": …, "final": …}`; `final` if a retry
+can't help.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
-    """Run it to its end on an event loop of its own: in this thread, or in another where this one runs a loop."""
+    """Run the coroutine on an event loop of its own, in a new thread if this one already runs a loop."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -40,19 +40,19 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
 
 
 def left(deadline: float | None) -> float | None:
-    """Seconds until then, by the wall clock: a deadline outlives processes."""
+    """The seconds until the deadline, by the wall clock, as a deadline outlives processes."""
     return None if deadline is None else max(0.0, deadline - time.time())
 
 
 def failure(error: LumeError) -> Event:
-    """The event of an error that is not a run's."""
+    """The event for an error of the client."""
     refused = isinstance(error, (InvalidRequestError, ConfigurationError))
     final = refused and not isinstance(error, RunNotFoundError)
     return {"error": f"{type(error).__name__}: {error}", "final": final}
 
 
 async def start(settings: ConnectionSettings, options: RunOptions, task: TaskTry) -> LumeRun:
-    """Submit, and leave the rest to a trigger.
+    """Submit, without waiting for the end.
 
     Raises:
         LumeError: the submission failed.
@@ -69,12 +69,12 @@ async def run_to_end(
     run_id: str | None = None,
     deadline: float | None = None,
 ) -> Event:
-    """One run. `run_id` is the one that an earlier step has begun."""
+    """The final event of one run. `run_id`: submitted by an earlier step; `deadline`: seconds since the epoch."""
     try:
         async with shared(settings) as lume:
             run = None if run_id is None else lume.client.attach(run_id)
             with anyio.move_on_after(left(deadline)):
-                last = await follow(lume.client, lume.ended, options, task, run)
+                last = await follow(lume.client, lume.wait, options, task, run)
                 return {"result": run_result(last, settings, task)}
             return await _timed_out(lume, options, task)
     except LumeError as error:
@@ -90,7 +90,7 @@ async def batch_to_end(
     deadline: float | None = None,
     since: float | None = None,
 ) -> Event:
-    """Many runs. `since` is when the first attempt can have begun, in seconds since the epoch."""
+    """The final event of a batch. `deadline`, `since` (the earliest possible start): seconds since the epoch."""
     try:
         async with shared(settings) as lume:
             begun = None if since is None else datetime.fromtimestamp(since, UTC)
@@ -108,11 +108,11 @@ async def batch_to_end(
 
 
 async def wait_to_end(settings: ConnectionSettings, run_id: str, deadline: float | None) -> Event:
-    """A run that somebody else has started."""
+    """The final event of a run that others have started. `deadline`: seconds since the epoch."""
     try:
         async with shared(settings) as lume:
             with anyio.move_on_after(left(deadline)):
-                last = await lume.ended(lume.client.attach(run_id))
+                last = await lume.wait(lume.client.attach(run_id))
                 return {"result": run_result(last, settings, TaskTry("", "", ""))}
             return {"error": f"{run_id} did not end in time", "final": False, "timed_out": True}
     except LumeError as error:
@@ -120,10 +120,10 @@ async def wait_to_end(settings: ConnectionSettings, run_id: str, deadline: float
 
 
 async def cancel(settings: ConnectionSettings, options: Options, task: TaskTry, *, sure: bool) -> list[str]:
-    """Cancel what the task has started, with a client of its own: the shared one may be closing.
+    """Cancel the runs that the task has started, with a client of its own: the shared one may be closing.
 
     Raises:
-        LumeError: something may be running still.
+        LumeError: a run may still be running.
     """
     async with Client(**settings.client_options()) as client:
         return await cancel_started(client, options, task, sure=sure)
@@ -132,6 +132,6 @@ async def cancel(settings: ConnectionSettings, options: Options, task: TaskTry, 
 async def _timed_out(lume: SharedClient, options: Options, task: TaskTry) -> Event:
     said = f"not ended within {options.timeout:,.0f} s" if options.timeout else "not ended in time"
     if not options.cancel_on_kill:
-        return {"error": f"{said}; what was started keeps running", "final": False}
+        return {"error": f"{said}; the runs keep running", "final": False}
     cancelled = await cancel_started(lume.client, options, task, sure=False)
     return {"error": f"{said}; cancelled {', '.join(cancelled) or 'nothing'}", "final": False}

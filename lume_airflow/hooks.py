@@ -6,7 +6,7 @@ import lume_async
 import lume_sync
 from lume_airflow._compat import BaseHook
 from lume_airflow._connection import ConnectionSettings
-from lume_airflow._supervisor import asked_once
+from lume_airflow._supervisor import ask_once
 from lume_airflow.provider_info import ui_field_behaviour
 
 __all__ = ["LumeHook"]
@@ -30,30 +30,30 @@ class LumeHook(BaseHook):
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """How the form of a connection looks, for an Airflow that does not read it from the provider's metadata."""
+        """The form of a connection, for an Airflow that does not read it from the provider's metadata."""
         return {name.replace("-", "_"): value for name, value in ui_field_behaviour().items()}
 
     def settings(self) -> ConnectionSettings:
         """The connection, checked.
 
         Raises:
-            ConfigurationError: something is missing or not valid.
+            ConfigurationError: a field is missing or not valid; the message names it.
         """
         return ConnectionSettings.of(self.get_connection(self.lume_conn_id))
 
     async def asettings(self) -> ConnectionSettings:
-        """The same in a trigger, where looking up a connection may not block."""
+        """The same for triggers, where looking up a connection must not block."""
         look_up = getattr(self, "aget_connection", None)
         if look_up is not None:
             key = ("connection", self.lume_conn_id)
-            return ConnectionSettings.of(await asked_once(key, lambda: look_up(self.lume_conn_id)))
-        from asgiref.sync import sync_to_async  # Airflow 2 has it, and no lookup without blocking
+            return ConnectionSettings.of(await ask_once(key, lambda: look_up(self.lume_conn_id)))
+        from asgiref.sync import sync_to_async  # for Airflow 2, which can only look up with blocking
 
         settings: ConnectionSettings = await sync_to_async(self.settings)()
         return settings
 
     def get_conn(self) -> "lume_sync.Client":
-        """The same as `get_client`: what Airflow calls it."""
+        """The same as `get_client`, under Airflow's name."""
         return self.get_client()
 
     def get_client(self) -> "lume_sync.Client":
@@ -65,7 +65,7 @@ class LumeHook(BaseHook):
         return lume_async.Client(**(await self.asettings()).client_options())
 
     def test_connection(self) -> tuple[bool, str]:
-        """Whether the service answers and accepts the key, and a sentence about it."""
+        """Whether the service answers and accepts the API key, and a message."""
         try:
             with self.get_client() as client:
                 newest = next(iter(client.list_runs(limit=1)), None)

@@ -7,7 +7,7 @@ from lume_airflow._compat import BaseOperatorLink, XCom
 __all__ = ["LumeRunLink"]
 
 LINK_KEY = "_link_LumeRunLink"
-"""The XCom with the address: where Airflow 3 looks for it, and `get_link` on Airflow 2."""
+"""The XCom with the URL, which Airflow 3 and, on Airflow 2, `get_link` read."""
 
 
 class LumeRunLink(BaseOperatorLink):
@@ -15,14 +15,14 @@ class LumeRunLink(BaseOperatorLink):
 
     @property
     def name(self) -> str:
-        """What the button says."""
+        """The label of the button."""
         return "Lume run"
 
     @property
     def xcom_key(self) -> str:
-        """Where the address is kept."""
+        """The XCom with the URL."""
         return LINK_KEY
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        """The address; empty until the run was submitted."""
+        """The URL; empty until the run is submitted."""
         return XCom.get_value(ti_key=ti_key, key=LINK_KEY) or ""

@@ -1,14 +1,14 @@
-"""What Airflow asks a provider about itself. No import of Airflow: its provider manager reads this while it loads."""
+"""The provider's metadata. Must not import Airflow, which reads this while it loads."""
 
 from importlib.metadata import version
 from typing import Any
 
 _FIELDS = {
-    "console_url": ("Console URL", "string", "where people open it, if not at the base URL"),
+    "console_url": ("Console URL", "string", "the URL for people, if not the base URL"),
     "request_timeout": ("Request timeout", "number", "seconds for one attempt of one request; default: 60"),
     "max_connections": ("Connections", "integer", "concurrent requests of a triggerer or task; default: 100"),
     "ca_file": ("CA file", "string", "a certificate authority of your own"),
-    "proxy": ("Proxy", "string", "default: that of the environment"),
+    "proxy": ("Proxy", "string", "default: the one of the environment"),
 }
 """The connection's extras: label, type, help. `_connection` reads the same names."""
 
@@ -50,7 +50,7 @@ def _connection_type() -> dict[str, Any]:
 
 
 def ui_field_behaviour() -> dict[str, Any]:
-    """How the form of a connection looks."""
+    """The form of a connection."""
     return {
         "hidden-fields": ["login", "schema", "port"],
         "relabeling": {"host": "Base URL", "password": "API key"},

@@ -1,4 +1,4 @@
-"""`LumeRunSensor`: waits for a run that somebody else has started."""
+"""`LumeRunSensor`: waits for a run that others have started."""
 
 import time
 from typing import Any
@@ -77,11 +77,11 @@ class LumeRunSensor(BaseSensorOperator):
         )
 
     def poke(self, context: Context) -> bool:
-        """Whether the run has ended; False where the server could not say, as that is no end of the run.
+        """Whether the run has ended; False after a transient error.
 
         Raises:
-            AirflowFailException: it has no output.
-            LumeError: it can't be followed, and asking again changes nothing.
+            AirflowFailException: the run has ended without output.
+            LumeError: the run can't be followed, and polling again can't help.
         """
         try:
             with LumeHook(self.lume_conn_id).get_client() as client:
@@ -89,7 +89,7 @@ class LumeRunSensor(BaseSensorOperator):
         except ApiError as error:
             if not error.retryable:
                 raise
-            self.log.warning("%s can't be asked for now: %s", self.run_id, error)
+            self.log.warning("polling %s failed and will be retried: %s", self.run_id, error)
             return False
         if not run.is_terminal:
             return False
@@ -98,7 +98,7 @@ class LumeRunSensor(BaseSensorOperator):
         return True
 
     def execute_complete(self, context: Context, event: Event) -> Any:
-        """The end, as the trigger has seen it."""
+        """Return the trigger's result, or raise its error."""
         if "error" in event:
             kind = AirflowFailException if event.get("final") else AirflowException
             raise AirflowSkipException(event["error"]) if self.soft_fail else kind(event["error"])

@@ -1,4 +1,4 @@
-"""Triggers: what waits in the triggerer, and survives it. Their arguments are JSON, and hold no key."""
+"""Triggers: they wait in the triggerer and survive its restart. Their arguments are JSON, without the API key."""
 
 import time
 from collections.abc import AsyncIterator, Callable
@@ -17,18 +17,18 @@ from lume_async import InvalidRequestError, LumeError
 __all__ = ["LumeBatchTrigger", "LumeDirectTrigger", "LumeRunTrigger", "LumeWaitTrigger"]
 
 SETTLED = 5.0
-"""Seconds that a deferred task waits at least.
+"""The minimum time, in seconds, that a deferred task waits.
 
 The scheduler fails a task ("finished with state success, but the task instance's state attribute is queued") that is
-resumed before it has heard that the process which deferred it has exited: apache/airflow#67287, #72716.
+resumed before the scheduler knows that the deferring process has exited: apache/airflow#67287, #72716.
 """
 
 
 class _LumeTrigger(BaseTrigger):
-    """Waits for the end of something, and says it in one event."""
+    """Waits for the end of its work, and reports it in one event."""
 
     async def _to_end(self) -> Event:
-        """Wait for it."""
+        """Wait for the end; returns the event."""
         raise NotImplementedError
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -47,14 +47,14 @@ class _LumeTrigger(BaseTrigger):
 
 
 class _KillableTrigger(_LumeTrigger):
-    """A trigger whose runs end with it, where the author wants that and a user has killed the task."""
+    """A trigger that cancels its runs if a user kills the task and `cancel_on_kill` is set."""
 
     _options: Options | None = None
     _task: TaskTry | None = None
-    _submitted = False  # whether nothing is being submitted
+    _submitted = False  # whether all submissions have ended
 
     async def on_kill(self) -> None:
-        """A user acted on the task: marked it, or cleared it. A triggerer that stops does not call this."""
+        """Called when a user marks or clears the task, but not when the triggerer stops."""
         if self._options is None or self._task is None or not self._options.cancel_on_kill:
             return
         settings = await LumeHook(self._options.lume_conn_id).asettings()
@@ -69,7 +69,7 @@ class LumeRunTrigger(_KillableTrigger):
         options: `RunOptions` as JSON.
         task: `TaskTry` as JSON.
         run_id: the run that the operator has submitted.
-        deadline: when the task gives up, in seconds since the epoch.
+        deadline: when the task times out, in seconds since the epoch.
     """
 
     _submitted = True
@@ -101,13 +101,13 @@ class LumeRunTrigger(_KillableTrigger):
 
 
 class LumeBatchTrigger(_KillableTrigger):
-    """Submits a batch and follows it to its end; started anew it submits the same keys and finds the same runs.
+    """Submits a batch and follows it to its end; after a restart it finds the same runs by their keys.
 
     Args:
         options: `BatchOptions` as JSON.
         task: `TaskTry` as JSON.
-        deadline: when the task gives up, in seconds since the epoch.
-        since: when its first attempt can have begun.
+        deadline: when the task times out, in seconds since the epoch.
+        since: the earliest possible start of its first attempt, in seconds since the epoch.
     """
 
     def __init__(
@@ -140,10 +140,10 @@ class LumeBatchTrigger(_KillableTrigger):
 
 
 class LumeDirectTrigger(_KillableTrigger):
-    """Submits and follows one run of a task that no worker has seen, and ends the task where it went well.
+    """Submits and follows one run of a task that was not on a worker, and ends the task if it succeeded.
 
     Args:
-        arguments: those of an operator that is not mapped; a mapped one's are found in the task itself.
+        arguments: the operator's arguments; None for a mapped one, whose arguments are in the task.
     """
 
     def __init__(self, arguments: dict[str, Any] | None = None) -> None:
@@ -160,7 +160,7 @@ class LumeDirectTrigger(_KillableTrigger):
         self._context = context
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """The end of the task, or an event that a worker ends it with; at once: no process has deferred it."""
+        """The end of the task, or an event for a worker; without delay, as no process has deferred the task."""
         yield await self._end(await self._event())
 
     async def _to_end(self) -> Event:
@@ -174,18 +174,18 @@ class LumeDirectTrigger(_KillableTrigger):
         return await run_to_end(settings, options, task, deadline=deadline)
 
     async def _end(self, event: Event) -> TriggerEvent:
-        """Only what needs no worker ends here: retries, outlets and lineage are a worker's."""
+        """End the task here if it needs no worker: retries, outlets and lineage need one."""
         result = event.get("result")
         kind = None if result is None or self._has_outlets() else self._kind(result["status"])
         if result is None or kind is None:
             return TriggerEvent(event)
-        return kind(xcoms=await _direct.leave(result, self.task_instance))
+        return kind(xcoms=await _direct.deliver(result, self.task_instance))
 
     def _has_outlets(self) -> bool:
         return bool(getattr(getattr(self, "task", None), "outlets", None))
 
     def _kind(self, status: str) -> Callable[..., TriggerEvent] | None:
-        """The event that ends a task whose run has that status; None where a worker has to."""
+        """The event that ends a task whose run has that status; None if a worker must end it."""
         choice = self._options.on_partial if self._options else "fail"
         ends: dict[tuple[str, str], Callable[..., TriggerEvent]] = {
             ("PARTIAL_FAILED", "success"): TaskSuccessEvent,
@@ -195,7 +195,7 @@ class LumeDirectTrigger(_KillableTrigger):
 
 
 def _options_of(arguments: dict[str, Any]) -> RunOptions:
-    """Those of a mapped task have met no check before."""
+    """The options of a task. Those of a mapped task were not checked before."""
     try:
         return RunOptions.from_arguments(arguments)
     except (TypeError, ValueError) as error:
@@ -203,12 +203,12 @@ def _options_of(arguments: dict[str, Any]) -> RunOptions:
 
 
 class LumeWaitTrigger(_LumeTrigger):
-    """Waits for the end of a run that somebody else has started.
+    """Waits for the end of a run that others have started.
 
     Args:
         lume_conn_id: the connection.
         run_id: the run.
-        deadline: when to give up, in seconds since the epoch.
+        deadline: when to time out, in seconds since the epoch.
     """
 
     def __init__(self, lume_conn_id: str, run_id: str, deadline: float | None = None) -> None:

@@ -1,6 +1,6 @@
-"""What the generated modules are made of: the process's one portal, and the crossing of each kind of value.
+"""The building blocks of the generated modules: the portal of the process, and the wrapping of each kind of value.
 
-A live object here holds its core in `_core`; plain data is shared with the core and crosses as it is.
+A live object of this package holds its core in `_core`; plain data is shared with the core.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ _twins: dict[type, Any] = {}
 
 
 def twin_of(core_class: type) -> Callable[[type[T]], type[T]]:
-    """Decorates the class of this package that stands for one of the core."""
+    """Decorates the class of this package that wraps the given class of the core."""
 
     def remember(twin: type[T]) -> type[T]:
         _twins[core_class] = twin
@@ -41,7 +41,7 @@ def twin_of(core_class: type) -> Callable[[type[T]], type[T]]:
 
 
 def adopt(error: E) -> E:
-    """The error, made the caller's own: its `.run` is the `LumeRun` of this package."""
+    """Make `.run` of the error the `LumeRun` of this package; returns the error."""
     if isinstance(error, RunError) and type(error.run) in _twins:
         error.run = _twins[type(error.run)]._wrap(error.run)
     return error
@@ -54,7 +54,7 @@ os.register_at_fork(after_in_child=portal.after_fork)
 
 
 class _Adopted(AbstractContextManager[None]):
-    """Adopts what leaves the block; as a context manager, it adds no frame to the traceback."""
+    """Adopts an error that leaves the block; a context manager adds no frame to the traceback."""
 
     def __enter__(self) -> None:
         return None
@@ -67,11 +67,11 @@ class _Adopted(AbstractContextManager[None]):
 
 
 adopted = _Adopted()
-"""Around every call into the core that does not hop."""
+"""Used around every call into the core that does not hop."""
 
 
 def hold(manager: AbstractAsyncContextManager[Any, Any], steps: Iterator[Any] | None = None) -> Held:
-    """An owner for a context manager, yet to be entered; the iteration of its items ends with it."""
+    """An owner for a context manager that was not entered yet; the iteration of its items ends with it."""
     return Held(portal, manager, steps if isinstance(steps, Iteration) else None)
 
 
@@ -81,7 +81,7 @@ def iterate(source: AsyncIterator[S], wrap: Callable[[S], T]) -> Iterator[T]:
 
 
 def same(value: T) -> T:
-    """Plain data crosses as it is."""
+    """Plain data needs no wrapping."""
     return value
 
 
@@ -106,25 +106,25 @@ def in_event(wrap: Callable[[S], T]) -> Callable[[RunEvent[S]], RunEvent[T]]:
 
 
 def core_of(value: object) -> Any:
-    """The core of a live object; anything else (an id) as it is."""
+    """The core of a live object; anything else (an ID) is returned as it is."""
     return getattr(value, "_core", value)
 
 
 def cores_of(values: Iterable[object]) -> list[Any]:
-    """The cores of live objects, pulled in the caller's thread."""
+    """The cores of live objects; the iterable is read in the caller's thread."""
     return [core_of(value) for value in several(values)]
 
 
 def pulled(values: Iterable[T]) -> Iterable[T] | AsyncIterator[T]:
-    """An iterable of the caller's, pulled as needed in a thread of its own; a list, or one of ours, needs none."""
+    """The caller's iterable, pulled as needed in a thread of its own; lists and our own iterations need no thread."""
     if type(values) in (list, tuple):
-        return values  # never blocks; a step in another thread costs more than all else of a replayed item
-    ours = values.handed_over() if isinstance(values, Iteration) else None
+        return values  # never blocks; a hop to a thread would dominate the cost of a replayed item
+    ours = values.hand_over() if isinstance(values, Iteration) else None
     return Pulled(values) if ours is None else ours
 
 
 def offload(api_key: Any) -> Any:
-    """A key, not shown by its repr; a function that gives one and may block: asked in a thread of its own."""
+    """The API key with a redacted repr, or an asynchronous function that calls a plain one in a thread."""
     if not callable(api_key):
         return veiled(api_key)
     if inspect.iscoroutinefunction(api_key):
@@ -145,7 +145,7 @@ def _default_client() -> Any:
 
 
 def revive(core_class: type[T], state: Any) -> T:
-    """An unpickled core; it works through this package's default client, found when it is needed."""
+    """An unpickled core; it uses this package's default client, which is looked up on first use."""
     core: Any = core_class.__new__(core_class)
     core.__setstate__(state)
     core._bind(_default_client)

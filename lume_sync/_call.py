@@ -1,4 +1,4 @@
-"""One hop: a coroutine started on the loop from another thread, and the wait for its end."""
+"""One hop: starts a coroutine on the loop from another thread, and waits for its end."""
 
 import asyncio
 import contextvars
@@ -14,11 +14,11 @@ from lume_sync._loop_thread import CLEAN_UP, LoopThread
 T = TypeVar("T")
 
 SLICE = 1.0
-"""Seconds between two checks that the loop is still there. Not a limit: only a dead loop ends a wait."""
+"""Seconds between two checks that the loop is alive. Not a limit: only a dead loop ends a wait."""
 
 
 class Call(Generic[T]):
-    """Scheduled by one thread, run by the loop's; a raw lock is the signal (the cheapest there is)."""
+    """Scheduled by one thread, run by the loop's; the signal is a raw lock, which is the cheapest."""
 
     __slots__ = ("_args", "_context", "_done", "_engine", "_func", "_kwargs", "_lock", "_task", "future")
 
@@ -44,7 +44,7 @@ class Call(Generic[T]):
         """Run the coroutine and return when `future` is settled.
 
         Raises:
-            BaseException: whatever interrupted the wait, such as Ctrl-C; the coroutine is cancelled by then.
+            BaseException: an interruption of the wait, such as Ctrl-C; the coroutine was cancelled.
             ClientClosedError: the loop was closed before the coroutine could start.
         """
         calls = self._engine.calls
@@ -61,7 +61,7 @@ class Call(Generic[T]):
             calls.discard(self)
 
     def fail(self) -> None:
-        """The loop is gone, or the task was taken from us: say so instead of waiting on."""
+        """End the call with an error, because the loop has ended or the task was cancelled."""
         if not self.future.done():
             self.future.set_exception(_closed() if self._engine.closing else asyncio.CancelledError())
         self._finish()
@@ -73,14 +73,14 @@ class Call(Generic[T]):
             raise _closed() from None
 
     def _start(self) -> None:
-        if self._engine.closing:  # the last turns of the loop: a new task might not get its first step
+        if self._engine.closing:  # a new task might never get its first step
             self.fail()
             return
         self._task = self._engine.loop.create_task(self._drive(), context=self._context)
 
     async def _drive(self) -> None:
-        # Caught here, and not by the task, because a task would pass SystemExit and KeyboardInterrupt on to
-        # the loop; and the lock is released here, because a done-callback would cost another turn of the loop.
+        # Caught here, because a task would pass SystemExit and KeyboardInterrupt on to the loop. The lock is
+        # released here, because a done-callback would cost another iteration of the loop.
         try:
             result = await self._func(*self._args, **self._kwargs)
         except BaseException as error:
@@ -94,56 +94,56 @@ class Call(Generic[T]):
             self._finish()
 
     def _finish(self) -> None:
-        # Let go of here, on the loop: a task that dies calls Python code of asyncio's, and a Ctrl-C that arrives
-        # there, in the caller's thread, would be an ignored exception. And one that was cancelled before its first
-        # step has a traceback with our frame: the two would keep each other, and what is to be called, alive.
+        # The task is released on the loop: its finalizer runs Python code of asyncio, where a Ctrl-C in the caller's
+        # thread would be ignored. And the traceback of a task that was cancelled before its first step holds our
+        # frame: a cycle, which would keep the called function alive.
         self._task = None
         if not self._done:
             self._done = True
             self._lock.release()
 
     def _is_lost(self) -> bool:
-        """The thread died, or somebody cancelled our task before its first step, where no `finally` runs."""
-        task = self._task  # the loop may let go of it between two looks
+        """Whether the thread has ended, or the task was cancelled before its first step, so no `finally` runs."""
+        task = self._task  # read once: the loop may release it at any time
         return not self._engine.thread.is_alive() or (task is not None and task.done())
 
     def _interrupt(self) -> None:
-        """Cancel, then wait for the clean-up, but not for ever; a second Ctrl-C ends this wait at once."""
+        """Cancel, then wait for the clean-up for a limited time; a second Ctrl-C ends this wait at once."""
         if not self._done:
             try:
                 self._schedule(self._cancel)
-                # In short slices: the kernel may hand the next Ctrl-C to another thread, which wakes nobody here.
+                # In short slices: another thread may receive the next Ctrl-C, which does not wake this one.
                 deadline = time.monotonic() + CLEAN_UP
                 while not self._lock.acquire(True, 0.1) and time.monotonic() < deadline:
                     pass
             except ClientClosedError:
                 return
         if self.future.done() and not self.future.cancelled():
-            self.future.exception()  # nobody else will ask for it, and asyncio would say so on stderr
+            self.future.exception()  # retrieved, so that asyncio does not log it
 
     def _cancel(self) -> None:
-        self.future.cancel()  # the result has nowhere to go
+        self.future.cancel()  # nobody waits for the result
         if self._task is None:  # interrupted before it was scheduled
             self._finish()
         else:
-            self._task.add_done_callback(lambda _: self._finish())  # no `finally` where it has not begun
+            self._task.add_done_callback(lambda _: self._finish())  # without a first step, no `finally` runs
             self._task.cancel()
 
 
 def _context_on_the_loop() -> contextvars.Context:
-    """The caller's context variables, but for the one that names its asynchronous library.
+    """The caller's context variables, except the one that names its asynchronous library.
 
-    Under `anyio.run(backend="trio")` it says trio, and on our loop anyio would believe it.
+    Under `anyio.run(backend="trio")` it is "trio", which would mislead anyio on our loop.
     """
     context = contextvars.copy_context()
-    sniffio = sys.modules.get("sniffio")  # it keeps that variable; trio imports it
+    sniffio = sys.modules.get("sniffio")  # it owns that variable; trio imports it
     if sniffio is not None:
         context.run(sniffio.current_async_library_cvar.set, None)
     return context
 
 
 def without_own_frames(error: BaseException) -> BaseException:
-    """The error with a traceback that begins in the core: the hop is of no interest to anybody."""
+    """The error with a traceback that begins in the core, without the frames of the hop."""
     traceback = error.__traceback__
     while traceback is not None and traceback.tb_frame.f_globals.get("__package__") == __package__:
         traceback = traceback.tb_next

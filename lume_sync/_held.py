@@ -1,4 +1,4 @@
-"""Context managers that cross the hop: entered and left by the same task."""
+"""Asynchronous context managers for synchronous code: entered and left by the same task."""
 
 import asyncio
 from contextlib import AbstractAsyncContextManager
@@ -16,13 +16,13 @@ Manager: TypeAlias = AbstractAsyncContextManager[Any, Any]
 class Held:
     """An asynchronous context manager, entered and left from any thread.
 
-    Dropping it leaves the manager: a Ctrl-C that comes between two steps of a `with` statement of the caller's can
-    keep its exit from being called at all.
+    Garbage collection leaves the manager, too: a Ctrl-C between two steps of a `with` statement can prevent the call
+    of its exit.
 
     Args:
-        portal: the way to the loop.
-        manager: what to enter and to leave.
-        steps: the iteration of its items, which ends when it is left, however it is left.
+        portal: runs calls on the loop.
+        manager: the context manager.
+        steps: the iteration of its items, which ends with the context.
     """
 
     def __init__(self, portal: Portal, manager: Manager, steps: Iteration[Any, Any] | None = None) -> None:
@@ -33,11 +33,11 @@ class Held:
         await self._owner.enter()
 
     async def leave(self, *error: Any) -> bool:
-        """On the loop: leave the manager; whether it swallows the error."""
+        """On the loop: leave the manager; returns whether it suppresses the error."""
         return await self._owner.leave(error)
 
     def __del__(self) -> None:
-        owner = getattr(self, "_owner", None)  # None: the constructor did not get that far
+        owner = getattr(self, "_owner", None)  # None: the constructor failed
         if owner is not None:
             owner.drop()
 
@@ -58,7 +58,7 @@ class _Context(Owner):
         self._leaving, self._left = loop.create_future(), loop.create_future()
         self.begin(self._own(entered, self._leaving, self._left))
         if self._steps is not None:
-            self._steps.belongs_to(self.engine)
+            self._steps.bind(self.engine)
         try:
             await entered
         except asyncio.CancelledError:  # Ctrl-C in the caller
@@ -68,10 +68,12 @@ class _Context(Owner):
     async def leave(self, error: Any) -> bool:
         refuse_others(self.portal, self.engine, "block")
         if self._leaving is None or self._left is None:
-            raise RuntimeError("this context was never entered, or has been left")
+            raise RuntimeError("this context was not entered, or was left")
         settle(self._leaving, error)
         left = self._left
-        self._leaving = self._left = None  # with the error, they would hold the frames of its traceback
+        self._leaving = self._left = (
+            None  # they would hold the error, and with it the frames of its traceback
+        )
         try:
             return await asyncio.shield(left)
         except asyncio.CancelledError:
@@ -92,7 +94,7 @@ class _Context(Owner):
         settle(entered, None)
         try:
             reason = await leaving
-        except asyncio.CancelledError as error:  # dropped, or the portal is being closed
+        except asyncio.CancelledError as error:  # garbage-collected, or the portal is closing
             reason = (type(error), error, error.__traceback__)
         settle(left, await self._exit(reason))
 

@@ -1,4 +1,4 @@
-"""Iterators that cross the hop: stepped on demand, many ready items at a time."""
+"""Asynchronous iterators for synchronous code: stepped on demand, many ready items per hop."""
 
 import asyncio
 import threading
@@ -15,11 +15,11 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 BATCH = 256
-"""The most items that one hop brings over."""
+"""The maximum number of items per hop."""
 
 
 class _Source(Owner, Generic[S]):
-    """Owns an asynchronous iterator: steps it on demand, never ahead of it."""
+    """Owns an asynchronous iterator and steps it on demand, never ahead."""
 
     def __init__(self, portal: Portal, source: AsyncIterator[S]) -> None:
         super().__init__(portal)
@@ -30,7 +30,7 @@ class _Source(Owner, Generic[S]):
         self._ended = False
 
     async def step(self) -> list[S]:
-        """The next items; none at the end."""
+        """The next items; an empty list at the end."""
         if self._kept:
             kept, self._kept = self._kept, []
             return kept
@@ -49,12 +49,12 @@ class _Source(Owner, Generic[S]):
             raise
 
     async def stop(self) -> None:
-        """End the iteration; harmless where it has ended."""
+        """End the iteration. Idempotent."""
         self._ended = True
         await self.cancel()
 
     async def _interrupt(self, answer: "asyncio.Future[list[S]]") -> None:
-        """Take the demand back and wait for the clean-up. What came all the same is for the next step."""
+        """Withdraw the demand and wait for the clean-up; keep items that arrived nevertheless for the next step."""
         if not answer.done() and self.task is not None:
             self._interrupted = True
             self.task.cancel()
@@ -73,7 +73,9 @@ class _Source(Owner, Generic[S]):
         except StopAsyncIteration:
             pass
         except asyncio.CancelledError as error:
-            if not self._ended:  # the source was cancelled from within, or this iteration was dropped
+            if (
+                not self._ended
+            ):  # the source was cancelled from within, or this iteration was garbage-collected
                 outcome = error
         except BaseException as error:
             outcome = error
@@ -91,7 +93,7 @@ class _Source(Owner, Generic[S]):
         except asyncio.CancelledError as error:
             if not self._interrupted:
                 raise
-            # Only this step was given up: whether the source can go on after that is for the source to say.
+            # Only this step was cancelled: the next one shows whether the source can continue.
             self._interrupted = False
             if self.task is not None:
                 self.task.uncancel()
@@ -105,12 +107,12 @@ class _Source(Owner, Generic[S]):
 
 
 class Iteration(Iterator[T], Generic[S, T]):
-    """An asynchronous iteration, stepped from any thread; dropping it ends the work behind it.
+    """An asynchronous iteration, stepped from any thread; garbage collection ends it.
 
     Args:
-        portal: the way to the loop.
-        source: what to iterate over.
-        wrap: makes an item of the caller's out of one of the source's.
+        portal: runs calls on the loop.
+        source: the asynchronous iterator.
+        wrap: converts an item of the source.
     """
 
     def __init__(self, portal: Portal, source: AsyncIterator[S], wrap: Callable[[S], T]) -> None:
@@ -127,25 +129,25 @@ class Iteration(Iterator[T], Generic[S, T]):
         return self
 
     def __repr__(self) -> str:
-        """What it is, and how to get at the items."""
+        """The kind of items, and how to get them."""
         what = getattr(self._owner.source, "what", "items")
         return f"<{what}, fetched as needed: use a for loop or list(...)>"
 
     def __next__(self) -> T:
-        """The next item, as soon as there is one."""
+        """The next item, when it is ready."""
         while True:
             try:
                 item = self._items.popleft()
             except IndexError:
-                pass  # what comes next must not show this one as its context
+                pass  # an error of the fetch must not have this one as its context
             else:
                 return self._wrap(item)
             fetched = self._fetch()
             if fetched is not None and not fetched.result():
                 raise StopIteration
 
-    def handed_over(self) -> AsyncIterator[S] | None:
-        """The source, for a reader on the loop; None where the iteration has begun. This one has ended then."""
+    def hand_over(self) -> AsyncIterator[S] | None:
+        """End this iteration and return its source, for a reader on the loop; None if the iteration has begun."""
         with self._turn:
             if self._owner.engine is not None or self._ended:
                 return None
@@ -159,18 +161,18 @@ class Iteration(Iterator[T], Generic[S, T]):
         if self._owner.engine is not None and not self._owner.engine.closing:
             self._portal.call(self._owner.stop).result()
 
-    def belongs_to(self, engine: LoopThread | None) -> None:
-        """The loop on which the context manager was entered that the items come from."""
+    def bind(self, engine: LoopThread | None) -> None:
+        """Set the loop on which the context manager of the items was entered."""
         self._home = engine
 
     async def stop(self) -> None:
-        """On the loop: the same as `close`, for that context manager."""
+        """On the loop: end the iteration, with its context manager."""
         self._ended = True
         self._items.clear()
         await self._owner.stop()
 
     def _fetch(self) -> "asyncio.Future[list[S]] | None":
-        """One hop; None where another thread has made it meanwhile."""
+        """Fetch items with one hop; None if another thread has done so."""
         with self._turn:
             if self._items:
                 return None
@@ -185,6 +187,6 @@ class Iteration(Iterator[T], Generic[S, T]):
             return fetched
 
     def __del__(self) -> None:
-        owner = getattr(self, "_owner", None)  # None: the constructor did not get that far
+        owner = getattr(self, "_owner", None)  # None: the constructor failed
         if owner is not None:
             owner.drop()

@@ -13,29 +13,29 @@ from lume_async._base.immortal import immortal
 from lume_sync._workers import DaemonExecutor
 
 CLEAN_UP = 2.0
-"""How many seconds a cancelled coroutine gets to tidy up before its caller continues without it."""
+"""Seconds that a cancelled coroutine gets to clean up before its caller continues without it."""
 
 
 class Waiting(Protocol):
     """A thread that waits for something on the loop."""
 
     def fail(self) -> None:
-        """The loop is gone: wait no longer."""
+        """End the wait, because the loop has ended."""
 
 
 class LoopThread:
-    """One loop, its thread and what is under way on it."""
+    """One loop, its thread, and the calls, owner tasks and generators on it."""
 
     def __init__(self, new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
         self.closing = False
         self.calls: set[Waiting] = set()
-        self.owners: set[asyncio.Task[Any]] = set()  # the loop itself holds its tasks only weakly
+        self.owners: set[asyncio.Task[Any]] = set()  # the loop holds its tasks only weakly
         self.generators: WeakSet[AsyncGenerator[Any, Any]] = WeakSet()
         self.exiting = False
         self.loop = new_loop()
         self.loop.set_default_executor(DaemonExecutor())
         self.thread = threading.Thread(
-            # An empty context: what the first caller had in its own must not reach everybody's calls.
+            # An empty context: the first caller's context variables must not reach other calls.
             target=Context().run,
             args=(self._run,),
             name="lume-sync",
@@ -43,36 +43,36 @@ class LoopThread:
         )
 
     def start(self) -> None:
-        """Start the thread; where that fails, nothing is left behind."""
+        """Start the thread; if that fails, clean up."""
         try:
             self.thread.start()
-        except BaseException:  # Ctrl-C too: the thread may or may not run by now
+        except BaseException:  # includes Ctrl-C: the thread may be running
             self.stop()
             if not self.thread.is_alive():
                 self.loop.close()
             raise
 
     def stop(self) -> None:
-        """Ask the thread to cancel what is under way, close the loop and end. Returns at once."""
+        """Ask the thread to cancel its tasks, close the loop and end. Returns at once."""
         self.closing = True
         with contextlib.suppress(RuntimeError):  # closed already
             self.loop.call_soon_threadsafe(self.loop.stop)
 
     def abandon(self) -> None:
-        """Leave the loop alone for ever: after a fork its file descriptors are the parent's.
+        """Never touch the loop again: after a fork its file descriptors are the parent's.
 
-        Closing or collecting it would unregister the parent's sockets from the shared epoll and could send a
-        TLS goodbye in the parent's name. The loop keeps its transports, so one reference holds them all.
+        Closing or collecting it would unregister the parent's sockets from the shared epoll and could close the
+        parent's TLS connections. The loop refers to its transports, so one reference keeps them all.
         """
         self.closing = True
         immortal(self.loop)
 
     def exit(self) -> None:
-        """The interpreter is about to end: from now on nothing is finalized, so that nothing can complain.
+        """Before the interpreter ends: keep all generators from being finalized.
 
-        The thread and its loop stand still then, and sessions live in asynchronous generators: collected late,
-        they would warn of connections that the operating system closes anyway. Calls keep working until the
-        very end; closing the sessions here would break those of exit handlers that run after this one.
+        Sessions live in asynchronous generators: finalized after the loop has stopped, they would warn of open
+        connections, which the operating system closes anyway. They are not closed here, because exit handlers that
+        run later may still call the API.
         """
         self.exiting = True
         for generator in list(self.generators):
@@ -82,8 +82,8 @@ class LoopThread:
         try:
             while not self.closing:
                 self.loop.call_soon(self._follow_generators)
-                # A task that raises one of these two takes the loop down with it. The caller hears of it from
-                # its own task; nobody else's calls may suffer. A stray `loop.stop()` ends here as well.
+                # A task that raises one of these stops the loop. Its caller gets the error from `Call`; the loop
+                # is restarted for other calls, as after an unexpected `loop.stop()`.
                 with contextlib.suppress(KeyboardInterrupt, SystemExit):
                     self.loop.run_forever()
             with contextlib.suppress(KeyboardInterrupt, SystemExit):
@@ -92,16 +92,16 @@ class LoopThread:
             self._end()
 
     def _follow_generators(self) -> None:
-        hooks = sys.get_asyncgen_hooks()  # the loop's own; it takes them back when it stops
+        hooks = sys.get_asyncgen_hooks()  # the loop's own hooks, which it removes when it stops
 
-        def begun(generator: AsyncGenerator[Any, Any]) -> None:
+        def track(generator: AsyncGenerator[Any, Any]) -> None:
             if hooks.firstiter is not None:
                 hooks.firstiter(generator)
             self.generators.add(generator)
             if self.exiting:
                 immortal(generator)
 
-        sys.set_asyncgen_hooks(firstiter=begun)
+        sys.set_asyncgen_hooks(firstiter=track)
 
     async def _drain(self) -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
@@ -112,9 +112,9 @@ class LoopThread:
         await self.loop.shutdown_asyncgens()
 
     def _end(self) -> None:
-        """However the thread ends, nobody may keep waiting for it."""
+        """However the thread ends, fail the calls that wait for it."""
         self.closing = True
-        self.loop.close()  # from here on nothing more can be scheduled, so the set below is complete
+        self.loop.close()  # nothing can be scheduled after this, so the set below is complete
         for call in self.calls.copy():
             call.fail()
 
@@ -129,11 +129,11 @@ _PATCHERS = {
         "eventlet.monkey_patch(thread=False, select=False)",
     ),
 }
-"""What swaps threads for greenlets, how to ask it about which modules, and how to use it beside this package."""
+"""What replaces threads by greenlets: how to detect it, for which modules, and how to use it with this package."""
 
 
 def refuse_greenlets() -> None:
-    """Raise where a thread may be a greenlet: the loop in it, or what it waits for, would wait for its own caller."""
+    """Raise `RuntimeError` if threads may be greenlets: the loop would then block its own caller."""
     for name, (question, modules, instead) in _PATCHERS.items():
         patcher = sys.modules.get(name)
         if patcher is not None and any(map(getattr(patcher, question), modules)):

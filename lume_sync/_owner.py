@@ -1,7 +1,6 @@
-"""Who owns what runs on across several hops: one task from start to end, its handle, its context.
+"""`Owner`: one task that spans several hops, with its handle and its context.
 
-anyio's cancel scopes and task groups must be left by the task that entered them; a task for each step, which is
-what a plain call would make, breaks them.
+anyio's cancel scopes and task groups must be left by the task that entered them, which rules out a task per hop.
 """
 
 import asyncio
@@ -18,7 +17,7 @@ T = TypeVar("T")
 
 
 class Owner:
-    """One task, started by the first caller and in its context, stopped when its handle is dropped."""
+    """One task, started by the first caller in its context, cancelled when its handle is garbage-collected."""
 
     def __init__(self, portal: Portal) -> None:
         self.portal = portal
@@ -32,21 +31,21 @@ class Owner:
         self.context = contextvars.copy_context()
         self.task = task = engine.loop.create_task(body, context=self.context)
         engine.owners.add(task)
-        task.add_done_callback(self._over)
+        task.add_done_callback(self._on_done)
 
-    def _over(self, task: asyncio.Task[None]) -> None:
+    def _on_done(self, task: asyncio.Task[None]) -> None:
         if self.engine is not None:
             self.engine.owners.discard(task)
-        self.task = None  # it dies on the loop; why: `Call._finish`
+        self.task = None  # released on the loop: see `Call._finish`
 
     def adopt_context(self) -> None:
-        """On the loop: let the owner see what the present caller's context variables hold."""
+        """On the loop: copy the current caller's context variables to the task's context."""
         for variable, value in contextvars.copy_context().items():
             if self.context.get(variable, self) is not value:
                 self.context.run(variable.set, value)
 
     async def cancel(self) -> None:
-        """On the loop: end the task, wait for its clean-up."""
+        """On the loop: cancel the task and wait for its clean-up."""
         if self.task is not None:
             self.task.cancel()
             await asyncio.wait({self.task})
@@ -55,22 +54,22 @@ class Owner:
         """From a finalizer, on any thread: never waits, never raises."""
         engine, task = self.engine, self.task
         if engine is not None and task is not None and not engine.closing and not task.done():
-            with contextlib.suppress(RuntimeError):  # the loop was closed in this moment
+            with contextlib.suppress(RuntimeError):  # the loop has just been closed
                 engine.loop.call_soon_threadsafe(task.cancel)
 
 
 def refuse_others(portal: Portal, engine: LoopThread | None, what: str) -> None:
-    """Raise `ClientClosedError` where something runs on a loop that isn't this process's own any more."""
+    """Raise `ClientClosedError` if `engine` is not the current loop of this process."""
     if engine is not None and engine is not portal.engine():
         raise ClientClosedError(f"this {what} belongs to another process, or its loop was closed")
 
 
 def settle(answer: "asyncio.Future[T]", outcome: T | BaseException) -> None:
-    """Answer, unless the one who asked has gone."""
+    """Set the result or the error, unless the future is done."""
     if answer.done():
         return
     if isinstance(outcome, BaseException):
         answer.set_exception(outcome)
-        answer.exception()  # who asked may be gone before it comes, and asyncio would say so on stderr
+        answer.exception()  # retrieved, so that asyncio does not log it if nobody awaits it
     else:
         answer.set_result(outcome)

@@ -1,7 +1,7 @@
-"""The way from any thread into one private event loop.
+"""`Portal`: calls from any thread into one private event loop.
 
-Everything synchronous in this package is a hop: a coroutine of the core, started on the loop of one daemon
-thread (`_loop_thread`), waited for by its caller (`_call`). This file decides whether and where a call may go.
+Every synchronous call of this package is a hop: it starts a coroutine of the core on the loop of one daemon thread
+(`_loop_thread`) and waits for it (`_call`). This file decides whether a call is allowed, and on which loop.
 """
 
 import asyncio
@@ -21,19 +21,19 @@ T = TypeVar("T")
 
 
 class BlockingCallWarning(RuntimeWarning):
-    """A synchronous call blocks the event loop that its caller runs in."""
+    """A synchronous call blocks the event loop of its caller."""
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """That of uvloop where it is installed (the extra `speed`), for the private loop only: no policy is touched."""
+    """The factory of uvloop if it is installed (the extra `speed`); for the private loop only, without a policy."""
     try:
         import uvloop
     except ImportError:
         return asyncio.new_event_loop
 
     class Loop(uvloop.Loop):
-        # It asks this before it connects to an address that has been found. Where the kind of socket is named, the
-        # answer comes at once; else from libuv's threads, which can stand still for ever in a forked child.
+        # uvloop calls this before it connects to a resolved address. With the kind of socket it answers at once;
+        # without, in libuv's threads, which may hang in a forked child.
         async def getaddrinfo(self, *host: Any, type: int = socket.SOCK_STREAM, **options: Any) -> Any:
             return await super().getaddrinfo(*host, type=type, **options)
 
@@ -41,15 +41,15 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 new_event_loop = loop_factory()
-"""Found now, not when a loop is made: a thread that is importing holds a lock that a forked child never gets."""
+"""Imported now, not with the first loop: a fork during the import would leave the import lock locked."""
 
 
 class Portal:
-    """One loop thread, started at the first call: new, open, closing, closed.
+    """One loop thread, started at the first call.
 
     Args:
-        adopt: gets every error before its caller does, to make it the caller's own.
-        new_loop: makes the loop.
+        adopt: called with every error before it is raised.
+        new_loop: creates the loop.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Portal:
 
     @property
     def state(self) -> Literal["new", "open", "closing", "closed"]:
-        """Where in its life it is."""
+        """The state of the loop thread."""
         engine = self._engine
         if self._closed:
             return "closed" if engine is None or not engine.thread.is_alive() else "closing"
@@ -73,13 +73,13 @@ class Portal:
     def call(
         self, func: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> "asyncio.Future[T]":
-        """Run `func(...)` on the loop and wait for it; the answer is the settled future.
+        """Run `func(...)` on the loop and wait for it; returns the done future.
 
-        Ask it for its `result()`: that raises from C, so a traceback leads from the caller's line straight
-        into the core, without the frames of the hop.
+        Call its `result()`: that raises from C, so a traceback leads from the caller's line directly to the core,
+        without the frames of the hop.
 
         Raises:
-            RuntimeError: called on the loop's own thread, where it would wait for itself.
+            RuntimeError: called on the loop's own thread, where it would deadlock.
             ClientClosedError: the interpreter is shutting down, or the loop was closed.
         """
         engine = self.engine()
@@ -94,13 +94,13 @@ class Portal:
         return call.future
 
     def engine(self) -> LoopThread:
-        """The running loop thread, started if need be.
+        """The running loop thread, started if necessary.
 
         Raises:
-            ClientClosedError: it is too late for that.
-            RuntimeError: gevent or eventlet has taken the threads away.
+            ClientClosedError: the interpreter is shutting down, or the portal was closed.
+            RuntimeError: gevent or eventlet has patched the threads.
         """
-        # Once finalization has begun, daemon threads stand still: a call would wait for ever.
+        # During finalization daemon threads are frozen: a call would wait for ever.
         if sys.is_finalizing():
             raise ClientClosedError("the interpreter is shutting down: it is too late for this call")
         refuse_greenlets()  # each time: a program may be patched after its first call
@@ -116,7 +116,7 @@ class Portal:
             return self._engine
 
     def close(self, timeout: float = 2 * CLEAN_UP) -> None:
-        """Refuse new calls, cancel those under way (their callers get ClientClosedError), end the thread."""
+        """Refuse new calls, cancel current ones (ClientClosedError), end the thread within `timeout` seconds."""
         with self._lock:
             self._closed, engine = True, self._engine
         if engine is None:
@@ -126,13 +126,13 @@ class Portal:
             engine.thread.join(timeout)
 
     def after_fork(self) -> None:
-        """In the child there is no such thread and the lock may be held by one that is gone: start afresh."""
+        """In a forked child: start afresh, as the thread is gone and the lock may be held for ever."""
         if self._engine is not None:
             self._engine.abandon()
         self._forget()
 
     def at_exit(self) -> None:
-        """The interpreter is about to end."""
+        """Prepare for the end of the interpreter."""
         if self._engine is not None:
             self._engine.exit()
 
@@ -147,7 +147,7 @@ class Portal:
         engine.start()
         if self._engine is None or self._engine.closing:
             self._engine = engine
-        else:  # such a finalizer was faster
+        else:  # a finalizer or a signal handler was faster
             engine.stop()
 
     def _refuse_or_warn(self, own: bool, func: Callable[..., Any]) -> None:
@@ -161,15 +161,15 @@ class Portal:
             return
         warnings.warn(
             f"{name} of lume_sync blocks the event loop that is running in this thread; in async code, await "
-            f"lume_async's {name} (this is said once)",
+            f"lume_async's {name} (reported once)",
             BlockingCallWarning,
             stacklevel=_depth_of_user(),
         )
-        self._warned = True  # after the warning: where it is an error, it is one each time
+        self._warned = True  # after the warning, so that a warning turned into an error is raised each time
 
 
 def _in_ipython() -> bool:
-    """In a notebook a loop always runs, and waiting in a cell is what a cell is for."""
+    """Whether this is IPython: in a notebook a loop is always running, and cells are meant to block."""
     if "ipykernel" in sys.modules:
         return True
     shell = getattr(sys.modules.get("IPython"), "get_ipython", None)

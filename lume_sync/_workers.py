@@ -1,4 +1,4 @@
-"""User code that blocks (a key provider, an iterable of requests) runs in threads of its own, never on the loop."""
+"""Runs blocking user code (a key function, an iterable of requests) in its own threads, never on the loop."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -16,21 +16,21 @@ _END = object()
 
 
 class DaemonExecutor(ThreadPoolExecutor):
-    """One daemon thread a job, which holds up neither the end of the program nor a call in an exit handler."""
+    """A daemon thread per job: delays neither the end of the program nor a call in an exit handler."""
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run it soon."""
+        """Start the job in a new thread."""
         return in_thread(partial(fn, *args, **kwargs))
 
 
 class Pulled(AsyncIterator[T], Generic[T]):
-    """A plain iterable as an async one: pulled on demand, in one thread of its own, never ahead of the demand.
+    """A plain iterable as an asynchronous iterator: pulled on demand in one thread of its own, never ahead.
 
-    One thread and not a pool: generators may hold things that are bound to their thread (SQLite cursors).
+    One thread instead of a pool: generators may hold objects that are bound to a thread (SQLite cursors).
     """
 
     def __init__(self, iterable: Iterable[T]) -> None:
-        self._iterator = iter(iterable)  # in the caller's thread: a wrong argument fails at once
+        self._iterator = iter(iterable)  # in the caller's thread, so that a wrong argument fails at once
         self._demands: SimpleQueue[asyncio.Future[Any] | None] | None = None
 
     def __aiter__(self) -> "Pulled[T]":
@@ -38,7 +38,7 @@ class Pulled(AsyncIterator[T], Generic[T]):
         return self
 
     async def __anext__(self) -> T:
-        """The next item, once the iterable has one."""
+        """The next item, when the iterable yields it."""
         if self._demands is None:
             self._demands = SimpleQueue()
             spawn(_pull, self._iterator, self._demands)
@@ -47,14 +47,14 @@ class Pulled(AsyncIterator[T], Generic[T]):
         try:
             item: T = await answer
         finally:
-            del answer  # it holds the error whose traceback holds this frame: a cycle, and `self` in it
+            del answer  # a cycle: it holds the error, whose traceback holds this frame
         if item is _END:
             raise StopAsyncIteration
         return item
 
     def __del__(self) -> None:
         if (demands := getattr(self, "_demands", None)) is not None:
-            demands.put(None)  # lets the thread go
+            demands.put(None)  # ends the thread
 
 
 def _pull(iterator: Iterator[T], demands: "SimpleQueue[asyncio.Future[Any] | None]") -> None:
@@ -63,20 +63,20 @@ def _pull(iterator: Iterator[T], demands: "SimpleQueue[asyncio.Future[Any] | Non
             item = next(iterator)
         except StopIteration:
             _settle(answer, answer.set_result, _END)
-        except BaseException as error:  # the user's error reaches the user's call
+        except BaseException as error:  # raised in the user's call
             _settle(answer, answer.set_exception, error)
         else:
             _settle(answer, answer.set_result, item)
-            del item  # a thread that waits keeps nothing of the user's alive
+            del item  # an idle thread must not keep the user's object alive
         del answer
 
 
 def _settle(answer: "asyncio.Future[Any]", setter: Callable[[Any], None], value: Any) -> None:
     def set_if_wanted() -> None:
-        if not answer.done():  # cancelled meanwhile
+        if not answer.done():  # it may have been cancelled
             setter(value)
 
     try:
         answer.get_loop().call_soon_threadsafe(set_if_wanted)
     except RuntimeError:
-        return  # the loop was closed while the iterable made up its mind
+        return  # the loop was closed before the iterable yielded

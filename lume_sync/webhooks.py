@@ -1,4 +1,4 @@
-"""Webhooks: the same functions as `lume_async.webhooks`. Verifying and parsing wait for nothing."""
+"""Webhooks: the same functions as `lume_async.webhooks`. Verifying and parsing do not block."""
 
 from lume_async.webhooks import (
     LARGEST_BODY,

@@ -1,4 +1,4 @@
-"""Operators: one run a task, without a worker where possible, or thousands of runs in one task."""
+"""Operators: one run per task, without a worker if possible, or thousands of runs in one task."""
 
 from lume_airflow.operators.batch import LumeRunBatchOperator
 from lume_airflow.operators.direct import LumeDirectRunOperator

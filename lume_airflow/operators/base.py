@@ -1,4 +1,4 @@
-"""What the operators share: arguments, the try that a task is in, and how it ends."""
+"""The common part of the operators: arguments, the current try, and the end of the task."""
 
 import time
 from collections.abc import Collection, Mapping
@@ -25,11 +25,11 @@ from lume_airflow.hooks import LumeHook
 from lume_async import LumeError
 
 TIMED_OUT = ("Trigger timeout", "Trigger/execution timeout")
-"""What Airflow 3 and 2 call it."""
+"""The error texts of Airflow 3 and 2."""
 
 
 class LumeOperator(BaseOperator):
-    """The common part; use one of its subclasses."""
+    """The common base class; use one of its subclasses."""
 
     options_class: ClassVar[type[Options]] = Options
     template_fields: Collection[str] = ("flow_version", "run_metadata", "lume_conn_id")
@@ -65,15 +65,15 @@ class LumeOperator(BaseOperator):
 
     @classmethod
     def partial(cls, *, task_id: str, **kwargs: Any) -> Any:
-        """As Airflow does, which makes no operator of it before the tasks start: so it is checked here."""
+        """As in Airflow, which creates the operators only when the tasks start: so the arguments are checked here."""
         cls._check(task_id, kwargs)
         return super().partial(task_id=task_id, **kwargs)
 
     def check(self) -> None:
-        """Refuse what is wrong in the arguments, as far as it is known before they are rendered.
+        """Check the arguments, as far as they are known before rendering.
 
         Raises:
-            ValueError: an argument is wrong; the message names task and argument.
+            ValueError: an argument is not valid; the message names task and argument.
         """
         names = [each.name for each in fields(self.options_class)]
         self._check(self.task_id, {name: getattr(self, name) for name in [*names, "deferrable"]})
@@ -98,19 +98,19 @@ class LumeOperator(BaseOperator):
         return LumeHook(self.lume_conn_id).settings()
 
     def this_try(self, context: Context) -> TaskTry:
-        """The try that this process is in."""
+        """The current try."""
         self._task_try = on_worker(context["ti"], self.retries or 0, self.options.on_clear)
         return self._task_try
 
     def deadline(self) -> float | None:
-        """When the task gives up, in seconds since the epoch; `execution_timeout` does not reach a deferred task."""
+        """When the task times out, in seconds since the epoch; Airflow itself limits no deferred task."""
         limit = self.timeout if self.timeout is not None else self.execution_timeout
         if limit is None:
             return None
         return time.time() + (limit.total_seconds() if isinstance(limit, timedelta) else limit)
 
     def execute_complete(self, context: Context, event: Event) -> Any:
-        """The end: what the trigger has seen, as a result, a skip or an error."""
+        """End the task with the trigger's event: return the result, or raise a skip or an error."""
         result = event.get("result")
         if result is not None:
             self.log.info("%s", self.summary(result))
@@ -125,7 +125,7 @@ class LumeOperator(BaseOperator):
         return result
 
     def judge(self, context: Context, result: dict[str, Any]) -> None:
-        """Raise where there is no output to go on with."""
+        """Raise if there is no output for the next tasks."""
 
     def has_partial(self, result: dict[str, Any]) -> bool:
         """Whether rows were rejected."""
@@ -138,7 +138,7 @@ class LumeOperator(BaseOperator):
     def _partial(self, context: Context, result: dict[str, Any]) -> None:
         said = f"{result['rows_rejected']:,} of {result['rows_read']:,} rows were rejected"
         if self.on_partial != "success" and self.do_xcom_push:
-            context["ti"].xcom_push(key="return_value", value=result)  # an exception returns nothing
+            context["ti"].xcom_push(key="return_value", value=result)  # an exception returns no result
         if self.on_partial == "skip":
             raise AirflowSkipException(said)
         if self.on_partial == "fail":
@@ -149,30 +149,30 @@ class LumeOperator(BaseOperator):
             raise AirflowFailException(event["error"])
         raise AirflowException(event["error"])
 
-    def refused(self, error: LumeError) -> NoReturn:
-        """End the task with an error of the client; where trying again changes nothing, for good."""
+    def fail(self, error: LumeError) -> NoReturn:
+        """Fail the task with an error of the client, without retries if they can't help."""
         self._fail(failure(error))
 
     def resume_execution(self, next_method: str, next_kwargs: Any, context: Context) -> Any:
-        """As Airflow does, but a trigger that has run into Airflow's own timeout leaves no run behind."""
+        """As in Airflow, but cancel the run if the trigger has exceeded Airflow's own timeout."""
         if next_method == "__fail__" and (next_kwargs or {}).get("error") in TIMED_OUT:
             self.this_try(context)
             self.on_kill()
         return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
-        """The task was killed on a worker: cancel what it has started, where `cancel_on_kill` says so."""
+        """Called when the task is killed on a worker: cancel its runs if `cancel_on_kill` is set."""
         if self._task_try is None or not self.cancel_on_kill:
             return
         cancelled = run_async(cancel(self.settings, self.options, self._task_try, sure=False))
         self.log.info("the task was killed; cancelled %s", ", ".join(cancelled) or "nothing")
 
     def get_openlineage_facets_on_start(self) -> Any:
-        """The source."""
+        """The sources."""
         return self._lineage.on_start(self.options)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """Source, outputs, counts and reasons. From memory: asking Airflow for an XCom hangs the listener."""
+        """Sources, outputs, counts and reasons, from memory: asking Airflow for an XCom hangs the listener."""
         return self._lineage.on_end(self.options)
 
     def get_openlineage_facets_on_failure(self, task_instance: Any) -> Any:

@@ -16,18 +16,18 @@ CLOCKS = 300.0
 class LumeRunBatchOperator(LumeOperator):
     """Runs a flow version on many sources, each once, and waits for all of them in the triggerer.
 
-    Killed at any point and started again, it finds the runs that are there and submits the rest. The result is a dict
-    of counts and places: `sources`, `statuses`, `partial`, `failed`, `rows_read`, `rows_mapped`, `rows_rejected`,
+    After a restart at any point, it finds the existing runs and submits the rest. The result is a dict of counts and
+    locations: `sources`, `statuses`, `partial`, `failed`, `rows_read`, `rows_mapped`, `rows_rejected`,
     `reject_reasons`, `mapped_locations`, `rejects_locations` (2,000 of each at most), `failures` (the first 20).
 
     Args:
         source_paths: the sources: a list, or the output of a task (templated).
         max_active: the maximum number of unfinished runs.
-        max_failures: beyond so many sources without output nothing more is submitted, and the task fails once the
-            others have ended; its retry goes on with what has no output. None: never.
-        on_clear: what a cleared task does: "failed" processes what has no output, "rerun" every source again.
+        max_failures: after more sources without output, nothing more is submitted, and the task fails when the
+            others have ended; its retry continues with the sources without output. None for no limit.
+        on_clear: what a cleared task does: "failed" processes the sources without output, "rerun" all of them.
         flow_version, run_metadata, force_rerun, lume_conn_id, deferrable, timeout, on_partial, cancel_on_kill: as for
-            `LumeRunOperator`; `on_partial` counts if one source has rejected rows.
+            `LumeRunOperator`; `on_partial` applies if any source has rejected rows.
     """
 
     options_class: ClassVar[type[Options]] = BatchOptions
@@ -49,7 +49,7 @@ class LumeRunBatchOperator(LumeOperator):
         self.check()
 
     def execute(self, context: Context) -> Any:
-        """Defer, or work on the spot."""
+        """Defer, or submit and wait on the worker."""
         if isinstance(self.source_paths, str):
             raise ValueError(
                 "source_paths is a string: give a list, or set render_template_as_native_obj in the DAG"
@@ -64,7 +64,7 @@ class LumeRunBatchOperator(LumeOperator):
         return self.execute_complete(context, event)
 
     def has_partial(self, result: dict[str, Any]) -> bool:
-        """Whether rows of some source were rejected."""
+        """Whether rows of any source were rejected."""
         return bool(result["partial"])
 
     def summary(self, result: dict[str, Any]) -> str:
@@ -75,6 +75,6 @@ class LumeRunBatchOperator(LumeOperator):
 
 
 def _begun(context: Context) -> float | None:
-    """No attempt of the task, since it was cleared, can have begun before that."""
+    """The earliest possible start of an attempt since the last clear, in seconds since the epoch."""
     begun = getattr(context.get("dag_run"), "start_date", None)
     return None if begun is None else begun.timestamp() - CLOCKS

@@ -1,4 +1,4 @@
-"""`LumeDirectRunOperator`: one run without a worker process at all."""
+"""`LumeDirectRunOperator`: one run without a worker process."""
 
 from dataclasses import replace
 from typing import Any
@@ -14,7 +14,7 @@ from lume_airflow._work import Event
 from lume_airflow.operators.run import LumeRunOperator
 
 OLDEST = (3, 3)
-"""The first Airflow that tells a trigger which task it is of."""
+"""The first Airflow in which a trigger knows its task."""
 
 START = StartTriggerArgs(
     trigger_cls="lume_airflow.triggers.LumeDirectTrigger",
@@ -23,21 +23,23 @@ START = StartTriggerArgs(
     next_kwargs=None,
     timeout=None,
 )
-"""For mapped tasks as it stands: their trigger finds the arguments in the task."""
+"""Used as it is for mapped tasks, whose trigger finds the arguments in the task."""
 
 
 class LumeDirectRunOperator(LumeRunOperator):
     """As `LumeRunOperator`, but the triggerer submits the run and ends the task: no process is started for it.
 
-    Meant for many tasks: `LumeDirectRunOperator.partial(…).expand(source_path=[…])`. A worker still ends the tasks
-    that failed (for their retries) and those with outlets; arguments that only a worker can look up start on one.
-    A task that ends in the triggerer sends no OpenLineage event of its end.
+    Meant for many tasks: `LumeDirectRunOperator.partial(…).expand(source_path=[…])`. A worker still ends failed tasks
+    (for their retries) and tasks with outlets, and starts tasks with arguments that only a worker can look up.
+    A task that ends in the triggerer sends no OpenLineage event for its end.
 
     Raises:
-        AirflowFailException: Airflow is older than 3.3; raised when the DAG is read, or when a mapped task starts.
+        AirflowFailException: Airflow is older than 3.3; raised when the DAG is parsed, or when a mapped task starts.
     """
 
-    start_from_trigger = is_at_least(OLDEST)  # else a worker starts a mapped task, and makes the operator
+    start_from_trigger = is_at_least(
+        OLDEST
+    )  # otherwise a worker starts a mapped task, and creates the operator
     start_trigger_args = START
 
     def __init__(self, **kwargs: Any) -> None:
@@ -53,7 +55,7 @@ class LumeDirectRunOperator(LumeRunOperator):
         self.start_trigger_args = replace(START, trigger_kwargs={"arguments": arguments})
 
     def this_try(self, context: Context) -> TaskTry:
-        """The same as in the triggerer, so that the keys are the same."""
+        """The current try, as in the triggerer, so that the keys are the same."""
         ti = context["ti"]
         self._task_try = in_triggerer(ti, self._delivered(ti), self.options.on_clear)
         return self._task_try
@@ -64,13 +66,13 @@ class LumeDirectRunOperator(LumeRunOperator):
         )
 
     def execute_complete(self, context: Context, event: Event) -> Any:
-        """What was not ended in the triggerer; or all of it, where the triggerer could not begin."""
+        """End a task that did not end in the triggerer, or execute it if the triggerer could not start it."""
         if event.get("on_worker"):
             return self.execute(context)
         return super().execute_complete(context, event)
 
     def judge(self, context: Context, result: dict[str, Any]) -> None:
-        """As for a plain run; a task that ends with output remembers with which try."""
+        """As for a plain run; record the try of a task that ends with output."""
         super().judge(context, result)
         ti = context["ti"]
         ti.xcom_push(key=_direct.DELIVERED, value=[*self._delivered(ti), ti.try_number])

@@ -17,15 +17,15 @@ _WITH_OUTPUT = ("SUCCEEDED", "PARTIAL_FAILED")
 class LumeRunOperator(LumeOperator):
     """Runs a flow version on a source, and waits for the end without a worker.
 
-    The run is submitted once, whatever dies: a retry, a restarted triggerer or scheduler finds the run that is there.
-    Only a try that comes after a run without output starts another one. The result is a dict: `run_id`, `status`,
+    The run is submitted once: a retry, or a restarted triggerer or scheduler, finds the existing run.
+    Only a try after a run without output starts another one. The result is a dict: `run_id`, `status`,
     `mapped_location`, `rejects_location`, `rows_read`, `rows_mapped`, `rows_rejected`, `reject_reasons`, `url` …
 
     Args:
         flow_version: the flow and its version, such as `customer_cleaner:v1` (templated).
         source_path: the file's URI or the batch identifier that the flow's source understands (templated).
-        run_metadata: a JSON object of your own (templated); the operator adds `airflow`: where the run comes from.
-            Keep it the same over retries: an idempotency key belongs to one request.
+        run_metadata: a JSON object of your own (templated); the operator adds `airflow`, which identifies the task.
+            It must not change between retries, as an idempotency key belongs to one request.
         force_rerun: process the source even if it was processed before.
         lume_conn_id: the connection (templated).
         deferrable: False waits on the worker.
@@ -55,7 +55,7 @@ class LumeRunOperator(LumeOperator):
         try:
             run = run_async(start(settings, options, task))
         except LumeError as error:
-            self.refused(error)
+            self.fail(error)
         self._show(context, run, settings.run_page(run.id))
         if run.is_terminal and (run.has_output or task.started(run)):
             return self.execute_complete(context, {"result": run_result(run, settings, task)})
@@ -72,7 +72,7 @@ class LumeRunOperator(LumeOperator):
         context["ti"].xcom_push(key=LINK_KEY, value=page)
 
     def judge(self, context: Context, result: dict[str, Any]) -> None:
-        """Raise where the run has no output."""
+        """Raise if the run has no output."""
         if result["status"] not in _WITH_OUTPUT:
             message = result["error_message"] or "the server gave no reason"
             raise AirflowException(f"{result['run_id']} ended {result['status']}: {message}")

@@ -54,7 +54,7 @@ def test_a_uri_will_do(monkeypatch) -> None:
         ({"host": "http://x", "password": ""}, "no password"),
         *(({"host": host, "port": 443}, "host that is no base URL") for host in ODD_HOSTS),
         *(
-            ({"host": "http://x", "extra": extra}, "no JSON object")
+            ({"host": "http://x", "extra": extra}, "not a JSON object")
             for extra in ("[1]", "5", '"x"', "{broken")
         ),
         ({"host": "http://x", "extra": {"request_timeout": "soon"}}, "'request_timeout'.* number of seconds"),

@@ -105,7 +105,7 @@ def test_the_triggerer_goes_by_what_was_delivered(try_number, delivered, tries, 
 def test_a_failure_of_an_earlier_try_is_followed_by_the_next_generation() -> None:
     task = TaskTry(*PLACE, tries=2)
 
-    assert task.goes_on(run(key=task.key(0)), task.key(0), 0)
+    assert task.needs_next(run(key=task.key(0)), task.key(0), 0)
 
 
 @pytest.mark.parametrize(
@@ -120,10 +120,10 @@ def test_a_failure_of_an_earlier_try_is_followed_by_the_next_generation() -> Non
 def test_nothing_else_is(seen) -> None:
     task = TaskTry(*PLACE, tries=2)
 
-    assert not task.goes_on(run(**{"key": task.key(0), **seen}), task.key(0), 0)
+    assert not task.needs_next(run(**{"key": task.key(0), **seen}), task.key(0), 0)
 
 
 def test_there_are_never_more_generations_than_tries() -> None:
     task = TaskTry(*PLACE, tries=2)
 
-    assert not task.goes_on(run(key=task.key(1)), task.key(1), 1)
+    assert not task.needs_next(run(key=task.key(1)), task.key(1), 1)

@@ -53,7 +53,7 @@ async def test_unused_it_is_closed(connection, monkeypatch) -> None:
 async def test_each_run_reaches_whoever_waits_for_it(connection, sources) -> None:
     async with shared(await settings()) as lume:
         runs = [await lume.client.run("customer_cleaner:v1", sources.good(f"{n}.csv")) for n in range(3)]
-        ended = await asyncio.gather(*(lume.ended(run) for run in [*runs, *runs]))
+        ended = await asyncio.gather(*(lume.wait(run) for run in [*runs, *runs]))
     assert [run.id for run in ended] == [run.id for run in [*runs, *runs]]
     assert {str(run.status) for run in ended} == {"SUCCEEDED"}
 
@@ -62,16 +62,16 @@ async def test_a_run_that_is_unknown_disturbs_no_other(connection, sources) -> N
     async with shared(await settings()) as lume:
         run = await lume.client.run("customer_cleaner:v1", sources.good())
         with pytest.raises(RunNotFoundError):
-            await lume.ended(lume.client.attach("run_unknown"))
-        assert (await lume.ended(run)).succeeded
+            await lume.wait(lume.client.attach("run_unknown"))
+        assert (await lume.wait(run)).succeeded
 
 
 async def test_who_stops_waiting_leaves_the_others(connection, sources) -> None:
     async with shared(await settings()) as lume:
         run = await lume.client.run("customer_cleaner:v1", sources.good())
         with anyio.move_on_after(0):
-            await lume.ended(run)
-        assert (await lume.ended(run)).succeeded
+            await lume.wait(run)
+        assert (await lume.wait(run)).succeeded
         assert lume._waiting == {}
 
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from lume_airflow import _supervisor
-from lume_airflow._supervisor import asked_once, in_turn
+from lume_airflow._supervisor import ask_once, in_turn
 
 
 class Supervisor:
@@ -31,28 +31,28 @@ class Supervisor:
 
 async def test_what_all_ask_is_asked_once() -> None:
     supervisor = Supervisor()
-    assert await asyncio.gather(*(asked_once("it", supervisor.ask) for _ in range(200))) == [1] * 200
-    assert await asked_once("something else", supervisor.ask) == 2
+    assert await asyncio.gather(*(ask_once("it", supervisor.ask) for _ in range(200))) == [1] * 200
+    assert await ask_once("something else", supervisor.ask) == 2
 
 
 async def test_an_answer_grows_old(monkeypatch) -> None:
     supervisor = Supervisor()
-    assert await asked_once("it", supervisor.ask) == 1
+    assert await ask_once("it", supervisor.ask) == 1
     monkeypatch.setattr(_supervisor, "FRESH", 0.0)
-    assert await asked_once("it", supervisor.ask) == 2
+    assert await ask_once("it", supervisor.ask) == 2
 
 
 async def test_a_failure_is_no_answer() -> None:
     supervisor = Supervisor()
     with pytest.raises(OSError, match="no supervisor"):
-        await asked_once("it", supervisor.refuse)
-    assert await asked_once("it", supervisor.ask) == 2
+        await ask_once("it", supervisor.refuse)
+    assert await ask_once("it", supervisor.ask) == 2
 
 
 async def test_who_is_cancelled_takes_the_answer_from_nobody() -> None:
     supervisor = Supervisor()
-    first = asyncio.ensure_future(asked_once("it", supervisor.ask))
-    second = asyncio.ensure_future(asked_once("it", supervisor.ask))
+    first = asyncio.ensure_future(ask_once("it", supervisor.ask))
+    second = asyncio.ensure_future(ask_once("it", supervisor.ask))
     await asyncio.sleep(0)
     first.cancel()
     assert await second == 1

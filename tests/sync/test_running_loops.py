@@ -64,7 +64,7 @@ def test_it_works_and_the_one_warning_names_the_twin(
     )
     assert (done.code, done.out, done.err) == (
         0,
-        f"{said}lume_async's Client.run (this is said once)\nSUCCEEDED\n",
+        f"{said}lume_async's Client.run (reported once)\nSUCCEEDED\n",
         "",
     )
 
