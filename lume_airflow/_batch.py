@@ -161,9 +161,7 @@ class Batch:
         place = self._places.pop(key)
         self._freed.set()
         following = self._next_place(place, key, outcome.run, found=found)
-        if (
-            following is not None and self._queue.statistics().open_receive_streams
-        ):  # closed after the deadline
+        if following is not None and self._queue.statistics().open_receive_streams:  # none past the deadline
             self._again.send_nowait(self._request(following))
             return
         self.timed_out |= isinstance(outcome.error, RunTimeoutError)

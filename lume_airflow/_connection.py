@@ -152,9 +152,7 @@ def _url(given: _Given) -> str | None:
 def _extras(given: _Given) -> dict[str, Any]:
     """The extra fields, checked. Errors repeat no value, as it may contain the password of a proxy."""
     if given.extra is None:
-        raise ConfigurationError(
-            f"the connection {given.conn_id!r} has extra fields that are not a JSON object"
-        )
+        raise ConfigurationError(f"the connection {given.conn_id!r} has extras that are not a JSON object")
     if unknown := sorted(given.extra.keys() - _EXTRAS):
         raise ConfigurationError(
             f"the connection {given.conn_id!r} has an extra field {unknown[0]!r}; known are {', '.join(_EXTRAS)}"

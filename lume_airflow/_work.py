@@ -130,8 +130,8 @@ async def cancel(settings: ConnectionSettings, options: Options, task: TaskTry, 
 
 
 async def _timed_out(lume: SharedClient, options: Options, task: TaskTry) -> Event:
-    said = f"not ended within {options.timeout:,.0f} s" if options.timeout else "not ended in time"
+    message = f"not ended within {options.timeout:,.0f} s" if options.timeout else "not ended in time"
     if not options.cancel_on_kill:
-        return {"error": f"{said}; the runs keep running", "final": False}
+        return {"error": f"{message}; the runs keep running", "final": False}
     cancelled = await cancel_started(lume.client, options, task, sure=False)
-    return {"error": f"{said}; cancelled {', '.join(cancelled) or 'nothing'}", "final": False}
+    return {"error": f"{message}; cancelled {', '.join(cancelled) or 'nothing'}", "final": False}

@@ -4,7 +4,7 @@ from importlib.metadata import version
 from typing import Any
 
 _FIELDS = {
-    "console_url": ("Console URL", "string", "the URL for people, if not the base URL"),
+    "console_url": ("Console URL", "string", "the URL of the console, if not the base URL"),
     "request_timeout": ("Request timeout", "number", "seconds for one attempt of one request; default: 60"),
     "max_connections": ("Connections", "integer", "concurrent requests of a triggerer or task; default: 100"),
     "ca_file": ("CA file", "string", "a certificate authority of your own"),

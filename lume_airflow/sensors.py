@@ -55,8 +55,8 @@ class LumeRunSensor(BaseSensorOperator):
             if not is_rendered_later(run_id):
                 check_run_id(run_id)
         except InvalidRequestError as error:
-            said = str(error).removesuffix("; no request was sent")
-            raise ValueError(f"{type(self).__name__} {self.task_id!r}: {said}") from None
+            message = str(error).removesuffix("; no request was sent")
+            raise ValueError(f"{type(self).__name__} {self.task_id!r}: {message}") from None
 
     @property
     def settings(self) -> ConnectionSettings:
@@ -108,5 +108,7 @@ class LumeRunSensor(BaseSensorOperator):
     def _judge(self, result: dict[str, Any]) -> None:
         if result["status"] in ("SUCCEEDED", "PARTIAL_FAILED"):
             return
-        said = f"{result['run_id']} ended {result['status']}: {result['error_message'] or 'no reason given'}"
-        raise AirflowSkipException(said) if self.soft_fail else AirflowFailException(said)
+        message = (
+            f"{result['run_id']} ended {result['status']}: {result['error_message'] or 'no reason given'}"
+        )
+        raise AirflowSkipException(message) if self.soft_fail else AirflowFailException(message)

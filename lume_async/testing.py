@@ -140,8 +140,8 @@ class FakeTransport:
             raise answer
         if self._clock is not None and answer.took:
             await self._clock.sleep(answer.took)
-        said = answer.body if isinstance(answer.body, bytes) else orjson.dumps(answer.body)
-        return Response(answer.status, CIMultiDict(answer.headers), said)
+        body = answer.body if isinstance(answer.body, bytes) else orjson.dumps(answer.body)
+        return Response(answer.status, CIMultiDict(answer.headers), body)
 
     async def aclose(self) -> None:
         """Set `closed`."""

@@ -71,9 +71,7 @@ class _Context(Owner):
             raise RuntimeError("this context was not entered, or was left")
         settle(self._leaving, error)
         left = self._left
-        self._leaving = self._left = (
-            None  # they would hold the error, and with it the frames of its traceback
-        )
+        self._leaving = self._left = None  # with the error they would hold the frames of its traceback
         try:
             return await asyncio.shield(left)
         except asyncio.CancelledError:

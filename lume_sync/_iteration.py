@@ -73,9 +73,7 @@ class _Source(Owner, Generic[S]):
         except StopAsyncIteration:
             pass
         except asyncio.CancelledError as error:
-            if (
-                not self._ended
-            ):  # the source was cancelled from within, or this iteration was garbage-collected
+            if not self._ended:  # the source cancelled itself, or this iteration was garbage-collected
                 outcome = error
         except BaseException as error:
             outcome = error

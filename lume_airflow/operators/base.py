@@ -136,13 +136,13 @@ class LumeOperator(BaseOperator):
         raise NotImplementedError
 
     def _partial(self, context: Context, result: dict[str, Any]) -> None:
-        said = f"{result['rows_rejected']:,} of {result['rows_read']:,} rows were rejected"
+        message = f"{result['rows_rejected']:,} of {result['rows_read']:,} rows were rejected"
         if self.on_partial != "success" and self.do_xcom_push:
             context["ti"].xcom_push(key="return_value", value=result)  # an exception returns no result
         if self.on_partial == "skip":
-            raise AirflowSkipException(said)
+            raise AirflowSkipException(message)
         if self.on_partial == "fail":
-            raise AirflowFailException(f"{said}; on_partial is 'fail'")
+            raise AirflowFailException(f"{message}; on_partial is 'fail'")
 
     def _fail(self, event: Event) -> NoReturn:
         if event.get("final"):

@@ -37,9 +37,7 @@ class LumeDirectRunOperator(LumeRunOperator):
         AirflowFailException: Airflow is older than 3.3; raised when the DAG is parsed, or when a mapped task starts.
     """
 
-    start_from_trigger = is_at_least(
-        OLDEST
-    )  # otherwise a worker starts a mapped task, and creates the operator
+    start_from_trigger = is_at_least(OLDEST)  # in older ones a worker creates the operator of a mapped task
     start_trigger_args = START
 
     def __init__(self, **kwargs: Any) -> None:

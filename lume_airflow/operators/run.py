@@ -46,12 +46,8 @@ class LumeRunOperator(LumeOperator):
 
     def execute(self, context: Context) -> Any:
         """Submit; then defer, or wait."""
-        task, options, settings, deadline = (
-            self.this_try(context),
-            self.options,
-            self.settings,
-            self.deadline(),
-        )
+        task, options = self.this_try(context), self.options
+        settings, deadline = self.settings, self.deadline()
         try:
             run = run_async(start(settings, options, task))
         except LumeError as error:

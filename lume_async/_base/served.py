@@ -1,4 +1,4 @@
-"""The file in which `lume serve` keeps its URL and key. Error messages name it; the library never reads it."""
+"""The file in which `lume serve` keeps its URL and key. Error messages name it; nothing reads it implicitly."""
 
 from pathlib import Path
 

@@ -65,9 +65,7 @@ class ForkShy:
 
     def __init__(self) -> None:
         self._reset()
-        os.register_at_fork(
-            before=self._delay_fork, after_in_parent=self._release, after_in_child=self._reset
-        )
+        os.register_at_fork(before=self._delay, after_in_parent=self._release, after_in_child=self._reset)
 
     def run(self, work: Callable[[], T]) -> T:
         """Run `work` in this thread, but not while the process is forking."""
@@ -84,7 +82,7 @@ class ForkShy:
         self._changed = threading.Condition()
         self._under_way = 0
 
-    def _delay_fork(self) -> None:
+    def _delay(self) -> None:
         self._changed.acquire()
         self._changed.wait_for(lambda: self._under_way == 0, self.LONGEST_DELAY)
 

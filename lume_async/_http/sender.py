@@ -243,9 +243,7 @@ class Sender:
                 event = evolve(
                     event,
                     status_code=response.status,
-                    request_id=None
-                    if request_id is None
-                    else redact(request_id, state.key, *self._passwords),
+                    request_id=request_id and redact(request_id, state.key, *self._passwords),
                 )
                 return response
             except BaseException as error:

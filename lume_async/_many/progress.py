@@ -88,9 +88,7 @@ class _Camera:
     def __init__(self, total: int | None) -> None:
         self.summary = Summary()
         self._total = total
-        self._recent: deque[tuple[float, int]] = (
-            deque()
-        )  # the time, and the number of new outcomes at that time
+        self._recent: deque[tuple[float, int]] = deque()  # (time, number of new outcomes)
         self._begun: float | None = None
 
     def snapshot(self, now: float, *, ended: bool = False) -> Progress:

@@ -266,9 +266,9 @@ def _message(response: Response, problem: dict[str, Any], *, withheld: bool) -> 
         words = "redirects are never followed: set base_url to the address of the service"
     elif withheld:
         words = WITHHELD
-    said = words if isinstance(words, str) else snippet(response.body)
+    text = words if isinstance(words, str) else snippet(response.body)
     # One line without control characters, for logs and terminals.
-    line = " ".join("".join(letter if letter.isprintable() else " " for letter in said).split())
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     return f"{response.status} {phrase}: {elided(line) or 'no error details in the response'}"
 
 

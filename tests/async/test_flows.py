@@ -54,7 +54,7 @@ async def test_a_flow_may_be_a_file_its_text_or_a_dict(tmp_path: Path, form: str
         (None, "a flow must be a path, a string or a dict, not NoneType"),
         (
             {**DEFINITION, "rules": [{"minimum": 10**400}]},
-            r"rules\[0\].minimum must be a number of at most 64 bits",
+            r"rules\[0\].minimum must be a number of at most 64",
         ),
         (
             {**DEFINITION, "columns": {"a": {"minimum": datetime.date(2024, 1, 2)}}},

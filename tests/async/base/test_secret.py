@@ -20,7 +20,7 @@ def test_it_travels_in_a_header() -> None:
 
 @pytest.mark.parametrize("carry", [pickle.dumps, copy.copy, copy.deepcopy])
 def test_it_travels_nowhere_else(carry: object) -> None:
-    with pytest.raises(TypeError, match="never pickled"):
+    with pytest.raises(TypeError, match="can't be pickled"):
         carry(Secret("canary"))  # type: ignore[operator]
 
 

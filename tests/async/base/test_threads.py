@@ -37,7 +37,7 @@ def test_a_fork_waits_for_what_it_should_not_meet() -> None:
         working = pool.submit(shy.run, lambda: (begun.set(), release.wait(20)))
         assert begun.wait(20)
         threading.Timer(0.05, release.set).start()
-        shy._delay_fork()
+        shy._delay()
         assert release.is_set()
         late = pool.submit(shy.run, lambda: "after the fork")
         with pytest.raises(TimeoutError):
@@ -54,10 +54,10 @@ def test_a_fork_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
         working = pool.submit(shy.run, lambda: (begun.set(), release.wait(20)))
         assert begun.wait(20)
         before = time.monotonic()
-        shy._delay_fork()
+        shy._delay()
         assert time.monotonic() - before >= 0.05
         shy._release()
         release.set()
         working.result(timeout=20)
-    shy._delay_fork()  # at once, now that nothing is under way
+    shy._delay()  # at once, now that nothing is under way
     shy._release()
