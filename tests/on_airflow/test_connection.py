@@ -52,7 +52,7 @@ def test_a_uri_will_do(monkeypatch) -> None:
     [
         ({"host": ""}, "no host"),
         ({"host": "http://x", "password": ""}, "no password"),
-        *(({"host": host, "port": 443}, "host that is no base URL") for host in ODD_HOSTS),
+        *(({"host": host, "port": 443}, "host that is not a valid base URL") for host in ODD_HOSTS),
         *(
             ({"host": "http://x", "extra": extra}, "not a JSON object")
             for extra in ("[1]", "5", '"x"', "{broken")

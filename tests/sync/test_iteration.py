@@ -321,7 +321,7 @@ def test_errors_of_entering_and_leaving_reach_the_caller(portal: Portal) -> None
 
 
 def test_leaving_what_was_never_entered_is_an_error(portal: Portal) -> None:
-    with pytest.raises(RuntimeError, match="never entered"):
+    with pytest.raises(RuntimeError, match="not entered"):
         portal.call(Held(portal, group([])).leave, None, None, None).result()
 
 
