@@ -191,7 +191,7 @@ class Scheduler:
                 except asyncio.CancelledError:
                     if is_being_cancelled():
                         raise
-                    error = RuntimeError("a poll was cancelled from outside of its task")
+                    error = RuntimeError("a poll raised CancelledError, although it was not cancelled")
                 else:
                     self._reschedule(key, delay)
                     continue
