@@ -5,7 +5,7 @@ synchronous code; `await check_flow(path)` judges a flow file as the server woul
 first use, so that `import lume_local` stays cheap.
 """
 
-TYPE_CHECKING = False  # checkers know better; the import of typing alone costs more than all of this
+TYPE_CHECKING = False  # importing `typing` would take longer than this whole module
 
 if TYPE_CHECKING:
     from lume_local._check import CheckedFlow as CheckedFlow

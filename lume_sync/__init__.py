@@ -5,7 +5,7 @@
 Names are loaded on first use: importing the package starts nothing and loads no HTTP library.
 """
 
-TYPE_CHECKING = False  # checkers know better; the import of typing alone costs more than all of this
+TYPE_CHECKING = False  # importing `typing` would take longer than this whole module
 
 if TYPE_CHECKING:
     from lume_async import ApiConnectionError as ApiConnectionError

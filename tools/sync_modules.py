@@ -210,7 +210,7 @@ PACKAGE = '''
 Names are loaded on first use: importing the package starts nothing and loads no HTTP library.
 """
 
-TYPE_CHECKING = False  # checkers know better; the import of typing alone costs more than all of this
+TYPE_CHECKING = False  # importing `typing` would take longer than this whole module
 
 if TYPE_CHECKING:
 {imports}
