@@ -1,24 +1,24 @@
-"""Text that quotes data, bounded: a message stays readable and a list of runs loadable, whatever a file holds. Pure.
+"""Bounds texts that quote data, so that messages stay readable and lists of runs small. Pure.
 
-Every maker of messages has its choke point, which calls this: `LumeError`, and in the server `Problem`, `FlowError`,
-the worker protocol, the recorder of a run's end, and `Run`, by which the runs of older servers are cut, too.
+Called where messages are created: by `LumeError`, and in the server by `Problem`, `FlowError`, the worker protocol,
+the recorder of a run's end, and `Run`.
 """
 
 import re
 from typing import Any
 
 LIMIT = 500
-"""Characters of a text that quotes data."""
+"""The maximum length of a text that quotes data, in characters."""
 _UNSEEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters but for the end of a line, direction overrides, lone surrogates."""
+"""Control characters except the end of a line, direction overrides, lone surrogates."""
 _GAP = re.compile(r" … \([\d,]{1,20} characters\) … ")
 
 
 def elided(text: str, limit: int = LIMIT) -> str:
-    """The text in at most `limit` characters: control characters as escapes, the middle of a long one left out.
+    """The text in at most `limit` characters: control characters are escaped, the middle of a long text is omitted.
 
-    What is left out is replaced by the true length. The result is stable: cutting it again changes nothing, and a
-    longer text that it has become a part of is cut at the same place, so that the length stays that of the data.
+    The original length replaces the omitted part. The result is stable: a second call changes nothing, and a longer
+    text that contains the result is cut at the same place, so that the length stays the one of the data.
     """
     if len(text) <= limit:
         seen = _seen(text)
@@ -27,7 +27,7 @@ def elided(text: str, limit: int = LIMIT) -> str:
     cut = _GAP.search(text) if len(text) <= 4 * limit else None
     gap = cut[0] if cut else f" … ({len(text):,} characters) … "
     before, behind = (text[: cut.start()], text[cut.end() :]) if cut else (text, text)
-    tail = (limit - len(gap)) // 3  # the end often says what to do, the beginning what it is about
+    tail = (limit - len(gap)) // 3  # the end often says what to do, the beginning what it concerns
     head = limit - len(gap) - tail
     return _seen(before[:head])[:head] + gap + _seen(behind[-tail:])[-tail:]
 
@@ -37,7 +37,7 @@ def _seen(text: str) -> str:
 
 
 def bounded(value: Any) -> Any:
-    """JSON with each of its texts elided, names of members included; counts of members that become one are added."""
+    """JSON with all strings and member names elided; integers of members with the same short name are added."""
     if isinstance(value, str):
         return elided(value)
     if isinstance(value, list):
