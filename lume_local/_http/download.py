@@ -46,7 +46,7 @@ def _opened(output: Output) -> BinaryIO:
         file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
     except OSError as error:
         raise Problem("output-gone", f"{path} can't be read: {error.strerror or error}") from None
-    if output.identity not in (None, identity(file.fileno())):
+    if output.identity != identity(file.fileno()):
         file.close()
         raise Problem("output-changed", f"{path} has been changed since the run wrote it")
     return file

@@ -16,8 +16,8 @@ async def require_run(store: Store, run_id: str) -> Run:
     return run
 
 
-async def require_output(store: Store, run: Run, part: str) -> str | None:
-    """The identity of an output that is still there, where one was noted. Raises `Problem`."""
+async def require_output(store: Store, run: Run, part: str) -> str:
+    """The identity of an output that is still there; empty where it is no file. Raises `Problem`."""
     status = RunStatus(run.status)
     if not status.is_terminal:
         raise Problem(
@@ -38,7 +38,7 @@ async def require_output(store: Store, run: Run, part: str) -> str | None:
             run_id=run.run_id,
             location=location,
         )
-    return identity
+    return identity or ""
 
 
 async def require_flow(flows: Flows, ref: str) -> StoredFlow:

@@ -34,10 +34,10 @@ class Content:
 
 @frozen
 class Output:
-    """A file that a run has written; where `identity` is known, it is the one of the file that was written."""
+    """A file that a run has written; `identity` is the one that it had then."""
 
     path: Path
-    identity: str | None
+    identity: str
 
 
 @frozen

@@ -54,10 +54,10 @@ class RowsApi:
         if run.target_locations[part] is None:
             return Answer(200, _EMPTY)
         flow = self._flows.parsed(run.flow_version)
-        job = self._reader.job(run, flow, part, noted or "", limit=limit, reason=reason)
+        job = self._reader.job(run, flow, part, noted, limit=limit, reason=reason)
         if place is not None:
             row, position, identity = place
-            if job.identity not in ("", identity):
+            if job.identity != identity:
                 _refuse(
                     run,
                     part,

@@ -6,8 +6,6 @@ import re
 from attrs import frozen
 
 _FORM = re.compile(rb"1\.([^.]+)\.([0-9]{1,20})\.([0-9]{1,18})")
-_EARLIER = re.compile(r"([^-]+)-([0-9]{1,18})")
-"""The form of earlier servers, whose clients may still hold one."""
 
 
 @frozen(order=True)
@@ -31,8 +29,6 @@ class Cursor:
     @classmethod
     def of(cls, text: str, store_id: str) -> "Cursor | None":
         """The cursor that a client has sent; None where it is not one of that store."""
-        if earlier := _EARLIER.fullmatch(text):
-            return cls(0, int(earlier[2])) if earlier[1] == store_id else None
         try:
             content = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         except ValueError:

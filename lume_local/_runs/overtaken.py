@@ -50,7 +50,7 @@ def places(record: Json) -> list[Place]:
     found = []
     for step in record["steps"]:
         mode = step["load"]["mode"] if "load" in step else ""
-        if mode != "append" and "was" not in step and "part" in step:  # earlier servers' steps name no part
+        if mode != "append" and "was" not in step:
             location = record["target_locations"][step["part"]]
             found.append(Place(location, of_source=mode == "replace_batch"))
     return found

@@ -58,7 +58,7 @@ class RowReader:
     def job(
         self, run: Run, flow: Flow, part: str, identity: str, *, limit: int, reason: str | None = None
     ) -> Read:
-        """The first page of an output that a run has; its identity is empty where none was noted."""
+        """The first page of an output that a run has; its identity is empty where it may be any."""
         is_rejects = part == "rejects"
         location = str(run.target_locations[part])
         # Rejects in the format of their source have its dialect and encoding, too.

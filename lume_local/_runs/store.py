@@ -165,7 +165,7 @@ class Outputs(Protocol):
     """For each run and part (`mapped`, `rejects`) the identity of its file when it was written."""
 
     async def identity(self, run_id: str, part: str) -> str | None:
-        """The identity of an output, empty when it is gone; None for a run of an older version, which noted none."""
+        """The identity of an output, empty when it is gone; None where it is no file: rows of a table have none."""
         ...
 
     async def written_before(self, before: str, limit: int) -> list[tuple[str, str, str, str]]:

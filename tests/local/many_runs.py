@@ -1,7 +1,4 @@
-"""Runs that never ran, written straight into a state file: 100,000 of them in a few seconds.
-
-The file is left as an older server has left it, without counts, so that they are made at once when it is opened.
-"""
+"""Runs that never ran, written straight into a state file: 100,000 of them in a few seconds."""
 
 import json
 import random
@@ -13,12 +10,6 @@ from typing import Any
 from lume_local._runs.times import as_text
 
 ENDS = ["SUCCEEDED"] * 6 + ["PARTIAL_FAILED"] * 3 + ["FAILED", "CRASHED", "CANCELLED"]
-_COUNTS = {
-    "TRIGGER": ("run_created", "run_changed", "run_ended"),
-    "TABLE": ("run_counts", "attention"),
-    "INDEX": ("listing", "deliveries_by_run"),
-}
-"""What came later; a table takes its own indexes with it."""
 _EVERY = timedelta(seconds=6)
 _COLUMNS = (
     "run_id, rev, flow_version, source_path, source_key, run_metadata, force_rerun, status, created_at, "
@@ -33,9 +24,6 @@ def add_runs(path: Path, count: int) -> None:
     db = sqlite3.connect(path, isolation_level=None)
     try:
         db.execute("BEGIN IMMEDIATE")
-        for kind, names in _COUNTS.items():
-            for name in names:
-                db.execute(f"DROP {kind} IF EXISTS {name}")
         db.executemany(
             f"INSERT INTO runs ({_COLUMNS}) VALUES (?,1,?,?,?,'null',0,?,?,?,?,'[]',?,'{{}}')", rows
         )

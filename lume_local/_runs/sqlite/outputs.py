@@ -33,7 +33,7 @@ class SqliteOutputs:
 
     @operation
     def identity(self, run_id: str, part: str) -> str | None:
-        """The identity of an output, empty when it is gone; None for a run of an older version, which noted none."""
+        """The identity of an output, empty when it is gone; None where it is no file: rows of a table have none."""
         query = "SELECT identity FROM outputs WHERE run_id = ? AND part = ?"
         row = self._db.execute(query, [run_id, part]).fetchone()
         return None if row is None else str(row[0])

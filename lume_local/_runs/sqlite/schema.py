@@ -1,6 +1,6 @@
 """The tables of the state file."""
 
-VERSION = 2
+VERSION = 1
 """Changes with the tables; a file of another version is refused, not guessed at."""
 
 SCHEMA = """
@@ -76,17 +76,14 @@ CREATE TABLE flow_versions (
     compiled TEXT NOT NULL,
     compiled_by TEXT NOT NULL,
     created_at TEXT NOT NULL
-) STRICT, WITHOUT ROWID
-"""
+) STRICT, WITHOUT ROWID;
 
-ADDED = """
-CREATE TABLE IF NOT EXISTS traces (run_id TEXT PRIMARY KEY, traceparent TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS notes (run_id TEXT PRIMARY KEY, note TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS outputs (
+CREATE TABLE traces (run_id TEXT PRIMARY KEY, traceparent TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE notes (run_id TEXT PRIMARY KEY, note TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE outputs (
     run_id TEXT NOT NULL,
     part TEXT NOT NULL,
     identity TEXT NOT NULL,
     PRIMARY KEY (run_id, part)
 ) STRICT, WITHOUT ROWID
 """
-"""Came later without a new version: older files get it, and an older server leaves it alone."""

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from lume_local._runs.health import is_full
 from lume_local._runs.sqlite import operation
-from lume_local._runs.sqlite.schema import ADDED, SCHEMA, VERSION
-from lume_local._runs.sqlite.statistics import add_statistics
+from lume_local._runs.sqlite.schema import SCHEMA, VERSION
+from lume_local._runs.sqlite.statistics import COUNTS
 from lume_local._runs.times import now_text
 from lume_local._shared.commit import sync_file, sync_folder
 
@@ -55,7 +55,7 @@ def _create(path: Path) -> None:
     draft.unlink(missing_ok=True)
     db = sqlite3.connect(draft, isolation_level=None)
     try:
-        db.executescript(f"BEGIN; {SCHEMA}; PRAGMA user_version = {VERSION}; COMMIT")
+        db.executescript(f"BEGIN; {SCHEMA}; {COUNTS} PRAGMA user_version = {VERSION}; COMMIT")
         db.execute("INSERT INTO facts VALUES ('store_id', ?)", [uuid.uuid4().hex[:8]])
     except sqlite3.DatabaseError as error:
         raise (_full(path) if is_full(path.parent) else error) from None
@@ -88,9 +88,6 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
             raise _damaged(path, f"is damaged ({verdict if found else 'it holds no tables'})")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
-        for table in ADDED.split(";"):
-            db.execute(table)
-        add_statistics(db)
         _skip_lost_numbers(db)
         db.execute("PRAGMA synchronous = NORMAL")  # see `durability`
     except sqlite3.DatabaseError as error:

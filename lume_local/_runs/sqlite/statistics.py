@@ -1,7 +1,7 @@
 """Counts of runs and their rows by the hour, and which runs wait for a person: kept current by the state file itself.
 
 Triggers do it, so that a count and what it counts are one transaction, and reading takes no longer where there are
-100,000 runs. They came later than the other tables: an older file is counted once, when it is opened.
+100,000 runs.
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
@@ -39,7 +39,7 @@ _NOTED = f"""
     SELECT flow_version, source_key, seq, {_RATIO} FROM runs WHERE seq = new.seq AND status IN {_SERIOUS};
 """
 
-TABLES = f"""
+COUNTS = f"""
 CREATE TABLE run_counts (
     hour TEXT NOT NULL,
     flow_version TEXT NOT NULL,
@@ -74,16 +74,8 @@ END;
 
 CREATE INDEX listing ON runs (created_at, status, flow_version, source_path);
 CREATE INDEX deliveries_by_run ON deliveries (run_id);
-
-INSERT INTO run_counts
-SELECT substr(created_at, 1, 13), flow_version, status, count(*), sum({_READ}), sum({_REJECTED})
-FROM runs GROUP BY 1, 2, 3;
-
-INSERT INTO attention
-SELECT flow_version, source_key, seq, {_RATIO} FROM runs
-WHERE seq IN (SELECT max(seq) FROM runs GROUP BY flow_version, source_key) AND status IN {_SERIOUS};
 """
-"""What is added to a state file that has none of it."""
+"""The part of the schema that counts: tables, the triggers that fill them, and the indexes of the list of runs."""
 
 _DIMENSIONS = {
     "hour": "hour || ':00:00Z'",
@@ -92,13 +84,6 @@ _DIMENSIONS = {
     "status": "status",
 }
 """Those of `records.DIMENSIONS` in SQL."""
-
-
-def add_statistics(db: sqlite3.Connection) -> None:
-    """Add the tables to a state file that has none; all of them or nothing."""
-    query = "SELECT 1 FROM sqlite_master WHERE name = 'run_counts'"
-    if db.execute(query).fetchone() is None:
-        db.executescript(f"BEGIN IMMEDIATE; {TABLES} COMMIT")
 
 
 class SqliteStatistics:

@@ -2,8 +2,6 @@
 
 import json
 import os
-import shutil
-import sqlite3
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -11,8 +9,6 @@ from urllib.parse import urlencode
 import pytest
 from local.flows import slow_rows
 from local.wire import Wire
-
-import lume_local
 
 GOLDEN = Path(__file__).parents[2] / "contract"
 MIXED = 'id,Email,Age\n1,Ann@Example.org ,31\nx,y,6\n3,"c,\n""d",200\n4\n5,eve@example.org,\n'
@@ -157,25 +153,3 @@ async def test_ndjson_outputs_and_a_head_request(wire: Wire, home: Path) -> None
     assert rejected[0]["more"] == {"deep": [1.5, 12345678901234567890]}
     assert (rejected[1]["_lume_line"], rejected[1]["_lume_raw"]) == (3, "[1]")
     assert (await wire.ask("HEAD", f"/v1/runs/{run['id']}/mapped")).status == 200
-
-
-async def test_runs_of_before_outputs_were_noted_are_read_by_their_count(home: Path) -> None:
-    async with lume_local.serve(home / "flows", home / ".lume", [home]) as server:
-        wire = Wire(server.base_url, server.api_key)
-        async with wire.session:
-            run = await mixed(wire, home)
-    with sqlite3.connect(home / ".lume/state/runs.sqlite") as db:
-        db.execute("DELETE FROM outputs")
-    db.close()
-    async with lume_local.serve(home / "flows", home / ".lume", [home]) as server:
-        wire = Wire(server.base_url, server.api_key)
-        async with wire.session:
-            assert len(await rows(wire, run["id"], "rejects", 1)) == 3
-            path = Path(run["metadata"]["target_locations"]["rejects"])
-            with path.open("a") as file:
-                file.write("9,,more,,,,\n")
-            answer = await wire.ask("GET", f"/v1/runs/{run['id']}/rejects")
-            assert (answer.status, answer.kind) == (409, "output-changed")
-            shutil.copy(home / "people.csv", path)
-            answer = await wire.ask("GET", f"/v1/runs/{run['id']}/rejects")
-            assert (answer.status, answer.kind) == (409, "output-unreadable")

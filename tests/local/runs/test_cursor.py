@@ -1,7 +1,6 @@
 """Cursors of the change feed: ordered, opaque, and for ever those of one state."""
 
 import pytest
-from local.wire import Wire
 
 from lume_local._http.problems import Problem
 from lume_local._http.requests import feed_cursor
@@ -20,10 +19,6 @@ def test_the_text_names_the_place_and_says_nothing(cursor: Cursor) -> None:
     assert ID not in text
 
 
-def test_cursors_of_earlier_servers_are_accepted() -> None:
-    assert Cursor.of(f"{ID}-18", ID) == Cursor(0, 18)
-
-
 def test_a_transaction_comes_before_the_numbers_of_later_ones() -> None:
     places = [Cursor(0, 900), Cursor(7, 41), Cursor(7, 43), Cursor(8, 42)]
     assert sorted({*places}) == places
@@ -32,7 +27,18 @@ def test_a_transaction_comes_before_the_numbers_of_later_ones() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "-", "18", f"{ID}-", f"{ID}-x", f"{ID}--1", f"{ID}-{'9' * 19}", "0000000-18", f"-{ID}-18"),
+        *(
+            "",
+            "-",
+            "18",
+            f"{ID}-",
+            f"{ID}-x",
+            f"{ID}-18",
+            f"{ID}--1",
+            f"{ID}-{'9' * 19}",
+            "0000000-18",
+            f"-{ID}-18",
+        ),
         *("é", "MS4", "%", "M" * 5, "MS41ZTNmMWMyYS4wLjE4=", "MS41ZTNmMWMyYS4wLjE4\n", "\x00"),
         Cursor(0, 18).text("0000000"),
         Cursor(0, 18).text(f"{ID}.0"),
@@ -42,19 +48,3 @@ def test_what_is_no_cursor_of_this_state(text: str) -> None:
     with pytest.raises(Problem) as caught:
         feed_cursor(text, ID)
     assert caught.value.document["detail"].startswith("after is not a valid cursor")
-
-
-async def test_a_client_may_hold_one_of_an_earlier_server(wire: Wire) -> None:
-    """The form was `<store>-<number>`."""
-    start = (await wire.ask("GET", "/v1/changes")).document["next_cursor"]
-    listed = [await wire.run("people:v1", "people.csv"), await wire.run("people:v1", "absent.csv")]
-    page = (await wire.ask("GET", "/v1/runs", params={"limit": 1})).document
-    store_id = page["next_cursor"].partition("-")[0]
-    place = Cursor.of(start, store_id)
-    assert place is not None
-    told = [
-        (await wire.ask("GET", "/v1/changes", params={"after": after})).document
-        for after in (start, f"{store_id}-{place.seq}")
-    ]
-    assert told[0] == told[1]
-    assert {one["id"] for one in told[0]["items"]} == {run["id"] for run in listed}

@@ -1,10 +1,8 @@
 """The counts that the state file keeps, and the list of runs over 100,000 of them."""
 
 import random
-import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -90,28 +88,6 @@ async def test_what_waits_for_a_person(store: SqliteStore) -> None:
     assert await waiting(store) == ["failed", "bad", "crashed"]
     await ended(store, await created(store, "bad", force=True), "SUCCEEDED", 100)
     assert await waiting(store) == ["failed", "crashed"]
-
-
-async def test_an_older_file_is_counted_once_when_it_is_opened(tmp_path: Path) -> None:
-    path = tmp_path / "runs.sqlite"
-    SqliteStore(path).close()
-    add_runs(path, 500)  # without the triggers
-    counted = [await read(path) for _ in range(2)]
-    assert counted[0] == counted[1]
-    with closing(sqlite3.connect(path)) as db:
-        query = "SELECT flow_version, status, count(*) FROM runs GROUP BY 1, 2 ORDER BY 1, 2"
-        expected = [tuple(row) for row in db.execute(query)]
-        serious = "SELECT count(*) FROM runs WHERE status IN ('FAILED', 'CRASHED')"
-        broken = db.execute(serious).fetchone()[0]
-    counts, waits = counted[0]
-    assert [(*one.of.values(), one.runs) for one in counts] == expected
-    assert waits == broken > 0
-
-
-async def read(path: Path) -> tuple[list[Count], int]:
-    with closing(SqliteStore(path)) as store:
-        wait = await store.runs(Wanted(attention=1.0), None, 1000)
-        return await counts(store, "flow_version", "status"), len(wait)
 
 
 async def test_triggers_count_what_a_query_would(store: SqliteStore) -> None:

@@ -258,20 +258,6 @@ async def test_the_trace_of_a_submission_goes_with_its_webhook(
     ) is (sent is not None)
 
 
-async def test_a_state_file_without_traces_gets_them(tmp_path: Path) -> None:
-    SqliteStore(tmp_path / "runs.sqlite").close()
-    db = sqlite3.connect(tmp_path / "runs.sqlite")
-    db.execute("DROP TABLE traces")
-    db.close()
-    store = SqliteStore(tmp_path / "runs.sqlite")
-    run, _ = await store.create(
-        NewRun("f:v1", "a.csv", "/a", None, False, None, "", "http://hooks.example", traceparent=TRACE)
-    )
-    await moved(store, run.run_id, "FAILED", event=b"{}")
-    assert [one.traceparent for one in await store.deliveries.waiting(1)] == [TRACE]
-    store.close()
-
-
 async def test_receivers_with_the_old_or_the_new_secret_during_a_rotation(home: Path) -> None:
     async with (
         receiver(lambda _: None, "old") as before,
