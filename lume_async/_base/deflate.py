@@ -1,21 +1,31 @@
-"""JSON of the contract, deflated: small, as it may refer to what every run says. Pure."""
+"""JSON of the contract, deflated with what every run says as its context. Pure."""
 
 import zlib
 
-_WINDOW = -13
-"""Deflate without a header (what it is for is known), in 8 KiB: enough for the dictionary and a run."""
+_WINDOW = -zlib.MAX_WBITS
+"""Deflate without a header and a checksum: what it is for is known."""
 
-_MEMORY = 5
-"""Of 9. The tables of 9 are filled with zeros for each text anew: six times the time, and a byte or two in 300."""
+DICTIONARY = (
+    b'"kind":"message":"facts":{"status_code":"request_id":"body":"attempts":"retry_after":"force_rerun":true'
+    b"PARTIAL_FAILED FAILED CRASHED CANCELLED"
+    b'{"id":"run_","status":"SUCCEEDED","flow_version":":v1","source_path":".csv","run_metadata":null,'
+    b'"force_rerun":false,"created_at":"2026-01-01T00:00:00.000000Z","started_at":"2026-01-01T00:00:00.000000Z",'
+    b'"finished_at":"2026-01-01T00:00:00.000000Z","progress":1.0,"metadata":{"run":{"run_id":"run_",'
+    b'"duration_seconds":0.},"stages":[{"name":"SYNCING_SOURCE","started_at":"rows":null,"duration_seconds":0.},'
+    b'{"name":"TRANSFORMING"},{"name":"SYNCING_TARGET"}],"metrics":{"rows_read":0,"rows_mapped":0,'
+    b'"rows_rejected":0,"reject_reasons":{},"warnings":{},"source":{"bytes":0,"lines":0,"records":0}},'
+    b'"target_locations":{"mapped":"/mapped.parquet","rejects":null},"error_message":null}}'
+)
+"""Part of the form of a journal, as no other one inflates what this has deflated: see `journal_file._OURS`."""
 
 
-def deflated(content: bytes, context: bytes = b"") -> bytes:
+def deflated(content: bytes, context: bytes) -> bytes:
     """The content, smaller; `context` is what it is likely to repeat."""
-    deflate = zlib.compressobj(6, zlib.DEFLATED, _WINDOW, _MEMORY, zdict=DICTIONARY + context)
+    deflate = zlib.compressobj(wbits=_WINDOW, zdict=DICTIONARY + context)
     return deflate.compress(content) + deflate.flush()
 
 
-def inflated(content: bytes, context: bytes = b"") -> bytes:
+def inflated(content: bytes, context: bytes) -> bytes:
     """What was deflated with the same context.
 
     Raises:
@@ -29,37 +39,3 @@ def inflated(content: bytes, context: bytes = b"") -> bytes:
     if not inflate.eof or inflate.unused_data:
         raise ValueError("it is cut off, or goes on")
     return plain
-
-
-_TIMES = b'"%b_at":"2026-01-02T03:04:05.'
-_SPAN = b'",'.join(_TIMES % name for name in (b"created", b"started", b"finished"))
-_STAGE = (
-    b'%b","started_at":"2026-01-02T03:04:05.000000Z","finished_at":"2026-01-02T03:04:05.000000Z",'
-    b'"rows":null,"duration_seconds":0.'
-)
-_WHAT = b'"flow_version":":v1","source_path":".csv","run_metadata":null,"force_rerun":false,'
-
-DICTIONARY = b"".join(
-    (
-        b'PARTIAL_FAILED FAILED CRASHED CANCELLED"code":"message":"field":"warnings"',
-        b'{"kind":"DuplicateRunError","message":"409 Conflict: InvalidRequestError 422 Unprocessable Content: ",',
-        b'"facts":{"status_code":409,"request_id":"req_","body":"{\\"type\\":\\"urn:lume:problem:already-processed',
-        b'\\",\\"title\\":\\"\\",\\"status\\":409,\\"detail\\":\\"\\",\\"run_id\\":\\"run_","attempts":1,"retry_after":null,',
-        b'"run_id":"run_","_of_service":true}}":true"is not a valid email address","rejects":"/rejects.parquet"},',
-        b'"error_message":"{"flow_version":":v1","force_rerun":true,"run_metadata":{"","source_path":".csv"}',
-        b'{"id":"run_","status":"SUCCEEDED",',
-        _WHAT,
-        _SPAN,
-        b'","progress":1.0,"metadata":{"run":{"run_id":"run_","status":"SUCCEEDED",',
-        _WHAT,
-        _SPAN,
-        b'","duration_seconds":0.},"stages":[{"name":"',
-        b'},{"name":"'.join(
-            _STAGE % name for name in (b"SYNCING_SOURCE", b"TRANSFORMING", b"SYNCING_TARGET")
-        ),
-        b'}],"metrics":{"rows_read":0,"rows_mapped":0,"rows_rejected":0,"reject_reasons":{},"warnings":{},',
-        b'"columns":{"source":{"bytes":0,"lines":0,"records":0}},',
-        b'"target_locations":{"mapped":"/mapped.parquet","rejects":null},"error_message":null}}',
-    )
-)
-"""Part of the form of a journal, as no other one inflates what this has deflated: see `journal_file._OURS`."""

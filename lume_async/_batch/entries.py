@@ -1,26 +1,21 @@
 """A journal's entries as bytes. Pure.
 
-    checksum of the rest, the item and the kind: 4 bytes | what the kind has
+    checksum of the rest, the item and the kind: 4 bytes | content
 
-    SENDING    flags | when | digest of the request: 8 bytes | idempotency key | request, deflated
-    UNSENT     why, as text
-    SUBMITTED  flags | the run's id, as text
-    ENDED      the run as the server described it, deflated
-    REFUSED    the error, deflated
-    INPUT      how many items the input has
-    SAMPLE     the first request, or the first run, of the journal, deflated
+    SENDING    deflated: JSON [idempotency key, when, whether by the server's clock], a line end, the request as JSON
+    UNSENT     the reason, as text
+    SUBMITTED  JSON [the run's id, whether it existed before]
+    ENDED      deflated: the run as JSON, as the server described it
+    REFUSED    deflated: the error as JSON
+    INPUT      JSON: how many items the input has
 
-What is deflated may refer to what every run says, to the journal's first request or run, and an outcome to its own
-request. The first run is kept with marks in place of its ID and of what its request said: the others refer to what it
-would be with theirs.
+An outcome is deflated with the item's entries since the newest SENDING as its context: it repeats much of them.
 """
 
 import json
-import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
-from hashlib import blake2b
 from typing import Any, TypeAlias
 
 import orjson
@@ -39,7 +34,6 @@ class Kind(IntEnum):
     SUBMITTED = 3
     ENDED = 4
     REFUSED = 5
-    SAMPLE = 6
 
 
 Row: TypeAlias = tuple[int, bytes]
@@ -51,14 +45,6 @@ class DamagedError(Exception):
 
 
 @define
-class Samples:
-    """The beginnings of the first request and the first run of a journal: those that follow are like them."""
-
-    request: bytes = b""
-    run: bytes = b""
-
-
-@define
 class Entry:
     """What the journal knows of one item.
 
@@ -66,6 +52,7 @@ class Entry:
         key: the idempotency key of every attempt; another one where a failed run was tried again.
         at: when it was first sent under this key, in seconds since the epoch.
         by_server: whether that is by the server's clock; else by the one of the machine that sent it.
+        request: what it was sent with, as `canonical` has it.
         state: the kind of the newest entry.
         run_id: the run that it was submitted as, where that is known.
         reused: whether that run existed before.
@@ -75,92 +62,76 @@ class Entry:
     key: str
     at: float
     by_server: bool
-    state: Kind
+    request: bytes
+    state: Kind = Kind.SENDING
     run_id: str | None = None
     reused: bool = False
     body: Any = None
 
 
-def encode(item: int, kind: int, content: bytes) -> bytes:
-    """The bytes of an entry."""
-    return zlib.crc32(content, (item << 3 | kind) & 0xFFFFFFFF).to_bytes(4) + content
+def encode(item: int, kind: int, content: bytes, before: bytes = b"") -> bytes:
+    """The bytes of an entry; for an outcome, `before` is the content of the entries since the newest SENDING."""
+    return _sealed(item, kind, deflated(content, before) if kind in _DEFLATED else content)
 
 
-def decode(item: int, row: Row) -> tuple[Kind, bytes]:
-    """The kind and the content of an entry.
+def intact(item: int, row: Row) -> bytes:
+    """What follows the checksum of an entry.
 
     Raises:
         DamagedError: it is not as it was written.
     """
-    number, data = row
+    kind, data = row
     try:
         content = data[4:]
-        if data == encode(item, number, content):
-            return _KINDS[number], content
+        if data == _sealed(item, kind, content):
+            return content
     except TypeError:  # where SQLite found something else than numbers and bytes
         pass
     raise DamagedError
 
 
-def sending(said: bytes, key: str, at: float, samples: Samples, *, by_server: bool) -> bytes:
-    """The item is about to be sent; `said` is its request."""
-    packed = _hex(key)
-    flags = _BY_SERVER * by_server | _HEX_KEY * (packed is not None)
-    name = packed if packed is not None else bytes([len(key)]) + key.encode()
-    return _SENDING.pack(flags, at, digest(said)) + name + deflated(said, samples.request)
+def decode(item: int, rows: Iterable[Row]) -> Iterator[tuple[Kind, bytes]]:
+    """The kind and the content of all entries of an item.
+
+    Raises:
+        DamagedError: one is not as it was written.
+    """
+    before = b""
+    for row in rows:
+        content = intact(item, row)
+        try:
+            kind = _KINDS[row[0]]
+            if kind is Kind.SENDING:
+                before = b""
+            if kind in _DEFLATED:
+                content = inflated(content, before)
+        except (ValueError, IndexError):
+            raise DamagedError from None
+        yield kind, content
+        before += content
+
+
+def sending(request: bytes, key: str, at: float, *, by_server: bool) -> bytes:
+    """The item is about to be sent; `request` is as `canonical` has it."""
+    return orjson.dumps([key, at, by_server]) + b"\n" + request
 
 
 def submitted(run_id: str, *, reused: bool) -> bytes:
     """The item's run is known."""
-    packed = _hex(run_id.removeprefix(_RUN)) if run_id.startswith(_RUN) else None
-    flags = _REUSED * reused | _HEX_RUN * (packed is not None)
-    return bytes([flags]) + (run_id.encode() if packed is None else packed)
+    return orjson.dumps([run_id, reused])
 
 
-def ended(run: bytes, said: bytes, run_id: str | None, samples: Samples) -> bytes:
-    """The item's run has ended, as JSON says; `said` and `run_id` are the request and the run of the item."""
-    return deflated(run, _alike(samples.run, said, run_id) + _context(said, run_id))
+def value_of(content: bytes) -> Any:
+    """What an entry that is JSON alone says."""
+    return orjson.loads(content)
 
 
-def refused(error: bytes, said: bytes, run_id: str | None) -> bytes:
-    """The item's submission was refused, as JSON says."""
-    return deflated(error, _context(said, run_id))
-
-
-def sample(content: bytes) -> bytes:
-    """Part of the first request or run."""
-    return deflated(content[:_SAMPLE])
-
-
-def marked(run: bytes, said: bytes, run_id: str | None) -> bytes:
-    """The first run, with marks in place of what is its own."""
-    for mark, words in zip(_MARKS, _own(said, run_id), strict=False):
-        if words:
-            run = run.replace(words, mark, _MOST)
-    return run
-
-
-def sample_of(content: bytes) -> bytes:
-    """What a SAMPLE entry holds.
-
-    Raises:
-        DamagedError: it is not as it was written.
-    """
+def json_of(value: Any) -> bytes:
+    """The value as JSON."""
     try:
-        return inflated(content, b"")
-    except ValueError as error:
-        raise DamagedError from error
-
-
-def input_of(count: int) -> bytes:
-    """The input has so many items."""
-    return _COUNT.pack(count)
-
-
-def count_of(content: bytes) -> int:
-    """How many items the input has."""
-    count: int = _COUNT.unpack(content)[0]
-    return count
+        return orjson.dumps(value)
+    except TypeError:  # deeper than orjson writes, though not deeper than it reads
+        return json.dumps(value, separators=(",", ":")).encode()
 
 
 def canonical(request: RunRequest) -> bytes:
@@ -178,123 +149,51 @@ def canonical(request: RunRequest) -> bytes:
     return orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
 
 
-def json_of(value: Any) -> bytes:
-    """The value as JSON."""
-    try:
-        return orjson.dumps(value)
-    except TypeError:  # deeper than orjson writes, though not deeper than it reads
-        return json.dumps(value, separators=(",", ":")).encode()
+def request_of(canonical: bytes) -> RunRequest:
+    """The request that was encoded."""
+    return RunRequest(**orjson.loads(canonical))
 
 
-def digest(said: bytes) -> bytes:
-    """What tells two requests apart."""
-    return blake2b(said, digest_size=8).digest()
-
-
-def read(
-    item: int, rows: Iterable[Row], samples: Samples, said: bytes | None = None
-) -> tuple[Entry | None, bytes | None]:
-    """What all entries of an item mean, and the request that it was sent with.
-
-    Args:
-        said: the request as the input has it now: where it is the same one, it need not be inflated.
+def read(item: int, rows: Iterable[Row]) -> Entry | None:
+    """What all entries of an item mean.
 
     Raises:
-        DamagedError: an entry is not as it was written.
+        DamagedError: one is not as it was written.
     """
     entry: Entry | None = None
-    was: bytes | None = None
-    for row in rows:
-        kind, content = decode(item, row)
+    for kind, content in decode(item, rows):
         try:
             if kind is Kind.SENDING:
-                entry, was = _sent(content, entry, samples, said)
-            elif entry is None or was is None:
+                entry = _sent(content, entry)
+            elif entry is None:
                 raise DamagedError
             else:
-                _apply(entry, kind, content, was, samples)
-        except (struct.error, zlib.error, ValueError, IndexError) as error:
+                _apply(entry, kind, content)
+        except (ValueError, TypeError) as error:
             raise DamagedError from error
-    return entry, was
+    return entry
 
 
-def request_of(said: bytes) -> RunRequest:
-    """The request that was encoded."""
-    return RunRequest(**orjson.loads(said))
+def _sent(content: bytes, before: Entry | None) -> Entry:
+    head, _, request = content.partition(b"\n")
+    key, at, by_server = orjson.loads(head)
+    entry = Entry(key, at, by_server, request)
+    if before is not None and before.key == entry.key:
+        entry.at, entry.by_server = before.at, before.by_server
+    return entry
 
 
-def run_of(content: bytes) -> str:
-    """The id of the run in a SUBMITTED entry."""
-    return _RUN + content[1:].hex() if content[0] & _HEX_RUN else content[1:].decode()
-
-
-def is_reused(content: bytes) -> bool:
-    """Whether the run in a SUBMITTED entry existed before."""
-    return bool(content[0] & _REUSED)
-
-
-def _sent(content: bytes, entry: Entry | None, samples: Samples, said: bytes | None) -> tuple[Entry, bytes]:
-    flags, at, known = _SENDING.unpack_from(content)
-    start = _SENDING.size
-    if flags & _HEX_KEY:
-        end = start + 16
-        key = content[start:end].hex()
-    else:
-        end = start + 1 + content[start]
-        key = content[start + 1 : end].decode()
-    was = said
-    if was is None or digest(was) != known:
-        was = inflated(content[end:], samples.request)
-    by_server = bool(flags & _BY_SERVER)
-    if entry is not None and entry.key == key:
-        at, by_server = entry.at, entry.by_server
-    return Entry(key, at, by_server, Kind.SENDING), was
-
-
-def _apply(entry: Entry, kind: Kind, content: bytes, was: bytes, samples: Samples) -> None:
+def _apply(entry: Entry, kind: Kind, content: bytes) -> None:
     entry.state, entry.body = kind, None
     if kind is Kind.SUBMITTED:
-        entry.run_id, entry.reused = run_of(content), is_reused(content)
-    elif kind is Kind.ENDED:
-        context = _alike(samples.run, was, entry.run_id) + _context(was, entry.run_id)
-        entry.body = orjson.loads(inflated(content, context))
-    elif kind is Kind.REFUSED:
-        entry.body = orjson.loads(inflated(content, _context(was, entry.run_id)))
+        entry.run_id, entry.reused = orjson.loads(content)
+    elif kind in _DEFLATED:
+        entry.body = orjson.loads(content)
 
 
-def _hex(text: str) -> bytes | None:
-    """The 16 bytes that it names in hexadecimal; None where it is any other text."""
-    if len(text) == 32 and not text.strip(_DIGITS):
-        return bytes.fromhex(text) if text.isascii() else None
-    return None
-
-
-def _alike(marked: bytes, said: bytes, run_id: str | None) -> bytes:
-    """What the first run would be as the one of another item."""
-    for mark, words in zip(_MARKS, _own(said, run_id), strict=False):
-        marked = marked.replace(mark, words)
-    return marked
-
-
-def _own(said: bytes, run_id: str | None) -> list[bytes]:
-    """What differs from one run to the next, and can be known before: the ID, and each member of the request."""
-    return [b"" if run_id is None else run_id.encode(), *said[1:-1].split(b',"')]
-
-
-def _context(said: bytes, run_id: str | None) -> bytes:
-    return said if run_id is None else said + run_id.encode()
+def _sealed(item: int, kind: int, content: bytes) -> bytes:
+    return zlib.crc32(content, (item << 3 | kind) & 0xFFFFFFFF).to_bytes(4) + content
 
 
 _KINDS = tuple(Kind)
-_SAMPLE = 2048
-"""How much of a sample is kept, in bytes."""
-_MARKS = [bytes([n]) for n in range(32)]
-"""No JSON has them."""
-_MOST = 8
-"""How often a mark is set: an ID may be a single letter."""
-_COUNT = struct.Struct(">Q")
-_SENDING = struct.Struct(">Bd8s")
-_BY_SERVER, _HEX_KEY = 1, 2  # flags of SENDING
-_REUSED, _HEX_RUN = 1, 2  # flags of SUBMITTED
-_RUN = "run_"
-_DIGITS = "0123456789abcdef"
+_DEFLATED = {Kind.SENDING, Kind.ENDED, Kind.REFUSED}

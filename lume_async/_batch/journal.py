@@ -17,7 +17,7 @@ from typing import Any, Self
 from attrs import fields
 
 from lume_async._batch import entries
-from lume_async._batch.entries import DamagedError, Entry, Kind, Row, Samples
+from lume_async._batch.entries import DamagedError, Entry, Kind, Row
 from lume_async._batch.journal_file import (
     close_file,
     damage,
@@ -31,8 +31,8 @@ from lume_async._batch.journal_mark import Mark
 from lume_async.errors import ConfigurationError, JournalError
 from lume_async.models import RunRequest
 
-_INPUT, _SAMPLES = -1, -2
-"""The item numbers of what is said of the input as a whole."""
+_INPUT = -1
+"""The item number of what is recorded of the input as a whole."""
 
 
 class Journal:
@@ -44,7 +44,6 @@ class Journal:
     def __init__(self, connection: sqlite3.Connection, path: str) -> None:
         self._connection = connection
         self._path = path
-        self._samples = Samples()
         self._mark: Mark | None = None
         self.count: int | None = None
         """How many items the input has; None where no process has seen its end."""
@@ -96,20 +95,17 @@ class Journal:
             raise self._changed(f"it had {self.count:,} items, now it has more")
         if not rows:
             return None
-        said = entries.canonical(request)
-        entry, was = self._read(item, rows, said)
-        if was is not None and was is not said:
-            self._compare(item, entries.request_of(was), request)
+        entry = self._read(item, rows)
+        if entry is not None and entry.request != entries.canonical(request):
+            self._compare(item, entries.request_of(entry.request), request)
         return entry
 
     def sending(
         self, item: int, request: RunRequest, key: str, at: float, *, by_server: bool = False
     ) -> None:
         """The item is about to be sent; `by_server` tells whose clock `at` is by."""
-        said, samples = entries.canonical(request), self._samples
-        if not samples.request:
-            samples.request = self._add_sample(said)
-        self._add(item, Kind.SENDING, entries.sending(said, key, at, samples, by_server=by_server))
+        said = entries.canonical(request)
+        self._add(item, Kind.SENDING, entries.sending(said, key, at, by_server=by_server))
 
     def submitted(self, item: int, run_id: str, *, reused: bool) -> None:
         """The item's run is known."""
@@ -121,22 +117,17 @@ class Journal:
 
     def withdraw(self, item: int, key: str) -> None:
         """The item was not sent under this key after all."""
-        entry, _ = self._read(item, self._rows_of(item))
+        entry = self._read(item, self._rows_of(item))
         if entry is not None and entry.state is Kind.SENDING and entry.key == key:
             self.unsent(item, "cancelled before it was sent")
 
     def ended(self, item: int, run: dict[str, Any]) -> None:
         """The item's run has ended."""
-        value, samples = entries.json_of(run), self._samples
-        said, run_id = self._submission(item)
-        if not samples.run:
-            samples.run = self._add_sample(entries.marked(value, said, run_id))
-        self._add(item, Kind.ENDED, entries.ended(value, said, run_id, samples))
+        self._add_outcome(item, Kind.ENDED, run)
 
     def refused(self, item: int, error: dict[str, Any]) -> None:
         """The item's submission was refused for good."""
-        said, run_id = self._submission(item)
-        self._add(item, Kind.REFUSED, entries.refused(entries.json_of(error), said, run_id))
+        self._add_outcome(item, Kind.REFUSED, error)
 
     def complete(self, count: int) -> None:
         """The input has so many items and no more.
@@ -147,7 +138,7 @@ class Journal:
         if self.count is None:
             if (seen := self._seen()) > count:
                 raise self._changed(f"it had {seen:,} items or more, now it has {count:,}")
-            self._add(_INPUT, Kind.INPUT, entries.input_of(count))
+            self._add(_INPUT, Kind.INPUT, entries.json_of(count))
             self.count = count
         elif self.count != count:
             raise self._changed(f"it had {self.count:,} items, now it has {count:,}")
@@ -158,9 +149,9 @@ class Journal:
         known: set[str] = set()
         with self._translated():
             for item, kind, body in self._connection.execute(query, (Kind.SUBMITTED,)):
-                content = self._decoded(item, (kind, body))
-                if not entries.is_reused(content):
-                    known.add(entries.run_of(content))
+                run_id, reused = entries.value_of(self._intact(item, (kind, body)))
+                if not reused:
+                    known.add(run_id)
         return known
 
     def under_way(self) -> list[RunRequest]:
@@ -171,7 +162,8 @@ class Journal:
         )
         with self._translated():
             items = [item for (item,) in self._connection.execute(query, (Kind.SENDING,))]
-        return [entries.request_of(self._submission(item)[0]) for item in items]
+        found = [self._read(item, self._rows_of(item)) for item in items]
+        return [entries.request_of(entry.request) for entry in found if entry is not None]
 
     def _seen(self) -> int:
         """How many items the input has at the least: up to the last one that there is an entry of."""
@@ -179,20 +171,19 @@ class Journal:
             ((last,),) = self._connection.execute("SELECT coalesce(max(item), -1) FROM entries").fetchall()
         return int(last) + 1
 
-    def _submission(self, item: int) -> tuple[bytes, str | None]:
-        entry, said = self._read(item, self._rows_of(item))
-        assert entry is not None
-        assert said is not None
-        return said, entry.run_id
+    def _add_outcome(self, item: int, kind: Kind, value: dict[str, Any]) -> None:
+        query = (
+            "SELECT kind, body FROM entries WHERE item = ?1 AND seq >= "
+            "(SELECT max(seq) FROM entries WHERE item = ?1 AND kind = ?2) ORDER BY seq"
+        )
+        with self._translated(item):
+            rows = self._connection.execute(query, (item, Kind.SENDING))
+            before = b"".join(content for _kind, content in entries.decode(item, rows))
+        self._add(item, kind, entries.json_of(value), before)
 
-    def _add_sample(self, content: bytes) -> bytes:
-        sample = entries.sample(content)
-        self._add(_SAMPLES, Kind.SAMPLE, sample)
-        return entries.sample_of(sample)
-
-    def _add(self, item: int, kind: Kind, content: bytes) -> None:
+    def _add(self, item: int, kind: Kind, content: bytes, before: bytes = b"") -> None:
         newest = "SELECT coalesce(max(seq) + 1, 0) FROM entries WHERE item = ?1"
-        body = entries.encode(item, kind, content)
+        body = entries.encode(item, kind, content, before)
         with self._translated():
             self._connection.execute(f"INSERT INTO entries SELECT ?1, ({newest}), ?2, ?3", (item, kind, body))
             if self._mark is not None:
@@ -210,11 +201,9 @@ class Journal:
             with self._translated():
                 rows = self._connection.execute(query).fetchall()
             for item, kind, body in rows:
-                self._decoded(item, (kind, body))
-        found = [self._decoded(_SAMPLES, row) for row in self._rows_of(_SAMPLES)]
-        self._samples = Samples(*map(entries.sample_of, found))
+                self._intact(item, (kind, body))
         for row in self._rows_of(_INPUT):
-            self.count = entries.count_of(self._decoded(_INPUT, row))
+            self.count = entries.value_of(self._intact(_INPUT, row))
         self._mark = self._checked_mark()
 
     def _checked_mark(self) -> Mark:
@@ -230,21 +219,13 @@ class Journal:
             damage(self._path, f"{mark.count - count:,} of its {mark.count:,} entries are missing")
         )
 
-    def _read(
-        self, item: int, rows: list[Row], said: bytes | None = None
-    ) -> tuple[Entry | None, bytes | None]:
-        try:
-            return entries.read(item, rows, self._samples, said)
-        except DamagedError:
-            reason = damage(self._path, f"what it holds of item {item + 1}")
-        raise JournalError(reason)
+    def _read(self, item: int, rows: list[Row]) -> Entry | None:
+        with self._translated(item):
+            return entries.read(item, rows)
 
-    def _decoded(self, item: int, row: Row) -> bytes:
-        try:
-            return entries.decode(item, row)[1]
-        except DamagedError:
-            reason = damage(self._path, f"what it holds of item {item + 1}" if item >= 0 else "its input")
-        raise JournalError(reason)
+    def _intact(self, item: int, row: Row) -> bytes:
+        with self._translated(item):
+            return entries.intact(item, row)
 
     def _compare(self, item: int, was: RunRequest, now: RunRequest) -> None:
         changed = ", ".join(
@@ -262,11 +243,13 @@ class Journal:
         )
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """SQLite's own errors, and those of the mark's file, become ours."""
+    def _translated(self, item: int = _INPUT) -> Iterator[None]:
+        """SQLite's own errors, those of the mark's file, and the damage of an entry become ours."""
         try:
             yield
             return
         except (sqlite3.Error, OSError) as error:
             reason = trouble(self._path, error)
+        except DamagedError:
+            reason = damage(self._path, f"what it holds of item {item + 1}" if item >= 0 else "its input")
         raise JournalError(reason)

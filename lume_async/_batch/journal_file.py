@@ -16,10 +16,7 @@ CREATE TABLE IF NOT EXISTS entries (
     item INTEGER NOT NULL, seq INTEGER NOT NULL, kind INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (item, seq)
 ) WITHOUT ROWID
 """
-_OURS = 0x4C754A33  # "LuJ3", in SQLite's own place for whose file it is: ours, and in which form
-_WITHOUT_MARKS = 0x4C754A32
-"""The form before, which is read and written as ours: it differs in that its first run has no marks."""
-_EARLIER = 0x4C754A31
+_OURS = 0x4C756D65  # "Lume", in SQLite's own place for whose file it is: ours, and in which form
 _HEADER = b"SQLite format 3\0"
 _IN_USE = 1
 """In SQLite's place for a version of the user's: the newest entries may stand in the log (`-wal`) only."""
@@ -186,13 +183,7 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
     connection.execute("BEGIN EXCLUSIVE")
     made_by = connection.execute("PRAGMA application_id").fetchone()[0]
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if made_by == _EARLIER:
-        raise ConfigurationError(
-            f"the journal {shown(path)} was begun with an earlier version of this library, "
-            "and this one can't read it: "
-            "finish it with that version, or begin a new journal"
-        )
-    if made_by not in (_OURS, _WITHOUT_MARKS) and tables:
+    if made_by != _OURS and tables:
         raise ConfigurationError(_foreign(path))
     damaged = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]  # else it could hide entries
     connection.execute("COMMIT")

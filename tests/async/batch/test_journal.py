@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lume_async import ConfigurationError, RunRequest
-from lume_async._batch.entries import Entry, Kind
+from lume_async._batch.entries import Entry, Kind, canonical
 from lume_async._batch.journal import Journal
 
 REQUEST = RunRequest("f:v1", "a.csv", {"n": 1}, force_rerun=True)
@@ -57,7 +57,7 @@ def test_a_second_try_has_its_own_key_time_and_run(path: Path) -> None:
     journal.submitted(0, "run_1", reused=True)
     journal.ended(0, {"id": "run_1", "status": "FAILED"})
     journal.sending(0, REQUEST, "other", 50.0)
-    assert entry_of(journal) == Entry("other", 50.0, False, Kind.SENDING)
+    assert entry_of(journal) == Entry("other", 50.0, False, canonical(REQUEST), Kind.SENDING)
     journal.close()
 
 
@@ -147,7 +147,7 @@ def test_only_what_is_about_to_be_sent_under_that_key_is_withdrawn(path: Path) -
     journal.withdraw(0, "key")
     journal.sending(0, REQUEST, "key", 1.0)
     journal.withdraw(0, "another")
-    assert entry_of(journal) == Entry("key", 1.0, False, Kind.SENDING)
+    assert entry_of(journal) == Entry("key", 1.0, False, canonical(REQUEST), Kind.SENDING)
     journal.withdraw(0, "key")
-    assert entry_of(journal) == Entry("key", 1.0, False, Kind.UNSENT)
+    assert entry_of(journal) == Entry("key", 1.0, False, canonical(REQUEST), Kind.UNSENT)
     journal.close()

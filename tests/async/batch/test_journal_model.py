@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from lume_async import ConfigurationError, RunRequest
-from lume_async._batch.entries import Entry, Kind
+from lume_async._batch.entries import Entry, Kind, canonical
 from lume_async._batch.journal import Journal
 
 REQUESTS = [RunRequest("f:v1", f"s{n}", {"n": n} if n % 2 else None, force_rerun=n > 2) for n in range(5)]
@@ -43,7 +43,7 @@ class Model(RuleBasedStateMachine):
         self.journal.sending(item, REQUESTS[item], key, self.at, by_server=by_server)
         before = self.known.get(item)
         at, by = (before.at, before.by_server) if before and before.key == key else (self.at, by_server)
-        self.known[item] = Entry(key, at, by, Kind.SENDING)
+        self.known[item] = Entry(key, at, by, canonical(REQUESTS[item]))
 
     @rule(item=items, run=runs, reused=st.booleans())
     def submitted(self, item: int, run: str, reused: bool) -> None:

@@ -18,7 +18,7 @@ from lume_async import (
     RunRequest,
     SubmissionUnknownError,
 )
-from lume_async._batch.entries import Entry, Kind
+from lume_async._batch.entries import Entry, Kind, canonical
 from lume_async._batch.journal import Journal
 from lume_async._batch.journal_thread import Recorder
 from lume_async._wire.retry import LONGEST_FLOOR
@@ -207,7 +207,7 @@ async def test_what_was_to_be_recorded_is_where_nobody_waits_for_it(tmp_path: Pa
     journal = Journal.open(tmp_path / "j.db")
     entry = journal.entry(0, request, journal.rows(0, 1)[0])
     journal.close()
-    assert entry == Entry("key", 1.0, False, Kind.SENDING)
+    assert entry == Entry("key", 1.0, False, canonical(request), Kind.SENDING)
 
 
 # What a restart must know
