@@ -104,8 +104,8 @@ ROWS = {
     ),
     "_operations": "flow_file many | flows",
     "_batch": (
-        "held_paths journal_mark outcomes | entries journal_file | journal lookup | journal_thread | submitter"
-        "| run_many"
+        "held_paths journal_mark outcomes recovery | entries journal_file | journal lookup | journal_thread"
+        "| submitter | run_many"
     ),
 }
 """The same inside each wing of the core."""
@@ -114,7 +114,7 @@ PURE = [
     *("errors", "models", "_decoding", "_metrics", "_base/backoff", "_base/duration", "_base/elided"),
     *("_http/base_url", "_http/throttle", "_webhooks/signatures"),
     *("_wire/answers", "_wire/endpoints", "_wire/lost_answers", "_wire/retry", "_wire/withhold"),
-    *("_wire/flow_endpoints", "_wire/flow_models", "_wire/row_endpoints", "_run/frames"),
+    *("_wire/flow_endpoints", "_wire/flow_models", "_wire/row_endpoints", "_run/frames", "_batch/recovery"),
 ]
 """They decide and do nothing: no I/O, no clock, no randomness of their own."""
 IMPURE = {"aiohttp", "anyio", "asyncio", "random", "socket", "threading", "time"}

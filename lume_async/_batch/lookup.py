@@ -4,9 +4,10 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from lume_async._batch.entries import canonical
+from lume_async._batch.recovery import Found
 from lume_async._http.sender import Sender
 from lume_async._many.listing import PAGE
 from lume_async._run.submit import sent_at
@@ -24,23 +25,6 @@ LAG = 60.0
 
 _NO_LIST = (405, 501)
 """Of a server that takes submissions at this path and has no list; a 404 is that of a gateway without a service."""
-
-
-@frozen
-class Found:
-    """What the list of runs says of a submission.
-
-    Attributes:
-        run: the run that it has started.
-        told: whether the list has said what there is to say: with `run` None, that there is no such run, or that
-            this server has no list. Else nothing follows: there were several such runs, one that is hardly older
-            than the submission, or too many to read, or the request failed.
-        failure: why the list could not be read.
-    """
-
-    run: RunRecord | None
-    told: bool
-    failure: ApiError | None = None
 
 
 class LookUp:
@@ -74,7 +58,7 @@ class LookUp:
         try:
             fitting, all_read = await self._fitting(request, state)
         except ApiError as error:
-            return Found(None, told=error.status_code in _NO_LIST, failure=error)
+            return Found(None, is_clear=error.status_code in _NO_LIST, failure=error)
         if fitting:
             async with self._reading:  # once, also for many items at a time
                 if self._known_runs is None:
@@ -83,11 +67,11 @@ class LookUp:
         since = sent_at(self._sender, state)
         new = [run for run in left if is_new(run, since)]
         if not all_read or len(new) > 1:
-            return Found(None, told=False)
+            return Found(None, is_clear=False)
         if not new:
-            return Found(None, told=not left)
+            return Found(None, is_clear=not left)
         self.claim(new[0].id)
-        return Found(new[0], told=True)
+        return Found(new[0], is_clear=True)
 
     async def _fitting(self, request: RunRequest, state: CallState) -> tuple[list[RunRecord], bool]:
         """The runs that fit, those hardly older than the submission too, and whether all were seen; newest first."""

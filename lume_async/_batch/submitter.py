@@ -13,6 +13,7 @@ from lume_async._batch.entries import Entry, Kind
 from lume_async._batch.journal import Journal
 from lume_async._batch.journal_thread import Recorder
 from lume_async._batch.lookup import LookUp, likeness
+from lume_async._batch.recovery import Found, Next, next_step
 from lume_async._http.sender import Sender
 from lume_async._run.handle import LumeRun
 from lume_async._run.submit import OnDuplicate, StartedRun, sent_at, submit
@@ -247,7 +248,7 @@ class Submitter:
             await self._record(Journal.unsent, item, str(error))
 
     async def _find_out(self, item: int, request: RunRequest, entry: Entry) -> LumeRun | Outcome[LumeRun]:
-        """The process died between sending and knowing: a lost answer, with the same rules.
+        """The process ended between sending and knowing: a lost answer, with the same rules.
 
         But time has passed: the run may have failed since, so that no duplicate is refused any more, and the server
         may have forgotten the key. So the run is looked up first, always.
@@ -258,36 +259,45 @@ class Submitter:
             state.sent_at = entry.at
         else:
             state.first_sent = clock.now() - (clock.wall() - entry.at)
-        found = await self._look_up.find(request, state)
-        while found.failure is not None and (pause := self._waits_for(found.failure)) is not None:
-            if not await self._sleep(pause):
-                break
-            found = await self._look_up.find(request, state)
-        sure = entry.by_server and found.failure is None and await self._still_replays(state, for_sure=True)
-        has_twin = sure and await self._has_twin(request)
-        if sure and (not found.told or (found.run is not None and has_twin)):
-            if found.run is not None:
-                self._look_up.release(found.run.id)
-            # What the list leaves open, the key decides. Recorded as it was: it may be as old as that.
-            return await self._send(item, request, entry.key, state, has_twin=has_twin, by_key=True)
-        if found.run is not None:
-            await self._record(Journal.submitted, item, found.run.id, reused=False)
-            return self._run(found.run.id, entry, found.run)
-        if found.told:
-            replays = await self._still_replays(state)
-            then = decide(None, lost=True, force_rerun=request.force_rerun, replays=replays, again=True)
-            if then is Then.SEND:
+        found = await self._found(request, state)
+        key_is_kept = entry.by_server and found.failure is None and await self._keeps_key(state)
+        has_twin = key_is_kept and await self._has_twin(request)
+        none_found = found.run is None and found.is_clear
+        may_submit = none_found and await self._may_submit(request, state)
+        match next_step(found, key_is_kept=key_is_kept, has_twin=has_twin, may_submit=may_submit):
+            case Next.FOLLOW if found.run is not None:
+                await self._record(Journal.submitted, item, found.run.id, reused=False)
+                return self._run(found.run.id, entry, found.run)
+            case Next.ASK_BY_KEY:
+                if found.run is not None:
+                    self._look_up.release(found.run.id)
+                # Without a new entry: the key is as old as the one that there is says.
+                return await self._send(item, request, entry.key, state, has_twin=has_twin, by_key=True)
+            case Next.SUBMIT:
                 return await self._submit(item, request, entry.key, state, has_twin=has_twin)
         call = endpoints.submit(request, entry.key)
         error = submission_unknown(call, found.failure, state, self._sender.keys_kept)
         return Outcome(None, error=error, request=request)
 
-    async def _still_replays(self, state: CallState, *, for_sure: bool = False) -> bool:
-        """Whether the server can be expected to know a key that it got so long ago; `for_sure`: as it says itself."""
+    async def _found(self, request: RunRequest, state: CallState) -> Found:
+        """What the list of runs says; a server that is full or away is waited for."""
+        found = await self._look_up.find(request, state)
+        while found.failure is not None and (pause := self._waits_for(found.failure)) is not None:
+            if not await self._sleep(pause):
+                break
+            found = await self._look_up.find(request, state)
+        return found
+
+    async def _may_submit(self, request: RunRequest, state: CallState) -> bool:
+        """Whether the rule of lost answers lets it be sent again, now that no run of it was found."""
+        replays = await self._sender.replays() and not self._is_forgotten(state)
+        then = decide(None, lost=True, force_rerun=request.force_rerun, replays=replays, again=True)
+        return then is Then.SEND
+
+    async def _keeps_key(self, state: CallState) -> bool:
+        """Whether the server has the key still, by what it says of how long it keeps one."""
         sender = self._sender
-        if not await sender.replays():
-            return False
-        return not (for_sure and sender.keys_kept is None) and not self._is_forgotten(state)
+        return await sender.replays() and sender.keys_kept is not None and not self._is_forgotten(state)
 
     def _is_forgotten(self, state: CallState) -> bool:
         """Whether the server may have forgotten the key by now, by what it says of how long it knows one."""
