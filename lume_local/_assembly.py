@@ -9,6 +9,7 @@ from pathlib import Path
 import anyio
 from anyio.abc import TaskGroup
 
+from lume_async._base.tasks import task_group
 from lume_async.errors import ConfigurationError
 from lume_local._http.console import Console
 from lume_local._http.flows import FlowsApi
@@ -39,7 +40,6 @@ from lume_local._runs.sqlite.backup import back_up_hourly
 from lume_local._runs.sqlite.state_file import StoreError
 from lume_local._runs.sqlite.store import SqliteStore
 from lume_local._runs.store import Store
-from lume_local._runs.task_group import task_group
 from lume_local._runs.waiters import Hub
 from lume_local._runs.webhook_sender import WebhookSender
 from lume_local._runs.worker import WorkerDied

@@ -86,7 +86,7 @@ WINGS = {
 ROWS = {
     "_base": (
         "clock default_client deflate duration elided extras html immortal lazy public secret served"
-        " tasks threads version | backoff batched"
+        " tasks threads version | backoff batched owned"
     ),
     "_wire": (
         "flow_models headers retry withhold | call | answers | endpoints lost_answers"
@@ -124,7 +124,7 @@ SHARED = {
         f"lume_async._base.{name}"
         for name in ["batched", "default_client", "immortal", "lazy", "secret", "threads"]
     },
-    "lume_local": {"lume_async._base.elided", "lume_async._base.extras", "lume_async._base.lazy"},
+    "lume_local": {f"lume_async._base.{name}" for name in ["elided", "extras", "lazy", "owned", "tasks"]},
     "lume_cli": {"lume_async._base.elided", "lume_async._base.extras", "lume_local._shared.magic"},
 }
 """The internal modules that another package may import; else it uses public names only."""
@@ -334,11 +334,7 @@ def test_the_server_shares_only_words_with_the_client(path) -> None:
         each
         for each in read(path)
         if each.top in ("lume_async", "lume_sync", "lume_cli")
-        and each.module
-        not in (
-            *("lume_async.models", "lume_async.errors"),
-            *(f"lume_async._base.{name}" for name in ("elided", "lazy", "extras")),
-        )
+        and each.module not in {"lume_async.models", "lume_async.errors", *SHARED["lume_local"]}
         and not (each.function in lazily or (lazily and each.for_types))
     ]
 

@@ -1,7 +1,7 @@
 """The running loop, task groups and cancellation, as this library uses them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn
 
@@ -55,13 +55,20 @@ def is_being_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-async def until_done(future: asyncio.Future[Any]) -> None:
-    """Wait for the future even if this task is cancelled; `CancelledError` is raised afterwards."""
-    cancelled = False
-    while not future.done():
-        try:
-            await asyncio.wait([future])
-        except asyncio.CancelledError:
-            cancelled = True
-    if cancelled:
-        raise asyncio.CancelledError
+async def until_done(future: asyncio.Future[Any], hurry: Callable[[], object] = lambda: None) -> None:
+    """Wait for the future even if this task is cancelled; `CancelledError` is raised afterwards.
+
+    Args:
+        future: what to wait for.
+        hurry: called when the waiting task is cancelled.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    with anyio.CancelScope(shield=True):  # a cancelled scope around it would wake this up again and again
+        while not future.done():
+            try:
+                await asyncio.wait([future])
+            except asyncio.CancelledError as error:
+                cancelled = error
+                hurry()
+    if cancelled is not None:
+        raise cancelled

@@ -7,8 +7,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
-from anyio import CancelScope
-
 from lume_async._base.tasks import until_done
 from lume_async._batch.entries import Entry, Row
 from lume_async._batch.journal import Journal
@@ -79,8 +77,7 @@ class Recorder:
         """Let go of the file, after all that was asked for."""
         closing = self._call(self._close)
         self._thread.shutdown(wait=False)
-        with CancelScope(shield=True):  # a cancelled block would wake this again and again
-            await until_done(asyncio.wrap_future(closing))
+        await until_done(asyncio.wrap_future(closing))
         closing.result()
 
     def _close(self) -> None:

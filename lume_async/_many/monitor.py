@@ -2,8 +2,8 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from itertools import islice
 from types import TracebackType
 from typing import Self
@@ -13,11 +13,12 @@ from anyio.abc import TaskGroup
 
 from lume_async._base.backoff import LAST_POLL, PollInterval, polling
 from lume_async._base.batched import Batched
+from lume_async._base.owned import Owned
 from lume_async._base.public import public
+from lume_async._base.tasks import task_group
 from lume_async._http.sender import Sender
 from lume_async._many.change_feed import ChangeFeed
 from lume_async._many.feed_check import SAMPLING, FeedCheck
-from lume_async._many.owned import Background
 from lume_async._many.scheduler import Scheduler
 from lume_async._many.watched import EVER, Watched, handle_of
 from lume_async._run.handle import LumeRun, record_of, snapshot, update
@@ -37,6 +38,14 @@ FEED_FROM = 2
 
 OPENING = 1.0
 """Seconds that first polls wait for the change feed to open, at most."""
+
+
+@asynccontextmanager
+async def _background() -> AsyncIterator[TaskGroup]:
+    """A task group that ends with its block."""
+    async with task_group() as tasks:
+        yield tasks
+        tasks.cancel_scope.cancel()
 
 
 @public
@@ -60,7 +69,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         self._follows_progress = poll_interval is None
         self._watched: dict[str, Watched] = {}
         self._scheduler = Scheduler(self._poll, limit=max_in_flight, clock=sender.clock)
-        self._background = Background()
+        self._background = Owned(_background(), "lume monitor")
         self._tasks: TaskGroup | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._feed_wanted = asyncio.Event()

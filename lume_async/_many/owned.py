@@ -1,4 +1,4 @@
-"""Tasks that own a task group, for an iteration (`owned`) or for a block that any task may leave (`Background`)."""
+"""`owned`: the tasks of an iteration, which no block of one task can own."""
 
 import asyncio
 import sys
@@ -6,10 +6,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TypeVar
 
 import anyio
-from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectSendStream
 
-from lume_async._base.tasks import running_loop, task_group, until_done
+from lume_async._base.tasks import running_loop, until_done
 from lume_async.errors import ClientClosedError
 
 S = TypeVar("S")
@@ -62,55 +61,6 @@ async def owned(
         await until_done(task)
         if failures and not _may_be_dropped(failures[0], sys.exception()):
             raise failures[0]
-
-
-class Background:
-    """A task group for a block that one task may enter and another leave, as fixtures and `AsyncExitStack` do.
-
-    A task group must be left by the task that entered it, so a task of its own opens and leaves it.
-    """
-
-    def __init__(self) -> None:
-        self._leave = asyncio.Event()
-        self._owner: asyncio.Task[None] | None = None
-        self._failure: BaseException | None = None
-
-    async def open(self) -> TaskGroup:
-        """Open the group and return it."""
-        loop = running_loop()
-        opened: asyncio.Future[TaskGroup] = loop.create_future()
-        self._owner = loop.create_task(self._own(opened))
-        try:
-            return await asyncio.shield(opened)
-        except asyncio.CancelledError:
-            await self.close()
-            raise
-
-    async def close(self) -> None:
-        """Cancel the tasks of the group and wait for their end.
-
-        Raises:
-            BaseException: an exception of one of the tasks.
-        """
-        owner = self._owner
-        if owner is None:
-            return
-        self._leave.set()
-        await until_done(owner)
-        if self._failure is not None:
-            raise self._failure
-
-    async def _own(self, opened: asyncio.Future[TaskGroup]) -> None:
-        try:
-            async with task_group() as group:
-                opened.set_result(group)
-                await self._leave.wait()
-                group.cancel_scope.cancel()
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:
-            # Raised by `close`: a task would pass SystemExit and KeyboardInterrupt to the loop.
-            self._failure = error
 
 
 def _may_be_dropped(failure: BaseException, leaving: BaseException | None) -> bool:

@@ -13,9 +13,9 @@ import anyio
 import orjson
 from anyio.abc import TaskGroup
 
+from lume_async._base.tasks import task_group
 from lume_local._runs.child import child
 from lume_local._runs.health import Health
-from lume_local._runs.task_group import task_group
 
 START_LIMIT = 120.0
 """Seconds until it must be ready: a Java starts, workers join. Where nobody listens it ends far sooner."""

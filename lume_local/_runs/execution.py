@@ -14,13 +14,13 @@ from typing import TypeVar
 import anyio
 from anyio.to_thread import run_sync
 
+from lume_async._base.tasks import task_group
 from lume_async.models import RunStatus
 from lume_local._runs.late import Late
 from lume_local._runs.recorder import Recorder
 from lume_local._runs.records import Run
 from lume_local._runs.recovery import settle, undo
 from lume_local._runs.run_paths import RunPaths
-from lume_local._runs.task_group import task_group
 from lume_local._runs.worker import Worker
 from lume_local._runs.worker_pool import Pool
 from lume_local._shared.commit import committed

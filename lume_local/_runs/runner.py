@@ -11,6 +11,7 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.to_thread import run_sync
 
+from lume_async._base.tasks import task_group
 from lume_async.models import RunStatus
 from lume_local._runs.execution import NOTHING_WRITTEN, Execution, Stop
 from lume_local._runs.health import Health, why
@@ -21,7 +22,6 @@ from lume_local._runs.records import NewRun, Run
 from lume_local._runs.recovery import settle, wait_until_free
 from lume_local._runs.run_paths import RunPaths
 from lume_local._runs.store import Store
-from lume_local._runs.task_group import task_group
 from lume_local._runs.worker import WorkerDied
 from lume_local._runs.worker_pool import Pool
 from lume_local._shared.commit import committed

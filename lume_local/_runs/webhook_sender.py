@@ -16,11 +16,11 @@ from anyio.abc import TaskGroup
 from yarl import URL
 
 from lume_async._base.elided import elided
+from lume_async._base.tasks import task_group
 from lume_local._runs.health import Health, why
 from lume_local._runs.lineage import Lineage
 from lume_local._runs.records import Delivery, StoreFailed
 from lume_local._runs.store import Deliveries
-from lume_local._runs.task_group import task_group
 from lume_local._runs.webhook_resolver import OutwardResolver
 from lume_local._runs.webhook_rules import WebhookRefused, WebhookRules
 from lume_local._runs.webhook_signing import signed_headers

@@ -7,9 +7,9 @@ from typing import TypeVar
 import anyio
 from anyio.abc import TaskGroup
 
+from lume_async._base.tasks import task_group
 from lume_local._flow.fields import FlowError
 from lume_local._runs.health import Health
-from lume_local._runs.task_group import task_group
 from lume_local._runs.worker import Worker, WorkerDied
 from lume_local._shared.protocol import Json, Page, Read, Unreadable
 
