@@ -187,7 +187,7 @@ class RunMetadata(dict[str, Any]):
 
     @property
     def error_message(self) -> str | None:
-        """The server's error message, in at most 500 characters; older servers call it `error`."""
+        """The server's error message, in at most 500 characters (`error` in some pages of the documented SDK)."""
         message = self.get("error_message") or self.get("error")
         return None if message is None else elided(str(message))
 

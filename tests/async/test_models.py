@@ -245,7 +245,7 @@ def test_the_account_and_the_statistics_of_columns() -> None:
     }
 
 
-def test_an_older_server_calls_the_message_error() -> None:
+def test_the_documented_sdk_has_the_message_as_error_too() -> None:
     assert RunMetadata({"error": "old"}).error_message == "old"
 
 

@@ -60,8 +60,9 @@ async def test_an_error_is_not_lost_where_nobody_waits() -> None:
 
 async def test_whoever_is_cancelled_leaves_it() -> None:
     left: list[str] = []
-    with anyio.move_on_after(0.01) as scope:
+    with anyio.CancelScope() as scope:
         async with owned(block(asyncio.Event(), left), "test"):
+            scope.cancel()
             await asyncio.Event().wait()
     assert scope.cancelled_caught
     assert left == ["left"]
@@ -82,15 +83,17 @@ async def test_one_that_can_not_start() -> None:
 async def test_one_that_is_cancelled_while_it_starts() -> None:
     left: list[str] = []
 
-    @asynccontextmanager
-    async def slow() -> AsyncIterator[None]:
-        try:
-            await asyncio.Event().wait()
-            yield
-        finally:
-            left.append("left")
+    with anyio.CancelScope() as scope:
 
-    with anyio.move_on_after(0.01):
+        @asynccontextmanager
+        async def slow() -> AsyncIterator[None]:
+            try:
+                scope.cancel()
+                await asyncio.Event().wait()
+                yield
+            finally:
+                left.append("left")
+
         async with owned(slow(), "test"):
             raise AssertionError("it must not start")
     assert left == ["left"]
@@ -102,3 +105,14 @@ async def test_an_error_in_the_body_comes_through_alone() -> None:
         async with owned(block(asyncio.Event(), left), "test"):
             raise KeyError("body")
     assert left == ["left"]
+
+
+async def test_an_owner_that_somebody_else_cancels_does_not_end_unseen() -> None:
+    left: list[str] = []
+    with pytest.raises(asyncio.CancelledError):
+        async with owned(block(asyncio.Event(), left), "test"):
+            (owner,) = (task for task in asyncio.all_tasks() if task.get_name() == "test")
+            owner.cancel()
+            await asyncio.Event().wait()
+    assert left == ["left"]
+    assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
