@@ -113,11 +113,11 @@ def trouble(path: str, error: sqlite3.Error | OSError) -> str:
 
 def damage(path: str, what: str) -> str:
     """What to do about a journal that is not what was written."""
+    beside = " and ".join(shown(os.path.basename(name)) for name in (path + "-wal", mark_of(path)))
     return (
-        f"the journal {shown(path)} is damaged ({what}): restore it from a copy, or begin a new one, under another "
-        f"name or after removing this one with {shown(path + '-wal')} and {shown(mark_of(path))}. There "
-        'on_duplicate="attach" follows the runs that exist instead of submitting their sources again (but for '
-        "those with force_rerun=True)"
+        f"the journal {shown(path)} is damaged ({what}): restore it from a copy, or begin a new one under another "
+        f'name, or after removing this one with {beside} beside it. There on_duplicate="attach" follows the runs '
+        "that exist instead of submitting their sources again (except those with force_rerun=True)"
     )
 
 

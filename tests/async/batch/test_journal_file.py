@@ -252,7 +252,7 @@ def test_to_begin_anew_under_the_same_name_its_mark_has_to_go_and_the_message_sa
     copied(killed, path, "-mark")
     for _ in range(2):
         with pytest.raises(
-            ConfigurationError, match=r"begin a new one, .* after removing .*-wal' and .*-mark'"
+            ConfigurationError, match=r"begin a new one .* after removing .*-wal' and .*-mark'"
         ):
             Journal.open(path)
 
