@@ -116,7 +116,7 @@ async def _running(
     front = Front(
         api,
         FlowsApi(store, flows),
-        RowsApi(store, flows, reader),
+        RowsApi(store, flows, reader, places),
         Reports(store, places),
         console,
         watch,

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from lume_local._http.messages import Output
 from lume_local._http.problems import Problem
+from lume_local._shared import no_links
 from lume_local._shared.identity import identity
 
 _BLOCK = 256 * 1024
@@ -43,7 +44,7 @@ def _opened(output: Output) -> BinaryIO:
     path = output.path
     try:
         # Without O_NONBLOCK the opening of a FIFO that somebody has put there would wait for ever.
-        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
+        file = os.fdopen(no_links.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
     except OSError as error:
         raise Problem("output-gone", f"{path} can't be read: {error.strerror or error}") from None
     if output.identity != identity(file.fileno()):

@@ -15,6 +15,7 @@ from lume_local._http.lookup import require_output, require_run
 from lume_local._http.messages import Answer, Ask
 from lume_local._http.problems import Problem
 from lume_local._runs.flow_registry import Flows
+from lume_local._runs.paths import Roots
 from lume_local._runs.records import Run
 from lume_local._runs.row_reader import RowReader
 from lume_local._runs.store import Store
@@ -30,8 +31,8 @@ _CURSOR = re.compile(r"([0-9a-f]{16})-([0-9]{1,18})-([0-9]{1,90})-([0-9]{1,20}-[
 class RowsApi:
     """The operations that give rows."""
 
-    def __init__(self, store: Store, flows: Flows, reader: RowReader) -> None:
-        self._store, self._flows, self._reader = store, flows, reader
+    def __init__(self, store: Store, flows: Flows, reader: RowReader, roots: Roots) -> None:
+        self._store, self._flows, self._reader, self._roots = store, flows, reader, roots
 
     async def mapped(self, ask: Ask) -> Answer:
         """`GET /v1/runs/{id}/mapped`."""
@@ -64,6 +65,7 @@ class RowsApi:
                     Unreadable("output-changed", "the file has been changed since the run wrote it"),
                 )
             job = evolve(job, row=row, position=position, identity=identity)
+        job = evolve(job, path=self._roots.output(job.path))
         return Answer(200, await self._document(run, part, job, owner))
 
     async def _document(self, run: Run, part: str, job: Read, owner: str) -> bytes:

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from lume_local._http.problems import Problem
 from lume_local._runs.paths import UPLOAD, UPLOAD_NAME
+from lume_local._shared import no_links
 from lume_local._shared.commit import sync_folder
 
 _BLOCK = 1024 * 1024
@@ -46,12 +47,14 @@ class Uploads:
     def open(self) -> None:
         """Make the folder, and remove what a server left that died while it received. Raises OSError."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with no_links.folder(self._folder):
+            pass  # it is one, and no link to another
         for draft in self._folder.glob(".*.draft"):
             draft.unlink(missing_ok=True)
 
     def has(self, name: str) -> bool:
         """Whether there is a file of that name."""
-        return UPLOAD_NAME.fullmatch(name) is not None and (self._folder / name).exists()
+        return UPLOAD_NAME.fullmatch(name) is not None and no_links.exists(self._folder / name)
 
     async def receive(self, name: str, chunks: AsyncIterator[bytes], length: int | None) -> Stored:
         """Store a file under its name, in place of one that is there already.
@@ -99,9 +102,8 @@ class Uploads:
 
     def _stored(self) -> int:
         """The bytes of all files that have arrived."""
-        return sum(
-            entry.stat().st_size for entry in os.scandir(self._folder) if not entry.name.startswith(".")
-        )
+        with no_links.folder(self._folder) as folder, os.scandir(folder) as entries:
+            return sum(entry.stat().st_size for entry in entries if not entry.name.startswith("."))
 
     def _check_quota(self, before: int, more: int = 0) -> None:
         taken = before + self._arrived + sum(draft.reserved for draft in self._arriving) + more
@@ -124,7 +126,7 @@ class _Draft:
         self.reserved = reserved
         """Bytes that it has or is going to have, as far as that is known."""
         self._path = folder / f".{uuid.uuid4().hex}.draft"
-        self._file = self._path.open("xb")
+        self._file = os.fdopen(no_links.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")
         self._digest = hashlib.sha256()
         self.size = 0
 
@@ -140,7 +142,7 @@ class _Draft:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        os.replace(self._path, final)
+        no_links.replace(self._path, final)
         sync_folder(final.parent)
         return Stored(UPLOAD + final.name, self.size, self._digest.hexdigest())
 
@@ -151,4 +153,4 @@ class _Draft:
         except OSError:
             pass
         finally:
-            self._path.unlink(missing_ok=True)
+            no_links.unlink(self._path)

@@ -1,11 +1,15 @@
 """The files that flow versions come from: found in a folder, read, and looked at again."""
 
+import errno
+import os
+from functools import cache
 from pathlib import Path
 
 from lume_async.errors import ConfigurationError
 from lume_local._flow.definition import Flow, read_toml
 from lume_local._flow.fields import FlowError
 from lume_local._flow.lines import with_line
+from lume_local._shared import no_links
 
 
 class FlowFiles:
@@ -74,17 +78,32 @@ def files(folder: Path) -> list[Path]:
 def read(path: Path) -> Flow:
     """The flow of a file. Raises `ConfigurationError` with the line of the mistake."""
     try:
-        return read_toml(path.read_text(encoding="utf-8-sig"))
+        return read_toml(_text(path))
     except FlowError as error:
         raise ConfigurationError(located(path, error)) from None
     except (OSError, UnicodeError) as error:
         raise ConfigurationError(f"{path} can't be read: {error}") from None
 
 
+def _text(path: Path) -> str:
+    """The content of a file. A link may lead to another file of its folder (a mounted ConfigMap has such), only."""
+    real = Path(os.path.realpath(path))
+    if not real.is_relative_to(_real(path.parent)):
+        raise OSError(errno.ELOOP, "it is a symbolic link out of its folder: copy the file there", str(path))
+    with os.fdopen(no_links.open(real, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        return file.read().decode("utf-8-sig")
+
+
+@cache
+def _real(folder: Path) -> Path:
+    """The folder with all symbolic links followed once, as with the roots."""
+    return Path(os.path.realpath(folder))
+
+
 def located(path: Path, error: FlowError) -> str:
     """A mistake with its file and line."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = _text(path)
     except (OSError, UnicodeError):  # it was readable a moment ago
         text = ""
     return with_line(error, text).located(path)

@@ -19,6 +19,7 @@ from lume_local._runs.paths import PathRefused, Roots
 from lume_local._runs.source_key import InUse
 from lume_local._runs.store import Store
 from lume_local._runs.times import ago_text
+from lume_local._shared import no_links
 from lume_local._shared.identity import aside, is_still, remove_if
 from lume_local._shared.parts import MANIFEST, named_in
 
@@ -125,6 +126,6 @@ def _remove(path: Path, noted: str, run_id: str) -> bool:
 
     def remove_parts(manifest: Path) -> None:
         for name in named_in(manifest) if path.name == MANIFEST else ():
-            path.with_name(name).unlink(missing_ok=True)
+            no_links.unlink(path.with_name(name))
 
     return remove_if(path, noted, run_id, remove_parts)

@@ -106,6 +106,15 @@ class Roots:
             raise PathRefused(f"the target {text!r} is a flow version of this server: choose another place")
         return path
 
+    def output(self, location: str) -> str:
+        """Where an output is by now: an operator may have moved a root, and left a link. Elsewhere no link counts."""
+        if "://" in location:
+            return location
+        try:
+            return str(self.written(location))
+        except PathRefused:
+            return location
+
     def _below(self, path: Path, shown: str, folders: tuple[Path, ...], kind: str) -> Path:
         real = Path(os.path.realpath(path))  # follows symbolic links: a link out of a root is out of the root
         if not any(real.is_relative_to(folder) for folder in folders):

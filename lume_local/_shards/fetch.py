@@ -1,8 +1,12 @@
 """A range of an object of a store, brought to storage that all tasks reach: one request."""
 
+import os
 from pathlib import Path
+from typing import BinaryIO
 
 from lume_local._flow.stores import split_store_url
+from lume_local._worker.sources.files import opened
+from lume_local._worker.sources.held import changed
 from lume_local._worker.sources.objects import Seen
 from lume_local._worker.sources.source import Single, SourceError
 from lume_local._worker.stores import StoreTrouble, store_of, told
@@ -11,6 +15,18 @@ from lume_local._worker.stores import StoreTrouble, store_of, told
 def local_path(single: Single) -> Path | None:
     """Where it is on this machine, or on storage that all machines have; None for an object of a store."""
     return Path(single.place["files"][0]["path"]) if single.place["kind"] == "files" else None
+
+
+def opened_part(path: Path, tag: str, shown: str) -> BinaryIO:
+    """A file of which a task reads a part: one of the source, as it was when the run began, or a copy without `tag`.
+
+    Raises `SourceError`.
+    """
+    handle, found = opened(path)
+    if tag and found.tag != tag:
+        os.close(handle)
+        raise changed(shown)
+    return os.fdopen(handle, "rb")
 
 
 def fetched(single: Single, start: int, end: int, path: Path) -> Path:

@@ -4,16 +4,21 @@ A shard of a file is a file of its own, with the header of the whole one, so tha
 """
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from attrs import asdict, evolve
 
 from lume_local._shards.database import job_of
+from lume_local._shards.fetch import opened_part
 from lume_local._shards.folders import made_below
 from lume_local._shards.tail import ends_within_a_record
+from lume_local._shared.protocol import Execute
 from lume_local._worker.engine import confine, connect
+from lume_local._worker.file_names import literal
 from lume_local._worker.sources.files import BLOCK
+from lume_local._worker.sources.held import changed, named
 from lume_local._worker.sources.kinds import source_of
 from lume_local._worker.sources.read import read_source
 from lume_local._worker.sources.source import File, SourceError
@@ -27,22 +32,29 @@ def take_in(argument: dict[str, Any]) -> dict[str, Any]:
     """
     job, folder = job_of(argument), made_below(Path(argument["folder"]), "shard")
     if "segments" in argument:
-        file = _shard(argument, folder / "shard", job.flow["format"])
-    else:
-        source = source_of(argument["place"], job.flow)
+        return _taken(job, folder, _shard(argument, folder / "shard", job.flow["format"]))
+    with closing(source_of(argument["place"], job.flow)) as source:
         source.check()
+        (now,) = source.each()
+        if now.tag != argument["tag"]:
+            raise changed(source.places[0])
         (file,) = source.fetch(folder, _nothing)
-        file = evolve(file, shown=argument["shown"])
+        return _taken(job, folder, evolve(file, shown=argument["shown"])) | {"tag": now.tag}
+
+
+def _taken(job: Execute, folder: Path, file: File) -> dict[str, Any]:
     with connect() as connection:
         confine(connection, folder, [file], job)
         intake = read_source(connection, [file], job.flow, folder, _nothing)
     ((_, malformed),) = intake.malformed.by_file
+    path = Path(named(str(file.path)))  # another process holds the file itself
+    layout = evolve(intake.layout, reader=intake.layout.reader.replace(literal(file.path), literal(path)))
     return {
         "folder": str(folder),
-        "path": str(file.path),
+        "path": str(path),
         "is_unpacked": file.is_unpacked,
         "unpacked": file.path.stat().st_size,
-        "layout": asdict(intake.layout),
+        "layout": asdict(layout),
         "lines": intake.account.lines,
         "records": intake.account.records,
         "malformed": malformed.plain(),
@@ -64,15 +76,15 @@ def _shard(argument: dict[str, Any], path: Path, format: str) -> File:
     with path.open("wb") as out:
         out.write(argument["head"].encode("latin-1"))
         for segment in argument["segments"]:
-            for block in _bytes(segment, argument["shown"]):
+            for block in _bytes(segment, argument["tag"], argument["shown"]):
                 out.write(block)
     is_beginning = argument["first"] or bool(argument["head"])
     return File(path, argument["shown"], format, argument["bytes"], is_beginning)
 
 
-def _bytes(segment: dict[str, Any], shown: str) -> Iterator[bytes]:
+def _bytes(segment: dict[str, Any], tag: str, shown: str) -> Iterator[bytes]:
     left = segment["end"] - segment["start"]
-    with Path(segment["path"]).open("rb") as file:
+    with opened_part(Path(segment["path"]), tag, shown) as file:
         file.seek(segment["start"])
         while left > 0:
             block = file.read(min(left, BLOCK))

@@ -1,6 +1,7 @@
 """Which files of a source are cut into shards, how many of each, and why others are not."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from attrs import field, frozen
 from lume_local._shards.fetch import fetched, local_path
 from lume_local._worker.sources.csv import header_of
 from lume_local._worker.sources.dialect import Dialect
-from lume_local._worker.sources.files import is_utf8_name
+from lume_local._worker.sources.files import is_utf8_name, opened
+from lume_local._worker.sources.held import Held, changed
 from lume_local._worker.sources.resent import BEGINNING, delim_of_rejects
 from lume_local._worker.sources.source import Single, SourceError
 from lume_local._worker.sources.unpack import compression_of
@@ -48,24 +50,13 @@ def planned(
 
 
 def _plan(single: Single, flow: dict[str, Any], size: int, copy: Path) -> Plan:
-    why = next(_reasons(single, flow, size), "")
+    with closing(Held()) as held:
+        here = _held(single, held, copy)
+        why, head = next(_reasons(single, here, flow, size), ""), b""
+        if not why:
+            why, head = _begins(here or fetched(single, 0, min(_HEAD, single.bytes), copy), single, flow)
     if why:
         return Plan(single, why)
-    head = b""
-    path = local_path(single) or fetched(single, 0, min(_HEAD, single.bytes), copy)
-    if flow["format"] != "csv":
-        with path.open("rb") as file:
-            if delim_of_rejects(file.read(BEGINNING)):
-                return Plan(single, "it holds rejects in CSV")
-    else:
-        try:
-            _, line_end, end = header_of(path, Dialect.of(flow["csv"]), flow, single.shown)
-        except SourceError:
-            return Plan(single, "its header can't be read")  # whoever reads it all says so
-        if line_end == b"\r":
-            return Plan(single, r"its lines end with \r")
-        with path.open("rb") as file:
-            head = file.read(end)
     start = len(head)
     count = min(-(-(single.bytes - start) // size), _MOST_PIECES)
     if count < 2:
@@ -74,13 +65,39 @@ def _plan(single: Single, flow: dict[str, Any], size: int, copy: Path) -> Plan:
     return Plan(single, "", head, tuple(pairwise(bounds)))
 
 
+def _held(single: Single, held: Held, copy: Path) -> Path | None:
+    """Where to read the beginning of a file that is here."""
+    if (path := local_path(single)) is None:
+        return None
+    handle, found = opened(path)
+    here = held.hold(handle, path, copy, _HEAD)
+    if found.tag != single.tag:
+        raise changed(single.shown)
+    return here
+
+
+def _begins(path: Path, single: Single, flow: dict[str, Any]) -> tuple[str, bytes]:
+    """Why the file is not cut, by what it begins with, and what comes before its first record."""
+    if flow["format"] != "csv":
+        with path.open("rb") as file:
+            return ("it holds rejects in CSV" if delim_of_rejects(file.read(BEGINNING)) else ""), b""
+    try:
+        _, line_end, end = header_of(path, Dialect.of(flow["csv"]), flow, single.shown)
+    except SourceError:
+        return "its header can't be read", b""  # whoever reads it all says so
+    if line_end == b"\r":
+        return r"its lines end with \r", b""
+    with path.open("rb") as file:
+        return "", file.read(end)
+
+
 _SMALL = "it is not larger than a shard"
 
 
-def _reasons(single: Single, flow: dict[str, Any], size: int) -> Iterator[str]:
+def _reasons(single: Single, path: Path | None, flow: dict[str, Any], size: int) -> Iterator[str]:
     if flow["format"] not in ("csv", "ndjson"):
         yield f"a file of the format {flow['format']} is not cut"
-    elif packed := compression_of(local_path(single) or Path(single.shown), flow["compression"]):
+    elif packed := compression_of(local_path(single) or Path(single.shown), flow["compression"], path):
         yield f"it is compressed ({packed})"
     elif not is_utf8_name(flow["encoding"]):
         yield f"its encoding is {flow['encoding']}, and only UTF-8 is cut"

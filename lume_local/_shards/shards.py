@@ -6,6 +6,7 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
+from lume_local._shards.fetch import local_path
 from lume_local._shards.intake import layout_of
 from lume_local._shards.plan import Plan
 from lume_local._shards.split import Look, ranges
@@ -50,7 +51,7 @@ class Cut:
         """What the task is told that takes the shard in."""
         single = self.plan.single
         if shard.span is None:
-            return {"place": single.place, "shown": single.shown}
+            return {"place": single.place, "shown": single.shown, "tag": single.tag}
         segments = []
         at = bisect_right(self.looks, shard.span[0], key=_start) - 1
         while at < len(self.looks) and self.looks[at].start < shard.span[1]:
@@ -59,8 +60,9 @@ class Cut:
             segments.append({"path": look.path, "start": start - look.offset, "end": stop - look.offset})
             at += 1
         head = self.plan.head.decode("latin-1")
+        tag = single.tag if local_path(single) else ""  # of an object there are copies
         more = {"head": head, "first": shard.first, "shown": single.shown, "bytes": single.bytes}
-        return {"segments": segments, **more}
+        return {"segments": segments, "tag": tag, **more}
 
 
 def _start(look: Look) -> int:

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from attrs import frozen
 
-from lume_local._shards.fetch import fetched, local_path
+from lume_local._shards.fetch import fetched, local_path, opened_part
 from lume_local._shards.folders import made_below
 from lume_local._worker.sources.files import BLOCK
 from lume_local._worker.sources.source import Single
@@ -89,12 +89,12 @@ class Quotes:
 def look(argument: dict[str, Any]) -> dict[str, Any]:
     """The task: look at the bytes from `start` to `end` of a file; of an object they are brought here first."""
     quotes, start, single = Quotes(argument["csv"]), argument["start"], Single(**argument["single"])
-    path, offset = local_path(single), 0
+    path, offset, tag = local_path(single), 0, single.tag
     if path is None:
         copy = made_below(Path(argument["folder"]), "piece") / "copy"
-        path, offset = fetched(single, start, argument["end"], copy), start
+        path, offset, tag = fetched(single, start, argument["end"], copy), start, ""
     odd, cuts = False, None
-    with path.open("rb") as file:
+    with opened_part(path, tag, single.shown) as file:
         for block in _blocks(file, start - offset, argument["end"] - start, quotes.escape):
             bare = quotes.bare(block)
             if cuts is None:  # whoever is right finds one in the first block, but for a record that is larger

@@ -1,6 +1,8 @@
 """The second task of a shard: its rows, judged, in a Parquet file; the one scan of a run's statements."""
 
 import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,10 @@ from lume_local._shards.folders import made_below
 from lume_local._shards.intake import layout_of
 from lume_local._shards.parts import part_name
 from lume_local._worker.checks import text
+from lume_local._worker.file_names import literal
 from lume_local._worker.scan_again import scanned
+from lume_local._worker.sources import files
+from lume_local._worker.sources.held import Held, changed
 from lume_local._worker.sources.many import rows_in
 from lume_local._worker.sources.parquet import damage_is_told
 from lume_local._worker.statements import Statements
@@ -25,10 +30,14 @@ def stage(argument: dict[str, Any]) -> dict[str, Any]:
     if argument["together"] is not None:
         together = layout_of(argument["together"])
         layout = evolve(together, reader=rows_in(together, layout, argument["shown"]))
-    statements = Statements(job.flow, layout)
     path = folder / part_name(argument["number"])
-    with opened(job, Path(taken["folder"]), [Path(taken["path"])], seeds_in=folder) as (connection, seeds):
-        parquet = {argument["shown"]: Path(taken["path"])} if job.flow["format"] == "parquet" else {}
+    with (
+        _held(taken, argument["shown"], folder / "held") as source,
+        opened(job, Path(taken["folder"]), [source], seeds_in=folder) as (connection, seeds),
+    ):
+        reader = layout.reader.replace(literal(Path(taken["path"])), literal(source))
+        statements = Statements(job.flow, evolve(layout, reader=reader))
+        parquet = {argument["shown"]: source} if job.flow["format"] == "parquet" else {}
         with damage_is_told(connection, parquet):
             scanned(statements, lambda them: copy_to(connection, them.stage(), path, STAGED))
         query = statements.counts(f"read_parquet({text(str(path))})")
@@ -41,3 +50,18 @@ def stage(argument: dict[str, Any]) -> dict[str, Any]:
         "bytes": os.stat(path).st_size,
         "seeds": seeds,
     }
+
+
+@contextmanager
+def _held(taken: dict[str, Any], shown: str, copy: Path) -> Iterator[Path]:
+    """Where to read what was taken in: a file of the source is held, as it was then."""
+    path = Path(taken["path"])
+    if path.is_relative_to(taken["folder"]):
+        yield path
+        return
+    with closing(Held()) as held:
+        handle, found = files.opened(path)
+        source = held.hold(handle, path, copy)
+        if found.tag != taken["tag"]:
+            raise changed(shown)
+        yield source

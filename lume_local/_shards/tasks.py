@@ -23,6 +23,7 @@ from lume_local._shards.split import look
 from lume_local._shards.stage import stage
 from lume_local._shards.twins import find_twins
 from lume_local._shards.whole import whole
+from lume_local._worker.sources.held import changed, moved, named
 from lume_local._worker.sources.source import SourceError
 
 _FUNCTIONS: dict[str, Function] = {
@@ -56,9 +57,12 @@ def perform(call: Json) -> Json:
     except SourceError as error:
         return {"failed": "source", "message": str(error)}
     except duckdb.Error as error:
-        return {"failed": "duckdb", "kind": type(error).__name__, "message": str(error)}
+        if path := moved(error):
+            return {"failed": "source", "message": str(changed(path))}
+        return {"failed": "duckdb", "kind": type(error).__name__, "message": named(str(error))}
     except OSError as error:
-        return {"failed": "os", "arguments": [error.errno, error.strerror or str(error), error.filename]}
+        where = named(str(error.filename)) if error.filename else None
+        return {"failed": "os", "arguments": [error.errno, error.strerror or str(error), where]}
 
 
 class Tasks:

@@ -19,6 +19,7 @@ from typing import Any
 
 import orjson
 
+from lume_local._shared import no_links
 from lume_local._shared.identity import identity, remove_if
 
 FILE = "file"
@@ -40,13 +41,10 @@ def write_durably(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
+def sync_folder(path: Path) -> None:
     """Make the names in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
+    with no_links.folder(path) as handle:
         os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def sync_file(path: Path) -> None:
@@ -68,14 +66,22 @@ def bring_near(built: Path, final: Path, run_id: str, begin: Callable[[dict[str,
 
     `begin` takes the note of the draft before there is one.
     """
-    final.parent.mkdir(parents=True, exist_ok=True)
-    if built.stat().st_dev == final.parent.stat().st_dev:
-        return built
+    with no_links.folder(final.parent, make=True) as folder:
+        if built.stat().st_dev == os.fstat(folder).st_dev:
+            return built
     near = draft_of(final, run_id)
     begin({"kind": FILE, "draft": str(near)})
-    shutil.copyfile(built, near)
-    sync_file(near)
+    copy_durably(built, near)
     return near
+
+
+def copy_durably(source: Path, draft: Path) -> None:
+    """Copy a file of a run to a place that others may write to."""
+    handle = no_links.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    with source.open("rb") as file, os.fdopen(handle, "wb") as out:
+        shutil.copyfileobj(file, out, 4 * 1024 * 1024)
+        out.flush()
+        os.fsync(out.fileno())
 
 
 def begin(folder: Path, step: dict[str, Any]) -> None:
@@ -164,13 +170,13 @@ def put_in_place(step: dict[str, Any]) -> None:
     """Carry out a step of the kind `FILE`. Repeating it does no harm. Raises OSError where that can't be done."""
     if "was" in step:
         return _vacate(step)
-    source, target = step["from"], step["to"]
+    source, target = Path(step["from"]), Path(step["to"])
     try:
-        os.replace(source, target)
+        no_links.replace(source, target)
     except FileNotFoundError:
-        if not Path(target).exists():
+        if not no_links.exists(target):
             raise
-    sync_folder(Path(target).parent)
+    sync_folder(target.parent)
 
 
 def vacating(final: Path, part: str, run_id: str) -> dict[str, Any] | None:
@@ -192,7 +198,7 @@ def _vacate(step: dict[str, Any]) -> None:
 
 def remove_draft(step: dict[str, Any]) -> None:
     """Undo what was begun of the kind `FILE`."""
-    Path(step["draft"]).unlink(missing_ok=True)
+    no_links.unlink(Path(step["draft"]))
 
 
 def explain(error: OSError) -> str:

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from lume_local._shared import no_links
+
 
 def identity(path: Path | int) -> str:
     """The size of a file, or of one that is open, and when it was last written. Raises OSError."""
-    found = os.stat(path)
+    found = os.fstat(path) if isinstance(path, int) else no_links.stat(path)
     return f"{found.st_size}-{found.st_mtime_ns}"
 
 
@@ -31,20 +33,24 @@ def remove_if(
 ) -> bool:
     """Remove the file if it is the one that was noted; `before` sees it for the last time. Raises OSError."""
     moved = aside(path, run_id)
-    if not moved.exists():  # else a kill came between the two steps, and the second is still to be done
+    if not no_links.exists(
+        moved
+    ):  # else a kill came between the two steps, and the second is still to be done
         if not is_still(path, noted):
             return False
         try:
-            path.rename(moved)  # first, so that nothing is put in its place between the look and the end
+            no_links.replace(
+                path, moved
+            )  # first, so that nothing is put in its place between the look and the end
         except FileNotFoundError:
             return False
     if is_still(moved, noted):
         before(moved)
-        moved.unlink()
+        no_links.unlink(moved)
         return True
     with suppress(FileExistsError):
-        path.hardlink_to(moved)
-    moved.unlink()
+        no_links.link(moved, path)
+    no_links.unlink(moved)
     return False
 
 

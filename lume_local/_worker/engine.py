@@ -6,9 +6,8 @@ Settings that this relies on, each for a reason found the hard way:
 - the progress bar is on (else DuckDB counts no progress) but never printed: stdout speaks the protocol.
 """
 
-import errno
-import os
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from duckdb import DuckDBPyConnection
 
 from lume_async._base.elided import elided
 from lume_local._shared.commit import begin, commit, explain, sync_file
+from lume_local._shared.no_links import Relinked
 from lume_local._shared.protocol import Execute
 from lume_local._worker.account import AccountOpen, check_written, close_account, top_reasons
 from lume_local._worker.checks import text
@@ -28,6 +28,7 @@ from lume_local._worker.rejects import Rejects
 from lume_local._worker.seeds import check_seeds, load_seeds
 from lume_local._worker.sources.encoding import hint_of_encoding
 from lume_local._worker.sources.header import changes, check_columns, noted
+from lume_local._worker.sources.held import changed, moved, named
 from lume_local._worker.sources.kinds import source_of
 from lume_local._worker.sources.parquet import damage_is_told
 from lume_local._worker.sources.read import Intake, read_source
@@ -37,6 +38,7 @@ from lume_local._worker.statements import Statements, twin_reason
 from lume_local._worker.targets import kinds as targets
 from lume_local._worker.targets.formats import copy_to
 from lume_local._worker.targets.target import Target, TargetError
+from lume_local._worker.words import words_of
 
 
 class RunFailed(Exception):
@@ -148,6 +150,10 @@ class Run:
 
     def execute(self) -> dict[str, Any]:
         """Do it all. The result is what `commit.json` records. Raises `RunFailed`, `duckdb.InterruptException`."""
+        with closing(self._source):
+            return self._carried_out()
+
+    def _carried_out(self) -> dict[str, Any]:
         try:
             return self._execute()
         except (SourceError, TargetError) as error:
@@ -157,9 +163,12 @@ class Run:
         except AccountOpen as error:
             raise RunBroke(str(error)) from error
         except duckdb.Error as error:
-            raise RunBroke(_words(error, self._job)) from error
+            if path := moved(error):
+                raise RunFailed(str(changed(path))) from None
+            raise RunBroke(words_of(error, self._job.memory_limit)) from error
         except OSError as error:
-            raise RunBroke(f"a file can't be used: {explain(error)}") from error
+            kind = RunFailed if isinstance(error, Relinked) else RunBroke
+            raise kind(f"a file can't be used: {named(explain(error))}") from error
 
     def _execute(self) -> dict[str, Any]:
         self._begin()
@@ -239,7 +248,8 @@ class Run:
             other = seen.setdefault(target.place, name)
             if other != name:
                 raise RunFailed(f"{name} is the same file as {other}: {target.location}; name another one")
-            target.check()
+        for part in ("mapped", "rejects"):
+            self._targets[part].check()
 
     def _measure(self, statements: Statements, intake: Intake) -> tuple[dict[str, Any], bool]:
         """The metrics, of an account that closes, and whether there are duplicates."""
@@ -388,12 +398,3 @@ class Run:
 
 def _status(metrics: dict[str, Any]) -> str:
     return "PARTIAL_FAILED" if metrics["rows_rejected"] else "SUCCEEDED"
-
-
-def _words(error: duckdb.Error, job: Execute) -> str:
-    words = str(error).split("\n\n", 1)[0].replace("\n", " ").strip()
-    if os.strerror(errno.ENOSPC) in words or "max_temp_directory_size" in str(error):
-        return "the disk is full: make room, then submit the run again"
-    if isinstance(error, duckdb.OutOfMemoryException):
-        return f"the run needs more than its memory limit of {job.memory_limit}: {words}"
-    return f"DuckDB could not read or write the data: {words}"

@@ -4,6 +4,7 @@
 import csv
 import hashlib
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from duckdb import DuckDBPyConnection
 
 from lume_local._flow.definition import quoted
-from lume_local._worker.sources.files import snapshot
+from lume_local._worker.sources.files import opened, snapshot
 from lume_local._worker.sources.rows import RowsFile
 from lume_local._worker.sources.source import SourceError
 
@@ -34,7 +35,8 @@ def load_seeds(
     found: dict[str, Any] = {}
     for name, seed in flow["seeds"].items():
         path = Path(places[name]["path"])
-        data = path.read_bytes()
+        with os.fdopen(opened(path, places[name]["looked_up"])[0], "rb") as file:
+            data = file.read(MOST_BYTES + 1)
         where, rows = _read(path, data, seed["key"], seed["columns"])
         _make_table(connection, seed, where, rows, folder / f"seed_{seed['table']}")
         found[name] = {"file": str(path), "sha256": hashlib.sha256(data).hexdigest(), "rows": len(rows)}

@@ -17,6 +17,7 @@ from lume_local._worker.outputs.place import TooLarge, opened_place
 from lume_local._worker.outputs.row_json import Reasons, reject_json
 from lume_local._worker.sources.dialect import Dialect
 from lume_local._worker.sources.files import is_utf8_name
+from lume_local._worker.sources.held import named
 from lume_local._worker.stores import StoreTrouble
 
 MOST_BYTES = 4 * 1024 * 1024
@@ -43,11 +44,11 @@ def read_page(job: Read) -> Page | Unreadable:
     except FileNotFoundError:
         return Unreadable("output-gone", "the file is not there any more")
     except OSError as error:
-        return Unreadable("output-unreadable", f"the file can't be read: {explain(error)}")
+        return Unreadable("output-unreadable", f"the file can't be read: {named(explain(error))}")
     except OverflowError:
         return Unreadable("invalid-cursor", "the cursor names no place in the file: start again without it")
     except (Broken, duckdb.Error) as error:
-        first = str(error).partition("\n")[0]
+        first = named(str(error)).partition("\n")[0]
         return Unreadable("output-unreadable", f"the file is not what the run has written: {first}")
     if page.position is None and page.row != job.rows:
         return _changed(f"the run wrote {job.rows:,} rows, and the file has {page.row:,}")
@@ -60,7 +61,8 @@ def _changed(how: str) -> Unreadable:
 
 @contextmanager
 def _opened(job: Read, path: Path) -> Iterator[Rows]:
-    if path.suffix.lower() == ".parquet":
+    suffix = Path(job.path).suffix.lower()  # `path` may be another name of the file
+    if suffix == ".parquet":
         with connect() as connection:
             confine_read(connection, path)
             # With one row more than the page has it is known whether there is another page.
@@ -69,7 +71,7 @@ def _opened(job: Read, path: Path) -> Iterator[Rows]:
     encoding = "utf-8" if is_utf8_name(job.encoding) else job.encoding
     # Bytes that are no characters (in a malformed line) have no place in JSON: the file itself keeps them.
     with path.open(encoding=encoding, errors="replace", newline="\n") as file:
-        if path.suffix.lower() == ".ndjson":
+        if suffix == ".ndjson":
             yield NdjsonRows(file, int(job.position))
         else:
             yield CsvRows(file, Dialect.of(job.csv), job.kinds, int(job.position))

@@ -1,14 +1,17 @@
 """Where the rows of an output are read: its file, or a copy of an object that is not too large for one."""
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from attrs import frozen
 
 from lume_local._flow.stores import is_store_url, split_store_url
+from lume_local._shared import no_links
 from lume_local._shared.identity import LARGEST_COPY, identity, identity_of_copies
+from lume_local._worker.sources.held import Held
 from lume_local._worker.stores import StoreTrouble, store_of, told
 
 
@@ -28,7 +31,10 @@ class Place:
 def opened_place(location: str, folder: str = "") -> Iterator[Place]:
     """The place of an output; a copy goes into `folder`. Raises OSError, `StoreTrouble`, `TooLarge`."""
     if not is_store_url(location):
-        yield Place(Path(location), lambda: identity(Path(location)))
+        with closing(Held()) as held:
+            file = no_links.open(Path(location), os.O_RDONLY | os.O_NONBLOCK)
+            path = held.hold(file, Path(location), Path(folder or tempfile.gettempdir()) / "held")
+            yield Place(path, lambda: identity(file))
         return
     size, tag = _seen(location)
     if size > LARGEST_COPY:

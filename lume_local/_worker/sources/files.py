@@ -8,6 +8,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from lume_local._shared import no_links
 from lume_local._worker.sources.source import SourceError
 
 BLOCK = 4 * 1024 * 1024
@@ -24,24 +25,45 @@ class Snapshot:
     modified_ns: int
     inode: int
 
+    @property
+    def tag(self) -> str:
+        """What is the same on every machine that sees the file, beside its size."""
+        return str(self.modified_ns)
+
 
 def snapshot(path: Path, looked_up: str = "") -> Snapshot:
     """A file's identity now. Raises `SourceError` where it isn't a readable file.
 
     `looked_up` is for its message: how the path came about.
     """
+    file, found = opened(path, looked_up)
+    os.close(file)
+    return found
+
+
+def opened(path: Path, looked_up: str = "") -> tuple[int, Snapshot]:
+    """The file, open, and its identity. Raises `SourceError`; a symbolic link anywhere in the path is refused."""
+    file = _opened(path, looked_up)
     try:
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would wait for its writer
-        try:
-            found = os.fstat(file)
-        finally:
-            os.close(file)
+        return file, _snapshot(path, file)
+    except BaseException:
+        os.close(file)
+        raise
+
+
+def _opened(path: Path, looked_up: str) -> int:
+    try:
+        return no_links.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO would wait for its writer
     except FileNotFoundError:
         raise SourceError(
             f"there is no file {path}{looked_up}: put it there, then submit the run again"
         ) from None
     except OSError as error:
         raise SourceError(f"{path} can't be read: {error.strerror or error}") from None
+
+
+def _snapshot(path: Path, file: int) -> Snapshot:
+    found = os.fstat(file)
     if stat.S_ISDIR(found.st_mode):
         raise SourceError(f"{path} is a folder: name one file in it")
     if not stat.S_ISREG(found.st_mode):

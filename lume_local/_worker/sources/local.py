@@ -6,8 +6,9 @@ from typing import Any
 
 from attrs import frozen
 
-from lume_local._worker.sources.files import Snapshot, snapshot
-from lume_local._worker.sources.source import File, Pause, Single, SourceError, go_on
+from lume_local._worker.sources.files import Snapshot, opened, snapshot
+from lume_local._worker.sources.held import Held, changed, make_room
+from lume_local._worker.sources.source import File, Pause, Single, go_on
 from lume_local._worker.sources.unpack import compression_of, unpack
 
 
@@ -18,7 +19,7 @@ class _Named:
 
 
 class LocalFiles:
-    """See `Source`. The files are read where they are, if they need not be unpacked.
+    """See `Source`. The files are read where they are, if they need not be unpacked: they are held meanwhile.
 
     Args:
         place: `{"kind": "files", "files": [{"path": …, "shown": …}, …], "looked_up": …}`; `looked_up` is for
@@ -31,6 +32,7 @@ class LocalFiles:
         self._looked_up: str = place["looked_up"]
         self._flow = flow
         self._before: list[Snapshot] = []
+        self._held = Held()
         self.places = [os.path.realpath(one.path) for one in self._named]
 
     def check(self, pause: Pause = go_on) -> None:
@@ -48,6 +50,7 @@ class LocalFiles:
                 },
                 one.shown,
                 before.size,
+                before.tag,
             )
             for one, before in zip(self._named, self._before, strict=True)
         ]
@@ -56,18 +59,31 @@ class LocalFiles:
         """They are here already; compressed ones are unpacked."""
         left: int = self._flow["max_unpacked_bytes"]
         files = []
+        make_room(len(self._named))
         for n, (one, before) in enumerate(zip(self._named, self._before, strict=True)):
-            path, packed = one.path, compression_of(one.path, self._flow["compression"])
+            path = source = self._hold(one, before, folder / f"held{n}")
+            packed = compression_of(one.path, self._flow["compression"], source)
             if packed is not None:
                 path = folder / f"unpacked{n}"
-                left -= unpack(one.path, one.shown, packed, path, left, pause)
+                left -= unpack(source, one.shown, packed, path, left, pause)
             files.append(
                 File(path, one.shown, self._flow["format"], before.size, is_unpacked=packed is not None)
             )
         return files
 
+    def _hold(self, one: _Named, before: Snapshot, copy: Path) -> Path:
+        file, found = opened(one.path)
+        path = self._held.hold(file, one.path, copy)
+        if found != before:
+            raise changed(one.path)
+        return path
+
     def check_unchanged(self, pause: Pause = go_on) -> None:
         """They are what they were at `check`."""
         for one, before in zip(self._named, self._before, strict=True):
             if snapshot(one.path) != before:
-                raise SourceError(f"{one.path} was changed while it was read: submit the run again")
+                raise changed(one.path)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._held.close()

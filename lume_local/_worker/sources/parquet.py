@@ -9,6 +9,7 @@ import duckdb
 
 from lume_local._flow.definition import quoted
 from lume_local._worker.file_names import literal
+from lume_local._worker.sources.held import named
 from lume_local._worker.sources.names import unknown_columns, visible_columns
 from lume_local._worker.sources.nested import NESTED, Kind, as_json
 from lume_local._worker.sources.reading import Reading
@@ -24,10 +25,10 @@ def read_parquet(reading: Reading) -> Layout:
             f"SELECT sum(num_rows) FROM parquet_file_metadata({literal(reading.path)})"
         ).fetchone()
         columns = columns_of(reading.connection, scan)
-    except duckdb.InterruptException:
+    except (duckdb.InterruptException, duckdb.PermissionException):
         raise
     except duckdb.Error as error:
-        words = str(error).split("\n", 1)[0]
+        words = named(str(error)).split("\n", 1)[0]
         raise SourceError(f"{reading.shown} is not a Parquet file that can be read: {words}") from None
     assert row is not None
     reading.account.records += int(row[0])
@@ -50,7 +51,7 @@ def damage_is_told(connection: duckdb.DuckDBPyConnection, files: dict[str, Path]
     """
     try:
         yield
-    except (duckdb.InterruptException, duckdb.OutOfMemoryException):
+    except (duckdb.InterruptException, duckdb.OutOfMemoryException, duckdb.PermissionException):
         raise
     except duckdb.Error:
         for shown, path in files.items():
@@ -61,10 +62,10 @@ def damage_is_told(connection: duckdb.DuckDBPyConnection, files: dict[str, Path]
 def _refuse_damaged(connection: duckdb.DuckDBPyConnection, shown: str, path: Path) -> None:
     try:
         connection.execute(f"SELECT bit_xor(hash(one)) FROM read_parquet({literal(path)}) AS one").fetchone()
-    except (duckdb.InterruptException, duckdb.OutOfMemoryException):
+    except (duckdb.InterruptException, duckdb.OutOfMemoryException, duckdb.PermissionException):
         raise
     except duckdb.Error as error:
-        words = str(error).split("\n", 1)[0].strip()
+        words = named(str(error)).split("\n", 1)[0].strip()
         raise SourceError(f"{shown} is damaged ({words}): copy it again, then submit the run again") from None
 
 

@@ -59,6 +59,9 @@ class QuerySource:
     def check_unchanged(self, pause: Pause = go_on) -> None:
         """A query sees one state of the database."""
 
+    def close(self) -> None:
+        """No connection is open any more."""
+
 
 def _paused(batches: Iterator[list[Row]], pause: Pause) -> Iterator[list[Row]]:
     for batch in batches:

@@ -120,7 +120,9 @@ def _refuse_binary(reading: Reading, format: str) -> None:
     if found is None or found.startswith(_ITS_OWN.get(format, "-")):
         return
     how = next((how for kind, how in _HOW.items() if found.startswith(kind)), "convert it first")
-    if found.startswith(_PACKED) and compression_of(Path(reading.shown), reading.flow["compression"]):
+    if found.startswith(_PACKED) and compression_of(
+        Path(reading.shown), reading.flow["compression"], reading.path
+    ):
         how = "it is packed twice, so unpack it once"
     raise SourceError(
         f"{reading.shown} is {found}, but {reading.flow['ref']} reads {_KINDS[format]}: {how}, then submit that"

@@ -91,3 +91,6 @@ class Source(Protocol):
 
     def check_unchanged(self, pause: Pause = go_on) -> None:
         """After all was read: raise `SourceError` where somebody has written to it meanwhile."""
+
+    def close(self) -> None:
+        """Nobody reads the files any more."""

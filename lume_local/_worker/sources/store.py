@@ -27,6 +27,7 @@ class StoredFiles:
         self._objects = Objects(place["objects"], self._buckets)
         self._flow = flow
         self._before: dict[str, Seen] = {}
+        self._copies: list[LocalFiles] = []
         self.places: list[str] = []
 
     def check(self, pause: Pause = go_on) -> None:
@@ -56,6 +57,7 @@ class StoredFiles:
             self._copy(url, before, path, pause)
             place = {"files": [{"path": str(path), "shown": url}], "looked_up": ""}
             local = LocalFiles(place, self._flow | {"max_unpacked_bytes": left})
+            self._copies.append(local)
             local.check()
             (file,) = local.fetch(own, pause)
             if file.is_unpacked:
@@ -63,6 +65,11 @@ class StoredFiles:
                 path.unlink()
             files.append(evolve(file, bytes=before.size))
         return files
+
+    def close(self) -> None:
+        """Let go of the copies."""
+        for local in self._copies:
+            local.close()
 
     def check_unchanged(self, pause: Pause = go_on) -> None:
         """They are what they were at `check`."""

@@ -23,10 +23,13 @@ _WINDOW_LOG = 27
 """128 MB: what a decompressor of this format must have at hand, and no more."""
 
 
-def compression_of(path: Path, said: str) -> str | None:
-    """How a file is compressed by its name; `said` is the flow's word, mended rejects don't follow it."""
-    found = _SUFFIXES.get(path.suffix.lower()) if said == "auto" else said
-    return None if found in (None, "none") or _are_rejects(path) else found
+def compression_of(name: Path, said: str, path: Path | None) -> str | None:
+    """How a file is compressed by its name; `said` is the flow's word, mended rejects don't follow it.
+
+    `path` is where it is read; None where it is not here.
+    """
+    found = _SUFFIXES.get(name.suffix.lower()) if said == "auto" else said
+    return None if found in (None, "none") or (path is not None and _are_rejects(path)) else found
 
 
 def _are_rejects(path: Path) -> bool:

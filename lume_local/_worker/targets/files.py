@@ -1,9 +1,11 @@
 """A file on this machine as a target."""
 
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
+from lume_local._shared import no_links
 from lume_local._shared.commit import FILE, bring_near, put_in_place, remove_draft
 from lume_local._shared.identity import identity
 from lume_local._worker.targets.target import Begin, Step, TargetError, refuse_overtaken
@@ -27,7 +29,11 @@ class FileTarget:
 
     def check(self) -> None:
         """A folder is no file."""
-        if self._final.is_dir():
+        try:
+            is_folder = stat.S_ISDIR(no_links.stat(self._final).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        if is_folder:
             raise TargetError(f"target.{self._part} is a folder: {self._final}; name a file")
 
     def prepare(self, built: Path, begin: Begin) -> Step:
@@ -40,7 +46,7 @@ class FileTarget:
     @staticmethod
     def publish(step: Step) -> None:
         """One rename."""
-        if "from" in step and Path(step["from"]).exists():
+        if "from" in step and no_links.exists(Path(step["from"])):
             refuse_overtaken(step)
         put_in_place(step)
 

@@ -8,7 +8,7 @@ as with a file.
 import fcntl
 import os
 import re
-import shutil
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,7 +17,8 @@ from typing import Any
 import duckdb
 import orjson
 
-from lume_local._shared.commit import sync_file, sync_folder, write_durably
+from lume_local._shared import no_links
+from lume_local._shared.commit import copy_durably, sync_folder, write_durably
 from lume_local._shared.identity import identity
 from lume_local._shared.parts import MANIFEST, PARTS, named_in
 from lume_local._worker.checks import text
@@ -46,10 +47,14 @@ class PartsTarget:
 
     def check(self) -> None:
         """It is a folder, whose manifest is one of ours, or is not there yet."""
-        if self._folder.exists() and not self._folder.is_dir():
-            raise TargetError(f"target.{self._part} is no folder: {self._folder}; name one, or a file")
         try:
+            if not stat.S_ISDIR(no_links.stat(self._folder).st_mode):
+                raise TargetError(f"target.{self._part} is no folder: {self._folder}; name one, or a file")
             _named(self._folder)
+        except FileNotFoundError:
+            return
+        except no_links.Relinked:
+            raise
         except (OSError, ValueError):
             raise TargetError(
                 f"target.{self._part}: {self._folder / MANIFEST} is not a manifest of parts; name another folder"
@@ -58,14 +63,15 @@ class PartsTarget:
     def prepare(self, built: Path, begin: Begin) -> Step:
         """Parts on another file system are copied to theirs first; the manifest is written beside the parts."""
         self.check()
-        files = sorted(built.iterdir()) if built.is_dir() else [built]
-        self._folder.mkdir(parents=True, exist_ok=True)
-        if _is_elsewhere(files[0], self._folder):
-            begin({"kind": PARTS, "folder": str(self._folder), "run_id": self._run_id})
-            files = [self._near(file) for file in files]
+        files = sorted(built.glob("[!.]*")) if built.is_dir() else [built]
         names = [f"part-{n:05}-{self._run_id}.parquet" for n in range(len(files))]
         manifest = files[0].with_name(f".manifest.{self._run_id}.draft")
         write_durably(manifest, orjson.dumps(self._manifest(files, names), option=orjson.OPT_INDENT_2))
+        with no_links.folder(self._folder, make=True):
+            pass
+        if _is_elsewhere(files[0], self._folder):
+            begin({"kind": PARTS, "folder": str(self._folder), "run_id": self._run_id})
+            *files, manifest = [self._near(file) for file in (*files, manifest)]
         return {
             "kind": PARTS,
             "part": self._part,
@@ -76,9 +82,8 @@ class PartsTarget:
         }
 
     def _near(self, file: Path) -> Path:
-        near = self._folder / f".{file.name}.{self._run_id}.draft"
-        shutil.copyfile(file, near)
-        sync_file(near)
+        near = self._folder / f".{file.name.strip('.')}.{self._run_id}.draft"
+        copy_durably(file, near)
         return near
 
     def _manifest(self, files: Sequence[Path], names: Sequence[str]) -> dict[str, Any]:
@@ -100,32 +105,35 @@ class PartsTarget:
         """All parts, then the manifest; then what an earlier run has left."""
         folder, manifest = Path(step["folder"]), Path(step["manifest"])
         kept = {name for _, name in step["files"]}
-        with _alone_in(folder):
-            if manifest.exists():
+        with _alone_in(folder) as handle:
+            if no_links.exists(manifest):
                 refuse_overtaken(step)
             there = [_put_in_place(Path(source), folder / name) for source, name in step["files"]]
             is_named = _named(folder) == [name for _, name in step["files"]]
-            if not (all(there) and (is_named or manifest.exists())):
+            if not (all(there) and (is_named or no_links.exists(manifest))):
                 # A process was killed in the middle of this, or later: another run has taken the place meanwhile.
                 if is_named or not _named(folder):
                     raise FileNotFoundError(f"a part of {folder} is neither there nor where it was built")
                 return _remove(folder, kept)
             sync_folder(folder)
             with suppress(FileNotFoundError):
-                os.replace(manifest, folder / MANIFEST)
+                no_links.replace(manifest, folder / MANIFEST)
             sync_folder(folder)
-            _remove(folder, {name for name in os.listdir(folder) if _OURS.fullmatch(name)} - kept)
+            _remove(folder, {name for name in os.listdir(handle) if _OURS.fullmatch(name)} - kept)
 
     @staticmethod
     def abandon(step: Step) -> None:
         """Remove the copies."""
-        for draft in Path(step["folder"]).glob(f".*.{step['run_id']}.draft"):
-            draft.unlink(missing_ok=True)
+        folder, end = Path(step["folder"]), f".{step['run_id']}.draft"
+        with suppress(FileNotFoundError), no_links.folder(folder) as handle:
+            _remove(
+                folder, {name for name in os.listdir(handle) if name.startswith(".") and name.endswith(end)}
+            )
 
 
 def _is_elsewhere(file: Path, folder: Path) -> bool:
     """Whether it is on another file system: then no rename gets it there."""
-    return file.stat().st_dev != folder.stat().st_dev
+    return file.stat().st_dev != no_links.stat(folder).st_dev
 
 
 def _rows(files: Sequence[Path]) -> list[int]:
@@ -140,9 +148,9 @@ def _rows(files: Sequence[Path]) -> list[int]:
 def _put_in_place(source: Path, target: Path) -> bool:
     """Whether it is there now."""
     try:
-        os.replace(source, target)
+        no_links.replace(source, target)
     except FileNotFoundError:
-        return target.exists()
+        return no_links.exists(target)
     return True
 
 
@@ -156,16 +164,12 @@ def _named(folder: Path) -> list[str]:
 
 def _remove(folder: Path, names: set[str]) -> None:
     for name in names:
-        (folder / name).unlink(missing_ok=True)
+        no_links.unlink(folder / name)
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """As long as the block lasts, nobody else publishes here."""
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
+def _alone_in(folder: Path) -> Iterator[int]:
+    """As long as the block lasts, nobody else publishes here: the folder, open."""
+    with no_links.folder(folder, make=True) as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+        yield handle

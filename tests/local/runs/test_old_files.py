@@ -18,6 +18,7 @@ from lume_local._runs.old_files import _files, _remove
 from lume_local._runs.paths import Roots
 from lume_local._runs.source_files import Wanted
 from lume_local._runs.source_key import InUse
+from lume_local._shared import no_links
 from lume_local._shared.identity import identity
 
 FIXED = PEOPLE.replace('"people"', '"fixed"') + '[target]\nmapped = "{data}/fixed.parquet"\n'
@@ -227,10 +228,10 @@ def test_a_kill_between_the_two_steps_of_a_removal(tmp_path: Path, monkeypatch: 
         other.write_text("another run's\n")
         noted = identity(path)
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(Path, "unlink", killed)
-            patch.setattr(Path, "hardlink_to", killed)
+            patch.setattr(no_links, "unlink", killed)
+            patch.setattr(no_links, "link", killed)
             if not is_ours:  # it comes between the look and the rename
-                patch.setattr(Path, "rename", overtaken)
+                patch.setattr(no_links, "replace", overtaken)
             _remove(path, noted, "run_1")
         assert not path.exists()
         assert _remove(path, noted, "run_1") == is_ours
@@ -241,7 +242,7 @@ def test_a_kill_between_the_two_steps_of_a_removal(tmp_path: Path, monkeypatch: 
 def test_another_runs_output_is_not_touched_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "out.csv"
     path.write_text("another run's\n")
-    monkeypatch.delattr(Path, "rename")
+    monkeypatch.delattr(no_links, "replace")
     assert not _remove(path, "1-1", "run_1")
 
 

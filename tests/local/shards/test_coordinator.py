@@ -286,7 +286,7 @@ def test_the_pieces_of_a_shard_are_found_without_looking_at_all() -> None:
     count = 2000
     pieces = tuple((n * 10, n * 10 + 10) for n in range(count))
     looks = Counted(Look(n * 10, False, (n * 10 + 5, n * 10 + 7), f"copy{n}", n * 10) for n in range(count))
-    cut = Cut(Plan(Single({}, "x", count * 10), "", b"", pieces), looks)  # type: ignore[arg-type]
+    cut = Cut(Plan(Single({"kind": "store"}, "x", count * 10), "", b"", pieces), looks)  # type: ignore[arg-type]
     shards = cut.shards(0)
     assert len(shards) == count
     arguments = [cut.argument(shard) for shard in shards]

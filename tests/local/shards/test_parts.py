@@ -145,10 +145,10 @@ def killed_at(call: int, do: Callable[..., Any]) -> Callable[..., Any]:
     """The same function, but the call of that number ends the process."""
     calls = iter(range(1000))
 
-    def instead(*args: Any) -> Any:
+    def instead(*args: Any, **options: Any) -> Any:
         if next(calls) == call:
             raise Killed
-        return do(*args)
+        return do(*args, **options)
 
     return instead
 
@@ -160,7 +160,7 @@ def test_killed_anywhere_it_is_carried_out_by_another_process(
     PartsTarget.publish(prepared(tmp_path, A, 2))
     step = prepared(tmp_path, B, 3)
     with monkeypatch.context() as patch:
-        patch.setattr(parts.os, "replace", killed_at(call, os.replace))
+        patch.setattr(os, "replace", killed_at(call, os.replace))
         patch.setattr(parts, "_remove", killed_at(call - 4, parts._remove))
         with pytest.raises(Killed):
             PartsTarget.publish(step)
@@ -180,7 +180,7 @@ def test_killed_and_overtaken_it_gives_way(
 ) -> None:
     step = prepared(tmp_path, A, 3)
     with monkeypatch.context() as patch:
-        patch.setattr(parts.os, "replace", killed_at(call, os.replace))
+        patch.setattr(os, "replace", killed_at(call, os.replace))
         patch.setattr(parts, "_remove", killed_at(call - 4, parts._remove))
         with pytest.raises(Killed):
             PartsTarget.publish(step)

@@ -1,0 +1,135 @@
+"""The calls of `os` that the server needs, on paths in which no part may be a symbolic link.
+
+Links are followed once, by the server, when it decides whether a path lies in its roots (`_runs/paths`): what it goes
+on with is the real path. Whoever may write to a root can put a link into that path at any time later. These calls
+walk down from `/`, one folder below the other, and follow none: what they reach lies where the server has looked.
+"""
+
+import errno
+import os
+import stat as modes
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+# Where there is `O_PATH`, a folder on the way need not be readable, as in any other path.
+_ON_THE_WAY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Relinked(OSError):
+    """A part of a path is a symbolic link, which it was not when the path was checked."""
+
+    def __init__(self, path: Path, part: Path) -> None:
+        what = "it" if part == path else str(part)
+        super().__init__(
+            errno.ELOOP, f"{what} became a symbolic link after the server had checked the path", str(path)
+        )
+
+
+@contextmanager
+def parent(path: Path, *, make: bool = False) -> Iterator[tuple[int, str]]:
+    """The folder of an absolute path, as a descriptor for `dir_fd`, and the name in it.
+
+    `make` makes folders that are not there. Raises OSError.
+    """
+    root, *folders, name = path.parts
+    handle = os.open(root, _ON_THE_WAY)
+    try:
+        for depth, folder in enumerate(folders, 2):
+            try:
+                below = os.open(folder, _ON_THE_WAY, dir_fd=handle)
+            except OSError as error:
+                at = Path(*path.parts[:depth])
+                if not (make and isinstance(error, FileNotFoundError)):
+                    raise _told(error, handle, folder, path, at) from None
+                below = _made(handle, folder, path, at)
+            os.close(handle)
+            handle = below
+        yield handle, name
+    finally:
+        os.close(handle)
+
+
+def _made(handle: int, folder: str, path: Path, at: Path) -> int:
+    with suppress(FileExistsError):  # somebody else has made it
+        os.mkdir(folder, dir_fd=handle)
+    try:
+        return os.open(folder, _ON_THE_WAY, dir_fd=handle)
+    except OSError as error:
+        raise _told(error, handle, folder, path, at) from None
+
+
+def _told(error: OSError, handle: int, name: str, path: Path, at: Path) -> OSError:
+    """The error with the whole path; what the system says of a link is that it is no folder, or too many of them."""
+    try:
+        is_link = modes.S_ISLNK(os.stat(name, dir_fd=handle, follow_symlinks=False).st_mode)
+    except OSError:
+        is_link = False
+    return Relinked(path, at) if is_link else OSError(error.errno, error.strerror, str(path))
+
+
+def open(path: Path, flags: int = os.O_RDONLY, mode: int = 0o666) -> int:
+    """`os.open`."""
+    with parent(path) as (folder, name):
+        try:
+            return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=folder)
+        except OSError as error:
+            raise _told(error, folder, name, path, path) from None
+
+
+def stat(path: Path) -> os.stat_result:
+    """`os.stat`."""
+    with parent(path) as (folder, name):
+        try:
+            found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except OSError as error:
+            raise _told(error, folder, name, path, path) from None
+    if modes.S_ISLNK(found.st_mode):
+        raise Relinked(path, path)
+    return found
+
+
+def exists(path: Path) -> bool:
+    """Whether there is anything."""
+    try:
+        stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def replace(source: Path, target: Path) -> None:
+    """`os.replace`. A link at the end of either path is itself moved or replaced, as everywhere."""
+    with parent(source) as (here, old), parent(target) as (there, new):
+        try:
+            os.replace(old, new, src_dir_fd=here, dst_dir_fd=there)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(source), None, str(target)) from None
+
+
+def link(source: Path, target: Path) -> None:
+    """`os.link`."""
+    with parent(source) as (here, old), parent(target) as (there, new):
+        os.link(old, new, src_dir_fd=here, dst_dir_fd=there, follow_symlinks=False)
+
+
+def unlink(path: Path) -> None:
+    """`os.unlink`; nothing where it is gone."""
+    try:
+        with parent(path) as (folder, name):
+            os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        pass
+
+
+@contextmanager
+def folder(path: Path, *, make: bool = False) -> Iterator[int]:
+    """An open folder: for `os.fsync`, `fcntl.flock` and `os.listdir`. `make` makes it where it is not there."""
+    if make:
+        with parent(path / "_", make=True):
+            pass
+    handle = open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield handle
+    finally:
+        os.close(handle)

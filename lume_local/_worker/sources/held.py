@@ -1,0 +1,81 @@
+"""The files of a source, held open: what is read is what was looked at, whatever takes its place meanwhile.
+
+Readers, DuckDB's above all, open a file by a name, some of them several times. An open file has a name of its own in
+`/proc`, which leads to it and to nothing else. Where a system has none, the file is copied from the descriptor.
+"""
+
+import os
+import re
+import resource
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+import duckdb
+
+from lume_local._worker.sources.source import SourceError
+
+_NAMES = Path("/proc/self/fd")
+_NAME = re.compile(rf"{_NAMES}/\d+")
+_BLOCK = 4 * 1024 * 1024
+_SPARE = 256
+"""Descriptors for all else that a run opens."""
+_paths: dict[str, str] = {}
+"""The paths of held files by the names that they are read by, also once they are closed."""
+
+
+class Held:
+    """Holds files until it is closed."""
+
+    def __init__(self) -> None:
+        self._handles: list[int] = []
+
+    def hold(self, handle: int, path: Path, copy: Path, most: int | None = None) -> Path:
+        """Take an open file; the path to read it by. Where there is none, it is copied to `copy`, or `most` of it."""
+        self._handles.append(handle)
+        if _NAMES.exists():
+            _paths[f"{_NAMES}/{handle}"] = str(path)
+            return _NAMES / str(handle)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.dup(handle), "rb") as file, copy.open("wb") as out:
+            if most is None:
+                shutil.copyfileobj(file, out, _BLOCK)
+            else:
+                out.write(file.read(most))
+        return copy
+
+    def close(self) -> None:
+        """Let go of all."""
+        while self._handles:
+            os.close(self._handles.pop())
+
+
+def make_room(files: int) -> None:
+    """Allow this process so many open files: what a system allows by itself is fewer than a source may have."""
+    least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = files + _SPARE
+    if least != resource.RLIM_INFINITY and least < wanted:
+        with suppress(OSError, ValueError):  # then the run says which file can't be opened
+            resource.setrlimit(
+                resource.RLIMIT_NOFILE,
+                (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most),
+            )
+
+
+def named(message: str) -> str:
+    """A message in which held files have their own paths."""
+    return _NAME.sub(lambda found: _paths.get(found[0], found[0]), message)
+
+
+def moved(error: duckdb.Error) -> str:
+    """The path of a held file that DuckDB refuses; empty for any other error.
+
+    It looks at where a name leads, and refuses one that leads elsewhere than at first: the file was moved.
+    """
+    found = _NAME.search(str(error)) if isinstance(error, duckdb.PermissionException) else None
+    return _paths.get(found[0], "") if found else ""
+
+
+def changed(shown: str | Path) -> SourceError:
+    """What is said of a file that is not what it was."""
+    return SourceError(f"{shown} was changed while it was read: submit the run again")
