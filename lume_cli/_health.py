@@ -1,5 +1,6 @@
 """Health checks: `probe` with the standard library alone, since a diagnosis must not rely on what it diagnoses."""
 
+import json
 import re
 import socket
 import ssl
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from aiohttp import ClientSession
 
 TIMEOUT = 10.0
+_MOST_READ = 64 * 1024
+_LONGEST = 500
 
 
 class Answer:
@@ -22,11 +25,13 @@ class Answer:
         status: the HTTP status.
         headers: the headers.
         skew: this machine's clock minus the service's, in seconds; None without a Date header.
+        waiting: what waits for something elsewhere, as the service says.
     """
 
-    def __init__(self, status: int, headers: Any, asked: float, answered: float) -> None:
+    def __init__(self, status: int, headers: Any, body: bytes, asked: float, answered: float) -> None:
         self.status = status
         self.headers = headers
+        self.waiting = _waiting(body)
         self.skew: float | None = None
         if date := headers.get("Date"):
             try:
@@ -36,6 +41,15 @@ class Answer:
             # The Date header has whole seconds, taken at some point between request and response.
             early, late = asked - dated - 1.0, answered - dated
             self.skew = 0.0 if early <= 0.0 <= late else min(early, late, key=abs)
+
+
+def _waiting(body: bytes) -> list[str]:
+    """What a response says that waits; nothing where it is another service's."""
+    try:
+        found = json.loads(body).get("waiting", [])
+    except (ValueError, AttributeError):
+        return []
+    return [one[:_LONGEST] for one in found if isinstance(one, str)][:10] if isinstance(found, list) else []
 
 
 class NoAnswer(Exception):
@@ -64,11 +78,11 @@ def probe(base_url: str) -> Answer:
     try:
         try:
             with opener.open(request, timeout=TIMEOUT) as answer:
-                answer.read(1)
-                return Answer(answer.status, answer.headers, asked, time.time())
+                body = answer.read(_MOST_READ)
+                return Answer(answer.status, answer.headers, body, asked, time.time())
         except urllib.error.HTTPError as answer:
             with answer:
-                return Answer(answer.code, answer.headers, asked, time.time())
+                return Answer(answer.code, answer.headers, b"", asked, time.time())
     except urllib.error.URLError as error:
         raise _explained(error.reason) from None
     except (OSError, ValueError) as error:

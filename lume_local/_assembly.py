@@ -159,7 +159,8 @@ def _add_gauges(metrics: Metrics, store: Store, runner: Runner, pool: Pool, heal
     metrics.counted("lume_deliveries_pending", "Webhooks that are to be delivered.", pending)
     metrics.gauge("lume_healthy", "1 if the server can do its work, else 0.", lambda: not health.reasons())
     waiting = (
-        "Runs that wait for something elsewhere: to put their output in place, or to undo what they began."
+        "Runs that wait for something elsewhere: to put their output in place, to undo what they began, or for a "
+        "process of an earlier server that holds them."
     )
     metrics.gauge("lume_waiting_elsewhere", waiting, health.runs_waiting)
 
@@ -195,8 +196,8 @@ async def _opened_store(places: Roots) -> AsyncIterator[Store]:
             await _enter_lock(stack, places.state / LOCK_FILE)
             store = SqliteStore(places.state / STATE_FILE)
         except Locked:
-            pid = holder(places.state / LOCK_FILE)
-            which = f" (process {pid})" if pid is not None else ""
+            process = holder(places.state / LOCK_FILE)
+            which = f" ({process})" if process is not None else ""
             raise ConfigurationError(
                 f"another server uses the data folder {places.data}{which}: end it, or pass data=<another folder>"
             ) from None

@@ -164,6 +164,8 @@ def _service(base_url: str, server: ServerFile | None) -> Iterator[Finding]:
         )
     else:
         yield Finding("service", "ok", f"capabilities: {capabilities or 'none'}")
+    for one in answer.waiting:
+        yield Finding("waiting", "warn", one, "the server's log has the reason; it tries again by itself")
     if answer.skew is None:
         yield Finding("clock", "warn", "the service sends no Date header", "ask the operators")
     elif abs(answer.skew) > _SKEW:

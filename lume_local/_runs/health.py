@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from lume_async._base.elided import elided
@@ -13,6 +14,8 @@ _log = logging.getLogger("lume_local")
 
 LEAST_FREE = 1024 * 1024
 """Bytes of free space below which the disk counts as full."""
+MOST_NAMED = 5
+"""Runs that are named in what waits."""
 
 
 class Health:
@@ -25,7 +28,7 @@ class Health:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._troubles: dict[str, str] = {}
-        self._waits: dict[str, tuple[int, str]] = {}
+        self._waits: dict[str, tuple[int, str, list[str]]] = {}
 
     def trouble(self, where: str, reason: str) -> None:
         """Report a failure; repeated reports of the same one are logged once."""
@@ -33,14 +36,16 @@ class Health:
             self._troubles[where] = reason
             _log.error("%s: %s; trying again", where, reason)
 
-    def waits(self, where: str, runs: int, reason: str) -> None:
+    def waits(self, where: str, runs: int, reason: str, run_ids: Sequence[str] = ()) -> None:
         """Report that so many runs wait for something elsewhere, which keeps nobody else from working.
 
         The reason is for the log only: it may name hosts, users and paths, and `GET /healthz` needs no key.
+        `run_ids` are named, a few of them.
         """
-        if self._waits.get(where, (0, ""))[1] != reason:
+        before = self._waits.get(where)
+        if before is None or before[1] != reason:
             _log.error("%s: %s: %s; trying again", where, _waiting(runs), reason)
-        self._waits[where] = (runs, reason)
+        self._waits[where] = (runs, reason, list(run_ids[:MOST_NAMED]))
 
     def works(self, where: str) -> None:
         """Report success, which ends an earlier failure or wait."""
@@ -56,11 +61,14 @@ class Health:
 
     def runs_waiting(self) -> int:
         """How many runs wait for something elsewhere."""
-        return sum(runs for runs, _ in self._waits.values())
+        return sum(runs for runs, _, _ in self._waits.values())
 
     def waiting(self) -> list[str]:
         """What waits for something elsewhere, and how many runs; the log says for what."""
-        return [f"{where}: {_waiting(runs)}" for where, (runs, _) in self._waits.items()]
+        return [
+            f"{where}: {_waiting(runs)}" + (f" ({', '.join(named)})" if named else "")
+            for where, (runs, _, named) in self._waits.items()
+        ]
 
 
 def _waiting(runs: int) -> str:

@@ -1,9 +1,7 @@
 """What is made of a run whose process is gone: a commit is carried out; without one nothing has happened."""
 
 import logging
-import os
-import signal
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -28,13 +26,17 @@ from lume_local._shared.commit import (
     put_in_place,
     remove_draft,
 )
-from lume_local._shared.lock import Locked, held, holder
+from lume_local._shared.lock import holder, is_held
 from lume_local._shared.protocol import Json
 
 _log = logging.getLogger("lume_local")
 
 _PATIENCE = 5.0
 """Seconds that a worker whose server is gone gets to end by itself."""
+_SURPRISE = 0.5
+"""Seconds after which somebody else is taken to hold a folder; what a dead process has held may be held that long."""
+_LOOK = 0.5
+"""Seconds between two looks at a folder that is held for longer."""
 
 
 @frozen
@@ -138,17 +140,18 @@ def _finish_files(folder: Path) -> None:
             put_in_place(step)
 
 
-async def wait_until_free(lock: Path) -> None:
-    """Wait until no worker holds a run's folder; one that doesn't end by itself (it may be stopped) is killed."""
-    deadline = anyio.current_time() + _PATIENCE
-    while True:
-        try:
-            with held(lock, make=False):
-                return
-        except FileNotFoundError:
-            return
-        except Locked:
-            if anyio.current_time() > deadline and (pid := holder(lock)) is not None:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            await anyio.sleep(0.02)
+async def wait_until_free(lock: Path, unproven: Callable[[str], None] = lambda who: None) -> None:
+    """Wait until no process holds a run's folder.
+
+    A worker of a server on this system that does not end by itself (it may be stopped) is killed. Who cannot be
+    proven to be one is left alone: `unproven` is told of it, and the wait lasts as long as it holds the folder.
+    """
+    began = anyio.current_time()
+    while is_held(lock):
+        waited, process = anyio.current_time() - began, holder(lock)
+        if process is not None and process.lives:
+            if waited > _PATIENCE:
+                process.kill()
+        elif waited > _SURPRISE:
+            unproven(str(process or "an unknown process"))
+        await anyio.sleep(0.02 if waited < _PATIENCE else _LOOK)

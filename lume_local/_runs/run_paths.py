@@ -110,9 +110,13 @@ class RunPaths:
         """Remove what the process of a run has left beside its folder; it has ended."""
         shutil.rmtree(scratch_of(self.folder(run.run_id), pid), ignore_errors=True)
 
-    def clear(self, unended: Collection[str]) -> None:
-        """Remove what an earlier server has left of runs that have ended: all but these, which may have committed."""
-        shutil.rmtree(scratch(self.folders), ignore_errors=True)
+    def clear(self, unended: Collection[str], *, has_workers: bool = False) -> None:
+        """Remove what an earlier server has left of runs that have ended: all but these, which may have committed.
+
+        Where it still `has_workers`, what those have beside the folders of runs is left to the next start.
+        """
+        if not has_workers:
+            shutil.rmtree(scratch(self.folders), ignore_errors=True)
         for folder in self.folders.iterdir() if self.folders.exists() else ():
             if folder.is_dir() and folder.name not in unended:
                 self._give_up(folder)

@@ -6,6 +6,7 @@ The queue is the state file itself. A fixed number of lanes take the oldest run 
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
@@ -15,16 +16,18 @@ from lume_async._base.tasks import task_group
 from lume_async.models import RunStatus
 from lume_local._runs.execution import NOTHING_WRITTEN, Execution, Stop
 from lume_local._runs.health import Health, why
+from lume_local._runs.held_runs import HeldRuns
 from lume_local._runs.late import Late
 from lume_local._runs.paths import PathRefused
 from lume_local._runs.recorder import RETRY, Recorder
 from lume_local._runs.records import NewRun, Run
-from lume_local._runs.recovery import settle, wait_until_free
+from lume_local._runs.recovery import settle
 from lume_local._runs.run_paths import RunPaths
 from lume_local._runs.store import Store
 from lume_local._runs.worker import WorkerDied
 from lume_local._runs.worker_pool import Pool
 from lume_local._shared.commit import committed
+from lume_local._shared.lock import is_held
 
 _log = logging.getLogger("lume_local")
 
@@ -67,6 +70,7 @@ class Runner:
         self._active: dict[str, Execution] = {}
         """The runs that a lane works on, or that are cancelled while they wait: nobody else changes those."""
         self._left: set[str] = set()
+        self._held = HeldRuns(paths, health)
         self._more = anyio.Event()
         self._closing = False
         self._recovered = anyio.Event()
@@ -101,6 +105,8 @@ class Runner:
         execution = self._active.get(run_id)
         if execution is not None:
             execution.stop(Stop.REQUESTED)
+        elif run_id in self._held.run_ids:
+            pass  # somebody may work on it, who does not hear this server
         elif run.status == RunStatus.CREATED and committed(self._paths.folder(run_id)) is None:
             self._claim(run)
             ended = anyio.Event()
@@ -147,22 +153,45 @@ class Runner:
                 self._close(tasks)
 
     async def _work(self, tasks: TaskGroup) -> None:
-        await self._recover()
-        self._recovered.set()
+        held = await self._recover()
         for _ in range(self._max_active):
             tasks.start_soon(self._lane)
+        for run in held:
+            tasks.start_soon(self._recover_later, run)
+        await self._held.until_known()
+        self._recovered.set()
 
-    async def _recover(self) -> None:
+    async def _recover(self) -> list[Run]:
+        """Settle all runs whose folder nobody holds; those of the others."""
+        held = []
         for run in await self._store.unfinished():
-            try:
+            if is_held(self._paths.folder(run.run_id) / "lock"):
+                held.append(run)
+                self._held.add(run)
+            else:
                 await self._recover_run(run)
-            except Exception as error:
-                await self._crash(run.run_id, error)
-        await run_sync(self._paths.clear, {*self._late.run_ids, *self._left})
+        unended = {*self._late.run_ids, *self._left, *self._held.run_ids}
+        await run_sync(partial(self._paths.clear, unended, has_workers=bool(held)))
+        return held
+
+    async def _recover_later(self, run: Run) -> None:
+        try:
+            if await self._held.wait(run):
+                await self._recover_run(await self._store.require(run.run_id))
+        except Exception as error:
+            await self._crash(run.run_id, error)
+        finally:
+            self._held.remove(run)
+            self._wake_lanes()
 
     async def _recover_run(self, run: Run) -> None:
+        try:
+            await self._settle(run)
+        except Exception as error:
+            await self._crash(run.run_id, error)
+
+    async def _settle(self, run: Run) -> None:
         folder = self._paths.folder(run.run_id)
-        await wait_until_free(folder / "lock")
         # A power cut may have taken the stages of a run, never its commit.
         if run.status == RunStatus.CREATED and committed(folder) is None:
             return
@@ -171,6 +200,7 @@ class Runner:
 
     def _close(self, tasks: TaskGroup) -> None:
         self._closing = True
+        self._held.close()
         self._wake_lanes()
         for execution in self._active.values():
             execution.stop(Stop.SHUTDOWN)
@@ -200,7 +230,8 @@ class Runner:
 
     async def _next(self) -> Run | None:
         """The oldest run that waits and that no lane has, or has had to leave."""
-        return await self._store.oldest_waiting({*self._active, *self._left, *self._late.run_ids})
+        taken = {*self._active, *self._left, *self._late.run_ids, *self._held.run_ids}
+        return await self._store.oldest_waiting(taken)
 
     async def _claimed(self) -> Run | None:
         """The oldest run that waits, claimed for one lane; None where there is none."""

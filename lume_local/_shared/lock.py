@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import orjson
+
+from lume_local._shared.process import Process, this_process
+
 
 class Locked(Exception):
     """Somebody else holds the lock."""
@@ -15,7 +19,7 @@ class Locked(Exception):
 def held(path: Path, *, make: bool = True) -> Iterator[None]:
     """Hold a lock; it also ends with the process. Raises `Locked` at once where somebody else holds it.
 
-    `make` makes the file where it isn't there, and leaves this process's id in it.
+    `make` makes the file where it isn't there, and leaves in it which process this is.
     """
     handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if make else 0), 0o600)
     try:
@@ -25,16 +29,28 @@ def held(path: Path, *, make: bool = True) -> Iterator[None]:
             raise Locked(str(path)) from None
         if make:
             os.ftruncate(handle, 0)
-            os.write(handle, str(os.getpid()).encode())
+            process = this_process()
+            os.write(handle, orjson.dumps(process.plain() if process else {}))
         yield
     finally:
         os.close(handle)
 
 
-def holder(path: Path) -> int | None:
-    """The id of the process that holds a lock, as far as the file tells."""
+def is_held(path: Path) -> bool:
+    """Whether somebody holds a lock; where there is no file, nobody does."""
     try:
-        return int(path.read_text())
+        with held(path, make=False):
+            return False
+    except FileNotFoundError:
+        return False
+    except Locked:
+        return True
+
+
+def holder(path: Path) -> Process | None:
+    """The process that has taken a lock, where the file tells it for certain."""
+    try:
+        return Process.of(orjson.loads(path.read_bytes()))
     except (OSError, ValueError):
         return None
 
@@ -44,15 +60,5 @@ def holder_died(path: Path) -> bool:
 
     A lock outlives it: a process that it was starting has a copy until its `exec`.
     """
-    pid = holder(path)
-    return pid is not None and not _lives(pid)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # somebody else's
-    return True
+    found = holder(path)
+    return found is not None and found.is_known_here and not found.lives

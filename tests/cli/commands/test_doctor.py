@@ -19,19 +19,24 @@ NO_RUNS = b'{"items": [], "next_cursor": null}'
 
 @contextmanager
 def service(
-    status: int = 200, headers: dict[str, str] = CAPABLE, *, date: str | None = None, runs: int = 200
+    status: int = 200,
+    headers: dict[str, str] = CAPABLE,
+    *,
+    date: str | None = None,
+    runs: int = 200,
+    health: bytes = b"{}",
 ) -> Iterator[str]:
     """A service whose health check answers so; its URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            health = self.path == "/healthz"
-            self.send_response_only(status if health else runs)
+            is_health = self.path == "/healthz"
+            self.send_response_only(status if is_health else runs)
             if date != "":
                 self.send_header("Date", date or self.date_time_string())
             for name, value in headers.items():
                 self.send_header(name, value)
-            body = b"{}" if health else NO_RUNS
+            body = health if is_health else NO_RUNS
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -111,6 +116,20 @@ def test_a_service_that_tells_no_time(doctor: Ask, date: str) -> None:
     with service(date=date) as url:
         code, found = doctor(LUME_BASE_URL=url)
     assert (code, found["clock"]["state"]) == (0, "warn")
+
+
+def test_what_waits_elsewhere_is_a_warning(doctor: Ask) -> None:
+    with service(health=b'{"status": "ok", "waiting": ["recovering runs: 1 run waits (run_1)"]}') as url:
+        code, found = doctor(LUME_API_KEY="key", LUME_BASE_URL=url)
+    assert (code, found["waiting"]["state"]) == (0, "warn")
+    assert found["waiting"]["message"] == "recovering runs: 1 run waits (run_1)"
+
+
+@pytest.mark.parametrize("health", [b"", b"[", b"[]", b'{"waiting": 1}', b'{"waiting": [1]}'])
+def test_a_health_check_with_any_body(doctor: Ask, health: bytes) -> None:
+    with service(health=health) as url:
+        code, found = doctor(LUME_API_KEY="key", LUME_BASE_URL=url)
+    assert (code, "waiting" in found) == (0, False)
 
 
 def test_a_service_that_is_something_else(doctor: Ask) -> None:

@@ -1,6 +1,7 @@
 """`dry_run` in `POST /v1/runs`: how the run would have ended, and nothing of it anywhere."""
 
 import asyncio
+import json
 import os
 import signal
 from pathlib import Path
@@ -116,7 +117,7 @@ async def test_a_worker_that_dies_is_a_crash(home: Path) -> None:
         while not list((home / ".lume/state/runs").glob("dry_*/lock")):
             await asyncio.sleep(0.01)
         (lock,) = (home / ".lume/state/runs").glob("dry_*/lock")
-        pid = int(lock.read_text())
+        pid = json.loads(lock.read_text())["pid"]
         os.kill(pid, signal.SIGKILL)
         run = (await trying).document
         assert (await dry(wire, "people.csv")).document["status"] == "SUCCEEDED"

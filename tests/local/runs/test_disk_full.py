@@ -15,7 +15,7 @@ from local.wire import Wire
 
 from lume_async.errors import ConfigurationError
 from lume_local._runs import runner
-from lume_local._runs.recovery import wait_until_free
+from lume_local._runs.recovery import settle
 
 SIZE = 24 * 1024 * 1024
 
@@ -131,11 +131,11 @@ async def test_full_while_a_server_recovers(
         server.kill()
         await server.wait()
 
-    async def full_now(lock: Path) -> None:
-        await wait_until_free(lock)
+    async def full_now(*args: Any) -> str:
         fill(small_disk)
+        return await settle(*args)
 
-    monkeypatch.setattr(runner, "wait_until_free", full_now)
+    monkeypatch.setattr(runner, "settle", full_now)
     monkeypatch.setattr(runner, "RECOVERY_PATIENCE", 0.3)
     async with serve(home) as wire:
         health = await wire.ask("GET", "/healthz")

@@ -1,0 +1,121 @@
+"""Who a process is: its id alone may be another's by now, and means nothing in another container or machine."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict, frozen
+
+
+@frozen
+class Process:
+    """One process.
+
+    Attributes:
+        pid: its id.
+        host: the name of its machine.
+        boot: tells that machine, since its last start, from all others.
+        namespace: in which the id counts; empty where a system has only one.
+        started: when it was started, by the system's own count.
+    """
+
+    pid: int
+    host: str
+    boot: str
+    namespace: str
+    started: str
+
+    @classmethod
+    def of(cls, plain: Any) -> "Process | None":
+        """What `plain` gave; None for anything else."""
+        try:
+            found = cls(**plain)
+        except TypeError:
+            return None
+        is_one = type(found.pid) is int and found.pid > 0 and bool(found.boot) and bool(found.started)
+        return found if is_one else None
+
+    def __str__(self) -> str:
+        """For messages."""
+        where = "" if self.is_known_here else f" of the system {self.host}"
+        return f"process {self.pid}{where}"
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+    @property
+    def is_known_here(self) -> bool:
+        """Whether its id means here what it meant there."""
+        return bool(self.boot) and (self.host, self.boot, self.namespace) == surroundings()
+
+    @property
+    def lives(self) -> bool:
+        """Whether it is proven to be a process of this system that has not ended."""
+        return self.is_known_here and _started(self.pid) == self.started
+
+    def kill(self) -> None:
+        """Kill it, and no other process that may have its id by now."""
+        if not hasattr(os, "pidfd_open"):
+            if self.lives:
+                with suppress(ProcessLookupError):
+                    os.kill(self.pid, signal.SIGKILL)
+            return
+        with suppress(ProcessLookupError):
+            handle = os.pidfd_open(self.pid)
+            try:
+                if self.lives:  # then the handle, which was opened before, is of that process
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
+            finally:
+                os.close(handle)
+
+
+def this_process() -> Process | None:
+    """The one that calls; None where the system does not tell enough."""
+    return _identified(os.getpid())
+
+
+@cache
+def _identified(pid: int) -> Process | None:
+    host, boot, namespace = surroundings()
+    started = _started(pid)
+    return Process(pid, host, boot, namespace, started) if boot and started else None
+
+
+def surroundings() -> tuple[str, str, str]:
+    """Host, boot and namespace of this process."""
+    if sys.platform != "linux":
+        return socket.gethostname(), _said("sysctl", "-n", "kern.boottime"), ""
+    try:
+        if os.readlink("/proc/self") == str(os.getpid()):  # else it is the `/proc` of another namespace
+            boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+            return socket.gethostname(), boot, os.readlink("/proc/self/ns/pid")
+    except OSError:
+        pass
+    return socket.gethostname(), "", ""
+
+
+def _started(pid: int) -> str:
+    """When a process was started; empty where there is none, or the system does not tell."""
+    if sys.platform != "linux":
+        return _said("ps", "-o", "lstart=", "-p", str(pid))
+    try:
+        # The name, in brackets, may hold anything; a dead process that nobody has waited for has ended.
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if state in "ZX" else fields[18]
+
+
+def _said(*command: str) -> str:
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return answer.stdout.strip()
