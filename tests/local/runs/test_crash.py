@@ -158,7 +158,8 @@ async def interrupted(home: Path, *, moved: int, is_committed: bool, status: str
     steps = []
     for number, name in enumerate(("rejects.csv", "mapped.parquet")):
         (out if number < moved else folder).joinpath(name).write_text(name)
-        steps.append({"kind": "file", "from": str(folder / name), "to": str(out / name)})
+        places = {"from": str(folder / name), "to": str(out / name)}
+        steps.append({"kind": "file", "part": name.partition(".")[0], **places})
     draft = draft_of(out / "mapped.parquet", run.run_id)
     begin(folder, {"kind": "file", "draft": str(draft)})
     draft.write_text("half")

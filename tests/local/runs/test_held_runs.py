@@ -144,7 +144,9 @@ async def test_what_it_has_committed_is_carried_out_once_it_lets_go(home: Path) 
                     "status": "SUCCEEDED",
                     "metrics": {"rows_read": 1, "rows_mapped": 1, "rows_rejected": 0, "reject_reasons": {}},
                     "target_locations": {"rejects": None, "mapped": str(target)},
-                    "steps": [{"kind": "file", "from": str(folder / "built"), "to": str(target)}],
+                    "steps": [
+                        {"kind": "file", "part": "mapped", "from": str(folder / "built"), "to": str(target)}
+                    ],
                 },
             )
             cancelled = await wire.ask("POST", f"/v1/runs/{run.run_id}/cancel")
