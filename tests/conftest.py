@@ -1,12 +1,14 @@
 """What holds for all tests."""
 
+import asyncio
 import gc
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import depth
+import loops
 import pytest
 from forked import ForkServer, use
 from hypothesis import settings
@@ -35,10 +37,18 @@ LONG = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--thorough", action="store_true", help="run the tests that are marked thorough, too")
+    parser.addoption("--loop", choices=("asyncio", "uvloop"), help="the event loop of all tests (see loops.py)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     depth.is_thorough = config.getoption("--thorough")
+    loops.use_everywhere(config.getoption("--loop"))
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return loops.of(item.path, config)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

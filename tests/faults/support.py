@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import loops
 from faults.forked import IMPORTED, fork
 from fork_server import fork_server
 from loopback import Loopback, Request
@@ -135,14 +136,15 @@ class Script:
         self.process: Process
 
     async def __aenter__(self) -> "Script":
+        source = loops.prelude() + self._source
         if self._forked:
-            self.process = await fork(fork_server(*IMPORTED, flags=self._flags), self._source, self._env)
+            self.process = await fork(fork_server(*IMPORTED, flags=self._flags), source, self._env)
             return self
         self.process = await asyncio.create_subprocess_exec(
             sys.executable,
             *self._flags,
             "-c",
-            self._source,
+            source,
             env=self._env,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

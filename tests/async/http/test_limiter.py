@@ -99,3 +99,43 @@ def test_after_a_storm_every_place_is_free(places: int, seed: int) -> None:
         assert [slots.take() for _ in range(places + 1)] == [True] * places + [False]
 
     asyncio.run(storm())
+
+
+@pytest.mark.parametrize("order", ["first come", "last come", "random"])
+async def test_of_many_that_wait_each_leaves_without_a_look_at_the_others(order: str) -> None:
+    """Counted, not timed: what is compared with another place in the queue."""
+    compared = 0
+
+    class Turn(asyncio.Future[None]):
+        __hash__ = object.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return self is other
+
+        def cancelled(self) -> bool:
+            nonlocal compared
+            compared += 1
+            return super().cancelled()
+
+    loop = asyncio.get_running_loop()
+    slots, crowd = Slots(1), 1_000
+    with pytest.MonkeyPatch.context() as patched:
+        if isinstance(loop, asyncio.BaseEventLoop):
+            patched.setattr(loop, "create_future", lambda: Turn(loop=loop))
+        assert slots.take()
+        waiting = [asyncio.ensure_future(slots.acquire()) for _ in range(crowd)]
+        await turn()
+    if order == "last come":
+        waiting.reverse()
+    elif order == "random":
+        random.Random(1).shuffle(waiting)
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait(waiting)
+
+    assert all(task.cancelled() for task in waiting)
+    assert compared <= 5 * crowd
+    slots.release()
+    assert slots.take()

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from typing import Any
 
 import pytest
@@ -123,3 +124,58 @@ def test_what_the_block_raises_instead_is_kept() -> None:
         return task.cancelling()
 
     assert virtual_time.run(main()) == 0
+
+
+async def test_a_limit_that_is_over_at_once_ends_its_own_block_alone() -> None:
+    """Where the time left rounds to nothing, the timer of one loop is not that of another."""
+    limits = TimeLimits()
+    for seconds in (0.0, -1.0, 1e-9):
+        others = [asyncio.ensure_future(limited(limits, seconds + more, 5)) for more in (0.0, 1e-6, -1e-6)]
+        with pytest.raises(TimeoutError), TimeLimit(limits, seconds):
+            await asyncio.sleep(5)
+        await asyncio.gather(*others)
+
+
+async def test_a_limit_that_begins_after_a_stall_has_all_of_its_time() -> None:
+    """A loop may give the time at which its present round began: before what has blocked it."""
+    limits = TimeLimits()
+    early = asyncio.ensure_future(limited(limits, 0.1, 5))
+    await asyncio.sleep(0)
+    time.sleep(0.3)
+    with TimeLimit(limits, 0.2):
+        await asyncio.sleep(0.01)
+    await early
+
+
+@pytest.mark.parametrize("fails", ["call_at", "call_later"])
+async def test_a_limit_that_could_not_begin_cancels_nobody_later(
+    fails: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its task has left the block long ago, and waits for something else."""
+    limits = TimeLimits()
+    loop = Unwilling(limits.loop, fails)
+    limits.loop = loop  # type: ignore[assignment]
+    try:
+        with TimeLimit(limits, 0.01):
+            pass
+    except RuntimeError:
+        assert loop.refused
+    loop.fails = ""
+    with TimeLimit(limits, 0.02):  # on the same timer
+        pass
+    await asyncio.sleep(0.1)
+
+
+class Unwilling:
+    """A loop whose timers can't be set for now."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, fails: str) -> None:
+        self._loop = loop
+        self.fails = fails
+        self.refused = False
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self.fails:
+            self.refused = True
+            raise RuntimeError("no timer")
+        return getattr(self._loop, name)
