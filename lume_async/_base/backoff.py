@@ -1,6 +1,7 @@
 """Delays before the next try. Pure: callers do the sleeping."""
 
 import math
+from datetime import timedelta
 from typing import Protocol, Self, TypeAlias
 
 from attrs import field, frozen
@@ -77,17 +78,27 @@ POLLING = Backoff(0.5, factor=1.5, maximum=5.0)
 """The default: the first poll is at once, the longest interval is 5 s as in the documented SDK."""
 
 
+def backoff(value: Duration | Backoff, name: str) -> Backoff:
+    """An argument that is a constant interval or a `Backoff`.
+
+    Raises:
+        TypeError, ValueError: it is neither, or negative; the message begins with the argument's name.
+    """
+    if isinstance(value, Backoff):
+        return value
+    if not isinstance(value, (int, float, timedelta)) or isinstance(value, bool):
+        kind = type(value).__name__
+        raise TypeError(f"{name} must be a number of seconds, a timedelta or a Backoff, not {kind}")
+    return Backoff.constant(seconds(value, name))
+
+
 def polling(interval: PollInterval) -> Backoff:
     """The back-off that `poll_interval` stands for.
 
     Raises:
         TypeError, ValueError: it is not a duration, or negative.
     """
-    if interval is None:
-        return POLLING
-    if isinstance(interval, Backoff):
-        return interval
-    return Backoff.constant(seconds(interval, "poll_interval"))
+    return POLLING if interval is None else backoff(interval, "poll_interval")
 
 
 QUICK = Backoff(0.25, maximum=1.0)

@@ -1,8 +1,8 @@
 """`Retry`: which failed requests are retried, and when. Pure."""
 
-from attrs import Factory, field, frozen
+from attrs import field, frozen
 
-from lume_async._base.backoff import Backoff, Rng
+from lume_async._base.backoff import Backoff, Rng, backoff
 from lume_async._base.duration import Duration, seconds
 from lume_async._base.public import public
 from lume_async.errors import ApiError
@@ -10,6 +10,10 @@ from lume_async.errors import ApiError
 
 def _longest(value: Duration) -> float:
     return seconds(value, "max_retry_after")
+
+
+def _between(value: Duration | Backoff) -> Backoff:
+    return backoff(value, "backoff")
 
 
 def _at_least_one(_self: object, _attribute: object, value: int) -> None:
@@ -37,12 +41,13 @@ class Retry:
 
     Args:
         attempts: the maximum number of attempts; 1 disables retries.
-        backoff: the delays between attempts; the server's `Retry-After` can make one longer, never shorter.
+        backoff: the delays between attempts: seconds or a `timedelta` for a constant one, or a `Backoff`. The
+            server's `Retry-After` can make one longer, never shorter.
         max_retry_after: seconds or a `timedelta`; if a `Retry-After` exceeds it, the error is raised at once.
     """
 
     attempts: int = field(default=3, validator=_at_least_one)
-    backoff: Backoff = Factory(lambda: Backoff(0.5, maximum=8.0))
+    backoff: Backoff = field(default=Backoff(0.5, maximum=8.0), converter=_between)
     max_retry_after: float = field(default=60.0, converter=_longest)
 
     def delay(self, error: ApiError, attempt: int, rng: Rng) -> float | None:

@@ -1,10 +1,12 @@
 import pickle
 import random
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from lume_async._base.backoff import Backoff
+from lume_async._base.backoff import Backoff, polling
 from lume_async._wire.retry import Retry, floor
 from lume_async.errors import (
     ApiConnectionError,
@@ -85,6 +87,34 @@ def test_the_longest_wait_is_a_setting() -> None:
 def test_bad_values_are_refused(arguments: dict[str, Any], kind: type[Exception]) -> None:
     with pytest.raises(kind):
         Retry(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (1, Backoff.constant(1)),
+        (0, Backoff.constant(0)),
+        (0.25, Backoff.constant(0.25)),
+        (timedelta(minutes=2), Backoff.constant(120)),
+        (Backoff(1, maximum=3), Backoff(1, maximum=3)),
+    ],
+)
+def test_the_delays_are_given_as_poll_intervals_are(given: Any, meant: Backoff) -> None:
+    assert Retry(backoff=given).backoff == meant == polling(given)
+
+
+@pytest.mark.parametrize("taken_by", [lambda value: Retry(backoff=value), polling])
+@pytest.mark.parametrize("value", [-1, -0.1, timedelta(-1), float("nan"), "1", True, [1], {}, object(), Backoff])
+def test_what_is_not_a_delay_is_refused_at_once_by_name(
+    taken_by: Callable[[Any], object], value: Any
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"^(backoff|poll_interval) must be"):
+        taken_by(value)
+
+
+def test_no_delays_at_all_are_refused() -> None:
+    with pytest.raises(TypeError, match="backoff must be a number of seconds, a timedelta or a Backoff, not None"):
+        Retry(backoff=None)  # type: ignore[arg-type]
 
 
 def test_a_policy_pickles() -> None:
