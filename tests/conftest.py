@@ -37,7 +37,9 @@ LONG = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--thorough", action="store_true", help="run the tests that are marked thorough, too")
-    parser.addoption("--loop", choices=("asyncio", "uvloop"), help="the event loop of all tests (see loops.py)")
+    parser.addoption(
+        "--loop", choices=("asyncio", "uvloop"), help="the event loop of all tests (see loops.py)"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

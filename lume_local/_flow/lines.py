@@ -14,30 +14,42 @@ def with_line(error: FlowError, text: str) -> FlowError:
     return error
 
 
+_HEADER = re.compile(r"\s*(\[\[?)(.+?)\]\]?\s*(#.*)?$")
+_KEY = re.compile(r"""\s*("[^"]*"|'[^']*'|[\w.-]+)\s*=""")
+
+
 def line_of(place: str, text: str) -> int | None:
     """The line that a place such as `columns.email.pattern` or `rules[0].sql` stands in, as far as it is known."""
-    lines, best, wanted = text.splitlines(), None, _spelled(_names(place))
-    table: list[str] = []
+    wanted, best = _spelled(_names(place)), None
+    within: str | None = wanted  # what is wanted of the present table, None of another one
     entries: dict[str, int] = {}
-    for number, line in enumerate(lines, 1):
-        header = re.match(r"\s*(\[\[?)\s*(.+?)\s*\]\]?\s*(#.*)?$", line)
-        if header and header[1] == "[[":
-            table = [header[2], str(entries.get(header[2], 0))]
-            entries[header[2]] = entries.get(header[2], 0) + 1
-        elif header:
-            table = _names(header[2])
-        key = re.match(r"""\s*("[^"]*"|'[^']*'|[\w.-]+)\s*=""", line)
-        here = _spelled(table if header else [*table, *_names(key[1])] if key else [])
-        if here and f"{wanted}.".startswith(f"{here}."):
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _HEADER.match(line):
+            name = header[2].strip()
+            names = _names(name)
+            if header[1] == "[[":
+                names = [name, str(entries.get(name, 0))]
+                entries[name] = entries.get(name, 0) + 1
+            within = below = _below(_spelled(names), wanted)
+        elif within and (key := _KEY.match(line)):
+            below = _below(_spelled(_names(key[1])), within)
+        else:
+            continue
+        if below is not None:
             best = number
-            if here == wanted:
-                break
+        if below == "":
+            break
     return best
 
 
+def _below(place: str, wanted: str) -> str | None:
+    """What is left of `wanted` in that place; None where it is elsewhere."""
+    return wanted[len(place) :] if place and wanted.startswith(place) else None
+
+
 def _spelled(names: list[str]) -> str:
-    """As places have it, which do not quote a name with dots."""
-    return ".".join(names)
+    """As places have it, which do not quote a name with dots; each name has a dot at its end."""
+    return "".join(f"{name}." for name in names)
 
 
 def _names(path: str) -> list[str]:

@@ -18,7 +18,7 @@ from lume_local._http.messages import Answer, Ask, Content
 from lume_local._http.operations import CAPABILITIES, Api
 from lume_local._http.problems import Problem, odd_problem
 from lume_local._http.reports import Reports
-from lume_local._http.requests import MOST_BYTES
+from lume_local._http.requests import MOST_BYTES, MOST_OPEN_BYTES
 from lume_local._http.rows import RowsApi
 from lume_local._http.watch import Seen, Watch
 from lume_local._runs.health import is_storage_full, why
@@ -115,8 +115,6 @@ class Front:
                 return await sent(request, answer.file, headers_of(answer, request_id, self._headers))
         except Problem as problem:
             answer = problem_answer(problem)
-        except web.HTTPRequestEntityTooLarge:
-            answer = problem_answer(Problem("too-large", f"a body has at most {MOST_BYTES:,} bytes"))
         except web.HTTPException as error:
             answer = problem_answer(odd_problem(error.status, error.reason))
         except ConnectionError:
@@ -157,7 +155,8 @@ class Front:
         seen.route = match.route.resource.canonical
         _authorize(holder, request.method, seen.route)
         operation = cast(Operation, match.handler)
-        return await operation(await _ask(request, dict(match), operation == self._api.upload))
+        most = None if operation == self._api.upload else MOST_OPEN_BYTES if is_open else MOST_BYTES
+        return await operation(await _ask(request, dict(match), most))
 
     def _authenticated(self, request: web.BaseRequest) -> Holder:
         if KEY_HEADER not in request.headers:
@@ -187,13 +186,14 @@ def _authorize(holder: Holder, method: str, route: str) -> None:
         )
 
 
-async def _ask(request: web.BaseRequest, path: dict[str, Any], is_streamed: bool) -> Ask:
+async def _ask(request: web.BaseRequest, path: dict[str, Any], most: int | None) -> Ask:
+    """The request, with a body of `most` bytes; where that is None, the operation reads the body."""
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Problem("unsupported-encoding", "send the body as it is, without Content-Encoding")
     return Ask(
         path=path,
         query=list(request.query.items()),
-        body=await _body(request) if request.can_read_body and not is_streamed else b"",
+        body=b"" if most is None else await _body(request, most),
         prefer=request.headers.getall("Prefer", []),
         if_none_match=request.headers.getall("If-None-Match", []),
         idempotency_keys=request.headers.getall("Idempotency-Key", []),
@@ -201,16 +201,21 @@ async def _ask(request: web.BaseRequest, path: dict[str, Any], is_streamed: bool
         content_range=request.headers.get("Content-Range"),
         traceparents=request.headers.getall("traceparent", []),
         headers=request.headers,
-        content=Content(_chunks(request), request.content_length) if is_streamed else None,
+        content=Content(_chunks(request), request.content_length) if most is None else None,
     )
 
 
-async def _body(request: web.BaseRequest) -> bytes:
+async def _body(request: web.BaseRequest, most: int) -> bytes:
+    body = bytearray()
     try:
         async with asyncio.timeout(BODY_LIMIT):
-            return await request.read()
+            while len(body) <= most and (chunk := await request.content.readany()):
+                body += chunk
     except TimeoutError:
         raise _too_slow(f"the body did not arrive within {BODY_LIMIT:g} s") from None
+    if len(body) > most:
+        raise Problem("too-large", f"a body has at most {most:,} bytes here")
+    return bytes(body)
 
 
 def _too_slow(detail: str) -> Problem:

@@ -11,8 +11,8 @@ from attrs import frozen
 from lume_local._http.problems import Problem
 from lume_local._runs.cursor import Cursor
 
-MOST_BYTES = 1024 * 1024
-"""Of a body."""
+MOST_BYTES, MOST_OPEN_BYTES = 1024 * 1024, 4096
+"""Of a body; and of one that needs no key, which anybody can send."""
 DRY_ROWS, _MOST_DRY_ROWS = 20, 1000
 """Rows of each kind in the answer to a dry run."""
 _FIELDS = (
@@ -83,11 +83,11 @@ def json_object(body: bytes, content_type: str | None = None) -> dict[str, Any]:
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Of two members of one name it would be anybody's guess which is meant."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twin = next(name for name in found if names.count(name) > 1)
-        raise ValueError(f"{twin[:100]!r} is there twice")
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{name[:100]!r} is there twice")
+        found[name] = value
     return found
 
 

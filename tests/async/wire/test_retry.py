@@ -104,7 +104,9 @@ def test_the_delays_are_given_as_poll_intervals_are(given: Any, meant: Backoff) 
 
 
 @pytest.mark.parametrize("taken_by", [lambda value: Retry(backoff=value), polling])
-@pytest.mark.parametrize("value", [-1, -0.1, timedelta(-1), float("nan"), "1", True, [1], {}, object(), Backoff])
+@pytest.mark.parametrize(
+    "value", [-1, -0.1, timedelta(-1), float("nan"), "1", True, [1], {}, object(), Backoff]
+)
 def test_what_is_not_a_delay_is_refused_at_once_by_name(
     taken_by: Callable[[Any], object], value: Any
 ) -> None:
@@ -113,7 +115,9 @@ def test_what_is_not_a_delay_is_refused_at_once_by_name(
 
 
 def test_no_delays_at_all_are_refused() -> None:
-    with pytest.raises(TypeError, match="backoff must be a number of seconds, a timedelta or a Backoff, not None"):
+    with pytest.raises(
+        TypeError, match="backoff must be a number of seconds, a timedelta or a Backoff, not None"
+    ):
         Retry(backoff=None)  # type: ignore[arg-type]
 
 

@@ -174,3 +174,27 @@ def test_no_text_becomes_markup() -> None:
     for path in FOLDER.glob("*.js"):
         assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|\beval\b", path.read_text())
         assert len(path.read_text().splitlines()) < 400, path
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/console/session"), ("GET", "/healthz"), ("GET", "/")]
+)
+@pytest.mark.parametrize("is_chunked", [True, False])
+async def test_who_needs_no_key_sends_4_kB_at_most(
+    browser: aiohttp.ClientSession, method: str, path: str, is_chunked: bool
+) -> None:
+    for size, is_refused in ((4_096, False), (4_097, True), (900_000, True)):
+        body = b"{" + b" " * (size - 2) + b"}"
+        options = {
+            "data": pieces(body) if is_chunked else body,
+            "headers": OWN | {"Content-Type": "application/json"},
+        }
+        async with browser.request(method, path, **options) as response:  # type: ignore[arg-type]
+            assert (response.status == 413) is is_refused
+            if is_refused:
+                assert (await response.json(content_type=None))["type"] == "urn:lume:problem:too-large"
+
+
+async def pieces(body: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), 10_000):
+        yield body[start : start + 10_000]

@@ -1,0 +1,178 @@
+"""Whatever the server parses before it knows who asks, or on its event loop, takes time in proportion to its size.
+
+Sixteen times the input may take 64 times as long: 16 is what is expected, 256 what a quadratic parser takes. Of several
+measurements the quickest counts, in processor time, and below a millisecond nothing is compared: a busy machine
+makes no difference to it.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lume_async.errors import LumeError
+from lume_local._flow.cleaners import named_in
+from lume_local._flow.definition import read_definition
+from lume_local._flow.fields import FlowError
+from lume_local._flow.lines import line_of
+from lume_local._http import queries, requests
+from lume_local._http.problems import Problem
+from lume_local._http.rows import _place
+from lume_local._http.same_origin import is_own_host, is_same_origin
+from lume_local._http.sessions import Sessions
+from lume_local._runs.paths import UPLOAD_NAME
+
+SMALL, TIMES, AT_MOST, FLOOR = 1_000, 16, 64, 0.001
+SESSIONS = Sessions("abc")
+FLOW = {"flow": "f", "version": "v1", "columns": {"a": {}}}
+
+
+def submitted(body: str) -> object:
+    return requests.submission(body.encode(errors="surrogatepass"))
+
+
+def metadata(text: str) -> object:
+    return submitted(f'{{"flow_version": "f:v1", "source_path": "a", "run_metadata": {text}}}')
+
+
+def members(n: int, name: Callable[[int], str]) -> str:
+    return "{" + ",".join(f'"{name(i)}":1' for i in range(n)) + "}"
+
+
+def with_columns(**more: Any) -> dict[str, Any]:
+    return {**FLOW, **more}
+
+
+CASES: dict[str, tuple[Callable[[Any], object], Callable[[int], Any]]] = {
+    "a repeated member, the first of many": (submitted, lambda n: members(n, lambda i: str(max(i, 1)))),
+    "a repeated member, the last of many": (submitted, lambda n: members(n, lambda i: str(min(i, n - 2)))),
+    "the first member repeated at the end": (submitted, lambda n: members(n, lambda i: str(i % (n - 1)))),
+    "the same member again and again": (submitted, lambda n: members(n, lambda i: "a")),
+    "two each": (submitted, lambda n: members(n, lambda i: str(i // 2))),
+    "objects within a list": (submitted, lambda n: "[" + ",".join(['{"a":1,"a":2}'] * n) + "]"),
+    "unknown members": (submitted, lambda n: members(n, str)),
+    "deep lists": (submitted, lambda n: "[" * n),
+    "deep objects": (submitted, lambda n: '{"a":' * n),
+    "deep and closed": (metadata, lambda n: '{"a":' * n + "1" + "}" * n),
+    "a number of many digits": (metadata, lambda n: '{"a":' + "1" * n + "}"),
+    "many numbers of many digits": (
+        metadata,
+        lambda n: '{"a":[' + ",".join(["1" * 4_000] * (n // 100)) + "]}",
+    ),
+    "a fraction of many digits": (metadata, lambda n: '{"a":0.' + "1" * n + "e-5}"),
+    "an exponent of many digits": (metadata, lambda n: '{"a":1e' + "0" * n + "}"),
+    "a string that does not end": (submitted, lambda n: '{"' + "a" * 16 * n),
+    "escapes": (metadata, lambda n: '{"a":"' + "\\u00e9" * n + '"}'),
+    "lone surrogates": (metadata, lambda n: '{"a":"' + "\\ud800" * n + '"}'),
+    "backslashes": (metadata, lambda n: '{"a":"' + "\\\\" * n + '"}'),
+    "white space": (submitted, lambda n: " " * 64 * n),
+    "lines": (submitted, lambda n: "\n" * 64 * n),
+    "metadata of many members": (metadata, lambda n: members(n // 2, str)),
+    "metadata of long names": (metadata, lambda n: members(20, lambda i: "a" * n + str(i))),
+    "a long path": (submitted, lambda n: '{"flow_version": "f:v1", "source_path": "' + "../" * n + '"}'),
+    "a content type": (
+        lambda text: requests.json_object(b"{}", text),
+        lambda n: "application/" + "a+" * 8 * n,
+    ),
+    "a content type of spaces": (
+        lambda text: requests.json_object(b"{}", text),
+        lambda n: " " * 16 * n + "x",
+    ),
+    "an idempotency key": (lambda text: requests.idempotency_key([text]), lambda n: "a" * 16 * n),
+    "a trace": (lambda text: requests.traceparent([text]), lambda n: " " * 16 * n + "0"),
+    "a preference": (lambda text: requests.wait_seconds([text]), lambda n: "wait = " + " " * 16 * n + "x"),
+    "preferences": (lambda text: requests.wait_seconds([text]), lambda n: "wait=," * 4 * n),
+    "parameters of a preference": (
+        lambda text: requests.wait_seconds([text]),
+        lambda n: "wait=1" + ";\n" * 8 * n,
+    ),
+    "tags": (lambda text: requests.matches([text], '"x"'), lambda n: 'W/"' * 8 * n),
+    "quotes": (lambda text: requests.matches([text], '"x"'), lambda n: '"' * 16 * n + "W/"),
+    "headers of tags": (lambda texts: requests.matches(texts, '"x"'), lambda n: ['"a"'] * 4 * n),
+    "stars": (lambda texts: requests.is_any(texts), lambda n: ["*"] * 4 * n),
+    "a cursor": (lambda text: requests.number_cursor(text, "s"), lambda n: "s-" + "1" * 16 * n),
+    "a cursor of escapes": (lambda text: requests.number_cursor(text, "s"), lambda n: "%41" * 4 * n),
+    "a cursor of broken escapes": (lambda text: requests.number_cursor(text, "s"), lambda n: "%" * 16 * n),
+    "a cursor of the feed": (lambda text: requests.feed_cursor(text, "s"), lambda n: "a" * 16 * n),
+    "a cursor of before": (lambda text: requests.feed_cursor(text, "s"), lambda n: "-1" * 8 * n),
+    "a cursor of rows": (lambda text: _place(text, "0" * 16), lambda n: "0" * 16 + "-1" * 8 * n),
+    "statuses": (queries.wanted, lambda n: [("status", "A," * n + "a")]),
+    "repeated statuses": (queries.wanted, lambda n: [("status", "A")] * n),
+    "a status": (queries.wanted, lambda n: [("status", "A_" * 8 * n)]),
+    "unknown parameters": (queries.wanted, lambda n: [(str(i), "") for i in range(n)]),
+    "dimensions": (queries.dimensions, lambda n: [("by", "status," * n)]),
+    "a time": (queries.wanted, lambda n: [("since", "2026-01-01T00:00:00." + "0" * 16 * n)]),
+    "a share": (queries.wanted, lambda n: [("attention", "0." + "0" * 16 * n)]),
+    "cookies": (SESSIONS.owner, lambda n: "; ".join(f"c{i}=1" for i in range(n))),
+    "a cookie of backslashes": (SESSIONS.owner, lambda n: 'lume-abc="' + "\\a" * 4 * n + '"'),
+    "a cookie of octal escapes": (SESSIONS.owner, lambda n: 'lume-abc="' + "\\012" * 4 * n + '"'),
+    "a cookie of spaces": (SESSIONS.owner, lambda n: "a" + " " * 4 * n + "b"),
+    "a cookie that does not end": (SESSIONS.owner, lambda n: 'lume-abc="' + "\\" * 4 * n),
+    "a host": (lambda text: is_own_host(text, ()), lambda n: "a" * 16 * n),
+    "a host of colons": (lambda text: is_own_host(text, ()), lambda n: "[" + ":1" * 8 * n + "]"),
+    "a host of marks": (lambda text: is_own_host(text, ()), lambda n: "a" + "\u0315\u0316" * n),
+    "an origin": (lambda text: is_same_origin("GET", {"Origin": text}), lambda n: "http://" + "a:" * 8 * n),
+    "an origin of marks": (
+        lambda text: is_same_origin("GET", {"Origin": text}),
+        lambda n: "//a" + "\u0315\u0316" * n,
+    ),
+    "the name of an upload": (UPLOAD_NAME.fullmatch, lambda n: "a." * 8 * n + "/"),
+    "columns of a flow": (
+        read_definition,
+        lambda n: with_columns(columns={f"c{i}": {} for i in range(n // 10)}),
+    ),
+    "twins of columns": (
+        read_definition,
+        lambda n: with_columns(columns={f"a{'A' * i}": {} for i in range(n // 100)}),
+    ),
+    "rules of a flow": (
+        read_definition,
+        lambda n: with_columns(rules=[{"name": str(i), "sql": "a"} for i in range(n // 4)]),
+    ),
+    "unknown keys of a flow": (read_definition, lambda n: with_columns(**{f"k{i}": 1 for i in range(n)})),
+    "an unknown choice": (read_definition, lambda n: with_columns(columns={"a": {"type": "string" * n}})),
+    "an unknown key": (read_definition, lambda n: with_columns(**{"column" * n: 1})),
+    "an expression": (lambda sql: named_in([sql]), lambda n: "lume_" + "a" * 16 * n),
+    "expressions": (lambda sql: named_in([sql]), lambda n: "lume_a( " * 4 * n),
+    "spaces of an expression": (lambda sql: named_in([sql]), lambda n: "lume_a" + " " * 16 * n + "x"),
+    "a header of a flow file": (lambda text: line_of("a.b", text), lambda n: "[" + " " * n + "x"),
+    "brackets of a flow file": (lambda text: line_of("a.b", text), lambda n: "[" * n),
+    "a closed header of a flow file": (lambda text: line_of("a.b", text), lambda n: "[a" + "] " * n + "x"),
+    "comments of a flow file": (lambda text: line_of("a.b", text), lambda n: "[a] " + "#" * n + "\r"),
+    "quotes of a flow file": (lambda text: line_of("a.b", text), lambda n: "\"'" * n),
+    "names of a flow file": (lambda text: line_of("a.b", text), lambda n: "a." * n + "b = 1"),
+    "lines of a flow file": (lambda text: line_of("a.b", text), lambda n: "a = 1\n" * n),
+    "tables of a flow file": (
+        lambda text: line_of("a.b", text),
+        lambda n: "".join(f"[t{i}]\n" for i in range(n)),
+    ),
+    "keys below a long header of a flow file": (
+        lambda text: line_of("a.b", text),
+        lambda n: "[" + "a." * n + "a]\n" + "b = 1\n" * n,
+    ),
+    "rules of a flow file": (
+        lambda text: line_of("rules[9].sql", text),
+        lambda n: "[[rules]]\nname = 1\n" * n,
+    ),
+}
+
+
+def quickest(parse: Callable[[Any], object], text: Any, times: int) -> float:
+    taken = []
+    for _ in range(times):
+        begun = time.process_time()
+        with contextlib.suppress(Problem, FlowError, LumeError):
+            parse(text)
+        taken.append(time.process_time() - begun)
+    return min(taken)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_sixteen_times_the_size_takes_no_square_of_the_time(case: str) -> None:
+    parse, make = CASES[case]
+    small = max(FLOOR, quickest(parse, make(SMALL), 5))
+    large = quickest(parse, make(TIMES * SMALL), 3)
+
+    assert large / small < AT_MOST
