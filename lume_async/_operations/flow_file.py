@@ -3,7 +3,6 @@
 import math
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -57,6 +56,8 @@ def _read(path: Path) -> str:
 
 
 def _parse(text: str, where: str) -> dict[str, Any]:
+    import tomllib  # here: a first request does not need it
+
     try:
         return tomllib.loads(text.removeprefix("\ufeff"))  # the byte-order mark of some editors
     except tomllib.TOMLDecodeError as error:

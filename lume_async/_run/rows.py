@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import aclosing
-from difflib import get_close_matches
 from typing import Any
 
 from anyio import to_thread
@@ -127,6 +126,8 @@ def _warn(run_id: str, reason: str, counted: Collection[str]) -> None:
     """Warn that no row has the reason, which may be misspelled, unless the run has no rejects."""
     if not counted or reason in counted:
         return
+    from difflib import get_close_matches
+
     near = get_close_matches(reason, counted, n=1)
     part = [one for one in counted if reason.lower() in one.lower()]
     meant = f"did you mean {(part or near)[0]!r}? " if part or near else ""

@@ -10,13 +10,17 @@ from fork_server import Forked, ForkServer
 IMPORTED = ("lume_async._client", "lume_sync._client")
 
 
+_Pipe = tuple[asyncio.StreamReader, asyncio.ReadTransport]
+
+
 class ForkedProcess:
     """Like `asyncio.subprocess.Process`."""
 
-    def __init__(self, forked: Forked, stdout: asyncio.StreamReader, stderr: asyncio.StreamReader) -> None:
+    def __init__(self, forked: Forked, stdout: "_Pipe", stderr: "_Pipe") -> None:
         self._forked = forked
         self.pid = forked.pid
-        self.stdout, self.stderr = stdout, stderr
+        (self.stdout, out), (self.stderr, err) = stdout, stderr
+        self._transports = out, err
         self.returncode: int | None = None
         self._end = asyncio.create_task(self._ended())
 
@@ -32,6 +36,9 @@ class ForkedProcess:
 
     async def communicate(self) -> tuple[bytes, bytes]:
         out, err, _ = await asyncio.gather(self.stdout.read(), self.stderr.read(), asyncio.shield(self._end))
+        for transport in self._transports:
+            transport.close()  # at the end of the pipe, uvloop's stays open
+        await asyncio.sleep(0)
         return out, err
 
     async def _ended(self) -> None:
@@ -52,8 +59,9 @@ async def fork(
     return ForkedProcess(forked, *[await _reader(read) for read, _ in pipes])
 
 
-async def _reader(number: int) -> asyncio.StreamReader:
+async def _reader(number: int) -> _Pipe:
     reader = asyncio.StreamReader()
     protocol = asyncio.StreamReaderProtocol(reader)
-    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(number, "rb", 0))
-    return reader
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_read_pipe(lambda: protocol, os.fdopen(number, "rb", 0))
+    return reader, transport
