@@ -346,6 +346,22 @@ def test_the_facade_knows_the_core_only(path) -> None:
     assert not {each.top for each in read(path)} & {"lume_local", "lume_cli", "aiohttp", "cattrs"}
 
 
+@pytest.mark.parametrize(
+    "path", [*files_of("lume_async"), *files_of("lume_sync"), *files_of("lume_local")], ids=ids
+)
+def test_of_a_loop_and_its_timers_only_what_every_loop_has_is_used(path) -> None:
+    """uvloop's timers may be handles without `when`, and its loop has no parts that can be reached."""
+    asked = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)]
+    timers = [node.lineno for node in asked if node.attr in ("when", "_when")]
+    loops = [
+        node.lineno
+        for node in asked
+        if node.attr.startswith("_") and ast.unparse(node.value).endswith(("loop", "_loop()"))
+    ]
+
+    assert not timers + loops
+
+
 def test_no_file_is_longer_than_400_lines() -> None:
     checked = [path for name in (*PACKAGES, "tools", "examples", "benchmarks") for path in files_of(name)]
     long = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in checked}

@@ -1,8 +1,8 @@
 """Whatever the server parses before it knows who asks, or on its event loop, takes time in proportion to its size.
 
 Sixteen times the input may take 64 times as long: 16 is what is expected, 256 what a quadratic parser takes. Of
-several measurements the quickest counts, in processor time, and below a millisecond nothing is compared: a busy machine
-makes no difference to it.
+several measurements the quickest counts, in processor time, and below a millisecond nothing is compared: a busy
+machine makes no difference to it.
 """
 
 import contextlib
