@@ -84,6 +84,8 @@ class Connection:
         return bytes(whole)
 
     async def send(self, data: bytes) -> None:
+        if self._writer.is_closing():  # uvloop's transport would refuse the data with a RuntimeError
+            raise ConnectionResetError("the client left")
         self._writer.write(data)
         await self._writer.drain()
 
