@@ -8,8 +8,8 @@ from loopback import Loopback, Request, Step
 
 from lume_async import Backoff, Retry
 
-STALL, LIMIT, CROWD = 1.2, 0.2, 30
-PATIENT = Retry(attempts=1_000, backoff=Backoff(0.001, maximum=0.02))
+STALL, LIMIT, CROWD = 2.5, 1.0, 30
+PATIENT = Retry(attempts=1_000, backoff=Backoff(0.001, maximum=0.5))
 
 
 class Stalling(Loopback):
@@ -33,7 +33,7 @@ async def test_waits_and_submissions_outlast_it_and_no_limit_ends_anything_else(
         client_for(server, request_timeout=LIMIT, retry=PATIENT, max_connections=2 * CROWD) as client,
     ):
         ids = [f"run_{number}" for number in range(CROWD)]
-        waits = (client.attach(run_id).wait(20) for run_id in ids)
+        waits = (client.attach(run_id).wait(40) for run_id in ids)
         submissions = (client.run(FLOW, str(number)) for number in range(CROWD))
         outcomes = await asyncio.gather(*waits, *submissions, return_exceptions=True)
         await asyncio.sleep(LIMIT)  # here a limit that was left behind would end this test
@@ -52,11 +52,11 @@ async def test_calls_from_threads_outlast_it_too(private: str) -> None:
             if {private!r} == "asyncio":
                 sys.modules["uvloop"] = None
             import lume_sync as lume
-            retry = lume.Retry(attempts=1_000, backoff=lume.Backoff(0.001, maximum=0.02))
+            retry = lume.Retry(attempts=1_000, backoff=lume.Backoff(0.001, maximum=0.5))
             client = lume.Client(base_url={server.url!r}, request_timeout={LIMIT}, retry=retry, proxy=False)
             def work(number):
                 statuses = [client.run_status(f"run_{{number}}-{{call}}").status for call in range(5)]
-                return [client.attach(f"run_{{number}}").wait(20).status, *statuses]
+                return [client.attach(f"run_{{number}}").wait(40).status, *statuses]
             with ThreadPoolExecutor(30) as pool:
                 found = [status for statuses in pool.map(work, range(30)) for status in statuses]
             print(len(found), *set(found))
