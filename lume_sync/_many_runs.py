@@ -29,11 +29,11 @@ class ManyRuns:
     ) -> Iterator[Outcome[LumeRun]]:
         """Yield one `Outcome` per run (or ID), in completion order.
 
-        A run that can't be followed yields an outcome with the error and does not affect the others. Leaving the
+        A run that can't be followed is an outcome with its error and does not affect the others. Leaving the
         iteration stops polling.
 
         Args:
-            runs: handles or IDs.
+            runs: handles or ids.
             timeout: seconds (or a `timedelta`) for all of them; then each unfinished run is an outcome with a
                 `RunTimeoutError`. None waits indefinitely.
             poll_interval: as in `watch`.
@@ -84,11 +84,11 @@ class ManyRuns:
         raised at once.
 
         With a journal, the same call can be repeated after a crash at any point: it submits nothing twice,
-        replays the known outcomes, and finishes the rest.
+        replays the outcomes that were already known, and finishes the rest.
 
         Args:
-            requests: a plain or asynchronous iterable, even an endless one; with a journal, always the same requests.
-            max_active: the maximum number of runs that are unfinished or whose outcome was not consumed yet.
+            requests: a plain or asynchronous iterable, endless ones too; with a journal the same ones each time.
+            max_active: the maximum number of unfinished runs, including those whose outcome was not consumed yet.
             journal: the path of the file that records the batch; used by one process at a time.
             retry_failed: submit sources that failed according to the journal again, as new runs.
             on_duplicate: with "raise" a duplicate is an outcome with a `DuplicateRunError`; with "attach" the run
@@ -99,7 +99,7 @@ class ManyRuns:
 
         Raises:
             ConfigurationError: the journal is in use, can't be used, or belongs to a different input.
-            JournalError: the journal can't be read or written: a full or broken disk, or damage.
+            JournalError: it can't be used any more: a full disk, or damage.
             ValueError: an argument is not valid; no request was sent.
         """
         with adopted:
@@ -120,7 +120,7 @@ class ManyRuns:
         """Watch any number of runs continuously; see `Monitor`.
 
         Args:
-            max_in_flight: the maximum number of concurrent polls.
+            max_in_flight: how many polls may be in flight at once.
             poll_interval: as in `watch`.
         """
         with adopted:
@@ -138,13 +138,12 @@ class ManyRuns:
         """Yield the runs that match, newest first; pages are fetched as needed.
 
         Args:
-            status: only runs with this status, or with one of several. A status that this version does not know is
-                allowed.
+            status: only runs with this status, or with one of several. A status that this version doesn't know is
+                asked for all the same.
             since: only runs created since then: an aware `datetime`, or so many seconds (or a `timedelta`) ago.
-            limit: the maximum number of runs.
 
         Raises:
-            ValueError: an argument is not valid, or a status is probably misspelled.
+            ValueError: an argument that makes no sense, or a status that is a near miss of a known one.
         """
         with adopted:
             return iterate(

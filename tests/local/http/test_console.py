@@ -187,7 +187,7 @@ async def test_who_needs_no_key_sends_4_kB_at_most(
         body = b"{" + b" " * (size - 2) + b"}"
         options = {
             "data": pieces(body) if is_chunked else body,
-            "headers": OWN | {"Content-Type": "application/json"},
+            "headers": {"Content-Type": "application/json"},
         }
         async with browser.request(method, path, **options) as response:  # type: ignore[arg-type]
             assert (response.status == 413) is is_refused

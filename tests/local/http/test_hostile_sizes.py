@@ -18,14 +18,14 @@ from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._flow.lines import line_of
 from lume_local._http import queries, requests
+from lume_local._http.own_host import is_own_host
 from lume_local._http.problems import Problem
 from lume_local._http.rows import _place
-from lume_local._http.same_origin import is_own_host, is_same_origin
 from lume_local._http.sessions import Sessions
 from lume_local._runs.paths import UPLOAD_NAME
 
 SMALL, TIMES, AT_MOST, FLOOR = 1_000, 16, 64, 0.001
-SESSIONS = Sessions("abc")
+SESSIONS = Sessions()
 FLOW = {"flow": "f", "version": "v1", "columns": {"a": {}}}
 
 
@@ -105,19 +105,10 @@ CASES: dict[str, tuple[Callable[[Any], object], Callable[[int], Any]]] = {
     "dimensions": (queries.dimensions, lambda n: [("by", "status," * n)]),
     "a time": (queries.wanted, lambda n: [("since", "2026-01-01T00:00:00." + "0" * 16 * n)]),
     "a share": (queries.wanted, lambda n: [("attention", "0." + "0" * 16 * n)]),
-    "cookies": (SESSIONS.owner, lambda n: "; ".join(f"c{i}=1" for i in range(n))),
-    "a cookie of backslashes": (SESSIONS.owner, lambda n: 'lume-abc="' + "\\a" * 4 * n + '"'),
-    "a cookie of octal escapes": (SESSIONS.owner, lambda n: 'lume-abc="' + "\\012" * 4 * n + '"'),
-    "a cookie of spaces": (SESSIONS.owner, lambda n: "a" + " " * 4 * n + "b"),
-    "a cookie that does not end": (SESSIONS.owner, lambda n: 'lume-abc="' + "\\" * 4 * n),
+    "a session": (SESSIONS.owner, lambda n: "a" * 16 * n),
     "a host": (lambda text: is_own_host(text, ()), lambda n: "a" * 16 * n),
     "a host of colons": (lambda text: is_own_host(text, ()), lambda n: "[" + ":1" * 8 * n + "]"),
     "a host of marks": (lambda text: is_own_host(text, ()), lambda n: "a" + "\u0315\u0316" * n),
-    "an origin": (lambda text: is_same_origin("GET", {"Origin": text}), lambda n: "http://" + "a:" * 8 * n),
-    "an origin of marks": (
-        lambda text: is_same_origin("GET", {"Origin": text}),
-        lambda n: "//a" + "\u0315\u0316" * n,
-    ),
     "the name of an upload": (UPLOAD_NAME.fullmatch, lambda n: "a." * 8 * n + "/"),
     "columns of a flow": (
         read_definition,
