@@ -26,6 +26,7 @@ class Answer:
         headers: the headers.
         skew: this machine's clock minus the service's, in seconds; None without a Date header.
         waiting: what waits for something elsewhere, as the service says.
+        backup_age: the age in seconds of the copy of the server's state; None where the service does not report it.
     """
 
     def __init__(self, status: int, headers: Any, body: bytes, asked: float, answered: float) -> None:
@@ -33,6 +34,7 @@ class Answer:
         self.headers = headers
         self.waiting = _waiting(body)
         self.skew: float | None = None
+        self.backup_age = _backup_age(body)
         if date := headers.get("Date"):
             try:
                 dated = parsedate_to_datetime(date).timestamp()
@@ -128,6 +130,14 @@ class HealthCheck:
             return f"no response within {self.TIMEOUT:g} s"
         except (ClientError, OSError, ValueError) as error:
             return _explained(getattr(error, "os_error", error)).reason
+
+
+def _backup_age(body: bytes) -> float | None:
+    try:
+        age = json.loads(body)["backup_age_seconds"]
+    except (ValueError, LookupError, TypeError):
+        return None
+    return float(age) if isinstance(age, int | float) and 0 <= age < 1e10 else None
 
 
 def _explained(reason: object) -> NoAnswer:

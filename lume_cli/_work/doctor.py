@@ -18,6 +18,8 @@ from lume_cli._settings import Settings, config_file, others_can_read, resolve
 
 _SKEW = 30.0
 """Clock skew in seconds that is harmless."""
+_OLD_BACKUP = 7200.0
+"""Seconds. A server copies its state every hour."""
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 _SPARE_URL = "http://127.0.0.1"
 _SPARE_KEY = "spare"
@@ -174,6 +176,17 @@ def _service(base_url: str, server: ServerFile | None) -> Iterator[Finding]:
         yield _failed("clock", text, "set the clock: timedatectl set-ntp true")
     else:
         yield Finding("clock", "ok", "in sync with the service")
+    if (age := answer.backup_age) is not None:
+        yield _backup(age)
+
+
+def _backup(age: float) -> Finding:
+    text = f"the copy of the server's state is {duration(age)} old"
+    if age < _OLD_BACKUP:
+        return Finding("backup", "ok", text)
+    return Finding(
+        "backup", "warn", text, "it is renewed every hour: ask the operators to read the server's log"
+    )
 
 
 async def _access(settings: Settings) -> Finding:

@@ -9,7 +9,7 @@ from lume_cli._options import Options, server_options
 @server_options
 @click.pass_obj
 def command(options: Options) -> None:
-    """Check configuration, key, URL, proxy, TLS, clock and access: one line each, with a remedy.
+    """Check configuration, key, URL, proxy, TLS, clock, backup and access: one line each, with a remedy.
 
     Changes nothing and never shows the key. Exits with 0, 1, or 4 (API key).
 

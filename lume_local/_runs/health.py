@@ -3,7 +3,7 @@
 import errno
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lume_async._base.elided import elided
@@ -23,10 +23,11 @@ class Health:
 
     Args:
         folder: the data folder, whose disk must have room.
+        backup_age: the age in seconds of the copy of the state, None before the first.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, backup_age: Callable[[], float | None] = lambda: None) -> None:
+        self._folder, self.backup_age = folder, backup_age
         self._troubles: dict[str, str] = {}
         self._waits: dict[str, tuple[int, str, list[str]]] = {}
 

@@ -2,10 +2,13 @@
 
 import os
 import sqlite3
+import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import anyio
+from anyio.from_thread import check_cancelled
 from anyio.to_thread import run_sync
 
 from lume_local._runs.health import Health, why
@@ -17,7 +20,7 @@ INTERVAL = 3600.0
 RETRY = 5.0
 """Seconds until a copy that failed is tried again."""
 _PAGES = 1000
-"""Copied at a time: the server writes in between."""
+"""Copied at a time: a server that ends waits for no more than these."""
 _WHERE = "the copy of the state file"
 
 
@@ -25,7 +28,7 @@ async def back_up_hourly(path: Path, health: Health) -> None:
     """Copy the state file until cancelled; the first copy is made at once."""
     while True:
         try:
-            await run_sync(back_up, path)
+            await run_sync(back_up, path, check_cancelled)
         except (sqlite3.Error, OSError) as error:
             health.trouble(_WHERE, why(error))
             await anyio.sleep(RETRY)
@@ -34,16 +37,34 @@ async def back_up_hourly(path: Path, health: Health) -> None:
             await anyio.sleep(INTERVAL)
 
 
-def back_up(path: Path) -> None:
-    """Put a copy in the place of the one before, whole or not at all."""
+def back_up(path: Path, check: Callable[[], object] = lambda: None) -> None:
+    """Put a copy in the place of the one before, whole or not at all.
+
+    Args:
+        path: the state file, to which others may write meanwhile.
+        check: is called after each part; what it raises ends the copying.
+    """
     copy = backup_of(path)
     draft = copy.with_name(f"{copy.name}.draft")
     draft.unlink(missing_ok=True)
     try:
         with closing(sqlite3.connect(path)) as state, closing(sqlite3.connect(draft)) as into:
-            state.backup(into, pages=_PAGES)
+            # One transaction, and so one state of the file: otherwise SQLite begins again after each commit.
+            state.execute("BEGIN")
+            state.execute("SELECT count(*) FROM facts").fetchone()
+            began = time.time()
+            state.backup(into, pages=_PAGES, progress=lambda *_: check())
+        os.utime(draft, (began, began))
         sync_file(draft)
         os.replace(draft, copy)
         sync_folder(copy.parent)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def backup_age(path: Path) -> float | None:
+    """For how many seconds the copy of a state file has not been renewed; None where there is none."""
+    try:
+        return max(0.0, time.time() - backup_of(path).stat().st_mtime)
+    except OSError:
+        return None

@@ -80,7 +80,9 @@ Ask = Callable[..., tuple[int, dict[str, dict[str, str]]]]
 def test_all_is_well(shell: Shell) -> None:
     done = shell.lume("doctor")
     assert (done.code, done.err) == (0, "")
-    lines = [line.split()[:2] for line in done.out.splitlines()]
+    lines = [
+        line.split()[:2] for line in done.out.splitlines() if " backup " not in line
+    ]  # or there is none yet
     checks = ["configuration", "key", "url", "proxy", "connection", "service", "clock", "access"]
     assert lines == [["ok", check] for check in checks]
 
@@ -116,6 +118,26 @@ def test_a_service_that_tells_no_time(doctor: Ask, date: str) -> None:
     with service(date=date) as url:
         code, found = doctor(LUME_BASE_URL=url)
     assert (code, found["clock"]["state"]) == (0, "warn")
+
+
+@pytest.mark.parametrize(
+    ("health", "state"),
+    [
+        (b'{"backup_age_seconds": 3000}', "ok"),
+        (b'{"backup_age_seconds": 9000}', "warn"),
+        (b'{"backup_age_seconds": "old"}', None),
+        (b'{"backup_age_seconds": -1}', None),
+        (b'{"status": "ok"}', None),
+        (b"[]", None),
+        (b"<html>", None),
+        (b"", None),
+    ],
+)
+def test_the_age_of_the_copy_of_the_state(doctor: Ask, health: bytes, state: str | None) -> None:
+    with service(health=health) as url:
+        code, found = doctor(LUME_BASE_URL=url)
+    assert (code, found.get("backup", {}).get("state")) == (0, state)
+    assert state != "warn" or "2 h 30 min" in found["backup"]["message"]
 
 
 def test_what_waits_elsewhere_is_a_warning(doctor: Ask) -> None:

@@ -3,6 +3,7 @@
 The client's tests decode the same files, so that one misunderstanding cannot hide at both ends.
 """
 
+import asyncio
 import json
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -283,7 +284,9 @@ async def test_answers_are_as_the_golden_files_say(wire: Wire, home: Path) -> No
     slow = (await wire.submit("slow:v1", "slow.csv")).document["id"]
     found["problem_in_progress"] = (await wire.submit("slow:v1", "slow.csv")).document
     await wire.ask("POST", f"/v1/runs/{slow}/cancel")
-    found["health"] = (await wire.ask("GET", "/healthz")).document
+    while "backup_age_seconds" not in (health := (await wire.ask("GET", "/healthz")).document):
+        await asyncio.sleep(0.01)
+    found["health"] = health
     upload = (GOLDEN / "upload.csv").read_bytes()
     found["upload"] = (await wire.ask("PUT", "/v1/uploads/customers.csv", data=upload)).document
     flow = "/v1/flows/people/versions/v2"

@@ -40,6 +40,7 @@ async def test_runs_and_rows(wire: Wire, home: Path) -> None:
     rows = {name: found["lume_rows_total", "people:v1", name] for name in ("read", "mapped", "rejected")}
     assert rows == {"read": 7, "mapped": 6, "rejected": 1}
     assert found["lume_healthy",] == 1
+    assert not found["lume_backup_age_seconds",] > 60  # NaN before the first copy
     assert found["process_open_fds",] > 0
 
 
