@@ -34,7 +34,7 @@ def only_own_workers_count() -> None:
 @pytest.fixture(autouse=True)
 def operations_of_the_store_take_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that nothing relies on their being done at once, as they are in the servers of other folders' tests."""
-    monkeypatch.setattr(_assembly, "SqliteStore", lambda path: Interleaved(SqliteStore(path)))
+    monkeypatch.setattr(_assembly, "SqliteStore", lambda *places: Interleaved(SqliteStore(*places)))
 
 
 @pytest.fixture

@@ -3,12 +3,15 @@
 # ruff: noqa: S608 - the parts of its SQL are constants.
 from typing import Any
 
+from lume_async.models import RunStatus
 from lume_local._runs.records import Wanted
 from lume_local._runs.sqlite.statistics import flow_range
 
 
 def selected(wanted: Wanted, before: int | None, limit: int) -> tuple[str, list[Any]]:
     """The condition for a page of runs, older than the run with sequence number `before`, and its values."""
+    if _is_grouped(wanted):
+        return _grouped(wanted, before, limit)
     where, values = _conditions(wanted)
     if before is not None:
         where.append("seq < ?")
@@ -19,6 +22,36 @@ def selected(wanted: Wanted, before: int | None, limit: int) -> tuple[str, list[
     # Many runs may have to be passed over: in an index, since the rows themselves are large.
     found = f"SELECT seq FROM runs INDEXED BY listing WHERE {condition} ORDER BY seq DESC LIMIT ?"
     return f"seq IN ({found})", [*values, limit]
+
+
+def _is_grouped(wanted: Wanted) -> bool:
+    """Whether the runs are those of some flow versions in some statuses."""
+    searches = (wanted.source_path, wanted.source, wanted.since, wanted.attention)
+    one = wanted.flow_version is not None
+    return searches == (None,) * len(searches) and (
+        wanted.flow is not None or (one and bool(wanted.statuses))
+    )
+
+
+def _grouped(wanted: Wanted, before: int | None, limit: int) -> tuple[str, list[Any]]:
+    """The newest runs of each version and status, from which the page is taken: no others are passed over."""
+    refs, values = ["1"], list[Any]()
+    if wanted.flow is not None:
+        refs.append("ref BETWEEN ? AND ?")
+        values += flow_range(wanted.flow)
+    if wanted.flow_version is not None:
+        refs.append("ref = ?")
+        values.append(wanted.flow_version)
+    statuses = wanted.statuses or [*RunStatus]
+    group = "flow_version = ref AND status = wanted AND seq < ?"
+    newest = f"SELECT seq FROM runs WHERE {group} ORDER BY seq DESC LIMIT ?"
+    found = (
+        f"WITH statuses (wanted) AS (VALUES {', '.join(['(?)'] * len(statuses))}) "
+        f"SELECT seq FROM statuses CROSS JOIN flow_versions CROSS JOIN runs WHERE {' AND '.join(refs)} "
+        f"AND {group} AND seq >= (SELECT min(seq) FROM ({newest}))"
+    )
+    end = 2**63 - 1 if before is None else before
+    return f"seq IN ({found})", [*statuses, *values, end, end, limit]
 
 
 def _conditions(wanted: Wanted) -> tuple[list[str], list[Any]]:

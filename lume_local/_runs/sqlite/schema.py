@@ -87,3 +87,19 @@ CREATE TABLE outputs (
     PRIMARY KEY (run_id, part)
 ) STRICT, WITHOUT ROWID
 """
+
+ADDED = """
+CREATE TABLE IF NOT EXISTS sources (
+    run_id TEXT PRIMARY KEY,
+    bytes INTEGER NOT NULL,
+    seen TEXT NOT NULL,
+    digest TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS outputs_kept ON outputs (run_id) WHERE identity != '';
+CREATE INDEX IF NOT EXISTS by_flow_and_status ON runs (flow_version, status, seq);
+CREATE INDEX IF NOT EXISTS done_by_source ON runs (flow_version, source_key, seq)
+    WHERE status IN ('SUCCEEDED', 'PARTIAL_FAILED');
+CREATE INDEX IF NOT EXISTS done_by_flow ON runs (flow_version, seq)
+    WHERE status IN ('SUCCEEDED', 'PARTIAL_FAILED')
+"""
+"""Came later without a new version: a file that has none of it gets it when it is opened."""

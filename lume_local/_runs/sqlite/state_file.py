@@ -1,7 +1,8 @@
 """Opening the state file: made whole or not at all, and refused where it is damaged.
 
 A server that took a damaged or emptied file for a new one would process every source again. So a file that is
-there must be complete, and one that is missing must leave nothing behind that says it existed.
+there must be complete, and one that is missing must leave nothing behind that says it existed: neither its log or
+copy, nor outputs of runs.
 """
 
 import os
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from lume_local._runs.health import is_full
 from lume_local._runs.sqlite import operation
-from lume_local._runs.sqlite.schema import SCHEMA, VERSION
+from lume_local._runs.sqlite.schema import ADDED, SCHEMA, VERSION
 from lume_local._runs.sqlite.statistics import COUNTS
 from lume_local._runs.times import now_text
 from lume_local._shared.commit import sync_file, sync_folder
@@ -31,10 +32,15 @@ def backup_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.backup")
 
 
-def open_state(path: Path) -> sqlite3.Connection:
-    """The open state file, made where there is none. Raises `StoreError`."""
+def open_state(path: Path, outputs: Path | None = None) -> sqlite3.Connection:
+    """The open state file, made where there is none. Raises `StoreError`, OSError.
+
+    Args:
+        path: the file.
+        outputs: a folder that holds something only if there was a state.
+    """
     if not path.exists():
-        _create(path)
+        _create(path, outputs)
     _check_before_opening(path)
     db = sqlite3.connect(path, isolation_level=None)
     db.row_factory = sqlite3.Row
@@ -46,11 +52,17 @@ def open_state(path: Path) -> sqlite3.Connection:
     return db
 
 
-def _create(path: Path) -> None:
+def _create(path: Path, outputs: Path | None) -> None:
     """Make the file under another name first, so that one that was begun is never taken for the state."""
     for trace in (_log(path), backup_of(path)):
         if trace.exists() and trace.stat().st_size:
             raise _damaged(path, f"is missing, but {trace.name} is there")
+    if outputs is not None and outputs.exists() and any(outputs.iterdir()):
+        raise StoreError(
+            f"the state file {path} is missing, but {outputs} holds files: without the history of their runs, "
+            f"sources would be processed again. Restore {path.parent} from a backup, or move {outputs} away to "
+            "start with no history"
+        )
     draft = path.with_name(f"{path.name}.draft")
     draft.unlink(missing_ok=True)
     db = sqlite3.connect(draft, isolation_level=None)
@@ -88,6 +100,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
             raise _damaged(path, f"is damaged ({verdict if found else 'it holds no tables'})")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
+        db.executescript(f"BEGIN; {ADDED}; COMMIT")
         _skip_lost_numbers(db)
         db.execute("PRAGMA synchronous = NORMAL")  # see `durability`
     except sqlite3.DatabaseError as error:

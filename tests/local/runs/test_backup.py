@@ -1,19 +1,25 @@
 """The copy of the state file: made while the server runs, and what is left where the file is damaged."""
 
 import asyncio
+import os
 import shutil
 import sqlite3
+import threading
+import time
 from contextlib import closing
 from pathlib import Path
 
+import anyio
 import pytest
+from anyio.to_thread import run_sync
 from local.servers import serve
 
 import lume_local
 from lume_async.errors import ConfigurationError
+from lume_local._runs.health import Health
 from lume_local._runs.records import NewRun
 from lume_local._runs.sqlite import backup
-from lume_local._runs.sqlite.backup import back_up
+from lume_local._runs.sqlite.backup import back_up, back_up_hourly
 from lume_local._runs.sqlite.store import SqliteStore
 
 
@@ -62,3 +68,122 @@ async def test_a_copy_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.
     copy = sqlite3.connect(tmp_path / "s.backup")
     assert copy.execute("SELECT count(*) FROM runs").fetchone() == (1,)
     copy.close()
+
+
+def large(path: Path, mebibytes: int) -> SqliteStore:
+    """A state file of that size."""
+    store = SqliteStore(path)
+    store._db.execute("CREATE TABLE ballast (bytes BLOB)")
+    store._db.executemany("INSERT INTO ballast VALUES (?)", [[bytes(2**20)]] * mebibytes)
+    return store
+
+
+def submit(path: Path, name: str) -> None:
+    with closing(sqlite3.connect(path, timeout=60)) as writer, writer:
+        writer.execute("INSERT INTO notes VALUES (?, '')", [name])
+
+
+def test_a_copy_ends_while_the_server_writes_without_a_pause(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    large(path, 32).close()
+    stop, began = threading.Event(), threading.Event()
+
+    def write() -> None:
+        number = 0
+        with closing(sqlite3.connect(path, timeout=60)) as server:
+            server.execute("PRAGMA synchronous = NORMAL")
+            while not stop.is_set():
+                with server:
+                    server.execute("INSERT INTO notes VALUES (?, '')", [str(number := number + 1)])
+                began.set()
+
+    writer = threading.Thread(target=write, daemon=True)
+    copier = threading.Thread(target=back_up, args=[path], daemon=True)
+    writer.start()
+    assert began.wait(20)
+    copier.start()
+    copier.join(20)
+    ended = not copier.is_alive()
+    stop.set()
+    writer.join(20)
+    copier.join(20)
+    assert ended
+
+
+def test_a_copy_is_of_one_moment_however_often_the_server_writes_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s"
+    store = large(path, 2)
+    (pages,) = store._db.execute("PRAGMA page_count").fetchone()
+    monkeypatch.setattr(backup, "_PAGES", 10)
+    steps = list[int]()
+
+    def write_in_between() -> None:
+        submit(path, str(len(steps)))
+        steps.append(len(steps))
+
+    submit(path, "before")
+    back_up(path, write_in_between)
+    store.close()
+    assert len(steps) <= pages / 10 + 2
+    with closing(sqlite3.connect(tmp_path / "s.backup")) as copy:
+        assert copy.execute("SELECT run_id FROM notes").fetchall() == [("before",)]
+        assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+async def test_a_copy_under_way_does_not_keep_the_server_from_ending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = large(tmp_path / "s", 2)
+    store.close()
+    monkeypatch.setattr(backup, "_PAGES", 1)
+    first, go_on, steps = threading.Event(), threading.Event(), list[int]()
+    real = backup.check_cancelled
+
+    def check() -> None:
+        first.set()
+        assert go_on.wait(20)
+        steps.append(1)
+        real()
+
+    monkeypatch.setattr(backup, "check_cancelled", check)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(back_up_hourly, tmp_path / "s", Health(tmp_path))
+        assert await run_sync(first.wait, 20)
+        tasks.cancel_scope.cancel()
+        go_on.set()
+    assert len(steps) <= 2
+    assert {path.name for path in tmp_path.iterdir() if "backup" in path.name} == set()
+
+
+async def test_its_age_is_in_the_health(home: Path) -> None:
+    copy = home / ".lume/state/runs.sqlite.backup"
+    async with serve(home) as wire:
+        async with asyncio.timeout(20):
+            while "backup_age_seconds" not in (health := (await wire.ask("GET", "/healthz")).document):
+                await asyncio.sleep(0.01)
+        assert 0 <= health["backup_age_seconds"] < 60
+        os.utime(copy, (time.time() - 7200,) * 2)
+        health = (await wire.ask("GET", "/healthz")).document
+        assert 7200 <= health["backup_age_seconds"] < 7260
+
+
+async def test_a_state_that_is_gone_with_its_copy_is_not_taken_for_new(home: Path) -> None:
+    async with serve(home) as wire:
+        await wire.run("people:v1", "people.csv")
+    shutil.rmtree(home / ".lume/state")
+    for _ in range(2):  # nor by a second attempt
+        with pytest.raises(ConfigurationError, match=r"is missing, but .*/out holds .*Restore .* or move"):
+            async with serve(home):
+                pass
+    os.rename(home / ".lume/out", home / "moved")
+    async with serve(home) as wire:
+        await wire.run("people:v1", "people.csv")
+
+
+async def test_a_folder_for_outputs_that_is_prepared_is_no_sign_of_a_state(home: Path) -> None:
+    shutil.rmtree(home / ".lume/state")
+    (home / ".lume/out").mkdir()
+    async with serve(home) as wire:
+        await wire.run("people:v1", "people.csv")

@@ -56,7 +56,7 @@ class Script:
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> Script:
     script = Script()
-    monkeypatch.setattr(_assembly, "SqliteStore", lambda path: Interleaved(SqliteStore(path), script))
+    monkeypatch.setattr(_assembly, "SqliteStore", lambda *places: Interleaved(SqliteStore(*places), script))
     return script
 
 

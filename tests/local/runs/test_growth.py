@@ -1,0 +1,305 @@
+"""No operation of the store costs more because the server has been running for long.
+
+SQLite counts the steps that a statement takes and shows its plan: both are the same on every machine. Each operation
+is carried out in a state with a short history and in one that is twenty times as long.
+"""
+
+import inspect
+import sqlite3
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve, frozen
+from local.states import moved
+
+from lume_local._runs.cursor import Cursor
+from lume_local._runs.records import Duplicate, NewRun, Run, StoredFlow, Wanted
+from lume_local._runs.sqlite.store import SqliteStore
+from lume_local._shared.content import Content
+
+SHORT, LONG = 1_000, 20_000
+NEW = NewRun("f:v1", "new.csv", "/new.csv", {}, False, "new", "print", "https://a.b/", "trace", "a note")
+PARTS = ("deliveries", "outputs", "sources", "headers", "statistics")
+GROW_WITH_HISTORY = (
+    "runs",
+    "changes",
+    "idempotency_keys",
+    "deliveries",
+    "traces",
+    "notes",
+    "outputs",
+    "sources",
+)
+
+
+class Recorded(sqlite3.Connection):
+    """A connection that knows which statements it has executed."""
+
+    statements: list[tuple[str, tuple[Any, ...]]]
+
+    def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        self.__dict__.setdefault("statements", []).append((sql, values))
+        return super().execute(sql, *values)
+
+    def executemany(self, sql: str, values: Any) -> sqlite3.Cursor:
+        rows = list(values)
+        self.__dict__.setdefault("statements", []).append((sql, (rows[0],)))
+        return super().executemany(sql, rows)
+
+
+@frozen
+class Aged:
+    """A store with a history: half the runs of `f` have succeeded, all those of `broken` have failed."""
+
+    store: SqliteStore
+    db: Recorded
+    runs: int
+
+    async def steps(self, work: Awaitable[Any]) -> tuple[int, set[str]]:
+        """How many steps SQLite took for an operation, and what its statements scan."""
+        count = 0
+
+        def step() -> int:
+            nonlocal count
+            count += 1
+            return 0
+
+        self.db.statements.clear()
+        self.db.set_progress_handler(step, 1)
+        try:
+            await work
+        except Duplicate:
+            pass
+        finally:
+            self.db.set_progress_handler(None, 1)
+        return count, {line for sql, values in list(self.db.statements) for line in self._scans(sql, values)}
+
+    def _scans(self, sql: str, values: tuple[Any, ...]) -> list[str]:
+        if sql.split()[0] in ("BEGIN", "COMMIT", "ROLLBACK"):
+            return []
+        plan = [row["detail"] for row in self.db.execute(f"EXPLAIN QUERY PLAN {sql}", *values).fetchall()]
+        return [line for line in plan if line.startswith("SCAN") and line.split()[1] in GROW_WITH_HISTORY]
+
+
+def fill(db: sqlite3.Connection, runs: int) -> None:
+    """A history, in one transaction."""
+    one = "'2026-01-' || printf('%02d', 1 + n * 28 / :all) || 'T00:00:00.' || printf('%06d', n) || 'Z'"
+    odd = "n % 2"
+    db.executescript(
+        f"""
+        BEGIN;
+        CREATE TEMP TABLE n AS WITH RECURSIVE c(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM c WHERE n < {runs - 1})
+        SELECT n, {one.replace(":all", str(runs))} AS at FROM c;
+        INSERT INTO runs (run_id, rev, flow_version, source_path, source_key, run_metadata, force_rerun, status,
+            created_at, finished_at, stages, metrics, target_locations)
+        SELECT 'run_' || n, 5, iif({odd}, 'broken:v1', 'f:v1'), 's' || n, '/s' || n, '{{}}', 0,
+            iif({odd}, 'FAILED', 'SUCCEEDED'), at, at, '[]', '{{"source": {{}}}}', '{{"mapped": "out/x"}}' FROM n;
+        INSERT INTO flow_versions SELECT DISTINCT flow_version, 'x', '{{}}', '{{}}', 'x', 'x' FROM runs;
+        INSERT INTO changes (run_id, status, finished_at, at) SELECT 'run_' || n, 'SUCCEEDED', at, at FROM n;
+        INSERT INTO outputs SELECT 'run_' || n, 'mapped', iif(n % 8, '', 'x') FROM n;
+        INSERT INTO sources SELECT 'run_' || n, n, 'x', 'x' FROM n;
+        INSERT INTO notes SELECT 'run_' || n, 'x' FROM n;
+        INSERT INTO traces SELECT 'run_' || n, 'x' FROM n;
+        INSERT INTO idempotency_keys SELECT 'k' || n, 'x', 'run_' || n, at FROM n;
+        INSERT INTO deliveries SELECT 'dlv_' || n, 'run_' || n, 'u', x'00', 1, NULL, at, NULL, at FROM n;
+        COMMIT;
+        """
+    )
+
+
+@pytest.fixture(scope="module")
+def aged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Aged, Aged]]:
+    """Both stores, for all tests: what an operation changes is as much in either."""
+    real, both = sqlite3.connect, []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlite3, "connect", partial(real, factory=Recorded))
+        for runs in (SHORT, LONG):
+            store = SqliteStore(tmp_path_factory.mktemp("history") / "runs.sqlite")
+            assert isinstance(store._db, Recorded)
+            fill(store._db, runs)
+            both.append(Aged(store, store._db, runs))
+    yield both[0], both[1]
+    for one in both:
+        one.store.close()
+
+
+async def a_run(store: SqliteStore) -> Run:
+    unique = f"/{uuid.uuid4()}"
+    return (await store.create(evolve(NEW, source_key=unique, idempotency_key=unique)))[0]
+
+
+async def ended(aged: Aged) -> Any:
+    run = await a_run(aged.store)
+    return await aged.store.update(
+        run,
+        "SUCCEEDED",
+        event=b"x",
+        outputs={"mapped": "y"},
+        read=Content(1, "x"),
+        lineage=b"z",
+        metrics={"source": {}},
+        finished_at="2026-01-29",
+    )
+
+
+async def a_delivery(aged: Aged) -> str:
+    await moved(aged.store, (await a_run(aged.store)).run_id, "FAILED", event=b"x")
+    return (await aged.store.deliveries.waiting(10))[0].id
+
+
+async def delivered(aged: Aged) -> Any:
+    return await aged.store.deliveries.delivered(await a_delivery(aged))
+
+
+async def failed(aged: Aged) -> Any:
+    return await aged.store.deliveries.failed(await a_delivery(aged), "away", 1.0)
+
+
+async def overtaken(aged: Aged, back: int) -> Any:
+    run = await aged.store.require(f"run_{aged.runs - back}")
+    return await aged.store.overtaken_by(run, "2025", "nowhere", of_source=True)
+
+
+def listed(wanted: Wanted, *, deep: bool) -> "Operation":
+    return lambda aged: aged.store.runs(wanted, aged.runs // 2 if deep else None, 50)
+
+
+Operation = Callable[[Aged], Awaitable[Any]]
+
+FLOW = StoredFlow("f:v1", "hash", {}, {}, "engine", "2026")
+
+
+def counted(by: str) -> Operation:
+    return lambda aged: aged.store.statistics.counts([by], None, "f", worst_first=True, limit=100)
+
+
+OPERATIONS: dict[str, Operation] = {
+    "create": lambda aged: a_run(aged.store),
+    "create: a source that failed": lambda aged: aged.store.create(
+        NewRun("broken:v1", "s1", "/s1", {}, False, None, "")
+    ),
+    "create: a source that is done": lambda aged: aged.store.create(
+        NewRun("f:v1", "s0", "/s0", {}, False, None, "")
+    ),
+    "create: forced": lambda aged: aged.store.create(NewRun("f:v1", "s0", "/s0", {}, True, None, "")),
+    "update": ended,
+    "get": lambda aged: aged.store.get("run_1"),
+    "require": lambda aged: aged.store.require("run_1"),
+    "notes": lambda aged: aged.store.notes("run_1"),
+    "unfinished": lambda aged: aged.store.unfinished(),
+    "overtaken_by": lambda aged: overtaken(aged, 20),
+    "oldest_waiting": lambda aged: aged.store.oldest_waiting(["x"]),
+    "active_sources": lambda aged: aged.store.active_sources(),
+    "waiting": lambda aged: aged.store.waiting(),
+    "runs_of": lambda aged: aged.store.runs_of(["f:v1", "broken:v1"]),
+    "is_used": lambda aged: aged.store.is_used("f:v1"),
+    "is_used: never": lambda aged: aged.store.is_used("g:v1"),
+    "changes": lambda aged: aged.store.changes(Cursor(0, aged.runs // 2), 100),
+    "newest": lambda aged: aged.store.newest(),
+    "put_flow": lambda aged: aged.store.put_flow(FLOW),
+    "flows": lambda aged: aged.store.flows(),
+    "forget": lambda aged: aged.store.forget("2027", 100),
+    "forget: nothing is old": lambda aged: aged.store.forget("2025", 100),
+    "headers.last": lambda aged: aged.store.headers.last("f:v1"),
+    "headers.last: of a flow that always failed": lambda aged: aged.store.headers.last("broken:v1"),
+    "deliveries.waiting": lambda aged: aged.store.deliveries.waiting(10),
+    "deliveries.of_run": lambda aged: aged.store.deliveries.of_run("run_1"),
+    "deliveries.pending": lambda aged: aged.store.deliveries.pending(),
+    "deliveries.delivered": delivered,
+    "deliveries.failed": failed,
+    "sources.read_by": lambda aged: aged.store.sources.read_by("run_1"),
+    "outputs.identity": lambda aged: aged.store.outputs.identity("run_1", "mapped"),
+    "outputs.forget": lambda aged: aged.store.outputs.forget("run_0", "mapped"),
+    "outputs.written_before": lambda aged: aged.store.outputs.written_before("2027", 20),
+    **{f"statistics.counts: {by}": counted(by) for by in ("hour", "day", "flow_version", "status")},
+    **{
+        f"runs: {name}{', deep' * deep}": listed(wanted, deep=deep)
+        for deep in (False, True)
+        for name, wanted in {
+            "all": Wanted(),
+            "flow_version": Wanted(flow_version="f:v1"),
+            "flow_version that has none": Wanted(flow_version="g:v1"),
+            "status": Wanted(statuses=["FAILED"]),
+            "status that has none": Wanted(statuses=["CRASHED"]),
+            "statuses": Wanted(statuses=["FAILED", "CRASHED"]),
+            "flow": Wanted(flow="f"),
+            "flow and flow_version": Wanted(flow="f", flow_version="f:v1"),
+            "flow and status": Wanted(flow="f", statuses=["FAILED"]),
+            "flow_version and status": Wanted(flow_version="f:v1", statuses=["FAILED"]),
+            "source_path": Wanted(source_path="s3"),
+            "source_path and status": Wanted(source_path="s3", statuses=["CRASHED"]),
+        }.items()
+    },
+}
+_SEARCHED = "a search: it passes over the runs that the filter leaves out, in an index where they are large"
+_WAITED = "it passes over the runs that were submitted after one whose output has been waiting since"
+_SWEPT = "once a day, and only where outputs expire: what is there and younger than that is passed over"
+BOUNDED_OTHERWISE: dict[str, tuple[str, Operation]] = {
+    "overtaken_by: the oldest": (_WAITED, lambda aged: overtaken(aged, aged.runs)),
+    "outputs.written_before: nothing is old": (
+        _SWEPT,
+        lambda aged: aged.store.outputs.written_before("2025", 20),
+    ),
+    **{
+        f"runs: {name}": (_SEARCHED, listed(wanted, deep=False))
+        for name, wanted in {
+            "source": Wanted(source="s3"),
+            "since": Wanted(since="2025"),
+            "attention": Wanted(attention=0.5),
+        }.items()
+    },
+}
+"""What grows with the history, and why that is accepted."""
+
+_LIMITED = "in the order of its key, up to the limit: see the number of steps"
+SCANS = {"SCAN runs": _LIMITED, "SCAN changes": _LIMITED, "SCAN outputs USING INDEX outputs_kept": _SWEPT}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+async def test_an_operation_takes_no_more_steps_after_a_longer_history(
+    aged: tuple[Aged, Aged], name: str
+) -> None:
+    (few, _), (many, scans) = [await one.steps(OPERATIONS[name](one)) for one in aged]
+    assert many <= 1.2 * few + 50, f"{few} steps after {SHORT} runs, {many} after {LONG}"
+    assert scans <= set(SCANS)
+
+
+@pytest.mark.parametrize("name", BOUNDED_OTHERWISE)
+async def test_what_grows_with_the_history_is_known(aged: tuple[Aged, Aged], name: str) -> None:
+    _, operation = BOUNDED_OTHERWISE[name]
+    (few, _), (many, _) = [await one.steps(operation(one)) for one in aged]
+    assert many > 1.2 * few + 50, "it doesn't grow any more: move it to the others"
+
+
+def test_every_operation_is_looked_at(aged: tuple[Aged, Aged]) -> None:
+    store = aged[0].store
+    found = {
+        prefix + name
+        for prefix, part in [("", store), *((f"{name}.", getattr(store, name)) for name in PARTS)]
+        for name, method in inspect.getmembers(part, inspect.iscoroutinefunction)
+        if not name.startswith("_") and name != "settled"
+    }
+    assert found == {name.partition(":")[0] for name in OPERATIONS}
+
+
+def test_a_file_of_an_earlier_server_gets_the_indexes(tmp_path: Path) -> None:
+    SqliteStore(tmp_path / "s").close()
+    db = sqlite3.connect(tmp_path / "s")
+    before = indexes(db)
+    for name in ("by_flow_and_status", "done_by_source", "done_by_flow", "outputs_kept"):
+        db.execute(f"DROP INDEX {name}")
+    db.commit()
+    assert indexes(db) < before
+    db.close()
+    SqliteStore(tmp_path / "s").close()
+    db = sqlite3.connect(tmp_path / "s")
+    assert indexes(db) == before
+    db.close()
+
+
+def indexes(db: sqlite3.Connection) -> set[str]:
+    return {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
