@@ -176,11 +176,20 @@ class DuplicateRunError(InvalidRequestError):
 
     Attributes:
         run_id: the run that holds the source; None if the server did not name it.
+        source_changed: whether the source has other content than that run read; None if the server can't tell.
     """
 
-    def __init__(self, message: str = "", *, run_id: str | None = None, **details: Any) -> None:
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        run_id: str | None = None,
+        source_changed: bool | None = None,
+        **details: Any,
+    ) -> None:
         super().__init__(message, **details)
         self.run_id = run_id
+        self.source_changed = source_changed
 
 
 @public

@@ -1,6 +1,7 @@
 """The parts of a server put together, and taken apart again in the right order."""
 
 import errno
+import math
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from functools import partial
@@ -22,6 +23,7 @@ from lume_local._http.rows import RowsApi
 from lume_local._http.sessions import Sessions
 from lume_local._http.uploads import Uploads
 from lume_local._http.watch import Watch
+from lume_local._runs.contents import Contents
 from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.engine_process import EngineFailed, EngineProcess
 from lume_local._runs.flow_registry import Flows
@@ -36,7 +38,7 @@ from lume_local._runs.retention import forget_what_is_old, swept_daily
 from lume_local._runs.row_reader import RowReader
 from lume_local._runs.run_paths import RunPaths
 from lume_local._runs.runner import Runner
-from lume_local._runs.sqlite.backup import back_up_hourly
+from lume_local._runs.sqlite.backup import back_up_hourly, backup_age
 from lume_local._runs.sqlite.state_file import StoreError
 from lume_local._runs.sqlite.store import SqliteStore
 from lume_local._runs.store import Store
@@ -65,7 +67,7 @@ LOOK = 0.1
 async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner, Console]]:
     """A running server as long as the block lasts: its URL, runs and console. Raises `ConfigurationError`."""
     async with _opened_store(settings.places) as store:
-        health = Health(settings.places.data)
+        health = Health(settings.places.data, partial(backup_age, settings.places.state / STATE_FILE))
         async with (
             _engine(settings, health) as (engine, max_active),
             _running(settings, store, health, engine, settings.max_active or max_active) as server,
@@ -110,7 +112,8 @@ async def _running(
     runner = Runner(store, recorder, paths, pool, late, health, max_active, settings.run_timeout)
     reader = RowReader(places.state / "rows", health)
     dry_runs = DryRuns(paths, pool, reader, settings.run_timeout)
-    api = Api(store, flows, runner, hub, places, uploads, settings.webhooks, health, dry_runs)
+    contents = Contents(store.sources, paths, reader.pool)
+    api = Api(store, flows, runner, hub, places, uploads, settings.webhooks, health, dry_runs, contents)
     keys = Keys(settings.api_key, settings.keys)
     console = Console(Sessions(), keys, (settings.host, *settings.console_hosts))
     front = Front(
@@ -158,6 +161,11 @@ def _add_gauges(metrics: Metrics, store: Store, runner: Runner, pool: Pool, heal
     pending = store.deliveries.pending
     metrics.counted("lume_deliveries_pending", "Webhooks that are to be delivered.", pending)
     metrics.gauge("lume_healthy", "1 if the server can do its work, else 0.", lambda: not health.reasons())
+    metrics.gauge(
+        "lume_backup_age_seconds",
+        "Seconds since the copy of the state was made; NaN before the first.",
+        lambda: math.nan if (age := health.backup_age()) is None else age,
+    )
     waiting = (
         "Runs that wait for something elsewhere: to put their output in place, to undo what they began, or for a "
         "process of an earlier server that holds them."
@@ -194,7 +202,7 @@ async def _opened_store(places: Roots) -> AsyncIterator[Store]:
         try:
             places.state.mkdir(parents=True, exist_ok=True, mode=0o700)
             await _enter_lock(stack, places.state / LOCK_FILE)
-            store = SqliteStore(places.state / STATE_FILE)
+            store = SqliteStore(places.state / STATE_FILE, places.data / "out")
         except Locked:
             process = holder(places.state / LOCK_FILE)
             which = f" ({process})" if process is not None else ""

@@ -88,7 +88,8 @@ def run(
     """Start a run and return at once, through the default client; see `Client.run`.
 
     Raises:
-        DuplicateRunError: the source was processed or is being processed; `.run_id` is the run that holds it.
+        DuplicateRunError: the source was processed or is being processed; `.run_id` is the run that holds it, and
+            `.source_changed` says whether the source has other content now.
         InvalidRequestError: an argument or the flow version is not valid.
         SubmissionUnknownError: the answer was lost and sending it again was not safe: a run may exist.
         ApiError: see the tree in `lume_async.errors`.

@@ -109,11 +109,13 @@ class Client(ManyRuns, Flows):
             run_metadata: a JSON object of your own; it is returned with the run and sent with its webhook.
             force_rerun: process the source even if it was processed before; may duplicate rows in the target.
             idempotency_key: a key of your own that is stable across restarts of your program; default: a new one.
-            on_duplicate: if a run holds the source, "raise" `DuplicateRunError`, or "attach" to return that run.
+            on_duplicate: if a run holds the source, "raise" `DuplicateRunError`, or "attach" to return that run. A
+                source that has other content than that run read raises in either case.
             webhook_url: where the server reports the end of the run, in addition to its own webhooks.
 
         Raises:
-            DuplicateRunError: the source was processed or is being processed; `.run_id` is the run that holds it.
+            DuplicateRunError: the source was processed or is being processed; `.run_id` is the run that holds it, and
+                `.source_changed` says whether the source has other content now.
             InvalidRequestError: an argument or the flow version is not valid.
             SubmissionUnknownError: the answer was lost and sending it again was not safe: a run may exist.
             ApiError: see the tree in `lume_async.errors`.

@@ -92,7 +92,8 @@ class ManyRuns:
             journal: the path of the file that records the batch; used by one process at a time.
             retry_failed: submit sources that failed according to the journal again, as new runs.
             on_duplicate: with "raise" a duplicate is an outcome with a `DuplicateRunError`; with "attach" the run
-                that holds the source is followed.
+                that holds the source is followed, unless the source has other content than that run has read: then
+                the outcome has the error, too.
             timeout: seconds (or a `timedelta`) for the whole batch; then no more requests are pulled, and each
                 unfinished run is an outcome with a `RunTimeoutError`. None for no limit.
             poll_interval: as in `watch`.

@@ -14,7 +14,9 @@ from lume_async.errors import ApiError, ClientClosedError, DuplicateRunError
 from lume_async.models import RunRecord, RunRequest
 
 OnDuplicate: TypeAlias = Literal["raise", "attach"]
-"""What to do if a run already holds the source: raise `DuplicateRunError`, or return that run."""
+"""What to do if a run already holds the source: raise `DuplicateRunError`, or return that run, if the source still is
+what it read.
+"""
 
 
 @frozen
@@ -46,7 +48,8 @@ async def submit(
         is_anothers: whether a run is known to belong to another submission.
 
     Raises:
-        DuplicateRunError: the source is held by another run and `on_duplicate` is "raise".
+        DuplicateRunError: the source is held by another run, and `on_duplicate` is "raise" or the source was changed
+            since that run read it.
         SubmissionUnknownError: the answer was lost and sending it again was not safe: a run may exist.
     """
     call = endpoints.submit(request, key)
@@ -55,6 +58,7 @@ async def submit(
         answer = await sender.send(call, timeout=timeout, state=state)
     except DuplicateRunError as caught:
         duplicate = caught
+        attaches = on_duplicate == "attach" and not caught.source_changed
     except ClientClosedError as closed:
         if state.lost:
             raise submission_unknown(call, closed, state, sender.keys_kept) from closed
@@ -63,7 +67,7 @@ async def submit(
         remember(sender, answer.record, answer.not_before)
         replayed_ours = state.lost and is_new(answer.record, sent_at(sender, state))
         return StartedRun(answer.record, reused=own_key and answer.replayed and not replayed_ours)
-    if not state.lost and (on_duplicate == "raise" or duplicate.run_id is None):
+    if not state.lost and (not attaches or duplicate.run_id is None):
         raise duplicate
     if duplicate.run_id is None:  # it may be our own run, but its ID is not known
         raise submission_unknown(call, duplicate, state, sender.keys_kept)
@@ -77,7 +81,7 @@ async def submit(
         ours = state.lost and is_ours(holder, request, sent_at(sender, state)) and not is_anothers(holder.id)
         if ours:
             remember(sender, holder)
-        if ours or on_duplicate == "attach":
+        if ours or attaches:
             return StartedRun(holder, reused=not ours)
         raise duplicate
     raise submission_unknown(call, unseen, state, sender.keys_kept)

@@ -165,6 +165,8 @@ def error_from(
     if kind is DuplicateRunError:
         run_id = problem.get("run_id")
         details["run_id"] = run_id if is_run_id(run_id) and redact(run_id, *secrets) == run_id else None
+        changed = problem.get("source_changed")
+        details["source_changed"] = changed if isinstance(changed, bool) else None
     if status == HTTPStatus.REQUEST_TIMEOUT:
         details["retryable"] = True
     message = _message(response, problem, withheld=repeated)

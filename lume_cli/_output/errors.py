@@ -69,6 +69,7 @@ def to_dict(error: BaseException) -> dict[str, Any]:
     extras = {
         "status_code": getattr(error, "status_code", None),
         "run_id": getattr(error, "run_id", None) or (run.id if run is not None else None),
+        "source_changed": getattr(error, "source_changed", None),
         "idempotency_key": getattr(error, "idempotency_key", None),
         "hint": hint(error),
     }
@@ -110,6 +111,11 @@ def hint(error: BaseException) -> str | None:
             return submitted(run)
         case DuplicateRunError(run_id=str(run_id)) if "run-in-progress" in error.body:  # forced or not
             return f"`lume wait {run_id}`, or submit with --on-duplicate attach"
+        case DuplicateRunError(run_id=str(run_id), source_changed=True):
+            return (
+                '--force-rerun processes what is there now in place of that run; [source] identity = "content" in '
+                "the flow makes new content a new source"
+            )
         case DuplicateRunError(run_id=str(run_id)):
             return f"`lume show {run_id}`, or submit with --on-duplicate attach or --force-rerun"
         case DuplicateRunError():

@@ -44,6 +44,7 @@ class Backfill:
         self._allow_partial = allow_partial
         self._taken = 0
         self._codes: set[int] = set()
+        self._changed = 0
         self._stop: LumeError | None = None
         self._began = time.monotonic()
 
@@ -123,6 +124,8 @@ class Backfill:
 
     def _take(self, outcome: Outcome[LumeRun]) -> None:
         self.summary.add(outcome)
+        if isinstance(outcome.error, DuplicateRunError):
+            self._changed += bool(outcome.error.source_changed)
         if outcome.error is not None:
             self._codes.add(exit_codes.of_error(outcome.error))
         elif outcome.run is not None:
@@ -147,8 +150,14 @@ class Backfill:
             say.record("summary", text, **{name: it for name, it in described.items() if name != "failures"})
         elif self._taken:
             data.prose(text)
-        if self.summary.statuses[DuplicateRunError.__name__]:
-            new = "" if journal is None else " (that one with a new --journal)"
+        new = "" if journal is None else " (that one with a new --journal)"
+        if self._changed:
+            say.note(
+                f"  hint: of {self._changed:,} sources the content is not what their runs have read: --force-rerun "
+                f'processes what is there now in place of that{new}; [source] identity = "content" in the flow makes '
+                "new content a new source"
+            )
+        if self.summary.statuses[DuplicateRunError.__name__] > self._changed:
             say.note(
                 "  hint: --on-duplicate attach follows the runs that hold these sources; --force-rerun processes "
                 f"again what was processed, not what is being processed{new}"

@@ -16,8 +16,8 @@ from lume_local._flow.cleaners import CLEANERS, named_in
 from lume_local._flow.databases import TableTarget, check_key
 from lume_local._flow.engine import Sharding, read_engine
 from lume_local._flow.fields import FlowError, Table
-from lume_local._flow.places import read_targets
-from lume_local._flow.source import Source, read_source
+from lume_local._flow.places import check_is_own, read_targets
+from lume_local._flow.source import CONTENT, Source, read_source
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -151,6 +151,8 @@ def read_definition(definition: Any) -> Flow:
     top.text("description", default="", longest=10_000)
     source = read_source(top.table("source"))
     mapped, rejects = read_targets(top.table("target"), name, version, source.format)
+    if source.identity == CONTENT:
+        check_is_own({"mapped": mapped, "rejects": rejects})
     rules = _rules(top, "rules", ("reject", "warn", "fail"))
     expect = _rules(top, "expect", ("fail", "warn"))
     seeds = _seeds(top.table("seeds"))

@@ -73,3 +73,14 @@ def check_placeholders(place: str, template: str, known: tuple[str, ...]) -> Non
         if name not in known:
             allowed = ", ".join("{" + one + "}" for one in known)
             raise FlowError(place, f"{{{name}}} is not a placeholder: there are {allowed}")
+
+
+def check_is_own(templates: dict[str, str | TableTarget]) -> None:
+    """Refuse templates that give two contents of one source the same file. Raises `FlowError`."""
+    for key, template in templates.items():
+        if isinstance(template, str) and "{source_path}" in template and "{run_id}" not in template:
+            raise FlowError(
+                f"target.{key}",
+                'is the same file for all content of one path, of which source.identity = "content" makes several '
+                "sources: put {run_id} into it",
+            )

@@ -10,12 +10,14 @@ from lume_local._flow.fields import FlowError, Table
 from lume_local._flow.places import check_placeholders
 from lume_local._flow.stores import is_store_url
 
+PATH, CONTENT = "path", "content"
+"""What makes two sources of one: another path, or other content as well."""
 SQL = "sql"
 """The format of a source that is a query."""
 _LINE_BYTES = 2_000_000
 _UNPACKED_BYTES = 10 * 1024**3
 _MOST_LINE_BYTES = 64_000_000
-_OF_FILES = ("uri", "compression", "max_unpacked_bytes")
+_OF_FILES = ("uri", "compression", "identity", "max_unpacked_bytes")
 """Keys that a query has no use for."""
 
 
@@ -34,6 +36,7 @@ class Source:
     encoding: str
     max_line_bytes: int
     sheet: str
+    identity: str = PATH
     query: QuerySource | None = None
 
 
@@ -52,6 +55,7 @@ def read_source(table: Table) -> Source:
         encoding=csv.text("encoding", default="utf-8", longest=40),
         max_line_bytes=table.count("max_line_bytes", default=_LINE_BYTES),
         sheet=excel.text("sheet", default="", longest=200),
+        identity=table.choice("identity", (PATH, CONTENT), default=PATH),
         query=read_query(table) if table.values.get("format") == SQL else None,
     )
     for part in (table, csv, excel):

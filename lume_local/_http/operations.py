@@ -5,13 +5,16 @@ from collections.abc import Callable, Sequence
 import anyio
 
 from lume_async.models import RunStatus
+from lume_local._flow.source import CONTENT
 from lume_local._http import queries, requests, viewer
 from lume_local._http.contract import contract_json, contract_yaml
 from lume_local._http.documents import change_document, dry_run_document, etag, run_document
+from lume_local._http.duplicates import duplicate_problem
 from lume_local._http.lookup import exists, flow_note, require_flow, require_run
 from lume_local._http.messages import Answer, Ask
 from lume_local._http.problems import Problem
 from lume_local._http.uploads import Uploads
+from lume_local._runs.contents import CantTell, Contents
 from lume_local._runs.cursor import Cursor
 from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import Flows
@@ -19,6 +22,7 @@ from lume_local._runs.health import Health
 from lume_local._runs.paths import PathRefused, Roots
 from lume_local._runs.records import Change, CursorForgotten, Duplicate, KeyReused, NewRun, Run
 from lume_local._runs.runner import Runner
+from lume_local._runs.source_key import with_content
 from lume_local._runs.source_name import source_key
 from lume_local._runs.store import Store
 from lume_local._runs.times import ago_text
@@ -51,10 +55,11 @@ class Api:
         webhooks: WebhookRules,
         health: Health,
         dry_runs: DryRuns,
+        contents: Contents,
     ) -> None:
         self._store, self._flows, self._runner, self._hub, self._roots = store, flows, runner, hub, roots
         self._uploads, self._webhooks, self._health = uploads, webhooks, health
-        self._dry_runs = dry_runs
+        self._dry_runs, self._contents = dry_runs, contents
 
     async def settled(self) -> None:
         """Wait until everything that answers may show by now outlives a power cut."""
@@ -68,6 +73,8 @@ class Api:
         found: dict[str, object] = {"status": "ok", "service": "lume_local", "api": "v1"}
         if waiting := self._health.waiting():
             found["waiting"] = waiting
+        if (age := self._health.backup_age()) is not None:
+            found["backup_age_seconds"] = round(age)
         return Answer(200, found)
 
     async def openapi_yaml(self, ask: Ask) -> Answer:
@@ -103,9 +110,10 @@ class Api:
         await require_flow(self._flows, wanted.flow_version)
         _check_webhook(wanted.webhook_url, self._webhooks.check)
         note = await flow_note(self._flows, wanted.flow_version)  # may have read a changed version
-        source_key = self._source_key(wanted)
+        located = self._located(wanted)
         if wanted.dry_run:
             return await self._dry_run(wanted, note)
+        source_key = await self._source_key(wanted, located)
         new = NewRun(
             flow_version=wanted.flow_version,
             source_path=wanted.source_path,
@@ -121,7 +129,7 @@ class Api:
         try:
             run, is_new = await self._runner.submit(new)
         except Duplicate as duplicate:
-            raise _duplicate(duplicate, wanted) from None
+            raise await self._duplicate(duplicate, wanted) from None
         except KeyReused:
             raise Problem(
                 "idempotency-key-reused",
@@ -136,14 +144,33 @@ class Api:
         done = await self._dry_runs.do(flow, wanted.source_path, wanted.run_metadata, wanted.limit)
         return Answer(200, dry_run_document(done, [note] if note else []))
 
-    def _source_key(self, wanted: requests.Submission) -> str:
-        """What tells the source from others. Raises `Problem`."""
+    def _located(self, wanted: requests.Submission) -> str:
+        """Where the source is. Raises `Problem`."""
         source = self._flows.parsed(wanted.flow_version).source
         try:
-            key = source_key(source, wanted.source_path, self._roots)
-            return self._flows.source_key(wanted.flow_version, key)
+            return source_key(source, wanted.source_path, self._roots)
         except PathRefused as error:
             raise Problem("source-not-allowed", f"source_path: {error}", field="source_path") from None
+
+    async def _source_key(self, wanted: requests.Submission, located: str) -> str:
+        """What tells the source from others. Raises `Problem`."""
+        flow = self._flows.parsed(wanted.flow_version)
+        if flow.source.identity == CONTENT:
+            try:
+                digest = await self._contents.digest(flow, wanted.source_path)
+            except CantTell as error:
+                kind = "unavailable" if error.may_pass else "not-supported"
+                raise Problem(kind, f"source_path: {error}", field="source_path") from None
+            located = with_content(located, digest)
+        return self._flows.source_key(wanted.flow_version, located)
+
+    async def _duplicate(self, duplicate: Duplicate, wanted: requests.Submission) -> Problem:
+        """That a run holds the source, and whether it has read what is there now."""
+        is_other = None
+        if not duplicate.is_active:
+            flow = self._flows.parsed(wanted.flow_version)
+            is_other = await self._contents.is_other(duplicate.run_id, flow, wanted.source_path)
+        return duplicate_problem(duplicate, wanted, is_other)
 
     async def _run_answer(self, run: Run, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
         notes = await self._store.notes(run.run_id)
@@ -264,19 +291,3 @@ def _check_webhook(url: str | None, check: Callable[[str], object]) -> None:
     except WebhookRefused as refused:
         kind = {WebhooksOff: "not-supported", NotAWebhook: "invalid-field"}.get(type(refused))
         raise Problem(kind or "webhook-not-allowed", f"webhook_url: {refused}", field="webhook_url") from None
-
-
-def _duplicate(duplicate: Duplicate, wanted: requests.Submission) -> Problem:
-    flow, source, run_id = wanted.flow_version, f"{wanted.source_path!r}", duplicate.run_id
-    if duplicate.is_active:
-        kind, detail = (
-            "run-in-progress",
-            f"{flow} is processing {source} in run {run_id}: wait for that run, or cancel it",
-        )
-    else:
-        kind = "already-processed"
-        detail = (
-            f"{flow} has processed {source} in run {run_id}: use its output, or pass force_rerun=true to process "
-            "it again"
-        )
-    return Problem(kind, detail, run_id=run_id)

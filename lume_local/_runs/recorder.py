@@ -19,6 +19,7 @@ from lume_local._runs.store import Store
 from lume_local._runs.times import now_text
 from lume_local._runs.waiters import Hub
 from lume_local._runs.webhook_body import event_body
+from lume_local._shared.content import Content
 from lume_local._shared.protocol import Json
 
 _log = logging.getLogger("lume_local")
@@ -100,6 +101,7 @@ class Recorder:
             metrics=record["metrics"],
             locations=record["target_locations"],
             outputs={step["part"]: step["identity"] for step in record["steps"] if "identity" in step},
+            read=None if record.get("read") is None else Content(**record["read"]),
         )
 
     async def end(
@@ -111,12 +113,13 @@ class Recorder:
         metrics: Json | None = None,
         locations: Json | None = None,
         outputs: dict[str, str] | None = None,
+        read: Content | None = None,
     ) -> None:
         """The last change of a run, as soon as it can be written. A run that has ended already stays as it is."""
         ended: Run | None = None
         while True:
             try:
-                ended = await self._end(run_id, status, message, metrics, locations, outputs) or ended
+                ended = await self._end(run_id, status, message, metrics, locations, outputs, read) or ended
                 await self._store.settled()
             except (StoreFailed, OSError) as error:
                 self._health.trouble(_STATE, why(error))
@@ -138,6 +141,7 @@ class Recorder:
         metrics: Json | None,
         locations: Json | None,
         outputs: dict[str, str] | None,
+        read: Content | None,
     ) -> Run | None:
         written = metrics["rows_read"] if metrics and locations else None
         message = None if message is None else elided(message)
@@ -153,6 +157,7 @@ class Recorder:
                     lambda lineage: lineage.ended(run, status, now, figures, locations or {}, message),
                 ),
                 "outputs": outputs,
+                "read": read,
                 "finished_at": now,
                 "stages": closed(run.stages, written, now),
                 "error_message": message,

@@ -32,18 +32,21 @@ class RowReader:
     Args:
         folder: for copies of objects; what is in it is removed, for a process that is killed removes nothing.
         health: where failures to start a process are reported.
+
+    Attributes:
+        pool: its processes.
     """
 
     def __init__(self, folder: Path, health: Health) -> None:
         self._folder = folder
-        self._pool = Pool(1, health)
+        self.pool = Pool(1, health)
         self._turns = anyio.Semaphore(READERS)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Reads as long as the block lasts."""
         await _removed(self._folder)  # of a server that was killed
-        async with self._pool.running():
+        async with self.pool.running():
             yield
 
     async def page(self, job: Read) -> Page | Unreadable:
@@ -51,7 +54,7 @@ class RowReader:
         folder = self._folder / uuid.uuid4().hex
         async with self._turns:
             try:
-                return await self._pool.read(evolve(job, folder=str(folder)))
+                return await self.pool.read(evolve(job, folder=str(folder)))
             finally:
                 await _removed(folder)
 

@@ -9,6 +9,7 @@ from attrs import asdict
 from lume_local._flow.definition import Flow
 from lume_local._flow.engine import SHARD_BYTES
 from lume_local._flow.places import SUFFIXES
+from lume_local._flow.source import CONTENT
 from lume_local._flow.stores import is_store_url
 from lume_local._runs import source_name
 from lume_local._runs.flow_registry import Flows
@@ -16,6 +17,7 @@ from lume_local._runs.health import why
 from lume_local._runs.paths import PathRefused, Roots, filled
 from lume_local._runs.records import Run
 from lume_local._runs.source_files import Wanted
+from lume_local._runs.source_key import content_in, with_content
 from lume_local._runs.source_name import SourceName, source_key
 from lume_local._runs.store import Headers
 from lume_local._runs.store_roots import stored
@@ -43,7 +45,7 @@ class RunPaths:
     async def job(self, run: Run) -> Execute:
         """What its worker is asked for. Raises `PathRefused`, and what compiling its flow raises."""
         flow = self._flows.parsed(run.flow_version)
-        source, name = await self._source(run, flow)
+        source, name = await self.source(run.source_path, flow)
         values = {
             "data": str(self._roots.data),
             "flow": flow.name,
@@ -55,6 +57,10 @@ class RunPaths:
             if isinstance(template, str):
                 name.check(template)
         batch = source_key(flow.source, run.source_path, self._roots)
+        content = None
+        if flow.source.identity == CONTENT and run.source_key:  # a dry run has none
+            content = content_in(run.source_key, batch)
+            batch = with_content(batch, content)
         mapped, rejects = self._mapped(flow, values, batch), self._file(flow.rejects, values)
         seeds = {seed.name: self._seed(seed.path) for seed in flow.seeds}
         for what, files in (
@@ -78,6 +84,7 @@ class RunPaths:
             seeds=seeds,
             header=await self._headers.last(run.flow_version) if warns else None,
             engine=self._engine_of(flow),
+            content=content,
         )
 
     def _engine_of(self, flow: Flow) -> Json | None:
@@ -137,12 +144,12 @@ class RunPaths:
             self._left.pop(folder, None)
             shutil.rmtree(folder, ignore_errors=True)
 
-    async def _source(self, run: Run, flow: Flow) -> tuple[Json, SourceName]:
-        """Its place, and what it is called."""
+    async def source(self, source_path: str, flow: Flow) -> tuple[Json, SourceName]:
+        """The place of a run's source, and what it is called. Raises `PathRefused`."""
         if query := flow.source.query:
-            place = {"kind": "query", **asdict(query), "source_path": run.source_path}
-            return place, source_name.of_query(run.source_path)
-        wanted = Wanted(flow.source.uris, run.source_path)
+            place = {"kind": "query", **asdict(query), "source_path": source_path}
+            return place, source_name.of_query(source_path)
+        wanted = Wanted(flow.source.uris, source_path)
         if wanted.is_stored:
             place = {"kind": "store", "objects": wanted.objects(self._roots)}
             return place, source_name.of_urls(self._roots, wanted)

@@ -1,17 +1,29 @@
-"""What a run's source key names: it is written by `Flows.source_key` and `Wanted.key`."""
+"""What a run's source key names: it is written by `Flows.source_key`, `with_content` and `Wanted.key`."""
 
 import os
 import re
 from collections.abc import Iterable
 from fnmatch import translate
 
-_CONTENT = re.compile(r"#[0-9a-f]{64}$")
-"""What a development server adds: the content of the flow version."""
+_CONTENT = re.compile(r"(#[0-9a-f]{64}){1,2}$")
+"""The content of the source, where that is a part of its identity, and what a development server adds: the content of
+the flow version.
+"""
 _CHOICE = re.compile(r"\[!?\]?[^\]]*\]")
 """What a pattern has in brackets. In a key it may also be part of a source path, which means itself."""
 _MANY = 100
 """Files of one folder, from which on reading it is quicker than to ask for each."""
 _MAGIC = re.compile(r"[*?[]")
+
+
+def with_content(located: str, digest: str) -> str:
+    """The key of a source whose identity is its place and its content."""
+    return f"{located}#{digest}"
+
+
+def content_in(key: str, located: str) -> str:
+    """The digest in a key that `with_content` has made."""
+    return key.removeprefix(f"{located}#")[:64]
 
 
 def places_of(key: str) -> list[str]:

@@ -28,6 +28,7 @@ from lume_local._runs.records import (
     StoredFlow,
     Wanted,
 )
+from lume_local._shared.content import Content
 
 
 class Runs(Protocol):
@@ -48,6 +49,7 @@ class Runs(Protocol):
         event: bytes | None = None,
         outputs: dict[str, str] | None = None,
         lineage: bytes | None = None,
+        read: Content | None = None,
         **values: Any,
     ) -> Run | None:
         """Move a run on from the state in which it was seen, as one change; None where that is not its state now.
@@ -58,6 +60,7 @@ class Runs(Protocol):
             event: the body for the run's webhook, if it has one: delivered because of this change, or not at all.
             outputs: the identities of what it has written.
             lineage: the event of OpenLineage for this change.
+            read: what its source had.
             values: further fields of `Run`.
         """
         ...
@@ -180,6 +183,14 @@ class Outputs(Protocol):
         ...
 
 
+class Sources(Protocol):
+    """What the sources of runs had when the runs read them."""
+
+    async def read_by(self, run_id: str) -> Content | None:
+        """What a run has read; None where that was not noted."""
+        ...
+
+
 class Headers(Protocol):
     """The columns that the sources of a flow had the last time."""
 
@@ -222,6 +233,11 @@ class Store(Runs, Changes, FlowVersions, Protocol):
     @property
     def outputs(self) -> Outputs:
         """What the outputs of runs were when they were written."""
+        ...
+
+    @property
+    def sources(self) -> Sources:
+        """What the sources of runs had."""
         ...
 
     @property

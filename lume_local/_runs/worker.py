@@ -28,6 +28,8 @@ from lume_local._shared.protocol import (
     Finish,
     Job,
     Json,
+    Look,
+    Looked,
     Page,
     ProtocolError,
     Read,
@@ -201,6 +203,17 @@ class Worker:
         self._is_ready = False
         self.kill()
         raise WorkerDied(f"reading a page took longer than {READ_LIMIT:g} s")
+
+    async def look(self, job: Look) -> Looked:
+        """What a source has. Raises `WorkerDied`. Who asks says how long that may take, and then ends the process."""
+        await self._send(job)
+        match await self._event():
+            case Looked() as answer:
+                return answer
+            case None:
+                raise WorkerDied(await self.death())
+            case other:
+                raise ProtocolError(f"{other!r} answers no look")
 
     async def run(self, job: Execute) -> AsyncGenerator[Event, None]:
         """The events of a run, until the one that ends it is taken, or the process ends."""

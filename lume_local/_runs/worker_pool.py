@@ -11,7 +11,7 @@ from lume_async._base.tasks import task_group
 from lume_local._flow.fields import FlowError
 from lume_local._runs.health import Health
 from lume_local._runs.worker import Worker, WorkerDied
-from lume_local._shared.protocol import Json, Page, Read, Unreadable
+from lume_local._shared.protocol import Json, Look, Looked, Page, Read, Unreadable
 
 Answer = TypeVar("Answer")
 
@@ -193,6 +193,10 @@ class Pool:
     async def read(self, job: Read) -> Page | Unreadable:
         """A page of an output, from a spare worker. Raises `WorkerDied`."""
         return await self._answered(lambda worker: worker.read(job))
+
+    async def look(self, job: Look) -> Looked:
+        """What a source has, from a spare worker. Raises `WorkerDied`."""
+        return await self._answered(lambda worker: worker.look(job))
 
     async def _answered(self, ask: Callable[[Worker], Awaitable[Answer]]) -> Answer:
         worker = await self._next()

@@ -1,8 +1,9 @@
 """The worker protocol: jobs go to a worker's stdin, events come from its stdout, one JSON object a line.
 
 Typed here, structured by cattrs at both ends: a line that is not of the protocol is a `ProtocolError` there, and
-no missing key somewhere else. A worker is `Ready`, is given any number of `Check`, `Finish` and `Read` jobs and one
-`Execute`, and answers that with stages and progress and, last, with one `Outcome`; then it is `Ready` again or ends.
+no missing key somewhere else. A worker is `Ready`, is given any number of `Check`, `Finish`, `Look` and `Read`
+jobs and one `Execute`, and answers that with stages and progress and, last, with one `Outcome`; then it is `Ready`
+again or ends.
 """
 
 from typing import Any
@@ -14,6 +15,7 @@ from attrs.converters import optional
 from cattrs.strategies import configure_tagged_union
 
 from lume_async._base.elided import bounded, elided
+from lume_local._shared.content import Content
 
 Json = dict[str, Any]
 """A JSON object that only passes through: a flow, the record of a commit, metrics."""
@@ -37,9 +39,9 @@ class Execute:
 
     `seeds` has the file of each seed of the flow: `{"countries": {"path": …, "looked_up": …}}`; `header` the columns
     that the flow's sources had the last time, where a change of them is to be reported; `engine` where the run is
-    spread over shards: `{"url": "pool://4", "shard_bytes": 268435456}`, `shards` where their number is given, and
-    the
-    `kind` of a cluster.
+    spread over shards: `{"url": "pool://4", "shard_bytes": 268435456}`, `shards` where their number is given, and the
+    `kind` of a cluster; `content` the digest of the source that the run was submitted for, where nothing else may be
+    read.
     """
 
     run_id: str
@@ -54,6 +56,7 @@ class Execute:
     header: list[str] | None = None
     dry_run: bool = False
     engine: Json | None = None
+    content: str | None = None
 
 
 @frozen
@@ -102,6 +105,19 @@ class Read:
 
 
 @frozen
+class Look:
+    """Look at a source without reading its rows: answered by `Looked`.
+
+    Attributes:
+        source: a place, as in `Execute`.
+        known: what it was before: only whether it is the same is asked. None where its digest is.
+    """
+
+    source: Json
+    known: Content | None = None
+
+
+@frozen
 class Cancel:
     """Stop the active run, and let no other begin in this process."""
 
@@ -126,6 +142,14 @@ class Refused:
 
     place: str = field(converter=elided)
     problem: str = field(converter=elided)
+
+
+@frozen
+class Looked:
+    """What a source has; None where nobody can tell. `problem` says why it can't be read."""
+
+    content: Content | None
+    problem: str = field(default="", converter=elided)
 
 
 @frozen
@@ -190,9 +214,9 @@ class Cancelled:
     """The run was interrupted; nothing was written."""
 
 
-Job = Check | Execute | Finish | Read | Cancel
+Job = Check | Execute | Finish | Look | Read | Cancel
 Outcome = Done | Failed | Cancelled
-Event = Ready | Checked | Refused | Page | Unreadable | Stage | Progress | Outcome
+Event = Ready | Checked | Refused | Looked | Page | Unreadable | Stage | Progress | Outcome
 
 
 def encode(line: Job | Event) -> bytes:

@@ -34,3 +34,8 @@ def top_reasons(metrics: dict[str, Any]) -> str:
     reasons = sorted(metrics["reject_reasons"].items(), key=lambda item: -item[1])
     listed = "; ".join(f"{reason} ({count:,})" for reason, count in reasons[:5])
     return listed + ("; …" if len(reasons) > 5 else "")
+
+
+def status_of(metrics: dict[str, Any]) -> str:
+    """What a run with output ends with."""
+    return "PARTIAL_FAILED" if metrics["rows_rejected"] else "SUCCEEDED"

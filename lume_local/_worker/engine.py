@@ -19,7 +19,7 @@ from lume_async._base.elided import elided
 from lume_local._shared.commit import begin, commit, explain, sync_file
 from lume_local._shared.no_links import Relinked
 from lume_local._shared.protocol import Execute
-from lume_local._worker.account import AccountOpen, check_written, close_account, top_reasons
+from lume_local._worker.account import AccountOpen, check_written, close_account, status_of, top_reasons
 from lume_local._worker.checks import text
 from lume_local._worker.duplicates import find_duplicates
 from lume_local._worker.file_names import allowed
@@ -29,6 +29,7 @@ from lume_local._worker.seeds import check_seeds, load_seeds
 from lume_local._worker.sources.encoding import hint_of_encoding
 from lume_local._worker.sources.header import changes, check_columns, noted
 from lume_local._worker.sources.held import changed, moved, named
+from lume_local._worker.sources.identity import checked
 from lume_local._worker.sources.kinds import source_of
 from lume_local._worker.sources.parquet import damage_is_told
 from lume_local._worker.sources.read import Intake, read_source
@@ -178,7 +179,7 @@ class Run:
         """See what is wrong before anything is read."""
         self._enter("SYNCING_SOURCE", None)
         check_seeds(self._flow, self._job.seeds)
-        self._source.check(self._pause)
+        self._read = checked(self._source, self._job, self._pause)
         self._check_targets()
 
     def _take_in(self) -> tuple[Statements, Intake]:
@@ -339,9 +340,10 @@ class Run:
     def _publish(self, metrics: dict[str, Any], build: Callable[[str, Target], Path]) -> dict[str, Any]:
         """Commit what `build` gives, then carry that out: the rejects first, the mapped rows last."""
         record: dict[str, Any] = {
-            "status": _status(metrics),
+            "status": status_of(metrics),
             "metrics": metrics,
             "target_locations": {"mapped": None, "rejects": None},
+            "read": self._read,
             "steps": [],
         }
         try:
@@ -370,7 +372,7 @@ class Run:
             for part, target in self._targets.items()
             if metrics["rows_mapped" if part == "mapped" else "rows_rejected"]
         }
-        status = "FAILED" if message else _status(metrics)
+        status = "FAILED" if message else status_of(metrics)
         return {"status": status, "message": message, "metrics": metrics, "built": built}
 
     def _built(self, part: str) -> Path:
@@ -394,7 +396,3 @@ class Run:
         check_written(part, rows, written)
         sync_file(built)
         return built
-
-
-def _status(metrics: dict[str, Any]) -> str:
-    return "PARTIAL_FAILED" if metrics["rows_rejected"] else "SUCCEEDED"

@@ -34,6 +34,8 @@ from lume_local._shared.protocol import (
     Execute,
     Failed,
     Finish,
+    Look,
+    Looked,
     Outcome,
     Progress,
     Read,
@@ -48,6 +50,8 @@ from lume_local._worker.engine import Run, RunBroke, RunFailed, confine_check, c
 from lume_local._worker.instances import Instances, place_of
 from lume_local._worker.outputs.pages import read_page
 from lume_local._worker.small import SmallRun
+from lume_local._worker.sources.kinds import source_of
+from lume_local._worker.sources.source import SourceError
 from lume_local._worker.targets.kinds import finish
 from lume_local._worker.targets.target import TargetError
 
@@ -83,12 +87,12 @@ class Leash:
     """Reads stdin in a thread: jobs, and `Cancel`, which stops the run that is active and lets no other begin."""
 
     def __init__(self) -> None:
-        self._jobs: list[Check | Execute | Finish | Read] = []
+        self._jobs: list[Check | Execute | Finish | Look | Read] = []
         self._arrived = threading.Condition()
         self.cancelled = threading.Event()
         threading.Thread(target=self._read, name="leash", daemon=True).start()
 
-    def next_job(self) -> Check | Execute | Finish | Read:
+    def next_job(self) -> Check | Execute | Finish | Look | Read:
         """Wait for the next job."""
         with self._arrived:
             self._arrived.wait_for(lambda: self._jobs)
@@ -206,13 +210,15 @@ def _resident() -> int:
         return most if sys.platform == "darwin" else most * 1024
 
 
-def _answer(job: Check | Finish | Read) -> Event:
+def _answer(job: Check | Finish | Look | Read) -> Event:
     """What the job gives that is no run."""
     match job:
         case Check():
             return _check(job)
         case Finish():
             return _finish(job)
+        case Look():
+            return _look(job)
         case Read():
             return read_page(job)
 
@@ -235,6 +241,18 @@ def _finish(job: Finish) -> Done | Failed:
         return Failed(str(error), None, error.may_pass)
     except OSError as error:
         return Failed(explain(error), None)
+
+
+def _look(job: Look) -> Looked:
+    """What a source has, and its digest where nothing else tells."""
+    source = source_of(job.source, {})
+    try:
+        source.check()
+        return Looked(source.content(job.known, sys.maxsize))
+    except SourceError as error:
+        return Looked(None, str(error))
+    finally:
+        source.close()
 
 
 def _run(

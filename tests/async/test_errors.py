@@ -53,7 +53,7 @@ EXAMPLES = [
     ApiTimeoutError("slow", reached=False, **DETAILS),
     AuthenticationError("who", **DETAILS),
     InvalidRequestError("what", **DETAILS),
-    DuplicateRunError("again", run_id="run_1", **DETAILS),
+    DuplicateRunError("again", run_id="run_1", source_changed=True, **DETAILS),
     RunNotFoundError("where", **DETAILS),
     NotSupportedError("too old", **DETAILS),
     RateLimitError("slow down", **DETAILS),

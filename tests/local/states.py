@@ -11,7 +11,7 @@ from lume_local._runs.records import Run
 from lume_local._runs.sqlite.store import SqliteStore
 from lume_local._runs.store import Store
 
-_PARTS = ("deliveries", "outputs", "headers", "statistics")
+_PARTS = ("deliveries", "outputs", "sources", "headers", "statistics")
 Pause = Callable[[str], Awaitable[None]]
 """What happens before (`<create`) and after (`create>`) each operation."""
 

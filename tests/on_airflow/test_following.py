@@ -8,7 +8,7 @@ from lume_airflow._following import begin, follow
 from lume_airflow._options import BatchOptions, RunOptions
 from lume_airflow._shared import shared
 from lume_airflow.hooks import LumeHook
-from lume_async import InvalidRequestError
+from lume_async import DuplicateRunError, InvalidRequestError
 from lume_async.testing import fake_client, run_json
 
 
@@ -71,6 +71,18 @@ async def test_another_dag_run_takes_what_was_processed(lume, connection, source
     other = await follow(lume.client, lume.wait, wanted, task_try(run_id="backfill__1"))
     assert other.id == first.id
     assert not task_try(run_id="backfill__1").started(other)
+
+
+async def test_a_changed_source_is_not_taken_for_what_was_processed(lume, connection, sources) -> None:
+    """The same name every month: another DAG run must not report the old output as its own."""
+    first = await follow(lume.client, lume.ended, options(sources.good()), task_try())
+    wanted = options(sources.partial("good.csv"))
+    with pytest.raises(DuplicateRunError) as caught:
+        await follow(lume.client, lume.ended, wanted, task_try(run_id="next_month"))
+    assert (caught.value.run_id, caught.value.source_changed) == (first.id, True)
+    again = await follow(lume.client, lume.ended, wanted, task_try(tries=2))
+    assert again.id == first.id  # a retry finds its own run, whatever the file is by now
+    assert len(await runs(connection)) == 1
 
 
 async def test_a_failure_of_somebody_else_is_not_ours(lume, connection, sources) -> None:

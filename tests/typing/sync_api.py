@@ -92,6 +92,7 @@ def errors(error: lume.ApiError) -> None:
     assert_type(error.retry_after, float | None)
     if isinstance(error, lume.DuplicateRunError):
         assert_type(error.run_id, str | None)
+        assert_type(error.source_changed, bool | None)
 
 
 def received(body: bytes, signature: str) -> None:

@@ -44,9 +44,11 @@ from lume_local._runs.sqlite.listing import selected
 from lume_local._runs.sqlite.operation import operation
 from lume_local._runs.sqlite.outbox import SqliteDeliveries
 from lume_local._runs.sqlite.outputs import SqliteOutputs
+from lume_local._runs.sqlite.sources import SqliteSources
 from lume_local._runs.sqlite.state_file import open_state
 from lume_local._runs.sqlite.statistics import SqliteStatistics, flow_range
 from lume_local._runs.times import now_text
+from lume_local._shared.content import Content
 
 _RUN_COLUMNS = (
     "seq, run_id, rev, flow_version, source_path, source_key, run_metadata, force_rerun, status, created_at, "
@@ -60,14 +62,15 @@ _DONE = "status IN ('SUCCEEDED', 'PARTIAL_FAILED')"
 
 
 class SqliteStore:
-    """The state of one data folder, as a `store.Store`. Close it."""
+    """The state of one data folder, as a `store.Store`. Close it. Its arguments are those of `open_state`."""
 
-    def __init__(self, path: Path) -> None:
-        self._db = open_state(path)
+    def __init__(self, path: Path, outputs: Path | None = None) -> None:
+        self._db = open_state(path, outputs)
         row = self._db.execute("SELECT value FROM facts WHERE name = 'store_id'").fetchone()
         self.store_id: str = row[0]
         self.deliveries = SqliteDeliveries(self._db)
         self.outputs = SqliteOutputs(self._db)
+        self.sources = SqliteSources(self._db)
         self.headers = SqliteHeaders(self._db)
         self.statistics = SqliteStatistics(self._db)
         self._durability = Durability(path)
@@ -147,7 +150,7 @@ class SqliteStore:
             raise Duplicate(row["run_id"], is_active=True)
         if new.force_rerun:
             return
-        query = f"SELECT run_id FROM runs WHERE {where} AND {_DONE} ORDER BY seq DESC"
+        query = f"SELECT run_id FROM runs WHERE {where} AND {_DONE} ORDER BY seq DESC LIMIT 1"
         row = self._db.execute(query, values).fetchone()
         if row is not None:
             raise Duplicate(row["run_id"], is_active=False)
@@ -249,6 +252,7 @@ class SqliteStore:
         event: bytes | None = None,
         outputs: dict[str, str] | None = None,
         lineage: bytes | None = None,
+        read: Content | None = None,
         **values: Any,
     ) -> Run | None:
         """Move a run on from the state in which it was seen, as one change; None where that is not its state now."""
@@ -271,6 +275,8 @@ class SqliteStore:
                 self.deliveries.add_lineage(run_id, lineage, time.time())
             if outputs:
                 self.outputs.note(run_id, outputs)
+            if read is not None:
+                self.sources.note(run_id, read)
         if status not in ACTIVE:
             self._durability.wanted()
         return _run(rows[0])
@@ -363,7 +369,10 @@ class SqliteStore:
     def runs_of(self, refs: Collection[str]) -> dict[str, int]:
         """How many runs were made with each of these flow versions, where any was."""
         wanted = ", ".join("?" * len(refs))
-        query = f"SELECT flow_version, count(*) FROM runs WHERE flow_version IN ({wanted}) GROUP BY 1"
+        query = (
+            f"SELECT flow_version, sum(runs) FROM run_counts WHERE flow_version IN ({wanted}) "
+            "GROUP BY 1 HAVING sum(runs) > 0"
+        )
         return dict(self._db.execute(query, list(refs)).fetchall())
 
     @operation

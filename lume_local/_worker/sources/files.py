@@ -1,10 +1,12 @@
 """A source as a file: who it is, its encoding, its lines. Stdlib only."""
 
 import codecs
+import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from attrs import frozen
 
@@ -77,6 +79,15 @@ def blocks(path: Path, pause: Callable[[], None]) -> Iterator[bytes]:
         while block := file.read(BLOCK):
             pause()
             yield block
+
+
+def digest(file: BinaryIO, pause: Callable[[], None]) -> str:
+    """A hash of the content of an open file. Raises OSError."""
+    found = hashlib.sha256()
+    while block := file.read(BLOCK):
+        pause()
+        found.update(block)
+    return found.hexdigest()
 
 
 def count_lines(data: bytes) -> int:

@@ -4,11 +4,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from lume_local._worker.sources.files import Snapshot, opened, snapshot
+from lume_local._shared.content import Content, hash_of, is_open
+from lume_local._worker.sources.files import Snapshot, digest, opened, snapshot
 from lume_local._worker.sources.held import Held, changed, make_room
-from lume_local._worker.sources.source import File, Pause, Single, go_on
+from lume_local._worker.sources.source import File, Pause, Single, SourceError, go_on
 from lume_local._worker.sources.unpack import compression_of, unpack
 
 
@@ -38,6 +39,17 @@ class LocalFiles:
     def check(self, pause: Pause = go_on) -> None:
         """They are there, and regular files."""
         self._before = [snapshot(one.path, self._looked_up) for one in self._named]
+
+    def content(self, known: Content | None, most: int, pause: Pause = go_on) -> Content | None:
+        """Seen by sizes and times. The names of several files are a part of it: a pattern may match other ones."""
+        both = list(zip(self._named, self._before, strict=True))
+        size = sum(before.size for _, before in both)
+        seen = hash_of([str(one.path), before.size, before.modified_ns] for one, before in both)
+        found = Content(size, seen)
+        if size > most or (known is not None and not is_open(known, found)):
+            return found
+        digests = (["" if len(both) == 1 else one.shown, _digest(one, before, pause)] for one, before in both)
+        return evolve(found, digest=hash_of(digests))
 
     def each(self) -> list[Single]:
         """After `check`: every file as a source of its own."""
@@ -87,3 +99,14 @@ class LocalFiles:
     def close(self) -> None:
         """Let go of the files."""
         self._held.close()
+
+
+def _digest(one: _Named, before: Snapshot, pause: Pause) -> str:
+    handle, found = opened(one.path)
+    with os.fdopen(handle, "rb") as file:
+        if found != before:
+            raise changed(one.path)
+        try:
+            return digest(file, pause)
+        except OSError as error:
+            raise SourceError(f"{one.path} can't be read: {error.strerror or error}") from None

@@ -5,6 +5,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from lume_local._shared.content import Content
 from lume_local._worker.databases.database import DatabaseTrouble, Query, Row
 from lume_local._worker.databases.kinds import query_of
 from lume_local._worker.databases.url import DatabaseUrl
@@ -29,6 +30,10 @@ class QuerySource:
         """The database takes the query, and it has the columns that the flow reads."""
         with self._begun():
             pass
+
+    def content(self, known: Content | None, most: int, pause: Pause = go_on) -> Content | None:
+        """What a query gives is known once it has given it."""
+        return None
 
     def each(self) -> list[Single]:
         """There is no file: it is read as a whole."""

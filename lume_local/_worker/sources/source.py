@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 from attrs import frozen
 
+from lume_local._shared.content import Content
+
 Pause = Callable[[], None]
 """Called every few megabytes, and between requests; raises where the run is to stop."""
 
@@ -77,6 +79,13 @@ class Source(Protocol):
 
     def check(self, pause: Pause = go_on) -> None:
         """Find whatever can be found to be wrong before anything is read. Raises `SourceError`."""
+
+    def content(self, known: Content | None, most: int, pause: Pause = go_on) -> Content | None:
+        """After `check`: what identifies it; None where nobody can tell. Raises `SourceError`.
+
+        The digest is made up to `most` bytes, and not where it says nothing beyond `known`.
+        """
+        ...
 
     def each(self) -> list[Single]:
         """After `check`: every file by itself, in the order of the rows; none where it is read as a whole only."""

@@ -7,6 +7,7 @@ from attrs import evolve
 
 from lume_local._flow.patterns import MOST_FILES
 from lume_local._flow.stores import split_store_url
+from lume_local._shared.content import Content, hash_of
 from lume_local._worker.sources.files import BLOCK
 from lume_local._worker.sources.local import LocalFiles
 from lume_local._worker.sources.objects import Objects, Seen
@@ -38,6 +39,14 @@ class StoredFiles:
             raise SourceError(
                 f"the source has {len(self.places):,} objects, and a run reads {MOST_FILES:,} at most"
             )
+
+    def content(self, known: Content | None, most: int, pause: Pause = go_on) -> Content | None:
+        """Their tags are those of the content. A store without tags can't tell."""
+        if not all(seen.tag for seen in self._before.values()):
+            return None
+        found = self._before.items()
+        tags = hash_of(["" if len(found) == 1 else url, seen.size, seen.tag] for url, seen in found)
+        return Content(sum(seen.size for _, seen in found), tags, tags)
 
     def each(self) -> list[Single]:
         """After `check`: every object as a source of its own."""

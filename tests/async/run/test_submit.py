@@ -75,6 +75,7 @@ class Server:
         self.runs: dict[str, dict[str, Any]] = {}
         self.by_key: dict[str, tuple[str, Any]] = {}
         self.looks = 0
+        self.source_changed: Any = None
 
     def add(self, *, age: float = 0.0, body: dict[str, Any] | None = None, **fields: Any) -> str:
         """A run that was made `age` seconds ago."""
@@ -104,7 +105,9 @@ class Server:
             return self.answer(200, self.runs[run_id]) if body == before else self.answer(422, {})
         holder = next((run for run in self.runs.values() if run["source_path"] == body["source_path"]), None)
         if holder and not body["force_rerun"]:
-            return self.answer(409, {"title": "duplicate", "run_id": holder["id"]})
+            return self.answer(
+                409, {"title": "duplicate", "run_id": holder["id"], "source_changed": self.source_changed}
+            )
         run_id = self.add(body=body)
         self.by_key[key] = (run_id, body)
         return self.answer(201, self.runs[run_id])
@@ -378,6 +381,48 @@ async def test_a_plain_duplicate(on_duplicate: Any) -> None:
         assert done.run is not None
         assert (done.run.id, done.run.status, done.run.reused) == ("run_1", "FAILED", True)
         assert done.sent == ["POST /v1/runs", "GET /v1/runs/run_1"]
+
+
+@pytest.mark.parametrize("on_duplicate", ["raise", "attach"])
+@pytest.mark.parametrize("source_changed", [True, False, None, "yes", 1])
+async def test_a_source_that_was_changed_is_not_attached_to(source_changed: Any, on_duplicate: Any) -> None:
+    server = Server()
+    server.add()
+    server.source_changed = source_changed
+
+    done = await submitted(server, on_duplicate=on_duplicate)
+
+    if on_duplicate == "attach" and source_changed is not True:
+        assert done.run is not None
+        assert done.run.reused
+        return
+    assert isinstance(done.error, DuplicateRunError)
+    assert done.error.source_changed is (source_changed if isinstance(source_changed, bool) else None)
+    assert done.sent == ["POST /v1/runs"]
+
+
+@pytest.mark.parametrize("on_duplicate", ["raise", "attach"])
+async def test_ones_own_run_is_found_after_a_lost_answer_also_where_the_source_was_changed(
+    on_duplicate: Any,
+) -> None:
+    server = Server((True, FakeAnswer(502)), capabilities=None)
+    server.source_changed = True
+
+    done = await submitted(server, on_duplicate=on_duplicate)
+
+    assert done.run is not None
+    assert done.run.reused is False
+
+
+async def test_another_ones_run_after_a_lost_answer_is_not_attached_to_where_the_source_was_changed() -> None:
+    server = Server((False, FakeAnswer(502)), capabilities=None)
+    server.add(age=3_600)
+    server.source_changed = True
+
+    done = await submitted(server, on_duplicate="attach")
+
+    assert isinstance(done.error, DuplicateRunError)
+    assert (done.error.run_id, done.error.source_changed) == ("run_1", True)
 
 
 @pytest.mark.parametrize(

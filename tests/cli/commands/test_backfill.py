@@ -107,6 +107,24 @@ def test_duplicates_are_told_once_in_the_words_of_the_command_line(
     assert "force_rerun" not in once.err
 
 
+def test_sources_that_were_changed_are_not_attached_to(
+    shell: Shell, source: Callable[..., str], home: Path
+) -> None:
+    names = [source(), source(), source()]
+    command = ("backfill", "people:v1", "--from-file", "-", "--on-duplicate", "attach")
+    journaled = (*command, "--journal", "changed.db")
+    assert shell.lume(*journaled, stdin="\n".join(names)).code == 0
+    for name in names[:2]:
+        (home / name).write_text((home / name).read_text() + "9,new@example.org,20\n")
+    done = shell.lume(*command, stdin="\n".join(names))
+    assert done.code == 1
+    assert "2 x DuplicateRunError: " in done.out
+    assert "hint: of 2 sources the content is not what their runs have read: --force-rerun" in done.err
+    assert "--on-duplicate attach follows" not in done.err
+    resumed = shell.lume(*journaled, stdin="\n".join(names))
+    assert (resumed.code, "DuplicateRunError" in resumed.out) == (0, False)
+
+
 def test_a_line_that_is_no_path_is_told_before_anything_is_sent(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "paths.txt").write_text("fine.csv\n\na/../b.csv\n")
     done = shell.lume("backfill", "people:v1", "--from-file", "paths.txt", LUME_BASE_URL="http://127.0.0.1:9")

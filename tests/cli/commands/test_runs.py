@@ -93,6 +93,25 @@ def test_a_duplicate_names_its_run_and_can_be_attached_to(shell: Shell, source: 
     assert (attached.code, attached.out.strip()) == (0, first)
 
 
+def test_a_source_that_was_changed_is_not_attached_to(
+    shell: Shell, source: Callable[..., str], home: Path
+) -> None:
+    name = source()
+    first = shell.lume("run", "people:v1", name, "--wait").out.strip()
+    (home / name).write_text(MIXED_CSV)
+    for choice in ("raise", "attach"):
+        done = shell.lume("run", "people:v1", name, "--on-duplicate", choice, "-o", "json")
+        error = json.loads(done.err)["error"]
+        assert (done.code, done.out) == (1, "")
+        assert (error["code"], error["run_id"], error["source_changed"]) == ("duplicate_run", first, True)
+        assert "pass --force-rerun to process what it has now" in error["message"]
+        assert "attach" not in error["hint"]
+    again = shell.lume("run", "people:v1", name, "--force-rerun", "--wait")
+    assert again.code == 5
+    attached = shell.lume("run", "people:v1", name, "--on-duplicate", "attach")
+    assert (attached.code, attached.out) == (0, again.out)
+
+
 def test_an_idempotency_key_never_makes_a_second_run(shell: Shell, source: Callable[..., str]) -> None:
     command = ("run", "people:v1", source(), "--idempotency-key", "key-of-the-test", "--force-rerun")
     first, second = shell.lume(*command), shell.lume(*command)

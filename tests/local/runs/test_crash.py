@@ -167,6 +167,7 @@ async def interrupted(home: Path, *, moved: int, is_committed: bool, status: str
         "status": "PARTIAL_FAILED",
         "metrics": {"rows_read": 2, "rows_mapped": 1, "rows_rejected": 1, "reject_reasons": {"x": 1}},
         "target_locations": {"rejects": steps[0]["to"], "mapped": steps[1]["to"]},
+        "read": {"bytes": 1, "seen": "something else", "digest": None},
         "steps": steps,
     }
     if is_committed:
@@ -186,6 +187,7 @@ async def test_a_commit_is_carried_out_by_the_next_server(home: Path, moved: int
             assert Path(run["metadata"]["target_locations"][name]).read_text().startswith(name)
         duplicate = await wire.submit("people:v1", "people.csv")
         assert (duplicate.status, duplicate.document["run_id"]) == (409, run_id)
+        assert duplicate.document["source_changed"] is True
     assert not left(home)
 
 

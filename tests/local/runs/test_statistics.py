@@ -10,7 +10,7 @@ import pytest
 from local.many_runs import ENDS, add_runs
 from local.states import moved
 
-from lume_local._runs.records import Count, NewRun, Run, Wanted
+from lume_local._runs.records import Count, NewRun, Run, StoredFlow, Wanted
 from lume_local._runs.sqlite.store import SqliteStore
 
 
@@ -56,6 +56,7 @@ async def test_runs_are_counted_by_where_they_are_now(store: SqliteStore) -> Non
 
 async def test_the_worst_come_first_and_a_flow_is_all_its_versions(store: SqliteStore) -> None:
     for number, (flow, rejected) in enumerate([("a:v1", 1), ("a:v2", 5), ("ab:v1", 9), ("a-b:v1", 0)]):
+        await store.put_flow(StoredFlow(flow, "", {}, {}, "", ""))
         await ended(store, await created(store, f"s{number}", flow), "PARTIAL_FAILED", 10, rejected)
     worst = [
         count.of["flow_version"] for count in await counts(store, "flow_version", worst_first=True, limit=3)
