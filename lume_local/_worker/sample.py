@@ -3,7 +3,6 @@
 python -m lume_local._worker.sample parquet|excel FILE ROWS
 """
 
-# ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 import json
 import sys
 from collections.abc import Iterator
@@ -12,11 +11,10 @@ from pathlib import Path
 
 import duckdb
 
-from lume_local._worker.file_names import literal
 from lume_local._worker.sources.excel import as_text as cell_text
 from lume_local._worker.sources.excel import open_book
-from lume_local._worker.sources.parquet import as_text as column_text
-from lume_local._worker.sources.parquet import columns_of
+from lume_local._worker.sources.parquet import texts_of
+from lume_local._worker.sources.source import SourceError
 
 Row = list[str | None]
 
@@ -24,11 +22,9 @@ Row = list[str | None]
 def parquet_rows(path: Path) -> Iterator[Row]:
     """The names of the columns, then the rows."""
     with duckdb.connect(":memory:") as connection:
-        scan = f"read_parquet({literal(path)}, hive_partitioning=false)"
-        columns = columns_of(connection, scan)
-        yield [name for name, _ in columns]
-        items = ", ".join(column_text(name, kind) for name, kind in columns)
-        found = connection.execute(f"SELECT {items} FROM {scan}")
+        names, query = texts_of(connection, path, path.name)
+        yield list(names)
+        found = connection.execute(query)
         while rows := found.fetchmany(1000):
             yield from map(list, rows)
 
@@ -48,8 +44,11 @@ def excel_rows(path: Path) -> Iterator[Row]:
 def main(kind: str, path: str, most: str) -> None:
     """Print a JSON list for each row; the first one has the names."""
     rows = {"parquet": parquet_rows, "excel": excel_rows}[kind](Path(path))
-    for row in islice(rows, int(most) + 1):
-        sys.stdout.write(json.dumps(row) + "\n")
+    try:
+        for row in islice(rows, int(most) + 1):
+            sys.stdout.write(json.dumps(row) + "\n")
+    except SourceError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from lume_local._worker.file_names import literal
 from lume_local._worker.sources.held import named
 from lume_local._worker.sources.names import unknown_columns, visible_columns
 from lume_local._worker.sources.nested import NESTED, Kind, as_json
+from lume_local._worker.sources.parquet_types import exactly
 from lume_local._worker.sources.reading import Reading
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Layout
@@ -19,12 +20,11 @@ from lume_local._worker.statements import Layout
 
 def read_parquet(reading: Reading) -> Layout:
     """Count the rows by the file's own footer. Raises `SourceError`."""
-    scan = f"read_parquet({literal(reading.path)}, hive_partitioning=false)"
     try:
         row = reading.connection.execute(
             f"SELECT sum(num_rows) FROM parquet_file_metadata({literal(reading.path)})"
         ).fetchone()
-        columns = columns_of(reading.connection, scan)
+        names, reader = texts_of(reading.connection, reading.path, reading.shown)
     except (duckdb.InterruptException, duckdb.PermissionException):
         raise
     except duckdb.Error as error:
@@ -32,10 +32,7 @@ def read_parquet(reading: Reading) -> Layout:
         raise SourceError(f"{reading.shown} is not a Parquet file that can be read: {words}") from None
     assert row is not None
     reading.account.records += int(row[0])
-    names = [name for name, _ in columns]
     visible = visible_columns(reading.flow, names, reading.shown)
-    items = [f"{as_text(name, kind)} AS _lume_s{n}" for n, (name, kind) in enumerate(columns)]
-    reader = f"SELECT {', '.join(items)} FROM {scan}"
     return Layout(reader, tuple(names), visible, unknown=unknown_columns(names, visible))
 
 
@@ -69,14 +66,23 @@ def _refuse_damaged(connection: duckdb.DuckDBPyConnection, shown: str, path: Pat
         raise SourceError(f"{shown} is damaged ({words}): copy it again, then submit the run again") from None
 
 
-def columns_of(connection: duckdb.DuckDBPyConnection, scan: str) -> list[tuple[str, Kind]]:
-    """The names and types of what `scan` reads."""
+def texts_of(connection: duckdb.DuckDBPyConnection, path: Path, shown: str) -> tuple[list[str], str]:
+    """The names of a file's columns, and a query for their values as expressions see them: `_lume_s0`, `_lume_s1`, …
+
+    Raises:
+        SourceError: its values would change.
+        duckdb.Error: it can't be read.
+    """
+    scan, apart = exactly(connection, path, shown)
     found = connection.sql(f"FROM {scan}")
-    return list(zip(found.columns, found.types, strict=True))
+    columns = zip(found.columns, found.types, strict=True)
+    items = [f"{_as_text(name, kind, n in apart)} AS _lume_s{n}" for n, (name, kind) in enumerate(columns)]
+    return found.columns, f"SELECT {', '.join(items)} FROM {scan}"
 
 
-def as_text(name: str, kind: Kind) -> str:
-    """SQL for a column's values as expressions see them."""
+def _as_text(name: str, kind: Kind, is_apart: bool) -> str:
+    if is_apart:
+        return f"(struct_extract({quoted(name)}, 'date') || ' ' || struct_extract({quoted(name)}, 'time'))"
     if kind.id in NESTED:
         return f"{as_json(quoted(name), kind)}::VARCHAR"
     return f"{quoted(name)}::VARCHAR"
