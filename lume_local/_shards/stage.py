@@ -17,10 +17,11 @@ from lume_local._worker.file_names import literal
 from lume_local._worker.scan_again import scanned
 from lume_local._worker.sources import files
 from lume_local._worker.sources.held import Held, changed
+from lume_local._worker.sources.intake import Malformed
 from lume_local._worker.sources.many import rows_in
 from lume_local._worker.sources.parquet import damage_is_told
+from lume_local._worker.stage import stage_to
 from lume_local._worker.statements import Statements
-from lume_local._worker.targets.formats import STAGED, copy_to
 
 
 def stage(argument: dict[str, Any]) -> dict[str, Any]:
@@ -31,15 +32,20 @@ def stage(argument: dict[str, Any]) -> dict[str, Any]:
         together = layout_of(argument["together"])
         layout = evolve(together, reader=rows_in(together, layout, argument["shown"]))
     path = folder / part_name(argument["number"])
+    records = taken["records"] - Malformed.of(taken["malformed"]).total
     with (
         _held(taken, argument["shown"], folder / "held") as source,
         opened(job, Path(taken["folder"]), [source], seeds_in=folder) as (connection, seeds),
     ):
         reader = layout.reader.replace(literal(Path(taken["path"])), literal(source))
-        statements = Statements(job.flow, evolve(layout, reader=reader))
+        statements = Statements(job.flow, layout)
         parquet = {argument["shown"]: source} if job.flow["format"] == "parquet" else {}
         with damage_is_told(connection, parquet):
-            scanned(statements, lambda them: copy_to(connection, them.stage(), path, STAGED))
+            scanned(
+                reader,
+                lambda reader: stage_to(connection, statements.by(reader), path),
+                lambda rows: rows == records,
+            )
         query = statements.counts(f"read_parquet({text(str(path))})")
         rows, rejected, *broken = connection.execute(query).fetchall()[0]
     return {

@@ -80,7 +80,7 @@ def confine(connection: DuckDBPyConnection, folder: Path, files: list[File], job
     _set(
         connection,
         f"memory_limit={text(job.memory_limit)}",
-        f"threads={1 if job.flow.get('lookups') else int(job.threads)}",
+        f"threads={int(job.threads)}",
         f"temp_directory={text(str(folder / 'spill'))}",
         f"allowed_paths=[{allowed(file.path for file in files)}]",
         f"allowed_directories=[{allowed([folder])}]",

@@ -10,9 +10,6 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import duckdb
-from attrs import evolve
-
-from lume_local._worker.statements import Statements
 
 Found = TypeVar("Found")
 
@@ -22,21 +19,20 @@ _OF_THE_READER = re.compile(r"Parallel CSV Reader|CSV Error on Line")
 
 
 def scanned(
-    statements: Statements,
-    scan: Callable[[Statements], Found],
+    reader: str,
+    scan: Callable[[str], Found],
     is_whole: Callable[[Found], bool] = lambda _: True,
 ) -> Found:
-    """What the scan gives. Raises what it raises, but for that error at first.
+    """What the scan by `reader`, a query, gives. Raises what it raises, but for that error at first.
 
     `is_whole` says whether all rows are there.
     """
     try:
-        found = scan(statements)
+        found = scan(reader)
     except (duckdb.NotImplementedException, duckdb.InvalidInputException) as error:
-        if PARALLEL not in statements.layout.reader or not _OF_THE_READER.search(str(error)):
+        if PARALLEL not in reader or not _OF_THE_READER.search(str(error)):
             raise
     else:
-        if is_whole(found) or PARALLEL not in statements.layout.reader:
+        if is_whole(found) or PARALLEL not in reader:
             return found
-    reader = statements.layout.reader.replace(PARALLEL, "parallel=false)")
-    return scan(evolve(statements, layout=evolve(statements.layout, reader=reader)))
+    return scan(reader.replace(PARALLEL, "parallel=false)"))

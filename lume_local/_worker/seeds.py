@@ -41,7 +41,7 @@ def load_seeds(
         _make_table(connection, seed, where, rows, folder / f"seed_{seed['table']}")
         found[name] = {"file": str(path), "sha256": hashlib.sha256(data).hexdigest(), "rows": len(rows)}
     if flow["lookups"]:
-        # A join keeps the order of the rows only if one thread does it, and if the seed is the side that is held.
+        # The seed is the side that a join holds: to hold the source takes memory, and loses the order of its rows.
         connection.execute("SET disabled_optimizers='in_clause,build_side_probe_side,join_order'")
     return found
 

@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 import duckdb
-from attrs import evolve, frozen
+from attrs import frozen
 from duckdb import DuckDBPyConnection
 
 from lume_local._worker.checks import text
 from lume_local._worker.scan_again import scanned
 from lume_local._worker.sources.source import File
-from lume_local._worker.statements import Statements
+from lume_local._worker.statements import PLACE, Statements
 from lume_local._worker.targets.formats import STAGED, copy_to, copying
 
 AT_ONCE = 8 * 1024**2 if int(duckdb.__version__.split(".")[0]) >= 2 else sys.maxsize
@@ -63,8 +63,8 @@ def stage(
     Where most likely none of many rows is rejected, they are written to `target`, the file of the mapped rows.
     """
     return scanned(
-        statements,
-        lambda them: _staged(connection, them, files, folder, target, records),
+        statements.layout.reader,
+        lambda reader: _staged(connection, statements.by(reader), files, folder, target, records),
         lambda staged: staged.count == records,
     )
 
@@ -79,19 +79,52 @@ def _staged(
 ) -> Staged:
     size = sum(os.stat(file.path).st_size * _PACKED.get(file.format, 1) for file in files)
     path = folder / "stage.parquet"
-    if size >= AT_ONCE and target.suffix == ".parquet" and _passes_on(connection, statements):
+    # Where a row may have to be moved afterwards, none is written to its target before.
+    is_direct = target.suffix == ".parquet" and not statements.flow["lookups"]
+    if size >= AT_ONCE and is_direct and _passes_on(connection, statements):
         return _written_at_once(connection, _by_smaller_buffers(statements), target, path)
     if size <= MOST_IN_MEMORY:
-        table = f"CREATE OR REPLACE TEMP TABLE _lume_stage AS {statements.stage()}"
-        ((count,),) = connection.execute(table).fetchall()
-        return Staged("(SELECT *, rowid AS file_row_number FROM _lume_stage)", count)
+        ((count,),) = connection.execute(_into_table(statements.stage())).fetchall()
+        if not in_order(connection, statements, _TABLE):
+            connection.execute(_into_table(f"FROM _lume_stage ORDER BY {PLACE}"))
+        return Staged(_TABLE, count)
     statements = _by_smaller_buffers(statements)
-    if target.suffix == ".parquet" and statements.only_rejects and _begins_well(connection, statements):
+    if is_direct and statements.only_rejects and _begins_well(connection, statements):
         written = copy_to(connection, statements.mapped(f"({statements.stage()})", False), target)
         if written == records:
             return Staged(statements.flawless(scan_of(target)), written, written)
         target.unlink()  # it lacks rows, so that their numbers are wrong
-    return Staged(scan_of(path), copy_to(connection, statements.stage(), path, STAGED))
+    return Staged(scan_of(path), stage_to(connection, statements, path))
+
+
+_TABLE = "(SELECT *, rowid AS file_row_number FROM _lume_stage)"
+
+
+def _into_table(query: str) -> str:
+    return f"CREATE OR REPLACE TEMP TABLE _lume_stage AS {query}"
+
+
+def stage_to(connection: DuckDBPyConnection, statements: Statements, path: Path) -> int:
+    """Stage the rows in a file; returns how many there are."""
+    count = copy_to(connection, statements.stage(), path, STAGED)
+    if not in_order(connection, statements, scan_of(path)):
+        mixed = path.replace(path.with_suffix(".mixed"))
+        copy_to(connection, f"FROM read_parquet({text(str(mixed))}) ORDER BY {PLACE}", path, STAGED)
+        mixed.unlink()
+    return count
+
+
+def in_order(connection: DuckDBPyConnection, statements: Statements, staged: str) -> bool:
+    """Whether the staged rows are in the order of the source, behind joins too.
+
+    A join in DuckDB holds a short vector back and lets later ones pass, such as the one at the end of each piece of a
+    file or of each row group. It doesn't where rows are numbered before it, but nothing promises that. To look at the
+    numbers costs next to nothing; to sort every run would double its CPU time and take all its memory.
+    """
+    if not statements.flow["lookups"]:
+        return True
+    query = f"SELECT count(*) FROM {staged} WHERE {PLACE} <> file_row_number"
+    return connection.execute(query).fetchall() == [(0,)]
 
 
 def _passes_on(connection: DuckDBPyConnection, statements: Statements) -> bool:
@@ -123,7 +156,7 @@ def _by_smaller_buffers(statements: Statements) -> Statements:
     reader = _LINES.sub(
         lambda found: f"{found[0]}, buffer_size={max(_BUFFER, 4 * int(found[1]))}", statements.layout.reader
     )
-    return evolve(statements, layout=evolve(statements.layout, reader=reader))
+    return statements.by(reader)
 
 
 def scan_of(path: Path) -> str:

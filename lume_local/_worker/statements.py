@@ -10,13 +10,16 @@ only rejects keep their raw columns, `_lume_raw` is the list of these.
 from collections.abc import Iterator
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from lume_local._flow.definition import RESERVED, quoted
 from lume_local._worker.checks import text
 
 BITS = 62
 """Checks per mask: a BIGINT's bits, without its sign and one to spare."""
+
+PLACE = "_lume_place"
+"""The number of a row in the source, from 0; staged where the flow looks up in seeds."""
 
 
 @frozen
@@ -67,6 +70,10 @@ class Statements:
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "masks", max(1, -(-len(self.flow["checks"]) // BITS)))
 
+    def by(self, reader: str) -> "Statements":
+        """The same over what another reader gives."""
+        return evolve(self, layout=evolve(self.layout, reader=reader))
+
     @property
     def targets(self) -> str:
         """The target's columns, as a select list."""
@@ -74,7 +81,7 @@ class Statements:
 
     def stage(self) -> str:
         """The one scan: target columns, masks, `_lume_reject`, and the raw columns where they are needed."""
-        columns = ", ".join([self.targets, *self._judgement, *self._kept()])
+        columns = ", ".join([self.targets, *self._judgement, *self._kept(), *self._place])
         return f"SELECT {columns} FROM (SELECT *, {self._reject()} AS _lume_reject FROM ({self._masked()}))"
 
     def unmapped(self, staged: str) -> str:
@@ -135,13 +142,18 @@ class Statements:
         return rows
 
     def _evaluated(self) -> str:
-        items = list(self.layout.raw_names)
+        items = [*self.layout.raw_names, *self._place]
         items += [column["inner"] for column in self.flow["columns"]]
         seen = "".join(f", _lume_s{n} AS {quoted(name)}" for name, n in self.layout.visible.items())
         return f"SELECT {', '.join(items)} FROM ({self._looked_up(f'SELECT *{seen} FROM ({self.layout.reader})')})"
 
     def _looked_up(self, rows: str) -> str:
-        """With what the seeds have for each row. No row is lost or there twice: a key is in a seed once."""
+        """With what the seeds have for each row. No row is lost or there twice: a key is in a seed once.
+
+        DuckDB promises no order behind a join. Hence the number of each row before it (see `stage.in_order`).
+        """
+        if self._place:
+            rows = f"SELECT *, row_number() OVER () - 1 AS {PLACE} FROM ({rows})"
         for lookup in self.flow["lookups"]:
             found = "".join(f", seed.{quoted(name)} AS {alias}" for name, alias in lookup["columns"].items())
             rows = (
@@ -149,6 +161,10 @@ class Statements:
                 f"{lookup['table']} AS seed ON struct_extract(keyed.{lookup['key_name']}, 'v') = seed._lume_key"
             )
         return rows
+
+    @property
+    def _place(self) -> list[str]:
+        return [PLACE] if self.flow["lookups"] else []
 
     @property
     def only_rejects(self) -> bool:

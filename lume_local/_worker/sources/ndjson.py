@@ -15,12 +15,14 @@ from duckdb import DuckDBPyConnection
 from lume_local._flow.definition import RESERVED
 from lume_local._worker.checks import text
 from lume_local._worker.file_names import literal
+from lume_local._worker.scan_again import scanned
 from lume_local._worker.sources.files import BOM, LONGEST_LINE, blocks, is_utf8
 from lume_local._worker.sources.intake import APART, NOT_JSON, Account, Copy, Malformed
 from lume_local._worker.sources.reading import Reading
 from lume_local._worker.sources.source import Pause, SourceError
 from lume_local._worker.sources.strict_json import Refused, raw_in, strict_line
 from lume_local._worker.statements import Layout
+from lume_local._worker.targets.formats import STAGED, copy_to
 
 _DOUBTFUL = (
     r"[:\[,]\s*-?([0-9]+(\.[0-9]+)?[eE]|[0-9]{4,}\.[0-9]{6}|[0-9]+\.[0-9]{12}|[0-9]{10,}\.|0\.0000|(?i:nan|inf))"
@@ -46,7 +48,7 @@ def read_ndjson(reading: Reading) -> Layout:
         scan = _reader(strict, ["_lume_line_text", "_lume_as_it_was"], max(limit, longest))
         original = "coalesce(_lume_as_it_was, _lume_line_text) AS _lume_line_text"
     is_enough = flow["on_unknown_columns"] == "ignore" and usual and set(names) <= set(usual)
-    members = names if is_enough else _members(connection, scan)
+    members = names if is_enough else scanned(scan, lambda reader: _members(connection, reader))
     read = f"json_extract_string(_lume_line_text, [{pointers}])" if names else "NULL"
     parsed = f"SELECT *, {read} AS _lume_fields FROM ({scan}) WHERE NOT {_IS_BLANK}"
     return Layout(
@@ -168,9 +170,11 @@ def _doubtful(
         "WHEN json_type(_lume_line_text) <> 'OBJECT' THEN true "
         "ELSE list_unique(json_keys(_lume_line_text)) <> len(json_keys(_lume_line_text)) END"
     )
-    connection.execute(
-        f"COPY (SELECT {_IS_BLANK} AS blank, CASE WHEN {_IS_BLANK} THEN false ELSE {judged} END AS doubtful "
-        f"FROM ({scan})) TO {text(str(found))} (FORMAT parquet)"
+    each = f"SELECT {_IS_BLANK} AS blank, CASE WHEN {_IS_BLANK} THEN false ELSE {judged} END AS doubtful"
+    scanned(
+        scan,
+        lambda reader: copy_to(connection, f"{each} FROM ({reader})", found, STAGED),
+        lambda rows: rows == account.lines,
     )
     lines = f"read_parquet({text(str(found))}, file_row_number=true)"
     query = f"SELECT count(*) FILTER (NOT blank), count(*) FILTER (doubtful) FROM {lines}"

@@ -73,6 +73,21 @@ def test_a_row_that_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert [row["id"] for row in result.rejects] == ["x"]
 
 
+LINES = '{"id": 1}\n{"id": "x"}\n{"id": 3}\n\n'
+
+
+@pytest.mark.parametrize("kind", [Refusing, Forgetful])
+def test_the_first_scan_of_ndjson(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Refusing]
+) -> None:
+    """What it leaves out would be in no account."""
+    connection = kind(duckdb.NotImplementedException(REFUSAL))
+    monkeypatch.setattr(one_run, "connect", lambda: connection)
+    result = one_run.execute(tmp_path, LINES, source={"format": "ndjson"})
+    assert (result.mapped, connection.refused) == ([(1,), (3,)], 2)
+    assert result.metrics["rows_read"] == 3
+
+
 def test_other_errors_are_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     connection = Refusing(duckdb.InvalidInputException("no such thing"))
     monkeypatch.setattr(one_run, "connect", lambda: connection)
@@ -81,15 +96,18 @@ def test_other_errors_are_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert connection.refused == 1
 
 
+@pytest.mark.parametrize("kind", [Refusing, Forgetful])
 @pytest.mark.parametrize("files", [1, 2])
-def test_over_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int) -> None:
+def test_over_shards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int, kind: type[Refusing]
+) -> None:
     made: list[Refusing] = []
 
-    def refusing() -> Refusing:
-        made.append(Refusing(duckdb.NotImplementedException(REFUSAL)))
+    def failing() -> Refusing:
+        made.append(kind(duckdb.NotImplementedException(REFUSAL)))
         return made[-1]
 
-    monkeypatch.setattr(database, "connect", refusing)
+    monkeypatch.setattr(database, "connect", failing)
     monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
     content = b"id\n" + b"".join(b"%d\n" % n for n in range(50))
     engine = {"url": "here", "shard_bytes": 1, "shards": 3}
