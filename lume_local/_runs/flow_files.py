@@ -2,7 +2,6 @@
 
 import errno
 import os
-from functools import cache
 from pathlib import Path
 
 from lume_async.errors import ConfigurationError
@@ -88,16 +87,10 @@ def read(path: Path) -> Flow:
 def _text(path: Path) -> str:
     """The content of a file. A link may lead to another file of its folder (a mounted ConfigMap has such), only."""
     real = Path(os.path.realpath(path))
-    if not real.is_relative_to(_real(path.parent)):
+    if not real.is_relative_to(os.path.realpath(path.parent)):
         raise OSError(errno.ELOOP, "it is a symbolic link out of its folder: copy the file there", str(path))
     with os.fdopen(no_links.open(real, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
         return file.read().decode("utf-8-sig")
-
-
-@cache
-def _real(folder: Path) -> Path:
-    """The folder with all symbolic links followed once, as with the roots."""
-    return Path(os.path.realpath(folder))
 
 
 def located(path: Path, error: FlowError) -> str:
