@@ -23,32 +23,32 @@ from lume_local._http.rows import RowsApi
 from lume_local._http.sessions import Sessions
 from lume_local._http.uploads import Uploads
 from lume_local._http.watch import Watch
-from lume_local._runs.contents import Contents
+from lume_local._runs.deliveries.webhook_sender import WebhookSender
 from lume_local._runs.dry_run import DryRuns
-from lume_local._runs.engine_process import EngineFailed, EngineProcess
 from lume_local._runs.flow_registry import Flows
 from lume_local._runs.health import Health
-from lume_local._runs.late import Late
-from lume_local._runs.leftovers import Leftovers
 from lume_local._runs.metrics import Metrics
-from lume_local._runs.old_files import OldFiles
-from lume_local._runs.paths import Roots
 from lume_local._runs.recorder import Recorder
-from lume_local._runs.retention import forget_what_is_old, swept_daily
+from lume_local._runs.recovery.late import Late
+from lume_local._runs.recovery.leftovers import Leftovers
+from lume_local._runs.recovery.old_files import OldFiles
+from lume_local._runs.recovery.retention import forget_what_is_old, swept_daily
 from lume_local._runs.row_reader import RowReader
-from lume_local._runs.run_paths import RunPaths
 from lume_local._runs.runner import Runner
+from lume_local._runs.sources.contents import Contents
+from lume_local._runs.sources.paths import Roots
+from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.sqlite.backup import back_up_hourly, backup_age
 from lume_local._runs.sqlite.state_file import StoreError
 from lume_local._runs.sqlite.store import SqliteStore
 from lume_local._runs.store import Store
 from lume_local._runs.waiters import Hub
-from lume_local._runs.webhook_sender import WebhookSender
-from lume_local._runs.worker import WorkerDied
-from lume_local._runs.worker_pool import Pool
+from lume_local._runs.workers.engine_process import EngineFailed, EngineProcess
+from lume_local._runs.workers.worker import WorkerDied
+from lume_local._runs.workers.worker_pool import Pool
 from lume_local._settings import Settings
-from lume_local._shards.engine_url import is_cluster
-from lume_local._shards.executors import kind_of
+from lume_local._shards.engines.engine_url import is_cluster
+from lume_local._shards.engines.executors import kind_of
 from lume_local._shared.lock import Locked, held, holder, holder_died
 from lume_local._shared.protocol import Json
 

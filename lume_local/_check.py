@@ -11,8 +11,8 @@ from lume_local._flow.definition import Flow, read_definition, read_definition_o
 from lume_local._flow.fields import FlowError
 from lume_local._flow.lines import with_line
 from lume_local._flow.repair import without
-from lume_local._runs.worker import WorkerDied
-from lume_local._runs.worker_pool import Pool
+from lume_local._runs.workers.worker import WorkerDied
+from lume_local._runs.workers.worker_pool import Pool
 
 _MOST = 50
 """Mistakes that are looked for in one file."""

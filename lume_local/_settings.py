@@ -14,10 +14,10 @@ from lume_async.errors import ConfigurationError
 from lume_local._flow.engine import LEAST_SHARD, SHARD_BYTES
 from lume_local._flow.stores import NotAStoreUrl, is_store_url, split_store_url
 from lume_local._options import AnyPath, ServerOptions
-from lume_local._runs.lineage import Lineage
-from lume_local._runs.paths import Roots
-from lume_local._runs.webhook_rules import WebhookRules
-from lume_local._shards.executors import UnknownEngine, check_engine
+from lume_local._runs.deliveries.lineage import Lineage
+from lume_local._runs.deliveries.webhook_rules import WebhookRules
+from lume_local._runs.sources.paths import Roots
+from lume_local._shards.engines.executors import UnknownEngine, check_engine
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9])?")
 _LONGEST = 1e10

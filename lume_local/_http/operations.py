@@ -14,26 +14,26 @@ from lume_local._http.lookup import exists, flow_note, require_flow, require_run
 from lume_local._http.messages import Answer, Ask
 from lume_local._http.problems import Problem
 from lume_local._http.uploads import Uploads
-from lume_local._runs.contents import CantTell, Contents
 from lume_local._runs.cursor import Cursor
-from lume_local._runs.dry_run import DryRuns
-from lume_local._runs.flow_registry import Flows
-from lume_local._runs.health import Health
-from lume_local._runs.paths import PathRefused, Roots
-from lume_local._runs.records import Change, CursorForgotten, Duplicate, KeyReused, NewRun, Run
-from lume_local._runs.runner import Runner
-from lume_local._runs.source_key import with_content
-from lume_local._runs.source_name import source_key
-from lume_local._runs.store import Store
-from lume_local._runs.times import ago_text
-from lume_local._runs.waiters import EVERY_RUN, Hub
-from lume_local._runs.webhook_rules import (
+from lume_local._runs.deliveries.webhook_rules import (
     NotAWebhook,
     WebhookRefused,
     WebhookRules,
     WebhooksOff,
     parse_webhook,
 )
+from lume_local._runs.dry_run import DryRuns
+from lume_local._runs.flow_registry import Flows
+from lume_local._runs.health import Health
+from lume_local._runs.records import Change, CursorForgotten, Duplicate, KeyReused, NewRun, Run
+from lume_local._runs.runner import Runner
+from lume_local._runs.sources.contents import CantTell, Contents
+from lume_local._runs.sources.paths import PathRefused, Roots
+from lume_local._runs.sources.source_key import with_content
+from lume_local._runs.sources.source_name import source_key
+from lume_local._runs.store import Store
+from lume_local._runs.times import ago_text
+from lume_local._runs.waiters import EVERY_RUN, Hub
 
 CAPABILITIES = "idempotency, wait, changes, cancel"
 YOUNG, TOGETHER = 1.0, 0.1

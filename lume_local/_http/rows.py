@@ -15,11 +15,11 @@ from lume_local._http.lookup import require_output, require_run
 from lume_local._http.messages import Answer, Ask
 from lume_local._http.problems import Problem
 from lume_local._runs.flow_registry import Flows
-from lume_local._runs.paths import Roots
 from lume_local._runs.records import Run
 from lume_local._runs.row_reader import RowReader
+from lume_local._runs.sources.paths import Roots
 from lume_local._runs.store import Store
-from lume_local._runs.worker import WorkerDied
+from lume_local._runs.workers.worker import WorkerDied
 from lume_local._shared.parts import MANIFEST
 from lume_local._shared.protocol import Page, Read, Unreadable
 

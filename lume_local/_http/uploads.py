@@ -11,7 +11,7 @@ from pathlib import Path
 from attrs import frozen
 
 from lume_local._http.problems import Problem
-from lume_local._runs.paths import UPLOAD, UPLOAD_NAME
+from lume_local._runs.sources.paths import UPLOAD, UPLOAD_NAME
 from lume_local._shared import no_links
 from lume_local._shared.commit import sync_folder
 

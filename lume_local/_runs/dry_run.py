@@ -18,14 +18,14 @@ from lume_async._base.elided import bounded
 from lume_async.models import RunStatus
 from lume_local._flow.definition import Flow
 from lume_local._runs.execution import Stop
-from lume_local._runs.paths import PathRefused
 from lume_local._runs.records import Run
 from lume_local._runs.row_reader import RowReader
-from lume_local._runs.run_paths import RunPaths
+from lume_local._runs.sources.paths import PathRefused
+from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.stages import closed, entered
 from lume_local._runs.times import now_text
-from lume_local._runs.worker import WorkerDied
-from lume_local._runs.worker_pool import Pool
+from lume_local._runs.workers.worker import WorkerDied
+from lume_local._runs.workers.worker_pool import Pool
 from lume_local._shared.protocol import Done, Execute, Failed, Page, Stage, Unreadable
 
 

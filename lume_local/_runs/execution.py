@@ -16,13 +16,13 @@ from anyio.to_thread import run_sync
 
 from lume_async._base.tasks import task_group
 from lume_async.models import RunStatus
-from lume_local._runs.late import Late
 from lume_local._runs.recorder import Recorder
 from lume_local._runs.records import Run
-from lume_local._runs.recovery import settle, undo
-from lume_local._runs.run_paths import RunPaths
-from lume_local._runs.worker import Worker
-from lume_local._runs.worker_pool import Pool
+from lume_local._runs.recovery.late import Late
+from lume_local._runs.recovery.recovery import settle, undo
+from lume_local._runs.sources.run_paths import RunPaths
+from lume_local._runs.workers.worker import Worker
+from lume_local._runs.workers.worker_pool import Pool
 from lume_local._shared.commit import committed
 from lume_local._shared.protocol import Cancelled, Done, Execute, Failed, Json, Outcome, Progress, Stage
 

@@ -20,7 +20,7 @@ from lume_local._runs.flow_files import FlowFiles, files, located, read, search
 from lume_local._runs.records import StoredFlow
 from lume_local._runs.store import Store
 from lume_local._runs.times import now_text
-from lume_local._runs.worker_pool import Pool
+from lume_local._runs.workers.worker_pool import Pool
 
 COMPILER = 5
 """Raise it when the compiled form or its meaning changes: stored forms of another number are made again."""

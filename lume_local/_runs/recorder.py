@@ -11,14 +11,14 @@ import anyio
 
 from lume_async._base.elided import bounded, elided
 from lume_async.models import RunStatus
+from lume_local._runs.deliveries.lineage import Lineage
+from lume_local._runs.deliveries.webhook_body import event_body
 from lume_local._runs.health import Health, why
-from lume_local._runs.lineage import Lineage
 from lume_local._runs.records import Run, StoreFailed
 from lume_local._runs.stages import closed, entered
 from lume_local._runs.store import Store
 from lume_local._runs.times import now_text
 from lume_local._runs.waiters import Hub
-from lume_local._runs.webhook_body import event_body
 from lume_local._shared.content import Content
 from lume_local._shared.protocol import Json
 

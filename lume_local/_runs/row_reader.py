@@ -18,7 +18,7 @@ from attrs import evolve
 from lume_local._flow.definition import Flow
 from lume_local._runs.health import Health
 from lume_local._runs.records import Run
-from lume_local._runs.worker_pool import Pool
+from lume_local._runs.workers.worker_pool import Pool
 from lume_local._shared.protocol import Page, Read, Unreadable
 
 READERS = 2

@@ -16,16 +16,16 @@ from lume_async._base.tasks import task_group
 from lume_async.models import RunStatus
 from lume_local._runs.execution import NOTHING_WRITTEN, Execution, Stop
 from lume_local._runs.health import Health, why
-from lume_local._runs.held_runs import HeldRuns
-from lume_local._runs.late import Late
-from lume_local._runs.paths import PathRefused
 from lume_local._runs.recorder import RETRY, Recorder
 from lume_local._runs.records import NewRun, Run
-from lume_local._runs.recovery import settle
-from lume_local._runs.run_paths import RunPaths
+from lume_local._runs.recovery.held_runs import HeldRuns
+from lume_local._runs.recovery.late import Late
+from lume_local._runs.recovery.recovery import settle
+from lume_local._runs.sources.paths import PathRefused
+from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.store import Store
-from lume_local._runs.worker import WorkerDied
-from lume_local._runs.worker_pool import Pool
+from lume_local._runs.workers.worker import WorkerDied
+from lume_local._runs.workers.worker_pool import Pool
 from lume_local._shared.commit import committed
 from lume_local._shared.lock import is_held
 

@@ -13,8 +13,8 @@ from attrs import asdict
 
 from lume_local._shards.build import can_be_joined, joined
 from lume_local._shards.database import note_job, plain_job
+from lume_local._shards.engines.executors import executor_of
 from lume_local._shards.executor import ExecutorLost
-from lume_local._shards.executors import executor_of
 from lume_local._shards.parts import Parts
 from lume_local._shards.plan import Plan, planned
 from lume_local._shards.shards import Cut, Taken, account_of, layout_of_all, layout_of_file
@@ -29,7 +29,7 @@ from lume_local._worker.engine import Run, RunBroke, confine
 from lume_local._worker.profile import COUNTS
 from lume_local._worker.rejects import Rejects
 from lume_local._worker.sources.files import count_lines
-from lume_local._worker.sources.header import check_columns
+from lume_local._worker.sources.formats.header import check_columns
 from lume_local._worker.sources.intake import Account, Malformed
 from lume_local._worker.sources.many import AllMalformed
 from lume_local._worker.sources.read import Intake

@@ -6,8 +6,8 @@ from typing import BinaryIO
 
 from lume_local._flow.stores import split_store_url
 from lume_local._worker.sources.files import opened
-from lume_local._worker.sources.held import changed
-from lume_local._worker.sources.objects import Seen
+from lume_local._worker.sources.places.held import changed
+from lume_local._worker.sources.places.objects import Seen
 from lume_local._worker.sources.source import Single, SourceError
 from lume_local._worker.stores import StoreTrouble, store_of, told
 

@@ -7,7 +7,7 @@ from typing import Any
 from duckdb import DuckDBPyConnection
 
 from lume_local._shards.database import job_of, opened
-from lume_local._worker.checks import text
+from lume_local._worker.compiler.checks import text
 from lume_local._worker.profile import profile, unmet
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from lume_local._worker.checks import text
+from lume_local._worker.compiler.checks import text
 
 _NUMBER = 6
 """Digits of the number of a part, which its file is called by."""

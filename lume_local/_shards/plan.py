@@ -9,13 +9,13 @@ from typing import Any
 from attrs import field, frozen
 
 from lume_local._shards.fetch import fetched, local_path
-from lume_local._worker.sources.csv import header_of
-from lume_local._worker.sources.dialect import Dialect
 from lume_local._worker.sources.files import is_utf8_name, opened
-from lume_local._worker.sources.held import Held, changed
-from lume_local._worker.sources.resent import BEGINNING, delim_of_rejects
+from lume_local._worker.sources.formats.csv import header_of
+from lume_local._worker.sources.formats.dialect import Dialect
+from lume_local._worker.sources.formats.resent import BEGINNING, delim_of_rejects
+from lume_local._worker.sources.places.held import Held, changed
+from lume_local._worker.sources.places.unpack import compression_of
 from lume_local._worker.sources.source import Single, SourceError
-from lume_local._worker.sources.unpack import compression_of
 
 _HEAD = 1024 * 1024 + 1
 """Bytes in which a header must end."""

@@ -12,14 +12,14 @@ from lume_local._shards.database import job_of, opened
 from lume_local._shards.folders import made_below
 from lume_local._shards.intake import layout_of
 from lume_local._shards.parts import part_name
-from lume_local._worker.checks import text
+from lume_local._worker.compiler.checks import text
 from lume_local._worker.file_names import literal
 from lume_local._worker.scan_again import scanned
 from lume_local._worker.sources import files
-from lume_local._worker.sources.held import Held, changed
+from lume_local._worker.sources.formats.parquet import damage_is_told
 from lume_local._worker.sources.intake import Malformed
 from lume_local._worker.sources.many import rows_in
-from lume_local._worker.sources.parquet import damage_is_told
+from lume_local._worker.sources.places.held import Held, changed
 from lume_local._worker.stage import stage_to
 from lume_local._worker.statements import Statements
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lume_local._shards.split import Quotes
-from lume_local._worker.sources.dialect import LINE_END, Dialect
+from lume_local._worker.sources.formats.dialect import LINE_END, Dialect
 from lume_local._worker.sources.intake import Malformed
 
 _LINE_END = re.compile(LINE_END)

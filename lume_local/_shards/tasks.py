@@ -23,7 +23,7 @@ from lume_local._shards.split import look
 from lume_local._shards.stage import stage
 from lume_local._shards.twins import find_twins
 from lume_local._shards.whole import whole
-from lume_local._worker.sources.held import changed, moved, named
+from lume_local._worker.sources.places.held import changed, moved, named
 from lume_local._worker.sources.source import SourceError
 
 _FUNCTIONS: dict[str, Function] = {

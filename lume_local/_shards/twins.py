@@ -11,7 +11,7 @@ from typing import Any
 from lume_local._flow.definition import quoted
 from lume_local._shards.database import job_of, opened
 from lume_local._shards.folders import made_below
-from lume_local._worker.checks import text
+from lume_local._worker.compiler.checks import text
 from lume_local._worker.duplicates import later_ones
 from lume_local._worker.targets.formats import copy_to
 

@@ -1,8 +1,8 @@
 """The calls of `os` that the server needs, on paths in which no part may be a symbolic link.
 
-Links are followed once, by the server, when it decides whether a path lies in its roots (`_runs/paths`): what it goes
-on with is the real path. Whoever may write to a root can put a link into that path at any time later. These calls
-walk down from `/`, one folder below the other, and follow none: what they reach lies where the server has looked.
+Links are followed once, by the server, when it decides whether a path lies in its roots (`_runs/sources/paths`), and
+only the real path is used from then on. Somebody who may write to a root can put a link into that path later. These
+calls walk down from `/`, one folder at a time, and follow none: what they reach lies where the server has looked.
 """
 
 import errno

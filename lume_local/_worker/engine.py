@@ -20,18 +20,18 @@ from lume_local._shared.commit import begin, commit, explain, sync_file
 from lume_local._shared.no_links import Relinked
 from lume_local._shared.protocol import Execute
 from lume_local._worker.account import AccountOpen, check_written, close_account, status_of, top_reasons
-from lume_local._worker.checks import text
+from lume_local._worker.compiler.checks import text
 from lume_local._worker.duplicates import find_duplicates
 from lume_local._worker.file_names import allowed
 from lume_local._worker.profile import profile, unmet
 from lume_local._worker.rejects import Rejects
 from lume_local._worker.seeds import check_seeds, load_seeds
-from lume_local._worker.sources.encoding import hint_of_encoding
-from lume_local._worker.sources.header import changes, check_columns, noted
-from lume_local._worker.sources.held import changed, moved, named
-from lume_local._worker.sources.identity import checked
-from lume_local._worker.sources.kinds import source_of
-from lume_local._worker.sources.parquet import damage_is_told
+from lume_local._worker.sources.formats.encoding import hint_of_encoding
+from lume_local._worker.sources.formats.header import changes, check_columns, noted
+from lume_local._worker.sources.formats.parquet import damage_is_told
+from lume_local._worker.sources.places.held import changed, moved, named
+from lume_local._worker.sources.places.identity import checked
+from lume_local._worker.sources.places.kinds import source_of
 from lume_local._worker.sources.read import Intake, read_source
 from lume_local._worker.sources.source import File, SourceError
 from lume_local._worker.stage import scan_of, stage

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from lume_local._worker.checks import text
+from lume_local._worker.compiler.checks import text
 
 
 def literal(path: Path) -> str:

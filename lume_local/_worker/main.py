@@ -45,12 +45,12 @@ from lume_local._shared.protocol import (
     decode_job,
     encode,
 )
-from lume_local._worker.compile import compile_flow
+from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.engine import Run, RunBroke, RunFailed, confine_check, connect
 from lume_local._worker.instances import Instances, place_of
 from lume_local._worker.outputs.pages import read_page
 from lume_local._worker.small import SmallRun
-from lume_local._worker.sources.kinds import source_of
+from lume_local._worker.sources.places.kinds import source_of
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.targets.kinds import finish
 from lume_local._worker.targets.target import TargetError

@@ -12,9 +12,9 @@ from attrs import frozen
 from duckdb import DuckDBPyConnection
 
 from lume_local._flow.definition import quoted
-from lume_local._worker.checks import text
-from lume_local._worker.sources.dialect import Dialect
+from lume_local._worker.compiler.checks import text
 from lume_local._worker.sources.files import encode_back, is_utf8_name
+from lume_local._worker.sources.formats.dialect import Dialect
 from lume_local._worker.sources.intake import KEPT
 from lume_local._worker.sources.many import AllMalformed
 from lume_local._worker.statements import Statements

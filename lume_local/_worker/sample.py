@@ -11,9 +11,9 @@ from pathlib import Path
 
 import duckdb
 
-from lume_local._worker.sources.excel import as_text as cell_text
-from lume_local._worker.sources.excel import open_book
-from lume_local._worker.sources.parquet import texts_of
+from lume_local._worker.sources.formats.excel import as_text as cell_text
+from lume_local._worker.sources.formats.excel import open_book
+from lume_local._worker.sources.formats.parquet import texts_of
 from lume_local._worker.sources.source import SourceError
 
 Row = list[str | None]

@@ -13,7 +13,7 @@ from duckdb import DuckDBPyConnection
 
 from lume_local._flow.definition import quoted
 from lume_local._worker.sources.files import opened, snapshot
-from lume_local._worker.sources.rows import RowsFile
+from lume_local._worker.sources.formats.rows import RowsFile
 from lume_local._worker.sources.source import SourceError
 
 MOST_BYTES = 64 * 1024 * 1024

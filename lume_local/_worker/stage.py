@@ -10,7 +10,7 @@ import duckdb
 from attrs import frozen
 from duckdb import DuckDBPyConnection
 
-from lume_local._worker.checks import text
+from lume_local._worker.compiler.checks import text
 from lume_local._worker.scan_again import scanned
 from lume_local._worker.sources.source import File
 from lume_local._worker.statements import PLACE, Statements

@@ -13,7 +13,7 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from lume_local._flow.definition import RESERVED, quoted
-from lume_local._worker.checks import text
+from lume_local._worker.compiler.checks import text
 
 BITS = 62
 """Checks per mask: a BIGINT's bits, without its sign and one to spare."""

@@ -5,7 +5,7 @@ import os
 
 import duckdb
 
-from lume_local._worker.sources.held import named
+from lume_local._worker.sources.places.held import named
 
 
 def words_of(error: duckdb.Error, memory_limit: str) -> str:

@@ -13,7 +13,7 @@ from local.flows import people
 
 from lume_local._flow.definition import Flow, read_definition
 from lume_local._shared.protocol import Execute
-from lume_local._worker.compile import compile_flow
+from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.engine import Run, connect
 
 ENV = "WAREHOUSE_URL"

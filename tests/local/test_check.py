@@ -102,6 +102,6 @@ async def test_what_can_not_be_checked(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(FileNotFoundError):
         await lume_local.check_flow(tmp_path / "absent.toml")
     (tmp_path / "people.toml").write_text(PEOPLE)
-    monkeypatch.setattr("lume_local._runs.worker._START", "raise SystemExit('no duckdb here')  # {}")
+    monkeypatch.setattr("lume_local._runs.workers.worker._START", "raise SystemExit('no duckdb here')  # {}")
     with pytest.raises(ConfigurationError, match="no duckdb here"):
         await lume_local.check_flow(tmp_path / "people.toml")

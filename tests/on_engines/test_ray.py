@@ -14,8 +14,8 @@ import pytest
 from local.shards import contract, tasks
 from on_engines.twice import same_as_alone
 
+from lume_local._shards.engines.ray import Ray
 from lume_local._shards.executor import ExecutorLost
-from lume_local._shards.ray import Ray
 
 pytestmark = [
     pytest.mark.timeout(500),

@@ -15,8 +15,8 @@ from local import processes
 from local.shards import contract, tasks
 from on_engines.twice import same_as_alone
 
+from lume_local._shards.engines.spark import Spark
 from lume_local._shards.executor import ExecutorLost
-from lume_local._shards.spark import Spark
 
 component("java")
 pytestmark = [

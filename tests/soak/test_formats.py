@@ -21,7 +21,7 @@ from local.flows import people
 from local.one_run import job_of
 
 from lume_local._flow.definition import read_definition
-from lume_local._worker.compile import compile_flow
+from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.engine import Run, connect
 
 ROWS = int(os.environ.get("SOAK_ROWS", "1000000"))

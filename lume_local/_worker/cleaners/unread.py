@@ -12,8 +12,8 @@ from duckdb import DuckDBPyConnection
 from lume_local._flow.cleaners import CLEANERS
 from lume_local._flow.fields import FlowError
 from lume_local._worker.cleaners.library import regions
-from lume_local._worker.tree import classed, text_of
-from lume_local._worker.written import written
+from lume_local._worker.compiler.tree import classed, text_of
+from lume_local._worker.compiler.written import written
 
 
 class Unread:

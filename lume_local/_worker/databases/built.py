@@ -11,7 +11,7 @@ from attrs import frozen
 from duckdb import DuckDBPyConnection
 
 from lume_local._flow.definition import quoted
-from lume_local._worker.checks import text
+from lume_local._worker.compiler.checks import text
 from lume_local._worker.databases.database import DatabaseTrouble
 from lume_local._worker.databases.merge import shown
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lume_local._flow.databases import RUN_COLUMN
 from lume_local._flow.definition import quoted
-from lume_local._worker.checks import text
+from lume_local._worker.compiler.checks import text
 from lume_local._worker.databases.built import opened
 from lume_local._worker.databases.columns import TableColumn, check_columns, check_unique, no_table, spelled
 from lume_local._worker.databases.database import DatabaseTrouble, Load

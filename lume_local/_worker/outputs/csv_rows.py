@@ -6,7 +6,7 @@ from typing import TextIO
 
 from lume_local._worker.outputs.found import LINE, RAW, REASONS, ROW, Broken, Found
 from lume_local._worker.outputs.row_json import object_json
-from lume_local._worker.sources.dialect import Dialect
+from lume_local._worker.sources.formats.dialect import Dialect
 
 
 class CsvRows:

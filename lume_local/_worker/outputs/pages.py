@@ -15,9 +15,9 @@ from lume_local._worker.outputs.ndjson_rows import NdjsonRows
 from lume_local._worker.outputs.parquet_rows import ParquetRows, confine_read
 from lume_local._worker.outputs.place import TooLarge, opened_place
 from lume_local._worker.outputs.row_json import Reasons, reject_json
-from lume_local._worker.sources.dialect import Dialect
 from lume_local._worker.sources.files import is_utf8_name
-from lume_local._worker.sources.held import named
+from lume_local._worker.sources.formats.dialect import Dialect
+from lume_local._worker.sources.places.held import named
 from lume_local._worker.stores import StoreTrouble
 
 MOST_BYTES = 4 * 1024 * 1024

@@ -11,7 +11,7 @@ from attrs import frozen
 from lume_local._flow.stores import is_store_url, split_store_url
 from lume_local._shared import no_links
 from lume_local._shared.identity import LARGEST_COPY, identity, identity_of_copies
-from lume_local._worker.sources.held import Held
+from lume_local._worker.sources.places.held import Held
 from lume_local._worker.stores import StoreTrouble, store_of, told
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
-from lume_local._worker.checks import text
+from lume_local._worker.compiler.checks import text
 from lume_local._worker.sources.intake import Malformed
 from lume_local._worker.statements import Layout
 

@@ -8,21 +8,21 @@ from attrs import evolve, frozen
 from duckdb import DuckDBPyConnection
 
 from lume_local._shared import magic
-from lume_local._worker.sources.csv import read_csv
-from lume_local._worker.sources.encoding import refuse_other_encoding
-from lume_local._worker.sources.excel import read_excel
 from lume_local._worker.sources.files import is_utf8_name, recode
+from lume_local._worker.sources.formats.csv import read_csv
+from lume_local._worker.sources.formats.encoding import refuse_other_encoding
+from lume_local._worker.sources.formats.excel import read_excel
+from lume_local._worker.sources.formats.json import read_json
+from lume_local._worker.sources.formats.ndjson import read_ndjson
+from lume_local._worker.sources.formats.parquet import read_parquet
+from lume_local._worker.sources.formats.resent import BEGINNING, delim_of_rejects
+from lume_local._worker.sources.formats.resent_objects import read_resent_objects
 from lume_local._worker.sources.intake import Account, Malformed
-from lume_local._worker.sources.json import read_json
 from lume_local._worker.sources.many import AllMalformed, one_after_the_other
-from lume_local._worker.sources.ndjson import read_ndjson
-from lume_local._worker.sources.parquet import read_parquet
-from lume_local._worker.sources.query_rows import read_rows
+from lume_local._worker.sources.places.query_rows import read_rows
+from lume_local._worker.sources.places.unpack import compression_of
 from lume_local._worker.sources.reading import Reading
-from lume_local._worker.sources.resent import BEGINNING, delim_of_rejects
-from lume_local._worker.sources.resent_objects import read_resent_objects
 from lume_local._worker.sources.source import File, Pause, SourceError
-from lume_local._worker.sources.unpack import compression_of
 from lume_local._worker.statements import Layout
 
 FORMATS: dict[str, Callable[[Reading], Layout]] = {

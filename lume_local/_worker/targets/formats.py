@@ -4,7 +4,7 @@ from pathlib import Path
 
 from duckdb import DuckDBPyConnection
 
-from lume_local._worker.checks import text
+from lume_local._worker.compiler.checks import text
 
 _FORMATS = {
     # A dictionary of more values than that hardly makes a file smaller, and costs a fifth of the writing.

@@ -21,7 +21,7 @@ from lume_local._shared import no_links
 from lume_local._shared.commit import copy_durably, sync_folder, write_durably
 from lume_local._shared.identity import identity
 from lume_local._shared.parts import MANIFEST, PARTS, named_in
-from lume_local._worker.checks import text
+from lume_local._worker.compiler.checks import text
 from lume_local._worker.targets.target import Begin, Step, TargetError, refuse_overtaken
 
 _OURS = re.compile(r"part-\d{5,}-run_[0-9a-f]{32}\.parquet")

@@ -25,7 +25,7 @@ from lume_cli._options import Options
 from lume_cli._session import Session
 from lume_cli._work import webhook_listener
 from lume_cli._work.webhook_listener import Listening
-from lume_local._runs import webhook_sender
+from lume_local._runs.deliveries import webhook_sender
 
 
 @pytest.fixture

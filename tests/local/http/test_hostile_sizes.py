@@ -22,7 +22,7 @@ from lume_local._http.own_host import is_own_host
 from lume_local._http.problems import Problem
 from lume_local._http.rows import _place
 from lume_local._http.sessions import Sessions
-from lume_local._runs.paths import UPLOAD_NAME
+from lume_local._runs.sources.paths import UPLOAD_NAME
 
 SMALL, TIMES, AT_MOST, FLOOR = 1_000, 16, 64, 0.001
 SESSIONS = Sessions()

@@ -19,9 +19,9 @@ from local.servers import process, serve
 from local.wire import Wire
 
 import lume_local
-from lume_local._runs.paths import Roots
 from lume_local._runs.records import NewRun
-from lume_local._runs.run_paths import RunPaths
+from lume_local._runs.sources.paths import Roots
+from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.sqlite.store import SqliteStore
 from lume_local._shared.commit import begin, commit, committed, draft_of
 from lume_local._worker.targets.files import FileTarget

@@ -19,15 +19,16 @@ from local.wire import Wire
 from lume_async.models import RunStatus
 from lume_async.webhooks import WebhookEvent
 from lume_local import _assembly
-from lume_local._runs import retention, runner
+from lume_local._runs import runner
+from lume_local._runs.deliveries.webhook_rules import WebhookRules
+from lume_local._runs.deliveries.webhook_sender import WebhookSender
 from lume_local._runs.health import Health
 from lume_local._runs.recorder import Recorder
 from lume_local._runs.records import NewRun, StoreUnavailable
+from lume_local._runs.recovery.recovery import retention
 from lume_local._runs.sqlite.store import SqliteStore
 from lume_local._runs.times import ago_text
 from lume_local._runs.waiters import Hub
-from lume_local._runs.webhook_rules import WebhookRules
-from lume_local._runs.webhook_sender import WebhookSender
 from lume_local._shared.commit import commit
 
 Action = Callable[[], Awaitable[object]]

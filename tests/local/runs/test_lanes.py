@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from local.servers import serve
 
-from lume_local._runs import recorder, runner, worker, worker_pool
+from lume_local._runs import recorder, runner
 from lume_local._runs.recorder import Recorder
 from lume_local._runs.records import StoreUnavailable
-from lume_local._runs.run_paths import RunPaths
+from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.sqlite.store import SqliteStore
+from lume_local._runs.workers import worker, worker_pool
 
 
 @pytest.fixture(autouse=True)

@@ -17,8 +17,10 @@ from local.wire import Wire
 import lume_local
 from lume_async.errors import ConfigurationError
 from lume_local._flow.fields import FlowError
-from lume_local._runs import execution, recovery, worker
-from lume_local._runs.worker_pool import Pool
+from lume_local._runs import execution
+from lume_local._runs.recovery.recovery import recovery
+from lume_local._runs.workers import worker
+from lume_local._runs.workers.worker_pool import Pool
 
 
 @asynccontextmanager

@@ -19,8 +19,8 @@ from local.servers import serve
 import lume_local
 from lume_async.errors import ConfigurationError
 from lume_async.models import RunStatus
-from lume_local._runs import webhook_sender
-from lume_local._runs.lineage import Lineage
+from lume_local._runs.deliveries import webhook_sender
+from lume_local._runs.deliveries.lineage import Lineage
 from lume_local._runs.records import NewRun
 from lume_local._runs.sqlite.store import SqliteStore
 

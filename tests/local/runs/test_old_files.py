@@ -13,11 +13,11 @@ from local.wire import Wire
 
 import lume_local
 from lume_async.errors import ConfigurationError
-from lume_local._runs import retention
-from lume_local._runs.old_files import _files, _remove
-from lume_local._runs.paths import Roots
-from lume_local._runs.source_files import Wanted
-from lume_local._runs.source_key import InUse
+from lume_local._runs.recovery.old_files import _files, _remove
+from lume_local._runs.recovery.recovery import retention
+from lume_local._runs.sources.paths import Roots
+from lume_local._runs.sources.source_files import Wanted
+from lume_local._runs.sources.source_key import InUse
 from lume_local._shared import no_links
 from lume_local._shared.identity import identity
 

@@ -9,9 +9,9 @@ import pytest
 from attrs import evolve
 from local.states import moved
 
-from lume_local._runs.overtaken import Place, places
 from lume_local._runs.records import NewRun, Run, StoreUnavailable
-from lume_local._runs.recovery import carried_out
+from lume_local._runs.recovery.overtaken import Place, places
+from lume_local._runs.recovery.recovery import carried_out
 from lume_local._runs.sqlite.store import SqliteStore
 from lume_local._runs.times import ago_text
 from lume_local._shared.commit import commit, note_overtaken

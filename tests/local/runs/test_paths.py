@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from lume_local._runs.paths import PathRefused, Roots, spelled
-from lume_local._runs.source_files import Wanted
+from lume_local._runs.sources.paths import PathRefused, Roots, spelled
+from lume_local._runs.sources.source_files import Wanted
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from lume_local._runs import row_reader
 from lume_local._runs.health import Health
 from lume_local._runs.row_reader import RowReader
-from lume_local._runs.worker import WorkerDied
+from lume_local._runs.workers.worker import WorkerDied
 from lume_local._shared.protocol import Page, Read, Unreadable
 
 

@@ -20,10 +20,10 @@ import lume_local
 from lume_async import Client, DuplicateRunError, RunRequest
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
-from lume_local._runs import contents
-from lume_local._runs.source_key import content_in, places_of, with_content
+from lume_local._runs.sources import contents
+from lume_local._runs.sources.source_key import content_in, places_of, with_content
 from lume_local._shared.content import Content, is_open, is_other
-from lume_local._worker.sources import identity
+from lume_local._worker.sources.places import identity
 
 MORE = PEOPLE_CSV + "4,di@example.org,52\n"
 OTHER = PEOPLE_CSV.replace("31", "32")

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from local.servers import serve
 
-from lume_local._runs import source_files, walk
-from lume_local._runs.paths import PathRefused, Roots
-from lume_local._runs.source_files import Wanted
+from lume_local._runs.sources import source_files, walk
+from lume_local._runs.sources.paths import PathRefused, Roots
+from lume_local._runs.sources.source_files import Wanted
 
 DAILY = """
 flow = "daily"

@@ -10,10 +10,10 @@ from local.wire import Wire
 
 import lume_local
 from lume_local._flow.definition import read_definition
-from lume_local._runs import source_name
-from lume_local._runs.paths import PathRefused, Roots
-from lume_local._runs.source_files import Wanted
-from lume_local._runs.source_name import SourceName, source_key
+from lume_local._runs.sources import source_name
+from lume_local._runs.sources.paths import PathRefused, Roots
+from lume_local._runs.sources.source_files import Wanted
+from lume_local._runs.sources.source_name import SourceName, source_key
 
 INTO = {"mapped": {"url_env": ENV, "table": "clean", "mode": "replace_batch"}}
 OWN = "{source_path}.csv"

@@ -23,13 +23,13 @@ import lume_async
 import lume_local
 from lume_async.errors import ConfigurationError
 from lume_async.webhooks import Once, WebhookEvent, verify
-from lume_local._runs import webhook_sender
+from lume_local._runs.deliveries import webhook_sender
+from lume_local._runs.deliveries.webhook_rules import NotAWebhook, WebhookRefused, WebhookRules
+from lume_local._runs.deliveries.webhook_sender import WebhookSender
 from lume_local._runs.health import Health
 from lume_local._runs.records import NewRun, StoreUnavailable
 from lume_local._runs.sqlite.outbox import SqliteDeliveries
 from lume_local._runs.sqlite.store import SqliteStore
-from lume_local._runs.webhook_rules import NotAWebhook, WebhookRefused, WebhookRules
-from lume_local._runs.webhook_sender import WebhookSender
 
 HOSTS = ("127.0.0.1:9", "127.0.0.1:8080", "localhost:443", "localhost:80", "hooks.example", "[::1]:9")
 RULES = WebhookRules.of(SECRET, HOSTS)

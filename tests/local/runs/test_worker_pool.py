@@ -12,9 +12,9 @@ from local.processes import gone, own_workers
 from local.servers import serve
 
 from lume_local._owned import owned
-from lume_local._runs import worker, worker_pool
-from lume_local._runs.worker import NotFinished, Worker
-from lume_local._runs.worker_pool import Pool
+from lume_local._runs.workers import worker, worker_pool
+from lume_local._runs.workers.worker import NotFinished, Worker
+from lume_local._runs.workers.worker_pool import Pool
 from lume_local._shared.commit import begin, commit
 from lume_local._shared.protocol import Done, Event, Execute, Failed, Outcome
 

@@ -16,9 +16,9 @@ from local.servers import serve
 from local.shards import dask_cluster
 
 from lume_async.errors import ConfigurationError
+from lume_local._shards.engines.pool import Pool
+from lume_local._shards.engines.probe import check_workers
 from lume_local._shards.executor import ExecutorLost
-from lume_local._shards.pool import Pool
-from lume_local._shards.probe import check_workers
 
 package("distributed")
 pytestmark = pytest.mark.timeout(120)

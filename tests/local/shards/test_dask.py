@@ -11,7 +11,7 @@ from local.shards import contract, dask_cluster, tasks
 from lume_local._shards.executor import ExecutorLost
 
 package("distributed")
-from lume_local._shards.dask import Dask  # noqa: E402 - it needs that package
+from lume_local._shards.engines.dask import Dask  # noqa: E402 - it needs that package
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from lume_local._shards.engine_url import shown
-from lume_local._shards.executors import UnknownEngine, check_engine
+from lume_local._shards.engines.engine_url import shown
+from lume_local._shards.engines.executors import UnknownEngine, check_engine
 
 
 @pytest.mark.parametrize(

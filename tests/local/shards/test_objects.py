@@ -12,7 +12,7 @@ from moto_server import Bucket
 
 from lume_local._flow.definition import read_definition
 from lume_local._shards import coordinator, split
-from lume_local._worker.compile import compile_flow
+from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.engine import Run, RunFailed, connect
 
 ROWS = b'id,name\n1,"Ann\n""A"""\nx,Bo\n' + b"".join(b'%d,"Cy, %d"\n' % (n, n) for n in range(200))

@@ -16,9 +16,9 @@ from local.wire import Wire
 import lume_local
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
-from lume_local._runs import old_files
+from lume_local._runs.recovery.recovery import old_files
 from lume_local._shards import coordinator
-from lume_local._worker.compile import compile_flow
+from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.engine import Run, RunFailed, connect
 from lume_local._worker.targets import kinds, parts
 from lume_local._worker.targets.parts import PartsTarget

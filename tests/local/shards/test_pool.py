@@ -10,9 +10,9 @@ import pytest
 from local import processes
 from local.shards import tasks
 
-from lume_local._shards import pool
+from lume_local._shards.engines import pool
+from lume_local._shards.engines.pool import Pool
 from lume_local._shards.executor import MOST_ATTEMPTS, ExecutorLost, Made
-from lume_local._shards.pool import Pool
 
 TESTS = str(Path(__file__).parents[2])
 

@@ -12,7 +12,7 @@ from local.one_run import job_of
 from lume_local._flow.definition import read_definition
 from lume_local._shards import coordinator
 from lume_local._shards.executor import Function, Json, Pause
-from lume_local._worker.compile import compile_flow
+from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.engine import Run, RunFailed, connect
 
 

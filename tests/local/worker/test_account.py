@@ -10,7 +10,7 @@ from local.one_run import execute, job_of
 
 from lume_local._flow.definition import read_definition
 from lume_local._worker import engine
-from lume_local._worker.compile import compile_flow
+from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.engine import Run, RunBroke, RunFailed, connect
 from lume_local._worker.sources.read import Intake, read_source
 from lume_local._worker.targets.formats import copy_to

@@ -18,7 +18,7 @@ from lume_local._flow.cleaners import CLEANERS
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._worker.cleaners import library
-from lume_local._worker.compile import compile_flow
+from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.engine import confine_check, connect
 
 ROOT = Path(__file__).parents[3]

@@ -7,7 +7,7 @@ import pytest
 from local.flows import people
 
 from lume_local._flow.fields import FlowError
-from lume_local._runs.worker_pool import Pool
+from lume_local._runs.workers.worker_pool import Pool
 from lume_local._worker.engine import confine_check, connect
 
 

@@ -21,7 +21,7 @@ from local.staging import PLACES, stage_in
 
 from lume_local._flow.definition import read_definition
 from lume_local._worker import engine
-from lume_local._worker.compile import compile_flow
+from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.engine import RunFailed, connect
 from lume_local._worker.sources.source import File
 from lume_local._worker.stage import Staged, stage

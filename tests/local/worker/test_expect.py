@@ -9,7 +9,7 @@ from local.one_run import execute
 
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
-from lume_local._worker.compile import compile_flow
+from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.engine import RunFailed, connect
 
 COLUMNS: dict[str, Any] = {

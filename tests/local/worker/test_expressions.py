@@ -9,9 +9,9 @@ from local.flows import people
 
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
-from lume_local._worker.compile import compile_flow
+from lume_local._worker.compiler.compile import compile_flow
+from lume_local._worker.compiler.expressions import Judge
 from lume_local._worker.engine import connect
-from lume_local._worker.expressions import Judge
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ import pytest
 from local.one_run import execute
 
 from lume_local._worker.engine import RunFailed
-from lume_local._worker.sources import held
-from lume_local._worker.sources.local import LocalFiles
+from lume_local._worker.sources.places import held
+from lume_local._worker.sources.places.local import LocalFiles
 
 COLUMNS: dict[str, Any] = {"columns": {"id": {"type": "integer"}, "name": {}}}
 ROWS = b"id,name\n1,Ann\n2,Bo\n"

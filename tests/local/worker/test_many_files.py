@@ -12,7 +12,7 @@ import pytest
 from local.one_run import execute_files as execute
 
 from lume_local._worker.engine import RunFailed
-from lume_local._worker.sources.local import LocalFiles
+from lume_local._worker.sources.places.local import LocalFiles
 
 if sys.version_info >= (3, 14):
     from compression import zstd

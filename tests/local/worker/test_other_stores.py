@@ -9,7 +9,7 @@ from store_servers import Place
 
 from lume_local._worker import stores
 from lume_local._worker.engine import RunFailed
-from lume_local._worker.sources.local import LocalFiles
+from lume_local._worker.sources.places.local import LocalFiles
 from lume_local._worker.targets import kinds
 
 CSV = b"id\n1\nx\n3\n"

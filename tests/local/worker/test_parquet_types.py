@@ -12,7 +12,7 @@ from local.one_run import execute
 from lume_async import ConfigurationError
 from lume_local import sample_rows
 from lume_local._worker.engine import RunFailed
-from lume_local._worker.sources import parquet_types
+from lume_local._worker.sources.formats import parquet_types
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")

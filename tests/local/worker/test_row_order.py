@@ -10,7 +10,7 @@ from local.staging import PLACES, stage_in
 
 from lume_local._shards import coordinator
 from lume_local._worker import file_names, stage
-from lume_local._worker.sources import csv, ndjson
+from lume_local._worker.sources.formats import csv, ndjson
 from lume_local._worker.statements import PLACE, Statements
 
 VECTOR = 2048

@@ -12,9 +12,9 @@ from local.servers import serve
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._worker import seeds
-from lume_local._worker.compile import compile_flow
+from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.engine import Run, RunFailed, connect
-from lume_local._worker.sources.local import LocalFiles
+from lume_local._worker.sources.places.local import LocalFiles
 
 COUNTRIES = 'code,name,"Tax, %",note\nDE,Germany,19,\nFR,"France, la",20,x\n'
 SEEDS = {"countries": {"path": "countries.csv", "key": "code"}}

@@ -7,10 +7,10 @@ from depth import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lume_local._worker.sources import skeleton
-from lume_local._worker.sources.dialect import Dialect
 from lume_local._worker.sources.files import count_lines
-from lume_local._worker.sources.skeleton import Skeleton
+from lume_local._worker.sources.formats import skeleton
+from lume_local._worker.sources.formats.dialect import Dialect
+from lume_local._worker.sources.formats.skeleton import Skeleton
 
 DIALECTS = [Dialect(b",", b'"', b'"'), Dialect(b";", b"'", b"\\"), Dialect(b"\t", b"", b"")]
 

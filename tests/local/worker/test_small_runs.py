@@ -19,7 +19,7 @@ from local.pollution import polluted_case, polluted_files
 
 from lume_local._flow.definition import read_definition
 from lume_local._shared.protocol import Execute
-from lume_local._worker.compile import compile_flow
+from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.engine import Run, RunFailed, confine_check, connect
 from lume_local._worker.instances import MOST_COPIED, Instances, place_of
 from lume_local._worker.small import SmallRun

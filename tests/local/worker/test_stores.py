@@ -13,8 +13,8 @@ from moto_server import Bucket
 from lume_local._shared.commit import begin, begun, committed
 from lume_local._worker import stores
 from lume_local._worker.engine import RunFailed
-from lume_local._worker.sources import objects
-from lume_local._worker.sources.store import StoredFiles
+from lume_local._worker.sources.places import objects
+from lume_local._worker.sources.places.store import StoredFiles
 from lume_local._worker.targets import kinds, s3
 from lume_local._worker.targets.s3 import S3Target
 from lume_local._worker.targets.target import Step, TargetError
@@ -79,11 +79,11 @@ def test_a_pattern_is_bounded(bucket: Bucket, tmp_path: Path, monkeypatch: pytes
         bucket.put(f"in/{n}.csv", b"id\n1\n")
     wanted = [{"url": "s3://warehouse/in", "pattern": "*.csv"}]
     with monkeypatch.context() as patch:
-        patch.setattr("lume_local._worker.sources.store.MOST_FILES", 2)
+        patch.setattr("lume_local._worker.sources.places.store.MOST_FILES", 2)
         with pytest.raises(RunFailed, match="the source has 3 objects, and a run reads 2 at most"):
             execute(tmp_path, wanted)
     with monkeypatch.context() as patch:
-        patch.setattr("lume_local._worker.sources.objects.MOST_ENTRIES", 2)
+        patch.setattr("lume_local._worker.sources.places.objects.MOST_ENTRIES", 2)
         with pytest.raises(RunFailed, match=r"looking for s3://warehouse/in/\*.csv: .*more than 2 objects"):
             execute(tmp_path, wanted, run_id="run_2")
     with pytest.raises(RunFailed, match=r"no object matches s3://warehouse/in/\*.txt: put objects there"):

@@ -9,7 +9,7 @@ from local.one_run import job_of
 
 from lume_local._flow.definition import read_definition
 from lume_local._shared.commit import begin, begun, committed
-from lume_local._worker.compile import compile_flow
+from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.engine import Run, RunFailed, connect
 from lume_local._worker.targets import kinds
 from lume_local._worker.targets.target import Begin, Step, TargetError

@@ -9,7 +9,7 @@ import duckdb
 import pytest
 from local.one_run import execute, one_column
 
-from lume_local._worker import casts
+from lume_local._worker.compiler import casts
 
 
 def kept(values: list[Any]) -> list[str]:

@@ -1,0 +1,195 @@
+"""OpenLineage events (https://openlineage.io): which run read and wrote what, its rows, and why some were rejected.
+
+They go through the outbox as webhooks do: written with the change that they report, delivered at least once.
+"""
+
+import uuid
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+from attrs import field, frozen
+from yarl import URL
+
+from lume_async.errors import ConfigurationError
+from lume_async.models import RunStatus
+from lume_local._flow.stores import NotAStoreUrl, split_store_url
+from lume_local._runs.records import Run
+from lume_local._runs.sources.source_key import places_of
+
+_PRODUCER = "https://pypi.org/project/lume-client/"
+_SPEC = "https://openlineage.io/spec/"
+_EVENT = f"{_SPEC}2-0-2/OpenLineage.json#/$defs/RunEvent"
+_FACETS = {
+    "jobType": f"{_SPEC}facets/2-0-4/JobTypeJobFacet.json#/$defs/JobTypeJobFacet",
+    "errorMessage": f"{_SPEC}facets/1-0-1/ErrorMessageRunFacet.json#/$defs/ErrorMessageRunFacet",
+    "inputStatistics": (
+        f"{_SPEC}facets/1-0-0/InputStatisticsInputDatasetFacet.json#/$defs/InputStatisticsInputDatasetFacet"
+    ),
+    "outputStatistics": (
+        f"{_SPEC}facets/1-0-2/OutputStatisticsOutputDatasetFacet.json"
+        "#/$defs/OutputStatisticsOutputDatasetFacet"
+    ),
+    "dataQualityAssertions": (
+        f"{_SPEC}facets/1-1-0/DataQualityAssertionsDatasetFacet.json#/$defs/DataQualityAssertionsDatasetFacet"
+    ),
+}
+_TYPES = {RunStatus.FAILED: "FAIL", RunStatus.CRASHED: "FAIL", RunStatus.CANCELLED: "ABORT"}
+_ROWS = {"mapped": "rows_mapped", "rejects": "rows_rejected"}
+
+
+@frozen
+class Lineage:
+    """Where events go, and the namespace of their jobs. Build it with `of`."""
+
+    url: str
+    namespace: str
+    key: str | None = field(repr=False)
+
+    @classmethod
+    def of(cls, url: str | None, namespace: str, key: str | None) -> "Lineage | None":
+        """The checked settings; None where no events are wanted. Raises `ConfigurationError`."""
+        if url is None:
+            if key is not None:
+                raise ConfigurationError("lineage_key needs lineage_url: the address that events go to")
+            return None
+        try:
+            is_url = URL(url).scheme in ("http", "https") and URL(url).host is not None
+        except ValueError:
+            is_url = False
+        if not is_url:
+            raise ConfigurationError(
+                "lineage_url must be an http:// or https:// URL, such as http://127.0.0.1:5000/api/v1/lineage"
+            )
+        if not namespace.strip():
+            raise ConfigurationError(
+                "lineage_namespace is empty: name what the jobs of this server belong to"
+            )
+        return cls(url, namespace, key)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a request carries beside the event."""
+        return {} if self.key is None else {"Authorization": f"Bearer {self.key}"}
+
+    def started(self, run: Run, at: str) -> bytes:
+        """The event for a run that begins."""
+        return self._event("START", run, at, {}, {}, None)
+
+    def ended(
+        self,
+        run: Run,
+        status: RunStatus,
+        at: str,
+        metrics: dict[str, Any],
+        locations: dict[str, Any],
+        message: str | None,
+    ) -> bytes:
+        """The event for a run that ends now."""
+        return self._event(_TYPES.get(status, "COMPLETE"), run, at, metrics, locations, message)
+
+    def _event(
+        self,
+        kind: str,
+        run: Run,
+        at: str,
+        metrics: dict[str, Any],
+        locations: dict[str, Any],
+        message: str | None,
+    ) -> bytes:
+        run_facets = (
+            {"errorMessage": _facet("errorMessage", message=message, programmingLanguage="SQL")}
+            if message
+            else {}
+        )
+        job_type = _facet("jobType", processingType="BATCH", integration="LUME", jobType="FLOW")
+        event = {
+            "eventType": kind,
+            "eventTime": at,
+            "producer": _PRODUCER,
+            "schemaURL": _EVENT,
+            "run": {"runId": str(uuid.UUID(run.run_id.removeprefix("run_"))), "facets": run_facets},
+            "job": {
+                "namespace": self.namespace,
+                "name": run.flow_version,
+                "facets": {"jobType": job_type},
+            },
+            "inputs": self._inputs(run, metrics),
+            "outputs": [
+                _output(place) | {"outputFacets": _output_facets(metrics[_ROWS[part]])}
+                for part, place in locations.items()
+                if place is not None and part in _ROWS
+            ],
+        }
+        return orjson.dumps(event)
+
+    def _inputs(self, run: Run, metrics: dict[str, Any]) -> list[dict[str, Any]]:
+        """Of several files the first one has the counts, which are those of all together."""
+        first, *others = [self._source(run, place) for place in places_of(run.source_key)]
+        return [
+            first | {"inputFacets": _input_facets(metrics)},
+            *(one | {"inputFacets": {}} for one in others),
+        ]
+
+    def _source(self, run: Run, place: str) -> dict[str, Any]:
+        """A file or an object; else what a query was given, which may be any text."""
+        query = {"namespace": self.namespace, "name": f"{run.flow_version}/{place}"}
+        return _file_or_object(place) or query
+
+
+def _output(place: str) -> dict[str, Any]:
+    """A file, an object, or a table by its URL: the worker has made that of parts that hold no secret."""
+    if (found := _file_or_object(place)) is not None:
+        return found
+    url = urlsplit(place)
+    namespace = f"{url.scheme}://{url.netloc}" if url.netloc else url.scheme
+    return {"namespace": namespace, "name": url.path.lstrip("/")}
+
+
+def _file_or_object(place: str) -> dict[str, Any] | None:
+    """A file by its path, an object by its URL, in which nothing is encoded."""
+    if place.startswith("/"):
+        return {"namespace": "file", "name": place}
+    try:
+        scheme, bucket, key = split_store_url(place)
+    except NotAStoreUrl:
+        return None
+    return {"namespace": f"{scheme}://{bucket}", "name": key}
+
+
+def _facet(name: str, **members: Any) -> dict[str, Any]:
+    return {"_producer": _PRODUCER, "_schemaURL": _FACETS[name], **members}
+
+
+def _input_facets(metrics: dict[str, Any]) -> dict[str, Any]:
+    if not metrics:
+        return {}
+    statistics = _facet("inputStatistics", rowCount=metrics["rows_read"])
+    if source := metrics.get("source"):
+        statistics["size"] = source["bytes"]
+    reasons: dict[str, int] = metrics.get("reject_reasons", {})
+    columns = metrics.get("columns", {})
+    assertions = [_assertion(reason, count, columns) for reason, count in reasons.items()]
+    if not assertions:
+        return {"inputStatistics": statistics}
+    return {
+        "inputStatistics": statistics,
+        "dataQualityAssertions": _facet("dataQualityAssertions", assertions=assertions),
+    }
+
+
+def _assertion(reason: str, count: int, columns: dict[str, Any]) -> dict[str, Any]:
+    """A reason for which rows were rejected, and how many were."""
+    column = reason.partition(":")[0]
+    return {
+        "assertion": reason,
+        "success": False,
+        "severity": "warn",
+        "expected": "0",
+        "actual": str(count),
+        **({"column": column} if column in columns else {}),
+    }
+
+
+def _output_facets(rows: int) -> dict[str, Any]:
+    return {"outputStatistics": _facet("outputStatistics", rowCount=rows)}

@@ -1,0 +1,131 @@
+"""Removes uploads and outputs that have expired, where the operator has set a time for them.
+
+A file that an unfinished run reads stays, and one that is a seed of a flow; so do all parts of an output of which one
+is read. An output is removed only if it is still the one that its run wrote: at a place that several runs write to,
+it is another run's by now. Submissions are paused for each step: none comes between the question whether a file is
+used and its end.
+"""
+
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from anyio.to_thread import run_sync
+
+from lume_local._runs.sources.paths import PathRefused, Roots
+from lume_local._runs.sources.source_key import InUse
+from lume_local._runs.store import Store
+from lume_local._runs.times import ago_text
+from lume_local._shared import no_links
+from lume_local._shared.identity import aside, is_still, remove_if
+from lume_local._shared.parts import MANIFEST, named_in
+
+_log = logging.getLogger("lume_local")
+_AT_ONCE = 100
+"""Files per step: requests are answered in between."""
+IsUsed = Callable[[str], bool]
+
+
+class OldFiles:
+    """The uploads and outputs of one server."""
+
+    def __init__(self, store: Store, roots: Roots) -> None:
+        self._store, self._roots = store, roots
+
+    async def remove_uploads(self, keep: float) -> int:
+        """Remove some uploads that arrived more than so many seconds ago; how many. Raises OSError, `StoreFailed`."""
+        async with self._use() as is_used:
+            removed = self._remove_uploads(keep, is_used)
+        if removed:
+            _log.info("removed %d uploads that were older than %.0f s", removed, keep)
+        return removed
+
+    def _remove_uploads(self, keep: float, is_used: IsUsed) -> int:
+        removed = 0
+        for path in self._roots.uploads.iterdir():
+            is_draft = path.name.startswith(".")
+            if is_draft or path.stat().st_mtime > time.time() - keep or is_used(str(path)):
+                continue
+            path.unlink()
+            removed += 1
+            if removed == _AT_ONCE:
+                break
+        return removed
+
+    async def remove_outputs(self, keep: float) -> int:
+        """Settle some outputs of runs that ended more than so many seconds ago; how many.
+
+        Raises OSError, `StoreFailed`.
+        """
+        async with self._use() as is_used:
+            settled, removed = await self._remove_outputs(keep, is_used)
+        if removed:
+            _log.info("removed %d outputs of runs that ended more than %.0f s ago", removed, keep)
+        return settled
+
+    async def _remove_outputs(self, keep: float, is_used: IsUsed) -> tuple[int, int]:
+        settled = removed = 0
+        for run_id, part, noted, locations in await self._store.outputs.written_before(
+            ago_text(keep), _AT_ONCE
+        ):
+            path = self._place(json.loads(locations).get(part))
+            if path is not None and any(is_used(str(file)) for file in _files(path, run_id)):
+                if is_still(path, noted) or is_still(aside(path, run_id), noted):
+                    continue
+            else:
+                removed += path is not None and _remove(path, noted, run_id)
+            await self._store.outputs.forget(run_id, part)
+            settled += 1
+        return settled, removed
+
+    @asynccontextmanager
+    async def _use(self) -> AsyncIterator[IsUsed]:
+        """Which files are in use; none comes to be as long as the block lasts."""
+        keys = await self._keys()
+        used = await run_sync(InUse, keys)  # of a hundred thousand runs it takes a while: nobody waits for it
+        async with self._store.submissions_paused():
+            since = InUse(await self._keys() - keys)
+            yield lambda path: used.has(path) or since.has(path)
+
+    async def _keys(self) -> set[str]:
+        """What unfinished runs read, and the seeds of all flows."""
+        seeds = (
+            seed for flow in await self._store.flows() for seed in flow.definition.get("seeds", {}).values()
+        )
+        places = (self._seed(seed["path"]) for seed in seeds)
+        return {*await self._store.active_sources(), *filter(None, places)}
+
+    def _seed(self, path: str) -> str | None:
+        try:
+            return str(self._roots.source(path))
+        except PathRefused:
+            return None
+
+    def _place(self, location: str | None) -> Path | None:
+        try:
+            return None if location is None else self._roots.written(location)
+        except PathRefused:
+            return None
+
+
+def _files(path: Path, run_id: str) -> list[Path]:
+    """An output, and what is removed with it. Raises OSError."""
+    files = [path]
+    if path.name == MANIFEST:
+        for manifest in (path, aside(path, run_id)):
+            with suppress(FileNotFoundError, ValueError):  # one that isn't ours: nothing is removed with it
+                files += [path.with_name(name) for name in named_in(manifest)]
+    return files
+
+
+def _remove(path: Path, noted: str, run_id: str) -> bool:
+    """Remove an output if it is the one that was noted. Raises OSError."""
+
+    def remove_parts(manifest: Path) -> None:
+        for name in named_in(manifest) if path.name == MANIFEST else ():
+            no_links.unlink(path.with_name(name))
+
+    return remove_if(path, noted, run_id, remove_parts)

@@ -1,0 +1,1 @@
+"""Which files a run may read and write, and which runs read the same."""

@@ -1,0 +1,189 @@
+"""Where a run reads and writes, what its worker is asked for, and what is removed after it."""
+
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+
+from attrs import asdict
+
+from lume_local._flow.definition import Flow
+from lume_local._flow.engine import SHARD_BYTES
+from lume_local._flow.places import SUFFIXES
+from lume_local._flow.source import CONTENT
+from lume_local._flow.stores import is_store_url
+from lume_local._runs.flow_registry import Flows
+from lume_local._runs.health import why
+from lume_local._runs.records import Run
+from lume_local._runs.sources import source_name
+from lume_local._runs.sources.paths import PathRefused, Roots, filled
+from lume_local._runs.sources.source_files import Wanted
+from lume_local._runs.sources.source_key import content_in, with_content
+from lume_local._runs.sources.source_name import SourceName, source_key
+from lume_local._runs.sources.store_roots import stored
+from lume_local._runs.store import Headers
+from lume_local._shared.commit import FILE, hand_over
+from lume_local._shared.parts import PARTS
+from lume_local._shared.protocol import Execute, Json
+from lume_local._shared.scratch import scratch, scratch_of
+
+MEMORY_LIMIT = "1GB"
+THREADS = 2
+"""What one run may use."""
+_POOL = {"url": "pool", "shard_bytes": SHARD_BYTES}
+"""Where a flow with `[engine]` is done on a server without an engine."""
+
+
+class RunPaths:
+    """The places of runs: those that their flows name, and a folder for each below the state folder."""
+
+    def __init__(self, roots: Roots, flows: Flows, headers: Headers, engine: Json | None = None) -> None:
+        self._roots, self._flows, self._headers, self._engine = roots, flows, headers, engine
+        self.folders, self.begun = roots.state / "runs", roots.state / "begun"
+        self._left: dict[Path, str] = {}
+        """The folders of ended runs that could not be given up, and why."""
+
+    async def job(self, run: Run) -> Execute:
+        """What its worker is asked for. Raises `PathRefused`, and what compiling its flow raises."""
+        flow = self._flows.parsed(run.flow_version)
+        source, name = await self.source(run.source_path, flow)
+        values = {
+            "data": str(self._roots.data),
+            "flow": flow.name,
+            "version": flow.version,
+            "run_id": run.run_id,
+            "source_path": name.text,
+        }
+        for template in (flow.mapped, flow.rejects):
+            if isinstance(template, str):
+                name.check(template)
+        batch = source_key(flow.source, run.source_path, self._roots)
+        content = None
+        if flow.source.identity == CONTENT and run.source_key:  # a dry run has none
+            content = content_in(run.source_key, batch)
+            batch = with_content(batch, content)
+        mapped, rejects = self._mapped(flow, values, batch), self._file(flow.rejects, values)
+        seeds = {seed.name: self._seed(seed.path) for seed in flow.seeds}
+        for what, files in (
+            ("the source itself", source.get("files", ())),
+            ("a seed of the flow", seeds.values()),
+        ):
+            for file in files:
+                is_within = mapped["kind"] == PARTS and str(Path(file["path"]).parent) == mapped["path"]
+                if is_within or file["path"] in (mapped.get("path"), rejects.get("path")):
+                    raise PathRefused(f"the target {file['path']!r} is {what}: choose another place")
+        warns = flow.source.on_unknown_columns == "warn"
+        return Execute(
+            run_id=run.run_id,
+            flow=await self._flows.compiled(run.flow_version),
+            source=source,
+            folder=str(self.folder(run.run_id)),
+            mapped=mapped,
+            rejects=rejects,
+            memory_limit=MEMORY_LIMIT,
+            threads=THREADS,
+            seeds=seeds,
+            header=await self._headers.last(run.flow_version) if warns else None,
+            engine=self._engine_of(flow),
+            content=content,
+        )
+
+    def _engine_of(self, flow: Flow) -> Json | None:
+        wanted = flow.sharding
+        if wanted is None:
+            return self._engine
+        engine = self._engine or _POOL
+        return {
+            **engine,
+            "shard_bytes": wanted.shard_bytes or engine["shard_bytes"],
+            "shards": wanted.shards,
+        }
+
+    def _seed(self, path: str) -> dict[str, str]:
+        return {"path": str(self._roots.source(path)), "looked_up": self._roots.looked_up(path)}
+
+    def folder(self, run_id: str) -> Path:
+        """The run's own folder, while it is active."""
+        return self.folders / run_id
+
+    def clean_up(self, run: Run) -> None:
+        """Remove the run's folder. After a commit this comes last, since the folder proves the commit."""
+        shutil.rmtree(self.folder(run.run_id), ignore_errors=True)
+
+    def give_up(self, run: Run) -> None:
+        """Remove the folder of a run without output; what it has begun elsewhere and not undone stays on record."""
+        self._give_up(self.folder(run.run_id))
+
+    def forget_worker(self, run: Run, pid: int) -> None:
+        """Remove what the process of a run has left beside its folder; it has ended."""
+        shutil.rmtree(scratch_of(self.folder(run.run_id), pid), ignore_errors=True)
+
+    def clear(self, unended: Collection[str], *, has_workers: bool = False) -> None:
+        """Remove what an earlier server has left of runs that have ended: all but these, which may have committed.
+
+        Where it still `has_workers`, what those have beside the folders of runs is left to the next start.
+        """
+        if not has_workers:
+            shutil.rmtree(scratch(self.folders), ignore_errors=True)
+        for folder in self.folders.iterdir() if self.folders.exists() else ():
+            if folder.is_dir() and folder.name not in unended:
+                self._give_up(folder)
+
+    def give_up_again(self) -> list[str]:
+        """Try again what could not be done then; what is in the way."""
+        for folder in list(self._left):
+            self._give_up(folder)
+        return list(self._left.values())
+
+    def _give_up(self, folder: Path) -> None:
+        """What can't be handed over stays in its folder: a full disk is no reason to end another way."""
+        try:
+            hand_over(folder, self.begun / folder.name)
+        except Exception as error:
+            self._left[folder] = f"{folder} can't be removed: {why(error)}"
+        else:
+            self._left.pop(folder, None)
+            shutil.rmtree(folder, ignore_errors=True)
+
+    async def source(self, source_path: str, flow: Flow) -> tuple[Json, SourceName]:
+        """The place of a run's source, and what it is called. Raises `PathRefused`."""
+        if query := flow.source.query:
+            place = {"kind": "query", **asdict(query), "source_path": source_path}
+            return place, source_name.of_query(source_path)
+        wanted = Wanted(flow.source.uris, source_path)
+        if wanted.is_stored:
+            place = {"kind": "store", "objects": wanted.objects(self._roots)}
+            return place, source_name.of_urls(self._roots, wanted)
+        sources = await wanted.find(self._roots)
+        shown = str if wanted.is_single else self._roots.relative
+        place = {
+            "kind": "files",
+            "files": [{"path": str(source), "shown": shown(source)} for source in sources],
+            "looked_up": wanted.looked_up(self._roots),
+        }
+        return place, source_name.of_files(self._roots, wanted, sources)
+
+    def _mapped(self, flow: Flow, values: dict[str, str], batch: str) -> Json:
+        columns = [[column.name, column.sql_type] for column in flow.columns]
+        if isinstance(flow.mapped, str):
+            if flow.mapped.endswith("/"):
+                return {
+                    "kind": PARTS,
+                    "path": str(self._roots.target(flow.mapped, values)),
+                    "columns": columns,
+                }
+            return self._file(flow.mapped, values)
+        named = {"flow": flow.name, "source_path": batch}
+        return {"kind": "database", **asdict(flow.mapped), "columns": columns, **named}
+
+    def _file(self, template: str, values: dict[str, str]) -> Json:
+        if is_store_url(template):
+            url = stored(self._roots, filled(template, values), "target")
+            return {"kind": "s3" if url.startswith("s3:") else "store", "url": _named(url)}
+        return {"kind": FILE, "path": _named(str(self._roots.target(template, values)))}
+
+
+def _named(place: str) -> str:
+    """Raises `PathRefused` where a name was to come from a source path that ends with a slash."""
+    if Path(place).suffix.lower() not in SUFFIXES:
+        raise PathRefused(f"the target {place!r} has no name before its suffix: put {{run_id}} there")
+    return place

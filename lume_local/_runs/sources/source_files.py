@@ -1,0 +1,139 @@
+"""Which files a run reads: those that its flow's `uri` names, patterns and lists included."""
+
+import glob
+import os
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from anyio.to_thread import run_sync
+from attrs import frozen
+
+from lume_local._flow.patterns import MOST_FILES
+from lume_local._flow.stores import is_store_url
+from lume_local._runs.sources.paths import UPLOAD, PathRefused, Roots, spelled
+from lume_local._runs.sources.store_roots import stored, stored_below
+from lume_local._runs.sources.walk import Walk, WalkFailed
+
+_ESCAPED = re.compile(r"\[([*?[])\]")
+"""A character as `glob.escape` writes it."""
+
+
+@frozen
+class Wanted:
+    """What a run is to read: the texts of its flow's `source.uri`, with the run's source path."""
+
+    uris: tuple[str, ...]
+    source_path: str
+
+    @property
+    def texts(self) -> list[str]:
+        """The paths and patterns, filled in; an upload takes the place of them all."""
+        return list(dict.fromkeys(spelled(uri, self.source_path) for uri in self.uris))
+
+    @property
+    def is_single(self) -> bool:
+        """Whether this is one file that is named, and not looked for."""
+        return len(self.texts) == 1 and not self._patterns()
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether it lies in an object store."""
+        return any(is_store_url(text) for text in self.texts)
+
+    def objects(self, roots: Roots) -> list[dict[str, str]]:
+        """The objects, and patterns with the URL of the folder below which to look. Raises `PathRefused`."""
+        patterns, found = self._patterns(), list[dict[str, str]]()
+        for text in self.texts:
+            if not is_store_url(text):
+                raise PathRefused(
+                    f"{text!r} is a path, and other parts of the source are URLs: use one of both"
+                )
+            folder, rest = _split(patterns[text]) if text in patterns else ("", "")
+            url = stored_below(roots, text, folder) if rest else stored(roots, text, "source")
+            found.append({"url": url, "pattern": rest})
+        return found
+
+    def key(self, roots: Roots) -> str:
+        """One key for all spellings of the same source. Raises `PathRefused`."""
+        if self.is_stored:
+            self.objects(roots)
+            return "\n".join(self.texts)
+        patterns = self._patterns()
+        for text in self.texts:
+            roots.source(_folder(patterns[text]) if text in patterns else text)
+        return "\n".join(str(roots.located(text)) for text in self.texts)
+
+    def looked_up(self, roots: Roots) -> str:
+        """For messages: from which folder a relative path was taken."""
+        return roots.looked_up(self.texts[0]) if self.is_single else ""
+
+    async def find(self, roots: Roots) -> list[Path]:
+        """The files, looked for in a thread that ends when this is cancelled. Raises `PathRefused`."""
+        if self.is_single:
+            return self.files(roots)  # nothing to look for
+        stopped = threading.Event()
+        try:
+            return await run_sync(self.files, roots, stopped.is_set, abandon_on_cancel=True)
+        finally:
+            stopped.set()
+
+    def files(self, roots: Roots, is_stopped: Callable[[], bool] = lambda: False) -> list[Path]:
+        """The files, those of a pattern in the order of their names. Raises `PathRefused`."""
+        if self.is_single:
+            return [roots.source(self.texts[0])]
+        patterns, found = self._patterns(), dict[Path, None]()
+        for text in self.texts:
+            matches = _matches(roots, patterns[text], text, is_stopped) if text in patterns else [text]
+            if not matches:
+                raise PathRefused(
+                    f"no file matches {text!r}{roots.looked_up(text)}: put files there, then submit the run again"
+                )
+            _check_number(len(matches))
+            found.update(dict.fromkeys(roots.source(match) for match in matches))
+        _check_number(len(found))
+        return list(found)
+
+    def _patterns(self) -> dict[str, str]:
+        """The patterns by their texts. Only what the flow says is one: a source path means itself."""
+        if self.source_path.startswith(UPLOAD):
+            return {}
+        return {
+            spelled(uri, self.source_path): uri.replace("{source_path}", glob.escape(self.source_path))
+            for uri in self.uris
+            if glob.has_magic(uri)
+        }
+
+
+def _check_number(files: int) -> None:
+    if files > MOST_FILES:
+        raise PathRefused(f"the source has {files:,} files, and a run reads {MOST_FILES:,} at most")
+
+
+def _folder(pattern: str) -> str:
+    """What a pattern has before its first part with a wildcard: that must be ours before anything is looked for."""
+    return _split(pattern)[0]
+
+
+def _split(pattern: str) -> tuple[str, str]:
+    """The folder that a pattern begins with, and the rest."""
+    parts = pattern.split("/")
+    fixed = next(n for n, part in enumerate(parts) if glob.has_magic(_ESCAPED.sub("", part)))
+    folder = _unescaped("/".join(parts[:fixed])) or ("/" if pattern.startswith("/") else ".")
+    return folder, "/".join(parts[fixed:])
+
+
+def _unescaped(text: str) -> str:
+    """The opposite of `glob.escape`."""
+    return _ESCAPED.sub(r"\1", text)
+
+
+def _matches(roots: Roots, pattern: str, shown: str, is_stopped: Callable[[], bool]) -> list[str]:
+    """The files that match, sorted. Raises `PathRefused`."""
+    folder, rest = _split(pattern)
+    roots.source(folder)
+    try:
+        return Walk(is_stopped).files(os.path.join(roots.folders[0], folder), rest)
+    except WalkFailed as error:
+        raise PathRefused(f"looking for {shown!r}: {error}") from None

@@ -1,0 +1,153 @@
+"""The server's connection to a cluster: one process (`_shards/engines/broker`), restarted when it ends."""
+
+import asyncio
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import anyio
+import orjson
+from anyio.abc import TaskGroup
+
+from lume_async._base.tasks import task_group
+from lume_local._runs.health import Health
+from lume_local._runs.workers.child import child
+
+START_LIMIT = 120.0
+"""Seconds until it must be ready: a Java starts, workers join. Where nobody listens it ends far sooner."""
+RETRY = 5.0
+"""Seconds between the end of one and the start of the next."""
+_PATIENCE = 5.0
+_KEPT = 2000
+_WHERE = "the engine"
+_START = (
+    "import sys; sys.path.insert(0, {!r}); from lume_local._worker.parent import end_with; end_with({}); "
+    "from lume_local._shards.engines.broker import main; main()"
+)
+
+
+class EngineFailed(Exception):
+    """The engine can't be used. The message says why."""
+
+
+class EngineProcess:
+    """Use it with `running`.
+
+    Args:
+        url: of the engine. It may hold a secret, so it is on no command line.
+        folder: of the server; the workers must see it.
+        health: where its end is reported.
+    """
+
+    def __init__(self, url: str, folder: Path, health: Health) -> None:
+        self._order_url, self._folder, self._health = url, folder, health
+        self._socket = ""
+        self.slots = 1
+
+    @property
+    def url(self) -> str:
+        """For the executors of runs."""
+        return f"broker://{self._socket}"
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """As long as the block lasts there is one, or another try to start it. Raises `EngineFailed` at first."""
+        # A short path: the name of a socket has at most a hundred bytes.
+        home = Path(tempfile.mkdtemp(prefix="lume-"))
+        self._socket = str(home / "engine")
+        probe = self._folder / f"probe-{uuid.uuid4().hex}"
+        try:
+            probe.write_text(probe.name)
+            async with task_group() as tasks:
+                process = await self._started(tasks, probe)
+                tasks.start_soon(self._keep_up, tasks, process, probe)
+                yield
+                tasks.cancel_scope.cancel()
+        finally:
+            probe.unlink(missing_ok=True)
+            shutil.rmtree(home, ignore_errors=True)
+
+    async def _keep_up(self, tasks: TaskGroup, process: asyncio.subprocess.Process, probe: Path) -> None:
+        while True:
+            try:
+                await process.wait()
+            finally:
+                await _ended(process)
+            self._health.trouble(_WHERE, "the connection was lost")
+            await anyio.sleep(RETRY)
+            while True:
+                try:
+                    process = await self._started(tasks, probe)
+                    break
+                except EngineFailed as error:
+                    self._health.trouble(_WHERE, str(error))
+                    await anyio.sleep(RETRY)
+            self._health.works(_WHERE)
+
+    async def _started(self, tasks: TaskGroup, probe: Path) -> asyncio.subprocess.Process:
+        """A process that serves. Raises `EngineFailed`."""
+        with suppress(FileNotFoundError):
+            os.unlink(self._socket)
+        process = await _spawned()
+        said = _Said()
+        tasks.start_soon(said.read, process)
+        try:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            order = {"url": self._order_url, "socket": self._socket, "probe": str(probe)}
+            process.stdin.write(orjson.dumps(order) + b"\n")
+            with anyio.move_on_after(START_LIMIT):
+                line = await process.stdout.readline()
+                if not line.endswith(b"\n"):
+                    await _ended(process)
+                    raise EngineFailed(f"the process that connects to the engine has ended: {said.last_line}")
+                answer = orjson.loads(line)
+                if "error" in answer:
+                    raise EngineFailed(answer["error"])
+                self.slots = max(answer["slots"], 1)
+                return process
+            raise EngineFailed(f"the engine was not ready within {START_LIMIT:g} s")
+        except BaseException:
+            await _ended(process)
+            raise
+
+
+class _Said:
+    """The end of what a process says on stderr: engines say much."""
+
+    def __init__(self) -> None:
+        self._end = b""
+
+    async def read(self, process: asyncio.subprocess.Process) -> None:
+        """Until it ends."""
+        assert process.stderr is not None
+        while block := await process.stderr.read(_KEPT):
+            self._end = (self._end + block)[-_KEPT:]
+
+    @property
+    def last_line(self) -> str:
+        """The last of it."""
+        return self._end.decode(errors="replace").strip().rpartition("\n")[2] or "it said nothing"
+
+
+async def _spawned() -> asyncio.subprocess.Process:
+    try:
+        return await child(_START)
+    except OSError as error:
+        raise EngineFailed(f"its process can't be started: {error.strerror or error}") from error
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """Cut its leash, and kill it where that is not enough, also where the caller is cancelled."""
+    with anyio.CancelScope(shield=True):
+        assert process.stdin is not None
+        process.stdin.close()
+        with anyio.move_on_after(_PATIENCE):
+            await process.wait()
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

@@ -1,0 +1,293 @@
+"""One worker process: started, given jobs, ended (see `_shared/protocol` for what is said).
+
+A process costs far more than a small run, so one that ended a run in an ordinary way does the next: it closed
+that run's database and opened another. It serves a bounded number of runs, and none after a crash or a cancel.
+No wait here is without an end: a process that does not answer in time is killed.
+"""
+
+import asyncio
+import signal
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from pathlib import Path
+
+import anyio
+from anyio.abc import TaskGroup
+
+from lume_async._base.elided import elided
+from lume_local._flow.fields import FlowError
+from lume_local._runs.workers.child import child, environment
+from lume_local._shared.protocol import (
+    Cancel,
+    Check,
+    Checked,
+    Done,
+    Event,
+    Execute,
+    Failed,
+    Finish,
+    Job,
+    Json,
+    Look,
+    Looked,
+    Page,
+    ProtocolError,
+    Read,
+    Ready,
+    Refused,
+    Unreadable,
+    decode_event,
+    encode,
+)
+
+_LONGEST_LINE = 64 * 1024 * 1024
+_STDERR_KEPT = 4096
+START_LIMIT = 60.0
+"""Seconds that a process may take to be ready for its first job."""
+CHECK_LIMIT = 60.0
+"""Seconds that checking a flow may take."""
+FINISH_LIMIT = 600.0
+"""Seconds that carrying out a commit may take."""
+READ_LIMIT = 60.0
+"""Seconds that reading a page of an output may take."""
+PATIENCE = 5.0
+"""Seconds that a worker gets to end by itself after its leash is cut, or to be ready again after a run."""
+MOST_RUNS = 1000
+"""How many runs one process serves: what leaks in it, leaks not for long, and a new one costs as much as 15 runs."""
+MOST_RESIDENT = 256 * 1024 * 1024
+"""A process that has kept more memory than this after a run serves no other: a new one has about 70 MB."""
+
+_START = (
+    "import sys; sys.path.insert(0, {!r}); from lume_local._worker.parent import end_with; end_with({}); "
+    "from lume_local._shards.main import main; main()"
+)
+"""What the interpreter does; first of all it ties itself to this process, for loading DuckDB takes a while."""
+
+
+class WorkerDied(Exception):
+    """The process ended without an answer, or had to be killed. The message says how."""
+
+
+class NotFinished(Exception):
+    """A commit can't be carried out, or what was begun can't be undone. The message says why.
+
+    Attributes:
+        may_pass: whether it may be possible in a while.
+    """
+
+    def __init__(self, message: str, *, may_pass: bool) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
+
+
+class Worker:
+    """One worker process. Make it with `start`; `stop` it.
+
+    Attributes:
+        runs: how many runs it was given.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process, given: dict[str, str]) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._process, self._environment = process, given
+        self._stdin, self._stdout = process.stdin, process.stdout
+        self.runs = 0
+        self._is_ready = True  # for a job; false from the start of a run
+        self._ended_well = False  # the last run, with an ordinary event
+        self._cancelled = False
+        self._stderr = b""
+        self._stderr_ended = anyio.Event()
+
+    @classmethod
+    async def start(cls, tasks: TaskGroup) -> "Worker":
+        """A worker that is ready for a job. Raises `WorkerDied` where it can't start.
+
+        `tasks` gets the reader of its stderr, which ends with the process.
+        """
+        given = environment()
+        worker = cls(await _spawned(), given)
+        tasks.start_soon(worker._read_stderr)
+        try:
+            with anyio.move_on_after(START_LIMIT):
+                if not isinstance(await worker._event(), Ready):
+                    raise WorkerDied(await worker.death())
+                return worker
+            raise WorkerDied(f"the worker process was not ready within {START_LIMIT:g} s")
+        except BaseException:
+            worker.kill()
+            await worker.stop()
+            raise
+
+    async def _read_stderr(self) -> None:
+        assert self._process.stderr is not None
+        try:
+            while block := await self._process.stderr.read(_STDERR_KEPT):
+                self._stderr = (self._stderr + block)[-_STDERR_KEPT:]
+        finally:
+            self._stderr_ended.set()
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process is still there."""
+        return self._process.returncode is None
+
+    @property
+    def is_fit(self) -> bool:
+        """Whether a process that is started now would be as this one: a password in the environment may be new."""
+        return self.is_alive and self._environment == environment()
+
+    async def _event(self) -> Event | None:
+        """The next event, or None where the process has ended. Raises `ProtocolError`."""
+        try:
+            line = await self._stdout.readline()
+        except ValueError as error:
+            raise ProtocolError(f"a line of the worker is too long: {error}") from error
+        return decode_event(line) if line.endswith(b"\n") else None
+
+    async def _send(self, job: Job) -> None:
+        with suppress(ConnectionError):  # the process is gone: its missing answer tells
+            self._stdin.write(encode(job))
+            await self._stdin.drain()
+
+    async def check(self, definition: Json, cleaners: list[str] | None = None) -> Json:
+        """The compiled form of a flow. Raises `FlowError`, also where that takes too long, and `WorkerDied`."""
+        with anyio.move_on_after(CHECK_LIMIT):
+            await self._send(Check(definition, cleaners))
+            match await self._event():
+                case Checked(compiled):
+                    return compiled
+                case Refused(place, problem):
+                    raise FlowError(place, problem)
+                case None:
+                    raise WorkerDied(await self.death())
+                case other:
+                    raise ProtocolError(f"{other!r} answers no check")
+        self._is_ready = False
+        self.kill()
+        raise FlowError("", f"takes longer than {CHECK_LIMIT:g} s to check: simplify its expressions")
+
+    async def finish(self, folder: Path) -> None:
+        """Carry out the commit in a run's folder, or undo what was begun. Raises `NotFinished`, `WorkerDied`."""
+        with anyio.move_on_after(FINISH_LIMIT):
+            await self._send(Finish(str(folder)))
+            match await self._event():
+                case Done():
+                    return
+                case Failed(message, _, may_pass):
+                    raise NotFinished(message, may_pass=may_pass)
+                case None:
+                    raise WorkerDied(await self.death())
+                case other:
+                    raise ProtocolError(f"{other!r} answers no request to finish")
+        self._is_ready = False
+        self.kill()
+        raise NotFinished(f"that takes longer than {FINISH_LIMIT:g} s", may_pass=True)
+
+    async def read(self, job: Read) -> Page | Unreadable:
+        """A page of an output. Raises `WorkerDied`, also where that takes too long."""
+        with anyio.move_on_after(READ_LIMIT):
+            await self._send(job)
+            match await self._event():
+                case Page() | Unreadable() as answer:
+                    return answer
+                case None:
+                    raise WorkerDied(await self.death())
+                case other:
+                    raise ProtocolError(f"{other!r} answers no reading")
+        self._is_ready = False
+        self.kill()
+        raise WorkerDied(f"reading a page took longer than {READ_LIMIT:g} s")
+
+    async def look(self, job: Look) -> Looked:
+        """What a source has. Raises `WorkerDied`. Who asks says how long that may take, and then ends the process."""
+        await self._send(job)
+        match await self._event():
+            case Looked() as answer:
+                return answer
+            case None:
+                raise WorkerDied(await self.death())
+            case other:
+                raise ProtocolError(f"{other!r} answers no look")
+
+    async def run(self, job: Execute) -> AsyncGenerator[Event, None]:
+        """The events of a run, until the one that ends it is taken, or the process ends."""
+        self.runs += 1
+        self._is_ready = self._ended_well = False
+        self._stderr = b""  # words of an earlier run must not explain this one's end
+        await self._send(job)
+        while (event := await self._event()) is not None:
+            self._ended_well = isinstance(event, Done | Failed)
+            yield event
+
+    async def cancel(self) -> None:
+        """Ask the run to stop; its last event says whether it did."""
+        self._cancelled = True
+        await self._send(Cancel())
+
+    async def renewed(self) -> bool:
+        """Whether another run may have this process: waits until it has put the last one behind it."""
+        if self._is_ready:
+            return self.is_alive
+        if not self._ended_well or self._cancelled or self.runs >= MOST_RUNS:
+            return False
+        event = None
+        with anyio.move_on_after(PATIENCE):
+            event = await self._event()
+        # A cancel that came while this waited has reached the process too.
+        if not isinstance(event, Ready) or event.resident > MOST_RESIDENT or self._cancelled:
+            return False
+        self._is_ready = True
+        return True
+
+    async def death(self) -> str:
+        """Wait for the end, which must be near, and put it in words."""
+        await self._ended()
+        code = self._process.returncode
+        assert code is not None
+        last = elided(self._stderr.decode(errors="replace").strip().rpartition("\n")[2])
+        how = f"was killed by signal {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+        return f"the worker process {how}" + (f": {last}" if last else "")
+
+    def kill(self) -> None:
+        """End the process at once."""
+        with suppress(ProcessLookupError):
+            self._process.kill()
+
+    async def stop(self) -> None:
+        """Cut the leash and wait, also where the caller is cancelled: nothing outlives this."""
+        with anyio.CancelScope(shield=True):
+            if not self._stdin.is_closing():
+                self._stdin.close()
+            await self._ended()
+            with suppress(ConnectionError):
+                await self._stdin.wait_closed()
+
+    async def _ended(self) -> None:
+        """Wait for the end of the process, and kill one that doesn't end by itself."""
+        with anyio.move_on_after(PATIENCE):
+            await self._process.wait()
+        if self.is_alive:
+            self.kill()
+            await self._process.wait()
+        with anyio.move_on_after(PATIENCE):  # somebody else may have inherited the pipe
+            await self._stderr_ended.wait()
+
+
+async def _spawned() -> asyncio.subprocess.Process:
+    try:
+        return await child(_START, _LONGEST_LINE)
+    except OSError as error:
+        raise WorkerDied(f"a worker process can't be started: {error.strerror or error}") from error
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)

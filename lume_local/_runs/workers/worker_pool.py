@@ -1,0 +1,248 @@
+"""Worker processes: started ahead of need, handed out, taken back, never outliving the pool."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import anyio
+from anyio.abc import TaskGroup
+
+from lume_async._base.tasks import task_group
+from lume_local._flow.fields import FlowError
+from lume_local._runs.health import Health
+from lume_local._runs.workers.worker import Worker, WorkerDied
+from lume_local._shared.protocol import Json, Look, Looked, Page, Read, Unreadable
+
+Answer = TypeVar("Answer")
+
+QUIET = 30.0
+"""Seconds without a run after which one spare worker is enough."""
+RETRY = 5.0
+"""Seconds until a spare worker that could not be started is tried again."""
+_WORKERS = "worker processes"
+
+
+class _Spare:
+    """A worker that is being started ahead of need: there once `settled`, if `worker` is set then."""
+
+    def __init__(self) -> None:
+        self.settled = anyio.Event()
+        self.worker: Worker | None = None
+        self.is_wanted = True
+
+
+class Pool:
+    """Hands out workers while `running`; starts one ahead of need where fewer than `most` are there.
+
+    Args:
+        most: how many may be there, beside those that are needed at once.
+        health: where failures to start are reported.
+    """
+
+    def __init__(self, most: int = 1, health: Health | None = None) -> None:
+        self._most = most
+        self._health = health
+        self._tasks: TaskGroup
+        self._spare: _Spare | None = None
+        self._idle: list[Worker] = []
+        self._out: set[Worker] = set()
+        self._awaited = 0
+        """How many are being started for somebody who waits."""
+        self._used = anyio.Event()
+        self._is_retrying = False
+        self._closed = False
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Pool"]:
+        """The pool as long as the block lasts; then all its workers end."""
+        async with task_group() as tasks:
+            self._tasks = tasks
+            tasks.start_soon(self._thin_out)
+            try:
+                yield self
+            finally:
+                await self._close()
+
+    async def _close(self) -> None:
+        """End all workers. The readers of their stderr end with them, what is being started is cancelled."""
+        self._closed = True
+        with anyio.CancelScope(shield=True):
+            async with task_group() as endings:
+                spare, self._spare = self._spare, None
+                if spare is not None and spare.worker is not None:
+                    endings.start_soon(spare.worker.stop)
+                for worker in (*self._idle, *self._out):
+                    endings.start_soon(worker.stop)
+        self._tasks.cancel_scope.cancel()
+
+    def warm(self) -> None:
+        """Start a spare worker in the background, if there is none and one more is allowed."""
+        if self._spare is None and not self._idle and self._total() < self._most and not self._closed:
+            self._spare = _Spare()
+            self._tasks.start_soon(self._start_spare, self._spare)
+
+    @property
+    def size(self) -> int:
+        """How many worker processes there are, and are being started."""
+        return self._total()
+
+    def _total(self) -> int:
+        return len(self._out) + len(self._idle) + self._awaited + (self._spare is not None)
+
+    async def _start_spare(self, spare: _Spare) -> None:
+        try:
+            spare.worker = await self._started()
+        except WorkerDied:  # one that fails where nobody waits is no reason to give up
+            if self._spare is spare:
+                self._spare = None
+        else:
+            if not spare.is_wanted:
+                await spare.worker.stop()
+        finally:
+            spare.settled.set()
+
+    async def _started(self) -> Worker:
+        """A new worker; whether that works is part of the server's health. Raises `WorkerDied`."""
+        try:
+            worker = await Worker.start(self._tasks)
+        except WorkerDied as error:
+            if self._health is not None:
+                self._health.trouble(_WORKERS, str(error))
+            if not self._is_retrying and not self._closed:
+                self._is_retrying = True
+                self._tasks.start_soon(self._warm_later)
+            raise
+        if self._health is not None:
+            self._health.works(_WORKERS)
+        return worker
+
+    async def _warm_later(self) -> None:
+        """Try again after a failed start, until a worker is there: only then the server is healthy again."""
+        await anyio.sleep(RETRY)
+        self._is_retrying = False
+        if self._idle and self._health is not None:
+            self._health.works(_WORKERS)
+        self.warm()
+
+    @asynccontextmanager
+    async def worker(self, *, new: bool = False) -> AsyncIterator[Worker]:
+        """A worker for one run, as long as the block lasts. Raises `WorkerDied` where none can be started.
+
+        `new` wants a process that nobody has had before.
+        """
+        worker = await self.take(new=new)
+        try:
+            yield worker
+        finally:
+            await self.release(worker)
+
+    async def take(self, *, new: bool = False) -> Worker:
+        """A worker for one run; `release` it afterwards. Raises `WorkerDied` where none can be started."""
+        self._used.set()
+        worker = await (self._start() if new else self._next())
+        self.warm()
+        return worker
+
+    async def _next(self) -> Worker:
+        """A spare worker that is as a new one would be, else a new one. It counts as out from here on."""
+        while self._idle:
+            worker = self._idle.pop()
+            self._out.add(worker)
+            if worker.is_fit:
+                return worker
+            await self.discard(worker)
+        spare, self._spare = self._spare, None
+        found = None if spare is None else await self._claimed(spare)
+        if found is None or found.is_fit:
+            return found or await self._start()
+        await self.discard(found)
+        return await self._start()
+
+    async def _claimed(self, spare: _Spare) -> Worker | None:
+        self._awaited += 1
+        try:
+            await spare.settled.wait()
+        except BaseException:
+            # Whoever asked is gone; the worker is not: it stays the spare one, or ends.
+            if self._spare is None:
+                self._spare = spare
+            elif spare.worker is not None:
+                self._idle.append(spare.worker)
+            else:
+                spare.is_wanted = False
+            raise
+        finally:
+            self._awaited -= 1
+        if spare.worker is not None:
+            self._out.add(spare.worker)
+        return spare.worker
+
+    async def _start(self) -> Worker:
+        self._awaited += 1
+        try:
+            worker = await self._started()
+        finally:
+            self._awaited -= 1
+        self._out.add(worker)
+        return worker
+
+    async def check(self, definition: Json, cleaners: list[str] | None = None) -> Json:
+        """The compiled form of a flow (see `compile_flow`), from a spare worker. Raises `FlowError`, `WorkerDied`."""
+        return await self._answered(lambda worker: worker.check(definition, cleaners))
+
+    async def read(self, job: Read) -> Page | Unreadable:
+        """A page of an output, from a spare worker. Raises `WorkerDied`."""
+        return await self._answered(lambda worker: worker.read(job))
+
+    async def look(self, job: Look) -> Looked:
+        """What a source has, from a spare worker. Raises `WorkerDied`."""
+        return await self._answered(lambda worker: worker.look(job))
+
+    async def _answered(self, ask: Callable[[Worker], Awaitable[Answer]]) -> Answer:
+        worker = await self._next()
+        try:
+            answer = await ask(worker)
+        except FlowError:
+            await self.release(worker)
+            raise
+        except BaseException:
+            await self.discard(worker)
+            raise
+        await self.release(worker)
+        return answer
+
+    async def release(self, worker: Worker) -> None:
+        """Take a worker back: it serves another run, or ends where it has served its time."""
+        try:
+            keep = await worker.renewed()
+        except BaseException:
+            await self.discard(worker)
+            raise
+        if not keep or self._total() > self._most or self._closed:
+            await self.discard(worker)
+            self.warm()
+            return
+        self._out.discard(worker)
+        self._idle.append(worker)
+        self._used.set()
+
+    async def _thin_out(self) -> None:
+        """Once nobody has come for a while, end the spare workers but one."""
+        while True:
+            self._used = anyio.Event()
+            with anyio.move_on_after(QUIET) as quiet:
+                await self._used.wait()
+            if quiet.cancelled_caught:
+                surplus, self._idle = self._idle[:-1], self._idle[-1:]
+                self._out.update(surplus)
+                async with task_group() as endings:
+                    for worker in surplus:
+                        endings.start_soon(self.discard, worker)
+                await self._used.wait()
+
+    async def discard(self, worker: Worker) -> None:
+        """End a worker that nobody needs any more."""
+        try:
+            await worker.stop()
+        finally:
+            self._out.discard(worker)

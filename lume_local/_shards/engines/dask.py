@@ -1,0 +1,96 @@
+"""The executor on a Dask cluster: `dask://host:8786` is its scheduler. The extra `dask`.
+
+Dask begins a task again whose worker was lost, up to its own `allowed-failures`, which is three.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
+from types import TracebackType
+from typing import Any, Self
+
+from distributed import Client, Future, KilledWorker
+
+from lume_local._shards.engines.ahead import in_order
+from lume_local._shards.engines.cluster import START, Presence, address, failed, job_of, lost, result_of
+from lume_local._shards.engines.dask_task import call_apart
+from lume_local._shards.executor import TICK, Function, Json, Pause
+
+_PORT = 8786
+_ANSWER = 5.0
+"""Seconds that the scheduler may take to answer a small question."""
+
+
+class Dask:
+    """See `Executor`. Its slots are the threads of all workers."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.slots = 1
+        self._client: Any  # its methods have no types
+        self._presence = Presence(url, self._threads)
+
+    def __enter__(self) -> Self:
+        host, port = address(self._url, _PORT)
+        try:
+            self._client = Client(f"tcp://{host}:{port}", timeout=START, set_as_default=False)
+        # A TimeoutError is an OSError, too old a scheduler an ImportError.
+        except (OSError, ImportError) as error:
+            raise lost(self._url, "can't be used", error) from error
+        try:
+            self._client.wait_for_workers(1, timeout=START)  # a cluster that has only begun has no slots yet
+        except TimeoutError as error:
+            self._client.close(timeout=_ANSWER)
+            raise lost(self._url, f"has had no worker for {START:g} s") from error
+        self.slots = self._presence.slots()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close(timeout=_ANSWER)
+
+    def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Iterator[Json]:
+        """See `Executor`."""
+        self.slots = self._presence.slots()
+
+        def submit(argument: Json) -> Future:
+            # It would keep the task until it has found its scheduler again.
+            if self._client.status != "running":
+                raise lost(self._url, "is gone: its scheduler was lost")
+            return self._client.submit(call_apart, job_of(function, argument), pure=False)
+
+        def take(future: Future) -> Json:
+            return result_of(self._url, self._answer(future, pause))
+
+        return in_order(arguments, self.slots, submit, take, self._cancel)
+
+    def _answer(self, future: Future, pause: Pause) -> Json:
+        # Not by `result` alone: one that gives up ends what the `result` of another call is waiting for, too.
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
+        while True:
+            pause()
+            if not done.wait(TICK):
+                self._presence.check()
+                continue
+            try:
+                answer: Json = future.result(timeout=_ANSWER)
+                return answer
+            except TimeoutError:
+                self._presence.check()
+            except CancelledError as error:  # nobody but a client that loses its scheduler does that
+                raise lost(self._url, "is gone: its scheduler was lost") from error
+            except KilledWorker as error:
+                times, last = error.allowed_failures + 1, error.last_worker.address
+                raise lost(self._url, f"lost a task {times} times with its worker, at last {last}") from error
+            except Exception as error:
+                raise failed(self._url, error) from error
+
+    def _cancel(self, futures: list[Future]) -> None:
+        if futures and self._client.status == "running":
+            self._client.cancel(futures, force=True)
+
+    def _threads(self) -> int:
+        ask = self._client.scheduler.identity
+        return int(self._client.sync(ask, n_workers=0, callback_timeout=_ANSWER)["total_threads"])

@@ -1,0 +1,232 @@
+"""The executor of one machine: a process for each slot, started at need and kept until the end of the run.
+
+A process is given one line for a task and answers with one (see `pool_worker`); while it works it says so every few
+seconds. One that is gone, or silent for too long, is replaced, and its task begins again.
+"""
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import orjson
+from attrs import define, field
+
+from lume_local._shards.executor import MOST_ATTEMPTS, TICK, ExecutorLost, Function, Json, Pause
+
+SILENCE = 60.0
+"""Seconds without a word after which a process is taken for stopped or stuck."""
+_HOME = str(Path(__file__).resolve().parents[2])
+_START = (
+    "import sys; sys.path.insert(0, {!r}); from lume_local._worker.parent import end_with; end_with({}); "
+    "from lume_local._shards.engines.pool_worker import main; main()"
+)
+_READ = 1024 * 1024
+
+
+class _Process:
+    """One process, and the number of the task that it has.
+
+    The selector tells when there is something to read from it, or room for more of a task that is being sent: a
+    process that is stopped, or begins slowly, takes no more than fits into a pipe.
+    """
+
+    def __init__(self, selector: selectors.BaseSelector) -> None:
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
+                [sys.executable, "-c", _START.format(_HOME, os.getpid())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C in a terminal is for the server
+            )
+        except OSError as error:
+            raise ExecutorLost(
+                f"a process of the pool can't be started: {error.strerror or error}"
+            ) from error
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        os.set_blocking(self._stdin.fileno(), False)
+        self._selector = selector
+        selector.register(self._stdout, selectors.EVENT_READ, self)
+        self._unsent = memoryview(b"")
+        self._read = b""
+        self._heard = time.monotonic()
+        self.task: int | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def begin(self, number: int, line: bytes) -> None:
+        """Give it a task."""
+        self.task, self._heard = number, time.monotonic()
+        self._unsent = memoryview(line)
+        self.send()
+        if self._unsent:
+            self._selector.register(self._stdin, selectors.EVENT_WRITE, self)
+
+    def send(self) -> None:
+        """Send it as much of its task as it takes now. Call it again when there is room."""
+        try:
+            while self._unsent:
+                self._unsent = self._unsent[os.write(self._stdin.fileno(), self._unsent) :]
+                self._heard = time.monotonic()
+        except BlockingIOError:
+            return
+        except BrokenPipeError:  # it is gone: the end of its stdout tells
+            self._unsent = memoryview(b"")
+        self._no_longer_sending()
+
+    def _no_longer_sending(self) -> None:
+        with suppress(KeyError):
+            self._selector.unregister(self._stdin)
+
+    def answers(self) -> list[Json] | None:
+        """What it has said since the last time; None where it is gone. Call it when there is something to read."""
+        block = os.read(self._stdout.fileno(), _READ)
+        if not block:
+            return None
+        self._heard = time.monotonic()
+        *lines, self._read = (self._read + block).split(b"\n")
+        return [answer for line in lines if (answer := orjson.loads(line))]
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it has a task and has not been heard of for too long."""
+        return self.task is not None and time.monotonic() > self._heard + SILENCE
+
+    def end(self) -> str:
+        """Kill it where it is still there; how it ended."""
+        self._process.kill()
+        code = self._process.wait()
+        self._no_longer_sending()
+        self._selector.unregister(self._stdout)
+        self._stdin.close()
+        self._stdout.close()
+        if code >= 0:
+            return f"ended with exit code {code}"
+        with suppress(ValueError):
+            return f"was killed by signal {signal.Signals(-code).name}"
+        return f"was killed by signal {-code}"
+
+
+@define
+class _Batch:
+    """The tasks of one call of `map`: which wait, how often each was begun, what those that are done have given."""
+
+    function: str
+    arguments: Sequence[Json]
+    waiting: deque[int] = field(init=False)
+    begun: list[int] = field(init=False)
+    results: dict[int, Json] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.waiting = deque(range(len(self.arguments)))
+        self.begun = [0] * len(self.arguments)
+
+    def line(self, number: int) -> bytes:
+        """What a process is told, made when it is."""
+        return orjson.dumps({"function": self.function, "argument": self.arguments[number]}) + b"\n"
+
+
+class Pool:
+    """See `Executor`.
+
+    Args:
+        slots: how many processes.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self._processes: list[_Process] = []
+        self._selector: selectors.BaseSelector
+
+    def __enter__(self) -> Self:
+        self._selector = selectors.DefaultSelector()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in list(self._processes):
+            self._drop(process)
+        self._selector.close()
+
+    @property
+    def pids(self) -> list[int]:
+        """The ids of the processes."""
+        return [process.pid for process in self._processes]
+
+    def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Iterator[Json]:
+        """See `Executor`."""
+        name = f"{function.__module__}:{function.__qualname__}"
+        batch = _Batch(name, arguments)
+        try:
+            for number in range(len(arguments)):
+                while number not in batch.results:
+                    pause()
+                    self._hand_out(batch)
+                    self._listen(batch)
+                yield batch.results.pop(number)
+        finally:
+            for process in [one for one in self._processes if one.task is not None]:
+                self._drop(process)
+
+    def _hand_out(self, batch: _Batch) -> None:
+        """Give what waits to whoever is free."""
+        while batch.waiting:
+            free = next((one for one in self._processes if one.task is None), None)
+            if free is None and len(self._processes) == self.slots:
+                return
+            number = batch.waiting.popleft()
+            batch.begun[number] += 1
+            (free or self._started()).begin(number, batch.line(number))
+
+    def _started(self) -> _Process:
+        process = _Process(self._selector)
+        self._processes.append(process)
+        return process
+
+    def _listen(self, batch: _Batch) -> None:
+        """Wait a moment for answers, and for room for tasks."""
+        for key, events in self._selector.select(TICK):
+            process: _Process = key.data
+            if process not in self._processes:
+                continue  # replaced just now
+            if events & selectors.EVENT_WRITE:
+                process.send()
+                continue
+            answers = process.answers()
+            if answers is None:
+                self._replace(process, batch)
+                continue
+            for answer in answers:
+                if "error" in answer:
+                    raise ExecutorLost(f"a process of the pool can't do its task: {answer['error']}")
+                assert process.task is not None
+                batch.results[process.task], process.task = answer["result"], None
+        for process in [one for one in self._processes if one.is_silent]:
+            self._replace(process, batch)
+
+    def _replace(self, process: _Process, batch: _Batch) -> None:
+        """Its task, if it had one, is next."""
+        number, how = process.task, self._drop(process)
+        if number is None:
+            return
+        if batch.begun[number] >= MOST_ATTEMPTS:
+            raise ExecutorLost(f"a task was lost {MOST_ATTEMPTS} times: its process in the pool {how}")
+        batch.waiting.appendleft(number)
+
+    def _drop(self, process: _Process) -> str:
+        self._processes.remove(process)
+        return process.end()

@@ -1,0 +1,125 @@
+"""What a row must satisfy, as SQL predicates that are true where the row breaks it. Pure.
+
+A check that is neither true nor false (a NULL in it) is not broken, as with SQL's own CHECK; `required` is
+the check against NULL.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from attrs import asdict, frozen
+
+from lume_local._flow.definition import BOUNDS, Column, Rule, quoted
+from lume_local._worker.compiler.casts import stored
+
+_FORMATS = {
+    "email": ("is not an email address", r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+"),
+    "uuid": ("is not a UUID", r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"),
+    "uri": ("is not a URI", r"[A-Za-z][A-Za-z0-9+.-]*:[^\s]+"),
+    "ipv4": (
+        "is not an IPv4 address",
+        r"((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])",
+    ),
+}
+_OPPOSITE = {"minimum": "<", "maximum": ">", "exclusiveMinimum": "<=", "exclusiveMaximum": ">="}
+_LIMIT_WORDS = {
+    "minimum": "is below",
+    "maximum": "is above",
+    "exclusiveMinimum": "is not above",
+    "exclusiveMaximum": "is not below",
+}
+
+
+@frozen
+class Check:
+    """A predicate that is true where a row breaks it, the reason it gives, and what then happens."""
+
+    sql: str
+    reason: str
+    on_fail: str = "reject"
+
+    def plain(self) -> dict[str, str]:
+        """As JSON."""
+        return asdict(self)
+
+
+def text(value: str) -> str:
+    """A text as an SQL literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def literal(value: Any, sql_type: str) -> str:
+    """A value of a flow file as an SQL literal of a column's type."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f"CAST({text(value)} AS {sql_type})"
+    return f"CAST({text(repr(value))} AS {sql_type})"
+
+
+def column_checks(column: Column, index: int, problem: str = "") -> Iterator[Check]:
+    """The checks of one column, over the target's columns and the flags `_lume_bad<n>`, `_lume_threw<n>` of each.
+
+    `problem` says what is wrong with a value that the column's cleaner can't read.
+    """
+    name, label = quoted(column.name), column.name
+    bad = f"_lume_bad{index}"
+    if problem:
+        yield Check(f"_lume_threw{index}", f"{label}: {problem}")
+        bad = f"{bad} AND NOT _lume_threw{index}"
+    yield Check(bad, f"{label}: is not a valid {_type_words(column)}")
+    if column.required:
+        # Where a value was there but is broken, that reason says it all.
+        yield Check(f"{name} IS NULL AND NOT _lume_bad{index}", f"{label}: is required")
+    if column.enum:
+        values = ", ".join(literal(value, stored(column.sql_type)) for value in column.enum)
+        listed = ", ".join(map(str, column.enum[:8])) + (", …" if len(column.enum) > 8 else "")
+        yield Check(
+            f"{name} IS NOT NULL AND coalesce(list_position([{values}], {name}), 0) = 0",
+            f"{label}: is none of {listed}",
+        )
+    if column.format in _FORMATS and column.sql_type == "VARCHAR":
+        words, shape = _FORMATS[column.format]
+        yield Check(f"NOT regexp_full_match({name}, {text(shape)})", f"{label}: {words}")
+    if column.pattern:
+        yield Check(
+            f"NOT regexp_matches({name}, {text(column.pattern)})", f"{label}: doesn't match {column.pattern}"
+        )
+    yield from _limits(column, name)
+
+
+def _limits(column: Column, name: str) -> Iterator[Check]:
+    for key in BOUNDS:
+        if key in column.bounds:
+            bound = column.bounds[key]
+            words = f"{column.name}: {_LIMIT_WORDS[key]} {bound}"
+            yield Check(f"{name} {_OPPOSITE[key]} {_bound(bound, column.sql_type)}", words)
+    if "minLength" in column.lengths:
+        least = column.lengths["minLength"]
+        yield Check(f"length({name}) < {least}", f"{column.name}: is shorter than {least} characters")
+    if "maxLength" in column.lengths:
+        most = column.lengths["maxLength"]
+        yield Check(f"length({name}) > {most}", f"{column.name}: is longer than {most} characters")
+
+
+def _bound(bound: Any, sql_type: str) -> str:
+    """Numbers stay numbers: cast to the column's type, a limit of 0.5 for an INTEGER would become 1."""
+    return literal(bound, sql_type) if isinstance(bound, str) else f"({json.dumps(bound)})"
+
+
+def _type_words(column: Column) -> str:
+    if column.format:
+        return column.format
+    plain = {"integer": "BIGINT", "number": "DOUBLE", "string": "VARCHAR", "boolean": "BOOLEAN"}[column.type]
+    return column.type if column.sql_type == plain else column.sql_type
+
+
+def rule_check(rule: Rule, index: int) -> Check:
+    """A rule as a check; it is broken where it is false, and where it can't be worked out."""
+    value = f"_lume_rule{index}"
+    return Check(
+        f"({value} IS NULL OR NOT coalesce(struct_extract({value}, 'v'), true))",
+        f"{rule.name}: {rule.message or 'is broken'}",
+        rule.on_fail,
+    )

@@ -1,0 +1,257 @@
+"""A checked `Flow` into what a run needs: plain JSON of SQL fragments, every one of them tried once.
+
+Runs in a worker: the server process never loads DuckDB.
+"""
+
+# ruff: noqa: S608 - the parts of its SQL are constants, compiled or quoted.
+from collections.abc import Iterable
+from typing import Any
+
+import duckdb
+from duckdb import DuckDBPyConnection
+
+from lume_async._base.extras import require
+from lume_local._flow.definition import PAIRS, Column, Flow, Rule, quoted
+from lume_local._flow.fields import FlowError
+from lume_local._worker.cleaners.library import statements
+from lume_local._worker.compiler.casts import cast, stored
+from lume_local._worker.compiler.checks import Check, column_checks, literal, rule_check, text
+from lume_local._worker.compiler.expressions import Expression, Judge
+from lume_local._worker.compiler.lookups import Lookup, Lookups
+from lume_local._worker.compiler.mistakes import explained, first_line
+from lume_local._worker.profile import COUNTS, question
+from lume_local._worker.seeds import make_empty_tables
+from lume_local._worker.statements import Layout, Statements
+
+
+def compile_flow(
+    connection: DuckDBPyConnection, flow: Flow, cleaners: list[str] | None = None
+) -> dict[str, Any]:
+    """The compiled form of a flow. Raises `FlowError` with the place of the first mistake.
+
+    Args:
+        connection: a database that reaches no file.
+        flow: the checked flow.
+        cleaners: the SQL of its cleaners as it was when this version was compiled first; None for that of now.
+    """
+    made = statements(flow.cleaners) if cleaners is None else cleaners
+    for statement in made:
+        connection.execute(statement)
+    _require_extra(flow)
+    lookups, judge = Lookups(connection, flow.seeds), Judge(connection)
+    looking_up = Judge(connection, lookups=lookups if flow.seeds else None)
+    judged = [looking_up.expression(f"columns.{column.name}.sql", column.sql) for column in flow.columns]
+    sources = _sources(flow, judged)
+    columns = []
+    for index, (column, expression) in enumerate(zip(flow.columns, judged, strict=True)):
+        seen = _dummy(expression.reads, lookups)
+        given = _type_of(connection, f"columns.{column.name}.sql", expression.sql, seen)
+        columns.append(_column(column, expression, given, index))
+        _try_limits(connection, column)
+    compiled = {
+        "ref": flow.ref,
+        "format": flow.source.format,
+        "csv": {"delim": flow.source.delim, "quote": flow.source.quote, "escape": flow.source.escape},
+        "encoding": flow.source.encoding,
+        "max_line_bytes": flow.source.max_line_bytes,
+        "sheet": flow.source.sheet,
+        "on_unknown_columns": flow.source.on_unknown_columns,
+        "compression": flow.source.compression,
+        "max_unpacked_bytes": flow.source.max_unpacked_bytes,
+        "max_ratio": flow.max_ratio,
+        "sources": sources,
+        "seeds": _seeds(flow, lookups),
+        "lookups": [_compiled_lookup(judge, flow, lookup) for lookup in lookups.all],
+        "columns": columns,
+        "rules": [_rule(connection, judge, flow, rule, n) for n, rule in enumerate(flow.rules)],
+        "expect": [_expectation(connection, flow, rule, n) for n, rule in enumerate(flow.expect)],
+        "checks": _checks(flow, judged),
+        "cleaners": made,
+        "unique": [column.name for column in flow.columns if column.unique],
+    }
+    _rehearse(connection, compiled, flow, _dummy(sources, lookups))
+    return compiled
+
+
+def _require_extra(flow: Flow) -> None:
+    if flow.source.format == "excel":
+        try:
+            require("openpyxl", "excel", "format 'excel'")
+        except ModuleNotFoundError as error:
+            raise FlowError("source.format", str(error)) from None
+
+
+def _sources(flow: Flow, judged: list[Expression]) -> dict[str, str]:
+    """The source columns that the flow reads, and the first place that reads each."""
+    sources: dict[str, str] = {}
+    seen: set[str] = set()
+    for column, expression in zip(flow.columns, judged, strict=True):
+        for name in expression.reads:
+            if name.lower() not in seen:
+                seen.add(name.lower())
+                sources[name] = f"columns.{column.name}.sql"
+    return sources
+
+
+def _dummy(names: Iterable[str], lookups: Lookups) -> str:
+    """A row of NULLs with these columns: no others, or a thousand columns would be a million of them."""
+    spelled = {name.lower(): name for name in names}.values()
+    looked_up = [name for lookup in lookups.all for name in lookup.columns.values()]
+    columns = ", ".join(f"NULL::VARCHAR AS {quoted(name)}" for name in (*spelled, *looked_up))
+    return f"SELECT {columns or '1 AS _lume_none'}"
+
+
+def _seeds(flow: Flow, lookups: Lookups) -> dict[str, Any]:
+    """What is read of each seed that is used, and into which table."""
+    seeds = {}
+    for n, seed in enumerate(flow.seeds):
+        columns = dict.fromkeys(name for one in lookups.all if one.seed == seed.name for name in one.columns)
+        seeds[seed.name] = {"key": seed.key, "table": f"_lume_seed_{n}", "columns": list(columns)}
+    return seeds
+
+
+def _compiled_lookup(judge: Judge, flow: Flow, lookup: Lookup) -> dict[str, Any]:
+    key = judge.expression("", lookup.key)
+    number = [seed.name for seed in flow.seeds].index(lookup.seed)
+    return {
+        "key": key.tried(f"{{'v': ({key.sql})::VARCHAR}}") + f" AS {lookup.key_name}",
+        "key_name": lookup.key_name,
+        "table": f"_lume_seed_{number}",
+        "columns": lookup.columns,
+    }
+
+
+def _type_of(connection: DuckDBPyConnection, place: str, sql: str, dummy: str) -> str:
+    try:
+        row = connection.execute(f"DESCRIBE SELECT (\n{sql}\n) AS v FROM ({dummy})").fetchone()
+    except duckdb.Error as error:
+        raise FlowError(place, explained(sql, first_line(error))) from None
+    assert row is not None
+    return str(row[1])
+
+
+def _column(column: Column, expression: Expression, given: str, index: int) -> dict[str, Any]:
+    wrapped = expression.can_throw and expression.filled is None
+    value = f"struct_extract(_lume_t{index}, 'v')" if wrapped else f"_lume_t{index}"
+    inner, threw = f"(\n{expression.sql}\n) AS _lume_t{index}", "false"
+    if expression.filled is not None:  # nothing throws, and what is unread costs no second evaluation
+        inner += f", {expression.filled} AS _lume_filled{index}"
+        threw = f"(_lume_t{index} IS NULL AND _lume_filled{index})"
+    elif wrapped:
+        # A struct tells "it threw" (no struct) from "it is NULL" (a struct with a NULL in it).
+        tried = expression.tried(f"{{'v': (\n{expression.sql}\n)}}")
+        inner, threw = f"{tried} AS _lume_t{index}", f"_lume_t{index} IS NULL"
+    made, kept = cast(column, given, value, f"_lume_made{index}")
+    return {
+        "name": column.name,
+        "inner": inner,
+        "value": value,
+        "threw": threw,
+        "made": made,
+        "kept": kept,
+        "ordered": column.sql_type not in ("VARCHAR", "UUID"),
+    }
+
+
+def _try_limits(connection: DuckDBPyConnection, column: Column) -> None:
+    """Limits and patterns are tried one by one, so that the message can name the one that is wrong."""
+    trials = [(f"{key}", literal(value, stored(column.sql_type))) for key, value in column.bounds.items()]
+    trials += [("enum", literal(value, stored(column.sql_type))) for value in column.enum]
+    if column.pattern:
+        trials.append(("pattern", f"regexp_matches('', {text(column.pattern)})"))
+    for key, sql in trials:
+        try:
+            connection.execute(f"SELECT {sql}").fetchone()
+        except duckdb.Error as error:
+            raise FlowError(f"columns.{column.name}.{key}", first_line(error)) from None
+    _try_order(connection, column)
+
+
+def _try_order(connection: DuckDBPyConnection, column: Column) -> None:
+    """Refuse limits of times that no value is within; those of numbers are known to be in order."""
+    times = {key: value for key, value in column.bounds.items() if isinstance(value, str)}
+    for low, high in PAIRS:
+        if low in times and high in times:
+            least, most = (literal(times[key], stored(column.sql_type)) for key in (low, high))
+            sign = ">=" if "exclusive" in low + high else ">"
+            if connection.execute(f"SELECT {least} {sign} {most}").fetchone() == (True,):
+                both = f"{low} = {times[low]} and {high} = {times[high]}"
+                raise FlowError(f"columns.{column.name}.{low}", f"no value is within {both}")
+
+
+def _rule(connection: DuckDBPyConnection, judge: Judge, flow: Flow, rule: Rule, index: int) -> str:
+    place = f"rules[{index}].sql"
+    expression = judge.expression(place, rule.sql)
+    known = {column.name.lower() for column in flow.columns}
+    for name in expression.reads:
+        if name.lower() not in known:
+            there = ", ".join(column.name for column in flow.columns)
+            raise FlowError(place, f"reads {name!r}, but a rule sees the target's columns only: {there}")
+    given = _type_of(connection, place, rule.sql, _typed(flow, expression.reads))
+    if given not in ("BOOLEAN", '"NULL"'):
+        raise FlowError(place, f"must be a condition (true or false), but is of type {given}")
+    return expression.tried(f"{{'v': CAST((\n{rule.sql}\n) AS BOOLEAN)}}")
+
+
+def _typed(flow: Flow, names: Iterable[str]) -> str:
+    """A query for one mapped row of NULLs, of which these columns are read."""
+    read = {name.lower() for name in names}
+    columns = (one for one in flow.columns if one.name.lower() in read)
+    items = ", ".join(f"NULL::{stored(one.sql_type)} AS {quoted(one.name)}" for one in columns)
+    return f"SELECT {items or '1 AS _lume_none'}"
+
+
+def _expectation(connection: DuckDBPyConnection, flow: Flow, rule: Rule, index: int) -> dict[str, str]:
+    place = f"expect[{index}].sql"
+    known = {*(column.name.lower() for column in flow.columns), *COUNTS}
+    reads = Judge(connection, of_all_rows=True).expression(place, rule.sql).reads
+    for name in reads:
+        if name.lower() not in known:
+            there = ", ".join([*(column.name for column in flow.columns), *COUNTS])
+            raise FlowError(place, f"reads {name!r}, but an expectation sees only {there}")
+    query = question(rule.sql, _typed(flow, reads), dict.fromkeys(COUNTS, 1))
+    try:
+        row = connection.execute(f"DESCRIBE {query}").fetchone()
+    except duckdb.Error as error:
+        raise FlowError(
+            place, f"must be a condition over all rows: {explained(rule.sql, first_line(error))}"
+        ) from None
+    assert row is not None
+    if row[1] not in ("BOOLEAN", '"NULL"'):
+        raise FlowError(place, f"must be a condition (true or false), but is of type {row[1]}")
+    reason = f"{rule.name}: {rule.message or f'{rule.sql.strip()} does not hold'}"
+    return {"sql": rule.sql, "reason": reason, "on_fail": rule.on_fail}
+
+
+def _checks(flow: Flow, judged: list[Expression]) -> list[dict[str, str]]:
+    checks: list[Check] = []
+    for n, (column, expression) in enumerate(zip(flow.columns, judged, strict=True)):
+        checks += column_checks(column, n, expression.problem)
+    checks += [rule_check(rule, n) for n, rule in enumerate(flow.rules)]
+    return [check.plain() for check in checks]
+
+
+def _rehearse(connection: DuckDBPyConnection, compiled: dict[str, Any], flow: Flow, dummy: str) -> None:
+    """Run the whole statement over one row of NULLs: what binds and runs here binds and runs on every file."""
+    names = tuple(compiled["sources"])
+    raw = ", ".join(f"NULL::VARCHAR AS _lume_s{n}" for n in range(len(names))) or "1 AS _lume_none"
+    layout = Layout(f"SELECT {raw}", names, {name: n for n, name in enumerate(names)})
+    make_empty_tables(connection, compiled)
+    try:
+        connection.execute(Statements(compiled, layout).stage()).fetchall()
+    except duckdb.Error as error:
+        place = _culprit(connection, compiled, flow, dummy)
+        raise FlowError(place, f"can't be run: {first_line(error)}") from None
+
+
+def _culprit(connection: DuckDBPyConnection, compiled: dict[str, Any], flow: Flow, dummy: str) -> str:
+    """The first expression that can't be run alone; nothing where they can."""
+    tried = [(f"columns.{one['name']}.sql", one["inner"], dummy) for one in compiled["columns"]]
+    typed = _typed(flow, [column.name for column in flow.columns])
+    tried += [(f"rules[{n}].sql", rule, typed) for n, rule in enumerate(compiled["rules"])]
+    for place, sql, rows in tried:
+        try:
+            connection.execute(f"SELECT {sql} FROM ({rows})").fetchall()
+        except duckdb.Error:
+            return place
+    return ""

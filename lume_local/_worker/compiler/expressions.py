@@ -1,0 +1,279 @@
+"""Judging one SQL expression of a flow by DuckDB's own parser: what it reads, whether it can throw.
+
+The parser's tree differs between DuckDB versions, so it is walked generically: by the `class` of a node, not
+by the place where a version keeps its children.
+"""
+
+import json
+from typing import Any
+
+from attrs import frozen
+from duckdb import DuckDBPyConnection
+
+from lume_local._flow.cleaners import CLEANERS
+from lume_local._flow.definition import RESERVED
+from lume_local._flow.fields import FlowError
+from lume_local._worker.cleaners.unread import Unread
+from lume_local._worker.compiler.lookups import Lookups
+from lume_local._worker.compiler.mistakes import explained
+from lume_local._worker.compiler.tree import classed, is_text, refs, text_of
+from lume_local._worker.compiler.written import written
+
+_ALLOWED = frozenset(
+    {
+        "BETWEEN",
+        "CASE",
+        "CAST",
+        "COLLATE",
+        "COLUMN_REF",
+        "COMPARISON",
+        "CONJUNCTION",
+        "CONSTANT",
+        "FUNCTION",
+        "LAMBDA",
+        "OPERATOR",
+        "TYPE",
+    }
+)
+_REFUSED = {
+    "SUBQUERY": "a subquery: an expression sees one row at a time",
+    "WINDOW": "a window function: an expression sees one row at a time",
+    "STAR": "a star: name the columns",
+    "PARAMETER": "a parameter: there is nothing to bind it to",
+}
+_MACROS = ("list_", "array_", "map_contains", "json", "md5_number")
+_PLAIN_MACROS = frozenset({"nullif", "if", "split_part", "date_add", "days_in_month", "fdiv", "fmod"})
+_UNSTEADY = frozenset(
+    {
+        *("age", "ago", "current_connection_id", "current_database", "current_date", "current_localtime"),
+        *("current_localtimestamp", "current_query", "current_query_id", "current_schema", "current_schemas"),
+        *(
+            "current_setting",
+            "current_time",
+            "current_timestamp",
+            "current_transaction_id",
+            "currval",
+            "error",
+        ),
+        *("gen_random_uuid", "get_current_time", "get_current_timestamp", "getvariable", "localtime"),
+        *("localtimestamp", "nextval", "now", "random", "setseed", "setval", "sleep_ms", "stats", "today"),
+        *("transaction_timestamp", "txid_current", "uuid", "uuidv4", "uuidv7", "vector_type", "version"),
+        "write_log",
+    }
+)
+"""Functions whose result depends on more than their arguments, or that do something."""
+_CLOCKS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
+"""Functions without parentheses: the parser takes them for columns."""
+_TOTAL = frozenset(
+    {
+        *("lower", "upper", "trim", "ltrim", "rtrim", "replace", "concat", "concat_ws", "||", "nullif"),
+        *("coalesce", "reverse", "strip_accents", "contains", "starts_with", "ends_with", "prefix", "suffix"),
+        *(
+            "~~",
+            "!~~",
+            "~~*",
+            "!~~*",
+            "regexp_matches",
+            "regexp_full_match",
+            "regexp_replace",
+            "regexp_extract",
+        ),
+    }
+)
+"""Functions of texts that can't fail, whatever the row holds (a bad pattern fails at once, on every row)."""
+_ONE = 'must be one expression, such as lower(trim("Email"))'
+_LAMBDA_TAKERS = ("list_", "array_", "apply", "filter", "reduce")
+
+
+@frozen
+class Expression:
+    """An expression that was found in order.
+
+    Attributes:
+        sql: its text.
+        reads: the columns that it reads.
+        can_throw: whether a row can make it throw.
+        unread: a condition for "a cleaner in it can't read its value", and the like; None where there is none.
+        filled: where it is nothing but a cleaner: whether that has a value to read, so that NULL means "can't".
+        problem: what is wrong with a value that a cleaner can't read.
+    """
+
+    sql: str
+    reads: tuple[str, ...]
+    can_throw: bool
+    unread: str | None = None
+    filled: str | None = None
+    problem: str = ""
+
+    def tried(self, value: str) -> str:
+        """SQL that gives `value`, or NULL where the expression throws or a cleaner can't read its value."""
+        tried = f"TRY({value})"
+        return tried if self.unread is None else f"CASE WHEN {self.unread} THEN NULL ELSE {tried} END"
+
+
+class Judge:
+    """Reads expressions with one DuckDB connection; `of_all_rows` allows aggregates, `lookups` seeds."""
+
+    def __init__(
+        self,
+        connection: DuckDBPyConnection,
+        *,
+        of_all_rows: bool = False,
+        lookups: Lookups | None = None,
+    ) -> None:
+        self._connection, self._of_all_rows, self._lookups = connection, of_all_rows, lookups
+        self._kinds: dict[str, set[str]] | None = None
+
+    def expression(self, place: str, sql: str) -> Expression:
+        """Judge an expression. Raises `FlowError` at `place` where it isn't one plain expression over a row."""
+        if not sql.strip():
+            raise FlowError(place, "is not an SQL expression: it is empty")
+        # Twice: in brackets, text that closes the parenthesis early and opens another one can't parse.
+        listed = self._only_expression(place, self._parse(place, f"SELECT [\n{sql}\n]", sql))
+        if len(list(classed(listed))) != 1:
+            raise FlowError(place, f"{_ONE}: with a comma it would be several")
+        tree = self._only_expression(place, self._parse(place, f"SELECT (\n{sql}\n)", sql))
+        seen: dict[str, None] = {}
+        used, names = self._lookups.replace(place, tree) if self._lookups else ([], set())
+        self._walk(place, tree, frozenset(names), seen)
+        cleaners = Unread(self._connection, place)
+        unread = cleaners.condition(tree)
+        filled = cleaners.filled(tree) if not used and unread is not None and _is_total(tree) else None
+        if used:
+            for lookup in used:
+                seen.update(dict.fromkeys(self.expression(place, lookup.key).reads))
+            sql = written(self._connection, tree)
+            lost = " OR ".join(dict.fromkeys(f"{lookup.key_name} IS NULL" for lookup in used))
+            unread = f"({lost} OR {unread})" if unread else f"({lost})"
+        elif unread is None and (parts := _date_of_text(tree)):
+            # TRY costs four times as much where a few values of many are no dates; the answers are the same.
+            value, formats = (written(self._connection, part) for part in parts)
+            sql = f"try_strptime({value}, {formats})"
+            unread = f"({sql} IS NULL AND {value} IS NOT NULL)"
+        can_throw = unread is not None or not _is_total(tree)
+        return Expression(sql, tuple(seen), can_throw, unread, filled, cleaners.problem)
+
+    def _parse(self, place: str, statement: str, sql: str) -> dict[str, Any]:
+        tree = self._tree(statement)
+        if not tree["error"]:
+            return tree
+        alone = self._tree(f"SELECT {sql}")  # whose message names nothing but what the flow has
+        if alone["error"]:
+            raise FlowError(place, f"is not an SQL expression: {explained(sql, alone['error_message'])}")
+        raise FlowError(place, f"is not an SQL expression: it {_ONE}")
+
+    def _tree(self, statement: str) -> dict[str, Any]:
+        row = self._connection.execute("SELECT json_serialize_sql(?)", [statement]).fetchone()
+        assert row is not None
+        tree: dict[str, Any] = json.loads(row[0])
+        return tree
+
+    def _only_expression(self, place: str, tree: dict[str, Any]) -> Any:
+        statements = tree["statements"]
+        node = statements[0]["node"]
+        if (
+            len(statements) != 1
+            or node["type"] != "SELECT_NODE"
+            or len(node["select_list"]) != 1
+            or (node.get("from_table") or {}).get("type") != "EMPTY"
+            or any(
+                node.get(key)
+                for key in ("where_clause", "modifiers", "group_expressions", "having", "qualify")
+            )
+        ):
+            raise FlowError(place, _ONE)
+        return node["select_list"][0]
+
+    def _walk(self, place: str, node: Any, bound: frozenset[str], reads: dict[str, None]) -> None:
+        """Refuse what isn't allowed; collect the columns that are read, lambda parameters apart."""
+        kind = node["class"]
+        if kind not in _ALLOWED:
+            raise FlowError(place, f"holds {_REFUSED.get(kind, 'something else than an expression')}")
+        if kind == "COLUMN_REF":
+            self._column(place, node["column_names"][0], bound, reads)
+            return
+        takes_lambda = False
+        if kind == "FUNCTION":
+            self._function(place, node["function_name"].lower())
+            takes_lambda = node["function_name"].lower().startswith(_LAMBDA_TAKERS)
+        for child in classed(node):
+            if takes_lambda and child["class"] == "LAMBDA":
+                parameters = {name for ref in refs(child["lhs"]) for name in ref}
+                self._walk(place, child["expr"], bound | parameters, reads)
+            else:
+                self._walk(place, child, bound, reads)
+
+    def _column(self, place: str, name: str, bound: frozenset[str], reads: dict[str, None]) -> None:
+        if name in bound:
+            return
+        if name.lower() in _CLOCKS:
+            raise FlowError(
+                place, f"reads {name}: a flow version must give the same output for the same input"
+            )
+        if name.lower().startswith(RESERVED):
+            raise FlowError(place, f"reads {name}: names that begin with {RESERVED} belong to the engine")
+        reads[name] = None
+
+    def _function(self, place: str, name: str) -> None:
+        if name == "seed":
+            raise FlowError(place, "calls seed, which the columns of a flow with [seeds.<name>] can")
+        kinds = self._function_kinds().get(name, {"scalar"})
+        if name in _UNSTEADY or "volatile" in kinds:
+            raise FlowError(
+                place, f"calls {name}: a flow version must give the same output for the same input"
+            )
+        if "aggregate" in kinds and self._of_all_rows:
+            return
+        if "aggregate" in kinds and "scalar" not in kinds:
+            raise FlowError(place, f"calls the aggregate {name}: an expression sees one row at a time")
+        usual = name in _PLAIN_MACROS or name in CLEANERS or name.startswith(_MACROS)
+        if not kinds & {"scalar", "macro"} or (kinds == {"macro"} and not usual):
+            raise FlowError(place, f"calls {name}: it is no function of a row's values")
+
+    def _function_kinds(self) -> dict[str, set[str]]:
+        if self._kinds is None:
+            self._kinds = {}
+            for name, kind in self._connection.execute(
+                "SELECT DISTINCT function_name, "
+                "CASE WHEN stability = 'VOLATILE' THEN 'volatile' ELSE function_type END FROM duckdb_functions()"
+            ).fetchall():
+                self._kinds.setdefault(name, set()).add(kind)
+        return self._kinds
+
+
+def _date_of_text(node: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The value and the formats of an expression that is a call of strptime, if nothing else in it can throw."""
+    if node["class"] != "FUNCTION" or node["function_name"].lower() != "strptime":
+        return None
+    arguments = list(classed(node))
+    if len(arguments) != 2 or not _is_total(arguments[0]):
+        return None
+    value, formats = arguments
+    each = [formats] if formats["class"] == "CONSTANT" else list(classed(formats))
+    return (value, formats) if each and all(text_of(one) is not None for one in each) else None
+
+
+def _is_total(node: dict[str, Any]) -> bool:
+    """Whether no row of texts can make the expression throw: texts in, total functions and choices only.
+
+    Unsure means no: then the expression is wrapped, which costs nothing where nothing throws.
+    """
+    kind = node["class"]
+    if kind == "COLUMN_REF":
+        return len(node["column_names"]) == 1
+    if kind == "CONSTANT":
+        return is_text(node)
+    if kind == "FUNCTION":
+        name = node["function_name"].lower()
+        return (name in _TOTAL or name in CLEANERS) and all(map(_is_total, classed(node)))
+    if kind == "OPERATOR" and node["type"] == "OPERATOR_TRY":
+        return True
+    if kind in ("CASE", "COMPARISON", "CONJUNCTION", "BETWEEN"):
+        return all(map(_is_total, classed(node)))
+    if kind == "OPERATOR" and node["type"] in (
+        "OPERATOR_IS_NULL",
+        "OPERATOR_IS_NOT_NULL",
+        "OPERATOR_COALESCE",
+    ):
+        return all(map(_is_total, classed(node)))
+    return False

@@ -1,0 +1,105 @@
+"""Whether a CSV file is in another encoding than its flow says, as one that a spreadsheet or an editor has saved."""
+
+import codecs
+import re
+from itertools import islice
+from typing import Any
+
+from lume_local._flow.definition import RESERVED
+from lume_local._worker.sources.files import blocks, is_utf8, is_utf8_name
+from lume_local._worker.sources.formats.names import NEW
+from lume_local._worker.sources.intake import NOT_UTF8
+from lume_local._worker.sources.many import AllMalformed
+from lume_local._worker.sources.reading import Reading
+from lume_local._worker.sources.source import SourceError
+
+_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_WESTERN = {"iso8859-1", "iso8859-15", "cp1252"}
+"""In these, text with letters beyond ASCII that happens to be UTF-8 is not text: `Ã¼`. In others it may be."""
+_HEADER = 64 * 1024
+_LOOKED_AT = 1000
+"""Lines that are not valid: from these it is told what they are."""
+
+
+def refuse_other_encoding(reading: Reading) -> None:
+    """Compare the first bytes with the flow's encoding; of mended rejects all bytes. Raises `SourceError`."""
+    wanted = reading.flow["encoding"]
+    codec = codecs.lookup(wanted).name
+    with reading.path.open("rb") as file:
+        start = file.read(_HEADER)
+    for mark, name in _MARKS.items():
+        if start.startswith(mark) and not codec.startswith((name, "ascii" if name == "utf-8" else "utf-32")):
+            raise _trouble(reading, f"begins with the byte order mark of {name.upper()}", wanted)
+    if codec in _WESTERN and _has_rejects(start) and _is_utf8(reading):
+        raise _trouble(reading, "is UTF-8", wanted)
+    if is_utf8_name(wanted) and _names_in_cp1252(start, reading.flow):
+        advice = _advice(reading.flow, is_resent=_has_rejects(start))
+        raise SourceError(f"the header of {reading.shown} is not valid UTF-8. It looks like cp1252: {advice}")
+
+
+def hint_of_encoding(flow: dict[str, Any], malformed: AllMalformed, names: tuple[str, ...]) -> str:
+    """What lines that are not valid UTF-8 may be, for the message of a run that fails because of them.
+
+    Spreadsheets save so in the West. `names` are those of the header.
+    """
+    if flow["format"] != "csv" or not is_utf8_name(flow["encoding"]) or NOT_UTF8 not in malformed.counts:
+        return ""
+    lines = (raw for _, _, reason, raw in malformed.rows() if reason == NOT_UTF8)
+    if not all(_is_cp1252(line) for line in islice(lines, _LOOKED_AT)):
+        return ""
+    is_resent = any(name.lower().startswith(RESERVED) for name in names)
+    return f". It looks like cp1252: {_advice(flow, is_resent=is_resent)}"
+
+
+def _advice(flow: dict[str, Any], *, is_resent: bool) -> str:
+    if is_resent:
+        wanted = flow["encoding"]
+        return f"save these mended rejects with the encoding {wanted}, which the flow reads, then submit them again"
+    return f'say csv.encoding = "cp1252" in [source]{NEW}, or save the file as UTF-8, then run it again'
+
+
+def _names_in_cp1252(start: bytes, flow: dict[str, Any]) -> bool:
+    """Whether its header names a column that the flow reads if it is taken for cp1252, and is no UTF-8."""
+    header = _first_line(start)
+    if is_utf8(header) or not _is_cp1252(header):
+        return False
+    shown = header.decode("cp1252").lower()
+    return any(not name.isascii() and name.lower() in shown for name in flow["sources"])
+
+
+def _is_cp1252(data: bytes) -> bool:
+    try:
+        data.decode("cp1252")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _first_line(start: bytes) -> bytes:
+    return re.split(rb"[\r\n]", start, maxsplit=1)[0]
+
+
+def _trouble(reading: Reading, what: str, wanted: str) -> SourceError:
+    return SourceError(
+        f"{reading.shown} {what}, but {reading.flow['ref']} reads {wanted}: save the file with the encoding {wanted} "
+        f'(in Python: open(…, "w", encoding="{wanted}", newline="")), then submit it again'
+    )
+
+
+def _has_rejects(start: bytes) -> bool:
+    """Whether its header has a column of ours: then a person has saved it."""
+    return RESERVED.encode() in _first_line(start).lower()
+
+
+def _is_utf8(reading: Reading) -> bool:
+    """Whether all of it is UTF-8 and not only ASCII; a Western file is known to be none at its first letter."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    beyond = False
+    try:
+        for block in blocks(reading.path, reading.pause):
+            decoder.decode(block)
+            beyond = beyond or not block.isascii()
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return beyond

@@ -1,0 +1,164 @@
+"""An Excel source: one sheet of a workbook, its values as texts. Needs the extra `excel`."""
+
+import datetime
+import zipfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from lume_local._worker.sources.formats.excel_rows import sheet_rows
+from lume_local._worker.sources.formats.names import unknown_columns, visible_columns
+from lume_local._worker.sources.formats.rows import RowsFile
+from lume_local._worker.sources.reading import Reading
+from lume_local._worker.sources.source import SourceError
+from lume_local._worker.statements import Layout
+
+_BETWEEN_PAUSES = 1000
+_WHOLE = 1e15
+"""Below it every whole number is a number of its own."""
+_TROUBLE = (
+    zipfile.BadZipFile,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    SyntaxError,
+    EOFError,
+)
+"""What openpyxl raises for files that are no workbooks."""
+
+
+def read_excel(reading: Reading) -> Layout:
+    """Read the sheet; its first row names the columns, blank rows are skipped. Raises `SourceError`."""
+    rows = _rows(reading)
+    number, header = next(rows, (0, []))
+    header = header if number == 1 else []
+    names = [("" if cell.value is None else str(cell.value)).strip() for cell in header]
+    while names and not names[-1]:
+        names.pop()
+    if not names:
+        raise SourceError(f"{reading.shown} has no header: the first row of its sheet must name the columns")
+    visible = visible_columns(reading.flow, names, reading.shown)
+    with closing(RowsFile(reading.folder / "rows", len(names))) as file:
+        for number, cells in rows:
+            _take(reading, file, number, cells, len(names))
+    return Layout(file.reader, tuple(names), visible, unknown=unknown_columns(names, visible))
+
+
+def _take(reading: Reading, file: RowsFile, number: int, cells: list[Any], width: int) -> None:
+    if all(cell.value is None for cell in cells):
+        return
+    reading.account.records += 1
+    values = [as_text(cell) for cell in cells]
+    if why := _why_malformed(cells, width):
+        reading.malformed.add(
+            number, why, ",".join(value or "" for value in values).encode("utf-8", "replace")
+        )
+        return
+    file.write([*values[:width], *[None] * (width - len(values))])
+
+
+def _why_malformed(cells: list[Any], width: int) -> str:
+    if any(cell.value is not None for cell in cells[width:]):
+        return "too many columns"
+    for cell in cells:
+        if cell.data_type == "e":
+            return f"{cell.coordinate} holds the error {cell.value}"
+        if cell.data_type == "f":
+            return f"{cell.coordinate} holds a formula without a value: open and save the file in Excel"
+    return ""
+
+
+def _rows(reading: Reading) -> Iterator[tuple[int, list[Any]]]:
+    """The rows with their numbers; a formula has the value that was saved with it, or stays a formula."""
+    books: list[Any] = []
+    # Open files: of a path openpyxl would look at the suffix, and an upload may have any name.
+    files = [reading.path.open("rb") for _ in range(2)]
+    try:
+        _check_size(reading)
+        for file, data_only in zip(files, (True, False), strict=True):
+            books.append(open_book(file, data_only=data_only))
+        sheets = [sheet_rows(_sheet(book, reading), reading.shown) for book in books]
+        for count, ((number, values), (_, formulas)) in enumerate(zip(*sheets, strict=True), 1):
+            if count % _BETWEEN_PAUSES == 0:
+                reading.pause()
+            yield number, [_saved(one, other) for one, other in zip(values, formulas, strict=True)]
+    except _TROUBLE as error:
+        raise SourceError(
+            f"{reading.shown} is not an Excel workbook (.xlsx) that can be read: {error}"
+        ) from None
+    finally:
+        for book in books:
+            book.close()
+        for file in files:
+            file.close()
+
+
+def open_book(file: BinaryIO | Path, *, data_only: bool) -> Any:
+    """The workbook, as `openpyxl.load_workbook` gives it. Its chart sheets have no cells: nobody looks into them."""
+    from openpyxl.chartsheet import Chartsheet
+    from openpyxl.reader.excel import ExcelReader
+
+    class Reader(ExcelReader):
+        def read_chartsheet(self, sheet: Any, rel: Any) -> None:
+            book: Any = self.wb
+            book._add_sheet(Chartsheet(parent=book, title=sheet.name))
+
+    reader = Reader(file, read_only=True, data_only=data_only)
+    reader.read()
+    return reader.wb
+
+
+def _saved(value: Any, formula: Any) -> Any:
+    return formula if formula.data_type == "f" and value.value is None else value
+
+
+def _check_size(reading: Reading) -> None:
+    """A workbook is a zip archive, and could unpack to anything."""
+    with zipfile.ZipFile(reading.path) as archive:
+        size = sum(part.file_size for part in archive.infolist())
+    if size > reading.flow["max_unpacked_bytes"]:
+        raise SourceError(
+            f"{reading.shown} unpacks to {size:,} bytes, more than source.max_unpacked_bytes allows"
+        )
+
+
+def _sheet(book: Any, reading: Reading) -> Any:
+    name: str = reading.flow["sheet"]
+    if not book.worksheets:
+        raise SourceError(f"{reading.shown} has no sheet with cells")
+    if not name:
+        return book.worksheets[0]
+    sheets = {sheet.title: sheet for sheet in book.worksheets}
+    if name not in sheets:
+        without = "is a chart" if name in book.sheetnames else "is not there"
+        raise SourceError(
+            f"{reading.shown} has no sheet {name!r} with cells ({without}), but {', '.join(map(repr, sheets))}"
+        )
+    return sheets[name]
+
+
+def as_text(cell: Any) -> str | None:
+    """The value of a cell as expressions see it."""
+    value = cell.value
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < _WHOLE:
+        return str(int(value))
+    if isinstance(value, datetime.datetime):
+        return value.date().isoformat() if _is_day(cell) else value.isoformat(" ")
+    if isinstance(value, datetime.timedelta):
+        minutes, seconds = divmod(round(value.total_seconds()), 60)
+        return f"{minutes // 60:02}:{minutes % 60:02}:{seconds:02}"
+    return value.isoformat() if isinstance(value, datetime.date | datetime.time) else str(value)
+
+
+def _is_day(cell: Any) -> bool:
+    """Whether the cell shows a date without a time of day, and has none."""
+    from openpyxl.styles.numbers import is_datetime
+
+    return is_datetime(cell.number_format) == "date" and bool(cell.value.time() == datetime.time())

@@ -1,0 +1,88 @@
+"""A Parquet source: its values as texts, as a flow's expressions see those of every source."""
+
+# ruff: noqa: S608 - the parts of its SQL are constants or quoted.
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from lume_local._flow.definition import quoted
+from lume_local._worker.file_names import literal
+from lume_local._worker.sources.formats.names import unknown_columns, visible_columns
+from lume_local._worker.sources.formats.nested import NESTED, Kind, as_json
+from lume_local._worker.sources.formats.parquet_types import exactly
+from lume_local._worker.sources.places.held import named
+from lume_local._worker.sources.reading import Reading
+from lume_local._worker.sources.source import SourceError
+from lume_local._worker.statements import Layout
+
+
+def read_parquet(reading: Reading) -> Layout:
+    """Count the rows by the file's own footer. Raises `SourceError`."""
+    try:
+        row = reading.connection.execute(
+            f"SELECT sum(num_rows) FROM parquet_file_metadata({literal(reading.path)})"
+        ).fetchone()
+        names, reader = texts_of(reading.connection, reading.path, reading.shown)
+    except (duckdb.InterruptException, duckdb.PermissionException):
+        raise
+    except duckdb.Error as error:
+        words = named(str(error)).split("\n", 1)[0]
+        raise SourceError(f"{reading.shown} is not a Parquet file that can be read: {words}") from None
+    assert row is not None
+    reading.account.records += int(row[0])
+    visible = visible_columns(reading.flow, names, reading.shown)
+    return Layout(reader, tuple(names), visible, unknown=unknown_columns(names, visible))
+
+
+@contextmanager
+def damage_is_told(connection: duckdb.DuckDBPyConnection, files: dict[str, Path]) -> Iterator[None]:
+    """Where a scan of Parquet files fails, read each once more alone: DuckDB does not say which one it was.
+
+    Args:
+        files: by what messages call them; those that aren't Parquet are left out by the caller.
+
+    Raises:
+        SourceError: one of them can't be read to its end.
+    """
+    try:
+        yield
+    except (duckdb.InterruptException, duckdb.OutOfMemoryException, duckdb.PermissionException):
+        raise
+    except duckdb.Error:
+        for shown, path in files.items():
+            _refuse_damaged(connection, shown, path)
+        raise
+
+
+def _refuse_damaged(connection: duckdb.DuckDBPyConnection, shown: str, path: Path) -> None:
+    try:
+        connection.execute(f"SELECT bit_xor(hash(one)) FROM read_parquet({literal(path)}) AS one").fetchone()
+    except (duckdb.InterruptException, duckdb.OutOfMemoryException, duckdb.PermissionException):
+        raise
+    except duckdb.Error as error:
+        words = named(str(error)).split("\n", 1)[0].strip()
+        raise SourceError(f"{shown} is damaged ({words}): copy it again, then submit the run again") from None
+
+
+def texts_of(connection: duckdb.DuckDBPyConnection, path: Path, shown: str) -> tuple[list[str], str]:
+    """The names of a file's columns, and a query for their values as expressions see them: `_lume_s0`, `_lume_s1`, …
+
+    Raises:
+        SourceError: its values would change.
+        duckdb.Error: it can't be read.
+    """
+    scan, apart = exactly(connection, path, shown)
+    found = connection.sql(f"FROM {scan}")
+    columns = zip(found.columns, found.types, strict=True)
+    items = [f"{_as_text(name, kind, n in apart)} AS _lume_s{n}" for n, (name, kind) in enumerate(columns)]
+    return found.columns, f"SELECT {', '.join(items)} FROM {scan}"
+
+
+def _as_text(name: str, kind: Kind, is_apart: bool) -> str:
+    if is_apart:
+        return f"(struct_extract({quoted(name)}, 'date') || ' ' || struct_extract({quoted(name)}, 'time'))"
+    if kind.id in NESTED:
+        return f"{as_json(quoted(name), kind)}::VARCHAR"
+    return f"{quoted(name)}::VARCHAR"

@@ -1,0 +1,42 @@
+"""Rows of texts and NULLs in a file of ours, for sources that are no files of lines: sheets, queries."""
+
+# ruff: noqa: S608 - the parts of its SQL are constants or quoted.
+from collections.abc import Sequence
+from pathlib import Path
+
+from lume_local._flow.definition import RESERVED
+from lume_local._worker.compiler.checks import text
+
+
+class RowsFile:
+    """Takes the rows one by one; `reader` is the query for them. Close it before that is run.
+
+    CSV in which every value is quoted, and NULL is not; the first value of a row is a dot, so that no line is blank.
+    """
+
+    def __init__(self, path: Path, width: int) -> None:
+        self._path, self._width = path, width
+        self._file = path.open("w", encoding="utf-8", newline="")
+        self._longest = 0
+
+    def write(self, row: Sequence[str | None]) -> None:
+        """Add a row."""
+        values = [".", *("" if value is None else '"' + value.replace('"', '""') + '"' for value in row)]
+        line = ",".join(values) + "\n"
+        self._longest = max(self._longest, len(line))
+        self._file.write(line)
+
+    def close(self) -> None:
+        """All rows are there."""
+        self._file.close()
+
+    @property
+    def reader(self) -> str:
+        """SQL that gives `_lume_s0`, `_lume_s1`, … of all rows in their order."""
+        columns = ", ".join(f"'{RESERVED}s{n}': 'VARCHAR'" for n in range(self._width))
+        return (
+            f"SELECT * EXCLUDE (_lume_dot) FROM read_csv({text(str(self._path))}, auto_detect=false, "
+            f"header=false, compression='none', columns={{'_lume_dot': 'VARCHAR', {columns}}}, delim=',', "
+            "quote='\"', escape='\"', nullstr='', allow_quoted_nulls=false, strict_mode=true, new_line='\\n', "
+            f"parallel=false, max_line_size={4 * self._longest + 1000})"
+        )

@@ -1,0 +1,219 @@
+"""Splitting a CSV file into records, strictly: each is well-formed with the right number of fields, or a reject.
+
+A malformed record costs its first physical line only and reading goes on with the next one: a stray quote must
+not take the rest of the file with it. Nearly all of a file is taken in long runs of well-formed records, within
+the regular-expression engine; the rest, line by line.
+"""
+
+import re
+import sys
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from lume_local._worker.sources.files import BLOCK, LONGEST_LINE, count_lines, is_utf8
+from lume_local._worker.sources.formats.dialect import BROKEN_QUOTES, LINE_END, Dialect
+from lume_local._worker.sources.formats.resent import Rewriter
+from lume_local._worker.sources.formats.skeleton import Skeleton
+from lume_local._worker.sources.intake import Account, Copy, Malformed
+from lume_local._worker.sources.source import SourceError
+
+_BLANK = re.compile(b"(?:%b)++" % LINE_END)
+_LINE = re.compile(rb"([^\r\n]*+)(" + LINE_END + rb")?+")
+
+
+class Scanner:
+    """Reads one file from behind its header to its end.
+
+    Args:
+        path: the file, in UTF-8 but for bytes that aren't.
+        start: where the header ends.
+        dialect: of the file.
+        columns: how many fields a record must have.
+        line_end: the usual one of this file; any other is read as well.
+        limit: the most bytes of a record.
+        account: counts records and lines; the header's lines are in it.
+        malformed: takes what is no record.
+        copy: takes what DuckDB reads.
+        pause: called every few megabytes; it may raise.
+        resent: where the file is one of rejects, whose records must be looked at one by one.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        start: int,
+        dialect: Dialect,
+        columns: int,
+        line_end: bytes,
+        limit: int,
+        account: Account,
+        malformed: Malformed,
+        copy: Copy,
+        pause: Callable[[], None],
+        resent: Rewriter | None = None,
+    ) -> None:
+        self._path = path
+        self._dialect, self._columns, self._line_end, self._limit = dialect, columns, line_end, limit
+        self._account, self._malformed, self._copy = account, malformed, copy
+        self._pause, self._resent = pause, resent
+        record = dialect.record(columns) if resent is None else resent.record
+        self._each = re.compile(record + line_end)
+        # A lone \r may be the first half of \r\n, unless another character is seen behind it.
+        self._usual = re.compile(record + rb"\r(?=[^\n])") if line_end == b"\r" else self._each
+        self._skeleton = Skeleton(dialect, columns, line_end)
+        self._quick_from = 0 if resent is None and line_end != b"\r" else sys.maxsize
+        self._single = re.compile(b"(%b)(%b)" % (record, LINE_END))
+        self._last = re.compile(b"(%b)()\\Z" % record)
+        self._other = re.compile(b"(%b)%b" % (dialect.any_record, LINE_END))
+        self._other_last = re.compile(b"(%b)\\Z" % dialect.any_record)
+        # Of the file, from byte `_base` on; `_at` is how far in it everything has been taken.
+        self._buffer, self._base, self._at, self._ended = b"", start, 0, False
+        self.spans_lines = False
+
+    def scan(self) -> None:
+        """Read it all."""
+        with self._path.open("rb") as file:
+            file.seek(self._base)
+            while self._more(file):
+                before = self._at
+                self._take_run()
+                if self._at == before:
+                    self._take_one(file)
+
+    def _more(self, file: BinaryIO, wanted: int = 0) -> bool:
+        """Have a whole record's worth of bytes at hand, as far as there are; false at the end."""
+        while not self._ended and len(self._buffer) - self._at < max(self._limit + 2, wanted):
+            self._pause()
+            block = file.read(BLOCK)
+            while block.endswith(b"\r") and (byte := file.read(1)):
+                block += byte  # no block ends between \r and \n
+            self._ended = not block
+            self._buffer, self._base, self._at = self._buffer[self._at :] + block, self._base + self._at, 0
+        return self._at < len(self._buffer)
+
+    @property
+    def _end(self) -> int:
+        """Where a record that begins here must have ended."""
+        return min(self._at + self._limit, len(self._buffer))
+
+    @property
+    def _is_last(self) -> bool:
+        return self._ended and self._end == len(self._buffer)
+
+    def _take_run(self) -> None:
+        """As many well-formed records with the usual line end as there are in a row."""
+        data, counts = self._quick_run() if self._base + self._at >= self._quick_from else (b"", None)
+        if counts is None:
+            data, count = self._careful_run()
+            counts = count, count_lines(data)
+        count, lines = counts
+        if self._resent is not None or not is_utf8(data):
+            for record in self._each.finditer(data):
+                self._take(record[0].removesuffix(self._line_end), self._line_end)
+            return
+        self._note_lines(lines - count)
+        self._copy.keep(self._with_plain_ends(data, lines == count))
+        self._account.records += count
+        self._account.lines += lines
+        self._at += len(data)
+
+    def _quick_run(self) -> tuple[bytes, tuple[int, int] | None]:
+        """Everything up to the last line end in reach, with its records and lines, if all of that is well-formed."""
+        end = self._buffer.rfind(self._line_end, self._at, self._end)
+        data = self._buffer[self._at : end + len(self._line_end)] if end >= 0 else b""
+        counts = self._skeleton.count(data) if data else None
+        if counts is None:
+            self._quick_from = self._base + self._end  # what is in the way there needs to be found only once
+        return data, counts
+
+    def _careful_run(self) -> tuple[bytes, int]:
+        """Record by record, up to the first that isn't well-formed."""
+        run = iter(self._usual.scanner(self._buffer, self._at, self._end).match, None)  # type: ignore[attr-defined]
+        last = deque(enumerate(run, 1), maxlen=1)
+        return (self._buffer[self._at : last[0][1].end()], last[0][0]) if last else (b"", 0)
+
+    def _note_lines(self, within: int) -> None:
+        """Line ends within quotes: beside them DuckDB takes no other line end than a plain `\\n` for sure."""
+        if within:
+            self.spans_lines = True
+            if self._line_end != b"\n":
+                self._copy.begin(self._base + self._at)
+
+    def _with_plain_ends(self, data: bytes, single: bool) -> bytes:
+        if not self._copy.begun or self._line_end == b"\n":
+            return data
+        if single:
+            return data.replace(self._line_end, b"\n")
+        return b"".join(
+            record[0].removesuffix(self._line_end) + b"\n" for record in self._each.finditer(data)
+        )
+
+    def _take_one(self, file: BinaryIO) -> None:
+        """What begins here and is not a well-formed record with the usual line end."""
+        blank = _BLANK.match(self._buffer, self._at)
+        if blank is not None and self._columns > 1:
+            is_end = self._ended and blank.end() == len(self._buffer)
+            if not is_end or blank[0].replace(self._line_end, b""):  # DuckDB skips its own line ends there
+                self._copy.begin(self._base + self._at)
+            self._account.lines += count_lines(blank[0])
+            self._at = blank.end()
+            return
+        match = self._single.match(self._buffer, self._at, self._end)
+        if match is None and self._is_last:
+            match = self._last.match(self._buffer, self._at)
+        if match is not None:
+            self._take(match[1], match[2])
+        else:
+            self._refuse_line(file)
+
+    def _take(self, record: bytes, end: bytes) -> None:
+        """One well-formed record."""
+        within, kept, why = count_lines(record), record, ""
+        if not is_utf8(record):
+            why = "not valid UTF-8"
+        elif self._resent is not None:
+            why, kept = self._resent.rewrite(record)
+        if why or kept is not record or end not in (self._line_end, b""):
+            self._copy.begin(self._base + self._at)
+        self._note_lines(within)
+        if why:
+            self._malformed.add(self._account.lines + 1, why, kept)
+        else:
+            self._copy.keep(kept + b"\n" if self._copy.begun else kept + end)
+        self._account.records += 1
+        self._account.lines += within + 1
+        self._at += len(record) + len(end)
+
+    def _refuse_line(self, file: BinaryIO) -> None:
+        """The physical line that begins here is a reject."""
+        self._copy.begin(self._base + self._at)
+        why = self._why()
+        wanted = self._limit
+        while (line := _LINE.match(self._buffer, self._at)) is not None and not line[2] and not self._ended:
+            wanted *= 2
+            if wanted > 2 * LONGEST_LINE:
+                raise SourceError(
+                    f"line {self._account.lines + 1:,} is longer than {LONGEST_LINE:,} bytes: "
+                    "is this file what the flow's [source] says?"
+                )
+            self._more(file, wanted)
+        assert line is not None
+        if len(line[1]) > self._limit:
+            why = f"longer than {self._limit:,} bytes"
+        elif not is_utf8(line[1]):
+            why = "not valid UTF-8"
+        self._malformed.add(self._account.lines + 1, why, line[1])
+        self._account.records += 1
+        self._account.lines += 1
+        self._at += len(line[0])
+
+    def _why(self) -> str:
+        """Why what begins here is no record."""
+        match = self._other.match(self._buffer, self._at, self._end)
+        if match is None and self._is_last:
+            match = self._other_last.match(self._buffer, self._at)
+        if match is None:
+            return BROKEN_QUOTES
+        return self._dialect.why_miscounted(match[1], self._columns)

@@ -1,0 +1,112 @@
+"""Files on this machine as a source."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve, frozen
+
+from lume_local._shared.content import Content, hash_of, is_open
+from lume_local._worker.sources.files import Snapshot, digest, opened, snapshot
+from lume_local._worker.sources.places.held import Held, changed, make_room
+from lume_local._worker.sources.places.unpack import compression_of, unpack
+from lume_local._worker.sources.source import File, Pause, Single, SourceError, go_on
+
+
+@frozen
+class _Named:
+    path: Path
+    shown: str
+
+
+class LocalFiles:
+    """See `Source`. The files are read where they are, if they need not be unpacked: they are held meanwhile.
+
+    Args:
+        place: `{"kind": "files", "files": [{"path": …, "shown": …}, …], "looked_up": …}`; `looked_up` is for
+            messages: how the path came about.
+        flow: the compiled flow.
+    """
+
+    def __init__(self, place: dict[str, Any], flow: dict[str, Any]) -> None:
+        self._named = [_Named(Path(file["path"]), file["shown"]) for file in place["files"]]
+        self._looked_up: str = place["looked_up"]
+        self._flow = flow
+        self._before: list[Snapshot] = []
+        self._held = Held()
+        self.places = [os.path.realpath(one.path) for one in self._named]
+
+    def check(self, pause: Pause = go_on) -> None:
+        """They are there, and regular files."""
+        self._before = [snapshot(one.path, self._looked_up) for one in self._named]
+
+    def content(self, known: Content | None, most: int, pause: Pause = go_on) -> Content | None:
+        """Seen by sizes and times. The names of several files are a part of it: a pattern may match other ones."""
+        both = list(zip(self._named, self._before, strict=True))
+        size = sum(before.size for _, before in both)
+        seen = hash_of([str(one.path), before.size, before.modified_ns] for one, before in both)
+        found = Content(size, seen)
+        if size > most or (known is not None and not is_open(known, found)):
+            return found
+        digests = (["" if len(both) == 1 else one.shown, _digest(one, before, pause)] for one, before in both)
+        return evolve(found, digest=hash_of(digests))
+
+    def each(self) -> list[Single]:
+        """After `check`: every file as a source of its own."""
+        return [
+            Single(
+                {
+                    "kind": "files",
+                    "files": [{"path": str(one.path), "shown": one.shown}],
+                    "looked_up": self._looked_up,
+                },
+                one.shown,
+                before.size,
+                before.tag,
+            )
+            for one, before in zip(self._named, self._before, strict=True)
+        ]
+
+    def fetch(self, folder: Path, pause: Pause) -> list[File]:
+        """They are here already; compressed ones are unpacked."""
+        left: int = self._flow["max_unpacked_bytes"]
+        files = []
+        make_room(len(self._named))
+        for n, (one, before) in enumerate(zip(self._named, self._before, strict=True)):
+            path = source = self._hold(one, before, folder / f"held{n}")
+            packed = compression_of(one.path, self._flow["compression"], source)
+            if packed is not None:
+                path = folder / f"unpacked{n}"
+                left -= unpack(source, one.shown, packed, path, left, pause)
+            files.append(
+                File(path, one.shown, self._flow["format"], before.size, is_unpacked=packed is not None)
+            )
+        return files
+
+    def _hold(self, one: _Named, before: Snapshot, copy: Path) -> Path:
+        file, found = opened(one.path)
+        path = self._held.hold(file, one.path, copy)
+        if found != before:
+            raise changed(one.path)
+        return path
+
+    def check_unchanged(self, pause: Pause = go_on) -> None:
+        """They are what they were at `check`."""
+        for one, before in zip(self._named, self._before, strict=True):
+            if snapshot(one.path) != before:
+                raise changed(one.path)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._held.close()
+
+
+def _digest(one: _Named, before: Snapshot, pause: Pause) -> str:
+    handle, found = opened(one.path)
+    with os.fdopen(handle, "rb") as file:
+        if found != before:
+            raise changed(one.path)
+        try:
+            return digest(file, pause)
+        except OSError as error:
+            raise SourceError(f"{one.path} can't be read: {error.strerror or error}") from None

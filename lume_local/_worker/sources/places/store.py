@@ -1,0 +1,107 @@
+"""Objects of an object store as a source: copied to this machine, then read as files of it."""
+
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve
+
+from lume_local._flow.patterns import MOST_FILES
+from lume_local._flow.stores import split_store_url
+from lume_local._shared.content import Content, hash_of
+from lume_local._worker.sources.files import BLOCK
+from lume_local._worker.sources.places.local import LocalFiles
+from lume_local._worker.sources.places.objects import Objects, Seen
+from lume_local._worker.sources.source import File, Pause, Single, SourceError, go_on
+from lume_local._worker.stores import Buckets, StoreTrouble, told
+
+
+class StoredFiles:
+    """See `Source`.
+
+    Args:
+        place: `{"kind": "store", "objects": [{"url": …, "pattern": …}, …]}` (see `Objects`).
+        flow: the compiled flow.
+    """
+
+    def __init__(self, place: dict[str, Any], flow: dict[str, Any]) -> None:
+        self._buckets = Buckets()
+        self._objects = Objects(place["objects"], self._buckets)
+        self._flow = flow
+        self._before: dict[str, Seen] = {}
+        self._copies: list[LocalFiles] = []
+        self.places: list[str] = []
+
+    def check(self, pause: Pause = go_on) -> None:
+        """They are there, and not too many."""
+        self._before = self._objects.found(pause)
+        self.places = list(self._before)
+        if len(self.places) > MOST_FILES:
+            raise SourceError(
+                f"the source has {len(self.places):,} objects, and a run reads {MOST_FILES:,} at most"
+            )
+
+    def content(self, known: Content | None, most: int, pause: Pause = go_on) -> Content | None:
+        """Their tags are those of the content. A store without tags can't tell."""
+        if not all(seen.tag for seen in self._before.values()):
+            return None
+        found = self._before.items()
+        tags = hash_of(["" if len(found) == 1 else url, seen.size, seen.tag] for url, seen in found)
+        return Content(sum(seen.size for _, seen in found), tags, tags)
+
+    def each(self) -> list[Single]:
+        """After `check`: every object as a source of its own."""
+        return [
+            Single({"kind": "store", "objects": [{"url": url, "pattern": ""}]}, url, seen.size, seen.tag)
+            for url, seen in self._before.items()
+        ]
+
+    def fetch(self, folder: Path, pause: Pause) -> list[File]:
+        """Copies, which are then read as local files are."""
+        files = []
+        left: int = self._flow["max_unpacked_bytes"]
+        for n, (url, before) in enumerate(self._before.items()):
+            own = folder / f"object{n}"
+            own.mkdir()
+            path = own / f"copy{Path(url).suffix}"  # which may tell how it is compressed
+            self._copy(url, before, path, pause)
+            place = {"files": [{"path": str(path), "shown": url}], "looked_up": ""}
+            local = LocalFiles(place, self._flow | {"max_unpacked_bytes": left})
+            self._copies.append(local)
+            local.check()
+            (file,) = local.fetch(own, pause)
+            if file.is_unpacked:
+                left -= file.path.stat().st_size
+                path.unlink()
+            files.append(evolve(file, bytes=before.size))
+        return files
+
+    def close(self) -> None:
+        """Let go of the copies."""
+        for local in self._copies:
+            local.close()
+
+    def check_unchanged(self, pause: Pause = go_on) -> None:
+        """They are what they were at `check`."""
+        now = self._objects.found(pause)  # one request for a thousand objects of a pattern
+        for url, before in self._before.items():
+            if now.get(url) != before:
+                raise SourceError(f"{url} was changed while it was read: submit the run again")
+
+    def _copy(self, url: str, before: Seen, path: Path, pause: Pause) -> None:
+        import obstore
+
+        written = 0
+        try:
+            with told(url), path.open("wb") as file:
+                found = obstore.get(self._buckets.of(url), split_store_url(url)[2])
+                if Seen.of(found.meta["size"], found.meta["e_tag"]) != before:
+                    raise SourceError(f"{url} was changed while it was read: submit the run again")
+                for block in found.stream(min_chunk_size=BLOCK):
+                    pause()
+                    written += file.write(block)
+        except StoreTrouble as trouble:
+            raise SourceError(str(trouble)) from None
+        if written != before.size:
+            raise SourceError(
+                f"{url} has {before.size:,} bytes, of which {written:,} came: submit the run again"
+            )
