@@ -3,10 +3,13 @@
 import math
 import sys
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from crowd import Unlimited
+
+from lume_async._wire.answers import retry_after
 
 
 class AnyRefusalCuts(Unlimited):
@@ -24,7 +27,9 @@ class AnyRefusalCuts(Unlimited):
     def take(self, now: float) -> None:
         self._next = max(now, self._next) + 1 / self.rate
 
-    def answered(self, now: float, epoch: int, refused: bool, took: float, retry_after: float | None) -> None:
+    def answered(
+        self, now: float, epoch: int, refused: bool, took: float, headers: Mapping[str, str]
+    ) -> None:
         if not refused:
             if int(now) != self._second:
                 self._second, self._count = int(now), 0
@@ -34,7 +39,8 @@ class AnyRefusalCuts(Unlimited):
                 self.rate = math.inf
         elif epoch == self.epoch:
             self.epoch, self._at = self.epoch + 1, now
-            pause = min(30.0, 0.5 * 2**self._row) if retry_after is None else retry_after
+            asked = retry_after(headers)
+            pause = min(30.0, 0.5 * 2**self._row) if asked is None else asked
             self._closed, self._row = max(self._closed, now + pause), min(10, self._row + 1)
             if self.rate == math.inf:
                 self.rate, self._growth = max(10.0, self._count / 2), 0.2
@@ -62,7 +68,9 @@ class SreAdaptive(Unlimited):
             self._requests.append(now)  # those that are sent are counted with their answer
         return admitted
 
-    def answered(self, now: float, epoch: int, refused: bool, took: float, retry_after: float | None) -> None:
+    def answered(
+        self, now: float, epoch: int, refused: bool, took: float, headers: Mapping[str, str]
+    ) -> None:
         self._requests.append(now)
         if not refused:
             self._accepts.append(now)
@@ -85,7 +93,9 @@ class AwsAdaptive(Unlimited):
     def take(self, now: float) -> None:
         self._next = max(now, self._next) + 1 / self.rate
 
-    def answered(self, now: float, epoch: int, refused: bool, took: float, retry_after: float | None) -> None:
+    def answered(
+        self, now: float, epoch: int, refused: bool, took: float, headers: Mapping[str, str]
+    ) -> None:
         self._count += 1
         half = math.floor(now * 2) / 2
         if half > self._bucket:
@@ -111,7 +121,9 @@ class AimdConcurrency(Unlimited):
         super().__init__()
         self.concurrency = 20.0
 
-    def answered(self, now: float, epoch: int, refused: bool, took: float, retry_after: float | None) -> None:
+    def answered(
+        self, now: float, epoch: int, refused: bool, took: float, headers: Mapping[str, str]
+    ) -> None:
         if refused:
             self.concurrency = max(1.0, self.concurrency * 0.9)
         else:
@@ -126,7 +138,9 @@ class Gradient2(Unlimited):
         self.concurrency = 20.0
         self._usual = 0.0
 
-    def answered(self, now: float, epoch: int, refused: bool, took: float, retry_after: float | None) -> None:
+    def answered(
+        self, now: float, epoch: int, refused: bool, took: float, headers: Mapping[str, str]
+    ) -> None:
         self._usual = took if not self._usual else self._usual + (took - self._usual) / 600
         gradient = max(0.5, min(1.0, 1.5 * self._usual / took))
         wanted = self.concurrency * gradient + 4

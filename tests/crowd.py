@@ -8,23 +8,35 @@ import itertools
 import math
 import random
 from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from limits import LimitedServer
+
 from lume_async._base.backoff import POLLING, after_failure
 from lume_async._http.throttle import Throttle
+from lume_async._wire.answers import retry_after
+from lume_async._wire.rate_limit import refusal_in
 
 CONNECTIONS = 100
 HORIZON = 600.0
 """Seconds after which a crowd that has not ended by then never does."""
 
+SENDING = 0.0004
+"""Seconds of processor time that a request takes the client: what limits it where answers come at once."""
+
 
 class Policy(Protocol):
     """What decides when a request may be sent."""
 
-    epoch: int
     concurrency: float
     """How many requests may be under way."""
+
+    @property
+    def epoch(self) -> int:
+        """What an answer is assigned to."""
+        ...
 
     def delay(self, now: float) -> float:
         """Seconds until the next request may be sent."""
@@ -38,7 +50,9 @@ class Policy(Protocol):
         """A request is sent."""
         ...
 
-    def answered(self, now: float, epoch: int, refused: bool, took: float, retry_after: float | None) -> None:
+    def answered(
+        self, now: float, epoch: int, refused: bool, took: float, headers: Mapping[str, str]
+    ) -> None:
         """What came of it, after so many seconds."""
         ...
 
@@ -59,7 +73,9 @@ class Unlimited:
     def take(self, now: float) -> None:
         pass
 
-    def answered(self, now: float, epoch: int, refused: bool, took: float, retry_after: float | None) -> None:
+    def answered(
+        self, now: float, epoch: int, refused: bool, took: float, headers: Mapping[str, str]
+    ) -> None:
         pass
 
 
@@ -84,137 +100,177 @@ class Throttled(Unlimited):
     def take(self, now: float) -> None:
         self.throttle.take(now)
 
-    def answered(self, now: float, epoch: int, refused: bool, took: float, retry_after: float | None) -> None:
+    def answered(
+        self, now: float, epoch: int, refused: bool, took: float, headers: Mapping[str, str]
+    ) -> None:
         if refused:
-            self.throttle.refused(now, epoch, retry_after)
+            self.throttle.refused(now, epoch, refusal_in(headers))
         else:
-            self.throttle.succeeded(now)
+            self.throttle.succeeded(now, epoch)
 
 
-@dataclass
-class LimitedServer:
-    """Takes `limit` requests a second, of those refuses the share `bad` at random, and all during its outage."""
+class AllKnowing(Unlimited):
+    """Sends when the server takes it, and never otherwise: what a throttle could reach at the best."""
 
-    limit: float = math.inf
-    burst: float = 100.0
-    bad: float = 0.0
-    outage: tuple[float, float] = (math.inf, math.inf)
-    retry_after: float | None = None
-    arrived: int = 0
-    over_limit: int = 0
-    _tokens: float = math.inf
-    _at: float = 0.0
+    def __init__(self, server: LimitedServer) -> None:
+        super().__init__()
+        self._server = server
 
-    def takes(self, now: float, chance: float) -> bool:
-        self.arrived += 1
-        self._tokens = min(self.burst, self._tokens + (now - self._at) * min(self.limit, 1e9))
-        self._at = now
-        if self.limit < math.inf and self._tokens < 1:
-            self.over_limit += 1
-            return False
-        self._tokens -= 1
-        return not (self.outage[0] <= now < self.outage[1] or chance < self.bad)
+    def delay(self, now: float) -> float:
+        return 0.0 if self._server.is_free(now) else max(0.001, self._server.opens_in(now))
 
 
 @dataclass
 class Result:
-    """When the last run was seen to end (infinite: not by the horizon), and the share that the limit refused."""
+    """What came of a crowd.
+
+    Attributes:
+        last: when the last run was seen to end, infinite if not by the horizon.
+        refused, over_limit: the share of requests that was refused, and that the limit refused.
+        sent: requests that arrived, those in the outage among them.
+        taken: requests that were taken, per client.
+    """
 
     last: float
+    refused: float
     over_limit: float
     sent: int
+    in_outage: int
+    taken: list[int]
+
+
+@dataclass
+class Client:
+    """One process: what it has to send, and when it may."""
+
+    policy: Policy
+    ready: deque[int]
+    under_way: int = 0
+    taken: int = 0
+    woken_at: float = math.inf
+    busy_until: float = 0.0
+
+
+Details = tuple[float, int, float | None]
+"""When a request was sent, in which epoch, and for how long the server works on it (None: refused)."""
 
 
 @dataclass
 class Crowd:
-    """`runs` runs that each last a while, polled as a monitor polls them."""
+    """`runs` runs that each last a while, polled as a monitor polls them.
+
+    Attributes:
+        took: seconds until an answer, half as much more or less.
+        quick: whether a failed poll is repeated soon; else it costs a whole interval.
+        clients: processes that share the runs, and the server's limit.
+    """
 
     runs: int
     server: LimitedServer
-    policy: Policy
+    policy: Callable[[], Policy]
     seed: int
     lasts: float = 4.0
+    took: float = 0.02
     quick: bool = True
-    """Whether a failed poll is repeated soon; else it costs a whole interval."""
+    clients: int = 1
     now: float = 0.0
-    _events: list[tuple[float, int, str, int, tuple[float, int, bool]]] = field(default_factory=list)
+    _events: list[tuple[float, int, str, int, Details]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._rng, self._order = random.Random(self.seed), itertools.count()
-        self._ready = deque(range(self.runs))
+        self._clients = [
+            Client(self.policy(), deque(range(n, self.runs, self.clients))) for n in range(self.clients)
+        ]
         self._polls, self._failures = [0] * self.runs, [0] * self.runs
-        self._under_way = self._ended = 0
-        self._woken_at = math.inf
+        self._ended = 0
 
     def end(self) -> Result:
         """Let it run to its end."""
         while self._ended < self.runs and self.now < HORIZON:
-            self._send()
+            for number, client in enumerate(self._clients):
+                self._send(client, number)
             self.now, _, event, run, details = heapq.heappop(self._events)
             getattr(self, event)(run, details)
         server = self.server
-        last = self.now if self._ended == self.runs else math.inf
-        return Result(last, server.over_limit / server.arrived, server.arrived)
+        return Result(
+            self.now if self._ended == self.runs else math.inf,
+            server.refused / server.arrived,
+            server.over_limit / server.arrived,
+            server.arrived,
+            server.in_outage,
+            [client.taken for client in self._clients],
+        )
 
-    def _send(self) -> None:
-        policy = self.policy
-        while self._ready and self._under_way < min(CONNECTIONS, policy.concurrency):
-            delay = policy.delay(self.now)
-            if delay > 0:
-                if not self.now < self._woken_at <= self.now + delay:
-                    self._woken_at = self.now + delay
-                    self._after(delay, "_wake")
+    def _client(self, run: int) -> Client:
+        return self._clients[run % self.clients]
+
+    def _send(self, client: Client, number: int) -> None:
+        policy = client.policy
+        while client.ready and client.under_way < min(CONNECTIONS, policy.concurrency):
+            delay = max(policy.delay(self.now), client.busy_until - self.now)
+            if delay > 1e-9:  # a smaller one may change no time at all
+                if not self.now < client.woken_at <= self.now + delay:
+                    client.woken_at = self.now + delay
+                    self._after(delay, "_wake", number)
                 return
-            run = self._ready.popleft()
+            run = client.ready.popleft()
+            client.busy_until = self.now + SENDING
             if policy.admits(self.now, self._rng.random()):
                 policy.take(self.now)
-                self._under_way += 1
-                self._after(self._rng.uniform(0.005, 0.015), "_arrive", run, (self.now, policy.epoch, True))
+                client.under_way += 1
+                way = 0.0 if isinstance(policy, AllKnowing) else self._way()
+                self._after(way, "_arrive", run, (self.now, policy.epoch, None))
+                if way == 0:
+                    return  # the next one sees that this one was taken
             else:
-                self._failed(run, None)
+                self._failed(run, {})
 
-    def _after(
-        self, delay: float, event: str, run: int = 0, details: tuple[float, int, bool] = (0.0, 0, True)
-    ) -> None:
+    def _way(self) -> float:
+        return self.took * self._rng.uniform(0.25, 0.75)
+
+    def _after(self, delay: float, event: str, run: int = 0, details: Details = (0.0, 0, None)) -> None:
         heapq.heappush(self._events, (self.now + delay, next(self._order), event, run, details))
 
-    def _wake(self, run: int, details: tuple[float, int, bool]) -> None:
-        self._woken_at = math.inf
+    def _wake(self, number: int, details: Details) -> None:
+        client = self._clients[number]
+        if self.now >= client.woken_at:  # else this one was overtaken by an earlier one
+            client.woken_at = math.inf
 
-    def _poll(self, run: int, details: tuple[float, int, bool]) -> None:
-        self._ready.append(run)
+    def _poll(self, run: int, details: Details) -> None:
+        self._client(run).ready.append(run)
 
-    def _arrive(self, run: int, details: tuple[float, int, bool]) -> None:
+    def _arrive(self, run: int, details: Details) -> None:
         sent, epoch, _ = details
-        taken = self.server.takes(self.now, self._rng.random())
-        done = taken and self.now >= self.lasts
-        event = "_done" if done else "_answer"
-        self._after(self._rng.uniform(0.005, 0.015), event, run, (sent, epoch, taken))
+        work = self.server.take(self.now, self._rng.random())
+        done = work is not None and self.now >= self.lasts
+        self._after((work or 0.0) + self._way(), "_done" if done else "_answer", run, (sent, epoch, work))
 
-    def _done(self, run: int, details: tuple[float, int, bool]) -> None:
-        self._learn(details)
+    def _done(self, run: int, details: Details) -> None:
+        self._learn(run, details, {})
         self._ended += 1
 
-    def _answer(self, run: int, details: tuple[float, int, bool]) -> None:
-        self._learn(details)
-        if not details[2]:
-            self._failed(run, self.server.retry_after)
+    def _answer(self, run: int, details: Details) -> None:
+        headers = self.server.headers(self.now) if details[2] is None else {}
+        self._learn(run, details, headers)
+        if details[2] is None:
+            self._failed(run, headers)
             return
         self._polls[run] += 1
         self._failures[run] = 0
         self._after(POLLING.delay(self._polls[run] - 1, self._rng), "_poll", run)
 
-    def _learn(self, details: tuple[float, int, bool]) -> None:
-        sent, epoch, taken = details
-        retry_after = None if taken else self.server.retry_after
-        self._under_way -= 1
-        self.policy.answered(self.now, epoch, not taken, self.now - sent, retry_after)
+    def _learn(self, run: int, details: Details, headers: Mapping[str, str]) -> None:
+        sent, epoch, work = details
+        client = self._client(run)
+        client.under_way -= 1
+        client.taken += work is not None
+        client.policy.answered(self.now, epoch, work is None, self.now - sent, headers)
 
-    def _failed(self, run: int, retry_after: float | None) -> None:
+    def _failed(self, run: int, headers: Mapping[str, str]) -> None:
         self._failures[run] += 1
         delay = POLLING.delay(self._polls[run], self._rng)
         if self.quick:
             delay = after_failure(delay, self._failures[run], self._rng)
         else:
             self._polls[run] += 1
-        self._after(max(retry_after or 0.0, delay), "_poll", run)
+        self._after(max(retry_after(headers) or 0.0, delay), "_poll", run)

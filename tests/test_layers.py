@@ -89,12 +89,12 @@ ROWS = {
         " tasks threads version | backoff batched owned"
     ),
     "_wire": (
-        "flow_models headers retry withhold | call | answers | endpoints lost_answers"
+        "flow_models headers retry withhold | call | answers | endpoints lost_answers rate_limit"
         "| flow_endpoints row_endpoints"
     ),
     "_http": (
-        "base_url connector events inflate limiter per_loop recent_runs resolver throttle time_limits tracing"
-        "| settings | body lifetime session throttle_queue | transport | api_key | sender"
+        "base_url connector events inflate limiter per_loop recent_runs refusals resolver time_limits tracing"
+        "| settings throttle | body lifetime session throttle_queue | transport | api_key | sender"
     ),
     "_webhooks": "memory signatures",
     "_run": "frames pages notebook upload waiter | poll rows | submit watch | handle",
@@ -112,9 +112,10 @@ ROWS = {
 
 PURE = [
     *("errors", "models", "_decoding", "_metrics", "_base/backoff", "_base/duration", "_base/elided"),
-    *("_http/base_url", "_http/throttle", "_webhooks/signatures"),
-    *("_wire/answers", "_wire/endpoints", "_wire/lost_answers", "_wire/retry", "_wire/withhold"),
-    *("_wire/flow_endpoints", "_wire/flow_models", "_wire/row_endpoints", "_run/frames", "_batch/recovery"),
+    *("_http/base_url", "_http/refusals", "_http/throttle", "_webhooks/signatures"),
+    *("_wire/answers", "_wire/endpoints", "_wire/lost_answers", "_wire/rate_limit", "_wire/retry"),
+    *("_wire/withhold", "_wire/flow_endpoints", "_wire/flow_models", "_wire/row_endpoints"),
+    *("_run/frames", "_batch/recovery"),
 ]
 """They decide and do nothing: no I/O, no clock, no randomness of their own."""
 IMPURE = {"aiohttp", "anyio", "asyncio", "random", "socket", "threading", "time"}

@@ -22,10 +22,11 @@ from lume_async._http.throttle_queue import ThrottleQueue
 from lume_async._http.tracing import Traced, traced_attempt, traced_call, tracing_is_on
 from lume_async._http.transport import Body, Transport
 from lume_async._wire import endpoints
-from lume_async._wire.answers import http_date, read, retry_after, seconds
+from lume_async._wire.answers import http_date, read, seconds
 from lume_async._wire.call import Call, CallState, Content, Response
 from lume_async._wire.headers import API_KEY, CAPABILITIES, DATE, IDEMPOTENCY_EXPIRES, REQUEST_ID
 from lume_async._wire.lost_answers import Then, decide, may_have_started_a_run, submission_unknown
+from lume_async._wire.rate_limit import refusal_in
 from lume_async._wire.retry import Retry
 from lume_async._wire.withhold import redact
 from lume_async.errors import (
@@ -40,6 +41,9 @@ from lume_async.errors import (
 T = TypeVar("T")
 
 _REFUSALS = frozenset({429, 503})
+
+SHORTEST = 0.001
+"""Seconds that must be left for an attempt: in less, no server answers, and its error hides why we waited."""
 
 
 class Sender:
@@ -217,7 +221,7 @@ class Sender:
                 except BaseException:
                     limiter.release()
                     raise
-            if deadline is None or self.clock.now() < deadline:
+            if deadline is None or deadline - self.clock.now() > SHORTEST:
                 return epoch
             limiter.release()  # a turn without any time left for it is none
         except TimeoutError:
@@ -274,9 +278,9 @@ class Sender:
             self._offered, self.capabilities = offered, _capabilities(offered)
             self.keys_kept = seconds(headers.get(IDEMPOTENCY_EXPIRES))
         if response.status in _REFUSALS:
-            self._throttle.refused(now, epoch, retry_after(headers, self.clock.wall()))
+            self._throttle.refused(now, epoch, refusal_in(headers, self.clock.wall()))
         elif response.status < 500:  # a broken answer says nothing of how fast is too fast
-            self._throttle.succeeded(now)
+            self._throttle.succeeded(now, epoch)
         date = headers.get(DATE)
         if date is not None:
             self._dated = date, now

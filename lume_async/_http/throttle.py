@@ -1,253 +1,225 @@
-"""`Throttle`: how fast one client may send, learnt from what the server refuses. Pure: the time is an argument.
+"""`Throttle`: how fast one client may send, learned from what the server refuses. Pure: the time is an argument.
 
-A refusal (429 or 503) may mean "too fast", or nothing that a lower rate would change: one bad backend of five.
-Only an experiment tells the two apart, so a lower rate is a trial, kept only where it brought fewer refusals.
-The reasons and the figures: docs/design/throttle.md.
+What refusals mean is decided in `refusals.py`. The reasons and the figures: docs/design/throttle.md.
 """
 
 import math
 
-from attrs import define, frozen
+from attrs import define
 
-ROW = 10
-"""Refusals in a row after which all requests pause: the server takes nothing at all."""
+from lume_async._http.refusals import SECOND, Trial, Verdict, Window, long_row
+from lume_async._wire.rate_limit import Refusal
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
-"""Seconds of that pause where the server names none: doubled for each that brought no success."""
+SLOWEST, FIRST_RATE = 1.0, 10.0
+"""Requests a second while nothing is taken, and from the first success on at least."""
 
-FIRST_RATE = 10.0
-"""Requests a second after a pause, where nothing faster was seen to work; up to here a rate always grows quickly, as
-little traffic tells little of a limit."""
+PROBES = 0.08
+"""While nothing is taken: the pause between two requests, as a share of the time for which it has been so. 17
+requests in an outage of half a minute, which is over for at most 2.4 seconds before it is noticed."""
 
-QUIET = 60.0
-"""Seconds without an alarm after which the rate is unlimited again."""
+LONGEST_PAUSE = 30.0
+"""Seconds that such a pause takes at the most, whatever the server asks for, where the client says nothing else."""
 
-CHANCE = 1e-6
-"""How unlikely a row of refusals must be among those that come at random, before all requests pause for it."""
+DEPTH = 0.9
+"""What share of what the server takes a lower rate uses."""
 
-SECOND, ENOUGH, FEW, LONG, TOO_LONG = 1.0, 30, 10, 5.0, 15.0
-"""A window ends after a second and 30 answers, or after 5 seconds and 10 answers; one of 15 seconds says nothing."""
+FIRST_DEPTH, CHEAP = 0.25, 100.0
+"""A first trial uses a quarter of that, so that it shows something, but not less than 100 requests a second: there
+it takes under a second without."""
 
-MOST = 0.9
-"""What share of refusals is expected at the most."""
+QUICK, SLOW = 2.0, 0.02
+"""What a success adds to the rate, in requests a second: 2 (the rate triples in half a second) where it is far from
+what was too much, 0.02 (2 % a second) near it."""
 
-EARLY, EARLY_IF_PACED = 30, 8
-"""Refusals from which an alarm need not wait for the end of its window; fewer where the rate is known to matter."""
+RETURN, BEYOND = 0.7, 1.5
+"""Where near it begins and ends, against the last rate that was found to be right. Up to 0.7 of it a single success
+leads; beyond 1.5 times as much the limit has moved."""
 
-MARGIN = 0.02
-"""By how much the share of refusals may exceed the expected one, beside what chance can explain."""
+PATIENCE, LONGEST_PATIENCE = 1.0, 4.0
+"""Seconds without an alarm in which the slow growth doubles. Twice as long after each alarm at which the server took
+nothing for a while, as one that counts what it refuses does: there every step too far costs a second."""
 
-ERRORS, ERRORS_IF_PACED, ERRORS_IF_EARLY = 3, 2, 4
-"""How many standard errors chance explains. A false alarm costs little where the rate is limited already."""
-
-TRIAL, KEPT = 0.7, 0.9
-"""What share of the server's capacity a first trial uses, and what share a rate that was found to help."""
-
-SETTLING = 0.3
-"""Seconds after a change of the rate in which answers still tell of the old one."""
-
-FORGETTING = 0.2
-"""How far the expected share of refusals follows a smaller one, per window."""
-
-QUICK_GROWTH, SLOW_GROWTH, PATIENCE = 0.2, 0.02, 15.0
-"""By how much a success raises the rate: 0.2 doubles it in 3.5 seconds, 0.02 adds 2 % a second. The slow one
-becomes quicker the longer there is no alarm, as in CUBIC (RFC 9438): the limit may be gone."""
+QUIET, QUOTA_LASTS = 12.0, 60.0
+"""Seconds without an alarm after which the rate is unlimited again; where the server named its quota, longer."""
 
 
 @define
-class _Window:
-    """Answers since a moment; those before it are of an older rate."""
+class _Recent:
+    """Successes of about the last second."""
 
-    since: float
-    answers: int = 0
-    refusals: int = 0
+    since: float = 0.0
+    taken: float = 0.0
 
-    def is_over(self, now: float) -> bool:
+    def count(self, now: float) -> None:
+        if now - self.since > SECOND:
+            self.since, self.taken = (self.since + now) / 2, self.taken / 2
+        self.taken += 1
+
+    def goodput(self, now: float) -> float | None:
+        """Those a second; None: there was none, or in too short a time."""
         length = now - self.since
-        return (self.answers >= ENOUGH and length >= SECOND) or (self.answers >= FEW and length >= LONG)
-
-    @property
-    def share(self) -> float:
-        return self.refusals / self.answers
-
-    def goodput(self, now: float) -> float:
-        """Successes a second; over a whole second at least, as a burst says nothing about the next one."""
-        return (self.answers - self.refusals) / max(SECOND, now - self.since)
-
-
-@frozen
-class _Trial:
-    """An experiment with a slower rate.
-
-    Attributes:
-        share: the share of refusals that led to it, and will not change if they come at random.
-        limited: the share that it should bring down to if a limit on the rate is the cause.
-        capacity: requests a second that the server seems to take.
-        rate: the rate before it; None: unlimited.
-    """
-
-    share: float
-    limited: float
-    capacity: float
-    rate: float | None
+        return self.taken / length if self.taken and length >= SECOND / 2 else None
 
 
 class Throttle:
     """When the next request may be sent.
 
     Args:
-        longest: seconds that a pause takes at the most, whatever the server asks for.
+        longest: seconds that a pause of all requests takes at the most, whatever the server asks for.
     """
 
     def __init__(self, longest: float = LONGEST_PAUSE) -> None:
         self.epoch = 0
-        """Counts the changes of the rate; a refusal belongs to the epoch in which its request was sent."""
+        """Counts the cuts of the rate; an answer belongs to the epoch in which its request was sent."""
         self.rate: float | None = None
         """Requests a second; None: unlimited, as almost always."""
         self._longest = longest
-        self._paused_until = self._next = -math.inf
-        self._expected = 0.0  # the share of refusals that no slower rate would change
-        self._trial: _Trial | None = None
-        self._window = _Window(-math.inf)
-        self._goodput: float | None = None  # the best that was seen lately
-        self._quick_below = math.inf  # up to here the rate grows quickly
-        self._alarmed = -math.inf
-        self._row = self._pauses = 0
+        self._next = self._alarmed = -math.inf
+        self._expected = 0.0  # the share of refusals that no lower rate would change
+        self._window: Window | None = None
+        self._trial: Trial | None = None
+        self._row = Window(0.0)  # refusals without a success between them
+        self._nothing_since: float | None = None  # while the server takes nothing
+        self._recent = _Recent()
+        self._right = math.inf  # the last rate that was found to be right; infinite: none was
+        self._quota = math.inf  # what the server says that it allows
+        self._patience = PATIENCE
 
     def delay(self, now: float) -> float:
         """Seconds until the next request may be sent."""
-        return 0.0 if self.rate is None else self.opens_at - now
+        return 0.0 if self.rate is None else self._next - now
 
     @property
     def opens_at(self) -> float:
         """When the next request may be sent, where the rate is limited."""
-        return -math.inf if self.rate is None else max(self._paused_until, self._next)
+        return -math.inf if self.rate is None else self._next
 
     def take(self, now: float) -> None:
         """A request is sent now."""
-        rate = self.rate
-        if rate is not None:
-            self._next = max(now, self._next) + 1 / rate
+        if self.rate is not None:
+            self._next = max(now, self._next) + 1 / self.rate
 
-    def succeeded(self, now: float) -> None:
-        """The server took a request."""
-        self._row = self._pauses = 0
+    def succeeded(self, now: float, epoch: int) -> None:
+        """The server took a request that was sent in `epoch`."""
         rate, window = self.rate, self._window
-        if rate is None and self._trial is None and not window.refusals and 0 <= now - window.since < SECOND:
-            window.answers += 1  # almost always: nothing can follow from it
-            return
-        if rate is not None and self._trial is None:
-            self._grow(rate, now)
-        self._count(now, refused=False)
+        if (rate is None and window is None) or epoch != self.epoch:
+            return  # almost always: nothing can follow from it
+        self._row.answers = self._row.refusals = 0
+        self._nothing_since = None
+        if rate is not None:
+            self._recent.count(now)
+            if self._trial is None:
+                self._grow(rate, now)
+        if window is not None:
+            window.count(refused=False)
+            self._look(window, now, refused=False)
 
-    def refused(self, now: float, epoch: int, retry_after: float | None) -> None:
-        """The server said 429 or 503 to a request that was sent in `epoch`.
-
-        `retry_after` binds that request alone, and whoever sent it sees to that; here it only lasts a pause of all.
-        """
+    def refused(self, now: float, epoch: int, refusal: Refusal) -> None:
+        """The server said 429 or 503 to a request that was sent in `epoch`."""
         if epoch != self.epoch:
             return  # the rate has changed since
-        self._row += 1
-        if self._row >= self._long_row():
-            self._pause(now, retry_after)
+        row, window = self._row, self._window
+        if not row.refusals:
+            row.since = now
+        row.count(refused=True)
+        if refusal.rate is not None and (self.rate or math.inf) > max(SLOWEST, refusal.rate):
+            self._obey(max(SLOWEST, refusal.rate), refusal.wait or 0.0, now)
+            return
+        if row.refusals >= long_row(self._expected, self._trial, limited=self.rate is not None):
+            self._trial = None
+            if self._nothing_since is None:
+                self._nothing_since = row.since
+            self._slow_down(row, now)
+        elif window is None:  # the first one says nothing of the share
+            self._window = Window(now)
         else:
-            self._count(now, refused=True)
+            window.count(refused=True, timed=refusal.wait is not None)
+            self._look(window, now, refused=True)
+        if self._nothing_since is not None:
+            pause = PROBES * (now - self._nothing_since) if refusal.wait is None else refusal.wait
+            self._next = max(self._next, now + min(self._longest, pause))
 
-    def _long_row(self) -> int:
-        """Where 40 % are refused at random, ten in a row come every few thousand requests."""
-        expected = self._expected
-        return ROW if expected <= 0 else max(ROW, math.ceil(math.log(CHANCE) / math.log(expected)))
+    def _look(self, window: Window, now: float, *, refused: bool) -> None:
+        """What follows from an answer."""
+        if self._trial is not None:
+            self._judge(self._trial, window, now)
+        elif refused and window.is_alarming(self._expected, limited=self.rate is not None):
+            if window.refusals < window.answers:  # else a long row is due instead
+                self._slow_down(window, now)
+        elif window.is_over(now, self._expected):
+            self._expect_at_most(window.share)
+            self._window = None
 
-    def _pause(self, now: float, retry_after: float | None) -> None:
-        """All requests pause, then begin anew at half of what was seen to work."""
-        window = self._window
-        if self._pauses == 0 and window.answers - window.refusals >= ENOUGH:
-            self._goodput = max(self._goodput or 0.0, window.goodput(now))
-        usual = FIRST_PAUSE * 2 ** min(self._pauses, 10)
-        pause = min(self._longest, min(LONGEST_PAUSE, usual) if retry_after is None else retry_after)
-        self._pauses += 1
-        self._quick_below = math.inf if self._goodput is None else KEPT * self._goodput
-        self._trial = None
-        self._paused_until = self._alarmed = now + pause
-        self._change(max(FIRST_RATE, (self._goodput or 0.0) / 2), now + pause)
+    def _judge(self, trial: Trial, window: Window, now: float) -> None:
+        verdict = trial.verdict(window, self._expected, self.rate or math.inf, now)
+        if verdict is Verdict.RANDOM:
+            self._expected = trial.pooled(window)
+            self.rate, self._right = trial.undo, math.inf
+        elif verdict is not None and verdict is not Verdict.UNCLEAR:
+            self._expect_at_most(window.share)
+        if verdict is Verdict.LIMIT or verdict is Verdict.RANDOM:
+            self._trial = self._window = None
+        elif verdict is not None:
+            if verdict is Verdict.LOWER:
+                self._trial = None  # what it is compared with, and goes back to, is this rate
+            self._slow_down(window, now)
 
-    def _change(self, rate: float, measured_from: float) -> None:
-        self.rate = max(1.0, rate)
+    def _expect_at_most(self, share: float) -> None:
+        """What is refused at a rate that the server can take comes at random; less than was thought, maybe."""
+        self._expected = min(self._expected, (self._expected + share) / 2)
+
+    def _slow_down(self, window: Window, now: float) -> None:
+        """Go down to what the server seems to take; where it takes anything, that is a trial."""
+        before, takes_nothing = self.rate, window.share == 1
+        limited, rate = before is not None, self._depth * window.goodput(now)
+        named = not limited and 2 * window.timed > window.refusals  # the server says that there is a limit
+        if before is not None:
+            rate = min(DEPTH * before, rate)
+            self._find(before, rate, now, takes_nothing=takes_nothing)
+            rate = min(rate, self._right)
+        elif not named:
+            rate = max(FIRST_DEPTH * rate, min(rate, CHEAP))
+        if not takes_nothing and not named:
+            undo = before if self._trial is None else self._trial.undo
+            self._trial = Trial.after(window, self._expected, window.is_known(now, limited=limited), undo)
+        self._change(max(SLOWEST, rate), now)
+        self._window = None if takes_nothing else Window(now)
+
+    @property
+    def _depth(self) -> float:
+        return DEPTH / (1 - self._expected)
+
+    def _find(self, before: float, rate: float, now: float, *, takes_nothing: bool) -> None:
+        """What rate is right, after `before` was too much."""
+        recent = self._recent.goodput(now)
+        if recent is not None:
+            known, self._right = self._right, min(DEPTH * before, max(rate, self._depth * recent))
+            if takes_nothing and known < math.inf:
+                self._patience = min(LONGEST_PATIENCE, 2 * self._patience)
+        elif self._recent.taken:
+            self._right = min(DEPTH * before, self._right)
+
+    def _obey(self, quota: float, wait: float, now: float) -> None:
+        """The server names its quota, and when there is some of it again: nothing has to be found out."""
+        self._quota = self._right = quota
+        self._trial = self._window = None
+        self._change(DEPTH * quota, now)
+        self._next = now + min(self._longest, wait)
+
+    def _change(self, rate: float, now: float) -> None:
+        self.rate, self._next, self._alarmed = rate, now + 1 / rate, now
+        self._row, self._recent = Window(now), _Recent(now)
         self.epoch += 1
-        self._row = 0
-        self._window = _Window(measured_from)
 
     def _grow(self, rate: float, now: float) -> None:
-        calm = now - self._alarmed
-        if calm > QUIET:
-            self.rate = None
-        elif rate < max(FIRST_RATE, self._quick_below):
-            self.rate = rate + QUICK_GROWTH
+        calm, right = now - self._alarmed, self._right
+        if calm > (QUIET if self._quota == math.inf else QUOTA_LASTS):
+            self.rate, self._quota = None, math.inf
+            self._right, self._patience = math.inf, PATIENCE
+        elif rate < right:
+            first = FIRST_RATE if right == math.inf else max(FIRST_RATE, RETURN * right)
+            self.rate = min(max(first, rate + QUICK), self._quota)
+        elif rate > BEYOND * right:
+            self.rate, self._patience = min(rate + QUICK, self._quota), PATIENCE
         else:
-            self.rate = rate + min(QUICK_GROWTH, SLOW_GROWTH * max(1.0, (calm / PATIENCE) ** 2))
-
-    def _count(self, now: float, *, refused: bool) -> None:
-        window = self._window
-        if now < window.since:
-            return
-        if now - window.since > TOO_LONG:
-            window = self._window = _Window(now)
-        window.answers += 1
-        window.refusals += refused
-        over, trial = window.is_over(now), self._trial
-        if trial is not None:
-            if over or window.refusals >= EARLY:
-                self._conclude(trial, window.share, now)
-        elif self._is_alarming(window, over):
-            self._experiment(window, now)
-        elif over:
-            self._goodput = max(window.goodput(now), KEPT * (self._goodput or 0.0))
-            self._expected -= FORGETTING * max(0.0, self._expected - window.share)
-            self._window = _Window(now)
-
-    def _is_alarming(self, window: _Window, over: bool) -> bool:
-        """Whether more is refused than expected, and not by chance. Where all is refused, a pause is due instead."""
-        if window.refusals == window.answers:
-            return False
-        paced, expected = self.rate is not None, self._expected
-        early = EARLY if not paced else EARLY_IF_PACED if expected < MARGIN else FEW * 2
-        if not over and window.refusals < early:
-            return False
-        error = math.sqrt(max(expected, MARGIN) * (1 - expected) / window.answers)
-        errors = ERRORS_IF_EARLY if not over else ERRORS_IF_PACED if paced else ERRORS
-        return window.share > expected + MARGIN + errors * error
-
-    def _experiment(self, window: _Window, now: float) -> None:
-        """Begin a trial: deep where the rate was unlimited, shallow where it is known to matter."""
-        taken, before = 1 - self._expected, self.rate
-        self._alarmed = now
-        if before is None:
-            capacity = window.goodput(now) / taken
-            rate, limited = TRIAL * capacity, self._expected
-        else:
-            capacity = before * min(1.0, (1 - window.share) / taken)
-            if now - window.since >= SECOND / 2:
-                capacity = min(capacity, (window.answers - window.refusals) / (now - window.since) / taken)
-            if self._expected > MARGIN:  # then a few answers say little, and must not cost much
-                capacity = max(capacity, before * TRIAL / KEPT)
-            rate = KEPT * capacity
-            limited = max(self._expected, 1 - (1 - window.share) * before / rate)
-            self._goodput = self._goodput and rate
-        self._trial = _Trial(window.share, limited, capacity, before)
-        self._change(rate, now + SETTLING)
-
-    def _conclude(self, trial: _Trial, share: float, now: float) -> None:
-        """End a trial: its rate is kept where it helped; else the refusals have nothing to do with it."""
-        expected, self._trial, self._window = self._expected, None, _Window(now)
-        if share <= max(expected + MARGIN, (trial.share + trial.limited) / 2):  # nearer to what a limit does
-            if share < expected:
-                self._expected = (expected + share) / 2
-            elif share <= trial.share / 4:
-                self._expected = share  # what is refused at a rate that the server can take comes at random
-            self.rate = self._quick_below = max(self.rate or 0.0, KEPT * trial.capacity)
-        elif trial.rate is None or self._goodput is None:  # unlimited, or lower without much evidence
-            self._expected = min(MOST, max(share, (share + trial.share) / 2))
-            self.rate = None
-        else:
-            self._expected = min(MOST, share)
-            self.rate = trial.rate
+            self.rate = min(rate + min(QUICK, SLOW * 2 ** (calm / self._patience)), self._quota)

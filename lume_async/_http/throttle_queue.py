@@ -17,10 +17,10 @@ class ThrottleQueue:
         self._lock = PerLoop(asyncio.Lock)
 
     async def enter(self) -> int:
-        """Wait until the next request may be sent; returns the throttle's epoch, for a refusal of that request.
+        """Wait until the next request may be sent; returns the throttle's epoch, for the answer to that request.
 
-        The first in the queue holds the lock while it waits for its time; whoever is cancelled leaves the
-        queue and uses up no turn.
+        The first in the queue holds the lock while it waits for its time; one that is cancelled
+        leaves the queue and uses up no turn.
         """
         throttle = self._throttle
         if throttle.rate is not None:

@@ -12,6 +12,8 @@ import pytest
 from faults import virtual_time
 from faults.support import SEED
 from faults.virtual_time import VirtualClock
+from limits import LimitedServer as Limited
+from limits import TokenBucket, Unlimited
 from multidict import CIMultiDict
 
 from lume_async import Client
@@ -21,66 +23,55 @@ from lume_async.testing import run_json
 
 RATE = 100.0
 CROWD = 5_000
-ON_THE_WAY = 0.1
-"""Seconds after the first refusal in which requests may arrive that were sent before it was known."""
+SEARCHING = 2.0
+"""Seconds after the first refusal in which the client looks for the rate."""
 
 
 class LimitedServer:
-    """A transport: a token bucket before runs that end after a while, each answer after 10 to 30 ms."""
+    """A transport: a limited server before runs that end after a while.
 
-    def __init__(
-        self, seed: int, *, burst: float, retry_after: str | None, lasts: float, bad: float = 0.0
-    ) -> None:
+    Args:
+        lasts: seconds until the runs end.
+        took: seconds until an answer, half as much more or less.
+    """
+
+    def __init__(self, seed: int, limited: Limited, *, lasts: float, took: float = 0.02) -> None:
+        self.limited = limited
         self.served: Counter[int] = Counter()
-        """Requests that arrived after the first refusal was known, by the tenth of a second."""
-        self.arrived = self.refused = self.over_limit = 0
+        """Requests that arrived after the rate was looked for, by the tenth of a second."""
         self.first_refusal = math.inf
         self._rng = random.Random(seed)
-        self._burst, self._tokens, self._filled = burst, burst, -math.inf
-        self._retry_after = retry_after
         self._begun: float | None = None
         self._lasts = lasts
-        self._bad = bad
+        self._took = took
 
     async def request(
         self, method: str, path: str, *, headers: Mapping[str, str], body: Body, timeout: float
     ) -> Response:
         loop = asyncio.get_running_loop()
-        await asyncio.sleep(self._rng.uniform(0.005, 0.015))
-        now = loop.time()
-        self._begun = now if self._begun is None else self._begun
-        self.arrived += 1
-        if now > self.first_refusal + ON_THE_WAY:
+        await asyncio.sleep(self._took * self._rng.uniform(0.25, 0.75))
+        self._begun = loop.time() if self._begun is None else self._begun
+        now = loop.time() - self._begun
+        if now > self.first_refusal + SEARCHING:
             self.served[math.floor(now * 10)] += 1
-        taken = self._take(now) and self._rng.random() >= self._bad
-        await asyncio.sleep(self._rng.uniform(0.005, 0.015))
-        if not taken:
-            self.refused += 1
+        work, headers = self.limited.take(now, self._rng.random()), self.limited.headers(now)
+        await asyncio.sleep((work or 0.0) + self._took * self._rng.uniform(0.25, 0.75))
+        if work is None:
             self.first_refusal = min(self.first_refusal, now)
-            extra = {} if self._retry_after is None else {"Retry-After": self._retry_after}
-            return Response(429, CIMultiDict(extra), b"")
-        status = "SUCCEEDED" if now - self._begun >= self._lasts else "TRANSFORMING"
+            return Response(429, CIMultiDict(headers), b"")
+        status = "SUCCEEDED" if now >= self._lasts else "TRANSFORMING"
         return Response(200, CIMultiDict(), orjson.dumps(run_json(path.rpartition("/")[2], status)))
 
     async def aclose(self) -> None:
         pass
-
-    def _take(self, now: float) -> bool:
-        if now > self._filled:
-            self._tokens = min(self._burst, self._tokens + (now - self._filled) * RATE)
-            self._filled = now
-        if self._tokens < 1:
-            self.over_limit += 1
-            return False
-        self._tokens -= 1
-        return True
 
     def report(self) -> tuple[float, float]:
         """The share of refusals, and the fullest tenth of a second after the first one against what is taken in one.
 
         Not against the mean: whoever asks for less altogether would look the worse.
         """
-        return self.refused / self.arrived, max(self.served.values()) / (RATE / 10)
+        limited = self.limited
+        return limited.refused / limited.arrived, max(self.served.values()) / (RATE / 10)
 
 
 async def crowd(server: LimitedServer, seed: int, how: str, runs: int = CROWD) -> list[bool]:
@@ -94,28 +85,38 @@ async def crowd(server: LimitedServer, seed: int, how: str, runs: int = CROWD) -
 
 
 @pytest.mark.parametrize("how", ["one wait each", "wait_all"])
-@pytest.mark.parametrize(("burst", "retry_after"), [(100.0, None), (10.0, "1")])
+@pytest.mark.parametrize(
+    ("burst", "says", "free", "took"),
+    [
+        pytest.param(100.0, None, 0.0, 0.02, id="burst"),
+        pytest.param(10.0, "Retry-After", 0.0, 0.02, id="Retry-After"),
+        pytest.param(100.0, None, 3.0, 0.001, id="after a time without a limit", marks=pytest.mark.thorough),
+    ],
+)
 @pytest.mark.parametrize("seed", [SEED])
-def test_a_crowd_before_a_limited_server(how: str, burst: float, retry_after: str | None, seed: int) -> None:
-    server = LimitedServer(seed, burst=burst, retry_after=retry_after, lasts=30.0)
+def test_a_crowd_before_a_limited_server(
+    how: str, burst: float, says: str | None, free: float, took: float, seed: int
+) -> None:
+    limited = Limited(TokenBucket(RATE, burst), free_until=free, says=says)
+    server = LimitedServer(seed, limited, lasts=30.0, took=took)
 
     ended = virtual_time.run(crowd(server, seed, how))
 
     refusals, peak = server.report()
     assert ended == [True] * CROWD
     assert refusals < 0.05
-    assert peak <= 1.5
+    assert peak <= 2.5
 
 
 @pytest.mark.once
 @pytest.mark.parametrize("how", ["one wait each", "wait_all"])
 def test_a_limit_is_found_beside_a_bad_backend(how: str) -> None:
-    server = LimitedServer(0, burst=100.0, retry_after=None, lasts=30.0, bad=0.2)
+    server = LimitedServer(0, Limited(TokenBucket(RATE), bad=0.2), lasts=30.0)
 
     ended = virtual_time.run(crowd(server, 0, how))
 
     assert ended == [True] * CROWD
-    assert server.over_limit / server.arrived < 0.05
+    assert server.limited.over_limit / server.limited.arrived < 0.2
 
 
 @pytest.mark.once
@@ -132,7 +133,7 @@ def test_refusals_at_random_hardly_delay_the_last_of_a_crowd(
 
 
 def crowd_ends_after(seed: int, how: str, runs: int, bad: float) -> float:
-    server = LimitedServer(seed, burst=math.inf, retry_after=None, lasts=4.0, bad=bad)
+    server = LimitedServer(seed, Limited(Unlimited(), bad=bad), lasts=4.0)
 
     async def timed() -> float:
         begun = asyncio.get_running_loop().time()

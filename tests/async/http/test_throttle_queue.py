@@ -4,14 +4,17 @@ import asyncio
 
 import pytest
 
-from lume_async._http.throttle import ROW, Throttle
+from lume_async._http.refusals import ROW
+from lume_async._http.throttle import Throttle
 from lume_async._http.throttle_queue import ThrottleQueue
+from lume_async._wire.rate_limit import Refusal
 from lume_async.testing import FakeClock
 
 
 def pause(throttle: Throttle, now: float, seconds: float) -> None:
+    """So many refusals in a row, with a `Retry-After`, that nothing is sent for so long."""
     for _ in range(ROW):
-        throttle.refused(now, throttle.epoch, seconds)
+        throttle.refused(now, throttle.epoch, Refusal(wait=seconds))
 
 
 async def test_an_unlimited_throttle_makes_nobody_wait() -> None:
@@ -26,14 +29,16 @@ async def test_after_a_pause_they_go_in_the_order_in_which_they_came() -> None:
     clock, throttle = FakeClock(), Throttle()
     queue, passed = ThrottleQueue(throttle, clock), list[tuple[int, float]]()
     pause(throttle, clock.now(), 3)
+    assert throttle.rate is not None
 
     async def pass_through(name: int) -> None:
         await queue.enter()
-        passed.append((name, round(clock.now() - 1_000, 3)))
+        passed.append((name, clock.now() - 1_000))
 
     await asyncio.gather(*(pass_through(n) for n in range(4)))
 
-    assert passed == [(0, 3.0), (1, 3.1), (2, 3.2), (3, 3.3)]
+    assert [name for name, _ in passed] == [0, 1, 2, 3]
+    assert [at for _, at in passed] == pytest.approx([3 + n / throttle.rate for n in range(4)])
 
 
 async def test_who_is_cancelled_uses_up_no_turn() -> None:
@@ -56,5 +61,5 @@ async def test_a_pause_that_is_prolonged_keeps_those_who_wait() -> None:
     await asyncio.sleep(0)
     pause(throttle, clock.now(), 10)
 
-    assert await waiter == 2
+    assert await waiter == throttle.epoch
     assert clock.now() - 1_000 == pytest.approx(10.0)
