@@ -173,6 +173,7 @@ def test_a_first_trial_of_a_fast_client_goes_far_down() -> None:
     throttle = alarmed(rate=1_000)
 
     assert throttle.rate == pytest.approx(FIRST_DEPTH * DEPTH * 660, rel=0.1)
+    assert throttle.rate is not None
     assert throttle.rate > CHEAP
 
 
