@@ -17,7 +17,7 @@ from lume_cli._output.errors import OutputError
 from lume_cli._session import Session
 from lume_cli._streams import drop_unwritten
 from lume_cli._work import server_log
-from lume_cli._work.flow_changes import FlowChanges
+from lume_cli._work.flow.flow_changes import FlowChanges
 
 
 def settings(given: dict[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def check(options: Options, *, files: tuple[Path, ...]) -> None:
     """
     from lume_cli._output import exit_codes
     from lume_cli._session import Session
-    from lume_cli._work import flow_check
+    from lume_cli._work.flow import flow_check
 
     session = Session(options)
 
@@ -85,7 +85,7 @@ def try_(options: Options, *, file: Path, sample: Path, limit: int, watch: bool)
     lume flow try flows/customer_cleaner.v1.toml customers.csv --watch
     """
     from lume_cli._session import Session
-    from lume_cli._work.flow_try import Trial
+    from lume_cli._work.flow.flow_try import Trial
 
     session = Session(options)
     trial = Trial(session, file, sample, limit)
@@ -141,8 +141,8 @@ def init(
     from lume_cli._output.stderr import Say
     from lume_cli._output.stdout import writing
     from lume_cli._streams import as_file
-    from lume_cli._work.flow_file import flow_file, snake
-    from lume_cli._work.flow_sample import read_sample
+    from lume_cli._work.flow.flow_file import flow_file, snake
+    from lume_cli._work.flow.flow_sample import read_sample
 
     say = Say(options.output)
     target = None if output is None else _target(output)

@@ -20,7 +20,7 @@ def list_(options: Options, *, flow: str | None) -> None:
     """
     from lume_cli._output import exit_codes
     from lume_cli._session import Session
-    from lume_cli._work import flow_versions
+    from lume_cli._work.flow import flow_versions
 
     session = Session(options)
 
@@ -104,8 +104,8 @@ def diff(options: Options, *, before: str, after: str | None) -> None:
     """
     from lume_cli._output import exit_codes
     from lume_cli._session import Session
-    from lume_cli._work import flow_versions
-    from lume_cli._work.flow_diff import differences
+    from lume_cli._work.flow import flow_versions
+    from lume_cli._work.flow.flow_diff import differences
 
     session = Session(options)
 

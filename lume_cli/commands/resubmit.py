@@ -43,7 +43,7 @@ def command(
     lume resubmit 2f91d0ab mended.csv --wait
     """
     from lume_cli._session import Session
-    from lume_cli._work.resubmit import resubmit
+    from lume_cli._work.rejects.resubmit import resubmit
     from lume_cli._work.run import Submission
 
     if not wait and (timeout is not None or poll_interval is not None):

@@ -68,7 +68,7 @@ def verify(
     """
     from lume_async import webhooks
     from lume_cli._session import Session
-    from lume_cli._work.webhook_secrets import secrets
+    from lume_cli._work.webhook.webhook_secrets import secrets
 
     signed = _signed(signature, delivery_id, timestamp)
     session = Session(options)
@@ -149,9 +149,9 @@ def listen(
     lume webhook listen --forward http://127.0.0.1:8000/lume/
     """
     from lume_cli._session import Session
-    from lume_cli._work.webhook_forward import Forward
-    from lume_cli._work.webhook_listener import Listening
-    from lume_cli._work.webhook_secrets import secrets
+    from lume_cli._work.webhook.webhook_forward import Forward
+    from lume_cli._work.webhook.webhook_listener import Listening
+    from lume_cli._work.webhook.webhook_secrets import secrets
 
     if once and count is not None:
         raise click.UsageError("--once and --count are mutually exclusive")

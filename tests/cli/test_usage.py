@@ -11,7 +11,7 @@ import pytest
 from cli.shell import Shell
 from click.testing import CliRunner
 
-import lume_cli._work
+import lume_cli._work.flow
 import lume_local
 from lume_async._base.extras import install_command
 from lume_cli._app import _COMMANDS, app
@@ -184,9 +184,9 @@ def test_a_missing_extra_is_named(lone: Shell, name: str) -> None:
 
 @pytest.mark.parametrize("command", [["serve"], ["flow", "check", "x.toml"]])
 def test_a_missing_duckdb_is_named(monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
-    for name in ("flow_check", "serve"):
-        monkeypatch.delitem(sys.modules, f"lume_cli._work.{name}", raising=False)
-        monkeypatch.delitem(vars(lume_cli._work), name, raising=False)  # else `from … import` finds it there
+    for room, name in ((lume_cli._work, "serve"), (lume_cli._work.flow, "flow_check")):
+        monkeypatch.delitem(sys.modules, f"{room.__name__}.{name}", raising=False)
+        monkeypatch.delitem(vars(room), name, raising=False)  # else `from … import` finds it there
     for name in ("serve", "check_flow", "CheckedFlow", "FlowError"):
         monkeypatch.delitem(vars(lume_local), name, raising=False)
     wanted = install_command("local")

@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lume_cli._app import app
-from lume_cli._work.flow_file import flow_file
-from lume_cli._work.flow_guess import guess
-from lume_cli._work.flow_infer import Column, delimiter, infer
+from lume_cli._work.flow.flow_file import flow_file
+from lume_cli._work.flow.flow_guess import guess
+from lume_cli._work.flow.flow_infer import Column, delimiter, infer
 
 SAMPLE = """Customer ID;E-Mail;signedUp;Seen At;Zip;Score;Active;Plan;Note, free
 1; a@example.org ;2024-01-31;2024-01-31T10:00:00Z;00123;1.5;true;free;

@@ -9,7 +9,7 @@ from cli.shell import Done, Shell
 from local.flows import PEOPLE
 
 from lume_cli._output.try_view import rejected_table, rows
-from lume_cli._work.toml_text import dumps
+from lume_cli._work.flow.toml_text import dumps
 
 MIXED_CSV = "id,Email,Age\n1,a@example.org,1\nx,b@example.org,2\n3,c@example.org,3\n4,d@example.org,4\n"
 

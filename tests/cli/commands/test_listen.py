@@ -23,8 +23,8 @@ import lume_local
 from lume_cli._app import app
 from lume_cli._options import Options
 from lume_cli._session import Session
-from lume_cli._work import webhook_listener
-from lume_cli._work.webhook_listener import Listening
+from lume_cli._work.webhook import webhook_listener
+from lume_cli._work.webhook.webhook_listener import Listening
 from lume_local._runs.deliveries import webhook_sender
 
 

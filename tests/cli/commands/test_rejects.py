@@ -19,7 +19,7 @@ from local.flows import write_flows
 
 import lume_local
 from lume_cli._output.short_ids import short
-from lume_cli._work.mended import Mended
+from lume_cli._work.rejects.mended import Mended
 from lume_sync import Client, LumeRun
 
 EUROPEAN = """

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lume_cli._work.flow_changes import FlowChanges
+from lume_cli._work.flow.flow_changes import FlowChanges
 
 FLOW = 'flow = "f"\nversion = "v1"\n[columns.a]\n'
 

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lume_cli._app import app
-from lume_cli._work import flow_sample, sample_objects
-from lume_cli._work.flow_infer import delimiter
+from lume_cli._work.flow import flow_sample, sample_objects
+from lume_cli._work.flow.flow_infer import delimiter
 from lume_local._flow.definition import read_definition
 
 PDF = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<< /Type /Catalog >>\nendobj\n"

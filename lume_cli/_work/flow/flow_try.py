@@ -19,8 +19,8 @@ import lume_local
 from lume_async import Client, LumeRun
 from lume_cli._output import exit_codes, run_view, try_view
 from lume_cli._session import Session
-from lume_cli._work import flow_check, toml_text
 from lume_cli._work.dry_rows import dry_rejects
+from lume_cli._work.flow import flow_check, toml_text
 
 _OUT = "{data}/out/{run_id}"
 _WORDS = (

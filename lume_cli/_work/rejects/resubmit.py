@@ -8,7 +8,7 @@ from anyio import to_thread
 from lume_async import Client, InvalidRequestError, LumeRun
 from lume_cli._output.short_ids import short
 from lume_cli._session import Session
-from lume_cli._work.mended import Mended, holder, refuse_others, refuse_replacing
+from lume_cli._work.rejects.mended import Mended, holder, refuse_others, refuse_replacing
 from lume_cli._work.run import Submission, ended
 
 _KEY_IS_TAKEN = "urn:lume:problem:idempotency-key-reused"

@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from lume_cli._output.text import counted, visible
-from lume_cli._work.flow_infer import Column
-from lume_cli._work.toml_text import basic
+from lume_cli._work.flow.flow_infer import Column
+from lume_cli._work.flow.toml_text import basic
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _RESERVED = "_lume_"

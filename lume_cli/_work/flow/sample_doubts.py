@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from lume_cli._output.text import counted
-from lume_cli._work.flow_infer import DELIMITERS
+from lume_cli._work.flow.flow_infer import DELIMITERS
 
 _MOST = 0.7
 """The share of rows that have a width which is the file's."""

@@ -10,7 +10,7 @@ from attrs import frozen
 from lume_async import Client, LumeRun, NotSupportedError
 from lume_cli._output.short_ids import short
 from lume_cli._output.text import counted
-from lume_cli._work.reject_columns import UnreadableError, has_reject_columns
+from lume_cli._work.rejects.reject_columns import UnreadableError, has_reject_columns
 
 PARENT = "resubmit_of"
 """The key in a run's metadata that links it to the run whose rejects it processes."""

@@ -13,9 +13,9 @@ from aiohttp import web
 from lume_cli._output import exit_codes
 from lume_cli._output.text import visible
 from lume_cli._session import Session
-from lume_cli._work import webhook_delivery
-from lume_cli._work.webhook_delivery import Delivery
-from lume_cli._work.webhook_forward import Forward
+from lume_cli._work.webhook import webhook_delivery
+from lume_cli._work.webhook.webhook_delivery import Delivery
+from lume_cli._work.webhook.webhook_forward import Forward
 
 _log = logging.getLogger("lume.cli")
 """Silent without -v: a peer that does not speak HTTP must not print a traceback."""

@@ -14,10 +14,10 @@ import click
 from attrs import field, frozen
 
 from lume_async import ConfigurationError
-from lume_cli._work.flow_infer import Column, delimiter, infer
-from lume_cli._work.sample_doubts import doubts
-from lume_cli._work.sample_lines import lines
-from lume_cli._work.sample_objects import kind_of, read_objects
+from lume_cli._work.flow.flow_infer import Column, delimiter, infer
+from lume_cli._work.flow.sample_doubts import doubts
+from lume_cli._work.flow.sample_lines import lines
+from lume_cli._work.flow.sample_objects import kind_of, read_objects
 from lume_local._shared import magic
 
 _ROWS = 10_000

@@ -9,7 +9,7 @@ from typing import IO, Any, Literal
 
 import click
 
-from lume_cli._work.sample_lines import lines
+from lume_cli._work.flow.sample_lines import lines
 
 _START = 64 * 1024
 _CHARACTERS = 16 * 1024 * 1024

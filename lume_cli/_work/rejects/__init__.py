@@ -1,0 +1,1 @@
+"""The work of `lume rejects` and `lume resubmit`."""
