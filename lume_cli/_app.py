@@ -3,6 +3,7 @@
 import errno
 import signal
 import sys
+from contextlib import suppress
 from importlib import import_module
 from types import FrameType
 from typing import Any
@@ -140,9 +141,32 @@ def _end(error: Exception, options: Options) -> int:
         return error.exit_code
     if isinstance(error, click.Abort):
         return 128 + signal.SIGINT
-    from lume_cli._output.errors import OutputError
-    from lume_cli._output.report import report
+    import traceback
 
+    from lume_async import LumeError
+    from lume_async._base.elided import elided
+    from lume_cli._output import exit_codes
+    from lume_cli._output.errors import OutputError
+    from lume_cli._output.stderr import Say
+
+    say = Say(options.output)
+    if isinstance(error, click.ClickException):
+        # It may quote an argument or a file, and is final to type checkers.
+        vars(error)["message"] = elided(error.message)
+        if options.output in ("json", "ndjson"):
+            say.problem("usage" if isinstance(error, click.UsageError) else "error", error.format_message())
+        else:
+            with suppress(OSError):  # a closed stderr changes no exit code
+                error.show()
+        return error.exit_code
+    if options.verbose:
+        traceback.print_exception(error)
     if isinstance(error, OSError) and error.filename is None and error.errno in (errno.EBADF, errno.ENOSPC):
-        error = OutputError(error)  # from click's own writing, of a help page for one
-    return report(error, options)
+        error = OutputError(error)  # from click's own writing, such as of a help page
+    if isinstance(error, LumeError):
+        say.error(error)
+    elif isinstance(error, ModuleNotFoundError) and error.name == "duckdb":
+        say.problem("missing_extra", f"error: {error}")  # it names the command that installs it
+    else:
+        say.problem("unexpected", f"unexpected {type(error).__name__}: {error}; pass -v for a traceback")
+    return exit_codes.of_error(error)

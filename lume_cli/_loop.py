@@ -27,21 +27,10 @@ def run(work: Coroutine[Any, Any, int]) -> int:
     Raises:
         Interrupted: Ctrl-C or SIGTERM came first.
     """
-    try:
-        return asyncio.run(_guarded(work))
-    except BaseExceptionGroup as group:
-        # A child that failed has ended its task group: its error is what the command ends with.
-        raise first(group) from group
+    return asyncio.run(_guard(work))
 
 
-def first(error: BaseException) -> BaseException:
-    """The error itself; of a group the one that came first, which has cancelled the others."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-async def _guarded(work: Coroutine[Any, Any, int]) -> int:
+async def _guard(work: Coroutine[Any, Any, int]) -> int:
     loop, task, caught = asyncio.get_running_loop(), asyncio.current_task(), list[int]()
     assert task is not None
 

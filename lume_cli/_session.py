@@ -10,6 +10,7 @@ import anyio
 import click
 
 from lume_async import ApiConnectionError, Client, ConfigurationError
+from lume_async._base.tasks import task_group
 from lume_cli import _loop
 from lume_cli._health import HealthCheck
 from lume_cli._options import Options
@@ -105,7 +106,7 @@ class Session:
             )
         except ConfigurationError as error:
             raise ConfigurationError(settings.in_context(str(error))) from None
-        async with client, health, anyio.create_task_group() as group:
+        async with client, health, task_group() as group:
             group.start_soon(self.server.run)
             if settings.server is not None:
                 group.start_soon(_end_if_moved, settings.server)

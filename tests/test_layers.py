@@ -126,7 +126,10 @@ SHARED = {
         for name in ["batched", "default_client", "immortal", "lazy", "secret", "threads"]
     },
     "lume_local": {f"lume_async._base.{name}" for name in ["elided", "extras", "lazy", "owned", "tasks"]},
-    "lume_cli": {"lume_async._base.elided", "lume_async._base.extras", "lume_local._shared.magic"},
+    "lume_cli": {
+        *(f"lume_async._base.{name}" for name in ["elided", "extras", "tasks"]),
+        "lume_local._shared.magic",
+    },
 }
 """The internal modules that another package may import; else it uses public names only."""
 

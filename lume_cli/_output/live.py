@@ -2,9 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-from attrs import frozen
+from typing import TYPE_CHECKING, NamedTuple
 
 from lume_cli._output.stderr import Say
 
@@ -14,9 +12,8 @@ if TYPE_CHECKING:
 _PER_SECOND = 8
 
 
-@frozen
-class Standing:
-    """How far the work is: a text, and of how much how much is done; a total of None is not known (yet)."""
+class Standing(NamedTuple):
+    """The progress of the work: a text, how much is done, and of how much; a total of None is not known (yet)."""
 
     text: str
     done: float = 0.0

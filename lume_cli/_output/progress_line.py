@@ -17,7 +17,6 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from lume_cli._output.live import Standing
 from lume_cli._output.text import visible
 
 _NARROW, _WIDE = 60, 100
@@ -28,13 +27,18 @@ class ProgressLine(Progress):
 
     Args:
         console: where to draw.
-        standing: how far the work is.
+        standing: a text, how much is done, and of how much, where that is known.
         per_second: how often to draw.
         eta: whether to show when it will be done.
     """
 
     def __init__(
-        self, console: Console, standing: Callable[[], Standing], *, per_second: float, eta: bool
+        self,
+        console: Console,
+        standing: Callable[[], tuple[str, float, float | None]],
+        *,
+        per_second: float,
+        eta: bool,
     ) -> None:
         self._screen, self._standing = console, standing
         columns: list[ProgressColumn] = [
@@ -60,9 +64,9 @@ class ProgressLine(Progress):
 
     def get_renderables(self) -> Iterable[RenderableType]:
         """The line as it is now."""
-        now = self._standing()
-        for task in self.task_ids:  # none yet while the base class is being made
-            self.update(task, total=now.total, completed=now.done, description=visible(now.text))
+        text, done, total = self._standing()
+        for task in self.task_ids:  # empty while the base class is being initialised
+            self.update(task, total=total, completed=done, description=visible(text))
         # Room for the ^C that a terminal echoes: past the last column it would begin another line.
         yield from (Constrain(each, max(self._screen.width - 4, 1)) for each in super().get_renderables())
 

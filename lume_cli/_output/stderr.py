@@ -37,7 +37,7 @@ class Say:
     def console(self) -> "Console":
         """The terminal on stderr, for displays."""
         if self._console is None:
-            from lume_cli._output.console import console
+            from lume_cli._output.rich_console import console
 
             self._console = console(sys.stderr)
         return self._console

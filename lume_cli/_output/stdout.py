@@ -73,7 +73,7 @@ class Data:
             for line in lines:
                 self.line(line)
             return
-        from lume_cli._output.console import console, table_line
+        from lume_cli._output.rich_console import console, table_line
 
         screen = console(sys.stdout)
         for n, (line, row) in enumerate(zip(lines, [headers, *cells], strict=True)):

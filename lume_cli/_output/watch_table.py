@@ -11,7 +11,7 @@ from rich.text import Text
 
 from lume_async import LumeRun
 from lume_cli._output import run_view
-from lume_cli._output.console import cell
+from lume_cli._output.rich_console import cell
 from lume_cli._output.short_ids import shorts
 from lume_cli._output.text import clock
 

@@ -16,6 +16,7 @@ from lume_async import (
     RunRequest,
     Summary,
 )
+from lume_async._base.tasks import task_group
 from lume_cli._output import errors, exit_codes, run_view
 from lume_cli._output.live import Standing, progress
 from lume_cli._output.text import clock
@@ -75,7 +76,7 @@ class Backfill:
             timeout=timeout,
         )
         say = self._session.say
-        async with anyio.create_task_group() as group:
+        async with task_group() as group:
             if not say.is_lively:
                 group.start_soon(self._report_progress)
             try:

@@ -2,9 +2,8 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
-import anyio
-
 from lume_async import LumeError, LumeRun
+from lume_async._base.tasks import task_group
 from lume_cli._output import exit_codes
 from lume_cli._session import Session
 
@@ -30,7 +29,7 @@ async def each(
         for run_id in waiting:
             answers[run_id] = await one(run_id)
 
-    async with anyio.create_task_group() as workers:
+    async with task_group() as workers:
         for _ in range(min(_AT_ONCE, len(ids))):
             workers.start_soon(worker)
     found, codes = [], []

@@ -12,6 +12,7 @@ import click
 
 import lume_local
 from lume_async import ConfigurationError
+from lume_async._base.tasks import task_group
 from lume_cli import _server_file
 from lume_cli._output.errors import OutputError
 from lume_cli._session import Session
@@ -37,7 +38,7 @@ async def until_stopped(
         server_log.log_to_stderr(log)
     data, flows = Path(wanted["data"]), wanted["flows"]
     changes = None if flows is None else FlowChanges(Path(flows), dev=wanted["dev"])
-    async with _serving(data, wanted) as server, anyio.create_task_group() as group:
+    async with _serving(data, wanted) as server, task_group() as group:
         try:
             file = _server_file.write(data, server.base_url, server.api_key)
         except OSError as error:

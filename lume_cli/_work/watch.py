@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from lume_async import Client, LumeError, LumeRun, RunTimeoutError
+from lume_async._base.tasks import task_group
 from lume_cli._output import exit_codes, run_view
 from lume_cli._output.live import live
 from lume_cli._output.short_ids import short
@@ -45,7 +46,7 @@ class Watch:
             if timeout == 0:
                 await self._poll_once(client)
             else:
-                async with anyio.create_task_group() as group:
+                async with task_group() as group:
                     if say.is_lively:
                         group.start_soon(self._refresh, client)
                     await self._follow(client, timeout, poll_interval)

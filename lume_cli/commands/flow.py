@@ -141,7 +141,7 @@ def init(
     from lume_cli._output.stderr import Say
     from lume_cli._output.stdout import writing
     from lume_cli._streams import as_file
-    from lume_cli._work.flow.flow_file import flow_file, snake
+    from lume_cli._work.flow.flow_draft import flow_draft, snake
     from lume_cli._work.flow.flow_sample import read_sample
 
     say = Say(options.output)
@@ -154,7 +154,7 @@ def init(
     seen = read_sample(sample, encoding, delim)
     for doubt in seen.doubts:
         say.warn(doubt)
-    text = flow_file(
+    text = flow_draft(
         flow,
         seen.columns,
         sample=sample.name,

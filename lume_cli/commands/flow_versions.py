@@ -1,10 +1,16 @@
 """`lume flow list`, `lume flow register` and `lume flow diff`: the flow versions of a server."""
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lume_cli._options import Options, Sent, server_options
+
+if TYPE_CHECKING:
+    from lume_async import FlowSummary
 
 
 @click.command("list", short_help="List the flow versions of a server.")
@@ -20,19 +26,41 @@ def list_(options: Options, *, flow: str | None) -> None:
     """
     from lume_cli._output import exit_codes
     from lume_cli._session import Session
-    from lume_cli._work.flow import flow_versions
 
     session = Session(options)
 
     async def work() -> int:
         async with session.client() as client:
             found = [one async for one in client.list_flows(flow)]
-        session.data.many(found, flow_versions.HEADERS, flow_versions.rows, flow_versions.to_dict)
+        session.data.many(found, ("FLOW", "RUNS", "COLUMNS", "AGE", "CONTENT"), _rows, _to_dict)
         if not found and session.data.format == "table":
             session.say.note("no flow versions" if flow is None else f"no versions of the flow {flow!r}")
         return exit_codes.OK
 
     session.finish(work(), lambda: ("interrupted", None))
+
+
+def _rows(flows: "Sequence[FlowSummary]") -> list[tuple[str, ...]]:
+    from lume_cli._output.text import age
+
+    now = datetime.now(UTC)
+    return [
+        (
+            flow.flow_version,
+            f"{flow.runs:,}",
+            str(len(flow.columns)),
+            age((now - flow.created_at).total_seconds()),
+            flow.content_hash[:12],
+        )
+        for flow in flows
+    ]
+
+
+def _to_dict(flow: "FlowSummary") -> dict[str, Any]:
+    """The flow version as JSON, with the names of the wire format."""
+    from attrs import asdict
+
+    return asdict(flow) | {"created_at": flow.created_at.isoformat()}
 
 
 @click.command("register", short_help="Register flow files with a server.")
@@ -104,14 +132,13 @@ def diff(options: Options, *, before: str, after: str | None) -> None:
     """
     from lume_cli._output import exit_codes
     from lume_cli._session import Session
-    from lume_cli._work.flow import flow_versions
-    from lume_cli._work.flow.flow_diff import differences
+    from lume_cli._work.flow.flow_diff import differences, pair
 
     session = Session(options)
 
     async def work() -> int:
         async with session.client() as client:
-            old, new = await flow_versions.pair(client, before, after)
+            old, new = await pair(client, before, after)
         found = differences(old, new)
         if session.data.format == "table":
             session.data.text("\n".join(line for one in found for line in one.lines()))

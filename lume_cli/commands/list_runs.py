@@ -8,7 +8,11 @@ from click.core import ParameterSource
 from lume_cli._options import Options, Seconds, Sent, list_options
 
 if TYPE_CHECKING:
+    from lume_async import Client
     from lume_cli._session import Session
+
+_RECENT = 200
+"""Runs whose flow versions a misspelled one is compared with."""
 
 
 @click.command("list")
@@ -51,19 +55,20 @@ def command(
     from lume_cli._output import exit_codes, run_view
     from lume_cli._session import Session
     from lume_cli._streams import as_file
-    from lume_cli._work.listing import Wanted, listed, mistake
 
     session = Session(options, ids=True, sources=True)
     data = session.data
     if data.format == "sources":
         as_file()
-    wanted = Wanted(flow, source, _status(status) if status else None, limit, since)
+    status = _status(status) if status else None
     asked = click.get_current_context().get_parameter_source("limit") is not ParameterSource.DEFAULT
 
     async def work() -> int:
         async with session.client() as client:
             found, kept, printed = 0, list[LumeRun](), set[str]()
-            async for run in listed(client, wanted):
+            async for run in client.list_runs(
+                flow_version=flow, source_path=source, status=status, since=since, limit=limit
+            ):
                 found += 1
                 if data.format == "ndjson":
                     data.document(run_view.to_dict(run))
@@ -73,7 +78,7 @@ def command(
                     _print_source(session, run.source_path, printed)
                 else:
                     kept.append(run)
-            if not found and (text := await mistake(client, wanted)) is not None:
+            if not found and (text := await _mistake(client, flow, status)) is not None:
                 session.say.warn(text)
         if data.format in ("table", "json"):
             data.many(kept, run_view.HEADERS, run_view.rows, run_view.to_dict)
@@ -94,6 +99,23 @@ def _status(text: str) -> str:
         return str(wanted_status(text))
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+
+
+async def _mistake(client: "Client", flow: str | None, status: str | None) -> str | None:
+    """What is probably wrong with filters that no run matches; None if nothing is."""
+    from difflib import get_close_matches
+
+    from lume_async import RunStatus
+
+    known = [str(one) for one in RunStatus]
+    if status is not None and status not in known:
+        return f"{status!r} is not a known status: {', '.join(known)}"
+    if flow is None or [run async for run in client.list_runs(flow_version=flow, limit=1)]:
+        return None
+    recent = {run.flow_version or "" async for run in client.list_runs(limit=_RECENT)} - {""}
+    near = get_close_matches(flow, recent, n=1)
+    known_flows = f"recent runs are of {', '.join(sorted(recent)[:5])}" if recent else "there are no runs yet"
+    return f"no run of {flow!r} exists: " + (f"did you mean {near[0]!r}?" if near else known_flows)
 
 
 def _print_source(session: "Session", source: str | None, printed: set[str]) -> None:

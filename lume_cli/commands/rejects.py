@@ -25,7 +25,7 @@ def command(options: Options, *, run: str, reason: str | None, limit: int | None
     from lume_cli._output.short_ids import short
     from lume_cli._output.try_view import rejected_table
     from lume_cli._session import Session
-    from lume_cli._work.rejects.rejects import dialect_of, matching, nothing_kept, rejected_rows
+    from lume_cli._work.rejects.rejected_rows import dialect_of, matching, nothing_kept, rejected_rows
     from lume_cli._work.run_ids import whole_ids
 
     session = Session(options, csv=True)

@@ -1,12 +1,13 @@
 """Flow files that change under a running server: it goes by what they said when it started, and says so."""
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import anyio
+import click
 
 from lume_cli._output.stderr import Say
+from lume_cli._work.flow.flow_diff import read_flow
 
 _EVERY = 1.0
 _WAYS_OUT = (
@@ -27,7 +28,7 @@ class FlowChanges:
     def __init__(self, folder: Path, *, dev: bool = False) -> None:
         self._dev = dev
         self._folder = folder
-        self._stamps = {path: _stamp(path) for path in folder.glob("*.toml")}
+        self._stamps = {path: stamp(path) for path in folder.glob("*.toml")}
         self._known = {path: _definition(path) for path in self._stamps}
         self._reported: dict[Path, Any] = {}
 
@@ -42,10 +43,10 @@ class FlowChanges:
         """What has changed since the last time, in words."""
         found = []
         for path, known in self._known.items():
-            stamp = _stamp(path)
-            if stamp is None or stamp == self._stamps[path] or known is None:
+            saved = stamp(path)
+            if saved is None or saved == self._stamps[path] or known is None:
                 continue
-            self._stamps[path] = stamp
+            self._stamps[path] = saved
             now = _definition(path)
             if now is None or _ref(now) != _ref(known) or now in (known, self._reported.get(path)):
                 continue
@@ -57,7 +58,8 @@ class FlowChanges:
         return found
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
+def stamp(path: Path) -> tuple[int, int] | None:
+    """What changes when a file is saved; None while an editor has moved it away."""
     try:
         about = path.stat()
     except OSError:
@@ -68,8 +70,8 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 def _definition(path: Path) -> dict[str, Any] | None:
     """What the file says; None while it is not TOML, as in the middle of an edit."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError):
+        return read_flow(path)
+    except click.ClickException:
         return None
 
 

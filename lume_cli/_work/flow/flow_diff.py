@@ -1,10 +1,15 @@
-"""How two flow versions differ, part by part. Pure."""
+"""How two flow versions differ, part by part; each is a file, or a version of the server."""
 
 import json
+import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import click
 from attrs import frozen
+
+from lume_async import Client
 
 _NAMES = ("flow", "version")
 """Two versions always differ in these."""
@@ -53,3 +58,39 @@ def _parts(value: Any, place: str) -> Iterator[tuple[str, Any]]:
 
 def _shown(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
+
+
+async def pair(client: Client, before: str, after: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The definitions of two flow versions, each a file or a version of the server.
+
+    Where only a file is named, the first is the registered version of its name.
+
+    Raises:
+        click.ClickException: a file can't be read, or does not say what it is.
+        click.UsageError: a version is named, and nothing to compare it with.
+    """
+    if after is not None:
+        return await _definition(client, before), await _definition(client, after)
+    if not _is_file(before):
+        raise click.UsageError("name two flow versions, or a flow file (*.toml)")
+    new = read_flow(Path(before))
+    ref = f"{new.get('flow')}:{new.get('version')}"
+    return (await client.flow_version(ref)).definition, new
+
+
+async def _definition(client: Client, name: str) -> dict[str, Any]:
+    return read_flow(Path(name)) if _is_file(name) else (await client.flow_version(name)).definition
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith(".toml") or Path(name).is_file()
+
+
+def read_flow(path: Path) -> dict[str, Any]:
+    """The content of a flow file. Raises `click.ClickException` if it can't be read or is not TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise click.ClickException(f"{path} can't be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise click.ClickException(f"{path} is not TOML: {error}") from None

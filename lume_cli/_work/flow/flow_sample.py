@@ -16,8 +16,7 @@ from attrs import field, frozen
 from lume_async import ConfigurationError
 from lume_cli._work.flow.flow_infer import Column, delimiter, infer
 from lume_cli._work.flow.sample_doubts import doubts
-from lume_cli._work.flow.sample_lines import lines
-from lume_cli._work.flow.sample_objects import kind_of, read_objects
+from lume_cli._work.flow.sample_text import json_format, lines, read_objects
 from lume_local._shared import magic
 
 _ROWS = 10_000
@@ -55,7 +54,7 @@ def read_sample(path: Path, encoding: str, delim: str | None = None) -> Sample:
     _refuse_binary(path)
     try:
         with _bytes(path) as packed:
-            objects = kind_of(packed)
+            objects = json_format(packed)
         if objects is not None:
             return _read_objects(path, objects)
         encoding = _marked(path) if encoding == "utf-8" else encoding

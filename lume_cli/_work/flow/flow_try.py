@@ -2,10 +2,10 @@
 
 import json
 import re
-import tomllib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,14 +13,16 @@ from typing import Any
 
 import anyio
 import click
+from aiohttp import ClientSession
 from attrs import frozen
 
 import lume_local
 from lume_async import Client, LumeRun
 from lume_cli._output import exit_codes, run_view, try_view
 from lume_cli._session import Session
-from lume_cli._work.dry_rows import dry_rejects
-from lume_cli._work.flow import flow_check, toml_text
+from lume_cli._work.flow import flow_check
+from lume_cli._work.flow.flow_changes import stamp
+from lume_cli._work.flow.flow_diff import read_flow
 
 _OUT = "{data}/out/{run_id}"
 _WORDS = (
@@ -32,6 +34,11 @@ _WORDS = (
 """What a message of the server is to a try."""
 _EVERY = 0.3
 """Seconds between two checks for a change."""
+_LARGEST_DRY_RUN = 1000
+"""The most rows that the API returns for a dry run."""
+
+_exact = partial(json.loads, parse_float=Decimal)
+"""A DECIMAL(18,2) is shown as 2500.00."""
 
 
 @frozen
@@ -68,25 +75,23 @@ class Result:
 class Bench:
     """Where flows are tried: a server on temporary folders. Make it with `bench`."""
 
-    def __init__(self, client: Client, server: lume_local.Server, flows: Path) -> None:
+    def __init__(self, client: Client, server: lume_local.Server) -> None:
         self._client = client
         self._server = server
-        self._flows = flows
         self._tries = 0
 
     async def try_flow(self, file: Path, sample: Path, limit: int) -> Result:
         """Run the flow of a file without mistakes on the sample, and read the first rows of what comes out."""
-        definition, version = self._written(file)
+        definition = read_flow(file)
         ratio = definition.get("rejects", {}).get("max_ratio")
-        tried = f"{definition['flow']}:{version}"
+        tried = await self._register(definition)
         run = await self._client.run(tried, str(sample), force_rerun=True)
         async for _snapshot in run.watch():
             pass
         metrics = run.metadata.metrics
         rejected = list(islice(_rows(run.rejects_location), limit))
         if metrics.rows_rejected and not run.has_output:
-            where = self._server.base_url, self._server.api_key
-            rejected = await dry_rejects(*where, tried, str(sample), limit)
+            rejected = await self._dry_rejects(tried, sample, limit)
         share = metrics.rows_rejected / metrics.rows_read if metrics.rows_read else 0.0
         return Result(
             ref=f"{definition['flow']}:{definition['version']}",
@@ -97,39 +102,44 @@ class Bench:
             over=ratio if ratio is not None and share > ratio else None,
         )
 
-    def _written(self, file: Path) -> tuple[dict[str, Any], str]:
-        """What the file says; and the version under which it is served, with results that can be read."""
+    async def _register(self, definition: dict[str, Any]) -> str:
+        """Register the flow under a version of its own, with output that can be read; return the flow version."""
         self._tries += 1
-        definition = tomllib.loads(file.read_text(encoding="utf-8-sig"))
-        version = f"try-{self._tries}"
         target = {"mapped": f"{_OUT}/clean.ndjson", "rejects": f"{_OUT}/rejects.ndjson"}
-        tried = {**definition, "version": version, "target": target}
-        tried.pop("rejects", None)  # the rejected rows are what a try is for, however many they are
+        tried = {**definition, "version": f"try-{self._tries}", "target": target}
+        tried.pop("rejects", None)  # a try shows the rejected rows, however many there are
         source = {name: value for name, value in definition.get("source", {}).items() if name != "uri"}
-        tried["source"] = source  # the sample is all of the source, as an upload is, wherever that is found
-        (self._flows / f"{version}.toml").write_text(toml_text.dumps(tried), encoding="utf-8")
-        return definition, version
+        tried["source"] = source  # the sample is the whole source, as an upload is
+        return (await self._client.register_flow(tried)).flow_version
+
+    async def _dry_rejects(self, tried: str, sample: Path, limit: int) -> list[dict[str, Any]]:
+        """The first rejected rows of a run that FAILED because all rows were rejected: a dry run returns them."""
+        body = {"flow_version": tried, "source_path": str(sample), "dry_run": True}
+        body["limit"] = min(limit, _LARGEST_DRY_RUN)
+        async with (
+            ClientSession(headers={"lume-api-key": self._server.api_key}, raise_for_status=True) as http,
+            http.post(f"{self._server.base_url}/v1/runs", json=body) as response,
+        ):
+            rejects: list[dict[str, Any]] = (await response.json(loads=_exact))["rows"]["rejects"]
+            return rejects
 
 
 @asynccontextmanager
 async def bench(sample: Path) -> AsyncIterator[Bench]:
     """A server that may read what one begun here may, and the sample's folder, and writes to a temporary one."""
-    with TemporaryDirectory(prefix="lume-try-") as folder:
-        flows, data = Path(folder) / "flows", Path(folder) / "data"
-        flows.mkdir()
+    with TemporaryDirectory(prefix="lume-try-") as data:
         async with (
-            lume_local.serve(flows=flows, data=data, roots=[Path.cwd(), sample.parent]) as server,
+            lume_local.serve(flows=None, data=data, roots=[Path.cwd(), sample.parent]) as server,
             server.client() as client,
         ):
-            yield Bench(client, server, flows)
+            yield Bench(client, server)
 
 
 def _rows(location: str | None) -> Iterator[dict[str, Any]]:
     if location is None:
         return
     with Path(location.removeprefix("file://")).open(encoding="utf-8") as file:
-        for line in file:
-            yield json.loads(line, parse_float=Decimal)  # a DECIMAL(18,2) shows as 2500.00
+        yield from map(_exact, file)
 
 
 class Trial:
@@ -186,16 +196,7 @@ class Trial:
         data.text("\n".join([*([""] if shown else []), *shown]))
 
     def _state(self) -> list[tuple[int, int] | None]:
-        return [_stamp(path) for path in (self._file, self._sample)]
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    """What changes when a file is saved; None while an editor has moved it away."""
-    try:
-        about = path.stat()
-    except OSError:
-        return None
-    return about.st_mtime_ns, about.st_size
+        return [stamp(path) for path in (self._file, self._sample)]
 
 
 def _to_dict(result: Result, sample: str) -> dict[str, Any]:

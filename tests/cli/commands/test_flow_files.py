@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lume_cli._app import app
-from lume_cli._work.flow.flow_file import flow_file
+from lume_cli._work.flow.flow_draft import flow_draft
 from lume_cli._work.flow.flow_guess import guess
 from lume_cli._work.flow.flow_infer import Column, delimiter, infer
 
@@ -301,7 +301,7 @@ def test_guesses(name: str, values: list[str], sql: str | None) -> None:
 
 def test_a_name_with_braces_stays_as_it_is() -> None:
     columns = infer(["{Price}"], [["$1,200.50"], ["12"]])
-    text = flow_file("f", columns, sample="f.csv", rows=2, delim=",", encoding="utf-8")
+    text = flow_draft("f", columns, sample="f.csv", rows=2, delim=",", encoding="utf-8")
     assert """parse_money("{Price}", '.')""" in text
 
 

@@ -9,7 +9,6 @@ from cli.shell import Done, Shell
 from local.flows import PEOPLE
 
 from lume_cli._output.try_view import rejected_table, rows
-from lume_cli._work.flow.toml_text import dumps
 
 MIXED_CSV = "id,Email,Age\n1,a@example.org,1\nx,b@example.org,2\n3,c@example.org,3\n4,d@example.org,4\n"
 
@@ -178,10 +177,3 @@ def test_of_several_files_it_is_said_which(files: list[str], shown: list[str]) -
 
     rows = [f"row 1 of all, {shown[0]}", f"row 2 of all, {shown[1]}"]  # counted over all files
     assert places == ["WHERE", *rows, f"line 7, {shown[1]}"]
-
-
-def test_toml_says_the_same_again() -> None:
-    import tomllib
-
-    text = 'a = 1\nb = [1.5, true, "q\\"\\u007f"]\nd = 2024-01-02\n[t."x.y"]\nz = "line\\nbreak"\n[[r]]\nk = "v"\n'
-    assert tomllib.loads(dumps(tomllib.loads(text))) == tomllib.loads(text)

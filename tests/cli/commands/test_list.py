@@ -2,26 +2,11 @@
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from cli.shell import Shell
 
-from lume_async.testing import FakeAnswer, FakeClock, fake_client, run_json
-from lume_cli._work.listing import Wanted, listed
 from lume_sync import Client
-
-
-async def test_the_first_run_that_is_too_old_ends_the_list() -> None:
-    clock = FakeClock()
-    now = datetime.fromtimestamp(clock.wall(), UTC)
-    times = [now, now - timedelta(minutes=59), now - timedelta(minutes=61), now]
-    runs = [run_json(f"r{n}", "CREATED", created_at=at.isoformat()) for n, at in enumerate(times)]
-    client, _ = fake_client(
-        lambda request: FakeAnswer(200, {"items": runs, "next_cursor": None}), clock=clock
-    )
-    wanted = Wanted(flow=None, source=None, status=None, limit=9, since=3600.0)
-    assert [run.id async for run in listed(client, wanted)] == ["r0", "r1"]
 
 
 def test_since(shell: Shell, source: Callable[..., str], client: Client) -> None:

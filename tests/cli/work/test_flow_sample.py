@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lume_cli._app import app
-from lume_cli._work.flow import flow_sample, sample_objects
+from lume_cli._work.flow import flow_sample, sample_text
 from lume_cli._work.flow.flow_infer import delimiter
 from lume_local._flow.definition import read_definition
 
@@ -114,7 +114,7 @@ def test_json_is_known_in_all_its_shapes(
 
 
 def test_of_a_large_json_file_the_beginning_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sample_objects, "_CHARACTERS", 100)
+    monkeypatch.setattr(sample_text, "_CHARACTERS", 100)
     sample = tmp_path / "a.json"
     sample.write_text(
         "[" + ",\n".join(f'{{"id": {n}, "ü": "ä"}}' for n in range(1000)) + "]", encoding="utf-8"

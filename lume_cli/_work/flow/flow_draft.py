@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 
 from lume_cli._output.text import counted, visible
 from lume_cli._work.flow.flow_infer import Column
-from lume_cli._work.flow.toml_text import basic
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _RESERVED = "_lume_"
@@ -20,7 +19,7 @@ def snake(text: str) -> str:
     return re.sub(r"\W+", "_", words).strip("_").lower()
 
 
-def flow_file(
+def flow_draft(
     name: str,
     columns: Sequence[Column],
     *,
@@ -32,14 +31,14 @@ def flow_file(
 ) -> str:
     """The text of a flow file; `delim` and `encoding` are of a source of the kind CSV."""
     rejects = "ndjson" if kind in ("ndjson", "json") else "csv"
-    csv = [f"csv = {{ delim = {basic(delim)}, encoding = {basic(encoding)} }}"] if delim else []
+    csv = [f"csv = {{ delim = {_basic(delim)}, encoding = {_basic(encoding)} }}"] if delim else []
     lines = [
         f"# Generated from {rows:,} rows of {visible(sample)}: review every column, then run `lume flow try`.",
-        f"flow = {basic(name)}",
+        f"flow = {_basic(name)}",
         'version = "v1"                       # a version that has run never changes: increase it instead',
         "",
         "[source]",
-        f"format = {basic(kind)}".ljust(37) + "# the file is the run's source_path",
+        f"format = {_basic(kind)}".ljust(37) + "# the file is the run's source_path",
         *csv,
         "",
         "# [target]                           # default: in the server's data folder",
@@ -65,7 +64,7 @@ def flow_file(
 
 
 def _column(target: str, column: Column) -> list[str]:
-    lines = [f"[columns.{target if _BARE.fullmatch(target) else basic(target)}]"]
+    lines = [f"[columns.{target if _BARE.fullmatch(target) else _basic(target)}]"]
     if column.sql:
         expression = column.sql.format(column=_quoted(column.source))
         lines.append(f"sql = {_literal(expression)}" + (f"  # {column.about}" if column.about else ""))
@@ -76,12 +75,12 @@ def _column(target: str, column: Column) -> list[str]:
     elif target != column.source:
         lines.append(f"sql = {_literal(_quoted(column.source))}")
     if column.type != "string" or column.format is None:
-        lines.append(f"type = {basic(column.type)}")
+        lines.append(f"type = {_basic(column.type)}")
     if column.format is not None:
-        lines.append(f"format = {basic(column.format)}")
+        lines.append(f"format = {_basic(column.format)}")
     if column.sql_type is not None:
         note = "               # times without a time zone" if column.sql_type == "TIMESTAMP" else ""
-        lines.append(f"sql_type = {basic(column.sql_type)}{note}")
+        lines.append(f"sql_type = {_basic(column.sql_type)}{note}")
     required = "required = true" if column.required else "# required = true"
     if column.blanks:
         required = f"{required.ljust(37)}# {counted(column.blanks, 'value')} in the sample "
@@ -99,7 +98,7 @@ def _column(target: str, column: Column) -> list[str]:
         more = "is there" if len(column.twins) == 1 else f"and {len(column.twins) - 1:,} more are there"
         lines.append(f"{'# unique = true'.ljust(37)}# {example} {more} more than once in the sample")
     if column.values:
-        values = ", ".join(map(basic, column.values))
+        values = ", ".join(map(_basic, column.values))
         lines.append(f"# enum = [{values}]")
     return lines
 
@@ -130,4 +129,9 @@ def _literal(text: str) -> str:
         return f"'{text}'"
     if "'''" not in text and not text.endswith("'") and text.isprintable():
         return f"'''{text}'''"
-    return basic(text)
+    return _basic(text)
+
+
+def _basic(text: str) -> str:
+    """A TOML basic string: JSON's escapes are valid TOML, except for DEL."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

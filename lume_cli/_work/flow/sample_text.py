@@ -1,16 +1,16 @@
-"""Reading the first objects of a sample in JSON or NDJSON."""
+"""Reading a sample that is text: its lines, none longer than the engine accepts, and its first JSON objects."""
 
 import codecs
 import json
 import re
 from collections.abc import Iterator
 from itertools import islice
-from typing import IO, Any, Literal
+from typing import IO, Any, AnyStr, Literal
 
 import click
 
-from lume_cli._work.flow.sample_lines import lines
-
+LONGEST = 2_000_000
+"""What `source.max_line_bytes` is where a flow does not set it."""
 _START = 64 * 1024
 _CHARACTERS = 16 * 1024 * 1024
 """So much of a JSON file is read."""
@@ -18,7 +18,30 @@ _ARRAY = re.compile(rb"\s*\[\s*(?:[{\]]|$)")
 _SPACE = re.compile(r"\s*")
 
 
-def kind_of(file: IO[bytes]) -> Literal["json", "ndjson"] | None:
+def lines(file: IO[AnyStr], name: str) -> Iterator[AnyStr]:
+    """The lines from here on. Raises `click.UsageError` at the first that is too long."""
+    number = 0
+    while line := file.readline(LONGEST + 1):
+        number += 1
+        if len(line) > LONGEST:
+            raise click.UsageError(
+                f"line {number:,} of {name} is longer than {LONGEST:,} {_units(line)}, the most that a flow reads "
+                f"by default (source.max_line_bytes): {_advice(line)}"
+            )
+        yield line
+
+
+def _units(line: AnyStr) -> str:
+    return "characters" if isinstance(line, str) else "bytes"
+
+
+def _advice(line: AnyStr) -> str:
+    if line[:1] in ("\0", b"\0"):
+        return "it begins with NUL, so it is not a text file, or was not written completely"
+    return "check that it is a text file with line ends"
+
+
+def json_format(file: IO[bytes]) -> Literal["json", "ndjson"] | None:
     """Which of them it is, by its beginning; None if it is neither.
 
     An object on one line is NDJSON; one on several lines, and an array of objects, is JSON.
