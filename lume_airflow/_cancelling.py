@@ -3,7 +3,7 @@
 import anyio
 
 from lume_airflow._identity import TaskTry, key_of
-from lume_airflow._options import Options
+from lume_airflow._options import OperatorOptions
 from lume_async import Client, LumeError, LumeRun
 
 ACTIVE = ("CREATED", "SYNCING_SOURCE", "TRANSFORMING", "SYNCING_TARGET")
@@ -12,7 +12,7 @@ ROUNDS = 3
 """How often to list the runs, a second apart: an interrupted submission may still arrive."""
 
 
-async def cancel_started(client: Client, options: Options, task: TaskTry, *, sure: bool) -> list[str]:
+async def cancel_started(client: Client, options: OperatorOptions, task: TaskTry, *, sure: bool) -> list[str]:
     """Cancel the runs that this task has started and that have not ended; returns their IDs.
 
     Runs that it found but did not start are not cancelled: others wait for them. Nor are those of a later try: a

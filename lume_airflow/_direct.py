@@ -7,7 +7,7 @@ from typing import Any
 from lume_airflow._arguments import names_a_task
 from lume_airflow._compat import BaseTrigger, Context, XCom
 from lume_airflow._identity import TaskTry, in_triggerer
-from lume_airflow._options import Options
+from lume_airflow._options import OperatorOptions
 from lume_airflow._supervisor import ask_once, in_turn
 from lume_airflow.links import LINK_KEY
 
@@ -74,7 +74,7 @@ async def _values(value: Any, ti: Any) -> list[Any] | None:
     return pulled if isinstance(pulled, list) else None
 
 
-async def this_try(ti: Any, options: Options) -> TaskTry:
+async def this_try(ti: Any, options: OperatorOptions) -> TaskTry:
     """The current try of a task that was not on a worker."""
     return in_triggerer(ti, await _delivered(ti), options.on_clear)
 
@@ -92,7 +92,7 @@ def tries(found: Any) -> list[int]:
     return [number for number in found if isinstance(number, int)] if isinstance(found, list) else []
 
 
-def deadline(options: Options) -> float | None:
+def deadline(options: OperatorOptions) -> float | None:
     """The deadline in seconds since the epoch, counted from now, as the start of the task is not recorded."""
     limit = options.timeout
     return None if limit is None else time.time() + limit

@@ -8,28 +8,28 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lume_airflow._connection import ConnectionSettings
-from lume_airflow._options import Options
+from lume_airflow._options import OperatorOptions
 
 
-class Lineage:
+class TaskLineage:
     """The sources and outputs of a task."""
 
     def __init__(self) -> None:
         self._result: dict[str, Any] | None = None
         self._service = ""
 
-    def note(self, options: Options, settings: ConnectionSettings, result: dict[str, Any]) -> None:
+    def note(self, options: OperatorOptions, settings: ConnectionSettings, result: dict[str, Any]) -> None:
         """Keep the task's result."""
         self._result, self._service = result, settings.base_url
 
-    def on_start(self, options: Options) -> Any:
+    def on_start(self, options: OperatorOptions) -> Any:
         """The sources."""
         from airflow.providers.openlineage.extractors import OperatorLineage
         from openlineage.client.event_v2 import InputDataset
 
         return OperatorLineage(inputs=[InputDataset(*dataset(source)) for source in sources(options)])
 
-    def on_end(self, options: Options) -> Any:
+    def on_end(self, options: OperatorOptions) -> Any:
         """The sources and outputs, with their counts."""
         from airflow.providers.openlineage.extractors import OperatorLineage
         from openlineage.client.facet_v2 import external_query_run
@@ -45,7 +45,7 @@ class Lineage:
         return OperatorLineage(inputs=_inputs(options, result), outputs=_outputs(result), run_facets=facets)
 
 
-def sources(options: Options) -> list[str]:
+def sources(options: OperatorOptions) -> list[str]:
     """The paths of the sources."""
     several: list[str] | None = getattr(options, "source_paths", None)
     return [options.source_path] if several is None else several  # type: ignore[attr-defined]
@@ -63,7 +63,7 @@ def dataset(place: str) -> tuple[str, str]:
     return "lume", place
 
 
-def _inputs(options: Options, result: dict[str, Any]) -> list[Any]:
+def _inputs(options: OperatorOptions, result: dict[str, Any]) -> list[Any]:
     from openlineage.client.event_v2 import InputDataset
 
     if "run_id" not in result:  # a batch, whose counts are not per source

@@ -28,7 +28,7 @@ _OF_A_REQUEST: dict[str, Any] = {"flow_version": "flow:v1", "source_path": "sour
 
 
 @frozen(kw_only=True)
-class Options:
+class OperatorOptions:
     """The common options of single runs and batches. Durations are in seconds."""
 
     flow_version: str
@@ -92,7 +92,7 @@ class Options:
 
 
 @frozen(kw_only=True)
-class RunOptions(Options):
+class RunOptions(OperatorOptions):
     """The options of a single run."""
 
     source_path: str
@@ -103,7 +103,7 @@ class RunOptions(Options):
 
 
 @frozen(kw_only=True)
-class BatchOptions(Options):
+class BatchOptions(OperatorOptions):
     """The options of a batch. By default, a cleared batch processes the sources without output."""
 
     source_paths: list[str] = field(converter=list_of_sources)

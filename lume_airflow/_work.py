@@ -18,7 +18,7 @@ from lume_airflow._cancelling import cancel_started
 from lume_airflow._connection import ConnectionSettings
 from lume_airflow._following import begin, follow
 from lume_airflow._identity import TaskTry
-from lume_airflow._options import BatchOptions, Options, RunOptions
+from lume_airflow._options import BatchOptions, OperatorOptions, RunOptions
 from lume_airflow._results import run_result
 from lume_airflow._shared import SharedClient, shared
 from lume_async import Client, ConfigurationError, InvalidRequestError, LumeError, LumeRun, RunNotFoundError
@@ -119,7 +119,9 @@ async def wait_to_end(settings: ConnectionSettings, run_id: str, deadline: float
         return failure(error)
 
 
-async def cancel(settings: ConnectionSettings, options: Options, task: TaskTry, *, sure: bool) -> list[str]:
+async def cancel(
+    settings: ConnectionSettings, options: OperatorOptions, task: TaskTry, *, sure: bool
+) -> list[str]:
     """Cancel the runs that the task has started, with a client of its own: the shared one may be closing.
 
     Raises:
@@ -129,7 +131,7 @@ async def cancel(settings: ConnectionSettings, options: Options, task: TaskTry, 
         return await cancel_started(client, options, task, sure=sure)
 
 
-async def _timed_out(lume: SharedClient, options: Options, task: TaskTry) -> Event:
+async def _timed_out(lume: SharedClient, options: OperatorOptions, task: TaskTry) -> Event:
     message = f"not ended within {options.timeout:,.0f} s" if options.timeout else "not ended in time"
     if not options.cancel_on_kill:
         return {"error": f"{message}; the runs keep running", "final": False}

@@ -9,7 +9,7 @@ from anyio import sleep
 from lume_airflow import _direct
 from lume_airflow._compat import BaseTrigger, Context, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 from lume_airflow._identity import TaskTry
-from lume_airflow._options import BatchOptions, Options, RunOptions
+from lume_airflow._options import BatchOptions, OperatorOptions, RunOptions
 from lume_airflow._work import Event, batch_to_end, cancel, failure, run_to_end, wait_to_end
 from lume_airflow.hooks import LumeHook
 from lume_async import InvalidRequestError, LumeError
@@ -49,7 +49,7 @@ class _LumeTrigger(BaseTrigger):
 class _KillableTrigger(_LumeTrigger):
     """A trigger that cancels its runs if a user kills the task and `cancel_on_kill` is set."""
 
-    _options: Options | None = None
+    _options: OperatorOptions | None = None
     _task: TaskTry | None = None
     _submitted = False  # whether all submissions have ended
 

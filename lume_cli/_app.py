@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from lume_cli._options import Options, general_options
+from lume_cli._options import GlobalOptions, general_options
 from lume_cli._streams import drop_unwritten
 
 _COMMANDS = {
@@ -92,7 +92,7 @@ class App(click.Group):
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run a command line and end the process with its exit code."""
-        options = extra.setdefault("obj", Options())
+        options = extra.setdefault("obj", GlobalOptions())
         try:
             code = super().main(*args, **{"prog_name": "lume", **extra, "standalone_mode": False})
             sys.stdout.flush()
@@ -135,7 +135,7 @@ def end_on_sigterm() -> None:
         signal.signal(signal.SIGTERM, end)
 
 
-def _end(error: Exception, options: Options) -> int:
+def _end(error: Exception, options: GlobalOptions) -> int:
     """Report the error once; return the exit code."""
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code

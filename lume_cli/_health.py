@@ -18,7 +18,7 @@ _MOST_READ = 64 * 1024
 _LONGEST = 500
 
 
-class Answer:
+class HealthResponse:
     """The response to `GET /healthz`.
 
     Attributes:
@@ -54,7 +54,7 @@ def _waiting(body: bytes) -> list[str]:
     return [one[:_LONGEST] for one in found if isinstance(one, str)][:10] if isinstance(found, list) else []
 
 
-class NoAnswer(Exception):
+class NoResponse(Exception):
     """The service did not respond: `reason`, and `fix`: what to do."""
 
     def __init__(self, reason: str, fix: str) -> None:
@@ -68,11 +68,11 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def probe(base_url: str) -> Answer:
+def probe(base_url: str) -> HealthResponse:
     """Request the service's health; no key is sent.
 
     Raises:
-        NoAnswer: there was no response.
+        NoResponse: there was no response.
     """
     opener = urllib.request.build_opener(_NoRedirect)  # and the environment's proxies
     request = urllib.request.Request(f"{base_url}/healthz")  # noqa: S310 - http or https: checked before
@@ -81,16 +81,16 @@ def probe(base_url: str) -> Answer:
         try:
             with opener.open(request, timeout=TIMEOUT) as answer:
                 body = answer.read(_MOST_READ)
-                return Answer(answer.status, answer.headers, body, asked, time.time())
+                return HealthResponse(answer.status, answer.headers, body, asked, time.time())
         except urllib.error.HTTPError as answer:
             with answer:
-                return Answer(answer.code, answer.headers, b"", asked, time.time())
+                return HealthResponse(answer.code, answer.headers, b"", asked, time.time())
     except urllib.error.URLError as error:
         raise _explained(error.reason) from None
     except (OSError, ValueError) as error:
         raise _explained(error) from None
     except Exception as error:  # http.client's own: the peer does not speak HTTP
-        raise NoAnswer(
+        raise NoResponse(
             f"the peer does not speak HTTP ({type(error).__name__})", "check host and port"
         ) from None
 
@@ -140,28 +140,30 @@ def _backup_age(body: bytes) -> float | None:
     return float(age) if isinstance(age, int | float) and 0 <= age < 1e10 else None
 
 
-def _explained(reason: object) -> NoAnswer:
+def _explained(reason: object) -> NoResponse:
     match reason:
         case socket.gaierror():
-            return NoAnswer("the host name can't be resolved", "check the base URL, the network and DNS")
+            return NoResponse("the host name can't be resolved", "check the base URL, the network and DNS")
         case ConnectionRefusedError():
-            return NoAnswer("nothing is listening there", "check host and port, or start the service")
+            return NoResponse("nothing is listening there", "check host and port, or start the service")
         case ssl.SSLCertVerificationError():
-            return NoAnswer(
+            return NoResponse(
                 f"the TLS certificate is not trusted ({reason.verify_message})",
                 "set SSL_CERT_FILE to your network's CA file, or correct the host name",
             )
         case ssl.SSLError() if "WRONG_VERSION_NUMBER" in str(reason) or "RECORD_LAYER" in str(reason):
-            return NoAnswer("this port does not speak TLS", "use http:// in the base URL, or the right port")
+            return NoResponse(
+                "this port does not speak TLS", "use http:// in the base URL, or the right port"
+            )
         case ssl.SSLError():
-            return NoAnswer(f"the TLS handshake failed ({reason.reason})", "check the proxies in between")
+            return NoResponse(f"the TLS handshake failed ({reason.reason})", "check the proxies in between")
         case TimeoutError():
-            return NoAnswer(
+            return NoResponse(
                 f"no response within {TIMEOUT:.0f} s",
                 "check the firewall and the proxy (HTTPS_PROXY, NO_PROXY)",
             )
         case _:
             text = re.sub(r"//[^/@\s]*@", "//***@", str(reason))  # a proxy's password
-            return NoAnswer(
+            return NoResponse(
                 f"the connection failed ({text})", "check the base URL, the network and the proxy"
             )

@@ -16,7 +16,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 Format = Literal["table", "json", "ndjson", "csv", "ids", "sources"]
 
 
-class Options:
+class GlobalOptions:
     """The options common to all commands, as given; None where not given."""
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Options:
 def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
     """Store the value for the command; the last occurrence (nearest to the command) wins."""
     if value is not None:
-        setattr(context.ensure_object(Options), str(parameter.name), value)
+        setattr(context.ensure_object(GlobalOptions), str(parameter.name), value)
 
 
 class Seconds(Type):

@@ -13,7 +13,7 @@ from lume_async import ApiConnectionError, Client, ConfigurationError
 from lume_async._base.tasks import task_group
 from lume_cli import _loop
 from lume_cli._health import HealthCheck
-from lume_cli._options import Options
+from lume_cli._options import GlobalOptions
 from lume_cli._output import exit_codes
 from lume_cli._output.short_ids import shorts
 from lume_cli._output.stderr import Say
@@ -36,7 +36,7 @@ class _Moved(Exception):
     """The server of the nearest `.lume` has another URL now; a client keeps the one that it began with."""
 
 
-class Session:
+class CommandSession:
     """What a running command needs.
 
     Args:
@@ -50,7 +50,7 @@ class Session:
     """
 
     def __init__(
-        self, options: Options, *, ids: bool = False, sources: bool = False, csv: bool = False
+        self, options: GlobalOptions, *, ids: bool = False, sources: bool = False, csv: bool = False
     ) -> None:
         if options.output == "ids" and not ids:
             raise click.UsageError("-o ids is for `lume list` and `lume run`: use table, json or ndjson")

@@ -23,7 +23,7 @@ from typing import Any
 import click
 
 from lume_async import ApiConnectionError, ConfigurationError
-from lume_cli._options import Options
+from lume_cli._options import GlobalOptions
 from lume_cli._server_file import ServerFile, nearest
 
 _KEYS: dict[str, tuple[type, ...]] = {
@@ -45,7 +45,7 @@ class MissingKeyError(ConfigurationError):
     """No API key was found."""
 
 
-class Settings:
+class ResolvedSettings:
     """The settings found, and their origins; None where nothing was found. No repr, so that it can't show the key."""
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class Settings:
             raise error
         return self.api_key or ""
 
-    def checked(self) -> "Settings":
+    def checked(self) -> "ResolvedSettings":
         """Return these settings if they suffice to send a request.
 
         Raises:
@@ -106,14 +106,14 @@ def config_file(environment: Mapping[str, str] = os.environ) -> Path:
     return folder / "lume" / "config.toml"
 
 
-def resolve(options: Options, warn: Callable[[str], None]) -> Settings:
+def resolve(options: GlobalOptions, warn: Callable[[str], None]) -> ResolvedSettings:
     """The settings of this command.
 
     Raises:
         ConfigurationError: the configuration file is unreadable or invalid.
         click.UsageError: the requested profile does not exist.
     """
-    settings = Settings()
+    settings = ResolvedSettings()
     settings.profile, profile = _chosen(options, warn)
     _apply(settings, profile, f"profile [{settings.profile}]")
     for name, variable in _VARIABLES.items():
@@ -137,7 +137,7 @@ def resolve(options: Options, warn: Callable[[str], None]) -> Settings:
     return settings
 
 
-def webhook_secret(options: Options, warn: Callable[[str], None]) -> bytes:
+def webhook_secret(options: GlobalOptions, warn: Callable[[str], None]) -> bytes:
     """The webhook signing secret, from the environment or the profile.
 
     Raises:
@@ -155,20 +155,20 @@ def webhook_secret(options: Options, warn: Callable[[str], None]) -> bytes:
     return os.fsencode(secret)
 
 
-def _chosen(options: Options, warn: Callable[[str], None]) -> tuple[str, dict[str, Any]]:
+def _chosen(options: GlobalOptions, warn: Callable[[str], None]) -> tuple[str, dict[str, Any]]:
     """The profile's name and its settings."""
     asked = options.profile or os.environ.get("LUME_PROFILE") or None
     return asked or "default", _profile(asked or "default", warn, must_exist=asked is not None)
 
 
 def _warn_of_both(
-    options: Options, profile: Mapping[str, Any], name: str, variable: str, warn: Callable[[str], None]
+    options: GlobalOptions, profile: Mapping[str, Any], name: str, variable: str, warn: Callable[[str], None]
 ) -> None:
     if options.profile is not None and name in profile and os.environ.get(variable):
         warn(f"{variable} is set and overrides the profile [{options.profile}]; unset it to use the profile")
 
 
-def _apply(settings: Settings, values: Mapping[str, Any], origin: str) -> None:
+def _apply(settings: ResolvedSettings, values: Mapping[str, Any], origin: str) -> None:
     for name, value in values.items():
         if name in _VARIABLES and value not in (None, ""):
             setattr(settings, name, value)

@@ -17,8 +17,8 @@ from lume_airflow._compat import (
 )
 from lume_airflow._connection import ConnectionSettings
 from lume_airflow._identity import OnClear, TaskTry, on_worker
-from lume_airflow._lineage import Lineage
-from lume_airflow._options import OnPartial, Options
+from lume_airflow._lineage import TaskLineage
+from lume_airflow._options import OnPartial, OperatorOptions
 from lume_airflow._outlets import emit
 from lume_airflow._work import Event, cancel, failure, run_async
 from lume_airflow.hooks import LumeHook
@@ -31,7 +31,7 @@ TIMED_OUT = ("Trigger timeout", "Trigger/execution timeout")
 class LumeOperator(BaseOperator):
     """The common base class; use one of its subclasses."""
 
-    options_class: ClassVar[type[Options]] = Options
+    options_class: ClassVar[type[OperatorOptions]] = OperatorOptions
     template_fields: Collection[str] = ("flow_version", "run_metadata", "lume_conn_id")
     template_fields_renderers: ClassVar[dict[str, str]] = {"run_metadata": "json"}
     ui_color = "#d9efe6"
@@ -60,7 +60,7 @@ class LumeOperator(BaseOperator):
         self.on_partial = on_partial
         self.on_clear = on_clear
         self.cancel_on_kill = cancel_on_kill
-        self._lineage = Lineage()
+        self._lineage = TaskLineage()
         self._task_try: TaskTry | None = None
 
     @classmethod

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from lume_airflow._compat import Context
 from lume_airflow._identity import OnClear
-from lume_airflow._options import BatchOptions, Options
+from lume_airflow._options import BatchOptions, OperatorOptions
 from lume_airflow._work import batch_to_end, run_async
 from lume_airflow.operators.base import LumeOperator
 from lume_airflow.triggers import LumeBatchTrigger
@@ -30,7 +30,7 @@ class LumeRunBatchOperator(LumeOperator):
             `LumeRunOperator`; `on_partial` applies if any source has rejected rows.
     """
 
-    options_class: ClassVar[type[Options]] = BatchOptions
+    options_class: ClassVar[type[OperatorOptions]] = BatchOptions
     template_fields = ("flow_version", "source_paths", "run_metadata", "lume_conn_id")
 
     def __init__(

@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from lume_airflow._compat import AirflowException, Context
-from lume_airflow._options import Options, RunOptions
+from lume_airflow._options import OperatorOptions, RunOptions
 from lume_airflow._results import run_result
 from lume_airflow._work import run_async, run_to_end, start
 from lume_airflow.links import LINK_KEY, LumeRunLink
@@ -35,7 +35,7 @@ class LumeRunOperator(LumeOperator):
         cancel_on_kill: cancel the run if the task is killed, marked, cleared, or has timed out.
     """
 
-    options_class: ClassVar[type[Options]] = RunOptions
+    options_class: ClassVar[type[OperatorOptions]] = RunOptions
     template_fields = ("flow_version", "source_path", "run_metadata", "lume_conn_id")
     operator_extra_links = (LumeRunLink(),)
 

@@ -20,7 +20,7 @@ from lume_async._base.tasks import task_group
 from lume_cli._output import errors, exit_codes, run_view
 from lume_cli._output.live import Standing, progress
 from lume_cli._output.text import clock
-from lume_cli._session import Session
+from lume_cli._session import CommandSession
 from lume_cli._work.early_stop import EarlyStop
 from lume_cli._work.source_paths import Paths
 
@@ -37,7 +37,9 @@ class Backfill:
         total: how many there are, if known.
     """
 
-    def __init__(self, session: Session, paths: Paths, total: int | None, *, allow_partial: bool) -> None:
+    def __init__(
+        self, session: CommandSession, paths: Paths, total: int | None, *, allow_partial: bool
+    ) -> None:
         self.summary = Summary()
         self._session = session
         self._paths = paths

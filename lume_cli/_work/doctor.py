@@ -9,12 +9,12 @@ import click
 from attrs import frozen
 
 from lume_async import ApiError, AuthenticationError, Client, ConfigurationError, LumeError, Retry
-from lume_cli._health import NoAnswer, probe
-from lume_cli._options import Options
+from lume_cli._health import NoResponse, probe
+from lume_cli._options import GlobalOptions
 from lume_cli._output import exit_codes
 from lume_cli._output.text import duration
 from lume_cli._server_file import ServerFile
-from lume_cli._settings import Settings, config_file, others_can_read, resolve
+from lume_cli._settings import ResolvedSettings, config_file, others_can_read, resolve
 
 _SKEW = 30.0
 """Clock skew in seconds that is harmless."""
@@ -42,7 +42,7 @@ def _failed(check: str, text: str, fix: str, code: int = exit_codes.ERROR) -> Fi
     return Finding(check, "fail", text, fix, code)
 
 
-async def findings(options: Options) -> AsyncIterator[Finding]:
+async def findings(options: GlobalOptions) -> AsyncIterator[Finding]:
     """The findings as they are made; ends where no further check is possible."""
     warnings: list[str] = []
     try:
@@ -69,7 +69,7 @@ async def findings(options: Options) -> AsyncIterator[Finding]:
         yield await _access(settings)
 
 
-def _configuration(settings: Settings, warnings: list[str]) -> Finding:
+def _configuration(settings: ResolvedSettings, warnings: list[str]) -> Finding:
     path = config_file()
     if warnings:
         fix = f"chmod 600 {path}" if others_can_read(path) else "correct the file or the environment"
@@ -87,7 +87,7 @@ def _valid(make: Callable[[], Client]) -> str | None:
     return None
 
 
-def _key(settings: Settings) -> Finding:
+def _key(settings: ResolvedSettings) -> Finding:
     if not settings.api_key:
         return _failed(
             "key",
@@ -104,7 +104,7 @@ def _key(settings: Settings) -> Finding:
     return Finding("key", "ok", f"from {origin}")
 
 
-def _url(settings: Settings) -> Finding:
+def _url(settings: ResolvedSettings) -> Finding:
     if not settings.base_url:
         return _failed("url", "no base URL", "set LUME_BASE_URL, or start a server here with `lume serve`")
     origin = settings.origin["base_url"]
@@ -145,7 +145,7 @@ def _service(base_url: str, server: ServerFile | None) -> Iterator[Finding]:
         return
     try:
         answer = probe(base_url.rstrip("/"))
-    except NoAnswer as error:
+    except NoResponse as error:
         fix = error.fix if server is None else again
         yield _failed("connection", f"{base_url}: {error.reason}", fix)
         return
@@ -189,7 +189,7 @@ def _backup(age: float) -> Finding:
     )
 
 
-async def _access(settings: Settings) -> Finding:
+async def _access(settings: ResolvedSettings) -> Finding:
     """Check the key with one read-only request."""
     client = Client(
         settings.api_key,

@@ -5,14 +5,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from lume_async import LumeError, LumeRun
 from lume_async._base.tasks import task_group
 from lume_cli._output import exit_codes
-from lume_cli._session import Session
+from lume_cli._session import CommandSession
 
 _AT_ONCE = 64
 """Concurrent requests: more would only wait for a connection."""
 
 
 async def each(
-    session: Session, ids: Sequence[str], request: Callable[[str], Awaitable[LumeRun]]
+    session: CommandSession, ids: Sequence[str], request: Callable[[str], Awaitable[LumeRun]]
 ) -> tuple[list[LumeRun], list[int]]:
     """The runs in the order of `ids`, and the exit codes of failed requests, which are reported on stderr."""
 

@@ -11,7 +11,7 @@ from lume_async import ApiConnectionError, Client, LumeRun, RunStatus
 from lume_cli._output import exit_codes, run_view
 from lume_cli._output.errors import NotSubmittedError, OutputError, submitted
 from lume_cli._output.short_ids import short
-from lume_cli._session import Session
+from lume_cli._session import CommandSession
 from lume_cli._work.run_ids import whole_ids
 from lume_cli._work.wait import follow
 
@@ -19,7 +19,7 @@ _AGAIN = 1.0
 """Seconds until a submission is tried again for which there was no connection."""
 
 
-class Submission:
+class RunSubmission:
     """One run of a flow on a source.
 
     Args:
@@ -28,7 +28,7 @@ class Submission:
         source: the source to process.
     """
 
-    def __init__(self, session: Session, flow: str, source: str) -> None:
+    def __init__(self, session: CommandSession, flow: str, source: str) -> None:
         self._session = session
         self._flow = flow
         self._source = source
@@ -147,7 +147,7 @@ async def ended(client: Client, run_id: str) -> LumeRun:
     return old
 
 
-async def again(session: Session, client: Client, run_id: str) -> tuple[Submission, dict[str, Any]]:
+async def again(session: CommandSession, client: Client, run_id: str) -> tuple[RunSubmission, dict[str, Any]]:
     """The submission that repeats a run on its own source; and how to begin it.
 
     Raises:
@@ -155,4 +155,4 @@ async def again(session: Session, client: Client, run_id: str) -> tuple[Submissi
     """
     old = await ended(client, run_id)
     how = {"run_metadata": old.run_metadata, "force_rerun": old.has_output}
-    return Submission(session, str(old.flow_version), str(old.source_path)), how
+    return RunSubmission(session, str(old.flow_version), str(old.source_path)), how

@@ -8,7 +8,7 @@ import click
 from lume_async import ApiError, Client, InvalidRequestError
 from lume_async.models import check_run_id
 from lume_cli._output.short_ids import may_be_short, shorts, stands_for
-from lume_cli._session import Session
+from lume_cli._session import CommandSession
 
 MOST = 100_000
 """Distinct ids in one command; bounds an endless stream."""
@@ -17,7 +17,7 @@ _NEWEST, _SEARCHED = 1000, 20_000
 """Runs among which short ids are looked for: at first, and at most."""
 
 
-def run_ids(session: Session, given: Sequence[str]) -> list[str]:
+def run_ids(session: CommandSession, given: Sequence[str]) -> list[str]:
     """The ids without duplicates, in input order. Stdin is read to its end first.
 
     Raises:
@@ -65,7 +65,7 @@ async def whole_ids(client: Client, given: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(whole.get(one, one) for one in given))
 
 
-def _from_stdin(session: Session) -> Iterator[str]:
+def _from_stdin(session: CommandSession) -> Iterator[str]:
     if session.options.api_key_stdin:
         raise click.UsageError("stdin can't supply both the API key and the run ids: use LUME_API_KEY")
     if sys.stdin.isatty():

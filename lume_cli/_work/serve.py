@@ -15,7 +15,7 @@ from lume_async import ConfigurationError
 from lume_async._base.tasks import task_group
 from lume_cli import _server_file
 from lume_cli._output.errors import OutputError
-from lume_cli._session import Session
+from lume_cli._session import CommandSession
 from lume_cli._streams import drop_unwritten
 from lume_cli._work import server_log
 from lume_cli._work.flow.flow_changes import FlowChanges
@@ -31,7 +31,7 @@ def settings(given: dict[str, Any]) -> dict[str, Any]:
 
 
 async def until_stopped(
-    session: Session, wanted: dict[str, Any], key_env: str | None, log: server_log.Format | None
+    session: CommandSession, wanted: dict[str, Any], key_env: str | None, log: server_log.Format | None
 ) -> int:
     """Serve until cancelled; a key from the variable `key_env` is not shown, and none where there is a log."""
     if log is not None:
@@ -71,7 +71,7 @@ async def _serving(data: Path, wanted: dict[str, Any]) -> "AsyncIterator[lume_lo
         yield server
 
 
-def _print_url(session: Session, server: "lume_local.Server") -> None:
+def _print_url(session: CommandSession, server: "lume_local.Server") -> None:
     """Print it; a supervisor that has closed stdout has no use for it, and wants the server all the same."""
     try:
         if session.data.format == "table":
@@ -83,7 +83,7 @@ def _print_url(session: Session, server: "lume_local.Server") -> None:
         drop_unwritten()
 
 
-def _print_use(session: Session, server: "lume_local.Server", file: Path, key_env: str | None) -> None:
+def _print_use(session: CommandSession, server: "lume_local.Server", file: Path, key_env: str | None) -> None:
     data = file.parents[1]
     if data.name == _server_file.FOLDER:
         found = f"Commands find it from {data.absolute().parent} and below; elsewhere:"

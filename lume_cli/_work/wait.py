@@ -7,14 +7,14 @@ from lume_async import Client, LumeRun, Outcome, RunTimeoutError
 from lume_cli._output import exit_codes, run_view
 from lume_cli._output.live import Standing, progress
 from lume_cli._output.short_ids import short
-from lume_cli._session import Session
+from lume_cli._session import CommandSession
 from lume_cli._work.run_ids import whole_ids
 
 
 class Wait:
     """Waits for several runs."""
 
-    def __init__(self, session: Session, ids: Sequence[str], *, allow_partial: bool) -> None:
+    def __init__(self, session: CommandSession, ids: Sequence[str], *, allow_partial: bool) -> None:
         self._session = session
         self._allow_partial = allow_partial
         self._ids = list(ids)
@@ -67,7 +67,7 @@ class Wait:
 
 
 async def follow(
-    session: Session,
+    session: CommandSession,
     run: LumeRun,
     timeout: float | None,
     poll_interval: float | None,

@@ -13,7 +13,7 @@ from lume_cli._output import exit_codes, run_view
 from lume_cli._output.live import live
 from lume_cli._output.short_ids import short
 from lume_cli._output.text import moment
-from lume_cli._session import Session
+from lume_cli._session import CommandSession
 from lume_cli._work.run_ids import whole_ids
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ _REFRESH = 1.0
 """Seconds between two polls for the progress of what is on the screen."""
 
 
-class Watch:
+class RunWatcher:
     """Watches several runs."""
 
-    def __init__(self, session: Session, ids: Sequence[str], *, allow_partial: bool) -> None:
+    def __init__(self, session: CommandSession, ids: Sequence[str], *, allow_partial: bool) -> None:
         self._session = session
         self._allow_partial = allow_partial
         self._began = time.monotonic()

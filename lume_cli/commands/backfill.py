@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lume_cli._options import Options, Seconds, server_options, submit_options
+from lume_cli._options import GlobalOptions, Seconds, server_options, submit_options
 
 if TYPE_CHECKING:
-    from lume_cli._session import Session
+    from lume_cli._session import CommandSession
 
 
 @click.command("backfill")
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 @server_options
 @click.pass_obj
 def command(
-    options: Options,
+    options: GlobalOptions,
     *,
     flow: str,
     from_file: str,
@@ -69,12 +69,12 @@ def command(
     find data -name '*.csv' | lume backfill customer_cleaner:v1 --from-file - --max-active 20
     """
     from lume_async import RunRequest
-    from lume_cli._session import Session
+    from lume_cli._session import CommandSession
     from lume_cli._work.backfill import Backfill
     from lume_cli._work.source_paths import Paths
 
     _check(options, from_file, journal, retry_failed=retry_failed)
-    session = Session(options)
+    session = CommandSession(options)
     paths = Paths(from_file, lambda path: RunRequest(flow, path, metadata, force_rerun))
     backfill = Backfill(session, paths, paths.count(), allow_partial=allow_partial)
 
@@ -102,7 +102,7 @@ def command(
     session.finish(work(), lambda: _interrupted(session, backfill.unfinished, flow, resume))
 
 
-def _check(options: Options, from_file: str, journal: str | None, *, retry_failed: bool) -> None:
+def _check(options: GlobalOptions, from_file: str, journal: str | None, *, retry_failed: bool) -> None:
     if from_file == "-" and options.api_key_stdin:
         raise click.UsageError(
             "stdin can't supply both the API key and the paths: use LUME_API_KEY or a file"
@@ -112,7 +112,7 @@ def _check(options: Options, from_file: str, journal: str | None, *, retry_faile
 
 
 def _interrupted(
-    session: "Session", active: int, flow: str, resume: Mapping[str, object]
+    session: "CommandSession", active: int, flow: str, resume: Mapping[str, object]
 ) -> tuple[str, str | None]:
     """The message for Ctrl-C, and with a journal the command to resume."""
     from lume_cli._output.text import counted

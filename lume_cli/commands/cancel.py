@@ -2,14 +2,14 @@
 
 import click
 
-from lume_cli._options import Options, runs_argument, server_options
+from lume_cli._options import GlobalOptions, runs_argument, server_options
 
 
 @click.command("cancel")
 @runs_argument
 @server_options
 @click.pass_obj
-def command(options: Options, *, runs: tuple[str, ...]) -> None:
+def command(options: GlobalOptions, *, runs: tuple[str, ...]) -> None:
     """Request cancellation of each RUN. Finished runs are left unchanged.
 
     Cancelling may take a moment: `lume wait RUN` shows how the run ended. With - as RUN, ids are read
@@ -21,11 +21,11 @@ def command(options: Options, *, runs: tuple[str, ...]) -> None:
     """
     from lume_async import LumeRun
     from lume_cli._output import exit_codes, run_view
-    from lume_cli._session import Session
+    from lume_cli._session import CommandSession
     from lume_cli._work.each import each
     from lume_cli._work.run_ids import run_ids, whole_ids
 
-    session = Session(options)
+    session = CommandSession(options)
     ids = run_ids(session, runs)
 
     async def work() -> int:

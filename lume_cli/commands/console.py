@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lume_cli._options import Options, server_options
+from lume_cli._options import GlobalOptions, server_options
 
 if TYPE_CHECKING:
-    from lume_cli._session import Session
+    from lume_cli._session import CommandSession
 
 _TIMEOUT = 10.0
 
@@ -15,16 +15,16 @@ _TIMEOUT = 10.0
 @click.command("console")
 @server_options
 @click.pass_obj
-def command(options: Options) -> None:
+def command(options: GlobalOptions) -> None:
     """Print a link to the console of a server that `lume serve` runs. It works once, within 10 minutes.
 
     \b
     xdg-open "$(lume console)"
     """
     from lume_cli._output import exit_codes
-    from lume_cli._session import Session
+    from lume_cli._session import CommandSession
 
-    session = Session(options)
+    session = CommandSession(options)
 
     async def work() -> int:
         url = await _link(session)
@@ -37,7 +37,7 @@ def command(options: Options) -> None:
     session.finish(work(), lambda: ("interrupted", None))
 
 
-async def _link(session: "Session") -> str:
+async def _link(session: "CommandSession") -> str:
     """A new link. How a browser signs in is not in the contract, so it is not in the client.
 
     Raises:

@@ -2,13 +2,13 @@
 
 import click
 
-from lume_cli._options import Options, server_options
+from lume_cli._options import GlobalOptions, server_options
 
 
 @click.command("doctor")
 @server_options
 @click.pass_obj
-def command(options: Options) -> None:
+def command(options: GlobalOptions) -> None:
     """Check configuration, key, URL, proxy, TLS, clock, backup and access: one line each, with a remedy.
 
     Changes nothing and never shows the key. Exits with 0, 1, or 4 (API key).
@@ -18,10 +18,10 @@ def command(options: Options) -> None:
     lume -p staging doctor -o json
     """
     from lume_cli._output import exit_codes
-    from lume_cli._session import Session
+    from lume_cli._session import CommandSession
     from lume_cli._work.doctor import Finding, findings
 
-    session = Session(options)
+    session = CommandSession(options)
     data = session.data
 
     async def work() -> int:

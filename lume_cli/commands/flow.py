@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lume_cli._options import Options, output_options
+from lume_cli._options import GlobalOptions, output_options
 from lume_cli.commands import flow_versions
 
 
@@ -23,7 +23,7 @@ for _subcommand in (flow_versions.list_, flow_versions.register, flow_versions.d
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
 @output_options
 @click.pass_obj
-def check(options: Options, *, files: tuple[Path, ...]) -> None:
+def check(options: GlobalOptions, *, files: tuple[Path, ...]) -> None:
     """Check each flow FILE as the embedded server does, and report every mistake with its line.
 
     For a folder, every *.toml in it is checked. Whether a source has the columns that a flow reads, only
@@ -34,10 +34,10 @@ def check(options: Options, *, files: tuple[Path, ...]) -> None:
     lume flow check flows/customer_cleaner.v1.toml
     """
     from lume_cli._output import exit_codes
-    from lume_cli._session import Session
+    from lume_cli._session import CommandSession
     from lume_cli._work.flow import flow_check
 
-    session = Session(options)
+    session = CommandSession(options)
 
     async def work() -> int:
         found, codes, seen = [], [], dict[str, Path]()
@@ -74,7 +74,7 @@ def check(options: Options, *, files: tuple[Path, ...]) -> None:
 @click.option("--watch", is_flag=True, help="Try again whenever FILE or SAMPLE is saved, until Ctrl-C.")
 @output_options
 @click.pass_obj
-def try_(options: Options, *, file: Path, sample: Path, limit: int, watch: bool) -> None:
+def try_(options: GlobalOptions, *, file: Path, sample: Path, limit: int, watch: bool) -> None:
     """Run the flow of FILE on SAMPLE, and print clean and rejected rows, and why they were rejected.
 
     Needs no running server. Nothing is published: the version can still be changed. SAMPLE is the whole source,
@@ -84,10 +84,10 @@ def try_(options: Options, *, file: Path, sample: Path, limit: int, watch: bool)
     \b
     lume flow try flows/customer_cleaner.v1.toml customers.csv --watch
     """
-    from lume_cli._session import Session
+    from lume_cli._session import CommandSession
     from lume_cli._work.flow.flow_try import Trial
 
-    session = Session(options)
+    session = CommandSession(options)
     trial = Trial(session, file, sample, limit)
     session.finish(
         trial.at_each_change() if watch else trial.once(),
@@ -122,7 +122,7 @@ def _delimiter(_context: click.Context, _option: click.Parameter, value: str | N
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @click.pass_obj
 def init(
-    options: Options,
+    options: GlobalOptions,
     *,
     sample: Path,
     name: str | None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lume_cli._options import Options, Sent, server_options
+from lume_cli._options import GlobalOptions, Sent, server_options
 
 if TYPE_CHECKING:
     from lume_async import FlowSummary
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.argument("flow", required=False, metavar="[FLOW]", type=Sent())
 @server_options
 @click.pass_obj
-def list_(options: Options, *, flow: str | None) -> None:
+def list_(options: GlobalOptions, *, flow: str | None) -> None:
     """List the flow versions that the server knows, or those of one FLOW, with the number of their runs.
 
     \b
@@ -25,9 +25,9 @@ def list_(options: Options, *, flow: str | None) -> None:
     lume flow list customer_cleaner -o json
     """
     from lume_cli._output import exit_codes
-    from lume_cli._session import Session
+    from lume_cli._session import CommandSession
 
-    session = Session(options)
+    session = CommandSession(options)
 
     async def work() -> int:
         async with session.client() as client:
@@ -73,7 +73,7 @@ def _to_dict(flow: "FlowSummary") -> dict[str, Any]:
 )
 @server_options
 @click.pass_obj
-def register(options: Options, *, files: tuple[Path, ...]) -> None:
+def register(options: GlobalOptions, *, files: tuple[Path, ...]) -> None:
     """Register the flow version in each FILE; print what runs are submitted with.
 
     A version never changes: a FILE with other content than the registered one of the same version is refused.
@@ -83,9 +83,9 @@ def register(options: Options, *, files: tuple[Path, ...]) -> None:
     """
     from lume_async import LumeError
     from lume_cli._output import exit_codes
-    from lume_cli._session import Session
+    from lume_cli._session import CommandSession
 
-    session = Session(options)
+    session = CommandSession(options)
 
     async def work() -> int:
         codes, found = list[int](), []
@@ -121,7 +121,7 @@ def register(options: Options, *, files: tuple[Path, ...]) -> None:
 @click.argument("after", metavar="B", required=False)
 @server_options
 @click.pass_obj
-def diff(options: Options, *, before: str, after: str | None) -> None:
+def diff(options: GlobalOptions, *, before: str, after: str | None) -> None:
     """Show what differs between A and B: flow versions of the server, or files (*.toml).
 
     With a file alone, it is compared with the registered version of the same name.
@@ -131,10 +131,10 @@ def diff(options: Options, *, before: str, after: str | None) -> None:
     lume flow diff flows/customer_cleaner.v2.toml
     """
     from lume_cli._output import exit_codes
-    from lume_cli._session import Session
+    from lume_cli._session import CommandSession
     from lume_cli._work.flow.flow_diff import differences, pair
 
-    session = Session(options)
+    session = CommandSession(options)
 
     async def work() -> int:
         async with session.client() as client:

@@ -2,7 +2,7 @@
 
 import click
 
-from lume_cli._options import Options, output_options
+from lume_cli._options import GlobalOptions, output_options
 
 
 @click.group("key")
@@ -29,7 +29,7 @@ def command() -> None:
 )
 @output_options
 @click.pass_obj
-def new(options: Options, *, name: str, role: str, path: str) -> None:
+def new(options: GlobalOptions, *, name: str, role: str, path: str) -> None:
     """Make a key, add its digest to FILE under NAME, and print the key: it is stored nowhere.
 
     A running server knows it at once. To revoke a key, remove its lines from FILE.
@@ -40,10 +40,10 @@ def new(options: Options, *, name: str, role: str, path: str) -> None:
     """
     from pathlib import Path
 
-    from lume_cli._session import Session
+    from lume_cli._session import CommandSession
     from lume_cli._work.key_file import add_key
 
-    session = Session(options)
+    session = CommandSession(options)
     key = add_key(Path(path), name, role)
     if session.data.format == "table":
         session.data.line(key)

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from lume_cli._options import Options, Seconds, Sent, list_options
+from lume_cli._options import GlobalOptions, Seconds, Sent, list_options
 
 if TYPE_CHECKING:
     from lume_async import Client
-    from lume_cli._session import Session
+    from lume_cli._session import CommandSession
 
 _RECENT = 200
 """Runs whose flow versions a misspelled one is compared with."""
@@ -35,7 +35,7 @@ _RECENT = 200
 @list_options
 @click.pass_obj
 def command(
-    options: Options,
+    options: GlobalOptions,
     *,
     flow: str | None,
     source: str | None,
@@ -53,10 +53,10 @@ def command(
     """
     from lume_async import LumeRun
     from lume_cli._output import exit_codes, run_view
-    from lume_cli._session import Session
+    from lume_cli._session import CommandSession
     from lume_cli._streams import as_file
 
-    session = Session(options, ids=True, sources=True)
+    session = CommandSession(options, ids=True, sources=True)
     data = session.data
     if data.format == "sources":
         as_file()
@@ -118,7 +118,7 @@ async def _mistake(client: "Client", flow: str | None, status: str | None) -> st
     return f"no run of {flow!r} exists: " + (f"did you mean {near[0]!r}?" if near else known_flows)
 
 
-def _print_source(session: "Session", source: str | None, printed: set[str]) -> None:
+def _print_source(session: "CommandSession", source: str | None, printed: set[str]) -> None:
     """Print each source once; not every one can be a line of a list in which # begins a comment."""
     if source is None or source in printed:
         return

@@ -2,7 +2,7 @@
 
 import click
 
-from lume_cli._options import Options, rows_options
+from lume_cli._options import GlobalOptions, rows_options
 
 
 @click.command("rejects")
@@ -11,7 +11,7 @@ from lume_cli._options import Options, rows_options
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Maximum number of rows.")
 @rows_options
 @click.pass_obj
-def command(options: Options, *, run: str, reason: str | None, limit: int | None) -> None:
+def command(options: GlobalOptions, *, run: str, reason: str | None, limit: int | None) -> None:
     """Print the rejected rows of RUN: the columns of the source, and why each row was rejected.
 
     With -o csv they are ready to be mended and passed to `lume resubmit`, whatever the format of the source; those of
@@ -24,11 +24,11 @@ def command(options: Options, *, run: str, reason: str | None, limit: int | None
     from lume_cli._output import exit_codes
     from lume_cli._output.short_ids import short
     from lume_cli._output.try_view import rejected_table
-    from lume_cli._session import Session
+    from lume_cli._session import CommandSession
     from lume_cli._work.rejects.rejected_rows import dialect_of, matching, nothing_kept, rejected_rows
     from lume_cli._work.run_ids import whole_ids
 
-    session = Session(options, csv=True)
+    session = CommandSession(options, csv=True)
     data = session.data
 
     async def work() -> int:

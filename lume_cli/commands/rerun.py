@@ -2,7 +2,7 @@
 
 import click
 
-from lume_cli._options import Options, server_or_ids_options, wait_options
+from lume_cli._options import GlobalOptions, server_or_ids_options, wait_options
 
 
 @click.command("rerun")
@@ -14,7 +14,7 @@ from lume_cli._options import Options, server_or_ids_options, wait_options
 @server_or_ids_options
 @click.pass_obj
 def command(
-    options: Options,
+    options: GlobalOptions,
     *,
     run: str,
     wait: bool,
@@ -30,13 +30,13 @@ def command(
     lume rerun 2f91d0ab --wait
     """
     from lume_cli._output import exit_codes
-    from lume_cli._session import Session
-    from lume_cli._work.run import Submission, again
+    from lume_cli._session import CommandSession
+    from lume_cli._work.run import RunSubmission, again
 
     if not wait and (timeout is not None or poll_interval is not None):
         raise click.UsageError("--timeout and --poll-interval need --wait")
-    session = Session(options, ids=True)
-    submissions: list[Submission] = []
+    session = CommandSession(options, ids=True)
+    submissions: list[RunSubmission] = []
 
     async def work() -> int:
         async with session.client() as client:

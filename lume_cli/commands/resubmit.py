@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from lume_cli._options import Options, server_or_ids_options, wait_options
+from lume_cli._options import GlobalOptions, server_or_ids_options, wait_options
 
 
 @click.command("resubmit")
@@ -22,7 +22,7 @@ from lume_cli._options import Options, server_or_ids_options, wait_options
 @server_or_ids_options
 @click.pass_obj
 def command(
-    options: Options,
+    options: GlobalOptions,
     *,
     run: str,
     mended: Path,
@@ -42,14 +42,14 @@ def command(
     lume rejects 2f91d0ab -o csv > mended.csv       # then correct mended.csv
     lume resubmit 2f91d0ab mended.csv --wait
     """
-    from lume_cli._session import Session
+    from lume_cli._session import CommandSession
     from lume_cli._work.rejects.resubmit import resubmit
-    from lume_cli._work.run import Submission
+    from lume_cli._work.run import RunSubmission
 
     if not wait and (timeout is not None or poll_interval is not None):
         raise click.UsageError("--timeout and --poll-interval need --wait")
-    session = Session(options, ids=True)
-    submissions: list[Submission] = []
+    session = CommandSession(options, ids=True)
+    submissions: list[RunSubmission] = []
 
     async def work() -> int:
         from lume_cli._output import exit_codes

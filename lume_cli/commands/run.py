@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from lume_cli._options import Options, server_or_ids_options, submit_options, wait_options
+from lume_cli._options import GlobalOptions, server_or_ids_options, submit_options, wait_options
 
 
 @click.command("run")
@@ -24,7 +24,7 @@ from lume_cli._options import Options, server_or_ids_options, submit_options, wa
 @server_or_ids_options
 @click.pass_obj
 def command(
-    options: Options,
+    options: GlobalOptions,
     *,
     flow: str,
     source: str,
@@ -49,16 +49,16 @@ def command(
     run=$(lume run invoices:v3 batch_42 --metadata ticket=OPS-7)
     """
     from lume_cli._output import exit_codes
-    from lume_cli._session import Session
-    from lume_cli._work.run import Submission
+    from lume_cli._session import CommandSession
+    from lume_cli._work.run import RunSubmission
 
     if not wait and (timeout is not None or poll_interval is not None):
         raise click.UsageError("--timeout and --poll-interval need --wait")
     if upload and not Path(source).is_file():
         what = f"{source} is a folder: pass a file in it" if Path(source).is_dir() else f"no file at {source}"
         raise click.UsageError(f"--upload: {what}")
-    session = Session(options, ids=True)
-    submission = Submission(session, flow, source)
+    session = CommandSession(options, ids=True)
+    submission = RunSubmission(session, flow, source)
 
     async def work() -> int:
         async with session.client() as client:

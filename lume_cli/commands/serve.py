@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lume_cli._options import FOREVER, Keep, Options, Size, output_options, stack
+from lume_cli._options import FOREVER, GlobalOptions, Keep, Size, output_options, stack
 
 if TYPE_CHECKING:
-    from lume_cli._session import Session
+    from lume_cli._session import CommandSession
 
 _places = stack(
     click.option("--flows", metavar="DIR", help="Folder with flow files (*.toml); default: flows."),
@@ -170,7 +170,7 @@ _console = click.option(
 )
 @output_options
 @click.pass_obj
-def command(options: Options, /, *, key_env: str | None, log_format: Any, **settings: Any) -> None:
+def command(options: GlobalOptions, /, *, key_env: str | None, log_format: Any, **settings: Any) -> None:
     """Run an embedded Lume server until Ctrl-C; print its URL, and how to use it on stderr.
 
     URL and key are kept in the data folder (state/server.json, readable by you only). With the default .lume,
@@ -181,12 +181,12 @@ def command(options: Options, /, *, key_env: str | None, log_format: Any, **sett
     lume serve --webhook-secret-env LUME_WEBHOOK_SECRET      # `lume webhook listen` receives
     """
     from lume_cli._loop import Interrupted, run
-    from lume_cli._session import Session
+    from lume_cli._session import CommandSession
     from lume_cli._work import serve
 
     if log_format == "json":
         options.output = "json"  # what the command itself says on stderr is JSON then, too
-    session = Session(options)
+    session = CommandSession(options)
     wanted = _of_serve(**settings)
     _check_folders(session, wanted["flows"], wanted.get("roots", ()))
     if key_env is not None:
@@ -227,7 +227,7 @@ def _of_serve(
     return {**given, "flows": None if no_flows else flows or "flows"}
 
 
-def _check_folders(session: "Session", flows: str | None, roots: Sequence[str]) -> None:
+def _check_folders(session: "CommandSession", flows: str | None, roots: Sequence[str]) -> None:
     for root in roots:
         if "://" not in root and not os.path.isdir(root):
             what = "is not a folder" if os.path.exists(root) else "does not exist"

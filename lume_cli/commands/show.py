@@ -2,14 +2,14 @@
 
 import click
 
-from lume_cli._options import Options, runs_argument, server_options
+from lume_cli._options import GlobalOptions, runs_argument, server_options
 
 
 @click.command("show")
 @runs_argument
 @server_options
 @click.pass_obj
-def command(options: Options, *, runs: tuple[str, ...]) -> None:
+def command(options: GlobalOptions, *, runs: tuple[str, ...]) -> None:
     """Show each RUN in detail: times, stages, rows, reject reasons, output locations.
 
     With -o json, one RUN is an object; several, or - (ids from stdin, one per line), are a list.
@@ -20,11 +20,11 @@ def command(options: Options, *, runs: tuple[str, ...]) -> None:
     lume list --status FAILED -o ids | lume show -
     """
     from lume_cli._output import exit_codes, run_view
-    from lume_cli._session import Session
+    from lume_cli._session import CommandSession
     from lume_cli._work.each import each
     from lume_cli._work.run_ids import run_ids, whole_ids
 
-    session = Session(options)
+    session = CommandSession(options)
     ids, data = run_ids(session, runs), session.data
     is_list = len(ids) != 1 or "-" in runs
 

@@ -2,7 +2,7 @@
 
 import click
 
-from lume_cli._options import Options, runs_argument, server_options
+from lume_cli._options import GlobalOptions, runs_argument, server_options
 
 
 @click.command("status")
@@ -15,7 +15,7 @@ from lume_cli._options import Options, runs_argument, server_options
 )
 @server_options
 @click.pass_obj
-def command(options: Options, *, runs: tuple[str, ...], exit_status: bool, allow_partial: bool) -> None:
+def command(options: GlobalOptions, *, runs: tuple[str, ...], exit_status: bool, allow_partial: bool) -> None:
     """Show the current status of each RUN, without waiting.
 
     The exit code is 0 if the request succeeded, whatever the status; --exit-status makes it reflect the
@@ -27,11 +27,11 @@ def command(options: Options, *, runs: tuple[str, ...], exit_status: bool, allow
     """
     from lume_async import LumeRun
     from lume_cli._output import exit_codes, run_view
-    from lume_cli._session import Session
+    from lume_cli._session import CommandSession
     from lume_cli._work.each import each
     from lume_cli._work.run_ids import run_ids, whole_ids
 
-    session = Session(options)
+    session = CommandSession(options)
     ids = run_ids(session, runs)
 
     async def work() -> int:

@@ -2,7 +2,7 @@
 
 import click
 
-from lume_cli._options import Options, runs_argument, server_options, wait_options
+from lume_cli._options import GlobalOptions, runs_argument, server_options, wait_options
 
 
 @click.command("wait")
@@ -11,7 +11,7 @@ from lume_cli._options import Options, runs_argument, server_options, wait_optio
 @server_options
 @click.pass_obj
 def command(
-    options: Options,
+    options: GlobalOptions,
     *,
     runs: tuple[str, ...],
     timeout: float | None,
@@ -27,11 +27,11 @@ def command(
     lume wait run_01HY run_01HZ --timeout 30m
     lume list --status TRANSFORMING -o ids | lume wait -
     """
-    from lume_cli._session import Session
+    from lume_cli._session import CommandSession
     from lume_cli._work.run_ids import run_ids
     from lume_cli._work.wait import Wait
 
-    session = Session(options)
+    session = CommandSession(options)
     wait = Wait(session, run_ids(session, runs), allow_partial=allow_partial)
 
     async def work() -> int:

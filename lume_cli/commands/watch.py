@@ -2,7 +2,7 @@
 
 import click
 
-from lume_cli._options import Options, runs_argument, server_options, wait_options
+from lume_cli._options import GlobalOptions, runs_argument, server_options, wait_options
 
 
 @click.command("watch")
@@ -11,7 +11,7 @@ from lume_cli._options import Options, runs_argument, server_options, wait_optio
 @server_options
 @click.pass_obj
 def command(
-    options: Options,
+    options: GlobalOptions,
     *,
     runs: tuple[str, ...],
     timeout: float | None,
@@ -27,12 +27,12 @@ def command(
     lume watch run_01HY run_01HZ run_01J0
     lume list --flow invoices:v3 -o ids | lume watch -
     """
-    from lume_cli._session import Session
+    from lume_cli._session import CommandSession
     from lume_cli._work.run_ids import run_ids
-    from lume_cli._work.watch import Watch
+    from lume_cli._work.watch import RunWatcher
 
-    session = Session(options)
-    watch = Watch(session, run_ids(session, runs), allow_partial=allow_partial)
+    session = CommandSession(options)
+    watch = RunWatcher(session, run_ids(session, runs), allow_partial=allow_partial)
 
     async def work() -> int:
         async with session.client() as client:

@@ -3,7 +3,7 @@
 import click
 
 from lume_cli._options import (
-    Options,
+    GlobalOptions,
     Seconds,
     output_options,
     profile_option,
@@ -48,7 +48,7 @@ _signature_options = stack(
 @output_options
 @click.pass_obj
 def verify(
-    options: Options,
+    options: GlobalOptions,
     *,
     signature: str,
     delivery_id: str | None,
@@ -67,11 +67,11 @@ def verify(
     lume webhook verify --signature "v1,K5oZ…" --id dlv_1 --timestamp 1764087000 body.json
     """
     from lume_async import webhooks
-    from lume_cli._session import Session
+    from lume_cli._session import CommandSession
     from lume_cli._work.webhook.webhook_secrets import secrets
 
     signed = _signed(signature, delivery_id, timestamp)
-    session = Session(options)
+    session = CommandSession(options)
     if secret_stdin and body == "-":
         raise click.UsageError("stdin can't supply both the secret and the body: pass the body as FILE")
     found = secrets(session, variables, from_stdin=secret_stdin)
@@ -128,7 +128,7 @@ _end_options = stack(
 @verbose_option
 @click.pass_obj
 def listen(
-    options: Options,
+    options: GlobalOptions,
     *,
     host: str,
     port: int,
@@ -148,14 +148,14 @@ def listen(
     lume webhook listen --once --timeout 1m -o ndjson | jq .run_id
     lume webhook listen --forward http://127.0.0.1:8000/lume/
     """
-    from lume_cli._session import Session
+    from lume_cli._session import CommandSession
     from lume_cli._work.webhook.webhook_forward import Forward
     from lume_cli._work.webhook.webhook_listener import Listening
     from lume_cli._work.webhook.webhook_secrets import secrets
 
     if once and count is not None:
         raise click.UsageError("--once and --count are mutually exclusive")
-    session = Session(options)
+    session = CommandSession(options)
     found = secrets(session, variables, from_stdin=secret_stdin)
     forward = Forward(forward_url) if forward_url is not None else None
     listening = Listening(session, found, wanted=1 if once else count, forward=forward)

@@ -17,7 +17,7 @@ from local.flows import PEOPLE_CSV, write_flows
 
 from lume_async._base.served import served_here
 from lume_cli import _server_file
-from lume_cli._options import Options
+from lume_cli._options import GlobalOptions
 from lume_cli._settings import resolve
 
 
@@ -259,7 +259,7 @@ def find(home: Path, monkeypatch: pytest.MonkeyPatch, **variables: str) -> tuple
     monkeypatch.chdir(home / "below")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    settings = resolve(Options(), lambda warning: None)
+    settings = resolve(GlobalOptions(), lambda warning: None)
     return settings.base_url, settings.api_key
 
 
@@ -273,12 +273,12 @@ def test_its_key_belongs_to_its_url(home: Path, written: Path, monkeypatch: pyte
     found = find(home, monkeypatch, LUME_API_KEY="of another service")
     assert found == ("http://127.0.0.1:4321", "its key")
     warnings: list[str] = []
-    resolve(Options(), warnings.append)
+    resolve(GlobalOptions(), warnings.append)
     assert len(warnings) == 1
     assert f"the API key of LUME_API_KEY is ignored: URL and key are those in {written}" in warnings[0]
     assert "another service" not in warnings[0]
     monkeypatch.setenv("LUME_API_KEY", "its key")
-    resolve(Options(), warnings.append)
+    resolve(GlobalOptions(), warnings.append)
     assert len(warnings) == 1
 
 

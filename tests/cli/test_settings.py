@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from lume_async import ConfigurationError
 from lume_cli._app import app
-from lume_cli._options import Options
-from lume_cli._settings import MissingKeyError, Settings, config_file, resolve
+from lume_cli._options import GlobalOptions
+from lume_cli._settings import MissingKeyError, ResolvedSettings, config_file, resolve
 
 CONFIG = """
 [default]
@@ -32,8 +32,8 @@ def write(text: str, mode: int = 0o600) -> Path:
     return path
 
 
-def found(**said: object) -> tuple[Settings, list[str]]:
-    options, warnings = Options(), list[str]()
+def found(**said: object) -> tuple[ResolvedSettings, list[str]]:
+    options, warnings = GlobalOptions(), list[str]()
     for name, value in said.items():
         setattr(options, name, value)
     return resolve(options, warnings.append), warnings

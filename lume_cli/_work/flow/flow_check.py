@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from lume_async import ConfigurationError
-from lume_cli._session import Session
+from lume_cli._session import CommandSession
 from lume_local import CheckedFlow, FlowError, check_flow
 
 __all__ = ["CheckedFlow", "FlowError", "check", "files", "refuse_twin", "report"]
@@ -48,7 +48,7 @@ def refuse_twin(flow: CheckedFlow, path: Path, seen: dict[str, Path]) -> None:
         raise FlowError("version", f"{flow.ref} is in {other} already: increase the version of one")
 
 
-def report(session: Session, path: Path, error: FlowError) -> None:
+def report(session: CommandSession, path: Path, error: FlowError) -> None:
     """Write every mistake of a file to stderr."""
     for mistake in (error, *error.others):
         session.say.problem("flow", mistake.located(path), file=str(path), place=mistake.place)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from lume_cli._output.text import counted, visible
-from lume_cli._work.flow.flow_infer import Column
+from lume_cli._work.flow.flow_infer import SampleColumn
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _RESERVED = "_lume_"
@@ -21,7 +21,7 @@ def snake(text: str) -> str:
 
 def flow_draft(
     name: str,
-    columns: Sequence[Column],
+    columns: Sequence[SampleColumn],
     *,
     sample: str,
     rows: int,
@@ -63,7 +63,7 @@ def flow_draft(
     return "\n".join(lines) + "\n"
 
 
-def _column(target: str, column: Column) -> list[str]:
+def _column(target: str, column: SampleColumn) -> list[str]:
     lines = [f"[columns.{target if _BARE.fullmatch(target) else _basic(target)}]"]
     if column.sql:
         expression = column.sql.format(column=_quoted(column.source))

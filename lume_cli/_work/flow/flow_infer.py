@@ -24,7 +24,7 @@ _MOST = 0.7
 """The share of lines that must have as many values as the header."""
 
 
-class Column:
+class SampleColumn:
     """What the sample shows of one source column.
 
     Attributes:
@@ -82,15 +82,15 @@ def delimiter(lines: Sequence[str]) -> str:
     return max(DELIMITERS, key=merit)
 
 
-def infer(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[Column]:
+def infer(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[SampleColumn]:
     """The columns; rows that are too short or too long are skipped."""
     fitting = [row for row in rows if len(row) == len(header)]
-    columns = [Column(name, [row[index] for row in fitting]) for index, name in enumerate(header)]
+    columns = [SampleColumn(name, [row[index] for row in fitting]) for index, name in enumerate(header)]
     _tell_countries(columns)
     return columns
 
 
-def _tell_countries(columns: Sequence[Column]) -> None:
+def _tell_countries(columns: Sequence[SampleColumn]) -> None:
     """Phone numbers without + are of the country that stands beside them."""
     country = next((column.source for column in columns if column.sql == "country_code({column})"), None)
     for column in columns:

@@ -14,7 +14,7 @@ import click
 from attrs import field, frozen
 
 from lume_async import ConfigurationError
-from lume_cli._work.flow.flow_infer import Column, delimiter, infer
+from lume_cli._work.flow.flow_infer import SampleColumn, delimiter, infer
 from lume_cli._work.flow.sample_doubts import doubts
 from lume_cli._work.flow.sample_text import json_format, lines, read_objects
 from lume_local._shared import magic
@@ -31,7 +31,7 @@ _BLOCKS, _BLOCK = 64, 1024 * 1024
 class Sample:
     """The contents of a sample."""
 
-    columns: list[Column]
+    columns: list[SampleColumn]
     rows: int
     delim: str = ""
     """Of CSV."""

@@ -19,7 +19,7 @@ from attrs import frozen
 import lume_local
 from lume_async import Client, LumeRun
 from lume_cli._output import exit_codes, run_view, try_view
-from lume_cli._session import Session
+from lume_cli._session import CommandSession
 from lume_cli._work.flow import flow_check
 from lume_cli._work.flow.flow_changes import stamp
 from lume_cli._work.flow.flow_diff import read_flow
@@ -152,7 +152,7 @@ class Trial:
         limit: how many rows of each kind to print.
     """
 
-    def __init__(self, session: Session, file: Path, sample: Path, limit: int) -> None:
+    def __init__(self, session: CommandSession, file: Path, sample: Path, limit: int) -> None:
         self._session = session
         self._file = file
         self._shown, self._sample = str(sample), sample.absolute()

@@ -7,15 +7,15 @@ from anyio import to_thread
 
 from lume_async import Client, InvalidRequestError, LumeRun
 from lume_cli._output.short_ids import short
-from lume_cli._session import Session
+from lume_cli._session import CommandSession
 from lume_cli._work.rejects.mended import Mended, holder, refuse_others, refuse_replacing
-from lume_cli._work.run import Submission, ended
+from lume_cli._work.run import RunSubmission, ended
 
 _KEY_IS_TAKEN = "urn:lume:problem:idempotency-key-reused"
 
 
 async def resubmit(
-    session: Session,
+    session: CommandSession,
     client: Client,
     run_id: str,
     file: Path,
@@ -23,7 +23,7 @@ async def resubmit(
     force: bool,
     is_waited_for: bool,
     timeout: float | None,
-    into: list[Submission],
+    into: list[RunSubmission],
 ) -> LumeRun:
     """The run of these mended rejects, a new one or the one that holds their content; `into` gets its submission.
 
@@ -34,7 +34,7 @@ async def resubmit(
     if not force:
         refuse_others(file, old)
     mended = await to_thread.run_sync(Mended.of, old, file)
-    submission = Submission(session, str(old.flow_version), str(file))
+    submission = RunSubmission(session, str(old.flow_version), str(file))
     into.append(submission)
 
     def found(run: LumeRun) -> LumeRun:

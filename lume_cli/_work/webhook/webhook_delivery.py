@@ -16,7 +16,7 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 @frozen
-class Delivery:
+class ReceivedDelivery:
     """A request, and the handler's verdict.
 
     Attributes:
@@ -36,7 +36,7 @@ class Delivery:
     reason: str | None
 
 
-async def receive(request: web.Request, secrets: Sequence[bytes]) -> Delivery:
+async def receive(request: web.Request, secrets: Sequence[bytes]) -> ReceivedDelivery:
     """Read and verify a request as a user's own receiver would: with `webhooks.asgi_app`."""
     at, body, events, statuses = datetime.now(UTC), bytearray(), list[webhooks.WebhookEvent](), list[int]()
 
@@ -56,7 +56,7 @@ async def receive(request: web.Request, secrets: Sequence[bytes]) -> Delivery:
     scope = {"type": "http", "method": request.method, "headers": headers}
     await webhooks.asgi_app(events.append, secrets)(scope, next_part, answer)
     given = request.headers.get(DELIVERY_HEADER, "")
-    return Delivery(
+    return ReceivedDelivery(
         at=at,
         id=given if _ID.fullmatch(given) else None,
         body=bytes(body),
@@ -83,7 +83,7 @@ def _reason(status: int, request: web.Request, body: bytes, secrets: Sequence[by
     return "the body was cut off"
 
 
-def to_dict(delivery: Delivery, answered: int, problem: str | None) -> dict[str, Any]:
+def to_dict(delivery: ReceivedDelivery, answered: int, problem: str | None) -> dict[str, Any]:
     """The delivery as JSON."""
     event = delivery.event
     return {
@@ -98,7 +98,7 @@ def to_dict(delivery: Delivery, answered: int, problem: str | None) -> dict[str,
     }
 
 
-def line(delivery: Delivery, answered: int, problem: str | None) -> str:
+def line(delivery: ReceivedDelivery, answered: int, problem: str | None) -> str:
     """The delivery as a line for people."""
     event = delivery.event
     if event is None:

@@ -12,9 +12,9 @@ from aiohttp import web
 
 from lume_cli._output import exit_codes
 from lume_cli._output.text import visible
-from lume_cli._session import Session
+from lume_cli._session import CommandSession
 from lume_cli._work.webhook import webhook_delivery
-from lume_cli._work.webhook.webhook_delivery import Delivery
+from lume_cli._work.webhook.webhook_delivery import ReceivedDelivery
 from lume_cli._work.webhook.webhook_forward import Forward
 
 _log = logging.getLogger("lume.cli")
@@ -36,7 +36,12 @@ class Listening:
     """
 
     def __init__(
-        self, session: Session, secrets: Sequence[bytes], *, wanted: int | None, forward: Forward | None
+        self,
+        session: CommandSession,
+        secrets: Sequence[bytes],
+        *,
+        wanted: int | None,
+        forward: Forward | None,
     ) -> None:
         self._session = session
         self._secrets = secrets
@@ -107,7 +112,7 @@ class Listening:
             self._ended.set()
         return response
 
-    def _print(self, delivery: Delivery, answered: int, problem: str | None = None) -> None:
+    def _print(self, delivery: ReceivedDelivery, answered: int, problem: str | None = None) -> None:
         data = self._session.data
         if data.format == "table":
             data.line(visible(webhook_delivery.line(delivery, answered, problem)))

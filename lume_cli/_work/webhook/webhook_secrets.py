@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import click
 
-from lume_cli._session import Session
+from lume_cli._session import CommandSession
 from lume_cli._settings import webhook_secret
 
 
-def secrets(session: Session, variables: Sequence[str], *, from_stdin: bool) -> list[bytes]:
+def secrets(session: CommandSession, variables: Sequence[str], *, from_stdin: bool) -> list[bytes]:
     """The secrets, at least one.
 
     Raises:

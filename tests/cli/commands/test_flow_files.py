@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from lume_cli._app import app
 from lume_cli._work.flow.flow_draft import flow_draft
 from lume_cli._work.flow.flow_guess import guess
-from lume_cli._work.flow.flow_infer import Column, delimiter, infer
+from lume_cli._work.flow.flow_infer import SampleColumn, delimiter, infer
 
 SAMPLE = """Customer ID;E-Mail;signedUp;Seen At;Zip;Score;Active;Plan;Note, free
 1; a@example.org ;2024-01-31;2024-01-31T10:00:00Z;00123;1.5;true;free;
@@ -114,12 +114,12 @@ def test_what_is_no_sample(tmp_path: Path, content: bytes, problem: str) -> None
 
 
 def test_dirt_does_not_hide_a_type_and_is_counted() -> None:
-    column = Column("n", [*map(str, range(99)), "oops"])
+    column = SampleColumn("n", [*map(str, range(99)), "oops"])
     assert (column.type, column.misfits) == ("integer", ["oops"])
-    assert Column("n", ["1", "2", "oops"]).type == "string"
-    assert Column("n", ["", ""]).type == "string"
-    assert Column("t", ["2024-01-01 10:00:00"]).sql_type == "TIMESTAMP"
-    assert Column("p", ["a", "b"] * 8).values == ["a", "b"]
+    assert SampleColumn("n", ["1", "2", "oops"]).type == "string"
+    assert SampleColumn("n", ["", ""]).type == "string"
+    assert SampleColumn("t", ["2024-01-01 10:00:00"]).sql_type == "TIMESTAMP"
+    assert SampleColumn("p", ["a", "b"] * 8).values == ["a", "b"]
 
 
 @pytest.mark.parametrize(("mark", "other"), [(",", ";"), (";", ","), ("\t", ","), ("|", ",")])

@@ -21,8 +21,8 @@ from local.receiver import unused_port
 
 import lume_local
 from lume_cli._app import app
-from lume_cli._options import Options
-from lume_cli._session import Session
+from lume_cli._options import GlobalOptions
+from lume_cli._session import CommandSession
 from lume_cli._work.webhook import webhook_listener
 from lume_cli._work.webhook.webhook_listener import Listening
 from lume_local._runs.deliveries import webhook_sender
@@ -300,7 +300,7 @@ async def test_a_sender_that_dawdles_is_let_go(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(webhook_listener, "_PATIENCE", 0.05)
-    listening = Listening(Session(Options()), [SECRET.encode()], wanted=1, forward=None)
+    listening = Listening(CommandSession(GlobalOptions()), [SECRET.encode()], wanted=1, forward=None)
     work = asyncio.ensure_future(listening.until_ended("127.0.0.1", 0, None))
     async with asyncio.timeout(DEADLINE):
         while "http://" not in (told := capsys.readouterr().err):

@@ -14,9 +14,9 @@ from local.flows import PEOPLE_CSV
 
 from lume_async import InvalidRequestError
 from lume_cli._app import app
-from lume_cli._options import Options
+from lume_cli._options import GlobalOptions
 from lume_cli._output.short_ids import short
-from lume_cli._session import Session
+from lume_cli._session import CommandSession
 from lume_cli._work import run_ids
 from lume_sync import Client, LumeRun
 
@@ -42,7 +42,7 @@ def pipe(shell: Shell, script: str) -> subprocess.CompletedProcess[str]:
 def read(text: str, *given: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the words of a command line and stdin are as ids."""
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
-    return run_ids.run_ids(Session(Options()), given)
+    return run_ids.run_ids(CommandSession(GlobalOptions()), given)
 
 
 def test_stdin_is_read_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,9 @@ import pytest
 
 from lume_async import ApiConnectionError, RunRequest
 from lume_async.testing import FakeAnswer, FakeRequest, fake_client, run_json
-from lume_cli._options import Options
+from lume_cli._options import GlobalOptions
 from lume_cli._server_watch import ServerWatch
-from lume_cli._session import Session
+from lume_cli._session import CommandSession
 from lume_cli._work.backfill import Backfill
 from lume_cli._work.source_paths import Paths
 
@@ -24,7 +24,7 @@ async def test_a_server_that_goes_away_is_told_while_nothing_ends(
     monkeypatch.setattr("lume_cli._work.backfill._EVERY", 0.0)
     (tmp_path / "paths.txt").write_text("a.csv\n")
     paths = Paths(str(tmp_path / "paths.txt"), lambda path: RunRequest("f:v1", path))
-    session = Session(Options())
+    session = CommandSession(GlobalOptions())
     session.server = ServerWatch("http://test", session.say, check)
     backfill = Backfill(session, paths, paths.count(), allow_partial=False)
     away, said = True, ""
@@ -60,7 +60,7 @@ async def test_what_the_journal_knew_is_no_speed(tmp_path: Path, capsys: pytest.
         lambda request: FakeAnswer(201 if request.method == "POST" else 200, run_json("r1", "SUCCEEDED"))
     )
     for _start in range(2):
-        backfill = Backfill(Session(Options()), paths, paths.count(), allow_partial=False)
+        backfill = Backfill(CommandSession(GlobalOptions()), paths, paths.count(), allow_partial=False)
         await backfill.until_ended(
             client, max_active=1, journal=journal, retry_failed=False, on_duplicate="raise", timeout=None
         )
