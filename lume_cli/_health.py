@@ -86,9 +86,9 @@ def probe(base_url: str) -> HealthResponse:
             with answer:
                 return HealthResponse(answer.code, answer.headers, b"", asked, time.time())
     except urllib.error.URLError as error:
-        raise _explained(error.reason) from None
+        raise _explain(error.reason) from None
     except (OSError, ValueError) as error:
-        raise _explained(error) from None
+        raise _explain(error) from None
     except Exception as error:  # http.client's own: the peer does not speak HTTP
         raise NoResponse(
             f"the peer does not speak HTTP ({type(error).__name__})", "check host and port"
@@ -129,7 +129,7 @@ class HealthCheck:
         except TimeoutError:
             return f"no response within {self.TIMEOUT:g} s"
         except (ClientError, OSError, ValueError) as error:
-            return _explained(getattr(error, "os_error", error)).reason
+            return _explain(getattr(error, "os_error", error)).reason
 
 
 def _backup_age(body: bytes) -> float | None:
@@ -140,7 +140,7 @@ def _backup_age(body: bytes) -> float | None:
     return float(age) if isinstance(age, int | float) and 0 <= age < 1e10 else None
 
 
-def _explained(reason: object) -> NoResponse:
+def _explain(reason: object) -> NoResponse:
     match reason:
         case socket.gaierror():
             return NoResponse("the host name can't be resolved", "check the base URL, the network and DNS")

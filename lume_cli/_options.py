@@ -28,7 +28,7 @@ class GlobalOptions:
         self.verbose: bool | None = None
 
 
-def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+def _store(context: click.Context, parameter: click.Parameter, value: Any) -> None:
     """Store the value for the command; the last occurrence (nearest to the command) wins."""
     if value is not None:
         setattr(context.ensure_object(GlobalOptions), str(parameter.name), value)
@@ -59,7 +59,7 @@ class Seconds(Type):
         return number
 
 
-class Sent(Type):
+class Utf8(Type):
     """A text that is sent to the server: what the shell gave must be UTF-8."""
 
     name = "text"
@@ -95,7 +95,7 @@ class Size(Type):
 FOREVER = float("inf")
 
 
-class Keep(Seconds):
+class SecondsOrForever(Seconds):
     """A duration above 0, or `forever`."""
 
     _LONGEST = 1e10
@@ -124,14 +124,14 @@ def stack(*options: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
-def _kept(*names: str, **settings: Any) -> Callable[[F], F]:
-    return click.option(*names, expose_value=False, callback=_keep, default=None, **settings)
+def _global(*names: str, **settings: Any) -> Callable[[F], F]:
+    return click.option(*names, expose_value=False, callback=_store, default=None, **settings)
 
 
 def _output(formats: list[str], more: str = "", taken: list[str] | None = None) -> Callable[[F], F]:
     """`taken` are parsed, too, without being shown: the command says which other command has them."""
     return stack(
-        _kept(
+        _global(
             "-o",
             "--output",
             "output",
@@ -139,7 +139,7 @@ def _output(formats: list[str], more: str = "", taken: list[str] | None = None) 
             metavar=f"[{'|'.join(formats)}]",
             help=f"Format of the data on stdout: a table, one JSON document, or JSON lines{more}.",
         ),
-        _kept("--json", "output", flag_value="json", help="Same as -o json."),
+        _global("--json", "output", flag_value="json", help="Same as -o json."),
     )
 
 
@@ -155,21 +155,21 @@ _output_or_sources = _output(
 )
 _output_or_csv = _output(["table", "json", "ndjson", "csv"], ", or CSV")
 
-profile_option = _kept(
+profile_option = _global(
     "-p", "--profile", metavar="NAME", help="Profile in the configuration file (or LUME_PROFILE)."
 )
-verbose_option = _kept("-v", "--verbose", is_flag=True, help="Log requests to stderr; show tracebacks.")
+verbose_option = _global("-v", "--verbose", is_flag=True, help="Log requests to stderr; show tracebacks.")
 
 _connection_options = stack(
     profile_option,
-    _kept("--base-url", metavar="URL", help="Base URL of the service (or LUME_BASE_URL)."),
-    _kept(
+    _global("--base-url", metavar="URL", help="Base URL of the service (or LUME_BASE_URL)."),
+    _global(
         "--request-timeout",
         type=Seconds(above_zero=True),
         metavar="S",
         help="Timeout of one request attempt in seconds (or LUME_REQUEST_TIMEOUT).",
     ),
-    _kept("--api-key-stdin", is_flag=True, help="Read the API key from the first line of stdin."),
+    _global("--api-key-stdin", is_flag=True, help="Read the API key from the first line of stdin."),
 )
 
 server_options = stack(_connection_options, output_options, verbose_option)

@@ -44,7 +44,7 @@ class ServerFile:
         return self.path.parents[2]
 
     @property
-    def lives(self) -> bool:
+    def is_running(self) -> bool:
         """Whether the server runs now, started again or not: else another program may listen on its port."""
         now = read(self.path.parents[1])
         if now is None or now.base_url != self.base_url:
@@ -66,10 +66,10 @@ class ServerFile:
             os.close(lock)
 
     @property
-    def moved(self) -> str | None:
+    def moved_to(self) -> str | None:
         """The URL of the server that the folder has now, where it is another one."""
         now = read(self.path.parents[1])
-        return now.base_url if now is not None and now.base_url != self.base_url and now.lives else None
+        return now.base_url if now is not None and now.base_url != self.base_url and now.is_running else None
 
 
 def nearest(start: Path) -> ServerFile | None:

@@ -58,7 +58,7 @@ class ServerWatch:
                 if trouble is None or self.trouble is None:  # else the first one says more, or as much
                     self._set(trouble)
 
-    def missed(self, why: str) -> None:
+    def on_unsent(self, why: str) -> None:
         """A request was not sent, since the server is known to be away."""
         if self.trouble is None:
             self._set(why)

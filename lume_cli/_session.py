@@ -78,14 +78,13 @@ class CommandSession:
         Raises:
             ConfigurationError: a setting is missing or invalid.
         """
-        settings = resolve(self.options, self.say.warn).checked()
+        settings = resolve(self.options, self.say.warn).check()
         base_url = settings.base_url or ""
         health = HealthCheck(base_url)
 
         async def check() -> str | None:
-            return (
-                _GONE if settings.server is not None and not settings.server.lives else await health.check()
-            )
+            is_gone = settings.server is not None and not settings.server.is_running
+            return _GONE if is_gone else await health.check()
 
         self.server = watch = ServerWatch(base_url, self.say, check)
 
@@ -93,7 +92,7 @@ class CommandSession:
             try:
                 return settings.key()
             except ApiConnectionError:
-                watch.missed(_GONE)
+                watch.on_unsent(_GONE)
                 raise
 
         try:
@@ -158,7 +157,7 @@ class CommandSession:
 
 
 async def _end_if_moved(server: ServerFile) -> None:
-    while (url := server.moved) is None:  # noqa: ASYNC110 - another process writes it
+    while (url := server.moved_to) is None:  # noqa: ASYNC110 - another process writes it
         await anyio.sleep(_EVERY)
     raise _Moved(
         f"the server of {server.home} runs at {url} now, and this command began with {server.base_url}"

@@ -63,7 +63,7 @@ class ResolvedSettings:
         Raises:
             ApiConnectionError: the server of the nearest `.lume` does not run: who listens on its port gets nothing.
         """
-        if self.server is not None and not self.server.lives:
+        if self.server is not None and not self.server.is_running:
             error = ApiConnectionError(
                 f"{self.base_url} does not respond: the server of {self.server.home} does not run",
                 reached=False,
@@ -72,7 +72,7 @@ class ResolvedSettings:
             raise error
         return self.api_key or ""
 
-    def checked(self) -> "ResolvedSettings":
+    def check(self) -> "ResolvedSettings":
         """Return these settings if they suffice to send a request.
 
         Raises:

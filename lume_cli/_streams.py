@@ -27,7 +27,7 @@ def prepare() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def as_file() -> None:
+def write_utf8() -> None:
     """What goes into a file, or to another command, is UTF-8, whatever the encoding of terminals."""
     if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
         sys.stdout.reconfigure(encoding="utf-8")

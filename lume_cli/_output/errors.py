@@ -49,7 +49,7 @@ class OutputError(LumeError):
         self.run: LumeRun | None = None
 
 
-def submitted(run: LumeRun) -> str:
+def submission_note(run: LumeRun) -> str:
     """That there is a run, and how to get at it, where stdout could not say so."""
     if run.is_terminal:
         return f"run {run.id} was submitted: `lume show {run.id}`"
@@ -108,7 +108,7 @@ def hint(error: BaseException) -> str | None:
         case AuthenticationError():
             return "check LUME_API_KEY or the profile's api_key; `lume doctor` tells more"
         case OutputError(run=run) if run is not None:
-            return submitted(run)
+            return submission_note(run)
         case DuplicateRunError(run_id=str(run_id)) if "run-in-progress" in error.body:  # forced or not
             return f"`lume wait {run_id}`, or submit with --on-duplicate attach"
         case DuplicateRunError(run_id=str(run_id), source_changed=True):

@@ -68,7 +68,7 @@ class Backfill:
     ) -> int:
         """Run everything; return the exit code."""
         requests = self._paths.requests()
-        counted = self._counted(requests) if isinstance(requests, Iterator) else self._counted_later(requests)
+        counted = self._count(requests) if isinstance(requests, Iterator) else self._count_async(requests)
         outcomes = client.run_many(
             counted,
             max_active=max_active,
@@ -107,13 +107,13 @@ class Backfill:
         if self._stop is not None:
             raise self._stop
 
-    def _counted(self, requests: Iterator[RunRequest]) -> Iterator[RunRequest]:
+    def _count(self, requests: Iterator[RunRequest]) -> Iterator[RunRequest]:
         for request in requests:
             self._check_stopped()
             self._taken += 1
             yield request
 
-    async def _counted_later(self, requests: AsyncIterator[RunRequest]) -> AsyncIterator[RunRequest]:
+    async def _count_async(self, requests: AsyncIterator[RunRequest]) -> AsyncIterator[RunRequest]:
         async for request in requests:
             self._check_stopped()
             self._taken += 1

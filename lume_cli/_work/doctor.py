@@ -38,7 +38,7 @@ class Finding:
     code: int = exit_codes.OK
 
 
-def _failed(check: str, text: str, fix: str, code: int = exit_codes.ERROR) -> Finding:
+def _failure(check: str, text: str, fix: str, code: int = exit_codes.ERROR) -> Finding:
     return Finding(check, "fail", text, fix, code)
 
 
@@ -49,7 +49,7 @@ async def findings(options: GlobalOptions) -> AsyncIterator[Finding]:
         settings = resolve(options, warnings.append)
     except (ConfigurationError, click.UsageError) as error:
         text = error.format_message() if isinstance(error, click.UsageError) else str(error)
-        yield _failed("configuration", text, "correct the file or the profile name")
+        yield _failure("configuration", text, "correct the file or the profile name")
         return
     yield _configuration(settings, warnings)
     key, url = _key(settings), _url(settings)
@@ -78,7 +78,7 @@ def _configuration(settings: ResolvedSettings, warnings: list[str]) -> Finding:
     return Finding("configuration", "ok", used)
 
 
-def _valid(make: Callable[[], Client]) -> str | None:
+def _problem_with(make: Callable[[], Client]) -> str | None:
     """Why the client rejects its settings; None if it accepts them."""
     try:
         make()
@@ -89,15 +89,15 @@ def _valid(make: Callable[[], Client]) -> str | None:
 
 def _key(settings: ResolvedSettings) -> Finding:
     if not settings.api_key:
-        return _failed(
+        return _failure(
             "key",
             "no API key",
             f"set LUME_API_KEY, or add api_key to the profile [{settings.profile}] of {config_file()}",
             exit_codes.AUTHENTICATION,
         )
     origin = settings.origin["api_key"]
-    if problem := _valid(lambda: Client(settings.api_key, base_url=_SPARE_URL, proxy=False)):
-        return _failed("key", f"from {origin}: {problem}", "copy the key again", exit_codes.AUTHENTICATION)
+    if problem := _problem_with(lambda: Client(settings.api_key, base_url=_SPARE_URL, proxy=False)):
+        return _failure("key", f"from {origin}: {problem}", "copy the key again", exit_codes.AUTHENTICATION)
     if settings.api_key != settings.api_key.strip(" \t\"'"):
         fix = f"remove them where {origin} is set"
         return Finding("key", "warn", f"from {origin}, surrounded by quotes or spaces", fix)
@@ -106,10 +106,10 @@ def _key(settings: ResolvedSettings) -> Finding:
 
 def _url(settings: ResolvedSettings) -> Finding:
     if not settings.base_url:
-        return _failed("url", "no base URL", "set LUME_BASE_URL, or start a server here with `lume serve`")
+        return _failure("url", "no base URL", "set LUME_BASE_URL, or start a server here with `lume serve`")
     origin = settings.origin["base_url"]
-    if problem := _valid(lambda: Client(_SPARE_KEY, base_url=settings.base_url, proxy=False)):
-        return _failed("url", settings.in_context(problem), f"correct {origin}")
+    if problem := _problem_with(lambda: Client(_SPARE_KEY, base_url=settings.base_url, proxy=False)):
+        return _failure("url", settings.in_context(problem), f"correct {origin}")
     parts = urlsplit(settings.base_url)
     if parts.scheme == "http" and parts.hostname not in _LOCAL:
         return Finding("url", "warn", f"{settings.base_url}: the key is sent unencrypted", "use https://")
@@ -117,8 +117,8 @@ def _url(settings: ResolvedSettings) -> Finding:
 
 
 def _proxy(base_url: str) -> Finding:
-    if problem := _valid(lambda: Client(_SPARE_KEY, base_url=base_url)):
-        return _failed("proxy", problem, "correct the variable, or add the host to NO_PROXY")
+    if problem := _problem_with(lambda: Client(_SPARE_KEY, base_url=base_url)):
+        return _failure("proxy", problem, "correct the variable, or add the host to NO_PROXY")
     parts, proxies = urlsplit(base_url), getproxies()
     found = proxies.get(parts.scheme) or proxies.get("all")
     if not found:
@@ -140,23 +140,23 @@ def _proxy(base_url: str) -> Finding:
 def _service(base_url: str, server: ServerFile | None) -> Iterator[Finding]:
     """Check connection, service and clock; `server` is that of the nearest `.lume`, where it is that one."""
     again = "start it again with `lume serve`"
-    if server is not None and not server.lives:
-        yield _failed("connection", f"{base_url}: the server of {server.home} does not run", again)
+    if server is not None and not server.is_running:
+        yield _failure("connection", f"{base_url}: the server of {server.home} does not run", again)
         return
     try:
         answer = probe(base_url.rstrip("/"))
     except NoResponse as error:
         fix = error.fix if server is None else again
-        yield _failed("connection", f"{base_url}: {error.reason}", fix)
+        yield _failure("connection", f"{base_url}: {error.reason}", fix)
         return
     encrypted = "TLS certificate trusted" if base_url.startswith("https:") else "without TLS"
     yield Finding("connection", "ok", f"{base_url} responds, {encrypted}")
     capabilities = answer.headers.get("Lume-Capabilities")
     if 300 <= answer.status < 400:
         place = answer.headers.get("Location", "another place")
-        yield _failed("service", f"{base_url} redirects to {place}", "use that as the base URL")
+        yield _failure("service", f"{base_url} redirects to {place}", "use that as the base URL")
     elif answer.status >= 500:
-        yield _failed(
+        yield _failure(
             "service", f"GET /healthz returned {answer.status}", "ask the operators, or try again later"
         )
     elif capabilities is None:
@@ -173,7 +173,7 @@ def _service(base_url: str, server: ServerFile | None) -> Iterator[Finding]:
     elif abs(answer.skew) > _SKEW:
         side = "ahead of" if answer.skew > 0 else "behind"
         text = f"this machine is {duration(abs(answer.skew))} {side} the service"
-        yield _failed("clock", text, "set the clock: timedatectl set-ntp true")
+        yield _failure("clock", text, "set the clock: timedatectl set-ntp true")
     else:
         yield Finding("clock", "ok", "in sync with the service")
     if (age := answer.backup_age) is not None:
@@ -204,11 +204,11 @@ async def _access(settings: ResolvedSettings) -> Finding:
     except AuthenticationError as error:
         text = f"the service rejected the key ({error.status_code})"
         fix = f"use a valid key for this service; this one is from {settings.origin['api_key']}"
-        return _failed("access", text, fix, exit_codes.AUTHENTICATION)
+        return _failure("access", text, fix, exit_codes.AUTHENTICATION)
     except ApiError as error:
         if error.status_code in (404, 405, 501):
             return Finding("access", "ok", "unknown: this service can't list runs")
-        return _failed("access", f"listing runs failed: {error}", "try again; -v logs the requests")
+        return _failure("access", f"listing runs failed: {error}", "try again; -v logs the requests")
     except LumeError as error:
-        return _failed("access", str(error), "-v logs the requests")
+        return _failure("access", str(error), "-v logs the requests")
     return Finding("access", "ok", "the key is accepted")

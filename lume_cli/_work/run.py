@@ -9,7 +9,7 @@ import click
 
 from lume_async import ApiConnectionError, Client, LumeRun, RunStatus
 from lume_cli._output import exit_codes, run_view
-from lume_cli._output.errors import NotSubmittedError, OutputError, submitted
+from lume_cli._output.errors import NotSubmittedError, OutputError, submission_note
 from lume_cli._output.short_ids import short
 from lume_cli._session import CommandSession
 from lume_cli._work.run_ids import whole_ids
@@ -53,7 +53,7 @@ class RunSubmission:
         self._began = anyio.current_time()
         if is_uploaded:
             self._upload = self._source
-        run = await self._submitted(client, timeout if is_waited_for else 0.0, how)
+        run = await self._submit(client, timeout if is_waited_for else 0.0, how)
         if run.reused:
             self._session.say.note(f"run {short(run.id)} already holds this source; following it")
         return self.show(run, is_waited_for=is_waited_for)
@@ -65,14 +65,14 @@ class RunSubmission:
         for note in run.metadata.notes:
             self._session.say.warn(note)
         data = self._session.data
-        with self._named(run):
+        with self._naming(run):
             if data.format in ("table", "ids"):
                 data.line(run.id)
             elif data.format == "ndjson" or not is_waited_for:
                 data.document(run_view.to_dict(run))
         return run
 
-    async def _submitted(self, client: Client, timeout: float | None, how: dict[str, Any]) -> LumeRun:
+    async def _submit(self, client: Client, timeout: float | None, how: dict[str, Any]) -> LumeRun:
         """The run; without a connection nothing was sent, so that sending again is safe."""
         while True:
             try:
@@ -97,16 +97,16 @@ class RunSubmission:
         self, run: LumeRun, timeout: float | None, poll_interval: float | None, *, allow_partial: bool
     ) -> int:
         """Follow the run to its end; return the exit code."""
-        with self._named(run):
+        with self._naming(run):
             try:
-                await follow(self._session, run, self._left(timeout), poll_interval, self._changed)
+                await follow(self._session, run, self._left(timeout), poll_interval, self._on_change)
             finally:
                 if self._session.data.format == "json":
                     self._session.data.document(run_view.to_dict(run))
         return exit_codes.of_status(run.status, allow_partial=allow_partial)
 
     @contextmanager
-    def _named(self, run: LumeRun) -> Iterator[None]:
+    def _naming(self, run: LumeRun) -> Iterator[None]:
         """Name the run on stderr where stdout doesn't take what is written, or has lost its reader."""
         try:
             yield
@@ -114,23 +114,23 @@ class RunSubmission:
             error.run = run
             raise
         except BrokenPipeError:
-            self._session.say.warn(f"nobody reads stdout; {submitted(run)}")
+            self._session.say.warn(f"nobody reads stdout; {submission_note(run)}")
             raise
 
-    def interrupted(self) -> tuple[str, str | None]:
+    def interruption(self) -> tuple[str, str | None]:
         """The message for Ctrl-C, and the command to resume."""
         if self._run is not None:
             return self._session.resume_wait([self._run.id])
         check = self._session.command("list", **{"--flow": self._flow, "--source": self._source})
         return f"interrupted while submitting; a run may exist: check with `{check}`", None
 
-    def _changed(self, snapshot: LumeRun) -> None:
+    def _on_change(self, snapshot: LumeRun) -> None:
         if self._session.data.format == "ndjson" and snapshot.status != self._shown:
             self._shown = snapshot.status
             self._session.data.document(run_view.to_dict(snapshot))
 
 
-async def ended(client: Client, run_id: str) -> LumeRun:
+async def fetch_finished(client: Client, run_id: str) -> LumeRun:
     """The run to repeat, by its id or the beginning of it.
 
     Raises:
@@ -147,12 +147,12 @@ async def ended(client: Client, run_id: str) -> LumeRun:
     return old
 
 
-async def again(session: CommandSession, client: Client, run_id: str) -> tuple[RunSubmission, dict[str, Any]]:
+async def repeat(session: CommandSession, client: Client, run: str) -> tuple[RunSubmission, dict[str, Any]]:
     """The submission that repeats a run on its own source; and how to begin it.
 
     Raises:
         click.UsageError: the run has not finished, or the server does not say what it was.
     """
-    old = await ended(client, run_id)
+    old = await fetch_finished(client, run)
     how = {"run_metadata": old.run_metadata, "force_rerun": old.has_output}
     return RunSubmission(session, str(old.flow_version), str(old.source_path)), how

@@ -21,7 +21,7 @@ from lume_cli._work import server_log
 from lume_cli._work.flow.flow_changes import FlowChanges
 
 
-def settings(given: dict[str, Any]) -> dict[str, Any]:
+def with_last_address(given: dict[str, Any]) -> dict[str, Any]:
     """The arguments of `lume_local.serve`: what was not given comes from the data folder, if a server ran there."""
     known = _server_file.read(Path(given["data"]))
     if known is None:
@@ -47,7 +47,7 @@ async def until_stopped(
         if log is None:
             _print_use(session, server, file, key_env)
         else:
-            server_log.serving(server.base_url)
+            server_log.log_url(server.base_url)
         if wanted["dev"]:
             session.say.warn(
                 "a development server: flow versions change with their files, and every run says so"

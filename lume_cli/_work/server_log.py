@@ -32,7 +32,7 @@ class JsonLines(logging.Formatter):
         return json.dumps(document, ensure_ascii=False, default=str)
 
 
-def serving(base_url: str) -> None:
+def log_url(base_url: str) -> None:
     """Log where the server is."""
     logging.getLogger("lume_local").info("serving at %s", base_url, extra={"lume_base_url": base_url})
 

@@ -66,9 +66,9 @@ class RunWatcher:
                 while len(self._codes) < len(self._seen):
                     event = await anext(monitor)
                     if event.error is not None:
-                        self._failed(event.run.id, event.error)
+                        self._on_error(event.run.id, event.error)
                     else:
-                        self._changed(event.run)
+                        self._on_change(event.run)
 
     async def _refresh(self, client: Client) -> None:
         """Fetch the progress of the runs on the screen: the monitor reports changes of the status only."""
@@ -90,15 +90,15 @@ class RunWatcher:
             error = outcome.error
             run = error.run if isinstance(error, RunTimeoutError) else outcome.run
             if run is not None and run.status is not None:
-                self._changed(run)
+                self._on_change(run)
             elif error is not None and not isinstance(error, RunTimeoutError):
-                self._failed(outcome.run_id or "", error)
+                self._on_error(outcome.run_id or "", error)
 
-    def _failed(self, run_id: str, error: Exception) -> None:
+    def _on_error(self, run_id: str, error: Exception) -> None:
         self._codes[run_id] = exit_codes.of_error(error)
         self._session.say.error(error, subject=run_id)
 
-    def _changed(self, run: LumeRun) -> None:
+    def _on_change(self, run: LumeRun) -> None:
         session = self._session
         self._seen[run.id] = run
         if run.is_terminal:

@@ -99,7 +99,7 @@ def command(
         "--on-duplicate": on_duplicate if on_duplicate != "raise" else None,
         "--allow-partial": allow_partial,
     }
-    session.finish(work(), lambda: _interrupted(session, backfill.unfinished, flow, resume))
+    session.finish(work(), lambda: _interruption(session, backfill.unfinished, flow, resume))
 
 
 def _check(options: GlobalOptions, from_file: str, journal: str | None, *, retry_failed: bool) -> None:
@@ -111,7 +111,7 @@ def _check(options: GlobalOptions, from_file: str, journal: str | None, *, retry
         raise click.UsageError("--retry-failed needs --journal FILE, which records the earlier runs")
 
 
-def _interrupted(
+def _interruption(
     session: "CommandSession", active: int, flow: str, resume: Mapping[str, object]
 ) -> tuple[str, str | None]:
     """The message for Ctrl-C, and with a journal the command to resume."""

@@ -51,7 +51,7 @@ async def _link(session: "CommandSession") -> str:
     from lume_async import AuthenticationError
     from lume_cli._settings import resolve
 
-    settings = resolve(session.options, session.say.warn).checked()
+    settings = resolve(session.options, session.say.warn).check()
     base_url = (settings.base_url or "").rstrip("/")
     headers = {"lume-api-key": settings.key()}
     timeout = ClientTimeout(settings.request_timeout or _TIMEOUT)

@@ -140,7 +140,7 @@ def init(
     """
     from lume_cli._output.stderr import Say
     from lume_cli._output.stdout import writing
-    from lume_cli._streams import as_file
+    from lume_cli._streams import write_utf8
     from lume_cli._work.flow.flow_draft import flow_draft, snake
     from lume_cli._work.flow.flow_sample import read_sample
 
@@ -164,7 +164,7 @@ def init(
         kind=seen.kind,
     )
     if target is None:
-        as_file()
+        write_utf8()
         with writing():
             click.echo(text, nl=False)
         return

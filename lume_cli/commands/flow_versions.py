@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lume_cli._options import GlobalOptions, Sent, server_options
+from lume_cli._options import GlobalOptions, Utf8, server_options
 
 if TYPE_CHECKING:
     from lume_async import FlowSummary
 
 
 @click.command("list", short_help="List the flow versions of a server.")
-@click.argument("flow", required=False, metavar="[FLOW]", type=Sent())
+@click.argument("flow", required=False, metavar="[FLOW]", type=Utf8())
 @server_options
 @click.pass_obj
 def list_(options: GlobalOptions, *, flow: str | None) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from lume_cli._options import GlobalOptions, Seconds, Sent, list_options
+from lume_cli._options import GlobalOptions, Seconds, Utf8, list_options
 
 if TYPE_CHECKING:
     from lume_async import Client
@@ -17,11 +17,11 @@ _RECENT = 200
 
 @click.command("list")
 @click.option(
-    "--flow", type=Sent(), metavar="FLOW", help="Only runs of this flow version, such as customer_cleaner:v1."
+    "--flow", type=Utf8(), metavar="FLOW", help="Only runs of this flow version, such as customer_cleaner:v1."
 )
-@click.option("--source", type=Sent(), metavar="SOURCE", help="Only runs on this source.")
+@click.option("--source", type=Utf8(), metavar="SOURCE", help="Only runs on this source.")
 @click.option(
-    "--status", type=Sent(), metavar="STATUS", help="Only runs with this current status, such as FAILED."
+    "--status", type=Utf8(), metavar="STATUS", help="Only runs with this current status, such as FAILED."
 )
 @click.option(
     "--since",
@@ -54,12 +54,12 @@ def command(
     from lume_async import LumeRun
     from lume_cli._output import exit_codes, run_view
     from lume_cli._session import CommandSession
-    from lume_cli._streams import as_file
+    from lume_cli._streams import write_utf8
 
     session = CommandSession(options, ids=True, sources=True)
     data = session.data
     if data.format == "sources":
-        as_file()
+        write_utf8()
     status = _status(status) if status else None
     asked = click.get_current_context().get_parameter_source("limit") is not ParameterSource.DEFAULT
 

@@ -25,7 +25,7 @@ def command(options: GlobalOptions, *, run: str, reason: str | None, limit: int 
     from lume_cli._output.short_ids import short
     from lume_cli._output.try_view import rejected_table
     from lume_cli._session import CommandSession
-    from lume_cli._work.rejects.rejected_rows import dialect_of, matching, nothing_kept, rejected_rows
+    from lume_cli._work.rejects.rejected_rows import dialect_of, matching_reasons, rejected_rows, why_no_rows
     from lume_cli._work.run_ids import whole_ids
 
     session = CommandSession(options, csv=True)
@@ -39,8 +39,8 @@ def command(options: GlobalOptions, *, run: str, reason: str | None, limit: int 
             if found.is_terminal and not rejected.rows_rejected:
                 session.say.note(f"run {short(found.id)} ({found.status}) has no rejected rows")
             elif found.is_terminal and not found.has_output:
-                raise click.ClickException(nothing_kept(found))
-            elif reason is not None and not (reasons := matching(found, reason)):
+                raise click.ClickException(why_no_rows(found))
+            elif reason is not None and not (reasons := matching_reasons(found, reason)):
                 known = "; ".join(rejected.reject_reasons)
                 session.say.warn(f"no row was rejected for a reason that contains {reason!r}: {known}")
             else:

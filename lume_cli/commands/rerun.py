@@ -31,7 +31,7 @@ def command(
     """
     from lume_cli._output import exit_codes
     from lume_cli._session import CommandSession
-    from lume_cli._work.run import RunSubmission, again
+    from lume_cli._work.run import RunSubmission, repeat
 
     if not wait and (timeout is not None or poll_interval is not None):
         raise click.UsageError("--timeout and --poll-interval need --wait")
@@ -40,11 +40,11 @@ def command(
 
     async def work() -> int:
         async with session.client() as client:
-            submission, how = await again(session, client, run)
+            submission, how = await repeat(session, client, run)
             submissions.append(submission)
             new = await submission.begin(client, is_waited_for=wait, timeout=timeout, **how)
             if not wait:
                 return exit_codes.OK
             return await submission.until_ended(new, timeout, poll_interval, allow_partial=allow_partial)
 
-    session.finish(work(), lambda: submissions[0].interrupted() if submissions else ("interrupted", None))
+    session.finish(work(), lambda: submissions[0].interruption() if submissions else ("interrupted", None))

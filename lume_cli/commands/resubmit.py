@@ -69,4 +69,4 @@ def command(
                 return exit_codes.OK
             return await submissions[0].until_ended(new, timeout, poll_interval, allow_partial=allow_partial)
 
-    session.finish(work(), lambda: submissions[0].interrupted() if submissions else ("interrupted", None))
+    session.finish(work(), lambda: submissions[0].interruption() if submissions else ("interrupted", None))

@@ -76,4 +76,4 @@ def command(
                 return exit_codes.OK
             return await submission.until_ended(run, timeout, poll_interval, allow_partial=allow_partial)
 
-    session.finish(work(), submission.interrupted)
+    session.finish(work(), submission.interruption)

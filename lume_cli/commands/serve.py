@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lume_cli._options import FOREVER, GlobalOptions, Keep, Size, output_options, stack
+from lume_cli._options import FOREVER, GlobalOptions, SecondsOrForever, Size, output_options, stack
 
 if TYPE_CHECKING:
     from lume_cli._session import CommandSession
@@ -69,26 +69,26 @@ _bounds = stack(
     ),
     click.option(
         "--keep-uploads",
-        type=Keep(),
+        type=SecondsOrForever(),
         metavar="TIME",
         help="Retention of uploads: 12h, 90d …; default: forever.",
     ),
     click.option(
         "--keep-output",
-        type=Keep(),
+        type=SecondsOrForever(),
         metavar="TIME",
         help="Retention of the files that runs have written: 90d …; default: forever. The runs are kept.",
     ),
     click.option(
         "--keep",
-        type=Keep(),
+        type=SecondsOrForever(),
         metavar="TIME",
         help="Retention of idempotency keys, the change feed and completed deliveries: 12h, 90d … or "
         "forever; default: 30d. Runs are always kept.",
     ),
     click.option(
         "--run-timeout",
-        type=Keep(),
+        type=SecondsOrForever(),
         metavar="TIME",
         help="Time limit of a run, which is FAILED after it: 90m, 12h … or forever; default: 1d.",
     ),
@@ -187,17 +187,17 @@ def command(options: GlobalOptions, /, *, key_env: str | None, log_format: Any, 
     if log_format == "json":
         options.output = "json"  # what the command itself says on stderr is JSON then, too
     session = CommandSession(options)
-    wanted = _of_serve(**settings)
+    wanted = _serve_arguments(**settings)
     _check_folders(session, wanted["flows"], wanted.get("roots", ()))
     if key_env is not None:
-        wanted["api_key"] = _of_variable("--key-env", key_env)
+        wanted["api_key"] = _from_variable("--key-env", key_env)
     try:
-        run(serve.until_stopped(session, serve.settings(wanted), key_env, log_format))
+        run(serve.until_stopped(session, serve.with_last_address(wanted), key_env, log_format))
     except Interrupted:
         session.say.note("lume: stopped")  # a signal is the normal way to stop a server: exit code 0
 
 
-def _of_serve(
+def _serve_arguments(
     *,
     flows: str | None,
     no_flows: bool,
@@ -216,11 +216,11 @@ def _of_serve(
     if engine_env is not None:
         if options["engine"] is not None:
             raise click.UsageError("--engine and --engine-env are mutually exclusive")
-        options["engine"] = _of_variable("--engine-env", engine_env)
+        options["engine"] = _from_variable("--engine-env", engine_env)
     if lineage_key_env is not None:
-        options["lineage_key"] = _of_variable("--lineage-key-env", lineage_key_env)
+        options["lineage_key"] = _from_variable("--lineage-key-env", lineage_key_env)
     options["webhook_secret"] = tuple(
-        os.fsencode(_of_variable("--webhook-secret-env", name)) for name in webhook_variables
+        os.fsencode(_from_variable("--webhook-secret-env", name)) for name in webhook_variables
     )
     given = {name: value for name, value in options.items() if value is not None and value != ()}
     given = {name: None if value == FOREVER else value for name, value in given.items()}
@@ -244,7 +244,7 @@ def _check_folders(session: "CommandSession", flows: str | None, roots: Sequence
         )
 
 
-def _of_variable(option: str, name: str) -> str:
+def _from_variable(option: str, name: str) -> str:
     value = os.environ.get(name)
     if not value:
         raise click.UsageError(f"{option}: the variable {name} is not set")

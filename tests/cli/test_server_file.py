@@ -175,10 +175,10 @@ def test_a_lock_of_another_server_is_none_of_the_one_that_wrote_the_file(written
             fcntl.flock(file, fcntl.LOCK_EX)
             found = _server_file.read(written.parents[1])
             assert found is not None
-            assert found.lives is lives
-    assert not found.lives
+            assert found.is_running is lives
+    assert not found.is_running
     lock.unlink()
-    assert not found.lives
+    assert not found.is_running
 
 
 def test_another_start_has_the_same_port_and_key(lone: Shell, home: Path) -> None:

@@ -43,10 +43,10 @@ def test_nothing_at_all(no_server: Path) -> None:
     settings, warnings = found()
     assert (settings.api_key, settings.base_url, settings.request_timeout, warnings) == (None, None, None, [])
     with pytest.raises(ConfigurationError, match="no base URL"):
-        settings.checked()
+        settings.check()
     settings.base_url = "http://lume.test"
     with pytest.raises(MissingKeyError, match="set LUME_API_KEY"):
-        settings.checked()
+        settings.check()
 
 
 def test_the_default_profile(no_server: Path) -> None:

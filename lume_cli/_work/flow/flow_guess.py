@@ -101,18 +101,18 @@ def guess(name: str, values: Sequence[str]) -> Guess | None:
     """A way to read the values of a column, none of which is blank; None if there is none."""
     if not values:
         return None
-    ways = (_emails, _dates, _percents, _phones, _money, _truths, _countries)
+    ways = (_emails, _dates, _percents, _phones, _money, _booleans, _countries)
     return next((found for way in ways if (found := way(name, values)) is not None), None)
 
 
-def _fitting(values: Sequence[str], fits: Callable[[str], object]) -> list[str] | None:
+def _misfits(values: Sequence[str], fits: Callable[[str], object]) -> list[str] | None:
     """The values that don't fit; None where those are too many."""
     misfits = [value for value in values if not fits(value)]
     return misfits if len(misfits) <= len(values) * (1 - _ENOUGH) else None
 
 
 def _emails(_name: str, values: Sequence[str]) -> Guess | None:
-    misfits = _fitting(values, re.compile(r"[^@]*<?[^@\s<>]+@[^@\s<>.]+(\.[^@\s<>.]+)+>?").fullmatch)
+    misfits = _misfits(values, re.compile(r"[^@]*<?[^@\s<>]+@[^@\s<>.]+(\.[^@\s<>.]+)+>?").fullmatch)
     return None if misfits is None else Guess("parse_email({column})", ("string", "email", None), "", misfits)
 
 
@@ -122,7 +122,7 @@ def _dates(_name: str, values: Sequence[str]) -> Guess | None:
     second = sum(int(found[3]) > 12 for found in slashed)
     short = any((found := _NUMBERS.fullmatch(value)) and len(found[4]) == 2 for value in values)
     order = "mdy" if second > first else "dmy" if slashed or short else ""
-    misfits = _fitting(values, lambda value: _is_date(value, order))
+    misfits = _misfits(values, lambda value: _is_date(value, order))
     if misfits is None:
         return None
     if not order:
@@ -149,7 +149,7 @@ def _is_day(year: str, month: str, day: str) -> bool:
 
 
 def _percents(_name: str, values: Sequence[str]) -> Guess | None:
-    misfits = _fitting(values, _PERCENT.fullmatch)
+    misfits = _misfits(values, _PERCENT.fullmatch)
     if misfits is None:
         return None
     return Guess(
@@ -158,7 +158,7 @@ def _percents(_name: str, values: Sequence[str]) -> Guess | None:
 
 
 def _phones(name: str, values: Sequence[str]) -> Guess | None:
-    misfits = _fitting(values, _PHONE.fullmatch) if _PHONE_NAME.search(name) else None
+    misfits = _misfits(values, _PHONE.fullmatch) if _PHONE_NAME.search(name) else None
     if misfits is None:
         return None
     bare = [value for value in values if not re.match(r"(tel:)? ?\(?(\+|00)", value)]
@@ -172,7 +172,7 @@ def _money(_name: str, values: Sequence[str]) -> Guess | None:
     written = [value for value in values if not _PLAIN.fullmatch(value)]
     point = [value for value in values if not _POINT.fullmatch(value)]
     comma = [value for value in values if not _COMMA.fullmatch(value)]
-    misfits = _fitting(values, lambda value: _POINT.fullmatch(value) or _COMMA.fullmatch(value))
+    misfits = _misfits(values, lambda value: _POINT.fullmatch(value) or _COMMA.fullmatch(value))
     if misfits is None or len(misfits) >= len(written):
         return None
     kind: Kind = ("number", None, "DECIMAL(18,2)")
@@ -186,15 +186,15 @@ def _money(_name: str, values: Sequence[str]) -> Guess | None:
     return Guess(f"parse_money({{column}}, '{mark}')", kind, about, others)
 
 
-def _truths(_name: str, values: Sequence[str]) -> Guess | None:
+def _booleans(_name: str, values: Sequence[str]) -> Guess | None:
     words = {value.lower() for value in values}
-    misfits = _fitting(values, lambda value: value.lower() in _YES | _NO)
+    misfits = _misfits(values, lambda value: value.lower() in _YES | _NO)
     if misfits is None or not (words & _YES and words & _NO):
         return None
     return Guess("parse_bool({column})", ("boolean", None, None), "", misfits)
 
 
 def _countries(name: str, values: Sequence[str]) -> Guess | None:
-    if not _COUNTRY_NAME.search(name) or _fitting(values, re.compile(r"[^\d@]{2,}").fullmatch) is None:
+    if not _COUNTRY_NAME.search(name) or _misfits(values, re.compile(r"[^\d@]{2,}").fullmatch) is None:
         return None
     return Guess("country_code({column})", ("string", None, None), "names and codes of countries", [])

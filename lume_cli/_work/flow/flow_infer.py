@@ -86,11 +86,11 @@ def infer(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[SampleCo
     """The columns; rows that are too short or too long are skipped."""
     fitting = [row for row in rows if len(row) == len(header)]
     columns = [SampleColumn(name, [row[index] for row in fitting]) for index, name in enumerate(header)]
-    _tell_countries(columns)
+    _set_phone_countries(columns)
     return columns
 
 
-def _tell_countries(columns: Sequence[SampleColumn]) -> None:
+def _set_phone_countries(columns: Sequence[SampleColumn]) -> None:
     """Phone numbers without + are of the country that stands beside them."""
     country = next((column.source for column in columns if column.sql == "country_code({column})"), None)
     for column in columns:

@@ -53,12 +53,12 @@ def read_sample(path: Path, encoding: str, delim: str | None = None) -> Sample:
         return _read_with_engine(path, kind)
     _refuse_binary(path)
     try:
-        with _bytes(path) as packed:
+        with _open_bytes(path) as packed:
             objects = json_format(packed)
         if objects is not None:
             return _read_objects(path, objects)
-        encoding = _marked(path) if encoding == "utf-8" else encoding
-        with _opened(path, "utf-8-sig" if encoding == "utf-8" else encoding) as file:
+        encoding = _marked_encoding(path) if encoding == "utf-8" else encoding
+        with _open_text(path, "utf-8-sig" if encoding == "utf-8" else encoding) as file:
             if delim is None:
                 delim = delimiter(list(islice(lines(file, str(path)), _LINES)))
                 file.seek(0)
@@ -98,9 +98,9 @@ def _within_header(
     return names[:width], [row if any(row[width:]) else row[:width] for row in rows]
 
 
-def _marked(path: Path) -> str:
+def _marked_encoding(path: Path) -> str:
     """The encoding that a byte order mark names; UTF-8 without one."""
-    with _bytes(path) as file:
+    with _open_bytes(path) as file:
         start = file.read(4)
     return next((encoding for mark, encoding in _MARKS if start.startswith(mark)), "utf-8")
 
@@ -108,7 +108,7 @@ def _marked(path: Path) -> str:
 def _other_encoding(path: Path) -> str:
     """What to do about a file that is not in the encoding asked for: cp1252 is what Excel writes in the West."""
     try:
-        with _opened(path, "cp1252") as file:
+        with _open_text(path, "cp1252") as file:
             for _ in range(_BLOCKS):
                 file.read(_BLOCK)
     except UnicodeError:
@@ -118,7 +118,7 @@ def _other_encoding(path: Path) -> str:
 
 def _refuse_binary(path: Path) -> None:
     try:
-        with _bytes(path) as file:
+        with _open_bytes(path) as file:
             found = magic.kind_of(file.read(magic.LENGTH))
     except (OSError, EOFError):
         return  # reading it says why
@@ -173,19 +173,19 @@ def _read_with_engine(path: Path, kind: Literal["parquet", "excel"]) -> Sample:
     return _sample(path, header, texts, kind=kind)
 
 
-def _opened(path: Path, encoding: str) -> IO[str]:
+def _open_text(path: Path, encoding: str) -> IO[str]:
     """The file as text, unpacked if need be."""
-    return io.TextIOWrapper(_bytes(path), encoding=encoding, newline="")
+    return io.TextIOWrapper(_open_bytes(path), encoding=encoding, newline="")
 
 
-def _bytes(path: Path) -> IO[bytes]:
+def _open_bytes(path: Path) -> IO[bytes]:
     with path.open("rb") as file:
         packed = magic.kind_of(file.read(magic.LENGTH)) == magic.GZIP
     return cast("IO[bytes]", gzip.open(path)) if packed else path.open("rb")
 
 
 def _read_objects(path: Path, kind: Literal["json", "ndjson"]) -> Sample:
-    with _bytes(path) as file:
+    with _open_bytes(path) as file:
         found = read_objects(file, kind, str(path), _ROWS)
     names = list(dict.fromkeys(name for row in found for name in row))
     if not names:

@@ -94,9 +94,9 @@ def _values(file: IO[bytes], name: str) -> Iterator[tuple[int, Any]]:
         text = codecs.getincrementaldecoder("utf-8-sig")().decode(data, final=not is_cut)
     except UnicodeDecodeError:
         raise click.UsageError(f"{name} is not valid utf-8, which JSON is: save it so") from None
-    decoder, at = json.JSONDecoder(), _behind(text, 0)
+    decoder, at = json.JSONDecoder(), _skip_space(text, 0)
     is_array = text.startswith("[", at)
-    at = _behind(text, at + is_array)
+    at = _skip_space(text, at + is_array)
     while at < len(text) and not text.startswith("]", at):
         try:
             value, end = decoder.raw_decode(text, at)
@@ -106,12 +106,12 @@ def _values(file: IO[bytes], name: str) -> Iterator[tuple[int, Any]]:
             line = text.count("\n", 0, at) + 1
             raise click.UsageError(f"{name}:{line} is not JSON: {error}") from None
         yield text.count("\n", 0, at) + 1, value
-        at = _behind(text, end)
+        at = _skip_space(text, end)
         if is_array and text.startswith(",", at):
-            at = _behind(text, at + 1)
+            at = _skip_space(text, at + 1)
 
 
-def _behind(text: str, at: int) -> int:
+def _skip_space(text: str, at: int) -> int:
     """The place of the next character that is no space."""
     found = _SPACE.match(text, at)
     assert found is not None

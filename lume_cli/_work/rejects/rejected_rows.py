@@ -20,12 +20,12 @@ _PLAIN = 400
 """The largest exponent of a number that is written without one, as the server does."""
 
 
-def matching(run: LumeRun, text: str) -> list[str]:
+def matching_reasons(run: LumeRun, text: str) -> list[str]:
     """The reasons of a run that contain the text, in whatever case."""
     return [reason for reason in run.metadata.metrics.reject_reasons if text.lower() in reason.lower()]
 
 
-def nothing_kept(run: LumeRun) -> str:
+def why_no_rows(run: LumeRun) -> str:
     """Why a run that wrote nothing has no rows to show, and how to see them."""
     rejected = run.metadata.metrics.rows_rejected
     return (

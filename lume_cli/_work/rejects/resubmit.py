@@ -9,7 +9,7 @@ from lume_async import Client, InvalidRequestError, LumeRun
 from lume_cli._output.short_ids import short
 from lume_cli._session import CommandSession
 from lume_cli._work.rejects.mended import Mended, holder, refuse_others, refuse_replacing
-from lume_cli._work.run import RunSubmission, ended
+from lume_cli._work.run import RunSubmission, fetch_finished
 
 _KEY_IS_TAKEN = "urn:lume:problem:idempotency-key-reused"
 
@@ -30,14 +30,14 @@ async def resubmit(
     Raises:
         click.ClickException: the run can't be repeated, or the file is none of rejects.
     """
-    old = await ended(client, run_id)
+    old = await fetch_finished(client, run_id)
     if not force:
         refuse_others(file, old)
     mended = await to_thread.run_sync(Mended.of, old, file)
     submission = RunSubmission(session, str(old.flow_version), str(file))
     into.append(submission)
 
-    def found(run: LumeRun) -> LumeRun:
+    def follow(run: LumeRun) -> LumeRun:
         session.say.note(
             f"run {short(run.id)} has this content for run {short(old.id)} already: nothing is submitted; "
             "--force processes it again"
@@ -48,7 +48,7 @@ async def resubmit(
     if not force:
         earlier = await mended.earlier(client)
         if (held := holder(earlier)) is not None:
-            return found(held)
+            return follow(held)
         await refuse_replacing(client, old)
         key = mended.key(earlier)
     try:

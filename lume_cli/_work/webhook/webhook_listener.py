@@ -71,7 +71,7 @@ class Listening:
             with anyio.move_on_after(timeout) as limit:
                 await self._ended.wait()
             if limit.cancelled_caught:
-                return self._too_late(timeout or 0)
+                return self._time_out(timeout or 0)
             if self._error is not None:
                 raise self._error
         return exit_codes.OK
@@ -104,7 +104,7 @@ class Listening:
         if self._forward is not None:
             response, problem = await self._forward.send(request.headers, delivery.body)
         self._print(delivery, response.status, problem)
-        if await _answered(request, response):
+        if await _respond(request, response):
             self._good += 1
         else:
             self._begun -= 1
@@ -125,7 +125,7 @@ class Listening:
         if self._session.data.format == "json":
             self._session.data.document(self._documents)
 
-    def _too_late(self, timeout: float) -> int:
+    def _time_out(self, timeout: float) -> int:
         if self._wanted is None:
             return exit_codes.OK
         text = f"fewer than {self._wanted:,} deliveries within {timeout:g} s: {self.summary()}"
@@ -133,7 +133,7 @@ class Listening:
         return exit_codes.TIMED_OUT
 
 
-async def _answered(request: web.Request, response: web.Response) -> bool:
+async def _respond(request: web.Request, response: web.Response) -> bool:
     """Send the response now, before the command may end; return whether it was a success."""
     try:
         await response.prepare(request)

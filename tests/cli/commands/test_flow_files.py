@@ -305,6 +305,13 @@ def test_a_name_with_braces_stays_as_it_is() -> None:
     assert """parse_money("{Price}", '.')""" in text
 
 
+@pytest.mark.parametrize("name", ["a\x7fb", 'say "x"', "back\\slash", "it's", "'''", "día", "a.b"])
+def test_any_name_of_a_column_is_valid_toml(name: str) -> None:
+    text = flow_draft("f", infer([name], [["1"], ["2"]]), sample=name, rows=2, delim=",", encoding="utf-8")
+    (column,) = tomllib.loads(text)["columns"].values()
+    assert column.get("sql", name) in (name, '"' + name.replace('"', '""') + '"')
+
+
 TYPED = {
     "id": {"type": "integer", "required": True},
     "at": {"format": "date", "required": True},
