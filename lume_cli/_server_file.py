@@ -59,7 +59,7 @@ class ServerFile:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return False
         except BlockingIOError:
-            return now.pid is None or os.read(lock, 32) == str(now.pid).encode()
+            return now.pid is None or _is_held_by(now.pid, os.read(lock, 1024))
         except OSError:  # a file system without locks
             return True
         finally:
@@ -70,6 +70,14 @@ class ServerFile:
         """The URL of the server that the folder has now, where it is another one."""
         now = read(self.path.parents[1])
         return now.base_url if now is not None and now.base_url != self.base_url and now.is_running else None
+
+
+def _is_held_by(pid: int, lock: bytes) -> bool:
+    """Whether the content of a lock file names this process; `{}`: the system does not identify processes."""
+    try:
+        return bool(json.loads(lock).get("pid", pid) == pid)
+    except (ValueError, AttributeError):
+        return False
 
 
 def nearest(start: Path) -> ServerFile | None:

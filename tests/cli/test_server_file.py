@@ -19,6 +19,7 @@ from lume_async._base.served import served_here
 from lume_cli import _server_file
 from lume_cli._options import GlobalOptions
 from lume_cli._settings import resolve
+from lume_local._shared.lock import held
 
 
 @pytest.fixture
@@ -169,14 +170,22 @@ def test_a_command_that_waits_is_told_where_the_server_is_now(lone: Shell) -> No
 
 def test_a_lock_of_another_server_is_none_of_the_one_that_wrote_the_file(written: Path) -> None:
     lock = written.with_name("lock")
-    for content, lives in ((b"1", False), (str(os.getpid()).encode(), True)):
+    own = str(os.getpid()).encode()
+    for content, lives in (
+        (b'{"pid": 1}', False),
+        (b"", False),
+        (b'{"pid": ' + own + b"}", True),
+        (b"{}", True),
+    ):
         lock.write_bytes(content)
         with lock.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             found = _server_file.read(written.parents[1])
             assert found is not None
-            assert found.is_running is lives
+            assert found.is_running is lives, content
     assert not found.is_running
+    with held(lock):  # as a server does
+        assert found.is_running
     lock.unlink()
     assert not found.is_running
 
