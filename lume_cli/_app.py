@@ -23,10 +23,10 @@ _COMMANDS = {
     "cancel": ("cancel", "Cancel runs."),
     "rerun": ("rerun", "Submit a finished run again."),
     "rejects": ("rejects", "Print the rejected rows of a run."),
-    "resubmit": ("resubmit", "Submit the mended rejects of a run."),
+    "resubmit": ("resubmit", "Submit the corrected rejects of a run."),
     "backfill": ("backfill", "Run a flow over many sources; resumable."),
     "serve": ("serve", "Run a Lume server on this machine."),
-    "key": ("key", "Make keys with roles for a server."),
+    "key": ("key", "Create keys with roles for a server."),
     "console": ("console", "Print a link to the console of a server."),
     "flow": ("flow", "Write, check, register and compare flow files."),
     "webhook": ("webhook", "Receive and verify webhook deliveries."),
@@ -36,10 +36,10 @@ _COMMANDS = {
 """Command: (module, help line), in help order. Printing the help imports no command module."""
 
 _READER_IS_GONE = 128 + signal.SIGPIPE
-"""What a shell makes of a command that writes into a closed pipe."""
+"""The exit code of a command that writes to a closed pipe."""
 
 _EXIT_CODES = """\b
-Exit codes; of several runs the worst counts, which is the first in this list:
+Exit codes; for several runs that of the worst one, which is the first in this list:
   4    the API key is missing or was rejected
   2    usage error
   1    error: no connection, request rejected, unexpected failure
@@ -79,7 +79,7 @@ class App(click.Group):
             raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of the commands, from the table alone."""
+        """List the commands from the table, without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_file, line) in _COMMANDS.items()])
 

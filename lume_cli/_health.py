@@ -25,8 +25,8 @@ class HealthResponse:
         status: the HTTP status.
         headers: the headers.
         skew: this machine's clock minus the service's, in seconds; None without a Date header.
-        waiting: what waits for something elsewhere, as the service says.
-        backup_age: the age in seconds of the copy of the server's state; None where the service does not report it.
+        waiting: what is waiting for another service, as reported.
+        backup_age: the age in seconds of the copy of the server's state; None if the service does not report it.
     """
 
     def __init__(self, status: int, headers: Any, body: bytes, asked: float, answered: float) -> None:
@@ -46,7 +46,7 @@ class HealthResponse:
 
 
 def _waiting(body: bytes) -> list[str]:
-    """What a response says that waits; nothing where it is another service's."""
+    """What a response reports as waiting; empty for a response of another service."""
     try:
         found = json.loads(body).get("waiting", [])
     except (ValueError, AttributeError):
@@ -118,7 +118,7 @@ class HealthCheck:
             await self._session.close()
 
     async def check(self) -> str | None:
-        """Why the service does not respond; None if it does, whatever it says."""
+        """Why the service does not respond; None if it responds with a status below 500."""
         from aiohttp import ClientError, ClientSession, ClientTimeout
 
         if self._session is None:

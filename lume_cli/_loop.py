@@ -2,7 +2,7 @@
 
 The first signal cancels the command's task, once: an anyio cancel scope would keep cancelling whatever its
 clean-up awaits (a server that drains, a session that closes). Tasks below it belong to task groups. The second
-signal ends the process at once. One that was ignored when the process began (a background job) stays so.
+signal ends the process at once. A signal that was ignored when the process started (a background job) stays ignored.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ class Interrupted(Exception):
 
 
 def run(work: Coroutine[Any, Any, int]) -> int:
-    """Run the command to its end; return its exit code.
+    """Run the command; return its exit code.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM came first.

@@ -60,7 +60,7 @@ class Seconds(Type):
 
 
 class Utf8(Type):
-    """A text that is sent to the server: what the shell gave must be UTF-8."""
+    """A string that is sent to the server, so it must be valid UTF-8."""
 
     name = "text"
 
@@ -129,7 +129,7 @@ def _global(*names: str, **settings: Any) -> Callable[[F], F]:
 
 
 def _output(formats: list[str], more: str = "", taken: list[str] | None = None) -> Callable[[F], F]:
-    """`taken` are parsed, too, without being shown: the command says which other command has them."""
+    """`taken` are accepted but not shown in the help: the error names the commands that have them."""
     return stack(
         _global(
             "-o",
@@ -178,7 +178,7 @@ server_or_ids_options = stack(_connection_options, _output_or_ids, verbose_optio
 """For the commands that can print bare run ids, for others to read from stdin."""
 list_options = stack(_connection_options, _output_or_sources, verbose_option)
 general_options = stack(_connection_options, _any_output, verbose_option)
-"""Before the command: the command itself refuses a format that it doesn't have."""
+"""Before the command: the command itself rejects a format that it does not have."""
 
 wait_options = stack(
     click.option(
@@ -239,6 +239,6 @@ def _pairs(parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str
         if not equals or not key:
             raise click.BadParameter(f"{value!r} must look like KEY=VALUE", param=parameter)
         if key in pairs:
-            raise click.BadParameter(f"{key!r} is given twice", param=parameter)
+            raise click.BadParameter(f"{key!r} was given twice", param=parameter)
         pairs[key] = text
     return pairs or None

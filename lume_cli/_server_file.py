@@ -1,7 +1,7 @@
 """The file in which `lume serve` keeps its URL and key, so that the other commands find it.
 
-It is `.lume/state/server.json`: no run reads or writes what lies in the state of a server. It stays where a server
-has stopped, so that the next one has its port and key. Its port may be anybody's until then.
+It is `.lume/state/server.json`; runs can neither read nor write the state folder. The file is kept when the server
+stops, so that the next start uses the same port and key. Until then another program may listen on that port.
 """
 
 import json
@@ -14,14 +14,14 @@ from attrs import field, frozen
 
 try:
     import fcntl
-except ImportError:  # where no server runs either
+except ImportError:  # the server does not run on this platform either
     fcntl = None  # type: ignore[assignment]
 
 FOLDER = ".lume"
 STATE = "state"
 NAME = "server.json"
 _LOCK = "lock"
-"""Beside it: a server holds it as long as it runs, and its process id is in it."""
+"""The lock file beside it: a running server holds the lock, and the file identifies its process."""
 
 
 @frozen
@@ -40,12 +40,12 @@ class ServerFile:
 
     @property
     def home(self) -> Path:
-        """The folder that it is the server of."""
+        """The folder that contains the `.lume` folder."""
         return self.path.parents[2]
 
     @property
     def is_running(self) -> bool:
-        """Whether the server runs now, started again or not: else another program may listen on its port."""
+        """Whether the server is running, possibly restarted. If not, another program may listen on its port."""
         now = read(self.path.parents[1])
         if now is None or now.base_url != self.base_url:
             return False
@@ -67,7 +67,7 @@ class ServerFile:
 
     @property
     def moved_to(self) -> str | None:
-        """The URL of the server that the folder has now, where it is another one."""
+        """The URL of the server that now runs for the folder, if it is another one."""
         now = read(self.path.parents[1])
         return now.base_url if now is not None and now.base_url != self.base_url and now.is_running else None
 
@@ -81,7 +81,7 @@ def _is_held_by(pid: int, lock: bytes) -> bool:
 
 
 def nearest(start: Path) -> ServerFile | None:
-    """That of the nearest `.lume` folder, from `start` upwards."""
+    """The file of the nearest `.lume` folder, from `start` upwards."""
     for folder in (start, *start.parents):
         if (found := read(folder / FOLDER)) is not None:
             return found
@@ -89,7 +89,7 @@ def nearest(start: Path) -> ServerFile | None:
 
 
 def read(data: Path) -> ServerFile | None:
-    """The file of a data folder; None if there is none, or if somebody else could have written it."""
+    """The file of a data folder; None if it is missing, invalid, or could have been written by another user."""
     path = data / STATE / NAME
     try:
         about = path.lstat()
@@ -105,7 +105,7 @@ def read(data: Path) -> ServerFile | None:
 
 
 def write(data: Path, base_url: str, api_key: str) -> Path:
-    """Write the file, readable by its owner only, and at once or not at all. Raises OSError."""
+    """Write the file atomically, readable by its owner only. Raises OSError."""
     folder = data / STATE
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path, draft = folder / NAME, folder / f".{NAME}.{os.getpid()}"

@@ -1,4 +1,4 @@
-"""Says on stderr when the server stops responding while a command waits for it, and when it responds again."""
+"""Reports on stderr when the server stops responding while a command waits, and when it responds again."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -11,9 +11,9 @@ from lume_cli._output.stderr import Say
 _EVERY = 0.25
 """Seconds between two checks of what is known."""
 _BLIP = 2.0
-"""A failure shorter than this is not worth a word: the client's retries get over it, or end the command."""
+"""Shorter failures are not reported: the client's retries recover from them, or end the command."""
 _QUIET = 1.0
-"""A request that takes longer may be a long poll or a server that hangs: only a health check can tell."""
+"""A request that takes longer is a long poll, or the server hangs: only a health check can tell."""
 
 
 class ServerWatch:
@@ -34,7 +34,7 @@ class ServerWatch:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.trouble: str | None = None
-        """Why the server does not respond; None while it does, as far as is known."""
+        """Why the server does not respond; None while it does, as far as known."""
         self._base_url = base_url
         self._say = say
         self._check = check
@@ -55,16 +55,16 @@ class ServerWatch:
             if event.error != "CancelledError":
                 failed = (event.status_code or 0) >= 500
                 trouble = event.error or (f"status {event.status_code}" if failed else None)
-                if trouble is None or self.trouble is None:  # else the first one says more, or as much
+                if trouble is None or self.trouble is None:  # the first reason is at least as specific
                     self._set(trouble)
 
     def on_unsent(self, why: str) -> None:
-        """A request was not sent, since the server is known to be away."""
+        """A request was not sent, because the server is known to be down."""
         if self.trouble is None:
             self._set(why)
 
     async def run(self) -> None:
-        """Check again and again."""
+        """Check repeatedly, until cancelled."""
         while True:
             await anyio.sleep(_EVERY)
             passed = self._clock() - self._since
@@ -72,7 +72,7 @@ class ServerWatch:
                 self._set(await self._check(), hangs=True)
                 self._report()
             elif self.trouble is not None and passed >= _BLIP and not self._reported:
-                if why := await self._check():  # in more readable words
+                if why := await self._check():  # its reason is more readable
                     self._set(why)
                 self._report()
 

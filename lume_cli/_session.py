@@ -22,18 +22,18 @@ from lume_cli._server_file import ServerFile
 from lume_cli._server_watch import ServerWatch
 from lume_cli._settings import resolve
 
-_GONE = "it does not run"
-"""Of the server of the nearest `.lume`: whoever listens on its port is another program."""
+_GONE = "it is not running"
+"""For the server of the nearest `.lume` folder: what listens on its port now is another program."""
 
 _EVERY = 1.0
-"""Seconds between two looks at where that server is."""
+"""Seconds between two checks of that server's URL."""
 
 NAMED = 20
 """The command to resume names at most this many runs."""
 
 
 class _Moved(Exception):
-    """The server of the nearest `.lume` has another URL now; a client keeps the one that it began with."""
+    """The server of the nearest `.lume` folder has another URL now; the client keeps the one it started with."""
 
 
 class CommandSession:
@@ -67,13 +67,13 @@ class CommandSession:
 
     @property
     def away(self) -> str | None:
-        """That the server does not respond and why, as far as is known; None while it does."""
+        """That the server does not respond, and why; None while it responds, as far as known."""
         trouble = None if self.server is None else self.server.trouble
         return None if trouble is None else f"the server does not respond ({trouble})"
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:
-        """A client with the command's settings; while it is open a server that is away is reported.
+        """A client with the command's settings; while it is open, it is reported if the server does not respond.
 
         Raises:
             ConfigurationError: a setting is missing or invalid.
@@ -149,10 +149,10 @@ class CommandSession:
         one = len(runs) == 1
         going = "the run keeps running" if one else f"{len(runs):,} runs keep running"
         if self.away is not None:
-            going = f"{self.away}, so it is not known whether {'the run' if one else f'{len(runs):,} runs'} still "
-            going += "runs" if one else "run"
+            going = f"{self.away}, so it is not known whether "
+            going += "the run is still running" if one else f"{len(runs):,} runs are still running"
         if len(runs) > NAMED:
-            return f"{going}: wait for the same ones again", None
+            return f"{going}: wait for the same runs again", None
         return going, self.command("wait", *runs)
 
 
@@ -160,7 +160,7 @@ async def _end_if_moved(server: ServerFile) -> None:
     while (url := server.moved_to) is None:  # noqa: ASYNC110 - another process writes it
         await anyio.sleep(_EVERY)
     raise _Moved(
-        f"the server of {server.home} runs at {url} now, and this command began with {server.base_url}"
+        f"the server of {server.home} now runs at {url}, but this command started with {server.base_url}"
     )
 
 

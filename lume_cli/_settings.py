@@ -1,5 +1,5 @@
 """API key, base URL and timeout. Flags override the environment, which overrides the profile; without a base URL
-from any of them, it is the server that `lume serve` runs or ran in the nearest `.lume` folder.
+from any of them, the server that `lume serve` started last in the nearest `.lume` folder is used.
 
 The configuration file, `$XDG_CONFIG_HOME/lume/config.toml` or `~/.config/lume/config.toml`, has one table per
 profile:
@@ -55,20 +55,21 @@ class ResolvedSettings:
         self.profile = "default"
         self.origin: dict[str, str] = {}
         self.server: ServerFile | None = None
-        """The server of the nearest `.lume`, where it is that one."""
+        """The server of the nearest `.lume` folder, if its URL is used."""
 
     def key(self) -> str:
-        """The API key, to be asked for before each request.
+        """The API key; called before each request.
 
         Raises:
-            ApiConnectionError: the server of the nearest `.lume` does not run: who listens on its port gets nothing.
+            ApiConnectionError: the server of the nearest `.lume` folder is not running, so that another program may
+                listen on its port.
         """
         if self.server is not None and not self.server.is_running:
             error = ApiConnectionError(
-                f"{self.base_url} does not respond: the server of {self.server.home} does not run",
+                f"{self.base_url} does not respond: the server of {self.server.home} is not running",
                 reached=False,
             )
-            error.add_note(f"start the server of {self.server.home} again with `lume serve`, there")
+            error.add_note(f"start it again: run `lume serve` in {self.server.home}")
             raise error
         return self.api_key or ""
 
@@ -91,7 +92,7 @@ class ResolvedSettings:
         return self
 
     def in_context(self, problem: str) -> str:
-        """The client's complaint about the base URL, with the value (less credentials) and its origin."""
+        """The client's error about the base URL, with the value (without credentials) and its origin."""
         if not problem.startswith("base_url ") or self.base_url is None:
             return problem
         shown = re.split(r"[?#]", re.sub(r"^(\w*://)?.*@", r"\1", self.base_url.strip()))[0]
@@ -124,11 +125,11 @@ def resolve(options: GlobalOptions, warn: Callable[[str], None]) -> ResolvedSett
     for name, value in flags.items():
         _apply(settings, {name: value}, "--" + name.replace("_", "-"))
     if not settings.base_url and (server := nearest(Path.cwd())) is not None:
-        # Its key belongs to its URL: one from elsewhere is for another service.
+        # Its key belongs to its URL: a key from elsewhere is for another service.
         if settings.api_key and settings.api_key != server.api_key and not options.api_key_stdin:
             warn(
-                f"the API key of {settings.origin['api_key']} is ignored: URL and key are those in {server.path}; "
-                "to use yours, set LUME_BASE_URL as well"
+                f"the API key from {settings.origin['api_key']} is ignored: URL and key come from {server.path}; "
+                "to use your key, also set LUME_BASE_URL"
             )
         settings.server = server
         _apply(settings, {"base_url": server.base_url, "api_key": server.api_key}, str(server.path))

@@ -31,7 +31,7 @@ class StoppedError(LumeError):
 
 
 class NotSubmittedError(LumeError):
-    """There was no connection in the time that a submission had; `reason`: why."""
+    """No connection could be made within the timeout of a submission; `reason` says why."""
 
     retryable = True
 
@@ -40,7 +40,7 @@ class NotSubmittedError(LumeError):
 
 
 class OutputError(LumeError):
-    """Stdout takes nothing: it is closed, or its disk is full; `run`: the run that was submitted all the same."""
+    """Stdout can't be written: it is closed, or its disk is full; `run` is a run that was submitted before."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(
@@ -50,7 +50,7 @@ class OutputError(LumeError):
 
 
 def submission_note(run: LumeRun) -> str:
-    """That there is a run, and how to get at it, where stdout could not say so."""
+    """Names the submitted run on stderr if stdout can't be written."""
     if run.is_terminal:
         return f"run {run.id} was submitted: `lume show {run.id}`"
     return f"run {run.id} was submitted and keeps running: `lume wait {run.id}`"
@@ -106,15 +106,15 @@ def hint(error: BaseException) -> str | None:
         case StoppedError():
             return error.hint
         case AuthenticationError():
-            return "check LUME_API_KEY or the profile's api_key; `lume doctor` tells more"
+            return "check LUME_API_KEY or the profile's api_key; `lume doctor` shows details"
         case OutputError(run=run) if run is not None:
             return submission_note(run)
         case DuplicateRunError(run_id=str(run_id)) if "run-in-progress" in error.body:  # forced or not
             return f"`lume wait {run_id}`, or submit with --on-duplicate attach"
         case DuplicateRunError(run_id=str(run_id), source_changed=True):
             return (
-                '--force-rerun processes what is there now in place of that run; [source] identity = "content" in '
-                "the flow makes new content a new source"
+                '--force-rerun processes the new content instead; with [source] identity = "content" in the flow, '
+                "new content is a new source"
             )
         case DuplicateRunError(run_id=str(run_id)):
             return f"`lume show {run_id}`, or submit with --on-duplicate attach or --force-rerun"
@@ -128,9 +128,7 @@ def hint(error: BaseException) -> str | None:
         case RunTimeoutError(run=run) if run is not None:
             return f"wait again with `lume wait {run.id}`"
         case RunNotFoundError():
-            return (
-                "`lume list` shows the runs; of an id, its first 8 characters are enough, and fewer are not"
-            )
+            return "`lume list` shows the runs; a short id needs at least its first 8 characters"
         case RunFailedError(run=run) if run is not None:
             return f"`lume show {run.id}`"
         case InvalidRequestError() if "outside of the folders" in str(error) or "a '..' part" in str(error):

@@ -41,7 +41,7 @@ def live(say: Say, render: "Callable[[], RenderableType]") -> Iterator[None]:
 
 @contextmanager
 def progress(say: Say, standing: Callable[[], Standing], *, eta: bool = False) -> Iterator[None]:
-    """One line while the block runs: spinner, clock, bar and text, which is cut off where the terminal ends."""
+    """One line while the block runs: spinner, clock, bar and text, cut off at the edge of the terminal."""
     if not say.is_lively:
         yield
         return

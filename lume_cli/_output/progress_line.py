@@ -1,4 +1,4 @@
-"""Rich's own progress display, asking for its values each time it draws; nothing has to be pushed to it."""
+"""Rich's progress display, which reads its values each time it draws."""
 
 from collections.abc import Callable, Iterable
 
@@ -23,13 +23,13 @@ _NARROW, _WIDE = 60, 100
 
 
 class ProgressLine(Progress):
-    """One task, drawn on one line that leaves nothing behind.
+    """One task, drawn on one line that is removed at the end.
 
     Args:
         console: where to draw.
-        standing: a text, how much is done, and of how much, where that is known.
+        standing: a text, how much is done, and of how much, if that is known.
         per_second: how often to draw.
-        eta: whether to show when it will be done.
+        eta: whether to show the estimated time left.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class ProgressLine(Progress):
         self.add_task("", total=None)
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """The line as it is now."""
+        """The current line."""
         text, done, total = self._standing()
         for task in self.task_ids:  # empty while the base class is being initialised
             self.update(task, total=total, completed=done, description=visible(text))
@@ -72,7 +72,7 @@ class ProgressLine(Progress):
 
 
 class _Eta(TimeRemainingColumn):
-    """`ETA 00:42`; empty while nothing is known."""
+    """`ETA 00:42`; empty while it can't be estimated."""
 
     def render(self, task: Task) -> Text:
         if task.time_remaining is None or task.finished:

@@ -1,4 +1,4 @@
-"""Rows of data for people: a table where every line fits, else blocks. Very long values are shortened."""
+"""Rows of data for people: a table if every line fits, else blocks. Very long values are shortened."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,16 +6,16 @@ from typing import Any
 from lume_cli._output.text import columns, visible, wrapped
 
 _LONGEST = 500
-"""Characters of one value; more belong into a file. In a pipe, too: every line is as wide as the longest value."""
+"""Characters of one value. It applies in a pipe, too, since every line is as wide as the longest value."""
 
 
 def row_table(rows: Sequence[Mapping[str, Any]], leading: int, width: int | None) -> list[str]:
-    """The rows as lines of at most `width` characters, where no single value is longer; None: no limit.
+    """The rows as lines of at most `width` characters, unless a single value is longer; None: no limit.
 
     Args:
-        rows: what to show; a column that a row doesn't have stays empty.
+        rows: what to show; a column that a row does not have is empty.
         leading: how many of the first columns a block shows without their names, before the others.
-        width: that of the terminal.
+        width: the terminal's width.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
     cells = [tuple(_cell(row.get(name)) for name in names) for row in rows]

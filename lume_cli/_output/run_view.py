@@ -12,7 +12,7 @@ from lume_cli._output.text import age, as_json, counted, duration, moment, visib
 _UPLOAD = re.compile(r"upload://(?:[0-9a-f]{32}-)?(.+)")
 
 HEADERS = ("RUN", "STATUS", "FLOW", "AGE", "TOOK", "SOURCE")
-"""The source comes last: it alone has no bound, and a terminal that wraps it leaves it whole to copy."""
+"""The source comes last because only its length is unlimited: if the terminal wraps it, it can be copied whole."""
 
 
 def to_dict(run: LumeRun) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def took(run: LumeRun) -> str:
 
 
 def source(run: LumeRun) -> str:
-    """The source in a table; of an upload the name of the file, since the rest says nothing to people."""
+    """The source in a table; for an upload the file's name, since the rest means nothing to people."""
     path = run.source_path or ""
     upload = _UPLOAD.fullmatch(path)
     return f"{upload[1]} (uploaded)" if upload else path
@@ -81,7 +81,7 @@ def end_rows(runs: Sequence[LumeRun]) -> list[tuple[str, ...]]:
 
 
 def counts(run: LumeRun) -> tuple[str, str]:
-    """The rows that were read and rejected, as far as is known."""
+    """The rows that were read and rejected, as far as known."""
     metrics, stages = run.metadata.metrics, run.metadata.stages
     read = metrics.rows_read or max((stage.rows or 0 for stage in stages), default=0)
     known = run.has_output or metrics.rows_read > 0
@@ -102,7 +102,7 @@ def failure(run: LumeRun) -> str | None:
 
 
 def status_counts(statuses: Mapping[str, int]) -> str:
-    """`: SUCCEEDED 3, FAILED 1`; empty where there is nothing to count."""
+    """`: SUCCEEDED 3, FAILED 1`; empty if there is nothing to count."""
     most_first = sorted(statuses.items(), key=lambda item: -item[1])
     listed = ", ".join(f"{visible(name)} {count:,}" for name, count in most_first)
     return f": {listed}" if listed else ""
@@ -122,7 +122,7 @@ def ending(run: LumeRun) -> str:
 
 
 def next_steps(run: LumeRun) -> list[str]:
-    """What a finished run leaves to be done: the command for it, and what its rejected rows look like."""
+    """What to do after a finished run: the command that lists its rejected rows, and their likely cause."""
     if not (run.has_output and run.metadata.metrics.rows_rejected):
         return []
     lines = [f"  next: `lume rejects {short(run.id)}` lists the rejected rows"]
@@ -130,7 +130,7 @@ def next_steps(run: LumeRun) -> list[str]:
 
 
 def _hints(run: LumeRun) -> list[str]:
-    """What rejected rows look like. That they are in another encoding is said by a run only if it fails for them."""
+    """Likely causes of rejected rows. The server reports a wrong encoding only if the run FAILED because of it."""
     reasons = run.metadata.metrics.reject_reasons
     count = sum(count for reason, count in reasons.items() if reason.endswith("not valid UTF-8"))
     if not (count and run.has_output):
@@ -138,7 +138,7 @@ def _hints(run: LumeRun) -> list[str]:
     rows = "1 row is" if count == 1 else f"{count:,} rows are"
     return [
         f"{rows} not valid UTF-8, perhaps cp1252, as spreadsheets save CSV: save the source as UTF-8; or, if it is "
-        "CSV and all of it is in that encoding, set csv.encoding in a new flow version"
+        "CSV and entirely in that encoding, set csv.encoding in a new flow version"
     ]
 
 

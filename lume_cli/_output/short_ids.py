@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 
 LENGTH = 8
 _SHORT = re.compile(r"(?:[a-z]+_)?([A-Za-z0-9]{8,25})")
-"""Longer ones are whole: a ULID has 26 characters, a UUID 32."""
+"""Longer ones are complete: a ULID has 26 characters, a UUID 32."""
 
 
 def short(run_id: str) -> str:
-    """`run_2f91d0ab55e84c6d…` as `2f91d0ab`; an id that is short or of another kind as it is."""
+    """`run_2f91d0ab55e84c6d…` as `2f91d0ab`; an id that is short or has another form is unchanged."""
     return _cut(run_id, LENGTH)
 
 
@@ -30,7 +30,7 @@ def may_be_short(text: str) -> bool:
 
 
 def stands_for(text: str, run_id: str) -> bool:
-    """Whether this is the id, or the beginning of what is behind its prefix, or its end."""
+    """Whether this is the id, or what follows its prefix begins with it, or the id ends with it."""
     given = _SHORT.fullmatch(text)
     if text == run_id or given is None:
         return text == run_id

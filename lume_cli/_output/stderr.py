@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 _LONGEST = 2000
-"""Characters of a line: more than of a text that quotes data, so that a path or a command can be copied whole."""
+"""Characters of a line: more than for quoted data, so that a path or a command can be copied whole."""
 
 
 class Say:
@@ -106,7 +106,7 @@ class Say:
         self._print("\n".join(visible(elided(line, _LONGEST)) for line in text.splitlines()))
 
     def _print(self, text: str) -> None:
-        with suppress(OSError):  # nobody reads it, or its disk is full: nothing can be said about that
+        with suppress(OSError):  # stderr is closed or its disk is full: that can't be reported anywhere
             if self._console is not None:
                 # Through the display, if there is one, so that it is drawn below.
                 self._console.print(text, soft_wrap=True)

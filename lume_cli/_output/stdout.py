@@ -13,7 +13,7 @@ from lume_cli._output.text import as_json, columns, visible, wrapped
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """Raises `OutputError` where stdout does not take it, and `BrokenPipeError` where its reader is gone."""
+    """Raises `OutputError` if stdout can't be written, and `BrokenPipeError` if its reader has ended."""
     try:
         yield
     except BrokenPipeError:
@@ -47,7 +47,7 @@ class Data:
 
     @property
     def width(self) -> int | None:
-        """Characters of a line of the terminal; None where stdout is none."""
+        """The terminal's width in characters; None if stdout is not a terminal."""
         return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
     def document(self, value: Any) -> None:
@@ -62,7 +62,7 @@ class Data:
 
     def table(self, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Write a table, in colour at a terminal; nothing if there are no rows. Nothing is cut off: a last
-        column that does not fit has a line of its own, so that it can be copied whole.
+        column that does not fit is put on a line of its own, so that it can be copied whole.
         """
         cells = [tuple(map(visible, row)) for row in rows]
         if not cells:
@@ -98,6 +98,6 @@ class Data:
 
 
 def _two_lines(line: str, last: str, width: int) -> list[str]:
-    """The line of a table, or without its last cell, and that on the next one, if the rest fits."""
+    """The line of a table; if it is too long and the rest fits, its last cell on a second line."""
     rest = line.removesuffix(last).rstrip()
     return [rest, f"    {last}"] if len(line) > width >= len(rest) and last and rest else [line]

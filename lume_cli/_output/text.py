@@ -60,7 +60,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """The text on lines of at most `width` characters; only a longer word is longer, so that it can be copied."""
+    """The text on lines of at most `width` characters; a longer word is not broken, so that it can be copied."""
     return textwrap.wrap(
         text, max(width, 20), subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
     )

@@ -1,4 +1,4 @@
-"""What `lume flow try` shows: counts and reasons, then clean and rejected rows, side by side where they fit."""
+"""What `lume flow try` shows: counts and reasons, then clean and rejected rows, side by side if they fit."""
 
 from collections.abc import Mapping, Sequence
 from itertools import takewhile, zip_longest
@@ -10,7 +10,7 @@ from lume_cli._output.text import counted
 
 _GAP = "  |  "
 _PAGE = 80
-"""Characters of a line where there is no terminal."""
+"""Width in characters if there is no terminal."""
 
 
 def counts(ref: str, sample: str, run: LumeRun, failure: str | None, over: float | None) -> list[str]:
@@ -25,14 +25,14 @@ def counts(ref: str, sample: str, run: LumeRun, failure: str | None, over: float
     most_first = sorted(metrics.reject_reasons.items(), key=lambda item: (-item[1], item[0]))
     lines += [f"  {counted(number, 'row')}: {reason}" for reason, number in most_first]
     if over is not None:
-        lines.append(f"  with max_ratio = {over:g} such a run is FAILED, and nothing is written")
+        lines.append(f"  with max_ratio = {over:g} this run would be FAILED and write nothing")
     return lines
 
 
 def rows(
     clean: Sequence[Mapping[str, Any]], rejected: Sequence[Mapping[str, Any]], width: int | None
 ) -> list[str]:
-    """Both tables; `width` is that of the terminal, None where there is none."""
+    """Both tables; `width` is the terminal's, None if there is none."""
     left = ["CLEAN", *row_table(clean, 0, width)] if clean else []
     right = ["REJECTED", *rejected_table(rejected, width)] if rejected else []
     room = max(map(len, left), default=0)
@@ -45,13 +45,13 @@ def rows(
 
 
 def rejected_table(rejected: Sequence[Mapping[str, Any]], width: int | None) -> list[str]:
-    """Rejected rows alone."""
+    """The rejected rows only."""
     shared = _shared_folder([row["_lume_file"] for row in rejected if row.get("_lume_file")])
     return row_table([_reasons_first(row, shared) for row in rejected], 2, width) if rejected else []
 
 
 def _reasons_first(row: Mapping[str, Any], shared: str) -> dict[str, Any]:
-    """A rejected row as where it is, the reasons and the columns of the source."""
+    """A rejected row as its place, its reasons and its source columns."""
     reasons = row.get("_lume_reasons")
     first = {
         "WHERE": _place(row, shared),
@@ -64,7 +64,7 @@ def _reasons_first(row: Mapping[str, Any], shared: str) -> dict[str, Any]:
 
 
 def _shared_folder(files: Sequence[str]) -> str:
-    """The folder that all of these are in."""
+    """The folder that contains all these files."""
     levels = zip(*(file.split("/")[:-1] for file in files), strict=False)
     return "".join(f"{level[0]}/" for level in takewhile(lambda level: len(set(level)) == 1, levels))
 
@@ -72,7 +72,7 @@ def _shared_folder(files: Sequence[str]) -> str:
 def _place(row: Mapping[str, Any], shared: str) -> str:
     """A row's number counts the rows that could be parsed; a malformed line has its line in the file.
 
-    Of several files it is said which: below the folder that they share. The numbers of rows count over all of them.
+    With several files the file is named, relative to the folder they share; row numbers count across all of them.
     """
     number, line, file = row.get("_lume_row"), row.get("_lume_line"), row.get("_lume_file")
     if not file:

@@ -29,7 +29,7 @@ def visible_runs(runs: Mapping[str, LumeRun | None], height: int) -> list[str]:
 def table(
     runs: Mapping[str, LumeRun | None], size: tuple[int, int], now: datetime, passed: float
 ) -> RenderableType:
-    """The table and the line below it. `size`: of the terminal; `passed`: seconds since the watch began."""
+    """The table and the line below it. `size`: of the terminal; `passed`: seconds since the watch started."""
     ids, (width, height) = shorts(runs), size
     bar = _BAR if width >= 80 else _NARROW_BAR
     shown = Table(box=None, pad_edge=False, header_style="bold")

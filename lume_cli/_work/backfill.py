@@ -25,7 +25,7 @@ from lume_cli._work.early_stop import EarlyStop
 from lume_cli._work.source_paths import Paths
 
 _EVERY = 10.0
-"""Seconds between two progress lines where there is no terminal."""
+"""Seconds between two progress lines if there is no terminal."""
 
 
 class Backfill:
@@ -149,16 +149,15 @@ class Backfill:
             failure["message"] = errors.in_options(failure["message"])
         if data.format == "json":
             data.document(described)
-        elif data.format == "ndjson":  # the failures are lines of stdout already
+        elif data.format == "ndjson":  # the failures are already on stdout
             say.record("summary", text, **{name: it for name, it in described.items() if name != "failures"})
         elif self._taken:
             data.prose(text)
         new = "" if journal is None else " (that one with a new --journal)"
         if self._changed:
             say.note(
-                f"  hint: of {self._changed:,} sources the content is not what their runs have read: --force-rerun "
-                f'processes what is there now in place of that{new}; [source] identity = "content" in the flow makes '
-                "new content a new source"
+                f"  hint: {self._changed:,} sources have changed since their runs read them: --force-rerun processes "
+                f'the new content{new}; with [source] identity = "content" in the flow it is a new source'
             )
         if self.summary.statuses[DuplicateRunError.__name__] > self._changed:
             say.note(

@@ -43,7 +43,7 @@ def _failure(check: str, text: str, fix: str, code: int = exit_codes.ERROR) -> F
 
 
 async def findings(options: GlobalOptions) -> AsyncIterator[Finding]:
-    """The findings as they are made; ends where no further check is possible."""
+    """Yield the findings; stops when no further check is possible."""
     warnings: list[str] = []
     try:
         settings = resolve(options, warnings.append)
@@ -138,10 +138,10 @@ def _proxy(base_url: str) -> Finding:
 
 
 def _service(base_url: str, server: ServerFile | None) -> Iterator[Finding]:
-    """Check connection, service and clock; `server` is that of the nearest `.lume`, where it is that one."""
+    """Check connection, service and clock; `server` is the one of the nearest `.lume` folder, if its URL is used."""
     again = "start it again with `lume serve`"
     if server is not None and not server.is_running:
-        yield _failure("connection", f"{base_url}: the server of {server.home} does not run", again)
+        yield _failure("connection", f"{base_url}: the server of {server.home} is not running", again)
         return
     try:
         answer = probe(base_url.rstrip("/"))
@@ -167,7 +167,7 @@ def _service(base_url: str, server: ServerFile | None) -> Iterator[Finding]:
     else:
         yield Finding("service", "ok", f"capabilities: {capabilities or 'none'}")
     for one in answer.waiting:
-        yield Finding("waiting", "warn", one, "the server's log has the reason; it tries again by itself")
+        yield Finding("waiting", "warn", one, "the server's log has the reason; the server keeps trying")
     if answer.skew is None:
         yield Finding("clock", "warn", "the service sends no Date header", "ask the operators")
     elif abs(answer.skew) > _SKEW:
@@ -185,7 +185,7 @@ def _backup(age: float) -> Finding:
     if age < _OLD_BACKUP:
         return Finding("backup", "ok", text)
     return Finding(
-        "backup", "warn", text, "it is renewed every hour: ask the operators to read the server's log"
+        "backup", "warn", text, "it should be renewed every hour: ask the operators to read the server's log"
     )
 
 

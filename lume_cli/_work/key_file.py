@@ -16,7 +16,7 @@ def add_key(path: Path, name: str, role: str) -> str:
     """Add a new key to the file; return the key.
 
     Raises:
-        click.UsageError: the name is not valid or taken, the file is not TOML.
+        click.UsageError: the name is invalid or taken, or the file is not TOML.
         click.ClickException: the file can't be read or written.
     """
     if not _NAME.fullmatch(name):
@@ -25,7 +25,7 @@ def add_key(path: Path, name: str, role: str) -> str:
         text = path.read_text("utf-8") if path.exists() else ""
         if name in tomllib.loads(text):
             raise click.UsageError(
-                f"{path} has a key {name!r} already: choose another name, or remove it first"
+                f"{path} already has a key {name!r}: choose another name, or remove it first"
             )
         key = secrets.token_urlsafe(32)
         entry = f'[{name}]\nrole = "{role}"\nsha256 = "{hashlib.sha256(key.encode()).hexdigest()}"\n'
@@ -33,12 +33,12 @@ def add_key(path: Path, name: str, role: str) -> str:
     except OSError as error:
         raise click.ClickException(f"{path} can't be changed: {error.strerror or error}") from None
     except ValueError as error:
-        raise click.UsageError(f"{path} is not TOML: {error}") from None
+        raise click.UsageError(f"{path} is not valid TOML: {error}") from None
     return key
 
 
 def _replace(path: Path, text: str) -> None:
-    """In one step: a server that reads it meanwhile sees the old or the new one."""
+    """Replace the file atomically: a server that reads it meanwhile sees the old or the new one."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.draft")
     try:
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:

@@ -16,7 +16,7 @@ from lume_cli._work.run_ids import whole_ids
 from lume_cli._work.wait import follow
 
 _AGAIN = 1.0
-"""Seconds until a submission is tried again for which there was no connection."""
+"""Seconds before a submission without a connection is tried again."""
 
 
 class RunSubmission:
@@ -59,7 +59,7 @@ class RunSubmission:
         return self.show(run, is_waited_for=is_waited_for)
 
     def show(self, run: LumeRun, *, is_waited_for: bool) -> LumeRun:
-        """Print the run, new or found, as the one that is submitted."""
+        """Print the submitted run, new or found."""
         self._began = self._began or anyio.current_time()
         self._run, self._shown = run, run.status
         for note in run.metadata.notes:
@@ -107,14 +107,14 @@ class RunSubmission:
 
     @contextmanager
     def _naming(self, run: LumeRun) -> Iterator[None]:
-        """Name the run on stderr where stdout doesn't take what is written, or has lost its reader."""
+        """Name the run on stderr if stdout can't be written or has lost its reader."""
         try:
             yield
         except OutputError as error:
             error.run = run
             raise
         except BrokenPipeError:
-            self._session.say.warn(f"nobody reads stdout; {submission_note(run)}")
+            self._session.say.warn(f"the reader of stdout has ended; {submission_note(run)}")
             raise
 
     def interruption(self) -> tuple[str, str | None]:
@@ -134,7 +134,7 @@ async def fetch_finished(client: Client, run_id: str) -> LumeRun:
     """The run to repeat, by its id or the beginning of it.
 
     Raises:
-        click.UsageError: it has not finished, or the server does not say what it was.
+        click.UsageError: it has not finished, or the server does not report what it ran.
     """
     (whole,) = await whole_ids(client, [run_id])
     old = await client.run_status(whole)
@@ -143,7 +143,9 @@ async def fetch_finished(client: Client, run_id: str) -> LumeRun:
             f"run {short(old.id)} is {old.status}: wait for it, or cancel it with `lume cancel {short(old.id)}`"
         )
     if old.flow_version is None or old.source_path is None:
-        raise click.UsageError(f"the server does not tell the flow version and source of run {short(old.id)}")
+        raise click.UsageError(
+            f"the server does not report the flow version and source of run {short(old.id)}"
+        )
     return old
 
 
@@ -151,7 +153,7 @@ async def repeat(session: CommandSession, client: Client, run: str) -> tuple[Run
     """The submission that repeats a run on its own source; and how to begin it.
 
     Raises:
-        click.UsageError: the run has not finished, or the server does not say what it was.
+        click.UsageError: the run has not finished, or the server does not report what it ran.
     """
     old = await fetch_finished(client, run)
     how = {"run_metadata": old.run_metadata, "force_rerun": old.has_output}

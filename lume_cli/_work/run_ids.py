@@ -14,14 +14,14 @@ MOST = 100_000
 """Distinct ids in one command; bounds an endless stream."""
 _LONGEST_LINE = 4096
 _NEWEST, _SEARCHED = 1000, 20_000
-"""Runs among which short ids are looked for: at first, and at most."""
+"""How many runs are searched for short ids: at first, and at most."""
 
 
 def run_ids(session: CommandSession, given: Sequence[str]) -> list[str]:
     """The ids without duplicates, in input order. Stdin is read to its end first.
 
     Raises:
-        click.UsageError: a line is not a valid run id, there are too many, or stdin is also to hold the API key.
+        click.UsageError: a line is not a valid run id, there are too many, or stdin also supplies the API key.
     """
     found: dict[str, None] = {}
     for one in given:
@@ -35,12 +35,12 @@ def run_ids(session: CommandSession, given: Sequence[str]) -> list[str]:
 
 
 async def whole_ids(client: Client, given: Sequence[str]) -> list[str]:
-    """The ids with each short one replaced by the one that it stands for; what stands for none stays as it is.
+    """Replace each short id by the full one; an id without a match is unchanged.
 
-    A short id is looked for among the newest runs, and further back only if it is not found there.
+    A short id is searched for among the newest runs, and further back only if it is not found there.
 
     Raises:
-        click.UsageError: one stands for several runs.
+        click.UsageError: an id matches several runs.
     """
     open_, matches = {one for one in given if may_be_short(one)}, dict[str, set[str]]()
     if not open_:
@@ -55,12 +55,12 @@ async def whole_ids(client: Client, given: Sequence[str]) -> list[str]:
             if number % _NEWEST == 0 and len(matches) == len(open_):
                 break
     except ApiError as error:
-        if error.status_code not in (404, 405, 501):  # a server that can't list runs knows whole ids only
+        if error.status_code not in (404, 405, 501):  # a server that can't list runs accepts whole ids only
             raise
     for one, found in matches.items():
         if len(found) > 1 and one not in found:
             longer = ", ".join(sorted(shorts(found).values())[:5])
-            raise click.UsageError(f"{one} stands for {len(found):,} runs: {longer}; pass more characters")
+            raise click.UsageError(f"{one} matches {len(found):,} runs: {longer}; pass more characters")
     whole = {one: one if one in found else next(iter(found)) for one, found in matches.items()}
     return list(dict.fromkeys(whole.get(one, one) for one in given))
 

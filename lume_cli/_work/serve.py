@@ -1,4 +1,4 @@
-"""Running the embedded server until a signal, on the port and with the key it had before. The work of `serve`."""
+"""Running the embedded server until a signal, on the port and with the key of its last start. The work of `serve`."""
 
 import errno
 import socket
@@ -22,7 +22,7 @@ from lume_cli._work.flow.flow_changes import FlowChanges
 
 
 def with_last_address(given: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of `lume_local.serve`: what was not given comes from the data folder, if a server ran there."""
+    """The arguments of `lume_local.serve`, with port and key of the last server on the data folder as defaults."""
     known = _server_file.read(Path(given["data"]))
     if known is None:
         return given
@@ -33,7 +33,7 @@ def with_last_address(given: dict[str, Any]) -> dict[str, Any]:
 async def until_stopped(
     session: CommandSession, wanted: dict[str, Any], key_env: str | None, log: server_log.Format | None
 ) -> int:
-    """Serve until cancelled; a key from the variable `key_env` is not shown, and none where there is a log."""
+    """Serve until cancelled; a key from the variable `key_env` is not shown, and no key if there is a log."""
     if log is not None:
         server_log.log_to_stderr(log)
     data, flows = Path(wanted["data"]), wanted["flows"]
@@ -50,7 +50,7 @@ async def until_stopped(
             server_log.log_url(server.base_url)
         if wanted["dev"]:
             session.say.warn(
-                "a development server: flow versions change with their files, and every run says so"
+                "a development server: flow versions change with their files, and every run has a note of it"
             )
         if changes is not None:
             group.start_soon(changes.report, session.say)
@@ -60,7 +60,7 @@ async def until_stopped(
 
 @asynccontextmanager
 async def _serving(data: Path, wanted: dict[str, Any]) -> "AsyncIterator[lume_local.Server]":
-    """The server; where another one has its data folder, the error has that one's URL."""
+    """The server; if another one uses its data folder, the error has that one's URL."""
     async with AsyncExitStack() as stack:
         try:
             server = await stack.enter_async_context(lume_local.serve(**wanted))
@@ -72,7 +72,7 @@ async def _serving(data: Path, wanted: dict[str, Any]) -> "AsyncIterator[lume_lo
 
 
 def _print_url(session: CommandSession, server: "lume_local.Server") -> None:
-    """Print it; a supervisor that has closed stdout has no use for it, and wants the server all the same."""
+    """Print the URL; if a supervisor has closed stdout, only warn."""
     try:
         if session.data.format == "table":
             session.data.line(server.base_url)
@@ -86,11 +86,11 @@ def _print_url(session: CommandSession, server: "lume_local.Server") -> None:
 def _print_use(session: CommandSession, server: "lume_local.Server", file: Path, key_env: str | None) -> None:
     data = file.parents[1]
     if data.name == _server_file.FOLDER:
-        found = f"Commands find it from {data.absolute().parent} and below; elsewhere:"
+        found = f"Commands find it in {data.absolute().parent} and below; elsewhere:"
     else:
         found = "In another shell:"
     key = f'"${key_env}"  # set {key_env} there as well' if key_env else server.api_key
-    # A key that must not be shown is not to be had by a link either.
+    # A link would give access to a key that must not be shown.
     link = (
         "`lume console` prints a link"
         if key_env
@@ -103,7 +103,7 @@ def _print_use(session: CommandSession, server: "lume_local.Server", file: Path,
 
 
 def _is_free(host: str, port: int) -> bool:
-    """Whether nobody listens on the port. The server's own attempt tells all other errors."""
+    """Whether the port is free. Other errors are left to the server's own attempt."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as attempt:
         attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

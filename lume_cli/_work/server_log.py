@@ -1,4 +1,4 @@
-"""The log of `lume serve` on stderr: a line for each request, each end of a run, and whatever goes wrong."""
+"""The log of `lume serve` on stderr: a line for each request, each end of a run, and each error."""
 
 import json
 import logging
@@ -8,11 +8,11 @@ from typing import Literal
 
 Format = Literal["text", "json"]
 _OWN = "lume_"
-"""How the attributes begin that the server adds to its records."""
+"""The prefix of the attributes that the server adds to its records."""
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line, with the attributes of the record that the server has added."""
+    """One JSON object per line, with the attributes that the server added to the record."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
@@ -33,7 +33,7 @@ class JsonLines(logging.Formatter):
 
 
 def log_url(base_url: str) -> None:
-    """Log where the server is."""
+    """Log the server's URL."""
     logging.getLogger("lume_local").info("serving at %s", base_url, extra={"lume_base_url": base_url})
 
 

@@ -81,7 +81,7 @@ class RunWatcher:
                     try:
                         run = await client.run_status(run_id)
                     except LumeError:
-                        break  # the monitor meets it, too, and reports what does not pass
+                        break  # the monitor gets the same error, and reports it if it persists
                     if not run.is_terminal and run_id not in self._codes:
                         self._seen[run_id] = run
 

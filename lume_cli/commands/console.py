@@ -42,9 +42,9 @@ async def _link(session: "CommandSession") -> str:
 
     Raises:
         ConfigurationError: a setting is missing or invalid.
-        ApiConnectionError: the server of the nearest `.lume` does not run.
-        AuthenticationError: the key was refused.
-        click.ClickException: the server doesn't respond, or has no console.
+        ApiConnectionError: the server of the nearest `.lume` folder is not running.
+        AuthenticationError: the key was rejected.
+        click.ClickException: the server does not respond, or has no console.
     """
     from aiohttp import ClientError, ClientSession, ClientTimeout
 

@@ -26,8 +26,8 @@ for _subcommand in (flow_versions.list_, flow_versions.register, flow_versions.d
 def check(options: GlobalOptions, *, files: tuple[Path, ...]) -> None:
     """Check each flow FILE as the embedded server does, and report every mistake with its line.
 
-    For a folder, every *.toml in it is checked. Whether a source has the columns that a flow reads, only
-    `lume flow try` and a run can tell.
+    For a folder, every *.toml in it is checked. Whether a source has the columns that a flow
+    reads is checked by `lume flow try` and by runs only.
 
     \b
     lume flow check flows
@@ -78,7 +78,7 @@ def try_(options: GlobalOptions, *, file: Path, sample: Path, limit: int, watch:
     """Run the flow of FILE on SAMPLE, and print clean and rejected rows, and why they were rejected.
 
     Needs no running server. Nothing is published: the version can still be changed. SAMPLE is the whole source,
-    whatever `uri` says; relative seeds are looked for in the current folder, as those of `lume serve` are. Exits
+    whatever `uri` says; relative seeds are looked up in the current folder, as by `lume serve`. Exits
     with 5 if rows were rejected, with 1 if FILE has mistakes, all of which are reported.
 
     \b
@@ -96,16 +96,16 @@ def try_(options: GlobalOptions, *, file: Path, sample: Path, limit: int, watch:
 
 
 def _delimiter(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
-    """`tab` and `\\t` are what a shell makes hard to type."""
+    """Accept `tab` and `\\t`, since a tab is hard to type in a shell."""
     delim = "\t" if value in ("tab", "\\t") else value
     if delim is not None and (len(delim) != 1 or not delim.isascii() or delim in '"\r\n'):
-        raise click.BadParameter("must be one ASCII character, not the quote and not a line end; or: tab")
+        raise click.BadParameter("must be one ASCII character other than the quote and line ends; or: tab")
     return delim
 
 
 @command.command("init", short_help="Write a flow file from a sample.")
 @click.argument("sample", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--name", metavar="NAME", help="Name of the flow; by default that of the sample.")
+@click.option("--name", metavar="NAME", help="Name of the flow; default: the sample's name.")
 @click.option("--encoding", default="utf-8", show_default=True, help="Encoding of the sample.")
 @click.option(
     "--delim",
@@ -133,7 +133,7 @@ def init(
 ) -> None:
     """Write a commented flow file with columns and types inferred from a SAMPLE.
 
-    SAMPLE is CSV, NDJSON or JSON, also packed with gzip, or Parquet or Excel (.xlsx).
+    SAMPLE is CSV, NDJSON or JSON, optionally compressed with gzip, or Parquet or Excel (.xlsx).
 
     \b
     lume flow init customers.csv --name customer_cleaner -o flows/

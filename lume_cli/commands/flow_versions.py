@@ -74,7 +74,7 @@ def _to_dict(flow: "FlowSummary") -> dict[str, Any]:
 @server_options
 @click.pass_obj
 def register(options: GlobalOptions, *, files: tuple[Path, ...]) -> None:
-    """Register the flow version in each FILE; print what runs are submitted with.
+    """Register the flow version in each FILE; print the names to submit runs with.
 
     A version never changes: a FILE with other content than the registered one of the same version is refused.
 
@@ -92,14 +92,14 @@ def register(options: GlobalOptions, *, files: tuple[Path, ...]) -> None:
         async with session.client() as client:
             for file in files:
                 try:
-                    made = await client.register_flow(file)
+                    registered = await client.register_flow(file)
                 except LumeError as error:
                     session.say.error(error, subject=str(file))
                     codes.append(exit_codes.of_error(error))
                     continue
-                found.append(made)
-                state = "registered" if made.is_new else "is registered already, with the same content"
-                session.say.note(f"{file}: {made.flow_version} {state}")
+                found.append(registered)
+                state = "registered" if registered.is_new else "is already registered with the same content"
+                session.say.note(f"{file}: {registered.flow_version} {state}")
         session.data.many(
             found,
             ("FLOW", "CONTENT"),

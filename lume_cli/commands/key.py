@@ -7,10 +7,10 @@ from lume_cli._options import GlobalOptions, output_options
 
 @click.group("key")
 def command() -> None:
-    """Make keys for a server of yours."""
+    """Create keys for your server."""
 
 
-@command.command("new", short_help="Make a key with a role.")
+@command.command("new", short_help="Create a key with a role.")
 @click.argument("name")
 @click.option(
     "--role",
@@ -25,14 +25,14 @@ def command() -> None:
     default="keys.toml",
     show_default=True,
     metavar="FILE",
-    help="File that `lume serve --keys` reads; made if missing.",
+    help="File that `lume serve --keys` reads; created if missing.",
 )
 @output_options
 @click.pass_obj
 def new(options: GlobalOptions, *, name: str, role: str, path: str) -> None:
-    """Make a key, add its digest to FILE under NAME, and print the key: it is stored nowhere.
+    """Create a key, add its digest to FILE under NAME, and print the key, which is not stored.
 
-    A running server knows it at once. To revoke a key, remove its lines from FILE.
+    A running server accepts it at once. To revoke a key, remove its lines from FILE.
 
     \b
     lume key new ci --role submit

@@ -92,7 +92,7 @@ def command(
 
 
 def _status(text: str) -> str:
-    """The status that is meant. Raises `click.UsageError` where that is a typing error."""
+    """The intended status. Raises `click.UsageError` if it is misspelled."""
     from lume_async.models import wanted_status
 
     try:
@@ -119,11 +119,11 @@ async def _mistake(client: "Client", flow: str | None, status: str | None) -> st
 
 
 def _print_source(session: "CommandSession", source: str | None, printed: set[str]) -> None:
-    """Print each source once; not every one can be a line of a list in which # begins a comment."""
+    """Print each source once; some can't be a line of a list in which # begins a comment."""
     if source is None or source in printed:
         return
     printed.add(source)
     if source.startswith("#") or source != source.strip() or len(source.splitlines()) != 1:
-        session.say.warn(f"omitted, since it can't be written as a line of a list: {source!r}")
+        session.say.warn(f"omitted, since it can't be written on one line of a list: {source!r}")
     else:
         session.data.line(source)

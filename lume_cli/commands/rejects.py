@@ -14,8 +14,8 @@ from lume_cli._options import GlobalOptions, rows_options
 def command(options: GlobalOptions, *, run: str, reason: str | None, limit: int | None) -> None:
     """Print the rejected rows of RUN: the columns of the source, and why each row was rejected.
 
-    With -o csv they are ready to be mended and passed to `lume resubmit`, whatever the format of the source; those of
-    CSV have its dialect and encoding.
+    With -o csv they can be corrected and passed to `lume resubmit`, whatever the format of the source is. Those of
+    a CSV source have its dialect and encoding.
 
     \b
     lume rejects 2f91d0ab --reason "not an email address" --limit 20

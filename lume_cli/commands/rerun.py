@@ -1,4 +1,4 @@
-"""`lume rerun`: run the flow version of a run on its source once more."""
+"""`lume rerun`: run the flow version of a run on its source again."""
 
 import click
 

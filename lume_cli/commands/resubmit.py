@@ -1,4 +1,4 @@
-"""`lume resubmit`: run the flow version of a run on its mended rejects."""
+"""`lume resubmit`: run the flow version of a run on its corrected rejects."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from lume_cli._options import GlobalOptions, server_or_ids_options, wait_options
 
 @click.command("resubmit")
 @click.argument("run", metavar="RUN")
-@click.argument("mended", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="MENDED")
+@click.argument("corrected", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE")
 @click.option(
     "--wait", "-w", is_flag=True, help="Wait for the run to finish; the exit code reflects its status."
 )
@@ -25,18 +25,18 @@ def command(
     options: GlobalOptions,
     *,
     run: str,
-    mended: Path,
+    corrected: Path,
     wait: bool,
     force: bool,
     timeout: float | None,
     poll_interval: float | None,
     allow_partial: bool,
 ) -> None:
-    """Upload the file MENDED, mended rejects of RUN, and run the same flow version on it. Print the new run's id.
+    """Upload FILE, corrected rejects of RUN, and run the same flow version on it. Print the new run's id.
 
-    The new run has the metadata of RUN, and its id as `resubmit_of`. If a run has processed the same content for RUN
-    already, its id is printed and nothing is submitted. Nothing is either where the new run would write to the file
-    that the rows of RUN are in.
+    The new run has the metadata of RUN, and its id as `resubmit_of`. If a run has already processed the same content
+    for RUN, its id is printed and nothing is submitted. A run that would overwrite the file with the rows of RUN is
+    refused.
 
     \b
     lume rejects 2f91d0ab -o csv > mended.csv       # then correct mended.csv
@@ -59,7 +59,7 @@ def command(
                 session,
                 client,
                 run,
-                mended,
+                corrected,
                 force=force,
                 is_waited_for=wait,
                 timeout=timeout,

@@ -17,7 +17,9 @@ _places = stack(
         "--no-flows", is_flag=True, help="Start without flow files; versions are registered over HTTP."
     ),
     click.option(
-        "--dev", is_flag=True, help="For writing flows: a version may change with its file; runs say so."
+        "--dev",
+        is_flag=True,
+        help="For writing flows: versions may change with their files; each run notes it.",
     ),
     click.option(
         "--data", default=".lume", show_default=True, metavar="DIR", help="Folder for state and output."
@@ -35,7 +37,7 @@ _address = stack(
     click.option(
         "--port",
         type=click.IntRange(0, 65535),
-        help="Port to listen on; default: that of the last start on this data folder, else a free one.",
+        help="Port to listen on; default: the port of the last start on this data folder, else a free one.",
     ),
     click.option(
         "--key-env",
@@ -103,7 +105,7 @@ _engine = stack(
     click.option(
         "--engine-env",
         metavar="VARIABLE",
-        help="Environment variable with the URL for --engine, where a token is in it.",
+        help="Environment variable with the URL for --engine, if it contains a token.",
     ),
     click.option(
         "--shard-bytes",
@@ -166,7 +168,7 @@ _console = click.option(
 @click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),
-    help="Log every request and the end of every run to stderr; json: one object a line, nothing else, and no key.",
+    help="Log every request and the end of every run to stderr; json: one object per line, nothing else, and no key.",
 )
 @output_options
 @click.pass_obj
@@ -185,7 +187,7 @@ def command(options: GlobalOptions, /, *, key_env: str | None, log_format: Any, 
     from lume_cli._work import serve
 
     if log_format == "json":
-        options.output = "json"  # what the command itself says on stderr is JSON then, too
+        options.output = "json"  # the command's own messages on stderr are then JSON, too
     session = CommandSession(options)
     wanted = _serve_arguments(**settings)
     _check_folders(session, wanted["flows"], wanted.get("roots", ()))
@@ -206,7 +208,7 @@ def _serve_arguments(
     engine_env: str | None,
     **options: Any,
 ) -> dict[str, Any]:
-    """The arguments of `lume_local.serve`; what is not given is left to its defaults."""
+    """The arguments of `lume_local.serve`; what is not given has its defaults."""
     if no_flows and flows is not None:
         raise click.UsageError("--flows and --no-flows are mutually exclusive")
     if options["webhook_hosts"] and not webhook_variables:

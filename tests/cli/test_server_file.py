@@ -68,7 +68,7 @@ def test_a_link_to_the_console_is_printed_at_the_start_and_when_asked_for(lone: 
     stop(started)
     gone = lone.lume("console")
     assert (gone.code, "does not respond" in gone.err) == (1, True), gone.err
-    assert f"hint: start the server of {lone.folder} again with `lume serve`" in gone.err
+    assert f"hint: start it again: run `lume serve` in {lone.folder}" in gone.err
 
 
 def test_with_a_key_that_is_not_shown_neither_is_a_link(lone: Shell) -> None:
@@ -80,7 +80,7 @@ def test_with_a_key_that_is_not_shown_neither_is_a_link(lone: Shell) -> None:
 
 def test_nothing_has_to_be_exported(lone: Shell, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started = serving(lone)
-    assert f"Commands find it from {home} and below" in started.err
+    assert f"Commands find it in {home} and below" in started.err
     monkeypatch.chdir(home)
     assert served_here() == home / ".lume/state/server.json", "what lume_async names without a base URL"
     lone.folder = home / "below" / "deeper"
@@ -96,7 +96,7 @@ def test_nothing_has_to_be_exported(lone: Shell, home: Path, monkeypatch: pytest
     stop(started)
     away = lone.lume("list")
     assert (away.code, started.out.strip() in away.err) == (1, True)
-    assert f"hint: start the server of {home} again with `lume serve`" in away.err
+    assert f"hint: start it again: run `lume serve` in {home}" in away.err
     assert "start it again with `lume serve`" in lone.lume("doctor").out
 
 
@@ -133,7 +133,7 @@ def test_who_listens_on_the_port_of_a_server_that_has_stopped_is_sent_nothing(
         done = lone.lume(*words)
         assert heard() == b""
     assert done.code == 1
-    assert f"http://127.0.0.1:{port} does not respond: the server of {home} does not run" in done.err
+    assert f"http://127.0.0.1:{port} does not respond: the server of {home} is not running" in done.err
 
 
 def test_a_command_that_waits_goes_on_when_the_server_is_there_again(lone: Shell, home: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_command_that_waits_goes_on_when_the_server_is_there_again(lone: Shell
     stop(first)
     with stranger(int(first.out.strip().rpartition(":")[2])):
         waiting = lone.start("run", "people:v1", "people.csv", "--wait")
-        waiting.until(lambda: "does not respond (it does not run" in waiting.err)
+        waiting.until(lambda: "does not respond (it is not running" in waiting.err)
     second = serving(lone)
     done = waiting.end()
     stop(second)
@@ -155,13 +155,13 @@ def test_a_command_that_waits_is_told_where_the_server_is_now(lone: Shell) -> No
     stop(first)
     with stranger(int(first.out.strip().rpartition(":")[2])) as heard:
         waiting = lone.start("wait", run_id)
-        waiting.until(lambda: "does not respond (it does not run" in waiting.err)
+        waiting.until(lambda: "does not respond (it is not running" in waiting.err)
         second = serving(lone)
         done = waiting.end()
         assert heard() == b""
     now = second.out.strip()
     assert done.code == 1
-    assert f"runs at {now} now, and this command began with {first.out.strip()}; resume with" in done.err
+    assert f"now runs at {now}, but this command started with {first.out.strip()}; resume with" in done.err
     resume = re.search(r"resume with `lume (wait \w+)`", done.err)
     assert resume is not None, done.err
     assert lone.lume(*resume[1].split()).code == 0
@@ -284,7 +284,7 @@ def test_its_key_belongs_to_its_url(home: Path, written: Path, monkeypatch: pyte
     warnings: list[str] = []
     resolve(GlobalOptions(), warnings.append)
     assert len(warnings) == 1
-    assert f"the API key of LUME_API_KEY is ignored: URL and key are those in {written}" in warnings[0]
+    assert f"the API key from LUME_API_KEY is ignored: URL and key come from {written}" in warnings[0]
     assert "another service" not in warnings[0]
     monkeypatch.setenv("LUME_API_KEY", "its key")
     resolve(GlobalOptions(), warnings.append)

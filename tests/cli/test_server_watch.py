@@ -128,7 +128,10 @@ def test_a_server_that_is_down(shell: Shell, nobody: str, command: str) -> None:
 
 
 def test_an_interrupt_claims_nothing_about_runs_of_a_server_that_is_away(shell: Shell, nobody: str) -> None:
-    for runs, said in ((["run_1"], "the run still runs"), (["run_1", "run_2"], "2 runs still run")):
+    for runs, said in (
+        (["run_1"], "the run is still running"),
+        (["run_1", "run_2"], "2 runs are still running"),
+    ):
         started = shell.start("--base-url", nobody, "wait", *runs)
         started.until(lambda it=started: "still trying" in it.err)
         started.signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Flow files that change under a running server: it goes by what they said when it started, and says so."""
+"""Reports flow files that change while a server runs: it keeps using their content from when it started."""
 
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,9 @@ from lume_cli._work.flow.flow_diff import read_flow
 
 _EVERY = 1.0
 _WAYS_OUT = (
-    "Increase its version to serve the change at once, see with `lume flow try` what it does, or start a development "
-    "server (`lume serve --dev`), where a version may change. Started again, this server takes the new content if no "
-    "run was made with the old one"
+    "To use the change at once, increase the version; to test it, use `lume flow try` or a development server (`lume "
+    "serve --dev`), where a version may change. After a restart this server uses the new content, unless a run has "
+    "used the old one"
 )
 
 
@@ -22,7 +22,7 @@ class FlowChanges:
 
     Args:
         folder: the folder.
-        dev: whether the server takes each change.
+        dev: whether the server uses each change.
     """
 
     def __init__(self, folder: Path, *, dev: bool = False) -> None:
@@ -40,7 +40,7 @@ class FlowChanges:
                 say.warn(warning)
 
     def changes(self) -> list[str]:
-        """What has changed since the last time, in words."""
+        """A message for each file that has changed since the last call."""
         found = []
         for path, known in self._known.items():
             saved = stamp(path)
@@ -52,7 +52,7 @@ class FlowChanges:
                 continue
             self._reported[path] = now
             if self._dev:
-                found.append(f"{path} has changed: the next run of {_ref(known)} is made with it")
+                found.append(f"{path} has changed: the next run of {_ref(known)} uses it")
             else:
                 found.append(f"{path} has changed, but {_ref(known)} stays as it was. {_WAYS_OUT}")
         return found
@@ -68,7 +68,7 @@ def stamp(path: Path) -> tuple[int, int] | None:
 
 
 def _definition(path: Path) -> dict[str, Any] | None:
-    """What the file says; None while it is not TOML, as in the middle of an edit."""
+    """The file's content; None while it is not valid TOML, as in the middle of an edit."""
     try:
         return read_flow(path)
     except click.ClickException:

@@ -43,7 +43,7 @@ async def check(path: Path) -> CheckedFlow:
 
 
 def refuse_twin(flow: CheckedFlow, path: Path, seen: dict[str, Path]) -> None:
-    """Note where a flow version is. Raises `FlowError` if it is in another file, too: no server would take both."""
+    """Record the file of a flow version. Raises `FlowError` if another file defines it: no server accepts both."""
     if (other := seen.setdefault(flow.ref, path)) != path:
         raise FlowError("version", f"{flow.ref} is in {other} already: increase the version of one")
 

@@ -17,12 +17,12 @@ _NAMES = ("flow", "version")
 
 @frozen
 class Difference:
-    """A part of a flow that only one of two versions has, or that is another in each.
+    """A part of a flow that only one of two versions has, or that differs.
 
     Attributes:
         place: where, such as `columns.email.pattern`.
-        before: what the first one says there; None where it says nothing.
-        after: the same of the second.
+        before: the value in the first version; None if there is none.
+        after: the same for the second version.
     """
 
     place: str
@@ -36,7 +36,7 @@ class Difference:
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[Difference]:
-    """What differs, in the order of the first and then of the second."""
+    """The differences, in the order of the first version, then of the second."""
     old, new = dict(_parts(before, "")), dict(_parts(after, ""))
     places = [place for place in {**old, **new} if place not in _NAMES]
     found = [Difference(place, old.get(place), new.get(place)) for place in places]
@@ -44,7 +44,7 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> list[Differenc
 
 
 def _parts(value: Any, place: str) -> Iterator[tuple[str, Any]]:
-    """Every value below this one by its place; the rules by their names."""
+    """Every value below this one with its place; rules are identified by name."""
     if isinstance(value, dict) and value:
         for name, below in value.items():
             yield from _parts(below, f"{place}.{name}" if place else name)
@@ -63,11 +63,11 @@ def _shown(value: Any) -> str:
 async def pair(client: Client, before: str, after: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """The definitions of two flow versions, each a file or a version of the server.
 
-    Where only a file is named, the first is the registered version of its name.
+    If only a file is given, the first is the registered version of the same name.
 
     Raises:
-        click.ClickException: a file can't be read, or does not say what it is.
-        click.UsageError: a version is named, and nothing to compare it with.
+        click.ClickException: a file can't be read or is not TOML.
+        click.UsageError: there is only one version, and it is not a file.
     """
     if after is not None:
         return await _definition(client, before), await _definition(client, after)
@@ -93,4 +93,4 @@ def read_flow(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise click.ClickException(f"{path} can't be read: {error.strerror or error}") from None
     except ValueError as error:
-        raise click.ClickException(f"{path} is not TOML: {error}") from None
+        raise click.ClickException(f"{path} is not valid TOML: {error}") from None

@@ -1,4 +1,4 @@
-"""Writes a commented flow file from what a sample of its source shows. Pure."""
+"""Writes a commented flow file from a sample of its source. Pure."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from lume_cli._work.flow.flow_infer import SampleColumn
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _RESERVED = "_lume_"
 _ENGINES = {"rowid": "row_id", "file_row_number": "row_number"}
-"""Names that no column of a flow may have, and what to call it."""
+"""Names that a flow's column can't have, and their replacements."""
 
 
 def snake(text: str) -> str:
@@ -29,7 +29,7 @@ def flow_draft(
     encoding: str,
     kind: str = "csv",
 ) -> str:
-    """The text of a flow file; `delim` and `encoding` are of a source of the kind CSV."""
+    """The text of a flow file; `delim` and `encoding` are those of a CSV source."""
     rejects = "ndjson" if kind in ("ndjson", "json") else "csv"
     csv = [f"csv = {{ delim = {_basic(delim)}, encoding = {_basic(encoding)} }}"] if delim else []
     lines = [
@@ -95,7 +95,7 @@ def _column(target: str, column: SampleColumn) -> list[str]:
         lines.append("# unique = true                      # all values in the sample are distinct")
     elif column.twins:
         example = json.dumps(column.twins[0], ensure_ascii=True)
-        more = "is there" if len(column.twins) == 1 else f"and {len(column.twins) - 1:,} more are there"
+        more = "occurs" if len(column.twins) == 1 else f"and {len(column.twins) - 1:,} more occur"
         lines.append(f"{'# unique = true'.ljust(37)}# {example} {more} more than once in the sample")
     if column.values:
         values = ", ".join(map(_basic, column.values))

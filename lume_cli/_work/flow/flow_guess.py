@@ -1,4 +1,4 @@
-"""Values that people write in many ways: the cleaner that reads what a sample has of them. Pure."""
+"""Chooses a cleaner for values that people write in many ways, from a sample. Pure."""
 
 # ruff: noqa: RUF001 - dashes, minus signs and quotes as people type them.
 import re
@@ -8,7 +8,7 @@ from datetime import date
 from attrs import frozen
 
 _ENOUGH = 0.7
-"""The share of values that must fit: these columns are the dirty ones, and what is guessed is hard to mistake."""
+"""The share of values that must match: low, because such columns are dirty, and the patterns are distinctive."""
 _CURRENCY = r"(?:[A-Z]{0,3}[$€£¥₹₽₺₩]|[A-Z]{3}|(?i:kr|zł|kč|ft|fr|rs)\.?)"
 _SIGNED = r"\(?[-+−]? ?(?:{currency})? ?[-+−]? ?{digits}(?:[.,][-–—]+)? ?(?:{currency})? ?-?\)?"
 _WITH_POINT = r"(?:\d+|[1-9]\d{0,2}(?:(?:,\d{3})+|(?: \d{3})+|(?:['’]\d{3})+))(?:\.\d{0,4})?"
@@ -86,9 +86,9 @@ class Guess:
 
     Attributes:
         sql: the expression, with `{column}` in it.
-        kind: its type, format and SQL type, as `flow_infer` has them.
+        kind: its type, format and SQL type, as in `flow_infer`.
         about: what to check, for a comment.
-        misfits: the values that it does not read.
+        misfits: the values that it can't read.
     """
 
     sql: str
@@ -98,7 +98,7 @@ class Guess:
 
 
 def guess(name: str, values: Sequence[str]) -> Guess | None:
-    """A way to read the values of a column, none of which is blank; None if there is none."""
+    """How to read the values of a column, none of which is blank; None if no cleaner matches."""
     if not values:
         return None
     ways = (_emails, _dates, _percents, _phones, _money, _booleans, _countries)
@@ -106,7 +106,7 @@ def guess(name: str, values: Sequence[str]) -> Guess | None:
 
 
 def _misfits(values: Sequence[str], fits: Callable[[str], object]) -> list[str] | None:
-    """The values that don't fit; None where those are too many."""
+    """The values that don't match; None if there are too many."""
     misfits = [value for value in values if not fits(value)]
     return misfits if len(misfits) <= len(values) * (1 - _ENOUGH) else None
 
@@ -127,7 +127,7 @@ def _dates(_name: str, values: Sequence[str]) -> Guess | None:
         return None
     if not order:
         return Guess("parse_date_any({column})", ("string", "date", None), "", misfits)
-    about = f"03/04/2024 is read as {'March 4' if order == 'mdy' else '3 April'}: is it?"
+    about = f"03/04/2024 is read as {'March 4' if order == 'mdy' else '3 April'}: is that right?"
     return Guess(f"parse_date_any({{column}}, '{order}')", ("string", "date", None), about, misfits)
 
 

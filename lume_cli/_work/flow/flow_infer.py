@@ -13,11 +13,11 @@ _INTEGER = re.compile(r"[+-]?(0|[1-9]\d{0,17})")
 _NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d{1,3})?")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
 _CODE = re.compile(r"[+-]?0\d+")
-"""Digits that would lose their leading zeros as a number."""
+"""Digits that would lose leading zeros as a number."""
 _FEW = 8
 """At most this many distinct values look like an enumeration."""
 _ENOUGH = 0.95
-"""The share of values that must fit a type; the others are what a flow is there to reject."""
+"""The share of values that must match a type; a flow rejects the others."""
 
 DELIMITERS = ",;\t|"
 _MOST = 0.7
@@ -25,22 +25,22 @@ _MOST = 0.7
 
 
 class SampleColumn:
-    """What the sample shows of one source column.
+    """What the sample shows about one source column.
 
     Attributes:
         source: its name in the file.
         type: the JSON Schema type.
         format: its format, if it has one.
-        sql_type: the SQL type, if it isn't the default one.
-        spaces: whether values are padded with spaces; those with line ends, which a stray quote makes, don't count.
+        sql_type: the SQL type, if it is not the default.
+        spaces: whether values are padded with spaces; those with line breaks, caused by a stray quote, don't count.
         required: whether no value is empty.
         unique: whether all values are distinct.
-        blanks: how many values are empty, if they are so few that they may be mistakes.
-        twins: the values that are there again, if they are so few.
-        sql: an expression with `{column}` that reads the values, where a plain column would not do.
-        about: what to check in it.
-        values: the distinct values, if they look like an enumeration; not where a cleaner makes others of them.
-        misfits: the values that don't fit the type.
+        blanks: how many values are empty, if so few that they may be mistakes.
+        twins: the values that occur more than once, if there are few.
+        sql: an expression with `{column}` that reads the values, if a plain column does not.
+        about: what to check about it.
+        values: the distinct values, if they look like an enumeration; empty if a cleaner changes them.
+        misfits: the values that don't match the type.
     """
 
     def __init__(self, source: str, values: Sequence[str]) -> None:
@@ -68,7 +68,7 @@ class SampleColumn:
 def delimiter(lines: Sequence[str]) -> str:
     """The delimiter that splits the header into the most columns, preferably as many as most of the lines have.
 
-    Not all of them: a ragged row is what a flow is there to reject.
+    Not as many as all of them have: a flow rejects ragged rows.
     """
 
     def merit(mark: str) -> tuple[bool, int, float]:
@@ -91,17 +91,17 @@ def infer(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[SampleCo
 
 
 def _set_phone_countries(columns: Sequence[SampleColumn]) -> None:
-    """Phone numbers without + are of the country that stands beside them."""
+    """Read phone numbers without + by the country column of the same row."""
     country = next((column.source for column in columns if column.sql == "country_code({column})"), None)
     for column in columns:
         if country is not None and column.sql == "parse_phone({column})" and column.about:
             name = '"' + country.replace('"', '""').replace("{", "{{").replace("}", "}}") + '"'
             column.sql = f"parse_phone({{column}}, TRY(country_code({name})))"
-            column.about, column.misfits = f"numbers without + are of the country in {country}", []
+            column.about, column.misfits = f"numbers without + get their country from {country}", []
 
 
 def _kind(values: Sequence[str]) -> tuple[str, str | None, str | None, list[str]]:
-    """The type, format and SQL type that (nearly) all values fit, and the values that don't."""
+    """The type, format and SQL type that (nearly) all values match, and the values that don't."""
     best: tuple[str, str | None, str | None, list[str]] = ("string", None, None, [])
     fewest = len(values) * (1 - _ENOUGH) if values else -1.0
     codes = any(map(_CODE.fullmatch, values))
@@ -137,4 +137,4 @@ _KINDS: tuple[tuple[Callable[[str], object], tuple[str, str | None, str | None]]
     (lambda value: _is_time(value, zoned=False), ("string", "date-time", "TIMESTAMP")),
     (_EMAIL.fullmatch, ("string", "email", None)),
 )
-"""Tests for each kind of value; of two that fit equally well the first wins."""
+"""Tests for each kind of value; of two that match equally well the first wins."""

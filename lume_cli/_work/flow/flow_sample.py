@@ -22,9 +22,9 @@ from lume_local._shared import magic
 _ROWS = 10_000
 """Rows to read."""
 _LINES = 200
-"""Lines that tell the delimiter."""
+"""Lines from which the delimiter is guessed."""
 _BLOCKS, _BLOCK = 64, 1024 * 1024
-"""So much of a file is looked at for its encoding."""
+"""How much of a file is read to check its encoding."""
 
 
 @frozen
@@ -40,11 +40,11 @@ class Sample:
     encoding: str = "utf-8"
     """Of CSV."""
     doubts: list[str] = field(factory=list)
-    """What to look at in the sample, since it may not be what it seems."""
+    """What to check in the sample, which may not be what it seems."""
 
 
 def read_sample(path: Path, encoding: str, delim: str | None = None) -> Sample:
-    """Read the sample; the delimiter of a CSV file is guessed where none is given.
+    """Read the sample; the delimiter of a CSV file is guessed unless given.
 
     Raises:
         click.UsageError: it is neither a CSV file with a header nor one of the other formats.
@@ -78,12 +78,12 @@ def read_sample(path: Path, encoding: str, delim: str | None = None) -> Sample:
 
 
 def _sample(path: Path, names: Sequence[str], rows: Sequence[Sequence[str]], **more: str) -> Sample:
-    """Without the columns that a file of rejects has beside those of its source, which a flow doesn't see."""
+    """Leaves out the columns that a rejects file has in addition to those of its source: a flow does not see them."""
     asked = doubts(names, rows, more.get("delim", ""), more.get("encoding", ""))
     names, rows = _within_header(names, rows)
     own = [n for n, name in enumerate(names) if name.lower().startswith("_lume_")]
     if len(own) == len(names):
-        raise click.UsageError(f"{path} has no columns but those of rejects, {', '.join(names)}")
+        raise click.UsageError(f"{path} has no columns except those of rejects: {', '.join(names)}")
     columns = infer(_header(path, names), rows)
     return Sample([one for n, one in enumerate(columns) if n not in own], len(rows), doubts=asked, **more)
 
@@ -91,7 +91,7 @@ def _sample(path: Path, names: Sequence[str], rows: Sequence[Sequence[str]], **m
 def _within_header(
     names: Sequence[str], rows: Sequence[Sequence[str]]
 ) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-    """Without the empty columns behind the last name: of a coloured cell, or of a delimiter at each line's end."""
+    """Drop empty columns after the last name, which a coloured cell or a trailing delimiter causes."""
     width = len(names)
     while width and not names[width - 1] and 2 * sum(any(row[width - 1 :]) for row in rows) <= len(rows):
         width -= 1
@@ -106,13 +106,13 @@ def _marked_encoding(path: Path) -> str:
 
 
 def _other_encoding(path: Path) -> str:
-    """What to do about a file that is not in the encoding asked for: cp1252 is what Excel writes in the West."""
+    """Advice for a file that is not in the requested encoding: Excel in the West writes cp1252."""
     try:
         with _open_text(path, "cp1252") as file:
             for _ in range(_BLOCKS):
                 file.read(_BLOCK)
     except UnicodeError:
-        return "pass --encoding with the one that it was saved with; it is not cp1252, others are cp850 and cp1250"
+        return "pass the encoding that it was saved in with --encoding; it is not cp1252, but may be cp850 or cp1250"
     return "it may be cp1252, as Excel and older programs write: pass --encoding cp1252"
 
 
@@ -121,7 +121,7 @@ def _refuse_binary(path: Path) -> None:
         with _open_bytes(path) as file:
             found = magic.kind_of(file.read(magic.LENGTH))
     except (OSError, EOFError):
-        return  # reading it says why
+        return  # reading it reports why
     if found is not None:
         raise click.UsageError(
             f"{path} is {found}, not CSV, NDJSON, JSON, Parquet or Excel (.xlsx): convert it first"
@@ -133,7 +133,7 @@ def _header(path: Path, header: Sequence[str]) -> Sequence[str]:
     for number, name in enumerate(header, 1):
         if not name.strip():
             raise click.UsageError(
-                f"{path}: column {number} of the header has no name: give it one or, if the first line is a title, "
+                f"{path}: column {number} of the header has no name: name it or, if the first line is a title, "
                 "delete the lines above the header"
             )
         if name.lower() in seen:
@@ -143,7 +143,7 @@ def _header(path: Path, header: Sequence[str]) -> Sequence[str]:
 
 
 _MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32"),  # which begins with that of UTF-16
+    (codecs.BOM_UTF32_LE, "utf-32"),  # begins with the mark of UTF-16
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
@@ -152,7 +152,7 @@ _KINDS: dict[str | None, Literal["parquet", "excel"]] = {magic.PARQUET: "parquet
 
 
 def _kind(path: Path) -> Literal["parquet", "excel"] | None:
-    """The format of a file that only the engine reads."""
+    """The format of a file that only the engine can read."""
     with path.open("rb") as file:
         return _KINDS.get(magic.kind_of(file.read(magic.LENGTH)))
 
@@ -174,7 +174,7 @@ def _read_with_engine(path: Path, kind: Literal["parquet", "excel"]) -> Sample:
 
 
 def _open_text(path: Path, encoding: str) -> IO[str]:
-    """The file as text, unpacked if need be."""
+    """The file as text, decompressed if necessary."""
     return io.TextIOWrapper(_open_bytes(path), encoding=encoding, newline="")
 
 
@@ -194,7 +194,7 @@ def _read_objects(path: Path, kind: Literal["json", "ndjson"]) -> Sample:
 
 
 def _text(value: object) -> str:
-    """The value as the server shows it to the expressions of a flow."""
+    """The value as a flow's expressions see it on the server."""
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

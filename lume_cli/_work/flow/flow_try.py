@@ -1,4 +1,4 @@
-"""A flow run on a sample in a server of its own: nothing is frozen, published or kept. The work of `flow try`."""
+"""Runs a flow on a sample in a temporary server: nothing is frozen, published or kept. The work of `flow try`."""
 
 import json
 import re
@@ -31,7 +31,7 @@ _WORDS = (
     (r"the source (?='.*' lies outside )", "the file "),  # a seed, or a sample that is a link to elsewhere
     ("this server (?=may use|takes)", "a try "),
 )
-"""What a message of the server is to a try."""
+"""How a try words messages of the server."""
 _EVERY = 0.3
 """Seconds between two checks for a change."""
 _LARGEST_DRY_RUN = 1000
@@ -43,15 +43,15 @@ _exact = partial(json.loads, parse_float=Decimal)
 
 @frozen
 class Result:
-    """What came of one try.
+    """The result of one try.
 
     Attributes:
-        ref: the flow version as the file has it.
+        ref: the flow version as in the file.
         tried: the name under which it was run.
         run: the finished run.
         clean: the first clean rows.
         rejected: the first rejected rows, with `_lume_row` and `_lume_reasons`.
-        over: the `max_ratio` of the file, if so many rows were rejected that it would fail the run.
+        over: the file's `max_ratio`, if the share of rejected rows exceeds it, which would fail the run.
     """
 
     ref: str
@@ -63,7 +63,7 @@ class Result:
 
     @property
     def failure(self) -> str | None:
-        """Why the run failed, in the words of a try: the flow is called as in its file, and no server is known."""
+        """Why the run failed, worded for a try: with the flow's name as in its file, and no server."""
         message = run_view.failure(self.run)
         if message is None:
             return None
@@ -73,7 +73,7 @@ class Result:
 
 
 class Bench:
-    """Where flows are tried: a server on temporary folders. Make it with `bench`."""
+    """A server on a temporary folder, on which flows are tried. Create it with `bench`."""
 
     def __init__(self, client: Client, server: lume_local.Server) -> None:
         self._client = client
@@ -81,7 +81,7 @@ class Bench:
         self._tries = 0
 
     async def try_flow(self, file: Path, sample: Path, limit: int) -> Result:
-        """Run the flow of a file without mistakes on the sample, and read the first rows of what comes out."""
+        """Run the flow of a file without mistakes on the sample, and read the first rows of its output."""
         definition = read_flow(file)
         ratio = definition.get("rejects", {}).get("max_ratio")
         tried = await self._register(definition)
@@ -126,7 +126,7 @@ class Bench:
 
 @asynccontextmanager
 async def bench(sample: Path) -> AsyncIterator[Bench]:
-    """A server that may read what one begun here may, and the sample's folder, and writes to a temporary one."""
+    """A server that can read the current folder and the sample's, and writes to a temporary one."""
     with TemporaryDirectory(prefix="lume-try-") as data:
         async with (
             lume_local.serve(flows=None, data=data, roots=[Path.cwd(), sample.parent]) as server,
@@ -143,7 +143,7 @@ def _rows(location: str | None) -> Iterator[dict[str, Any]]:
 
 
 class Trial:
-    """Tries a flow file, once or at each change, and prints what came of it.
+    """Tries a flow file, once or at each change, and prints the result.
 
     Args:
         session: the command.
@@ -169,10 +169,10 @@ class Trial:
             while True:
                 seen = self._state()
                 if self._session.data.format == "table":
-                    click.clear()  # does nothing where stdout is not a terminal
+                    click.clear()  # does nothing if stdout is not a terminal
                 await self._try(workbench)
                 self._session.say.note("lume: waiting for changes; Ctrl-C to stop")
-                while (now := self._state()) == seen or None in now:  # noqa: ASYNC110 - nobody tells of a change of a file
+                while (now := self._state()) == seen or None in now:  # noqa: ASYNC110 - no event for a saved file
                     await anyio.sleep(_EVERY)
 
     async def _try(self, workbench: Bench) -> int:

@@ -1,4 +1,4 @@
-"""What to ask about a sample that can be read, but may not be what it seems. Pure."""
+"""What to check in a sample that can be read, but may not be what it seems. Pure."""
 
 import codecs
 import csv
@@ -11,12 +11,12 @@ from lume_cli._output.text import counted
 from lume_cli._work.flow.flow_infer import DELIMITERS
 
 _MOST = 0.7
-"""The share of rows that have a width which is the file's."""
+"""The share of rows that must have a width for it to be the file's."""
 _CONTROL = re.compile("[\x80-\x9f]")
 
 
 def doubts(names: Sequence[str], rows: Sequence[Sequence[str]], delim: str, encoding: str) -> list[str]:
-    """What to look at; `delim` and `encoding` are of a CSV file."""
+    """What to check; `delim` and `encoding` are those of a CSV file."""
     asked = (
         _one_column(names, rows, delim),
         _other_width(names, rows, delim),
@@ -26,7 +26,7 @@ def doubts(names: Sequence[str], rows: Sequence[Sequence[str]], delim: str, enco
 
 
 def _one_column(names: Sequence[str], rows: Sequence[Sequence[str]], delim: str) -> str:
-    """A header of one column: it holds what could be a delimiter, or the lines below have another one."""
+    """A header of one column: it contains a possible delimiter, or the lines below have another one."""
     if not delim or len(names) != 1:
         return ""
     if marks := [mark for mark in DELIMITERS if mark in names[0]]:
@@ -50,9 +50,7 @@ def _other_width(names: Sequence[str], rows: Sequence[Sequence[str]], delim: str
     if not delim or len(names) == 1 or width == len(names) or share < _MOST:
         return ""
     ends = width == len(names) + 1 and not any(row[-1] for row in rows if len(row) == width)
-    advice = (
-        "the lines below end with a delimiter: let the header end with one" if ends else "mend the header"
-    )
+    advice = "the lines below end with a delimiter: end the header with one" if ends else "correct the header"
     return (
         f"the header has {counted(len(names), 'column')}, but most rows have {width}, and a run rejects "
         f"those as malformed: {advice}"
@@ -60,7 +58,7 @@ def _other_width(names: Sequence[str], rows: Sequence[Sequence[str]], delim: str
 
 
 def _controls(rows: Sequence[Sequence[str]], encoding: str) -> str:
-    """What is text in cp1252, and in Latin-1 control characters that nobody writes, as the euro sign is there."""
+    """Text in cp1252 that would be control characters in Latin-1, such as the euro sign."""
     if codecs.lookup(encoding).name not in ("iso8859-1", "iso8859-15"):
         return ""
     value = next((value for row in rows for value in row if _CONTROL.search(value)), "")

@@ -10,10 +10,10 @@ from typing import IO, Any, AnyStr, Literal
 import click
 
 LONGEST = 2_000_000
-"""What `source.max_line_bytes` is where a flow does not set it."""
+"""The default of `source.max_line_bytes`."""
 _START = 64 * 1024
 _CHARACTERS = 16 * 1024 * 1024
-"""So much of a JSON file is read."""
+"""How much of a JSON file is read."""
 _ARRAY = re.compile(rb"\s*\[\s*(?:[{\]]|$)")
 _SPACE = re.compile(r"\s*")
 
@@ -42,7 +42,7 @@ def _advice(line: AnyStr) -> str:
 
 
 def json_format(file: IO[bytes]) -> Literal["json", "ndjson"] | None:
-    """Which of them it is, by its beginning; None if it is neither.
+    """The format, from the beginning of the file; None if it is neither.
 
     An object on one line is NDJSON; one on several lines, and an array of objects, is JSON.
     """
@@ -62,7 +62,7 @@ def json_format(file: IO[bytes]) -> Literal["json", "ndjson"] | None:
 def read_objects(
     file: IO[bytes], kind: Literal["json", "ndjson"], name: str, most: int
 ) -> list[dict[str, Any]]:
-    """The first objects. Raises `click.UsageError` where something else is found."""
+    """The first objects. Raises `click.UsageError` if anything else is found."""
     found = []
     values = _lines(file, name, most) if kind == "ndjson" else islice(_values(file, name), most)
     for line, value in values:
@@ -70,7 +70,7 @@ def read_objects(
             where = (
                 "NDJSON has one on each line"
                 if kind == "ndjson"
-                else "a source in JSON is objects, or an array of them"
+                else "a JSON source is a series or an array of objects"
             )
             raise click.UsageError(f"{name}:{line} is not an object: {where}")
         found.append(value)
@@ -83,17 +83,17 @@ def _lines(file: IO[bytes], name: str, most: int) -> Iterator[tuple[int, Any]]:
             try:
                 yield number, json.loads(line)
             except ValueError as error:
-                raise click.UsageError(f"{name}:{number} is not JSON: {error}") from None
+                raise click.UsageError(f"{name}:{number} is not valid JSON: {error}") from None
 
 
 def _values(file: IO[bytes], name: str) -> Iterator[tuple[int, Any]]:
-    """The values of an array, or those that stand one after the other; of a large file, those at its beginning."""
+    """The values of an array, or consecutive values; of a large file, those at its beginning."""
     data = file.read(_CHARACTERS)
     is_cut = bool(file.read(1))
     try:
         text = codecs.getincrementaldecoder("utf-8-sig")().decode(data, final=not is_cut)
     except UnicodeDecodeError:
-        raise click.UsageError(f"{name} is not valid utf-8, which JSON is: save it so") from None
+        raise click.UsageError(f"{name} is not valid UTF-8, which JSON requires: save it as UTF-8") from None
     decoder, at = json.JSONDecoder(), _skip_space(text, 0)
     is_array = text.startswith("[", at)
     at = _skip_space(text, at + is_array)
@@ -104,7 +104,7 @@ def _values(file: IO[bytes], name: str) -> Iterator[tuple[int, Any]]:
             if is_cut:
                 return
             line = text.count("\n", 0, at) + 1
-            raise click.UsageError(f"{name}:{line} is not JSON: {error}") from None
+            raise click.UsageError(f"{name}:{line} is not valid JSON: {error}") from None
         yield text.count("\n", 0, at) + 1, value
         at = _skip_space(text, end)
         if is_array and text.startswith(",", at):
@@ -112,7 +112,7 @@ def _values(file: IO[bytes], name: str) -> Iterator[tuple[int, Any]]:
 
 
 def _skip_space(text: str, at: int) -> int:
-    """The place of the next character that is no space."""
+    """The position of the next character that is not a space."""
     found = _SPACE.match(text, at)
     assert found is not None
     return found.end()

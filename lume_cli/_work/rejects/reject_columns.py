@@ -1,4 +1,4 @@
-"""Whether a file has the columns of rejects, as far as that can be seen without reading it all."""
+"""Whether a file has the columns of rejects, as far as can be seen without reading all of it."""
 
 import bz2
 import gzip
@@ -13,7 +13,7 @@ from lume_local._shared import magic
 
 _OURS = b"_lume_"
 _LOOKED_AT = 1024 * 1024
-"""Bytes of a text: more than its header, or the first object of an array, has."""
+"""Bytes of a text file: more than a header, or the first object of an array, needs."""
 _PACKED: dict[str | None, Callable[..., Any]] = {
     magic.GZIP: gzip.open,
     magic.BZIP2: bz2.open,
@@ -24,15 +24,15 @@ _SHEETS = ("xl/sharedStrings.xml", "xl/worksheets/")
 _MOST = 256
 """Chunks of a workbook."""
 _BLANK = b"\xef\xbb\xbf\xff\xfe\0 \t\r\n"
-"""Byte order marks, and what may stand before an array."""
+"""Byte order marks, and what may precede an array."""
 
 
 class UnreadableError(Exception):
-    """The file can't be read, or is not all of what its first bytes say it is."""
+    """The file can't be read, or is damaged or incomplete."""
 
 
 def has_reject_columns(path: Path) -> bool | None:
-    """Whether it has; None where that can't be seen. Raises UnreadableError."""
+    """Whether it has them; None if that can't be determined. Raises UnreadableError."""
     try:
         with path.open("rb") as file:
             kind = magic.kind_of(file.read(magic.LENGTH))
@@ -45,7 +45,7 @@ def has_reject_columns(path: Path) -> bool | None:
         with _PACKED.get(kind, open)(path, "rb") as file:
             return _in_text(file)
     except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, lzma.LZMAError, zlib.error) as error:
-        raise UnreadableError(str(error)) from None  # cut off, say, or packed with a password
+        raise UnreadableError(str(error)) from None  # such as cut off, or encrypted
 
 
 def _in_text(file: IO[bytes]) -> bool:
@@ -57,7 +57,7 @@ def _in_text(file: IO[bytes]) -> bool:
 
 
 def _in_parquet(path: Path) -> bool:
-    """In its footer, which has the names of the columns as they are."""
+    """In its footer, which has the names of the columns verbatim."""
     with path.open("rb") as file:
         size = file.seek(-8, 2) + 8
         length = int.from_bytes(file.read(4), "little")
@@ -68,7 +68,7 @@ def _in_parquet(path: Path) -> bool:
 
 
 def _in_workbook(path: Path) -> bool:
-    """Among its texts."""
+    """In its texts."""
     left = _MOST
     with zipfile.ZipFile(path) as book:
         for name in book.namelist():

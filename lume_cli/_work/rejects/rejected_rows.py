@@ -1,4 +1,4 @@
-"""The rejected rows of a run, from its server, and as CSV to be mended. The work of `rejects`."""
+"""The rejected rows of a run, from its server, and as CSV to be corrected. The work of `rejects`."""
 
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -21,7 +21,7 @@ _PLAIN = 400
 
 
 def matching_reasons(run: LumeRun, text: str) -> list[str]:
-    """The reasons of a run that contain the text, in whatever case."""
+    """The reasons of a run that contain the text, ignoring case."""
     return [reason for reason in run.metadata.metrics.reject_reasons if text.lower() in reason.lower()]
 
 
@@ -38,7 +38,7 @@ def why_no_rows(run: LumeRun) -> str:
 async def rejected_rows(
     run: LumeRun, reasons: Sequence[str] | None, limit: int | None
 ) -> AsyncIterator[dict[str, Any]]:
-    """The rows with one of the reasons, or all; so many at the most."""
+    """The rows with one of the reasons, or all rows; at most `limit`."""
     if reasons is None or len(reasons) == 1:  # the server selects them
         async for row in run.rejects(None if reasons is None else reasons[0], limit):
             yield row
@@ -62,7 +62,7 @@ class SourceDialect:
     encoding: str
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write rows to stdout as the server writes its file of rejects: so they can be mended and submitted."""
+        """Write rows to stdout as the server writes its rejects file, so that they can be corrected and submitted."""
         columns = [name for name in dict.fromkeys(name for row in rows for name in row) if name != _RAW]
         names = [*columns, _RAW]
         with (
@@ -86,11 +86,11 @@ class SourceDialect:
             return self.delim.join(map(self._field, values)) + "\n"
         apart = str.maketrans(dict.fromkeys(self.delim + "\r\n", " "))
         *first, last = ("" if value is None else value for value in values)
-        # The last one may hold what was malformed, delimiters and all.
+        # The last one may hold a malformed line with its delimiters.
         return self.delim.join([*(value.translate(apart) for value in first), last]) + "\n"
 
     def _field(self, value: str | None) -> str:
-        """Nothing for a missing value; an empty text is quoted."""
+        """Empty for a missing value; an empty string is quoted."""
         if value is None:
             return ""
         if (
@@ -105,7 +105,7 @@ class SourceDialect:
 
 
 def _text(value: Any) -> str | None:
-    """As the expressions of a flow see the value, which may be one of JSON."""
+    """The value as a flow's expressions see it; JSON for objects and lists."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, float | Decimal):
@@ -115,10 +115,10 @@ def _text(value: Any) -> str | None:
 
 
 async def dialect_of(client: Client, run: LumeRun) -> SourceDialect:
-    """The dialect in which the rejects of a run can be submitted: plain CSV if its source is none.
+    """The dialect in which the rejects of a run can be submitted: plain CSV if its source is not CSV.
 
     Raises:
-        click.UsageError: its source is a query, which no file can take the place of.
+        click.UsageError: its source is a query, which a file can't replace.
     """
     source = (await client.flow_version(str(run.flow_version))).definition.get("source") or {}
     kind = source.get("format", "csv")

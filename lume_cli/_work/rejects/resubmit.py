@@ -1,4 +1,4 @@
-"""Submitting mended rejects once. The work of `resubmit`."""
+"""Submitting corrected rejects once. The work of `resubmit`."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from anyio import to_thread
 from lume_async import Client, InvalidRequestError, LumeRun
 from lume_cli._output.short_ids import short
 from lume_cli._session import CommandSession
-from lume_cli._work.rejects.mended import Mended, holder, refuse_others, refuse_replacing
+from lume_cli._work.rejects.corrected import Corrected, holder, refuse_others, refuse_replacing
 from lume_cli._work.run import RunSubmission, fetch_finished
 
 _KEY_IS_TAKEN = "urn:lume:problem:idempotency-key-reused"
@@ -25,39 +25,39 @@ async def resubmit(
     timeout: float | None,
     into: list[RunSubmission],
 ) -> LumeRun:
-    """The run of these mended rejects, a new one or the one that holds their content; `into` gets its submission.
+    """The run on these corrected rejects: a new one, or the one that has their content; `into` gets its submission.
 
     Raises:
-        click.ClickException: the run can't be repeated, or the file is none of rejects.
+        click.ClickException: the run can't be repeated, or the file is not a rejects file.
     """
     old = await fetch_finished(client, run_id)
     if not force:
         refuse_others(file, old)
-    mended = await to_thread.run_sync(Mended.of, old, file)
+    corrected = await to_thread.run_sync(Corrected.of, old, file)
     submission = RunSubmission(session, str(old.flow_version), str(file))
     into.append(submission)
 
     def follow(run: LumeRun) -> LumeRun:
         session.say.note(
-            f"run {short(run.id)} has this content for run {short(old.id)} already: nothing is submitted; "
+            f"run {short(run.id)} already has this content for run {short(old.id)}: nothing is submitted; "
             "--force processes it again"
         )
         return submission.show(run, is_waited_for=is_waited_for)
 
     key = None
     if not force:
-        earlier = await mended.earlier(client)
+        earlier = await corrected.earlier(client)
         if (held := holder(earlier)) is not None:
             return follow(held)
         await refuse_replacing(client, old)
-        key = mended.key(earlier)
+        key = corrected.key(earlier)
     try:
         return await submission.begin(
             client,
             is_waited_for=is_waited_for,
             timeout=timeout,
             is_uploaded=True,
-            run_metadata=mended.metadata,
+            run_metadata=corrected.metadata,
             idempotency_key=key,
         )
     except InvalidRequestError as error:

@@ -25,7 +25,7 @@ def secrets(session: CommandSession, variables: Sequence[str], *, from_stdin: bo
         found.append(_from_stdin())
     found = found or [webhook_secret(session.options, session.say.warn)]
     if any(not secret.strip() for secret in found):
-        raise click.UsageError("the secret is blank, so anybody could sign; set a real one")
+        raise click.UsageError("the secret is blank, so anyone could sign; set a real one")
     return found
 
 

@@ -51,7 +51,7 @@ def test_a_refused_key_stops_it_at_once(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "paths.txt").write_text("".join(f"{n}.csv\n" for n in range(30)))
     done = shell.lume("backfill", "people:v1", "--from-file", "paths.txt", LUME_API_KEY="wrong")
     assert (done.code, done.out) == (4, "")
-    assert done.err.count("error: ") == done.err.count("`lume doctor` tells more") == 1
+    assert done.err.count("error: ") == done.err.count("`lume doctor` shows details") == 1
 
 
 @pytest.mark.parametrize("journal", [[], ["--journal", "state.db"]])
@@ -119,7 +119,7 @@ def test_sources_that_were_changed_are_not_attached_to(
     done = shell.lume(*command, stdin="\n".join(names))
     assert done.code == 1
     assert "2 x DuplicateRunError: " in done.out
-    assert "hint: of 2 sources the content is not what their runs have read: --force-rerun" in done.err
+    assert "hint: 2 sources have changed since their runs read them: --force-rerun" in done.err
     assert "--on-duplicate attach follows" not in done.err
     resumed = shell.lume(*journaled, stdin="\n".join(names))
     assert (resumed.code, "DuplicateRunError" in resumed.out) == (0, False)

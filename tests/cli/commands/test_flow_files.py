@@ -199,7 +199,7 @@ def test_ndjson(tmp_path: Path) -> None:
         (b"\x1f\x8b\x08", "can't be read"),
         (b"PAR1\x15...", "can't be read"),
         (b"PK\x03\x04....", "can't be read"),
-        (b'{"a": 1}\n{"a": \n', ":2 is not JSON"),
+        (b'{"a": 1}\n{"a": \n', ":2 is not valid JSON"),
         (b'{"a": 1}\n[1]\n', ":2 is not an object"),
         (b'{"a": 1, "A": 2}\n', "names 'A' twice"),
     ],

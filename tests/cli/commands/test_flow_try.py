@@ -121,7 +121,7 @@ def test_mistakes_are_all_reported(lone: Shell, folder: Path) -> None:
 
 def test_a_ratio_that_would_fail_the_run_is_pointed_out(lone: Shell, folder: Path) -> None:
     (folder / "people.toml").write_text(PEOPLE + "\n[rejects]\nmax_ratio = 0.1\n")
-    assert "with max_ratio = 0.1 such a run is FAILED" in trying(lone).out
+    assert "with max_ratio = 0.1 this run would be FAILED" in trying(lone).out
 
 
 def test_watch_tries_again_at_each_save(lone: Shell, folder: Path) -> None:

@@ -39,8 +39,8 @@ def test_as_json(tmp_path: Path) -> None:
     [
         (["ci", "--role", "root"], "", "is not one of 'read', 'submit', 'admin'"),
         (["a b", "--role", "read"], "", "letters, digits"),
-        (["ci", "--role", "read"], "[ci]\n", "has a key 'ci' already"),
-        (["ci", "--role", "read"], "[ci\n", "is not TOML"),
+        (["ci", "--role", "read"], "[ci]\n", "already has a key 'ci'"),
+        (["ci", "--role", "read"], "[ci\n", "is not valid TOML"),
     ],
 )
 def test_wrong_usage(tmp_path: Path, words: list[str], text: str, message: str) -> None:

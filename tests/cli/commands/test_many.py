@@ -127,7 +127,7 @@ def test_failed_sources_are_run_again(
         client.wait_all([client.run("people:v1", name)], timeout=15)
     listed = shell.lume("list", "--status", "failed", "--limit", "4", "-o", "sources")
     assert (listed.code, sorted(listed.out.split())) == (0, late)
-    assert "warning: omitted, since it can't be written as a line of a list: '#late.csv'" in listed.err
+    assert "warning: omitted, since it can't be written on one line of a list: '#late.csv'" in listed.err
     for name in late:
         (home / name).write_text(PEOPLE_CSV)
     script = "lume list --status FAILED --limit 4 -o sources | lume backfill people:v1 --from-file -"

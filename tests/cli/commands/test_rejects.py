@@ -19,7 +19,7 @@ from local.flows import write_flows
 
 import lume_local
 from lume_cli._output.short_ids import short
-from lume_cli._work.rejects.mended import Mended
+from lume_cli._work.rejects.corrected import Corrected
 from lume_sync import Client, LumeRun
 
 EUROPEAN = """
@@ -126,7 +126,7 @@ def test_of_two_commands_at_the_same_time_one_submits(
     file = tmp_path / "mended.csv"
     file.write_bytes(file.read_bytes().replace(b"x;J", b"2;J"))
     old: Any = run  # of the other facade; its id is what counts
-    mended = Mended(old, hashlib.sha256(file.read_bytes()).hexdigest())
+    mended = Corrected(old, hashlib.sha256(file.read_bytes()).hexdigest())
     # What the other one sent between our look and our submission; its metadata says nothing of it.
     client.run("european:v1", str(run.source_path), force_rerun=True, idempotency_key=mended.key([]))
     done = shell.lume("resubmit", run.id, "mended.csv")
@@ -139,7 +139,7 @@ def test_the_source_itself_is_no_file_of_rejects(
     source = str(home / str(run.source_path))
     done = shell.lume("resubmit", run.id, source, "--wait")
     assert done.code == 2
-    assert "has no _lume_ columns, so it is not a file of rejects" in done.err
+    assert "has no _lume_ columns, so it is not a rejects file" in done.err
     assert runs_of(client, run) == []
     assert shell.lume("resubmit", run.id, source, "--wait", "--force").code == 5
 

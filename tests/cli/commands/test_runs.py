@@ -50,7 +50,7 @@ def test_rows_in_another_encoding_are_told_what_they_look_like(
         file.write("9,j\u00fcrgen@example.org,20\n".encode("cp1252"))
     hint = (
         "1 row is not valid UTF-8, perhaps cp1252, as spreadsheets save CSV: save the source as UTF-8; or, if it is "
-        "CSV and all of it is in that encoding, set csv.encoding in a new flow version"
+        "CSV and entirely in that encoding, set csv.encoding in a new flow version"
     )
 
     done = shell.lume("run", "people:v1", name, "--wait")
@@ -256,7 +256,7 @@ def test_an_id_that_is_too_short_says_how_long_one_is(
     for command in ("show", "wait", "rejects"):
         done = shell.lume(command, short(run.id)[:7])
         assert done.code == 1
-        assert "of an id, its first 8 characters are enough, and fewer are not" in done.err
+        assert "a short id needs at least its first 8 characters" in done.err
 
 
 def test_a_folder_is_no_file_to_upload(shell: Shell) -> None:

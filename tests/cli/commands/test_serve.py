@@ -17,7 +17,7 @@ from local.flows import PEOPLE, PEOPLE_CSV
 
 import lume_local
 from lume_cli._app import app
-from lume_cli._options import Keep, Size
+from lume_cli._options import SecondsOrForever, Size
 from lume_local import ServerOptions
 from lume_sync import ApiError, Client
 
@@ -178,8 +178,8 @@ def test_no_sizes(text: str) -> None:
 
 
 def test_kept_for() -> None:
-    assert Keep().convert("30d", None, None) == timedelta(days=30).total_seconds()
-    assert Keep().convert("forever", None, None) == float("inf")
+    assert SecondsOrForever().convert("30d", None, None) == timedelta(days=30).total_seconds()
+    assert SecondsOrForever().convert("forever", None, None) == float("inf")
 
 
 def test_a_server_with_no_flow_files_and_small_uploads(shell: Shell, tmp_path: Path) -> None:

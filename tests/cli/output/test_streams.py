@@ -72,7 +72,7 @@ def test_a_run_whose_id_nobody_reads_is_named_all_the_same(
 
     (run,) = client.list_runs(source_path=name)
     assert done.code == 141
-    assert f"nobody reads stdout; run {run.id} was submitted" in done.err
+    assert f"the reader of stdout has ended; run {run.id} was submitted" in done.err
 
 
 @pytest.mark.parametrize(

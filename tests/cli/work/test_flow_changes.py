@@ -20,7 +20,7 @@ def test_a_change_is_reported_once_with_the_ways_out(file: Path) -> None:
     assert changes.changes() == []
     file.write_text(FLOW + "required = true\n")
     (warning,) = changes.changes()
-    assert warning.startswith(f"{file} has changed, but f:v1 stays as it was. Increase its version")
+    assert warning.startswith(f"{file} has changed, but f:v1 stays as it was. To use the change at once")
     assert "lume flow try" in warning
     assert "--dev" in warning
     assert changes.changes() == []
@@ -33,7 +33,7 @@ def test_a_change_is_reported_once_with_the_ways_out(file: Path) -> None:
 def test_a_development_server_goes_along(file: Path) -> None:
     changes = FlowChanges(file.parent, dev=True)
     file.write_text(FLOW + "required = true\n")
-    assert changes.changes() == [f"{file} has changed: the next run of f:v1 is made with it"]
+    assert changes.changes() == [f"{file} has changed: the next run of f:v1 uses it"]
 
 
 @pytest.mark.parametrize(

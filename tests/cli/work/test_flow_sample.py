@@ -125,9 +125,9 @@ def test_of_a_large_json_file_the_beginning_is_read(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b'[{"a": 1},\n{"a": ]', "a.json:2 is not JSON"),
-        (b'[{"a": 1},\n7]', "a.json:2 is not an object: a source in JSON is objects"),
-        (b'[\n{"a": "\xfc"}]', "a.json is not valid utf-8, which JSON is"),
+        (b'[{"a": 1},\n{"a": ]', "a.json:2 is not valid JSON"),
+        (b'[{"a": 1},\n7]', "a.json:2 is not an object: a JSON source is a series"),
+        (b'[\n{"a": "\xfc"}]', "a.json is not valid UTF-8, which JSON requires"),
         (b"[]", "a.json has no object with a member"),
         (b'{"a": 1}\n[1]\n', "a.json:2 is not an object: NDJSON has one on each line"),
     ],
@@ -165,7 +165,7 @@ def test_a_file_of_rejects_has_the_columns_of_its_source(tmp_path: Path) -> None
     sample.write_text("_lume_row,_lume_reasons,id,v,_lume_raw\n1,id: is required,,x,\n")
     assert list(tomllib.loads(init(sample).stdout)["columns"]) == ["id", "v"]
     sample.write_text("_LUME_ROW,_lume_raw\n1,x\n")
-    assert "has no columns but those of rejects" in " ".join(init(sample).stderr.split())
+    assert "has no columns except those of rejects" in " ".join(init(sample).stderr.split())
 
 
 def test_names_that_differ_in_spaces_and_case_are_one(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_a_delimiter_at_the_end_of_each_line_changes_no_type(tmp_path: Path, in_
         assert result.stderr == ""
     else:
         assert "the header has 3 columns, but most rows have 4, and a run rejects" in result.stderr
-        assert "let the header end with one" in result.stderr
+        assert "end the header with one" in result.stderr
 
 
 def test_a_header_of_too_few_columns_is_told(tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_cp1252_is_proposed_and_not_taken_for_latin_1(tmp_path: Path) -> None:
     sample.write_bytes("a,b\nJörg,1\n".encode("latin-1"))
     assert init(sample, "--encoding", "latin-1").stderr == ""
     sample.write_bytes("a,b\nJürg,1\n".encode("cp850"))
-    assert "it is not cp1252, others are cp850" in init(sample).stderr
+    assert "it is not cp1252, but may be cp850" in init(sample).stderr
 
 
 def test_no_enumeration_of_what_a_cleaner_reads(tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ def test_what_keeps_a_column_from_being_required_or_unique_is_told(tmp_path: Pat
     sample.write_text("nr,note\n" + "".join(f"{n},{'x' * (k % 2)}\n" for k, n in enumerate(numbers)))
     made = init(sample).stdout
     assert "# required = true                    # 1 value in the sample is empty\n" in made
-    assert '# unique = true                      # "1016" is there more than once in the sample\n' in made
+    assert '# unique = true                      # "1016" occurs more than once in the sample\n' in made
     assert made.count("required = true") - made.count("is empty") == 1  # of the notes half are: no mistake
     sample.write_text("nr\n" + "".join(f"{n}\n" for n in range(40)) + '""\n')
     assert (
@@ -295,7 +295,7 @@ def test_a_file_without_line_ends_is_refused_without_reading_it(
             file.write(start)
             file.truncate(3 * 1024**3)
     read = 0
-    opened = flow_sample._bytes
+    opened = flow_sample._open_bytes
 
     class Counted(io.RawIOBase):
         def __init__(self, path: Path) -> None:
@@ -315,7 +315,7 @@ def test_a_file_without_line_ends_is_refused_without_reading_it(
             self.file.close()
             super().close()
 
-    monkeypatch.setattr(flow_sample, "_bytes", lambda path: io.BufferedReader(Counted(path)))
+    monkeypatch.setattr(flow_sample, "_open_bytes", lambda path: io.BufferedReader(Counted(path)))
     refused = init(sample)
     assert refused.exit_code == 2
     assert read < 128 * 1024**2

@@ -34,7 +34,7 @@ async def test_whole_ids_cost_no_request() -> None:
 
 async def test_one_that_stands_for_several_is_an_error_that_names_them() -> None:
     client, _ = fake_client(listing)
-    with pytest.raises(click.UsageError, match="2f91d0ab stands for 2 runs: 2f91d0ab1, 2f91d0ab2; pass more"):
+    with pytest.raises(click.UsageError, match="2f91d0ab matches 2 runs: 2f91d0ab1, 2f91d0ab2; pass more"):
         await whole_ids(client, ["2f91d0ab"])
 
 

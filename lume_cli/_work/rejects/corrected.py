@@ -1,4 +1,4 @@
-"""Mended rejects: whether a file looks like them, and whether a run has processed the same content already."""
+"""Corrected rejects: whether a file looks like them, and whether a run has already processed the same content."""
 
 import hashlib
 from pathlib import Path
@@ -15,42 +15,42 @@ from lume_cli._work.rejects.reject_columns import UnreadableError, has_reject_co
 PARENT = "resubmit_of"
 """The key in a run's metadata that links it to the run whose rejects it processes."""
 CONTENT = "resubmit_sha256"
-"""The key in a run's metadata with the checksum of the mended file."""
+"""The key in a run's metadata with the checksum of the corrected file."""
 _OWN_PLACE = ("{run_id}", "{source_path}")
-"""By these a run on an upload has a place of its own; the default of `target.mapped` has the first."""
+"""With one of these in `target.mapped` a run on an upload writes to its own place; the default has the first."""
 
 
-def refuse_others(mended: Path, run: LumeRun) -> None:
-    """That the file has the columns which a run's rejects have.
+def refuse_others(file: Path, run: LumeRun) -> None:
+    """Check that the file has the columns of a run's rejects.
 
     Raises:
-        click.UsageError: it has none of them, so that it may well be the source itself; or it is damaged, or the run
-            has no rejects.
+        click.UsageError: it has none of them, so it may be the source itself; or it is damaged, or the run has no
+            rejects.
     """
     if not run.has_output:
         raise click.UsageError(
             f"run {short(run.id)} is {run.status} and wrote no rejects: correct its source or its flow, then "
-            f"`lume rerun {short(run.id)}` or `lume run`; or add --force to process this file all the same"
+            f"`lume rerun {short(run.id)}` or `lume run`; or add --force to process this file anyway"
         )
     try:
-        seen = has_reject_columns(mended)
+        seen = has_reject_columns(file)
     except UnreadableError as error:
-        raise click.UsageError(f"{mended} is damaged or can't be read: {error}") from None
+        raise click.UsageError(f"{file} is damaged or can't be read: {error}") from None
     if seen is None:
         raise click.UsageError(
-            f"{mended} is packed with zstd, so it can't be seen whether it is a file of rejects: unpack it, or add "
-            "--force to process it all the same"
+            f"{file} is compressed with zstd, so it can't be checked whether it is a rejects file: decompress it, "
+            "or add --force to process it anyway"
         )
     if not seen:
         raise click.UsageError(
-            f"{mended} has no _lume_ columns, so it is not a file of rejects: its rows may be in the output of run "
-            f"{short(run.id)} already. Mend what `lume rejects {short(run.id)} -o csv` prints, or add --force to "
-            "process this file all the same"
+            f"{file} has no _lume_ columns, so it is not a rejects file: its rows may already be in the output of "
+            f"run {short(run.id)}. Correct what `lume rejects {short(run.id)} -o csv` prints, or add --force to "
+            "process this file anyway"
         )
 
 
 async def refuse_replacing(client: Client, run: LumeRun) -> None:
-    """That the rows of a run stay where they are: the next one must write to another place, or add to a table.
+    """Check that the rows of a run are kept: the next run must write to another place, or append to a table.
 
     Raises:
         click.UsageError: all runs of its flow version write one file.
@@ -63,15 +63,15 @@ async def refuse_replacing(client: Client, run: LumeRun) -> None:
     if isinstance(mapped, str) and not any(name in mapped for name in _OWN_PLACE):
         rows = counted(run.metadata.metrics.rows_mapped, "row")
         raise click.UsageError(
-            f"all runs of {run.flow_version} write {mapped}: the mended rows would replace the {rows} of run "
-            f"{short(run.id)} there. Put {{run_id}} into target.mapped of a new version and run that on the whole "
-            "source; or copy what is there, then add --force"
+            f"all runs of {run.flow_version} write {mapped}: the corrected rows would replace the {rows} of "
+            f"run {short(run.id)} there. Put {{run_id}} into target.mapped of a new version and run that on the "
+            "whole source; or copy that output, then add --force"
         )
 
 
 @frozen
-class Mended:
-    """The content of mended rejects of one run.
+class Corrected:
+    """The content of a file with corrected rejects of one run.
 
     Attributes:
         old: the run whose rejects they are.
@@ -82,18 +82,18 @@ class Mended:
     sha256: str
 
     @classmethod
-    def of(cls, old: LumeRun, file: Path) -> "Mended":
+    def of(cls, old: LumeRun, file: Path) -> "Corrected":
         """Read the file once."""
         with file.open("rb") as opened:
             return cls(old, hashlib.file_digest(opened, "sha256").hexdigest())
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What a run of them says of itself."""
+        """The metadata of a run on this content."""
         return {**(self.old.run_metadata or {}), PARENT: self.old.id, CONTENT: self.sha256}
 
     async def earlier(self, client: Client) -> list[LumeRun]:
-        """The runs that were given this content for this run, newest first; none where the server lists no runs."""
+        """The runs submitted with this content for this run, newest first; empty if the server can't list runs."""
         runs = client.list_runs(flow_version=self.old.flow_version, since=self.old.created_at)
         try:
             return [run async for run in runs if self._is_of(run.run_metadata or {})]
@@ -101,7 +101,7 @@ class Mended:
             return []
 
     def key(self, earlier: list[LumeRun]) -> str:
-        """The idempotency key of the next submission: of two commands at the same time, the second is refused."""
+        """The idempotency key of the next submission: of two concurrent commands, the second is refused."""
         name = f"{self.old.id} {self.sha256} {len(earlier)}"
         return f"resubmit-{hashlib.sha256(name.encode()).hexdigest()}"
 
@@ -110,5 +110,5 @@ class Mended:
 
 
 def holder(runs: list[LumeRun]) -> LumeRun | None:
-    """The run that is processing the content, or has: one that wrote nothing may be repeated."""
+    """The run that is processing the content or has processed it; one that wrote nothing may be repeated."""
     return next((run for run in runs if not run.is_terminal or run.has_output), None)
