@@ -29,48 +29,14 @@ _WORDS = re.compile(
 )
 _YES = frozenset(
     {
-        "true",
-        "t",
-        "yes",
-        "y",
-        "1",
-        "on",
-        "x",
-        "ja",
-        "j",
-        "wahr",
-        "oui",
-        "vrai",
-        "si",
-        "sí",
-        "sì",
-        "vero",
-        "sim",
-        "tak",
-        "✓",
-        "✔",
+        *("true", "t", "yes", "y", "1", "on", "x", "ja", "j", "wahr"),
+        *("oui", "vrai", "si", "sí", "sì", "vero", "sim", "tak", "✓", "✔"),
     }
 )
 _NO = frozenset(
     {
-        "false",
-        "f",
-        "no",
-        "n",
-        "0",
-        "off",
-        "nein",
-        "falsch",
-        "non",
-        "faux",
-        "falso",
-        "não",
-        "nao",
-        "nee",
-        "nie",
-        "nej",
-        "✗",
-        "✘",
+        *("false", "f", "no", "n", "0", "off", "nein", "falsch", "non"),
+        *("faux", "falso", "não", "nao", "nee", "nie", "nej", "✗", "✘"),
     }
 )
 _PHONE = re.compile(r"(?:tel:)? ?\(?\+?[\d ().\-–/]{6,}")
