@@ -1,4 +1,4 @@
-"""The README and the docs do what they say: every page is worked through from top to bottom, against a real server.
+"""The documentation does what it says: every page is worked through from top to bottom, against a real server.
 
 What a block is, its fence says:
 
@@ -72,8 +72,6 @@ def ids(page: Path) -> str:
 def folder(tmp_path, monkeypatch) -> Iterator[Path]:
     """The current folder: flows, a customer list, and the same list in a few parts; a server that knows them."""
     shutil.copytree(ROOT / "examples" / "flows", tmp_path / "flows")
-    for name in ("flows", "data"):  # the README is for the root of the project
-        shutil.copytree(ROOT / "examples" / name, tmp_path / "examples" / name)
     shutil.copy(ROOT / "examples" / "data" / "customers.csv", tmp_path)
     (tmp_path / "batches").mkdir()
     header, *rows = (tmp_path / "customers.csv").read_text(encoding="utf-8").splitlines(keepends=True)
@@ -181,7 +179,7 @@ NEEDED = {"guides/postgresql.md": a_postgresql, "guides/object-stores.md": an_ob
 """What a page needs beside files: it is in the environment."""
 
 
-@pytest.mark.parametrize("page", [README, *(page for page in PAGES if list(blocks_of(page)))], ids=ids)
+@pytest.mark.parametrize("page", [page for page in PAGES if list(blocks_of(page))], ids=ids)
 def test_the_page_works_as_it_stands(page, folder, capsys, monkeypatch, tmp_path_factory) -> None:
     needed = NEEDED.get(ids(page))
     with needed(monkeypatch) if needed else nullcontext(), asyncio.Runner() as runner:

@@ -75,12 +75,12 @@ async def test_another_dag_run_takes_what_was_processed(lume, connection, source
 
 async def test_a_changed_source_is_not_taken_for_what_was_processed(lume, connection, sources) -> None:
     """The same name every month: another DAG run must not report the old output as its own."""
-    first = await follow(lume.client, lume.ended, options(sources.good()), task_try())
+    first = await follow(lume.client, lume.wait, options(sources.good()), task_try())
     wanted = options(sources.partial("good.csv"))
     with pytest.raises(DuplicateRunError) as caught:
-        await follow(lume.client, lume.ended, wanted, task_try(run_id="next_month"))
+        await follow(lume.client, lume.wait, wanted, task_try(run_id="next_month"))
     assert (caught.value.run_id, caught.value.source_changed) == (first.id, True)
-    again = await follow(lume.client, lume.ended, wanted, task_try(tries=2))
+    again = await follow(lume.client, lume.wait, wanted, task_try(tries=2))
     assert again.id == first.id  # a retry finds its own run, whatever the file is by now
     assert len(await runs(connection)) == 1
 
