@@ -46,7 +46,7 @@ def executor_of(url: str) -> Executor:
     """The executor that is meant; it starts when it is entered. Raises as `check_engine` does."""
     check_engine(url)
     name, kind, _ = _KINDS[url.partition("://")[0]]
-    made = getattr(importlib.import_module(f"lume_local._shards.{name}"), kind)
+    made = getattr(importlib.import_module(f"lume_local._shards.engines.{name}"), kind)
     executor: Executor = made(_size(url)) if name == "pool" else made(url)
     return executor
 
