@@ -18,7 +18,7 @@ from local.servers import serve
 from local.wire import Wire
 
 from lume_local._runs.records import NewRun
-from lume_local._runs.recovery.recovery import recovery
+from lume_local._runs.recovery import recovery
 from lume_local._runs.sqlite.store import SqliteStore
 from lume_local._shared.commit import commit
 from lume_local._shared.lock import held, holder, is_held

@@ -25,7 +25,7 @@ from lume_local._runs.deliveries.webhook_sender import WebhookSender
 from lume_local._runs.health import Health
 from lume_local._runs.recorder import Recorder
 from lume_local._runs.records import NewRun, StoreUnavailable
-from lume_local._runs.recovery.recovery import retention
+from lume_local._runs.recovery import retention
 from lume_local._runs.sqlite.store import SqliteStore
 from lume_local._runs.times import ago_text
 from lume_local._runs.waiters import Hub

@@ -16,7 +16,7 @@ from local.table_run import ENV, Database
 from local.wire import Wire
 
 import lume_local
-from lume_local._runs.recovery.recovery import late
+from lume_local._runs.recovery import late
 from lume_local._runs.workers import worker
 from lume_local._shared.commit import committed
 

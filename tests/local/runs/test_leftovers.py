@@ -9,7 +9,7 @@ import pytest
 from local.servers import serve
 from local.wire import Wire
 
-from lume_local._runs.recovery.recovery import leftovers
+from lume_local._runs.recovery import leftovers
 from lume_local._runs.sources import run_paths
 
 

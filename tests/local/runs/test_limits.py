@@ -18,7 +18,7 @@ import lume_local
 from lume_async.errors import ConfigurationError
 from lume_local._flow.fields import FlowError
 from lume_local._runs import execution
-from lume_local._runs.recovery.recovery import recovery
+from lume_local._runs.recovery import recovery
 from lume_local._runs.workers import worker
 from lume_local._runs.workers.worker_pool import Pool
 

@@ -13,8 +13,8 @@ from local.wire import Wire
 
 import lume_local
 from lume_async.errors import ConfigurationError
+from lume_local._runs.recovery import retention
 from lume_local._runs.recovery.old_files import _files, _remove
-from lume_local._runs.recovery.recovery import retention
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.sources.source_files import Wanted
 from lume_local._runs.sources.source_key import InUse

@@ -15,7 +15,7 @@ import lume_local
 from lume_async.errors import ConfigurationError
 from lume_local._runs.cursor import Cursor
 from lume_local._runs.records import CursorForgotten, NewRun, StoreUnavailable
-from lume_local._runs.recovery.recovery import retention
+from lume_local._runs.recovery import retention
 from lume_local._runs.sqlite.store import SqliteStore
 from lume_local._runs.times import ago_text
 

@@ -16,7 +16,7 @@ from local.wire import Wire
 import lume_local
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
-from lume_local._runs.recovery.recovery import old_files
+from lume_local._runs.recovery import old_files
 from lume_local._shards import coordinator
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.engine import Run, RunFailed, connect
