@@ -2,16 +2,21 @@
 
 import asyncio
 import gc
+import json
 import os
 import signal
+import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import depth
 import loops
 import pytest
-from forked import ForkServer, use
+from forked import start_forked
 from hypothesis import settings
+
+from lume_local._runs.workers import child
 
 # A job in the background of a script has SIGINT ignored, and its children with it: tests of Ctrl-C would then wait
 # for ever. A handler here becomes the default one in every program that a test starts.
@@ -23,20 +28,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("lume", deadline=None, derandomize=True)
 settings.load_profile("lume")
 
-LONG = (
-    *("test_airflow.py", "test_engines.py", "test_docs.py", "contract_tools/test_schemathesis.py"),
-    *("local/runs/test_store_runs.py", "local/runs/test_late_runs.py", "local/runs/test_limits.py"),
-    *("contract_tools/test_mutants.py", "local/shards/test_identity.py", "faults/test_gateway.py"),
-    *("faults/test_haproxy.py", "cli/test_server_watch.py", "faults/test_ctrl_c.py"),
-    *("local/shards/test_coordinator.py", "local/shards/test_cluster_server.py", "sync/test_celery.py"),
-    *("local/worker/test_databases.py", "async/test_cancellation.py", "faults/test_crowd.py"),
-    *("sync/test_processes.py", "tools/test_generate_sync.py", "test_package.py"),
-)
-"""Files that take longest begin first: a file stays on one core, and at the end it would keep the others waiting."""
+DURATIONS = Path(__file__).with_name("durations.json")
+"""Seconds that a file takes. The longest begin first: a file stays on one core, and would keep the others waiting."""
+SHORT = 5.0
+"""Seconds of a file that is not worth a line there."""
+seconds: defaultdict[str, float] = defaultdict(float)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--thorough", action="store_true", help="run the tests that are marked thorough, too")
+    parser.addoption("--record-durations", action="store_true", help=f"note them in {DURATIONS.name}")
     parser.addoption(
         "--loop", choices=("asyncio", "uvloop"), help="the event loop of all tests (see loops.py)"
     )
@@ -71,9 +72,8 @@ def pytest_collection() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
-    order = {here / name: number for number, name in enumerate(LONG)}
-    items.sort(key=lambda item: order.get(item.path, len(LONG)))
+    recorded = json.loads(DURATIONS.read_text())
+    items.sort(key=lambda item: -recorded.get(file_of(item.nodeid), 0))
     if config.getoption("--thorough"):
         return
     left_out = [item for item in items if item.get_closest_marker("thorough")]
@@ -82,20 +82,33 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not item.get_closest_marker("thorough")]
 
 
+def file_of(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    seconds[file_of(report.nodeid)] += report.duration
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Of the files that were run, and are not parts of a run that another process oversees."""
+    if session.config.getoption("--record-durations") and not hasattr(session.config, "workerinput"):
+        recorded = json.loads(DURATIONS.read_text()) | seconds
+        long = {name: round(recorded[name]) for name in sorted(recorded) if recorded[name] >= SHORT}
+        there = {name: took for name, took in long.items() if (session.config.rootpath / name).is_file()}
+        DURATIONS.write_text(json.dumps(there, indent=0) + "\n")
+
+
 @pytest.fixture(scope="session", autouse=True)
-def fork_server() -> Iterator[ForkServer]:
-    """Workers, and the servers of tests that are processes, are forked (see `forked`)."""
-    server = ForkServer()
-    end = use(server)
-    try:
-        yield server
-    finally:
-        end()
-        server.close()
+def forked_workers() -> Iterator[None]:
+    """The servers of tests fork their workers, where Linux has names by which to find them."""
+    with pytest.MonkeyPatch.context() as patch:
+        if sys.platform == "linux":
+            patch.setattr(child, "default_start", start_forked)
+        yield
 
 
 @pytest.fixture
-def real_processes(fork_server: ForkServer) -> Iterator[None]:
-    """They are not: each has an interpreter of its own."""
-    with fork_server.real():
-        yield
+def real_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They don't: each worker is a new interpreter, as users have it."""
+    monkeypatch.setattr(child, "default_start", child.start_process)

@@ -1,229 +1,128 @@
-"""Servers and workers as processes of their own, without the quarter of a second in which an interpreter imports all.
+"""Programs of a fork server as asyncio has processes, and the workers of servers that tests start."""
 
-A fork server, one for each process that runs tests, has imported what they need and forks for each. The process is a
-child of whoever started it, as ever, and gets arguments, environment, folder and streams as a new interpreter would.
-A server that was forked has a fork server of its own, for its workers. Where the beginning of a process is what
-matters, tests start real ones, with the fixture `real_processes`; other systems than Linux have no others.
-Programs that a test begins itself, and that need no parent, are `fork_server`'s.
-"""
-
-import ctypes
-import gc
-import importlib
-import inspect
-import json
+import asyncio
 import os
-import socket
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any, NamedTuple
+import signal
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-WORKER, SERVER, CLIENT = "lume worker", "lume server", "lume client"
-"""The names of the processes (`/proc/PID/comm`): their command line is the fork server's."""
-KINDS = {
-    "from lume_local._shards.main import main": WORKER,
-    "from lume_local._worker import main": WORKER,
-    "lume_local.serve(": SERVER,
-    "# may be forked": CLIENT,
-}
-"""The `python -c` whose program contains such words is forked."""
-IMPORTED = (
-    "lume_local._shards.main",
-    "lume_local._serve",
-    "lume_async._client",
-    "boto3.session",
-    "obstore.store",
-    "psycopg",
+from fork_server import Forked, ForkServer, fork_server, own
+
+from lume_local._runs.workers import child
+
+CLIENTS = ("lume_async._client", "lume_sync._client")
+SERVERS = tuple(
+    name
+    for name in ("lume_local._shards.main", "lume_local._serve", "boto3.session", "obstore.store", "psycopg")
+    if find_spec(name.partition(".")[0])  # Airflow's environment has no object stores
 )
-_LARGEST = 200_000
-_PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 15, 36
+"""What their programs import."""
+WORKER = "lume worker"
+"""The name of the processes of servers."""
 
 
-class _Order(NamedTuple):
-    program: str
-    args: list[str]
-    kind: str
-    folder: str
-    environment: dict[str, str]
-    new_session: bool
+class ForkedProcess:
+    """What tests and servers use of an `asyncio.subprocess.Process` that has three pipes."""
+
+    def __init__(
+        self,
+        forked: Forked,
+        stdin: asyncio.StreamWriter,
+        stdout: asyncio.StreamReader,
+        stderr: asyncio.StreamReader,
+    ) -> None:
+        self._forked = forked
+        self.pid = forked.pid
+        self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
+        self.returncode: int | None = None
+        self._end = asyncio.create_task(self._ended())
+
+    def send_signal(self, number: int) -> None:
+        if self.returncode is None:
+            self._forked.send_signal(number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    async def wait(self) -> int:
+        return await asyncio.shield(self._end)
+
+    async def communicate(self) -> tuple[bytes, bytes]:
+        self.stdin.close()
+        out, err, _ = await asyncio.gather(self.stdout.read(), self.stderr.read(), self.wait())
+        return out, err
+
+    async def _ended(self) -> int:
+        with self._forked.ended as ended:
+            ended.setblocking(False)
+            self.returncode = int(await asyncio.get_running_loop().sock_recv(ended, 32))
+        self.stdin.close()
+        return self.returncode
 
 
-class ForkServer:
-    """Forks for each order, in place of every `subprocess.Popen` of this process that begins such a program.
+class _Output(asyncio.StreamReaderProtocol):
+    """A pipe that is closed at its end: uvloop leaves it open."""
 
-    Args:
-        ours: an end of the socket of a fork server that is there; else one is begun when it is needed first.
-    """
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._pipe = transport
 
-    def __init__(self, ours: socket.socket | None = None) -> None:
-        self._socket, self._process = ours, None
-        self._owner, self._lock = os.getpid(), threading.Lock()
-        self._are_real = False
-
-    @contextmanager
-    def real(self) -> Iterator[None]:
-        """As long as the block lasts, every process is begun by an interpreter of its own."""
-        self._are_real = True
-        try:
-            yield
-        finally:
-            self._are_real = False
-
-    def takes(self, asked: dict[str, Any]) -> _Order | None:
-        """What to fork for the arguments of `Popen._execute_child`; None where the process is to be real."""
-        is_mine = os.getpid() == self._owner  # not that of a process that was forked from this one
-        return _order_of(asked) if is_mine and not self._are_real and sys.platform == "linux" else None
-
-    def fork(self, order: _Order, streams: list[int]) -> int:
-        """The id of the new process, a child of this one."""
-        with self._lock:
-            if self._socket is None:
-                self._begin()
-            # Its parent ends at once: then it is given to the next process above that wants such children.
-            _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-            try:
-                socket.send_fds(self._socket, [json.dumps(order).encode()], streams)
-                answer = self._socket.recv(100)
-            finally:
-                _prctl(_PR_SET_CHILD_SUBREAPER, 0)
-        if not answer:
-            raise ChildProcessError("the fork server of the tests is gone")
-        return int(answer)
-
-    def _begin(self) -> None:
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, __file__, str(theirs.fileno())],
-                env=os.environ | {"PYTHONPATH": str(ROOT)},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C is for the tests
-            )
-
-    def close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-        if self._process is not None:
-            self._process.wait()
+    def eof_received(self) -> bool | None:
+        self._pipe.close()
+        return super().eof_received()
 
 
-def _prctl(option: int, value: Any) -> None:
-    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-
-
-def use(server: ForkServer) -> Callable[[], None]:
-    """Have it begin the processes of this one; gives what ends that."""
-    original = subprocess.Popen._execute_child  # type: ignore[attr-defined]
-    signature = inspect.signature(original)
-
-    def execute_child(popen: Any, *given: Any) -> None:
-        asked = signature.bind(popen, *given).arguments
-        order = server.takes(asked)
-        if order is None:
-            original(popen, *given)
-            return
-        streams = (asked["p2cread"], asked["c2pwrite"], asked["errwrite"])
-        pipes = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
-        try:
-            popen.pid = server.fork(order, [number if fd == -1 else fd for number, fd in enumerate(streams)])
-            popen._child_created = True
-        finally:
-            popen._close_pipe_fds(*(asked[name] for name in pipes))
-
-    def end() -> None:
-        subprocess.Popen._execute_child = original  # type: ignore[attr-defined]
-
-    subprocess.Popen._execute_child = execute_child  # type: ignore[attr-defined]
-    return end
-
-
-def _order_of(asked: dict[str, Any]) -> _Order | None:
-    """What to fork for a Popen; None where it is to be real."""
-    args = asked["args"]
-    if isinstance(args, str | bytes | os.PathLike) or list(args[:2]) != [sys.executable, "-c"]:
-        return None
-    kind = next((kind for words, kind in KINDS.items() if words in args[2]), None)
-    environment = asked["env"] if asked["env"] is not None else dict(os.environ)
-    if kind is None or asked["preexec_fn"] or asked["pass_fds"] or "LD_PRELOAD" in environment:
-        return None
-    folder = os.fspath(asked["cwd"] or os.getcwd())
-    return _Order(args[2], list(args[3:]), kind, folder, dict(environment), asked["start_new_session"])
-
-
-def _serve(orders: socket.socket) -> _Order:
-    """Return once for each order, in a new process."""
-    while True:
-        message, streams, _, _ = socket.recv_fds(orders, _LARGEST, 3)
-        if not message:
-            os._exit(0)
-        read, write = os.pipe()
-        between = os.fork()
-        if not between:
-            between, process = os.getpid(), os.fork()
-            if not process:
-                break
-            os.write(write, str(process).encode())
-            os._exit(0)
-        os.waitpid(between, 0)  # from now on the new process is the child of whoever asked
-        orders.send(os.read(read, 100))
-        for number in (read, write, *streams):
-            os.close(number)
-    orders.close()
-    for number in (read, write):
+async def fork(
+    server: ForkServer,
+    source: str,
+    env: Mapping[str, str],
+    args: tuple[str, ...] = (),
+    *,
+    limit: int = 65_536,
+    **options: Any,
+) -> ForkedProcess:
+    """Begin `python -c SOURCE ARGS`; `limit` is that of a line, `options` are those of `start`."""
+    (its_in, stdin), (stdout, its_out), (stderr, its_err) = os.pipe(), os.pipe(), os.pipe()
+    theirs = (its_in, its_out, its_err)
+    forked = server.start(source, args, env=env, streams=theirs, **options)
+    for number in theirs:
         os.close(number)
-    for number, stream in enumerate(streams):
-        os.dup2(stream, number)
-        os.close(stream)
-    while os.getppid() == between:
-        time.sleep(0.001)
-    return _Order(*json.loads(message))
+    writer = await _writer(stdin)
+    return ForkedProcess(forked, writer, await _reader(stdout, limit), await _reader(stderr, limit))
 
 
-def _become(order: _Order) -> None:
-    _prctl(_PR_SET_NAME, order.kind.encode())
-    if order.new_session:
-        os.setsid()
-    os.chdir(order.folder)
-    os.environ.clear()
-    os.environ.update(order.environment)
-    time.tzset()
-    sys.argv[:] = ["-c", *order.args]
-    sys.path[0] = ""  # as `python -c` has it
+async def _reader(number: int, limit: int) -> asyncio.StreamReader:
+    reader = asyncio.StreamReader(limit)
+    protocol = _Output(reader)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(number, "rb", 0))
+    return reader
 
 
-def _main(orders: socket.socket) -> None:
-    for name in IMPORTED:
-        with suppress(ModuleNotFoundError):  # Airflow's environment has no object stores
-            importlib.import_module(name)
-    gc.freeze()  # a collection in a fork would copy every page
-    while True:
-        order = _serve(orders)
-        if order.kind == SERVER:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            if os.fork() == 0:
-                ours.close()
-                os.setsid()
-                nothing = os.open(os.devnull, os.O_RDWR)
-                for number in range(3):
-                    os.dup2(nothing, number)
-                os.close(nothing)
-                orders = theirs
-                continue
-            theirs.close()
-            use(ForkServer(ours))
-        _become(order)
-        exec(compile(order.program, "<string>", "exec"), {"__name__": "__main__"})
-        return
+async def _writer(number: int) -> asyncio.StreamWriter:
+    loop, protocol = asyncio.get_running_loop(), asyncio.StreamReaderProtocol(asyncio.StreamReader())
+    transport, _ = await loop.connect_write_pipe(lambda: protocol, os.fdopen(number, "wb", 0))
+    return asyncio.StreamWriter(transport, protocol, None, loop)
 
 
-if __name__ == "__main__":
-    _main(socket.socket(fileno=int(sys.argv[1])))
+async def start_forked(
+    program: str, environment: dict[str, str], longest_line: int, *, server: ForkServer | None = None
+) -> child.Process:
+    """Starts processes for the servers of this process, in place of `child.start_process`."""
+    server = server or fork_server(*SERVERS)
+    return await fork(server, program, environment, limit=longest_line, session=True, name=WORKER)
+
+
+def fork_workers() -> None:
+    """For a program that is forked: so are its workers."""
+    child.default_start = partial(start_forked, server=own())
+
+
+def altered(change: Callable[[str], str]) -> child.Start:
+    """Starts processes as usual, but another program in them."""
+    start = child.default_start
+    return lambda program, *more: start(change(program), *more)

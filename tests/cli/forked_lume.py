@@ -11,7 +11,7 @@ except (KeyError, OSError):  # begun by a program in between, which has closed i
     os.execv(os.path.join(os.path.dirname(sys.executable), "lume"), ["lume", *sys.argv[1:]])
 ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 with theirs:
-    job = [SOURCE, sys.argv[1:], os.getcwd(), dict(os.environ), False]  # type: ignore[name-defined]  # noqa: F821
+    job = [SOURCE, sys.argv[1:], os.getcwd(), dict(os.environ), False, ""]  # type: ignore[name-defined]  # noqa: F821
     socket.send_fds(server, [json.dumps(job).encode()], [theirs.fileno(), 0, 1, 2])
 ours.recv(32)  # its process id
 code = int(ours.recv(32))

@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import select
+import shutil
 import signal
 import struct
 import subprocess
@@ -16,10 +17,12 @@ from types import TracebackType
 from typing import Self
 
 from attrs import frozen
-from fork_server import TIED, ForkServer, fork_server
+from fork_server import ForkServer, fork_server
 from running import Running, begin, running
 
 ROOT = Path(__file__).resolve().parents[2]
+TIED = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
+"""Before a command: it ends when the thread that started it does, also where the tests are killed."""
 LUME = [*TIED, sys.executable, "-W", "error", "-m", "lume_cli"]
 DEADLINE = 40.0
 MODULE = """
@@ -109,7 +112,6 @@ class Shell:
     """Starts `lume` in a folder with an environment, and ends what a test leaves behind."""
 
     def __init__(self, folder: Path, variables: dict[str, str]) -> None:
-        lume_server()  # begun in this thread: what it is tied to is the life of the thread that begins it
         self.folder = folder
         self.variables = variables
         self._started: list[Running] = []

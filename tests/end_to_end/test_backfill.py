@@ -5,20 +5,22 @@ The server is a bare one in this process (POST and GET only, or with more): what
 
 import asyncio
 import json
+import os
 import random
 import signal
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
+from fork_server import fork_server
+from forked import CLIENTS, ForkedProcess, fork
 
 A_KILL = 6
 """So many requests of a backfill for each time that it is killed."""
 
-WORKER = """# may be forked
+WORKER = """
 import asyncio, json, sys
 import lume_async as lume
 
@@ -100,10 +102,9 @@ class Server:
         return web.json_response(body, status=status, headers=self.headers)
 
 
-async def start(url: str, journal: Path, requests: int) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-c", WORKER, url, str(journal), str(requests), stdout=asyncio.subprocess.PIPE
-    )
+async def start(url: str, journal: Path, requests: int) -> ForkedProcess:
+    arguments = (url, str(journal), str(requests))
+    return await fork(fork_server(*CLIENTS), WORKER, os.environ, arguments)
 
 
 @pytest.mark.timeout(240)

@@ -9,11 +9,11 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import loops
-from faults.forked import IMPORTED, fork
 from fork_server import fork_server
+from forked import CLIENTS, ForkedProcess, fork
 from loopback import Loopback, Request
 from loopback_steps import Connection, Moment, Reply, Step, reply
 
@@ -96,23 +96,6 @@ DIES_WITH_US = "import ctypes, sys; sys.platform == 'linux' and ctypes.CDLL(None
 soon belongs to somebody else's server."""
 
 
-class Process(Protocol):
-    """What tests use of a process."""
-
-    @property
-    def stdout(self) -> asyncio.StreamReader | None: ...
-    @property
-    def stderr(self) -> asyncio.StreamReader | None: ...
-    @property
-    def pid(self) -> int: ...
-    @property
-    def returncode(self) -> int | None: ...
-    def send_signal(self, signal: int) -> None: ...
-    def terminate(self) -> None: ...
-    def kill(self) -> None: ...
-    async def communicate(self) -> tuple[bytes, bytes]: ...
-
-
 class Script:
     """A Python program in a process of its own; leaving the block leaves no process behind.
 
@@ -133,12 +116,12 @@ class Script:
         paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
         self._env = {**inherited, "PYTHONPATH": paths, "LUME_API_KEY": KEY, **(env or {})}
         self._forked = forked
-        self.process: Process
+        self.process: ForkedProcess | asyncio.subprocess.Process
 
     async def __aenter__(self) -> "Script":
         source = loops.prelude() + self._source
         if self._forked:
-            self.process = await fork(fork_server(*IMPORTED, flags=self._flags), source, self._env)
+            self.process = await fork(fork_server(*CLIENTS, flags=self._flags), source, self._env)
             return self
         self.process = await asyncio.create_subprocess_exec(
             sys.executable,

@@ -21,9 +21,9 @@ from typing import Any
 
 import pytest
 from components import component
-from faults.forked import IMPORTED, fork
 from faults.support import ENOUGH, KEY, ROOT, run_reply
-from fork_server import ForkServer
+from fork_server import ForkServer, new
+from forked import CLIENTS, fork
 from loopback import Loopback, Request, Script, Step, forever
 
 IP = component("ip")
@@ -69,7 +69,7 @@ def network() -> Iterator[Network]:
         ip("netns", "add", server)
         hosts.mkdir(parents=True)
         (hosts / "hosts").touch()
-        programs = ForkServer(*IMPORTED, flags=("-X", "dev"), within=(IP, "netns", "exec", client))
+        programs = new(*CLIENTS, flags=("-X", "dev"), within=(IP, "netns", "exec", client))
         stack.callback(programs.close)
         network = Network(client, server, programs)
         veth = ["type", "veth", "peer", "name", "server", "netns", network.server]

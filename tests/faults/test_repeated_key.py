@@ -15,8 +15,8 @@ import aiohttp
 import pytest
 from cli.shell import MODULE, lume_server
 from components import package
-from faults.forked import fork
 from faults.support import FLOW, SOURCE
+from forked import fork
 
 import lume_async
 from lume_async import Client, LumeError, Retry, RunRequest

@@ -5,7 +5,7 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-import forked
+from forked import WORKER
 
 
 def _parent_and_state(pid: int) -> tuple[int, str]:
@@ -17,24 +17,37 @@ def _parent_and_state(pid: int) -> tuple[int, str]:
     return int(fields[1]), fields[0]
 
 
-def children(parent: int) -> list[int]:
-    """The living children of a process."""
+def _parents() -> dict[int, int]:
+    """The parent of each living process."""
     pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
     found = {pid: _parent_and_state(pid) for pid in pids}
-    return [pid for pid, (above, state) in found.items() if above == parent and state != "Z"]
+    return {pid: above for pid, (above, state) in found.items() if state != "Z"}
+
+
+def children(parent: int) -> list[int]:
+    """The living children of a process."""
+    return [pid for pid, above in _parents().items() if above == parent]
 
 
 def workers(parent: int, *, but: Collection[int] = ()) -> list[int]:
     """The living worker processes of a server; `but` names those that somebody else has started."""
-    return [pid for pid in children(parent) if pid not in but and _is_worker(Path(f"/proc/{pid}"))]
+    parents = _parents()
+
+    def is_below(pid: int) -> bool:  # a forked one is its fork server's child
+        return pid in parents and (parents[pid] == parent or is_below(parents[pid]))
+
+    return [pid for pid in parents if pid not in but and is_below(pid) and _is_worker(pid)]
 
 
-def _is_worker(process: Path) -> bool:
-    return _is_forked(process) or b"lume_local._shards.main" in (process / "cmdline").read_bytes()
+def _is_worker(pid: int) -> bool:
+    try:
+        return _is_forked(pid) or b"_shards.main import main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
-def _is_forked(process: Path) -> bool:
-    return (process / "comm").read_text().strip() == forked.WORKER
+def _is_forked(pid: int) -> bool:
+    return Path(f"/proc/{pid}/comm").read_text().strip() == WORKER
 
 
 _others: set[int] = set()
@@ -75,7 +88,7 @@ def has_begun(pid: int) -> bool:
     """Whether a worker has come as far as DuckDB, and so has tied itself to its server."""
     process = Path(f"/proc/{pid}")
     try:
-        if _is_forked(process):  # which has DuckDB from the beginning, and its second thread after that
+        if _is_forked(pid):  # which has DuckDB from the beginning, and its second thread after that
             return len(list((process / "task").iterdir())) > 1
         return b"duckdb" in (process / "maps").read_bytes()
     except (FileNotFoundError, ProcessLookupError):

@@ -2,12 +2,16 @@
 
 import asyncio
 import json
+import os
 import sys
-from collections.abc import AsyncIterator
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from fork_server import fork_server
+from forked import SERVERS, ForkedProcess, fork
 from local.wire import Wire
 
 import lume_local
@@ -25,13 +29,27 @@ asyncio.run(main(sys.argv[1], json.loads(sys.argv[2])))
 """
 
 
+Process = ForkedProcess | asyncio.subprocess.Process
+"""A server that is one."""
+
+
 @asynccontextmanager
-async def process(home: Path, **options: Any) -> AsyncIterator[tuple[asyncio.subprocess.Process, Wire]]:
-    """A server in a process of its own, and a client for it. Killed at the end, if it is still there."""
-    options = {"max_active": 1} | options
-    server = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", SCRIPT, str(home), json.dumps(options), stdout=asyncio.subprocess.PIPE
-    )
+async def process(
+    home: Path, *, forked: bool = True, env: Mapping[str, str] = {}, **options: Any
+) -> AsyncIterator[tuple[Process, Wire]]:
+    """A server in a process of its own, and a client for it. Killed at the end, if it is still there.
+
+    If `forked`, its workers are, too; else all are new interpreters.
+    """
+    arguments, env = (str(home), json.dumps({"max_active": 1} | options)), os.environ | env
+    server: Process
+    if forked:
+        program = f"import forked; forked.fork_workers()\n{SCRIPT}"
+        server = await fork(fork_server(*SERVERS), program, env, arguments)
+    else:
+        server = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", SCRIPT, *arguments), env=env, stdin=PIPE, stdout=PIPE, stderr=PIPE
+        )
     assert server.stdout is not None
     try:
         base_url, api_key = (await server.stdout.readline()).decode().split()
@@ -41,7 +59,8 @@ async def process(home: Path, **options: Any) -> AsyncIterator[tuple[asyncio.sub
     finally:
         if server.returncode is None:
             server.kill()
-        await server.wait()
+        _, said = await server.communicate()
+        print(said.decode(), file=sys.stderr)
 
 
 @asynccontextmanager

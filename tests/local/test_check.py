@@ -4,11 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
+from forked import altered
 from local.flows import NOTES, PEOPLE
 from local.processes import workers
 
 import lume_local
 from lume_async.errors import ConfigurationError
+from lume_local._runs.workers import child
 
 
 async def test_a_flow_without_mistakes(tmp_path: Path) -> None:
@@ -102,6 +104,6 @@ async def test_what_can_not_be_checked(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(FileNotFoundError):
         await lume_local.check_flow(tmp_path / "absent.toml")
     (tmp_path / "people.toml").write_text(PEOPLE)
-    monkeypatch.setattr("lume_local._runs.workers.worker._START", "raise SystemExit('no duckdb here')  # {}")
+    monkeypatch.setattr(child, "default_start", altered(lambda _: "raise SystemExit('no duckdb here')"))
     with pytest.raises(ConfigurationError, match="no duckdb here"):
         await lume_local.check_flow(tmp_path / "people.toml")

@@ -19,7 +19,7 @@ import moto_server
 import postgres_server
 import pytest
 from local.processes import gone, workers
-from local.servers import process
+from local.servers import Process, process
 from local.wire import Wire
 
 SEED = int(os.environ.get("SOAK_SEED", "0"))
@@ -125,7 +125,7 @@ async def something_has_begun(home: Path) -> None:
         await asyncio.sleep(0.002)
 
 
-async def kill(server: asyncio.subprocess.Process, dice: random.Random) -> None:
+async def kill(server: Process, dice: random.Random) -> None:
     """The workers, the server, or both."""
     pids = workers(server.pid)
     whom = dice.choice(["workers", "server", "both"])

@@ -11,9 +11,7 @@ import os
 import random
 import shutil
 import signal
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ import pytest
 from components import component
 from local.flows import write_flows
 from local.processes import gone, has_begun, workers
-from local.servers import SCRIPT
+from local.servers import Process, process
 from local.wire import Wire
 
 SEED = int(os.environ.get("SOAK_SEED", "0"))
@@ -36,27 +34,6 @@ def make_home(folder: Path) -> None:
     write_flows(folder / "flows")
     rows = "".join(f"{n},user{n}@example.org,{n % 200}\n" for n in range(ROWS))
     (folder / "rows.csv").write_text("id,Email,Age\n" + rows)
-
-
-@asynccontextmanager
-async def server(home: Path, **environment: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, Wire]]:
-    """A server in a process of its own, which must start whatever the one before has left."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", SCRIPT, str(home), '{"max_active": 3, "keep": null}'),
-        stdout=asyncio.subprocess.PIPE,
-        env=os.environ | environment,
-    )
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(60):
-            base_url, key = (await process.stdout.readline()).decode().split()
-        wire = Wire(base_url, key)
-        async with wire.session:
-            yield process, wire
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
 
 
 async def submit_some(wire: Wire, home: Path, first: int, accepted: dict[str, str]) -> None:
@@ -72,7 +49,7 @@ async def submit_some(wire: Wire, home: Path, first: int, accepted: dict[str, st
         accepted[source.name] = answer.document["id"]
 
 
-async def kill_something(process: asyncio.subprocess.Process, dice: random.Random) -> list[int]:
+async def kill_something(process: Process, dice: random.Random) -> list[int]:
     """Kill the server, or some of its workers first; the processes that must be gone then."""
     pids = workers(process.pid)
     for pid in dice.sample(pids, dice.randint(0, len(pids))):
@@ -129,21 +106,22 @@ async def test_kills(tmp_path: Path, clock: str) -> None:
             "FAKETIME_NO_CACHE": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
+    serve = partial(process, tmp_path, forked=clock == "true", env=environment, max_active=3, keep=None)
     set_clock(tmp_path, 0)
     make_home(tmp_path)
     accepted: dict[str, str] = {}
     settled: dict[str, str] = {}
     for kill in range(KILLS // 2):
-        async with server(tmp_path, **environment) as (process, wire):
+        async with serve() as (server, wire):
             await judge_all(wire, tmp_path, accepted, settled)
             submitting = asyncio.create_task(submit_some(wire, tmp_path, 1000 * kill, accepted))
             await asyncio.sleep(dice.uniform(0, 1.0))
             set_clock(tmp_path, dice.randint(-20, 20))
             await asyncio.sleep(dice.uniform(0, 0.5))
-            pids = await kill_something(process, dice)
+            pids = await kill_something(server, dice)
             await submitting
         assert await gone(pids), "with their server, the stopped ones too"
-    async with server(tmp_path, **environment) as (_, wire):
+    async with serve() as (_, wire):
         await judge_all(wire, tmp_path, accepted, settled)
         assert (await wire.ask("GET", "/healthz")).status == 200
         async with asyncio.timeout(30):

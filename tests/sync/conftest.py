@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from faults.forked import IMPORTED
 from faults.support import DIES_WITH_US, QUIET_ABOUT_TIME, SHOWS_WHERE, family
 from fork_server import fork_server
+from forked import CLIENTS
 from running import Running, running
 from sync.service import Service, serving
 
@@ -132,7 +132,7 @@ def started(
         "LUME_API_KEY": "test-key",
     }
     if forked:
-        server = fork_server(*IMPORTED, hidden=hidden, flags=flags)
+        server = fork_server(*CLIENTS, hidden=hidden, flags=flags)
         with running(server, prelude + source, env=env) as program:
             yield program
         return

@@ -2,19 +2,59 @@
 
 import asyncio
 import os
-import sys
-from pathlib import Path
+from collections.abc import Awaitable, Callable
+from typing import Protocol, cast
 
 import anyio
 
-_HOME = str(Path(__file__).resolve().parents[2])
+from lume_local._shared.interpreter import command
 
 _NOT_FOR_CHILDREN = {"LUME_API_KEY", "PYTEST_CURRENT_TEST"}
 """The last one is another in each test, and says nothing to a process that outlives it."""
 
 
+class Process(Protocol):
+    """What the server uses of an `asyncio.subprocess.Process` that has three pipes."""
+
+    stdin: asyncio.StreamWriter
+    stdout: asyncio.StreamReader
+    stderr: asyncio.StreamReader
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def returncode(self) -> int | None: ...
+    def kill(self) -> None: ...
+    async def wait(self) -> int: ...
+
+
+Start = Callable[[str, dict[str, str], int], Awaitable[Process]]
+"""Starts a Python process. Takes the text of its program, its environment, and the length of a line that it writes.
+
+It ends with this one. Raises OSError: no memory, no room for one more process or its pipes.
+"""
+
+
+async def start_process(program: str, environment: dict[str, str], longest_line: int) -> Process:
+    """See `Start`: a new interpreter."""
+    process = await asyncio.create_subprocess_exec(
+        *command(program),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment,
+        limit=longest_line,
+        start_new_session=True,  # Ctrl-C in a terminal is for the server, which then ends its processes
+    )
+    return cast(Process, process)  # which has the pipes that it was given
+
+
+default_start: Start = start_process
+"""Used where no other is given. Only tests set it: theirs forks a process that has imported everything."""
+
+
 def environment() -> dict[str, str]:
-    """The variables that a process gets which is started now."""
+    """The variables that a process gets which is started now: not the server's API key."""
     # Other threads may set some meanwhile: a list of the names is made at once, and any of them may be gone.
     found = {name: os.environ.get(name) for name in list(os.environ)}
     return {
@@ -22,23 +62,12 @@ def environment() -> dict[str, str]:
     }
 
 
-async def child(start: str, longest_line: int = 65536) -> asyncio.subprocess.Process:
-    """Start one that runs `start`, in which `{!r}` is this installation's folder and `{}` the server's process id.
-
-    It doesn't get the server's API key. Raises OSError: no memory, no room for one more process or its pipes.
-    """
+async def child(
+    program: str, environment: dict[str, str], longest_line: int = 65536, start: Start | None = None
+) -> Process:
+    """Start a process, see `Start`."""
     process = None
     with anyio.CancelScope(shield=True):  # cancelled in the middle, asyncio would lose the process
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            start.format(_HOME, os.getpid()),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=environment(),
-            limit=longest_line,
-            start_new_session=True,  # Ctrl-C in a terminal is for the server, which then ends its processes
-        )
+        process = await (start or default_start)(program, environment, longest_line)
     assert process is not None
     return process

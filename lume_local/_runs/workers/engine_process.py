@@ -1,6 +1,5 @@
 """The server's connection to a cluster: one process (`_shards/engines/broker`), restarted when it ends."""
 
-import asyncio
 import os
 import shutil
 import tempfile
@@ -15,7 +14,7 @@ from anyio.abc import TaskGroup
 
 from lume_async._base.tasks import task_group
 from lume_local._runs.health import Health
-from lume_local._runs.workers.child import child
+from lume_local._runs.workers.child import Process, child, environment
 
 START_LIMIT = 120.0
 """Seconds until it must be ready: a Java starts, workers join. Where nobody listens it ends far sooner."""
@@ -24,10 +23,7 @@ RETRY = 5.0
 _PATIENCE = 5.0
 _KEPT = 2000
 _WHERE = "the engine"
-_START = (
-    "import sys; sys.path.insert(0, {!r}); from lume_local._worker.parent import end_with; end_with({}); "
-    "from lume_local._shards.engines.broker import main; main()"
-)
+_PROGRAM = "from lume_local._shards.engines.broker import main; main()"
 
 
 class EngineFailed(Exception):
@@ -71,7 +67,7 @@ class EngineProcess:
             probe.unlink(missing_ok=True)
             shutil.rmtree(home, ignore_errors=True)
 
-    async def _keep_up(self, tasks: TaskGroup, process: asyncio.subprocess.Process, probe: Path) -> None:
+    async def _keep_up(self, tasks: TaskGroup, process: Process, probe: Path) -> None:
         while True:
             try:
                 await process.wait()
@@ -88,7 +84,7 @@ class EngineProcess:
                     await anyio.sleep(RETRY)
             self._health.works(_WHERE)
 
-    async def _started(self, tasks: TaskGroup, probe: Path) -> asyncio.subprocess.Process:
+    async def _started(self, tasks: TaskGroup, probe: Path) -> Process:
         """A process that serves. Raises `EngineFailed`."""
         with suppress(FileNotFoundError):
             os.unlink(self._socket)
@@ -96,8 +92,6 @@ class EngineProcess:
         said = _Said()
         tasks.start_soon(said.read, process)
         try:
-            assert process.stdin is not None
-            assert process.stdout is not None
             order = {"url": self._order_url, "socket": self._socket, "probe": str(probe)}
             process.stdin.write(orjson.dumps(order) + b"\n")
             with anyio.move_on_after(START_LIMIT):
@@ -122,9 +116,8 @@ class _Said:
     def __init__(self) -> None:
         self._end = b""
 
-    async def read(self, process: asyncio.subprocess.Process) -> None:
+    async def read(self, process: Process) -> None:
         """Until it ends."""
-        assert process.stderr is not None
         while block := await process.stderr.read(_KEPT):
             self._end = (self._end + block)[-_KEPT:]
 
@@ -134,17 +127,16 @@ class _Said:
         return self._end.decode(errors="replace").strip().rpartition("\n")[2] or "it said nothing"
 
 
-async def _spawned() -> asyncio.subprocess.Process:
+async def _spawned() -> Process:
     try:
-        return await child(_START)
+        return await child(_PROGRAM, environment())
     except OSError as error:
         raise EngineFailed(f"its process can't be started: {error.strerror or error}") from error
 
 
-async def _ended(process: asyncio.subprocess.Process) -> None:
+async def _ended(process: Process) -> None:
     """Cut its leash, and kill it where that is not enough, also where the caller is cancelled."""
     with anyio.CancelScope(shield=True):
-        assert process.stdin is not None
         process.stdin.close()
         with anyio.move_on_after(_PATIENCE):
             await process.wait()

@@ -5,7 +5,6 @@ that run's database and opened another. It serves a bounded number of runs, and 
 No wait here is without an end: a process that does not answer in time is killed.
 """
 
-import asyncio
 import signal
 from collections.abc import AsyncGenerator
 from contextlib import suppress
@@ -16,7 +15,7 @@ from anyio.abc import TaskGroup
 
 from lume_async._base.elided import elided
 from lume_local._flow.fields import FlowError
-from lume_local._runs.workers.child import child, environment
+from lume_local._runs.workers.child import Process, Start, child, environment
 from lume_local._shared.protocol import (
     Cancel,
     Check,
@@ -57,11 +56,7 @@ MOST_RUNS = 1000
 MOST_RESIDENT = 256 * 1024 * 1024
 """A process that has kept more memory than this after a run serves no other: a new one has about 70 MB."""
 
-_START = (
-    "import sys; sys.path.insert(0, {!r}); from lume_local._worker.parent import end_with; end_with({}); "
-    "from lume_local._shards.main import main; main()"
-)
-"""What the interpreter does; first of all it ties itself to this process, for loading DuckDB takes a while."""
+_PROGRAM = "from lume_local._shards.main import main; main()"
 
 
 class WorkerDied(Exception):
@@ -87,9 +82,7 @@ class Worker:
         runs: how many runs it was given.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, given: dict[str, str]) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
+    def __init__(self, process: Process, given: dict[str, str]) -> None:
         self._process, self._environment = process, given
         self._stdin, self._stdout = process.stdin, process.stdout
         self.runs = 0
@@ -100,13 +93,13 @@ class Worker:
         self._stderr_ended = anyio.Event()
 
     @classmethod
-    async def start(cls, tasks: TaskGroup) -> "Worker":
+    async def start(cls, tasks: TaskGroup, start: Start | None = None) -> "Worker":
         """A worker that is ready for a job. Raises `WorkerDied` where it can't start.
 
         `tasks` gets the reader of its stderr, which ends with the process.
         """
         given = environment()
-        worker = cls(await _spawned(), given)
+        worker = cls(await _spawned(given, start), given)
         tasks.start_soon(worker._read_stderr)
         try:
             with anyio.move_on_after(START_LIMIT):
@@ -120,7 +113,6 @@ class Worker:
             raise
 
     async def _read_stderr(self) -> None:
-        assert self._process.stderr is not None
         try:
             while block := await self._process.stderr.read(_STDERR_KEPT):
                 self._stderr = (self._stderr + block)[-_STDERR_KEPT:]
@@ -279,9 +271,9 @@ class Worker:
             await self._stderr_ended.wait()
 
 
-async def _spawned() -> asyncio.subprocess.Process:
+async def _spawned(environment: dict[str, str], start: Start | None) -> Process:
     try:
-        return await child(_START, _LONGEST_LINE)
+        return await child(_PROGRAM, environment, _LONGEST_LINE, start)
     except OSError as error:
         raise WorkerDied(f"a worker process can't be started: {error.strerror or error}") from error
 

@@ -10,6 +10,7 @@ from anyio.abc import TaskGroup
 from lume_async._base.tasks import task_group
 from lume_local._flow.fields import FlowError
 from lume_local._runs.health import Health
+from lume_local._runs.workers.child import Start
 from lume_local._runs.workers.worker import Worker, WorkerDied
 from lume_local._shared.protocol import Json, Look, Looked, Page, Read, Unreadable
 
@@ -37,11 +38,11 @@ class Pool:
     Args:
         most: how many may be there, beside those that are needed at once.
         health: where failures to start are reported.
+        start: how their processes are started, if not by `default_start`.
     """
 
-    def __init__(self, most: int = 1, health: Health | None = None) -> None:
-        self._most = most
-        self._health = health
+    def __init__(self, most: int = 1, health: Health | None = None, start: Start | None = None) -> None:
+        self._most, self._health, self._start_process = most, health, start
         self._tasks: TaskGroup
         self._spare: _Spare | None = None
         self._idle: list[Worker] = []
@@ -104,7 +105,7 @@ class Pool:
     async def _started(self) -> Worker:
         """A new worker; whether that works is part of the server's health. Raises `WorkerDied`."""
         try:
-            worker = await Worker.start(self._tasks)
+            worker = await Worker.start(self._tasks, self._start_process)
         except WorkerDied as error:
             if self._health is not None:
                 self._health.trouble(_WORKERS, str(error))

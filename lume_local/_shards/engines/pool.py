@@ -8,12 +8,10 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -21,14 +19,11 @@ import orjson
 from attrs import define, field
 
 from lume_local._shards.executor import MOST_ATTEMPTS, TICK, ExecutorLost, Function, Json, Pause
+from lume_local._shared.interpreter import command
 
 SILENCE = 60.0
 """Seconds without a word after which a process is taken for stopped or stuck."""
-_HOME = str(Path(__file__).resolve().parents[2])
-_START = (
-    "import sys; sys.path.insert(0, {!r}); from lume_local._worker.parent import end_with; end_with({}); "
-    "from lume_local._shards.engines.pool_worker import main; main()"
-)
+_PROGRAM = "from lume_local._shards.engines.pool_worker import main; main()"
 _READ = 1024 * 1024
 
 
@@ -42,7 +37,7 @@ class _Process:
     def __init__(self, selector: selectors.BaseSelector) -> None:
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
-                [sys.executable, "-c", _START.format(_HOME, os.getpid())],
+                command(_PROGRAM),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 start_new_session=True,  # Ctrl-C in a terminal is for the server

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cli.shell import DEADLINE, LUME, Done, Shell
-from fork_server import TIED
+from cli.shell import DEADLINE, LUME, TIED, Done, Shell
 
 from lume_sync import Client
 

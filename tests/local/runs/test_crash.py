@@ -76,10 +76,9 @@ async def test_leaving_the_block_ends_runs_and_workers(home: Path) -> None:
         assert (await wire.until(waiting))["status"] == "SUCCEEDED"
 
 
-@pytest.mark.usefixtures("real_processes")
 async def test_a_killed_server_leaves_no_workers_and_its_runs_crashed(home: Path) -> None:
     (home / "slow.csv").write_text(slow_rows())
-    async with process(home) as (server, wire):
+    async with process(home, forked=False) as (server, wire):
         run_id = (await wire.submit("slow:v1", "slow.csv", key="one")).document["id"]
         await wire.until(run_id, "TRANSFORMING")
         pids = children(server.pid)
@@ -96,10 +95,9 @@ async def test_a_killed_server_leaves_no_workers_and_its_runs_crashed(home: Path
         assert not left(home)
 
 
-@pytest.mark.usefixtures("real_processes")
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it ends when it is continued")
 async def test_an_idle_worker_that_is_stopped_ends_with_its_killed_server(home: Path) -> None:
-    async with process(home) as (server, wire):
+    async with process(home, forked=False) as (server, wire):
         await wire.run("people:v1", "people.csv")
         pids = workers(server.pid)
         assert pids

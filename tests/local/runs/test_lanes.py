@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import altered
 from local.servers import serve
 
 from lume_local._runs import recorder, runner
@@ -12,7 +13,7 @@ from lume_local._runs.recorder import Recorder
 from lume_local._runs.records import StoreUnavailable
 from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.sqlite.store import SqliteStore
-from lume_local._runs.workers import worker, worker_pool
+from lume_local._runs.workers import child, worker, worker_pool
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +114,7 @@ async def test_workers_that_can_not_be_started_are_unhealthy(
         await wire.run("people:v1", "people.csv")
         with monkeypatch.context() as patch:
             patch.setattr(worker, "MOST_RUNS", 0)
-            patch.setattr(worker, "_START", "raise SystemExit('no duckdb here')  # {}")
+            patch.setattr(child, "default_start", altered(lambda _: "raise SystemExit('no duckdb here')"))
             await wire.run("people:v1", "people.csv", force_rerun=True)  # the last one of its process
             run = await wire.run("people:v1", "people.csv", force_rerun=True)
             assert run["status"] == "CRASHED"

@@ -8,6 +8,7 @@ import anyio
 import moto_server
 import postgres_server
 import pytest
+from forked import altered
 from local import table_run
 from local.between import Line, Store, line
 from local.runs.test_database_runs import loaded, prepare
@@ -17,7 +18,7 @@ from local.wire import Wire
 
 import lume_local
 from lume_local._runs.recovery import late
-from lume_local._runs.workers import worker
+from lume_local._runs.workers import child
 from lume_local._shared.commit import committed
 
 
@@ -29,9 +30,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
         "from lume_local._worker import stores; stores._TIMES = 1; "
         "from lume_local._worker.targets import database; database._PAUSES = (0.05, 0.1); "
     )
-    monkeypatch.setattr(
-        worker, "_START", worker._START.replace("from lume_local._shards", quick + "from lume_local._shards")
-    )
+    monkeypatch.setattr(child, "default_start", altered(lambda program: quick + program))
 
 
 @pytest.fixture

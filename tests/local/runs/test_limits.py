@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from forked import altered
 from local.flows import people, slow_rows
 from local.processes import gone
 from local.servers import serve
@@ -19,7 +20,7 @@ from lume_async.errors import ConfigurationError
 from lume_local._flow.fields import FlowError
 from lume_local._runs import execution
 from lume_local._runs.recovery import recovery
-from lume_local._runs.workers import worker
+from lume_local._runs.workers import child, worker
 from lume_local._runs.workers.worker_pool import Pool
 
 
@@ -57,8 +58,7 @@ async def test_a_cancel_that_is_not_heard_ends_the_run(home: Path, monkeypatch: 
 def often_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that works sends an event ten times a second."""
     beat = "from lume_local._worker import main; main._HEARTBEAT = 0.1; "
-    start = worker._START.replace("from lume_local._shards", beat + "from lume_local._shards")
-    monkeypatch.setattr(worker, "_START", start)
+    monkeypatch.setattr(child, "default_start", altered(lambda program: beat + program))
 
 
 @pytest.mark.usefixtures("often_heard")
@@ -84,10 +84,10 @@ async def test_a_worker_that_works_for_long_is_not_taken_for_stopped(
 
 
 async def test_a_run_has_a_time_limit(home: Path) -> None:
-    async with slow_run(home, run_timeout=0.5) as (wire, run_id, _):
+    async with slow_run(home, run_timeout=2) as (wire, run_id, _):
         run = await wire.until(run_id)
         assert run["status"] == "FAILED"
-        assert "longer than its time limit of 0.5 s" in run["metadata"]["error_message"]
+        assert "longer than its time limit of 2 s" in run["metadata"]["error_message"]
         assert await goes_on(wire)
 
 
@@ -178,7 +178,6 @@ async def test_checking_a_flow_has_a_time_limit(monkeypatch: pytest.MonkeyPatch)
 
 async def test_a_process_that_does_not_start_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "START_LIMIT", 0.5)
-    monkeypatch.setattr(worker, "_START", "import time; time.sleep(60)  # {}")
-    async with Pool().running() as pool:
+    async with Pool(start=altered(lambda _: "import time; time.sleep(60)")).running() as pool:
         with pytest.raises(worker.WorkerDied, match=r"not ready within 0\.5 s"):
             await pool.take()

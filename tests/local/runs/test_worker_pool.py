@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from forked import altered
 from local.flows import PEOPLE_CSV, people, slow_rows
 from local.processes import gone, own_workers
 from local.servers import serve
@@ -19,7 +20,6 @@ from lume_local._shared.commit import begin, commit
 from lume_local._shared.protocol import Done, Event, Execute, Failed, Outcome
 
 ODD_RUNS = """
-import sys; sys.path.insert(0, {!r})
 import os, threading, time
 from lume_local._worker import main as _worker
 
@@ -38,17 +38,21 @@ class Odd:
         exec(self.job.flow["do"], dict(vars(_worker), con=self.connection, os=os, time=time, kept=_worker.__dict__))
         return dict(answers=answers)
 
-_worker.Run = Odd
+class Shown(_worker.Leash):
+    def __init__(self):
+        super().__init__()
+        _worker.leash = self
+
+_worker.Run, _worker.Leash = Odd, Shown
 _worker.main()
 """
 """A worker whose runs do what the test says, instead of a flow."""
 
 
 @pytest.fixture
-async def odd(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pool]:
+async def odd() -> AsyncIterator[Pool]:
     """A pool of one worker that does odd runs."""
-    monkeypatch.setattr(worker, "_START", ODD_RUNS)
-    async with owned(Pool().running(), "pool") as pool:
+    async with owned(Pool(start=altered(lambda _: ODD_RUNS)).running(), "pool") as pool:
         yield pool
 
 
@@ -216,26 +220,12 @@ async def test_a_line_that_is_not_of_the_protocol_ends_the_process(odd: Pool, tm
         "leash.cancelled.set()",
     ],
 )
-async def test_what_is_odd_ends_the_process(
-    odd: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dirt: str
-) -> None:
-    if "leash" in dirt:
-        monkeypatch.setattr(worker, "_START", ODD_RUNS.replace("_worker.Run = Odd", LEASH_SHOWN))
+async def test_what_is_odd_ends_the_process(odd: Pool, tmp_path: Path, dirt: str) -> None:
     first, _ = await ask(odd, tmp_path, do=dirt)
     second, event = await ask(odd, tmp_path)
     assert first != second
     assert isinstance(event, Done)
     assert await gone([first])
-
-
-LEASH_SHOWN = """
-class Shown(_worker.Leash):
-    def __init__(self):
-        super().__init__()
-        _worker.leash = self
-
-_worker.Run, _worker.Leash = Odd, Shown
-"""
 
 
 async def test_a_failure_that_is_explained_is_an_ordinary_end(odd: Pool, tmp_path: Path) -> None:
@@ -326,7 +316,6 @@ async def test_a_spare_process_that_is_dead_is_not_handed_out() -> None:
 
 
 UNKNOWN_KIND = """
-import sys; sys.path.insert(0, {!r})
 from pathlib import Path
 from lume_local._worker import main as _worker
 from lume_local._worker.targets import kinds
@@ -346,14 +335,11 @@ _worker.main()
 """
 
 
-async def test_a_worker_finishes_what_another_process_has_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(worker, "_START", UNKNOWN_KIND)
+async def test_a_worker_finishes_what_another_process_has_left(tmp_path: Path) -> None:
     note = tmp_path / "note"
     step = {"kind": "note", "path": str(note)}
     begin(tmp_path, step)
-    async with Pool().running() as pool, pool.worker() as taken:
+    async with Pool(start=altered(lambda _: UNKNOWN_KIND)).running() as pool, pool.worker() as taken:
         await taken.finish(tmp_path)
         assert note.read_text() == "abandoned "
         commit(tmp_path, {"steps": [step]})

@@ -98,6 +98,7 @@ async def test_a_lost_cluster_fails_its_runs_and_is_told(tmp_path: Path, sources
     assert "the engine: " in health["detail"]
 
 
+@pytest.mark.usefixtures("real_processes")
 async def test_nobody_is_there(sources: Path) -> None:
     before = processes.children(os.getpid())
     with pytest.raises(
