@@ -11,8 +11,8 @@ from typing import Any
 from attrs import Attribute, field, frozen
 
 from lume_async.errors import ConfigurationError
-from lume_local._flow.engine import LEAST_SHARD, SHARD_BYTES
-from lume_local._flow.stores import NotAStoreUrl, is_store_url, split_store_url
+from lume_local._flow.sharding import LEAST_SHARD, SHARD_BYTES
+from lume_local._flow.store_urls import NotAStoreUrl, is_store_url, split_store_url
 from lume_local._options import AnyPath, ServerOptions
 from lume_local._runs.deliveries.lineage import Lineage
 from lume_local._runs.deliveries.webhook_rules import WebhookRules

@@ -7,7 +7,9 @@ Both are pinned in pyproject.toml: one version, one output.
 """
 
 import json
+import re
 import sys
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version
@@ -20,10 +22,6 @@ from babel.languages import get_official_languages
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # run as a program, this folder is the first place that is searched
-
-from lume_local._worker.cleaners.keys import country_key, month_key  # noqa: E402
-
 FOLDER = ROOT / "lume_local" / "_worker" / "cleaners" / "tables"
 LANGUAGES = ["en", "de", "fr", "es", "it", "pt", "nl", "pl", "cs", "sv", "da", "nb", "fi"]
 NO_COUNTRIES = {"AC", "CP", "CQ", "DG", "EA", "EU", "EZ", "IC", "QO", "TA", "UN", "XA", "XB", "ZZ"}
@@ -73,6 +71,23 @@ WEEKDAYS = {
     "5": ["sexta"],
 }
 """Names that CLDR doesn't have."""
+
+
+def country_key(name: str) -> str:
+    """The key that `country_code` makes in SQL: lower case, without accents, marks and a leading "the"."""
+    words = re.sub(r"[^\w ]|_", " ", _plain(name))
+    return re.sub(r"^the ", "", re.sub(r" +", " ", words).strip())
+
+
+def month_key(name: str) -> str:
+    """The key that `parse_date_any` makes in SQL: lower case, without accents and the point of an abbreviation."""
+    return _plain(name).rstrip(".").strip()
+
+
+def _plain(name: str) -> str:
+    decomposed = unicodedata.normalize("NFD", name.lower())
+    bare = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
+    return unicodedata.normalize("NFC", bare)
 
 
 def countries() -> dict[str, list[str]]:

@@ -16,7 +16,7 @@ class Cleaner:
 
     Attributes:
         version: raised when any result changes.
-        problem: what is said of a value that it can't read; empty where it reads all.
+        problem: the message for a value that it can't read; empty if it reads all.
         choices: what a literal second argument may be; empty for anything.
     """
 
@@ -44,5 +44,5 @@ _CALL = re.compile(rf"\b({'|'.join(CLEANERS)})\b", re.IGNORECASE)
 
 
 def named_in(expressions: Iterable[str]) -> list[str]:
-    """The cleaners that SQL expressions name, sorted. One that only a text or a comment names is there, too."""
+    """The cleaners that SQL expressions name, sorted. A name in a string or a comment counts as well."""
     return sorted({found.lower() for sql in expressions for found in _CALL.findall(sql)})

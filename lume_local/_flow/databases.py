@@ -1,4 +1,4 @@
-"""What a flow version says of databases: the query of its source, the table of its target. Pure.
+"""The databases of a flow version: the query of its source, the table of its target. Pure.
 
 Where a database is, and with which password, is in the environment of the server only: a flow names the variable.
 """
@@ -10,7 +10,7 @@ from typing import Any
 from attrs import frozen
 
 from lume_local._flow.fields import FlowError, Table
-from lume_local._flow.query import QueryRefused, with_parameter
+from lume_local._flow.query_parameters import QueryRefused, with_parameter
 
 RUN_COLUMN = "_lume_run_id"
 """The column of a table that says which run has written a row."""
@@ -20,7 +20,7 @@ _MODES = ("append", "replace_batch", "upsert")
 
 
 @frozen
-class QuerySource:
+class DatabaseQuery:
     """A query, and the environment variable with the URL of its database."""
 
     url_env: str
@@ -36,7 +36,7 @@ class TableTarget:
         table: its name, with or without a schema.
         mode: `append`; `replace_batch`, which takes the place of what the flow has loaded from the same source;
             or `upsert`, by `key`.
-        key: columns by which a row is told from others.
+        key: the columns that identify a row.
     """
 
     url_env: str
@@ -45,9 +45,9 @@ class TableTarget:
     key: tuple[str, ...]
 
 
-def read_query(table: Table) -> QuerySource:
+def read_query(table: Table) -> DatabaseQuery:
     """The keys of `[source]` with `format = "sql"`. Raises `FlowError`."""
-    source = QuerySource(_variable(table), table.text("query", longest=100_000))
+    source = DatabaseQuery(_variable(table), table.text("query", longest=100_000))
     try:
         with_parameter(source.query, "?")
     except QueryRefused as refused:
@@ -56,7 +56,7 @@ def read_query(table: Table) -> QuerySource:
 
 
 def read_table(table: Table) -> TableTarget:
-    """`mapped` where it is a table of its own: `{ url_env = …, table = …, mode = … }`. Raises `FlowError`."""
+    """`mapped` as a table of its own: `{ url_env = …, table = …, mode = … }`. Raises `FlowError`."""
     mode = table.choice("mode", _MODES, default=None)
     if mode is None:
         raise FlowError(
@@ -68,7 +68,8 @@ def read_table(table: Table) -> TableTarget:
     table.no_more()
     if (mode == "upsert") != bool(key):
         raise FlowError(
-            table.at("key"), 'goes with mode = "upsert": the columns that tell one row from another'
+            table.at("key"),
+            'is required with mode = "upsert", and only there: the columns that identify a row',
         )
     return target
 
@@ -85,7 +86,7 @@ def _variable(table: Table) -> str:
 
 
 def check_key(target: Any, columns: Mapping[str, bool], unique: Iterable[str]) -> None:
-    """That the key of an upsert tells all mapped rows apart, as far as the flow can say. Raises `FlowError`.
+    """Check that the key of an upsert is unique in all mapped rows, as far as the flow shows. Raises `FlowError`.
 
     `columns` are the flow's, with whether each is required.
     """
@@ -96,6 +97,8 @@ def check_key(target: Any, columns: Mapping[str, bool], unique: Iterable[str]) -
         if name not in columns:
             raise FlowError(place, f"{name!r} is not a column of this flow: {', '.join(columns)}")
         if not columns[name]:
-            raise FlowError(place, f"{name!r} can be NULL, which equals nothing: say required = true there")
+            raise FlowError(
+                place, f"{name!r} can be NULL, which never equals another value: set required = true"
+            )
     if len(target.key) == 1 and target.key[0] not in set(unique):
-        raise FlowError(place, f"{target.key[0]!r} can be there twice: say unique = true there")
+        raise FlowError(place, f"{target.key[0]!r} can occur twice: set unique = true")

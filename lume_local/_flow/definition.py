@@ -14,10 +14,10 @@ from attrs import field, frozen
 
 from lume_local._flow.cleaners import CLEANERS, named_in
 from lume_local._flow.databases import TableTarget, check_key
-from lume_local._flow.engine import Sharding, read_engine
 from lume_local._flow.fields import FlowError, Table
 from lume_local._flow.places import check_is_own, read_targets
-from lume_local._flow.source import CONTENT, Source, read_source
+from lume_local._flow.sharding import Sharding, read_engine
+from lume_local._flow.source_settings import CONTENT, SourceSettings, read_source
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -81,7 +81,7 @@ class Rule:
 
 @frozen
 class Seed:
-    """A small CSV file that expressions look values up in, by a key that is there once."""
+    """A small CSV file that expressions look values up in, by a unique key."""
 
     name: str
     path: str
@@ -90,11 +90,11 @@ class Seed:
 
 @frozen
 class Flow:
-    """A checked flow version. `definition` is the JSON form that it was made from."""
+    """A checked flow version. `definition` is the JSON form that it was read from."""
 
     name: str
     version: str
-    source: Source
+    source: SourceSettings
     mapped: str | TableTarget
     rejects: str
     max_ratio: float | None
@@ -112,10 +112,10 @@ class Flow:
 
     @property
     def content_hash(self) -> str:
-        """The same for two files that say the same, whatever their layout and order of keys.
+        """The same for two files with the same content, whatever their layout and order of keys.
 
-        Another version of a cleaner that they call is another content: it may give other results. How the work is
-        split is none.
+        Another version of a cleaner that they call counts as other content, as it may give other results. How the
+        work is split does not.
         """
         content = {key: value for key, value in self.definition.items() if key != "engine"}
         digest = hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS))
@@ -135,7 +135,7 @@ def read_toml(text: str) -> Flow:
 
 
 def read_definition_of(text: str) -> dict[str, Any]:
-    """What the text of a file says, unchecked. Raises `FlowError` where it is not TOML."""
+    """The definition in the text of a file, unchecked. Raises `FlowError` if it is not TOML."""
     try:
         return tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as error:
@@ -189,11 +189,13 @@ def _columns(table: Table) -> tuple[Column, ...]:
         if not name.strip() or len(name) > 128 or not name.isprintable():
             raise FlowError("columns", f"{name!r} can't name a column: use 1 to 128 printable characters")
         if name.lower().startswith(RESERVED):
-            raise FlowError(f"columns.{name}", f"names that begin with {RESERVED} belong to the engine")
+            raise FlowError(
+                f"columns.{name}", f"names that begin with {RESERVED} are reserved for the engine"
+            )
         if name.lower() in _NUMBERS:
             raise FlowError(
                 f"columns.{name}",
-                "is how DuckDB calls the number of a row: choose another name, such as row_id",
+                "is DuckDB's name for the row number: choose another name, such as row_id",
             )
         if not isinstance(entry, dict):
             raise FlowError(f"columns.{name}", "must be a table: write [columns.<name>]")
@@ -205,9 +207,7 @@ def _no_twins(place: str, names: list[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if name.lower() in seen:
-            raise FlowError(
-                place, f"{name!r} is there twice (names differ by more than upper and lower case)"
-            )
+            raise FlowError(place, f"{name!r} appears twice (names that differ only in case are the same)")
         seen.add(name.lower())
 
 
@@ -247,7 +247,9 @@ def _sql_type(table: Table, kind: str, shape: str | None) -> str:
     text = table.text("sql_type", default=default, longest=40).upper()
     match, place = _SQL_TYPE.fullmatch(text), f"{table.place}.sql_type"
     if match is None:
-        raise FlowError(place, f"{text!r} is not known: use e.g. BIGINT, DECIMAL(12,2), DATE or VARCHAR")
+        raise FlowError(
+            place, f"{text!r} is not a known type: use e.g. BIGINT, DECIMAL(12,2), DATE or VARCHAR"
+        )
     name = match["name"] or "DECIMAL"
     if name not in _FITTING[kind]:
         raise FlowError(place, f"{text} doesn't fit type {kind!r}: {kind} can be {_words(_FITTING[kind])}")
@@ -256,7 +258,7 @@ def _sql_type(table: Table, kind: str, shape: str | None) -> str:
     if name == "DECIMAL" and not 1 <= int(match["digits"]) <= 38:
         raise FlowError(place, "DECIMAL holds 1 to 38 digits")
     if name == "DECIMAL" and int(match["scale"]) > int(match["digits"]):
-        raise FlowError(place, "DECIMAL can't have more digits after the point than it has at all")
+        raise FlowError(place, "DECIMAL can't have more digits after the point than in total")
     return text.replace(", ", ",")
 
 
@@ -272,7 +274,7 @@ def _check_limits(column: Column, place: str) -> None:
         if numeric and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise FlowError(f"{place}.{key}", "must be a number")
         if temporal and not isinstance(value, str):
-            raise FlowError(f"{place}.{key}", 'must be an ISO text such as "2024-12-31"')
+            raise FlowError(f"{place}.{key}", 'must be an ISO string such as "2024-12-31"')
         if not numeric and not temporal:
             raise FlowError(f"{place}.{key}", f"has no meaning for {column.sql_type}: remove it")
     _check_order(column, place)

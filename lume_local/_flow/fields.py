@@ -15,10 +15,10 @@ class FlowError(ValueError):
     """A mistake in a flow version.
 
     Attributes:
-        place: where it is, such as `columns.email.pattern`; empty for the file as a whole.
+        place: its location, such as `columns.email.pattern`; empty for the file as a whole.
         problem: what is wrong there, and what to do.
-        line: the line of the file that it stands in, where there is a file and the line is known.
-        others: further mistakes of the same flow, where `check_flow` found some.
+        line: the line of the file, if there is a file and the line is known.
+        others: further mistakes of the same flow that `check_flow` found.
     """
 
     def __init__(self, place: str, problem: str) -> None:
@@ -76,13 +76,13 @@ class Table:
         longest: int = 200,
     ) -> str:
         """A text; without a default it must be there and not be empty."""
-        value: str = self._get(key, str, "a text", default)
+        value: str = self._get(key, str, "a string", default)
         if default is _MISSING and not value.strip():
             raise FlowError(self.at(key), "is empty")
         if len(value) > longest:
             raise FlowError(self.at(key), f"has {len(value):,} characters; {longest:,} is the most")
         if _CONTROL.search(value):
-            raise FlowError(self.at(key), "holds a control character")
+            raise FlowError(self.at(key), "contains a control character")
         if pattern is not None and not pattern.fullmatch(value):
             raise FlowError(self.at(key), f"{value!r} must match {pattern.pattern}")
         return value
@@ -93,11 +93,11 @@ class Table:
         if value != default and value not in choices:
             near = difflib.get_close_matches(value, choices, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise FlowError(self.at(key), f"{value!r} is none of {', '.join(choices)}{hint}")
+            raise FlowError(self.at(key), f"{value!r} is not one of {', '.join(choices)}{hint}")
         return value
 
     def flag(self, key: str) -> bool:
-        """True or false; false where it isn't there."""
+        """True or false; false if it isn't there."""
         return bool(self._get(key, bool, "true or false", False))
 
     def number(self, key: str) -> float | None:
@@ -115,7 +115,7 @@ class Table:
         return value
 
     def scalars(self, key: str) -> list[Any]:
-        """A list of 1 to 1,000 texts, numbers or truth values; empty where it isn't there."""
+        """A list of 1 to 1,000 texts, numbers or truth values; empty if it isn't there."""
         if not self.present(key):
             return []
         values = self.values[key]
@@ -123,11 +123,11 @@ class Table:
             raise FlowError(self.at(key), "must be a list of 1 to 1,000 values")
         for value in values:
             if not isinstance(value, str | int | float | bool):
-                raise FlowError(self.at(key), f"{value!r} is neither a text nor a number nor true or false")
+                raise FlowError(self.at(key), f"{value!r} is not a string, a number, true or false")
         return values
 
     def table(self, key: str) -> "Table":
-        """A table below this one; empty where it isn't there."""
+        """A table below this one; empty if it isn't there."""
         return Table(self.at(key), self._get(key, dict, "a table", {}))
 
     def tables(self, key: str) -> list[dict[str, Any]]:

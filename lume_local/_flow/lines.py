@@ -1,4 +1,4 @@
-"""In which line of a flow file a mistake is. The parser of TOML keeps no lines, so they are looked for. Pure."""
+"""Find the line of a mistake in a flow file: the TOML parser keeps no line numbers. Pure."""
 
 import re
 
@@ -6,7 +6,7 @@ from lume_local._flow.fields import FlowError
 
 
 def with_line(error: FlowError, text: str) -> FlowError:
-    """The error, with the line that it stands in, as far as that is known."""
+    """Add the line of the mistake to the error, if it can be found."""
     if error.place:
         error.line = line_of(error.place, text)
     elif found := re.search(r"\(at line (\d+), column \d+\)", error.problem):
@@ -43,7 +43,7 @@ def line_of(place: str, text: str) -> int | None:
 
 
 def _below(place: str, wanted: str) -> str | None:
-    """What is left of `wanted` in that place; None where it is elsewhere."""
+    """What is left of `wanted` in that place; None if it is elsewhere."""
     return wanted[len(place) :] if place and wanted.startswith(place) else None
 
 

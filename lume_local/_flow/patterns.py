@@ -31,7 +31,7 @@ class Part:
 
 
 class Pattern:
-    """A whole pattern, for keys that come in no folders."""
+    """A whole pattern, for keys that are not in folders."""
 
     def __init__(self, pattern: str) -> None:
         self._parts = [None if part == ANY_DEPTH else Part(part) for part in parts_of(pattern)]
@@ -44,7 +44,7 @@ class Pattern:
         return len(self._parts) in at
 
     def _after(self, n: int, name: str) -> int | None:
-        """How many parts are behind us after this name, where `n` were before it."""
+        """How many parts are matched after this name, if `n` were before it."""
         if n == len(self._parts):
             return None
         part = self._parts[n]

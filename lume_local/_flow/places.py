@@ -7,13 +7,13 @@ from urllib.parse import unquote, urlsplit
 
 from lume_local._flow.databases import TableTarget, read_table
 from lume_local._flow.fields import FlowError, Table
-from lume_local._flow.stores import is_store_url
+from lume_local._flow.store_urls import is_store_url
 
 MAPPED = "{data}/out/{flow}/{version}/{run_id}/mapped.parquet"
 REJECTS = "{data}/out/{flow}/{version}/{run_id}/rejects.csv"
 SUFFIXES = (".parquet", ".csv", ".ndjson")
 _REJECTED = {"excel": ".csv", "json": ".ndjson", "sql": ".csv"}
-"""The suffixes of rejects whose source has a format that is not written."""
+"""The suffixes of rejects of formats that can be read but not written."""
 _PLACEHOLDERS = ("data", "flow", "version", "run_id", "source_path")
 
 
@@ -31,7 +31,7 @@ def read_targets(table: Table, flow: str, version: str, source_format: str) -> t
         template, place = table.text(key, default=default, longest=4096), f"target.{key}"
         check_placeholders(place, template, _PLACEHOLDERS)
         if template.startswith("~/"):
-            raise FlowError(place, "begins with ~, which only a shell knows: write the whole path")
+            raise FlowError(place, "starts with ~, which only a shell expands: write the full path")
         if "://" in template and not template.startswith("file://") and not is_store_url(template):
             raise FlowError(place, "must be a path, or a URL such as s3://bucket/key, gs://… or az://…")
         if key == "mapped" and template.endswith("/"):

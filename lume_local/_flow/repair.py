@@ -11,7 +11,7 @@ _PLACEHOLDERS = {"flow": "flow", "version": "v1"}
 
 
 def without(definition: Any, error: FlowError) -> Any | None:
-    """The definition less what is wrong at the error's place; None where that can't be taken out.
+    """The definition without what is wrong at the error's place; None if that can't be removed.
 
     What other parts may refer to stays: a column keeps its name and type, and gets NULL for its value.
     """
@@ -34,7 +34,7 @@ def without(definition: Any, error: FlowError) -> Any | None:
 
 
 def _without_entry(definition: dict[str, Any], key: str, number: int, place: str) -> dict[str, Any] | None:
-    """With an entry that says nothing in place of this one: the numbers of the others stay. A name can be given."""
+    """Replace an entry by one without effect, so that the others keep their numbers. A bad name is replaced alone."""
     entries, harmless = definition[key], {"name": f"{key} {number}", "sql": "TRUE"}
     if number >= len(entries) or entries[number] == harmless:
         return None
@@ -55,5 +55,5 @@ def _found(table: dict[str, Any], place: str) -> tuple[dict[str, Any] | None, st
             return table, key
         rest, place = table[key], place[len(key) + 1 :]
         if not isinstance(rest, dict) or not any(place == one or place.startswith(f"{one}.") for one in rest):
-            return table, key  # what is missing in it can't be made up: it goes as a whole
+            return table, key  # a missing member can't be invented: remove the whole table
         table = rest

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import anyio
 
 from lume_async.models import RunStatus
-from lume_local._flow.source import CONTENT
+from lume_local._flow.source_settings import CONTENT
 from lume_local._http import queries, requests, viewer
 from lume_local._http.contract import contract_json, contract_yaml
 from lume_local._http.documents import change_document, dry_run_document, etag, run_document

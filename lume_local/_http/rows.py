@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import orjson
 from attrs import evolve
 
-from lume_local._flow.stores import is_store_url
+from lume_local._flow.store_urls import is_store_url
 from lume_local._http import requests
 from lume_local._http.lookup import require_output, require_run
 from lume_local._http.messages import Answer, Ask
@@ -20,7 +20,7 @@ from lume_local._runs.row_reader import RowReader
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.store import Store
 from lume_local._runs.workers.worker import WorkerDied
-from lume_local._shared.parts import MANIFEST
+from lume_local._shared.manifest import MANIFEST
 from lume_local._shared.protocol import Page, Read, Unreadable
 
 _MOST = 1000

@@ -12,7 +12,7 @@ from lume_local._shards.intake import layout_of
 from lume_local._shards.measure import take_duplicates
 from lume_local._shared.commit import sync_file
 from lume_local._worker.statements import Statements
-from lume_local._worker.targets.formats import copy_to
+from lume_local._worker.targets.copy_to import copy_to
 
 _WITHOUT_HEADER = {".csv": "FORMAT csv, HEADER false"}
 

@@ -31,12 +31,12 @@ from lume_local._worker.rejects import Rejects
 from lume_local._worker.sources.files import count_lines
 from lume_local._worker.sources.formats.header import check_columns
 from lume_local._worker.sources.intake import Account, Malformed
-from lume_local._worker.sources.many import AllMalformed
 from lume_local._worker.sources.read import Intake
+from lume_local._worker.sources.several_files import AllMalformed
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Statements
-from lume_local._worker.targets.formats import copy_to
-from lume_local._worker.targets.parts import PartsTarget
+from lume_local._worker.targets.copy_to import copy_to
+from lume_local._worker.targets.parts_target import PartsTarget
 from lume_local._worker.targets.target import Target
 
 _MOST_NAMED = 20

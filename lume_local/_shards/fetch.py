@@ -4,12 +4,12 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from lume_local._flow.stores import split_store_url
+from lume_local._flow.store_urls import split_store_url
+from lume_local._worker.object_stores import StoreTrouble, obstore_errors, store_of
 from lume_local._worker.sources.files import opened
 from lume_local._worker.sources.places.held import changed
-from lume_local._worker.sources.places.objects import Seen
+from lume_local._worker.sources.places.objects import ObjectVersion
 from lume_local._worker.sources.source import Single, SourceError
-from lume_local._worker.stores import StoreTrouble, store_of, told
 
 
 def local_path(single: Single) -> Path | None:
@@ -36,9 +36,11 @@ def fetched(single: Single, start: int, end: int, path: Path) -> Path:
         store = store_of(url)
         import obstore
 
-        with told(url), path.open("wb") as file:
+        with obstore_errors(url), path.open("wb") as file:
             got = obstore.get(store, split_store_url(url)[2], options={"range": (start, end)})
-            if Seen.of(got.meta["size"], got.meta["e_tag"]) != Seen(single.bytes, single.tag):
+            if ObjectVersion.of(got.meta["size"], got.meta["e_tag"]) != ObjectVersion(
+                single.bytes, single.tag
+            ):
                 raise SourceError(f"{url} was changed while it was read: submit the run again")
             written = sum(file.write(block) for block in got.stream())
     except StoreTrouble as trouble:

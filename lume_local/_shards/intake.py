@@ -19,7 +19,7 @@ from lume_local._worker.engine import confine, connect
 from lume_local._worker.file_names import literal
 from lume_local._worker.sources.files import BLOCK
 from lume_local._worker.sources.places.held import changed, named
-from lume_local._worker.sources.places.kinds import source_of
+from lume_local._worker.sources.places.source_kinds import source_of
 from lume_local._worker.sources.read import read_source
 from lume_local._worker.sources.source import File, SourceError
 from lume_local._worker.statements import Layout

@@ -11,7 +11,7 @@ from lume_local._shards.intake import layout_of
 from lume_local._shards.plan import Plan
 from lume_local._shards.split import Look, ranges
 from lume_local._worker.sources.intake import Account, Malformed
-from lume_local._worker.sources.many import common_columns
+from lume_local._worker.sources.several_files import common_columns
 from lume_local._worker.statements import Layout
 
 
@@ -89,7 +89,6 @@ class Joined(Malformed):
         super().__init__(parts[0][1].path)
         self._parts = parts
         for _, part in parts:
-            self.longest = max(self.longest, part.longest)
             for reason, count in part.counts.items():
                 self.counts[reason] = self.counts.get(reason, 0) + count
 

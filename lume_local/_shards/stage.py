@@ -14,12 +14,12 @@ from lume_local._shards.intake import layout_of
 from lume_local._shards.parts import part_name
 from lume_local._worker.compiler.checks import text
 from lume_local._worker.file_names import literal
-from lume_local._worker.scan_again import scanned
+from lume_local._worker.scan_again import scan_or_retry
 from lume_local._worker.sources import files
-from lume_local._worker.sources.formats.parquet import damage_is_told
+from lume_local._worker.sources.formats.parquet import report_damage
 from lume_local._worker.sources.intake import Malformed
-from lume_local._worker.sources.many import rows_in
 from lume_local._worker.sources.places.held import Held, changed
+from lume_local._worker.sources.several_files import rows_in
 from lume_local._worker.stage import stage_to
 from lume_local._worker.statements import Statements
 
@@ -40,8 +40,8 @@ def stage(argument: dict[str, Any]) -> dict[str, Any]:
         reader = layout.reader.replace(literal(Path(taken["path"])), literal(source))
         statements = Statements(job.flow, layout)
         parquet = {argument["shown"]: source} if job.flow["format"] == "parquet" else {}
-        with damage_is_told(connection, parquet):
-            scanned(
+        with report_damage(connection, parquet):
+            scan_or_retry(
                 reader,
                 lambda reader: stage_to(connection, statements.by(reader), path),
                 lambda rows: rows == records,

@@ -13,7 +13,7 @@ from lume_local._shards.database import job_of, opened
 from lume_local._shards.folders import made_below
 from lume_local._worker.compiler.checks import text
 from lume_local._worker.duplicates import later_ones
-from lume_local._worker.targets.formats import copy_to
+from lume_local._worker.targets.copy_to import copy_to
 
 
 def find_twins(argument: dict[str, Any]) -> dict[str, Any]:

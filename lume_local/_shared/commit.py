@@ -2,7 +2,7 @@
 
 Up to the moment at which `commit.json` appears in the run's folder, nothing has happened and everything can
 be thrown away; after it, the run has succeeded and only has to be carried out: each of its steps may be repeated
-as often as needed, by whoever survives.
+as often as needed, by any process that survives.
 
 A step is a JSON object with the `kind` of its target. Steps of the kind `FILE` are carried out here, by anybody;
 those of others by a worker process (see `_worker/targets`).
@@ -57,7 +57,7 @@ def sync_file(path: Path) -> None:
 
 
 def draft_of(final: Path, run_id: str) -> Path:
-    """Where a file waits beside its final place, when the run's folder lies on another file system."""
+    """The file beside its final place while the run's folder is on another file system."""
     return final.with_name(f".{final.name}.{run_id}.draft")
 
 
@@ -87,7 +87,7 @@ def copy_durably(source: Path, draft: Path) -> None:
 def begin(folder: Path, step: dict[str, Any]) -> None:
     """Note durably what is about to be made outside of the run's folder: without a commit it is undone.
 
-    A step with a `note` takes the place of the one before with the same: more is known of it by now.
+    A step replaces an earlier one with the same `note`, as more is known about it.
     """
     kept = [one for one in begun(folder) if "note" not in step or one.get("note") != step["note"]]
     write_durably(folder / _BEGUN, orjson.dumps([*kept, step]))
@@ -104,13 +104,13 @@ def begun_by_others(folder: Path) -> list[dict[str, Any]]:
     steps: list[dict[str, Any]] = []
     for file in folder.parent.parent.glob(f"*/*/{_BEGUN}"):
         if file.parent != folder:
-            with suppress(OSError, ValueError):  # gone by now, or damaged: whoever undoes that one says so
+            with suppress(OSError, ValueError):  # already gone, or damaged: reported when that run is undone
                 steps += begun(file.parent)
     return steps
 
 
 def forget_begun(folder: Path) -> None:
-    """All of it is undone."""
+    """Remove the notes: all of it is undone."""
     (folder / _BEGUN).unlink(missing_ok=True)
 
 
@@ -149,12 +149,12 @@ def done(folder: Path) -> int:
 
 
 def note_overtaken(folder: Path, why: str) -> None:
-    """A run that was submitted later has written where this one was to: what is not in place yet stays out of it."""
+    """Note that a run submitted later has written to the same place: what is not in place yet is not published."""
     write_durably(folder / _OVERTAKEN, orjson.dumps(why))
 
 
 def overtaken(folder: Path) -> str:
-    """Why the rest of a commit is not carried out; empty where it is."""
+    """Why the rest of a commit is not carried out; empty if it is."""
     why: str = _read(folder / _OVERTAKEN) or ""
     return why
 
@@ -167,7 +167,7 @@ def _read(path: Path) -> Any:
 
 
 def put_in_place(step: dict[str, Any]) -> None:
-    """Carry out a step of the kind `FILE`. Repeating it does no harm. Raises OSError where that can't be done."""
+    """Carry out a step of the kind `FILE`. Repeating it does no harm. Raises OSError."""
     if "was" in step:
         return _vacate(step)
     source, target = Path(step["from"]), Path(step["to"])
@@ -180,7 +180,7 @@ def put_in_place(step: dict[str, Any]) -> None:
 
 
 def vacating(final: Path, part: str, run_id: str) -> dict[str, Any] | None:
-    """A step of the kind `FILE` that removes what an earlier run has left at a place; None where nothing is there."""
+    """A step of the kind `FILE` that removes what an earlier run has left at a place; None if nothing is there."""
     try:
         was = identity(final)
     except FileNotFoundError:
@@ -202,7 +202,7 @@ def remove_draft(step: dict[str, Any]) -> None:
 
 
 def explain(error: OSError) -> str:
-    """An operating-system error in words for a user."""
+    """The message of an operating-system error for users."""
     if error.errno == errno.ENOSPC:
         return "the disk is full"
     return f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")

@@ -1,4 +1,4 @@
-"""What a source had when it was read, in a few bytes, and whether it has something else by now. Pure."""
+"""Identify the content of a source in a few bytes, and detect a change. Pure."""
 
 import hashlib
 import json
@@ -13,8 +13,8 @@ class Content:
 
     Attributes:
         bytes: how many there are, in all files.
-        seen: a hash of what is cheap to see: names and sizes, with times of files or tags of objects.
-        digest: a hash of the content itself, the same wherever and whenever it was written; None where it would have
+        seen: a hash of cheap metadata: names and sizes, with times of files or tags of objects.
+        digest: a hash of the content itself, the same wherever and whenever it was written; None if it would have
             cost too much.
     """
 
@@ -29,7 +29,7 @@ def is_other(before: Content, now: Content) -> bool:
 
 
 def is_open(before: Content, now: Content) -> bool:
-    """Whether only a digest of what is there now tells."""
+    """Whether only a digest of the present content decides."""
     return before.seen != now.seen and before.bytes == now.bytes and before.digest is not None
 
 

@@ -1,4 +1,4 @@
-"""What tells that a file is still the one that was written: neither a rename nor time changes it."""
+"""The identity of a written file, which neither a rename nor time changes."""
 
 import hashlib
 import os
@@ -24,7 +24,7 @@ def is_still(path: Path, noted: str) -> bool:
 
 
 def aside(path: Path, run_id: str) -> Path:
-    """Where a file is while it is removed."""
+    """The name of a file while it is being removed."""
     return path.with_name(f".{path.name}.{run_id}.old")
 
 
@@ -55,7 +55,7 @@ def remove_if(
 
 
 LARGEST_COPY = 64 * 1024 * 1024
-"""Bytes of an object of which a copy is made to read its rows."""
+"""The most bytes of an object that is copied to read its rows."""
 
 
 def identity_of_copies(path: Path) -> str:
@@ -65,7 +65,7 @@ def identity_of_copies(path: Path) -> str:
     """
     size = os.stat(path).st_size
     if size > LARGEST_COPY:
-        return f"{size}-0"  # nobody reads its rows
+        return f"{size}-0"  # its rows are never read
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return f"{size}-{int(digest[:15], 16)}"

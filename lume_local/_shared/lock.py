@@ -12,14 +12,14 @@ from lume_local._shared.process import Process, this_process
 
 
 class Locked(Exception):
-    """Somebody else holds the lock."""
+    """Another process holds the lock."""
 
 
 @contextmanager
 def held(path: Path, *, make: bool = True) -> Iterator[None]:
-    """Hold a lock; it also ends with the process. Raises `Locked` at once where somebody else holds it.
+    """Hold a lock; it also ends with the process. Raises `Locked` at once if another process holds it.
 
-    `make` makes the file where it isn't there, and leaves in it which process this is.
+    `make` creates the file if it is missing, and writes the identity of this process into it.
     """
     handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if make else 0), 0o600)
     try:
@@ -37,7 +37,7 @@ def held(path: Path, *, make: bool = True) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether somebody holds a lock; where there is no file, nobody does."""
+    """Whether a process holds a lock; false if there is no file."""
     try:
         with held(path, make=False):
             return False
@@ -48,7 +48,7 @@ def is_held(path: Path) -> bool:
 
 
 def holder(path: Path) -> Process | None:
-    """The process that has taken a lock, where the file tells it for certain."""
+    """The process that took a lock, if the file identifies it for certain."""
     try:
         return Process.of(orjson.loads(path.read_bytes()))
     except (OSError, ValueError):

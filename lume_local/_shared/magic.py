@@ -1,9 +1,9 @@
-"""Files that are no text, told by their first bytes (magic numbers), as `file` does. Pure."""
+"""Recognize binary files by their first bytes (magic numbers), as `file` does. Pure."""
 
 import re
 
 LENGTH = 32
-"""The number of bytes that tell."""
+"""The number of bytes needed to recognize a file."""
 
 ZIP = "a ZIP archive (such as .xlsx, .docx, .ods)"
 PARQUET = "a Parquet file"
@@ -38,5 +38,5 @@ _COMPILED = tuple((name, re.compile(pattern)) for name, pattern in _KINDS)
 
 
 def kind_of(head: bytes) -> str | None:
-    """What a file that begins so is, with its article; None where it may be text."""
+    """The kind of a file that begins with `head`, with its article; None if it may be text."""
     return next((name for name, pattern in _COMPILED if pattern.match(head)), None)

@@ -2,7 +2,7 @@
 
 Links are followed once, by the server, when it decides whether a path lies in its roots (`_runs/sources/paths`), and
 only the real path is used from then on. Somebody who may write to a root can put a link into that path later. These
-calls walk down from `/`, one folder at a time, and follow none: what they reach lies where the server has looked.
+calls walk down from `/`, one folder at a time, and follow none: what they reach is what the server has checked.
 """
 
 import errno
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-# Where there is `O_PATH`, a folder on the way need not be readable, as in any other path.
+# With `O_PATH`, folders on the way need not be readable, as in any other path.
 _ON_THE_WAY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -30,7 +30,7 @@ class Relinked(OSError):
 def parent(path: Path, *, make: bool = False) -> Iterator[tuple[int, str]]:
     """The folder of an absolute path, as a descriptor for `dir_fd`, and the name in it.
 
-    `make` makes folders that are not there. Raises OSError.
+    `make` creates missing folders. Raises OSError.
     """
     root, *folders, name = path.parts
     handle = os.open(root, _ON_THE_WAY)
@@ -41,8 +41,8 @@ def parent(path: Path, *, make: bool = False) -> Iterator[tuple[int, str]]:
             except OSError as error:
                 at = Path(*path.parts[:depth])
                 if not (make and isinstance(error, FileNotFoundError)):
-                    raise _told(error, handle, folder, path, at) from None
-                below = _made(handle, folder, path, at)
+                    raise _full_error(error, handle, folder, path, at) from None
+                below = _make_folder(handle, folder, path, at)
             os.close(handle)
             handle = below
         yield handle, name
@@ -50,17 +50,17 @@ def parent(path: Path, *, make: bool = False) -> Iterator[tuple[int, str]]:
         os.close(handle)
 
 
-def _made(handle: int, folder: str, path: Path, at: Path) -> int:
-    with suppress(FileExistsError):  # somebody else has made it
+def _make_folder(handle: int, folder: str, path: Path, at: Path) -> int:
+    with suppress(FileExistsError):  # another process has created it
         os.mkdir(folder, dir_fd=handle)
     try:
         return os.open(folder, _ON_THE_WAY, dir_fd=handle)
     except OSError as error:
-        raise _told(error, handle, folder, path, at) from None
+        raise _full_error(error, handle, folder, path, at) from None
 
 
-def _told(error: OSError, handle: int, name: str, path: Path, at: Path) -> OSError:
-    """The error with the whole path; what the system says of a link is that it is no folder, or too many of them."""
+def _full_error(error: OSError, handle: int, name: str, path: Path, at: Path) -> OSError:
+    """The error with the whole path; for a link the system reports ENOTDIR or ELOOP, which is replaced."""
     try:
         is_link = modes.S_ISLNK(os.stat(name, dir_fd=handle, follow_symlinks=False).st_mode)
     except OSError:
@@ -74,7 +74,7 @@ def open(path: Path, flags: int = os.O_RDONLY, mode: int = 0o666) -> int:
         try:
             return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=folder)
         except OSError as error:
-            raise _told(error, folder, name, path, path) from None
+            raise _full_error(error, folder, name, path, path) from None
 
 
 def stat(path: Path) -> os.stat_result:
@@ -83,7 +83,7 @@ def stat(path: Path) -> os.stat_result:
         try:
             found = os.stat(name, dir_fd=folder, follow_symlinks=False)
         except OSError as error:
-            raise _told(error, folder, name, path, path) from None
+            raise _full_error(error, folder, name, path, path) from None
     if modes.S_ISLNK(found.st_mode):
         raise Relinked(path, path)
     return found
@@ -114,7 +114,7 @@ def link(source: Path, target: Path) -> None:
 
 
 def unlink(path: Path) -> None:
-    """`os.unlink`; nothing where it is gone."""
+    """`os.unlink`; no error if the file is gone."""
     try:
         with parent(path) as (folder, name):
             os.unlink(name, dir_fd=folder)
@@ -124,7 +124,7 @@ def unlink(path: Path) -> None:
 
 @contextmanager
 def folder(path: Path, *, make: bool = False) -> Iterator[int]:
-    """An open folder: for `os.fsync`, `fcntl.flock` and `os.listdir`. `make` makes it where it is not there."""
+    """An open folder: for `os.fsync`, `fcntl.flock` and `os.listdir`. `make` creates it if it is missing."""
     if make:
         with parent(path / "_", make=True):
             pass

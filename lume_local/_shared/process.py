@@ -1,4 +1,4 @@
-"""Who a process is: its id alone may be another's by now, and means nothing in another container or machine."""
+"""The identity of a process: an id alone may have been reused, and means nothing in another container or machine."""
 
 import os
 import signal
@@ -20,8 +20,8 @@ class Process:
     Attributes:
         pid: its id.
         host: the name of its machine.
-        boot: tells that machine, since its last start, from all others.
-        namespace: in which the id counts; empty where a system has only one.
+        boot: identifies that machine since its last start.
+        namespace: in which the id is valid; empty if a system has only one.
         started: when it was started, by the system's own count.
     """
 
@@ -52,7 +52,7 @@ class Process:
 
     @property
     def is_known_here(self) -> bool:
-        """Whether its id means here what it meant there."""
+        """Whether its id is valid on this machine and in this namespace."""
         return bool(self.boot) and (self.host, self.boot, self.namespace) == surroundings()
 
     @property
@@ -61,7 +61,7 @@ class Process:
         return self.is_known_here and _started(self.pid) == self.started
 
     def kill(self) -> None:
-        """Kill it, and no other process that may have its id by now."""
+        """Kill it, and no other process that has its id since."""
         if not hasattr(os, "pidfd_open"):
             if self.lives:
                 with suppress(ProcessLookupError):
@@ -77,7 +77,7 @@ class Process:
 
 
 def this_process() -> Process | None:
-    """The one that calls; None where the system does not tell enough."""
+    """The calling process; None if the system does not report enough to identify it."""
     return _identified(os.getpid())
 
 
@@ -102,11 +102,11 @@ def surroundings() -> tuple[str, str, str]:
 
 
 def _started(pid: int) -> str:
-    """When a process was started; empty where there is none, or the system does not tell."""
+    """When a process was started; empty if there is none, or the system does not report it."""
     if sys.platform != "linux":
         return _said("ps", "-o", "lstart=", "-p", str(pid))
     try:
-        # The name, in brackets, may hold anything; a dead process that nobody has waited for has ended.
+        # The name, in brackets, may hold anything; a zombie has ended.
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""

@@ -38,9 +38,9 @@ class Execute:
     """Do a run. `folder` is the run's own; source and targets are places, each of a `kind` (see `_worker`).
 
     `seeds` has the file of each seed of the flow: `{"countries": {"path": …, "looked_up": …}}`; `header` the columns
-    that the flow's sources had the last time, where a change of them is to be reported; `engine` where the run is
-    spread over shards: `{"url": "pool://4", "shard_bytes": 268435456}`, `shards` where their number is given, and the
-    `kind` of a cluster; `content` the digest of the source that the run was submitted for, where nothing else may be
+    that the flow's sources had the last time, if a change of them is to be reported; `engine` is set if the run is
+    spread over shards: `{"url": "pool://4", "shard_bytes": 268435456}`, `shards` if their number is given, and the
+    `kind` of a cluster; `content` is the digest of the source that the run was submitted for, if nothing else may be
     read.
     """
 
@@ -63,7 +63,7 @@ class Execute:
 class Finish:
     """Carry out the commit in a folder of a run whose process is gone, or undo what that had begun elsewhere.
 
-    Answered by `Done`, without a record where nothing was committed, or by `Failed`.
+    Answered by `Done`, without a record if nothing was committed, or by `Failed`.
     """
 
     folder: str
@@ -74,7 +74,7 @@ class Read:
     """Read a page of what a run has written: answered by `Page` or `Unreadable`.
 
     Attributes:
-        path: the file; its suffix says its format.
+        path: the file; its suffix is its format.
         identity: of the file as it must be; empty for any.
         csv: the dialect of a `.csv` file.
         encoding: of a `.csv` file.
@@ -86,7 +86,7 @@ class Read:
         is_rejects: whether the rows are rejects.
         reasons: every reason of the rejects.
         reason: only rejects with this one.
-        folder: where a copy of an object goes; it is made where it isn't there. Empty for the system's own.
+        folder: the folder for a copy of an object; created if missing. Empty for the system's own.
     """
 
     path: str
@@ -110,7 +110,7 @@ class Look:
 
     Attributes:
         source: a place, as in `Execute`.
-        known: what it was before: only whether it is the same is asked. None where its digest is.
+        known: what it was before, if only a change matters; None requests its digest.
     """
 
     source: Json
@@ -146,7 +146,7 @@ class Refused:
 
 @frozen
 class Looked:
-    """What a source has; None where nobody can tell. `problem` says why it can't be read."""
+    """The content of a source; None if unknown. `problem` is why it can't be read."""
 
     content: Content | None
     problem: str = field(default="", converter=elided)
@@ -157,8 +157,8 @@ class Page:
     """Rows of an output.
 
     Attributes:
-        items: a JSON array of objects, as text: nobody on its way looks into it.
-        position: where the next page begins; None where this one is the last.
+        items: a JSON array of objects, as text: it is passed through unparsed.
+        position: where the next page begins; None after the last page.
         row: how many rows come before that.
         identity: of the file.
     """
@@ -202,7 +202,7 @@ class Done:
 
 @frozen
 class Failed:
-    """The run has ended without output; or has committed, and is carried out later: what is in the way `may_pass`."""
+    """The run ended without output; or it has committed and is published later, if the obstacle `may_pass`."""
 
     message: str = field(converter=elided)
     metrics: Json | None = field(converter=optional(bounded))
@@ -251,7 +251,7 @@ def _object(value: Any, _: Any) -> Json:
     return value
 
 
-def _made() -> cattrs.Converter:
+def _new_converter() -> cattrs.Converter:
     converter = cattrs.Converter(detailed_validation=False)
     # As it is, instead of a copy key by key: a compiled flow is large, and nothing here looks into it.
     converter.register_structure_hook_func(lambda kind: kind == Json, _object)
@@ -265,4 +265,4 @@ def _tag(cls: type[Any]) -> str:
     return cls.__name__.lower()
 
 
-_CONVERTER = _made()
+_CONVERTER = _new_converter()

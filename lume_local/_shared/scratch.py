@@ -1,6 +1,6 @@
-"""Where the small runs of a worker process work: beside the folders of runs, on their file system.
+"""The folder of a worker process for its small runs: beside the folders of runs, on their file system.
 
-Each removes what it has there. What a process leaves that was killed, the server removes.
+Each process removes its files; the server removes those of a killed process.
 """
 
 from pathlib import Path

@@ -24,8 +24,8 @@ def check_written(part: str, rows: int, written: int) -> None:
 def _same(what: str, count: int, other: str, found: int) -> None:
     if count != found:
         raise AccountOpen(
-            f"the account doesn't close: {count:,} {what}, but {found:,} {other}. Nothing was written. "
-            "Please report it with the file, if you can"
+            f"row counts do not match (a bug in lume): {count:,} {what}, but {found:,} {other}. Nothing was "
+            "written. Please report it, with the file if possible"
         )
 
 

@@ -1,14 +1,14 @@
 """Rows that repeat a unique value of an earlier row that was accepted."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
-import csv
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from duckdb import DuckDBPyConnection
 
 from lume_local._flow.definition import quoted
-from lume_local._worker.compiler.checks import text
+from lume_local._worker.sources.formats.rows_file import RowsFile
 from lume_local._worker.statements import count_of
 
 _TABLE = "CREATE TEMP TABLE _lume_duplicates AS"
@@ -29,12 +29,11 @@ def find_duplicates(
 
 def note_repeating(connection: DuckDBPyConnection, shared: str, columns: int, folder: Path) -> list[int]:
     """Make the table from a query for the rows that share values (see `_repeating`)."""
-    found = folder / "duplicates.csv"
-    with found.open("w", newline="") as file:
-        csv.writer(file).writerows(_repeating(connection, shared, columns))
-    types = "{'n': 'BIGINT', 'bits': 'BIGINT'}"
-    scan = f"read_csv({text(str(found))}, auto_detect=false, header=false, columns={types})"
-    return note_duplicates(connection, f"SELECT * FROM {scan}", columns)
+    with closing(RowsFile(folder / "duplicates.csv", 2)) as file:
+        for n, bits in _repeating(connection, shared, columns):
+            file.write((str(n), str(bits)))
+    numbers = "SELECT _lume_s0::BIGINT AS n, _lume_s1::BIGINT AS bits"
+    return note_duplicates(connection, f"{numbers} FROM ({file.reader})", columns)
 
 
 def note_duplicates(connection: DuckDBPyConnection, query: str, columns: int) -> list[int]:

@@ -28,16 +28,15 @@ from lume_local._worker.rejects import Rejects
 from lume_local._worker.seeds import check_seeds, load_seeds
 from lume_local._worker.sources.formats.encoding import hint_of_encoding
 from lume_local._worker.sources.formats.header import changes, check_columns, noted
-from lume_local._worker.sources.formats.parquet import damage_is_told
+from lume_local._worker.sources.formats.parquet import report_damage
 from lume_local._worker.sources.places.held import changed, moved, named
-from lume_local._worker.sources.places.identity import checked
-from lume_local._worker.sources.places.kinds import source_of
+from lume_local._worker.sources.places.source_kinds import check_source, source_of
 from lume_local._worker.sources.read import Intake, read_source
 from lume_local._worker.sources.source import File, SourceError
 from lume_local._worker.stage import scan_of, stage
 from lume_local._worker.statements import Statements, twin_reason
-from lume_local._worker.targets import kinds as targets
-from lume_local._worker.targets.formats import copy_to
+from lume_local._worker.targets import target_kinds as targets
+from lume_local._worker.targets.copy_to import copy_to
 from lume_local._worker.targets.target import Target, TargetError
 from lume_local._worker.words import words_of
 
@@ -179,7 +178,7 @@ class Run:
         """See what is wrong before anything is read."""
         self._enter("SYNCING_SOURCE", None)
         check_seeds(self._flow, self._job.seeds)
-        self._read = checked(self._source, self._job, self._pause)
+        self._read = check_source(self._source, self._job, self._pause)
         self._check_targets()
 
     def _take_in(self) -> tuple[Statements, Intake]:
@@ -191,7 +190,7 @@ class Run:
         check_columns(self._flow, intake.layout)
         statements = Statements(self._flow, intake.layout)
         self._enter("TRANSFORMING", None)
-        with damage_is_told(
+        with report_damage(
             self._connection, {one.shown: one.path for one in files if one.format == "parquet"}
         ):
             staged = stage(

@@ -2,7 +2,7 @@
 
 A run of small local files shares its instance with those before and after it. That instance reaches one folder, the
 `place`, in which only the present run's files are: copies of its sources, and what it builds (see `small`). Its
-settings are locked before the first run; what a run makes is in a connection of its own (temporary tables) or in a
+settings are locked before the first run; what a run creates is in a connection of its own (temporary tables) or in a
 database in memory of its own (the macros of cleaners), and ends with them.
 
 Any other run has an instance to itself, which reads its sources where they are: large files, files that aren't
@@ -35,14 +35,14 @@ def place_of(job: Execute) -> Path | None:
         return None
     try:
         size = sum(os.stat(file["path"]).st_size for file in job.source["files"])
-    except OSError:  # the run says so, in words
+    except OSError:  # reported by the run
         return None
     return scratch_of(Path(job.folder), os.getpid()) if size <= MOST_COPIED else None
 
 
 @mutable
 class Instances:
-    """Where the runs of this process get their connections."""
+    """The connections of the runs of this process."""
 
     _next: DuckDBPyConnection | None = field(factory=connect)
     """One that has read nothing yet."""
@@ -51,13 +51,13 @@ class Instances:
     """What the shared one was confined to."""
 
     def prepare(self) -> None:
-        """Before there is a job: have what it will most likely need."""
+        """Open what the next job most likely needs."""
         if self._next is None and self._shared is None:
             self._next = connect()
 
     @contextmanager
     def connection(self, job: Execute, place: Path | None) -> Iterator[DuckDBPyConnection]:
-        """The connection of one run; what the run has made in it ends with the block."""
+        """The connection of one run; what the run has created in it ends with the block."""
         if place is None:
             with self._taken() as own:
                 yield own

@@ -50,10 +50,10 @@ from lume_local._worker.engine import Run, RunBroke, RunFailed, confine_check, c
 from lume_local._worker.instances import Instances, place_of
 from lume_local._worker.outputs.pages import read_page
 from lume_local._worker.small import SmallRun
-from lume_local._worker.sources.places.kinds import source_of
+from lume_local._worker.sources.places.source_kinds import source_of
 from lume_local._worker.sources.source import SourceError
-from lume_local._worker.targets.kinds import finish
 from lume_local._worker.targets.target import TargetError
+from lume_local._worker.targets.target_kinds import finish
 
 _WEIGHTS = {"SYNCING_SOURCE": (0.0, 0.2), "TRANSFORMING": (0.2, 0.62), "SYNCING_TARGET": (0.82, 0.18)}
 """Where each stage begins in a run's progress, and how much of it it is."""

@@ -1,4 +1,4 @@
-"""What is in the columns of the mapped rows, and whether that is what the flow expects of the run as a whole."""
+"""The profile of the mapped columns, and the flow's expectations of the run as a whole."""
 
 # ruff: noqa: S608 - the parts of its SQL are compiled, quoted or numbers.
 from collections.abc import Iterator

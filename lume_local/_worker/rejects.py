@@ -1,4 +1,4 @@
-"""The file of rejects: in the format of its source it can be mended and sent again.
+"""The file of rejects: in the format of its source, it can be corrected and submitted again.
 
 Then it has the source's dialect and encoding, and the bytes of what could not be read.
 """
@@ -16,9 +16,9 @@ from lume_local._worker.compiler.checks import text
 from lume_local._worker.sources.files import encode_back, is_utf8_name
 from lume_local._worker.sources.formats.dialect import Dialect
 from lume_local._worker.sources.intake import KEPT
-from lume_local._worker.sources.many import AllMalformed
+from lume_local._worker.sources.several_files import AllMalformed
 from lume_local._worker.statements import Statements
-from lume_local._worker.targets.formats import copy_to
+from lume_local._worker.targets.copy_to import copy_to
 
 
 @frozen
@@ -61,7 +61,7 @@ class Rejects:
             f"ESCAPE {text(dialect.escape.decode())}"
         )
         if dialect.escape != dialect.quote:
-            options += ", FORCE_QUOTE *"  # other readers take an escape outside of quotes as one, too
+            options += ", FORCE_QUOTE *"  # other readers honour an escape outside of quotes
         count = copy_to(self.connection, rows, written, options)
         between = dialect.delim * (1 + sum(1 for _ in self.statements.raw_labels()))
         with written.open("ab") as file:
@@ -69,15 +69,15 @@ class Rejects:
                 own = [reason.encode(), shown.encode()][: len(self._own_texts)]
                 if not dialect.quote:
                     own = [value.replace(dialect.delim, b" ") for value in own]
-                start = dialect.delim.join([b"", str(line).encode(), *map(dialect.written, own)])
-                file.write(start + between + dialect.written(raw) + b"\n")
+                start = dialect.delim.join([b"", str(line).encode(), *map(dialect.as_field, own)])
+                file.write(start + between + dialect.as_field(raw) + b"\n")
         if not plain:
             encode_back(written, encoding, target)
         return count + self.malformed.total
 
     @property
     def _own_texts(self) -> list[str]:
-        """The columns of ours with texts that come before the source's own."""
+        """Our own text columns, which precede those of the source."""
         return ["_lume_reasons", "_lume_file"] if self.statements.layout.of_files else ["_lume_reasons"]
 
     def _ndjson(self, target: Path) -> int:
@@ -109,22 +109,14 @@ class Rejects:
     def _rows_and_lines(self) -> str:
         rows = self.statements.rejects(self.staged, self.duplicates)
         if self.statements.layout.json_lines:
-            # In `_lume_raw` an object would be read again, and not what was mended in its columns.
+            # An object in `_lume_raw` would be read again instead of the corrected columns.
             is_raw = "* EXCLUDE (_lume_raw), _lume_raw AS _lume_object, NULL::VARCHAR AS _lume_raw"
             rows = f"SELECT {is_raw} FROM ({rows})"
         if not self.malformed.counts:
             return rows
-        lines = self.malformed.as_text()
         nothing = [f"NULL::VARCHAR AS {quoted(label)}" for _, label in self.statements.raw_labels()]
         own = ["line", "reasons", *(["file"] if self.statements.layout.of_files else [])]
         if self.statements.layout.json_lines:
             nothing.append("NULL::VARCHAR AS _lume_object")
         items = ["NULL::BIGINT", *own, *nothing, "line_text"]
-        columns = "{'file': 'VARCHAR', 'line': 'BIGINT', 'reasons': 'VARCHAR', 'line_text': 'VARCHAR'}"
-        # A byte becomes four characters at the most; DuckDB takes memory for many lines of this size.
-        limit = 4 * self.malformed.longest + 10_000
-        scan = (
-            f"read_csv({text(str(lines))}, auto_detect=false, header=false, columns={columns}, quote='\"', "
-            f"escape='\"', new_line='\\n', parallel=false, max_line_size={limit})"
-        )
-        return f"({rows}) UNION ALL (SELECT {', '.join(items)} FROM {scan})"
+        return f"({rows}) UNION ALL (SELECT {', '.join(items)} FROM ({self.malformed.reader()}))"

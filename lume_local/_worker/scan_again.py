@@ -1,7 +1,7 @@
-"""One scan of a source once more, line by line, where DuckDB's parallel CSV reader can't do it.
+"""Repeat a scan line by line if DuckDB's parallel CSV reader fails.
 
 With some sizes of its buffers it refuses files that are in order, finds mistakes in them that aren't there, or leaves
-a row out where a buffer ends. The files that it is given here have been looked through before: each of their records
+a row out where a buffer ends. The files have been checked before: each of their records
 is well-formed, and how many there are is known.
 """
 
@@ -11,21 +11,21 @@ from typing import TypeVar
 
 import duckdb
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 PARALLEL = "parallel=true)"
-"""The last argument of a reader that may be told to do without."""
+"""The last argument of a reader that can also run without it."""
 _OF_THE_READER = re.compile(r"Parallel CSV Reader|CSV Error on Line")
 
 
-def scanned(
+def scan_or_retry(
     reader: str,
-    scan: Callable[[str], Found],
-    is_whole: Callable[[Found], bool] = lambda _: True,
-) -> Found:
-    """What the scan by `reader`, a query, gives. Raises what it raises, but for that error at first.
+    scan: Callable[[str], Result],
+    is_whole: Callable[[Result], bool] = lambda _: True,
+) -> Result:
+    """The result of the scan by `reader`, a query; that error is raised only by the second attempt.
 
-    `is_whole` says whether all rows are there.
+    `is_whole` checks that all rows are there.
     """
     try:
         found = scan(reader)

@@ -13,18 +13,18 @@ from duckdb import DuckDBPyConnection
 
 from lume_local._flow.definition import quoted
 from lume_local._worker.sources.files import opened, snapshot
-from lume_local._worker.sources.formats.rows import RowsFile
+from lume_local._worker.sources.formats.rows_file import RowsFile
 from lume_local._worker.sources.source import SourceError
 
 MOST_BYTES = 64 * 1024 * 1024
 
 
 def check_seeds(flow: dict[str, Any], places: dict[str, Any]) -> None:
-    """They are there, and not too large. Raises `SourceError`."""
+    """Check that they exist and are not too large. Raises `SourceError`."""
     for name in flow["seeds"]:
         path = Path(places[name]["path"])
         if snapshot(path, places[name]["looked_up"]).size > MOST_BYTES:
-            raise SourceError(f"the seed {path} is larger than {MOST_BYTES:,} bytes: make it a source")
+            raise SourceError(f"the seed {path} is larger than {MOST_BYTES:,} bytes: use it as a source")
 
 
 def load_seeds(
@@ -79,7 +79,7 @@ def _text(path: Path, data: bytes) -> str:
 
 
 def _place(path: Path, header: list[str], name: str) -> int:
-    """Which column it is. As in a source, case doesn't matter where there is one of that name."""
+    """Which column it is. As in a source, case is ignored if that is unambiguous."""
     for found in (header, [one.lower() for one in header]):
         wanted = name if found is header else name.lower()
         if found.count(wanted) == 1:
@@ -111,7 +111,7 @@ def _checked(path: Path, lines: Any, width: int, key: str, place: int) -> Iterat
             problem = (
                 f"has the {key} {value!r} twice, the second time" if value else f"has a row without {key}"
             )
-            raise SourceError(f"the seed {path} {problem} {where}: each must be there once")
+            raise SourceError(f"the seed {path} {problem} {where}: each must occur once")
         seen.add(value)
         yield row
 

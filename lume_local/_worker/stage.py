@@ -1,4 +1,4 @@
-"""The rows of a run, judged: where the counts, the mapped rows and the rejects are read from."""
+"""The staged rows of a run, from which the counts, the mapped rows and the rejects are read."""
 
 # ruff: noqa: S608 - the parts of its SQL are compiled or quoted.
 import os
@@ -11,10 +11,10 @@ from attrs import frozen
 from duckdb import DuckDBPyConnection
 
 from lume_local._worker.compiler.checks import text
-from lume_local._worker.scan_again import scanned
+from lume_local._worker.scan_again import scan_or_retry
 from lume_local._worker.sources.source import File
 from lume_local._worker.statements import PLACE, Statements
-from lume_local._worker.targets.formats import STAGED, copy_to, copying
+from lume_local._worker.targets.copy_to import STAGED, copy_to, copying
 
 AT_ONCE = 8 * 1024**2 if int(duckdb.__version__.split(".")[0]) >= 2 else sys.maxsize
 """Bytes of text from which the one scan writes the mapped rows, and what else is staged to a file beside them: of
@@ -31,8 +31,8 @@ _PACKED = {"parquet": 10, "excel": 10}
 _FIRST = 20_000
 _LINES = re.compile(r"max_line_size=(\d+)")
 _BUFFER = 8 * 1024 * 1024
-"""Bytes that the CSV reader has of a file at once, where a file is made of it. By itself it takes four times as many,
-several times: 150 MB more for the same CPU time. A table in memory is made more slowly of small ones."""
+"""Bytes that the CSV reader buffers while a file is written. Its default is four times as much,
+several times: 150 MB more for the same CPU time. Small buffers slow down a table in memory."""
 
 
 @frozen
@@ -42,7 +42,7 @@ class Staged:
     Attributes:
         rows: SQL for them, each with its number as `file_row_number`.
         count: how many there are.
-        mapped: how many rows the target's file has, where it is written already.
+        mapped: how many rows the target's file has, if it is already written.
     """
 
     rows: str
@@ -60,16 +60,16 @@ def stage(
 ) -> Staged:
     """Carry out the one scan of `files`, in which there are `records` rows.
 
-    Where most likely none of many rows is rejected, they are written to `target`, the file of the mapped rows.
+    If most likely none of many rows is rejected, they are written to `target`, the file of the mapped rows.
     """
-    return scanned(
+    return scan_or_retry(
         statements.layout.reader,
-        lambda reader: _staged(connection, statements.by(reader), files, folder, target, records),
+        lambda reader: _stage(connection, statements.by(reader), files, folder, target, records),
         lambda staged: staged.count == records,
     )
 
 
-def _staged(
+def _stage(
     connection: DuckDBPyConnection,
     statements: Statements,
     files: list[File],
@@ -77,23 +77,19 @@ def _staged(
     target: Path,
     records: int,
 ) -> Staged:
+    """The cheapest of four ways: both files in one pass, a table in memory, the target alone, or a file of all."""
     size = sum(os.stat(file.path).st_size * _PACKED.get(file.format, 1) for file in files)
     path = folder / "stage.parquet"
-    # Where a row may have to be moved afterwards, none is written to its target before.
+    # If rows may have to be reordered afterwards, none is written to the target directly.
     is_direct = target.suffix == ".parquet" and not statements.flow["lookups"]
     if size >= AT_ONCE and is_direct and _passes_on(connection, statements):
-        return _written_at_once(connection, _by_smaller_buffers(statements), target, path)
+        return _in_one_pass(connection, _by_smaller_buffers(statements), target, path)
     if size <= MOST_IN_MEMORY:
-        ((count,),) = connection.execute(_into_table(statements.stage())).fetchall()
-        if not in_order(connection, statements, _TABLE):
-            connection.execute(_into_table(f"FROM _lume_stage ORDER BY {PLACE}"))
-        return Staged(_TABLE, count)
+        return _in_memory(connection, statements)
     statements = _by_smaller_buffers(statements)
-    if is_direct and statements.only_rejects and _begins_well(connection, statements):
-        written = copy_to(connection, statements.mapped(f"({statements.stage()})", False), target)
-        if written == records:
-            return Staged(statements.flawless(scan_of(target)), written, written)
-        target.unlink()  # it lacks rows, so that their numbers are wrong
+    is_promising = is_direct and statements.only_rejects and _begins_well(connection, statements)
+    if is_promising and (staged := _in_target(connection, statements, target, records)):
+        return staged
     return Staged(scan_of(path), stage_to(connection, statements, path))
 
 
@@ -102,6 +98,24 @@ _TABLE = "(SELECT *, rowid AS file_row_number FROM _lume_stage)"
 
 def _into_table(query: str) -> str:
     return f"CREATE OR REPLACE TEMP TABLE _lume_stage AS {query}"
+
+
+def _in_memory(connection: DuckDBPyConnection, statements: Statements) -> Staged:
+    ((count,),) = connection.execute(_into_table(statements.stage())).fetchall()
+    if not in_order(connection, statements, _TABLE):
+        connection.execute(_into_table(f"FROM _lume_stage ORDER BY {PLACE}"))
+    return Staged(_TABLE, count)
+
+
+def _in_target(
+    connection: DuckDBPyConnection, statements: Statements, target: Path, records: int
+) -> Staged | None:
+    """All rows in the target's file; None if one is rejected: then the file lacks rows and their numbers are off."""
+    written = copy_to(connection, statements.mapped(f"({statements.stage()})", False), target)
+    if written == records:
+        return Staged(statements.flawless(scan_of(target)), written, written)
+    target.unlink()
+    return None
 
 
 def stage_to(connection: DuckDBPyConnection, statements: Statements, path: Path) -> int:
@@ -118,7 +132,7 @@ def in_order(connection: DuckDBPyConnection, statements: Statements, staged: str
     """Whether the staged rows are in the order of the source, behind joins too.
 
     A join in DuckDB holds a short vector back and lets later ones pass, such as the one at the end of each piece of a
-    file or of each row group. It doesn't where rows are numbered before it, but nothing promises that. To look at the
+    file or of each row group. It doesn't if rows are numbered before it, but that is not guaranteed. To check the
     numbers costs next to nothing; to sort every run would double its CPU time and take all its memory.
     """
     if not statements.flow["lookups"]:
@@ -138,9 +152,7 @@ def _passes_on(connection: DuckDBPyConnection, statements: Statements) -> bool:
     return connection.execute("SELECT current_setting('threads') > 1").fetchall() == [(True,)]
 
 
-def _written_at_once(
-    connection: DuckDBPyConnection, statements: Statements, target: Path, rest: Path
-) -> Staged:
+def _in_one_pass(connection: DuckDBPyConnection, statements: Statements, target: Path, rest: Path) -> Staged:
     """The rows to publish go to their file, and of all rows what else is staged to another one."""
     row = connection.execute(
         f"WITH _lume_rows AS MATERIALIZED ({statements.stage()}), "

@@ -2,7 +2,7 @@
 
 One scan of the source takes every row, with a bit mask of the checks that it breaks, to the stage (see `stage`); the
 mapped rows, the rejects and the counts are then read from there. Names that begin with `_lume_` are the
-engine's own: `_lume_s<n>` is the n-th raw column of the source, `_lume_why<n>` the n-th mask of 62 checks. Where
+engine's own: `_lume_s<n>` is the n-th raw column of the source, `_lume_why<n>` the n-th mask of 62 checks. If
 only rejects keep their raw columns, `_lume_raw` is the list of these.
 """
 
@@ -19,7 +19,7 @@ BITS = 62
 """Checks per mask: a BIGINT's bits, without its sign and one to spare."""
 
 PLACE = "_lume_place"
-"""The number of a row in the source, from 0; staged where the flow looks up in seeds."""
+"""The number of a row in the source, from 0; staged if the flow looks up in seeds."""
 
 
 @frozen
@@ -33,7 +33,7 @@ class Layout:
         json_lines: whether there is `_lume_line_text`, an NDJSON line as it was.
         of_files: whether there is `_lume_file`, the name of one of several files.
         unknown: the names of columns that the flow does not read.
-        members: of JSON, what its objects have: all that the flow reads, or everything; nothing where there is none.
+        members: of JSON, what its objects have: all that the flow reads, or everything; empty for other formats.
     """
 
     reader: str
@@ -59,7 +59,7 @@ class Statements:
     """The statements of one run.
 
     Attributes:
-        found: the reasons for which any row is rejected, where they are known by now.
+        found: the reasons for which any row is rejected, once known.
     """
 
     flow: dict[str, Any]
@@ -80,12 +80,12 @@ class Statements:
         return ", ".join(quoted(column["name"]) for column in self.flow["columns"])
 
     def stage(self) -> str:
-        """The one scan: target columns, masks, `_lume_reject`, and the raw columns where they are needed."""
+        """The one scan: target columns, masks, `_lume_reject`, and the raw columns if needed."""
         columns = ", ".join([self.targets, *self._judgement, *self._kept(), *self._place])
         return f"SELECT {columns} FROM (SELECT *, {self._reject()} AS _lume_reject FROM ({self._masked()}))"
 
     def unmapped(self, staged: str) -> str:
-        """What is staged beside the columns that are mapped, where only rejects keep their raw columns."""
+        """What is staged beside the mapped columns, if only rejects keep their raw columns."""
         columns = [*self._judgement, *(["_lume_raw"] if self.layout.raw_names else [])]
         return f"SELECT {', '.join(columns)} FROM {staged}"
 
@@ -127,7 +127,7 @@ class Statements:
         return f"SELECT *{rules} FROM ({self._typed()})"
 
     def _typed(self) -> str:
-        """In steps, for what is written twice in one statement may be worked out twice."""
+        """In steps, as an expression that occurs twice in one statement may be evaluated twice."""
         made, kept, bad = [], [], []
         for n, column in enumerate(self.flow["columns"]):
             name = quoted(column["name"])
@@ -148,7 +148,7 @@ class Statements:
         return f"SELECT {', '.join(items)} FROM ({self._looked_up(f'SELECT *{seen} FROM ({self.layout.reader})')})"
 
     def _looked_up(self, rows: str) -> str:
-        """With what the seeds have for each row. No row is lost or there twice: a key is in a seed once.
+        """With the seeds' values for each row. No row is lost or doubled, as keys are unique in a seed.
 
         DuckDB promises no order behind a join. Hence the number of each row before it (see `stage.in_order`).
         """
@@ -172,7 +172,7 @@ class Statements:
         return not self.flow["unique"] and all(check["on_fail"] == "reject" for check in self.flow["checks"])
 
     def flawless(self, mapped: str) -> str:
-        """Mapped rows as staged ones, where none was rejected."""
+        """Mapped rows as staged ones, if none was rejected."""
         whys = "".join(f", 0::BIGINT AS _lume_why{n}" for n in range(self.masks))
         return f"(SELECT *{whys}, false AS _lume_reject, NULL::VARCHAR[] AS _lume_raw FROM {mapped})"
 
@@ -234,11 +234,11 @@ class Statements:
         return f"(SELECT *{raw} FROM {staged})"
 
     def raw_labels(self) -> Iterator[tuple[str, str]]:
-        """Raw columns under the source's own names; a name that is there twice gets a number."""
+        """Raw columns under the source's own names; a repeated name gets a number."""
         taken = {"_lume_row", "_lume_line", "_lume_reasons", "_lume_raw"}
         for n, name in enumerate(self.layout.raw):
             if name.lower().startswith(RESERVED):
-                continue  # an earlier run's reasons, in a rejects file that was mended and sent again
+                continue  # an earlier run's reasons, in a rejects file that was corrected and submitted again
             label, again = name or f"column{n + 1}", 1
             while label.lower() in taken:
                 again += 1

@@ -2,10 +2,10 @@
 
 import re
 
-from lume_local._flow.stores import split_store_url
+from lume_local._flow.store_urls import split_store_url
 
 LOOK_CLOSER = ("301", "400", "401", "403", "404")
-"""What a store answers to a question that has no room for the reason: who lists the bucket is told."""
+"""Answers without a reason, such as to HEAD: a listing of the bucket gets one."""
 MISSING = ("404", "NoSuchKey", "NoSuchUpload", "BlobNotFound")
 PASSING = ("", "429", "SlowDown", "InternalError", "ServiceUnavailable", "ServerBusy", "ExpiredToken")
 """Nothing at all, or what an operator or the store itself puts right."""
@@ -42,7 +42,7 @@ _UNREACHED = ("error sending request", "Could not connect to the endpoint", "Con
 
 
 def code_of(text: str) -> str:
-    """What a store has answered: its own code, else the status; empty where there was no answer."""
+    """The store's own error code, else the status; empty without an answer."""
     if "redirect without LOCATION" in text:
         return "301"
     match = _CODE.search(text) or _STATUS.search(text)
@@ -50,7 +50,7 @@ def code_of(text: str) -> str:
 
 
 def meaning(url: str, code: str, text: str) -> str:
-    """What it means. `text` is the library's own account of it, whose first line will do where nothing is known."""
+    """What it means. `text` is the library's message, whose first line is used for unknown codes."""
     scheme, bucket, _ = split_store_url(url)
     if any(sign in text for sign in _NO_CREDENTIALS):
         return f"there are no credentials in the server's environment: set {_NAMES[scheme]}"

@@ -1,4 +1,4 @@
-"""What a run says of an error of DuckDB. Pure."""
+"""Messages for errors of DuckDB. Pure."""
 
 import errno
 import os
@@ -9,7 +9,7 @@ from lume_local._worker.sources.places.held import named
 
 
 def words_of(error: duckdb.Error, memory_limit: str) -> str:
-    """Its message for users."""
+    """The message for users."""
     words = named(str(error)).split("\n\n", 1)[0].replace("\n", " ").strip()
     if os.strerror(errno.ENOSPC) in words or "max_temp_directory_size" in str(error):
         return "the disk is full: make room, then submit the run again"

@@ -77,7 +77,7 @@ def test_flows(server: lume_local.ThreadedServer, tmp_path: Path) -> None:
             client.register_flow({**made.definition, "description": "other"})
         with pytest.raises(lume_sync.InvalidRequestError, match="there is no flow version 'people:v9'"):
             client.flow_version("people:v9")
-        with pytest.raises(lume_sync.InvalidRequestError, match="'money' is none of integer"):
+        with pytest.raises(lume_sync.InvalidRequestError, match="'money' is not one of integer"):
             client.register_flow({**made.definition, "version": "v3", "columns": {"id": {"type": "money"}}})
         found = {flow.flow_version: flow for flow in client.list_flows()}
         column = found["people:v2"].columns[1]

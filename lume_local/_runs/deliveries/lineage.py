@@ -13,7 +13,7 @@ from yarl import URL
 
 from lume_async.errors import ConfigurationError
 from lume_async.models import RunStatus
-from lume_local._flow.stores import NotAStoreUrl, split_store_url
+from lume_local._flow.store_urls import NotAStoreUrl, split_store_url
 from lume_local._runs.records import Run
 from lume_local._runs.sources.source_key import places_of
 

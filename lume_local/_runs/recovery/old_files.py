@@ -21,7 +21,7 @@ from lume_local._runs.store import Store
 from lume_local._runs.times import ago_text
 from lume_local._shared import no_links
 from lume_local._shared.identity import aside, is_still, remove_if
-from lume_local._shared.parts import MANIFEST, named_in
+from lume_local._shared.manifest import MANIFEST, named_in
 
 _log = logging.getLogger("lume_local")
 _AT_ONCE = 100

@@ -7,10 +7,10 @@ from pathlib import Path
 from attrs import asdict
 
 from lume_local._flow.definition import Flow
-from lume_local._flow.engine import SHARD_BYTES
 from lume_local._flow.places import SUFFIXES
-from lume_local._flow.source import CONTENT
-from lume_local._flow.stores import is_store_url
+from lume_local._flow.sharding import SHARD_BYTES
+from lume_local._flow.source_settings import CONTENT
+from lume_local._flow.store_urls import is_store_url
 from lume_local._runs.flow_registry import Flows
 from lume_local._runs.health import why
 from lume_local._runs.records import Run
@@ -22,7 +22,7 @@ from lume_local._runs.sources.source_name import SourceName, source_key
 from lume_local._runs.sources.store_roots import stored
 from lume_local._runs.store import Headers
 from lume_local._shared.commit import FILE, hand_over
-from lume_local._shared.parts import PARTS
+from lume_local._shared.manifest import PARTS
 from lume_local._shared.protocol import Execute, Json
 from lume_local._shared.scratch import scratch, scratch_of
 

@@ -11,7 +11,7 @@ from anyio.to_thread import run_sync
 from attrs import frozen
 
 from lume_local._flow.patterns import MOST_FILES
-from lume_local._flow.stores import is_store_url
+from lume_local._flow.store_urls import is_store_url
 from lume_local._runs.sources.paths import UPLOAD, PathRefused, Roots, spelled
 from lume_local._runs.sources.store_roots import stored, stored_below
 from lume_local._runs.sources.walk import Walk, WalkFailed

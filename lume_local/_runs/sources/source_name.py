@@ -5,8 +5,8 @@ from pathlib import Path
 
 from attrs import frozen
 
-from lume_local._flow.source import Source
-from lume_local._flow.stores import is_store_url
+from lume_local._flow.source_settings import SourceSettings
+from lume_local._flow.store_urls import is_store_url
 from lume_local._runs.sources.paths import UPLOAD, PathRefused, Roots
 from lume_local._runs.sources.source_files import Wanted
 from lume_local._runs.sources.store_roots import below_root, root_of
@@ -14,7 +14,7 @@ from lume_local._runs.sources.store_roots import below_root, root_of
 _PLACEHOLDER = "{source_path}"
 
 
-def source_key(source: Source, source_path: str, roots: Roots) -> str:
+def source_key(source: SourceSettings, source_path: str, roots: Roots) -> str:
     """One key for all spellings of one source; what a query is given is its own. Raises `PathRefused`."""
     if source.query and source_path.startswith(UPLOAD):
         raise PathRefused(

@@ -1,6 +1,6 @@
 """Which objects the server may touch: those below the URLs of object stores among its roots. Pure."""
 
-from lume_local._flow.stores import NotAStoreUrl, split_store_url
+from lume_local._flow.store_urls import NotAStoreUrl, split_store_url
 from lume_local._runs.sources.paths import PathRefused, Roots
 
 

@@ -15,7 +15,7 @@ _CURRENCY_WORDS = "kr", "zł", "kč", "ft", "fr", "rs", "rp", "rm", "lei", "dkk"
 def statements(names: Iterable[str]) -> list[str]:
     """The statements that make these cleaners in a connection, in order."""
     wanted = sorted(names)
-    return [each for name in ("shared", *wanted) for each in _made(name)] if wanted else []
+    return [each for name in ("shared", *wanted) for each in _statements_of(name)] if wanted else []
 
 
 @cache
@@ -25,7 +25,7 @@ def regions() -> frozenset[str]:
 
 
 @cache
-def _made(name: str) -> tuple[str, ...]:
+def _statements_of(name: str) -> tuple[str, ...]:
     """The statements of one file; comments stay in the file."""
     sql = (_FOLDER / "sql" / f"{name}.sql").read_text(encoding="utf-8")
     bare = re.sub(r"^\s*--.*\n", "", sql, flags=re.MULTILINE)

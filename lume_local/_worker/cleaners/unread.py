@@ -1,7 +1,7 @@
 """When a cleaner of an expression can't read its value: the condition for it, worked out from the parser's tree.
 
 A cleaner gives NULL for a blank value and for one that it can't read. Only the second is a reject, unless `TRY(…)`
-around the call says that NULL will do. Throwing would tell the two apart as well, but DuckDB then evaluates its whole
+around the call says that NULL is fine. Throwing would separate the two as well, but DuckDB then evaluates its whole
 chunk again, row by row.
 """
 
@@ -12,8 +12,7 @@ from duckdb import DuckDBPyConnection
 from lume_local._flow.cleaners import CLEANERS
 from lume_local._flow.fields import FlowError
 from lume_local._worker.cleaners.library import regions
-from lume_local._worker.compiler.tree import classed, text_of
-from lume_local._worker.compiler.written import written
+from lume_local._worker.compiler.tree import classed, node_sql, text_of
 
 
 class Unread:
@@ -26,7 +25,7 @@ class Unread:
         """What is wrong with a value that can't be read, by the outermost cleaner that counts."""
 
     def filled(self, node: dict[str, Any]) -> str | None:
-        """Where the expression is one cleaner: SQL that is true where it has a value to read. NULL is unread then."""
+        """For an expression that is one cleaner: SQL for whether it has a value to read; NULL then means unread."""
         if node["class"] != "FUNCTION" or node["function_name"].lower() not in CLEANERS:
             return None
         arguments = list(classed(node))
@@ -35,7 +34,7 @@ class Unread:
         return f"_lume_text({self._sql(arguments[0])}) IS NOT NULL"
 
     def condition(self, node: dict[str, Any]) -> str | None:
-        """SQL that is true where a cleaner that counts can't read its value; None where there is none."""
+        """SQL that is true if a cleaner that counts can't read its value; None if there is no such cleaner."""
         kind = node["class"]
         if kind == "FUNCTION" and node["function_name"].lower() in CLEANERS:
             return self._of_cleaner(node, node["function_name"].lower())
@@ -65,7 +64,7 @@ class Unread:
         return _or(inner, own)
 
     def _check_choice(self, name: str, rest: list[dict[str, Any]]) -> None:
-        """A misspelt choice would make every row a reject."""
+        """Refuse a misspelt choice, which would make every row a reject."""
         given = text_of(rest[0]) if rest else None
         if given is None:
             return
@@ -80,7 +79,7 @@ class Unread:
             )
 
     def _of_coalesce(self, items: list[dict[str, Any]]) -> str | None:
-        """An item counts where those before it are NULL."""
+        """An item counts if those before it are NULL."""
         found: str | None = None
         before: list[str] = []
         for item in items:
@@ -89,7 +88,7 @@ class Unread:
         return found
 
     def _of_case(self, node: dict[str, Any]) -> str | None:
-        """A branch counts where it is chosen."""
+        """A branch counts if it is chosen."""
         asked = self._any(check["when_expr"] for check in node["case_checks"])
         branches = [(check["when_expr"], self.condition(check["then_expr"])) for check in node["case_checks"]]
         other = self.condition(node["else_expr"]) if node.get("else_expr") else None
@@ -105,7 +104,7 @@ class Unread:
         return found
 
     def _sql(self, node: dict[str, Any]) -> str:
-        return written(self._connection, node)
+        return node_sql(self._connection, node)
 
 
 def _or(one: str | None, other: str | None) -> str | None:

@@ -31,12 +31,12 @@ _WITHIN = {
     "TIMESTAMPTZ": "{value} BETWEEN TIMESTAMPTZ '0001-01-01 00:00:00+00' "
     "AND TIMESTAMPTZ '9999-12-31 23:59:59.999999+00'",
 }
-"""What ISO 8601, JSON and every other reader of the targets know as a value of the type."""
+"""The range that ISO 8601, JSON and all readers of the targets accept for the type."""
 _WITHOUT_DATE = "DATE '1900-01-01'"
 """The day that `strptime` gives a time of day."""
 
 
-def stored(sql_type: str) -> str:
+def storage_type(sql_type: str) -> str:
     """The type that holds a column's values within the engine: Parquet has no HUGEINT and would make it a DOUBLE."""
     return "DECIMAL(38,0)" if sql_type == "HUGEINT" else sql_type
 
@@ -44,7 +44,7 @@ def stored(sql_type: str) -> str:
 def cast(column: Column, given: str, value: str, made: str) -> tuple[str, str]:
     """SQL that turns `value`, an expression of SQL type `given`, into the column's type, in two steps.
 
-    The first converts, as DuckDB does. The second is the result, or NULL where that changed the value; to it the
+    The first converts, as DuckDB does. The second is the result, or NULL if that changed the value; in it the
     first one is the column `made`, so that nothing is converted twice.
     """
     wanted = column.sql_type
@@ -55,12 +55,12 @@ def cast(column: Column, given: str, value: str, made: str) -> tuple[str, str]:
 
 
 def _cast(wanted: str, given: str, value: str, made: str) -> tuple[str, str]:
-    tried = f"TRY_CAST({value} AS {stored(wanted)})"
+    tried = f"TRY_CAST({value} AS {storage_type(wanted)})"
     if given in ("VARCHAR", "JSON"):
         return _from_text(wanted, value, tried, made)
     if given == '"NULL"' or wanted == "VARCHAR":
-        return f"CAST({value} AS {stored(wanted)})", made
-    if given == stored(wanted):
+        return f"CAST({value} AS {storage_type(wanted)})", made
+    if given == storage_type(wanted):
         return value, made
     if wanted == "TIME" and given.startswith("TIMESTAMP"):
         exact = _comes_back(f"TRY_CAST({value} AS TIMESTAMP)", given, value)

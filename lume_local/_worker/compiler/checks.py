@@ -1,4 +1,4 @@
-"""What a row must satisfy, as SQL predicates that are true where the row breaks it. Pure.
+"""The checks of a row, as SQL predicates that are true if the row breaks them. Pure.
 
 A check that is neither true nor false (a NULL in it) is not broken, as with SQL's own CHECK; `required` is
 the check against NULL.
@@ -11,7 +11,7 @@ from typing import Any
 from attrs import asdict, frozen
 
 from lume_local._flow.definition import BOUNDS, Column, Rule, quoted
-from lume_local._worker.compiler.casts import stored
+from lume_local._worker.compiler.casts import storage_type
 
 _FORMATS = {
     "email": ("is not an email address", r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+"),
@@ -32,8 +32,8 @@ _LIMIT_WORDS = {
 
 
 @frozen
-class Check:
-    """A predicate that is true where a row breaks it, the reason it gives, and what then happens."""
+class RowCheck:
+    """A predicate that is true if a row breaks it, the reason it gives, and what then happens."""
 
     sql: str
     reason: str
@@ -58,7 +58,7 @@ def literal(value: Any, sql_type: str) -> str:
     return f"CAST({text(repr(value))} AS {sql_type})"
 
 
-def column_checks(column: Column, index: int, problem: str = "") -> Iterator[Check]:
+def column_checks(column: Column, index: int, problem: str = "") -> Iterator[RowCheck]:
     """The checks of one column, over the target's columns and the flags `_lume_bad<n>`, `_lume_threw<n>` of each.
 
     `problem` says what is wrong with a value that the column's cleaner can't read.
@@ -66,41 +66,41 @@ def column_checks(column: Column, index: int, problem: str = "") -> Iterator[Che
     name, label = quoted(column.name), column.name
     bad = f"_lume_bad{index}"
     if problem:
-        yield Check(f"_lume_threw{index}", f"{label}: {problem}")
+        yield RowCheck(f"_lume_threw{index}", f"{label}: {problem}")
         bad = f"{bad} AND NOT _lume_threw{index}"
-    yield Check(bad, f"{label}: is not a valid {_type_words(column)}")
+    yield RowCheck(bad, f"{label}: is not a valid {_type_words(column)}")
     if column.required:
-        # Where a value was there but is broken, that reason says it all.
-        yield Check(f"{name} IS NULL AND NOT _lume_bad{index}", f"{label}: is required")
+        # If there is a value but it is not valid, that reason is enough.
+        yield RowCheck(f"{name} IS NULL AND NOT _lume_bad{index}", f"{label}: is required")
     if column.enum:
-        values = ", ".join(literal(value, stored(column.sql_type)) for value in column.enum)
+        values = ", ".join(literal(value, storage_type(column.sql_type)) for value in column.enum)
         listed = ", ".join(map(str, column.enum[:8])) + (", …" if len(column.enum) > 8 else "")
-        yield Check(
+        yield RowCheck(
             f"{name} IS NOT NULL AND coalesce(list_position([{values}], {name}), 0) = 0",
-            f"{label}: is none of {listed}",
+            f"{label}: is not one of {listed}",
         )
     if column.format in _FORMATS and column.sql_type == "VARCHAR":
         words, shape = _FORMATS[column.format]
-        yield Check(f"NOT regexp_full_match({name}, {text(shape)})", f"{label}: {words}")
+        yield RowCheck(f"NOT regexp_full_match({name}, {text(shape)})", f"{label}: {words}")
     if column.pattern:
-        yield Check(
+        yield RowCheck(
             f"NOT regexp_matches({name}, {text(column.pattern)})", f"{label}: doesn't match {column.pattern}"
         )
     yield from _limits(column, name)
 
 
-def _limits(column: Column, name: str) -> Iterator[Check]:
+def _limits(column: Column, name: str) -> Iterator[RowCheck]:
     for key in BOUNDS:
         if key in column.bounds:
             bound = column.bounds[key]
             words = f"{column.name}: {_LIMIT_WORDS[key]} {bound}"
-            yield Check(f"{name} {_OPPOSITE[key]} {_bound(bound, column.sql_type)}", words)
+            yield RowCheck(f"{name} {_OPPOSITE[key]} {_bound(bound, column.sql_type)}", words)
     if "minLength" in column.lengths:
         least = column.lengths["minLength"]
-        yield Check(f"length({name}) < {least}", f"{column.name}: is shorter than {least} characters")
+        yield RowCheck(f"length({name}) < {least}", f"{column.name}: is shorter than {least} characters")
     if "maxLength" in column.lengths:
         most = column.lengths["maxLength"]
-        yield Check(f"length({name}) > {most}", f"{column.name}: is longer than {most} characters")
+        yield RowCheck(f"length({name}) > {most}", f"{column.name}: is longer than {most} characters")
 
 
 def _bound(bound: Any, sql_type: str) -> str:
@@ -115,10 +115,10 @@ def _type_words(column: Column) -> str:
     return column.type if column.sql_type == plain else column.sql_type
 
 
-def rule_check(rule: Rule, index: int) -> Check:
-    """A rule as a check; it is broken where it is false, and where it can't be worked out."""
+def rule_check(rule: Rule, index: int) -> RowCheck:
+    """A rule as a check; it is broken if it is false or can't be evaluated."""
     value = f"_lume_rule{index}"
-    return Check(
+    return RowCheck(
         f"({value} IS NULL OR NOT coalesce(struct_extract({value}, 'v'), true))",
         f"{rule.name}: {rule.message or 'is broken'}",
         rule.on_fail,

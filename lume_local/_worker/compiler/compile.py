@@ -14,8 +14,8 @@ from lume_async._base.extras import require
 from lume_local._flow.definition import PAIRS, Column, Flow, Rule, quoted
 from lume_local._flow.fields import FlowError
 from lume_local._worker.cleaners.library import statements
-from lume_local._worker.compiler.casts import cast, stored
-from lume_local._worker.compiler.checks import Check, column_checks, literal, rule_check, text
+from lume_local._worker.compiler.casts import cast, storage_type
+from lume_local._worker.compiler.checks import RowCheck, column_checks, literal, rule_check, text
 from lume_local._worker.compiler.expressions import Expression, Judge
 from lume_local._worker.compiler.lookups import Lookup, Lookups
 from lume_local._worker.compiler.mistakes import explained, first_line
@@ -102,7 +102,7 @@ def _dummy(names: Iterable[str], lookups: Lookups) -> str:
 
 
 def _seeds(flow: Flow, lookups: Lookups) -> dict[str, Any]:
-    """What is read of each seed that is used, and into which table."""
+    """The columns that are read from each seed, and its table."""
     seeds = {}
     for n, seed in enumerate(flow.seeds):
         columns = dict.fromkeys(name for one in lookups.all if one.seed == seed.name for name in one.columns)
@@ -138,7 +138,7 @@ def _column(column: Column, expression: Expression, given: str, index: int) -> d
         inner += f", {expression.filled} AS _lume_filled{index}"
         threw = f"(_lume_t{index} IS NULL AND _lume_filled{index})"
     elif wrapped:
-        # A struct tells "it threw" (no struct) from "it is NULL" (a struct with a NULL in it).
+        # A struct separates "it threw" (no struct) from "it is NULL" (a struct with a NULL in it).
         tried = expression.tried(f"{{'v': (\n{expression.sql}\n)}}")
         inner, threw = f"{tried} AS _lume_t{index}", f"_lume_t{index} IS NULL"
     made, kept = cast(column, given, value, f"_lume_made{index}")
@@ -155,8 +155,8 @@ def _column(column: Column, expression: Expression, given: str, index: int) -> d
 
 def _try_limits(connection: DuckDBPyConnection, column: Column) -> None:
     """Limits and patterns are tried one by one, so that the message can name the one that is wrong."""
-    trials = [(f"{key}", literal(value, stored(column.sql_type))) for key, value in column.bounds.items()]
-    trials += [("enum", literal(value, stored(column.sql_type))) for value in column.enum]
+    trials = [(key, literal(value, storage_type(column.sql_type))) for key, value in column.bounds.items()]
+    trials += [("enum", literal(value, storage_type(column.sql_type))) for value in column.enum]
     if column.pattern:
         trials.append(("pattern", f"regexp_matches('', {text(column.pattern)})"))
     for key, sql in trials:
@@ -172,7 +172,7 @@ def _try_order(connection: DuckDBPyConnection, column: Column) -> None:
     times = {key: value for key, value in column.bounds.items() if isinstance(value, str)}
     for low, high in PAIRS:
         if low in times and high in times:
-            least, most = (literal(times[key], stored(column.sql_type)) for key in (low, high))
+            least, most = (literal(times[key], storage_type(column.sql_type)) for key in (low, high))
             sign = ">=" if "exclusive" in low + high else ">"
             if connection.execute(f"SELECT {least} {sign} {most}").fetchone() == (True,):
                 both = f"{low} = {times[low]} and {high} = {times[high]}"
@@ -197,7 +197,7 @@ def _typed(flow: Flow, names: Iterable[str]) -> str:
     """A query for one mapped row of NULLs, of which these columns are read."""
     read = {name.lower() for name in names}
     columns = (one for one in flow.columns if one.name.lower() in read)
-    items = ", ".join(f"NULL::{stored(one.sql_type)} AS {quoted(one.name)}" for one in columns)
+    items = ", ".join(f"NULL::{storage_type(one.sql_type)} AS {quoted(one.name)}" for one in columns)
     return f"SELECT {items or '1 AS _lume_none'}"
 
 
@@ -224,7 +224,7 @@ def _expectation(connection: DuckDBPyConnection, flow: Flow, rule: Rule, index: 
 
 
 def _checks(flow: Flow, judged: list[Expression]) -> list[dict[str, str]]:
-    checks: list[Check] = []
+    checks: list[RowCheck] = []
     for n, (column, expression) in enumerate(zip(flow.columns, judged, strict=True)):
         checks += column_checks(column, n, expression.problem)
     checks += [rule_check(rule, n) for n, rule in enumerate(flow.rules)]
@@ -245,7 +245,7 @@ def _rehearse(connection: DuckDBPyConnection, compiled: dict[str, Any], flow: Fl
 
 
 def _culprit(connection: DuckDBPyConnection, compiled: dict[str, Any], flow: Flow, dummy: str) -> str:
-    """The first expression that can't be run alone; nothing where they can."""
+    """The place of the first expression that can't be run alone; empty if all can."""
     tried = [(f"columns.{one['name']}.sql", one["inner"], dummy) for one in compiled["columns"]]
     typed = _typed(flow, [column.name for column in flow.columns])
     tried += [(f"rules[{n}].sql", rule, typed) for n, rule in enumerate(compiled["rules"])]

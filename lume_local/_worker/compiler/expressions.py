@@ -16,8 +16,7 @@ from lume_local._flow.fields import FlowError
 from lume_local._worker.cleaners.unread import Unread
 from lume_local._worker.compiler.lookups import Lookups
 from lume_local._worker.compiler.mistakes import explained
-from lume_local._worker.compiler.tree import classed, is_text, refs, text_of
-from lume_local._worker.compiler.written import written
+from lume_local._worker.compiler.tree import classed, is_text, node_sql, refs, text_of
 
 _ALLOWED = frozenset(
     {
@@ -93,8 +92,8 @@ class Expression:
         sql: its text.
         reads: the columns that it reads.
         can_throw: whether a row can make it throw.
-        unread: a condition for "a cleaner in it can't read its value", and the like; None where there is none.
-        filled: where it is nothing but a cleaner: whether that has a value to read, so that NULL means "can't".
+        unread: a condition such as "a cleaner in it can't read its value"; None if there is none.
+        filled: for a lone cleaner: whether it has a value to read, so that NULL means "can't".
         problem: what is wrong with a value that a cleaner can't read.
     """
 
@@ -106,7 +105,7 @@ class Expression:
     problem: str = ""
 
     def tried(self, value: str) -> str:
-        """SQL that gives `value`, or NULL where the expression throws or a cleaner can't read its value."""
+        """SQL that gives `value`, or NULL if the expression throws or a cleaner can't read its value."""
         tried = f"TRY({value})"
         return tried if self.unread is None else f"CASE WHEN {self.unread} THEN NULL ELSE {tried} END"
 
@@ -125,7 +124,7 @@ class Judge:
         self._kinds: dict[str, set[str]] | None = None
 
     def expression(self, place: str, sql: str) -> Expression:
-        """Judge an expression. Raises `FlowError` at `place` where it isn't one plain expression over a row."""
+        """Judge an expression. Raises `FlowError` at `place` if it isn't one plain expression over a row."""
         if not sql.strip():
             raise FlowError(place, "is not an SQL expression: it is empty")
         # Twice: in brackets, text that closes the parenthesis early and opens another one can't parse.
@@ -142,12 +141,12 @@ class Judge:
         if used:
             for lookup in used:
                 seen.update(dict.fromkeys(self.expression(place, lookup.key).reads))
-            sql = written(self._connection, tree)
+            sql = node_sql(self._connection, tree)
             lost = " OR ".join(dict.fromkeys(f"{lookup.key_name} IS NULL" for lookup in used))
             unread = f"({lost} OR {unread})" if unread else f"({lost})"
         elif unread is None and (parts := _date_of_text(tree)):
-            # TRY costs four times as much where a few values of many are no dates; the answers are the same.
-            value, formats = (written(self._connection, part) for part in parts)
+            # TRY costs four times as much if a few of many values are not dates; the results are the same.
+            value, formats = (node_sql(self._connection, part) for part in parts)
             sql = f"try_strptime({value}, {formats})"
             unread = f"({sql} IS NULL AND {value} IS NOT NULL)"
         can_throw = unread is not None or not _is_total(tree)
@@ -188,7 +187,7 @@ class Judge:
         """Refuse what isn't allowed; collect the columns that are read, lambda parameters apart."""
         kind = node["class"]
         if kind not in _ALLOWED:
-            raise FlowError(place, f"holds {_REFUSED.get(kind, 'something else than an expression')}")
+            raise FlowError(place, f"contains {_REFUSED.get(kind, 'something other than an expression')}")
         if kind == "COLUMN_REF":
             self._column(place, node["column_names"][0], bound, reads)
             return
@@ -211,7 +210,9 @@ class Judge:
                 place, f"reads {name}: a flow version must give the same output for the same input"
             )
         if name.lower().startswith(RESERVED):
-            raise FlowError(place, f"reads {name}: names that begin with {RESERVED} belong to the engine")
+            raise FlowError(
+                place, f"reads {name}: names that begin with {RESERVED} are reserved for the engine"
+            )
         reads[name] = None
 
     def _function(self, place: str, name: str) -> None:
@@ -228,7 +229,7 @@ class Judge:
             raise FlowError(place, f"calls the aggregate {name}: an expression sees one row at a time")
         usual = name in _PLAIN_MACROS or name in CLEANERS or name.startswith(_MACROS)
         if not kinds & {"scalar", "macro"} or (kinds == {"macro"} and not usual):
-            raise FlowError(place, f"calls {name}: it is no function of a row's values")
+            raise FlowError(place, f"calls {name}: it is not a function of one row's values")
 
     def _function_kinds(self) -> dict[str, set[str]]:
         if self._kinds is None:
@@ -256,7 +257,7 @@ def _date_of_text(node: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
 def _is_total(node: dict[str, Any]) -> bool:
     """Whether no row of texts can make the expression throw: texts in, total functions and choices only.
 
-    Unsure means no: then the expression is wrapped, which costs nothing where nothing throws.
+    If unsure, no: then the expression is wrapped, which costs nothing if nothing throws.
     """
     kind = node["class"]
     if kind == "COLUMN_REF":

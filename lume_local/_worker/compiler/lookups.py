@@ -1,7 +1,7 @@
 """`seed('countries', "Code", 'name')` in an expression becomes a column of a row that is looked up in a seed file.
 
 Each different key of each seed is worked out once a row, as `_lume_key<n>`, and joined to the seed's table: a key is
-there once, so a row finds one row or none.
+unique, so a row finds one row or none.
 """
 
 import json
@@ -13,8 +13,7 @@ from duckdb import DuckDBPyConnection
 
 from lume_local._flow.definition import Seed
 from lume_local._flow.fields import FlowError
-from lume_local._worker.compiler.tree import classed, text_of
-from lume_local._worker.compiler.written import written
+from lume_local._worker.compiler.tree import classed, node_sql, text_of
 
 
 @define
@@ -29,7 +28,7 @@ class Lookup:
 
     @property
     def key_name(self) -> str:
-        """A struct with the key; NULL where that can't be worked out."""
+        """A struct with the key; NULL if the key can't be evaluated."""
         return f"_lume_key{self.number}"
 
 
@@ -70,7 +69,7 @@ class Lookups:
             raise FlowError(
                 place, "the key of a seed can't come from a seed: give it a column in the seed file"
             )
-        key = written(self._connection, arguments[1])
+        key = node_sql(self._connection, arguments[1])
         for lookup in self.all:
             if (lookup.seed, lookup.key) == (seed, key):
                 return lookup, column

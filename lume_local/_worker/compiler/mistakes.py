@@ -1,4 +1,4 @@
-"""What DuckDB says of an expression, in one line, and what its writer most likely meant. Pure."""
+"""DuckDB's message about an expression in one line, with the likely correction. Pure."""
 
 import difflib
 import re
@@ -41,10 +41,10 @@ def first_line(error: duckdb.Error) -> str:
 
 
 def explained(sql: str, said: str) -> str:
-    """A message about an expression, with what is to be done where that can be guessed."""
+    """A message about an expression, with the correction if it can be guessed."""
     if found := _UNKNOWN.search(said):
         near = difflib.get_close_matches(found[1].lower(), CLEANERS, 1, 0.6)
-        return f'{found[1]} is no function; did you mean the cleaner "{near[0]}"?' if near else said
+        return f'{found[1]} is not a function; did you mean the cleaner "{near[0]}"?' if near else said
     name = _unquoted(_QUOTED.sub("''", sql), said)
     return f'{said}: names with spaces or signs need double quotes: "{name}"' if name else said
 

@@ -1,7 +1,10 @@
 """The tree that DuckDB's parser makes of an expression, walked in ways that hold for all its versions. Pure."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
+
+from duckdb import DuckDBPyConnection
 
 
 def children(node: Any) -> Iterator[dict[str, Any]]:
@@ -45,3 +48,14 @@ def text_of(node: dict[str, Any]) -> str | None:
         return None
     value = node["literal"].get("text") if "literal" in node else node["value"].get("value")
     return value if isinstance(value, str) else None
+
+
+def node_sql(connection: DuckDBPyConnection, node: dict[str, Any]) -> str:
+    """The text of one node of a tree, in brackets: DuckDB writes only whole statements."""
+    row = connection.execute("SELECT json_serialize_sql('SELECT 1')").fetchone()
+    assert row is not None
+    tree = json.loads(row[0])
+    tree["statements"][0]["node"]["select_list"] = [node]
+    row = connection.execute("SELECT json_deserialize_sql(CAST(? AS JSON))", [json.dumps(tree)]).fetchone()
+    assert row is not None
+    return f"({str(row[0]).removeprefix('SELECT ')})"

@@ -12,8 +12,7 @@ from duckdb import DuckDBPyConnection
 
 from lume_local._flow.definition import quoted
 from lume_local._worker.compiler.checks import text
-from lume_local._worker.databases.database import DatabaseTrouble
-from lume_local._worker.databases.merge import shown
+from lume_local._worker.databases.database import DatabaseTrouble, shown
 
 _AT_ONCE = 1000
 
@@ -50,7 +49,7 @@ class Built:
             which = "1 value" if count == 1 else f"{count:,} values"
             raise DatabaseTrouble(
                 f"{which} of the key ({', '.join(key)}) {'is' if count == 1 else 'are'} in several rows, of which an "
-                f"upsert could keep only one ({shown(key, values)}): choose a key that tells all rows apart"
+                f"upsert could keep only one ({shown(key, values)}): choose a key that is unique in every row"
             )
 
     def write_csv(self, names: list[str], target: Path) -> int:

@@ -18,7 +18,7 @@ class TableColumn:
         name: as the table spells it.
         type: as the database shows it.
         must_be_given: whether a row can't do without a value for it.
-        is_made: whether the database makes its values, and takes no others.
+        is_made: whether the database makes its values, and accepts no others.
     """
 
     name: str
@@ -61,10 +61,10 @@ def check_columns(load: Load, table: str, there: list[TableColumn], types: Types
         elif not types.fits(column.type, sql_type):
             wrong.append(f"{name} is {column.type or 'without a type'}, not {types.best(sql_type)}")
     if RUN_COLUMN not in known and load.mode == "replace_batch":
-        wrong.append(f"{RUN_COLUMN} text is missing, by which replace_batch knows its rows")
+        wrong.append(f"{RUN_COLUMN} text is missing, which replace_batch needs to find its rows")
     given = {*load.names, RUN_COLUMN}
     wrong += [
-        f"{column.name} must have a value, and the flow has none"
+        f"{column.name} must have a value, but the flow has none"
         for column in there
         if column.must_be_given and column.name not in given
     ]
@@ -81,7 +81,7 @@ def spelled(table: str) -> str:
 
 
 def no_table(load: Load, where: str, types: Types, near: str | None = None) -> DatabaseTrouble:
-    """What to say where there is no such table, but perhaps one whose name differs only in case."""
+    """The error for a missing table; `near` is one whose name differs only in case."""
     columns = [f"{quoted(name)} {types.best(sql_type)}" for name, sql_type in load.columns]
     keys = [f"PRIMARY KEY ({', '.join(map(quoted, load.key))})"] if load.key else []
     listed = ", ".join([*columns, f"{RUN_COLUMN} text", *keys])

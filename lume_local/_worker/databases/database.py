@@ -1,13 +1,18 @@
-"""What a database is to sources and targets. A new kind is one file beside this one, and a line in `kinds`."""
+"""What a database is to sources and targets. A kind is one file beside this one, and a line in `database_kinds`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from attrs import asdict, frozen
 
+from lume_async._base.elided import elided
+from lume_local._flow.definition import quoted
+
 Row = tuple[str | None, ...]
 """Values as texts; NULL is None."""
+LONGEST = 200
+"""Characters of a row in a message."""
 
 
 class DatabaseTrouble(Exception):
@@ -77,17 +82,44 @@ class Loader(Protocol):
     """One load, in one transaction, which holds from `fill` to `commit`."""
 
     def check(self) -> None:
-        """Find whatever can be found to be wrong with the table. Raises `DatabaseTrouble`."""
+        """Find what is wrong with the table. Raises `DatabaseTrouble`."""
 
     def fill(self, built: Path) -> bool:
-        """Begin the transaction, and do in it all that can fail; false where the load was done before.
+        """Begin the transaction, and do in it all that can fail; false if the load was done before.
 
         Its first statement claims the run, so that two can't do the same load. Raises `DatabaseTrouble`.
         """
         ...
 
     def commit(self) -> None:
-        """Make it seen. Raises `DatabaseTrouble`, after which it isn't known whether it is."""
+        """Make the load visible. After `DatabaseTrouble` it is unknown whether it is."""
 
     def close(self) -> None:
         """Undo whatever was not committed."""
+
+
+def shown(names: Sequence[str], values: Sequence[Any]) -> str:
+    """A row, or a part of it, for messages."""
+    text = ", ".join(
+        f"{name} {'is NULL' if value is None else f'= {value}'}"
+        for name, value in zip(names, values, strict=True)
+    )
+    return elided(text, LONGEST)
+
+
+def on_conflict(load: Load, names: list[str]) -> str:
+    """The ON CONFLICT clause of an upsert; `names` are the quoted columns that are written."""
+    if not load.key:
+        return ""
+    key = list(map(quoted, load.key))
+    others = [name for name in names if name not in key] or key
+    sets = ", ".join(f"{name} = excluded.{name}" for name in others)
+    return f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {sets}"
+
+
+def check_all(load: Load, rows: int, written: int) -> None:
+    """Check that every row is in the table, as a trigger might skip some. Raises `DatabaseTrouble`."""
+    if rows != written:
+        raise DatabaseTrouble(
+            f"{load.table} accepted {written:,} of {rows:,} rows: does a trigger skip some? Nothing was written"
+        )

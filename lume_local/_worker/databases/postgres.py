@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from lume_async._base.elided import elided
 from lume_async._base.extras import require
-from lume_local._worker.databases.database import DatabaseTrouble
-from lume_local._worker.databases.merge import LONGEST
+from lume_local._worker.databases.database import LONGEST, DatabaseTrouble
 from lume_local._worker.databases.url import DatabaseUrl
 
 if TYPE_CHECKING:
     import psycopg
 
 _DEFAULTS = {"connect_timeout": "10", "tcp_user_timeout": "60000", "keepalives_idle": "30"}
-"""Of libpq, in seconds and milliseconds: so that a server that is gone is noticed. The URL may say otherwise."""
+"""Of libpq, in seconds and milliseconds: so that a lost server is noticed. The URL overrides them."""
 _COPIED = re.compile(r"COPY \w+, line (\d+)(.*)")
 _SESSION = {
     "datestyle": "ISO, YMD",
@@ -34,14 +33,14 @@ def connect(url: DatabaseUrl) -> "psycopg.Connection[Any]":
         require("psycopg", "postgres", "a PostgreSQL database")
         import psycopg
         from psycopg.conninfo import conninfo_to_dict
-    except ImportError as error:  # psycopg raises it, too, where there is no libpq
+    except ImportError as error:  # psycopg raises it without libpq, too
         raise DatabaseTrouble(str(error)) from None
     try:
         given = conninfo_to_dict(url.text)
-    except psycopg.Error:  # its words repeat a part of the URL
+    except psycopg.Error:  # its message repeats a part of the URL
         raise DatabaseTrouble(f"{url.env} does not hold a valid postgresql:// URL") from None
     options: dict[str, Any] = {"application_name": "lume", **_DEFAULTS, **given, "client_encoding": "UTF8"}
-    with told(url, f"{url.shown} ({url.env}) can't be reached"):
+    with psycopg_errors(url, f"{url.shown} ({url.env}) can't be reached"):
         connection = psycopg.connect(**options)
         try:
             for name, value in _SESSION.items():
@@ -59,21 +58,21 @@ def sent(statement: str) -> bytes:
 
 
 @contextmanager
-def told(url: DatabaseUrl, what: str) -> Iterator[None]:
-    """Errors of psycopg as `DatabaseTrouble`: what could not be done, and the server's words."""
+def psycopg_errors(url: DatabaseUrl, what: str) -> Iterator[None]:
+    """Errors of psycopg as `DatabaseTrouble`: what failed, and the server's message."""
     import psycopg
 
     try:
         yield
     except psycopg.Error as error:
-        # A lock, too: it may be that of a session of ours which the server doesn't know to be gone yet.
+        # A lock, too: it may belong to a lost session of ours that the server still keeps.
         lost = isinstance(error, psycopg.OperationalError)
         words = error.diag.message_primary or str(error) or type(error).__name__
         raise DatabaseTrouble(f"{what}: {url.scrubbed(words + _where(error))}", may_pass=lost) from None
 
 
 def _where(error: "psycopg.Error") -> str:
-    """Which row or value it is about, as far as the server says so."""
+    """The row or value concerned, if the server reports it."""
     detail = (error.diag.message_detail or "").rstrip(".")
     if not detail and (copied := _COPIED.match(error.diag.context or "")):
         detail = f"line {copied[1]} of the mapped rows{copied[2]}"

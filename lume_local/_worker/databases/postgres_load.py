@@ -10,9 +10,8 @@ from lume_local._flow.definition import quoted
 from lume_local._worker.compiler.checks import text
 from lume_local._worker.databases.built import opened
 from lume_local._worker.databases.columns import TableColumn, check_columns, check_unique, no_table, spelled
-from lume_local._worker.databases.database import DatabaseTrouble, Load
-from lume_local._worker.databases.merge import check_all, on_conflict
-from lume_local._worker.databases.postgres import connect, sent, told
+from lume_local._worker.databases.database import DatabaseTrouble, Load, check_all, on_conflict
+from lume_local._worker.databases.postgres import connect, psycopg_errors, sent
 from lume_local._worker.databases.postgres_types import PostgresTypes
 from lume_local._worker.databases.url import DatabaseUrl
 
@@ -63,7 +62,7 @@ class PostgresLoader:
         load = self._load
         with (
             closing(connect(self._url)) as connection,
-            told(self._url, f"{self._url.shown} can't be written to"),
+            psycopg_errors(self._url, f"{self._url.shown} can't be written to"),
         ):
             connection.autocommit = True
             table, schema = self._table(connection)
@@ -107,10 +106,10 @@ class PostgresLoader:
     def fill(self, built: Path) -> bool:
         """In one transaction: the claim, then the rows."""
         load = self._load
-        with told(self._url, f"{load.table} in {self._url.shown} refuses the rows"):
+        with psycopg_errors(self._url, f"{load.table} in {self._url.shown} refuses the rows"):
             self._connection = connection = connect(self._url)
             table, schema = self._table(connection)
-            loads = f"{quoted(schema)}._lume_loads".replace("%", "%%")  # where there are parameters
+            loads = f"{quoted(schema)}._lume_loads".replace("%", "%%")  # needed with parameters
             claim = (
                 f"INSERT INTO {loads} (run_id, flow, source_path, target) VALUES (%s, %s, %s, %s) "
                 "ON CONFLICT (run_id) DO NOTHING"
@@ -166,7 +165,7 @@ class PostgresLoader:
     def commit(self) -> None:
         """The load is there for all to see."""
         assert self._connection is not None
-        with told(self._url, f"{self._url.shown} can't commit"):
+        with psycopg_errors(self._url, f"{self._url.shown} can't commit"):
             self._connection.commit()
         self.close()
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from lume_local._flow.query import with_parameter
+from lume_local._flow.query_parameters import with_parameter
 from lume_local._worker.databases.database import Row
-from lume_local._worker.databases.postgres import connect, sent, told
+from lume_local._worker.databases.postgres import connect, psycopg_errors, sent
 from lume_local._worker.databases.url import DatabaseUrl
 
 _FIRST, _MOST = 500, 20_000
@@ -28,7 +28,7 @@ class PostgresQuery:
         from psycopg import RawCursor
         from psycopg.types.string import TextLoader
 
-        with told(self._url, f"the query can't be run on {self._url.shown}"):
+        with psycopg_errors(self._url, f"the query can't be run on {self._url.shown}"):
             self._connection.read_only = True
             self._cursor = RawCursor(self._connection)
             parameters = [source_path] if has_parameter else None
@@ -45,7 +45,7 @@ class PostgresQuery:
         """Each `FETCH` is one batch."""
         size = _FIRST
         while True:
-            with told(self._url, f"the query was broken off by {self._url.shown}"):
+            with psycopg_errors(self._url, f"the query was interrupted by {self._url.shown}"):
                 rows: list[Row] = self._cursor.execute(
                     sent(f"FETCH FORWARD {size} FROM _lume_rows")
                 ).fetchall()

@@ -39,7 +39,7 @@ class PostgresTypes:
     """See `Types`. Types are spelled as `format_type` does."""
 
     def best(self, sql_type: str) -> str:
-        """The type itself, in its own words."""
+        """The type under PostgreSQL's own name."""
         if sql_type in _LEAST:
             return _LEAST[sql_type]
         return _SAME[sql_type][0] if sql_type in _SAME else _numeric(sql_type)

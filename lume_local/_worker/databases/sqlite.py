@@ -13,12 +13,11 @@ from urllib.parse import quote
 
 from lume_local._flow.databases import RUN_COLUMN
 from lume_local._flow.definition import quoted
-from lume_local._flow.query import with_parameter
+from lume_local._flow.query_parameters import with_parameter
 from lume_local._worker.compiler.checks import text
 from lume_local._worker.databases.built import opened
 from lume_local._worker.databases.columns import TableColumn, check_columns, check_unique, no_table
-from lume_local._worker.databases.database import DatabaseTrouble, Load, Row
-from lume_local._worker.databases.merge import check_all, on_conflict, shown
+from lume_local._worker.databases.database import DatabaseTrouble, Load, Row, check_all, on_conflict, shown
 from lume_local._worker.databases.sqlite_types import SqliteTypes, item
 from lume_local._worker.databases.url import DatabaseUrl
 
@@ -27,11 +26,11 @@ _PATIENCE = 60.0
 _AT_ONCE = 500
 _READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 _REFUSED_BY_THE_FILE = {sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE}
-"""It is open for reading only. R-trees prepare such statements also where they are only read."""
+"""The file is open for reading only; R-trees prepare such statements even to be read."""
 _BLANK = r"(?:\s|--[^\n]*\n|/\*.*?\*/)+"
 _REPLACES = re.compile(_BLANK.join(["ON", "CONFLICT", "REPLACE"]), re.IGNORECASE | re.DOTALL)
 _KEEPS = re.compile(_BLANK.join(["NOT", "NULL", _REPLACES.pattern]), re.IGNORECASE | re.DOTALL)
-"""This one gives a column its default value, and takes nobody's place."""
+"""This one gives a column its default value and replaces no row."""
 _LOADS = (
     "CREATE TABLE IF NOT EXISTS _lume_loads (run_id TEXT PRIMARY KEY, flow TEXT NOT NULL, source_path TEXT NOT NULL, "
     "target TEXT NOT NULL, loaded_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)"
@@ -42,7 +41,7 @@ def connect(url: DatabaseUrl, mode: str) -> sqlite3.Connection:
     """A connection to a file that is there; `mode` is `ro` or `rw`. Raises `DatabaseTrouble`."""
     if not Path(url.path).is_file():
         raise DatabaseTrouble(f"there is no SQLite file {url.path}, which {url.env} names")
-    with told(url, f"{url.shown} ({url.env}) can't be opened"):
+    with sqlite_errors(url, f"{url.shown} ({url.env}) can't be opened"):
         connection = sqlite3.connect(
             f"file:{quote(url.path)}?mode={mode}", uri=True, timeout=_PATIENCE, isolation_level=None
         )
@@ -55,7 +54,7 @@ def connect(url: DatabaseUrl, mode: str) -> sqlite3.Connection:
 
 
 @contextmanager
-def told(url: DatabaseUrl, what: str) -> Iterator[None]:
+def sqlite_errors(url: DatabaseUrl, what: str) -> Iterator[None]:
     """Errors of `sqlite3` as `DatabaseTrouble`."""
     try:
         yield
@@ -76,7 +75,7 @@ class SqliteQuery:
         self._connection = connect(url, "ro")
         self._connection.set_authorizer(_authorized)
         try:
-            with told(url, f"the query can't be run on {url.shown}"):
+            with sqlite_errors(url, f"the query can't be run on {url.shown}"):
                 sent, has_parameter = with_parameter(query, "?1")
                 self._cursor = self._connection.execute(sent, [source_path] if has_parameter else [])
         except BaseException:
@@ -87,7 +86,7 @@ class SqliteQuery:
     def batches(self) -> Iterator[list[Row]]:
         """Some rows at a time."""
         while True:
-            with told(self._url, f"the query was broken off by {self._url.shown}"):
+            with sqlite_errors(self._url, f"the query was interrupted by {self._url.shown}"):
                 rows = self._cursor.fetchmany(_AT_ONCE)
             if not rows:
                 return
@@ -126,14 +125,14 @@ class SqliteLoader:
         """The table has the flow's columns, and a unique index for an upsert; there is a table of loads."""
         load, types = self._load, SqliteTypes()
         with closing(connect(self._url, "rw")) as connection:
-            with told(self._url, f"{self._url.shown} can't be read"):
+            with sqlite_errors(self._url, f"{self._url.shown} can't be read"):
                 columns = self._columns(connection)
                 if not columns:
                     self._refuse_view(connection)
                     raise no_table(load, self._url.shown, types)
                 check_columns(load, load.table, columns, types)
                 check_unique(load, load.table, self._unique(connection))
-            with told(self._url, f"{self._url.shown} can't be written to"):
+            with sqlite_errors(self._url, f"{self._url.shown} can't be written to"):
                 connection.execute(_LOADS)
 
     def _columns(self, connection: sqlite3.Connection) -> list[TableColumn]:
@@ -155,7 +154,7 @@ class SqliteLoader:
     def _insert_into(self, connection: sqlite3.Connection) -> str:
         """`INSERT`, by which no row takes the place of another, as a table's ON CONFLICT REPLACE would have it.
 
-        ABORT overrules that, and the statements of all triggers: only where the table says such a thing.
+        ABORT overrides that, and the statements of all triggers, so it is used only for such a table.
         """
         (defined,) = connection.execute(
             "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE",
@@ -180,7 +179,7 @@ class SqliteLoader:
     def fill(self, built: Path) -> bool:
         """In one transaction: the claim, then the rows."""
         load = self._load
-        with told(self._url, f"{load.table} in {self._url.shown} refuses the rows"):
+        with sqlite_errors(self._url, f"{load.table} in {self._url.shown} refuses the rows"):
             self._connection = connection = connect(self._url, "rw")
             connection.execute("BEGIN IMMEDIATE")
             claimed = connection.execute(
@@ -227,7 +226,7 @@ class SqliteLoader:
     def commit(self) -> None:
         """The load is there for all to see."""
         assert self._connection is not None
-        with told(self._url, f"{self._url.shown} can't commit"):
+        with sqlite_errors(self._url, f"{self._url.shown} can't commit"):
             self._connection.execute("COMMIT")
         self.close()
 

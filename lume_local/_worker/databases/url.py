@@ -1,4 +1,4 @@
-"""Where a database is: a URL from the environment, of which only that is ever shown which holds no secret."""
+"""Where a database is: a URL from the environment, of which only the parts without secrets are ever shown."""
 
 import os
 import re
@@ -32,7 +32,7 @@ class DatabaseUrl:
 
     @classmethod
     def of(cls, env: str) -> "DatabaseUrl":
-        """The URL in a variable. Raises `DatabaseTrouble`, in whose words there is nothing of its value."""
+        """The URL in a variable. Raises `DatabaseTrouble`, whose message repeats nothing of the value."""
         text = os.environ.get(env, "").strip()
         if not text:
             raise DatabaseTrouble(

@@ -4,8 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import TextIO
 
-from lume_local._worker.outputs.found import LINE, RAW, REASONS, ROW, Broken, Found
-from lume_local._worker.outputs.row_json import object_json
+from lume_local._worker.outputs.row_json import LINE, RAW, REASONS, ROW, Broken, OutputRow, object_json
 from lume_local._worker.sources.formats.dialect import Dialect
 
 
@@ -13,7 +12,7 @@ class CsvRows:
     """Reads from `position` on, a number that this class has given; 0 is the beginning.
 
     Args:
-        file: as text; its lines end with `\\n`, and it tells its position.
+        file: as text; its lines end with `\\n`, and it has a position.
         dialect: how it is written.
         kinds: the JSON type of each column that isn't a text.
     """
@@ -36,22 +35,22 @@ class CsvRows:
         """Where the next row begins."""
         return self._file.tell()
 
-    def __iter__(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[OutputRow]:
         """Each row. Raises `Broken`."""
         is_rejects = self._names[:1] == [ROW]
         while (record := self._record()) is not None:
             fields = self._fields(record)
             if len(fields) != len(self._names):
-                raise Broken(f"a row has {len(fields)} columns, its header {len(self._names)}")
+                raise Broken(f"a row has {len(fields)} columns, but the header has {len(self._names)}")
             values = [self._value(field) for field in fields]
-            yield self._reject(values) if is_rejects else Found(self._object(values, 0))
+            yield self._reject(values) if is_rejects else OutputRow(self._object(values, 0))
 
-    def _reject(self, values: list[str | None]) -> Found:
+    def _reject(self, values: list[str | None]) -> OutputRow:
         if self._names[1:3] != [LINE, REASONS]:
-            raise Broken(f"its header does not go on with {LINE} and {REASONS}")
+            raise Broken(f"its header does not continue with {LINE} and {REASONS}")
         without = -1 if self._names[-1] == RAW and values[-1] is None else None
         row, line, reasons = values[:3]
-        return Found(self._object(values, 3, without), _number(row), _number(line), reasons or "")
+        return OutputRow(self._object(values, 3, without), _number(row), _number(line), reasons or "")
 
     def _object(self, values: list[str | None], start: int, end: int | None = None) -> bytes:
         return object_json(self._names[start:end], values[start:end], self._kinds[start:end])

@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 import orjson
 
-from lume_local._worker.outputs.found import Broken, Found
+from lume_local._worker.outputs.row_json import Broken, OutputRow
 
 _REJECT = re.compile(
     r'\{(?:"_lume_row":(?P<row>\d+|null),)?(?:"_lume_line":(?P<line>\d+|null),)?'
@@ -17,7 +17,7 @@ _REJECT = re.compile(
 _NO_RAW = re.compile(r',?"_lume_raw":null\Z')
 _NOT_FINITE = {"Infinity": '"inf"', "-Infinity": '"-inf"', "NaN": '"nan"'}
 _CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*+"|-?Infinity|NaN')
-"""Those, and the texts in which they are words as any other."""
+"""Those, and the strings, in which they have no meaning."""
 
 
 class NdjsonRows:
@@ -31,18 +31,18 @@ class NdjsonRows:
         """Where the next row begins."""
         return self._file.tell()
 
-    def __iter__(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[OutputRow]:
         """Each row. Raises `Broken`."""
         while line := self._file.readline():
             text = line.removesuffix("\n")
             match = _REJECT.fullmatch(text)
-            yield Found(_object(text)) if match is None else _reject(match)
+            yield OutputRow(_object(text)) if match is None else _reject(match)
 
 
-def _reject(match: re.Match[str]) -> Found:
+def _reject(match: re.Match[str]) -> OutputRow:
     rest = _NO_RAW.sub("", match["rest"] or "")
     reasons = json.loads(match["reasons"])
-    return Found(_object("{" + rest + "}"), _number(match["row"]), _number(match["line"]), reasons)
+    return OutputRow(_object("{" + rest + "}"), _number(match["row"]), _number(match["line"]), reasons)
 
 
 def _number(text: str | None) -> int | None:
@@ -55,7 +55,7 @@ def _object(text: str) -> bytes:
     try:
         value: Any = orjson.loads(data)
     except ValueError:
-        # DuckDB writes NaN and Infinity, which JSON doesn't know; 1e400 is JSON, though orjson has no number for it.
+        # DuckDB writes NaN and Infinity, which are not JSON; 1e400 is JSON, though orjson can't represent it.
         text = _CONSTANT.sub(lambda found: _NOT_FINITE.get(found[0], found[0]), text)
         data = text.encode("utf-8", "replace")
         try:

@@ -9,27 +9,26 @@ import duckdb
 from lume_local._shared.commit import explain
 from lume_local._shared.protocol import Page, Read, Unreadable
 from lume_local._worker.engine import connect
+from lume_local._worker.object_stores import StoreTrouble
 from lume_local._worker.outputs.csv_rows import CsvRows
-from lume_local._worker.outputs.found import Broken, Rows
+from lume_local._worker.outputs.local_output import TooLarge, open_output
 from lume_local._worker.outputs.ndjson_rows import NdjsonRows
 from lume_local._worker.outputs.parquet_rows import ParquetRows, confine_read
-from lume_local._worker.outputs.place import TooLarge, opened_place
-from lume_local._worker.outputs.row_json import Reasons, reject_json
+from lume_local._worker.outputs.row_json import Broken, OutputRows, Reasons, reject_json
 from lume_local._worker.sources.files import is_utf8_name
 from lume_local._worker.sources.formats.dialect import Dialect
 from lume_local._worker.sources.places.held import named
-from lume_local._worker.stores import StoreTrouble
 
 MOST_BYTES = 4 * 1024 * 1024
-"""Of a page, from which on it takes no further row."""
+"""Bytes of a page after which no further row is added."""
 MOST_SCANNED = 32 * 1024 * 1024
-"""Bytes of rows that are read for one page, whether or not they are of the reason that is asked for."""
+"""Bytes of rows that are read for one page, whether or not they have the requested reason."""
 
 
 def read_page(job: Read) -> Page | Unreadable:
     """The page, or why there is none."""
     try:
-        with opened_place(job.path, job.folder) as place:
+        with open_output(job.path, job.folder) as place:
             before = place.identity()
             if job.identity and job.identity != before:
                 return _changed("the file has been changed since the run wrote it")
@@ -42,11 +41,11 @@ def read_page(job: Read) -> Page | Unreadable:
     except StoreTrouble as trouble:
         return Unreadable("output-gone" if trouble.is_missing else "output-unreadable", str(trouble))
     except FileNotFoundError:
-        return Unreadable("output-gone", "the file is not there any more")
+        return Unreadable("output-gone", "the file no longer exists")
     except OSError as error:
         return Unreadable("output-unreadable", f"the file can't be read: {named(explain(error))}")
     except OverflowError:
-        return Unreadable("invalid-cursor", "the cursor names no place in the file: start again without it")
+        return Unreadable("invalid-cursor", "the cursor does not point into the file: start again without it")
     except (Broken, duckdb.Error) as error:
         first = named(str(error)).partition("\n")[0]
         return Unreadable("output-unreadable", f"the file is not what the run has written: {first}")
@@ -60,16 +59,16 @@ def _changed(how: str) -> Unreadable:
 
 
 @contextmanager
-def _opened(job: Read, path: Path) -> Iterator[Rows]:
+def _opened(job: Read, path: Path) -> Iterator[OutputRows]:
     suffix = Path(job.path).suffix.lower()  # `path` may be another name of the file
     if suffix == ".parquet":
         with connect() as connection:
             confine_read(connection, path)
-            # With one row more than the page has it is known whether there is another page.
+            # One row more than the page has shows whether there is another page.
             yield ParquetRows(connection, path, int(job.position), job.limit + 1)
         return
     encoding = "utf-8" if is_utf8_name(job.encoding) else job.encoding
-    # Bytes that are no characters (in a malformed line) have no place in JSON: the file itself keeps them.
+    # Undecodable bytes (of a malformed line) can't be in JSON: the file itself keeps them.
     with path.open(encoding=encoding, errors="replace", newline="\n") as file:
         if suffix == ".ndjson":
             yield NdjsonRows(file, int(job.position))
@@ -77,8 +76,8 @@ def _opened(job: Read, path: Path) -> Iterator[Rows]:
             yield CsvRows(file, Dialect.of(job.csv), job.kinds, int(job.position))
 
 
-def _filled(job: Read, rows: Rows, file: str) -> Page:
-    """Read on until the page is full or the rows have ended."""
+def _filled(job: Read, rows: OutputRows, file: str) -> Page:
+    """Read until the page is full or the rows end."""
     reasons = Reasons(job.reasons, _spelling(job)) if job.is_rejects else None
     items: list[bytes] = []
     size = scanned = 0

@@ -10,8 +10,16 @@ from duckdb import DuckDBPyConnection, OutOfMemoryException
 
 from lume_local._flow.definition import quoted
 from lume_local._worker.file_names import allowed, literal
-from lume_local._worker.outputs.found import LINE, RAW, REASONS, ROW, Found
-from lume_local._worker.outputs.row_json import BOOLEAN, NUMBER, object_json
+from lume_local._worker.outputs.row_json import (
+    BOOLEAN,
+    LINE,
+    NUMBER,
+    RAW,
+    REASONS,
+    ROW,
+    OutputRow,
+    object_json,
+)
 
 _NUMERIC = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*")
 _MOST = 5000
@@ -40,7 +48,7 @@ class ParquetRows:
         described = connection.execute(f"DESCRIBE SELECT * FROM read_parquet({literal(path)})").fetchall()
         self._names = [row[0] for row in described]
         self._kinds = [_kind(row[1]) for row in described]
-        # The column of a source: rejects have it, too. Rows are counted then.
+        # A source may have a column of that name, and so its rejects: then rows are counted.
         self._is_hidden = "file_row_number" in map(str.lower, self._names)
         self._table = f"read_parquet({literal(path)}, file_row_number={not self._is_hidden})"
 
@@ -48,12 +56,12 @@ class ParquetRows:
         """The number of the next row."""
         return self._next
 
-    def __iter__(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[OutputRow]:
         """Each row."""
         is_rejects = self._names[:3] == [ROW, LINE, REASONS]
         for values in self._rows():
             self._next += 1
-            yield self._reject(values) if is_rejects else Found(self._object(values, 0))
+            yield self._reject(values) if is_rejects else OutputRow(self._object(values, 0))
 
     def _rows(self) -> Iterator[tuple[Any, ...]]:
         columns = ", ".join(f"CAST({quoted(name)} AS VARCHAR)" for name in self._names)
@@ -77,11 +85,11 @@ class ParquetRows:
             length = sum(len(value) for row in rows for value in row if value is not None)
             size = max(1, min(_MOST, 2 * size, _AT_ONCE * len(rows) // max(1, length)))
 
-    def _reject(self, values: tuple[Any, ...]) -> Found:
+    def _reject(self, values: tuple[Any, ...]) -> OutputRow:
         without = -1 if self._names[-1] == RAW and values[-1] is None else None
         row, line, reasons = values[:3]
         body = self._object(values, 3, without)
-        return Found(body, row and int(row), line and int(line), reasons or "")
+        return OutputRow(body, row and int(row), line and int(line), reasons or "")
 
     def _object(self, values: tuple[Any, ...], start: int, end: int | None = None) -> bytes:
         return object_json(self._names[start:end], values[start:end], self._kinds[start:end])

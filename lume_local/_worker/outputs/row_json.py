@@ -1,10 +1,13 @@
-"""A row of an output as a JSON object, with every value as it is written in the file. Pure."""
+"""A row of an output: what each format gives, and its JSON, with every value as it is in the file. Pure."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
 
 import orjson
+from attrs import frozen
 
+LINE, REASONS, RAW, ROW = "_lume_line", "_lume_reasons", "_lume_raw", "_lume_row"
 NUMBER, BOOLEAN = "number", "boolean"
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _NO_WHOLE = re.compile(r"(-?)(\.[0-9]+)")
@@ -34,7 +37,7 @@ def object_json(names: Sequence[str], values: Sequence[str | None], kinds: Seque
 
 
 def reject_json(row: int | None, line: int | None, reasons: list[str], rest: bytes) -> bytes:
-    """A rejected row: where it was in the source, why it was rejected, and `rest`, the object of what it held."""
+    """A rejected row: where it was in the source, why it was rejected, and `rest`, the object of its columns."""
     head = orjson.dumps({"_lume_row": row, "_lume_line": line, "_lume_reasons": reasons})
     return head[:-1] + (b"}" if rest == b"{}" else b"," + rest[1:])
 
@@ -53,7 +56,7 @@ class Reasons:
         self._known = {spelled(reason): reason for reason in known}
 
     def split(self, text: str) -> list[str]:
-        """The reasons; where they are not known, one ends at each separator."""
+        """The reasons; unknown ones are split at each separator."""
         parts = text.split(_SEPARATOR)
         rests: list[list[str] | None] = [None] * len(parts) + [[]]
         for start in reversed(range(len(parts))):
@@ -64,3 +67,29 @@ class Reasons:
                     break
         found = rests[0]
         return [self._known.get(part, part) for part in parts if part] if found is None else found
+
+
+class Broken(Exception):
+    """The file is not what a run has written. The message says what is wrong."""
+
+
+@frozen
+class OutputRow:
+    """A row: the JSON object of its own columns, and for a reject its number and reasons."""
+
+    body: bytes
+    row: int | None = None
+    line: int | None = None
+    reasons: str | None = None
+
+
+class OutputRows(Protocol):
+    """The rows of an open output from some position on."""
+
+    def __iter__(self) -> Iterator[OutputRow]:
+        """Each row. Raises `Broken`."""
+        ...
+
+    def position(self) -> int:
+        """Where the row after the last one begins: the position with which a later reader continues."""
+        ...

@@ -1,4 +1,4 @@
-"""A source as a file: who it is, its encoding, its lines. Stdlib only."""
+"""A source as a file: its identity, encoding and lines. Stdlib only."""
 
 import codecs
 import hashlib
@@ -16,12 +16,12 @@ from lume_local._worker.sources.source import SourceError
 BLOCK = 4 * 1024 * 1024
 BOM = codecs.BOM_UTF8
 LONGEST_LINE = 64_000_000
-"""Bytes. A longer line is not even held to be rejected: such a file is hardly one of lines."""
+"""Bytes. A longer line fails the run instead of being rejected: the file is hardly a text file."""
 
 
 @frozen
 class Snapshot:
-    """What identifies a file's content cheaply, to see that nobody wrote to it while it was read."""
+    """What identifies a file's content cheaply, to detect writes while it is read."""
 
     size: int
     modified_ns: int
@@ -34,9 +34,9 @@ class Snapshot:
 
 
 def snapshot(path: Path, looked_up: str = "") -> Snapshot:
-    """A file's identity now. Raises `SourceError` where it isn't a readable file.
+    """A file's identity now. Raises `SourceError` if it isn't a readable file.
 
-    `looked_up` is for its message: how the path came about.
+    `looked_up` is for its message: how the path was found.
     """
     file, found = opened(path, looked_up)
     os.close(file)
@@ -69,7 +69,7 @@ def _snapshot(path: Path, file: int) -> Snapshot:
     if stat.S_ISDIR(found.st_mode):
         raise SourceError(f"{path} is a folder: name one file in it")
     if not stat.S_ISREG(found.st_mode):
-        raise SourceError(f"{path} is not a regular file: name one that can be read twice")
+        raise SourceError(f"{path} is not a regular file: name a file that can be read twice")
     return Snapshot(found.st_size, found.st_mtime_ns, found.st_ino)
 
 
@@ -116,8 +116,8 @@ def is_utf8_name(encoding: str) -> bool:
 def recode(path: Path, shown: str, encoding: str, target: Path, pause: Callable[[], None]) -> Path:
     """Write the file anew in UTF-8.
 
-    A byte that is no character becomes one that isn't valid in UTF-8 either (a lone surrogate), from which
-    `encode_back` makes it again: its line is a reject like every other that is not valid, with its bytes kept.
+    An undecodable byte becomes a character that isn't valid in UTF-8 either (a lone surrogate), from which
+    `encode_back` restores it: its line is rejected like any other that is not valid, with its bytes kept.
     """
     try:
         with (
@@ -129,13 +129,13 @@ def recode(path: Path, shown: str, encoding: str, target: Path, pause: Callable[
                 out.write(block)
     except UnicodeError as error:
         raise SourceError(
-            f"{shown} is not {encoding}: {error}; say its encoding in [source] csv.encoding"
+            f"{shown} is not {encoding}: {error}; set its encoding as csv.encoding in [source]"
         ) from None
     return target
 
 
 def encode_back(path: Path, encoding: str, target: Path) -> Path:
-    """The opposite of `recode`. What the encoding doesn't know (in a reason, say) is written as an escape."""
+    """The opposite of `recode`. Characters that the encoding lacks (in a reason, say) are escaped."""
     codecs.register_error("lume_bytes", _bytes_or_escape)
     with (
         path.open(encoding="utf-8", errors="surrogatepass", newline="") as file,

@@ -1,4 +1,4 @@
-"""What a source gives while it is read: the account, the lines that can't be rows, the copy for DuckDB."""
+"""What reading a source produces: the account, the malformed lines, the copy for DuckDB."""
 
 import csv
 import heapq
@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
+from duckdb import DuckDBPyConnection
 
 from lume_local._worker.sources.files import BLOCK, BOM
+from lume_local._worker.sources.source import Pause
 
 NOT_JSON = "not a JSON object"
 _MALFORMED = "malformed line: "
 NOT_UTF8 = f"{_MALFORMED}not valid UTF-8"
-"""The reason of lines whose bytes are no text."""
+"""The reason of lines that can't be decoded."""
 APART = b"\x01"
 """Between an NDJSON line as it is read and the line as it was: in strict JSON it can't stand anywhere."""
 KEPT = "surrogateescape"
@@ -23,7 +25,7 @@ KEPT = "surrogateescape"
 
 @define
 class Account:
-    """What was found in the source, counted by the one that splits it and not by the one that reads it.
+    """What was found in the source, counted by the splitter and independently of the reader.
 
     Attributes:
         bytes: of the file.
@@ -65,8 +67,6 @@ class Malformed:
 
     path: Path
     counts: dict[str, int] = field(factory=dict, init=False)
-    longest: int = field(default=0, init=False)
-    """Bytes of the longest of them."""
     _passes: list[Path] = field(factory=list, init=False)
     _file: io.TextIOWrapper | None = field(default=None, init=False)
     _last: int = field(default=0, init=False)
@@ -78,23 +78,21 @@ class Malformed:
             self._passes.append(self.path.with_suffix(f".{len(self._passes)}"))
             self._file = self._passes[-1].open("w", encoding="utf-8", errors=KEPT, newline="")
         self._last = line
-        self.longest = max(self.longest, len(raw))
         reason = f"{_MALFORMED}{why}"
         self.counts[reason] = self.counts.get(reason, 0) + 1
         csv.writer(self._file, lineterminator="\n").writerow((line, reason, raw.decode("utf-8", KEPT)))
 
     @classmethod
     def of(cls, plain: dict[str, Any]) -> "Malformed":
-        """Those that another process has noted."""
+        """Restore what another process has noted."""
         made = cls(Path(plain["path"]))
-        made.counts, made.longest = plain["counts"], plain["longest"]
+        made.counts = plain["counts"]
         made._passes = [Path(path) for path in plain["passes"]]
         return made
 
     def plain(self) -> dict[str, Any]:
         """As JSON, once it is closed; the lines themselves stay in the files."""
-        passes = [str(path) for path in self._passes]
-        return {"path": str(self.path), "counts": self.counts, "longest": self.longest, "passes": passes}
+        return {"path": str(self.path), "counts": self.counts, "passes": list(map(str, self._passes))}
 
     @property
     def total(self) -> int:
@@ -102,7 +100,7 @@ class Malformed:
         return sum(self.counts.values())
 
     def close(self) -> None:
-        """All are in the files."""
+        """Flush the files."""
         if self._file is not None:
             self._file.close()
 
@@ -123,7 +121,7 @@ class Copy:
     Args:
         source: the file.
         target: where the copy goes, if there is one.
-        start: where in `source` that begins which is to be read; a copy has nothing before it.
+        start: where in `source` to begin; a copy has nothing before it.
         line_end: of all that was kept before a copy was begun.
     """
 
@@ -157,7 +155,7 @@ class Copy:
                 self._write(block.removesuffix(held).replace(self._line_end, b"\n"))
 
     def keep(self, data: bytes) -> None:
-        """Records that are to be read, each with `\\n` at its end where there is a copy."""
+        """Records that are to be read, each with `\\n` at its end if there is a copy."""
         if self._file is not None:
             self._write(data)
 
@@ -170,6 +168,33 @@ class Copy:
         self._file.write(data)
 
     def close(self) -> None:
-        """All of it is in the file."""
+        """Flush the copy."""
         if self._file is not None:
             self._file.close()
+
+
+@frozen
+class Reading:
+    """One file that is being read.
+
+    Attributes:
+        connection: of the run.
+        path: the file, in UTF-8 if it is one of lines.
+        shown: what messages call it.
+        flow: the compiled flow.
+        folder: for copies and the like; this reading's own.
+        account: counts what is in the file. Its bytes are there already.
+        malformed: takes what can't be a row.
+        pause: to be called every few megabytes.
+        is_beginning: whether the source begins with it: only there are magic bytes and a BOM recognized.
+    """
+
+    connection: DuckDBPyConnection
+    path: Path
+    shown: str
+    flow: dict[str, Any]
+    folder: Path
+    account: Account
+    malformed: Malformed
+    pause: Pause
+    is_beginning: bool = True

@@ -17,11 +17,10 @@ from lume_local._worker.sources.formats.ndjson import read_ndjson
 from lume_local._worker.sources.formats.parquet import read_parquet
 from lume_local._worker.sources.formats.resent import BEGINNING, delim_of_rejects
 from lume_local._worker.sources.formats.resent_objects import read_resent_objects
-from lume_local._worker.sources.intake import Account, Malformed
-from lume_local._worker.sources.many import AllMalformed, one_after_the_other
+from lume_local._worker.sources.intake import Account, Malformed, Reading
 from lume_local._worker.sources.places.query_rows import read_rows
 from lume_local._worker.sources.places.unpack import compression_of
-from lume_local._worker.sources.reading import Reading
+from lume_local._worker.sources.several_files import AllMalformed, one_after_the_other
 from lume_local._worker.sources.source import File, Pause, SourceError
 from lume_local._worker.statements import Layout
 
@@ -101,10 +100,10 @@ def _read_rejects(reading: Reading, format: str, delim: str) -> Layout:
 
 _ITS_OWN = {"parquet": "a Parquet file", "excel": "a ZIP archive"}
 _HOW = {
-    "a Parquet file": 'register a flow version that says format = "parquet"',
-    "a ZIP archive": 'unpack it or, if it is a workbook (.xlsx), register a flow version that says format = "excel"',
-    "a gzip file": 'let its name end with .gz, or register a flow version that says compression = "gzip"',
-    "a zstd file": 'let its name end with .zst, or register a flow version that says compression = "zstd"',
+    "a Parquet file": 'register a flow version with format = "parquet"',
+    "a ZIP archive": 'unpack it or, if it is a workbook (.xlsx), register a flow version with format = "excel"',
+    "a gzip file": 'let its name end with .gz, or register a flow version with compression = "gzip"',
+    "a zstd file": 'let its name end with .zst, or register a flow version with compression = "zstd"',
 }
 
 
@@ -112,7 +111,7 @@ _PACKED = ("a gzip file", "a zstd file")
 
 
 def _refuse_binary(reading: Reading, format: str) -> None:
-    """A file that its first bytes tell to be something else. Raises `SourceError`."""
+    """Refuse a file whose first bytes show another format. Raises `SourceError`."""
     if format not in _KINDS:
         return
     with reading.path.open("rb") as file:
@@ -123,7 +122,7 @@ def _refuse_binary(reading: Reading, format: str) -> None:
     if found.startswith(_PACKED) and compression_of(
         Path(reading.shown), reading.flow["compression"], reading.path
     ):
-        how = "it is packed twice, so unpack it once"
+        how = "it is compressed twice, so decompress it once"
     raise SourceError(
         f"{reading.shown} is {found}, but {reading.flow['ref']} reads {_KINDS[format]}: {how}, then submit that"
     )

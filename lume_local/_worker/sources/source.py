@@ -1,6 +1,6 @@
-"""What a source is to the engine. A new kind is one file beside this one, and a line in `kinds`.
+"""The interface of a source to the engine. A new kind is one file in `places`, and a line in `source_kinds`.
 
-A kind brings what it has to this machine as files, each in a format that `read` knows: CSV and NDJSON as somebody
+A kind provides its content on this machine as files, each in a format that `read` knows: CSV and NDJSON as they were
 wrote them, or `rows` for values that are texts or NULL already, such as those of a query.
 """
 
@@ -13,11 +13,11 @@ from attrs import frozen
 from lume_local._shared.content import Content
 
 Pause = Callable[[], None]
-"""Called every few megabytes, and between requests; raises where the run is to stop."""
+"""Called every few megabytes, and between requests; raises if the run is to stop."""
 
 
-def go_on() -> None:
-    """What is called where nothing stops a run."""
+def no_pause() -> None:
+    """A pause that never stops a run."""
 
 
 class SourceError(Exception):
@@ -29,7 +29,7 @@ class File:
     """A file on this machine that holds rows.
 
     Attributes:
-        path: where it is: the source itself, which is only read, or a copy in the run's folder.
+        path: the source itself, which is only read, or a copy in the run's folder.
         shown: what messages and the column `_lume_file` call it.
         format: how it is read: one of `read.FORMATS`.
         bytes: of the source that it is made from.
@@ -75,31 +75,31 @@ class Source(Protocol):
     places: list[str]
 
     def __init__(self, place: dict[str, Any], flow: dict[str, Any]) -> None:
-        """`place` is JSON, made by the server from the flow and the request; `flow` is the compiled one."""
+        """`place` is JSON, which the server derives from the flow and the request; `flow` is the compiled one."""
 
-    def check(self, pause: Pause = go_on) -> None:
-        """Find whatever can be found to be wrong before anything is read. Raises `SourceError`."""
+    def check(self, pause: Pause = no_pause) -> None:
+        """Find mistakes before anything is read. Raises `SourceError`."""
 
-    def content(self, known: Content | None, most: int, pause: Pause = go_on) -> Content | None:
-        """After `check`: what identifies it; None where nobody can tell. Raises `SourceError`.
+    def content(self, known: Content | None, most: int, pause: Pause = no_pause) -> Content | None:
+        """After `check`: what identifies it; None if unknown. Raises `SourceError`.
 
-        The digest is made up to `most` bytes, and not where it says nothing beyond `known`.
+        The digest is computed up to `most` bytes, unless it adds nothing to `known`.
         """
         ...
 
     def each(self) -> list[Single]:
-        """After `check`: every file by itself, in the order of the rows; none where it is read as a whole only."""
+        """After `check`: every file by itself, in the order of the rows; empty if it can only be read as a whole."""
         ...
 
     def fetch(self, folder: Path, pause: Pause) -> list[File]:
-        """Bring it here, below `folder` where a copy is needed, in the order of the rows. Raises `SourceError`.
+        """Provide its files, copies below `folder`, in the order of the rows. Raises `SourceError`.
 
         Afterwards the database can read these files and nothing else.
         """
         ...
 
-    def check_unchanged(self, pause: Pause = go_on) -> None:
-        """After all was read: raise `SourceError` where somebody has written to it meanwhile."""
+    def check_unchanged(self, pause: Pause = no_pause) -> None:
+        """After all was read: raise `SourceError` if it has changed meanwhile."""
 
     def close(self) -> None:
-        """Nobody reads the files any more."""
+        """Release the files."""

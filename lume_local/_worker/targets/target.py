@@ -1,4 +1,4 @@
-"""What a target is to the engine. A new kind is one file beside this one, and a line in `kinds`."""
+"""The interface of a target to the engine. A new kind is one file beside this one, and a line in `target_kinds`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ class TargetError(Exception):
 
 
 def refuse_overtaken(step: Step) -> None:
-    """Raise `TargetError` where a later run has written to the step's place."""
+    """Raise `TargetError` if a later run has written to the step's place."""
     if why := step.get("overtaken"):
         raise TargetError(why)
 
@@ -34,8 +34,8 @@ class Target(Protocol):
     `prepare`, of the rejects' target first. What all of them return is the commit, one small file; `publish` then
     carries the steps out in the same order. A process can be killed between any two instructions:
 
-    - before the commit nobody may see anything of the run, and whatever was begun outside of its folder is undone
-      by `abandon`: in the same process, or in another one, which knows nothing but the steps given to `begin`;
+    - before the commit nothing of the run may be visible, and what was begun outside of its folder is undone
+      by `abandon`: in the same process, or in another one, from the steps given to `begin` alone;
     - after it every step is carried out, by this process or another one, perhaps more than once.
 
     Attributes:
@@ -49,16 +49,16 @@ class Target(Protocol):
     place: str
 
     def __init__(self, part: str, place: dict[str, Any], run_id: str) -> None:
-        """`part` is `mapped` or `rejects`; `place` is JSON, made by the server from the flow."""
+        """`part` is `mapped` or `rejects`; `place` is JSON, which the server derives from the flow."""
 
     def check(self) -> None:
-        """Find whatever can be found to be wrong before anything is read. Raises `TargetError`."""
+        """Find mistakes before anything is read. Raises `TargetError`."""
 
     def prepare(self, built: Path, begin: Begin) -> Step:
-        """Do all that can fail, short of what can be seen; return the step that is left. Raises `TargetError`.
+        """Do all that can fail before anything is visible; return the step that is left. Raises `TargetError`.
 
         `built` is a durable file in the run's folder, which lasts until the step was carried out. Call `begin`
-        before anything is made elsewhere: it returns once the step is noted durably.
+        before anything is created elsewhere: it returns once the step is noted durably.
         """
         ...
 

@@ -207,7 +207,7 @@ def test_the_file_is_not_needed_but_its_rows_must_be_there(shell: Shell, run: Lu
     done = shell.lume("rejects", run.id)
     assert (done.code, done.out) == (1, "")
     assert "410 Gone" in done.err
-    assert "the file is not there any more" in done.err
+    assert "the file no longer exists" in done.err
 
 
 @pytest.mark.parametrize("dialect", ['delim = "|", escape = "\\\\"', 'delim = "\\t", quote = ""'])

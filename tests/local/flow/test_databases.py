@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from local.flows import people
 
-from lume_local._flow.databases import QuerySource, TableTarget
+from lume_local._flow.databases import DatabaseQuery, TableTarget
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
-from lume_local._flow.query import QueryRefused, with_parameter
+from lume_local._flow.query_parameters import QueryRefused, with_parameter
 
 QUERY = "SELECT id FROM people WHERE batch = :source_path"
 SOURCE = {"format": "sql", "url_env": "WAREHOUSE_URL", "query": QUERY}
@@ -57,7 +57,7 @@ def test_a_query_that_can_not_be_sent(query: str, words: str) -> None:
 def test_a_query_and_a_table() -> None:
     table = TABLE | {"mode": "upsert", "key": ["id"]}
     flow = read_definition(people(source=SOURCE, target={"mapped": table}, columns={"id": ID}))
-    assert flow.source.query == QuerySource("WAREHOUSE_URL", QUERY)
+    assert flow.source.query == DatabaseQuery("WAREHOUSE_URL", QUERY)
     assert flow.mapped == TableTarget("WAREHOUSE_URL", "clean", "upsert", ("id",))
     assert flow.rejects.endswith("/rejects.csv")
 

@@ -7,9 +7,9 @@ from jsonschema import Draft202012Validator
 from local.flows import NOTES, PEOPLE, people
 
 from lume_local._flow.definition import json_schema, read_definition, read_toml
-from lume_local._flow.engine import Sharding
 from lume_local._flow.fields import FlowError
 from lume_local._flow.places import MAPPED, REJECTS
+from lume_local._flow.sharding import Sharding
 
 
 def test_a_small_flow_has_sensible_defaults() -> None:
@@ -51,7 +51,7 @@ def test_how_the_work_is_split_is_not_part_of_the_hash() -> None:
 MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ({"flow": ""}, "flow", "is empty"),
     ({"flow": "a/b"}, "flow", "must match"),
-    ({"version": 1}, "version", "must be a text"),
+    ({"version": 1}, "version", "must be a string"),
     ({"version": ".."}, "version", "must match"),
     ({"colums": {}}, "colums", "did you mean 'columns'"),
     ({"engine": {"url": "dask://host:8786"}}, "engine.url", "belongs to the server"),
@@ -62,10 +62,10 @@ MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ({"engine": {"shard": 2}}, "engine.shard", "did you mean 'shards'"),
     ({"columns": {}}, "columns", "at least one"),
     ({"columns": {"a": "integer"}}, "columns.a", "must be a table"),
-    ({"columns": {"_lume_x": {}}}, "columns._lume_x", "belong to the engine"),
+    ({"columns": {"_lume_x": {}}}, "columns._lume_x", "are reserved for the engine"),
     ({"columns": {"RowId": {}}}, "columns.RowId", "choose another name"),
     ({"columns": {"file_row_number": {}}}, "columns.file_row_number", "choose another name"),
-    ({"columns": {"a": {}, "A": {}}}, "columns", "is there twice"),
+    ({"columns": {"a": {}, "A": {}}}, "columns", "appears twice"),
     ({"columns": {"a\n": {}}}, "columns", "printable"),
     ({"columns": {"a": {"type": "int"}}}, "columns.a.type", "did you mean 'integer'"),
     ({"columns": {"a": {"requierd": True}}}, "columns.a.requierd", "did you mean 'required'"),
@@ -80,7 +80,7 @@ MISTAKES: list[tuple[dict[str, Any], str, str]] = [
         "columns.a.sql_type",
         "after the point",
     ),
-    ({"columns": {"a": {"sql_type": "TEXT); DROP"}}}, "columns.a.sql_type", "is not known"),
+    ({"columns": {"a": {"sql_type": "TEXT); DROP"}}}, "columns.a.sql_type", "is not a known type"),
     (
         {"columns": {"a": {"format": "date", "sql_type": "VARCHAR"}}},
         "columns.a.sql_type",
@@ -104,28 +104,32 @@ MISTAKES: list[tuple[dict[str, Any], str, str]] = [
         ]
     ),
     ({"columns": {"a": {"minLength": 5, "maxLength": 2}}}, "columns.a.minLength", "no value is within"),
-    ({"columns": {"a": {"format": "date", "minimum": 3}}}, "columns.a.minimum", "ISO text"),
+    ({"columns": {"a": {"format": "date", "minimum": 3}}}, "columns.a.minimum", "ISO string"),
     ({"columns": {"a": {"enum": []}}}, "columns.a.enum", "1 to 1,000"),
-    ({"columns": {"a": {"enum": [["x"]]}}}, "columns.a.enum", "neither a text"),
+    ({"columns": {"a": {"enum": [["x"]]}}}, "columns.a.enum", "is not a string, a number"),
     ({"columns": {"a": {"type": "integer", "enum": ["1"]}}}, "columns.a.enum", "not of type 'integer'"),
     ({"columns": {"a": {"type": "integer", "enum": [True]}}}, "columns.a.enum", "not of type 'integer'"),
-    ({"source": {"format": "xlsx"}}, "source.format", "none of csv, ndjson, json, parquet, excel"),
+    ({"source": {"format": "xlsx"}}, "source.format", "not one of csv, ndjson, json, parquet, excel"),
     ({"source": {"csv": {"delim": "||"}}}, "source.csv.delim", "1 is the most"),
     ({"source": {"csv": {"delim": '"'}}}, "source.csv.delim", "not the quote"),
     ({"source": {"csv": {"quote": "«"}}}, "source.csv.quote", "one ASCII character"),
-    ({"source": {"csv": {"quote": " "}}}, "source.csv.quote", "no space"),
+    ({"source": {"csv": {"quote": " "}}}, "source.csv.quote", "other than a space"),
     ({"source": {"csv": {"escape": "«"}}}, "source.csv.escape", "one ASCII character"),
     ({"source": {"csv": {"escape": ","}}}, "source.csv.escape", "is the delimiter"),
     ({"source": {"csv": {"escape": "\\", "quote": ""}}}, "source.csv.escape", "without a quote"),
     ({"source": {"csv": {"encoding": "undefined"}}}, "source.csv.encoding", "is not an encoding"),
     ({"source": {"excel": {"sheet": "a"}}}, "source.excel", "has no meaning for format 'csv'"),
     ({"source": {"format": "excel", "excel": {"shet": "a"}}}, "source.excel.shet", "did you mean 'sheet'"),
-    ({"source": {"on_unknown_columns": "drop"}}, "source.on_unknown_columns", "none of ignore, warn, fail"),
+    (
+        {"source": {"on_unknown_columns": "drop"}},
+        "source.on_unknown_columns",
+        "not one of ignore, warn, fail",
+    ),
     ({"source": {"uri": []}}, "source.uri", "a list of 1 to 1,000"),
     ({"source": {"uri": ["a.csv", 1]}}, "source.uri", "1 is not a path"),
     ({"source": {"uri": ["{source}.csv"]}}, "source.uri", "{source} is not a placeholder"),
     ({"source": {"uri": "file:///in/*.csv"}}, "source.uri", "a pattern, and so must be a path"),
-    ({"source": {"compression": "zip"}}, "source.compression", "'zip' is none of auto, none, gzip, zstd"),
+    ({"source": {"compression": "zip"}}, "source.compression", "'zip' is not one of auto, none, gzip, zstd"),
     ({"source": {"max_line_bytes": 0}}, "source.max_line_bytes", "from 1 to 64,000,000"),
     ({"source": {"max_line_bytes": 10**9}}, "source.max_line_bytes", "from 1 to 64,000,000"),
     ({"source": {"csv": {"encoding": "utf-9"}}}, "source.csv.encoding", "is not an encoding"),
@@ -135,7 +139,7 @@ MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ({"source": {"uri": "{run_id}.csv"}}, "source.uri", "not a placeholder"),
     ({"target": {"mapped": "out.xlsx"}}, "target.mapped", "must end with"),
     ({"columns": {f"c{n}": {} for n in range(2001)}}, "columns", "are 2,001: a flow may have up to 2,000"),
-    ({"target": {"mapped": "~/out.csv"}}, "target.mapped", "only a shell knows: write the whole path"),
+    ({"target": {"mapped": "~/out.csv"}}, "target.mapped", "only a shell expands: write the full path"),
     ({"target": {"mapped": "out/.csv"}}, "target.mapped", "ends with .csv, without a name before it"),
     ({"target": {"rejects": ".NDJSON"}}, "target.rejects", "ends with .NDJSON, without a name"),
     ({"target": {"mapped": "s3://b/{flow}/.parquet"}}, "target.mapped", "ends with .parquet, without a name"),
@@ -157,7 +161,7 @@ MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ({"rules": [{"sql": "true"}]}, "rules[0].name", "is missing"),
     ({"rules": [{"name": "r"}]}, "rules[0].sql", "is missing"),
     ({"rules": [{"name": "r", "sql": "true", "on_fail": "stop"}]}, "rules[0].on_fail", "reject, warn, fail"),
-    ({"rules": [{"name": "r", "sql": "true"}, {"name": "R", "sql": "true"}]}, "rules", "is there twice"),
+    ({"rules": [{"name": "r", "sql": "true"}, {"name": "R", "sql": "true"}]}, "rules", "appears twice"),
 ]
 
 

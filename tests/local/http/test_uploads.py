@@ -224,8 +224,8 @@ async def whole(size: int) -> AsyncIterator[bytes]:
 
 async def test_the_quota_counts_what_is_arriving_and_what_has_arrived_meanwhile(tmp_path: Path) -> None:
     uploads = Uploads(tmp_path, 1000, quota=100)
-    halfway, go_on = asyncio.Event(), asyncio.Event()
-    slow = arriving(30, then=go_on, when=halfway)
+    halfway, no_pause = asyncio.Event(), asyncio.Event()
+    slow = arriving(30, then=no_pause, when=halfway)
     first = asyncio.create_task(uploads.receive("a", slow, None))
     await halfway.wait()
     with pytest.raises(Problem) as caught:
@@ -234,7 +234,7 @@ async def test_the_quota_counts_what_is_arriving_and_what_has_arrived_meanwhile(
     with pytest.raises(Problem):
         await uploads.receive("b", whole(1), 71)  # as long as it says that it is going to be
     await uploads.receive("b", whole(70), 70)
-    go_on.set()
+    no_pause.set()
     await first
     with pytest.raises(Problem):
         await uploads.receive("c", whole(1), None)
@@ -243,18 +243,18 @@ async def test_the_quota_counts_what_is_arriving_and_what_has_arrived_meanwhile(
 
 async def test_what_arrives_while_another_one_does_counts_for_both(tmp_path: Path) -> None:
     uploads = Uploads(tmp_path, 1000, quota=100)
-    halfway, go_on = asyncio.Event(), asyncio.Event()
+    halfway, no_pause = asyncio.Event(), asyncio.Event()
 
     async def late() -> AsyncIterator[bytes]:
         yield b"x"
         halfway.set()
-        await go_on.wait()
+        await no_pause.wait()
         yield b"x" * 60
 
     first = asyncio.create_task(uploads.receive("a", late(), None))
     await halfway.wait()
     await uploads.receive("b", whole(60), None)
-    go_on.set()
+    no_pause.set()
     with pytest.raises(Problem):
         await first
     assert os.listdir(tmp_path) == ["b"]

@@ -138,12 +138,12 @@ async def test_a_copy_under_way_does_not_keep_the_server_from_ending(
     store = large(tmp_path / "s", 2)
     store.close()
     monkeypatch.setattr(backup, "_PAGES", 1)
-    first, go_on, steps = threading.Event(), threading.Event(), list[int]()
+    first, no_pause, steps = threading.Event(), threading.Event(), list[int]()
     real = backup.check_cancelled
 
     def check() -> None:
         first.set()
-        assert go_on.wait(20)
+        assert no_pause.wait(20)
         steps.append(1)
         real()
 
@@ -152,7 +152,7 @@ async def test_a_copy_under_way_does_not_keep_the_server_from_ending(
         tasks.start_soon(back_up_hourly, tmp_path / "s", Health(tmp_path))
         assert await run_sync(first.wait, 20)
         tasks.cancel_scope.cancel()
-        go_on.set()
+        no_pause.set()
     assert len(steps) <= 2
     assert {path.name for path in tmp_path.iterdir() if "backup" in path.name} == set()
 

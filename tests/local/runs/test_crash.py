@@ -24,8 +24,8 @@ from lume_local._runs.sources.paths import Roots
 from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.sqlite.store import SqliteStore
 from lume_local._shared.commit import begin, commit, committed, draft_of
-from lume_local._worker.targets.files import FileTarget
-from lume_local._worker.targets.kinds import abandon, publish
+from lume_local._worker.targets.file_target import FileTarget
+from lume_local._worker.targets.target_kinds import abandon, publish
 
 
 def left(home: Path) -> list[Path]:

@@ -19,9 +19,8 @@ from local.table_run import ENV, Database, execute, flow_of
 
 from lume_local._shared.commit import committed
 from lume_local._worker.databases import postgres as postgresql
-from lume_local._worker.targets import database as database_target
-from lume_local._worker.targets import kinds
-from lume_local._worker.targets.database import DatabaseTarget
+from lume_local._worker.targets import database_target, target_kinds
+from lume_local._worker.targets.database_target import DatabaseTarget
 from lume_local._worker.targets.target import TargetError
 
 INVOICES = """
@@ -180,7 +179,7 @@ def test_a_process_that_ends_between_its_commit_and_the_database_s(
     assert committed(tmp_path / "run_1/run") is not None
     assert database.execute("SELECT count(*) FROM clean") == [(0,)]
     for _ in range(2):
-        kinds.finish(tmp_path / "run_1/run")
+        target_kinds.finish(tmp_path / "run_1/run")
     assert database.execute("SELECT count(*) FROM clean") == [(1,)]
 
 
@@ -200,18 +199,18 @@ def test_a_database_that_is_away_after_the_commit(
         DatabaseTarget.abandon({"run_id": "run_1"})
         monkeypatch.setenv(ENV, "postgresql://u:secret@127.0.0.1:1/db")
 
-    monkeypatch.setattr("lume_local._worker.targets.database.time.sleep", pause)
+    monkeypatch.setattr("lume_local._worker.targets.database_target.time.sleep", pause)
     with monkeypatch.context() as patch:
         patch.setattr(DatabaseTarget, "publish", gone_away)
         execute(flow_of(query="SELECT 1 AS id, 'a' AS name", target=target), tmp_path)
-    kinds.finish(tmp_path / "run_1/run")
+    target_kinds.finish(tmp_path / "run_1/run")
     assert pauses == [0.5, 1.0]
     assert database.execute("SELECT count(*) FROM clean") == [(1,)]
     gone_away(None)
     with pytest.raises(
         TargetError, match="Whether its rows are in clean can be seen in _lume_loads"
     ) as caught:
-        kinds.finish(tmp_path / "run_1/run")
+        target_kinds.finish(tmp_path / "run_1/run")
     assert "secret" not in str(caught.value)
 
 
@@ -219,7 +218,7 @@ def test_a_session_of_ours_that_the_database_does_not_know_to_be_gone(
     postgres: postgres_server.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its claim is not decided yet: whoever takes over waits for it, and later finds out what it has come to."""
-    monkeypatch.setattr("lume_local._worker.targets.database.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("lume_local._worker.targets.database_target.time.sleep", lambda seconds: None)
     monkeypatch.setitem(postgresql._SESSION, "lock_timeout", "50ms")
     target = {"mapped": {"url_env": ENV, "table": "clean", "mode": "append"}}
     flow = flow_of(query="SELECT 1 AS id, 'a' AS name", target=target)
@@ -231,11 +230,11 @@ def test_a_session_of_ours_that_the_database_does_not_know_to_be_gone(
                 execute(flow, tmp_path, run_id)
             ours = database_target._prepared.pop(run_id)  # as if this process were another
             with pytest.raises(TargetError, match="Whether its rows are in clean can be seen") as caught:
-                kinds.finish(tmp_path / run_id / "run")
+                target_kinds.finish(tmp_path / run_id / "run")
             assert caught.value.may_pass
             if is_committed:
                 ours.commit()
             ours.close()
-            kinds.finish(tmp_path / run_id / "run")
+            target_kinds.finish(tmp_path / run_id / "run")
             assert database.execute("SELECT id, name FROM clean") == [(1, "a")]
             assert database.execute("SELECT run_id FROM _lume_loads") == [(run_id,)]

@@ -27,8 +27,8 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(late, "FIRST", 0.05)
     monkeypatch.setattr(late, "LONGEST", 0.2)
     quick = (
-        "from lume_local._worker import stores; stores._TIMES = 1; "
-        "from lume_local._worker.targets import database; database._PAUSES = (0.05, 0.1); "
+        "from lume_local._worker import object_stores; object_stores._TIMES = 1; "
+        "from lume_local._worker.targets import database_target; database_target._PAUSES = (0.05, 0.1); "
     )
     monkeypatch.setattr(child, "default_start", altered(lambda program: quick + program))
 
@@ -105,7 +105,7 @@ async def test_one_that_does_not_come_back(
         assert run["status"] == "CRASHED"
         said = run["metadata"]["error_message"]
         assert (
-            f"Whether its rows are in clean can be seen in _lume_loads, which then has the run {run['id']}"
+            f"Whether its rows are in clean can be seen in _lume_loads: it then has the run {run['id']}"
             in said
         )
         await until_healthy(wire)

@@ -15,8 +15,8 @@ from lume_local._runs.recovery.recovery import carried_out
 from lume_local._runs.sqlite.store import SqliteStore
 from lume_local._runs.times import ago_text
 from lume_local._shared.commit import commit, note_overtaken
-from lume_local._worker.targets import kinds
-from lume_local._worker.targets.parts import PartsTarget
+from lume_local._worker.targets import target_kinds
+from lume_local._worker.targets.parts_target import PartsTarget
 from lume_local._worker.targets.target import Step, TargetError
 
 OUT = "s3://warehouse/out/latest.csv"
@@ -95,15 +95,15 @@ def test_what_is_there_stays(tmp_path: Path, step_of: Any) -> None:
     (tmp_path / "out.csv").write_text("newer")
     note_overtaken(tmp_path, "run_2 was later")
     with pytest.raises(TargetError, match="run_2 was later"):
-        kinds.publish({"steps": [step_of(tmp_path)]}, tmp_path)
+        target_kinds.publish({"steps": [step_of(tmp_path)]}, tmp_path)
     assert ((tmp_path / "out.csv").read_text(), (tmp_path / "built").exists()) == ("newer", True)
 
 
 def test_a_file_that_was_in_place_before(tmp_path: Path) -> None:
     step = file_step(tmp_path)
-    kinds.publish({"steps": [step]}, tmp_path)
+    target_kinds.publish({"steps": [step]}, tmp_path)
     note_overtaken(tmp_path, "run_2 was later")
-    kinds.publish({"steps": [step]}, tmp_path)
+    target_kinds.publish({"steps": [step]}, tmp_path)
     assert (tmp_path / "out.csv").read_text() == "older"
 
 

@@ -158,7 +158,7 @@ async def test_json_lines(wire: Wire, home: Path) -> None:
         (
             "mended.csv",
             "_lume_row;id;Email;Age\n1;1;a@b.c;2\n",
-            ["delimiter is ';': save these mended rejects with ','", "then submit them again"],
+            ["delimiter is ';': save these corrected rejects with ','", "then submit them again"],
         ),
         ("pipes.csv", "Mail|Email, private\n", ["no column 'id'", "Found: 'Mail|Email', 'private'"]),
         ("one.csv", "a;b\n", ["no column 'id'", "Found: 'a;b'"]),

@@ -21,8 +21,8 @@ from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._runs.sources.source_files import Wanted
 from lume_local._runs.sources.store_roots import below_root, stored
 from lume_local._shared.commit import begin, begun, committed
-from lume_local._worker.targets import kinds
-from lume_local._worker.targets.s3 import S3Target
+from lume_local._worker.targets import target_kinds
+from lume_local._worker.targets.s3_target import S3Target
 
 FLOW = """
 flow = "clean"
@@ -334,10 +334,10 @@ def test_an_upload_without_its_number_is_told_from_others(bucket: Bucket, tmp_pa
     mine.mkdir()
     for since in (then + 3600, then - 3600):  # an upload from before, one that came long after
         begin(mine, step | {"since": since})
-        kinds.abandon(mine)
+        target_kinds.abandon(mine)
         assert len(bucket.uploads()) == 3
     begin(mine, step | {"since": then})
-    kinds.abandon(mine)
+    target_kinds.abandon(mine)
     assert len(bucket.uploads()) == 2
     bucket.abort("out/a.csv", active)
     bucket.abort("out/a.csv", left)

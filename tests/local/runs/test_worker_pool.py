@@ -318,7 +318,7 @@ async def test_a_spare_process_that_is_dead_is_not_handed_out() -> None:
 UNKNOWN_KIND = """
 from pathlib import Path
 from lume_local._worker import main as _worker
-from lume_local._worker.targets import kinds
+from lume_local._worker.targets import target_kinds
 from lume_local._worker.targets.target import TargetError
 
 class Note:
@@ -330,7 +330,7 @@ class Note:
     def abandon(step):
         Path(step["path"]).open("a").write("abandoned ")
 
-kinds.KINDS["note"] = Note
+target_kinds.KINDS["note"] = Note
 _worker.main()
 """
 

@@ -1,4 +1,4 @@
-"""A run whose account doesn't close writes nothing; nor does one whose files would take the place of others."""
+"""A run whose row counts do not match writes nothing; nor does one whose files would take the place of others."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from lume_local._worker import engine
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.engine import Run, RunBroke, RunFailed, connect
 from lume_local._worker.sources.read import Intake, read_source
-from lume_local._worker.targets.formats import copy_to
+from lume_local._worker.targets.copy_to import copy_to
 
 CONTENT = 'id\n1\nx\n2\n3,\n"4\n'
 

@@ -9,7 +9,7 @@ from local.table_run import ENV, NUMBERS, Database, execute, flow_of
 
 from lume_local._shared.commit import committed
 from lume_local._worker.engine import RunFailed
-from lume_local._worker.targets import kinds
+from lume_local._worker.targets import target_kinds
 
 TABLE = "CREATE TABLE people (id integer PRIMARY KEY, name text)"
 CLEAN = "CREATE TABLE clean (id bigint PRIMARY KEY, name text, _lume_run_id text)"
@@ -130,7 +130,7 @@ def test_rows_are_appended_once(database: Database, tmp_path: Path) -> None:
     assert database.execute("SELECT * FROM clean ORDER BY id") == there
     assert record["target_locations"]["mapped"] == f"{database.shown}?table=clean"
     assert committed(tmp_path / "run_1/run") == record
-    assert kinds.finish(tmp_path / "run_1/run") == record, "by another process, after a kill"
+    assert target_kinds.finish(tmp_path / "run_1/run") == record, "by another process, after a kill"
     assert database.execute("SELECT * FROM clean ORDER BY id") == there
     assert database.execute("SELECT run_id, flow, source_path, target FROM _lume_loads") == [
         ("run_1", "people", "b1", "clean")

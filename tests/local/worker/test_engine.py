@@ -25,7 +25,7 @@ from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.engine import RunFailed, connect
 from lume_local._worker.sources.source import File
 from lume_local._worker.stage import Staged, stage
-from lume_local._worker.targets.kinds import finish
+from lume_local._worker.targets.target_kinds import finish
 
 CASTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     (
@@ -309,10 +309,10 @@ OF_REJECTS = "_lume_row,_lume_line,_lume_reasons,id,t,_lume_raw\n1,2,id: no,1,J�
 @pytest.mark.parametrize(
     ("content", "changes", "advice"),
     [
-        ("id,t\n1,Jörg\n2,5 €\n", {}, 'say csv.encoding = "cp1252" in [source]'),
-        ("id,t\n1,Jörg\n2,Ann\n", {"rejects": {"max_ratio": 0.1}}, 'say csv.encoding = "cp1252" in [source]'),
-        ("id,größe\n1,Jörg\n", {"columns": {"größe": {}}}, 'say csv.encoding = "cp1252" in [source]'),
-        (OF_REJECTS, {}, "save these mended rejects with the encoding utf-8, which the flow reads"),
+        ("id,t\n1,Jörg\n2,5 €\n", {}, 'set csv.encoding = "cp1252" in [source]'),
+        ("id,t\n1,Jörg\n2,Ann\n", {"rejects": {"max_ratio": 0.1}}, 'set csv.encoding = "cp1252" in [source]'),
+        ("id,größe\n1,Jörg\n", {"columns": {"größe": {}}}, 'set csv.encoding = "cp1252" in [source]'),
+        (OF_REJECTS, {}, "save these corrected rejects with the encoding utf-8, which the flow reads"),
     ],
 )
 def test_of_what_is_not_utf_8_it_is_said_what_it_looks_like(

@@ -114,7 +114,7 @@ def test_refused_when_the_flow_is_checked(sql: str, place: str, words: str) -> N
 
 
 def test_refused_when_it_is_read() -> None:
-    with pytest.raises(FlowError, match=r"expect\[0\]\.on_fail: 'reject' is none of fail, warn"):
+    with pytest.raises(FlowError, match=r"expect\[0\]\.on_fail: 'reject' is not one of fail, warn"):
         read_definition(people(expect=[{"name": "e", "sql": "true", "on_fail": "reject"}]))
-    with pytest.raises(FlowError, match="'e' is there twice"):
+    with pytest.raises(FlowError, match="'e' appears twice"):
         read_definition(people(rules=[{"name": "e", "sql": "true"}], expect=[{"name": "e", "sql": "true"}]))

@@ -77,7 +77,7 @@ def test_what_an_expression_reads(judge: Judge, sql: str, reads: list[str]) -> N
         ("age(a)", "same output"),
         ("pg_typeof(a)", "pg_typeof"),
         ("read_text('/etc/passwd')", "read_text"),
-        ("_lume_s0", "belong to the engine"),
+        ("_lume_s0", "are reserved for the engine"),
     ],
 )
 def test_what_an_expression_may_not_be(judge: Judge, sql: str, words: str) -> None:

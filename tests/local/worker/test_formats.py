@@ -255,8 +255,12 @@ def test_excel(tmp_path: Path) -> None:
     assert [(row["_lume_row"], row["_lume_line"], row["_lume_reasons"]) for row in result.rejects] == [
         ("4", "", "id: is not a valid integer"),
         ("", "7", "malformed line: too many columns"),
-        ("", "8", "malformed line: F8 holds the error #N/A"),
-        ("", "9", "malformed line: D9 holds a formula without a value: open and save the file in Excel"),
+        ("", "8", "malformed line: F8 contains the error #N/A"),
+        (
+            "",
+            "9",
+            "malformed line: D9 contains a formula without a saved value: open and save the file in Excel",
+        ),
     ]
     assert result.metrics["source"] == {"bytes": len(content), "lines": 0, "records": 7}
 

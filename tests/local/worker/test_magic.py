@@ -30,7 +30,7 @@ def test_a_file_of_another_kind_is_named(tmp_path: Path, content: bytes, format:
 def test_a_file_that_is_packed_twice(tmp_path: Path) -> None:
     packed = gzip.compress(gzip.compress(b"id\n1\n", mtime=0), mtime=0)
     with pytest.raises(
-        RunFailed, match=r"in\.csv\.gz is a gzip file, .*: it is packed twice, so unpack it once"
+        RunFailed, match=r"in\.csv\.gz is a gzip file, .*: it is compressed twice, so decompress it once"
     ):
         execute(tmp_path, ("in.csv.gz", packed), columns={"id": {}})
 

@@ -101,7 +101,7 @@ def test_compressed(tmp_path: Path, packed: Any, said: str) -> None:
 )
 def test_damaged(tmp_path: Path, name: str, content: bytes) -> None:
     kind = "gzip" if name.endswith("gz") else "zstd"
-    with pytest.raises(RunFailed, match=rf"{name} is not a whole {kind} file: .*\. Copy it again"):
+    with pytest.raises(RunFailed, match=rf"{name} is not a complete {kind} file: .*\. Copy it again"):
         execute(tmp_path, (name, content))
     assert not list(tmp_path.glob("mapped*"))
 
@@ -148,7 +148,7 @@ def test_a_file_that_changes_once_it_was_found(
         return fetch(source, *args)
 
     monkeypatch.setattr(LocalFiles, "fetch", changed)
-    words = r"b was changed|b is not a whole gzip file|there is no file .*/b"
+    words = r"b was changed|b is not a complete gzip file|there is no file .*/b"
     with pytest.raises(RunFailed, match=words):
         source = {"compression": "gzip" if packed else "none"}
         execute(tmp_path, ("a", content), ("b", content), source=source, columns={"id": {}, "name": {}})

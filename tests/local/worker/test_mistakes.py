@@ -40,7 +40,7 @@ def test_no_name_is_made_up(sql: str) -> None:
     [("parse_mail", "parse_email"), ("parse_date", "parse_date_any"), ("to_money", "parse_money")],
 )
 def test_the_own_cleaners_are_suggested_first(called: str, meant: str) -> None:
-    assert f'{called} is no function; did you mean the cleaner "{meant}"?' in mistake(f'{called}("x")')
+    assert f'{called} is not a function; did you mean the cleaner "{meant}"?' in mistake(f'{called}("x")')
 
 
 @pytest.mark.parametrize("sql", ["nope(", "lower(a", "CASE WHEN a", "a || '"])

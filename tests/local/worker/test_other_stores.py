@@ -7,10 +7,10 @@ import pytest
 from local.store_run import execute
 from store_servers import Place
 
-from lume_local._worker import stores
+from lume_local._worker import object_stores
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.sources.places.local import LocalFiles
-from lume_local._worker.targets import kinds
+from lume_local._worker.targets import target_kinds
 
 CSV = b"id\n1\nx\n3\n"
 
@@ -39,7 +39,7 @@ def test_a_pattern(place: Place, tmp_path: Path) -> None:
 
 
 def test_what_is_missing(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stores, "_TIMES", 1)
+    monkeypatch.setattr(object_stores, "_TIMES", 1)
     place.put("in/a.csv", CSV)
     with pytest.raises(RunFailed, match=f"there is no object {place.url}/in/b.csv: put it there"):
         execute(tmp_path, [f"{place.url}/in/b.csv"], **to_files(tmp_path))
@@ -58,7 +58,7 @@ def test_targets(target: Place, tmp_path: Path) -> None:
     assert record["target_locations"] == out
     assert target.get("out/clean.csv") == b"id\n1\n3\n"
     assert b"id: is not a valid integer" in target.get("out/rejects.csv")
-    assert kinds.finish(tmp_path / "run_1/run") == record, "by another process, after a kill"
+    assert target_kinds.finish(tmp_path / "run_1/run") == record, "by another process, after a kill"
 
 
 def test_an_object_of_many_parts(target: Place, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from moto_server import Bucket
 
 from lume_local._shared.protocol import Page, Read, Unreadable
 from lume_local._worker.engine import RunFailed
-from lume_local._worker.outputs import pages, place
+from lume_local._worker.outputs import local_output, pages
 from lume_local._worker.outputs.pages import read_page
 from lume_local._worker.outputs.row_json import Reasons
 
@@ -45,7 +45,7 @@ def test_an_object_that_is_too_large_or_out_of_reach(
     assert isinstance(read_page(evolve(wanted, folder=str(tmp_path / "rows/1"))), Page)
     assert list((tmp_path / "rows/1").iterdir()) == []
     with monkeypatch.context() as patch:
-        patch.setattr(place, "LARGEST_COPY", 4)
+        patch.setattr(local_output, "LARGEST_COPY", 4)
         refused = read_page(wanted)
         assert isinstance(refused, Unreadable)
         assert (refused.kind, refused.problem) == (

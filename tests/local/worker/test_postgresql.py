@@ -220,7 +220,7 @@ def test_a_server_that_ends_while_it_gives_rows(
             return super().execute(query, *args, **more)
 
     monkeypatch.setattr(psycopg, "RawCursor", Cursor)
-    with pytest.raises(RunFailed, match="the query was broken off by postgresql://127"):
+    with pytest.raises(RunFailed, match="the query was interrupted by postgresql://127"):
         execute(flow_of(query="SELECT id, '' AS name FROM generate_series(1, 5000) AS id"), tmp_path)
     assert ended
 

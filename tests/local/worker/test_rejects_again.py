@@ -83,7 +83,7 @@ def test_of_a_source_that_is_compressed(tmp_path: Path, compression: str, format
     assert first.metrics["rows_rejected"] == 1
     mended = first.rejects_file.decode(encoding).replace('"x"', "2").replace(",x,b", ",2,b").encode(encoding)
     assert execute(tmp_path / "b", mended, **changes).mapped == [(2, "b")]
-    with pytest.raises(RunFailed, match=f"is not a whole {compression} file"):
+    with pytest.raises(RunFailed, match=f"is not a complete {compression} file"):
         execute(tmp_path / "c", rows.encode(encoding), **changes)
 
 

@@ -135,7 +135,7 @@ def test_seeds_are_looked_for_before_the_source_is_read(
         ("seed('countries', seed('countries', id, 'name'), 'name')", "can't come from a seed"),
         ("list_transform([id], x -> seed('countries', x, 'name'))", "for each item of a list"),
         ("seed('countries', now()::VARCHAR, 'name')", "must give the same output"),
-        ("seed('countries', _lume_key0.v, 'name')", "belong to the engine"),
+        ("seed('countries', _lume_key0.v, 'name')", "are reserved for the engine"),
         ("seed('countries', (SELECT 1), 'name')", "a subquery"),
     ],
 )

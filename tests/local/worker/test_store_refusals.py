@@ -11,10 +11,10 @@ from local.store_run import OUT, execute
 from moto_server import Bucket
 from store_servers import Place
 
-from lume_local._worker import stores
+from lume_local._worker import object_stores
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.store_errors import code_of, meaning
-from lume_local._worker.targets.s3 import S3Target
+from lume_local._worker.targets.s3_target import S3Target
 from lume_local._worker.targets.target import TargetError
 
 URL = "s3://warehouse/in/a.csv"
@@ -23,7 +23,7 @@ SECRET = "wr0ng/s3cret"
 
 @pytest.fixture(autouse=True)
 def once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stores, "_TIMES", 1)
+    monkeypatch.setattr(object_stores, "_TIMES", 1)
 
 
 def refused(folder: Path) -> tuple[str, str]:

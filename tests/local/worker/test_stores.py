@@ -11,12 +11,12 @@ from local.store_run import OUT, execute
 from moto_server import Bucket
 
 from lume_local._shared.commit import begin, begun, committed
-from lume_local._worker import stores
+from lume_local._worker import object_stores
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.sources.places import objects
-from lume_local._worker.sources.places.store import StoredFiles
-from lume_local._worker.targets import kinds, s3
-from lume_local._worker.targets.s3 import S3Target
+from lume_local._worker.sources.places.store_source import StoredFiles
+from lume_local._worker.targets import s3_target, target_kinds
+from lume_local._worker.targets.s3_target import S3Target
 from lume_local._worker.targets.target import Step, TargetError
 
 CSV = b"id\n1\nx\n3\n"
@@ -33,7 +33,7 @@ def test_from_objects_to_objects(bucket: Bucket, tmp_path: Path) -> None:
     assert bucket.get("out/clean.csv") == b"id\n1\n3\n4\n"
     assert b"id: is not a valid integer" in bucket.get("out/rejects.csv")
     assert bucket.uploads() == []
-    assert kinds.finish(tmp_path / "run_1/run") == record, "by another process, after a kill"
+    assert target_kinds.finish(tmp_path / "run_1/run") == record, "by another process, after a kill"
     assert len(bucket.names()) == 4
 
 
@@ -79,16 +79,16 @@ def test_a_pattern_is_bounded(bucket: Bucket, tmp_path: Path, monkeypatch: pytes
         bucket.put(f"in/{n}.csv", b"id\n1\n")
     wanted = [{"url": "s3://warehouse/in", "pattern": "*.csv"}]
     with monkeypatch.context() as patch:
-        patch.setattr("lume_local._worker.sources.places.store.MOST_FILES", 2)
-        with pytest.raises(RunFailed, match="the source has 3 objects, and a run reads 2 at most"):
+        patch.setattr("lume_local._worker.sources.places.store_source.MOST_FILES", 2)
+        with pytest.raises(RunFailed, match="the source has 3 objects, but a run reads at most 2"):
             execute(tmp_path, wanted)
     with monkeypatch.context() as patch:
         patch.setattr("lume_local._worker.sources.places.objects.MOST_ENTRIES", 2)
-        with pytest.raises(RunFailed, match=r"looking for s3://warehouse/in/\*.csv: .*more than 2 objects"):
+        with pytest.raises(RunFailed, match=r"cannot list s3://warehouse/in/\*.csv: .*more than 2 objects"):
             execute(tmp_path, wanted, run_id="run_2")
     with pytest.raises(RunFailed, match=r"no object matches s3://warehouse/in/\*.txt: put objects there"):
         execute(tmp_path, [{"url": "s3://warehouse/in", "pattern": "*.txt"}], run_id="run_3")
-    with pytest.raises(RunFailed, match=r"looking for s3://nobody/in/\*.txt: s3://nobody/in can't be used"):
+    with pytest.raises(RunFailed, match=r"cannot list s3://nobody/in/\*.txt: s3://nobody/in can't be used"):
         execute(tmp_path, [{"url": "s3://nobody/in", "pattern": "*.txt"}], run_id="run_4")
     assert [key for key in bucket.names() if not key.startswith("in/")] == []
 
@@ -118,7 +118,7 @@ def test_an_object_is_replaced_as_a_file_is(bucket: Bucket, tmp_path: Path) -> N
 
 
 def test_many_parts(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3, "_PART", 5 * 1024 * 1024)  # the least that S3 takes
+    monkeypatch.setattr(s3_target, "_PART", 5 * 1024 * 1024)  # the least that S3 takes
     built = tmp_path / "built.csv"
     built.write_bytes(bytes(range(256)) * 50_000)
     target = S3Target("mapped", {"url": OUT}, "run_1")
@@ -153,7 +153,7 @@ def test_what_is_missing_is_said_before_anything_is_read(
 
 @pytest.mark.parametrize("kind", ["source", "target"])
 def test_a_dead_endpoint(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    monkeypatch.setattr(stores, "_TIMES", 1)
+    monkeypatch.setattr(object_stores, "_TIMES", 1)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     with pytest.raises((RunFailed, TargetError), match="can't be used: it can't be reached: ") as caught:
         if kind == "source":
@@ -167,7 +167,7 @@ def test_without_the_extra(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.M
     def missing(module: str, *_: str) -> None:
         raise ModuleNotFoundError(f"an object store needs {module}: pip install 'lume-client[s3]'")
 
-    monkeypatch.setattr(stores, "require", missing)
+    monkeypatch.setattr(object_stores, "require", missing)
     with pytest.raises(RunFailed, match="needs obstore: pip install"):
         execute(tmp_path, ["s3://warehouse/in/a.csv"])
 
@@ -198,7 +198,7 @@ def test_what_was_begun_is_aborted(bucket: Bucket, tmp_path: Path) -> None:
     S3Target("mapped", {"url": OUT}, "run_1").prepare(built, lambda step: begin(tmp_path, step))
     assert len(bucket.uploads()) == 3
     (noted,) = begun(tmp_path)
-    assert kinds.finish(tmp_path) is None
+    assert target_kinds.finish(tmp_path) is None
     assert sorted(bucket.uploads()) == ["out/clean.csv", "out/clean.csv.other"], "no others than its own"
     assert begun(tmp_path) == []
     S3Target.abandon(noted)
@@ -238,8 +238,8 @@ def test_what_is_in_place_is_not_put_there_again_while_the_rest_waits(
         assert bucket.get("out/rejects.csv")
         bucket.put("out/rejects.csv", b"of a later run")
         with pytest.raises(TargetError):
-            kinds.finish(tmp_path / "run_1/run")
-    assert kinds.finish(tmp_path / "run_1/run") is not None
+            target_kinds.finish(tmp_path / "run_1/run")
+    assert target_kinds.finish(tmp_path / "run_1/run") is not None
     assert bucket.get("out/rejects.csv") == b"of a later run"
     assert bucket.get("out/clean.csv") == b"id\n1\n3\n"
 
@@ -257,9 +257,9 @@ def test_an_upload_that_the_store_has_forgotten_is_done_again(
     assert committed(tmp_path / "run_1/run") == record
     with monkeypatch.context() as away, pytest.raises(TargetError) as caught:
         away.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-        kinds.finish(tmp_path / "run_1/run")
+        target_kinds.finish(tmp_path / "run_1/run")
     assert caught.value.may_pass, "the server tries again later"
-    kinds.finish(tmp_path / "run_1/run")
+    target_kinds.finish(tmp_path / "run_1/run")
     assert bucket.get("out/clean.csv") == b"id\n1\n3\n"
     assert bucket.uploads() == []
 

@@ -11,7 +11,7 @@ from lume_local._flow.definition import read_definition
 from lume_local._shared.commit import begin, begun, committed
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.engine import Run, RunFailed, connect
-from lume_local._worker.targets import kinds
+from lume_local._worker.targets import target_kinds
 from lume_local._worker.targets.target import Begin, Step, TargetError
 
 
@@ -48,7 +48,7 @@ class Shelf:
 def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     events: list[Any] = []
     monkeypatch.setattr(Shelf, "told", events, raising=False)
-    monkeypatch.setitem(kinds.KINDS, "shelf", Shelf)
+    monkeypatch.setitem(target_kinds.KINDS, "shelf", Shelf)
     return events
 
 
@@ -75,7 +75,7 @@ def test_the_rejects_first_and_nothing_before_the_commit(tmp_path: Path, told: l
     ]
     assert told[3][2] == "id\n1\n"
     told.clear()
-    assert kinds.finish(tmp_path / "run") == record, "by another process, after a kill"
+    assert target_kinds.finish(tmp_path / "run") == record, "by another process, after a kill"
     assert told == [("publish", "rejects"), ("publish", "mapped")]
 
 
@@ -91,5 +91,5 @@ def test_what_was_begun_is_abandoned(
     assert begun(tmp_path / "run") == []
     for part in ("rejects", "mapped"):
         begin(tmp_path / "run", {"kind": "shelf", "draft": part})
-    assert kinds.finish(tmp_path / "run") is None, "by another process, after a kill"
+    assert target_kinds.finish(tmp_path / "run") is None, "by another process, after a kill"
     assert told == [("abandon", "rejects"), ("abandon", "mapped")]

@@ -20,8 +20,7 @@ from lume_local._worker.sources.formats.names import (
 )
 from lume_local._worker.sources.formats.resent import RAW, Resent, Rewriter
 from lume_local._worker.sources.formats.scan import Scanner
-from lume_local._worker.sources.intake import Copy
-from lume_local._worker.sources.reading import Reading
+from lume_local._worker.sources.intake import Copy, Reading
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Layout
 
@@ -100,9 +99,9 @@ def split_records(reading: Reading, dialect: Dialect, resent: Rewriter | None, c
 
 
 def _reader(split: Split, dialect: Dialect, flow: dict[str, Any]) -> str:
-    """DuckDB's reader, strict and told everything."""
+    """DuckDB's reader, strict and with every option set."""
     named = ", ".join(f"'{RESERVED}s{n}': 'VARCHAR'" for n in range(len(split.names)))
-    # An empty text is NULL in CSV; in rejects of a source that has both, one that is quoted is none.
+    # An empty value is NULL in CSV; in rejects of a source that has both, a quoted one is an empty string.
     options = [*split.options, *(["allow_quoted_nulls=false"] if "of_values" in flow else [])]
     return (
         f"SELECT * FROM read_csv({literal(split.copy.path)}, auto_detect=false, compression='none', "
@@ -113,7 +112,7 @@ def _reader(split: Split, dialect: Dialect, flow: dict[str, Any]) -> str:
 
 
 def header_of(path: Path, dialect: Dialect, flow: dict[str, Any], shown: str) -> tuple[bytes, bytes, int]:
-    """The first record, its line end (empty where the file ends with it), and where in the file that is."""
+    """The first record, its line end (empty if the file ends with it), and its end in the file."""
     with path.open("rb") as file:
         start = file.read(_LONGEST_HEADER)
         start += file.read(1) if start.endswith(b"\r") else b""
@@ -125,7 +124,7 @@ def header_of(path: Path, dialect: Dialect, flow: dict[str, Any], shown: str) ->
             name, place = next(iter(flow["sources"].items()))
             raise SourceError(column_trouble(flow, shown, name, place, [first], 0))
         raise SourceError(
-            f"the header of {shown} can't be read: its quotes are broken, or its line is endless"
+            f"the header of {shown} can't be read: its quotes are broken, or the line never ends"
         )
     if len(match[0]) >= _LONGEST_HEADER - len(BOM) and not match[2]:
         raise SourceError(

@@ -69,7 +69,7 @@ class Dialect:
 
     @cached_property
     def field(self) -> bytes:
-        """The pattern of one field, the more usual form first; the context decides where it is empty."""
+        """The pattern of one field, the more usual form first; the context decides if it is empty."""
         return b"(?:%b|%b)" % (self._plain, self._quoted) if self.quote else self._plain
 
     def record(self, columns: int) -> bytes:
@@ -119,7 +119,7 @@ class Dialect:
         escaped = re.escape(self.escape) + b"([" + re.escape(self.quote + self.escape) + b"])"
         return re.sub(escaped, rb"\1", field[1:-1])
 
-    def written(self, value: bytes) -> bytes:
+    def as_field(self, value: bytes) -> bytes:
         """A value as a field."""
         if not self.quote:
             return value

@@ -1,4 +1,4 @@
-"""Whether a CSV file is in another encoding than its flow says, as one that a spreadsheet or an editor has saved."""
+"""Detect a CSV file in another encoding than the flow's, as a spreadsheet or an editor may save it."""
 
 import codecs
 import re
@@ -8,9 +8,8 @@ from typing import Any
 from lume_local._flow.definition import RESERVED
 from lume_local._worker.sources.files import blocks, is_utf8, is_utf8_name
 from lume_local._worker.sources.formats.names import NEW
-from lume_local._worker.sources.intake import NOT_UTF8
-from lume_local._worker.sources.many import AllMalformed
-from lume_local._worker.sources.reading import Reading
+from lume_local._worker.sources.intake import NOT_UTF8, Reading
+from lume_local._worker.sources.several_files import AllMalformed
 from lume_local._worker.sources.source import SourceError
 
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
@@ -18,11 +17,11 @@ _WESTERN = {"iso8859-1", "iso8859-15", "cp1252"}
 """In these, text with letters beyond ASCII that happens to be UTF-8 is not text: `Ã¼`. In others it may be."""
 _HEADER = 64 * 1024
 _LOOKED_AT = 1000
-"""Lines that are not valid: from these it is told what they are."""
+"""The number of invalid lines from which the encoding is guessed."""
 
 
 def refuse_other_encoding(reading: Reading) -> None:
-    """Compare the first bytes with the flow's encoding; of mended rejects all bytes. Raises `SourceError`."""
+    """Compare the first bytes with the flow's encoding; of corrected rejects all bytes. Raises `SourceError`."""
     wanted = reading.flow["encoding"]
     codec = codecs.lookup(wanted).name
     with reading.path.open("rb") as file:
@@ -38,7 +37,7 @@ def refuse_other_encoding(reading: Reading) -> None:
 
 
 def hint_of_encoding(flow: dict[str, Any], malformed: AllMalformed, names: tuple[str, ...]) -> str:
-    """What lines that are not valid UTF-8 may be, for the message of a run that fails because of them.
+    """The likely encoding of lines that are not UTF-8, for the message of a run that fails because of them.
 
     Spreadsheets save so in the West. `names` are those of the header.
     """
@@ -54,8 +53,9 @@ def hint_of_encoding(flow: dict[str, Any], malformed: AllMalformed, names: tuple
 def _advice(flow: dict[str, Any], *, is_resent: bool) -> str:
     if is_resent:
         wanted = flow["encoding"]
-        return f"save these mended rejects with the encoding {wanted}, which the flow reads, then submit them again"
-    return f'say csv.encoding = "cp1252" in [source]{NEW}, or save the file as UTF-8, then run it again'
+        how = f"with the encoding {wanted}, which the flow reads, then submit them again"
+        return f"save these corrected rejects {how}"
+    return f'set csv.encoding = "cp1252" in [source]{NEW}, or save the file as UTF-8, then run it again'
 
 
 def _names_in_cp1252(start: bytes, flow: dict[str, Any]) -> bool:
@@ -87,12 +87,12 @@ def _trouble(reading: Reading, what: str, wanted: str) -> SourceError:
 
 
 def _has_rejects(start: bytes) -> bool:
-    """Whether its header has a column of ours: then a person has saved it."""
+    """Whether its header has a column of ours: then it is a rejects file, saved by a person."""
     return RESERVED.encode() in _first_line(start).lower()
 
 
 def _is_utf8(reading: Reading) -> bool:
-    """Whether all of it is UTF-8 and not only ASCII; a Western file is known to be none at its first letter."""
+    """Whether all of it is UTF-8 and not only ASCII; a Western file fails at its first non-ASCII letter."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     beyond = False
     try:

@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 
 from lume_local._worker.sources.formats.excel_rows import sheet_rows
 from lume_local._worker.sources.formats.names import unknown_columns, visible_columns
-from lume_local._worker.sources.formats.rows import RowsFile
-from lume_local._worker.sources.reading import Reading
+from lume_local._worker.sources.formats.rows_file import RowsFile
+from lume_local._worker.sources.intake import Reading
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Layout
 
@@ -65,16 +65,19 @@ def _why_malformed(cells: list[Any], width: int) -> str:
         return "too many columns"
     for cell in cells:
         if cell.data_type == "e":
-            return f"{cell.coordinate} holds the error {cell.value}"
+            return f"{cell.coordinate} contains the error {cell.value}"
         if cell.data_type == "f":
-            return f"{cell.coordinate} holds a formula without a value: open and save the file in Excel"
+            return (
+                f"{cell.coordinate} contains a formula without a saved value: open and save the file in Excel"
+            )
     return ""
 
 
 def _rows(reading: Reading) -> Iterator[tuple[int, list[Any]]]:
     """The rows with their numbers; a formula has the value that was saved with it, or stays a formula."""
     books: list[Any] = []
-    # Open files: of a path openpyxl would look at the suffix, and an upload may have any name.
+    # Twice, as openpyxl gives either saved values or formulas: an empty value alone would hide an unsaved formula.
+    # As open files, because it checks the suffix of a path, and an upload may have any name.
     files = [reading.path.open("rb") for _ in range(2)]
     try:
         _check_size(reading)
@@ -97,7 +100,7 @@ def _rows(reading: Reading) -> Iterator[tuple[int, list[Any]]]:
 
 
 def open_book(file: BinaryIO | Path, *, data_only: bool) -> Any:
-    """The workbook, as `openpyxl.load_workbook` gives it. Its chart sheets have no cells: nobody looks into them."""
+    """The workbook, as `openpyxl.load_workbook` gives it. Its chart sheets have no cells and are skipped."""
     from openpyxl.chartsheet import Chartsheet
     from openpyxl.reader.excel import ExcelReader
 

@@ -14,7 +14,7 @@ MOST_COLUMNS = 16_384
 
 @frozen
 class Strings:
-    """The shared strings of a workbook; a negative number is none of them."""
+    """The shared strings of a workbook; a negative number is refused."""
 
     texts: list[str]
 

@@ -1,4 +1,4 @@
-"""What a run says of columns that its flow does not read, and of members that it reads and no object has."""
+"""Report columns that the flow does not read, and members that it reads but no object has."""
 
 from difflib import get_close_matches
 from typing import Any
@@ -11,18 +11,18 @@ from lume_local._worker.statements import Layout
 
 
 def check_columns(flow: dict[str, Any], layout: Layout) -> None:
-    """Refuse columns that the flow does not read, if it says so, and what must be a mistake in a name.
+    """Refuse columns that the flow does not read, if it is set to, and obvious mistakes in names.
 
     Raises:
         SourceError: there are such columns; or JSON whose objects have nothing that the flow reads, or have it in
-            other letters: upper and lower case are two names there.
+            other case: names are case-sensitive there.
     """
     _check_members(flow, layout)
     if layout.unknown and flow["on_unknown_columns"] == "fail":
         listed = ", ".join(map(repr, layout.unknown[:10])) + (", …" if len(layout.unknown) > 10 else "")
         raise SourceError(
             f"the source has columns that {flow['ref']} does not read: {listed}. Register a flow version that reads "
-            'them, or that says on_unknown_columns = "warn"'
+            'them, or that sets on_unknown_columns = "warn"'
         )
 
 
@@ -37,17 +37,17 @@ def _check_members(flow: dict[str, Any], layout: Layout) -> None:
     hint = f" Did you mean {spelled[near[0]]!r}?" if near else ""
     raise SourceError(
         f"no object of the source has {wrong[0]!r}, which {flow['ref']} reads ({flow['sources'][wrong[0]]}). "
-        f"Found: {listed or 'objects without members'}.{hint} Mend the source or the flow{NEW}, then run it again"
+        f"Found: {listed or 'objects without members'}.{hint} Fix the source or the flow{NEW}, then run it again"
     )
 
 
 def _absent(layout: Layout) -> list[str]:
-    """What the flow reads and no object has, where there are objects."""
+    """What the flow reads but no object has, if there are objects."""
     return [name for name in layout.raw if name not in layout.members] if layout.members else []
 
 
 def noted(flow: dict[str, Any], layout: Layout) -> dict[str, list[str]]:
-    """What the metrics of the source say of its columns, for the next run."""
+    """The columns in the source's metrics, for the next run."""
     return {"header": _header(layout)} if flow["on_unknown_columns"] == "warn" else {}
 
 
@@ -70,6 +70,6 @@ def _unread(flow: dict[str, Any], layout: Layout, before: list[str] | None) -> d
 
 
 def _header(layout: Layout) -> list[str]:
-    """All columns, read or not, as they are noted; our own, in a file of rejects, are none."""
+    """All columns, read or not, as they are noted; without our own in a file of rejects."""
     names = dict.fromkeys([*layout.raw, *layout.unknown])
     return [elided(name) for name in names if not name.lower().startswith(RESERVED)]

@@ -1,4 +1,4 @@
-"""A JSON source: an array of objects, or objects one after the other. It becomes NDJSON, and is judged as that is."""
+"""A JSON source: an array of objects, or objects one after the other. It is converted to NDJSON and read as that."""
 
 import json
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ from attrs import evolve
 
 from lume_local._worker.sources.files import BLOCK, LONGEST_LINE, blocks, count_lines
 from lume_local._worker.sources.formats.ndjson import read_ndjson
-from lume_local._worker.sources.reading import Reading
+from lume_local._worker.sources.intake import Reading
 from lume_local._worker.sources.source import Pause, SourceError
 from lume_local._worker.statements import Layout
 
 _SPACE = " \t\r\n"
-# Only where a value ends matters here; what is in it is judged later, so that a bad object costs itself alone.
+# Only the end of a value matters here; its content is checked later, so that a bad object costs only itself.
 _DECODER = json.JSONDecoder(parse_float=str, parse_int=str)
 
 
@@ -54,14 +54,14 @@ class _Broken(Exception):
 
 
 class _Window:
-    """The part of a text that is looked at."""
+    """The part of a text that is in memory."""
 
     def __init__(self, file: TextIO, pause: Pause) -> None:
         self._file, self._pause = file, pause
         self._text, self._at, self._lines, self._ended = "", 0, 1, False
 
     def _more(self) -> bool:
-        """Have more text at hand; false at the end."""
+        """Read more text; false at the end."""
         self._pause()
         rest = self._text[self._at :]
         self._lines += self._text.count("\n", 0, self._at)
@@ -70,7 +70,7 @@ class _Window:
         return not self._ended
 
     def peek(self) -> str:
-        """The next character that is no space; nothing at the end."""
+        """The next character that is not a space; empty at the end."""
         while True:
             while self._at < len(self._text) and self._text[self._at] in _SPACE:
                 self._at += 1
@@ -92,7 +92,7 @@ class _Window:
                 if len(self._text) - self._at > LONGEST_LINE or self._ended or not self._more():
                     raise self.broken(getattr(error, "msg", "it is nested too deeply")) from None
                 continue
-            if end < len(self._text) or self._ended or not self._more():  # a number may go on
+            if end < len(self._text) or self._ended or not self._more():  # a number may continue
                 text = self._text[self._at : end]
                 self._at = end
                 return text

@@ -8,7 +8,7 @@ from lume_local._flow.definition import RESERVED
 from lume_local._worker.sources.source import SourceError
 
 NEW = " (in a new flow version if this one is registered)"
-"""What a message says where a flow is to be mended."""
+"""How to correct a flow, in messages."""
 
 
 def visible_columns(flow: dict[str, Any], names: list[str], shown: str) -> dict[str, int]:
@@ -26,7 +26,7 @@ def visible_columns(flow: dict[str, Any], names: list[str], shown: str) -> dict[
 
 
 def unknown_columns(names: list[str], visible: dict[str, int]) -> tuple[str, ...]:
-    """The columns that the flow does not read; our own, in a file of rejects, are none."""
+    """The columns that the flow does not read; without our own in a file of rejects."""
     read = set(visible.values())
     return tuple(
         name for n, name in enumerate(names) if n not in read and not name.lower().startswith(RESERVED)
@@ -36,7 +36,7 @@ def unknown_columns(names: list[str], visible: dict[str, int]) -> tuple[str, ...
 def column_trouble(
     flow: dict[str, Any], shown: str, name: str, place: str, names: list[str], found: int
 ) -> str:
-    """What is wrong with a column that is not there once."""
+    """The message for a column that is missing or not unique."""
     listed = ", ".join(repr(one) for one in names[:30]) + (", …" if len(names) > 30 else "")
     of_query = flow["format"] == "sql"
     if found:
@@ -46,9 +46,11 @@ def column_trouble(
     if delim := other_delimiter(flow, names):
         if names[0].lower().lstrip(flow["csv"]["quote"] + "'\"").startswith(RESERVED):
             own = flow["csv"]["delim"]
-            advice = f"save these mended rejects with {own!r}, which the flow reads, then submit them again"
+            advice = (
+                f"save these corrected rejects with {own!r}, which the flow reads, then submit them again"
+            )
         else:
-            advice = f"say csv.delim = {json.dumps(delim)} in [source]{NEW}, then run it again"
+            advice = f"set csv.delim = {json.dumps(delim)} in [source]{NEW}, then run it again"
         return (
             f"{shown} has no column {name!r}, which {flow['ref']} reads ({place}): its header is one column, "
             f"{listed}. It looks like the delimiter is {delim!r}: {advice}"
@@ -57,12 +59,12 @@ def column_trouble(
     hint = f" Did you mean {spelled[near[0]]!r}?" if near else ""
     return (
         f"{shown} has no column {name!r}, which {flow['ref']} reads ({place}). Found: {listed}.{hint} "
-        f"{'Change the query' if of_query else 'Mend the header'} or the flow{NEW}, then run it again"
+        f"{'Change the query' if of_query else 'Fix the header'} or the flow{NEW}, then run it again"
     )
 
 
 def other_delimiter(flow: dict[str, Any], names: list[str]) -> str | None:
-    """The delimiter that would give columns that the flow reads, where its own gives a single one."""
+    """The delimiter that would give columns that the flow reads, if its own gives a single one."""
     if len(names) != 1 or flow["format"] != "csv":
         return None
     wanted = {name.lower() for name in flow["sources"]}

@@ -15,14 +15,13 @@ from duckdb import DuckDBPyConnection
 from lume_local._flow.definition import RESERVED
 from lume_local._worker.compiler.checks import text
 from lume_local._worker.file_names import literal
-from lume_local._worker.scan_again import scanned
+from lume_local._worker.scan_again import scan_or_retry
 from lume_local._worker.sources.files import BOM, LONGEST_LINE, blocks, is_utf8
-from lume_local._worker.sources.formats.strict_json import Refused, raw_in, strict_line
-from lume_local._worker.sources.intake import APART, NOT_JSON, Account, Copy, Malformed
-from lume_local._worker.sources.reading import Reading
+from lume_local._worker.sources.formats.strict_json import NotARow, raw_in, strict_line
+from lume_local._worker.sources.intake import APART, NOT_JSON, Account, Copy, Malformed, Reading
 from lume_local._worker.sources.source import Pause, SourceError
 from lume_local._worker.statements import Layout
-from lume_local._worker.targets.formats import STAGED, copy_to
+from lume_local._worker.targets.copy_to import STAGED, copy_to
 
 _DOUBTFUL = (
     r"[:\[,]\s*-?([0-9]+(\.[0-9]+)?[eE]|[0-9]{4,}\.[0-9]{6}|[0-9]+\.[0-9]{12}|[0-9]{10,}\.|0\.0000|(?i:nan|inf))"
@@ -48,7 +47,7 @@ def read_ndjson(reading: Reading) -> Layout:
         scan = _reader(strict, ["_lume_line_text", "_lume_as_it_was"], max(limit, longest))
         original = "coalesce(_lume_as_it_was, _lume_line_text) AS _lume_line_text"
     is_enough = flow["on_unknown_columns"] == "ignore" and usual and set(names) <= set(usual)
-    members = names if is_enough else scanned(scan, lambda reader: _members(connection, reader))
+    members = names if is_enough else scan_or_retry(scan, lambda reader: _members(connection, reader))
     read = f"json_extract_string(_lume_line_text, [{pointers}])" if names else "NULL"
     parsed = f"SELECT *, {read} AS _lume_fields FROM ({scan}) WHERE NOT {_IS_BLANK}"
     return Layout(
@@ -96,7 +95,7 @@ def _plain_lines(reading: Reading, target: Path, limit: int) -> Path:
             data = data.removeprefix(BOM)
         if b"\r" in data:
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        another = at == 0 and data.startswith(BOM)  # DuckDB would take it away, too
+        another = at == 0 and data.startswith(BOM)  # DuckDB would remove it, too
         if another or APART in data or not is_utf8(data) or _holds_longer(data, limit):
             data = _refused_are_blank(data, limit, account, reading.malformed)
         if data is not block and data != block:
@@ -118,7 +117,7 @@ def _whole_lines(path: Path, pause: Pause) -> Iterator[bytes]:
         if end:
             yield data[:end]
         elif len(held) > LONGEST_LINE:
-            raise SourceError(f"a line is longer than {LONGEST_LINE:,} bytes: is this file NDJSON?")
+            raise SourceError(f"a line is longer than {LONGEST_LINE:,} bytes: is the file NDJSON?")
     if held:
         yield held
 
@@ -151,7 +150,7 @@ def _first_keys(path: Path) -> list[str]:
     with path.open("rb") as file:
         try:
             first = json.loads(file.readline(LONGEST_LINE))
-            "".join(first).encode()  # half of a surrogate pair is no text for DuckDB
+            "".join(first).encode()  # DuckDB refuses half of a surrogate pair
         except (ValueError, TypeError, RecursionError):
             return []
     return list(first) if isinstance(first, dict) else []
@@ -161,7 +160,7 @@ def _doubtful(
     connection: DuckDBPyConnection, scan: str, usual: list[str], found: Path, account: Account
 ) -> str | None:
     """A query for the numbers of the lines, from 0 on, that Python is to judge, if any. Counts the records."""
-    # What is no object has no keys, either: where there are no usual ones, nothing is to be compared.
+    # What is not an object has no keys either: without usual ones there is nothing to compare.
     as_usual = f"TRY(json_keys(_lume_line_text)) = [{', '.join(map(text, usual))}]" if usual else "false"
     judged = (
         f"CASE WHEN regexp_matches(_lume_line_text, {text(_DOUBTFUL)}) THEN true "
@@ -171,7 +170,7 @@ def _doubtful(
         "ELSE list_unique(json_keys(_lume_line_text)) <> len(json_keys(_lume_line_text)) END"
     )
     each = f"SELECT {_IS_BLANK} AS blank, CASE WHEN {_IS_BLANK} THEN false ELSE {judged} END AS doubtful"
-    scanned(
+    scan_or_retry(
         scan,
         lambda reader: copy_to(connection, f"{each} FROM ({reader})", found, STAGED),
         lambda rows: rows == account.lines,
@@ -193,7 +192,7 @@ def _numbers(connection: DuckDBPyConnection, query: str) -> Iterator[int]:
 def _strict_lines(path: Path, target: Path, doubtful: Iterator[int], reading: Reading) -> int:
     """A copy: doubtful lines as DuckDB reads them exactly, each beside what it was; blanks for refused ones.
 
-    Returns the bytes of the longest one that was changed: it is there twice.
+    Returns the bytes of the longest changed one, which holds both forms.
     """
     number, longest, wanted = 0, 0, next(doubtful, None)
     with target.open("wb") as out:
@@ -204,7 +203,7 @@ def _strict_lines(path: Path, target: Path, doubtful: Iterator[int], reading: Re
                 try:
                     lines[wanted - number] = strict_line(line.decode())
                     longest = max(longest, len(lines[wanted - number]))
-                except Refused as error:
+                except NotARow as error:
                     reading.malformed.add(wanted + 1, error.why, error.raw)
                     lines[wanted - number] = b""
                 wanted = next(doubtful, None)

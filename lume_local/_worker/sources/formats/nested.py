@@ -14,7 +14,7 @@ NESTED = ("list", "array", "struct", "map", "union", "variant")
 _FLOATS = ("float", "double")
 
 
-class Kind(Protocol):
+class DuckType(Protocol):
     """A type of DuckDB, as its module gives it."""
 
     @property
@@ -28,13 +28,13 @@ class Kind(Protocol):
         ...
 
 
-def as_json(value: str, kind: Kind) -> str:
+def as_json(value: str, kind: DuckType) -> str:
     """SQL for the JSON of a nested value."""
     return f"to_json({_readable(value, kind, count())})"
 
 
-def _readable(value: str, kind: Kind, numbers: "count[int]") -> str:
-    """SQL for the same value, with numbers of which JSON can be made."""
+def _readable(value: str, kind: DuckType, numbers: "count[int]") -> str:
+    """SQL for the same value, with numbers that JSON can represent."""
     if not _has_floats(kind):
         return value
     if kind.id in _FLOATS:
@@ -53,10 +53,10 @@ def _readable(value: str, kind: Kind, numbers: "count[int]") -> str:
     return f"[{_readable(item, dict(kind.children)['child'], numbers)} for {item} in {value}]"
 
 
-def _has_floats(kind: Kind) -> bool:
+def _has_floats(kind: DuckType) -> bool:
     if kind.id == "map":  # its keys become texts anyway
         return _has_floats(dict(kind.children)["value"])
     if kind.id in ("list", "array", "struct"):
-        # The size of an array stands among its children, and is no type.
+        # The size of an array is among its children but not a type.
         return any(_has_floats(child) for name, child in kind.children if not isinstance(child, int))
     return kind.id in _FLOATS

@@ -10,10 +10,10 @@ import duckdb
 from lume_local._flow.definition import quoted
 from lume_local._worker.file_names import literal
 from lume_local._worker.sources.formats.names import unknown_columns, visible_columns
-from lume_local._worker.sources.formats.nested import NESTED, Kind, as_json
+from lume_local._worker.sources.formats.nested import NESTED, DuckType, as_json
 from lume_local._worker.sources.formats.parquet_types import exactly
+from lume_local._worker.sources.intake import Reading
 from lume_local._worker.sources.places.held import named
-from lume_local._worker.sources.reading import Reading
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Layout
 
@@ -37,8 +37,8 @@ def read_parquet(reading: Reading) -> Layout:
 
 
 @contextmanager
-def damage_is_told(connection: duckdb.DuckDBPyConnection, files: dict[str, Path]) -> Iterator[None]:
-    """Where a scan of Parquet files fails, read each once more alone: DuckDB does not say which one it was.
+def report_damage(connection: duckdb.DuckDBPyConnection, files: dict[str, Path]) -> Iterator[None]:
+    """If a scan of Parquet files fails, read each once more alone: DuckDB does not report which one it was.
 
     Args:
         files: by what messages call them; those that aren't Parquet are left out by the caller.
@@ -80,7 +80,7 @@ def texts_of(connection: duckdb.DuckDBPyConnection, path: Path, shown: str) -> t
     return found.columns, f"SELECT {', '.join(items)} FROM {scan}"
 
 
-def _as_text(name: str, kind: Kind, is_apart: bool) -> str:
+def _as_text(name: str, kind: DuckType, is_apart: bool) -> str:
     if is_apart:
         return f"(struct_extract({quoted(name)}, 'date') || ' ' || struct_extract({quoted(name)}, 'time'))"
     if kind.id in NESTED:

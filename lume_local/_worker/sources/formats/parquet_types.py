@@ -65,7 +65,7 @@ _INT96 = "its nanoseconds can't be read there. Write it as a timestamp of INT64,
 
 
 def _changed(leaf: Leaf) -> str:
-    """What to do where DuckDB's type has no room for the values; nothing where it has."""
+    """What to do if DuckDB's type can't hold the values; empty if it can."""
     if leaf.logical.startswith("Decimal") and not leaf.given.startswith("DECIMAL"):
         return (
             "no more than 38 digits can be read. Write it as decimal(38, …) or as a string, then submit that"

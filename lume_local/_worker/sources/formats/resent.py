@@ -1,4 +1,4 @@
-"""A CSV rejects file that is sent again. Pure."""
+"""A CSV rejects file that is submitted again. Pure."""
 
 import re
 from typing import Protocol
@@ -14,7 +14,7 @@ FILLED_IN = " (clear _lume_raw to use the columns that are filled in)"
 _OURS = re.compile(rb'(?:\xef\xbb\xbf)?"?_lume_row"?([,;\t])')
 """The beginning of rejects in CSV, as we or as a spreadsheet has written them."""
 BEGINNING = 20
-"""Bytes that tell."""
+"""The number of bytes needed to recognize them."""
 
 
 def delim_of_rejects(start: bytes) -> str:
@@ -44,7 +44,7 @@ class Resent:
     Args:
         names: of the columns; `RAW` is among them.
         dialect: of the file.
-        of_a_sheet: whether such a text is none that could be read as a line.
+        of_a_sheet: whether the text is a row of a sheet, which can't be read as a line.
     """
 
     def __init__(self, names: list[str], dialect: Dialect, *, of_a_sheet: bool = False) -> None:
@@ -64,7 +64,7 @@ class Resent:
         return self._dialect.record(self._width)
 
     def rewrite(self, record: bytes) -> tuple[str, bytes]:
-        """Nothing and the record to read, or the reason and the text of a line that is malformed still."""
+        """Nothing and the record to read, or the reason and the text of a line that is still malformed."""
         fields = self._fields(record)
         raw = self._dialect.value(fields[self._raw_at])
         if not raw:

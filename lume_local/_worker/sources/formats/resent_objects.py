@@ -11,9 +11,8 @@ from lume_local._worker.sources.formats.dialect import Dialect
 from lume_local._worker.sources.formats.names import column_trouble
 from lume_local._worker.sources.formats.ndjson import read_ndjson
 from lume_local._worker.sources.formats.resent import FILLED_IN, RAW
-from lume_local._worker.sources.formats.strict_json import Refused, strict_line
-from lume_local._worker.sources.intake import Account
-from lume_local._worker.sources.reading import Reading
+from lume_local._worker.sources.formats.strict_json import NotARow, strict_line
+from lume_local._worker.sources.intake import Account, Reading
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Layout
 
@@ -35,7 +34,7 @@ def read_resent_objects(reading: Reading) -> Layout:
             path=lines,
             account=counted,
             flow=flow | {"max_line_bytes": max(flow["max_line_bytes"], objects.longest)},
-            folder=made(reading.folder / "objects"),
+            folder=make_folder(reading.folder / "objects"),
         )
     )
     if counted.records != rows:
@@ -45,7 +44,7 @@ def read_resent_objects(reading: Reading) -> Layout:
     return layout
 
 
-def made(folder: Path) -> Path:
+def make_folder(folder: Path) -> Path:
     """The folder, which is there now."""
     folder.mkdir()
     return folder
@@ -71,17 +70,17 @@ class ResentObjects:
         """Bytes of the longest line."""
 
     def rewrite(self, record: bytes) -> tuple[str, bytes]:
-        """Nothing and the line, or the reason and the text of what is no object still."""
+        """Nothing and the line, or the reason and the text of what is still not an object."""
         fields = self._dialect.split(record)
         raw = b"" if self._raw_at is None else self._dialect.value(fields[self._raw_at])
         values = {name: self._text(fields[n]) for n, name in self._members}
         if not raw:
             return self._line(orjson.dumps(values))
-        # Of an object that was mended, line ends can only be between its parts.
+        # In a corrected object, line ends can only be between its parts.
         line = raw.replace(b"\r", b" ").replace(b"\n", b" ")
         try:
             strict_line(line.decode())
-        except Refused as error:
+        except NotARow as error:
             return error.why + (FILLED_IN if any(values.values()) else ""), raw
         return self._line(line)
 

@@ -1,6 +1,6 @@
 """Splitting a CSV file into records, strictly: each is well-formed with the right number of fields, or a reject.
 
-A malformed record costs its first physical line only and reading goes on with the next one: a stray quote must
+A malformed record costs its first physical line only, and reading continues with the next one: a stray quote must
 not take the rest of the file with it. Nearly all of a file is taken in long runs of well-formed records, within
 the regular-expression engine; the rest, line by line.
 """
@@ -34,10 +34,10 @@ class Scanner:
         line_end: the usual one of this file; any other is read as well.
         limit: the most bytes of a record.
         account: counts records and lines; the header's lines are in it.
-        malformed: takes what is no record.
+        malformed: takes what is not a record.
         copy: takes what DuckDB reads.
         pause: called every few megabytes; it may raise.
-        resent: where the file is one of rejects, whose records must be looked at one by one.
+        resent: for a file of rejects, whose records are read one by one.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Scanner:
                     self._take_one(file)
 
     def _more(self, file: BinaryIO, wanted: int = 0) -> bool:
-        """Have a whole record's worth of bytes at hand, as far as there are; false at the end."""
+        """Read until the buffer can hold a whole record, if the file does; false at the end."""
         while not self._ended and len(self._buffer) - self._at < max(self._limit + 2, wanted):
             self._pause()
             block = file.read(BLOCK)
@@ -95,7 +95,7 @@ class Scanner:
 
     @property
     def _end(self) -> int:
-        """Where a record that begins here must have ended."""
+        """The latest end of a record that begins here."""
         return min(self._at + self._limit, len(self._buffer))
 
     @property
@@ -196,7 +196,7 @@ class Scanner:
             if wanted > 2 * LONGEST_LINE:
                 raise SourceError(
                     f"line {self._account.lines + 1:,} is longer than {LONGEST_LINE:,} bytes: "
-                    "is this file what the flow's [source] says?"
+                    "does the file match the flow's [source]?"
                 )
             self._more(file, wanted)
         assert line is not None
@@ -210,7 +210,7 @@ class Scanner:
         self._at += len(line[0])
 
     def _why(self) -> str:
-        """Why what begins here is no record."""
+        """Why what begins here is not a record."""
         match = self._other.match(self._buffer, self._at, self._end)
         if match is None and self._is_last:
             match = self._other_last.match(self._buffer, self._at)

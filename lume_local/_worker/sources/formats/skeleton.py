@@ -5,7 +5,7 @@ other bytes are taken away; and that structure is known. There are two ways to t
 
 - Quotes that stand behind a delimiter or line end become one mark, those before one another mark. If no quote is
   left, and the marks alternate, each pair is a field as a whole with no quote in it: the grammar reads it so, too.
-- Where that doesn't hold, for there are quotes within fields, say: from left to right, each only where it stands
+- If that fails, say because there are quotes within fields: from left to right, each only if it stands
   between a delimiter or line end and another one. So if no quote is left, none was anywhere else, and every one was
   read as the grammar reads it.
 """
@@ -21,7 +21,7 @@ _OPEN, _CLOSE = b"\x01", b"\x02"
 _ALL = (0, 1, 2, 3)
 """Where quotes stand: behind a delimiter, at the beginning of a line, before a delimiter, at the end of a line."""
 _PIECE = 100_000
-"""Bytes of one go: what is made of them then stays in the processor's cache, and in memory that is there already."""
+"""Bytes of one go: the copies then stay in the processor's cache, and in memory that is already allocated."""
 
 
 class Skeleton:
@@ -56,7 +56,7 @@ class Skeleton:
         self._but_marked = self._others.translate(None, marks)
 
     def count(self, data: bytes) -> tuple[int, int] | None:
-        """How many records and lines this is, if all of it is well-formed; None where that takes a closer look.
+        """How many records and lines this is, if all of it is well-formed; None if that needs a closer look.
 
         `data` begins where a record begins and ends with a line end.
         """
@@ -120,7 +120,7 @@ class Skeleton:
         return self._bones(bones, end)
 
     def _bones_with_marks(self, bare: bytes) -> bytes:
-        """The structure, with marks for quotes. Where they stood in the piece before, they most likely do again."""
+        """The structure, with marks for quotes. Quotes most likely stand where they did in the piece before."""
         bones, needed = bare, list[int]()
         for tried in dict.fromkeys((self._needed, _ALL)):
             marked, needed = bare, []

@@ -15,8 +15,8 @@ _LONGEST_INTEGER = 4000
 """Digits. Python refuses to turn much longer texts into numbers."""
 
 
-class Refused(Exception):
-    """A line that is no row: why, and its bytes."""
+class NotARow(Exception):
+    """A line that is not a row: why, and its bytes."""
 
     def __init__(self, why: str, raw: bytes) -> None:
         super().__init__(why)
@@ -24,7 +24,7 @@ class Refused(Exception):
 
 
 class _Reader:
-    """Python's parser without its liberties; `changed` tells that a number became a text."""
+    """Python's parser without its liberties; `changed` is set if a number became a string."""
 
     def __init__(self) -> None:
         self.changed = False
@@ -38,7 +38,7 @@ class _Reader:
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) != len(pairs):
-            raise Refused("repeats a key", b"")
+            raise NotARow("repeats a key", b"")
         return found
 
     def _whole(self, digits: str) -> Any:
@@ -66,24 +66,24 @@ def _without_exponent(digits: str) -> str:
 
 
 def strict_line(line: str) -> bytes:
-    """The line for DuckDB; where that differs from the line itself, `APART` and the line follow. Raises `Refused`."""
+    """The line for DuckDB; if that differs from the line itself, `APART` and the line follow. Raises `NotARow`."""
     reader = _Reader()
     try:
         value = reader.decoder.decode(line)
         if not isinstance(value, dict):
-            raise Refused(NOT_JSON, b"")
+            raise NotARow(NOT_JSON, b"")
         if any(key.startswith(RESERVED) for key in value):
             return _unwrapped(line, value)
         exact = json.dumps(value, ensure_ascii=False).encode()
         return exact + APART + line.encode() if reader.changed else line.encode()
-    except Refused as error:
-        raise Refused(error.why, error.raw or line.encode()) from None
+    except NotARow as error:
+        raise NotARow(error.why, error.raw or line.encode()) from None
     except (ValueError, RecursionError, ArithmeticError):  # UnicodeEncodeError too: half of a surrogate pair
-        raise Refused(NOT_JSON, line.encode()) from None
+        raise NotARow(NOT_JSON, line.encode()) from None
 
 
 def _unwrapped(line: str, value: dict[str, Any]) -> bytes:
-    """A line of a rejects file that is sent again: the malformed text in it, or the object without our own keys."""
+    """A line of a resubmitted rejects file: the malformed text in it, or the object without our own keys."""
     raw = value.get(f"{RESERVED}raw")
     inner = raw if isinstance(raw, str) and raw else _without_own_keys(line)
     read = strict_line(inner)
@@ -91,7 +91,7 @@ def _unwrapped(line: str, value: dict[str, Any]) -> bytes:
 
 
 def _without_own_keys(line: str) -> str:
-    """The object's members as they are written, but for those whose key is one of ours."""
+    """The object's members as they are written, without our own keys."""
     decoder, members = json.JSONDecoder(), []
     at = _after_space(line, line.index("{") + 1)
     while line[at] != "}":
@@ -111,7 +111,7 @@ def _after_space(line: str, at: int) -> int:
 
 
 def raw_in(line: bytes) -> bytes | None:
-    """The malformed text in a line of a rejects file, its bytes as they were; None where it is none."""
+    """The malformed text in a line of a rejects file, with its original bytes; None for any other line."""
     try:
         value = json.loads(line.decode("utf-8", KEPT))
     except (ValueError, RecursionError):

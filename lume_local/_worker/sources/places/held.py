@@ -1,7 +1,7 @@
-"""The files of a source, held open: what is read is what was looked at, whatever takes its place meanwhile.
+"""The files of a source, held open: what is read is what was checked, even if a path is replaced meanwhile.
 
 Readers, DuckDB's above all, open a file by a name, some of them several times. An open file has a name of its own in
-`/proc`, which leads to it and to nothing else. Where a system has none, the file is copied from the descriptor.
+`/proc`, which leads to it and to nothing else. On systems without it the file is copied from the descriptor.
 """
 
 import os
@@ -31,7 +31,7 @@ class Held:
         self._handles: list[int] = []
 
     def hold(self, handle: int, path: Path, copy: Path, most: int | None = None) -> Path:
-        """Take an open file; the path to read it by. Where there is none, it is copied to `copy`, or `most` of it."""
+        """Take an open file; return the path to read it by: in `/proc`, or a copy at `copy` of up to `most` bytes."""
         self._handles.append(handle)
         if _NAMES.exists():
             _paths[f"{_NAMES}/{handle}"] = str(path)
@@ -55,7 +55,7 @@ def make_room(files: int) -> None:
     least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = files + _SPARE
     if least != resource.RLIM_INFINITY and least < wanted:
-        with suppress(OSError, ValueError):  # then the run says which file can't be opened
+        with suppress(OSError, ValueError):  # the run then reports which file can't be opened
             resource.setrlimit(
                 resource.RLIMIT_NOFILE,
                 (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most),
@@ -70,12 +70,12 @@ def named(message: str) -> str:
 def moved(error: duckdb.Error) -> str:
     """The path of a held file that DuckDB refuses; empty for any other error.
 
-    It looks at where a name leads, and refuses one that leads elsewhere than at first: the file was moved.
+    It resolves the name again, and refuses the file if it was moved.
     """
     found = _NAME.search(str(error)) if isinstance(error, duckdb.PermissionException) else None
     return _paths.get(found[0], "") if found else ""
 
 
 def changed(shown: str | Path) -> SourceError:
-    """What is said of a file that is not what it was."""
+    """The error for a file that changed while it was read."""
     return SourceError(f"{shown} was changed while it was read: submit the run again")

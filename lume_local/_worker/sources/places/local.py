@@ -10,7 +10,7 @@ from lume_local._shared.content import Content, hash_of, is_open
 from lume_local._worker.sources.files import Snapshot, digest, opened, snapshot
 from lume_local._worker.sources.places.held import Held, changed, make_room
 from lume_local._worker.sources.places.unpack import compression_of, unpack
-from lume_local._worker.sources.source import File, Pause, Single, SourceError, go_on
+from lume_local._worker.sources.source import File, Pause, Single, SourceError, no_pause
 
 
 @frozen
@@ -36,12 +36,12 @@ class LocalFiles:
         self._held = Held()
         self.places = [os.path.realpath(one.path) for one in self._named]
 
-    def check(self, pause: Pause = go_on) -> None:
-        """They are there, and regular files."""
+    def check(self, pause: Pause = no_pause) -> None:
+        """Check that they are regular files."""
         self._before = [snapshot(one.path, self._looked_up) for one in self._named]
 
-    def content(self, known: Content | None, most: int, pause: Pause = go_on) -> Content | None:
-        """Seen by sizes and times. The names of several files are a part of it: a pattern may match other ones."""
+    def content(self, known: Content | None, most: int, pause: Pause = no_pause) -> Content | None:
+        """By sizes and times, and the names of several files, as a pattern may match other ones later."""
         both = list(zip(self._named, self._before, strict=True))
         size = sum(before.size for _, before in both)
         seen = hash_of([str(one.path), before.size, before.modified_ns] for one, before in both)
@@ -68,7 +68,7 @@ class LocalFiles:
         ]
 
     def fetch(self, folder: Path, pause: Pause) -> list[File]:
-        """They are here already; compressed ones are unpacked."""
+        """Open them; compressed ones are unpacked."""
         left: int = self._flow["max_unpacked_bytes"]
         files = []
         make_room(len(self._named))
@@ -90,8 +90,8 @@ class LocalFiles:
             raise changed(one.path)
         return path
 
-    def check_unchanged(self, pause: Pause = go_on) -> None:
-        """They are what they were at `check`."""
+    def check_unchanged(self, pause: Pause = no_pause) -> None:
+        """Compare them with what `check` saw."""
         for one, before in zip(self._named, self._before, strict=True):
             if snapshot(one.path) != before:
                 raise changed(one.path)

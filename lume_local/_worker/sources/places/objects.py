@@ -3,24 +3,24 @@
 from attrs import frozen
 
 from lume_local._flow.patterns import MOST_ENTRIES, Pattern
-from lume_local._flow.stores import split_store_url
+from lume_local._flow.store_urls import split_store_url
+from lume_local._worker.object_stores import Buckets, StoreTrouble, obstore_errors
 from lume_local._worker.sources.source import Pause, SourceError
 from lume_local._worker.store_errors import LOOK_CLOSER
-from lume_local._worker.stores import Buckets, StoreTrouble, told
 
 _PAGE = 1000
 
 
 @frozen
-class Seen:
+class ObjectVersion:
     """What identifies an object's content."""
 
     size: int
     tag: str
 
     @classmethod
-    def of(cls, size: int, tag: str | None) -> "Seen":
-        """As a store tells it. Azure puts its tags into quotes, but not in a list."""
+    def of(cls, size: int, tag: str | None) -> "ObjectVersion":
+        """From a store's metadata. Azure quotes its tags, but not in a list."""
         return cls(size, (tag or "").strip('"'))
 
 
@@ -35,9 +35,9 @@ class Objects:
     def __init__(self, wanted: list[dict[str, str]], buckets: Buckets) -> None:
         self._wanted, self._buckets = wanted, buckets
 
-    def found(self, pause: Pause) -> dict[str, Seen]:
-        """All of them as they are now; one that is wanted twice is there once. Raises `SourceError`."""
-        found: dict[str, Seen] = {}
+    def found(self, pause: Pause) -> dict[str, ObjectVersion]:
+        """All of them as they are now, each once. Raises `SourceError`."""
+        found: dict[str, ObjectVersion] = {}
         for one in self._wanted:
             url, pattern = one["url"], one["pattern"]
             pause()
@@ -46,21 +46,21 @@ class Objects:
                 found.setdefault(match, seen)
         return found
 
-    def _seen(self, url: str) -> Seen:
+    def _seen(self, url: str) -> ObjectVersion:
         try:
             return self._head(url)
         except StoreTrouble as trouble:
             raise SourceError(self._words(url, trouble)) from None
 
-    def _head(self, url: str) -> Seen:
+    def _head(self, url: str) -> ObjectVersion:
         store = self._buckets.of(url)
         import obstore
 
-        with told(url):
+        with obstore_errors(url):
             found = obstore.head(store, split_store_url(url)[2])
-        return Seen.of(found["size"], found["e_tag"])
+        return ObjectVersion.of(found["size"], found["e_tag"])
 
-    def _matching(self, folder: str, pattern: str, pause: Pause) -> list[tuple[str, Seen]]:
+    def _matching(self, folder: str, pattern: str, pause: Pause) -> list[tuple[str, ObjectVersion]]:
         """The objects that match, sorted by their keys. Raises `SourceError`."""
         shown = f"{folder}/{pattern}"
         try:
@@ -68,18 +68,18 @@ class Objects:
             # Consoles make a "folder" of an empty object whose key ends with a slash, and obstore takes that away.
             found = [one for one in found if one[1].size or self._is_there(one[0], pause)]
         except StoreTrouble as trouble:
-            raise SourceError(f"looking for {shown}: {trouble}") from None
+            raise SourceError(f"cannot list {shown}: {trouble}") from None
         if not found:
             raise SourceError(f"no object matches {shown}: put objects there, then submit the run again")
         return sorted(found)
 
-    def _listed(self, folder: str, pattern: str, pause: Pause) -> list[tuple[str, Seen]]:
+    def _listed(self, folder: str, pattern: str, pause: Pause) -> list[tuple[str, ObjectVersion]]:
         scheme, bucket, prefix = split_store_url(folder)
         store, matches = self._buckets.of(folder), Pattern(pattern).matches
         import obstore
 
-        found, looked_at, start = list[tuple[str, Seen]](), 0, f"{prefix}/" if prefix else ""
-        with told(folder):
+        found, looked_at, start = list[tuple[str, ObjectVersion]](), 0, f"{prefix}/" if prefix else ""
+        with obstore_errors(folder):
             for page in obstore.list(store, prefix or None, chunk_size=_PAGE):
                 pause()
                 looked_at += len(page)
@@ -89,7 +89,7 @@ class Objects:
                         "first wildcard"
                     )
                 found += [
-                    (f"{scheme}://{bucket}/{one['path']}", Seen.of(one["size"], one["e_tag"]))
+                    (f"{scheme}://{bucket}/{one['path']}", ObjectVersion.of(one["size"], one["e_tag"]))
                     for one in page
                     if matches(one["path"].removeprefix(start))
                 ]
@@ -106,14 +106,14 @@ class Objects:
         return True
 
     def _words(self, url: str, trouble: StoreTrouble) -> str:
-        """What is missing or refused looks alike until one looks into the bucket."""
+        """The message; whether an object is missing or refused shows only in a listing of its bucket."""
         if trouble.code not in LOOK_CLOSER:
             return str(trouble)
         import obstore
 
         scheme, bucket, key = split_store_url(url)
         try:
-            with told(f"{scheme}://{bucket}"):
+            with obstore_errors(f"{scheme}://{bucket}"):
                 obstore.list_with_delimiter(self._buckets.of(url), key)
         except StoreTrouble as of_bucket:
             return str(of_bucket)

@@ -1,4 +1,4 @@
-"""The rows of a query, written down as they come, and read as the format `rows`. What there is stands beside them."""
+"""The rows of a query: stored as they arrive, with a note beside them, and read as the format `rows`."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -7,14 +7,14 @@ from pathlib import Path
 
 from lume_local._worker.databases.database import Row
 from lume_local._worker.sources.formats.names import unknown_columns, visible_columns
-from lume_local._worker.sources.formats.rows import RowsFile
-from lume_local._worker.sources.reading import Reading
+from lume_local._worker.sources.formats.rows_file import RowsFile
+from lume_local._worker.sources.intake import Reading
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Layout
 
 
 def write_rows(path: Path, names: list[str], batches: Iterable[list[Row]], longest: int, shown: str) -> None:
-    """Write all of them, and count. Raises `SourceError` where one has more than `longest` characters."""
+    """Write all of them, and count. Raises `SourceError` if one has more than `longest` characters."""
     rows = 0
     with closing(RowsFile(path, len(names))) as file:
         for row in _each(batches):
@@ -35,11 +35,11 @@ def _each(batches: Iterable[list[Row]]) -> Iterator[Row]:
 
 def read_rows(reading: Reading) -> Layout:
     """How DuckDB reads what `write_rows` has written. Raises `SourceError`."""
-    told = json.loads(_note(reading.path).read_text())
-    reading.account.records += told["rows"]
-    names = told["names"]
+    note = json.loads(_note(reading.path).read_text())
+    reading.account.records += note["rows"]
+    names = note["names"]
     visible = visible_columns(reading.flow, names, reading.shown)
-    return Layout(told["reader"], tuple(names), visible, unknown=unknown_columns(names, visible))
+    return Layout(note["reader"], tuple(names), visible, unknown=unknown_columns(names, visible))
 
 
 def _note(path: Path) -> Path:

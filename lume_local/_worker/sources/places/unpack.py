@@ -1,4 +1,4 @@
-"""Compressed files. However little is in one, no more comes out of it than the flow allows."""
+"""Compressed files, unpacked up to the size that the flow allows."""
 
 import gzip
 import sys
@@ -20,20 +20,20 @@ _SUFFIXES = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 _OURS = f"{RESERVED}row".encode()
 _BEGINNING = 32
 _WINDOW_LOG = 27
-"""128 MB: what a decompressor of this format must have at hand, and no more."""
+"""128 MB: the window that every decompressor of this format must support."""
 
 
 def compression_of(name: Path, said: str, path: Path | None) -> str | None:
-    """How a file is compressed by its name; `said` is the flow's word, mended rejects don't follow it.
+    """How a file is compressed, by its name; `said` is the flow's setting, which corrected rejects don't follow.
 
-    `path` is where it is read; None where it is not here.
+    `path` is the local file; None if there is none.
     """
     found = _SUFFIXES.get(name.suffix.lower()) if said == "auto" else said
     return None if found in (None, "none") or (path is not None and _are_rejects(path)) else found
 
 
 def _are_rejects(path: Path) -> bool:
-    """Whether a file begins with a name of ours, in any encoding that has Latin letters."""
+    """Whether a file begins with our own column, in any encoding with Latin letters."""
     try:
         with path.open("rb") as file:
             return _OURS in file.read(_BEGINNING).replace(b"\0", b"")
@@ -60,11 +60,11 @@ def unpack(path: Path, shown: str, compression: str, target: Path, most: int, pa
                     if written > most:
                         raise SourceError(
                             f"{shown} unpacks to more than source.max_unpacked_bytes allows: {most:,} bytes "
-                            "are left for it. If it is no mistake, raise that in a new flow version"
+                            "are left for it. If this is intended, raise the limit in a new flow version"
                         )
                     out.write(block)
         except (EOFError, gzip.BadGzipFile, zlib.error, ZstdError) as error:
             raise SourceError(
-                f"{shown} is not a whole {compression} file: {error}. Copy it again, or say source.compression"
+                f"{shown} is not a complete {compression} file: {error}. Copy it again, or set source.compression"
             ) from None
     return written

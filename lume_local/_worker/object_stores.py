@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lume_async._base.extras import require
-from lume_local._flow.stores import split_store_url
+from lume_local._flow.store_urls import split_store_url
 from lume_local._worker.store_errors import MISSING, PASSING, code_of, meaning
 
 if TYPE_CHECKING:
@@ -17,13 +17,13 @@ _ENDPOINTS = {
     "gs": ("GOOGLE_BASE_URL",),
     "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
 }
-"""Where other services with the same interface are. obstore reads all but the first two itself."""
+"""Variables for other services with the same interface. obstore reads all but the first two itself."""
 _CONNECT, _READ, _TIMES = 10, 60, 3
 """Seconds for a connection and an answer, and how often a request is sent."""
 
 
 class StoreTrouble(Exception):
-    """An object store can't be used. The message says what to do; `code` is what the store has answered."""
+    """An object store can't be used. The message says what to do; `code` is the store's error code."""
 
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)
@@ -51,7 +51,7 @@ def store_of(url: str) -> "ObjectStore":
     options: Any = {"connect_timeout": f"{_CONNECT}s", "read_timeout": f"{_READ}s", "timeout": "24h"}
     options["allow_http"] = endpoint.startswith("http://")
     retries: Any = {"max_retries": _TIMES - 1}
-    with told(url):
+    with obstore_errors(url):
         if scheme == "gs":
             return GCSStore(bucket, client_options=options, retry_config=retries)
         if scheme == "az":
@@ -101,7 +101,7 @@ def _require(module: str) -> None:
 
 
 @contextmanager
-def told(url: str) -> Iterator[None]:
+def obstore_errors(url: str) -> Iterator[None]:
     """Errors of obstore as `StoreTrouble`."""
     from obstore.exceptions import BaseError
 
@@ -118,7 +118,7 @@ def _trouble(url: str, code: str, text: str) -> StoreTrouble:
 
 
 @contextmanager
-def told_by_s3(url: str) -> Iterator[None]:
+def boto_errors(url: str) -> Iterator[None]:
     """Errors of boto3 as `StoreTrouble`."""
     from botocore.exceptions import BotoCoreError, ClientError
 

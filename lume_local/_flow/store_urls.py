@@ -10,21 +10,21 @@ class NotAStoreUrl(ValueError):
 
 
 def is_store_url(text: str) -> bool:
-    """Whether this means an object store, however badly it is written."""
+    """Whether this is meant as the URL of an object store, valid or not."""
     return text.startswith(("s3://", "gs://", "az://"))
 
 
 def split_store_url(url: str) -> tuple[str, str, str]:
     """Scheme, bucket and key (empty for a bucket as a whole). Raises `NotAStoreUrl`.
 
-    A key is the one that is written: nothing in it is decoded, and no two spellings mean the same object.
+    A key is taken literally: nothing in it is decoded, and no two spellings mean the same object.
     """
     match = _URL.fullmatch(url)
     if match is None:
         raise NotAStoreUrl(f"{url!r} is not the URL of an object: write scheme://bucket/key")
     scheme, bucket, key = match[1], match[2], match[3] or ""
     if any(part in (".", "..") for part in key.split("/")) or "//" in f"/{key}":
-        raise NotAStoreUrl(f"{url!r} has an empty part, or one that is '.' or '..': write it without")
+        raise NotAStoreUrl(f"{url!r} has a part that is empty, '.' or '..': remove it")
     if not key.isprintable():
-        raise NotAStoreUrl(f"{url!r} holds a control character")
+        raise NotAStoreUrl(f"{url!r} contains a control character")
     return scheme, bucket, key

@@ -1,4 +1,4 @@
-"""An output in parts: a folder of Parquet files, and the manifest that says which. Worker and server share it."""
+"""An output in parts: a folder of Parquet files, and the manifest that lists them. Worker and server share it."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ MANIFEST = "_manifest.json"
 
 
 def named_in(manifest: Path) -> list[str]:
-    """The files that a manifest names, in the order of the rows. Raises OSError, and ValueError where it is none."""
+    """The files that a manifest names, in the order of the rows. Raises OSError, or ValueError for other files."""
     with os.fdopen(no_links.open(manifest), "rb") as file:
         content = orjson.loads(file.read())
     try:

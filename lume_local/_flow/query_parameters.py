@@ -31,7 +31,7 @@ class QueryRefused(ValueError):
 
 
 def with_parameter(query: str, marker: str) -> tuple[str, bool]:
-    """The query with `marker` where it says `:source_path`, and whether it does. Raises `QueryRefused`."""
+    """The query with `marker` in place of `:source_path`, and whether it has one. Raises `QueryRefused`."""
     parts = list(_parts(query.strip().removesuffix(";")))
     return "".join(marker if part is None else part for part in parts), None in parts
 
@@ -49,7 +49,7 @@ def _parts(query: str) -> Iterator[str | None]:
         elif match["name"]:
             raise QueryRefused(f"{token} is not a parameter: there is :{PARAMETER}")
         elif match["end"]:
-            raise QueryRefused("holds more than one statement: it must be one SELECT")
+            raise QueryRefused("contains more than one statement: it must be one SELECT")
         elif match["open"]:
             raise QueryRefused(f"has a {token} that is not closed")
         else:

@@ -28,7 +28,7 @@ class FileTarget:
         self.place = os.path.realpath(self._final)
 
     def check(self) -> None:
-        """A folder is no file."""
+        """Refuse a folder."""
         try:
             is_folder = stat.S_ISDIR(no_links.stat(self._final).st_mode)
         except (FileNotFoundError, NotADirectoryError):

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from lume_local._flow.stores import split_store_url
+from lume_local._flow.store_urls import split_store_url
 from lume_local._shared.identity import identity_of_copies
-from lume_local._worker.stores import StoreTrouble, store_of, told
+from lume_local._worker.object_stores import StoreTrouble, obstore_errors, store_of
 from lume_local._worker.targets.target import Begin, Step, TargetError, refuse_overtaken
 
 STORE = "store"
@@ -32,7 +32,7 @@ class StoreTarget:
             store = store_of(self.location)
             import obstore
 
-            with told(self.location):
+            with obstore_errors(self.location):
                 obstore.list_with_delimiter(store, split_store_url(self.location)[2])
         except StoreTrouble as trouble:
             raise TargetError(f"target.{self._part}: {trouble}") from None
@@ -50,7 +50,7 @@ class StoreTarget:
             store = store_of(step["url"])
             import obstore
 
-            with told(step["url"]):
+            with obstore_errors(step["url"]):
                 obstore.put(store, split_store_url(step["url"])[2], Path(step["from"]))
         except StoreTrouble as trouble:
             raise TargetError(str(trouble), may_pass=trouble.may_pass) from None

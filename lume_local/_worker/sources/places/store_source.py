@@ -6,13 +6,13 @@ from typing import Any
 from attrs import evolve
 
 from lume_local._flow.patterns import MOST_FILES
-from lume_local._flow.stores import split_store_url
+from lume_local._flow.store_urls import split_store_url
 from lume_local._shared.content import Content, hash_of
+from lume_local._worker.object_stores import Buckets, StoreTrouble, obstore_errors
 from lume_local._worker.sources.files import BLOCK
 from lume_local._worker.sources.places.local import LocalFiles
-from lume_local._worker.sources.places.objects import Objects, Seen
-from lume_local._worker.sources.source import File, Pause, Single, SourceError, go_on
-from lume_local._worker.stores import Buckets, StoreTrouble, told
+from lume_local._worker.sources.places.objects import Objects, ObjectVersion
+from lume_local._worker.sources.source import File, Pause, Single, SourceError, no_pause
 
 
 class StoredFiles:
@@ -27,21 +27,21 @@ class StoredFiles:
         self._buckets = Buckets()
         self._objects = Objects(place["objects"], self._buckets)
         self._flow = flow
-        self._before: dict[str, Seen] = {}
+        self._before: dict[str, ObjectVersion] = {}
         self._copies: list[LocalFiles] = []
         self.places: list[str] = []
 
-    def check(self, pause: Pause = go_on) -> None:
-        """They are there, and not too many."""
+    def check(self, pause: Pause = no_pause) -> None:
+        """Check that they exist and are not too many."""
         self._before = self._objects.found(pause)
         self.places = list(self._before)
         if len(self.places) > MOST_FILES:
             raise SourceError(
-                f"the source has {len(self.places):,} objects, and a run reads {MOST_FILES:,} at most"
+                f"the source has {len(self.places):,} objects, but a run reads at most {MOST_FILES:,}"
             )
 
-    def content(self, known: Content | None, most: int, pause: Pause = go_on) -> Content | None:
-        """Their tags are those of the content. A store without tags can't tell."""
+    def content(self, known: Content | None, most: int, pause: Pause = no_pause) -> Content | None:
+        """By their tags; None for a store without tags."""
         if not all(seen.tag for seen in self._before.values()):
             return None
         found = self._before.items()
@@ -80,21 +80,21 @@ class StoredFiles:
         for local in self._copies:
             local.close()
 
-    def check_unchanged(self, pause: Pause = go_on) -> None:
-        """They are what they were at `check`."""
+    def check_unchanged(self, pause: Pause = no_pause) -> None:
+        """Compare them with what `check` saw."""
         now = self._objects.found(pause)  # one request for a thousand objects of a pattern
         for url, before in self._before.items():
             if now.get(url) != before:
                 raise SourceError(f"{url} was changed while it was read: submit the run again")
 
-    def _copy(self, url: str, before: Seen, path: Path, pause: Pause) -> None:
+    def _copy(self, url: str, before: ObjectVersion, path: Path, pause: Pause) -> None:
         import obstore
 
         written = 0
         try:
-            with told(url), path.open("wb") as file:
+            with obstore_errors(url), path.open("wb") as file:
                 found = obstore.get(self._buckets.of(url), split_store_url(url)[2])
-                if Seen.of(found.meta["size"], found.meta["e_tag"]) != before:
+                if ObjectVersion.of(found.meta["size"], found.meta["e_tag"]) != before:
                     raise SourceError(f"{url} was changed while it was read: submit the run again")
                 for block in found.stream(min_chunk_size=BLOCK):
                     pause()
@@ -103,5 +103,5 @@ class StoredFiles:
             raise SourceError(str(trouble)) from None
         if written != before.size:
             raise SourceError(
-                f"{url} has {before.size:,} bytes, of which {written:,} came: submit the run again"
+                f"{url} has {before.size:,} bytes, but only {written:,} were received: submit the run again"
             )

@@ -1,4 +1,4 @@
-"""Rows of texts and NULLs in a file of ours, for sources that are no files of lines: sheets, queries."""
+"""Rows of strings and NULLs in a file for DuckDB: of sheets, queries, seeds, malformed lines and duplicates."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class RowsFile:
         self._file.write(line)
 
     def close(self) -> None:
-        """All rows are there."""
+        """Flush the rows."""
         self._file.close()
 
     @property

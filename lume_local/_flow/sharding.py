@@ -7,7 +7,7 @@ from attrs import frozen
 from lume_local._flow.fields import FlowError, Table
 
 SHARD_BYTES = 256 * 1024**2
-"""About how large a shard is where nobody says so."""
+"""The approximate size of a shard by default."""
 LEAST_SHARD = 1024
 MOST_SHARDS = 100_000
 _SIZE = re.compile(r"(\d{1,15})([KMGT]?)", re.IGNORECASE)
@@ -16,14 +16,14 @@ _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 
 @frozen
 class Sharding:
-    """What a flow says of its shards; None where it leaves that to the server."""
+    """The flow's settings for shards; None leaves them to the server."""
 
     shard_bytes: int | None
     shards: int | None
 
 
 def read_engine(top: Table) -> Sharding | None:
-    """The table `[engine]`, None where there is none. Raises `FlowError`."""
+    """The table `[engine]`; None if it is missing. Raises `FlowError`."""
     if not top.present("engine"):
         return None
     table = top.table("engine")

@@ -1,6 +1,6 @@
 """An object of S3 as a target: uploaded in parts before the commit, and seen only after it.
 
-S3 shows nothing of an upload in parts before it is told to complete it, which is one request: what a rename is for
+S3 shows nothing of a multipart upload until its completion, which is one request, as a rename is for
 files. What was uploaded and not completed is kept, and paid for, until it is aborted; so an upload is noted before it
 begins, and its number as soon as there is one.
 """
@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lume_local._flow.stores import split_store_url
+from lume_local._flow.store_urls import split_store_url
 from lume_local._shared.identity import identity_of_copies
-from lume_local._worker.stores import StoreTrouble, s3_client, told_by_s3
+from lume_local._worker.object_stores import StoreTrouble, boto_errors, s3_client
 from lume_local._worker.targets.target import Begin, Step, TargetError, refuse_overtaken
 
 S3 = "s3"
@@ -46,10 +46,10 @@ class S3Target:
         """The bucket is there and the credentials are known to it."""
         _, bucket, _ = split_store_url(self.location)
         try:
-            with told_by_s3(f"s3://{bucket}"):
+            with boto_errors(f"s3://{bucket}"):
                 s3_client().list_objects_v2(
                     Bucket=bucket, MaxKeys=1
-                )  # which is told why, as HeadBucket is not
+                )  # its error has a reason, unlike HeadBucket's
         except StoreTrouble as trouble:
             raise TargetError(f"target.{self._part}: {trouble}") from None
 
@@ -65,7 +65,7 @@ class S3Target:
 
     @staticmethod
     def publish(step: Step) -> None:
-        """Complete the upload. Where S3 has forgotten it and the object is not there, upload it again."""
+        """Complete the upload; repeat it if S3 has dropped it and the object is missing."""
         try:
             if "overtaken" in step:
                 return None if _is_there(step) else refuse_overtaken(step)
@@ -75,7 +75,7 @@ class S3Target:
 
     @staticmethod
     def abandon(step: Step) -> None:
-        """Abort the upload; where its number is not known, those that began for this key at that time."""
+        """Abort the upload; if its id is unknown, those that began for this key at that time."""
         try:
             for upload in [step["upload"]] if "upload" in step else _perhaps_its_own(step):
                 _abort(step["url"], upload)
@@ -89,7 +89,7 @@ def _upload(step: Step, begin: Begin) -> Step:
     _, bucket, key = split_store_url(url)
     client, parts = s3_client(), list[dict[str, Any]]()
     length = max(_PART, -(-built.stat().st_size // _MOST_PARTS))
-    with told_by_s3(url), built.open("rb") as file:
+    with boto_errors(url), built.open("rb") as file:
         made = client.create_multipart_upload(Bucket=bucket, Key=key, Metadata={_RUN: step["run"]})
         upload = made["UploadId"]
         begin(step | {"upload": upload})
@@ -113,7 +113,7 @@ def _complete_or_again(step: Step) -> None:
 
 def _complete(step: Step) -> None:
     _, bucket, key = split_store_url(step["url"])
-    with told_by_s3(step["url"]):
+    with boto_errors(step["url"]):
         s3_client().complete_multipart_upload(
             Bucket=bucket, Key=key, UploadId=step["upload"], MultipartUpload={"Parts": step["parts"]}
         )
@@ -123,7 +123,7 @@ def _is_there(step: Step) -> bool:
     """Whether the object is this run's."""
     _, bucket, key = split_store_url(step["url"])
     try:
-        with told_by_s3(step["url"]):
+        with boto_errors(step["url"]):
             found = s3_client().head_object(Bucket=bucket, Key=key)
     except StoreTrouble as trouble:
         if trouble.is_missing:
@@ -146,7 +146,7 @@ def _perhaps_its_own(step: Step) -> list[str]:
 def _begun(step: Step, since: float = -math.inf, until: float = math.inf) -> list[str]:
     """The uploads of this key that were begun at that time."""
     _, bucket, key = split_store_url(step["url"])
-    with told_by_s3(step["url"]):
+    with boto_errors(step["url"]):
         pages = s3_client().get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=key)
         uploads = [one for page in pages for one in page.get("Uploads", []) if one["Key"] == key]
     return [one["UploadId"] for one in uploads if since <= one["Initiated"].timestamp() <= until]
@@ -155,7 +155,7 @@ def _begun(step: Step, since: float = -math.inf, until: float = math.inf) -> lis
 def _abort(url: str, upload: str) -> None:
     _, bucket, key = split_store_url(url)
     try:
-        with told_by_s3(url):
+        with boto_errors(url):
             s3_client().abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
     except StoreTrouble as trouble:
         if not trouble.is_missing and trouble.code != "NoSuchBucket":

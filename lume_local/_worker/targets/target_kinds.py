@@ -14,12 +14,12 @@ from lume_local._shared.commit import (
     overtaken,
     vacating,
 )
-from lume_local._shared.parts import PARTS
-from lume_local._worker.targets.database import DATABASE, DatabaseTarget
-from lume_local._worker.targets.files import FileTarget
-from lume_local._worker.targets.parts import PartsTarget
-from lume_local._worker.targets.s3 import S3, S3Target
-from lume_local._worker.targets.store import STORE, StoreTarget
+from lume_local._shared.manifest import PARTS
+from lume_local._worker.targets.database_target import DATABASE, DatabaseTarget
+from lume_local._worker.targets.file_target import FileTarget
+from lume_local._worker.targets.parts_target import PartsTarget
+from lume_local._worker.targets.s3_target import S3, S3Target
+from lume_local._worker.targets.store_target import STORE, StoreTarget
 from lume_local._worker.targets.target import Step, Target
 
 KINDS: dict[str, type[Target]] = {
@@ -39,7 +39,7 @@ def target_of(part: str, place: dict[str, Any], run_id: str) -> Target:
 def publish(record: dict[str, Any], folder: Path) -> None:
     """Carry out the commit of a run with this folder; again, what is left of it. Raises OSError or `TargetError`.
 
-    Repeating a step does no harm at once. After hours it may, where another run has replaced the object meanwhile.
+    Repeating a step does no harm at once. After hours it may, if another run has replaced the object meanwhile.
     """
     steps, before, why = record["steps"], done(folder), overtaken(folder)
     for number, step in enumerate(steps[before:], before + 1):
@@ -49,7 +49,7 @@ def publish(record: dict[str, Any], folder: Path) -> None:
 
 
 def vacate(part: str, place: dict[str, Any], run_id: str) -> list[Step]:
-    """The step that removes what an earlier run has left where this one has nothing to write, if it is a file.
+    """The step that removes an earlier run's file for which this run has nothing to write.
 
     An object stays: who may write objects need not be allowed to delete them.
     """
@@ -60,7 +60,7 @@ def vacate(part: str, place: dict[str, Any], run_id: str) -> list[Step]:
 def abandon(folder: Path) -> None:
     """Undo whatever was begun for a run that has not committed. Raises OSError or `TargetError`."""
     for step in begun(folder):
-        # One of which no more is known may have to be told from those of others.
+        # An upload without an id is identified by excluding those of other runs.
         others = {"others": begun_by_others(folder)} if "since" in step else {}
         KINDS[step["kind"]].abandon(step | others)
     forget_begun(folder)

@@ -1,13 +1,14 @@
 """Several files as one source: their rows one after the other, in columns of the same names."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
-import csv
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from attrs import evolve, frozen
 
 from lume_local._worker.compiler.checks import text
+from lume_local._worker.sources.formats.rows_file import RowsFile
 from lume_local._worker.sources.intake import Malformed
 from lume_local._worker.statements import Layout
 
@@ -49,7 +50,7 @@ def rows_in(together: Layout, layout: Layout, shown: str) -> str:
 
 
 def _keys(names: tuple[str, ...]) -> Iterator[tuple[str, int]]:
-    """A column by its name, and by the how manieth of that name it is."""
+    """Each column by its name and its number among those of that name."""
     seen: dict[str, int] = {}
     for name in names:
         lower = name.lower()
@@ -58,7 +59,7 @@ def _keys(names: tuple[str, ...]) -> Iterator[tuple[str, int]]:
 
 
 def _items(layout: Layout, place: dict[tuple[str, int], int], keys: list[tuple[str, int]]) -> list[str]:
-    """A column that is not in this file is NULL."""
+    """The columns; one that is not in this file is NULL."""
     items = [f"_lume_s{place[key]}" if key in place else "NULL::VARCHAR" for key in keys]
     named = [f"{item} AS _lume_s{n}" for n, item in enumerate(items)]
     return [*named, "_lume_line_text"] if layout.json_lines else named
@@ -70,7 +71,7 @@ class AllMalformed:
 
     Attributes:
         by_file: what there is of each, in their order.
-        path: where they are put for DuckDB.
+        path: the file of them for DuckDB.
     """
 
     by_file: list[tuple[str, Malformed]]
@@ -90,21 +91,16 @@ class AllMalformed:
         """How many there are."""
         return sum(malformed.total for _, malformed in self.by_file)
 
-    @property
-    def longest(self) -> int:
-        """Bytes of the longest of them."""
-        return max(malformed.longest for _, malformed in self.by_file)
-
     def rows(self) -> Iterator[tuple[str, int, str, bytes]]:
         """File, line, reason and text of each."""
         for shown, malformed in self.by_file:
             for line, reason, raw in malformed.rows():
                 yield shown, line, reason, raw
 
-    def as_text(self) -> Path:
-        r"""All of them in one file for DuckDB: bytes that aren't UTF-8 as `\xff`."""
-        with self.path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
+    def reader(self) -> str:
+        r"""SQL that gives `file`, `line`, `reasons` and `line_text` of all; bytes that aren't UTF-8 as `\xff`."""
+        with closing(RowsFile(self.path, 4)) as file:
             for shown, line, reason, raw in self.rows():
-                writer.writerow((shown, line, reason, raw.decode("utf-8", "backslashreplace")))
-        return self.path
+                file.write((shown, str(line), reason, raw.decode("utf-8", "backslashreplace") or None))
+        names = "_lume_s0 AS file, _lume_s1::BIGINT AS line, _lume_s2 AS reasons, _lume_s3 AS line_text"
+        return f"SELECT {names} FROM ({file.reader})"

@@ -1,4 +1,4 @@
-"""Where the rows of an output are read: its file, or a copy of an object that is not too large for one."""
+"""The file from which the rows of an output are read: its own, or a copy of an object of limited size."""
 
 import os
 import tempfile
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from attrs import frozen
 
-from lume_local._flow.stores import is_store_url, split_store_url
+from lume_local._flow.store_urls import is_store_url, split_store_url
 from lume_local._shared import no_links
 from lume_local._shared.identity import LARGEST_COPY, identity, identity_of_copies
+from lume_local._worker.object_stores import StoreTrouble, obstore_errors, store_of
 from lume_local._worker.sources.places.held import Held
-from lume_local._worker.stores import StoreTrouble, store_of, told
 
 
 class TooLarge(Exception):
@@ -20,21 +20,21 @@ class TooLarge(Exception):
 
 
 @frozen
-class Place:
-    """An output as a file on this machine; `identity` tells of the output itself, each time that it is asked."""
+class LocalOutput:
+    """An output as a file on this machine; `identity` gives that of the output itself at each call."""
 
     path: Path
     identity: Callable[[], str]
 
 
 @contextmanager
-def opened_place(location: str, folder: str = "") -> Iterator[Place]:
+def open_output(location: str, folder: str = "") -> Iterator[LocalOutput]:
     """The place of an output; a copy goes into `folder`. Raises OSError, `StoreTrouble`, `TooLarge`."""
     if not is_store_url(location):
         with closing(Held()) as held:
             file = no_links.open(Path(location), os.O_RDONLY | os.O_NONBLOCK)
             path = held.hold(file, Path(location), Path(folder or tempfile.gettempdir()) / "held")
-            yield Place(path, lambda: identity(file))
+            yield LocalOutput(path, lambda: identity(file))
         return
     size, tag = _seen(location)
     if size > LARGEST_COPY:
@@ -49,7 +49,7 @@ def opened_place(location: str, folder: str = "") -> Iterator[Place]:
         if path.stat().st_size != size:
             raise StoreTrouble(f"{location} was changed while it was read")
         content = identity_of_copies(path)
-        yield Place(path, lambda: content if _seen(location) == (size, tag) else "")
+        yield LocalOutput(path, lambda: content if _seen(location) == (size, tag) else "")
 
 
 def _seen(url: str) -> tuple[int, str | None]:
@@ -57,7 +57,7 @@ def _seen(url: str) -> tuple[int, str | None]:
     store = store_of(url)
     import obstore
 
-    with told(url):
+    with obstore_errors(url):
         found = obstore.head(store, split_store_url(url)[2])
     return found["size"], found["e_tag"]
 
@@ -66,6 +66,6 @@ def _copy(url: str, path: Path) -> None:
     store = store_of(url)
     import obstore
 
-    with told(url), path.open("wb") as file:
+    with obstore_errors(url), path.open("wb") as file:
         for block in obstore.get(store, split_store_url(url)[2]).stream():
             file.write(block)

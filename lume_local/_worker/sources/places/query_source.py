@@ -7,11 +7,11 @@ from typing import Any
 
 from lume_local._shared.content import Content
 from lume_local._worker.databases.database import DatabaseTrouble, Query, Row
-from lume_local._worker.databases.kinds import query_of
+from lume_local._worker.databases.database_kinds import query_of
 from lume_local._worker.databases.url import DatabaseUrl
 from lume_local._worker.sources.formats.names import visible_columns
 from lume_local._worker.sources.places.query_rows import write_rows
-from lume_local._worker.sources.source import File, Pause, Single, SourceError, go_on
+from lume_local._worker.sources.source import File, Pause, Single, SourceError, no_pause
 
 
 class QuerySource:
@@ -26,12 +26,12 @@ class QuerySource:
         self._place, self._flow = place, flow
         self.places: list[str] = []
 
-    def check(self, pause: Pause = go_on) -> None:
+    def check(self, pause: Pause = no_pause) -> None:
         """The database takes the query, and it has the columns that the flow reads."""
         with self._begun():
             pass
 
-    def content(self, known: Content | None, most: int, pause: Pause = go_on) -> Content | None:
+    def content(self, known: Content | None, most: int, pause: Pause = no_pause) -> Content | None:
         """What a query gives is known once it has given it."""
         return None
 
@@ -61,7 +61,7 @@ class QuerySource:
         except DatabaseTrouble as trouble:
             raise SourceError(str(trouble)) from None
 
-    def check_unchanged(self, pause: Pause = go_on) -> None:
+    def check_unchanged(self, pause: Pause = no_pause) -> None:
         """A query sees one state of the database."""
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A folder of Parquet files on this machine as a target, with a manifest that says which of them it holds.
+"""A folder of Parquet files on this machine as a target, with a manifest that lists them.
 
 The manifest is the target: it takes the place of the one before in one step, once all its parts are there. Then parts
 that it does not name are removed. Runs publish to the same folder one after the other, and the last one counts,
@@ -20,7 +20,7 @@ import orjson
 from lume_local._shared import no_links
 from lume_local._shared.commit import copy_durably, sync_folder, write_durably
 from lume_local._shared.identity import identity
-from lume_local._shared.parts import MANIFEST, PARTS, named_in
+from lume_local._shared.manifest import MANIFEST, PARTS, named_in
 from lume_local._worker.compiler.checks import text
 from lume_local._worker.targets.target import Begin, Step, TargetError, refuse_overtaken
 
@@ -46,10 +46,12 @@ class PartsTarget:
         self.place = os.path.realpath(self.location)
 
     def check(self) -> None:
-        """It is a folder, whose manifest is one of ours, or is not there yet."""
+        """Check that it is a folder with a manifest of ours, or does not exist yet."""
         try:
             if not stat.S_ISDIR(no_links.stat(self._folder).st_mode):
-                raise TargetError(f"target.{self._part} is no folder: {self._folder}; name one, or a file")
+                raise TargetError(
+                    f"target.{self._part} is not a folder: {self._folder}; name a folder, or a file"
+                )
             _named(self._folder)
         except FileNotFoundError:
             return
@@ -113,7 +115,7 @@ class PartsTarget:
             if not (all(there) and (is_named or no_links.exists(manifest))):
                 # A process was killed in the middle of this, or later: another run has taken the place meanwhile.
                 if is_named or not _named(folder):
-                    raise FileNotFoundError(f"a part of {folder} is neither there nor where it was built")
+                    raise FileNotFoundError(f"a part of {folder} is neither in place nor where it was built")
                 return _remove(folder, kept)
             sync_folder(folder)
             with suppress(FileNotFoundError):
@@ -146,7 +148,7 @@ def _rows(files: Sequence[Path]) -> list[int]:
 
 
 def _put_in_place(source: Path, target: Path) -> bool:
-    """Whether it is there now."""
+    """Move it, unless that was done before; whether it is in place now."""
     try:
         no_links.replace(source, target)
     except FileNotFoundError:
@@ -155,7 +157,7 @@ def _put_in_place(source: Path, target: Path) -> bool:
 
 
 def _named(folder: Path) -> list[str]:
-    """What the folder's manifest names; nothing where there is none."""
+    """What the folder's manifest names; nothing if there is none."""
     try:
         return named_in(folder / MANIFEST)
     except FileNotFoundError:
@@ -169,7 +171,7 @@ def _remove(folder: Path, names: set[str]) -> None:
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[int]:
-    """As long as the block lasts, nobody else publishes here: the folder, open."""
+    """Keep other runs from publishing here during the block; yields the open folder."""
     with no_links.folder(folder, make=True) as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield handle

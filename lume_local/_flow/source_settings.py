@@ -1,14 +1,14 @@
-"""What a flow version says of its source: where it is and how it is written. Pure."""
+"""The `[source]` of a flow version: its location and its format. Pure."""
 
 import codecs
 import glob
 
 from attrs import frozen
 
-from lume_local._flow.databases import QuerySource, read_query
+from lume_local._flow.databases import DatabaseQuery, read_query
 from lume_local._flow.fields import FlowError, Table
 from lume_local._flow.places import check_placeholders
-from lume_local._flow.stores import is_store_url
+from lume_local._flow.store_urls import is_store_url
 
 PATH, CONTENT = "path", "content"
 """What makes two sources of one: another path, or other content as well."""
@@ -22,7 +22,7 @@ _OF_FILES = ("uri", "compression", "identity", "max_unpacked_bytes")
 
 
 @frozen
-class Source:
+class SourceSettings:
     """How source files are found and read; or the query that gives the rows."""
 
     format: str
@@ -37,13 +37,13 @@ class Source:
     max_line_bytes: int
     sheet: str
     identity: str = PATH
-    query: QuerySource | None = None
+    query: DatabaseQuery | None = None
 
 
-def read_source(table: Table) -> Source:
+def read_source(table: Table) -> SourceSettings:
     """The table `[source]`. Raises `FlowError`."""
     csv, excel = table.table("csv"), table.table("excel")
-    source = Source(
+    source = SourceSettings(
         format=table.choice("format", ("csv", "ndjson", "json", "parquet", "excel", SQL), default="csv"),
         uris=_uris(table),
         on_unknown_columns=table.choice("on_unknown_columns", ("ignore", "warn", "fail"), default="ignore"),
@@ -86,16 +86,18 @@ def _uris(table: Table) -> tuple[str, ...]:
     return uris
 
 
-def _check_dialect(source: Source) -> None:
-    """Refuse what no file can be read with: better now than in the first run."""
+def _check_dialect(source: SourceSettings) -> None:
+    """Refuse a dialect in which no file can be read, before the first run does."""
     if not source.delim or not source.delim.isascii() or source.delim in "\r\n" + source.quote:
         raise FlowError("source.csv.delim", "must be one ASCII character, not the quote and not a line end")
     if not source.quote.isascii() or source.quote.isspace():
-        raise FlowError("source.csv.quote", "must be one ASCII character and no space, or empty for none")
+        raise FlowError(
+            "source.csv.quote", "must be one ASCII character other than a space, or empty for none"
+        )
     if not source.escape.isascii() or source.escape.isspace():
-        raise FlowError("source.csv.escape", "must be one ASCII character and no space")
+        raise FlowError("source.csv.escape", "must be one ASCII character other than a space")
     if source.escape == source.delim:
-        raise FlowError("source.csv.escape", "is the delimiter: within quotes it would end the field")
+        raise FlowError("source.csv.escape", "is the delimiter, which would end the field inside quotes")
     if source.escape and not source.quote:
         raise FlowError("source.csv.escape", "has no meaning without a quote: remove one of the two")
     try:

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from lume_local._worker.databases.database import DatabaseTrouble, Load, Loader
-from lume_local._worker.databases.kinds import loader_of
+from lume_local._worker.databases.database_kinds import loader_of
 from lume_local._worker.databases.url import DatabaseUrl
 from lume_local._worker.targets.target import Begin, Step, TargetError, refuse_overtaken
 
 DATABASE = "database"
 """The kind of its steps."""
 _PAUSES = (0.5, 1.0, 2.0)
-"""Seconds between attempts to reach a database that is away after the run has committed; then the server tries."""
+"""Seconds between attempts to reach an unavailable database after the commit; then the server retries."""
 _prepared: dict[str, Loader] = {}
 """The open transactions of this process, by run."""
 
@@ -62,7 +62,7 @@ class DatabaseTarget:
 
     @staticmethod
     def publish(step: Step) -> None:
-        """Commit the load, or do it where it was not done before."""
+        """Commit the load, or do it if it was not done before."""
         load = Load(**step["load"])
         for pause in (*_PAUSES, None):
             try:
@@ -74,18 +74,18 @@ class DatabaseTarget:
 
     @staticmethod
     def abandon(step: Step) -> None:
-        """A transaction that is still open is undone; one of a process that is gone, the database has undone."""
+        """Roll back an open transaction; the database has rolled back that of a dead process."""
         if loader := _prepared.pop(step["run_id"], None):
             loader.close()
 
 
 def _failed(load: Load, trouble: DatabaseTrouble) -> TargetError:
-    """A database that has refused has taken nothing; of one that is away nobody knows."""
+    """A database that refused has no rows of the run; if it was lost, that is unknown."""
     words = str(trouble).rstrip(".")
     if not trouble.may_pass:
         return TargetError(f"{words}. None of its rows are in {load.table}")
     return TargetError(
-        f"{words}. Whether its rows are in {load.table} can be seen in _lume_loads, which then has "
+        f"{words}. Whether its rows are in {load.table} can be seen in _lume_loads: it then has "
         f"the run {load.run_id}",
         may_pass=True,
     )
