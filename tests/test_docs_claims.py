@@ -14,6 +14,7 @@ import lume_sync
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 ENTRY = re.compile(r"^::: (\S+)\n((?:    .*\n)*)", re.MULTILINE)
+PLACE = re.compile(r"`((?:lume_|tests\b|tools\b|benchmarks\b)[\w]*/[\w.*/-]+)`")
 LIMIT = re.compile(r"\b(?:not|un)[ -]?supported\b", re.IGNORECASE)
 LIMITS = {
     ("index.md", "Windows"): "test_docs_claims.py::test_the_metadata_names_no_windows",
@@ -84,3 +85,13 @@ def test_every_limit_names_a_test_that_exists() -> None:
     for place in LIMITS.values():
         file, name = place.split("::")
         assert f"def {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), place
+
+
+def test_every_file_that_a_page_names_exists() -> None:
+    missing = {
+        f"{page.relative_to(DOCS)}: {place}"
+        for page in DOCS.rglob("*.md")
+        for place in PLACE.findall(page.read_text(encoding="utf-8"))
+        if not any(ROOT.glob(place))
+    }
+    assert missing == set()

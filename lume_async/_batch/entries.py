@@ -1,15 +1,15 @@
-"""A journal's entries as bytes. Pure.
+"""The binary form of a journal's entries. Pure.
 
     checksum of the rest, the item and the kind: 4 bytes | content
 
-    SENDING    deflated: JSON [idempotency key, when, whether by the server's clock], a line end, the request as JSON
+    SENDING    deflated: JSON [idempotency key, time, whether by the server's clock], a newline, the request as JSON
     UNSENT     the reason, as text
-    SUBMITTED  JSON [the run's id, whether it existed before]
-    ENDED      deflated: the run as JSON, as the server described it
+    SUBMITTED  JSON [the run ID, whether the run existed before]
+    ENDED      deflated: the run as JSON, as the server returned it
     REFUSED    deflated: the error as JSON
     INPUT      JSON: how many items the input has
 
-An outcome is deflated with the item's entries since the newest SENDING as its context: it repeats much of them.
+The preset dictionary of an outcome is the item's entries since the newest SENDING, of which it repeats a lot.
 """
 
 import json
@@ -26,7 +26,7 @@ from lume_async.models import RunRequest
 
 
 class Kind(IntEnum):
-    """What an entry says of its item; the numbers are in the files."""
+    """What an entry records; the numbers are stored in the files."""
 
     INPUT = 0
     SENDING = 1
@@ -37,11 +37,11 @@ class Kind(IntEnum):
 
 
 Row: TypeAlias = tuple[int, bytes]
-"""An entry as the file holds it: its kind and its bytes."""
+"""An entry as it is stored: its kind and its bytes."""
 
 
 class DamagedError(Exception):
-    """An entry is not what was written."""
+    """An entry differs from what was written."""
 
 
 @define
@@ -49,14 +49,14 @@ class Entry:
     """What the journal knows of one item.
 
     Attributes:
-        key: the idempotency key of every attempt; another one where a failed run was tried again.
-        at: when it was first sent under this key, in seconds since the epoch.
-        by_server: whether that is by the server's clock; else by the one of the machine that sent it.
-        request: what it was sent with, as `canonical` has it.
+        key: the idempotency key of every attempt; a failed run that is retried gets a new one.
+        at: when it was first sent with this key, in seconds since the epoch.
+        by_server: whether `at` is by the server's clock; otherwise it is by the clock of the sending machine.
+        request: the submitted request, as encoded by `canonical`.
         state: the kind of the newest entry.
-        run_id: the run that it was submitted as, where that is known.
+        run_id: the ID of its run, if known.
         reused: whether that run existed before.
-        body: what the newest entry says, where it is an outcome: the run, or the error.
+        body: the run or the error, if the newest entry is an outcome.
     """
 
     key: str
@@ -75,17 +75,17 @@ def encode(item: int, kind: int, content: bytes, before: bytes = b"") -> bytes:
 
 
 def intact(item: int, row: Row) -> bytes:
-    """What follows the checksum of an entry.
+    """The content of an entry, after its checksum.
 
     Raises:
-        DamagedError: it is not as it was written.
+        DamagedError: the checksum does not match.
     """
     kind, data = row
     try:
         content = data[4:]
         if data == _sealed(item, kind, content):
             return content
-    except TypeError:  # where SQLite found something else than numbers and bytes
+    except TypeError:  # SQLite returned other types than numbers and bytes
         pass
     raise DamagedError
 
@@ -94,7 +94,7 @@ def decode(item: int, rows: Iterable[Row]) -> Iterator[tuple[Kind, bytes]]:
     """The kind and the content of all entries of an item.
 
     Raises:
-        DamagedError: one is not as it was written.
+        DamagedError: an entry is damaged.
     """
     before = b""
     for row in rows:
@@ -112,17 +112,17 @@ def decode(item: int, rows: Iterable[Row]) -> Iterator[tuple[Kind, bytes]]:
 
 
 def sending(request: bytes, key: str, at: float, *, by_server: bool) -> bytes:
-    """The item is about to be sent; `request` is as `canonical` has it."""
+    """The content of SENDING; `request` is encoded by `canonical`."""
     return orjson.dumps([key, at, by_server]) + b"\n" + request
 
 
 def submitted(run_id: str, *, reused: bool) -> bytes:
-    """The item's run is known."""
+    """The content of SUBMITTED."""
     return orjson.dumps([run_id, reused])
 
 
 def value_of(content: bytes) -> Any:
-    """What an entry that is JSON alone says."""
+    """Decode content that is only JSON."""
     return orjson.loads(content)
 
 
@@ -130,14 +130,14 @@ def json_of(value: Any) -> bytes:
     """The value as JSON."""
     try:
         return orjson.dumps(value)
-    except TypeError:  # deeper than orjson writes, though not deeper than it reads
+    except TypeError:  # nested deeper than orjson can write, but not deeper than it can read
         return json.dumps(value, separators=(",", ":")).encode()
 
 
 def canonical(request: RunRequest) -> bytes:
-    """The request, the same bytes for equal ones; what has its default is left out."""
+    """The request as JSON, with equal bytes for equal requests; fields with their default are omitted."""
     said: dict[str, Any] = {"flow_version": request.flow_version, "source_path": request.source_path}
-    # One by one, as every item that is begun again is compared: a loop over the fields takes three times as long.
+    # No loop over the fields, which takes three times as long: a resume does this for every item.
     if request.run_metadata is not None:
         said["run_metadata"] = request.run_metadata
     if request.force_rerun:
@@ -150,15 +150,15 @@ def canonical(request: RunRequest) -> bytes:
 
 
 def request_of(canonical: bytes) -> RunRequest:
-    """The request that was encoded."""
+    """Decode a request that `canonical` encoded."""
     return RunRequest(**orjson.loads(canonical))
 
 
 def read(item: int, rows: Iterable[Row]) -> Entry | None:
-    """What all entries of an item mean.
+    """Combine all entries of an item.
 
     Raises:
-        DamagedError: one is not as it was written.
+        DamagedError: an entry is damaged.
     """
     entry: Entry | None = None
     for kind, content in decode(item, rows):

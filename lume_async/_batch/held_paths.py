@@ -1,6 +1,5 @@
-"""Which journals this process holds: a new opening waits for the closing of an earlier one.
-
-Who leaves a `run_many` early and begins it again at once meets the first one while that still closes its file.
+"""The journals that this process has open. A program that leaves a `run_many` early and starts it again at once
+opens the journal while the first one is still closing it, so opening waits for the close.
 """
 
 import os
@@ -10,14 +9,14 @@ from lume_async._base.immortal import immortal
 
 
 class HeldPaths:
-    """Paths in use, each by one owner at a time."""
+    """Paths in use, each with one owner at a time."""
 
     def __init__(self) -> None:
         self._reset()
         os.register_at_fork(after_in_child=self._leave_to_parent)
 
     def take(self, path: str, patience: float) -> bool:
-        """Take the path, after waiting for at most so many seconds; whether it could be had."""
+        """Take the path, waiting at most `patience` seconds; return whether it was free."""
         with self._changed:
             free = self._changed.wait_for(lambda: path not in self._held, patience)
             if free:
@@ -25,12 +24,12 @@ class HeldPaths:
             return free
 
     def keep(self, path: str, connection: object) -> None:
-        """Remember what the path is held by."""
+        """Store the connection that holds the path."""
         with self._changed:
             self._held[path] = connection
 
     def release(self, path: str) -> None:
-        """Give the path back."""
+        """Release the path."""
         with self._changed:
             del self._held[path]
             self._changed.notify_all()
@@ -40,7 +39,7 @@ class HeldPaths:
         self._held: dict[str, object] = {}
 
     def _leave_to_parent(self) -> None:
-        """In a forked child: what is open is the parent's, and SQLite tidies up its files at the last reference."""
+        """Never finalize the parent's connections in a forked child: SQLite would clean up the parent's files."""
         for connection in self._held.values():
             immortal(connection)
         self._reset()

@@ -1,9 +1,9 @@
-"""The record behind `run_many`: what was sent, what came of it, one transaction each. Entries are only added.
+"""The journal of `run_many`: submissions and outcomes, one transaction each, append-only.
 
-Killed at any point and opened again, it says of every item of the input what is certain:
+After a kill at any point, the newest entry of an item says what is certain:
 
     nothing, or UNSENT     no run can exist: submit it
-    SENDING                a run may exist: find out, never just send again
+    SENDING                a run may exist: find out before sending again
     SUBMITTED              the run is known: wait for its end
     ENDED, REFUSED         the outcome is known
 """
@@ -32,13 +32,13 @@ from lume_async.errors import ConfigurationError, JournalError
 from lume_async.models import RunRequest
 
 _INPUT = -1
-"""The item number of what is recorded of the input as a whole."""
+"""The item number of entries about the input as a whole."""
 
 
 class Journal:
-    """An append-only SQLite file, held by one process at a time. Its calls block: keep them off the loop.
+    """An append-only SQLite file, held by one process at a time. Its calls block: make them in a thread.
 
-    Each of them raises `JournalError` where the file can't be read or written any more, or is damaged.
+    Every call raises `JournalError` if the file is damaged, or can no longer be read or written.
     """
 
     def __init__(self, connection: sqlite3.Connection, path: str) -> None:
@@ -46,14 +46,14 @@ class Journal:
         self._path = path
         self._mark: Mark | None = None
         self.count: int | None = None
-        """How many items the input has; None where no process has seen its end."""
+        """The number of items of the input; None until a process has read all of it."""
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
-        """Open the journal, or begin a new one.
+        """Open the journal, or create a new one.
 
         Raises:
-            ConfigurationError: it is in use, or no journal, or damaged, or it can't be written.
+            ConfigurationError: it is in use, damaged, not writable, or not a journal.
         """
         name = path_of(path)
         journal = cls(open_file(name), name)
@@ -68,7 +68,7 @@ class Journal:
         return journal
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         mark, self._mark = self._mark, None
         complete = mark is not None and needs_no_log(self._connection)
         with self._translated():
@@ -77,7 +77,7 @@ class Journal:
                 mark.close(remove=complete and not os.path.exists(f"{self._path}-wal"))
 
     def rows(self, first: int, count: int) -> dict[int, list[Row]]:
-        """The entries of so many items, oldest first; an item that has none is not in it."""
+        """The entries of `count` items, oldest first; items without entries are omitted."""
         found: dict[int, list[Row]] = {}
         query = "SELECT item, kind, body FROM entries WHERE item >= ? AND item < ? ORDER BY item, seq"
         with self._translated():
@@ -86,13 +86,13 @@ class Journal:
         return found
 
     def entry(self, item: int, request: RunRequest, rows: list[Row]) -> Entry | None:
-        """What the item's entries mean.
+        """Combine the item's entries; None if there are none.
 
         Raises:
-            ConfigurationError: the item was another one before.
+            ConfigurationError: the journal was started with a different request for this item.
         """
         if self.count is not None and item >= self.count:
-            raise self._changed(f"it had {self.count:,} items, now it has more")
+            raise self._changed(f"it had {self.count:,} items, now there are more")
         if not rows:
             return None
         entry = self._read(item, rows)
@@ -103,37 +103,37 @@ class Journal:
     def sending(
         self, item: int, request: RunRequest, key: str, at: float, *, by_server: bool = False
     ) -> None:
-        """The item is about to be sent; `by_server` tells whose clock `at` is by."""
+        """Record that the item is about to be sent; `by_server` says whether `at` is by the server's clock."""
         said = entries.canonical(request)
         self._add(item, Kind.SENDING, entries.sending(said, key, at, by_server=by_server))
 
     def submitted(self, item: int, run_id: str, *, reused: bool) -> None:
-        """The item's run is known."""
+        """Record the item's run."""
         self._add(item, Kind.SUBMITTED, entries.submitted(run_id, reused=reused))
 
     def unsent(self, item: int, reason: str) -> None:
-        """Sending failed in a way that can't have made a run."""
+        """Record a failure that cannot have started a run."""
         self._add(item, Kind.UNSENT, reason.encode("utf-8", "replace"))
 
     def withdraw(self, item: int, key: str) -> None:
-        """The item was not sent under this key after all."""
+        """Record that the item was not sent with this key."""
         entry = self._read(item, self._rows_of(item))
         if entry is not None and entry.state is Kind.SENDING and entry.key == key:
             self.unsent(item, "cancelled before it was sent")
 
     def ended(self, item: int, run: dict[str, Any]) -> None:
-        """The item's run has ended."""
+        """Record the end of the item's run."""
         self._add_outcome(item, Kind.ENDED, run)
 
     def refused(self, item: int, error: dict[str, Any]) -> None:
-        """The item's submission was refused for good."""
+        """Record that the item's submission was permanently refused."""
         self._add_outcome(item, Kind.REFUSED, error)
 
     def complete(self, count: int) -> None:
-        """The input has so many items and no more.
+        """Record the total number of items.
 
         Raises:
-            ConfigurationError: an earlier process saw another number of items, or more of them.
+            ConfigurationError: an earlier process saw a different total, or more items.
         """
         if self.count is None:
             if (seen := self._seen()) > count:
@@ -144,7 +144,7 @@ class Journal:
             raise self._changed(f"it had {self.count:,} items, now it has {count:,}")
 
     def known_runs(self) -> set[str]:
-        """The ids of the runs that items have started."""
+        """The IDs of the runs that items have started."""
         query = "SELECT item, kind, body FROM entries WHERE kind = ?"
         known: set[str] = set()
         with self._translated():
@@ -155,7 +155,7 @@ class Journal:
         return known
 
     def under_way(self) -> list[RunRequest]:
-        """The requests of the items whose sending is all that is known of them."""
+        """The requests of the items whose newest entry is SENDING."""
         query = (
             "SELECT item FROM entries AS one WHERE kind = ? AND NOT EXISTS "
             "(SELECT 1 FROM entries WHERE item = one.item AND seq > one.seq)"
@@ -193,7 +193,7 @@ class Journal:
         return self.rows(item, 1).get(item, [])
 
     def _load(self) -> None:
-        """What is said of the input as a whole. The entries at both ends are where they belong, or it is damaged."""
+        """Check the first and the last entry, and load the entries about the input and the mark."""
         for query in (
             "SELECT item, kind, body FROM entries ORDER BY item DESC, seq DESC LIMIT 1",
             "SELECT item, kind, body FROM entries ORDER BY item, seq LIMIT 1",
@@ -207,7 +207,7 @@ class Journal:
         self._mark = self._checked_mark()
 
     def _checked_mark(self) -> Mark:
-        """The mark, where it says of no more entries than there are."""
+        """The mark, after checking that no entry it counts is missing."""
         with self._translated():
             mark = Mark.open(self._path)
             ((count,),) = self._connection.execute("SELECT count(*) FROM entries").fetchall()
@@ -238,18 +238,20 @@ class Journal:
 
     def _changed(self, what: str) -> ConfigurationError:
         return ConfigurationError(
-            f"the input is not the one that the journal {shown(self._path)} was begun with ({what}): "
-            "give the same input, or begin a new journal"
+            f"the journal {shown(self._path)} belongs to a different input ({what}): "
+            "pass the same input, or start a new journal"
         )
 
     @contextmanager
     def _translated(self, item: int = _INPUT) -> Iterator[None]:
-        """SQLite's own errors, those of the mark's file, and the damage of an entry become ours."""
+        """Raise `JournalError` for SQLite's errors, those of the mark's file, and a damaged entry."""
         try:
             yield
             return
         except (sqlite3.Error, OSError) as error:
             reason = trouble(self._path, error)
         except DamagedError:
-            reason = damage(self._path, f"what it holds of item {item + 1}" if item >= 0 else "its input")
+            reason = damage(
+                self._path, f"an entry of item {item + 1}" if item >= 0 else "an entry of the input"
+            )
         raise JournalError(reason)

@@ -1,4 +1,4 @@
-"""The file of a journal: which name may be one, opening it for this process alone, and what its errors mean."""
+"""The file of a journal: valid names, exclusive opening, and what its errors mean."""
 
 import os
 import sqlite3
@@ -9,39 +9,39 @@ from lume_async._batch.journal_mark import mark_of
 from lume_async.errors import ConfigurationError
 
 CLOSING = 5.0
-"""Seconds that an opening waits for this process to close the same journal."""
+"""Seconds to wait until this process has closed the same journal."""
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS entries (
     item INTEGER NOT NULL, seq INTEGER NOT NULL, kind INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (item, seq)
 ) WITHOUT ROWID
 """
-_OURS = 0x4C756D65  # "Lume", in SQLite's own place for whose file it is: ours, and in which form
+_OURS = 0x4C756D65  # "Lume", as SQLite's `application_id`
 _HEADER = b"SQLite format 3\0"
 _IN_USE = 1
-"""In SQLite's place for a version of the user's: the newest entries may stand in the log (`-wal`) only."""
+"""As SQLite's `user_version`: the newest entries may be in the log (`-wal`) only."""
 _VERSION_AT, _VERSION_TO = 60, 64
-"""Where that stands in the file."""
+"""The offset of `user_version` in the file."""
 
 
 def path_of(name: str | os.PathLike[str]) -> str:
-    """The path of a journal, absolute and without links: to SQLite it means a file and nothing else.
+    """The absolute path of a journal, with links resolved, which SQLite reads as nothing but a file name.
 
     Raises:
-        ConfigurationError: it names no file, so that nothing would be kept.
-        TypeError: it is no path.
+        ConfigurationError: it does not name a file.
+        TypeError: it is not a path.
     """
     text = os.fsdecode(name)
     if not text or text == ":memory:" or text.startswith("file:") or "\0" in text:
         raise ConfigurationError(
-            f"journal={text!r} names no file, so nothing would be kept: give the path of a file "
-            "(SQLite's own names, such as ':memory:' and 'file:…', are not taken)"
+            f"journal={text!r} does not name a file, so nothing would be kept: pass the path of a file "
+            "(SQLite's special names, such as ':memory:' and 'file:…', are not supported)"
         )
     return os.path.realpath(text)
 
 
 def shown(path: str) -> str:
-    """The path for a message: as short as it was probably given."""
+    """The path for a message, relative to the working directory if possible."""
     try:
         here = os.path.join(os.getcwd(), "")
     except OSError:  # the working directory is gone
@@ -50,15 +50,15 @@ def shown(path: str) -> str:
 
 
 def open_file(path: str) -> sqlite3.Connection:
-    """Open the file, or make a new one, and hold it.
+    """Open the file, or create a new one, and lock it.
 
     Raises:
-        ConfigurationError: it is in use, or no journal, or damaged, or it can't be written.
+        ConfigurationError: it is in use, damaged, not writable, or not a journal.
     """
     if not held_paths.take(path, CLOSING):
         raise ConfigurationError(
-            f"the journal {shown(path)} is in use by this process: end the run_many that has it, "
-            "or take another file"
+            f"the journal {shown(path)} is in use by this process: end the run_many that uses it, "
+            "or use another file"
         )
     try:
         _check(path)
@@ -71,7 +71,7 @@ def open_file(path: str) -> sqlite3.Connection:
 
 
 def needs_no_log(connection: sqlite3.Connection) -> bool:
-    """Say so in the file, before it is closed; whether that was possible. If not, the next opening does it."""
+    """Record, before closing, that the log may be absent; return whether that succeeded."""
     try:
         connection.execute("PRAGMA user_version = 0")
     except sqlite3.Error:
@@ -80,7 +80,7 @@ def needs_no_log(connection: sqlite3.Connection) -> bool:
 
 
 def close_file(connection: sqlite3.Connection, path: str) -> None:
-    """Let go of the file. Nothing depends on the tidying up that SQLite does then: the next opening does it, too."""
+    """Close the file. SQLite's cleanup may fail: it is repeated when the file is opened next."""
     try:
         connection.close()
     finally:
@@ -88,62 +88,62 @@ def close_file(connection: sqlite3.Connection, path: str) -> None:
 
 
 def trouble(path: str, error: sqlite3.Error | OSError) -> str:
-    """What an error of SQLite, or of the system, means for a journal, and what to do."""
+    """The message for an error of SQLite or the system: what it means for the journal, and what to do."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return f"the journal {shown(path)} is in use by another process: wait for it, or take another file"
+        return f"the journal {shown(path)} is in use by another process: wait for it, or use another file"
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return damage(path, str(error))
-    # SQLite may say "disk I/O error" of this, too.
+    # SQLite may also report a read-only file as "disk I/O error".
     read_only = os.path.exists(path) and not os.access(path, os.W_OK)
     if (code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) or isinstance(error, OSError)) and not read_only:
         return (
-            f"the journal {shown(path)} can't be written ({error}): see whether its disk is full or broken, then "
-            "start again with the same journal: what it holds is intact, and what it lacks is looked up"
+            f"the journal {shown(path)} can't be written ({error}): check whether its disk is full or broken, then "
+            "start again with the same journal: its entries are intact, and the missing ones are looked up"
         )
     if code == sqlite3.SQLITE_CANTOPEN and not os.path.isdir(os.path.dirname(path)):
-        return f"the journal {shown(path)} can't be opened: its folder is not there"
+        return f"the journal {shown(path)} can't be opened: its folder does not exist"
     if read_only or code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
         return (
-            f"the journal {shown(path)} can't be written ({error}): it and its folder have to be writable, as SQLite "
-            "keeps a second file beside it"
+            f"the journal {shown(path)} can't be written ({error}): the file and its folder must be writable, as "
+            "SQLite keeps a second file beside it"
         )
     return f"the journal {shown(path)} can't be used: {error}"
 
 
 def damage(path: str, what: str) -> str:
-    """What to do about a journal that is not what was written."""
+    """The message for a damaged journal: what to do."""
     beside = " and ".join(shown(os.path.basename(name)) for name in (path + "-wal", mark_of(path)))
     return (
-        f"the journal {shown(path)} is damaged ({what}): restore it from a copy, or begin a new one under another "
-        f'name, or after removing this one with {beside} beside it. There on_duplicate="attach" follows the runs '
-        "that exist instead of submitting their sources again (except those with force_rerun=True)"
+        f"the journal {shown(path)} is damaged ({what}): restore it from a backup, or start a new one: under another "
+        f'name, or after removing this one with {beside} beside it. With on_duplicate="attach" a new journal follows '
+        "existing runs instead of submitting their sources again (except with force_rerun=True)"
     )
 
 
 def _check(path: str) -> None:
-    """Refuse what SQLite would take for an empty database, or could wait for without end.
+    """Refuse files that SQLite would read as an empty database, or could wait for without end.
 
-    Not while this process has the file open: closing it here would free SQLite's lock.
+    Must not be called while this process has the file open: closing it here would release SQLite's lock.
     """
     try:
         found = os.stat(path)
         if not stat.S_ISREG(found.st_mode):
-            raise ConfigurationError(f"the journal {shown(path)} is not a regular file: take another path")
+            raise ConfigurationError(f"the journal {shown(path)} is not a regular file: use another path")
         with open(path, "rb") as file:
             header = file.read(_VERSION_TO)
     except OSError:
-        return  # opening it tells better what is wrong
+        return  # SQLite's error on opening is more precise
     start = header[: len(_HEADER)]
     in_use = int.from_bytes(header[_VERSION_AT:]) == _IN_USE
     if not start:
         if _has_content(path + "-wal"):
-            raise ConfigurationError(damage(path, "it is empty, and should not be"))
+            raise ConfigurationError(damage(path, "it is empty, but has a log"))
     elif start != _HEADER:
         cut = _HEADER.startswith(start)
-        raise ConfigurationError(damage(path, "it is cut off") if cut else _foreign(path))
+        raise ConfigurationError(damage(path, "it is truncated") if cut else _foreign(path))
     elif in_use and not os.path.exists(f"{path}-wal") and not os.path.exists(mark_of(path)):
-        raise ConfigurationError(damage(path, "the file -wal that belongs to it is missing"))
+        raise ConfigurationError(damage(path, "its -wal file is missing"))
 
 
 def _has_content(path: str) -> bool:
@@ -164,9 +164,9 @@ def _connected(path: str) -> sqlite3.Connection:
     except sqlite3.Error as error:
         connection.close()
         reason = trouble(path, error)
-    except UnicodeDecodeError:  # SQLite's own words quote a damaged page
+    except UnicodeDecodeError:  # SQLite's message quotes a damaged page
         connection.close()
-        reason = damage(path, "a page holds something else than it should")
+        reason = damage(path, "a page is damaged")
     except BaseException:
         connection.close()
         raise
@@ -174,9 +174,9 @@ def _connected(path: str) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: str) -> None:
-    """Take the file for this process alone; the lock goes with the process, however that ends.
+    """Lock the file for this process, however the process ends, and create the table.
 
-    Another program's database is left as it is. `synchronous = FULL` makes an entry survive a power cut, not only
+    Another program's database is not changed. With `synchronous = FULL` an entry survives a power cut, not only
     a killed process.
     """
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -185,7 +185,7 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if made_by != _OURS and tables:
         raise ConfigurationError(_foreign(path))
-    damaged = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]  # else it could hide entries
+    damaged = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]  # damage could hide entries
     connection.execute("COMMIT")
     if damaged != "ok":
         raise ConfigurationError(damage(path, " ".join(damaged.split())))
@@ -196,8 +196,8 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
     connection.execute(f"PRAGMA application_id = {_OURS}")
     connection.execute(f"PRAGMA user_version = {_IN_USE}")
     connection.execute("COMMIT")
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # into the file itself
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # into the main file
 
 
 def _foreign(path: str) -> str:
-    return f"{shown(path)} is no journal of this library: take another file"
+    return f"{shown(path)} is not a journal of this library: use another file"

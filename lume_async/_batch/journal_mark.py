@@ -1,7 +1,6 @@
-"""The mark beside a journal that is in use: how many entries it has, so that it is noticed if some get lost.
+"""The mark beside a journal in use: its number of entries, so that lost entries are noticed.
 
-SQLite takes a log (`-wal`) that was cut off, or is damaged, for one that ends there: nothing in it says where it
-should.
+SQLite reads a truncated or damaged log (`-wal`) as one that ends there: nothing in it says where it should end.
 """
 
 import os
@@ -13,23 +12,23 @@ _CHECKED = _LENGTH + 4
 
 
 class Mark:
-    """A count in a file of its own, written after each entry and not synced.
+    """A count in a separate file, written after each entry and not synced.
 
-    Whenever the process is killed, there are as many entries as it says, or one more. Where the machine loses its
-    power, it may have reached the disk before them: then they are missing indeed.
+    After a kill, there are as many entries as it says, or one more. After a power cut, the mark may have reached
+    the disk before entries, which then really are missing.
     """
 
     def __init__(self, path: str, file: int) -> None:
         self._path = path
-        self._file = file  # no file object: one that a program drops at its end would warn of it
+        self._file = file  # not a file object, which warns if a program ends without closing it
         said = os.read(file, _CHECKED)
         intact = said[_LENGTH:] == zlib.crc32(said[:_LENGTH]).to_bytes(4)
         self.count = int.from_bytes(said[:_LENGTH]) if intact else 0
-        """What the file says: 0 where there was none, or it is damaged itself."""
+        """The number of entries; 0 if the mark is new or damaged."""
 
     @classmethod
     def open(cls, journal: str) -> Self:
-        """That of the journal, or a new one.
+        """Open the journal's mark, or create a new one.
 
         Raises:
             OSError: it can't be written.
@@ -38,7 +37,7 @@ class Mark:
         return cls(path, os.open(path, os.O_RDWR | os.O_CREAT, 0o666))
 
     def set(self, count: int) -> None:
-        """There are so many entries.
+        """Write the number of entries.
 
         Raises:
             OSError: it can't be written.
@@ -49,7 +48,7 @@ class Mark:
         self.count = count
 
     def close(self, *, remove: bool) -> None:
-        """Let go of the file; remove it where the journal needs none, being closed."""
+        """Close the file, and remove it if the journal was closed completely."""
         os.close(self._file)
         if remove:
             os.unlink(self._path)

@@ -1,4 +1,4 @@
-"""`Recorder`: a journal as seen from the event loop: one thread of its own, in which nothing is left half done."""
+"""`Recorder`: access to a journal from the event loop, through one dedicated thread."""
 
 import asyncio
 import os
@@ -20,10 +20,10 @@ AHEAD = 512
 
 
 class Recorder:
-    """Makes the calls of one journal, one after the other, off the event loop.
+    """Calls a journal's methods one after the other, in a thread.
 
-    What was asked for is done even where the one who asked is cancelled: a run that was started must be known
-    to the next start. The file is opened first in this thread and closed last, so that no call meets its end.
+    A call is completed even if its caller is cancelled: the next start must know every run that was started.
+    Opening is the thread's first call and closing its last, so no call finds the file closed.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -34,7 +34,7 @@ class Recorder:
 
     @classmethod
     async def open(cls, path: str | os.PathLike[str]) -> Self:
-        """Open the journal, or begin a new one.
+        """Open the journal, or create a new one.
 
         Raises:
             ConfigurationError: see `Journal.open`.
@@ -48,33 +48,33 @@ class Recorder:
         return recorder
 
     async def read_ahead(self, item: int) -> None:
-        """See to it that the item's entries are at hand; those of the next ones come with them."""
+        """Read the item's entries, together with those of the next items, unless they were read already."""
         if item >= self._read_to:
             self._read = await self.record(Journal.rows, item, AHEAD)
             self._read_to = item + AHEAD
 
     def entry(self, item: int, request: RunRequest) -> Entry | None:
-        """What is known of an item that was read ahead. Ask for each once, in the order of the input.
+        """What the journal knows of an item that was read ahead. Call once per item, in input order.
 
         Raises:
-            ConfigurationError: the item was another one before.
+            ConfigurationError: the journal was started with a different request for this item.
         """
         return self._journal.result().entry(item, request, self._read.pop(item, []))
 
     async def record(
         self, method: Callable[Concatenate[Journal, P], T], *values: P.args, **named: P.kwargs
     ) -> T:
-        """One call of a method of `Journal`."""
+        """Call a method of `Journal`."""
         return await _result(self.note(method, *values, **named))
 
     def note(
         self, method: Callable[Concatenate[Journal, P], T], *values: P.args, **named: P.kwargs
     ) -> Future[T]:
-        """The same without waiting for it."""
+        """Like `record`, without waiting for the result."""
         return self._call(lambda: method(self._journal.result(), *values, **named))
 
     async def aclose(self) -> None:
-        """Let go of the file, after all that was asked for."""
+        """Close the file after all pending calls."""
         closing = self._call(self._close)
         self._thread.shutdown(wait=False)
         await until_done(asyncio.wrap_future(closing))
@@ -87,7 +87,7 @@ class Recorder:
     def _call(self, work: Callable[[], T]) -> Future[T]:
         try:
             return self._thread.submit(work)
-        except RuntimeError:  # the interpreter is exiting and starts no more threads
+        except RuntimeError:  # the interpreter is exiting and starts no threads
             done: Future[T] = Future()
             try:
                 done.set_result(work())
@@ -97,17 +97,17 @@ class Recorder:
 
 
 async def _result(work: Future[T]) -> T:
-    """What comes of the work; who is cancelled meanwhile doesn't cancel it, and nobody is told how it ended."""
+    """Wait for the result. Cancelling the wait does not cancel the work, whose outcome is then ignored."""
     loop = asyncio.get_running_loop()
     ended = loop.create_future()
 
-    def tell() -> None:
+    def end() -> None:
         if not ended.done():
             ended.set_result(None)
 
     def wake(_work: Future[T]) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(tell)
+        with suppress(RuntimeError):  # the loop is closed: nothing waits any more
+            loop.call_soon_threadsafe(end)
 
     work.add_done_callback(wake)
     await ended

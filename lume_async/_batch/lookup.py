@@ -1,4 +1,4 @@
-"""Which run did a submission start whose process ended before it knew? `LookUp` asks the server's list of runs."""
+"""`LookUp`: finds the run of a submission whose response was lost, in the server's list of runs."""
 
 import asyncio
 from collections import Counter
@@ -18,13 +18,13 @@ from lume_async.errors import ApiError
 from lume_async.models import RunRecord, RunRequest
 
 PAGES = 20
-"""How many pages of new runs on one source are read at the most."""
+"""The maximum number of pages of new runs of a source that are read."""
 
 LAG = 60.0
-"""Seconds that the clock behind `created_at` may be behind the one that `Date` is by, such as a gateway's."""
+"""Seconds that the clock of `created_at` may be behind the one of the `Date` header, such as a gateway's."""
 
 _NO_LIST = (405, 501)
-"""Of a server that takes submissions at this path and has no list; a 404 is that of a gateway without a service."""
+"""Statuses of a server that accepts submissions but has no list. Not 404: a gateway without its service sends it."""
 
 
 class LookUp:
@@ -42,25 +42,25 @@ class LookUp:
         self._claimed: Counter[str] = Counter()
 
     def claim(self, run_id: str) -> None:
-        """The run belongs to an item: it is no other one's."""
+        """Mark the run as belonging to an item."""
         self._claimed[run_id] += 1
 
     def is_claimed(self, run_id: str) -> bool:
-        """Whether the run is known to belong to an item."""
+        """Whether the run belongs to an item."""
         return self._claimed[run_id] > 0 or run_id in (self._known_runs or ())
 
     def release(self, run_id: str) -> None:
-        """It may be another one's after all, which may have claimed it by now."""
+        """Undo a `claim`: the run may belong to another item, which may have claimed it meanwhile."""
         self._claimed[run_id] -= 1
 
     async def find(self, request: RunRequest, state: CallState) -> Found:
-        """The run that the submission can have started, by source, time and metadata; it is claimed."""
+        """Find and claim the run that the submission may have started, by source, time and metadata."""
         try:
             fitting, all_read = await self._fitting(request, state)
         except ApiError as error:
             return Found(None, is_clear=error.status_code in _NO_LIST, failure=error)
         if fitting:
-            async with self._reading:  # once, also for many items at a time
+            async with self._reading:  # only once, even if many items ask at the same time
                 if self._known_runs is None:
                     self._known_runs = await self._read_known_runs()
         left = [run for run in fitting if not self.is_claimed(run.id)]
@@ -74,7 +74,7 @@ class LookUp:
         return Found(new[0], is_clear=True)
 
     async def _fitting(self, request: RunRequest, state: CallState) -> tuple[list[RunRecord], bool]:
-        """The runs that fit, those hardly older than the submission too, and whether all were seen; newest first."""
+        """The matching runs, newest first, including slightly older ones; and whether all pages were read."""
         filters = {"source_path": request.source_path, "limit": str(PAGE)}
         fitting: list[RunRecord] = []
         cursor: str | None = None
@@ -90,12 +90,12 @@ class LookUp:
 
 
 def likeness(request: RunRequest) -> bytes:
-    """The same for requests whose runs nothing tells apart in a list."""
+    """Equal for requests whose runs cannot be told apart in a list."""
     return canonical(evolve(request, idempotency_key=None, webhook_url=None))
 
 
 def _fits(run: RunRecord, request: RunRequest) -> bool:
-    """Whether the run is of that source and flow; a server may not know the filters, or complete the version."""
+    """Whether source and flow match: the server may ignore the filters, or return a more complete version."""
     raw = run.raw
     version = raw.get("flow_version")
     asked = request.flow_version

@@ -1,4 +1,4 @@
-"""`Outcomes`: what the reader of a `run_many` iterates over, and the `Outbox` that it takes them from."""
+"""`Outcomes`: the iterator that `run_many` returns, and the `Outbox` that feeds it."""
 
 import asyncio
 from collections import deque
@@ -15,22 +15,22 @@ from lume_async.models import Outcome
 
 
 class Outbox:
-    """Outcomes that wait for the reader; with each that is taken, a place is free for another request."""
+    """Outcomes that wait for the reader; taking one frees a place for another request."""
 
     def __init__(self, places: int) -> None:
-        self.places = asyncio.Semaphore(places)  # anyio's asks for a running loop already here
+        self.places = asyncio.Semaphore(places)  # anyio's needs a running loop at creation
         self.ready: deque[Outcome[LumeRun]] = deque()
         self.wake: MemoryObjectSendStream[None] | None = None
 
     def put(self, outcome: Outcome[LumeRun]) -> None:
-        """Let the reader have it. Only the first of many has to wake anybody."""
+        """Add an outcome, and wake the reader if it is the first."""
         self.ready.append(outcome)
         if len(self.ready) == 1 and self.wake is not None:
             with suppress(WouldBlock):  # it is awake already
                 self.wake.send_nowait(None)
 
     def take(self) -> Outcome[LumeRun]:
-        """The oldest one."""
+        """Remove and return the oldest outcome."""
         self.places.release()
         return self.ready.popleft()
 
@@ -39,14 +39,13 @@ class Outcomes(Batched[Outcome[LumeRun]]):
     """The outcomes of a batch.
 
     Args:
-        work: the batch: begins with the first step and never outlives the last; its error is raised after the
-            outcomes.
+        work: the batch, which runs from the first step to the last; its error is raised after the outcomes.
     """
 
     def __init__(self, outbox: Outbox, work: Callable[[], Awaitable[None]]) -> None:
         self._outbox = outbox
 
-        # Quoted: the name of a type of anyio's, evaluated at each call, needs imports that a late one can't have.
+        # Quoted: evaluating anyio's type imports modules, which fails during interpreter shutdown.
         async def batch(wake: "MemoryObjectSendStream[None]") -> None:
             outbox.wake = wake
             await work()
@@ -59,7 +58,7 @@ class Outcomes(Batched[Outcome[LumeRun]]):
         return self._outbox.take()
 
     def _take_ready(self, limit: int) -> list[Outcome[LumeRun]]:
-        """Those that a journal remembers, as they cost nobody a run: any other one is taken when it is asked for."""
+        """Only outcomes from the journal: taking any other one early would free a place for another run."""
         ready, taken = self._outbox.ready, list[Outcome[LumeRun]]()
         while len(taken) < limit and ready and ready[0].remembered:
             taken.append(self._outbox.take())

@@ -1,4 +1,4 @@
-"""What to do about an item whose process ended between sending and knowing. Pure."""
+"""What to do about an item whose process ended between sending and the response. Pure."""
 
 from enum import Enum, auto
 
@@ -10,13 +10,13 @@ from lume_async.models import RunRecord
 
 @frozen
 class Found:
-    """What the server's list of runs says of a submission.
+    """The result of looking a submission up in the server's list of runs.
 
     Attributes:
-        run: the run that it has started, if exactly one can be that.
-        is_clear: whether `run` is the answer: with None, there is no such run, or this server has no list. Else
-            nothing follows: there were several such runs, one that is hardly older than the submission, or too
-            many to read, or the request failed.
+        run: the run that it started, if there is exactly one candidate.
+        is_clear: whether `run` is certain; if so, None means no such run exists, or this server has no list.
+            Otherwise nothing is certain: there are several candidates, one slightly older than the submission, or
+            too many to read, or the request failed.
         failure: why the list could not be read.
     """
 
@@ -26,26 +26,25 @@ class Found:
 
 
 class Next(Enum):
-    """What is to be done about the item."""
+    """The next step for the item."""
 
     FOLLOW = auto()
-    """The run that was found is the item's."""
+    """Follow the run that was found."""
     ASK_BY_KEY = auto()
-    """Send it again with the same key: the server answers with the run of that key, or starts it."""
+    """Send it again with the same key: the server returns the run of that key, or starts one."""
     SUBMIT = auto()
     """No run exists: submit it."""
     GIVE_UP = auto()
-    """A run may exist, and nothing tells which: a `SubmissionUnknownError`."""
+    """A run may exist but can't be identified: `SubmissionUnknownError`."""
 
 
 def next_step(found: Found, *, key_is_kept: bool, has_twin: bool, may_submit: bool) -> Next:
-    """The next step, by what the list says, and the key where the list leaves something open.
+    """The next step by the list, or by the idempotency key if the list is not clear.
 
     Args:
-        found: what the list says.
-        key_is_kept: the server says for how long it keeps keys, and has this one still.
-        has_twin: another item was under way and asks for the same, so that the run may be that one's.
-        may_submit: by the rule of lost answers it can be sent again where no run was found.
+        key_is_kept: the server says for how long it keeps keys, and still has this one.
+        has_twin: another item under way has the same request, so the run may be that item's.
+        may_submit: the rules for lost responses allow sending it again if no run was found.
     """
     is_open = not found.is_clear or (found.run is not None and has_twin)
     if is_open and key_is_kept:

@@ -1,9 +1,9 @@
-"""`run_many`: submit a stream of requests with bounded concurrency, and yield their outcomes as they come.
+"""`run_many`: submit requests with bounded concurrency, and yield their outcomes in completion order.
 
     requests ── _submit_all ── _start ── Monitor ── _collect ── outcomes
 
-A request holds one of `max_active` places from the moment it is taken from the iterable until its outcome is
-taken by the reader: the iterable, the submissions and the outcomes are bounded by the same number.
+A request holds one of `max_active` places from when it is taken from the iterable until the reader takes its
+outcome, so that one number bounds the requests, the submissions and the outcomes.
 """
 
 import asyncio
@@ -27,8 +27,8 @@ from lume_async._batch.submitter import Submitter
 from lume_async._http.sender import Sender
 from lume_async._many.completion import outcome_of, too_late
 from lume_async._many.iterables import pull
-from lume_async._many.monitor import Monitor
-from lume_async._run.handle import LumeRun
+from lume_async._many.monitor import Monitor, finish_after
+from lume_async._run.handle import LumeRun, record_of, snapshot
 from lume_async._run.submit import OnDuplicate, check_on_duplicate
 from lume_async.models import Outcome, RunRequest
 
@@ -44,11 +44,11 @@ def run_many(
     timeout: Duration | None,
     poll_interval: PollInterval,
 ) -> Outcomes:
-    """See `Client.run_many`; bad arguments are refused here, before the first step."""
+    """See `Client.run_many`; arguments are checked here, before the first step."""
     if isinstance(max_active, bool) or not isinstance(max_active, int) or max_active < 1:
         raise ValueError(f"max_active must be a whole number of at least 1, not {max_active!r}")
     if retry_failed and journal is None:
-        raise ValueError("retry_failed needs a journal: without one nothing is known of earlier runs")
+        raise ValueError("retry_failed needs a journal: without one, earlier runs are not known")
     path = None if journal is None else path_of(journal)
     check_on_duplicate(on_duplicate)
     polling(poll_interval)
@@ -78,18 +78,13 @@ async def _journal(path: str | None) -> AsyncGenerator[Recorder | None, None]:
 
 
 class _Batch:
-    """One `run_many` in progress: ends when the input has and every outcome was sent to the reader.
+    """One `run_many` in progress: ends when the input has ended and every outcome is in the outbox.
 
     Args:
-        outbox: a request that is taken holds one of its places; the reader gives it back with the outcome.
+        outbox: every request holds one of its places, which the reader frees by taking the outcome.
     """
 
-    def __init__(
-        self,
-        monitor: Monitor,
-        submitter: Submitter,
-        outbox: Outbox,
-    ) -> None:
+    def __init__(self, monitor: Monitor, submitter: Submitter, outbox: Outbox) -> None:
         self._monitor = monitor
         self._submitter = submitter
         self._outbox = outbox
@@ -97,21 +92,21 @@ class _Batch:
         self._taking = CancelScope()
         self._submitted = anyio.Event()
         self._ended = anyio.Event()
-        self._open = 0  # requests that were taken and have no outcome yet
+        self._open = 0  # requests without an outcome
         self._broken: BaseException | None = None
 
     async def run(
         self, requests: Iterable[RunRequest] | AsyncIterable[RunRequest], timeout: float | None
     ) -> None:
-        """Do all of it.
+        """Process the whole input.
 
         Raises:
-            BaseException: what the input raised, after all outcomes; what broke the batch itself, at once.
+            BaseException: an error of the input, after all outcomes; an error of the batch itself, at once.
         """
         async with task_group() as others:
             others.start_soon(self._collect, timeout)
             if timeout is not None:
-                others.start_soon(self._monitor._finish_after, timeout, self._stop_submitting)
+                others.start_soon(finish_after, self._monitor, timeout, self._stop_submitting)
             await self._submit_all(requests)
             self._submitted.set()
             if self._open:
@@ -121,7 +116,7 @@ class _Batch:
             raise self._broken
 
     async def _submit_all(self, requests: Iterable[RunRequest] | AsyncIterable[RunRequest]) -> None:
-        """Take a request whenever a place is free and submit it; returns when all submissions have ended."""
+        """Submit a request whenever a place is free; return when all submissions have ended."""
         count = 0
         async with task_group() as submissions:
             with self._taking:
@@ -144,9 +139,9 @@ class _Batch:
     async def _input(
         self, requests: Iterable[RunRequest] | AsyncIterable[RunRequest]
     ) -> AsyncGenerator[RunRequest, None]:
-        """The requests; what the input raises ends them, and is raised after all outcomes.
+        """The requests. An error of the input ends them and is raised after all outcomes.
 
-        What ends programs (SystemExit, KeyboardInterrupt) ends the batch at once.
+        SystemExit and KeyboardInterrupt end the batch at once.
         """
         count = 0
         try:
@@ -161,7 +156,7 @@ class _Batch:
         except asyncio.CancelledError as error:
             if is_being_cancelled():
                 raise
-            self._broken = error  # somebody else cancelled what the input waited for
+            self._broken = error  # not this task was cancelled, but something the input waited for
         except Exception as error:
             self._broken = error
 
@@ -174,15 +169,15 @@ class _Batch:
             self._monitor.add(begun)
 
     async def _collect(self, timeout: float | None) -> None:
-        """Turn the ends of runs into outcomes; at the deadline the rest, too."""
+        """Turn the ends of runs into outcomes; at the deadline, all that are left."""
         async for event in self._monitor:
             if event.error is None and not event.run.is_terminal:
                 continue
             for item, request, run in self._followed.pop(event.run.id, []):
                 outcome = outcome_of(event, request)
-                if outcome.run is not None and outcome.run._record is not None:
-                    # Each item keeps its own key, also where several led to one run.
-                    outcome = evolve(outcome, run=run._snapshot(outcome.run._record))
+                if outcome.run is not None and (record := record_of(outcome.run)) is not None:
+                    # Each item keeps its own key, even if several have the same run.
+                    outcome = evolve(outcome, run=snapshot(run, record))
                 await self._submitter.end(item, outcome)
                 self._deliver(outcome)
         for run_id, items in self._followed.items():
@@ -196,6 +191,6 @@ class _Batch:
             self._ended.set()
 
     async def _stop_submitting(self) -> None:
-        """Take nothing more, and let the submissions in flight end."""
+        """Take no more requests, and wait for the submissions in flight."""
         self._taking.cancel()
         await self._submitted.wait()

@@ -1,4 +1,4 @@
-"""Submitting each item of an input once, over any number of restarts: `Submitter`, with or without a journal."""
+"""`Submitter`: submits each item of an input once; with a journal, across any number of restarts."""
 
 import asyncio
 import math
@@ -15,7 +15,7 @@ from lume_async._batch.journal_thread import Recorder
 from lume_async._batch.lookup import LookUp, likeness
 from lume_async._batch.recovery import Found, Next, next_step
 from lume_async._http.sender import Sender
-from lume_async._run.handle import LumeRun
+from lume_async._run.handle import LumeRun, record_of
 from lume_async._run.submit import OnDuplicate, StartedRun, sent_at, submit
 from lume_async._wire import endpoints
 from lume_async._wire.answers import run_record
@@ -34,28 +34,28 @@ from lume_async.errors import (
 from lume_async.models import Outcome, RunRecord, RunRequest
 
 THROTTLED = 5.0
-"""Seconds until an item that the server was too busy for is tried again, where the server names none."""
+"""Seconds to wait after a 429 or 503 without `Retry-After`."""
 
 AWAY = 2.0
-"""Seconds until an item is tried again while there is no connection to a server that was there before."""
+"""Seconds to wait between tries while a server that has answered before can't be reached."""
 
 LAST_SUBMISSION = 10.0
-"""Seconds after the deadline that a submission under way may take: cut off, nobody knows whether it made a run."""
+"""Seconds after the deadline in which a submission may end: cut off, it might or might not have started a run."""
 
 USABLE = 0.9
-"""The part of their time for which the server is relied on to know the keys of submissions."""
+"""The fraction of the announced retention of idempotency keys that is relied on."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class Submitter:
-    """Begins items and records what comes of them.
+    """Submits items and records their outcomes.
 
     Args:
-        recorder: None where nothing has to survive this process.
-        retry_failed: whether what the journal knows as failed is submitted once more, as a run of its own.
-        timeout: seconds from now on in which items are submitted.
+        recorder: the journal; None without one.
+        retry_failed: submit items that the journal knows as failed again, as new runs.
+        timeout: seconds from now in which items are submitted.
     """
 
     def __init__(
@@ -74,26 +74,26 @@ class Submitter:
         self._deadline = math.inf if timeout is None else sender.clock.now() + timeout
         self._look_up = LookUp(sender, self._known_runs)
         self._under_way: Counter[bytes] | None = None
-        """How many items that were under way, or were sent since, ask for the same; None until somebody asks."""
+        """How many items under way, or sent since, have the same request; None until it is needed."""
         self._reading = asyncio.Lock()
         self._asking = asyncio.Lock()
         self._asked = False
 
     async def read_ahead(self, item: int) -> None:
-        """Before the item is taken from the input: see to it that what is known of it is at hand."""
+        """Read what the journal knows of an item, before the item is taken from the input."""
         if self._recorder is not None:
             await self._recorder.read_ahead(item)
 
     def known(self, item: int, request: RunRequest) -> Entry | None:
-        """What an earlier start left of the item. Ask for each item once, in the order of the input.
+        """What the journal knows of the item. Call once per item, in input order.
 
         Raises:
-            ConfigurationError: the journal was begun with another input.
+            ConfigurationError: the journal belongs to a different input.
         """
         return None if self._recorder is None else self._recorder.entry(item, request)
 
     def remembered(self, request: RunRequest, entry: Entry) -> Outcome[LumeRun] | None:
-        """The item's outcome, where it has one already and isn't to be tried again."""
+        """The item's outcome, if the journal has one and it is not to be retried."""
         if entry.state is Kind.ENDED:
             record = run_record(entry.body)
             if self._retry_failed and not record.status.has_output:
@@ -104,11 +104,11 @@ class Submitter:
             error = _thawed_error(entry.body)
             if not (isinstance(error, DuplicateRunError) and self._on_duplicate == "attach"):
                 return Outcome(None, error=error, request=request, remembered=True)
-            # It was refused when the caller still said "raise".
+            # Refused by an earlier start with "raise".
         return None
 
     async def begin(self, item: int, request: RunRequest, entry: Entry | None) -> LumeRun | Outcome[LumeRun]:
-        """Submit the item, or find out what became of it before: its run, or its outcome if there is one."""
+        """Submit the item, or find its earlier run; return the run, or an outcome that is known already."""
         if entry is not None and entry.state is Kind.SENDING:
             return await self._find_out(item, request, entry)
         if entry is not None and entry.state is Kind.SUBMITTED and entry.run_id is not None:
@@ -117,8 +117,8 @@ class Submitter:
         try:
             return await self._submit(item, request, key, state)
         except (asyncio.CancelledError, ClientClosedError) as error:
-            # A client that was closed says so only of what made no run; else the submission is unknown. None of this
-            # holds in `_find_out`: what an earlier process has sent can't be withdrawn.
+            # `ClientClosedError` means that no run was started; otherwise the submission would be unknown. Not in
+            # `_find_out`: a submission of an earlier process can't be withdrawn.
             if state.first_sent is None or isinstance(error, ClientClosedError):
                 self._withdraw(item, key)
             raise
@@ -128,12 +128,12 @@ class Submitter:
             self._recorder.note(Journal.withdraw, item, key)
 
     async def end(self, item: int, outcome: Outcome[LumeRun]) -> None:
-        """Record the end of the item's run; an end that was not seen is looked for again at the next start."""
-        if outcome.run is not None and outcome.run._record is not None:
-            await self._record(Journal.ended, item, outcome.run._record.raw)
+        """Record the end of the item's run; without one, the next start waits for it."""
+        if outcome.run is not None and (record := record_of(outcome.run)) is not None:
+            await self._record(Journal.ended, item, record.raw)
 
     async def complete(self, count: int) -> None:
-        """The input has ended."""
+        """Record the number of items of the input."""
         await self._record(Journal.complete, count)
 
     def _run(self, run_id: str, entry: Entry, record: RunRecord | None = None) -> LumeRun:
@@ -146,7 +146,7 @@ class Submitter:
         return await self._send(item, request, key, state, has_twin=has_twin)
 
     async def _record_sending(self, item: int, request: RunRequest, key: str) -> None:
-        """Record when it is sent, by the server's clock: this machine's may be set right before the next start."""
+        """Record the time of sending, by the server's clock: this machine's may be adjusted before the next start."""
         if self._recorder is None:
             return
         sender = self._sender
@@ -158,7 +158,7 @@ class Submitter:
         await self._record(Journal.sending, item, request, key, now, by_server=sender.knows_time)
 
     async def _ask_time(self) -> None:
-        """Once; a server that is away, or has no clock, is done without."""
+        """Ask for the server's time, once; it is optional."""
         async with self._asking:
             if not self._asked and not self._sender.knows_time:
                 self._asked = True
@@ -175,10 +175,10 @@ class Submitter:
         has_twin: bool = False,
         by_key: bool = False,
     ) -> LumeRun | Outcome[LumeRun]:
-        """Send what is recorded as about to be sent, and record what comes of it.
+        """Send an item that is recorded as SENDING, and record the result.
 
-        Where a run may exist already and only the key can tell (`by_key`), it is sent only while the server still
-        knows that key.
+        If a run may exist and only the key can identify it (`by_key`), it is sent only while the server still
+        keeps that key.
         """
         needs_key = by_key or request.force_rerun
         while True:
@@ -194,13 +194,13 @@ class Submitter:
                 return Outcome(None, error=error, request=request)
             await self._record_sending(item, request, key)
             state.renew()
-        if not done.reused:  # else it may still be another item's own
+        if not done.reused:  # a reused run may belong to another item
             self._look_up.claim(done.record.id)
         await self._record(Journal.submitted, item, done.record.id, reused=done.reused)
         return LumeRun(self._sender, done.record.id, done.record, idempotency_key=key, reused=done.reused)
 
     async def _attempt(self, request: RunRequest, key: str, state: CallState, has_twin: bool) -> StartedRun:
-        """Send it once; `has_twin`: our own run would be the answer to its key, so a 409 names the twin's."""
+        """Send it once. With `has_twin`, a 409 names the other item's run: for our own, the key would return it."""
         left = self._deadline - self._sender.clock.now()
         return await submit(
             self._sender,
@@ -214,7 +214,7 @@ class Submitter:
         )
 
     async def _pause(self, request: RunRequest, error: ApiError) -> float | None:
-        """A server that is full, or away for a while, is no outcome: how many seconds the item waits; else None."""
+        """Seconds to wait before trying again, for an overloaded or unreachable server; None for an outcome."""
         if (pause := self._waits_for(error)) is not None:
             return pause
         last = error.__cause__ if isinstance(error, SubmissionUnknownError) else None
@@ -225,7 +225,7 @@ class Submitter:
         return pause if then is Then.SEND else None
 
     def _waits_for(self, error: ApiError) -> float | None:
-        """How long to wait for a server that has no room for a submission now, or is away; None for other errors."""
+        """Seconds to wait for a server that is overloaded or unreachable; None for other errors."""
         if error.status_code in (429, 503):
             return floor(error.retry_after) or THROTTLED
         if isinstance(error, ApiConnectionError) and not error.reached and self._sender.has_answered:
@@ -233,25 +233,25 @@ class Submitter:
         return None
 
     async def _sleep(self, pause: float) -> bool:
-        """Whether there is time left after a pause, which ends at the deadline."""
+        """Sleep, at most until the deadline; return whether it has not passed."""
         clock = self._sender.clock
         await clock.sleep(min(pause, max(0.0, self._deadline - clock.now())))
         return clock.now() < self._deadline
 
     async def _record_failure(self, item: int, error: ApiError) -> None:
         if isinstance(error, SubmissionUnknownError):
-            return  # stays `sending`: to be found out
-        # A holder that could not be seen yet may be seen at the next start.
+            return  # stays SENDING: the next start finds out
+        # A run behind a 409 that is not visible yet may be visible at the next start.
         if isinstance(error, InvalidRequestError) and not isinstance(error, RunNotFoundError):
             await self._record(Journal.refused, item, _frozen_error(error))
         else:
             await self._record(Journal.unsent, item, str(error))
 
     async def _find_out(self, item: int, request: RunRequest, entry: Entry) -> LumeRun | Outcome[LumeRun]:
-        """The process ended between sending and knowing: a lost answer, with the same rules.
+        """Find the run of an item whose process ended before the response: the rules of a lost response apply.
 
-        But time has passed: the run may have failed since, so that no duplicate is refused any more, and the server
-        may have forgotten the key. So the run is looked up first, always.
+        The run is always looked up first: meanwhile it may have failed, so that a duplicate is not refused, or the
+        server may have dropped the key.
         """
         clock = self._sender.clock
         state = CallState(lost=True)
@@ -271,7 +271,7 @@ class Submitter:
             case Next.ASK_BY_KEY:
                 if found.run is not None:
                     self._look_up.release(found.run.id)
-                # Without a new entry: the key is as old as the one that there is says.
+                # No new SENDING entry: it would make the key look newer than it is.
                 return await self._send(item, request, entry.key, state, has_twin=has_twin, by_key=True)
             case Next.SUBMIT:
                 return await self._submit(item, request, entry.key, state, has_twin=has_twin)
@@ -280,7 +280,7 @@ class Submitter:
         return Outcome(None, error=error, request=request)
 
     async def _found(self, request: RunRequest, state: CallState) -> Found:
-        """What the list of runs says; a server that is full or away is waited for."""
+        """Look the run up, waiting for a server that is overloaded or unreachable."""
         found = await self._look_up.find(request, state)
         while found.failure is not None and (pause := self._waits_for(found.failure)) is not None:
             if not await self._sleep(pause):
@@ -289,18 +289,18 @@ class Submitter:
         return found
 
     async def _may_submit(self, request: RunRequest, state: CallState) -> bool:
-        """Whether the rule of lost answers lets it be sent again, now that no run of it was found."""
+        """Whether the rules for lost responses allow sending it again if no run was found."""
         replays = await self._sender.replays() and not self._is_forgotten(state)
         then = decide(None, lost=True, force_rerun=request.force_rerun, replays=replays, again=True)
         return then is Then.SEND
 
     async def _keeps_key(self, state: CallState) -> bool:
-        """Whether the server has the key still, by what it says of how long it keeps one."""
+        """Whether the server still has the key, by the retention that it announces."""
         sender = self._sender
         return await sender.replays() and sender.keys_kept is not None and not self._is_forgotten(state)
 
     def _is_forgotten(self, state: CallState) -> bool:
-        """Whether the server may have forgotten the key by now, by what it says of how long it knows one."""
+        """Whether the server may have dropped the key, by the retention that it announces."""
         sender = self._sender
         if sender.keys_kept is None:
             return False
@@ -308,10 +308,10 @@ class Submitter:
         return sent is None or sender.server_time(sender.clock.now()) - sent >= sender.keys_kept * USABLE
 
     async def _has_twin(self, request: RunRequest) -> bool:
-        """Whether another item that was under way asks for the same: a run that is found may be that one's."""
-        async with self._reading:  # once, before any of them goes on
+        """Whether another item under way has the same request: a run that is found may be that item's."""
+        async with self._reading:  # once, before any item continues
             if self._under_way is None:
-                self._under_way = Counter()  # from here on, what is sent meanwhile counts too
+                self._under_way = Counter()  # set before reading, so that items sent meanwhile count too
                 self._under_way.update(map(likeness, await self._record(Journal.under_way) or ()))
         return self._under_way[likeness(request)] > 1
 
@@ -321,15 +321,15 @@ class Submitter:
     async def _record(
         self, method: Callable[Concatenate[Journal, P], T], *values: P.args, **named: P.kwargs
     ) -> T | None:
-        """One call of the journal; nothing where there is none."""
+        """Call a method of the journal, if there is one."""
         return None if self._recorder is None else await self._recorder.record(method, *values, **named)
 
 
 def _key(request: RunRequest, entry: Entry | None) -> str:
-    """The idempotency key of an item of which no run is under way."""
+    """The idempotency key for submitting an item that has no run under way."""
     if entry is not None and entry.state is Kind.UNSENT:
         return entry.key
-    # What is to run once more needs another key, also where the caller brought one: it leads to the old run.
+    # A retry needs a new key even if the caller passed one: the old key returns the old run.
     again = entry is not None and entry.state is Kind.ENDED
     return (None if again else request.idempotency_key) or uuid.uuid4().hex
 

@@ -1,1 +1,1 @@
-"""Sends one request and survives."""
+"""HTTP: settings, sessions, retries and throttling of single requests."""

@@ -1,4 +1,4 @@
-"""The API key of each request: one string for ever, or asked of a function, once for all that wait for it."""
+"""The API key of each request: a fixed string, or the result of a function that concurrent callers share."""
 
 import asyncio
 import inspect
@@ -14,28 +14,28 @@ from lume_async.errors import ApiConnectionError, ApiTimeoutError, ClientClosedE
 
 
 class Keys:
-    """Gives the key. Single-flight: callers that come while the function is being asked share its answer."""
+    """Provides the key. Single-flight: callers that arrive during a call of the function share its result."""
 
     def __init__(self, source: Secret | Callable[[], object], lifetime: Lifetime) -> None:
         self._source = source
         self.fixed = source if isinstance(source, Secret) else None
-        """The one key that never changes, where it is one."""
+        """The key, if it never changes."""
         self._asking = PerLoop(lambda: _Asking(lifetime))
         self._lifetime = lifetime
 
     @property
     def rotates(self) -> bool:
-        """Whether another key may come after a refused one."""
+        """Whether a refused key may be replaced by another."""
         return not isinstance(self._source, Secret)
 
     async def get(self, timeout: float | None = None) -> Secret:
         """The key to use now.
 
         Raises:
-            ConfigurationError: the function gave something that is no key.
-            ApiConnectionError: the function failed; what it raised is the cause. Where the key comes from is as
-                far away as the service: a wait outlives its failure.
-            ApiTimeoutError: the function gave nothing within `timeout` seconds.
+            ConfigurationError: the function returned something that is not a valid key.
+            ApiConnectionError: the function failed; its exception is the cause. A wait survives it like a failed
+                request, since the function may use the network too.
+            ApiTimeoutError: the function returned nothing within `timeout` seconds.
             ClientClosedError: the client was closed meanwhile.
         """
         source = self._source
@@ -46,12 +46,12 @@ class Keys:
         failure: BaseException
         try:
             async with patience:
-                # One caller that gives up must not take the answer from the others.
+                # A caller that gives up must not cancel the call for the others.
                 return await asyncio.shield(task)
         except asyncio.CancelledError as error:
             if not task.cancelled() or is_being_cancelled():
                 raise
-            failure = error  # somebody else cancelled what the function waited for
+            failure = error  # not this task was cancelled, but something the function waited for
         except Exception as error:
             failure = error
         finally:
@@ -59,20 +59,22 @@ class Keys:
         if self._lifetime.over:
             raise ClientClosedError("the client was closed during this call")
         if patience.expired():
-            raise ApiTimeoutError(f"the api_key function gave no key within {timeout:.3g} s", reached=False)
+            raise ApiTimeoutError(
+                f"the api_key function returned no key within {timeout:.3g} s", reached=False
+            )
         if isinstance(failure, LumeError):
-            raise copy(failure)  # one that all share would collect the tracebacks of all
-        # Its text is not repeated: it may hold the key.
+            raise copy(failure)  # a shared one would collect the tracebacks of all callers
+        # Its message is not repeated, as it may contain the key.
         raise ApiConnectionError(
             f"the api_key function failed: {type(failure).__name__}", reached=False
         ) from failure
 
 
 class _Asking:
-    """The question that is under way in one loop; it ends with the last caller that waits for it, or the client.
+    """The call of the function in one loop; it ends with its last waiting caller, or with the client.
 
-    A task that several requests share has no block to own it: its callers do, by their number. On the path of a
-    single request asyncio's primitives stay: anyio's cost 2 to 9 times as much there.
+    The shared task has no block that owns it, so its callers are counted. asyncio's primitives, because on the path
+    of a single request anyio's cost 2 to 9 times as much.
     """
 
     def __init__(self, lifetime: Lifetime) -> None:

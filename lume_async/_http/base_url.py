@@ -1,4 +1,4 @@
-"""The address of the service, or of a proxy, as it is given: read by what will read it when it is used. Pure."""
+"""Checks the URL of the service or of a proxy with the parsers that will use it. Pure."""
 
 from ipaddress import IPv4Address
 from urllib.parse import urlsplit
@@ -9,11 +9,11 @@ from lume_async._base.secret import Secret
 
 
 def flaw_of(text: str) -> str | None:
-    """What is wrong with a base URL, in words that follow its name; None where nothing is.
+    """What is wrong with a base URL, as a phrase that follows its name; None if it is valid.
 
-    The words don't repeat it, and it is in no frame that raises: it may hold a password.
+    The URL may contain a password, so it is not in the phrase, nor in a frame that raises.
     """
-    # It is sent as it is: printable ASCII without spaces.
+    # Sent unchanged, so it must be printable ASCII without spaces.
     if not (text.isascii() and text.isprintable()) or " " in text or not is_http(text):
         return "must look like https://host[:port][/path]"
     if any(mark in text for mark in "@?#"):
@@ -22,7 +22,7 @@ def flaw_of(text: str) -> str | None:
 
 
 def is_http(text: str) -> bool:
-    """Whether it is an HTTP URL with a host that can be one and a port that can be one."""
+    """Whether it is an HTTP URL with a valid host and port."""
     try:
         parts = urlsplit(text)
         host, _port = parts.hostname, parts.port
@@ -32,13 +32,13 @@ def is_http(text: str) -> bool:
         host.encode("idna")
         if host.replace(".", "").isdigit():
             IPv4Address(host)
-    except ValueError:  # a UnicodeError, too
+    except ValueError:  # includes UnicodeError
         return False
     return True
 
 
 def passwords_in(url: str | None) -> tuple[Secret, ...]:
-    """The password, and what is sent in a header for it."""
+    """The password, and the credentials that are sent in a header."""
     if url is None or not (password := URL(url).password):
         return ()
     return Secret(password), Secret(f"{URL(url).user or ''}:{password}")

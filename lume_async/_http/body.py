@@ -1,4 +1,4 @@
-"""Bodies of answers: read whole up to a limit, or only their beginning; the compressed ones undone."""
+"""Reads response bodies, whole up to a limit or only their beginning, and decompresses them."""
 
 import zlib
 from collections.abc import Coroutine
@@ -13,11 +13,11 @@ from lume_async.errors import ApiConnectionError, ResponseDecodeError
 
 _CHUNK = 64 * 1024
 _REGISTERED = frozenset({"aes128gcm", "br", "compress", "dcb", "dcz", "exi", "x-compress", "zstd"})
-"""Content codings (RFC 9110 §8.4.1 and its registry) that are not undone here."""
+"""Registered content codings (RFC 9110 §8.4.1) that are not supported."""
 
 
 def arrived(response: aiohttp.ClientResponse, limit: int) -> bytes | None:
-    """The body where all of it came together with the headers, as a small one does, and the connection is free again.
+    """The body if it arrived completely with the headers, as small ones do; the connection is then free again.
 
     Raises:
         ResponseDecodeError: it is larger than `limit`.
@@ -31,11 +31,11 @@ def arrived(response: aiohttp.ClientResponse, limit: int) -> bytes | None:
 
 
 def whole(response: aiohttp.ClientResponse, limit: int) -> Coroutine[Any, Any, bytes]:
-    """The decoded body, never more than `limit` bytes of it in memory.
+    """The decoded body, with never more than `limit` bytes in memory.
 
     Raises:
-        ResponseDecodeError: it is larger, or in an encoding that was not asked for.
-        ApiConnectionError: a compressed body was cut.
+        ResponseDecodeError: it is larger, or in an encoding that was not requested.
+        ApiConnectionError: a compressed body was truncated.
     """
     length = response.content_length
     if CONTENT_ENCODING in response.headers or length is None:
@@ -46,13 +46,13 @@ def whole(response: aiohttp.ClientResponse, limit: int) -> Coroutine[Any, Any, b
 
 
 async def beginning(response: aiohttp.ClientResponse) -> bytes:
-    """The first part of an error's body: enough to explain it; whatever can't be read is left out."""
+    """The first part of an error's body, enough to explain it; empty if it can't be read."""
     encoding = _encoding(response)
     inflater = Inflater(encoding) if encoding in CODINGS else None
     try:
         return (await _gather(response, ERROR_BYTES, inflater))[:ERROR_BYTES]
     except (aiohttp.ClientError, ResponseDecodeError):
-        return b""  # the status alone decides what it is
+        return b""  # the status alone decides the error
 
 
 async def _decoded(response: aiohttp.ClientResponse, limit: int) -> bytes:
@@ -65,14 +65,14 @@ async def _decoded(response: aiohttp.ClientResponse, limit: int) -> bytes:
         cut = not inflater.complete
     else:
         raise ResponseDecodeError(
-            f"the answer has {_named(encoding)}, which was not asked for",
+            f"the response has {_named(encoding)}, which was not requested",
             status_code=response.status,
             retryable=False,
         )
     if len(body) > limit:
         raise _too_large(response, limit)
     if cut:
-        raise ApiConnectionError("the compressed body was cut", status_code=response.status)
+        raise ApiConnectionError("the compressed body was truncated", status_code=response.status)
     return body
 
 
@@ -81,12 +81,12 @@ def _encoding(response: aiohttp.ClientResponse) -> str:
 
 
 def _named(encoding: str) -> str:
-    """The encoding, where it is a registered one; any other text of an answer may repeat the API key."""
+    """The encoding, if it is registered; any other text of a response may repeat the API key."""
     return f"the encoding {encoding!r}" if encoding in _REGISTERED else "an unknown encoding"
 
 
 async def _gather(response: aiohttp.ClientResponse, limit: int, inflater: Inflater | None) -> bytes:
-    """Up to `limit` + 1 decoded bytes: one more byte than the limit shows that there are more."""
+    """Up to `limit` + 1 decoded bytes: the additional byte shows that the body is too large."""
     body = bytearray()
     try:
         async for chunk in response.content.iter_chunked(_CHUNK):
@@ -98,13 +98,13 @@ async def _gather(response: aiohttp.ClientResponse, limit: int, inflater: Inflat
     except zlib.error as error:
         reason = str(error)
     raise ResponseDecodeError(
-        f"the body is not what its Content-Encoding says: {reason}", status_code=response.status
+        f"the body does not match its Content-Encoding: {reason}", status_code=response.status
     )
 
 
 def _too_large(response: aiohttp.ClientResponse, limit: int) -> ResponseDecodeError:
     return ResponseDecodeError(
-        f"the answer is larger than max_response_bytes={limit:,}: it was dropped unread",
+        f"the response is larger than max_response_bytes={limit:,} and was discarded",
         status_code=response.status,
         request_id=response.headers.get(REQUEST_ID),
         retryable=False,

@@ -1,4 +1,4 @@
-"""Connections as aiohttp makes them, but for three things that it leaves open."""
+"""aiohttp's connector and protocol, with three gaps closed."""
 
 import asyncio
 from contextlib import suppress
@@ -10,7 +10,7 @@ from aiohttp.client_proto import ResponseHandler
 
 
 class Connector(aiohttp.TCPConnector):
-    """Connects as aiohttp does, but can be made to give up."""
+    """aiohttp's connector, but attempts to connect can be ended."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -23,9 +23,9 @@ class Connector(aiohttp.TCPConnector):
         return task in self._connecting
 
     def give_up(self) -> None:
-        """Whoever is resolving a name, connecting or shaking hands gets a timeout, now."""
+        """Raise a timeout in every task that is resolving a name, connecting or shaking hands."""
         for alarm in list(self._connecting.values()):
-            with suppress(RuntimeError):  # it belonged to a loop that is closed
+            with suppress(RuntimeError):  # its loop is closed
                 alarm.reschedule(0)
 
     async def _create_connection(self, *arguments: Any, **named: Any) -> Any:
@@ -42,14 +42,14 @@ class _Protocol(ResponseHandler):
     """One connection."""
 
     def is_connected(self) -> bool:
-        """Asked before a kept connection is used again: one on which something came unasked is not.
+        """Whether a kept connection can be used again: not if unrequested data arrived, such as a late 408.
 
-        A second answer, a 408 to nobody: aiohttp would take it for the answer to the next request.
+        aiohttp would read that as the response to the next request.
         """
         return super().is_connected() and not self.should_close
 
     def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
-        """What breaks the answer ends its body, too: aiohttp's reader would wait until the time is up."""
+        """Let the error also end the body, whose reader would wait for its timeout in aiohttp."""
         cause = () if exc_cause is None else (exc_cause,)
         super().set_exception(exc, *cause)
         body = self._payload

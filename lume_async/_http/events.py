@@ -1,7 +1,7 @@
-"""Events, reported to the log and to the user's hooks. Costs nothing where nobody listens.
+"""Events, reported to the log and to the user's hooks. They cost nothing without a listener.
 
 Loggers: `lume.http` (DEBUG: requests, WARNING: retries) and `lume.runs` (INFO: status changes). Records carry
-flat `lume_*` attributes. No header and no query string is ever logged; a reason may quote an error's first words.
+flat `lume_*` attributes. Headers and query strings are never logged; a reason may quote the start of an error.
 """
 
 import logging
@@ -55,7 +55,7 @@ class RetryScheduled:
 @public
 @frozen
 class RunStatusChanged:
-    """The status of a run has changed (`previous` is None for the first status that is known)."""
+    """The status of a run has changed (`previous` is None for the first known status)."""
 
     run_id: str
     previous: RunStatus | None
@@ -80,7 +80,7 @@ class Observer:
 
     @property
     def listening(self) -> bool:
-        """Whether anybody listens to single requests."""
+        """Whether a hook or the log wants events of single requests."""
         return bool(self._hooks) or http_log.isEnabledFor(logging.DEBUG)
 
     def started(self, operation: str, attempt: int) -> None:
@@ -124,5 +124,5 @@ class Observer:
         for hook in self._hooks:
             try:
                 hook(event)
-            except (Exception, CancelledError):  # it awaits nothing: what was cancelled is not this task
+            except (Exception, CancelledError):  # nothing is awaited here, so this task was not cancelled
                 http_log.exception("the hook %r failed; the call continues", hook)

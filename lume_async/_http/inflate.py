@@ -1,34 +1,34 @@
-"""Undoing the content codings that are announced: gzip and deflate, as servers really send them."""
+"""Decompression of gzip and deflate, including the variants that servers send."""
 
 import zlib
 
 CODINGS = frozenset({"gzip", "x-gzip", "deflate"})
-"""RFC 9110 §8.4.1: `x-gzip` is the same as `gzip`."""
+"""RFC 9110 §8.4.1: `x-gzip` is equivalent to `gzip`."""
 
 _GZIP, _ZLIB, _RAW = 31, 15, -15
 
 
 class Inflater:
-    """Decompresses a body piece by piece, never further than asked.
+    """Decompresses a body in pieces of limited size.
 
-    A gzip body may be several members, one after the other (RFC 1952 §2.2). `deflate` means the zlib format; some
-    servers leave its two-byte header out all the same, and browsers read both.
+    A gzip body may consist of several members (RFC 1952 §2.2). `deflate` means the zlib format, but some servers
+    omit its two-byte header, and browsers accept both.
 
     Attributes:
-        complete: whether the data so far ends where compressed data may end.
+        complete: whether compressed data may end here.
     """
 
     def __init__(self, coding: str) -> None:
         self._window = _ZLIB if coding == "deflate" else _GZIP
         self._inflater: zlib._Decompress | None = None
-        self._waiting = b""  # too little to tell the kind of deflate
+        self._waiting = b""  # too short to tell which kind of deflate it is
         self.complete = True
 
     def decompress(self, data: bytes, room: int) -> bytes:
-        """Up to `room` further bytes.
+        """Decompress up to `room` more bytes.
 
         Raises:
-            zlib.error: this is not what the header said.
+            zlib.error: the data does not match the announced coding.
         """
         data = self._waiting + data
         if self._inflater is None and self._window == _ZLIB:
@@ -42,7 +42,7 @@ class Inflater:
         out = bytearray()
         while data and len(out) < room:
             if self._inflater is None or self._inflater.eof:
-                if not data.strip(b"\0"):  # padding behind the last member
+                if not data.strip(b"\0"):  # padding after the last member
                     break
                 self._inflater = zlib.decompressobj(self._window)
             out += self._inflater.decompress(data, room - len(out))

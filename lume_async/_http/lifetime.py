@@ -1,4 +1,4 @@
-"""`Lifetime`: a client's own clock, on which nobody sleeps longer than the client is open."""
+"""`Lifetime`: a client's clock, whose sleeps end when the client is closed."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from lume_async.errors import ClientClosedError
 
 
 class Lifetime:
-    """A `Clock`: the same time as another one, but every sleep ends with the client."""
+    """A `Clock` with the time of another one."""
 
     def __init__(self, clock: Clock) -> None:
         self.now: Callable[[], float] = clock.now
@@ -21,10 +21,10 @@ class Lifetime:
         self._listeners: PerLoop[set[Callable[[], object]]] = PerLoop(set)
 
     async def sleep(self, seconds: float) -> None:
-        """Return after that many seconds.
+        """Return after `seconds`.
 
         Raises:
-            ClientClosedError: the client is closed, or was closed meanwhile.
+            ClientClosedError: the client is closed, or was closed during the sleep.
         """
         try:
             async with asyncio.timeout(None) as alarm:
@@ -45,24 +45,24 @@ class Lifetime:
         """Call `ended` in the running loop when the client is closed.
 
         Raises:
-            ClientClosedError: it is closed already.
+            ClientClosedError: it is already closed.
         """
         listeners = self._listeners.get()
         listeners.add(ended)
-        if self.over:  # asked last: who closes it at this moment finds the one or is found by the other
+        if self.over:  # checked last: a concurrent close either finds the listener, or is noticed here
             listeners.discard(ended)
-            raise ClientClosedError("the client is closed: make a new one")
+            raise ClientClosedError("the client is closed: create a new one")
 
     def forget(self, ended: Callable[[], object]) -> None:
-        """Don't call it any more."""
+        """Remove a listener."""
         for _, listeners in self._listeners.items():
             listeners.discard(ended)
 
     def end(self) -> None:
-        """The client is closed: everyone hears of it, each in its own loop. May be called from any thread."""
+        """Call the listeners, each in its own loop, as the client is closed. May be called from any thread."""
         self.over = True
         for loop, listeners in self._listeners.items():
-            with suppress(RuntimeError):  # that loop is closed, and with it whoever listened
+            with suppress(RuntimeError):  # that loop is closed, and its listeners with it
                 loop.call_soon_threadsafe(_call_all, listeners)
 
 

@@ -1,4 +1,4 @@
-"""One value per running event loop, so that a client may be used from several and is bound to none."""
+"""One value per event loop, so that a client can be used from several."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,29 +11,29 @@ T = TypeVar("T")
 
 
 class PerLoop(Generic[T]):
-    """Makes the value on first use in a loop; it goes when the loop goes."""
+    """Creates the value on first use in a loop; it is dropped with the loop."""
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         self._values: WeakKeyDictionary[asyncio.AbstractEventLoop, T] = WeakKeyDictionary()
 
     def get(self) -> T:
-        """The running loop's own value."""
+        """The value of the running loop."""
         loop = running_loop()
         value = self._values.get(loop)
-        return self._made_in(loop) if value is None else value
+        return self._make_in(loop) if value is None else value
 
-    def _made_in(self, loop: asyncio.AbstractEventLoop) -> T:
+    def _make_in(self, loop: asyncio.AbstractEventLoop) -> T:
         forget_closed(self._values)
         value = self._values[loop] = self._make()
         return value
 
     def items(self) -> list[tuple[asyncio.AbstractEventLoop, T]]:
-        """Those of all loops."""
+        """The values of all loops."""
         return list(self._values.items())
 
 
 def forget_closed(values: WeakKeyDictionary[asyncio.AbstractEventLoop, T]) -> None:
-    """Drop what belongs to closed loops: a lock that was waited for refers to its loop, and keeps its key alive."""
+    """Drop the values of closed loops: a lock that was waited for refers to its loop, and keeps the key alive."""
     for loop in [loop for loop in values if loop.is_closed()]:
         values.pop(loop, None)

@@ -1,4 +1,4 @@
-"""The runs that this client submitted a moment ago: a server may need that moment before it finds them."""
+"""The runs that this client submitted recently: a server may need a moment until it finds them."""
 
 import math
 from collections import OrderedDict
@@ -6,23 +6,23 @@ from collections import OrderedDict
 from lume_async._base.clock import Clock
 
 GRACE = 10.0
-"""Seconds after our own submission in which a 404 on the run is read as 'not yet'."""
+"""Seconds after our own submission in which a 404 for the run means 'not yet'."""
 
 REMEMBERED = 10_000
-"""How many submissions are remembered for that."""
+"""The maximum number of submissions in the table."""
 
 _LONG_AGO = -math.inf, -math.inf
 
 
 class RecentRuns:
-    """A bounded table: when each run was submitted, and until when the server wants no poll of it."""
+    """A bounded table: when each run was submitted, and until when the server asked not to poll it."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._times: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def add(self, run_id: str, not_before: float = 0.0) -> None:
-        """Remember a run that was submitted just now.
+        """Add a run that was submitted just now.
 
         Args:
             not_before: how many seconds the server asked to wait before the first poll.
@@ -38,6 +38,6 @@ class RecentRuns:
         return self._clock.now() - submitted < GRACE
 
     def quiet_for(self, run_id: str) -> float:
-        """For how many seconds from now the server wants no poll of the run; 0 or less where it does not mind."""
+        """Seconds for which the server asked not to poll the run; 0 or less if it may be polled."""
         _, until = self._times.get(run_id, _LONG_AGO)
         return until - self._clock.now()

@@ -1,4 +1,4 @@
-"""Host names, looked up in threads of the library's own."""
+"""Looks up host names in the library's own threads."""
 
 import socket
 
@@ -7,11 +7,11 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from lume_async._base.threads import run_in_thread
 
 _NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
-_ONLY_USABLE = getattr(socket, "AI_ADDRCONFIG", 0)  # no IPv6 addresses where the machine has no IPv6
+_ONLY_USABLE = getattr(socket, "AI_ADDRCONFIG", 0)  # no IPv6 addresses on a machine without IPv6
 
 
 class Resolver(AbstractResolver):
-    """The system's resolver. aiohttp's own asks the loop, whose threads a program may have filled for hours."""
+    """The system's resolver. aiohttp's uses the loop's default threads, which may be busy for hours."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -19,12 +19,12 @@ class Resolver(AbstractResolver):
         """Every address of the host.
 
         Raises:
-            OSError: it has none, or nobody can say.
+            OSError: it has none, or the lookup failed.
         """
         return await run_in_thread(_look_up, host, port, family)
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Does nothing: there are no resources."""
 
 
 def _look_up(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
@@ -44,7 +44,7 @@ def _look_up(host: str, port: int, family: socket.AddressFamily) -> list[Resolve
 
 
 def _numeric(address: tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]) -> str:
-    """The address as text, with its zone (`fe80::1%eth0`) where it is valid on one link only."""
+    """The address as text, with its zone (`fe80::1%eth0`) if it is link-local."""
     if len(address) == 4 and address[3]:
         return socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
     return str(address[0])

@@ -1,4 +1,4 @@
-"""A session of aiohttp for each event loop: it ends with its loop, or with its client."""
+"""An aiohttp session per event loop, which ends with its loop or its client."""
 
 import asyncio
 import os
@@ -19,9 +19,9 @@ from lume_async._http.time_limits import TimeLimits
 from lume_async.errors import ConfigurationError
 
 KEEP_ALIVE = 4.0
-"""Seconds an idle connection is kept: below the 5 s of common servers, which else close it under a request."""
+"""Seconds an idle connection is kept: less than the 5 s after which common servers close it."""
 
-_ALWAYS = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate"}  # what is undone here, no more
+_ALWAYS = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate"}  # what `inflate` supports
 
 
 _open_sessions: set["Session"] = set()
@@ -30,10 +30,10 @@ _closing: set[asyncio.Future[None]] = set()
 
 
 class Session:
-    """A session of aiohttp that ends with its loop or with its client, whichever comes first.
+    """An aiohttp session that ends with its loop or its client, whichever comes first.
 
-    It is held here and not by the client: in a cycle of the user's, the collector could finalize the session
-    first, and loudly. For the same reason it must not refer to the client.
+    This module refers to it, not only the client: in a reference cycle of the user's, the collector could finalize
+    the session first, with a warning. For the same reason it must not refer to the client.
     """
 
     session: aiohttp.ClientSession
@@ -50,7 +50,7 @@ class Session:
         self, settings: Settings, ssl: ssl_module.SSLContext | None
     ) -> AsyncGenerator[aiohttp.ClientSession, None]:
         connector = Connector(
-            limit=0,  # the sender's own fair limit comes before: queueing must not look like a slow server
+            limit=0,  # the sender has its own fair limit: queueing must not look like a slow server
             keepalive_timeout=KEEP_ALIVE,
             resolver=Resolver(),
             ssl=True if ssl is None else ssl,
@@ -63,7 +63,7 @@ class Session:
             headers={**_ALWAYS, "User-Agent": settings.user_agent},
             proxy=settings.proxy,
         )
-        # aiohttp would send a GET a second time by itself when a kept connection breaks: every send is counted here.
+        # aiohttp would repeat a GET by itself when a kept connection breaks, but we count every attempt.
         self.session._retry_connection = False
         _open_sessions.add(self)
         try:
@@ -72,19 +72,19 @@ class Session:
             await self._end(connector)
 
     async def aclose(self) -> None:
-        """End it, in its own loop. The loop may be doing the same: a generator can't be closed twice at a time."""
+        """End it, in its own loop, unless the loop is closing the generator already."""
         connector = self.session.connector
-        if isinstance(connector, Connector):  # it has none any more where it has ended
+        if isinstance(connector, Connector):  # None after its end
             await self._end(connector)
         if not self.life.ag_running:
             await self.life.aclose()
 
     async def _end(self, connector: Connector) -> None:
-        """Whoever comes second waits for the first."""
+        """End the session; a second call waits for the first."""
         async with self._ending:
             self.open = False
             _open_sessions.discard(self)
-            # Who connects or reads a body would not hear of the end from aiohttp, and wait until the time is up.
+            # aiohttp does not end tasks that are connecting or reading a body: they would wait for their timeout.
             connector.give_up()
             for response in self.reading.copy():
                 response.close()
@@ -92,10 +92,9 @@ class Session:
 
 
 def end_all(sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, Session]) -> None:
-    """Their client is garbage: on any thread, in the middle of anything.
+    """Drop the sessions of a client that was garbage collected, on any thread and at any time.
 
-    Letting go is enough: a loop closes a generator of its own that nobody holds any more. Closing it here could
-    meet the loop's own end.
+    A loop closes its unreferenced generators. Closing them here could run during the loop's own shutdown.
     """
     for loop, opened in list(sessions.items()):
         if opened.open and not loop.is_closed():
@@ -110,7 +109,7 @@ def close_soon(session: Session) -> None:
 
 
 async def load_trust(ssl: Ssl) -> ssl_module.SSLContext:
-    """The context of a client's `ssl` argument; reading a CA bundle takes milliseconds: not on the loop."""
+    """The context of a client's `ssl` argument, in a thread: reading a CA bundle takes milliseconds."""
     return await run_in_thread(_ssl_context, ssl)
 
 
@@ -121,14 +120,14 @@ def _ssl_context(ssl: Ssl) -> ssl_module.SSLContext:
         return ssl_module.create_default_context(cafile=ssl)
     except OSError as error:
         reason = str(error)
-    raise ConfigurationError(f"ssl: there are no certificates in {str(ssl)!r}: {reason}")
+    raise ConfigurationError(f"ssl: no certificates in {str(ssl)!r}: {reason}")
 
 
 def _abandon_inherited_sessions() -> None:
-    """In a forked child: forget the parent's sessions, and never close them.
+    """In a forked child, drop the parent's sessions without closing them.
 
-    Their loop's epoll set and their TLS state are shared with the parent: closing would unregister or shut
-    down *its* connections. An extra reference keeps them from being finalized, at exit too.
+    They share the epoll set and the TLS state with the parent: closing would unregister or shut down the parent's
+    connections. An additional reference prevents their finalization, also at exit.
     """
     for opened in _open_sessions:
         opened.open = False

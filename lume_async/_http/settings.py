@@ -1,4 +1,4 @@
-"""A client's settings, from arguments and the environment, checked before anything is made of them."""
+"""A client's settings, from arguments and the environment, checked before use."""
 
 import os
 import ssl as ssl_module
@@ -18,20 +18,20 @@ from lume_async._http.base_url import flaw_of, is_http
 from lume_async.errors import ConfigurationError
 
 ApiKey: TypeAlias = str | Callable[[], str] | Callable[[], Awaitable[str]]
-"""The key, or a function that returns one and is called before each request, so that keys can be rotated."""
+"""The key, or a function that returns one and is called before each request, for key rotation."""
 
 Proxy: TypeAlias = str | Literal[False] | None
-"""The URL of a proxy; None: that of the environment (`HTTPS_PROXY`, `NO_PROXY` …); False: none."""
+"""The URL of a proxy; None: the one of the environment (`HTTPS_PROXY`, `NO_PROXY` …); False: none."""
 
 Ssl: TypeAlias = ssl_module.SSLContext | str | os.PathLike[str] | None
-"""None: the default trust store (`SSL_CERT_FILE` is honoured), a context, or the path of a CA file."""
+"""An `SSLContext`, the path of a CA file, or None: the default trust store (`SSL_CERT_FILE` is honoured)."""
 
 MEBIBYTE = 1024 * 1024
 DEFAULT_TIMEOUT = 60.0
 LONGEST_KEY = 8192
 
 Variables: TypeAlias = Callable[[str], str | None]
-"""Reads one environment variable. No mapping: the repr of one, in a traceback's locals, shows the key."""
+"""Reads one environment variable. Not a mapping, whose repr in a traceback's locals would show the key."""
 
 
 @frozen
@@ -43,7 +43,7 @@ class Settings:
     request_timeout: float = DEFAULT_TIMEOUT
     max_connections: int = 100
     max_response_bytes: int = 32 * MEBIBYTE
-    proxy: str | None = field(default=None, repr=False)  # may hold a password
+    proxy: str | None = field(default=None, repr=False)  # may contain a password
     ssl: Ssl = None
     user_agent: str = ""
 
@@ -60,10 +60,10 @@ def settings(
     user_agent: str | None,
     variables: Variables = os.getenv,
 ) -> Settings:
-    """An argument takes precedence over the environment, the environment over a default.
+    """Combine arguments, environment and defaults, in this order of precedence.
 
     Raises:
-        ConfigurationError: a setting is missing or not valid; the message names the argument and the variable.
+        ConfigurationError: a setting is missing or invalid; the message names the argument and the variable.
     """
     url = _base_url(base_url, variables)
     return Settings(
@@ -87,7 +87,7 @@ def valid_key(key: object, source: str) -> Secret:
     if not isinstance(key, str):
         kind = key.kind if isinstance(key, Veiled) else type(key).__name__
         raise ConfigurationError(f"{source} must be a string, not {kind}")
-    text = Secret(key.strip("\r\n"))  # a key read from a file ends with one
+    text = Secret(key.strip("\r\n"))  # a key read from a file often ends with a newline
     if not text.strip():
         raise ConfigurationError(f"{source} is empty: pass api_key=... or set LUME_API_KEY")
     if len(text) > LONGEST_KEY or not (text.isascii() and text.isprintable()):
@@ -122,7 +122,7 @@ def _base_url(argument: str | None, variables: Variables) -> str:
 
 
 def _server_here() -> str:
-    """Where a server of this machine is to be had."""
+    """How to get a server on this machine."""
     file = served_here()
     if file is None:
         return "`lume_local.serve()` starts a server on this machine"
@@ -135,7 +135,7 @@ def _server_here() -> str:
 def _request_timeout(argument: Duration | None, variables: Variables) -> float:
     source, value = "request_timeout", argument
     if argument is not None:
-        seconds(argument, source)  # raises TypeError or ValueError as everywhere else
+        seconds(argument, source)  # raises TypeError or ValueError
     if value is None:
         text = variables("LUME_REQUEST_TIMEOUT")
         if not text:
@@ -161,7 +161,7 @@ def _at_least_one(value: int, name: str) -> int:
 
 
 def _proxy(proxy: Proxy, base_url: str) -> str | None:
-    """Reads the environment itself, as aiohttp's `trust_env` would read ~/.netrc as well."""
+    """Read the environment here, since aiohttp's `trust_env` would also read ~/.netrc."""
     if proxy is False:
         return None
     if proxy is None and (proxy := _proxy_of_environment(base_url)) is None:
@@ -182,7 +182,7 @@ def _proxy_of_environment(base_url: str) -> str | None:
     proxy = proxies.get(parts.scheme) or proxies.get("all")
     if not proxy:
         return None
-    return veiled(proxy if "://" in proxy else f"http://{proxy}")  # as curl and requests read it
+    return veiled(proxy if "://" in proxy else f"http://{proxy}")  # like curl and requests
 
 
 def _is_proxy(text: str) -> bool:
@@ -194,7 +194,7 @@ def _ssl(ssl: Ssl) -> Ssl:
         return ssl
     if isinstance(ssl, (str, os.PathLike)):
         if not os.path.isfile(ssl):
-            raise ConfigurationError(f"ssl: there is no CA file at {os.fspath(ssl)!r}")
+            raise ConfigurationError(f"ssl: no CA file at {os.fspath(ssl)!r}")
         return ssl
     raise ConfigurationError(f"ssl must be an SSLContext or the path of a CA file, not {type(ssl).__name__}")
 

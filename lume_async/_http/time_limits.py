@@ -1,7 +1,7 @@
 """`TimeLimits`: the time limits of all requests in an event loop, on one timer.
 
-Almost no limit is ever reached, and `asyncio.timeout` sets a timer and cancels it for each. Measured by CPU time of
-a `run_status`, beside aiohttp alone (`benchmarks/request.py`; a range of 1 and of 64 requests at a time):
+Almost no limit is ever reached, but `asyncio.timeout` sets and cancels a timer for each. CPU time of a `run_status`
+relative to aiohttp alone (`benchmarks/request.py`; the range for 1 and 64 requests at a time):
 
                     this            asyncio.timeout    aiohttp's `total`
     3.13, asyncio   1.02 to 1.04    1.05 to 1.10       1.07 to 1.10
@@ -18,7 +18,7 @@ from typing import Any, Self
 
 
 class TimeLimits:
-    """Made in the loop whose requests it limits.
+    """The limits of one loop, created in it.
 
     Args:
         is_connecting: whether the task has no connection yet.
@@ -29,17 +29,17 @@ class TimeLimits:
         self.loop = asyncio.get_running_loop()
         self._running: set[TimeLimit] = set()
         self._timer: asyncio.Handle | None = None
-        # Not asked of the timer: what a loop returns for one that is due at once may not know its time.
+        # Kept here, since the handle of a timer that is due at once may not know its time.
         self._planned = math.inf
 
     def add(self, limit: "TimeLimit") -> None:
-        """From now on it ends when its time comes."""
+        """Activate the limit."""
         if limit.ends < self._planned:
             self._plan(limit.ends)
-        self._running.add(limit)  # last: nothing may end a block that was never entered
+        self._running.add(limit)  # last, so that nothing can end a block that was not entered
 
     def remove(self, limit: "TimeLimit") -> None:
-        """Its block was left. The timer stays: whoever comes next would need one again."""
+        """Deactivate the limit. The timer stays, for the next limit."""
         self._running.discard(limit)
 
     def _plan(self, moment: float) -> None:
@@ -49,7 +49,7 @@ class TimeLimits:
         self._timer, self._planned = timer, moment
 
     def _ring(self) -> None:
-        now = max(self._planned, self.loop.time())  # a loop may be early by what it rounds
+        now = max(self._planned, self.loop.time())  # a loop may be slightly early, due to rounding
         self._timer, self._planned = None, math.inf
         over = [limit for limit in self._running if limit.ends <= now]
         self._running.difference_update(over)
@@ -60,9 +60,9 @@ class TimeLimits:
 
 
 class TimeLimit:
-    """A block that raises `TimeoutError` when so many seconds are over; like `asyncio.timeout`, with its rules.
+    """A block that raises `TimeoutError` after so many seconds, with the rules of `asyncio.timeout`.
 
-    The task is cancelled; that is taken back here, unless somebody else has cancelled it too.
+    It cancels the task, and undoes that unless the task was cancelled by others too.
     """
 
     __slots__ = ("_before", "_limits", "_rung", "_task", "connected", "ends")
@@ -74,9 +74,9 @@ class TimeLimit:
         self._limits = limits
         self._rung = False
         self.ends = limits.loop.time() + seconds
-        """When, by the clock of the loop."""
+        """The deadline, by the loop's clock."""
         self.connected = True
-        """Whether there was a connection when the time was up: else nothing was sent."""
+        """Whether there was a connection at the deadline; otherwise nothing was sent."""
 
     def __enter__(self) -> Self:
         task = asyncio.current_task()
@@ -93,7 +93,7 @@ class TimeLimit:
             raise TimeoutError from error
 
     def ring(self) -> None:
-        """The time is up."""
+        """End the block: its time is over."""
         self._rung = True
         self.connected = not self._limits.is_connecting(self._task)
         self._task.cancel()

@@ -1,7 +1,7 @@
-"""OpenTelemetry, where the program has set it up (extra `otel`): a span per call, a child per attempt, a duration.
+"""OpenTelemetry, if the program has set it up (extra `otel`): a span per call, a child per attempt, a duration.
 
-Names and attributes are those of the HTTP semantic conventions. A wait is many short calls: no span stays open
-while it sleeps. Where nothing is set up, the only cost is a check whether it is.
+Names and attributes follow the HTTP semantic conventions. A wait is many short calls: no span is open while it
+sleeps. Without OpenTelemetry the only cost is a check.
 """
 
 import sys
@@ -22,7 +22,7 @@ _SCOPE = "lume"
 
 
 def tracing_is_on() -> bool:
-    """Whether the program has given OpenTelemetry somewhere to send spans or metrics."""
+    """Whether the program has set a provider of spans or metrics."""
     trace, metrics = sys.modules.get("opentelemetry.trace"), sys.modules.get("opentelemetry.metrics")
     return (trace is not None and not _is_placeholder(trace.get_tracer_provider())) or (
         metrics is not None and not _is_placeholder(metrics.get_meter_provider())
@@ -31,7 +31,7 @@ def tracing_is_on() -> bool:
 
 @define
 class Traced:
-    """One attempt under way: what came of it is to be noted here."""
+    """Receives the result of an attempt."""
 
     status: int | None = None
     error: str | None = None
@@ -96,5 +96,5 @@ def _finish(span: "Span", traced: Traced, attributes: dict[str, Any], duration: 
 
 
 def _is_placeholder(provider: object) -> bool:
-    """The API's own stand-in, until the program sets a provider."""
+    """Whether it is the API's default, until the program sets a provider."""
     return type(provider).__module__.startswith(("opentelemetry.trace", "opentelemetry.metrics"))

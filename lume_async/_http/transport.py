@@ -1,4 +1,4 @@
-"""HTTP over aiohttp: one attempt at one request. No retries, no meaning."""
+"""HTTP over aiohttp: single attempts, without retries or interpretation."""
 
 import asyncio
 import math
@@ -27,10 +27,10 @@ from lume_async.errors import (
 )
 
 CONNECT_SHARE, LONGEST_CONNECT = 0.9, 10.0
-"""Connecting ends before the attempt does, so that 'never connected' can be told from 'never answered'."""
+"""Connecting times out before the attempt, to distinguish 'never connected' from 'never answered'."""
 
 _USER = re.compile(r"://[^/@\s]*@")
-"""The user name and the password of a proxy, in the words of aiohttp's errors."""
+"""The user name and the password of a proxy in aiohttp's messages."""
 
 _NOT_REACHED = (
     aiohttp.ClientConnectorError,
@@ -46,17 +46,17 @@ Body: TypeAlias = bytes | AsyncIterable[bytes] | None
 
 
 class Transport(Protocol):
-    """What the rest of the library needs of HTTP; tests replace this edge."""
+    """The interface to HTTP; tests replace it."""
 
     async def request(
         self, method: str, path: str, *, headers: Mapping[str, str], body: Body, timeout: float
     ) -> Response:
-        """One attempt: a whole answer with any status, within `timeout` seconds.
+        """Make one attempt; return a complete response, with any status.
 
         Raises:
-            ApiConnectionError: no whole answer; `reached` says whether the request may have arrived.
-            ApiTimeoutError: none within `timeout` seconds.
-            ResponseDecodeError: an answer that is too large or in an encoding that was not asked for.
+            ApiConnectionError: no complete response; `reached` says whether the request may have arrived.
+            ApiTimeoutError: no complete response within `timeout` seconds.
+            ResponseDecodeError: the response is too large, or in an encoding that was not requested.
         """
         ...
 
@@ -66,7 +66,7 @@ class Transport(Protocol):
 
 
 class AiohttpTransport:
-    """Sessions belong to their loop: made on first use in one, closed with it or with the client."""
+    """Has a session per event loop: created on first use, closed with the loop or the client."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -74,8 +74,7 @@ class AiohttpTransport:
         self._sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, Session] = WeakKeyDictionary()
         self._ssl: ssl_module.SSLContext | None = None
         self._closed = False
-        # No `total`: the limit on the whole attempt is our own. aiohttp rounds what is longer than the threshold up
-        # to a whole second: never.
+        # No `total`: `TimeLimit` limits the attempt. The threshold: aiohttp rounds longer timeouts up to seconds.
         self._connecting = aiohttp.ClientTimeout(
             total=None,
             connect=min(LONGEST_CONNECT, CONNECT_SHARE * settings.request_timeout),
@@ -93,14 +92,14 @@ class AiohttpTransport:
             if opened is None or not opened.open:
                 opened = await self._open()
             with TimeLimit(opened.limits, timeout) as limit:
-                # Not `request`: its context manager is one more step for every answer to pass through.
+                # Not `request`, whose context manager is an additional step for every response.
                 response = await opened.session._request(
                     method,
                     URL(self._base + path, encoded=True),
                     headers=headers,
                     data=body,
                     timeout=self._connecting,
-                    allow_redirects=False,  # the key would go wherever an answer points
+                    allow_redirects=False,  # would send the key wherever a response points
                 )
                 content = None
                 if response.status < 400:
@@ -126,7 +125,7 @@ class AiohttpTransport:
         raise failure
 
     async def _read(self, opened: Session, response: aiohttp.ClientResponse) -> bytes:
-        """The body, or the first part of an error's; the connection is free again, or closed, in the end."""
+        """The body, or the first part of an error's; afterwards the connection is free or closed."""
         opened.reading.add(response)
         try:
             async with response:
@@ -139,12 +138,12 @@ class AiohttpTransport:
     async def aclose(self) -> None:
         self._closed = True
         sessions = list(self._sessions.items())
-        self._sessions.clear()  # first: who closes at the same time must find none of them
+        self._sessions.clear()  # first, so that a concurrent close finds none
         for loop, opened in sessions:
             if loop is asyncio.get_running_loop():
                 await opened.aclose()
             elif loop.is_running():
-                with suppress(RuntimeError):  # it has ended meanwhile, and its session with it
+                with suppress(RuntimeError):  # the loop has ended meanwhile, and its session with it
                     loop.call_soon_threadsafe(close_soon, opened)
 
     @property
@@ -162,7 +161,7 @@ class AiohttpTransport:
         return ApiConnectionError(f"{self._where}: {words}", reached=reached)
 
     def _forget_addresses(self) -> None:
-        """The name may have moved to another machine: the next attempt looks it up anew."""
+        """Let the next attempt look the name up again: it may have moved to another machine."""
         opened = self._sessions.get(asyncio.get_running_loop())
         if opened is not None and isinstance(opened.session.connector, aiohttp.TCPConnector):
             opened.session.connector.clear_dns_cache()
@@ -174,12 +173,12 @@ class AiohttpTransport:
         return str(given or os.environ.get("SSL_CERT_FILE") or "the system's")
 
     async def _open(self) -> "Session":
-        """A session for the running loop, or the one that another task made meanwhile."""
+        """Open a session for the running loop, unless another task has done so meanwhile."""
         loop = asyncio.get_running_loop()
         if self._base.startswith("https:") and self._ssl is None:
             self._ssl = await load_trust(self._settings.ssl)
         if self._closed:
-            raise ClientClosedError("the client is closed: make a new one")
+            raise ClientClosedError("the client is closed: create a new one")
         opened = self._sessions.get(loop)
         if opened is None or not opened.open:
             forget_closed(self._sessions)
@@ -189,20 +188,20 @@ class AiohttpTransport:
 
 
 def _words_of(error: Exception) -> str:
-    """What went wrong, in words that quote nothing of an answer: whatever is in there may repeat the API key."""
+    """A description of the error that quotes nothing of a response, which may repeat the API key."""
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "the server closed the connection before it answered"
     if isinstance(error, (aiohttp.InvalidURL, UnicodeEncodeError)):
-        return "this can't be the name of a host"
+        return "this is not a valid host name"
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"the proxy refused the connection with status {error.status}"
     if isinstance(error, aiohttp.ClientPayloadError):
-        return f"the body was cut or is malformed ({_kind_of(error)})"
-    if isinstance(error, (aiohttp.ClientOSError, OSError)):  # the system's own words, and the address
+        return f"the body is truncated or malformed ({_kind_of(error)})"
+    if isinstance(error, (aiohttp.ClientOSError, OSError)):  # the system's message, and the address
         return _USER.sub("://", str(error)).replace(" ssl:default", "") or type(error).__name__
     if isinstance(error, (aiohttp.ClientResponseError, ValueError)):
-        return f"the answer is not valid HTTP ({_kind_of(error)})"
-    if isinstance(error, RuntimeError):  # aiohttp's own words, on a session that was closed meanwhile
+        return f"the response is not valid HTTP ({_kind_of(error)})"
+    if isinstance(error, RuntimeError):  # aiohttp's message for a session that was closed meanwhile
         return str(error)
     return type(error).__name__
 

@@ -169,11 +169,6 @@ class Monitor(Batched[RunEvent[LumeRun]]):
                 events.append(self._events.receive_nowait())
         return events
 
-    async def _finish_after(
-        self, timeout: float, before: Callable[[], Awaitable[None]] | None = None
-    ) -> None:
-        await finish_after(self, timeout, before)
-
     def _on_loop(self, function: Callable[..., object], *arguments: object) -> None:
         """Call the function on the monitor's loop: at once if it runs in this thread, otherwise soon."""
         if self._failure is not None:

@@ -327,9 +327,6 @@ class LumeRun:
             self._sender = find()._sender
         return self._sender
 
-    def _snapshot(self, record: RunRecord) -> "LumeRun":
-        return snapshot(self, record)
-
     def _raw(self, name: str) -> Any:
         return self._record.raw.get(name) if self._record else None
 

@@ -63,10 +63,10 @@ def packed(body: bytes, coding: str = "gzip") -> bytes:
 
 LAST = b"0\r\n\r\n"
 HALF = DONE[:20], DONE[20:]
-INVALID = "ApiConnectionError: the answer is not valid HTTP"
+INVALID = "ApiConnectionError: the response is not valid HTTP"
 BROKEN = "ApiConnectionError: "
 """In the middle of a body: invalid or malformed, as the pieces arrive."""
-CUT = "ApiConnectionError: the body was cut or is malformed"
+CUT = "ApiConnectionError: the body is truncated or malformed"
 NO_RUN = "ResponseDecodeError: "
 OTHER_RUN = "ResponseDecodeError: expected the run run_1"
 RAW = zlib.compressobj(wbits=-15)
@@ -76,7 +76,7 @@ EVIL = sized(OTHER)
 FRAMING = {
     "chunks with extensions": Shape(chunked(chunk(DONE, '{:x};a="b";c') + LAST), RUN),
     "chunks with trailers": Shape(chunked(chunk(DONE) + b"0\r\nX-Sum: 1\r\nX-More: 2\r\n\r\n"), RUN),
-    "chunk sizes in capitals, with zeros before": Shape(chunked(chunk(DONE, "{:08X}") + LAST), RUN),
+    "chunk sizes in capitals, with leading zeros": Shape(chunked(chunk(DONE, "{:08X}") + LAST), RUN),
     "one byte a chunk": Shape(chunked(b"".join(chunk(bytes([byte])) for byte in DONE) + LAST), RUN),
     "Transfer-Encoding: Chunked": Shape(chunked(chunk(DONE) + LAST, coding="Chunked"), RUN),
     "Transfer-Encoding: identity": Shape(chunked(DONE, coding="identity"), RUN, ends=True),
@@ -104,7 +104,7 @@ FRAMING = {
     "a length of -1": Shape(head("Content-Length: -1") + DONE, INVALID),
     "a length in hexadecimal": Shape(head(f"Content-Length: {len(DONE):#x}") + DONE, INVALID),
     "a length of 1_000": Shape(head("Content-Length: 1_000") + DONE, INVALID),
-    "a length of nothing": Shape(head("Content-Length: ") + DONE, INVALID),
+    "an empty length": Shape(head("Content-Length: ") + DONE, INVALID),
     "a length past 64 bits": Shape(head("Content-Length: " + "9" * 20) + DONE, INVALID),
     "a length with spaces around": Shape(head(f"Content-Length:   {len(DONE)}  ") + DONE, RUN),
     "longer than its length": Shape(sized() + b"garbage", INVALID, clean=False),
@@ -228,23 +228,23 @@ BODIES = {
     "gzip with garbage behind it": Shape(packed(ZIPPED + b"garbage"), NO_RUN),
     "gzip with a wrong checksum": Shape(packed(ZIPPED[:-8] + b"\0\0\0\0" + ZIPPED[-4:]), NO_RUN),
     "gzip with a wrong size": Shape(packed(ZIPPED[:-4] + b"\0\0\0\0"), NO_RUN),
-    "gzip, cut": Shape(packed(ZIPPED[:-9]), "ApiConnectionError: the compressed body was cut"),
-    "gzip of nothing": Shape(packed(b""), NO_RUN),
-    "gzip that is none": Shape(packed(DONE), NO_RUN),
+    "gzip, truncated": Shape(packed(ZIPPED[:-9]), "ApiConnectionError: the compressed body was truncated"),
+    "gzip of an empty body": Shape(packed(b""), NO_RUN),
+    "not gzip": Shape(packed(DONE), NO_RUN),
     "gzip twice": Shape(packed(gzip.compress(ZIPPED), "gzip, gzip"), NO_RUN),
     "zlib": Shape(packed(zlib.compress(DONE), "deflate"), RUN),
     "raw deflate": Shape(packed(RAW.compress(DONE) + RAW.flush(), "deflate"), RUN),
-    "an encoding of nothing": Shape(packed(DONE, ""), NO_RUN),
-    "br, unasked": Shape(packed(DONE, "br"), NO_RUN),
-    "a mark of byte order": Shape(sized(b"\xef\xbb\xbf" + DONE), RUN),
+    "an empty encoding": Shape(packed(DONE, ""), NO_RUN),
+    "br, not requested": Shape(packed(DONE, "br"), NO_RUN),
+    "a byte order mark": Shape(sized(b"\xef\xbb\xbf" + DONE), RUN),
     "UTF-16": Shape(sized(DONE.decode().encode("utf-16")), NO_RUN),
-    "no UTF-8": Shape(sized(DONE[:-1] + b', "x": "\xff"}'), NO_RUN),
+    "not UTF-8": Shape(sized(DONE[:-1] + b', "x": "\xff"}'), NO_RUN),
     "half a surrogate": Shape(sized(DONE[:-1] + b', "x": "\\ud800"}'), NO_RUN),
     "NaN": Shape(sized(DONE[:-1] + b', "x": NaN}'), NO_RUN),
     "an integer of 5,000 digits": Shape(sized(DONE[:-1] + b', "x": ' + b"9" * 5_000 + b"}"), NO_RUN),
     "the same name twice": Shape(sized(b'{"id": "run_evil", ' + DONE[1:]), RUN),
     "100,000 brackets": Shape(sized(b"[" * 100_000), NO_RUN),
-    "garbage behind the JSON": Shape(sized(DONE + b"garbage"), NO_RUN),
+    "garbage after the JSON": Shape(sized(DONE + b"garbage"), NO_RUN),
     "spaces around the JSON": Shape(sized(b"\r\n\t " + DONE + b" \n"), RUN),
     "two documents": Shape(sized(DONE + b"\n" + OTHER), NO_RUN),
     "null": Shape(sized(b"null"), NO_RUN),

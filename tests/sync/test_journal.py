@@ -61,5 +61,5 @@ def test_left_early_and_begun_again(
 
 
 def test_a_name_that_keeps_nothing_is_refused_before_the_first_step(client: lume.Client) -> None:
-    with pytest.raises(lume.ConfigurationError, match="names no file"):
+    with pytest.raises(lume.ConfigurationError, match="does not name a file"):
         client.run_many(REQUESTS, journal=":memory:")

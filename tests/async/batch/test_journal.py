@@ -114,7 +114,7 @@ def test_a_longer_or_shorter_input_is_refused(path: Path) -> None:
     journal.complete(2)
     journal.close()
     journal = Journal.open(path)
-    with pytest.raises(ConfigurationError, match="2 items, now it has more"):
+    with pytest.raises(ConfigurationError, match="2 items, now there are more"):
         entry_of(journal, 2)
     with pytest.raises(ConfigurationError, match="2 items, now it has 1"):
         journal.complete(1)

@@ -51,7 +51,7 @@ def read_all(path: Path) -> int:
     "name", ["", ":memory:", "file:x", "file:x?mode=memory", "file:/tmp/x.db?vfs=memdb", "a\0b"]
 )
 def test_a_name_that_keeps_nothing_is_refused(name: str) -> None:
-    with pytest.raises(ConfigurationError, match="names no file"):
+    with pytest.raises(ConfigurationError, match="does not name a file"):
         path_of(name)
 
 
@@ -146,7 +146,7 @@ os._exit(0)
 @pytest.mark.parametrize("content", [b"not a database, but text that is longer than a header " * 20, b"x"])
 def test_a_file_of_something_else_is_refused(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    with pytest.raises(ConfigurationError, match="no journal"):
+    with pytest.raises(ConfigurationError, match="not a journal"):
         Journal.open(path)
     assert path.read_bytes() == content
 
@@ -157,13 +157,13 @@ def test_another_programs_database_is_refused_and_not_touched(path: Path) -> Non
     connection.commit()
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(ConfigurationError, match="no journal"):
+    with pytest.raises(ConfigurationError, match="not a journal"):
         Journal.open(path)
     assert path.read_bytes() == before
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="its folder is not there"):
+    with pytest.raises(ConfigurationError, match="its folder does not exist"):
         Journal.open(tmp_path / "nowhere" / "state.db")
 
 
@@ -179,7 +179,7 @@ def test_a_file_that_was_cut_off_is_damaged(path: Path, size: int) -> None:
     fill(path)
     assert path.stat().st_size > 40_000
     os.truncate(path, size)
-    with pytest.raises(ConfigurationError, match=r"damaged .*restore it from a copy, or begin a new one"):
+    with pytest.raises(ConfigurationError, match=r"damaged .*restore it from a backup, or start a new one"):
         Journal.open(path)
 
 
@@ -252,7 +252,7 @@ def test_to_begin_anew_under_the_same_name_its_mark_has_to_go_and_the_message_sa
     copied(killed, path, "-mark")
     for _ in range(2):
         with pytest.raises(
-            ConfigurationError, match=r"begin a new one .* after removing .*-wal' and .*-mark'"
+            ConfigurationError, match=r"start a new one: .* after removing .*-wal' and .*-mark'"
         ):
             Journal.open(path)
 
@@ -264,7 +264,7 @@ def test_to_begin_anew_under_the_same_name_its_mark_has_to_go_and_the_message_sa
 def test_a_copy_without_its_log_is_damaged(killed: Path, path: Path) -> None:
     copied(killed, path, "")
     for _ in range(2):
-        with pytest.raises(ConfigurationError, match="the file -wal that belongs to it is missing"):
+        with pytest.raises(ConfigurationError, match="its -wal file is missing"):
             Journal.open(path)
 
 
@@ -354,4 +354,4 @@ def test_a_read_only_file_or_folder_says_what_must_be_writable(read_only: str) -
         folder.chmod(0o700)
         shutil.rmtree(folder)
     assert said.startswith("ConfigurationError")
-    assert "have to be writable" in said
+    assert "must be writable" in said

@@ -28,7 +28,7 @@ async def complaints() -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", ["", ":memory:", "file:x?mode=memory"])
 def test_a_name_that_keeps_nothing_is_refused_before_the_first_step(name: str) -> None:
-    with pytest.raises(ConfigurationError, match="names no file"):
+    with pytest.raises(ConfigurationError, match="does not name a file"):
         client_of(Service()).run_many([], journal=name)
 
 
@@ -88,7 +88,7 @@ async def test_a_batch_that_keeps_its_journal_is_named(
     client = client_of(Service())
     first = client.run_many(REQUESTS, journal=tmp_path / "j.db", max_active=2)
     await anext(first)
-    with pytest.raises(ConfigurationError, match="in use by this process: end the run_many that has it"):
+    with pytest.raises(ConfigurationError, match="in use by this process: end the run_many that uses it"):
         await anext(client.run_many(REQUESTS, journal=tmp_path / "j.db"))
     await first.aclose()  # type: ignore[attr-defined]
     assert not other_tasks()
@@ -135,7 +135,7 @@ async def test_a_damaged_entry_ends_the_batch_before_anything_is_sent(
     journal._connection.execute("UPDATE entries SET body = zeroblob(40) WHERE item = 7 AND kind = 4")
     journal.close()
     service.log.clear()
-    with pytest.raises(JournalError, match=r"damaged \(what it holds of item 8\): restore it"):
+    with pytest.raises(JournalError, match=r"damaged \(an entry of item 8\): restore it"):
         async for _outcome in client.run_many(REQUESTS, journal=path):
             pass
     assert service.log == []

@@ -364,7 +364,7 @@ class TestJournal:
         service, path = Service(), tmp_path / "j.db"
         await collect(client_of(service).run_many(requests(3), journal=path))
         for changed in (requests(2), requests(4), requests(3, force_rerun=False)):
-            with pytest.raises(ConfigurationError, match="not the one that the journal"):
+            with pytest.raises(ConfigurationError, match="belongs to a different input"):
                 await collect(client_of(service).run_many(changed, journal=path))
         assert len(service.created) == 3
 

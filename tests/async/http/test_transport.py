@@ -208,12 +208,12 @@ async def test_an_errors_body_that_can_not_be_read_is_left_out(step: Any) -> Non
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "x-unknown", "gzip, gzip"])
 async def test_an_encoding_that_was_not_asked_for_is_refused(encoding: str) -> None:
-    with pytest.raises(ResponseDecodeError, match="which was not asked for"):
+    with pytest.raises(ResponseDecodeError, match="which was not requested"):
         await answered([reply(200, b"?", headers={"Content-Encoding": encoding})])
 
 
 async def test_a_body_that_is_not_what_its_encoding_says() -> None:
-    with pytest.raises(ResponseDecodeError, match="not what its Content-Encoding says") as caught:
+    with pytest.raises(ResponseDecodeError, match="does not match its Content-Encoding") as caught:
         await answered([reply(200, JSON, headers={"Content-Encoding": "gzip"})])
 
     assert caught.value.retryable
@@ -275,7 +275,7 @@ async def test_a_name_that_nobody_has_never_reached_anybody() -> None:
 async def test_a_host_that_can_not_be_one_never_reached_anybody(url: str) -> None:
     transport = transport_to("http://x")
     transport._base = url  # as if the settings had let it through
-    with pytest.raises(ApiConnectionError, match="can't be the name of a host") as caught:
+    with pytest.raises(ApiConnectionError, match="not a valid host name") as caught:
         await transport.request("POST", "/v1/runs", headers={}, body=b"{}", timeout=10)
     await transport.aclose()
     assert not caught.value.reached

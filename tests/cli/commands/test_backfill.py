@@ -150,7 +150,7 @@ def test_a_journal_of_another_input_is_refused(
     assert shell.lume(*command).code == 0
     (tmp_path / "paths.txt").write_text(source())
     done = shell.lume(*command)
-    assert (done.code, "begin a new journal" in done.err) == (1, True)
+    assert (done.code, "start a new journal" in done.err) == (1, True)
 
 
 def test_what_failed_is_tried_again_where_that_is_asked_for(
