@@ -1,4 +1,4 @@
-"""The parts of a server put together, and taken apart again in the right order."""
+"""Creates the parts of a server, and closes them in reverse order."""
 
 import errno
 import math
@@ -15,38 +15,38 @@ from lume_async.errors import ConfigurationError
 from lume_local._http.console import Console
 from lume_local._http.flows import FlowsApi
 from lume_local._http.front import Front
-from lume_local._http.keys import Keys
+from lume_local._http.keys import ApiKeys
 from lume_local._http.listener import Listener
 from lume_local._http.operations import Api
 from lume_local._http.reports import Reports
 from lume_local._http.rows import RowsApi
 from lume_local._http.sessions import Sessions
+from lume_local._http.telemetry import Telemetry
 from lume_local._http.uploads import Uploads
-from lume_local._http.watch import Watch
 from lume_local._runs.deliveries.webhook_sender import WebhookSender
 from lume_local._runs.dry_run import DryRuns
-from lume_local._runs.flow_registry import Flows
+from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import Health
-from lume_local._runs.metrics import Metrics
-from lume_local._runs.recorder import Recorder
+from lume_local._runs.metrics import ServerMetrics
+from lume_local._runs.recorder import RunRecorder
 from lume_local._runs.recovery.late import Late
 from lume_local._runs.recovery.leftovers import Leftovers
 from lume_local._runs.recovery.old_files import OldFiles
-from lume_local._runs.recovery.retention import forget_what_is_old, swept_daily
 from lume_local._runs.row_reader import RowReader
 from lume_local._runs.runner import Runner
 from lume_local._runs.sources.contents import Contents
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.sqlite.backup import back_up_hourly, backup_age
+from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.sqlite.state_file import StoreError
-from lume_local._runs.sqlite.store import SqliteStore
 from lume_local._runs.store import Store
+from lume_local._runs.upkeep import forget_what_is_old, sweep_daily
 from lume_local._runs.waiters import Hub
 from lume_local._runs.workers.engine_process import EngineFailed, EngineProcess
 from lume_local._runs.workers.worker import WorkerDied
-from lume_local._runs.workers.worker_pool import Pool
-from lume_local._settings import Settings
+from lume_local._runs.workers.worker_pool import WorkerPool
+from lume_local._settings import ServerSettings
 from lume_local._shards.engines.engine_url import is_cluster
 from lume_local._shards.engines.executors import kind_of
 from lume_local._shared.lock import Locked, held, holder, holder_died
@@ -55,16 +55,16 @@ from lume_local._shared.protocol import Json
 STATE_FILE = "runs.sqlite"
 LOCK_FILE = "lock"
 MAX_ACTIVE = 2
-"""Runs at a time, where nobody says how many and there is no cluster."""
+"""The default number of runs at a time without a cluster."""
 
 ORPHANED = 5.0
-"""Seconds for which a lock is waited for whose holder is dead."""
+"""Seconds to wait for a lock whose holder has died."""
 LOOK = 0.1
-"""And for which any other is: whoever asks whether a server runs shares the lock for a moment."""
+"""Seconds to wait for any other: a check whether a server is running holds the lock briefly."""
 
 
 @asynccontextmanager
-async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner, Console]]:
+async def assembled(settings: ServerSettings) -> AsyncIterator[tuple[str, Runner, Console]]:
     """A running server as long as the block lasts: its URL, runs and console. Raises `ConfigurationError`."""
     async with _opened_store(settings.places) as store:
         health = Health(settings.places.data, partial(backup_age, settings.places.state / STATE_FILE))
@@ -76,8 +76,8 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[str, Runner, Cons
 
 
 @asynccontextmanager
-async def _engine(settings: Settings, health: Health) -> AsyncIterator[tuple[Json | None, int]]:
-    """What runs are told of the engine, and how many of them are worked on at a time."""
+async def _engine(settings: ServerSettings, health: Health) -> AsyncIterator[tuple[Json | None, int]]:
+    """The engine for the jobs of runs, and the number of runs at a time."""
     url = settings.engine
     if url is None or not is_cluster(url):
         yield settings.shards, MAX_ACTIVE
@@ -90,23 +90,23 @@ async def _engine(settings: Settings, health: Health) -> AsyncIterator[tuple[Jso
             raise ConfigurationError(str(error)) from None
         except OSError as error:
             raise ConfigurationError(f"the engine can't be used: {error}") from None
-        told = {"url": process.url, "kind": kind_of(url), "shard_bytes": settings.shard_bytes}
-        yield told, process.slots
+        for_jobs = {"url": process.url, "kind": kind_of(url), "shard_bytes": settings.shard_bytes}
+        yield for_jobs, process.slots
 
 
 @asynccontextmanager
 async def _running(
-    settings: Settings, store: Store, health: Health, engine: Json | None, max_active: int
+    settings: ServerSettings, store: Store, health: Health, engine: Json | None, max_active: int
 ) -> AsyncIterator[tuple[str, Runner, Console]]:
     places = settings.places
     uploads = _opened_uploads(places, settings)
     hub = Hub()
-    pool = Pool(max_active, health)
+    pool = WorkerPool(max_active, health)
     sender = WebhookSender(store.deliveries, settings.webhooks, health, settings.lineage)
-    flows = await Flows.stored(store, pool, settings.flows, dev=settings.dev)
-    metrics = Metrics.of()
-    watch = Watch(metrics)
-    recorder = Recorder(store, hub, health, sender.wake, watch.run_ended, settings.lineage)
+    flows = await FlowRegistry.stored(store, pool, settings.flows, dev=settings.dev)
+    metrics = ServerMetrics.of()
+    watch = Telemetry(metrics)
+    recorder = RunRecorder(store, hub, health, sender.wake, watch.run_ended, settings.lineage)
     paths = RunPaths(places, flows, store.headers, engine)
     late = Late(recorder, paths, pool, health)
     runner = Runner(store, recorder, paths, pool, late, health, max_active, settings.run_timeout)
@@ -114,7 +114,7 @@ async def _running(
     dry_runs = DryRuns(paths, pool, reader, settings.run_timeout)
     contents = Contents(store.sources, paths, reader.pool)
     api = Api(store, flows, runner, hub, places, uploads, settings.webhooks, health, dry_runs, contents)
-    keys = Keys(settings.api_key, settings.keys)
+    keys = ApiKeys(settings.api_key, settings.keys)
     console = Console(Sessions(), keys, (settings.host, *settings.console_hosts))
     front = Front(
         api,
@@ -145,16 +145,18 @@ async def _running(
         upkeep.cancel_scope.cancel()
 
 
-def _remove_old_files(upkeep: TaskGroup, files: OldFiles, settings: Settings, health: Health) -> None:
+def _remove_old_files(upkeep: TaskGroup, files: OldFiles, settings: ServerSettings, health: Health) -> None:
     for keep, remove, what in (
         (settings.keep_uploads, files.remove_uploads, "removing old uploads"),
         (settings.keep_output, files.remove_outputs, "removing old outputs"),
     ):
         if keep is not None:
-            upkeep.start_soon(swept_daily, partial(remove, keep), what, health)
+            upkeep.start_soon(sweep_daily, partial(remove, keep), what, health)
 
 
-def _add_gauges(metrics: Metrics, store: Store, runner: Runner, pool: Pool, health: Health) -> None:
+def _add_gauges(
+    metrics: ServerMetrics, store: Store, runner: Runner, pool: WorkerPool, health: Health
+) -> None:
     metrics.counted("lume_runs_waiting", "Runs that have not begun.", store.waiting)
     metrics.gauge("lume_runs_active", "Runs that have a worker process.", lambda: len(runner.workers()))
     metrics.gauge("lume_workers", "Worker processes, idle ones included.", lambda: pool.size)
@@ -173,7 +175,7 @@ def _add_gauges(metrics: Metrics, store: Store, runner: Runner, pool: Pool, heal
     metrics.gauge("lume_waiting_elsewhere", waiting, health.runs_waiting)
 
 
-async def _load_flows(settings: Settings, flows: Flows, pool: Pool) -> None:
+async def _load_flows(settings: ServerSettings, flows: FlowRegistry, pool: WorkerPool) -> None:
     pool.warm()
     if settings.flows is None:
         return
@@ -184,7 +186,7 @@ async def _load_flows(settings: Settings, flows: Flows, pool: Pool) -> None:
 
 
 async def _enter_lock(stack: ExitStack, lock: Path) -> None:
-    """Hold a lock until the stack ends. Raises `Locked` where somebody else goes on holding it."""
+    """Hold a lock until the stack ends. Raises `Locked` if another process keeps it."""
     began = anyio.current_time()
     while True:
         try:
@@ -193,7 +195,7 @@ async def _enter_lock(stack: ExitStack, lock: Path) -> None:
         except Locked:
             if anyio.current_time() - began > (ORPHANED if holder_died(lock) else LOOK):
                 raise
-        await anyio.sleep(0.01)  # nobody tells when it ends
+        await anyio.sleep(0.01)  # there is no notification
 
 
 @asynccontextmanager
@@ -217,7 +219,7 @@ async def _opened_store(places: Roots) -> AsyncIterator[Store]:
         yield store
 
 
-def _opened_uploads(places: Roots, settings: Settings) -> Uploads:
+def _opened_uploads(places: Roots, settings: ServerSettings) -> Uploads:
     uploads = Uploads(places.uploads, settings.max_upload_bytes, settings.uploads_quota)
     try:
         uploads.open()

@@ -1,4 +1,4 @@
-"""Checking a flow file without a server: its parser, then DuckDB in a worker process."""
+"""Checks a flow file without a server: by the parser, then by DuckDB in a worker process."""
 
 from os import PathLike
 from pathlib import Path
@@ -12,10 +12,10 @@ from lume_local._flow.fields import FlowError
 from lume_local._flow.lines import with_line
 from lume_local._flow.repair import without
 from lume_local._runs.workers.worker import WorkerDied
-from lume_local._runs.workers.worker_pool import Pool
+from lume_local._runs.workers.worker_pool import WorkerPool
 
 _MOST = 50
-"""Mistakes that are looked for in one file."""
+"""The maximum number of mistakes that are reported for one file."""
 
 
 @frozen
@@ -32,17 +32,17 @@ class CheckedFlow:
 
 
 async def check_flow(path: str | PathLike[str]) -> CheckedFlow:
-    """Judge a flow file just as `serve` does when it reads its flows folder; nothing is kept.
+    """Check a flow file as `serve` does when it reads its flows folder; nothing is stored.
 
     Raises:
-        FlowError: the flow has a mistake; says where and what to do. Its `others` are further ones.
+        FlowError: the flow has a mistake; says where and what to do. Its `others` are the further ones.
         OSError: the file can't be read.
         ConfigurationError: no worker process can be started to check its SQL.
     """
     text = _text(Path(path))
     try:
         definition = read_definition_of(text)
-        async with Pool().running() as pool:
+        async with WorkerPool().running() as pool:
             flow = await _checked(pool, definition, text)
     except WorkerDied as error:
         raise ConfigurationError(f"no worker process can check {path}: {error}") from None
@@ -51,8 +51,8 @@ async def check_flow(path: str | PathLike[str]) -> CheckedFlow:
     return CheckedFlow(flow.ref, tuple(column.name for column in flow.columns))
 
 
-async def _checked(pool: Pool, definition: Any, text: str) -> Flow:
-    """The flow; or its mistakes, each found with those before it taken out."""
+async def _checked(pool: WorkerPool, definition: Any, text: str) -> Flow:
+    """The flow; or its mistakes, each found after removing the ones before."""
     mistakes: list[FlowError] = []
     while True:
         try:
@@ -73,6 +73,6 @@ async def _checked(pool: Pool, definition: Any, text: str) -> Flow:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")  # an editor may have put a mark at its beginning
+        return path.read_text(encoding="utf-8-sig")  # an editor may have added a byte order mark
     except UnicodeError as error:
         raise FlowError("", f"is not UTF-8: {error}") from None

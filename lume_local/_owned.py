@@ -1,4 +1,4 @@
-"""A block in a task of its own, so that `async with` may be entered in one task and left in another."""
+"""Runs a block in its own task, so that `async with` may be entered in one task and left in another."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 @asynccontextmanager
 async def owned(block: AbstractAsyncContextManager[T], name: str) -> AsyncIterator[T]:
-    """The block, entered and left in one task. If it ends by itself, with an error, so does what is in it here."""
+    """Enter and leave the block in one task. If it fails meanwhile, so does the body of this block."""
     host = asyncio.current_task()
     assert host is not None
     broke = False
@@ -29,6 +29,6 @@ async def owned(block: AbstractAsyncContextManager[T], name: str) -> AsyncIterat
     except asyncio.CancelledError:
         if not broke:
             raise
-        host.uncancel()  # it was this file that cancelled; the owner's error says why
+        host.uncancel()  # cancelled by `on_break`; the owner's error says why
     finally:
         await owner.close()

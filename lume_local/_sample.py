@@ -1,4 +1,4 @@
-"""The first rows of a file that only the engine can read, from a process of its own."""
+"""The first rows of a file that only DuckDB can read, by a separate process."""
 
 import json
 import subprocess

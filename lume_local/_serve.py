@@ -11,7 +11,7 @@ from lume_local._http.console import Console
 from lume_local._options import AnyPath, ServerOptions
 from lume_local._owned import owned
 from lume_local._runs.runner import Runner
-from lume_local._settings import Settings
+from lume_local._settings import ServerSettings
 
 if TYPE_CHECKING:
     import lume_async
@@ -43,7 +43,7 @@ class Server:
 
     def console_url(self) -> str:
         """A new link to the console, for a browser. It works once, within 10 minutes."""
-        # An address that means all of a machine's is for listening: browsers refuse it.
+        # An address for all interfaces is for listening only: browsers refuse it.
         address = self.base_url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
         return f"{address}/#token={self._console.token()}"
 
@@ -104,7 +104,7 @@ async def serve(
         ConfigurationError: a setting is not valid, a flow file has a mistake, the data folder is in use, the
             address can't be used.
     """
-    settings = Settings.of(flows, data, roots, options)
+    settings = ServerSettings.of(flows, data, roots, options)
     async with owned(assembled(settings), "lume_local server") as (base_url, runner, console):
         yield Server(base_url, settings.api_key, runner, console)
 
@@ -150,7 +150,7 @@ class _ServerThread:
     def stop(self) -> None:
         """End the server and wait for it. Raises what its shutdown raises."""
         assert self._loop is not None
-        with suppress(RuntimeError):  # the loop has ended already, with an error that is raised below
+        with suppress(RuntimeError):  # the loop has already ended, with an error that is raised below
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
         if self._error is not None:

@@ -14,14 +14,14 @@ from lume_async.errors import ConfigurationError
 from lume_local._flow.sharding import LEAST_SHARD, SHARD_BYTES
 from lume_local._flow.store_urls import NotAStoreUrl, is_store_url, split_store_url
 from lume_local._options import AnyPath, ServerOptions
-from lume_local._runs.deliveries.lineage import Lineage
+from lume_local._runs.deliveries.lineage import LineageEvents
 from lume_local._runs.deliveries.webhook_rules import WebhookRules
 from lume_local._runs.sources.paths import Roots
 from lume_local._shards.engines.executors import UnknownEngine, check_engine
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9])?")
 _LONGEST = 1e10
-"""Seconds: three hundred years, so that no date before the year 1 comes out."""
+"""Seconds: about 300 years, so that no date is before the year 1."""
 
 
 def _at_least(least: int) -> Any:
@@ -101,13 +101,13 @@ def _checked_key(api_key: str | None) -> str:
 
 
 @frozen(kw_only=True)
-class Settings:
-    """The settings of one server; `ServerOptions` says what each is for. Build them with `of`."""
+class ServerSettings:
+    """The settings of one server; `ServerOptions` describes them. Create them with `of`."""
 
     places: Roots
     flows: Path | None
     webhooks: WebhookRules
-    lineage: Lineage | None
+    lineage: LineageEvents | None
     host: str = "127.0.0.1"
     port: int = 0
     api_key: str = field(default=None, converter=_checked_key, repr=False)
@@ -126,14 +126,14 @@ class Settings:
 
     @property
     def shards(self) -> dict[str, Any] | None:
-        """What runs need to know of the engine."""
+        """The settings of the engine for runs."""
         return None if self.engine is None else {"url": self.engine, "shard_bytes": self.shard_bytes}
 
     @classmethod
     def of(
         cls, flows: AnyPath | None, data: AnyPath, roots: Sequence[AnyPath] | None, options: ServerOptions
-    ) -> "Settings":
-        """The checked settings. Raises `ConfigurationError`; `TypeError` for an option that does not exist."""
+    ) -> "ServerSettings":
+        """The validated settings. Raises `ConfigurationError`; `TypeError` for an option that does not exist."""
         given: dict[str, Any] = dict(options)
         if unknown := given.keys() - ServerOptions.__annotations__.keys():
             raise TypeError(f"serve() got an unexpected keyword argument {min(unknown)!r}")
@@ -143,7 +143,7 @@ class Settings:
             places=_places(roots, data, () if keys is None else (keys,), flows),
             flows=None if flows is None else Path(flows),
             webhooks=WebhookRules.of(given.pop("webhook_secret", None), given.pop("webhook_hosts", ())),
-            lineage=Lineage.of(
+            lineage=LineageEvents.of(
                 given.pop("lineage_url", None),
                 given.pop("lineage_namespace", "lume"),
                 given.pop("lineage_key", None),

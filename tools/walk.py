@@ -4,9 +4,10 @@
     python tools/walk.py ../other-checkout    # another one, for a comparison
 
 Two walks over the fake transport of `lume_async.testing`, so that no network hides in them: one successful
-`Client.run()`, and `LumeRun.wait()` that polls three times (TRANSFORMING, TRANSFORMING, SUCCEEDED).
+`Client.run()`, and `LumeRun.wait()` that polls three times (TRANSFORMING, TRANSFORMING, SUCCEEDED). A third one
+through the embedded server: `POST /v1/runs`, from the arrival of the request to its answer.
 
-What is counted: the functions of `lume_async` that are entered, in order, each coroutine once (at its first step,
+What is counted: the functions of the package that are entered, in order, each coroutine once (at its first step,
 not where it resumes). A function counts where its code has `MEMORABLE` lines or more, the `def` included and the
 docstring not: whoever follows a call has to open it, while a shorter one says what it does in its name. Where two
 functions in a row are in different files, the walk crosses files once. The figure in brackets counts the short
@@ -18,6 +19,7 @@ The flat layout before the wings crossed files 14 (22) and 47 (97) times; now it
 import asyncio
 import importlib
 import sys
+import tempfile
 from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
 from itertools import groupby, pairwise
@@ -27,6 +29,19 @@ from typing import Any
 
 MEMORABLE = 5
 """The least lines of code of a function that a reader has to open."""
+FLOW = """
+flow = "a"
+version = "v1"
+[source]
+uri = "{source_path}"
+format = "csv"
+[target]
+mapped = "{data}/out/{run_id}/mapped.parquet"
+rejects = "{data}/out/{run_id}/rejects.csv"
+[columns.id]
+sql = '"id"'
+type = "integer"
+"""
 STATUSES = ("TRANSFORMING", "TRANSFORMING", "SUCCEEDED")
 
 
@@ -40,11 +55,17 @@ class Step:
 
 
 class Tracer:
-    """Records the functions below a folder that are entered while an awaitable runs."""
+    """Records the functions below a folder that are entered while an awaitable runs.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: of a package.
+        first: the function with which the walk begins, if it is not the awaitable itself: of its task only.
+    """
+
+    def __init__(self, folder: Path, first: str | None = None) -> None:
         self.steps: list[Step] = []
-        self._prefix = f"{folder}/"
+        self._prefix, self._first = f"{folder}/", first
+        self._task: asyncio.Task[Any] | None = None
         self._seen: set[FrameType] = set()  # a coroutine that goes on enters its frame again
 
     async def follow(self, walk: Awaitable[Any]) -> Any:
@@ -60,6 +81,12 @@ class Tracer:
         code = frame.f_code
         if event != "call" or not code.co_filename.startswith(self._prefix) or frame in self._seen:
             return
+        if self._first is not None:
+            task = asyncio.current_task()
+            if code.co_qualname == self._first:
+                self._task = task
+            if task is None or task is not self._task:
+                return
         self._seen.add(frame)
         file = code.co_filename.removeprefix(self._prefix).removesuffix(".py")
         if file == "testing":  # stands for the network and the time
@@ -83,7 +110,7 @@ def crossings(steps: Iterable[Step]) -> int:
 
 
 async def walks(testing: ModuleType) -> dict[str, list[Step]]:
-    """Both walks, through the package that this module is of."""
+    """Both walks through the client, through the package that this module is of."""
     folder = Path(str(testing.__file__)).parent
     answers = [testing.FakeAnswer(201, testing.run_json("run_1", "CREATED"))]
     answers += [testing.FakeAnswer(200, testing.run_json("run_1", status)) for status in STATUSES]
@@ -97,19 +124,36 @@ async def walks(testing: ModuleType) -> dict[str, list[Step]]:
     return {"Client.run()": submitting.steps, "LumeRun.wait(), three polls": waiting.steps}
 
 
+async def server_walk(local: ModuleType, folder: str) -> dict[str, list[Step]]:
+    """The walk through the server, with a folder that holds a flow and a source."""
+    tracer = Tracer(Path(str(local.__file__)).parent, "Front.handle")
+    async with (
+        local.serve(flows=folder, data=f"{folder}/data", roots=[folder]) as server,
+        server.client() as client,
+    ):
+        await (await client.run("a:v1", "a.csv")).wait()  # what is made once is made here
+        run = await tracer.follow(client.run("a:v1", "a.csv", force_rerun=True))
+        await run.wait()
+    return {"POST /v1/runs": tracer.steps}
+
+
 def shown(name: str, steps: list[Step]) -> str:
     """The walk as text: a line for each visit of a file."""
     walk = memorable(steps)
     lines = [f"{name}: crosses files {crossings(walk)} times ({crossings(steps)})"]
     for file, visit in groupby(walk, key=lambda step: step.file):
-        lines.append(f"    {file:24}{', '.join(step.function for step in visit)}")
+        lines.append(f"    {file:30}{', '.join(step.function for step in visit)}")
     return "\n".join(lines)
 
 
 def main(root: Path) -> None:
-    """Print both walks through the checkout at `root`."""
+    """Print the walks through the checkout at `root`."""
     sys.path.insert(0, str(root))
     found = asyncio.run(walks(importlib.import_module("lume_async.testing")))
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "a.toml").write_text(FLOW)
+        Path(folder, "a.csv").write_text("id\n1\n")
+        found |= asyncio.run(server_walk(importlib.import_module("lume_local"), folder))
     print("\n\n".join(shown(name, steps) for name, steps in found.items()))
 
 

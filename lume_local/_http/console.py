@@ -1,17 +1,18 @@
 """The console: a page for browsers at `/`, its files, and its sessions. The page itself is `lume_local/_console`.
 
-All that the page shows and does goes through the contract; only how it signs in is its own.
+The page uses the HTTP contract for everything but signing in.
 """
 
+import ipaddress
 import socket
 from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from lume_local._http import requests
-from lume_local._http.keys import KEY_HEADER, Holder, Keys
-from lume_local._http.messages import Answer, Ask
-from lume_local._http.own_host import is_own_host
+from lume_local._http.keys import KEY_HEADER, ApiKeys, Holder
+from lume_local._http.messages import Ask, Reply
 from lume_local._http.problems import Problem, odd_problem
 from lume_local._http.sessions import SESSION_HEADER, Sessions
 
@@ -34,75 +35,75 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""Of the page and its files: nothing from elsewhere, nothing inline, and no string becomes markup or a script."""
+"""For the page and its files: no other origins, no inline code, and no string becomes markup or a script."""
 
 
 class Console:
-    """What is served to browsers, and whom it is served to.
+    """The page, its files, and its sessions.
 
     Args:
-        sessions: who has signed in.
-        keys: a session may do what the key may that its link was made with, as long as that is valid.
-        names: host names, besides addresses and `localhost`, that the page may be opened by.
+        sessions: the sessions of browsers.
+        keys: a session has the role of the key that its link was created with, as long as that key is valid.
+        names: host names, besides addresses and `localhost`, under which the page may be opened.
     """
 
-    def __init__(self, sessions: Sessions, keys: Keys, names: Collection[str]) -> None:
+    def __init__(self, sessions: Sessions, keys: ApiKeys, names: Collection[str]) -> None:
         self._sessions, self._keys = sessions, keys
         self._names = {name.lower() for name in (*names, socket.gethostname())}
 
     def token(self) -> str:
-        """What the fragment of a new link holds, for a session that may do everything."""
+        """The token of a new link, for a session that may do everything."""
         return self._sessions.new_token(self._keys.own)
 
     def holder(self, headers: Mapping[str, str]) -> Holder | None:
-        """Whose session a request without a key names, if any."""
+        """The holder of the session that a request without a key names, if any."""
         owner = self._sessions.owner(headers.get(SESSION_HEADER, ""))
         return None if owner is None else self._keys.of(owner)
 
-    async def page(self, ask: Ask) -> Answer:
+    async def page(self, ask: Ask) -> Reply:
         """`GET /`."""
         return self._file(ask, PAGE)
 
-    async def file(self, ask: Ask) -> Answer:
+    async def file(self, ask: Ask) -> Reply:
         """`GET /console/files/{file}`: what the page loads."""
         return self._file(ask, ask.path["file"])
 
-    def _file(self, ask: Ask, name: str) -> Answer:
+    def _file(self, ask: Ask, name: str) -> Reply:
         self._check_host(ask.headers)
         requests.only_known(ask.query, ())
         content, content_type = _content(name)
-        return Answer(200, content, HEADERS, content_type)
+        return Reply(200, content, HEADERS, content_type)
 
-    async def sign_in(self, ask: Ask) -> Answer:
-        """`POST /console/session` `{token}`: trades the token of a link for a session, `{session}`."""
+    async def sign_in(self, ask: Ask) -> Reply:
+        """`POST /console/session` `{token}`: exchanges the token of a link for a session, `{session}`."""
         self._check_host(ask.headers)
         token = requests.json_object(ask.body, ask.content_type).get("token")
         session = self._sessions.begin(token) if isinstance(token, str) else None
         if session is None:
             raise Problem(
                 "unauthorized",
-                "this link is wrong, older than 10 minutes, or was used already: `lume console` prints a new one",
+                "this link is wrong, older than 10 minutes, or already used: `lume console` prints a new one",
             )
-        return Answer(201, {"session": session})
+        return Reply(201, {"session": session})
 
-    async def sign_out(self, ask: Ask) -> Answer:
+    async def sign_out(self, ask: Ask) -> Reply:
         """`DELETE /console/session`: ends the session."""
         self._sessions.end(ask.headers.get(SESSION_HEADER, ""))
-        return Answer(204)
+        return Reply(204)
 
-    async def new_link(self, ask: Ask) -> Answer:
-        """`POST /console/links`: the token of a new link, for whoever has the key or a session."""
+    async def new_link(self, ask: Ask) -> Reply:
+        """`POST /console/links`: the token of a new link, for a request with a key or a session."""
         requests.only_known(ask.query, ())
         key = ask.headers.get(KEY_HEADER)
         if key is not None:
-            return Answer(201, {"token": self._sessions.new_token(self._keys.digest(key))})
-        session = ask.headers[SESSION_HEADER]  # that has let this request in
+            return Reply(201, {"token": self._sessions.new_token(self._keys.digest(key))})
+        session = ask.headers[SESSION_HEADER]  # which authenticated this request
         owner = self._sessions.owner(session)
         assert owner is not None
-        return Answer(201, {"token": self._sessions.new_token(owner, session)})
+        return Reply(201, {"token": self._sessions.new_token(owner, session)})
 
     def _check_host(self, headers: Mapping[str, str]) -> None:
-        """Refuse a name that may be another site's. Raises `Problem`."""
+        """Refuse a host name that may be another site's. Raises `Problem`."""
         host = headers.get("Host", "")
         if not is_own_host(host, self._names):
             raise odd_problem(
@@ -112,9 +113,29 @@ class Console:
             )
 
 
+def is_own_host(header: str, names: Collection[str]) -> bool:
+    """Whether a `Host` header is an address, `localhost`, or one of the names.
+
+    Any other name may be another site's that leads to this machine (DNS rebinding), and would have the console's page
+    under that site's origin.
+    """
+    try:
+        parts = urlsplit(f"//{header}")
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    if host == "localhost" or host in names:
+        return True
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 @cache
 def _content(name: str) -> tuple[bytes, str]:
-    """A file of the page, and its content type. Raises `Problem` where there is none."""
+    """A file of the page, and its content type. Raises `Problem` if it does not exist."""
     if name not in _names():
         raise Problem("not-found", f"there is no file {name[:100]!r} of the console")
     return (_FOLDER / name).read_bytes(), _TYPES[Path(name).suffix]

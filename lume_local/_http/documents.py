@@ -9,12 +9,12 @@ import orjson
 from lume_async.models import RunStatus
 from lume_local._flow.definition import BOUNDS, LENGTHS, Flow
 from lume_local._runs.dry_run import DryRun
-from lume_local._runs.records import Attempted, Change, Count, Run, StoredFlow
+from lume_local._runs.records import Attempted, Count, StatusChange, StoredFlow, StoredRun
 from lume_local._runs.times import at_text, seconds_between
 
 
-def run_document(run: Run, progress: float | None = None, notes: Sequence[str] = ()) -> dict[str, Any]:
-    """A run as the contract shows it. `progress` is that of an active run; ended ones know their own."""
+def run_document(run: StoredRun, progress: float | None = None, notes: Sequence[str] = ()) -> dict[str, Any]:
+    """A run as in the contract. `progress` is for active runs; that of ended runs follows from their status."""
     known = {
         "status": run.status,
         "flow_version": run.flow_version,
@@ -60,23 +60,23 @@ def _stage(stage: dict[str, Any]) -> dict[str, Any]:
 
 
 def dry_run_document(done: DryRun, notes: Sequence[str]) -> dict[str, Any]:
-    """The run as it would have ended, and its rows."""
+    """The result of a dry run, with its rows."""
     rows = {part: orjson.Fragment(done.rows.get(part, "[]")) for part in ("mapped", "rejects")}
     return {**run_document(done.run, notes=notes), "dry_run": True, "rows": rows}
 
 
-def etag(run: Run) -> str:
-    """Weak, since `progress` may differ between two answers with one tag; all else may not."""
+def etag(run: StoredRun) -> str:
+    """Weak, since only `progress` may differ between two responses with the same tag."""
     return f'W/"{run.run_id}.{run.rev}"'
 
 
-def change_document(change: Change) -> dict[str, Any]:
+def change_document(change: StatusChange) -> dict[str, Any]:
     """One entry of the change feed."""
     return {"id": change.run_id, "status": change.status, "finished_at": change.finished_at}
 
 
 def delivery_document(delivery: Attempted) -> dict[str, Any]:
-    """A delivery, without what is secret in the URLs of many receivers: all but where it goes."""
+    """A delivery. Of its URL only scheme and host: the rest may contain secrets."""
     place = urlsplit(delivery.url)
     waits = None if delivery.due is None else at_text(delivery.due)
     return {
@@ -92,7 +92,7 @@ def delivery_document(delivery: Attempted) -> dict[str, Any]:
 
 
 def count_document(count: Count) -> dict[str, Any]:
-    """Runs counted together."""
+    """A group of runs and its counts."""
     rows = {"rows_read": count.rows_read, "rows_rejected": count.rows_rejected}
     return {**count.of, "runs": count.runs, **rows}
 
@@ -108,7 +108,7 @@ def flow_document(flow: StoredFlow) -> dict[str, Any]:
 
 
 def flow_item(flow: StoredFlow, checked: Flow, runs: int) -> dict[str, Any]:
-    """A flow version in a list: where its columns come from, and what their values and rows must satisfy."""
+    """A flow version in a list: its columns with their SQL and constraints, and its rules."""
     columns: dict[str, dict[str, Any]] = flow.definition["columns"]
     return {
         "flow_version": flow.ref,

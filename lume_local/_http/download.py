@@ -1,4 +1,4 @@
-"""Sends a file piece by piece: outputs are larger than memory."""
+"""Sends a file in blocks, since outputs may be larger than memory."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ _BLOCK = 256 * 1024
 
 
 async def sent(request: web.BaseRequest, output: Output, headers: Mapping[str, str]) -> web.StreamResponse:
-    """The response with a file, sent. Raises `Problem` before anything is sent."""
+    """Send a file as the response. Raises `Problem` before anything is sent."""
     with await asyncio.to_thread(_opened, output) as file:
         response = web.StreamResponse(headers=headers)
         left = os.fstat(file.fileno()).st_size
@@ -30,11 +30,11 @@ async def sent(request: web.BaseRequest, output: Output, headers: Mapping[str, s
 
 
 def _read(file: BinaryIO, size: int) -> bytes:
-    """The next bytes; where there are none, only the end of the connection can say so."""
+    """The next bytes. After the headers, an error can only be reported by closing the connection."""
     try:
         block = file.read(size)
     except OSError as error:
-        raise ConnectionError(f"the file can't be read any more: {error}") from None
+        raise ConnectionError(f"the file can no longer be read: {error}") from None
     if not block:
         raise ConnectionError("the file became shorter while it was sent")
     return block
@@ -43,7 +43,7 @@ def _read(file: BinaryIO, size: int) -> bytes:
 def _opened(output: Output) -> BinaryIO:
     path = output.path
     try:
-        # Without O_NONBLOCK the opening of a FIFO that somebody has put there would wait for ever.
+        # Without O_NONBLOCK, opening a FIFO at that path would block.
         file = os.fdopen(no_links.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
     except OSError as error:
         raise Problem("output-gone", f"{path} can't be read: {error.strerror or error}") from None

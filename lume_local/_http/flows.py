@@ -8,9 +8,9 @@ from lume_local._flow.fields import FlowError
 from lume_local._http import requests
 from lume_local._http.documents import flow_document, flow_item
 from lume_local._http.lookup import exists, require_flow
-from lume_local._http.messages import Answer, Ask
+from lume_local._http.messages import Ask, Reply
 from lume_local._http.problems import Problem
-from lume_local._runs.flow_registry import FlowConflict, Flows
+from lume_local._runs.flow_registry import FlowConflict, FlowRegistry
 from lume_local._runs.records import StoredFlow
 from lume_local._runs.store import Store
 
@@ -18,10 +18,10 @@ from lume_local._runs.store import Store
 class FlowsApi:
     """The operations on flow versions."""
 
-    def __init__(self, store: Store, flows: Flows) -> None:
+    def __init__(self, store: Store, flows: FlowRegistry) -> None:
         self._store, self._flows = store, flows
 
-    async def page(self, ask: Ask) -> Answer:
+    async def page(self, ask: Ask) -> Reply:
         """`GET /v1/flows`."""
         requests.only_known(ask.query, ("flow", "limit", "cursor"))
         query = dict(ask.query)
@@ -33,17 +33,17 @@ class FlowsApi:
         items = [flow_item(flow, self._flows.parsed(flow.ref), runs.get(flow.ref, 0)) for flow in page]
         more = start + limit < len(known)
         following = f"{self._store.store_id}-{page[-1].ref}" if more else None
-        return Answer(200, {"items": items, "next_cursor": following})
+        return Reply(200, {"items": items, "next_cursor": following})
 
     def _after(self, cursor: str, known: list[StoredFlow]) -> int:
-        """Where the list goes on after the flow version that the cursor names. Raises `Problem`."""
+        """The index after the flow version that the cursor names. Raises `Problem`."""
         head, _, ref = unquote(cursor).partition("-")
         places = {flow.ref: place for place, flow in enumerate(known)}
         if head != self._store.store_id or ref not in places:
             raise requests.invalid_cursor("cursor")
         return places[ref] + 1
 
-    async def put(self, ask: Ask) -> Answer:
+    async def put(self, ask: Ask) -> Reply:
         """`PUT /v1/flows/{flow}/versions/{version}`."""
         requests.only_known(ask.query, ())
         ref = _ref(ask)
@@ -63,25 +63,25 @@ class FlowsApi:
             ) from None
         return await self._answer(ref, 201 if is_new else 200)
 
-    async def get(self, ask: Ask) -> Answer:
+    async def get(self, ask: Ask) -> Reply:
         """`GET /v1/flows/{flow}/versions/{version}`."""
         requests.only_known(ask.query, ())
         answer = await self._answer(_ref(ask))
         if ask.if_none_match and requests.matches(ask.if_none_match, answer.headers["ETag"]):
-            return Answer(304, None, answer.headers)
+            return Reply(304, None, answer.headers)
         return answer
 
-    async def _answer(self, ref: str, status: int = 200) -> Answer:
+    async def _answer(self, ref: str, status: int = 200) -> Reply:
         flow = await require_flow(self._flows, ref)
         document: dict[str, Any] = flow_document(flow)
-        return Answer(status, document, {"ETag": f'"{flow.content_hash}"'})
+        return Reply(status, document, {"ETag": f'"{flow.content_hash}"'})
 
-    async def schema(self, ask: Ask) -> Answer:
+    async def schema(self, ask: Ask) -> Reply:
         """`GET /v1/flows/{flow}/versions/{version}/schema`."""
         requests.only_known(ask.query, ())
         await require_flow(self._flows, _ref(ask))
         schema = json_schema(self._flows.parsed(_ref(ask)))
-        return Answer(200, schema, content_type="application/schema+json")
+        return Reply(200, schema, content_type="application/schema+json")
 
 
 def _ref(ask: Ask) -> str:

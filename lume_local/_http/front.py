@@ -1,4 +1,4 @@
-"""HTTP around the operations: routing, the API key, the headers of every response, errors as problem documents."""
+"""HTTP around the operations: routing, API keys, the headers of all responses, errors as problem documents."""
 
 import asyncio
 import logging
@@ -13,33 +13,33 @@ from aiohttp import web
 from lume_local._http.console import Console
 from lume_local._http.download import sent
 from lume_local._http.flows import FlowsApi
-from lume_local._http.keys import KEY_HEADER, OWN, Holder, Keys, needed
-from lume_local._http.messages import Answer, Ask, Content
+from lume_local._http.keys import KEY_HEADER, OWN, ApiKeys, Holder, needed
+from lume_local._http.messages import Ask, BodyStream, Reply
 from lume_local._http.operations import CAPABILITIES, Api
 from lume_local._http.problems import Problem, odd_problem
 from lume_local._http.reports import Reports
 from lume_local._http.requests import MOST_BYTES, MOST_OPEN_BYTES
 from lume_local._http.rows import RowsApi
-from lume_local._http.watch import Seen, Watch
+from lume_local._http.telemetry import RequestInfo, Telemetry
 from lume_local._runs.health import is_storage_full, why
 from lume_local._runs.records import StoreUnavailable
 
 _log = logging.getLogger("lume_local")
 
 _OPEN = {"/healthz", "/openapi.yaml", "/openapi.json", "/docs", "/", "/console/session"}
-"""What needs no key; the last one is how the console's page signs in."""
+"""Paths that need no key; the last one is for signing in to the console."""
 _OPEN_BELOW = ("/docs/", "/console/files/")
 BODY_LIMIT = 60.0
-"""Seconds that the body of a request may take, uploads apart."""
+"""Seconds for the body of a request, except uploads."""
 CHUNK_LIMIT = 60.0
-"""Seconds that an upload may pause."""
-Operation = Callable[[Ask], Awaitable[Answer]]
+"""Seconds without data after which an upload ends."""
+Operation = Callable[[Ask], Awaitable[Reply]]
 
 
 def _router(
-    api: Api, flows: FlowsApi, rows: RowsApi, reports: Reports, console: Console, watch: Watch
+    api: Api, flows: FlowsApi, rows: RowsApi, reports: Reports, console: Console, watch: Telemetry
 ) -> web.UrlDispatcher:
-    """Which operation does what: aiohttp's router, which gives an operation in place of a handler."""
+    """The router of aiohttp, with operations in place of handlers."""
     run, flow = "/v1/runs/{run_id}", "/v1/flows/{flow}/versions/{version}"
     table: dict[str, dict[str, Operation]] = {
         "/": {"GET": console.page},
@@ -77,10 +77,10 @@ def _router(
 
 
 class Front:
-    """Takes requests, asks the operations, sends answers.
+    """Handles requests by calling the operations.
 
     Args:
-        keep: for how many seconds an idempotency key is known; None for ever.
+        keep: how many seconds an idempotency key is kept; None for ever.
     """
 
     def __init__(
@@ -90,8 +90,8 @@ class Front:
         rows: RowsApi,
         reports: Reports,
         console: Console,
-        watch: Watch,
-        keys: Keys,
+        watch: Telemetry,
+        keys: ApiKeys,
         keep: float | None,
     ) -> None:
         self._api, self._console, self._watch = api, console, watch
@@ -100,14 +100,14 @@ class Front:
         self._keys = keys
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """One request. Never raises, except where it is cancelled because its client has gone."""
+        """Handle one request. Raises nothing, unless it is cancelled because the client disconnected."""
         begun, request_id = time.perf_counter(), uuid.uuid4().hex
-        seen = Seen(request.method, request_id)
+        seen = RequestInfo(request.method, request_id)
         response = await self._responded(request, seen)
         self._watch.request(seen, response.status, time.perf_counter() - begun)
         return response
 
-    async def _responded(self, request: web.BaseRequest, seen: Seen) -> web.StreamResponse:
+    async def _responded(self, request: web.BaseRequest, seen: RequestInfo) -> web.StreamResponse:
         request_id = seen.request_id
         try:
             answer = await self._settled(request, seen)
@@ -120,12 +120,12 @@ class Front:
         except ConnectionError:
             raise
         except Exception:
-            _log.exception("request %s met an error of the server itself", request_id)
+            _log.exception("request %s: internal error of the server", request_id)
             answer = problem_answer(Problem("internal", f"see the server's log for request {request_id}"))
         return response_of(answer, request_id, self._headers)
 
-    async def _settled(self, request: web.BaseRequest, seen: Seen) -> Answer:
-        """An answer, once what it says is durable."""
+    async def _settled(self, request: web.BaseRequest, seen: RequestInfo) -> Reply:
+        """The reply, once the state that it shows is durable."""
         try:
             answer = await self._answer(request, seen)
         except Problem as problem:
@@ -136,7 +136,7 @@ class Front:
         await self._api.settled()
         return answer
 
-    async def _answer(self, request: web.BaseRequest, seen: Seen) -> Answer:
+    async def _answer(self, request: web.BaseRequest, seen: RequestInfo) -> Reply:
         path = request.path
         is_open = path in _OPEN or path.startswith(_OPEN_BELOW)
         holder = OWN if is_open else self._authenticated(request)
@@ -165,7 +165,7 @@ class Front:
                 return visitor
         text = request.headers.get(KEY_HEADER, "")
         if request.path == "/metrics" and KEY_HEADER not in request.headers:
-            # Prometheus sends a key as every program of its kind does.
+            # Prometheus sends its key as a bearer token.
             text = request.headers.get("Authorization", "").removeprefix("Bearer ")
         given = text.encode("utf-8", "surrogateescape")
         holder = self._keys.holder(given)
@@ -201,7 +201,7 @@ async def _ask(request: web.BaseRequest, path: dict[str, Any], most: int | None)
         content_range=request.headers.get("Content-Range"),
         traceparents=request.headers.getall("traceparent", []),
         headers=request.headers,
-        content=Content(_chunks(request), request.content_length) if most is None else None,
+        content=BodyStream(_chunks(request), request.content_length) if most is None else None,
     )
 
 
@@ -224,7 +224,7 @@ def _too_slow(detail: str) -> Problem:
 
 async def _chunks(request: web.BaseRequest) -> AsyncIterator[bytes]:
     if request.headers.get("Expect", "").lower() == "100-continue":
-        # Only here: a request that is refused by its head is refused before its body is sent.
+        # Only here, so that a request whose headers are refused never sends its body.
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0
     while True:
@@ -244,14 +244,14 @@ _MORE_HEADERS = {
 }
 
 
-def problem_answer(problem: Problem, headers: dict[str, str] | None = None) -> Answer:
-    """An error as the answer that it is."""
+def problem_answer(problem: Problem, headers: dict[str, str] | None = None) -> Reply:
+    """The reply for an error."""
     more = _MORE_HEADERS.get(problem.status, {})
-    return Answer(problem.status, problem.document, {**(headers or {}), **more}, "application/problem+json")
+    return Reply(problem.status, problem.document, {**(headers or {}), **more}, "application/problem+json")
 
 
-def headers_of(answer: Answer, request_id: str, every: dict[str, str] | None = None) -> dict[str, str]:
-    """The headers of an answer, with those that every one carries."""
+def headers_of(answer: Reply, request_id: str, every: dict[str, str] | None = None) -> dict[str, str]:
+    """The headers of a reply, including those of all replies."""
     headers = {
         **(every or {}),
         **answer.headers,
@@ -264,8 +264,8 @@ def headers_of(answer: Answer, request_id: str, every: dict[str, str] | None = N
     return headers | ({"Content-Type": answer.content_type} if has_body else {})
 
 
-def response_of(answer: Answer, request_id: str, every: dict[str, str] | None = None) -> web.Response:
-    """An answer as it is sent."""
+def response_of(answer: Reply, request_id: str, every: dict[str, str] | None = None) -> web.Response:
+    """The response for a reply."""
     headers = headers_of(answer, request_id, every)
     if answer.document is None:
         return web.Response(status=answer.status, headers=headers)

@@ -1,7 +1,7 @@
-"""Who may do what: the server's own key may do everything, those of `keys.toml` what their role allows.
+"""API keys and their roles: the server's own key may do everything, those of `keys.toml` what their role allows.
 
-The file has the digests of the keys only: whoever reads it can't use them. It is read again when it has changed, so
-that a key is added or revoked without a restart.
+The file has only digests of the keys, which can't be used as keys. It is read again when it has changed, so that keys
+are added and revoked without a restart.
 """
 
 import enum
@@ -24,7 +24,7 @@ KEY_HEADER = "lume-api-key"
 
 
 class Role(enum.IntEnum):
-    """What a key may do; each role may do what the ones before may."""
+    """What a key may do; each role includes the ones before it."""
 
     READ = 1
     """See runs, their rows, flows and metrics."""
@@ -36,14 +36,14 @@ class Role(enum.IntEnum):
 
 @frozen
 class Holder:
-    """Whose key it is."""
+    """The holder of a key."""
 
     name: str
     role: Role
 
 
 OWN = Holder("server", Role.ADMIN)
-"""Whoever has the server's own key."""
+"""The holder of the server's own key."""
 
 
 _NEEDED = {
@@ -53,16 +53,16 @@ _NEEDED = {
 
 
 def needed(method: str, path: str) -> Role:
-    """The least role that may do this; the path as the router has it."""
+    """The lowest role that may do this; the path as in the router."""
     return _NEEDED.get((method, path), Role.READ if method in _SAFE else Role.SUBMIT)
 
 
-class Keys:
+class ApiKeys:
     """The keys of one server.
 
     Args:
         own: the server's own key.
-        path: of `keys.toml`; None where there is no other key.
+        path: of `keys.toml`; None if there are no other keys.
 
     Raises:
         ConfigurationError: the file can't be read, or has a mistake.
@@ -76,16 +76,16 @@ class Keys:
         self._holders = {} if path is None else read_keys(path)
 
     def holder(self, key: bytes) -> Holder | None:
-        """Whose key it is; None where it is nobody's."""
-        return self.of(_digest(key))  # looked up so, a key can't be guessed from the time that it takes
+        """The holder of a key; None if it is not a valid key."""
+        return self.of(_digest(key))  # by digest, so the duration reveals nothing about keys
 
     @staticmethod
     def digest(key: str) -> str:
-        """What stands for a key, and can't be used as one."""
+        """The digest of a key, which can't be used as a key."""
         return _digest(key.encode("utf-8", "surrogateescape"))
 
     def of(self, digest: str) -> Holder | None:
-        """Whose key has this digest; None where it is nobody's, or was revoked."""
+        """The holder of the key with this digest; None if there is none, or it was revoked."""
         if digest == self.own:
             return OWN
         if self._path is not None:
@@ -93,10 +93,10 @@ class Keys:
         return self._holders.get(digest)
 
     def _read_again(self, path: Path) -> None:
-        """Read the file if it has changed. One that is gone revokes all.
+        """Read the file if it has changed. A missing file revokes all keys.
 
-        One that can't be read or has a mistake changes nothing, and is tried with each request until it is read:
-        what is wrong may pass without a trace in the file, such as too many open files.
+        A file that can't be read or has a mistake changes nothing, and is read again with each request: the cause may
+        disappear without a change of the file, such as too many open files.
         """
         state = _state(path)
         if state == self._state:
@@ -105,7 +105,7 @@ class Keys:
             self._holders = {} if state is None else read_keys(path)
         except ConfigurationError as error:
             if str(error) != self._trouble:
-                _log.error("%s; the keys from before stay valid", error)
+                _log.error("%s; the previous keys stay valid", error)
             self._trouble = str(error)
         else:
             self._state, self._trouble = state, ""
@@ -147,7 +147,7 @@ def _digest(key: bytes) -> str:
 
 
 def _state(path: Path) -> tuple[int, ...] | None:
-    """Changes with the file and who may read it; None where there is none."""
+    """Changes with the file and its permissions; None if it does not exist."""
     try:
         found = os.stat(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""The listening socket and its connections: bounded in number, and in the time that a request's head may take."""
+"""The listening socket and its connections: bounded in number, and in the time for a request's headers."""
 
 import asyncio
 import logging
@@ -14,17 +14,17 @@ from lume_local._runs.waiters import Hub
 _log = logging.getLogger("lume_local")
 
 HEAD_LIMIT = 20.0
-"""Seconds that a connection may take to send its first request's head, and any further one from its first byte."""
+"""Seconds for the headers of a connection's first request, and of further ones from their first byte."""
 IDLE_LIMIT = 75.0
 """Seconds that a connection may wait for its next request."""
 MOST_CONNECTIONS = 12_000
-"""Open at once: more than may wait for changes."""
+"""The maximum of open connections: more than `MOST_WAITERS`."""
 _SPARED = 100
-"""Open files that connections leave to the state, to uploads and to worker processes."""
+"""Open files that are reserved for the state, uploads and worker processes."""
 
 
 class _Connection(web.RequestHandler):
-    """One connection; responses that aiohttp makes by itself (to invalid HTTP) are problem documents, too."""
+    """One connection; aiohttp's own responses to invalid HTTP are problem documents, too."""
 
     _timer: asyncio.TimerHandle | None = None
 
@@ -66,7 +66,7 @@ class _Connection(web.RequestHandler):
         if request.writer is not None and request.writer.output_size > 0:
             raise ConnectionError("the answer has begun already")
         if status >= 500:
-            _log.error("an error of the server itself", exc_info=exc)
+            _log.error("internal error of the server", exc_info=exc)
             problem = Problem("internal", "see the server's log")
         else:
             problem = odd_problem(status, message or "this is not HTTP/1.1")
@@ -83,7 +83,7 @@ def _most_connections() -> int:
 
 
 class _Acceptor(web.Server):
-    """Makes a `_Connection` for each connection."""
+    """Creates a `_Connection` for each connection."""
 
     def __call__(self) -> web.RequestHandler:
         return _Connection(self, loop=self._loop, **self._kwargs)
@@ -98,12 +98,12 @@ class Listener:
         self._runner: web.ServerRunner | None = None
 
     async def open(self, host: str, port: int) -> str:
-        """Start to listen; the base URL. Raises OSError where the address can't be used."""
+        """Start listening; returns the base URL. Raises OSError if the address can't be used."""
         acceptor = _Acceptor(
             self._front.handle,
             handler_cancellation=True,
             access_log=None,
-            auto_decompress=False,  # a small body may unpack to a large one; what is packed is refused
+            auto_decompress=False,  # a small body may decompress to a large one; compressed bodies are refused
             keepalive_timeout=IDLE_LIMIT,
         )
         self._runner = web.ServerRunner(acceptor, handle_signals=False, shutdown_timeout=5)
@@ -115,7 +115,7 @@ class Listener:
         return f"http://{shown}:{address[1]}"
 
     async def close(self) -> None:
-        """Stop listening, answer those that wait, end the connections."""
+        """Stop listening, answer the long polls, close the connections."""
         self._hub.close()
         if self._runner is not None:
             await self._runner.cleanup()

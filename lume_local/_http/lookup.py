@@ -1,14 +1,23 @@
-"""What a request names, or the problem that there is no such thing."""
+"""What a request names, or the problem if it does not exist or may not be used."""
+
+from collections.abc import Callable
 
 from lume_async.models import RunStatus
+from lume_local._flow.definition import Flow
+from lume_local._flow.source_settings import CONTENT
 from lume_local._http import requests
 from lume_local._http.problems import Problem
-from lume_local._runs.flow_registry import Flows, UnknownFlow
-from lume_local._runs.records import Run, StoredFlow
+from lume_local._http.requests import SubmissionBody
+from lume_local._runs.deliveries.webhook_rules import NotAWebhook, WebhookRefused, WebhooksOff
+from lume_local._runs.flow_registry import FlowRegistry, UnknownFlow
+from lume_local._runs.records import Duplicate, StoredFlow, StoredRun
+from lume_local._runs.sources.contents import CantTell, Contents
+from lume_local._runs.sources.paths import PathRefused, Roots
+from lume_local._runs.sources.source_key import source_key, with_content
 from lume_local._runs.store import Store
 
 
-async def require_run(store: Store, run_id: str) -> Run:
+async def require_run(store: Store, run_id: str) -> StoredRun:
     """The run. Raises `Problem`."""
     run = await store.get(run_id) if requests.is_run_id(run_id) else None
     if run is None:
@@ -16,8 +25,8 @@ async def require_run(store: Store, run_id: str) -> Run:
     return run
 
 
-async def require_output(store: Store, run: Run, part: str) -> str:
-    """The identity of an output that is still there; empty where it is no file. Raises `Problem`."""
+async def require_output(store: Store, run: StoredRun, part: str) -> str:
+    """The identity of an output that still exists; empty if it is not a file. Raises `Problem`."""
     status = RunStatus(run.status)
     if not status.is_terminal:
         raise Problem(
@@ -30,7 +39,7 @@ async def require_output(store: Store, run: Run, part: str) -> str:
             "no-output", f"run {run.run_id} ended {run.status} and wrote no rows", run_id=run.run_id
         )
     identity = await store.outputs.identity(run.run_id, part)
-    if identity == "":  # what lies at its place by now may be another run's
+    if identity == "":  # a file at its location may be another run's
         location = run.target_locations[part]
         raise Problem(
             "output-gone",
@@ -41,7 +50,7 @@ async def require_output(store: Store, run: Run, part: str) -> str:
     return identity or ""
 
 
-async def require_flow(flows: Flows, ref: str) -> StoredFlow:
+async def require_flow(flows: FlowRegistry, ref: str) -> StoredFlow:
     """The flow version. Raises `Problem`."""
     try:
         return await flows.require(ref)
@@ -49,14 +58,64 @@ async def require_flow(flows: Flows, ref: str) -> StoredFlow:
         raise Problem("flow-version-not-found", str(error)) from None
 
 
-async def flow_note(flows: Flows, ref: str) -> str | None:
-    """What is to be said of a run that is submitted with a flow version. Raises `Problem`."""
+async def require_runnable(flows: FlowRegistry, ref: str) -> tuple[Flow, str | None]:
+    """The flow version for a run that is submitted now, and a note for that run. Raises `Problem`."""
     try:
-        return await flows.note(ref)
+        return await flows.runnable(ref)
     except UnknownFlow as error:
         raise Problem("flow-version-not-found", str(error)) from None
 
 
+def require_place(flow: Flow, source_path: str, roots: Roots) -> str:
+    """Where the source of a run is. Raises `Problem` if the server may not read it."""
+    try:
+        return source_key(flow.source, source_path, roots)
+    except PathRefused as error:
+        raise Problem("source-not-allowed", f"source_path: {error}", field="source_path") from None
+
+
+async def require_content(contents: Contents, flow: Flow, source_path: str, located: str) -> str:
+    """The place of a source, with its content where the flow takes each content once. Raises `Problem`."""
+    if flow.source.identity != CONTENT:
+        return located
+    try:
+        return with_content(located, await contents.digest(flow, source_path))
+    except CantTell as error:
+        kind = "unavailable" if error.may_pass else "not-supported"
+        raise Problem(kind, f"source_path: {error}", field="source_path") from None
+
+
+def check_webhook(url: str | None, check: Callable[[str], object]) -> None:
+    """Raises `Problem` if `check` refuses the URL."""
+    if url is None:
+        return
+    try:
+        check(url)
+    except WebhookRefused as refused:
+        kind = {WebhooksOff: "not-supported", NotAWebhook: "invalid-field"}.get(type(refused))
+        raise Problem(kind or "webhook-not-allowed", f"webhook_url: {refused}", field="webhook_url") from None
+
+
 def exists(what: str) -> Problem:
-    """That something is there which the request wants to be the first of."""
+    """The problem that something exists already."""
     return Problem("precondition-failed", f"{what} already, and If-None-Match: * asks that there is none")
+
+
+def duplicate_problem(duplicate: Duplicate, wanted: SubmissionBody, source_changed: bool | None) -> Problem:
+    """The problem that another run has the source; `source_changed` is None if unknown."""
+    flow, source, run_id = wanted.flow_version, f"{wanted.source_path!r}", duplicate.run_id
+    kind = "run-in-progress" if duplicate.is_active else "already-processed"
+    if duplicate.is_active:
+        detail = f"{flow} is processing {source} in run {run_id}: wait for that run, or cancel it"
+    elif source_changed:
+        detail = (
+            f"{flow} has processed {source} in run {run_id}, but the source was changed since: pass force_rerun=true "
+            'to process what it has now in place of that, or set source.identity = "content" in a new flow version, '
+            "for which new content is a new source"
+        )
+    else:
+        detail = (
+            f"{flow} has processed {source} in run {run_id}: use its output, or pass force_rerun=true to process "
+            "it again"
+        )
+    return Problem(kind, detail, run_id=run_id, source_changed=source_changed)

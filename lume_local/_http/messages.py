@@ -1,4 +1,4 @@
-"""What the operations take and give: a request and an answer without sockets and without aiohttp."""
+"""Requests and replies of the operations, independent of sockets and aiohttp."""
 
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 @frozen
 class Ask:
-    """A request, as far as the operations care."""
+    """The parts of a request that operations use."""
 
     path: dict[str, str]
     query: list[tuple[str, str]]
@@ -21,12 +21,12 @@ class Ask:
     content_range: str | None
     traceparents: list[str] = field(factory=list)
     headers: Mapping[str, str] = field(factory=dict)
-    content: "Content | None" = None
+    content: "BodyStream | None" = None
 
 
 @frozen
-class Content:
-    """A body that is read piece by piece, where an operation takes more than fits in memory."""
+class BodyStream:
+    """A body that is read in blocks, since it may be larger than memory."""
 
     chunks: AsyncIterator[bytes]
     length: int | None
@@ -34,15 +34,15 @@ class Content:
 
 @frozen
 class Output:
-    """A file that a run has written; `identity` is the one that it had then."""
+    """A file that a run has written; `identity` is the one recorded then."""
 
     path: Path
     identity: str
 
 
 @frozen
-class Answer:
-    """An answer: JSON, bytes as they are, a file, or nothing where `document` is None."""
+class Reply:
+    """A reply: JSON, bytes, a file, or no body if `document` is None."""
 
     status: int
     document: Any = None

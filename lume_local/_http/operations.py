@@ -1,44 +1,43 @@
-"""What each operation of the wire contract does. Knows neither sockets nor aiohttp: `Ask` in, `Answer` out."""
+"""The operations of the HTTP contract, independent of sockets and aiohttp: `Ask` in, `Reply` out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import anyio
 
 from lume_async.models import RunStatus
-from lume_local._flow.source_settings import CONTENT
-from lume_local._http import queries, requests, viewer
-from lume_local._http.contract import contract_json, contract_yaml
+from lume_local._http import queries, requests
+from lume_local._http.contract import contract_json, contract_yaml, viewer_file, viewer_page
 from lume_local._http.documents import change_document, dry_run_document, etag, run_document
-from lume_local._http.duplicates import duplicate_problem
-from lume_local._http.lookup import exists, flow_note, require_flow, require_run
-from lume_local._http.messages import Answer, Ask
+from lume_local._http.lookup import (
+    check_webhook,
+    duplicate_problem,
+    exists,
+    require_content,
+    require_flow,
+    require_place,
+    require_run,
+    require_runnable,
+)
+from lume_local._http.messages import Ask, Reply
 from lume_local._http.problems import Problem
 from lume_local._http.uploads import Uploads
 from lume_local._runs.cursor import Cursor
-from lume_local._runs.deliveries.webhook_rules import (
-    NotAWebhook,
-    WebhookRefused,
-    WebhookRules,
-    WebhooksOff,
-    parse_webhook,
-)
+from lume_local._runs.deliveries.webhook_rules import WebhookRules, parse_webhook
 from lume_local._runs.dry_run import DryRuns
-from lume_local._runs.flow_registry import Flows
+from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import Health
-from lume_local._runs.records import Change, CursorForgotten, Duplicate, KeyReused, NewRun, Run
+from lume_local._runs.records import CursorForgotten, Duplicate, KeyReused, NewRun, StatusChange, StoredRun
 from lume_local._runs.runner import Runner
-from lume_local._runs.sources.contents import CantTell, Contents
-from lume_local._runs.sources.paths import PathRefused, Roots
-from lume_local._runs.sources.source_key import with_content
-from lume_local._runs.sources.source_name import source_key
+from lume_local._runs.sources.contents import Contents
+from lume_local._runs.sources.paths import Roots
 from lume_local._runs.store import Store
 from lume_local._runs.times import ago_text
 from lume_local._runs.waiters import EVERY_RUN, Hub
 
 CAPABILITIES = "idempotency, wait, changes, cancel"
 YOUNG, TOGETHER = 1.0, 0.1
-"""In the first second of a run its changes follow each other within milliseconds: what a long poll shows may be so
-much older than its answer, and then is the end of a small run at once."""
+"""In the first `YOUNG` seconds of a run its changes follow each other within milliseconds, so a long poll waits up to
+`TOGETHER` seconds for more of them: for a small run it then returns the end."""
 
 
 class Api:
@@ -47,7 +46,7 @@ class Api:
     def __init__(
         self,
         store: Store,
-        flows: Flows,
+        flows: FlowRegistry,
         runner: Runner,
         hub: Hub,
         roots: Roots,
@@ -62,10 +61,10 @@ class Api:
         self._dry_runs, self._contents = dry_runs, contents
 
     async def settled(self) -> None:
-        """Wait until everything that answers may show by now outlives a power cut."""
+        """Wait until the present state survives a power cut, so that replies may show it."""
         await self._store.settled()
 
-    async def health(self, ask: Ask) -> Answer:
+    async def health(self, ask: Ask) -> Reply:
         """`GET /healthz`."""
         requests.only_known(ask.query, ())
         if reasons := self._health.reasons():
@@ -75,49 +74,49 @@ class Api:
             found["waiting"] = waiting
         if (age := self._health.backup_age()) is not None:
             found["backup_age_seconds"] = round(age)
-        return Answer(200, found)
+        return Reply(200, found)
 
-    async def openapi_yaml(self, ask: Ask) -> Answer:
+    async def openapi_yaml(self, ask: Ask) -> Reply:
         """`GET /openapi.yaml`."""
         requests.only_known(ask.query, ())
-        return Answer(200, contract_yaml(), content_type="application/yaml")
+        return Reply(200, contract_yaml(), content_type="application/yaml")
 
-    async def openapi_json(self, ask: Ask) -> Answer:
+    async def openapi_json(self, ask: Ask) -> Reply:
         """`GET /openapi.json`."""
         requests.only_known(ask.query, ())
-        return Answer(200, contract_json())
+        return Reply(200, contract_json())
 
-    async def docs(self, ask: Ask) -> Answer:
-        """`GET /docs`, for people: not a part of the contract."""
+    async def docs(self, ask: Ask) -> Reply:
+        """`GET /docs`, for people: not part of the contract."""
         requests.only_known(ask.query, ())
-        return Answer(200, viewer.page(), content_type="text/html; charset=utf-8")
+        return Reply(200, viewer_page(), content_type="text/html; charset=utf-8")
 
-    async def docs_file(self, ask: Ask) -> Answer:
-        """`GET /docs/{file}`: what the page loads."""
+    async def docs_file(self, ask: Ask) -> Reply:
+        """`GET /docs/{file}`: the files of the page."""
         requests.only_known(ask.query, ())
-        content, content_type = viewer.file(ask.path["file"])
-        return Answer(200, content, content_type=content_type)
+        content, content_type = viewer_file(ask.path["file"])
+        return Reply(200, content, content_type=content_type)
 
     # -- runs
 
-    async def submit(self, ask: Ask) -> Answer:
+    async def submit(self, ask: Ask) -> Reply:
         """`POST /v1/runs`."""
         requests.only_known(ask.query, ())
         key = requests.idempotency_key(ask.idempotency_keys)
         wanted = requests.submission(ask.body, ask.content_type)
-        # All of the body is judged before anything that it names is looked for.
-        _check_webhook(wanted.webhook_url, parse_webhook)
-        await require_flow(self._flows, wanted.flow_version)
-        _check_webhook(wanted.webhook_url, self._webhooks.check)
-        note = await flow_note(self._flows, wanted.flow_version)  # may have read a changed version
-        located = self._located(wanted)
+        # The whole body is validated before anything that it names is looked up.
+        check_webhook(wanted.webhook_url, parse_webhook)
+        flow, note = await require_runnable(self._flows, wanted.flow_version)
+        check_webhook(wanted.webhook_url, self._webhooks.check)
+        located = require_place(flow, wanted.source_path, self._roots)
         if wanted.dry_run:
-            return await self._dry_run(wanted, note)
-        source_key = await self._source_key(wanted, located)
+            done = await self._dry_runs.do(flow, wanted.source_path, wanted.run_metadata, wanted.limit)
+            return Reply(200, dry_run_document(done, [note] if note else []))
+        located = await require_content(self._contents, flow, wanted.source_path, located)
         new = NewRun(
             flow_version=wanted.flow_version,
             source_path=wanted.source_path,
-            source_key=source_key,
+            source_key=self._flows.source_key(flow, located),
             run_metadata=wanted.run_metadata,
             force_rerun=wanted.force_rerun,
             idempotency_key=key,
@@ -129,7 +128,10 @@ class Api:
         try:
             run, is_new = await self._runner.submit(new)
         except Duplicate as duplicate:
-            raise await self._duplicate(duplicate, wanted) from None
+            is_other = None
+            if not duplicate.is_active:
+                is_other = await self._contents.is_other(duplicate.run_id, flow, wanted.source_path)
+            raise duplicate_problem(duplicate, wanted, is_other) from None
         except KeyReused:
             raise Problem(
                 "idempotency-key-reused",
@@ -139,67 +141,36 @@ class Api:
         location = {"Location": f"/v1/runs/{run.run_id}"}
         return await self._run_answer(run, 201 if is_new else 200, location)
 
-    async def _dry_run(self, wanted: requests.Submission, note: str | None) -> Answer:
-        flow = self._flows.parsed(wanted.flow_version)
-        done = await self._dry_runs.do(flow, wanted.source_path, wanted.run_metadata, wanted.limit)
-        return Answer(200, dry_run_document(done, [note] if note else []))
-
-    def _located(self, wanted: requests.Submission) -> str:
-        """Where the source is. Raises `Problem`."""
-        source = self._flows.parsed(wanted.flow_version).source
-        try:
-            return source_key(source, wanted.source_path, self._roots)
-        except PathRefused as error:
-            raise Problem("source-not-allowed", f"source_path: {error}", field="source_path") from None
-
-    async def _source_key(self, wanted: requests.Submission, located: str) -> str:
-        """What tells the source from others. Raises `Problem`."""
-        flow = self._flows.parsed(wanted.flow_version)
-        if flow.source.identity == CONTENT:
-            try:
-                digest = await self._contents.digest(flow, wanted.source_path)
-            except CantTell as error:
-                kind = "unavailable" if error.may_pass else "not-supported"
-                raise Problem(kind, f"source_path: {error}", field="source_path") from None
-            located = with_content(located, digest)
-        return self._flows.source_key(wanted.flow_version, located)
-
-    async def _duplicate(self, duplicate: Duplicate, wanted: requests.Submission) -> Problem:
-        """That a run holds the source, and whether it has read what is there now."""
-        is_other = None
-        if not duplicate.is_active:
-            flow = self._flows.parsed(wanted.flow_version)
-            is_other = await self._contents.is_other(duplicate.run_id, flow, wanted.source_path)
-        return duplicate_problem(duplicate, wanted, is_other)
-
-    async def _run_answer(self, run: Run, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
+    async def _run_answer(
+        self, run: StoredRun, status: int = 200, headers: dict[str, str] | None = None
+    ) -> Reply:
         notes = await self._store.notes(run.run_id)
         document = run_document(run, self._runner.progress(run.run_id), notes)
-        return Answer(status, document, {"ETag": etag(run), **(headers or {})})
+        return Reply(status, document, {"ETag": etag(run), **(headers or {})})
 
-    async def status(self, ask: Ask) -> Answer:
-        """`GET /v1/runs/{id}`: at once, or with `Prefer: wait=N` when the run changes."""
+    async def status(self, ask: Ask) -> Reply:
+        """`GET /v1/runs/{id}`: immediately, or with `Prefer: wait=N` when the run changes."""
         requests.only_known(ask.query, ())
         wait, headers = self._wait_of(ask)
         run = await self._awaited(ask, wait) if wait else await require_run(self._store, ask.path["run_id"])
         if ask.if_none_match and requests.matches(ask.if_none_match, etag(run)):
-            return Answer(304, None, {"ETag": etag(run), **headers})
+            return Reply(304, None, {"ETag": etag(run), **headers})
         return await self._run_answer(run, headers=headers)
 
     def _wait_of(self, ask: Ask) -> tuple[int, dict[str, str]]:
-        """For how many seconds the answer may wait for a change, and the headers that say so."""
+        """How many seconds the reply may wait for a change, and the headers that confirm it."""
         wait = requests.wait_seconds(ask.prefer)
         if wait is None or not self._hub.is_open:
             return 0, {}
         return wait, {"Preference-Applied": f"wait={wait}"}
 
-    async def _awaited(self, ask: Ask, wait: int) -> Run:
-        """The run once it differs from what the client has, at the latest after so many seconds. Raises `Problem`."""
+    async def _awaited(self, ask: Ask, wait: int) -> StoredRun:
+        """The run, once it differs from the client's version or after so many seconds. Raises `Problem`."""
         run_id, deadline = ask.path["run_id"], anyio.current_time() + wait
         with self._hub.waiter(run_id) as waiter:
             run = first = await require_run(self._store, run_id)
             is_news = bool(ask.if_none_match) and not requests.matches(ask.if_none_match, etag(run))
-            # A tag that is out of date has its answer already.
+            # With an outdated tag the reply is immediate.
             while not is_news and run.rev == first.rev and not RunStatus(run.status).is_terminal:
                 if not await waiter.until(deadline):
                     return run
@@ -210,7 +181,7 @@ class Api:
                     run = await self._store.require(run_id)
         return run
 
-    async def list(self, ask: Ask) -> Answer:
+    async def list(self, ask: Ask) -> Reply:
         """`GET /v1/runs`."""
         wanted = queries.wanted(ask.query)
         query = dict(ask.query)
@@ -220,9 +191,9 @@ class Api:
         more = len(runs) > limit
         items = [run_document(run, self._runner.progress(run.run_id)) for run in runs[:limit]]
         following = f"{self._store.store_id}-{runs[limit - 1].seq}" if more else None
-        return Answer(200, {"items": items, "next_cursor": following})
+        return Reply(200, {"items": items, "next_cursor": following})
 
-    async def changes(self, ask: Ask) -> Answer:
+    async def changes(self, ask: Ask) -> Reply:
         """`GET /v1/changes`."""
         requests.only_known(ask.query, ("after", "limit"))
         query = dict(ask.query)
@@ -241,12 +212,14 @@ class Api:
             ) from None
         return self._changes_answer(found, following, headers)
 
-    def _changes_answer(self, found: Sequence[Change], following: Cursor, headers: dict[str, str]) -> Answer:
+    def _changes_answer(
+        self, found: Sequence[StatusChange], following: Cursor, headers: dict[str, str]
+    ) -> Reply:
         items = [change_document(one) for one in found]
-        return Answer(200, {"items": items, "next_cursor": following.text(self._store.store_id)}, headers)
+        return Reply(200, {"items": items, "next_cursor": following.text(self._store.store_id)}, headers)
 
-    async def _changes(self, after: Cursor, limit: int, wait: int) -> tuple[Sequence[Change], Cursor]:
-        """Changes once there is one, at the latest after so many seconds, and the place after them."""
+    async def _changes(self, after: Cursor, limit: int, wait: int) -> tuple[Sequence[StatusChange], Cursor]:
+        """The changes, once there are any or after so many seconds, and the cursor after them."""
         if not wait:
             return await self._store.changes(after, limit)
         deadline = anyio.current_time() + wait
@@ -256,7 +229,7 @@ class Api:
                 found, following = await self._store.changes(after, limit)
         return found, following
 
-    async def cancel(self, ask: Ask) -> Answer:
+    async def cancel(self, ask: Ask) -> Reply:
         """`POST /v1/runs/{id}/cancel`."""
         requests.only_known(ask.query, ())
         run = await require_run(self._store, ask.path["run_id"])
@@ -268,7 +241,7 @@ class Api:
 
     # -- uploads
 
-    async def upload(self, ask: Ask) -> Answer:
+    async def upload(self, ask: Ask) -> Reply:
         """`PUT /v1/uploads/{name}`."""
         requests.only_known(ask.query, ("flow_version",))
         for _, ref in ask.query:
@@ -280,14 +253,4 @@ class Api:
         assert ask.content is not None
         stored = await self._uploads.receive(ask.path["name"], ask.content.chunks, ask.content.length)
         document = {"source_path": stored.source_path, "bytes": stored.size, "sha256": stored.sha256}
-        return Answer(201, document)
-
-
-def _check_webhook(url: str | None, check: Callable[[str], object]) -> None:
-    if url is None:
-        return
-    try:
-        check(url)
-    except WebhookRefused as refused:
-        kind = {WebhooksOff: "not-supported", NotAWebhook: "invalid-field"}.get(type(refused))
-        raise Problem(kind or "webhook-not-allowed", f"webhook_url: {refused}", field="webhook_url") from None
+        return Reply(201, document)

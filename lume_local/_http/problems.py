@@ -44,12 +44,12 @@ _TITLES = {
 
 
 class Problem(Exception):
-    """An answer that is an error.
+    """A reply that is an error.
 
     Args:
         kind: which one; the last part of its `type`.
         detail: what exactly is wrong and what to do.
-        extra: more members of the answer.
+        extra: more members of the document.
     """
 
     def __init__(self, kind: str, detail: str, **extra: Any) -> None:
@@ -65,7 +65,7 @@ class Problem(Exception):
 
 
 def odd_problem(status: int, reason: str) -> Problem:
-    """An error of HTTP itself as a problem of its own status."""
+    """A problem for an error of HTTP itself, with its status."""
     problem = Problem("malformed-request", reason)
     problem.status = status
     problem.document |= {"status": status, "title": http.HTTPStatus(status).phrase}

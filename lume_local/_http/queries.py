@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from lume_local._http.problems import Problem
 from lume_local._http.requests import only_known
-from lume_local._runs.records import DIMENSIONS, Wanted
+from lume_local._runs.records import DIMENSIONS, RunFilter
 from lume_local._runs.times import as_text
 
 Pairs = Sequence[tuple[str, str]]
@@ -14,7 +14,7 @@ _STATUS = re.compile(r"[A-Z][A-Z_]{0,31}")
 _LIST = ("flow_version", "flow", "source_path", "source", "status", "since", "attention", "limit", "cursor")
 
 
-def wanted(pairs: Pairs) -> Wanted:
+def wanted(pairs: Pairs) -> RunFilter:
     """Which runs `GET /v1/runs` lists. Raises `Problem`."""
     only_known(list(pairs), _LIST, repeatable=("status",))
     query = dict(pairs)
@@ -22,7 +22,7 @@ def wanted(pairs: Pairs) -> Wanted:
     for status in statuses:
         if not _STATUS.fullmatch(status):
             raise Problem("invalid-query", f"status {status[:40]!r} is not a status such as SUCCEEDED")
-    return Wanted(
+    return RunFilter(
         flow_version=query.get("flow_version"),
         flow=query.get("flow"),
         source_path=query.get("source_path"),
@@ -34,7 +34,7 @@ def wanted(pairs: Pairs) -> Wanted:
 
 
 def dimensions(pairs: Pairs) -> tuple[list[str], bool]:
-    """What `GET /v1/statistics` counts by, and whether the worst come first. Raises `Problem`."""
+    """The dimensions of `GET /v1/statistics`, and whether the worst come first. Raises `Problem`."""
     only_known(list(pairs), ("by", "since", "flow", "order", "limit"), repeatable=("by",))
     by = _several(pairs, "by") or ["status"]
     for name in by:
@@ -49,7 +49,7 @@ def dimensions(pairs: Pairs) -> tuple[list[str], bool]:
 
 
 def time(query: dict[str, str], name: str) -> str | None:
-    """A time as the store writes it. Raises `Problem`."""
+    """A time in the format of the store. Raises `Problem`."""
     if name not in query:
         return None
     try:
@@ -63,7 +63,7 @@ def time(query: dict[str, str], name: str) -> str | None:
 
 
 def _several(pairs: Pairs, of: str) -> list[str]:
-    """The values of a parameter that is repeated, or has commas between."""
+    """The values of a parameter that is repeated, or that has several separated by commas."""
     return [one for name, value in pairs if name == of for one in value.split(",")]
 
 

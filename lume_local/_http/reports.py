@@ -1,37 +1,37 @@
-"""What is reported of runs beyond their state: counts of many, deliveries and outputs of one."""
+"""Reports on runs: counts of many runs, and the deliveries and outputs of one."""
 
 from lume_local._http import queries, requests
 from lume_local._http.documents import count_document, delivery_document
 from lume_local._http.lookup import require_output, require_run
-from lume_local._http.messages import Answer, Ask, Output
+from lume_local._http.messages import Ask, Output, Reply
 from lume_local._http.problems import Problem
 from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._runs.store import Store
 
 
 class Reports:
-    """The operations that only read what runs have left behind."""
+    """The operations for statistics, deliveries and outputs."""
 
     def __init__(self, store: Store, roots: Roots) -> None:
         self._store, self._roots = store, roots
 
-    async def statistics(self, ask: Ask) -> Answer:
+    async def statistics(self, ask: Ask) -> Reply:
         """`GET /v1/statistics`."""
         by, worst_first = queries.dimensions(ask.query)
         query = dict(ask.query)
         limit = requests.whole_number(query, "limit", 1000, 1, 10_000)
         since, flow = queries.time(query, "since"), query.get("flow")
         counts = await self._store.statistics.counts(by, since, flow, worst_first=worst_first, limit=limit)
-        return Answer(200, {"items": [count_document(count) for count in counts]})
+        return Reply(200, {"items": [count_document(count) for count in counts]})
 
-    async def deliveries(self, ask: Ask) -> Answer:
+    async def deliveries(self, ask: Ask) -> Reply:
         """`GET /v1/runs/{id}/deliveries`."""
         requests.only_known(ask.query, ())
         run = await require_run(self._store, ask.path["run_id"])
         found = await self._store.deliveries.of_run(run.run_id)
-        return Answer(200, {"items": [delivery_document(delivery) for delivery in found]})
+        return Reply(200, {"items": [delivery_document(delivery) for delivery in found]})
 
-    async def output(self, ask: Ask) -> Answer:
+    async def output(self, ask: Ask) -> Reply:
         """`GET /v1/runs/{id}/outputs/{output}`."""
         requests.only_known(ask.query, ())
         run, part = await require_run(self._store, ask.path["run_id"]), ask.path["output"]
@@ -51,4 +51,4 @@ class Reports:
             raise Problem("not-found", str(error)) from None
         name = f"{run.run_id}-{part}{path.suffix if path.suffix.isascii() else ''}"
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-        return Answer(200, None, headers, "application/octet-stream", Output(path, noted))
+        return Reply(200, None, headers, "application/octet-stream", Output(path, noted))

@@ -1,4 +1,4 @@
-"""Validation of requests: unknown, missing, oversized and ill-typed fields are refused by name. Pure."""
+"""Validates requests: unknown, missing, oversized and ill-typed fields are refused by name. Pure."""
 
 import hashlib
 import json
@@ -12,9 +12,9 @@ from lume_local._http.problems import Problem
 from lume_local._runs.cursor import Cursor
 
 MOST_BYTES, MOST_OPEN_BYTES = 1024 * 1024, 4096
-"""Of a body; and of one that needs no key, which anybody can send."""
+"""Of a body; and of one on a path that needs no key."""
 DRY_ROWS, _MOST_DRY_ROWS = 20, 1000
-"""Rows of each kind in the answer to a dry run."""
+"""Rows of each kind in the response to a dry run."""
 _FIELDS = (
     "flow_version",
     "source_path",
@@ -47,7 +47,7 @@ _KINDS: dict[type, str] = {
 
 
 @frozen
-class Submission:
+class SubmissionBody:
     """The body of `POST /v1/runs`."""
 
     flow_version: str
@@ -59,13 +59,13 @@ class Submission:
     limit: int = DRY_ROWS
 
     def fingerprint(self) -> str:
-        """The same for two bodies that ask for the same."""
+        """The same for two bodies with equal fields."""
         content = [self.flow_version, self.source_path, self.run_metadata, self.force_rerun, self.webhook_url]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def json_object(body: bytes, content_type: str | None = None) -> dict[str, Any]:
-    """A body as a JSON object; one that says that it is something else is not read. Raises `Problem`."""
+    """A body as a JSON object; another content type is refused. Raises `Problem`."""
     if content_type is not None and not _JSON.fullmatch(content_type):
         raise Problem(
             "unsupported-media-type", f"send application/json, not {content_type.partition(';')[0][:100]}"
@@ -82,7 +82,7 @@ def json_object(body: bytes, content_type: str | None = None) -> dict[str, Any]:
 
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Of two members of one name it would be anybody's guess which is meant."""
+    """An object whose member names are unique: parsers disagree on which of two counts."""
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
@@ -95,7 +95,7 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def submission(body: bytes, content_type: str | None = None) -> Submission:
+def submission(body: bytes, content_type: str | None = None) -> SubmissionBody:
     """The body of `POST /v1/runs`. Raises `Problem`."""
     fields = json_object(body, content_type)
     for name in fields:
@@ -104,7 +104,7 @@ def submission(body: bytes, content_type: str | None = None) -> Submission:
     dry_run = _flag(fields, "dry_run")
     if "limit" in fields and not dry_run:
         raise _field("limit", "has no meaning without dry_run: remove it")
-    return Submission(
+    return SubmissionBody(
         flow_version=_line(fields, "flow_version"),
         source_path=_line(fields, "source_path"),
         run_metadata=_metadata(fields.get("run_metadata")),
@@ -162,7 +162,7 @@ def _metadata(value: Any) -> dict[str, Any] | None:
 
 
 def _check_json(value: Any, place: str, depth: int) -> None:
-    """Refuse what would not come back as it was sent."""
+    """Refuse values that would not be returned as they were sent."""
     if depth > _DEEPEST:
         raise _field("run_metadata", f"is nested more than {_DEEPEST} levels deep")
     if isinstance(value, str) and _SURROGATE.search(value):
@@ -184,7 +184,7 @@ def _kind(value: Any) -> str:
 
 
 def idempotency_key(headers: list[str]) -> str | None:
-    """The key of a submission, taken literally: quotes are a part of it. Raises `Problem`."""
+    """The idempotency key of a submission, literally: quotes are part of it. Raises `Problem`."""
     if len(headers) > 1:
         raise Problem("invalid-idempotency-key", "Idempotency-Key is given more than once: send one")
     if not headers:
@@ -195,7 +195,7 @@ def idempotency_key(headers: list[str]) -> str | None:
 
 
 def traceparent(headers: list[str]) -> str | None:
-    """The W3C trace context of a submission; one that is not valid is ignored, as the standard asks."""
+    """The W3C trace context of a submission; an invalid one is ignored, as the standard requires."""
     if len(headers) != 1 or not (found := _TRACE.fullmatch(headers[0].strip())):
         return None
     return None if found[1] == "0" * 32 or found[2] == "0" * 16 else found[0]
@@ -207,7 +207,7 @@ def is_run_id(text: str) -> bool:
 
 
 def wait_seconds(prefer: list[str]) -> int | None:
-    """N of `Prefer: wait=N`, at most 60; None without one. What can't be read is ignored, as RFC 7240 asks."""
+    """N of `Prefer: wait=N`, at most 60; None without it. Invalid preferences are ignored, as RFC 7240 requires."""
     for header in prefer:
         for preference in header.split(","):
             match = _WAIT.fullmatch(preference)
@@ -217,7 +217,7 @@ def wait_seconds(prefer: list[str]) -> int | None:
 
 
 def is_any(if_none_match: list[str]) -> bool:
-    """Whether `If-None-Match` is `*`: the request is for something that must not be there yet."""
+    """Whether `If-None-Match` is `*`: the request requires that the target does not exist."""
     return [header.strip() for header in if_none_match] == ["*"]
 
 
@@ -230,7 +230,7 @@ def matches(if_none_match: list[str], tag: str) -> bool:
 
 
 def whole_number(query: dict[str, str], name: str, default: int, least: int, most: int) -> int:
-    """A number of the query. Raises `Problem`."""
+    """A number in the query. Raises `Problem`."""
     text = query.get(name)
     if text is None:
         return default
@@ -242,7 +242,7 @@ def whole_number(query: dict[str, str], name: str, default: int, least: int, mos
 def only_known(
     pairs: list[tuple[str, str]], known: tuple[str, ...], repeatable: tuple[str, ...] = ()
 ) -> None:
-    """Refuse query parameters that would be without effect. Raises `Problem`."""
+    """Refuse unknown and repeated query parameters. Raises `Problem`."""
     seen: set[str] = set()
     for name, _ in pairs:
         if name not in known:
@@ -256,7 +256,7 @@ def only_known(
 
 
 def number_cursor(text: str | None, store_id: str) -> int | None:
-    """The sequence number that a cursor of a list stands for. Raises `Problem`."""
+    """The sequence number in the cursor of a list. Raises `Problem`."""
     if text is None:
         return None
     head, _, number = unquote(text).partition("-")
@@ -266,7 +266,7 @@ def number_cursor(text: str | None, store_id: str) -> int | None:
 
 
 def feed_cursor(text: str | None, store_id: str) -> Cursor | None:
-    """The place in the change feed that a client names. Raises `Problem`."""
+    """The cursor of the change feed that a client sent. Raises `Problem`."""
     if text is None:
         return None
     cursor = Cursor.of(unquote(text), store_id)
@@ -276,7 +276,7 @@ def feed_cursor(text: str | None, store_id: str) -> Cursor | None:
 
 
 def invalid_cursor(name: str) -> Problem:
-    """That a cursor is another server's, or none at all."""
+    """The problem that a cursor is another server's, or not valid."""
     return Problem(
         "invalid-cursor",
         f"{name} is not a valid cursor for this server's present data: start again without it",

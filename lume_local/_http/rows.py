@@ -12,10 +12,10 @@ from attrs import evolve
 from lume_local._flow.store_urls import is_store_url
 from lume_local._http import requests
 from lume_local._http.lookup import require_output, require_run
-from lume_local._http.messages import Answer, Ask
+from lume_local._http.messages import Ask, Reply
 from lume_local._http.problems import Problem
-from lume_local._runs.flow_registry import Flows
-from lume_local._runs.records import Run
+from lume_local._runs.flow_registry import FlowRegistry
+from lume_local._runs.records import StoredRun
 from lume_local._runs.row_reader import RowReader
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.store import Store
@@ -29,20 +29,20 @@ _CURSOR = re.compile(r"([0-9a-f]{16})-([0-9]{1,18})-([0-9]{1,90})-([0-9]{1,20}-[
 
 
 class RowsApi:
-    """The operations that give rows."""
+    """The operations for rows."""
 
-    def __init__(self, store: Store, flows: Flows, reader: RowReader, roots: Roots) -> None:
+    def __init__(self, store: Store, flows: FlowRegistry, reader: RowReader, roots: Roots) -> None:
         self._store, self._flows, self._reader, self._roots = store, flows, reader, roots
 
-    async def mapped(self, ask: Ask) -> Answer:
+    async def mapped(self, ask: Ask) -> Reply:
         """`GET /v1/runs/{id}/mapped`."""
         return await self._page(ask, "mapped")
 
-    async def rejects(self, ask: Ask) -> Answer:
+    async def rejects(self, ask: Ask) -> Reply:
         """`GET /v1/runs/{id}/rejects`."""
         return await self._page(ask, "rejects", "reason")
 
-    async def _page(self, ask: Ask, part: str, *filters: str) -> Answer:
+    async def _page(self, ask: Ask, part: str, *filters: str) -> Reply:
         requests.only_known(ask.query, ("limit", "cursor", *filters))
         query = dict(ask.query)
         limit = requests.whole_number(query, "limit", 100, 1, _MOST)
@@ -53,7 +53,7 @@ class RowsApi:
         place = None if cursor is None else _place(cursor, owner)
         noted = await require_output(self._store, run, part)
         if run.target_locations[part] is None:
-            return Answer(200, _EMPTY)
+            return Reply(200, _EMPTY)
         flow = self._flows.parsed(run.flow_version)
         job = self._reader.job(run, flow, part, noted, limit=limit, reason=reason)
         if place is not None:
@@ -66,9 +66,9 @@ class RowsApi:
                 )
             job = evolve(job, row=row, position=position, identity=identity)
         job = evolve(job, path=self._roots.output(job.path))
-        return Answer(200, await self._document(run, part, job, owner))
+        return Reply(200, await self._document(run, part, job, owner))
 
-    async def _document(self, run: Run, part: str, job: Read, owner: str) -> bytes:
+    async def _document(self, run: StoredRun, part: str, job: Read, owner: str) -> bytes:
         if "://" in job.path and not is_store_url(job.path):
             raise Problem(
                 "not-supported", f"the rows lie at {job.path}, and this server reads files and objects only"
@@ -88,13 +88,13 @@ class RowsApi:
         return orjson.dumps({"items": items, "next_cursor": _cursor(answer, owner)})
 
 
-def _refuse(run: Run, part: str, answer: Unreadable) -> NoReturn:
+def _refuse(run: StoredRun, part: str, answer: Unreadable) -> NoReturn:
     location = run.target_locations[part]
     raise Problem(answer.kind, f"{location}: {answer.problem}", run_id=run.run_id, location=location)
 
 
 def _owner(run_id: str, part: str, reason: str | None) -> str:
-    """What a cursor belongs to: the request of another run or with another filter can't use it."""
+    """What a cursor belongs to: requests for another run or with another filter can't use it."""
     content = orjson.dumps([run_id, part, reason])
     return hashlib.sha256(content).hexdigest()[:16]
 
@@ -110,7 +110,7 @@ def _place(cursor: str, owner: str) -> tuple[int, str, str]:
     if match is None or match[1] != owner:
         raise Problem(
             "invalid-cursor",
-            "cursor is not one that this request has given: start again without it",
+            "cursor is not one of this request: start again without it",
             field="cursor",
         )
     return int(match[2]), match[3], match[4]

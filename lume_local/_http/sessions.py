@@ -1,6 +1,6 @@
-"""Who may use the console: a link works once and is traded for a session.
+"""Sessions of the console: a link works once and is exchanged for a session.
 
-The secrets of both are kept in memory only, as digests: a server that is started again knows neither.
+The secrets of both are kept in memory only, as digests: a restart ends all of them.
 """
 
 import hashlib
@@ -11,24 +11,24 @@ from collections.abc import Callable
 from attrs import frozen
 
 SESSION_HEADER = "lume-console-session"
-"""By which the console's page sends its session. No browser adds it by itself, as it would a cookie: that is sent to
-every port of the host."""
+"""The header with the session of the console's page. Unlike a cookie, browsers do not send it by themselves, nor to
+other ports of the host."""
 LINK_LIMIT = 600.0
-"""Seconds that a link can be opened for."""
+"""Seconds for which a link is valid."""
 IDLE_LIMIT = 7 * 86400.0
-"""Seconds that a session lives without a request: an open page keeps it alive."""
+"""Seconds after which a session without requests ends; an open page keeps it alive."""
 _MOST = 100
-"""Links, and sessions, of one owner: the oldest of theirs gives way, and nobody else's."""
+"""The maximum of links, and of sessions, of one owner; a new one ends the owner's oldest."""
 
 
 @frozen
 class _Grant:
-    """What a secret stands for.
+    """What a secret grants.
 
     Attributes:
-        owner: the digest of the key that is behind it.
-        maker: the digest of the session that it was made with, and ends with; None where that was the key.
-        seen: when it was used last.
+        owner: the digest of the key that it derives from.
+        maker: the digest of the session that created it, with which it ends; None if the key did.
+        seen: the time of its last use.
     """
 
     owner: str
@@ -52,36 +52,36 @@ class Sessions:
         self._sessions: _Grants = {}
 
     def new_token(self, owner: str, session: str | None = None) -> str:
-        """The token of a new link, which can be traded for a session of that owner, once.
+        """The token of a new link, which can be exchanged once for a session of that owner.
 
         Args:
-            session: the secret of the session that asks for it, if it is not the key.
+            session: the secret of the session that creates it, unless the key does.
         """
         return self._add(self._links, owner, None if session is None else _digest(session))
 
     def begin(self, token: str) -> str | None:
-        """The secret of a new session for a token; None where the token is wrong, old or was used."""
+        """The secret of a new session for a token; None if the token is wrong, expired or used."""
         link = self._links.pop(_digest(token), None)
         if link is None or not self._holds(link, LINK_LIMIT):
             return None
         return self._add(self._sessions, link.owner, link.maker)
 
     def end(self, secret: str) -> None:
-        """End a session, if there is one, and with it the links and the sessions that it has made."""
+        """End a session, if it exists, with the links and sessions that it has created."""
         self._sessions.pop(_digest(secret), None)
 
     def owner(self, secret: str) -> str | None:
-        """Whose session it is, None where it is none; it lives on from now."""
+        """The owner of a session, which is extended; None if it is not valid."""
         digest = _digest(secret)
         session = self._sessions.pop(digest, None)
         if session is None or not self._holds(session, IDLE_LIMIT):
             return None
-        # The last one, so that the first one is the oldest.
+        # Insert it last, so that the first one is the oldest.
         self._sessions[digest] = _Grant(session.owner, session.maker, self._clock())
         return session.owner
 
     def _holds(self, grant: _Grant, limit: float) -> bool:
-        """Whether it is young enough, and whatever it was made with is still a session."""
+        """Whether it has not expired, and the session that created it is still valid."""
         while self._clock() - grant.seen <= limit:
             if grant.maker is None:
                 return True

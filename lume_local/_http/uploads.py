@@ -1,4 +1,4 @@
-"""The staging area: files that clients send to be the sources of runs. A file is there whole or not at all."""
+"""The staging area for files that clients upload as sources of runs. A file is complete or does not exist."""
 
 import asyncio
 import errno
@@ -19,8 +19,8 @@ _BLOCK = 1024 * 1024
 
 
 @frozen
-class Stored:
-    """A file that has arrived: the path for runs, its size in bytes, its SHA-256 in hex."""
+class StoredUpload:
+    """A complete upload: the source path for runs, its size in bytes, its SHA-256 in hex."""
 
     source_path: str
     size: int
@@ -31,9 +31,9 @@ class Uploads:
     """The files of one folder. `open` it before use.
 
     Args:
-        folder: where they lie, by name.
-        most_bytes: of one file.
-        quota: of all together, what is still arriving included; None for any number of bytes.
+        folder: holds the files, by name.
+        most_bytes: the maximum size of one file.
+        quota: the maximum of bytes of all files, including incomplete ones; None for no limit.
     """
 
     def __init__(self, folder: Path, most_bytes: int, quota: int | None = None) -> None:
@@ -42,13 +42,13 @@ class Uploads:
         self._quota = quota
         self._arriving: set[_Draft] = set()
         self._arrived = 0
-        """The bytes of all that has arrived since the start."""
+        """The bytes of all uploads since the start."""
 
     def open(self) -> None:
-        """Make the folder, and remove what a server left that died while it received. Raises OSError."""
+        """Create the folder, and remove incomplete files of an earlier server. Raises OSError."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with no_links.folder(self._folder):
-            pass  # it is one, and no link to another
+            pass  # it is a folder, and not a link to one
         for draft in self._folder.glob(".*.draft"):
             draft.unlink(missing_ok=True)
 
@@ -56,13 +56,13 @@ class Uploads:
         """Whether there is a file of that name."""
         return UPLOAD_NAME.fullmatch(name) is not None and no_links.exists(self._folder / name)
 
-    async def receive(self, name: str, chunks: AsyncIterator[bytes], length: int | None) -> Stored:
-        """Store a file under its name, in place of one that is there already.
+    async def receive(self, name: str, chunks: AsyncIterator[bytes], length: int | None) -> StoredUpload:
+        """Store a file under its name, replacing an existing one.
 
         Args:
             name: of the file.
-            chunks: its content, which may break off with an error: then nothing has happened.
-            length: how many bytes are to come, where that is known.
+            chunks: its content; an error in it leaves everything unchanged.
+            length: the number of bytes, if known.
 
         Raises:
             Problem: the name is invalid, the file is too large, the disk or the quota is full.
@@ -74,7 +74,7 @@ class Uploads:
                 field="name",
             )
         self._check_size(length or 0)
-        # A file of the same name counts as well: it is there until the new one is.
+        # A file of the same name counts, too, until it is replaced.
         before = 0 if self._quota is None else -self._arrived + await asyncio.to_thread(self._stored)
         self._check_quota(before, length or 0)
         draft = _Draft(self._folder, length or 0)
@@ -101,7 +101,7 @@ class Uploads:
             draft.discard()
 
     def _stored(self) -> int:
-        """The bytes of all files that have arrived."""
+        """The bytes of all complete files."""
         with no_links.folder(self._folder) as folder, os.scandir(folder) as entries:
             return sum(entry.stat().st_size for entry in entries if not entry.name.startswith("."))
 
@@ -120,11 +120,11 @@ class Uploads:
 
 
 class _Draft:
-    """A file that is still arriving."""
+    """An incomplete upload."""
 
     def __init__(self, folder: Path, reserved: int) -> None:
         self.reserved = reserved
-        """Bytes that it has or is going to have, as far as that is known."""
+        """Its size in the end, as far as it is known."""
         self._path = folder / f".{uuid.uuid4().hex}.draft"
         self._file = os.fdopen(no_links.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")
         self._digest = hashlib.sha256()
@@ -136,18 +136,18 @@ class _Draft:
         self._digest.update(block)
         self.size += len(block)
 
-    def finish(self, block: bytes, final: Path) -> Stored:
-        """Add the last block and put the file in its place, durably."""
+    def finish(self, block: bytes, final: Path) -> StoredUpload:
+        """Add the last block and put the file in place, durably."""
         self.write(block)
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
         no_links.replace(self._path, final)
         sync_folder(final.parent)
-        return Stored(UPLOAD + final.name, self.size, self._digest.hexdigest())
+        return StoredUpload(UPLOAD + final.name, self.size, self._digest.hexdigest())
 
     def discard(self) -> None:
-        """Remove what is left of an upload that was cut off; one that has finished stays."""
+        """Remove an incomplete upload; a finished one stays."""
         try:
             self._file.close()  # flushes, so a full disk may fail here once more
         except OSError:

@@ -1,4 +1,4 @@
-"""A place in the change feed, and the opaque text by which clients name it."""
+"""A position in the change feed, and the opaque string that stands for it in requests."""
 
 import base64
 import re
@@ -10,7 +10,7 @@ _FORM = re.compile(rb"1\.([^.]+)\.([0-9]{1,20})\.([0-9]{1,18})")
 
 @frozen(order=True)
 class Cursor:
-    """After all changes up to this one, before all later ones. Cursors sort as the feed does.
+    """The position after a change. Cursors sort in the order of the feed.
 
     Attributes:
         transaction: the transaction that made the change, in a store where changes become visible in another order
@@ -22,13 +22,13 @@ class Cursor:
     seq: int
 
     def text(self, store_id: str) -> str:
-        """The form for clients, which belongs to that store."""
+        """The string for clients; it is valid for that store only."""
         content = f"1.{store_id}.{self.transaction}.{self.seq}".encode()
         return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
 
     @classmethod
     def of(cls, text: str, store_id: str) -> "Cursor | None":
-        """The cursor that a client has sent; None where it is not one of that store."""
+        """The cursor that a client sent; None if it is not one of that store."""
         try:
             content = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         except ValueError:

@@ -1,7 +1,7 @@
-"""Runs of which nothing is left but an answer: no row in the state, no output, no claim on the source.
+"""Runs that leave nothing but a response: no row in the state, no output, no claim on the source.
 
-They are done one at a time, beside the lanes, each in a worker process like every run. Their folder lies among those
-of the runs, and is removed with what a killed server has left there.
+They are executed one at a time, outside the lanes, each in a worker process like every run. Their folders are removed
+at the end, or with those of other runs after a server was killed.
 """
 
 import shutil
@@ -18,14 +18,14 @@ from lume_async._base.elided import bounded
 from lume_async.models import RunStatus
 from lume_local._flow.definition import Flow
 from lume_local._runs.execution import Stop
-from lume_local._runs.records import Run
+from lume_local._runs.recorder import closed, entered
+from lume_local._runs.records import StoredRun
 from lume_local._runs.row_reader import RowReader
 from lume_local._runs.sources.paths import PathRefused
 from lume_local._runs.sources.run_paths import RunPaths
-from lume_local._runs.stages import closed, entered
 from lume_local._runs.times import now_text
 from lume_local._runs.workers.worker import WorkerDied
-from lume_local._runs.workers.worker_pool import Pool
+from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared.protocol import Done, Execute, Failed, Page, Stage, Unreadable
 
 
@@ -33,19 +33,21 @@ from lume_local._shared.protocol import Done, Execute, Failed, Page, Stage, Unre
 class DryRun:
     """How a run would have ended, and its first rows of each kind, as JSON arrays."""
 
-    run: Run
+    run: StoredRun
     rows: dict[str, str]
 
 
 class DryRuns:
-    """Does them."""
+    """Executes dry runs, one at a time."""
 
-    def __init__(self, paths: RunPaths, pool: Pool, reader: RowReader, time_limit: float | None) -> None:
+    def __init__(
+        self, paths: RunPaths, pool: WorkerPool, reader: RowReader, time_limit: float | None
+    ) -> None:
         self._paths, self._pool, self._reader, self._time_limit = paths, pool, reader, time_limit
         self._turn = anyio.Semaphore(1)
 
     async def do(self, flow: Flow, source_path: str, run_metadata: Any, limit: int) -> DryRun:
-        """Everything but the commit; at most `limit` rows of each kind. Raises what compiling the flow raises."""
+        """Execute a run but its commit; returns `limit` rows of each kind. Raises what compiling the flow raises."""
         run = _new(flow.ref, source_path, run_metadata)
         async with self._turn, self._folder(run):
             try:
@@ -58,14 +60,14 @@ class DryRuns:
                 return DryRun(_ended(run, RunStatus.CRASHED, str(error)), {})
 
     @asynccontextmanager
-    async def _folder(self, run: Run) -> AsyncIterator[None]:
+    async def _folder(self, run: StoredRun) -> AsyncIterator[None]:
         try:
             yield
         finally:
             with anyio.CancelScope(shield=True):
                 await run_sync(lambda: shutil.rmtree(self._paths.folder(run.run_id), ignore_errors=True))
 
-    async def _executed(self, run: Run, job: Execute) -> tuple[Run, dict[str, str]]:
+    async def _executed(self, run: StoredRun, job: Execute) -> tuple[StoredRun, dict[str, str]]:
         """The run at its end, and the files with its rows. Raises `WorkerDied`."""
         run = evolve(run, started_at=now_text())
         with anyio.move_on_after(self._time_limit):
@@ -83,7 +85,7 @@ class DryRuns:
         message = Stop.OVERDUE.value[1].format(limit=self._time_limit or 0.0)
         return _ended(run, RunStatus.FAILED, message), {}
 
-    async def _rows(self, run: Run, flow: Flow, built: dict[str, str], limit: int) -> dict[str, str]:
+    async def _rows(self, run: StoredRun, flow: Flow, built: dict[str, str], limit: int) -> dict[str, str]:
         found = {}
         for part in built if limit else ():
             written = evolve(run, target_locations=built)
@@ -95,8 +97,8 @@ class DryRuns:
         return found
 
 
-def _new(ref: str, source_path: str, run_metadata: Any) -> Run:
-    return Run(
+def _new(ref: str, source_path: str, run_metadata: Any) -> StoredRun:
+    return StoredRun(
         seq=0,
         run_id=f"dry_{uuid.uuid4().hex}",
         rev=0,
@@ -116,7 +118,9 @@ def _new(ref: str, source_path: str, run_metadata: Any) -> Run:
     )
 
 
-def _ended(run: Run, status: RunStatus, message: str | None, metrics: dict[str, Any] | None = None) -> Run:
+def _ended(
+    run: StoredRun, status: RunStatus, message: str | None, metrics: dict[str, Any] | None = None
+) -> StoredRun:
     now = now_text()
     rows = metrics["rows_read"] if metrics else None
     return evolve(

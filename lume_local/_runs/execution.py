@@ -1,7 +1,7 @@
-"""One run in one worker process: followed, stopped in time, and concluded.
+"""One run in one worker process: its events, its time limit, and its end.
 
-Whatever keeps a run from ending (a cancel that isn't heard, a time limit, a worker that is stopped or stuck)
-first asks the worker to stop and then kills it, so that every run ends and its lane continues.
+On a cancel, at the time limit, or if the worker is stopped or stuck, the worker is asked to stop and then killed, so
+that every run ends and its lane continues.
 """
 
 import enum
@@ -16,13 +16,13 @@ from anyio.to_thread import run_sync
 
 from lume_async._base.tasks import task_group
 from lume_async.models import RunStatus
-from lume_local._runs.recorder import Recorder
-from lume_local._runs.records import Run
+from lume_local._runs.recorder import RunRecorder
+from lume_local._runs.records import StoredRun
 from lume_local._runs.recovery.late import Late
-from lume_local._runs.recovery.recovery import settle, undo
+from lume_local._runs.recovery.settle import settle, undo
 from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.workers.worker import Worker
-from lume_local._runs.workers.worker_pool import Pool
+from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared.commit import committed
 from lume_local._shared.protocol import Cancelled, Done, Execute, Failed, Json, Outcome, Progress, Stage
 
@@ -33,7 +33,7 @@ Found = TypeVar("Found")
 KILL_AFTER = 5.0
 """Seconds between asking a worker to stop and killing it."""
 SILENCE = 60.0
-"""Seconds without an event after which a worker is taken for stopped or stuck; a healthy one sends one every few."""
+"""Seconds without an event after which a worker counts as stopped or stuck; a healthy one sends them more often."""
 NOTHING_WRITTEN = "nothing was written: submit the run again"
 
 
@@ -48,10 +48,16 @@ class Stop(enum.Enum):
 
 
 class Execution:
-    """The execution of one run. `carry_out` it once; `stop` it at any time before or meanwhile."""
+    """The execution of one run. Call `carry_out` once, `stop` at any time."""
 
     def __init__(
-        self, run: Run, recorder: Recorder, paths: RunPaths, pool: Pool, late: Late, time_limit: float | None
+        self,
+        run: StoredRun,
+        recorder: RunRecorder,
+        paths: RunPaths,
+        pool: WorkerPool,
+        late: Late,
+        time_limit: float | None,
     ) -> None:
         self._run, self._recorder, self._paths, self._pool, self._late = run, recorder, paths, pool, late
         self._time_limit = time_limit
@@ -67,13 +73,13 @@ class Execution:
         return self._why is not None
 
     def stop(self, why: Stop) -> None:
-        """End the run without output, unless it has committed. The first reason counts."""
+        """End the run without output, unless it has committed. The first reason is the one reported."""
         if self._why is None:
             self._why = why
             self._stopped.set()
 
     async def unless_stopped(self, work: Callable[[], Awaitable[Found]]) -> Found | None:
-        """What `work` gives, as finding the files of a pattern; None where the run was stopped meanwhile."""
+        """The result of `work`, such as finding the files of a pattern; None if the run is stopped first."""
         found = None
         async with task_group() as tasks:
             tasks.start_soon(self._cancel_when_stopped, tasks.cancel_scope)
@@ -86,7 +92,7 @@ class Execution:
         scope.cancel()
 
     async def carry_out(self, worker: Worker, job: Execute, *, last: bool) -> bool:
-        """Carry the run out in a worker. False where the worker died before the run had begun, unless `last`."""
+        """Execute the run in a worker. False if the worker died before the run began, unless `last`."""
         self.worker = worker
         outcome = await self._outcome(worker, job)
         if outcome is None and not (last or self._has_begun or self.is_stopped):
@@ -100,7 +106,7 @@ class Execution:
         await self._end_stopped(self._why)
 
     async def _outcome(self, worker: Worker, job: Execute) -> Outcome | None:
-        """How the run ended, or None where the process just died."""
+        """How the run ended; None if the process died without a report."""
         self._heard = anyio.current_time()
         async with task_group() as tasks:
             tasks.start_soon(self._guard, worker)
@@ -138,7 +144,7 @@ class Execution:
         if self._why is not Stop.SILENT:
             await worker.cancel()
             await anyio.sleep(KILL_AFTER)
-        while self._is_publishing():  # noqa: ASYNC110 - another process does, without a signal
+        while self._is_publishing():  # noqa: ASYNC110 - another process publishes and sends no signal
             await anyio.sleep(KILL_AFTER)
         worker.kill()
 
@@ -179,7 +185,7 @@ class Execution:
 
 
 def _log_shards(run_id: str, shards: Json | None) -> None:
-    """How its work was split, where there is an engine, and why some files were not."""
+    """Log how the work was split over an engine."""
     if shards is not None:
         _log.info("run %s: %d shards, by the engine %s", run_id, shards["count"], shards["engine"])
         for file, why in shards["whole"].items():

@@ -1,4 +1,4 @@
-"""The files that flow versions come from: found in a folder, read, and looked at again."""
+"""The files that define flow versions: find them in a folder, read them, notice changes."""
 
 import errno
 import os
@@ -12,24 +12,24 @@ from lume_local._shared import no_links
 
 
 class FlowFiles:
-    """Which file each flow version was read from, and whether that has changed since."""
+    """Which file each flow version was read from, and whether it has changed since."""
 
     def __init__(self) -> None:
         self._paths: dict[str, Path] = {}
         self._seen: dict[str, tuple[int, int] | None] = {}
 
     def remember(self, ref: str, path: Path) -> None:
-        """Note where a version is."""
+        """Remember the file of a version, and its present state."""
         self._paths[ref], self._seen[ref] = path, _stamp(path)
 
     def path(self, ref: str) -> Path | None:
-        """The file of a version; None where a request has registered it."""
+        """The file of a version; None if a request registered it."""
         return self._paths.get(ref)
 
     def changed(self, ref: str) -> Flow | None:
-        """What the file of a version holds now, if it was written to since `remember` and is still of that version.
+        """The flow in the file of a version, if the file has changed since `remember` and still defines that version.
 
-        Raises `ConfigurationError` where it has a mistake.
+        Raises `ConfigurationError` if it has a mistake.
         """
         path = self._paths.get(ref)
         if path is None or (stamp := _stamp(path)) is None or stamp == self._seen[ref]:
@@ -39,7 +39,7 @@ class FlowFiles:
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
-    """What changes when a file is saved; None while an editor has moved it away."""
+    """Changes when the file is saved; None while the file is missing, as during a save."""
     try:
         about = path.stat()
     except OSError:
@@ -48,7 +48,7 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 
 def search(folder: Path, ref: str) -> tuple[list[tuple[Path, Flow]], str]:
-    """The files of a folder that hold a flow version, and the mistake of the last file that has one."""
+    """The files of a folder that define a flow version, and the error of the last file that has one."""
     found, broken = [], ""
     try:
         paths = files(folder)
@@ -85,7 +85,7 @@ def read(path: Path) -> Flow:
 
 
 def _text(path: Path) -> str:
-    """The content of a file. A link may lead to another file of its folder (a mounted ConfigMap has such), only."""
+    """The content of a file. A symbolic link must stay in its folder, as those of a mounted ConfigMap do."""
     real = Path(os.path.realpath(path))
     if not real.is_relative_to(os.path.realpath(path.parent)):
         raise OSError(errno.ELOOP, "it is a symbolic link out of its folder: copy the file there", str(path))

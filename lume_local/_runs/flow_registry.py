@@ -1,7 +1,7 @@
 """The flow versions that the server knows: read from files, registered by requests, compiled once.
 
-A version that is asked for and not known is looked for in the folder again: a new file needs no new server. A
-version that is known is never read again, for its content may have been used meanwhile.
+If a requested version is unknown, the folder is searched again, so a new file needs no restart. A known version is
+not replaced, since runs may have used it.
 """
 
 import asyncio
@@ -20,15 +20,15 @@ from lume_local._runs.flow_files import FlowFiles, files, located, read, search
 from lume_local._runs.records import StoredFlow
 from lume_local._runs.store import Store
 from lume_local._runs.times import now_text
-from lume_local._runs.workers.worker_pool import Pool
+from lume_local._runs.workers.worker_pool import WorkerPool
 
 COMPILER = 5
-"""Raise it when the compiled form or its meaning changes: stored forms of another number are made again."""
+"""Increase it when the compiled form or its meaning changes: stored forms of other numbers are compiled again."""
 
 
 _log = logging.getLogger("lume_local")
 _OLDER_CLEANERS = (
-    "%s keeps the cleaners that it was made with, for runs have used them. In this version of lume_local they give "
+    "%s keeps the cleaners it was compiled with, since runs have used them. In this version of lume_local they give "
     "other results (%s): increase the flow's version to use the new ones"
 )
 
@@ -45,17 +45,17 @@ class FlowConflict(Exception):
 
 
 class UnknownFlow(Exception):
-    """There is no such flow version. The message says which ones there are, and what to do."""
+    """There is no such flow version. The message names existing ones and says what to do."""
 
 
-class Flows:
+class FlowRegistry:
     """Flow versions by their `flow:version`.
 
     Args:
-        store: where they are kept.
-        known: those that are there.
-        pool: checks them.
-        folder: where files of new ones appear.
+        store: keeps them.
+        known: the versions in that store.
+        pool: its workers compile them.
+        folder: is searched for files of unknown versions.
         dev: whether a version that has run may change with its file.
     """
 
@@ -63,7 +63,7 @@ class Flows:
         self,
         store: Store,
         known: list[StoredFlow],
-        pool: Pool,
+        pool: WorkerPool,
         folder: Path | None = None,
         *,
         dev: bool = False,
@@ -77,16 +77,18 @@ class Flows:
         self._stored = {flow.ref: flow for flow in known}
         self._parsed: dict[str, Flow] = {}
         self._logged: dict[str, str] = {}
-        """The content of changed files that the log has told of."""
+        """By version, the content of a changed file that the log has reported."""
         self._registering = asyncio.Lock()
 
     @classmethod
-    async def stored(cls, store: Store, pool: Pool, folder: Path | None, *, dev: bool) -> "Flows":
+    async def stored(
+        cls, store: Store, pool: WorkerPool, folder: Path | None, *, dev: bool
+    ) -> "FlowRegistry":
         """The flow versions of a state."""
         return cls(store, await store.flows(), pool, folder, dev=dev)
 
     async def require(self, ref: str) -> StoredFlow:
-        """A flow version, if need be from a file that is new in the folder. Raises `UnknownFlow`."""
+        """A flow version, read from a new file in the folder if necessary. Raises `UnknownFlow`."""
         if ref not in self._stored and self._folder is not None:
             await self._look_again(ref, self._folder)
         if ref not in self._stored:
@@ -110,14 +112,19 @@ class Flows:
         if broken and not found:
             raise UnknownFlow(f"{self._unknown(ref)}. A file there has a mistake: {broken}")
 
-    async def note(self, ref: str) -> str | None:
-        """What is to be said of a run that is submitted now with a version that is there. Raises `UnknownFlow`."""
+    async def runnable(self, ref: str) -> tuple[Flow, str | None]:
+        """The flow version for a run that is submitted now, and a note for that run. Raises `UnknownFlow`."""
+        await self.require(ref)
+        note = await self._note(ref)  # on a development server this may replace the version
+        return self.parsed(ref), note
+
+    async def _note(self, ref: str) -> str | None:
         try:
             changed = self._files.changed(ref)
         except ConfigurationError as error:
             if self._dev:
                 raise UnknownFlow(f"{ref} has a mistake: {error}") from None
-            changed = None  # in the middle of an edit
+            changed = None  # an edit may be in progress
         if self._dev:
             if changed is not None:
                 await self._replace(changed)
@@ -130,7 +137,7 @@ class Flows:
         return self._said(ref, changed.content_hash)
 
     def _said(self, ref: str, content: str) -> str:
-        """That the file of a version has changed; the log has it once for each content."""
+        """The note that the file of a version has changed; logged once for each content."""
         said = _CHANGED.format(path=self._files.path(ref), ref=ref)
         if self._logged.get(ref) != content:
             self._logged[ref] = content
@@ -138,7 +145,7 @@ class Flows:
         return said
 
     async def _replace(self, flow: Flow) -> None:
-        """Take what the file of a version holds now."""
+        """Replace a version with the present content of its file."""
         path = self._files.path(flow.ref)
         assert path is not None
         try:
@@ -147,12 +154,12 @@ class Flows:
             raise UnknownFlow(f"{flow.ref} has a mistake: {located(path, error)}") from None
         self._files.remember(flow.ref, path)
 
-    def source_key(self, ref: str, located: str) -> str:
-        """What tells two sources of a version apart. On a development server a changed version is another one."""
-        return f"{located}#{self._stored[ref].content_hash}" if self._dev else located
+    def source_key(self, flow: Flow, located: str) -> str:
+        """The key of a source for this version; on a development server a changed version has keys of its own."""
+        return f"{located}#{flow.content_hash}" if self._dev else located
 
     def _unknown(self, ref: str) -> str:
-        """Words for a flow version that isn't there: the nearest thing that is."""
+        """The message for an unknown flow version, with the closest known ones."""
         name, colon, _ = ref.partition(":")
         versions = [known for known in self._stored if known.partition(":")[0] == name]
         near = difflib.get_close_matches(ref, self._stored, 1, 0.6)
@@ -173,30 +180,30 @@ class Flows:
         return ref in self._stored
 
     def all(self, name: str | None = None) -> list[StoredFlow]:
-        """Every flow version, or those of one flow: by name, and each flow's in the order in which they came."""
+        """All flow versions, or those of one flow: by name, and within a flow in order of registration."""
         found = [flow for flow in self._stored.values() if name in (None, flow.ref.partition(":")[0])]
         return sorted(found, key=lambda flow: (flow.ref.partition(":")[0], flow.created_at, flow.ref))
 
     def parsed(self, ref: str) -> Flow:
-        """The checked form of a flow version that is there."""
+        """The parsed form of a known flow version."""
         if ref not in self._parsed:
             self._parsed[ref] = read_definition(self._stored[ref].definition)
         return self._parsed[ref]
 
     async def register(self, flow: Flow, *, replace_unused: bool = False, replace: bool = False) -> bool:
-        """Add a flow version; True where it is new. Raises `FlowError`, `FlowConflict`.
+        """Add a flow version; True if it is new. Raises `FlowError`, `FlowConflict`.
 
         Args:
             flow: the checked flow.
-            replace_unused: take other content for a version that no run was ever made with.
-            replace: take other content for any version, and say so.
+            replace_unused: accept different content for a version that no run has used.
+            replace: accept different content for any version, and log it.
         """
         async with self._registering:
             known = self._stored.get(flow.ref)
             if known is not None and known.content_hash == flow.content_hash:
                 if (
                     known.definition != flow.definition
-                ):  # how the work is split may change: it changes no result
+                ):  # settings of the engine may change: they do not affect results
                     await self._keep(evolve(known, definition=flow.definition))
                 return False
             is_used = known is not None and await self._store.is_used(flow.ref)
@@ -208,8 +215,10 @@ class Flows:
             compiled = await self._pool.check(flow.definition)
             if known is not None:
                 level = logging.WARNING if is_used else logging.INFO
-                runs = "runs were made" if is_used else "no run was made"
-                _log.log(level, "%s is now what its file says; %s with the old content", flow.ref, runs)
+                runs = "runs used" if is_used else "no run used"
+                _log.log(
+                    level, "%s was replaced by the content of its file; %s the old content", flow.ref, runs
+                )
             await self._keep(
                 StoredFlow(flow.ref, flow.content_hash, flow.definition, compiled, self._tag, now_text())
             )
@@ -221,24 +230,24 @@ class Flows:
         self._parsed.pop(flow.ref, None)
 
     async def compiled(self, ref: str) -> dict[str, Any]:
-        """The compiled form, made again where another DuckDB or an older lume_local made it."""
+        """The compiled form; compiled again if another DuckDB or an older lume_local compiled it."""
         stored = self._stored[ref]
         if stored.compiled_by != self._tag:
-            async with self._registering:  # else content that replaces it meanwhile would be lost
+            async with self._registering:  # a concurrent replacement must not be overwritten
                 stored = await self._compiled_anew(self._stored[ref])
         return stored.compiled
 
     async def _compiled_anew(self, stored: StoredFlow) -> StoredFlow:
         if stored.compiled_by == self._tag:
-            return stored  # by whoever came first
-        # With the cleaners that the version was made with: a version never changes.
+            return stored  # a concurrent call has done it
+        # With the cleaners the version was compiled with: a version never changes.
         compiled = await self._pool.check(stored.definition, stored.compiled.get("cleaners"))
         made = evolve(stored, compiled=compiled, compiled_by=self._tag)
         await self._keep(made)
         return made
 
     async def load(self, folder: Path) -> None:
-        """Register every `*.toml` of a folder. Raises `ConfigurationError` with file, place and what to do."""
+        """Register every `*.toml` of a folder. Raises `ConfigurationError` that names file and place."""
         seen: dict[str, Path] = {}
         for path in files(folder):
             flow = read(path)

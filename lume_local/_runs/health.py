@@ -1,4 +1,4 @@
-"""What keeps the server from working at the moment, for its log and for `GET /healthz`."""
+"""What presently prevents the server from working, for its log and for `GET /healthz`."""
 
 import errno
 import logging
@@ -15,14 +15,14 @@ _log = logging.getLogger("lume_local")
 LEAST_FREE = 1024 * 1024
 """Bytes of free space below which the disk counts as full."""
 MOST_NAMED = 5
-"""Runs that are named in what waits."""
+"""The maximum number of waiting runs that are listed by id."""
 
 
 class Health:
-    """Troubles by where they are, each until it is over.
+    """The present failures and waits, each with its place.
 
     Args:
-        folder: the data folder, whose disk must have room.
+        folder: the data folder; its disk must have free space.
         backup_age: the age in seconds of the copy of the state, None before the first.
     """
 
@@ -38,10 +38,10 @@ class Health:
             _log.error("%s: %s; trying again", where, reason)
 
     def waits(self, where: str, runs: int, reason: str, run_ids: Sequence[str] = ()) -> None:
-        """Report that so many runs wait for something elsewhere, which keeps nobody else from working.
+        """Report that some runs wait for something outside the server; other runs are not affected.
 
-        The reason is for the log only: it may name hosts, users and paths, and `GET /healthz` needs no key.
-        `run_ids` are named, a few of them.
+        The reason appears in the log only: it may name hosts, users and paths, and `GET /healthz` needs no key.
+        The first of `run_ids` are listed.
         """
         before = self._waits.get(where)
         if before is None or before[1] != reason:
@@ -54,18 +54,18 @@ class Health:
             _log.warning("%s: works again", where)
 
     def reasons(self) -> list[str]:
-        """Why work can't be done now; nothing where it can."""
+        """Why the server can't work now; empty if it can."""
         found = [f"{where}: {reason}" for where, reason in self._troubles.items()]
         if not found and is_full(self._folder):
             found.append("the disk is full")
         return found
 
     def runs_waiting(self) -> int:
-        """How many runs wait for something elsewhere."""
+        """How many runs wait for something outside the server."""
         return sum(runs for runs, _, _ in self._waits.values())
 
     def waiting(self) -> list[str]:
-        """What waits for something elsewhere, and how many runs; the log says for what."""
+        """What waits for something outside the server, and how many runs; the log says for what."""
         return [
             f"{where}: {_waiting(runs)}" + (f" ({', '.join(named)})" if named else "")
             for where, (runs, _, named) in self._waits.items()
@@ -77,7 +77,7 @@ def _waiting(runs: int) -> str:
 
 
 def is_full(folder: Path) -> bool:
-    """Whether the disk of a folder has no room left."""
+    """Whether the disk of a folder is full."""
     try:
         disk = os.statvfs(folder)
     except OSError:
@@ -86,7 +86,7 @@ def is_full(folder: Path) -> bool:
 
 
 def is_storage_full(error: BaseException) -> bool:
-    """Whether a disk without room, or a quota, is behind an error of the state or of a file."""
+    """Whether an error of the state or of a file is due to a full disk or a quota."""
     if isinstance(error, StoreUnavailable):
         return error.is_full
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

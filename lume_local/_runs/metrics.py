@@ -1,24 +1,24 @@
-"""Counts and durations for Prometheus, by its own client library: kept in memory, in one registry per server.
+"""Counts and durations for Prometheus, by its client library: in memory, in one registry per server.
 
-Labels are bounded: methods and routes are those of the router, statuses those of the contract, and of the flows only
-so many have a name of their own.
+Labels are bounded: methods and routes are those of the router, statuses those of the contract, and at most
+`MOST_FLOWS` flow versions have a label.
 """
 
 from collections.abc import Awaitable, Callable
 from importlib.util import find_spec
 
-from lume_local._runs.records import Run
+from lume_local._runs.records import StoredRun
 from lume_local._runs.times import seconds_between
 
 MOST_FLOWS = 200
-"""Flow versions with a label of their own; further ones are counted as `other`."""
+"""Flow versions with a label; further ones are counted as `other`."""
 _RUN_BUCKETS = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400, 86400)
 _REQUEST_BUCKETS = (0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 60)
 _ROWS = {"read": "rows_read", "mapped": "rows_mapped", "rejected": "rows_rejected"}
 
 
-class Metrics:
-    """The metrics of one server. Needs prometheus_client: make it with `of`."""
+class ServerMetrics:
+    """The metrics of one server. Requires prometheus_client: create it with `of`."""
 
     def __init__(self) -> None:
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -54,19 +54,19 @@ class Metrics:
         self._counted: list[tuple[Gauge, Callable[[], Awaitable[float]]]] = []
 
     @classmethod
-    def of(cls) -> "Metrics | None":
-        """The metrics, where prometheus_client is installed."""
+    def of(cls) -> "ServerMetrics | None":
+        """The metrics; None if prometheus_client is not installed."""
         return cls() if find_spec("prometheus_client") else None
 
     def gauge(self, name: str, meaning: str, value: Callable[[], float]) -> None:
-        """A value that is asked for at each scrape."""
+        """A gauge whose value is read at each scrape."""
         self._gauge(name, meaning, registry=self.registry).set_function(value)
 
     def counted(self, name: str, meaning: str, count: Callable[[], Awaitable[float]]) -> None:
-        """The same of what the state knows."""
+        """A gauge whose value is read from the store at each scrape."""
         self._counted.append((self._gauge(name, meaning, registry=self.registry), count))
 
-    def run_ended(self, run: Run) -> None:
+    def run_ended(self, run: StoredRun) -> None:
         """Count a run."""
         flow = self._bounded(run.flow_version)
         self._runs.labels(flow, run.status).inc()
@@ -82,7 +82,7 @@ class Metrics:
         self._answered.labels(method, route).observe(seconds)
 
     async def text(self) -> bytes:
-        """All of them, in the text format of Prometheus."""
+        """All metrics, in the text format of Prometheus."""
         from prometheus_client import generate_latest
 
         for gauge, count in self._counted:

@@ -1,4 +1,4 @@
-"""Records the stages and the end of a run, and wakes those that wait for it.
+"""Records the stages and the end of a run, and wakes the requests that wait for it.
 
 A temporarily full disk must not lose the end of a run: writing it is retried until it succeeds.
 """
@@ -11,15 +11,14 @@ import anyio
 
 from lume_async._base.elided import bounded, elided
 from lume_async.models import RunStatus
-from lume_local._runs.deliveries.lineage import Lineage
-from lume_local._runs.deliveries.webhook_body import event_body
+from lume_local._runs.deliveries.lineage import LineageEvents
+from lume_local._runs.deliveries.webhook_message import event_body
 from lume_local._runs.health import Health, why
-from lume_local._runs.records import Run, StoreFailed
-from lume_local._runs.stages import closed, entered
+from lume_local._runs.records import StoredRun, StoreFailed
 from lume_local._runs.store import Store
 from lume_local._runs.times import now_text
 from lume_local._runs.waiters import Hub
-from lume_local._shared.content import Content
+from lume_local._shared.content import SourceContent
 from lume_local._shared.protocol import Json
 
 _log = logging.getLogger("lume_local")
@@ -29,16 +28,16 @@ RETRY = 1.0
 _STATE = "the state file"
 
 
-class Recorder:
+class RunRecorder:
     """Stages, progress and ends of runs.
 
     Args:
         store: where they are written.
-        hub: wakes those that wait for a run.
+        hub: wakes the requests that wait for a run.
         health: where failures to write are reported.
-        on_message: called after something was put into the outbox.
+        on_message: called after something was added to the outbox.
         on_end: called with a run whose end has been recorded.
-        lineage: makes the events that are told of it; None for none.
+        lineage: creates the OpenLineage events of runs; None for none.
     """
 
     def __init__(
@@ -47,8 +46,8 @@ class Recorder:
         hub: Hub,
         health: Health,
         on_message: Callable[[], None],
-        on_end: Callable[[Run], None],
-        lineage: Lineage | None = None,
+        on_end: Callable[[StoredRun], None],
+        lineage: LineageEvents | None = None,
     ) -> None:
         self._store, self._hub, self._health = store, hub, health
         self._on_message, self._on_end, self._lineage = on_message, on_end, lineage
@@ -60,14 +59,14 @@ class Recorder:
         self._hub.notify()
 
     async def enter(self, run_id: str, stage: str, rows: int | None) -> None:
-        """A stage begins; `rows` is what the one before has seen. One that can't be written is left out."""
+        """Begin a stage; `rows` is the number of rows of the previous one. If it can't be written, it is omitted."""
 
-        def begun(run: Run) -> dict[str, Any]:
+        def begun(run: StoredRun) -> dict[str, Any]:
             now = now_text()
             values: dict[str, Any] = {"status": stage, "stages": entered(run.stages, stage, rows, now)}
             if run.started_at is None:
                 values["started_at"] = now
-                values["lineage"] = self._event(run_id, lambda lineage: lineage.started(run, now))
+                values["lineage"] = self._event(run_id, lambda lineage: lineage.event(run, now))
             return values
 
         run = None
@@ -79,17 +78,19 @@ class Recorder:
         if run is not None and len(run.stages) == 1:
             self._on_message()
 
-    async def _carry_on(self, run_id: str, change: Callable[[Run], dict[str, Any]]) -> Run | None:
-        """Make a change of a run from the state in which it is; None for one that has ended, which stays as it is."""
+    async def _carry_on(self, run_id: str, change: Callable[[StoredRun], dict[str, Any]]) -> StoredRun | None:
+        """Change a run, computed from its present state; None if it has ended: then it stays unchanged."""
         while True:
             run = await self._store.require(run_id)
             if RunStatus(run.status).is_terminal:
                 return None
             changed = await self._store.update(run, **change(run))
             if changed is not None:
-                return changed  # else it has changed since it was read: made again of what it is by now
+                return changed  # else it has changed since it was read: compute the change again
 
-    async def overtaken_by(self, run: Run, since: str, location: str, *, of_source: bool) -> Run | None:
+    async def overtaken_by(
+        self, run: StoredRun, since: str, location: str, *, of_source: bool
+    ) -> StoredRun | None:
         """See `Runs.overtaken_by`."""
         return await self._store.overtaken_by(run, since, location, of_source=of_source)
 
@@ -101,7 +102,7 @@ class Recorder:
             metrics=record["metrics"],
             locations=record["target_locations"],
             outputs={step["part"]: step["identity"] for step in record["steps"] if "identity" in step},
-            read=None if record.get("read") is None else Content(**record["read"]),
+            read=None if record.get("read") is None else SourceContent(**record["read"]),
         )
 
     async def end(
@@ -113,13 +114,35 @@ class Recorder:
         metrics: Json | None = None,
         locations: Json | None = None,
         outputs: dict[str, str] | None = None,
-        read: Content | None = None,
+        read: SourceContent | None = None,
     ) -> None:
-        """The last change of a run, as soon as it can be written. A run that has ended already stays as it is."""
-        ended: Run | None = None
+        """Record the end of a run, retried until it is written. A run that has already ended stays unchanged."""
+        written = metrics["rows_read"] if metrics and locations else None
+        message = None if message is None else elided(message)
+        figures: Json = bounded(metrics or {})
+
+        def ending(run: StoredRun) -> dict[str, Any]:
+            now = now_text()
+            return {
+                "status": status.value,
+                "event": event_body(run, status.value, now),
+                "lineage": self._event(
+                    run_id,
+                    lambda lineage: lineage.event(run, now, status, figures, locations or {}, message),
+                ),
+                "outputs": outputs,
+                "read": read,
+                "finished_at": now,
+                "stages": closed(run.stages, written, now),
+                "error_message": message,
+                "metrics": figures,
+                "target_locations": locations or {},
+            }
+
+        ended: StoredRun | None = None
         while True:
             try:
-                ended = await self._end(run_id, status, message, metrics, locations, outputs, read) or ended
+                ended = await self._carry_on(run_id, ending) or ended
                 await self._store.settled()
             except (StoreFailed, OSError) as error:
                 self._health.trouble(_STATE, why(error))
@@ -133,46 +156,28 @@ class Recorder:
             self._on_message()
             self._on_end(ended)
 
-    async def _end(
-        self,
-        run_id: str,
-        status: RunStatus,
-        message: str | None,
-        metrics: Json | None,
-        locations: Json | None,
-        outputs: dict[str, str] | None,
-        read: Content | None,
-    ) -> Run | None:
-        written = metrics["rows_read"] if metrics and locations else None
-        message = None if message is None else elided(message)
-        figures: Json = bounded(metrics or {})
-
-        def ended(run: Run) -> dict[str, Any]:
-            now = now_text()
-            return {
-                "status": status.value,
-                "event": event_body(run, status.value, now),
-                "lineage": self._event(
-                    run_id,
-                    lambda lineage: lineage.ended(run, status, now, figures, locations or {}, message),
-                ),
-                "outputs": outputs,
-                "read": read,
-                "finished_at": now,
-                "stages": closed(run.stages, written, now),
-                "error_message": message,
-                "metrics": figures,
-                "target_locations": locations or {},
-            }
-
-        return await self._carry_on(run_id, ended)
-
-    def _event(self, run_id: str, make: Callable[[Lineage], bytes]) -> bytes | None:
-        """The event of OpenLineage, if one is wanted. A run ends as it does, whatever becomes of what tells of it."""
+    def _event(self, run_id: str, make: Callable[[LineageEvents], bytes]) -> bytes | None:
+        """The OpenLineage event, if events are enabled. An error here must not affect the run."""
         if self._lineage is None:
             return None
         try:
             return make(self._lineage)
         except Exception:
-            _log.exception("run %s: no lineage event can be made of it, so none is sent", run_id)
+            _log.exception("run %s: the lineage event could not be created and is not sent", run_id)
             return None
+
+
+Stages = list[dict[str, Any]]
+"""The stages of a run: when each began and ended, and how many rows it has seen."""
+
+
+def entered(stages: Stages, name: str, rows: int | None, now: str) -> Stages:
+    """The stages with one more that begins now; `rows` is the number of rows of the previous one."""
+    return [*closed(stages, rows, now), {"name": name, "started_at": now, "finished_at": None, "rows": None}]
+
+
+def closed(stages: Stages, rows: int | None, now: str) -> Stages:
+    """The stages with the last one ended now, after so many rows."""
+    if not stages:
+        return []
+    return [*stages[:-1], {**stages[-1], "finished_at": now, "rows": rows}]

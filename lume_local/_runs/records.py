@@ -1,4 +1,4 @@
-"""What a store keeps, is asked for and answers: values that say nothing of how they are kept."""
+"""The values that a store keeps, takes and returns, independent of how it stores them."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from lume_async._base.elided import elided
 ACTIVE = ("CREATED", "SYNCING_SOURCE", "TRANSFORMING", "SYNCING_TARGET")
 """The statuses of runs that have not ended."""
 WHOLE = 2.0
-"""The share of rejected rows of a run without a result: above every one that can be asked for."""
+"""The share of rejected rows of a run without a result: greater than any that a query can name."""
 DIMENSIONS = ("hour", "day", "flow_version", "status")
-"""What runs can be counted by."""
+"""The dimensions by which runs can be counted."""
 
 
 class Duplicate(Exception):
-    """A run holds this source already: one that is active, or one that has processed it."""
+    """Another run is processing this source, or has processed it."""
 
     def __init__(self, run_id: str, *, is_active: bool) -> None:
         super().__init__(run_id, is_active)
@@ -25,22 +25,22 @@ class Duplicate(Exception):
 
 
 class KeyReused(Exception):
-    """An idempotency key came back with another request."""
+    """An idempotency key was reused for a different request."""
 
 
 class CursorForgotten(Exception):
-    """Changes that came after this cursor are forgotten."""
+    """Changes after this cursor have been deleted."""
 
 
 class StoreFailed(Exception):
-    """An operation failed, and nothing of it was done. The message says why."""
+    """An operation failed and had no effect. The message says why."""
 
 
 class StoreUnavailable(StoreFailed):
-    """The same for a while: it may work later.
+    """The same, but temporary: it may work later.
 
     Attributes:
-        is_full: whether there is no room.
+        is_full: whether the disk is full.
     """
 
     def __init__(self, message: str, *, is_full: bool = False) -> None:
@@ -65,7 +65,7 @@ class NewRun:
 
 
 @frozen
-class Run:
+class StoredRun:
     """A run as it is stored. `rev` grows with every change."""
 
     seq: int
@@ -87,14 +87,14 @@ class Run:
 
 
 @frozen
-class Wanted:
-    """Which runs are listed; None and an empty list for all.
+class RunFilter:
+    """Which runs are listed; None and an empty list mean all.
 
     Attributes:
-        flow: of its versions.
-        source: a part of the source path.
-        since: created then or later.
-        attention: that wait for a person, and have no result or more than this share of their rows rejected.
+        flow: the runs of all its versions.
+        source: a substring of the source path.
+        since: the earliest time of creation.
+        attention: those that need attention: without a result, or with more than this share of their rows rejected.
     """
 
     flow_version: str | None = None
@@ -107,8 +107,8 @@ class Wanted:
 
 
 @frozen
-class Change:
-    """One change of status."""
+class StatusChange:
+    """A change of the status of a run."""
 
     run_id: str
     status: str
@@ -117,7 +117,7 @@ class Change:
 
 @frozen
 class StoredFlow:
-    """A flow version with its compiled form and what it was compiled by."""
+    """A flow version with its compiled form, and which compiler produced that."""
 
     ref: str
     content_hash: str
@@ -128,15 +128,15 @@ class StoredFlow:
 
 
 @frozen
-class Delivery:
-    """A body that waits to be delivered.
+class PendingDelivery:
+    """A body that is to be delivered.
 
     Attributes:
         id: the same for all attempts.
         attempts: how many have failed.
-        due: when the next may be made, in seconds since 1970.
-        traceparent: that of the run's submission.
-        is_lineage: whether it is an event of OpenLineage, not the run's webhook.
+        due: the time of the next one, in seconds since 1970.
+        traceparent: the one of the run's submission.
+        is_lineage: whether it is an OpenLineage event, not the run's webhook.
     """
 
     id: str
@@ -151,7 +151,7 @@ class Delivery:
 
 @frozen
 class Attempted:
-    """How a delivery is going, without its body. `due` is None once it is settled."""
+    """The state of a delivery, without its body. `due` is None once it is delivered or abandoned."""
 
     id: str
     url: str
@@ -164,7 +164,7 @@ class Attempted:
 
 @frozen
 class Count:
-    """Runs that have something in common: `of` has a value for each dimension asked for."""
+    """A group of runs: `of` has its value for each requested dimension."""
 
     of: dict[str, str]
     runs: int

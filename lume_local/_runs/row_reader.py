@@ -1,7 +1,7 @@
-"""The rows of what runs have written, read in processes of their own: a file is never in this one.
+"""Reads pages of rows from the outputs of runs, in separate processes: the server itself never parses a file.
 
-Those processes are apart from the workers of runs, so that neither waits for the other. There is none before
-somebody reads, and at most `READERS`; who comes then waits for a turn.
+These processes are not the workers of runs, so neither waits for the other. They start with the first request; there
+are at most `READERS`, and further requests wait.
 """
 
 import shutil
@@ -17,8 +17,8 @@ from attrs import evolve
 
 from lume_local._flow.definition import Flow
 from lume_local._runs.health import Health
-from lume_local._runs.records import Run
-from lume_local._runs.workers.worker_pool import Pool
+from lume_local._runs.records import StoredRun
+from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared.protocol import Page, Read, Unreadable
 
 READERS = 2
@@ -27,10 +27,10 @@ _LITERALS = {"integer": "number", "number": "number", "boolean": "boolean"}
 
 
 class RowReader:
-    """Reads pages while `running`.
+    """Reads pages while its `running` block lasts.
 
     Args:
-        folder: for copies of objects; what is in it is removed, for a process that is killed removes nothing.
+        folder: for copies of objects; emptied at the start, since a killed process leaves its copies.
         health: where failures to start a process are reported.
 
     Attributes:
@@ -39,18 +39,18 @@ class RowReader:
 
     def __init__(self, folder: Path, health: Health) -> None:
         self._folder = folder
-        self.pool = Pool(1, health)
+        self.pool = WorkerPool(1, health)
         self._turns = anyio.Semaphore(READERS)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Reads as long as the block lasts."""
+        """Serve reads as long as the block lasts."""
         await _removed(self._folder)  # of a server that was killed
         async with self.pool.running():
             yield
 
     async def page(self, job: Read) -> Page | Unreadable:
-        """One page. Raises `WorkerDied`."""
+        """Read one page. Raises `WorkerDied`."""
         folder = self._folder / uuid.uuid4().hex
         async with self._turns:
             try:
@@ -59,12 +59,12 @@ class RowReader:
                 await _removed(folder)
 
     def job(
-        self, run: Run, flow: Flow, part: str, identity: str, *, limit: int, reason: str | None = None
+        self, run: StoredRun, flow: Flow, part: str, identity: str, *, limit: int, reason: str | None = None
     ) -> Read:
-        """The first page of an output that a run has; its identity is empty where it may be any."""
+        """The job for the first page of an output; an empty identity matches any file."""
         is_rejects = part == "rejects"
         location = str(run.target_locations[part])
-        # Rejects in the format of their source have its dialect and encoding, too.
+        # Rejects of a CSV source have its dialect and encoding.
         as_source = is_rejects and flow.source.format == "csv"
         source = flow.source
         dialect = {"delim": source.delim, "quote": source.quote, "escape": source.escape}

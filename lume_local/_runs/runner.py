@@ -1,6 +1,6 @@
-"""Runs from CREATED to their end: each has a worker process to itself, at most `max_active` at a time.
+"""Executes runs from CREATED to their end, each in a worker process, at most `max_active` at a time.
 
-The queue is the state file itself. A fixed number of lanes take the oldest run that waits, one after the other.
+The queue is the store itself: a fixed number of lanes each take the oldest waiting run, one after the other.
 """
 
 import logging
@@ -16,48 +16,48 @@ from lume_async._base.tasks import task_group
 from lume_async.models import RunStatus
 from lume_local._runs.execution import NOTHING_WRITTEN, Execution, Stop
 from lume_local._runs.health import Health, why
-from lume_local._runs.recorder import RETRY, Recorder
-from lume_local._runs.records import NewRun, Run
+from lume_local._runs.recorder import RETRY, RunRecorder
+from lume_local._runs.records import NewRun, StoredRun
 from lume_local._runs.recovery.held_runs import HeldRuns
 from lume_local._runs.recovery.late import Late
-from lume_local._runs.recovery.recovery import settle
+from lume_local._runs.recovery.settle import settle
 from lume_local._runs.sources.paths import PathRefused
 from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.store import Store
 from lume_local._runs.workers.worker import WorkerDied
-from lume_local._runs.workers.worker_pool import Pool
+from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared.commit import committed
 from lume_local._shared.lock import is_held
 
 _log = logging.getLogger("lume_local")
 
 RECOVERY_PATIENCE = 5.0
-"""Seconds that a starting server waits for the end of what an earlier one has left behind."""
+"""Seconds that a starting server waits for the recovery of an earlier server's runs."""
 _STOPPED = "the server stopped while the run was active"
 _PATIENCE = 10.0
-"""Seconds that active runs get to end when the server ends; their workers are killed before that."""
+"""Seconds for active runs to end when the server ends; their workers are killed before that."""
 
 
 class Runner:
-    """Starts, follows and ends runs while `running`; used from one event loop.
+    """Executes runs while its `running` block lasts; used from one event loop.
 
     Args:
-        store: where runs are.
-        recorder: where their changes go.
+        store: holds the runs.
+        recorder: records their changes.
         paths: where they read and write.
-        pool: where their workers come from.
-        late: takes those that have committed and can't be carried out yet.
+        pool: provides their workers.
+        late: takes the runs that have committed but whose output can't be put in place yet.
         health: where failures of the queue are reported.
-        max_active: how many runs are worked on at a time.
-        time_limit: how many seconds one run may take; None for any time.
+        max_active: the number of runs that are executed at a time.
+        time_limit: the maximum seconds of a run; None for no limit.
     """
 
     def __init__(
         self,
         store: Store,
-        recorder: Recorder,
+        recorder: RunRecorder,
         paths: RunPaths,
-        pool: Pool,
+        pool: WorkerPool,
         late: Late,
         health: Health,
         max_active: int,
@@ -68,7 +68,7 @@ class Runner:
         self._max_active = max_active
         self._time_limit = time_limit
         self._active: dict[str, Execution] = {}
-        """The runs that a lane works on, or that are cancelled while they wait: nobody else changes those."""
+        """The runs that a lane executes, or that are cancelled while they wait: only their owner changes them."""
         self._left: set[str] = set()
         self._held = HeldRuns(paths, health)
         self._more = anyio.Event()
@@ -76,14 +76,14 @@ class Runner:
         self._recovered = anyio.Event()
         self._tasks: TaskGroup
 
-    # -- what requests ask for
+    # -- for requests
 
-    async def submit(self, new: NewRun) -> tuple[Run, bool]:
-        """Create a run (or find the one of its idempotency key). Raises `Duplicate`, `KeyReused`."""
+    async def submit(self, new: NewRun) -> tuple[StoredRun, bool]:
+        """Create a run, or find that of the idempotency key; whether it is new. Raises `Duplicate`, `KeyReused`."""
         try:
             run, is_new = await self._store.create(new)
         except anyio.get_cancelled_exc_class():
-            self._created()  # maybe: whoever asked is gone, but the run need not be
+            self._created()  # possibly: the request is cancelled, but the run may exist
             raise
         if is_new:
             self._created()
@@ -96,27 +96,27 @@ class Runner:
         self._recorder.created()
 
     def progress(self, run_id: str) -> float | None:
-        """How far an active run is, 0 to 1; None where it isn't known."""
+        """The progress of an active run, 0 to 1; None if unknown."""
         return self._recorder.progress.get(run_id)
 
-    async def cancel(self, run_id: str) -> Run:
-        """Ask a run to stop. One that waits is cancelled at once; one that has committed keeps running."""
+    async def cancel(self, run_id: str) -> StoredRun:
+        """Stop a run. A waiting run is cancelled immediately; one that has committed keeps running."""
         run = await self._store.require(run_id)
         execution = self._active.get(run_id)
         if execution is not None:
             execution.stop(Stop.REQUESTED)
         elif run_id in self._held.run_ids:
-            pass  # somebody may work on it, who does not hear this server
+            pass  # a worker of an earlier server may execute it, which this one can't reach
         elif run.status == RunStatus.CREATED and committed(self._paths.folder(run_id)) is None:
             self._claim(run)
             ended = anyio.Event()
-            # Not by the request, whose client may go at any moment.
+            # Not in the task of the request: its client may disconnect at any time.
             self._tasks.start_soon(self._end_waiting, run_id, ended)
             await ended.wait()
         return await self._store.require(run_id)
 
     async def _end_waiting(self, run_id: str, ended: anyio.Event) -> None:
-        """Cancel a run that waits. One that has ended since it was claimed stays as it is."""
+        """Cancel a waiting run. One that has ended since it was claimed stays unchanged."""
         try:
             await self._recorder.end(run_id, RunStatus.CANCELLED, message="cancelled before it began")
         except Exception as error:
@@ -137,14 +137,14 @@ class Runner:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Settle what an earlier server left behind, then take up work until the block ends.
+        """Recover the runs of an earlier server, then execute runs until the block ends.
 
-        Then what is active is stopped. Runs that still wait stay CREATED: the next server takes them up.
+        Then active runs are stopped. Waiting runs stay CREATED; the next server executes them.
         """
         async with task_group() as tasks:
             self._tasks = tasks
             tasks.start_soon(self._work, tasks)
-            # What takes longer (the disk may be full) keeps no server from starting and saying so.
+            # A longer recovery (the disk may be full) must not prevent the server from starting and reporting it.
             with anyio.move_on_after(RECOVERY_PATIENCE):
                 await self._recovered.wait()
             try:
@@ -161,8 +161,8 @@ class Runner:
         await self._held.until_known()
         self._recovered.set()
 
-    async def _recover(self) -> list[Run]:
-        """Settle all runs whose folder nobody holds; those of the others."""
+    async def _recover(self) -> list[StoredRun]:
+        """Recover the runs whose folder no process holds; return the others."""
         held = []
         for run in await self._store.unfinished():
             if is_held(self._paths.folder(run.run_id) / "lock"):
@@ -174,7 +174,7 @@ class Runner:
         await run_sync(partial(self._paths.clear, unended, has_workers=bool(held)))
         return held
 
-    async def _recover_later(self, run: Run) -> None:
+    async def _recover_later(self, run: StoredRun) -> None:
         try:
             if await self._held.wait(run):
                 await self._recover_run(await self._store.require(run.run_id))
@@ -184,15 +184,15 @@ class Runner:
             self._held.remove(run)
             self._wake_lanes()
 
-    async def _recover_run(self, run: Run) -> None:
+    async def _recover_run(self, run: StoredRun) -> None:
         try:
             await self._settle(run)
         except Exception as error:
             await self._crash(run.run_id, error)
 
-    async def _settle(self, run: Run) -> None:
+    async def _settle(self, run: StoredRun) -> None:
         folder = self._paths.folder(run.run_id)
-        # A power cut may have taken the stages of a run, never its commit.
+        # A power cut may have lost the stages of a run, never its commit.
         if run.status == RunStatus.CREATED and committed(folder) is None:
             return
         if trouble := await settle(run, _STOPPED, self._recorder, self._paths, self._pool):
@@ -204,7 +204,7 @@ class Runner:
         self._wake_lanes()
         for execution in self._active.values():
             execution.stop(Stop.SHUTDOWN)
-        patience = _PATIENCE if self._recovered.is_set() else 0  # the next server takes that up
+        patience = _PATIENCE if self._recovered.is_set() else 0  # the next server recovers the rest
         tasks.cancel_scope.deadline = anyio.current_time() + patience
 
     def _wake_lanes(self) -> None:
@@ -212,7 +212,7 @@ class Runner:
         self._more = anyio.Event()
 
     async def _lane(self) -> None:
-        """Carry out one run after the other. Nothing that happens to a run or to the state ends a lane."""
+        """Execute one run after the other. No error of a run or of the store ends a lane."""
         while not self._closing:
             more = self._more
             try:
@@ -228,39 +228,39 @@ class Runner:
             else:
                 await self._do(run)
 
-    async def _next(self) -> Run | None:
-        """The oldest run that waits and that no lane has, or has had to leave."""
+    async def _next(self) -> StoredRun | None:
+        """The oldest waiting run that is neither claimed nor left for later."""
         taken = {*self._active, *self._left, *self._late.run_ids, *self._held.run_ids}
         return await self._store.oldest_waiting(taken)
 
-    async def _claimed(self) -> Run | None:
-        """The oldest run that waits, claimed for one lane; None where there is none."""
+    async def _claimed(self) -> StoredRun | None:
+        """The oldest waiting run, claimed for a lane; None if there is none."""
         while True:
             run = await self._next()
             if run is None:
                 return None
             if run.run_id in self._active:
-                continue  # since the question: another lane's, or cancelled
+                continue  # claimed or cancelled during the query
             execution = self._claim(run)
             try:
-                # A run that a power cut takes back must not have written anything.
+                # A run whose creation a power cut may undo must not write anything.
                 await self._store.settled()
                 run = await self._store.require(run.run_id)
             except Exception:
                 if execution.is_stopped:
-                    return run  # as somebody was promised meanwhile: it won't write anything
+                    return run  # a cancel waits for it: the lane ends it without output
                 del self._active[run.run_id]
                 raise
             if run.status == RunStatus.CREATED:
                 return run
             del self._active[run.run_id]  # it had ended before it was claimed
 
-    def _claim(self, run: Run) -> Execution:
+    def _claim(self, run: StoredRun) -> Execution:
         execution = Execution(run, self._recorder, self._paths, self._pool, self._late, self._time_limit)
         self._active[run.run_id] = execution
         return execution
 
-    async def _do(self, run: Run) -> None:
+    async def _do(self, run: StoredRun) -> None:
         execution = self._active[run.run_id]
         try:
             await self._carry_out(run, execution)
@@ -270,21 +270,21 @@ class Runner:
             del self._active[run.run_id]
 
     async def _crash(self, run_id: str, error: Exception) -> None:
-        """End a run that met an error of the server itself. Where not even that can be done, only it is held up."""
-        _log.error("run %s met an error of the server itself", run_id, exc_info=error)
+        """End a run after an internal error. If even that fails, only this run is affected."""
+        _log.error("run %s: internal error of the server", run_id, exc_info=error)
         try:
             message = f"the server met an error: {why(error)}"
             await self._recorder.end(run_id, RunStatus.CRASHED, message=message)
         except Exception:
             self._left.add(run_id)
-            _log.exception("run %s can't be ended: it is left to the next start of the server", run_id)
+            _log.exception("run %s: its end can't be recorded; the next start of the server does it", run_id)
 
-    async def _carry_out(self, run: Run, execution: Execution) -> None:
+    async def _carry_out(self, run: StoredRun, execution: Execution) -> None:
         try:
             job = await execution.unless_stopped(lambda: self._paths.job(run))
             if job is None:
                 return None if self._closing else await execution.abandon()
-            # A spare worker may have died unseen: a run that has not begun may have a new one.
+            # A spare worker may have died unnoticed: a run that has not begun is retried in a new one.
             for last in (False, True):
                 async with self._pool.worker(new=last) as worker:
                     if self._closing:

@@ -1,16 +1,16 @@
-"""What the server needs of whatever keeps its state; `sqlite` has the one that there is.
+"""What the server requires of a store for its state; `sqlite` is the only one.
 
-The guarantees, on which callers rely and which another store must give as well:
+Callers rely on these guarantees:
 
-- **Atomic.** An operation is done as a whole or not at all, and sees one state: nothing comes in between its reads
-  and its writes. Between two operations anything may happen. Whoever reads in order to write says from which state
-  (`update`), or holds off what would matter (`submissions_paused`).
-- **Failures.** `StoreFailed` says that nothing was done; `StoreUnavailable`, that it may work later. An operation
-  that is cancelled was done or was not, never half.
-- **Order.** What was done is seen by every operation that begins later. A change never enters the feed before one
-  that was shown already.
-- **Durable** is what was done before `settled` was called, once that returns: the creation and the end of runs, and
-  flow versions. What is shown to clients or acted on is settled first. A power cut may take the stages of a run.
+- **Atomic.** An operation takes effect as a whole or not at all, and sees one state: no other operation comes between
+  its reads and its writes. Between two operations, anything may happen. To write depending on what was read, pass the
+  state that was read (`update`), or pause submissions (`submissions_paused`).
+- **Failures.** After `StoreFailed` nothing has changed; after `StoreUnavailable` a retry may work. A cancelled
+  operation took effect or did not, never in part.
+- **Order.** Every operation sees the effects of those that ended before it began. A change never enters the feed
+  before one that was already returned.
+- **Durable.** When `settled` returns, the runs created, the runs ended and the flow versions stored before its call
+  survive a power cut. Await it before showing them to clients or acting on them. Stages of runs may be lost.
 """
 
 from collections.abc import Collection, Sequence
@@ -20,21 +20,21 @@ from typing import Any, Protocol
 from lume_local._runs.cursor import Cursor
 from lume_local._runs.records import (
     Attempted,
-    Change,
     Count,
-    Delivery,
     NewRun,
-    Run,
+    PendingDelivery,
+    RunFilter,
+    StatusChange,
     StoredFlow,
-    Wanted,
+    StoredRun,
 )
-from lume_local._shared.content import Content
+from lume_local._shared.content import SourceContent
 
 
 class Runs(Protocol):
-    """Runs, and the rule "one success, one attempt at a time" for each flow version and source."""
+    """Runs, with the rule "one success, one attempt at a time" for each flow version and source."""
 
-    async def create(self, new: NewRun) -> tuple[Run, bool]:
+    async def create(self, new: NewRun) -> tuple[StoredRun, bool]:
         """Claim the source for a new run, or find the run of the same idempotency key; whether it is new.
 
         Of any number of requests for one source, one gets it. Raises `Duplicate`, `KeyReused`.
@@ -43,83 +43,85 @@ class Runs(Protocol):
 
     async def update(
         self,
-        seen: Run,
+        seen: StoredRun,
         status: str,
         *,
         event: bytes | None = None,
         outputs: dict[str, str] | None = None,
         lineage: bytes | None = None,
-        read: Content | None = None,
+        read: SourceContent | None = None,
         **values: Any,
-    ) -> Run | None:
-        """Move a run on from the state in which it was seen, as one change; None where that is not its state now.
+    ) -> StoredRun | None:
+        """Change a run from the state in which it was read, as one change; None if that is no longer its state.
 
         Args:
-            seen: as an operation has returned it; its `rev` tells.
+            seen: the run as it was read; compared by `rev`.
             status: the new one.
-            event: the body for the run's webhook, if it has one: delivered because of this change, or not at all.
-            outputs: the identities of what it has written.
-            lineage: the event of OpenLineage for this change.
-            read: what its source had.
-            values: further fields of `Run`.
+            event: the body for the run's webhook, if it has one; added to the outbox in the same transaction.
+            outputs: the identities of the files it has written.
+            lineage: the OpenLineage event for this change.
+            read: identifies the content of its source.
+            values: further fields of `StoredRun`.
         """
         ...
 
-    async def get(self, run_id: str) -> Run | None:
+    async def get(self, run_id: str) -> StoredRun | None:
         """A run, or None."""
         ...
 
-    async def require(self, run_id: str) -> Run:
-        """A run that must be there."""
+    async def require(self, run_id: str) -> StoredRun:
+        """A run that must exist."""
         ...
 
     async def notes(self, run_id: str) -> list[str]:
-        """What is to be said of how a run came about. That never changes."""
+        """The notes on how a run was submitted. They never change."""
         ...
 
-    async def unfinished(self) -> list[Run]:
+    async def unfinished(self) -> list[StoredRun]:
         """All runs that have not ended, oldest first."""
         ...
 
-    async def overtaken_by(self, run: Run, since: str, location: str, *, of_source: bool) -> Run | None:
-        """The newest run that was submitted after this one and has ended since that time with output there.
+    async def overtaken_by(
+        self, run: StoredRun, since: str, location: str, *, of_source: bool
+    ) -> StoredRun | None:
+        """The newest run submitted after this one that has ended since that time with output at that location.
 
         Args:
-            run: of which this is asked.
+            run: the older run.
             since: a time.
             location: one of its `target_locations`.
             of_source: only runs of the same flow, in any version, and the same source.
         """
         ...
 
-    async def oldest_waiting(self, taken: Collection[str]) -> Run | None:
-        """The oldest run that is CREATED, without those that are taken already."""
+    async def oldest_waiting(self, taken: Collection[str]) -> StoredRun | None:
+        """The oldest run that is CREATED and not among `taken`."""
         ...
 
     async def waiting(self) -> int:
         """How many runs have not begun."""
         ...
 
-    async def runs(self, wanted: Wanted, before: int | None, limit: int) -> list[Run]:
+    async def runs(self, wanted: RunFilter, before: int | None, limit: int) -> list[StoredRun]:
         """A page of runs, newest first, older than the run with sequence number `before`."""
         ...
 
     async def runs_of(self, refs: Collection[str]) -> dict[str, int]:
-        """How many runs were made with each of these flow versions, where any was."""
+        """How many runs used each of these flow versions; versions without runs are omitted."""
         ...
 
     async def is_used(self, ref: str) -> bool:
-        """Whether any run was ever made with a flow version."""
+        """Whether any run used a flow version."""
         ...
 
 
 class Changes(Protocol):
-    """The feed of all changes of status."""
+    """The feed of status changes."""
 
-    async def changes(self, after: Cursor, limit: int) -> tuple[list[Change], Cursor]:
-        """Changes after a place, oldest first, without a gap, and the place after them. Raises `CursorForgotten`.
+    async def changes(self, after: Cursor, limit: int) -> tuple[list[StatusChange], Cursor]:
+        """Changes after a cursor, oldest first, without a gap, and the cursor after them. Raises `CursorForgotten`.
 
-        None is returned that a later call could show another one before.
+        A later call never returns a change that belongs before one of these.
         """
         ...
 
@@ -129,7 +131,7 @@ class Changes(Protocol):
 
 
 class FlowVersions(Protocol):
-    """Flow versions; what may replace what is the registry's to say."""
+    """Flow versions; the registry decides which may be replaced."""
 
     async def put_flow(self, flow: StoredFlow) -> None:
         """Store a flow version, or its newly compiled form."""
@@ -141,18 +143,20 @@ class FlowVersions(Protocol):
 
 
 class Deliveries(Protocol):
-    """The outbox. A delivery is settled, delivered or given up, once nothing is due any more."""
+    """The outbox. A delivery is settled once it is delivered or abandoned."""
 
-    async def waiting(self, limit: int, *, webhooks: bool = True, lineage: bool = True) -> list[Delivery]:
+    async def waiting(
+        self, limit: int, *, webhooks: bool = True, lineage: bool = True
+    ) -> list[PendingDelivery]:
         """Pending deliveries of the kinds that can be sent, in the order in which they are due."""
         ...
 
     async def of_run(self, run_id: str) -> list[Attempted]:
-        """The webhooks of a run, oldest first; settled ones until they are forgotten."""
+        """The webhooks of a run, oldest first; settled ones until they are deleted."""
         ...
 
     async def pending(self) -> int:
-        """How many are neither delivered nor given up."""
+        """How many are neither delivered nor abandoned."""
         ...
 
     async def delivered(self, delivery_id: str) -> None:
@@ -160,7 +164,7 @@ class Deliveries(Protocol):
         ...
 
     async def failed(self, delivery_id: str, error: str, due: float | None) -> None:
-        """An attempt has failed; the next is due then, None gives it up."""
+        """An attempt has failed; the next is due at that time, None abandons the delivery."""
         ...
 
 
@@ -168,39 +172,39 @@ class Outputs(Protocol):
     """For each run and part (`mapped`, `rejects`) the identity of its file when it was written."""
 
     async def identity(self, run_id: str, part: str) -> str | None:
-        """The identity of an output, empty when it is gone; None where it is no file: rows of a table have none."""
+        """The identity of an output, empty once it is removed; None if it is not a file, such as rows of a table."""
         ...
 
     async def written_before(self, before: str, limit: int) -> list[tuple[str, str, str, str]]:
         """Files of runs that ended before a time: run, part, identity, and the run's locations as JSON.
 
-        Not objects: those of a store are removed by whoever it belongs to.
+        Without objects: the owner of an object store removes those.
         """
         ...
 
     async def forget(self, run_id: str, part: str) -> None:
-        """The output is gone: whatever lies at its place is not it."""
+        """The output is removed: a file at its location is another one."""
         ...
 
 
 class Sources(Protocol):
-    """What the sources of runs had when the runs read them."""
+    """What identifies the content that runs have read."""
 
-    async def read_by(self, run_id: str) -> Content | None:
-        """What a run has read; None where that was not noted."""
+    async def read_by(self, run_id: str) -> SourceContent | None:
+        """What identifies the content that a run has read; None if that was not recorded."""
         ...
 
 
 class Headers(Protocol):
-    """The columns that the sources of a flow had the last time."""
+    """The columns of the sources of flow versions."""
 
     async def last(self, flow_version: str) -> list[str] | None:
-        """Those of its latest run with output; None before the first, or where that did not note them."""
+        """Those of its latest run with output; None if there is no such run or it recorded none."""
         ...
 
 
 class Statistics(Protocol):
-    """Counts of runs and their rows, which a change of a run and its counts enter as one."""
+    """Counts of runs and their rows, updated in the same transaction as the runs."""
 
     async def counts(
         self, by: Sequence[str], since: str | None, flow: str | None, *, worst_first: bool, limit: int
@@ -211,8 +215,8 @@ class Statistics(Protocol):
             by: names of `DIMENSIONS`.
             since: a time; None for all.
             flow: only its versions.
-            worst_first: in order of the share of rejected rows, else in that of the dimensions.
-            limit: of the groups.
+            worst_first: sort by the share of rejected rows, else by the dimensions.
+            limit: the maximum number of groups.
         """
         ...
 
@@ -222,7 +226,7 @@ class Store(Runs, Changes, FlowVersions, Protocol):
 
     @property
     def store_id(self) -> str:
-        """Says that a cursor belongs to this state and not to one that was here before."""
+        """Identifies this state, so that cursors of an earlier one are refused."""
         ...
 
     @property
@@ -232,12 +236,12 @@ class Store(Runs, Changes, FlowVersions, Protocol):
 
     @property
     def outputs(self) -> Outputs:
-        """What the outputs of runs were when they were written."""
+        """The identities of outputs."""
         ...
 
     @property
     def sources(self) -> Sources:
-        """What the sources of runs had."""
+        """The contents of sources."""
         ...
 
     @property
@@ -251,14 +255,14 @@ class Store(Runs, Changes, FlowVersions, Protocol):
         ...
 
     async def settled(self) -> None:
-        """Wait until every run that was created or has ended by now, and every flow, outlives a power cut.
+        """Wait until all runs created or ended so far, and all flow versions, survive a power cut.
 
         Raises OSError, `StoreFailed`.
         """
         ...
 
     def submissions_paused(self) -> AbstractAsyncContextManager[None]:
-        """As long as the block lasts, no run is created and no flow version stored: they wait. Keep it short."""
+        """As long as the block lasts, creating runs and storing flow versions waits. Keep it short."""
         ...
 
     async def active_sources(self) -> list[str]:
@@ -266,8 +270,8 @@ class Store(Runs, Changes, FlowVersions, Protocol):
         ...
 
     async def forget(self, before: str, limit: int) -> int:
-        """Drop changes, idempotency keys and settled deliveries from before a time; how many were dropped.
+        """Delete changes, idempotency keys and settled deliveries from before a time; how many were deleted.
 
-        At most `limit` of each: call it until nothing is left. Runs and flow versions stay.
+        At most `limit` of each: call it until it returns 0. Runs and flow versions stay.
         """
         ...

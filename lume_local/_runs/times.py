@@ -24,7 +24,7 @@ def as_text(moment: datetime) -> str:
 
 
 def seconds_between(start: str | None, end: str | None) -> float | None:
-    """How long it was between two times, never below 0 (a clock may be set back); None where one is missing."""
+    """How long it was between two times, never below 0 (a clock may be set back); None if one is missing."""
     if start is None or end is None:
         return None
     return max(0.0, round((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds(), 6))

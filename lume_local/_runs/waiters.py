@@ -1,18 +1,18 @@
-"""Long polls that wait for a run. One waiter each, keyed by run: a change wakes only those that it concerns."""
+"""Long polls that wait for a run. Each has a waiter, keyed by run: a change wakes only the waiters of that run."""
 
 import asyncio
 from collections import defaultdict
 from types import TracebackType
 
 EVERY_RUN = "*"
-"""The key of those that wait for a change of any run."""
+"""The key for waiting for a change of any run."""
 MOST_WAITERS = 10_000
 
 
-class Waiter:
+class ChangeWaiter:
     """Notices changes as long as its `with` block lasts.
 
-    What is waited for is read inside the block: a change that comes while it is read is noticed then.
+    Read the state inside the block, so that a change during the read is noticed.
     """
 
     def __init__(self, hub: "Hub", key: str) -> None:
@@ -20,7 +20,7 @@ class Waiter:
         self._has_changed = False
         self._future: asyncio.Future[None] | None = None
 
-    def __enter__(self) -> "Waiter":
+    def __enter__(self) -> "ChangeWaiter":
         self._hub._add(self._key, self)
         return self
 
@@ -30,7 +30,7 @@ class Waiter:
         self._hub._remove(self._key, self)
 
     async def until(self, deadline: float) -> bool:
-        """Wait for a change since the last call. False where none came in time (of the loop), or none will."""
+        """Wait for a change since the last call; False at the deadline (loop time), or once the hub is closed."""
         if not self._has_changed:
             if self._hub.is_closed:
                 return False
@@ -56,24 +56,24 @@ class Hub:
     """Wakes waiters. Used from one event loop."""
 
     def __init__(self) -> None:
-        self._waiters: defaultdict[str, set[Waiter]] = defaultdict(set)
+        self._waiters: defaultdict[str, set[ChangeWaiter]] = defaultdict(set)
         self._count = 0
         self.is_closed = False
 
     @property
     def is_open(self) -> bool:
-        """Whether there is room for one more waiter; if not, answer at once."""
+        """Whether one more waiter is allowed; if not, respond immediately."""
         return not self.is_closed and self._count < MOST_WAITERS
 
-    def waiter(self, key: str) -> Waiter:
-        """One that notices changes of a run, or of `EVERY_RUN`."""
-        return Waiter(self, key)
+    def waiter(self, key: str) -> ChangeWaiter:
+        """A waiter for changes of a run, or of `EVERY_RUN`."""
+        return ChangeWaiter(self, key)
 
-    def _add(self, key: str, waiter: Waiter) -> None:
+    def _add(self, key: str, waiter: ChangeWaiter) -> None:
         self._count += 1
         self._waiters[key].add(waiter)
 
-    def _remove(self, key: str, waiter: Waiter) -> None:
+    def _remove(self, key: str, waiter: ChangeWaiter) -> None:
         self._count -= 1
         waiters = self._waiters[key]
         waiters.discard(waiter)
@@ -81,13 +81,13 @@ class Hub:
             del self._waiters[key]
 
     def notify(self, *run_ids: str) -> None:
-        """These runs have changed; without one: some run, which nobody knows yet."""
+        """Report that these runs have changed; without ids, that a run was created."""
         for key in (*run_ids, EVERY_RUN):
             for waiter in self._waiters.get(key, ()):
                 waiter.notice()
 
     def close(self) -> None:
-        """Wake all waiters, and let none wait any more."""
+        """Wake all waiters, and let no waiter wait from now on."""
         self.is_closed = True
         for waiters in self._waiters.values():
             for waiter in waiters:

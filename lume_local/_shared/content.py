@@ -8,7 +8,7 @@ from attrs import frozen
 
 
 @frozen
-class Content:
+class SourceContent:
     """The content of a source.
 
     Attributes:
@@ -23,12 +23,12 @@ class Content:
     digest: str | None = None
 
 
-def is_other(before: Content, now: Content) -> bool:
+def is_other(before: SourceContent, now: SourceContent) -> bool:
     """Whether a source has other content now. A file that was written again without a digest counts as changed."""
     return before.digest != now.digest if is_open(before, now) else before.seen != now.seen
 
 
-def is_open(before: Content, now: Content) -> bool:
+def is_open(before: SourceContent, now: SourceContent) -> bool:
     """Whether only a digest of the present content decides."""
     return before.seen != now.seen and before.bytes == now.bytes and before.digest is not None
 

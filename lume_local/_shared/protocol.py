@@ -15,7 +15,7 @@ from attrs.converters import optional
 from cattrs.strategies import configure_tagged_union
 
 from lume_async._base.elided import bounded, elided
-from lume_local._shared.content import Content
+from lume_local._shared.content import SourceContent
 
 Json = dict[str, Any]
 """A JSON object that only passes through: a flow, the record of a commit, metrics."""
@@ -114,7 +114,7 @@ class Look:
     """
 
     source: Json
-    known: Content | None = None
+    known: SourceContent | None = None
 
 
 @frozen
@@ -148,7 +148,7 @@ class Refused:
 class Looked:
     """The content of a source; None if unknown. `problem` is why it can't be read."""
 
-    content: Content | None
+    content: SourceContent | None
     problem: str = field(default="", converter=elided)
 
 

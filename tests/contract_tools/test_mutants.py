@@ -48,7 +48,7 @@ def any_line(patch: pytest.MonkeyPatch) -> None:
 def _tolerant(patch: pytest.MonkeyPatch, mend: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     original = requests.submission
 
-    def submission(body: bytes, *more: Any) -> requests.Submission:
+    def submission(body: bytes, *more: Any) -> requests.SubmissionBody:
         return original(json.dumps(mend(requests.json_object(body, *more))).encode(), *more)
 
     patch.setattr(requests, "submission", submission)

@@ -14,7 +14,7 @@ from local.wire import Wire
 
 import lume_local
 from lume_local import _assembly
-from lume_local._runs.sqlite.store import SqliteStore
+from lume_local._runs.sqlite.sqlite_store import SqliteStore
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from itertools import cycle
 from typing import Any
 
-from lume_local._runs.records import Run
-from lume_local._runs.sqlite.store import SqliteStore
+from lume_local._runs.records import StoredRun
+from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.store import Store
 
 _PARTS = ("deliveries", "outputs", "sources", "headers", "statistics")
@@ -16,7 +16,7 @@ Pause = Callable[[str], Awaitable[None]]
 """What happens before (`<create`) and after (`create>`) each operation."""
 
 
-async def moved(store: Store, run_id: str, status: str, **values: Any) -> Run:
+async def moved(store: Store, run_id: str, status: str, **values: Any) -> StoredRun:
     """A run after a change of the state in which it is."""
     run = await store.update(await store.require(run_id), status, **values)
     assert run is not None

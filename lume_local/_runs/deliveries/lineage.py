@@ -1,9 +1,11 @@
 """OpenLineage events (https://openlineage.io): which run read and wrote what, its rows, and why some were rejected.
 
-They go through the outbox as webhooks do: written with the change that they report, delivered at least once.
+They go through the outbox like webhooks: written in the transaction of the change, delivered at least once.
 """
 
 import uuid
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,7 +16,7 @@ from yarl import URL
 from lume_async.errors import ConfigurationError
 from lume_async.models import RunStatus
 from lume_local._flow.store_urls import NotAStoreUrl, split_store_url
-from lume_local._runs.records import Run
+from lume_local._runs.records import StoredRun
 from lume_local._runs.sources.source_key import places_of
 
 _PRODUCER = "https://pypi.org/project/lume-client/"
@@ -39,19 +41,19 @@ _ROWS = {"mapped": "rows_mapped", "rejects": "rows_rejected"}
 
 
 @frozen
-class Lineage:
-    """Where events go, and the namespace of their jobs. Build it with `of`."""
+class LineageEvents:
+    """Where events are sent, and the namespace of their jobs. Create it with `of`."""
 
     url: str
     namespace: str
     key: str | None = field(repr=False)
 
     @classmethod
-    def of(cls, url: str | None, namespace: str, key: str | None) -> "Lineage | None":
-        """The checked settings; None where no events are wanted. Raises `ConfigurationError`."""
+    def of(cls, url: str | None, namespace: str, key: str | None) -> "LineageEvents | None":
+        """The validated settings; None if there is no URL. Raises `ConfigurationError`."""
         if url is None:
             if key is not None:
-                raise ConfigurationError("lineage_key needs lineage_url: the address that events go to")
+                raise ConfigurationError("lineage_key needs lineage_url: the URL that receives the events")
             return None
         try:
             is_url = URL(url).scheme in ("http", "https") and URL(url).host is not None
@@ -62,41 +64,24 @@ class Lineage:
                 "lineage_url must be an http:// or https:// URL, such as http://127.0.0.1:5000/api/v1/lineage"
             )
         if not namespace.strip():
-            raise ConfigurationError(
-                "lineage_namespace is empty: name what the jobs of this server belong to"
-            )
+            raise ConfigurationError("lineage_namespace is empty: name the namespace of this server's jobs")
         return cls(url, namespace, key)
 
     @property
     def headers(self) -> dict[str, str]:
-        """What a request carries beside the event."""
+        """The headers of a request, besides those of every delivery."""
         return {} if self.key is None else {"Authorization": f"Bearer {self.key}"}
 
-    def started(self, run: Run, at: str) -> bytes:
-        """The event for a run that begins."""
-        return self._event("START", run, at, {}, {}, None)
-
-    def ended(
+    def event(
         self,
-        run: Run,
-        status: RunStatus,
+        run: StoredRun,
         at: str,
-        metrics: dict[str, Any],
-        locations: dict[str, Any],
-        message: str | None,
+        status: RunStatus | None = None,
+        metrics: Mapping[str, Any] = MappingProxyType({}),
+        locations: Mapping[str, Any] = MappingProxyType({}),
+        message: str | None = None,
     ) -> bytes:
-        """The event for a run that ends now."""
-        return self._event(_TYPES.get(status, "COMPLETE"), run, at, metrics, locations, message)
-
-    def _event(
-        self,
-        kind: str,
-        run: Run,
-        at: str,
-        metrics: dict[str, Any],
-        locations: dict[str, Any],
-        message: str | None,
-    ) -> bytes:
+        """The event for a run that begins, or ends with this status."""
         run_facets = (
             {"errorMessage": _facet("errorMessage", message=message, programmingLanguage="SQL")}
             if message
@@ -104,7 +89,7 @@ class Lineage:
         )
         job_type = _facet("jobType", processingType="BATCH", integration="LUME", jobType="FLOW")
         event = {
-            "eventType": kind,
+            "eventType": "START" if status is None else _TYPES.get(status, "COMPLETE"),
             "eventTime": at,
             "producer": _PRODUCER,
             "schemaURL": _EVENT,
@@ -123,22 +108,22 @@ class Lineage:
         }
         return orjson.dumps(event)
 
-    def _inputs(self, run: Run, metrics: dict[str, Any]) -> list[dict[str, Any]]:
-        """Of several files the first one has the counts, which are those of all together."""
+    def _inputs(self, run: StoredRun, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The sources of a run; the first one has the counts of all of them together."""
         first, *others = [self._source(run, place) for place in places_of(run.source_key)]
         return [
             first | {"inputFacets": _input_facets(metrics)},
             *(one | {"inputFacets": {}} for one in others),
         ]
 
-    def _source(self, run: Run, place: str) -> dict[str, Any]:
-        """A file or an object; else what a query was given, which may be any text."""
+    def _source(self, run: StoredRun, place: str) -> dict[str, Any]:
+        """A file or an object; else the argument of a query, which may be any string."""
         query = {"namespace": self.namespace, "name": f"{run.flow_version}/{place}"}
         return _file_or_object(place) or query
 
 
 def _output(place: str) -> dict[str, Any]:
-    """A file, an object, or a table by its URL: the worker has made that of parts that hold no secret."""
+    """A file, an object, or a table by its URL, in which the worker has put no secret."""
     if (found := _file_or_object(place)) is not None:
         return found
     url = urlsplit(place)
@@ -147,7 +132,7 @@ def _output(place: str) -> dict[str, Any]:
 
 
 def _file_or_object(place: str) -> dict[str, Any] | None:
-    """A file by its path, an object by its URL, in which nothing is encoded."""
+    """A file by its path, an object by its URL, which is not percent-encoded."""
     if place.startswith("/"):
         return {"namespace": "file", "name": place}
     try:
@@ -161,7 +146,7 @@ def _facet(name: str, **members: Any) -> dict[str, Any]:
     return {"_producer": _PRODUCER, "_schemaURL": _FACETS[name], **members}
 
 
-def _input_facets(metrics: dict[str, Any]) -> dict[str, Any]:
+def _input_facets(metrics: Mapping[str, Any]) -> dict[str, Any]:
     if not metrics:
         return {}
     statistics = _facet("inputStatistics", rowCount=metrics["rows_read"])
@@ -179,7 +164,7 @@ def _input_facets(metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 def _assertion(reason: str, count: int, columns: dict[str, Any]) -> dict[str, Any]:
-    """A reason for which rows were rejected, and how many were."""
+    """A reason for rejects, and how many rows have it."""
     column = reason.partition(":")[0]
     return {
         "assertion": reason,

@@ -1,9 +1,8 @@
 """Which URLs the server may call when a run ends. Pure.
 
-A URL comes from whoever may submit runs, the request from the server's own place in the network: so hosts are
-compared literally with the operator's list, by the parser that the request is sent with, and nothing is called
-without a secret. This machine has services that trust whoever reaches them from inside, so it is called only
-where the operator has named it with its port.
+Clients with a `submit` key choose the URL, but the request comes from the server's place in the network. So hosts are
+compared literally with the operator's list, by the parser that also sends the request, and without a secret nothing
+is called. Services on this machine may trust local requests, so it is called only at ports that the operator listed.
 """
 
 from collections.abc import Iterable
@@ -14,28 +13,28 @@ from attrs import field, frozen
 from yarl import URL
 
 from lume_async.errors import ConfigurationError
-from lume_local._runs.deliveries.webhook_signing import checked_secrets
+from lume_local._runs.deliveries.webhook_message import checked_secrets
 
 
 class WebhookRefused(Exception):
-    """A URL that may not be called. The message says why and what to do."""
+    """This URL may not be called. The message says why and what to do."""
 
 
 class WebhooksOff(WebhookRefused):
-    """Nothing may be called, since nothing could be signed."""
+    """No URL may be called, since there is no secret to sign with."""
 
 
 class NotAWebhook(WebhookRefused):
-    """No URL of a webhook at all."""
+    """This is not a valid URL of a webhook."""
 
 
 @frozen
 class WebhookRules:
-    """The operator's settings. Build it with `of`.
+    """The operator's settings. Create it with `of`.
 
     Attributes:
-        secrets: what deliveries are signed with, several during a rotation; none where nothing may be called.
-        hosts: the hosts that may be called, in the parser's spelling, each with its port or None for any.
+        secrets: what deliveries are signed with, several during a rotation; empty if no URL may be called.
+        hosts: the hosts that may be called, as the parser spells them, each with its port or None for any.
     """
 
     secrets: tuple[bytes, ...] = field(repr=False)
@@ -43,12 +42,12 @@ class WebhookRules:
 
     @classmethod
     def of(cls, secret: str | bytes | Iterable[str | bytes] | None, hosts: Iterable[str]) -> "WebhookRules":
-        """The checked settings. Raises `ConfigurationError`."""
+        """The validated settings. Raises `ConfigurationError`."""
         names = (hosts,) if isinstance(hosts, str) else hosts
         return cls(checked_secrets(secret), tuple(_checked_host(name) for name in names))
 
     def check(self, url: str) -> None:
-        """Raises `WebhookRefused` where the URL may not be called; says what may."""
+        """Raises `WebhookRefused` if the URL may not be called; the message lists the hosts that may."""
         if not self.secrets:
             raise WebhooksOff("this server sends no webhooks, since it has no webhook_secret: leave it out")
         parsed = parse_webhook(url)
@@ -61,7 +60,7 @@ class WebhookRules:
 
 
 def parse_webhook(text: str) -> URL:
-    """The URL of a webhook. Raises `NotAWebhook` where it can't be one on any server."""
+    """The URL of a webhook. Raises `NotAWebhook` if it is not valid on any server."""
     url = None
     if text.isascii() and text.isprintable() and " " not in text and "\\" not in text:
         with suppress(ValueError):
@@ -78,7 +77,7 @@ def parse_webhook(text: str) -> URL:
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether a host's name or address means the machine that the server runs on."""
+    """Whether a host name or address refers to the machine that the server runs on."""
     name = host.lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):
         return True

@@ -1,28 +1,30 @@
-"""Delivers the outbox: one block that owns every attempt, a few at a time, each with a time limit.
+"""Sends the deliveries of the outbox: a few attempts at a time, each with a time limit, all owned by one block.
 
-At least once: an attempt that was cut short by the end of the server is made again by the next one, under the
-same delivery id and with the same body.
+At least once: an attempt that the end of the server interrupts is repeated by the next server, with the same delivery
+id and the same body.
 """
 
+import errno
 import logging
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 import anyio
-from aiohttp.abc import AbstractResolver
+from aiohttp.abc import AbstractResolver, ResolveResult
 from anyio.abc import TaskGroup
 from yarl import URL
 
 from lume_async._base.elided import elided
 from lume_async._base.tasks import task_group
-from lume_local._runs.deliveries.lineage import Lineage
-from lume_local._runs.deliveries.webhook_resolver import OutwardResolver
-from lume_local._runs.deliveries.webhook_rules import WebhookRefused, WebhookRules
-from lume_local._runs.deliveries.webhook_signing import signed_headers
+from lume_local._runs.deliveries.lineage import LineageEvents
+from lume_local._runs.deliveries.webhook_message import signed_headers
+from lume_local._runs.deliveries.webhook_rules import WebhookRefused, WebhookRules, is_this_machine
 from lume_local._runs.health import Health, why
-from lume_local._runs.records import Delivery, StoreFailed
+from lume_local._runs.records import PendingDelivery, StoreFailed
 from lume_local._runs.store import Deliveries
 
 _log = logging.getLogger("lume_local")
@@ -35,17 +37,21 @@ _LONGEST_PAUSE = UNIT * 2**MOST_ATTEMPTS
 PATIENCE = 10.0
 """Seconds that one attempt may take."""
 _GRACE = 2.0
-"""Seconds that attempts under way get when the server ends."""
+"""Seconds for attempts in progress when the server ends."""
 RETRY = 5.0
-"""Seconds until the outbox is tried again, where it can't be read or written."""
+"""Seconds until the next try if the outbox can't be read or written."""
 _OUTBOX = "the webhooks' outbox"
 
 
 class WebhookSender:
-    """Sends pending deliveries while `running`; used from one event loop."""
+    """Sends pending deliveries while its `running` block lasts; used from one event loop."""
 
     def __init__(
-        self, deliveries: Deliveries, rules: WebhookRules, health: Health, lineage: Lineage | None = None
+        self,
+        deliveries: Deliveries,
+        rules: WebhookRules,
+        health: Health,
+        lineage: LineageEvents | None = None,
     ) -> None:
         self._deliveries = deliveries
         self._rules = rules
@@ -59,10 +65,10 @@ class WebhookSender:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Send deliveries, also those of an earlier server; webhooks stay pending without a secret, lineage events
-        without an address.
+        """Send deliveries, including those of an earlier server.
 
-        At the end no attempt is begun; attempts in progress get a moment, then they are left to the next server.
+        Webhooks stay pending without a secret, lineage events without a URL. At the end no attempt begins; those in
+        progress get a moment, then they are left to the next server.
         """
         if not self._rules.secrets and self._lineage is None:
             yield
@@ -96,12 +102,10 @@ class WebhookSender:
                 await self._woken.wait()
 
     async def _begin_due(self, tasks: TaskGroup) -> float | None:
-        """Begin what is due and fits. Returns the seconds until more is due; None: something will wake us."""
+        """Begin the attempts that are due, up to the limit. Returns the seconds until the next, if known."""
         now = time.time()
         kinds = {"webhooks": bool(self._rules.secrets), "lineage": self._lineage is not None}
-        active = set(
-            self._active
-        )  # what ends while the question is answered may look as if it were still due
+        active = set(self._active)  # an attempt that ends during the query may still appear as due
         for delivery in await self._deliveries.waiting(2 * MOST_AT_ONCE, **kinds):
             if delivery.id in active:
                 continue
@@ -113,7 +117,7 @@ class WebhookSender:
             tasks.start_soon(self._attempt, delivery)
         return None
 
-    async def _attempt(self, delivery: Delivery) -> None:
+    async def _attempt(self, delivery: PendingDelivery) -> None:
         try:
             error = await self._send(delivery)
             while not await self._noted(delivery, error):  # noqa: ASYNC110 - else it would be sent over and over again
@@ -122,8 +126,8 @@ class WebhookSender:
             self._active.discard(delivery.id)
             self.wake()
 
-    async def _noted(self, delivery: Delivery, error: str | None) -> bool:
-        """Write down how an attempt went; whether that worked."""
+    async def _noted(self, delivery: PendingDelivery, error: str | None) -> bool:
+        """Record the result of an attempt; False if that failed."""
         attempts = delivery.attempts + 1
         try:
             if error is None:
@@ -142,8 +146,8 @@ class WebhookSender:
         self._health.works(_OUTBOX)
         return True
 
-    async def _send(self, delivery: Delivery) -> str | None:
-        """One attempt; None where it has arrived, else why not."""
+    async def _send(self, delivery: PendingDelivery) -> str | None:
+        """Make one attempt; None if it was delivered, else the reason."""
         try:
             session, url, more = self._addressed(delivery)
             headers = {
@@ -162,8 +166,8 @@ class WebhookSender:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return elided(f"{type(error).__name__}: {error}")
 
-    def _addressed(self, delivery: Delivery) -> tuple[aiohttp.ClientSession, str, dict[str, str]]:
-        """By which session it is sent where, and with which headers. Raises `WebhookRefused`."""
+    def _addressed(self, delivery: PendingDelivery) -> tuple[aiohttp.ClientSession, str, dict[str, str]]:
+        """The session, the URL and the headers of a delivery. Raises `WebhookRefused`."""
         if delivery.is_lineage:
             assert self._lineage is not None
             return self._lineage_session, self._lineage.url, self._lineage.headers
@@ -171,6 +175,27 @@ class WebhookSender:
         self._rules.check(delivery.url)
         headers = signed_headers(self._rules.secrets, delivery.id, int(time.time()), delivery.body)
         return self._session, delivery.url, headers
+
+
+class OutwardResolver(AbstractResolver):
+    """Resolves host names, and refuses any other name that resolves to this machine."""
+
+    def __init__(self) -> None:
+        self._resolver: Any = aiohttp.DefaultResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """The addresses of a host. Raises OSError if there are none, or if one may not be called."""
+        found: list[ResolveResult] = await self._resolver.resolve(host, port, family)
+        if not is_this_machine(host) and any(is_this_machine(one["host"]) for one in found):
+            words = f"{host} leads to this machine, which is called only by its own name and port"
+            raise OSError(errno.EACCES, words)
+        return found
+
+    async def close(self) -> None:
+        """Release the resources of the resolver."""
+        await self._resolver.close()
 
 
 def _opened(resolver: AbstractResolver | None) -> aiohttp.ClientSession:

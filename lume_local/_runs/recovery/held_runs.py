@@ -1,41 +1,41 @@
-"""Runs of an earlier server whose folder a process still holds: each is recovered once that process lets go of it."""
+"""Runs of an earlier server whose folder a process still holds: each is recovered once the process releases it."""
 
 import anyio
 
 from lume_local._runs.health import Health
-from lume_local._runs.records import Run
-from lume_local._runs.recovery.recovery import wait_until_free
+from lume_local._runs.records import StoredRun
+from lume_local._runs.recovery.settle import wait_until_free
 from lume_local._runs.sources.run_paths import RunPaths
 
 _WHERE = "recovering runs that a process outside of this server may still work on"
 
 
 class HeldRuns:
-    """Waits for them, each by itself: they hold up nobody else.
+    """Waits for each of them separately; other runs are not delayed.
 
     Args:
         paths: where their folders are.
-        health: where it is reported that a process holds some that is not proven to be a worker of this system.
+        health: where it is reported that a process which is not a known worker holds some.
     """
 
     def __init__(self, paths: RunPaths, health: Health) -> None:
         self._paths, self._health = paths, health
         self._runs: dict[str, str] = {}
-        """Who holds each of them, where that is not proven to be a worker of this system."""
+        """By run, the process that holds its folder, if that is not a known worker; else empty."""
         self._changed = anyio.Event()
         self._waits: list[anyio.CancelScope] = []
 
     @property
     def run_ids(self) -> set[str]:
-        """The runs that are waited for: nobody else changes those."""
+        """The runs that are waited for: only this class's owner changes them."""
         return set(self._runs)
 
-    def add(self, run: Run) -> None:
-        """A run whose folder is held; `wait` for it."""
+    def add(self, run: StoredRun) -> None:
+        """Add a run whose folder is held; `wait` for it."""
         self._runs[run.run_id] = ""
 
-    async def wait(self, run: Run) -> bool:
-        """Until nobody holds its folder; False where the server closes before that."""
+    async def wait(self, run: StoredRun) -> bool:
+        """Wait until no process holds its folder; False if the server closes first."""
         lock = self._paths.folder(run.run_id) / "lock"
         with anyio.CancelScope() as scope:
             self._waits.append(scope)
@@ -44,18 +44,18 @@ class HeldRuns:
         return False
 
     def close(self) -> None:
-        """End all waits: the next server takes them up."""
+        """End all waits; the next server recovers the runs."""
         for scope in self._waits:
             scope.cancel()
 
-    def remove(self, run: Run) -> None:
-        """It is recovered."""
+    def remove(self, run: StoredRun) -> None:
+        """Remove a run that is recovered."""
         if self._runs.pop(run.run_id):
             self._tell()
         self._note()
 
     async def until_known(self) -> None:
-        """Until each run is recovered, or is reported to wait."""
+        """Wait until each run is recovered, or reported as waiting."""
         while not all(self._runs.values()):
             await self._changed.wait()
 

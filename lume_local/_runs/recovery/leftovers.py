@@ -1,7 +1,6 @@
-"""What ended runs have begun elsewhere and could not undo, such as an upload to a store that was away then.
+"""What ended runs began elsewhere and could not undo, such as an upload to a store that was unreachable.
 
-Each is kept in a folder of its own below the server's state, and undone as soon as that can be done, by this
-server or a later one.
+Each of them has a folder below the server's state; it is undone as soon as possible, by this server or a later one.
 """
 
 import logging
@@ -10,26 +9,26 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-import anyio
 from anyio.to_thread import run_sync
 
 from lume_local._runs.health import Health, why
-from lume_local._runs.recovery.recovery import finished
+from lume_local._runs.recovery.settle import finished
 from lume_local._runs.sources.run_paths import RunPaths
-from lume_local._runs.workers.worker_pool import Pool
+from lume_local._runs.upkeep import retry_rounds
+from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared.commit import begun, explain
 
 _log = logging.getLogger("lume_local")
 
 FIRST, LONGEST = 5.0, 900.0
-"""Seconds between two rounds: they double as long as something can't be undone."""
+"""Seconds between two rounds, see `retry_rounds`."""
 _MOST_TROUBLES = 10
-"""In one round, which then ends: each may take a minute. Those that were tried last come last."""
+"""After which a round ends, since each may take a minute. Runs that were just tried come last in the next round."""
 _WHERE = "undoing what ended runs have begun"
 
 
 class Leftovers:
-    """Undoes them one after the other.
+    """Undoes it, one run after the other.
 
     Args:
         paths: of the runs.
@@ -37,24 +36,15 @@ class Leftovers:
         health: where it is reported that something can't be undone.
     """
 
-    def __init__(self, paths: RunPaths, pool: Pool, health: Health) -> None:
+    def __init__(self, paths: RunPaths, pool: WorkerPool, health: Health) -> None:
         self._paths, self._pool, self._health = paths, pool, health
 
     async def undo_all(self) -> None:
-        """Try again and again until cancelled."""
-        pause = FIRST
-        while True:
-            left, reason = await self._round()
-            if reason:
-                self._health.waits(_WHERE, left, reason)
-                pause = min(2 * pause, LONGEST)
-            else:
-                self._health.works(_WHERE)
-                pause = FIRST
-            await anyio.sleep(pause)
+        """Retry until cancelled."""
+        await retry_rounds(self._round, _WHERE, self._health, FIRST, LONGEST)
 
     async def _round(self) -> tuple[int, str]:
-        """How many runs have left something, and what is in the way, if anything."""
+        """Try each once; how many runs still have leftovers, and what is in the way, if anything."""
         troubles: list[str] = []
         not_noted = await run_sync(self._paths.give_up_again)
         try:
@@ -63,7 +53,7 @@ class Leftovers:
             return max(1, len(not_noted)), explain(error)
         left = len(not_noted) + len(waiting)
         for folder in waiting:
-            if trouble := await self._tried(folder):
+            if trouble := await self._try(folder):
                 troubles.append(trouble)
                 if len(troubles) == _MOST_TROUBLES:
                     break
@@ -72,13 +62,13 @@ class Leftovers:
         troubles += not_noted
         return left, troubles[0] if troubles else ""
 
-    async def _tried(self, folder: Path) -> str:
-        """What is in the way of one; whatever it is, it is in the way of no other."""
+    async def _try(self, folder: Path) -> str:
+        """What is in the way of one run; an error does not affect the others."""
         try:
             trouble = await finished(folder, await run_sync(begun, folder), self._pool)
             if trouble is None:
                 await run_sync(shutil.rmtree, folder)
-                _log.info("run %s: what it had begun is undone by now", folder.name)
+                _log.info("run %s: what it had begun has been undone", folder.name)
                 return ""
             text = trouble.text
         except Exception as error:

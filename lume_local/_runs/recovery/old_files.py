@@ -1,9 +1,8 @@
-"""Removes uploads and outputs that have expired, where the operator has set a time for them.
+"""Removes uploads and outputs that are older than the operator's limits.
 
-A file that an unfinished run reads stays, and one that is a seed of a flow; so do all parts of an output of which one
-is read. An output is removed only if it is still the one that its run wrote: at a place that several runs write to,
-it is another run's by now. Submissions are paused for each step: none comes between the question whether a file is
-used and its end.
+A file stays if an unfinished run reads it or if it is a seed of a flow; if one part of an output stays, all do.
+An output is removed only if it is still the file that its run wrote, since another run may have replaced it.
+Submissions are paused for each step, so that none comes between the check whether a file is used and its removal.
 """
 
 import json
@@ -25,7 +24,7 @@ from lume_local._shared.manifest import MANIFEST, named_in
 
 _log = logging.getLogger("lume_local")
 _AT_ONCE = 100
-"""Files per step: requests are answered in between."""
+"""Files per step; requests are answered between steps."""
 IsUsed = Callable[[str], bool]
 
 
@@ -83,15 +82,15 @@ class OldFiles:
 
     @asynccontextmanager
     async def _use(self) -> AsyncIterator[IsUsed]:
-        """Which files are in use; none comes to be as long as the block lasts."""
+        """Which files are in use; no others are used as long as the block lasts."""
         keys = await self._keys()
-        used = await run_sync(InUse, keys)  # of a hundred thousand runs it takes a while: nobody waits for it
+        used = await run_sync(InUse, keys)  # slow for 100,000 runs, so without pausing submissions
         async with self._store.submissions_paused():
             since = InUse(await self._keys() - keys)
             yield lambda path: used.has(path) or since.has(path)
 
     async def _keys(self) -> set[str]:
-        """What unfinished runs read, and the seeds of all flows."""
+        """The source keys of unfinished runs, and the seeds of all flows."""
         seeds = (
             seed for flow in await self._store.flows() for seed in flow.definition.get("seeds", {}).values()
         )
@@ -112,17 +111,17 @@ class OldFiles:
 
 
 def _files(path: Path, run_id: str) -> list[Path]:
-    """An output, and what is removed with it. Raises OSError."""
+    """An output, and the files that are removed with it. Raises OSError."""
     files = [path]
     if path.name == MANIFEST:
         for manifest in (path, aside(path, run_id)):
-            with suppress(FileNotFoundError, ValueError):  # one that isn't ours: nothing is removed with it
+            with suppress(FileNotFoundError, ValueError):  # not a manifest of a run
                 files += [path.with_name(name) for name in named_in(manifest)]
     return files
 
 
 def _remove(path: Path, noted: str, run_id: str) -> bool:
-    """Remove an output if it is the one that was noted. Raises OSError."""
+    """Remove an output if it has the recorded identity. Raises OSError."""
 
     def remove_parts(manifest: Path) -> None:
         for name in named_in(manifest) if path.name == MANIFEST else ():

@@ -1,4 +1,4 @@
-"""What sources have now, and whether it is what runs have read: looked at by worker processes, never in this one."""
+"""The present content of sources, and whether it has changed since runs read it. Worker processes read them."""
 
 import logging
 
@@ -9,26 +9,26 @@ from lume_local._runs.sources.paths import PathRefused
 from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.store import Sources
 from lume_local._runs.workers.worker import WorkerDied
-from lume_local._runs.workers.worker_pool import Pool
-from lume_local._shared.content import Content, is_other
+from lume_local._runs.workers.worker_pool import WorkerPool
+from lume_local._shared.content import SourceContent, is_other
 from lume_local._shared.protocol import Look, Looked
 
 _log = logging.getLogger("lume_local")
 
 LOOK_LIMIT = 10.0
-"""Seconds in which it has to be known whether a source was changed."""
+"""Seconds to find out whether a source was changed."""
 DIGEST_LIMIT = 40.0
-"""Seconds in which the digest of a source has to be there, which a submission waits for."""
+"""Seconds to compute the digest of a source, while a submission waits."""
 NOTHING = "0" * 64
-"""Instead of the digest of a source that is not there: its run says what is missing."""
+"""The digest of a source that does not exist: its run reports what is missing."""
 LOOKERS = 2
 
 
 class CantTell(Exception):
-    """What a source has is not known. The message says why and what to do.
+    """The content of a source can't be determined. The message says why and what to do.
 
     Attributes:
-        may_pass: whether it may be known later.
+        may_pass: whether a retry may work.
     """
 
     def __init__(self, message: str, *, may_pass: bool) -> None:
@@ -37,27 +37,27 @@ class CantTell(Exception):
 
 
 class Contents:
-    """Looks at sources.
+    """Compares and identifies the contents of sources.
 
     Args:
-        sources: what runs have read.
+        sources: what identifies the contents that runs have read.
         paths: where their sources are.
-        pool: whose workers look.
+        pool: its workers read the sources.
     """
 
-    def __init__(self, sources: Sources, paths: RunPaths, pool: Pool) -> None:
+    def __init__(self, sources: Sources, paths: RunPaths, pool: WorkerPool) -> None:
         self._sources, self._paths, self._pool = sources, paths, pool
         self._turns = anyio.Semaphore(LOOKERS)
 
     async def is_other(self, run_id: str, flow: Flow, source_path: str) -> bool | None:
-        """Whether a source has other content than when that run read it; None where nobody can tell."""
+        """Whether a source has changed since that run read it; None if unknown."""
         before = await self._sources.read_by(run_id)
         if before is None:
             return None
         try:
             now = (await self._look(flow, source_path, before, LOOK_LIMIT)).content
         except (CantTell, PathRefused) as error:
-            _log.info("run %s: whether its source was changed can't be told: %s", run_id, error)
+            _log.info("run %s: can't determine whether its source was changed: %s", run_id, error)
             return None
         return None if now is None else is_other(before, now)
 
@@ -71,13 +71,13 @@ class Contents:
             return NOTHING
         if looked.content is None or looked.content.digest is None:
             raise CantTell(
-                "the flow takes each content of a source once, and this store has no tags by which to tell: "
+                "the flow takes each content of a source once, and this store has no tags that identify it: "
                 'use identity = "path"',
                 may_pass=False,
             )
         return looked.content.digest
 
-    async def _look(self, flow: Flow, source_path: str, known: Content | None, limit: float) -> Looked:
+    async def _look(self, flow: Flow, source_path: str, known: SourceContent | None, limit: float) -> Looked:
         """Raises `CantTell`, `PathRefused`."""
         with anyio.move_on_after(limit):
             place, _ = await self._paths.source(source_path, flow)
@@ -85,5 +85,5 @@ class Contents:
                 async with self._turns:
                     return await self._pool.look(Look(place, known))
             except WorkerDied as error:
-                raise CantTell(f"the source can't be looked at: {error}", may_pass=True) from None
-        raise CantTell(f"looking at the source took longer than {limit:g} s", may_pass=False)
+                raise CantTell(f"the source can't be read: {error}", may_pass=True) from None
+        raise CantTell(f"reading the source took longer than {limit:g} s", may_pass=False)

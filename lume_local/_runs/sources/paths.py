@@ -1,4 +1,4 @@
-"""Which files the server may touch: sources below its roots and uploads, targets below its roots and its data."""
+"""Which files the server may use: sources below its roots and uploads, targets below its roots and its data."""
 
 import os
 import re
@@ -9,28 +9,28 @@ from urllib.parse import unquote, urlsplit
 from attrs import frozen
 
 UPLOAD = "upload://"
-"""What the source path of an upload begins with; its name follows."""
+"""The prefix of an upload's source path; its name follows."""
 UPLOAD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
-"""No name begins with a dot, as the drafts of uploads do."""
+"""Names never begin with a dot: drafts of uploads do."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 class PathRefused(Exception):
-    """A path that the server will not touch. The message says why and what to do."""
+    """The server may not use this path. The message says why and what to do."""
 
 
 @frozen
 class Roots:
-    """The folders that paths may lie in. Build it with `of`.
+    """The folders that paths may lie in. Create it with `of`.
 
     Attributes:
-        folders: where sources and targets may lie; relative paths belong to the first.
+        folders: sources and targets may lie here; relative paths are relative to the first.
         data: the server's data folder; targets may lie there too.
-        state: the part of the data folder that is the server's own: neither sources nor targets.
-        uploads: the part of the data folder where uploads lie: no targets.
+        state: the server's own part of the data folder: neither sources nor targets.
+        uploads: the part of the data folder for uploads: no targets.
         stores: URLs of object stores below which sources and targets may lie (see `store_roots`).
-        private: files outside of the state that are the server's own: neither sources nor targets.
-        flows: the folder with the server's flow versions: they are no targets.
+        private: the server's own files outside the state, such as keys: neither sources nor targets.
+        flows: the folder with the server's flow versions, which are not targets.
     """
 
     folders: tuple[Path, ...]
@@ -50,14 +50,14 @@ class Roots:
         private: tuple[Path, ...] = (),
         flows: Path | None = None,
     ) -> "Roots":
-        """The roots with all symbolic links followed once, here."""
+        """The roots, with symbolic links resolved once, here."""
         real = tuple(Path(os.path.realpath(root)) for root in roots)
         home = Path(os.path.realpath(data))
         own = tuple(path.absolute() for path in private)  # such a link may point elsewhere later
         return cls(real, home, home / "state", home / "uploads", stores, own, flows and flows.absolute())
 
     def source(self, text: str) -> Path:
-        """The file that a source path means; it need not exist. Raises `PathRefused`."""
+        """The file that a source path refers to; it need not exist. Raises `PathRefused`."""
         folders = (self.uploads,) if text.startswith(UPLOAD) else self.folders
         path = self._below(self.located(text), text, folders, "source")
         if path.name.startswith(".") and _is_in(path, self.uploads):
@@ -65,7 +65,7 @@ class Roots:
         return path
 
     def located(self, text: str) -> Path:
-        """The absolute path that a source path spells: two spellings of one file give one path."""
+        """The absolute path of a source path: two spellings of one file give the same path."""
         if text.startswith(UPLOAD):
             return self.uploads / _upload_name(text)
         path = Path(_local(text))
@@ -74,7 +74,7 @@ class Roots:
         return _normal(self.folders[0] / path)
 
     def looked_up(self, text: str) -> str:
-        """For messages: from which folder a relative source path was taken; empty for other ones."""
+        """For messages: the folder that a relative source path is relative to; empty for other paths."""
         if text.startswith(UPLOAD) or Path(_local(text)).is_absolute():
             return ""
         first, *others = self.folders
@@ -82,7 +82,7 @@ class Roots:
         return f" ({text!r} is relative to {which}, {first})"
 
     def relative(self, path: Path) -> str:
-        """A source below its root, as `{source_path}` in a target: never absolute, never with `..`."""
+        """A source relative to its root, as `{source_path}` in a target: never absolute, never with `..`."""
         if path.is_relative_to(self.uploads):
             return path.relative_to(self.data).as_posix()
         for folder in self.folders:
@@ -91,14 +91,14 @@ class Roots:
         return path.name
 
     def target(self, template: str, values: dict[str, str]) -> Path:
-        """The file that a target template means for one run. Raises `PathRefused`."""
+        """The file that a target template refers to for one run. Raises `PathRefused`."""
         text = filled(_local(template), values)
         if ".." in Path(text).parts:
             raise PathRefused(f"the target {text!r} contains a '..' part: write the path without it")
         return self.written(text)
 
     def written(self, text: str) -> Path:
-        """The file at a place that targets may be written to. Raises `PathRefused`."""
+        """The file of a target, if it may be written. Raises `PathRefused`."""
         path = self._below(_normal(self.folders[0] / text), text, (*self.folders, self.data), "target")
         if _is_in(path, self.uploads):
             raise PathRefused(f"the target {text!r} lies among the uploads: choose another place")
@@ -107,7 +107,7 @@ class Roots:
         return path
 
     def output(self, location: str) -> str:
-        """Where an output is by now: an operator may have moved a root, and left a link. Elsewhere no link counts."""
+        """Where an output is now: an operator may have moved a root and left a link. Other links are not followed."""
         if "://" in location:
             return location
         try:
@@ -116,7 +116,7 @@ class Roots:
             return location
 
     def _below(self, path: Path, shown: str, folders: tuple[Path, ...], kind: str) -> Path:
-        real = Path(os.path.realpath(path))  # follows symbolic links: a link out of a root is out of the root
+        real = Path(os.path.realpath(path))  # resolves symbolic links, so a link out of a root is refused
         if not any(real.is_relative_to(folder) for folder in folders):
             listed = ", ".join(dict.fromkeys(map(str, folders)))
             raise PathRefused(
@@ -133,9 +133,9 @@ def _normal(path: Path) -> Path:
 
 
 def _is_in(path: Path, *places: Path) -> bool:
-    """Whether a real path is one of those files and folders or lies in one, by whatever name.
+    """Whether a real path is one of those files and folders or lies in one, under any name.
 
-    Names alone don't tell: upper case may be lower case, and a file or a mount may have a second name.
+    Comparing names is not enough: the file system may ignore case, and a file or mount may have a second name.
     """
     text = os.path.join(path, "")
     if any(text.startswith(os.path.join(os.path.realpath(place), "")) for place in places):
@@ -165,7 +165,7 @@ def filled(template: str, values: dict[str, str]) -> str:
 
 
 def spelled(uri: str, source_path: str) -> str:
-    """What a run reads: the flow's template filled in, or an upload, for which no template chooses the place."""
+    """What a run reads: the flow's template filled in, or an upload, for which templates don't apply."""
     return source_path if source_path.startswith(UPLOAD) else uri.replace("{source_path}", source_path)
 
 

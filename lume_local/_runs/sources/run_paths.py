@@ -1,4 +1,4 @@
-"""Where a run reads and writes, what its worker is asked for, and what is removed after it."""
+"""Where a run reads and writes, the job for its worker, and what is removed afterwards."""
 
 import shutil
 from collections.abc import Collection
@@ -11,14 +11,14 @@ from lume_local._flow.places import SUFFIXES
 from lume_local._flow.sharding import SHARD_BYTES
 from lume_local._flow.source_settings import CONTENT
 from lume_local._flow.store_urls import is_store_url
-from lume_local._runs.flow_registry import Flows
+from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import why
-from lume_local._runs.records import Run
+from lume_local._runs.records import StoredRun
 from lume_local._runs.sources import source_name
 from lume_local._runs.sources.paths import PathRefused, Roots, filled
-from lume_local._runs.sources.source_files import Wanted
-from lume_local._runs.sources.source_key import content_in, with_content
-from lume_local._runs.sources.source_name import SourceName, source_key
+from lume_local._runs.sources.source_files import SourceSpec
+from lume_local._runs.sources.source_key import content_in, source_key, with_content
+from lume_local._runs.sources.source_name import SourceName
 from lume_local._runs.sources.store_roots import stored
 from lume_local._runs.store import Headers
 from lume_local._shared.commit import FILE, hand_over
@@ -28,22 +28,24 @@ from lume_local._shared.scratch import scratch, scratch_of
 
 MEMORY_LIMIT = "1GB"
 THREADS = 2
-"""What one run may use."""
+"""The limits of one run."""
 _POOL = {"url": "pool", "shard_bytes": SHARD_BYTES}
-"""Where a flow with `[engine]` is done on a server without an engine."""
+"""The engine of flows with `[engine]` on a server without an engine."""
 
 
 class RunPaths:
-    """The places of runs: those that their flows name, and a folder for each below the state folder."""
+    """The places of runs: those named by their flows, and for each run a folder below the state folder."""
 
-    def __init__(self, roots: Roots, flows: Flows, headers: Headers, engine: Json | None = None) -> None:
+    def __init__(
+        self, roots: Roots, flows: FlowRegistry, headers: Headers, engine: Json | None = None
+    ) -> None:
         self._roots, self._flows, self._headers, self._engine = roots, flows, headers, engine
         self.folders, self.begun = roots.state / "runs", roots.state / "begun"
         self._left: dict[Path, str] = {}
-        """The folders of ended runs that could not be given up, and why."""
+        """The folders of ended runs that could not be removed, and why."""
 
-    async def job(self, run: Run) -> Execute:
-        """What its worker is asked for. Raises `PathRefused`, and what compiling its flow raises."""
+    async def job(self, run: StoredRun) -> Execute:
+        """The job for a run's worker. Raises `PathRefused`, and what compiling its flow raises."""
         flow = self._flows.parsed(run.flow_version)
         source, name = await self.source(run.source_path, flow)
         values = {
@@ -105,22 +107,22 @@ class RunPaths:
         """The run's own folder, while it is active."""
         return self.folders / run_id
 
-    def clean_up(self, run: Run) -> None:
+    def clean_up(self, run: StoredRun) -> None:
         """Remove the run's folder. After a commit this comes last, since the folder proves the commit."""
         shutil.rmtree(self.folder(run.run_id), ignore_errors=True)
 
-    def give_up(self, run: Run) -> None:
-        """Remove the folder of a run without output; what it has begun elsewhere and not undone stays on record."""
+    def give_up(self, run: StoredRun) -> None:
+        """Remove the folder of a run without output; what it has begun elsewhere and not undone stays recorded."""
         self._give_up(self.folder(run.run_id))
 
-    def forget_worker(self, run: Run, pid: int) -> None:
-        """Remove what the process of a run has left beside its folder; it has ended."""
+    def forget_worker(self, run: StoredRun, pid: int) -> None:
+        """Remove the scratch files of a run's process that has ended."""
         shutil.rmtree(scratch_of(self.folder(run.run_id), pid), ignore_errors=True)
 
     def clear(self, unended: Collection[str], *, has_workers: bool = False) -> None:
-        """Remove what an earlier server has left of runs that have ended: all but these, which may have committed.
+        """Remove the folders of runs that have ended, left by an earlier server: all but `unended`.
 
-        Where it still `has_workers`, what those have beside the folders of runs is left to the next start.
+        If it still `has_workers`, their scratch files are left to the next start.
         """
         if not has_workers:
             shutil.rmtree(scratch(self.folders), ignore_errors=True)
@@ -129,13 +131,13 @@ class RunPaths:
                 self._give_up(folder)
 
     def give_up_again(self) -> list[str]:
-        """Try again what could not be done then; what is in the way."""
+        """Retry the removals that failed; returns why some still fail."""
         for folder in list(self._left):
             self._give_up(folder)
         return list(self._left.values())
 
     def _give_up(self, folder: Path) -> None:
-        """What can't be handed over stays in its folder: a full disk is no reason to end another way."""
+        """Remove a folder, unless its record of what was begun can't be kept: the disk may be full."""
         try:
             hand_over(folder, self.begun / folder.name)
         except Exception as error:
@@ -145,11 +147,11 @@ class RunPaths:
             shutil.rmtree(folder, ignore_errors=True)
 
     async def source(self, source_path: str, flow: Flow) -> tuple[Json, SourceName]:
-        """The place of a run's source, and what it is called. Raises `PathRefused`."""
+        """The place of a run's source, and its name. Raises `PathRefused`."""
         if query := flow.source.query:
             place = {"kind": "query", **asdict(query), "source_path": source_path}
             return place, source_name.of_query(source_path)
-        wanted = Wanted(flow.source.uris, source_path)
+        wanted = SourceSpec(flow.source.uris, source_path)
         if wanted.is_stored:
             place = {"kind": "store", "objects": wanted.objects(self._roots)}
             return place, source_name.of_urls(self._roots, wanted)
@@ -183,7 +185,7 @@ class RunPaths:
 
 
 def _named(place: str) -> str:
-    """Raises `PathRefused` where a name was to come from a source path that ends with a slash."""
+    """Raises `PathRefused` if a name is to come from a source path that ends with a slash."""
     if Path(place).suffix.lower() not in SUFFIXES:
         raise PathRefused(f"the target {place!r} has no name before its suffix: put {{run_id}} there")
     return place

@@ -21,29 +21,29 @@ _ESCAPED = re.compile(r"\[([*?[])\]")
 
 
 @frozen
-class Wanted:
-    """What a run is to read: the texts of its flow's `source.uri`, with the run's source path."""
+class SourceSpec:
+    """What a run reads: its flow's `source.uri`, with the run's source path."""
 
     uris: tuple[str, ...]
     source_path: str
 
     @property
     def texts(self) -> list[str]:
-        """The paths and patterns, filled in; an upload takes the place of them all."""
+        """The paths and patterns, filled in; an upload replaces them all."""
         return list(dict.fromkeys(spelled(uri, self.source_path) for uri in self.uris))
 
     @property
     def is_single(self) -> bool:
-        """Whether this is one file that is named, and not looked for."""
+        """Whether this names one file, without a pattern."""
         return len(self.texts) == 1 and not self._patterns()
 
     @property
     def is_stored(self) -> bool:
-        """Whether it lies in an object store."""
+        """Whether it is in an object store."""
         return any(is_store_url(text) for text in self.texts)
 
     def objects(self, roots: Roots) -> list[dict[str, str]]:
-        """The objects, and patterns with the URL of the folder below which to look. Raises `PathRefused`."""
+        """The objects, and patterns with the URL of the folder to search. Raises `PathRefused`."""
         patterns, found = self._patterns(), list[dict[str, str]]()
         for text in self.texts:
             if not is_store_url(text):
@@ -70,7 +70,7 @@ class Wanted:
         return roots.looked_up(self.texts[0]) if self.is_single else ""
 
     async def find(self, roots: Roots) -> list[Path]:
-        """The files, looked for in a thread that ends when this is cancelled. Raises `PathRefused`."""
+        """Search the files in a thread, which ends when this is cancelled. Raises `PathRefused`."""
         if self.is_single:
             return self.files(roots)  # nothing to look for
         stopped = threading.Event()
@@ -96,7 +96,7 @@ class Wanted:
         return list(found)
 
     def _patterns(self) -> dict[str, str]:
-        """The patterns by their texts. Only what the flow says is one: a source path means itself."""
+        """The patterns by their texts. Only the flow can have patterns: a source path is literal."""
         if self.source_path.startswith(UPLOAD):
             return {}
         return {
@@ -112,7 +112,7 @@ def _check_number(files: int) -> None:
 
 
 def _folder(pattern: str) -> str:
-    """What a pattern has before its first part with a wildcard: that must be ours before anything is looked for."""
+    """The part of a pattern before its first wildcard: it must be allowed before the search begins."""
     return _split(pattern)[0]
 
 

@@ -1,19 +1,33 @@
-"""What a run's source key names: it is written by `Flows.source_key`, `with_content` and `Wanted.key`."""
+"""The key of a run's source, which identifies it: how it is composed, and what it names."""
 
 import os
 import re
 from collections.abc import Iterable
 from fnmatch import translate
 
+from lume_local._flow.source_settings import SourceSettings
+from lume_local._runs.sources.paths import UPLOAD, PathRefused, Roots
+from lume_local._runs.sources.source_files import SourceSpec
+
 _CONTENT = re.compile(r"(#[0-9a-f]{64}){1,2}$")
-"""The content of the source, where that is a part of its identity, and what a development server adds: the content of
-the flow version.
+"""The content of the source, if it is part of the source's identity; on a development server also the content of the
+flow version.
 """
 _CHOICE = re.compile(r"\[!?\]?[^\]]*\]")
-"""What a pattern has in brackets. In a key it may also be part of a source path, which means itself."""
+"""The brackets of a pattern. In a key they may also be part of a source path, which is literal."""
 _MANY = 100
-"""Files of one folder, from which on reading it is quicker than to ask for each."""
+"""The number of files in a folder from which on listing it is faster than checking each."""
 _MAGIC = re.compile(r"[*?[]")
+
+
+def source_key(source: SourceSettings, source_path: str, roots: Roots) -> str:
+    """One key for all spellings of a source; the argument of a query is its own key. Raises `PathRefused`."""
+    if source.query and source_path.startswith(UPLOAD):
+        raise PathRefused(
+            f"the source of this flow is a query of a database, which reads no file such as {source_path!r}: "
+            "correct the rows in the database, then submit the run again"
+        )
+    return source_path if source.query else SourceSpec(source.uris, source_path).key(roots)
 
 
 def with_content(located: str, digest: str) -> str:
@@ -22,7 +36,7 @@ def with_content(located: str, digest: str) -> str:
 
 
 def content_in(key: str, located: str) -> str:
-    """The digest in a key that `with_content` has made."""
+    """The digest in a key of `with_content`."""
     return key.removeprefix(f"{located}#")[:64]
 
 
@@ -32,11 +46,11 @@ def places_of(key: str) -> list[str]:
 
 
 class InUse:
-    """The sources of some runs, of a hundred thousand, say."""
+    """The sources of runs, of which there may be 100,000."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         named = {place for key in keys for place in places_of(key)}
-        # What is to be removed is known by its real path; a key keeps the symbolic links that a source path has.
+        # Files are removed by their real path; a key keeps the symbolic links of a source path.
         self._places = named | set(_real({place for place in named if place.startswith("/")}).values())
         self._patterns: dict[str, list[str]] = {}
         for place in self._places:
@@ -53,7 +67,7 @@ class InUse:
         )
 
     def _of(self, folder: str) -> list[re.Pattern[str]]:
-        """The patterns whose first wildcard comes right below the folder."""
+        """The patterns whose first wildcard is directly below the folder."""
         if folder not in self._patterns:
             return []
         if folder not in self._compiled:
@@ -68,7 +82,7 @@ def _above(path: str) -> Iterable[str]:
 
 
 def _real(places: set[str]) -> dict[str, str]:
-    """`os.path.realpath` of many absolute paths: what they have in common is looked at once."""
+    """`os.path.realpath` of many absolute paths: common parents are resolved once."""
     if not places:
         return {}
     inside: dict[str, list[str]] = {}
@@ -83,7 +97,7 @@ def _real(places: set[str]) -> dict[str, str]:
 
 
 def _followed(folder: str, places: list[str]) -> dict[str, str]:
-    """What several paths of one folder are, whose own path is `folder` without links."""
+    """The real paths of several files of one folder, whose own real path is `folder`."""
     named = {place: f"{folder}/{place.rpartition('/')[2]}" for place in places}
     try:
         if len(named) < _MANY:
@@ -94,5 +108,5 @@ def _followed(folder: str, places: list[str]) -> dict[str, str]:
     except FileNotFoundError:
         links = set()
     except OSError:
-        links = set(named.values())  # each is then asked for itself
+        links = set(named.values())  # then each is resolved separately
     return {place: os.path.realpath(path) if path in links else path for place, path in named.items()}

@@ -1,16 +1,16 @@
-"""Which objects the server may touch: those below the URLs of object stores among its roots. Pure."""
+"""Which objects the server may use: those below the URLs of object stores among its roots. Pure."""
 
 from lume_local._flow.store_urls import NotAStoreUrl, split_store_url
 from lume_local._runs.sources.paths import PathRefused, Roots
 
 
 def stored(roots: Roots, url: str, kind: str) -> str:
-    """The URL of an object, if the server may touch it. Raises `PathRefused`; `kind` is `source` or `target`."""
+    """The URL of an object, if the server may use it. Raises `PathRefused`; `kind` is `source` or `target`."""
     return _allowed(roots, url, url, kind)
 
 
 def stored_below(roots: Roots, pattern: str, folder: str) -> str:
-    """The URL of the folder that a pattern of a source begins with, if the server may look through it all.
+    """The URL of the folder that a pattern of a source begins with, if the server may search all of it.
 
     Raises `PathRefused`.
     """
@@ -34,7 +34,7 @@ def _allowed(roots: Roots, url: str, place: str, kind: str) -> str:
 
 
 def below_root(roots: Roots, url: str) -> str:
-    """What of the URL comes after its root: `{source_path}` in a target."""
+    """The part of a URL after its root: `{source_path}` in a target."""
     return url.removeprefix(root_of(roots, url) or "").lstrip("/")
 
 

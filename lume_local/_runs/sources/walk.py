@@ -1,6 +1,6 @@
-"""The files that a pattern matches, as `glob` has it, by a walk that always ends.
+"""The files that a pattern matches, like `glob`, by a walk that always ends.
 
-`**` doesn't go through symbolic links: two of them that lead up make more paths than there is time for.
+`**` does not follow symbolic links: two that lead to a parent folder make an exponential number of paths.
 """
 
 import glob
@@ -11,18 +11,18 @@ from lume_local._flow.patterns import ANY_DEPTH, MOST_ENTRIES, Part, parts_of
 
 
 class WalkFailed(Exception):
-    """Not all files could be looked for. The message says why."""
+    """The search could not be completed. The message says why."""
 
 
 class Walk:
-    """One search. Used in a thread, which it ends soon after `is_stopped` says so."""
+    """One search. Runs in a thread, and ends soon after `is_stopped` returns True."""
 
     def __init__(self, is_stopped: Callable[[], bool]) -> None:
         self._is_stopped = is_stopped
         self._seen = 0
 
     def files(self, folder: str, pattern: str) -> list[str]:
-        """The files below a folder that match, sorted; folders and what is hidden do not. Raises `WalkFailed`."""
+        """The matching files below a folder, sorted; no folders and no hidden files. Raises `WalkFailed`."""
         if pattern.endswith("/"):
             return []
         parts = parts_of(pattern)
@@ -74,6 +74,6 @@ class Walk:
             raise WalkFailed("the search for files was stopped")
         if self._seen > MOST_ENTRIES:
             raise WalkFailed(
-                f"there are more than {MOST_ENTRIES:,} files and folders to look at: write more of the path before "
+                f"there are more than {MOST_ENTRIES:,} files and folders to search: write more of the path before "
                 "its first wildcard"
             )

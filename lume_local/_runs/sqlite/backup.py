@@ -1,4 +1,4 @@
-"""An hourly copy of the state file, by SQLite's backup API, to restore from if the file itself is damaged."""
+"""An hourly copy of the state file by SQLite's backup API, to restore it if it is damaged."""
 
 import os
 import sqlite3
@@ -20,12 +20,12 @@ INTERVAL = 3600.0
 RETRY = 5.0
 """Seconds until a copy that failed is tried again."""
 _PAGES = 1000
-"""Copied at a time: a server that ends waits for no more than these."""
+"""Copied at a time; the end of the server waits for no more than these."""
 _WHERE = "the copy of the state file"
 
 
 async def back_up_hourly(path: Path, health: Health) -> None:
-    """Copy the state file until cancelled; the first copy is made at once."""
+    """Copy the state file until cancelled, first of all immediately."""
     while True:
         try:
             await run_sync(back_up, path, check_cancelled)
@@ -38,18 +38,18 @@ async def back_up_hourly(path: Path, health: Health) -> None:
 
 
 def back_up(path: Path, check: Callable[[], object] = lambda: None) -> None:
-    """Put a copy in the place of the one before, whole or not at all.
+    """Replace the previous copy, completely or not at all.
 
     Args:
-        path: the state file, to which others may write meanwhile.
-        check: is called after each part; what it raises ends the copying.
+        path: the state file, which may be written during the copy.
+        check: is called after each part; an exception from it ends the copy.
     """
     copy = backup_of(path)
     draft = copy.with_name(f"{copy.name}.draft")
     draft.unlink(missing_ok=True)
     try:
         with closing(sqlite3.connect(path)) as state, closing(sqlite3.connect(draft)) as into:
-            # One transaction, and so one state of the file: otherwise SQLite begins again after each commit.
+            # One transaction, so one state of the file: otherwise SQLite restarts the copy after each commit.
             state.execute("BEGIN")
             state.execute("SELECT count(*) FROM facts").fetchone()
             began = time.time()
@@ -63,7 +63,7 @@ def back_up(path: Path, check: Callable[[], object] = lambda: None) -> None:
 
 
 def backup_age(path: Path) -> float | None:
-    """For how many seconds the copy of a state file has not been renewed; None where there is none."""
+    """The age of the copy of a state file in seconds; None if there is none."""
     try:
         return max(0.0, time.time() - backup_of(path).stat().st_mtime)
     except OSError:

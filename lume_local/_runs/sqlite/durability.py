@@ -1,9 +1,9 @@
-"""Group commit: one fsync, in a thread, for all the transactions that were written since the last one.
+"""Group commit: one fsync, in a thread, for all transactions since the last one.
 
-SQLite runs with `synchronous=NORMAL`, so a COMMIT writes to the write-ahead log without waiting for the disk,
-and the event loop never waits for an fsync. A transaction that must be durable before it is shown or acted on is
-marked with `wanted`; its users await `settled`, which returns once the log is durable up to there. Other
-transactions (the stages of a run) become durable with the next one of these.
+SQLite runs with `synchronous=NORMAL`: a COMMIT writes to the write-ahead log without waiting for the disk, so the
+event loop never waits for an fsync. A transaction that must be durable before it is shown or acted on is marked with
+`wanted`; its users await `settled`, which returns once the log is durable up to it. Other transactions (the stages of
+a run) become durable with the next marked one.
 """
 
 import os
@@ -13,16 +13,16 @@ from pathlib import Path
 import anyio
 from anyio.to_thread import run_sync
 
-_sync = getattr(os, "fdatasync", os.fsync)  # what SQLite calls itself, where the system has it
+_sync = getattr(os, "fdatasync", os.fsync)  # the same call as SQLite's, if available
 CHECKPOINT_EVERY = 100
 """Durable transactions between two checkpoints, which move the log's pages into the database file."""
 
 
 class Durability:
-    """The durability of one state file's write-ahead log, which must be there. Close it."""
+    """The durability of one state file's write-ahead log, which must exist. Close it."""
 
     def __init__(self, path: Path) -> None:
-        # Closing a file ends this process's POSIX locks on it. SQLite has none on the log.
+        # Closing a file releases this process's POSIX locks on it. SQLite has none on the log.
         self._log = os.open(f"{path}-wal", os.O_RDWR | os.O_CLOEXEC)
         self._checkpoints = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._one_at_a_time = anyio.Lock()
@@ -33,12 +33,12 @@ class Durability:
         self._written += 1
 
     async def settled(self) -> None:
-        """Wait until what has been written so far would outlive a power cut. Raises OSError."""
+        """Wait until everything written so far survives a power cut. Raises OSError."""
         written = self._written
         if self._durable >= written:
             return
         async with self._one_at_a_time:
-            if self._durable < written:  # else the fsync of the task before covered it
+            if self._durable < written:  # else the previous task's fsync covered it
                 written = self._written
                 await run_sync(self._make_durable, written)
                 self._durable = written

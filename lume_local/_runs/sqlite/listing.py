@@ -4,11 +4,11 @@
 from typing import Any
 
 from lume_async.models import RunStatus
-from lume_local._runs.records import Wanted
+from lume_local._runs.records import RunFilter
 from lume_local._runs.sqlite.statistics import flow_range
 
 
-def selected(wanted: Wanted, before: int | None, limit: int) -> tuple[str, list[Any]]:
+def selected(wanted: RunFilter, before: int | None, limit: int) -> tuple[str, list[Any]]:
     """The condition for a page of runs, older than the run with sequence number `before`, and its values."""
     if _is_grouped(wanted):
         return _grouped(wanted, before, limit)
@@ -24,7 +24,7 @@ def selected(wanted: Wanted, before: int | None, limit: int) -> tuple[str, list[
     return f"seq IN ({found})", [*values, limit]
 
 
-def _is_grouped(wanted: Wanted) -> bool:
+def _is_grouped(wanted: RunFilter) -> bool:
     """Whether the runs are those of some flow versions in some statuses."""
     searches = (wanted.source_path, wanted.source, wanted.since, wanted.attention)
     one = wanted.flow_version is not None
@@ -33,7 +33,7 @@ def _is_grouped(wanted: Wanted) -> bool:
     )
 
 
-def _grouped(wanted: Wanted, before: int | None, limit: int) -> tuple[str, list[Any]]:
+def _grouped(wanted: RunFilter, before: int | None, limit: int) -> tuple[str, list[Any]]:
     """The newest runs of each version and status, from which the page is taken: no others are passed over."""
     refs, values = ["1"], list[Any]()
     if wanted.flow is not None:
@@ -54,7 +54,7 @@ def _grouped(wanted: Wanted, before: int | None, limit: int) -> tuple[str, list[
     return f"seq IN ({found})", [*statuses, *values, end, end, limit]
 
 
-def _conditions(wanted: Wanted) -> tuple[list[str], list[Any]]:
+def _conditions(wanted: RunFilter) -> tuple[list[str], list[Any]]:
     where, values = list[str](), list[Any]()
     for condition, value in (
         ("flow_version = ?", wanted.flow_version),

@@ -1,4 +1,4 @@
-"""An operation of the store, as its callers see it."""
+"""Operations of the store as coroutine functions."""
 
 import sqlite3
 from collections.abc import Callable
@@ -13,9 +13,9 @@ T = TypeVar("T")
 
 
 def operation(method: Callable[P, T]) -> "Callable[P, CoroutineType[Any, Any, T]]":
-    """Make a coroutine function of a method that takes microseconds: a thread would only cost time.
+    """Turn a method that takes microseconds into a coroutine function; a thread would only cost time.
 
-    No other task comes in between while it is carried out, and it can't be cancelled: so it is atomic.
+    No other task runs during the call, and it can't be cancelled, so it is atomic.
     """
 
     @wraps(method)
@@ -25,7 +25,7 @@ def operation(method: Callable[P, T]) -> "Callable[P, CoroutineType[Any, Any, T]
         except sqlite3.Error as error:
             raise failure(error) from error
 
-    return cast("Callable[P, CoroutineType[Any, Any, T]]", carried_out)  # mypy takes it for a Coroutine
+    return cast("Callable[P, CoroutineType[Any, Any, T]]", carried_out)  # mypy infers a Coroutine
 
 
 def failure(error: sqlite3.Error) -> StoreFailed:
@@ -37,5 +37,5 @@ def failure(error: sqlite3.Error) -> StoreFailed:
 
 
 def is_full(error: sqlite3.Error) -> bool:
-    """Whether a disk without room is behind it."""
+    """Whether it is due to a full disk."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL

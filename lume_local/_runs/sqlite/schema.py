@@ -102,4 +102,4 @@ CREATE INDEX IF NOT EXISTS done_by_source ON runs (flow_version, source_key, seq
 CREATE INDEX IF NOT EXISTS done_by_flow ON runs (flow_version, seq)
     WHERE status IN ('SUCCEEDED', 'PARTIAL_FAILED')
 """
-"""Came later without a new version: a file that has none of it gets it when it is opened."""
+"""Added without a new version: created when a file that lacks it is opened."""

@@ -1,8 +1,7 @@
-"""Opening the state file: made whole or not at all, and refused where it is damaged.
+"""Opens the state file: created completely or not at all, and refused if it is damaged.
 
-A server that took a damaged or emptied file for a new one would process every source again. So a file that is
-there must be complete, and one that is missing must leave nothing behind that says it existed: neither its log or
-copy, nor outputs of runs.
+A server that took a damaged or emptied file for a new one would process every source again. So an existing file must
+be complete, and if it is missing, there must be no sign that it existed: no log, no copy, no outputs of runs.
 """
 
 import os
@@ -18,7 +17,7 @@ from lume_local._runs.times import now_text
 from lume_local._shared.commit import sync_file, sync_folder
 
 _LOG_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
-"""What SQLite's write-ahead log begins with; SQLite itself ignores a log that begins otherwise."""
+"""How SQLite's write-ahead log begins; SQLite ignores a log that begins differently."""
 _SKIPPED = 1_000_000
 """More revisions and changes than can be written between two fsyncs."""
 
@@ -28,16 +27,16 @@ class StoreError(Exception):
 
 
 def backup_of(path: Path) -> Path:
-    """Where the copy of a state file is kept."""
+    """The path of the copy of a state file."""
     return path.with_name(f"{path.name}.backup")
 
 
 def open_state(path: Path, outputs: Path | None = None) -> sqlite3.Connection:
-    """The open state file, made where there is none. Raises `StoreError`, OSError.
+    """Open the state file, created if it does not exist. Raises `StoreError`, OSError.
 
     Args:
         path: the file.
-        outputs: a folder that holds something only if there was a state.
+        outputs: a folder that is empty unless there was a state.
     """
     if not path.exists():
         _create(path, outputs)
@@ -53,7 +52,7 @@ def open_state(path: Path, outputs: Path | None = None) -> sqlite3.Connection:
 
 
 def _create(path: Path, outputs: Path | None) -> None:
-    """Make the file under another name first, so that one that was begun is never taken for the state."""
+    """Create the file under another name first, so that an incomplete one is never used."""
     for trace in (_log(path), backup_of(path)):
         if trace.exists() and trace.stat().st_size:
             raise _damaged(path, f"is missing, but {trace.name} is there")
@@ -110,7 +109,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
 
 
 def _skip_lost_numbers(db: sqlite3.Connection) -> None:
-    """Use no number twice: a power cut may have taken the newest revisions and changes, but clients saw them."""
+    """Use no number twice: a power cut may have lost the newest revisions and changes, which clients have seen."""
     db.execute("BEGIN IMMEDIATE")
     active = "status IN ('CREATED', 'SYNCING_SOURCE', 'TRANSFORMING', 'SYNCING_TARGET')"
     db.execute(f"UPDATE runs SET rev = rev + {_SKIPPED} WHERE {active}")  # noqa: S608 - constants
@@ -126,7 +125,7 @@ def _full(path: Path) -> StoreError:
 def _damaged(path: Path, what: str) -> StoreError:
     copy = backup_of(path)
     if copy.exists():
-        remedy = f"put its copy in place (cp {copy} {path}; it lacks what came after it was made), or"
+        remedy = f"put its copy in place (cp {copy} {path}; it lacks later changes), or"
     else:
         remedy = "there is no copy of it:"
     return StoreError(f"the state file {path} {what}: {remedy} move {path}* away to start with no history")

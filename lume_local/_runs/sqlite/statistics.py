@@ -1,7 +1,6 @@
-"""Counts of runs and their rows by the hour, and which runs wait for a person: kept current by the state file itself.
+"""Counts of runs and their rows by the hour, and which runs need attention.
 
-Triggers do it, so that a count and what it counts are one transaction, and reading takes no longer where there are
-100,000 runs.
+Triggers keep them current in the same transaction as the runs, so reading them takes no longer with 100,000 runs.
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
@@ -75,7 +74,7 @@ END;
 CREATE INDEX listing ON runs (created_at, status, flow_version, source_path);
 CREATE INDEX deliveries_by_run ON deliveries (run_id);
 """
-"""The part of the schema that counts: tables, the triggers that fill them, and the indexes of the list of runs."""
+"""This part of the schema: tables, the triggers that fill them, and the indexes of the list of runs."""
 
 _DIMENSIONS = {
     "hour": "hour || ':00:00Z'",
@@ -83,7 +82,7 @@ _DIMENSIONS = {
     "flow_version": "flow_version",
     "status": "status",
 }
-"""Those of `records.DIMENSIONS` in SQL."""
+"""`records.DIMENSIONS` in SQL."""
 
 
 class SqliteStatistics:
@@ -125,5 +124,5 @@ class SqliteStatistics:
 
 
 def flow_range(flow: str) -> tuple[str, str]:
-    """The least and the greatest reference to a version of a flow, as SQLite compares text."""
+    """The least and greatest reference to a version of a flow, in SQLite's order."""
     return f"{flow}:", f"{flow}:\U0010ffff"

@@ -17,7 +17,7 @@ from lume_local._runs.health import Health
 from lume_local._runs.workers.child import Process, child, environment
 
 START_LIMIT = 120.0
-"""Seconds until it must be ready: a Java starts, workers join. Where nobody listens it ends far sooner."""
+"""Seconds until it must be ready: a JVM starts, workers join. If the address does not answer it fails far sooner."""
 RETRY = 5.0
 """Seconds between the end of one and the start of the next."""
 _PATIENCE = 5.0
@@ -31,11 +31,11 @@ class EngineFailed(Exception):
 
 
 class EngineProcess:
-    """Use it with `running`.
+    """Use it by its `running` block.
 
     Args:
         url: of the engine. It may hold a secret, so it is on no command line.
-        folder: of the server; the workers must see it.
+        folder: of the server; the workers of the cluster must see it.
         health: where its end is reported.
     """
 
@@ -51,8 +51,8 @@ class EngineProcess:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """As long as the block lasts there is one, or another try to start it. Raises `EngineFailed` at first."""
-        # A short path: the name of a socket has at most a hundred bytes.
+        """Keep the process running as long as the block lasts. Raises `EngineFailed` if the first start fails."""
+        # A short path: the path of a socket has at most about 100 bytes.
         home = Path(tempfile.mkdtemp(prefix="lume-"))
         self._socket = str(home / "engine")
         probe = self._folder / f"probe-{uuid.uuid4().hex}"
@@ -111,19 +111,19 @@ class EngineProcess:
 
 
 class _Said:
-    """The end of what a process says on stderr: engines say much."""
+    """The end of a process's stderr, which may be long."""
 
     def __init__(self) -> None:
         self._end = b""
 
     async def read(self, process: Process) -> None:
-        """Until it ends."""
+        """Read until the process ends."""
         while block := await process.stderr.read(_KEPT):
             self._end = (self._end + block)[-_KEPT:]
 
     @property
     def last_line(self) -> str:
-        """The last of it."""
+        """The last line."""
         return self._end.decode(errors="replace").strip().rpartition("\n")[2] or "it said nothing"
 
 
@@ -135,7 +135,7 @@ async def _spawned() -> Process:
 
 
 async def _ended(process: Process) -> None:
-    """Cut its leash, and kill it where that is not enough, also where the caller is cancelled."""
+    """Close its stdin, which ends it, and kill it if it does not end; also if the caller is cancelled."""
     with anyio.CancelScope(shield=True):
         process.stdin.close()
         with anyio.move_on_after(_PATIENCE):

@@ -1,14 +1,15 @@
-"""One worker process: started, given jobs, ended (see `_shared/protocol` for what is said).
+"""One worker process: its start, its jobs, its end (see `_shared/protocol` for the messages).
 
-A process costs far more than a small run, so one that ended a run in an ordinary way does the next: it closed
-that run's database and opened another. It serves a bounded number of runs, and none after a crash or a cancel.
-No wait here is without an end: a process that does not answer in time is killed.
+Starting a process costs far more than a small run, so a process that ended a run normally executes the next, with a
+new database. It executes a bounded number of runs, and none after a crash or a cancel. Every wait has a limit: a
+process that does not answer in time is killed.
 """
 
 import signal
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
@@ -39,6 +40,9 @@ from lume_local._shared.protocol import (
     encode,
 )
 
+Answer = TypeVar("Answer")
+Refusal = TypeVar("Refusal")
+
 _LONGEST_LINE = 64 * 1024 * 1024
 _STDERR_KEPT = 4096
 START_LIMIT = 60.0
@@ -50,11 +54,11 @@ FINISH_LIMIT = 600.0
 READ_LIMIT = 60.0
 """Seconds that reading a page of an output may take."""
 PATIENCE = 5.0
-"""Seconds that a worker gets to end by itself after its leash is cut, or to be ready again after a run."""
+"""Seconds for a worker to exit after its stdin is closed, or to be ready again after a run."""
 MOST_RUNS = 1000
-"""How many runs one process serves: what leaks in it, leaks not for long, and a new one costs as much as 15 runs."""
+"""The runs that one process executes: this bounds leaks, and a new one costs as much as 15 runs."""
 MOST_RESIDENT = 256 * 1024 * 1024
-"""A process that has kept more memory than this after a run serves no other: a new one has about 70 MB."""
+"""A process that uses more memory than this after a run gets no other; a new one uses about 70 MB."""
 
 _PROGRAM = "from lume_local._shards.main import main; main()"
 
@@ -76,7 +80,7 @@ class NotFinished(Exception):
 
 
 class Worker:
-    """One worker process. Make it with `start`; `stop` it.
+    """One worker process. Create it with `start`; `stop` it.
 
     Attributes:
         runs: how many runs it was given.
@@ -94,7 +98,7 @@ class Worker:
 
     @classmethod
     async def start(cls, tasks: TaskGroup, start: Start | None = None) -> "Worker":
-        """A worker that is ready for a job. Raises `WorkerDied` where it can't start.
+        """A worker that is ready for a job. Raises `WorkerDied` if it can't start.
 
         `tasks` gets the reader of its stderr, which ends with the process.
         """
@@ -131,11 +135,11 @@ class Worker:
 
     @property
     def is_fit(self) -> bool:
-        """Whether a process that is started now would be as this one: a password in the environment may be new."""
+        """Whether a new process would have the same environment: a password in it may have changed."""
         return self.is_alive and self._environment == environment()
 
     async def _event(self) -> Event | None:
-        """The next event, or None where the process has ended. Raises `ProtocolError`."""
+        """The next event, or None if the process has ended. Raises `ProtocolError`."""
         try:
             line = await self._stdout.readline()
         except ValueError as error:
@@ -143,75 +147,61 @@ class Worker:
         return decode_event(line) if line.endswith(b"\n") else None
 
     async def _send(self, job: Job) -> None:
-        with suppress(ConnectionError):  # the process is gone: its missing answer tells
+        with suppress(ConnectionError):  # the process has ended: the missing answer reports it
             self._stdin.write(encode(job))
             await self._stdin.drain()
 
-    async def check(self, definition: Json, cleaners: list[str] | None = None) -> Json:
-        """The compiled form of a flow. Raises `FlowError`, also where that takes too long, and `WorkerDied`."""
-        with anyio.move_on_after(CHECK_LIMIT):
-            await self._send(Check(definition, cleaners))
-            match await self._event():
-                case Checked(compiled):
-                    return compiled
-                case Refused(place, problem):
-                    raise FlowError(place, problem)
-                case None:
-                    raise WorkerDied(await self.death())
-                case other:
-                    raise ProtocolError(f"{other!r} answers no check")
+    async def _answer(self, job: Job, done: type[Answer], refused: type[Refusal]) -> Answer | Refusal:
+        """The answer to a job, of one of these types. Raises `WorkerDied`, `ProtocolError`."""
+        await self._send(job)
+        event = await self._event()
+        if event is None:
+            raise WorkerDied(await self.death())
+        if not isinstance(event, (done, refused)):
+            raise ProtocolError(f"{event!r} is not an answer to {type(job).__name__}")
+        return event
+
+    def _give_up(self) -> None:
+        """Kill the process, which did not answer in time."""
         self._is_ready = False
         self.kill()
+
+    async def check(self, definition: Json, cleaners: list[str] | None = None) -> Json:
+        """The compiled form of a flow. Raises `FlowError`, also if that takes too long, and `WorkerDied`."""
+        with anyio.move_on_after(CHECK_LIMIT):
+            answer = await self._answer(Check(definition, cleaners), Checked, Refused)
+            if isinstance(answer, Refused):
+                raise FlowError(answer.place, answer.problem)
+            return answer.compiled
+        self._give_up()
         raise FlowError("", f"takes longer than {CHECK_LIMIT:g} s to check: simplify its expressions")
 
     async def finish(self, folder: Path) -> None:
         """Carry out the commit in a run's folder, or undo what was begun. Raises `NotFinished`, `WorkerDied`."""
         with anyio.move_on_after(FINISH_LIMIT):
-            await self._send(Finish(str(folder)))
-            match await self._event():
-                case Done():
-                    return
-                case Failed(message, _, may_pass):
-                    raise NotFinished(message, may_pass=may_pass)
-                case None:
-                    raise WorkerDied(await self.death())
-                case other:
-                    raise ProtocolError(f"{other!r} answers no request to finish")
-        self._is_ready = False
-        self.kill()
+            answer = await self._answer(Finish(str(folder)), Done, Failed)
+            if isinstance(answer, Failed):
+                raise NotFinished(answer.message, may_pass=answer.may_pass)
+            return
+        self._give_up()
         raise NotFinished(f"that takes longer than {FINISH_LIMIT:g} s", may_pass=True)
 
     async def read(self, job: Read) -> Page | Unreadable:
-        """A page of an output. Raises `WorkerDied`, also where that takes too long."""
+        """A page of an output. Raises `WorkerDied`, also if that takes too long."""
         with anyio.move_on_after(READ_LIMIT):
-            await self._send(job)
-            match await self._event():
-                case Page() | Unreadable() as answer:
-                    return answer
-                case None:
-                    raise WorkerDied(await self.death())
-                case other:
-                    raise ProtocolError(f"{other!r} answers no reading")
-        self._is_ready = False
-        self.kill()
+            return await self._answer(job, Page, Unreadable)
+        self._give_up()
         raise WorkerDied(f"reading a page took longer than {READ_LIMIT:g} s")
 
     async def look(self, job: Look) -> Looked:
-        """What a source has. Raises `WorkerDied`. Who asks says how long that may take, and then ends the process."""
-        await self._send(job)
-        match await self._event():
-            case Looked() as answer:
-                return answer
-            case None:
-                raise WorkerDied(await self.death())
-            case other:
-                raise ProtocolError(f"{other!r} answers no look")
+        """The content of a source. Raises `WorkerDied`. The caller limits the time, and then ends the process."""
+        return await self._answer(job, Looked, Looked)
 
     async def run(self, job: Execute) -> AsyncGenerator[Event, None]:
         """The events of a run, until the one that ends it is taken, or the process ends."""
         self.runs += 1
         self._is_ready = self._ended_well = False
-        self._stderr = b""  # words of an earlier run must not explain this one's end
+        self._stderr = b""  # output of an earlier run must not explain this one's end
         await self._send(job)
         while (event := await self._event()) is not None:
             self._ended_well = isinstance(event, Done | Failed)
@@ -223,7 +213,7 @@ class Worker:
         await self._send(Cancel())
 
     async def renewed(self) -> bool:
-        """Whether another run may have this process: waits until it has put the last one behind it."""
+        """Whether the process may execute another run; waits until it is ready again."""
         if self._is_ready:
             return self.is_alive
         if not self._ended_well or self._cancelled or self.runs >= MOST_RUNS:
@@ -231,14 +221,14 @@ class Worker:
         event = None
         with anyio.move_on_after(PATIENCE):
             event = await self._event()
-        # A cancel that came while this waited has reached the process too.
+        # A cancel during this wait has reached the process, too.
         if not isinstance(event, Ready) or event.resident > MOST_RESIDENT or self._cancelled:
             return False
         self._is_ready = True
         return True
 
     async def death(self) -> str:
-        """Wait for the end, which must be near, and put it in words."""
+        """Wait for the end of the process, which must be near, and describe it."""
         await self._ended()
         code = self._process.returncode
         assert code is not None
@@ -247,12 +237,12 @@ class Worker:
         return f"the worker process {how}" + (f": {last}" if last else "")
 
     def kill(self) -> None:
-        """End the process at once."""
+        """Kill the process."""
         with suppress(ProcessLookupError):
             self._process.kill()
 
     async def stop(self) -> None:
-        """Cut the leash and wait, also where the caller is cancelled: nothing outlives this."""
+        """Close stdin and wait for the end, also if the caller is cancelled."""
         with anyio.CancelScope(shield=True):
             if not self._stdin.is_closing():
                 self._stdin.close()
@@ -261,13 +251,13 @@ class Worker:
                 await self._stdin.wait_closed()
 
     async def _ended(self) -> None:
-        """Wait for the end of the process, and kill one that doesn't end by itself."""
+        """Wait for the end of the process, and kill it if it does not exit."""
         with anyio.move_on_after(PATIENCE):
             await self._process.wait()
         if self.is_alive:
             self.kill()
             await self._process.wait()
-        with anyio.move_on_after(PATIENCE):  # somebody else may have inherited the pipe
+        with anyio.move_on_after(PATIENCE):  # another process may have inherited the pipe
             await self._stderr_ended.wait()
 
 

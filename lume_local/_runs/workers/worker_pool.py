@@ -24,7 +24,7 @@ _WORKERS = "worker processes"
 
 
 class _Spare:
-    """A worker that is being started ahead of need: there once `settled`, if `worker` is set then."""
+    """A worker that is being started in advance; after `settled`, `worker` is set unless the start failed."""
 
     def __init__(self) -> None:
         self.settled = anyio.Event()
@@ -32,11 +32,11 @@ class _Spare:
         self.is_wanted = True
 
 
-class Pool:
-    """Hands out workers while `running`; starts one ahead of need where fewer than `most` are there.
+class WorkerPool:
+    """Hands out workers while its `running` block lasts; starts one in advance while there are fewer than `most`.
 
     Args:
-        most: how many may be there, beside those that are needed at once.
+        most: the maximum number of workers, besides those that are needed immediately.
         health: where failures to start are reported.
         start: how their processes are started, if not by `default_start`.
     """
@@ -48,13 +48,13 @@ class Pool:
         self._idle: list[Worker] = []
         self._out: set[Worker] = set()
         self._awaited = 0
-        """How many are being started for somebody who waits."""
+        """How many are being started for a waiting caller."""
         self._used = anyio.Event()
         self._is_retrying = False
         self._closed = False
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator["Pool"]:
+    async def running(self) -> AsyncIterator["WorkerPool"]:
         """The pool as long as the block lasts; then all its workers end."""
         async with task_group() as tasks:
             self._tasks = tasks
@@ -65,7 +65,7 @@ class Pool:
                 await self._close()
 
     async def _close(self) -> None:
-        """End all workers. The readers of their stderr end with them, what is being started is cancelled."""
+        """End all workers. The readers of their stderr end with them; workers being started are cancelled."""
         self._closed = True
         with anyio.CancelScope(shield=True):
             async with task_group() as endings:
@@ -84,7 +84,7 @@ class Pool:
 
     @property
     def size(self) -> int:
-        """How many worker processes there are, and are being started."""
+        """The number of worker processes, including those being started."""
         return self._total()
 
     def _total(self) -> int:
@@ -93,7 +93,7 @@ class Pool:
     async def _start_spare(self, spare: _Spare) -> None:
         try:
             spare.worker = await self._started()
-        except WorkerDied:  # one that fails where nobody waits is no reason to give up
+        except WorkerDied:  # no caller waits for it, so the failure is only reported
             if self._spare is spare:
                 self._spare = None
         else:
@@ -103,7 +103,7 @@ class Pool:
             spare.settled.set()
 
     async def _started(self) -> Worker:
-        """A new worker; whether that works is part of the server's health. Raises `WorkerDied`."""
+        """Start a worker, and report to `health` whether that works. Raises `WorkerDied`."""
         try:
             worker = await Worker.start(self._tasks, self._start_process)
         except WorkerDied as error:
@@ -118,7 +118,7 @@ class Pool:
         return worker
 
     async def _warm_later(self) -> None:
-        """Try again after a failed start, until a worker is there: only then the server is healthy again."""
+        """Retry after a failed start, until there is a worker: only then the server is healthy again."""
         await anyio.sleep(RETRY)
         self._is_retrying = False
         if self._idle and self._health is not None:
@@ -127,9 +127,9 @@ class Pool:
 
     @asynccontextmanager
     async def worker(self, *, new: bool = False) -> AsyncIterator[Worker]:
-        """A worker for one run, as long as the block lasts. Raises `WorkerDied` where none can be started.
+        """A worker for one run, as long as the block lasts. Raises `WorkerDied` if none can be started.
 
-        `new` wants a process that nobody has had before.
+        With `new`, it is a process that has not been used before.
         """
         worker = await self.take(new=new)
         try:
@@ -138,14 +138,14 @@ class Pool:
             await self.release(worker)
 
     async def take(self, *, new: bool = False) -> Worker:
-        """A worker for one run; `release` it afterwards. Raises `WorkerDied` where none can be started."""
+        """A worker for one run; `release` it afterwards. Raises `WorkerDied` if none can be started."""
         self._used.set()
         worker = await (self._start() if new else self._next())
         self.warm()
         return worker
 
     async def _next(self) -> Worker:
-        """A spare worker that is as a new one would be, else a new one. It counts as out from here on."""
+        """A spare worker that equals a new one, else a new one; counted in `_out` from here on."""
         while self._idle:
             worker = self._idle.pop()
             self._out.add(worker)
@@ -164,7 +164,7 @@ class Pool:
         try:
             await spare.settled.wait()
         except BaseException:
-            # Whoever asked is gone; the worker is not: it stays the spare one, or ends.
+            # The caller is cancelled, the worker is not: it stays the spare one, or ends.
             if self._spare is None:
                 self._spare = spare
             elif spare.worker is not None:
@@ -196,7 +196,7 @@ class Pool:
         return await self._answered(lambda worker: worker.read(job))
 
     async def look(self, job: Look) -> Looked:
-        """What a source has, from a spare worker. Raises `WorkerDied`."""
+        """The content of a source, by a spare worker. Raises `WorkerDied`."""
         return await self._answered(lambda worker: worker.look(job))
 
     async def _answered(self, ask: Callable[[Worker], Awaitable[Answer]]) -> Answer:
@@ -213,7 +213,7 @@ class Pool:
         return answer
 
     async def release(self, worker: Worker) -> None:
-        """Take a worker back: it serves another run, or ends where it has served its time."""
+        """Take a worker back: for another run, or to end it."""
         try:
             keep = await worker.renewed()
         except BaseException:
@@ -228,7 +228,7 @@ class Pool:
         self._used.set()
 
     async def _thin_out(self) -> None:
-        """Once nobody has come for a while, end the spare workers but one."""
+        """After a while without requests, end all spare workers but one."""
         while True:
             self._used = anyio.Event()
             with anyio.move_on_after(QUIET) as quiet:
@@ -242,7 +242,7 @@ class Pool:
                 await self._used.wait()
 
     async def discard(self, worker: Worker) -> None:
-        """End a worker that nobody needs any more."""
+        """End a worker that is not needed any more."""
         try:
             await worker.stop()
         finally:

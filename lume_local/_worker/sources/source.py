@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from attrs import frozen
 
-from lume_local._shared.content import Content
+from lume_local._shared.content import SourceContent
 
 Pause = Callable[[], None]
 """Called every few megabytes, and between requests; raises if the run is to stop."""
@@ -80,7 +80,9 @@ class Source(Protocol):
     def check(self, pause: Pause = no_pause) -> None:
         """Find mistakes before anything is read. Raises `SourceError`."""
 
-    def content(self, known: Content | None, most: int, pause: Pause = no_pause) -> Content | None:
+    def content(
+        self, known: SourceContent | None, most: int, pause: Pause = no_pause
+    ) -> SourceContent | None:
         """After `check`: what identifies it; None if unknown. Raises `SourceError`.
 
         The digest is computed up to `most` bytes, unless it adds nothing to `known`.

@@ -336,7 +336,7 @@ async def test_what_is_no_http_gets_a_problem_too(server: lume_local.Server, req
 async def test_errors_of_the_server_itself_are_problems_without_their_text(
     wire: Wire, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from lume_local._runs.sqlite.store import SqliteStore
+    from lume_local._runs.sqlite.sqlite_store import SqliteStore
 
     async def broken(*_: object) -> None:
         raise RuntimeError("secret detail")

@@ -18,7 +18,7 @@ from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._flow.lines import line_of
 from lume_local._http import queries, requests
-from lume_local._http.own_host import is_own_host
+from lume_local._http.console import is_own_host
 from lume_local._http.problems import Problem
 from lume_local._http.rows import _place
 from lume_local._http.sessions import Sessions

@@ -155,7 +155,7 @@ async def test_keys_that_could_not_be_read_are_read_once_they_can(
         patch.setattr(Path, "read_text", unreadable)
         for _ in range(2):
             assert await status(server, "read", "GET", "/v1/runs") == 200
-    assert len([line for line in caplog.messages if "Permission denied; the keys from before" in line]) == 1
+    assert len([line for line in caplog.messages if "Permission denied; the previous keys" in line]) == 1
     assert await status(server, "read", "GET", "/v1/runs") == 401
     assert await status(server, "submit", "GET", "/v1/runs") == 200
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lume_local._http.own_host import is_own_host
+from lume_local._http.console import is_own_host
 from lume_local._http.sessions import IDLE_LIMIT, LINK_LIMIT, Sessions
 
 ME = "the digest of a key"

@@ -6,7 +6,7 @@ import pytest
 from local.wire import Wire
 
 import lume_local
-from lume_local._http import viewer
+from lume_local._http import contract
 
 
 async def get(server: lume_local.Server, path: str) -> tuple[int, str, bytes]:
@@ -34,7 +34,7 @@ async def test_nothing_else_is_served(server: lume_local.Server, name: str) -> N
 
 
 async def test_without_the_viewer(server: lume_local.Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(viewer, "find_spec", lambda name: None)
+    monkeypatch.setattr(contract, "find_spec", lambda name: None)
     status, _, body = await get(server, "/docs")
     assert status == 404
     assert b"pip install 'lume-client[viewer]'" in body

@@ -20,7 +20,7 @@ from lume_local._runs.health import Health
 from lume_local._runs.records import NewRun
 from lume_local._runs.sqlite import backup
 from lume_local._runs.sqlite.backup import back_up, back_up_hourly
-from lume_local._runs.sqlite.store import SqliteStore
+from lume_local._runs.sqlite.sqlite_store import SqliteStore
 
 
 async def test_a_damaged_file_is_replaced_by_its_copy(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from local.wire import Wire
 
 from lume_async.errors import ConfigurationError
 from lume_local._runs import runner
-from lume_local._runs.recovery.recovery import settle
+from lume_local._runs.recovery.settle import settle
 
 SIZE = 24 * 1024 * 1024
 

@@ -74,7 +74,7 @@ async def test_on_a_development_server_a_version_changes_and_runs_say_so(
         )
         stored = (await wire.ask("GET", "/v1/flows/people/versions/v1")).document
         assert second.endswith(stored["content_hash"][:8])
-    assert "runs were made with the old content" in caplog.text
+    assert "runs used the old content" in caplog.text
 
 
 async def test_a_mistake_in_the_changed_file_is_told_on_a_development_server(home: Path, file: Path) -> None:

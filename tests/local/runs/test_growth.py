@@ -17,9 +17,9 @@ from attrs import evolve, frozen
 from local.states import moved
 
 from lume_local._runs.cursor import Cursor
-from lume_local._runs.records import Duplicate, NewRun, Run, StoredFlow, Wanted
-from lume_local._runs.sqlite.store import SqliteStore
-from lume_local._shared.content import Content
+from lume_local._runs.records import Duplicate, NewRun, RunFilter, StoredFlow, StoredRun
+from lume_local._runs.sqlite.sqlite_store import SqliteStore
+from lume_local._shared.content import SourceContent
 
 SHORT, LONG = 1_000, 20_000
 NEW = NewRun("f:v1", "new.csv", "/new.csv", {}, False, "new", "print", "https://a.b/", "trace", "a note")
@@ -127,7 +127,7 @@ def aged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Aged, Aged]
         one.store.close()
 
 
-async def a_run(store: SqliteStore) -> Run:
+async def a_run(store: SqliteStore) -> StoredRun:
     unique = f"/{uuid.uuid4()}"
     return (await store.create(evolve(NEW, source_key=unique, idempotency_key=unique)))[0]
 
@@ -139,7 +139,7 @@ async def ended(aged: Aged) -> Any:
         "SUCCEEDED",
         event=b"x",
         outputs={"mapped": "y"},
-        read=Content(1, "x"),
+        read=SourceContent(1, "x"),
         lineage=b"z",
         metrics={"source": {}},
         finished_at="2026-01-29",
@@ -164,7 +164,7 @@ async def overtaken(aged: Aged, back: int) -> Any:
     return await aged.store.overtaken_by(run, "2025", "nowhere", of_source=True)
 
 
-def listed(wanted: Wanted, *, deep: bool) -> "Operation":
+def listed(wanted: RunFilter, *, deep: bool) -> "Operation":
     return lambda aged: aged.store.runs(wanted, aged.runs // 2 if deep else None, 50)
 
 
@@ -220,18 +220,18 @@ OPERATIONS: dict[str, Operation] = {
         f"runs: {name}{', deep' * deep}": listed(wanted, deep=deep)
         for deep in (False, True)
         for name, wanted in {
-            "all": Wanted(),
-            "flow_version": Wanted(flow_version="f:v1"),
-            "flow_version that has none": Wanted(flow_version="g:v1"),
-            "status": Wanted(statuses=["FAILED"]),
-            "status that has none": Wanted(statuses=["CRASHED"]),
-            "statuses": Wanted(statuses=["FAILED", "CRASHED"]),
-            "flow": Wanted(flow="f"),
-            "flow and flow_version": Wanted(flow="f", flow_version="f:v1"),
-            "flow and status": Wanted(flow="f", statuses=["FAILED"]),
-            "flow_version and status": Wanted(flow_version="f:v1", statuses=["FAILED"]),
-            "source_path": Wanted(source_path="s3"),
-            "source_path and status": Wanted(source_path="s3", statuses=["CRASHED"]),
+            "all": RunFilter(),
+            "flow_version": RunFilter(flow_version="f:v1"),
+            "flow_version that has none": RunFilter(flow_version="g:v1"),
+            "status": RunFilter(statuses=["FAILED"]),
+            "status that has none": RunFilter(statuses=["CRASHED"]),
+            "statuses": RunFilter(statuses=["FAILED", "CRASHED"]),
+            "flow": RunFilter(flow="f"),
+            "flow and flow_version": RunFilter(flow="f", flow_version="f:v1"),
+            "flow and status": RunFilter(flow="f", statuses=["FAILED"]),
+            "flow_version and status": RunFilter(flow_version="f:v1", statuses=["FAILED"]),
+            "source_path": RunFilter(source_path="s3"),
+            "source_path and status": RunFilter(source_path="s3", statuses=["CRASHED"]),
         }.items()
     },
 }
@@ -247,9 +247,9 @@ BOUNDED_OTHERWISE: dict[str, tuple[str, Operation]] = {
     **{
         f"runs: {name}": (_SEARCHED, listed(wanted, deep=False))
         for name, wanted in {
-            "source": Wanted(source="s3"),
-            "since": Wanted(since="2025"),
-            "attention": Wanted(attention=0.5),
+            "source": RunFilter(source="s3"),
+            "since": RunFilter(since="2025"),
+            "attention": RunFilter(attention=0.5),
         }.items()
     },
 }

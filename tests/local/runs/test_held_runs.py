@@ -18,8 +18,8 @@ from local.servers import serve
 from local.wire import Wire
 
 from lume_local._runs.records import NewRun
-from lume_local._runs.recovery import recovery
-from lume_local._runs.sqlite.store import SqliteStore
+from lume_local._runs.recovery import settle
+from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._shared.commit import commit
 from lume_local._shared.lock import held, holder, is_held
 from lume_local._shared.process import Process, this_process
@@ -36,9 +36,9 @@ with held(pathlib.Path(sys.argv[1])):
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recovery, "_PATIENCE", 0.1)
-    monkeypatch.setattr(recovery, "_SURPRISE", 0.05)
-    monkeypatch.setattr(recovery, "_LOOK", 0.02)
+    monkeypatch.setattr(settle, "_PATIENCE", 0.1)
+    monkeypatch.setattr(settle, "_SURPRISE", 0.05)
+    monkeypatch.setattr(settle, "_LOOK", 0.02)
 
 
 @pytest.fixture

@@ -19,14 +19,13 @@ from local.wire import Wire
 from lume_async.models import RunStatus
 from lume_async.webhooks import WebhookEvent
 from lume_local import _assembly
-from lume_local._runs import runner
+from lume_local._runs import runner, upkeep
 from lume_local._runs.deliveries.webhook_rules import WebhookRules
 from lume_local._runs.deliveries.webhook_sender import WebhookSender
 from lume_local._runs.health import Health
-from lume_local._runs.recorder import Recorder
+from lume_local._runs.recorder import RunRecorder
 from lume_local._runs.records import NewRun, StoreUnavailable
-from lume_local._runs.recovery import retention
-from lume_local._runs.sqlite.store import SqliteStore
+from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.times import ago_text
 from lume_local._runs.waiters import Hub
 from lume_local._shared.commit import commit
@@ -163,7 +162,9 @@ async def test_a_cancel_is_kept_where_the_lane_has_to_try_again(
 
 async def test_a_change_is_made_of_the_state_in_which_the_run_is(tmp_path: Path) -> None:
     script, store = Script(), SqliteStore(tmp_path / "s")
-    recorder = Recorder(Interleaved(store, script), Hub(), Health(tmp_path), lambda: None, lambda run: None)
+    recorder = RunRecorder(
+        Interleaved(store, script), Hub(), Health(tmp_path), lambda: None, lambda run: None
+    )
     run, _ = await store.create(NEW)
 
     script.at("require>", lambda: moved(store, run.run_id, "SYNCING_SOURCE", stages=[{"name": "first"}]))
@@ -313,7 +314,7 @@ async def test_a_file_is_not_removed_after_a_run_has_claimed_it(
     home: Path, script: Script, monkeypatch: pytest.MonkeyPatch, is_paused: bool
 ) -> None:
     """What is in use is asked twice: for the most part, then for the rest, while submissions are paused."""
-    monkeypatch.setattr(retention, "INTERVAL", 0.02)
+    monkeypatch.setattr(upkeep, "INTERVAL", 0.02)
     upload = home / ".lume/uploads/read.csv"
     async with serve(home, keep_uploads=3600, max_active=1) as wire:
         monkeypatch.setattr(runner.Runner, "_next", none)

@@ -9,10 +9,10 @@ from forked import altered
 from local.servers import serve
 
 from lume_local._runs import recorder, runner
-from lume_local._runs.recorder import Recorder
-from lume_local._runs.records import StoreUnavailable
+from lume_local._runs.recorder import RunRecorder
+from lume_local._runs.records import StoredRun, StoreUnavailable
 from lume_local._runs.sources.run_paths import RunPaths
-from lume_local._runs.sqlite.store import SqliteStore
+from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.workers import child, worker, worker_pool
 
 
@@ -42,12 +42,12 @@ async def test_an_error_of_the_server_itself_ends_the_run_only(
 async def test_a_run_that_can_not_be_ended_holds_up_no_other_and_no_start(
     home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    real = Recorder._end
+    real = RunRecorder.end
 
-    async def broken(self: Recorder, run_id: str, *arguments: Any) -> Any:
+    async def broken(self: RunRecorder, run_id: str, *arguments: Any, **named: Any) -> None:
         if run_id == bad:
             raise ZeroDivisionError("a mistake of the server")
-        return await real(self, run_id, *arguments)
+        await real(self, run_id, *arguments, **named)
 
     async def none(_: object) -> None:
         return None
@@ -55,7 +55,7 @@ async def test_a_run_that_can_not_be_ended_holds_up_no_other_and_no_start(
     (home / "other.csv").write_text((home / "people.csv").read_text())
     bad = ""
     with monkeypatch.context() as patch:
-        patch.setattr(Recorder, "_end", broken)
+        patch.setattr(RunRecorder, "end", broken)
         async with serve(home, max_active=1) as wire:
             with monkeypatch.context() as first:
                 first.setattr(runner.Runner, "_next", none)
@@ -63,7 +63,7 @@ async def test_a_run_that_can_not_be_ended_holds_up_no_other_and_no_start(
             assert (await wire.run("people:v1", "other.csv"))["status"] == "SUCCEEDED"
         async with serve(home, max_active=1) as wire:
             assert (await wire.run("people:v1", "other.csv", force_rerun=True))["status"] == "SUCCEEDED"
-    assert len([line for line in caplog.messages if "left to the next start" in line]) == 2
+    assert len([line for line in caplog.messages if "its end can't be recorded" in line]) == 2
     async with serve(home, max_active=1) as wire:
         # It had committed, and the output is there: a start that couldn't end it leaves that known to the next one.
         assert (await wire.until(bad))["status"] == "SUCCEEDED"
@@ -92,15 +92,15 @@ async def test_an_end_that_can_not_be_written_is_written_later(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failed = asyncio.Event()
-    real = Recorder._end
+    real = SqliteStore.update
 
-    async def sometimes(self: Recorder, *arguments: object) -> None:
-        if not failed.is_set():
+    async def sometimes(self: SqliteStore, seen: StoredRun, status: str, **named: Any) -> StoredRun | None:
+        if status == "SUCCEEDED" and not failed.is_set():
             failed.set()
             raise StoreUnavailable("OperationalError: disk I/O error")
-        await real(self, *arguments)  # type: ignore[arg-type]
+        return await real(self, seen, status, **named)
 
-    monkeypatch.setattr(Recorder, "_end", sometimes)
+    monkeypatch.setattr(SqliteStore, "update", sometimes)
     async with serve(home, max_active=1) as wire:
         assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
         assert failed.is_set()

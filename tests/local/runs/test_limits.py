@@ -19,9 +19,9 @@ import lume_local
 from lume_async.errors import ConfigurationError
 from lume_local._flow.fields import FlowError
 from lume_local._runs import execution
-from lume_local._runs.recovery import recovery
+from lume_local._runs.recovery import settle
 from lume_local._runs.workers import child, worker
-from lume_local._runs.workers.worker_pool import Pool
+from lume_local._runs.workers.worker_pool import WorkerPool
 
 
 @asynccontextmanager
@@ -113,7 +113,7 @@ async def test_closing_waits_for_no_stopped_worker(home: Path, monkeypatch: pyte
 async def test_a_stopped_worker_of_a_dead_server_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recovery, "_PATIENCE", 0.1)
+    monkeypatch.setattr(settle, "_PATIENCE", 0.1)
     lock = tmp_path / "lock"
     code = f"""
 import pathlib, time
@@ -127,7 +127,7 @@ with held(pathlib.Path({str(lock)!r})):
     await holder.stdout.readline()
     os.kill(holder.pid, signal.SIGSTOP)
     async with asyncio.timeout(20):
-        await recovery.wait_until_free(lock)
+        await settle.wait_until_free(lock)
         assert await holder.wait() == -signal.SIGKILL
 
 
@@ -169,7 +169,7 @@ async def test_hundreds_of_columns_take_no_gigabytes(home: Path) -> None:
 async def test_checking_a_flow_has_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "CHECK_LIMIT", 0.5)
     endless = "list_sum(list_transform(range(100000), lambda i: list_sum(range(i))))::VARCHAR"
-    async with Pool().running() as pool:
+    async with WorkerPool().running() as pool:
         with pytest.raises(FlowError, match=r"takes longer than 0\.5 s to check"):
             await pool.check(people(columns={"a": {"sql": endless}}))
         compiled = await pool.check(people())
@@ -178,6 +178,6 @@ async def test_checking_a_flow_has_a_time_limit(monkeypatch: pytest.MonkeyPatch)
 
 async def test_a_process_that_does_not_start_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "START_LIMIT", 0.5)
-    async with Pool(start=altered(lambda _: "import time; time.sleep(60)")).running() as pool:
+    async with WorkerPool(start=altered(lambda _: "import time; time.sleep(60)")).running() as pool:
         with pytest.raises(worker.WorkerDied, match=r"not ready within 0\.5 s"):
             await pool.take()

@@ -20,9 +20,9 @@ import lume_local
 from lume_async.errors import ConfigurationError
 from lume_async.models import RunStatus
 from lume_local._runs.deliveries import webhook_sender
-from lume_local._runs.deliveries.lineage import Lineage
+from lume_local._runs.deliveries.lineage import LineageEvents
 from lume_local._runs.records import NewRun
-from lume_local._runs.sqlite.store import SqliteStore
+from lume_local._runs.sqlite.sqlite_store import SqliteStore
 
 package("openlineage.client")
 from openlineage.client import event_v2, facet_v2  # noqa: E402
@@ -160,9 +160,9 @@ async def test_datasets(store: SqliteStore, place: str, namespace: str, name: st
     run, _ = await store.create(
         NewRun("people:v1", "x", f"{place}\n/data/b.csv#{'0' * 64}", None, False, None, "")
     )
-    lineage = Lineage.of("http://m", "lume", None)
+    lineage = LineageEvents.of("http://m", "lume", None)
     assert lineage is not None
-    event = json.loads(lineage.started(run, run.created_at))
+    event = json.loads(lineage.event(run, run.created_at))
     assert event["inputs"] == [
         {"namespace": namespace, "name": name, "inputFacets": {}},
         {"namespace": "file", "name": "/data/b.csv", "inputFacets": {}},
@@ -171,7 +171,7 @@ async def test_datasets(store: SqliteStore, place: str, namespace: str, name: st
 
 async def test_outputs(store: SqliteStore) -> None:
     run, _ = await store.create(NewRun("people:v1", "x", "/x", None, False, None, ""))
-    lineage = Lineage.of("http://m", "lume", None)
+    lineage = LineageEvents.of("http://m", "lume", None)
     assert lineage is not None
     places = {"mapped": "postgresql://db:5432/sales?table=orders", "rejects": "s3://bucket/in/r?#.csv"}
     metrics = {"rows_read": 1, "rows_mapped": 1, "rows_rejected": 0}
@@ -180,7 +180,7 @@ async def test_outputs(store: SqliteStore) -> None:
         ("sqlite:////srv/a.db?table=t", "sqlite", "srv/a.db"),
         ("/out/m.csv", "file", "/out/m.csv"),
     ):
-        ended = lineage.ended(run, RunStatus.SUCCEEDED, "", metrics, places | {"mapped": mapped}, None)
+        ended = lineage.event(run, "", RunStatus.SUCCEEDED, metrics, places | {"mapped": mapped})
         outputs = [(one["namespace"], one["name"]) for one in json.loads(ended)["outputs"]]
         assert outputs == [(namespace, name), ("s3://bucket", "in/r?#.csv")]
 
@@ -198,10 +198,10 @@ async def test_what_a_query_is_given_may_be_any_text(home: Path, monkeypatch: py
 async def test_a_run_ends_as_it_does_without_an_event(
     home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(Lineage, "_event", lambda *given: 1 / 0)
+    monkeypatch.setattr(LineageEvents, "event", lambda *given: 1 / 0)
     async with serve(home, lineage_url="http://127.0.0.1:1/") as wire:
         assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
-    assert len([line for line in caplog.messages if "no lineage event can be made" in line]) == 2
+    assert len([line for line in caplog.messages if "the lineage event could not be created" in line]) == 2
 
 
 async def test_runs_that_fail_or_are_cancelled(home: Path, marquez: tuple[Backend, Receiver]) -> None:

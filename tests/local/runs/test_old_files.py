@@ -13,10 +13,10 @@ from local.wire import Wire
 
 import lume_local
 from lume_async.errors import ConfigurationError
-from lume_local._runs.recovery import retention
+from lume_local._runs import upkeep
 from lume_local._runs.recovery.old_files import _files, _remove
 from lume_local._runs.sources.paths import Roots
-from lume_local._runs.sources.source_files import Wanted
+from lume_local._runs.sources.source_files import SourceSpec
 from lume_local._runs.sources.source_key import InUse
 from lume_local._shared import no_links
 from lume_local._shared.identity import identity
@@ -26,7 +26,7 @@ FIXED = PEOPLE.replace('"people"', '"fixed"') + '[target]\nmapped = "{data}/fixe
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "INTERVAL", 0.02)
+    monkeypatch.setattr(upkeep, "INTERVAL", 0.02)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -83,7 +83,7 @@ def test_files_of_patterns_and_links_are_in_use(home: Path) -> None:
     (home / "days" / "5 [a]").mkdir(parents=True)
     (home / "latest").symlink_to("days")
     (home / "last.csv").symlink_to("more.csv")
-    wanted = Wanted(("latest/{source_path}/[0-9].csv", "last.csv"), "5 [a]")
+    wanted = SourceSpec(("latest/{source_path}/[0-9].csv", "last.csv"), "5 [a]")
     for name in ("days/5 [a]/1.csv", "more.csv"):
         (home / name).write_text(PEOPLE_CSV)
     roots = Roots.of((home,), home / ".lume")

@@ -9,10 +9,10 @@ import pytest
 from attrs import evolve
 from local.states import moved
 
-from lume_local._runs.records import NewRun, Run, StoreUnavailable
-from lume_local._runs.recovery.overtaken import Place, places
-from lume_local._runs.recovery.recovery import carried_out
-from lume_local._runs.sqlite.store import SqliteStore
+from lume_local._runs.records import NewRun, StoredRun, StoreUnavailable
+from lume_local._runs.recovery.overtaken import OutputPlace, places
+from lume_local._runs.recovery.settle import carried_out
+from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.times import ago_text
 from lume_local._shared.commit import commit, note_overtaken
 from lume_local._worker.targets import target_kinds
@@ -30,12 +30,14 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
     store.close()
 
 
-async def submitted(store: SqliteStore, **changes: Any) -> Run:
+async def submitted(store: SqliteStore, **changes: Any) -> StoredRun:
     run, _ = await store.create(evolve(NEW, **changes))
     return run
 
 
-async def ended(store: SqliteStore, run: Run, status: str = "SUCCEEDED", **locations: str | None) -> None:
+async def ended(
+    store: SqliteStore, run: StoredRun, status: str = "SUCCEEDED", **locations: str | None
+) -> None:
     now, found = ago_text(0), {"mapped": None, "rejects": None, **locations}
     await moved(store, run.run_id, status, finished_at=now, target_locations=found)
 
@@ -69,15 +71,15 @@ async def test_a_batch_is_of_one_flow_and_source(store: SqliteStore) -> None:
 
 @pytest.mark.parametrize(
     ("mode", "replaces"),
-    [("append", []), ("replace_batch", [Place("t", True)]), ("upsert", [Place("t", False)])],
+    [("append", []), ("replace_batch", [OutputPlace("t", True)]), ("upsert", [OutputPlace("t", False)])],
 )
-def test_what_a_commit_replaces(mode: str, replaces: list[Place]) -> None:
+def test_what_a_commit_replaces(mode: str, replaces: list[OutputPlace]) -> None:
     steps = [
         {"kind": "s3", "part": "rejects"},
         {"kind": "database", "part": "mapped", "load": {"mode": mode}},
     ]
     record = {"steps": steps, "target_locations": {"mapped": "t", "rejects": OUT}}
-    assert places(record) == [Place(OUT, False), *replaces]
+    assert places(record) == [OutputPlace(OUT, False), *replaces]
 
 
 def file_step(folder: Path) -> Step:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lume_local._runs.sources.paths import PathRefused, Roots, spelled
-from lume_local._runs.sources.source_files import Wanted
+from lume_local._runs.sources.source_files import SourceSpec
 
 
 @pytest.fixture
@@ -186,4 +186,4 @@ def test_an_upload_that_has_not_arrived_is_no_source(tmp_path: Path) -> None:
         with pytest.raises(PathRefused, match="is an upload that has not arrived yet"):
             roots.source(path)
     with pytest.raises(PathRefused, match="has not arrived yet"):
-        Wanted(("data/uploads/.*",), "x").files(roots)
+        SourceSpec(("data/uploads/.*",), "x").files(roots)

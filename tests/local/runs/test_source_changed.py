@@ -22,7 +22,7 @@ from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._runs.sources import contents
 from lume_local._runs.sources.source_key import content_in, places_of, with_content
-from lume_local._shared.content import Content, is_open, is_other
+from lume_local._shared.content import SourceContent, is_open, is_other
 from lume_local._worker.sources.places import identity
 
 MORE = PEOPLE_CSV + "4,di@example.org,52\n"
@@ -381,21 +381,23 @@ def test_a_query_has_no_such_identity() -> None:
 
 # -- pure parts
 
-A, B = Content(3, "seen", "one"), Content(3, "seen too", "one")
+A, B = SourceContent(3, "seen", "one"), SourceContent(3, "seen too", "one")
 
 
 @pytest.mark.parametrize(
     ("before", "now", "needs_digest", "expected"),
     [
         (A, A, False, False),
-        (A, Content(3, "seen", None), False, False),
+        (A, SourceContent(3, "seen", None), False, False),
         (A, B, True, False),
-        (A, Content(3, "x", "two"), True, True),
-        (A, Content(4, "x", None), False, True),
-        (Content(3, "seen", None), Content(3, "x", None), False, True),
+        (A, SourceContent(3, "x", "two"), True, True),
+        (A, SourceContent(4, "x", None), False, True),
+        (SourceContent(3, "seen", None), SourceContent(3, "x", None), False, True),
     ],
 )
-def test_what_counts_as_changed(before: Content, now: Content, needs_digest: bool, expected: bool) -> None:
+def test_what_counts_as_changed(
+    before: SourceContent, now: SourceContent, needs_digest: bool, expected: bool
+) -> None:
     assert is_open(before, now) is needs_digest
     assert is_other(before, now) is expected
 

@@ -13,7 +13,7 @@ from local.servers import serve
 
 from lume_local._runs.sources import source_files, walk
 from lume_local._runs.sources.paths import PathRefused, Roots
-from lume_local._runs.sources.source_files import Wanted
+from lume_local._runs.sources.source_files import SourceSpec
 
 DAILY = """
 flow = "daily"
@@ -52,7 +52,7 @@ def roots(tmp_path: Path) -> Roots:
 
 def found(roots: Roots, uris: list[str], source_path: str = "x") -> list[str]:
     root = roots.folders[0]
-    return [str(path.relative_to(root)) for path in Wanted(tuple(uris), source_path).files(roots)]
+    return [str(path.relative_to(root)) for path in SourceSpec(tuple(uris), source_path).files(roots)]
 
 
 def test_a_pattern(roots: Roots) -> None:
@@ -95,7 +95,7 @@ def test_a_list(roots: Roots) -> None:
 )
 def test_refused(roots: Roots, uri: str, source_path: str, words: str) -> None:
     with pytest.raises(PathRefused, match=words):
-        Wanted((uri,), source_path).files(roots)
+        SourceSpec((uri,), source_path).files(roots)
 
 
 def test_too_many(roots: Roots, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,15 +150,15 @@ def test_a_folder_that_can_not_be_read_is_no_empty_one(roots: Roots, monkeypatch
 async def test_a_search_ends_when_it_is_cancelled(roots: Roots, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, ended = threading.Event(), threading.Event()
 
-    def endless(self: Wanted, roots: Roots, is_stopped: Callable[[], bool]) -> list[Path]:
+    def endless(self: SourceSpec, roots: Roots, is_stopped: Callable[[], bool]) -> list[Path]:
         begun.set()
         while not is_stopped():
             time.sleep(0.001)
         ended.set()
         return []
 
-    monkeypatch.setattr(Wanted, "files", endless)
-    search = asyncio.create_task(Wanted(("*",), "x").find(roots))
+    monkeypatch.setattr(SourceSpec, "files", endless)
+    search = asyncio.create_task(SourceSpec(("*",), "x").find(roots))
     assert await asyncio.to_thread(begun.wait, 10)
     search.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -173,7 +173,7 @@ async def test_a_run_that_is_cancelled_does_not_wait_for_its_search(
     begun = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def endless(self: Wanted, roots: Roots, is_stopped: Callable[[], bool]) -> list[Path]:
+    def endless(self: SourceSpec, roots: Roots, is_stopped: Callable[[], bool]) -> list[Path]:
         loop.call_soon_threadsafe(begun.set)
         while not is_stopped():
             time.sleep(0.001)
@@ -181,7 +181,7 @@ async def test_a_run_that_is_cancelled_does_not_wait_for_its_search(
 
     async with serve(home) as wire:
         with monkeypatch.context() as patch:
-            patch.setattr(Wanted, "files", endless)
+            patch.setattr(SourceSpec, "files", endless)
             run_id = (await wire.submit("daily:v1", "d1")).document["id"]
             await asyncio.wait_for(begun.wait(), 20)
             await wire.ask("POST", f"/v1/runs/{run_id}/cancel")

@@ -12,8 +12,9 @@ import lume_local
 from lume_local._flow.definition import read_definition
 from lume_local._runs.sources import source_name
 from lume_local._runs.sources.paths import PathRefused, Roots
-from lume_local._runs.sources.source_files import Wanted
-from lume_local._runs.sources.source_name import SourceName, source_key
+from lume_local._runs.sources.source_files import SourceSpec
+from lume_local._runs.sources.source_key import source_key
+from lume_local._runs.sources.source_name import SourceName
 
 INTO = {"mapped": {"url_env": ENV, "table": "clean", "mode": "replace_batch"}}
 OWN = "{source_path}.csv"
@@ -56,7 +57,7 @@ async def test_a_batch_leaves_that_of_another_root_alone(database: Database, tmp
 
 
 def of_files(roots: Roots, uri: str | tuple[str, ...], source_path: str) -> SourceName:
-    wanted = Wanted((uri,) if isinstance(uri, str) else uri, source_path)
+    wanted = SourceSpec((uri,) if isinstance(uri, str) else uri, source_path)
     return source_name.of_files(roots, wanted, wanted.files(roots))
 
 
@@ -73,7 +74,7 @@ def test_names_of_files(roots: Roots, tmp_path: Path) -> None:
 
 
 def of_urls(roots: Roots, source_path: str, *uris: str) -> SourceName:
-    wanted = Wanted(uris, source_path)
+    wanted = SourceSpec(uris, source_path)
     return source_name.of_urls(roots, wanted)
 
 
@@ -104,7 +105,7 @@ def test_a_target_that_another_source_could_have(tmp_path: Path) -> None:
     for template in ("latest.csv", "{run_id}/{source_path}.csv"):
         SourceName("x", False).check(template)
     SourceName("x", True).check(OWN)
-    with pytest.raises(PathRefused, match=r"could be that of another source, too: 'x'"):
+    with pytest.raises(PathRefused, match=r"two sources could write to the target .*: 'x'"):
         SourceName("x", False).check(OWN)
 
 
@@ -121,5 +122,5 @@ async def test_no_run_writes_over_the_target_of_another_root(tmp_path: Path) -> 
             assert (await wire.run("people:v1", "x.csv"))["status"] == "SUCCEEDED"
             other = await wire.run("people:v1", str(folders[1] / "x.csv"))
     assert other["status"] == "FAILED"
-    assert "Put {run_id} into the target" in other["metadata"]["error_message"]
+    assert "Add {run_id} to the target" in other["metadata"]["error_message"]
     assert (tmp_path / "data/x.csv.csv").read_text() == "id\n0\n"

@@ -10,8 +10,8 @@ import pytest
 from local.many_runs import ENDS, add_runs
 from local.states import moved
 
-from lume_local._runs.records import Count, NewRun, Run, StoredFlow, Wanted
-from lume_local._runs.sqlite.store import SqliteStore
+from lume_local._runs.records import Count, NewRun, RunFilter, StoredFlow, StoredRun
+from lume_local._runs.sqlite.sqlite_store import SqliteStore
 
 
 @pytest.fixture
@@ -21,13 +21,15 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
     store.close()
 
 
-async def created(store: SqliteStore, source: str, flow: str = "people:v1", *, force: bool = False) -> Run:
+async def created(
+    store: SqliteStore, source: str, flow: str = "people:v1", *, force: bool = False
+) -> StoredRun:
     run, is_new = await store.create(NewRun(flow, source, f"/{source}", None, force, None, "x"))
     assert is_new
     return run
 
 
-async def ended(store: SqliteStore, run: Run, status: str, read: int = 0, rejected: int = 0) -> None:
+async def ended(store: SqliteStore, run: StoredRun, status: str, read: int = 0, rejected: int = 0) -> None:
     for step in ("SYNCING_SOURCE", "TRANSFORMING"):
         await moved(store, run.run_id, step)
     await moved(store, run.run_id, status, metrics={"rows_read": read, "rows_rejected": rejected})
@@ -39,7 +41,7 @@ async def counts(store: SqliteStore, *by: str, **options: Any) -> list[Count]:
 
 
 async def waiting(store: SqliteStore, above: float = 0.05, **filters: Any) -> list[str]:
-    return [run.source_path for run in await store.runs(Wanted(attention=above, **filters), None, 100)]
+    return [run.source_path for run in await store.runs(RunFilter(attention=above, **filters), None, 100)]
 
 
 async def test_runs_are_counted_by_where_they_are_now(store: SqliteStore) -> None:
@@ -66,7 +68,7 @@ async def test_the_worst_come_first_and_a_flow_is_all_its_versions(store: Sqlite
         "a:v1",
         "a:v2",
     ]
-    assert {run.flow_version for run in await store.runs(Wanted(flow="a"), None, 9)} == {"a:v1", "a:v2"}
+    assert {run.flow_version for run in await store.runs(RunFilter(flow="a"), None, 9)} == {"a:v1", "a:v2"}
 
 
 async def test_what_waits_for_a_person(store: SqliteStore) -> None:
@@ -117,18 +119,18 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteStore]:
 @pytest.mark.parametrize(
     "wanted",
     [
-        Wanted(),
-        Wanted(flow="flow3"),
-        Wanted(flow="none"),
-        Wanted(source="no such source"),
-        Wanted(source="batch-77."),
-        Wanted(since="2020", statuses=["CREATED"]),
-        Wanted(attention=0.05),
-        Wanted(attention=1, source="no such source"),
+        RunFilter(),
+        RunFilter(flow="flow3"),
+        RunFilter(flow="none"),
+        RunFilter(source="no such source"),
+        RunFilter(source="batch-77."),
+        RunFilter(since="2020", statuses=["CREATED"]),
+        RunFilter(attention=0.05),
+        RunFilter(attention=1, source="no such source"),
     ],
     ids=str,
 )
-async def test_a_page_of_100_000_runs_takes_milliseconds(many: SqliteStore, wanted: Wanted) -> None:
+async def test_a_page_of_100_000_runs_takes_milliseconds(many: SqliteStore, wanted: RunFilter) -> None:
     assert await steps(many, lambda: many.runs(wanted, None, 51)) < MOST_STEPS
 
 

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from local.states import moved
 
-from lume_local._runs.records import Duplicate, KeyReused, NewRun, StoredFlow, StoreFailed, Wanted
+from lume_local._runs.records import Duplicate, KeyReused, NewRun, RunFilter, StoredFlow, StoreFailed
 from lume_local._runs.sqlite import durability
+from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.sqlite.state_file import StoreError
-from lume_local._runs.sqlite.store import SqliteStore
 
 NEW = NewRun("f:v1", "a.csv", "/a.csv", {"n": 1}, False, None, "print")
 
@@ -308,7 +308,7 @@ async def test_the_pages_of_a_list_hold_what_is_asked_for(
         of_flow = flow in (None, ref.partition(":")[0]) and flow_version in (None, ref)
         if of_flow and (not statuses or status in statuses):
             expected.insert(0, run.run_id)
-    wanted = Wanted(flow=flow, flow_version=flow_version, statuses=statuses)
+    wanted = RunFilter(flow=flow, flow_version=flow_version, statuses=statuses)
     found, before = list[str](), None
     while page := await store.runs(wanted, before, limit):
         assert len(page) <= limit

@@ -18,7 +18,7 @@ from store_servers import Place
 import lume_local
 from lume_async.errors import ConfigurationError
 from lume_local._runs.sources.paths import PathRefused, Roots
-from lume_local._runs.sources.source_files import Wanted
+from lume_local._runs.sources.source_files import SourceSpec
 from lume_local._runs.sources.store_roots import below_root, stored
 from lume_local._shared.commit import begin, begun, committed
 from lume_local._worker.targets import target_kinds
@@ -162,7 +162,7 @@ async def test_a_pattern_over_the_wire(tmp_path: Path, bucket: Bucket) -> None:
 )
 def test_where_a_server_may_look(tmp_path: Path, uri: str, object: tuple[str, str] | None) -> None:
     roots = Roots.of((tmp_path,), tmp_path, ("s3://warehouse/in",))
-    wanted = Wanted((uri,), "[1]")
+    wanted = SourceSpec((uri,), "[1]")
     if object is None:
         with pytest.raises(PathRefused):
             wanted.objects(roots)
@@ -203,7 +203,7 @@ def test_which_objects_a_server_may_touch(tmp_path: Path, url: str, allowed: boo
 def test_urls_and_paths_are_not_mixed(tmp_path: Path) -> None:
     roots = Roots.of((tmp_path,), tmp_path, ("s3://warehouse",))
     with pytest.raises(PathRefused, match="use one of both"):
-        Wanted(("s3://warehouse/a.csv", "b.csv"), "x").key(roots)
+        SourceSpec(("s3://warehouse/a.csv", "b.csv"), "x").key(roots)
 
 
 async def test_a_root_that_is_no_bucket(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from local.servers import serve
 from local.wire import Wire
 
-from lume_local._runs.records import Run
+from lume_local._runs.records import StoredRun
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._shared.protocol import Execute
@@ -74,7 +74,7 @@ def between(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> Iterato
     """Exactly between the look at the paths of a run and its worker, something happens."""
     job = RunPaths.job
 
-    async def and_then(paths: RunPaths, run: Run) -> Execute:
+    async def and_then(paths: RunPaths, run: StoredRun) -> Execute:
         found = await job(paths, run)
         act()
         return found

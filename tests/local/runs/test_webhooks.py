@@ -29,7 +29,7 @@ from lume_local._runs.deliveries.webhook_sender import WebhookSender
 from lume_local._runs.health import Health
 from lume_local._runs.records import NewRun, StoreUnavailable
 from lume_local._runs.sqlite.outbox import SqliteDeliveries
-from lume_local._runs.sqlite.store import SqliteStore
+from lume_local._runs.sqlite.sqlite_store import SqliteStore
 
 HOSTS = ("127.0.0.1:9", "127.0.0.1:8080", "localhost:443", "localhost:80", "hooks.example", "[::1]:9")
 RULES = WebhookRules.of(SECRET, HOSTS)

@@ -15,7 +15,7 @@ from local.servers import serve
 from lume_local._owned import owned
 from lume_local._runs.workers import worker, worker_pool
 from lume_local._runs.workers.worker import NotFinished, Worker
-from lume_local._runs.workers.worker_pool import Pool
+from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared.commit import begin, commit
 from lume_local._shared.protocol import Done, Event, Execute, Failed, Outcome
 
@@ -50,9 +50,9 @@ _worker.main()
 
 
 @pytest.fixture
-async def odd() -> AsyncIterator[Pool]:
+async def odd() -> AsyncIterator[WorkerPool]:
     """A pool of one worker that does odd runs."""
-    async with owned(Pool(start=altered(lambda _: ODD_RUNS)).running(), "pool") as pool:
+    async with owned(WorkerPool(start=altered(lambda _: ODD_RUNS)).running(), "pool") as pool:
         yield pool
 
 
@@ -62,7 +62,7 @@ def job(folder: Path, *questions: str, do: str = "") -> Execute:
     return Execute("run_1", flow, {"kind": "odd"}, str(folder / "run"), {}, {}, "1GB", 2)
 
 
-async def ask(pool: Pool, folder: Path, *questions: str, do: str = "") -> tuple[int, Event | None]:
+async def ask(pool: WorkerPool, folder: Path, *questions: str, do: str = "") -> tuple[int, Event | None]:
     """One run in a pool: the process that did it, and its last event."""
     taken = await pool.take()
     event = None
@@ -106,7 +106,7 @@ async def test_a_process_ends_after_so_many_runs(home: Path, monkeypatch: pytest
 
 
 async def test_a_variable_that_is_set_later_is_seen_by_the_next_run(
-    odd: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    odd: WorkerPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether the process was idle or a spare one: it may be the URL of a database."""
 
@@ -134,7 +134,7 @@ async def test_a_variable_that_is_set_later_is_seen_by_the_next_run(
 async def test_a_spare_process_of_another_environment_is_not_handed_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with Pool().running() as pool:
+    async with WorkerPool().running() as pool:
         pool.warm()
         assert pool._spare is not None
         await pool._spare.settled.wait()
@@ -145,7 +145,7 @@ async def test_a_spare_process_of_another_environment_is_not_handed_out(
         assert pool.size == 1
 
 
-async def test_a_process_that_keeps_memory_ends(odd: Pool, tmp_path: Path) -> None:
+async def test_a_process_that_keeps_memory_ends(odd: WorkerPool, tmp_path: Path) -> None:
     first, _ = await ask(odd, tmp_path, do="kept['hoard'] = bytes([1]) * 400_000_000")
     second, _ = await ask(odd, tmp_path)
     third, _ = await ask(odd, tmp_path, do="bytes([1]) * 400_000_000")  # given back: no reason to end
@@ -154,7 +154,7 @@ async def test_a_process_that_keeps_memory_ends(odd: Pool, tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("real_processes")
-async def test_nothing_in_the_database_outlives_a_run(odd: Pool, tmp_path: Path) -> None:
+async def test_nothing_in_the_database_outlives_a_run(odd: WorkerPool, tmp_path: Path) -> None:
     dirt = """
 for sql in ("SET threads=1", "SET memory_limit='77MB'", "SET TimeZone='Asia/Tokyo'",
             "SET SESSION search_path='pg_catalog'", "SET VARIABLE mine=7", "SET default_order='DESC'",
@@ -185,7 +185,9 @@ for sql in ("SET threads=1", "SET memory_limit='77MB'", "SET TimeZone='Asia/Toky
     assert again.record["answers"][-3:] == [[[None, "a"]], "CatalogException", "BinderException"]
 
 
-async def test_an_error_that_nobody_expected_is_told_in_its_own_words(odd: Pool, tmp_path: Path) -> None:
+async def test_an_error_that_nobody_expected_is_told_in_its_own_words(
+    odd: WorkerPool, tmp_path: Path
+) -> None:
     taken = await odd.take()
     async for _ in taken.run(job(tmp_path, do="raise KeyError('a mistake of the engine')")):
         pass
@@ -195,7 +197,7 @@ async def test_an_error_that_nobody_expected_is_told_in_its_own_words(odd: Pool,
     await odd.release(taken)
 
 
-async def test_a_line_that_is_not_of_the_protocol_ends_the_process(odd: Pool, tmp_path: Path) -> None:
+async def test_a_line_that_is_not_of_the_protocol_ends_the_process(odd: WorkerPool, tmp_path: Path) -> None:
     taken = await odd.take()
     taken._stdin.write(b'{"job": "dance"}\n')
     async for _ in taken.run(job(tmp_path)):
@@ -220,7 +222,7 @@ async def test_a_line_that_is_not_of_the_protocol_ends_the_process(odd: Pool, tm
         "leash.cancelled.set()",
     ],
 )
-async def test_what_is_odd_ends_the_process(odd: Pool, tmp_path: Path, dirt: str) -> None:
+async def test_what_is_odd_ends_the_process(odd: WorkerPool, tmp_path: Path, dirt: str) -> None:
     first, _ = await ask(odd, tmp_path, do=dirt)
     second, event = await ask(odd, tmp_path)
     assert first != second
@@ -228,7 +230,7 @@ async def test_what_is_odd_ends_the_process(odd: Pool, tmp_path: Path, dirt: str
     assert await gone([first])
 
 
-async def test_a_failure_that_is_explained_is_an_ordinary_end(odd: Pool, tmp_path: Path) -> None:
+async def test_a_failure_that_is_explained_is_an_ordinary_end(odd: WorkerPool, tmp_path: Path) -> None:
     first, event = await ask(odd, tmp_path, do="raise RunFailed('the header lacks a column')")
     second, _ = await ask(odd, tmp_path)
     assert event == Failed("the header lacks a column", None)
@@ -236,7 +238,7 @@ async def test_a_failure_that_is_explained_is_an_ordinary_end(odd: Pool, tmp_pat
 
 
 async def test_a_process_that_does_not_get_ready_again_is_killed(
-    odd: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    odd: WorkerPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "PATIENCE", 0.2)
     first, event = await ask(odd, tmp_path, do="kept['Instances'].prepare = lambda self: time.sleep(60)")
@@ -257,7 +259,9 @@ async def test_a_cancelled_run_is_the_last_one_of_its_process(home: Path) -> Non
         assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
 
 
-async def test_a_cancel_that_comes_too_late_does_not_reach_the_next_run(odd: Pool, tmp_path: Path) -> None:
+async def test_a_cancel_that_comes_too_late_does_not_reach_the_next_run(
+    odd: WorkerPool, tmp_path: Path
+) -> None:
     taken = await odd.take()
     async for event in taken.run(job(tmp_path)):
         if isinstance(event, Done):
@@ -293,7 +297,7 @@ async def test_all_spare_processes_killed_while_idle(home: Path) -> None:
 async def test_after_a_quiet_while_one_spare_process_is_left(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with Pool(3).running() as pool:
+    async with WorkerPool(3).running() as pool:
         taken = [await pool.take() for _ in range(3)]
         monkeypatch.setattr(worker_pool, "QUIET", 0.01)
         for one in taken:
@@ -305,7 +309,7 @@ async def test_after_a_quiet_while_one_spare_process_is_left(
 
 
 async def test_a_spare_process_that_is_dead_is_not_handed_out() -> None:
-    async with Pool().running() as pool:
+    async with WorkerPool().running() as pool:
         dead: Worker = await pool.take()
         await pool.release(dead)
         os.kill(dead.pid, signal.SIGKILL)
@@ -339,7 +343,7 @@ async def test_a_worker_finishes_what_another_process_has_left(tmp_path: Path) -
     note = tmp_path / "note"
     step = {"kind": "note", "path": str(note)}
     begin(tmp_path, step)
-    async with Pool(start=altered(lambda _: UNKNOWN_KIND)).running() as pool, pool.worker() as taken:
+    async with WorkerPool(start=altered(lambda _: UNKNOWN_KIND)).running() as pool, pool.worker() as taken:
         await taken.finish(tmp_path)
         assert note.read_text() == "abandoned "
         commit(tmp_path, {"steps": [step]})

@@ -7,7 +7,7 @@ import pytest
 from local.flows import people
 
 from lume_local._flow.fields import FlowError
-from lume_local._runs.workers.worker_pool import Pool
+from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._worker.engine import confine_check, connect
 
 
@@ -36,7 +36,7 @@ def test_a_check_reaches_no_file(tmp_path: Path, attempt: str) -> None:
 
 
 async def test_checks_follow_each_other_and_a_run(tmp_path: Path) -> None:
-    async with Pool().running() as pool:
+    async with WorkerPool().running() as pool:
         first = await pool.check(people())
         with pytest.raises(FlowError):
             await pool.check(people(columns={"a": {"sql": "nonsense("}}))

@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from lume_local._shared.content import Content, hash_of, is_open
+from lume_local._shared.content import SourceContent, hash_of, is_open
 from lume_local._worker.sources.files import Snapshot, digest, opened, snapshot
 from lume_local._worker.sources.places.held import Held, changed, make_room
 from lume_local._worker.sources.places.unpack import compression_of, unpack
@@ -40,12 +40,14 @@ class LocalFiles:
         """Check that they are regular files."""
         self._before = [snapshot(one.path, self._looked_up) for one in self._named]
 
-    def content(self, known: Content | None, most: int, pause: Pause = no_pause) -> Content | None:
+    def content(
+        self, known: SourceContent | None, most: int, pause: Pause = no_pause
+    ) -> SourceContent | None:
         """By sizes and times, and the names of several files, as a pattern may match other ones later."""
         both = list(zip(self._named, self._before, strict=True))
         size = sum(before.size for _, before in both)
         seen = hash_of([str(one.path), before.size, before.modified_ns] for one, before in both)
-        found = Content(size, seen)
+        found = SourceContent(size, seen)
         if size > most or (known is not None and not is_open(known, found)):
             return found
         digests = (["" if len(both) == 1 else one.shown, _digest(one, before, pause)] for one, before in both)

@@ -5,7 +5,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from lume_local._shared.content import Content
+from lume_local._shared.content import SourceContent
 from lume_local._worker.databases.database import DatabaseTrouble, Query, Row
 from lume_local._worker.databases.database_kinds import query_of
 from lume_local._worker.databases.url import DatabaseUrl
@@ -31,7 +31,9 @@ class QuerySource:
         with self._begun():
             pass
 
-    def content(self, known: Content | None, most: int, pause: Pause = no_pause) -> Content | None:
+    def content(
+        self, known: SourceContent | None, most: int, pause: Pause = no_pause
+    ) -> SourceContent | None:
         """What a query gives is known once it has given it."""
         return None
 

@@ -7,7 +7,7 @@ from attrs import evolve
 
 from lume_local._flow.patterns import MOST_FILES
 from lume_local._flow.store_urls import split_store_url
-from lume_local._shared.content import Content, hash_of
+from lume_local._shared.content import SourceContent, hash_of
 from lume_local._worker.object_stores import Buckets, StoreTrouble, obstore_errors
 from lume_local._worker.sources.files import BLOCK
 from lume_local._worker.sources.places.local import LocalFiles
@@ -40,13 +40,15 @@ class StoredFiles:
                 f"the source has {len(self.places):,} objects, but a run reads at most {MOST_FILES:,}"
             )
 
-    def content(self, known: Content | None, most: int, pause: Pause = no_pause) -> Content | None:
+    def content(
+        self, known: SourceContent | None, most: int, pause: Pause = no_pause
+    ) -> SourceContent | None:
         """By their tags; None for a store without tags."""
         if not all(seen.tag for seen in self._before.values()):
             return None
         found = self._before.items()
         tags = hash_of(["" if len(found) == 1 else url, seen.size, seen.tag] for url, seen in found)
-        return Content(sum(seen.size for _, seen in found), tags, tags)
+        return SourceContent(sum(seen.size for _, seen in found), tags, tags)
 
     def each(self) -> list[Single]:
         """After `check`: every object as a source of its own."""

@@ -1,7 +1,7 @@
-"""How deliveries are signed: in our own header, and in those of Standard Webhooks. Pure.
+"""The body of a webhook, and its signatures: our own header, and those of Standard Webhooks. Pure.
 
-Standard Webhooks (https://www.standardwebhooks.com) sign the delivery's id and time with the body, so that a recorded
-delivery is refused later. During a rotation both secrets sign, and receivers take either.
+Standard Webhooks (https://www.standardwebhooks.com) sign the delivery's id and time with the body, so that a replayed
+delivery is refused. During a rotation both secrets sign; receivers accept either.
 """
 
 import base64
@@ -10,28 +10,45 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 
+import orjson
+
 from lume_async.errors import ConfigurationError
+from lume_local._runs.records import StoredRun
 
 _SIGNATURE_HEADER = "X-Lume-Signature-256"
 _DELIVERY_HEADER = "X-Lume-Delivery"
 _PREFIX = b"whsec_"
 
 
+def event_body(run: StoredRun, status: str, finished_at: str) -> bytes:
+    """The body for a run that ends now, with this status."""
+    document = {
+        "event": "run.finished",
+        "run_id": run.run_id,
+        "status": status,
+        "flow_version": run.flow_version,
+        "source_path": run.source_path,
+        "run_metadata": run.run_metadata,
+        "finished_at": finished_at,
+    }
+    return orjson.dumps(document)
+
+
 def checked_secrets(secret: str | bytes | Iterable[str | bytes] | None) -> tuple[bytes, ...]:
-    """The secrets as they are written; none where nothing may be signed. Raises `ConfigurationError`."""
+    """The validated secrets; empty if there are none. Raises `ConfigurationError`."""
     if secret is None:
         return ()
     several = (secret,) if isinstance(secret, str | bytes) else tuple(secret)
     secrets = tuple(one.encode() if isinstance(one, str) else one for one in several)
     if not secrets or not all(one.strip() for one in secrets):
-        raise ConfigurationError("webhook_secret is empty: then anybody could sign; set a real one")
+        raise ConfigurationError("webhook_secret is empty, so anyone could forge a signature: set a secret")
     for one in secrets:
         _key(one)
     return secrets
 
 
 def signed_headers(secrets: tuple[bytes, ...], delivery_id: str, at: int, body: bytes) -> dict[str, str]:
-    """The headers of an attempt that is made at a time, in seconds since 1970.
+    """The headers of an attempt at a time, in seconds since 1970.
 
     `X-Lume-Signature-256` holds one signature: that of the first secret.
     """
@@ -49,7 +66,7 @@ def signed_headers(secrets: tuple[bytes, ...], delivery_id: str, at: int, body: 
 
 
 def _key(secret: bytes) -> bytes:
-    """What Standard Webhooks sign with: a secret that begins with `whsec_` is base64, any other is the key itself."""
+    """The key for Standard Webhooks: a secret that begins with `whsec_` is base64, any other is the key itself."""
     if not secret.startswith(_PREFIX):
         return secret
     try:

@@ -1,16 +1,16 @@
 """Runs, their changes, idempotency keys, the outbox and flow versions, in one SQLite file.
 
-Carried out straight on the event loop (see `operation`): a read takes microseconds, and a write waits for no disk.
-The rule "one success, one attempt at a time" is a query inside the transaction that inserts, and two unique indexes
-behind it, in case the query is wrong.
+Operations run directly on the event loop (see `operation`): a read takes microseconds, a write does not wait for the
+disk. The rule "one success, one attempt at a time" is a query inside the inserting transaction, with two unique
+indexes in case the query is wrong.
 
-What a run's life may lose to a power cut, and why no run is lost or done twice for it:
-- its creation and its end are durable before anybody relies on them, for that is what `settled` is awaited for:
-  the answer to the submission and the start of the run, the notice of its end and the removal of its folder;
-- its stages are not made durable one by one. A run whose stages were lost is CREATED again. Its folder, which
-  outlives the power cut, says whether it had committed: then it is carried out, else it had done nothing yet.
+What a power cut may lose, and why no run is lost or repeated:
+- the creation and end of a run are durable before they have effects: `settled` is awaited before the response to the
+  submission, the start of the run, the notice of its end and the removal of its folder;
+- stages are not made durable separately. A run whose stages were lost is CREATED again. Its folder survives the power
+  cut and says whether it had committed: then the commit is carried out, else the run had no effect yet.
 
-`kill -9` loses nothing at all: what was committed lies with the operating system.
+`kill -9` loses nothing: committed transactions are with the operating system.
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants, compiled or quoted.
@@ -29,26 +29,24 @@ from lume_async._base.elided import bounded
 from lume_local._runs.cursor import Cursor
 from lume_local._runs.records import (
     ACTIVE,
-    Change,
     CursorForgotten,
     Duplicate,
     KeyReused,
     NewRun,
-    Run,
+    RunFilter,
+    StatusChange,
     StoredFlow,
-    Wanted,
+    StoredRun,
 )
 from lume_local._runs.sqlite.durability import Durability
-from lume_local._runs.sqlite.headers import SqliteHeaders
+from lume_local._runs.sqlite.identities import SqliteHeaders, SqliteOutputs, SqliteSources
 from lume_local._runs.sqlite.listing import selected
 from lume_local._runs.sqlite.operation import operation
 from lume_local._runs.sqlite.outbox import SqliteDeliveries
-from lume_local._runs.sqlite.outputs import SqliteOutputs
-from lume_local._runs.sqlite.sources import SqliteSources
 from lume_local._runs.sqlite.state_file import open_state
 from lume_local._runs.sqlite.statistics import SqliteStatistics, flow_range
 from lume_local._runs.times import now_text
-from lume_local._shared.content import Content
+from lume_local._shared.content import SourceContent
 
 _RUN_COLUMNS = (
     "seq, run_id, rev, flow_version, source_path, source_key, run_metadata, force_rerun, status, created_at, "
@@ -56,13 +54,13 @@ _RUN_COLUMNS = (
 )
 _JSON_COLUMNS = ("run_metadata", "stages", "metrics", "target_locations")
 _LONG = 256 * 1024
-"""Characters of metrics, more than even those of a thousand columns have, unless a text in them has no bound."""
+"""Characters of metrics: more than a thousand columns need, unless a string in them is unbounded."""
 _ACTIVE = f"status IN {ACTIVE}"
 _DONE = "status IN ('SUCCEEDED', 'PARTIAL_FAILED')"
 
 
 class SqliteStore:
-    """The state of one data folder, as a `store.Store`. Close it. Its arguments are those of `open_state`."""
+    """The state of one data folder, as a `store.Store`. Close it. The arguments are those of `open_state`."""
 
     def __init__(self, path: Path, outputs: Path | None = None) -> None:
         self._db = open_state(path, outputs)
@@ -77,12 +75,12 @@ class SqliteStore:
         self._submissions = anyio.Lock(fast_acquire=True)
 
     async def settled(self) -> None:
-        """Wait until what was done by now outlives a power cut."""
+        """Wait until everything done so far survives a power cut."""
         await self._durability.settled()
 
     @asynccontextmanager
     async def submissions_paused(self) -> AsyncIterator[None]:
-        """Hold off new runs and flow versions."""
+        """Delay new runs and flow versions."""
         async with self._submissions:
             yield
 
@@ -98,18 +96,18 @@ class SqliteStore:
             yield
             self._db.execute("COMMIT")
         finally:
-            if self._db.in_transaction:  # SQLite has rolled back by itself where, say, the disk is full
+            if self._db.in_transaction:  # SQLite itself rolls back on some errors, such as a full disk
                 self._db.execute("ROLLBACK")
 
     # -- runs
 
-    async def create(self, new: NewRun) -> tuple[Run, bool]:
+    async def create(self, new: NewRun) -> tuple[StoredRun, bool]:
         """Claim the source for a new run, or find the run of the same idempotency key."""
         async with self._submissions:
             return await self._create(new)
 
     @operation
-    def _create(self, new: NewRun) -> tuple[Run, bool]:
+    def _create(self, new: NewRun) -> tuple[StoredRun, bool]:
         with self._transaction():
             earlier = self._run_of_key(new)
             if earlier is not None:
@@ -183,40 +181,40 @@ class SqliteStore:
 
     @operation
     def notes(self, run_id: str) -> list[str]:
-        """What is to be said of how a run came about."""
+        """The notes on how a run was submitted."""
         rows = self._db.execute("SELECT note FROM notes WHERE run_id = ?", [run_id]).fetchall()
         return [row["note"] for row in rows]
 
     @operation
-    def get(self, run_id: str) -> Run | None:
+    def get(self, run_id: str) -> StoredRun | None:
         """A run, or None."""
         return self._get(run_id)
 
     @operation
-    def require(self, run_id: str) -> Run:
-        """A run that must be there."""
+    def require(self, run_id: str) -> StoredRun:
+        """A run that must exist."""
         return self._require(run_id)
 
-    def _get(self, run_id: str) -> Run | None:
+    def _get(self, run_id: str) -> StoredRun | None:
         query = f"SELECT {_RUN_COLUMNS} FROM runs WHERE run_id = ?"
         row = self._db.execute(query, [run_id]).fetchone()
         return None if row is None else _run(row)
 
-    def _require(self, run_id: str) -> Run:
+    def _require(self, run_id: str) -> StoredRun:
         run = self._get(run_id)
         if run is None:
             raise LookupError(run_id)
         return run
 
     @operation
-    def unfinished(self) -> list[Run]:
+    def unfinished(self) -> list[StoredRun]:
         """All runs that have not ended, oldest first."""
         query = f"SELECT {_RUN_COLUMNS} FROM runs WHERE {_ACTIVE} ORDER BY seq"
         return [_run(row) for row in self._db.execute(query)]
 
     @operation
-    def overtaken_by(self, run: Run, since: str, location: str, *, of_source: bool) -> Run | None:
-        """The newest run that was submitted after this one and has ended since that time with output there."""
+    def overtaken_by(self, run: StoredRun, since: str, location: str, *, of_source: bool) -> StoredRun | None:
+        """The newest run submitted after this one that has ended since that time with output at that location."""
         where, values = _written_later(run, since, location)
         if of_source:
             where += " AND source_key = ? AND flow_version BETWEEN ? AND ?"
@@ -226,8 +224,8 @@ class SqliteStore:
         return None if row is None else _run(row)
 
     @operation
-    def oldest_waiting(self, taken: Collection[str]) -> Run | None:
-        """The oldest run that is CREATED, without those that are taken already."""
+    def oldest_waiting(self, taken: Collection[str]) -> StoredRun | None:
+        """The oldest run that is CREATED and not among `taken`."""
         query = f"SELECT {_RUN_COLUMNS} FROM runs WHERE status = 'CREATED' ORDER BY seq LIMIT ?"
         rows = self._db.execute(query, [len(taken) + 1])
         return next((_run(row) for row in rows if row["run_id"] not in taken), None)
@@ -246,16 +244,16 @@ class SqliteStore:
     @operation
     def update(
         self,
-        seen: Run,
+        seen: StoredRun,
         status: str,
         *,
         event: bytes | None = None,
         outputs: dict[str, str] | None = None,
         lineage: bytes | None = None,
-        read: Content | None = None,
+        read: SourceContent | None = None,
         **values: Any,
-    ) -> Run | None:
-        """Move a run on from the state in which it was seen, as one change; None where that is not its state now."""
+    ) -> StoredRun | None:
+        """Change a run from the state in which it was read, as one change; None if that is no longer its state."""
         assignments, arguments = ["status = ?", "rev = rev + 1"], [status]
         for name, value in values.items():
             assignments.append(f"{name} = ?")
@@ -282,7 +280,7 @@ class SqliteStore:
         return _run(rows[0])
 
     @operation
-    def runs(self, wanted: Wanted, before: int | None, limit: int) -> list[Run]:
+    def runs(self, wanted: RunFilter, before: int | None, limit: int) -> list[StoredRun]:
         """A page of runs, newest first, older than the run with sequence number `before`."""
         condition, values = selected(wanted, before, limit)
         query = f"SELECT {_RUN_COLUMNS} FROM runs WHERE {condition} ORDER BY seq DESC LIMIT ?"
@@ -291,13 +289,13 @@ class SqliteStore:
     # -- changes
 
     @operation
-    def changes(self, after: Cursor, limit: int) -> tuple[list[Change], Cursor]:
-        """Changes after a place, oldest first, and the place after them."""
+    def changes(self, after: Cursor, limit: int) -> tuple[list[StatusChange], Cursor]:
+        """Changes after a cursor, oldest first, and the cursor after them."""
         if after < Cursor(0, self._forgotten()):
             raise CursorForgotten
         query = "SELECT run_id, status, finished_at, seq FROM changes WHERE seq > ? ORDER BY seq LIMIT ?"
         rows = self._db.execute(query, [after.seq, limit]).fetchall()
-        changes = [Change(row[0], row[1], row[2]) for row in rows]
+        changes = [StatusChange(row[0], row[1], row[2]) for row in rows]
         return changes, Cursor(0, rows[-1]["seq"]) if rows else after
 
     @operation
@@ -307,7 +305,7 @@ class SqliteStore:
         return Cursor(0, max(newest, self._forgotten()))
 
     def _forgotten(self) -> int:
-        """The number of the newest change that was forgotten, 0 where none was."""
+        """The number of the newest deleted change, 0 if there is none."""
         row = self._db.execute("SELECT value FROM facts WHERE name = 'forgotten_change'").fetchone()
         return int(row[0]) if row else 0
 
@@ -315,7 +313,7 @@ class SqliteStore:
 
     @operation
     def forget(self, before: str, limit: int) -> int:
-        """Drop changes, idempotency keys and settled deliveries from before a time; how many were dropped."""
+        """Delete changes, idempotency keys and settled deliveries from before a time; how many were deleted."""
         with self._transaction():
             old = "SELECT key FROM idempotency_keys WHERE at < ? LIMIT ?"
             query = f"DELETE FROM idempotency_keys WHERE key IN ({old})"
@@ -323,7 +321,7 @@ class SqliteStore:
             return keys + self._forget_changes(before, limit) + self.deliveries.forget(before, limit)
 
     def _forget_changes(self, before: str, limit: int) -> int:
-        """Without gaps, oldest first: so one number says which cursors have missed something."""
+        """Delete without gaps, oldest first: so one number decides which cursors are too old."""
         oldest = "SELECT seq, at FROM changes ORDER BY seq LIMIT ?"
         query = f"SELECT max(seq) FROM ({oldest}) WHERE at < ?"
         newest: int | None = self._db.execute(query, [limit, before]).fetchone()[0]
@@ -367,7 +365,7 @@ class SqliteStore:
 
     @operation
     def runs_of(self, refs: Collection[str]) -> dict[str, int]:
-        """How many runs were made with each of these flow versions, where any was."""
+        """How many runs used each of these flow versions; versions without runs are omitted."""
         wanted = ", ".join("?" * len(refs))
         query = (
             f"SELECT flow_version, sum(runs) FROM run_counts WHERE flow_version IN ({wanted}) "
@@ -377,21 +375,21 @@ class SqliteStore:
 
     @operation
     def is_used(self, ref: str) -> bool:
-        """Whether any run was ever made with a flow version."""
+        """Whether any run used a flow version."""
         query = "SELECT 1 FROM runs WHERE flow_version = ? LIMIT 1"
         return self._db.execute(query, [ref]).fetchone() is not None
 
 
-def _written_later(run: Run, since: str, location: str) -> tuple[str, list[Any]]:
+def _written_later(run: StoredRun, since: str, location: str) -> tuple[str, list[Any]]:
     place = "? IN (json_extract(target_locations, '$.mapped'), json_extract(target_locations, '$.rejects'))"
     return f"seq > ? AND {_DONE} AND finished_at >= ? AND {place}", [run.seq, since, location]
 
 
-def _run(row: sqlite3.Row) -> Run:
+def _run(row: sqlite3.Row) -> StoredRun:
     values = dict(row)
     for name in _JSON_COLUMNS:
         found = orjson.loads(values[name])
-        # Of an older server: those that are written today are bounded, and what a request may say is small.
+        # Metrics are bounded when they are written, and values of requests are small; a file may hold larger metrics.
         values[name] = bounded(found) if len(values[name]) > _LONG and name == "metrics" else found
     values["force_rerun"] = bool(values["force_rerun"])
-    return Run(**values)
+    return StoredRun(**values)

@@ -1,4 +1,4 @@
-"""What is old is forgotten, and whoever asks for it is told so."""
+"""The daily sweep deletes what is old, and requests for that are refused; retries pause longer and longer."""
 
 import asyncio
 import sqlite3
@@ -7,16 +7,18 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from local.servers import serve
 from local.states import moved
 
 import lume_local
 from lume_async.errors import ConfigurationError
+from lume_local._runs import upkeep
 from lume_local._runs.cursor import Cursor
+from lume_local._runs.health import Health
 from lume_local._runs.records import CursorForgotten, NewRun, StoreUnavailable
-from lume_local._runs.recovery import retention
-from lume_local._runs.sqlite.store import SqliteStore
+from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.times import ago_text
 
 DAY = 86400.0
@@ -147,7 +149,7 @@ async def test_a_server_begins_by_forgetting(home: Path) -> None:
 
 
 async def test_it_goes_on_while_the_server_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "INTERVAL", 0.01)
+    monkeypatch.setattr(upkeep, "INTERVAL", 0.01)
     async with serve(home, keep=timedelta(days=1)) as wire:
         await wire.run("people:v1", "people.csv")
         assert counts(home / ".lume/state/runs.sqlite")["changes"] == 5
@@ -167,7 +169,7 @@ async def test_a_failed_sweep_is_reported_and_not_the_last(
             again.set()
         raise StoreUnavailable("OperationalError: disk I/O error")
 
-    monkeypatch.setattr(retention, "RETRY", 0.01)
+    monkeypatch.setattr(upkeep, "RETRY", 0.01)
     monkeypatch.setattr(SqliteStore, "forget", broken)
     async with serve(home), asyncio.timeout(20):
         await again.wait()
@@ -179,3 +181,23 @@ async def test_times_that_make_no_sense(home: Path, keep: Any) -> None:
     with pytest.raises(ConfigurationError, match="keep must be above 0"):
         async with lume_local.serve(None, home / ".lume", keep=keep):
             pass
+
+
+async def test_the_pause_doubles_while_something_is_in_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds = iter([(2, "away"), (1, "away"), (1, "away"), (0, ""), (1, "away")])
+    pauses = list[float]()
+
+    async def round_() -> tuple[int, str]:
+        return next(rounds)
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 5:
+            raise TimeoutError
+
+    monkeypatch.setattr(anyio, "sleep", sleep)
+    with pytest.raises(TimeoutError):
+        await upkeep.retry_rounds(round_, "trying", Health(tmp_path), 2, 5)
+    assert pauses == [4, 5, 5, 2, 4]

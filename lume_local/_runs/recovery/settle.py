@@ -1,4 +1,4 @@
-"""What is made of a run whose process is gone: a commit is carried out; without one nothing has happened."""
+"""Ends runs whose process has ended: a commit is carried out; without one, all the run began is undone."""
 
 import logging
 from collections.abc import Callable
@@ -10,12 +10,12 @@ from attrs import frozen
 
 from lume_async.models import RunStatus
 from lume_local._runs.health import why
-from lume_local._runs.recorder import Recorder
-from lume_local._runs.records import Run, StoreFailed
+from lume_local._runs.recorder import RunRecorder
+from lume_local._runs.records import StoredRun, StoreFailed
 from lume_local._runs.recovery.overtaken import look
 from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.workers.worker import NotFinished, WorkerDied
-from lume_local._runs.workers.worker_pool import Pool
+from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared.commit import (
     FILE,
     begun,
@@ -32,16 +32,16 @@ from lume_local._shared.protocol import Json
 _log = logging.getLogger("lume_local")
 
 _PATIENCE = 5.0
-"""Seconds that a worker whose server is gone gets to end by itself."""
+"""Seconds for a worker to exit after its server has ended."""
 _SURPRISE = 0.5
-"""Seconds after which somebody else is taken to hold a folder; what a dead process has held may be held that long."""
+"""Seconds after which a holder is reported; the lock of a dead process may last that long."""
 _LOOK = 0.5
-"""Seconds between two looks at a folder that is held for longer."""
+"""Seconds between two checks of a folder that is held for longer."""
 
 
 @frozen
 class Trouble:
-    """What is in the way; `may_pass` where that may be over in a while, and `is_final` where it never will be."""
+    """Why an output is not in place; `may_pass` if a retry may work, `is_final` if it never will."""
 
     text: str
     may_pass: bool = False
@@ -49,7 +49,7 @@ class Trouble:
 
     @property
     def end(self) -> str:
-        """How a run ends that it stays in the way of."""
+        """The error message of a run that ends because of it."""
         if self.is_final:
             return (
                 f"its output is not put in place: {self.text}. Submit the run again if its rows are to count"
@@ -57,10 +57,10 @@ class Trouble:
         return f"its output can't be put in place: {self.text}. Submit the run again"
 
 
-async def settle(run: Run, death: str, recorder: Recorder, paths: RunPaths, pool: Pool) -> str:
-    """End a run whose process is gone; `death` says how it went.
+async def settle(run: StoredRun, death: str, recorder: RunRecorder, paths: RunPaths, pool: WorkerPool) -> str:
+    """End a run whose process has ended; `death` says how.
 
-    What is returned is in its way for a while, where it has committed: it is not ended then (see `late`).
+    Returns why a committed run can't be ended yet (see `late`); else an empty string.
     """
     record = committed(paths.folder(run.run_id))
     if record is None:
@@ -80,22 +80,22 @@ async def settle(run: Run, death: str, recorder: Recorder, paths: RunPaths, pool
     return ""
 
 
-async def undo(run: Run, paths: RunPaths, pool: Pool) -> None:
-    """Leave nothing of a run that has not committed, neither in its folder nor elsewhere."""
+async def undo(run: StoredRun, paths: RunPaths, pool: WorkerPool) -> None:
+    """Undo everything that a run without a commit has begun, in its folder and elsewhere."""
     folder = paths.folder(run.run_id)
     if trouble := await finished(folder, begun(folder), pool):
-        _log.warning("run %s: what it has begun can't be undone yet: %s", run.run_id, trouble.text)
+        _log.warning("run %s: what it began can't be undone yet: %s", run.run_id, trouble.text)
     await run_sync(paths.give_up, run)
 
 
 async def carried_out(
-    run: Run, record: Json, recorder: Recorder, paths: RunPaths, pool: Pool
+    run: StoredRun, record: Json, recorder: RunRecorder, paths: RunPaths, pool: WorkerPool
 ) -> Trouble | None:
-    """Put in place what a run has committed, unless a later one has taken its place; what is in the way, if any."""
+    """Put the committed output of a run in place, unless a later run has replaced it; returns what prevents that."""
     folder = paths.folder(run.run_id)
     try:
         await look(run, record, folder, recorder)
-    except (StoreFailed, OSError) as error:  # it has committed: nothing is lost by waiting
+    except (StoreFailed, OSError) as error:  # it has committed, so it can wait
         return Trouble(f"the server's state can't be used: {why(error)}", may_pass=True)
     trouble = await finished(folder, record["steps"], pool)
     if trouble is not None and not trouble.may_pass and (later := await run_sync(overtaken, folder)):
@@ -103,8 +103,8 @@ async def carried_out(
     return trouble
 
 
-async def finished(folder: Path, steps: list[Json], pool: Pool) -> Trouble | None:
-    """Carry out what is left to do in a run's folder; what is in the way, if anything."""
+async def finished(folder: Path, steps: list[Json], pool: WorkerPool) -> Trouble | None:
+    """Carry out the remaining steps in a run's folder; returns what prevents that."""
     try:
         if all(step["kind"] == FILE for step in steps):
             await run_sync(_finish_files, folder)
@@ -119,8 +119,8 @@ async def finished(folder: Path, steps: list[Json], pool: Pool) -> Trouble | Non
     return None
 
 
-async def _finished_by_worker(folder: Path, pool: Pool) -> None:
-    """A spare worker may have died unseen, or dies now: a step may be repeated, and is, by a new process."""
+async def _finished_by_worker(folder: Path, pool: WorkerPool) -> None:
+    """If the spare worker has died or dies now, a new one repeats the steps, which are idempotent."""
     try:
         async with pool.worker() as worker:
             await worker.finish(folder)
@@ -143,8 +143,8 @@ def _finish_files(folder: Path) -> None:
 async def wait_until_free(lock: Path, unproven: Callable[[str], None] = lambda who: None) -> None:
     """Wait until no process holds a run's folder.
 
-    A worker of a server on this system that does not end by itself (it may be stopped) is killed. Who cannot be
-    proven to be one is left alone: `unproven` is told of it, and the wait lasts as long as it holds the folder.
+    A worker of a server on this system that does not exit (it may be stopped) is killed. Any other holder is passed
+    to `unproven`, and the wait lasts as long as it holds the folder.
     """
     began = anyio.current_time()
     while is_held(lock):

@@ -1,29 +1,29 @@
-"""What each request and each run leaves behind for whoever operates the server: a line in the log, and a count."""
+"""A log line and counts for each request and each run."""
 
 import logging
 
 from attrs import define
 
-from lume_local._http.messages import Answer, Ask
+from lume_local._http.messages import Ask, Reply
 from lume_local._http.problems import Problem
 from lume_local._http.requests import only_known
-from lume_local._runs.metrics import Metrics
-from lume_local._runs.records import Run
+from lume_local._runs.metrics import ServerMetrics
+from lume_local._runs.records import StoredRun
 
 _log = logging.getLogger("lume_local.http")
 _runs = logging.getLogger("lume_local.runs")
 _METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 OTHER = "other"
-"""The route of a request that has none, and a method that no route has."""
+"""Stands for an unknown route, and for an unknown method."""
 
 
 @define
-class Seen:
-    """What is known of a request.
+class RequestInfo:
+    """What is logged and counted of a request.
 
     Attributes:
-        route: the path as the router has it.
-        key: whose key it carries.
+        route: the path as in the router.
+        key: the name of the key's holder.
     """
 
     method: str
@@ -32,14 +32,14 @@ class Seen:
     key: str | None = None
 
 
-class Watch:
-    """Logs and counts, where it is wanted: the log at INFO, the counts where prometheus_client is installed."""
+class Telemetry:
+    """Logs at INFO, and counts if prometheus_client is installed."""
 
-    def __init__(self, metrics: Metrics | None) -> None:
+    def __init__(self, metrics: ServerMetrics | None) -> None:
         self._metrics = metrics
 
-    def request(self, seen: Seen, status: int, seconds: float) -> None:
-        """A request was answered."""
+    def request(self, seen: RequestInfo, status: int, seconds: float) -> None:
+        """Log and count a request."""
         method, route = seen.method if seen.method in _METHODS else OTHER, seen.route
         if self._metrics is not None:
             self._metrics.request(method, route, status, seconds)
@@ -54,8 +54,8 @@ class Watch:
             }
             _log.info("%s %s: %d after %.3f s", method, route, status, seconds, extra=more)
 
-    def run_ended(self, run: Run) -> None:
-        """The end of a run was recorded."""
+    def run_ended(self, run: StoredRun) -> None:
+        """Log and count a run that has ended."""
         if self._metrics is not None:
             self._metrics.run_ended(run)
         more = {
@@ -69,13 +69,11 @@ class Watch:
         reason = f": {run.error_message}" if run.error_message else ""
         _runs.info(words, run.run_id, run.flow_version, run.status, reason, extra=more)
 
-    async def page(self, ask: Ask) -> Answer:
-        """`GET /metrics`: not a part of the contract."""
+    async def page(self, ask: Ask) -> Reply:
+        """`GET /metrics`: not part of the contract."""
         only_known(ask.query, ())
         if self._metrics is None:
             raise Problem(
                 "not-found", "prometheus_client is not installed: pip install 'lume-client[metrics]'"
             )
-        return Answer(
-            200, await self._metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8"
-        )
+        return Reply(200, await self._metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,67 @@
+"""Work that a server repeats until it ends: daily sweeps, and retries of what cannot be done yet. Runs are kept."""
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+import anyio.lowlevel
+
+from lume_local._runs.health import Health, why
+from lume_local._runs.records import StoreFailed
+from lume_local._runs.store import Store
+from lume_local._runs.times import ago_text
+
+INTERVAL = 86400.0
+"""Seconds between two sweeps."""
+RETRY = 60.0
+_AT_ONCE = 1000
+"""Rows of each kind per transaction: requests are answered in between."""
+
+
+async def forget_what_is_old(store: Store, keep: float | None, health: Health) -> None:
+    """Delete old rows until cancelled, which takes effect between two transactions.
+
+    Args:
+        store: whose rows are deleted.
+        keep: how many seconds rows are kept; None for ever.
+        health: where failures are reported.
+    """
+    if keep is not None:
+        await sweep_daily(lambda: store.forget(ago_text(keep), _AT_ONCE), "dropping old rows", health)
+
+
+async def sweep_daily(step: Callable[[], Awaitable[int]], what: str, health: Health) -> None:
+    """Sweep until cancelled; a step returns how much it has removed, 0 once nothing is left."""
+    while True:
+        try:
+            while await step():
+                await anyio.lowlevel.checkpoint()
+        except (StoreFailed, OSError) as error:
+            health.trouble(what, why(error))
+            await anyio.sleep(RETRY)
+        else:
+            health.works(what)
+            await anyio.sleep(INTERVAL)
+
+
+async def retry_rounds(
+    round_: Callable[[], Awaitable[tuple[int, str]]], what: str, health: Health, first: float, longest: float
+) -> None:
+    """Repeat a round until cancelled; the pause doubles as long as something is in the way.
+
+    Args:
+        round_: tries everything once; returns how many runs still wait, and the first reason, empty if there is none.
+        what: is being tried, for the log and `GET /healthz`.
+        health: where it is reported that runs wait.
+        first: seconds between two rounds.
+        longest: the maximum of them.
+    """
+    pause = first
+    while True:
+        runs, reason = await round_()
+        if reason:
+            health.waits(what, runs, reason)
+            pause = min(2 * pause, longest)
+        else:
+            health.works(what)
+            pause = first
+        await anyio.sleep(pause)
