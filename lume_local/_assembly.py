@@ -47,8 +47,7 @@ from lume_local._runs.workers.engine_process import EngineFailed, EngineProcess
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._settings import ServerSettings
-from lume_local._shards.engines.engine_url import is_cluster
-from lume_local._shards.engines.executors import kind_of
+from lume_local._shards.engines.executors import is_cluster, kind_of
 from lume_local._shared.lock import Locked, held, holder, holder_died
 from lume_local._shared.protocol import Json
 

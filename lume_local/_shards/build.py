@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lume_local._shards.database import job_of, opened
+from lume_local._shards.access import database, job_of, new_folder
 from lume_local._shards.executor import Pause
-from lume_local._shards.folders import made_below
 from lume_local._shards.intake import layout_of
 from lume_local._shards.measure import take_duplicates
 from lume_local._shared.commit import sync_file
@@ -25,11 +24,11 @@ def can_be_joined(suffix: str) -> bool:
 def build(argument: dict[str, Any]) -> dict[str, Any]:
     """The task: write the mapped rows of the shard `number`, durably."""
     job, run_folder, suffix = job_of(argument), Path(argument["folder"]), argument["suffix"]
-    path = made_below(run_folder, "build") / f"part{suffix}"
+    path = new_folder(run_folder, "build") / f"part{suffix}"
     statements = Statements(job.flow, layout_of(argument["layout"]))
     first, end = argument["rows"]
     query = statements.mapped(argument["staged"], argument["duplicates"] is not None)
-    with opened(job, run_folder) as (connection, _):
+    with database(job, run_folder) as (connection, _):
         take_duplicates(connection, argument["duplicates"], f"n >= {first} AND n < {end}")
         rows = copy_to(connection, query, path, _WITHOUT_HEADER.get(suffix) if argument["number"] else None)
     sync_file(path)

@@ -1,33 +1,33 @@
-"""A run over shards: what one worker does in one go, as tasks; what they give together is judged and published here.
+"""A run over shards: tasks do the work of one process; what they give together is judged and published here.
 
-The rows, their order, the rejects and the metrics are those of one worker, but for `metrics.shards`, which says how
-the work was split.
+The rows, their order, the rejects and the metrics are those of one process, except for `metrics.shards`, which says
+how the work was split.
 """
 
 import os
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from attrs import asdict
 
+from lume_local._shards.access import note_job, plain_job
 from lume_local._shards.build import can_be_joined, joined
-from lume_local._shards.database import note_job, plain_job
 from lume_local._shards.engines.executors import executor_of
 from lume_local._shards.executor import ExecutorLost
-from lume_local._shards.parts import Parts
 from lume_local._shards.plan import Plan, planned
-from lume_local._shards.shards import Cut, Taken, account_of, layout_of_all, layout_of_file
+from lume_local._shards.shards import Cut, Parts, Taken, account_of, layout_of_all, layout_of_file
 from lume_local._shards.taking_in import TakingIn
 from lume_local._shards.tasks import Tasks
 from lume_local._shards.twins import later_rows, shared_rows
 from lume_local._shards.whole import built_by
 from lume_local._shared.commit import sync_folder
 from lume_local._worker.account import check_written
+from lume_local._worker.connection import confine
 from lume_local._worker.duplicates import note_duplicates, note_repeating
-from lume_local._worker.engine import Run, RunBroke, confine
+from lume_local._worker.engine import Run, RunBroke, attempt, begin_source, check_targets, publish
+from lume_local._worker.one_process import OneProcess
 from lume_local._worker.profile import COUNTS
-from lume_local._worker.rejects import Rejects
 from lume_local._worker.sources.files import count_lines
 from lume_local._worker.sources.formats.header import check_columns
 from lume_local._worker.sources.intake import Account, Malformed
@@ -35,102 +35,99 @@ from lume_local._worker.sources.read import Intake
 from lume_local._worker.sources.several_files import AllMalformed
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Statements
+from lume_local._worker.steps import Context, Judged, Metrics, TakenIn, Unmet
 from lume_local._worker.targets.copy_to import copy_to
 from lume_local._worker.targets.parts_target import PartsTarget
-from lume_local._worker.targets.target import Target
 
 _MOST_NAMED = 20
 """Files that are not cut are named in the metrics, up to so many."""
+_DUPLICATES = "duplicates.parquet"
 
 
-class Sharded(Run):
-    """See `Run`."""
+def execute(context: Context) -> dict[str, Any]:
+    """Carry out a run whose job has an engine; see `Run.execute`."""
+    engine = context.job.engine
+    assert engine is not None
+    try:
+        with attempt(context):
+            read = begin_source(context)
+            check_targets(context)
+            plans = planned(context.source.each(), context.flow, engine, context.folder)
+            if "kind" in engine and _is_small(plans, engine) and not context.job.dry_run:
+                return publish(context, read, *_as_task(context, plans))
+            if len(plans) < 2 and not any(plan.pieces for plan in plans):
+                one = OneProcess(context, shards=_described(engine, 1, plans))
+                return Run(context, one).finish(read)
+            with executor_of(engine["url"]) as executor:
+                return Run(context, Sharded(context, plans, Tasks(executor, context.pause))).finish(read)
+    except ExecutorLost as error:
+        raise RunBroke(f"{error}. Nothing was written: submit the run again") from None
 
-    _tasks: Tasks | None = None
-    _told: str
-    """The file with what all tasks are told."""
-    _parts: Parts
-    _plans: list[Plan]
-    _shards: dict[str, Any]
-    _duplicates: str | None = None
-    """The file with the duplicates, if there are any."""
 
-    def execute(self) -> dict[str, Any]:
-        """See `Run`."""
-        try:
-            with ExitStack() as self._opened:
-                return super().execute()
-        except ExecutorLost as error:
-            raise RunBroke(f"{error}. Nothing was written: submit the run again") from None
+def _is_small(plans: list[Plan], engine: dict[str, Any]) -> bool:
+    """Whether all files together are one shard; a query is no file."""
+    size = sum(plan.single.bytes for plan in plans)
+    return bool(plans) and not any(plan.pieces for plan in plans) and size <= engine["shard_bytes"]
 
-    def _execute(self) -> dict[str, Any]:
-        self._begin()
-        engine = self._job.engine
+
+def _as_task(context: Context, plans: list[Plan]) -> tuple[Metrics, Callable[[str], Path]]:
+    """Have a cluster do the run as one task, so that the cluster bounds how many such runs there are at a time."""
+    engine = context.job.engine
+    assert engine is not None
+    context.enter("TRANSFORMING", None)
+    with executor_of(engine["url"]) as executor:
+        (result,) = Tasks(executor, context.pause).do("whole", [{"job": plain_job(context.job)}])
+    metrics, built = built_by(result)
+    context.enter("SYNCING_TARGET", metrics["rows_read"])
+    return metrics | {"shards": _described(engine, 1, plans)}, lambda part: Path(built[part])
+
+
+class Sharded:
+    """See `Steps`.
+
+    Args:
+        plans: for the files of the source, of which there are several or one that is cut.
+        tasks: do the work.
+    """
+
+    def __init__(self, context: Context, plans: list[Plan], tasks: Tasks) -> None:
+        self._context, self._plans, self._tasks = context, plans, tasks
+        self._flow, self._folder = context.flow, context.folder
+        self._one = OneProcess(context)
+        self._common = {"job": note_job(context.job), "folder": str(context.folder)}
+        """What the argument of every task has."""
+
+    def take_in(self) -> TakenIn:
+        """See `Steps`."""
+        engine = self._context.job.engine
         assert engine is not None
-        self._plans = planned(self._source.each(), self._flow, engine, self._folder)
-        if "kind" in engine and self._is_small(engine) and not self._job.dry_run:
-            return self._as_task(engine)
-        return self._conclude(*self._take_in())
-
-    def _is_small(self, engine: dict[str, Any]) -> bool:
-        """Whether all files together are one shard; a query is no file."""
-        size = sum(plan.single.bytes for plan in self._plans)
-        return (
-            bool(self._plans)
-            and not any(plan.pieces for plan in self._plans)
-            and size <= engine["shard_bytes"]
-        )
-
-    def _as_task(self, engine: dict[str, Any]) -> dict[str, Any]:
-        """On a cluster such a run is one task, so that the cluster is what bounds how many there are at a time."""
-        self._enter("TRANSFORMING", None)
-        with executor_of(engine["url"]) as executor:
-            (result,) = Tasks(executor, self._pause).do("whole", [{"job": plain_job(self._job)}])
-        metrics, built = built_by(result)
-        self._enter("SYNCING_TARGET", metrics["rows_read"])
-        metrics["shards"] = _described(engine, 1, self._plans)
-        return self._publish(metrics, lambda part, _: Path(built[part]))
-
-    def _take_in(self) -> tuple[Statements, Intake]:
-        engine, plans = self._job.engine, self._plans
-        assert engine is not None
-        if len(plans) < 2 and not any(plan.pieces for plan in plans):
-            self._shards = _described(engine, 1, plans)
-            return super()._take_in()
-        self._tasks = Tasks(self._opened.enter_context(executor_of(engine["url"])), self._pause)
-        self._told = note_job(self._job)
-        taking_in = TakingIn(self._tasks, self._flow, self._argument())
-        cuts, taken = taking_in.take_in(taking_in.cut(plans))
-        self._shards = _described(engine, len(taken), [cut.plan for cut in cuts])
-        self._check_unpacked(cuts, taken)
+        taking_in = TakingIn(self._tasks, self._flow, self._common)
+        cuts, taken = taking_in.take_in(taking_in.cut(self._plans))
+        _check_unpacked(cuts, taken, self._flow["max_unpacked_bytes"])
         of_files: list[list[Taken]] = [[] for _ in cuts]
         for one in taken:
             of_files[one.shard.file].append(one)
         layout = layout_of_all([layout_of_file(parts) for parts in of_files])
         check_columns(self._flow, layout)
-        self._enter("TRANSFORMING", None)
-        self._stage(cuts, taken, asdict(layout) if len(cuts) > 1 else None)
-        self._source.check_unchanged(self._pause)
-        return Statements(self._flow, layout), Intake(layout, *self._accounts(cuts, of_files))
+        self._context.enter("TRANSFORMING", None)
+        staged = self._stage(cuts, taken, asdict(layout) if len(cuts) > 1 else None)
+        self._context.source.check_unchanged(self._context.pause)
+        return TakenIn(
+            Statements(self._flow, layout),
+            Intake(layout, *_accounts(cuts, of_files, self._folder)),
+            Parts(staged).all,
+            _same_seeds([result["seeds"] for result in staged]),
+            shards=_described(engine, len(taken), [cut.plan for cut in cuts]),
+            parts=staged,
+        )
 
-    def _check_unpacked(self, cuts: list[Cut], taken: list[Taken]) -> None:
-        """Each file alone is small enough: see that they are together."""
-        left: int = self._flow["max_unpacked_bytes"]
-        for one in taken:
-            single = cuts[one.shard.file].plan.single
-            if one.result["is_unpacked"]:
-                if one.result["unpacked"] > left:
-                    raise SourceError(
-                        f"{single.shown} unpacks to more than source.max_unpacked_bytes allows: {left:,} bytes "
-                        "are left for it. If it is no mistake, raise that in a new flow version"
-                    )
-                left -= one.result["unpacked"]
-
-    def _stage(self, cuts: list[Cut], taken: list[Taken], together: dict[str, Any] | None) -> None:
-        assert self._tasks is not None
+    def _stage(
+        self, cuts: list[Cut], taken: list[Taken], together: dict[str, Any] | None
+    ) -> list[dict[str, Any]]:
+        """Have all shards staged; then the connection reaches what is in the run's folder."""
         arguments = [
             {
-                "job": self._told,
+                "job": self._common["job"],
                 "taken": one.result,
                 "number": n,
                 "shown": cuts[one.shard.file].plan.single.shown,
@@ -140,106 +137,106 @@ class Sharded(Run):
         ]
         results = list(self._tasks.do("stage", arguments))
         _remove_read(cuts, taken, self._folder)
-        self._seeds = _same_seeds([result["seeds"] for result in results])
-        self._parts = Parts(results)
-        self._staged = self._parts.all
-        confine(self._connection, self._folder, [], self._job)
+        connection = self._context.connection
+        confine(connection, self._folder, [], self._context.job)
         for statement in self._flow["cleaners"]:
-            self._connection.execute(statement)
+            connection.execute(statement)
+        return results
 
-    def _accounts(self, cuts: list[Cut], of_files: list[list[Taken]]) -> tuple[Account, AllMalformed]:
-        accounts, malformed = list[tuple[str, Account]](), list[tuple[str, Malformed]]()
-        for cut, parts in zip(cuts, of_files, strict=True):
-            single, head = cut.plan.single, count_lines(cut.plan.head)
-            account, lines = account_of(parts, single.bytes, head)
-            accounts.append((single.shown, account))
-            malformed.append((single.shown, lines))
-        account = Account.of(accounts) if len(accounts) > 1 else accounts[0][1]
-        return account, AllMalformed(malformed, self._folder / "malformed.csv")
+    def counts(self, taken: TakenIn) -> list[int]:
+        """See `Steps`."""
+        return Parts(taken.parts).counts()
 
-    # -- the steps that tasks do, where there are any
-
-    def _counts(self, statements: Statements) -> list[int]:
-        return super()._counts(statements) if self._tasks is None else self._parts.counts()
-
-    def _twins(self, unique: list[str]) -> list[int]:
-        if self._tasks is None:
-            return super()._twins(unique)
-        of = self._tasks.slots
+    def twins(self, taken: TakenIn, unique: list[str]) -> list[int]:
+        """See `Steps`."""
+        of, connection = self._tasks.slots, self._context.connection
+        common = self._common | {"of": of, "staged": taken.staged, "is_only": len(unique) == 1}
         arguments = [
-            self._argument(
-                column=name, number=k, part=part, of=of, staged=self._staged, is_only=len(unique) == 1
-            )
+            common | {"column": name, "number": k, "part": part}
             for k, name in enumerate(unique)
             for part in range(of)
         ]
         results = list(self._tasks.do("find_twins", arguments))
         if len(unique) == 1:
-            found = note_duplicates(self._connection, later_rows(results), 1)
+            found = note_duplicates(connection, later_rows(results), 1)
         else:
-            shared = shared_rows(results, len(unique))
-            found = note_repeating(self._connection, shared, len(unique), self._folder)
+            found = note_repeating(connection, shared_rows(results, len(unique)), len(unique), self._folder)
         if found[-1]:
-            path = self._folder / "duplicates.parquet"
-            copy_to(self._connection, "SELECT * FROM _lume_duplicates ORDER BY n", path)
-            self._duplicates = str(path)
+            path = self._folder / _DUPLICATES
+            copy_to(connection, "SELECT * FROM _lume_duplicates ORDER BY n", path)
         return found
 
-    def _look_at(self, mapped: str, metrics: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, str]]]:
-        if self._tasks is None:
-            return super()._look_at(mapped, metrics)
+    def _duplicates(self, there: bool) -> str | None:
+        """The file of the duplicates, for tasks, if there are any."""
+        return str(self._folder / _DUPLICATES) if there else None
+
+    def profile(self, taken: TakenIn, duplicates: bool, metrics: Metrics) -> tuple[dict[str, Any], Unmet]:
+        """See `Steps`."""
         names = [column["name"] for column in self._flow["columns"]]
         groups = [names[n :: self._tasks.slots] for n in range(min(self._tasks.slots, len(names)))]
-        common = {"mapped": mapped, "duplicates": self._duplicates}
-        arguments = [self._argument(columns=group, **common) for group in groups]
+        mapped = taken.statements.mapped(taken.staged, duplicates)
+        common = self._common | {"mapped": mapped, "duplicates": self._duplicates(duplicates)}
+        arguments: list[dict[str, Any]] = [common | {"columns": group} for group in groups]
         if self._flow["expect"]:
-            counts = {name: metrics[name] for name in COUNTS}
-            arguments.insert(0, self._argument(counts=counts, **common))
-        columns, broken = dict[str, Any](), list[dict[str, str]]()
+            arguments.insert(0, common | {"counts": {name: metrics[name] for name in COUNTS}})
+        columns, broken = dict[str, Any](), Unmet()
         for result in self._tasks.do("measure", arguments):
             columns |= result.get("columns", {})
             broken += result.get("unmet", [])
         return {name: columns[name] for name in names}, broken
 
-    def _build(
-        self, part: str, target: Target, statements: Statements, metrics: dict[str, Any], rejects: Rejects
-    ) -> Path:
-        is_single = self._tasks is None or part == "rejects" or self._job.dry_run
+    def build(self, part: str, judged: Judged) -> Path:
+        """By tasks if the target takes several files, or one that can be joined of several."""
+        target = self._context.targets[part]
         is_parts = isinstance(target, PartsTarget)
+        is_single = part == "rejects" or self._context.job.dry_run
         if is_single or not (is_parts or can_be_joined(target.suffix)):
-            return super()._build(part, target, statements, metrics, rejects)
-        assert self._tasks is not None
+            return self._one.build(part, judged)
         folder = self._folder / "parts"
         folder.mkdir()
-        layout = asdict(statements.layout)
+        parts = Parts(judged.taken.parts)
+        common = self._common | {
+            "layout": asdict(judged.taken.statements.layout),
+            "suffix": target.suffix,
+            "duplicates": self._duplicates(judged.rejects.duplicates),
+        }
         arguments = [
-            self._argument(
-                number=n,
-                staged=self._parts.part(n),
-                rows=self._parts.span(n),
-                layout=layout,
-                suffix=target.suffix,
-                duplicates=self._duplicates,
-            )
-            for n in range(len(self._parts.staged))
+            common | {"number": n, "staged": parts.part(n), "rows": parts.span(n)}
+            for n in range(len(parts.staged))
         ]
         written, files = 0, list[Path]()
         for n, result in enumerate(self._tasks.do("build", arguments)):
             files.append(folder / f"{n:06}{target.suffix}")
             os.replace(result["path"], files[-1])
             written += result["rows"]
-        check_written(part, metrics["rows_mapped"], written)
+        check_written(part, judged.metrics["rows_mapped"], written)
         if is_parts:
             sync_folder(folder)
             return folder
-        return joined(files, self._folder / f"{part}{target.suffix}", self._pause)
+        return joined(files, self._folder / f"{part}{target.suffix}", self._context.pause)
 
-    def _argument(self, **more: Any) -> dict[str, Any]:
-        return {"job": self._told, "folder": str(self._folder), **more}
 
-    def _measure(self, statements: Statements, intake: Intake) -> tuple[dict[str, Any], bool]:
-        metrics, duplicates = super()._measure(statements, intake)
-        return metrics | {"shards": self._shards}, duplicates
+def _check_unpacked(cuts: list[Cut], taken: list[Taken], left: int) -> None:
+    """Each file alone is small enough: see that they are together. Raises `SourceError`."""
+    for one in taken:
+        if one.result["is_unpacked"]:
+            if one.result["unpacked"] > left:
+                raise SourceError(
+                    f"{cuts[one.shard.file].plan.single.shown} unpacks to more than source.max_unpacked_bytes "
+                    f"allows: {left:,} bytes are left for it. If it is no mistake, raise that in a new flow version"
+                )
+            left -= one.result["unpacked"]
+
+
+def _accounts(cuts: list[Cut], of_files: list[list[Taken]], folder: Path) -> tuple[Account, AllMalformed]:
+    accounts, malformed = list[tuple[str, Account]](), list[tuple[str, Malformed]]()
+    for cut, parts in zip(cuts, of_files, strict=True):
+        single, head = cut.plan.single, count_lines(cut.plan.head)
+        account, lines = account_of(parts, single.bytes, head)
+        accounts.append((single.shown, account))
+        malformed.append((single.shown, lines))
+    account = Account.of(accounts) if len(accounts) > 1 else accounts[0][1]
+    return account, AllMalformed(malformed, folder / "malformed.csv")
 
 
 def _remove_read(cuts: list[Cut], taken: list[Taken], folder: Path) -> None:
@@ -261,7 +258,7 @@ def _described(engine: dict[str, Any], count: int, plans: list[Plan]) -> dict[st
 
 
 def _same_seeds(each: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the seeds were, for all shards. Raises `SourceError` where somebody has written to one meanwhile."""
+    """What the seeds were, for all shards. Raises `SourceError` if one was changed meanwhile."""
     for seeds in each[1:]:
         for name, seed in seeds.items():
             if seed != each[0][name]:

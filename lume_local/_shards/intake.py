@@ -10,12 +10,10 @@ from typing import Any
 
 from attrs import asdict, evolve
 
-from lume_local._shards.database import job_of
-from lume_local._shards.fetch import opened_part
-from lume_local._shards.folders import made_below
-from lume_local._shards.tail import ends_within_a_record
+from lume_local._shards.access import job_of, new_folder, open_part
+from lume_local._shards.split import ends_within_a_record
 from lume_local._shared.protocol import Execute
-from lume_local._worker.engine import confine, connect
+from lume_local._worker.connection import confine, connect
 from lume_local._worker.file_names import literal
 from lume_local._worker.sources.files import BLOCK
 from lume_local._worker.sources.places.held import changed, named
@@ -30,7 +28,7 @@ def take_in(argument: dict[str, Any]) -> dict[str, Any]:
 
     `first`: whether the file begins with them.
     """
-    job, folder = job_of(argument), made_below(Path(argument["folder"]), "shard")
+    job, folder = job_of(argument), new_folder(Path(argument["folder"]), "shard")
     if "segments" in argument:
         return _taken(job, folder, _shard(argument, folder / "shard", job.flow["format"]))
     with closing(source_of(argument["place"], job.flow)) as source:
@@ -84,7 +82,7 @@ def _shard(argument: dict[str, Any], path: Path, format: str) -> File:
 
 def _bytes(segment: dict[str, Any], tag: str, shown: str) -> Iterator[bytes]:
     left = segment["end"] - segment["start"]
-    with opened_part(Path(segment["path"]), tag, shown) as file:
+    with open_part(Path(segment["path"]), tag, shown) as file:
         file.seek(segment["start"])
         while left > 0:
             block = file.read(min(left, BLOCK))

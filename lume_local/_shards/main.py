@@ -1,18 +1,17 @@
-"""The entry of a worker process: a run that has an engine is carried out over shards, any other as ever."""
+"""The entry of a worker process, which also carries out runs over shards."""
 
-from lume_local._shared.protocol import Execute
+from typing import Any
+
 from lume_local._worker import main as worker
-from lume_local._worker.engine import Run
+from lume_local._worker.steps import Context
 
 
 def main() -> None:
     """Serve jobs."""
-    worker.main(_kind_of)
+    worker.main(_execute)
 
 
-def _kind_of(job: Execute) -> type[Run]:
-    if job.engine is None:
-        return Run
-    from lume_local._shards.coordinator import Sharded  # only here: it loads much that other runs don't need
+def _execute(context: Context) -> dict[str, Any]:
+    from lume_local._shards.coordinator import execute  # only here: it loads much that other runs don't need
 
-    return Sharded
+    return execute(context)

@@ -6,7 +6,7 @@ from typing import Any
 
 from duckdb import DuckDBPyConnection
 
-from lume_local._shards.database import job_of, opened
+from lume_local._shards.access import database, job_of
 from lume_local._worker.compiler.checks import text
 from lume_local._worker.profile import profile, unmet
 
@@ -15,7 +15,7 @@ def measure(argument: dict[str, Any]) -> dict[str, Any]:
     """The task: statistics of some `columns`, or, where `counts` are given, the expectations that do not hold."""
     job, run_folder = job_of(argument), Path(argument["folder"])
     mapped = argument["mapped"]
-    with opened(job, run_folder) as (connection, _):
+    with database(job, run_folder) as (connection, _):
         take_duplicates(connection, argument["duplicates"])
         if "counts" in argument:
             return {"unmet": unmet(connection, job.flow["expect"], mapped, argument["counts"])}

@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from lume_local._shards.fetch import fetched, local_path
+from lume_local._shards.access import fetch_range, local_path
 from lume_local._worker.sources.files import is_utf8_name, opened
 from lume_local._worker.sources.formats.csv import header_of
 from lume_local._worker.sources.formats.dialect import Dialect
@@ -54,7 +54,7 @@ def _plan(single: Single, flow: dict[str, Any], size: int, copy: Path) -> Plan:
         here = _held(single, held, copy)
         why, head = next(_reasons(single, here, flow, size), ""), b""
         if not why:
-            why, head = _begins(here or fetched(single, 0, min(_HEAD, single.bytes), copy), single, flow)
+            why, head = _begins(here or fetch_range(single, 0, min(_HEAD, single.bytes), copy), single, flow)
     if why:
         return Plan(single, why)
     start = len(head)

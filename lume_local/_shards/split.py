@@ -5,7 +5,7 @@ own: how many quotes each has, and where its first cut is for both cases, that i
 What the case is then follows from the counts, piece after piece.
 
 After a stray quote that is wrong. Where no cut is found then, the other case is taken to be true from there on;
-whether a shard really ends behind a record is seen afterwards, for certain, when it is read (see `tail`).
+whether a shard really ends behind a record is certain when it was read (see `ends_within_a_record`).
 """
 
 import re
@@ -16,13 +16,15 @@ from typing import Any, BinaryIO
 
 from attrs import frozen
 
-from lume_local._shards.fetch import fetched, local_path, opened_part
-from lume_local._shards.folders import made_below
+from lume_local._shards.access import fetch_range, local_path, new_folder, open_part
 from lume_local._worker.sources.files import BLOCK
+from lume_local._worker.sources.formats.dialect import LINE_END, Dialect
+from lume_local._worker.sources.intake import Malformed
 from lume_local._worker.sources.source import Single
 
 _REACH = 256 * 1024
 """Bytes after which the case that has no cut yet is given up: it is hardly the real one."""
+_LINE_END = re.compile(LINE_END)
 
 
 @frozen
@@ -91,10 +93,10 @@ def look(argument: dict[str, Any]) -> dict[str, Any]:
     quotes, start, single = Quotes(argument["csv"]), argument["start"], Single(**argument["single"])
     path, offset, tag = local_path(single), 0, single.tag
     if path is None:
-        copy = made_below(Path(argument["folder"]), "piece") / "copy"
-        path, offset, tag = fetched(single, start, argument["end"], copy), start, ""
+        copy = new_folder(Path(argument["folder"]), "piece") / "copy"
+        path, offset, tag = fetch_range(single, start, argument["end"], copy), start, ""
     odd, cuts = False, None
-    with opened_part(path, tag, single.shown) as file:
+    with open_part(path, tag, single.shown) as file:
         for block in _blocks(file, start - offset, argument["end"] - start, quotes.escape):
             bare = quotes.bare(block)
             if cuts is None:  # whoever is right finds one in the first block, but for a record that is larger
@@ -127,3 +129,37 @@ def ranges(looks: Sequence[Look], start: int, end: int) -> list[tuple[int, int]]
             bounds.append(cut)
         within ^= one.odd
     return list(pairwise([*bounds, end]))
+
+
+def ends_within_a_record(path: Path, malformed: Malformed, flow: dict[str, Any]) -> bool:
+    """Whether a record continues behind the end of the shard of CSV at `path`, of which these lines were refused.
+
+    A shard is read from its first record on, just as the whole file would be read there, up to its end, unless a
+    record begins within it and ends behind it. Then the shard holds only the beginning of that record: its first line
+    is refused, with an odd number of quotes; nothing up to the shard's end closes the last of them; and the end is no
+    further from there than a record may be long.
+    """
+    quotes = Quotes(flow["csv"])
+    if not quotes.quote or not malformed.total:
+        return False
+    refused = {raw for _, _, raw in malformed.rows() if quotes.are_odd(raw)}
+    if not refused:
+        return False
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        start = max(0, size - flow["max_line_bytes"] - 2)
+        file.seek(start)
+        tail = file.read()
+    unclosed = re.compile(Dialect.of(flow["csv"]).unclosed)
+    return any(
+        line in refused and unclosed.match(tail, at) is not None for at, line in _lines(tail, whole=not start)
+    )
+
+
+def _lines(data: bytes, *, whole: bool) -> Iterator[tuple[int, bytes]]:
+    """Where each line begins, and the line; of a part of a file without the first one, which may be half a line."""
+    at = 0
+    for end in _LINE_END.finditer(data):
+        if at or whole:
+            yield at, data[at : end.start()]
+        at = end.end()

@@ -8,10 +8,9 @@ from typing import Any
 
 from attrs import evolve
 
-from lume_local._shards.database import job_of, opened
-from lume_local._shards.folders import made_below
+from lume_local._shards.access import database, job_of, new_folder
 from lume_local._shards.intake import layout_of
-from lume_local._shards.parts import part_name
+from lume_local._shards.shards import part_name
 from lume_local._worker.compiler.checks import text
 from lume_local._worker.file_names import literal
 from lume_local._worker.scan_again import scan_or_retry
@@ -27,7 +26,7 @@ from lume_local._worker.statements import Statements
 def stage(argument: dict[str, Any]) -> dict[str, Any]:
     """The task: judge the rows of the shard `number`. `together` are the columns of all of several files."""
     job, taken = job_of(argument), argument["taken"]
-    folder, layout = made_below(Path(taken["folder"]), "stage"), layout_of(taken["layout"])
+    folder, layout = new_folder(Path(taken["folder"]), "stage"), layout_of(taken["layout"])
     if argument["together"] is not None:
         together = layout_of(argument["together"])
         layout = evolve(together, reader=rows_in(together, layout, argument["shown"]))
@@ -35,7 +34,7 @@ def stage(argument: dict[str, Any]) -> dict[str, Any]:
     records = taken["records"] - Malformed.of(taken["malformed"]).total
     with (
         _held(taken, argument["shown"], folder / "held") as source,
-        opened(job, Path(taken["folder"]), [source], seeds_in=folder) as (connection, seeds),
+        database(job, Path(taken["folder"]), [source], seeds_in=folder) as (connection, seeds),
     ):
         reader = layout.reader.replace(literal(Path(taken["path"])), literal(source))
         statements = Statements(job.flow, layout)

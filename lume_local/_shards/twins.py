@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lume_local._flow.definition import quoted
-from lume_local._shards.database import job_of, opened
-from lume_local._shards.folders import made_below
+from lume_local._shards.access import database, job_of, new_folder
 from lume_local._worker.compiler.checks import text
 from lume_local._worker.duplicates import later_ones
 from lume_local._worker.targets.copy_to import copy_to
@@ -22,12 +21,12 @@ def find_twins(argument: dict[str, Any]) -> dict[str, Any]:
     Of the only unique column these are the later ones; of several, all, with the number of the first row each.
     """
     job, run_folder = job_of(argument), Path(argument["folder"])
-    folder, name = made_below(run_folder, "twins"), argument["column"]
+    folder, name = new_folder(run_folder, "twins"), argument["column"]
     path, key = folder / "twins.parquet", quoted(name)
     here = f"hash({key}) % {argument['of']} = {argument['part']}"
     rows = f"(SELECT * FROM {argument['staged']} WHERE {here})"
     query = later_ones(rows, name) if argument["is_only"] else _firsts(rows, name, argument["number"])
-    with opened(job, run_folder) as (connection, _):
+    with database(job, run_folder) as (connection, _):
         copy_to(connection, query, path)
     return {"path": str(path)}
 

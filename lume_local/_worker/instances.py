@@ -1,8 +1,8 @@
 """The DuckDB instances of one worker process: to open and close one costs as much as a whole small run.
 
 A run of small local files shares its instance with those before and after it. That instance reaches one folder, the
-`place`, in which only the present run's files are: copies of its sources, and what it builds (see `small`). Its
-settings are locked before the first run; what a run creates is in a connection of its own (temporary tables) or in a
+`place`, in which only the present run's files are: copies of its sources, and what it builds (see `small_files`). Its
+settings are locked before the first run; what a run makes is in a connection of its own (temporary tables) or in a
 database in memory of its own (the macros of cleaners), and ends with them.
 
 Any other run has an instance to itself, which reads its sources where they are: large files, files that aren't
@@ -21,7 +21,7 @@ from duckdb import DuckDBPyConnection
 
 from lume_local._shared.protocol import Execute
 from lume_local._shared.scratch import scratch_of
-from lume_local._worker.engine import confine_place, connect
+from lume_local._worker.connection import confine_place, connect
 
 MOST_COPIED = 1024 * 1024
 """Bytes of source files up to which a run is a small one."""

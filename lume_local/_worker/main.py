@@ -45,13 +45,16 @@ from lume_local._shared.protocol import (
     decode_job,
     encode,
 )
+from lume_local._worker import one_process
 from lume_local._worker.compiler.compile import compile_flow
-from lume_local._worker.engine import Run, RunBroke, RunFailed, confine_check, connect
+from lume_local._worker.connection import confine_check, connect
+from lume_local._worker.engine import Run, RunBroke, RunFailed
 from lume_local._worker.instances import Instances, place_of
 from lume_local._worker.outputs.pages import read_page
-from lume_local._worker.small import SmallRun
+from lume_local._worker.small_files import SmallFiles
 from lume_local._worker.sources.places.source_kinds import source_of
 from lume_local._worker.sources.source import SourceError
+from lume_local._worker.steps import Context
 from lume_local._worker.targets.target import TargetError
 from lume_local._worker.targets.target_kinds import finish
 
@@ -158,10 +161,14 @@ class Pulse:
                 self._outbox.send(Progress(sent))
 
 
-def main(kind_of: Callable[[Execute], type[Run]] = lambda _: Run) -> None:
-    """Serve jobs until a run was one that no other should follow. `kind_of` gives what carries a run out."""
+Engine = Callable[[Context], dict[str, Any]]
+"""Carries out a run whose job has an engine; gives what `Run.execute` does."""
+
+
+def main(over_shards: Engine = one_process.execute) -> None:
+    """Serve jobs until a run should be the last one of this process."""
     try:
-        _serve(kind_of)
+        _serve(over_shards)
     except BaseException:
         # Its text reaches the server by stderr. An orderly end would wait for the thread that reads stdin, in
         # vain: Python then aborts, and the run's error would be "signal SIGABRT".
@@ -169,7 +176,7 @@ def main(kind_of: Callable[[Execute], type[Run]] = lambda _: Run) -> None:
         os._exit(1)
 
 
-def _serve(kind_of: Callable[[Execute], type[Run]]) -> None:
+def _serve(over_shards: Engine) -> None:
     _bound_memory()
     outbox, leash = Outbox(), Leash()
     instances, before = Instances(), _surroundings()
@@ -177,7 +184,7 @@ def _serve(kind_of: Callable[[Execute], type[Run]]) -> None:
         outbox.send(Ready(_resident()))
         while not isinstance(job := leash.next_job(), Execute):
             outbox.send(_answer(job))
-        outcome, orderly = _run(kind_of(job), instances, outbox, leash, job)
+        outcome, orderly = _run(over_shards, instances, outbox, leash, job)
         # Last, for the next event belongs to the next run: nothing of this one is left in this process now.
         outbox.send(outcome)
         if not orderly or leash.cancelled.is_set() or _surroundings() != before:
@@ -256,7 +263,7 @@ def _look(job: Look) -> Looked:
 
 
 def _run(
-    kind: type[Run], instances: Instances, outbox: Outbox, leash: Leash, job: Execute
+    over_shards: Engine, instances: Instances, outbox: Outbox, leash: Leash, job: Execute
 ) -> tuple[Outcome, bool]:
     """Do a run and close its database: how it ended, and whether another run may follow."""
     folder, place = Path(job.folder), place_of(job)
@@ -269,7 +276,7 @@ def _run(
             Pulse(connection, outbox, leash) as pulse,
         ):
             try:
-                record = _made(kind, connection, job, pulse, place).execute()
+                record = _execute(Context(connection, job, pulse.enter, pulse.pause), place, over_shards)
             except RunFailed as error:
                 cause = error.__context__
                 may_pass = isinstance(cause, TargetError) and cause.may_pass
@@ -281,12 +288,10 @@ def _run(
         return Failed(f"the run's folder can't be used: {explain(error)}", None), False
 
 
-def _made(
-    kind: type[Run], connection: DuckDBPyConnection, job: Execute, pulse: Pulse, place: Path | None
-) -> Run:
-    if place is None:
-        return kind(connection, job, pulse.enter, pulse.pause)
-    return SmallRun(connection, job, pulse.enter, pulse.pause, place)
+def _execute(context: Context, place: Path | None, over_shards: Engine) -> dict[str, Any]:
+    if place is not None:
+        return Run(context, SmallFiles(context, place)).execute()
+    return one_process.execute(context) if context.job.engine is None else over_shards(context)
 
 
 if __name__ == "__main__":

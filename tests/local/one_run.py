@@ -12,8 +12,10 @@ from local.flows import people
 
 from lume_local._flow.definition import read_definition
 from lume_local._shared.protocol import Execute
+from lume_local._worker import one_process
 from lume_local._worker.compiler.compile import compile_flow
-from lume_local._worker.engine import Run, connect
+from lume_local._worker.connection import connect
+from lume_local._worker.steps import Context
 
 
 @frozen
@@ -60,7 +62,7 @@ def execute(
 
 def carried_out(connection: duckdb.DuckDBPyConnection, job: Execute) -> dict[str, Any]:
     """What the run has committed."""
-    return Run(connection, job, lambda name, rows: None).execute()
+    return one_process.execute(Context(connection, job, lambda name, rows: None))
 
 
 ID_AND_NAME: dict[str, Any] = {"id": {"type": "integer", "required": True, "unique": True}, "name": {}}

@@ -4,7 +4,7 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ from local.flows import people
 from local.one_run import fetch, job_of
 
 from lume_local._flow.definition import read_definition
+from lume_local._worker import one_process
 from lume_local._worker.compiler.compile import compile_flow
-from lume_local._worker.engine import Run, connect
+from lume_local._worker.connection import connect
+from lume_local._worker.steps import Context
 
 Row = tuple[str, ...]
 NAMES = ("id", "code", "other", "amount", "pad")
@@ -125,7 +127,7 @@ def given(
     format: str,
     *,
     threads: int = 2,
-    kind: type[Run] = Run,
+    carry_out: Callable[[Context], dict[str, Any]] = one_process.execute,
     engine: dict[str, Any] | None = None,
     **changes: Any,
 ) -> Given:
@@ -145,7 +147,7 @@ def given(
     with connect() as connection:
         job = job_of(flow, folder / "run", paths, *targets)
         job = evolve(job, seeds=seeds if flow["seeds"] else {}, threads=threads, engine=engine)
-        record = kind(connection, job, lambda name, rows: None).execute()
+        record = carry_out(Context(connection, job, lambda name, rows: None))
     rejected = fetch(f"{folder}/rejects.parquet") if targets[1].exists() else []
     return Given(fetch(f"{folder}/mapped.parquet"), list(_kept(rejected, len(paths) > 1)), record["metrics"])
 

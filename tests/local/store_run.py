@@ -9,7 +9,9 @@ from local import table_run
 from local.flows import people
 
 from lume_local._flow.definition import read_definition
-from lume_local._worker.engine import Run, connect
+from lume_local._worker import one_process
+from lume_local._worker.connection import connect
+from lume_local._worker.steps import Context
 
 OUT = "s3://warehouse/out/clean.csv"
 
@@ -31,4 +33,4 @@ def execute(
     job = evolve(job, mapped={"kind": kind, where: mapped}, rejects={"kind": kind, where: rejects})
     Path(job.folder).mkdir()
     with connect() as connection:
-        return Run(connection, job, lambda name, rows: None).execute()
+        return one_process.execute(Context(connection, job, lambda name, rows: None))

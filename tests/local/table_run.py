@@ -13,8 +13,10 @@ from local.flows import people
 
 from lume_local._flow.definition import Flow, read_definition
 from lume_local._shared.protocol import Execute
+from lume_local._worker import one_process
 from lume_local._worker.compiler.compile import compile_flow
-from lume_local._worker.engine import Run, connect
+from lume_local._worker.connection import connect
+from lume_local._worker.steps import Context
 
 ENV = "WAREHOUSE_URL"
 NUMBERS = {"id": {"type": "integer", "required": True, "unique": True}, "name": {"type": "string"}}
@@ -90,4 +92,4 @@ def execute(flow: Flow, folder: Path, run_id: str = "run_1", source_path: str = 
     job = job_of(flow, folder / run_id, run_id, source_path)
     Path(job.folder).mkdir()
     with connect() as connection:
-        return Run(connection, job, lambda name, rows: None).execute()
+        return one_process.execute(Context(connection, job, lambda name, rows: None))

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from lume_local._shards.engines.engine_url import shown
+from lume_local._shards.engines.executors import shown
 from lume_local._shards.executor import ExecutorLost, Function, Json
 
 START = 30.0

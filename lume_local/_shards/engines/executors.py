@@ -1,10 +1,13 @@
-"""The executors by their URLs. Each is imported on first use, for it may need an extra."""
+"""The executors by their URLs, and what a message may quote of a URL.
+
+Each executor is imported on first use, for it may need an extra.
+"""
 
 import importlib
 import os
+import re
 
 from lume_async._base.extras import require
-from lume_local._shards.engines.engine_url import shown
 from lume_local._shards.executor import Executor
 
 _KINDS = {
@@ -17,6 +20,7 @@ _KINDS = {
     "broker": ("brokered", "Brokered", None),
 }
 """Scheme -> the file beside this one, its class, the module that it needs (of the extra with the file's name)."""
+_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)?(?P<place>[^/?#;]*)(?P<more>.*)", re.DOTALL)
 
 
 class UnknownEngine(ValueError):
@@ -61,3 +65,17 @@ def _size(url: str) -> int:
             f"the engine {shown(url)!r} must say a number of processes and nothing else, such as pool://4"
         )
     return int(said)
+
+
+def shown(url: str) -> str:
+    """For messages: a token, a user or a password in it is left out, however badly it is written."""
+    match = _URL.fullmatch(url)
+    assert match is not None, "it takes any text"
+    # An @ further on may come after a password with a slash in it, or be part of a token.
+    place = "…" if "@" in match["more"] else match["place"].rpartition("@")[2]
+    return (match["scheme"] or "") + place
+
+
+def is_cluster(url: str) -> bool:
+    """Whether one connection of the server leads there, instead of processes of each run."""
+    return url.partition("://")[0] not in ("pool", "broker")

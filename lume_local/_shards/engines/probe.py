@@ -5,7 +5,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from lume_local._shards.engines.engine_url import shown
+from lume_local._shards.engines.executors import shown
 from lume_local._shards.executor import Executor, ExecutorLost, Json
 from lume_local._shards.tasks import other_versions, versions
 

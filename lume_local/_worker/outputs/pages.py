@@ -8,7 +8,7 @@ import duckdb
 
 from lume_local._shared.commit import explain
 from lume_local._shared.protocol import Page, Read, Unreadable
-from lume_local._worker.engine import connect
+from lume_local._worker.connection import connect
 from lume_local._worker.object_stores import StoreTrouble
 from lume_local._worker.outputs.csv_rows import CsvRows
 from lume_local._worker.outputs.local_output import TooLarge, open_output
@@ -80,15 +80,15 @@ def _filled(job: Read, rows: OutputRows, file: str) -> Page:
     """Read until the page is full or the rows end."""
     reasons = Reasons(job.reasons, _spelling(job)) if job.is_rejects else None
     items: list[bytes] = []
-    size = scanned = 0
+    size = scan_or_retry = 0
     row = job.row
     found = iter(rows)
-    while len(items) < job.limit and size < MOST_BYTES and scanned < MOST_SCANNED:
+    while len(items) < job.limit and size < MOST_BYTES and scan_or_retry < MOST_SCANNED:
         one = next(found, None)
         if one is None:
             return _page(items, None, row, file)
         row += 1
-        scanned += len(one.body)
+        scan_or_retry += len(one.body)
         item = one.body
         if reasons is not None:
             if one.reasons is None:

@@ -24,6 +24,7 @@ from lume_local._runs.sources.paths import Roots
 from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._shared.commit import begin, commit, committed, draft_of
+from lume_local._shared.interpreter import command
 from lume_local._worker.targets.file_target import FileTarget
 from lume_local._worker.targets.target_kinds import abandon, publish
 
@@ -116,6 +117,12 @@ async def test_a_worker_whose_server_is_gone_before_it_begins_ends() -> None:
     late = await asyncio.create_subprocess_exec(sys.executable, "-c", tied, stdin=subprocess.PIPE)
     async with asyncio.timeout(30):
         assert await late.wait() == 1
+
+
+def test_a_process_imports_the_package_that_its_server_is_of(tmp_path: Path) -> None:
+    done = subprocess.run(command("print(sys.path[0])"), cwd=tmp_path, capture_output=True, text=True)
+
+    assert (done.stdout.strip(), done.stderr) == (str(Path(lume_local.__file__).parents[1]), "")
 
 
 @pytest.mark.parametrize("attempts", [2, pytest.param(5, marks=pytest.mark.thorough)])

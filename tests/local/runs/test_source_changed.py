@@ -23,7 +23,7 @@ from lume_local._flow.fields import FlowError
 from lume_local._runs.sources import contents
 from lume_local._runs.sources.source_key import content_in, places_of, with_content
 from lume_local._shared.content import SourceContent, is_open, is_other
-from lume_local._worker.sources.places import identity
+from lume_local._worker.sources.places import source_kinds
 
 MORE = PEOPLE_CSV + "4,di@example.org,52\n"
 OTHER = PEOPLE_CSV.replace("31", "32")
@@ -163,7 +163,7 @@ async def test_a_file_that_is_too_large_for_a_digest(
 ) -> None:
     """Its size and time alone count: one that was written again is taken for changed."""
     large = PEOPLE_CSV + "".join(f"{n},{'x' * 80}{n}@example.org,1\n" for n in range(4, 1_000_000))
-    assert len(large) > identity.MOST_DIGESTED
+    assert len(large) > source_kinds.MOST_DIGESTED
     (home / "large.csv").write_text(large)
     await wire.run("people:v1", "large.csv")
     assert (await again(wire, source="large.csv")).document["source_changed"] is False

@@ -2,8 +2,7 @@
 
 import pytest
 
-from lume_local._shards.engines.engine_url import shown
-from lume_local._shards.engines.executors import UnknownEngine, check_engine
+from lume_local._shards.engines.executors import UnknownEngine, check_engine, shown
 
 
 @pytest.mark.parametrize(

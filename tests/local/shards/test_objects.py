@@ -12,8 +12,11 @@ from moto_server import Bucket
 
 from lume_local._flow.definition import read_definition
 from lume_local._shards import coordinator, split
+from lume_local._worker import one_process
 from lume_local._worker.compiler.compile import compile_flow
-from lume_local._worker.engine import Run, RunFailed, connect
+from lume_local._worker.connection import connect
+from lume_local._worker.engine import RunFailed
+from lume_local._worker.steps import Context
 
 ROWS = b'id,name\n1,"Ann\n""A"""\nx,Bo\n' + b"".join(b'%d,"Cy, %d"\n' % (n, n) for n in range(200))
 
@@ -33,7 +36,9 @@ def run(folder: Path, keys: list[str], shards: int, **flow: Any) -> tuple[dict[s
         objects = [{"url": f"s3://warehouse/{key}", "pattern": ""} for key in keys]
         engine = {"url": "here", "shard_bytes": 1, "shards": shards} if shards else None
         job = evolve(job, source={"kind": "store", "objects": objects}, engine=engine)
-        record = (coordinator.Sharded if shards else Run)(connection, job, lambda name, rows: None).execute()
+        record = (coordinator.execute if shards else one_process.execute)(
+            Context(connection, job, lambda name, rows: None)
+        )
     rejects = work / "rejects.csv"
     written = rejects.read_bytes() if rejects.exists() else b""
     return record["metrics"], fetch(f"{work}/mapped.csv"), written
@@ -46,13 +51,13 @@ def test_the_same_as_one_worker_by_one_request_for_each_shard(
     for key in keys:
         bucket.put(key, ROWS)
     asked: list[tuple[int, int]] = []
-    fetched = split.fetched
+    fetch_range = split.fetch_range
 
     def noted(single: Any, start: int, end: int, path: Path) -> Path:
         asked.append((start, end))
-        return fetched(single, start, end, path)
+        return fetch_range(single, start, end, path)
 
-    monkeypatch.setattr(split, "fetched", noted)
+    monkeypatch.setattr(split, "fetch_range", noted)
     metrics, mapped, rejects = run(tmp_path, keys, 6)
     shards = metrics.pop("shards")
     assert shards == {"engine": "here", "count": 6, "whole": {}}
@@ -65,12 +70,12 @@ def test_an_object_that_changes_meanwhile_fails_the_run(
     tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket.put("a.csv", ROWS)
-    fetched = split.fetched
+    fetch_range = split.fetch_range
 
     def written_to(single: Any, start: int, end: int, path: Path) -> Path:
         bucket.put("a.csv", ROWS.replace(b"Ann", b"Eve"))
-        return fetched(single, start, end, path)
+        return fetch_range(single, start, end, path)
 
-    monkeypatch.setattr(split, "fetched", written_to)
+    monkeypatch.setattr(split, "fetch_range", written_to)
     with pytest.raises(RunFailed, match="was changed while it was read"):
         run(tmp_path, ["a.csv"], 3)

@@ -18,8 +18,11 @@ from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._runs.recovery import old_files
 from lume_local._shards import coordinator
+from lume_local._worker import one_process
 from lume_local._worker.compiler.compile import compile_flow
-from lume_local._worker.engine import Run, RunFailed, connect
+from lume_local._worker.connection import connect
+from lume_local._worker.engine import RunFailed
+from lume_local._worker.steps import Context
 from lume_local._worker.targets import parts_target, target_kinds
 from lume_local._worker.targets.parts_target import PartsTarget
 
@@ -51,7 +54,9 @@ def run(
             "columns": [["id", "BIGINT"], ["name", "VARCHAR"]],
         }
         job = evolve(job, run_id=run_id, mapped=mapped, engine=engine, dry_run=dry_run)
-        return (coordinator.Sharded if shards else Run)(connection, job, lambda name, rows: None).execute()
+        return (coordinator.execute if shards else one_process.execute)(
+            Context(connection, job, lambda name, rows: None)
+        )
 
 
 def manifest(folder: Path) -> dict[str, Any]:

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lume_local._shards.split import Look, Quotes, look, ranges
-from lume_local._shards.tail import ends_within_a_record
+from lume_local._shards.split import Look, Quotes, ends_within_a_record, look, ranges
 from lume_local._worker.sources.formats.dialect import Dialect
 from lume_local._worker.sources.intake import Malformed
 

@@ -12,8 +12,11 @@ from local.one_run import job_of
 from lume_local._flow.definition import read_definition
 from lume_local._shards import coordinator
 from lume_local._shards.executor import Function, Json, Pause
+from lume_local._worker import one_process
 from lume_local._worker.compiler.compile import compile_flow
-from lume_local._worker.engine import Run, RunFailed, connect
+from lume_local._worker.connection import connect
+from lume_local._worker.engine import RunFailed
+from lume_local._worker.steps import Context
 
 
 class Here:
@@ -76,7 +79,9 @@ def run(
             file["shown"] = Path(file["path"]).name
         error, metrics = "", {}
         try:
-            record = (coordinator.Sharded if engine else Run)(connection, job, _stage).execute()
+            record = (coordinator.execute if engine else one_process.execute)(
+                Context(connection, job, _stage)
+            )
             metrics = record["metrics"]
         except RunFailed as failed:
             error, metrics = str(failed), failed.metrics or {}

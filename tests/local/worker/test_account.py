@@ -9,10 +9,12 @@ from local.flows import people
 from local.one_run import execute, job_of
 
 from lume_local._flow.definition import read_definition
-from lume_local._worker import engine
+from lume_local._worker import one_process
 from lume_local._worker.compiler.compile import compile_flow
-from lume_local._worker.engine import Run, RunBroke, RunFailed, connect
+from lume_local._worker.connection import connect
+from lume_local._worker.engine import RunBroke, RunFailed
 from lume_local._worker.sources.read import Intake, read_source
+from lume_local._worker.steps import Context
 from lume_local._worker.targets.copy_to import copy_to
 
 CONTENT = 'id\n1\nx\n2\n3,\n"4\n'
@@ -33,7 +35,7 @@ def test_rows_that_are_read_and_were_not_counted(
         intake.account.records += more
         return intake
 
-    monkeypatch.setattr(engine, "read_source", miscounted)
+    monkeypatch.setattr(one_process, "read_source", miscounted)
     with pytest.raises(RunBroke, match=f"doesn't close: {5 + more} records in the source, but 5 rows read"):
         execute(tmp_path, CONTENT)
     assert list(tmp_path.glob("*.*")) == []
@@ -46,7 +48,7 @@ def test_rows_that_are_not_written(
     def short(connection: duckdb.DuckDBPyConnection, query: str, target: Path, *options: str) -> int:
         return copy_to(connection, query, target, *options) - (target.name == part)
 
-    monkeypatch.setattr(engine, "copy_to", short)
+    monkeypatch.setattr(one_process, "copy_to", short)
     monkeypatch.setattr("lume_local._worker.rejects.copy_to", short)
     with pytest.raises(
         RunBroke, match=f"{rows} rows .*, but {rows - 1} rows written to target.{part.split('.')[0]}"
@@ -72,7 +74,7 @@ def test_files_that_are_one(tmp_path: Path, mapped: str, rejects: str, words: st
         flow = compile_flow(connection, read_definition(people()))
         job = job_of(flow, tmp_path / "run", [tmp_path / "source"], tmp_path / mapped, tmp_path / rejects)
         with pytest.raises(RunFailed, match=words):
-            Run(connection, job, lambda name, rows: None).execute()
+            one_process.execute(Context(connection, job, lambda name, rows: None))
     assert (tmp_path / "source").read_text() == CONTENT
 
 
@@ -90,4 +92,4 @@ def test_a_cancelled_run_stops_while_python_reads(tmp_path: Path) -> None:
                 flow, tmp_path / "run", [tmp_path / "source"], tmp_path / "m.csv", tmp_path / "r.csv"
             )
             with connect() as fresh, pytest.raises(duckdb.InterruptException):
-                Run(fresh, job, lambda name, rows: None, stop).execute()
+                one_process.execute(Context(fresh, job, lambda name, rows: None, stop))

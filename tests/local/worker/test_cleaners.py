@@ -19,7 +19,7 @@ from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._worker.cleaners import library
 from lume_local._worker.compiler.compile import compile_flow
-from lume_local._worker.engine import confine_check, connect
+from lume_local._worker.connection import confine_check, connect
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/reference/cleaners.md").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ from local.flows import people
 
 from lume_local._flow.fields import FlowError
 from lume_local._runs.workers.worker_pool import WorkerPool
-from lume_local._worker.engine import confine_check, connect
+from lume_local._worker.connection import confine_check, connect
 
 
 @pytest.mark.parametrize(

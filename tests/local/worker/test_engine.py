@@ -20,9 +20,10 @@ from local.one_run import carried_out, execute, job_of, one_column
 from local.staging import PLACES, stage_in
 
 from lume_local._flow.definition import read_definition
-from lume_local._worker import engine
+from lume_local._worker import engine, one_process
 from lume_local._worker.compiler.compile import compile_flow
-from lume_local._worker.engine import RunFailed, connect
+from lume_local._worker.connection import connect
+from lume_local._worker.engine import RunFailed
 from lume_local._worker.sources.source import File
 from lume_local._worker.stage import Staged, stage
 from lume_local._worker.targets.target_kinds import finish
@@ -356,7 +357,7 @@ def test_names_of_the_source_may_be_anything(tmp_path: Path) -> None:
 
 def test_an_expression_reaches_no_file(tmp_path: Path) -> None:
     with connect() as connection:
-        from lume_local._worker.engine import confine
+        from lume_local._worker.connection import confine
 
         (tmp_path / "run").mkdir()
         (tmp_path / "in.csv").write_text("a\n1\n")
@@ -386,7 +387,7 @@ def test_a_source_that_is_written_to_meanwhile(tmp_path: Path, monkeypatch: pyte
             file.write("3\n")
         return stage(*args)
 
-    monkeypatch.setattr(engine, "stage", interfere)
+    monkeypatch.setattr(one_process, "stage", interfere)
     with pytest.raises(RunFailed, match="was changed while it was read"):
         execute(tmp_path, "id\n1\n2\n")
 

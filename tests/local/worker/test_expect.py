@@ -10,7 +10,8 @@ from local.one_run import execute
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._worker.compiler.compile import compile_flow
-from lume_local._worker.engine import RunFailed, connect
+from lume_local._worker.connection import connect
+from lume_local._worker.engine import RunFailed
 
 COLUMNS: dict[str, Any] = {
     "id": {"type": "integer", "required": True, "unique": True},

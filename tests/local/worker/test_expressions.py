@@ -11,7 +11,7 @@ from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.compiler.expressions import Judge
-from lume_local._worker.engine import connect
+from lume_local._worker.connection import connect
 
 
 @pytest.fixture(scope="module")

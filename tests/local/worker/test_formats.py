@@ -17,7 +17,8 @@ from local.one_run import execute_files as execute
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._worker.compiler import compile as compiling
-from lume_local._worker.engine import RunFailed, connect
+from lume_local._worker.connection import connect
+from lume_local._worker.engine import RunFailed
 from lume_local._worker.sources.formats import json as json_source
 
 TYPES: dict[str, dict[str, Any]] = {

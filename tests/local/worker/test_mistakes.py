@@ -6,7 +6,7 @@ from local.flows import people
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._worker.compiler.compile import compile_flow
-from lume_local._worker.engine import connect
+from lume_local._worker.connection import connect
 
 
 def mistake(sql: str) -> str:

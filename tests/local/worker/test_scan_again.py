@@ -10,8 +10,9 @@ from local import one_run
 from local.shards.twice import Here, compared
 from local.staging import PLACES, stage_in
 
-from lume_local._shards import coordinator, database
-from lume_local._worker.engine import RunBroke, connect
+from lume_local._shards import access, coordinator
+from lume_local._worker.connection import connect
+from lume_local._worker.engine import RunBroke
 
 REFUSAL = "The Parallel CSV Reader currently does not support a full read on this file."
 _SCANS = "CREATE OR REPLACE TEMP TABLE _lume_stage", "COPY", "WITH _lume_rows"
@@ -107,7 +108,7 @@ def test_over_shards(
         made.append(kind(duckdb.NotImplementedException(REFUSAL)))
         return made[-1]
 
-    monkeypatch.setattr(database, "connect", failing)
+    monkeypatch.setattr(access, "connect", failing)
     monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
     content = b"id\n" + b"".join(b"%d\n" % n for n in range(50))
     engine = {"url": "here", "shard_bytes": 1, "shards": 3}

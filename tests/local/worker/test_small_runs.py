@@ -20,9 +20,11 @@ from local.pollution import polluted_case, polluted_files
 from lume_local._flow.definition import read_definition
 from lume_local._shared.protocol import Execute
 from lume_local._worker.compiler.compile import compile_flow
-from lume_local._worker.engine import Run, RunFailed, confine_check, connect
+from lume_local._worker.connection import confine_check, connect
+from lume_local._worker.engine import Run, RunFailed
 from lume_local._worker.instances import MOST_COPIED, Instances, place_of
-from lume_local._worker.small import SmallRun
+from lume_local._worker.small_files import SmallFiles
+from lume_local._worker.steps import Context
 
 COLUMNS = {"id": {"type": "integer", "unique": True}, "ok": {"sql": "parse_bool(ok)", "type": "boolean"}}
 WITHOUT_CLEANERS = {"id": {"type": "integer", "unique": True}, "ok": {"type": "boolean"}}
@@ -56,12 +58,17 @@ def job(folder: Path, flow: dict[str, Any], name: str, content: str) -> Execute:
     return evolve(made, run_id=name)
 
 
+def small_run(connection: DuckDBPyConnection, job: Execute, place: Path) -> Run:
+    context = Context(connection, job, lambda name, rows: None)
+    return Run(context, SmallFiles(context, place))
+
+
 @contextmanager
-def begun(instances: Instances, job: Execute) -> Iterator[tuple[SmallRun, DuckDBPyConnection]]:
+def begun(instances: Instances, job: Execute) -> Iterator[tuple[Run, DuckDBPyConnection]]:
     place = place_of(job)
     assert place is not None
     with instances.connection(job, place) as connection:
-        yield SmallRun(connection, job, lambda name, rows: None, lambda: None, place), connection
+        yield small_run(connection, job, place), connection
 
 
 def left(instances: Instances) -> dict[str, Any]:
@@ -90,7 +97,7 @@ def both_ways(folder: Path, columns: dict[str, Any], content: str) -> dict[str, 
     with connect() as connection:
         flow = compile_flow(connection, read_definition(people(columns=columns)))
         one, other = (job(folder, flow, name, content) for name in ("one", "other"))
-        expected: dict[str, Any] = Run(connection, one, lambda name, rows: None).execute()["metrics"]
+        expected: dict[str, Any] = one_run.carried_out(connection, one)["metrics"]
     with begun(Instances(), other) as (run, _):
         metrics = run.execute()["metrics"]
     assert metrics == expected
@@ -198,7 +205,7 @@ def test_one_after_the_other_as_plain_python_says(tmp_path: Path, monkeypatch: p
         assert place is not None
         with instances.connection(job, place) as connection:
             try:
-                return SmallRun(connection, job, lambda name, rows: None, lambda: None, place).execute()
+                return small_run(connection, job, place).execute()
             except RunFailed as error:  # of which the worker is told by `Failed`
                 failed.append(error)
         raise failed.pop()

@@ -1,0 +1,105 @@
+"""What a task has to work with: a folder of its own, the job, a database, and the bytes of a source."""
+
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+from attrs import asdict
+from duckdb import DuckDBPyConnection
+
+from lume_local._flow.store_urls import split_store_url
+from lume_local._shared.protocol import Execute
+from lume_local._worker.connection import confine, connect
+from lume_local._worker.object_stores import StoreTrouble, obstore_errors, store_of
+from lume_local._worker.seeds import load_seeds
+from lume_local._worker.sources.files import opened
+from lume_local._worker.sources.places.held import changed
+from lume_local._worker.sources.places.objects import ObjectVersion
+from lume_local._worker.sources.source import File, Single, SourceError
+
+
+def new_folder(folder: Path, name: str) -> Path:
+    """A new folder below that of the run; each attempt of a task has another one. Fails if the run's own is gone."""
+    made = folder / f"{name}-{uuid.uuid4().hex[:12]}"
+    made.mkdir()
+    return made
+
+
+def plain_job(job: Execute) -> dict[str, Any]:
+    """A job for the argument of a task: it has one slot, and needs no engine nor to know the way to one."""
+    return asdict(job, recurse=False) | {"engine": None, "threads": 1}
+
+
+def note_job(job: Execute) -> str:
+    """Write what the tasks of a run have in common to a file in its folder; its path, for the argument of each.
+
+    A flow may be large where shards are many, and a source may have as many files as there are shards. Only the task
+    that reads a file is given its place, and only the server writes to targets.
+    """
+    path = Path(job.folder) / "tasks.json"
+    path.write_bytes(orjson.dumps(plain_job(job) | {"source": {}, "mapped": {}, "rejects": {}}))
+    return str(path)
+
+
+def job_of(argument: dict[str, Any]) -> Execute:
+    """The job of a task's argument."""
+    return Execute(**orjson.loads(Path(argument["job"]).read_bytes()))
+
+
+@contextmanager
+def database(
+    job: Execute, folder: Path, paths: Sequence[Path] = (), seeds_in: Path | None = None
+) -> Iterator[tuple[DuckDBPyConnection, dict[str, Any]]]:
+    """A database that reads and writes below `folder` and reads `paths`.
+
+    And what the seeds of the flow were, if `seeds_in` is given: the folder for copies of them.
+    """
+    with connect() as connection:
+        seeds = {} if seeds_in is None else load_seeds(connection, job.flow, job.seeds, seeds_in)
+        files = [File(path, str(path), job.flow["format"], 0) for path in paths]
+        confine(connection, folder, files, job)
+        for statement in job.flow["cleaners"]:
+            connection.execute(statement)
+        yield connection, seeds
+
+
+def local_path(single: Single) -> Path | None:
+    """Its path on this machine, or on storage that all machines share; None for an object of a store."""
+    return Path(single.place["files"][0]["path"]) if single.place["kind"] == "files" else None
+
+
+def open_part(path: Path, tag: str, shown: str) -> BinaryIO:
+    """A file of which a task reads a part: one of the source, as it was when the run began, or a copy without `tag`.
+
+    Raises `SourceError`.
+    """
+    handle, found = opened(path)
+    if tag and found.tag != tag:
+        os.close(handle)
+        raise changed(shown)
+    return os.fdopen(handle, "rb")
+
+
+def fetch_range(single: Single, start: int, end: int, path: Path) -> Path:
+    """Write the bytes of an object from `start` to `end` to `path`, by one request. Raises `SourceError`."""
+    url: str = single.place["objects"][0]["url"]
+    try:
+        store = store_of(url)
+        import obstore
+
+        with obstore_errors(url), path.open("wb") as file:
+            got = obstore.get(store, split_store_url(url)[2], options={"range": (start, end)})
+            if ObjectVersion.of(got.meta["size"], got.meta["e_tag"]) != ObjectVersion(
+                single.bytes, single.tag
+            ):
+                raise SourceError(f"{url} was changed while it was read: submit the run again")
+            written = sum(file.write(block) for block in got.stream())
+    except StoreTrouble as trouble:
+        raise SourceError(str(trouble)) from None
+    if written != end - start:
+        raise SourceError(f"{url} gave {written:,} of {end - start:,} bytes: submit the run again")
+    return path

@@ -1,0 +1,78 @@
+"""The connection of a run to its database, and what it may reach.
+
+ServerSettings, each for a reason that a test of DuckDB's behaviour shows:
+- `disabled_optimizers='in_clause'`: `x IN (...)` is planned as a join, which loses the order of the rows;
+- `enable_external_access=false` and the allowed paths: an expression reaches the files of this run and nothing else;
+- the progress bar is on (else DuckDB counts no progress) but never printed: stdout speaks the protocol.
+"""
+
+from pathlib import Path
+
+import duckdb
+from duckdb import DuckDBPyConnection
+
+from lume_local._shared.protocol import Execute
+from lume_local._worker.compiler.checks import text
+from lume_local._worker.file_names import allowed
+from lume_local._worker.sources.source import File
+
+
+def connect() -> DuckDBPyConnection:
+    """A database of its own that has read nothing yet; it may check flows and then do one run. Close it."""
+    connection = duckdb.connect(":memory:")
+    _set(
+        connection,
+        "disabled_optimizers='in_clause'",
+        "enable_progress_bar=true",
+        "enable_progress_bar_print=false",
+        "autoinstall_known_extensions=false",
+        "autoload_known_extensions=false",
+        "TimeZone='UTC'",
+        # A division by zero is an error and not infinity or NaN, which is greater than every limit of a condition.
+        "ieee_floating_point_ops=false",
+    )
+    return connection
+
+
+def _set(connection: DuckDBPyConnection, *settings: str) -> None:
+    connection.execute(";".join(f"SET {setting}" for setting in settings))
+
+
+def confine(connection: DuckDBPyConnection, folder: Path, files: list[File], job: Execute) -> None:
+    """From here on the connection reads `files`, reads and writes below `folder`, and reaches nothing else."""
+    _set(
+        connection,
+        f"memory_limit={text(job.memory_limit)}",
+        f"threads={int(job.threads)}",
+        f"temp_directory={text(str(folder / 'spill'))}",
+        f"allowed_paths=[{allowed(file.path for file in files)}]",
+        f"allowed_directories=[{allowed([folder])}]",
+        "enable_external_access=false",
+        "lock_configuration=true",
+    )
+
+
+def confine_place(connection: DuckDBPyConnection, place: Path, job: Execute) -> None:
+    """From here on the connection, and all others of its instance, reach what is below `place` and nothing else."""
+    _set(
+        connection,
+        f"memory_limit={text(job.memory_limit)}",
+        "threads=1",  # what is so small has no work for two, and to wake the other one costs more
+        f"temp_directory={text(str(place / 'spill'))}",
+        f"allowed_directories=[{allowed([place])}]",
+        "enable_external_file_cache=false",
+        "enable_external_access=false",
+        "lock_configuration=true",
+    )
+
+
+def confine_check(connection: DuckDBPyConnection) -> None:
+    """From here on the connection reaches no file at all: for trying the expressions of a flow."""
+    _set(
+        connection,
+        "memory_limit='1GB'",
+        "threads=1",
+        "temp_directory=''",
+        "enable_external_access=false",
+        "lock_configuration=true",
+    )

@@ -1,0 +1,123 @@
+"""The steps of a run: what each of them gives, and what carries them out.
+
+`engine` has their order. `OneProcess`, `SmallFiles` and, over shards, `Sharded` do the work.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from attrs import field, frozen
+from duckdb import DuckDBPyConnection
+
+from lume_local._shared.protocol import Execute
+from lume_local._worker.rejects import Rejects
+from lume_local._worker.sources.places.source_kinds import source_of
+from lume_local._worker.sources.read import Intake
+from lume_local._worker.sources.source import Pause, Source, no_pause
+from lume_local._worker.statements import Statements
+from lume_local._worker.targets.target import Target
+from lume_local._worker.targets.target_kinds import target_of
+
+Metrics = dict[str, Any]
+Unmet = list[dict[str, str]]
+"""The expectations of the flow that the rows don't meet."""
+
+
+@frozen
+class Context:
+    """What all steps of one run need.
+
+    Attributes:
+        connection: from `connect()`.
+        job: what the server asks for.
+        enter: called with the name of each stage that begins, and the number of rows of the stage before.
+        pause: called often while Python reads the source; raises if the run is to stop.
+        targets: in the order in which they are published.
+    """
+
+    connection: DuckDBPyConnection
+    job: Execute
+    enter: Callable[[str, int | None], None]
+    pause: Pause = no_pause
+    source: Source = field(init=False)
+    targets: dict[str, Target] = field(init=False)
+
+    @source.default
+    def _source(self) -> Source:
+        return source_of(self.job.source, self.job.flow)
+
+    @targets.default
+    def _targets(self) -> dict[str, Target]:
+        places = {"rejects": self.job.rejects, "mapped": self.job.mapped}
+        return {part: target_of(part, place, self.job.run_id) for part, place in places.items()}
+
+    @property
+    def flow(self) -> dict[str, Any]:
+        """The compiled flow."""
+        return self.job.flow
+
+    @property
+    def folder(self) -> Path:
+        """The run's own folder, with its lock and its commit."""
+        return Path(self.job.folder)
+
+
+@frozen
+class TakenIn:
+    """The rows of the source, each with the checks that it breaks.
+
+    Attributes:
+        intake: what there is in the source.
+        staged: SQL for the rows.
+        seeds: what the seeds were, for the metrics.
+        written: how many rows the file of the mapped rows has, if it is written already.
+        shards: how the work was split, for the metrics; None for a run without an engine.
+        parts: the results of the tasks that staged the shards, in their order.
+    """
+
+    statements: Statements
+    intake: Intake
+    staged: str
+    seeds: dict[str, Any]
+    written: int | None = None
+    shards: dict[str, Any] | None = None
+    parts: Sequence[dict[str, Any]] = field(default=(), repr=False)
+
+
+@frozen
+class Judged:
+    """A run that can be built.
+
+    Attributes:
+        message: of a dry run, why a real one would fail.
+    """
+
+    taken: TakenIn
+    metrics: Metrics
+    rejects: Rejects
+    message: str | None = None
+
+
+class Steps(Protocol):
+    """What carries the steps of a run out. `Run` calls each method at most once for each target, in this order."""
+
+    def take_in(self) -> TakenIn:
+        """Read the source, and stage its rows. Raises `SourceError`."""
+        ...
+
+    def counts(self, taken: TakenIn) -> list[int]:
+        """The number of rows, of rejects, then of the rows that break each check."""
+        ...
+
+    def twins(self, taken: TakenIn, unique: list[str]) -> list[int]:
+        """Make the table `_lume_duplicates`. How many rows repeat each unique column, and last how many in all."""
+        ...
+
+    def profile(self, taken: TakenIn, duplicates: bool, metrics: Metrics) -> tuple[dict[str, Any], Unmet]:
+        """What is in the columns of the mapped rows. `duplicates`: whether there is `_lume_duplicates`."""
+        ...
+
+    def build(self, part: str, judged: Judged) -> Path:
+        """Write all rows of one target to a durable file (or folder) in the run's folder. Raises `AccountOpen`."""
+        ...
