@@ -5,27 +5,25 @@ how the work was split.
 """
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from attrs import asdict
 
 from lume_local._shards.access import note_job, plain_job
-from lume_local._shards.build import can_be_joined, joined
 from lume_local._shards.engines.executors import executor_of
 from lume_local._shards.executor import ExecutorLost
+from lume_local._shards.mapped import can_be_joined, joined
 from lume_local._shards.plan import Plan, planned
 from lume_local._shards.shards import Cut, Parts, Taken, account_of, layout_of_all, layout_of_file
 from lume_local._shards.taking_in import TakingIn
 from lume_local._shards.tasks import Tasks
 from lume_local._shards.twins import later_rows, shared_rows
-from lume_local._shards.whole import built_by
 from lume_local._shared.commit import sync_folder
 from lume_local._worker.account import check_written
 from lume_local._worker.connection import confine
 from lume_local._worker.duplicates import note_duplicates, note_repeating
-from lume_local._worker.engine import Run, RunBroke, attempt, begin_source, check_targets, publish
+from lume_local._worker.engine import Run, RunBroke, RunFailed, attempt, begin_source, check_targets, publish
 from lume_local._worker.one_process import OneProcess
 from lume_local._worker.profile import COUNTS
 from lume_local._worker.sources.files import count_lines
@@ -41,7 +39,6 @@ from lume_local._worker.targets.parts_target import PartsTarget
 
 _MOST_NAMED = 20
 """Files that are not cut are named in the metrics, up to so many."""
-_DUPLICATES = "duplicates.parquet"
 
 
 def execute(context: Context) -> dict[str, Any]:
@@ -54,9 +51,13 @@ def execute(context: Context) -> dict[str, Any]:
             check_targets(context)
             plans = planned(context.source.each(), context.flow, engine, context.folder)
             if "kind" in engine and _is_small(plans, engine) and not context.job.dry_run:
-                return publish(context, read, *_as_task(context, plans))
+                with executor_of(engine["url"]) as executor:
+                    metrics, built = _as_task(context, Tasks(executor, context.pause))
+                metrics["shards"] = _described(context, 1, plans)
+                context.enter("SYNCING_TARGET", metrics["rows_read"])
+                return publish(context, read, metrics, lambda part: Path(built[part]))
             if len(plans) < 2 and not any(plan.pieces for plan in plans):
-                one = OneProcess(context, shards=_described(engine, 1, plans))
+                one = OneProcess(context, shards=_described(context, 1, plans))
                 return Run(context, one).finish(read)
             with executor_of(engine["url"]) as executor:
                 return Run(context, Sharded(context, plans, Tasks(executor, context.pause))).finish(read)
@@ -70,16 +71,13 @@ def _is_small(plans: list[Plan], engine: dict[str, Any]) -> bool:
     return bool(plans) and not any(plan.pieces for plan in plans) and size <= engine["shard_bytes"]
 
 
-def _as_task(context: Context, plans: list[Plan]) -> tuple[Metrics, Callable[[str], Path]]:
-    """Have a cluster do the run as one task, so that the cluster bounds how many such runs there are at a time."""
-    engine = context.job.engine
-    assert engine is not None
+def _as_task(context: Context, tasks: Tasks) -> tuple[Metrics, dict[str, str]]:
+    """Have a cluster do the run as one task, so that it bounds how many such runs there are at a time."""
     context.enter("TRANSFORMING", None)
-    with executor_of(engine["url"]) as executor:
-        (result,) = Tasks(executor, context.pause).do("whole", [{"job": plain_job(context.job)}])
-    metrics, built = built_by(result)
-    context.enter("SYNCING_TARGET", metrics["rows_read"])
-    return metrics | {"shards": _described(engine, 1, plans)}, lambda part: Path(built[part])
+    (result,) = tasks.do("whole", [{"job": plain_job(context.job)}])
+    if "message" in result:
+        raise (RunBroke if result["broke"] else RunFailed)(result["message"], result["metrics"])
+    return result["metrics"], result["built"]
 
 
 class Sharded:
@@ -93,14 +91,12 @@ class Sharded:
     def __init__(self, context: Context, plans: list[Plan], tasks: Tasks) -> None:
         self._context, self._plans, self._tasks = context, plans, tasks
         self._flow, self._folder = context.flow, context.folder
-        self._one = OneProcess(context)
+        self._one, self._duplicates = OneProcess(context), context.folder / "duplicates.parquet"
         self._common = {"job": note_job(context.job), "folder": str(context.folder)}
         """What the argument of every task has."""
 
     def take_in(self) -> TakenIn:
         """See `Steps`."""
-        engine = self._context.job.engine
-        assert engine is not None
         taking_in = TakingIn(self._tasks, self._flow, self._common)
         cuts, taken = taking_in.take_in(taking_in.cut(self._plans))
         _check_unpacked(cuts, taken, self._flow["max_unpacked_bytes"])
@@ -117,7 +113,7 @@ class Sharded:
             Intake(layout, *_accounts(cuts, of_files, self._folder)),
             Parts(staged).all,
             _same_seeds([result["seeds"] for result in staged]),
-            shards=_described(engine, len(taken), [cut.plan for cut in cuts]),
+            shards=_described(self._context, len(taken), [cut.plan for cut in cuts]),
             parts=staged,
         )
 
@@ -162,20 +158,18 @@ class Sharded:
         else:
             found = note_repeating(connection, shared_rows(results, len(unique)), len(unique), self._folder)
         if found[-1]:
-            path = self._folder / _DUPLICATES
-            copy_to(connection, "SELECT * FROM _lume_duplicates ORDER BY n", path)
+            copy_to(connection, "SELECT * FROM _lume_duplicates ORDER BY n", self._duplicates)
         return found
-
-    def _duplicates(self, there: bool) -> str | None:
-        """The file of the duplicates, for tasks, if there are any."""
-        return str(self._folder / _DUPLICATES) if there else None
 
     def profile(self, taken: TakenIn, duplicates: bool, metrics: Metrics) -> tuple[dict[str, Any], Unmet]:
         """See `Steps`."""
         names = [column["name"] for column in self._flow["columns"]]
         groups = [names[n :: self._tasks.slots] for n in range(min(self._tasks.slots, len(names)))]
         mapped = taken.statements.mapped(taken.staged, duplicates)
-        common = self._common | {"mapped": mapped, "duplicates": self._duplicates(duplicates)}
+        common = self._common | {
+            "mapped": mapped,
+            "duplicates": str(self._duplicates) if duplicates else None,
+        }
         arguments: list[dict[str, Any]] = [common | {"columns": group} for group in groups]
         if self._flow["expect"]:
             arguments.insert(0, common | {"counts": {name: metrics[name] for name in COUNTS}})
@@ -198,7 +192,7 @@ class Sharded:
         common = self._common | {
             "layout": asdict(judged.taken.statements.layout),
             "suffix": target.suffix,
-            "duplicates": self._duplicates(judged.rejects.duplicates),
+            "duplicates": str(self._duplicates) if judged.rejects.duplicates else None,
         }
         arguments = [
             common | {"number": n, "staged": parts.part(n), "rows": parts.span(n)}
@@ -248,8 +242,9 @@ def _remove_read(cuts: list[Cut], taken: list[Taken], folder: Path) -> None:
             path.unlink()
 
 
-def _described(engine: dict[str, Any], count: int, plans: list[Plan]) -> dict[str, Any]:
+def _described(context: Context, count: int, plans: list[Plan]) -> dict[str, Any]:
     """How the work was split, and why some files were not."""
+    engine = context.job.engine or {}
     whole = {plan.single.shown: plan.why for plan in plans if plan.why}
     if not plans:
         whole = {"the query": "one worker reads it"}

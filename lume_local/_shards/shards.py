@@ -9,7 +9,6 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from lume_local._shards.access import local_path
-from lume_local._shards.intake import layout_of
 from lume_local._shards.plan import Plan
 from lume_local._shards.split import Look, ranges
 from lume_local._worker.compiler.checks import text
@@ -73,6 +72,12 @@ class Cut:
 
 def _start(look: Look) -> int:
     return look.start
+
+
+def layout_of(plain: dict[str, Any]) -> Layout:
+    """A layout that has come as JSON."""
+    names: dict[str, Any] = {key: tuple(plain[key]) for key in ("raw", "unknown", "members")}
+    return Layout(**plain | names)
 
 
 @frozen

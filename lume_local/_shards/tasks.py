@@ -15,12 +15,10 @@ from typing import Any
 
 import duckdb
 
-from lume_local._shards.build import build
 from lume_local._shards.executor import Executor, ExecutorLost, Function, Json, Made, Pause
-from lume_local._shards.intake import take_in
-from lume_local._shards.measure import measure
+from lume_local._shards.mapped import build, measure
+from lume_local._shards.shard_tasks import stage, take_in
 from lume_local._shards.split import look
-from lume_local._shards.stage import stage
 from lume_local._shards.twins import find_twins
 from lume_local._shards.whole import whole
 from lume_local._worker.sources.places.held import changed, moved, named

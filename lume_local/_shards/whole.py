@@ -34,12 +34,5 @@ def whole(argument: dict[str, Any]) -> dict[str, Any]:
             return {"message": str(error), "metrics": error.metrics, "broke": isinstance(error, RunBroke)}
 
 
-def built_by(result: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Metrics and files of a result. Raises `RunFailed`."""
-    if "message" in result:
-        raise (RunBroke if result["broke"] else RunFailed)(result["message"], result["metrics"])
-    return result["metrics"], result["built"]
-
-
 def _enter(stage: str, rows: int | None) -> None:
     """The server knows that the task runs, and no more."""

@@ -3,13 +3,12 @@
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 from attrs import evolve
 
 from lume_local._worker.one_process import OneProcess
 from lume_local._worker.statements import BITS
-from lume_local._worker.steps import Context, Judged, Metrics, TakenIn, Unmet
+from lume_local._worker.steps import Context, Judged, TakenIn
 
 
 class SmallFiles:
@@ -24,7 +23,8 @@ class SmallFiles:
         self._context = context
         # Under a name that no other run has: otherwise DuckDB could mistake a file there for one that it has cached.
         self._folder = place / context.job.run_id
-        self._one = OneProcess(context, self._folder)
+        self._one = one = OneProcess(context, self._folder)
+        self.twins, self.profile = one.twins, one.profile
 
     def take_in(self) -> TakenIn:
         """See `Steps`."""
@@ -50,14 +50,6 @@ class SmallFiles:
             for n in range(len(self._context.flow["checks"]))
         )
         return [rows, rejects, *broken]
-
-    def twins(self, taken: TakenIn, unique: list[str]) -> list[int]:
-        """See `Steps`."""
-        return self._one.twins(taken, unique)
-
-    def profile(self, taken: TakenIn, duplicates: bool, metrics: Metrics) -> tuple[dict[str, Any], Unmet]:
-        """See `Steps`."""
-        return self._one.profile(taken, duplicates, metrics)
 
     def build(self, part: str, judged: Judged) -> Path:
         """In the run's folder, which outlives this process. The statement names only the reasons that occur."""

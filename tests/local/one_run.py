@@ -11,6 +11,7 @@ from attrs import frozen
 from local.flows import people
 
 from lume_local._flow.definition import read_definition
+from lume_local._shards import coordinator
 from lume_local._shared.protocol import Execute
 from lume_local._worker import one_process
 from lume_local._worker.compiler.compile import compile_flow
@@ -61,8 +62,9 @@ def execute(
 
 
 def carried_out(connection: duckdb.DuckDBPyConnection, job: Execute) -> dict[str, Any]:
-    """What the run has committed."""
-    return one_process.execute(Context(connection, job, lambda name, rows: None))
+    """What the run has committed; over shards if its job has an engine."""
+    execute = one_process.execute if job.engine is None else coordinator.execute
+    return execute(Context(connection, job, lambda name, rows: None))
 
 
 ID_AND_NAME: dict[str, Any] = {"id": {"type": "integer", "required": True, "unique": True}, "name": {}}

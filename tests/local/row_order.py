@@ -4,20 +4,18 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import polars
 from attrs import evolve, frozen
 from local.flows import people
-from local.one_run import fetch, job_of
+from local.one_run import carried_out, fetch, job_of
 
 from lume_local._flow.definition import read_definition
-from lume_local._worker import one_process
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
-from lume_local._worker.steps import Context
 
 Row = tuple[str, ...]
 NAMES = ("id", "code", "other", "amount", "pad")
@@ -127,7 +125,6 @@ def given(
     format: str,
     *,
     threads: int = 2,
-    carry_out: Callable[[Context], dict[str, Any]] = one_process.execute,
     engine: dict[str, Any] | None = None,
     **changes: Any,
 ) -> Given:
@@ -147,7 +144,7 @@ def given(
     with connect() as connection:
         job = job_of(flow, folder / "run", paths, *targets)
         job = evolve(job, seeds=seeds if flow["seeds"] else {}, threads=threads, engine=engine)
-        record = carry_out(Context(connection, job, lambda name, rows: None))
+        record = carried_out(connection, job)
     rejected = fetch(f"{folder}/rejects.parquet") if targets[1].exists() else []
     return Given(fetch(f"{folder}/mapped.parquet"), list(_kept(rejected, len(paths) > 1)), record["metrics"])
 

@@ -7,11 +7,10 @@ from typing import Any
 from attrs import evolve
 from local import table_run
 from local.flows import people
+from local.one_run import carried_out
 
 from lume_local._flow.definition import read_definition
-from lume_local._worker import one_process
 from lume_local._worker.connection import connect
-from lume_local._worker.steps import Context
 
 OUT = "s3://warehouse/out/clean.csv"
 
@@ -33,4 +32,4 @@ def execute(
     job = evolve(job, mapped={"kind": kind, where: mapped}, rejects={"kind": kind, where: rejects})
     Path(job.folder).mkdir()
     with connect() as connection:
-        return one_process.execute(Context(connection, job, lambda name, rows: None))
+        return carried_out(connection, job)

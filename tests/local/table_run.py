@@ -10,13 +10,12 @@ import postgres_server
 import pytest
 from attrs import frozen
 from local.flows import people
+from local.one_run import carried_out
 
 from lume_local._flow.definition import Flow, read_definition
 from lume_local._shared.protocol import Execute
-from lume_local._worker import one_process
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
-from lume_local._worker.steps import Context
 
 ENV = "WAREHOUSE_URL"
 NUMBERS = {"id": {"type": "integer", "required": True, "unique": True}, "name": {"type": "string"}}
@@ -92,4 +91,4 @@ def execute(flow: Flow, folder: Path, run_id: str = "run_1", source_path: str = 
     job = job_of(flow, folder / run_id, run_id, source_path)
     Path(job.folder).mkdir()
     with connect() as connection:
-        return one_process.execute(Context(connection, job, lambda name, rows: None))
+        return carried_out(connection, job)

@@ -16,14 +16,11 @@ from typing import Any
 import duckdb
 import pytest
 from attrs import evolve, frozen
-from local.one_run import job_of
+from local.one_run import carried_out, job_of
 
 from lume_local._flow.definition import read_definition
-from lume_local._shards.coordinator import execute
-from lume_local._worker import one_process
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
-from lume_local._worker.steps import Context
 
 ROWS = int(os.environ.get("SOAK_ROWS", "10000000"))
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -67,9 +64,7 @@ def run(folder: Path, source: Path, engine: dict[str, Any] | None) -> Done:
     with connect() as connection:
         compiled = compile_flow(connection, read_definition(definition))
         job = evolve(job_of(compiled, folder / "run", [source], mapped, rejects), engine=engine)
-        record = (execute if engine else one_process.execute)(
-            Context(connection, job, lambda name, rows: None)
-        )
+        record = carried_out(connection, job)
     what = f"{record['metrics']['shards']['count']} shards" if engine else "one worker"
     print(f"\n{what}: {time.perf_counter() - began:.1f} s, {cpu() - spent:.1f} s of CPU")
     return Done(record["metrics"], mapped, rejects)

@@ -6,17 +6,15 @@ from typing import Any
 import pytest
 from attrs import evolve
 from local.flows import people
-from local.one_run import fetch, job_of
+from local.one_run import carried_out, fetch, job_of
 from local.shards.twice import Here
 from moto_server import Bucket
 
 from lume_local._flow.definition import read_definition
 from lume_local._shards import coordinator, split
-from lume_local._worker import one_process
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
 from lume_local._worker.engine import RunFailed
-from lume_local._worker.steps import Context
 
 ROWS = b'id,name\n1,"Ann\n""A"""\nx,Bo\n' + b"".join(b'%d,"Cy, %d"\n' % (n, n) for n in range(200))
 
@@ -36,9 +34,7 @@ def run(folder: Path, keys: list[str], shards: int, **flow: Any) -> tuple[dict[s
         objects = [{"url": f"s3://warehouse/{key}", "pattern": ""} for key in keys]
         engine = {"url": "here", "shard_bytes": 1, "shards": shards} if shards else None
         job = evolve(job, source={"kind": "store", "objects": objects}, engine=engine)
-        record = (coordinator.execute if shards else one_process.execute)(
-            Context(connection, job, lambda name, rows: None)
-        )
+        record = carried_out(connection, job)
     rejects = work / "rejects.csv"
     written = rejects.read_bytes() if rejects.exists() else b""
     return record["metrics"], fetch(f"{work}/mapped.csv"), written

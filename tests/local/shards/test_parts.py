@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 from local.flows import people
-from local.one_run import fetch, job_of
+from local.one_run import carried_out, fetch, job_of
 from local.shards.twice import Here
 from local.wire import Wire
 
@@ -18,11 +18,9 @@ from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._runs.recovery import old_files
 from lume_local._shards import coordinator
-from lume_local._worker import one_process
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
 from lume_local._worker.engine import RunFailed
-from lume_local._worker.steps import Context
 from lume_local._worker.targets import parts_target, target_kinds
 from lume_local._worker.targets.parts_target import PartsTarget
 
@@ -54,9 +52,7 @@ def run(
             "columns": [["id", "BIGINT"], ["name", "VARCHAR"]],
         }
         job = evolve(job, run_id=run_id, mapped=mapped, engine=engine, dry_run=dry_run)
-        return (coordinator.execute if shards else one_process.execute)(
-            Context(connection, job, lambda name, rows: None)
-        )
+        return carried_out(connection, job)
 
 
 def manifest(folder: Path) -> dict[str, Any]:

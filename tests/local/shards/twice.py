@@ -7,16 +7,13 @@ from typing import Any, Self
 import orjson
 from attrs import evolve, frozen
 from local.flows import people
-from local.one_run import job_of
+from local.one_run import carried_out, job_of
 
 from lume_local._flow.definition import read_definition
-from lume_local._shards import coordinator
 from lume_local._shards.executor import Function, Json, Pause
-from lume_local._worker import one_process
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
 from lume_local._worker.engine import RunFailed
-from lume_local._worker.steps import Context
 
 
 class Here:
@@ -79,9 +76,7 @@ def run(
             file["shown"] = Path(file["path"]).name
         error, metrics = "", {}
         try:
-            record = (coordinator.execute if engine else one_process.execute)(
-                Context(connection, job, _stage)
-            )
+            record = carried_out(connection, job)
             metrics = record["metrics"]
         except RunFailed as failed:
             error, metrics = str(failed), failed.metrics or {}
@@ -93,10 +88,6 @@ def _compiled(flow: dict[str, Any]) -> dict[str, Any]:
     """The compiled form of a flow."""
     with connect() as connection:
         return compile_flow(connection, read_definition(people(**flow)))
-
-
-def _stage(name: str, rows: int | None) -> None:
-    pass
 
 
 def compared(

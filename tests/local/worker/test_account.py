@@ -6,7 +6,7 @@ from typing import Any
 import duckdb
 import pytest
 from local.flows import people
-from local.one_run import execute, job_of
+from local.one_run import carried_out, execute, job_of
 
 from lume_local._flow.definition import read_definition
 from lume_local._worker import one_process
@@ -74,7 +74,7 @@ def test_files_that_are_one(tmp_path: Path, mapped: str, rejects: str, words: st
         flow = compile_flow(connection, read_definition(people()))
         job = job_of(flow, tmp_path / "run", [tmp_path / "source"], tmp_path / mapped, tmp_path / rejects)
         with pytest.raises(RunFailed, match=words):
-            one_process.execute(Context(connection, job, lambda name, rows: None))
+            carried_out(connection, job)
     assert (tmp_path / "source").read_text() == CONTENT
 
 

@@ -84,7 +84,7 @@ def test_wherever_they_are_staged(
 def test_over_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str) -> None:
     monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
     engine = {"url": "here", "shard_bytes": 1, "shards": 2}
-    check(tmp_path, 62, format, carry_out=coordinator.execute, engine=engine)
+    check(tmp_path, 62, format, engine=engine)
 
 
 @pytest.mark.parametrize("place", [*PLACES, "shards"])
@@ -99,7 +99,7 @@ def test_where_a_join_loses_the_order(tmp_path: Path, monkeypatch: pytest.Monkey
     more: dict[str, Any] = {}
     if place == "shards":
         monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
-        more = {"carry_out": coordinator.execute, "engine": {"url": "here", "shard_bytes": 1, "shards": 3}}
+        more = {"engine": {"url": "here", "shard_bytes": 1, "shards": 3}}
     else:
         stage_in(monkeypatch, place)
     check(tmp_path, 62, "csv", 2000, **more)
@@ -119,5 +119,5 @@ def test_in_pieces_of_eight_megabytes(
     if shards:
         monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
         engine = {"url": "here", "shard_bytes": 1, "shards": shards}
-        more = {"carry_out": coordinator.execute, "engine": engine}
+        more = {"engine": engine}
     check(tmp_path, length, format, count, **more)

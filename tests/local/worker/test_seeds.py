@@ -6,17 +6,16 @@ from typing import Any
 import pytest
 from attrs import evolve
 from local.flows import people
-from local.one_run import fetch, job_of
+from local.one_run import carried_out, fetch, job_of
 from local.servers import serve
 
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
-from lume_local._worker import one_process, seeds
+from lume_local._worker import seeds
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.sources.places.local import LocalFiles
-from lume_local._worker.steps import Context
 
 COUNTRIES = 'code,name,"Tax, %",note\nDE,Germany,19,\nFR,"France, la",20,x\n'
 SEEDS = {"countries": {"path": "countries.csv", "key": "code"}}
@@ -42,7 +41,7 @@ def execute(folder: Path, content: str, seed: str | bytes = COUNTRIES, **changes
             flow, folder / "run", [folder / "in.csv"], folder / "mapped.parquet", folder / "rejects.csv"
         )
         job = evolve(job, seeds={"countries": {"path": str(folder / "countries.csv"), "looked_up": ""}})
-        record = one_process.execute(Context(connection, job, lambda name, rows: None))
+        record = carried_out(connection, job)
     return record["metrics"], fetch(f"{folder}/mapped.parquet")
 
 

@@ -5,15 +5,13 @@ from typing import Any
 
 import pytest
 from local.flows import people
-from local.one_run import job_of
+from local.one_run import carried_out, job_of
 
 from lume_local._flow.definition import read_definition
 from lume_local._shared.commit import begin, begun, committed
-from lume_local._worker import one_process
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
 from lume_local._worker.engine import RunFailed
-from lume_local._worker.steps import Context
 from lume_local._worker.targets import target_kinds
 from lume_local._worker.targets.target import Begin, Step, TargetError
 
@@ -63,7 +61,7 @@ def run(folder: Path) -> dict[str, Any]:
         flow = compile_flow(connection, read_definition(people()))
         job = job_of(flow, work, [source], folder / "mapped.csv", folder / "rejects.csv")
         job.mapped["kind"] = job.rejects["kind"] = "shelf"
-        return one_process.execute(Context(connection, job, lambda name, rows: None))
+        return carried_out(connection, job)
 
 
 def test_the_rejects_first_and_nothing_before_the_commit(tmp_path: Path, told: list[Any]) -> None:

@@ -1,26 +1,35 @@
-"""The first task of a shard: its bytes, or a whole file, from what they are to what DuckDB reads.
+"""The tasks of one shard: make what DuckDB can read of its bytes, or of a whole file; then judge and stage its rows.
 
-A shard of a file is a file of its own, with the header of the whole one, so that it is read as any other.
+A shard of a file is a file of its own, with the header of the whole one, so that it is read like any other.
 """
 
+import os
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from attrs import asdict, evolve
 
-from lume_local._shards.access import job_of, new_folder, open_part
+from lume_local._shards.access import database, job_of, new_folder, open_part
+from lume_local._shards.shards import layout_of, part_name
 from lume_local._shards.split import ends_within_a_record
 from lume_local._shared.protocol import Execute
+from lume_local._worker.compiler.checks import text
 from lume_local._worker.connection import confine, connect
 from lume_local._worker.file_names import literal
+from lume_local._worker.scan_again import scan_or_retry
+from lume_local._worker.sources import files
 from lume_local._worker.sources.files import BLOCK
-from lume_local._worker.sources.places.held import changed, named
+from lume_local._worker.sources.formats.parquet import report_damage
+from lume_local._worker.sources.intake import Malformed
+from lume_local._worker.sources.places.held import Held, changed, named
 from lume_local._worker.sources.places.source_kinds import source_of
 from lume_local._worker.sources.read import read_source
+from lume_local._worker.sources.several_files import rows_in
 from lume_local._worker.sources.source import File, SourceError
-from lume_local._worker.statements import Layout
+from lume_local._worker.stage import stage_to
+from lume_local._worker.statements import Statements
 
 
 def take_in(argument: dict[str, Any]) -> dict[str, Any]:
@@ -60,12 +69,6 @@ def _taken(job: Execute, folder: Path, file: File) -> dict[str, Any]:
     }
 
 
-def layout_of(plain: dict[str, Any]) -> Layout:
-    """A layout that has come as JSON."""
-    names: dict[str, Any] = {key: tuple(plain[key]) for key in ("raw", "unknown", "members")}
-    return Layout(**plain | names)
-
-
 def _nothing() -> None:
     """A task is ended from outside."""
 
@@ -90,3 +93,52 @@ def _bytes(segment: dict[str, Any], tag: str, shown: str) -> Iterator[bytes]:
                 raise SourceError(f"{shown} was changed while it was read: submit the run again")
             left -= len(block)
             yield block
+
+
+def stage(argument: dict[str, Any]) -> dict[str, Any]:
+    """The task: stage the rows of the shard `number`, by the one scan of them. `together`: columns of all files."""
+    job, taken = job_of(argument), argument["taken"]
+    folder, layout = new_folder(Path(taken["folder"]), "stage"), layout_of(taken["layout"])
+    if argument["together"] is not None:
+        together = layout_of(argument["together"])
+        layout = evolve(together, reader=rows_in(together, layout, argument["shown"]))
+    path = folder / part_name(argument["number"])
+    records = taken["records"] - Malformed.of(taken["malformed"]).total
+    with (
+        _held(taken, argument["shown"], folder / "held") as source,
+        database(job, Path(taken["folder"]), [source], seeds_in=folder) as (connection, seeds),
+    ):
+        reader = layout.reader.replace(literal(Path(taken["path"])), literal(source))
+        statements = Statements(job.flow, layout)
+        parquet = {argument["shown"]: source} if job.flow["format"] == "parquet" else {}
+        with report_damage(connection, parquet):
+            scan_or_retry(
+                reader,
+                lambda reader: stage_to(connection, statements.by(reader), path),
+                lambda rows: rows == records,
+            )
+        query = statements.counts(f"read_parquet({text(str(path))})")
+        rows, rejected, *broken = connection.execute(query).fetchall()[0]
+    return {
+        "path": str(path),
+        "rows": rows,
+        "rejected": rejected,
+        "broken": broken,
+        "bytes": os.stat(path).st_size,
+        "seeds": seeds,
+    }
+
+
+@contextmanager
+def _held(taken: dict[str, Any], shown: str, copy: Path) -> Iterator[Path]:
+    """Where to read what was taken in: a file of the source is held, as it was then."""
+    path = Path(taken["path"])
+    if path.is_relative_to(taken["folder"]):
+        yield path
+        return
+    with closing(Held()) as held:
+        handle, found = files.opened(path)
+        source = held.hold(handle, path, copy)
+        if found.tag != taken["tag"]:
+            raise changed(shown)
+        yield source
