@@ -43,7 +43,8 @@ class Shown(_worker.Leash):
         super().__init__()
         _worker.leash = self
 
-_worker.Run, _worker.Leash = Odd, Shown
+_worker.Leash = Shown
+_worker.Context, _worker.one_process.execute = Odd, Odd.execute
 _worker.main()
 """
 """A worker whose runs do what the test says, instead of a flow."""
