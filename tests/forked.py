@@ -111,7 +111,7 @@ async def _writer(number: int) -> asyncio.StreamWriter:
 
 async def start_forked(
     program: str, environment: dict[str, str], longest_line: int, *, server: ForkServer | None = None
-) -> child.Process:
+) -> child.ChildProcess:
     """Starts processes for the servers of this process, in place of `child.start_process`."""
     server = server or fork_server(*SERVERS)
     return await fork(server, program, environment, limit=longest_line, session=True, name=WORKER)

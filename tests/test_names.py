@@ -6,23 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("lume_async", "lume_local", "lume_cli", "lume_airflow")
-TWICE = {
-    *(
-        "Check",
-        "Found",
-        "Kind",
-        "Look",
-        "Outbox",
-        "Page",
-        "Progress",
-        "QuerySource",
-        "Refused",
-        "Rows",
-        "Seen",
-    ),
-    *("Session", "Source", "Stage"),  # these and those above: of `_worker`, `_shards` and their protocol
-    *("Column", "Options", "Settings"),  # of lume_cli
-}
+TWICE = {"Look", "Outbox", "Page", "Progress", "Session", "Stage"}
 """What still has two homes: for each of them, one is to be renamed. No other may join them."""
 
 

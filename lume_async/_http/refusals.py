@@ -103,7 +103,7 @@ class Verdict(Enum):
 
 
 @frozen
-class Trial:
+class RateTrial:
     """A lower rate, to see what it changes.
 
     Attributes:
@@ -119,7 +119,7 @@ class Trial:
     undo: float | None
 
     @classmethod
-    def after(cls, before: Window, expected: float, known: bool, undo: float | None) -> "Trial":
+    def after(cls, before: Window, expected: float, known: bool, undo: float | None) -> "RateTrial":
         """The trial that an alarm leads to."""
         share = before.share
         apart = max(MARGIN, share - expected)
@@ -154,7 +154,7 @@ class Trial:
         return (window.share - self.before.share) / math.sqrt(variance)
 
 
-def long_row(expected: float, trial: Trial | None, *, limited: bool) -> float:
+def long_row(expected: float, trial: RateTrial | None, *, limited: bool) -> float:
     """How many refusals without a success between them mean that the server takes nothing at the moment."""
     usual = max(expected, MARGIN)
     if trial is not None:  # which has not shown yet that they don't come at random

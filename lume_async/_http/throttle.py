@@ -7,7 +7,7 @@ import math
 
 from attrs import define
 
-from lume_async._http.refusals import SECOND, Trial, Verdict, Window, long_row
+from lume_async._http.refusals import SECOND, RateTrial, Verdict, Window, long_row
 from lume_async._wire.rate_limit import Refusal
 
 SLOWEST, FIRST_RATE = 1.0, 10.0
@@ -77,7 +77,7 @@ class Throttle:
         self._next = self._alarmed = -math.inf
         self._expected = 0.0  # the share of refusals that no lower rate would change
         self._window: Window | None = None
-        self._trial: Trial | None = None
+        self._trial: RateTrial | None = None
         self._row = Window(0.0)  # refusals without a success between them
         self._nothing_since: float | None = None  # while the server takes nothing
         self._recent = _Recent()
@@ -150,7 +150,7 @@ class Throttle:
             self._expect_at_most(window.share)
             self._window = None
 
-    def _judge(self, trial: Trial, window: Window, now: float) -> None:
+    def _judge(self, trial: RateTrial, window: Window, now: float) -> None:
         verdict = trial.verdict(window, self._expected, self.rate or math.inf, now)
         if verdict is Verdict.RANDOM:
             self._expected = trial.pooled(window)
@@ -181,7 +181,7 @@ class Throttle:
             rate = max(FIRST_DEPTH * rate, min(rate, CHEAP))
         if not takes_nothing and not named:
             undo = before if self._trial is None else self._trial.undo
-            self._trial = Trial.after(window, self._expected, window.is_known(now, limited=limited), undo)
+            self._trial = RateTrial.after(window, self._expected, window.is_known(now, limited=limited), undo)
         self._change(max(SLOWEST, rate), now)
         self._window = None if takes_nothing else Window(now)
 

@@ -81,7 +81,7 @@ def _as_task(context: Context, tasks: Tasks) -> tuple[Metrics, dict[str, str]]:
 
 
 class Sharded:
-    """See `Steps`.
+    """See `RunSteps`.
 
     Args:
         plans: for the files of the source, of which there are several or one that is cut.
@@ -96,7 +96,7 @@ class Sharded:
         """What the argument of every task has."""
 
     def take_in(self) -> TakenIn:
-        """See `Steps`."""
+        """See `RunSteps`."""
         taking_in = TakingIn(self._tasks, self._flow, self._common)
         cuts, taken = taking_in.take_in(taking_in.cut(self._plans))
         _check_unpacked(cuts, taken, self._flow["max_unpacked_bytes"])
@@ -140,11 +140,11 @@ class Sharded:
         return results
 
     def counts(self, taken: TakenIn) -> list[int]:
-        """See `Steps`."""
+        """See `RunSteps`."""
         return Parts(taken.parts).counts()
 
     def twins(self, taken: TakenIn, unique: list[str]) -> list[int]:
-        """See `Steps`."""
+        """See `RunSteps`."""
         of, connection = self._tasks.slots, self._context.connection
         common = self._common | {"of": of, "staged": taken.staged, "is_only": len(unique) == 1}
         arguments = [
@@ -162,7 +162,7 @@ class Sharded:
         return found
 
     def profile(self, taken: TakenIn, duplicates: bool, metrics: Metrics) -> tuple[dict[str, Any], Unmet]:
-        """See `Steps`."""
+        """See `RunSteps`."""
         names = [column["name"] for column in self._flow["columns"]]
         groups = [names[n :: self._tasks.slots] for n in range(min(self._tasks.slots, len(names)))]
         mapped = taken.statements.mapped(taken.staged, duplicates)

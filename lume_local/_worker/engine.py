@@ -22,7 +22,7 @@ from lume_local._worker.sources.places.held import changed, moved, named
 from lume_local._worker.sources.places.source_kinds import check_source
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import twin_reason
-from lume_local._worker.steps import Context, Judged, Metrics, Steps, TakenIn, Unmet
+from lume_local._worker.steps import Context, Judged, Metrics, RunSteps, TakenIn, Unmet
 from lume_local._worker.targets import target_kinds as targets
 from lume_local._worker.targets.target import TargetError
 from lume_local._worker.words import words_of
@@ -45,7 +45,7 @@ class Run:
     """The order of one run, whose steps are carried out by `steps`."""
 
     context: Context
-    steps: Steps
+    steps: RunSteps
 
     def execute(self) -> dict[str, Any]:
         """The whole run: what `commit.json` records. Raises `RunFailed`, `duckdb.InterruptException`."""

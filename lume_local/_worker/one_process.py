@@ -26,7 +26,7 @@ def execute(context: Context) -> dict[str, Any]:
 
 
 class OneProcess:
-    """See `Steps`.
+    """See `RunSteps`.
 
     Args:
         folder: where it reads and builds; by default the run's own.
@@ -40,7 +40,7 @@ class OneProcess:
         self._folder, self._shards = folder or context.folder, shards
 
     def take_in(self) -> TakenIn:
-        """See `Steps`."""
+        """See `RunSteps`."""
         context = self._context
         files = context.source.fetch(self._folder, context.pause)
         seeds = load_seeds(self._connection, self._flow, context.job.seeds, context.folder)
@@ -64,15 +64,15 @@ class OneProcess:
         return TakenIn(statements, intake, staged.rows, seeds, staged.mapped, self._shards)
 
     def counts(self, taken: TakenIn) -> list[int]:
-        """See `Steps`."""
+        """See `RunSteps`."""
         return list(self._connection.execute(taken.statements.counts(taken.staged)).fetchall()[0])
 
     def twins(self, taken: TakenIn, unique: list[str]) -> list[int]:
-        """See `Steps`."""
+        """See `RunSteps`."""
         return find_duplicates(self._connection, taken.staged, unique, self._folder)
 
     def profile(self, taken: TakenIn, duplicates: bool, metrics: Metrics) -> tuple[dict[str, Any], Unmet]:
-        """See `Steps`."""
+        """See `RunSteps`."""
         mapped = taken.statements.mapped(taken.staged, duplicates)
         if taken.written is not None:
             mapped = f"FROM {scan_of(self._path('mapped'))}"
@@ -80,7 +80,7 @@ class OneProcess:
         return columns, unmet(self._connection, self._flow["expect"], mapped, metrics)
 
     def build(self, part: str, judged: Judged) -> Path:
-        """See `Steps`."""
+        """See `RunSteps`."""
         path, taken, metrics = self._path(part), judged.taken, judged.metrics
         if part == "rejects":
             rows, written = metrics["rows_rejected"], judged.rejects.write(path)

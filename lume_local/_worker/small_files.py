@@ -12,7 +12,7 @@ from lume_local._worker.steps import Context, Judged, TakenIn
 
 
 class SmallFiles:
-    """See `Steps`.
+    """See `RunSteps`.
 
     Args:
         context: its connection reaches `place`, and is confined already.
@@ -27,7 +27,7 @@ class SmallFiles:
         self.twins, self.profile = one.twins, one.profile
 
     def take_in(self) -> TakenIn:
-        """See `Steps`."""
+        """See `RunSteps`."""
         self._folder.mkdir()
         files = self._context.source.fetch(self._folder, self._context.pause)
         copies = [evolve(file, path=self._copy(n, file.path)) for n, file in enumerate(files)]

@@ -99,7 +99,7 @@ class Judged:
     message: str | None = None
 
 
-class Steps(Protocol):
+class RunSteps(Protocol):
     """What carries the steps of a run out. `Run` calls each method at most once for each target, in this order."""
 
     def take_in(self) -> TakenIn:

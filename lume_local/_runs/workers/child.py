@@ -13,8 +13,8 @@ _NOT_FOR_CHILDREN = {"LUME_API_KEY", "PYTEST_CURRENT_TEST"}
 """The last one is another in each test, and says nothing to a process that outlives it."""
 
 
-class Process(Protocol):
-    """What the server uses of an `asyncio.subprocess.Process` that has three pipes."""
+class ChildProcess(Protocol):
+    """What the server uses of an `asyncio.subprocess.ChildProcess` that has three pipes."""
 
     stdin: asyncio.StreamWriter
     stdout: asyncio.StreamReader
@@ -28,14 +28,14 @@ class Process(Protocol):
     async def wait(self) -> int: ...
 
 
-Start = Callable[[str, dict[str, str], int], Awaitable[Process]]
+Start = Callable[[str, dict[str, str], int], Awaitable[ChildProcess]]
 """Starts a Python process. Takes the text of its program, its environment, and the length of a line that it writes.
 
 It ends with this one. Raises OSError: no memory, no room for one more process or its pipes.
 """
 
 
-async def start_process(program: str, environment: dict[str, str], longest_line: int) -> Process:
+async def start_process(program: str, environment: dict[str, str], longest_line: int) -> ChildProcess:
     """See `Start`: a new interpreter."""
     process = await asyncio.create_subprocess_exec(
         *command(program),
@@ -46,7 +46,7 @@ async def start_process(program: str, environment: dict[str, str], longest_line:
         limit=longest_line,
         start_new_session=True,  # Ctrl-C in a terminal is for the server, which then ends its processes
     )
-    return cast(Process, process)  # which has the pipes that it was given
+    return cast(ChildProcess, process)  # which has the pipes that it was given
 
 
 default_start: Start = start_process
@@ -64,7 +64,7 @@ def environment() -> dict[str, str]:
 
 async def child(
     program: str, environment: dict[str, str], longest_line: int = 65536, start: Start | None = None
-) -> Process:
+) -> ChildProcess:
     """Start a process, see `Start`."""
     process = None
     with anyio.CancelScope(shield=True):  # cancelled in the middle, asyncio would lose the process

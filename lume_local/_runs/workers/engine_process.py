@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup
 
 from lume_async._base.tasks import task_group
 from lume_local._runs.health import Health
-from lume_local._runs.workers.child import Process, child, environment
+from lume_local._runs.workers.child import ChildProcess, child, environment
 
 START_LIMIT = 120.0
 """Seconds until it must be ready: a JVM starts, workers join. If the address does not answer it fails far sooner."""
@@ -67,7 +67,7 @@ class EngineProcess:
             probe.unlink(missing_ok=True)
             shutil.rmtree(home, ignore_errors=True)
 
-    async def _keep_up(self, tasks: TaskGroup, process: Process, probe: Path) -> None:
+    async def _keep_up(self, tasks: TaskGroup, process: ChildProcess, probe: Path) -> None:
         while True:
             try:
                 await process.wait()
@@ -84,7 +84,7 @@ class EngineProcess:
                     await anyio.sleep(RETRY)
             self._health.works(_WHERE)
 
-    async def _started(self, tasks: TaskGroup, probe: Path) -> Process:
+    async def _started(self, tasks: TaskGroup, probe: Path) -> ChildProcess:
         """A process that serves. Raises `EngineFailed`."""
         with suppress(FileNotFoundError):
             os.unlink(self._socket)
@@ -116,7 +116,7 @@ class _Said:
     def __init__(self) -> None:
         self._end = b""
 
-    async def read(self, process: Process) -> None:
+    async def read(self, process: ChildProcess) -> None:
         """Read until the process ends."""
         while block := await process.stderr.read(_KEPT):
             self._end = (self._end + block)[-_KEPT:]
@@ -127,14 +127,14 @@ class _Said:
         return self._end.decode(errors="replace").strip().rpartition("\n")[2] or "it said nothing"
 
 
-async def _spawned() -> Process:
+async def _spawned() -> ChildProcess:
     try:
         return await child(_PROGRAM, environment())
     except OSError as error:
         raise EngineFailed(f"its process can't be started: {error.strerror or error}") from error
 
 
-async def _ended(process: Process) -> None:
+async def _ended(process: ChildProcess) -> None:
     """Close its stdin, which ends it, and kill it if it does not end; also if the caller is cancelled."""
     with anyio.CancelScope(shield=True):
         process.stdin.close()

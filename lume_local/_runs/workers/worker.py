@@ -16,7 +16,7 @@ from anyio.abc import TaskGroup
 
 from lume_async._base.elided import elided
 from lume_local._flow.fields import FlowError
-from lume_local._runs.workers.child import Process, Start, child, environment
+from lume_local._runs.workers.child import ChildProcess, Start, child, environment
 from lume_local._shared.protocol import (
     Cancel,
     Check,
@@ -86,7 +86,7 @@ class Worker:
         runs: how many runs it was given.
     """
 
-    def __init__(self, process: Process, given: dict[str, str]) -> None:
+    def __init__(self, process: ChildProcess, given: dict[str, str]) -> None:
         self._process, self._environment = process, given
         self._stdin, self._stdout = process.stdin, process.stdout
         self.runs = 0
@@ -261,7 +261,7 @@ class Worker:
             await self._stderr_ended.wait()
 
 
-async def _spawned(environment: dict[str, str], start: Start | None) -> Process:
+async def _spawned(environment: dict[str, str], start: Start | None) -> ChildProcess:
     try:
         return await child(_PROGRAM, environment, _LONGEST_LINE, start)
     except OSError as error:

@@ -10,7 +10,7 @@ from lume_async._http.refusals import (
     ROW,
     ROW_IF_LIMITED,
     SOME,
-    Trial,
+    RateTrial,
     Verdict,
     Window,
     long_row,
@@ -62,7 +62,7 @@ L, W, U, R = Verdict.LIMIT, Verdict.LOWER, Verdict.UNCLEAR, Verdict.RANDOM
     ],
 )
 def test_what_a_trial_shows(before: float, after: float, known: bool, verdict: Verdict) -> None:
-    trial = Trial.after(window(400, before), 0.0, known, undo=None)
+    trial = RateTrial.after(window(400, before), 0.0, known, undo=None)
 
     assert trial.verdict(window(400, after), 0.0, 50.0, now=2.0) is verdict
 
@@ -70,7 +70,7 @@ def test_what_a_trial_shows(before: float, after: float, known: bool, verdict: V
 @pytest.mark.parametrize("before", [n / 20 for n in range(1, 20)])
 @pytest.mark.parametrize("after", [n / 20 for n in range(1, 20)])
 def test_only_shares_that_are_alike_and_small_are_taken_for_chance(before: float, after: float) -> None:
-    trial = Trial.after(window(400, before), 0.0, True, undo=None)
+    trial = RateTrial.after(window(400, before), 0.0, True, undo=None)
 
     if trial.verdict(window(400, after), 0.0, 50.0, now=2.0) is Verdict.RANDOM:
         assert abs(after - before) < 0.11
@@ -83,13 +83,13 @@ def test_only_shares_that_are_alike_and_small_are_taken_for_chance(before: float
 def test_a_slightly_lower_rate_tells_nothing_where_another_client_may_take_the_rest(
     undo: float | None, rate: float, verdict: Verdict
 ) -> None:
-    trial = Trial.after(window(400, 0.3), 0.0, True, undo)
+    trial = RateTrial.after(window(400, 0.3), 0.0, True, undo)
 
     assert trial.verdict(window(400, 0.3), 0.0, rate, now=2.0) is verdict
 
 
 def test_a_trial_takes_as_many_answers_as_tell_chance_from_a_limit() -> None:
-    few, many = (Trial.after(window(400, share), 0.0, True, None).enough for share in (0.5, 0.1))
+    few, many = (RateTrial.after(window(400, share), 0.0, True, None).enough for share in (0.5, 0.1))
 
     assert few == ENOUGH
     assert many > 100
@@ -107,7 +107,7 @@ def test_a_trial_takes_as_many_answers_as_tell_chance_from_a_limit() -> None:
     ],
 )
 def test_when_a_trial_is_over(answers: int, share: float, now: float, judged: bool) -> None:
-    trial = Trial.after(window(400, 0.5), 0.0, True, None)
+    trial = RateTrial.after(window(400, 0.5), 0.0, True, None)
 
     assert (trial.verdict(window(answers, share), 0.0, 50.0, now) is not None) is judged
 
@@ -130,6 +130,6 @@ def test_where_many_are_refused_at_random_a_row_has_to_be_longer() -> None:
     assert long_row(0.0, None, limited=False) == ROW
     assert long_row(0.0, None, limited=True) == ROW_IF_LIMITED
     assert 15 < long_row(0.4, None, limited=False) < 16
-    trial = Trial.after(window(100, 0.4), 0.0, True, None)  # they may come at random: it isn't known yet
+    trial = RateTrial.after(window(100, 0.4), 0.0, True, None)  # they may come at random: it isn't known yet
     assert 15 < long_row(0.0, trial, limited=True) < 16
-    assert long_row(0.0, Trial.after(window(100, 0.99), 0.0, True, None), limited=True) < 28
+    assert long_row(0.0, RateTrial.after(window(100, 0.99), 0.0, True, None), limited=True) < 28
