@@ -45,7 +45,7 @@ def test_a_link_that_was_used_signs_nobody_in(browser: Any, visitor: Any, site: 
     page = other.new_page()
     page.goto(link)
     expect(page.get_by_role("heading", name=NOT_IN)).to_be_visible()
-    expect(page.get_by_role("alert")).to_contain_text("used already")
+    expect(page.get_by_role("alert")).to_contain_text("already used")
     other.close()
     visitor.goto("about:blank")
     visitor.goto(link)

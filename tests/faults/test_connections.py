@@ -61,7 +61,7 @@ async def test_an_answer_that_drips_ends_with_its_attempt(framing: str) -> None:
             await client.run_status("run_1")
         took = loop.time() - begun
 
-    assert 0.4 <= took < 5  # the whole body takes more than 10 s
+    assert 0.399 <= took < 5  # the clock of uvloop counts milliseconds; the whole body takes more than 10 s
 
 
 @pytest.mark.parametrize("place", ["headers", "body"])

@@ -122,5 +122,5 @@ async def test_a_version_that_has_run_keeps_its_cleaners(home: Path, monkeypatch
     (warning,) = [record.getMessage() for record in caplog.records if "cleaners" in record.getMessage()]
 
     assert before == after
-    assert warning.startswith("people:v2 keeps the cleaners that it was made with")
+    assert warning.startswith("people:v2 keeps the cleaners it was compiled with")
     assert "(parse_email)" in warning

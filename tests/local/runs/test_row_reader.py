@@ -40,7 +40,7 @@ def job(path: str) -> Read:
 async def test_what_a_killed_process_has_copied_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(row_reader, "Pool", Dying)
+    monkeypatch.setattr(row_reader, "WorkerPool", Dying)
     folder = tmp_path / "rows"
     (folder / "of a server that was killed").mkdir(parents=True)
     reader = RowReader(folder, Health(tmp_path))
