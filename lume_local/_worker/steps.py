@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 from duckdb import DuckDBPyConnection
 
 from lume_local._shared.protocol import Execute
@@ -22,6 +22,15 @@ from lume_local._worker.targets.target_kinds import target_of
 Metrics = dict[str, Any]
 Unmet = list[dict[str, str]]
 """The expectations of the flow that the rows don't meet."""
+
+
+def _source(context: "Context") -> Source:
+    return source_of(context.job.source, context.job.flow)
+
+
+def _targets(context: "Context") -> dict[str, Target]:
+    places = {"rejects": context.job.rejects, "mapped": context.job.mapped}
+    return {part: target_of(part, place, context.job.run_id) for part, place in places.items()}
 
 
 @frozen
@@ -40,17 +49,8 @@ class Context:
     job: Execute
     enter: Callable[[str, int | None], None]
     pause: Pause = no_pause
-    source: Source = field(init=False)
-    targets: dict[str, Target] = field(init=False)
-
-    @source.default
-    def _source(self) -> Source:
-        return source_of(self.job.source, self.job.flow)
-
-    @targets.default
-    def _targets(self) -> dict[str, Target]:
-        places = {"rejects": self.job.rejects, "mapped": self.job.mapped}
-        return {part: target_of(part, place, self.job.run_id) for part, place in places.items()}
+    source: Source = field(init=False, default=Factory(_source, takes_self=True))
+    targets: dict[str, Target] = field(init=False, default=Factory(_targets, takes_self=True))
 
     @property
     def flow(self) -> dict[str, Any]:
