@@ -83,7 +83,7 @@ class Window:
         return length >= LONG or (self.answers >= ENOUGH and (limited or length >= BRIEF))
 
     def is_over(self, now: float, expected: float) -> bool:
-        """Whether it can end without an alarm; one that may become alarming goes on for longer."""
+        """Whether it can end without an alarm; one that may become alarming lasts longer."""
         length = now - self.since
         usual = self.share <= expected + MARGIN
         return length >= TOO_LONG or (usual and self.answers >= ENOUGH and length >= SECOND)
