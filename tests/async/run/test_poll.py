@@ -119,16 +119,12 @@ async def test_no_look_is_held_past_the_deadline(timeout: float, asked: list[Any
 
 
 @pytest.mark.parametrize(
-    "server",
-    [
-        HoldingServer({}, capabilities=None),
-        HoldingServer({}, capabilities=""),
-        HoldingServer({}, capabilities="idempotency, changes"),
-        HoldingServer({}, etags=False),
-    ],
+    "options",
+    [{"capabilities": None}, {"capabilities": ""}, {"capabilities": "idempotency, changes"}, {"etags": False}],
     ids=["silent", "none", "others", "no ETag"],
 )
-async def test_without_the_capability_or_an_etag_it_polls(server: HoldingServer) -> None:
+async def test_without_the_capability_or_an_etag_it_polls(options: dict[str, Any]) -> None:
+    server = HoldingServer({}, **options)
     run = await server.seen()
 
     with pytest.raises(RunTimeoutError):
