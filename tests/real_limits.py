@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import orjson
 from components import component
@@ -35,8 +36,7 @@ class _Connection(asyncio.Protocol):
     transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's has the methods, and is no subclass
 
     def data_received(self, data: bytes) -> None:
         loop = asyncio.get_running_loop()
@@ -147,6 +147,10 @@ class Measured:
         return (self.statuses[429] + self.statuses[503]) / self.statuses.total()
 
 
+LIMIT = 120.0
+"""Seconds for a crowd: a server that answers nothing ends a measurement, too."""
+
+
 async def crowd(server: Server, runs: int, prepare: Callable[[Client], None] | None = None) -> Measured:
     """Wait for so many runs of a real server, with a real client."""
     statuses: Counter[int] = Counter()
@@ -159,6 +163,6 @@ async def crowd(server: Server, runs: int, prepare: Callable[[Client], None] | N
         if prepare is not None:
             prepare(client)
         begun = time.monotonic()
-        outcomes = await client.wait_all([f"run_{n}" for n in range(runs)])
+        outcomes = await client.wait_all([f"run_{n}" for n in range(runs)], timeout=LIMIT)
         assert all(outcome.result().succeeded for outcome in outcomes)
         return Measured(time.monotonic() - begun, statuses)
