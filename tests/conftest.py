@@ -75,7 +75,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     recorded = json.loads(DURATIONS.read_text())
     items.sort(key=lambda item: -recorded.get(file_of(item.nodeid), 0))
     for item in items:
-        if "uvloop" in (item.name.partition("[")[2].partition("-")[0].rstrip("]"), config.getoption("--loop")):
+        if loops.is_uvloop_s(item):
             # It swallows what the handler of a signal raises: the time limit ends the process instead.
             item.add_marker(pytest.mark.timeout(method="thread"))
     if config.getoption("--thorough"):

@@ -48,6 +48,10 @@ def of(path: Path, config: pytest.Config) -> Factories:
     return _ASYNCIO | uvloop_s() if both and chosen is None else _ASYNCIO
 
 
+def is_uvloop_s(item: pytest.Item) -> bool:
+    return item.config.getoption("--loop") == "uvloop" or "[uvloop" in item.name
+
+
 def use_everywhere(chosen: str | None) -> None:
     """`asyncio.run` takes the loop that was chosen for all, too."""
     if chosen == "uvloop":

@@ -120,7 +120,12 @@ async def test_no_look_is_held_past_the_deadline(timeout: float, asked: list[Any
 
 @pytest.mark.parametrize(
     "options",
-    [{"capabilities": None}, {"capabilities": ""}, {"capabilities": "idempotency, changes"}, {"etags": False}],
+    [
+        {"capabilities": None},
+        {"capabilities": ""},
+        {"capabilities": "idempotency, changes"},
+        {"etags": False},
+    ],
     ids=["silent", "none", "others", "no ETag"],
 )
 async def test_without_the_capability_or_an_etag_it_polls(options: dict[str, Any]) -> None:
