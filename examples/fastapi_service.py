@@ -55,7 +55,7 @@ async def respond(request: Request, error: lume.LumeError) -> JSONResponse:
 async def submit(
     client: Client, source: Annotated[str, Body(embed=True)], idempotency_key: Annotated[str, Header()]
 ) -> dict[str, Any]:
-    # The caller's key is passed on: whoever repeats the request, the caller or this service, there is one run.
+    # The caller's key is passed on, so that there is one run even if the caller or this service repeats the request.
     # If callers may choose the same keys, put the caller's name in front of the key.
     run = await client.run(
         "customer_cleaner:v1", source, idempotency_key=idempotency_key, on_duplicate="attach"

@@ -3,7 +3,7 @@
     python examples/make_customers.py [FILE] [ROWS]
 
 Most rows are good once they are trimmed and normalised. The others have the faults of real exports: bad or
-missing e-mail addresses, dates that are none, missing and repeated ids, countries that nobody serves, text
+missing e-mail addresses, invalid dates, missing and repeated ids, countries that are not served, text
 where a balance should be, and lines with too few or too many fields.
 """
 

@@ -15,10 +15,10 @@ from datetime import datetime
 from anyio import Event, create_memory_object_stream, create_task_group
 from attrs import evolve, frozen
 
-from lume_airflow._earlier import runs_by_key
 from lume_airflow._identity import TaskTry, key_of
 from lume_airflow._options import BatchOptions
 from lume_airflow._results import BatchResult
+from lume_airflow._started import runs_by_key
 from lume_async import Client, LumeError, LumeRun, Outcome, RunRequest, RunTimeoutError
 
 REPORTED = 100

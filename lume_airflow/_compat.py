@@ -3,48 +3,22 @@
 from typing import Any, TypeAlias
 
 from airflow import __version__
-from airflow.providers.common.compat.sdk import (
-    AirflowException,
-    AirflowFailException,
-    AirflowSkipException,
-    Asset,
-    AssetAlias,
-    BaseHook,
-    BaseOperator,
-    BaseOperatorLink,
-    BaseSensorOperator,
-    XCom,
-    conf,
-)
-from airflow.triggers.base import (
-    BaseTrigger,
-    StartTriggerArgs,
-    TaskSkippedEvent,
-    TaskSuccessEvent,
-    TriggerEvent,
-)
-
-__all__ = [
-    "AirflowException",
-    "AirflowFailException",
-    "AirflowSkipException",
-    "Asset",
-    "AssetAlias",
-    "BaseHook",
-    "BaseOperator",
-    "BaseOperatorLink",
-    "BaseSensorOperator",
-    "BaseTrigger",
-    "Context",
-    "StartTriggerArgs",
-    "TaskSkippedEvent",
-    "TaskSuccessEvent",
-    "TriggerEvent",
-    "XCom",
-    "conf",
-    "is_at_least",
-    "need",
-]
+from airflow.providers.common.compat.sdk import AirflowException as AirflowException
+from airflow.providers.common.compat.sdk import AirflowFailException as AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowSkipException as AirflowSkipException
+from airflow.providers.common.compat.sdk import Asset as Asset
+from airflow.providers.common.compat.sdk import AssetAlias as AssetAlias
+from airflow.providers.common.compat.sdk import BaseHook as BaseHook
+from airflow.providers.common.compat.sdk import BaseOperator as BaseOperator
+from airflow.providers.common.compat.sdk import BaseOperatorLink as BaseOperatorLink
+from airflow.providers.common.compat.sdk import BaseSensorOperator as BaseSensorOperator
+from airflow.providers.common.compat.sdk import XCom as XCom
+from airflow.providers.common.compat.sdk import conf as conf
+from airflow.triggers.base import BaseTrigger as BaseTrigger
+from airflow.triggers.base import StartTriggerArgs as StartTriggerArgs
+from airflow.triggers.base import TaskSkippedEvent as TaskSkippedEvent
+from airflow.triggers.base import TaskSuccessEvent as TaskSuccessEvent
+from airflow.triggers.base import TriggerEvent as TriggerEvent
 
 Release: TypeAlias = tuple[int, int]
 
@@ -59,11 +33,7 @@ def is_at_least(wanted: Release) -> bool:
 
 
 def need(wanted: Release, what: str, instead: str) -> None:
-    """Check the version of Airflow.
-
-    Raises:
-        AirflowFailException: it is older than `wanted`.
-    """
+    """Check the version of Airflow. Raises `AirflowFailException` if it is older than `wanted`."""
     if not is_at_least(wanted):
         needed = ".".join(str(number) for number in wanted)
         raise AirflowFailException(

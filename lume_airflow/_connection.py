@@ -90,11 +90,7 @@ class ConnectionSettings:
 
     @classmethod
     def of(cls, connection: Any) -> "ConnectionSettings":
-        """The settings of an Airflow connection.
-
-        Raises:
-            ConfigurationError: a field is missing or not valid; the message names it.
-        """
+        """The settings of an Airflow connection. Raises `ConfigurationError`, which names the wrong field."""
         given = _Given.of(connection)
         del connection
         if not given.api_key:

@@ -3,9 +3,9 @@
 from collections.abc import Awaitable, Callable
 from itertools import count
 
-from lume_airflow._earlier import runs_by_key
 from lume_airflow._identity import TaskTry, key_of
 from lume_airflow._options import RunOptions
+from lume_airflow._started import runs_by_key
 from lume_async import Client, LumeRun, RunFailedError
 
 PATIENCE = 10
@@ -56,7 +56,6 @@ async def follow(
     """Wait for the end of the run, in whatever status; returns it.
 
     Args:
-        wait: waits for the end of a run.
         run: the run that an earlier step has submitted.
 
     Raises:

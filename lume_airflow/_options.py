@@ -42,11 +42,7 @@ class OperatorOptions:
 
     @classmethod
     def check(cls, given: Mapping[str, Any], *, templated: Collection[str]) -> None:
-        """Check the arguments of an operator, as far as they are known when the DAG is parsed.
-
-        Raises:
-            ValueError: an argument is not valid; the message names it.
-        """
+        """Check the arguments, as far as a DAG file has them. Raises `ValueError`, which names the wrong one."""
         known = [
             (each, given[each.name])
             for each in fields(cls)

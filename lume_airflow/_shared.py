@@ -82,11 +82,7 @@ class SharedClient:
         await asyncio.shield(self._open)
 
     async def wait(self, run: LumeRun) -> LumeRun:
-        """Wait for the end of a run, in whatever status.
-
-        Raises:
-            LumeError: the run can't be followed.
-        """
+        """Wait for the end of a run, in whatever status. Raises `LumeError` if the run can't be followed."""
         if run.is_terminal:
             return run
         future: asyncio.Future[LumeRun] = asyncio.get_running_loop().create_future()

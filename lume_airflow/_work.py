@@ -14,13 +14,13 @@ from typing import Any, TypeAlias, TypeVar
 import anyio
 
 from lume_airflow._batch import Batch
-from lume_airflow._cancelling import cancel_started
 from lume_airflow._connection import ConnectionSettings
 from lume_airflow._following import begin, follow
 from lume_airflow._identity import TaskTry
 from lume_airflow._options import BatchOptions, OperatorOptions, RunOptions
 from lume_airflow._results import run_result
 from lume_airflow._shared import SharedClient, shared
+from lume_airflow._started import cancel_started
 from lume_async import Client, ConfigurationError, InvalidRequestError, LumeError, LumeRun, RunNotFoundError
 
 Event: TypeAlias = dict[str, Any]
@@ -52,11 +52,7 @@ def failure(error: LumeError) -> Event:
 
 
 async def start(settings: ConnectionSettings, options: RunOptions, task: TaskTry) -> LumeRun:
-    """Submit, without waiting for the end.
-
-    Raises:
-        LumeError: the submission failed.
-    """
+    """Submit, without waiting for the end. Raises `LumeError` if the submission failed."""
     async with Client(**settings.client_options()) as client:
         return await begin(client, options, task)
 
@@ -122,11 +118,7 @@ async def wait_to_end(settings: ConnectionSettings, run_id: str, deadline: float
 async def cancel(
     settings: ConnectionSettings, options: OperatorOptions, task: TaskTry, *, sure: bool
 ) -> list[str]:
-    """Cancel the runs that the task has started, with a client of its own: the shared one may be closing.
-
-    Raises:
-        LumeError: a run may still be running.
-    """
+    """Cancel the runs that the task has started, with a client of its own: the shared one may be closing."""
     async with Client(**settings.client_options()) as client:
         return await cancel_started(client, options, task, sure=sure)
 

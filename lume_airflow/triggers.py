@@ -25,7 +25,19 @@ resumed before the scheduler knows that the deferring process has exited: apache
 
 
 class _LumeTrigger(BaseTrigger):
-    """Waits for the end of its work, and reports it in one event."""
+    """Waits for the end of its work, and reports it in one event.
+
+    Args:
+        arguments: those of the subclass, which Airflow stores to create the trigger again.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__()
+        self._arguments = arguments
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class path and arguments."""
+        return f"lume_airflow.triggers.{type(self).__name__}", self._arguments
 
     async def _to_end(self) -> Event:
         """Wait for the end; returns the event."""
@@ -77,20 +89,11 @@ class LumeRunTrigger(_KillableTrigger):
     def __init__(
         self, options: dict[str, Any], task: dict[str, Any], run_id: str, deadline: float | None = None
     ) -> None:
-        super().__init__()
+        super().__init__(options=options, task=task, run_id=run_id, deadline=deadline)
         self._options = self._what = RunOptions(**options)
         self._task = TaskTry(**task)
         self._run_id = run_id
         self._deadline = deadline
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Class path and arguments."""
-        return "lume_airflow.triggers.LumeRunTrigger", {
-            "options": self._what.as_kwargs(),
-            "task": self._task.as_kwargs() if self._task else {},
-            "run_id": self._run_id,
-            "deadline": self._deadline,
-        }
 
     async def _to_end(self) -> Event:
         assert self._task is not None
@@ -117,20 +120,11 @@ class LumeBatchTrigger(_KillableTrigger):
         deadline: float | None = None,
         since: float | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(options=options, task=task, deadline=deadline, since=since)
         self._options = self._what = BatchOptions(**options)
         self._task = TaskTry(**task)
         self._deadline = deadline
         self._since = since
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Class path and arguments."""
-        return "lume_airflow.triggers.LumeBatchTrigger", {
-            "options": self._what.as_kwargs(),
-            "task": self._task.as_kwargs() if self._task else {},
-            "deadline": self._deadline,
-            "since": self._since,
-        }
 
     async def _to_end(self) -> Event:
         assert self._task is not None
@@ -147,13 +141,9 @@ class LumeDirectTrigger(_KillableTrigger):
     """
 
     def __init__(self, arguments: dict[str, Any] | None = None) -> None:
-        super().__init__()
-        self._arguments = arguments
+        super().__init__(arguments=arguments)
+        self._given = arguments
         self._context: Context | None = None
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Class path and arguments."""
-        return "lume_airflow.triggers.LumeDirectTrigger", {"arguments": self._arguments}
 
     def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
         """Keep the context: the arguments of a mapped task are looked up before they are rendered."""
@@ -164,7 +154,7 @@ class LumeDirectTrigger(_KillableTrigger):
         yield await self._end(await self._event())
 
     async def _to_end(self) -> Event:
-        arguments = await _direct.arguments(self, self._arguments, self._context)
+        arguments = await _direct.arguments(self, self._given, self._context)
         if arguments is None:
             return {"on_worker": True}
         self._options = options = _options_of(arguments)
@@ -212,18 +202,10 @@ class LumeWaitTrigger(_LumeTrigger):
     """
 
     def __init__(self, lume_conn_id: str, run_id: str, deadline: float | None = None) -> None:
-        super().__init__()
+        super().__init__(lume_conn_id=lume_conn_id, run_id=run_id, deadline=deadline)
         self._conn_id = lume_conn_id
         self._run_id = run_id
         self._deadline = deadline
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Class path and arguments."""
-        return "lume_airflow.triggers.LumeWaitTrigger", {
-            "lume_conn_id": self._conn_id,
-            "run_id": self._run_id,
-            "deadline": self._deadline,
-        }
 
     async def _to_end(self) -> Event:
         settings = await LumeHook(self._conn_id).asettings()

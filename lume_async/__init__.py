@@ -86,6 +86,6 @@ if TYPE_CHECKING:
     from lume_async.models import TargetLocations as TargetLocations
 else:
     from lume_async._base.lazy import lazily as _lazily
-    from lume_async._exports import HOMES as _HOMES
+    from lume_async._exports import NAMES as _NAMES
 
-    __all__, __getattr__, __dir__ = _lazily(__name__, _HOMES)
+    __all__, __getattr__, __dir__ = _lazily(__name__, _NAMES)

@@ -41,13 +41,7 @@ def init(
 ) -> None:
     """Configure the default client. Never blocks.
 
-    A previous default client stays open for the run handles that it created.
-
-    Args:
-        api_key: the key, or a function that returns one; default: `LUME_API_KEY`.
-        base_url: the address of the service; default: `LUME_BASE_URL`.
-        request_timeout: seconds (or a `timedelta`) per attempt; default: `LUME_REQUEST_TIMEOUT`, or 60.
-        client_options: any other argument of `Client`.
+    The arguments are those of `Client`. A previous default client stays open for the run handles that it created.
 
     Raises:
         ConfigurationError: a setting is missing or not valid; the message names the argument and the variable.
@@ -68,15 +62,7 @@ async def run(
     on_duplicate: OnDuplicate = "raise",
     webhook_url: str | None = None,
 ) -> LumeRun:
-    """Start a run and return at once, through the default client; see `Client.run`.
-
-    Raises:
-        DuplicateRunError: the source was processed or is being processed; `.run_id` is the run that holds it, and
-            `.source_changed` says whether the source has other content now.
-        InvalidRequestError: an argument or the flow version is not valid.
-        SubmissionUnknownError: the answer was lost and sending it again was not safe: a run may exist.
-        ApiError: see the tree in `lume_async.errors`.
-    """
+    """Start a run and return at once, through the default client; see `Client.run`."""
     return await default_client().run(
         flow_version,
         source_path,
@@ -106,14 +92,7 @@ async def wait_for_run_completion(
     max_delay: Duration = 60,
     timeout: Duration | None = None,
 ) -> LumeRun:
-    """Poll a run until it has ended, with delays that double; see `Client.wait_for_run_completion`.
-
-    Returns:
-        The run in its terminal status, even if it FAILED.
-
-    Raises:
-        RunTimeoutError: the run had not ended at the last poll. It is a `TimeoutError`.
-    """
+    """Poll a run until it has ended, with delays that double; see `Client.wait_for_run_completion`."""
     return await default_client().wait_for_run_completion(
         run_id, max_attempts, initial_delay, max_delay=max_delay, timeout=timeout
     )
@@ -220,11 +199,7 @@ def list_flows(flow: str | None = None) -> AsyncIterator[FlowSummary]:
 
 
 async def upload_file(path: str | os.PathLike[str], *, flow_version: str | None = None) -> str:
-    """Stream a local file to the server's staging area (beta); see `Client.upload_file`.
-
-    Returns:
-        The `source_path` to pass to `run`.
-    """
+    """Stream a local file to the server's staging area (beta); see `Client.upload_file`."""
     return await default_client().upload_file(path, flow_version=flow_version)
 
 

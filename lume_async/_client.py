@@ -4,7 +4,6 @@ import os
 import random
 import uuid
 from collections.abc import AsyncIterator, Iterable
-from types import TracebackType
 from typing import Any, NoReturn, Self
 
 from lume_async._base.backoff import Backoff, PollInterval
@@ -198,19 +197,7 @@ class Client(ManyRuns, Flows):
     def watch(
         self, run: LumeRun | str, *, poll_interval: PollInterval = None, timeout: Duration | None = None
     ) -> AsyncIterator[LumeRun]:
-        """Follow a run: yield a snapshot at once and at every change of its status; the last one is terminal.
-
-        Leaving the iteration stops polling.
-
-        Args:
-            run: the run or its ID.
-            poll_interval: None for the library's back-off (at once, then 0.5 s growing to 5 s), a number of
-                seconds, a `timedelta` or a `Backoff`.
-            timeout: seconds (or a `timedelta`) from the first step on; None for no limit.
-
-        Raises:
-            RunTimeoutError: raised by the iteration step that exceeds the timeout.
-        """
+        """Follow a run, given as a handle or an ID; see `LumeRun.watch`."""
         handle = run if isinstance(run, LumeRun) else self.attach(run)
         return handle.watch(poll_interval=poll_interval, timeout=timeout)
 
@@ -234,12 +221,7 @@ class Client(ManyRuns, Flows):
         """Return the client; it is closed at the end of the block."""
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         """Close the client."""
         await self.aclose()
 

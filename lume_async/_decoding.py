@@ -24,28 +24,19 @@ def parse_time(value: Any) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _strict_str(value: Any, _type: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"expected a string, got {type(value).__name__}")
-    return value
+def _strict(kind: type, words: str) -> Callable[[Any, Any], Any]:
+    def structure_as_is(value: Any, _type: Any) -> Any:
+        if type(value) is not kind:  # a `bool` is no `int` here
+            raise ValueError(f"expected {words}, got {type(value).__name__}")
+        return value
 
-
-def _strict_int(value: Any, _type: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"expected a whole number, got {type(value).__name__}")
-    return value
+    return structure_as_is
 
 
 def _strict_float(value: Any, _type: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(f"expected a number, got {type(value).__name__}")
     return float(value)
-
-
-def _strict_bool(value: Any, _type: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"expected true or false, got {type(value).__name__}")
-    return value
 
 
 @cache
@@ -71,10 +62,9 @@ def converter() -> Converter:
 
         return from_object
 
-    result.register_structure_hook(str, _strict_str)
-    result.register_structure_hook(int, _strict_int)
+    for kind, words in ((str, "a string"), (int, "a whole number"), (bool, "true or false")):
+        result.register_structure_hook(kind, _strict(kind, words))
     result.register_structure_hook(float, _strict_float)
-    result.register_structure_hook(bool, _strict_bool)
     result.register_structure_hook(datetime, lambda value, _type: parse_time(value))
     return result
 

@@ -88,6 +88,9 @@ class MissingLibraryError(LumeError, ImportError):
 class ClientClosedError(LumeError):
     """The client was closed before or during this call."""
 
+    def __init__(self, message: object = "the client is closed: create a new one") -> None:
+        super().__init__(message)
+
 
 @public
 class WebhookSignatureError(LumeError):

@@ -260,15 +260,7 @@ def _web_address(_self: object, attribute: Any, value: Any) -> None:
 @public
 @frozen
 class RunRequest:
-    """A run to submit.
-
-    Args:
-        flow_version: the flow and its version, such as `customer_cleaner:v1`.
-        source_path: the file's URI or the batch identifier that the flow's source understands.
-        run_metadata: a JSON object of your own; it is returned with the run and sent with its webhook.
-        force_rerun: process the source even if it was processed before; may duplicate rows in the target.
-        idempotency_key: a key of your own that is stable across restarts of your program; default: a new one.
-        webhook_url: where the server reports the end of the run; see `webhooks`.
+    """A run to submit; the arguments are those of `Client.run`.
 
     Raises:
         InvalidRequestError: an argument is not valid.

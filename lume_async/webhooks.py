@@ -19,7 +19,7 @@ from attrs import evolve, field, frozen
 
 from lume_async._base.public import public_in
 from lume_async._decoding import structure
-from lume_async._webhooks.memory import InFile, InProcess, Memory
+from lume_async._webhooks.memory import InFile, InProcess
 from lume_async._webhooks.signatures import (
     ID,
     SIGNATURE,
@@ -159,7 +159,7 @@ class Once:
     ) -> None:
         self._handler = handler
         self._in_file = path is not None
-        self._handled: Memory = InProcess(remember) if path is None else InFile(path, remember)
+        self._handled: InProcess | InFile = InProcess(remember) if path is None else InFile(path, remember)
         self._running: dict[tuple[str, str], asyncio.Future[None]] = {}
 
     async def __call__(self, event: WebhookEvent) -> None:
@@ -231,15 +231,7 @@ def asgi_app(
 ) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
     """An ASGI application; mount it as in `Mount("/lume", app=…)`. Its URL then ends with a slash, `…/lume/`.
 
-    It responds as `aiohttp_handler` does, and with 405 to anything but POST.
-
-    Args:
-        on_event: your handler.
-        secret: as for `verify`.
-        require_timestamp: as for `verify`.
-
-    Raises:
-        ConfigurationError: no secret was given, or an empty one.
+    It takes the same arguments and responds as `aiohttp_handler` does, and with 405 to anything but POST.
     """
     secrets = veiled_secrets(secret)
     del secret

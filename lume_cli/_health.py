@@ -22,8 +22,6 @@ class HealthResponse:
     """The response to `GET /healthz`.
 
     Attributes:
-        status: the HTTP status.
-        headers: the headers.
         skew: this machine's clock minus the service's, in seconds; None without a Date header.
         waiting: what is waiting for another service, as reported.
         backup_age: the age in seconds of the copy of the server's state; None if the service does not report it.
@@ -32,9 +30,16 @@ class HealthResponse:
     def __init__(self, status: int, headers: Any, body: bytes, asked: float, answered: float) -> None:
         self.status = status
         self.headers = headers
-        self.waiting = _waiting(body)
         self.skew: float | None = None
-        self.backup_age = _backup_age(body)
+        try:
+            report = json.loads(body)
+        except ValueError:
+            report = None
+        report = report if isinstance(report, dict) else {}  # another service may respond with anything
+        waiting, age = report.get("waiting"), report.get("backup_age_seconds")
+        texts = waiting if isinstance(waiting, list) else []
+        self.waiting = [one[:_LONGEST] for one in texts if isinstance(one, str)][:10]
+        self.backup_age = float(age) if isinstance(age, int | float) and 0 <= age < 1e10 else None
         if date := headers.get("Date"):
             try:
                 dated = parsedate_to_datetime(date).timestamp()
@@ -43,15 +48,6 @@ class HealthResponse:
             # The Date header has whole seconds, taken at some point between request and response.
             early, late = asked - dated - 1.0, answered - dated
             self.skew = 0.0 if early <= 0.0 <= late else min(early, late, key=abs)
-
-
-def _waiting(body: bytes) -> list[str]:
-    """What a response reports as waiting; empty for a response of another service."""
-    try:
-        found = json.loads(body).get("waiting", [])
-    except (ValueError, AttributeError):
-        return []
-    return [one[:_LONGEST] for one in found if isinstance(one, str)][:10] if isinstance(found, list) else []
 
 
 class NoResponse(Exception):
@@ -69,11 +65,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def probe(base_url: str) -> HealthResponse:
-    """Request the service's health; no key is sent.
-
-    Raises:
-        NoResponse: there was no response.
-    """
+    """Request the service's health; no key is sent. Raises `NoResponse` if there was no response."""
     opener = urllib.request.build_opener(_NoRedirect)  # and the environment's proxies
     request = urllib.request.Request(f"{base_url}/healthz")  # noqa: S310 - http or https: checked before
     asked = time.time()
@@ -96,11 +88,7 @@ def probe(base_url: str) -> HealthResponse:
 
 
 class HealthCheck:
-    """The same request from within an event loop, over one connection that is kept. A context manager.
-
-    Args:
-        base_url: the service.
-    """
+    """The same request from within an event loop, over one connection that is kept. A context manager."""
 
     TIMEOUT = 1.5
 
@@ -130,14 +118,6 @@ class HealthCheck:
             return f"no response within {self.TIMEOUT:g} s"
         except (ClientError, OSError, ValueError) as error:
             return _explain(getattr(error, "os_error", error)).reason
-
-
-def _backup_age(body: bytes) -> float | None:
-    try:
-        age = json.loads(body)["backup_age_seconds"]
-    except (ValueError, LookupError, TypeError):
-        return None
-    return float(age) if isinstance(age, int | float) and 0 <= age < 1e10 else None
 
 
 def _explain(reason: object) -> NoResponse:

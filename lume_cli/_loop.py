@@ -22,11 +22,7 @@ class Interrupted(Exception):
 
 
 def run(work: Coroutine[Any, Any, int]) -> int:
-    """Run the command; return its exit code.
-
-    Raises:
-        Interrupted: Ctrl-C or SIGTERM came first.
-    """
+    """Run the command; return its exit code. Raises `Interrupted` if Ctrl-C or SIGTERM came first."""
     return asyncio.run(_guard(work))
 
 

@@ -3,7 +3,8 @@
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 
 import click
 
@@ -128,32 +129,28 @@ def _global(*names: str, **settings: Any) -> Callable[[F], F]:
     return click.option(*names, expose_value=False, callback=_store, default=None, **settings)
 
 
-def _output(formats: list[str], more: str = "", taken: list[str] | None = None) -> Callable[[F], F]:
-    """`taken` are accepted but not shown in the help: the error names the commands that have them."""
+def _output(*special: str, more: str = "") -> Callable[[F], F]:
+    """Accepts all formats: the session refuses those that a command lacks, and names the commands that have them."""
     return stack(
         _global(
             "-o",
             "--output",
             "output",
-            type=click.Choice(taken or formats),
-            metavar=f"[{'|'.join(formats)}]",
+            type=click.Choice(get_args(Format)),
+            metavar=f"[{'|'.join(['table', 'json', 'ndjson', *special])}]",
             help=f"Format of the data on stdout: a table, one JSON document, or JSON lines{more}.",
         ),
         _global("--json", "output", flag_value="json", help="Same as -o json."),
     )
 
 
-output_options = _output(["table", "json", "ndjson"])
-_ALL = ["table", "json", "ndjson", "csv", "ids", "sources"]
+output_options = _output()
 _any_output = _output(
-    _ALL,
-    "; CSV (`rejects`), bare run ids (`list`, `run`), source paths (`list`)",
+    "csv", "ids", "sources", more="; CSV (`rejects`), bare run ids (`list`, `run`), source paths (`list`)"
 )
-_output_or_ids = _output(["table", "json", "ndjson", "ids"], ", or bare run ids", _ALL)
-_output_or_sources = _output(
-    ["table", "json", "ndjson", "ids", "sources"], ", bare run ids, or source paths", _ALL
-)
-_output_or_csv = _output(["table", "json", "ndjson", "csv"], ", or CSV")
+_output_or_ids = _output("ids", more=", or bare run ids")
+_output_or_sources = _output("ids", "sources", more=", bare run ids, or source paths")
+_output_or_csv = _output("csv", more=", or CSV")
 
 profile_option = _global(
     "-p", "--profile", metavar="NAME", help="Profile in the configuration file (or LUME_PROFILE)."
@@ -178,9 +175,18 @@ server_or_ids_options = stack(_connection_options, _output_or_ids, verbose_optio
 """For the commands that can print bare run ids, for others to read from stdin."""
 list_options = stack(_connection_options, _output_or_sources, verbose_option)
 general_options = stack(_connection_options, _any_output, verbose_option)
-"""Before the command: the command itself rejects a format that it does not have."""
+"""Before the command."""
 
-wait_options = stack(
+
+class Waiting(NamedTuple):
+    """How a command waits for runs: the values of `wait_options`."""
+
+    timeout: float | None
+    poll_interval: float | None
+    allow_partial: bool
+
+
+_wait_options = stack(
     click.option(
         "--timeout",
         type=Seconds(),
@@ -196,6 +202,34 @@ wait_options = stack(
     ),
     click.option("--allow-partial", is_flag=True, help="Exit with 0 instead of 5 if rows were rejected."),
 )
+
+
+def wait_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of commands that wait; they get a `Waiting`."""
+
+    @wraps(command)
+    def collect(
+        *given: Any, timeout: float | None, poll_interval: float | None, allow_partial: bool, **others: Any
+    ) -> None:
+        command(*given, waiting=Waiting(timeout, poll_interval, allow_partial), **others)
+
+    return _wait_options(collect)
+
+
+def submit_and_wait_options(command: Callable[..., None]) -> Callable[..., None]:
+    """`--wait` and the options for it; the commands get a `Waiting`, or None without `--wait`."""
+
+    @wraps(command)
+    def collect(*given: Any, wait: bool, waiting: Waiting, **others: Any) -> None:
+        if not wait and (waiting.timeout is not None or waiting.poll_interval is not None):
+            raise click.UsageError("--timeout and --poll-interval need --wait")
+        command(*given, waiting=waiting if wait else None, **others)
+
+    flag = click.option(
+        "--wait", "-w", is_flag=True, help="Wait for the run to finish; the exit code reflects its status."
+    )
+    return flag(wait_options(collect))
+
 
 submit_options = stack(
     click.option(

@@ -6,6 +6,7 @@ stops, so that the next start uses the same port and key. Until then another pro
 
 import json
 import os
+import secrets
 import stat
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -105,16 +106,20 @@ def read(data: Path) -> ServerFile | None:
 
 
 def write(data: Path, base_url: str, api_key: str) -> Path:
-    """Write the file atomically, readable by its owner only. Raises OSError."""
+    """Write the file of a data folder. Raises OSError."""
     folder = data / STATE
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path, draft = folder / NAME, folder / f".{NAME}.{os.getpid()}"
-    text = json.dumps({"base_url": base_url, "api_key": api_key, "pid": os.getpid()}, indent=2) + "\n"
-    draft.unlink(missing_ok=True)
+    text = json.dumps({"base_url": base_url, "api_key": api_key, "pid": os.getpid()}, indent=2)
+    replace(folder / NAME, f"{text}\n")
+    return folder / NAME
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a file atomically, readable by its owner only: a concurrent reader gets the old or the new content."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.draft")
     try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-    return path

@@ -21,9 +21,7 @@ class ServerWatch:
 
     Args:
         base_url: how messages name the server.
-        say: stderr.
         check: asks for the server's health; returns why it does not respond, or None.
-        clock: the time in seconds.
     """
 
     def __init__(

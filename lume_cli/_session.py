@@ -4,7 +4,7 @@ import shlex
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import anyio
 import click
@@ -13,7 +13,7 @@ from lume_async import ApiConnectionError, Client, ConfigurationError
 from lume_async._base.tasks import task_group
 from lume_cli import _loop
 from lume_cli._health import HealthCheck
-from lume_cli._options import GlobalOptions
+from lume_cli._options import Format, GlobalOptions
 from lume_cli._output import exit_codes
 from lume_cli._output.short_ids import shorts
 from lume_cli._output.stderr import Say
@@ -28,6 +28,9 @@ _GONE = "it is not running"
 _EVERY = 1.0
 """Seconds between two checks of that server's URL."""
 
+_SPECIAL = {"ids": "`lume list` and `lume run`", "sources": "`lume list`", "csv": "`lume rejects`"}
+"""The output formats that only some commands have."""
+
 NAMED = 20
 """The command to resume names at most this many runs."""
 
@@ -36,28 +39,29 @@ class _Moved(Exception):
     """The server of the nearest `.lume` folder has another URL now; the client keeps the one it started with."""
 
 
+Interruption: TypeAlias = Callable[[], tuple[str, str | None]]
+"""Returns the message for Ctrl-C, and the command to resume."""
+
+
+def _interrupted() -> tuple[str, None]:
+    return "interrupted", None
+
+
 class CommandSession:
     """What a running command needs.
 
     Args:
-        options: the options common to all commands.
-        ids: whether the command can print bare run ids.
-        sources: whether it can print bare source paths.
-        csv: whether it can print CSV.
+        special: which output formats of `_SPECIAL` the command has.
 
     Raises:
         click.UsageError: the output format is not available for this command.
     """
 
-    def __init__(
-        self, options: GlobalOptions, *, ids: bool = False, sources: bool = False, csv: bool = False
-    ) -> None:
-        if options.output == "ids" and not ids:
-            raise click.UsageError("-o ids is for `lume list` and `lume run`: use table, json or ndjson")
-        if options.output == "sources" and not sources:
-            raise click.UsageError("-o sources is for `lume list`: use table, json or ndjson")
-        if options.output == "csv" and not csv:
-            raise click.UsageError("-o csv is for `lume rejects`: use table, json or ndjson")
+    def __init__(self, options: GlobalOptions, *special: Format) -> None:
+        if options.output in _SPECIAL and options.output not in special:
+            raise click.UsageError(
+                f"-o {options.output} is for {_SPECIAL[options.output]}: use table, json or ndjson"
+            )
         self.options = options
         self.say = Say(options.output)
         self.data = Data(options.output)
@@ -112,15 +116,19 @@ class CommandSession:
             yield client
             group.cancel_scope.cancel()
 
-    def finish(
-        self, work: Coroutine[Any, Any, int], interrupted: Callable[[], tuple[str, str | None]]
+    def finish_with_client(
+        self, work: Callable[[Client], Coroutine[Any, Any, int]], interrupted: Interruption = _interrupted
     ) -> NoReturn:
-        """Run the command and exit with its exit code.
+        """As `finish`; the work gets a client."""
 
-        Args:
-            work: the command.
-            interrupted: returns the message for Ctrl-C, and the command to resume.
-        """
+        async def with_client() -> int:
+            async with self.client() as client:
+                return await work(client)
+
+        self.finish(with_client(), interrupted)
+
+    def finish(self, work: Coroutine[Any, Any, int], interrupted: Interruption = _interrupted) -> NoReturn:
+        """Run the command and exit with its exit code; `interrupted` is the message for Ctrl-C."""
         try:
             code = _loop.run(work)
         except _loop.Interrupted as signal:

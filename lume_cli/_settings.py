@@ -14,7 +14,6 @@ profile:
 import os
 import re
 import stat
-import sys
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,6 +24,7 @@ import click
 from lume_async import ApiConnectionError, ConfigurationError
 from lume_cli._options import GlobalOptions
 from lume_cli._server_file import ServerFile, nearest
+from lume_cli._streams import secret_line
 
 _KEYS: dict[str, tuple[type, ...]] = {
     "base_url": (str,),
@@ -74,11 +74,7 @@ class ResolvedSettings:
         return self.api_key or ""
 
     def check(self) -> "ResolvedSettings":
-        """Return these settings if they suffice to send a request.
-
-        Raises:
-            ConfigurationError: the key or the base URL is missing; the message says what to do.
-        """
+        """Return these settings if they suffice to send a request. Raises `ConfigurationError` with the remedy."""
         if not self.base_url:
             raise ConfigurationError(
                 "no base URL: set LUME_BASE_URL, pass --base-url, or add base_url to the profile "
@@ -108,12 +104,7 @@ def config_file(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def resolve(options: GlobalOptions, warn: Callable[[str], None]) -> ResolvedSettings:
-    """The settings of this command.
-
-    Raises:
-        ConfigurationError: the configuration file is unreadable or invalid.
-        click.UsageError: the requested profile does not exist.
-    """
+    """The settings. Raises `ConfigurationError` for a wrong file, `click.UsageError` for an unknown profile."""
     settings = ResolvedSettings()
     settings.profile, profile = _chosen(options, warn)
     _apply(settings, profile, f"profile [{settings.profile}]")
@@ -139,12 +130,7 @@ def resolve(options: GlobalOptions, warn: Callable[[str], None]) -> ResolvedSett
 
 
 def webhook_secret(options: GlobalOptions, warn: Callable[[str], None]) -> bytes:
-    """The webhook signing secret, from the environment or the profile.
-
-    Raises:
-        ConfigurationError: the configuration file is unreadable or invalid.
-        click.UsageError: there is no secret, or the requested profile does not exist.
-    """
+    """The webhook signing secret, from the environment or the profile. Raises as `resolve` does."""
     name, profile = _chosen(options, warn)
     _warn_of_both(options, profile, "webhook_secret", WEBHOOK_VARIABLE, warn)
     secret = os.environ.get(WEBHOOK_VARIABLE) or profile.get("webhook_secret")
@@ -235,13 +221,7 @@ def others_can_read(path: Path) -> bool:
 
 
 def _key_from_stdin() -> str:
-    """The first line of stdin; at a terminal, prompted for without echo."""
-    if sys.stdin.isatty():
-        from getpass import getpass
-
-        key = getpass("API key: ", stream=sys.stderr)
-    else:
-        key = sys.stdin.readline().strip()
+    key = os.fsdecode(secret_line("API key: ")).strip()
     if not key:
         raise MissingKeyError("--api-key-stdin: the first line of stdin is empty")
     return key

@@ -27,6 +27,15 @@ def prepare() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
+def secret_line(prompt: str) -> bytes:
+    """The first line of stdin; at a terminal, prompted for without echo."""
+    if sys.stdin.isatty():
+        from getpass import getpass
+
+        return os.fsencode(getpass(prompt, stream=sys.stderr))
+    return sys.stdin.buffer.readline().rstrip(b"\r\n")
+
+
 def write_utf8() -> None:
     """Write UTF-8 into a file or to another command, whatever the terminal's encoding is."""
     if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from lume_local._serve import serve_in_thread as serve_in_thread
 else:
     from lume_async._base.lazy import lazily as _lazily
-    from lume_local._exports import HOMES as _HOMES
+    from lume_local._exports import NAMES as _NAMES
 
     def _check() -> None:
         from lume_async._base.extras import require
 
         require("duckdb", "local", "lume_local")
 
-    __all__, __getattr__, __dir__ = _lazily(__name__, _HOMES, check=_check)
+    __all__, __getattr__, __dir__ = _lazily(__name__, _NAMES, check=_check)

@@ -89,6 +89,6 @@ if TYPE_CHECKING:
 
 else:
     from lume_async._base.lazy import lazily as _lazily
-    from lume_sync._exports import HOMES as _HOMES
+    from lume_sync._exports import NAMES as _NAMES
 
-    __all__, __getattr__, __dir__ = _lazily(__name__, _HOMES, together=("lume_async", "lume_sync"))
+    __all__, __getattr__, __dir__ = _lazily(__name__, _NAMES, together=("lume_async", "lume_sync"))

@@ -4,7 +4,6 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from types import TracebackType
 from typing import Any, NoReturn, Self
 
 import lume_async
@@ -192,19 +191,7 @@ class Client(ManyRuns, Flows):
     def watch(
         self, run: LumeRun | str, *, poll_interval: PollInterval = None, timeout: Duration | None = None
     ) -> Iterator[LumeRun]:
-        """Follow a run: yield a snapshot at once and at every change of its status; the last one is terminal.
-
-        Leaving the iteration stops polling.
-
-        Args:
-            run: the run or its ID.
-            poll_interval: None for the library's back-off (at once, then 0.5 s growing to 5 s), a number of
-                seconds, a `timedelta` or a `Backoff`.
-            timeout: seconds (or a `timedelta`) from the first step on; None for no limit.
-
-        Raises:
-            RunTimeoutError: raised by the iteration step that exceeds the timeout.
-        """
+        """Follow a run, given as a handle or an ID; see `LumeRun.watch`."""
         with adopted:
             return iterate(
                 self._core.watch(core_of(run), poll_interval=poll_interval, timeout=timeout), LumeRun._wrap
@@ -232,11 +219,9 @@ class Client(ManyRuns, Flows):
         call(self._held.enter).result()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         """Close the client."""
-        call(self._held.leave, kind, error, traceback).result()
+        call(self._held.leave, *_error).result()
 
     def __repr__(self) -> str:
         """The address of the service, never the key."""

@@ -3,7 +3,6 @@
 """The synchronous twin of lume_async/_many/monitor.py."""
 
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Self
 
 import lume_async
@@ -74,11 +73,9 @@ class Monitor:
         call(self._held.enter).result()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         """Stop polling."""
-        call(self._held.leave, kind, error, traceback).result()
+        call(self._held.leave, *_error).result()
 
     def __iter__(self) -> Iterator[RunEvent[LumeRun]]:
         """The iterator itself."""

@@ -18,7 +18,7 @@ PLACE = re.compile(r"`((?:lume_|tests\b|tools\b|benchmarks\b)[\w]*/[\w.*/-]+)`")
 LIMIT = re.compile(r"\b(?:not|un)[ -]?supported\b", re.IGNORECASE)
 LIMITS = {
     ("index.md", "Windows"): "test_docs_claims.py::test_the_metadata_names_no_windows",
-    ("guides/await-in-a-service.md", "Trio"): "async/test_trio.py::test_one_clear_sentence",
+    ("guides/await-in-a-service.md", "Trio"): "faults/test_trio.py::test_one_clear_sentence",
     (
         "guides/production.md",
         "SOCKS",

@@ -74,8 +74,9 @@ WINGS = {
     """,
     "lume_airflow": """
         _arguments _compat _connection _identity _supervisor provider_info
-        _earlier _options _outlets _results hooks links
-        _batch _cancelling _direct _following _lineage _shared
+        _options _outlets _results hooks links
+        _direct _lineage _shared _started
+        _batch _following
         _work
         triggers
         operators sensors

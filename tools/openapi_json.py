@@ -21,7 +21,7 @@ def built() -> str:
 
 
 def with_examples(value: Any) -> Any:
-    """Examples are files of the tests: whoever gets the document from a server has none of them."""
+    """Examples are files of the tests, which users of the served document do not have."""
     if isinstance(value, list):
         return [with_examples(item) for item in value]
     if not isinstance(value, dict):

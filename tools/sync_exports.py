@@ -1,8 +1,12 @@
 """What the generator writes about public names: where each of them is loaded from."""
 
 import ast
+from textwrap import wrap
 
 from sync_source import MARK, Refused
+
+LENGTH = 110
+"""Of a line."""
 
 
 def exported(place: str, text: str) -> dict[str, str]:
@@ -27,14 +31,24 @@ def exported(place: str, text: str) -> dict[str, str]:
 
 def exports_module(place: str, homes: dict[str, str]) -> str:
     """`_exports.py` of a package."""
-    lines = "".join(f"    {name!r}: {module!r},\n" for name, module in homes.items())
+    modules: dict[str, list[str]] = {}
+    for name, module in homes.items():
+        modules.setdefault(module, []).append(name)
+    lines = ""
+    for module, names in sorted(modules.items()):
+        text = " ".join(names)
+        if len(f'    "{module}": "{text}",') > LENGTH:
+            wrapped = "".join(f'        "{line} "\n' for line in wrap(text, LENGTH - 11))
+            lines += f'    "{module}": (\n{wrapped}    ),\n'
+        else:
+            lines += f'    "{module}": "{text}",\n'
     return EXPORTS.format(mark=MARK, place=place, lines=lines)
 
 
 EXPORTS = '''{mark}{place}. Do not edit; run: tools/generate_sync.py
 
-"""The public names of the package, and the module that each is loaded from."""
+"""The modules that the public names of the package are loaded from."""
 
-HOMES = {{
+NAMES = {{
 {lines}}}
 '''

@@ -216,7 +216,7 @@ if TYPE_CHECKING:
 {imports}
 else:
     from {core}._base.lazy import lazily as _lazily
-    from {facade}._exports import HOMES as _HOMES
+    from {facade}._exports import NAMES as _NAMES
 
-    __all__, __getattr__, __dir__ = _lazily(__name__, _HOMES, together=("{core}", "{facade}"))
+    __all__, __getattr__, __dir__ = _lazily(__name__, _NAMES, together=("{core}", "{facade}"))
 '''

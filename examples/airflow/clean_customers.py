@@ -1,4 +1,4 @@
-"""A customer list is cleaned; the good rows go on, the rejected ones to a person.
+"""A customer list is cleaned; the good rows are loaded, a person gets the rejected ones.
 
 The pattern of Lume's documentation as a DAG: PARTIAL_FAILED is not an error. Trigger it with the parameter `source`.
 """
@@ -23,7 +23,7 @@ def clean_customers() -> None:
 
     @task
     def report(cleaned: dict[str, Any]) -> str:
-        """The good rows go on: load `mapped_location` into the warehouse, start a job on it …"""
+        """Use the good rows: load `mapped_location` into the warehouse, start a job on it …"""
         print(f"{cleaned['rows_mapped']} rows for the report: {cleaned['mapped_location']}")
         return str(cleaned["mapped_location"])
 

@@ -1,6 +1,6 @@
 """Every file of a folder, in one task: for hundreds or thousands of sources.
 
-The task holds no worker while it waits. Killed or retried, it submits nothing twice and goes on with what is missing.
+The task holds no worker while it waits. Killed or retried, it submits nothing twice and submits the rest.
 """
 
 from pathlib import Path

@@ -20,9 +20,8 @@ from lume_airflow._identity import OnClear, TaskTry, on_worker
 from lume_airflow._lineage import TaskLineage
 from lume_airflow._options import OnPartial, OperatorOptions
 from lume_airflow._outlets import emit
-from lume_airflow._work import Event, cancel, failure, run_async
+from lume_airflow._work import Event, cancel, run_async
 from lume_airflow.hooks import LumeHook
-from lume_async import LumeError
 
 TIMED_OUT = ("Trigger timeout", "Trigger/execution timeout")
 """The error texts of Airflow 3 and 2."""
@@ -116,7 +115,7 @@ class LumeOperator(BaseOperator):
             self.log.info("%s", self.summary(result))
             self._lineage.note(self.options, self.settings, result)
         if "error" in event:
-            self._fail(event)
+            self.fail(event)
         assert result is not None
         self.judge(context, result)
         emit(self.outlets, context, result)
@@ -144,14 +143,9 @@ class LumeOperator(BaseOperator):
         if self.on_partial == "fail":
             raise AirflowFailException(f"{message}; on_partial is 'fail'")
 
-    def _fail(self, event: Event) -> NoReturn:
-        if event.get("final"):
-            raise AirflowFailException(event["error"])
-        raise AirflowException(event["error"])
-
-    def fail(self, error: LumeError) -> NoReturn:
-        """Fail the task with an error of the client, without retries if they can't help."""
-        self._fail(failure(error))
+    def fail(self, event: Event) -> NoReturn:
+        """Fail the task with the error of an event, without retries if they can't help."""
+        raise (AirflowFailException if event.get("final") else AirflowException)(event["error"])
 
     def resume_execution(self, next_method: str, next_kwargs: Any, context: Context) -> Any:
         """As in Airflow, but cancel the run if the trigger has exceeded Airflow's own timeout."""

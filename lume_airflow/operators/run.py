@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from lume_airflow._compat import AirflowException, Context
 from lume_airflow._options import OperatorOptions, RunOptions
 from lume_airflow._results import run_result
-from lume_airflow._work import run_async, run_to_end, start
+from lume_airflow._work import failure, run_async, run_to_end, start
 from lume_airflow.links import LINK_KEY, LumeRunLink
 from lume_airflow.operators.base import LumeOperator
 from lume_airflow.triggers import LumeRunTrigger
@@ -51,7 +51,7 @@ class LumeRunOperator(LumeOperator):
         try:
             run = run_async(start(settings, options, task))
         except LumeError as error:
-            self.fail(error)
+            self.fail(failure(error))
         self._show(context, run, settings.run_page(run.id))
         if run.is_terminal and (run.has_output or task.started(run)):
             return self.execute_complete(context, {"result": run_result(run, settings, task)})

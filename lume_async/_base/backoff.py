@@ -79,11 +79,7 @@ POLLING = Backoff(0.5, factor=1.5, maximum=5.0)
 
 
 def backoff(value: Duration | Backoff, name: str) -> Backoff:
-    """An argument that is a constant interval or a `Backoff`.
-
-    Raises:
-        TypeError, ValueError: it is neither, or negative; the message begins with the argument's name.
-    """
+    """An argument that is a constant interval or a `Backoff`. Raises `TypeError` or `ValueError`, with its name."""
     if isinstance(value, Backoff):
         return value
     if not isinstance(value, (int, float, timedelta)) or isinstance(value, bool):
@@ -93,11 +89,7 @@ def backoff(value: Duration | Backoff, name: str) -> Backoff:
 
 
 def polling(interval: PollInterval) -> Backoff:
-    """The back-off that `poll_interval` stands for.
-
-    Raises:
-        TypeError, ValueError: it is not a duration, or negative.
-    """
+    """The back-off that `poll_interval` stands for. Raises `TypeError` or `ValueError` as `backoff` does."""
     return POLLING if interval is None else backoff(interval, "poll_interval")
 
 

@@ -1,9 +1,9 @@
-"""`Batched`: an asynchronous iterator that can return several items at once; `Chunked`: the items of chunks."""
+"""Asynchronous iterators: `Batched` can return several items at once, `Chunked` has the items of chunks."""
 
 import asyncio
 from abc import abstractmethod
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from typing import Generic, TypeVar
 
 from lume_async._base.tasks import is_being_cancelled
@@ -30,12 +30,7 @@ class Steps(Generic[T]):
         self._cut_off = False
 
     async def next(self) -> T:
-        """The next item.
-
-        Raises:
-            StopAsyncIteration: there are no more items.
-            RuntimeError: an earlier step was cancelled.
-        """
+        """The next item. Raises `StopAsyncIteration` after the last, `RuntimeError` after a cancelled step."""
         if self._cut_off:
             raise RuntimeError(
                 "the iteration was cancelled before it finished; start a new one (run_many resumes with its journal)"
@@ -53,12 +48,7 @@ class Steps(Generic[T]):
 
 
 class Chunked(Batched[T]):
-    """The items of the chunks, in order; the next chunk is fetched when all items before it were taken.
-
-    Args:
-        chunks: the items.
-        what: their name in the repr.
-    """
+    """The items of the chunks, in order; the next chunk is fetched when all items before it were taken."""
 
     def __init__(self, chunks: AsyncGenerator[Iterable[T], None], what: str = "items") -> None:
         self.what = what
@@ -84,11 +74,7 @@ class Chunked(Batched[T]):
 
 
 def several(runs: Iterable[T]) -> list[T]:
-    """The runs as a list.
-
-    Raises:
-        TypeError: `runs` is a string, whose letters would be taken for run IDs.
-    """
+    """The runs as a list. Raises `TypeError` if `runs` is a string, whose letters would be taken for run IDs."""
     if isinstance(runs, str):
         raise TypeError("give a list of runs, or of run IDs, not a single one")
     return list(runs)
@@ -97,3 +83,20 @@ def several(runs: Iterable[T]) -> list[T]:
 def take_ready(source: AsyncIterator[T], limit: int) -> list[T]:
     """Up to `limit` items that are ready; an empty list if the source is not `Batched`."""
     return source._take_ready(limit) if isinstance(source, Batched) else []
+
+
+async def pull(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None]:
+    """Yield the items; a plain iterable is stepped on the event loop and must not block.
+
+    An asynchronous generator is always closed at the end, not left to garbage collection.
+    """
+    if isinstance(items, AsyncIterable):
+        try:
+            async for item in items:
+                yield item
+        finally:
+            if isinstance(items, AsyncGenerator):
+                await items.aclose()
+    else:
+        for item in items:
+            yield item

@@ -1,4 +1,4 @@
-"""JSON of the contract, deflated with what every run says as its context. Pure."""
+"""JSON of the contract, deflated with a preset dictionary of what occurs in every run. Pure."""
 
 import zlib
 
@@ -26,11 +26,7 @@ def deflated(content: bytes, context: bytes) -> bytes:
 
 
 def inflated(content: bytes, context: bytes) -> bytes:
-    """What was deflated with the same context.
-
-    Raises:
-        ValueError: it was not.
-    """
+    """What was deflated with the same context. Raises `ValueError` if it was not."""
     inflate = zlib.decompressobj(_WINDOW, zdict=DICTIONARY + context)
     try:
         plain = inflate.decompress(content)

@@ -9,12 +9,7 @@ Duration: TypeAlias = float | timedelta
 
 
 def seconds(value: Duration, name: str) -> float:
-    """The duration in seconds.
-
-    Raises:
-        TypeError: it is neither a number nor a `timedelta`.
-        ValueError: it is negative or NaN.
-    """
+    """The duration in seconds. Raises `TypeError` for another type, `ValueError` if it is negative or NaN."""
     if isinstance(value, timedelta):
         number = value.total_seconds()
     elif isinstance(value, (int, float)) and not isinstance(value, bool):

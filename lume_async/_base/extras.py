@@ -13,11 +13,7 @@ _NAME = "lume-client"
 
 
 def require(module: str, extra: str, what: str) -> None:
-    """Check that a module of an extra is installed, without importing it.
-
-    Raises:
-        ModuleNotFoundError: it is not installed; the message has the command that installs it.
-    """
+    """Raises `ModuleNotFoundError`, with the command that installs the extra, if its module is not installed."""
     if find_spec(module) is None:
         raise ModuleNotFoundError(f"{what} needs {module}: {install_command(extra)}", name=module)
 

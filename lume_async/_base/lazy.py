@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def lazily(
     package: str,
-    homes: "Mapping[str, str]",
+    names: "Mapping[str, str]",
     *,
     together: "Iterable[str]" = (),
     check: "Callable[[], object]" = lambda: None,
@@ -19,14 +19,14 @@ def lazily(
     """`__all__`, `__getattr__` and `__dir__` of a package.
 
     Args:
-        package: its name.
-        homes: its public names, and the module that each is imported from. Generated from the imports under
+        names: the modules, and the public names that are imported from each. Generated from the imports under
             `TYPE_CHECKING` in the package's `__init__`, the only list that is kept by hand.
         together: packages of which all names are loaded with the first name of this package, so that finalizers
             can use them: during interpreter shutdown nothing can be imported.
         check: called before a name is loaded; raises ImportError if the package can't be used.
     """
     module = sys.modules[package]
+    homes = {name: home for home, public in names.items() for name in public.split()}
 
     def load(name: str) -> "Any":
         if name not in homes:

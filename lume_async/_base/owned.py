@@ -18,8 +18,6 @@ class Owned(Generic[T]):
     """The block, entered and left in one task.
 
     Args:
-        block: what to enter and to leave.
-        name: of the task.
         on_break: called where the block ends by itself; its error is raised by `close`.
     """
 
@@ -53,11 +51,7 @@ class Owned(Generic[T]):
         return entered.result()
 
     async def close(self) -> None:
-        """Leave the block and wait for its end; who is cancelled meanwhile makes it hurry.
-
-        Raises:
-            BaseException: what ended the block.
-        """
+        """Leave the block and wait for its end; a cancellation makes it hurry. Raises what ended the block."""
         if self._owner is None:
             return
         self._leave.set()
@@ -71,7 +65,7 @@ class Owned(Generic[T]):
                 entered.set_result(value)
                 await self._leave.wait()
         except BaseException as error:
-            # For who leaves: a task would pass SystemExit and KeyboardInterrupt to the loop.
+            # Kept for `close`: a task would pass SystemExit and KeyboardInterrupt to the loop.
             self._failure = error
             if entered.done() and not self._leave.is_set():
                 self._on_break()

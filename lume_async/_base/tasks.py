@@ -10,11 +10,7 @@ from anyio.abc import TaskGroup
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
-    """The running event loop of asyncio.
-
-    Raises:
-        RuntimeError: no asyncio loop is running here, for example under trio.
-    """
+    """The running event loop of asyncio. Raises `RuntimeError` if none is running here, as under trio."""
     return asyncio._get_running_loop() or _refuse()
 
 
@@ -56,12 +52,7 @@ def is_being_cancelled() -> bool:
 
 
 async def until_done(future: asyncio.Future[Any], hurry: Callable[[], object] = lambda: None) -> None:
-    """Wait for the future even if this task is cancelled; `CancelledError` is raised afterwards.
-
-    Args:
-        future: what to wait for.
-        hurry: called when the waiting task is cancelled.
-    """
+    """Wait for the future even if this task is cancelled: then `hurry` is called, and the error raised afterwards."""
     cancelled: asyncio.CancelledError | None = None
     with anyio.CancelScope(shield=True):  # a cancelled scope around it would wake this up again and again
         while not future.done():

@@ -13,11 +13,7 @@ T = TypeVar("T")
 
 
 def spawn(target: Callable[..., object], *arguments: object) -> None:
-    """Start a daemon thread: the end of the program does not wait for it.
-
-    Raises:
-        RuntimeError: no thread can be started.
-    """
+    """Start a daemon thread, for which no exit waits. Raises `RuntimeError` if no thread can be started."""
     threading.Thread(target=target, args=arguments, name="lume-worker", daemon=True).start()
 
 

@@ -75,11 +75,7 @@ def encode(item: int, kind: int, content: bytes, before: bytes = b"") -> bytes:
 
 
 def intact(item: int, row: Row) -> bytes:
-    """The content of an entry, after its checksum.
-
-    Raises:
-        DamagedError: the checksum does not match.
-    """
+    """The content of an entry, after its checksum. Raises `DamagedError` if the checksum does not match."""
     kind, data = row
     try:
         content = data[4:]
@@ -91,11 +87,7 @@ def intact(item: int, row: Row) -> bytes:
 
 
 def decode(item: int, rows: Iterable[Row]) -> Iterator[tuple[Kind, bytes]]:
-    """The kind and the content of all entries of an item.
-
-    Raises:
-        DamagedError: an entry is damaged.
-    """
+    """The kind and the content of all entries of an item. Raises `DamagedError` if an entry is damaged."""
     before = b""
     for row in rows:
         content = intact(item, row)
@@ -114,16 +106,6 @@ def decode(item: int, rows: Iterable[Row]) -> Iterator[tuple[Kind, bytes]]:
 def sending(request: bytes, key: str, at: float, *, by_server: bool) -> bytes:
     """The content of SENDING; `request` is encoded by `canonical`."""
     return orjson.dumps([key, at, by_server]) + b"\n" + request
-
-
-def submitted(run_id: str, *, reused: bool) -> bytes:
-    """The content of SUBMITTED."""
-    return orjson.dumps([run_id, reused])
-
-
-def value_of(content: bytes) -> Any:
-    """Decode content that is only JSON."""
-    return orjson.loads(content)
 
 
 def json_of(value: Any) -> bytes:
@@ -155,11 +137,7 @@ def request_of(canonical: bytes) -> RunRequest:
 
 
 def read(item: int, rows: Iterable[Row]) -> Entry | None:
-    """Combine all entries of an item.
-
-    Raises:
-        DamagedError: an entry is damaged.
-    """
+    """Combine all entries of an item. Raises `DamagedError` if an entry is damaged."""
     entry: Entry | None = None
     for kind, content in decode(item, rows):
         try:

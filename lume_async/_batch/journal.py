@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Self
 
+import orjson
 from attrs import fields
 
 from lume_async._batch import entries
@@ -86,11 +87,7 @@ class Journal:
         return found
 
     def entry(self, item: int, request: RunRequest, rows: list[Row]) -> Entry | None:
-        """Combine the item's entries; None if there are none.
-
-        Raises:
-            ConfigurationError: the journal was started with a different request for this item.
-        """
+        """Combine the item's entries, if any. Raises `ConfigurationError` if they are of a different request."""
         if self.count is not None and item >= self.count:
             raise self._changed(f"it had {self.count:,} items, now there are more")
         if not rows:
@@ -109,7 +106,7 @@ class Journal:
 
     def submitted(self, item: int, run_id: str, *, reused: bool) -> None:
         """Record the item's run."""
-        self._add(item, Kind.SUBMITTED, entries.submitted(run_id, reused=reused))
+        self._add(item, Kind.SUBMITTED, entries.json_of([run_id, reused]))
 
     def unsent(self, item: int, reason: str) -> None:
         """Record a failure that cannot have started a run."""
@@ -130,13 +127,12 @@ class Journal:
         self._add_outcome(item, Kind.REFUSED, error)
 
     def complete(self, count: int) -> None:
-        """Record the total number of items.
-
-        Raises:
-            ConfigurationError: an earlier process saw a different total, or more items.
-        """
+        """Record the number of items. Raises `ConfigurationError` if an earlier process saw another one, or more."""
         if self.count is None:
-            if (seen := self._seen()) > count:
+            with self._translated():
+                query = "SELECT coalesce(max(item), -1) + 1 FROM entries"
+                ((seen,),) = self._connection.execute(query).fetchall()
+            if seen > count:
                 raise self._changed(f"it had {seen:,} items or more, now it has {count:,}")
             self._add(_INPUT, Kind.INPUT, entries.json_of(count))
             self.count = count
@@ -149,7 +145,7 @@ class Journal:
         known: set[str] = set()
         with self._translated():
             for item, kind, body in self._connection.execute(query, (Kind.SUBMITTED,)):
-                run_id, reused = entries.value_of(self._intact(item, (kind, body)))
+                run_id, reused = orjson.loads(self._intact(item, (kind, body)))
                 if not reused:
                     known.add(run_id)
         return known
@@ -164,12 +160,6 @@ class Journal:
             items = [item for (item,) in self._connection.execute(query, (Kind.SENDING,))]
         found = [self._read(item, self._rows_of(item)) for item in items]
         return [entries.request_of(entry.request) for entry in found if entry is not None]
-
-    def _seen(self) -> int:
-        """How many items the input has at the least: up to the last one that there is an entry of."""
-        with self._translated():
-            ((last,),) = self._connection.execute("SELECT coalesce(max(item), -1) FROM entries").fetchall()
-        return int(last) + 1
 
     def _add_outcome(self, item: int, kind: Kind, value: dict[str, Any]) -> None:
         query = (
@@ -203,7 +193,7 @@ class Journal:
             for item, kind, body in rows:
                 self._intact(item, (kind, body))
         for row in self._rows_of(_INPUT):
-            self.count = entries.value_of(self._intact(_INPUT, row))
+            self.count = orjson.loads(self._intact(_INPUT, row))
         self._mark = self._checked_mark()
 
     def _checked_mark(self) -> Mark:

@@ -50,11 +50,7 @@ def shown(path: str) -> str:
 
 
 def open_file(path: str) -> sqlite3.Connection:
-    """Open the file, or create a new one, and lock it.
-
-    Raises:
-        ConfigurationError: it is in use, damaged, not writable, or not a journal.
-    """
+    """Open or create the file, and lock it. Raises `ConfigurationError` as `Journal.open` does."""
     if not held_paths.take(path, CLOSING):
         raise ConfigurationError(
             f"the journal {shown(path)} is in use by this process: end the run_many that uses it, "

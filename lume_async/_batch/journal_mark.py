@@ -28,20 +28,12 @@ class Mark:
 
     @classmethod
     def open(cls, journal: str) -> Self:
-        """Open the journal's mark, or create a new one.
-
-        Raises:
-            OSError: it can't be written.
-        """
+        """Open the journal's mark, or create a new one. Raises `OSError` if it can't be written."""
         path = mark_of(journal)
         return cls(path, os.open(path, os.O_RDWR | os.O_CREAT, 0o666))
 
     def set(self, count: int) -> None:
-        """Write the number of entries.
-
-        Raises:
-            OSError: it can't be written.
-        """
+        """Write the number of entries. Raises `OSError` if it can't be written."""
         said = count.to_bytes(_LENGTH)
         os.lseek(self._file, 0, os.SEEK_SET)
         os.write(self._file, said + zlib.crc32(said).to_bytes(4))

@@ -34,11 +34,7 @@ class Recorder:
 
     @classmethod
     async def open(cls, path: str | os.PathLike[str]) -> Self:
-        """Open the journal, or create a new one.
-
-        Raises:
-            ConfigurationError: see `Journal.open`.
-        """
+        """Open the journal, or create a new one. Raises `ConfigurationError` as `Journal.open` does."""
         recorder = cls(path)
         try:
             await recorder.read_ahead(0)
@@ -54,11 +50,7 @@ class Recorder:
             self._read_to = item + AHEAD
 
     def entry(self, item: int, request: RunRequest) -> Entry | None:
-        """What the journal knows of an item that was read ahead. Call once per item, in input order.
-
-        Raises:
-            ConfigurationError: the journal was started with a different request for this item.
-        """
+        """What the journal has of an item that was read ahead: see `Journal.entry`. Once per item, in input order."""
         return self._journal.result().entry(item, request, self._read.pop(item, []))
 
     async def record(

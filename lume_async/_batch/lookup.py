@@ -28,11 +28,7 @@ _NO_LIST = (405, 501)
 
 
 class LookUp:
-    """Looks for the runs of lost submissions.
-
-    Args:
-        known_runs: reads the runs that belong to items of the batch.
-    """
+    """Looks for the runs of lost submissions."""
 
     def __init__(self, sender: Sender, known_runs: Callable[[], Awaitable[set[str]]]) -> None:
         self._sender = sender

@@ -17,6 +17,7 @@ from anyio import CancelScope
 from attrs import evolve
 
 from lume_async._base.backoff import PollInterval, polling
+from lume_async._base.batched import pull
 from lume_async._base.duration import Duration, optional_seconds
 from lume_async._base.tasks import is_being_cancelled, task_group
 from lume_async._batch.entries import Entry
@@ -26,7 +27,6 @@ from lume_async._batch.outcomes import Outbox, Outcomes
 from lume_async._batch.submitter import Submitter
 from lume_async._http.sender import Sender
 from lume_async._many.completion import outcome_of, too_late
-from lume_async._many.iterables import pull
 from lume_async._many.monitor import Monitor, finish_after
 from lume_async._run.handle import LumeRun, record_of, snapshot
 from lume_async._run.submit import OnDuplicate, check_on_duplicate
@@ -98,11 +98,7 @@ class _Batch:
     async def run(
         self, requests: Iterable[RunRequest] | AsyncIterable[RunRequest], timeout: float | None
     ) -> None:
-        """Process the whole input.
-
-        Raises:
-            BaseException: an error of the input, after all outcomes; an error of the batch itself, at once.
-        """
+        """Process the input. Raises an error of the input after all outcomes, one of the batch itself at once."""
         async with task_group() as others:
             others.start_soon(self._collect, timeout)
             if timeout is not None:

@@ -85,11 +85,7 @@ class Submitter:
             await self._recorder.read_ahead(item)
 
     def known(self, item: int, request: RunRequest) -> Entry | None:
-        """What the journal knows of the item. Call once per item, in input order.
-
-        Raises:
-            ConfigurationError: the journal belongs to a different input.
-        """
+        """What the journal has of the item: see `Journal.entry`. Call once per item, in input order."""
         return None if self._recorder is None else self._recorder.entry(item, request)
 
     def remembered(self, request: RunRequest, entry: Entry) -> Outcome[LumeRun] | None:
@@ -119,13 +115,10 @@ class Submitter:
         except (asyncio.CancelledError, ClientClosedError) as error:
             # `ClientClosedError` means that no run was started; otherwise the submission would be unknown. Not in
             # `_find_out`: a submission of an earlier process can't be withdrawn.
-            if state.first_sent is None or isinstance(error, ClientClosedError):
-                self._withdraw(item, key)
+            unsent = state.first_sent is None or isinstance(error, ClientClosedError)
+            if unsent and self._recorder is not None:
+                self._recorder.note(Journal.withdraw, item, key)
             raise
-
-    def _withdraw(self, item: int, key: str) -> None:
-        if self._recorder is not None:
-            self._recorder.note(Journal.withdraw, item, key)
 
     async def end(self, item: int, outcome: Outcome[LumeRun]) -> None:
         """Record the end of the item's run; without one, the next start waits for it."""

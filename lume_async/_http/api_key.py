@@ -7,7 +7,7 @@ from copy import copy
 
 from lume_async._base.secret import Secret, veiled
 from lume_async._base.tasks import is_being_cancelled
-from lume_async._http.lifetime import Lifetime
+from lume_async._http.lifetime import CLOSED_MEANWHILE, Lifetime
 from lume_async._http.per_loop import PerLoop
 from lume_async._http.settings import valid_key
 from lume_async.errors import ApiConnectionError, ApiTimeoutError, ClientClosedError, LumeError
@@ -57,7 +57,7 @@ class Keys:
         finally:
             asking.leave(task)
         if self._lifetime.over:
-            raise ClientClosedError("the client was closed during this call")
+            raise ClientClosedError(CLOSED_MEANWHILE)
         if patience.expired():
             raise ApiTimeoutError(
                 f"the api_key function returned no key within {timeout:.3g} s", reached=False

@@ -25,11 +25,7 @@ class Inflater:
         self.complete = True
 
     def decompress(self, data: bytes, room: int) -> bytes:
-        """Decompress up to `room` more bytes.
-
-        Raises:
-            zlib.error: the data does not match the announced coding.
-        """
+        """Decompress up to `room` more bytes. Raises `zlib.error` if the data does not match the announced coding."""
         data = self._waiting + data
         if self._inflater is None and self._window == _ZLIB:
             if len(data) < 2:

@@ -8,6 +8,9 @@ from lume_async._base.clock import Clock
 from lume_async._http.per_loop import PerLoop
 from lume_async.errors import ClientClosedError
 
+CLOSED_MEANWHILE = "the client was closed during this call"
+"""The message of a `ClientClosedError` for a call under way."""
+
 
 class Lifetime:
     """A `Clock` with the time of another one."""
@@ -21,11 +24,7 @@ class Lifetime:
         self._listeners: PerLoop[set[Callable[[], object]]] = PerLoop(set)
 
     async def sleep(self, seconds: float) -> None:
-        """Return after `seconds`.
-
-        Raises:
-            ClientClosedError: the client is closed, or was closed during the sleep.
-        """
+        """Return after `seconds`. Raises `ClientClosedError` if the client is closed, or as soon as it is."""
         try:
             async with asyncio.timeout(None) as alarm:
 
@@ -39,19 +38,15 @@ class Lifetime:
                     self.forget(ring)
         except TimeoutError:
             pass
-        raise ClientClosedError("the client was closed during this call")
+        raise ClientClosedError(CLOSED_MEANWHILE)
 
     def listen(self, ended: Callable[[], object]) -> None:
-        """Call `ended` in the running loop when the client is closed.
-
-        Raises:
-            ClientClosedError: it is already closed.
-        """
+        """Call `ended` in the running loop when the client is closed. Raises `ClientClosedError` if it is."""
         listeners = self._listeners.get()
         listeners.add(ended)
         if self.over:  # checked last: a concurrent close either finds the listener, or is noticed here
             listeners.discard(ended)
-            raise ClientClosedError("the client is closed: create a new one")
+            raise ClientClosedError
 
     def forget(self, ended: Callable[[], object]) -> None:
         """Remove a listener."""

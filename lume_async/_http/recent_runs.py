@@ -22,11 +22,7 @@ class RecentRuns:
         self._times: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def add(self, run_id: str, not_before: float = 0.0) -> None:
-        """Add a run that was submitted just now.
-
-        Args:
-            not_before: how many seconds the server asked to wait before the first poll.
-        """
+        """Add a run that was submitted just now; its first poll must wait for `not_before` seconds."""
         now = self._clock.now()
         self._times[run_id] = now, now + not_before
         if len(self._times) > REMEMBERED:

@@ -16,11 +16,7 @@ class Resolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Every address of the host.
-
-        Raises:
-            OSError: it has none, or the lookup failed.
-        """
+        """Every address of the host. Raises `OSError` if it has none, or the lookup failed."""
         return await run_in_thread(_look_up, host, port, family)
 
     async def close(self) -> None:

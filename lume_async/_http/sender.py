@@ -12,7 +12,7 @@ from lume_async._base.clock import Clock
 from lume_async._http.api_key import Keys
 from lume_async._http.base_url import passwords_in
 from lume_async._http.events import Observer, RequestFinished
-from lume_async._http.lifetime import Lifetime
+from lume_async._http.lifetime import CLOSED_MEANWHILE, Lifetime
 from lume_async._http.limiter import Slots
 from lume_async._http.per_loop import PerLoop
 from lume_async._http.recent_runs import RecentRuns
@@ -66,7 +66,7 @@ class Sender:
         self.retry = retry
         self.capabilities: frozenset[str] | None = None
         self.keys_kept: float | None = None
-        """For how many seconds the server knows an idempotency key, where it says so."""
+        """The seconds for which the server keeps an idempotency key; None if it does not announce them."""
         self.has_answered: bool = False
         """Whether the server has ever responded: if it then does not, it is away, and the address is right."""
         self._offered: str | None = None
@@ -89,12 +89,12 @@ class Sender:
         state: CallState | None = None,
         once: bool = False,
     ) -> Coroutine[Any, Any, T]:
-        """Send until there is an answer, the retries are used up, or `timeout` seconds are over.
+        """Send until there is an answer, the retries are used up, or `timeout` seconds have passed.
 
         Args:
             timeout: seconds for the whole call, retries included; None for no limit of its own.
-            state: shows how the call has gone, also after an error.
-            once: send once only, for callers that come back anyway.
+            state: updated during the call; the caller can read it after an error, too.
+            once: send only once, for callers that repeat the call anyway.
 
         Raises:
             ApiError: see the tree in `lume_async.errors`.
@@ -128,7 +128,7 @@ class Sender:
                 if call.submits is not None and may_have_started_a_run(error):
                     state.lost = True
                 if clock.over and isinstance(error, ApiConnectionError):
-                    raise ClientClosedError("the client was closed during this call")
+                    raise ClientClosedError(CLOSED_MEANWHILE)
                 delay = None if once else self._delay(call, error, state, deadline)
                 if call.submits is not None:
                     await self._check_safe(call, error, state, again=delay is not None)
@@ -164,13 +164,13 @@ class Sender:
 
     @property
     def knows_time(self) -> bool:
-        """Whether any answer told what the server's clock shows."""
+        """Whether a response had a valid `Date` header."""
         return http_date(self._dated[0]) is not None
 
     def server_time(self, moment: float) -> float:
-        """A moment of the monotonic clock as the server's wall clock shows it, by its newest `Date`.
+        """A moment of the monotonic clock on the server's wall clock, by its newest `Date` header.
 
-        Where no `Date` ever came, the two wall clocks have to agree.
+        Without a `Date` header, assumes that both wall clocks agree.
         """
         text, came = self._dated
         date = http_date(text)
@@ -179,7 +179,7 @@ class Sender:
     async def _attempt(self, call: Call[T], state: CallState, deadline: float | None) -> T:
         """Send once, after waiting for our turn; the wait for it counts against the caller's deadline only."""
         limiter, throttle = self._limiter.get(), self._throttle
-        if throttle.rate is None and limiter.take():  # almost always: nobody has to wait for a turn
+        if throttle.rate is None and limiter.take():  # almost always: no request waits
             epoch = throttle.epoch
         else:
             epoch = await self._turn(limiter, deadline)
@@ -192,7 +192,7 @@ class Sender:
             if call.keyed:
                 headers[API_KEY] = state.key = self._keys.fixed or await self._keys.get(limit)
             if self.clock.over:
-                raise ClientClosedError("the client is closed: make a new one")
+                raise ClientClosedError
             if call.submits is not None and state.first_sent is None:
                 state.first_sent = self.clock.now()
             body: Body = call.body
@@ -223,7 +223,7 @@ class Sender:
                     raise
             if deadline is None or deadline - self.clock.now() > SHORTEST:
                 return epoch
-            limiter.release()  # a turn without any time left for it is none
+            limiter.release()  # too late to send anything
         except TimeoutError:
             pass
         if self._throttle.rate is None:
@@ -270,23 +270,24 @@ class Sender:
         return min(limit, max(left, call.hold + LAST_POLL if call.hold else 0.0))
 
     def _learn(self, response: Response, state: CallState, epoch: int) -> None:
-        """What every answer says: capabilities, the server's clock, whether it is under pressure."""
+        """Update what responses report: capabilities, the server's clock, whether it is overloaded."""
         self.has_answered = True
         headers, now = response.headers, self.clock.now()
         offered = headers.get(CAPABILITIES)
-        if offered is not None and offered != self._offered:  # a proxy's own answer has none: changes nothing
-            self._offered, self.capabilities = offered, _capabilities(offered)
+        if offered is not None and offered != self._offered:  # absent from responses of a proxy
+            self._offered = offered
+            self.capabilities = frozenset(filter(None, map(str.strip, offered.lower().split(","))))
             self.keys_kept = seconds(headers.get(IDEMPOTENCY_EXPIRES))
         if response.status in _REFUSALS:
             self._throttle.refused(now, epoch, refusal_in(headers, self.clock.wall()))
-        elif response.status < 500:  # a broken answer says nothing of how fast is too fast
+        elif response.status < 500:  # other errors say nothing about the rate
             self._throttle.succeeded(now, epoch)
         date = headers.get(DATE)
         if date is not None:
             self._dated = date, now
 
     def _rekeys(self, call: Call[T], error: ApiError, state: CallState) -> bool:
-        """Whether the key was refused and is asked for anew: once per call, as it may have rotated meanwhile."""
+        """Whether a refused key is fetched again: once per call, as it may have been rotated meanwhile."""
         refused = isinstance(error, AuthenticationError) and error.status_code == 401
         if not refused or state.rekeyed or not (call.keyed and self._keys.rotates):
             return False
@@ -296,12 +297,10 @@ class Sender:
     def _delay(
         self, call: Call[T], error: ApiError, state: CallState, deadline: float | None
     ) -> float | None:
-        """Seconds until the next attempt, None where there must be none."""
+        """Seconds until the next attempt; None for no further attempt."""
         delay = self.retry.delay(error, state.attempts, self.rng)
-        is_poll, asked = (
-            isinstance(error, RunNotFoundError) and call.method == "GET",
-            error.retry_after or 0.0,
-        )
+        is_poll = isinstance(error, RunNotFoundError) and call.method == "GET"
+        asked = error.retry_after or 0.0
         if is_poll and self.recent_runs.is_fresh(call.run_id) and asked <= self.retry.max_retry_after:
             delay = max(asked, self.retry.backoff.delay(state.attempts - 1, self.rng))
         if delay is None or deadline is None or self.clock.now() + delay < deadline:
@@ -309,7 +308,7 @@ class Sender:
         return None
 
     async def _check_safe(self, call: Call[T], error: ApiError, state: CallState, *, again: bool) -> None:
-        """Return where a failed submission may be sent again; else raise, by the rule of lost answers."""
+        """Return if a failed submission may be sent again, otherwise raise: the rule for lost answers."""
         assert call.submits is not None
         replays = self._knows_keys()
         then = decide(
@@ -333,7 +332,3 @@ class Sender:
             except ApiError:
                 return False
         return self._knows_keys() is True
-
-
-def _capabilities(text: str) -> frozenset[str]:
-    return frozenset(word.strip().lower() for word in text.split(",") if word.strip())

@@ -4,6 +4,7 @@ import os
 import ssl as ssl_module
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -12,7 +13,6 @@ from attrs import field, frozen
 
 from lume_async._base.duration import Duration, seconds
 from lume_async._base.secret import Secret, Veiled, veiled
-from lume_async._base.served import served_here
 from lume_async._base.version import __version__
 from lume_async._http.base_url import flaw_of, is_http
 from lume_async.errors import ConfigurationError
@@ -29,6 +29,9 @@ Ssl: TypeAlias = ssl_module.SSLContext | str | os.PathLike[str] | None
 MEBIBYTE = 1024 * 1024
 DEFAULT_TIMEOUT = 60.0
 LONGEST_KEY = 8192
+
+_SERVED = Path(".lume") / "state" / "server.json"
+"""The file in which `lume serve` keeps its URL and key, in the folder that it was started in."""
 
 Variables: TypeAlias = Callable[[str], str | None]
 """Reads one environment variable. Not a mapping, whose repr in a traceback's locals would show the key."""
@@ -60,11 +63,7 @@ def settings(
     user_agent: str | None,
     variables: Variables = os.getenv,
 ) -> Settings:
-    """Combine arguments, environment and defaults, in this order of precedence.
-
-    Raises:
-        ConfigurationError: a setting is missing or invalid; the message names the argument and the variable.
-    """
+    """Combine arguments, environment and defaults. Raises `ConfigurationError`, which names both sources."""
     url = _base_url(base_url, variables)
     return Settings(
         base_url=url,
@@ -79,11 +78,7 @@ def settings(
 
 
 def valid_key(key: object, source: str) -> Secret:
-    """The key, ready for a header.
-
-    Raises:
-        ConfigurationError: it is not a valid key; the message does not repeat it.
-    """
+    """The key, ready for a header. Raises `ConfigurationError`, without the key, if it is not valid."""
     if not isinstance(key, str):
         kind = key.kind if isinstance(key, Veiled) else type(key).__name__
         raise ConfigurationError(f"{source} must be a string, not {kind}")
@@ -122,8 +117,13 @@ def _base_url(argument: str | None, variables: Variables) -> str:
 
 
 def _server_here() -> str:
-    """How to get a server on this machine."""
-    file = served_here()
+    """How to get a server on this machine. Nothing reads the file of `lume serve` implicitly."""
+    try:
+        here = Path.cwd()
+        folders = (here, *here.parents)
+        file = next((file for folder in folders if (file := folder / _SERVED).is_file()), None)
+    except OSError:  # the current folder is gone, or a parent may not be read
+        file = None
     if file is None:
         return "`lume_local.serve()` starts a server on this machine"
     return (

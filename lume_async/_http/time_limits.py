@@ -18,11 +18,7 @@ from typing import Any, Self
 
 
 class TimeLimits:
-    """The limits of one loop, created in it.
-
-    Args:
-        is_connecting: whether the task has no connection yet.
-    """
+    """The limits of one loop, created in it."""
 
     def __init__(self, is_connecting: Callable[[asyncio.Task[Any]], bool] = lambda task: False) -> None:
         self.is_connecting = is_connecting

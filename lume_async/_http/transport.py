@@ -178,7 +178,7 @@ class AiohttpTransport:
         if self._base.startswith("https:") and self._ssl is None:
             self._ssl = await load_trust(self._settings.ssl)
         if self._closed:
-            raise ClientClosedError("the client is closed: create a new one")
+            raise ClientClosedError
         opened = self._sessions.get(loop)
         if opened is None or not opened.open:
             forget_closed(self._sessions)

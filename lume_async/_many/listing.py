@@ -28,11 +28,7 @@ def list_runs(
     since: datetime | Duration | None,
     limit: int | None,
 ) -> Chunked[LumeRun]:
-    """The runs that match, newest first.
-
-    Raises:
-        ValueError: an argument is not valid; no request was sent.
-    """
+    """The runs that match, newest first. Raises `ValueError` if an argument is not valid; no request was sent."""
     check_limit(limit)
     statuses = [status] if isinstance(status, str) else status
     if statuses is not None and not statuses:

@@ -5,7 +5,6 @@ import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from itertools import islice
-from types import TracebackType
 from typing import Self
 
 from anyio import ClosedResourceError, EndOfStream, WouldBlock, create_memory_object_stream
@@ -120,19 +119,14 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         try:
             self._tasks = await self._background.open()
         except BaseException:
-            await self.__aexit__(None, None, None)
+            await self.__aexit__()
             raise
         self._tasks.start_soon(self._follow, self._scheduler.run)
         self._tasks.start_soon(self._follow, self._follow_feed)
         self._tasks.start_soon(self._follow, self._sample)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         """Stop polling."""
         self._sender.clock.forget(self._client_closed)
         self._watched.clear()

@@ -45,7 +45,7 @@ async def owned(
                 await work(send)
         except BaseException as error:
             # Kept for the reader: a task would pass SystemExit and KeyboardInterrupt on to the loop, and end
-            # silently if something that it awaited was cancelled. If nobody reads on, asyncio must not log it.
+            # silently if something that it awaited was cancelled. If the reader has stopped, asyncio must not log it.
             if not (leaving and isinstance(error, asyncio.CancelledError)):
                 failures.append(error)
 

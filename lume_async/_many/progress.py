@@ -11,10 +11,10 @@ import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 from attrs import frozen
 
+from lume_async._base.batched import pull
 from lume_async._base.duration import Duration, seconds
 from lume_async._base.public import public
 from lume_async._base.tasks import task_group
-from lume_async._many.iterables import pull
 from lume_async._many.owned import owned
 from lume_async._many.summary import Summary
 from lume_async.models import Outcome

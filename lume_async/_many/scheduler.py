@@ -33,11 +33,6 @@ class Scheduler:
     """Calls `poll(key)` when the key is due; it returns the delay in seconds until the next poll, None for never.
 
     A key has at most one poll in flight; requests during a poll are executed after it. Polling starts with `run`.
-
-    Args:
-        poll: an exception that it raises ends `run`.
-        limit: the maximum number of polls in flight.
-        clock: the source of the time.
     """
 
     def __init__(self, poll: Callable[[str], Awaitable[float | None]], *, limit: int, clock: Clock) -> None:
@@ -64,11 +59,7 @@ class Scheduler:
         return key in self._due
 
     async def run(self) -> None:
-        """Poll the keys that are due, until cancelled. Owns the workers.
-
-        Raises:
-            Exception: an exception of a poll.
-        """
+        """Poll the keys that are due, until cancelled. Owns the workers. Raises the exception of a poll."""
         async with task_group() as workers:
             while True:
                 with CancelScope() as self._nap:

@@ -8,7 +8,7 @@ from copy import copy
 from heapq import nlargest
 from typing import Any, Self
 
-from attrs import Factory, define, evolve, field
+from attrs import Factory, asdict, define, evolve, field
 
 from lume_async._base.html import facts, table
 from lume_async._base.public import public
@@ -157,23 +157,13 @@ class Summary:
                 {"seconds": seconds, "run_id": run_id, "source_path": source or None}
                 for seconds, run_id, source in self._slowest
             ],
-            "failures": [
-                {
-                    "run_id": it.run_id,
-                    "source_path": it.source_path,
-                    "status": it.status,
-                    "message": it.message,
-                }
-                for it in self.failures
-            ],
+            "failures": [asdict(it, filter=lambda field, _: field.name != "_kind") for it in self.failures],
         }
 
     def __str__(self) -> str:
         """A few lines for a terminal or a log."""
         lines = [f"{self.outcomes:,} outcome{'s' * (self.outcomes != 1)}: " + _counts(self.statuses)]
-        lines.append(
-            f"rows: {self.rows_read:,} read, {self.rows_mapped:,} mapped, {self.rows_rejected:,} rejected"
-        )
+        lines.append(f"rows: {self._rows()}")
         if self.reject_reasons:
             lines.append("rejected because: " + _counts(self.reject_reasons))
         if self.warnings:
@@ -188,10 +178,7 @@ class Summary:
         """Tables for notebooks: the counts, and what needs attention."""
         shown = [
             ("statuses", _counts(self.statuses)),
-            (
-                "rows",
-                f"{self.rows_read:,} read, {self.rows_mapped:,} mapped, {self.rows_rejected:,} rejected",
-            ),
+            ("rows", self._rows()),
             ("rejected because", _counts(self.reject_reasons)),
             ("warned of", _counts(self.warnings)),
             ("slowest", ", ".join(_slow(*one) for one in self._slowest)),
@@ -205,6 +192,9 @@ class Summary:
         if len(self.failures) > LISTED:
             title += f", the first {LISTED}"
         return counts + table(title, ("status", "where", "why"), rows)
+
+    def _rows(self) -> str:
+        return f"{self.rows_read:,} read, {self.rows_mapped:,} mapped, {self.rows_rejected:,} rejected"
 
     def _failed_lines(self) -> list[str]:
         """A line per kind of failure, the most frequent first."""

@@ -68,12 +68,7 @@ class Watched:
 
 
 def handle_of(sender: Sender, run: LumeRun | str) -> LumeRun:
-    """The handle, or a new one for an ID.
-
-    Raises:
-        TypeError: `run` is neither a handle nor a string.
-        InvalidRequestError: the ID is malformed.
-    """
+    """The handle, or a new one for an ID. Raises `TypeError`, or `InvalidRequestError` for a malformed ID."""
     if isinstance(run, LumeRun):
         return run
     if isinstance(run, str):

@@ -37,7 +37,7 @@ class ManyRuns:
             runs: handles or ids.
             timeout: seconds (or a `timedelta`) for all of them; then each unfinished run is an outcome with a
                 `RunTimeoutError`. None waits indefinitely.
-            poll_interval: as in `watch`.
+            poll_interval: as in `LumeRun.wait`.
 
         Raises:
             InvalidRequestError: one of the run IDs is malformed; no request was sent.
@@ -91,7 +91,7 @@ class ManyRuns:
                 the outcome has the error, too.
             timeout: seconds (or a `timedelta`) for the whole batch; then no more requests are pulled, and each
                 unfinished run is an outcome with a `RunTimeoutError`. None for no limit.
-            poll_interval: as in `watch`.
+            poll_interval: as in `LumeRun.wait`.
 
         Raises:
             ConfigurationError: the journal is in use, can't be used, or belongs to a different input.
@@ -114,7 +114,7 @@ class ManyRuns:
 
         Args:
             max_in_flight: how many polls may be in flight at once.
-            poll_interval: as in `watch`.
+            poll_interval: as in `LumeRun.wait`.
         """
         return Monitor(self._sender, max_in_flight=max_in_flight, poll_interval=poll_interval)
 

@@ -21,7 +21,6 @@ async def pages(
 
     Args:
         ask: builds the request for a number of items from a cursor on.
-        size: the number of items per request.
 
     Raises:
         ResponseDecodeError: the server repeats a cursor, or sends too many empty pages.

@@ -33,10 +33,6 @@ def poll_once(
         hold: the seconds that the server may wait for a change before it answers.
         timeout: seconds for all attempts; None for no additional limit.
         retry: whether a failed request is retried; not needed by callers that poll again anyway.
-
-    Raises:
-        RunNotFoundError: the server has no run with this ID.
-        ApiError: see the tree in `lume_async.errors`.
     """
     call = endpoints.status(run_id, etag=known.etag if known else None, hold=hold)
     return sender.send(call, timeout=timeout, once=not retry)
@@ -59,14 +55,7 @@ def patience(sender: Sender, error: Exception, run_id: str) -> float | None:
 
 
 class RunPoll:
-    """A probe for `Waiter`: polls one run, with long polling if the server supports it.
-
-    Args:
-        record: the last known state of the run.
-        on_record: called with each newer record.
-        done: whether the wait is over; default: at the end of the run.
-        long_poll: whether to use long polling.
-    """
+    """A probe for `Waiter`: polls one run, with long polling if the server supports it."""
 
     def __init__(
         self,

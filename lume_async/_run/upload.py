@@ -88,11 +88,7 @@ class _Content(AsyncIterator[bytes]):
         return self
 
     async def __anext__(self) -> bytes:
-        """The next chunk.
-
-        Raises:
-            OSError: the file can't be read, or became shorter: the server would wait for the rest for ever.
-        """
+        """The next chunk. Raises `OSError` if the file can't be read, or became shorter: the server would wait."""
         if self._left == 0:
             raise StopAsyncIteration
         chunk = await to_thread.run_sync(self._read)

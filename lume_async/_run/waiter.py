@@ -49,13 +49,8 @@ class Waiter(Generic[T]):
 
     Args:
         probe: probes once; its argument is the number of seconds that it may take (None: no limit).
-        backoff: the delays between probes.
         timeout: seconds for the whole wait; 0 probes once, None waits indefinitely.
-        clock: the source of the time.
-        rng: the source of the jitter.
         tolerate: called with the error of a probe; returns the minimum delay in seconds, or None to end the wait.
-        max_probes: the maximum number of probes.
-        not_before: seconds to wait before the first probe.
 
     Raises:
         Unfinished: the time, or the number of probes, was used up.

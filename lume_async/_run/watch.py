@@ -43,11 +43,7 @@ class RunWatch(AsyncIterator[Snapshot], Generic[Snapshot]):
         return self
 
     async def __anext__(self) -> Snapshot:
-        """The next snapshot.
-
-        Raises:
-            RunTimeoutError: `timeout` seconds have passed since the first step.
-        """
+        """The next snapshot. Raises `RunTimeoutError` if `timeout` seconds have passed since the first step."""
         if self._ended:
             raise StopAsyncIteration
         try:

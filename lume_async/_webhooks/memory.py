@@ -4,7 +4,7 @@ import sqlite3
 from collections import OrderedDict
 from contextlib import closing
 from os import PathLike
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 Key: TypeAlias = tuple[str, str]
 """The run and its status."""
@@ -13,20 +13,8 @@ _PATIENCE = 10.0
 """Seconds to wait while another process writes."""
 
 
-class Memory(Protocol):
-    """Remembers a limited number of events; the oldest are forgotten first."""
-
-    def knows(self, key: Key) -> bool:
-        """Whether the event was handled."""
-        ...
-
-    def add(self, key: Key) -> None:
-        """Record the event."""
-        ...
-
-
 class InProcess:
-    """Keeps the events in memory."""
+    """Keeps a limited number of events in memory; the oldest are forgotten first."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -44,7 +32,7 @@ class InProcess:
 
 
 class InFile:
-    """Keeps the events in a SQLite file, created if missing. May be used from any thread and process."""
+    """The same in a SQLite file, created if missing. May be used from any thread and process."""
 
     def __init__(self, path: str | PathLike[str], most: int) -> None:
         self._path = path
@@ -63,10 +51,8 @@ class InFile:
     def knows(self, key: Key) -> bool:
         """Whether the event was handled."""
         with self._open() as db:
-            return (
-                db.execute("SELECT 1 FROM handled WHERE run_id = ? AND status = ?", key).fetchone()
-                is not None
-            )
+            found = db.execute("SELECT 1 FROM handled WHERE run_id = ? AND status = ?", key).fetchone()
+        return found is not None
 
     def add(self, key: Key) -> None:
         """Record the event; durable when this returns."""

@@ -33,7 +33,7 @@ class Call(Generic[T]):
     """One request.
 
     Attributes:
-        operation: its name in logs and traces, such as `GET /v1/runs/{id}`, without IDs.
+        operation: its method, and its path without IDs, for logs and traces: `GET /v1/runs/{id}`.
         decode: decodes a 2xx response, or a 304 if `If-None-Match` was sent.
         run_id: the run that the request is about, if any: a 404 raises `RunNotFoundError`.
         stream: creates the body for each attempt, if it is streamed.
@@ -44,7 +44,6 @@ class Call(Generic[T]):
     """
 
     operation: str
-    method: str
     path: str
     decode: Callable[[Response], T] = field(repr=False)
     headers: Mapping[str, str] = field(factory=dict, repr=False)
@@ -55,6 +54,11 @@ class Call(Generic[T]):
     submits: RunRequest | None = None
     keyed: bool = True
     optional: bool = False
+
+    @property
+    def method(self) -> str:
+        """The HTTP method."""
+        return self.operation.partition(" ")[0]
 
 
 @define(eq=False)

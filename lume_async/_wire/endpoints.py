@@ -94,7 +94,6 @@ def submit(request: RunRequest, idempotency_key: str) -> Call[Submitted]:
         body["webhook_url"] = request.webhook_url
     return Call(
         operation="POST /v1/runs",
-        method="POST",
         path="/v1/runs",
         headers={**JSON_BODY, IDEMPOTENCY_KEY: idempotency_key},
         body=orjson.dumps(body),
@@ -109,7 +108,6 @@ def run(run_id: str) -> Call[RunRecord]:
     """Get a run."""
     return Call(
         operation="GET /v1/runs/{id}",
-        method="GET",
         path=f"/v1/runs/{check_run_id(run_id)}",
         decode=lambda answer: _run(answer, run_id),
         run_id=run_id,
@@ -135,7 +133,6 @@ def status(run_id: str, *, etag: str | None = None, hold: float = 0.0) -> Call[P
         headers[PREFER] = f"wait={hold:.0f}"
     return Call(
         operation="GET /v1/runs/{id}",
-        method="GET",
         path=f"/v1/runs/{check_run_id(run_id)}",
         headers=headers,
         decode=decode,
@@ -148,7 +145,6 @@ def cancel(run_id: str) -> Call[RunRecord]:
     """Ask the server to stop a run. Idempotent: an ended run is returned as it is."""
     return Call(
         operation="POST /v1/runs/{id}/cancel",
-        method="POST",
         path=f"/v1/runs/{check_run_id(run_id)}/cancel",
         decode=_run,
         run_id=run_id,
@@ -157,9 +153,7 @@ def cancel(run_id: str) -> Call[RunRecord]:
 
 def health() -> Call[None]:
     """Check that the server is up, and read its capabilities. Needs no API key."""
-    return Call(
-        operation="GET /healthz", method="GET", path="/healthz", decode=lambda answer: None, keyed=False
-    )
+    return Call(operation="GET /healthz", path="/healthz", decode=lambda answer: None, keyed=False)
 
 
 def runs(filters: Mapping[str, str | list[str]], cursor: str | None) -> Call[Page[RunRecord]]:
@@ -171,7 +165,6 @@ def runs(filters: Mapping[str, str | list[str]], cursor: str | None) -> Call[Pag
 
     return Call(
         operation="GET /v1/runs",
-        method="GET",
         path=path_of("/v1/runs", filters, cursor=cursor),
         decode=decode,
     )
@@ -188,7 +181,6 @@ def changes(after: str | None, *, hold: float = 0.0) -> Call[Page[Change]]:
 
     return Call(
         operation="GET /v1/changes",
-        method="GET",
         path=path_of("/v1/changes", {}, after=after),
         headers={PREFER: f"wait={hold:.0f}"} if hold else {},
         decode=decode,
@@ -211,7 +203,6 @@ def upload(
     """
     return Call(
         operation="PUT /v1/uploads/{name}",
-        method="PUT",
         path=path_of(f"/v1/uploads/{name}", {}, flow_version=flow_version),
         headers={CONTENT_TYPE: "application/octet-stream", CONTENT_LENGTH: str(size)},
         stream=content,

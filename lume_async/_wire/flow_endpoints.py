@@ -23,7 +23,6 @@ def flows(flow: str | None, limit: int, cursor: str | None) -> Call[Page[FlowSum
 
     return Call(
         operation="GET /v1/flows",
-        method="GET",
         path=path_of("/v1/flows", {"limit": str(limit)}, flow=flow, cursor=cursor),
         decode=decode,
         optional=True,
@@ -34,7 +33,6 @@ def flow_version(flow: str, version: str) -> Call[FlowVersion]:
     """One flow version with its definition."""
     return Call(
         operation=f"GET {_FLOW}",
-        method="GET",
         path=_FLOW.format(flow=flow, version=version),
         decode=_flow_version,
         optional=True,
@@ -45,7 +43,6 @@ def register_flow(flow: str, version: str, definition: dict[str, Any]) -> Call[F
     """Register a flow version. Idempotent for the same content."""
     return Call(
         operation=f"PUT {_FLOW}",
-        method="PUT",
         path=_FLOW.format(flow=flow, version=version),
         headers=JSON_BODY,
         body=orjson.dumps(definition),

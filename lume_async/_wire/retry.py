@@ -51,11 +51,7 @@ class Retry:
     max_retry_after: float = field(default=60.0, converter=_longest)
 
     def delay(self, error: ApiError, attempt: int, rng: Rng) -> float | None:
-        """Seconds to wait before the next attempt; None for no further attempt.
-
-        Args:
-            attempt: the number of attempts so far, 1 or more.
-        """
+        """Seconds to wait after `attempt` attempts, 1 or more; None for no further attempt."""
         if not error.retryable or attempt >= self.attempts:
             return None
         asked = error.retry_after or 0.0

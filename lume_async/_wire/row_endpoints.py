@@ -21,7 +21,6 @@ def rows(run_id: str, part: Part, *, reason: str | None, limit: int, cursor: str
     path = f"/v1/runs/{check_run_id(run_id)}/{part}"
     return Call(
         operation=f"GET /v1/runs/{{id}}/{part}",
-        method="GET",
         path=path_of(path, {"limit": str(limit)}, reason=reason, cursor=cursor),
         decode=_rows,
         run_id=run_id,

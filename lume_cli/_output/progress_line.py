@@ -23,14 +23,7 @@ _NARROW, _WIDE = 60, 100
 
 
 class ProgressLine(Progress):
-    """One task, drawn on one line that is removed at the end.
-
-    Args:
-        console: where to draw.
-        standing: a text, how much is done, and of how much, if that is known.
-        per_second: how often to draw.
-        eta: whether to show the estimated time left.
-    """
+    """One task, drawn on one line that is removed at the end."""
 
     def __init__(
         self,

@@ -15,7 +15,6 @@ def row_table(rows: Sequence[Mapping[str, Any]], leading: int, width: int | None
     Args:
         rows: what to show; a column that a row does not have is empty.
         leading: how many of the first columns a block shows without their names, before the others.
-        width: the terminal's width.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
     cells = [tuple(_cell(row.get(name)) for name in names) for row in rows]

@@ -45,18 +45,14 @@ class Say:
     def note(self, text: str) -> None:
         """Write a note for people; with a JSON format only at a terminal."""
         if not self._as_json or self.is_terminal:
-            self._line(text)
-
-    def text(self, text: str) -> None:
-        """Write text with every format."""
-        self._line(text)
+            self.text(text)
 
     def record(self, name: str, text: str, **values: Any) -> None:
         """Write text; with the JSON formats `{name: {...}}` instead."""
         if self._as_json:
             self._json({name: values})
         else:
-            self._line(text)
+            self.text(text)
 
     def warn(self, text: str) -> None:
         """Write a warning."""
@@ -64,7 +60,7 @@ class Say:
         if self._as_json:
             self._json({"warning": {"message": text}})
         else:
-            self._line(f"warning: {text}")
+            self.text(f"warning: {text}")
 
     def error(self, error: BaseException, *, subject: str | None = None, because: str | None = None) -> None:
         """Report an error; `subject` names the one item of many that it concerns, `because` adds to its message."""
@@ -77,32 +73,24 @@ class Say:
             self._json(described)
             return
         text = errors.in_options(str(error)) + added
-        self._line(f"error: {subject}: {text}" if subject and subject not in text else f"error: {text}")
+        self.text(f"error: {subject}: {text}" if subject and subject not in text else f"error: {text}")
         if hint := errors.hint(error):
-            self._line(f"  hint: {hint}")
+            self.text(f"  hint: {hint}")
 
     def problem(self, code: str, message: str, **extras: Any) -> None:
         """Report an error that is not an exception of the library."""
         message = elided(message)
         if self._as_json:
-            self._json(
-                {
-                    "error": {
-                        "code": code,
-                        "message": message,
-                        "request_id": None,
-                        "retryable": False,
-                        **extras,
-                    }
-                }
-            )
+            described = {"code": code, "message": message, "request_id": None, "retryable": False}
+            self._json({"error": described | extras})
         else:
-            self._line(message)
+            self.text(message)
 
     def _json(self, value: dict[str, Any]) -> None:
         self._print(as_json(value, ascii_only=True))
 
-    def _line(self, text: str) -> None:
+    def text(self, text: str) -> None:
+        """Write text with every format."""
         self._print("\n".join(visible(elided(line, _LONGEST)) for line in text.splitlines()))
 
     def _print(self, text: str) -> None:

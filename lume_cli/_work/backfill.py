@@ -1,7 +1,7 @@
 """A running batch: counts outcomes, shows progress, prints the summary. The work of `backfill`."""
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
@@ -29,13 +29,7 @@ _EVERY = 10.0
 
 
 class Backfill:
-    """One batch.
-
-    Args:
-        session: the command.
-        paths: the sources.
-        total: how many there are, if known.
-    """
+    """One batch."""
 
     def __init__(
         self, session: CommandSession, paths: Paths, total: int | None, *, allow_partial: bool
@@ -67,10 +61,8 @@ class Backfill:
         timeout: float | None,
     ) -> int:
         """Run everything; return the exit code."""
-        requests = self._paths.requests()
-        counted = self._count(requests) if isinstance(requests, Iterator) else self._count_async(requests)
         outcomes = client.run_many(
-            counted,
+            self._requests(),
             max_active=max_active,
             journal=journal,
             retry_failed=retry_failed,
@@ -107,23 +99,13 @@ class Backfill:
         if self._stop is not None:
             raise self._stop
 
-    def _count(self, requests: Iterator[RunRequest]) -> Iterator[RunRequest]:
-        for request in requests:
-            self._check_stopped()
-            self._taken += 1
-            yield request
-
-    async def _count_async(self, requests: AsyncIterator[RunRequest]) -> AsyncIterator[RunRequest]:
-        async for request in requests:
-            self._check_stopped()
+    async def _requests(self) -> AsyncIterator[RunRequest]:
+        async for request in self._paths.requests():
+            if self._stop is not None:  # submissions in flight finish first, for the journal's sake
+                raise self._stop
             self._taken += 1
             yield request
         self._total = self._taken
-
-    def _check_stopped(self) -> None:
-        """Take no further request once stopped; submissions in flight finish first, for the journal's sake."""
-        if self._stop is not None:
-            raise self._stop
 
     def _take(self, outcome: Outcome[LumeRun]) -> None:
         self.summary.add(outcome)

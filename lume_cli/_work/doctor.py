@@ -177,16 +177,9 @@ def _service(base_url: str, server: ServerFile | None) -> Iterator[Finding]:
     else:
         yield Finding("clock", "ok", "in sync with the service")
     if (age := answer.backup_age) is not None:
-        yield _backup(age)
-
-
-def _backup(age: float) -> Finding:
-    text = f"the copy of the server's state is {duration(age)} old"
-    if age < _OLD_BACKUP:
-        return Finding("backup", "ok", text)
-    return Finding(
-        "backup", "warn", text, "it should be renewed every hour: ask the operators to read the server's log"
-    )
+        text = f"the copy of the server's state is {duration(age)} old"
+        fix = "it should be renewed every hour: ask the operators to read the server's log"
+        yield Finding("backup", "warn", text, fix) if age >= _OLD_BACKUP else Finding("backup", "ok", text)
 
 
 async def _access(settings: ResolvedSettings) -> Finding:

@@ -15,19 +15,15 @@ async def each(
     session: CommandSession, ids: Sequence[str], request: Callable[[str], Awaitable[LumeRun]]
 ) -> tuple[list[LumeRun], list[int]]:
     """The runs in the order of `ids`, and the exit codes of failed requests, which are reported on stderr."""
-
-    async def one(run_id: str) -> LumeRun | LumeError:
-        try:
-            return await request(run_id)
-        except LumeError as error:
-            return error
-
     answers: dict[str, LumeRun | LumeError] = {}
     waiting = iter(ids)
 
     async def worker() -> None:
         for run_id in waiting:
-            answers[run_id] = await one(run_id)
+            try:
+                answers[run_id] = await request(run_id)
+            except LumeError as error:
+                answers[run_id] = error
 
     async with task_group() as workers:
         for _ in range(min(_AT_ONCE, len(ids))):

@@ -16,11 +16,7 @@ ENOUGH = 5
 
 
 class EarlyStop:
-    """Judges the outcomes of a batch as they arrive.
-
-    Args:
-        has_journal: whether the batch has a journal.
-    """
+    """Judges the outcomes of a batch as they arrive."""
 
     def __init__(self, *, has_journal: bool) -> None:
         self._has_journal = has_journal

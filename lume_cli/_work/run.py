@@ -8,6 +8,7 @@ import anyio
 import click
 
 from lume_async import ApiConnectionError, Client, LumeRun, RunStatus
+from lume_cli._options import Waiting
 from lume_cli._output import exit_codes, run_view
 from lume_cli._output.errors import NotSubmittedError, OutputError, submission_note
 from lume_cli._output.short_ids import short
@@ -20,90 +21,76 @@ _AGAIN = 1.0
 
 
 class RunSubmission:
-    """One run of a flow on a source.
+    """One run: submitted and, if wanted, followed to its end.
 
     Args:
-        session: the command.
-        flow: the flow version.
-        source: the source to process.
+        waiting: how to wait for the end; None: not at all.
     """
 
-    def __init__(self, session: CommandSession, flow: str, source: str) -> None:
+    def __init__(self, session: CommandSession, waiting: Waiting | None) -> None:
         self._session = session
-        self._flow = flow
-        self._source = source
-        self._upload: str | None = None
+        self._waiting = waiting
+        self._asked: dict[str, object] | None = None
         self._began = 0.0
         self._run: LumeRun | None = None
         self._shown: RunStatus | None = None
 
-    async def begin(
-        self,
-        client: Client,
-        *,
-        is_waited_for: bool,
-        timeout: float | None = None,
-        is_uploaded: bool = False,
-        **how: Any,
-    ) -> LumeRun:
-        """Submit the run and print its id; `how` are further arguments of `Client.run`.
+    async def to_end(
+        self, client: Client, flow: str, source: str, *, is_uploaded: bool = False, **how: Any
+    ) -> int:
+        """Submit the run, print its id, and follow it if wanted; return the exit code.
 
-        A run that is waited for is submitted as soon as there is a connection, within `timeout` seconds.
+        A run that is waited for is submitted as soon as there is a connection, within the timeout. `how` are further
+        arguments of `Client.run`.
         """
         self._began = anyio.current_time()
-        if is_uploaded:
-            self._upload = self._source
-        run = await self._submit(client, timeout if is_waited_for else 0.0, how)
+        self._asked = {"--flow": flow, "--source": source}
+        upload = source if is_uploaded else None
+        while True:
+            try:
+                if upload is not None:
+                    source = await client.upload_file(upload, flow_version=flow)
+                    self._asked["--source"], upload = source, None
+                    self._session.say.note(f"uploaded as {source}")
+                run = await client.run(flow, source, **how)
+                break
+            except ApiConnectionError as error:
+                if error.reached or self._waiting is None or self._waiting.timeout == 0.0:
+                    raise
+                # Nothing was sent, so that sending again is safe.
+                left = self._left(self._waiting)
+                if left is not None and left <= 0:
+                    raise NotSubmittedError(self._session.away or str(error)) from None
+                await anyio.sleep(_AGAIN if left is None else min(_AGAIN, left))
         if run.reused:
             self._session.say.note(f"run {short(run.id)} already holds this source; following it")
-        return self.show(run, is_waited_for=is_waited_for)
+        return await self.follow(run)
 
-    def show(self, run: LumeRun, *, is_waited_for: bool) -> LumeRun:
-        """Print the submitted run, new or found."""
+    async def follow(self, run: LumeRun) -> int:
+        """Print the submitted run, new or found, and follow it to its end if wanted; return the exit code."""
         self._began = self._began or anyio.current_time()
         self._run, self._shown = run, run.status
         for note in run.metadata.notes:
             self._session.say.warn(note)
-        data = self._session.data
+        data, waiting = self._session.data, self._waiting
         with self._naming(run):
             if data.format in ("table", "ids"):
                 data.line(run.id)
-            elif data.format == "ndjson" or not is_waited_for:
+            elif data.format == "ndjson" or waiting is None:
                 data.document(run_view.to_dict(run))
-        return run
-
-    async def _submit(self, client: Client, timeout: float | None, how: dict[str, Any]) -> LumeRun:
-        """The run; without a connection nothing was sent, so that sending again is safe."""
-        while True:
+            if waiting is None:
+                return exit_codes.OK
             try:
-                if self._upload is not None:
-                    self._source = await client.upload_file(self._upload, flow_version=self._flow)
-                    self._upload = None
-                    self._session.say.note(f"uploaded as {self._source}")
-                return await client.run(self._flow, self._source, **how)
-            except ApiConnectionError as error:
-                if error.reached or timeout == 0.0:
-                    raise
-                left = self._left(timeout)
-                if left is not None and left <= 0:
-                    raise NotSubmittedError(self._session.away or str(error)) from None
-                await anyio.sleep(_AGAIN if left is None else min(_AGAIN, left))
-
-    def _left(self, timeout: float | None) -> float | None:
-        """The seconds that are left of a timeout."""
-        return None if timeout is None else max(0.0, self._began + timeout - anyio.current_time())
-
-    async def until_ended(
-        self, run: LumeRun, timeout: float | None, poll_interval: float | None, *, allow_partial: bool
-    ) -> int:
-        """Follow the run to its end; return the exit code."""
-        with self._naming(run):
-            try:
-                await follow(self._session, run, self._left(timeout), poll_interval, self._on_change)
+                await follow(self._session, run, self._left(waiting), waiting.poll_interval, self._on_change)
             finally:
-                if self._session.data.format == "json":
-                    self._session.data.document(run_view.to_dict(run))
-        return exit_codes.of_status(run.status, allow_partial=allow_partial)
+                if data.format == "json":
+                    data.document(run_view.to_dict(run))
+        return exit_codes.of_status(run.status, allow_partial=waiting.allow_partial)
+
+    def _left(self, waiting: Waiting) -> float | None:
+        """The seconds that are left of the timeout."""
+        limit = waiting.timeout
+        return None if limit is None else max(0.0, self._began + limit - anyio.current_time())
 
     @contextmanager
     def _naming(self, run: LumeRun) -> Iterator[None]:
@@ -121,7 +108,9 @@ class RunSubmission:
         """The message for Ctrl-C, and the command to resume."""
         if self._run is not None:
             return self._session.resume_wait([self._run.id])
-        check = self._session.command("list", **{"--flow": self._flow, "--source": self._source})
+        if self._asked is None:
+            return "interrupted", None
+        check = self._session.command("list", **self._asked)
         return f"interrupted while submitting; a run may exist: check with `{check}`", None
 
     def _on_change(self, snapshot: LumeRun) -> None:
@@ -131,11 +120,7 @@ class RunSubmission:
 
 
 async def fetch_finished(client: Client, run_id: str) -> LumeRun:
-    """The run to repeat, by its id or the beginning of it.
-
-    Raises:
-        click.UsageError: it has not finished, or the server does not report what it ran.
-    """
+    """The run to repeat, by its id or the beginning of it. Raises `click.UsageError` if it can't be repeated."""
     (whole,) = await whole_ids(client, [run_id])
     old = await client.run_status(whole)
     if not old.is_terminal:
@@ -147,14 +132,3 @@ async def fetch_finished(client: Client, run_id: str) -> LumeRun:
             f"the server does not report the flow version and source of run {short(old.id)}"
         )
     return old
-
-
-async def repeat(session: CommandSession, client: Client, run: str) -> tuple[RunSubmission, dict[str, Any]]:
-    """The submission that repeats a run on its own source; and how to begin it.
-
-    Raises:
-        click.UsageError: the run has not finished, or the server does not report what it ran.
-    """
-    old = await fetch_finished(client, run)
-    how = {"run_metadata": old.run_metadata, "force_rerun": old.has_output}
-    return RunSubmission(session, str(old.flow_version), str(old.source_path)), how

@@ -18,11 +18,7 @@ _NEWEST, _SEARCHED = 1000, 20_000
 
 
 def run_ids(session: CommandSession, given: Sequence[str]) -> list[str]:
-    """The ids without duplicates, in input order. Stdin is read to its end first.
-
-    Raises:
-        click.UsageError: a line is not a valid run id, there are too many, or stdin also supplies the API key.
-    """
+    """The ids without duplicates, in input order; stdin is read to its end first. Raises `click.UsageError`."""
     found: dict[str, None] = {}
     for one in given:
         for run in _from_stdin(session) if one == "-" else (one,):

@@ -14,12 +14,7 @@ _CHUNK = 65536
 
 
 class Paths:
-    """The run requests for a list of source paths.
-
-    Args:
-        name: the file, or `-` for stdin.
-        request: builds the request for a path.
-    """
+    """The run requests for a list of source paths."""
 
     def __init__(self, name: str, request: Callable[[str], RunRequest]) -> None:
         self._name = name
@@ -35,9 +30,17 @@ class Paths:
         """
         return None if self._name == "-" else sum(1 for _request in self._from_file())
 
-    def requests(self) -> Iterator[RunRequest] | AsyncIterator[RunRequest]:
+    async def requests(self) -> AsyncIterator[RunRequest]:
         """One request per line."""
-        return self._from_stdin() if self._name == "-" else self._from_file()
+        if self._name != "-":
+            for request in self._from_file():
+                yield request
+            return
+        number = 0
+        async for line in _lines():
+            number += 1
+            for request in self._of_line(number, line):
+                yield request
 
     def _from_file(self) -> Iterator[RunRequest]:
         try:
@@ -46,13 +49,6 @@ class Paths:
                     yield from self._of_line(number, line)
         except OSError as error:
             raise click.UsageError(f"{self._name} can't be read: {error.strerror or error}") from None
-
-    async def _from_stdin(self) -> AsyncIterator[RunRequest]:
-        number = 0
-        async for line in _lines():
-            number += 1
-            for request in self._of_line(number, line):
-                yield request
 
     def _of_line(self, number: int, line: bytes) -> Iterator[RunRequest]:
         place = f"{'stdin' if self._name == '-' else self._name}:{number}"

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from lume_async import Client, LumeRun, Outcome, RunTimeoutError
+from lume_cli._options import Waiting
 from lume_cli._output import exit_codes, run_view
 from lume_cli._output.live import Standing, progress
 from lume_cli._output.short_ids import short
@@ -14,9 +15,9 @@ from lume_cli._work.run_ids import whole_ids
 class Wait:
     """Waits for several runs."""
 
-    def __init__(self, session: CommandSession, ids: Sequence[str], *, allow_partial: bool) -> None:
+    def __init__(self, session: CommandSession, ids: Sequence[str], waiting: Waiting) -> None:
         self._session = session
-        self._allow_partial = allow_partial
+        self._waiting = waiting
         self._ids = list(ids)
         self._counts: Counter[str] = Counter()
         self._codes: list[int] = []
@@ -27,9 +28,10 @@ class Wait:
         """The runs that have not been seen to finish."""
         return [run for run in self._ids if run not in self._seen or not self._seen[run].is_terminal]
 
-    async def until_ended(self, client: Client, timeout: float | None, poll_interval: float | None) -> int:
+    async def until_ended(self, client: Client) -> int:
         """Wait for all runs; return the exit code."""
         self._ids = await whole_ids(client, self._ids)
+        timeout, poll_interval, _ = self._waiting
         with progress(self._session.say, self._standing):
             outcomes = client.as_completed(self._ids, timeout=timeout, poll_interval=poll_interval)
             async for outcome in outcomes:
@@ -52,7 +54,8 @@ class Wait:
             return
         self._seen[run.id] = run
         if outcome.error is None:
-            self._codes.append(exit_codes.of_status(run.status, allow_partial=self._allow_partial))
+            allow_partial = self._waiting.allow_partial
+            self._codes.append(exit_codes.of_status(run.status, allow_partial=allow_partial))
             self._counts[str(run.status)] += 1
             say.note(run_view.ending(run))
             for step in run_view.next_steps(run) if len(self._ids) == 1 else ():

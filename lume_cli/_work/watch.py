@@ -9,6 +9,7 @@ import anyio
 
 from lume_async import Client, LumeError, LumeRun, RunTimeoutError
 from lume_async._base.tasks import task_group
+from lume_cli._options import Waiting
 from lume_cli._output import exit_codes, run_view
 from lume_cli._output.live import live
 from lume_cli._output.short_ids import short
@@ -26,9 +27,9 @@ _REFRESH = 1.0
 class RunWatcher:
     """Watches several runs."""
 
-    def __init__(self, session: CommandSession, ids: Sequence[str], *, allow_partial: bool) -> None:
+    def __init__(self, session: CommandSession, ids: Sequence[str], waiting: Waiting) -> None:
         self._session = session
-        self._allow_partial = allow_partial
+        self._waiting = waiting
         self._began = time.monotonic()
         self._codes: dict[str, int] = {}
         self._seen: dict[str, LumeRun | None] = dict.fromkeys(ids)
@@ -38,31 +39,31 @@ class RunWatcher:
         """The runs that have not been seen to finish."""
         return [run for run in self._seen if run not in self._codes]
 
-    async def until_ended(self, client: Client, timeout: float | None, poll_interval: float | None) -> int:
+    async def until_ended(self, client: Client) -> int:
         """Watch until all runs have finished, or poll once if the timeout is 0; return the exit code."""
         data, say = self._session.data, self._session.say
         self._seen = dict.fromkeys(await whole_ids(client, list(self._seen)))
         with live(say, self._table):
-            if timeout == 0:
+            if self._waiting.timeout == 0:
                 await self._poll_once(client)
             else:
                 async with task_group() as group:
                     if say.is_lively:
                         group.start_soon(self._refresh, client)
-                    await self._follow(client, timeout, poll_interval)
+                    await self._follow(client)
                     group.cancel_scope.cancel()
             if late := self.unfinished:
-                self._report_timeout(late, timeout or 0)
+                self._report_timeout(late)
         if data.format != "ndjson":
             runs = [run for run in self._seen.values() if run is not None]
             data.many(runs, run_view.END_HEADERS, run_view.end_rows, run_view.to_dict)
         return exit_codes.worst(self._codes.values())
 
-    async def _follow(self, client: Client, timeout: float | None, poll_interval: float | None) -> None:
-        async with client.monitor(poll_interval=poll_interval) as monitor:
+    async def _follow(self, client: Client) -> None:
+        async with client.monitor(poll_interval=self._waiting.poll_interval) as monitor:
             for run in self._seen:
                 monitor.add(run)
-            with anyio.move_on_after(timeout):
+            with anyio.move_on_after(self._waiting.timeout):
                 while len(self._codes) < len(self._seen):
                     event = await anext(monitor)
                     if event.error is not None:
@@ -102,7 +103,8 @@ class RunWatcher:
         session = self._session
         self._seen[run.id] = run
         if run.is_terminal:
-            self._codes[run.id] = exit_codes.of_status(run.status, allow_partial=self._allow_partial)
+            allow_partial = self._waiting.allow_partial
+            self._codes[run.id] = exit_codes.of_status(run.status, allow_partial=allow_partial)
         why = run_view.failure(run)
         if session.data.format == "ndjson":
             session.data.document(run_view.to_dict(run))
@@ -112,11 +114,10 @@ class RunWatcher:
         elif why is not None:
             session.say.note(run_view.ending(run))
 
-    def _report_timeout(self, late: list[str], timeout: float) -> None:
+    def _report_timeout(self, late: list[str]) -> None:
         what, resume = self._session.resume_wait(late)
-        text = f"not all runs finished within {timeout:g} s: {what}" + (
-            f"; resume with `{resume}`" if resume else ""
-        )
+        text = f"not all runs finished within {self._waiting.timeout or 0:g} s: {what}"
+        text += f"; resume with `{resume}`" if resume else ""
         if (away := self._session.away) is not None:
             text += f"; {away}"
         self._session.say.problem("run_timeout", text, retryable=True)

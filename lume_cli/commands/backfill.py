@@ -68,7 +68,7 @@ def command(
     lume backfill customer_cleaner:v1 --from-file paths.txt --journal state.db
     find data -name '*.csv' | lume backfill customer_cleaner:v1 --from-file - --max-active 20
     """
-    from lume_async import RunRequest
+    from lume_async import Client, RunRequest
     from lume_cli._session import CommandSession
     from lume_cli._work.backfill import Backfill
     from lume_cli._work.source_paths import Paths
@@ -78,16 +78,15 @@ def command(
     paths = Paths(from_file, lambda path: RunRequest(flow, path, metadata, force_rerun))
     backfill = Backfill(session, paths, paths.count(), allow_partial=allow_partial)
 
-    async def work() -> int:
-        async with session.client() as client:
-            return await backfill.until_ended(
-                client,
-                max_active=max_active,
-                journal=journal,
-                retry_failed=retry_failed,
-                on_duplicate="attach" if on_duplicate == "attach" else "raise",
-                timeout=timeout,
-            )
+    async def work(client: Client) -> int:
+        return await backfill.until_ended(
+            client,
+            max_active=max_active,
+            journal=journal,
+            retry_failed=retry_failed,
+            on_duplicate="attach" if on_duplicate == "attach" else "raise",
+            timeout=timeout,
+        )
 
     resume = {
         "--from-file": from_file,
@@ -99,7 +98,7 @@ def command(
         "--on-duplicate": on_duplicate if on_duplicate != "raise" else None,
         "--allow-partial": allow_partial,
     }
-    session.finish(work(), lambda: _interruption(session, backfill.unfinished, flow, resume))
+    session.finish_with_client(work, lambda: _interruption(session, backfill.unfinished, flow, resume))
 
 
 def _check(options: GlobalOptions, from_file: str, journal: str | None, *, retry_failed: bool) -> None:

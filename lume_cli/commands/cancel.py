@@ -19,7 +19,7 @@ def command(options: GlobalOptions, *, runs: tuple[str, ...]) -> None:
     lume cancel run_01HY
     lume list --source customers.csv -o ids | lume cancel -
     """
-    from lume_async import LumeRun
+    from lume_async import Client, LumeRun
     from lume_cli._output import exit_codes, run_view
     from lume_cli._session import CommandSession
     from lume_cli._work.each import each
@@ -28,16 +28,14 @@ def command(options: GlobalOptions, *, runs: tuple[str, ...]) -> None:
     session = CommandSession(options)
     ids = run_ids(session, runs)
 
-    async def work() -> int:
-        async with session.client() as client:
+    async def work(client: Client) -> int:
+        async def cancel(run_id: str) -> LumeRun:
+            run = client.attach(run_id)
+            await run.cancel()
+            return run
 
-            async def cancelled(run_id: str) -> LumeRun:
-                run = client.attach(run_id)
-                await run.cancel()
-                return run
-
-            found, codes = await each(session, await whole_ids(client, ids), cancelled)
+        found, codes = await each(session, await whole_ids(client, ids), cancel)
         session.data.many(found, run_view.HEADERS, run_view.rows, run_view.to_dict)
         return exit_codes.worst(codes)
 
-    session.finish(work(), lambda: ("interrupted; some runs may have been cancelled", None))
+    session.finish_with_client(work, lambda: ("interrupted; some runs may have been cancelled", None))

@@ -34,18 +34,11 @@ def command(options: GlobalOptions) -> None:
             session.data.document({"url": url})
         return exit_codes.OK
 
-    session.finish(work(), lambda: ("interrupted", None))
+    session.finish(work())
 
 
 async def _link(session: "CommandSession") -> str:
-    """A new link. How a browser signs in is not in the contract, so it is not in the client.
-
-    Raises:
-        ConfigurationError: a setting is missing or invalid.
-        ApiConnectionError: the server of the nearest `.lume` folder is not running.
-        AuthenticationError: the key was rejected.
-        click.ClickException: the server does not respond, or has no console.
-    """
+    """A new link. How a browser signs in is not in the contract, so it is not in the client."""
     from aiohttp import ClientError, ClientSession, ClientTimeout
 
     from lume_async import AuthenticationError

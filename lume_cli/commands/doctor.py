@@ -43,4 +43,4 @@ def command(options: GlobalOptions) -> None:
         described = {"check": finding.check, "state": finding.state, "message": finding.text}
         return described | ({"fix": finding.fix} if finding.fix else {})
 
-    session.finish(work(), lambda: ("interrupted", None))
+    session.finish(work())

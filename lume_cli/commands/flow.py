@@ -58,7 +58,7 @@ def check(options: GlobalOptions, *, files: tuple[Path, ...]) -> None:
         )
         return exit_codes.worst(codes)
 
-    session.finish(work(), lambda: ("interrupted", None))
+    session.finish(work())
 
 
 @command.command("try", short_help="Try a flow file on a sample.")
@@ -182,11 +182,7 @@ def init(
 
 
 def _target(output: str) -> Path:
-    """The path to write; anything not ending in .toml is a folder.
-
-    Raises:
-        click.UsageError: the path is ambiguous.
-    """
+    """The path to write: a *.toml file, or a folder. Raises `click.UsageError` if the path is ambiguous."""
     path = Path(output)
     ends_as_folder = output.endswith(("/", os.sep))
     if path.suffix == ".toml" and ends_as_folder and not path.is_dir():

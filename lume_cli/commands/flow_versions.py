@@ -10,7 +10,7 @@ import click
 from lume_cli._options import GlobalOptions, Utf8, server_options
 
 if TYPE_CHECKING:
-    from lume_async import FlowSummary
+    from lume_async import Client, FlowSummary
 
 
 @click.command("list", short_help="List the flow versions of a server.")
@@ -29,15 +29,14 @@ def list_(options: GlobalOptions, *, flow: str | None) -> None:
 
     session = CommandSession(options)
 
-    async def work() -> int:
-        async with session.client() as client:
-            found = [one async for one in client.list_flows(flow)]
+    async def work(client: "Client") -> int:
+        found = [one async for one in client.list_flows(flow)]
         session.data.many(found, ("FLOW", "RUNS", "COLUMNS", "AGE", "CONTENT"), _rows, _to_dict)
         if not found and session.data.format == "table":
             session.say.note("no flow versions" if flow is None else f"no versions of the flow {flow!r}")
         return exit_codes.OK
 
-    session.finish(work(), lambda: ("interrupted", None))
+    session.finish_with_client(work)
 
 
 def _rows(flows: "Sequence[FlowSummary]") -> list[tuple[str, ...]]:
@@ -87,19 +86,18 @@ def register(options: GlobalOptions, *, files: tuple[Path, ...]) -> None:
 
     session = CommandSession(options)
 
-    async def work() -> int:
+    async def work(client: "Client") -> int:
         codes, found = list[int](), []
-        async with session.client() as client:
-            for file in files:
-                try:
-                    registered = await client.register_flow(file)
-                except LumeError as error:
-                    session.say.error(error, subject=str(file))
-                    codes.append(exit_codes.of_error(error))
-                    continue
-                found.append(registered)
-                state = "registered" if registered.is_new else "is already registered with the same content"
-                session.say.note(f"{file}: {registered.flow_version} {state}")
+        for file in files:
+            try:
+                registered = await client.register_flow(file)
+            except LumeError as error:
+                session.say.error(error, subject=str(file))
+                codes.append(exit_codes.of_error(error))
+                continue
+            found.append(registered)
+            state = "registered" if registered.is_new else "is already registered with the same content"
+            session.say.note(f"{file}: {registered.flow_version} {state}")
         session.data.many(
             found,
             ("FLOW", "CONTENT"),
@@ -113,7 +111,7 @@ def register(options: GlobalOptions, *, files: tuple[Path, ...]) -> None:
         )
         return exit_codes.worst(codes)
 
-    session.finish(work(), lambda: ("interrupted", None))
+    session.finish_with_client(work)
 
 
 @click.command("diff", short_help="Compare two flow versions or files.")
@@ -136,10 +134,8 @@ def diff(options: GlobalOptions, *, before: str, after: str | None) -> None:
 
     session = CommandSession(options)
 
-    async def work() -> int:
-        async with session.client() as client:
-            old, new = await pair(client, before, after)
-        found = differences(old, new)
+    async def work(client: "Client") -> int:
+        found = differences(*await pair(client, before, after))
         if session.data.format == "table":
             session.data.text("\n".join(line for one in found for line in one.lines()))
         else:
@@ -153,4 +149,4 @@ def diff(options: GlobalOptions, *, before: str, after: str | None) -> None:
             session.say.note("no differences")
         return exit_codes.OK
 
-    session.finish(work(), lambda: ("interrupted", None))
+    session.finish_with_client(work)

@@ -56,30 +56,29 @@ def command(
     from lume_cli._session import CommandSession
     from lume_cli._streams import write_utf8
 
-    session = CommandSession(options, ids=True, sources=True)
+    session = CommandSession(options, "ids", "sources")
     data = session.data
     if data.format == "sources":
         write_utf8()
     status = _status(status) if status else None
     asked = click.get_current_context().get_parameter_source("limit") is not ParameterSource.DEFAULT
 
-    async def work() -> int:
-        async with session.client() as client:
-            found, kept, printed = 0, list[LumeRun](), set[str]()
-            async for run in client.list_runs(
-                flow_version=flow, source_path=source, status=status, since=since, limit=limit
-            ):
-                found += 1
-                if data.format == "ndjson":
-                    data.document(run_view.to_dict(run))
-                elif data.format == "ids":
-                    data.line(run.id)
-                elif data.format == "sources":
-                    _print_source(session, run.source_path, printed)
-                else:
-                    kept.append(run)
-            if not found and (text := await _mistake(client, flow, status)) is not None:
-                session.say.warn(text)
+    async def work(client: "Client") -> int:
+        found, kept, printed = 0, list[LumeRun](), set[str]()
+        async for run in client.list_runs(
+            flow_version=flow, source_path=source, status=status, since=since, limit=limit
+        ):
+            found += 1
+            if data.format == "ndjson":
+                data.document(run_view.to_dict(run))
+            elif data.format == "ids":
+                data.line(run.id)
+            elif data.format == "sources":
+                _print_source(session, run.source_path, printed)
+            else:
+                kept.append(run)
+        if not found and (text := await _mistake(client, flow, status)) is not None:
+            session.say.warn(text)
         if data.format in ("table", "json"):
             data.many(kept, run_view.HEADERS, run_view.rows, run_view.to_dict)
         if data.format in ("table", "ids", "sources") and not found:
@@ -88,7 +87,7 @@ def command(
             session.say.note(f"showing the newest {limit:,}; there may be more: raise --limit to see them")
         return exit_codes.OK
 
-    session.finish(work(), lambda: ("interrupted", None))
+    session.finish_with_client(work)
 
 
 def _status(text: str) -> str:

@@ -21,6 +21,7 @@ def command(options: GlobalOptions, *, run: str, reason: str | None, limit: int 
     lume rejects 2f91d0ab --reason "not an email address" --limit 20
     lume rejects 2f91d0ab -o csv > mended.csv
     """
+    from lume_async import Client
     from lume_cli._output import exit_codes
     from lume_cli._output.short_ids import short
     from lume_cli._output.try_view import rejected_table
@@ -28,38 +29,37 @@ def command(options: GlobalOptions, *, run: str, reason: str | None, limit: int 
     from lume_cli._work.rejects.rejected_rows import dialect_of, matching_reasons, rejected_rows, why_no_rows
     from lume_cli._work.run_ids import whole_ids
 
-    session = CommandSession(options, csv=True)
+    session = CommandSession(options, "csv")
     data = session.data
 
-    async def work() -> int:
-        async with session.client() as client:
-            (whole,) = await whole_ids(client, [run])
-            found = await client.run_status(whole)
-            rejected, reasons = found.metadata.metrics, None
-            if found.is_terminal and not rejected.rows_rejected:
-                session.say.note(f"run {short(found.id)} ({found.status}) has no rejected rows")
-            elif found.is_terminal and not found.has_output:
-                raise click.ClickException(why_no_rows(found))
-            elif reason is not None and not (reasons := matching_reasons(found, reason)):
-                known = "; ".join(rejected.reject_reasons)
-                session.say.warn(f"no row was rejected for a reason that contains {reason!r}: {known}")
-            else:
-                dialect = await dialect_of(client, found) if data.format == "csv" else None
-                rows = rejected_rows(found, reasons, limit)
-                if data.format == "ndjson":
-                    async for row in rows:
-                        data.document(row)
-                    return exit_codes.OK
-                kept = [row async for row in rows]
-                if dialect is not None:
-                    dialect.write(kept)
-                elif data.format == "json":
-                    data.document(kept)
-                else:
-                    data.text("\n".join(rejected_table(kept, data.width)))
+    async def work(client: Client) -> int:
+        (whole,) = await whole_ids(client, [run])
+        found = await client.run_status(whole)
+        rejected, reasons = found.metadata.metrics, None
+        if found.is_terminal and not rejected.rows_rejected:
+            session.say.note(f"run {short(found.id)} ({found.status}) has no rejected rows")
+        elif found.is_terminal and not found.has_output:
+            raise click.ClickException(why_no_rows(found))
+        elif reason is not None and not (reasons := matching_reasons(found, reason)):
+            known = "; ".join(rejected.reject_reasons)
+            session.say.warn(f"no row was rejected for a reason that contains {reason!r}: {known}")
+        else:
+            dialect = await dialect_of(client, found) if data.format == "csv" else None
+            rows = rejected_rows(found, reasons, limit)
+            if data.format == "ndjson":
+                async for row in rows:
+                    data.document(row)
                 return exit_codes.OK
+            kept = [row async for row in rows]
+            if dialect is not None:
+                dialect.write(kept)
+            elif data.format == "json":
+                data.document(kept)
+            else:
+                data.text("\n".join(rejected_table(kept, data.width)))
+            return exit_codes.OK
         if data.format == "json":
             data.document([])
         return exit_codes.OK
 
-    session.finish(work(), lambda: ("interrupted", None))
+    session.finish_with_client(work)

@@ -4,33 +4,22 @@ from pathlib import Path
 
 import click
 
-from lume_cli._options import GlobalOptions, server_or_ids_options, wait_options
+from lume_cli._options import GlobalOptions, Waiting, server_or_ids_options, submit_and_wait_options
 
 
 @click.command("resubmit")
 @click.argument("run", metavar="RUN")
 @click.argument("corrected", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE")
 @click.option(
-    "--wait", "-w", is_flag=True, help="Wait for the run to finish; the exit code reflects its status."
-)
-@click.option(
     "--force",
     is_flag=True,
     help="Accept a file without _lume_ columns and content that was submitted before; replace rows of RUN.",
 )
-@wait_options
+@submit_and_wait_options
 @server_or_ids_options
 @click.pass_obj
 def command(
-    options: GlobalOptions,
-    *,
-    run: str,
-    corrected: Path,
-    wait: bool,
-    force: bool,
-    timeout: float | None,
-    poll_interval: float | None,
-    allow_partial: bool,
+    options: GlobalOptions, *, run: str, corrected: Path, force: bool, waiting: Waiting | None
 ) -> None:
     """Upload FILE, corrected rejects of RUN, and run the same flow version on it. Print the new run's id.
 
@@ -42,31 +31,15 @@ def command(
     lume rejects 2f91d0ab -o csv > mended.csv       # then correct mended.csv
     lume resubmit 2f91d0ab mended.csv --wait
     """
+    from lume_async import Client
     from lume_cli._session import CommandSession
     from lume_cli._work.rejects.resubmit import resubmit
     from lume_cli._work.run import RunSubmission
 
-    if not wait and (timeout is not None or poll_interval is not None):
-        raise click.UsageError("--timeout and --poll-interval need --wait")
-    session = CommandSession(options, ids=True)
-    submissions: list[RunSubmission] = []
+    session = CommandSession(options, "ids")
+    submission = RunSubmission(session, waiting)
 
-    async def work() -> int:
-        from lume_cli._output import exit_codes
+    async def work(client: Client) -> int:
+        return await resubmit(session, submission, client, run, corrected, force=force)
 
-        async with session.client() as client:
-            new = await resubmit(
-                session,
-                client,
-                run,
-                corrected,
-                force=force,
-                is_waited_for=wait,
-                timeout=timeout,
-                into=submissions,
-            )
-            if not wait:
-                return exit_codes.OK
-            return await submissions[0].until_ended(new, timeout, poll_interval, allow_partial=allow_partial)
-
-    session.finish(work(), lambda: submissions[0].interruption() if submissions else ("interrupted", None))
+    session.finish_with_client(work, submission.interruption)

@@ -11,6 +11,19 @@ from lume_cli._options import FOREVER, GlobalOptions, SecondsOrForever, Size, ou
 if TYPE_CHECKING:
     from lume_cli._session import CommandSession
 
+
+def _size(name: str, *names: str, help: str) -> Any:
+    return click.option(name, *names, type=Size(), metavar="SIZE", help=help)
+
+
+def _time(name: str, *, help: str) -> Any:
+    return click.option(name, type=SecondsOrForever(), metavar="TIME", help=help)
+
+
+def _variable(name: str, *, help: str) -> Any:
+    return click.option(name, metavar="VARIABLE", help=help)
+
+
 _places = stack(
     click.option("--flows", metavar="DIR", help="Folder with flow files (*.toml); default: flows."),
     click.option(
@@ -39,11 +52,7 @@ _address = stack(
         type=click.IntRange(0, 65535),
         help="Port to listen on; default: the port of the last start on this data folder, else a free one.",
     ),
-    click.option(
-        "--key-env",
-        metavar="VARIABLE",
-        help="Environment variable that holds the API key; default: a generated key.",
-    ),
+    _variable("--key-env", help="Environment variable that holds the API key; default: a generated key."),
     click.option(
         "--keys",
         metavar="FILE",
@@ -56,42 +65,24 @@ _bounds = stack(
         type=click.IntRange(min=1),
         help="Maximum number of concurrently executing runs; default: 2, or the slots of the cluster of --engine.",
     ),
-    click.option(
+    _size(
         "--max-upload",
         "max_upload_bytes",
-        type=Size(),
-        metavar="SIZE",
         help="Maximum size of an upload: 500000, 100M, 2G …; default: 10G.",
     ),
-    click.option(
-        "--uploads-quota",
-        type=Size(),
-        metavar="SIZE",
-        help="Maximum size of all uploads together; default: none.",
-    ),
-    click.option(
-        "--keep-uploads",
-        type=SecondsOrForever(),
-        metavar="TIME",
-        help="Retention of uploads: 12h, 90d …; default: forever.",
-    ),
-    click.option(
+    _size("--uploads-quota", help="Maximum size of all uploads together; default: none."),
+    _time("--keep-uploads", help="Retention of uploads: 12h, 90d …; default: forever."),
+    _time(
         "--keep-output",
-        type=SecondsOrForever(),
-        metavar="TIME",
         help="Retention of the files that runs have written: 90d …; default: forever. The runs are kept.",
     ),
-    click.option(
+    _time(
         "--keep",
-        type=SecondsOrForever(),
-        metavar="TIME",
         help="Retention of idempotency keys, the change feed and completed deliveries: 12h, 90d … or "
         "forever; default: 30d. Runs are always kept.",
     ),
-    click.option(
+    _time(
         "--run-timeout",
-        type=SecondsOrForever(),
-        metavar="TIME",
         help="Time limit of a run, which is FAILED after it: 90m, 12h … or forever; default: 1d.",
     ),
 )
@@ -102,17 +93,8 @@ _engine = stack(
         help="Spread runs over shards: pool (the cores of this machine), pool://4, or a cluster: dask://host:8786, "
         "spark://host:7077, sc://host:15002, ray://host:10001.",
     ),
-    click.option(
-        "--engine-env",
-        metavar="VARIABLE",
-        help="Environment variable with the URL for --engine, if it contains a token.",
-    ),
-    click.option(
-        "--shard-bytes",
-        type=Size(),
-        metavar="SIZE",
-        help="Approximate size of a shard; default: 256M. A smaller source is one task.",
-    ),
+    _variable("--engine-env", help="Environment variable with the URL for --engine, if it contains a token."),
+    _size("--shard-bytes", help="Approximate size of a shard; default: 256M. A smaller source is one task."),
 )
 _webhooks = stack(
     click.option(
@@ -137,9 +119,7 @@ _lineage = stack(
         metavar="URL",
         help="Send OpenLineage events of all runs there, such as http://127.0.0.1:5000/api/v1/lineage.",
     ),
-    click.option(
-        "--lineage-key-env", metavar="VARIABLE", help="Environment variable with the key for --lineage-url."
-    ),
+    _variable("--lineage-key-env", help="Environment variable with the key for --lineage-url."),
     click.option(
         "--lineage-namespace",
         metavar="NAME",

@@ -19,6 +19,7 @@ def command(options: GlobalOptions, *, runs: tuple[str, ...]) -> None:
     lume show run_01HY -o json | jq .metadata.metrics.reject_reasons
     lume list --status FAILED -o ids | lume show -
     """
+    from lume_async import Client
     from lume_cli._output import exit_codes, run_view
     from lume_cli._session import CommandSession
     from lume_cli._work.each import each
@@ -28,9 +29,8 @@ def command(options: GlobalOptions, *, runs: tuple[str, ...]) -> None:
     ids, data = run_ids(session, runs), session.data
     is_list = len(ids) != 1 or "-" in runs
 
-    async def work() -> int:
-        async with session.client() as client:
-            found, codes = await each(session, await whole_ids(client, ids), client.run_status)
+    async def work(client: Client) -> int:
+        found, codes = await each(session, await whole_ids(client, ids), client.run_status)
         if data.format == "table":
             for number, run in enumerate(found):
                 if number:
@@ -43,4 +43,4 @@ def command(options: GlobalOptions, *, runs: tuple[str, ...]) -> None:
                 data.document(run_view.to_dict(run))
         return exit_codes.worst(codes)
 
-    session.finish(work(), lambda: ("interrupted", None))
+    session.finish_with_client(work)

@@ -25,7 +25,7 @@ def command(options: GlobalOptions, *, runs: tuple[str, ...], exit_status: bool,
     lume status run_01HY run_01HZ
     lume status run_01HY -o json | jq -r '.[0].status'
     """
-    from lume_async import LumeRun
+    from lume_async import Client, LumeRun
     from lume_cli._output import exit_codes, run_view
     from lume_cli._session import CommandSession
     from lume_cli._work.each import each
@@ -34,9 +34,8 @@ def command(options: GlobalOptions, *, runs: tuple[str, ...], exit_status: bool,
     session = CommandSession(options)
     ids = run_ids(session, runs)
 
-    async def work() -> int:
-        async with session.client() as client:
-            found, codes = await each(session, await whole_ids(client, ids), client.run_status)
+    async def work(client: Client) -> int:
+        found, codes = await each(session, await whole_ids(client, ids), client.run_status)
         session.data.many(found, run_view.HEADERS, run_view.rows, run_view.to_dict)
         for run in found:
             if run_view.failure(run) is not None:
@@ -44,10 +43,7 @@ def command(options: GlobalOptions, *, runs: tuple[str, ...], exit_status: bool,
         return exit_codes.worst([*codes, *(code(run) for run in found if exit_status)])
 
     def code(run: LumeRun) -> int:
-        return (
-            exit_codes.of_status(run.status, allow_partial=allow_partial)
-            if run.is_terminal
-            else exit_codes.OK
-        )
+        ended = exit_codes.of_status(run.status, allow_partial=allow_partial)
+        return ended if run.is_terminal else exit_codes.OK
 
-    session.finish(work(), lambda: ("interrupted", None))
+    session.finish_with_client(work)

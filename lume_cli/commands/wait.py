@@ -2,7 +2,7 @@
 
 import click
 
-from lume_cli._options import GlobalOptions, runs_argument, server_options, wait_options
+from lume_cli._options import GlobalOptions, Waiting, runs_argument, server_options, wait_options
 
 
 @click.command("wait")
@@ -10,14 +10,7 @@ from lume_cli._options import GlobalOptions, runs_argument, server_options, wait
 @wait_options
 @server_options
 @click.pass_obj
-def command(
-    options: GlobalOptions,
-    *,
-    runs: tuple[str, ...],
-    timeout: float | None,
-    poll_interval: float | None,
-    allow_partial: bool,
-) -> None:
+def command(options: GlobalOptions, *, runs: tuple[str, ...], waiting: Waiting) -> None:
     """Wait until each RUN has finished; the exit code is that of the worst one.
 
     Interrupting the wait does not affect the runs: just wait again. With - as RUN, ids are read from
@@ -32,10 +25,5 @@ def command(
     from lume_cli._work.wait import Wait
 
     session = CommandSession(options)
-    wait = Wait(session, run_ids(session, runs), allow_partial=allow_partial)
-
-    async def work() -> int:
-        async with session.client() as client:
-            return await wait.until_ended(client, timeout, poll_interval)
-
-    session.finish(work(), lambda: session.resume_wait(wait.unfinished))
+    wait = Wait(session, run_ids(session, runs), waiting)
+    session.finish_with_client(wait.until_ended, lambda: session.resume_wait(wait.unfinished))

@@ -2,7 +2,7 @@
 
 import click
 
-from lume_cli._options import GlobalOptions, runs_argument, server_options, wait_options
+from lume_cli._options import GlobalOptions, Waiting, runs_argument, server_options, wait_options
 
 
 @click.command("watch")
@@ -10,14 +10,7 @@ from lume_cli._options import GlobalOptions, runs_argument, server_options, wait
 @wait_options
 @server_options
 @click.pass_obj
-def command(
-    options: GlobalOptions,
-    *,
-    runs: tuple[str, ...],
-    timeout: float | None,
-    poll_interval: float | None,
-    allow_partial: bool,
-) -> None:
+def command(options: GlobalOptions, *, runs: tuple[str, ...], waiting: Waiting) -> None:
     """Watch each RUN until all have finished: a live table at a terminal, else a line per change.
 
     With -o ndjson each change is one JSON line; the exit code is that of `lume wait`. With - as RUN,
@@ -32,10 +25,5 @@ def command(
     from lume_cli._work.watch import RunWatcher
 
     session = CommandSession(options)
-    watch = RunWatcher(session, run_ids(session, runs), allow_partial=allow_partial)
-
-    async def work() -> int:
-        async with session.client() as client:
-            return await watch.until_ended(client, timeout, poll_interval)
-
-    session.finish(work(), lambda: session.resume_wait(watch.unfinished))
+    watch = RunWatcher(session, run_ids(session, runs), waiting)
+    session.finish_with_client(watch.until_ended, lambda: session.resume_wait(watch.unfinished))

@@ -15,7 +15,7 @@ import pytest
 from cli.shell import Shell, Started, environment
 from local.flows import PEOPLE_CSV, write_flows
 
-from lume_async._base.served import served_here
+from lume_async import Client, ConfigurationError
 from lume_cli import _server_file
 from lume_cli._options import GlobalOptions
 from lume_cli._settings import resolve
@@ -82,7 +82,9 @@ def test_nothing_has_to_be_exported(lone: Shell, home: Path, monkeypatch: pytest
     started = serving(lone)
     assert f"Commands find it in {home} and below" in started.err
     monkeypatch.chdir(home)
-    assert served_here() == home / ".lume/state/server.json", "what lume_async names without a base URL"
+    monkeypatch.delenv("LUME_BASE_URL", raising=False)
+    with pytest.raises(ConfigurationError, match=re.escape(str(home / ".lume/state/server.json"))):
+        Client("key")
     lone.folder = home / "below" / "deeper"
     done = lone.lume("run", "people:v1", "people.csv", "--wait")
     assert (done.code, "SUCCEEDED" in done.err) == (0, True), done.err

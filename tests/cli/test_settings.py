@@ -83,9 +83,9 @@ def test_the_profile_of_the_environment(no_server: Path, monkeypatch: pytest.Mon
 
 def test_the_key_from_stdin(no_server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LUME_API_KEY", "environment-key")
-    monkeypatch.setattr("sys.stdin", io.StringIO("stdin-key\nrest\n"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b" stdin-key \r\nrest\n")))
     assert found(api_key_stdin=True)[0].api_key == "stdin-key"
-    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
     with pytest.raises(MissingKeyError):
         found(api_key_stdin=True)
 

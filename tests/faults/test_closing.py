@@ -86,6 +86,31 @@ async def test_what_waits_hears_of_the_end_at_once(
             await call
 
 
+@pytest.mark.parametrize("listens", [False, True], ids=["silent", "with a hook"])
+@pytest.mark.parametrize(
+    "use",
+    [
+        *USES.values(),
+        lambda client: client.run(FLOW, SOURCE),
+        lambda client: client.run_status("run_1"),
+        lambda client: anext(client.list_runs()),
+    ],
+    ids=[*USES, "run", "run_status", "list_runs"],
+)
+async def test_a_closed_client_gives_every_call_the_same_advice(
+    use: Callable[[Client], Awaitable[Any]], listens: bool
+) -> None:
+    hooks: list[Any] = [lambda event: None] if listens else []
+    async with RunService() as service:
+        client = client_for(service, hooks=hooks)
+        await client.aclose()
+        with pytest.raises(ClientClosedError) as caught:
+            await use(client)
+
+    assert str(caught.value) == "the client is closed: create a new one"
+    assert not service.requests
+
+
 async def test_a_retry_that_is_waited_for_is_none() -> None:
     async with RunService() as service:
         service.fault(reply(500))

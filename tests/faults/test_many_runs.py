@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 from faults.support import FLOW, client_for, leaping_client, run_reply
-from loopback import Loopback, Request, Step, forever, reply, reset, throttled
+from loopback import Loopback, Request, Step, forever, reply
 from run_service import RunService
 
 from lume_async import (
-    ApiConnectionError,
     AuthenticationError,
     Client,
     ConfigurationError,
@@ -18,7 +17,6 @@ from lume_async import (
     LumeRun,
     RunFailedError,
     RunNotFoundError,
-    RunTimeoutError,
 )
 from lume_async.testing import no_backoff
 
@@ -162,19 +160,6 @@ async def test_a_key_function_that_fails_is_no_failed_run() -> None:
             assert (await client.attach("run_1").wait()).succeeded
 
 
-async def test_a_key_function_that_fails_for_good_is_named() -> None:
-    def key() -> str:
-        raise OSError("the vault is away")
-
-    async with Loopback([]) as server, _with_key(server, key) as client:
-        with pytest.raises(RunTimeoutError) as caught:
-            await client.attach("run_1").wait(timeout=0)
-
-    assert "the api_key function failed: OSError" in str(caught.value)
-    assert isinstance(caught.value.__cause__, ApiConnectionError)
-    assert isinstance(caught.value.__cause__.__cause__, OSError)
-
-
 @pytest.mark.parametrize("status", ["CREATED", "TRANSFORMING", "SUCCEEDED", "FAILED", "CANCELLED"])
 async def test_cancelling_twice_gives_the_true_status(status: str) -> None:
     async with RunService([status], by_hand=True) as service:
@@ -185,18 +170,6 @@ async def test_cancelling_twice_gives_the_true_status(status: str) -> None:
             await run.cancel()
 
     assert run.status == ("CANCELLED" if status in ("CREATED", "TRANSFORMING") else status)
-
-
-async def test_a_run_that_ends_while_it_is_being_cancelled_keeps_its_end() -> None:
-    script = [run_reply("TRANSFORMING"), reset(), run_reply(code=200), run_reply()]
-    async with Loopback(script) as server:
-        client, _ = leaping_client(server)
-        async with client:
-            run = await client.run_status("run_1")
-            await run.cancel()
-            await run.wait()
-
-    assert run.succeeded
 
 
 async def test_a_run_that_is_still_stopping_is_waited_for() -> None:
@@ -210,17 +183,6 @@ async def test_a_run_that_is_still_stopping_is_waited_for() -> None:
                 await run.wait()
 
     assert run.status == "CANCELLED"
-
-
-async def test_a_server_that_throttles_a_cancel_is_asked_again() -> None:
-    async with Loopback([throttled("1"), run_reply("CANCELLED", code=202)]) as server:
-        client, clock = leaping_client(server)
-        async with client:
-            run = client.attach("run_1")
-            await run.cancel()
-
-    assert run.status == "CANCELLED"
-    assert sum(clock.sleeps) >= 1
 
 
 BAD_IDS = [

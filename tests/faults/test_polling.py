@@ -180,29 +180,6 @@ async def test_a_refusal_for_good_ends_the_wait_at_once(status: int, kind: type[
                 await run.wait()
 
 
-async def test_after_a_timeout_the_same_handle_can_wait_again() -> None:
-    async with Loopback([forever(run_reply("TRANSFORMING"))]) as server:
-        client, _ = leaping_client(server)
-        async with client:
-            run = client.attach("run_1")
-            with pytest.raises(RunTimeoutError):
-                await run.wait(timeout=10)
-            server._steps[:] = [forever(run_reply())]
-            await run.wait(timeout=10)
-
-    assert run.succeeded
-
-
-async def test_no_time_is_one_look() -> None:
-    async with Loopback([run_reply("TRANSFORMING")]) as server:
-        client, clock = leaping_client(server)
-        async with client:
-            with pytest.raises(RunTimeoutError):
-                await client.attach("run_1").wait(timeout=0)
-
-    assert clock.sleeps == []
-
-
 async def test_a_stall_at_the_deadline_costs_a_second_at_the_most() -> None:
     script = [run_reply("TRANSFORMING"), forever(run_reply().stall())]
     async with Loopback(script) as server, client_for(server) as client:
@@ -227,15 +204,6 @@ async def test_an_unknown_status_is_watched_on(odd: str, caplog: pytest.LogCaptu
     assert run.succeeded
     warnings = [r for r in caplog.records if r.name == "lume.runs" and r.levelname == "WARNING"]
     assert len(warnings) == 1
-
-
-@pytest.mark.once
-async def test_an_unknown_status_that_never_changes_ends_with_the_deadline() -> None:
-    async with Loopback([forever(run_reply("NEW_ONE"))]) as server:
-        client, _ = leaping_client(server)
-        async with client:
-            with pytest.raises(RunTimeoutError, match="NEW_ONE"):
-                await client.attach("run_1").wait()
 
 
 async def test_an_unknown_status_with_an_end_is_never_a_success() -> None:

@@ -114,14 +114,6 @@ async def test_no_timeout_tells_the_key(place: int, use: Use) -> None:
     assert_silent(caught.value)
 
 
-async def test_no_refused_connection_tells_the_key() -> None:
-    async with Loopback([], refusing=True) as server, client_of(server) as client:
-        with pytest.raises(LumeError) as caught:
-            await client.run_status("run_1")
-
-    assert_silent(caught.value)
-
-
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("refuses", [None, 407, 502])
 async def test_no_failing_proxy_tells_the_key_or_its_password(scheme: str, refuses: int | None) -> None:

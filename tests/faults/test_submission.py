@@ -213,22 +213,6 @@ async def test_the_run_of_somebody_else_is_a_duplicate(lost: bool) -> None:
     assert len(service.runs) == 1
 
 
-async def test_a_run_made_meanwhile_with_other_metadata_is_a_duplicate() -> None:
-    async with RunService(capabilities=()) as service:
-        service.lose(reset(), committed=False)
-        client, clock = leaping_client(service)
-        sleep = clock.sleep
-
-        async def sleep_while_another_submits(seconds: float) -> None:
-            service.add(FLOW, SOURCE, run_metadata={"whose": "theirs"})
-            await sleep(seconds)
-
-        clock.sleep = sleep_while_another_submits  # type: ignore[method-assign]
-        async with client:
-            with pytest.raises(DuplicateRunError):
-                await client.run(FLOW, SOURCE, {"whose": "ours"})
-
-
 @pytest.mark.parametrize("force_rerun", [False, True], ids=["once", "force_rerun"])
 @pytest.mark.parametrize("lost", [True, False], ids=["answer lost", "answered"])
 @pytest.mark.parametrize("ended", ["SUCCEEDED", "FAILED", "TRANSFORMING"])
@@ -252,13 +236,6 @@ async def test_ones_own_key_gives_the_old_run_as_it_is(ended: str, lost: bool, f
     assert (again.id, again.status, again.reused) == (old.id, ended, True)
     assert not old.reused
     assert len(service.runs) == 1 + force_rerun
-
-
-async def test_each_call_has_a_key_of_its_own() -> None:
-    async with RunService() as service, client_for(service) as client:
-        runs = [await client.run(FLOW, SOURCE, force_rerun=True) for _ in range(5)]
-
-    assert len({run.idempotency_key for run in runs}) == len({run.id for run in runs}) == 5
 
 
 async def test_a_kept_connection_that_breaks_under_a_post_makes_one_run() -> None:

@@ -208,7 +208,7 @@ async def test_a_cleared_direct_task_runs_again_and_its_retry_does_not(connectio
 async def test_a_wrong_argument_that_nobody_has_checked_is_an_event(connection, wrong, said) -> None:
     """Of a mapped task: no operator of it is made before it starts."""
     trigger = direct(options("a.csv"), DirectTI())
-    trigger._arguments = {**(trigger._arguments or {}), **wrong}
+    trigger._given = {**(trigger._given or {}), **wrong}
     (event,) = await events(trigger)
     assert said in event.payload["error"]
     assert event.payload["final"]

@@ -301,7 +301,7 @@ def test_functions_hop_from_their_own_frame_and_the_rest_is_mirrored(tree: Path)
     package = (tree / "lume_sync" / "__init__.py").read_text()
     assert "from lume_async import Outcome as Outcome\n" in package
     table = (tree / "lume_sync" / "_exports.py").read_text()
-    assert '    "Outcome": "lume_async",\n    "close": "lume_sync._api",\n' in table
+    assert '    "lume_async": "Outcome",\n    "lume_sync._api": "close default_client run",\n' in table
 
 
 def test_a_class_that_the_client_inherits_from_has_a_twin_that_its_twin_inherits_from(tree: Path) -> None:

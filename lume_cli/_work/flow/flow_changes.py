@@ -21,7 +21,6 @@ class FlowChanges:
     """The flow files of a folder, as they were at the start.
 
     Args:
-        folder: the folder.
         dev: whether the server uses each change.
     """
 

@@ -13,11 +13,7 @@ __all__ = ["CheckedFlow", "FlowError", "check", "files", "refuse_twin", "report"
 
 
 def files(given: Iterable[Path]) -> Iterator[Path]:
-    """The flow files, those of a folder included.
-
-    Raises:
-        click.ClickException: a folder contains none.
-    """
+    """The flow files, those of a folder included. Raises `click.ClickException` if a folder contains none."""
     for path in given:
         if not path.is_dir():
             yield path
@@ -28,12 +24,7 @@ def files(given: Iterable[Path]) -> Iterator[Path]:
 
 
 async def check(path: Path) -> CheckedFlow:
-    """Check one file; return its flow.
-
-    Raises:
-        FlowError: the file has a mistake.
-        click.ClickException: the file can't be read or checked.
-    """
+    """The flow of a file. Raises `FlowError` for a mistake, `click.ClickException` if it can't be read."""
     try:
         return await check_flow(path)
     except OSError as error:

@@ -48,8 +48,6 @@ class Result:
     Attributes:
         ref: the flow version as in the file.
         tried: the name under which it was run.
-        run: the finished run.
-        clean: the first clean rows.
         rejected: the first rejected rows, with `_lume_row` and `_lume_reasons`.
         over: the file's `max_ratio`, if the share of rejected rows exceeds it, which would fail the run.
     """
@@ -143,14 +141,7 @@ def _rows(location: str | None) -> Iterator[dict[str, Any]]:
 
 
 class Trial:
-    """Tries a flow file, once or at each change, and prints the result.
-
-    Args:
-        session: the command.
-        file: the flow file.
-        sample: the source to try it on.
-        limit: how many rows of each kind to print.
-    """
+    """Tries a flow file, once or at each change, and prints the result."""
 
     def __init__(self, session: CommandSession, file: Path, sample: Path, limit: int) -> None:
         self._session = session

@@ -21,12 +21,7 @@ _OWN_PLACE = ("{run_id}", "{source_path}")
 
 
 def refuse_others(file: Path, run: LumeRun) -> None:
-    """Check that the file has the columns of a run's rejects.
-
-    Raises:
-        click.UsageError: it has none of them, so it may be the source itself; or it is damaged, or the run has no
-            rejects.
-    """
+    """Raises `click.UsageError` unless the file has the columns of a run's rejects: it may be the source."""
     if not run.has_output:
         raise click.UsageError(
             f"run {short(run.id)} is {run.status} and wrote no rejects: correct its source or its flow, then "
@@ -50,11 +45,7 @@ def refuse_others(file: Path, run: LumeRun) -> None:
 
 
 async def refuse_replacing(client: Client, run: LumeRun) -> None:
-    """Check that the rows of a run are kept: the next run must write to another place, or append to a table.
-
-    Raises:
-        click.UsageError: all runs of its flow version write one file.
-    """
+    """Raises `click.UsageError` if the next run would replace the rows of this one: all write the same file."""
     try:
         version = await client.flow_version(str(run.flow_version))
     except NotSupportedError:

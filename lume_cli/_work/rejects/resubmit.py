@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 from anyio import to_thread
 
-from lume_async import Client, InvalidRequestError, LumeRun
+from lume_async import Client, InvalidRequestError
 from lume_cli._output.short_ids import short
 from lume_cli._session import CommandSession
 from lume_cli._work.rejects.corrected import Corrected, holder, refuse_others, refuse_replacing
@@ -16,16 +16,14 @@ _KEY_IS_TAKEN = "urn:lume:problem:idempotency-key-reused"
 
 async def resubmit(
     session: CommandSession,
+    submission: RunSubmission,
     client: Client,
     run_id: str,
     file: Path,
     *,
     force: bool,
-    is_waited_for: bool,
-    timeout: float | None,
-    into: list[RunSubmission],
-) -> LumeRun:
-    """The run on these corrected rejects: a new one, or the one that has their content; `into` gets its submission.
+) -> int:
+    """Run the flow version of a run on its corrected rejects, or find the run that has their content; the exit code.
 
     Raises:
         click.ClickException: the run can't be repeated, or the file is not a rejects file.
@@ -34,28 +32,22 @@ async def resubmit(
     if not force:
         refuse_others(file, old)
     corrected = await to_thread.run_sync(Corrected.of, old, file)
-    submission = RunSubmission(session, str(old.flow_version), str(file))
-    into.append(submission)
-
-    def follow(run: LumeRun) -> LumeRun:
-        session.say.note(
-            f"run {short(run.id)} already has this content for run {short(old.id)}: nothing is submitted; "
-            "--force processes it again"
-        )
-        return submission.show(run, is_waited_for=is_waited_for)
-
     key = None
     if not force:
         earlier = await corrected.earlier(client)
         if (held := holder(earlier)) is not None:
-            return follow(held)
+            session.say.note(
+                f"run {short(held.id)} already has this content for run {short(old.id)}: nothing is submitted; "
+                "--force processes it again"
+            )
+            return await submission.follow(held)
         await refuse_replacing(client, old)
         key = corrected.key(earlier)
     try:
-        return await submission.begin(
+        return await submission.to_end(
             client,
-            is_waited_for=is_waited_for,
-            timeout=timeout,
+            str(old.flow_version),
+            str(file),
             is_uploaded=True,
             run_metadata=corrected.metadata,
             idempotency_key=key,

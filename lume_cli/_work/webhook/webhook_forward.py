@@ -1,6 +1,5 @@
 """Forwards verified deliveries to the user's own receiver, byte for byte, and returns its response."""
 
-from types import TracebackType
 from typing import Self
 
 import aiohttp
@@ -49,12 +48,7 @@ class Forward:
         )
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         """Close the session."""
         if self._session is not None:
             await self._session.close()

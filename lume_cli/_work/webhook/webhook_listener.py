@@ -29,8 +29,6 @@ class Listening:
     """One receiver.
 
     Args:
-        session: the command.
-        secrets: the accepted signing secrets.
         wanted: stop after this many verified and successfully answered deliveries; None: never.
         forward: where verified deliveries are forwarded.
     """

@@ -16,7 +16,7 @@ def package(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setitem(sys.modules, "toolbox", module)
     monkeypatch.setitem(sys.modules, "toolbox.inside", ModuleType("toolbox.inside"))
     module.__all__, module.__getattr__, module.__dir__ = lazily(
-        "toolbox", {"sqrt": "math", "deque": "collections"}
+        "toolbox", {"math": "sqrt", "collections": "deque"}
     )
     return module
 
@@ -33,14 +33,14 @@ def test_all_names_are_listed_before_they_are_loaded(package: Any) -> None:
 
 
 def test_names_may_be_loaded_together_with_the_first_of_the_packages_own(package: Any) -> None:
-    homes = {"sqrt": "math", "Loaded": "toolbox.inside", "deque": "collections"}
+    names = {"math": "sqrt", "toolbox.inside": "Loaded", "collections": "deque"}
     sys.modules["toolbox.inside"].Loaded = object()  # type: ignore[attr-defined]
-    package.__all__, package.__getattr__, _ = lazily("toolbox", homes, together=["toolbox"])
+    package.__all__, package.__getattr__, _ = lazily("toolbox", names, together=["toolbox"])
 
     assert package.sqrt(9) == 3
     assert "deque" not in vars(package)
     assert package.Loaded
-    assert set(homes) <= set(vars(package))
+    assert set(names.values()) <= set(vars(package))
 
 
 def test_an_unknown_name_says_which_package_lacks_it(package: Any) -> None:

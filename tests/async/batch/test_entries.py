@@ -65,7 +65,7 @@ def test_what_is_written_is_read(
         (Kind.SENDING, entries.sending(said, "earlier", 0.5, by_server=False)),
         (Kind.UNSENT, b"no room"),
         (Kind.SENDING, entries.sending(said, key, 1.5, by_server=flag)),
-        (Kind.SUBMITTED, entries.submitted(run_id, reused=flag)),
+        (Kind.SUBMITTED, entries.json_of([run_id, flag])),
     ]
     for kind in (Kind.ENDED, Kind.REFUSED):
         rows = rows_of(item, *begun, (kind, entries.json_of(outcome)))
@@ -80,7 +80,7 @@ def test_an_item_is_small() -> None:
     rows = rows_of(
         999_999,
         (Kind.SENDING, entries.sending(said, uuid.uuid4().hex, 1.5, by_server=True)),
-        (Kind.SUBMITTED, entries.submitted(run_id, reused=False)),
+        (Kind.SUBMITTED, entries.json_of([run_id, False])),
         (Kind.ENDED, run),
     )
     assert len(run) > 1300
@@ -99,7 +99,7 @@ def test_every_damaged_byte_is_noticed() -> None:
     rows = rows_of(
         3,
         (Kind.SENDING, entries.sending(said, "0" * 32, 1.5, by_server=True)),
-        (Kind.SUBMITTED, entries.submitted("run_1", reused=False)),
+        (Kind.SUBMITTED, entries.json_of(["run_1", False])),
         (Kind.ENDED, entries.json_of(RUN)),
     )
     for n, (kind, body) in enumerate(rows):

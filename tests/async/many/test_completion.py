@@ -12,7 +12,6 @@ from lume_async import (
     ClientClosedError,
     InvalidRequestError,
     RunFailedError,
-    RunNotFoundError,
     RunTimeoutError,
 )
 from lume_async._wire.retry import LONGEST_FLOOR
@@ -35,17 +34,6 @@ async def test_one_outcome_per_item_and_one_look_per_id() -> None:
     outcomes = await client_of(service).wait_all(["a", "b", "a", "a"])
     assert [outcome.run_id for outcome in outcomes] == ["a", "b", "a", "a"]
     assert service.looks == {"a": 1, "b": 1}
-
-
-async def test_a_thousand_runs_ten_of_them_broken() -> None:
-    service = Service()
-    for n in range(10):
-        service.broken[f"r{n}"] = FakeAnswer(404, {"detail": "gone"})
-    outcomes = await client_of(service).wait_all([f"r{n}" for n in range(1000)])
-    assert sum(outcome.run is not None for outcome in outcomes) == 990
-    assert all(isinstance(outcome.error, RunNotFoundError) for outcome in outcomes[:10])
-    with pytest.raises(RunNotFoundError):
-        outcomes[0].result()
 
 
 async def test_failed_runs_are_outcomes_with_a_run() -> None:
@@ -136,20 +124,6 @@ async def test_what_is_no_run_can_not_be_watched() -> None:
             with pytest.raises(TypeError, match="give a run of this client or a run ID"):
                 monitor.add(wrong)
         assert monitor.pending == 0
-
-
-async def test_leaving_early_stops_every_look() -> None:
-    service = Service(lasts=5.0)
-    service.begun["done"] = -100.0
-    outcomes = client_of(service).as_completed(["done", "late", "later"])
-    async for outcome in outcomes:
-        assert outcome.run_id == "done"
-        break
-    await outcomes.aclose()  # type: ignore[attr-defined]
-    before = dict(service.looks)
-    await service.clock.sleep(60.0)
-    assert service.looks == before
-    assert not other_tasks()
 
 
 async def test_a_bad_id_is_told_before_anything_is_sent() -> None:

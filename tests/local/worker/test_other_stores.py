@@ -1,4 +1,4 @@
-"""Objects of Azure's and Google's stores, against emulators. What holds for all stores is in `test_stores`."""
+"""Objects of Azure's and Google's stores, against emulators. What holds for all stores is in `test_object_stores`."""
 
 import gzip
 from pathlib import Path

@@ -1,15 +1,42 @@
-"""Cancels the runs of a killed task, if `cancel_on_kill` is set."""
+"""The runs that a task has started: found again by their keys, and cancelled if the task is killed.
+
+Servers may not support or keep idempotency keys. Without `force_rerun` such a server refuses a duplicate; with it, it
+would start a second run: so the list of runs is asked first.
+"""
+
+from collections.abc import Collection
+from typing import Any
 
 import anyio
 
 from lume_airflow._identity import TaskTry, key_of
 from lume_airflow._options import OperatorOptions
-from lume_async import Client, LumeError, LumeRun
+from lume_async import ApiError, Client, LumeError, LumeRun
 
 ACTIVE = ("CREATED", "SYNCING_SOURCE", "TRANSFORMING", "SYNCING_TARGET")
 
 ROUNDS = 3
 """How often to list the runs, a second apart: an interrupted submission may still arrive."""
+
+
+NO_LIST = (405, 501)
+"""The statuses of a server that accepts submissions at that path but has no list; a 404 comes from a gateway."""
+
+
+async def runs_by_key(client: Client, keys: Collection[str], **filters: Any) -> dict[str, LumeRun]:
+    """The runs with these keys among those that match the filters; empty if the server has no list."""
+    found: dict[str, LumeRun] = {}
+    try:
+        async for run in client.list_runs(**filters):
+            key = key_of(run)
+            if key in keys:
+                found.setdefault(str(key), run)
+                if len(found) == len(keys):
+                    break
+    except ApiError as error:
+        if error.status_code not in NO_LIST:
+            raise
+    return found
 
 
 async def cancel_started(client: Client, options: OperatorOptions, task: TaskTry, *, sure: bool) -> list[str]:
