@@ -13,11 +13,6 @@ from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
-try:
-    import fcntl
-except ImportError:  # the server does not run on this platform either
-    fcntl = None  # type: ignore[assignment]
-
 FOLDER = ".lume"
 STATE = "state"
 NAME = "server.json"
@@ -50,35 +45,21 @@ class ServerFile:
         now = read(self.path.parents[1])
         if now is None or now.base_url != self.base_url:
             return False
-        if fcntl is None:
+        try:
+            from lume_local._shared.lock import is_held, may_be_held_by
+        except ImportError:  # the server does not run on this platform either
             return True
+        lock = self.path.with_name(_LOCK)
         try:
-            lock = os.open(self.path.with_name(_LOCK), os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
-        except BlockingIOError:
-            return now.pid is None or _is_held_by(now.pid, os.read(lock, 1024))
+            return is_held(lock) if now.pid is None else may_be_held_by(lock, now.pid)
         except OSError:  # a file system without locks
             return True
-        finally:
-            os.close(lock)
 
     @property
     def moved_to(self) -> str | None:
         """The URL of the server that now runs for the folder, if it is another one."""
         now = read(self.path.parents[1])
         return now.base_url if now is not None and now.base_url != self.base_url and now.is_running else None
-
-
-def _is_held_by(pid: int, lock: bytes) -> bool:
-    """Whether the content of a lock file names this process; `{}`: the system does not identify processes."""
-    try:
-        return bool(json.loads(lock).get("pid", pid) == pid)
-    except (ValueError, AttributeError):
-        return False
 
 
 def nearest(start: Path) -> ServerFile | None:

@@ -12,26 +12,23 @@ from anyio.abc import TaskGroup
 
 from lume_async._base.tasks import task_group
 from lume_async.errors import ConfigurationError
-from lume_local._http.console import Console
+from lume_local._http.console import Console, Sessions
 from lume_local._http.flows import FlowsApi
 from lume_local._http.front import Front
 from lume_local._http.keys import ApiKeys
 from lume_local._http.listener import Listener
 from lume_local._http.operations import Api
-from lume_local._http.reports import Reports
-from lume_local._http.rows import RowsApi
-from lume_local._http.sessions import Sessions
-from lume_local._http.telemetry import Telemetry
+from lume_local._http.results import ResultsApi
+from lume_local._http.telemetry import ServerMetrics, Telemetry
 from lume_local._http.uploads import Uploads
 from lume_local._runs.deliveries.webhook_sender import WebhookSender
 from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import Health
-from lume_local._runs.metrics import ServerMetrics
 from lume_local._runs.recorder import RunRecorder
-from lume_local._runs.recovery.late import Late
-from lume_local._runs.recovery.leftovers import Leftovers
+from lume_local._runs.recovery.late import Late, Leftovers
 from lume_local._runs.recovery.old_files import OldFiles
+from lume_local._runs.recovery.settle import Settler
 from lume_local._runs.row_reader import RowReader
 from lume_local._runs.runner import Runner
 from lume_local._runs.sources.contents import Contents
@@ -102,13 +99,14 @@ async def _running(
     hub = Hub()
     pool = WorkerPool(max_active, health)
     sender = WebhookSender(store.deliveries, settings.webhooks, health, settings.lineage)
-    flows = await FlowRegistry.stored(store, pool, settings.flows, dev=settings.dev)
+    flows = FlowRegistry(store, await store.flows(), pool, settings.flows, dev=settings.dev)
     metrics = ServerMetrics.of()
     watch = Telemetry(metrics)
     recorder = RunRecorder(store, hub, health, sender.wake, watch.run_ended, settings.lineage)
-    paths = RunPaths(places, flows, store.headers, engine)
-    late = Late(recorder, paths, pool, health)
-    runner = Runner(store, recorder, paths, pool, late, health, max_active, settings.run_timeout)
+    paths = RunPaths(places, flows, store.sources, engine)
+    settler = Settler(store, recorder, paths, pool)
+    late = Late(settler, paths, health)
+    runner = Runner(store, recorder, paths, pool, settler, late, health, max_active, settings.run_timeout)
     reader = RowReader(places.state / "rows", health)
     dry_runs = DryRuns(paths, pool, reader, settings.run_timeout)
     contents = Contents(store.sources, paths, reader.pool)
@@ -118,8 +116,7 @@ async def _running(
     front = Front(
         api,
         FlowsApi(store, flows),
-        RowsApi(store, flows, reader, places),
-        Reports(store, places),
+        ResultsApi(store, flows, reader, places),
         console,
         watch,
         keys,
@@ -133,7 +130,7 @@ async def _running(
         upkeep.start_soon(back_up_hourly, places.state / STATE_FILE, health)
         upkeep.start_soon(forget_what_is_old, store, settings.keep, health)
         upkeep.start_soon(late.carry_out)
-        upkeep.start_soon(Leftovers(paths, pool, health).undo_all)
+        upkeep.start_soon(Leftovers(settler, paths, health).undo_all)
         _remove_old_files(upkeep, OldFiles(store, places), settings, health)
         async with (
             sender.running(),

@@ -4,14 +4,41 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
+from lume_async._base.owned import Owned
 from lume_local._assembly import assembled
 from lume_local._http.console import Console
 from lume_local._options import AnyPath, ServerOptions
-from lume_local._owned import owned
 from lume_local._runs.runner import Runner
 from lume_local._settings import ServerSettings
+
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def owned(block: AbstractAsyncContextManager[T], name: str) -> AsyncIterator[T]:
+    """Enter and leave the block in one task. If it fails meanwhile, so does the body of this block."""
+    host = asyncio.current_task()
+    assert host is not None
+    broke = False
+
+    def on_break() -> None:
+        nonlocal broke
+        broke = True
+        host.cancel()
+
+    owner = Owned(block, name, on_break)
+    value = await owner.open()
+    try:
+        yield value
+    except asyncio.CancelledError:
+        if not broke:
+            raise
+        host.uncancel()  # cancelled by `on_break`; the owner's error says why
+    finally:
+        await owner.close()
+
 
 if TYPE_CHECKING:
     import lume_async

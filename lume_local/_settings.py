@@ -15,7 +15,7 @@ from lume_local._flow.sharding import LEAST_SHARD, SHARD_BYTES
 from lume_local._flow.store_urls import NotAStoreUrl, is_store_url, split_store_url
 from lume_local._options import AnyPath, ServerOptions
 from lume_local._runs.deliveries.lineage import LineageEvents
-from lume_local._runs.deliveries.webhook_rules import WebhookRules
+from lume_local._runs.deliveries.webhooks import WebhookRules
 from lume_local._runs.sources.paths import Roots
 from lume_local._shards.engines.executors import UnknownEngine, check_engine
 
@@ -72,24 +72,20 @@ def _places(
     given = (Path.cwd(), home) if roots is None else tuple(roots)
     if not given:
         raise ConfigurationError("roots is empty: name the folders that source files lie in")
-    urls = [str(root) for root in given if is_store_url(str(root))]
+    urls = [str(root).rstrip("/") for root in given if is_store_url(str(root))]
     folders = tuple(Path(root) for root in given if not is_store_url(str(root)))
+    for url in urls:
+        try:
+            split_store_url(url)
+        except NotAStoreUrl as error:
+            raise ConfigurationError(f"roots: {error}") from None
     return Roots.of(
         folders or (home,),
         home,
-        tuple(_checked_store(url) for url in urls),
+        tuple(urls),
         private,
         None if flows is None else Path(flows),
     )
-
-
-def _checked_store(url: str) -> str:
-    url = url.rstrip("/")
-    try:
-        split_store_url(url)
-    except NotAStoreUrl as error:
-        raise ConfigurationError(f"roots: {error}") from None
-    return url
 
 
 def _checked_key(api_key: str | None) -> str:

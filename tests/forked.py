@@ -15,7 +15,7 @@ from lume_local._runs.workers import child
 CLIENTS = ("lume_async._client", "lume_sync._client")
 SERVERS = tuple(
     name
-    for name in ("lume_local._shards.main", "lume_local._serve", "boto3.session", "obstore.store", "psycopg")
+    for name in ("lume_local._worker.main", "lume_local._serve", "boto3.session", "obstore.store", "psycopg")
     if find_spec(name.partition(".")[0])  # Airflow's environment has no object stores
 )
 """What their programs import."""

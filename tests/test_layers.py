@@ -55,7 +55,7 @@ WINGS = {
         _worker _runs
         _shards
         _settings _http
-        _check _assembly _owned _sample
+        _check _assembly _sample
         _serve
         __init__
         pytest_plugin
@@ -103,7 +103,7 @@ SHARED = {
     "lume_local": {f"lume_async._base.{name}" for name in ["elided", "extras", "lazy", "owned", "tasks"]},
     "lume_cli": {
         *(f"lume_async._base.{name}" for name in ["elided", "extras", "tasks"]),
-        "lume_local._shared.magic",
+        *(f"lume_local._shared.{name}" for name in ["identity", "lock", "magic"]),
     },
 }
 """The internal modules that another package may import; else it uses public names only."""
@@ -244,6 +244,24 @@ def test_only_one_folder_of_the_server_knows_sqlite(path) -> None:
     assert "sqlite3" not in {each.top for each in read(path)}
     if name != "_assembly":
         assert not {each for each in modules_of(path, "lume_local") if each.startswith("_runs/sqlite")}
+
+
+def test_what_executes_tasks_takes_a_few_names_of_the_worker() -> None:
+    """All that a task does is in `_worker/shards`; an engine knows names and JSON."""
+    found = {
+        (name.removeprefix("_worker/"), each.name)
+        for path in (ROOT / "lume_local/_shards").rglob("*.py")
+        for each in read(path)
+        if (name := each.module.removeprefix("lume_local.").replace(".", "/")).startswith("_worker")
+    }
+
+    assert found == {
+        ("engine", "RunBroke"),
+        ("shards/sharded", None),
+        ("shards/tasks", None),
+        ("shards/tasks", "Made"),
+        ("steps", "Context"),
+    }
 
 
 def test_few_files_speak_http() -> None:

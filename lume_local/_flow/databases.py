@@ -1,16 +1,76 @@
 """The databases of a flow version: the query of its source, the table of its target. Pure.
 
 Where a database is, and with which password, is in the environment of the server only: a flow names the variable.
+The `:source_path` of a query is a parameter, never a part of the text: the database gets both apart from each other.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from attrs import frozen
 
 from lume_local._flow.fields import FlowError, Table
-from lume_local._flow.query_parameters import QueryRefused, with_parameter
+
+PARAMETER = "source_path"
+_TOKEN = re.compile(
+    r"""
+    (?P<kept> [eE]'(?:[^'\\]|\\.|'')*+'         # a text with escapes
+            | '(?:[^']|'')*+'                   # a text
+            | "(?:[^"]|"")*+"                   # a name
+            | `[^`]*+` | --[^\n]*+
+            | \$(?P<tag>(?:[A-Za-z_]\w*)?)\$.*?\$(?P=tag)\$
+            | :: | :=
+            | \w++ )
+  | (?P<comment> /\*)
+  | :(?P<name> [A-Za-z_]\w*+)
+  | (?P<end> ;)
+  | (?P<open> ['"`] | \$[A-Za-z_]*\$)
+  | (?P<other> .)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+class QueryRefused(ValueError):
+    """A query that can't be sent. The message says why."""
+
+
+def with_parameter(query: str, marker: str) -> tuple[str, bool]:
+    """The query with `marker` in place of `:source_path`, and whether it has one. Raises `QueryRefused`."""
+    parts = list(_parts(query.strip().removesuffix(";")))
+    return "".join(marker if part is None else part for part in parts), None in parts
+
+
+def _parts(query: str) -> Iterator[str | None]:
+    """The pieces of the query; None for each parameter."""
+    at = 0
+    while match := _TOKEN.match(query, at):
+        at, token = match.end(), match[0]
+        if match["comment"]:
+            at = _end_of_comment(query, at)
+            yield " "
+        elif match["name"] == PARAMETER:
+            yield None
+        elif match["name"]:
+            raise QueryRefused(f"{token} is not a parameter: there is :{PARAMETER}")
+        elif match["end"]:
+            raise QueryRefused("contains more than one statement: it must be one SELECT")
+        elif match["open"]:
+            raise QueryRefused(f"has a {token} that is not closed")
+        else:
+            yield token
+
+
+def _end_of_comment(query: str, at: int) -> int:
+    """Behind a comment, in which others may be nested."""
+    depth = 1
+    for match in re.compile(r"/\*|\*/").finditer(query, at):
+        depth += 1 if match[0] == "/*" else -1
+        if not depth:
+            return match.end()
+    raise QueryRefused("has a comment that is not closed")
+
 
 RUN_COLUMN = "_lume_run_id"
 """The column of a table that says which run has written a row."""
@@ -32,8 +92,6 @@ class TableTarget:
     """A table, and what happens to the rows that it has.
 
     Attributes:
-        url_env: the environment variable with the URL of the database.
-        table: its name, with or without a schema.
         mode: `append`; `replace_batch`, which takes the place of what the flow has loaded from the same source;
             or `upsert`, by `key`.
         key: the columns that identify a row.

@@ -1,6 +1,6 @@
 """A flow version as it is written down: TOML (or its JSON form) in, a checked `Flow` out. Pure.
 
-Only the shape is judged here; the SQL in it is judged by DuckDB, in a worker (`_compile`).
+Only the shape is judged here; the SQL in it is judged by DuckDB, in a worker (`_worker/compiler`).
 """
 
 import hashlib
@@ -125,7 +125,6 @@ class Flow:
 
     @property
     def cleaners(self) -> list[str]:
-        """The names of the cleaners that its expressions call."""
         return named_in([*(column.sql for column in self.columns), *(rule.sql for rule in self.rules)])
 
 
@@ -252,7 +251,9 @@ def _sql_type(table: Table, kind: str, shape: str | None) -> str:
         )
     name = match["name"] or "DECIMAL"
     if name not in _FITTING[kind]:
-        raise FlowError(place, f"{text} doesn't fit type {kind!r}: {kind} can be {_words(_FITTING[kind])}")
+        raise FlowError(
+            place, f"{text} doesn't fit type {kind!r}: {kind} can be {', '.join(sorted(_FITTING[kind]))}"
+        )
     if shape in _FORMAT_SQL_TYPE and not name.startswith(_FORMAT_SQL_TYPE[shape].removesuffix("TZ")):
         raise FlowError(place, f"{text} doesn't fit format {shape!r}: leave it out for {default}")
     if name == "DECIMAL" and not 1 <= int(match["digits"]) <= 38:
@@ -260,10 +261,6 @@ def _sql_type(table: Table, kind: str, shape: str | None) -> str:
     if name == "DECIMAL" and int(match["scale"]) > int(match["digits"]):
         raise FlowError(place, "DECIMAL can't have more digits after the point than in total")
     return text.replace(", ", ",")
-
-
-def _words(names: frozenset[str]) -> str:
-    return ", ".join(sorted(names))
 
 
 def _check_limits(column: Column, place: str) -> None:

@@ -49,7 +49,6 @@ class Table:
     known: set[str] = field(factory=set, init=False)
 
     def at(self, key: str) -> str:
-        """The place of a key of this table."""
         return f"{self.place}.{key}" if self.place else key
 
     def present(self, key: str) -> bool:
@@ -88,7 +87,6 @@ class Table:
         return value
 
     def choice(self, key: str, choices: tuple[str, ...], *, default: Any) -> Any:
-        """One of `choices`."""
         value = self._get(key, str, f"one of {', '.join(choices)}", default)
         if value != default and value not in choices:
             near = difflib.get_close_matches(value, choices, 1)
@@ -97,11 +95,9 @@ class Table:
         return value
 
     def flag(self, key: str) -> bool:
-        """True or false; false if it isn't there."""
         return bool(self._get(key, bool, "true or false", False))
 
     def number(self, key: str) -> float | None:
-        """A finite number or None."""
         value: float | None = self._get(key, (int, float), "a number", None)
         if value is not None and not math.isfinite(value):
             raise FlowError(self.at(key), "must be a finite number")
@@ -127,11 +123,9 @@ class Table:
         return values
 
     def table(self, key: str) -> "Table":
-        """A table below this one; empty if it isn't there."""
         return Table(self.at(key), self._get(key, dict, "a table", {}))
 
     def tables(self, key: str) -> list[dict[str, Any]]:
-        """A list of tables."""
         entries: list[Any] = self._get(key, list, f"a list of tables: write [[{key}]]", [])
         for number, entry in enumerate(entries):
             if not isinstance(entry, dict):

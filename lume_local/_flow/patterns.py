@@ -26,7 +26,6 @@ class Part:
         self._with_hidden = part.startswith(".")
 
     def matches(self, name: str) -> bool:
-        """Whether it stands for this name."""
         return self._matches(name) is not None and (self._with_hidden or not name.startswith("."))
 
 
@@ -37,7 +36,6 @@ class Pattern:
         self._parts = [None if part == ANY_DEPTH else Part(part) for part in parts_of(pattern)]
 
     def matches(self, path: str) -> bool:
-        """Whether it stands for this path."""
         at = self._onward({0})
         for name in path.split("/"):
             at = self._onward({after for n in at if (after := self._after(n, name)) is not None})

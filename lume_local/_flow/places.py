@@ -22,10 +22,7 @@ def read_targets(table: Table, flow: str, version: str, source_format: str) -> t
     mapped_table = read_table(table.table("mapped")) if isinstance(table.values.get("mapped"), dict) else None
     templates = []
     # In the format of the source, they can be submitted again.
-    suffix = {"csv": ".csv", "excel": ".csv", "json": ".ndjson", "sql": ".csv"}.get(
-        source_format, f".{source_format}"
-    )
-    rejected = REJECTS.replace(".csv", suffix)
+    rejected = REJECTS.replace(".csv", _REJECTED.get(source_format, f".{source_format}"))
     defaults = {"rejects": rejected} if mapped_table else {"mapped": MAPPED, "rejects": rejected}
     for key, default in defaults.items():
         template, place = table.text(key, default=default, longest=4096), f"target.{key}"
@@ -35,7 +32,9 @@ def read_targets(table: Table, flow: str, version: str, source_format: str) -> t
         if "://" in template and not template.startswith("file://") and not is_store_url(template):
             raise FlowError(place, "must be a path, or a URL such as s3://bucket/key, gs://… or az://…")
         if key == "mapped" and template.endswith("/"):
-            _check_folder(place, template)
+            if is_store_url(template):
+                where = "parts go to a folder of this machine, not into a store"
+                raise FlowError(place, f"{where}: {template}part.parquet")
         elif not template.lower().endswith(SUFFIXES):
             raise FlowError(place, f"must end with one of {', '.join(SUFFIXES)}")
         elif not PurePosixPath(template).suffix:
@@ -51,14 +50,6 @@ def read_targets(table: Table, flow: str, version: str, source_format: str) -> t
     if mapped == rejects:
         raise FlowError("target.rejects", "is the same file as target.mapped: give it another name")
     return templates[0], templates[1]
-
-
-def _check_folder(place: str, template: str) -> None:
-    """A folder of parts. Raises `FlowError`."""
-    if is_store_url(template):
-        raise FlowError(
-            place, f"parts go to a folder of this machine, not into a store: {template}part.parquet"
-        )
 
 
 def _spelled_plainly(template: str, flow: str, version: str) -> str:

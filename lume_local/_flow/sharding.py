@@ -48,15 +48,13 @@ def _shards(table: Table) -> int | None:
 def _shard_bytes(table: Table) -> int | None:
     if not table.present("shard_bytes"):
         return None
-    given = table.values["shard_bytes"]
-    size = given if isinstance(given, int) and not isinstance(given, bool) else _bytes(given)
-    if size is None or size < LEAST_SHARD:
+    given, size = table.values["shard_bytes"], 0
+    if isinstance(given, int) and not isinstance(given, bool):
+        size = given
+    elif isinstance(given, str) and (match := _SIZE.fullmatch(given)):
+        size = int(match[1]) * _UNITS[match[2].upper()]
+    if size < LEAST_SHARD:
         raise FlowError(
             table.at("shard_bytes"), f"{given!r} is not a valid size: write 256M or 1G, at least 1K"
         )
     return size
-
-
-def _bytes(given: object) -> int | None:
-    match = _SIZE.fullmatch(given) if isinstance(given, str) else None
-    return None if match is None else int(match[1]) * _UNITS[match[2].upper()]

@@ -1,20 +1,117 @@
 """The console: a page for browsers at `/`, its files, and its sessions. The page itself is `lume_local/_console`.
 
-The page uses the HTTP contract for everything but signing in.
+The page uses the HTTP contract for everything but signing in. A link works once and is exchanged for a session; the
+secrets of both are kept in memory only, as digests: a restart ends all of them.
 """
 
+import hashlib
 import ipaddress
+import secrets
 import socket
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from attrs import frozen
+
 from lume_local._http import requests
 from lume_local._http.keys import KEY_HEADER, ApiKeys, Holder
-from lume_local._http.messages import Ask, Reply
-from lume_local._http.problems import Problem, odd_problem
-from lume_local._http.sessions import SESSION_HEADER, Sessions
+from lume_local._http.messages import Ask, Problem, Reply, odd_problem
+
+SESSION_HEADER = "lume-console-session"
+"""The header with the session of the console's page. Unlike a cookie, browsers do not send it by themselves, nor to
+other ports of the host."""
+LINK_LIMIT = 600.0
+"""Seconds for which a link is valid."""
+IDLE_LIMIT = 7 * 86400.0
+"""Seconds after which a session without requests ends; an open page keeps it alive."""
+_MOST = 100
+"""The maximum of links, and of sessions, of one owner; a new one ends the owner's oldest."""
+
+
+@frozen
+class _Grant:
+    """What a secret grants.
+
+    Attributes:
+        owner: the digest of the key that it derives from.
+        maker: the digest of the session that created it, with which it ends; None if the key did.
+    """
+
+    owner: str
+    maker: bytes | None
+    seen: float
+
+
+_Grants = dict[bytes, _Grant]
+
+
+class Sessions:
+    """The links and sessions of one server.
+
+    Args:
+        clock: the time in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._links: _Grants = {}
+        self._sessions: _Grants = {}
+
+    def new_token(self, owner: str, session: str | None = None) -> str:
+        """The token of a new link, which can be exchanged once for a session of that owner.
+
+        Args:
+            session: the secret of the session that creates it, unless the key does.
+        """
+        return self._add(self._links, owner, None if session is None else _digest(session))
+
+    def begin(self, token: str) -> str | None:
+        """The secret of a new session for a token; None if the token is wrong, expired or used."""
+        link = self._links.pop(_digest(token), None)
+        if link is None or not self._holds(link, LINK_LIMIT):
+            return None
+        return self._add(self._sessions, link.owner, link.maker)
+
+    def end(self, secret: str) -> None:
+        """End a session, if it exists, with the links and sessions that it has created."""
+        self._sessions.pop(_digest(secret), None)
+
+    def owner(self, secret: str) -> str | None:
+        """The owner of a session, which is extended; None if it is not valid."""
+        digest = _digest(secret)
+        session = self._sessions.pop(digest, None)
+        if session is None or not self._holds(session, IDLE_LIMIT):
+            return None
+        # Insert it last, so that the first one is the oldest.
+        self._sessions[digest] = _Grant(session.owner, session.maker, self._clock())
+        return session.owner
+
+    def _holds(self, grant: _Grant, limit: float) -> bool:
+        """Whether it has not expired, and the session that created it is still valid."""
+        while self._clock() - grant.seen <= limit:
+            if grant.maker is None:
+                return True
+            maker = self._sessions.get(grant.maker)
+            if maker is None:
+                return False
+            grant, limit = maker, IDLE_LIMIT
+        return False
+
+    def _add(self, grants: _Grants, owner: str, maker: bytes | None) -> str:
+        secret = secrets.token_urlsafe(32)
+        grants[_digest(secret)] = _Grant(owner, maker, self._clock())
+        same = [digest for digest, other in grants.items() if other.owner == owner]
+        if len(same) > _MOST:
+            del grants[same[0]]
+        return secret
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+
 
 _FOLDER = Path(__file__).parents[1] / "_console"
 _TYPES = {
@@ -42,7 +139,6 @@ class Console:
     """The page, its files, and its sessions.
 
     Args:
-        sessions: the sessions of browsers.
         keys: a session has the role of the key that its link was created with, as long as that key is valid.
         names: host names, besides addresses and `localhost`, under which the page may be opened.
     """
@@ -61,7 +157,6 @@ class Console:
         return None if owner is None else self._keys.of(owner)
 
     async def page(self, ask: Ask) -> Reply:
-        """`GET /`."""
         return self._file(ask, PAGE)
 
     async def file(self, ask: Ask) -> Reply:
@@ -70,7 +165,6 @@ class Console:
 
     def _file(self, ask: Ask, name: str) -> Reply:
         self._check_host(ask.headers)
-        requests.only_known(ask.query, ())
         content, content_type = _content(name)
         return Reply(200, content, HEADERS, content_type)
 
@@ -87,13 +181,11 @@ class Console:
         return Reply(201, {"session": session})
 
     async def sign_out(self, ask: Ask) -> Reply:
-        """`DELETE /console/session`: ends the session."""
         self._sessions.end(ask.headers.get(SESSION_HEADER, ""))
         return Reply(204)
 
     async def new_link(self, ask: Ask) -> Reply:
         """`POST /console/links`: the token of a new link, for a request with a key or a session."""
-        requests.only_known(ask.query, ())
         key = ask.headers.get(KEY_HEADER)
         if key is not None:
             return Reply(201, {"token": self._sessions.new_token(self._keys.digest(key))})

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from lume_local._http.problems import Problem
+from lume_local._http.messages import Ask, Problem, Reply
 
 _FOLDER = Path(__file__).parents[1]
 _TYPES = {
@@ -35,28 +35,32 @@ _PAGE = b"""<!DOCTYPE html>
 
 
 @cache
-def contract_yaml() -> bytes:
+def _document(name: str) -> bytes:
+    return (_FOLDER / name).read_bytes()
+
+
+async def openapi_yaml(ask: Ask) -> Reply:
     """The text that people read and edit."""
-    return (_FOLDER / "openapi.yaml").read_bytes()
+    return Reply(200, _document("openapi.yaml"), content_type="application/yaml")
 
 
-@cache
-def contract_json() -> bytes:
+async def openapi_json(ask: Ask) -> Reply:
     """The same document for tools, made from it by `tools/openapi_json.py`."""
-    return (_FOLDER / "openapi.json").read_bytes()
+    return Reply(200, _document("openapi.json"))
 
 
-def viewer_page() -> bytes:
-    """The page. Raises `Problem` if the viewer is not installed."""
+async def page(ask: Ask) -> Reply:
+    """The page, which is not part of the contract. Raises `Problem` if the viewer is not installed."""
     _viewer()
-    return _PAGE
+    return Reply(200, _PAGE, content_type="text/html; charset=utf-8")
 
 
-def viewer_file(name: str) -> tuple[bytes, str]:
-    """A file of the page, and its content type. Raises `Problem` if it does not exist."""
+async def file(ask: Ask) -> Reply:
+    """A file of the page. Raises `Problem` if it does not exist."""
+    name = ask.path["file"]
     if name not in _TYPES:
         raise Problem("not-found", f"there is no file {name[:100]!r} for this page")
-    return (_viewer() / name).read_bytes(), _TYPES[name]
+    return Reply(200, (_viewer() / name).read_bytes(), content_type=_TYPES[name])
 
 
 def _viewer() -> Path:

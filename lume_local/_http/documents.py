@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
+from attrs import asdict
 
 from lume_async.models import RunStatus
 from lume_local._flow.definition import BOUNDS, LENGTHS, Flow
@@ -15,16 +16,7 @@ from lume_local._runs.times import at_text, seconds_between
 
 def run_document(run: StoredRun, progress: float | None = None, notes: Sequence[str] = ()) -> dict[str, Any]:
     """A run as in the contract. `progress` is for active runs; that of ended runs follows from their status."""
-    known = {
-        "status": run.status,
-        "flow_version": run.flow_version,
-        "source_path": run.source_path,
-        "run_metadata": run.run_metadata,
-        "force_rerun": run.force_rerun,
-        "created_at": run.created_at,
-        "started_at": run.started_at,
-        "finished_at": run.finished_at,
-    }
+    known = {name: getattr(run, name) for name in _SHOWN}
     return {
         "id": run.run_id,
         **known,
@@ -35,7 +27,10 @@ def run_document(run: StoredRun, progress: float | None = None, notes: Sequence[
                 **known,
                 "duration_seconds": seconds_between(run.started_at, run.finished_at),
             },
-            "stages": [_stage(stage) for stage in run.stages],
+            "stages": [
+                {**stage, "duration_seconds": seconds_between(stage["started_at"], stage["finished_at"])}
+                for stage in run.stages
+            ],
             "metrics": _NO_METRICS | run.metrics,
             "target_locations": {"mapped": None, "rejects": None} | run.target_locations,
             "error_message": run.error_message,
@@ -44,6 +39,10 @@ def run_document(run: StoredRun, progress: float | None = None, notes: Sequence[
     }
 
 
+_SHOWN = (
+    *("status", "flow_version", "source_path", "run_metadata", "force_rerun"),
+    *("created_at", "started_at", "finished_at"),
+)
 _NO_METRICS: dict[str, Any] = {
     "rows_read": 0,
     "rows_mapped": 0,
@@ -55,12 +54,7 @@ _NO_METRICS: dict[str, Any] = {
 }
 
 
-def _stage(stage: dict[str, Any]) -> dict[str, Any]:
-    return {**stage, "duration_seconds": seconds_between(stage["started_at"], stage["finished_at"])}
-
-
 def dry_run_document(done: DryRun, notes: Sequence[str]) -> dict[str, Any]:
-    """The result of a dry run, with its rows."""
     rows = {part: orjson.Fragment(done.rows.get(part, "[]")) for part in ("mapped", "rejects")}
     return {**run_document(done.run, notes=notes), "dry_run": True, "rows": rows}
 
@@ -71,7 +65,6 @@ def etag(run: StoredRun) -> str:
 
 
 def change_document(change: StatusChange) -> dict[str, Any]:
-    """One entry of the change feed."""
     return {"id": change.run_id, "status": change.status, "finished_at": change.finished_at}
 
 
@@ -92,13 +85,12 @@ def delivery_document(delivery: Attempted) -> dict[str, Any]:
 
 
 def count_document(count: Count) -> dict[str, Any]:
-    """A group of runs and its counts."""
-    rows = {"rows_read": count.rows_read, "rows_rejected": count.rows_rejected}
-    return {**count.of, "runs": count.runs, **rows}
+    groups = asdict(count)
+    of: dict[str, Any] = groups.pop("of")
+    return of | groups
 
 
 def flow_document(flow: StoredFlow) -> dict[str, Any]:
-    """A flow version with its whole definition."""
     return {
         "flow_version": flow.ref,
         "content_hash": flow.content_hash,
@@ -119,24 +111,13 @@ def flow_item(flow: StoredFlow, checked: Flow, runs: int) -> dict[str, Any]:
         "created_at": flow.created_at,
         "runs": runs,
         "columns": [
-            {
-                "name": column.name,
-                "sql": column.sql,
-                "type": column.type,
-                "sql_type": column.sql_type,
-                "required": column.required,
-                "unique": column.unique,
-                "constraints": {
-                    key: value for key, value in columns[column.name].items() if key in _CONSTRAINTS
-                },
-            }
+            {name: getattr(column, name) for name in _OF_A_COLUMN}
+            | {"constraints": {k: v for k, v in columns[column.name].items() if k in _CONSTRAINTS}}
             for column in checked.columns
         ],
-        "rules": [
-            {"name": rule.name, "sql": rule.sql, "message": rule.message, "on_fail": rule.on_fail}
-            for rule in checked.rules
-        ],
+        "rules": [asdict(rule) for rule in checked.rules],
     }
 
 
+_OF_A_COLUMN = ("name", "sql", "type", "sql_type", "required", "unique")
 _CONSTRAINTS = {"format", "enum", "pattern", *BOUNDS, *LENGTHS}

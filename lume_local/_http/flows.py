@@ -8,22 +8,17 @@ from lume_local._flow.fields import FlowError
 from lume_local._http import requests
 from lume_local._http.documents import flow_document, flow_item
 from lume_local._http.lookup import exists, require_flow
-from lume_local._http.messages import Ask, Reply
-from lume_local._http.problems import Problem
+from lume_local._http.messages import Ask, Problem, Reply
 from lume_local._runs.flow_registry import FlowConflict, FlowRegistry
 from lume_local._runs.records import StoredFlow
 from lume_local._runs.store import Store
 
 
 class FlowsApi:
-    """The operations on flow versions."""
-
     def __init__(self, store: Store, flows: FlowRegistry) -> None:
         self._store, self._flows = store, flows
 
     async def page(self, ask: Ask) -> Reply:
-        """`GET /v1/flows`."""
-        requests.only_known(ask.query, ("flow", "limit", "cursor"))
         query = dict(ask.query)
         limit = requests.whole_number(query, "limit", 100, 1, 1000)
         known = self._flows.all(query.get("flow"))
@@ -44,8 +39,6 @@ class FlowsApi:
         return places[ref] + 1
 
     async def put(self, ask: Ask) -> Reply:
-        """`PUT /v1/flows/{flow}/versions/{version}`."""
-        requests.only_known(ask.query, ())
         ref = _ref(ask)
         if requests.is_any(ask.if_none_match) and self._flows.is_known(ref):
             raise exists(f"there is a flow version {ref}")
@@ -64,22 +57,18 @@ class FlowsApi:
         return await self._answer(ref, 201 if is_new else 200)
 
     async def get(self, ask: Ask) -> Reply:
-        """`GET /v1/flows/{flow}/versions/{version}`."""
-        requests.only_known(ask.query, ())
         answer = await self._answer(_ref(ask))
         if ask.if_none_match and requests.matches(ask.if_none_match, answer.headers["ETag"]):
             return Reply(304, None, answer.headers)
         return answer
 
     async def _answer(self, ref: str, status: int = 200) -> Reply:
-        flow = await require_flow(self._flows, ref)
+        flow = await require_flow(self._flows.require(ref))
         document: dict[str, Any] = flow_document(flow)
         return Reply(status, document, {"ETag": f'"{flow.content_hash}"'})
 
     async def schema(self, ask: Ask) -> Reply:
-        """`GET /v1/flows/{flow}/versions/{version}/schema`."""
-        requests.only_known(ask.query, ())
-        await require_flow(self._flows, _ref(ask))
+        await require_flow(self._flows.require(_ref(ask)))
         schema = json_schema(self._flows.parsed(_ref(ask)))
         return Reply(200, schema, content_type="application/schema+json")
 

@@ -2,27 +2,28 @@
 
 import asyncio
 import logging
+import os
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, cast
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, BinaryIO, cast
 
 import orjson
 from aiohttp import web
 
+from lume_local._http import contract
 from lume_local._http.console import Console
-from lume_local._http.download import sent
 from lume_local._http.flows import FlowsApi
 from lume_local._http.keys import KEY_HEADER, OWN, ApiKeys, Holder, needed
-from lume_local._http.messages import Ask, BodyStream, Reply
+from lume_local._http.messages import Ask, BodyStream, Output, Problem, Reply, odd_problem
 from lume_local._http.operations import CAPABILITIES, Api
-from lume_local._http.problems import Problem, odd_problem
-from lume_local._http.reports import Reports
-from lume_local._http.requests import MOST_BYTES, MOST_OPEN_BYTES
-from lume_local._http.rows import RowsApi
+from lume_local._http.requests import MOST_BYTES, MOST_OPEN_BYTES, check_parameters
+from lume_local._http.results import ResultsApi
 from lume_local._http.telemetry import RequestInfo, Telemetry
 from lume_local._runs.health import is_storage_full, why
 from lume_local._runs.records import StoreUnavailable
+from lume_local._shared import no_links
+from lume_local._shared.identity import identity
 
 _log = logging.getLogger("lume_local")
 
@@ -37,7 +38,7 @@ Operation = Callable[[Ask], Awaitable[Reply]]
 
 
 def _router(
-    api: Api, flows: FlowsApi, rows: RowsApi, reports: Reports, console: Console, watch: Telemetry
+    api: Api, flows: FlowsApi, results: ResultsApi, console: Console, watch: Telemetry
 ) -> web.UrlDispatcher:
     """The router of aiohttp, with operations in place of handlers."""
     run, flow = "/v1/runs/{run_id}", "/v1/flows/{flow}/versions/{version}"
@@ -47,20 +48,20 @@ def _router(
         "/console/session": {"POST": console.sign_in, "DELETE": console.sign_out},
         "/console/links": {"POST": console.new_link},
         "/healthz": {"GET": api.health},
-        "/openapi.yaml": {"GET": api.openapi_yaml},
-        "/openapi.json": {"GET": api.openapi_json},
+        "/openapi.yaml": {"GET": contract.openapi_yaml},
+        "/openapi.json": {"GET": contract.openapi_json},
         "/metrics": {"GET": watch.page},
-        "/docs": {"GET": api.docs},
-        "/docs/{file}": {"GET": api.docs_file},
+        "/docs": {"GET": contract.page},
+        "/docs/{file}": {"GET": contract.file},
         "/v1/runs": {"GET": api.list, "POST": api.submit},
         run: {"GET": api.status},
         f"{run}/cancel": {"POST": api.cancel},
-        f"{run}/mapped": {"GET": rows.mapped},
-        f"{run}/rejects": {"GET": rows.rejects},
-        f"{run}/deliveries": {"GET": reports.deliveries},
-        f"{run}/outputs/{{output}}": {"GET": reports.output},
+        f"{run}/mapped": {"GET": results.mapped},
+        f"{run}/rejects": {"GET": results.rejects},
+        f"{run}/deliveries": {"GET": results.deliveries},
+        f"{run}/outputs/{{output}}": {"GET": results.output},
         "/v1/changes": {"GET": api.changes},
-        "/v1/statistics": {"GET": reports.statistics},
+        "/v1/statistics": {"GET": results.statistics},
         "/v1/flows": {"GET": flows.page},
         flow: {"GET": flows.get, "PUT": flows.put},
         f"{flow}/schema": {"GET": flows.schema},
@@ -87,8 +88,7 @@ class Front:
         self,
         api: Api,
         flows: FlowsApi,
-        rows: RowsApi,
-        reports: Reports,
+        results: ResultsApi,
         console: Console,
         watch: Telemetry,
         keys: ApiKeys,
@@ -96,7 +96,7 @@ class Front:
     ) -> None:
         self._api, self._console, self._watch = api, console, watch
         self._headers = {} if keep is None else {"Lume-Idempotency-Expires": str(int(keep))}
-        self._router = _router(api, flows, rows, reports, console, watch)
+        self._router = _router(api, flows, results, console, watch)
         self._keys = keys
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -154,6 +154,7 @@ class Front:
         assert match.route.resource is not None
         seen.route = match.route.resource.canonical
         _authorize(holder, request.method, seen.route)
+        check_parameters(request.method, seen.route, list(request.query.items()))
         operation = cast(Operation, match.handler)
         most = None if operation == self._api.upload else MOST_OPEN_BYTES if is_open else MOST_BYTES
         return await operation(await _ask(request, dict(match), most))
@@ -212,14 +213,11 @@ async def _body(request: web.BaseRequest, most: int) -> bytes:
             while len(body) <= most and (chunk := await request.content.readany()):
                 body += chunk
     except TimeoutError:
-        raise _too_slow(f"the body did not arrive within {BODY_LIMIT:g} s") from None
+        words = f"the body did not arrive within {BODY_LIMIT:g} s: send the request again"
+        raise Problem("request-timeout", words) from None
     if len(body) > most:
         raise Problem("too-large", f"a body has at most {most:,} bytes here")
     return bytes(body)
-
-
-def _too_slow(detail: str) -> Problem:
-    return Problem("request-timeout", f"{detail}: send the request again")
 
 
 async def _chunks(request: web.BaseRequest) -> AsyncIterator[bytes]:
@@ -232,7 +230,8 @@ async def _chunks(request: web.BaseRequest) -> AsyncIterator[bytes]:
             async with asyncio.timeout(CHUNK_LIMIT):
                 chunk = await request.content.readany()
         except TimeoutError:
-            raise _too_slow(f"nothing of the body arrived for {CHUNK_LIMIT:g} s") from None
+            words = f"nothing of the body arrived for {CHUNK_LIMIT:g} s: send the request again"
+            raise Problem("request-timeout", words) from None
         if not chunk:
             return
         yield chunk
@@ -245,13 +244,11 @@ _MORE_HEADERS = {
 
 
 def problem_answer(problem: Problem, headers: dict[str, str] | None = None) -> Reply:
-    """The reply for an error."""
     more = _MORE_HEADERS.get(problem.status, {})
     return Reply(problem.status, problem.document, {**(headers or {}), **more}, "application/problem+json")
 
 
 def headers_of(answer: Reply, request_id: str, every: dict[str, str] | None = None) -> dict[str, str]:
-    """The headers of a reply, including those of all replies."""
     headers = {
         **(every or {}),
         **answer.headers,
@@ -265,10 +262,50 @@ def headers_of(answer: Reply, request_id: str, every: dict[str, str] | None = No
 
 
 def response_of(answer: Reply, request_id: str, every: dict[str, str] | None = None) -> web.Response:
-    """The response for a reply."""
     headers = headers_of(answer, request_id, every)
     if answer.document is None:
         return web.Response(status=answer.status, headers=headers)
     document = answer.document
     body = document if isinstance(document, bytes) else orjson.dumps(document)
     return web.Response(status=answer.status, headers=headers, body=body)
+
+
+_BLOCK = 256 * 1024
+
+
+async def sent(request: web.BaseRequest, output: Output, headers: Mapping[str, str]) -> web.StreamResponse:
+    """Send a file as the response. Raises `Problem` before anything is sent."""
+    with await asyncio.to_thread(_opened, output) as file:
+        response = web.StreamResponse(headers=headers)
+        left = os.fstat(file.fileno()).st_size
+        response.content_length = left
+        await response.prepare(request)
+        while left and request.method != "HEAD":
+            block = await asyncio.to_thread(_read, file, min(left, _BLOCK))
+            left -= len(block)
+            await response.write(block)
+        return response
+
+
+def _read(file: BinaryIO, size: int) -> bytes:
+    """The next bytes. After the headers, an error can only be reported by closing the connection."""
+    try:
+        block = file.read(size)
+    except OSError as error:
+        raise ConnectionError(f"the file can no longer be read: {error}") from None
+    if not block:
+        raise ConnectionError("the file became shorter while it was sent")
+    return block
+
+
+def _opened(output: Output) -> BinaryIO:
+    path = output.path
+    try:
+        # Without O_NONBLOCK, opening a FIFO at that path would block.
+        file = os.fdopen(no_links.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
+    except OSError as error:
+        raise Problem("output-gone", f"{path} can't be read: {error.strerror or error}") from None
+    if output.identity != identity(file.fileno()):
+        file.close()
+        raise Problem("output-changed", f"{path} has been changed since the run wrote it")
+    return file

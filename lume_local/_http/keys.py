@@ -7,7 +7,6 @@ are added and revoked without a restart.
 import enum
 import hashlib
 import logging
-import os
 import re
 import tomllib
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from attrs import frozen
 
 from lume_async.errors import ConfigurationError
+from lume_local._shared.identity import stamp
 
 _log = logging.getLogger("lume_local")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -45,7 +45,6 @@ class Holder:
 OWN = Holder("server", Role.ADMIN)
 """The holder of the server's own key."""
 
-
 _NEEDED = {
     ("PUT", "/v1/flows/{flow}/versions/{version}"): Role.ADMIN,
     ("POST", "/console/links"): Role.READ,  # the session may do what the key may
@@ -61,7 +60,6 @@ class ApiKeys:
     """The keys of one server.
 
     Args:
-        own: the server's own key.
         path: of `keys.toml`; None if there are no other keys.
 
     Raises:
@@ -71,18 +69,18 @@ class ApiKeys:
     def __init__(self, own: str, path: Path | None) -> None:
         self.own = self.digest(own)
         self._path = path
-        self._state = None if path is None else _state(path)
+        self._state = None if path is None else stamp(path)
         self._trouble = ""
         self._holders = {} if path is None else read_keys(path)
 
     def holder(self, key: bytes) -> Holder | None:
-        """The holder of a key; None if it is not a valid key."""
-        return self.of(_digest(key))  # by digest, so the duration reveals nothing about keys
+        # By digest, so the duration reveals nothing about keys.
+        return self.of(hashlib.sha256(key).hexdigest())
 
     @staticmethod
     def digest(key: str) -> str:
         """The digest of a key, which can't be used as a key."""
-        return _digest(key.encode("utf-8", "surrogateescape"))
+        return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
     def of(self, digest: str) -> Holder | None:
         """The holder of the key with this digest; None if there is none, or it was revoked."""
@@ -98,7 +96,7 @@ class ApiKeys:
         A file that can't be read or has a mistake changes nothing, and is read again with each request: the cause may
         disappear without a change of the file, such as too many open files.
         """
-        state = _state(path)
+        state = stamp(path)
         if state == self._state:
             return
         try:
@@ -140,16 +138,3 @@ def _entry(path: Path, name: str, table: Any) -> tuple[str, Holder]:
             f"keys: {path}: [{name}]: sha256 must be the SHA-256 of the key in hex, as `lume key new` writes it"
         )
     return table["sha256"], Holder(name, roles[table["role"]])
-
-
-def _digest(key: bytes) -> str:
-    return hashlib.sha256(key).hexdigest()
-
-
-def _state(path: Path) -> tuple[int, ...] | None:
-    """Changes with the file and its permissions; None if it does not exist."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -8,7 +8,7 @@ import uuid
 from aiohttp import web
 
 from lume_local._http.front import Front, problem_answer, response_of
-from lume_local._http.problems import Problem, odd_problem
+from lume_local._http.messages import Problem, odd_problem
 from lume_local._runs.waiters import Hub
 
 _log = logging.getLogger("lume_local")
@@ -83,15 +83,11 @@ def _most_connections() -> int:
 
 
 class _Acceptor(web.Server):
-    """Creates a `_Connection` for each connection."""
-
     def __call__(self) -> web.RequestHandler:
         return _Connection(self, loop=self._loop, **self._kwargs)
 
 
 class Listener:
-    """The listening socket. `open` it, `close` it."""
-
     def __init__(self, front: Front, hub: Hub) -> None:
         self._front = front
         self._hub = hub

@@ -1,20 +1,23 @@
 """What a request names, or the problem if it does not exist or may not be used."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from lume_async.models import RunStatus
 from lume_local._flow.definition import Flow
 from lume_local._flow.source_settings import CONTENT
 from lume_local._http import requests
-from lume_local._http.problems import Problem
+from lume_local._http.messages import Problem
 from lume_local._http.requests import SubmissionBody
-from lume_local._runs.deliveries.webhook_rules import NotAWebhook, WebhookRefused, WebhooksOff
-from lume_local._runs.flow_registry import FlowRegistry, UnknownFlow
-from lume_local._runs.records import Duplicate, StoredFlow, StoredRun
+from lume_local._runs.deliveries.webhooks import NotAWebhook, WebhookRefused, WebhooksOff
+from lume_local._runs.flow_registry import UnknownFlow
+from lume_local._runs.records import Duplicate, StoredRun
 from lume_local._runs.sources.contents import CantTell, Contents
 from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._runs.sources.source_key import source_key, with_content
 from lume_local._runs.store import Store
+
+Found = TypeVar("Found")
 
 
 async def require_run(store: Store, run_id: str) -> StoredRun:
@@ -50,18 +53,10 @@ async def require_output(store: Store, run: StoredRun, part: str) -> str:
     return identity or ""
 
 
-async def require_flow(flows: FlowRegistry, ref: str) -> StoredFlow:
-    """The flow version. Raises `Problem`."""
+async def require_flow(found: Awaitable[Found]) -> Found:
+    """A flow version from the registry. Raises `Problem`."""
     try:
-        return await flows.require(ref)
-    except UnknownFlow as error:
-        raise Problem("flow-version-not-found", str(error)) from None
-
-
-async def require_runnable(flows: FlowRegistry, ref: str) -> tuple[Flow, str | None]:
-    """The flow version for a run that is submitted now, and a note for that run. Raises `Problem`."""
-    try:
-        return await flows.runnable(ref)
+        return await found
     except UnknownFlow as error:
         raise Problem("flow-version-not-found", str(error)) from None
 
@@ -97,7 +92,6 @@ def check_webhook(url: str | None, check: Callable[[str], object]) -> None:
 
 
 def exists(what: str) -> Problem:
-    """The problem that something exists already."""
     return Problem("precondition-failed", f"{what} already, and If-None-Match: * asks that there is none")
 
 

@@ -1,10 +1,13 @@
-"""Requests and replies of the operations, independent of sockets and aiohttp."""
+"""Requests, replies and problems (RFC 9457) of the operations, independent of sockets and aiohttp."""
 
+import http
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from attrs import field, frozen
+
+from lume_async._base.elided import elided
 
 
 @frozen
@@ -49,3 +52,70 @@ class Reply:
     headers: dict[str, str] = field(factory=dict)
     content_type: str = "application/json"
     file: Output | None = None
+
+
+TYPE = "urn:lume:problem:"
+_TITLES = {
+    "malformed-json": (400, "The body is not JSON"),
+    "malformed-request": (400, "The request can't be read"),
+    "invalid-query": (400, "A query parameter is invalid"),
+    "invalid-cursor": (400, "The cursor is unknown here"),
+    "invalid-idempotency-key": (400, "The idempotency key is invalid"),
+    "unauthorized": (401, "The API key is missing or wrong"),
+    "forbidden": (403, "The API key may not do this"),
+    "not-found": (404, "There is nothing at this path"),
+    "run-not-found": (404, "There is no such run"),
+    "flow-version-not-found": (404, "There is no such flow version"),
+    "no-output": (404, "The run has written nothing"),
+    "method-not-allowed": (405, "This path does not take this method"),
+    "request-timeout": (408, "The request took too long to arrive"),
+    "already-processed": (409, "The source has been processed already"),
+    "run-in-progress": (409, "The source is being processed"),
+    "run-not-ended": (409, "The run has not ended"),
+    "output-changed": (409, "The output was changed"),
+    "output-gone": (410, "The output is gone"),
+    "output-unreadable": (409, "The output can't be read"),
+    "flow-version-exists": (409, "A flow version never changes"),
+    "too-large": (413, "The body is too large"),
+    "precondition-failed": (412, "There is one already"),
+    "unsupported-media-type": (415, "The body is not JSON"),
+    "unsupported-encoding": (415, "The body is encoded"),
+    "invalid-field": (422, "A field is invalid"),
+    "idempotency-key-reused": (422, "The idempotency key belongs to another request"),
+    "source-not-allowed": (422, "The source may not be read"),
+    "invalid-flow": (422, "The flow version has a mistake"),
+    "not-supported": (422, "This server can't do that"),
+    "webhook-not-allowed": (422, "The webhook may not be called"),
+    "internal": (500, "The server met an error"),
+    "unavailable": (503, "The server can't do its work at the moment"),
+    "storage-full": (507, "The server has no room left"),
+}
+
+
+class Problem(Exception):
+    """A reply that is an error.
+
+    Args:
+        kind: which one; the last part of its `type`.
+        detail: what exactly is wrong and what to do.
+        extra: more members of the document.
+    """
+
+    def __init__(self, kind: str, detail: str, **extra: Any) -> None:
+        super().__init__(kind, elided(detail))
+        self.status, title = _TITLES[kind]
+        self.document: dict[str, Any] = {
+            "type": TYPE + kind,
+            "title": title,
+            "status": self.status,
+            "detail": elided(detail),
+            **extra,
+        }
+
+
+def odd_problem(status: int, reason: str) -> Problem:
+    """A problem for an error of HTTP itself, with its status."""
+    problem = Problem("malformed-request", reason)
+    problem.status = status
+    problem.document |= {"status": status, "title": http.HTTPStatus(status).phrase}
+    return problem

@@ -3,30 +3,26 @@
 from collections.abc import Sequence
 
 import anyio
+from attrs import frozen
 
 from lume_async.models import RunStatus
-from lume_local._http import queries, requests
-from lume_local._http.contract import contract_json, contract_yaml, viewer_file, viewer_page
+from lume_local._http import lookup, requests
 from lume_local._http.documents import change_document, dry_run_document, etag, run_document
-from lume_local._http.lookup import (
-    check_webhook,
-    duplicate_problem,
-    exists,
-    require_content,
-    require_flow,
-    require_place,
-    require_run,
-    require_runnable,
-)
-from lume_local._http.messages import Ask, Reply
-from lume_local._http.problems import Problem
+from lume_local._http.messages import Ask, Problem, Reply
 from lume_local._http.uploads import Uploads
-from lume_local._runs.cursor import Cursor
-from lume_local._runs.deliveries.webhook_rules import WebhookRules, parse_webhook
+from lume_local._runs.deliveries.webhooks import WebhookRules, parse_webhook
 from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import Health
-from lume_local._runs.records import CursorForgotten, Duplicate, KeyReused, NewRun, StatusChange, StoredRun
+from lume_local._runs.records import (
+    Cursor,
+    CursorForgotten,
+    Duplicate,
+    KeyReused,
+    NewRun,
+    StatusChange,
+    StoredRun,
+)
 from lume_local._runs.runner import Runner
 from lume_local._runs.sources.contents import Contents
 from lume_local._runs.sources.paths import Roots
@@ -40,33 +36,24 @@ YOUNG, TOGETHER = 1.0, 0.1
 `TOGETHER` seconds for more of them: for a small run it then returns the end."""
 
 
+@frozen
 class Api:
-    """The operations over one server's state."""
-
-    def __init__(
-        self,
-        store: Store,
-        flows: FlowRegistry,
-        runner: Runner,
-        hub: Hub,
-        roots: Roots,
-        uploads: Uploads,
-        webhooks: WebhookRules,
-        health: Health,
-        dry_runs: DryRuns,
-        contents: Contents,
-    ) -> None:
-        self._store, self._flows, self._runner, self._hub, self._roots = store, flows, runner, hub, roots
-        self._uploads, self._webhooks, self._health = uploads, webhooks, health
-        self._dry_runs, self._contents = dry_runs, contents
+    _store: Store
+    _flows: FlowRegistry
+    _runner: Runner
+    _hub: Hub
+    _roots: Roots
+    _uploads: Uploads
+    _webhooks: WebhookRules
+    _health: Health
+    _dry_runs: DryRuns
+    _contents: Contents
 
     async def settled(self) -> None:
         """Wait until the present state survives a power cut, so that replies may show it."""
         await self._store.settled()
 
     async def health(self, ask: Ask) -> Reply:
-        """`GET /healthz`."""
-        requests.only_known(ask.query, ())
         if reasons := self._health.reasons():
             raise Problem("unavailable", "; ".join(reasons))
         found: dict[str, object] = {"status": "ok", "service": "lume_local", "api": "v1"}
@@ -76,43 +63,20 @@ class Api:
             found["backup_age_seconds"] = round(age)
         return Reply(200, found)
 
-    async def openapi_yaml(self, ask: Ask) -> Reply:
-        """`GET /openapi.yaml`."""
-        requests.only_known(ask.query, ())
-        return Reply(200, contract_yaml(), content_type="application/yaml")
-
-    async def openapi_json(self, ask: Ask) -> Reply:
-        """`GET /openapi.json`."""
-        requests.only_known(ask.query, ())
-        return Reply(200, contract_json())
-
-    async def docs(self, ask: Ask) -> Reply:
-        """`GET /docs`, for people: not part of the contract."""
-        requests.only_known(ask.query, ())
-        return Reply(200, viewer_page(), content_type="text/html; charset=utf-8")
-
-    async def docs_file(self, ask: Ask) -> Reply:
-        """`GET /docs/{file}`: the files of the page."""
-        requests.only_known(ask.query, ())
-        content, content_type = viewer_file(ask.path["file"])
-        return Reply(200, content, content_type=content_type)
-
     # -- runs
 
     async def submit(self, ask: Ask) -> Reply:
-        """`POST /v1/runs`."""
-        requests.only_known(ask.query, ())
         key = requests.idempotency_key(ask.idempotency_keys)
         wanted = requests.submission(ask.body, ask.content_type)
         # The whole body is validated before anything that it names is looked up.
-        check_webhook(wanted.webhook_url, parse_webhook)
-        flow, note = await require_runnable(self._flows, wanted.flow_version)
-        check_webhook(wanted.webhook_url, self._webhooks.check)
-        located = require_place(flow, wanted.source_path, self._roots)
+        lookup.check_webhook(wanted.webhook_url, parse_webhook)
+        flow, note = await lookup.require_flow(self._flows.runnable(wanted.flow_version))
+        lookup.check_webhook(wanted.webhook_url, self._webhooks.check)
+        located = lookup.require_place(flow, wanted.source_path, self._roots)
         if wanted.dry_run:
             done = await self._dry_runs.do(flow, wanted.source_path, wanted.run_metadata, wanted.limit)
             return Reply(200, dry_run_document(done, [note] if note else []))
-        located = await require_content(self._contents, flow, wanted.source_path, located)
+        located = await lookup.require_content(self._contents, flow, wanted.source_path, located)
         new = NewRun(
             flow_version=wanted.flow_version,
             source_path=wanted.source_path,
@@ -131,7 +95,7 @@ class Api:
             is_other = None
             if not duplicate.is_active:
                 is_other = await self._contents.is_other(duplicate.run_id, flow, wanted.source_path)
-            raise duplicate_problem(duplicate, wanted, is_other) from None
+            raise lookup.duplicate_problem(duplicate, wanted, is_other) from None
         except KeyReused:
             raise Problem(
                 "idempotency-key-reused",
@@ -150,9 +114,12 @@ class Api:
 
     async def status(self, ask: Ask) -> Reply:
         """`GET /v1/runs/{id}`: immediately, or with `Prefer: wait=N` when the run changes."""
-        requests.only_known(ask.query, ())
         wait, headers = self._wait_of(ask)
-        run = await self._awaited(ask, wait) if wait else await require_run(self._store, ask.path["run_id"])
+        run = (
+            await self._awaited(ask, wait)
+            if wait
+            else await lookup.require_run(self._store, ask.path["run_id"])
+        )
         if ask.if_none_match and requests.matches(ask.if_none_match, etag(run)):
             return Reply(304, None, {"ETag": etag(run), **headers})
         return await self._run_answer(run, headers=headers)
@@ -168,7 +135,7 @@ class Api:
         """The run, once it differs from the client's version or after so many seconds. Raises `Problem`."""
         run_id, deadline = ask.path["run_id"], anyio.current_time() + wait
         with self._hub.waiter(run_id) as waiter:
-            run = first = await require_run(self._store, run_id)
+            run = first = await lookup.require_run(self._store, run_id)
             is_news = bool(ask.if_none_match) and not requests.matches(ask.if_none_match, etag(run))
             # With an outdated tag the reply is immediate.
             while not is_news and run.rev == first.rev and not RunStatus(run.status).is_terminal:
@@ -182,8 +149,7 @@ class Api:
         return run
 
     async def list(self, ask: Ask) -> Reply:
-        """`GET /v1/runs`."""
-        wanted = queries.wanted(ask.query)
+        wanted = requests.run_filter(ask.query)
         query = dict(ask.query)
         limit = requests.whole_number(query, "limit", 50, 1, 1000)
         before = requests.number_cursor(query.get("cursor"), self._store.store_id)
@@ -194,14 +160,10 @@ class Api:
         return Reply(200, {"items": items, "next_cursor": following})
 
     async def changes(self, ask: Ask) -> Reply:
-        """`GET /v1/changes`."""
-        requests.only_known(ask.query, ("after", "limit"))
         query = dict(ask.query)
         limit = requests.whole_number(query, "limit", 500, 1, 5000)
         after = requests.feed_cursor(query.get("after"), self._store.store_id)
         wait, headers = self._wait_of(ask)
-        if after is None:
-            return self._changes_answer([], await self._store.newest(), headers)
         try:
             found, following = await self._changes(after, limit, wait)
         except CursorForgotten:
@@ -210,16 +172,15 @@ class Api:
                 "after: changes that came after this cursor are forgotten: start again without it",
                 field="after",
             ) from None
-        return self._changes_answer(found, following, headers)
-
-    def _changes_answer(
-        self, found: Sequence[StatusChange], following: Cursor, headers: dict[str, str]
-    ) -> Reply:
         items = [change_document(one) for one in found]
         return Reply(200, {"items": items, "next_cursor": following.text(self._store.store_id)}, headers)
 
-    async def _changes(self, after: Cursor, limit: int, wait: int) -> tuple[Sequence[StatusChange], Cursor]:
+    async def _changes(
+        self, after: Cursor | None, limit: int, wait: int
+    ) -> tuple[Sequence[StatusChange], Cursor]:
         """The changes, once there are any or after so many seconds, and the cursor after them."""
+        if after is None:
+            return [], await self._store.newest()
         if not wait:
             return await self._store.changes(after, limit)
         deadline = anyio.current_time() + wait
@@ -230,9 +191,7 @@ class Api:
         return found, following
 
     async def cancel(self, ask: Ask) -> Reply:
-        """`POST /v1/runs/{id}/cancel`."""
-        requests.only_known(ask.query, ())
-        run = await require_run(self._store, ask.path["run_id"])
+        run = await lookup.require_run(self._store, ask.path["run_id"])
         if ask.body.strip() and requests.json_object(ask.body, ask.content_type):
             raise Problem("invalid-field", "a cancel request has no fields: send no body")
         if RunStatus(run.status).is_terminal:
@@ -242,14 +201,12 @@ class Api:
     # -- uploads
 
     async def upload(self, ask: Ask) -> Reply:
-        """`PUT /v1/uploads/{name}`."""
-        requests.only_known(ask.query, ("flow_version",))
         for _, ref in ask.query:
-            await require_flow(self._flows, ref)
+            await lookup.require_flow(self._flows.require(ref))
         if ask.content_range is not None:
             raise Problem("malformed-request", "an upload is sent whole, without Content-Range")
         if requests.is_any(ask.if_none_match) and self._uploads.has(ask.path["name"]):
-            raise exists(f"there is an upload {ask.path['name']}")
+            raise lookup.exists(f"there is an upload {ask.path['name']}")
         assert ask.content is not None
         stored = await self._uploads.receive(ask.path["name"], ask.content.chunks, ask.content.length)
         document = {"source_path": stored.source_path, "bytes": stored.size, "sha256": stored.sha256}

@@ -3,27 +3,23 @@
 import hashlib
 import json
 import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
-from attrs import frozen
+from attrs import fields, frozen
 
-from lume_local._http.problems import Problem
-from lume_local._runs.cursor import Cursor
+from lume_local._http.messages import Problem
+from lume_local._runs.records import DIMENSIONS, Cursor, RunFilter
+from lume_local._runs.times import as_text
+
+Pairs = Sequence[tuple[str, str]]
 
 MOST_BYTES, MOST_OPEN_BYTES = 1024 * 1024, 4096
 """Of a body; and of one on a path that needs no key."""
 DRY_ROWS, _MOST_DRY_ROWS = 20, 1000
 """Rows of each kind in the response to a dry run."""
-_FIELDS = (
-    "flow_version",
-    "source_path",
-    "run_metadata",
-    "force_rerun",
-    "webhook_url",
-    "dry_run",
-    "limit",
-)
 _MOST_METADATA = 64 * 1024
 _DEEPEST = 32
 _LONGEST = {"flow_version": 256, "source_path": 4096, "webhook_url": 2048}
@@ -45,6 +41,20 @@ _KINDS: dict[type, str] = {
     dict: "an object",
 }
 
+_STATUS = re.compile(r"[A-Z][A-Z_]{0,31}")
+_FILTERS = ("flow_version", "flow", "source_path", "source", "status", "since", "attention")
+_PARAMETERS = {
+    ("GET", "/v1/runs"): (*_FILTERS, "limit", "cursor"),
+    ("GET", "/v1/runs/{run_id}/mapped"): ("limit", "cursor"),
+    ("GET", "/v1/runs/{run_id}/rejects"): ("limit", "cursor", "reason"),
+    ("GET", "/v1/changes"): ("after", "limit"),
+    ("GET", "/v1/statistics"): ("by", "since", "flow", "order", "limit"),
+    ("GET", "/v1/flows"): ("flow", "limit", "cursor"),
+    ("PUT", "/v1/uploads/{name}"): ("flow_version",),
+}
+"""By method and route; all others take none."""
+_REPEATABLE = ("status", "by")
+
 
 @frozen
 class SubmissionBody:
@@ -62,6 +72,9 @@ class SubmissionBody:
         """The same for two bodies with equal fields."""
         content = [self.flow_version, self.source_path, self.run_metadata, self.force_rerun, self.webhook_url]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+_FIELDS = tuple(one.name for one in fields(SubmissionBody))
 
 
 def json_object(body: bytes, content_type: str | None = None) -> dict[str, Any]:
@@ -97,21 +110,21 @@ def _refuse_constant(name: str) -> Any:
 
 def submission(body: bytes, content_type: str | None = None) -> SubmissionBody:
     """The body of `POST /v1/runs`. Raises `Problem`."""
-    fields = json_object(body, content_type)
-    for name in fields:
+    given = json_object(body, content_type)
+    for name in given:
         if name not in _FIELDS:
             raise _field(name[:100], "is not a field of a run request: remove it")
-    dry_run = _flag(fields, "dry_run")
-    if "limit" in fields and not dry_run:
+    dry_run = _flag(given, "dry_run")
+    if "limit" in given and not dry_run:
         raise _field("limit", "has no meaning without dry_run: remove it")
     return SubmissionBody(
-        flow_version=_line(fields, "flow_version"),
-        source_path=_line(fields, "source_path"),
-        run_metadata=_metadata(fields.get("run_metadata")),
-        force_rerun=_flag(fields, "force_rerun"),
-        webhook_url=None if fields.get("webhook_url") is None else _line(fields, "webhook_url"),
+        flow_version=_line(given, "flow_version"),
+        source_path=_line(given, "source_path"),
+        run_metadata=_metadata(given.get("run_metadata")),
+        force_rerun=_flag(given, "force_rerun"),
+        webhook_url=None if given.get("webhook_url") is None else _line(given, "webhook_url"),
         dry_run=dry_run,
-        limit=_rows(fields),
+        limit=_rows(given),
     )
 
 
@@ -135,7 +148,6 @@ def _field(name: str, problem: str) -> Problem:
 
 
 def _line(fields: dict[str, Any], name: str) -> str:
-    """One visible line."""
     if name not in fields:
         raise _field(name, "is missing")
     value = fields[name]
@@ -202,7 +214,6 @@ def traceparent(headers: list[str]) -> str | None:
 
 
 def is_run_id(text: str) -> bool:
-    """Whether a string can be a run id at all."""
     return _RUN_ID.fullmatch(text) is not None
 
 
@@ -239,18 +250,16 @@ def whole_number(query: dict[str, str], name: str, default: int, least: int, mos
     return int(text)
 
 
-def only_known(
-    pairs: list[tuple[str, str]], known: tuple[str, ...], repeatable: tuple[str, ...] = ()
-) -> None:
+def check_parameters(method: str, route: str, pairs: Pairs) -> None:
     """Refuse unknown and repeated query parameters. Raises `Problem`."""
-    seen: set[str] = set()
+    known, seen = _PARAMETERS.get(("GET" if method == "HEAD" else method, route), ()), set[str]()
     for name, _ in pairs:
         if name not in known:
             raise Problem(
                 "invalid-query",
                 f"{name[:100]!r} is not a parameter here; there are {', '.join(known) or 'none'}",
             )
-        if name in seen and name not in repeatable:
+        if name in seen and name not in _REPEATABLE:
             raise Problem("invalid-query", f"{name} is given twice", field=name)
         seen.add(name)
 
@@ -282,3 +291,62 @@ def invalid_cursor(name: str) -> Problem:
         f"{name} is not a valid cursor for this server's present data: start again without it",
         field=name,
     )
+
+
+def run_filter(pairs: Pairs) -> RunFilter:
+    """Which runs `GET /v1/runs` lists. Raises `Problem`."""
+    query = dict(pairs)
+    statuses = _several(pairs, "status")
+    for status in statuses:
+        if not _STATUS.fullmatch(status):
+            raise Problem("invalid-query", f"status {status[:40]!r} is not a status such as SUCCEEDED")
+    return RunFilter(
+        flow_version=query.get("flow_version"),
+        flow=query.get("flow"),
+        source_path=query.get("source_path"),
+        source=query.get("source"),
+        statuses=statuses,
+        since=time_of(query, "since"),
+        attention=_share(query, "attention"),
+    )
+
+
+def dimensions(pairs: Pairs) -> tuple[list[str], bool]:
+    """The dimensions of `GET /v1/statistics`, and whether the worst come first. Raises `Problem`."""
+    by = _several(pairs, "by") or ["status"]
+    for name in by:
+        if name not in DIMENSIONS or by.count(name) > 1:
+            raise Problem(
+                "invalid-query", f"by: name each of {', '.join(DIMENSIONS)} once at most", field="by"
+            )
+    order = dict(pairs).get("order", "dimensions")
+    if order not in ("dimensions", "rejected"):
+        raise Problem("invalid-query", "order must be dimensions or rejected", field="order")
+    return by, order == "rejected"
+
+
+def time_of(query: dict[str, str], name: str) -> str | None:
+    """A time in the format of the store. Raises `Problem`."""
+    if name not in query:
+        return None
+    try:
+        moment = datetime.fromisoformat(query[name])
+        if moment.tzinfo is None:
+            raise ValueError
+        return as_text(moment.astimezone(UTC))
+    except (ValueError, OverflowError):
+        detail = f"{name} must be a time such as 2026-01-02T03:04:05Z"
+        raise Problem("invalid-query", detail, field=name) from None
+
+
+def _several(pairs: Pairs, of: str) -> list[str]:
+    """The values of a parameter that is repeated, or that has several separated by commas."""
+    return [one for name, value in pairs if name == of for one in value.split(",")]
+
+
+def _share(query: dict[str, str], name: str) -> float | None:
+    if name not in query:
+        return None
+    if not re.fullmatch(r"0(\.[0-9]{1,9})?|1(\.0{1,9})?", query[name]):
+        raise Problem("invalid-query", f"{name} must be a number from 0 to 1", field=name)
+    return float(query[name])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from lume_local._http.problems import Problem
+from lume_local._http.messages import Problem
 from lume_local._runs.sources.paths import UPLOAD, UPLOAD_NAME
 from lume_local._shared import no_links
 from lume_local._shared.commit import sync_folder
@@ -31,8 +31,6 @@ class Uploads:
     """The files of one folder. `open` it before use.
 
     Args:
-        folder: holds the files, by name.
-        most_bytes: the maximum size of one file.
         quota: the maximum of bytes of all files, including incomplete ones; None for no limit.
     """
 
@@ -53,16 +51,13 @@ class Uploads:
             draft.unlink(missing_ok=True)
 
     def has(self, name: str) -> bool:
-        """Whether there is a file of that name."""
         return UPLOAD_NAME.fullmatch(name) is not None and no_links.exists(self._folder / name)
 
     async def receive(self, name: str, chunks: AsyncIterator[bytes], length: int | None) -> StoredUpload:
         """Store a file under its name, replacing an existing one.
 
         Args:
-            name: of the file.
             chunks: its content; an error in it leaves everything unchanged.
-            length: the number of bytes, if known.
 
         Raises:
             Problem: the name is invalid, the file is too large, the disk or the quota is full.
@@ -101,7 +96,6 @@ class Uploads:
             draft.discard()
 
     def _stored(self) -> int:
-        """The bytes of all complete files."""
         with no_links.folder(self._folder) as folder, os.scandir(folder) as entries:
             return sum(entry.stat().st_size for entry in entries if not entry.name.startswith("."))
 
@@ -120,8 +114,6 @@ class Uploads:
 
 
 class _Draft:
-    """An incomplete upload."""
-
     def __init__(self, folder: Path, reserved: int) -> None:
         self.reserved = reserved
         """Its size in the end, as far as it is known."""
@@ -131,7 +123,6 @@ class _Draft:
         self.size = 0
 
     def write(self, block: bytes) -> None:
-        """Add a block."""
         self._file.write(block)
         self._digest.update(block)
         self.size += len(block)

@@ -6,8 +6,7 @@ at the end, or with those of other runs after a server was killed.
 
 import shutil
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from typing import Any
 
 import anyio
@@ -26,7 +25,7 @@ from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.times import now_text
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
-from lume_local._shared.protocol import Done, Execute, Failed, Page, Stage, Unreadable
+from lume_local._shared.protocol import Done, Execute, Failed, RowsPage, StageBegun, Unreadable
 
 
 @frozen
@@ -38,8 +37,6 @@ class DryRun:
 
 
 class DryRuns:
-    """Executes dry runs, one at a time."""
-
     def __init__(
         self, paths: RunPaths, pool: WorkerPool, reader: RowReader, time_limit: float | None
     ) -> None:
@@ -48,8 +45,19 @@ class DryRuns:
 
     async def do(self, flow: Flow, source_path: str, run_metadata: Any, limit: int) -> DryRun:
         """Execute a run but its commit; returns `limit` rows of each kind. Raises what compiling the flow raises."""
-        run = _new(flow.ref, source_path, run_metadata)
-        async with self._turn, self._folder(run):
+        run = StoredRun(
+            seq=0,
+            run_id=f"dry_{uuid.uuid4().hex}",
+            rev=0,
+            flow_version=flow.ref,
+            source_path=source_path,
+            source_key="",
+            run_metadata=run_metadata,
+            force_rerun=False,
+            status=RunStatus.CREATED,
+            created_at=now_text(),
+        )
+        async with self._turn:
             try:
                 job = evolve(await self._paths.job(run), dry_run=True, engine=None)
                 run, built = await self._executed(run, job)
@@ -58,14 +66,10 @@ class DryRuns:
                 return DryRun(_ended(run, RunStatus.FAILED, str(error)), {})
             except WorkerDied as error:
                 return DryRun(_ended(run, RunStatus.CRASHED, str(error)), {})
-
-    @asynccontextmanager
-    async def _folder(self, run: StoredRun) -> AsyncIterator[None]:
-        try:
-            yield
-        finally:
-            with anyio.CancelScope(shield=True):
-                await run_sync(lambda: shutil.rmtree(self._paths.folder(run.run_id), ignore_errors=True))
+            finally:
+                folder = self._paths.folder(run.run_id)
+                with anyio.CancelScope(shield=True):
+                    await run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
 
     async def _executed(self, run: StoredRun, job: Execute) -> tuple[StoredRun, dict[str, str]]:
         """The run at its end, and the files with its rows. Raises `WorkerDied`."""
@@ -74,7 +78,7 @@ class DryRuns:
             async with self._pool.worker() as worker, aclosing(worker.run(job)) as events:
                 async for event in events:
                     match event:
-                        case Stage(name, rows, _):
+                        case StageBegun(name, rows, _):
                             run = evolve(run, stages=entered(run.stages, name, rows, now_text()))
                         case Done(record):
                             status, built = RunStatus(record["status"]), record["built"]
@@ -92,30 +96,9 @@ class DryRuns:
             page = await self._reader.page(self._reader.job(written, flow, part, "", limit=limit))
             if isinstance(page, Unreadable):
                 raise RuntimeError(f"the {part} rows can't be read back: {page.problem}")
-            assert isinstance(page, Page)
+            assert isinstance(page, RowsPage)
             found[part] = page.items
         return found
-
-
-def _new(ref: str, source_path: str, run_metadata: Any) -> StoredRun:
-    return StoredRun(
-        seq=0,
-        run_id=f"dry_{uuid.uuid4().hex}",
-        rev=0,
-        flow_version=ref,
-        source_path=source_path,
-        source_key="",
-        run_metadata=run_metadata,
-        force_rerun=False,
-        status=RunStatus.CREATED,
-        created_at=now_text(),
-        started_at=None,
-        finished_at=None,
-        stages=[],
-        metrics={},
-        target_locations={},
-        error_message=None,
-    )
 
 
 def _ended(

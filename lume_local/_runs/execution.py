@@ -19,12 +19,20 @@ from lume_async.models import RunStatus
 from lume_local._runs.recorder import RunRecorder
 from lume_local._runs.records import StoredRun
 from lume_local._runs.recovery.late import Late
-from lume_local._runs.recovery.settle import settle, undo
+from lume_local._runs.recovery.settle import Settler
 from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.workers.worker import Worker
-from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared.commit import committed
-from lume_local._shared.protocol import Cancelled, Done, Execute, Failed, Json, Outcome, Progress, Stage
+from lume_local._shared.protocol import (
+    Cancelled,
+    Done,
+    Execute,
+    Failed,
+    Json,
+    Outcome,
+    Progressed,
+    StageBegun,
+)
 
 _log = logging.getLogger("lume_local")
 
@@ -55,11 +63,12 @@ class Execution:
         run: StoredRun,
         recorder: RunRecorder,
         paths: RunPaths,
-        pool: WorkerPool,
+        settler: Settler,
         late: Late,
         time_limit: float | None,
     ) -> None:
-        self._run, self._recorder, self._paths, self._pool, self._late = run, recorder, paths, pool, late
+        self._run, self._recorder, self._paths = run, recorder, paths
+        self._settler, self._late = settler, late
         self._time_limit = time_limit
         self._why: Stop | None = None
         self._stopped = anyio.Event()
@@ -69,7 +78,6 @@ class Execution:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether it was asked to stop."""
         return self._why is not None
 
     def stop(self, why: Stop) -> None:
@@ -121,10 +129,10 @@ class Execution:
                 self._has_begun = True
                 self._heard = anyio.current_time()
                 match event:
-                    case Stage(name, rows, progress):
+                    case StageBegun(name, rows, progress):
                         await self._recorder.enter(run_id, name, rows)
                         self._recorder.progress[run_id] = progress
-                    case Progress(value):
+                    case Progressed(value):
                         self._recorder.progress[run_id] = value
                     case Done() | Failed() | Cancelled():
                         return event
@@ -160,10 +168,9 @@ class Execution:
                 death = await worker.death()
                 await run_sync(self._paths.forget_worker, run, worker.pid)
                 if self._why is None or committed(self._paths.folder(run.run_id)) is not None:
-                    if trouble := await settle(run, death, recorder, self._paths, self._pool):
-                        self._late.add(run, trouble)
+                    await self._late.settle(run, death)
                 else:
-                    await undo(run, self._paths, self._pool)
+                    await self._settler.undo(run)
                     await self._end_stopped(self._why)
             case Done(record):
                 _log_shards(run.run_id, record["metrics"].get("shards"))
@@ -185,7 +192,6 @@ class Execution:
 
 
 def _log_shards(run_id: str, shards: Json | None) -> None:
-    """Log how the work was split over an engine."""
     if shards is not None:
         _log.info("run %s: %d shards, by the engine %s", run_id, shards["count"], shards["engine"])
         for file, why in shards["whole"].items():

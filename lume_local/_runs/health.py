@@ -77,7 +77,6 @@ def _waiting(runs: int) -> str:
 
 
 def is_full(folder: Path) -> bool:
-    """Whether the disk of a folder is full."""
     try:
         disk = os.statvfs(folder)
     except OSError:

@@ -12,13 +12,13 @@ import anyio
 from lume_async._base.elided import bounded, elided
 from lume_async.models import RunStatus
 from lume_local._runs.deliveries.lineage import LineageEvents
-from lume_local._runs.deliveries.webhook_message import event_body
+from lume_local._runs.deliveries.webhooks import event_body
 from lume_local._runs.health import Health, why
 from lume_local._runs.records import StoredRun, StoreFailed
 from lume_local._runs.store import Store
 from lume_local._runs.times import now_text
 from lume_local._runs.waiters import Hub
-from lume_local._shared.content import SourceContent
+from lume_local._shared.identity import SourceContent
 from lume_local._shared.protocol import Json
 
 _log = logging.getLogger("lume_local")
@@ -32,12 +32,8 @@ class RunRecorder:
     """Stages, progress and ends of runs.
 
     Args:
-        store: where they are written.
-        hub: wakes the requests that wait for a run.
-        health: where failures to write are reported.
         on_message: called after something was added to the outbox.
         on_end: called with a run whose end has been recorded.
-        lineage: creates the OpenLineage events of runs; None for none.
     """
 
     def __init__(
@@ -55,7 +51,6 @@ class RunRecorder:
         """How far each active run is, 0 to 1."""
 
     def created(self) -> None:
-        """A run was created."""
         self._hub.notify()
 
     async def enter(self, run_id: str, stage: str, rows: int | None) -> None:
@@ -87,12 +82,6 @@ class RunRecorder:
             changed = await self._store.update(run, **change(run))
             if changed is not None:
                 return changed  # else it has changed since it was read: compute the change again
-
-    async def overtaken_by(
-        self, run: StoredRun, since: str, location: str, *, of_source: bool
-    ) -> StoredRun | None:
-        """See `Runs.overtaken_by`."""
-        return await self._store.overtaken_by(run, since, location, of_source=of_source)
 
     async def succeed(self, run_id: str, record: Json) -> None:
         """The run has committed, and its output is in place."""

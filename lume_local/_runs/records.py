@@ -1,5 +1,7 @@
 """The values that a store keeps, takes and returns, independent of how it stores them."""
 
+import base64
+import re
 from typing import Any
 
 from attrs import field, frozen
@@ -37,11 +39,7 @@ class StoreFailed(Exception):
 
 
 class StoreUnavailable(StoreFailed):
-    """The same, but temporary: it may work later.
-
-    Attributes:
-        is_full: whether the disk is full.
-    """
+    """The same, but temporary: it may work later."""
 
     def __init__(self, message: str, *, is_full: bool = False) -> None:
         super().__init__(message)
@@ -78,12 +76,12 @@ class StoredRun:
     force_rerun: bool
     status: str
     created_at: str
-    started_at: str | None
-    finished_at: str | None
-    stages: list[dict[str, Any]]
-    metrics: dict[str, Any]
-    target_locations: dict[str, Any]
-    error_message: str | None = field(converter=optional(elided))
+    started_at: str | None = None
+    finished_at: str | None = None
+    stages: list[dict[str, Any]] = field(factory=list)
+    metrics: dict[str, Any] = field(factory=dict)
+    target_locations: dict[str, Any] = field(factory=dict)
+    error_message: str | None = field(default=None, converter=optional(elided))
 
 
 @frozen
@@ -133,9 +131,7 @@ class PendingDelivery:
 
     Attributes:
         id: the same for all attempts.
-        attempts: how many have failed.
         due: the time of the next one, in seconds since 1970.
-        traceparent: the one of the run's submission.
         is_lineage: whether it is an OpenLineage event, not the run's webhook.
     """
 
@@ -170,3 +166,36 @@ class Count:
     runs: int
     rows_read: int
     rows_rejected: int
+
+
+_FORM = re.compile(rb"1\.([^.]+)\.([0-9]{1,20})\.([0-9]{1,18})")
+
+
+@frozen(order=True)
+class Cursor:
+    """The position after a change. Cursors sort in the order of the feed.
+
+    Attributes:
+        transaction: the transaction that made the change, in a store where changes become visible in another order
+            than they are numbered in; 0 in one that numbers them as they become visible.
+    """
+
+    transaction: int
+    seq: int
+
+    def text(self, store_id: str) -> str:
+        """The string for clients; it is valid for that store only."""
+        content = f"1.{store_id}.{self.transaction}.{self.seq}".encode()
+        return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+    @classmethod
+    def of(cls, text: str, store_id: str) -> "Cursor | None":
+        """The cursor that a client sent; None if it is not one of that store."""
+        try:
+            content = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        except ValueError:
+            return None
+        match = _FORM.fullmatch(content)
+        if match is None or match[1] != store_id.encode():
+            return None
+        return cls(int(match[2]), int(match[3]))

@@ -19,7 +19,7 @@ from lume_local._flow.definition import Flow
 from lume_local._runs.health import Health
 from lume_local._runs.records import StoredRun
 from lume_local._runs.workers.worker_pool import WorkerPool
-from lume_local._shared.protocol import Page, Read, Unreadable
+from lume_local._shared.protocol import Read, RowsPage, Unreadable
 
 READERS = 2
 _PLAIN = {"delim": ",", "quote": '"', "escape": ""}
@@ -31,10 +31,6 @@ class RowReader:
 
     Args:
         folder: for copies of objects; emptied at the start, since a killed process leaves its copies.
-        health: where failures to start a process are reported.
-
-    Attributes:
-        pool: its processes.
     """
 
     def __init__(self, folder: Path, health: Health) -> None:
@@ -44,12 +40,11 @@ class RowReader:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Serve reads as long as the block lasts."""
         await _removed(self._folder)  # of a server that was killed
         async with self.pool.running():
             yield
 
-    async def page(self, job: Read) -> Page | Unreadable:
+    async def page(self, job: Read) -> RowsPage | Unreadable:
         """Read one page. Raises `WorkerDied`."""
         folder = self._folder / uuid.uuid4().hex
         async with self._turns:

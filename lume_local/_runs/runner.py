@@ -20,7 +20,7 @@ from lume_local._runs.recorder import RETRY, RunRecorder
 from lume_local._runs.records import NewRun, StoredRun
 from lume_local._runs.recovery.held_runs import HeldRuns
 from lume_local._runs.recovery.late import Late
-from lume_local._runs.recovery.settle import settle
+from lume_local._runs.recovery.settle import Settler
 from lume_local._runs.sources.paths import PathRefused
 from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.store import Store
@@ -39,18 +39,7 @@ _PATIENCE = 10.0
 
 
 class Runner:
-    """Executes runs while its `running` block lasts; used from one event loop.
-
-    Args:
-        store: holds the runs.
-        recorder: records their changes.
-        paths: where they read and write.
-        pool: provides their workers.
-        late: takes the runs that have committed but whose output can't be put in place yet.
-        health: where failures of the queue are reported.
-        max_active: the number of runs that are executed at a time.
-        time_limit: the maximum seconds of a run; None for no limit.
-    """
+    """Executes runs while its `running` block lasts; used from one event loop."""
 
     def __init__(
         self,
@@ -58,13 +47,14 @@ class Runner:
         recorder: RunRecorder,
         paths: RunPaths,
         pool: WorkerPool,
+        settler: Settler,
         late: Late,
         health: Health,
         max_active: int,
         time_limit: float | None = None,
     ) -> None:
         self._store, self._recorder, self._paths, self._pool = store, recorder, paths, pool
-        self._late, self._health = late, health
+        self._settler, self._late, self._health = settler, late, health
         self._max_active = max_active
         self._time_limit = time_limit
         self._active: dict[str, Execution] = {}
@@ -126,7 +116,6 @@ class Runner:
             ended.set()
 
     def workers(self) -> dict[str, int]:
-        """The process id of each active run's worker."""
         return {
             run_id: execution.worker.pid
             for run_id, execution in self._active.items()
@@ -186,17 +175,11 @@ class Runner:
 
     async def _recover_run(self, run: StoredRun) -> None:
         try:
-            await self._settle(run)
+            # A power cut may have lost the stages of a run, never its commit.
+            if run.status != RunStatus.CREATED or committed(self._paths.folder(run.run_id)) is not None:
+                await self._late.settle(run, _STOPPED)
         except Exception as error:
             await self._crash(run.run_id, error)
-
-    async def _settle(self, run: StoredRun) -> None:
-        folder = self._paths.folder(run.run_id)
-        # A power cut may have lost the stages of a run, never its commit.
-        if run.status == RunStatus.CREATED and committed(folder) is None:
-            return
-        if trouble := await settle(run, _STOPPED, self._recorder, self._paths, self._pool):
-            self._late.add(run, trouble)
 
     def _close(self, tasks: TaskGroup) -> None:
         self._closing = True
@@ -256,7 +239,7 @@ class Runner:
             del self._active[run.run_id]  # it had ended before it was claimed
 
     def _claim(self, run: StoredRun) -> Execution:
-        execution = Execution(run, self._recorder, self._paths, self._pool, self._late, self._time_limit)
+        execution = Execution(run, self._recorder, self._paths, self._settler, self._late, self._time_limit)
         self._active[run.run_id] = execution
         return execution
 

@@ -17,10 +17,10 @@ from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
-from lume_local._runs.cursor import Cursor
 from lume_local._runs.records import (
     Attempted,
     Count,
+    Cursor,
     NewRun,
     PendingDelivery,
     RunFilter,
@@ -28,11 +28,131 @@ from lume_local._runs.records import (
     StoredFlow,
     StoredRun,
 )
-from lume_local._shared.content import SourceContent
+from lume_local._shared.identity import SourceContent
 
 
-class Runs(Protocol):
-    """Runs, with the rule "one success, one attempt at a time" for each flow version and source."""
+class Deliveries(Protocol):
+    """The outbox. A delivery is settled once it is delivered or abandoned."""
+
+    async def waiting(
+        self, limit: int, *, webhooks: bool = True, lineage: bool = True
+    ) -> list[PendingDelivery]:
+        """Pending deliveries of the kinds that can be sent, in the order in which they are due."""
+        ...
+
+    async def of_run(self, run_id: str) -> list[Attempted]:
+        """The webhooks of a run, oldest first; settled ones until they are deleted."""
+        ...
+
+    async def pending(self) -> int:
+        """How many are neither delivered nor abandoned."""
+        ...
+
+    async def delivered(self, delivery_id: str) -> None:
+        """The receiver has accepted it."""
+        ...
+
+    async def failed(self, delivery_id: str, error: str, due: float | None) -> None:
+        """An attempt has failed; the next is due at that time, None abandons the delivery."""
+        ...
+
+
+class Outputs(Protocol):
+    """For each run and part (`mapped`, `rejects`) the identity of its file when it was written."""
+
+    async def identity(self, run_id: str, part: str) -> str | None:
+        """The identity of an output, empty once it is removed; None if it is not a file, such as rows of a table."""
+        ...
+
+    async def written_before(self, before: str, limit: int) -> list[tuple[str, str, str, str]]:
+        """Files of runs that ended before a time: run, part, identity, and the run's locations as JSON.
+
+        Without objects: the owner of an object store removes those.
+        """
+        ...
+
+    async def forget(self, run_id: str, part: str) -> None:
+        """The output is removed: a file at its location is another one."""
+        ...
+
+
+class Sources(Protocol):
+    """What runs have read."""
+
+    async def read_by(self, run_id: str) -> SourceContent | None:
+        """What identifies the content that a run has read; None if that was not recorded."""
+        ...
+
+    async def last_header(self, flow_version: str) -> list[str] | None:
+        """The columns that the latest run with output has read; None if there is no such run or it recorded none."""
+        ...
+
+
+class Statistics(Protocol):
+    """Counts of runs and their rows, updated in the same transaction as the runs."""
+
+    async def counts(
+        self, by: Sequence[str], since: str | None, flow: str | None, *, worst_first: bool, limit: int
+    ) -> list[Count]:
+        """Runs created in or after the hour of `since`, grouped.
+
+        Args:
+            worst_first: sort by the share of rejected rows, else by the dimensions.
+        """
+        ...
+
+
+class Store(Protocol):
+    """The whole state. Runs have the rule "one success, one attempt at a time" for each flow version and source."""
+
+    @property
+    def store_id(self) -> str:
+        """Identifies this state, so that cursors of an earlier one are refused."""
+        ...
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """The outbox."""
+        ...
+
+    @property
+    def outputs(self) -> Outputs:
+        """The identities of outputs."""
+        ...
+
+    @property
+    def sources(self) -> Sources:
+        """The contents of sources."""
+        ...
+
+    @property
+    def statistics(self) -> Statistics:
+        """Counts."""
+        ...
+
+    async def settled(self) -> None:
+        """Wait until all runs created or ended so far, and all flow versions, survive a power cut.
+
+        Raises OSError, `StoreFailed`.
+        """
+        ...
+
+    def submissions_paused(self) -> AbstractAsyncContextManager[None]:
+        """As long as the block lasts, creating runs and storing flow versions waits. Keep it short."""
+        ...
+
+    async def active_sources(self) -> list[str]:
+        """The source keys of the runs that have not ended."""
+        ...
+
+    async def forget(self, before: str, limit: int) -> int:
+        """Delete changes, idempotency keys and settled deliveries from before a time; how many were deleted.
+
+        At most `limit` of each: call it until it returns 0. Runs and flow versions stay.
+        """
+        ...
+
+    # -- runs
 
     async def create(self, new: NewRun) -> tuple[StoredRun, bool]:
         """Claim the source for a new run, or find the run of the same idempotency key; whether it is new.
@@ -87,9 +207,6 @@ class Runs(Protocol):
         """The newest run submitted after this one that has ended since that time with output at that location.
 
         Args:
-            run: the older run.
-            since: a time.
-            location: one of its `target_locations`.
             of_source: only runs of the same flow, in any version, and the same source.
         """
         ...
@@ -114,9 +231,7 @@ class Runs(Protocol):
         """Whether any run used a flow version."""
         ...
 
-
-class Changes(Protocol):
-    """The feed of status changes."""
+    # -- the feed of status changes
 
     async def changes(self, after: Cursor, limit: int) -> tuple[list[StatusChange], Cursor]:
         """Changes after a cursor, oldest first, without a gap, and the cursor after them. Raises `CursorForgotten`.
@@ -129,9 +244,7 @@ class Changes(Protocol):
         """The end of the feed."""
         ...
 
-
-class FlowVersions(Protocol):
-    """Flow versions; the registry decides which may be replaced."""
+    # -- flow versions; the registry decides which may be replaced
 
     async def put_flow(self, flow: StoredFlow) -> None:
         """Store a flow version, or its newly compiled form."""
@@ -139,139 +252,4 @@ class FlowVersions(Protocol):
 
     async def flows(self) -> list[StoredFlow]:
         """All flow versions."""
-        ...
-
-
-class Deliveries(Protocol):
-    """The outbox. A delivery is settled once it is delivered or abandoned."""
-
-    async def waiting(
-        self, limit: int, *, webhooks: bool = True, lineage: bool = True
-    ) -> list[PendingDelivery]:
-        """Pending deliveries of the kinds that can be sent, in the order in which they are due."""
-        ...
-
-    async def of_run(self, run_id: str) -> list[Attempted]:
-        """The webhooks of a run, oldest first; settled ones until they are deleted."""
-        ...
-
-    async def pending(self) -> int:
-        """How many are neither delivered nor abandoned."""
-        ...
-
-    async def delivered(self, delivery_id: str) -> None:
-        """The receiver has accepted it."""
-        ...
-
-    async def failed(self, delivery_id: str, error: str, due: float | None) -> None:
-        """An attempt has failed; the next is due at that time, None abandons the delivery."""
-        ...
-
-
-class Outputs(Protocol):
-    """For each run and part (`mapped`, `rejects`) the identity of its file when it was written."""
-
-    async def identity(self, run_id: str, part: str) -> str | None:
-        """The identity of an output, empty once it is removed; None if it is not a file, such as rows of a table."""
-        ...
-
-    async def written_before(self, before: str, limit: int) -> list[tuple[str, str, str, str]]:
-        """Files of runs that ended before a time: run, part, identity, and the run's locations as JSON.
-
-        Without objects: the owner of an object store removes those.
-        """
-        ...
-
-    async def forget(self, run_id: str, part: str) -> None:
-        """The output is removed: a file at its location is another one."""
-        ...
-
-
-class Sources(Protocol):
-    """What identifies the content that runs have read."""
-
-    async def read_by(self, run_id: str) -> SourceContent | None:
-        """What identifies the content that a run has read; None if that was not recorded."""
-        ...
-
-
-class Headers(Protocol):
-    """The columns of the sources of flow versions."""
-
-    async def last(self, flow_version: str) -> list[str] | None:
-        """Those of its latest run with output; None if there is no such run or it recorded none."""
-        ...
-
-
-class Statistics(Protocol):
-    """Counts of runs and their rows, updated in the same transaction as the runs."""
-
-    async def counts(
-        self, by: Sequence[str], since: str | None, flow: str | None, *, worst_first: bool, limit: int
-    ) -> list[Count]:
-        """Runs created in or after the hour of `since`, grouped.
-
-        Args:
-            by: names of `DIMENSIONS`.
-            since: a time; None for all.
-            flow: only its versions.
-            worst_first: sort by the share of rejected rows, else by the dimensions.
-            limit: the maximum number of groups.
-        """
-        ...
-
-
-class Store(Runs, Changes, FlowVersions, Protocol):
-    """The whole state."""
-
-    @property
-    def store_id(self) -> str:
-        """Identifies this state, so that cursors of an earlier one are refused."""
-        ...
-
-    @property
-    def deliveries(self) -> Deliveries:
-        """The outbox."""
-        ...
-
-    @property
-    def outputs(self) -> Outputs:
-        """The identities of outputs."""
-        ...
-
-    @property
-    def sources(self) -> Sources:
-        """The contents of sources."""
-        ...
-
-    @property
-    def headers(self) -> Headers:
-        """The columns of sources."""
-        ...
-
-    @property
-    def statistics(self) -> Statistics:
-        """Counts."""
-        ...
-
-    async def settled(self) -> None:
-        """Wait until all runs created or ended so far, and all flow versions, survive a power cut.
-
-        Raises OSError, `StoreFailed`.
-        """
-        ...
-
-    def submissions_paused(self) -> AbstractAsyncContextManager[None]:
-        """As long as the block lasts, creating runs and storing flow versions waits. Keep it short."""
-        ...
-
-    async def active_sources(self) -> list[str]:
-        """The source keys of the runs that have not ended."""
-        ...
-
-    async def forget(self, before: str, limit: int) -> int:
-        """Delete changes, idempotency keys and settled deliveries from before a time; how many were deleted.
-
-        At most `limit` of each: call it until it returns 0. Runs and flow versions stay.
-        """
         ...

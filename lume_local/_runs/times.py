@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 
 
 def now_text() -> str:
-    """The present time."""
     return as_text(datetime.now(UTC))
 
 
@@ -19,7 +18,6 @@ def at_text(seconds: float) -> str:
 
 
 def as_text(moment: datetime) -> str:
-    """A time in UTC."""
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 

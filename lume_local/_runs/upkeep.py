@@ -21,9 +21,7 @@ async def forget_what_is_old(store: Store, keep: float | None, health: Health) -
     """Delete old rows until cancelled, which takes effect between two transactions.
 
     Args:
-        store: whose rows are deleted.
         keep: how many seconds rows are kept; None for ever.
-        health: where failures are reported.
     """
     if keep is not None:
         await sweep_daily(lambda: store.forget(ago_text(keep), _AT_ONCE), "dropping old rows", health)
@@ -51,9 +49,6 @@ async def retry_rounds(
     Args:
         round_: tries everything once; returns how many runs still wait, and the first reason, empty if there is none.
         what: is being tried, for the log and `GET /healthz`.
-        health: where it is reported that runs wait.
-        first: seconds between two rounds.
-        longest: the maximum of them.
     """
     pause = first
     while True:

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import defaultdict
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 EVERY_RUN = "*"
 """The key for waiting for a change of any run."""
@@ -15,19 +16,10 @@ class ChangeWaiter:
     Read the state inside the block, so that a change during the read is noticed.
     """
 
-    def __init__(self, hub: "Hub", key: str) -> None:
-        self._hub, self._key = hub, key
+    def __init__(self, hub: "Hub") -> None:
+        self._hub = hub
         self._has_changed = False
         self._future: asyncio.Future[None] | None = None
-
-    def __enter__(self) -> "ChangeWaiter":
-        self._hub._add(self._key, self)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._hub._remove(self._key, self)
 
     async def until(self, deadline: float) -> bool:
         """Wait for a change since the last call; False at the deadline (loop time), or once the hub is closed."""
@@ -46,7 +38,6 @@ class ChangeWaiter:
         return True
 
     def notice(self) -> None:
-        """There was a change."""
         self._has_changed = True
         if self._future is not None and not self._future.done():
             self._future.set_result(None)
@@ -65,20 +56,19 @@ class Hub:
         """Whether one more waiter is allowed; if not, respond immediately."""
         return not self.is_closed and self._count < MOST_WAITERS
 
-    def waiter(self, key: str) -> ChangeWaiter:
+    @contextmanager
+    def waiter(self, key: str) -> Iterator[ChangeWaiter]:
         """A waiter for changes of a run, or of `EVERY_RUN`."""
-        return ChangeWaiter(self, key)
-
-    def _add(self, key: str, waiter: ChangeWaiter) -> None:
+        waiter, waiters = ChangeWaiter(self), self._waiters[key]
         self._count += 1
-        self._waiters[key].add(waiter)
-
-    def _remove(self, key: str, waiter: ChangeWaiter) -> None:
-        self._count -= 1
-        waiters = self._waiters[key]
-        waiters.discard(waiter)
-        if not waiters:
-            del self._waiters[key]
+        waiters.add(waiter)
+        try:
+            yield waiter
+        finally:
+            self._count -= 1
+            waiters.discard(waiter)
+            if not waiters:
+                del self._waiters[key]
 
     def notify(self, *run_ids: str) -> None:
         """Report that these runs have changed; without ids, that a run was created."""

@@ -7,8 +7,8 @@ its result names them. What goes wrong within it is in its result, too (see `tas
 is a fault of the executor or of the installation, and no reason to try again.
 """
 
+import importlib
 from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 Json = dict[str, Any]
@@ -21,28 +21,20 @@ TICK = 0.1
 """Seconds between two calls of `pause`, at the most."""
 
 
+def job_of(function: Function, argument: Json) -> Json:
+    """What a process is sent: names and JSON only, so that it uses its own code."""
+    return {"function": f"{function.__module__}:{function.__qualname__}", "argument": argument}
+
+
+def function_of(name: str) -> Function:
+    """The function in the job that `job_of` gives."""
+    module, _, function = name.partition(":")
+    found: Function = getattr(importlib.import_module(module), function)
+    return found
+
+
 class ExecutorLost(Exception):
     """No task can be run any more, or one of them was lost too often. The message is one sentence, without an end."""
-
-
-class Made(Sequence[Json]):
-    """Arguments that are made when they are handed out: all of them at a time may be more than the memory holds.
-
-    Args:
-        count: how many.
-        make: gives the one with a number; the same one whenever it is asked.
-    """
-
-    def __init__(self, count: int, make: Callable[[int], Json]) -> None:
-        self._count, self._make = count, make
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, number: Any) -> Any:
-        if not 0 <= number < self._count:
-            raise IndexError(number)
-        return self._make(number)
 
 
 class Executor(Protocol):
@@ -58,10 +50,9 @@ class Executor(Protocol):
         """Connect or start. Raises `ExecutorLost`."""
         ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Cancel what is left, and disconnect or end the processes."""
+        ...
 
     def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Iterator[Json]:
         """The results in the order of the arguments, a bounded number of tasks at a time.

@@ -1,7 +1,6 @@
-"""The tasks of a run behind one function, which is all that executors call.
+"""The tasks of a run on an executor.
 
-What goes wrong in a task is its result: an executor begins a task again only where its process was lost. A process
-with another DuckDB or another `lume_local` would give other rows: it does no task.
+A process with another DuckDB or another `lume_local` would give other rows: it does no task.
 """
 
 import hashlib
@@ -15,24 +14,10 @@ from typing import Any
 
 import duckdb
 
-from lume_local._shards.executor import Executor, ExecutorLost, Function, Json, Made, Pause
-from lume_local._shards.mapped import build, measure
-from lume_local._shards.shard_tasks import stage, take_in
-from lume_local._shards.split import look
-from lume_local._shards.twins import find_twins
-from lume_local._shards.whole import whole
-from lume_local._worker.sources.places.held import changed, moved, named
-from lume_local._worker.sources.source import SourceError
+from lume_local._shards.executor import Executor, ExecutorLost, Json, Pause
+from lume_local._worker.shards import tasks
+from lume_local._worker.shards.tasks import Made
 
-_FUNCTIONS: dict[str, Function] = {
-    "look": look,
-    "take_in": take_in,
-    "stage": stage,
-    "find_twins": find_twins,
-    "measure": measure,
-    "build": build,
-    "whole": whole,
-}
 _WINGS = ("_flow", "_shared", "_shards", "_worker")
 
 
@@ -50,62 +35,32 @@ def perform(call: Json) -> Json:
     """Do a task: `{"task": …, "argument": …, "versions": …}`."""
     if (mine := versions()) != call["versions"]:
         return {"failed": "versions", "where": f"{socket.gethostname()} (process {os.getpid()})", "has": mine}
-    try:
-        return {"value": _FUNCTIONS[call["task"]](call["argument"])}
-    except SourceError as error:
-        return {"failed": "source", "message": str(error)}
-    except duckdb.Error as error:
-        if path := moved(error):
-            return {"failed": "source", "message": str(changed(path))}
-        return {"failed": "duckdb", "kind": type(error).__name__, "message": named(str(error))}
-    except OSError as error:
-        where = named(str(error.filename)) if error.filename else None
-        return {"failed": "os", "arguments": [error.errno, error.strerror or str(error), where]}
+    return tasks.perform(call["task"], call["argument"])
 
 
-class Tasks:
-    """Has tasks done.
-
-    Args:
-        executor: in its block.
-        pause: is called often; raises where the run is to stop.
-    """
+class ExecutorTasks:
+    """See `Tasks`. Raises `ExecutorLost`, too."""
 
     def __init__(self, executor: Executor, pause: Pause) -> None:
         self._executor, self.pause = executor, pause
 
     @property
     def slots(self) -> int:
-        """How many run at a time."""
         return self._executor.slots
 
     def do(self, task: str, arguments: Sequence[Json]) -> Generator[Json]:
-        """Their results, in this order. Raises what the first task that fails raised, and `ExecutorLost`."""
         call = {"task": task, "versions": versions()}
         calls = Made(len(arguments), lambda number: call | {"argument": arguments[number]})
         with closing(_closable(self._executor.map(perform, calls, self.pause))) as results:
             for result in results:
-                yield _value(result)
+                if result.get("failed") == "versions":
+                    raise ExecutorLost(other_versions(result))
+                yield tasks.value_of(result)
 
 
 def _closable(results: Iterator[Json]) -> Any:
     """A generator, also of an executor whose `map` is none."""
     yield from results
-
-
-def _value(result: Json) -> Json:
-    match result.get("failed"):
-        case None:
-            value: Json = result["value"]
-            return value
-        case "source":
-            raise SourceError(result["message"])
-        case "duckdb":
-            raise getattr(duckdb, result["kind"], duckdb.Error)(result["message"])
-        case "os":
-            raise OSError(*result["arguments"])
-        case _:
-            raise ExecutorLost(other_versions(result))
 
 
 def other_versions(result: Json) -> str:

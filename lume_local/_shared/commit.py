@@ -197,7 +197,6 @@ def _vacate(step: dict[str, Any]) -> None:
 
 
 def remove_draft(step: dict[str, Any]) -> None:
-    """Undo what was begun of the kind `FILE`."""
     no_links.unlink(Path(step["draft"]))
 
 

@@ -1,10 +1,13 @@
-"""The identity of a written file, which neither a rename nor time changes."""
+"""What identifies a written file, or the content of a source, so that a change is noticed."""
 
 import hashlib
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+
+from attrs import frozen
 
 from lume_local._shared import no_links
 
@@ -13,6 +16,15 @@ def identity(path: Path | int) -> str:
     """The size of a file, or of one that is open, and when it was last written. Raises OSError."""
     found = os.fstat(path) if isinstance(path, int) else no_links.stat(path)
     return f"{found.st_size}-{found.st_mtime_ns}"
+
+
+def stamp(path: Path) -> tuple[int, ...] | None:
+    """Changes with a file and its permissions, for files that people edit; None while it is missing, as in a save."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def is_still(path: Path, noted: str) -> bool:
@@ -33,15 +45,13 @@ def remove_if(
 ) -> bool:
     """Remove the file if it is the one that was noted; `before` sees it for the last time. Raises OSError."""
     moved = aside(path, run_id)
-    if not no_links.exists(
-        moved
-    ):  # else a kill came between the two steps, and the second is still to be done
+    # Else a kill came between the two steps, and the second is still to be done.
+    if not no_links.exists(moved):
         if not is_still(path, noted):
             return False
         try:
-            no_links.replace(
-                path, moved
-            )  # first, so that nothing is put in its place between the look and the end
+            # First, so that nothing is put in its place between the look and the end.
+            no_links.replace(path, moved)
         except FileNotFoundError:
             return False
     if is_still(moved, noted):
@@ -69,3 +79,33 @@ def identity_of_copies(path: Path) -> str:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return f"{size}-{int(digest[:15], 16)}"
+
+
+@frozen
+class SourceContent:
+    """The content of a source.
+
+    Attributes:
+        bytes: how many there are, in all files.
+        seen: a hash of cheap metadata: names and sizes, with times of files or tags of objects.
+        digest: a hash of the content itself, the same wherever and whenever it was written; None if it would have
+            cost too much.
+    """
+
+    bytes: int
+    seen: str
+    digest: str | None = None
+
+
+def is_other(before: SourceContent, now: SourceContent) -> bool:
+    """Whether a source has other content now. A file that was written again without a digest counts as changed."""
+    return before.digest != now.digest if is_open(before, now) else before.seen != now.seen
+
+
+def is_open(before: SourceContent, now: SourceContent) -> bool:
+    """Whether only a digest of the present content decides."""
+    return before.seen != now.seen and before.bytes == now.bytes and before.digest is not None
+
+
+def hash_of(items: Iterable[object]) -> str:
+    return hashlib.sha256(json.dumps(list(items)).encode()).hexdigest()

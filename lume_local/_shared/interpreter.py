@@ -1,6 +1,8 @@
-"""How a process of Python begins that must end with the one that starts it."""
+"""How a Python process starts that must end with the one that starts it, even while it is stopped (Linux)."""
 
+import ctypes
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -9,5 +11,20 @@ _HOME = str(Path(__file__).resolve().parents[2])
 
 def command(program: str) -> list[str]:
     """Starts a program from its text. First of all it ties itself to this process, for its imports take a while."""
-    tie = f"from lume_local._worker.parent import end_with; end_with({os.getpid()})"
+    tie = f"from lume_local._shared.interpreter import end_with; end_with({os.getpid()})"
     return [sys.executable, "-c", f"import sys; sys.path.insert(0, {_HOME!r}); {tie}; {program}"]
+
+
+_PR_SET_PDEATHSIG = 1
+
+
+def end_with(parent: int) -> None:
+    """Have the kernel kill this process once `parent`, the one that has started it, is gone.
+
+    On other systems a stopped worker ends when it is continued and finds its stdin closed.
+    """
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was gone before the call
+        os._exit(1)

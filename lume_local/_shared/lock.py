@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -16,41 +17,55 @@ class Locked(Exception):
 
 
 @contextmanager
-def held(path: Path, *, make: bool = True) -> Iterator[None]:
+def held(path: Path) -> Iterator[None]:
     """Hold a lock; it also ends with the process. Raises `Locked` at once if another process holds it.
 
-    `make` creates the file if it is missing, and writes the identity of this process into it.
+    The file, which is created if it is missing, gets the identity of this process.
     """
-    handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if make else 0), 0o600)
+    handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT, 0o600)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Locked(str(path)) from None
-        if make:
-            os.ftruncate(handle, 0)
-            process = this_process()
-            os.write(handle, orjson.dumps(process.plain() if process else {}))
+        os.ftruncate(handle, 0)
+        process = this_process()
+        os.write(handle, orjson.dumps(process.plain() if process else {}))
         yield
     finally:
         os.close(handle)
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process holds a lock; false if there is no file."""
+    """Whether a process holds a lock; false if there is no file. Any number of processes may ask at a time."""
     try:
-        with held(path, make=False):
-            return False
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
-    except Locked:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def may_be_held_by(path: Path, pid: int) -> bool:
+    """Whether a process holds a lock that is that one, as far as the system identifies processes."""
+    content = _content(path)
+    process = Process.of(content)
+    return is_held(path) and (content == {} if process is None else process.pid == pid)
 
 
 def holder(path: Path) -> Process | None:
     """The process that took a lock, if the file identifies it for certain."""
+    return Process.of(_content(path))
+
+
+def _content(path: Path) -> Any:
     try:
-        return Process.of(orjson.loads(path.read_bytes()))
+        return orjson.loads(path.read_bytes())
     except (OSError, ValueError):
         return None
 

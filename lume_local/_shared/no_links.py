@@ -69,7 +69,6 @@ def _full_error(error: OSError, handle: int, name: str, path: Path, at: Path) ->
 
 
 def open(path: Path, flags: int = os.O_RDONLY, mode: int = 0o666) -> int:
-    """`os.open`."""
     with parent(path) as (folder, name):
         try:
             return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=folder)
@@ -78,7 +77,6 @@ def open(path: Path, flags: int = os.O_RDONLY, mode: int = 0o666) -> int:
 
 
 def stat(path: Path) -> os.stat_result:
-    """`os.stat`."""
     with parent(path) as (folder, name):
         try:
             found = os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -90,7 +88,6 @@ def stat(path: Path) -> os.stat_result:
 
 
 def exists(path: Path) -> bool:
-    """Whether there is anything."""
     try:
         stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -108,7 +105,6 @@ def replace(source: Path, target: Path) -> None:
 
 
 def link(source: Path, target: Path) -> None:
-    """`os.link`."""
     with parent(source) as (here, old), parent(target) as (there, new):
         os.link(old, new, src_dir_fd=here, dst_dir_fd=there, follow_symlinks=False)
 

@@ -18,8 +18,6 @@ class Process:
     """One process.
 
     Attributes:
-        pid: its id.
-        host: the name of its machine.
         boot: identifies that machine since its last start.
         namespace: in which the id is valid; empty if a system has only one.
         started: when it was started, by the system's own count.
@@ -42,7 +40,6 @@ class Process:
         return found if is_one else None
 
     def __str__(self) -> str:
-        """For messages."""
         where = "" if self.is_known_here else f" of the system {self.host}"
         return f"process {self.pid}{where}"
 

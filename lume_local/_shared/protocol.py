@@ -15,7 +15,7 @@ from attrs.converters import optional
 from cattrs.strategies import configure_tagged_union
 
 from lume_async._base.elided import bounded, elided
-from lume_local._shared.content import SourceContent
+from lume_local._shared.identity import SourceContent
 
 Json = dict[str, Any]
 """A JSON object that only passes through: a flow, the record of a commit, metrics."""
@@ -71,20 +71,16 @@ class Finish:
 
 @frozen
 class Read:
-    """Read a page of what a run has written: answered by `Page` or `Unreadable`.
+    """Read a page of what a run has written: answered by `RowsPage` or `Unreadable`.
 
     Attributes:
         path: the file; its suffix is its format.
         identity: of the file as it must be; empty for any.
         csv: the dialect of a `.csv` file.
-        encoding: of a `.csv` file.
         kinds: the JSON type of each column of a `.csv` file that isn't a text.
         position: where the page begins, from the page before: a number too long for JSON; "0" is the beginning.
         row: how many rows come before it.
-        rows: how many the file has.
         limit: the most rows that the page may have.
-        is_rejects: whether the rows are rejects.
-        reasons: every reason of the rejects.
         reason: only rejects with this one.
         folder: the folder for a copy of an object; created if missing. Empty for the system's own.
     """
@@ -109,7 +105,6 @@ class Look:
     """Look at a source without reading its rows: answered by `Looked`.
 
     Attributes:
-        source: a place, as in `Execute`.
         known: what it was before, if only a change matters; None requests its digest.
     """
 
@@ -153,14 +148,13 @@ class Looked:
 
 
 @frozen
-class Page:
+class RowsPage:
     """Rows of an output.
 
     Attributes:
         items: a JSON array of objects, as text: it is passed through unparsed.
         position: where the next page begins; None after the last page.
         row: how many rows come before that.
-        identity: of the file.
     """
 
     items: str
@@ -178,7 +172,7 @@ class Unreadable:
 
 
 @frozen
-class Stage:
+class StageBegun:
     """A stage begins; `rows` is what the one before has seen, `progress` the run's."""
 
     name: str
@@ -187,7 +181,7 @@ class Stage:
 
 
 @frozen
-class Progress:
+class Progressed:
     """How far the run is, 0 to 1."""
 
     value: float
@@ -216,7 +210,7 @@ class Cancelled:
 
 Job = Check | Execute | Finish | Look | Read | Cancel
 Outcome = Done | Failed | Cancelled
-Event = Ready | Checked | Refused | Looked | Page | Unreadable | Stage | Progress | Outcome
+Event = Ready | Checked | Refused | Looked | RowsPage | Unreadable | StageBegun | Progressed | Outcome
 
 
 def encode(line: Job | Event) -> bytes:

@@ -1,26 +1,28 @@
 """The connection of a run to its database, and what it may reach.
 
-ServerSettings, each for a reason that a test of DuckDB's behaviour shows:
+Settings, each for a reason that a test of DuckDB's behaviour shows:
 - `disabled_optimizers='in_clause'`: `x IN (...)` is planned as a join, which loses the order of the rows;
 - `enable_external_access=false` and the allowed paths: an expression reaches the files of this run and nothing else;
 - the progress bar is on (else DuckDB counts no progress) but never printed: stdout speaks the protocol.
 """
 
+import errno
+import os
 from pathlib import Path
 
 import duckdb
 from duckdb import DuckDBPyConnection
 
 from lume_local._shared.protocol import Execute
-from lume_local._worker.compiler.checks import text
-from lume_local._worker.file_names import allowed
+from lume_local._worker.sources.places.held import named
 from lume_local._worker.sources.source import File
+from lume_local._worker.sql import allowed, text
 
 
 def connect() -> DuckDBPyConnection:
     """A database of its own that has read nothing yet; it may check flows and then do one run. Close it."""
     connection = duckdb.connect(":memory:")
-    _set(
+    configure(
         connection,
         "disabled_optimizers='in_clause'",
         "enable_progress_bar=true",
@@ -34,13 +36,17 @@ def connect() -> DuckDBPyConnection:
     return connection
 
 
-def _set(connection: DuckDBPyConnection, *settings: str) -> None:
+def configure(connection: DuckDBPyConnection, *settings: str) -> None:
+    """Change settings, each as in `SET`."""
     connection.execute(";".join(f"SET {setting}" for setting in settings))
 
 
 def confine(connection: DuckDBPyConnection, folder: Path, files: list[File], job: Execute) -> None:
-    """From here on the connection reads `files`, reads and writes below `folder`, and reaches nothing else."""
-    _set(
+    """From here on the connection reads `files`, reads and writes below `folder`, and reaches nothing else.
+
+    It has the cleaners of the flow.
+    """
+    configure(
         connection,
         f"memory_limit={text(job.memory_limit)}",
         f"threads={int(job.threads)}",
@@ -50,11 +56,13 @@ def confine(connection: DuckDBPyConnection, folder: Path, files: list[File], job
         "enable_external_access=false",
         "lock_configuration=true",
     )
+    for statement in job.flow["cleaners"]:
+        connection.execute(statement)
 
 
 def confine_place(connection: DuckDBPyConnection, place: Path, job: Execute) -> None:
     """From here on the connection, and all others of its instance, reach what is below `place` and nothing else."""
-    _set(
+    configure(
         connection,
         f"memory_limit={text(job.memory_limit)}",
         "threads=1",  # what is so small has no work for two, and to wake the other one costs more
@@ -68,7 +76,7 @@ def confine_place(connection: DuckDBPyConnection, place: Path, job: Execute) -> 
 
 def confine_check(connection: DuckDBPyConnection) -> None:
     """From here on the connection reaches no file at all: for trying the expressions of a flow."""
-    _set(
+    configure(
         connection,
         "memory_limit='1GB'",
         "threads=1",
@@ -76,3 +84,25 @@ def confine_check(connection: DuckDBPyConnection) -> None:
         "enable_external_access=false",
         "lock_configuration=true",
     )
+
+
+def confine_read(connection: DuckDBPyConnection, path: Path) -> None:
+    """From here on the connection reads this file and reaches nothing else."""
+    configure(
+        connection,
+        "memory_limit='512MB'",
+        "threads=1",
+        "temp_directory=''",
+        f"allowed_paths=[{allowed([path])}]",
+        "enable_external_access=false",
+        "lock_configuration=true",
+    )
+
+
+def words_of(error: duckdb.Error, memory_limit: str) -> str:
+    words = named(str(error)).split("\n\n", 1)[0].replace("\n", " ").strip()
+    if os.strerror(errno.ENOSPC) in words or "max_temp_directory_size" in str(error):
+        return "the disk is full: make room, then submit the run again"
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return f"the run needs more than its memory limit of {memory_limit}: {words}"
+    return f"DuckDB could not read or write the data: {words}"

@@ -9,6 +9,7 @@ from duckdb import DuckDBPyConnection
 
 from lume_local._flow.definition import quoted
 from lume_local._worker.sources.formats.rows_file import RowsFile
+from lume_local._worker.sql import row_of
 from lume_local._worker.statements import count_of
 
 _TABLE = "CREATE TEMP TABLE _lume_duplicates AS"
@@ -22,31 +23,28 @@ def find_duplicates(
 
     Returns how many rows repeat each column, and last how many there are at all.
     """
-    if len(unique) == 1:
-        return note_duplicates(connection, later_ones(staged, unique[0]), 1)
-    return note_repeating(connection, _shared(staged, unique), len(unique), folder)
+    query = later_ones(staged, unique[0]) if len(unique) == 1 else _shared(staged, unique)
+    return note_found(connection, query, len(unique), folder)
 
 
-def note_repeating(connection: DuckDBPyConnection, shared: str, columns: int, folder: Path) -> list[int]:
-    """Make the table from a query for the rows that share values (see `_repeating`)."""
+def note_found(connection: DuckDBPyConnection, query: str, columns: int, folder: Path) -> list[int]:
+    """Make the table from a query for the later rows of one column, or for all that share values of several."""
+    if columns == 1:
+        return _note(connection, query, columns)
     with closing(RowsFile(folder / "duplicates.csv", 2)) as file:
-        for n, bits in _repeating(connection, shared, columns):
+        for n, bits in _repeating(connection, query, columns):
             file.write((str(n), str(bits)))
     numbers = "SELECT _lume_s0::BIGINT AS n, _lume_s1::BIGINT AS bits"
-    return note_duplicates(connection, f"{numbers} FROM ({file.reader})", columns)
+    return _note(connection, f"{numbers} FROM ({file.reader})", columns)
 
 
-def note_duplicates(connection: DuckDBPyConnection, query: str, columns: int) -> list[int]:
-    """Make the table of what a query gives; what `find_duplicates` returns."""
+def _note(connection: DuckDBPyConnection, query: str, columns: int) -> list[int]:
     connection.execute(f"{_TABLE} {query}")
     counts = [count_of(f"(bits & {1 << n}) <> 0") for n in range(columns)]
-    row = connection.execute(f"SELECT {', '.join(counts)}, count(*) FROM _lume_duplicates").fetchone()
-    assert row is not None
-    return list(row)
+    return list(row_of(connection, f"SELECT {', '.join(counts)}, count(*) FROM _lume_duplicates"))
 
 
 def later_ones(staged: str, name: str) -> str:
-    """The duplicates of one column."""
     key = quoted(name)
     return (
         "SELECT n, 1::BIGINT AS bits FROM (SELECT file_row_number AS n, "

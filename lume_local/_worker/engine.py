@@ -13,19 +13,30 @@ from lume_async._base.elided import elided
 from lume_local._shared.commit import begin, commit, explain
 from lume_local._shared.no_links import Relinked
 from lume_local._shared.protocol import Json
-from lume_local._worker.account import AccountOpen, close_account, status_of, top_reasons
+from lume_local._worker.connection import words_of
 from lume_local._worker.rejects import Rejects
 from lume_local._worker.seeds import check_seeds
 from lume_local._worker.sources.formats.encoding import hint_of_encoding
-from lume_local._worker.sources.formats.header import changes, noted
+from lume_local._worker.sources.formats.names import changes, noted
 from lume_local._worker.sources.places.held import changed, moved, named
 from lume_local._worker.sources.places.source_kinds import check_source
 from lume_local._worker.sources.source import SourceError
+from lume_local._worker.sql import row_of
 from lume_local._worker.statements import twin_reason
-from lume_local._worker.steps import Context, Judged, Metrics, RunSteps, TakenIn, Unmet
+from lume_local._worker.steps import (
+    AccountOpen,
+    Context,
+    Judged,
+    Metrics,
+    RunSteps,
+    TakenIn,
+    Unmet,
+    close_account,
+    status_of,
+    top_reasons,
+)
 from lume_local._worker.targets import target_kinds as targets
 from lume_local._worker.targets.target import TargetError
-from lume_local._worker.words import words_of
 
 
 class RunFailed(Exception):
@@ -120,8 +131,7 @@ class Run:
             count = metrics["warnings"].get(check["reason"], 0)
             if check["on_fail"] == "fail" and count:
                 rows = "1 row breaks" if count == 1 else f"{count:,} rows break"
-                query = taken.statements.first_broken(taken.staged, n)
-                ((first,),) = self.context.connection.execute(query).fetchall()
+                (first,) = row_of(self.context.connection, taken.statements.first_broken(taken.staged, n))
                 return (
                     f"{rows} the rule {check['reason']!r}, which must never be broken: "
                     f"row {first:,}{'' if count == 1 else ' is the first'}. Nothing was written"

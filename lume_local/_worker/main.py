@@ -1,4 +1,4 @@
-"""The worker process: checks flows and executes runs, one after the other (see `instances` for their databases).
+"""The worker process: checks flows and executes runs, one after the other (see `small_files` for their databases).
 
 Jobs come in on stdin, events go out on stdout (see `_shared/protocol`). Stdin is also a leash: `Cancel` on it
 interrupts the run, its end (the server is gone, however it went) ends this process at once.
@@ -6,13 +6,13 @@ interrupts the run, its end (the server is gone, however it went) ends this proc
 A run that was cancelled, or that DuckDB gave up on, or that left anything behind in this process is its last one.
 """
 
+import importlib
 import os
 import resource
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -37,11 +37,11 @@ from lume_local._shared.protocol import (
     Look,
     Looked,
     Outcome,
-    Progress,
+    Progressed,
     Read,
     Ready,
     Refused,
-    Stage,
+    StageBegun,
     decode_job,
     encode,
 )
@@ -49,9 +49,8 @@ from lume_local._worker import one_process
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import confine_check, connect
 from lume_local._worker.engine import Run, RunBroke, RunFailed
-from lume_local._worker.instances import Instances, place_of
 from lume_local._worker.outputs.pages import read_page
-from lume_local._worker.small_files import SmallFiles
+from lume_local._worker.small_files import Instances, SmallFiles, place_of
 from lume_local._worker.sources.places.source_kinds import source_of
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.steps import Context
@@ -67,7 +66,7 @@ _HEARTBEAT = 5.0
 """Seconds after which progress is sent even where there is none: a worker that is silent is taken for stopped."""
 
 
-class Outbox:
+class EventWriter:
     """Events to the server, from any thread, one line each."""
 
     def __init__(self) -> None:
@@ -96,7 +95,6 @@ class Leash:
         threading.Thread(target=self._read, name="leash", daemon=True).start()
 
     def next_job(self) -> Check | Execute | Finish | Look | Read:
-        """Wait for the next job."""
         with self._arrived:
             self._arrived.wait_for(lambda: self._jobs)
             return self._jobs.pop(0)
@@ -122,7 +120,7 @@ class Pulse:
     An interrupt only stops a statement that runs right now, so it is repeated until the run has ended.
     """
 
-    def __init__(self, connection: DuckDBPyConnection, outbox: Outbox, leash: Leash) -> None:
+    def __init__(self, connection: DuckDBPyConnection, outbox: EventWriter, leash: Leash) -> None:
         self._connection, self._outbox, self._leash = connection, outbox, leash
         self._stage = "SYNCING_SOURCE"
         self._ended = threading.Event()
@@ -145,7 +143,7 @@ class Pulse:
         """A stage begins; `rows` is what the one before has seen."""
         self.pause()
         self._stage = stage
-        self._outbox.send(Stage(stage, rows, _WEIGHTS[stage][0]))
+        self._outbox.send(StageBegun(stage, rows, _WEIGHTS[stage][0]))
 
     def _beat(self) -> None:
         sent, due = 0.0, time.monotonic() + _HEARTBEAT
@@ -158,15 +156,14 @@ class Pulse:
             progress = round(start + share * max(0.0, min(part, 100.0)) / 100, 3)
             if progress > sent or time.monotonic() > due:
                 sent, due = max(sent, progress), time.monotonic() + _HEARTBEAT
-                self._outbox.send(Progress(sent))
+                self._outbox.send(Progressed(sent))
 
 
-Engine = Callable[[Context], dict[str, Any]]
-"""Carries out a run whose job has an engine; gives what `Run.execute` does."""
+def main(over_shards: str = "") -> None:
+    """Serve jobs until a run should be the last one of this process.
 
-
-def main(over_shards: Engine = one_process.execute) -> None:
-    """Serve jobs until a run should be the last one of this process."""
+    `over_shards` names the function for runs with an engine, `module:name`; it is imported for the first of them.
+    """
     try:
         _serve(over_shards)
     except BaseException:
@@ -176,9 +173,9 @@ def main(over_shards: Engine = one_process.execute) -> None:
         os._exit(1)
 
 
-def _serve(over_shards: Engine) -> None:
+def _serve(over_shards: str) -> None:
     _bound_memory()
-    outbox, leash = Outbox(), Leash()
+    outbox, leash = EventWriter(), Leash()
     instances, before = Instances(), _surroundings()
     while True:
         outbox.send(Ready(_resident()))
@@ -218,7 +215,6 @@ def _resident() -> int:
 
 
 def _answer(job: Check | Finish | Look | Read) -> Event:
-    """What the job gives that is no run."""
     match job:
         case Check():
             return _check(job)
@@ -263,7 +259,7 @@ def _look(job: Look) -> Looked:
 
 
 def _run(
-    over_shards: Engine, instances: Instances, outbox: Outbox, leash: Leash, job: Execute
+    over_shards: str, instances: Instances, outbox: EventWriter, leash: Leash, job: Execute
 ) -> tuple[Outcome, bool]:
     """Do a run and close its database: how it ended, and whether another run may follow."""
     folder, place = Path(job.folder), place_of(job)
@@ -288,10 +284,13 @@ def _run(
         return Failed(f"the run's folder can't be used: {explain(error)}", None), False
 
 
-def _execute(context: Context, place: Path | None, over_shards: Engine) -> dict[str, Any]:
+def _execute(context: Context, place: Path | None, over_shards: str) -> dict[str, Any]:
     if place is not None:
         return Run(context, SmallFiles(context, place)).execute()
-    return one_process.execute(context) if context.job.engine is None else over_shards(context)
+    if context.job.engine is None:
+        return one_process.execute(context)
+    module, _, name = over_shards.partition(":")
+    return getattr(importlib.import_module(module), name)(context)  # type: ignore[no-any-return]
 
 
 if __name__ == "__main__":

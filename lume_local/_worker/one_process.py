@@ -4,20 +4,19 @@ from pathlib import Path
 from typing import Any
 
 from lume_local._shared.commit import sync_file
-from lume_local._worker.account import check_written
 from lume_local._worker.connection import confine
 from lume_local._worker.duplicates import find_duplicates
 from lume_local._worker.engine import Run
 from lume_local._worker.profile import profile, unmet
 from lume_local._worker.seeds import load_seeds
-from lume_local._worker.sources.formats.header import check_columns
+from lume_local._worker.sources.formats.names import check_columns
 from lume_local._worker.sources.formats.parquet import report_damage
 from lume_local._worker.sources.read import read_source
 from lume_local._worker.sources.source import File
+from lume_local._worker.sql import copy_to, row_of
 from lume_local._worker.stage import scan_of, stage
 from lume_local._worker.statements import Statements
-from lume_local._worker.steps import Context, Judged, Metrics, TakenIn, Unmet
-from lume_local._worker.targets.copy_to import copy_to
+from lume_local._worker.steps import Context, Judged, Metrics, TakenIn, Unmet, check_written
 
 
 def execute(context: Context) -> dict[str, Any]:
@@ -40,7 +39,6 @@ class OneProcess:
         self._folder, self._shards = folder or context.folder, shards
 
     def take_in(self) -> TakenIn:
-        """See `RunSteps`."""
         context = self._context
         files = context.source.fetch(self._folder, context.pause)
         seeds = load_seeds(self._connection, self._flow, context.job.seeds, context.folder)
@@ -50,8 +48,6 @@ class OneProcess:
     def take_in_files(self, files: list[File], seeds: dict[str, Any]) -> TakenIn:
         """The same of files that the connection can read, with seeds that it has loaded."""
         context = self._context
-        for statement in self._flow["cleaners"]:
-            self._connection.execute(statement)
         intake = read_source(self._connection, files, self._flow, self._folder, context.pause)
         check_columns(self._flow, intake.layout)
         statements = Statements(self._flow, intake.layout)
@@ -64,15 +60,12 @@ class OneProcess:
         return TakenIn(statements, intake, staged.rows, seeds, staged.mapped, self._shards)
 
     def counts(self, taken: TakenIn) -> list[int]:
-        """See `RunSteps`."""
-        return list(self._connection.execute(taken.statements.counts(taken.staged)).fetchall()[0])
+        return list(row_of(self._connection, taken.statements.counts(taken.staged)))
 
     def twins(self, taken: TakenIn, unique: list[str]) -> list[int]:
-        """See `RunSteps`."""
         return find_duplicates(self._connection, taken.staged, unique, self._folder)
 
     def profile(self, taken: TakenIn, duplicates: bool, metrics: Metrics) -> tuple[dict[str, Any], Unmet]:
-        """See `RunSteps`."""
         mapped = taken.statements.mapped(taken.staged, duplicates)
         if taken.written is not None:
             mapped = f"FROM {scan_of(self._path('mapped'))}"
@@ -80,7 +73,6 @@ class OneProcess:
         return columns, unmet(self._connection, self._flow["expect"], mapped, metrics)
 
     def build(self, part: str, judged: Judged) -> Path:
-        """See `RunSteps`."""
         path, taken, metrics = self._path(part), judged.taken, judged.metrics
         if part == "rejects":
             rows, written = metrics["rows_rejected"], judged.rejects.write(path)

@@ -9,6 +9,7 @@ from duckdb import DuckDBPyConnection
 
 from lume_async._base.elided import elided
 from lume_local._flow.definition import quoted
+from lume_local._worker.sql import row_of
 
 COUNTS = ("rows_read", "rows_mapped", "rows_rejected")
 """What an expectation may name beside the columns."""
@@ -21,9 +22,7 @@ def profile(connection: DuckDBPyConnection, flow: dict[str, Any], mapped: str) -
         name = quoted(column["name"])
         ends = [f"min({name})::VARCHAR", f"max({name})::VARCHAR"] if column["ordered"] else []
         items += [f"count({name})", f"approx_count_distinct({name})", *ends]
-    found = connection.execute(f"SELECT {', '.join(items)} FROM ({mapped})").fetchone()
-    assert found is not None
-    rows, *rest = found
+    rows, *rest = row_of(connection, f"SELECT {', '.join(items)} FROM ({mapped})")
     answers = iter(rest)
     return {column["name"]: _profiled(column, rows, answers) for column in flow["columns"]}
 
@@ -52,7 +51,6 @@ def unmet(
 
 def _holds(connection: DuckDBPyConnection, query: str) -> bool:
     try:
-        row = connection.execute(query).fetchone()
+        return row_of(connection, query)[0] is True
     except (duckdb.DataError, duckdb.InvalidInputException):  # of its values: a cast, a logarithm
         return False
-    return row is not None and row[0] is True

@@ -12,13 +12,12 @@ from attrs import frozen
 from duckdb import DuckDBPyConnection
 
 from lume_local._flow.definition import quoted
-from lume_local._worker.compiler.checks import text
 from lume_local._worker.sources.files import encode_back, is_utf8_name
 from lume_local._worker.sources.formats.dialect import Dialect
 from lume_local._worker.sources.intake import KEPT
 from lume_local._worker.sources.several_files import AllMalformed
+from lume_local._worker.sql import copy_to, text
 from lume_local._worker.statements import Statements
-from lume_local._worker.targets.copy_to import copy_to
 
 
 @frozen
@@ -26,7 +25,6 @@ class Rejects:
     """Writes the rejects of one run.
 
     Attributes:
-        staged: SQL for the staged rows.
         duplicates: whether there is the table `_lume_duplicates`.
     """
 

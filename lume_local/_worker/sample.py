@@ -30,7 +30,6 @@ def parquet_rows(path: Path) -> Iterator[Row]:
 
 
 def excel_rows(path: Path) -> Iterator[Row]:
-    """The rows of the first sheet."""
     book = open_book(path, data_only=True)
     try:
         for cells in book.worksheets[0]:

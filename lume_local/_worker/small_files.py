@@ -1,14 +1,117 @@
-"""The steps of a run of small files, in an instance of DuckDB that other runs used before (see `instances`)."""
+"""Runs of small local files, which share an instance of DuckDB: to open and close one costs as much as such a run.
+
+That instance reaches one folder, the `place`, in which only the present run's files are: copies of its sources, and
+what it builds. Its settings are locked before the first run; what a run makes is in a connection of its own
+(temporary tables) or in a database in memory of its own (the macros of cleaners), and ends with them.
+
+Any other run has an instance to itself, which reads its sources where they are: large files, files that aren't
+here yet, and seeds, whose lookups need other settings.
+"""
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from attrs import evolve
+import duckdb
+from attrs import evolve, field, mutable
+from duckdb import DuckDBPyConnection
 
+from lume_local._shared.folders import scratch_of
+from lume_local._shared.protocol import Execute
+from lume_local._worker.connection import confine_place, connect
 from lume_local._worker.one_process import OneProcess
 from lume_local._worker.statements import BITS
 from lume_local._worker.steps import Context, Judged, TakenIn
+
+MOST_COPIED = 1024 * 1024
+"""Bytes of source files up to which a run is a small one."""
+_OWN = "_lume_run"
+"""The database in memory of one run."""
+
+
+def place_of(job: Execute) -> Path | None:
+    """The folder that a small run's instance reaches; None for any other run."""
+    if job.dry_run or job.engine is not None or job.flow["seeds"] or job.source["kind"] != "files":
+        return None
+    try:
+        size = sum(os.stat(file["path"]).st_size for file in job.source["files"])
+    except OSError:  # reported by the run
+        return None
+    return scratch_of(Path(job.folder), os.getpid()) if size <= MOST_COPIED else None
+
+
+@mutable
+class Instances:
+    """The connections of the runs of this process."""
+
+    _next: DuckDBPyConnection | None = field(factory=connect)
+    """One that has read nothing yet."""
+    _shared: DuckDBPyConnection | None = None
+    _reach: tuple[Path, str] | None = None
+    """What the shared one was confined to."""
+
+    def prepare(self) -> None:
+        """Open what the next job most likely needs."""
+        if self._next is None and self._shared is None:
+            self._next = connect()
+
+    @contextmanager
+    def connection(self, job: Execute, place: Path | None) -> Iterator[DuckDBPyConnection]:
+        """The connection of one run; what the run has created in it ends with the block."""
+        if place is None:
+            with self._taken() as own:
+                yield own
+            return
+        place.mkdir(parents=True, exist_ok=True)
+        try:
+            with self._shared_by_small_runs(place, job) as shared, _cursor(shared, job) as cursor:
+                yield cursor
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+    def _taken(self) -> DuckDBPyConnection:
+        taken, self._next = self._next, None
+        return taken if taken is not None else connect()
+
+    @contextmanager
+    def _shared_by_small_runs(self, place: Path, job: Execute) -> Iterator[DuckDBPyConnection]:
+        reach = place, job.memory_limit
+        if self._shared is None or self._reach != reach:
+            self._close_shared()
+            self._shared = self._taken()
+            _use_no_other_thread(self._shared)
+            confine_place(self._shared, place, job)
+            self._reach = reach
+        yield self._shared
+        if (place / "spill").exists():  # its files are removed now, under an instance that knows of them
+            self._close_shared()
+
+    def _close_shared(self) -> None:
+        shared, self._shared = self._shared, None
+        if shared is not None:
+            shared.close()
+
+
+def _use_no_other_thread(connection: DuckDBPyConnection) -> None:
+    """Have a thread write its file itself: else it spins while one for that, which has to be woken, does."""
+    with suppress(duckdb.CatalogException):  # DuckDB 1 has none
+        connection.execute("SET async_threads=0")
+
+
+@contextmanager
+def _cursor(shared: DuckDBPyConnection, job: Execute) -> Iterator[DuckDBPyConnection]:
+    """A connection of its own, with which temporary tables end. All else that a run makes are macros."""
+    if not job.flow["cleaners"]:
+        with shared.cursor() as cursor:
+            yield cursor
+        return
+    shared.execute(f"ATTACH ':memory:' AS {_OWN}")
+    with shared.cursor() as cursor:
+        cursor.execute(f"USE {_OWN}")
+        yield cursor
+    shared.execute(f"DETACH {_OWN}")
 
 
 class SmallFiles:
@@ -27,8 +130,9 @@ class SmallFiles:
         self.twins, self.profile = one.twins, one.profile
 
     def take_in(self) -> TakenIn:
-        """See `RunSteps`."""
         self._folder.mkdir()
+        for statement in self._context.flow["cleaners"]:
+            self._context.connection.execute(statement)
         files = self._context.source.fetch(self._folder, self._context.pause)
         copies = [evolve(file, path=self._copy(n, file.path)) for n, file in enumerate(files)]
         return self._one.take_in_files(copies, seeds={})

@@ -10,11 +10,9 @@ import duckdb
 from attrs import frozen
 from duckdb import DuckDBPyConnection
 
-from lume_local._worker.compiler.checks import text
-from lume_local._worker.scan_again import scan_or_retry
 from lume_local._worker.sources.source import File
+from lume_local._worker.sql import STAGED, copy_to, copying, row_of, scan_or_retry, text
 from lume_local._worker.statements import PLACE, Statements
-from lume_local._worker.targets.copy_to import STAGED, copy_to, copying
 
 AT_ONCE = 8 * 1024**2 if int(duckdb.__version__.split(".")[0]) >= 2 else sys.maxsize
 """Bytes of text from which the one scan writes the mapped rows, and what else is staged to a file beside them: of
@@ -62,35 +60,25 @@ def stage(
 
     If most likely none of many rows is rejected, they are written to `target`, the file of the mapped rows.
     """
-    return scan_or_retry(
-        statements.layout.reader,
-        lambda reader: _stage(connection, statements.by(reader), files, folder, target, records),
-        lambda staged: staged.count == records,
-    )
-
-
-def _stage(
-    connection: DuckDBPyConnection,
-    statements: Statements,
-    files: list[File],
-    folder: Path,
-    target: Path,
-    records: int,
-) -> Staged:
-    """The cheapest of four ways: both files in one pass, a table in memory, the target alone, or a file of all."""
     size = sum(os.stat(file.path).st_size * _PACKED.get(file.format, 1) for file in files)
     path = folder / "stage.parquet"
     # If rows may have to be reordered afterwards, none is written to the target directly.
     is_direct = target.suffix == ".parquet" and not statements.flow["lookups"]
-    if size >= AT_ONCE and is_direct and _passes_on(connection, statements):
-        return _in_one_pass(connection, _by_smaller_buffers(statements), target, path)
-    if size <= MOST_IN_MEMORY:
-        return _in_memory(connection, statements)
-    statements = _by_smaller_buffers(statements)
-    is_promising = is_direct and statements.only_rejects and _begins_well(connection, statements)
-    if is_promising and (staged := _in_target(connection, statements, target, records)):
-        return staged
-    return Staged(scan_of(path), stage_to(connection, statements, path))
+
+    def by(reader: str) -> Staged:
+        """The cheapest of four ways: both files in one pass, a table in memory, the target alone, a file of all."""
+        over = statements.by(reader)
+        if size >= AT_ONCE and is_direct and _passes_on(connection, over):
+            return _in_one_pass(connection, _by_smaller_buffers(over), target, path)
+        if size <= MOST_IN_MEMORY:
+            return _in_memory(connection, over)
+        over = _by_smaller_buffers(over)
+        is_promising = is_direct and over.only_rejects and _begins_well(connection, over)
+        if is_promising and (staged := _in_target(connection, over, target, records)):
+            return staged
+        return Staged(scan_of(path), stage_to(connection, over, path))
+
+    return scan_or_retry(statements.layout.reader, by, lambda staged: staged.count == records)
 
 
 _TABLE = "(SELECT *, rowid AS file_row_number FROM _lume_stage)"
@@ -101,7 +89,7 @@ def _into_table(query: str) -> str:
 
 
 def _in_memory(connection: DuckDBPyConnection, statements: Statements) -> Staged:
-    ((count,),) = connection.execute(_into_table(statements.stage())).fetchall()
+    (count,) = row_of(connection, _into_table(statements.stage()))
     if not in_order(connection, statements, _TABLE):
         connection.execute(_into_table(f"FROM _lume_stage ORDER BY {PLACE}"))
     return Staged(_TABLE, count)
@@ -138,7 +126,7 @@ def in_order(connection: DuckDBPyConnection, statements: Statements, staged: str
     if not statements.flow["lookups"]:
         return True
     query = f"SELECT count(*) FROM {staged} WHERE {PLACE} <> file_row_number"
-    return connection.execute(query).fetchall() == [(0,)]
+    return row_of(connection, query) == (0,)
 
 
 def _passes_on(connection: DuckDBPyConnection, statements: Statements) -> bool:
@@ -149,19 +137,19 @@ def _passes_on(connection: DuckDBPyConnection, statements: Statements) -> bool:
     layout = statements.layout
     if statements.flow["unique"] or layout.of_files or len(layout.raw) > _MOST_COLUMNS:
         return False
-    return connection.execute("SELECT current_setting('threads') > 1").fetchall() == [(True,)]
+    return row_of(connection, "SELECT current_setting('threads') > 1") == (True,)
 
 
 def _in_one_pass(connection: DuckDBPyConnection, statements: Statements, target: Path, rest: Path) -> Staged:
     """The rows to publish go to their file, and of all rows what else is staged to another one."""
-    row = connection.execute(
+    query = (
         f"WITH _lume_rows AS MATERIALIZED ({statements.stage()}), "
         f"_lume_mapped AS ({copying(statements.mapped('_lume_rows', False), target)}), "
         f"_lume_rest AS ({copying(statements.unmapped('_lume_rows'), rest, STAGED)}) "
         "SELECT (SELECT Count FROM _lume_mapped), (SELECT Count FROM _lume_rest)"
-    ).fetchone()
-    assert row is not None
-    return Staged(scan_of(rest), int(row[1]), int(row[0]))
+    )
+    mapped, count = row_of(connection, query)
+    return Staged(scan_of(rest), count, mapped)
 
 
 def _by_smaller_buffers(statements: Statements) -> Statements:
@@ -172,11 +160,10 @@ def _by_smaller_buffers(statements: Statements) -> Statements:
 
 
 def scan_of(path: Path) -> str:
-    """The rows of a file, each with its number."""
     return f"read_parquet({text(str(path))}, file_row_number=true)"
 
 
 def _begins_well(connection: DuckDBPyConnection, statements: Statements) -> bool:
     """Whether none of the first rows is rejected: then it is worth a try."""
     query = f"SELECT count(*) FROM (FROM ({statements.stage()}) LIMIT {_FIRST}) WHERE _lume_reject"
-    return connection.execute(query).fetchall() == [(0,)]
+    return row_of(connection, query) == (0,)

@@ -13,7 +13,7 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from lume_local._flow.definition import RESERVED, quoted
-from lume_local._worker.compiler.checks import text
+from lume_local._worker.sql import text
 
 BITS = 62
 """Checks per mask: a BIGINT's bits, without its sign and one to spare."""
@@ -120,11 +120,8 @@ class Statements:
         whys = ", ".join(
             f"{' | '.join(terms) or '0::BIGINT'} AS _lume_why{n}" for n, terms in enumerate(masks)
         )
-        return f"SELECT *, {whys} FROM ({self._ruled()})"
-
-    def _ruled(self) -> str:
         rules = "".join(f", {rule} AS _lume_rule{n}" for n, rule in enumerate(self.flow["rules"]))
-        return f"SELECT *{rules} FROM ({self._typed()})"
+        return f"SELECT *, {whys} FROM (SELECT *{rules} FROM ({self._typed()}))"
 
     def _typed(self) -> str:
         """In steps, as an expression that occurs twice in one statement may be evaluated twice."""
@@ -247,7 +244,6 @@ class Statements:
             yield f"_lume_s{n}", label
 
     def reasons(self, duplicates: bool) -> str:
-        """The reasons of a rejected row, as one text."""
         return f"concat_ws('; ', {', '.join(self._each_reason(duplicates))})"
 
     def _each_reason(self, duplicates: bool) -> Iterator[str]:
@@ -267,5 +263,4 @@ def count_of(condition: str) -> str:
 
 
 def twin_reason(name: str) -> str:
-    """The reason of a row that repeats a unique value."""
     return f"{name}: repeats the value of an earlier row"

@@ -1,6 +1,6 @@
 """The steps of a run: what each of them gives, and what carries them out.
 
-`engine` has their order. `OneProcess`, `SmallFiles` and, over shards, `Sharded` do the work.
+`engine` has their order. `OneProcess`, `SmallFiles` and, over shards, `shards.sharded.Sharded` do the work.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,12 +12,48 @@ from duckdb import DuckDBPyConnection
 
 from lume_local._shared.protocol import Execute
 from lume_local._worker.rejects import Rejects
+from lume_local._worker.sources.intake import Account
 from lume_local._worker.sources.places.source_kinds import source_of
 from lume_local._worker.sources.read import Intake
 from lume_local._worker.sources.source import Pause, Source, no_pause
 from lume_local._worker.statements import Statements
 from lume_local._worker.targets.target import Target
 from lume_local._worker.targets.target_kinds import target_of
+
+
+class AccountOpen(Exception):
+    """Rows are missing, or there are more than there should be: a fault of the engine."""
+
+
+def close_account(account: Account, staged: int, malformed: int, metrics: dict[str, Any]) -> None:
+    """Compare what the source was split into with what was read and judged. Raises `AccountOpen`."""
+    _same("records in the source", account.records, "rows read and malformed lines", staged + malformed)
+    total = metrics["rows_mapped"] + metrics["rows_rejected"]
+    _same("records in the source", account.records, "rows mapped and rejected", total)
+
+
+def check_written(part: str, rows: int, written: int) -> None:
+    """Compare the rows that a target should have with those that were written. Raises `AccountOpen`."""
+    _same(f"rows {part}", rows, f"rows written to target.{part}", written)
+
+
+def _same(what: str, count: int, other: str, found: int) -> None:
+    if count != found:
+        raise AccountOpen(
+            f"row counts do not match (a bug in lume): {count:,} {what}, but {found:,} {other}. Nothing was "
+            "written. Please report it, with the file if possible"
+        )
+
+
+def top_reasons(metrics: dict[str, Any]) -> str:
+    reasons = sorted(metrics["reject_reasons"].items(), key=lambda item: -item[1])
+    listed = "; ".join(f"{reason} ({count:,})" for reason, count in reasons[:5])
+    return listed + ("; …" if len(reasons) > 5 else "")
+
+
+def status_of(metrics: dict[str, Any]) -> str:
+    return "PARTIAL_FAILED" if metrics["rows_rejected"] else "SUCCEEDED"
+
 
 Metrics = dict[str, Any]
 Unmet = list[dict[str, str]]
@@ -39,7 +75,6 @@ class Context:
 
     Attributes:
         connection: from `connect()`.
-        job: what the server asks for.
         enter: called with the name of each stage that begins, and the number of rows of the stage before.
         pause: called often while Python reads the source; raises if the run is to stop.
         targets: in the order in which they are published.
@@ -54,7 +89,6 @@ class Context:
 
     @property
     def flow(self) -> dict[str, Any]:
-        """The compiled flow."""
         return self.job.flow
 
     @property
@@ -68,9 +102,7 @@ class TakenIn:
     """The rows of the source, each with the checks that it breaks.
 
     Attributes:
-        intake: what there is in the source.
         staged: SQL for the rows.
-        seeds: what the seeds were, for the metrics.
         written: how many rows the file of the mapped rows has, if it is written already.
         shards: how the work was split, for the metrics; None for a run without an engine.
         parts: the results of the tasks that staged the shards, in their order.

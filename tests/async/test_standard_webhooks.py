@@ -14,7 +14,7 @@ from components import component, package
 
 from lume_async import ConfigurationError, WebhookSignatureError, webhooks
 from lume_async.webhooks import SIGNATURE_HEADER, Once, WebhookEvent, aiohttp_handler, asgi_app, parse, verify
-from lume_local._runs.deliveries.webhook_message import signed_headers
+from lume_local._runs.deliveries.webhooks import signed_headers
 
 BODY = b'{"event": "run.finished", "run_id": "run_1", "status": "SUCCEEDED", "source_path": "\xc3\xa9.csv"}'
 RAW = "a secret of some length"

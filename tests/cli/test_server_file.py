@@ -20,6 +20,7 @@ from lume_cli import _server_file
 from lume_cli._options import GlobalOptions
 from lume_cli._settings import resolve
 from lume_local._shared.lock import held
+from lume_local._shared.process import this_process
 
 
 @pytest.fixture
@@ -172,11 +173,12 @@ def test_a_command_that_waits_is_told_where_the_server_is_now(lone: Shell) -> No
 
 def test_a_lock_of_another_server_is_none_of_the_one_that_wrote_the_file(written: Path) -> None:
     lock = written.with_name("lock")
-    own = str(os.getpid()).encode()
+    process = this_process()
+    assert process is not None
     for content, lives in (
-        (b'{"pid": 1}', False),
+        (json.dumps(process.plain() | {"pid": 1}).encode(), False),
         (b"", False),
-        (b'{"pid": ' + own + b"}", True),
+        (json.dumps(process.plain()).encode(), True),
         (b"{}", True),
     ):
         lock.write_bytes(content)

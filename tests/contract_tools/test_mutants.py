@@ -14,7 +14,7 @@ from contract_tools.support import schemathesis, served
 
 from lume_local._http import front, requests
 from lume_local._http.keys import OWN
-from lume_local._http.problems import Problem
+from lume_local._http.messages import Problem
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
 FIELDS = requests._FIELDS

@@ -41,7 +41,7 @@ def workers(parent: int, *, but: Collection[int] = ()) -> list[int]:
 
 def _is_worker(pid: int) -> bool:
     try:
-        return _is_forked(pid) or b"_shards.main import main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return _is_forked(pid) or b"_worker.main import main" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return False
 

@@ -11,7 +11,7 @@ from lume_local._runs.records import StoredRun
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.store import Store
 
-_PARTS = ("deliveries", "outputs", "sources", "headers", "statistics")
+_PARTS = ("deliveries", "outputs", "sources", "statistics")
 Pause = Callable[[str], Awaitable[None]]
 """What happens before (`<create`) and after (`create>`) each operation."""
 

@@ -124,7 +124,7 @@ with held(pathlib.Path({str(state / "lock")!r})):
 """
     killed = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
     assert await killed.wait() == -signal.SIGKILL
-    with pytest.raises(Locked), held(state / "lock", make=False):
+    with pytest.raises(Locked), held(state / "lock"):
         pass
     async with lume_local.serve(None, home / ".lume"):
         pass

@@ -8,6 +8,7 @@ import click
 
 from lume_cli._output.stderr import Say
 from lume_cli._work.flow.flow_diff import read_flow
+from lume_local._shared.identity import stamp
 
 _EVERY = 1.0
 _WAYS_OUT = (
@@ -55,15 +56,6 @@ class FlowChanges:
             else:
                 found.append(f"{path} has changed, but {_ref(known)} stays as it was. {_WAYS_OUT}")
         return found
-
-
-def stamp(path: Path) -> tuple[int, int] | None:
-    """What changes when a file is saved; None while an editor has moved it away."""
-    try:
-        about = path.stat()
-    except OSError:
-        return None
-    return about.st_mtime_ns, about.st_size
 
 
 def _definition(path: Path) -> dict[str, Any] | None:

@@ -21,8 +21,8 @@ from lume_async import Client, LumeRun
 from lume_cli._output import exit_codes, run_view, try_view
 from lume_cli._session import CommandSession
 from lume_cli._work.flow import flow_check
-from lume_cli._work.flow.flow_changes import stamp
 from lume_cli._work.flow.flow_diff import read_flow
+from lume_local._shared.identity import stamp
 
 _OUT = "{data}/out/{run_id}"
 _WORDS = (
@@ -186,7 +186,7 @@ class Trial:
         data.prose("\n".join(lines))
         data.text("\n".join([*([""] if shown else []), *shown]))
 
-    def _state(self) -> list[tuple[int, int] | None]:
+    def _state(self) -> list[tuple[int, ...] | None]:
         return [stamp(path) for path in (self._file, self._sample)]
 
 

@@ -23,19 +23,13 @@ _PRODUCER = "https://pypi.org/project/lume-client/"
 _SPEC = "https://openlineage.io/spec/"
 _EVENT = f"{_SPEC}2-0-2/OpenLineage.json#/$defs/RunEvent"
 _FACETS = {
-    "jobType": f"{_SPEC}facets/2-0-4/JobTypeJobFacet.json#/$defs/JobTypeJobFacet",
-    "errorMessage": f"{_SPEC}facets/1-0-1/ErrorMessageRunFacet.json#/$defs/ErrorMessageRunFacet",
-    "inputStatistics": (
-        f"{_SPEC}facets/1-0-0/InputStatisticsInputDatasetFacet.json#/$defs/InputStatisticsInputDatasetFacet"
-    ),
-    "outputStatistics": (
-        f"{_SPEC}facets/1-0-2/OutputStatisticsOutputDatasetFacet.json"
-        "#/$defs/OutputStatisticsOutputDatasetFacet"
-    ),
-    "dataQualityAssertions": (
-        f"{_SPEC}facets/1-1-0/DataQualityAssertionsDatasetFacet.json#/$defs/DataQualityAssertionsDatasetFacet"
-    ),
+    "jobType": ("2-0-4", "JobTypeJobFacet"),
+    "errorMessage": ("1-0-1", "ErrorMessageRunFacet"),
+    "inputStatistics": ("1-0-0", "InputStatisticsInputDatasetFacet"),
+    "outputStatistics": ("1-0-2", "OutputStatisticsOutputDatasetFacet"),
+    "dataQualityAssertions": ("1-1-0", "DataQualityAssertionsDatasetFacet"),
 }
+"""Versions and names of the facets."""
 _TYPES = {RunStatus.FAILED: "FAIL", RunStatus.CRASHED: "FAIL", RunStatus.CANCELLED: "ABORT"}
 _ROWS = {"mapped": "rows_mapped", "rejects": "rows_rejected"}
 
@@ -82,18 +76,17 @@ class LineageEvents:
         message: str | None = None,
     ) -> bytes:
         """The event for a run that begins, or ends with this status."""
-        run_facets = (
-            {"errorMessage": _facet("errorMessage", message=message, programmingLanguage="SQL")}
-            if message
-            else {}
-        )
+        error = {"errorMessage": _facet("errorMessage", message=message, programmingLanguage="SQL")}
         job_type = _facet("jobType", processingType="BATCH", integration="LUME", jobType="FLOW")
         event = {
             "eventType": "START" if status is None else _TYPES.get(status, "COMPLETE"),
             "eventTime": at,
             "producer": _PRODUCER,
             "schemaURL": _EVENT,
-            "run": {"runId": str(uuid.UUID(run.run_id.removeprefix("run_"))), "facets": run_facets},
+            "run": {
+                "runId": str(uuid.UUID(run.run_id.removeprefix("run_"))),
+                "facets": error if message else {},
+            },
             "job": {
                 "namespace": self.namespace,
                 "name": run.flow_version,
@@ -101,7 +94,12 @@ class LineageEvents:
             },
             "inputs": self._inputs(run, metrics),
             "outputs": [
-                _output(place) | {"outputFacets": _output_facets(metrics[_ROWS[part]])}
+                _output(place)
+                | {
+                    "outputFacets": {
+                        "outputStatistics": _facet("outputStatistics", rowCount=metrics[_ROWS[part]])
+                    }
+                }
                 for part, place in locations.items()
                 if place is not None and part in _ROWS
             ],
@@ -110,16 +108,14 @@ class LineageEvents:
 
     def _inputs(self, run: StoredRun, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The sources of a run; the first one has the counts of all of them together."""
-        first, *others = [self._source(run, place) for place in places_of(run.source_key)]
-        return [
-            first | {"inputFacets": _input_facets(metrics)},
-            *(one | {"inputFacets": {}} for one in others),
+        inputs = [
+            # Else the argument of a query, which may be any string.
+            (_file_or_object(place) or {"namespace": self.namespace, "name": f"{run.flow_version}/{place}"})
+            | {"inputFacets": {}}
+            for place in places_of(run.source_key)
         ]
-
-    def _source(self, run: StoredRun, place: str) -> dict[str, Any]:
-        """A file or an object; else the argument of a query, which may be any string."""
-        query = {"namespace": self.namespace, "name": f"{run.flow_version}/{place}"}
-        return _file_or_object(place) or query
+        inputs[0]["inputFacets"] = _input_facets(metrics)
+        return inputs
 
 
 def _output(place: str) -> dict[str, Any]:
@@ -143,7 +139,12 @@ def _file_or_object(place: str) -> dict[str, Any] | None:
 
 
 def _facet(name: str, **members: Any) -> dict[str, Any]:
-    return {"_producer": _PRODUCER, "_schemaURL": _FACETS[name], **members}
+    version, kind = _FACETS[name]
+    return {
+        "_producer": _PRODUCER,
+        "_schemaURL": f"{_SPEC}facets/{version}/{kind}.json#/$defs/{kind}",
+        **members,
+    }
 
 
 def _input_facets(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,13 +155,10 @@ def _input_facets(metrics: Mapping[str, Any]) -> dict[str, Any]:
         statistics["size"] = source["bytes"]
     reasons: dict[str, int] = metrics.get("reject_reasons", {})
     columns = metrics.get("columns", {})
-    assertions = [_assertion(reason, count, columns) for reason, count in reasons.items()]
-    if not assertions:
-        return {"inputStatistics": statistics}
-    return {
-        "inputStatistics": statistics,
-        "dataQualityAssertions": _facet("dataQualityAssertions", assertions=assertions),
-    }
+    facets = {"inputStatistics": statistics}
+    if assertions := [_assertion(reason, count, columns) for reason, count in reasons.items()]:
+        facets["dataQualityAssertions"] = _facet("dataQualityAssertions", assertions=assertions)
+    return facets
 
 
 def _assertion(reason: str, count: int, columns: dict[str, Any]) -> dict[str, Any]:
@@ -174,7 +172,3 @@ def _assertion(reason: str, count: int, columns: dict[str, Any]) -> dict[str, An
         "actual": str(count),
         **({"column": column} if column in columns else {}),
     }
-
-
-def _output_facets(rows: int) -> dict[str, Any]:
-    return {"outputStatistics": _facet("outputStatistics", rowCount=rows)}

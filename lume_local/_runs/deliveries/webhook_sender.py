@@ -21,8 +21,7 @@ from yarl import URL
 from lume_async._base.elided import elided
 from lume_async._base.tasks import task_group
 from lume_local._runs.deliveries.lineage import LineageEvents
-from lume_local._runs.deliveries.webhook_message import signed_headers
-from lume_local._runs.deliveries.webhook_rules import WebhookRefused, WebhookRules, is_this_machine
+from lume_local._runs.deliveries.webhooks import WebhookRefused, WebhookRules, is_this_machine, signed_headers
 from lume_local._runs.health import Health, why
 from lume_local._runs.records import PendingDelivery, StoreFailed
 from lume_local._runs.store import Deliveries
@@ -194,7 +193,6 @@ class OutwardResolver(AbstractResolver):
         return found
 
     async def close(self) -> None:
-        """Release the resources of the resolver."""
         await self._resolver.close()
 
 

@@ -11,12 +11,7 @@ _WHERE = "recovering runs that a process outside of this server may still work o
 
 
 class HeldRuns:
-    """Waits for each of them separately; other runs are not delayed.
-
-    Args:
-        paths: where their folders are.
-        health: where it is reported that a process which is not a known worker holds some.
-    """
+    """Waits for each of them separately; other runs are not delayed."""
 
     def __init__(self, paths: RunPaths, health: Health) -> None:
         self._paths, self._health = paths, health
@@ -31,7 +26,6 @@ class HeldRuns:
         return set(self._runs)
 
     def add(self, run: StoredRun) -> None:
-        """Add a run whose folder is held; `wait` for it."""
         self._runs[run.run_id] = ""
 
     async def wait(self, run: StoredRun) -> bool:
@@ -49,7 +43,6 @@ class HeldRuns:
             scope.cancel()
 
     def remove(self, run: StoredRun) -> None:
-        """Remove a run that is recovered."""
         if self._runs.pop(run.run_id):
             self._tell()
         self._note()

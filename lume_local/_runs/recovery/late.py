@@ -1,24 +1,28 @@
-"""Runs that have committed, but whose output can't be put in place yet: a database or object store is unreachable.
+"""What can't be done at once, as a database or object store is unreachable, and is retried.
 
-They are neither repeated nor abandoned: their commit is carried out as soon as possible. Until then they are
-unfinished, so that no other run processes their source.
+Runs that have committed, but whose output can't be put in place yet, are neither repeated nor abandoned: their commit
+is carried out as soon as possible. Until then they are unfinished, so that no other run processes their source.
+
+What ended runs began elsewhere and could not undo, such as an upload, has a folder for each of them below the
+server's state; it is undone as soon as possible, by this server or a later one.
 """
 
 import logging
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
 
 import anyio
 from anyio.to_thread import run_sync
 from attrs import frozen
 
-from lume_async.models import RunStatus
 from lume_local._runs.health import Health, why
-from lume_local._runs.recorder import RunRecorder
 from lume_local._runs.records import StoredRun
-from lume_local._runs.recovery.settle import Trouble, carried_out
+from lume_local._runs.recovery.settle import Settler
 from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.upkeep import retry_rounds
-from lume_local._runs.workers.worker_pool import WorkerPool
-from lume_local._shared.commit import committed, committed_ago
+from lume_local._shared.commit import begun, committed, committed_ago, explain
 
 _log = logging.getLogger("lume_local")
 
@@ -36,17 +40,10 @@ class _Waiting:
 
 
 class Late:
-    """Carries out their commits, one after the other.
+    """Carries out their commits, one after the other."""
 
-    Args:
-        recorder: where their ends go.
-        paths: where their folders are.
-        pool: whose workers carry the commits out.
-        health: where it is reported that runs wait.
-    """
-
-    def __init__(self, recorder: RunRecorder, paths: RunPaths, pool: WorkerPool, health: Health) -> None:
-        self._recorder, self._paths, self._pool, self._health = recorder, paths, pool, health
+    def __init__(self, settler: Settler, paths: RunPaths, health: Health) -> None:
+        self._settler, self._paths, self._health = settler, paths, health
         self._waiting: dict[str, _Waiting] = {}
         self._more = anyio.Event()
 
@@ -54,6 +51,11 @@ class Late:
     def run_ids(self) -> set[str]:
         """The waiting runs: only this class changes them."""
         return set(self._waiting)
+
+    async def settle(self, run: StoredRun, death: str) -> None:
+        """See `Settler`; a run that can't be ended yet waits here."""
+        if trouble := await self._settler.settle(run, death):
+            self.add(run, trouble)
 
     def add(self, run: StoredRun, trouble: str) -> None:
         """Add a run that has committed; `trouble` says why its output is not in place."""
@@ -66,7 +68,6 @@ class Late:
         self._more = anyio.Event()
 
     async def carry_out(self) -> None:
-        """Retry until cancelled."""
         await retry_rounds(self._round, _WHERE, self._health, FIRST, LONGEST)
 
     async def _round(self) -> tuple[int, str]:
@@ -91,16 +92,64 @@ class Late:
         return trouble
 
     async def _end(self, one: _Waiting) -> str:
-        run_id = one.run.run_id
-        record = committed(self._paths.folder(run_id))
+        record = committed(self._paths.folder(one.run.run_id))
         assert record is not None, "only this class removes it"
-        trouble: Trouble | None = await carried_out(one.run, record, self._recorder, self._paths, self._pool)
-        if trouble is None:
-            await self._recorder.succeed(run_id, record)
-            await run_sync(self._paths.clean_up, one.run)
-            return ""
-        if trouble.may_pass and anyio.current_time() < one.since + PATIENCE:
-            return trouble.text
-        await self._recorder.end(run_id, RunStatus.CRASHED, message=trouble.end)
-        await run_sync(self._paths.give_up, one.run)
-        return ""
+        may_wait = anyio.current_time() < one.since + PATIENCE
+        return await self._settler.end_committed(one.run, record, may_wait=may_wait)
+
+
+UNDO_FIRST, UNDO_LONGEST = 5.0, 900.0
+_MOST_TROUBLES = 10
+"""After which a round ends, since each may take a minute. Runs that were just tried come last in the next round."""
+_UNDOING = "undoing what ended runs have begun"
+
+
+class Leftovers:
+    """Undoes it, one run after the other."""
+
+    def __init__(self, settler: Settler, paths: RunPaths, health: Health) -> None:
+        self._settler, self._paths, self._health = settler, paths, health
+
+    async def undo_all(self) -> None:
+        await retry_rounds(self._round, _UNDOING, self._health, UNDO_FIRST, UNDO_LONGEST)
+
+    async def _round(self) -> tuple[int, str]:
+        """Try each once; how many runs still have leftovers, and what is in the way, if anything."""
+        troubles: list[str] = []
+        not_noted = await run_sync(self._paths.give_up_again)
+        try:
+            waiting = await run_sync(self._waiting)
+        except OSError as error:
+            return max(1, len(not_noted)), explain(error)
+        left = len(not_noted) + len(waiting)
+        for folder in waiting:
+            if trouble := await self._try(folder):
+                troubles.append(trouble)
+                if len(troubles) == _MOST_TROUBLES:
+                    break
+            else:
+                left -= 1
+        troubles += not_noted
+        return left, troubles[0] if troubles else ""
+
+    async def _try(self, folder: Path) -> str:
+        """What is in the way of one run; an error does not affect the others."""
+        try:
+            trouble = await self._settler.finished(folder, await run_sync(begun, folder))
+            if trouble is None:
+                await run_sync(shutil.rmtree, folder)
+                _log.info("run %s: what it had begun has been undone", folder.name)
+                return ""
+            text = trouble.text
+        except Exception as error:
+            text = f"{folder} can't be used: {why(error)}"
+        with suppress(OSError):
+            os.utime(folder)
+        return text
+
+    def _waiting(self) -> list[Path]:
+        try:
+            folders = [one for one in self._paths.begun.iterdir() if one.is_dir()]
+        except FileNotFoundError:
+            return []
+        return sorted(folders, key=lambda folder: folder.stat().st_mtime)

@@ -19,8 +19,8 @@ from lume_local._runs.sources.source_key import InUse
 from lume_local._runs.store import Store
 from lume_local._runs.times import ago_text
 from lume_local._shared import no_links
+from lume_local._shared.folders import MANIFEST, named_in
 from lume_local._shared.identity import aside, is_still, remove_if
-from lume_local._shared.manifest import MANIFEST, named_in
 
 _log = logging.getLogger("lume_local")
 _AT_ONCE = 100
@@ -29,8 +29,6 @@ IsUsed = Callable[[str], bool]
 
 
 class OldFiles:
-    """The uploads and outputs of one server."""
-
     def __init__(self, store: Store, roots: Roots) -> None:
         self._store, self._roots = store, roots
 
@@ -70,7 +68,7 @@ class OldFiles:
         for run_id, part, noted, locations in await self._store.outputs.written_before(
             ago_text(keep), _AT_ONCE
         ):
-            path = self._place(json.loads(locations).get(part))
+            path = _allowed(self._roots.written, json.loads(locations).get(part))
             if path is not None and any(is_used(str(file)) for file in _files(path, run_id)):
                 if is_still(path, noted) or is_still(aside(path, run_id), noted):
                     continue
@@ -94,20 +92,16 @@ class OldFiles:
         seeds = (
             seed for flow in await self._store.flows() for seed in flow.definition.get("seeds", {}).values()
         )
-        places = (self._seed(seed["path"]) for seed in seeds)
-        return {*await self._store.active_sources(), *filter(None, places)}
+        places = (_allowed(self._roots.source, seed["path"]) for seed in seeds)
+        return {*await self._store.active_sources(), *map(str, filter(None, places))}
 
-    def _seed(self, path: str) -> str | None:
-        try:
-            return str(self._roots.source(path))
-        except PathRefused:
-            return None
 
-    def _place(self, location: str | None) -> Path | None:
-        try:
-            return None if location is None else self._roots.written(location)
-        except PathRefused:
-            return None
+def _allowed(check: Callable[[str], Path], text: str | None) -> Path | None:
+    """What the roots make of a path; None if they refuse it."""
+    try:
+        return None if text is None else check(text)
+    except PathRefused:
+        return None
 
 
 def _files(path: Path, run_id: str) -> list[Path]:

@@ -1,4 +1,8 @@
-"""Ends runs whose process has ended: a commit is carried out; without one, all the run began is undone."""
+"""Ends runs whose process has ended: a commit is carried out; without one, all the run began is undone.
+
+Runs may write to the same place; the run submitted last wins. So a delayed output must not replace that of a run
+submitted later: it is not put in place, and the run's error message says so.
+"""
 
 import logging
 from collections.abc import Callable
@@ -12,20 +16,12 @@ from lume_async.models import RunStatus
 from lume_local._runs.health import why
 from lume_local._runs.recorder import RunRecorder
 from lume_local._runs.records import StoredRun, StoreFailed
-from lume_local._runs.recovery.overtaken import look
 from lume_local._runs.sources.run_paths import RunPaths
+from lume_local._runs.store import Store
+from lume_local._runs.times import ago_text
 from lume_local._runs.workers.worker import NotFinished, WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
-from lume_local._shared.commit import (
-    FILE,
-    begun,
-    committed,
-    explain,
-    forget_begun,
-    overtaken,
-    put_in_place,
-    remove_draft,
-)
+from lume_local._shared import commit
 from lume_local._shared.lock import holder, is_held
 from lume_local._shared.protocol import Json
 
@@ -49,7 +45,6 @@ class Trouble:
 
     @property
     def end(self) -> str:
-        """The error message of a run that ends because of it."""
         if self.is_final:
             return (
                 f"its output is not put in place: {self.text}. Submit the run again if its rows are to count"
@@ -57,87 +52,126 @@ class Trouble:
         return f"its output can't be put in place: {self.text}. Submit the run again"
 
 
-async def settle(run: StoredRun, death: str, recorder: RunRecorder, paths: RunPaths, pool: WorkerPool) -> str:
-    """End a run whose process has ended; `death` says how.
+class Settler:
+    """Ends runs by what their folders hold, and asks a worker for steps that only workers can do."""
 
-    Returns why a committed run can't be ended yet (see `late`); else an empty string.
-    """
-    record = committed(paths.folder(run.run_id))
-    if record is None:
-        await undo(run, paths, pool)
+    def __init__(self, store: Store, recorder: RunRecorder, paths: RunPaths, pool: WorkerPool) -> None:
+        self._store, self._recorder, self._paths, self._pool = store, recorder, paths, pool
+
+    async def settle(self, run: StoredRun, death: str) -> str:
+        """End a run whose process has ended; `death` says how. Returns what `end_committed` does."""
+        if (record := commit.committed(self._paths.folder(run.run_id))) is not None:
+            return await self.end_committed(run, record, f"{death}; ")
+        await self.undo(run)
         message = f"{death}; nothing was written: submit the run again"
-        await recorder.end(run.run_id, RunStatus.CRASHED, message=message)
+        await self._recorder.end(run.run_id, RunStatus.CRASHED, message=message)
         return ""
-    trouble = await carried_out(run, record, recorder, paths, pool)
-    if trouble is not None and trouble.may_pass:
-        return trouble.text
-    if trouble is not None:
-        await recorder.end(run.run_id, RunStatus.CRASHED, message=f"{death}; {trouble.end}")
-        await run_sync(paths.give_up, run)
-    else:
-        await recorder.succeed(run.run_id, record)
-        await run_sync(paths.clean_up, run)
-    return ""
 
+    async def end_committed(
+        self, run: StoredRun, record: Json, before: str = "", *, may_wait: bool = True
+    ) -> str:
+        """Carry out a commit, and end its run.
 
-async def undo(run: StoredRun, paths: RunPaths, pool: WorkerPool) -> None:
-    """Undo everything that a run without a commit has begun, in its folder and elsewhere."""
-    folder = paths.folder(run.run_id)
-    if trouble := await finished(folder, begun(folder), pool):
-        _log.warning("run %s: what it began can't be undone yet: %s", run.run_id, trouble.text)
-    await run_sync(paths.give_up, run)
-
-
-async def carried_out(
-    run: StoredRun, record: Json, recorder: RunRecorder, paths: RunPaths, pool: WorkerPool
-) -> Trouble | None:
-    """Put the committed output of a run in place, unless a later run has replaced it; returns what prevents that."""
-    folder = paths.folder(run.run_id)
-    try:
-        await look(run, record, folder, recorder)
-    except (StoreFailed, OSError) as error:  # it has committed, so it can wait
-        return Trouble(f"the server's state can't be used: {why(error)}", may_pass=True)
-    trouble = await finished(folder, record["steps"], pool)
-    if trouble is not None and not trouble.may_pass and (later := await run_sync(overtaken, folder)):
-        return Trouble(later, is_final=True)
-    return trouble
-
-
-async def finished(folder: Path, steps: list[Json], pool: WorkerPool) -> Trouble | None:
-    """Carry out the remaining steps in a run's folder; returns what prevents that."""
-    try:
-        if all(step["kind"] == FILE for step in steps):
-            await run_sync(_finish_files, folder)
+        Returns why the run can't be ended yet, if it `may_wait`; else an empty string.
+        """
+        trouble = await self._carried_out(run, record)
+        if trouble is None:
+            await self._recorder.succeed(run.run_id, record)
+            await run_sync(self._paths.clean_up, run)
+        elif trouble.may_pass and may_wait:
+            return trouble.text
         else:
-            await _finished_by_worker(folder, pool)
-    except NotFinished as error:
-        return Trouble(str(error), error.may_pass)
-    except WorkerDied as error:
-        return Trouble(str(error), may_pass=True)
-    except OSError as error:
-        return Trouble(explain(error))
-    return None
+            await self._recorder.end(run.run_id, RunStatus.CRASHED, message=before + trouble.end)
+            await run_sync(self._paths.give_up, run)
+        return ""
 
+    async def undo(self, run: StoredRun) -> None:
+        """Undo everything that a run without a commit has begun, in its folder and elsewhere."""
+        folder = self._paths.folder(run.run_id)
+        if trouble := await self.finished(folder, commit.begun(folder)):
+            _log.warning("run %s: what it began can't be undone yet: %s", run.run_id, trouble.text)
+        await run_sync(self._paths.give_up, run)
 
-async def _finished_by_worker(folder: Path, pool: WorkerPool) -> None:
-    """If the spare worker has died or dies now, a new one repeats the steps, which are idempotent."""
-    try:
-        async with pool.worker() as worker:
-            await worker.finish(folder)
-    except WorkerDied:
-        async with pool.worker(new=True) as worker:
-            await worker.finish(folder)
+    async def _carried_out(self, run: StoredRun, record: Json) -> Trouble | None:
+        """Put the committed output of a run in place, unless a later run has replaced it."""
+        folder = self._paths.folder(run.run_id)
+        try:
+            await self._note_overtaken(run, record, folder)
+        except (StoreFailed, OSError) as error:  # it has committed, so it can wait
+            return Trouble(f"the server's state can't be used: {why(error)}", may_pass=True)
+        trouble = await self.finished(folder, record["steps"])
+        if (
+            trouble is not None
+            and not trouble.may_pass
+            and (later := await run_sync(commit.overtaken, folder))
+        ):
+            return Trouble(later, is_final=True)
+        return trouble
+
+    async def _note_overtaken(self, run: StoredRun, record: Json, folder: Path) -> None:
+        since = ago_text(await run_sync(commit.committed_ago, folder))
+        for place in places(record):
+            other = await self._store.overtaken_by(run, since, place.location, of_source=place.of_source)
+            if other is not None:
+                why = (
+                    f"run {other.run_id}, which was submitted later, has written {place.location} meanwhile, and "
+                    "an older run does not replace the output of a newer one"
+                )
+                return await run_sync(commit.note_overtaken, folder, why)
+
+    async def finished(self, folder: Path, steps: list[Json]) -> Trouble | None:
+        """Carry out the remaining steps in a run's folder; returns what prevents that."""
+        try:
+            if all(step["kind"] == commit.FILE for step in steps):
+                await run_sync(_finish_files, folder)
+            else:
+                await self._finished_by_worker(folder)
+        except NotFinished as error:
+            return Trouble(str(error), error.may_pass)
+        except WorkerDied as error:
+            return Trouble(str(error), may_pass=True)
+        except OSError as error:
+            return Trouble(commit.explain(error))
+        return None
+
+    async def _finished_by_worker(self, folder: Path) -> None:
+        """If the spare worker has died or dies now, a new one repeats the steps, which are idempotent."""
+        try:
+            async with self._pool.worker() as worker:
+                await worker.finish(folder)
+        except WorkerDied:
+            async with self._pool.worker(new=True) as worker:
+                await worker.finish(folder)
 
 
 def _finish_files(folder: Path) -> None:
-    record = committed(folder)
+    record = commit.committed(folder)
     if record is None:
-        for step in begun(folder):
-            remove_draft(step)
-        forget_begun(folder)
+        for step in commit.begun(folder):
+            commit.remove_draft(step)
+        commit.forget_begun(folder)
     else:
         for step in record["steps"]:
-            put_in_place(step)
+            commit.put_in_place(step)
+
+
+@frozen
+class OutputPlace:
+    """Where a run writes; with `of_source`, only runs of the same flow and source replace each other there."""
+
+    location: str
+    of_source: bool
+
+
+def places(record: Json) -> list[OutputPlace]:
+    """The places whose content a commit replaces. Pure."""
+    found = []
+    for step in record["steps"]:
+        mode = step["load"]["mode"] if "load" in step else ""
+        if mode != "append" and "was" not in step:
+            location = record["target_locations"][step["part"]]
+            found.append(OutputPlace(location, of_source=mode == "replace_batch"))
+    return found
 
 
 async def wait_until_free(lock: Path, unproven: Callable[[str], None] = lambda who: None) -> None:

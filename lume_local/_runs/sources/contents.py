@@ -10,7 +10,8 @@ from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.store import Sources
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
-from lume_local._shared.content import SourceContent, is_other
+from lume_local._shared.identity import SourceContent, is_other
+from lume_local._shared.obstacle import Obstacle
 from lume_local._shared.protocol import Look, Looked
 
 _log = logging.getLogger("lume_local")
@@ -24,26 +25,12 @@ NOTHING = "0" * 64
 LOOKERS = 2
 
 
-class CantTell(Exception):
-    """The content of a source can't be determined. The message says why and what to do.
-
-    Attributes:
-        may_pass: whether a retry may work.
-    """
-
-    def __init__(self, message: str, *, may_pass: bool) -> None:
-        super().__init__(message)
-        self.may_pass = may_pass
+class CantTell(Obstacle):
+    """The content of a source can't be determined."""
 
 
 class Contents:
-    """Compares and identifies the contents of sources.
-
-    Args:
-        sources: what identifies the contents that runs have read.
-        paths: where their sources are.
-        pool: its workers read the sources.
-    """
+    """Compares and identifies the contents of sources."""
 
     def __init__(self, sources: Sources, paths: RunPaths, pool: WorkerPool) -> None:
         self._sources, self._paths, self._pool = sources, paths, pool

@@ -1,4 +1,4 @@
-"""Which files the server may use: sources below its roots and uploads, targets below its roots and its data."""
+"""Which files and objects the server may use: sources in its roots and uploads, targets in its roots and its data."""
 
 import os
 import re
@@ -7,6 +7,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from attrs import frozen
+
+from lume_local._flow.store_urls import NotAStoreUrl, split_store_url
 
 UPLOAD = "upload://"
 """The prefix of an upload's source path; its name follows."""
@@ -28,7 +30,7 @@ class Roots:
         data: the server's data folder; targets may lie there too.
         state: the server's own part of the data folder: neither sources nor targets.
         uploads: the part of the data folder for uploads: no targets.
-        stores: URLs of object stores below which sources and targets may lie (see `store_roots`).
+        stores: URLs of object stores below which sources and targets may lie.
         private: the server's own files outside the state, such as keys: neither sources nor targets.
         flows: the folder with the server's flow versions, which are not targets.
     """
@@ -160,7 +162,6 @@ def _identity(path: str | Path) -> tuple[int, int] | None:
 
 
 def filled(template: str, values: dict[str, str]) -> str:
-    """A template with its placeholders replaced."""
     return re.sub(r"\{([a-z_]+)\}", lambda match: values.get(match[1], match[0]), template)
 
 
@@ -186,3 +187,33 @@ def _local(text: str) -> str:
     if parts.scheme.lower() != "file" or parts.netloc not in ("", "localhost"):
         raise PathRefused(f"{text!r} is not a local file: this server takes paths and file:/// URIs")
     return unquote(parts.path)
+
+
+def stored(roots: Roots, url: str, kind: str, folder: str = "") -> str:
+    """The URL of an object, if the server may use it; `kind` is `source` or `target`. Raises `PathRefused`.
+
+    Of a pattern, that of the `folder` that it begins with, if the server may search all of it.
+    """
+    try:
+        _, _, key = split_store_url(url)
+    except NotAStoreUrl as error:
+        raise PathRefused(f"the {kind} {error}") from None
+    if not key or key.endswith("/"):
+        raise PathRefused(f"the {kind} {url!r} names no object: write its whole key")
+    if root_of(roots, f"{folder}/" if folder else url) is None:
+        listed = ", ".join(roots.stores) or "none; start it with, say, s3://bucket/folder among its roots"
+        raise PathRefused(
+            f"the {kind} {url!r} lies outside of the buckets that this server may use: {listed}"
+        )
+    return folder or url
+
+
+def below_root(roots: Roots, url: str) -> str:
+    """The part of a URL after its root: `{source_path}` in a target."""
+    return url.removeprefix(root_of(roots, url) or "").lstrip("/")
+
+
+def root_of(roots: Roots, url: str) -> str | None:
+    """The root that the URL lies in."""
+    found = [root for root in roots.stores if url.startswith(f"{root}/")]
+    return max(found, key=len, default=None)

@@ -14,17 +14,21 @@ from lume_local._flow.store_urls import is_store_url
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import why
 from lume_local._runs.records import StoredRun
-from lume_local._runs.sources import source_name
-from lume_local._runs.sources.paths import PathRefused, Roots, filled
+from lume_local._runs.sources.paths import PathRefused, Roots, filled, stored
 from lume_local._runs.sources.source_files import SourceSpec
-from lume_local._runs.sources.source_key import content_in, source_key, with_content
-from lume_local._runs.sources.source_name import SourceName
-from lume_local._runs.sources.store_roots import stored
-from lume_local._runs.store import Headers
+from lume_local._runs.sources.source_key import (
+    SourceName,
+    content_in,
+    name_of_files,
+    name_of_query,
+    name_of_urls,
+    source_key,
+    with_content,
+)
+from lume_local._runs.store import Sources
 from lume_local._shared.commit import FILE, hand_over
-from lume_local._shared.manifest import PARTS
+from lume_local._shared.folders import PARTS, scratch, scratch_of
 from lume_local._shared.protocol import Execute, Json
-from lume_local._shared.scratch import scratch, scratch_of
 
 MEMORY_LIMIT = "1GB"
 THREADS = 2
@@ -37,9 +41,9 @@ class RunPaths:
     """The places of runs: those named by their flows, and for each run a folder below the state folder."""
 
     def __init__(
-        self, roots: Roots, flows: FlowRegistry, headers: Headers, engine: Json | None = None
+        self, roots: Roots, flows: FlowRegistry, sources: Sources, engine: Json | None = None
     ) -> None:
-        self._roots, self._flows, self._headers, self._engine = roots, flows, headers, engine
+        self._roots, self._flows, self._sources, self._engine = roots, flows, sources, engine
         self.folders, self.begun = roots.state / "runs", roots.state / "begun"
         self._left: dict[Path, str] = {}
         """The folders of ended runs that could not be removed, and why."""
@@ -84,7 +88,7 @@ class RunPaths:
             memory_limit=MEMORY_LIMIT,
             threads=THREADS,
             seeds=seeds,
-            header=await self._headers.last(run.flow_version) if warns else None,
+            header=await self._sources.last_header(run.flow_version) if warns else None,
             engine=self._engine_of(flow),
             content=content,
         )
@@ -150,11 +154,11 @@ class RunPaths:
         """The place of a run's source, and its name. Raises `PathRefused`."""
         if query := flow.source.query:
             place = {"kind": "query", **asdict(query), "source_path": source_path}
-            return place, source_name.of_query(source_path)
+            return place, name_of_query(source_path)
         wanted = SourceSpec(flow.source.uris, source_path)
         if wanted.is_stored:
             place = {"kind": "store", "objects": wanted.objects(self._roots)}
-            return place, source_name.of_urls(self._roots, wanted)
+            return place, name_of_urls(self._roots, wanted)
         sources = await wanted.find(self._roots)
         shown = str if wanted.is_single else self._roots.relative
         place = {
@@ -162,7 +166,7 @@ class RunPaths:
             "files": [{"path": str(source), "shown": shown(source)} for source in sources],
             "looked_up": wanted.looked_up(self._roots),
         }
-        return place, source_name.of_files(self._roots, wanted, sources)
+        return place, name_of_files(self._roots, wanted, sources)
 
     def _mapped(self, flow: Flow, values: dict[str, str], batch: str) -> Json:
         columns = [[column.name, column.sql_type] for column in flow.columns]

@@ -1,20 +1,92 @@
-"""Which files a run reads: those that its flow's `uri` names, patterns and lists included."""
+"""Which files a run reads: those that its flow's `uri` names, patterns and lists included.
+
+The search for a pattern is like `glob`, by a walk that always ends: `**` does not follow symbolic links, of which two
+that lead to a parent folder make an exponential number of paths.
+"""
 
 import glob
 import os
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from anyio.to_thread import run_sync
 from attrs import frozen
 
-from lume_local._flow.patterns import MOST_FILES
+from lume_local._flow.patterns import ANY_DEPTH, MOST_ENTRIES, MOST_FILES, Part, parts_of
 from lume_local._flow.store_urls import is_store_url
-from lume_local._runs.sources.paths import UPLOAD, PathRefused, Roots, spelled
-from lume_local._runs.sources.store_roots import stored, stored_below
-from lume_local._runs.sources.walk import Walk, WalkFailed
+from lume_local._runs.sources.paths import UPLOAD, PathRefused, Roots, spelled, stored
+
+
+class WalkFailed(Exception):
+    """The search could not be completed. The message says why."""
+
+
+class Walk:
+    """One search. Runs in a thread, and ends soon after `is_stopped` returns True."""
+
+    def __init__(self, is_stopped: Callable[[], bool]) -> None:
+        self._is_stopped = is_stopped
+        self._seen = 0
+
+    def files(self, folder: str, pattern: str) -> list[str]:
+        """The matching files below a folder, sorted; no folders and no hidden files. Raises `WalkFailed`."""
+        if pattern.endswith("/"):
+            return []
+        parts = parts_of(pattern)
+        folders = [folder]
+        for part in parts[:-1]:
+            found = (below for one in folders for below in self._folders(one, part))
+            folders = list(dict.fromkeys(found))
+        return sorted({file for one in folders for file in self._matching(one, parts[-1], os.path.isfile)})
+
+    def _folders(self, folder: str, part: str) -> Iterator[str]:
+        if part == ANY_DEPTH:
+            return self._all_folders(folder)
+        return self._matching(folder, part, os.path.isdir)
+
+    def _all_folders(self, folder: str) -> Iterator[str]:
+        waiting = [folder]
+        while waiting:
+            one = waiting.pop()
+            yield one
+            waiting += [
+                entry.path
+                for entry in self._entries(one)
+                if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+            ]
+
+    def _matching(self, folder: str, part: str, is_wanted: Callable[[str], bool]) -> Iterator[str]:
+        if not glob.has_magic(part):
+            path = os.path.join(folder, part)
+            return iter([path] if is_wanted(path) else [])
+        matches = Part(part).matches
+        return (
+            entry.path for entry in self._entries(folder) if matches(entry.name) and is_wanted(entry.path)
+        )
+
+    def _entries(self, folder: str) -> Iterator["os.DirEntry[str]"]:
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    self._count()
+                    yield entry
+        except (FileNotFoundError, NotADirectoryError):
+            return  # removed meanwhile
+        except OSError as error:
+            raise WalkFailed(f"the folder {folder} can't be read: {error.strerror or error}") from None
+
+    def _count(self) -> None:
+        self._seen += 1
+        if self._is_stopped():
+            raise WalkFailed("the search for files was stopped")
+        if self._seen > MOST_ENTRIES:
+            raise WalkFailed(
+                f"there are more than {MOST_ENTRIES:,} files and folders to search: write more of the path before "
+                "its first wildcard"
+            )
+
 
 _ESCAPED = re.compile(r"\[([*?[])\]")
 """A character as `glob.escape` writes it."""
@@ -39,7 +111,6 @@ class SourceSpec:
 
     @property
     def is_stored(self) -> bool:
-        """Whether it is in an object store."""
         return any(is_store_url(text) for text in self.texts)
 
     def objects(self, roots: Roots) -> list[dict[str, str]]:
@@ -51,7 +122,7 @@ class SourceSpec:
                     f"{text!r} is a path, and other parts of the source are URLs: use one of both"
                 )
             folder, rest = _split(patterns[text]) if text in patterns else ("", "")
-            url = stored_below(roots, text, folder) if rest else stored(roots, text, "source")
+            url = stored(roots, text, "source", folder)
             found.append({"url": url, "pattern": rest})
         return found
 
@@ -62,7 +133,7 @@ class SourceSpec:
             return "\n".join(self.texts)
         patterns = self._patterns()
         for text in self.texts:
-            roots.source(_folder(patterns[text]) if text in patterns else text)
+            roots.source(_split(patterns[text])[0] if text in patterns else text)
         return "\n".join(str(roots.located(text)) for text in self.texts)
 
     def looked_up(self, roots: Roots) -> str:
@@ -111,22 +182,12 @@ def _check_number(files: int) -> None:
         raise PathRefused(f"the source has {files:,} files, and a run reads {MOST_FILES:,} at most")
 
 
-def _folder(pattern: str) -> str:
-    """The part of a pattern before its first wildcard: it must be allowed before the search begins."""
-    return _split(pattern)[0]
-
-
 def _split(pattern: str) -> tuple[str, str]:
-    """The folder that a pattern begins with, and the rest."""
+    """The folder before the first wildcard of a pattern, and the rest."""
     parts = pattern.split("/")
     fixed = next(n for n, part in enumerate(parts) if glob.has_magic(_ESCAPED.sub("", part)))
-    folder = _unescaped("/".join(parts[:fixed])) or ("/" if pattern.startswith("/") else ".")
+    folder = _ESCAPED.sub(r"\1", "/".join(parts[:fixed])) or ("/" if pattern.startswith("/") else ".")
     return folder, "/".join(parts[fixed:])
-
-
-def _unescaped(text: str) -> str:
-    """The opposite of `glob.escape`."""
-    return _ESCAPED.sub(r"\1", text)
 
 
 def _matches(roots: Roots, pattern: str, shown: str, is_stopped: Callable[[], bool]) -> list[str]:

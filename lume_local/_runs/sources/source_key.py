@@ -1,12 +1,16 @@
-"""The key of a run's source, which identifies it: how it is composed, and what it names."""
+"""What identifies a run's source: its key, and its name in a target, `{source_path}`."""
 
 import os
 import re
 from collections.abc import Iterable
 from fnmatch import translate
+from pathlib import Path
+
+from attrs import frozen
 
 from lume_local._flow.source_settings import SourceSettings
-from lume_local._runs.sources.paths import UPLOAD, PathRefused, Roots
+from lume_local._flow.store_urls import is_store_url
+from lume_local._runs.sources.paths import UPLOAD, PathRefused, Roots, below_root, root_of
 from lume_local._runs.sources.source_files import SourceSpec
 
 _CONTENT = re.compile(r"(#[0-9a-f]{64}){1,2}$")
@@ -41,7 +45,6 @@ def content_in(key: str, located: str) -> str:
 
 
 def places_of(key: str) -> list[str]:
-    """The files, patterns and URLs of a source."""
     return _CONTENT.sub("", key).split("\n")
 
 
@@ -61,7 +64,6 @@ class InUse:
         self._compiled: dict[str, list[re.Pattern[str]]] = {}
 
     def has(self, path: str) -> bool:
-        """Whether one of the runs may read that file."""
         return path in self._places or any(
             pattern.match(path) for folder in _above(path) for pattern in self._of(folder)
         )
@@ -110,3 +112,69 @@ def _followed(folder: str, places: list[str]) -> dict[str, str]:
     except OSError:
         links = set(named.values())  # then each is resolved separately
     return {place: os.path.realpath(path) if path in links else path for place, path in named.items()}
+
+
+_PLACEHOLDER = "{source_path}"
+
+
+@frozen
+class SourceName:
+    """What `{source_path}` stands for in a target.
+
+    Attributes:
+        text: never absolute, never with `..`.
+        is_own: whether no other source of the flow, such as one of another root, has the same name.
+    """
+
+    text: str
+    is_own: bool
+
+    def check(self, template: str) -> None:
+        """Raises `PathRefused` if two sources could write to the same target."""
+        if self.is_own or _PLACEHOLDER not in template or "{run_id}" in template:
+            return
+        raise PathRefused(
+            f"two sources could write to the target {template!r}: {self.text!r} may stand for one of another root, "
+            "or in another spelling. Add {run_id} to the target, or the root to source.uri"
+        )
+
+
+def name_of_query(source_path: str) -> SourceName:
+    """The argument of a query may be any string, so `/a` and `a` are different sources."""
+    return SourceName(source_path.lstrip("/"), source_path == os.path.normpath(source_path.lstrip("/")))
+
+
+def name_of_urls(roots: Roots, wanted: SourceSpec) -> SourceName:
+    """One object is named by its path below its root; several by the source path."""
+    path = wanted.source_path
+    if wanted.is_single:
+        (url,) = wanted.texts
+        root = root_of(roots, url)
+        is_own = all(_fixed(uri).startswith(f"{root}/") for uri in wanted.uris)
+        return SourceName(below_root(roots, url), is_own)
+    if is_store_url(path):
+        return SourceName(below_root(roots, path), False)
+    return SourceName(path.lstrip("/"), not path.startswith("/"))
+
+
+def name_of_files(roots: Roots, wanted: SourceSpec, sources: list[Path]) -> SourceName:
+    """One file is named by its path below its root; several by the source path, as if that were a file."""
+    path = sources[0] if wanted.is_single else roots.located(wanted.source_path)
+    folders = (*roots.folders, roots.uploads)
+    root = next((folder for folder in folders if path.is_relative_to(folder)), None)
+    # The first root has the names to itself: sources of other roots are refused, unless the flow fixes the root.
+    is_own = root in (roots.folders[0], roots.uploads) or (
+        wanted.is_single and root is not None and all(_is_below(roots, uri, root) for uri in wanted.uris)
+    )
+    return SourceName(roots.relative(path), is_own)
+
+
+def _is_below(roots: Roots, uri: str, root: Path) -> bool:
+    """Whether the flow fixes its sources to the root."""
+    folder = _fixed(uri).rpartition("/")[0]
+    return bool(folder) and Path(os.path.realpath(roots.located(folder))).is_relative_to(root)
+
+
+def _fixed(uri: str) -> str:
+    """What comes before the source path."""
+    return uri.partition(_PLACEHOLDER)[0]

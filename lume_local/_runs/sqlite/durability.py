@@ -50,6 +50,5 @@ class Durability:
             self._checkpoints.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     def close(self) -> None:
-        """Close the files; no task may be waiting."""
         self._checkpoints.close()
         os.close(self._log)

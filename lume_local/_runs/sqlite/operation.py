@@ -29,7 +29,6 @@ def operation(method: Callable[P, T]) -> "Callable[P, CoroutineType[Any, Any, T]
 
 
 def failure(error: sqlite3.Error) -> StoreFailed:
-    """An error of SQLite as one of the store."""
     if is_full(error):
         return StoreUnavailable("the disk is full", is_full=True)
     kind = StoreUnavailable if isinstance(error, sqlite3.OperationalError) else StoreFailed

@@ -1,7 +1,7 @@
 """The tables of the state file."""
 
 VERSION = 1
-"""Changes with the tables; a file of another version is refused, not guessed at."""
+"""The `user_version` of the file, from which a later release can migrate it. Another one is refused."""
 
 SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -85,21 +85,17 @@ CREATE TABLE outputs (
     part TEXT NOT NULL,
     identity TEXT NOT NULL,
     PRIMARY KEY (run_id, part)
-) STRICT, WITHOUT ROWID
-"""
-
-ADDED = """
-CREATE TABLE IF NOT EXISTS sources (
+) STRICT, WITHOUT ROWID;
+CREATE TABLE sources (
     run_id TEXT PRIMARY KEY,
     bytes INTEGER NOT NULL,
     seen TEXT NOT NULL,
     digest TEXT
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS outputs_kept ON outputs (run_id) WHERE identity != '';
-CREATE INDEX IF NOT EXISTS by_flow_and_status ON runs (flow_version, status, seq);
-CREATE INDEX IF NOT EXISTS done_by_source ON runs (flow_version, source_key, seq)
+CREATE INDEX outputs_kept ON outputs (run_id) WHERE identity != '';
+CREATE INDEX by_flow_and_status ON runs (flow_version, status, seq);
+CREATE INDEX done_by_source ON runs (flow_version, source_key, seq)
     WHERE status IN ('SUCCEEDED', 'PARTIAL_FAILED');
-CREATE INDEX IF NOT EXISTS done_by_flow ON runs (flow_version, seq)
+CREATE INDEX done_by_flow ON runs (flow_version, seq)
     WHERE status IN ('SUCCEEDED', 'PARTIAL_FAILED')
 """
-"""Added without a new version: created when a file that lacks it is opened."""

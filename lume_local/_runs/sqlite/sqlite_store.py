@@ -25,10 +25,9 @@ from typing import Any
 import anyio
 import orjson
 
-from lume_async._base.elided import bounded
-from lume_local._runs.cursor import Cursor
 from lume_local._runs.records import (
     ACTIVE,
+    Cursor,
     CursorForgotten,
     Duplicate,
     KeyReused,
@@ -38,23 +37,20 @@ from lume_local._runs.records import (
     StoredFlow,
     StoredRun,
 )
+from lume_local._runs.sqlite.beside_runs import SqliteDeliveries, SqliteOutputs, SqliteSources
 from lume_local._runs.sqlite.durability import Durability
-from lume_local._runs.sqlite.identities import SqliteHeaders, SqliteOutputs, SqliteSources
 from lume_local._runs.sqlite.listing import selected
 from lume_local._runs.sqlite.operation import operation
-from lume_local._runs.sqlite.outbox import SqliteDeliveries
 from lume_local._runs.sqlite.state_file import open_state
 from lume_local._runs.sqlite.statistics import SqliteStatistics, flow_range
 from lume_local._runs.times import now_text
-from lume_local._shared.content import SourceContent
+from lume_local._shared.identity import SourceContent
 
 _RUN_COLUMNS = (
     "seq, run_id, rev, flow_version, source_path, source_key, run_metadata, force_rerun, status, created_at, "
     "started_at, finished_at, stages, metrics, target_locations, error_message"
 )
 _JSON_COLUMNS = ("run_metadata", "stages", "metrics", "target_locations")
-_LONG = 256 * 1024
-"""Characters of metrics: more than a thousand columns need, unless a string in them is unbounded."""
 _ACTIVE = f"status IN {ACTIVE}"
 _DONE = "status IN ('SUCCEEDED', 'PARTIAL_FAILED')"
 
@@ -69,23 +65,19 @@ class SqliteStore:
         self.deliveries = SqliteDeliveries(self._db)
         self.outputs = SqliteOutputs(self._db)
         self.sources = SqliteSources(self._db)
-        self.headers = SqliteHeaders(self._db)
         self.statistics = SqliteStatistics(self._db)
         self._durability = Durability(path)
         self._submissions = anyio.Lock(fast_acquire=True)
 
     async def settled(self) -> None:
-        """Wait until everything done so far survives a power cut."""
         await self._durability.settled()
 
     @asynccontextmanager
     async def submissions_paused(self) -> AsyncIterator[None]:
-        """Delay new runs and flow versions."""
         async with self._submissions:
             yield
 
     def close(self) -> None:
-        """Close the file."""
         self._durability.close()
         self._db.close()
 
@@ -102,7 +94,6 @@ class SqliteStore:
     # -- runs
 
     async def create(self, new: NewRun) -> tuple[StoredRun, bool]:
-        """Claim the source for a new run, or find the run of the same idempotency key."""
         async with self._submissions:
             return await self._create(new)
 
@@ -154,20 +145,12 @@ class SqliteStore:
             raise Duplicate(row["run_id"], is_active=False)
 
     def _insert(self, new: NewRun, run_id: str, now: str) -> None:
+        source = new.flow_version, new.source_path, new.source_key
         self._db.execute(
             "INSERT INTO runs (run_id, rev, flow_version, source_path, source_key, run_metadata, force_rerun, "
             "status, created_at, stages, metrics, target_locations, webhook_url) "
             "VALUES (?, 1, ?, ?, ?, ?, ?, 'CREATED', ?, '[]', '{}', '{}', ?)",
-            [
-                run_id,
-                new.flow_version,
-                new.source_path,
-                new.source_key,
-                orjson.dumps(new.run_metadata).decode(),
-                new.force_rerun,
-                now,
-                new.webhook_url,
-            ],
+            [run_id, *source, orjson.dumps(new.run_metadata).decode(), new.force_rerun, now, new.webhook_url],
         )
         if new.traceparent is not None:
             self._db.execute("INSERT INTO traces VALUES (?, ?)", [run_id, new.traceparent])
@@ -181,18 +164,15 @@ class SqliteStore:
 
     @operation
     def notes(self, run_id: str) -> list[str]:
-        """The notes on how a run was submitted."""
         rows = self._db.execute("SELECT note FROM notes WHERE run_id = ?", [run_id]).fetchall()
         return [row["note"] for row in rows]
 
     @operation
     def get(self, run_id: str) -> StoredRun | None:
-        """A run, or None."""
         return self._get(run_id)
 
     @operation
     def require(self, run_id: str) -> StoredRun:
-        """A run that must exist."""
         return self._require(run_id)
 
     def _get(self, run_id: str) -> StoredRun | None:
@@ -208,14 +188,15 @@ class SqliteStore:
 
     @operation
     def unfinished(self) -> list[StoredRun]:
-        """All runs that have not ended, oldest first."""
         query = f"SELECT {_RUN_COLUMNS} FROM runs WHERE {_ACTIVE} ORDER BY seq"
         return [_run(row) for row in self._db.execute(query)]
 
     @operation
     def overtaken_by(self, run: StoredRun, since: str, location: str, *, of_source: bool) -> StoredRun | None:
-        """The newest run submitted after this one that has ended since that time with output at that location."""
-        where, values = _written_later(run, since, location)
+        place = (
+            "? IN (json_extract(target_locations, '$.mapped'), json_extract(target_locations, '$.rejects'))"
+        )
+        where, values = f"seq > ? AND {_DONE} AND finished_at >= ? AND {place}", [run.seq, since, location]
         if of_source:
             where += " AND source_key = ? AND flow_version BETWEEN ? AND ?"
             values += [run.source_key, *flow_range(run.flow_version.rpartition(":")[0])]
@@ -225,19 +206,16 @@ class SqliteStore:
 
     @operation
     def oldest_waiting(self, taken: Collection[str]) -> StoredRun | None:
-        """The oldest run that is CREATED and not among `taken`."""
         query = f"SELECT {_RUN_COLUMNS} FROM runs WHERE status = 'CREATED' ORDER BY seq LIMIT ?"
         rows = self._db.execute(query, [len(taken) + 1])
         return next((_run(row) for row in rows if row["run_id"] not in taken), None)
 
     @operation
     def active_sources(self) -> list[str]:
-        """The source keys of the runs that have not ended."""
         return [row[0] for row in self._db.execute(f"SELECT source_key FROM runs WHERE {_ACTIVE}")]
 
     @operation
     def waiting(self) -> int:
-        """How many runs have not begun."""
         count: int = self._db.execute("SELECT count(*) FROM runs WHERE status = 'CREATED'").fetchone()[0]
         return count
 
@@ -253,7 +231,6 @@ class SqliteStore:
         read: SourceContent | None = None,
         **values: Any,
     ) -> StoredRun | None:
-        """Change a run from the state in which it was read, as one change; None if that is no longer its state."""
         assignments, arguments = ["status = ?", "rev = rev + 1"], [status]
         for name, value in values.items():
             assignments.append(f"{name} = ?")
@@ -281,7 +258,6 @@ class SqliteStore:
 
     @operation
     def runs(self, wanted: RunFilter, before: int | None, limit: int) -> list[StoredRun]:
-        """A page of runs, newest first, older than the run with sequence number `before`."""
         condition, values = selected(wanted, before, limit)
         query = f"SELECT {_RUN_COLUMNS} FROM runs WHERE {condition} ORDER BY seq DESC LIMIT ?"
         return [_run(row) for row in self._db.execute(query, [*values, limit])]
@@ -290,7 +266,6 @@ class SqliteStore:
 
     @operation
     def changes(self, after: Cursor, limit: int) -> tuple[list[StatusChange], Cursor]:
-        """Changes after a cursor, oldest first, and the cursor after them."""
         if after < Cursor(0, self._forgotten()):
             raise CursorForgotten
         query = "SELECT run_id, status, finished_at, seq FROM changes WHERE seq > ? ORDER BY seq LIMIT ?"
@@ -300,7 +275,6 @@ class SqliteStore:
 
     @operation
     def newest(self) -> Cursor:
-        """The end of the feed."""
         newest: int = self._db.execute("SELECT coalesce(max(seq), 0) FROM changes").fetchone()[0]
         return Cursor(0, max(newest, self._forgotten()))
 
@@ -313,7 +287,6 @@ class SqliteStore:
 
     @operation
     def forget(self, before: str, limit: int) -> int:
-        """Delete changes, idempotency keys and settled deliveries from before a time; how many were deleted."""
         with self._transaction():
             old = "SELECT key FROM idempotency_keys WHERE at < ? LIMIT ?"
             query = f"DELETE FROM idempotency_keys WHERE key IN ({old})"
@@ -333,28 +306,18 @@ class SqliteStore:
     # -- flow versions
 
     async def put_flow(self, flow: StoredFlow) -> None:
-        """Store a flow version, or its newly compiled form."""
         async with self._submissions:
             await self._put_flow(flow)
 
     @operation
     def _put_flow(self, flow: StoredFlow) -> None:
-        self._db.execute(
-            "INSERT OR REPLACE INTO flow_versions VALUES (?, ?, ?, ?, ?, ?)",
-            [
-                flow.ref,
-                flow.content_hash,
-                orjson.dumps(flow.definition).decode(),
-                orjson.dumps(flow.compiled).decode(),
-                flow.compiled_by,
-                flow.created_at,
-            ],
-        )
+        definition, compiled = (orjson.dumps(one).decode() for one in (flow.definition, flow.compiled))
+        values = [flow.ref, flow.content_hash, definition, compiled, flow.compiled_by, flow.created_at]
+        self._db.execute("INSERT OR REPLACE INTO flow_versions VALUES (?, ?, ?, ?, ?, ?)", values)
         self._durability.wanted()
 
     @operation
     def flows(self) -> list[StoredFlow]:
-        """All flow versions."""
         rows = self._db.execute(
             "SELECT ref, content_hash, definition, compiled, compiled_by, created_at FROM flow_versions"
         )
@@ -365,7 +328,6 @@ class SqliteStore:
 
     @operation
     def runs_of(self, refs: Collection[str]) -> dict[str, int]:
-        """How many runs used each of these flow versions; versions without runs are omitted."""
         wanted = ", ".join("?" * len(refs))
         query = (
             f"SELECT flow_version, sum(runs) FROM run_counts WHERE flow_version IN ({wanted}) "
@@ -375,21 +337,13 @@ class SqliteStore:
 
     @operation
     def is_used(self, ref: str) -> bool:
-        """Whether any run used a flow version."""
         query = "SELECT 1 FROM runs WHERE flow_version = ? LIMIT 1"
         return self._db.execute(query, [ref]).fetchone() is not None
-
-
-def _written_later(run: StoredRun, since: str, location: str) -> tuple[str, list[Any]]:
-    place = "? IN (json_extract(target_locations, '$.mapped'), json_extract(target_locations, '$.rejects'))"
-    return f"seq > ? AND {_DONE} AND finished_at >= ? AND {place}", [run.seq, since, location]
 
 
 def _run(row: sqlite3.Row) -> StoredRun:
     values = dict(row)
     for name in _JSON_COLUMNS:
-        found = orjson.loads(values[name])
-        # Metrics are bounded when they are written, and values of requests are small; a file may hold larger metrics.
-        values[name] = bounded(found) if len(values[name]) > _LONG and name == "metrics" else found
+        values[name] = orjson.loads(values[name])
     values["force_rerun"] = bool(values["force_rerun"])
     return StoredRun(**values)

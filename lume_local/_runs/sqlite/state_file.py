@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lume_local._runs.health import is_full
 from lume_local._runs.sqlite import operation
-from lume_local._runs.sqlite.schema import ADDED, SCHEMA, VERSION
+from lume_local._runs.sqlite.schema import SCHEMA, VERSION
 from lume_local._runs.sqlite.statistics import COUNTS
 from lume_local._runs.times import now_text
 from lume_local._shared.commit import sync_file, sync_folder
@@ -27,7 +27,6 @@ class StoreError(Exception):
 
 
 def backup_of(path: Path) -> Path:
-    """The path of the copy of a state file."""
     return path.with_name(f"{path.name}.backup")
 
 
@@ -35,7 +34,6 @@ def open_state(path: Path, outputs: Path | None = None) -> sqlite3.Connection:
     """Open the state file, created if it does not exist. Raises `StoreError`, OSError.
 
     Args:
-        path: the file.
         outputs: a folder that is empty unless there was a state.
     """
     if not path.exists():
@@ -99,7 +97,6 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
             raise _damaged(path, f"is damaged ({verdict if found else 'it holds no tables'})")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
-        db.executescript(f"BEGIN; {ADDED}; COMMIT")
         _skip_lost_numbers(db)
         db.execute("PRAGMA synchronous = NORMAL")  # see `durability`
     except sqlite3.DatabaseError as error:

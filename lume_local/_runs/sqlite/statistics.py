@@ -86,8 +86,6 @@ _DIMENSIONS = {
 
 
 class SqliteStatistics:
-    """The counts of one state file."""
-
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
 
@@ -95,15 +93,6 @@ class SqliteStatistics:
     def counts(
         self, by: Sequence[str], since: str | None, flow: str | None, *, worst_first: bool, limit: int
     ) -> list[Count]:
-        """Runs created in or after the hour of `since`, grouped.
-
-        Args:
-            by: names of `DIMENSIONS`.
-            since: a time; None for all.
-            flow: only its versions.
-            worst_first: in order of the share of rejected rows, else in that of the dimensions.
-            limit: of the groups.
-        """
         where, values = ["1"], list[str | int]()
         if since is not None:
             where.append("hour >= ?")

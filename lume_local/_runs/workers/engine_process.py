@@ -36,7 +36,6 @@ class EngineProcess:
     Args:
         url: of the engine. It may hold a secret, so it is on no command line.
         folder: of the server; the workers of the cluster must see it.
-        health: where its end is reported.
     """
 
     def __init__(self, url: str, folder: Path, health: Health) -> None:
@@ -46,7 +45,6 @@ class EngineProcess:
 
     @property
     def url(self) -> str:
-        """For the executors of runs."""
         return f"broker://{self._socket}"
 
     @asynccontextmanager
@@ -111,19 +109,15 @@ class EngineProcess:
 
 
 class _Said:
-    """The end of a process's stderr, which may be long."""
-
     def __init__(self) -> None:
         self._end = b""
 
     async def read(self, process: ChildProcess) -> None:
-        """Read until the process ends."""
         while block := await process.stderr.read(_KEPT):
             self._end = (self._end + block)[-_KEPT:]
 
     @property
     def last_line(self) -> str:
-        """The last line."""
         return self._end.decode(errors="replace").strip().rpartition("\n")[2] or "it said nothing"
 
 

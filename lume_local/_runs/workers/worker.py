@@ -17,6 +17,7 @@ from anyio.abc import TaskGroup
 from lume_async._base.elided import elided
 from lume_local._flow.fields import FlowError
 from lume_local._runs.workers.child import ChildProcess, Start, child, environment
+from lume_local._shared.obstacle import Obstacle
 from lume_local._shared.protocol import (
     Cancel,
     Check,
@@ -30,11 +31,11 @@ from lume_local._shared.protocol import (
     Json,
     Look,
     Looked,
-    Page,
     ProtocolError,
     Read,
     Ready,
     Refused,
+    RowsPage,
     Unreadable,
     decode_event,
     encode,
@@ -60,31 +61,19 @@ MOST_RUNS = 1000
 MOST_RESIDENT = 256 * 1024 * 1024
 """A process that uses more memory than this after a run gets no other; a new one uses about 70 MB."""
 
-_PROGRAM = "from lume_local._shards.main import main; main()"
+_PROGRAM = "from lume_local._worker.main import main; main('lume_local._shards.coordinator:execute')"
 
 
 class WorkerDied(Exception):
     """The process ended without an answer, or had to be killed. The message says how."""
 
 
-class NotFinished(Exception):
-    """A commit can't be carried out, or what was begun can't be undone. The message says why.
-
-    Attributes:
-        may_pass: whether it may be possible in a while.
-    """
-
-    def __init__(self, message: str, *, may_pass: bool) -> None:
-        super().__init__(message)
-        self.may_pass = may_pass
+class NotFinished(Obstacle):
+    """A commit can't be carried out, or what was begun can't be undone."""
 
 
 class Worker:
-    """One worker process. Create it with `start`; `stop` it.
-
-    Attributes:
-        runs: how many runs it was given.
-    """
+    """One worker process. Create it with `start`; `stop` it."""
 
     def __init__(self, process: ChildProcess, given: dict[str, str]) -> None:
         self._process, self._environment = process, given
@@ -125,12 +114,10 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """The process id."""
         return self._process.pid
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process is still there."""
         return self._process.returncode is None
 
     @property
@@ -186,10 +173,10 @@ class Worker:
         self._give_up()
         raise NotFinished(f"that takes longer than {FINISH_LIMIT:g} s", may_pass=True)
 
-    async def read(self, job: Read) -> Page | Unreadable:
+    async def read(self, job: Read) -> RowsPage | Unreadable:
         """A page of an output. Raises `WorkerDied`, also if that takes too long."""
         with anyio.move_on_after(READ_LIMIT):
-            return await self._answer(job, Page, Unreadable)
+            return await self._answer(job, RowsPage, Unreadable)
         self._give_up()
         raise WorkerDied(f"reading a page took longer than {READ_LIMIT:g} s")
 
@@ -237,7 +224,6 @@ class Worker:
         return f"the worker process {how}" + (f": {last}" if last else "")
 
     def kill(self) -> None:
-        """Kill the process."""
         with suppress(ProcessLookupError):
             self._process.kill()
 

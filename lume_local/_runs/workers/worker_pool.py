@@ -12,7 +12,7 @@ from lume_local._flow.fields import FlowError
 from lume_local._runs.health import Health
 from lume_local._runs.workers.child import Start
 from lume_local._runs.workers.worker import Worker, WorkerDied
-from lume_local._shared.protocol import Json, Look, Looked, Page, Read, Unreadable
+from lume_local._shared.protocol import Json, Look, Looked, Read, RowsPage, Unreadable
 
 Answer = TypeVar("Answer")
 
@@ -37,7 +37,6 @@ class WorkerPool:
 
     Args:
         most: the maximum number of workers, besides those that are needed immediately.
-        health: where failures to start are reported.
         start: how their processes are started, if not by `default_start`.
     """
 
@@ -84,7 +83,6 @@ class WorkerPool:
 
     @property
     def size(self) -> int:
-        """The number of worker processes, including those being started."""
         return self._total()
 
     def _total(self) -> int:
@@ -191,7 +189,7 @@ class WorkerPool:
         """The compiled form of a flow (see `compile_flow`), from a spare worker. Raises `FlowError`, `WorkerDied`."""
         return await self._answered(lambda worker: worker.check(definition, cleaners))
 
-    async def read(self, job: Read) -> Page | Unreadable:
+    async def read(self, job: Read) -> RowsPage | Unreadable:
         """A page of an output, from a spare worker. Raises `WorkerDied`."""
         return await self._answered(lambda worker: worker.read(job))
 
@@ -242,7 +240,6 @@ class WorkerPool:
                 await self._used.wait()
 
     async def discard(self, worker: Worker) -> None:
-        """End a worker that is not needed any more."""
         try:
             await worker.stop()
         finally:

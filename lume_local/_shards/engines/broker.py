@@ -1,30 +1,71 @@
-"""The process in which a server keeps its one connection to a cluster, for all of its runs.
+"""The process in which a server keeps its one connection to a cluster, for all of its runs, and their way to it.
 
 A Spark driver or a Ray client for each run would take seconds and hundreds of megabytes, and a second driver waits
-for the cores of the first. Runs have their tasks done by way of a socket (see `brokered`): each call of `map` is a
-connection, on which JSON lines go to and fro; where it is closed, its tasks are cancelled.
+for the cores of the first. Runs have their tasks done through a socket (`Brokered`): each call of `map` is a
+connection, on which JSON lines go to and fro; if it is closed, its tasks are cancelled.
 
 The server says on stdin what it wants, in one line: `{"url": …, "socket": …, "probe": …}`, and reads one line:
 `{"slots": 8}` or `{"error": "…"}`. The end of stdin ends the process, and so does the loss of the cluster: then the
 server starts another one.
 """
 
-import importlib
 import os
 import select
 import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+from urllib.parse import urlsplit
 
 import orjson
 
-from lume_local._shards.engines.executors import executor_of
-from lume_local._shards.engines.probe import check_workers, probe
-from lume_local._shards.executor import Executor, ExecutorLost, Json, Made
+from lume_local._shards.engines.executors import executor_of, shown
+from lume_local._shards.executor import (
+    TICK,
+    Executor,
+    ExecutorLost,
+    Function,
+    Json,
+    Pause,
+    function_of,
+    job_of,
+)
+from lume_local._shards.tasks import other_versions, versions
+from lume_local._worker.shards.tasks import Made
+
+_MOST = 64
+"""Tasks that look: on a large cluster not every worker is asked, and each is when it has its first real task."""
+
+
+def probe(argument: Json) -> Json:
+    """On a worker: who it is, what it has, and what it reads at `path`."""
+    found: Json = {"where": f"{socket.gethostname()} (process {os.getpid()})", "has": versions(), "read": ""}
+    if argument["path"] is not None:
+        try:
+            found["read"] = Path(argument["path"]).read_text()
+        except OSError as error:
+            found["why"] = error.strerror or str(error)
+    return found
+
+
+def check_workers(executor: Executor, url: str, path: str) -> None:
+    """Have workers read a file that the server has written. Raises `ExecutorLost`."""
+    wanted = Path(path).read_text()
+    arguments = [{"path": path}] * min(executor.slots, _MOST)
+    for found in executor.map(probe, arguments, lambda: None):
+        if found["has"] != versions():
+            raise ExecutorLost(f"the engine {shown(url)}: {other_versions(found)}")
+        if found["read"] != wanted:
+            why = found.get("why", "another file is there")
+            raise ExecutorLost(
+                f"the engine {shown(url)}: the worker {found['where']} can't read {path} ({why}): the data folder "
+                "and the sources must lie on storage that all workers have at the same path"
+            )
+
 
 HEARTBEAT = 5.0
 """Seconds after which a caller hears something, though nothing has happened."""
@@ -90,17 +131,13 @@ def _arguments(lines: BinaryIO, count: int) -> Made:
 
 
 def _carry_out(order: Json, arguments: Sequence[Json], executor: Executor, caller: "_Caller") -> None:
-    module, _, name = order["function"].partition(":")
-    function = getattr(importlib.import_module(module), name)
-    results: Any = executor.map(function, arguments, caller.pause)
+    results: Any = executor.map(function_of(order["function"]), arguments, caller.pause)
     with closing(results):
         for result in results:
             caller.say({"result": result})
 
 
 class _Caller:
-    """Whoever has called."""
-
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._said = time.monotonic()
@@ -130,3 +167,85 @@ def _see_whether_it_is_there(executor: Executor) -> None:
         list(executor.map(probe, [{"path": None}], pause))
     except (ExecutorLost, _Gone):
         os._exit(1)
+
+
+SILENCE = 60.0
+"""Seconds without a word after which the broker is taken for stuck."""
+_PATIENCE = 30.0
+"""Seconds in which the server may start its broker again."""
+_READ = 1024 * 1024
+
+
+class Brokered:
+    """See `Executor`."""
+
+    def __init__(self, url: str) -> None:
+        self._path = urlsplit(url).path
+        self.slots = 1
+
+    def __enter__(self) -> Self:
+        limit = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                with _connected(self._path) as connection, connection.makefile("rb") as lines:
+                    connection.sendall(b"{}\n")
+                    self.slots = orjson.loads(lines.readline())["slots"]
+                    return self
+            except (OSError, ValueError) as error:
+                if time.monotonic() > limit:
+                    raise ExecutorLost("the server has lost its engine, see its /healthz") from error
+                time.sleep(TICK)
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Iterator[Json]:
+        """See `Executor`. To hang up is to cancel."""
+        if not arguments:
+            return
+        order = job_of(function, {}) | {"count": len(arguments)}
+        try:
+            with _connected(self._path) as connection:
+                connection.sendall(orjson.dumps(order) + b"\n")
+                for argument in arguments:
+                    pause()
+                    connection.sendall(orjson.dumps(argument) + b"\n")
+                left = len(arguments)
+                for answer in _answers(connection, pause):
+                    if "lost" in answer:
+                        raise ExecutorLost(answer["lost"])
+                    if "result" in answer:
+                        yield answer["result"]
+                        left -= 1
+                    if not left:
+                        return
+        except OSError as error:
+            raise ExecutorLost(f"the server has lost its engine: {error.strerror or error}") from error
+        raise ExecutorLost("the server has lost its engine: its connection has ended")
+
+
+def _connected(path: str) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.settimeout(_PATIENCE)
+        connection.connect(path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _answers(connection: socket.socket, pause: Pause) -> Iterator[Json]:
+    """What it says, until it hangs up."""
+    rest, heard = b"", time.monotonic()
+    while True:
+        pause()
+        if not select.select([connection], [], [], TICK)[0]:
+            if time.monotonic() > heard + SILENCE:
+                raise ExecutorLost(f"the process with the server's engine was silent for {SILENCE:g} s")
+            continue
+        block, heard = connection.recv(_READ), time.monotonic()
+        if not block:
+            return
+        *lines, rest = (rest + block).split(b"\n")
+        yield from (orjson.loads(line) for line in lines)

@@ -1,15 +1,16 @@
 """What the executors on clusters share: what a worker is sent, what it answers, and what is said where that fails."""
 
-import importlib
 import os
 import re
 import socket
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from lume_local._shards.engines.executors import shown
-from lume_local._shards.executor import ExecutorLost, Function, Json
+from lume_local._shards.executor import ExecutorLost, Json, function_of
 
 START = 30.0
 """Seconds that a cluster may take to let the server in."""
@@ -47,17 +48,11 @@ def _first_line(error: BaseException) -> str:
     return line[:500] or type(error).__name__
 
 
-def job_of(function: Function, argument: Json) -> Json:
-    """What a worker is sent: names and JSON only, so that it uses its own code."""
-    return {"function": f"{function.__module__}:{function.__qualname__}", "argument": argument}
-
-
 def call(job: Json) -> Json:
     """On a worker: the task's `result`, or the `error` that kept it from being done."""
     worker = job.get("worker") or f"{socket.gethostname()} (process {os.getpid()})"
     try:
-        module, _, name = job["function"].partition(":")
-        return {"result": getattr(importlib.import_module(module), name)(job["argument"])}
+        return {"result": function_of(job["function"])(job["argument"])}
     except Exception as error:
         return {"error": f"the worker {worker} can't do its task: {type(error).__name__}: {error}"}
 
@@ -86,7 +81,6 @@ class Presence:
     """Whether a cluster still has workers, asked every few seconds while a result is awaited.
 
     Args:
-        url: of the engine.
         count: the slots that it has now; may raise where it doesn't answer.
     """
 
@@ -116,3 +110,31 @@ class Presence:
         elif self._looked > self._served + PATIENCE:
             raise lost(self._url, f"{why} for {PATIENCE:g} s")
         return found
+
+
+Handle = TypeVar("Handle")
+
+_PER_SLOT = 4
+"""Tasks in flight for each slot: a slow first one keeps the others busy for a while."""
+
+
+def in_order(
+    arguments: Sequence[Json],
+    slots: int,
+    submit: Callable[[Json], Handle],
+    take: Callable[[Handle], Json],
+    cancel: Callable[[list[Handle]], None],
+) -> Iterator[Json]:
+    """The results in the order of the arguments; however this ends, what was submitted and not taken is cancelled."""
+    flying: deque[Handle] = deque()
+    try:
+        for argument in arguments:
+            if len(flying) >= _PER_SLOT * max(slots, 1):
+                yield take(flying[0])
+                flying.popleft()
+            flying.append(submit(argument))
+        while flying:
+            yield take(flying[0])
+            flying.popleft()
+    finally:
+        cancel(list(flying))

@@ -6,15 +6,13 @@ Dask begins a task again whose worker was lost, up to its own `allowed-failures`
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
-from types import TracebackType
 from typing import Any, Self
 
 from distributed import Client, Future, KilledWorker
 
-from lume_local._shards.engines.ahead import in_order
-from lume_local._shards.engines.cluster import START, Presence, address, failed, job_of, lost, result_of
+from lume_local._shards.engines import cluster
 from lume_local._shards.engines.dask_task import call_apart
-from lume_local._shards.executor import TICK, Function, Json, Pause
+from lume_local._shards.executor import TICK, Function, Json, Pause, job_of
 
 _PORT = 8786
 _ANSWER = 5.0
@@ -28,42 +26,40 @@ class Dask:
         self._url = url
         self.slots = 1
         self._client: Any  # its methods have no types
-        self._presence = Presence(url, self._threads)
+        self._presence = cluster.Presence(url, self._threads)
 
     def __enter__(self) -> Self:
-        host, port = address(self._url, _PORT)
+        host, port = cluster.address(self._url, _PORT)
         try:
-            self._client = Client(f"tcp://{host}:{port}", timeout=START, set_as_default=False)
+            self._client = Client(f"tcp://{host}:{port}", timeout=cluster.START, set_as_default=False)
         # A TimeoutError is an OSError, too old a scheduler an ImportError.
         except (OSError, ImportError) as error:
-            raise lost(self._url, "can't be used", error) from error
+            raise cluster.lost(self._url, "can't be used", error) from error
         try:
-            self._client.wait_for_workers(1, timeout=START)  # a cluster that has only begun has no slots yet
+            # A cluster that has only begun has no slots yet.
+            self._client.wait_for_workers(1, timeout=cluster.START)
         except TimeoutError as error:
             self._client.close(timeout=_ANSWER)
-            raise lost(self._url, f"has had no worker for {START:g} s") from error
+            raise cluster.lost(self._url, f"has had no worker for {cluster.START:g} s") from error
         self.slots = self._presence.slots()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._client.close(timeout=_ANSWER)
 
     def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Iterator[Json]:
-        """See `Executor`."""
         self.slots = self._presence.slots()
 
         def submit(argument: Json) -> Future:
             # It would keep the task until it has found its scheduler again.
             if self._client.status != "running":
-                raise lost(self._url, "is gone: its scheduler was lost")
+                raise cluster.lost(self._url, "is gone: its scheduler was lost")
             return self._client.submit(call_apart, job_of(function, argument), pure=False)
 
         def take(future: Future) -> Json:
-            return result_of(self._url, self._answer(future, pause))
+            return cluster.result_of(self._url, self._answer(future, pause))
 
-        return in_order(arguments, self.slots, submit, take, self._cancel)
+        return cluster.in_order(arguments, self.slots, submit, take, self._cancel)
 
     def _answer(self, future: Future, pause: Pause) -> Json:
         # Not by `result` alone: one that gives up ends what the `result` of another call is waiting for, too.
@@ -80,12 +76,14 @@ class Dask:
             except TimeoutError:
                 self._presence.check()
             except CancelledError as error:  # nobody but a client that loses its scheduler does that
-                raise lost(self._url, "is gone: its scheduler was lost") from error
+                raise cluster.lost(self._url, "is gone: its scheduler was lost") from error
             except KilledWorker as error:
                 times, last = error.allowed_failures + 1, error.last_worker.address
-                raise lost(self._url, f"lost a task {times} times with its worker, at last {last}") from error
+                raise cluster.lost(
+                    self._url, f"lost a task {times} times with its worker, at last {last}"
+                ) from error
             except Exception as error:
-                raise failed(self._url, error) from error
+                raise cluster.failed(self._url, error) from error
 
     def _cancel(self, futures: list[Future]) -> None:
         if futures and self._client.status == "running":

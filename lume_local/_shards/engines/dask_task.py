@@ -38,7 +38,7 @@ class _Processes:
         try:
             yield pool
         except BaseException:
-            pool.__exit__(None, None, None)
+            pool.__exit__()
             raise
         with self._lock:
             self._idle.append((time.monotonic(), pool))
@@ -58,7 +58,7 @@ class _Processes:
             self._sweeper = None
             self._sweep_later()
         for pool in old:
-            pool.__exit__(None, None, None)
+            pool.__exit__()
 
 
 _processes = _Processes()

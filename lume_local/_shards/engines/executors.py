@@ -17,7 +17,7 @@ _KINDS = {
     "spark-local": ("spark", "Spark", "pyspark"),
     "sc": ("spark", "Spark", "pyspark"),
     "ray": ("ray", "Ray", "ray"),
-    "broker": ("brokered", "Brokered", None),
+    "broker": ("broker", "Brokered", None),
 }
 """Scheme -> the file beside this one, its class, the module that it needs (of the extra with the file's name)."""
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)?(?P<place>[^/?#;]*)(?P<more>.*)", re.DOTALL)
@@ -42,7 +42,6 @@ def check_engine(url: str) -> None:
 
 
 def kind_of(url: str) -> str:
-    """Its kind: `pool`, `dask`, `spark`, `ray`."""
     return _KINDS[url.partition("://")[0]][0]
 
 

@@ -1,29 +1,42 @@
 """The executor of one machine: a process for each slot, started at need and kept until the end of the run.
 
-A process is given one line for a task and answers with one (see `pool_worker`); while it works it says so every few
-seconds. One that is gone, or silent for too long, is replaced, and its task begins again.
+A process gets one line for a task, `{"function": "module:name", "argument": {…}}`, and answers with one,
+`{"result": {…}}`, or `{"error": "…"}` if the function raises; while it works it sends an empty object every few
+seconds. The end of its stdin ends it at once. One that is gone, or silent for too long, is replaced, and its task
+begins again.
 """
 
 import os
+import queue
 import selectors
 import signal
 import subprocess
+import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from types import TracebackType
-from typing import Self
+from typing import Any, BinaryIO, Self
 
 import orjson
 from attrs import define, field
 
-from lume_local._shards.executor import MOST_ATTEMPTS, TICK, ExecutorLost, Function, Json, Pause
+from lume_local._shards.executor import (
+    MOST_ATTEMPTS,
+    TICK,
+    ExecutorLost,
+    Function,
+    Json,
+    Pause,
+    function_of,
+    job_of,
+)
 from lume_local._shared.interpreter import command
 
 SILENCE = 60.0
 """Seconds without a word after which a process is taken for stopped or stuck."""
-_PROGRAM = "from lume_local._shards.engines.pool_worker import main; main()"
+_PROGRAM = "from lume_local._shards.engines.pool import main; main()"
 _READ = 1024 * 1024
 
 
@@ -59,11 +72,9 @@ class _Process:
 
     @property
     def pid(self) -> int:
-        """The process id."""
         return self._process.pid
 
     def begin(self, number: int, line: bytes) -> None:
-        """Give it a task."""
         self.task, self._heard = number, time.monotonic()
         self._unsent = memoryview(line)
         self.send()
@@ -101,7 +112,6 @@ class _Process:
         return self.task is not None and time.monotonic() > self._heard + SILENCE
 
     def end(self) -> str:
-        """Kill it where it is still there; how it ended."""
         self._process.kill()
         code = self._process.wait()
         self._no_longer_sending()
@@ -119,7 +129,7 @@ class _Process:
 class _Batch:
     """The tasks of one call of `map`: which wait, how often each was begun, what those that are done have given."""
 
-    function: str
+    function: Function
     arguments: Sequence[Json]
     waiting: deque[int] = field(init=False)
     begun: list[int] = field(init=False)
@@ -130,16 +140,11 @@ class _Batch:
         self.begun = [0] * len(self.arguments)
 
     def line(self, number: int) -> bytes:
-        """What a process is told, made when it is."""
-        return orjson.dumps({"function": self.function, "argument": self.arguments[number]}) + b"\n"
+        return orjson.dumps(job_of(self.function, self.arguments[number])) + b"\n"
 
 
 class Pool:
-    """See `Executor`.
-
-    Args:
-        slots: how many processes.
-    """
+    """See `Executor`."""
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
@@ -150,22 +155,17 @@ class Pool:
         self._selector = selectors.DefaultSelector()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for process in list(self._processes):
             self._drop(process)
         self._selector.close()
 
     @property
     def pids(self) -> list[int]:
-        """The ids of the processes."""
         return [process.pid for process in self._processes]
 
     def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Iterator[Json]:
-        """See `Executor`."""
-        name = f"{function.__module__}:{function.__qualname__}"
-        batch = _Batch(name, arguments)
+        batch = _Batch(function, arguments)
         try:
             for number in range(len(arguments)):
                 while number not in batch.results:
@@ -225,3 +225,49 @@ class Pool:
     def _drop(self, process: _Process) -> str:
         self._processes.remove(process)
         return process.end()
+
+
+_HEARTBEAT = 5.0
+
+
+def main() -> None:
+    """Do tasks until stdin ends."""
+    # The answers keep the real stdout; whatever else prints in this process goes to stderr.
+    out = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    tasks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(tasks,), name="leash", daemon=True).start()
+    while True:
+        line, ended = tasks.get(), threading.Event()
+        heart = threading.Thread(target=_beat, args=(out, ended), name="heartbeat", daemon=True)
+        heart.start()
+        answer = _answer(line)
+        ended.set()
+        heart.join()
+        _say(out, answer)
+
+
+def _read(tasks: "queue.SimpleQueue[bytes]") -> None:
+    for line in sys.stdin.buffer:
+        tasks.put(line)
+    os._exit(1)  # without a leash there is no worker
+
+
+def _beat(out: BinaryIO, ended: threading.Event) -> None:
+    while not ended.wait(_HEARTBEAT):
+        _say(out, {})
+
+
+def _answer(line: bytes) -> dict[str, Any]:
+    try:
+        task = orjson.loads(line)
+        return {"result": function_of(task["function"])(task["argument"])}
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
+def _say(out: BinaryIO, answer: dict[str, Any]) -> None:
+    try:
+        out.write(orjson.dumps(answer) + b"\n")
+    except OSError:  # nobody listens
+        os._exit(1)

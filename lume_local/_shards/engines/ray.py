@@ -7,23 +7,21 @@ executor is used. Ray begins a task again whose worker was lost.
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError, TaskCancelledError
 
-from lume_local._shards.engines.ahead import in_order
-from lume_local._shards.engines.cluster import START, Presence, address, call, failed, job_of, lost, result_of
-from lume_local._shards.executor import MOST_ATTEMPTS, TICK, Function, Json, Pause
+from lume_local._shards.engines import cluster
+from lume_local._shards.executor import MOST_ATTEMPTS, TICK, Function, Json, Pause, job_of
 
 _PORT = 10001
 _HERE = ("auto", "local")
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # it would tell its makers
-    "RAY_gcs_rpc_server_reconnect_timeout_s": f"{START:g}",
-    "RAY_CLIENT_RECONNECT_GRACE_PERIOD": f"{START:g}",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": f"{cluster.START:g}",
+    "RAY_CLIENT_RECONNECT_GRACE_PERIOD": f"{cluster.START:g}",
 }
 
 
@@ -33,7 +31,7 @@ class Ray:
     def __init__(self, url: str) -> None:
         self._url = url
         self.slots = 1
-        self._presence = Presence(url, _cpus)
+        self._presence = cluster.Presence(url, _cpus)
 
     def __enter__(self) -> Self:
         for name, value in _ENVIRONMENT.items():
@@ -45,45 +43,41 @@ class Ray:
                 # A busy head gives up on the process that it starts for each client; by then it is half warm.
                 self._connect()
         except (OSError, RuntimeError, RayError) as error:
-            raise lost(self._url, "can't be used", error) from error
+            raise cluster.lost(self._url, "can't be used", error) from error
         self.slots = self._presence.slots()
         return self
 
     def _connect(self) -> None:
-        ray.init(self._address(), logging_level=logging.ERROR, log_to_driver=False, **self._options())
+        address_ = self._address()
+        options: dict[str, Any] = {"include_dashboard": False} if address_ == "local" else {}
+        ray.init(address_, logging_level=logging.ERROR, log_to_driver=False, **options)
 
     def _address(self) -> str:
         name = urlsplit(self._url).netloc
         if name in _HERE:
             return name
-        host, port = address(self._url, _PORT)
+        host, port = cluster.address(self._url, _PORT)
         return f"ray://{host}:{port}"
 
-    def _options(self) -> dict[str, Any]:
-        return {"include_dashboard": False} if urlsplit(self._url).netloc == "local" else {}
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         ray.shutdown()
 
     def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Iterator[Json]:
-        """See `Executor`."""
         self.slots = self._presence.slots()
-        remote = ray.remote(max_retries=MOST_ATTEMPTS - 1, num_cpus=1)(call)
+        remote = ray.remote(max_retries=MOST_ATTEMPTS - 1, num_cpus=1)(cluster.call)
 
         def submit(argument: Json) -> Any:
             if not ray.is_initialized():  # else it would start a Ray here
-                raise lost(self._url, "is gone")
+                raise cluster.lost(self._url, "is gone")
             try:
                 return remote.remote(job_of(function, argument))
             except (OSError, RayError) as error:
-                raise lost(self._url, "is gone", error) from error
+                raise cluster.lost(self._url, "is gone", error) from error
 
         def take(reference: Any) -> Json:
-            return result_of(self._url, self._answer(reference, pause))
+            return cluster.result_of(self._url, self._answer(reference, pause))
 
-        return in_order(arguments, self.slots, submit, take, _cancel)
+        return cluster.in_order(arguments, self.slots, submit, take, _cancel)
 
     def _answer(self, reference: Any, pause: Pause) -> Json:
         while True:
@@ -94,11 +88,13 @@ class Ray:
             except GetTimeoutError:
                 self._presence.check()
             except (RayTaskError, TaskCancelledError, RuntimeError) as error:
-                raise failed(self._url, error) from error
+                raise cluster.failed(self._url, error) from error
             except OSError as error:
-                raise lost(self._url, "is gone", error) from error
+                raise cluster.lost(self._url, "is gone", error) from error
             except RayError as error:
-                raise lost(self._url, f"lost a task {MOST_ATTEMPTS} times with its worker", error) from error
+                raise cluster.lost(
+                    self._url, f"lost a task {MOST_ATTEMPTS} times with its worker", error
+                ) from error
 
 
 def _cancel(references: list[Any]) -> None:

@@ -7,20 +7,21 @@ spreads over its slots; it begins a task again whose process was lost. The extra
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
-from typing import Generic, Protocol, Self, TypeVar
+from concurrent.futures import Future, wait
+from typing import Any, Protocol, Self, TypeVar
 
-from lume_local._shards.engines.cluster import START, Presence, failed, job_of, lost, result_of
-from lume_local._shards.executor import TICK, ExecutorLost, Function, Json, Pause
+from lume_local._shards.engines.cluster import START, Presence, failed, lost, result_of
+from lume_local._shards.executor import TICK, ExecutorLost, Function, Json, Pause, job_of
 
 Result = TypeVar("Result")
 
 
-class Session(Protocol):
+class SparkDriver(Protocol):
     """A connection to Spark, of one kind or the other. Every method may raise what pyspark raises."""
 
     def start(self) -> None:
         """Connect."""
+        ...
 
     def count(self) -> int:
         """The slots that there are now."""
@@ -32,9 +33,11 @@ class Session(Protocol):
 
     def cancel(self, group: str) -> None:
         """End what runs under that name."""
+        ...
 
     def stop(self) -> None:
         """Disconnect."""
+        ...
 
 
 class Spark:
@@ -47,8 +50,8 @@ class Spark:
         self._presence = Presence(url, self._session.count)
 
     def __enter__(self) -> Self:
-        connecting = _Background(self._session.start)
-        if not connecting.ended.wait(2 * START):
+        connecting = _begun(self._session.start)
+        if not _has_ended(connecting, 2 * START):
             raise lost(self._url, f"was not ready within {2 * START:g} s")
         try:
             connecting.result()
@@ -59,21 +62,18 @@ class Spark:
         self.slots = self._presence.slots()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         # A cluster that is gone may not answer to that either: it is not waited for.
-        _Background(self._session.stop).ended.wait(START)
+        _has_ended(_begun(self._session.stop), START)
 
     def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Iterator[Json]:
-        """See `Executor`."""
         if not arguments:
             return
         self.slots = self._presence.slots()
         group, jobs = f"lume-{uuid.uuid4().hex}", [job_of(function, argument) for argument in arguments]
-        running = _Background(lambda: self._session.run(group, jobs))
+        running = _begun(lambda: self._session.run(group, jobs))
         try:
-            while not running.ended.wait(TICK):
+            while not _has_ended(running, TICK):
                 pause()
                 self._presence.check()
         finally:
@@ -85,41 +85,34 @@ class Spark:
         for answer in answers:
             yield result_of(self._url, answer)
 
-    def _cancel(self, group: str, running: "_Background[list[Json]]") -> None:
+    def _cancel(self, group: str, running: Future[Any]) -> None:
         """Until it has ended: a job that is only about to begin is not cancelled by the first call."""
         asked = 0.0
-        while not running.ended.is_set() and asked < START:
-            _Background(lambda: self._session.cancel(group)).ended.wait(START)
-            running.ended.wait(5 * TICK)
+        while not running.done() and asked < START:
+            _has_ended(_begun(lambda: self._session.cancel(group)), START)
+            _has_ended(running, 5 * TICK)
             asked += 5 * TICK
 
 
-class _Background(Generic[Result]):
-    """A call in a thread of its own, for it can't be interrupted."""
+def _begun(work: Callable[[], Result]) -> Future[Result]:
+    """A call in a thread of its own, which nothing waits for at the end: it can't be interrupted."""
+    future = Future[Result]()
 
-    def __init__(self, work: Callable[[], Result]) -> None:
-        self.ended = threading.Event()
-        self._work = work
-        self._results: list[Result] = []
-        self._error: Exception | None = None
-        threading.Thread(target=self._run, name="spark", daemon=True).start()
-
-    def _run(self) -> None:
+    def run() -> None:
         try:
-            self._results.append(self._work())
+            future.set_result(work())
         except Exception as error:
-            self._error = error
-        finally:
-            self.ended.set()
+            future.set_exception(error)
 
-    def result(self) -> Result:
-        """What it has given or raised, once it has `ended`."""
-        if self._error is not None:
-            raise self._error
-        return self._results[0]
+    threading.Thread(target=run, name="spark", daemon=True).start()
+    return future
 
 
-def _session_of(url: str) -> Session:
+def _has_ended(future: Future[Any], seconds: float) -> bool:
+    return bool(wait([future], seconds).done)
+
+
+def _session_of(url: str) -> SparkDriver:
     if url.startswith("sc:"):
         from lume_local._shards.engines.spark_connect import Connect
 

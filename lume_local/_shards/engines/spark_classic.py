@@ -23,7 +23,7 @@ _SETTINGS = {
 
 
 class Classic:
-    """See `Session`."""
+    """See `SparkDriver`."""
 
     def __init__(self, url: str) -> None:
         self._url = url

@@ -18,7 +18,7 @@ _LONGEST_RETRY = 10_000
 
 
 class Connect:
-    """See `Session`."""
+    """See `SparkDriver`."""
 
     def __init__(self, url: str) -> None:
         self._url = url

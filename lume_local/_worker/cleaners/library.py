@@ -7,6 +7,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from lume_local._worker.sql import text
+
 _FOLDER = files("lume_local._worker.cleaners")
 _CURRENCY_WORDS = "kr", "zł", "kč", "ft", "fr", "rs", "rp", "rm", "lei", "dkk", "lv", "din"
 """What stands beside an amount without being a symbol or a code of three letters."""
@@ -20,7 +22,6 @@ def statements(names: Iterable[str]) -> list[str]:
 
 @cache
 def regions() -> frozenset[str]:
-    """The countries whose numbers `parse_phone` knows."""
     return frozenset(_table("phones")["plans"])
 
 
@@ -71,12 +72,8 @@ def _weekdays() -> dict[str, str]:
 
 def _map(entries: Mapping[str, str]) -> str:
     """A MAP that DuckDB folds into a constant. Two texts are parsed much faster than thousands of literals."""
-    keys, values = _text("\t".join(entries)), _text("\t".join(entries.values()))
+    keys, values = text("\t".join(entries)), text("\t".join(entries.values()))
     return f"MAP(string_split({keys}, '\t'), string_split({values}, '\t'))"
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
 
 
 def _currency() -> str:

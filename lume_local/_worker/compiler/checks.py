@@ -8,10 +8,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from attrs import asdict, frozen
+from attrs import frozen
 
 from lume_local._flow.definition import BOUNDS, Column, Rule, quoted
 from lume_local._worker.compiler.casts import storage_type
+from lume_local._worker.sql import text
 
 _FORMATS = {
     "email": ("is not an email address", r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+"),
@@ -38,15 +39,6 @@ class RowCheck:
     sql: str
     reason: str
     on_fail: str = "reject"
-
-    def plain(self) -> dict[str, str]:
-        """As JSON."""
-        return asdict(self)
-
-
-def text(value: str) -> str:
-    """A text as an SQL literal."""
-    return "'" + value.replace("'", "''") + "'"
 
 
 def literal(value: Any, sql_type: str) -> str:
@@ -94,18 +86,15 @@ def _limits(column: Column, name: str) -> Iterator[RowCheck]:
         if key in column.bounds:
             bound = column.bounds[key]
             words = f"{column.name}: {_LIMIT_WORDS[key]} {bound}"
-            yield RowCheck(f"{name} {_OPPOSITE[key]} {_bound(bound, column.sql_type)}", words)
+            # Numbers stay numbers: cast to the column's type, a limit of 0.5 for an INTEGER would become 1.
+            sql = literal(bound, column.sql_type) if isinstance(bound, str) else f"({json.dumps(bound)})"
+            yield RowCheck(f"{name} {_OPPOSITE[key]} {sql}", words)
     if "minLength" in column.lengths:
         least = column.lengths["minLength"]
         yield RowCheck(f"length({name}) < {least}", f"{column.name}: is shorter than {least} characters")
     if "maxLength" in column.lengths:
         most = column.lengths["maxLength"]
         yield RowCheck(f"length({name}) > {most}", f"{column.name}: is longer than {most} characters")
-
-
-def _bound(bound: Any, sql_type: str) -> str:
-    """Numbers stay numbers: cast to the column's type, a limit of 0.5 for an INTEGER would become 1."""
-    return literal(bound, sql_type) if isinstance(bound, str) else f"({json.dumps(bound)})"
 
 
 def _type_words(column: Column) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import duckdb
+from attrs import asdict
 from duckdb import DuckDBPyConnection
 
 from lume_async._base.extras import require
@@ -15,12 +16,13 @@ from lume_local._flow.definition import PAIRS, Column, Flow, Rule, quoted
 from lume_local._flow.fields import FlowError
 from lume_local._worker.cleaners.library import statements
 from lume_local._worker.compiler.casts import cast, storage_type
-from lume_local._worker.compiler.checks import RowCheck, column_checks, literal, rule_check, text
+from lume_local._worker.compiler.checks import RowCheck, column_checks, literal, rule_check
 from lume_local._worker.compiler.expressions import Expression, Judge
 from lume_local._worker.compiler.lookups import Lookup, Lookups
 from lume_local._worker.compiler.mistakes import explained, first_line
 from lume_local._worker.profile import COUNTS, question
 from lume_local._worker.seeds import make_empty_tables
+from lume_local._worker.sql import row_of, text
 from lume_local._worker.statements import Layout, Statements
 
 
@@ -31,7 +33,6 @@ def compile_flow(
 
     Args:
         connection: a database that reaches no file.
-        flow: the checked flow.
         cleaners: the SQL of its cleaners as it was when this version was compiled first; None for that of now.
     """
     made = statements(flow.cleaners) if cleaners is None else cleaners
@@ -102,7 +103,6 @@ def _dummy(names: Iterable[str], lookups: Lookups) -> str:
 
 
 def _seeds(flow: Flow, lookups: Lookups) -> dict[str, Any]:
-    """The columns that are read from each seed, and its table."""
     seeds = {}
     for n, seed in enumerate(flow.seeds):
         columns = dict.fromkeys(name for one in lookups.all if one.seed == seed.name for name in one.columns)
@@ -123,11 +123,9 @@ def _compiled_lookup(judge: Judge, flow: Flow, lookup: Lookup) -> dict[str, Any]
 
 def _type_of(connection: DuckDBPyConnection, place: str, sql: str, dummy: str) -> str:
     try:
-        row = connection.execute(f"DESCRIBE SELECT (\n{sql}\n) AS v FROM ({dummy})").fetchone()
+        return str(row_of(connection, f"DESCRIBE SELECT (\n{sql}\n) AS v FROM ({dummy})")[1])
     except duckdb.Error as error:
         raise FlowError(place, explained(sql, first_line(error))) from None
-    assert row is not None
-    return str(row[1])
 
 
 def _column(column: Column, expression: Expression, given: str, index: int) -> dict[str, Any]:
@@ -211,14 +209,13 @@ def _expectation(connection: DuckDBPyConnection, flow: Flow, rule: Rule, index: 
             raise FlowError(place, f"reads {name!r}, but an expectation sees only {there}")
     query = question(rule.sql, _typed(flow, reads), dict.fromkeys(COUNTS, 1))
     try:
-        row = connection.execute(f"DESCRIBE {query}").fetchone()
+        given = row_of(connection, f"DESCRIBE {query}")[1]
     except duckdb.Error as error:
         raise FlowError(
             place, f"must be a condition over all rows: {explained(rule.sql, first_line(error))}"
         ) from None
-    assert row is not None
-    if row[1] not in ("BOOLEAN", '"NULL"'):
-        raise FlowError(place, f"must be a condition (true or false), but is of type {row[1]}")
+    if given not in ("BOOLEAN", '"NULL"'):
+        raise FlowError(place, f"must be a condition (true or false), but is of type {given}")
     reason = f"{rule.name}: {rule.message or f'{rule.sql.strip()} does not hold'}"
     return {"sql": rule.sql, "reason": reason, "on_fail": rule.on_fail}
 
@@ -228,7 +225,7 @@ def _checks(flow: Flow, judged: list[Expression]) -> list[dict[str, str]]:
     for n, (column, expression) in enumerate(zip(flow.columns, judged, strict=True)):
         checks += column_checks(column, n, expression.problem)
     checks += [rule_check(rule, n) for n, rule in enumerate(flow.rules)]
-    return [check.plain() for check in checks]
+    return [asdict(check) for check in checks]
 
 
 def _rehearse(connection: DuckDBPyConnection, compiled: dict[str, Any], flow: Flow, dummy: str) -> None:

@@ -4,7 +4,6 @@ The parser's tree differs between DuckDB versions, so it is walked generically: 
 by the place where a version keeps its children.
 """
 
-import json
 from typing import Any
 
 from attrs import frozen
@@ -16,22 +15,12 @@ from lume_local._flow.fields import FlowError
 from lume_local._worker.cleaners.unread import Unread
 from lume_local._worker.compiler.lookups import Lookups
 from lume_local._worker.compiler.mistakes import explained
-from lume_local._worker.compiler.tree import classed, is_text, node_sql, refs, text_of
+from lume_local._worker.compiler.tree import classed, is_text, node_sql, parsed, refs, text_of
 
 _ALLOWED = frozenset(
     {
-        "BETWEEN",
-        "CASE",
-        "CAST",
-        "COLLATE",
-        "COLUMN_REF",
-        "COMPARISON",
-        "CONJUNCTION",
-        "CONSTANT",
-        "FUNCTION",
-        "LAMBDA",
-        "OPERATOR",
-        "TYPE",
+        *("BETWEEN", "CASE", "CAST", "COLLATE", "COLUMN_REF", "COMPARISON", "CONJUNCTION", "CONSTANT"),
+        *("FUNCTION", "LAMBDA", "OPERATOR", "TYPE"),
     }
 )
 _REFUSED = {
@@ -67,19 +56,12 @@ _TOTAL = frozenset(
     {
         *("lower", "upper", "trim", "ltrim", "rtrim", "replace", "concat", "concat_ws", "||", "nullif"),
         *("coalesce", "reverse", "strip_accents", "contains", "starts_with", "ends_with", "prefix", "suffix"),
-        *(
-            "~~",
-            "!~~",
-            "~~*",
-            "!~~*",
-            "regexp_matches",
-            "regexp_full_match",
-            "regexp_replace",
-            "regexp_extract",
-        ),
+        *("~~", "!~~", "~~*", "!~~*"),
+        *("regexp_matches", "regexp_full_match", "regexp_replace", "regexp_extract"),
     }
 )
 """Functions of texts that can't fail, whatever the row holds (a bad pattern fails at once, on every row)."""
+_PASSING = ("OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL", "OPERATOR_COALESCE")
 _ONE = 'must be one expression, such as lower(trim("Email"))'
 _LAMBDA_TAKERS = ("list_", "array_", "apply", "filter", "reduce")
 
@@ -89,9 +71,6 @@ class Expression:
     """An expression that was found in order.
 
     Attributes:
-        sql: its text.
-        reads: the columns that it reads.
-        can_throw: whether a row can make it throw.
         unread: a condition such as "a cleaner in it can't read its value"; None if there is none.
         filled: for a lone cleaner: whether it has a value to read, so that NULL means "can't".
         problem: what is wrong with a value that a cleaner can't read.
@@ -153,19 +132,13 @@ class Judge:
         return Expression(sql, tuple(seen), can_throw, unread, filled, cleaners.problem)
 
     def _parse(self, place: str, statement: str, sql: str) -> dict[str, Any]:
-        tree = self._tree(statement)
+        tree = parsed(self._connection, statement)
         if not tree["error"]:
             return tree
-        alone = self._tree(f"SELECT {sql}")  # whose message names nothing but what the flow has
+        alone = parsed(self._connection, f"SELECT {sql}")  # whose message names nothing but what the flow has
         if alone["error"]:
             raise FlowError(place, f"is not an SQL expression: {explained(sql, alone['error_message'])}")
         raise FlowError(place, f"is not an SQL expression: it {_ONE}")
-
-    def _tree(self, statement: str) -> dict[str, Any]:
-        row = self._connection.execute("SELECT json_serialize_sql(?)", [statement]).fetchone()
-        assert row is not None
-        tree: dict[str, Any] = json.loads(row[0])
-        return tree
 
     def _only_expression(self, place: str, tree: dict[str, Any]) -> Any:
         statements = tree["statements"]
@@ -269,12 +242,7 @@ def _is_total(node: dict[str, Any]) -> bool:
         return (name in _TOTAL or name in CLEANERS) and all(map(_is_total, classed(node)))
     if kind == "OPERATOR" and node["type"] == "OPERATOR_TRY":
         return True
-    if kind in ("CASE", "COMPARISON", "CONJUNCTION", "BETWEEN"):
-        return all(map(_is_total, classed(node)))
-    if kind == "OPERATOR" and node["type"] in (
-        "OPERATOR_IS_NULL",
-        "OPERATOR_IS_NOT_NULL",
-        "OPERATOR_COALESCE",
-    ):
+    passes_on = kind == "OPERATOR" and node["type"] in _PASSING
+    if passes_on or kind in ("CASE", "COMPARISON", "CONJUNCTION", "BETWEEN"):
         return all(map(_is_total, classed(node)))
     return False

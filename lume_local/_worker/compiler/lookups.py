@@ -4,7 +4,6 @@ Each different key of each seed is worked out once a row, as `_lume_key<n>`, and
 unique, so a row finds one row or none.
 """
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +12,7 @@ from duckdb import DuckDBPyConnection
 
 from lume_local._flow.definition import Seed
 from lume_local._flow.fields import FlowError
-from lume_local._worker.compiler.tree import classed, node_sql, text_of
+from lume_local._worker.compiler.tree import classed, node_sql, parsed, text_of
 
 
 @define
@@ -49,8 +48,9 @@ class Lookups:
                 raise FlowError(place, "calls seed for each item of a list: it is for a value of the row")
             lookup, column = self._lookup(place, node)
             name = lookup.columns.setdefault(column, f"_lume_seed{lookup.number}_{len(lookup.columns)}")
+            column_ref = parsed(self._connection, f"SELECT {name}")["statements"][0]["node"]["select_list"][0]
             node.clear()
-            node.update(self._column(name))
+            node.update(column_ref)
             names.add(name)
             used.append(lookup)
         return used, names
@@ -75,14 +75,6 @@ class Lookups:
                 return lookup, column
         self.all.append(Lookup(len(self.all), seed, key))
         return self.all[-1], column
-
-    def _column(self, name: str) -> dict[str, Any]:
-        row = self._connection.execute(
-            "SELECT json_serialize_sql(?)::JSON->'$.statements[0].node.select_list[0]'", [f"SELECT {name}"]
-        ).fetchone()
-        assert row is not None
-        column: dict[str, Any] = json.loads(row[0])
-        return column
 
 
 def _calls(node: dict[str, Any], in_lambda: bool) -> Iterator[tuple[dict[str, Any], bool]]:

@@ -50,7 +50,6 @@ def explained(sql: str, said: str) -> str:
 
 
 def _unquoted(sql: str, said: str) -> str | None:
-    """The name that seems to lack its quotes."""
     if _MINUS in said and (found := _WITH_MINUS.search(sql)):
         return found[0]
     if found := _DOT.search(said):

@@ -6,6 +6,14 @@ from typing import Any
 
 from duckdb import DuckDBPyConnection
 
+from lume_local._worker.sql import row_of
+
+
+def parsed(connection: DuckDBPyConnection, statement: str) -> dict[str, Any]:
+    """The tree of a statement, or its `error`."""
+    tree: dict[str, Any] = json.loads(row_of(connection, "SELECT json_serialize_sql(?)", [statement])[0])
+    return tree
+
 
 def children(node: Any) -> Iterator[dict[str, Any]]:
     """The nearest dicts below a node."""
@@ -52,10 +60,7 @@ def text_of(node: dict[str, Any]) -> str | None:
 
 def node_sql(connection: DuckDBPyConnection, node: dict[str, Any]) -> str:
     """The text of one node of a tree, in brackets: DuckDB writes only whole statements."""
-    row = connection.execute("SELECT json_serialize_sql('SELECT 1')").fetchone()
-    assert row is not None
-    tree = json.loads(row[0])
+    tree = parsed(connection, "SELECT 1")
     tree["statements"][0]["node"]["select_list"] = [node]
-    row = connection.execute("SELECT json_deserialize_sql(CAST(? AS JSON))", [json.dumps(tree)]).fetchone()
-    assert row is not None
-    return f"({str(row[0]).removeprefix('SELECT ')})"
+    (sql,) = row_of(connection, "SELECT json_deserialize_sql(CAST(? AS JSON))", [json.dumps(tree)])
+    return f"({sql.removeprefix('SELECT ')})"

@@ -11,29 +11,22 @@ from attrs import frozen
 from duckdb import DuckDBPyConnection
 
 from lume_local._flow.definition import quoted
-from lume_local._worker.compiler.checks import text
+from lume_local._worker.connection import configure
 from lume_local._worker.databases.database import DatabaseTrouble, shown
+from lume_local._worker.sql import copy_to, row_of, text
 
 _AT_ONCE = 1000
 
 
 @frozen
 class Built:
-    """Rows that are to be loaded.
-
-    Attributes:
-        connection: reads the file.
-        rows: SQL for the rows.
-    """
+    """Rows that are to be loaded."""
 
     connection: DuckDBPyConnection
     rows: str
 
     def count(self) -> int:
-        """How many there are."""
-        row = self.connection.execute(f"SELECT count(*) FROM {self.rows}").fetchone()
-        assert row is not None
-        return int(row[0])
+        return int(row_of(self.connection, f"SELECT count(*) FROM {self.rows}")[0])
 
     def check_key(self, key: list[str]) -> None:
         """That no two rows have the same key. Raises `DatabaseTrouble`."""
@@ -55,12 +48,8 @@ class Built:
     def write_csv(self, names: list[str], target: Path) -> int:
         """As `COPY … (FORMAT csv)` of PostgreSQL reads it: NULL is nothing, every text is quoted. How many rows."""
         columns = ", ".join(map(quoted, names))
-        row = self.connection.execute(
-            f"COPY (SELECT {columns} FROM {self.rows}) TO {text(str(target))} "
-            f"(FORMAT csv, HEADER false, FORCE_QUOTE ({columns}))"
-        ).fetchone()
-        assert row is not None
-        return int(row[0])
+        options = f"FORMAT csv, HEADER false, FORCE_QUOTE ({columns})"
+        return copy_to(self.connection, f"SELECT {columns} FROM {self.rows}", target, options)
 
     def batches(self, items: list[str]) -> Iterator[list[tuple[Any, ...]]]:
         """The rows as Python values, some at a time; `items` are the expressions to select."""
@@ -73,12 +62,7 @@ class Built:
 def opened(path: Path) -> Iterator[Built]:
     """The rows of a file, as long as the block lasts."""
     with duckdb.connect(":memory:") as connection:
-        for setting in (
-            "memory_limit='256MB'",
-            "threads=1",
-            "TimeZone='UTC'",
-            "preserve_insertion_order=true",
-        ):
-            connection.execute(f"SET {setting}")
-        connection.execute(f"SET temp_directory={text(str(path.parent / 'load-spill'))}")
+        spill = f"temp_directory={text(str(path.parent / 'load-spill'))}"
+        in_order = "preserve_insertion_order=true"
+        configure(connection, "memory_limit='256MB'", "threads=1", "TimeZone='UTC'", in_order, spill)
         yield Built(connection, f"read_parquet({text(str(path))})")

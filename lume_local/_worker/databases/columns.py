@@ -15,8 +15,6 @@ class TableColumn:
     """A column of a table.
 
     Attributes:
-        name: as the table spells it.
-        type: as the database shows it.
         must_be_given: whether a row can't do without a value for it.
         is_made: whether the database makes its values, and accepts no others.
     """
@@ -43,10 +41,7 @@ def check_columns(load: Load, table: str, there: list[TableColumn], types: Types
     """Compare them, and name all differences at once. Raises `DatabaseTrouble`.
 
     Args:
-        load: what is to be loaded.
         table: what messages call the table.
-        there: the table's columns.
-        types: of the kind of database.
     """
     known = {column.name: column for column in there}
     wrong = []

@@ -1,13 +1,17 @@
-"""What a database is to sources and targets. A kind is one file beside this one, and a line in `database_kinds`."""
+"""What a database is to sources and targets. A kind is one file beside this one."""
 
+import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-from attrs import asdict, frozen
+from attrs import field, frozen
 
 from lume_async._base.elided import elided
 from lume_local._flow.definition import quoted
+from lume_local._shared.obstacle import Obstacle
 
 Row = tuple[str | None, ...]
 """Values as texts; NULL is None."""
@@ -15,24 +19,12 @@ LONGEST = 200
 """Characters of a row in a message."""
 
 
-class DatabaseTrouble(Exception):
-    """A database can't be used as the flow wants. The message says what to do, and holds no secret.
-
-    Attributes:
-        may_pass: whether it may work in a moment: the database could not be reached.
-    """
-
-    def __init__(self, message: str, *, may_pass: bool = False) -> None:
-        super().__init__(message)
-        self.may_pass = may_pass
+class DatabaseTrouble(Obstacle):
+    """A database can't be used as the flow wants."""
 
 
 class Query(Protocol):
-    """A query that was begun. Nothing of its rows has come yet.
-
-    Attributes:
-        names: of its columns.
-    """
+    """A query that was begun. Nothing of its rows has come yet."""
 
     names: list[str]
 
@@ -42,6 +34,7 @@ class Query(Protocol):
 
     def close(self) -> None:
         """Give the connection back."""
+        ...
 
 
 @frozen
@@ -49,13 +42,8 @@ class Load:
     """What is to be loaded.
 
     Attributes:
-        url_env: the environment variable with the URL.
-        table: the table, with or without a schema.
-        mode: `append`, `replace_batch` or `upsert`.
-        key: columns of an upsert.
         columns: names and SQL types (DuckDB's) of the rows.
         run_id: claims the load: one is done once.
-        flow: the name of the flow.
         source_path: the source's key: with `flow` it names the batch.
     """
 
@@ -70,12 +58,7 @@ class Load:
 
     @property
     def names(self) -> list[str]:
-        """Of the columns."""
         return [name for name, _ in self.columns]
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
 
 
 class Loader(Protocol):
@@ -83,6 +66,7 @@ class Loader(Protocol):
 
     def check(self) -> None:
         """Find what is wrong with the table. Raises `DatabaseTrouble`."""
+        ...
 
     def fill(self, built: Path) -> bool:
         """Begin the transaction, and do in it all that can fail; false if the load was done before.
@@ -93,9 +77,11 @@ class Loader(Protocol):
 
     def commit(self) -> None:
         """Make the load visible. After `DatabaseTrouble` it is unknown whether it is."""
+        ...
 
     def close(self) -> None:
         """Undo whatever was not committed."""
+        ...
 
 
 def shown(names: Sequence[str], values: Sequence[Any]) -> str:
@@ -123,3 +109,72 @@ def check_all(load: Load, rows: int, written: int) -> None:
         raise DatabaseTrouble(
             f"{load.table} accepted {written:,} of {rows:,} rows: does a trigger skip some? Nothing was written"
         )
+
+
+SCHEMES = ("postgresql", "postgres", "sqlite")
+
+
+@frozen
+class DatabaseUrl:
+    """Build it with `of`.
+
+    Attributes:
+        env: the environment variable that it comes from.
+        scheme: `postgresql` or `sqlite`.
+        shown: the URL without user, password and options.
+    """
+
+    env: str
+    text: str = field(repr=False)
+    scheme: str
+    shown: str
+    path: str
+    secrets: tuple[str, ...] = field(repr=False)
+
+    @classmethod
+    def of(cls, env: str) -> "DatabaseUrl":
+        """The URL in a variable. Raises `DatabaseTrouble`, whose message repeats nothing of the value."""
+        text = os.environ.get(env, "").strip()
+        if not text:
+            raise DatabaseTrouble(
+                f"the environment variable {env} is not set where the server runs: it must hold the URL of the "
+                "database, such as postgresql://user:password@host/database or sqlite:////path/to/file.db"
+            )
+        try:
+            parts = urlsplit(text)
+            port, host = parts.port, parts.hostname
+        except ValueError:
+            raise DatabaseTrouble(_broken(env)) from None
+        if parts.scheme not in SCHEMES:
+            raise DatabaseTrouble(f"{env} must hold a URL that begins with postgresql:// or sqlite:///")
+        if parts.scheme == "sqlite":
+            return cls._sqlite(env, text, parts.netloc, unquote(parts.path))
+        if parts.netloc.count("@") > 1 or "@" in parts.path or "," in parts.netloc or parts.fragment:
+            raise DatabaseTrouble(_broken(env))
+        options = dict(parse_qsl(parts.query))
+        secrets = [parts.password or "", unquote(parts.password or ""), options.get("password", "")]
+        where = f"[{host}]" if host and ":" in host else host or ""
+        shown = f"postgresql://{where}{f':{port}' if port else ''}{parts.path}"
+        return cls(env, text, "postgresql", shown, "", tuple(one for one in secrets if one))
+
+    @classmethod
+    def _sqlite(cls, env: str, text: str, netloc: str, path: str) -> "DatabaseUrl":
+        if netloc or len(path) < 2:
+            raise DatabaseTrouble(
+                f"{env} must name a file: sqlite:////absolute/path or sqlite:///relative/path"
+            )
+        file = os.path.abspath(path[1:])
+        return cls(env, text, "sqlite", f"sqlite:///{file}", file, ())
+
+    def scrubbed(self, message: str) -> str:
+        """A message of the database or its driver, on one line, without the password."""
+        for secret in self.secrets:
+            message = message.replace(secret, "***")
+        return re.sub(r"\s+", " ", message).strip()
+
+
+def _broken(env: str) -> str:
+    return (
+        f"{env} does not hold a valid URL of one database: write postgresql://user:password@host:port/database, with "
+        "special characters in user and password percent-encoded (@ is %40, / is %2F, # is %23)"
+    )

@@ -1,4 +1,8 @@
-"""SQLite as a source and a target, by Python's own module."""
+"""SQLite as a source and a target, by Python's own module.
+
+SQLite keeps what it is given, but for a column's affinity, which turns what looks like a number into one: a text
+such as 007 needs a column of texts, and so does a number with more digits than a double has.
+"""
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 import re
@@ -11,15 +15,78 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from lume_local._flow.databases import RUN_COLUMN
-from lume_local._flow.definition import quoted
-from lume_local._flow.query_parameters import with_parameter
-from lume_local._worker.compiler.checks import text
+from lume_local._flow.databases import RUN_COLUMN, with_parameter
+from lume_local._flow.definition import INTEGERS, quoted
 from lume_local._worker.databases.built import opened
 from lume_local._worker.databases.columns import TableColumn, check_columns, check_unique, no_table
-from lume_local._worker.databases.database import DatabaseTrouble, Load, Row, check_all, on_conflict, shown
-from lume_local._worker.databases.sqlite_types import SqliteTypes, item
-from lume_local._worker.databases.url import DatabaseUrl
+from lume_local._worker.databases.database import (
+    DatabaseTrouble,
+    DatabaseUrl,
+    Load,
+    Row,
+    check_all,
+    on_conflict,
+    shown,
+)
+from lume_local._worker.sql import text
+
+_TOO_LARGE = ("UBIGINT", "HUGEINT")
+_EXACT_DIGITS = 15
+"""Of a double, which is what a column of numbers makes of a fraction."""
+_TEXTS = ("VARCHAR", "UUID")
+_TIMES = ("DATE", "TIME", "TIMESTAMP", "TIMESTAMPTZ")
+
+
+def affinity(declared: str) -> str:
+    """INTEGER, TEXT, NUMERIC, REAL, or BLOB (as it is given): the rules are SQLite's own."""
+    name = declared.upper()
+    if "INT" in name:
+        return "INTEGER"
+    if "CHAR" in name or "CLOB" in name or "TEXT" in name:
+        return "TEXT"
+    if not name or "BLOB" in name or name == "ANY":
+        return "BLOB"
+    if "REAL" in name or "FLOA" in name or "DOUB" in name:
+        return "REAL"
+    return "NUMERIC"
+
+
+def _digits(sql_type: str) -> int:
+    return int(sql_type.removeprefix("DECIMAL(").partition(",")[0])
+
+
+class SqliteTypes:
+    """See `Types`."""
+
+    def best(self, sql_type: str) -> str:
+        if sql_type in _TOO_LARGE or sql_type in (*_TEXTS, *_TIMES):
+            return "TEXT"
+        if sql_type.startswith("DECIMAL"):
+            return "TEXT" if _digits(sql_type) > _EXACT_DIGITS else "NUMERIC"
+        return "INTEGER" if sql_type in INTEGERS or sql_type == "BOOLEAN" else "REAL"
+
+    def fits(self, given: str, sql_type: str) -> bool:
+        """By its affinity: what is given must come out as it went in."""
+        kind = affinity(given)
+        if kind == "BLOB" or (kind == "TEXT" and sql_type in (*_TEXTS, *_TIMES, *_TOO_LARGE)):
+            return True
+        if sql_type.startswith("DECIMAL"):
+            return kind == "TEXT" or (kind != "INTEGER" and _digits(sql_type) <= _EXACT_DIGITS)
+        if sql_type in _TIMES:
+            return kind == "NUMERIC"
+        if sql_type in (*_TEXTS, *_TOO_LARGE):
+            return False
+        if sql_type in INTEGERS or sql_type == "BOOLEAN":
+            return kind in ("INTEGER", "NUMERIC")
+        return kind in ("REAL", "NUMERIC")
+
+
+def item(sql_type: str, column: str) -> str:
+    """SQL of DuckDB for the value that SQLite gets: a number, a truth value as 1 or 0, or a text."""
+    if sql_type in _TOO_LARGE or sql_type.startswith("DECIMAL") or sql_type in (*_TEXTS, *_TIMES):
+        return f"CAST({column} AS VARCHAR)"
+    return f"CAST({column} AS TINYINT)" if sql_type == "BOOLEAN" else column
+
 
 _PATIENCE = 60.0
 """Seconds that another one's lock is waited for."""
@@ -55,7 +122,6 @@ def connect(url: DatabaseUrl, mode: str) -> sqlite3.Connection:
 
 @contextmanager
 def sqlite_errors(url: DatabaseUrl, what: str) -> Iterator[None]:
-    """Errors of `sqlite3` as `DatabaseTrouble`."""
     try:
         yield
     except sqlite3.Error as error:
@@ -84,7 +150,6 @@ class SqliteQuery:
         self.names = [column[0] for column in self._cursor.description or ()]
 
     def batches(self) -> Iterator[list[Row]]:
-        """Some rows at a time."""
         while True:
             with sqlite_errors(self._url, f"the query was interrupted by {self._url.shown}"):
                 rows = self._cursor.fetchmany(_AT_ONCE)
@@ -93,7 +158,6 @@ class SqliteQuery:
             yield [tuple(map(_as_text, row)) for row in rows]
 
     def close(self) -> None:
-        """Give the file back."""
         self._connection.close()
 
 
@@ -144,7 +208,10 @@ class SqliteLoader:
         ).fetchall()
         # Upper and lower case don't matter here.
         spelled: dict[str, str] = {name.lower(): name for name in (*self._load.names, RUN_COLUMN)}
-        return [TableColumn(str(spelled.get(name.lower(), name)), *map(_plain, rest)) for name, *rest in rows]
+        return [
+            TableColumn(str(spelled.get(name.lower(), name)), kind, bool(must), bool(made))
+            for name, kind, must, made in rows
+        ]
 
     def _refuse_view(self, connection: sqlite3.Connection) -> None:
         query = "SELECT 1 FROM sqlite_master WHERE type = 'view' AND name = ? COLLATE NOCASE"
@@ -177,7 +244,6 @@ class SqliteLoader:
         return list(found.values())
 
     def fill(self, built: Path) -> bool:
-        """In one transaction: the claim, then the rows."""
         load = self._load
         with sqlite_errors(self._url, f"{load.table} in {self._url.shown} refuses the rows"):
             self._connection = connection = connect(self._url, "rw")
@@ -224,14 +290,12 @@ class SqliteLoader:
             check_all(load, rows.count(), written)
 
     def commit(self) -> None:
-        """The load is there for all to see."""
         assert self._connection is not None
         with sqlite_errors(self._url, f"{self._url.shown} can't commit"):
             self._connection.execute("COMMIT")
         self.close()
 
     def close(self) -> None:
-        """What was not committed is undone."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -247,7 +311,3 @@ class _Watched:
         for self.last in batch:
             self.count += 1
             yield self.last
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, str) else bool(value)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import TextIO
 
-from lume_local._worker.outputs.row_json import LINE, RAW, REASONS, ROW, Broken, OutputRow, object_json
+from lume_local._worker.outputs.row_json import LINE, REASONS, ROW, Broken, OutputRow, output_row
 from lume_local._worker.sources.formats.dialect import Dialect
 
 
@@ -13,7 +13,6 @@ class CsvRows:
 
     Args:
         file: as text; its lines end with `\\n`, and it has a position.
-        dialect: how it is written.
         kinds: the JSON type of each column that isn't a text.
     """
 
@@ -32,28 +31,16 @@ class CsvRows:
             file.seek(position)
 
     def position(self) -> int:
-        """Where the next row begins."""
         return self._file.tell()
 
     def __iter__(self) -> Iterator[OutputRow]:
-        """Each row. Raises `Broken`."""
-        is_rejects = self._names[:1] == [ROW]
+        if self._names[:1] == [ROW] and self._names[1:3] != [LINE, REASONS]:
+            raise Broken(f"its header does not continue with {LINE} and {REASONS}")
         while (record := self._record()) is not None:
             fields = self._fields(record)
             if len(fields) != len(self._names):
                 raise Broken(f"a row has {len(fields)} columns, but the header has {len(self._names)}")
-            values = [self._value(field) for field in fields]
-            yield self._reject(values) if is_rejects else OutputRow(self._object(values, 0))
-
-    def _reject(self, values: list[str | None]) -> OutputRow:
-        if self._names[1:3] != [LINE, REASONS]:
-            raise Broken(f"its header does not continue with {LINE} and {REASONS}")
-        without = -1 if self._names[-1] == RAW and values[-1] is None else None
-        row, line, reasons = values[:3]
-        return OutputRow(self._object(values, 3, without), _number(row), _number(line), reasons or "")
-
-    def _object(self, values: list[str | None], start: int, end: int | None = None) -> bytes:
-        return object_json(self._names[start:end], values[start:end], self._kinds[start:end])
+            yield output_row(self._names, [self._value(field) for field in fields], self._kinds)
 
     def _fields(self, record: bytes) -> list[bytes]:
         if not self._quote:
@@ -84,11 +71,3 @@ class CsvRows:
             return 0
         bare = line if self._escaped is None else self._escaped.sub("", line)
         return bare.count(self._quote)
-
-
-def _number(value: str | None) -> int | None:
-    if value is None:
-        return None
-    if not (value.isascii() and value.isdigit()):
-        raise Broken(f"{value[:40]!r} is not the number of a row")
-    return int(value)

@@ -28,11 +28,9 @@ class NdjsonRows:
         file.seek(position)
 
     def position(self) -> int:
-        """Where the next row begins."""
         return self._file.tell()
 
     def __iter__(self) -> Iterator[OutputRow]:
-        """Each row. Raises `Broken`."""
         while line := self._file.readline():
             text = line.removesuffix("\n")
             match = _REJECT.fullmatch(text)

@@ -1,23 +1,82 @@
-"""One page of an output: as many rows as are wanted, fit, and can be found with a bounded amount of reading."""
+"""One page of an output: as many rows as are wanted, fit, and can be found with a bounded amount of reading.
 
+They are read from the file itself, or from a copy of an object of limited size.
+"""
+
+import os
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
+from attrs import frozen
 
+from lume_local._flow.store_urls import is_store_url, split_store_url
+from lume_local._shared import no_links
 from lume_local._shared.commit import explain
-from lume_local._shared.protocol import Page, Read, Unreadable
-from lume_local._worker.connection import connect
-from lume_local._worker.object_stores import StoreTrouble
+from lume_local._shared.identity import LARGEST_COPY, identity, identity_of_copies
+from lume_local._shared.protocol import Read, RowsPage, Unreadable
+from lume_local._worker.connection import confine_read, connect
+from lume_local._worker.object_stores import StoreTrouble, head, obstore_errors, store_of
 from lume_local._worker.outputs.csv_rows import CsvRows
-from lume_local._worker.outputs.local_output import TooLarge, open_output
 from lume_local._worker.outputs.ndjson_rows import NdjsonRows
-from lume_local._worker.outputs.parquet_rows import ParquetRows, confine_read
+from lume_local._worker.outputs.parquet_rows import ParquetRows
 from lume_local._worker.outputs.row_json import Broken, OutputRows, Reasons, reject_json
 from lume_local._worker.sources.files import is_utf8_name
 from lume_local._worker.sources.formats.dialect import Dialect
-from lume_local._worker.sources.places.held import named
+from lume_local._worker.sources.places.held import Held, named
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+
+class TooLarge(Exception):
+    """The message says how large the object is."""
+
+
+@frozen
+class LocalOutput:
+    """An output as a file on this machine; `identity` gives that of the output itself at each call."""
+
+    path: Path
+    identity: Callable[[], str]
+
+
+@contextmanager
+def open_output(location: str, folder: str = "") -> Iterator[LocalOutput]:
+    """The place of an output; a copy goes into `folder`. Raises OSError, `StoreTrouble`, `TooLarge`."""
+    if not is_store_url(location):
+        with closing(Held()) as held:
+            file = no_links.open(Path(location), os.O_RDONLY | os.O_NONBLOCK)
+            path = held.hold(file, Path(location), Path(folder or tempfile.gettempdir()) / "held")
+            yield LocalOutput(path, lambda: identity(file))
+        return
+    store = store_of(location)
+    before = head(store, location)
+    if before.size > LARGEST_COPY:
+        raise TooLarge(
+            f"the object has {before.size:,} bytes, and rows of up to {LARGEST_COPY:,} are read through the server"
+        )
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="lume-rows-", dir=folder or None) as own:
+        path = Path(own) / f"copy{Path(location).suffix}"
+        _copy(store, location, path)
+        if path.stat().st_size != before.size:
+            raise StoreTrouble(f"{location} was changed while it was read")
+        content = identity_of_copies(path)
+        yield LocalOutput(path, lambda: content if head(store, location) == before else "")
+
+
+def _copy(store: "ObjectStore", url: str, path: Path) -> None:
+    import obstore
+
+    with obstore_errors(url), path.open("wb") as file:
+        for block in obstore.get(store, split_store_url(url)[2]).stream():
+            file.write(block)
+
 
 MOST_BYTES = 4 * 1024 * 1024
 """Bytes of a page after which no further row is added."""
@@ -25,7 +84,7 @@ MOST_SCANNED = 32 * 1024 * 1024
 """Bytes of rows that are read for one page, whether or not they have the requested reason."""
 
 
-def read_page(job: Read) -> Page | Unreadable:
+def read_page(job: Read) -> RowsPage | Unreadable:
     """The page, or why there is none."""
     try:
         with open_output(job.path, job.folder) as place:
@@ -76,7 +135,7 @@ def _opened(job: Read, path: Path) -> Iterator[OutputRows]:
             yield CsvRows(file, Dialect.of(job.csv), job.kinds, int(job.position))
 
 
-def _filled(job: Read, rows: OutputRows, file: str) -> Page:
+def _filled(job: Read, rows: OutputRows, file: str) -> RowsPage:
     """Read until the page is full or the rows end."""
     reasons = Reasons(job.reasons, _spelling(job)) if job.is_rejects else None
     items: list[bytes] = []
@@ -103,8 +162,8 @@ def _filled(job: Read, rows: OutputRows, file: str) -> Page:
     return _page(items, None if next(found, None) is None else position, row, file)
 
 
-def _page(items: list[bytes], position: str | None, row: int, file: str) -> Page:
-    return Page((b"[" + b",".join(items) + b"]").decode(), position, row, file)
+def _page(items: list[bytes], position: str | None, row: int, file: str) -> RowsPage:
+    return RowsPage((b"[" + b",".join(items) + b"]").decode(), position, row, file)
 
 
 def _spelling(job: Read) -> Callable[[str], str]:

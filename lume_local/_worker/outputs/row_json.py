@@ -28,7 +28,6 @@ def value_json(value: str | None, kind: str | None) -> bytes:
 
 
 def object_json(names: Sequence[str], values: Sequence[str | None], kinds: Sequence[str | None]) -> bytes:
-    """The row as an object."""
     members = (
         orjson.dumps(name) + b":" + value_json(value, kind)
         for name, value, kind in zip(names, values, kinds, strict=True)
@@ -48,7 +47,6 @@ class Reasons:
     A reason may hold the separator itself, so the text is read by the reasons that the run has counted.
 
     Args:
-        known: the reasons of the run.
         spelled: how the file writes a reason.
     """
 
@@ -81,6 +79,24 @@ class OutputRow:
     row: int | None = None
     line: int | None = None
     reasons: str | None = None
+
+
+def output_row(names: Sequence[str], values: Sequence[str | None], kinds: Sequence[str | None]) -> OutputRow:
+    """The row with these values in a file of such columns: our own three come first in rejects. Raises `Broken`."""
+    if list(names[:3]) != [ROW, LINE, REASONS]:
+        return OutputRow(object_json(names, values, kinds))
+    end = -1 if names[-1] == RAW and values[-1] is None else None
+    row, line, reasons = values[:3]
+    body = object_json(names[3:end], values[3:end], kinds[3:end])
+    return OutputRow(body, _number(row), _number(line), reasons or "")
+
+
+def _number(value: str | None) -> int | None:
+    if value is None:
+        return None
+    if not (value.isascii() and value.isdigit()):
+        raise Broken(f"{value[:40]!r} is not the number of a row")
+    return int(value)
 
 
 class OutputRows(Protocol):

@@ -28,10 +28,8 @@ class Account:
     """What was found in the source, counted by the splitter and independently of the reader.
 
     Attributes:
-        bytes: of the file.
         lines: physical lines; of line ends within quotes too.
         records: rows, and lines that can't be rows. Every one of them is mapped or rejected.
-        files: the names and accounts of several files.
     """
 
     bytes: int
@@ -41,7 +39,6 @@ class Account:
 
     @classmethod
     def of(cls, files: "list[tuple[str, Account]]") -> "Account":
-        """The account of several files together."""
         each = [one for _, one in files]
         return cls(
             sum(one.bytes for one in each),
@@ -84,7 +81,6 @@ class Malformed:
 
     @classmethod
     def of(cls, plain: dict[str, Any]) -> "Malformed":
-        """Restore what another process has noted."""
         made = cls(Path(plain["path"]))
         made.counts = plain["counts"]
         made._passes = [Path(path) for path in plain["passes"]]
@@ -96,11 +92,9 @@ class Malformed:
 
     @property
     def total(self) -> int:
-        """How many there are."""
         return sum(self.counts.values())
 
     def close(self) -> None:
-        """Flush the files."""
         if self._file is not None:
             self._file.close()
 
@@ -132,12 +126,10 @@ class Copy:
 
     @property
     def begun(self) -> bool:
-        """Whether there is a copy."""
         return self._file is not None
 
     @property
     def path(self) -> Path:
-        """The file to read."""
         return self._target if self.begun else self._source
 
     def begin(self, upto: int) -> None:
@@ -168,7 +160,6 @@ class Copy:
         self._file.write(data)
 
     def close(self) -> None:
-        """Flush the copy."""
         if self._file is not None:
             self._file.close()
 
@@ -178,14 +169,11 @@ class Reading:
     """One file that is being read.
 
     Attributes:
-        connection: of the run.
         path: the file, in UTF-8 if it is one of lines.
         shown: what messages call it.
-        flow: the compiled flow.
         folder: for copies and the like; this reading's own.
         account: counts what is in the file. Its bytes are there already.
         malformed: takes what can't be a row.
-        pause: to be called every few megabytes.
         is_beginning: whether the source begins with it: only there are magic bytes and a BOM recognized.
     """
 

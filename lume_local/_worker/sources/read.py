@@ -18,7 +18,7 @@ from lume_local._worker.sources.formats.parquet import read_parquet
 from lume_local._worker.sources.formats.resent import BEGINNING, delim_of_rejects
 from lume_local._worker.sources.formats.resent_objects import read_resent_objects
 from lume_local._worker.sources.intake import Account, Malformed, Reading
-from lume_local._worker.sources.places.query_rows import read_rows
+from lume_local._worker.sources.places.query_source import read_rows
 from lume_local._worker.sources.places.unpack import compression_of
 from lume_local._worker.sources.several_files import AllMalformed, one_after_the_other
 from lume_local._worker.sources.source import File, Pause, SourceError
@@ -34,7 +34,6 @@ FORMATS: dict[str, Callable[[Reading], Layout]] = {
 }
 """Readers by format: each counts what it reads in the reading's account and raises `SourceError`."""
 
-
 _KINDS = {
     "csv": "CSV files",
     "ndjson": "NDJSON files",
@@ -46,13 +45,7 @@ _KINDS = {
 
 @frozen
 class Intake:
-    """A source that was split.
-
-    Attributes:
-        layout: how DuckDB reads its rows.
-        account: what there is in it.
-        malformed: its lines that can't be rows.
-    """
+    """A source that was split."""
 
     layout: Layout
     account: Account
@@ -63,31 +56,32 @@ def read_source(
     connection: DuckDBPyConnection, files: list[File], flow: dict[str, Any], folder: Path, pause: Pause
 ) -> Intake:
     """Split the files. Raises `SourceError`, and whatever `pause` raises, which is called every few megabytes."""
-    readings = [
-        _reading(connection, file, flow, _own(folder, n, files), pause) for n, file in enumerate(files)
-    ]
-    layouts = []
-    for file, reading in zip(files, readings, strict=True):
-        layouts.append(_layout(reading, file.format))
-        reading.malformed.close()
-    malformed = AllMalformed([(one.shown, one.malformed) for one in readings], folder / "malformed.csv")
+    readings, layouts = list[Reading](), list[Layout]()
+    for n, file in enumerate(files):
+        own = folder
+        if len(files) > 1:
+            own = folder / f"file{n}"
+            own.mkdir()
+        account, malformed = Account(file.bytes), Malformed(own / "malformed")
+        about = (file.path, file.shown, flow, own, account, malformed, pause, file.is_beginning)
+        readings.append(Reading(connection, *about))
+        layouts.append(_layout(readings[-1], file.format))
+        malformed.close()
+    all_malformed = AllMalformed([(one.shown, one.malformed) for one in readings], folder / "malformed.csv")
     if len(files) == 1:
-        return Intake(layouts[0], readings[0].account, malformed)
+        return Intake(layouts[0], readings[0].account, all_malformed)
     account = Account.of([(one.shown, one.account) for one in readings])
-    return Intake(one_after_the_other(layouts, [file.shown for file in files]), account, malformed)
+    return Intake(one_after_the_other(layouts, [file.shown for file in files]), account, all_malformed)
 
 
 def _layout(reading: Reading, format: str) -> Layout:
     if reading.is_beginning:
-        if format != "csv" and format in _KINDS and (delim := _delim(reading.path)):
+        with reading.path.open("rb") as file:
+            start = file.read(max(BEGINNING, magic.LENGTH))
+        if format != "csv" and format in _KINDS and (delim := delim_of_rejects(start[:BEGINNING])):
             return _read_rejects(reading, format, delim)
-        _refuse_binary(reading, format)
+        _refuse_binary(reading, format, start[: magic.LENGTH])
     return FORMATS[format](_in_utf8(reading))
-
-
-def _delim(path: Path) -> str:
-    with path.open("rb") as file:
-        return delim_of_rejects(file.read(BEGINNING))
 
 
 def _read_rejects(reading: Reading, format: str, delim: str) -> Layout:
@@ -106,16 +100,14 @@ _HOW = {
     "a zstd file": 'let its name end with .zst, or register a flow version with compression = "zstd"',
 }
 
-
 _PACKED = ("a gzip file", "a zstd file")
 
 
-def _refuse_binary(reading: Reading, format: str) -> None:
+def _refuse_binary(reading: Reading, format: str, start: bytes) -> None:
     """Refuse a file whose first bytes show another format. Raises `SourceError`."""
     if format not in _KINDS:
         return
-    with reading.path.open("rb") as file:
-        found = magic.kind_of(file.read(magic.LENGTH))
+    found = magic.kind_of(start)
     if found is None or found.startswith(_ITS_OWN.get(format, "-")):
         return
     how = next((how for kind, how in _HOW.items() if found.startswith(kind)), "convert it first")
@@ -125,24 +117,6 @@ def _refuse_binary(reading: Reading, format: str) -> None:
         how = "it is compressed twice, so decompress it once"
     raise SourceError(
         f"{reading.shown} is {found}, but {reading.flow['ref']} reads {_KINDS[format]}: {how}, then submit that"
-    )
-
-
-def _own(folder: Path, number: int, files: list[File]) -> Path:
-    """A folder of its own for each of several files."""
-    if len(files) == 1:
-        return folder
-    own = folder / f"file{number}"
-    own.mkdir()
-    return own
-
-
-def _reading(
-    connection: DuckDBPyConnection, file: File, flow: dict[str, Any], folder: Path, pause: Pause
-) -> Reading:
-    account, malformed = Account(file.bytes), Malformed(folder / "malformed")
-    return Reading(
-        connection, file.path, file.shown, flow, folder, account, malformed, pause, file.is_beginning
     )
 
 

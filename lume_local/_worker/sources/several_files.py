@@ -7,9 +7,9 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
-from lume_local._worker.compiler.checks import text
 from lume_local._worker.sources.formats.rows_file import RowsFile
 from lume_local._worker.sources.intake import Malformed
+from lume_local._worker.sql import text
 from lume_local._worker.statements import Layout
 
 
@@ -70,7 +70,6 @@ class AllMalformed:
     """The lines of all files that can't be rows.
 
     Attributes:
-        by_file: what there is of each, in their order.
         path: the file of them for DuckDB.
     """
 
@@ -79,7 +78,6 @@ class AllMalformed:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many there are, by reason."""
         counts: dict[str, int] = {}
         for _, malformed in self.by_file:
             for reason, count in malformed.counts.items():
@@ -88,11 +86,9 @@ class AllMalformed:
 
     @property
     def total(self) -> int:
-        """How many there are."""
         return sum(malformed.total for _, malformed in self.by_file)
 
     def rows(self) -> Iterator[tuple[str, int, str, bytes]]:
-        """File, line, reason and text of each."""
         for shown, malformed in self.by_file:
             for line, reason, raw in malformed.rows():
                 yield shown, line, reason, raw

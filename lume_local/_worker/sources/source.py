@@ -1,7 +1,7 @@
 """The interface of a source to the engine. A new kind is one file in `places`, and a line in `source_kinds`.
 
-A kind provides its content on this machine as files, each in a format that `read` knows: CSV and NDJSON as they were
-wrote them, or `rows` for values that are texts or NULL already, such as those of a query.
+A kind provides its content on this machine as files, each in a format that `read` knows: CSV and NDJSON
+as they are, or `rows` for values that are texts or NULL already, such as those of a query.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from attrs import frozen
 
-from lume_local._shared.content import SourceContent
+from lume_local._shared.identity import SourceContent
 
 Pause = Callable[[], None]
 """Called every few megabytes, and between requests; raises if the run is to stop."""
@@ -52,7 +52,6 @@ class Single:
     Attributes:
         place: as `Source` takes it.
         shown: what messages and the column `_lume_file` call it.
-        bytes: of it.
         tag: what else identifies its content, if anything does.
     """
 
@@ -76,9 +75,11 @@ class Source(Protocol):
 
     def __init__(self, place: dict[str, Any], flow: dict[str, Any]) -> None:
         """`place` is JSON, which the server derives from the flow and the request; `flow` is the compiled one."""
+        ...
 
     def check(self, pause: Pause = no_pause) -> None:
         """Find mistakes before anything is read. Raises `SourceError`."""
+        ...
 
     def content(
         self, known: SourceContent | None, most: int, pause: Pause = no_pause
@@ -102,6 +103,8 @@ class Source(Protocol):
 
     def check_unchanged(self, pause: Pause = no_pause) -> None:
         """After all was read: raise `SourceError` if it has changed meanwhile."""
+        ...
 
     def close(self) -> None:
         """Release the files."""
+        ...

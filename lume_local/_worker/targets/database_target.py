@@ -10,9 +10,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from lume_local._worker.databases.database import DatabaseTrouble, Load, Loader
-from lume_local._worker.databases.database_kinds import loader_of
-from lume_local._worker.databases.url import DatabaseUrl
+from attrs import asdict
+
+from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl, Load, Loader
+from lume_local._worker.databases.postgres import PostgresLoader
+from lume_local._worker.databases.sqlite import SqliteLoader
 from lume_local._worker.targets.target import Begin, Step, TargetError, refuse_overtaken
 
 DATABASE = "database"
@@ -27,7 +29,6 @@ class DatabaseTarget:
     """See `Target`.
 
     Args:
-        part: `mapped`.
         place: the members of `Load`, but for the run's, and its `kind`.
         run_id: claims the load.
     """
@@ -41,24 +42,22 @@ class DatabaseTarget:
         self.location = ""
 
     def check(self) -> None:
-        """The table is there, and takes such rows."""
         try:
             # Without user, password and options.
             self.location = f"{DatabaseUrl.of(self._load.url_env).shown}?table={self._load.table}"
-            loader_of(self._load).check()
+            _loader_of(self._load).check()
         except DatabaseTrouble as trouble:
             raise TargetError(f"target.{self._part}: {trouble}") from None
 
     def prepare(self, built: Path, begin: Begin) -> Step:
-        """The whole load, but for its commit."""
         run_id = self._load.run_id
         begin({"kind": DATABASE, "run_id": run_id})
         try:
-            loader = _prepared[run_id] = loader_of(self._load)
+            loader = _prepared[run_id] = _loader_of(self._load)
             loader.fill(built)
         except DatabaseTrouble as trouble:
             raise TargetError(f"target.{self._part}: {trouble}") from None
-        return {"kind": DATABASE, "part": self._part, "from": str(built), "load": self._load.plain()}
+        return {"kind": DATABASE, "part": self._part, "from": str(built), "load": asdict(self._load)}
 
     @staticmethod
     def publish(step: Step) -> None:
@@ -79,6 +78,11 @@ class DatabaseTarget:
             loader.close()
 
 
+def _loader_of(load: Load) -> Loader:
+    url = DatabaseUrl.of(load.url_env)
+    return SqliteLoader(url, load) if url.scheme == "sqlite" else PostgresLoader(url, load)
+
+
 def _failed(load: Load, trouble: DatabaseTrouble) -> TargetError:
     """A database that refused has no rows of the run; if it was lost, that is unknown."""
     words = str(trouble).rstrip(".")
@@ -95,7 +99,7 @@ def _done(load: Load, step: Step) -> None:
     if prepared := _prepared.pop(load.run_id, None):
         with closing(prepared):
             return prepared.commit()
-    with closing(loader_of(load)) as loader:
+    with closing(_loader_of(load)) as loader:
         if loader.fill(Path(step["from"])):
             refuse_overtaken(step)
             loader.commit()

@@ -15,9 +15,7 @@ class FileTarget:
     """See `Target`. The file is built in the run's folder, and moved into place by one rename.
 
     Args:
-        part: `mapped` or `rejects`, for messages.
         place: `{"kind": "file", "path": …}`.
-        run_id: in the name of a draft.
     """
 
     def __init__(self, part: str, place: dict[str, Any], run_id: str) -> None:
@@ -28,7 +26,6 @@ class FileTarget:
         self.place = os.path.realpath(self._final)
 
     def check(self) -> None:
-        """Refuse a folder."""
         try:
             is_folder = stat.S_ISDIR(no_links.stat(self._final).st_mode)
         except (FileNotFoundError, NotADirectoryError):
@@ -45,12 +42,10 @@ class FileTarget:
 
     @staticmethod
     def publish(step: Step) -> None:
-        """One rename."""
         if "from" in step and no_links.exists(Path(step["from"])):
             refuse_overtaken(step)
         put_in_place(step)
 
     @staticmethod
     def abandon(step: Step) -> None:
-        """Remove a draft."""
         remove_draft(step)

@@ -19,9 +19,9 @@ import orjson
 
 from lume_local._shared import no_links
 from lume_local._shared.commit import copy_durably, sync_folder, write_durably
+from lume_local._shared.folders import MANIFEST, PARTS, named_in
 from lume_local._shared.identity import identity
-from lume_local._shared.manifest import MANIFEST, PARTS, named_in
-from lume_local._worker.compiler.checks import text
+from lume_local._worker.sql import text
 from lume_local._worker.targets.target import Begin, Step, TargetError, refuse_overtaken
 
 _OURS = re.compile(r"part-\d{5,}-run_[0-9a-f]{32}\.parquet")
@@ -32,9 +32,7 @@ class PartsTarget:
     """See `Target`. What is built is one file, or a folder of files whose names are in the order of the rows.
 
     Args:
-        part: `mapped`.
         place: `{"kind": "parts", "path": …, "columns": [[name, type], …]}`.
-        run_id: in the names of the parts.
     """
 
     suffix = ".parquet"
@@ -46,7 +44,6 @@ class PartsTarget:
         self.place = os.path.realpath(self.location)
 
     def check(self) -> None:
-        """Check that it is a folder with a manifest of ours, or does not exist yet."""
         try:
             if not stat.S_ISDIR(no_links.stat(self._folder).st_mode):
                 raise TargetError(
@@ -125,7 +122,6 @@ class PartsTarget:
 
     @staticmethod
     def abandon(step: Step) -> None:
-        """Remove the copies."""
         folder, end = Path(step["folder"]), f".{step['run_id']}.draft"
         with suppress(FileNotFoundError), no_links.folder(folder) as handle:
             _remove(
@@ -139,7 +135,6 @@ def _is_elsewhere(file: Path, folder: Path) -> bool:
 
 
 def _rows(files: Sequence[Path]) -> list[int]:
-    """How many rows each file has, by its footer."""
     listed = ", ".join(text(str(file)) for file in files)
     with duckdb.connect() as connection:
         query = f"SELECT file_name, num_rows FROM parquet_file_metadata([{listed}])"  # noqa: S608 - quoted

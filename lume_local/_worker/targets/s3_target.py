@@ -32,7 +32,6 @@ class S3Target:
     """See `Target`.
 
     Args:
-        part: `mapped` or `rejects`, for messages.
         place: `{"kind": "s3", "url": …}`.
         run_id: is kept with the object.
     """
@@ -47,9 +46,8 @@ class S3Target:
         _, bucket, _ = split_store_url(self.location)
         try:
             with boto_errors(f"s3://{bucket}"):
-                s3_client().list_objects_v2(
-                    Bucket=bucket, MaxKeys=1
-                )  # its error has a reason, unlike HeadBucket's
+                # Its error has a reason, unlike HeadBucket's.
+                s3_client().list_objects_v2(Bucket=bucket, MaxKeys=1)
         except StoreTrouble as trouble:
             raise TargetError(f"target.{self._part}: {trouble}") from None
 
@@ -120,7 +118,6 @@ def _complete(step: Step) -> None:
 
 
 def _is_there(step: Step) -> bool:
-    """Whether the object is this run's."""
     _, bucket, key = split_store_url(step["url"])
     try:
         with boto_errors(step["url"]):

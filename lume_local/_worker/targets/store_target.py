@@ -16,9 +16,7 @@ class StoreTarget:
     """See `Target`. The file of the run's folder is kept until the object is there, so that it can be sent again.
 
     Args:
-        part: `mapped` or `rejects`, for messages.
         place: `{"kind": "store", "url": …}`.
-        run_id: is of no use here.
     """
 
     def __init__(self, part: str, place: dict[str, Any], run_id: str) -> None:
@@ -44,7 +42,6 @@ class StoreTarget:
 
     @staticmethod
     def publish(step: Step) -> None:
-        """The object appears at the end of its upload."""
         refuse_overtaken(step)
         try:
             store = store_of(step["url"])

@@ -4,21 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from lume_local._shared.obstacle import Obstacle
+
 Step = dict[str, Any]
 """What is left to be done for one target once a run has committed: plain JSON, with the `kind` of the target."""
 Begin = Callable[[Step], None]
 
 
-class TargetError(Exception):
-    """A target can't be written. The message says what was expected, found, and to do; it holds no secret.
-
-    Attributes:
-        may_pass: whether what has committed may be published in a while: its place is away, or locked.
-    """
-
-    def __init__(self, message: str, *, may_pass: bool = False) -> None:
-        super().__init__(message)
-        self.may_pass = may_pass
+class TargetError(Obstacle):
+    """A target can't be written, or what has committed can't be published."""
 
 
 def refuse_overtaken(step: Step) -> None:
@@ -50,9 +44,11 @@ class Target(Protocol):
 
     def __init__(self, part: str, place: dict[str, Any], run_id: str) -> None:
         """`part` is `mapped` or `rejects`; `place` is JSON, which the server derives from the flow."""
+        ...
 
     def check(self) -> None:
         """Find mistakes before anything is read. Raises `TargetError`."""
+        ...
 
     def prepare(self, built: Path, begin: Begin) -> Step:
         """Do all that can fail before anything is visible; return the step that is left. Raises `TargetError`.
@@ -68,7 +64,9 @@ class Target(Protocol):
 
         A step that has `overtaken` must not replace what is there: if it was not carried out before, that is raised.
         """
+        ...
 
     @staticmethod
     def abandon(step: Step) -> None:
         """Undo what was given to `begin`, as far as it was done. Repeating it does no harm. Raises as `publish`."""
+        ...

@@ -3,18 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from lume_local._shared.commit import (
-    FILE,
-    begun,
-    begun_by_others,
-    committed,
-    done,
-    forget_begun,
-    note_done,
-    overtaken,
-    vacating,
-)
-from lume_local._shared.manifest import PARTS
+from lume_local._shared import commit
+from lume_local._shared.folders import PARTS
 from lume_local._worker.targets.database_target import DATABASE, DatabaseTarget
 from lume_local._worker.targets.file_target import FileTarget
 from lume_local._worker.targets.parts_target import PartsTarget
@@ -23,7 +13,7 @@ from lume_local._worker.targets.store_target import STORE, StoreTarget
 from lume_local._worker.targets.target import Step, Target
 
 KINDS: dict[str, type[Target]] = {
-    FILE: FileTarget,
+    commit.FILE: FileTarget,
     PARTS: PartsTarget,
     DATABASE: DatabaseTarget,
     S3: S3Target,
@@ -41,11 +31,11 @@ def publish(record: dict[str, Any], folder: Path) -> None:
 
     Repeating a step does no harm at once. After hours it may, if another run has replaced the object meanwhile.
     """
-    steps, before, why = record["steps"], done(folder), overtaken(folder)
+    steps, before, why = record["steps"], commit.done(folder), commit.overtaken(folder)
     for number, step in enumerate(steps[before:], before + 1):
         KINDS[step["kind"]].publish(step | {"overtaken": why} if why else step)
         if step["kind"] in (S3, STORE) and number < len(steps):
-            note_done(folder, number)
+            commit.note_done(folder, number)
 
 
 def vacate(part: str, place: dict[str, Any], run_id: str) -> list[Step]:
@@ -53,22 +43,22 @@ def vacate(part: str, place: dict[str, Any], run_id: str) -> list[Step]:
 
     An object stays: who may write objects need not be allowed to delete them.
     """
-    step = vacating(Path(place["path"]), part, run_id) if place["kind"] == FILE else None
+    step = commit.vacating(Path(place["path"]), part, run_id) if place["kind"] == commit.FILE else None
     return [step] if step else []
 
 
 def abandon(folder: Path) -> None:
     """Undo whatever was begun for a run that has not committed. Raises OSError or `TargetError`."""
-    for step in begun(folder):
+    for step in commit.begun(folder):
         # An upload without an id is identified by excluding those of other runs.
-        others = {"others": begun_by_others(folder)} if "since" in step else {}
+        others = {"others": commit.begun_by_others(folder)} if "since" in step else {}
         KINDS[step["kind"]].abandon(step | others)
-    forget_begun(folder)
+    commit.forget_begun(folder)
 
 
 def finish(folder: Path) -> dict[str, Any] | None:
     """For a run whose process is gone: its record, carried out; or None, and nothing of it is left anywhere."""
-    record = committed(folder)
+    record = commit.committed(folder)
     if record is None:
         abandon(folder)
     else:

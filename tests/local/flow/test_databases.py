@@ -5,10 +5,9 @@ from typing import Any
 import pytest
 from local.flows import people
 
-from lume_local._flow.databases import DatabaseQuery, TableTarget
+from lume_local._flow.databases import DatabaseQuery, QueryRefused, TableTarget, with_parameter
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
-from lume_local._flow.query_parameters import QueryRefused, with_parameter
 
 QUERY = "SELECT id FROM people WHERE batch = :source_path"
 SOURCE = {"format": "sql", "url_env": "WAREHOUSE_URL", "query": QUERY}

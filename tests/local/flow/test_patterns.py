@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lume_local._flow.patterns import Pattern
-from lume_local._runs.sources.walk import Walk
+from lume_local._runs.sources.source_files import Walk
 
 FILES = ("a.csv", "b/a.csv", "b/.c.csv", "b/c/a.csv", "b/c/[d].csv", ".e/a.csv", "b/.e/f.csv", "ab/c/b/c")
 

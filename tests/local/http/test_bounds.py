@@ -2,9 +2,7 @@
 
 import json
 import logging
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -169,49 +167,6 @@ async def test_no_request_makes_a_long_answer(server: lume_local.Server, wire: W
     document = json.loads(body)
     assert max(map(len, texts(document))) <= LIMIT
     assert len(body) < 4000
-
-
-def damaged(home: Path, length: int, runs: int) -> None:
-    """As a server left them that did not bound what it said."""
-    reasons = {"r" * length: 1, "r" * (length + 1): 2}
-    run = {
-        "rev": 2,
-        "flow_version": "people:v1",
-        "source_path": "a.csv",
-        "source_key": "a.csv",
-        "run_metadata": "null",
-        "force_rerun": 0,
-        "status": "FAILED",
-        **dict.fromkeys(["created_at", "started_at", "finished_at"], "2026-01-01T00:00:00.000000Z"),
-        "stages": "[]",
-        "metrics": json.dumps({"reject_reasons": reasons, "source": {"header": ["h" * length]}}),
-        "target_locations": "{}",
-    }
-    with closing(sqlite3.connect(home / ".lume/state/runs.sqlite")) as db, db:
-        for n in range(runs):
-            values = {**run, "run_id": f"run_{n:032x}", "error_message": chr(n % 2) * length}
-            marks = ", ".join("?" * len(values))
-            db.execute(f"INSERT INTO runs ({', '.join(values)}) VALUES ({marks})", list(values.values()))
-
-
-async def test_the_runs_of_older_servers_are_listed(home: Path) -> None:
-    """Eight messages of 4 MB are more than a client takes, and with the list every short id failed."""
-    damaged(home, 4 * MIB, 8)
-    async with (
-        lume_local.serve(flows=home / "flows", data=home / ".lume", roots=[home]) as server,
-        server.client() as client,
-    ):
-        runs = [run async for run in client.list_runs()]
-        assert len(runs) == 8
-        for run in runs:
-            message = run.error_message
-            assert message is not None
-            assert len(message) <= LIMIT
-            assert "(4,194,304 characters)" in message
-            assert message.startswith(r"\x0")
-            assert max(map(len, texts(run.metadata))) <= LIMIT
-            assert list(run.metadata.metrics.reject_reasons.values()) == [1, 2]
-            assert (await client.run_status(run.id)).error_message == message
 
 
 async def test_an_exception_of_the_client_is_short() -> None:

@@ -16,8 +16,8 @@ from local.flows import slow_rows
 from local.wire import SPEC, Wire, validate
 
 import lume_local
+from lume_local._http.messages import _TITLES, TYPE, Problem
 from lume_local._http.operations import CAPABILITIES
-from lume_local._http.problems import _TITLES, TYPE, Problem
 from tools import openapi_json
 
 DESCRIPTION = Path(lume_local.__file__).parent / "openapi.yaml"

@@ -17,11 +17,10 @@ from lume_local._flow.cleaners import named_in
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._flow.lines import line_of
-from lume_local._http import queries, requests
-from lume_local._http.console import is_own_host
-from lume_local._http.problems import Problem
-from lume_local._http.rows import _place
-from lume_local._http.sessions import Sessions
+from lume_local._http import requests
+from lume_local._http.console import Sessions, is_own_host
+from lume_local._http.messages import Problem
+from lume_local._http.results import _place
 from lume_local._runs.sources.paths import UPLOAD_NAME
 
 SMALL, TIMES, AT_MOST, FLOOR = 1_000, 16, 64, 0.001
@@ -98,13 +97,16 @@ CASES: dict[str, tuple[Callable[[Any], object], Callable[[int], Any]]] = {
     "a cursor of the feed": (lambda text: requests.feed_cursor(text, "s"), lambda n: "a" * 16 * n),
     "a cursor of before": (lambda text: requests.feed_cursor(text, "s"), lambda n: "-1" * 8 * n),
     "a cursor of rows": (lambda text: _place(text, "0" * 16), lambda n: "0" * 16 + "-1" * 8 * n),
-    "statuses": (queries.wanted, lambda n: [("status", "A," * n + "a")]),
-    "repeated statuses": (queries.wanted, lambda n: [("status", "A")] * n),
-    "a status": (queries.wanted, lambda n: [("status", "A_" * 8 * n)]),
-    "unknown parameters": (queries.wanted, lambda n: [(str(i), "") for i in range(n)]),
-    "dimensions": (queries.dimensions, lambda n: [("by", "status," * n)]),
-    "a time": (queries.wanted, lambda n: [("since", "2026-01-01T00:00:00." + "0" * 16 * n)]),
-    "a share": (queries.wanted, lambda n: [("attention", "0." + "0" * 16 * n)]),
+    "statuses": (requests.run_filter, lambda n: [("status", "A," * n + "a")]),
+    "repeated statuses": (requests.run_filter, lambda n: [("status", "A")] * n),
+    "a status": (requests.run_filter, lambda n: [("status", "A_" * 8 * n)]),
+    "unknown parameters": (
+        lambda pairs: requests.check_parameters("GET", "/v1/runs", pairs),
+        lambda n: [(str(i), "") for i in range(n)],
+    ),
+    "dimensions": (requests.dimensions, lambda n: [("by", "status," * n)]),
+    "a time": (requests.run_filter, lambda n: [("since", "2026-01-01T00:00:00." + "0" * 16 * n)]),
+    "a share": (requests.run_filter, lambda n: [("attention", "0." + "0" * 16 * n)]),
     "a session": (SESSIONS.owner, lambda n: "a" * 16 * n),
     "a host": (lambda text: is_own_host(text, ()), lambda n: "a" * 16 * n),
     "a host of colons": (lambda text: is_own_host(text, ()), lambda n: "[" + ":1" * 8 * n + "]"),

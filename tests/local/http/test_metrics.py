@@ -10,7 +10,7 @@ from local.flows import PEOPLE_CSV, people, slow_rows
 from local.wire import Wire
 
 import lume_local
-from lume_local._runs import metrics as of_runs
+from lume_local._http import telemetry as of_runs
 
 parser = package("prometheus_client.parser")
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lume_local._http import requests as _requests
-from lume_local._http.problems import Problem
+from lume_local._http.messages import Problem
 
 GOOD = {"flow_version": "f:v1", "source_path": "a.csv"}
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from lume_local._http.console import is_own_host
-from lume_local._http.sessions import IDLE_LIMIT, LINK_LIMIT, Sessions
+from lume_local._http.console import IDLE_LIMIT, LINK_LIMIT, Sessions, is_own_host
 
 ME = "the digest of a key"
 

@@ -14,7 +14,7 @@ from local.wire import Wire
 
 import lume_async
 import lume_local
-from lume_local._http.problems import Problem
+from lume_local._http.messages import Problem
 from lume_local._http.uploads import Uploads
 
 CSV = PEOPLE_CSV.encode()

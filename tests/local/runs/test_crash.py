@@ -111,9 +111,7 @@ async def test_an_idle_worker_that_is_stopped_ends_with_its_killed_server(home: 
 
 
 async def test_a_worker_whose_server_is_gone_before_it_begins_ends() -> None:
-    tied = (
-        f"from lume_local._worker.parent import end_with; end_with({os.getppid()}); input()"  # not its parent
-    )
+    tied = f"from lume_local._shared.interpreter import end_with; end_with({os.getppid()}); input()"  # not its parent
     late = await asyncio.create_subprocess_exec(sys.executable, "-c", tied, stdin=subprocess.PIPE)
     async with asyncio.timeout(30):
         assert await late.wait() == 1

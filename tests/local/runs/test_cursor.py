@@ -2,9 +2,9 @@
 
 import pytest
 
-from lume_local._http.problems import Problem
+from lume_local._http.messages import Problem
 from lume_local._http.requests import feed_cursor
-from lume_local._runs.cursor import Cursor
+from lume_local._runs.records import Cursor
 
 ID = "5e3f1c2a"
 

@@ -15,7 +15,7 @@ from local.wire import Wire
 
 from lume_async.errors import ConfigurationError
 from lume_local._runs import runner
-from lume_local._runs.recovery.settle import settle
+from lume_local._runs.recovery.settle import Settler
 
 SIZE = 24 * 1024 * 1024
 
@@ -131,11 +131,13 @@ async def test_full_while_a_server_recovers(
         server.kill()
         await server.wait()
 
+    settle = Settler.settle
+
     async def full_now(*args: Any) -> str:
         fill(small_disk)
         return await settle(*args)
 
-    monkeypatch.setattr(runner, "settle", full_now)
+    monkeypatch.setattr(Settler, "settle", full_now)
     monkeypatch.setattr(runner, "RECOVERY_PATIENCE", 0.3)
     async with serve(home) as wire:
         health = await wire.ask("GET", "/healthz")

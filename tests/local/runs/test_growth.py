@@ -9,21 +9,19 @@ import sqlite3
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 from attrs import evolve, frozen
 from local.states import moved
 
-from lume_local._runs.cursor import Cursor
-from lume_local._runs.records import Duplicate, NewRun, RunFilter, StoredFlow, StoredRun
+from lume_local._runs.records import Cursor, Duplicate, NewRun, RunFilter, StoredFlow, StoredRun
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
-from lume_local._shared.content import SourceContent
+from lume_local._shared.identity import SourceContent
 
 SHORT, LONG = 1_000, 20_000
 NEW = NewRun("f:v1", "new.csv", "/new.csv", {}, False, "new", "print", "https://a.b/", "trace", "a note")
-PARTS = ("deliveries", "outputs", "sources", "headers", "statistics")
+PARTS = ("deliveries", "outputs", "sources", "statistics")
 GROW_WITH_HISTORY = (
     "runs",
     "changes",
@@ -204,8 +202,10 @@ OPERATIONS: dict[str, Operation] = {
     "flows": lambda aged: aged.store.flows(),
     "forget": lambda aged: aged.store.forget("2027", 100),
     "forget: nothing is old": lambda aged: aged.store.forget("2025", 100),
-    "headers.last": lambda aged: aged.store.headers.last("f:v1"),
-    "headers.last: of a flow that always failed": lambda aged: aged.store.headers.last("broken:v1"),
+    "sources.last_header": lambda aged: aged.store.sources.last_header("f:v1"),
+    "sources.last_header: of a flow that always failed": (
+        lambda aged: aged.store.sources.last_header("broken:v1")
+    ),
     "deliveries.waiting": lambda aged: aged.store.deliveries.waiting(10),
     "deliveries.of_run": lambda aged: aged.store.deliveries.of_run("run_1"),
     "deliveries.pending": lambda aged: aged.store.deliveries.pending(),
@@ -284,22 +284,3 @@ def test_every_operation_is_looked_at(aged: tuple[Aged, Aged]) -> None:
         if not name.startswith("_") and name != "settled"
     }
     assert found == {name.partition(":")[0] for name in OPERATIONS}
-
-
-def test_a_file_of_an_earlier_server_gets_the_indexes(tmp_path: Path) -> None:
-    SqliteStore(tmp_path / "s").close()
-    db = sqlite3.connect(tmp_path / "s")
-    before = indexes(db)
-    for name in ("by_flow_and_status", "done_by_source", "done_by_flow", "outputs_kept"):
-        db.execute(f"DROP INDEX {name}")
-    db.commit()
-    assert indexes(db) < before
-    db.close()
-    SqliteStore(tmp_path / "s").close()
-    db = sqlite3.connect(tmp_path / "s")
-    assert indexes(db) == before
-    db.close()
-
-
-def indexes(db: sqlite3.Connection) -> set[str]:
-    return {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}

@@ -20,8 +20,8 @@ from lume_async.models import RunStatus
 from lume_async.webhooks import WebhookEvent
 from lume_local import _assembly
 from lume_local._runs import runner, upkeep
-from lume_local._runs.deliveries.webhook_rules import WebhookRules
 from lume_local._runs.deliveries.webhook_sender import WebhookSender
+from lume_local._runs.deliveries.webhooks import WebhookRules
 from lume_local._runs.health import Health
 from lume_local._runs.recorder import RunRecorder
 from lume_local._runs.records import NewRun, StoreUnavailable

@@ -9,14 +9,14 @@ import pytest
 from local.servers import serve
 from local.wire import Wire
 
-from lume_local._runs.recovery import leftovers
+from lume_local._runs.recovery import late
 from lume_local._runs.sources import run_paths
 
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leftovers, "FIRST", 0.02)
-    monkeypatch.setattr(leftovers, "LONGEST", 0.02)
+    monkeypatch.setattr(late, "UNDO_FIRST", 0.02)
+    monkeypatch.setattr(late, "UNDO_LONGEST", 0.02)
 
 
 WAITS = ["undoing what ended runs have begun: 1 run waits"]

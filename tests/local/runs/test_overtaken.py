@@ -10,8 +10,7 @@ from attrs import evolve
 from local.states import moved
 
 from lume_local._runs.records import NewRun, StoredRun, StoreUnavailable
-from lume_local._runs.recovery.overtaken import OutputPlace, places
-from lume_local._runs.recovery.settle import carried_out
+from lume_local._runs.recovery.settle import OutputPlace, Settler, places
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.times import ago_text
 from lume_local._shared.commit import commit, note_overtaken
@@ -149,9 +148,9 @@ async def test_a_state_that_can_not_be_asked_is_waited_for(
     (tmp_path / run.run_id).mkdir()
     record = {"steps": [file_step(tmp_path)], "target_locations": {"mapped": str(tmp_path / "out.csv")}}
     commit(tmp_path / run.run_id, record)
-    recorder: Any = Broken()
+    broken: Any = Broken()
     paths: Any = Paths()
-    pool: Any = None
-    trouble = await carried_out(run, record, recorder, paths, pool)
-    assert trouble is not None
-    assert (trouble.may_pass, (tmp_path / "out.csv").exists()) == (True, False)
+    unused: Any = None
+    trouble = await Settler(broken, unused, paths, unused).end_committed(run, record)
+    assert trouble.startswith("the server's state can't be used")
+    assert not (tmp_path / "out.csv").exists()

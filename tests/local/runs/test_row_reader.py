@@ -11,7 +11,7 @@ from lume_local._runs import row_reader
 from lume_local._runs.health import Health
 from lume_local._runs.row_reader import RowReader
 from lume_local._runs.workers.worker import WorkerDied
-from lume_local._shared.protocol import Page, Read, Unreadable
+from lume_local._shared.protocol import Read, RowsPage, Unreadable
 
 
 class Dying:
@@ -24,7 +24,7 @@ class Dying:
     async def running(self) -> AsyncIterator[None]:
         yield
 
-    async def read(self, job: Read) -> Page | Unreadable:
+    async def read(self, job: Read) -> RowsPage | Unreadable:
         copies = Path(job.folder) / "lume-rows-1"
         copies.mkdir(parents=True)
         (copies / "copy.csv").write_text("id\n")

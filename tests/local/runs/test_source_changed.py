@@ -3,9 +3,7 @@
 import gzip
 import os
 import shutil
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._runs.sources import contents
 from lume_local._runs.sources.source_key import content_in, places_of, with_content
-from lume_local._shared.content import SourceContent, is_open, is_other
+from lume_local._shared.identity import SourceContent, is_open, is_other
 from lume_local._worker.sources.places import source_kinds
 
 MORE = PEOPLE_CSV + "4,di@example.org,52\n"
@@ -79,16 +77,6 @@ async def test_a_run_that_is_not_over_is_unknown(wire: Wire, home: Path) -> None
     answer = await again(wire, "slow:v1", "slow.csv")
     assert (answer.kind, answer.document["source_changed"]) == ("run-in-progress", None)
     await wire.ask("POST", f"/v1/runs/{run}/cancel")
-
-
-async def test_a_run_of_an_older_server_is_unknown(home: Path) -> None:
-    async with serve(home) as wire:
-        await wire.run("people:v1", "people.csv")
-    with closing(sqlite3.connect(home / ".lume/state/runs.sqlite")) as db, db:
-        db.execute("DROP TABLE sources")
-    later(home / "people.csv", MORE)
-    async with serve(home) as wire:
-        assert (await again(wire)).document["source_changed"] is None
 
 
 async def test_it_is_known_after_a_restart(home: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from local.servers import serve
 
-from lume_local._runs.sources import source_files, walk
+from lume_local._runs.sources import source_files
 from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._runs.sources.source_files import SourceSpec
 
@@ -127,7 +127,7 @@ def test_folders_that_link_up_are_not_gone_through_at_any_depth(roots: Roots) ->
 
 
 def test_a_search_is_bounded(roots: Roots, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walk, "MOST_ENTRIES", 3)
+    monkeypatch.setattr(source_files, "MOST_ENTRIES", 3)
     with pytest.raises(
         PathRefused, match=r"looking for '\*\*/a.csv': there are more than 3 files and folders"
     ):

@@ -10,11 +10,15 @@ from local.wire import Wire
 
 import lume_local
 from lume_local._flow.definition import read_definition
-from lume_local._runs.sources import source_name
 from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._runs.sources.source_files import SourceSpec
-from lume_local._runs.sources.source_key import source_key
-from lume_local._runs.sources.source_name import SourceName
+from lume_local._runs.sources.source_key import (
+    SourceName,
+    name_of_files,
+    name_of_query,
+    name_of_urls,
+    source_key,
+)
 
 INTO = {"mapped": {"url_env": ENV, "table": "clean", "mode": "replace_batch"}}
 OWN = "{source_path}.csv"
@@ -58,7 +62,7 @@ async def test_a_batch_leaves_that_of_another_root_alone(database: Database, tmp
 
 def of_files(roots: Roots, uri: str | tuple[str, ...], source_path: str) -> SourceName:
     wanted = SourceSpec((uri,) if isinstance(uri, str) else uri, source_path)
-    return source_name.of_files(roots, wanted, wanted.files(roots))
+    return name_of_files(roots, wanted, wanted.files(roots))
 
 
 def test_names_of_files(roots: Roots, tmp_path: Path) -> None:
@@ -75,7 +79,7 @@ def test_names_of_files(roots: Roots, tmp_path: Path) -> None:
 
 def of_urls(roots: Roots, source_path: str, *uris: str) -> SourceName:
     wanted = SourceSpec(uris, source_path)
-    return source_name.of_urls(roots, wanted)
+    return name_of_urls(roots, wanted)
 
 
 def test_names_of_objects(roots: Roots) -> None:
@@ -98,7 +102,7 @@ def test_names_of_objects(roots: Roots) -> None:
     ],
 )
 def test_names_of_queries(path: str, text: str, is_own: bool) -> None:
-    assert source_name.of_query(path) == SourceName(text, is_own)
+    assert name_of_query(path) == SourceName(text, is_own)
 
 
 def test_a_target_that_another_source_could_have(tmp_path: Path) -> None:

@@ -17,9 +17,8 @@ from store_servers import Place
 
 import lume_local
 from lume_async.errors import ConfigurationError
-from lume_local._runs.sources.paths import PathRefused, Roots
+from lume_local._runs.sources.paths import PathRefused, Roots, below_root, stored
 from lume_local._runs.sources.source_files import SourceSpec
-from lume_local._runs.sources.store_roots import below_root, stored
 from lume_local._shared.commit import begin, begun, committed
 from lume_local._worker.targets import target_kinds
 from lume_local._worker.targets.s3_target import S3Target
@@ -289,7 +288,7 @@ async def test_what_can_not_be_aborted_is_aborted_later(
 async def test_it_is_tried_again_by_the_same_server(
     tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lume_local._runs.recovery.leftovers.FIRST", 0.05)
+    monkeypatch.setattr("lume_local._runs.recovery.late.FIRST", 0.05)
     prepare(tmp_path, bucket)
     bucket.begin("out/a.csv")
     for name, more in {"run_1": {}, "run_2": {"upload": bucket.begin("out/b.csv")}}.items():

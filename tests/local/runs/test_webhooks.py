@@ -24,11 +24,11 @@ import lume_local
 from lume_async.errors import ConfigurationError
 from lume_async.webhooks import Once, WebhookEvent, verify
 from lume_local._runs.deliveries import webhook_sender
-from lume_local._runs.deliveries.webhook_rules import NotAWebhook, WebhookRefused, WebhookRules
 from lume_local._runs.deliveries.webhook_sender import WebhookSender
+from lume_local._runs.deliveries.webhooks import NotAWebhook, WebhookRefused, WebhookRules
 from lume_local._runs.health import Health
 from lume_local._runs.records import NewRun, StoreUnavailable
-from lume_local._runs.sqlite.outbox import SqliteDeliveries
+from lume_local._runs.sqlite.beside_runs import SqliteDeliveries
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 
 HOSTS = ("127.0.0.1:9", "127.0.0.1:8080", "localhost:443", "localhost:80", "hooks.example", "[::1]:9")

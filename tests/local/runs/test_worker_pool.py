@@ -12,10 +12,10 @@ from local.flows import PEOPLE_CSV, people, slow_rows
 from local.processes import gone, own_workers
 from local.servers import serve
 
-from lume_local._owned import owned
 from lume_local._runs.workers import worker, worker_pool
 from lume_local._runs.workers.worker import NotFinished, Worker
 from lume_local._runs.workers.worker_pool import WorkerPool
+from lume_local._serve import owned
 from lume_local._shared.commit import begin, commit
 from lume_local._shared.protocol import Done, Event, Execute, Failed, Outcome
 

@@ -16,8 +16,8 @@ from local.servers import serve
 from local.shards import dask_cluster
 
 from lume_async.errors import ConfigurationError
+from lume_local._shards.engines.broker import check_workers
 from lume_local._shards.engines.pool import Pool
-from lume_local._shards.engines.probe import check_workers
 from lume_local._shards.executor import ExecutorLost
 
 package("distributed")

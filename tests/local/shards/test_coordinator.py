@@ -12,9 +12,8 @@ from local.shards.twice import Here, compared, run
 
 from lume_local._shards import coordinator, tasks
 from lume_local._shards.executor import ExecutorLost, Function, Json, Pause
-from lume_local._shards.plan import Plan
-from lume_local._shards.shards import Cut, Shard
-from lume_local._shards.split import Look
+from lume_local._worker.shards.shards import Cut, Shard
+from lume_local._worker.shards.split import PieceLook, Plan
 from lume_local._worker.sources.source import Single
 
 COLUMNS: dict[str, Any] = {"id": {"type": "integer", "required": True, "unique": True}, "name": {}}
@@ -271,21 +270,23 @@ def test_after_wrong_cuts_nothing_is_prepared_again(tmp_path: Path, monkeypatch:
 
 
 def test_the_pieces_of_a_shard_are_found_without_looking_at_all() -> None:
-    class Counted(list[Look]):
+    class Counted(list[PieceLook]):
         looked = 0
 
         def __getitem__(self, number: Any) -> Any:
             Counted.looked += 1
             return super().__getitem__(number)
 
-        def __iter__(self) -> Iterator[Look]:
+        def __iter__(self) -> Iterator[PieceLook]:
             for one in super().__iter__():
                 Counted.looked += 1
                 yield one
 
     count = 2000
     pieces = tuple((n * 10, n * 10 + 10) for n in range(count))
-    looks = Counted(Look(n * 10, False, (n * 10 + 5, n * 10 + 7), f"copy{n}", n * 10) for n in range(count))
+    looks = Counted(
+        PieceLook(n * 10, False, (n * 10 + 5, n * 10 + 7), f"copy{n}", n * 10) for n in range(count)
+    )
     cut = Cut(Plan(Single({"kind": "store"}, "x", count * 10), "", b"", pieces), looks)  # type: ignore[arg-type]
     shards = cut.shards(0)
     assert len(shards) == count

@@ -12,7 +12,8 @@ from local.shards import tasks
 
 from lume_local._shards.engines import pool
 from lume_local._shards.engines.pool import Pool
-from lume_local._shards.executor import MOST_ATTEMPTS, ExecutorLost, Made
+from lume_local._shards.executor import MOST_ATTEMPTS, ExecutorLost
+from lume_local._worker.shards.tasks import Made
 
 TESTS = str(Path(__file__).parents[2])
 

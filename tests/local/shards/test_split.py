@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lume_local._shards.split import Look, Quotes, ends_within_a_record, look, ranges
+from lume_local._worker.shards.split import PieceLook, Quotes, ends_within_a_record, look, ranges
 from lume_local._worker.sources.formats.dialect import Dialect
 from lume_local._worker.sources.intake import Malformed
 
@@ -44,7 +44,7 @@ def test_an_odd_number_of_quotes(csv: dict[str, str], data: bytes, odd: bool) ->
 def test_a_piece_is_looked_at_in_blocks_that_part_no_escape(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lume_local._shards.split.BLOCK", 3)
+    monkeypatch.setattr("lume_local._worker.shards.split.BLOCK", 3)
     path = tmp_path / "a.csv"
     path.write_bytes(b'x,"a\\"b"\ny,z\n')
     single = {
@@ -57,8 +57,8 @@ def test_a_piece_is_looked_at_in_blocks_that_part_no_escape(
     assert (found["odd"], found["path"], found["offset"]) == (False, str(path), 0)
 
 
-def a(start: int, odd: bool, outside: int | None, within: int | None) -> Look:
-    return Look(start, odd, (outside, within), "", 0)
+def a(start: int, odd: bool, outside: int | None, within: int | None) -> PieceLook:
+    return PieceLook(start, odd, (outside, within), "", 0)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def a(start: int, odd: bool, outside: int | None, within: int | None) -> Look:
         ),
     ],
 )
-def test_parities_add_up(looks: list[Look], wanted: list[tuple[int, int]]) -> None:
+def test_parities_add_up(looks: list[PieceLook], wanted: list[tuple[int, int]]) -> None:
     assert ranges(looks, 0, 100) == wanted
 
 

@@ -13,11 +13,11 @@ from lume_local._shared.protocol import (
     Failed,
     Finish,
     Job,
-    Progress,
+    Progressed,
     ProtocolError,
     Ready,
     Refused,
-    Stage,
+    StageBegun,
     decode_event,
     decode_job,
     encode,
@@ -41,7 +41,7 @@ def test_jobs(job: Job) -> None:
     "event",
     [
         *(Ready(70_000_000), Checked(FLOW), Refused("columns.a.sql", "is empty")),
-        *(Stage("TRANSFORMING", None, 0.02), Stage("SYNCING_TARGET", 3, 0.82), Progress(0.5)),
+        *(StageBegun("TRANSFORMING", None, 0.02), StageBegun("SYNCING_TARGET", 3, 0.82), Progressed(0.5)),
         *(Done({"steps": [PLACE]}), Failed("no", None), Failed("no", {"rows_read": 1}), Cancelled()),
     ],
 )

@@ -14,8 +14,8 @@ from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
 from lume_local._worker.engine import RunBroke, RunFailed
 from lume_local._worker.sources.read import Intake, read_source
+from lume_local._worker.sql import copy_to
 from lume_local._worker.steps import Context
-from lume_local._worker.targets.copy_to import copy_to
 
 CONTENT = 'id\n1\nx\n2\n3,\n"4\n'
 

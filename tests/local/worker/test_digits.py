@@ -11,7 +11,7 @@ import duckdb
 import pytest
 from local.one_run import execute
 
-from lume_local._shared.protocol import Page, Read
+from lume_local._shared.protocol import Read, RowsPage
 from lume_local._worker.outputs.pages import read_page
 
 TYPES = {
@@ -67,7 +67,7 @@ def page(path: Path, rows: int, **changes: Any) -> list[dict[str, Any]]:
     found = read_page(
         Read(str(path), identity="", position="0", row=0, rows=rows, limit=100, **options, **changes)
     )
-    assert isinstance(found, Page), found
+    assert isinstance(found, RowsPage), found
     items: list[dict[str, Any]] = exact(found.items)
     return items
 

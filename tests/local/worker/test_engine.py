@@ -364,7 +364,10 @@ def test_an_expression_reaches_no_file(tmp_path: Path) -> None:
         (tmp_path / "other.csv").write_text("a\n1\n")
         folder, source = tmp_path / "run", tmp_path / "in.csv"
         confine(
-            connection, folder, [File(source, "in.csv", "csv", 4)], job_of({}, folder, [], source, source)
+            connection,
+            folder,
+            [File(source, "in.csv", "csv", 4)],
+            job_of({"cleaners": []}, folder, [], source, source),
         )
         assert connection.execute(f"FROM read_csv('{tmp_path}/in.csv')").fetchall() == [(1,)]
         for attempt in (

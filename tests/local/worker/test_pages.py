@@ -18,9 +18,9 @@ from local.plain_csv import Dialect as PlainDialect
 from local.random_files import Case, csv_case, ndjson_case
 from moto_server import Bucket
 
-from lume_local._shared.protocol import Page, Read, Unreadable
+from lume_local._shared.protocol import Read, RowsPage, Unreadable
 from lume_local._worker.engine import RunFailed
-from lume_local._worker.outputs import local_output, pages
+from lume_local._worker.outputs import pages
 from lume_local._worker.outputs.pages import read_page
 from lume_local._worker.outputs.row_json import Reasons
 
@@ -39,13 +39,13 @@ def test_an_object_that_is_too_large_or_out_of_reach(
     bucket.put("out/a.csv", b"id\n1\n")
     wanted = evolve(job(tmp_path, 1, 10), path="s3://warehouse/out/a.csv")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    assert isinstance(read_page(wanted), Page)
+    assert isinstance(read_page(wanted), RowsPage)
     assert list(tmp_path.iterdir()) == [], "no copy is left"
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
-    assert isinstance(read_page(evolve(wanted, folder=str(tmp_path / "rows/1"))), Page)
+    assert isinstance(read_page(evolve(wanted, folder=str(tmp_path / "rows/1"))), RowsPage)
     assert list((tmp_path / "rows/1").iterdir()) == []
     with monkeypatch.context() as patch:
-        patch.setattr(local_output, "LARGEST_COPY", 4)
+        patch.setattr(pages, "LARGEST_COPY", 4)
         refused = read_page(wanted)
         assert isinstance(refused, Unreadable)
         assert (refused.kind, refused.problem) == (
@@ -77,7 +77,7 @@ def read(first: Read) -> list[dict[str, Any]]:
             **changes,
         )
         page = read_page(step)
-        assert isinstance(page, Page), page
+        assert isinstance(page, RowsPage), page
         items = json.loads(page.items, parse_float=Decimal)
         assert len(items) <= first.limit
         found += items
@@ -210,7 +210,7 @@ def test_numbers_that_a_reader_of_json_may_not_know(tmp_path: Path, written: str
     line = '{{"id":1,"v":{}}}'
     (path := tmp_path / "mapped.ndjson").write_text(line.format(written) + "\n")
     page = read_page(job(path, 1, 10))
-    assert isinstance(page, Page)
+    assert isinstance(page, RowsPage)
     assert page.items == f"[{line.format(sent)}]"
 
 
@@ -224,14 +224,14 @@ def test_a_page_ends_where_it_is_large_or_has_cost_much(
     )
     monkeypatch.setattr(pages, "MOST_BYTES", 1000)
     page = read_page(first)
-    assert isinstance(page, Page)
+    assert isinstance(page, RowsPage)
     assert len(page.items) < 1300
     assert page.position is not None
     assert [row["_lume_row"] for row in read(first)] == list(range(1, 41))
     monkeypatch.setattr(pages, "MOST_SCANNED", 500)
     other = job(tmp_path / "rejects.csv", 40, 1000, is_rejects=True, reason="another")
     page = read_page(other)
-    assert isinstance(page, Page)
+    assert isinstance(page, RowsPage)
     assert (page.items, page.row < 10) == ("[]", True)
     assert read(other) == []
 

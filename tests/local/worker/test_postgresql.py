@@ -13,7 +13,7 @@ from local import table_run
 from local.table_run import ENV, Database, execute, flow_of
 
 from lume_local._worker.databases import postgres as connections
-from lume_local._worker.databases.postgres_types import PostgresTypes
+from lume_local._worker.databases.postgres import PostgresTypes
 from lume_local._worker.engine import RunFailed
 
 TYPES = """

@@ -9,7 +9,7 @@ from local.shards.twice import Here
 from local.staging import PLACES, stage_in
 
 from lume_local._shards import coordinator
-from lume_local._worker import file_names, stage
+from lume_local._worker import sql, stage
 from lume_local._worker.sources.formats import csv, ndjson
 from lume_local._worker.statements import PLACE, Statements
 
@@ -32,7 +32,7 @@ def short_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
     def literal(path: Path) -> str:
         with path.open("rb") as file:
             header, line = len(file.readline()), len(file.readline())
-        return f"{file_names.literal(path)}, buffer_size={header + line * (VECTOR + 19)}"
+        return f"{sql.literal(path)}, buffer_size={header + line * (VECTOR + 19)}"
 
     for module in (csv, ndjson):
         monkeypatch.setattr(module, "literal", literal)

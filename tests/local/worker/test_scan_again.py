@@ -10,9 +10,10 @@ from local import one_run
 from local.shards.twice import Here, compared
 from local.staging import PLACES, stage_in
 
-from lume_local._shards import access, coordinator
+from lume_local._shards import coordinator
 from lume_local._worker.connection import connect
 from lume_local._worker.engine import RunBroke
+from lume_local._worker.shards import access
 
 REFUSAL = "The Parallel CSV Reader currently does not support a full read on this file."
 _SCANS = "CREATE OR REPLACE TEMP TABLE _lume_stage", "COPY", "WITH _lume_rows"

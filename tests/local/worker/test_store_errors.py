@@ -13,7 +13,7 @@ from store_servers import Place
 
 from lume_local._worker import object_stores
 from lume_local._worker.engine import RunFailed
-from lume_local._worker.store_errors import code_of, meaning
+from lume_local._worker.object_stores import code_of, meaning
 from lume_local._worker.targets.s3_target import S3Target
 from lume_local._worker.targets.target import TargetError
 

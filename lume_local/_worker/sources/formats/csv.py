@@ -8,8 +8,6 @@ from typing import Any
 from attrs import frozen
 
 from lume_local._flow.definition import RESERVED
-from lume_local._worker.compiler.checks import text
-from lume_local._worker.file_names import literal
 from lume_local._worker.sources.files import BOM, count_lines
 from lume_local._worker.sources.formats.dialect import LINE_END, Dialect
 from lume_local._worker.sources.formats.names import (
@@ -22,6 +20,7 @@ from lume_local._worker.sources.formats.resent import RAW, Resent, Rewriter
 from lume_local._worker.sources.formats.scan import Scanner
 from lume_local._worker.sources.intake import Copy, Reading
 from lume_local._worker.sources.source import SourceError
+from lume_local._worker.sql import literal, text
 from lume_local._worker.statements import Layout
 
 _LONGEST_HEADER = 1024 * 1024
@@ -29,13 +28,7 @@ _LONGEST_HEADER = 1024 * 1024
 
 @frozen
 class Split:
-    """A file whose records were looked at.
-
-    Attributes:
-        names: of the columns.
-        copy: what is to be read.
-        options: of DuckDB's reader.
-    """
+    """A file whose records were looked at."""
 
     names: list[str]
     copy: Copy
@@ -92,9 +85,8 @@ def split_records(reading: Reading, dialect: Dialect, resent: Rewriter | None, c
     if copy.begun or line_end == b"\n":
         # As DuckDB spells it. Else it takes the first one that it finds, be it within quotes.
         options.append("new_line='\\n'")
-    options.append(
-        "parallel=false" if scanner.spans_lines else "parallel=true"
-    )  # the last (see `scan_again`)
+    # The last (see `scan_or_retry`).
+    options.append("parallel=false" if scanner.spans_lines else "parallel=true")
     return Split(names, copy, options)
 
 

@@ -120,7 +120,6 @@ class Dialect:
         return re.sub(escaped, rb"\1", field[1:-1])
 
     def as_field(self, value: bytes) -> bytes:
-        """A value as a field."""
         if not self.quote:
             return value
         body = value

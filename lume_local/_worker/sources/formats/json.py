@@ -80,11 +80,9 @@ class _Window:
                 return ""
 
     def skip(self) -> None:
-        """Go behind that character."""
         self._at += 1
 
     def value(self) -> str:
-        """The JSON value that begins here."""
         while True:
             try:
                 _, end = _DECODER.raw_decode(self._text, self._at)
@@ -98,7 +96,6 @@ class _Window:
                 return text
 
     def broken(self, why: str) -> _Broken:
-        """An error at this place."""
         error = _Broken(why)
         error.line = self._lines + self._text.count("\n", 0, self._at)
         return error

@@ -13,15 +13,12 @@ from pathlib import Path
 from duckdb import DuckDBPyConnection
 
 from lume_local._flow.definition import RESERVED
-from lume_local._worker.compiler.checks import text
-from lume_local._worker.file_names import literal
-from lume_local._worker.scan_again import scan_or_retry
 from lume_local._worker.sources.files import BOM, LONGEST_LINE, blocks, is_utf8
 from lume_local._worker.sources.formats.strict_json import NotARow, raw_in, strict_line
 from lume_local._worker.sources.intake import APART, NOT_JSON, Account, Copy, Malformed, Reading
 from lume_local._worker.sources.source import Pause, SourceError
+from lume_local._worker.sql import STAGED, copy_to, literal, row_of, scan_or_retry, text
 from lume_local._worker.statements import Layout
-from lume_local._worker.targets.copy_to import STAGED, copy_to
 
 _DOUBTFUL = (
     r"[:\[,]\s*-?([0-9]+(\.[0-9]+)?[eE]|[0-9]{4,}\.[0-9]{6}|[0-9]+\.[0-9]{12}|[0-9]{10,}\.|0\.0000|(?i:nan|inf))"
@@ -64,7 +61,6 @@ _IS_BLANK = r"(_lume_line_text IS NULL OR regexp_full_match(_lume_line_text, '[ 
 
 
 def _members(connection: DuckDBPyConnection, scan: str) -> tuple[str, ...]:
-    """The members of any of the objects."""
     each = "CASE WHEN json_valid(_lume_line_text) THEN json_keys(_lume_line_text) END"
     keys = f"SELECT unnest({each}) AS k FROM ({scan})"
     found = connection.execute(f"SELECT k FROM ({keys}) GROUP BY k ORDER BY k").fetchall()
@@ -177,10 +173,9 @@ def _doubtful(
     )
     lines = f"read_parquet({text(str(found))}, file_row_number=true)"
     query = f"SELECT count(*) FILTER (NOT blank), count(*) FILTER (doubtful) FROM {lines}"
-    row = connection.execute(query).fetchone()
-    assert row is not None
-    account.records += row[0]
-    return f"SELECT file_row_number FROM {lines} WHERE doubtful ORDER BY 1" if row[1] else None
+    records, doubtful = row_of(connection, query)
+    account.records += records
+    return f"SELECT file_row_number FROM {lines} WHERE doubtful ORDER BY 1" if doubtful else None
 
 
 def _numbers(connection: DuckDBPyConnection, query: str) -> Iterator[int]:

@@ -1,37 +1,92 @@
-"""A Parquet source: its values as texts, as a flow's expressions see those of every source."""
+"""A Parquet source: its values as texts, as a flow's expressions see those of every source.
+
+Lists, structs and maps are JSON. DuckDB writes `NaN` and `Infinity` into it, which nothing can read, and a FLOAT with
+the digits of the nearest DOUBLE. Here they are what they are in a column of their own: the texts `"nan"` and `"inf"`,
+and the digits that it has.
+"""
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
+from typing import Any, Protocol
 
 import duckdb
 
 from lume_local._flow.definition import quoted
-from lume_local._worker.file_names import literal
 from lume_local._worker.sources.formats.names import unknown_columns, visible_columns
-from lume_local._worker.sources.formats.nested import NESTED, DuckType, as_json
 from lume_local._worker.sources.formats.parquet_types import exactly
 from lume_local._worker.sources.intake import Reading
 from lume_local._worker.sources.places.held import named
 from lume_local._worker.sources.source import SourceError
+from lume_local._worker.sql import literal, row_of, text
 from lume_local._worker.statements import Layout
+
+NESTED = ("list", "array", "struct", "map", "union", "variant")
+_FLOATS = ("float", "double")
+
+
+class DuckType(Protocol):
+    """A type of DuckDB, as its module gives it."""
+
+    @property
+    def id(self) -> str:
+        """Its name, without what is in it."""
+        ...
+
+    @property
+    def children(self) -> list[tuple[str, Any]]:
+        """What is in it, with names."""
+        ...
+
+
+def as_json(value: str, kind: DuckType) -> str:
+    """SQL for the JSON of a nested value."""
+    return f"to_json({_readable(value, kind, count())})"
+
+
+def _readable(value: str, kind: DuckType, numbers: "count[int]") -> str:
+    """SQL for the same value, with numbers that JSON can represent."""
+    if not _has_floats(kind):
+        return value
+    if kind.id in _FLOATS:
+        return f"CASE WHEN isfinite({value}) THEN {value}::VARCHAR::JSON ELSE to_json({value}::VARCHAR) END"
+    item = f"_lume_i{next(numbers)}"
+    if kind.id == "struct":
+        fields = (
+            f"{quoted(name)} := {_readable(f'struct_extract({value}, {text(name)})', child, numbers)}"
+            for name, child in kind.children
+        )
+        return f"CASE WHEN {value} IS NOT NULL THEN struct_pack({', '.join(fields)}) END"
+    if kind.id == "map":
+        inner = _readable(f"{item}.value", dict(kind.children)["value"], numbers)
+        entries = f"[{{'key': {item}.key, 'value': {inner}}} for {item} in map_entries({value})]"
+        return f"map_from_entries({entries})"
+    return f"[{_readable(item, dict(kind.children)['child'], numbers)} for {item} in {value}]"
+
+
+def _has_floats(kind: DuckType) -> bool:
+    if kind.id == "map":  # its keys become texts anyway
+        return _has_floats(dict(kind.children)["value"])
+    if kind.id in ("list", "array", "struct"):
+        # The size of an array is among its children but not a type.
+        return any(_has_floats(child) for name, child in kind.children if not isinstance(child, int))
+    return kind.id in _FLOATS
 
 
 def read_parquet(reading: Reading) -> Layout:
     """Count the rows by the file's own footer. Raises `SourceError`."""
     try:
-        row = reading.connection.execute(
-            f"SELECT sum(num_rows) FROM parquet_file_metadata({literal(reading.path)})"
-        ).fetchone()
+        footer = f"parquet_file_metadata({literal(reading.path)})"
+        (rows,) = row_of(reading.connection, f"SELECT sum(num_rows) FROM {footer}")
         names, reader = texts_of(reading.connection, reading.path, reading.shown)
     except (duckdb.InterruptException, duckdb.PermissionException):
         raise
     except duckdb.Error as error:
         words = named(str(error)).split("\n", 1)[0]
         raise SourceError(f"{reading.shown} is not a Parquet file that can be read: {words}") from None
-    assert row is not None
-    reading.account.records += int(row[0])
+    reading.account.records += int(rows)
     visible = visible_columns(reading.flow, names, reading.shown)
     return Layout(reader, tuple(names), visible, unknown=unknown_columns(names, visible))
 

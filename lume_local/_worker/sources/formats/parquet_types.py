@@ -9,8 +9,8 @@ import duckdb
 from attrs import frozen
 from duckdb import DuckDBPyConnection
 
-from lume_local._worker.file_names import literal
 from lume_local._worker.sources.source import SourceError
+from lume_local._worker.sql import literal
 
 _LONGEST = 200
 """Characters of a name in a message."""
@@ -27,7 +27,6 @@ class Leaf:
         path: the names from the column down to it.
         physical: how the file holds a value.
         logical: what that means.
-        given: DuckDB's type for it.
     """
 
     path: tuple[str, ...]

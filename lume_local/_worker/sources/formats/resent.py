@@ -43,7 +43,6 @@ class Resent:
 
     Args:
         names: of the columns; `RAW` is among them.
-        dialect: of the file.
         of_a_sheet: whether the text is a row of a sheet, which can't be read as a line.
     """
 
@@ -58,13 +57,11 @@ class Resent:
 
     @property
     def record(self) -> bytes:
-        """The pattern of a record of the file, without its line end."""
         if self._open_end:
             return self._dialect.record(self._width - 1) + re.escape(self._dialect.delim) + rb"[^\r\n]*+"
         return self._dialect.record(self._width)
 
     def rewrite(self, record: bytes) -> tuple[str, bytes]:
-        """Nothing and the record to read, or the reason and the text of a line that is still malformed."""
         fields = self._fields(record)
         raw = self._dialect.value(fields[self._raw_at])
         if not raw:

@@ -1,7 +1,5 @@
 """CSV rejects of objects that are sent again: each row becomes an object, and all are read as their source was."""
 
-from pathlib import Path
-
 import orjson
 from attrs import evolve
 
@@ -26,7 +24,8 @@ def read_resent_objects(reading: Reading) -> Layout:
             raise SourceError(column_trouble(flow, reading.shown, name, place, names, count))
     objects = ResentObjects(names, dialect)
     lines = split_records(reading, dialect, objects, copied=True).copy.path
-    counted = Account(0)
+    counted, folder = Account(0), reading.folder / "objects"
+    folder.mkdir()
     rows = reading.account.records - reading.malformed.total
     layout = read_ndjson(
         evolve(
@@ -34,7 +33,7 @@ def read_resent_objects(reading: Reading) -> Layout:
             path=lines,
             account=counted,
             flow=flow | {"max_line_bytes": max(flow["max_line_bytes"], objects.longest)},
-            folder=make_folder(reading.folder / "objects"),
+            folder=folder,
         )
     )
     if counted.records != rows:
@@ -44,21 +43,11 @@ def read_resent_objects(reading: Reading) -> Layout:
     return layout
 
 
-def make_folder(folder: Path) -> Path:
-    """The folder, which is there now."""
-    folder.mkdir()
-    return folder
-
-
 class ResentObjects:
     """Makes a line of NDJSON of a record. See `Rewriter`.
 
     A flow sees every value as a text or NULL. So the object has texts: to the flow they are what numbers, booleans
     and objects would be. What is empty and not quoted is NULL.
-
-    Args:
-        names: of the columns.
-        dialect: of the file.
     """
 
     def __init__(self, names: list[str], dialect: Dialect) -> None:
@@ -73,7 +62,9 @@ class ResentObjects:
         """Nothing and the line, or the reason and the text of what is still not an object."""
         fields = self._dialect.split(record)
         raw = b"" if self._raw_at is None else self._dialect.value(fields[self._raw_at])
-        values = {name: self._text(fields[n]) for n, name in self._members}
+        values = {
+            name: self._dialect.value(fields[n]).decode() if fields[n] else None for n, name in self._members
+        }
         if not raw:
             return self._line(orjson.dumps(values))
         # In a corrected object, line ends can only be between its parts.
@@ -87,6 +78,3 @@ class ResentObjects:
     def _line(self, line: bytes) -> tuple[str, bytes]:
         self.longest = max(self.longest, len(line))
         return "", line
-
-    def _text(self, field: bytes) -> str | None:
-        return self._dialect.value(field).decode() if field else None

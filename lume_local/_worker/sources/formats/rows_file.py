@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lume_local._flow.definition import RESERVED
-from lume_local._worker.compiler.checks import text
+from lume_local._worker.sql import text
 
 
 class RowsFile:
@@ -20,14 +20,12 @@ class RowsFile:
         self._longest = 0
 
     def write(self, row: Sequence[str | None]) -> None:
-        """Add a row."""
         values = [".", *("" if value is None else '"' + value.replace('"', '""') + '"' for value in row)]
         line = ",".join(values) + "\n"
         self._longest = max(self._longest, len(line))
         self._file.write(line)
 
     def close(self) -> None:
-        """Flush the rows."""
         self._file.close()
 
     @property

@@ -27,9 +27,7 @@ class Scanner:
     """Reads one file from behind its header to its end.
 
     Args:
-        path: the file, in UTF-8 but for bytes that aren't.
         start: where the header ends.
-        dialect: of the file.
         columns: how many fields a record must have.
         line_end: the usual one of this file; any other is read as well.
         limit: the most bytes of a record.
@@ -73,7 +71,6 @@ class Scanner:
         self.spans_lines = False
 
     def scan(self) -> None:
-        """Read it all."""
         with self._path.open("rb") as file:
             file.seek(self._base)
             while self._more(file):

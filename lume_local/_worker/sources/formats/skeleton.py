@@ -28,7 +28,6 @@ class Skeleton:
     """Counts the records of pieces of one file.
 
     Args:
-        dialect: of the file.
         columns: how many fields a record must have.
         line_end: how every record must end; a lone `\\r` won't do.
     """

@@ -45,7 +45,6 @@ class Held:
         return copy
 
     def close(self) -> None:
-        """Let go of all."""
         while self._handles:
             os.close(self._handles.pop())
 

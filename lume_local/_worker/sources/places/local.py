@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from lume_local._shared.content import SourceContent, hash_of, is_open
+from lume_local._shared.identity import SourceContent, hash_of, is_open
 from lume_local._worker.sources.files import Snapshot, digest, opened, snapshot
 from lume_local._worker.sources.places.held import Held, changed, make_room
 from lume_local._worker.sources.places.unpack import compression_of, unpack
@@ -25,7 +25,6 @@ class LocalFiles:
     Args:
         place: `{"kind": "files", "files": [{"path": …, "shown": …}, …], "looked_up": …}`; `looked_up` is for
             messages: how the path came about.
-        flow: the compiled flow.
     """
 
     def __init__(self, place: dict[str, Any], flow: dict[str, Any]) -> None:
@@ -37,7 +36,6 @@ class LocalFiles:
         self.places = [os.path.realpath(one.path) for one in self._named]
 
     def check(self, pause: Pause = no_pause) -> None:
-        """Check that they are regular files."""
         self._before = [snapshot(one.path, self._looked_up) for one in self._named]
 
     def content(
@@ -54,23 +52,14 @@ class LocalFiles:
         return evolve(found, digest=hash_of(digests))
 
     def each(self) -> list[Single]:
-        """After `check`: every file as a source of its own."""
-        return [
-            Single(
-                {
-                    "kind": "files",
-                    "files": [{"path": str(one.path), "shown": one.shown}],
-                    "looked_up": self._looked_up,
-                },
-                one.shown,
-                before.size,
-                before.tag,
-            )
-            for one, before in zip(self._named, self._before, strict=True)
-        ]
+        found = []
+        for one, before in zip(self._named, self._before, strict=True):
+            place = {"kind": "files", "files": [{"path": str(one.path), "shown": one.shown}]}
+            place["looked_up"] = self._looked_up
+            found.append(Single(place, one.shown, before.size, before.tag))
+        return found
 
     def fetch(self, folder: Path, pause: Pause) -> list[File]:
-        """Open them; compressed ones are unpacked."""
         left: int = self._flow["max_unpacked_bytes"]
         files = []
         make_room(len(self._named))
@@ -93,13 +82,11 @@ class LocalFiles:
         return path
 
     def check_unchanged(self, pause: Pause = no_pause) -> None:
-        """Compare them with what `check` saw."""
         for one, before in zip(self._named, self._before, strict=True):
             if snapshot(one.path) != before:
                 raise changed(one.path)
 
     def close(self) -> None:
-        """Let go of the files."""
         self._held.close()
 
 

@@ -1,27 +1,52 @@
 """The objects of a source: those that are named, and those that a pattern matches."""
 
-from attrs import frozen
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lume_local._flow.patterns import MOST_ENTRIES, Pattern
 from lume_local._flow.store_urls import split_store_url
-from lume_local._worker.object_stores import Buckets, StoreTrouble, obstore_errors
-from lume_local._worker.sources.source import Pause, SourceError
-from lume_local._worker.store_errors import LOOK_CLOSER
+from lume_local._worker.object_stores import (
+    LOOK_CLOSER,
+    Buckets,
+    ObjectVersion,
+    StoreTrouble,
+    head,
+    obstore_errors,
+)
+from lume_local._worker.sources.files import BLOCK
+from lume_local._worker.sources.places.held import changed
+from lume_local._worker.sources.source import Pause, SourceError, no_pause
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
 
 _PAGE = 1000
 
 
-@frozen
-class ObjectVersion:
-    """What identifies an object's content."""
+def copy_object(
+    store: "ObjectStore",
+    url: str,
+    before: ObjectVersion,
+    path: Path,
+    span: tuple[int, int] | None = None,
+    pause: Pause = no_pause,
+) -> None:
+    """Write an object, or its bytes from and to, to a file, if it is as it was `before`. Raises `SourceError`."""
+    import obstore
 
-    size: int
-    tag: str
-
-    @classmethod
-    def of(cls, size: int, tag: str | None) -> "ObjectVersion":
-        """From a store's metadata. Azure quotes its tags, but not in a list."""
-        return cls(size, (tag or "").strip('"'))
+    written, (start, end) = 0, span or (0, before.size)
+    try:
+        with obstore_errors(url), path.open("wb") as file:
+            found = obstore.get(store, split_store_url(url)[2], options={"range": span} if span else None)
+            if ObjectVersion.of(found.meta["size"], found.meta["e_tag"]) != before:
+                raise changed(url)
+            for block in found.stream(min_chunk_size=BLOCK):
+                pause()
+                written += file.write(block)
+    except StoreTrouble as trouble:
+        raise SourceError(str(trouble)) from None
+    if written != end - start:
+        raise SourceError(f"{url} gave {written:,} of {end - start:,} bytes: submit the run again")
 
 
 class Objects:
@@ -48,17 +73,9 @@ class Objects:
 
     def _seen(self, url: str) -> ObjectVersion:
         try:
-            return self._head(url)
+            return head(self._buckets.of(url), url)
         except StoreTrouble as trouble:
             raise SourceError(self._words(url, trouble)) from None
-
-    def _head(self, url: str) -> ObjectVersion:
-        store = self._buckets.of(url)
-        import obstore
-
-        with obstore_errors(url):
-            found = obstore.head(store, split_store_url(url)[2])
-        return ObjectVersion.of(found["size"], found["e_tag"])
 
     def _matching(self, folder: str, pattern: str, pause: Pause) -> list[tuple[str, ObjectVersion]]:
         """The objects that match, sorted by their keys. Raises `SourceError`."""
@@ -98,7 +115,7 @@ class Objects:
     def _is_there(self, url: str, pause: Pause) -> bool:
         pause()
         try:
-            self._head(url)
+            head(self._buckets.of(url), url)
         except StoreTrouble as trouble:
             if trouble.is_missing:
                 return False

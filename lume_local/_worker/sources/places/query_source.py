@@ -1,17 +1,24 @@
-"""A query of a database as a source."""
+"""A query of a database as a source.
 
-from collections.abc import Iterator
+Its rows are stored as they arrive, with a note beside them, and read as the format `rows`.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from lume_local._shared.content import SourceContent
-from lume_local._worker.databases.database import DatabaseTrouble, Query, Row
-from lume_local._worker.databases.database_kinds import query_of
-from lume_local._worker.databases.url import DatabaseUrl
-from lume_local._worker.sources.formats.names import visible_columns
-from lume_local._worker.sources.places.query_rows import write_rows
+from lume_local._shared.identity import SourceContent
+from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl, Query, Row
+from lume_local._worker.databases.postgres import PostgresQuery
+from lume_local._worker.databases.sqlite import SqliteQuery
+from lume_local._worker.sources.formats.names import unknown_columns, visible_columns
+from lume_local._worker.sources.formats.rows_file import RowsFile
+from lume_local._worker.sources.intake import Reading
 from lume_local._worker.sources.source import File, Pause, Single, SourceError, no_pause
+from lume_local._worker.statements import Layout
 
 
 class QuerySource:
@@ -19,7 +26,6 @@ class QuerySource:
 
     Args:
         place: `{"kind": "query", "url_env": …, "query": …, "source_path": …}`.
-        flow: the compiled flow.
     """
 
     def __init__(self, place: dict[str, Any], flow: dict[str, Any]) -> None:
@@ -27,7 +33,6 @@ class QuerySource:
         self.places: list[str] = []
 
     def check(self, pause: Pause = no_pause) -> None:
-        """The database takes the query, and it has the columns that the flow reads."""
         with self._begun():
             pass
 
@@ -42,7 +47,6 @@ class QuerySource:
         return []
 
     def fetch(self, folder: Path, pause: Pause) -> list[File]:
-        """Its rows, written down as they come."""
         path = folder / "rows"
         with self._begun() as (query, shown):
             batches = _paused(query.batches(), pause)
@@ -55,7 +59,9 @@ class QuerySource:
         try:
             url = DatabaseUrl.of(self._place["url_env"])
             shown = f"the query on {url.shown}"
-            with closing(query_of(url, self._place["query"], self._place["source_path"])) as query:
+            kind = SqliteQuery if url.scheme == "sqlite" else PostgresQuery
+            begun: Query = kind(url, self._place["query"], self._place["source_path"])
+            with closing(begun) as query:
                 if not query.names:
                     raise SourceError(f"{shown} gives no columns: it must be a SELECT")
                 visible_columns(self._flow, query.names, shown)
@@ -74,3 +80,31 @@ def _paused(batches: Iterator[list[Row]], pause: Pause) -> Iterator[list[Row]]:
     for batch in batches:
         pause()
         yield batch
+
+
+def write_rows(path: Path, names: list[str], batches: Iterable[list[Row]], longest: int, shown: str) -> None:
+    """Write all of them, and count. Raises `SourceError` if one has more than `longest` characters."""
+    rows = 0
+    with closing(RowsFile(path, len(names))) as file:
+        for row in chain.from_iterable(batches):
+            rows += 1
+            length = sum(len(value) for value in row if value is not None)
+            if length > longest:
+                raise SourceError(
+                    f"row {rows:,} of {shown} has {length:,} characters: source.max_line_bytes is {longest:,}"
+                )
+            file.write(row)
+    _note(path).write_text(json.dumps({"names": names, "rows": rows, "reader": file.reader}))
+
+
+def read_rows(reading: Reading) -> Layout:
+    """How DuckDB reads what `write_rows` has written. Raises `SourceError`."""
+    note = json.loads(_note(reading.path).read_text())
+    reading.account.records += note["rows"]
+    names = note["names"]
+    visible = visible_columns(reading.flow, names, reading.shown)
+    return Layout(note["reader"], tuple(names), visible, unknown=unknown_columns(names, visible))
+
+
+def _note(path: Path) -> Path:
+    return path.with_suffix(".json")

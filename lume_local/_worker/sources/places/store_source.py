@@ -6,12 +6,11 @@ from typing import Any
 from attrs import evolve
 
 from lume_local._flow.patterns import MOST_FILES
-from lume_local._flow.store_urls import split_store_url
-from lume_local._shared.content import SourceContent, hash_of
-from lume_local._worker.object_stores import Buckets, StoreTrouble, obstore_errors
-from lume_local._worker.sources.files import BLOCK
+from lume_local._shared.identity import SourceContent, hash_of
+from lume_local._worker.object_stores import Buckets, ObjectVersion
+from lume_local._worker.sources.places.held import changed
 from lume_local._worker.sources.places.local import LocalFiles
-from lume_local._worker.sources.places.objects import Objects, ObjectVersion
+from lume_local._worker.sources.places.objects import Objects, copy_object
 from lume_local._worker.sources.source import File, Pause, Single, SourceError, no_pause
 
 
@@ -20,7 +19,6 @@ class StoredFiles:
 
     Args:
         place: `{"kind": "store", "objects": [{"url": …, "pattern": …}, …]}` (see `Objects`).
-        flow: the compiled flow.
     """
 
     def __init__(self, place: dict[str, Any], flow: dict[str, Any]) -> None:
@@ -32,7 +30,6 @@ class StoredFiles:
         self.places: list[str] = []
 
     def check(self, pause: Pause = no_pause) -> None:
-        """Check that they exist and are not too many."""
         self._before = self._objects.found(pause)
         self.places = list(self._before)
         if len(self.places) > MOST_FILES:
@@ -51,21 +48,19 @@ class StoredFiles:
         return SourceContent(sum(seen.size for _, seen in found), tags, tags)
 
     def each(self) -> list[Single]:
-        """After `check`: every object as a source of its own."""
         return [
             Single({"kind": "store", "objects": [{"url": url, "pattern": ""}]}, url, seen.size, seen.tag)
             for url, seen in self._before.items()
         ]
 
     def fetch(self, folder: Path, pause: Pause) -> list[File]:
-        """Copies, which are then read as local files are."""
         files = []
         left: int = self._flow["max_unpacked_bytes"]
         for n, (url, before) in enumerate(self._before.items()):
             own = folder / f"object{n}"
             own.mkdir()
             path = own / f"copy{Path(url).suffix}"  # which may tell how it is compressed
-            self._copy(url, before, path, pause)
+            copy_object(self._buckets.of(url), url, before, path, pause=pause)
             place = {"files": [{"path": str(path), "shown": url}], "looked_up": ""}
             local = LocalFiles(place, self._flow | {"max_unpacked_bytes": left})
             self._copies.append(local)
@@ -78,32 +73,11 @@ class StoredFiles:
         return files
 
     def close(self) -> None:
-        """Let go of the copies."""
         for local in self._copies:
             local.close()
 
     def check_unchanged(self, pause: Pause = no_pause) -> None:
-        """Compare them with what `check` saw."""
         now = self._objects.found(pause)  # one request for a thousand objects of a pattern
         for url, before in self._before.items():
             if now.get(url) != before:
-                raise SourceError(f"{url} was changed while it was read: submit the run again")
-
-    def _copy(self, url: str, before: ObjectVersion, path: Path, pause: Pause) -> None:
-        import obstore
-
-        written = 0
-        try:
-            with obstore_errors(url), path.open("wb") as file:
-                found = obstore.get(self._buckets.of(url), split_store_url(url)[2])
-                if ObjectVersion.of(found.meta["size"], found.meta["e_tag"]) != before:
-                    raise SourceError(f"{url} was changed while it was read: submit the run again")
-                for block in found.stream(min_chunk_size=BLOCK):
-                    pause()
-                    written += file.write(block)
-        except StoreTrouble as trouble:
-            raise SourceError(str(trouble)) from None
-        if written != before.size:
-            raise SourceError(
-                f"{url} has {before.size:,} bytes, but only {written:,} were received: submit the run again"
-            )
+                raise changed(url)

@@ -8,12 +8,11 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from lume_local._shards.access import local_path
-from lume_local._shards.plan import Plan
-from lume_local._shards.split import Look, ranges
-from lume_local._worker.compiler.checks import text
+from lume_local._worker.shards.access import local_path
+from lume_local._worker.shards.split import PieceLook, Plan, ranges
 from lume_local._worker.sources.intake import Account, Malformed
 from lume_local._worker.sources.several_files import common_columns
+from lume_local._worker.sql import text
 from lume_local._worker.statements import Layout
 
 _NUMBER = 6
@@ -25,7 +24,6 @@ class Shard:
     """A part of one file, or all of it.
 
     Attributes:
-        file: the file's number.
         first: whether the file begins with it.
         last: whether the file ends with it.
         span: from where to where it goes; None for a file that is read whole.
@@ -42,7 +40,7 @@ class Cut:
     """A file with its plan, and what was seen in its pieces."""
 
     plan: Plan
-    looks: tuple[Look, ...] = field(default=(), repr=False)
+    looks: tuple[PieceLook, ...] = field(default=(), repr=False)
 
     def shards(self, number: int) -> list[Shard]:
         """Its shards, as file `number`."""
@@ -58,7 +56,7 @@ class Cut:
         if shard.span is None:
             return {"place": single.place, "shown": single.shown, "tag": single.tag}
         segments = []
-        at = bisect_right(self.looks, shard.span[0], key=_start) - 1
+        at = bisect_right(self.looks, shard.span[0], key=lambda look: look.start) - 1
         while at < len(self.looks) and self.looks[at].start < shard.span[1]:
             look, (begin, end) = self.looks[at], self.plan.pieces[at]
             start, stop = max(begin, shard.span[0]), min(end, shard.span[1])
@@ -70,12 +68,7 @@ class Cut:
         return {"segments": segments, "tag": tag, **more}
 
 
-def _start(look: Look) -> int:
-    return look.start
-
-
 def layout_of(plain: dict[str, Any]) -> Layout:
-    """A layout that has come as JSON."""
     names: dict[str, Any] = {key: tuple(plain[key]) for key in ("raw", "unknown", "members")}
     return Layout(**plain | names)
 
@@ -89,7 +82,6 @@ class Taken:
 
     @property
     def layout(self) -> Layout:
-        """How its rows are read."""
         return layout_of(self.result["layout"])
 
 
@@ -104,7 +96,6 @@ class Joined(Malformed):
                 self.counts[reason] = self.counts.get(reason, 0) + count
 
     def rows(self) -> Any:
-        """See `Malformed`."""
         for before, part in self._parts:
             for line, reason, raw in part.rows():
                 yield line + before, reason, raw
@@ -137,22 +128,16 @@ def layout_of_file(parts: Sequence[Taken]) -> Layout:
 
 
 def layout_of_all(files: Sequence[Layout]) -> Layout:
-    """The columns of the source."""
     return files[0] if len(files) == 1 else common_columns(list(files))
 
 
 def part_name(number: int) -> str:
-    """The name of the file of a staged shard."""
     return f"{number:0{_NUMBER}}.parquet"
 
 
 @frozen(slots=False)
 class Parts:
-    """The staged rows of all shards as those of one run: numbered from the first to the last.
-
-    Attributes:
-        staged: the results of the tasks that have staged them, in their order.
-    """
+    """The staged rows of all shards as those of one run: numbered from the first to the last."""
 
     staged: Sequence[dict[str, Any]] = field(repr=False)
 

@@ -1,6 +1,7 @@
-"""The tasks of one shard: make what DuckDB can read of its bytes, or of a whole file; then judge and stage its rows.
+"""The tasks of one shard: make what DuckDB can read of its bytes, or of a whole file; judge and stage its rows.
 
-A shard of a file is a file of its own, with the header of the whole one, so that it is read like any other.
+A shard of a file is a file of its own, with the header of the whole one, so that it is read like any other. A run
+that is smaller than a shard is one task, except for its targets, which the server publishes.
 """
 
 import os
@@ -11,14 +12,13 @@ from typing import Any
 
 from attrs import asdict, evolve
 
-from lume_local._shards.access import database, job_of, new_folder, open_part
-from lume_local._shards.shards import layout_of, part_name
-from lume_local._shards.split import ends_within_a_record
 from lume_local._shared.protocol import Execute
-from lume_local._worker.compiler.checks import text
 from lume_local._worker.connection import confine, connect
-from lume_local._worker.file_names import literal
-from lume_local._worker.scan_again import scan_or_retry
+from lume_local._worker.engine import Run, RunBroke, RunFailed, attempt, begin_source
+from lume_local._worker.one_process import OneProcess
+from lume_local._worker.shards.access import database, job_of, new_folder, open_part
+from lume_local._worker.shards.shards import layout_of, part_name
+from lume_local._worker.shards.split import ends_within_a_record
 from lume_local._worker.sources import files
 from lume_local._worker.sources.files import BLOCK
 from lume_local._worker.sources.formats.parquet import report_damage
@@ -27,9 +27,11 @@ from lume_local._worker.sources.places.held import Held, changed, named
 from lume_local._worker.sources.places.source_kinds import source_of
 from lume_local._worker.sources.read import read_source
 from lume_local._worker.sources.several_files import rows_in
-from lume_local._worker.sources.source import File, SourceError
+from lume_local._worker.sources.source import File, SourceError, no_pause
+from lume_local._worker.sql import literal, row_of, scan_or_retry, text
 from lume_local._worker.stage import stage_to
 from lume_local._worker.statements import Statements
+from lume_local._worker.steps import Context
 
 
 def take_in(argument: dict[str, Any]) -> dict[str, Any]:
@@ -45,14 +47,14 @@ def take_in(argument: dict[str, Any]) -> dict[str, Any]:
         (now,) = source.each()
         if now.tag != argument["tag"]:
             raise changed(source.places[0])
-        (file,) = source.fetch(folder, _nothing)
+        (file,) = source.fetch(folder, no_pause)  # a task is ended from outside
         return _taken(job, folder, evolve(file, shown=argument["shown"])) | {"tag": now.tag}
 
 
 def _taken(job: Execute, folder: Path, file: File) -> dict[str, Any]:
     with connect() as connection:
         confine(connection, folder, [file], job)
-        intake = read_source(connection, [file], job.flow, folder, _nothing)
+        intake = read_source(connection, [file], job.flow, folder, no_pause)
     ((_, malformed),) = intake.malformed.by_file
     path = Path(named(str(file.path)))  # another process holds the file itself
     layout = evolve(intake.layout, reader=intake.layout.reader.replace(literal(file.path), literal(path)))
@@ -67,10 +69,6 @@ def _taken(job: Execute, folder: Path, file: File) -> dict[str, Any]:
         "malformed": malformed.plain(),
         "is_cut_wrong": job.flow["format"] == "csv" and ends_within_a_record(file.path, malformed, job.flow),
     }
-
-
-def _nothing() -> None:
-    """A task is ended from outside."""
 
 
 def _shard(argument: dict[str, Any], path: Path, format: str) -> File:
@@ -118,7 +116,7 @@ def stage(argument: dict[str, Any]) -> dict[str, Any]:
                 lambda rows: rows == records,
             )
         query = statements.counts(f"read_parquet({text(str(path))})")
-        rows, rejected, *broken = connection.execute(query).fetchall()[0]
+        rows, rejected, *broken = row_of(connection, query)
     return {
         "path": str(path),
         "rows": rows,
@@ -142,3 +140,25 @@ def _held(taken: dict[str, Any], shown: str, copy: Path) -> Iterator[Path]:
         if found.tag != taken["tag"]:
             raise changed(shown)
         yield source
+
+
+def whole(argument: dict[str, Any]) -> dict[str, Any]:
+    """The task: the metrics of a run and the files of its targets, or why it has failed."""
+    job = Execute(**argument["job"])
+    job = evolve(job, folder=str(new_folder(Path(job.folder), "whole")))
+    with connect() as connection:
+        # The server knows that the task runs, and no more.
+        context = Context(connection, job, lambda stage, rows: None)
+        steps = OneProcess(context)
+        try:
+            with attempt(context):
+                begin_source(context)  # not the targets: only the server reaches a database
+                judged = Run(context, steps).judge()
+                built = {
+                    part: str(steps.build(part, judged))
+                    for part in context.targets
+                    if part == "mapped" or judged.metrics["rows_rejected"]
+                }
+                return {"metrics": judged.metrics, "built": built}
+        except RunFailed as error:
+            return {"message": str(error), "metrics": error.metrics, "broke": isinstance(error, RunBroke)}

@@ -11,14 +11,13 @@ import orjson
 from attrs import asdict
 from duckdb import DuckDBPyConnection
 
-from lume_local._flow.store_urls import split_store_url
 from lume_local._shared.protocol import Execute
 from lume_local._worker.connection import confine, connect
-from lume_local._worker.object_stores import StoreTrouble, obstore_errors, store_of
+from lume_local._worker.object_stores import ObjectVersion, StoreTrouble, store_of
 from lume_local._worker.seeds import load_seeds
 from lume_local._worker.sources.files import opened
 from lume_local._worker.sources.places.held import changed
-from lume_local._worker.sources.places.objects import ObjectVersion
+from lume_local._worker.sources.places.objects import copy_object
 from lume_local._worker.sources.source import File, Single, SourceError
 
 
@@ -46,7 +45,6 @@ def note_job(job: Execute) -> str:
 
 
 def job_of(argument: dict[str, Any]) -> Execute:
-    """The job of a task's argument."""
     return Execute(**orjson.loads(Path(argument["job"]).read_bytes()))
 
 
@@ -62,8 +60,6 @@ def database(
         seeds = {} if seeds_in is None else load_seeds(connection, job.flow, job.seeds, seeds_in)
         files = [File(path, str(path), job.flow["format"], 0) for path in paths]
         confine(connection, folder, files, job)
-        for statement in job.flow["cleaners"]:
-            connection.execute(statement)
         yield connection, seeds
 
 
@@ -89,17 +85,7 @@ def fetch_range(single: Single, start: int, end: int, path: Path) -> Path:
     url: str = single.place["objects"][0]["url"]
     try:
         store = store_of(url)
-        import obstore
-
-        with obstore_errors(url), path.open("wb") as file:
-            got = obstore.get(store, split_store_url(url)[2], options={"range": (start, end)})
-            if ObjectVersion.of(got.meta["size"], got.meta["e_tag"]) != ObjectVersion(
-                single.bytes, single.tag
-            ):
-                raise SourceError(f"{url} was changed while it was read: submit the run again")
-            written = sum(file.write(block) for block in got.stream())
     except StoreTrouble as trouble:
         raise SourceError(str(trouble)) from None
-    if written != end - start:
-        raise SourceError(f"{url} gave {written:,} of {end - start:,} bytes: submit the run again")
+    copy_object(store, url, ObjectVersion(single.bytes, single.tag), path, (start, end))
     return path

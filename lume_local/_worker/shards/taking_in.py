@@ -6,11 +6,9 @@ from typing import Any
 
 from attrs import asdict, evolve
 
-from lume_local._shards.executor import Made
-from lume_local._shards.plan import Plan
-from lume_local._shards.shards import Cut, Shard, Taken
-from lume_local._shards.split import Look, look
-from lume_local._shards.tasks import Tasks
+from lume_local._worker.shards.shards import Cut, Shard, Taken
+from lume_local._worker.shards.split import PieceLook, Plan, look
+from lume_local._worker.shards.tasks import Made, Tasks
 from lume_local._worker.sources.source import SourceError
 
 _OPEN = "from byte {start:,} on it is not cut for a while: a quote there is not closed where it should be"
@@ -18,20 +16,12 @@ _REFUSED = "a shard of it can't be read"
 
 
 class TakingIn:
-    """Takes the files in.
-
-    Args:
-        tasks: do the work.
-        flow: of the run.
-        common: what every task of the run is told.
-    """
-
     def __init__(self, tasks: Tasks, flow: dict[str, Any], common: dict[str, Any]) -> None:
         self._tasks, self._common = tasks, common
         self._csv = flow["csv"] if flow["format"] == "csv" else None
 
     def cut(self, plans: Sequence[Plan]) -> list[Cut]:
-        """Look at all pieces of all files that are to be cut."""
+        """PieceLook at all pieces of all files that are to be cut."""
         of_all = {"csv": self._csv, "folder": self._common["folder"]}
         arguments = [
             {"single": single, "start": start, "end": end, **of_all}
@@ -43,7 +33,7 @@ class TakingIn:
         is_quick = self._csv is None or not self._csv["quote"]
         here = is_quick and all(plan.single.place["kind"] == "files" for plan in plans)
         results = self._look_here(arguments) if here else self._tasks.do("look", arguments)
-        looks = map(Look.of, results)
+        looks = map(PieceLook.of, results)
         return [Cut(plan, tuple(next(looks) for _ in plan.pieces)) for plan in plans]
 
     def _look_here(self, arguments: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -59,7 +49,8 @@ class TakingIn:
         while len(taken) < len(shards):
             wrong, why = self._first_wrong(cuts, shards, taken)
             if wrong is not None:
-                cuts[wrong.file] = _noted(cuts[wrong.file], why)
+                cut = cuts[wrong.file]
+                cuts[wrong.file] = evolve(cut, plan=evolve(cut.plan, why=why))
                 begin = wrong.file, wrong.span[0] if wrong.span else 0
                 first, end, joined = _joined(shards, len(taken), wrong, begin in moved)
                 del taken[first:]
@@ -87,10 +78,6 @@ class TakingIn:
                     return shard, _OPEN.format(start=shard.span[0])
                 taken.append(Taken(shard, result))
         return None, ""
-
-
-def _noted(cut: Cut, why: str) -> Cut:
-    return evolve(cut, plan=evolve(cut.plan, why=why))
 
 
 def _joined(shards: list[Shard], at: int, wrong: Shard, is_again: bool) -> tuple[int, int, Shard]:

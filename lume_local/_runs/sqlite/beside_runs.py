@@ -1,12 +1,14 @@
-"""The outbox: webhooks and lineage events that are due or completed, in the same file as the runs."""
+"""What is kept beside the runs: deliveries that are due or completed, the identities of sources and outputs."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
+import json
 import sqlite3
 import uuid
 
 from lume_local._runs.records import Attempted, PendingDelivery
 from lume_local._runs.sqlite.operation import operation
 from lume_local._runs.times import now_text
+from lume_local._shared.identity import SourceContent
 
 _WEBHOOK, _LINEAGE = "dlv_", "lin_"
 """The kinds of deliveries, by the prefix of their id."""
@@ -35,7 +37,6 @@ class SqliteDeliveries:
 
     @operation
     def waiting(self, limit: int, *, webhooks: bool = True, lineage: bool = True) -> list[PendingDelivery]:
-        """Pending deliveries of the kinds that can be sent, in the order in which they are due."""
         kinds = [kind for kind, wanted in ((_WEBHOOK, webhooks), (_LINEAGE, lineage)) if wanted]
         rows = self._db.execute(
             "SELECT id, run_id, url, body, attempts, due, traceparent FROM deliveries "
@@ -47,7 +48,6 @@ class SqliteDeliveries:
 
     @operation
     def of_run(self, run_id: str) -> list[Attempted]:
-        """The webhooks of a run, oldest first; settled ones until they are deleted."""
         rows = self._db.execute(
             "SELECT id, url, attempts, due, delivered_at, error, at FROM deliveries "
             f"WHERE run_id = ? AND id LIKE '{_WEBHOOK}%' ORDER BY at",
@@ -57,13 +57,11 @@ class SqliteDeliveries:
 
     @operation
     def pending(self) -> int:
-        """How many are neither delivered nor abandoned."""
         count: int = self._db.execute("SELECT count(*) FROM deliveries WHERE due IS NOT NULL").fetchone()[0]
         return count
 
     @operation
     def delivered(self, delivery_id: str) -> None:
-        """The receiver has accepted it."""
         self._db.execute(
             "UPDATE deliveries SET attempts = attempts + 1, due = NULL, delivered_at = ?, error = NULL "
             "WHERE id = ?",
@@ -72,7 +70,6 @@ class SqliteDeliveries:
 
     @operation
     def failed(self, delivery_id: str, error: str, due: float | None) -> None:
-        """An attempt has failed; the next is due at that time, None abandons the delivery."""
         self._db.execute(
             "UPDATE deliveries SET attempts = attempts + 1, due = ?, error = ? WHERE id = ?",
             [due, error, delivery_id],
@@ -82,3 +79,62 @@ class SqliteDeliveries:
         """Delete settled deliveries from before a time, as part of a transaction; how many were deleted."""
         old = "SELECT id FROM deliveries WHERE due IS NULL AND at < ? LIMIT ?"
         return self._db.execute(f"DELETE FROM deliveries WHERE id IN ({old})", [before, limit]).rowcount
+
+
+class SqliteOutputs:
+    """The table `outputs`: for each run and part (`mapped`, `rejects`) the identity of its file."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def note(self, run_id: str, identities: dict[str, str]) -> None:
+        """Store what a run has written; part of the transaction that ends the run."""
+        rows = [(run_id, part, identity) for part, identity in identities.items()]
+        self._db.executemany("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?)", rows)
+
+    @operation
+    def written_before(self, before: str, limit: int) -> list[tuple[str, str, str, str]]:
+        query = (
+            "SELECT run_id, part, identity, target_locations FROM outputs JOIN runs USING (run_id) "
+            "WHERE identity != '' AND finished_at < ? "
+            "AND coalesce(json_extract(target_locations, '$.' || part), '') NOT LIKE '__://%' LIMIT ?"
+        )
+        return [tuple(row) for row in self._db.execute(query, [before, limit])]
+
+    @operation
+    def forget(self, run_id: str, part: str) -> None:
+        self._db.execute("UPDATE outputs SET identity = '' WHERE run_id = ? AND part = ?", [run_id, part])
+
+    @operation
+    def identity(self, run_id: str, part: str) -> str | None:
+        query = "SELECT identity FROM outputs WHERE run_id = ? AND part = ?"
+        row = self._db.execute(query, [run_id, part]).fetchone()
+        return None if row is None else str(row[0])
+
+
+class SqliteSources:
+    """The table `sources`, and the columns in the metrics of runs."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def note(self, run_id: str, content: SourceContent) -> None:
+        """Store what a run has read; part of the transaction that ends the run."""
+        values = [run_id, content.bytes, content.seen, content.digest]
+        self._db.execute("INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?)", values)
+
+    @operation
+    def read_by(self, run_id: str) -> SourceContent | None:
+        query = "SELECT bytes, seen, digest FROM sources WHERE run_id = ?"
+        row = self._db.execute(query, [run_id]).fetchone()
+        return None if row is None else SourceContent(*row)
+
+    @operation
+    def last_header(self, flow_version: str) -> list[str] | None:
+        query = (
+            "SELECT metrics FROM runs WHERE flow_version = ? AND status IN ('SUCCEEDED', 'PARTIAL_FAILED') "
+            "ORDER BY seq DESC LIMIT 1"
+        )
+        row = self._db.execute(query, [flow_version]).fetchone()
+        found: list[str] | None = None if row is None else json.loads(row[0])["source"].get("header")
+        return found

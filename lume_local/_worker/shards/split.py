@@ -10,17 +10,22 @@ whether a shard really ends behind a record is certain when it was read (see `en
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from attrs import frozen
+from attrs import field, frozen
 
-from lume_local._shards.access import fetch_range, local_path, new_folder, open_part
-from lume_local._worker.sources.files import BLOCK
+from lume_local._worker.shards.access import fetch_range, local_path, new_folder, open_part
+from lume_local._worker.sources.files import BLOCK, is_utf8_name, opened
+from lume_local._worker.sources.formats.csv import header_of
 from lume_local._worker.sources.formats.dialect import LINE_END, Dialect
+from lume_local._worker.sources.formats.resent import BEGINNING, delim_of_rejects
 from lume_local._worker.sources.intake import Malformed
-from lume_local._worker.sources.source import Single
+from lume_local._worker.sources.places.held import Held, changed
+from lume_local._worker.sources.places.unpack import compression_of
+from lume_local._worker.sources.source import Single, SourceError
 
 _REACH = 256 * 1024
 """Bytes after which the case that has no cut yet is given up: it is hardly the real one."""
@@ -28,7 +33,7 @@ _LINE_END = re.compile(LINE_END)
 
 
 @frozen
-class Look:
+class PieceLook:
     """What was seen in one piece.
 
     Attributes:
@@ -46,8 +51,7 @@ class Look:
     offset: int
 
     @classmethod
-    def of(cls, result: dict[str, Any]) -> "Look":
-        """What the task has found."""
+    def of(cls, result: dict[str, Any]) -> "PieceLook":
         outside, within = result["cuts"]
         return cls(result["start"], result["odd"], (outside, within), result["path"], result["offset"])
 
@@ -72,7 +76,6 @@ class Quotes:
         return self._escaped.sub(b"  ", data) if self._escaped is not None else data
 
     def are_odd(self, data: bytes) -> bool:
-        """Whether there is an odd number of quotes."""
         return bool(self.quote) and self.bare(data).count(self.quote) % 2 == 1
 
     def cuts(self, data: bytes) -> list[int | None]:
@@ -118,7 +121,7 @@ def _blocks(file: BinaryIO, at: int, left: int, escape: bytes) -> Iterator[bytes
         yield block
 
 
-def ranges(looks: Sequence[Look], start: int, end: int) -> list[tuple[int, int]]:
+def ranges(looks: Sequence[PieceLook], start: int, end: int) -> list[tuple[int, int]]:
     """From where to where each shard goes. The first look's piece begins at `start`, outside of quotes."""
     bounds, within = [start], 0
     for n, one in enumerate(looks):
@@ -163,3 +166,92 @@ def _lines(data: bytes, *, whole: bool) -> Iterator[tuple[int, bytes]]:
         if at or whole:
             yield at, data[at : end.start()]
         at = end.end()
+
+
+_HEAD = 1024 * 1024 + 1
+"""Bytes in which a header must end."""
+_MOST_PIECES = 100_000
+
+
+@frozen
+class Plan:
+    """What becomes of one file.
+
+    Attributes:
+        why: why it is one shard; empty where it is cut.
+        head: what comes before the first record.
+        pieces: from where to where each piece goes that is about as large as a shard should be.
+    """
+
+    single: Single
+    why: str = ""
+    head: bytes = field(default=b"", repr=False)
+    pieces: tuple[tuple[int, int], ...] = ()
+
+
+def planned(
+    singles: Sequence[Single], flow: dict[str, Any], engine: dict[str, Any], folder: Path
+) -> list[Plan]:
+    """A plan for each file. Raises `SourceError` where an object can't be read."""
+    size: int = engine["shard_bytes"]
+    if engine.get("shards"):
+        size = max(1, -(-sum(one.bytes for one in singles) // engine["shards"]))
+    return [_plan(single, flow, size, folder / f"head{n}") for n, single in enumerate(singles)]
+
+
+def _plan(single: Single, flow: dict[str, Any], size: int, copy: Path) -> Plan:
+    with closing(Held()) as held:
+        here = _held(single, held, copy)
+        why, head = next(_reasons(single, here, flow, size), ""), b""
+        if not why:
+            why, head = _begins(here or fetch_range(single, 0, min(_HEAD, single.bytes), copy), single, flow)
+    if why:
+        return Plan(single, why)
+    start = len(head)
+    count = min(-(-(single.bytes - start) // size), _MOST_PIECES)
+    if count < 2:
+        return Plan(single, _SMALL)
+    bounds = [start + n * (single.bytes - start) // count for n in range(count + 1)]
+    return Plan(single, "", head, tuple(pairwise(bounds)))
+
+
+def _held(single: Single, held: Held, copy: Path) -> Path | None:
+    """Where to read the beginning of a file that is here."""
+    if (path := local_path(single)) is None:
+        return None
+    handle, found = opened(path)
+    here = held.hold(handle, path, copy, _HEAD)
+    if found.tag != single.tag:
+        raise changed(single.shown)
+    return here
+
+
+def _begins(path: Path, single: Single, flow: dict[str, Any]) -> tuple[str, bytes]:
+    """Why the file is not cut, by what it begins with, and what comes before its first record."""
+    if flow["format"] != "csv":
+        with path.open("rb") as file:
+            return ("it holds rejects in CSV" if delim_of_rejects(file.read(BEGINNING)) else ""), b""
+    try:
+        _, line_end, end = header_of(path, Dialect.of(flow["csv"]), flow, single.shown)
+    except SourceError:
+        return "its header can't be read", b""  # whoever reads it all says so
+    if line_end == b"\r":
+        return r"its lines end with \r", b""
+    with path.open("rb") as file:
+        return "", file.read(end)
+
+
+_SMALL = "it is not larger than a shard"
+
+
+def _reasons(single: Single, path: Path | None, flow: dict[str, Any], size: int) -> Iterator[str]:
+    if flow["format"] not in ("csv", "ndjson"):
+        yield f"a file of the format {flow['format']} is not cut"
+    elif packed := compression_of(local_path(single) or Path(single.shown), flow["compression"], path):
+        yield f"it is compressed ({packed})"
+    elif not is_utf8_name(flow["encoding"]):
+        yield f"its encoding is {flow['encoding']}, and only UTF-8 is cut"
+    elif flow["format"] == "csv" and len(flow["csv"]["quote"].encode()) > 1:
+        yield f"its quote {flow['csv']['quote']} is more than one byte"
+    elif single.bytes <= size:
+        yield _SMALL

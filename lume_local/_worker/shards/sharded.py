@@ -1,0 +1,248 @@
+"""A run over shards: tasks do the work of one process; what they give together is judged and published here.
+
+The rows, their order, the rejects and the metrics are those of one process, except for `metrics.shards`, which says
+how the work was split.
+"""
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict
+
+from lume_local._shared.commit import sync_folder
+from lume_local._worker.connection import confine
+from lume_local._worker.duplicates import note_found
+from lume_local._worker.engine import Run, RunBroke, RunFailed, attempt, begin_source, check_targets, publish
+from lume_local._worker.one_process import OneProcess
+from lume_local._worker.profile import COUNTS
+from lume_local._worker.shards.access import note_job, plain_job
+from lume_local._worker.shards.shards import Cut, Parts, Taken, account_of, layout_of_all, layout_of_file
+from lume_local._worker.shards.split import Plan, planned
+from lume_local._worker.shards.staged import can_be_joined, joined, later_rows, shared_rows
+from lume_local._worker.shards.taking_in import TakingIn
+from lume_local._worker.shards.tasks import Tasks
+from lume_local._worker.sources.files import count_lines
+from lume_local._worker.sources.formats.names import check_columns
+from lume_local._worker.sources.intake import Account, Malformed
+from lume_local._worker.sources.read import Intake
+from lume_local._worker.sources.several_files import AllMalformed
+from lume_local._worker.sources.source import SourceError
+from lume_local._worker.sql import copy_to
+from lume_local._worker.statements import Statements
+from lume_local._worker.steps import Context, Judged, Metrics, TakenIn, Unmet, check_written
+from lume_local._worker.targets.parts_target import PartsTarget
+
+_MOST_NAMED = 20
+"""Files that are not cut are named in the metrics, up to so many."""
+
+
+def execute(context: Context, tasks: Callable[[], AbstractContextManager[Tasks]]) -> dict[str, Any]:
+    """Carry out a run whose job has an engine; see `Run.execute`. `tasks` connects to the engine."""
+    engine = context.job.engine
+    assert engine is not None
+    with attempt(context):
+        read = begin_source(context)
+        check_targets(context)
+        plans = planned(context.source.each(), context.flow, engine, context.folder)
+        if "kind" in engine and _is_small(plans, engine) and not context.job.dry_run:
+            with tasks() as of_cluster:
+                metrics, built = _as_task(context, of_cluster)
+            metrics["shards"] = _described(context, 1, plans)
+            context.enter("SYNCING_TARGET", metrics["rows_read"])
+            return publish(context, read, metrics, lambda part: Path(built[part]))
+        if len(plans) < 2 and not any(plan.pieces for plan in plans):
+            one = OneProcess(context, shards=_described(context, 1, plans))
+            return Run(context, one).finish(read)
+        with tasks() as of_all:
+            return Run(context, Sharded(context, plans, of_all)).finish(read)
+
+
+def _is_small(plans: list[Plan], engine: dict[str, Any]) -> bool:
+    """Whether all files together are one shard; a query is no file."""
+    size = sum(plan.single.bytes for plan in plans)
+    return bool(plans) and not any(plan.pieces for plan in plans) and size <= engine["shard_bytes"]
+
+
+def _as_task(context: Context, tasks: Tasks) -> tuple[Metrics, dict[str, str]]:
+    """Have a cluster do the run as one task, so that it bounds how many such runs there are at a time."""
+    context.enter("TRANSFORMING", None)
+    (result,) = tasks.do("whole", [{"job": plain_job(context.job)}])
+    if "message" in result:
+        raise (RunBroke if result["broke"] else RunFailed)(result["message"], result["metrics"])
+    return result["metrics"], result["built"]
+
+
+class Sharded:
+    """See `RunSteps`.
+
+    Args:
+        plans: for the files of the source, of which there are several or one that is cut.
+    """
+
+    def __init__(self, context: Context, plans: list[Plan], tasks: Tasks) -> None:
+        self._context, self._plans, self._tasks = context, plans, tasks
+        self._flow, self._folder = context.flow, context.folder
+        self._one, self._duplicates = OneProcess(context), context.folder / "duplicates.parquet"
+        self._common = {"job": note_job(context.job), "folder": str(context.folder)}
+        """What the argument of every task has."""
+
+    def take_in(self) -> TakenIn:
+        taking_in = TakingIn(self._tasks, self._flow, self._common)
+        cuts, taken = taking_in.take_in(taking_in.cut(self._plans))
+        _check_unpacked(cuts, taken, self._flow["max_unpacked_bytes"])
+        of_files: list[list[Taken]] = [[] for _ in cuts]
+        for one in taken:
+            of_files[one.shard.file].append(one)
+        layout = layout_of_all([layout_of_file(parts) for parts in of_files])
+        check_columns(self._flow, layout)
+        self._context.enter("TRANSFORMING", None)
+        staged = self._stage(cuts, taken, asdict(layout) if len(cuts) > 1 else None)
+        self._context.source.check_unchanged(self._context.pause)
+        return TakenIn(
+            Statements(self._flow, layout),
+            Intake(layout, *_accounts(cuts, of_files, self._folder)),
+            Parts(staged).all,
+            _same_seeds([result["seeds"] for result in staged]),
+            shards=_described(self._context, len(taken), [cut.plan for cut in cuts]),
+            parts=staged,
+        )
+
+    def _stage(
+        self, cuts: list[Cut], taken: list[Taken], together: dict[str, Any] | None
+    ) -> list[dict[str, Any]]:
+        """Have all shards staged; then the connection reaches what is in the run's folder."""
+        arguments = [
+            {
+                "job": self._common["job"],
+                "taken": one.result,
+                "number": n,
+                "shown": cuts[one.shard.file].plan.single.shown,
+                "together": together,
+            }
+            for n, one in enumerate(taken)
+        ]
+        results = list(self._tasks.do("stage", arguments))
+        _remove_read(cuts, taken, self._folder)
+        confine(self._context.connection, self._folder, [], self._context.job)
+        return results
+
+    def counts(self, taken: TakenIn) -> list[int]:
+        return Parts(taken.parts).counts()
+
+    def twins(self, taken: TakenIn, unique: list[str]) -> list[int]:
+        of, connection = self._tasks.slots, self._context.connection
+        common = self._common | {"of": of, "staged": taken.staged, "is_only": len(unique) == 1}
+        arguments = [
+            common | {"column": name, "number": k, "part": part}
+            for k, name in enumerate(unique)
+            for part in range(of)
+        ]
+        results = list(self._tasks.do("find_twins", arguments))
+        query = later_rows(results) if len(unique) == 1 else shared_rows(results, len(unique))
+        found = note_found(connection, query, len(unique), self._folder)
+        if found[-1]:
+            copy_to(connection, "SELECT * FROM _lume_duplicates ORDER BY n", self._duplicates)
+        return found
+
+    def profile(self, taken: TakenIn, duplicates: bool, metrics: Metrics) -> tuple[dict[str, Any], Unmet]:
+        names = [column["name"] for column in self._flow["columns"]]
+        groups = [names[n :: self._tasks.slots] for n in range(min(self._tasks.slots, len(names)))]
+        mapped = taken.statements.mapped(taken.staged, duplicates)
+        common = self._common | {
+            "mapped": mapped,
+            "duplicates": str(self._duplicates) if duplicates else None,
+        }
+        arguments: list[dict[str, Any]] = [common | {"columns": group} for group in groups]
+        if self._flow["expect"]:
+            arguments.insert(0, common | {"counts": {name: metrics[name] for name in COUNTS}})
+        columns, broken = dict[str, Any](), Unmet()
+        for result in self._tasks.do("measure", arguments):
+            columns |= result.get("columns", {})
+            broken += result.get("unmet", [])
+        return {name: columns[name] for name in names}, broken
+
+    def build(self, part: str, judged: Judged) -> Path:
+        """By tasks if the target takes several files, or one that can be joined of several."""
+        target = self._context.targets[part]
+        is_parts = isinstance(target, PartsTarget)
+        is_single = part == "rejects" or self._context.job.dry_run
+        if is_single or not (is_parts or can_be_joined(target.suffix)):
+            return self._one.build(part, judged)
+        folder = self._folder / "parts"
+        folder.mkdir()
+        parts = Parts(judged.taken.parts)
+        common = self._common | {
+            "layout": asdict(judged.taken.statements.layout),
+            "suffix": target.suffix,
+            "duplicates": str(self._duplicates) if judged.rejects.duplicates else None,
+        }
+        arguments = [
+            common | {"number": n, "staged": parts.part(n), "rows": parts.span(n)}
+            for n in range(len(parts.staged))
+        ]
+        written, files = 0, list[Path]()
+        for n, result in enumerate(self._tasks.do("build", arguments)):
+            files.append(folder / f"{n:06}{target.suffix}")
+            os.replace(result["path"], files[-1])
+            written += result["rows"]
+        check_written(part, judged.metrics["rows_mapped"], written)
+        if is_parts:
+            sync_folder(folder)
+            return folder
+        return joined(files, self._folder / f"{part}{target.suffix}", self._context.pause)
+
+
+def _check_unpacked(cuts: list[Cut], taken: list[Taken], left: int) -> None:
+    """Each file alone is small enough: see that they are together. Raises `SourceError`."""
+    for one in taken:
+        if one.result["is_unpacked"]:
+            if one.result["unpacked"] > left:
+                raise SourceError(
+                    f"{cuts[one.shard.file].plan.single.shown} unpacks to more than source.max_unpacked_bytes "
+                    f"allows: {left:,} bytes are left for it. If it is no mistake, raise that in a new flow version"
+                )
+            left -= one.result["unpacked"]
+
+
+def _accounts(cuts: list[Cut], of_files: list[list[Taken]], folder: Path) -> tuple[Account, AllMalformed]:
+    accounts, malformed = list[tuple[str, Account]](), list[tuple[str, Malformed]]()
+    for cut, parts in zip(cuts, of_files, strict=True):
+        single, head = cut.plan.single, count_lines(cut.plan.head)
+        account, lines = account_of(parts, single.bytes, head)
+        accounts.append((single.shown, account))
+        malformed.append((single.shown, lines))
+    account = Account.of(accounts) if len(accounts) > 1 else accounts[0][1]
+    return account, AllMalformed(malformed, folder / "malformed.csv")
+
+
+def _remove_read(cuts: list[Cut], taken: list[Taken], folder: Path) -> None:
+    """What the shards were read from, now that all are staged: it is as large as the source. Malformed lines stay."""
+    copies = [Path(look.path) for cut in cuts for look in cut.looks]
+    read = [path for one in taken for path in Path(one.result["folder"]).iterdir()]
+    for path in [*copies, *read]:
+        if path.is_relative_to(folder) and path.is_file() and not path.name.startswith("malformed"):
+            path.unlink()
+
+
+def _described(context: Context, count: int, plans: list[Plan]) -> dict[str, Any]:
+    """How the work was split, and why some files were not."""
+    engine = context.job.engine or {}
+    whole = {plan.single.shown: plan.why for plan in plans if plan.why}
+    if not plans:
+        whole = {"the query": "one worker reads it"}
+    kind = engine.get("kind") or engine["url"].partition("://")[0]  # the rest may hold a secret
+    return {"engine": kind, "count": count, "whole": dict(list(whole.items())[:_MOST_NAMED])}
+
+
+def _same_seeds(each: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the seeds were, for all shards. Raises `SourceError` if one was changed meanwhile."""
+    for seeds in each[1:]:
+        for name, seed in seeds.items():
+            if seed != each[0][name]:
+                raise SourceError(
+                    f"the seed {seed['file']} was changed while it was read: submit the run again"
+                )
+    return each[0]
