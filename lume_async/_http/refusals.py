@@ -16,22 +16,15 @@ FEW, SOME, ENOUGH = 3, 10, 30
 """Refusals that an alarm takes where the rate is limited already, and where it is not; answers that make a share
 known."""
 
-ROW, ROW_IF_LIMITED = 10, 8
-"""Refusals without a success between them that mean that nothing is taken, and where the rate is limited already."""
-
-CHANCE = 1e-6
-"""How unlikely a row of refusals must be among those that come at random, to mean that nothing is taken."""
+ROW, CHANCE = 10, 1e-6
+"""Refusals without a success between them that mean that nothing is taken; more, where so many come at random with a
+greater chance."""
 
 MOST_AT_RANDOM = 0.6
 """The largest share that is believed to come at random; a server that refuses more is limited, or down."""
 
-BRIEF, SECOND, LONG, TOO_LONG = 0.25, 1.0, 4.0, 10.0
-"""Seconds: a first window under 0.25 may be that of a burst; what makes a share without an alarm known; the longest
-that a trial takes; the longest that a window takes."""
-
-CONTRAST = 0.6
-"""What share of a limited rate a trial may use at the most to tell anything of chance: where another client uses the
-same limit, a slightly lower rate of ours changes little."""
+BRIEF, SECOND, LONG = 0.2, 1.0, 4.0
+"""Seconds: a window under 0.2 may be that of a burst; over one a limit counts; the longest that a window takes."""
 
 APART = 4
 """How many standard errors lie between what chance and what a limit would refuse, where a trial is long enough."""
@@ -45,27 +38,24 @@ class Window:
 
     Attributes:
         since: the moment, in seconds.
-        timed: the refusals that named a time, by a `Retry-After`.
     """
 
     since: float
     answers: int = 0
     refusals: int = 0
-    timed: int = 0
 
-    def count(self, *, refused: bool, timed: bool = False) -> None:
+    def count(self, *, refused: bool) -> None:
         self.answers += 1
         self.refusals += refused
-        self.timed += timed
 
     @property
     def share(self) -> float:
         """Of all answers, those that were refusals."""
         return self.refusals / self.answers
 
-    def goodput(self, now: float) -> float:
-        """Requests a second that were taken; half a request more, as none in a moment doesn't mean none at all."""
-        return (self.answers - self.refusals + 0.5) / max(1e-3, now - self.since)
+    def rate(self, now: float) -> float:
+        """Answers a second."""
+        return self.answers / max(1e-3, now - self.since)
 
     def exceeds(self, expected: float, errors: float) -> bool:
         """Whether more is refused than expected, and not by chance."""
@@ -77,16 +67,16 @@ class Window:
         refusals, answers = (FEW, FEW) if limited else (SOME, ENOUGH)
         return self.refusals >= refusals and self.answers >= answers and self.exceeds(expected, ERRORS)
 
-    def is_known(self, now: float, *, limited: bool) -> bool:
+    def is_known(self, now: float) -> bool:
         """Whether its share is what chance would refuse again, if these refusals came at random."""
         length = now - self.since
-        return length >= LONG or (self.answers >= ENOUGH and (limited or length >= BRIEF))
+        return length >= LONG or (self.answers >= ENOUGH and length >= BRIEF)
 
     def is_over(self, now: float, expected: float) -> bool:
         """Whether it can end without an alarm; one that may become alarming lasts longer."""
         length = now - self.since
         usual = self.share <= expected + MARGIN
-        return length >= TOO_LONG or (usual and self.answers >= ENOUGH and length >= SECOND)
+        return length >= LONG or (usual and self.answers >= ENOUGH and length >= SECOND)
 
 
 class Verdict(Enum):
@@ -95,9 +85,7 @@ class Verdict(Enum):
     LIMIT = auto()
     """A limit, and the lower rate meets it."""
     LOWER = auto()
-    """A limit, but the lower rate is still too much."""
-    UNCLEAR = auto()
-    """Neither; only a still lower rate can tell."""
+    """Still too many are refused, and only a still lower rate can tell why."""
     RANDOM = auto()
     """The refusals have nothing to do with the rate."""
 
@@ -119,29 +107,25 @@ class RateTrial:
     undo: float | None
 
     @classmethod
-    def after(cls, before: Window, expected: float, known: bool, undo: float | None) -> "RateTrial":
+    def after(cls, before: Window, now: float, expected: float, undo: float | None) -> "RateTrial":
         """The trial that an alarm leads to."""
         share = before.share
         apart = max(MARGIN, share - expected)
-        return cls(before, known, max(ENOUGH, APART**2 * share * (1 - share) / apart**2), undo)
+        enough = max(ENOUGH, APART**2 * share * (1 - share) / apart**2)
+        return cls(before, before.is_known(now), enough, undo)
 
-    def verdict(self, window: Window, expected: float, rate: float, now: float) -> Verdict | None:
+    def verdict(self, window: Window, expected: float, now: float) -> Verdict | None:
         """What `window`, at the lower rate, shows; None: too few answers yet."""
         if window.refusals == window.answers:
             return None
         errors = self._errors(window)
-        helped = errors < -ERRORS and window.answers >= SOME
-        enough = SOME if now - window.since > LONG else self.enough
-        if window.answers < enough and not helped:
+        enough = SOME if errors < -ERRORS or now - window.since > LONG else self.enough
+        if window.answers < enough:
             return None
         if not window.exceeds(expected, ERRORS - 1):
             return Verdict.LIMIT
-        if helped:
-            return Verdict.LOWER
-        shallow = self.undo is not None and rate > CONTRAST * self.undo
-        if not self.known or shallow or errors > 1 or self.pooled(window) > MOST_AT_RANDOM:
-            return Verdict.UNCLEAR
-        return Verdict.RANDOM
+        alike = abs(errors) <= ERRORS and self.pooled(window) <= MOST_AT_RANDOM
+        return Verdict.RANDOM if self.known and alike else Verdict.LOWER
 
     def pooled(self, window: Window) -> float:
         """The share of refusals before and during the trial."""
@@ -154,9 +138,6 @@ class RateTrial:
         return (window.share - self.before.share) / math.sqrt(variance)
 
 
-def long_row(expected: float, trial: RateTrial | None, *, limited: bool) -> float:
+def long_row(expected: float) -> float:
     """How many refusals without a success between them mean that the server takes nothing at the moment."""
-    usual = max(expected, MARGIN)
-    if trial is not None:  # which has not shown yet that they don't come at random
-        usual = max(usual, min(MOST_AT_RANDOM, trial.before.share))
-    return max(ROW_IF_LIMITED if limited else ROW, math.log(CHANCE) / math.log(usual))
+    return max(ROW, math.log(CHANCE) / math.log(max(expected, MARGIN)))

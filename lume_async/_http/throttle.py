@@ -7,37 +7,26 @@ import math
 
 from attrs import define
 
-from lume_async._http.refusals import SECOND, RateTrial, Verdict, Window, long_row
+from lume_async._http.refusals import LONG, SECOND, RateTrial, Verdict, Window, long_row
 from lume_async._wire.rate_limit import Refusal
 
-SLOWEST, FIRST_RATE = 1.0, 10.0
-"""Requests a second while nothing is taken, and from the first success on at least."""
+SLOWEST, FIRST_RATE = 1.0, 30.0
+"""Requests a second: the fewest, and those after a time in which nothing was taken, if nothing better is known."""
 
-PROBES = 0.08
-"""While nothing is taken: the pause between two requests, as a share of the time for which it has been so. 17
-requests in an outage of half a minute, which is over for at most 2.4 seconds before it is noticed."""
+PROBES = 0.5
+"""While nothing is taken: the pause between two requests, as a multiple of the root of the time for which it has been
+so. 22 requests in an outage of half a minute, which is over for at most 2.8 seconds before it is noticed."""
 
 LONGEST_PAUSE = 30.0
 """Seconds that such a pause takes at the most, whatever the server asks for, where the client says nothing else."""
 
-DEPTH = 0.9
-"""What share of what the server takes a lower rate uses."""
+DEPTH, TRIAL_DEPTH, FIRST_DEPTH = 0.9, 0.5, 0.25
+"""What share of what the server takes a lower rate uses; of the rate before, where a trial showed nothing; and where
+the rate was unlimited, as a burst may have been part of what it took."""
 
-FIRST_DEPTH, CHEAP = 0.25, 100.0
-"""A first trial uses a quarter of that, so that it shows something, but not less than 100 requests a second: there
-it takes under a second without."""
-
-QUICK, SLOW = 2.0, 0.02
-"""What a success adds to the rate, in requests a second: 2 (the rate triples in half a second) where it is far from
-what was too much, 0.02 (2 % a second) near it."""
-
-RETURN, BEYOND = 0.7, 1.5
-"""Where near it begins and ends, against the last rate that was found to be right. Up to 0.7 of it a single success
-leads; beyond 1.5 times as much the limit has moved."""
-
-PATIENCE, LONGEST_PATIENCE = 1.0, 4.0
-"""Seconds without an alarm in which the slow growth doubles. Twice as long after each alarm at which the server took
-nothing for a while, as one that counts what it refuses does: there every step too far costs a second."""
+QUICK, SLOW = 1.5, 0.02
+"""What a success adds to the rate, in requests a second: 1.5 (the rate doubles in half a second) up to the last rate
+that was found to be right, from there on 0.02 (2 % a second), doubled with each second without an alarm."""
 
 QUIET, QUOTA_LASTS = 12.0, 60.0
 """Seconds without an alarm after which the rate is unlimited again; where the server named its quota, longer."""
@@ -55,10 +44,10 @@ class _Recent:
             self.since, self.taken = (self.since + now) / 2, self.taken / 2
         self.taken += 1
 
-    def goodput(self, now: float) -> float | None:
-        """Those a second; None: there was none, or in too short a time."""
+    def goodput(self, now: float) -> float:
+        """Those a second; 0 if the time is too short to tell."""
         length = now - self.since
-        return self.taken / length if self.taken and length >= SECOND / 2 else None
+        return self.taken / length if length >= SECOND / 2 else 0.0
 
 
 class Throttle:
@@ -75,15 +64,14 @@ class Throttle:
         """Requests a second; None: unlimited, as almost always."""
         self._longest = longest
         self._next = self._alarmed = -math.inf
+        self._closed_since: float | None = None  # while requests are only probes
         self._expected = 0.0  # the share of refusals that no lower rate would change
         self._window: Window | None = None
         self._trial: RateTrial | None = None
         self._row = Window(0.0)  # refusals without a success between them
-        self._nothing_since: float | None = None  # while the server takes nothing
         self._recent = _Recent()
         self._right = math.inf  # the last rate that was found to be right; infinite: none was
         self._quota = math.inf  # what the server says that it allows
-        self._patience = PATIENCE
 
     def delay(self, now: float) -> float:
         """Seconds until the next request may be sent."""
@@ -97,19 +85,23 @@ class Throttle:
     def take(self, now: float) -> None:
         """A request is sent now."""
         if self.rate is not None:
-            self._next = max(now, self._next) + 1 / self.rate
+            if self._closed_since is not None and now - self._alarmed > LONG:
+                self._open(self.rate, now)  # nothing was refused since: a long poll is answered late
+            self._next = max(now, self._next) + 1 / (self.rate if self._closed_since is None else SLOWEST)
 
     def succeeded(self, now: float, epoch: int) -> None:
         """The server took a request that was sent in `epoch`."""
-        rate, window = self.rate, self._window
-        if (rate is None and window is None) or epoch != self.epoch:
+        rate = self.rate
+        if (rate is None and self._window is None) or epoch != self.epoch:
             return  # almost always: nothing can follow from it
         self._row.answers = self._row.refusals = 0
-        self._nothing_since = None
         if rate is not None:
+            if self._closed_since is not None:
+                self._open(rate, now)
             self._recent.count(now)
             if self._trial is None:
                 self._grow(rate, now)
+        window = self._window
         if window is not None:
             window.count(refused=False)
             self._look(window, now, refused=False)
@@ -124,102 +116,102 @@ class Throttle:
         row.count(refused=True)
         if refusal.rate is not None and (self.rate or math.inf) > max(SLOWEST, refusal.rate):
             self._obey(max(SLOWEST, refusal.rate), refusal.wait or 0.0, now)
-            return
-        if row.refusals >= long_row(self._expected, self._trial, limited=self.rate is not None):
-            self._trial = None
-            if self._nothing_since is None:
-                self._nothing_since = row.since
-            self._slow_down(row, now)
+        elif self._closed_since is not None:
+            self._probe_later(self._closed_since, refusal.wait, now)
+        elif row.refusals >= long_row(self._expected):
+            self._close(now)
+            self._probe_later(row.since, refusal.wait, now)
         elif window is None:  # the first one says nothing of the share
             self._window = Window(now)
         else:
-            window.count(refused=True, timed=refusal.wait is not None)
+            window.count(refused=True)
             self._look(window, now, refused=True)
-        if self._nothing_since is not None:
-            pause = PROBES * (now - self._nothing_since) if refusal.wait is None else refusal.wait
-            self._next = max(self._next, now + min(self._longest, pause))
 
     def _look(self, window: Window, now: float, *, refused: bool) -> None:
         """What follows from an answer."""
         if self._trial is not None:
             self._judge(self._trial, window, now)
         elif refused and window.is_alarming(self._expected, limited=self.rate is not None):
-            if window.refusals < window.answers:  # else a long row is due instead
-                self._slow_down(window, now)
+            self._try_lower(window, now)
         elif window.is_over(now, self._expected):
             self._expect_at_most(window.share)
             self._window = None
 
     def _judge(self, trial: RateTrial, window: Window, now: float) -> None:
-        verdict = trial.verdict(window, self._expected, self.rate or math.inf, now)
-        if verdict is Verdict.RANDOM:
-            self._expected = trial.pooled(window)
-            self.rate, self._right = trial.undo, math.inf
-        elif verdict is not None and verdict is not Verdict.UNCLEAR:
-            self._expect_at_most(window.share)
-        if verdict is Verdict.LIMIT or verdict is Verdict.RANDOM:
-            self._trial = self._window = None
+        verdict = trial.verdict(window, self._expected, now)
+        if verdict is Verdict.LOWER:
+            self._try_lower(window, now)
         elif verdict is not None:
-            if verdict is Verdict.LOWER:
-                self._trial = None  # what it is compared with, and goes back to, is this rate
-            self._slow_down(window, now)
+            self._trial = self._window = None
+            if verdict is Verdict.LIMIT:
+                self._expect_at_most(window.share)
+            else:
+                self._expected = trial.pooled(window)
+                self.rate, self._right = trial.undo, math.inf
 
     def _expect_at_most(self, share: float) -> None:
         """What is refused at a rate that the server can take comes at random; less than was thought, maybe."""
         self._expected = min(self._expected, (self._expected + share) / 2)
 
-    def _slow_down(self, window: Window, now: float) -> None:
-        """Go down to what the server seems to take; where it takes anything, that is a trial."""
-        before, takes_nothing = self.rate, window.share == 1
-        limited, rate = before is not None, self._depth * window.goodput(now)
-        named = not limited and 2 * window.timed > window.refusals  # the server says that there is a limit
-        if before is not None:
-            rate = min(DEPTH * before, rate)
-            self._find(before, rate, now, takes_nothing=takes_nothing)
-            rate = min(rate, self._right)
-        elif not named:
-            rate = max(FIRST_DEPTH * rate, min(rate, CHEAP))
-        if not takes_nothing and not named:
-            undo = before if self._trial is None else self._trial.undo
-            self._trial = RateTrial.after(window, self._expected, window.is_known(now, limited=limited), undo)
-        self._change(max(SLOWEST, rate), now)
-        self._window = None if takes_nothing else Window(now)
+    def _try_lower(self, window: Window, now: float) -> None:
+        """A trial of what the server seems to take."""
+        before, trial = self.rate, self._trial
+        rate = self._takes(window.rate(now) * (1 - window.share))
+        if before is None:
+            rate *= FIRST_DEPTH
+        else:
+            self._find(before, rate, now)
+            rate = self._right if trial is None else min(rate, TRIAL_DEPTH * before, self._right)
+        self._trial = RateTrial.after(window, now, self._expected, before if trial is None else trial.undo)
+        self._change(rate, now)
+        self._closed_since = now
+        # Limits count what came in a second: until what was too much of it has passed, nothing is sent.
+        if before is not None and self.rate is not None:
+            self._next = now + min(SECOND / 2, before / self.rate - 1)
 
-    @property
-    def _depth(self) -> float:
-        return DEPTH / (1 - self._expected)
+    def _close(self, now: float) -> None:
+        """The server takes nothing: only probes are sent until one succeeds."""
+        if self.rate is not None:
+            self._find(self.rate, 0.0, now)
+        self._trial = None
+        self._change(FIRST_RATE if self._right == math.inf else max(FIRST_RATE, self._right), now)
 
-    def _find(self, before: float, rate: float, now: float, *, takes_nothing: bool) -> None:
+    def _probe_later(self, since: float, wait: float | None, now: float) -> None:
+        self._closed_since = since
+        pause = PROBES * math.sqrt(now - since) if wait is None else wait
+        self._next = self._alarmed = now + min(self._longest, pause)
+
+    def _open(self, rate: float, now: float) -> None:
+        """A probe was taken."""
+        self._closed_since = None
+        self._alarmed, self._next = now, now + 1 / rate
+        self._window = None if self._trial is None else Window(now)
+
+    def _takes(self, goodput: float) -> float:
+        """The rate to use if so many a second succeed."""
+        return DEPTH * goodput / (1 - self._expected)
+
+    def _find(self, before: float, rate: float, now: float) -> None:
         """What rate is right, after `before` was too much."""
         recent = self._recent.goodput(now)
-        if recent is not None:
-            known, self._right = self._right, min(DEPTH * before, max(rate, self._depth * recent))
-            if takes_nothing and known < math.inf:
-                self._patience = min(LONGEST_PATIENCE, 2 * self._patience)
-        elif self._recent.taken:
-            self._right = min(DEPTH * before, self._right)
+        self._right = min(DEPTH * before, max(rate, self._takes(recent)) if recent else self._right)
 
     def _obey(self, quota: float, wait: float, now: float) -> None:
         """The server names its quota, and when there is some of it again: nothing has to be found out."""
         self._quota = self._right = quota
-        self._trial = self._window = None
+        self._trial = self._closed_since = None
         self._change(DEPTH * quota, now)
-        self._next = now + min(self._longest, wait)
+        self._next = self._alarmed = now + min(self._longest, wait)
 
     def _change(self, rate: float, now: float) -> None:
-        self.rate, self._next, self._alarmed = rate, now + 1 / rate, now
-        self._row, self._recent = Window(now), _Recent(now)
+        self.rate, self._next, self._alarmed = max(SLOWEST, rate), now, now
+        self._window, self._recent = None, _Recent(now)
         self.epoch += 1
 
     def _grow(self, rate: float, now: float) -> None:
-        calm, right = now - self._alarmed, self._right
+        calm = now - self._alarmed
         if calm > (QUIET if self._quota == math.inf else QUOTA_LASTS):
-            self.rate, self._quota = None, math.inf
-            self._right, self._patience = math.inf, PATIENCE
-        elif rate < right:
-            first = FIRST_RATE if right == math.inf else max(FIRST_RATE, RETURN * right)
-            self.rate = min(max(first, rate + QUICK), self._quota)
-        elif rate > BEYOND * right:
-            self.rate, self._patience = min(rate + QUICK, self._quota), PATIENCE
+            self.rate, self._right, self._quota = None, math.inf, math.inf
         else:
-            self.rate = min(rate + min(QUICK, SLOW * 2 ** (calm / self._patience)), self._quota)
+            more = QUICK if rate < self._right else min(QUICK, SLOW * 2**calm)
+            self.rate = min(rate + more, self._quota)

@@ -7,6 +7,9 @@ from lume_async._base.clock import Clock
 from lume_async._http.per_loop import PerLoop
 from lume_async._http.throttle import Throttle
 
+NAP = 0.02
+"""Seconds after which the first in the queue looks again: an answer may have opened the throttle before its time."""
+
 
 class ThrottleQueue:
     """Where requests wait for the throttle; one queue per event loop."""
@@ -27,8 +30,8 @@ class ThrottleQueue:
             async with self._lock.get():
                 # Each moment is slept for once: where sleeps take no time, that is enough.
                 slept_until = -math.inf
-                while (until := throttle.opens_at) > max(now := self._clock.now(), slept_until):
-                    slept_until = until
-                    await self._clock.sleep(until - now)
+                while (until := throttle.opens_at) > (now := max(self._clock.now(), slept_until)):
+                    slept_until = min(until, now + NAP)
+                    await self._clock.sleep(slept_until - now)
                 throttle.take(self._clock.now())
         return throttle.epoch

@@ -86,17 +86,20 @@ async def crowd(server: LimitedServer, seed: int, how: str, runs: int = CROWD) -
 
 @pytest.mark.parametrize("how", ["one wait each", "wait_all"])
 @pytest.mark.parametrize(
-    ("burst", "says", "free", "took"),
+    ("burst", "says", "free", "took", "most"),
     [
-        pytest.param(100.0, None, 0.0, 0.02, id="burst"),
-        pytest.param(10.0, "Retry-After", 0.0, 0.02, id="Retry-After"),
-        pytest.param(100.0, None, 3.0, 0.001, id="after a time without a limit", marks=pytest.mark.thorough),
+        pytest.param(100.0, None, 0.0, 0.02, 2.1, id="burst"),
+        pytest.param(10.0, "Retry-After", 0.0, 0.02, 1.4, id="Retry-After"),
+        pytest.param(
+            100.0, None, 3.0, 0.001, 2.1, id="after a time without a limit", marks=pytest.mark.thorough
+        ),
     ],
 )
 @pytest.mark.parametrize("seed", [SEED])
 def test_a_crowd_before_a_limited_server(
-    how: str, burst: float, says: str | None, free: float, took: float, seed: int
+    how: str, burst: float, says: str | None, free: float, took: float, most: float, seed: int
 ) -> None:
+    """A bucket that has filled up meanwhile takes more for a moment."""
     limited = Limited(TokenBucket(RATE, burst), free_until=free, says=says)
     server = LimitedServer(seed, limited, lasts=30.0, took=took)
 
@@ -105,7 +108,7 @@ def test_a_crowd_before_a_limited_server(
     refusals, peak = server.report()
     assert ended == [True] * CROWD
     assert refusals < 0.05
-    assert peak <= 2.5
+    assert peak <= most
 
 
 @pytest.mark.once
@@ -116,7 +119,7 @@ def test_a_limit_is_found_beside_a_bad_backend(how: str) -> None:
     ended = virtual_time.run(crowd(server, 0, how))
 
     assert ended == [True] * CROWD
-    assert server.limited.over_limit / server.limited.arrived < 0.2
+    assert server.limited.over_limit / server.limited.arrived < 0.1
 
 
 @pytest.mark.once

@@ -8,7 +8,6 @@ from lume_async._http.refusals import (
     LONG,
     MOST_AT_RANDOM,
     ROW,
-    ROW_IF_LIMITED,
     SOME,
     RateTrial,
     Verdict,
@@ -40,7 +39,7 @@ def test_what_is_alarming(answers: int, share: float, expected: float, limited: 
     assert FEW < SOME < ENOUGH
 
 
-L, W, U, R = Verdict.LIMIT, Verdict.LOWER, Verdict.UNCLEAR, Verdict.RANDOM
+L, W, R = Verdict.LIMIT, Verdict.LOWER, Verdict.RANDOM
 
 
 @pytest.mark.parametrize(
@@ -53,43 +52,32 @@ L, W, U, R = Verdict.LIMIT, Verdict.LOWER, Verdict.UNCLEAR, Verdict.RANDOM
         (0.9, 0.3, False, W),
         (0.2, 0.2, True, R),
         (0.4, 0.4, True, R),
-        (0.4, 0.4, False, U),  # a few answers of a burst say nothing of what chance refuses
-        (0.5, 0.9, True, U),  # more than before: that is no chance, and no answer either
-        (0.5, 0.9, False, U),
-        (0.98, 0.96, True, U),  # that much is never refused by chance
-        (0.98, 0.96, False, U),
-        (0.84, 0.84, True, U),
+        (0.4, 0.4, False, W),  # a few answers of a burst say nothing of what chance refuses
+        (0.5, 0.9, True, W),  # more than before: that is no chance, and no answer either
+        (0.5, 0.9, False, W),
+        (0.98, 0.96, True, W),  # that much is never refused by chance
+        (0.98, 0.96, False, W),
+        (0.84, 0.84, True, W),
     ],
 )
 def test_what_a_trial_shows(before: float, after: float, known: bool, verdict: Verdict) -> None:
-    trial = RateTrial.after(window(400, before), 0.0, known, undo=None)
+    trial = RateTrial.after(window(400, before), 1.0 if known else 0.1, 0.0, undo=None)
 
-    assert trial.verdict(window(400, after), 0.0, 50.0, now=2.0) is verdict
+    assert trial.verdict(window(400, after), 0.0, now=2.0) is verdict
 
 
 @pytest.mark.parametrize("before", [n / 20 for n in range(1, 20)])
 @pytest.mark.parametrize("after", [n / 20 for n in range(1, 20)])
 def test_only_shares_that_are_alike_and_small_are_taken_for_chance(before: float, after: float) -> None:
-    trial = RateTrial.after(window(400, before), 0.0, True, undo=None)
+    trial = RateTrial.after(window(400, before), 1.0, 0.0, undo=None)
 
-    if trial.verdict(window(400, after), 0.0, 50.0, now=2.0) is Verdict.RANDOM:
+    if trial.verdict(window(400, after), 0.0, now=2.0) is Verdict.RANDOM:
         assert abs(after - before) < 0.11
         assert (before + after) / 2 <= MOST_AT_RANDOM + 0.001
 
 
-@pytest.mark.parametrize(
-    ("undo", "rate", "verdict"), [(None, 90.0, R), (100.0, 50.0, R), (100.0, 61.0, U), (100.0, 90.0, U)]
-)
-def test_a_slightly_lower_rate_tells_nothing_where_another_client_may_take_the_rest(
-    undo: float | None, rate: float, verdict: Verdict
-) -> None:
-    trial = RateTrial.after(window(400, 0.3), 0.0, True, undo)
-
-    assert trial.verdict(window(400, 0.3), 0.0, rate, now=2.0) is verdict
-
-
 def test_a_trial_takes_as_many_answers_as_tell_chance_from_a_limit() -> None:
-    few, many = (RateTrial.after(window(400, share), 0.0, True, None).enough for share in (0.5, 0.1))
+    few, many = (RateTrial.after(window(400, share), 1.0, 0.0, None).enough for share in (0.5, 0.1))
 
     assert few == ENOUGH
     assert many > 100
@@ -107,29 +95,25 @@ def test_a_trial_takes_as_many_answers_as_tell_chance_from_a_limit() -> None:
     ],
 )
 def test_when_a_trial_is_over(answers: int, share: float, now: float, judged: bool) -> None:
-    trial = RateTrial.after(window(400, 0.5), 0.0, True, None)
+    trial = RateTrial.after(window(400, 0.5), 1.0, 0.0, None)
 
-    assert (trial.verdict(window(answers, share), 0.0, 50.0, now) is not None) is judged
+    assert (trial.verdict(window(answers, share), 0.0, now) is not None) is judged
 
 
 @pytest.mark.parametrize(
-    ("length", "answers", "limited", "known"),
+    ("length", "answers", "known"),
     [
-        (0.1, 400, False, False),  # a burst
-        (0.3, 400, False, True),
-        (0.1, 400, True, True),
-        (3.0, ENOUGH - 1, True, False),
-        (LONG, 5, False, True),
+        (0.1, 400, False),  # a burst
+        (0.3, 400, True),
+        (3.0, ENOUGH - 1, False),
+        (LONG, 5, True),
     ],
 )
-def test_whose_share_is_known(length: float, answers: int, limited: bool, known: bool) -> None:
-    assert window(answers, 0.2).is_known(length, limited=limited) is known
+def test_whose_share_is_known(length: float, answers: int, known: bool) -> None:
+    assert window(answers, 0.2).is_known(length) is known
 
 
 def test_where_many_are_refused_at_random_a_row_has_to_be_longer() -> None:
-    assert long_row(0.0, None, limited=False) == ROW
-    assert long_row(0.0, None, limited=True) == ROW_IF_LIMITED
-    assert 15 < long_row(0.4, None, limited=False) < 16
-    trial = RateTrial.after(window(100, 0.4), 0.0, True, None)  # they may come at random: it isn't known yet
-    assert 15 < long_row(0.0, trial, limited=True) < 16
-    assert long_row(0.0, RateTrial.after(window(100, 0.99), 0.0, True, None), limited=True) < 28
+    assert long_row(0.0) == ROW
+    assert long_row(0.2) == ROW
+    assert 15 < long_row(0.4) < 16

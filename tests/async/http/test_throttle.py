@@ -17,9 +17,8 @@ from limits import (
     TokenBucket,
 )
 
-from lume_async._http.refusals import ENOUGH, ROW
+from lume_async._http.refusals import ENOUGH, LONG, ROW, SECOND
 from lume_async._http.throttle import (
-    CHEAP,
     DEPTH,
     FIRST_DEPTH,
     FIRST_RATE,
@@ -27,7 +26,6 @@ from lume_async._http.throttle import (
     QUICK,
     QUIET,
     QUOTA_LASTS,
-    RETURN,
     SLOWEST,
     Throttle,
 )
@@ -104,7 +102,7 @@ def test_many_in_a_row_pause_all_requests_as_the_server_asks(wait: float, pause:
 
 
 def test_while_nothing_is_taken_few_are_sent() -> None:
-    """As many in the first minute as in the next ten; the pauses are a share of the time for which it lasts."""
+    """The pauses grow as the root of the time for which it lasts."""
     throttle, now, sent = Throttle(longest=60), 100.0, list[float]()
     refused(throttle, now)
     while now < 100 + 600:
@@ -113,10 +111,10 @@ def test_while_nothing_is_taken_few_are_sent() -> None:
         throttle.refused(now, throttle.epoch, Refusal())
         sent.append(now - 100)
 
-    assert sum(moment < 30 for moment in sent) <= 40
-    assert sum(moment > 60 for moment in sent) <= 40
-    late = [b / a - 1 for a, b in itertools.pairwise(sent) if a > 20]
-    assert max(late) == pytest.approx(PROBES, rel=0.05)
+    assert sum(moment < 30 for moment in sent) <= 28
+    assert sum(moment < 600 for moment in sent) <= 105
+    late = [(b - a) / a**0.5 for a, b in itertools.pairwise(sent) if a > 20]
+    assert late == pytest.approx([PROBES] * len(late))
 
 
 def test_a_success_ends_the_row() -> None:
@@ -137,50 +135,78 @@ def test_one_burst_of_refusals_slows_down_once() -> None:
 
 
 def test_after_an_outage_requests_come_back_quickly_but_not_at_once() -> None:
-    throttle, now, rates = Throttle(), 130.0, list[float]()
+    throttle, now, rates = Throttle(), 132.5, list[float]()
     for n in range(60):
         throttle.refused(100.0 + n / 2, throttle.epoch, Refusal())
-    assert throttle.rate == SLOWEST
-    while now < 134 and throttle.rate is not None:
+    while now < 133.5 and throttle.rate is not None:
         now += max(0.0, throttle.delay(now))
         throttle.take(now)
         throttle.succeeded(now, throttle.epoch)
         rates.append(throttle.rate)
 
-    first = rates.index(FIRST_RATE)
-    assert rates[first:][:3] == pytest.approx([FIRST_RATE, FIRST_RATE + QUICK, FIRST_RATE + 2 * QUICK])
-    assert 20 < rates[-1] < 200
+    assert rates[:3] == pytest.approx([FIRST_RATE + n * QUICK for n in (1, 2, 3)])
+    assert 50 < rates[-1] < 200
+
+
+def test_while_nothing_is_taken_an_unanswered_request_is_followed_by_few() -> None:
+    throttle = Throttle()
+    refused(throttle, 100.0)
+    throttle.take(100.0)
+
+    assert throttle.delay(100.0) == pytest.approx(1 / SLOWEST)
+
+
+def test_a_request_that_the_server_holds_keeps_the_others_back_for_a_few_seconds() -> None:
+    """A long poll is answered after half a minute; that it is not refused at once is enough."""
+    throttle, now, sent = Throttle(), 100.0, list[float]()
+    refused(throttle, now)
+    while now < 110 and len(sent) < 50:
+        now += max(1e-6, throttle.delay(now))
+        throttle.take(now)
+        sent.append(now - 100)
+
+    assert sum(moment < LONG for moment in sent) <= 5
+    assert sent[-1] < LONG + 3
 
 
 def test_after_a_quiet_time_nothing_is_limited() -> None:
     throttle = limited()
-    throttle.succeeded(0.3 + QUIET, throttle.epoch)
+    throttle.succeeded(1.0 + QUIET, throttle.epoch)
     still = throttle.rate is not None
-    throttle.succeeded(0.4 + QUIET, throttle.epoch)
+    throttle.succeeded(1.1 + QUIET, throttle.epoch)
 
     assert still
     assert throttle.rate is None
 
 
-def test_more_refusals_than_expected_begin_a_trial_of_a_lower_rate() -> None:
-    throttle = alarmed()
+@pytest.mark.parametrize("rate", [100, 1_000])
+def test_more_refusals_than_expected_begin_a_trial_of_a_far_lower_rate(rate: int) -> None:
+    throttle = alarmed(rate=rate)
 
-    assert throttle.rate == pytest.approx(DEPTH * 66, rel=0.1)
+    assert throttle.rate == pytest.approx(FIRST_DEPTH * DEPTH * 0.66 * rate, rel=0.1)
     assert throttle.epoch == 1
 
 
-def test_a_first_trial_of_a_fast_client_goes_far_down() -> None:
-    throttle = alarmed(rate=1_000)
+def test_a_trial_begins_with_one_request() -> None:
+    """The others follow when it was taken; until then a refusal only prolongs the pause."""
+    throttle = alarmed()
+    refused(throttle, 0.5, 3)
+    throttle.take(0.8)
+    waits = throttle.delay(0.8)
+    throttle.succeeded(0.9, throttle.epoch)
 
-    assert throttle.rate == pytest.approx(FIRST_DEPTH * DEPTH * 660, rel=0.1)
+    assert throttle.epoch == 1
+    assert waits == pytest.approx(1 / SLOWEST)
     assert throttle.rate is not None
-    assert throttle.rate > CHEAP
+    assert throttle.delay(0.9) == pytest.approx(1 / throttle.rate)
 
 
-def test_it_need_not_where_most_refusals_name_a_time() -> None:
-    throttle = alarmed(rate=1_000, refusal=Refusal(1.0))
+def test_what_was_too_much_of_a_second_is_waited_for() -> None:
+    throttle = limited()
+    answers(throttle, 2.0, 4.0, rate=60)
+    answers(throttle, 4.0, 4.11, rate=80, every=2)
 
-    assert throttle.rate == pytest.approx(DEPTH * 660, rel=0.1)
+    assert throttle.delay(4.1) == pytest.approx(SECOND / 2)
 
 
 def test_what_was_sent_before_the_trial_tells_nothing_of_it() -> None:
@@ -241,8 +267,8 @@ def test_near_what_was_too_much_it_grows_slowly() -> None:
     assert before < throttle.rate < before * 1.3
 
 
-def test_a_server_that_counts_what_it_refuses_is_tried_less_and_less() -> None:
-    """Each step too far costs a second in which it takes nothing."""
+def test_a_server_that_counts_what_it_refuses_costs_little_time() -> None:
+    """Where requests keep coming, it takes nothing at all."""
     lasts = [crowd(3_000, seed, lambda: SlidingWindow(100)).last for seed in SEEDS]
 
     assert statistics.median(lasts) <= 1.25 * ideal(3_000, lambda: SlidingWindow(100))
@@ -254,13 +280,10 @@ def test_a_success_after_a_row_returns_near_the_rate_that_was_right() -> None:
     assert before is not None
     for n in range(30):
         throttle.refused(3.0 + n / 20, throttle.epoch, Refusal())
-    closed = throttle.rate
     throttle.succeeded(5.0, throttle.epoch)
 
-    assert closed is not None
     assert throttle.rate is not None
-    assert closed < 5
-    assert max(FIRST_RATE, RETURN * closed) < throttle.rate < before
+    assert 0.6 * before < throttle.rate < before
 
 
 def test_a_few_requests_a_minute_say_nothing_of_a_limit() -> None:
@@ -284,9 +307,9 @@ def test_a_quota_that_the_server_names_is_obeyed_without_a_trial() -> None:
 
     assert throttle.rate == pytest.approx(DEPTH * 10)
     assert throttle.delay(100.0) == 37
-    answers(throttle, 137.0, 100.0 + QUOTA_LASTS, rate=9)
+    answers(throttle, 137.0, 137.0 + QUOTA_LASTS, rate=9)
     assert throttle.rate == 10  # it grows up to the quota and no further
-    answers(throttle, 100.0 + QUOTA_LASTS, 101.0 + QUOTA_LASTS, rate=9)
+    answers(throttle, 137.0 + QUOTA_LASTS, 138.0 + QUOTA_LASTS, rate=9)
     assert throttle.rate is None
 
 
@@ -295,7 +318,7 @@ def test_a_quota_closes_the_client_for_no_longer_than_the_retry_allows(wait: flo
     throttle = Throttle(longest=60)
     throttle.refused(100.0, 0, Refusal(wait, rate=1e-9))
 
-    assert throttle.rate == pytest.approx(DEPTH * SLOWEST)
+    assert throttle.rate == SLOWEST
     assert throttle.delay(100.0) == (0 if wait is None else 60)
 
 
@@ -349,6 +372,14 @@ def test_refusals_at_random_hardly_delay_the_last_run(runs: int, bad: float) -> 
     assert ours <= 1.1 * without
 
 
+def test_a_slow_limit_is_told_from_chance() -> None:
+    """At 13 instead of 19 requests a second a limit of 10 still refuses a quarter, instead of a half."""
+    results = [crowd(300, seed, lambda: TokenBucket(10, 10), lasts=10.0) for seed in SEEDS]
+
+    assert statistics.median(result.over_limit for result in results) < 0.25
+    assert max(result.last for result in results) < 1.2 * 40
+
+
 TAKES_100 = {
     "burst 100": lambda: TokenBucket(100),
     "burst 10": lambda: TokenBucket(100, 10),
@@ -369,8 +400,22 @@ def test_a_limited_server_refuses_few(shape: str, free: float, took: float, seed
     limit = TAKES_100[shape]
     result = crowd(3_000, seed, limit, took=took, free_until=free)
 
-    assert result.refused <= 0.08
-    assert result.last <= 1.35 * ideal(3_000, limit, took=took, free_until=free)
+    assert result.refused <= 0.06
+    assert result.last <= 1.3 * ideal(3_000, limit, took=took, free_until=free)
+
+
+@pytest.mark.parametrize("shape", TAKES_100)
+@pytest.mark.parametrize("took", [0.001, 0.02], ids=["answers in 1 ms", "in 20 ms"])
+def test_of_few_runs_the_requests_under_way_at_the_beginning_are_most_that_it_refuses(
+    shape: str, took: float
+) -> None:
+    """50 of 1,300, where an answer takes 20 ms."""
+    limit = TAKES_100[shape]
+    results = [crowd(1_000, seed, limit, took=took) for seed in SEEDS]
+
+    assert statistics.median(result.refused for result in results) <= 0.08
+    assert max(result.refused for result in results) <= 0.09
+    assert max(result.last for result in results) <= 1.35 * ideal(1_000, limit, took=took)
 
 
 @pytest.mark.parametrize("says", ["Retry-After", "RateLimit"])
@@ -378,11 +423,11 @@ def test_a_limited_server_refuses_few(shape: str, free: float, took: float, seed
 def test_one_that_says_what_it_takes_refuses_fewer(says: str, seed: int) -> None:
     result = crowd(3_000, seed, lambda: TokenBucket(100), says=says)
 
-    assert result.refused <= {"Retry-After": 0.07, "RateLimit": 0.03}[says]
+    assert result.refused <= {"Retry-After": 0.055, "RateLimit": 0.03}[says]
     assert result.last <= 1.1 * ideal(3_000, lambda: TokenBucket(100))
 
 
-@pytest.mark.parametrize(("says", "most"), [(None, 0.17), ("Retry-After", 0.13), ("RateLimit", 0.08)])
+@pytest.mark.parametrize(("says", "most"), [(None, 0.09), ("Retry-After", 0.065), ("RateLimit", 0.06)])
 def test_a_quota_per_minute_is_not_probed_each_second(says: str | None, most: float) -> None:
     """Those under way when it ends are refused, 50 of 600; then 28 probes a minute, or as the server says."""
     results = [crowd(1_500, seed, lambda: FixedWindow(600, 60.0), says=says) for seed in range(3)]
@@ -396,7 +441,7 @@ def test_a_quota_per_minute_is_not_probed_each_second(says: str | None, most: fl
 def test_a_limit_on_concurrency_is_met_by_a_rate(places: int, runs: int, took: float) -> None:
     results = [crowd(runs, seed, lambda: Concurrency(places, 0.05), took=took) for seed in range(3)]
 
-    assert max(result.refused for result in results) <= 0.09
+    assert max(result.refused for result in results) <= 0.08
     assert max(result.last for result in results) <= 1.35 * ideal(
         runs, lambda: Concurrency(places, 0.05), took=took
     )
@@ -417,14 +462,14 @@ def test_two_clients_share_a_limit(lasts: float) -> None:
     results = [crowd(3_000, seed, lambda: TokenBucket(100), lasts=lasts, clients=2) for seed in SEEDS]
 
     assert max(max(result.taken) / min(result.taken) for result in results) < 2
-    assert statistics.median(result.refused for result in results) < 0.12
+    assert statistics.median(result.refused for result in results) <= 0.08
 
 
 def test_a_limited_server_with_a_bad_backend_refuses_few_for_its_limit() -> None:
     results = [crowd(5_000, seed, lambda: TokenBucket(100), lasts=30.0, bad=0.2) for seed in SEEDS]
 
-    assert statistics.median(result.over_limit for result in results) < 0.15
-    assert max(result.last for result in results) < 2 * ideal(5_000, lambda: TokenBucket(100), 30.0)
+    assert statistics.median(result.over_limit for result in results) < 0.06
+    assert max(result.last for result in results) < 1.75 * ideal(5_000, lambda: TokenBucket(100), 30.0)
 
 
 @pytest.mark.parametrize("runs", [50, 1_000])
@@ -435,7 +480,7 @@ def test_an_outage_costs_little_more_than_its_time(runs: int, took: float) -> No
         result = Crowd(runs, server, Throttled, seed, 30.0, took).end()
 
         assert server.back_after <= 3
-        assert result.in_outage <= 65  # those under way when it begins among them
+        assert result.in_outage <= 60  # those under way when it begins among them
         assert result.last < 40 + 12
 
 
@@ -445,4 +490,4 @@ def test_an_outage_may_end_in_a_limit() -> None:
     assert max(result.last for result in results) <= 1.2 * ideal(
         2_000, lambda: TokenBucket(100), outage=(0.0, 20.0)
     )
-    assert max(result.refused for result in results) <= 0.12
+    assert max(result.refused for result in results) <= 0.08

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from lume_async._http.refusals import ROW
-from lume_async._http.throttle import Throttle
+from lume_async._http.throttle import SLOWEST, Throttle
 from lume_async._http.throttle_queue import ThrottleQueue
 from lume_async._wire.rate_limit import Refusal
 from lume_async.testing import FakeClock
@@ -29,7 +29,6 @@ async def test_after_a_pause_they_go_in_the_order_in_which_they_came() -> None:
     clock, throttle = FakeClock(), Throttle()
     queue, passed = ThrottleQueue(throttle, clock), list[tuple[int, float]]()
     pause(throttle, clock.now(), 3)
-    assert throttle.rate is not None
 
     async def pass_through(name: int) -> None:
         await queue.enter()
@@ -38,7 +37,22 @@ async def test_after_a_pause_they_go_in_the_order_in_which_they_came() -> None:
     await asyncio.gather(*(pass_through(n) for n in range(4)))
 
     assert [name for name, _ in passed] == [0, 1, 2, 3]
-    assert [at for _, at in passed] == pytest.approx([3 + n / throttle.rate for n in range(4)])
+    assert [at for _, at in passed] == pytest.approx([3 + n / SLOWEST for n in range(4)])
+
+
+async def test_who_waits_behind_a_probe_goes_when_it_is_taken() -> None:
+    """Not a second later, when the next probe would be due."""
+    clock, throttle = FakeClock(), Throttle()
+    queue = ThrottleQueue(throttle, clock)
+    pause(throttle, clock.now(), 3)
+    epoch = await queue.enter()
+    waiter = asyncio.ensure_future(queue.enter())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    throttle.succeeded(clock.now(), epoch)
+    await waiter
+
+    assert clock.now() - 1_000 < 3.0 + 0.5 / SLOWEST
 
 
 async def test_who_is_cancelled_uses_up_no_turn() -> None:
