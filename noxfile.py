@@ -11,12 +11,14 @@ nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.error_on_missing_interpreters = False
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "docs", "package", "lowest", "tests"]
+nox.options.sessions = ["lint", "types", "docs", "package", "lowest", "newest", "tests"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 SUPPORTED = nox.project.python_versions(PYPROJECT)
 TRIED = [*SUPPORTED, "3.14"]  # 3.14 becomes a classifier when the whole suite has passed on it
 EXTRAS = ("local", "cli", "speed")
+TRIED_WITH = ["tests/async", "tests/sync", "tests/local", "tests/cli", "tests/faults"]
+"""What depends on the version of a dependency."""
 
 
 def group(name: str) -> list[str]:
@@ -51,8 +53,14 @@ def lowest(session: nox.Session) -> None:
     session.install(
         "-e", with_extras(*EXTRAS, "otel"), *group("test"), *group("lint"), f"--constraint={pins}"
     )
-    chosen = session.posargs or ["tests/async", "tests/sync", "tests/local", "tests/cli", "tests/faults"]
-    session.run("pytest", "-q", *chosen)
+    session.run("pytest", "-q", *(session.posargs or TRIED_WITH))
+
+
+@nox.session(python=SUPPORTED[-1], venv_backend="uv")
+def newest(session: nox.Session) -> None:
+    """The same with the newest version of each dependency that is published today."""
+    session.install("--upgrade", "-e", with_extras(*EXTRAS, "otel"), *group("test"), *group("lint"))
+    session.run("pytest", "-q", *(session.posargs or TRIED_WITH))
 
 
 @nox.session(python=SUPPORTED[-1])

@@ -3,6 +3,7 @@
 The transport is simulated: a look takes one turn of the event loop, so that what is measured is the scheduling. All
 contestants look 5,000 times a second altogether: N runs, each every N / 5,000 seconds, for some seconds.
 Prints CPU per look, memory per run, the time to start, how late looks are; writes a plot where matplotlib is there.
+Then the whole `Monitor`, its feed and waits in large numbers; `crowd` as an argument prints that alone.
 Last, with a server: the memory of all that a `Monitor` keeps of a run. `memory` as an argument prints that alone.
 """
 
@@ -21,6 +22,7 @@ from typing import Any
 
 import anyio
 from _bench import ROUNDS, header, interleaved, table
+from _crowd import print_crowd
 from aiohttp import web
 
 import lume_async
@@ -256,8 +258,9 @@ def print_memory_over_http() -> None:
 
 def main() -> None:
     header("anyio")
-    if sys.argv[1:] == ["memory"]:
-        print_memory_over_http()
+    alone = {"memory": print_memory_over_http, "crowd": print_crowd}
+    if sys.argv[1:]:
+        alone[sys.argv[1]]()
         return
     ours: dict[int, float] = {}
     theirs: dict[int, float] = {}
@@ -291,6 +294,7 @@ def main() -> None:
     print("\nmemory of the scheduler, KiB per run")
     for runs in (1_000, 10_000, 100_000):
         print(f"  {runs:8,}  {memory_per_run(runs):.3f}")
+    print_crowd()
     print_memory_over_http()
     plot(ours, theirs)
 

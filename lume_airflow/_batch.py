@@ -87,6 +87,8 @@ class Batch:
                 try:
                     async for outcome in outcomes:
                         self._settle(outcome)
+                except RunTimeoutError:  # after the outcomes
+                    self.timed_out |= self._result.unfinished
                 except LumeError as error:  # raised below, outside of the task group
                     failed = error
                     tasks.cancel_scope.cancel()

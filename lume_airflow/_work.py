@@ -93,7 +93,7 @@ async def batch_to_end(
             batch = Batch(lume.client, options, task, report, begun)
             result = await batch.run(left(deadline))
             event: Event = {"result": result.to_dict()}
-            if batch.timed_out or (deadline is not None and not left(deadline) and result.unfinished):
+            if batch.timed_out:
                 return event | await _timed_out(lume, options, task)
             if options.max_failures is not None and result.failed > options.max_failures:
                 counted = f"{result.failed:,} of {result.sources:,} sources have no output"

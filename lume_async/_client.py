@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, NoReturn, Self
 
+from lume_async._base import arguments
 from lume_async._base.backoff import Backoff, PollInterval
 from lume_async._base.clock import SystemClock
 from lume_async._base.duration import Duration, optional_seconds, seconds
@@ -20,7 +21,6 @@ from lume_async._operations.many import ManyRuns
 from lume_async._run.handle import LumeRun, wait_until_ended
 from lume_async._run.poll import fetch
 from lume_async._run.submit import OnDuplicate, check_on_duplicate, submit
-from lume_async._run.upload import upload
 from lume_async._wire.retry import Retry
 from lume_async.errors import ConfigurationError
 from lume_async.models import RunRequest, check_run_id
@@ -77,8 +77,7 @@ class Client(ManyRuns, Flows):
             ssl=ssl,
             user_agent=user_agent,
         )
-        if not isinstance(retry, Retry):
-            raise ConfigurationError(f"retry must be a Retry, such as Retry(attempts=1), not {retry!r}")
+        arguments.instance(retry, "retry", Retry, "a Retry, such as Retry(attempts=1)", ConfigurationError)
         self._sender = Sender(
             chosen,
             AiohttpTransport(chosen),
@@ -180,8 +179,7 @@ class Client(ManyRuns, Flows):
             RunTimeoutError: the run had not ended at the last poll. It is a `TimeoutError`.
             ApiError: the server refuses access to the run.
         """
-        if isinstance(max_attempts, bool) or not isinstance(max_attempts, int) or max_attempts < 1:
-            raise ValueError(f"max_attempts must be a whole number of at least 1, not {max_attempts!r:.60}")
+        arguments.whole(max_attempts, "max_attempts")
         longest = seconds(max_delay, "max_delay")
         first = min(seconds(initial_delay, "initial_delay"), longest)
         run = self.attach(run_id)
@@ -211,6 +209,8 @@ class Client(ManyRuns, Flows):
             InvalidRequestError: the file does not exist, or the server refused it.
             ApiError: see the tree in `lume_async.errors`.
         """
+        from lume_async._run.upload import upload
+
         return await upload(self._sender, path, flow_version)
 
     async def aclose(self) -> None:

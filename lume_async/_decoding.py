@@ -1,17 +1,19 @@
-"""Decodes JSON into attrs classes; errors name the place: `reason @ $.path`."""
+"""Decodes JSON into attrs classes; errors name the place: `reason @ $.path`.
+
+cattrs is imported on first use: a run and its status are read without it.
+"""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
-import cattrs
-from cattrs import Converter, transform_error
-from cattrs.gen import make_dict_structure_fn
-from cattrs.v import format_exception
 
 from lume_async.errors import ResponseDecodeError
+
+if TYPE_CHECKING:
+    from cattrs import Converter
 
 T = TypeVar("T")
 
@@ -40,11 +42,14 @@ def _strict_float(value: Any, _type: Any) -> float:
 
 
 @cache
-def converter() -> Converter:
+def converter() -> "Converter":
     """The shared converter: unknown keys are ignored, scalars are never coerced (`str(None)`).
 
     A null for an optional member counts as absent: servers that serialize with pydantic send them.
     """
+    from cattrs import Converter
+    from cattrs.gen import make_dict_structure_fn
+
     result = Converter()
 
     @result.register_structure_hook_factory(attrs.has)
@@ -70,6 +75,8 @@ def converter() -> Converter:
 
 
 def _reason(error: BaseException, into: type | None) -> str:
+    from cattrs.v import format_exception
+
     # Our hooks name the type that was received; cattrs names only the expected one.
     return str(error) if isinstance(error, ValueError) else format_exception(error, into)
 
@@ -80,8 +87,10 @@ def structure(raw: Any, into: type[T], *, at: str = "$") -> T:
     Raises:
         ResponseDecodeError: `reason @ $.path`, one per fault.
     """
+    import cattrs
+
     try:
         return converter().structure(raw, into)
     except (cattrs.BaseValidationError, ValueError, TypeError, KeyError, AttributeError) as error:
-        reasons = transform_error(error, path=at, format_exception=_reason)
+        reasons = cattrs.transform_error(error, path=at, format_exception=_reason)
     raise ResponseDecodeError("; ".join(reasons), retryable=False)

@@ -268,5 +268,6 @@ class RunFailedError(RunError):
 class RunTimeoutError(RunError, TimeoutError):
     """The timeout passed before the run ended. The run keeps running: wait again, or cancel it.
 
-    `__cause__` is the last error of a poll, if any.
+    `__cause__` is the last error of a poll, if any. Raised by `run_many`, it concerns the batch: `run` is None, and
+    the input was not read to its end.
     """

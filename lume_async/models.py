@@ -6,7 +6,6 @@ import re
 import string
 from contextlib import suppress
 from datetime import datetime
-from difflib import get_close_matches
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Generic, Self, TypeGuard, TypeVar
@@ -14,7 +13,9 @@ from urllib.parse import urlsplit
 
 import orjson
 from attrs import define, field, frozen
+from attrs.validators import optional
 
+from lume_async._base import arguments
 from lume_async._base.deflate import deflated, inflated
 from lume_async._base.elided import elided
 from lume_async._base.html import facts
@@ -43,8 +44,10 @@ Run = TypeVar("Run")  # the `LumeRun` of the caller's package
 
 _ID_LETTERS = f"{string.ascii_letters}{string.digits}_-"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # no JSON holds a lone surrogate
-_LONGEST = {"flow_version": 256, "source_path": 4096, "webhook_url": 2048}
+_LONGEST = {"flow": 256, "flow_version": 256, "source_path": 4096, "webhook_url": 2048}
 LONGEST_KEY = 255
+
+_checked = arguments.validator
 
 
 @public
@@ -71,6 +74,10 @@ class RunStatus(StrEnum):
         unknown = str.__new__(cls, value)
         unknown._name_ = unknown._value_ = value
         return unknown
+
+    def __reduce_ex__(self, _protocol: object) -> tuple[type[Self], tuple[str]]:
+        """By the value: Python 3.11 looks for a member with the name, and an unknown status is none."""
+        return type(self), (self._value_,)
 
     @property
     def is_known(self) -> bool:
@@ -104,11 +111,14 @@ def wanted_status(text: object) -> RunStatus:
     Raises:
         ValueError: `text` is not a string, is blank, or is a near miss of a known status.
     """
-    if not isinstance(text, str) or not text.strip():
-        raise ValueError(f"status must be a RunStatus or its name, not {text!r:.60}")
+    if not isinstance(text, str) or not text.strip() or _CONTROL.search(text):
+        raise ValueError(f"status must be a RunStatus or its name, not {arguments.shown(text)}")
     status = RunStatus(text.strip().upper())
-    if not status.is_known and (near := get_close_matches(status, list(RunStatus), n=1, cutoff=0.75)):
-        raise ValueError(f"unknown status {text!r:.60}; did you mean {near[0]}?")
+    if not status.is_known:
+        from difflib import get_close_matches  # here: rarely needed
+
+        if near := get_close_matches(status, list(RunStatus), n=1, cutoff=0.75):
+            raise ValueError(f"unknown status {text!r:.60}; did you mean {near[0]}?")
     return status
 
 
@@ -192,9 +202,12 @@ class RunMetadata(dict[str, Any]):
         return None if message is None else elided(str(message))
 
 
-def _plain_text(_self: object, attribute: Any, value: Any) -> None:
-    """A validator: one visible line without `..`, as the text is used in paths, logs and SQL."""
-    name: str = attribute.name
+def plain_text(value: Any, name: str) -> str:
+    """One visible line without `..`, as the text is used in paths, logs and SQL.
+
+    Raises:
+        InvalidRequestError: it is not.
+    """
     longest = _LONGEST[name]
     if not isinstance(value, str):
         path = ": a server may know it by another path; pass str(path)"
@@ -208,12 +221,10 @@ def _plain_text(_self: object, attribute: Any, value: Any) -> None:
         raise InvalidRequestError(f"{name} contains a control character; no request was sent")
     if ".." in value and ".." in re.split(r"[/\\:]", value):
         raise InvalidRequestError(f"{name} contains a '..' part: use a path without it; no request was sent")
+    return value
 
 
-def _json_object(_self: object, attribute: Any, value: Any) -> None:
-    name: str = attribute.name
-    if value is None:
-        return
+def _json_object(value: Any, name: str) -> None:
     if not isinstance(value, dict):
         raise InvalidRequestError(f"{name} must be a dict of JSON values, not {type(value).__name__}")
     try:
@@ -227,27 +238,8 @@ def _json_object(_self: object, attribute: Any, value: Any) -> None:
     raise InvalidRequestError(f"{name} is not JSON: {reason}; no request was sent")
 
 
-def _true_or_false(_self: object, attribute: Any, value: Any) -> None:
-    if not isinstance(value, bool):
-        raise InvalidRequestError(f"{attribute.name} must be True or False, not {value!r}")
-
-
-def _header_text(_self: object, attribute: Any, value: Any) -> None:
-    """A validator for an idempotency key: it is the value of a header, which has no blanks around it."""
-    if value is None:
-        return
-    fits = isinstance(value, str) and value.isascii() and value.isprintable()
-    if not (fits and value and value == value.strip() and len(value) <= LONGEST_KEY):
-        raise InvalidRequestError(
-            f"{attribute.name} must be 1 to {LONGEST_KEY} printable ASCII characters, no blanks around; not sent"
-        )
-
-
-def _web_address(_self: object, attribute: Any, value: Any) -> None:
-    name: str = attribute.name
-    if value is None:
-        return
-    _plain_text(_self, attribute, value)
+def _web_address(value: Any, name: str) -> None:
+    plain_text(value, name)
     try:
         parts = urlsplit(value)
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -266,12 +258,14 @@ class RunRequest:
         InvalidRequestError: an argument is not valid.
     """
 
-    flow_version: str = field(validator=_plain_text)
-    source_path: str = field(validator=_plain_text)
-    run_metadata: dict[str, Any] | None = field(default=None, validator=_json_object)
-    force_rerun: bool = field(default=False, validator=_true_or_false)
-    idempotency_key: str | None = field(default=None, validator=_header_text)
-    webhook_url: str | None = field(default=None, validator=_web_address)
+    flow_version: str = field(validator=_checked(plain_text))
+    source_path: str = field(validator=_checked(plain_text))
+    run_metadata: dict[str, Any] | None = field(default=None, validator=optional(_checked(_json_object)))
+    force_rerun: bool = field(default=False, validator=_checked(arguments.flag, error=InvalidRequestError))
+    idempotency_key: str | None = field(
+        default=None, validator=optional(_checked(arguments.line, LONGEST_KEY, error=InvalidRequestError))
+    )
+    webhook_url: str | None = field(default=None, validator=optional(_checked(_web_address)))
 
 
 def is_run_id(run_id: object) -> TypeGuard[str]:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from attrs import evolve, field, frozen
 
+from lume_async._base import arguments
+from lume_async._base.duration import Duration, seconds
 from lume_async._base.public import public_in
 from lume_async._decoding import structure
 from lume_async._webhooks.memory import InFile, InProcess
@@ -84,10 +86,10 @@ OnEvent: TypeAlias = Callable[[WebhookEvent], Awaitable[object] | object]
 @_public
 def verify(
     body: bytes,
-    signature: str | bytes | Mapping[str, str],
+    signature: str | bytes | Mapping[str, str] | None,
     secret: Secrets,
     *,
-    tolerance: float = TOLERANCE,
+    tolerance: Duration = TOLERANCE,
     require_timestamp: bool = False,
 ) -> None:
     """Check that a delivery was signed with the secret, or with one of several.
@@ -98,32 +100,43 @@ def verify(
     Args:
         body: the raw request body, before JSON parsing.
         signature: the request's headers, or the value of `X-Lume-Signature-256` alone: 64 hex digits, with or without
-            `sha256=` in front.
+            `sha256=` in front; None if there is no such header.
         secret: your secret, or the old and the new one during a rotation. All are compared, in constant time. For
             the headers of Standard Webhooks, a secret with the prefix `whsec_` is decoded as base64.
-        tolerance: the maximum difference between the delivery's time and now, in seconds.
+        tolerance: the maximum difference between the delivery's time and now, seconds or a `timedelta`.
         require_timestamp: refuse deliveries without the headers of Standard Webhooks. Set it if your server sends
             them: otherwise a recorded delivery can be replayed without them.
 
     Raises:
         WebhookSignatureError: the signature is missing, malformed or wrong, or too old.
         ConfigurationError: no secret was given, or an empty one.
-        TypeError: the body is not bytes.
+        TypeError, ValueError: an argument has another type, such as a body that is not bytes.
     """
     secrets = veiled_secrets(secret)
     del secret  # so that no traceback with locals shows it
-    if not isinstance(body, (bytes, bytearray, memoryview)):
-        raise TypeError(f"verify() needs the raw body as bytes, not {type(body).__name__}")
+    body = _raw(body)
     keys = check_secrets(secrets)
-    headers = (
-        {name.lower(): value for name, value in signature.items()} if isinstance(signature, Mapping) else {}
-    )
+    arguments.flag(require_timestamp, "require_timestamp")
+    limit = seconds(tolerance, "tolerance")
+    given = "" if signature is None else signature
+    arguments.instance(given, "signature", (str, bytes, Mapping), "the headers or a string")
+    headers = _headers(given) if isinstance(given, Mapping) else {}
     if require_timestamp or any(name in headers for name in (ID, TIMESTAMP, SIGNATURE)):
-        check_standard(bytes(body), headers, keys, time.time(), tolerance)
-    elif isinstance(signature, Mapping):
+        check_standard(body, headers, keys, time.time(), limit)
+    elif isinstance(given, Mapping):
         check_own(body, headers.get(SIGNATURE_HEADER.lower(), ""), keys)
     else:
-        check_own(body, signature, keys)
+        check_own(body, given, keys)
+
+
+def _headers(signature: Mapping[str, str]) -> dict[str, str]:
+    """By their names in lower case."""
+    said = "a header in signature"
+    return {arguments.text(name, said, TypeError).lower(): value for name, value in signature.items()}
+
+
+def _raw(body: bytes) -> bytes:
+    return bytes(arguments.instance(body, "body", (bytes, bytearray, memoryview), "the raw body as bytes"))
 
 
 @_public
@@ -132,8 +145,9 @@ def parse(body: bytes) -> WebhookEvent:
 
     Raises:
         ResponseDecodeError: the body violates the API contract; the message says where.
+        TypeError: the body is not bytes.
     """
-    raw = decode_object(bytes(body))
+    raw = decode_object(_raw(body))
     event = structure(raw, WebhookEvent)
     check_run_id(event.run_id)
     return evolve(event, raw=raw)
@@ -152,12 +166,17 @@ class Once:
         path: a SQLite file that keeps the events across restarts and shares them between the processes of one
             machine; created if missing. If a process is killed within the handler, the next delivery runs it again.
             Without a file, the events are kept in memory.
+
+    Raises:
+        ConfigurationError: the file can't be opened or created.
+        TypeError, ValueError: an argument is not valid.
     """
 
     def __init__(
         self, handler: OnEvent, *, remember: int = 10_000, path: str | PathLike[str] | None = None
     ) -> None:
-        self._handler = handler
+        self._handler = arguments.function(handler, "handler")
+        arguments.whole(remember, "remember")
         self._in_file = path is not None
         self._handled: InProcess | InFile = InProcess(remember) if path is None else InFile(path, remember)
         self._running: dict[tuple[str, str], asyncio.Future[None]] = {}
@@ -269,9 +288,9 @@ async def _asgi_status(scope: Scope, receive: Receive, receiver: "_Receiver") ->
 class _Receiver:
     """The common part of both ready-made handlers."""
 
-    on_event: OnEvent
+    on_event: OnEvent = field(validator=arguments.validator(arguments.function))
     keys: list[bytes] = field(repr=False)
-    require_timestamp: bool
+    require_timestamp: bool = field(validator=arguments.validator(arguments.flag))
 
     async def status(self, body: bytes, headers: Mapping[str, str]) -> int:
         """Verify the body, parse it and call the handler; returns the HTTP status of the response."""

@@ -228,9 +228,11 @@ def _opened_uploads(places: Roots, settings: ServerSettings) -> Uploads:
 async def _listening(listener: Listener, host: str, port: int) -> AsyncIterator[str]:
     try:
         base_url = await listener.open(host, port)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         await listener.close()
-        if error.errno == errno.EADDRINUSE:
+        if isinstance(error, UnicodeError):
+            why = "it is not the name of a host"
+        elif error.errno == errno.EADDRINUSE:
             why = "another program listens there; pass another port=, or port=0 for a free one"
         else:
             why = error.strerror or str(error)

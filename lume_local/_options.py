@@ -32,8 +32,8 @@ class ServerOptions(TypedDict, total=False):
     this machine; for example that of a proxy in front."""
 
     max_active: int | None
-    """The number of runs that are executed at a time; the others wait. By default 2, or as many as the cluster of
-    `engine` has slots."""
+    """The number of runs that are executed at a time, at most 10,000; the others wait. By default 2, or as many as
+    the cluster of `engine` has slots."""
     run_timeout: float | timedelta | None
     """The time limit of a run, by default a day: seconds or a timedelta, None for no limit. A run that takes longer
     is FAILED."""

@@ -1,15 +1,18 @@
 """The settings of a server: the options of `serve` with their defaults, checked before anything starts."""
 
-import math
 import re
 import secrets
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from attrs import Attribute, field, frozen
+from attrs import field, frozen
+from attrs.validators import optional
 
+from lume_async._base import arguments
+from lume_async._base.duration import seconds
 from lume_async.errors import ConfigurationError
 from lume_local._flow.sharding import LEAST_SHARD, SHARD_BYTES
 from lume_local._flow.store_urls import NotAStoreUrl, is_store_url, split_store_url
@@ -20,80 +23,91 @@ from lume_local._runs.sources.paths import Roots
 from lume_local._shards.engines.executors import UnknownEngine, check_engine
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9])?")
+_LONGEST_HOST = 253
+MOST_ACTIVE = 10_000
+"""The maximum of `max_active`: the server has a task for each."""
 _LONGEST = 1e10
 """Seconds: about 300 years, so that no date is before the year 1."""
 
 
-def _at_least(least: int) -> Any:
-    def check(_settings: object, attribute: "Attribute[int | None]", value: int | None) -> None:
-        if value is not None and value < least:
-            raise ConfigurationError(f"{attribute.name} must be at least {least}, not {value}")
+_refused = partial(arguments.validator, error=ConfigurationError)
 
-    return check
+
+def _whole(least: int, most: int | None = None) -> Any:
+    """A validator for an optional whole number."""
+    return optional(_refused(arguments.whole, least, most))
 
 
 def _duration(name: str, default: timedelta | None) -> Any:
     """A field in seconds, given as seconds or a timedelta; None for no limit."""
 
-    def seconds(given: float | timedelta | None) -> float | None:
+    def converted(given: float | timedelta | None) -> float | None:
         if given is None:
             return None
-        number = given.total_seconds() if isinstance(given, timedelta) else float(given)
-        if math.isnan(number) or not 0 < number <= _LONGEST:
-            raise ConfigurationError(f"{name} must be above 0 seconds, or None for ever, not {given!r}")
+        try:
+            number = seconds(given, name)
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(f"{error}; None is for ever") from None
+        if not 0 < number <= _LONGEST:
+            shown = arguments.shown(given)
+            raise ConfigurationError(f"{name} must be above 0 seconds, or None for ever, not {shown}")
         return number
 
-    return field(default=default, converter=seconds)
+    return field(default=default, converter=converted)
 
 
 def _checked_engine(engine: str | None) -> str | None:
     if engine is not None:
         try:
-            check_engine(engine)
+            check_engine(arguments.text(engine, "engine", ConfigurationError))
         except (UnknownEngine, ModuleNotFoundError) as error:
             raise ConfigurationError(str(error)) from None
     return engine
 
 
 def _names(console_hosts: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(console_hosts, str):
-        raise ConfigurationError("console_hosts is one string: pass a list of host names")
-    names = tuple(console_hosts)
+    names = tuple(arguments.several(console_hosts, "console_hosts", "host names", error=ConfigurationError))
     for name in names:
-        if not _HOST.fullmatch(name):
-            raise ConfigurationError(f"console_hosts: {name!r} is not a host name such as lume.example.com")
+        if not (isinstance(name, str) and _HOST.fullmatch(name)):
+            shown = arguments.shown(name)
+            raise ConfigurationError(f"console_hosts: {shown} is not a host name such as lume.example.com")
     return names
 
 
 def _places(
-    roots: Sequence[AnyPath] | None, data: AnyPath, private: tuple[Path, ...], flows: AnyPath | None
+    roots: Sequence[AnyPath] | None, data: AnyPath, private: tuple[Path, ...], flows: Path | None
 ) -> Roots:
-    home = Path(data)
-    given = (Path.cwd(), home) if roots is None else tuple(roots)
+    home = _path(data, "data")
+    named = () if roots is None else arguments.several(roots, "roots", "folders", error=ConfigurationError)
+    given = (str(Path.cwd()), str(home)) if roots is None else tuple(_text(root, "roots") for root in named)
     if not given:
         raise ConfigurationError("roots is empty: name the folders that source files lie in")
-    urls = [str(root).rstrip("/") for root in given if is_store_url(str(root))]
-    folders = tuple(Path(root) for root in given if not is_store_url(str(root)))
+    urls = [root.rstrip("/") for root in given if is_store_url(root)]
+    folders = tuple(Path(root) for root in given if not is_store_url(root))
     for url in urls:
         try:
             split_store_url(url)
         except NotAStoreUrl as error:
             raise ConfigurationError(f"roots: {error}") from None
-    return Roots.of(
-        folders or (home,),
-        home,
-        tuple(urls),
-        private,
-        None if flows is None else Path(flows),
-    )
+    return Roots.of(folders or (home,), home, tuple(urls), private, flows)
+
+
+def _text(value: AnyPath, name: str) -> str:
+    return arguments.path(value, name, ConfigurationError)
+
+
+def _path(value: AnyPath, name: str) -> Path:
+    return Path(_text(value, name))
+
+
+def _optional_path(value: AnyPath | None, name: str) -> Path | None:
+    return None if value is None else _path(value, name)
 
 
 def _checked_key(api_key: str | None) -> str:
     if api_key is None:
         return secrets.token_urlsafe(24)
-    if not api_key or not api_key.isascii() or not api_key.isprintable() or api_key != api_key.strip():
-        raise ConfigurationError("api_key must be visible ASCII characters, at least one")
-    return api_key
+    return arguments.line(api_key, "api_key", error=ConfigurationError)
 
 
 @frozen(kw_only=True)
@@ -104,18 +118,18 @@ class ServerSettings:
     flows: Path | None
     webhooks: WebhookRules
     lineage: LineageEvents | None
-    host: str = "127.0.0.1"
-    port: int = 0
+    host: str = field(default="127.0.0.1", validator=_refused(arguments.line, _LONGEST_HOST))
+    port: int = field(default=0, validator=_refused(arguments.whole, 0, 65_535))
     api_key: str = field(default=None, converter=_checked_key, repr=False)
     keys: Path | None = None
-    dev: bool = False
+    dev: bool = field(default=False, validator=_refused(arguments.flag))
     console_hosts: tuple[str, ...] = field(default=(), converter=_names)
-    max_active: int | None = field(default=None, validator=_at_least(1))
+    max_active: int | None = field(default=None, validator=_whole(1, MOST_ACTIVE))
     run_timeout: float | None = _duration("run_timeout", timedelta(days=1))
     engine: str | None = field(default=None, converter=_checked_engine, repr=False)  # it may hold a token
-    shard_bytes: int = field(default=SHARD_BYTES, validator=_at_least(LEAST_SHARD))
-    max_upload_bytes: int = field(default=10 * 1024**3, validator=_at_least(0))
-    uploads_quota: int | None = field(default=None, validator=_at_least(0))
+    shard_bytes: int = field(default=SHARD_BYTES, validator=_refused(arguments.whole, LEAST_SHARD))
+    max_upload_bytes: int = field(default=10 * 1024**3, validator=_refused(arguments.whole, 0))
+    uploads_quota: int | None = field(default=None, validator=_whole(0))
     keep: float | None = _duration("keep", timedelta(days=30))
     keep_uploads: float | None = _duration("keep_uploads", None)
     keep_output: float | None = _duration("keep_output", None)
@@ -133,11 +147,10 @@ class ServerSettings:
         given: dict[str, Any] = dict(options)
         if unknown := given.keys() - ServerOptions.__annotations__.keys():
             raise TypeError(f"serve() got an unexpected keyword argument {min(unknown)!r}")
-        keys = given.pop("keys", None)
-        keys = None if keys is None else Path(keys)
+        keys, folder = _optional_path(given.pop("keys", None), "keys"), _optional_path(flows, "flows")
         return cls(
-            places=_places(roots, data, () if keys is None else (keys,), flows),
-            flows=None if flows is None else Path(flows),
+            places=_places(roots, data, () if keys is None else (keys,), folder),
+            flows=folder,
             webhooks=WebhookRules.of(given.pop("webhook_secret", None), given.pop("webhook_hosts", ())),
             lineage=LineageEvents.of(
                 given.pop("lineage_url", None),

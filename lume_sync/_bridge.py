@@ -7,6 +7,7 @@ import asyncio
 import atexit
 import inspect
 import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import partial
@@ -14,7 +15,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from lume_async import ClientClosedError, Outcome, RunError, RunEvent
-from lume_async._base.batched import several
+from lume_async._base.batched import all_runs
 from lume_async._base.default_client import find_client
 from lume_async._base.secret import veiled as veiled
 from lume_sync._held import Held as Held
@@ -53,6 +54,10 @@ atexit.register(portal.at_exit)
 os.register_at_fork(after_in_child=portal.after_fork)
 
 
+def _too_late() -> ClientClosedError:
+    return ClientClosedError("the interpreter is shutting down: it is too late for this call")
+
+
 class _Adopted(AbstractContextManager[None]):
     """Adopts an error that leaves the block; a context manager adds no frame to the traceback."""
 
@@ -62,6 +67,8 @@ class _Adopted(AbstractContextManager[None]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if isinstance(error, ImportError) and sys.is_finalizing():  # what the core imports on first use
+            raise _too_late() from error
         if error is not None:
             adopt(error)
 
@@ -112,13 +119,13 @@ def core_of(value: object) -> Any:
 
 def cores_of(values: Iterable[object]) -> list[Any]:
     """The cores of live objects; the iterable is read in the caller's thread."""
-    return [core_of(value) for value in several(values)]
+    return [core_of(value) for value in all_runs(values)]
 
 
 def pulled(values: Iterable[T]) -> Iterable[T] | AsyncIterator[T]:
     """The caller's iterable, pulled as needed in a thread of its own; lists and our own iterations need no thread."""
-    if type(values) in (list, tuple):
-        return values  # never blocks; a hop to a thread would dominate the cost of a replayed item
+    if type(values) in (list, tuple, str, bytes) or not isinstance(values, Iterable):
+        return values  # a list never blocks, and a hop costs more than a replayed item; the core refuses the others
     ours = values.hand_over() if isinstance(values, Iteration) else None
     return Pulled(values) if ours is None else ours
 
@@ -140,7 +147,7 @@ def offload(api_key: Any) -> Any:
 def _default_client() -> Any:
     find = find_client("lume_sync")
     if find is None:
-        raise ClientClosedError("the interpreter is shutting down: it is too late for this call")
+        raise _too_late()
     return core_of(find())
 
 

@@ -18,7 +18,7 @@ class Flows:
 
     _core: lume_async.Client
 
-    def register_flow(self, flow: str | os.PathLike[str] | Mapping[str, Any]) -> FlowVersion:
+    def register_flow(self, flow: str | os.PathLike[str] | Mapping[str, Any]) -> "FlowVersion":
         """Register a flow version. Idempotent; different content under the same name and version is refused.
 
         Args:
@@ -31,7 +31,7 @@ class Flows:
         """
         return call(self._core.register_flow, flow).result()
 
-    def flow_version(self, ref: str) -> FlowVersion:
+    def flow_version(self, ref: str) -> "FlowVersion":
         """Get a flow version as it was registered.
 
         Args:
@@ -44,7 +44,7 @@ class Flows:
         """
         return call(self._core.flow_version, ref).result()
 
-    def list_flows(self, flow: str | None = None) -> Iterator[FlowSummary]:
+    def list_flows(self, flow: str | None = None) -> Iterator["FlowSummary"]:
         """Yield the registered flow versions, by flow, each flow's versions in the order of registration.
 
         Args:

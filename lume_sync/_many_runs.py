@@ -94,13 +94,16 @@ class ManyRuns:
             on_duplicate: with "raise" a duplicate is an outcome with a `DuplicateRunError`; with "attach" the run
                 that holds the source is followed, unless the source has other content than that run has read: then
                 the outcome has the error, too.
-            timeout: seconds (or a `timedelta`) for the whole batch; then no more requests are pulled, and each
-                unfinished run is an outcome with a `RunTimeoutError`. None for no limit.
+            timeout: seconds (or a `timedelta`) for the whole batch; then no more requests are pulled, each unfinished
+                run is an outcome with a `RunTimeoutError`, and another one is raised at the end of the iteration if
+                `requests` had not ended. None for no limit.
             poll_interval: as in `LumeRun.wait`.
 
         Raises:
             ConfigurationError: the journal is in use, can't be used, or belongs to a different input.
             JournalError: it can't be used any more: a full disk, or damage.
+            RunTimeoutError: raised after all outcomes: the timeout passed before the end of `requests`. Its `run` is
+                None. An iterator has ended once it was asked for one more request, which takes a free place.
             ValueError: an argument is not valid; no request was sent.
         """
         with adopted:
@@ -117,7 +120,7 @@ class ManyRuns:
                 in_outcome(LumeRun._wrap),
             )
 
-    def monitor(self, *, max_in_flight: int = 64, poll_interval: PollInterval = None) -> Monitor:
+    def monitor(self, *, max_in_flight: int = 64, poll_interval: PollInterval = None) -> "Monitor":
         """Watch any number of runs continuously; see `Monitor`.
 
         Args:
@@ -145,6 +148,7 @@ class ManyRuns:
 
         Raises:
             ValueError: an argument that makes no sense, or a status that is a near miss of a known one.
+            InvalidRequestError: `flow_version` or `source_path` can't be that of a run; no request was sent.
         """
         with adopted:
             return iterate(

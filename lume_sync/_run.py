@@ -186,7 +186,7 @@ class LumeRun:
         with adopted:
             return iterate(self._core.watch(poll_interval=poll_interval, timeout=timeout), LumeRun._wrap)
 
-    def rejects(self, reason: str | None = None, limit: int | None = None) -> Rows:
+    def rejects(self, reason: str | None = None, limit: int | None = None) -> "Rows":
         """The rejected rows, each with its reasons; pages are fetched as needed.
 
         If the run has not ended, or its output was changed or removed since, fetching the first row raises
@@ -200,7 +200,7 @@ class LumeRun:
         with adopted:
             return Rows._wrap(self._core.rejects(reason, limit))
 
-    def mapped(self, limit: int | None = None) -> Rows:
+    def mapped(self, limit: int | None = None) -> "Rows":
         """The mapped rows, in the order of the source; pages are fetched as needed.
 
         Args:

@@ -18,7 +18,7 @@ WINGS = ("async", "sync", "faults")
 SENSITIVE = (
     *("async/http/test_time_limits.py", "async/http/test_limiter.py", "async/http/test_lifetime.py"),
     *("async/http/test_per_loop.py", "async/run/test_waiter.py", "async/many/test_scheduler.py"),
-    *("async/many/test_owned.py", "async/base/test_threads.py"),
+    *("async/many/test_owned.py", "async/base/test_threads.py", "async/batch/test_deadline.py"),
     *("faults/test_connections.py", "faults/test_closing.py", "faults/test_long_poll.py"),
     *("faults/test_stalls.py",),
 )

@@ -167,18 +167,48 @@ def test_every_public_type_is_known(package, tmp_path) -> None:
     assert found["typeCompleteness"]["completenessScore"] == 1
 
 
+def loaded_by(code: str) -> set[str]:
+    """The modules of a new interpreter that has run the code."""
+    # -I: what the environment adds (coverage, a sitecustomize) is not ours; -S can't be, the project is found by it.
+    code += "\nimport sys, json; print(json.dumps(list(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True, timeout=30
+    )
+    return set(json.loads(done.stdout))
+
+
 @pytest.mark.parametrize("package", PACKAGES, ids=name_of)
 def test_importing_loads_nothing_heavy(package) -> None:
     heavy = ["aiohttp", "anyio", "asyncio", "attrs", "cattrs", "duckdb", "orjson", "ssl"]
     others = {each.__name__ for each in PACKAGES} - {package.__name__, "lume_async"}
-    code = f"import sys, json, {package.__name__}; print(json.dumps(list(sys.modules)))"
-    # -I: what the environment adds (coverage, a sitecustomize) is not ours; -S can't be, the project is found by it.
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True, timeout=30
-    )
-    loaded = set(json.loads(done.stdout))
+    loaded = loaded_by(f"import {package.__name__}")
 
     assert not loaded & {*heavy, *others}
+
+
+FIRST_REQUEST = """
+import asyncio
+from lume_async import Client
+from lume_async.testing import FakeAnswer, fake_client, run_json
+
+async def main():
+    client, _ = fake_client(lambda request: FakeAnswer(200, run_json("r", "SUCCEEDED")))
+    run = await client.run("f:v1", "a.csv")
+    await run.wait()
+
+asyncio.run(main())
+"""
+LATER = {
+    *("anyio", "cattrs", "ctypes", "difflib", "html", "sqlite3", "tomllib"),
+    *("lume_async._batch", "lume_async._many", "lume_async._wire.flow_endpoints", "lume_async._run.rows"),
+    *("lume_async._run.upload", "lume_async._run.watch", "lume_async._run.notebook", "lume_async._api"),
+}
+"""What a submission and its wait do not need; aiohttp imports none of it."""
+
+
+@pytest.mark.parametrize("code", ["from lume_async import Client", FIRST_REQUEST], ids=["import", "request"])
+def test_a_client_imports_what_a_first_request_needs(code: str) -> None:
+    assert not loaded_by(code) & LATER
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=name_of)

@@ -86,7 +86,16 @@ WINGS = {
 """Each package from the ground up. A wing (a folder, or a file at the root) imports only from rows above its own."""
 
 PURE = [
-    *("errors", "models", "_decoding", "_metrics", "_base/backoff", "_base/duration", "_base/elided"),
+    *(
+        "errors",
+        "models",
+        "_decoding",
+        "_metrics",
+        "_base/arguments",
+        "_base/backoff",
+        "_base/duration",
+        "_base/elided",
+    ),
     *("_http/base_url", "_http/refusals", "_http/throttle", "_webhooks/signatures"),
     *("_wire/answers", "_wire/endpoints", "_wire/lost_answers", "_wire/rate_limit", "_wire/retry"),
     *("_wire/withhold", "_wire/flow_endpoints", "_wire/flow_models", "_wire/row_endpoints"),
@@ -100,7 +109,10 @@ SHARED = {
         f"lume_async._base.{name}"
         for name in ["batched", "default_client", "immortal", "lazy", "secret", "threads"]
     },
-    "lume_local": {f"lume_async._base.{name}" for name in ["elided", "extras", "lazy", "owned", "tasks"]},
+    "lume_local": {
+        f"lume_async._base.{name}"
+        for name in ["arguments", "duration", "elided", "extras", "lazy", "owned", "tasks"]
+    },
     "lume_cli": {
         *(f"lume_async._base.{name}" for name in ["elided", "extras", "tasks"]),
         *(f"lume_local._shared.{name}" for name in ["identity", "lock", "magic"]),

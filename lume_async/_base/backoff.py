@@ -6,6 +6,7 @@ from typing import Protocol, Self, TypeAlias
 
 from attrs import field, frozen
 
+from lume_async._base import arguments
 from lume_async._base.duration import Duration, seconds
 from lume_async._base.public import public
 
@@ -21,18 +22,12 @@ class Rng(Protocol):
         ...
 
 
-def _delay(value: Duration) -> float:
-    return seconds(value, "a back-off's delay")
+def _initial(value: Duration) -> float:
+    return seconds(value, "initial")
 
 
-def _finite_factor(_self: object, _attribute: object, value: float) -> None:
-    if not (math.isfinite(value) and value >= 1):
-        raise ValueError(f"factor must be a finite number of at least 1, not {value!r}")
-
-
-def _share(_self: object, _attribute: object, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ValueError(f"jitter must lie between 0 and 1, not {value!r}")
+def _maximum(value: Duration) -> float:
+    return seconds(value, "maximum")
 
 
 @public
@@ -49,10 +44,10 @@ class Backoff:
         jitter: the share by which a delay may be shorter or longer, 0 to 1.
     """
 
-    initial: float = field(converter=_delay)
-    factor: float = field(default=2.0, validator=_finite_factor)
-    maximum: float = field(default=60.0, converter=_delay)
-    jitter: float = field(default=0.25, validator=_share)
+    initial: float = field(converter=_initial)
+    factor: float = field(default=2.0, validator=arguments.validator(arguments.number, 1))
+    maximum: float = field(default=60.0, converter=_maximum)
+    jitter: float = field(default=0.25, validator=arguments.validator(arguments.number, 0, 1))
 
     @classmethod
     def constant(cls, interval: Duration) -> Self:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from typing import Generic, TypeVar
 
+from lume_async._base import arguments
 from lume_async._base.tasks import is_being_cancelled
 
 T = TypeVar("T")
@@ -73,11 +74,9 @@ class Chunked(Batched[T]):
         await self._chunks.aclose()
 
 
-def several(runs: Iterable[T]) -> list[T]:
-    """The runs as a list. Raises `TypeError` if `runs` is a string, whose letters would be taken for run IDs."""
-    if isinstance(runs, str):
-        raise TypeError("give a list of runs, or of run IDs, not a single one")
-    return list(runs)
+def all_runs(runs: Iterable[T]) -> list[T]:
+    """The argument `runs` as a list. Raises `TypeError`."""
+    return list(arguments.several(runs, "runs", "runs or run IDs"))
 
 
 def take_ready(source: AsyncIterator[T], limit: int) -> list[T]:

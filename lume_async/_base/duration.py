@@ -4,6 +4,8 @@ import math
 from datetime import timedelta
 from typing import TypeAlias
 
+from lume_async._base import arguments
+
 Duration: TypeAlias = float | timedelta
 """A number of seconds or a `timedelta`, never negative."""
 
@@ -20,7 +22,7 @@ def seconds(value: Duration, name: str) -> float:
     else:
         raise TypeError(f"{name} must be a number of seconds or a timedelta, not {type(value).__name__}")
     if math.isnan(number) or number < 0:
-        raise ValueError(f"{name} must be zero or more seconds, not {value!r}")
+        raise ValueError(f"{name} must be zero or more seconds, not {arguments.shown(value)}")
     return number
 
 

@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import anyio
-from anyio.abc import TaskGroup
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
@@ -22,11 +22,13 @@ def _refuse() -> NoReturn:
 
 
 @asynccontextmanager
-async def task_group() -> AsyncIterator[TaskGroup]:
+async def task_group() -> "AsyncIterator[TaskGroup]":
     """A task group of anyio that raises the error itself, not a group, so that `except LumeError` works.
 
     Of several errors the first is raised; the others become its notes.
     """
+    import anyio  # here: a single request needs no tasks
+
     try:
         async with anyio.create_task_group() as group:
             yield group
@@ -53,6 +55,8 @@ def is_being_cancelled() -> bool:
 
 async def until_done(future: asyncio.Future[Any], hurry: Callable[[], object] = lambda: None) -> None:
     """Wait for the future even if this task is cancelled: then `hurry` is called, and the error raised afterwards."""
+    import anyio
+
     cancelled: asyncio.CancelledError | None = None
     with anyio.CancelScope(shield=True):  # a cancelled scope around it would wake this up again and again
         while not future.done():

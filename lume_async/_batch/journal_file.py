@@ -4,6 +4,7 @@ import os
 import sqlite3
 import stat
 
+from lume_async._base import arguments
 from lume_async._batch.held_paths import held_paths
 from lume_async._batch.journal_mark import mark_of
 from lume_async.errors import ConfigurationError
@@ -29,10 +30,9 @@ def path_of(name: str | os.PathLike[str]) -> str:
 
     Raises:
         ConfigurationError: it does not name a file.
-        TypeError: it is not a path.
     """
-    text = os.fsdecode(name)
-    if not text or text == ":memory:" or text.startswith("file:") or "\0" in text:
+    text = arguments.path(name, "journal", ConfigurationError)
+    if not text or text == ":memory:" or text.startswith("file:"):
         raise ConfigurationError(
             f"journal={text!r} does not name a file, so nothing would be kept: pass the path of a file "
             "(SQLite's special names, such as ':memory:' and 'file:…', are not supported)"

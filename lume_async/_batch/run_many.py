@@ -8,7 +8,7 @@ outcome, so that one number bounds the requests, the submissions and the outcome
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sized
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 
@@ -16,6 +16,7 @@ import anyio
 from anyio import CancelScope
 from attrs import evolve
 
+from lume_async._base import arguments
 from lume_async._base.backoff import PollInterval, polling
 from lume_async._base.batched import pull
 from lume_async._base.duration import Duration, optional_seconds
@@ -30,6 +31,7 @@ from lume_async._many.completion import outcome_of, too_late
 from lume_async._many.monitor import Monitor, finish_after
 from lume_async._run.handle import LumeRun, record_of, snapshot
 from lume_async._run.submit import OnDuplicate, check_on_duplicate
+from lume_async.errors import RunTimeoutError
 from lume_async.models import Outcome, RunRequest
 
 
@@ -45,9 +47,9 @@ def run_many(
     poll_interval: PollInterval,
 ) -> Outcomes:
     """See `Client.run_many`; arguments are checked here, before the first step."""
-    if isinstance(max_active, bool) or not isinstance(max_active, int) or max_active < 1:
-        raise ValueError(f"max_active must be a whole number of at least 1, not {max_active!r}")
-    if retry_failed and journal is None:
+    arguments.several(requests, "requests", "RunRequests", (Iterable, AsyncIterable))
+    arguments.whole(max_active, "max_active")
+    if arguments.flag(retry_failed, "retry_failed") and journal is None:
         raise ValueError("retry_failed needs a journal: without one, earlier runs are not known")
     path = None if journal is None else path_of(journal)
     check_on_duplicate(on_duplicate)
@@ -92,13 +94,17 @@ class _Batch:
         self._taking = CancelScope()
         self._submitted = anyio.Event()
         self._ended = anyio.Event()
+        self._taken = 0  # requests
         self._open = 0  # requests without an outcome
+        self._read_to_the_end = False
         self._broken: BaseException | None = None
 
     async def run(
         self, requests: Iterable[RunRequest] | AsyncIterable[RunRequest], timeout: float | None
     ) -> None:
-        """Process the input. Raises an error of the input after all outcomes, one of the batch itself at once."""
+        """Process the input. Raises an error of the input, or that of the deadline, after all outcomes; one of the
+        batch itself at once.
+        """
         async with task_group() as others:
             others.start_soon(self._collect, timeout)
             if timeout is not None:
@@ -110,27 +116,33 @@ class _Batch:
             others.cancel_scope.cancel()
         if self._broken is not None:
             raise self._broken
+        # The end of a list is known even if no place was free to ask for the next item.
+        if not (self._read_to_the_end or (isinstance(requests, Sized) and self._taken == len(requests))):
+            raise RunTimeoutError(
+                f"the timeout of {timeout:g} s passed before the end of the requests: {self._taken:,} were taken, "
+                "those after them were not submitted; repeat the call for them, with the same journal if it had one"
+            )
 
     async def _submit_all(self, requests: Iterable[RunRequest] | AsyncIterable[RunRequest]) -> None:
         """Submit a request whenever a place is free; return when all submissions have ended."""
-        count = 0
         async with task_group() as submissions:
             with self._taking:
                 async with aclosing(self._input(requests)) as source:
                     await self._outbox.places.acquire()
                     async for request in source:
+                        item, self._taken = self._taken, self._taken + 1
                         self._open += 1
-                        entry = self._submitter.known(count, request)
+                        entry = self._submitter.known(item, request)
                         outcome = None if entry is None else self._submitter.remembered(request, entry)
                         if outcome is not None:
                             self._deliver(outcome)
                         else:
-                            submissions.start_soon(self._submit, count, request, entry)
-                        count += 1
+                            submissions.start_soon(self._submit, item, request, entry)
                         await self._outbox.places.acquire()
-                        await self._submitter.read_ahead(count)
+                        await self._submitter.read_ahead(self._taken)
+                    self._read_to_the_end = True
                 if self._broken is None:
-                    await self._submitter.complete(count)
+                    await self._submitter.complete(self._taken)
 
     async def _input(
         self, requests: Iterable[RunRequest] | AsyncIterable[RunRequest]
@@ -146,7 +158,7 @@ class _Batch:
                     count += 1
                     if not isinstance(request, RunRequest):
                         raise TypeError(
-                            f"run_many takes RunRequests, item {count} is a {type(request).__name__}"
+                            f"requests must be RunRequests, item {count} is a {type(request).__name__}"
                         )
                     yield request
         except asyncio.CancelledError as error:

@@ -28,6 +28,8 @@ def is_http(text: str) -> bool:
         host, _port = parts.hostname, parts.port
         if parts.scheme not in ("http", "https") or not host:
             return False
+        if "\\" in host:  # some parsers read it as a slash
+            return False
         URL(text).human_repr()
         host.encode("idna")
         if host.replace(".", "").isdigit():

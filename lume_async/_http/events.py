@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from attrs import frozen
 
+from lume_async._base import arguments
 from lume_async._base.public import public
 from lume_async.models import RunStatus
 
@@ -73,10 +74,9 @@ class Observer:
     """Reports every event to the log and to the hooks."""
 
     def __init__(self, hooks: Iterable[Hook] = ()) -> None:
-        self._hooks = tuple(hooks)
+        self._hooks = tuple(arguments.several(hooks, "hooks", "functions"))
         for hook in self._hooks:
-            if not callable(hook):
-                raise TypeError(f"a hook must be callable with one event, not {type(hook).__name__}")
+            arguments.function(hook, "a hook")
 
     @property
     def listening(self) -> bool:

@@ -4,13 +4,13 @@ import asyncio
 import os
 import ssl as ssl_module
 from collections.abc import AsyncGenerator
+from importlib import import_module
 from types import AsyncGeneratorType
 from typing import cast
 from weakref import WeakKeyDictionary
 
 import aiohttp
 
-from lume_async._base.immortal import immortal
 from lume_async._base.threads import run_in_thread
 from lume_async._http.connector import Connector
 from lume_async._http.resolver import Resolver
@@ -129,10 +129,20 @@ def _abandon_inherited_sessions() -> None:
     They share the epoll set and the TLS state with the parent: closing would unregister or shut down the parent's
     connections. An additional reference prevents their finalization, also at exit.
     """
+    if not _open_sessions:
+        return
+    from lume_async._base.immortal import immortal
+
     for opened in _open_sessions:
         opened.open = False
         immortal(opened)
     _open_sessions.clear()
 
 
-os.register_at_fork(after_in_child=_abandon_inherited_sessions)
+def _prepare_fork() -> None:
+    """Import for a child that inherits connections: there, the lock of another thread's import is never released."""
+    if _open_sessions:
+        import_module("lume_async._base.immortal")
+
+
+os.register_at_fork(before=_prepare_fork, after_in_child=_abandon_inherited_sessions)

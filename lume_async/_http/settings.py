@@ -11,6 +11,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from attrs import field, frozen
 
+from lume_async._base import arguments
 from lume_async._base.duration import Duration, seconds
 from lume_async._base.secret import Secret, Veiled, veiled
 from lume_async._base.version import __version__
@@ -69,8 +70,10 @@ def settings(
         base_url=url,
         api_key=_api_key(api_key, variables),
         request_timeout=_request_timeout(request_timeout, variables),
-        max_connections=_at_least_one(max_connections, "max_connections"),
-        max_response_bytes=_at_least_one(max_response_bytes, "max_response_bytes"),
+        max_connections=arguments.whole(max_connections, "max_connections", error=ConfigurationError),
+        max_response_bytes=arguments.whole(
+            max_response_bytes, "max_response_bytes", error=ConfigurationError
+        ),
         proxy=_proxy(proxy, url),
         ssl=_ssl(ssl),
         user_agent=_user_agent(user_agent),
@@ -154,12 +157,6 @@ def _request_timeout(argument: Duration | None, variables: Variables) -> float:
     return number
 
 
-def _at_least_one(value: int, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigurationError(f"{name} must be a whole number of at least 1, not {value!r}")
-    return value
-
-
 def _proxy(proxy: Proxy, base_url: str) -> str | None:
     """Read the environment here, since aiohttp's `trust_env` would also read ~/.netrc."""
     if proxy is False:
@@ -203,6 +200,4 @@ def _user_agent(extra: str | None) -> str:
     own = f"lume-client/{__version__} python/{sys.version_info.major}.{sys.version_info.minor}"
     if extra is None:
         return own
-    if not extra or not (extra.isascii() and extra.isprintable()):
-        raise ConfigurationError("user_agent must be one line of printable ASCII")
-    return f"{extra} {own}"
+    return f"{arguments.line(extra, 'user_agent', error=ConfigurationError)} {own}"

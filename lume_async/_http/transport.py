@@ -37,8 +37,6 @@ _NOT_REACHED = (
     aiohttp.ClientHttpProxyError,
     aiohttp.ConnectionTimeoutError,
     aiohttp.ServerFingerprintMismatch,
-    aiohttp.InvalidURL,
-    UnicodeEncodeError,  # of a host name, before it is looked up
 )
 
 
@@ -154,7 +152,7 @@ class AiohttpTransport:
         return ApiTimeoutError(f"{self._where}: no connection in time", reached=False)
 
     def _failure(self, error: Exception) -> ApiConnectionError:
-        reached = not isinstance(error, _NOT_REACHED)
+        reached = not (isinstance(error, _NOT_REACHED) or _is_invalid_host(error))
         words = _words_of(error)
         if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)):
             words += f" (trust store: {self._trust()})"
@@ -187,11 +185,16 @@ class AiohttpTransport:
         return opened
 
 
+def _is_invalid_host(error: Exception) -> bool:
+    """Whether the name can't be encoded for its look-up; decoding fails only after an answer."""
+    return isinstance(error, (aiohttp.InvalidURL, UnicodeError)) and not isinstance(error, UnicodeDecodeError)
+
+
 def _words_of(error: Exception) -> str:
     """A description of the error that quotes nothing of a response, which may repeat the API key."""
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "the server closed the connection before it answered"
-    if isinstance(error, (aiohttp.InvalidURL, UnicodeEncodeError)):
+    if _is_invalid_host(error):
         return "this is not a valid host name"
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"the proxy refused the connection with status {error.status}"

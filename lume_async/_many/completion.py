@@ -8,7 +8,7 @@ from functools import partial
 from anyio.streams.memory import MemoryObjectSendStream
 
 from lume_async._base.backoff import PollInterval, polling
-from lume_async._base.batched import Chunked, several, take_ready
+from lume_async._base.batched import Chunked, all_runs, take_ready
 from lume_async._base.duration import Duration, optional_seconds
 from lume_async._base.tasks import task_group
 from lume_async._http.sender import Sender
@@ -24,7 +24,7 @@ def as_completed(
     sender: Sender, runs: Iterable[LumeRun | str], *, timeout: Duration | None, poll_interval: PollInterval
 ) -> Chunked[Outcome[LumeRun]]:
     """One outcome per item of `runs`, in completion order; a run is polled once however often it occurs."""
-    handles = [handle_of(sender, run) for run in several(runs)]
+    handles = [handle_of(sender, run) for run in all_runs(runs)]
     polling(poll_interval)  # raises for a bad argument before the first step
     limit = optional_seconds(timeout, "timeout")
     return Chunked(owned(partial(_completions, sender, handles, limit, poll_interval), take=list))
@@ -34,7 +34,7 @@ async def wait_all(
     sender: Sender, runs: Iterable[LumeRun | str], *, timeout: Duration | None, poll_interval: PollInterval
 ) -> list[Outcome[LumeRun]]:
     """One outcome per item of `runs`, in their order."""
-    items = several(runs)
+    items = all_runs(runs)
     found: dict[str, list[Outcome[LumeRun]]] = {}
     async for outcome in as_completed(sender, items, timeout=timeout, poll_interval=poll_interval):
         found.setdefault(outcome.run_id or "", []).append(outcome)

@@ -5,6 +5,7 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 from itertools import takewhile
 
+from lume_async._base import arguments
 from lume_async._base.batched import Chunked
 from lume_async._base.duration import Duration, seconds
 from lume_async._http.sender import Sender
@@ -13,7 +14,7 @@ from lume_async._run.pages import check_limit, pages
 from lume_async._wire import endpoints
 from lume_async._wire.call import Call
 from lume_async._wire.endpoints import Page
-from lume_async.models import RunRecord, RunStatus, wanted_status
+from lume_async.models import RunRecord, RunStatus, plain_text, wanted_status
 
 PAGE = 100
 """Runs per request."""
@@ -30,15 +31,16 @@ def list_runs(
 ) -> Chunked[LumeRun]:
     """The runs that match, newest first. Raises `ValueError` if an argument is not valid; no request was sent."""
     check_limit(limit)
-    statuses = [status] if isinstance(status, str) else status
-    if statuses is not None and not statuses:
-        raise ValueError("status must name a status: an empty collection matches no run")
     asked = {"flow_version": flow_version, "source_path": source_path}
     filters: dict[str, str | list[str]] = {
-        name: str(value) for name, value in asked.items() if value is not None
+        name: plain_text(value, name) for name, value in asked.items() if value is not None
     }
-    if statuses is not None:
+    if status is not None:
+        statuses = [status] if isinstance(status, str) else status
+        arguments.several(statuses, "status", "statuses", Collection)
         filters["status"] = [str(wanted_status(one)) for one in statuses]
+        if not statuses:
+            raise ValueError("status must name a status: an empty collection matches no run")
     return Chunked(_pages(sender, filters, _oldest(sender, since), limit), "runs")
 
 

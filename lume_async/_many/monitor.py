@@ -10,6 +10,7 @@ from typing import Self
 from anyio import ClosedResourceError, EndOfStream, WouldBlock, create_memory_object_stream
 from anyio.abc import TaskGroup
 
+from lume_async._base import arguments
 from lume_async._base.backoff import LAST_POLL, PollInterval, polling
 from lume_async._base.batched import Batched
 from lume_async._base.owned import Owned
@@ -61,13 +62,13 @@ class Monitor(Batched[RunEvent[LumeRun]]):
     def __init__(
         self, sender: Sender, *, max_in_flight: int = 64, poll_interval: PollInterval = None
     ) -> None:
-        if isinstance(max_in_flight, bool) or not isinstance(max_in_flight, int) or max_in_flight < 1:
-            raise ValueError(f"max_in_flight must be a whole number of at least 1, not {max_in_flight!r:.60}")
         self._sender = sender
         self._backoff = polling(poll_interval)
         self._follows_progress = poll_interval is None
         self._watched: dict[str, Watched] = {}
-        self._scheduler = Scheduler(self._poll, limit=max_in_flight, clock=sender.clock)
+        self._scheduler = Scheduler(
+            self._poll, limit=arguments.whole(max_in_flight, "max_in_flight"), clock=sender.clock
+        )
         self._background = Owned(_background(), "lume monitor")
         self._tasks: TaskGroup | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -99,11 +100,12 @@ class Monitor(Batched[RunEvent[LumeRun]]):
 
     def discard(self, run: LumeRun | str) -> None:
         """Stop watching a run; the run keeps running. A run that is not watched is ignored."""
+        arguments.instance(run, "run", (LumeRun, str), "a run or a run ID")
         self._on_loop(self._discard, run if isinstance(run, str) else run.id)
 
     def notify(self, run_id: str) -> None:
         """Poll a run immediately, for example from a webhook handler. An ID that is not watched is ignored."""
-        self._on_loop(self._scheduler.wake, run_id)
+        self._on_loop(self._scheduler.wake, arguments.instance(run_id, "run_id", str, "a string"))
 
     async def __aenter__(self) -> Self:
         """Start watching.

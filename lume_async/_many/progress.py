@@ -11,6 +11,7 @@ import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 from attrs import frozen
 
+from lume_async._base import arguments
 from lume_async._base.batched import pull
 from lume_async._base.duration import Duration, seconds
 from lume_async._base.public import public
@@ -72,13 +73,12 @@ def progress(
     outcomes: Iterable[Outcome[Any]] | AsyncIterable[Outcome[Any]], *, total: int | None, every: Duration
 ) -> AsyncGenerator[Progress, None]:
     """See `lume_async.progress`; raises for bad arguments before the first step."""
-    if total is not None and (isinstance(total, bool) or not isinstance(total, int) or total < 0):
-        raise ValueError(f"total must be a whole number of at least 0, not {total!r:.60}")
+    if total is not None:
+        arguments.whole(total, "total", 0)
     pause = seconds(every, "every")
     if pause <= 0:
-        raise ValueError(f"every must be longer than 0 s, not {every!r:.60}")
-    if not isinstance(outcomes, (Iterable, AsyncIterable)):
-        raise TypeError(f"progress takes the outcomes of run_many or as_completed, not {outcomes!r:.60}")
+        raise ValueError(f"every must be longer than 0 s, not {arguments.shown(every)}")
+    arguments.several(outcomes, "outcomes", "outcomes, such as run_many returns", (Iterable, AsyncIterable))
     return _snapshots(outcomes, total, pause)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from attrs import Factory, asdict, define, evolve, field
 
+from lume_async._base import arguments
 from lume_async._base.html import facts, table
 from lume_async._base.public import public
 from lume_async.errors import ApiError, ResponseDecodeError
@@ -72,7 +73,7 @@ class Summary:
     def of(cls, outcomes: Iterable[Outcome[Any]]) -> Self:
         """The summary of all outcomes."""
         summary = cls()
-        for outcome in outcomes:
+        for outcome in arguments.several(outcomes, "outcomes", "outcomes"):
             summary.add(outcome)
         return summary
 
@@ -88,6 +89,7 @@ class Summary:
 
     def add(self, outcome: Outcome[Any]) -> None:
         """Count one more outcome."""
+        arguments.instance(outcome, "an outcome", Outcome, "an Outcome")
         self.outcomes += 1
         self.remembered += outcome.remembered
         run, error = outcome.run, outcome.error

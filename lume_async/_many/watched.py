@@ -4,6 +4,7 @@ import math
 
 from attrs import define
 
+from lume_async._base import arguments
 from lume_async._base.backoff import Backoff, Rng, after_failure
 from lume_async._http.sender import Sender
 from lume_async._run.handle import LumeRun
@@ -69,10 +70,6 @@ class Watched:
 
 def handle_of(sender: Sender, run: LumeRun | str) -> LumeRun:
     """The handle, or a new one for an ID. Raises `TypeError`, or `InvalidRequestError` for a malformed ID."""
-    if isinstance(run, LumeRun):
-        return run
     if isinstance(run, str):
         return LumeRun(sender, check_run_id(run))
-    raise TypeError(
-        f"give a run of this client or a run ID, not {type(run).__module__}.{type(run).__qualname__}"
-    )
+    return arguments.instance(run, "a run", LumeRun, "one of this client, or a run ID")

@@ -9,6 +9,7 @@ from typing import Any
 
 from anyio import to_thread
 
+from lume_async._base import arguments
 from lume_async.errors import InvalidRequestError
 
 _REF = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]{0,63}):([A-Za-z0-9][A-Za-z0-9_.-]{0,63})")
@@ -18,13 +19,13 @@ _UNSENT = "no request was sent"
 async def definition_of(flow: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Any]:
     """The JSON form of the flow. Raises `InvalidRequestError` if it is not valid."""
     if not isinstance(flow, Mapping | str | os.PathLike):
-        raise InvalidRequestError(
-            f"a flow must be a path, a string or a dict, not {type(flow).__name__}; {_UNSENT}"
-        )
+        kind = type(flow).__name__
+        raise InvalidRequestError(f"a flow must be a path, a string or a dict, not {kind}; {_UNSENT}")
     if isinstance(flow, Mapping):
         definition = dict(flow)
     elif isinstance(flow, os.PathLike) or "\n" not in flow:
-        definition = _parse(await to_thread.run_sync(_read, Path(flow)), f"{flow}: ")
+        file = Path(arguments.path(flow, "the flow file", InvalidRequestError))
+        definition = _parse(await to_thread.run_sync(_read, file), f"{flow}: ")
     else:  # a flow never fits on one line of TOML
         definition = _parse(flow, "")
     _check_json(definition, "")
@@ -36,23 +37,25 @@ def ref_of(definition: dict[str, Any]) -> tuple[str, str]:
     for key in ("flow", "version"):
         if not isinstance(definition.get(key), str):
             raise InvalidRequestError(f"{key} is missing or not a string; {_UNSENT}")
-    return split_ref(f"{definition['flow']}:{definition['version']}")
+    return split_ref(f"{definition['flow']}:{definition['version']}", "flow")
 
 
-def split_ref(ref: str) -> tuple[str, str]:
+def split_ref(ref: str, name: str = "ref") -> tuple[str, str]:
     """The name and the version of `name:version`, which go into a URL. Raises `InvalidRequestError`."""
     match = _REF.fullmatch(ref) if isinstance(ref, str) else None
     if match is None:
-        raise InvalidRequestError(f"{ref!r} is not a flow version such as 'customer_cleaner:v1'; {_UNSENT}")
+        raise InvalidRequestError(
+            f"{name}: {arguments.shown(ref)} is not a flow version such as 'customer_cleaner:v1'; {_UNSENT}"
+        )
     return match[1], match[2]
 
 
-def _read(path: Path) -> str:
+def _read(file: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-    raise InvalidRequestError(f"{path} can't be read: {reason}; {_UNSENT}")
+    raise InvalidRequestError(f"the flow file {file} can't be read: {reason}; {_UNSENT}")
 
 
 def _parse(text: str, where: str) -> dict[str, Any]:

@@ -1,15 +1,19 @@
-"""`Flows`: the operations of a client on flow versions."""
+"""`Flows`: the operations of a client on flow versions.
+
+Each method imports its work on first use, as those of `ManyRuns` do.
+"""
 
 import os
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lume_async._base.batched import Chunked
 from lume_async._http.sender import Sender
-from lume_async._operations.flow_file import definition_of, ref_of, split_ref
 from lume_async._run.pages import pages
-from lume_async._wire import flow_endpoints
-from lume_async._wire.flow_models import FlowSummary, FlowVersion
+from lume_async.models import plain_text
+
+if TYPE_CHECKING:
+    from lume_async._wire.flow_models import FlowSummary, FlowVersion
 
 _PAGE = 100
 
@@ -19,7 +23,7 @@ class Flows:
 
     _sender: Sender
 
-    async def register_flow(self, flow: str | os.PathLike[str] | Mapping[str, Any]) -> FlowVersion:
+    async def register_flow(self, flow: str | os.PathLike[str] | Mapping[str, Any]) -> "FlowVersion":
         """Register a flow version. Idempotent; different content under the same name and version is refused.
 
         Args:
@@ -30,11 +34,14 @@ class Flows:
             NotSupportedError: the server does not register flows.
             ApiError: see the tree in `lume_async.errors`.
         """
+        from lume_async._operations.flow_file import definition_of, ref_of
+        from lume_async._wire import flow_endpoints
+
         definition = await definition_of(flow)
         name, version = ref_of(definition)
         return await self._sender.send(flow_endpoints.register_flow(name, version, definition))
 
-    async def flow_version(self, ref: str) -> FlowVersion:
+    async def flow_version(self, ref: str) -> "FlowVersion":
         """Get a flow version as it was registered.
 
         Args:
@@ -45,9 +52,12 @@ class Flows:
             NotSupportedError: the server does not offer flow versions.
             ApiError: see the tree in `lume_async.errors`.
         """
+        from lume_async._operations.flow_file import split_ref
+        from lume_async._wire import flow_endpoints
+
         return await self._sender.send(flow_endpoints.flow_version(*split_ref(ref)))
 
-    def list_flows(self, flow: str | None = None) -> AsyncIterator[FlowSummary]:
+    def list_flows(self, flow: str | None = None) -> AsyncIterator["FlowSummary"]:
         """Yield the registered flow versions, by flow, each flow's versions in the order of registration.
 
         Args:
@@ -56,6 +66,10 @@ class Flows:
         Raises:
             NotSupportedError: raised by the iteration: the server does not list flows.
         """
+        from lume_async._wire import flow_endpoints
+
+        if flow is not None:
+            plain_text(flow, "flow")
         return Chunked(
             pages(self._sender, lambda size, cursor: flow_endpoints.flows(flow, size, cursor), _PAGE),
             "flow versions",

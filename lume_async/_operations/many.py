@@ -1,19 +1,22 @@
-"""`ManyRuns`: what a client does with more than one run."""
+"""`ManyRuns`: what a client does with more than one run.
+
+Each method imports its work on first use: programs that submit a run and wait for it do not need it.
+"""
 
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from lume_async._base.backoff import PollInterval
 from lume_async._base.duration import Duration
-from lume_async._batch.run_many import run_many
 from lume_async._http.sender import Sender
-from lume_async._many.completion import as_completed, wait_all
-from lume_async._many.listing import list_runs
-from lume_async._many.monitor import Monitor
 from lume_async._run.handle import LumeRun
 from lume_async._run.submit import OnDuplicate
 from lume_async.models import Outcome, RunRequest, RunStatus
+
+if TYPE_CHECKING:
+    from lume_async._many.monitor import Monitor
 
 
 class ManyRuns:
@@ -42,6 +45,8 @@ class ManyRuns:
         Raises:
             InvalidRequestError: one of the run IDs is malformed; no request was sent.
         """
+        from lume_async._many.completion import as_completed
+
         return as_completed(self._sender, runs, timeout=timeout, poll_interval=poll_interval)
 
     async def wait_all(
@@ -58,6 +63,8 @@ class ManyRuns:
         Raises:
             InvalidRequestError: one of the run IDs is malformed; no request was sent.
         """
+        from lume_async._many.completion import wait_all
+
         return await wait_all(self._sender, runs, timeout=timeout, poll_interval=poll_interval)
 
     def run_many(
@@ -89,15 +96,20 @@ class ManyRuns:
             on_duplicate: with "raise" a duplicate is an outcome with a `DuplicateRunError`; with "attach" the run
                 that holds the source is followed, unless the source has other content than that run has read: then
                 the outcome has the error, too.
-            timeout: seconds (or a `timedelta`) for the whole batch; then no more requests are pulled, and each
-                unfinished run is an outcome with a `RunTimeoutError`. None for no limit.
+            timeout: seconds (or a `timedelta`) for the whole batch; then no more requests are pulled, each unfinished
+                run is an outcome with a `RunTimeoutError`, and another one is raised at the end of the iteration if
+                `requests` had not ended. None for no limit.
             poll_interval: as in `LumeRun.wait`.
 
         Raises:
             ConfigurationError: the journal is in use, can't be used, or belongs to a different input.
             JournalError: it can't be used any more: a full disk, or damage.
+            RunTimeoutError: raised after all outcomes: the timeout passed before the end of `requests`. Its `run` is
+                None. An iterator has ended once it was asked for one more request, which takes a free place.
             ValueError: an argument is not valid; no request was sent.
         """
+        from lume_async._batch.run_many import run_many
+
         return run_many(
             self._sender,
             requests,
@@ -109,13 +121,15 @@ class ManyRuns:
             poll_interval=poll_interval,
         )
 
-    def monitor(self, *, max_in_flight: int = 64, poll_interval: PollInterval = None) -> Monitor:
+    def monitor(self, *, max_in_flight: int = 64, poll_interval: PollInterval = None) -> "Monitor":
         """Watch any number of runs continuously; see `Monitor`.
 
         Args:
             max_in_flight: how many polls may be in flight at once.
             poll_interval: as in `LumeRun.wait`.
         """
+        from lume_async._many.monitor import Monitor
+
         return Monitor(self._sender, max_in_flight=max_in_flight, poll_interval=poll_interval)
 
     def list_runs(
@@ -136,7 +150,10 @@ class ManyRuns:
 
         Raises:
             ValueError: an argument that makes no sense, or a status that is a near miss of a known one.
+            InvalidRequestError: `flow_version` or `source_path` can't be that of a run; no request was sent.
         """
+        from lume_async._many.listing import list_runs
+
         return list_runs(
             self._sender,
             flow_version=flow_version,

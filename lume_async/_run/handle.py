@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Collection
 from datetime import datetime
 from functools import partial
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from lume_async._base.backoff import Backoff, PollInterval, polling
 from lume_async._base.default_client import find_client
@@ -11,14 +11,15 @@ from lume_async._base.duration import Duration, optional_seconds
 from lume_async._base.public import public
 from lume_async._decoding import parse_time
 from lume_async._http.sender import Sender
-from lume_async._run.notebook import run_html
 from lume_async._run.poll import RunPoll, fetch, timeout_error
-from lume_async._run.rows import Rows
 from lume_async._run.waiter import Unfinished
-from lume_async._run.watch import RunWatch
 from lume_async._wire import endpoints
 from lume_async.errors import ConfigurationError, ResponseDecodeError, RunFailedError
 from lume_async.models import RunMetadata, RunRecord, RunStatus
+
+if TYPE_CHECKING:
+    from lume_async._run.rows import Rows
+    from lume_async._wire.row_endpoints import Part
 
 
 @public
@@ -30,15 +31,7 @@ class LumeRun:
     """
 
     __slots__ = (
-        "__weakref__",
-        "_find",
-        "_id",
-        "_key",
-        "_metadata",
-        "_record",
-        "_reused",
-        "_sender",
-        "_warned",
+        *("__weakref__", "_find", "_id", "_key", "_metadata", "_record", "_reused", "_sender", "_warned"),
     )
 
     def __init__(
@@ -222,6 +215,8 @@ class LumeRun:
         Raises:
             RunTimeoutError: raised by the iteration step that exceeds the timeout.
         """
+        from lume_async._run.watch import RunWatch  # here, as below: a first request does not need it
+
         sender = self._connected
         return RunWatch(
             partial(_poll, self),
@@ -232,7 +227,7 @@ class LumeRun:
             clock=sender.clock,
         )
 
-    def rejects(self, reason: str | None = None, limit: int | None = None) -> Rows:
+    def rejects(self, reason: str | None = None, limit: int | None = None) -> "Rows":
         """The rejected rows, each with its reasons; pages are fetched as needed.
 
         If the run has not ended, or its output was changed or removed since, fetching the first row raises
@@ -243,16 +238,15 @@ class LumeRun:
                 has it, a `UserWarning` names the reasons that the run has counted.
             limit: the maximum number of rows.
         """
-        sender = self._connected
-        return Rows(sender, self._id, "rejects", reason=reason, limit=limit, reasons=self._reject_reasons)
+        return self._rows("rejects", reason=reason, limit=limit, reasons=self._reject_reasons)
 
-    def mapped(self, limit: int | None = None) -> Rows:
+    def mapped(self, limit: int | None = None) -> "Rows":
         """The mapped rows, in the order of the source; pages are fetched as needed.
 
         Args:
             limit: the maximum number of rows.
         """
-        return Rows(self._connected, self._id, "mapped", limit=limit)
+        return self._rows("mapped", limit=limit)
 
     def to_dict(self) -> dict[str, Any]:
         """The run as the server sent it, in plain JSON values; only its ID before the first poll."""
@@ -271,6 +265,11 @@ class LumeRun:
                 reason = "its metadata can't be read"
             raise RunFailedError(f"run {self._id} ended {self.status}: {reason}", run=self)
 
+    def _rows(self, part: "Part", **options: Any) -> "Rows":
+        from lume_async._run.rows import Rows
+
+        return Rows(self._connected, self._id, part, **options)
+
     async def _reject_reasons(self) -> Collection[str]:
         """The reasons that the run has counted."""
         if not self.is_terminal:
@@ -283,6 +282,8 @@ class LumeRun:
 
     def _repr_html_(self) -> str:
         """A table for notebooks: the state of the run at the last poll."""
+        from lume_async._run.notebook import run_html
+
         return run_html(self)
 
     def __eq__(self, other: object) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Callable
 from typing import TypeVar
 
+from lume_async._base import arguments
 from lume_async._http.sender import Sender
 from lume_async._wire.call import Call
 from lume_async._wire.endpoints import Page
@@ -49,5 +50,5 @@ async def pages(
 
 def check_limit(limit: int | None) -> None:
     """Raise `ValueError` unless `limit` is None or a positive whole number."""
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-        raise ValueError(f"limit must be a whole number of at least 1, not {limit!r:.60}")
+    if limit is not None:
+        arguments.whole(limit, "limit")

@@ -7,6 +7,7 @@ from typing import Any
 
 from anyio import to_thread
 
+from lume_async._base import arguments
 from lume_async._base.batched import Batched, Chunked
 from lume_async._base.public import public
 from lume_async._http.sender import Sender
@@ -41,6 +42,8 @@ class Rows(Batched[dict[str, Any]]):
         reasons: Callable[[], Awaitable[Collection[str]]] | None = None,
     ) -> None:
         check_limit(limit)
+        if reason is not None:
+            arguments.text(reason, "reason")
         self._sender, self._run_id = sender, run_id
         self._part: Part = part
         self._reason, self._limit, self._reasons = reason, limit, reasons

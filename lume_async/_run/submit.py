@@ -5,6 +5,7 @@ from typing import Literal, TypeAlias
 
 from attrs import frozen
 
+from lume_async._base import arguments
 from lume_async._http.sender import Sender
 from lume_async._run.poll import fetch
 from lume_async._wire import endpoints
@@ -103,4 +104,4 @@ def sent_at(sender: Sender, state: CallState) -> float | None:
 def check_on_duplicate(choice: object) -> None:
     """Raise `ValueError` unless the choice is "raise" or "attach"."""
     if choice not in ("raise", "attach"):
-        raise ValueError(f"on_duplicate must be 'raise' or 'attach', not {choice!r:.60}")
+        raise ValueError(f"on_duplicate must be 'raise' or 'attach', not {arguments.shown(choice)}")

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import stat
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import BinaryIO, Self
 
 from anyio import to_thread
 
+from lume_async._base import arguments
 from lume_async._http.sender import Sender
 from lume_async._wire import endpoints
 from lume_async.errors import ApiError, InvalidRequestError
+from lume_async.models import plain_text
 
 CHUNK = 256 * 1024
 SLOWEST = 128 * 1024
@@ -28,7 +31,9 @@ async def upload(sender: Sender, path: str | os.PathLike[str], flow_version: str
         InvalidRequestError: the file does not exist.
         ApiError: the server refused it or received other bytes, or the file changed during the upload.
     """
-    file = Path(path)
+    file = Path(arguments.path(path, "path", InvalidRequestError))
+    if flow_version is not None:
+        plain_text(flow_version, "flow_version")
     before = await to_thread.run_sync(_stat, file)
     # A unique name for every call: a retry overwrites only the file of this call.
     name = f"{uuid.uuid4().hex}-{_UNUSUAL.sub('_', file.name)[-80:].lstrip('.') or 'file'}"
@@ -122,6 +127,14 @@ def _change_error(file: Path, how: str) -> ApiError:
 
 
 def _stat(file: Path) -> os.stat_result:
-    if not file.is_file():
-        raise InvalidRequestError(f"there is no file at {os.fspath(file)!r}: no request was sent")
-    return file.stat()
+    try:
+        found = file.stat()
+    except OSError as error:
+        found, reason = None, error.strerror
+    else:
+        reason = "not a file"
+    if found is None or not stat.S_ISREG(found.st_mode):
+        raise InvalidRequestError(
+            f"there is no file at the path {os.fspath(file)!r} ({reason}): no request was sent"
+        )
+    return found

@@ -6,9 +6,17 @@ from contextlib import closing
 from os import PathLike
 from typing import TypeAlias
 
+from lume_async._base import arguments
+from lume_async.errors import ConfigurationError
+
 Key: TypeAlias = tuple[str, str]
 """The run and its status."""
 
+_TABLE = """
+CREATE TABLE IF NOT EXISTS handled (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, run_id TEXT NOT NULL, status TEXT NOT NULL, UNIQUE (run_id, status)
+) STRICT
+"""
 _PATIENCE = 10.0
 """Seconds to wait while another process writes."""
 
@@ -35,14 +43,14 @@ class InFile:
     """The same in a SQLite file, created if missing. May be used from any thread and process."""
 
     def __init__(self, path: str | PathLike[str], most: int) -> None:
-        self._path = path
+        self._path = arguments.path(path, "path", ConfigurationError)
         self._most = most
-        with self._open() as db:
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute(
-                "CREATE TABLE IF NOT EXISTS handled (seq INTEGER PRIMARY KEY AUTOINCREMENT, run_id TEXT NOT NULL, "
-                "status TEXT NOT NULL, UNIQUE (run_id, status)) STRICT"
-            )
+        try:
+            with self._open() as db:
+                db.execute("PRAGMA journal_mode = WAL")
+                db.execute(_TABLE)
+        except sqlite3.Error as error:
+            raise ConfigurationError(f"the path {self._path!r} can't be used: {error}") from error
 
     def _open(self) -> "closing[sqlite3.Connection]":
         # A connection per use: nothing has to be closed later, and a fork shares nothing.

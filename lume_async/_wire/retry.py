@@ -2,6 +2,7 @@
 
 from attrs import field, frozen
 
+from lume_async._base import arguments
 from lume_async._base.backoff import Backoff, Rng, backoff
 from lume_async._base.duration import Duration, seconds
 from lume_async._base.public import public
@@ -14,11 +15,6 @@ def _longest(value: Duration) -> float:
 
 def _between(value: Duration | Backoff) -> Backoff:
     return backoff(value, "backoff")
-
-
-def _at_least_one(_self: object, _attribute: object, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"attempts must be a whole number of at least 1, not {value!r}")
 
 
 LONGEST_FLOOR = 3_600.0
@@ -46,7 +42,7 @@ class Retry:
         max_retry_after: seconds or a `timedelta`; if a `Retry-After` exceeds it, the error is raised at once.
     """
 
-    attempts: int = field(default=3, validator=_at_least_one)
+    attempts: int = field(default=3, validator=arguments.validator(arguments.whole))
     backoff: Backoff = field(default=Backoff(0.5, maximum=8.0), converter=_between)
     max_retry_after: float = field(default=60.0, converter=_longest)
 

@@ -14,6 +14,7 @@ from lume_async import (
     OnDuplicate,
     Outcome,
     RunRequest,
+    RunTimeoutError,
     Summary,
 )
 from lume_async._base.tasks import task_group
@@ -91,11 +92,15 @@ class Backfill:
         return exit_codes.worst(self._codes)
 
     async def _take_all(self, outcomes: AsyncIterator[Outcome[LumeRun]], early_stop: EarlyStop) -> None:
-        async for outcome in outcomes:
-            self._take(outcome)
-            self._stop = self._stop or early_stop.stop(outcome)
-            if self._stop is not None and not self.unfinished:
-                break
+        try:
+            async for outcome in outcomes:
+                self._take(outcome)
+                self._stop = self._stop or early_stop.stop(outcome)
+                if self._stop is not None and not self.unfinished:
+                    break
+        except RunTimeoutError as late:  # after the outcomes, which are reported too
+            self._session.say.error(late)
+            self._codes.add(exit_codes.of_error(late))
         if self._stop is not None:
             raise self._stop
 

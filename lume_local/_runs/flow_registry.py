@@ -72,7 +72,7 @@ def search(folder: Path, ref: str) -> tuple[list[tuple[Path, Flow]], str]:
 
 def files(folder: Path) -> list[Path]:
     """The flow files of a folder, sorted. Raises `ConfigurationError`."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise ConfigurationError(
             f"there is no flows folder {str(folder)!r}: make it and put flow versions (*.toml) in it, pass "
             "flows=<folder>, or pass flows=None and register flows by request"

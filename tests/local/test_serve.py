@@ -75,14 +75,14 @@ async def test_a_mistake_in_a_flow_file_is_one_clear_error(home: Path, text: str
     ("options", "words"),
     [
         ({"flows": "absent"}, "no flows folder"),
-        ({"max_active": 0}, "at least 1"),
+        ({"max_active": 0}, "a whole number from 1 to 10,000"),
         ({"roots": []}, "roots is empty"),
-        ({"api_key": ""}, "visible ASCII"),
-        ({"api_key": "a\nb"}, "visible ASCII"),
+        ({"api_key": ""}, "printable ASCII"),
+        ({"api_key": "a\nb"}, "printable ASCII"),
         ({"host": "203.0.113.7"}, "can't listen on 203.0.113.7"),
         ({"engine": "abacus"}, "no engine 'abacus': expected pool, "),
         ({"engine": "pool://many"}, "number of processes"),
-        ({"engine": "pool", "shard_bytes": 1}, "shard_bytes must be at least 1024"),
+        ({"engine": "pool", "shard_bytes": 1}, "shard_bytes must be a whole number of at least 1,024"),
     ],
 )
 async def test_settings_that_make_no_sense(home: Path, options: dict[str, object], words: str) -> None:

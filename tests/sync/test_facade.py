@@ -323,6 +323,20 @@ def test_run_many_pulls_requests_in_a_thread_of_their_own() -> None:
         client.run_many(7)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("given", [list, iter])
+def test_run_many_says_that_its_deadline_came_before_the_end_of_its_input(
+    given: Callable[[Any], Any],
+) -> None:
+    client, _ = facade(always("TRANSFORMING"))
+    requests = given([lume_sync.RunRequest("f:v1", f"s{number}") for number in range(5)])
+    seen = []
+    with pytest.raises(lume_sync.RunTimeoutError, match="passed before the end of the requests") as caught:
+        for outcome in client.run_many(requests, max_active=2, timeout=5):
+            seen.append(outcome)
+    assert f": {len(seen)} were taken" in str(caught.value)
+    assert {type(outcome.error) for outcome in seen} <= {lume_sync.RunTimeoutError}
+
+
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
 def test_whatever_ends_the_requests_of_run_many_is_raised(kind: type[BaseException]) -> None:
     def requests() -> Iterator[lume_sync.RunRequest]:

@@ -13,6 +13,7 @@ import orjson
 from attrs import field, frozen
 from yarl import URL
 
+from lume_async._base import arguments
 from lume_async.errors import ConfigurationError
 from lume_async.models import RunStatus
 from lume_local._flow.store_urls import NotAStoreUrl, split_store_url
@@ -45,11 +46,14 @@ class LineageEvents:
     @classmethod
     def of(cls, url: str | None, namespace: str, key: str | None) -> "LineageEvents | None":
         """The validated settings; None if there is no URL. Raises `ConfigurationError`."""
+        if not arguments.text(namespace, "lineage_namespace", ConfigurationError).strip():
+            raise ConfigurationError("lineage_namespace is empty: name the namespace of this server's jobs")
         if url is None:
             if key is not None:
                 raise ConfigurationError("lineage_key needs lineage_url: the URL that receives the events")
             return None
         try:
+            arguments.text(url, "lineage_url", ConfigurationError)
             is_url = URL(url).scheme in ("http", "https") and URL(url).host is not None
         except ValueError:
             is_url = False
@@ -57,8 +61,8 @@ class LineageEvents:
             raise ConfigurationError(
                 "lineage_url must be an http:// or https:// URL, such as http://127.0.0.1:5000/api/v1/lineage"
             )
-        if not namespace.strip():
-            raise ConfigurationError("lineage_namespace is empty: name the namespace of this server's jobs")
+        if key is not None:
+            arguments.line(key, "lineage_key", error=ConfigurationError)
         return cls(url, namespace, key)
 
     @property

@@ -21,6 +21,7 @@ import orjson
 from attrs import field, frozen
 from yarl import URL
 
+from lume_async._base import arguments
 from lume_async.errors import ConfigurationError
 from lume_local._runs.records import StoredRun
 
@@ -42,12 +43,23 @@ def event_body(run: StoredRun, status: str, finished_at: str) -> bytes:
     return orjson.dumps(document)
 
 
+def _encoded(secret: object) -> bytes:
+    if isinstance(secret, bytes):
+        return secret
+    if isinstance(secret, str):
+        return secret.encode("utf-8", "surrogatepass")
+    raise ConfigurationError(f"webhook_secret must be a string or bytes, not {type(secret).__name__}")
+
+
 def checked_secrets(secret: str | bytes | Iterable[str | bytes] | None) -> tuple[bytes, ...]:
     """The validated secrets; empty if there are none. Raises `ConfigurationError`."""
     if secret is None:
         return ()
-    several = (secret,) if isinstance(secret, str | bytes) else tuple(secret)
-    secrets = tuple(one.encode() if isinstance(one, str) else one for one in several)
+    given = (secret,) if isinstance(secret, str | bytes) else secret
+    secrets = tuple(
+        _encoded(one)
+        for one in arguments.several(given, "webhook_secret", "secrets", error=ConfigurationError)
+    )
     if not secrets or not all(one.strip() for one in secrets):
         raise ConfigurationError("webhook_secret is empty, so anyone could forge a signature: set a secret")
     for one in secrets:
@@ -115,7 +127,8 @@ class WebhookRules:
     @classmethod
     def of(cls, secret: str | bytes | Iterable[str | bytes] | None, hosts: Iterable[str]) -> "WebhookRules":
         """The validated settings. Raises `ConfigurationError`."""
-        names = (hosts,) if isinstance(hosts, str) else hosts
+        given = (hosts,) if isinstance(hosts, str) else hosts
+        names = arguments.several(given, "webhook_hosts", "hosts", error=ConfigurationError)
         return cls(checked_secrets(secret), tuple(_checked_host(name) for name in names))
 
     def check(self, url: str) -> None:
@@ -162,6 +175,7 @@ def is_this_machine(host: str) -> bool:
 
 
 def _checked_host(name: str) -> tuple[str, int | None]:
+    arguments.text(name, "webhook_hosts", ConfigurationError)
     has_port = name.rpartition("]")[2].count(":") == 1
     authority = name if has_port or name.startswith("[") or ":" not in name else f"[{name}]"
     try:

@@ -17,7 +17,6 @@ from lume_async import (
     LumeRun,
     Outcome,
     RunRequest,
-    RunTimeoutError,
     SubmissionUnknownError,
     Summary,
 )
@@ -144,21 +143,6 @@ async def test_two_requests_that_lead_to_one_run_have_an_outcome_each() -> None:
     twice = [RunRequest("f:v1", "same"), RunRequest("f:v1", "same")]
     outcomes = await collect(client_of(service).run_many(twice, on_duplicate="attach"))
     assert [outcome.run_id for outcome in outcomes] == ["run_old", "run_old"]
-
-
-async def test_past_the_deadline_nothing_more_is_taken_and_the_rest_is_told() -> None:
-    service = Service(lasts=8.0)
-    outcomes = await collect(
-        client_of(service).run_many(requests(100), max_active=10, timeout=20, poll_interval=1)
-    )
-    late = [outcome for outcome in outcomes if outcome.error]
-    assert len(outcomes) == len(service.created) < 100
-    assert len(late) == 10
-    for outcome in late:
-        assert isinstance(outcome.error, RunTimeoutError)
-        assert outcome.error.run.status == "TRANSFORMING"
-    assert service.clock.now() < 23
-    assert not other_tasks()
 
 
 async def test_what_the_iterable_raises_comes_after_the_outcomes() -> None:

@@ -121,7 +121,7 @@ async def test_what_is_no_run_can_not_be_watched() -> None:
     other: Any = lume_sync.Client._wrap(client).attach("run_1")
     async with client.monitor() as monitor:
         for wrong in (5, None, other):
-            with pytest.raises(TypeError, match="give a run of this client or a run ID"):
+            with pytest.raises(TypeError, match="a run must be one of this client, or a run ID"):
                 monitor.add(wrong)
         assert monitor.pending == 0
 

@@ -88,7 +88,7 @@ async def test_an_error_of_the_outcomes_arrives(kind: type[BaseException]) -> No
         ({"total": True}, ValueError, "total must be"),
         ({"every": 0}, ValueError, "every must be"),
         ({"every": "1"}, TypeError, "every"),
-        ({"outcomes": 7}, TypeError, "outcomes of run_many"),
+        ({"outcomes": 7}, TypeError, "outcomes must be an iterable of outcomes"),
     ],
 )
 def test_bad_arguments_are_told_at_once(options: dict[str, Any], error: type, words: str) -> None:

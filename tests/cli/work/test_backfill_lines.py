@@ -67,3 +67,26 @@ async def test_what_the_journal_knew_is_no_speed(tmp_path: Path, capsys: pytest.
     first, second = (line for line in capsys.readouterr().err.splitlines() if "finished" in line)
     assert "/s" in first
     assert second == "1 of 1 finished: SUCCEEDED 1"
+
+
+@pytest.mark.parametrize(("status", "code"), [("SUCCEEDED", 124), ("FAILED", 3)])
+async def test_paths_that_the_timeout_has_left_are_an_error_after_the_summary_of_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], status: str, code: int
+) -> None:
+    (tmp_path / "paths.txt").write_text("a.csv\nb.csv\nc.csv\n")
+    paths = Paths(str(tmp_path / "paths.txt"), lambda path: RunRequest("f:v1", path))
+
+    def answer(request: FakeRequest) -> FakeAnswer:
+        if request.method == "POST":
+            return FakeAnswer(201, run_json(request.json()["source_path"][0], "CREATED"))
+        run_id = request.path.rpartition("/")[2]
+        return FakeAnswer(200, run_json(run_id, status if run_id == "a" else "TRANSFORMING"))
+
+    client, _ = fake_client(answer)
+    backfill = Backfill(CommandSession(GlobalOptions()), paths, paths.count(), allow_partial=False)
+    assert code == await backfill.until_ended(
+        client, max_active=1, journal=None, retry_failed=False, on_duplicate="raise", timeout=60
+    )
+    out, err = capsys.readouterr()
+    assert "error: the timeout of 60 s passed before the end of the requests" in err
+    assert f"2 outcomes: {status} 1, RunTimeoutError 1" in out

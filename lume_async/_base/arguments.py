@@ -1,0 +1,128 @@
+"""Checks of arguments: each returns the value, or raises an error that begins with the argument's name. Pure.
+
+`error` is the kind of error that the caller documents, as far as there is a choice.
+"""
+
+import math
+import os
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias, TypeVar
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+Error: TypeAlias = type[Exception]
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def shown(value: object) -> str:
+    """The value for a message, in at most 60 characters."""
+    try:
+        return f"{value!r:.60}"
+    except ValueError:  # an integer of more than 4,300 digits
+        return f"such a large {type(value).__name__}"
+
+
+def instance(
+    value: Any, name: str, kinds: type[T] | tuple[type[T], ...], what: str, error: Error = TypeError
+) -> T:
+    """An object of these types, of which `what` is the description."""
+    if not isinstance(value, kinds):
+        raise error(f"{name} must be {what}, not {type(value).__name__}")
+    return value
+
+
+def flag(value: Any, name: str, error: Error = TypeError) -> bool:
+    """True or False, and nothing that is as good as one of them."""
+    if not isinstance(value, bool):
+        raise error(f"{name} must be True or False, not {shown(value)}")
+    return value
+
+
+def whole(
+    value: Any, name: str, least: int = 1, most: int | None = None, *, error: Error = ValueError
+) -> int:
+    """A whole number in a range."""
+    if (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and value >= least
+        and (most is None or value <= most)
+    ):
+        return value
+    bounds = f"of at least {least:,}" if most is None else f"from {least:,} to {most:,}"
+    raise error(f"{name} must be a whole number {bounds}, not {shown(value)}")
+
+
+def number(value: Any, name: str, least: float, most: float = math.inf) -> float:
+    """A finite number in a range. Raises `TypeError`, `ValueError`."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+    try:
+        given = float(value)
+    except OverflowError:  # a whole number too large for a float
+        given = math.inf
+    if math.isfinite(given) and least <= given <= most:
+        return given
+    bounds = f"of at least {least:g}" if math.isinf(most) else f"from {least:g} to {most:g}"
+    raise ValueError(f"{name} must be a finite number {bounds}, not {shown(value)}")
+
+
+def text(value: Any, name: str, error: Error = ValueError) -> str:
+    """A string that can be encoded."""
+    if not isinstance(value, str):
+        raise error(f"{name} must be a string, not {type(value).__name__}")
+    if _SURROGATE.search(value):
+        raise error(f"{name} contains a lone surrogate, which no encoding has: {shown(value)}")
+    return value
+
+
+def line(value: Any, name: str, longest: int = 8192, *, error: Error = ValueError) -> str:
+    """The value of a header: one line of ASCII. It may be a secret, and is not quoted."""
+    if not (
+        isinstance(value, str)
+        and 1 <= len(value) <= longest
+        and value.isascii()
+        and value.isprintable()
+        and value == value.strip()
+    ):
+        raise error(f"{name} must be 1 to {longest:,} printable ASCII characters, without blanks around them")
+    return value
+
+
+def path(value: Any, name: str, error: Error = TypeError) -> str:
+    """A path, as a string that can name a file."""
+    found = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
+    if not isinstance(found, str):
+        raise error(f"{name} must be a string or a path, not {type(value).__name__}")
+    try:
+        encoded = os.fsencode(found)  # a name of undecodable bytes has surrogates of its own
+    except UnicodeEncodeError:
+        encoded = b"\0"
+    if b"\0" in encoded:
+        raise error(f"{name} does not name a file: {shown(found)}")
+    return found
+
+
+def several(values: Any, name: str, what: str, kinds: Any = Iterable, error: Error = TypeError) -> Any:
+    """An iterable, but no string: its letters would be taken for the items."""
+    if isinstance(values, (str, bytes)) or not isinstance(values, kinds):
+        raise error(f"{name} must be an iterable of {what}, not {type(values).__name__}")
+    return values
+
+
+def function(value: F, name: str, error: Error = TypeError) -> F:
+    """Something that can be called."""
+    if not callable(value):
+        raise error(f"{name} must be callable, not {type(value).__name__}")
+    return value
+
+
+def validator(check: Callable[..., object], *limits: Any, **options: Any) -> Callable[[Any, Any, Any], None]:
+    """A check as the validator of an attrs field, whose name is the argument's."""
+
+    def validate(_self: object, attribute: Any, value: Any) -> None:
+        check(value, attribute.name, *limits, **options)
+
+    return validate
