@@ -21,7 +21,8 @@ class FileMetrics:
 class SourceMetrics:
     """`metadata.metrics.source`: the size of the source, counted separately from reading it.
 
-    Every record is in `rows_mapped` or in `rows_rejected`. Lines are physical ones, 0 for formats without lines.
+    Every record is in `rows_mapped`, `rows_rejected` or `rows_filtered`. Lines are physical ones, 0 for formats
+    without lines.
     If the source has several files, `files` has the counts of each. `header` has the names of the columns, if the
     flow reports changes of them (`on_unknown_columns = "warn"`).
     """
@@ -63,6 +64,7 @@ class SeedMetrics:
 class Metrics:
     """`metadata.metrics`: rows in, rows out, rows rejected and why (`reason: count`).
 
+    `rows_filtered` are those that the flow's row filter (`[source] where`) took out.
     `warnings` counts mapped rows per rule that warned. Servers may omit `source` (None), `warnings`, `columns` and
     `seeds` (empty).
     """
@@ -75,3 +77,4 @@ class Metrics:
     source: SourceMetrics | None = None
     columns: dict[str, ColumnMetrics] = Factory(dict)
     seeds: dict[str, SeedMetrics] = Factory(dict)
+    rows_filtered: int = 0

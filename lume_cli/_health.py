@@ -24,6 +24,7 @@ class HealthResponse:
     Attributes:
         skew: this machine's clock minus the service's, in seconds; None without a Date header.
         waiting: what is waiting for another service, as reported.
+        reason: why it can't work, as reported; empty if it reports none.
         backup_age: the age in seconds of the copy of the server's state; None if the service does not report it.
     """
 
@@ -36,9 +37,10 @@ class HealthResponse:
         except ValueError:
             report = None
         report = report if isinstance(report, dict) else {}  # another service may respond with anything
-        waiting, age = report.get("waiting"), report.get("backup_age_seconds")
+        waiting, age, reason = (report.get(key) for key in ("waiting", "backup_age_seconds", "detail"))
         texts = waiting if isinstance(waiting, list) else []
         self.waiting = [one[:_LONGEST] for one in texts if isinstance(one, str)][:10]
+        self.reason = "".join(filter(str.isprintable, reason if isinstance(reason, str) else ""))[:_LONGEST]
         self.backup_age = float(age) if isinstance(age, int | float) and 0 <= age < 1e10 else None
         if date := headers.get("Date"):
             try:
@@ -76,7 +78,8 @@ def probe(base_url: str) -> HealthResponse:
                 return HealthResponse(answer.status, answer.headers, body, asked, time.time())
         except urllib.error.HTTPError as answer:
             with answer:
-                return HealthResponse(answer.code, answer.headers, b"", asked, time.time())
+                body = answer.read(_MOST_READ)
+                return HealthResponse(answer.code, answer.headers, body, asked, time.time())
     except urllib.error.URLError as error:
         raise _explain(error.reason) from None
     except (OSError, ValueError) as error:

@@ -10,6 +10,7 @@ TYPE_CHECKING = False  # importing `typing` would take longer than this whole mo
 if TYPE_CHECKING:
     from lume_local._check import CheckedFlow as CheckedFlow
     from lume_local._check import check_flow as check_flow
+    from lume_local._ddl import table_ddl as table_ddl
     from lume_local._flow.fields import FlowError as FlowError
     from lume_local._options import ServerOptions as ServerOptions
     from lume_local._sample import sample_rows as sample_rows

@@ -103,7 +103,7 @@ async def _running(
     metrics = ServerMetrics.of()
     watch = Telemetry(metrics)
     recorder = RunRecorder(store, hub, health, sender.wake, watch.run_ended, settings.lineage)
-    paths = RunPaths(places, flows, store.sources, engine)
+    paths = RunPaths(places, flows, store, engine)
     settler = Settler(store, recorder, paths, pool)
     late = Late(settler, paths, health)
     runner = Runner(store, recorder, paths, pool, settler, late, health, max_active, settings.run_timeout)

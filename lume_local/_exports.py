@@ -4,6 +4,7 @@
 
 NAMES = {
     "lume_local._check": "CheckedFlow check_flow",
+    "lume_local._ddl": "table_ddl",
     "lume_local._flow.fields": "FlowError",
     "lume_local._options": "ServerOptions",
     "lume_local._sample": "sample_rows",

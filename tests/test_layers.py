@@ -55,7 +55,7 @@ WINGS = {
         _worker _runs
         _shards
         _settings _http
-        _check _assembly _sample
+        _check _assembly _ddl _sample
         _serve
         __init__
         pytest_plugin

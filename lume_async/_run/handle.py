@@ -385,7 +385,8 @@ async def wait_until_ended(
         return
     except Unfinished as caught:
         unfinished = caught
-    limit = f"within {timeout:g} s" if timeout is not None else f"after {unfinished.probes} polls"
+    polls = "1 poll" if unfinished.probes == 1 else f"{unfinished.probes} polls"
+    limit = f"after {polls}" if unfinished.in_time or timeout is None else f"within {timeout:g} s"
     raise timeout_error(run, unfinished, limit) from unfinished.last_error
 
 

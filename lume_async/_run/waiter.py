@@ -34,13 +34,17 @@ class Unfinished(Exception):
         probes: the number of probes.
         last_error: the error of the last failed probe, if any.
         quiet: the seconds the server asked us to wait, if that was past the deadline; otherwise 0.
+        in_time: whether the probes were used up before the deadline.
     """
 
-    def __init__(self, probes: int, last_error: Exception | None, quiet: float = 0.0) -> None:
+    def __init__(
+        self, probes: int, last_error: Exception | None, quiet: float = 0.0, *, in_time: bool = False
+    ) -> None:
         super().__init__(probes)
         self.probes = probes
         self.last_error = last_error
         self.quiet = quiet
+        self.in_time = in_time
 
 
 @define(eq=False)
@@ -105,4 +109,4 @@ class Waiter(Generic[T]):
                     raise Unfinished(probes, last_error, floor)  # without a last probe
                 delay = min(delay, left)
             await self.clock.sleep(delay)
-        raise Unfinished(probes, last_error)
+        raise Unfinished(probes, last_error, in_time=not last)

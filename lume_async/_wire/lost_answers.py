@@ -2,7 +2,8 @@
 
 An answer is lost if the request may have started an unknown run: a reset or a timeout after the connection was
 established, a 2xx that can't be decoded, a 1xx without a final response, 500, 502, 504. Not lost, and safe to send
-again: a refused connection, DNS and TLS handshake errors, 408, 429, 503, and every other refusal.
+again: a refused connection, DNS and TLS handshake errors, 408, 429, 503, the service's own 507 (its disk is full, and
+it has done nothing), and every other refusal.
 """
 
 import math
@@ -88,6 +89,8 @@ def may_have_started_a_run(error: ApiError) -> bool:
     status = error.status_code or 0
     if isinstance(error, ResponseDecodeError):
         return status < 300
+    if status == 507 and error._of_service:
+        return False
     return 0 < status < 200 or (status >= 500 and status != 503)
 
 

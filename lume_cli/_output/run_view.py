@@ -7,7 +7,7 @@ from typing import Any
 
 from lume_async import LumeRun
 from lume_cli._output.short_ids import short, shorts
-from lume_cli._output.text import age, as_json, counted, duration, moment, visible
+from lume_cli._output.text import age, as_json, counted, duration, filtered, moment, visible
 
 _UPLOAD = re.compile(r"upload://(?:[0-9a-f]{32}-)?(.+)")
 
@@ -116,7 +116,7 @@ def ending(run: LumeRun) -> str:
         rows = counted(metrics.rows_read, "row")
         return (
             f"run {short(run.id)} {run.status}{lasted}: {rows} read, {metrics.rows_mapped:,} mapped, "
-            f"{metrics.rows_rejected:,} rejected"
+            f"{metrics.rows_rejected:,} rejected{filtered(metrics.rows_filtered)}"
         )
     return f"run {short(run.id)} {run.status}{lasted}: {failure(run)}"
 
@@ -166,6 +166,7 @@ def page(run: LumeRun) -> list[tuple[str, str]]:
     if run.has_output or metrics.rows_read:
         text = (
             f"{metrics.rows_read:,} read, {metrics.rows_mapped:,} mapped, {metrics.rows_rejected:,} rejected"
+            f"{filtered(metrics.rows_filtered)}"
         )
         lines.append(("rows", text))
     reasons = sorted(metrics.reject_reasons.items(), key=lambda item: (-item[1], item[0]))

@@ -72,3 +72,8 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
+
+
+def filtered(rows: int) -> str:
+    """The end of a list of counts of rows, for flows with a row filter."""
+    return f", {rows:,} filtered" if rows else ""

@@ -6,7 +6,7 @@ from typing import Any
 
 from lume_async import LumeRun
 from lume_cli._output.row_table import row_table
-from lume_cli._output.text import counted
+from lume_cli._output.text import counted, filtered
 
 _GAP = "  |  "
 _PAGE = 80
@@ -20,7 +20,7 @@ def counts(ref: str, sample: str, run: LumeRun, failure: str | None, over: float
         return [f"{ref} on {sample}: {run.status}: {failure}"]
     lines = [
         f"{ref} on {sample}: {counted(metrics.rows_read, 'row')} read, {metrics.rows_mapped:,} clean, "
-        f"{metrics.rows_rejected:,} rejected"
+        f"{metrics.rows_rejected:,} rejected{filtered(metrics.rows_filtered)}"
     ]
     most_first = sorted(metrics.reject_reasons.items(), key=lambda item: (-item[1], item[0]))
     lines += [f"  {counted(number, 'row')}: {reason}" for reason, number in most_first]

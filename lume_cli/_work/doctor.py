@@ -156,8 +156,11 @@ def _service(base_url: str, server: ServerFile | None) -> Iterator[Finding]:
         place = answer.headers.get("Location", "another place")
         yield _failure("service", f"{base_url} redirects to {place}", "use that as the base URL")
     elif answer.status >= 500:
+        reason = f": {answer.reason}" if answer.reason else ""
         yield _failure(
-            "service", f"GET /healthz returned {answer.status}", "ask the operators, or try again later"
+            "service",
+            f"GET /healthz returned {answer.status}{reason}",
+            "ask the operators, or try again later",
         )
     elif capabilities is None:
         fix = "check host, port and path of the base URL"

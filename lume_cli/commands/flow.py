@@ -15,7 +15,7 @@ def command() -> None:
     """Write, check and register flow files, and list and compare what a server has."""
 
 
-for _subcommand in (flow_versions.list_, flow_versions.register, flow_versions.diff):
+for _subcommand in (flow_versions.list_, flow_versions.register, flow_versions.diff, flow_versions.ddl):
     command.add_command(_subcommand)
 
 

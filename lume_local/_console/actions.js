@@ -12,6 +12,7 @@ export function actions(run) {
   if (isActive(run)) return [button("Cancel", () => cancel(run), "danger")];
   return [
     run.metadata.target_locations.rejects && button("Send mended rejects …", () => sendMended(run)),
+    run.status !== "SUCCEEDED" && !run.metadata.dismissed && button("Dismiss …", () => askDismissal(run)),
     button("Run again", () => again(run, false)),
     button("Run again, forced …", () => askForced(run)),
   ];
@@ -69,6 +70,23 @@ function askForced(run) {
       ),
     ],
     () => again(run, true),
+  );
+}
+
+function askDismissal(run) {
+  const why = el("input", { name: "why", required: true, maxlength: 500 });
+  return dialog(
+    "Dismiss this run?",
+    "Dismiss",
+    [
+      el("p", {}, "It then no longer waits for a person. Its rows stay as they are."),
+      el("label", { class: "field" }, "Why nothing is left to do", why),
+    ],
+    async () => {
+      await post(`${path("runs", run.id)}/dismiss`, { why: why.value });
+      notice("The run was dismissed.");
+      window.dispatchEvent(new HashChangeEvent("hashchange"));
+    },
   );
 }
 

@@ -38,7 +38,12 @@ export async function signOut() {
 export async function save(where) {
   const response = await answered("GET", where, { limit: LIMIT_OF_FILES });
   const [, name] = /filename="([^"]*)"/.exec(response.headers.get("Content-Disposition"));
-  const url = URL.createObjectURL(await response.blob());
+  saveAs(await response.blob(), name);
+}
+
+/** Saves what this page has made. */
+export function saveAs(blob, name) {
+  const url = URL.createObjectURL(blob);
   const link = Object.assign(document.createElement("a"), { href: url, download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(url), LIMIT);
@@ -95,6 +100,18 @@ export async function page(where, query, options) {
     found = await get(where, { ...query, cursor: found.next_cursor }, options);
   }
   return found;
+}
+
+/** All items of a list, page by page. */
+export async function all(where, query, options) {
+  const items = [];
+  let cursor;
+  do {
+    const found = await get(where, { ...query, cursor }, options);
+    items.push(...found.items);
+    cursor = found.next_cursor;
+  } while (cursor);
+  return items;
 }
 
 /** Of a submission: the same for all its attempts. */

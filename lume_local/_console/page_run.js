@@ -1,6 +1,6 @@
 // One run: what happened to it, which rows it rejected and why, and what can be done now.
 
-import { get, path, save } from "./api.js";
+import { all, get, path, save, saveAs } from "./api.js";
 import { actions } from "./actions.js";
 import { bar } from "./charts.js";
 import { el, fill, refill } from "./dom.js";
@@ -9,6 +9,7 @@ import { latest } from "./latest.js";
 import { address, card, cell, figure, flowLink, notice, table } from "./parts.js";
 import { rowsOf } from "./rows.js";
 import { ageOf, badge, isActive, lookOf, nameOf, rejectedShare } from "./status.js";
+import { workbook } from "./xlsx.js";
 
 const POLL = 1000;
 const FIRST = 10;
@@ -85,6 +86,7 @@ function figures(run) {
       metrics.rows_rejected ? "partial" : "",
       metrics.rows_rejected ? percent(share) : null,
     ),
+    metrics.rows_filtered ? figure("Filtered", number(metrics.rows_filtered)) : null,
     isActive(run) ? figure("Progress", percent(run.progress ?? 0), "active") : null,
     figure("Duration", duration(took)),
   );
@@ -216,10 +218,18 @@ function bars(run, reasons, wanted) {
   );
 }
 
-async function download(run, which, button) {
+const outputOf = (run, which) => save(path("runs", run.id, "outputs", which));
+
+/** The rejects as a workbook: corrected, it can be sent as any other file of them. */
+async function rejectsBook(run) {
+  const rows = await all(path("runs", run.id, "rejects"), { limit: 1000 });
+  saveAs(workbook(rows), `${run.id}-rejects.xlsx`);
+}
+
+async function download(how, button) {
   button.disabled = true;
   try {
-    await save(path("runs", run.id, "outputs", which));
+    await how();
   } catch (error) {
     notice(error.message, true);
   } finally {
@@ -235,10 +245,17 @@ function details(run) {
     entry(
       name,
       !places[which].includes("://") && // else it lies in a database or an object store
-        el("button", { on: { click: (event) => download(run, which, event.target) } }, `Download ${which}`),
+        el(
+          "button",
+          { on: { click: (event) => download(() => outputOf(run, which), event.target) } },
+          `Download ${which}`,
+        ),
+      which === "rejects" &&
+        el("button", { on: { click: (event) => download(() => rejectsBook(run), event.target) } }, "Rejects as .xlsx"),
       el("code", { class: "path" }, places[which]),
     );
-  const parent = run.run_metadata?.resubmit_of;
+  const { mends, mended_by: menders = [], dismissed } = run.metadata;
+  const link = (id) => el("a", { href: address(["runs", id], "", {}), class: "mono" }, shortId(id));
   return card(
     "Details",
     el(
@@ -252,8 +269,9 @@ function details(run) {
       entry("Started", moment(run.started_at)),
       entry("Ended", moment(run.finished_at)),
       run.force_rerun && entry("Forced", "processed although it may have been processed before"),
-      typeof parent === "string" &&
-        entry("Mends", el("a", { href: address(["runs", parent], "", {}), class: "mono" }, shortId(parent))),
+      mends && entry("Mends", link(mends)),
+      menders.length > 0 && entry("Mended by", ...menders.flatMap((id) => [link(id), " "])),
+      dismissed && entry("Dismissed", dismissed.why, " ", el("span", { class: "muted" }, moment(dismissed.at))),
       run.run_metadata && entry("Metadata", el("pre", { tabindex: 0 }, JSON.stringify(run.run_metadata, null, 2))),
     ),
   );

@@ -75,7 +75,10 @@ def _end_of_comment(query: str, at: int) -> int:
 RUN_COLUMN = "_lume_run_id"
 """The column of a table that says which run has written a row."""
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,127}")
-_TABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}(\.[A-Za-z_][A-Za-z0-9_$]{0,62})?")
+_PART = r"(?:[A-Za-z_]|[^\x00-\x7F])(?:[A-Za-z0-9_$ -]|[^\x00-\x7F]){0,62}"
+_TABLE = re.compile(rf"{_PART}(\.{_PART})?")
+_LONGEST_NAME = 63
+"""Bytes of a name of PostgreSQL, which cuts off the rest: two tables would be one."""
 _MODES = ("append", "replace_batch", "upsert")
 
 
@@ -95,12 +98,36 @@ class TableTarget:
         mode: `append`; `replace_batch`, which takes the place of what the flow has loaded from the same source;
             or `upsert`, by `key`.
         key: the columns that identify a row.
+        create: whether a run creates the table if it is missing.
+        on_violation: `fail`, or `reject`: a row that a constraint of the table refuses is a reject.
     """
 
     url_env: str
     table: str
     mode: str
     key: tuple[str, ...]
+    create: bool = False
+    on_violation: str = "fail"
+
+
+@frozen
+class Reference:
+    """A column of a table that must have a value."""
+
+    url_env: str
+    table: str
+    column: str
+
+
+def read_reference(table: Table) -> Reference | None:
+    """`references = { url_env = …, table = …, column = … }` of a column. Raises `FlowError`."""
+    if not table.values:
+        return None
+    reference = Reference(
+        _variable(table), table.text("table", pattern=_TABLE), table.text("column", longest=128)
+    )
+    table.no_more()
+    return reference
 
 
 def read_query(table: Table) -> DatabaseQuery:
@@ -122,8 +149,17 @@ def read_table(table: Table) -> TableTarget:
             'is missing: "append" rows, "replace_batch" (those of the same source) or "upsert" by a key',
         )
     key = tuple(table.scalars("key"))
-    target = TableTarget(_variable(table), table.text("table", pattern=_TABLE), mode, key)
+    target = TableTarget(
+        _variable(table),
+        table.text("table", pattern=_TABLE),
+        mode,
+        key,
+        table.flag("create"),
+        table.choice("on_violation", ("fail", "reject"), default="fail"),
+    )
     table.no_more()
+    if any(len(part.encode()) > _LONGEST_NAME for part in target.table.split(".")):
+        raise FlowError(table.at("table"), f"has a name of more than {_LONGEST_NAME} bytes")
     if (mode == "upsert") != bool(key):
         raise FlowError(
             table.at("key"),
@@ -141,6 +177,20 @@ def _variable(table: Table) -> str:
             "must name an environment variable of the server, such as WAREHOUSE_URL, that holds the URL",
         )
     return name
+
+
+def check_ever(target: Any, ever: Iterable[str]) -> None:
+    """Check that there is a table in which the values of these columns are unique for ever. Raises `FlowError`."""
+    for name in ever:
+        if not isinstance(target, TableTarget):
+            raise FlowError(
+                f"columns.{name}.unique",
+                '"ever" needs a table in target.mapped, which has the values of earlier runs',
+            )
+        if name in target.key:
+            raise FlowError(
+                f"columns.{name}.unique", '"ever" contradicts the upsert, whose key it is: set true'
+            )
 
 
 def check_key(target: Any, columns: Mapping[str, bool], unique: Iterable[str]) -> None:

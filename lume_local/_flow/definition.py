@@ -13,7 +13,7 @@ import orjson
 from attrs import field, frozen
 
 from lume_local._flow.cleaners import CLEANERS, named_in
-from lume_local._flow.databases import TableTarget, check_key
+from lume_local._flow.databases import Reference, TableTarget, check_ever, check_key, read_reference
 from lume_local._flow.fields import FlowError, Table
 from lume_local._flow.places import check_is_own, read_targets
 from lume_local._flow.sharding import Sharding, read_engine
@@ -51,7 +51,10 @@ PAIRS = (*product(BOUNDS[::2], BOUNDS[1::2]), LENGTHS)
 
 @frozen
 class Column:
-    """One column of the target: where its value comes from, its type, and what a value must satisfy."""
+    """One column of the target: where its value comes from, its type, and what a value must satisfy.
+
+    `unique` is within a run, `ever` in the target's table as well.
+    """
 
     name: str
     sql: str
@@ -64,6 +67,8 @@ class Column:
     pattern: str | None
     bounds: dict[str, Any]
     lengths: dict[str, int]
+    ever: bool = False
+    references: Reference | None = None
 
 
 @frozen
@@ -125,7 +130,13 @@ class Flow:
 
     @property
     def cleaners(self) -> list[str]:
-        return named_in([*(column.sql for column in self.columns), *(rule.sql for rule in self.rules)])
+        """The names of the cleaners that its expressions call."""
+        sql = [
+            *(column.sql for column in self.columns),
+            *(rule.sql for rule in self.rules),
+            self.source.where,
+        ]
+        return named_in(sql)
 
 
 def read_toml(text: str) -> Flow:
@@ -160,6 +171,7 @@ def read_definition(definition: Any) -> Flow:
     check_key(
         mapped, {one.name: one.required for one in columns}, [one.name for one in columns if one.unique]
     )
+    check_ever(mapped, [one.name for one in columns if one.ever])
     ratio = _ratio(top)
     flow = Flow(
         name, version, source, mapped, rejects, ratio, columns, rules, expect, seeds, sharding, definition
@@ -221,6 +233,7 @@ def _column(name: str, table: Table) -> Column:
         raise FlowError(
             f"{table.place}.sql", "is empty: leave it out for the source's column of the same name"
         )
+    ever = table.present("unique") and table.values["unique"] == "ever"
     column = Column(
         name=name,
         sql=sql,
@@ -228,11 +241,13 @@ def _column(name: str, table: Table) -> Column:
         format=shape,
         sql_type=sql_type,
         required=table.flag("required"),
-        unique=table.flag("unique"),
+        unique=ever or table.flag("unique"),
         enum=tuple(table.scalars("enum")),
         pattern=table.text("pattern", default="", longest=2_000) or None,
         bounds={key: table.values[key] for key in BOUNDS if table.present(key)},
         lengths={key: table.count(key) for key in LENGTHS if table.present(key)},
+        ever=ever,
+        references=read_reference(table.table("references")),
     )
     table.no_more()
     _check_limits(column, table.place)

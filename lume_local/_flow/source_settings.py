@@ -23,7 +23,10 @@ _OF_FILES = ("uri", "compression", "identity", "max_unpacked_bytes")
 
 @frozen
 class SourceSettings:
-    """How source files are found and read; or the query that gives the rows."""
+    """How source files are found and read; or the query that gives the rows.
+
+    `where` is a condition over a row of the source: others are filtered, neither mapped nor rejected.
+    """
 
     format: str
     uris: tuple[str, ...]
@@ -38,6 +41,7 @@ class SourceSettings:
     sheet: str
     identity: str = PATH
     query: DatabaseQuery | None = None
+    where: str = ""
 
 
 def read_source(table: Table) -> SourceSettings:
@@ -56,6 +60,7 @@ def read_source(table: Table) -> SourceSettings:
         max_line_bytes=table.count("max_line_bytes", default=_LINE_BYTES),
         sheet=excel.text("sheet", default="", longest=200),
         identity=table.choice("identity", (PATH, CONTENT), default=PATH),
+        where=table.text("where", default="", longest=20_000),
         query=read_query(table) if table.values.get("format") == SQL else None,
     )
     for part in (table, csv, excel):

@@ -10,11 +10,16 @@ from attrs import asdict
 from lume_async.models import RunStatus
 from lume_local._flow.definition import BOUNDS, LENGTHS, Flow
 from lume_local._runs.dry_run import DryRun
-from lume_local._runs.records import Attempted, Count, StatusChange, StoredFlow, StoredRun
+from lume_local._runs.records import Attempted, Count, FollowUp, StatusChange, StoredFlow, StoredRun
 from lume_local._runs.times import at_text, seconds_between
 
 
-def run_document(run: StoredRun, progress: float | None = None, notes: Sequence[str] = ()) -> dict[str, Any]:
+def run_document(
+    run: StoredRun,
+    progress: float | None = None,
+    notes: Sequence[str] = (),
+    follow_up: FollowUp = FollowUp(),  # noqa: B008 - it is frozen
+) -> dict[str, Any]:
     """A run as in the contract. `progress` is for active runs; that of ended runs follows from their status."""
     known = {name: getattr(run, name) for name in _SHOWN}
     return {
@@ -35,6 +40,7 @@ def run_document(run: StoredRun, progress: float | None = None, notes: Sequence[
             "target_locations": {"mapped": None, "rejects": None} | run.target_locations,
             "error_message": run.error_message,
             **({"notes": list(notes)} if notes else {}),
+            **{name: value for name, value in asdict(follow_up).items() if value},
         },
     }
 

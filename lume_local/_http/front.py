@@ -56,6 +56,7 @@ def _router(
         "/v1/runs": {"GET": api.list, "POST": api.submit},
         run: {"GET": api.status},
         f"{run}/cancel": {"POST": api.cancel},
+        f"{run}/dismiss": {"POST": api.dismiss},
         f"{run}/mapped": {"GET": results.mapped},
         f"{run}/rejects": {"GET": results.rejects},
         f"{run}/deliveries": {"GET": results.deliveries},

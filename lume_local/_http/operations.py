@@ -108,8 +108,11 @@ class Api:
     async def _run_answer(
         self, run: StoredRun, status: int = 200, headers: dict[str, str] | None = None
     ) -> Reply:
-        notes = await self._store.notes(run.run_id)
-        document = run_document(run, self._runner.progress(run.run_id), notes)
+        notes, follow_up = (
+            await self._store.notes(run.run_id),
+            await self._store.attention.of(run.run_id),
+        )
+        document = run_document(run, self._runner.progress(run.run_id), notes, follow_up)
         return Reply(status, document, {"ETag": etag(run), **(headers or {})})
 
     async def status(self, ask: Ask) -> Reply:
@@ -197,6 +200,14 @@ class Api:
         if RunStatus(run.status).is_terminal:
             return await self._run_answer(run)
         return await self._run_answer(await self._runner.cancel(run.run_id), 202)
+
+    async def dismiss(self, ask: Ask) -> Reply:
+        why = requests.dismissal(ask.body, ask.content_type)
+        run = await lookup.require_run(self._store, ask.path["run_id"])
+        if not RunStatus(run.status).is_terminal:
+            raise Problem("run-not-ended", "only a run that has ended can be dismissed: cancel it, or wait")
+        await self._store.attention.dismiss(run.run_id, why)
+        return await self._run_answer(await self._store.require(run.run_id))
 
     # -- uploads
 

@@ -22,7 +22,7 @@ DRY_ROWS, _MOST_DRY_ROWS = 20, 1000
 """Rows of each kind in the response to a dry run."""
 _MOST_METADATA = 64 * 1024
 _DEEPEST = 32
-_LONGEST = {"flow_version": 256, "source_path": 4096, "webhook_url": 2048}
+_LONGEST = {"flow_version": 256, "source_path": 4096, "webhook_url": 2048, "why": 500}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -126,6 +126,15 @@ def submission(body: bytes, content_type: str | None = None) -> SubmissionBody:
         dry_run=dry_run,
         limit=_rows(given),
     )
+
+
+def dismissal(body: bytes, content_type: str | None = None) -> str:
+    """Why a run is dismissed: the body of `POST /v1/runs/{id}/dismiss`. Raises `Problem`."""
+    fields = json_object(body, content_type)
+    for name in fields:
+        if name != "why":
+            raise _field(name[:100], "is not a field of a dismissal: remove it")
+    return _line(fields, "why")
 
 
 def _flag(fields: dict[str, Any], name: str) -> bool:

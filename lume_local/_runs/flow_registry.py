@@ -107,7 +107,7 @@ def located(path: Path, error: FlowError) -> str:
     return with_line(error, text).located(path)
 
 
-COMPILER = 5
+COMPILER = 6
 """Increase it when the compiled form or its meaning changes: stored forms of other numbers are compiled again."""
 
 _log = logging.getLogger("lume_local")

@@ -105,6 +105,21 @@ class RunFilter:
 
 
 @frozen
+class FollowUp:
+    """What was done about a run.
+
+    Attributes:
+        mends: the run whose rejects it processes.
+        mended_by: the runs that process its rejects, newest first.
+        dismissed: why, and when (`at`), a person decided that nothing is left to do.
+    """
+
+    mends: str | None = None
+    mended_by: tuple[str, ...] = ()
+    dismissed: dict[str, str] | None = None
+
+
+@frozen
 class StatusChange:
     """A change of the status of a run."""
 

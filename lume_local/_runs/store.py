@@ -21,6 +21,7 @@ from lume_local._runs.records import (
     Attempted,
     Count,
     Cursor,
+    FollowUp,
     NewRun,
     PendingDelivery,
     RunFilter,
@@ -102,6 +103,18 @@ class Statistics(Protocol):
         ...
 
 
+class Attention(Protocol):
+    """What people did about runs that need attention."""
+
+    async def dismiss(self, run_id: str, why: str) -> None:
+        """Note that nothing is left to do about a run."""
+        ...
+
+    async def of(self, run_id: str) -> FollowUp:
+        """What was done about a run, and which run it is about itself."""
+        ...
+
+
 class Store(Protocol):
     """The whole state. Runs have the rule "one success, one attempt at a time" for each flow version and source."""
 
@@ -123,6 +136,11 @@ class Store(Protocol):
     @property
     def sources(self) -> Sources:
         """The contents of sources."""
+        ...
+
+    @property
+    def attention(self) -> Attention:
+        """What people did."""
         ...
 
     @property

@@ -41,7 +41,7 @@ class Execute:
     that the flow's sources had the last time, if a change of them is to be reported; `engine` is set if the run is
     spread over shards: `{"url": "pool://4", "shard_bytes": 268435456}`, `shards` if their number is given, and the
     `kind` of a cluster; `content` is the digest of the source that the run was submitted for, if nothing else may be
-    read.
+    read; `mends` is how many rejects the run has whose corrected rejects this one reads, None if it reads none.
     """
 
     run_id: str
@@ -57,6 +57,7 @@ class Execute:
     dry_run: bool = False
     engine: Json | None = None
     content: str | None = None
+    mends: int | None = None
 
 
 @frozen

@@ -38,8 +38,15 @@ def note_found(connection: DuckDBPyConnection, query: str, columns: int, folder:
     return _note(connection, f"{numbers} FROM ({file.reader})", columns)
 
 
+def note_nothing(connection: DuckDBPyConnection) -> None:
+    """Make the table without rows."""
+    connection.execute("DROP TABLE IF EXISTS _lume_duplicates")
+    _note(connection, "SELECT 0::BIGINT AS n, 0::BIGINT AS bits WHERE false", 1)
+
+
 def _note(connection: DuckDBPyConnection, query: str, columns: int) -> list[int]:
-    connection.execute(f"{_TABLE} {query}")
+    """`why` is the reason of rows that are rejected otherwise (see `late`)."""
+    connection.execute(f"{_TABLE} SELECT *, NULL::VARCHAR AS why FROM ({query})")
     counts = [count_of(f"(bits & {1 << n}) <> 0") for n in range(columns)]
     return list(row_of(connection, f"SELECT {', '.join(counts)}, count(*) FROM _lume_duplicates"))
 

@@ -32,6 +32,7 @@ from lume_local._worker.steps import (
     TakenIn,
     Unmet,
     close_account,
+    few_rows,
     status_of,
     top_reasons,
 )
@@ -67,8 +68,13 @@ class Run:
 
     def finish(self, read: Json | None) -> dict[str, Any]:
         """All that follows the checks, in `attempt`. `read` identifies the source."""
-        judged = self.judge()
+        try:
+            judged = self.judge()
+        except BaseException:
+            targets.abandon(self.context.folder)  # a transaction may be open
+            raise
         if self.context.job.dry_run:
+            targets.abandon(self.context.folder)
             return self._tried(judged)
         return publish(self.context, read, judged.metrics, lambda part: self.steps.build(part, judged))
 
@@ -93,26 +99,41 @@ class Run:
         flow, intake = self.context.flow, taken.intake
         staged, rejected, *broken = self.steps.counts(taken)
         reasons: dict[str, int] = dict(intake.malformed.counts)
-        warnings = changes(flow, intake.layout, self.context.job.header)
+        warnings, filtered = changes(flow, intake.layout, self.context.job.header), {"filtered": 0}
+        by_fate = {"reject": reasons, "filter": filtered}
         for check, count in zip(flow["checks"], broken, strict=True):
-            into = reasons if check["on_fail"] == "reject" else warnings
+            into = by_fate.get(check["on_fail"], warnings)
+            reason = "filtered" if into is filtered else check["reason"]
             if count:
-                into[check["reason"]] = into.get(check["reason"], 0) + count
-        duplicates, malformed = self._count_duplicates(taken, reasons), intake.malformed.total
+                into[reason] = into.get(reason, 0) + count
+        warnings |= few_rows(intake.account.records, filtered["filtered"], self.context.job.mends)
+        duplicates, malformed = self._count_late(taken, reasons), intake.malformed.total
         metrics = {
             "rows_read": intake.account.records,
-            "rows_mapped": staged - rejected - duplicates,
+            "rows_mapped": staged - rejected - duplicates - filtered["filtered"],
             "rows_rejected": rejected + duplicates + malformed,
             "reject_reasons": reasons,
             "warnings": warnings,
             "source": intake.account.plain() | noted(flow, intake.layout),
         }
+        if flow["where"]:
+            metrics["rows_filtered"] = filtered["filtered"]
         if taken.seeds:
             metrics["seeds"] = taken.seeds
         close_account(intake.account, staged, malformed, metrics)
         if taken.shards is not None:
             metrics["shards"] = taken.shards
         return metrics, duplicates > 0
+
+    def _count_late(self, taken: TakenIn, reasons: dict[str, int]) -> int:
+        """The rows that are rejected although they break no check: see `Statements.is_judged_late`."""
+        total = self._count_duplicates(taken, reasons)
+        if self.context.flow["references"] or self.context.flow["judged_by_table"]:
+            counts = self.steps.late(taken, bool(self.context.flow["unique"]))
+            total += counts.pop("")
+            for reason, count in counts.items():
+                reasons[reason] = reasons.get(reason, 0) + count
+        return total
 
     def _count_duplicates(self, taken: TakenIn, reasons: dict[str, int]) -> int:
         unique: list[str] = self.context.flow["unique"]
@@ -137,7 +158,8 @@ class Run:
                     f"row {first:,}{'' if count == 1 else ' is the first'}. Nothing was written"
                 )
         hint = hint_of_encoding(flow, taken.intake.malformed, taken.intake.layout.raw)
-        read, rejected, limit = metrics["rows_read"], metrics["rows_rejected"], flow["max_ratio"]
+        rejected, limit = metrics["rows_rejected"], flow["max_ratio"]
+        read = metrics["rows_read"] - metrics.get("rows_filtered", 0)
         if rejected and limit is not None and rejected > limit * read:
             return (
                 f"{rejected:,} of {read:,} rows were rejected, more than rejects.max_ratio = {limit:g} allows: "

@@ -287,7 +287,8 @@ def _run(
 def _execute(context: Context, place: Path | None, over_shards: str) -> dict[str, Any]:
     if place is not None:
         return Run(context, SmallFiles(context, place)).execute()
-    if context.job.engine is None:
+    # What databases decide about rows is decided in one place.
+    if context.job.engine is None or context.flow["references"] or context.flow["judged_by_table"]:
         return one_process.execute(context)
     module, _, name = over_shards.partition(":")
     return getattr(importlib.import_module(module), name)(context)  # type: ignore[no-any-return]

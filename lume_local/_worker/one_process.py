@@ -1,5 +1,6 @@
 """The steps of a run in this process, by a connection of its own."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ from lume_local._shared.commit import sync_file
 from lume_local._worker.connection import confine
 from lume_local._worker.duplicates import find_duplicates
 from lume_local._worker.engine import Run
+from lume_local._worker.late import refuse_late
 from lume_local._worker.profile import profile, unmet
 from lume_local._worker.seeds import load_seeds
 from lume_local._worker.sources.formats.names import check_columns
@@ -64,6 +66,10 @@ class OneProcess:
 
     def twins(self, taken: TakenIn, unique: list[str]) -> list[int]:
         return find_duplicates(self._connection, taken.staged, unique, self._folder)
+
+    def late(self, taken: TakenIn, has_duplicates: bool) -> Counter[str]:
+        """See `RunSteps`."""
+        return refuse_late(self._context, taken, has_duplicates, self._folder)
 
     def profile(self, taken: TakenIn, duplicates: bool, metrics: Metrics) -> tuple[dict[str, Any], Unmet]:
         mapped = taken.statements.mapped(taken.staged, duplicates)

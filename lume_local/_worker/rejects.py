@@ -68,7 +68,7 @@ class Rejects:
                 if not dialect.quote:
                     own = [value.replace(dialect.delim, b" ") for value in own]
                 start = dialect.delim.join([b"", str(line).encode(), *map(dialect.as_field, own)])
-                file.write(start + between + dialect.as_field(raw) + b"\n")
+                file.writelines((start, between, dialect.as_field(raw), b"\n"))
         if not plain:
             encode_back(written, encoding, target)
         return count + self.malformed.total

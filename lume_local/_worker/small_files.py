@@ -127,7 +127,7 @@ class SmallFiles:
         # Under a name that no other run has: otherwise DuckDB could mistake a file there for one that it has cached.
         self._folder = place / context.job.run_id
         self._one = one = OneProcess(context, self._folder)
-        self.twins, self.profile = one.twins, one.profile
+        self.twins, self.late, self.profile = one.twins, one.late, one.profile
 
     def take_in(self) -> TakenIn:
         self._folder.mkdir()

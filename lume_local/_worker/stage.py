@@ -135,7 +135,7 @@ def _passes_on(connection: DuckDBPyConnection, statements: Statements) -> bool:
     With one thread, or of several files, it would hold all rows before it writes the first one.
     """
     layout = statements.layout
-    if statements.flow["unique"] or layout.of_files or len(layout.raw) > _MOST_COLUMNS:
+    if statements.is_judged_late or layout.of_files or len(layout.raw) > _MOST_COLUMNS:
         return False
     return row_of(connection, "SELECT current_setting('threads') > 1") == (True,)
 

@@ -18,6 +18,9 @@ from lume_local._worker.sql import text
 BITS = 62
 """Checks per mask: a BIGINT's bits, without its sign and one to spare."""
 
+NUMBER = "_lume_n"
+OUT = "_lume_out"
+"""Whether the flow's row filter takes a row out. Then its `_lume_reject` is neither true nor false, but NULL."""
 PLACE = "_lume_place"
 """The number of a row in the source, from 0; staged if the flow looks up in seeds."""
 
@@ -103,7 +106,12 @@ class Statements:
     @property
     def _keeps_all(self) -> bool:
         # Rows that turn out to be duplicates are rejects too, and that is only known after the scan.
-        return bool(self.flow["unique"])
+        return self.is_judged_late
+
+    @property
+    def is_judged_late(self) -> bool:
+        """Whether rows are rejected that break no check: for other rows, or by a database."""
+        return bool(self.flow["unique"] or self.flow["references"] or self.flow["judged_by_table"])
 
     def _reject(self) -> str:
         bits = [0] * self.masks
@@ -111,12 +119,15 @@ class Statements:
             if check["on_fail"] == "reject":
                 bits[n // BITS] |= 1 << (n % BITS)
         broken = " OR ".join(f"(_lume_why{n} & {mask}) <> 0" for n, mask in enumerate(bits))
-        return f"({broken})"
+        return f"CASE WHEN NOT {OUT} THEN {broken} END" if self.flow["where"] else f"({broken})"
 
     def _masked(self) -> str:
         masks: list[list[str]] = [[] for _ in range(self.masks)]
         for n, check in enumerate(self.flow["checks"]):
-            masks[n // BITS].append(f"(CASE WHEN {check['sql']} THEN {1 << (n % BITS)} ELSE 0 END)::BIGINT")
+            # A row that is filtered breaks nothing else.
+            is_first = f"NOT {OUT} AND " if self.flow["where"] and check["on_fail"] != "filter" else ""
+            broken = f"{is_first}({check['sql']})"
+            masks[n // BITS].append(f"(CASE WHEN {broken} THEN {1 << (n % BITS)} ELSE 0 END)::BIGINT")
         whys = ", ".join(
             f"{' | '.join(terms) or '0::BIGINT'} AS _lume_why{n}" for n, terms in enumerate(masks)
         )
@@ -126,6 +137,10 @@ class Statements:
     def _typed(self) -> str:
         """In steps, as an expression that occurs twice in one statement may be evaluated twice."""
         made, kept, bad = [], [], []
+        if self.flow["where"]:
+            made.append(
+                f"(_lume_where IS NOT NULL AND NOT coalesce(struct_extract(_lume_where, 'v'), false)) AS {OUT}"
+            )
         for n, column in enumerate(self.flow["columns"]):
             name = quoted(column["name"])
             made.append(f"{column['made']} AS _lume_made{n}")
@@ -141,6 +156,7 @@ class Statements:
     def _evaluated(self) -> str:
         items = [*self.layout.raw_names, *self._place]
         items += [column["inner"] for column in self.flow["columns"]]
+        items += [f"{self.flow['where']} AS _lume_where"] if self.flow["where"] else []
         seen = "".join(f", _lume_s{n} AS {quoted(name)}" for name, n in self.layout.visible.items())
         return f"SELECT {', '.join(items)} FROM ({self._looked_up(f'SELECT *{seen} FROM ({self.layout.reader})')})"
 
@@ -166,7 +182,7 @@ class Statements:
     @property
     def only_rejects(self) -> bool:
         """Whether a row that breaks nothing is mapped, and every other one rejected."""
-        return not self.flow["unique"] and all(check["on_fail"] == "reject" for check in self.flow["checks"])
+        return not self.is_judged_late and all(check["on_fail"] == "reject" for check in self.flow["checks"])
 
     def flawless(self, mapped: str) -> str:
         """Mapped rows as staged ones, if none was rejected."""
@@ -196,8 +212,15 @@ class Statements:
         """The rows to publish, in the order of the source."""
         if not duplicates:
             return f"SELECT {self.targets} FROM {staged} WHERE NOT _lume_reject"
+        return self._mapped_of_unique(staged, self.targets)
+
+    def numbered(self, staged: str) -> str:
+        """The rows to publish, if there is `_lume_duplicates`, each with its number."""
+        return self._mapped_of_unique(staged, f"{self.targets}, staged.file_row_number AS {NUMBER}")
+
+    def _mapped_of_unique(self, staged: str, items: str) -> str:
         return (
-            f"SELECT {self.targets} FROM {staged} AS staged ANTI JOIN _lume_duplicates AS twice "
+            f"SELECT {items} FROM {staged} AS staged ANTI JOIN _lume_duplicates AS twice "
             f"ON staged.file_row_number = twice.n WHERE NOT _lume_reject ORDER BY staged.file_row_number"
         )
 
@@ -231,9 +254,15 @@ class Statements:
         return f"(SELECT *{raw} FROM {staged})"
 
     def raw_labels(self) -> Iterator[tuple[str, str]]:
-        """Raw columns under the source's own names; a repeated name gets a number."""
+        """Raw columns under the source's own names; a repeated name gets a number.
+
+        Columns that the flow reads keep theirs, also beside others that differ in case only: the corrected rejects
+        must have them.
+        """
         taken = {"_lume_row", "_lume_line", "_lume_reasons", "_lume_raw"}
-        for n, name in enumerate(self.layout.raw):
+        read, labels = set(self.layout.visible.values()), dict[int, str]()
+        for n in sorted(range(len(self.layout.raw)), key=lambda n: n not in read):
+            name = self.layout.raw[n]
             if name.lower().startswith(RESERVED):
                 continue  # an earlier run's reasons, in a rejects file that was corrected and submitted again
             label, again = name or f"column{n + 1}", 1
@@ -241,7 +270,8 @@ class Statements:
                 again += 1
                 label = f"{name or f'column{n + 1}'}_{again}"
             taken.add(label.lower())
-            yield f"_lume_s{n}", label
+            labels[n] = label
+        yield from ((f"_lume_s{n}", labels[n]) for n in sorted(labels))
 
     def reasons(self, duplicates: bool) -> str:
         return f"concat_ws('; ', {', '.join(self._each_reason(duplicates))})"
@@ -254,6 +284,8 @@ class Statements:
         if duplicates:
             for n, name in enumerate(self.flow["unique"]):
                 yield f"CASE WHEN (twice.bits & {1 << n}) <> 0 THEN {text(twin_reason(name))} END"
+            if self.flow["references"] or self.flow["judged_by_table"]:
+                yield "twice.why"
         yield "NULL::VARCHAR"
 
 

@@ -3,6 +3,7 @@
 `engine` has their order. `OneProcess`, `SmallFiles` and, over shards, `shards.sharded.Sharded` do the work.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,8 +29,8 @@ class AccountOpen(Exception):
 def close_account(account: Account, staged: int, malformed: int, metrics: dict[str, Any]) -> None:
     """Compare what the source was split into with what was read and judged. Raises `AccountOpen`."""
     _same("records in the source", account.records, "rows read and malformed lines", staged + malformed)
-    total = metrics["rows_mapped"] + metrics["rows_rejected"]
-    _same("records in the source", account.records, "rows mapped and rejected", total)
+    total = metrics["rows_mapped"] + metrics["rows_rejected"] + metrics.get("rows_filtered", 0)
+    _same("records in the source", account.records, "rows mapped, rejected and filtered", total)
 
 
 def check_written(part: str, rows: int, written: int) -> None:
@@ -49,6 +50,16 @@ def top_reasons(metrics: dict[str, Any]) -> str:
     reasons = sorted(metrics["reject_reasons"].items(), key=lambda item: -item[1])
     listed = "; ".join(f"{reason} ({count:,})" for reason, count in reasons[:5])
     return listed + ("; …" if len(reasons) > 5 else "")
+
+
+def few_rows(records: int, filtered: int, mends: int | None) -> dict[str, int]:
+    """Warnings about a source without rows, and about corrected rejects from which some of `mends` are missing."""
+    if mends is not None and records < mends:
+        are = "is" if mends - records == 1 else "are"
+        return {f"{mends - records:,} of {mends:,} rejects {are} not in this file": 1}
+    if filtered and filtered == records:
+        return {"source.where keeps no row": 1}
+    return {} if records else {"the source has no rows": 1}
 
 
 def status_of(metrics: dict[str, Any]) -> str:
@@ -144,6 +155,10 @@ class RunSteps(Protocol):
 
     def twins(self, taken: TakenIn, unique: list[str]) -> list[int]:
         """Make the table `_lume_duplicates`. How many rows repeat each unique column, and last how many in all."""
+        ...
+
+    def late(self, taken: TakenIn, has_duplicates: bool) -> Counter[str]:
+        """Add the rejects that depend on databases to `_lume_duplicates` (see `late`). Raises `TargetError`."""
         ...
 
     def profile(self, taken: TakenIn, duplicates: bool, metrics: Metrics) -> tuple[dict[str, Any], Unmet]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import io
 import itertools
 import json
 import re
@@ -186,6 +187,43 @@ def test_outputs_are_downloaded_and_mended_rejects_sent(page: Any, site: Site, t
     assert new["metadata"]["metrics"]["rows_mapped"] == 2
     page.locator("dl.details").get_by_role("link", name=run_id.removeprefix("run_")[:8]).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("mend.csv")
+
+
+def test_rejects_are_corrected_in_a_workbook(page: Any, site: Site, tmp_path: Path) -> None:
+    openpyxl = package("openpyxl")
+    run_id = site.run("people:v1", site.write("book.csv", MIXED))
+    open_run(page, run_id)
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Rejects as .xlsx").click()
+    assert started.value.suggested_filename == f"{run_id}-rejects.xlsx"
+    book = openpyxl.load_workbook(io.BytesIO(Path(started.value.path()).read_bytes()))
+    mends = {"x": "2", "y": "y@z.org", "200": "20"}
+    for cells in book.active.iter_rows():
+        for cell in cells:
+            cell.value = mends.get(cell.value, cell.value)
+    mended = tmp_path / "mended.xlsx"
+    book.save(mended)
+    page.get_by_role("button", name="Send mended rejects").click()
+    page.get_by_label("Mended file").set_input_files(mended)
+    page.get_by_role("dialog", name="Send mended rejects").get_by_role("button", name="Send").click()
+    expect(page.locator(".badge")).to_have_text("Succeeded")
+    page.wait_for_url(lambda url: run_id not in url)
+    new = site.ask("GET", f"/v1/runs/{shown_run(page)}")
+    assert new["metadata"]["metrics"]["rows_mapped"] == 2
+    assert new["metadata"]["mends"] == run_id
+
+
+def test_a_run_is_dismissed(page: Any, site: Site) -> None:
+    run_id = site.run("people:v1", site.write("dismissed.csv", MIXED))
+    open_run(page, run_id)
+    page.get_by_role("button", name="Dismiss …").click()
+    dialog = page.get_by_role("dialog", name="Dismiss this run?")
+    dialog.get_by_label("Why nothing is left to do").fill("known to the supplier")
+    dialog.get_by_role("button", name="Dismiss").click()
+    expect(dialog).to_have_count(0)
+    expect(page.locator("dl.details")).to_contain_text("known to the supplier")
+    expect(page.get_by_role("button", name="Dismiss …")).to_have_count(0)
+    assert run_id not in [run["id"] for run in site.ask("GET", "/v1/runs?attention=0.01")["items"]]
 
 
 def test_only_mended_rejects_are_sent_and_only_once(page: Any, site: Site, tmp_path: Path) -> None:

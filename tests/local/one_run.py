@@ -109,7 +109,8 @@ def read_rejects(written: bytes, flow: dict[str, Any]) -> list[dict[str, str]]:
     """The rows of a rejects file in its source's dialect."""
     text = written.decode(flow["encoding"], "surrogateescape")
     if flow["csv"]["quote"]:
-        return list(csv.DictReader(io.StringIO(text, newline=""), **dialect(flow)))
+        csv.field_size_limit(2**31 - 1)
+    return list(csv.DictReader(io.StringIO(text, newline=""), **dialect(flow)))
     delim = flow["csv"]["delim"]
     header, *lines = text.split("\n")[:-1] or [""]
     names = header.split(delim)  # the last one's value, `_lume_raw`, goes to the end of its line

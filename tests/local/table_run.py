@@ -8,7 +8,7 @@ from typing import Any
 
 import postgres_server
 import pytest
-from attrs import frozen
+from attrs import asdict, frozen
 from local.flows import people
 from local.one_run import carried_out
 
@@ -74,11 +74,13 @@ def job_of(
     if not isinstance(flow.mapped, str):
         columns = [[column.name, column.sql_type] for column in flow.columns]
         one = flow.mapped
-        table = {"url_env": one.url_env, "table": one.table, "mode": one.mode, "key": list(one.key)}
         mapped = {
             "kind": "database",
-            **table,
+            **asdict(one),
+            "key": list(one.key),
             "columns": columns,
+            "required": [column.name for column in flow.columns if column.required],
+            "ever": [column.name for column in flow.columns if column.ever],
             "flow": flow.name,
             "source_path": source_path,
         }

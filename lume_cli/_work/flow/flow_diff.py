@@ -70,19 +70,21 @@ async def pair(client: Client, before: str, after: str | None) -> tuple[dict[str
         click.UsageError: there is only one version, and it is not a file.
     """
     if after is not None:
-        return await _definition(client, before), await _definition(client, after)
-    if not _is_file(before):
+        return await definition_of(client, before), await definition_of(client, after)
+    if not is_file(before):
         raise click.UsageError("name two flow versions, or a flow file (*.toml)")
     new = read_flow(Path(before))
     ref = f"{new.get('flow')}:{new.get('version')}"
     return (await client.flow_version(ref)).definition, new
 
 
-async def _definition(client: Client, name: str) -> dict[str, Any]:
-    return read_flow(Path(name)) if _is_file(name) else (await client.flow_version(name)).definition
+async def definition_of(client: Client, name: str) -> dict[str, Any]:
+    """The definition of a file, or of a version of the server. Raises `click.ClickException` as `read_flow` does."""
+    return read_flow(Path(name)) if is_file(name) else (await client.flow_version(name)).definition
 
 
-def _is_file(name: str) -> bool:
+def is_file(name: str) -> bool:
+    """Whether the name is that of a file, not of a flow version."""
     return name.endswith(".toml") or Path(name).is_file()
 
 

@@ -200,6 +200,7 @@ def _to_dict(result: Result, sample: str) -> dict[str, Any]:
         "rows_read": metrics.rows_read,
         "rows_clean": metrics.rows_mapped,
         "rows_rejected": metrics.rows_rejected,
+        "rows_filtered": metrics.rows_filtered,
         "reject_reasons": dict(metrics.reject_reasons),
         "max_ratio_exceeded": result.over is not None,
         "clean": result.clean,

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from attrs import asdict
 
@@ -25,7 +26,7 @@ from lume_local._runs.sources.source_key import (
     source_key,
     with_content,
 )
-from lume_local._runs.store import Sources
+from lume_local._runs.store import Store
 from lume_local._shared.commit import FILE, hand_over
 from lume_local._shared.folders import PARTS, scratch, scratch_of
 from lume_local._shared.protocol import Execute, Json
@@ -40,10 +41,8 @@ _POOL = {"url": "pool", "shard_bytes": SHARD_BYTES}
 class RunPaths:
     """The places of runs: those named by their flows, and for each run a folder below the state folder."""
 
-    def __init__(
-        self, roots: Roots, flows: FlowRegistry, sources: Sources, engine: Json | None = None
-    ) -> None:
-        self._roots, self._flows, self._sources, self._engine = roots, flows, sources, engine
+    def __init__(self, roots: Roots, flows: FlowRegistry, runs: Store, engine: Json | None = None) -> None:
+        self._roots, self._flows, self._runs, self._engine = roots, flows, runs, engine
         self.folders, self.begun = roots.state / "runs", roots.state / "begun"
         self._left: dict[Path, str] = {}
         """The folders of ended runs that could not be removed, and why."""
@@ -88,10 +87,16 @@ class RunPaths:
             memory_limit=MEMORY_LIMIT,
             threads=THREADS,
             seeds=seeds,
-            header=await self._sources.last_header(run.flow_version) if warns else None,
+            header=await self._runs.sources.last_header(run.flow_version) if warns else None,
             engine=self._engine_of(flow),
             content=content,
+            mends=await self._rejects_of((run.run_metadata or {}).get("resubmit_of")),
         )
+
+    async def _rejects_of(self, parent: Any) -> int | None:
+        """How many rejects the run has whose corrected rejects are to be read; None if there is no such run."""
+        found = await self._runs.get(parent) if isinstance(parent, str) else None
+        return None if found is None else found.metrics.get("rows_rejected")
 
     def _engine_of(self, flow: Flow) -> Json | None:
         wanted = flow.sharding
@@ -179,7 +184,10 @@ class RunPaths:
                 }
             return self._file(flow.mapped, values)
         named = {"flow": flow.name, "source_path": batch}
-        return {"kind": "database", **asdict(flow.mapped), "columns": columns, **named}
+        required = [column.name for column in flow.columns if column.required]
+        ever = [column.name for column in flow.columns if column.ever]
+        more = {"columns": columns, "required": required, "ever": ever}
+        return {"kind": "database", **asdict(flow.mapped), **more, **named}
 
     def _file(self, template: str, values: dict[str, str]) -> Json:
         if is_store_url(template):

@@ -37,6 +37,7 @@ from lume_local._runs.records import (
     StoredFlow,
     StoredRun,
 )
+from lume_local._runs.sqlite.attention import SqliteAttention
 from lume_local._runs.sqlite.beside_runs import SqliteDeliveries, SqliteOutputs, SqliteSources
 from lume_local._runs.sqlite.durability import Durability
 from lume_local._runs.sqlite.listing import selected
@@ -67,6 +68,7 @@ class SqliteStore:
         self.sources = SqliteSources(self._db)
         self.statistics = SqliteStatistics(self._db)
         self._durability = Durability(path)
+        self.attention = SqliteAttention(self._db, self._durability)
         self._submissions = anyio.Lock(fast_acquire=True)
 
     async def settled(self) -> None:

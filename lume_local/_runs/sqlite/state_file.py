@@ -7,10 +7,13 @@ be complete, and if it is missing, there must be no sign that it existed: no log
 import os
 import sqlite3
 import uuid
+from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 
 from lume_local._runs.health import is_full
 from lume_local._runs.sqlite import operation
+from lume_local._runs.sqlite.attention import MENDS
 from lume_local._runs.sqlite.schema import SCHEMA, VERSION
 from lume_local._runs.sqlite.statistics import COUNTS
 from lume_local._runs.times import now_text
@@ -91,12 +94,13 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     try:
         found: int = db.execute("PRAGMA user_version").fetchone()[0]
         if found != VERSION and found:
-            raise StoreError(f"{path} was written by another version of lume_local: use another data folder")
+            raise _other_version(db, path, found)
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok" or not found:
             raise _damaged(path, f"is damaged ({verdict if found else 'it holds no tables'})")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
+        db.executescript(f"BEGIN; {MENDS} COMMIT")
         _skip_lost_numbers(db)
         db.execute("PRAGMA synchronous = NORMAL")  # see `durability`
     except sqlite3.DatabaseError as error:
@@ -111,8 +115,22 @@ def _skip_lost_numbers(db: sqlite3.Connection) -> None:
     active = "status IN ('CREATED', 'SYNCING_SOURCE', 'TRANSFORMING', 'SYNCING_TARGET')"
     db.execute(f"UPDATE runs SET rev = rev + {_SKIPPED} WHERE {active}")  # noqa: S608 - constants
     db.execute(f"UPDATE sqlite_sequence SET seq = seq + {_SKIPPED} WHERE name = 'changes'")  # noqa: S608
-    db.execute("INSERT OR REPLACE INTO facts VALUES ('opened', ?)", [now_text()])
+    db.execute(
+        "INSERT OR REPLACE INTO facts VALUES ('opened', ?), ('written_by', ?)",
+        [now_text(), version("lume-client")],
+    )
     db.execute("COMMIT")
+
+
+def _other_version(db: sqlite3.Connection, path: Path, form: int) -> StoreError:
+    writer = None
+    with suppress(sqlite3.DatabaseError):  # another form may lack the table
+        writer = db.execute("SELECT value FROM facts WHERE name = 'written_by'").fetchone()
+    by = f"lume-client {writer[0][:40]}" if writer else "another version of lume-client"
+    return StoreError(
+        f"{path} was written by {by}, in form {form} of the state; this is lume-client {version('lume-client')}, "
+        f"which uses form {VERSION}: start the version that wrote it, or use another data folder"
+    )
 
 
 def _full(path: Path) -> StoreError:

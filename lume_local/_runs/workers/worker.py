@@ -48,8 +48,8 @@ _LONGEST_LINE = 64 * 1024 * 1024
 _STDERR_KEPT = 4096
 START_LIMIT = 60.0
 """Seconds that a process may take to be ready for its first job."""
-CHECK_LIMIT = 60.0
-"""Seconds that checking a flow may take."""
+CHECK_LIMIT = 20.0
+"""Seconds that checking a flow may take: a client still waits for the answer then, and does not send it again."""
 FINISH_LIMIT = 600.0
 """Seconds that carrying out a commit may take."""
 READ_LIMIT = 60.0

@@ -12,6 +12,7 @@ from attrs import asdict
 from duckdb import DuckDBPyConnection
 
 from lume_async._base.extras import require
+from lume_local._flow.databases import TableTarget
 from lume_local._flow.definition import PAIRS, Column, Flow, Rule, quoted
 from lume_local._flow.fields import FlowError
 from lume_local._worker.cleaners.library import statements
@@ -23,7 +24,7 @@ from lume_local._worker.compiler.mistakes import explained, first_line
 from lume_local._worker.profile import COUNTS, question
 from lume_local._worker.seeds import make_empty_tables
 from lume_local._worker.sql import row_of, text
-from lume_local._worker.statements import Layout, Statements
+from lume_local._worker.statements import OUT, Layout, Statements
 
 
 def compile_flow(
@@ -42,7 +43,9 @@ def compile_flow(
     lookups, judge = Lookups(connection, flow.seeds), Judge(connection)
     looking_up = Judge(connection, lookups=lookups if flow.seeds else None)
     judged = [looking_up.expression(f"columns.{column.name}.sql", column.sql) for column in flow.columns]
-    sources = _sources(flow, judged)
+    where = judge.expression("source.where", flow.source.where) if flow.source.where else None
+    reads = [(f"columns.{column.name}.sql", one) for column, one in zip(flow.columns, judged, strict=True)]
+    sources, respelled = _sources([*reads, *([("source.where", where)] if where else [])])
     columns = []
     for index, (column, expression) in enumerate(zip(flow.columns, judged, strict=True)):
         seen = _dummy(expression.reads, lookups)
@@ -61,17 +64,31 @@ def compile_flow(
         "max_unpacked_bytes": flow.source.max_unpacked_bytes,
         "max_ratio": flow.max_ratio,
         "sources": sources,
+        "respelled": respelled,
         "seeds": _seeds(flow, lookups),
         "lookups": [_compiled_lookup(judge, flow, lookup) for lookup in lookups.all],
         "columns": columns,
         "rules": [_rule(connection, judge, flow, rule, n) for n, rule in enumerate(flow.rules)],
         "expect": [_expectation(connection, flow, rule, n) for n, rule in enumerate(flow.expect)],
-        "checks": _checks(flow, judged),
+        "checks": _checks(flow, judged) + [asdict(check) for check in _where_checks(where)],
+        "where": None if where is None else _where(connection, where, _dummy(where.reads, lookups)),
         "cleaners": made,
         "unique": [column.name for column in flow.columns if column.unique],
+        "references": [
+            {"name": column.name, "sql_type": column.sql_type, **asdict(column.references)}
+            for column in flow.columns
+            if column.references
+        ],
+        "judged_by_table": _is_judged_by_table(flow),
     }
     _rehearse(connection, compiled, flow, _dummy(sources, lookups))
     return compiled
+
+
+def _is_judged_by_table(flow: Flow) -> bool:
+    """Whether the target's table decides about rows."""
+    by_constraints = isinstance(flow.mapped, TableTarget) and flow.mapped.on_violation == "reject"
+    return by_constraints or any(column.ever for column in flow.columns)
 
 
 def _require_extra(flow: Flow) -> None:
@@ -82,16 +99,40 @@ def _require_extra(flow: Flow) -> None:
             raise FlowError("source.format", str(error)) from None
 
 
-def _sources(flow: Flow, judged: list[Expression]) -> dict[str, str]:
-    """The source columns that the flow reads, and the first place that reads each."""
+def _where(connection: DuckDBPyConnection, where: Expression, dummy: str) -> str:
+    """The condition of a row filter; nothing if it throws."""
+    _check_is_condition("source.where", _type_of(connection, "source.where", where.sql, dummy))
+    return where.tried(f"{{'v': CAST((\n{where.sql}\n) AS BOOLEAN)}}")
+
+
+def _where_checks(where: Expression | None) -> list[RowCheck]:
+    """What becomes of the rows that a row filter takes out, and of those that it can't be applied to."""
+    if where is None:
+        return []
+    threw = RowCheck("_lume_where IS NULL", "source.where: can't be evaluated")
+    return [RowCheck(OUT, "source.where", "filter"), *([threw] if where.can_throw or where.unread else [])]
+
+
+def _check_is_condition(place: str, given: str) -> None:
+    if given not in ("BOOLEAN", '"NULL"'):
+        raise FlowError(place, f"must be a condition (true or false), but is of type {given}")
+
+
+def _sources(judged: list[tuple[str, Expression]]) -> tuple[dict[str, str], list[str]]:
+    """The source columns that the flow reads, and the first place that reads each; those it spells in several ways.
+
+    `judged` are the expressions over a row of the source, with their places.
+    """
     sources: dict[str, str] = {}
-    seen: set[str] = set()
-    for column, expression in zip(flow.columns, judged, strict=True):
+    seen: dict[str, str] = {}
+    respelled: set[str] = set()
+    for place, expression in judged:
         for name in expression.reads:
-            if name.lower() not in seen:
-                seen.add(name.lower())
-                sources[name] = f"columns.{column.name}.sql"
-    return sources
+            if seen.setdefault(name.lower(), name) != name:
+                respelled.add(name.lower())
+            elif name not in sources:
+                sources[name] = place
+    return sources, sorted(respelled)
 
 
 def _dummy(names: Iterable[str], lookups: Lookups) -> str:
@@ -185,9 +226,7 @@ def _rule(connection: DuckDBPyConnection, judge: Judge, flow: Flow, rule: Rule, 
         if name.lower() not in known:
             there = ", ".join(column.name for column in flow.columns)
             raise FlowError(place, f"reads {name!r}, but a rule sees the target's columns only: {there}")
-    given = _type_of(connection, place, rule.sql, _typed(flow, expression.reads))
-    if given not in ("BOOLEAN", '"NULL"'):
-        raise FlowError(place, f"must be a condition (true or false), but is of type {given}")
+    _check_is_condition(place, _type_of(connection, place, rule.sql, _typed(flow, expression.reads)))
     return expression.tried(f"{{'v': CAST((\n{rule.sql}\n) AS BOOLEAN)}}")
 
 
@@ -244,6 +283,7 @@ def _rehearse(connection: DuckDBPyConnection, compiled: dict[str, Any], flow: Fl
 def _culprit(connection: DuckDBPyConnection, compiled: dict[str, Any], flow: Flow, dummy: str) -> str:
     """The place of the first expression that can't be run alone; empty if all can."""
     tried = [(f"columns.{one['name']}.sql", one["inner"], dummy) for one in compiled["columns"]]
+    tried += [("source.where", compiled["where"], dummy)] if compiled["where"] else []
     typed = _typed(flow, [column.name for column in flow.columns])
     tried += [(f"rules[{n}].sql", rule, typed) for n, rule in enumerate(compiled["rules"])]
     for place, sql, rows in tried:

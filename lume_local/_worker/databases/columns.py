@@ -1,6 +1,7 @@
 """Whether a table can take the columns of a flow. Pure."""
 
 import difflib
+from collections.abc import Container, Iterable, Sequence
 from typing import Protocol
 
 from attrs import frozen
@@ -27,6 +28,10 @@ class TableColumn:
 
 class Types(Protocol):
     """The types of a kind of database, beside those of flows."""
+
+    def spelled(self, table: str) -> str:
+        """A table's name as SQL: quoted, it is of the case in which it is written."""
+        ...
 
     def best(self, sql_type: str) -> str:
         """The type that holds all values of a flow's type."""
@@ -70,27 +75,37 @@ def check_columns(load: Load, table: str, there: list[TableColumn], types: Types
         )
 
 
-def spelled(table: str) -> str:
-    """A table's name, with or without a schema, as SQL: quoted, it is of the case in which it is written."""
-    return ".".join(map(quoted, table.split(".")))
+def parts_of_table(
+    columns: Iterable[Sequence[str]], key: Iterable[str], required: Container[str], types: Types
+) -> list[str]:
+    """What stands in the brackets of CREATE TABLE for these columns, each a name and an SQL type."""
+    parts = [
+        f"{quoted(name)} {types.best(sql_type)}{' NOT NULL' if name in required else ''}"
+        for name, sql_type in columns
+    ]
+    keys = ", ".join(map(quoted, key))
+    return [*parts, f"{RUN_COLUMN} text", *([f"PRIMARY KEY ({keys})"] if keys else [])]
+
+
+def create_table(load: Load, types: Types) -> str:
+    """The statement that creates the table, if it is missing."""
+    parts = ", ".join(parts_of_table(load.columns, load.key, load.required, types))
+    return f"CREATE TABLE IF NOT EXISTS {types.spelled(load.table)} ({parts})"
 
 
 def no_table(load: Load, where: str, types: Types, near: str | None = None) -> DatabaseTrouble:
     """The error for a missing table; `near` is one whose name differs only in case."""
-    columns = [f"{quoted(name)} {types.best(sql_type)}" for name, sql_type in load.columns]
-    keys = [f"PRIMARY KEY ({', '.join(map(quoted, load.key))})"] if load.key else []
-    listed = ", ".join([*columns, f"{RUN_COLUMN} text", *keys])
     return DatabaseTrouble(
-        f"there is no table {load.table} in {where}{f' (there is {near})' if near else ''}: create it, for example "
-        f"CREATE TABLE {spelled(load.table)} ({listed})"
+        f"there is no table {load.table} in {where}{f' (there is {near})' if near else ''}: set create = true in "
+        f"target.mapped, or create it, for example {create_table(load, types).replace(' IF NOT EXISTS', '', 1)}"
     )
 
 
-def check_unique(load: Load, table: str, unique: list[set[str]]) -> None:
+def check_unique(load: Load, table: str, unique: list[set[str]], types: Types) -> None:
     """That an upsert finds rows by its key; `unique` has the columns of each unique index. May raise as above."""
     if load.key and set(load.key) not in unique:
         names = ", ".join(map(quoted, load.key))
         raise DatabaseTrouble(
             f"{table} has no unique index on the key of the upsert: CREATE UNIQUE INDEX "
-            f"{quoted(load.table.rpartition('.')[2] + '_upsert')} ON {spelled(load.table)} ({names})"
+            f"{quoted(load.table.rpartition('.')[2] + '_upsert')} ON {types.spelled(load.table)} ({names})"
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from lume_async._base.elided import elided
 from lume_local._flow.definition import quoted
@@ -15,12 +15,23 @@ from lume_local._shared.obstacle import Obstacle
 
 Row = tuple[str | None, ...]
 """Values as texts; NULL is None."""
+NUMBER = "_lume_n"
+"""The column with a row's number in the source, from 0."""
 LONGEST = 200
 """Characters of a row in a message."""
 
 
 class DatabaseTrouble(Obstacle):
-    """A database can't be used as the flow wants."""
+    """A database can't be used as the flow wants.
+
+    Attributes:
+        is_undone: whether the database ended the transaction for the sake of another one, or of its own, and not
+            for what was sent: before the commit it can be repeated.
+    """
+
+    def __init__(self, message: str, *, may_pass: bool = False, is_undone: bool = False) -> None:
+        super().__init__(message, may_pass=may_pass)
+        self.is_undone = is_undone
 
 
 class Query(Protocol):
@@ -45,6 +56,10 @@ class Load:
         columns: names and SQL types (DuckDB's) of the rows.
         run_id: claims the load: one is done once.
         source_path: the source's key: with `flow` it names the batch.
+        create: whether to create the table if it is missing.
+        required: the columns that are never NULL.
+        ever: the columns of which no value may be in the table already.
+        on_violation: `fail`, or `reject`: rows that a constraint refuses are left out.
     """
 
     url_env: str
@@ -55,10 +70,18 @@ class Load:
     run_id: str
     flow: str
     source_path: str
+    create: bool = False
+    required: list[str] = Factory(list)
+    ever: list[str] = Factory(list)
+    on_violation: str = "fail"
 
     @property
     def names(self) -> list[str]:
         return [name for name, _ in self.columns]
+
+
+Refused = dict[int, list[str]]
+"""The reasons of the rows that a table refuses, by their numbers."""
 
 
 class Loader(Protocol):
@@ -75,6 +98,13 @@ class Loader(Protocol):
         """
         ...
 
+    def judge(self, rows: Path) -> "Refused":
+        """As `fill`, but with those of the rows only that the table takes; why it refuses others.
+
+        `rows` also has the column `NUMBER`, which identifies each. Raises `DatabaseTrouble`.
+        """
+        ...
+
     def commit(self) -> None:
         """Make the load visible. After `DatabaseTrouble` it is unknown whether it is."""
         ...
@@ -82,6 +112,40 @@ class Loader(Protocol):
     def close(self) -> None:
         """Undo whatever was not committed."""
         ...
+
+
+class ReferenceLookup(Protocol):
+    """Looks values up in a column of a table."""
+
+    def missing(self, values: list[str]) -> list[str]:
+        """Those that the column doesn't have. Raises `DatabaseTrouble`."""
+        ...
+
+    def close(self) -> None:
+        """Give the connection back."""
+
+
+def in_table(load: Load, name: str) -> str:
+    """The reason of a row whose value the table has already."""
+    return f"{name}: is in {load.table} already"
+
+
+def repeated(name: str) -> str:
+    """The reason of a row whose value is, to the table, that of an earlier row."""
+    return f"{name}: repeats the value of an earlier row"
+
+
+def by_constraint(load: Load, message: str) -> str:
+    """The reason of a row that a constraint refuses. Values, which some messages end with, would be many reasons."""
+    words = message.partition(": ")[0] if message.startswith("invalid input") else message
+    return elided(f"{load.table}: {words}", LONGEST)
+
+
+def taken_meanwhile(load: Load, rows: int) -> DatabaseTrouble:
+    """The error of a load that is done again, if other runs have loaded some of its values meanwhile."""
+    return DatabaseTrouble(
+        f"{rows:,} rows have values of {', '.join(load.ever)} that other runs have loaded into {load.table} meanwhile"
+    )
 
 
 def shown(names: Sequence[str], values: Sequence[Any]) -> str:

@@ -1,8 +1,4 @@
-"""SQLite as a source and a target, by Python's own module.
-
-SQLite keeps what it is given, but for a column's affinity, which turns what looks like a number into one: a text
-such as 007 needs a column of texts, and so does a number with more digits than a double has.
-"""
+"""SQLite as a source and a target, by Python's own module."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 import re
@@ -16,77 +12,30 @@ from typing import Any
 from urllib.parse import quote
 
 from lume_local._flow.databases import RUN_COLUMN, with_parameter
-from lume_local._flow.definition import INTEGERS, quoted
-from lume_local._worker.databases.built import opened
-from lume_local._worker.databases.columns import TableColumn, check_columns, check_unique, no_table
+from lume_local._flow.definition import quoted
+from lume_local._worker.databases.built import Built, opened
+from lume_local._worker.databases.columns import (
+    TableColumn,
+    check_columns,
+    check_unique,
+    create_table,
+    no_table,
+)
 from lume_local._worker.databases.database import (
+    NUMBER,
     DatabaseTrouble,
     DatabaseUrl,
     Load,
+    Refused,
     Row,
     check_all,
+    in_table,
     on_conflict,
-    shown,
+    taken_meanwhile,
 )
+from lume_local._worker.databases.sqlite_rows import RowsInto
+from lume_local._worker.databases.sqlite_types import SqliteTypes, item
 from lume_local._worker.sql import text
-
-_TOO_LARGE = ("UBIGINT", "HUGEINT")
-_EXACT_DIGITS = 15
-"""Of a double, which is what a column of numbers makes of a fraction."""
-_TEXTS = ("VARCHAR", "UUID")
-_TIMES = ("DATE", "TIME", "TIMESTAMP", "TIMESTAMPTZ")
-
-
-def affinity(declared: str) -> str:
-    """INTEGER, TEXT, NUMERIC, REAL, or BLOB (as it is given): the rules are SQLite's own."""
-    name = declared.upper()
-    if "INT" in name:
-        return "INTEGER"
-    if "CHAR" in name or "CLOB" in name or "TEXT" in name:
-        return "TEXT"
-    if not name or "BLOB" in name or name == "ANY":
-        return "BLOB"
-    if "REAL" in name or "FLOA" in name or "DOUB" in name:
-        return "REAL"
-    return "NUMERIC"
-
-
-def _digits(sql_type: str) -> int:
-    return int(sql_type.removeprefix("DECIMAL(").partition(",")[0])
-
-
-class SqliteTypes:
-    """See `Types`."""
-
-    def best(self, sql_type: str) -> str:
-        if sql_type in _TOO_LARGE or sql_type in (*_TEXTS, *_TIMES):
-            return "TEXT"
-        if sql_type.startswith("DECIMAL"):
-            return "TEXT" if _digits(sql_type) > _EXACT_DIGITS else "NUMERIC"
-        return "INTEGER" if sql_type in INTEGERS or sql_type == "BOOLEAN" else "REAL"
-
-    def fits(self, given: str, sql_type: str) -> bool:
-        """By its affinity: what is given must come out as it went in."""
-        kind = affinity(given)
-        if kind == "BLOB" or (kind == "TEXT" and sql_type in (*_TEXTS, *_TIMES, *_TOO_LARGE)):
-            return True
-        if sql_type.startswith("DECIMAL"):
-            return kind == "TEXT" or (kind != "INTEGER" and _digits(sql_type) <= _EXACT_DIGITS)
-        if sql_type in _TIMES:
-            return kind == "NUMERIC"
-        if sql_type in (*_TEXTS, *_TOO_LARGE):
-            return False
-        if sql_type in INTEGERS or sql_type == "BOOLEAN":
-            return kind in ("INTEGER", "NUMERIC")
-        return kind in ("REAL", "NUMERIC")
-
-
-def item(sql_type: str, column: str) -> str:
-    """SQL of DuckDB for the value that SQLite gets: a number, a truth value as 1 or 0, or a text."""
-    if sql_type in _TOO_LARGE or sql_type.startswith("DECIMAL") or sql_type in (*_TEXTS, *_TIMES):
-        return f"CAST({column} AS VARCHAR)"
-    return f"CAST({column} AS TINYINT)" if sql_type == "BOOLEAN" else column
-
 
 _PATIENCE = 60.0
 """Seconds that another one's lock is waited for."""
@@ -105,9 +54,12 @@ _LOADS = (
 
 
 def connect(url: DatabaseUrl, mode: str) -> sqlite3.Connection:
-    """A connection to a file that is there; `mode` is `ro` or `rw`. Raises `DatabaseTrouble`."""
-    if not Path(url.path).is_file():
-        raise DatabaseTrouble(f"there is no SQLite file {url.path}, which {url.env} names")
+    """A connection to a file that is there; `mode` is `ro`, `rw`, or `rwc`: create it. Raises `DatabaseTrouble`."""
+    if mode != "rwc" and not Path(url.path).is_file():
+        raise DatabaseTrouble(
+            f"there is no SQLite file {url.path}, which {url.env} names: create it (sqlite3 {url.path} VACUUM); with "
+            "create = true in target.mapped a run creates file and table"
+        )
     with sqlite_errors(url, f"{url.shown} ({url.env}) can't be opened"):
         connection = sqlite3.connect(
             f"file:{quote(url.path)}?mode={mode}", uri=True, timeout=_PATIENCE, isolation_level=None
@@ -122,6 +74,7 @@ def connect(url: DatabaseUrl, mode: str) -> sqlite3.Connection:
 
 @contextmanager
 def sqlite_errors(url: DatabaseUrl, what: str) -> Iterator[None]:
+    """Errors of `sqlite3` as `DatabaseTrouble`."""
     try:
         yield
     except sqlite3.Error as error:
@@ -150,6 +103,7 @@ class SqliteQuery:
         self.names = [column[0] for column in self._cursor.description or ()]
 
     def batches(self) -> Iterator[list[Row]]:
+        """Some rows at a time."""
         while True:
             with sqlite_errors(self._url, f"the query was interrupted by {self._url.shown}"):
                 rows = self._cursor.fetchmany(_AT_ONCE)
@@ -158,6 +112,7 @@ class SqliteQuery:
             yield [tuple(map(_as_text, row)) for row in rows]
 
     def close(self) -> None:
+        """Give the file back."""
         self._connection.close()
 
 
@@ -187,17 +142,24 @@ class SqliteLoader:
 
     def check(self) -> None:
         """The table has the flow's columns, and a unique index for an upsert; there is a table of loads."""
-        load, types = self._load, SqliteTypes()
+        if self._load.create and not Path(self._url.path).is_file():
+            return
         with closing(connect(self._url, "rw")) as connection:
             with sqlite_errors(self._url, f"{self._url.shown} can't be read"):
-                columns = self._columns(connection)
-                if not columns:
-                    self._refuse_view(connection)
-                    raise no_table(load, self._url.shown, types)
-                check_columns(load, load.table, columns, types)
-                check_unique(load, load.table, self._unique(connection))
+                self._check_table(connection)
             with sqlite_errors(self._url, f"{self._url.shown} can't be written to"):
                 connection.execute(_LOADS)
+
+    def _check_table(self, connection: sqlite3.Connection) -> None:
+        load, types = self._load, SqliteTypes()
+        columns = self._columns(connection)
+        if not columns:
+            self._refuse_view(connection)
+            if load.create:
+                return
+            raise no_table(load, self._url.shown, types)
+        check_columns(load, load.table, columns, types)
+        check_unique(load, load.table, self._unique(connection), types)
 
     def _columns(self, connection: sqlite3.Connection) -> list[TableColumn]:
         rows = connection.execute(
@@ -208,10 +170,7 @@ class SqliteLoader:
         ).fetchall()
         # Upper and lower case don't matter here.
         spelled: dict[str, str] = {name.lower(): name for name in (*self._load.names, RUN_COLUMN)}
-        return [
-            TableColumn(str(spelled.get(name.lower(), name)), kind, bool(must), bool(made))
-            for name, kind, must, made in rows
-        ]
+        return [TableColumn(str(spelled.get(name.lower(), name)), *map(_plain, rest)) for name, *rest in rows]
 
     def _refuse_view(self, connection: sqlite3.Connection) -> None:
         query = "SELECT 1 FROM sqlite_master WHERE type = 'view' AND name = ? COLLATE NOCASE"
@@ -244,28 +203,52 @@ class SqliteLoader:
         return list(found.values())
 
     def fill(self, built: Path) -> bool:
-        load = self._load
-        with sqlite_errors(self._url, f"{load.table} in {self._url.shown} refuses the rows"):
-            self._connection = connection = connect(self._url, "rw")
-            connection.execute("BEGIN IMMEDIATE")
-            claimed = connection.execute(
-                "INSERT INTO _lume_loads (run_id, flow, source_path, target) VALUES (?, ?, ?, ?) "
-                "ON CONFLICT (run_id) DO NOTHING",
-                [load.run_id, load.flow, load.source_path, load.table],
-            )
-            if not claimed.rowcount:
-                self.close()
+        """In one transaction: the claim, then the rows."""
+        with sqlite_errors(self._url, f"{self._load.table} in {self._url.shown} refuses the rows"):
+            connection = self._claimed()
+            if connection is None:
                 return False
-            if load.mode == "replace_batch":
-                connection.execute(
-                    f"DELETE FROM {quoted(load.table)} WHERE {RUN_COLUMN} IN "
-                    "(SELECT run_id FROM _lume_loads WHERE flow = ? AND source_path = ?)",
-                    [load.flow, load.source_path],
-                )
-            self._insert(connection, built)
+            if found := self._insert(connection, built, numbered=False):
+                raise taken_meanwhile(self._load, len(found))
         return True
 
-    def _insert(self, connection: sqlite3.Connection, built: Path) -> None:
+    def judge(self, rows: Path) -> Refused:
+        """The same; a statement that fails leaves the transaction as it was."""
+        with sqlite_errors(self._url, f"{self._load.table} in {self._url.shown} refuses the rows"):
+            connection = self._claimed()
+            if connection is None:
+                raise DatabaseTrouble(
+                    f"the run {self._load.run_id} has been loaded into {self._load.table} before"
+                )
+            return self._insert(connection, rows, numbered=True)
+
+    def _claimed(self) -> sqlite3.Connection | None:
+        """The transaction, begun by the claim; None if the load was done before. No other writes to the file."""
+        load = self._load
+        self._connection = connection = connect(self._url, "rwc" if load.create else "rw")
+        connection.execute("BEGIN IMMEDIATE")
+        if load.create:
+            connection.execute(create_table(load, SqliteTypes()))
+            connection.execute(_LOADS)
+            self._check_table(connection)
+        claimed = connection.execute(
+            "INSERT INTO _lume_loads (run_id, flow, source_path, target) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (run_id) DO NOTHING",
+            [load.run_id, load.flow, load.source_path, load.table],
+        )
+        if not claimed.rowcount:
+            self.close()
+            return None
+        if load.mode == "replace_batch":
+            connection.execute(
+                f"DELETE FROM {quoted(load.table)} WHERE {RUN_COLUMN} IN "
+                "(SELECT run_id FROM _lume_loads WHERE flow = ? AND source_path = ?)",
+                [load.flow, load.source_path],
+            )
+        return connection
+
+    def _insert(self, connection: sqlite3.Connection, built: Path, *, numbered: bool) -> Refused:
+        """All rows that the table takes; the reasons of the others, of which only `numbered` ones may be some."""
         load = self._load
         names = list(map(quoted, load.names))
         items = [item(sql_type, quoted(name)) for name, sql_type in load.columns]
@@ -277,37 +260,52 @@ class SqliteLoader:
         insert = f"{into} ({', '.join(names)}) VALUES ({values}){on_conflict(load, names)}"
         with opened(built) as rows:
             rows.check_key(load.key)
-            watched = _Watched()
-            try:
-                batches = map(watched.each, rows.batches(items))
-                written = sum(connection.executemany(insert, batch).rowcount for batch in batches)
-            except sqlite3.IntegrityError as error:
-                row = shown(load.names, watched.last[: len(load.names)])
-                where = f"mapped row {watched.count:,}: {row}"
-                raise DatabaseTrouble(
-                    f"{load.table} in {self._url.shown} refuses the rows: {error} ({where})"
-                ) from None
-            check_all(load, rows.count(), written)
+            refused = self._refused_for_ever(connection, rows, numbered=numbered) if load.ever else {}
+            if refused and not numbered:
+                return refused
+            target = RowsInto(connection, insert, load, self._url.shown)
+            if numbered:
+                written = target.judged(rows.batches([*items, NUMBER]), refused)
+            else:
+                written = target.all(rows.batches(items))
+            check_all(load, rows.count() - len(refused), written)
+        return refused
+
+    def _refused_for_ever(self, connection: sqlite3.Connection, rows: Built, *, numbered: bool) -> Refused:
+        """The rows with a value that must be unique and is in the table."""
+        refused: Refused = {}
+        for name, sql_type in self._load.columns:
+            if name not in self._load.ever:
+                continue
+            column, table = quoted(name), quoted(self._load.table)
+            # As the table's column, by its affinity; on the left, its collation decides.
+            connection.execute(
+                f"CREATE TEMP TABLE _lume_new AS SELECT {column} AS v, 0 AS n FROM {table} WHERE false"
+            )
+            values = rows.batches([item(sql_type, column), NUMBER if numbered else "0"])
+            for batch in values:
+                connection.executemany("INSERT INTO temp._lume_new VALUES (?, ?)", batch)
+            there = f"SELECT 1 FROM {table} AS t WHERE t.{column} = new.v"
+            for (number,) in connection.execute(
+                f"SELECT n FROM temp._lume_new AS new WHERE EXISTS ({there})"
+            ):
+                refused.setdefault(number, []).append(in_table(self._load, name))
+            connection.execute("DROP TABLE temp._lume_new")
+        return refused
 
     def commit(self) -> None:
+        """The load is there for all to see."""
         assert self._connection is not None
         with sqlite_errors(self._url, f"{self._url.shown} can't commit"):
             self._connection.execute("COMMIT")
         self.close()
 
     def close(self) -> None:
+        """What was not committed is undone."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
 
-class _Watched:
-    """Rows on their way into a table: which one is the last that was taken from them."""
-
-    count = 0
-    last: tuple[Any, ...] = ()
-
-    def each(self, batch: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-        for self.last in batch:
-            self.count += 1
-            yield self.last
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, str) else bool(value)

@@ -5,6 +5,7 @@ how the work was split.
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -128,6 +129,10 @@ class Sharded:
         _remove_read(cuts, taken, self._folder)
         confine(self._context.connection, self._folder, [], self._context.job)
         return results
+
+    def late(self, taken: TakenIn, has_duplicates: bool) -> Counter[str]:
+        """By this process, as in a run that is not sharded."""
+        return self._one.late(taken, has_duplicates)
 
     def counts(self, taken: TakenIn) -> list[int]:
         return Parts(taken.parts).counts()

@@ -21,6 +21,7 @@ from lume_local._worker.shards.access import fetch_range, local_path, new_folder
 from lume_local._worker.sources.files import BLOCK, is_utf8_name, opened
 from lume_local._worker.sources.formats.csv import header_of
 from lume_local._worker.sources.formats.dialect import LINE_END, Dialect
+from lume_local._worker.sources.formats.mended import delim_of
 from lume_local._worker.sources.formats.resent import BEGINNING, delim_of_rejects
 from lume_local._worker.sources.intake import Malformed
 from lume_local._worker.sources.places.held import Held, changed
@@ -231,6 +232,10 @@ def _begins(path: Path, single: Single, flow: dict[str, Any]) -> tuple[str, byte
     if flow["format"] != "csv":
         with path.open("rb") as file:
             return ("it holds rejects in CSV" if delim_of_rejects(file.read(BEGINNING)) else ""), b""
+    with path.open("rb") as file:
+        header = file.readline(_HEAD).decode(errors="replace").lower()
+    if delim_of(header, own := flow["csv"]["delim"]) != own:
+        return "it holds rejects that were saved with another delimiter", b""
     try:
         _, line_end, end = header_of(path, Dialect.of(flow["csv"]), flow, single.shown)
     except SourceError:

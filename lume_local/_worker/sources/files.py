@@ -15,8 +15,9 @@ from lume_local._worker.sources.source import SourceError
 
 BLOCK = 4 * 1024 * 1024
 BOM = codecs.BOM_UTF8
-LONGEST_LINE = 64_000_000
-"""Bytes. A longer line fails the run instead of being rejected: the file is hardly a text file."""
+LONGEST_LINE = 128_000_000
+"""Bytes. A longer line fails the run instead of being rejected: the file is hardly a text file. A run holds two
+copies of a line at most, as it writes it to the rejects."""
 
 
 @frozen

@@ -1,9 +1,9 @@
 """What reading a source produces: the account, the malformed lines, the copy for DuckDB."""
 
-import csv
 import heapq
 import io
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,25 +59,42 @@ class Account:
 class Malformed:
     """Lines that can't be rows, in files of their own: line number, reason, text.
 
-    Lines come in their order, or in the order of several passes; each pass has its own file.
+    Lines come in their order, or in the order of several passes; each pass has its own file. In it a line is its
+    number, its reason and how many bytes it has, in JSON, then these bytes: a line may be very long.
     """
 
     path: Path
     counts: dict[str, int] = field(factory=dict, init=False)
     _passes: list[Path] = field(factory=list, init=False)
-    _file: io.TextIOWrapper | None = field(default=None, init=False)
+    _file: io.BufferedWriter | None = field(default=None, init=False)
     _last: int = field(default=0, init=False)
 
     def add(self, line: int, why: str, raw: bytes) -> None:
         """Note one; `raw` is without its line end."""
+        file, reason = self._noted(line, why)
+        file.write(_entry(line, reason, len(raw)))
+        file.write(raw)
+
+    def add_long(self, line: int, why: str, parts: Iterable[bytes]) -> None:
+        """The same of a text that comes in parts, and need not be held."""
+        file, reason = self._noted(line, why)
+        begun = file.tell()
+        file.write(_entry(line, reason, 0))
+        length = sum(map(file.write, parts))
+        file.seek(begun)
+        file.write(_entry(line, reason, length))
+        file.seek(0, io.SEEK_END)
+
+    def _noted(self, line: int, why: str) -> tuple[io.BufferedWriter, str]:
+        """The file that takes it, and its reason."""
         if self._file is None or line < self._last:
             self.close()
             self._passes.append(self.path.with_suffix(f".{len(self._passes)}"))
-            self._file = self._passes[-1].open("w", encoding="utf-8", errors=KEPT, newline="")
+            self._file = self._passes[-1].open("wb")
         self._last = line
         reason = f"{_MALFORMED}{why}"
         self.counts[reason] = self.counts.get(reason, 0) + 1
-        csv.writer(self._file, lineterminator="\n").writerow((line, reason, raw.decode("utf-8", KEPT)))
+        return self._file, reason
 
     @classmethod
     def of(cls, plain: dict[str, Any]) -> "Malformed":
@@ -100,13 +117,18 @@ class Malformed:
 
     def rows(self) -> Iterator[tuple[int, str, bytes]]:
         """Line, reason and text of each, in the order of the lines."""
-        csv.field_size_limit(2**31 - 1)
         return heapq.merge(*map(self._rows_of, self._passes))
 
     def _rows_of(self, path: Path) -> Iterator[tuple[int, str, bytes]]:
-        with path.open(encoding="utf-8", errors=KEPT, newline="") as file:
-            for line, reason, raw in csv.reader(file):
-                yield int(line), reason, raw.encode("utf-8", KEPT)
+        with path.open("rb") as file:
+            while entry := file.readline():
+                line, reason, length = json.loads(entry)
+                yield line, reason, file.read(length)
+
+
+def _entry(line: int, reason: str, length: int) -> bytes:
+    """What stands before the bytes of a line, as long for every length."""
+    return f"[{line}, {json.dumps(reason)}, {length:<12}]\n".encode()
 
 
 class Copy:

@@ -1,6 +1,7 @@
 """The files of a source from what they are to what DuckDB reads, with the account of them."""
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from lume_local._worker.sources.formats.csv import read_csv
 from lume_local._worker.sources.formats.encoding import refuse_other_encoding
 from lume_local._worker.sources.formats.excel import read_excel
 from lume_local._worker.sources.formats.json import read_json
+from lume_local._worker.sources.formats.mended import as_saved
+from lume_local._worker.sources.formats.mended_book import DELIM, as_csv
 from lume_local._worker.sources.formats.ndjson import read_ndjson
 from lume_local._worker.sources.formats.parquet import read_parquet
 from lume_local._worker.sources.formats.resent import BEGINNING, delim_of_rejects
@@ -65,8 +68,8 @@ def read_source(
         account, malformed = Account(file.bytes), Malformed(own / "malformed")
         about = (file.path, file.shown, flow, own, account, malformed, pause, file.is_beginning)
         readings.append(Reading(connection, *about))
-        layouts.append(_layout(readings[-1], file.format))
-        malformed.close()
+        with closing(malformed):
+            layouts.append(_layout(readings[-1], file.format))
     all_malformed = AllMalformed([(one.shown, one.malformed) for one in readings], folder / "malformed.csv")
     if len(files) == 1:
         return Intake(layouts[0], readings[0].account, all_malformed)
@@ -78,17 +81,23 @@ def _layout(reading: Reading, format: str) -> Layout:
     if reading.is_beginning:
         with reading.path.open("rb") as file:
             start = file.read(max(BEGINNING, magic.LENGTH))
+        if format != "excel" and format in _KINDS and (book := as_csv(reading)):
+            return _read_rejects(book, format, DELIM)
         if format != "csv" and format in _KINDS and (delim := delim_of_rejects(start[:BEGINNING])):
             return _read_rejects(reading, format, delim)
         _refuse_binary(reading, format, start[: magic.LENGTH])
+        if format == "csv":
+            reading = as_saved(reading)
     return FORMATS[format](_in_utf8(reading))
 
 
 def _read_rejects(reading: Reading, format: str, delim: str) -> Layout:
     """Rejects in CSV whose source was of another format. To a flow the values of all formats are texts, as here."""
-    as_csv = {"format": "csv", "encoding": "utf-8", "csv": {"delim": delim, "quote": '"', "escape": ""}}
-    sheet = {"of_a_sheet": True} if format == "excel" else {}
-    resent = evolve(reading, flow=reading.flow | as_csv | sheet | {"of_values": True})
+    form = {"format": "csv", "encoding": "utf-8", "csv": {"delim": delim, "quote": '"', "escape": ""}}
+    more = {"of_a_sheet": True} if format == "excel" else {}
+    # A quoted field is an empty text and another one NULL, unless the source knows one of them only.
+    more |= {"lines": reading.flow["csv"]} if format == "csv" else {"of_values": True}
+    resent = evolve(reading, flow=reading.flow | form | more)
     return read_resent_objects(resent) if format in ("json", "ndjson") else read_csv(resent)
 
 

@@ -24,11 +24,10 @@ def common_columns(layouts: list[Layout]) -> Layout:
     """The columns of several files together, without a reader."""
     raw: dict[tuple[str, int], str] = {}
     for layout in layouts:
-        for key, name in zip(_keys(layout.raw), layout.raw, strict=True):
+        for key, name in zip(_keys(layout), layout.raw, strict=True):
             raw.setdefault(key, name)
     at = {key: n for n, key in enumerate(raw)}
-    of_the_first = dict(enumerate(_keys(layouts[0].raw)))
-    visible = {name: at[of_the_first[n]] for name, n in layouts[0].visible.items()}
+    visible = {name: at[name, _READ] for name in layouts[0].visible}
     unknown = tuple(dict.fromkeys(name for layout in layouts for name in layout.unknown))
     members = tuple(dict.fromkeys(name for layout in layouts for name in layout.members))
     return Layout(
@@ -44,15 +43,22 @@ def common_columns(layouts: list[Layout]) -> Layout:
 
 def rows_in(together: Layout, layout: Layout, shown: str) -> str:
     """A query for the rows of one file in the columns of all of them."""
-    place = {key: n for n, key in enumerate(_keys(layout.raw))}
-    items = ", ".join(_items(layout, place, list(_keys(together.raw))))
+    place = {key: n for n, key in enumerate(_keys(layout))}
+    items = ", ".join(_items(layout, place, list(_keys(together))))
     return f"SELECT {items}, {text(shown)} AS _lume_file FROM ({layout.reader})"
 
 
-def _keys(names: tuple[str, ...]) -> Iterator[tuple[str, int]]:
-    """Each column by its name and its number among those of that name."""
+_READ = 0
+
+
+def _keys(layout: Layout) -> Iterator[tuple[str, int]]:
+    """Each column by its name and its number among those of that name; one that the flow reads by the flow's name."""
     seen: dict[str, int] = {}
-    for name in names:
+    read = {n: name for name, n in layout.visible.items()}
+    for n, name in enumerate(layout.raw):
+        if n in read:
+            yield read[n], _READ
+            continue
         lower = name.lower()
         seen[lower] = seen.get(lower, 0) + 1
         yield lower, seen[lower]

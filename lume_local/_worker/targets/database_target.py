@@ -5,22 +5,26 @@ it. A process that takes over does it all again: the first statement of the tran
 which was committed is not done twice.
 """
 
+import random
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import asdict
 
-from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl, Load, Loader
-from lume_local._worker.databases.postgres import PostgresLoader
+from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl, Load, Loader, Refused
+from lume_local._worker.databases.postgres_load import PostgresLoader
 from lume_local._worker.databases.sqlite import SqliteLoader
 from lume_local._worker.targets.target import Begin, Step, TargetError, refuse_overtaken
 
+T = TypeVar("T")
 DATABASE = "database"
 """The kind of its steps."""
 _PAUSES = (0.5, 1.0, 2.0)
-"""Seconds between attempts to reach an unavailable database after the commit; then the server retries."""
+"""Seconds between attempts at a load: before the commit, if the database ended the transaction for the sake of
+another one; after it, also if the database is unavailable, and then the server retries."""
 _prepared: dict[str, Loader] = {}
 """The open transactions of this process, by run."""
 
@@ -40,6 +44,7 @@ class DatabaseTarget:
         self._load = Load(**{name: value for name, value in place.items() if name != "kind"}, run_id=run_id)
         self.place = f"{self._load.url_env}?table={self._load.table}"
         self.location = ""
+        self.may_create = self._load.create
 
     def check(self) -> None:
         try:
@@ -50,14 +55,38 @@ class DatabaseTarget:
             raise TargetError(f"target.{self._part}: {trouble}") from None
 
     def prepare(self, built: Path, begin: Begin) -> Step:
-        run_id = self._load.run_id
-        begin({"kind": DATABASE, "run_id": run_id})
-        try:
-            loader = _prepared[run_id] = _loader_of(self._load)
-            loader.fill(built)
-        except DatabaseTrouble as trouble:
-            raise TargetError(f"target.{self._part}: {trouble}") from None
+        if self._load.run_id not in _prepared:
+            self._repeated(lambda loader: loader.fill(built), begin)
         return {"kind": DATABASE, "part": self._part, "from": str(built), "load": asdict(self._load)}
+
+    def judge(self, rows: Path, begin: Begin) -> Refused:
+        """The load of those of the numbered rows that the table takes, but for its commit; why it refuses others."""
+        return self._repeated(lambda loader: loader.judge(rows), begin)
+
+    def _repeated(self, load: Callable[[Loader], T], begin: Begin) -> T:
+        """Begin a load, again if the database ended its transaction for the sake of another one."""
+        begin({"kind": DATABASE, "run_id": self._load.run_id})
+        for pause in (*_PAUSES, None):
+            try:
+                return self._begun(load)
+            except DatabaseTrouble as trouble:
+                if pause is None or not trouble.is_undone:
+                    times = f" (the load was tried {len(_PAUSES) + 1} times)" if trouble.is_undone else ""
+                    raise TargetError(f"target.{self._part}: {trouble}{times}") from None
+                # Two loads that stood in each other's way must not begin again at the same time.
+                time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
+        raise AssertionError("the last pause is None")
+
+    def _begun(self, load: Callable[[Loader], T]) -> T:
+        """One attempt; its transaction stays open if it succeeds."""
+        loader = _loader_of(self._load)
+        try:
+            found = load(loader)
+        except BaseException:
+            loader.close()
+            raise
+        _prepared[self._load.run_id] = loader
+        return found
 
     @staticmethod
     def publish(step: Step) -> None:

@@ -632,6 +632,23 @@ async def test_the_recipe_names_the_last_error() -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "limit"),
+    [
+        ({"max_attempts": 2, "timeout": 120}, "after 2 polls"),
+        ({"max_attempts": 1, "timeout": 120}, "after 1 poll"),
+        ({"max_attempts": 5, "timeout": 20}, "within 20 s"),
+        ({"max_attempts": 1, "timeout": 0}, "within 0 s"),
+        ({"max_attempts": 1}, "after 1 poll"),
+    ],
+)
+async def test_the_recipe_names_the_limit_that_ended_it(arguments: dict[str, Any], limit: str) -> None:
+    client, _ = scripted_client(lambda _: FakeAnswer(200, run_json("run_1", "TRANSFORMING")))
+
+    with pytest.raises(RunTimeoutError, match=f"did not end {limit} [(]"):
+        await client.wait_for_run_completion("run_1", **arguments)
+
+
+@pytest.mark.parametrize(
     ("arguments", "error"),
     [
         ({"max_attempts": 0}, ValueError),

@@ -123,7 +123,9 @@ def test_a_lost_answer_is_sent_again_only_where_that_starts_no_second_run(
         (error(ServerError, 500), True),
         (error(ServerError, 502), True),
         (error(ServerError, 504), True),
-        (error(ServerError, 507), True),
+        (error(ServerError, 507), True),  # a gateway's
+        (of_service(507), False),  # its disk is full: nothing was done
+        (of_service(500), True),
         (error(ServerError, 503), False),
         (error(ApiError, 408), False),
         (error(RateLimitError, 429), False),

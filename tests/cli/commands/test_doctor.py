@@ -176,6 +176,24 @@ def test_a_service_that_is_down(doctor: Ask) -> None:
     assert (code, found["service"]["state"], "access" in found) == (1, "fail", False)
 
 
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (
+            b'{"status": 503, "detail": "the disk is\\u001b[2J full"}',
+            "GET /healthz returned 503: the disk is[2J full",
+        ),
+        (b'{"detail": 1}', "GET /healthz returned 503"),
+        (b"<html>", "GET /healthz returned 503"),
+        (b'{"detail": "' + b"x" * 9000 + b'"}', "GET /healthz returned 503: " + "x" * 500),
+    ],
+)
+def test_why_a_service_can_not_work(doctor: Ask, body: bytes, text: str) -> None:
+    with service(503, health=body) as url:
+        code, found = doctor(LUME_BASE_URL=url)
+    assert (code, found["service"]["message"]) == (1, text)
+
+
 def test_nobody_listens(doctor: Ask) -> None:
     code, found = doctor(LUME_BASE_URL="http://127.0.0.1:9")
     assert (code, found["connection"]["state"]) == (1, "fail")

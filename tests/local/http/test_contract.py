@@ -149,7 +149,7 @@ def test_only_requests_are_closed() -> None:
         for name, schema in SPEC["components"]["schemas"].items()
         if schema.get("additionalProperties") is False
     ]
-    assert [name for name in closed if not name.startswith("Flow")] == ["RunRequest"]
+    assert [name for name in closed if not name.startswith("Flow")] == ["RunRequest", "Dismissal"]
     assert "FlowVersion" not in closed
 
 
@@ -240,7 +240,16 @@ async def test_requests_are_described_as_strictly_as_they_are_checked(
         ),
         ("people", {"target": {"mapped": {"url_env": "SHOP_URL", "table": "t", "mode": "append"}}}, True),
         ("people", {"target": {"mapped": {"url_env": "SHOP_URL", "table": "t"}}}, False),
-        ("people", {"target": {"mapped": {"url_env": "SHOP_URL", "table": "a b", "mode": "append"}}}, False),
+        ("people", {"target": {"mapped": {"url_env": "SHOP_URL", "table": "a b.ü", "mode": "append"}}}, True),
+        ("people", {"target": {"mapped": {"url_env": "SHOP_URL", "table": 'a"b', "mode": "append"}}}, False),
+        (
+            "people",
+            {"target": {"mapped": {"url_env": "SHOP_URL", "table": "t", "mode": "append", "create": 1}}},
+            False,
+        ),
+        ("people", {"columns": {"id": {"unique": "always"}}}, False),
+        ("people", {"columns": {"id": {"references": {"url_env": "A", "table": "t"}}}}, False),
+        ("people", {"source": {"where": "id <> 1"}}, True),
         ("people", {"rejects": {"max_ratio": 2}}, False),
         ("people", {"source": {"format": "xml"}}, False),
         ("people", {"source": {"max_line_bytes": 0}}, False),

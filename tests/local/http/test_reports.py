@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local.flows import PEOPLE
+from local.flows import PEOPLE, slow_rows
 from local.receiver import SECRET, receiver
 from local.servers import serve
 from local.wire import Wire
@@ -147,3 +147,50 @@ async def test_deliveries_do_not_show_what_is_secret_in_their_url(home: Path) ->
 async def test_a_run_without_a_webhook_has_no_deliveries(wire: Wire, two: list[dict[str, Any]]) -> None:
     assert (await wire.ask("GET", f"/v1/runs/{two[0]['id']}/deliveries")).document == {"items": []}
     assert (await wire.ask("GET", "/v1/runs/none/deliveries")).status == 404
+
+
+async def test_a_run_and_its_mends_name_each_other(wire: Wire, home: Path, two: list[dict[str, Any]]) -> None:
+    bad = two[0]
+    for number, content in enumerate(["_lume_row,id,Email,Age\n", "_lume_row,id,Email,Age\n2,2,a@b.org,6\n"]):
+        (home / f"mended{number}.csv").write_text(content)
+        mend = await wire.run("people:v1", f"mended{number}.csv", run_metadata={"resubmit_of": bad["id"]})
+        warnings = mend["metadata"]["metrics"]["warnings"]
+        assert warnings == ({} if number else {"1 of 1 rejects is not in this file": 1})
+        assert mend["metadata"]["mends"] == bad["id"]
+        assert await listed(wire, attention="0") == ([] if number else ["mixed.csv"])
+    answer = await wire.get(bad["id"])
+    assert answer.document["metadata"]["mended_by"][0] == mend["id"]
+    assert answer.headers["ETag"] != (await wire.get(mend["id"])).headers["ETag"]
+
+
+async def test_a_run_is_dismissed_with_a_reason(wire: Wire, home: Path, two: list[dict[str, Any]]) -> None:
+    path = f"/v1/runs/{two[0]['id']}/dismiss"
+    for body, field in (
+        ({}, "why"),
+        ({"why": " "}, "why"),
+        ({"why": "x" * 501}, "why"),
+        ({"why": "x", "n": 1}, "n"),
+    ):
+        answer = await wire.ask("POST", path, json=body)
+        assert (answer.status, answer.document["field"]) == (422, field)
+    tag = (await wire.get(two[0]["id"])).headers["ETag"]
+    answer = await wire.ask("POST", path, json={"why": "a test of the supplier"})
+    assert answer.status == 200
+    assert answer.document["metadata"]["dismissed"]["why"] == "a test of the supplier"
+    assert answer.headers["ETag"] != tag
+    assert await listed(wire, attention="0") == []
+    assert (await wire.ask("POST", "/v1/runs/run_none/dismiss", json={"why": "x"})).status == 404
+    (home / "slow.csv").write_text(slow_rows())
+    slow = (await wire.submit("slow:v1", "slow.csv")).document["id"]
+    answer = await wire.ask("POST", f"/v1/runs/{slow}/dismiss", json={"why": "x"})
+    assert (answer.status, answer.kind) == (409, "run-not-ended")
+    await wire.ask("POST", f"/v1/runs/{slow}/cancel")
+
+
+async def test_a_source_without_rows_is_warned_about(wire: Wire, home: Path) -> None:
+    (home / "empty.csv").write_text("id,Email,Age\n")
+    run = await wire.run("people:v1", "empty.csv")
+    assert (run["status"], run["metadata"]["metrics"]["warnings"]) == (
+        "SUCCEEDED",
+        {"the source has no rows": 1},
+    )

@@ -16,7 +16,8 @@ from local.servers import serve
 from local.wire import Wire
 
 import lume_local
-from lume_async.errors import ConfigurationError
+from lume_async._http.settings import DEFAULT_TIMEOUT
+from lume_async.errors import ConfigurationError, InvalidRequestError
 from lume_local._flow.fields import FlowError
 from lume_local._runs import execution
 from lume_local._runs.recovery import settle
@@ -174,6 +175,23 @@ async def test_checking_a_flow_has_a_time_limit(monkeypatch: pytest.MonkeyPatch)
             await pool.check(people(columns={"a": {"sql": endless}}))
         compiled = await pool.check(people())
     assert compiled["ref"] == "people:v1"
+
+
+async def test_a_flow_that_takes_too_long_to_check_is_refused_before_its_client_gives_up(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert 2 * worker.CHECK_LIMIT < DEFAULT_TIMEOUT, (
+        "else the client sends it again, and the server starts anew"
+    )
+    monkeypatch.setattr(worker, "CHECK_LIMIT", 0.5)
+    endless = "list_sum(list_transform(range(100000), lambda i: list_sum(range(i))))::VARCHAR"
+    async with (
+        lume_local.serve(None, home / ".lume", [home], max_active=1) as server,
+        server.client() as client,
+    ):
+        with pytest.raises(InvalidRequestError, match=r"takes longer than 0\.5 s to check") as caught:
+            await client.register_flow(people(flow="endless", columns={"a": {"sql": endless}}))
+    assert caught.value.attempts == 1
 
 
 async def test_a_process_that_does_not_start_in_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -155,11 +155,6 @@ async def test_json_lines(wire: Wire, home: Path) -> None:
             ["no column 'id'", "is one column", "delimiter is ';'", 'csv.delim = ";"'],
         ),
         ("tabs.csv", "ID\tEmail\tAge\n", ["delimiter is '\\t'", 'csv.delim = "\\t"']),
-        (
-            "mended.csv",
-            "_lume_row;id;Email;Age\n1;1;a@b.c;2\n",
-            ["delimiter is ';': save these corrected rejects with ','", "then submit them again"],
-        ),
         ("pipes.csv", "Mail|Email, private\n", ["no column 'id'", "Found: 'Mail|Email', 'private'"]),
         ("one.csv", "a;b\n", ["no column 'id'", "Found: 'a;b'"]),
         ("twice.csv", "id,Email,email,Age\n1,a@b.c,x,2\n", ["'Email' 2 times", "rename one"]),

@@ -157,3 +157,65 @@ async def steps(store: SqliteStore, ask: Callable[[], Awaitable[object]]) -> int
     await ask()
     store._db.set_progress_handler(None, 0)
     return taken
+
+
+async def mend(
+    store: SqliteStore, of: StoredRun, name: str, status: str, read: int = 0, rejected: int = 0
+) -> StoredRun:
+    new = NewRun("people:v1", name, f"/{name}", {"resubmit_of": of.run_id}, False, None, name)
+    run, _ = await store.create(new)
+    await ended(store, run, status, read, rejected)
+    return run
+
+
+async def test_a_run_waits_until_all_its_rejects_were_processed_again(store: SqliteStore) -> None:
+    bad = await created(store, "bad")
+    await ended(store, bad, "PARTIAL_FAILED", 10, 4)
+    first = await mend(store, bad, "one", "SUCCEEDED", 1)
+    assert await waiting(store) == ["bad"], "three are left"
+    failed = await mend(store, bad, "broken", "FAILED")
+    assert await waiting(store) == ["broken", "bad"]
+    rest = await mend(store, bad, "rest", "PARTIAL_FAILED", 3, 1)
+    assert await waiting(store) == ["rest"], (
+        "what it rejected again is its own; the failed attempt is settled"
+    )
+    last = await mend(store, rest, "last", "SUCCEEDED", 1)
+    assert await waiting(store) == []
+    links = await store.attention.of(bad.run_id)
+    assert (links.mends, links.mended_by) == (None, (rest.run_id, failed.run_id, first.run_id))
+    links = await store.attention.of(rest.run_id)
+    assert (links.mends, links.mended_by) == (bad.run_id, (last.run_id,))
+    assert (await store.require(bad.run_id)).rev > bad.rev + 3, "its ETag is another one"
+
+
+async def test_a_run_that_is_dismissed_waits_no_more(store: SqliteStore) -> None:
+    bad, other = await created(store, "bad"), await created(store, "other")
+    for run in (bad, other):
+        await ended(store, run, "FAILED")
+    await store.attention.dismiss(bad.run_id, "known")
+    assert await waiting(store) == ["other"]
+    links = await store.attention.of(bad.run_id)
+    assert links.dismissed is not None
+    assert links.dismissed["why"] == "known"
+    await ended(store, await created(store, "bad"), "FAILED")
+    assert await waiting(store) == ["bad", "other"], "another run of the source"
+
+
+async def test_metadata_that_only_looks_like_a_link(store: SqliteStore) -> None:
+    bad = await created(store, "bad")
+    await ended(store, bad, "PARTIAL_FAILED", 10, 4)
+    for number, metadata in enumerate(
+        [{"resubmit_of": 7}, {"resubmit_of": None}, {"resubmit_of": "no such run"}, {}]
+    ):
+        run, _ = await store.create(NewRun("f:v1", "x", f"/x{number}", metadata, False, None, "x"))
+        await ended(store, run, "SUCCEEDED", 100)
+    assert await waiting(store) == ["bad"]
+    assert (await store.attention.of(bad.run_id)).mended_by == ()
+
+
+async def test_links_among_100_000_runs_take_milliseconds(many: SqliteStore) -> None:
+    run, _ = await many.create(NewRun("f:v1", "m", "/m", {"resubmit_of": "run_1"}, False, None, "x"))
+    assert await steps(many, lambda: many.attention.of(run.run_id)) < 10_000
+    assert await steps(many, lambda: many.attention.dismiss(run.run_id, "why")) < 10_000
+    again = NewRun("f:v1", "n", "/n", {"resubmit_of": run.run_id}, False, None, "y")
+    assert await steps(many, lambda: many.create(again)) < 10_000

@@ -6,6 +6,8 @@ import multiprocessing
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -136,11 +138,26 @@ def test_files_that_are_no_state_are_refused(tmp_path: Path) -> None:
     (tmp_path / "junk").write_bytes(b"this is not a database, it is a sentence of some length" * 20)
     with pytest.raises(StoreError, match=r"can't be used .*: there is no copy of it: move .* away"):
         SqliteStore(tmp_path / "junk")
+
+
+def test_a_state_of_another_version_names_that_version(tmp_path: Path) -> None:
+    ours = version("lume-client")
     other = sqlite3.connect(tmp_path / "other")
     other.execute("PRAGMA user_version = 99")
     other.close()
-    with pytest.raises(StoreError, match="another version"):
+    with pytest.raises(StoreError, match="written by another version of lume-client, in form 99"):
         SqliteStore(tmp_path / "other")
+    SqliteStore(tmp_path / "later").close()
+    with closing(sqlite3.connect(tmp_path / "later")) as later, later:
+        assert later.execute("SELECT value FROM facts WHERE name = 'written_by'").fetchone() == (ours,)
+        later.execute("UPDATE facts SET value = '7.8.9' WHERE name = 'written_by'")
+        later.execute("PRAGMA user_version = 98")
+    with pytest.raises(StoreError) as caught:
+        SqliteStore(tmp_path / "later")
+    assert str(caught.value) == (
+        f"{tmp_path}/later was written by lume-client 7.8.9, in form 98 of the state; this is lume-client {ours}, "
+        "which uses form 1: start the version that wrote it, or use another data folder"
+    )
 
 
 def test_state_that_was_emptied_or_lost_is_not_taken_for_a_new_one(tmp_path: Path) -> None:

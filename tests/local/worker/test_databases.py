@@ -1,13 +1,18 @@
 """What holds for every kind of database, as a source and as a target."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from local import table_run
+from local.one_run import carried_out
 from local.table_run import ENV, NUMBERS, Database, execute, flow_of
 
 from lume_local._shared.commit import committed
+from lume_local._worker.connection import connect
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.targets import target_kinds
 
@@ -318,7 +323,7 @@ def test_a_table_of_sqlite_that_replaces_rows(
         (
             "other (id integer)",
             "append",
-            'there is no table clean in .*: create it, for example CREATE TABLE "clean"',
+            'there is no table clean in .* create it, for example CREATE TABLE "clean"',
         ),
         ("clean (id integer)", "append", "name text is missing"),
         ("clean (id integer, nane text)", "append", r"name text is missing \(there is nane\)"),
@@ -354,3 +359,70 @@ def test_a_wrong_url_is_an_error_that_does_not_repeat_it(
         execute(flow_of(), tmp_path)
     assert "secret" not in str(caught.value).replace("/nowhere/secret-not.db", "")
     assert list((tmp_path / "run_1/run").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("table", "mode"),
+    [
+        *(("clean", mode) for mode in ("append", "upsert", "replace_batch")),
+        *((table, "upsert") for table in ("Größe", "my table", "Καλημέρα-2", "público.Straße", "order")),
+    ],
+)
+def test_a_run_creates_its_table(database: Database, tmp_path: Path, table: str, mode: str) -> None:
+    fill(database, (1, "a"), (2, None))
+    schema, dot, name = table.rpartition(".")
+    spelled = f'"{table}"'
+    if dot and database.kind == "postgresql":
+        spelled = f'"{schema}"."{name}"'
+        database.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
+        database.execute(f'CREATE SCHEMA "{schema}"')
+    flow = flow_of(**into(mode, table, create=True, **({"key": ["id"]} if mode == "upsert" else {})))
+    for number in (1, 2):
+        record = execute(flow, tmp_path, f"run_{number}")
+        assert record["metrics"]["rows_mapped"] == 2
+    there = database.execute(f"SELECT id, name, _lume_run_id FROM {spelled} ORDER BY 1, 3")
+    if mode == "append":
+        assert there == [(1, "a", "run_1"), (1, "a", "run_2"), (2, None, "run_1"), (2, None, "run_2")]
+    else:
+        assert there == [(1, "a", "run_2"), (2, None, "run_2")]
+    if (database.kind, mode) != (
+        "sqlite",
+        "upsert",
+    ):  # there an integer key that is NULL gets the next number
+        with pytest.raises(Exception, match=r"(?i)null"):
+            database.execute(f"INSERT INTO {spelled} (id) VALUES (NULL)")
+
+
+def test_a_dry_run_and_a_failed_one_create_no_table(database: Database, tmp_path: Path) -> None:
+    fill(database, (1, "a"))
+    target = into("append", create=True)
+    job = evolve(table_run.job_of(flow_of(**target), tmp_path / "dry"), dry_run=True)
+    Path(job.folder).mkdir()
+    with connect() as connection:
+        assert carried_out(connection, job)["status"] == "SUCCEEDED"
+    columns = {**NUMBERS, "name": {"enum": ["b"]}}
+    with pytest.raises(RunFailed, match="the only row was rejected"):
+        execute(flow_of(columns=columns, **target), tmp_path)
+    with pytest.raises(Exception, match="clean"):
+        database.execute("SELECT * FROM clean")
+
+
+def test_a_table_that_is_there_is_checked_as_ever(database: Database, tmp_path: Path) -> None:
+    fill(database, (1, "a"))
+    database.execute("CREATE TABLE clean (id bigint)")
+    with pytest.raises(RunFailed, match="does not have the columns of the flow: name"):
+        execute(flow_of(**into("append", create=True)), tmp_path)
+
+
+def test_a_missing_sqlite_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "new.db"
+    with table_run.sqlite(tmp_path, monkeypatch) as database:
+        fill(database, (1, "a"))
+    monkeypatch.setenv("NEW_URL", f"sqlite:///{path}")
+    target = {"mapped": {"url_env": "NEW_URL", "table": "clean", "mode": "append"}}
+    with pytest.raises(RunFailed, match=r"create = true in target.mapped a run creates file and table"):
+        execute(flow_of(target=target), tmp_path)
+    assert not path.exists()
+    execute(flow_of(target={"mapped": target["mapped"] | {"create": True}}), tmp_path, "run_2")
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT id, name FROM clean").fetchall() == [(1, "a")]

@@ -278,7 +278,6 @@ def test_a_wrong_encoding_is_named(tmp_path: Path) -> None:
         ("cp1252", "t\nab".encode("utf-16"), "begins with the byte order mark of UTF-16, but "),
         ("utf-8", "t\nab".encode("utf-16"), "begins with the byte order mark of UTF-16, but "),
         ("utf-16", "t\nab".encode("utf-8-sig"), "begins with the byte order mark of UTF-8, but "),
-        ("latin-1", "_lume_row,t\n1,Jörg".encode(), "is UTF-8, but "),
     ],
 )
 def test_another_encoding_is_refused(tmp_path: Path, encoding: str, content: bytes, what: str) -> None:

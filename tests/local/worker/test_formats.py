@@ -136,6 +136,54 @@ def test_which_of_many_parquet_files_is_damaged(tmp_path: Path) -> None:
         execute(tmp_path / "run", *parts, source={"format": "parquet"})
 
 
+def test_a_parquet_file_that_duckdb_lacks_something_for_is_not_called_damaged(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    table = pa.table({"id": ["1"], "name": pa.array([b"abc"], pa.binary(3))})
+    pq.write_table(
+        table,
+        tmp_path / "a",
+        use_dictionary=False,
+        column_encoding={"name": "BYTE_STREAM_SPLIT", "id": "PLAIN"},
+    )
+    with pytest.raises(RunFailed) as caught:
+        execute(tmp_path / "run", ("in.parquet", (tmp_path / "a").read_bytes()), source={"format": "parquet"})
+    assert str(caught.value) == (
+        f"DuckDB {duckdb.__version__} can't read in.parquet (BYTE_STREAM_SPLIT encoding is only supported for FLOAT, "
+        "DOUBLE, INT32 or INT64 data), which may be valid Parquet: write it anew with another program, such as "
+        "pyarrow, and its default settings, then submit that"
+    )
+
+
+def test_a_parquet_file_whose_footer_counts_no_rows(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.table({"id": ["1", "2"], "name": ["A", "B"]}), tmp_path / "a", row_group_size=1)
+    content = (tmp_path / "a").read_bytes()
+    count, groups = b"\x16\x04", b"\x19\x2c"  # 2 rows, then a list of 2 row groups, in Thrift's compact form
+    assert content.count(count + groups) == 1
+    wrong = content.replace(count + groups, b"\x16\x00" + groups)
+    result = execute(tmp_path / "run", ("in.parquet", wrong), source={"format": "parquet"})
+    assert result.mapped == [(1, "A"), (2, "B")]
+
+
+def test_not_a_number_has_no_sign(tmp_path: Path) -> None:
+    negative = "concat('-', 'nan')::{}"
+    columns = ", ".join(
+        [
+            "range::VARCHAR AS id",
+            f"if(range = 0, {negative.format('DOUBLE')}, 'nan'::DOUBLE) AS d",
+            f"if(range = 0, {negative.format('FLOAT')}, 'nan'::FLOAT) AS f",
+            f"[{negative.format('DOUBLE')}] AS l",
+        ]
+    )
+    content = parquet(tmp_path, f"SELECT {columns} FROM range(2)")
+    assert duckdb.sql(f"SELECT {negative.format('DOUBLE')}::VARCHAR").fetchall() == [("-nan",)]
+    source = {"format": "parquet"}
+    execute(tmp_path / "run", ("in.parquet", content), source=source, columns={name: {} for name in "dfl"})
+    assert (tmp_path / "run/mapped.csv").read_text().splitlines()[1:] == ['nan,nan,"[""nan""]"'] * 2
+
+
 def read_json(folder: Path, content: str | bytes, **source: Any) -> Result:
     data = content.encode() if isinstance(content, str) else content
     return execute(folder, ("in.json", data), rejects=".ndjson", source={"format": "json", **source})

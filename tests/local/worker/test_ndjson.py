@@ -1,11 +1,15 @@
 """What is a row of an NDJSON file, and what is not; numbers keep their value."""
 
 import json
+import tempfile
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from depth import examples
+from hypothesis import given
+from hypothesis import strategies as st
 from local.one_run import Result, execute
 
 from lume_local._worker.engine import RunFailed
@@ -235,8 +239,68 @@ def test_a_mistake_in_a_name_gives_no_rows_of_nulls(tmp_path: Path, lines: list[
         (['{"id": 1}', '{"id": 2, "other": 3}'], {"no row has 'v'": 1}),
         (['{"id": 1}', '{"id": 2, "id": 3, "v": "in no row"}'], {"no row has 'v'": 1}),
         (["{}", " "], {}),
-        ([], {}),
+        ([], {"the source has no rows": 1}),
     ],
 )
 def test_a_member_that_no_row_has_is_told(tmp_path: Path, lines: list[str], warnings: Any) -> None:
     assert run(tmp_path, "\n".join(lines), columns=COLUMNS).metrics["warnings"] == warnings
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"id": 1, "o": {"b": 1, "b": 2}}',
+        '{"id": 1, "o": {"b": 1, "c": {"d": 1, "d": 1}}}',
+        '{"id": 1, "o": [{"b": 1}, {"b": 1, "b": 1}]}',
+        '{"id": 1, "o": [[{"b": 1, "b": 1}]]}',
+        '{"id": 1, "o": {"b": 1, "\\u0062": 2}}',
+        '{"id": 1, "o": {"{": 1, "{": 2}}',
+    ],
+)
+@pytest.mark.parametrize("first", ["", '{"id": 0, "o": {"b": 1}}\n', '{"id": 0, "o": [{"b": 1}]}\n'])
+def test_a_key_that_a_nested_object_repeats(tmp_path: Path, line: str, first: str) -> None:
+    good = '{"id": 2, "o": {"b": {"b": [{"b": 1}]}}}'
+    result = run(tmp_path, f"{first}{line}\n{good}\n", columns={"id": {"type": "integer"}, "o": {}})
+    assert [row[0] for row in result.mapped] == ([0, 2] if first else [2])
+    assert [(one["_lume_line"], one["_lume_reasons"], one["_lume_raw"]) for one in objects(result)] == [
+        (2 if first else 1, "malformed line: repeats a key", line)
+    ]
+
+
+def written(pairs: list[tuple[str, str]]) -> str:
+    return "{" + ", ".join(f"{json.dumps(key, ensure_ascii=False)}: {value}" for key, value in pairs) + "}"
+
+
+KEYS = st.sampled_from(["a", "b", "", "é", "{", "}", "*", "[*]", ".", "$", "\\", '"', "'", "a.b", "\x7f"])
+VALUES = st.recursive(
+    st.sampled_from(["1", '"x"', "null", "{}", "[]", '"{"', "true"]),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]"),
+        st.lists(st.tuples(KEYS, inner), min_size=1, max_size=3).map(written),
+    ),
+    max_leaves=8,
+)
+
+
+def repeats(line: str) -> bool:
+    found = []
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        found.append(len({key for key, _ in pairs}) < len(pairs))
+
+    json.loads(line, object_pairs_hook=look)
+    return any(found)
+
+
+@examples(120)
+@given(st.lists(VALUES, min_size=1, max_size=3), st.lists(st.integers(0, 2), min_size=1, max_size=6))
+def test_random_objects(values: list[str], order: list[int]) -> None:
+    """The same few lines in a random order: most have the shape of the first one, or nearly so."""
+    lines = [f'{{"id": {n}, "o": {values[pick % len(values)]}}}' for n, pick in enumerate(order)]
+    lines.append('{"id": 99}')  # not all are rejects
+    with tempfile.TemporaryDirectory() as folder:
+        result = run(Path(folder), "\n".join(lines), columns={"id": {"type": "integer"}})
+        refused = [one["_lume_raw"] for one in objects(result)] if result.rejects_file else []
+    assert refused == [line for line in lines if repeats(line)]
+    kept = [json.loads(line)["id"] for line in lines if not repeats(line)]
+    assert [row[0] for row in result.mapped] == kept

@@ -12,9 +12,12 @@ from components import package
 from local import table_run
 from local.table_run import ENV, Database, execute, flow_of
 
+from lume_local._flow.definition import Flow
+from lume_local._flow.fields import FlowError
 from lume_local._worker.databases import postgres as connections
-from lume_local._worker.databases.postgres import PostgresTypes
+from lume_local._worker.databases.postgres_types import PostgresTypes
 from lume_local._worker.engine import RunFailed
+from lume_local._worker.targets import database_target
 
 TYPES = """
 CREATE TABLE kinds (
@@ -243,3 +246,110 @@ def test_the_row_that_is_refused_is_named(
     target = {"mapped": {"url_env": ENV, "table": "clean", "mode": "append"}}
     with pytest.raises(RunFailed, match=re.escape(words).replace(r"\.\*", ".*")):
         execute(flow_of(target=target), tmp_path)
+
+
+TROUBLED = """
+CREATE FUNCTION trouble() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF nextval('attempts') <= {times} THEN {what}; END IF;
+    RETURN NEW;
+END $$
+"""
+RAISED = "RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '{}'"
+ENDED = "PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(10)"
+
+
+def troubled(database: Database, times: int, what: str) -> Flow:
+    """Its table ends the transactions of the first loads: a sequence keeps counting when they are undone."""
+    database.execute("CREATE TABLE people (id integer, name text)")
+    database.execute("INSERT INTO people VALUES (2, 'Bo'), (1, 'Al')")
+    database.execute("CREATE TABLE clean (id bigint PRIMARY KEY, name text)")
+    database.execute("CREATE SEQUENCE attempts")
+    database.execute(TROUBLED.format(times=times, what=what))
+    database.execute("CREATE TRIGGER t BEFORE INSERT ON clean FOR EACH STATEMENT EXECUTE FUNCTION trouble()")
+    return flow_of(target={"mapped": {"url_env": ENV, "table": "clean", "mode": "upsert", "key": ["id"]}})
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_target, "_PAUSES", (0.0, 0.0, 0.0))
+
+
+@pytest.mark.parametrize("what", [*map(RAISED.format, ("40P01", "40001", "57P01", "57P03")), ENDED])
+def test_a_load_that_was_undone_for_others_is_repeated(
+    database: Database, tmp_path: Path, no_pauses: None, what: str
+) -> None:
+    record = execute(troubled(database, 2, what), tmp_path)
+    assert record["status"] == "SUCCEEDED"
+    assert database.execute("SELECT * FROM clean") == [(1, "Al"), (2, "Bo")]
+    assert database.execute("SELECT last_value FROM attempts") == [(3,)]
+    assert database.execute("SELECT count(*) FROM _lume_loads") == [(1,)]
+
+
+def test_a_load_that_is_undone_again_and_again_does_not_blame_the_rows(
+    database: Database, tmp_path: Path, no_pauses: None
+) -> None:
+    flow = troubled(database, 100, RAISED.format("40P01"))
+    with pytest.raises(RunFailed) as caught:
+        execute(flow, tmp_path)
+    assert "refuses" not in str(caught.value)
+    assert str(caught.value).startswith(
+        f"target.mapped: {database.shown} ended the transaction, which says nothing about the rows (SQLSTATE 40P01): "
+        "deadlock detected"
+    )
+    assert str(caught.value).endswith("(the load was tried 4 times)")
+    assert database.execute("SELECT count(*) FROM clean") == [(0,)]
+
+
+def test_what_the_rows_caused_is_not_repeated(database: Database, tmp_path: Path, no_pauses: None) -> None:
+    flow = troubled(database, 100, RAISED.format("23514"))
+    with pytest.raises(RunFailed, match=r"clean in .* refuses the rows: deadlock detected"):
+        execute(flow, tmp_path)
+    assert database.execute("SELECT last_value FROM attempts") == [(1,)]
+
+
+def test_json_and_arrays(database: Database, tmp_path: Path) -> None:
+    """An array comes as PostgreSQL or as JSON writes it."""
+    database.execute("CREATE TABLE people (id integer, doc text, n text, t text)")
+    rows = [
+        ('{"a": [1, null]}', "{1,NULL,3}", '{a,"b c"}'),
+        ("[1]", "[1, null, 3]", '["a", "b c"]'),
+        ('"x"', "[7]", '["{\\"x\\"}", null, "NULL", ""]'),
+        (None, None, None),
+        ("null", "[]", "{}"),
+        ("1", "[2:3]={4,5}", "[]"),
+    ]
+    for number, row in enumerate(rows):
+        database.execute("INSERT INTO people VALUES (%s, %s, %s, %s)", (number, *row))
+    database.execute("CREATE TABLE clean (id bigint PRIMARY KEY, doc jsonb, n integer[], t text[])")
+    target = {"mapped": {"url_env": ENV, "table": "clean", "mode": "upsert", "key": ["id"]}}
+    columns = {"id": {"type": "integer", "required": True, "unique": True}, "doc": {}, "n": {}, "t": {}}
+    execute(flow_of(query="SELECT * FROM people", columns=columns, target=target), tmp_path)
+    assert database.execute("SELECT doc, n, t FROM clean ORDER BY id") == [
+        ({"a": [1, None]}, [1, None, 3], ["a", "b c"]),
+        ([1], [1, None, 3], ["a", "b c"]),
+        ("x", [7], ['{"x"}', None, "NULL", ""]),
+        (None, None, None),
+        (None, [], []),
+        (1, [4, 5], []),
+    ]
+    assert database.execute("SELECT doc IS NULL, array_lower(n, 1) FROM clean WHERE id > 2 ORDER BY id") == [
+        (True, None),
+        (False, None),
+        (False, 2),
+    ]
+
+
+@pytest.mark.parametrize(("kind", "value"), [("jsonb", "{"), ("integer[]", '["x"]'), ("integer[]", "[[1]]")])
+def test_a_text_that_is_no_json_or_array(database: Database, tmp_path: Path, kind: str, value: str) -> None:
+    database.execute("CREATE TABLE people (id integer, name text)")
+    database.execute("INSERT INTO people VALUES (1, %s)", (value,))
+    database.execute(f"CREATE TABLE clean (id bigint, name {kind})")
+    target = {"mapped": {"url_env": ENV, "table": "clean", "mode": "append"}}
+    with pytest.raises(RunFailed, match="refuses the rows: invalid input syntax"):
+        execute(flow_of(target=target), tmp_path)
+
+
+def test_a_name_that_postgresql_would_cut_is_refused() -> None:
+    with pytest.raises(FlowError, match="more than 63 bytes"):
+        flow_of(target={"mapped": {"url_env": ENV, "table": "ü" * 40, "mode": "append"}})

@@ -333,3 +333,106 @@ def excel_rows(folder: Path, *rows: list[Any]) -> bytes:
         book.active.append(row)
     book.save(folder / "made.xlsx")
     return (folder / "made.xlsx").read_bytes()
+
+
+SAVED = [
+    (";", "utf-8"),
+    (";", "utf-8-sig"),
+    ("\t", "utf-16"),
+    (",", "utf-8-sig"),
+    ("\t", "utf-8"),
+    ("|", "utf-8"),
+]
+
+
+def saved(rows: list[dict[str, str]], delim: str, encoding: str) -> bytes:
+    """As a spreadsheet saves them."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]), delimiter=delim, lineterminator="\r\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue().encode(encoding)
+
+
+def whole(row: dict[Any, Any], delim: str) -> dict[str, str]:
+    """A row with its malformed text, which goes as far as the line does if there are no quotes."""
+    rest = row.pop(None, [])
+    return {**row, "_lume_raw": delim.join([row["_lume_raw"] or "", *rest])}
+
+
+@pytest.mark.parametrize(("delim", "encoding"), SAVED)
+@pytest.mark.parametrize("options", DIALECTS, ids=str)
+def test_mended_in_a_spreadsheet(tmp_path: Path, options: dict[str, str], delim: str, encoding: str) -> None:
+    """Whatever the dialect of the source: the server knows that these are rejects, and how they were saved."""
+    rows = [["id", "t"], ["1", "fine"], ["x", "Jörg & Ä"], ["x", "a b"], ["x", ""], ["2"], ["3", "b", "c"]]
+    changes = {"columns": {"id": {"type": "integer"}, "t": {}}, "source": {"csv": options}}
+    first = execute(tmp_path / "a", written(rows, options), **changes)
+    assert first.metrics["rows_rejected"] == 5
+    own = options.get("delim", ",")
+    if delim == own and "quote" in options:
+        pytest.skip("nothing shows that it was saved anew, with other quotes")
+    rejects = [whole(row, own) for row in first.rejects]
+    mended = [
+        {**row, "id": row["id"] and str(n), "_lume_raw": row["_lume_raw"] and f"{n}{own}ö{n}"}
+        for n, row in enumerate(rejects, 10)
+    ]
+    again = execute(tmp_path / "b", saved(mended, delim, encoding), **changes)
+    assert again.mapped == [(10, "Jörg & Ä"), (11, "a b"), (12, None), (13, "ö13"), (14, "ö14")]
+    still = [{**row, "id": row["id"] and "y"} for row in rejects]
+    again = execute(tmp_path / "c", saved([*still, {**mended[0]}], delim, encoding), **changes)
+    assert again.mapped == [(10, "Jörg & Ä")]
+    assert again.metrics["reject_reasons"] == first.metrics["reject_reasons"]
+    assert [whole(row, own)["_lume_raw"] for row in again.rejects] == [row["_lume_raw"] for row in rejects]
+    more = again.rejects_file + written([["", "", "", "7", "ok", ""]], options)
+    once_more = execute(tmp_path / "d", more, **changes)
+    assert once_more.mapped == [(7, "ok")]
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8", "cp1250", "shift_jis"])
+def test_mended_in_utf_8_or_as_it_was(tmp_path: Path, encoding: str) -> None:
+    changes = {
+        "columns": {"id": {"type": "integer"}, "t": {}},
+        "source": {"csv": {"encoding": encoding, "delim": ";"}},
+    }
+    text = "ソ" if encoding == "shift_jis" else "é"
+    first = execute(tmp_path / "a", f"id;t\n1;a\nx;{text}\n".encode(encoding), **changes)
+    as_text = first.rejects_file.decode(encoding).replace("x", "2")
+    for n, form in enumerate((encoding, "utf-8", "utf-8-sig")):
+        assert execute(tmp_path / f"b{n}", as_text.encode(form), **changes).mapped == [(2, text)]
+
+
+def test_columns_of_mended_rejects_in_another_order(tmp_path: Path) -> None:
+    content = "id;t;_lume_reasons\n1;a;\n"
+    assert execute(tmp_path, content, columns={"id": {}, "t": {}}).mapped == [("1", "a")]
+
+
+@pytest.mark.parametrize("format", ["csv", "ndjson", "json", "parquet"])
+def test_mended_as_a_workbook(tmp_path: Path, format: str) -> None:
+    openpyxl = package("openpyxl")
+    changes: dict[str, Any] = {"columns": {"id": {"type": "integer"}, "t": {}}, "source": {"format": format}}
+    if format == "csv":
+        changes["source"]["csv"] = {"delim": ";", "encoding": "cp1252", "quote": "'"}
+    book = openpyxl.Workbook()
+    for row in (
+        ("_lume_row", "_lume_line", "_lume_reasons", "id", "t", "_lume_raw"),
+        (1, None, "id: is not a valid integer", 7, 'ü "x", y', None),
+        (2, None, "id: is not a valid integer", "008", "a\nb", None),
+        (None, None, None, None, None, None),
+        (3, None, "id: is not a valid integer", "x", None, None),
+    ):
+        book.active.append(row)
+    if format == "csv":
+        book.active.append((None, 9, "malformed line: too few columns", None, None, "9;mended"))
+    book.save(tmp_path / "mended.xlsx")
+    result = execute(tmp_path / "run", (tmp_path / "mended.xlsx").read_bytes(), **changes)
+    assert result.mapped == [(7, 'ü "x", y'), (8, "a\nb"), *([(9, "mended")] if format == "csv" else [])]
+    assert result.metrics["reject_reasons"] == {"id: is not a valid integer": 1}
+
+
+def test_a_workbook_that_is_no_rejects_is_refused(tmp_path: Path) -> None:
+    openpyxl = package("openpyxl")
+    book = openpyxl.Workbook()
+    book.active.append(("id", "t"))
+    book.save(tmp_path / "other.xlsx")
+    with pytest.raises(RunFailed, match="is a ZIP archive"):
+        execute(tmp_path / "run", (tmp_path / "other.xlsx").read_bytes(), columns={"id": {}})

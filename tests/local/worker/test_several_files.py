@@ -169,3 +169,33 @@ def test_names_that_are_patterns_to_duckdb(tmp_path: Path, format: str, folder: 
         files.append((name, content))
     result = execute(tmp_path / folder, *files, source={"format": format})
     assert [row[0] for row in result.mapped] == [0, 1, 2, 3, 4]
+
+
+CASES = (b"A,a\nX,1\nY,x\n", b"a,A\n2,Z\n", b"A,n\n3,Q\n")
+"""Names that differ in case only, in either order, and one file that has the other name alone."""
+OF_CASES = {"columns": {"id": {"type": "integer", "sql": '"a"'}}}
+
+
+def test_names_that_differ_in_case_only(tmp_path: Path) -> None:
+    """The flow's spelling decides where a file has both, also if its rejects are mended and submitted again."""
+    files = [(f"{n}.csv", content) for n, content in enumerate(CASES)]
+    result = execute(tmp_path / "run", *files, **OF_CASES)
+    assert result.mapped == [(1,), (2,), (3,)]
+    assert [(row["a"], row["A_2"]) for row in result.rejects] == [("x", "Y")]
+    one = execute(tmp_path / "one", files[0], **OF_CASES)
+    assert list(one.rejects[0])[3:5] == ["A_2", "a"]
+    again = execute(tmp_path / "again", ("r.csv", one.rejects_file.replace(b",x,", b",9,")), **OF_CASES)
+    assert again.mapped == [(9,)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "content"),
+    [
+        ({"x": {"sql": '"a"'}, "y": {"sql": '"A"'}}, b"a,A\n1,2\n"),
+        ({"x": {"sql": '"a"'}}, b"a,a\n1,2\n"),
+        ({"x": {"sql": '"a"'}}, b"A,A\n1,2\n"),
+    ],
+)
+def test_names_that_a_flow_can_not_tell_apart(tmp_path: Path, columns: Any, content: bytes) -> None:
+    with pytest.raises(RunFailed, match="names 'a' 2 times"):
+        execute(tmp_path, ("a.csv", content), columns=columns)

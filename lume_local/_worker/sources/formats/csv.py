@@ -2,6 +2,7 @@
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 import re
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ def read_csv(reading: Reading) -> Layout:
     visible = visible_columns(flow, names, reading.shown)
     resent = None
     if RAW in map(str.lower, names):
-        resent = Resent(names, dialect, of_a_sheet="of_a_sheet" in flow)
+        lines = Dialect.of(flow.get("lines", flow["csv"]))
+        resent = Resent(names, dialect, lines, of_a_sheet="of_a_sheet" in flow)
     split = split_records(reading, dialect, resent)
     reader = _reader(split, dialect, flow)
     return Layout(reader, tuple(names), visible, unknown=unknown_columns(names, visible))
@@ -76,8 +78,8 @@ def split_records(reading: Reading, dialect: Dialect, resent: Rewriter | None, c
         reading.pause,
         resent,
     )
-    scanner.scan()
-    copy.close()
+    with closing(copy):
+        scanner.scan()
     options = [
         f"header={str(not copy.begun).lower()}",
         f"max_line_size={flow['max_line_bytes'] + len(header) + 16}",

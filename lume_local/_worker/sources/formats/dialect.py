@@ -125,4 +125,5 @@ class Dialect:
         body = value
         if self.escape != self.quote:
             body = body.replace(self.escape, self.escape * 2)
-        return self.quote + body.replace(self.quote, self.escape + self.quote) + self.quote
+        body = body.replace(self.quote, self.escape + self.quote)
+        return b"".join((self.quote, body, self.quote))  # one copy: it may be large

@@ -6,22 +6,20 @@ from itertools import islice
 from typing import Any
 
 from lume_local._flow.definition import RESERVED
-from lume_local._worker.sources.files import blocks, is_utf8, is_utf8_name
+from lume_local._worker.sources.files import is_utf8, is_utf8_name
 from lume_local._worker.sources.formats.names import NEW
 from lume_local._worker.sources.intake import NOT_UTF8, Reading
 from lume_local._worker.sources.several_files import AllMalformed
 from lume_local._worker.sources.source import SourceError
 
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-_WESTERN = {"iso8859-1", "iso8859-15", "cp1252"}
-"""In these, text with letters beyond ASCII that happens to be UTF-8 is not text: `Ã¼`. In others it may be."""
 _HEADER = 64 * 1024
 _LOOKED_AT = 1000
 """The number of invalid lines from which the encoding is guessed."""
 
 
 def refuse_other_encoding(reading: Reading) -> None:
-    """Compare the first bytes with the flow's encoding; of corrected rejects all bytes. Raises `SourceError`."""
+    """Compare the first bytes with the flow's encoding. Raises `SourceError`."""
     wanted = reading.flow["encoding"]
     codec = codecs.lookup(wanted).name
     with reading.path.open("rb") as file:
@@ -29,8 +27,6 @@ def refuse_other_encoding(reading: Reading) -> None:
     for mark, name in _MARKS.items():
         if start.startswith(mark) and not codec.startswith((name, "ascii" if name == "utf-8" else "utf-32")):
             raise _trouble(reading, f"begins with the byte order mark of {name.upper()}", wanted)
-    if codec in _WESTERN and _has_rejects(start) and _is_utf8(reading):
-        raise _trouble(reading, "is UTF-8", wanted)
     if is_utf8_name(wanted) and _names_in_cp1252(start, reading.flow):
         advice = _advice(reading.flow, is_resent=_has_rejects(start))
         raise SourceError(f"the header of {reading.shown} is not valid UTF-8. It looks like cp1252: {advice}")
@@ -89,17 +85,3 @@ def _trouble(reading: Reading, what: str, wanted: str) -> SourceError:
 def _has_rejects(start: bytes) -> bool:
     """Whether its header has a column of ours: then it is a rejects file, saved by a person."""
     return RESERVED.encode() in _first_line(start).lower()
-
-
-def _is_utf8(reading: Reading) -> bool:
-    """Whether all of it is UTF-8 and not only ASCII; a Western file fails at its first non-ASCII letter."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    beyond = False
-    try:
-        for block in blocks(reading.path, reading.pause):
-            decoder.decode(block)
-            beyond = beyond or not block.isascii()
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return False
-    return beyond

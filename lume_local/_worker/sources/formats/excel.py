@@ -5,7 +5,7 @@ The rows are those that the file has: openpyxl alone would drop or join those th
 
 import datetime
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -36,7 +36,7 @@ _TROUBLE = (
 
 def read_excel(reading: Reading) -> Layout:
     """Read the sheet; its first row names the columns, blank rows are skipped. Raises `SourceError`."""
-    rows = _rows(reading)
+    rows = rows_of(reading)
     number, header = next(rows, (0, []))
     header = header if number == 1 else []
     names = [("" if cell.value is None else str(cell.value)).strip() for cell in header]
@@ -77,7 +77,7 @@ def _why_malformed(cells: list[Any], width: int) -> str:
     return ""
 
 
-def _rows(reading: Reading) -> Iterator[tuple[int, list[Any]]]:
+def rows_of(reading: Reading) -> Generator[tuple[int, list[Any]], None, None]:
     """The rows with their numbers; a formula has the value that was saved with it, or stays a formula."""
     books: list[Any] = []
     # Twice, as openpyxl gives either saved values or formulas: an empty value alone would hide an unsaved formula.

@@ -7,12 +7,14 @@ from typing import TextIO
 
 from attrs import evolve
 
-from lume_local._worker.sources.files import BLOCK, LONGEST_LINE, blocks, count_lines
+from lume_local._worker.sources.files import BLOCK, blocks, count_lines
 from lume_local._worker.sources.formats.ndjson import read_ndjson
 from lume_local._worker.sources.intake import Reading
 from lume_local._worker.sources.source import Pause, SourceError
 from lume_local._worker.statements import Layout
 
+_LONGEST = 64_000_000
+"""Characters of a value."""
 _SPACE = " \t\r\n"
 # Only the end of a value matters here; its content is checked later, so that a bad object costs only itself.
 _DECODER = json.JSONDecoder(parse_float=str, parse_int=str)
@@ -87,7 +89,7 @@ class _Window:
             try:
                 _, end = _DECODER.raw_decode(self._text, self._at)
             except (ValueError, RecursionError) as error:
-                if len(self._text) - self._at > LONGEST_LINE or self._ended or not self._more():
+                if len(self._text) - self._at > _LONGEST or self._ended or not self._more():
                     raise self.broken(getattr(error, "msg", "it is nested too deeply")) from None
                 continue
             if end < len(self._text) or self._ended or not self._more():  # a number may continue

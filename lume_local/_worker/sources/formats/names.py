@@ -15,13 +15,19 @@ NEW = " (in a new flow version if this one is registered)"
 
 
 def visible_columns(flow: dict[str, Any], names: list[str], shown: str) -> dict[str, int]:
-    """Which columns the flow's expressions see, by the names they use."""
+    """Which columns the flow's expressions see, by the names they use.
+
+    Case doesn't matter, unless several columns differ in nothing else: then the spelling of the flow decides, if it
+    has only one.
+    """
     positions: dict[str, list[int]] = {}
     for n, name in enumerate(names):
         positions.setdefault(name.lower(), []).append(n)
     visible: dict[str, int] = {}
     for name, place in flow["sources"].items():
         found = positions.get(name.lower(), [])
+        if len(found) > 1 and name.lower() not in flow["respelled"]:
+            found = [n for n in found if names[n] == name] or found
         if len(found) != 1:
             raise SourceError(column_trouble(flow, shown, name, place, names, len(found)))
         visible[name] = found[0]
@@ -46,13 +52,7 @@ def column_trouble(
         return f"{header} names {name!r} {found} times; {flow['ref']} reads it ({place}): rename one"
     spelled = {one.lower(): one for one in names}
     if delim := other_delimiter(flow, names):
-        if names[0].lower().lstrip(flow["csv"]["quote"] + "'\"").startswith(RESERVED):
-            own = flow["csv"]["delim"]
-            advice = (
-                f"save these corrected rejects with {own!r}, which the flow reads, then submit them again"
-            )
-        else:
-            advice = f"set csv.delim = {json.dumps(delim)} in [source]{NEW}, then run it again"
+        advice = f"set csv.delim = {json.dumps(delim)} in [source]{NEW}, then run it again"
         return (
             f"{shown} has no column {name!r}, which {flow['ref']} reads ({place}): its header is one column, "
             f"{listed}. It looks like the delimiter is {delim!r}: {advice}"

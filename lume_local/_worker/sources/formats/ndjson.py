@@ -6,15 +6,20 @@ to it in another form: a number that a double can't hold becomes a text of the s
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
+import heapq
 import json
+from array import array
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from duckdb import DuckDBPyConnection
 
 from lume_local._flow.definition import RESERVED
-from lume_local._worker.sources.files import BOM, LONGEST_LINE, blocks, is_utf8
-from lume_local._worker.sources.formats.strict_json import NotARow, raw_in, strict_line
+from lume_local._worker.sources.files import BLOCK, BOM, LONGEST_LINE, blocks, is_utf8
+from lume_local._worker.sources.formats.json_shape import Shape, braces_in
+from lume_local._worker.sources.formats.strict_json import OWN, NotARow, raw_in, repeats_a_key, strict_line
 from lume_local._worker.sources.intake import APART, NOT_JSON, Account, Copy, Malformed, Reading
 from lume_local._worker.sources.source import Pause, SourceError
 from lume_local._worker.sql import STAGED, copy_to, literal, row_of, scan_or_retry, text
@@ -33,17 +38,17 @@ def read_ndjson(reading: Reading) -> Layout:
     limit = flow["max_line_bytes"]
     plain = _plain_lines(reading, folder / "lines", limit)
     scan = _reader(plain, ["_lume_line_text"], limit)
-    names, usual = tuple(flow["sources"]), _first_keys(plain)
-    doubtful = _doubtful(connection, scan, usual, folder / "doubtful.parquet", reading.account)
+    names, first = tuple(flow["sources"]), _first_object(plain)
+    doubtful = _doubtful(reading, plain, scan, first)
     pointers = ", ".join(text("/" + name.replace("~", "~0").replace("/", "~1")) for name in names)
     fields = "".join(f", _lume_fields[{n + 1}] AS _lume_s{n}" for n in range(len(names)))
     original = "_lume_line_text"
     if doubtful:
         strict = folder / "source"
-        longest = _strict_lines(plain, strict, _numbers(connection, doubtful), reading)
+        longest = _strict_lines(plain, strict, doubtful, reading)
         scan = _reader(strict, ["_lume_line_text", "_lume_as_it_was"], max(limit, longest))
         original = "coalesce(_lume_as_it_was, _lume_line_text) AS _lume_line_text"
-    is_enough = flow["on_unknown_columns"] == "ignore" and usual and set(names) <= set(usual)
+    is_enough = flow["on_unknown_columns"] == "ignore" and first and set(names) <= set(first)
     members = names if is_enough else scan_or_retry(scan, lambda reader: _members(connection, reader))
     read = f"json_extract_string(_lume_line_text, [{pointers}])" if names else "NULL"
     parsed = f"SELECT *, {read} AS _lume_fields FROM ({scan}) WHERE NOT {_IS_BLANK}"
@@ -85,37 +90,41 @@ def _plain_lines(reading: Reading, target: Path, limit: int) -> Path:
     r"""The file with `\n` line ends, in UTF-8, none too long: itself or a copy, with blanks for what is refused."""
     copy, account = Copy(reading.path, target, 0, b"\n"), reading.account
     at = 0
-    for block in _whole_lines(reading.path, reading.pause):
-        data = block
-        if at == 0 and reading.is_beginning and block.startswith(BOM):
-            data = data.removeprefix(BOM)
-        if b"\r" in data:
-            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        another = at == 0 and data.startswith(BOM)  # DuckDB would remove it, too
-        if another or APART in data or not is_utf8(data) or _holds_longer(data, limit):
-            data = _refused_are_blank(data, limit, account, reading.malformed)
-        if data is not block and data != block:
-            copy.begin(at)
-        copy.keep(data)
-        account.lines += data.count(b"\n") + (not data.endswith(b"\n"))
-        at += len(block)
-    copy.close()
+    with closing(copy):
+        for block in _whole_lines(reading.path, reading.pause):
+            data = block
+            if at == 0 and reading.is_beginning and block.startswith(BOM):
+                data = data.removeprefix(BOM)
+            if b"\r" in data:
+                data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+            another = at == 0 and data.startswith(BOM)  # DuckDB would remove it, too
+            if another or APART in data or not is_utf8(data) or _holds_longer(data, limit):
+                data = _refused_are_blank(data, limit, account, reading.malformed)
+            if data is not block and data != block:
+                copy.begin(at)
+            copy.keep(data)
+            account.lines += data.count(b"\n") + (not data.endswith(b"\n"))
+            at += len(block)
     return copy.path
 
 
 def _whole_lines(path: Path, pause: Pause) -> Iterator[bytes]:
     """The file in pieces that end where a line ends."""
-    held = b""
-    for block in blocks(path, pause):
-        data = held + block
-        end = max(data.rfind(b"\n"), data.rfind(b"\r", 0, -1)) + 1
-        held = data[end:]
-        if end:
-            yield data[:end]
-        elif len(held) > LONGEST_LINE:
+    held: list[bytes] = []
+    half = b""
+    for read in blocks(path, pause):
+        block = half + read
+        half = b"\r" if block.endswith(b"\r") else b""  # of a line end, perhaps
+        block = block.removesuffix(half)
+        end = max(block.rfind(b"\n"), block.rfind(b"\r")) + 1
+        held.append(block[:end] if end else block)
+        if sum(map(len, held)) > LONGEST_LINE + BLOCK:
             raise SourceError(f"a line is longer than {LONGEST_LINE:,} bytes: is the file NDJSON?")
-    if held:
-        yield held
+        if end:
+            whole, held = b"".join(held), [block[end:]]
+            yield whole
+    if rest := b"".join([*held, half]):
+        yield rest
 
 
 def _holds_longer(data: bytes, limit: int) -> bool:
@@ -135,53 +144,81 @@ def _refused_are_blank(data: bytes, limit: int, account: Account, malformed: Mal
             why = NOT_JSON
         else:
             continue
-        malformed.add(account.lines + 1 + n, why, raw_in(line) or line)
+        malformed.add(account.lines + 1 + n, why, (raw_in(line) if OWN in line else None) or line)
         account.records += 1
         lines[n] = b""
     return b"\n".join(lines)
 
 
-def _first_keys(path: Path) -> list[str]:
-    """The keys of the first line, if it is an object with some. Most lines have the same: comparing is cheaper."""
+def _first_object(path: Path) -> dict[str, Any]:
+    """The first line, if it is an object. Most lines have its keys: comparing is cheaper than parsing."""
     with path.open("rb") as file:
         try:
             first = json.loads(file.readline(LONGEST_LINE))
-            "".join(first).encode()  # DuckDB refuses half of a surrogate pair
-        except (ValueError, TypeError, RecursionError):
-            return []
-    return list(first) if isinstance(first, dict) else []
+            json.dumps(first, ensure_ascii=False).encode()  # DuckDB refuses half of a surrogate pair
+        except (ValueError, RecursionError):
+            return {}
+    return first if isinstance(first, dict) else {}
 
 
-def _doubtful(
-    connection: DuckDBPyConnection, scan: str, usual: list[str], found: Path, account: Account
-) -> str | None:
-    """A query for the numbers of the lines, from 0 on, that Python is to judge, if any. Counts the records."""
-    # What is not an object has no keys either: without usual ones there is nothing to compare.
-    as_usual = f"TRY(json_keys(_lume_line_text)) = [{', '.join(map(text, usual))}]" if usual else "false"
+_FINE, _DOUBTED, _NESTED = 0, 1, 2
+"""How DuckDB judges a line: Python need not read it, is to judge it, or looks for keys that nested objects repeat."""
+
+
+def _doubtful(reading: Reading, plain: Path, scan: str, first: dict[str, Any]) -> Iterator[int] | None:
+    """The numbers of the lines, from 0 on, that Python is to judge; None if there is none. Counts the records."""
+    # What is not an object has no keys either: without a shape there is nothing to compare.
+    shape, line, account = Shape.of(first) if first else None, "_lume_line_text", reading.account
     judged = (
-        f"CASE WHEN regexp_matches(_lume_line_text, {text(_DOUBTFUL)}) THEN true "
-        f"WHEN {as_usual} THEN false "
-        "WHEN NOT json_valid(_lume_line_text) THEN true "
-        "WHEN json_type(_lume_line_text) <> 'OBJECT' THEN true "
-        "ELSE list_unique(json_keys(_lume_line_text)) <> len(json_keys(_lume_line_text)) END"
+        f"CASE WHEN {_IS_BLANK} THEN {_FINE} "
+        f"WHEN regexp_matches({line}, {text(_DOUBTFUL)}) THEN {_DOUBTED} "
+        f"WHEN {shape.matched_by(line) if shape else 'false'} THEN {_FINE} "
+        f"WHEN NOT json_valid({line}) OR json_type({line}) <> 'OBJECT' THEN {_DOUBTED} "
+        f"WHEN list_unique(json_keys({line})) <> len(json_keys({line})) THEN {_DOUBTED} "
+        f"WHEN {braces_in(line)} > 1 THEN {_NESTED} ELSE {_FINE} END"
     )
-    each = f"SELECT {_IS_BLANK} AS blank, CASE WHEN {_IS_BLANK} THEN false ELSE {judged} END AS doubtful"
+    each, found = (
+        f"SELECT {_IS_BLANK} AS blank, ({judged})::TINYINT AS judged",
+        reading.folder / "judged.parquet",
+    )
     scan_or_retry(
         scan,
-        lambda reader: copy_to(connection, f"{each} FROM ({reader})", found, STAGED),
+        lambda reader: copy_to(reading.connection, f"{each} FROM ({reader})", found, STAGED),
         lambda rows: rows == account.lines,
     )
     lines = f"read_parquet({text(str(found))}, file_row_number=true)"
-    query = f"SELECT count(*) FILTER (NOT blank), count(*) FILTER (doubtful) FROM {lines}"
-    records, doubtful = row_of(connection, query)
+    counts = [
+        f"count(*) FILTER ({what})" for what in ("NOT blank", f"judged = {_DOUBTED}", f"judged = {_NESTED}")
+    ]
+    records, doubted, nested = row_of(reading.connection, f"SELECT {', '.join(counts)} FROM {lines}")
     account.records += records
-    return f"SELECT file_row_number FROM {lines} WHERE doubtful ORDER BY 1" if doubtful else None
+    numbers = f"SELECT file_row_number FROM {lines} WHERE judged = {{}} ORDER BY 1"
+    repeating = array("q")
+    if nested:
+        found_in = _lines_of(plain, _numbers(reading.connection, numbers.format(_NESTED)), reading.pause)
+        repeating.extend(n for n, one in found_in if repeats_a_key(one.decode()))
+    if not doubted and not repeating:
+        return None
+    return heapq.merge(_numbers(reading.connection, numbers.format(_DOUBTED)), repeating)
 
 
 def _numbers(connection: DuckDBPyConnection, query: str) -> Iterator[int]:
     found = connection.execute(query)
     while rows := found.fetchmany(10_000):
         yield from (number for (number,) in rows)
+
+
+def _lines_of(path: Path, numbers: Iterator[int], pause: Pause) -> Iterator[tuple[int, bytes]]:
+    """The lines with these numbers, which are in order."""
+    number, wanted = 0, next(numbers, None)
+    for block in _whole_lines(path, pause):
+        if wanted is None:
+            return
+        lines = block.removesuffix(b"\n").split(b"\n")
+        while wanted is not None and wanted < number + len(lines):
+            yield wanted, lines[wanted - number]
+            wanted = next(numbers, None)
+        number += len(lines)
 
 
 def _strict_lines(path: Path, target: Path, doubtful: Iterator[int], reading: Reading) -> int:

@@ -6,6 +6,7 @@ and the digits that it has.
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -23,8 +24,12 @@ from lume_local._worker.sources.source import SourceError
 from lume_local._worker.sql import literal, row_of, text
 from lume_local._worker.statements import Layout
 
+_UNSUPPORTED = re.compile(
+    r"not (?:yet )?(?:supported|implemented)|only supported|unsupported|requires|out of range", re.I
+)
+"""How DuckDB says that a file has something that it lacks; other errors are those of damaged files."""
 NESTED = ("list", "array", "struct", "map", "union", "variant")
-_FLOATS = ("float", "double")
+FLOATS = ("float", "double")
 
 
 class DuckType(Protocol):
@@ -41,6 +46,11 @@ class DuckType(Protocol):
         ...
 
 
+def float_text(value: str) -> str:
+    """SQL for the text of a floating-point number. One that is not a number has a sign bit, which means nothing."""
+    return f"CASE WHEN isnan({value}) THEN 'nan' ELSE {value}::VARCHAR END"
+
+
 def as_json(value: str, kind: DuckType) -> str:
     """SQL for the JSON of a nested value."""
     return f"to_json({_readable(value, kind, count())})"
@@ -50,8 +60,10 @@ def _readable(value: str, kind: DuckType, numbers: "count[int]") -> str:
     """SQL for the same value, with numbers that JSON can represent."""
     if not _has_floats(kind):
         return value
-    if kind.id in _FLOATS:
-        return f"CASE WHEN isfinite({value}) THEN {value}::VARCHAR::JSON ELSE to_json({value}::VARCHAR) END"
+    if kind.id in FLOATS:
+        return (
+            f"CASE WHEN isfinite({value}) THEN {value}::VARCHAR::JSON ELSE to_json({float_text(value)}) END"
+        )
     item = f"_lume_i{next(numbers)}"
     if kind.id == "struct":
         fields = (
@@ -72,20 +84,26 @@ def _has_floats(kind: DuckType) -> bool:
     if kind.id in ("list", "array", "struct"):
         # The size of an array is among its children but not a type.
         return any(_has_floats(child) for name, child in kind.children if not isinstance(child, int))
-    return kind.id in _FLOATS
+    return kind.id in FLOATS
 
 
 def read_parquet(reading: Reading) -> Layout:
-    """Count the rows by the file's own footer. Raises `SourceError`."""
+    """Count the rows by the file's own footer. Raises `SourceError`.
+
+    By its row groups, as readers do: the number for the whole file is wrong in some that parquet-rs has written.
+    """
+    groups = f"SELECT DISTINCT row_group_id, row_group_num_rows AS n FROM parquet_metadata({literal(reading.path)})"
     try:
-        footer = f"parquet_file_metadata({literal(reading.path)})"
-        (rows,) = row_of(reading.connection, f"SELECT sum(num_rows) FROM {footer}")
+        (rows,) = row_of(reading.connection, f"SELECT coalesce(sum(n), 0) FROM ({groups})")
         names, reader = texts_of(reading.connection, reading.path, reading.shown)
     except (duckdb.InterruptException, duckdb.PermissionException):
         raise
     except duckdb.Error as error:
-        words = named(str(error)).split("\n", 1)[0]
-        raise SourceError(f"{reading.shown} is not a Parquet file that can be read: {words}") from None
+        if _is_unsupported(error):
+            raise _unsupported(reading.shown, error) from None
+        raise SourceError(
+            f"{reading.shown} is not a Parquet file that can be read: {_words(error)}"
+        ) from None
     reading.account.records += int(rows)
     visible = visible_columns(reading.flow, names, reading.shown)
     return Layout(reader, tuple(names), visible, unknown=unknown_columns(names, visible))
@@ -117,8 +135,26 @@ def _refuse_damaged(connection: duckdb.DuckDBPyConnection, shown: str, path: Pat
     except (duckdb.InterruptException, duckdb.OutOfMemoryException, duckdb.PermissionException):
         raise
     except duckdb.Error as error:
-        words = named(str(error)).split("\n", 1)[0].strip()
+        if _is_unsupported(error):
+            raise _unsupported(shown, error) from None
+        words = _words(error)
         raise SourceError(f"{shown} is damaged ({words}): copy it again, then submit the run again") from None
+
+
+def _is_unsupported(error: duckdb.Error) -> bool:
+    return isinstance(error, duckdb.NotImplementedException) or bool(_UNSUPPORTED.search(str(error)))
+
+
+def _unsupported(shown: str, error: duckdb.Error) -> SourceError:
+    """The error for a file that may be valid Parquet."""
+    return SourceError(
+        f"DuckDB {duckdb.__version__} can't read {shown} ({_words(error)}), which may be valid Parquet: write it "
+        "anew with another program, such as pyarrow, and its default settings, then submit that"
+    )
+
+
+def _words(error: duckdb.Error) -> str:
+    return named(str(error)).split("\n", 1)[0].strip()
 
 
 def texts_of(connection: duckdb.DuckDBPyConnection, path: Path, shown: str) -> tuple[list[str], str]:
@@ -138,6 +174,8 @@ def texts_of(connection: duckdb.DuckDBPyConnection, path: Path, shown: str) -> t
 def _as_text(name: str, kind: DuckType, is_apart: bool) -> str:
     if is_apart:
         return f"(struct_extract({quoted(name)}, 'date') || ' ' || struct_extract({quoted(name)}, 'time'))"
+    if kind.id in FLOATS:
+        return f"({float_text(quoted(name))})"
     if kind.id in NESTED:
         return f"{as_json(quoted(name), kind)}::VARCHAR"
     return f"{quoted(name)}::VARCHAR"

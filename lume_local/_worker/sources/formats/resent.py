@@ -11,7 +11,7 @@ RAW = f"{RESERVED}raw"
 
 _OF_A_SHEET = "is a row of a sheet as text: fill in its columns and clear _lume_raw"
 FILLED_IN = " (clear _lume_raw to use the columns that are filled in)"
-_OURS = re.compile(rb'(?:\xef\xbb\xbf)?"?_lume_row"?([,;\t])')
+_OURS = re.compile(rb'(?:\xef\xbb\xbf)?"?_lume_row"?([,;\t|])')
 """The beginning of rejects in CSV, as we or as a spreadsheet has written them."""
 BEGINNING = 20
 """The number of bytes needed to recognize them."""
@@ -43,15 +43,19 @@ class Resent:
 
     Args:
         names: of the columns; `RAW` is among them.
+        dialect: of the file.
+        lines: the dialect of malformed lines in it.
         of_a_sheet: whether the text is a row of a sheet, which can't be read as a line.
     """
 
-    def __init__(self, names: list[str], dialect: Dialect, *, of_a_sheet: bool = False) -> None:
-        self._of_a_sheet = of_a_sheet
+    def __init__(
+        self, names: list[str], dialect: Dialect, lines: Dialect, *, of_a_sheet: bool = False
+    ) -> None:
+        self._of_a_sheet, self._lines = of_a_sheet, lines
         lower = [name.lower() for name in names]
         self._dialect, self._width, self._raw_at = dialect, len(names), lower.index(RAW)
         self._others = [n for n, name in enumerate(lower) if not name.startswith(RESERVED)]
-        self._row = re.compile(dialect.record(len(self._others)) + rb"\Z")
+        self._row = re.compile(lines.record(len(self._others)) + rb"\Z")
         # Without quotes such a text can only stand at the end, and goes as far as the line does.
         self._open_end = not dialect.quote and self._raw_at == self._width - 1 > 0
 
@@ -69,13 +73,16 @@ class Resent:
         if self._of_a_sheet:
             return _OF_A_SHEET, raw
         if self._row.match(raw) is None:
-            why = self._dialect.why_malformed(raw, len(self._others))
+            why = self._lines.why_malformed(raw, len(self._others))
             filled_in = any(self._dialect.value(fields[n]) for n in self._others)
             return why + (FILLED_IN if filled_in else ""), raw
         row = [b""] * self._width
-        for n, value in zip(self._others, self._dialect.split(raw), strict=True):
-            row[n] = value
+        for n, field in zip(self._others, self._lines.split(raw), strict=True):
+            row[n] = field if self._lines == self._dialect else self._as_saved(self._lines.value(field))
         return "", self._dialect.delim.join(row)
+
+    def _as_saved(self, value: bytes) -> bytes:
+        return self._dialect.as_field(value) if value else b""
 
     def _fields(self, record: bytes) -> list[bytes]:
         if self._open_end:

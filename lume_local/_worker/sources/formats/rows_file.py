@@ -17,12 +17,12 @@ class RowsFile:
     def __init__(self, path: Path, width: int) -> None:
         self._path, self._width = path, width
         self._file = path.open("w", encoding="utf-8", newline="")
-        self._longest = 0
+        self._longest = 0  # bytes of a line, at most
 
     def write(self, row: Sequence[str | None]) -> None:
         values = [".", *("" if value is None else '"' + value.replace('"', '""') + '"' for value in row)]
         line = ",".join(values) + "\n"
-        self._longest = max(self._longest, len(line))
+        self._longest = max(self._longest, len(line) if line.isascii() else 4 * len(line))
         self._file.write(line)
 
     def close(self) -> None:
@@ -36,5 +36,5 @@ class RowsFile:
             f"SELECT * EXCLUDE (_lume_dot) FROM read_csv({text(str(self._path))}, auto_detect=false, "
             f"header=false, compression='none', columns={{'_lume_dot': 'VARCHAR', {columns}}}, delim=',', "
             "quote='\"', escape='\"', nullstr='', allow_quoted_nulls=false, strict_mode=true, new_line='\\n', "
-            f"parallel=false, max_line_size={4 * self._longest + 1000})"
+            f"parallel=false, max_line_size={self._longest + 1000})"
         )

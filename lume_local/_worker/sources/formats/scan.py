@@ -8,7 +8,7 @@ the regular-expression engine; the rest, line by line.
 import re
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -79,16 +79,21 @@ class Scanner:
                 if self._at == before:
                     self._take_one(file)
 
-    def _more(self, file: BinaryIO, wanted: int = 0) -> bool:
+    def _more(self, file: BinaryIO) -> bool:
         """Read until the buffer can hold a whole record, if the file does; false at the end."""
-        while not self._ended and len(self._buffer) - self._at < max(self._limit + 2, wanted):
-            self._pause()
-            block = file.read(BLOCK)
-            while block.endswith(b"\r") and (byte := file.read(1)):
-                block += byte  # no block ends between \r and \n
-            self._ended = not block
+        while not self._ended and len(self._buffer) - self._at < self._limit + 2:
+            block = self._block(file)
             self._buffer, self._base, self._at = self._buffer[self._at :] + block, self._base + self._at, 0
         return self._at < len(self._buffer)
+
+    def _block(self, file: BinaryIO) -> bytes:
+        """The next bytes, never the first half of a line end alone."""
+        self._pause()
+        block = file.read(BLOCK)
+        while block.endswith(b"\r") and (byte := file.read(1)):
+            block += byte
+        self._ended = not block
+        return block
 
     @property
     def _end(self) -> int:
@@ -186,25 +191,34 @@ class Scanner:
     def _refuse_line(self, file: BinaryIO) -> None:
         """The physical line that begins here is a reject."""
         self._copy.begin(self._base + self._at)
-        why = self._why()
-        wanted = self._limit
-        while (line := _LINE.match(self._buffer, self._at)) is not None and not line[2] and not self._ended:
-            wanted *= 2
-            if wanted > 2 * LONGEST_LINE:
+        line, number = _LINE.match(self._buffer, self._at), self._account.lines + 1
+        assert line is not None
+        if line.end(1) - self._at > self._limit:
+            self._malformed.add_long(number, f"longer than {self._limit:,} bytes", self._long_line(file))
+        else:
+            why = self._why() if is_utf8(line[1]) else "not valid UTF-8"
+            self._malformed.add(number, why, line[1])
+            self._at = line.end()
+        self._account.records += 1
+        self._account.lines += 1
+
+    def _long_line(self, file: BinaryIO) -> Iterator[bytes]:
+        """The parts of the line that begins here, each forgotten once it was given."""
+        length = 0
+        while True:
+            line = _LINE.match(self._buffer, self._at)
+            assert line is not None
+            length += line.end(1) - self._at
+            if length > LONGEST_LINE:
                 raise SourceError(
                     f"line {self._account.lines + 1:,} is longer than {LONGEST_LINE:,} bytes: "
                     "does the file match the flow's [source]?"
                 )
-            self._more(file, wanted)
-        assert line is not None
-        if len(line[1]) > self._limit:
-            why = f"longer than {self._limit:,} bytes"
-        elif not is_utf8(line[1]):
-            why = "not valid UTF-8"
-        self._malformed.add(self._account.lines + 1, why, line[1])
-        self._account.records += 1
-        self._account.lines += 1
-        self._at += len(line[0])
+            yield line[1]
+            self._at = line.end()
+            if line[2] or self._ended:
+                return
+            self._base, self._buffer, self._at = self._base + self._at, self._block(file), 0
 
     def _why(self) -> str:
         """Why what begins here is not a record."""

@@ -10,6 +10,8 @@ from lume_local._worker.sources.intake import APART, KEPT, NOT_JSON
 
 _EXACT = re.compile(r"-?(?!0\.0000)(?:(?:0|[1-9][0-9]{0,2})\.[0-9]{1,11}|[1-9][0-9]{3,8}\.[0-9]{1,5})")
 """Fractions that come through a double with the value that they have: 15 digits do. Whole numbers do anyway."""
+OWN = f"{RESERVED}raw".encode()
+"""What stands in a line with a malformed text."""
 _SPACE = re.compile(r"[ \t]*")
 _LONGEST_INTEGER = 4000
 """Digits. Python refuses to turn much longer texts into numbers."""
@@ -108,6 +110,23 @@ def _after_space(line: str, at: int) -> int:
     match = _SPACE.match(line, at)
     assert match is not None
     return match.end()
+
+
+def _refuse_repeated(pairs: list[tuple[str, Any]]) -> None:
+    if len(dict(pairs)) != len(pairs):
+        raise ValueError
+
+
+_KEYS_ONLY = json.JSONDecoder(object_pairs_hook=_refuse_repeated, parse_float=len, parse_int=len)
+
+
+def repeats_a_key(line: str) -> bool:
+    """Whether an object of the line, nested ones too, has a key twice; true as well if that can't be seen."""
+    try:
+        _KEYS_ONLY.decode(line)
+    except (ValueError, RecursionError):
+        return True
+    return False
 
 
 def raw_in(line: bytes) -> bytes | None:

@@ -1,0 +1,36 @@
+"""The table that the rows of a flow go to, as SQL."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from lume_local._flow.databases import TableTarget
+from lume_local._flow.definition import read_definition
+from lume_local._worker.databases.columns import Types, parts_of_table
+from lume_local._worker.databases.postgres_types import PostgresTypes
+from lume_local._worker.databases.sqlite_types import SqliteTypes
+
+_TYPES: dict[str, Types] = {"postgresql": PostgresTypes(), "sqlite": SqliteTypes()}
+
+
+def table_ddl(definition: Mapping[str, Any], database: Literal["postgresql", "sqlite"]) -> str:
+    """The `CREATE TABLE` statement for the mapped rows of a flow, as `create = true` in its target executes it.
+
+    A flow whose mapped rows go to a file gets a table of its own name.
+
+    Args:
+        definition: the flow, as in its file or as `flow_version(...).definition`.
+        database: the kind of database.
+
+    Raises:
+        FlowError: the flow has a mistake.
+    """
+    flow, types = read_definition(dict(definition)), _TYPES[database]
+    target = flow.mapped if isinstance(flow.mapped, TableTarget) else TableTarget("", flow.name, "append", ())
+    parts = parts_of_table(
+        [(column.name, column.sql_type) for column in flow.columns],
+        target.key,
+        {column.name for column in flow.columns if column.required},
+        types,
+    )
+    listed = ",\n".join(f"    {part}" for part in parts)
+    return f"CREATE TABLE IF NOT EXISTS {types.spelled(target.table)} (\n{listed}\n);"

@@ -1,0 +1,217 @@
+"""A table of PostgreSQL as a target: `COPY` into a temporary table, then one statement into the table itself."""
+
+# ruff: noqa: S608 - the parts of its SQL are constants or quoted.
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lume_local._flow.databases import RUN_COLUMN
+from lume_local._flow.definition import quoted
+from lume_local._worker.databases.columns import (
+    TableColumn,
+    check_columns,
+    check_unique,
+    create_table,
+    no_table,
+)
+from lume_local._worker.databases.database import (
+    DatabaseTrouble,
+    DatabaseUrl,
+    Load,
+    Refused,
+    check_all,
+    taken_meanwhile,
+)
+from lume_local._worker.databases.postgres import connect, psycopg_errors, sent
+from lume_local._worker.databases.postgres_rows import StagedRows
+from lume_local._worker.databases.postgres_types import PostgresTypes
+
+if TYPE_CHECKING:
+    import psycopg
+
+_TYPES = PostgresTypes()
+_EVER = 0x6C756D65
+"""The first key of our advisory locks; the second one is the table."""
+_LOADS = (
+    "CREATE TABLE IF NOT EXISTS {} (run_id text PRIMARY KEY, flow text NOT NULL, source_path text NOT NULL, "
+    "target text NOT NULL, loaded_at timestamptz NOT NULL DEFAULT now())"
+)
+_COLUMNS = """
+SELECT attname, format_type(atttypid, atttypmod),
+    attnotnull AND NOT atthasdef AND attidentity = '', attgenerated <> '' OR attidentity = 'a'
+FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+"""
+_UNIQUE = """
+SELECT array_agg(a.attname::text)
+FROM pg_index AS i
+CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, nth)
+LEFT JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+WHERE i.indrelid = %s AND k.nth <= i.indnkeyatts
+    AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL
+GROUP BY i.indexrelid
+"""
+_NEAR = """
+SELECT c.oid::regclass::text
+FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace, parse_ident(lower(%s)) AS name
+WHERE c.relkind IN ('r', 'p') AND lower(c.relname) = name[array_upper(name, 1)]
+    AND CASE WHEN array_length(name, 1) > 1 THEN lower(n.nspname) = name[1] ELSE pg_table_is_visible(c.oid) END
+"""
+_NEEDED = {
+    "append": ("INSERT",),
+    "replace_batch": ("INSERT", "SELECT", "DELETE"),
+    "upsert": ("INSERT", "SELECT", "UPDATE"),
+}
+
+
+class PostgresLoader:
+    """See `Loader`."""
+
+    def __init__(self, url: DatabaseUrl, load: Load) -> None:
+        self._url, self._load = url, load
+        self._connection: psycopg.Connection[Any] | None = None
+        self._oid, self._loads = 0, ""
+
+    def check(self) -> None:
+        """The table has the flow's columns, a unique index for an upsert, our rights; there is a table of loads."""
+        with (
+            closing(connect(self._url)) as connection,
+            psycopg_errors(self._url, f"{self._url.shown} can't be written to"),
+        ):
+            connection.autocommit = True
+            if not self._load.create or self._found(connection) is not None:
+                self._check_table(connection)
+
+    def _check_table(self, connection: "psycopg.Connection[Any]") -> None:
+        load = self._load
+        table, schema = self._table(connection)
+        check_columns(load, load.table, self._columns(connection, table), _TYPES)
+        check_unique(
+            load, load.table, [set(names) for (names,) in connection.execute(_UNIQUE, [table])], _TYPES
+        )
+        for right in _NEEDED[load.mode]:
+            row = connection.execute("SELECT has_table_privilege(%s::oid, %s)", [table, right]).fetchone()
+            if row != (True,):
+                raise DatabaseTrouble(f"the user of {self._url.env} has no right to {right} on {load.table}")
+        self._make_loads(connection, schema)
+
+    def _create(self, connection: "psycopg.Connection[Any]") -> None:
+        """The table, if it is missing: before the load, as another run may create it at this moment."""
+        import psycopg
+
+        connection.autocommit = True
+        if self._found(connection) is None:
+            with suppress(psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable):
+                connection.execute(sent(create_table(self._load, _TYPES)))
+        self._check_table(connection)
+        connection.autocommit = False
+
+    def _found(self, connection: "psycopg.Connection[Any]") -> Any:
+        return connection.execute(
+            "SELECT c.oid, n.nspname, c.relkind IN ('r', 'p') FROM pg_class AS c "
+            "JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(%s)",
+            [_TYPES.spelled(self._load.table)],
+        ).fetchone()
+
+    def _table(self, connection: "psycopg.Connection[Any]") -> tuple[int, str]:
+        """The table's number, and its schema."""
+        row = self._found(connection)
+        if row is None:
+            near = connection.execute(_NEAR, [_TYPES.spelled(self._load.table)]).fetchone()
+            raise no_table(self._load, self._url.shown, _TYPES, near and near[0])
+        if not row[2]:
+            raise DatabaseTrouble(f"{self._load.table} in {self._url.shown} is not a table: name one")
+        return row[0], row[1]
+
+    def _columns(self, connection: "psycopg.Connection[Any]", table: int) -> list[TableColumn]:
+        return [TableColumn(*row) for row in connection.execute(_COLUMNS, [table])]
+
+    def _make_loads(self, connection: "psycopg.Connection[Any]", schema: str) -> None:
+        import psycopg
+
+        name = f"{quoted(schema)}._lume_loads"
+        if connection.execute("SELECT to_regclass(%s)", [name]).fetchone() != (None,):
+            return
+        # Another run may make it at this moment.
+        with suppress(psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable):
+            connection.execute(sent(_LOADS.format(name)))
+
+    def fill(self, built: Path) -> bool:
+        """In one transaction: the claim, then the rows."""
+        load = self._load
+        with psycopg_errors(
+            self._url, f"{load.table} in {self._url.shown} refuses the rows", blames_rows=True
+        ):
+            connection = self._claimed()
+            if connection is None:
+                return False
+            rows = self._staged(connection, built)
+            if load.ever and (found := rows.refused_for_ever()):
+                raise taken_meanwhile(load, len(found))
+            check_all(load, rows.count, rows.insert())
+            connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        return True
+
+    def judge(self, rows: Path) -> Refused:
+        """The same, row by row where the table refuses several together."""
+        what = f"{self._load.table} in {self._url.shown} refuses the rows"
+        with psycopg_errors(self._url, what, blames_rows=True):
+            connection = self._claimed()
+            if connection is None:
+                raise DatabaseTrouble(
+                    f"the run {self._load.run_id} has been loaded into {self._load.table} before"
+                )
+            connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            return self._staged(connection, rows, numbered=True).judged()
+
+    def _claimed(self) -> "psycopg.Connection[Any] | None":
+        """The transaction, begun by the claim; None if the load was done before."""
+        load = self._load
+        self._connection = connection = connect(self._url)
+        if load.create:
+            self._create(connection)
+        if load.ever:
+            # Each statement sees what others have committed: what they loaded before we got the lock, too.
+            connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        self._oid, schema = self._table(connection)
+        self._loads = f"{quoted(schema)}._lume_loads".replace("%", "%%")  # needed with parameters
+        claim = (
+            f"INSERT INTO {self._loads} (run_id, flow, source_path, target) VALUES (%s, %s, %s, %s) "
+            "ON CONFLICT (run_id) DO NOTHING"
+        )
+        claimed = connection.execute(sent(claim), [load.run_id, load.flow, load.source_path, load.table])
+        if not claimed.rowcount:
+            self.close()
+            return None
+        if load.ever:
+            # Of several runs, one at a time looks for its values and adds them.
+            connection.execute("SELECT pg_advisory_xact_lock(%s, %s::integer)", [_EVER, self._oid % 2**31])
+        return connection
+
+    def _staged(
+        self, connection: "psycopg.Connection[Any]", file: Path, *, numbered: bool = False
+    ) -> StagedRows:
+        """The rows in a temporary table; those of an earlier run of the batch are gone."""
+        load = self._load
+        given = {column.name: column.type for column in self._columns(connection, self._oid)}
+        rows = StagedRows(connection, load, given, numbered=numbered)
+        rows.copy(file)
+        if load.mode == "replace_batch":
+            earlier = f"SELECT run_id FROM {self._loads} WHERE flow = %s AND source_path = %s"
+            connection.execute(
+                sent(f"DELETE FROM {_TYPES.spelled(load.table)} WHERE {RUN_COLUMN} IN ({earlier})"),
+                [load.flow, load.source_path],
+            )
+        return rows
+
+    def commit(self) -> None:
+        """The load is there for all to see."""
+        assert self._connection is not None
+        with psycopg_errors(self._url, f"{self._url.shown} can't commit"):
+            self._connection.commit()
+        self.close()
+
+    def close(self) -> None:
+        """The server undoes what was not committed."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

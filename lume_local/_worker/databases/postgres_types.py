@@ -1,0 +1,100 @@
+"""Which column of PostgreSQL holds which type of a flow. Pure."""
+
+import re
+
+from lume_local._flow.definition import quoted
+
+_DIGITS = {
+    "TINYINT": 3,
+    "UTINYINT": 3,
+    "SMALLINT": 5,
+    "USMALLINT": 5,
+    "INTEGER": 10,
+    "UINTEGER": 10,
+    "BIGINT": 19,
+    "UBIGINT": 20,
+    "HUGEINT": 38,
+}
+_INTEGERS = ("smallint", "integer", "bigint")
+_LEAST = {
+    "TINYINT": "smallint",
+    "UTINYINT": "smallint",
+    "SMALLINT": "smallint",
+    "USMALLINT": "integer",
+    "INTEGER": "integer",
+    "UINTEGER": "bigint",
+    "BIGINT": "bigint",
+}
+"""The smallest of them that holds all values; the others need a numeric."""
+_SAME = {
+    "FLOAT": ("real", "double precision"),
+    "DOUBLE": ("double precision",),
+    "BOOLEAN": ("boolean",),
+    "VARCHAR": ("text", "character varying", "citext"),
+    "UUID": ("uuid", "text", "character varying"),
+    "DATE": ("date",),
+    "TIME": ("time without time zone",),
+    "TIMESTAMP": ("timestamp without time zone",),
+    "TIMESTAMPTZ": ("timestamp with time zone",),
+}
+
+
+_JSON = ("json", "jsonb")
+
+
+def base_of(kind: str) -> str:
+    """A type without its length or precision."""
+    base = re.sub(r"\(.*?\)", "", kind)
+    return f"bpchar{base.removeprefix('character')}" if base in ("character", "character[]") else base
+
+
+def array_of(text: str, kind: str) -> str:
+    """SQL for the array of type `kind` in a text: one of PostgreSQL, such as {1,2}, or an array of JSON."""
+    each = f"jsonb_array_elements_text({text}::jsonb) WITH ORDINALITY AS i (item, n)"
+    items = f"ARRAY(SELECT item FROM {each} ORDER BY n)"  # noqa: S608 - `text` is a quoted name
+    is_json = f"{text} ~ '^\\s*\\[' AND {text} !~ '^\\s*\\[-?\\d+:'"  # not one with its bounds: [2:3]={{1,2}}
+    return f"CASE WHEN {is_json} THEN {items}::{kind} ELSE {text}::{kind} END"
+
+
+class PostgresTypes:
+    """See `Types`. Types are spelled as `format_type` does."""
+
+    def spelled(self, table: str) -> str:
+        """With or without a schema."""
+        return ".".join(map(quoted, table.split(".")))
+
+    def best(self, sql_type: str) -> str:
+        """The type under PostgreSQL's own name."""
+        if sql_type in _LEAST:
+            return _LEAST[sql_type]
+        return _SAME[sql_type][0] if sql_type in _SAME else _numeric(sql_type)
+
+    def fits(self, given: str, sql_type: str) -> bool:
+        """A text of a limited length is taken: whether a value is too long is seen when it is loaded."""
+        if given == "numeric":
+            return sql_type not in _SAME
+        if given.startswith("numeric("):
+            return sql_type not in _SAME and _holds(given, _numeric(sql_type))
+        if given in _INTEGERS:
+            return sql_type in _LEAST and _INTEGERS.index(given) >= _INTEGERS.index(_LEAST[sql_type])
+        if given in _JSON or given.endswith("[]"):
+            return sql_type == "VARCHAR"
+        plain = "character varying" if given.startswith("character varying(") else given
+        return plain in _SAME.get(sql_type, ())
+
+
+def _numeric(sql_type: str) -> str:
+    return (
+        f"numeric({_DIGITS[sql_type]},0)" if sql_type in _DIGITS else sql_type.replace("DECIMAL", "numeric")
+    )
+
+
+def _holds(given: str, wanted: str) -> bool:
+    """Whether all digits of one numeric have room in another, before the point and behind it."""
+    (digits, scale), (least, fraction) = _size(given), _size(wanted)
+    return scale >= fraction and digits - scale >= least - fraction
+
+
+def _size(numeric: str) -> tuple[int, int]:
+    digits, _, scale = numeric.removeprefix("numeric(").rstrip(")").partition(",")
+    return int(digits), int(scale or 0)

@@ -1,0 +1,82 @@
+"""Values that must be in a column of a table: which of them are not. A lookup is made of the kind of its URL."""
+
+# ruff: noqa: S608 - the parts of its SQL are constants or quoted.
+import json
+from typing import Any
+
+from lume_local._flow.definition import quoted
+from lume_local._worker.databases import postgres, sqlite
+from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl, ReferenceLookup
+from lume_local._worker.databases.postgres_types import PostgresTypes, base_of
+
+
+def lookup_of(url_env: str, table: str, column: str) -> ReferenceLookup:
+    """The lookup. Raises `DatabaseTrouble`."""
+    url = DatabaseUrl.of(url_env)
+    kind = SqliteLookup if url.scheme == "sqlite" else PostgresLookup
+    return kind(url, table, column)
+
+
+class PostgresLookup:
+    """See `ReferenceLookup`."""
+
+    def __init__(self, url: DatabaseUrl, table: str, column: str) -> None:
+        self._url, self._shown = url, f"{table}.{column} in {url.shown}"
+        self._connection = postgres.connect(url)
+        try:
+            with postgres.psycopg_errors(url, f"{self._shown} can't be read"):
+                self._connection.read_only = True
+                name = PostgresTypes().spelled(table)
+                found = self._connection.execute(
+                    "SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = to_regclass(%s) "
+                    "AND attname = %s AND NOT attisdropped",
+                    [name, column],
+                ).fetchone()
+            if found is None:
+                raise DatabaseTrouble(f"there is no column {self._shown}: correct references in the flow")
+        except BaseException:
+            self.close()
+            raise
+        there = f"SELECT 1 FROM {name} AS t WHERE t.{quoted(column)} = v::{base_of(found[0])}".replace(
+            "%", "%%"
+        )
+        self._query = f"SELECT v FROM unnest(%s::text[]) AS v WHERE NOT EXISTS ({there})"
+
+    def missing(self, values: list[str]) -> list[str]:
+        """See `ReferenceLookup`."""
+        with postgres.psycopg_errors(self._url, f"{self._shown} can't be searched"):
+            rows = self._connection.execute(postgres.sent(self._query), [values])
+            return [value for (value,) in rows]
+
+    def close(self) -> None:
+        """See `ReferenceLookup`."""
+        self._connection.close()
+
+
+class SqliteLookup:
+    """See `ReferenceLookup`. A column of numbers is compared by number, one of texts by its collation."""
+
+    def __init__(self, url: DatabaseUrl, table: str, column: str) -> None:
+        self._url, self._shown = url, f"{table}.{column} in {url.shown}"
+        self._connection = sqlite.connect(url, "ro")
+        there = f"SELECT 1 FROM {quoted(table)} AS t WHERE t.{quoted(column)} = v.value"
+        self._query = f"SELECT v.value FROM json_each(?) AS v WHERE NOT EXISTS ({there})"
+        try:
+            with sqlite.sqlite_errors(url, f"{self._shown} can't be read"):
+                columns: list[Any] = self._connection.execute(
+                    "SELECT name FROM pragma_table_xinfo(?)", [table]
+                ).fetchall()
+            if column.lower() not in {name.lower() for (name,) in columns}:  # SQLite takes it for a text
+                raise DatabaseTrouble(f"there is no column {self._shown}: correct references in the flow")
+        except BaseException:
+            self.close()
+            raise
+
+    def missing(self, values: list[str]) -> list[str]:
+        """See `ReferenceLookup`."""
+        with sqlite.sqlite_errors(self._url, f"{self._shown} can't be searched"):
+            return [value for (value,) in self._connection.execute(self._query, [json.dumps(values)])]
+
+    def close(self) -> None:
+        """See `ReferenceLookup`."""
+        self._connection.close()

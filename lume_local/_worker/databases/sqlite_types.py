@@ -1,0 +1,69 @@
+"""Which column of SQLite holds which type of a flow. Pure.
+
+SQLite keeps what it is given, but for a column's affinity, which turns what looks like a number into one: a text
+such as 007 needs a column of texts, and so does a number with more digits than a double has.
+"""
+
+from lume_local._flow.definition import INTEGERS, quoted
+
+_TOO_LARGE = ("UBIGINT", "HUGEINT")
+_EXACT_DIGITS = 15
+"""Of a double, which is what a column of numbers makes of a fraction."""
+_TEXTS = ("VARCHAR", "UUID")
+_TIMES = ("DATE", "TIME", "TIMESTAMP", "TIMESTAMPTZ")
+
+
+def affinity(declared: str) -> str:
+    """INTEGER, TEXT, NUMERIC, REAL, or BLOB (as it is given): the rules are SQLite's own."""
+    name = declared.upper()
+    if "INT" in name:
+        return "INTEGER"
+    if "CHAR" in name or "CLOB" in name or "TEXT" in name:
+        return "TEXT"
+    if not name or "BLOB" in name or name == "ANY":
+        return "BLOB"
+    if "REAL" in name or "FLOA" in name or "DOUB" in name:
+        return "REAL"
+    return "NUMERIC"
+
+
+def _digits(sql_type: str) -> int:
+    return int(sql_type.removeprefix("DECIMAL(").partition(",")[0])
+
+
+class SqliteTypes:
+    """See `Types`."""
+
+    def spelled(self, table: str) -> str:
+        """There are no schemas: a dot is a part of the name."""
+        return quoted(table)
+
+    def best(self, sql_type: str) -> str:
+        """The usual word for it."""
+        if sql_type in _TOO_LARGE or sql_type in (*_TEXTS, *_TIMES):
+            return "TEXT"
+        if sql_type.startswith("DECIMAL"):
+            return "TEXT" if _digits(sql_type) > _EXACT_DIGITS else "NUMERIC"
+        return "INTEGER" if sql_type in INTEGERS or sql_type == "BOOLEAN" else "REAL"
+
+    def fits(self, given: str, sql_type: str) -> bool:
+        """By its affinity: what is given must come out as it went in."""
+        kind = affinity(given)
+        if kind == "BLOB" or (kind == "TEXT" and sql_type in (*_TEXTS, *_TIMES, *_TOO_LARGE)):
+            return True
+        if sql_type.startswith("DECIMAL"):
+            return kind == "TEXT" or (kind != "INTEGER" and _digits(sql_type) <= _EXACT_DIGITS)
+        if sql_type in _TIMES:
+            return kind == "NUMERIC"
+        if sql_type in (*_TEXTS, *_TOO_LARGE):
+            return False
+        if sql_type in INTEGERS or sql_type == "BOOLEAN":
+            return kind in ("INTEGER", "NUMERIC")
+        return kind in ("REAL", "NUMERIC")
+
+
+def item(sql_type: str, column: str) -> str:
+    """SQL of DuckDB for the value that SQLite gets: a number, a truth value as 1 or 0, or a text."""
+    if sql_type in _TOO_LARGE or sql_type.startswith("DECIMAL") or sql_type in (*_TEXTS, *_TIMES):
+        return f"CAST({column} AS VARCHAR)"
+    return f"CAST({column} AS TINYINT)" if sql_type == "BOOLEAN" else column

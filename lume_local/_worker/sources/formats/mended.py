@@ -1,0 +1,71 @@
+"""Corrected rejects of a CSV source as a person has saved them: with another delimiter, or in UTF-8.
+
+They are known by their columns. What they hold of malformed lines is in the dialect of the source.
+"""
+
+import codecs
+import re
+
+from attrs import evolve
+
+from lume_local._flow.definition import RESERVED
+from lume_local._worker.sources.files import blocks, is_utf8_name
+from lume_local._worker.sources.intake import Reading
+
+_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_START = 64 * 1024
+_DELIMS = (",", ";", "\t", "|")
+_AS_SAVED = {"quote": '"', "escape": ""}
+"""How spreadsheets quote."""
+
+
+def as_saved(reading: Reading) -> Reading:
+    """The reading of the start of a CSV source; of corrected rejects, in the form in which they were saved.
+
+    The flow of such a reading has `lines`, the dialect of malformed lines in it.
+    """
+    flow = reading.flow
+    with reading.path.open("rb") as file:
+        start = file.read(_START)
+    mark = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
+    encoding = mark or flow["encoding"]
+    header = _header(start, encoding)
+    if RESERVED not in header and RESERVED.encode() in re.split(rb"[\r\n]", start, maxsplit=1)[0]:
+        encoding = "utf-8"  # the flow's encoding spells ASCII in another way
+        header = _header(start, encoding)
+    if RESERVED not in header:
+        return reading
+    if mark is None and not is_utf8_name(encoding) and _is_utf8(reading):
+        encoding = "utf-8"
+    csv = flow["csv"]
+    delim = delim_of(header, csv["delim"])
+    saved = csv if delim == csv["delim"] else {"delim": delim, **_AS_SAVED}
+    return evolve(reading, flow=flow | {"csv": saved, "encoding": encoding, "lines": csv})
+
+
+def _header(start: bytes, encoding: str) -> str:
+    try:
+        text = codecs.getincrementaldecoder(encoding)("replace").decode(start)
+    except UnicodeError:  # a byte order mark is missing
+        return ""
+    return re.split(r"[\r\n]", text, maxsplit=1)[0].lower()
+
+
+def delim_of(header: str, own: str) -> str:
+    """The delimiter of a header, in lower case: what stands beside a column of ours; `own` is the flow's."""
+    column = rf"\"?{RESERVED}\w+\"?"
+    marks = ((delim, re.escape(delim)) for delim in (own, *_DELIMS))
+    return next((delim for delim, mark in marks if re.search(f"{column}{mark}|{mark}{column}", header)), own)
+
+
+def _is_utf8(reading: Reading) -> bool:
+    """Whether all of it is UTF-8 and not only ASCII: letters of other encodings are hardly ever so."""
+    decoder, beyond = codecs.getincrementaldecoder("utf-8")(), False
+    try:
+        for block in blocks(reading.path, reading.pause):
+            decoder.decode(block)
+            beyond = beyond or not block.isascii()
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return beyond
